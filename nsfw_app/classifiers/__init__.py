@@ -1,0 +1,58 @@
+"""What every model looks like from outside. One file here per backend.
+
+All backends keep the same promises: answers come in the order of the images, a batch gives what
+its images would give one by one, and the probabilities of an image sum to 1.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from nsfw_app.records import ModelIdentity, Role
+
+
+class Classifier(Protocol):
+    """A loaded model. `roles` holds every label in the model's order."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Which weights these are."""
+        ...
+
+    @property
+    def roles(self) -> Mapping[str, Role]:
+        """Whether each label is safe or unsafe."""
+        ...
+
+    def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
+        """Probabilities of every label.
+
+        Args:
+            images: RGB pictures, upright, of any size.
+
+        Returns:
+            One mapping per image, in the same order: label to probability in [0, 1], summing to 1.
+
+        Raises:
+            PredictionFailed: The model could not answer.
+        """
+        ...
+
+
+def nsfw_score(probabilities: Mapping[str, float], roles: Mapping[str, Role]) -> float:
+    """The sum of the unsafe labels' probabilities, in [0, 1]."""
+    unsafe = sum(p for label, p in probabilities.items() if roles[label] is Role.UNSAFE)
+    return min(1.0, max(0.0, unsafe))
+
+
+def weights_sha256(files: Iterable[Path]) -> str:
+    """The SHA-256 of weight files, read in the order of their names as one."""
+    digest = hashlib.sha256()
+    for path in sorted(files, key=lambda p: p.name):
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()

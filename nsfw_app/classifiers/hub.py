@@ -1,0 +1,152 @@
+"""Where a model's files come from: a local directory, the hub's cache, or the hub.
+
+What always holds: a hub that does not answer costs one short request, never the retries of the
+libraries; and what is loaded is a directory on this machine, whose revision is known.
+"""
+
+import json
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+import httpx2
+import huggingface_hub
+from huggingface_hub.errors import HFValidationError, RemoteEntryNotFoundError
+from huggingface_hub.utils import build_hf_headers
+
+from nsfw_app.errors import ModelNotFound
+
+PROBE_SECONDS = 3.0
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+WEIGHT_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model on this disk. `revision` is its commit hash, None for a plain directory."""
+
+    directory: Path
+    weights: tuple[Path, ...]
+    revision: str | None
+
+
+def find(model: str, *, revision: str) -> ModelFiles:
+    """A model's files, fetched if need be.
+
+    Args:
+        model: A local directory, or a hub id such as `owner/name`.
+        revision: Branch, tag or commit; ignored for a directory.
+
+    Raises:
+        ModelNotFound: It is in none of the places; the message says what to do.
+    """
+    directory = Path(model).expanduser()
+    if directory.is_dir():
+        return _in_directory(directory, None)
+    if cached := find_cached(model, revision=revision):
+        return cached
+    if problem := unreachable(model, revision=revision):
+        raise ModelNotFound(
+            f"The model '{model}' (revision {revision}) is neither a directory nor in the local "
+            f"cache, and {problem} Check the name, connect to the hub once, or set NSFW_MODEL to "
+            "a directory saved with save_pretrained."
+        )
+    return _fetch(model, revision)
+
+
+def find_cached(model: str, *, revision: str) -> ModelFiles | None:
+    """The files in the hub's cache, when configuration and weights are both there."""
+    try:
+        config = huggingface_hub.try_to_load_from_cache(model, "config.json", revision=revision)
+    except HFValidationError:
+        return None
+    if not isinstance(config, str):
+        return None
+    snapshot = Path(config).parent
+    try:
+        return _in_directory(snapshot, snapshot.name)
+    except ModelNotFound:
+        return None
+
+
+def unreachable(model: str, *, revision: str) -> str | None:
+    """Why the hub cannot give this model, found out with one request; None when it can.
+
+    Returns:
+        A clause that ends a sentence, or None.
+    """
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE forbids asking the model hub."
+    try:
+        url = huggingface_hub.hf_hub_url(model, "config.json", revision=revision)
+    except HFValidationError:
+        return "it is not a hub id of the form owner/name."
+    request = urllib.request.Request(url, method="HEAD", headers=build_hf_headers())
+    # Looking up a host ignores the request's timeout, so the wait is bounded from outside too.
+    pool = ThreadPoolExecutor(1, thread_name_prefix="hub-probe")
+    try:
+        pool.submit(urllib.request.urlopen, request, timeout=PROBE_SECONDS).result(PROBE_SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code in {401, 403, 404}:
+            return "the model hub does not have it, or wants a token for it."
+        return f"the model hub answered with status {error.code}."
+    except TimeoutError:
+        return f"the model hub did not answer within {PROBE_SECONDS:g} s."
+    except (OSError, HTTPException):
+        return "the model hub cannot be reached."
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return None
+
+
+def _fetch(model: str, revision: str) -> ModelFiles:
+    try:
+        config = Path(huggingface_hub.hf_hub_download(model, "config.json", revision=revision))
+        commit = config.parent.name
+        _optional(model, "preprocessor_config.json", commit)
+        if not any(_optional(model, name, commit) for name in WEIGHT_FILES):
+            for index in filter(None, (_optional(model, n, commit) for n in WEIGHT_INDEXES)):
+                for shard in _shards(index):
+                    huggingface_hub.hf_hub_download(model, shard, revision=commit)
+                break
+    except (httpx2.HTTPError, OSError) as error:
+        raise ModelNotFound(
+            f"Fetching '{model}' from the model hub failed: {error} Try again, or set "
+            "NSFW_MODEL to a directory saved with save_pretrained."
+        ) from error
+    return _in_directory(config.parent, commit)
+
+
+def _optional(model: str, name: str, commit: str) -> Path | None:
+    try:
+        return Path(huggingface_hub.hf_hub_download(model, name, revision=commit))
+    except RemoteEntryNotFoundError:
+        return None
+
+
+def _shards(index: Path) -> list[str]:
+    return sorted(set(json.loads(index.read_text())["weight_map"].values()))
+
+
+def _in_directory(directory: Path, revision: str | None) -> ModelFiles:
+    """The files of a saved model.
+
+    Raises:
+        ModelNotFound: Configuration or weights are missing.
+    """
+    if (directory / "config.json").is_file():
+        for name in WEIGHT_FILES:
+            if (directory / name).is_file():
+                return ModelFiles(directory, (directory / name,), revision)
+        for name in WEIGHT_INDEXES:
+            if (directory / name).is_file():
+                shards = tuple(directory / shard for shard in _shards(directory / name))
+                if all(shard.is_file() for shard in shards):
+                    return ModelFiles(directory, shards, revision)
+    raise ModelNotFound(
+        f"{directory} holds no complete model: config.json and {' or '.join(WEIGHT_FILES)} are "
+        "needed. Save one there with save_pretrained."
+    )

@@ -1,0 +1,148 @@
+"""Which model runs, and when it is ready.
+
+`auto` means Falconsai where it can be had, else the embedded model, and says why. A model asked
+for by name is that model or an error. Loading happens beside the page, in one thread.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nsfw_app.classifiers import Classifier
+from nsfw_app.classifiers.hub import ModelFiles, find, find_cached, unreachable
+from nsfw_app.errors import ModelError, ModelLoading
+from nsfw_app.models import FALCONSAI, OPEN_NSFW
+
+AUTO = "auto"
+
+
+class ModelState(StrEnum):
+    """Where loading stands."""
+
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A classifier, and why it is not the one hoped for, or an empty text."""
+
+    classifier: Classifier
+    fallback_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """What the page says of the model. `message` is a sentence when there is something to say."""
+
+    state: ModelState
+    wanted: str
+    classifier: Classifier | None = None
+    message: str = ""
+
+
+def load_classifier(
+    model: str, *, revision: str, unsafe_labels: Sequence[str], threads: int
+) -> Loaded:
+    """Load the model that the settings ask for.
+
+    Args:
+        model: `auto`, `open-nsfw`, a hub id or a directory.
+        revision: Of a hub model.
+        unsafe_labels: For labels that nobody knows.
+        threads: CPU threads.
+
+    Raises:
+        ModelError: A model asked for by name cannot be had or used.
+    """
+
+    def transformers_model(model: str, files: ModelFiles) -> Classifier:
+        from nsfw_app.classifiers.vit import TransformersClassifier  # torch, only when needed
+
+        return TransformersClassifier(
+            model, files=files, unsafe_labels=unsafe_labels, threads=threads
+        )
+
+    def embedded() -> Classifier:
+        from nsfw_app.classifiers.open_nsfw import OpenNSFW
+
+        return OpenNSFW(threads=threads)
+
+    if model == OPEN_NSFW:
+        return Loaded(embedded())
+    if model != AUTO:
+        return Loaded(transformers_model(model, find(model, revision=revision)))
+    if not find_cached(FALCONSAI, revision=revision) and (
+        problem := unreachable(FALCONSAI, revision=revision)
+    ):
+        return Loaded(embedded(), f"{FALCONSAI} is not on this machine, and {problem}")
+    try:
+        return Loaded(transformers_model(FALCONSAI, find(FALCONSAI, revision=revision)))
+    except ModelError as error:
+        return Loaded(embedded(), str(error))
+
+
+class ModelLoader:
+    """Runs a loading function once, in a thread of its own, and holds what came of it."""
+
+    def __init__(self, wanted: str, load: Callable[[], Loaded]) -> None:
+        self._load = load
+        self._status = ModelStatus(ModelState.LOADING, wanted)
+        self._done = threading.Event()
+        self._started = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="model-loader", daemon=True)
+
+    def start(self) -> None:
+        """Begin to load; a second call changes nothing."""
+        with self._started:
+            if self._thread.ident is None:
+                self._thread.start()
+
+    @property
+    def status(self) -> ModelStatus:
+        """Where loading stands now; never waits."""
+        return self._status
+
+    def wait(self) -> Classifier:
+        """The classifier, loading it first if need be.
+
+        Raises:
+            ModelError: It cannot be loaded.
+        """
+        self.start()
+        self._done.wait()
+        return self.classifier
+
+    @property
+    def classifier(self) -> Classifier:
+        """The classifier; never waits.
+
+        Raises:
+            ModelLoading: Not yet.
+            ModelError: It cannot be loaded.
+        """
+        status = self._status
+        if status.state is ModelState.LOADING:
+            raise ModelLoading("The model is still loading. Try again in a moment.")
+        if status.classifier is None:
+            raise ModelError(status.message)
+        return status.classifier
+
+    def _run(self) -> None:
+        wanted = self._status.wanted
+        try:
+            loaded = self._load()
+        except ModelError as error:
+            self._status = ModelStatus(ModelState.FAILED, wanted, message=str(error))
+        else:
+            self._status = ModelStatus(
+                ModelState.READY, wanted, loaded.classifier, loaded.fallback_reason
+            )
+        finally:
+            if self._status.state is ModelState.LOADING:
+                self._status = ModelStatus(
+                    ModelState.FAILED, wanted, message="Loading the model failed; see the log."
+                )
+            self._done.set()

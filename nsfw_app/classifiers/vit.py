@@ -1,0 +1,76 @@
+"""Any transformers image-classification model, through the library's own pipeline.
+
+Falconsai's ViT is the one this is meant for; nothing here is special to it. The image processor
+is the PIL one, so that torchvision is not needed and scores are the reference's.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    ImageClassificationPipeline,
+)
+
+from nsfw_app.classifiers import weights_sha256
+from nsfw_app.classifiers.hub import ModelFiles
+from nsfw_app.errors import ModelUnsupported, PredictionFailed
+from nsfw_app.models import label_roles
+from nsfw_app.records import ModelIdentity
+
+
+class TransformersClassifier:
+    """A model from a directory, run by torch on the CPU in 32-bit floats.
+
+    Args:
+        model: The id under which its predictions are stored.
+        files: Its files on this disk.
+        unsafe_labels: The unsafe labels, where the user names them.
+        threads: CPU threads torch may use.
+
+    Raises:
+        ModelUnsupported: The files cannot be loaded, or the labels' roles are not clear.
+    """
+
+    def __init__(
+        self, model: str, *, files: ModelFiles, unsafe_labels: Sequence[str], threads: int
+    ) -> None:
+        torch.set_num_threads(threads)
+        try:
+            network = AutoModelForImageClassification.from_pretrained(
+                files.directory, local_files_only=True, dtype=torch.float32
+            )
+            processor = AutoImageProcessor.from_pretrained(
+                files.directory, local_files_only=True, backend="pil"
+            )
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise ModelUnsupported(
+                f"'{model}' cannot be loaded as an image-classification model: {error}"
+            ) from error
+        # Some forks store the ids as texts; the configuration turns them back into numbers.
+        id2label = {int(i): str(label) for i, label in network.config.id2label.items()}
+        labels = [id2label[i] for i in sorted(id2label)]
+        self.roles = label_roles(labels, unsafe_labels=unsafe_labels)
+        digest = weights_sha256(files.weights)
+        self.identity = ModelIdentity(model, files.revision or digest, digest, "torch")
+        self._pipeline = ImageClassificationPipeline(
+            model=network.eval(), image_processor=processor
+        )
+
+    def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
+        """See `Classifier.predict`."""
+        try:
+            answers = self._pipeline(
+                list(images), top_k=len(self.roles), function_to_apply="softmax"
+            )
+        except (RuntimeError, ValueError) as error:
+            raise PredictionFailed(
+                f"{self.identity.model} could not judge the image: {error}"
+            ) from error
+        return [self._in_order(answer) for answer in answers]
+
+    def _in_order(self, answer: list[dict[str, object]]) -> dict[str, float]:
+        scores = {str(entry["label"]): float(str(entry["score"])) for entry in answer}
+        return {label: scores[label] for label in self.roles}

@@ -1,0 +1,101 @@
+"""Every error that this package raises on purpose.
+
+    NSFWReviewError
+    ├── SettingsError        a setting has a value that is not allowed
+    ├── ImageError           a file cannot be judged; `kind` says why
+    ├── ModelError           the model cannot answer
+    │   ├── ModelLoading     not yet
+    │   ├── ModelNotFound    the named model cannot be had
+    │   ├── ModelUnsupported the model's labels or weights cannot be used
+    │   └── PredictionFailed the model raised on this image
+    ├── PolicyError          thresholds out of order or out of range
+    ├── DecisionError        an answer that makes no sense
+    └── NotFound             no such image, prediction or decision, or not yours
+
+Each carries a `kind`, one stable word for programs, and a sentence for people. They are shown
+to people as they are, so a message names the value and the limit, and what to do.
+"""
+
+from enum import StrEnum
+
+
+class ImageErrorKind(StrEnum):
+    """Why a file cannot be judged."""
+
+    MISSING = "missing"
+    DIRECTORY = "directory"
+    EMPTY = "empty"
+    TOO_LARGE = "too_large"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    NOT_AN_IMAGE = "not_an_image"
+    WRONG_EXTENSION = "wrong_extension"
+    TRUNCATED = "truncated"
+    CORRUPT = "corrupt"
+
+
+class NSFWReviewError(Exception):
+    """Base of all errors here. `kind` is for programs, `str(error)` for people."""
+
+    kind: str = "error"
+
+
+class SettingsError(NSFWReviewError):
+    """A setting has a value that is not allowed."""
+
+    kind: str = "setting"
+
+
+class ImageError(NSFWReviewError):
+    """A file that cannot be judged."""
+
+    def __init__(self, kind: ImageErrorKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind.value
+
+
+class ModelError(NSFWReviewError):
+    """The model cannot answer."""
+
+    kind: str = "model"
+
+
+class ModelLoading(ModelError):
+    """The model is not loaded yet."""
+
+    kind: str = "model_loading"
+
+
+class ModelNotFound(ModelError):
+    """The named model cannot be had from disk, cache or hub."""
+
+    kind: str = "model_not_found"
+
+
+class ModelUnsupported(ModelError):
+    """The model's labels or weights cannot be used as they are."""
+
+    kind: str = "model_unsupported"
+
+
+class PredictionFailed(ModelError):
+    """The model raised while it looked at an image."""
+
+    kind: str = "prediction_failed"
+
+
+class PolicyError(NSFWReviewError):
+    """A policy whose numbers are out of range or out of order."""
+
+    kind: str = "policy"
+
+
+class DecisionError(NSFWReviewError):
+    """An answer that cannot be recorded as it stands."""
+
+    kind: str = "decision"
+
+
+class NotFound(NSFWReviewError):
+    """No such image, prediction or decision, or it is not the caller's."""
+
+    kind: str = "not_found"

@@ -1,0 +1,278 @@
+"""Bytes become pictures here, and every limit on untrusted input is kept here.
+
+What always holds: whatever the bytes, only `ImageError` leaves this module; content, not its
+name, says what a file is; a decoded frame is RGB, turned upright, flattened on white, and carries
+no metadata of the upload.
+"""
+
+import hashlib
+import io
+import mimetypes
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pi_heif
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from nsfw_app.errors import ImageError, ImageErrorKind
+from nsfw_app.records import ImageInfo
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF")
+SPOKEN_FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
+SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # a phone's JPEG with a preview; a BMP without header
+PICTURE_SIDE = 1600  # pixels; fills 70 % of the height of a large screen
+THUMBNAIL_SIDE = 320  # pixels; a card is 160 CSS pixels wide, twice that on dense screens
+PLACEHOLDER_SIDE = 24  # pixels; too few to recognise what an image shows
+
+Image.init()
+pi_heif.register_heif_opener(thumbnails=False)
+# The limit below is ours and smaller or equal; Pillow's warning would only repeat it.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Largest input accepted: bytes of a file, pixels of a frame, frames looked at."""
+
+    max_bytes: int
+    max_pixels: int
+    max_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a file. `number` counts from 0; `image` is RGB."""
+
+    number: int
+    image: Image.Image
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """A file's facts and the frames to look at, in the file's order, at least one."""
+
+    info: ImageInfo
+    frames: tuple[Frame, ...]
+
+
+def sha256(data: bytes) -> str:
+    """The name under which an image is known: 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_file(path: Path, limits: Limits) -> bytes:
+    """The bytes of a file, never more than the limit.
+
+    Raises:
+        ImageError: No such file, a directory, not readable, or too large.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limits.max_bytes + 1)
+    except IsADirectoryError:
+        raise ImageError(
+            ImageErrorKind.DIRECTORY, f"{path.name} is a directory, not an image."
+        ) from None
+    except OSError as error:
+        raise ImageError(
+            ImageErrorKind.MISSING, f"{path.name} cannot be read: {error.strerror}."
+        ) from None
+    check_size(len(data), name=path.name, limits=limits)
+    return data
+
+
+def check_size(size_bytes: int, *, name: str, limits: Limits) -> None:
+    """Refuse a file by its size alone.
+
+    Raises:
+        ImageError: Empty, or over `limits.max_bytes`.
+    """
+    if size_bytes == 0:
+        raise ImageError(ImageErrorKind.EMPTY, f"{name} is empty.")
+    if size_bytes > limits.max_bytes:
+        raise ImageError(
+            ImageErrorKind.TOO_LARGE,
+            f"{name} is larger than the limit of {limits.max_bytes / 1e6:g} MB.",
+        )
+
+
+def check_extension(name: str, image_format: str) -> None:
+    """Refuse a file whose name says it is something else than its content.
+
+    A name without an extension, or with one that means nothing, says nothing and passes.
+
+    Raises:
+        ImageError: The extension belongs to another format or to no image at all.
+    """
+    suffix = Path(name).suffix.lower()
+    expected = Image.registered_extensions().get(suffix)
+    if expected is None:
+        kind = mimetypes.guess_type(f"file{suffix}")[0]
+        if kind in {None, "application/octet-stream"}:
+            return
+    elif SAME_FORMAT.get(expected, expected) == image_format:
+        return
+    raise ImageError(
+        ImageErrorKind.WRONG_EXTENSION,
+        f"{name} holds a {image_format} image, which its extension {suffix} does not say. "
+        "Rename it and add it again.",
+    )
+
+
+def decode(data: bytes, *, name: str, limits: Limits) -> DecodedImage:
+    """Decode an image, or say why not.
+
+    Of a file with several frames at most `limits.max_frames` are taken, evenly spaced and always
+    with the first and the last. Should all of them together exceed `limits.max_pixels`, each is
+    reduced to its share.
+
+    Args:
+        data: The file's bytes.
+        name: The file's name; its extension must fit the content.
+        limits: What is accepted.
+
+    Raises:
+        ImageError: The bytes are not one complete image within the limits.
+    """
+    check_size(len(data), name=name, limits=limits)
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return _decode(image, data, name, limits)
+    except ImageError:
+        raise
+    except Exception as error:  # decoders are foreign code and may raise anything
+        raise _translated(error, name) from error
+
+
+def picture(image: Image.Image, side: int = PICTURE_SIDE) -> bytes:
+    """A JPEG for a person to look at, at most `side` pixels wide and high, without metadata."""
+    return _encoded(_fitted(image, side), "JPEG", quality=88)
+
+
+def thumbnail(picture_jpeg: bytes) -> bytes:
+    """A card-sized JPEG made from a kept picture."""
+    with Image.open(io.BytesIO(picture_jpeg), formats=("JPEG",)) as image:
+        image.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))
+        return picture(image.convert("RGB"), THUMBNAIL_SIDE)
+
+
+def placeholder(image: Image.Image) -> bytes:
+    """A WebP of 24 pixels that stands for a picture nobody has asked to see."""
+    return _encoded(_fitted(image, PLACEHOLDER_SIDE), "WEBP", quality=60)
+
+
+def _decode(image: Image.Image, data: bytes, name: str, limits: Limits) -> DecodedImage:
+    image_format = SAME_FORMAT.get(image.format or "", image.format or "")
+    check_extension(name, image_format)
+    _check_pixels(image.width * image.height, name, limits.max_pixels)
+    # The second picture of an MPO is a preview or a depth map of the first.
+    count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    total = count * image.width * image.height
+    if total > limits.max_frames * limits.max_pixels:
+        raise ImageError(
+            ImageErrorKind.TOO_MANY_PIXELS,
+            f"{name} has {total} pixels in {count} frames; "
+            f"the limit is {limits.max_frames * limits.max_pixels}.",
+        )
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    numbers = _spread(count, limits.max_frames)
+    frames = []
+    for number in numbers:
+        if count > 1:
+            image.seek(number)
+            _check_pixels(image.width * image.height, name, limits.max_pixels)
+        upright = _upright(_flattened(image), orientation)
+        if number == 0:
+            width, height = upright.size
+        frames.append(Frame(number, _within(upright, limits.max_pixels // len(numbers))))
+    info = ImageInfo(sha256(data), image_format, width, height, len(data), count)
+    return DecodedImage(info, tuple(frames))
+
+
+def _check_pixels(pixels: int, name: str, max_pixels: int) -> None:
+    if pixels > max_pixels:
+        raise ImageError(
+            ImageErrorKind.TOO_MANY_PIXELS,
+            f"{name} has {pixels} pixels; the limit is {max_pixels}.",
+        )
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most `most` of `count` frame numbers, evenly spaced, both ends included."""
+    if count <= most:
+        return list(range(count))
+    return sorted({round(i) for i in np.linspace(0, count - 1, most)})
+
+
+def _flattened(image: Image.Image) -> Image.Image:
+    """RGB, with what is transparent shown on white and deep greys scaled, not clipped."""
+    if image.mode.startswith(("I", "F")):
+        image = _eight_bit(image)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Greys deeper than 8 bits, by the smallest usual range that holds the values."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0, neginf=0)
+    top = max(float(values.max()), 0.0)
+    white = 65_535.0 if image.mode.startswith("I;16") else top
+    for usual in (1.0, 255.0, 65_535.0) if white == top else ():
+        if top <= usual:
+            white = usual
+            break
+    return Image.fromarray((values.clip(0, white) / white * 255).round().astype(np.uint8))
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Turned as the camera was held. Only that one tag is read, so broken others do no harm."""
+    image.info.clear()
+    exif = image.getexif()
+    exif.clear()
+    if orientation not in range(2, 9):
+        return image
+    exif[ExifTags.Base.Orientation] = orientation
+    upright = ImageOps.exif_transpose(image)
+    upright.info.clear()
+    return upright
+
+
+def _within(image: Image.Image, max_pixels: int) -> Image.Image:
+    if image.width * image.height <= max_pixels:
+        return image
+    side = max(image.size) * (max_pixels / (image.width * image.height)) ** 0.5
+    return _fitted(image, max(1, int(side)))
+
+
+def _fitted(image: Image.Image, side: int) -> Image.Image:
+    scale = side / max(image.size)
+    if scale >= 1:
+        return image
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+
+
+def _encoded(image: Image.Image, image_format: str, *, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, image_format, quality=quality)
+    return buffer.getvalue()
+
+
+def _translated(error: Exception, name: str) -> ImageError:
+    if isinstance(error, UnidentifiedImageError):
+        return ImageError(
+            ImageErrorKind.NOT_AN_IMAGE,
+            f"{name} is not an image. Supported are {SPOKEN_FORMATS}.",
+        )
+    if isinstance(error, Image.DecompressionBombError):
+        return ImageError(
+            ImageErrorKind.TOO_MANY_PIXELS, f"{name} has more pixels than any limit allows."
+        )
+    if isinstance(error, EOFError) or "truncated" in str(error).lower():
+        return ImageError(ImageErrorKind.TRUNCATED, f"{name} ends too early; part of it is missing.")
+    return ImageError(ImageErrorKind.CORRUPT, f"{name} is damaged and cannot be decoded.")

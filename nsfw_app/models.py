@@ -1,0 +1,150 @@
+"""What is known about models before they are loaded: their labels' roles, thresholds and limits.
+
+A model nobody listed here works too; its labels must then be words that are known below, or be
+named by the setting. What a label means is never guessed from its place.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from nsfw_app.errors import ModelUnsupported
+from nsfw_app.records import Policy, Role
+
+FALCONSAI = "Falconsai/nsfw_image_detection"
+OPEN_NSFW = "open-nsfw"
+
+UNSAFE_WORDS = frozenset(
+    "nsfw nsfl porn pornography porno hentai sexy sexual sex explicit unsafe nude nudity erotic "
+    "erotica adult gore gory violence violent bloody".split()
+)
+SAFE_WORDS = frozenset(
+    "normal sfw safe neutral drawings drawing non_nsfw not_nsfw nonnsfw clean benign general "
+    "natural".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What people should know of a model. Texts are sentences; `threshold` is in [0, 1]."""
+
+    name: str
+    licence: str
+    preprocessing: str
+    claimed_accuracy: str
+    limits: str
+    threshold: float
+    threshold_source: str
+
+
+CARDS: Mapping[str, ModelCard] = {
+    FALCONSAI: ModelCard(
+        name="Falconsai NSFW image detection",
+        licence="Apache-2.0",
+        preprocessing="Stretched to 224 x 224 pixels (bilinear), scaled to [-1, 1].",
+        claimed_accuracy="98.04 % on the authors' own evaluation set (its model card); "
+        "not reproduced independently. PhotoPrism measured a balanced accuracy of 93.7 % on 2,500 "
+        "images of its own.",
+        limits="Medical images, classical art and partial exposure go wrong. Two classes only. "
+        "The training images are undisclosed. Scores are not calibrated.",
+        threshold=0.53,
+        threshold_source="PhotoPrism's comparison on 2,500 images: 91.8 % of unsafe images found, "
+        "4.4 % of safe ones flagged at 0.529. Chosen on the images it was measured on.",
+    ),
+    OPEN_NSFW: ModelCard(
+        name="Yahoo Open-NSFW",
+        licence="BSD-2-Clause (weights), Apache-2.0 (package)",
+        preprocessing="Stretched to 256 x 256 pixels (bilinear), middle 224 x 224 kept, saved "
+        "as JPEG and read again, channel means subtracted.",
+        claimed_accuracy="None published by its authors. PhotoPrism measured a balanced accuracy "
+        "of 93.2 % on 2,500 images of its own.",
+        limits="Photographs of 2016 and pornography only: drawings, generated images and "
+        "violence were not in its training. Scores are not calibrated.",
+        threshold=0.33,
+        threshold_source="PhotoPrism's comparison on 2,500 images: 93.2 % of unsafe images found, "
+        "6.8 % of safe ones flagged at 0.327. Its preprocessing differs from this one, so this is "
+        "a starting point.",
+    ),
+}
+
+
+def card(model: str) -> ModelCard:
+    """What is known of a model; for one that is not listed, that nothing is known."""
+    return CARDS.get(model) or ModelCard(
+        name=model,
+        licence="See the model's own page.",
+        preprocessing="As its own preprocessor configuration says.",
+        claimed_accuracy="Not known here.",
+        limits="Not known here. Look at its errors on your own images before you rely on it.",
+        threshold=0.5,
+        threshold_source="No measurement is known; 0.5 is the middle.",
+    )
+
+
+def first_policy(model: str, *, threshold: float | None, band: tuple[float, float]) -> Policy:
+    """The policy a model starts with, before anyone has saved one.
+
+    Args:
+        model: The model's id.
+        threshold: The threshold from the settings, or None for the model's own.
+        band: Ends of the review band; it widens to hold the threshold.
+    """
+    chosen = card(model).threshold if threshold is None else threshold
+    return Policy(
+        threshold=chosen,
+        review_from=min(band[0], chosen),
+        review_to=max(band[1], chosen),
+        version=1,
+        reason="First policy, from the settings and the model's default.",
+    )
+
+
+def label_roles(labels: Iterable[str], *, unsafe_labels: Iterable[str] = ()) -> dict[str, Role]:
+    """Which of a model's labels count as unsafe.
+
+    Args:
+        labels: All labels of the model, in its order.
+        unsafe_labels: The unsafe ones, when the user names them; all others are then safe.
+
+    Returns:
+        A role for each label, in the same order.
+
+    Raises:
+        ModelUnsupported: A label is not recognised, a named one does not exist, or there are not
+            both safe and unsafe labels.
+    """
+    labels = list(labels)
+    named = {_word(label) for label in unsafe_labels}
+    if named:
+        if missing := named - {_word(label) for label in labels}:
+            raise ModelUnsupported(
+                f"NSFW_UNSAFE_LABELS names {_spoken(missing)}, which the model does not have. "
+                f"Its labels are {_spoken(labels)}."
+            )
+        roles = {
+            label: Role.UNSAFE if _word(label) in named else Role.SAFE for label in labels
+        }
+    else:
+        unknown = [label for label in labels if _word(label) not in UNSAFE_WORDS | SAFE_WORDS]
+        if unknown:
+            raise ModelUnsupported(
+                f"Nothing says whether the model's labels {_spoken(unknown)} are safe. Set "
+                "NSFW_UNSAFE_LABELS to the unsafe ones, separated by commas. All labels: "
+                f"{_spoken(labels)}."
+            )
+        roles = {
+            label: Role.UNSAFE if _word(label) in UNSAFE_WORDS else Role.SAFE for label in labels
+        }
+    if len(set(roles.values())) < 2:
+        raise ModelUnsupported(
+            f"A model needs safe and unsafe labels; all of {_spoken(labels)} are "
+            f"{'safe' if Role.SAFE in roles.values() else 'unsafe'}."
+        )
+    return roles
+
+
+def _word(label: str) -> str:
+    return label.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _spoken(labels: Iterable[str]) -> str:
+    return ", ".join(f"'{label}'" for label in labels)

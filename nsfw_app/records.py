@@ -1,0 +1,237 @@
+"""The nouns of the product, as frozen records. One word has one meaning everywhere.
+
+What always holds here: a score is a probability in [0, 1]; a time is an ISO 8601 text in UTC;
+`Action.UNAVAILABLE` is what a verdict says unless something was decided.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from nsfw_app.errors import DecisionError, PolicyError
+
+
+class Label(StrEnum):
+    """What an image is called. A model says the first two, a reviewer any."""
+
+    NORMAL = "normal"
+    NSFW = "nsfw"
+    UNSURE = "unsure"
+
+
+class Action(StrEnum):
+    """What should happen to an image. The first is the zero value and never means safe."""
+
+    UNAVAILABLE = "unavailable"
+    ALLOW = "allow"
+    REVIEW = "review"
+    BLOCK = "block"
+
+
+class Role(StrEnum):
+    """Whether a model's label counts towards the nsfw score."""
+
+    SAFE = "safe"
+    UNSAFE = "unsafe"
+
+
+class Reason(StrEnum):
+    """Why a reviewer disagrees with the model."""
+
+    NUDITY = "nudity"
+    SEXUAL_ACT = "sexual_act"
+    SUGGESTIVE = "suggestive"
+    VIOLENCE_OR_GORE = "violence_or_gore"
+    MEDICAL = "medical"
+    ART = "art"
+    DRAWING_OR_AI = "drawing_or_ai_generated"
+    PARTIAL_EXPOSURE = "partial_exposure"
+    MINOR_PRESENT = "minor_present"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which weights answered, precisely enough to ask them again.
+
+    `revision` is a commit hash, or the hash of the weights where no commit exists.
+    """
+
+    model: str
+    revision: str
+    weights_sha256: str
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """An image as uploaded. Width and height are pixels after EXIF rotation."""
+
+    sha256: str
+    format: str
+    width: int
+    height: int
+    size_bytes: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Label probabilities of one image from one model.
+
+    `frame` is the 0-based index, in the file, of the frame these probabilities are of: the one
+    with the highest nsfw score among those looked at.
+    """
+
+    image_sha256: str
+    identity: ModelIdentity
+    probabilities: Mapping[str, float]
+    nsfw_score: float
+    frame: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Where a score turns into a label and an action. `version` 0 was never saved.
+
+    Raises:
+        PolicyError: Not 0 <= review_from <= threshold <= review_to <= 1.
+    """
+
+    threshold: float
+    review_from: float
+    review_to: float
+    version: int = 0
+    author: str = ""
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.review_from <= self.threshold <= self.review_to <= 1:
+            raise PolicyError(
+                f"A policy needs 0 <= review from ({self.review_from}) <= threshold "
+                f"({self.threshold}) <= review to ({self.review_to}) <= 1."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A score seen through a policy. As made without arguments: nothing was decided."""
+
+    label: Label | None = None
+    action: Action = Action.UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Where an image came from. Without an owner nothing of the picture is kept."""
+
+    name: str
+    source: str
+    owner: str | None = None
+    batch_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why an image has no verdict: an error's kind and sentence."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Everything known about one submitted file. `problem` is set when it has no prediction."""
+
+    name: str
+    policy: Policy
+    verdict: Verdict
+    sha256: str | None = None
+    image: ImageInfo | None = None
+    prediction: Prediction | None = None
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a reviewer said, with what was on the screen. `nonce` makes a repeated request one.
+
+    Raises:
+        DecisionError: The threshold leaves [0, 1], or a text is too long or missing.
+    """
+
+    nonce: str
+    image_sha256: str
+    label: Label
+    threshold: float
+    model: str
+    revision: str
+    backend: str
+    reasons: tuple[Reason, ...] = ()
+    note: str = ""
+    batch_id: str = ""
+
+    MAX_NOTE_CHARACTERS = 4_000
+    MAX_NONCE_CHARACTERS = 64
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise DecisionError(f"The threshold {self.threshold} is not between 0 and 1.")
+        if len(self.note) > self.MAX_NOTE_CHARACTERS:
+            raise DecisionError(
+                f"The note has {len(self.note)} characters; "
+                f"the limit is {self.MAX_NOTE_CHARACTERS}."
+            )
+        if not 0 < len(self.nonce) <= self.MAX_NONCE_CHARACTERS:
+            raise DecisionError(
+                f"An answer needs a nonce of 1 to {self.MAX_NONCE_CHARACTERS} characters."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One row of the correction log, its fields in the log's order."""
+
+    decision_id: int
+    decided_at: str
+    reviewer: str
+    image_sha256: str
+    name: str
+    source: str
+    model: str
+    revision: str
+    backend: str
+    nsfw_score: float
+    threshold: float
+    model_label: str
+    reviewer_label: str
+    agrees: bool
+    reasons: tuple[str, ...]
+    note: str
+    batch_id: str
+    undone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """Which rows of the correction log are meant; None leaves a column free.
+
+    `since` and `until` are dates or times in ISO 8601, `until` exclusive. `undone` False keeps
+    only answers that stand.
+    """
+
+    reviewer: str | None = None
+    label: str | None = None
+    agrees: bool | None = None
+    model: str | None = None
+    since: str | None = None
+    until: str | None = None
+    undone: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """The values that the log can be filtered by."""
+
+    reviewers: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)

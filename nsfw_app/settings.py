@@ -1,0 +1,170 @@
+"""All configuration, read from the environment once and never changed afterwards.
+
+This is the only module that reads environment variables. Each setting is `NSFW_` and its name in
+capitals. A Hugging Face Space announces itself with `SPACE_ID`, which changes three defaults:
+the address served, the data directory and the journal.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from nsfw_app.errors import SettingsError
+
+SPACE_DATA_DIR = Path("/data")  # where a Space's bucket is mounted
+MAX_PIXELS = 89_478_485  # Pillow's own default limit: a quarter GiB of 24-bit pixels
+
+Score = Annotated[float, Field(ge=0, le=1)]
+
+
+def _on_space(data: dict[str, Any]) -> bool:
+    return bool(data.get("space_id"))
+
+
+def _data_dir(data: dict[str, Any]) -> Path:
+    if _on_space(data) and os.access(SPACE_DATA_DIR, os.W_OK):
+        return SPACE_DATA_DIR
+    return Path("data")
+
+
+def _journal_mode(data: dict[str, Any]) -> str:
+    """WAL needs shared memory, which a network mount does not give."""
+    mounted = _on_space(data) and SPACE_DATA_DIR in (data["data_dir"], *data["data_dir"].parents)
+    return "delete" if mounted else "wal"
+
+
+def _usable_cpus() -> int:
+    """Linux knows which CPUs a process may use; other systems only how many there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Settings(BaseSettings):
+    """The settings in force. Construct with `load`, which reports wrong values in words."""
+
+    model_config = SettingsConfigDict(env_prefix="NSFW_", frozen=True, validate_default=True)
+
+    space_id: str = Field("", validation_alias="SPACE_ID", description="Set by Spaces themselves.")
+    space_host: str = Field(
+        "", validation_alias="SPACE_HOST", description="Set by Spaces themselves."
+    )
+
+    model: str = Field(
+        "auto",
+        description="A model's hub id or local directory; `open-nsfw` for the embedded one; `auto` "
+        "for Falconsai where it can be had and Open-NSFW elsewhere.",
+    )
+    model_revision: str = Field("main", description="Branch, tag or commit of a hub model.")
+    unsafe_labels: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Comma-separated labels that count as unsafe, for labels nobody knows."
+    )
+    data_dir: Path = Field(
+        default_factory=_data_dir,
+        description="Directory of the database and pictures. On a Space `/data` when writable.",
+    )
+    journal_mode: Literal["wal", "delete"] = Field(
+        default_factory=_journal_mode,
+        description="SQLite's journal. `wal` only on a local disk; `delete` on a network mount.",
+    )
+    host: str = Field(
+        default_factory=lambda data: "0.0.0.0" if _on_space(data) else "127.0.0.1",
+        description="Address to serve. Anything but this machine is open to whoever reaches it.",
+    )
+    port: int = Field(7860, ge=0, le=65535, description="TCP port to serve.")
+    reviewer: str = Field(
+        "reviewer", min_length=1, max_length=100, description="The local reviewer's name."
+    )
+    threshold: Score | None = Field(
+        None, description="Threshold of the first policy, in [0, 1]. Default: the model's."
+    )
+    review_from: Score = Field(
+        0.2, description="Where the first policy's review band starts, in [0, 1]."
+    )
+    review_to: Score = Field(
+        0.8, description="Where the first policy's review band ends, in [0, 1]."
+    )
+    max_file_mb: float = Field(50, gt=0, description="Largest file accepted, in megabytes.")
+    max_pixels: int = Field(
+        MAX_PIXELS, gt=0, le=2 * MAX_PIXELS, description="Most pixels in one frame."
+    )
+    max_frames: int = Field(16, gt=0, le=256, description="Most frames looked at in one file.")
+    max_files: int = Field(500, gt=0, description="Most files in one gallery upload.")
+    threads: int = Field(
+        default_factory=_usable_cpus,
+        gt=0,
+        description="CPU threads for the model. Default: the CPUs this process may use.",
+    )
+
+    @field_validator("unsafe_labels", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(label.strip() for label in value.split(",") if label.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        inside = self.review_from if self.threshold is None else self.threshold
+        if not self.review_from <= inside <= self.review_to:
+            raise ValueError(
+                f"NSFW_REVIEW_FROM ({self.review_from}), NSFW_THRESHOLD ({self.threshold}) and "
+                f"NSFW_REVIEW_TO ({self.review_to}) must not decrease in this order."
+            )
+        return self
+
+    @property
+    def max_bytes(self) -> int:
+        """Largest file accepted, in bytes."""
+        return int(self.max_file_mb * 1_000_000)
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.data_dir / "review.db"
+
+    @property
+    def pictures_dir(self) -> Path:
+        """Pictures kept for reviewers, by hash."""
+        return self.data_dir / "images"
+
+    @property
+    def uploads_dir(self) -> Path:
+        """Where API uploads lie until they are judged; emptied at start."""
+        return self.data_dir / "uploads"
+
+    @property
+    def on_space(self) -> bool:
+        """Whether this runs as a Hugging Face Space."""
+        return bool(self.space_id)
+
+    @property
+    def local_only(self) -> bool:
+        """Whether only this machine can reach the page."""
+        return self.host in {"127.0.0.1", "localhost", "::1"}
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings.
+
+    Args:
+        overrides: Values by field name that win over the environment.
+
+    Raises:
+        SettingsError: A value is not allowed; the message names each with its value.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentence(e) for e in error.errors())) from None
+
+
+def _sentence(error: Any) -> str:
+    if not error["loc"]:
+        return str(error["ctx"]["error"])
+    name = str(error["loc"][0]).lower()
+    field = Settings.model_fields[name]
+    return f"NSFW_{name.upper()}={error['input']!r}: {error['msg']}. {field.description}"
