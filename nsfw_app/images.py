@@ -28,6 +28,7 @@ PLACEHOLDER_SIDE = 24  # pixels; too few to recognise what an image shows
 
 Image.init()
 pi_heif.register_heif_opener(thumbnails=False)
+SUFFIXES = frozenset(s for s, f in Image.registered_extensions().items() if f in FORMATS)
 # The limit below is ours and smaller or equal; Pillow's warning would only repeat it.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -274,5 +275,7 @@ def _translated(error: Exception, name: str) -> ImageError:
             ImageErrorKind.TOO_MANY_PIXELS, f"{name} has more pixels than any limit allows."
         )
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
-        return ImageError(ImageErrorKind.TRUNCATED, f"{name} ends too early; part of it is missing.")
+        return ImageError(
+            ImageErrorKind.TRUNCATED, f"{name} ends too early; part of it is missing."
+        )
     return ImageError(ImageErrorKind.CORRUPT, f"{name} is damaged and cannot be decoded.")

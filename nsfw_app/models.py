@@ -14,12 +14,11 @@ FALCONSAI = "Falconsai/nsfw_image_detection"
 OPEN_NSFW = "open-nsfw"
 
 UNSAFE_WORDS = frozenset(
-    "nsfw nsfl porn pornography porno hentai sexy sexual sex explicit unsafe nude nudity erotic "
-    "erotica adult gore gory violence violent bloody".split()
+    """nsfw nsfl porn pornography porno hentai sexy sexual sex explicit unsafe nude nudity erotic
+    erotica gore gory violence violent bloody""".split()
 )
 SAFE_WORDS = frozenset(
-    "normal sfw safe neutral drawings drawing non_nsfw not_nsfw nonnsfw clean benign general "
-    "natural".split()
+    """normal sfw safe neutral drawings drawing non_nsfw not_nsfw nonnsfw clean benign""".split()
 )
 
 
@@ -120,9 +119,7 @@ def label_roles(labels: Iterable[str], *, unsafe_labels: Iterable[str] = ()) -> 
                 f"NSFW_UNSAFE_LABELS names {_spoken(missing)}, which the model does not have. "
                 f"Its labels are {_spoken(labels)}."
             )
-        roles = {
-            label: Role.UNSAFE if _word(label) in named else Role.SAFE for label in labels
-        }
+        roles = {label: Role.UNSAFE if _word(label) in named else Role.SAFE for label in labels}
     else:
         unknown = [label for label in labels if _word(label) not in UNSAFE_WORDS | SAFE_WORDS]
         if unknown:

@@ -15,8 +15,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from nsfw_app.errors import SettingsError
 
 SPACE_DATA_DIR = Path("/data")  # where a Space's bucket is mounted
+EVERYWHERE = "0.0.0.0"  # noqa: S104  # a Space is reached through its host's proxy
 MAX_PIXELS = 89_478_485  # Pillow's own default limit: a quarter GiB of 24-bit pixels
 
+JournalMode = Literal["wal", "delete"]
 Score = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -30,7 +32,7 @@ def _data_dir(data: dict[str, Any]) -> Path:
     return Path("data")
 
 
-def _journal_mode(data: dict[str, Any]) -> str:
+def _journal_mode(data: dict[str, Any]) -> JournalMode:
     """WAL needs shared memory, which a network mount does not give."""
     mounted = _on_space(data) and SPACE_DATA_DIR in (data["data_dir"], *data["data_dir"].parents)
     return "delete" if mounted else "wal"
@@ -66,12 +68,12 @@ class Settings(BaseSettings):
         default_factory=_data_dir,
         description="Directory of the database and pictures. On a Space `/data` when writable.",
     )
-    journal_mode: Literal["wal", "delete"] = Field(
+    journal_mode: JournalMode = Field(
         default_factory=_journal_mode,
         description="SQLite's journal. `wal` only on a local disk; `delete` on a network mount.",
     )
     host: str = Field(
-        default_factory=lambda data: "0.0.0.0" if _on_space(data) else "127.0.0.1",
+        default_factory=lambda data: EVERYWHERE if _on_space(data) else "127.0.0.1",
         description="Address to serve. Anything but this machine is open to whoever reaches it.",
     )
     port: int = Field(7860, ge=0, le=65535, description="TCP port to serve.")

@@ -5,12 +5,14 @@ its images would give one by one, and the probabilities of an image sum to 1.
 """
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
 
+from nsfw_app.errors import PredictionFailed
 from nsfw_app.records import ModelIdentity, Role
 
 
@@ -43,7 +45,13 @@ class Classifier(Protocol):
 
 
 def nsfw_score(probabilities: Mapping[str, float], roles: Mapping[str, Role]) -> float:
-    """The sum of the unsafe labels' probabilities, in [0, 1]."""
+    """The sum of the unsafe labels' probabilities, in [0, 1].
+
+    Raises:
+        PredictionFailed: A probability is not a number.
+    """
+    if not all(map(math.isfinite, probabilities.values())):
+        raise PredictionFailed("The model's answer for the image is not a number.")
     unsafe = sum(p for label, p in probabilities.items() if roles[label] is Role.UNSAFE)
     return min(1.0, max(0.0, unsafe))
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import httpx2
 import huggingface_hub
 from huggingface_hub.errors import HFValidationError, RemoteEntryNotFoundError
-from huggingface_hub.utils import build_hf_headers
 
 from nsfw_app.errors import ModelNotFound
 
@@ -84,7 +83,10 @@ def unreachable(model: str, *, revision: str) -> str | None:
         url = huggingface_hub.hf_hub_url(model, "config.json", revision=revision)
     except HFValidationError:
         return "it is not a hub id of the form owner/name."
-    request = urllib.request.Request(url, method="HEAD", headers=build_hf_headers())
+    token = huggingface_hub.get_token()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    # The scheme is the one of HF_ENDPOINT.
+    request = urllib.request.Request(url, method="HEAD", headers=headers)  # noqa: S310
     # Looking up a host ignores the request's timeout, so the wait is bounded from outside too.
     pool = ThreadPoolExecutor(1, thread_name_prefix="hub-probe")
     try:

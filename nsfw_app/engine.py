@@ -1,0 +1,234 @@
+"""The only door: what joins images, a classifier, policies and the store.
+
+The page, the API and the commands all come through here. An image that cannot be judged comes
+back as a review that says so, never as an exception and never as safe. Bytes that this model has
+judged before cost a look-up and no inference.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nsfw_app import images, models
+from nsfw_app.classifiers import Classifier, nsfw_score
+from nsfw_app.classifiers.loading import ModelLoader, ModelStatus, load_classifier
+from nsfw_app.errors import ImageError, ModelError, NotFound
+from nsfw_app.images import DecodedImage, Limits
+from nsfw_app.policy import judge
+from nsfw_app.records import (
+    Answer,
+    Decision,
+    ImageInfo,
+    Policy,
+    Prediction,
+    Problem,
+    Review,
+    Upload,
+    Verdict,
+)
+from nsfw_app.settings import Settings
+from nsfw_app.store import Store
+from nsfw_app.store.log import CorrectionLog
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDefaults:
+    """The first policy's numbers from the settings; no threshold means the model's own."""
+
+    threshold: float | None = None
+    review_from: float = 0.2
+    review_to: float = 0.8
+
+
+class Engine:
+    """Judges images and records answers.
+
+    Args:
+        store: Where everything is kept.
+        loader: Where the classifier comes from.
+        limits: What is accepted as input.
+        defaults: The first policy's numbers.
+    """
+
+    def __init__(
+        self, *, store: Store, loader: ModelLoader, limits: Limits, defaults: PolicyDefaults
+    ) -> None:
+        self.limits = limits
+        self._store = store
+        self._loader = loader
+        self._defaults = defaults
+        self._inference = threading.Lock()  # a pipeline is not made for two threads at once
+
+    def start(self) -> None:
+        """Begin to load the model beside whatever else runs."""
+        self._loader.start()
+
+    @property
+    def status(self) -> ModelStatus:
+        """Where loading the model stands."""
+        return self._loader.status
+
+    @property
+    def log(self) -> CorrectionLog:
+        """The correction log, to read."""
+        return self._store.log
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force for the model that runs."""
+        classifier = self.status.classifier
+        model = classifier.identity.model if classifier else self.status.wanted
+        return self._store.policies.latest(model) or models.first_policy(
+            model,
+            threshold=self._defaults.threshold,
+            band=(self._defaults.review_from, self._defaults.review_to),
+        )
+
+    def save_policy(self, policy: Policy, *, author: str, reason: str) -> Policy:
+        """Make a policy the one in force; earlier ones stay on record.
+
+        Raises:
+            ModelError: No model is loaded that it could belong to.
+        """
+        model = self._loader.classifier.identity.model
+        if self._store.policies.latest(model) is None:
+            self._store.policies.add(model, self.policy)
+        return self._store.policies.add(model, replace(policy, author=author, reason=reason))
+
+    def review(self, data: bytes, upload: Upload) -> Review:
+        """Judge one image by its bytes.
+
+        Args:
+            data: The file's bytes, as uploaded.
+            upload: Its name and where it came from. With an owner, a picture is kept for them.
+        """
+        sha256 = images.sha256(data)
+        try:
+            info, prediction = self._judged(data, sha256, upload)
+        except (ImageError, ModelError) as error:
+            return self._unavailable(upload.name, error, sha256)
+        policy = self.policy
+        verdict = judge(prediction.nsfw_score, policy)
+        return Review(upload.name, policy, verdict, sha256, info, prediction)
+
+    def review_file(self, path: Path, upload: Upload) -> Review:
+        """Judge one file; see `review`."""
+        try:
+            data = images.read_file(path, self.limits)
+        except ImageError as error:
+            return self._unavailable(upload.name, error, None)
+        return self.review(data, upload)
+
+    def review_files(self, paths: Iterable[Path], *, source: str) -> Iterator[Review]:
+        """Judge files one after the other, keeping no pictures. Waits for the model first.
+
+        Raises:
+            ModelError: The model cannot be loaded.
+        """
+        self._loader.wait()
+        for path in paths:
+            yield self.review_file(path, Upload(str(path), source))
+
+    def decide(self, answer: Answer, *, reviewer: str, owner: str) -> Decision:
+        """Record an answer; when this returns, it is on disk.
+
+        Raises:
+            NotFound: The owner has no such image, or the model no such prediction.
+            DecisionError: The answer makes no sense.
+        """
+        return self._store.log.add(answer, reviewer=reviewer, owner=owner)
+
+    def undo(self, decision_id: int, *, reviewer: str, nonce: str) -> Decision:
+        """Take an answer back; it stays in the log as undone.
+
+        Raises:
+            NotFound: The reviewer made no such decision.
+        """
+        return self._store.log.undo(decision_id, reviewer=reviewer, nonce=nonce)
+
+    def standing(self, review: Review, reviewer: str) -> Decision | None:
+        """The reviewer's answer about this review's prediction that stands, if any."""
+        prediction = review.prediction
+        if prediction is None:
+            return None
+        return self._store.log.standing(prediction.image_sha256, prediction.identity, reviewer)
+
+    def placeholder(self, image_sha256: str) -> bytes:
+        """The 24-pixel WebP that stands for an image."""
+        return self._store.catalog.placeholder(image_sha256)
+
+    def picture(self, image_sha256: str, *, owner: str) -> bytes:
+        """A picture of the owner's, JPEG.
+
+        Raises:
+            NotFound: There is none, or it is somebody else's.
+        """
+        if not self._store.catalog.owns(image_sha256, owner):
+            raise NotFound("No such image.")
+        return self._store.catalog.picture(image_sha256)
+
+    def thumbnail(self, image_sha256: str, *, owner: str) -> bytes:
+        """The same at the size of a card."""
+        return images.thumbnail(self.picture(image_sha256, owner=owner))
+
+    def _judged(self, data: bytes, sha256: str, upload: Upload) -> tuple[ImageInfo, Prediction]:
+        classifier = self._loader.classifier
+        catalog = self._store.catalog
+        stored = catalog.find(sha256, classifier.identity)
+        wants_picture = upload.owner is not None and not catalog.has_picture(sha256)
+        if stored and not wants_picture:
+            images.check_extension(Path(upload.name).name, stored.info.format)
+            info, prediction = stored.info, stored.prediction
+        else:
+            decoded = images.decode(data, name=Path(upload.name).name, limits=self.limits)
+            info = decoded.info
+            prediction = stored.prediction if stored else self._predict(classifier, decoded)
+            worst = next(f.image for f in decoded.frames if f.number == prediction.frame)
+            catalog.add_prediction(info, prediction, placeholder=images.placeholder(worst))
+            if wants_picture:
+                catalog.add_picture(sha256, images.picture(worst))
+        if upload.owner is not None:
+            catalog.add_upload(sha256, upload)
+        return info, prediction
+
+    def _predict(self, classifier: Classifier, decoded: DecodedImage) -> Prediction:
+        """The prediction of the frame with the highest nsfw score."""
+        with self._inference:
+            answers = classifier.predict([frame.image for frame in decoded.frames])
+        scores = [nsfw_score(answer, classifier.roles) for answer in answers]
+        worst = max(range(len(scores)), key=scores.__getitem__)
+        return Prediction(
+            decoded.info.sha256,
+            classifier.identity,
+            answers[worst],
+            scores[worst],
+            decoded.frames[worst].number,
+        )
+
+    def _unavailable(self, name: str, error: ImageError | ModelError, sha256: str | None) -> Review:
+        problem = Problem(error.kind, str(error))
+        return Review(name, self.policy, Verdict(), sha256, problem=problem)
+
+
+def open_engine(settings: Settings) -> Engine:
+    """An engine as the settings describe it. The model is not loaded yet: see `start`."""
+    loader = ModelLoader(
+        settings.model,
+        lambda: load_classifier(
+            settings.model,
+            revision=settings.model_revision,
+            unsafe_labels=settings.unsafe_labels,
+            threads=settings.threads,
+        ),
+    )
+    return Engine(
+        store=Store(
+            settings.database,
+            pictures_dir=settings.pictures_dir,
+            journal_mode=settings.journal_mode,
+        ),
+        loader=loader,
+        limits=Limits(settings.max_bytes, settings.max_pixels, settings.max_frames),
+        defaults=PolicyDefaults(settings.threshold, settings.review_from, settings.review_to),
+    )

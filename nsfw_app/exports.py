@@ -1,0 +1,82 @@
+"""What leaves the product: one JSON object per image, and the correction log as CSV or JSONL.
+
+Exports are generators: a row is read, written and forgotten. In CSV, a text that a spreadsheet
+would run as a formula is disarmed with a leading apostrophe; JSONL carries texts as they are.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from nsfw_app.records import Decision, Review
+
+LOG_COLUMNS = tuple(field.name for field in fields(Decision))
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")  # OWASP, CSV injection
+
+
+def review_json(review: Review) -> dict[str, Any]:
+    """The object that the page's API, the REST API and the commands give for one image.
+
+    `frame` is the 0-based frame that was judged, of `frames` in the file.
+    """
+    image, prediction = review.image, review.prediction
+    identity = prediction.identity if prediction else None
+    return {
+        "name": review.name,
+        "sha256": review.sha256,
+        "nsfw_score": prediction.nsfw_score if prediction else None,
+        "probabilities": dict(prediction.probabilities) if prediction else None,
+        "label": review.verdict.label,
+        "action": review.verdict.action,
+        "threshold": review.policy.threshold,
+        "review_from": review.policy.review_from,
+        "review_to": review.policy.review_to,
+        "model": identity.model if identity else None,
+        "revision": identity.revision if identity else None,
+        "weights_sha256": identity.weights_sha256 if identity else None,
+        "backend": identity.backend if identity else None,
+        "width": image.width if image else None,
+        "height": image.height if image else None,
+        "format": image.format if image else None,
+        "frame": prediction.frame if prediction else None,
+        "frames": image.frames if image else None,
+        "error": asdict(review.problem) if review.problem else None,
+    }
+
+
+def log_csv(decisions: Iterable[Decision]) -> Iterator[str]:
+    """The correction log as CSV, a piece of text per row, the heading first."""
+    yield _csv_line(LOG_COLUMNS)
+    for decision in decisions:
+        row = asdict(decision)
+        row["reasons"] = json.dumps(row["reasons"])
+        yield _csv_line(_cell(row[column]) for column in LOG_COLUMNS)
+
+
+def log_jsonl(decisions: Iterable[Decision]) -> Iterator[str]:
+    """The correction log as JSON Lines, a piece of text per row."""
+    for decision in decisions:
+        yield json.dumps(asdict(decision)) + "\n"
+
+
+LOG_FORMATS: Mapping[str, Callable[[Iterable[Decision]], Iterator[str]]] = {
+    "csv": log_csv,
+    "jsonl": log_jsonl,
+}
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA_STARTS):
+        return "'" + value
+    return value
+
+
+def _csv_line(cells: Iterable[object]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow(cells)
+    return line.getvalue()

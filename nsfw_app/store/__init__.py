@@ -1,0 +1,30 @@
+"""The only place that talks to the database, and to the pictures that lie beside it.
+
+What always holds: each thread has a connection of its own; what a method reported as written is
+committed; a decision's nonce makes it one row, however often it is sent.
+"""
+
+from pathlib import Path
+
+from nsfw_app.store.catalog import Catalog
+from nsfw_app.store.connections import Connections
+from nsfw_app.store.log import CorrectionLog
+from nsfw_app.store.policies import Policies
+
+__all__ = ["Store"]
+
+
+class Store:
+    """Everything kept: the catalog of images, the policies, the correction log.
+
+    Args:
+        database: The SQLite file; made and migrated when needed.
+        pictures_dir: Where pictures lie, by hash.
+        journal_mode: `wal` on a local disk, `delete` on a network mount.
+    """
+
+    def __init__(self, database: Path, *, pictures_dir: Path, journal_mode: str) -> None:
+        connections = Connections(database, journal_mode=journal_mode)
+        self.catalog = Catalog(connections, pictures_dir=pictures_dir)
+        self.policies = Policies(connections)
+        self.log = CorrectionLog(connections, self.catalog)

@@ -1,0 +1,156 @@
+"""Images, what models said of them, who brought them, and the pictures kept for people."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nsfw_app.errors import NotFound
+from nsfw_app.records import ImageInfo, ModelIdentity, Prediction, Upload
+from nsfw_app.store.connections import Connections, now
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An image that was judged before."""
+
+    info: ImageInfo
+    prediction: Prediction
+
+
+class Catalog:
+    """Images by their hash.
+
+    Args:
+        connections: The database.
+        pictures_dir: Where pictures lie, by hash.
+    """
+
+    def __init__(self, connections: Connections, *, pictures_dir: Path) -> None:
+        self._connections = connections
+        self._pictures = pictures_dir
+        pictures_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def find(self, image_sha256: str, identity: ModelIdentity) -> Stored | None:
+        """What this model said of this image earlier, if it did."""
+        row = self._connections.row(
+            """
+            select i.*, p.* from predictions p join images i on i.sha256 = p.image_sha256
+            where p.image_sha256 = ? and p.model = ? and p.revision = ? and p.backend = ?
+            """,
+            (image_sha256, identity.model, identity.revision, identity.backend),
+        )
+        if row is None:
+            return None
+        info = ImageInfo(
+            row["sha256"], row["format"], row["width"], row["height"], row["size_bytes"],
+            row["frames"],
+        )  # fmt: skip
+        prediction = Prediction(
+            row["image_sha256"],
+            ModelIdentity(row["model"], row["revision"], row["weights_sha256"], row["backend"]),
+            json.loads(row["probabilities"]),
+            row["nsfw_score"],
+            row["frame"],
+        )
+        return Stored(info, prediction)
+
+    def add_prediction(
+        self, info: ImageInfo, prediction: Prediction, *, placeholder: bytes
+    ) -> None:
+        """Keep an image's facts and what a model said of it; what is there already stays."""
+        with self._connections.writing() as db:
+            db.table("images").insert(
+                {
+                    "sha256": info.sha256,
+                    "format": info.format,
+                    "width": info.width,
+                    "height": info.height,
+                    "size_bytes": info.size_bytes,
+                    "frames": info.frames,
+                    "placeholder": placeholder,
+                    "first_seen_at": now(),
+                },
+                ignore=True,
+            )
+            db.table("predictions").insert(
+                {
+                    "image_sha256": prediction.image_sha256,
+                    "model": prediction.identity.model,
+                    "revision": prediction.identity.revision,
+                    "backend": prediction.identity.backend,
+                    "weights_sha256": prediction.identity.weights_sha256,
+                    "probabilities": json.dumps(dict(prediction.probabilities)),
+                    "nsfw_score": prediction.nsfw_score,
+                    "frame": prediction.frame,
+                    "predicted_at": now(),
+                },
+                ignore=True,
+            )
+
+    def add_upload(self, image_sha256: str, upload: Upload) -> None:
+        """Remember who brought an image, and under which name."""
+        with self._connections.writing() as db:
+            db.table("uploads").insert(
+                {
+                    "image_sha256": image_sha256,
+                    "owner": upload.owner,
+                    "name": upload.name,
+                    "source": upload.source,
+                    "batch_id": upload.batch_id,
+                    "uploaded_at": now(),
+                }
+            )
+
+    def owns(self, image_sha256: str, owner: str) -> bool:
+        """Whether this person has uploaded this image."""
+        return self.upload(image_sha256, owner) is not None
+
+    def placeholder(self, image_sha256: str) -> bytes:
+        """The 24-pixel WebP of an image.
+
+        Raises:
+            NotFound: The image is not known.
+        """
+        row = self._connections.row(
+            "select placeholder from images where sha256 = ?", (image_sha256,)
+        )
+        if row is None:
+            raise NotFound(f"No image {image_sha256} is known.")
+        return bytes(row["placeholder"])
+
+    def has_picture(self, image_sha256: str) -> bool:
+        """Whether a picture is kept."""
+        return self._picture_path(image_sha256).is_file()
+
+    def add_picture(self, image_sha256: str, jpeg: bytes) -> None:
+        """Keep a picture, whole or not at all."""
+        path = self._picture_path(image_sha256)
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(jpeg)
+        Path(file.name).replace(path)
+
+    def picture(self, image_sha256: str) -> bytes:
+        """A kept picture, JPEG.
+
+        Raises:
+            NotFound: None is kept.
+        """
+        try:
+            return self._picture_path(image_sha256).read_bytes()
+        except FileNotFoundError:
+            raise NotFound(f"No picture of {image_sha256} is kept.") from None
+
+    def upload(self, image_sha256: str, owner: str) -> Any:
+        """The row of this person's latest upload of this image, or None."""
+        return self._connections.row(
+            "select * from uploads where image_sha256 = ? and owner = ? order by id desc limit 1",
+            (image_sha256, owner),
+        )
+
+    def _picture_path(self, image_sha256: str) -> Path:
+        if len(image_sha256) != 64 or not image_sha256.isalnum():
+            raise NotFound("No such image.")
+        return self._pictures / image_sha256[:2] / f"{image_sha256}.jpg"

@@ -1,0 +1,69 @@
+"""Connections to the database: one for each thread, and transactions that write."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from nsfw_app.migrations import migrations
+
+BUSY_TIMEOUT_S = 10.0
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Connections:
+    """A database file, made and migrated when needed.
+
+    Args:
+        path: The SQLite file.
+        journal_mode: `wal` on a local disk, `delete` on a network mount.
+    """
+
+    def __init__(self, path: Path, *, journal_mode: str) -> None:
+        self._path = path
+        self._local = threading.local()
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self.row("pragma journal_mode")["journal_mode"] != journal_mode:
+            self.db.execute(f"pragma journal_mode = {journal_mode}")
+        with self.writing() as db:
+            migrations.apply(db)
+
+    @property
+    def db(self) -> Database:
+        """This thread's connection."""
+        if not hasattr(self._local, "db"):
+            connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S)
+            connection.row_factory = sqlite3.Row
+            connection.execute("pragma synchronous = full")  # a commit survives a power cut
+            connection.execute("pragma foreign_keys = on")
+            self._local.db = Database(connection)
+        db: Database = self._local.db
+        return db
+
+    @contextmanager
+    def writing(self) -> Iterator[Database]:
+        """A transaction that may write, committed when the block ends without an error.
+
+        It takes the write lock at once: one that read first could not wait for the lock later.
+        """
+        db = self.db
+        db.execute("begin immediate")
+        try:
+            yield db
+        except BaseException:
+            db.rollback()
+            raise
+        db.commit()
+
+    def row(self, sql: str, values: Any = ()) -> Any:
+        """The first row, or None."""
+        return self.db.execute(sql, values).fetchone()

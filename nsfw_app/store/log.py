@@ -1,0 +1,201 @@
+"""The correction log: decisions, appended and never changed, and what of them stands."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from nsfw_app.errors import DecisionError, NotFound
+from nsfw_app.records import Answer, Decision, Facets, Label, LogFilter, ModelIdentity
+from nsfw_app.store.catalog import Catalog
+from nsfw_app.store.connections import Connections, now
+
+ROWS_AT_ONCE = 500  # read ahead while the log is streamed
+
+
+class CorrectionLog:
+    """Decisions about the catalog's images. What a method returned is committed."""
+
+    def __init__(self, connections: Connections, catalog: Catalog) -> None:
+        self._connections = connections
+        self._catalog = catalog
+
+    def add(self, answer: Answer, *, reviewer: str, owner: str) -> Decision:
+        """Append an answer about an image of the owner's. The same nonce again changes nothing.
+
+        Raises:
+            NotFound: The owner has no such image, or that model made no prediction of it.
+            DecisionError: The nonce belongs to another answer.
+        """
+        with self._connections.writing() as db:
+            upload = self._catalog.upload(answer.image_sha256, owner)
+            prediction = self._connections.row(
+                """
+                select id, nsfw_score from predictions
+                where image_sha256 = ? and model = ? and revision = ? and backend = ?
+                """,
+                (answer.image_sha256, answer.model, answer.revision, answer.backend),
+            )
+            if upload is None or prediction is None:
+                raise NotFound(
+                    f"There is no prediction by {answer.model} of an image {answer.image_sha256} "
+                    "of yours. Add the image first."
+                )
+            flagged = prediction["nsfw_score"] >= answer.threshold
+            db.execute(
+                """
+                insert into decisions
+                  (nonce, decided_at, reviewer, prediction_id, name, source, threshold,
+                   model_label, label, reasons, note, batch_id)
+                values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (nonce) do nothing
+                """,
+                (
+                    answer.nonce,
+                    now(),
+                    reviewer,
+                    prediction["id"],
+                    upload["name"],
+                    upload["source"],
+                    answer.threshold,
+                    Label.NSFW if flagged else Label.NORMAL,
+                    answer.label,
+                    json.dumps(list(answer.reasons)),
+                    answer.note,
+                    answer.batch_id or upload["batch_id"],
+                ),
+            )
+            row = self._connections.row(
+                """
+                select d.id from decisions d
+                where d.nonce = ? and d.reviewer = ? and d.prediction_id = ? and d.label = ?
+                """,
+                (answer.nonce, reviewer, prediction["id"], answer.label),
+            )
+            if row is None:
+                raise DecisionError("This nonce was used for another answer. Send a new one.")
+            return self.get(row["id"])
+
+    def undo(self, decision_id: int, *, reviewer: str, nonce: str) -> Decision:
+        """Append a row that takes a decision back. Taking it back again changes nothing.
+
+        Raises:
+            NotFound: This reviewer made no such decision.
+            DecisionError: The nonce belongs to another answer.
+        """
+        with self._connections.writing() as db:
+            db.execute(
+                """
+                insert into decisions
+                  (nonce, decided_at, reviewer, prediction_id, name, source, threshold,
+                   model_label, label, reasons, note, batch_id, undoes)
+                select ?, ?, reviewer, prediction_id, name, source, threshold, model_label, null,
+                  '[]', '', batch_id, id
+                from decisions where id = ? and reviewer = ? and label is not null
+                on conflict do nothing
+                """,
+                (nonce, now(), decision_id, reviewer),
+            )
+            decision = self.get(decision_id)
+            if decision.reviewer != reviewer:
+                raise NotFound(f"No decision {decision_id} of yours is known.")
+            if not decision.undone:
+                raise DecisionError("This nonce was used for another answer. Send a new one.")
+            return decision
+
+    def get(self, decision_id: int) -> Decision:
+        """One row of the correction log.
+
+        Raises:
+            NotFound: There is none.
+        """
+        row = self._connections.row(
+            "select * from correction_log where decision_id = ?", (decision_id,)
+        )
+        if row is None:
+            raise NotFound(f"No decision {decision_id} of yours is known.")
+        return _decision(row)
+
+    def standing(
+        self, image_sha256: str, identity: ModelIdentity, reviewer: str
+    ) -> Decision | None:
+        """The reviewer's answer about this prediction that stands, if any."""
+        row = self._connections.row(
+            """
+            select * from correction_log where image_sha256 = ? and model = ? and revision = ?
+              and backend = ? and reviewer = ? and not undone
+            """,
+            (image_sha256, identity.model, identity.revision, identity.backend, reviewer),
+        )
+        return row and _decision(row)
+
+    def page(self, wanted: LogFilter, *, limit: int, offset: int = 0) -> list[Decision]:
+        """A page of the log, newest first."""
+        where, values = _conditions(wanted)
+        rows = self._connections.db.execute(
+            f"select * from correction_log where {where} "
+            "order by decision_id desc limit :limit offset :offset",
+            {**values, "limit": limit, "offset": offset},
+        )
+        return [_decision(row) for row in rows]
+
+    def size(self, wanted: LogFilter) -> int:
+        """How many rows of the log the filter leaves."""
+        where, values = _conditions(wanted)
+        sql = f"select count(*) as n from correction_log where {where}"
+        return int(self._connections.db.execute(sql, values).fetchone()["n"])
+
+    def rows(self, wanted: LogFilter) -> Iterator[Decision]:
+        """The log, newest first, read in pages so that memory does not grow with it.
+
+        Rows added while it is read do not appear. Each page may be read by another thread.
+        """
+        where, values = _conditions(wanted)
+        sql = (
+            f"select * from correction_log where {where} and decision_id < :before "
+            "order by decision_id desc limit :limit"
+        )
+        before = (1 << 63) - 1
+        while True:
+            page = self._connections.db.execute(
+                sql, {**values, "before": before, "limit": ROWS_AT_ONCE}
+            ).fetchall()
+            yield from map(_decision, page)
+            if len(page) < ROWS_AT_ONCE:
+                return
+            before = page[-1]["decision_id"]
+
+    def facets(self) -> Facets:
+        """The reviewers and models that the log names."""
+        reviewers = self._connections.db.execute(
+            "select distinct reviewer from decisions order by 1"
+        )
+        models = self._connections.db.execute(
+            """
+            select distinct model from predictions
+            where id in (select prediction_id from decisions) order by 1
+            """
+        )
+        return Facets([r[0] for r in reviewers], [m[0] for m in models])
+
+
+def _conditions(wanted: LogFilter) -> tuple[str, dict[str, Any]]:
+    """The filter in SQL; every value travels as a parameter."""
+    clauses = {
+        "reviewer = :reviewer": wanted.reviewer,
+        "reviewer_label = :label": wanted.label,
+        "agrees = :agrees": wanted.agrees,
+        "model = :model": wanted.model,
+        "decided_at >= :since": wanted.since,
+        "decided_at < :until": wanted.until,
+        "undone = :undone": wanted.undone,
+    }
+    used = {clause: value for clause, value in clauses.items() if value is not None}
+    names = {clause.rpartition(":")[2]: value for clause, value in used.items()}
+    return " and ".join(used) or "true", names
+
+
+def _decision(row: Any) -> Decision:
+    values = dict(row)
+    values["reasons"] = tuple(json.loads(values["reasons"]))
+    values["agrees"] = bool(values["agrees"])
+    values["undone"] = bool(values["undone"])
+    return Decision(**values)

@@ -1,0 +1,45 @@
+"""Policies, each version kept with who set it and why."""
+
+from nsfw_app.records import Policy
+from nsfw_app.store.connections import Connections, now
+
+
+class Policies:
+    """The policies of each model."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def latest(self, model: str) -> Policy | None:
+        """The policy saved last for a model."""
+        row = self._connections.row(
+            """
+            select threshold, review_from, review_to, version, author, reason
+            from policies where model = ? order by version desc limit 1
+            """,
+            (model,),
+        )
+        return row and Policy(*row)
+
+    def add(self, model: str, policy: Policy) -> Policy:
+        """Save a policy as the model's next version, and return it with that version."""
+        with self._connections.writing() as db:
+            row = db.execute(
+                """
+                insert into policies
+                select ?, coalesce(max(version), 0) + 1, ?, ?, ?, ?, ?, ?
+                from policies where model = ?
+                returning threshold, review_from, review_to, version, author, reason
+                """,
+                (
+                    model,
+                    policy.threshold,
+                    policy.review_from,
+                    policy.review_to,
+                    policy.author,
+                    policy.reason,
+                    now(),
+                    model,
+                ),
+            ).fetchone()
+        return Policy(*row)
