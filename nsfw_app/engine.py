@@ -107,17 +107,24 @@ class Engine:
         try:
             info, prediction = self._judged(data, sha256, upload)
         except (ImageError, ModelError) as error:
-            return self._unavailable(upload.name, error, sha256)
+            return self.unavailable(upload.name, error, sha256=sha256)
         policy = self.policy
         verdict = judge(prediction.nsfw_score, policy)
         return Review(upload.name, policy, verdict, sha256, info, prediction)
+
+    def unavailable(
+        self, name: str, error: ImageError | ModelError, *, sha256: str | None = None
+    ) -> Review:
+        """The review of a file that could not be judged."""
+        problem = Problem(error.kind, str(error))
+        return Review(name, self.policy, Verdict(), sha256, problem=problem)
 
     def review_file(self, path: Path, upload: Upload) -> Review:
         """Judge one file; see `review`."""
         try:
             data = images.read_file(path, self.limits)
         except ImageError as error:
-            return self._unavailable(upload.name, error, None)
+            return self.unavailable(upload.name, error)
         return self.review(data, upload)
 
     def review_files(self, paths: Iterable[Path], *, source: str) -> Iterator[Review]:
@@ -205,10 +212,6 @@ class Engine:
             scores[worst],
             decoded.frames[worst].number,
         )
-
-    def _unavailable(self, name: str, error: ImageError | ModelError, sha256: str | None) -> Review:
-        problem = Problem(error.kind, str(error))
-        return Review(name, self.policy, Verdict(), sha256, problem=problem)
 
 
 def open_engine(settings: Settings) -> Engine:

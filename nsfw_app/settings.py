@@ -146,7 +146,7 @@ class Settings(BaseSettings):
     @property
     def local_only(self) -> bool:
         """Whether only this machine can reach the page."""
-        return self.host in {"127.0.0.1", "localhost", "::1"}
+        return self.host in {"127.0.0.1", "localhost"}
 
 
 def load(**overrides: Any) -> Settings:

@@ -1,0 +1,171 @@
+"""The routes that the page's own scripts speak to, under /desk.
+
+Files arrive one request each, so that every one is judged, refused or stopped by itself.
+"""
+
+import base64
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from nsfw_app import exports, images
+from nsfw_app.engine import Engine
+from nsfw_app.errors import ImageError
+from nsfw_app.records import Answer, Decision, Label, LogFilter, Reason, Review, Upload
+from nsfw_app.web.visitors import Visitor, visitor_of
+
+MAX_NAME_CHARACTERS = 4_000
+LOG_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
+
+
+def visitor_of_request(request: Request) -> Visitor:
+    """The guard has said who asks."""
+    return visitor_of(request)
+
+
+Who = Annotated[Visitor, Depends(visitor_of_request)]
+
+
+class AnswerBody(BaseModel):
+    """What the page sends when a reviewer answers."""
+
+    nonce: str
+    image_sha256: str
+    label: Label
+    threshold: float
+    model: str
+    revision: str
+    backend: str
+    reasons: list[Reason] = []
+    note: str = ""
+    batch_id: str = Field("", max_length=64)
+
+
+class UndoBody(BaseModel):
+    """What the page sends when a reviewer takes an answer back."""
+
+    nonce: str = Field(min_length=1, max_length=Answer.MAX_NONCE_CHARACTERS)
+
+
+class LogQuery(BaseModel):
+    """The log's filter as it stands in a link."""
+
+    reviewer: str | None = None
+    label: Label | None = None
+    agrees: bool | None = None
+    model: str | None = None
+    since: str | None = None
+    until: str | None = None
+    undone: bool | None = None
+
+
+def visible(wanted: LogFilter, visitor: Visitor) -> LogFilter:
+    """The filter, narrowed to what this visitor may see."""
+    return wanted if visitor.sees_all else replace(wanted, reviewer=visitor.reviewer)
+
+
+def image_routes(engine: Engine, *, max_files: int) -> APIRouter:
+    """What is running, images in, pictures out."""
+    router = APIRouter(prefix="/desk")
+
+    @router.get("/status")
+    def status(visitor: Who) -> dict[str, Any]:
+        now = engine.status
+        identity = now.classifier.identity if now.classifier else None
+        return {
+            "state": now.state,
+            "wanted": now.wanted,
+            "message": now.message,
+            "model": asdict(identity) if identity else None,
+            "policy": asdict(engine.policy),
+            "reviewer": visitor.reviewer,
+            "reasons": list(Reason),
+            "max_files": max_files,
+            "max_bytes": engine.limits.max_bytes,
+        }
+
+    @router.post("/images")
+    async def add_image(
+        request: Request,
+        visitor: Who,
+        name: Annotated[str, Query(max_length=MAX_NAME_CHARACTERS)],
+        source: Annotated[str, Query(max_length=64)],
+        batch_id: Annotated[str, Query(max_length=64)] = "",
+    ) -> dict[str, Any]:
+        upload = Upload(name, source, visitor.owner, batch_id)
+        data = bytearray()
+        try:
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > engine.limits.max_bytes:
+                    images.check_size(len(data), name=name, limits=engine.limits)
+        except ImageError as error:
+            return exports.review_json(engine.unavailable(name, error))
+        return await run_in_threadpool(_judge, engine, bytes(data), upload, visitor)
+
+    @router.get("/images/{sha256}/picture")
+    def picture(sha256: str, visitor: Who) -> Response:
+        return _jpeg(engine.picture, sha256, visitor)
+
+    @router.get("/images/{sha256}/thumbnail")
+    def thumbnail(sha256: str, visitor: Who) -> Response:
+        return _jpeg(engine.thumbnail, sha256, visitor)
+
+    return router
+
+
+def answer_routes(engine: Engine) -> APIRouter:
+    """Answers in, the correction log out."""
+    router = APIRouter(prefix="/desk")
+
+    @router.post("/decisions")
+    def decide(body: AnswerBody, visitor: Who) -> dict[str, Any]:
+        answer = Answer(**{**body.model_dump(), "reasons": tuple(body.reasons)})
+        decision = engine.decide(answer, reviewer=visitor.reviewer, owner=visitor.owner)
+        return asdict(decision)
+
+    @router.post("/decisions/{decision_id}/undo")
+    def undo(decision_id: int, body: UndoBody, visitor: Who) -> dict[str, Any]:
+        return asdict(engine.undo(decision_id, reviewer=visitor.reviewer, nonce=body.nonce))
+
+    @router.get("/log.{file_format}")
+    def log(
+        file_format: str, visitor: Who, query: Annotated[LogQuery, Query()]
+    ) -> StreamingResponse:
+        rows = engine.log.rows(visible(LogFilter(**query.model_dump()), visitor))
+        return StreamingResponse(
+            exports.LOG_FORMATS[file_format](rows),
+            media_type=LOG_TYPES[file_format],
+            headers={"Content-Disposition": f'attachment; filename="corrections.{file_format}"'},
+        )
+
+    return router
+
+
+def _judge(engine: Engine, data: bytes, upload: Upload, visitor: Visitor) -> dict[str, Any]:
+    review = engine.review(data, upload)
+    return card_json(engine, review, visitor)
+
+
+def card_json(engine: Engine, review: Review, visitor: Visitor) -> dict[str, Any]:
+    """A review for the page: its JSON, a placeholder to draw, and the answer given earlier."""
+    answer: Decision | None = engine.standing(review, visitor.reviewer)
+    small = engine.placeholder(review.sha256) if review.sha256 and review.prediction else None
+    return {
+        **exports.review_json(review),
+        "placeholder": _data_url(small) if small else None,
+        "decision": asdict(answer) if answer else None,
+    }
+
+
+def _data_url(webp: bytes) -> str:
+    return "data:image/webp;base64," + base64.b64encode(webp).decode()
+
+
+def _jpeg(read: Callable[..., bytes], sha256: str, visitor: Visitor) -> Response:
+    return Response(read(sha256, owner=visitor.owner), media_type="image/jpeg")
