@@ -64,6 +64,11 @@ class Engine:
         """Begin to load the model beside whatever else runs."""
         self._loader.start()
 
+    def wait(self) -> ModelStatus:
+        """Where loading stands once it has ended, well or not; loads if nobody has begun."""
+        self._loader.start()
+        return self._loader.ended()
+
     @property
     def status(self) -> ModelStatus:
         """Where loading the model stands."""
@@ -146,20 +151,33 @@ class Engine:
         """
         return self._store.log.add(answer, reviewer=reviewer, owner=owner)
 
-    def undo(self, decision_id: int, *, reviewer: str, nonce: str) -> Decision:
+    def undo(self, decision_id: int, *, reviewer: str, nonce: str) -> Decision | None:
         """Take an answer back; it stays in the log as undone.
+
+        Returns:
+            The reviewer's earlier answer that stands again, if there is one.
 
         Raises:
             NotFound: The reviewer made no such decision.
         """
-        return self._store.log.undo(decision_id, reviewer=reviewer, nonce=nonce)
+        undone = self._store.log.undo(decision_id, reviewer=reviewer, nonce=nonce)
+        return self._store.log.standing(
+            undone.image_sha256,
+            model=undone.model,
+            revision=undone.revision,
+            backend=undone.backend,
+            reviewer=reviewer,
+        )
 
-    def standing(self, review: Review, reviewer: str) -> Decision | None:
-        """The reviewer's answer about this review's prediction that stands, if any."""
-        prediction = review.prediction
-        if prediction is None:
-            return None
-        return self._store.log.standing(prediction.image_sha256, prediction.identity, reviewer)
+    def standing(self, prediction: Prediction, reviewer: str) -> Decision | None:
+        """The reviewer's answer about a prediction that stands, if any."""
+        return self._store.log.standing(
+            prediction.image_sha256,
+            model=prediction.identity.model,
+            revision=prediction.identity.revision,
+            backend=prediction.identity.backend,
+            reviewer=reviewer,
+        )
 
     def placeholder(self, image_sha256: str) -> bytes:
         """The 24-pixel WebP that stands for an image."""

@@ -105,6 +105,11 @@ class ModelLoader:
         """Where loading stands now; never waits."""
         return self._status
 
+    def ended(self) -> ModelStatus:
+        """Waits until loading has ended, well or not. Without `start` it would wait for ever."""
+        self._done.wait()
+        return self._status
+
     def wait(self) -> Classifier:
         """The classifier, loading it first if need be.
 
@@ -112,7 +117,7 @@ class ModelLoader:
             ModelError: It cannot be loaded.
         """
         self.start()
-        self._done.wait()
+        self.ended()
         return self.classifier
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nsfw_app.errors import DecisionError, NotFound
-from nsfw_app.records import Answer, Decision, Facets, Label, LogFilter, ModelIdentity
+from nsfw_app.records import Answer, Decision, Facets, Label, LogFilter
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections, now
 
@@ -115,15 +115,15 @@ class CorrectionLog:
         return _decision(row)
 
     def standing(
-        self, image_sha256: str, identity: ModelIdentity, reviewer: str
+        self, image_sha256: str, *, model: str, revision: str, backend: str, reviewer: str
     ) -> Decision | None:
-        """The reviewer's answer about this prediction that stands, if any."""
+        """The reviewer's answer about this model's prediction that stands, if any."""
         row = self._connections.row(
             """
             select * from correction_log where image_sha256 = ? and model = ? and revision = ?
               and backend = ? and reviewer = ? and not undone
             """,
-            (image_sha256, identity.model, identity.revision, identity.backend, reviewer),
+            (image_sha256, model, revision, backend, reviewer),
         )
         return row and _decision(row)
 

@@ -6,7 +6,7 @@ Files arrive one request each, so that every one is judged, refused or stopped b
 import base64
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from nsfw_app import exports, images
 from nsfw_app.engine import Engine
 from nsfw_app.errors import ImageError
-from nsfw_app.records import Answer, Decision, Label, LogFilter, Reason, Review, Upload
+from nsfw_app.records import Answer, Label, LogFilter, Reason, Review, Upload
 from nsfw_app.web.visitors import Visitor, visitor_of
 
 MAX_NAME_CHARACTERS = 4_000
@@ -131,11 +131,12 @@ def answer_routes(engine: Engine) -> APIRouter:
 
     @router.post("/decisions/{decision_id}/undo")
     def undo(decision_id: int, body: UndoBody, visitor: Who) -> dict[str, Any]:
-        return asdict(engine.undo(decision_id, reviewer=visitor.reviewer, nonce=body.nonce))
+        standing = engine.undo(decision_id, reviewer=visitor.reviewer, nonce=body.nonce)
+        return {"standing": asdict(standing) if standing else None}
 
     @router.get("/log.{file_format}")
     def log(
-        file_format: str, visitor: Who, query: Annotated[LogQuery, Query()]
+        file_format: Literal["csv", "jsonl"], visitor: Who, query: Annotated[LogQuery, Query()]
     ) -> StreamingResponse:
         rows = engine.log.rows(visible(LogFilter(**query.model_dump()), visitor))
         return StreamingResponse(
@@ -154,13 +155,12 @@ def _judge(engine: Engine, data: bytes, upload: Upload, visitor: Visitor) -> dic
 
 def card_json(engine: Engine, review: Review, visitor: Visitor) -> dict[str, Any]:
     """A review for the page: its JSON, a placeholder to draw, and the answer given earlier."""
-    answer: Decision | None = engine.standing(review, visitor.reviewer)
-    small = engine.placeholder(review.sha256) if review.sha256 and review.prediction else None
-    return {
-        **exports.review_json(review),
-        "placeholder": _data_url(small) if small else None,
-        "decision": asdict(answer) if answer else None,
-    }
+    card = {**exports.review_json(review), "placeholder": None, "decision": None}
+    if review.prediction is not None:
+        answer = engine.standing(review.prediction, visitor.reviewer)
+        card["placeholder"] = _data_url(engine.placeholder(review.prediction.image_sha256))
+        card["decision"] = asdict(answer) if answer else None
+    return card
 
 
 def _data_url(webp: bytes) -> str:

@@ -1,0 +1,68 @@
+"""Serves the page: settings, engine, page, web application, in this order.
+
+Whatever Gradio would tell others at start stays untold, and its folder for uploads is private,
+inside the data directory, and emptied first: what lies there could be asked for.
+"""
+
+import os
+import shutil
+import sys
+import threading
+
+from nsfw_app import settings
+from nsfw_app.engine import Engine, open_engine
+from nsfw_app.errors import NSFWReviewError
+from nsfw_app.settings import Settings
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    try:
+        chosen = settings.load()
+        engine = open_engine(chosen)
+    except NSFWReviewError as error:
+        sys.exit(f"Error: {error}")
+    shutil.rmtree(chosen.uploads_dir, ignore_errors=True)
+    chosen.uploads_dir.mkdir(mode=0o700)
+    os.environ.update(
+        GRADIO_TEMP_DIR=str(chosen.uploads_dir.resolve()), GRADIO_ANALYTICS_ENABLED="False"
+    )
+
+    import uvicorn  # after the environment is set, which Gradio reads when it is imported
+
+    from nsfw_app.ui import build_ui
+    from nsfw_app.web.app import create_app
+
+    app = create_app(engine, settings=chosen, page=build_ui(engine))
+    greet(chosen)
+    threading.Thread(target=tell_model, args=[engine], daemon=True).start()
+    uvicorn.run(app, host=chosen.host, port=chosen.port, log_level="warning")
+
+
+def greet(chosen: Settings) -> None:
+    """Say where the page is, which model was asked for, and where the data lies."""
+    print(f"Page:  http://{chosen.host}:{chosen.port}")
+    print(f"Data:  {chosen.data_dir.resolve()}", flush=True)
+    if not chosen.local_only:
+        print(
+            f"Open:  {chosen.host} can be reached from other machines, and there is no login. "
+            "Whoever reaches it can have images judged and see their own; only the Model tab's "
+            "policy and the log of others are closed to them.",
+            flush=True,
+        )
+
+
+def tell_model(engine: Engine) -> None:
+    """Load the model beside the page, and say which one it is."""
+    status = engine.wait()
+    if status.classifier is None:
+        print(f"Error: {status.message}", file=sys.stderr, flush=True)
+        return
+    identity = status.classifier.identity
+    print(f"Model: {identity.model}, revision {identity.revision}, {identity.backend}", flush=True)
+    if status.message:
+        print(f"       {status.message}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

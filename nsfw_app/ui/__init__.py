@@ -1,0 +1,47 @@
+"""The page: a Gradio Blocks of four tabs, drawn by the scripts in `assets/`.
+
+Gradio keeps the tabs, sliders, filters and forms and speaks to Python; what depends on an image
+is drawn in the browser from JSON, so that a slider re-judges without a request.
+"""
+
+from pathlib import Path
+
+import gradio as gr
+
+from nsfw_app.engine import Engine
+from nsfw_app.ui.api import add_endpoints
+from nsfw_app.ui.gallery import create_gallery_tab
+from nsfw_app.ui.log import create_log_tab
+from nsfw_app.ui.model import create_model_tab
+from nsfw_app.ui.render import region
+from nsfw_app.ui.review import create_review_tab
+from nsfw_app.ui.theme import theme
+from nsfw_app.web.app import Page
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def build_ui(engine: Engine) -> Page:
+    """The page over an engine, ready to be mounted."""
+    with gr.Blocks(title="NSFW Review", fill_width=True, analytics_enabled=False) as blocks:
+        topbar = region("topbar", script="topbar.js", event="ready")
+        region("model-banner")
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Review"):
+                review_threshold = create_review_tab()
+            with gr.Tab("Gallery"):
+                gallery_threshold = create_gallery_tab()
+            with gr.Tab("Log") as log_tab:
+                create_log_tab(engine, log_tab)
+            with gr.Tab("Model") as model_tab:
+                create_model_tab(engine, model_tab)
+        topbar.ready(
+            lambda: [engine.policy.threshold] * 2,
+            outputs=[review_threshold, gallery_threshold],
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        add_endpoints(engine)
+    blocks.queue(api_open=False)
+    look = {"theme": theme(), "css_paths": [ASSETS / "desk.css"]}
+    return Page(blocks, ASSETS, look)

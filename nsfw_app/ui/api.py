@@ -1,0 +1,96 @@
+"""The page's named endpoints, for gradio_client."""
+
+import secrets
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from nsfw_app import exports
+from nsfw_app.engine import Engine
+from nsfw_app.errors import DecisionError
+from nsfw_app.records import Answer, Label, Reason, Upload
+from nsfw_app.ui.render import shown
+from nsfw_app.web.visitors import visitor_of
+
+MAX_PARALLEL_ANSWERS = 8
+Code = TypeVar("Code", bound=StrEnum)
+
+
+def add_endpoints(engine: Engine) -> None:
+    """Adds `/classify` (one file to its JSON) and `/decide` (an answer to its log row)."""
+
+    def classify(path: str, request: gr.Request) -> dict[str, Any]:
+        file = Path(path)
+        visitor = visitor_of(request)
+        # A client that keeps no cookie cannot come back for a picture, so none is kept for it.
+        owner = None if visitor.fresh_secret else visitor.owner
+        try:
+            return exports.review_json(engine.review_file(file, Upload(file.name, "api", owner)))
+        finally:
+            file.unlink(missing_ok=True)
+
+    @shown
+    def decide(
+        sha256: str,
+        label: str,
+        threshold: float,
+        model: str,
+        revision: str,
+        backend: str,
+        reasons: list[str],
+        note: str,
+        nonce: str,
+        request: gr.Request,
+    ) -> dict[str, Any]:
+        answer = Answer(
+            nonce=nonce or secrets.token_hex(16),
+            image_sha256=sha256,
+            label=_one_of(Label, label),
+            threshold=threshold,
+            model=model,
+            revision=revision,
+            backend=backend,
+            reasons=tuple(_one_of(Reason, reason) for reason in reasons),
+            note=note,
+        )
+        visitor = visitor_of(request)
+        return asdict(engine.decide(answer, reviewer=visitor.reviewer, owner=visitor.owner))
+
+    hidden: dict[str, Any] = {"visible": False, "render": True}
+    file = gr.File(label="Image", **hidden)
+    review = gr.JSON(label="Review", **hidden)
+    gr.Button(visible=False).click(classify, file, review, api_name="classify")
+    texts = {
+        name: gr.Textbox(label=name, **hidden)
+        for name in ("sha256", "label", "model", "revision", "backend", "note", "nonce")
+    }
+    threshold = gr.Number(label="threshold", **hidden)
+    reasons = gr.CheckboxGroup(list(Reason), label="reasons", **hidden)
+    gr.Button(visible=False).click(
+        decide,
+        [
+            texts["sha256"],
+            texts["label"],
+            threshold,
+            texts["model"],
+            texts["revision"],
+            texts["backend"],
+            reasons,
+            texts["note"],
+            texts["nonce"],
+        ],
+        gr.JSON(label="Decision", **hidden),
+        api_name="decide",
+        trigger_mode="multiple",
+        concurrency_limit=MAX_PARALLEL_ANSWERS,
+    )
+
+
+def _one_of(kind: type[Code], value: str) -> Code:
+    try:
+        return kind(value)
+    except ValueError:
+        raise DecisionError(f"'{value}' is not one of {', '.join(kind)}.") from None

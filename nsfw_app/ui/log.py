@@ -1,0 +1,130 @@
+"""The Log tab: the decisions, filtered and paged in SQL, and their export."""
+
+from dataclasses import asdict, replace
+from datetime import date, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import gradio as gr
+
+from nsfw_app.engine import Engine
+from nsfw_app.errors import DecisionError
+from nsfw_app.records import Label, LogFilter
+from nsfw_app.ui.render import region, shown
+from nsfw_app.web.routes import visible
+from nsfw_app.web.visitors import visitor_of
+
+ROWS_PER_PAGE = 50
+ANY = "Any"
+AGREEMENT: dict[str, tuple[bool | None, bool | None]] = {  # agrees, undone
+    ANY: (None, None),
+    "Disagreements that stand": (False, False),
+    "Agreements that stand": (True, False),
+    "Undone": (None, True),
+}
+
+
+def create_log_tab(engine: Engine, tab: gr.Tab) -> None:
+    """Filters, table, pages and export links; drawn anew whenever the tab is opened."""
+    with gr.Row(elem_id="log-filters"):
+        reviewer = gr.Dropdown([ANY], value=ANY, label="Reviewer", filterable=False)
+        label = gr.Dropdown([ANY, *Label], value=ANY, label="Reviewer says", filterable=False)
+        agreement = gr.Dropdown(list(AGREEMENT), value=ANY, label="Answer", filterable=False)
+        model = gr.Dropdown([ANY], value=ANY, label="Model", filterable=False)
+        since = gr.Textbox(label="From (UTC date)", placeholder="YYYY-MM-DD", max_lines=1)
+        until = gr.Textbox(label="To (UTC date)", placeholder="YYYY-MM-DD", max_lines=1)
+    table = region("log-table", script="log.js")
+    with gr.Row(elem_id="log-pages"):
+        newer = gr.Button("Newer", size="sm", elem_classes="quiet")
+        older = gr.Button("Older", size="sm", elem_classes="quiet")
+    page = gr.State(0)
+    filters = [reviewer, label, agreement, model, since, until]
+
+    @shown
+    def turn_to(number: int, request: gr.Request, *values: str) -> tuple[Any, ...]:
+        wanted = visible(log_filter(*values), visitor_of(request))
+        payload, number = log_page(engine, wanted, number)
+        return (payload, number, *_buttons(payload))
+
+    def first(request: gr.Request, *values: str) -> tuple[Any, ...]:
+        return turn_to(0, request, *values)
+
+    def go_newer(number: int, request: gr.Request, *values: str) -> tuple[Any, ...]:
+        return turn_to(number - 1, request, *values)
+
+    def go_older(number: int, request: gr.Request, *values: str) -> tuple[Any, ...]:
+        return turn_to(number + 1, request, *values)
+
+    def choices() -> tuple[Any, Any]:
+        facets = engine.log.facets()
+        return (
+            gr.update(choices=[ANY, *facets.reviewers]),
+            gr.update(choices=[ANY, *facets.models]),
+        )
+
+    outputs = [table, page, newer, older]
+    quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    tab.select(choices, outputs=[reviewer, model], **quietly)
+    chosen = [field.change for field in (reviewer, label, agreement, model)]
+    written = [since.submit, since.blur, until.submit, until.blur]
+    gr.on(
+        [tab.select, *chosen, *written],
+        first,
+        inputs=filters,
+        outputs=outputs,
+        **quietly,
+    )
+    newer.click(go_newer, inputs=[page, *filters], outputs=outputs, **quietly)
+    older.click(go_older, inputs=[page, *filters], outputs=outputs, **quietly)
+
+
+def log_filter(
+    reviewer: str, label: str, agreement: str, model: str, since: str, until: str
+) -> LogFilter:
+    """The filter that the fields describe; the last day named is included.
+
+    Raises:
+        DecisionError: A date is not one.
+    """
+    last = _day(until)
+    wanted = LogFilter(
+        reviewer=_chosen(reviewer),
+        label=_chosen(label),
+        model=_chosen(model),
+        since=first.isoformat() if (first := _day(since)) else None,
+        until=(last + timedelta(days=1)).isoformat() if last else None,
+    )
+    agrees, undone = AGREEMENT[agreement]
+    return replace(wanted, agrees=agrees, undone=undone)
+
+
+def log_page(engine: Engine, wanted: LogFilter, number: int) -> tuple[dict[str, Any], int]:
+    """A page of the log for `log.js`, and its number within what there is, from 0."""
+    total = engine.log.size(wanted)
+    number = max(0, min(number, (total - 1) // ROWS_PER_PAGE))
+    rows = engine.log.page(wanted, limit=ROWS_PER_PAGE, offset=number * ROWS_PER_PAGE)
+    query = urlencode({k: v for k, v in asdict(wanted).items() if v is not None})
+    first = number * ROWS_PER_PAGE + 1
+    payload = {"rows": [asdict(r) for r in rows], "first": first, "total": total, "query": query}
+    return payload, number
+
+
+def _buttons(payload: dict[str, Any]) -> tuple[Any, Any]:
+    last = payload["first"] + len(payload["rows"]) - 1
+    return (
+        gr.update(interactive=payload["first"] > 1),
+        gr.update(interactive=last < payload["total"]),
+    )
+
+
+def _chosen(value: str) -> str | None:
+    return None if value == ANY else value
+
+
+def _day(text: str) -> date | None:
+    if not text.strip():
+        return None
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        raise DecisionError(f"'{text}' is not a date. Write it as 2026-01-31.") from None

@@ -1,0 +1,93 @@
+"""The Model tab: what is running, what is known of it, and the policy it is judged by."""
+
+from typing import Any
+
+import gradio as gr
+
+from nsfw_app import models
+from nsfw_app.engine import Engine
+from nsfw_app.errors import PolicyError
+from nsfw_app.records import Policy
+from nsfw_app.ui.render import region, shown
+from nsfw_app.web.visitors import visitor_of
+
+Sections = list[dict[str, Any]]
+
+
+def create_model_tab(engine: Engine, tab: gr.Tab) -> None:
+    """Facts about the model, and a form that saves a new policy."""
+    facts = region("model-facts", script="facts.js")
+    with gr.Accordion("Change the policy", open=False):
+        gr.Markdown(
+            "Allowed below the first number, a person decides up to the last, blocked from there "
+            "upwards. Scores are stored, so earlier images are judged anew."
+        )
+        with gr.Row():
+            review_from = gr.Number(label="Review from", minimum=0, maximum=1, step=0.01)
+            threshold = gr.Number(label="Threshold", minimum=0, maximum=1, step=0.01)
+            review_to = gr.Number(label="Review to", minimum=0, maximum=1, step=0.01)
+        reason = gr.Textbox(label="Why", max_lines=2, placeholder="Kept with the policy")
+        save = gr.Button("Save policy", elem_id="save-policy")
+    fields = [review_from, threshold, review_to]
+
+    def show() -> tuple[Any, ...]:
+        policy = engine.policy
+        return model_facts(engine), policy.review_from, policy.threshold, policy.review_to
+
+    @shown
+    def save_policy(
+        low: float, middle: float, high: float, why: str, request: gr.Request
+    ) -> tuple[Any, ...]:
+        visitor = visitor_of(request)
+        if not visitor.sees_all:
+            raise PolicyError("Only the people who run this page can change its policy.")
+        policy = Policy(threshold=middle, review_from=low, review_to=high)
+        engine.save_policy(policy, author=visitor.reviewer, reason=why)
+        return show()
+
+    quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    tab.select(show, outputs=[facts, *fields], **quietly)
+    save.click(save_policy, inputs=[*fields, reason], outputs=[facts, *fields], **quietly).success(
+        None, js="() => document.dispatchEvent(new Event('policy:saved'))", **quietly
+    )
+
+
+def model_facts(engine: Engine) -> Sections:
+    """Everything the tab shows, as headings with names and texts."""
+    status, policy = engine.status, engine.policy
+    if status.classifier is None:
+        return [_section("Model", State=status.state, Wanted=status.wanted, Message=status.message)]
+    identity = status.classifier.identity
+    card = models.card(identity.model)
+    roles = ", ".join(f"{label} ({role})" for label, role in status.classifier.roles.items())
+    return [
+        _section(
+            "Model",
+            Name=card.name,
+            Id=identity.model,
+            Revision=identity.revision,
+            Weights=f"SHA-256 {identity.weights_sha256}",
+            Backend=identity.backend,
+            Licence=card.licence,
+            Labels=roles,
+            Preprocessing=card.preprocessing,
+        ),
+        _section(
+            "What is known of it",
+            **{"Claimed accuracy": card.claimed_accuracy, "Known limits": card.limits},
+        ),
+        _section(
+            f"Policy, version {policy.version}",
+            **{
+                "Threshold": f"{policy.threshold:.2f}",
+                "Review band": f"{policy.review_from:.2f} to {policy.review_to:.2f}",
+                "Set by": policy.author or "settings",
+                "Why": policy.reason or "not said",
+                "Default threshold": f"{card.threshold:.2f}. {card.threshold_source}",
+            },
+        ),
+    ]
+
+
+def _section(title: str, **rows: str) -> dict[str, Any]:
+    return {"title": title, "rows": list(rows.items())}
