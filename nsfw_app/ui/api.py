@@ -24,7 +24,7 @@ def add_endpoints(engine: Engine) -> None:
 
     def classify(path: str, request: gr.Request) -> dict[str, Any]:
         file = Path(path)
-        visitor = visitor_of(request)
+        visitor = visitor_of(request.request)
         # A client that keeps no cookie cannot come back for a picture, so none is kept for it.
         owner = None if visitor.fresh_secret else visitor.owner
         try:
@@ -56,7 +56,7 @@ def add_endpoints(engine: Engine) -> None:
             reasons=tuple(_one_of(Reason, reason) for reason in reasons),
             note=note,
         )
-        visitor = visitor_of(request)
+        visitor = visitor_of(request.request)
         return asdict(engine.decide(answer, reviewer=visitor.reviewer, owner=visitor.owner))
 
     hidden: dict[str, Any] = {"visible": False, "render": True}

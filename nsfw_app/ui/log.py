@@ -42,7 +42,7 @@ def create_log_tab(engine: Engine, tab: gr.Tab) -> None:
 
     @shown
     def turn_to(number: int, request: gr.Request, *values: str) -> tuple[Any, ...]:
-        wanted = visible(log_filter(*values), visitor_of(request))
+        wanted = visible(log_filter(*values), visitor_of(request.request))
         payload, number = log_page(engine, wanted, number)
         return (payload, number, *_buttons(payload))
 

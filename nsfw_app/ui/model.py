@@ -38,7 +38,7 @@ def create_model_tab(engine: Engine, tab: gr.Tab) -> None:
     def save_policy(
         low: float, middle: float, high: float, why: str, request: gr.Request
     ) -> tuple[Any, ...]:
-        visitor = visitor_of(request)
+        visitor = visitor_of(request.request)
         if not visitor.sees_all:
             raise PolicyError("Only the people who run this page can change its policy.")
         policy = Policy(threshold=middle, review_from=low, review_to=high)

@@ -34,6 +34,7 @@ def region(elem_id: str, *, script: str = "", event: str = "", value: object = N
         html_template='<div class="region"></div>',
         js_on_load=load if script else "",
         elem_id=elem_id,
+        elem_classes="bare",
         apply_default_css=False,
         padding=False,
     )
@@ -42,7 +43,7 @@ def region(elem_id: str, *, script: str = "", event: str = "", value: object = N
 def threshold_slider(name: str) -> gr.Slider:
     """The slider of a tab. Its moves become events in the browser and go nowhere else."""
     slider = gr.Slider(
-        0, 1, 0.5, step=0.01, label="Threshold", elem_id=f"{name}-threshold", buttons=["reset"]
+        0, 1, 0.5, step=0.01, label="Threshold", elem_id=f"{name}-threshold", buttons=[]
     )
     announce = (
         f"(value) => {{ document.dispatchEvent(new CustomEvent('threshold:{name}', "

@@ -9,8 +9,6 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
-from typing import Any
-
 from starlette.requests import HTTPConnection
 
 from nsfw_app.settings import Settings
@@ -67,7 +65,7 @@ class Visitors:
         return morsel.OutputString()
 
 
-def visitor_of(request: Any) -> Visitor:
-    """The visitor behind a Starlette or Gradio request that came through the guard."""
-    visitor: Visitor = request.scope["state"]["visitor"]
+def visitor_of(connection: HTTPConnection) -> Visitor:
+    """The visitor behind a request that came through the guard."""
+    visitor: Visitor = connection.scope["state"]["visitor"]
     return visitor

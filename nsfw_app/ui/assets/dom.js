@@ -47,11 +47,11 @@ export function icon(action) {
   return svg
 }
 
-/** The element with this id, as soon as the page has it. */
+/** The region with this id, as soon as the page has it. */
 export function present(id) {
   return new Promise((resolve) => {
     const look = () => {
-      const node = document.getElementById(id)
+      const node = document.querySelector(`#${id} .region`)
       if (node) resolve(node)
       else requestAnimationFrame(look)
     }

@@ -4,7 +4,7 @@ import { make } from './dom.js'
 
 /** Draws the value now and whenever it changes. */
 export function mount(element, props, watch) {
-  const draw = () => element.replaceChildren(...(props.value ?? []).map(section))
+  const draw = () => element.replaceChildren(...[props.value || []].flat().map(section))
   watch('value', draw)
   draw()
 }

@@ -130,7 +130,7 @@ export async function mount(root) {
     const share = `${shown.done} of ${shown.total}`
     progressText.textContent = run
       ? `Scoring ${share}`
-      : `${shown.stopped ? 'Stopped' : 'Done'}: ${share} scored`
+      : `${shown.stopped ? 'Stopped' : 'Done'}: ${share}`
   }
 
   function place(image) {

@@ -27,7 +27,7 @@ export function mount(element, props, watch) {
 }
 
 function parts(value) {
-  if (!value) return []
+  if (!value?.rows) return []
   const { rows, first, total, query } = value
   const link = (format, word) =>
     make(

@@ -73,7 +73,7 @@ export async function mount(root) {
         make(
           'p',
           {},
-          'Drop, paste or choose an image above. It stays on this machine and is shown blurred.',
+          'Drop, paste or choose an image above. It goes to this server and nowhere else, and is shown blurred.',
         ),
         make('p', {}, 'Or begin with a harmless photograph:'),
         make('div', { class: 'buttons' }, ...samples),
