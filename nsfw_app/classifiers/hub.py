@@ -1,13 +1,14 @@
 """Where a model's files come from: a local directory, the hub's cache, or the hub.
 
-What always holds: a hub that does not answer costs one short request, never the retries of the
-libraries; and what is loaded is a directory on this machine, whose revision is known.
+What always holds: a hub that does not answer at all costs one short request, not the retries of
+its library; and what is loaded is a directory on this machine, whose revision is known.
 """
 
 import json
+import threading
 import urllib.error
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -42,22 +43,26 @@ def find(model: str, *, revision: str) -> ModelFiles:
     Raises:
         ModelNotFound: It is in none of the places; the message says what to do.
     """
-    directory = Path(model).expanduser()
-    if directory.is_dir():
-        return _in_directory(directory, None)
-    if cached := find_cached(model, revision=revision):
-        return cached
+    if here := find_here(model, revision=revision):
+        return here
     if problem := unreachable(model, revision=revision):
         raise ModelNotFound(
             f"The model '{model}' (revision {revision}) is neither a directory nor in the local "
             f"cache, and {problem} Check the name, connect to the hub once, or set NSFW_MODEL to "
             "a directory saved with save_pretrained."
         )
-    return _fetch(model, revision)
+    return fetch(model, revision=revision)
 
 
-def find_cached(model: str, *, revision: str) -> ModelFiles | None:
-    """The files in the hub's cache, when configuration and weights are both there."""
+def find_here(model: str, *, revision: str) -> ModelFiles | None:
+    """The files of a directory, or of the hub's cache when it holds all of them.
+
+    Raises:
+        ModelNotFound: The directory named holds no complete model.
+    """
+    directory = Path(model).expanduser()
+    if directory.is_dir():
+        return _in_directory(directory, None)
     try:
         config = huggingface_hub.try_to_load_from_cache(model, "config.json", revision=revision)
     except HFValidationError:
@@ -83,14 +88,12 @@ def unreachable(model: str, *, revision: str) -> str | None:
         url = huggingface_hub.hf_hub_url(model, "config.json", revision=revision)
     except HFValidationError:
         return "it is not a hub id of the form owner/name."
-    token = huggingface_hub.get_token()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    # The scheme is the one of HF_ENDPOINT.
-    request = urllib.request.Request(url, method="HEAD", headers=headers)  # noqa: S310
-    # Looking up a host ignores the request's timeout, so the wait is bounded from outside too.
-    pool = ThreadPoolExecutor(1, thread_name_prefix="hub-probe")
+    # Looking up a host ignores the request's timeout, so the wait is bounded from outside, and
+    # the thread is a daemon so that it does not keep the process from ending.
+    answer: Future[None] = Future()
+    threading.Thread(target=_ask, args=(url, answer), name="hub-probe", daemon=True).start()
     try:
-        pool.submit(urllib.request.urlopen, request, timeout=PROBE_SECONDS).result(PROBE_SECONDS)
+        answer.result(PROBE_SECONDS)
     except urllib.error.HTTPError as error:
         if error.code in {401, 403, 404}:
             return "the model hub does not have it, or wants a token for it."
@@ -99,27 +102,53 @@ def unreachable(model: str, *, revision: str) -> str | None:
         return f"the model hub did not answer within {PROBE_SECONDS:g} s."
     except (OSError, HTTPException):
         return "the model hub cannot be reached."
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    except ValueError:
+        return f"HF_ENDPOINT is no address: '{huggingface_hub.constants.ENDPOINT}'."
     return None
 
 
-def _fetch(model: str, revision: str) -> ModelFiles:
+def _ask(url: str, answer: Future[None]) -> None:
+    """One HEAD request; what came of it goes into the future."""
+    token = huggingface_hub.get_token()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        # The scheme is the one of HF_ENDPOINT.
+        request = urllib.request.Request(url, method="HEAD", headers=headers)  # noqa: S310
+        urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()  # noqa: S310
+    except (OSError, HTTPException, ValueError) as error:
+        answer.set_exception(error)
+    else:
+        answer.set_result(None)
+
+
+def fetch(model: str, *, revision: str) -> ModelFiles:
+    """A model's files from the hub, into its cache. Only after `unreachable` said None.
+
+    Raises:
+        ModelNotFound: Fetching failed, or the model has no weights that are known.
+    """
     try:
         config = Path(huggingface_hub.hf_hub_download(model, "config.json", revision=revision))
         commit = config.parent.name
         _optional(model, "preprocessor_config.json", commit)
         if not any(_optional(model, name, commit) for name in WEIGHT_FILES):
-            for index in filter(None, (_optional(model, n, commit) for n in WEIGHT_INDEXES)):
-                for shard in _shards(index):
-                    huggingface_hub.hf_hub_download(model, shard, revision=commit)
-                break
+            _fetch_shards(model, commit)
+        return _in_directory(config.parent, commit)
+    except ModelNotFound as error:
+        raise ModelNotFound(f"What the model hub has of '{model}' is not complete.") from error
     except (httpx2.HTTPError, OSError) as error:
         raise ModelNotFound(
             f"Fetching '{model}' from the model hub failed: {error} Try again, or set "
             "NSFW_MODEL to a directory saved with save_pretrained."
         ) from error
-    return _in_directory(config.parent, commit)
+
+
+def _fetch_shards(model: str, commit: str) -> None:
+    for name in WEIGHT_INDEXES:
+        if index := _optional(model, name, commit):
+            for shard in _shards(index):
+                huggingface_hub.hf_hub_download(model, shard, revision=commit)
+            return
 
 
 def _optional(model: str, name: str, commit: str) -> Path | None:
@@ -130,7 +159,10 @@ def _optional(model: str, name: str, commit: str) -> Path | None:
 
 
 def _shards(index: Path) -> list[str]:
-    return sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    try:
+        return sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelNotFound(f"{index} does not list the model's weight files.") from error
 
 
 def _in_directory(directory: Path, revision: str | None) -> ModelFiles:
@@ -149,6 +181,6 @@ def _in_directory(directory: Path, revision: str | None) -> ModelFiles:
                 if all(shard.is_file() for shard in shards):
                     return ModelFiles(directory, shards, revision)
     raise ModelNotFound(
-        f"{directory} holds no complete model: config.json and {' or '.join(WEIGHT_FILES)} are "
-        "needed. Save one there with save_pretrained."
+        f"{directory} holds no complete model: config.json and "
+        f"{' or '.join(WEIGHT_FILES)} are needed, as save_pretrained writes them."
     )

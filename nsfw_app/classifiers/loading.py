@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from nsfw_app.classifiers import Classifier
-from nsfw_app.classifiers.hub import ModelFiles, find, find_cached, unreachable
+from nsfw_app.classifiers.hub import ModelFiles, fetch, find, find_here, unreachable
 from nsfw_app.errors import ModelError, ModelLoading
 from nsfw_app.models import FALCONSAI, OPEN_NSFW
 
@@ -41,6 +41,7 @@ class ModelStatus:
     wanted: str
     classifier: Classifier | None = None
     message: str = ""
+    error: ModelError | None = None
 
 
 def load_classifier(
@@ -74,12 +75,12 @@ def load_classifier(
         return Loaded(embedded())
     if model != AUTO:
         return Loaded(transformers_model(model, find(model, revision=revision)))
-    if not find_cached(FALCONSAI, revision=revision) and (
-        problem := unreachable(FALCONSAI, revision=revision)
-    ):
+    files = find_here(FALCONSAI, revision=revision)
+    if files is None and (problem := unreachable(FALCONSAI, revision=revision)):
         return Loaded(embedded(), f"{FALCONSAI} is not on this machine, and {problem}")
     try:
-        return Loaded(transformers_model(FALCONSAI, find(FALCONSAI, revision=revision)))
+        files = files or fetch(FALCONSAI, revision=revision)
+        return Loaded(transformers_model(FALCONSAI, files))
     except ModelError as error:
         return Loaded(embedded(), str(error))
 
@@ -132,7 +133,8 @@ class ModelLoader:
         if status.state is ModelState.LOADING:
             raise ModelLoading("The model is still loading. Try again in a moment.")
         if status.classifier is None:
-            raise ModelError(status.message)
+            error = status.error or ModelError(status.message)
+            raise type(error)(status.message)
         return status.classifier
 
     def _run(self) -> None:
@@ -140,7 +142,7 @@ class ModelLoader:
         try:
             loaded = self._load()
         except ModelError as error:
-            self._status = ModelStatus(ModelState.FAILED, wanted, message=str(error))
+            self._status = ModelStatus(ModelState.FAILED, wanted, message=str(error), error=error)
         else:
             self._status = ModelStatus(
                 ModelState.READY, wanted, loaded.classifier, loaded.fallback_reason

@@ -5,9 +5,11 @@ is the PIL one, so that torchvision is not needed and scores are the reference's
 """
 
 from collections.abc import Sequence
+from pickle import UnpicklingError
 
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from transformers import (
     AutoImageProcessor,
     AutoModelForImageClassification,
@@ -19,6 +21,18 @@ from nsfw_app.classifiers.hub import ModelFiles
 from nsfw_app.errors import ModelUnsupported, PredictionFailed
 from nsfw_app.models import label_roles
 from nsfw_app.records import ModelIdentity
+
+# What transformers lets through when a model's files are damaged or of another kind.
+DAMAGED = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    SafetensorError,
+    UnpicklingError,
+)
 
 
 class TransformersClassifier:
@@ -39,16 +53,21 @@ class TransformersClassifier:
     ) -> None:
         torch.set_num_threads(threads)
         try:
-            network = AutoModelForImageClassification.from_pretrained(
-                files.directory, local_files_only=True, dtype=torch.float32
+            network, loading = AutoModelForImageClassification.from_pretrained(
+                files.directory,
+                local_files_only=True,
+                dtype=torch.float32,
+                output_loading_info=True,
             )
             processor = AutoImageProcessor.from_pretrained(
                 files.directory, local_files_only=True, backend="pil"
             )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except DAMAGED as error:
             raise ModelUnsupported(
                 f"'{model}' cannot be loaded as an image-classification model: {error}"
             ) from error
+        if missing := sorted(loading["missing_keys"]):  # they would be filled with chance
+            raise ModelUnsupported(f"The weights of '{model}' lack {', '.join(missing)}.")
         # Some forks store the ids as texts; the configuration turns them back into numbers.
         id2label = {int(i): str(label) for i, label in network.config.id2label.items()}
         labels = [id2label[i] for i in sorted(id2label)]
@@ -61,6 +80,8 @@ class TransformersClassifier:
 
     def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
         """See `Classifier.predict`."""
+        if not images:
+            return []
         try:
             answers = self._pipeline(
                 list(images), top_k=len(self.roles), function_to_apply="softmax"

@@ -9,6 +9,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
+
 from starlette.requests import HTTPConnection
 
 from nsfw_app.settings import Settings

@@ -1,0 +1,145 @@
+"""`python app.py` for real: as a Space, killed in the middle, and by its named endpoints."""
+
+import json
+import os
+import signal
+import threading
+import urllib.request
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+from conftest import picture_bytes
+from desk import Server, serving
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from nsfw_app.records import LogFilter
+from nsfw_app.store import Store
+
+DECISIONS = 200
+KILL_AFTER = 60
+
+
+def post(url: str, body: bytes) -> dict:
+    """Send a body; the JSON that comes back."""
+    request = urllib.request.Request(url, data=body, headers={"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)
+
+
+def upload(server: Server, red: int) -> dict:
+    """Have a plain picture judged; its card."""
+    url = f"{server.url}/desk/images?name=picture{red}.png&source=test"
+    return post(url, picture_bytes(red))
+
+
+def test_acknowledged_answers_survive_a_kill(tmp_path: Path) -> None:
+    """Of 200 answers sent while the server is killed, every acknowledged one is on disk."""
+    acknowledged: list[str] = []
+    with serving(tmp_path) as server:
+        wait_until_ready(server)
+        card = upload(server, 10)
+        body = {"image_sha256": card["sha256"], "label": "nsfw", "threshold": 0.5}
+        body |= {key: card[key] for key in ("model", "revision", "backend")}
+
+        def answer(numbers: range) -> None:
+            for number in numbers:
+                nonce = f"nonce-{number}"
+                try:
+                    post(
+                        f"{server.url}/desk/decisions",
+                        json.dumps({**body, "nonce": nonce, "note": nonce}).encode(),
+                    )
+                except OSError:
+                    return
+                acknowledged.append(nonce)
+                if len(acknowledged) == KILL_AFTER:
+                    os.kill(server.process.pid, signal.SIGKILL)
+
+        threads = [
+            threading.Thread(target=answer, args=[range(start, DECISIONS, 4)]) for start in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        server.process.wait(10)
+    assert KILL_AFTER <= len(acknowledged) < DECISIONS
+    store = Store(
+        server.data / "review.db", pictures_dir=server.data / "images", journal_mode="wal"
+    )
+    assert set(acknowledged) <= {decision.note for decision in store.log.rows(LogFilter())}
+
+
+def wait_until_ready(server: Server) -> None:
+    """Until the model is loaded."""
+    while True:
+        with urllib.request.urlopen(f"{server.url}/desk/status", timeout=30) as response:
+            if json.load(response)["state"] == "ready":
+                return
+
+
+def test_a_space_serves_every_address(tmp_path: Path) -> None:
+    """With a Space's environment the page is bound to all addresses and says what that exposes."""
+    with serving(
+        tmp_path, SPACE_ID="me/review", SYSTEM="spaces", SPACE_HOST="x.hf.space"
+    ) as server:
+        elsewhere = server.url.replace("127.0.0.1", "127.0.0.2")
+        with urllib.request.urlopen(elsewhere, timeout=30) as response:
+            assert response.status == 200
+        assert "there is no login" in server.log.read_text()
+
+
+def test_without_a_space_only_this_machine_is_served(server: Server) -> None:
+    """On a laptop nothing but the loopback address answers."""
+    with pytest.raises(URLError, match="refused"):
+        urllib.request.urlopen(server.url.replace("127.0.0.1", "127.0.0.2"), timeout=5)
+
+
+def test_start_says_address_model_and_data(server: Server) -> None:
+    """The first lines name where the page is, which model runs and where the data lies."""
+    wait_until_ready(server)
+    told = server.log.read_text()
+    assert server.url in told
+    assert str(server.data) in told
+    assert "Model: open-nsfw, revision 864bb37bf886" in told
+
+
+def test_a_model_asked_for_by_name_is_not_replaced(tmp_path: Path) -> None:
+    """The page stays up without a model, says what to do, and calls every image unavailable."""
+    with serving(tmp_path, NSFW_MODEL="nobody/nothing") as server:
+        state = "loading"
+        while state == "loading":
+            with urllib.request.urlopen(f"{server.url}/desk/status", timeout=30) as response:
+                status = json.load(response)
+            state = status["state"]
+        assert state == "failed"
+        assert "NSFW_MODEL" in status["message"]
+        card = upload(server, 10)
+        assert (card["action"], card["error"]["kind"]) == ("unavailable", "model_not_found")
+
+
+def test_named_endpoints_of_the_page(server: Server, tmp_path: Path) -> None:
+    """gradio_client classifies a file and records an answer about it."""
+    wait_until_ready(server)
+    client = Client(server.url, verbose=False)
+    file = tmp_path / "sent.png"
+    file.write_bytes(picture_bytes(33))
+    review = client.predict(handle_file(file), api_name="/classify")
+    assert (review["name"], review["width"], review["error"]) == ("sent.png", 40, None)
+    assert sum(review["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    where = (review["model"], review["revision"], review["backend"])
+    said = (review["sha256"], "unsure", 0.4, *where, ["art", "other"], "by program", "nonce-api")
+    decision = client.predict(*said, api_name="/decide")
+    assert decision == client.predict(*said, api_name="/decide")
+    (row,) = server.rows("select * from correction_log where note = 'by program'")
+    assert row["decision_id"] == decision["decision_id"]
+    assert (row["reviewer_label"], row["threshold"], row["agrees"]) == ("unsure", 0.4, 0)
+    text = tmp_path / "text.png"
+    text.write_text("not a picture")
+    refused = client.predict(handle_file(text), api_name="/classify")
+    assert (refused["action"], refused["error"]["kind"]) == ("unavailable", "not_an_image")
+    with pytest.raises(AppError, match="not one of normal, nsfw, unsure"):
+        client.predict(said[0], "maybe", *said[2:], api_name="/decide")
+    assert list((server.data / "uploads").rglob("*.png")) == []

@@ -1,0 +1,54 @@
+"""What is documented is there, and what is there is documented."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from nsfw_app.cli import app
+from nsfw_app.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+SETTINGS = [name for name in Settings.model_fields if not name.startswith("space_")]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_is_in_the_readme(name: str) -> None:
+    """A setting without a line in the README does not exist for its users."""
+    assert f"`NSFW_{name.upper()}`" in README
+
+
+def test_the_readme_names_no_setting_that_is_not_there() -> None:
+    """Every NSFW_ name in the README is a setting."""
+    named = set(re.findall(r"NSFW_([A-Z_]+)", README))
+    assert named <= {name.upper() for name in SETTINGS}
+
+
+@pytest.mark.parametrize("command", app.registered_commands, ids=lambda c: c.callback.__name__)
+def test_every_command_is_in_the_readme(command) -> None:
+    """Each command is shown as it is typed."""
+    assert f"python -m nsfw_app {command.callback.__name__}" in README
+
+
+def test_the_readme_begins_as_a_space_does() -> None:
+    """The front matter tells a Space what to run, on which Python and Gradio."""
+    front = README.split("---")[1]
+    gradio = re.search(r"gradio==(\S+)", (ROOT / "requirements.txt").read_text())
+    assert gradio is not None
+    for line in (
+        "sdk: gradio",
+        f"sdk_version: {gradio[1]}",
+        "app_file: app.py",
+        "license: apache-2.0",
+    ):
+        assert line in front
+    assert 'python_version: "3.11"' in front
+    assert "hf_oauth: false" in front
+
+
+def test_every_link_in_the_readme_leads_somewhere() -> None:
+    """Pictures and files that the README points at are in the repository."""
+    targets = re.findall(r"\]\((?!http|#)([^)]+)\)", README)
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []

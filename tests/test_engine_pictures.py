@@ -1,0 +1,68 @@
+"""The engine's pictures: open only to who brought the image, and without what cameras write."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import picture_bytes
+from pictures import camera_exif, encoded
+from PIL import Image
+from samples import answer_to
+
+from nsfw_app.engine import Engine
+from nsfw_app.errors import NotFound
+from nsfw_app.records import LogFilter, Upload
+
+COMMAND = Upload("a.png", "command")
+BY_ANN = Upload("a.png", "gallery", "ann", "batch 1")
+SECRET = "where I live"
+
+
+def test_images_are_their_owners(engine: Engine) -> None:
+    """Nobody sees or answers about an image that they did not bring themselves."""
+    review = engine.review(picture_bytes(200), BY_ANN)
+    sha256 = review.sha256 or ""
+    doors: list[Callable[[str], object]] = [
+        lambda owner: engine.picture(sha256, owner=owner),
+        lambda owner: engine.thumbnail(sha256, owner=owner),
+        lambda owner: engine.decide(answer_to(review, owner), reviewer=owner, owner=owner),
+    ]
+    for door in doors:
+        with pytest.raises(NotFound):
+            door("bob")
+    assert engine.log.size(LogFilter()) == 0
+    engine.review(picture_bytes(200), replace(BY_ANN, owner="bob"))
+    assert [bool(door(owner)) for door in doors for owner in ("ann", "bob")] == [True] * 6
+
+
+def test_kept_picture_tells_nothing_but_what_it_shows(engine: Engine) -> None:
+    """A kept picture is a turned JPEG without the upload's metadata, its thumbnail a small one."""
+    photo = Image.new("RGB", (2_000, 1_000), (200, 0, 0))
+    exif = camera_exif(6, secret=SECRET)
+    data = encoded(photo, "JPEG", exif=exif, comment=SECRET.encode(), icc_profile=b"icc " * 40)
+    assert data.count(SECRET.encode()) > 1
+    sha256 = engine.review(data, Upload("a.jpg", "gallery", "ann")).sha256 or ""
+    kept = engine.picture(sha256, owner="ann"), engine.thumbnail(sha256, owner="ann")
+    for file, size in zip(kept, [(800, 1_600), (160, 320)], strict=True):
+        with Image.open(io.BytesIO(file)) as image:
+            assert (image.format, image.size, dict(image.getexif())) == ("JPEG", size, {})
+            assert not {"exif", "comment", "icc_profile", "xmp"} & set(image.info)
+    assert SECRET.encode() not in b"".join([*kept, engine.placeholder(sha256)])
+
+
+def test_without_an_owner_no_picture_is_kept(engine: Engine, tmp_path: Path) -> None:
+    """Of an image that nobody uploaded only the facts are kept."""
+    sha256 = engine.review(picture_bytes(200), COMMAND).sha256 or ""
+    assert [path for path in (tmp_path / "images").rglob("*") if path.is_file()] == []
+    with pytest.raises(NotFound):
+        engine.picture(sha256, owner="ann")
+
+
+def test_image_judged_before_gets_its_picture_when_somebody_brings_it(engine: Engine) -> None:
+    """An image that a command judged first can be looked at by who uploads it later."""
+    engine.review(picture_bytes(200), COMMAND)
+    sha256 = engine.review(picture_bytes(200), BY_ANN).sha256 or ""
+    with Image.open(io.BytesIO(engine.picture(sha256, owner="ann"))) as kept:
+        assert kept.size == (40, 30)

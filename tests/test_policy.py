@@ -1,0 +1,117 @@
+"""A score and a policy make a verdict."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nsfw_app.errors import PolicyError
+from nsfw_app.policy import at_threshold, judge
+from nsfw_app.records import Action, Label, Policy, Verdict
+
+POLICY = Policy(threshold=0.5, review_from=0.2, review_to=0.8)
+scores = st.floats(0, 1)
+policies = (
+    st.lists(scores, min_size=3, max_size=3)
+    .map(sorted)
+    .map(lambda numbers: Policy(review_from=numbers[0], threshold=numbers[1], review_to=numbers[2]))
+)
+reproducible = settings(max_examples=300, deadline=None, derandomize=True, database=None)
+
+
+def below(score: float) -> float:
+    """The largest number under a score."""
+    return math.nextafter(score, 0)
+
+
+@pytest.mark.parametrize(
+    ("score", "label", "action"),
+    [
+        (0.0, Label.NORMAL, Action.ALLOW),
+        (below(0.2), Label.NORMAL, Action.ALLOW),
+        (0.2, Label.NORMAL, Action.REVIEW),
+        (below(0.5), Label.NORMAL, Action.REVIEW),
+        (0.5, Label.NSFW, Action.REVIEW),
+        (below(0.8), Label.NSFW, Action.REVIEW),
+        (0.8, Label.NSFW, Action.BLOCK),
+        (1.0, Label.NSFW, Action.BLOCK),
+    ],
+)
+def test_boundaries_belong_to_what_they_start(score: float, label: Label, action: Action) -> None:
+    """A score on a boundary is already beyond it, and the one just below is not."""
+    assert judge(score, POLICY) == Verdict(label, action)
+
+
+def test_no_score_is_unavailable() -> None:
+    """Without a score there is no label, and nothing that could read as safe."""
+    assert judge(None, POLICY) == Verdict(None, Action.UNAVAILABLE)
+
+
+def test_a_score_of_zero_is_a_score() -> None:
+    """The lowest score is judged, not taken for a missing one."""
+    assert judge(0.0, POLICY).action is Action.ALLOW
+
+
+@pytest.mark.parametrize(("score", "action"), [(0.4, Action.ALLOW), (0.5, Action.BLOCK)])
+def test_without_a_band_nothing_is_left_to_people(score: float, action: Action) -> None:
+    """Where band and threshold are one number, every score is allowed or blocked."""
+    assert judge(score, Policy(threshold=0.5, review_from=0.5, review_to=0.5)).action is action
+
+
+@reproducible
+@given(scores, scores, policies)
+def test_a_higher_score_is_never_judged_milder(one: float, other: float, policy: Policy) -> None:
+    """Label and action only get stricter as the score rises."""
+    labels, actions = [Label.NORMAL, Label.NSFW], [Action.ALLOW, Action.REVIEW, Action.BLOCK]
+    low, high = judge(min(one, other), policy), judge(max(one, other), policy)
+    assert labels.index(low.label) <= labels.index(high.label)
+    assert actions.index(low.action) <= actions.index(high.action)
+
+
+@reproducible
+@given(scores, policies)
+def test_what_is_allowed_is_normal_and_what_is_blocked_is_nsfw(
+    score: float, policy: Policy
+) -> None:
+    """Label and action never contradict each other, whatever the policy."""
+    verdict = judge(score, policy)
+    assert verdict.action is not Action.UNAVAILABLE
+    assert (verdict.action, verdict.label) not in {
+        (Action.ALLOW, Label.NSFW),
+        (Action.BLOCK, Label.NORMAL),
+    }
+
+
+@pytest.mark.parametrize(
+    ("threshold", "band"),
+    [
+        (0.2, (0.2, 0.8)),
+        (0.6, (0.2, 0.8)),
+        (0.1, (0.1, 0.8)),
+        (0.9, (0.2, 0.9)),
+        (0, (0, 0.8)),
+        (1, (0.2, 1)),
+    ],
+)
+def test_the_band_stretches_to_a_moved_threshold(
+    threshold: float, band: tuple[float, float]
+) -> None:
+    """Moving the threshold changes the band only as far as it must."""
+    moved = at_threshold(POLICY, threshold)
+    assert (moved.threshold, (moved.review_from, moved.review_to)) == (threshold, band)
+
+
+def test_a_moved_policy_says_where_it_comes_from() -> None:
+    """Version, author and reason stay, and the policy in force is not changed."""
+    policy = Policy(0.5, 0.2, 0.8, version=3, author="Ada", reason="fewer misses")
+    moved = at_threshold(policy, 0.6)
+    assert (moved.version, moved.author, moved.reason) == (3, "Ada", "fewer misses")
+    assert policy.threshold == 0.5
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, math.nan, math.inf])
+def test_thresholds_outside_zero_to_one_are_refused(threshold: float) -> None:
+    """A threshold that is no probability is an error that shows it."""
+    with pytest.raises(PolicyError, match=str(threshold)):
+        at_threshold(POLICY, threshold)

@@ -1,0 +1,125 @@
+"""The nouns keep their promises: frozen, in range, and unavailable unless something was decided."""
+
+import dataclasses
+import inspect
+import math
+
+import pytest
+
+from nsfw_app import records
+from nsfw_app.errors import DecisionError, PolicyError
+from nsfw_app.records import Action, Answer, Decision, Label, Policy, Reason, Upload, Verdict
+
+NOUNS = [noun for _, noun in inspect.getmembers(records, dataclasses.is_dataclass)]
+
+
+def answer(**changes: object) -> Answer:
+    """An answer in order, but for the changes."""
+    usual = {
+        "nonce": "n1",
+        "image_sha256": "a" * 64,
+        "label": Label.NSFW,
+        "threshold": 0.5,
+        "model": "fake",
+        "revision": "r1",
+        "backend": "test",
+    }
+    return Answer(**(usual | changes))
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_nouns_cannot_be_changed(noun: type) -> None:
+    """No field of any record can be set again, and none can be added."""
+    record = object.__new__(noun)
+    for name in (dataclasses.fields(noun)[0].name, "new_field"):
+        with pytest.raises((dataclasses.FrozenInstanceError, TypeError)):
+            setattr(record, name, 1)
+    assert not hasattr(record, "__dict__")
+
+
+def test_unavailable_is_the_zero_value() -> None:
+    """Unless something was decided a verdict has no label and says unavailable."""
+    assert next(iter(Action)) is Action.UNAVAILABLE
+    assert Verdict() == Verdict(label=None, action=Action.UNAVAILABLE)
+
+
+def test_words_are_the_glossarys() -> None:
+    """Labels, actions and reasons are stored and exported under these words."""
+    assert list(Label) == ["normal", "nsfw", "unsure"]
+    assert list(Action) == ["unavailable", "allow", "review", "block"]
+    assert list(Reason) == [
+        "nudity",
+        "sexual_act",
+        "suggestive",
+        "violence_or_gore",
+        "medical",
+        "art",
+        "drawing_or_ai_generated",
+        "partial_exposure",
+        "minor_present",
+        "other",
+    ]
+
+
+def test_a_decision_is_a_row_of_the_correction_log() -> None:
+    """Its fields are the log's columns in the order in which they are exported."""
+    assert [field.name for field in dataclasses.fields(Decision)] == (
+        "decision_id decided_at reviewer image_sha256 name source model revision backend "
+        "nsfw_score threshold model_label reviewer_label agrees reasons note batch_id undone"
+    ).split()
+
+
+@pytest.mark.parametrize("numbers", [(0, 0, 0), (0, 0.5, 1), (0.2, 0.2, 0.8), (1, 1, 1)])
+def test_policies_in_order_are_accepted(numbers: tuple[float, float, float]) -> None:
+    """The three numbers may touch each other and the ends of [0, 1]."""
+    low, middle, high = numbers
+    assert Policy(threshold=middle, review_from=low, review_to=high).threshold == middle
+
+
+@pytest.mark.parametrize(
+    ("low", "middle", "high"),
+    [
+        (0.6, 0.5, 0.8),
+        (0.2, 0.9, 0.8),
+        (-0.1, 0.5, 0.8),
+        (0.2, 0.5, 1.1),
+        (math.nan, 0.5, 0.8),
+        (0.2, math.nan, 0.8),
+        (0.2, 0.5, math.nan),
+    ],
+)
+def test_policies_out_of_order_are_refused(low: float, middle: float, high: float) -> None:
+    """A policy that is out of order or range says so with all three numbers."""
+    with pytest.raises(PolicyError) as caught:
+        Policy(threshold=middle, review_from=low, review_to=high)
+    assert all(f"({number})" in str(caught.value) for number in (low, middle, high))
+
+
+@pytest.mark.parametrize("threshold", [0, 0.5, 1])
+def test_answers_in_order_are_accepted(threshold: float) -> None:
+    """Every threshold in [0, 1], the longest note and the longest nonce are accepted."""
+    longest = answer(threshold=threshold, note="x" * 4000, nonce="n" * 64)
+    assert longest.threshold == threshold
+    assert longest.reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"threshold": -0.01}, "-0.01"),
+        ({"threshold": 1.01}, "1.01"),
+        ({"threshold": math.nan}, "nan"),
+        ({"note": "x" * 4001}, "4001 characters; the limit is 4000"),
+        ({"nonce": ""}, "1 to 64"),
+        ({"nonce": "n" * 65}, "1 to 64"),
+    ],
+)
+def test_answers_out_of_range_are_refused(changes: dict[str, object], words: str) -> None:
+    """An answer that cannot be recorded says which value is wrong and what the limit is."""
+    with pytest.raises(DecisionError, match=words):
+        answer(**changes)
+
+
+def test_uploads_without_an_owner_keep_nothing() -> None:
+    """Whoever names no owner gets none."""
+    assert Upload("a.png", "command").owner is None

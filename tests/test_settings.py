@@ -1,0 +1,252 @@
+"""Settings: their defaults, what they refuse, and what a Space changes."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from nsfw_app import settings
+from nsfw_app.errors import SettingsError
+from nsfw_app.settings import Settings, load
+
+DEFAULTS = {
+    "model": "auto",
+    "model_revision": "main",
+    "unsafe_labels": (),
+    "data_dir": Path("data"),
+    "journal_mode": "wal",
+    "host": "127.0.0.1",
+    "port": 7860,
+    "reviewer": "reviewer",
+    "threshold": None,
+    "review_from": 0.2,
+    "review_to": 0.8,
+    "max_file_mb": 50,
+    "max_pixels": 89_478_485,
+    "max_frames": 16,
+    "max_files": 500,
+}
+WRONG = [
+    ("JOURNAL_MODE", "off", "'wal' or 'delete'"),
+    ("PORT", "65536", "less than or equal to 65535"),
+    ("PORT", "-1", "greater than or equal to 0"),
+    ("PORT", "http", "valid integer"),
+    ("REVIEWER", "", "at least 1 character"),
+    ("REVIEWER", "x" * 101, "at most 100 characters"),
+    ("THRESHOLD", "1.5", "less than or equal to 1"),
+    ("THRESHOLD", "-0.5", "greater than or equal to 0"),
+    ("THRESHOLD", "high", "valid number"),
+    ("THRESHOLD", "nan", "Input should be"),
+    ("REVIEW_FROM", "-0.1", "greater than or equal to 0"),
+    ("REVIEW_TO", "1.1", "less than or equal to 1"),
+    ("MAX_FILE_MB", "0", "greater than 0"),
+    ("MAX_FILE_MB", "inf", "Input should be"),
+    ("MAX_FILE_MB", "nan", "Input should be"),
+    ("MAX_PIXELS", "0", "greater than 0"),
+    ("MAX_PIXELS", "178956971", "less than or equal to 178956970"),
+    ("MAX_FRAMES", "0", "greater than 0"),
+    ("MAX_FRAMES", "257", "less than or equal to 256"),
+    ("MAX_FILES", "0", "greater than 0"),
+    ("THREADS", "0", "greater than 0"),
+    ("THREADS", "1.5", "valid integer"),
+]
+
+
+@pytest.fixture
+def space_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Space's environment, with its bucket mounted at a temporary path."""
+    monkeypatch.setenv("SPACE_ID", "someone/nsfw-review")
+    monkeypatch.setenv("SPACE_HOST", "someone-nsfw-review.hf.space")
+    monkeypatch.setenv("SYSTEM", "spaces")
+    monkeypatch.setattr(settings, "SPACE_DATA_DIR", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("name", "value"), DEFAULTS.items())
+def test_defaults_need_no_configuration(name: str, value: object) -> None:
+    """Without any variable every setting has its documented default."""
+    assert getattr(load(), name) == value
+
+
+def test_threads_are_the_cpus_that_may_be_used() -> None:
+    """By default the model uses the CPUs of this process, at least one."""
+    assert 1 <= load().threads <= (os.cpu_count() or 1)
+
+
+def test_every_setting_is_described() -> None:
+    """Each setting has a sentence that an error and the documentation can show."""
+    for name, field in Settings.model_fields.items():
+        assert (field.description or "").endswith("."), name
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("MODEL", "open-nsfw", "open-nsfw"),
+        ("MODEL_REVISION", "abc123", "abc123"),
+        ("DATA_DIR", "/srv/review", Path("/srv/review")),
+        ("JOURNAL_MODE", "delete", "delete"),
+        ("HOST", "0.0.0.0", "0.0.0.0"),
+        ("PORT", "0", 0),
+        ("REVIEWER", "Ada", "Ada"),
+        ("THRESHOLD", "0.4", 0.4),
+        ("REVIEW_FROM", "0", 0),
+        ("REVIEW_TO", "1", 1),
+        ("MAX_FILE_MB", "0.5", 0.5),
+        ("MAX_PIXELS", "178956970", 178_956_970),
+        ("MAX_FRAMES", "256", 256),
+        ("MAX_FILES", "1", 1),
+        ("THREADS", "3", 3),
+        ("UNSAFE_LABELS", "porn, hentai ,,sexy", ("porn", "hentai", "sexy")),
+        ("UNSAFE_LABELS", "", ()),
+    ],
+)
+def test_the_environment_sets_each(
+    name: str, text: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each setting is its name in capitals after `NSFW_`."""
+    monkeypatch.setenv(f"NSFW_{name}", text)
+    assert getattr(load(), name.lower()) == value
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), WRONG)
+def test_wrong_values_stop_the_start(
+    name: str, value: str, allowed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong value is told with its name, itself, what is allowed and what the setting is for."""
+    monkeypatch.setenv(f"NSFW_{name}", value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    message = str(caught.value)
+    assert message.startswith(f"NSFW_{name}=")
+    assert value in message
+    assert allowed in message
+    assert Settings.model_fields[name.lower()].description in message
+
+
+def test_all_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever made two mistakes sees both, a line each."""
+    monkeypatch.setenv("NSFW_PORT", "none")
+    monkeypatch.setenv("NSFW_MAX_FILES", "-3")
+    with pytest.raises(SettingsError) as caught:
+        load()
+    first, second = str(caught.value).splitlines()
+    assert first.startswith("NSFW_PORT='none'")
+    assert second.startswith("NSFW_MAX_FILES='-3'")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"REVIEW_FROM": "0.9"},
+        {"REVIEW_TO": "0.1"},
+        {"THRESHOLD": "0.1"},
+        {"THRESHOLD": "0.9"},
+        {"REVIEW_FROM": "0.6", "THRESHOLD": "0.5"},
+    ],
+)
+def test_a_first_policy_out_of_order_stops_the_start(
+    values: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three numbers that contradict each other are told by name and value."""
+    for name, value in values.items():
+        monkeypatch.setenv(f"NSFW_{name}", value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    message = str(caught.value)
+    assert all(f"NSFW_{n}" in message for n in ("REVIEW_FROM", "THRESHOLD", "REVIEW_TO"))
+    assert all(f"({value})" in message for value in values.values())
+
+
+def test_a_space_serves_everyone_from_its_bucket(space_disk: Path) -> None:
+    """On a Space the host's proxy is served, and data lies in the mounted bucket without WAL."""
+    space = load()
+    assert (space.on_space, space.host, space.port) == (True, "0.0.0.0", 7860)
+    assert not space.local_only
+    assert space.data_dir == space_disk
+    assert space.journal_mode == "delete"
+    assert space.space_host == "someone-nsfw-review.hf.space"
+
+
+def test_a_space_without_a_bucket_uses_its_own_disk(
+    space_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing is mounted the data lies beside the app, where WAL is safe."""
+    monkeypatch.setattr(settings, "SPACE_DATA_DIR", space_disk / "absent")
+    assert (load().data_dir, load().journal_mode) == (Path("data"), "wal")
+
+
+@pytest.mark.parametrize(
+    ("folder", "journal"), [("reviews", "delete"), ("a/b", "delete"), ("../elsewhere", "wal")]
+)
+def test_the_journal_follows_the_disk(
+    folder: str, journal: str, space_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a Space whatever lies inside the bucket goes without WAL, and nothing else."""
+    monkeypatch.setenv("NSFW_DATA_DIR", os.path.normpath(space_disk / folder))
+    assert load().journal_mode == journal
+
+
+def test_elsewhere_the_same_directory_is_a_local_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without `SPACE_ID` that directory means nothing, and this machine alone is served."""
+    monkeypatch.setattr(settings, "SPACE_DATA_DIR", tmp_path)
+    monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
+    assert load().journal_mode == "wal"
+    assert load().local_only
+    assert not load().on_space
+
+
+def test_explicit_settings_win_on_a_space(
+    space_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a Space changes are defaults only."""
+    monkeypatch.setenv("NSFW_HOST", "127.0.0.1")
+    monkeypatch.setenv("NSFW_JOURNAL_MODE", "wal")
+    assert (load().host, load().journal_mode) == ("127.0.0.1", "wal")
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.5", False),
+        ("", False),
+    ],
+)
+def test_only_this_machine_is_local(host: str, local: bool) -> None:
+    """Every address but the loopback ones exposes the page."""
+    assert load(host=host).local_only is local
+
+
+def test_paths_lie_in_the_data_directory(tmp_path: Path) -> None:
+    """Database, pictures and uploads each have their own place there."""
+    chosen = load(data_dir=tmp_path)
+    places = {chosen.database, chosen.pictures_dir, chosen.uploads_dir}
+    assert {place.parent for place in places} == {tmp_path}
+    assert len(places) == 3
+
+
+def test_megabytes_are_decimal() -> None:
+    """A limit of half a megabyte is 500,000 bytes."""
+    assert load(max_file_mb=0.5).max_bytes == 500_000
+
+
+def test_settings_never_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was loaded stays, whatever becomes of the environment."""
+    chosen = load()
+    monkeypatch.setenv("NSFW_PORT", "9000")
+    assert chosen.port == 7860
+    with pytest.raises(ValidationError):
+        chosen.port = 9000
+
+
+def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value passed in code is the one used."""
+    monkeypatch.setenv("NSFW_PORT", "9000")
+    assert load(port=8000).port == 8000

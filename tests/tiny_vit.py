@@ -1,0 +1,78 @@
+"""A Vision Transformer small enough to train in a second, and the pictures it can judge.
+
+Its labels are Falconsai's, `normal` and `nsfw`, and what it tells apart is colour: cold pictures
+are normal, warm ones nsfw. It learns how warm a picture is, so its scores spread over [0, 1].
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+COLD = np.array([40, 90, 200])  # red, green, blue
+WARM = np.array([230, 120, 40])
+GRAIN = 25  # grey levels, standard deviation
+TRAINING_PICTURES = 192
+TRAINING_SEED = 1_000_000  # and up: far from the seeds that tests use
+STEPS = 80
+
+
+def picture(warmth: float, *, seed: int = 0, size: tuple[int, int] = (64, 48)) -> Image.Image:
+    """A grainy RGB picture.
+
+    Args:
+        warmth: From 0, blue, to 1, orange. The model's nsfw score comes out close to it.
+        seed: Of the grain; pictures with different seeds have different bytes.
+        size: Width and height in pixels.
+    """
+    width, height = size
+    grain = np.random.default_rng(seed).normal(0, GRAIN, (height, width, 3))
+    pixels = COLD + (WARM - COLD) * warmth + grain
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def train_and_save(directory: Path) -> None:
+    """Train the model and save it with its image processor, as save_pretrained does."""
+    import torch
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
+
+    warmth = np.linspace(0, 1, TRAINING_PICTURES)
+    pictures = [picture(w, seed=TRAINING_SEED + i) for i, w in enumerate(warmth)]
+    processor = ViTImageProcessorPil(size={"height": 32, "width": 32})
+    pixels = processor(pictures, return_tensors="pt")["pixel_values"]
+    targets = torch.tensor(np.stack([1 - warmth, warmth], axis=1), dtype=torch.float32)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # faster for so little, above all on a busy machine
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = ViTForImageClassification(
+            ViTConfig(
+                image_size=32,
+                patch_size=8,
+                hidden_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                intermediate_size=64,
+                id2label={0: "normal", 1: "nsfw"},
+                label2id={"normal": 0, "nsfw": 1},
+            )
+        )
+        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+        model.train()
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            logits = model(pixel_values=pixels).logits
+            torch.nn.functional.cross_entropy(logits, targets).backward()
+            optimizer.step()
+    torch.set_num_threads(threads)
+    model.eval().save_pretrained(directory)
+    processor.save_pretrained(directory)
+
+
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The saved model's directory, trained once a session. Tests read it and change copies."""
+    directory = tmp_path_factory.getbasetemp() / "tiny-vit"
+    if not directory.is_dir():
+        train_and_save(directory)
+    return directory
