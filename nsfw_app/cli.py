@@ -100,8 +100,11 @@ def export(
     if output is None:
         sys.stdout.writelines(lines)
         return
-    with output.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(lines)
+    try:
+        with output.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise typer.BadParameter(f"{output} cannot be written: {error.strerror}.") from error
 
 
 def _files(paths: list[Path]) -> tuple[list[Path], int]:
@@ -120,7 +123,7 @@ def _files(paths: list[Path]) -> tuple[list[Path], int]:
 def _tree(directory: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(directory):
         folders.sort()
-        yield from (Path(folder, name) for name in sorted(names))
+        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
 
 
 def _json_line(review: Review) -> str:

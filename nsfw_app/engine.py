@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from PIL import Image
+
 from nsfw_app import images, models
 from nsfw_app.classifiers import Classifier, nsfw_score
 from nsfw_app.classifiers.loading import ModelLoader, ModelStatus, load_classifier
@@ -84,11 +86,7 @@ class Engine:
         """The policy in force for the model that runs."""
         classifier = self.status.classifier
         model = classifier.identity.model if classifier else self.status.wanted
-        return self._store.policies.latest(model) or models.first_policy(
-            model,
-            threshold=self._defaults.threshold,
-            band=(self._defaults.review_from, self._defaults.review_to),
-        )
+        return self._store.policies.latest(model) or self._first_policy(model)
 
     def save_policy(self, policy: Policy, *, author: str, reason: str) -> Policy:
         """Make a policy the one in force; earlier ones stay on record.
@@ -97,9 +95,8 @@ class Engine:
             ModelError: No model is loaded that it could belong to.
         """
         model = self._loader.classifier.identity.model
-        if self._store.policies.latest(model) is None:
-            self._store.policies.add(model, self.policy)
-        return self._store.policies.add(model, replace(policy, author=author, reason=reason))
+        policy = replace(policy, author=author, reason=reason)
+        return self._store.policies.add(model, policy, first=self._first_policy(model))
 
     def review(self, data: bytes, upload: Upload) -> Review:
         """Judge one image by its bytes.
@@ -197,6 +194,13 @@ class Engine:
         """The same at the size of a card."""
         return images.thumbnail(self.picture(image_sha256, owner=owner))
 
+    def _first_policy(self, model: str) -> Policy:
+        return models.first_policy(
+            model,
+            threshold=self._defaults.threshold,
+            band=(self._defaults.review_from, self._defaults.review_to),
+        )
+
     def _judged(self, data: bytes, sha256: str, upload: Upload) -> tuple[ImageInfo, Prediction]:
         classifier = self._loader.classifier
         catalog = self._store.catalog
@@ -207,29 +211,40 @@ class Engine:
             info, prediction = stored.info, stored.prediction
         else:
             decoded = images.decode(data, name=Path(upload.name).name, limits=self.limits)
-            info = decoded.info
-            prediction = stored.prediction if stored else self._predict(classifier, decoded)
-            worst = next(f.image for f in decoded.frames if f.number == prediction.frame)
-            catalog.add_prediction(info, prediction, placeholder=images.placeholder(worst))
+            info, prediction = decoded.info, self._predicted(classifier, decoded)
             if wants_picture:
-                catalog.add_picture(sha256, images.picture(worst))
+                catalog.add_picture(sha256, images.picture(_frame_of(prediction, decoded)))
         if upload.owner is not None:
             catalog.add_upload(sha256, upload)
         return info, prediction
 
-    def _predict(self, classifier: Classifier, decoded: DecodedImage) -> Prediction:
-        """The prediction of the frame with the highest nsfw score."""
+    def _predicted(self, classifier: Classifier, decoded: DecodedImage) -> Prediction:
+        """The stored prediction, or a new one: that of the frame with the highest nsfw score.
+
+        The lock spans look-up and storing, so that the same bytes arriving twice cost one run.
+        """
         with self._inference:
+            stored = self._store.catalog.find(decoded.info.sha256, classifier.identity)
+            if stored:
+                return stored.prediction
             answers = classifier.predict([frame.image for frame in decoded.frames])
-        scores = [nsfw_score(answer, classifier.roles) for answer in answers]
-        worst = max(range(len(scores)), key=scores.__getitem__)
-        return Prediction(
-            decoded.info.sha256,
-            classifier.identity,
-            answers[worst],
-            scores[worst],
-            decoded.frames[worst].number,
-        )
+            scores = [nsfw_score(answer, classifier.roles) for answer in answers]
+            worst = max(range(len(scores)), key=scores.__getitem__)
+            prediction = Prediction(
+                decoded.info.sha256,
+                classifier.identity,
+                answers[worst],
+                scores[worst],
+                decoded.frames[worst].number,
+            )
+            small = images.placeholder(decoded.frames[worst].image)
+            self._store.catalog.add_prediction(decoded.info, prediction, placeholder=small)
+            return prediction
+
+
+def _frame_of(prediction: Prediction, decoded: DecodedImage) -> Image.Image:
+    """The frame that was judged, or the nearest when other frames are looked at by now."""
+    return min(decoded.frames, key=lambda frame: abs(frame.number - prediction.frame)).image
 
 
 def open_engine(settings: Settings) -> Engine:

@@ -10,6 +10,7 @@
     │   └── PredictionFailed the model raised on this image
     ├── PolicyError          thresholds out of order or out of range
     ├── DecisionError        an answer that makes no sense
+    ├── FilterError          a filter of the log that makes no sense
     └── NotFound             no such image, prediction or decision, or not yours
 
 Each carries a `kind`, one stable word for programs, and a sentence for people. They are shown
@@ -93,6 +94,12 @@ class DecisionError(NSFWReviewError):
     """An answer that cannot be recorded as it stands."""
 
     kind: str = "decision"
+
+
+class FilterError(NSFWReviewError):
+    """A filter of the log that makes no sense."""
+
+    kind: str = "filter"
 
 
 class NotFound(NSFWReviewError):

@@ -14,7 +14,7 @@ from typing import Any
 from nsfw_app.records import Decision, Review
 
 LOG_COLUMNS = tuple(field.name for field in fields(Decision))
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")  # OWASP, CSV injection
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")  # OWASP ASVS 1.2.10
 
 
 def review_json(review: Review) -> dict[str, Any]:

@@ -29,7 +29,7 @@ TABLES = (
       frames integer not null,
       placeholder blob not null,
       first_seen_at text not null
-    ) without rowid
+    )
     """,
     """
     create table predictions (

@@ -6,9 +6,10 @@ What always holds here: a score is a probability in [0, 1]; a time is an ISO 860
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 
-from nsfw_app.errors import DecisionError, PolicyError
+from nsfw_app.errors import DecisionError, FilterError, PolicyError
 
 
 class Label(StrEnum):
@@ -177,6 +178,8 @@ class Answer:
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise DecisionError(f"The threshold {self.threshold} is not between 0 and 1.")
+        if any("\ud800" <= character <= "\udfff" for character in self.note):
+            raise DecisionError("The note holds half a character, which no text can.")
         if len(self.note) > self.MAX_NOTE_CHARACTERS:
             raise DecisionError(
                 f"The note has {len(self.note)} characters; "
@@ -216,8 +219,11 @@ class Decision:
 class LogFilter:
     """Which rows of the correction log are meant; None leaves a column free.
 
-    `since` and `until` are dates or times in ISO 8601, `until` exclusive. `undone` False keeps
+    `since` and `until` are given as `utc` takes them, `until` exclusive. `undone` False keeps
     only answers that stand.
+
+    Raises:
+        FilterError: `since` or `until` is no date.
     """
 
     reviewer: str | None = None
@@ -227,6 +233,28 @@ class LogFilter:
     since: str | None = None
     until: str | None = None
     undone: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("since", "until"):
+            if text := getattr(self, name):
+                object.__setattr__(self, name, utc(text))
+
+
+def utc(text: str) -> str:
+    """A moment as the log writes it: ISO 8601 in UTC, to the millisecond.
+
+    Args:
+        text: A date or time in ISO 8601; without an offset it is in UTC.
+
+    Raises:
+        FilterError: It is neither.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise FilterError(f"'{text}' is not a date. Write it as 2026-01-31.") from None
+    moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

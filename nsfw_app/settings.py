@@ -89,7 +89,9 @@ class Settings(BaseSettings):
     review_to: Score = Field(
         0.8, description="Where the first policy's review band ends, in [0, 1]."
     )
-    max_file_mb: float = Field(50, gt=0, description="Largest file accepted, in megabytes.")
+    max_file_mb: float = Field(
+        50, gt=0, allow_inf_nan=False, description="Largest file accepted, in megabytes."
+    )
     max_pixels: int = Field(
         MAX_PIXELS, gt=0, le=2 * MAX_PIXELS, description="Most pixels in one frame."
     )
@@ -161,7 +163,9 @@ def load(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        raise SettingsError("\n".join(_sentence(e) for e in error.errors())) from None
+        # A default that depends on a wrong value is not itself wrong.
+        wrong = [e for e in error.errors() if e["type"] != "default_factory_not_called"]
+        raise SettingsError("\n".join(map(_sentence, wrong))) from None
 
 
 def _sentence(error: Any) -> str:

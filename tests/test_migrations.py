@@ -9,6 +9,7 @@ import pytest
 from samples import add, add_image, answer
 from sqlite_utils import Database
 
+from nsfw_app.errors import SettingsError
 from nsfw_app.migrations import migrations
 from nsfw_app.records import LogFilter
 from nsfw_app.store import Store
@@ -81,7 +82,7 @@ def test_migrated_database_stays_as_it_is(path: Path, database: sqlite3.Connecti
 def test_failed_step_leaves_nothing_behind(path: Path, database: sqlite3.Connection) -> None:
     """A step that cannot be taken leaves the database as it was, to be tried again."""
     database.execute("create table policies (somebody_elses)")
-    with pytest.raises(sqlite3.OperationalError, match="policies"):
+    with pytest.raises(SettingsError, match="policies"):
         opened(path)
     assert [name for name, _ in schema(database)] == ["policies"]
     database.execute("drop table policies")

@@ -7,8 +7,18 @@ import math
 import pytest
 
 from nsfw_app import records
-from nsfw_app.errors import DecisionError, PolicyError
-from nsfw_app.records import Action, Answer, Decision, Label, Policy, Reason, Upload, Verdict
+from nsfw_app.errors import DecisionError, FilterError, PolicyError
+from nsfw_app.records import (
+    Action,
+    Answer,
+    Decision,
+    Label,
+    LogFilter,
+    Policy,
+    Reason,
+    Upload,
+    Verdict,
+)
 
 NOUNS = [noun for _, noun in inspect.getmembers(records, dataclasses.is_dataclass)]
 
@@ -123,3 +133,10 @@ def test_answers_out_of_range_are_refused(changes: dict[str, object], words: str
 def test_uploads_without_an_owner_keep_nothing() -> None:
     """Whoever names no owner gets none."""
     assert Upload("a.png", "command").owner is None
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "'; drop table decisions; --"])
+def test_a_filter_by_something_that_is_no_date_is_refused(text: str) -> None:
+    """A date that is none ends in a sentence, not in an empty log."""
+    with pytest.raises(FilterError, match="is not a date"):
+        LogFilter(since=text)

@@ -203,32 +203,33 @@ def test_picture_that_does_not_fit_leaves_nothing(store: Store, tmp_path: Path) 
 def test_policies_keep_every_version(store: Store, tmp_path: Path) -> None:
     """A policy is saved as its model's next version, and the last one is in force."""
     assert store.policies.latest("fake") is None
-    first = store.policies.add("fake", POLICY)
-    second = store.policies.add("fake", replace(POLICY, threshold=0.6, author="ann", reason="why"))
-    assert (first.version, second.version) == (1, 2)
+    changed = replace(POLICY, threshold=0.6, author="ann", reason="why")
+    second = store.policies.add("fake", changed, first=POLICY)
+    assert second.version == 2
     assert store.policies.latest("fake") == second == Policy(0.6, 0.2, 0.8, 2, "ann", "why")
-    assert store.policies.add("other", POLICY).version == 1
-    assert rows(tmp_path / "review.db", "policies") == 3
+    assert store.policies.add("fake", POLICY, first=POLICY).version == 3
+    assert store.policies.add("other", changed, first=POLICY).version == 2
+    assert rows(tmp_path / "review.db", "policies") == 5
 
 
 def test_policies_saved_at_once_are_versions_of_their_own(store: Store) -> None:
     """Policies that several threads save at once each get a version."""
-    saved = at_once(6, lambda _: store.policies.add("fake", POLICY))
-    assert sorted(policy.version for policy in saved) == [1, 2, 3, 4, 5, 6]
+    saved = at_once(6, lambda _: store.policies.add("fake", POLICY, first=POLICY))
+    assert sorted(policy.version for policy in saved) == [2, 3, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_texts_are_values_and_never_sql(store: Store, text: str) -> None:
     """Whatever people write is kept, found and filtered by unchanged."""
     add_image(store, name=text)
-    store.policies.add(text, replace(POLICY, author=text, reason=text))
+    store.policies.add(text, replace(POLICY, author=text, reason=text), first=POLICY)
     made = answer("n", note=text, batch_id=text)
     add(store.log, made, reviewer=text)
     add(store.log, answer("m"), reviewer="somebody else")
     (found,) = store.log.rows(LogFilter(reviewer=text))
     assert (found.reviewer, found.name, found.note, found.batch_id) == (text,) * 4
-    assert store.policies.latest(text) == replace(POLICY, version=1, author=text, reason=text)
-    nothing = LogFilter(model=text, label=text, since=text, until=text)
+    assert store.policies.latest(text) == replace(POLICY, version=2, author=text, reason=text)
+    nothing = LogFilter(model=text, label=text)
     assert (store.log.page(nothing, limit=9), store.log.size(nothing)) == ([], 0)
     assert standing(store.log, replace(FAKE, model=text), reviewer=text) is None
     assert not store.catalog.owns(SHA256, text)

@@ -4,8 +4,10 @@ What always holds: each thread has a connection of its own; what a method report
 committed; a decision's nonce makes it one row, however often it is sent.
 """
 
+import sqlite3
 from pathlib import Path
 
+from nsfw_app.errors import SettingsError
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections
 from nsfw_app.store.log import CorrectionLog
@@ -21,10 +23,18 @@ class Store:
         database: The SQLite file; made and migrated when needed.
         pictures_dir: Where pictures lie, by hash.
         journal_mode: `wal` on a local disk, `delete` on a network mount.
+
+    Raises:
+        SettingsError: The data directory cannot be written, or holds another file of that name.
     """
 
     def __init__(self, database: Path, *, pictures_dir: Path, journal_mode: str) -> None:
-        connections = Connections(database, journal_mode=journal_mode)
-        self.catalog = Catalog(connections, pictures_dir=pictures_dir)
+        try:
+            connections = Connections(database, journal_mode=journal_mode)
+            self.catalog = Catalog(connections, pictures_dir=pictures_dir)
+        except (OSError, sqlite3.DatabaseError) as error:
+            raise SettingsError(
+                f"NSFW_DATA_DIR={str(database.parent)!r} cannot hold the data: {error}."
+            ) from error
         self.policies = Policies(connections)
         self.log = CorrectionLog(connections, self.catalog)

@@ -1,7 +1,7 @@
 """Images, what models said of them, who brought them, and the pictures kept for people."""
 
 import json
-import tempfile
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ class Catalog:
                 {
                     "image_sha256": image_sha256,
                     "owner": upload.owner,
-                    "name": upload.name,
+                    "name": upload.name.encode("utf-8", "replace").decode(),
                     "source": upload.source,
                     "batch_id": upload.batch_id,
                     "uploaded_at": now(),
@@ -128,9 +128,12 @@ class Catalog:
         """Keep a picture, whole or not at all."""
         path = self._picture_path(image_sha256)
         path.parent.mkdir(exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(jpeg)
-        Path(file.name).replace(path)
+        part = path.with_suffix(f".{uuid.uuid4().hex}")
+        try:
+            part.write_bytes(jpeg)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def picture(self, image_sha256: str) -> bytes:
         """A kept picture, JPEG.
@@ -143,11 +146,17 @@ class Catalog:
         except FileNotFoundError:
             raise NotFound(f"No picture of {image_sha256} is kept.") from None
 
-    def upload(self, image_sha256: str, owner: str) -> Any:
-        """The row of this person's latest upload of this image, or None."""
+    def upload(self, image_sha256: str, owner: str, *, batch_id: str = "") -> Any:
+        """The row of this person's upload of this image, or None.
+
+        Of several the one of the batch named, else the latest.
+        """
         return self._connections.row(
-            "select * from uploads where image_sha256 = ? and owner = ? order by id desc limit 1",
-            (image_sha256, owner),
+            """
+            select * from uploads where image_sha256 = ? and owner = ?
+            order by batch_id = ? desc, id desc limit 1
+            """,
+            (image_sha256, owner, batch_id),
         )
 
     def _picture_path(self, image_sha256: str) -> Path:

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,13 +12,14 @@ from typing import Any
 from sqlite_utils import Database
 
 from nsfw_app.migrations import migrations
+from nsfw_app.records import utc
 
 BUSY_TIMEOUT_S = 10.0
 
 
 def now() -> str:
     """The time in UTC, ISO 8601, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc(datetime.now(UTC).isoformat())
 
 
 class Connections:
@@ -32,10 +34,20 @@ class Connections:
         self._path = path
         self._local = threading.local()
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if self.row("pragma journal_mode")["journal_mode"] != journal_mode:
-            self.db.execute(f"pragma journal_mode = {journal_mode}")
+        self._set_journal(journal_mode)
         with self.writing() as db:
             migrations.apply(db)
+
+    def _set_journal(self, journal_mode: str) -> None:
+        """SQLite itself does not wait for the lock that a change of journal needs."""
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        while self.row("pragma journal_mode")["journal_mode"] != journal_mode:
+            try:
+                self.db.execute(f"pragma journal_mode = {journal_mode}")
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     @property
     def db(self) -> Database:

@@ -27,7 +27,7 @@ class CorrectionLog:
             DecisionError: The nonce belongs to another answer.
         """
         with self._connections.writing() as db:
-            upload = self._catalog.upload(answer.image_sha256, owner)
+            upload = self._catalog.upload(answer.image_sha256, owner, batch_id=answer.batch_id)
             prediction = self._connections.row(
                 """
                 select id, nsfw_score from predictions
@@ -97,7 +97,10 @@ class CorrectionLog:
             decision = self.get(decision_id)
             if decision.reviewer != reviewer:
                 raise NotFound(f"No decision {decision_id} of yours is known.")
-            if not decision.undone:
+            if (
+                self._connections.row("select 1 from decisions where undoes = ?", (decision_id,))
+                is None
+            ):
                 raise DecisionError("This nonce was used for another answer. Send a new one.")
             return decision
 

@@ -1,5 +1,7 @@
 """Policies, each version kept with who set it and why."""
 
+from sqlite_utils import Database
+
 from nsfw_app.records import Policy
 from nsfw_app.store.connections import Connections, now
 
@@ -21,25 +23,36 @@ class Policies:
         )
         return row and Policy(*row)
 
-    def add(self, model: str, policy: Policy) -> Policy:
-        """Save a policy as the model's next version, and return it with that version."""
+    def add(self, model: str, policy: Policy, *, first: Policy) -> Policy:
+        """Save a policy as the model's next version, and return it with that version.
+
+        Args:
+            model: The model's id.
+            policy: The numbers, and who sets them and why.
+            first: What was in force before any was saved; kept as the first version.
+        """
         with self._connections.writing() as db:
-            row = db.execute(
-                """
-                insert into policies
-                select ?, coalesce(max(version), 0) + 1, ?, ?, ?, ?, ?, ?
-                from policies where model = ?
-                returning threshold, review_from, review_to, version, author, reason
-                """,
-                (
-                    model,
-                    policy.threshold,
-                    policy.review_from,
-                    policy.review_to,
-                    policy.author,
-                    policy.reason,
-                    now(),
-                    model,
-                ),
-            ).fetchone()
-        return Policy(*row)
+            if self.latest(model) is None:
+                _insert(db, model, first)
+            return _insert(db, model, policy)
+
+
+def _insert(db: Database, model: str, policy: Policy) -> Policy:
+    row = db.execute(
+        """
+        insert into policies
+        select ?, coalesce(max(version), 0) + 1, ?, ?, ?, ?, ?, ? from policies where model = ?
+        returning threshold, review_from, review_to, version, author, reason
+        """,
+        (
+            model,
+            policy.threshold,
+            policy.review_from,
+            policy.review_to,
+            policy.author,
+            policy.reason,
+            now(),
+            model,
+        ),
+    ).fetchone()
+    return Policy(*row)

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from nsfw_app.engine import Engine
-from nsfw_app.errors import DecisionError
+from nsfw_app.errors import FilterError
 from nsfw_app.records import Label, LogFilter
 from nsfw_app.ui.render import region, shown
 from nsfw_app.web.routes import visible
@@ -84,7 +84,7 @@ def log_filter(
     """The filter that the fields describe; the last day named is included.
 
     Raises:
-        DecisionError: A date is not one.
+        FilterError: A date is not one.
     """
     last = _day(until)
     wanted = LogFilter(
@@ -127,4 +127,4 @@ def _day(text: str) -> date | None:
     try:
         return date.fromisoformat(text.strip())
     except ValueError:
-        raise DecisionError(f"'{text}' is not a date. Write it as 2026-01-31.") from None
+        raise FilterError(f"'{text}' is not a date. Write it as 2026-01-31.") from None
