@@ -193,6 +193,7 @@ def test_elsewhere_the_same_directory_is_a_local_disk(
 ) -> None:
     """Without `SPACE_ID` that directory means nothing, and this machine alone is served."""
     monkeypatch.setattr(settings, "SPACE_DATA_DIR", tmp_path)
+    assert load().data_dir == Path("data")
     monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
     assert load().journal_mode == "wal"
     assert load().local_only
