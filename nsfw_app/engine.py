@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from nsfw_app import images, models
+from nsfw_app import images, models, previews
 from nsfw_app.classifiers import Classifier, nsfw_score
 from nsfw_app.classifiers.loading import ModelLoader, ModelStatus, load_classifier
 from nsfw_app.errors import ImageError, ModelError, NotFound
@@ -192,7 +192,7 @@ class Engine:
 
     def thumbnail(self, image_sha256: str, *, owner: str) -> bytes:
         """The same at the size of a card."""
-        return images.thumbnail(self.picture(image_sha256, owner=owner))
+        return previews.thumbnail(self.picture(image_sha256, owner=owner))
 
     def _first_policy(self, model: str) -> Policy:
         return models.first_policy(
@@ -213,7 +213,7 @@ class Engine:
             decoded = images.decode(data, name=Path(upload.name).name, limits=self.limits)
             info, prediction = decoded.info, self._predicted(classifier, decoded)
             if wants_picture:
-                catalog.add_picture(sha256, images.picture(_frame_of(prediction, decoded)))
+                catalog.add_picture(sha256, previews.picture(_frame_of(prediction, decoded)))
         if upload.owner is not None:
             catalog.add_upload(sha256, upload)
         return info, prediction
@@ -237,7 +237,7 @@ class Engine:
                 scores[worst],
                 decoded.frames[worst].number,
             )
-            small = images.placeholder(decoded.frames[worst].image)
+            small = previews.placeholder(decoded.frames[worst].image)
             self._store.catalog.add_prediction(decoded.info, prediction, placeholder=small)
             return prediction
 

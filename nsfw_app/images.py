@@ -13,21 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pi_heif
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from nsfw_app import heif
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.records import ImageInfo
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF")
 SPOKEN_FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
 SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # a phone's JPEG with a preview; a BMP without header
-PICTURE_SIDE = 1600  # pixels; fills 70 % of the height of a large screen
-THUMBNAIL_SIDE = 320  # pixels; a card is 160 CSS pixels wide, twice that on dense screens
-PLACEHOLDER_SIDE = 24  # pixels; too few to recognise what an image shows
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")
+HEIF_SIGNATURES = (b"ftypavif", b"ftypavis", b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
 
 Image.init()
-pi_heif.register_heif_opener(thumbnails=False)
+heif.register()
 SUFFIXES = frozenset(s for s, f in Image.registered_extensions().items() if f in FORMATS)
 # The limit below is ours and smaller or equal; Pillow's warning would only repeat it.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -70,6 +69,8 @@ def read_file(path: Path, limits: Limits) -> bytes:
         ImageError: No such file, a directory, not readable, or too large.
     """
     try:
+        if path.is_fifo():  # opening it would wait for a writer
+            raise ImageError(ImageErrorKind.MISSING, f"{path.name} is a pipe, not a file.")
         with path.open("rb") as file:
             data = file.read(limits.max_bytes + 1)
     except IsADirectoryError:
@@ -79,6 +80,10 @@ def read_file(path: Path, limits: Limits) -> bytes:
     except OSError as error:
         raise ImageError(
             ImageErrorKind.MISSING, f"{path.name} cannot be read: {error.strerror}."
+        ) from None
+    except ValueError:
+        raise ImageError(
+            ImageErrorKind.MISSING, f"{path.name!r} cannot be read: no file is called so."
         ) from None
     check_size(len(data), name=path.name, limits=limits)
     return data
@@ -144,24 +149,7 @@ def decode(data: bytes, *, name: str, limits: Limits) -> DecodedImage:
     except ImageError:
         raise
     except Exception as error:  # decoders are foreign code and may raise anything
-        raise _translated(error, name) from error
-
-
-def picture(image: Image.Image, side: int = PICTURE_SIDE) -> bytes:
-    """A JPEG for a person to look at, at most `side` pixels wide and high, without metadata."""
-    return _encoded(_fitted(image, side), "JPEG", quality=88)
-
-
-def thumbnail(picture_jpeg: bytes) -> bytes:
-    """A card-sized JPEG made from a kept picture."""
-    with Image.open(io.BytesIO(picture_jpeg), formats=("JPEG",)) as image:
-        image.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))
-        return picture(image.convert("RGB"), THUMBNAIL_SIDE)
-
-
-def placeholder(image: Image.Image) -> bytes:
-    """A WebP of 24 pixels that stands for a picture nobody has asked to see."""
-    return _encoded(_fitted(image, PLACEHOLDER_SIDE), "WEBP", quality=60)
+        raise _translated(error, data, name) from error
 
 
 def _decode(image: Image.Image, data: bytes, name: str, limits: Limits) -> DecodedImage:
@@ -177,7 +165,9 @@ def _decode(image: Image.Image, data: bytes, name: str, limits: Limits) -> Decod
             f"{name} has {total} pixels in {count} frames; "
             f"the limit is {limits.max_frames * limits.max_pixels}.",
         )
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    # Pillow turns the pages of a TIFF itself, each by its own tag.
+    exif = {} if image.format == "TIFF" else image.getexif()
+    orientation = exif.get(ExifTags.Base.Orientation, 1)
     numbers = _spread(count, limits.max_frames)
     frames = []
     for number in numbers:
@@ -220,13 +210,16 @@ def _flattened(image: Image.Image) -> Image.Image:
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Greys deeper than 8 bits, by the smallest usual range that holds the values."""
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0, neginf=0)
+    with np.errstate(invalid="ignore"):  # not every 32 bits are a number
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0, neginf=0)
     top = max(float(values.max()), 0.0)
     white = 65_535.0 if image.mode.startswith("I;16") else top
     for usual in (1.0, 255.0, 65_535.0) if white == top else ():
         if top <= usual:
             white = usual
             break
+    if isinstance(transparent := image.info.get("transparency"), int):
+        values = np.where(values == transparent, white, values)
     return Image.fromarray((values.clip(0, white) / white * 255).round().astype(np.uint8))
 
 
@@ -246,26 +239,15 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 def _within(image: Image.Image, max_pixels: int) -> Image.Image:
     if image.width * image.height <= max_pixels:
         return image
-    side = max(image.size) * (max_pixels / (image.width * image.height)) ** 0.5
-    return _fitted(image, max(1, int(side)))
+    scale = (max_pixels / (image.width * image.height)) ** 0.5
+    height = max(1, int(image.height * scale))
+    width = max(1, min(int(image.width * scale), max_pixels // height))
+    return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
 
 
-def _fitted(image: Image.Image, side: int) -> Image.Image:
-    scale = side / max(image.size)
-    if scale >= 1:
-        return image
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
-
-
-def _encoded(image: Image.Image, image_format: str, *, quality: int) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, image_format, quality=quality)
-    return buffer.getvalue()
-
-
-def _translated(error: Exception, name: str) -> ImageError:
-    if isinstance(error, UnidentifiedImageError):
+def _translated(error: Exception, data: bytes, name: str) -> ImageError:
+    begins_well = data.startswith(SIGNATURES) or data[4:12] in HEIF_SIGNATURES
+    if isinstance(error, UnidentifiedImageError) and not begins_well:
         return ImageError(
             ImageErrorKind.NOT_AN_IMAGE,
             f"{name} is not an image. Supported are {SPOKEN_FORMATS}.",

@@ -57,6 +57,7 @@ class Settings(BaseSettings):
 
     model: str = Field(
         "auto",
+        min_length=1,
         description="A model's hub id or local directory; `open-nsfw` for the embedded one; `auto` "
         "for Falconsai where it can be had and Open-NSFW elsewhere.",
     )

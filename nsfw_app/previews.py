@@ -1,0 +1,49 @@
+"""Smaller pictures of an image for people: what is kept, what a card shows, what stands for it.
+
+What always holds: none of them carries metadata of the upload.
+"""
+
+import io
+
+from PIL import Image
+
+from nsfw_app import images
+
+PICTURE_SIDE = 1600  # pixels; fills 70 % of the height of a large screen
+THUMBNAIL_SIDE = 320  # pixels; a card is 160 CSS pixels wide, twice that on dense screens
+PLACEHOLDER_SIDE = 24  # pixels; too few to recognise what an image shows
+
+
+def picture(image: Image.Image, side: int = PICTURE_SIDE) -> bytes:
+    """A JPEG for a person to look at, at most `side` pixels wide and high, without metadata."""
+    return _encoded(_fitted(image, side), "JPEG", quality=88)
+
+
+def thumbnail(picture_jpeg: bytes) -> bytes:
+    """A card-sized JPEG made from a kept picture.
+
+    Raises:
+        ImageError: The kept picture is damaged.
+    """
+    limits = images.Limits(len(picture_jpeg) + 1, PICTURE_SIDE**2, 1)
+    decoded = images.decode(picture_jpeg, name="The kept picture", limits=limits)
+    return picture(decoded.frames[0].image, THUMBNAIL_SIDE)
+
+
+def placeholder(image: Image.Image) -> bytes:
+    """A WebP of 24 pixels that stands for a picture nobody has asked to see."""
+    return _encoded(_fitted(image, PLACEHOLDER_SIDE), "WEBP", quality=60)
+
+
+def _fitted(image: Image.Image, side: int) -> Image.Image:
+    scale = side / max(image.size)
+    if scale >= 1:
+        return image
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+
+
+def _encoded(image: Image.Image, image_format: str, *, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, image_format, quality=quality)
+    return buffer.getvalue()
