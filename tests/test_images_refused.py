@@ -18,8 +18,8 @@ from nsfw_app.images import (
     decode,
     read_file,
     sha256,
-    thumbnail,
 )
+from nsfw_app.previews import thumbnail
 
 HTML = b"<!doctype html><html><head><title>404</title></head><body>Not found</body></html>"
 SVG = b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"
