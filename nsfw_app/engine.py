@@ -6,7 +6,7 @@ judged before cost a look-up and no inference.
 """
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,9 +15,11 @@ from PIL import Image
 from nsfw_app import images, models, previews
 from nsfw_app.classifiers import Classifier, nsfw_score
 from nsfw_app.classifiers.loading import ModelLoader, ModelStatus, load_classifier
+from nsfw_app.desk import Desk
 from nsfw_app.errors import ImageError, ModelError, NotFound
 from nsfw_app.images import DecodedImage, Limits
 from nsfw_app.policy import judge
+from nsfw_app.queueing import QueueRules
 from nsfw_app.records import (
     Answer,
     Decision,
@@ -60,6 +62,7 @@ class Engine:
         self._store = store
         self._loader = loader
         self._defaults = defaults
+        self.desk = Desk(store, self.policy_of)
         self._inference = threading.Lock()  # a pipeline is not made for two threads at once
 
     def start(self) -> None:
@@ -85,7 +88,10 @@ class Engine:
     def policy(self) -> Policy:
         """The policy in force for the model that runs."""
         classifier = self.status.classifier
-        model = classifier.identity.model if classifier else self.status.wanted
+        return self.policy_of(classifier.identity.model if classifier else self.status.wanted)
+
+    def policy_of(self, model: str) -> Policy:
+        """The policy in force for a model."""
         return self._store.policies.latest(model) or self._first_policy(model)
 
     def save_policy(self, policy: Policy, *, author: str, reason: str) -> Policy:
@@ -148,6 +154,18 @@ class Engine:
         """
         return self._store.log.add(answer, reviewer=reviewer, owner=owner)
 
+    def decide_all(self, answers: Sequence[Answer], *, reviewer: str, owner: str) -> list[Decision]:
+        """Record several answers, all or none; see `decide`."""
+        return self._store.log.add_all(answers, reviewer=reviewer, owner=owner)
+
+    def undo_batch(self, batch_id: str, *, reviewer: str, nonce: str) -> list[Decision]:
+        """Take back every answer that was given under one batch id.
+
+        Raises:
+            NotFound: The reviewer has no such batch, or none of it stands.
+        """
+        return self._store.log.undo_batch(batch_id, reviewer=reviewer, nonce=nonce)
+
     def undo(self, decision_id: int, *, reviewer: str, nonce: str) -> Decision | None:
         """Take an answer back; it stays in the log as undone.
 
@@ -179,6 +197,10 @@ class Engine:
     def placeholder(self, image_sha256: str) -> bytes:
         """The 24-pixel WebP that stands for an image."""
         return self._store.catalog.placeholder(image_sha256)
+
+    def perceptual_hash(self, image_sha256: str) -> str | None:
+        """64 bits as 16 hexadecimal digits in which alike pictures differ little, if known."""
+        return self._store.catalog.perceptual_hash(image_sha256)
 
     def picture(self, image_sha256: str, *, owner: str) -> bytes:
         """A picture of the owner's, JPEG.
@@ -216,6 +238,8 @@ class Engine:
                 catalog.add_picture(sha256, previews.picture(_frame_of(prediction, decoded)))
         if upload.owner is not None:
             catalog.add_upload(sha256, upload)
+            if known := catalog.find(sha256, classifier.identity):
+                self.desk.admit(known)
         return info, prediction
 
     def _predicted(self, classifier: Classifier, decoded: DecodedImage) -> Prediction:
@@ -237,8 +261,13 @@ class Engine:
                 scores[worst],
                 decoded.frames[worst].number,
             )
-            small = previews.placeholder(decoded.frames[worst].image)
-            self._store.catalog.add_prediction(decoded.info, prediction, placeholder=small)
+            image = decoded.frames[worst].image
+            self._store.catalog.add_prediction(
+                decoded.info,
+                prediction,
+                placeholder=previews.placeholder(image),
+                perceptual_hash=previews.perceptual_hash(image),
+            )
             return prediction
 
 
@@ -263,6 +292,9 @@ def open_engine(settings: Settings) -> Engine:
             settings.database,
             pictures_dir=settings.pictures_dir,
             journal_mode=settings.journal_mode,
+            rules=QueueRules(
+                frozenset(settings.queue_rules), settings.audit_rate, settings.answers
+            ),
         ),
         loader=loader,
         limits=Limits(settings.max_bytes, settings.max_pixels, settings.max_frames),

@@ -12,6 +12,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from nsfw_app.records import Decision, Review
+from nsfw_app.store.training import Mistake
 
 LOG_COLUMNS = tuple(field.name for field in fields(Decision))
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")  # OWASP ASVS 1.2.10
@@ -60,6 +61,20 @@ def log_jsonl(decisions: Iterable[Decision]) -> Iterator[str]:
     """The correction log as JSON Lines, a piece of text per row."""
     for decision in decisions:
         yield json.dumps(asdict(decision)) + "\n"
+
+
+def training_jsonl(mistakes: Iterable[Mistake]) -> Iterator[str]:
+    """The confirmed training labels as JSON Lines: image, label, and what the model had said."""
+    for mistake in mistakes:
+        if mistake.confirmed:
+            row = {
+                "image_sha256": mistake.image_sha256,
+                "label": mistake.confirmed,
+                "model": mistake.model,
+                "nsfw_score": mistake.nsfw_score,
+                "answers": mistake.answers,
+            }
+            yield json.dumps(row) + "\n"
 
 
 LOG_FORMATS: Mapping[str, Callable[[Iterable[Decision]], Iterator[str]]] = {

@@ -5,6 +5,7 @@ What always holds: none of them carries metadata of the upload.
 
 import io
 
+import imagehash
 from PIL import Image
 
 from nsfw_app import images
@@ -33,6 +34,11 @@ def thumbnail(picture_jpeg: bytes) -> bytes:
 def placeholder(image: Image.Image) -> bytes:
     """A WebP of 24 pixels that stands for a picture nobody has asked to see."""
     return _encoded(_fitted(image, PLACEHOLDER_SIDE), "WEBP", quality=60)
+
+
+def perceptual_hash(image: Image.Image) -> str:
+    """A difference hash of 64 bits as 16 hexadecimal digits; alike pictures differ in few bits."""
+    return str(imagehash.dhash(image))
 
 
 def _fitted(image: Image.Image, side: int) -> Image.Image:

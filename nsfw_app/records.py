@@ -157,6 +157,8 @@ class Review:
 class Answer:
     """What a reviewer said, with what was on the screen. `nonce` makes a repeated request one.
 
+    `elapsed_ms` is how long the image was on the screen, where that is known.
+
     Raises:
         DecisionError: The threshold leaves [0, 1], or a text is too long or missing.
     """
@@ -171,6 +173,7 @@ class Answer:
     reasons: tuple[Reason, ...] = ()
     note: str = ""
     batch_id: str = ""
+    elapsed_ms: int | None = None
 
     MAX_NOTE_CHARACTERS = 4_000
     MAX_NONCE_CHARACTERS = 64

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nsfw_app.errors import SettingsError
+from nsfw_app.queueing import QueueReason
 
 SPACE_DATA_DIR = Path("/data")  # where a Space's bucket is mounted
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # a Space is reached through its host's proxy
@@ -98,13 +99,33 @@ class Settings(BaseSettings):
     )
     max_frames: int = Field(16, gt=0, le=256, description="Most frames looked at in one file.")
     max_files: int = Field(500, gt=0, description="Most files in one gallery upload.")
+    queue_rules: Annotated[tuple[QueueReason, ...], NoDecode] = Field(
+        (QueueReason.REVIEW, QueueReason.SECOND_OPINION, QueueReason.DISAGREEMENT),
+        description="What lets an image into the queue, separated by commas: review, "
+        "second_opinion, disagreement, audit.",
+    )
+    audit_rate: Score = Field(
+        0.0, description="Share of the images outside the band drawn for audit, in [0, 1]."
+    )
+    answers: Annotated[dict[QueueReason, Annotated[int, Field(gt=0)]], NoDecode] = Field(
+        {},
+        description="How many agreeing answers an image needs, by reason: "
+        "`second_opinion=2,disagreement=2,review=1,audit=1`.",
+    )
     threads: int = Field(
         default_factory=_usable_cpus,
         gt=0,
         description="CPU threads for the model. Default: the CPUs this process may use.",
     )
 
-    @field_validator("unsafe_labels", mode="before")
+    @field_validator("answers", mode="before")
+    @classmethod
+    def _pairs(cls, value: object) -> object:
+        if isinstance(value, str):
+            return dict(pair.strip().split("=", 1) for pair in value.split(",") if "=" in pair)
+        return value
+
+    @field_validator("unsafe_labels", "queue_rules", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

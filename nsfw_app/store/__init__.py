@@ -8,27 +8,40 @@ import sqlite3
 from pathlib import Path
 
 from nsfw_app.errors import SettingsError
+from nsfw_app.queueing import QueueRules
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections
 from nsfw_app.store.log import CorrectionLog
 from nsfw_app.store.policies import Policies
+from nsfw_app.store.queue import ReviewQueue
+from nsfw_app.store.training import TrainingLabels
 
 __all__ = ["Store"]
 
+DEFAULT_RULES = QueueRules()
+
 
 class Store:
-    """Everything kept: the catalog of images, the policies, the correction log.
+    """Everything kept: images, policies, the correction log, the queue, training labels.
 
     Args:
         database: The SQLite file; made and migrated when needed.
         pictures_dir: Where pictures lie, by hash.
         journal_mode: `wal` on a local disk, `delete` on a network mount.
+        rules: Which images enter the queue, and how many answers they want.
 
     Raises:
         SettingsError: The data directory cannot be written, or holds another file of that name.
     """
 
-    def __init__(self, database: Path, *, pictures_dir: Path, journal_mode: str) -> None:
+    def __init__(
+        self,
+        database: Path,
+        *,
+        pictures_dir: Path,
+        journal_mode: str,
+        rules: QueueRules = DEFAULT_RULES,
+    ) -> None:
         try:
             connections = Connections(database, journal_mode=journal_mode)
             self.catalog = Catalog(connections, pictures_dir=pictures_dir)
@@ -37,4 +50,6 @@ class Store:
                 f"NSFW_DATA_DIR={str(database.parent)!r} cannot hold the data: {error}."
             ) from error
         self.policies = Policies(connections)
-        self.log = CorrectionLog(connections, self.catalog)
+        self.queue = ReviewQueue(connections, rules=rules)
+        self.log = CorrectionLog(connections, catalog=self.catalog, queue=self.queue)
+        self.training = TrainingLabels(connections)

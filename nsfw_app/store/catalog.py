@@ -17,6 +17,7 @@ class Stored:
 
     info: ImageInfo
     prediction: Prediction
+    prediction_id: int
 
 
 class Catalog:
@@ -41,23 +42,38 @@ class Catalog:
             """,
             (image_sha256, identity.model, identity.revision, identity.backend),
         )
-        if row is None:
-            return None
-        info = ImageInfo(
-            row["sha256"], row["format"], row["width"], row["height"], row["size_bytes"],
-            row["frames"],
-        )  # fmt: skip
-        prediction = Prediction(
-            row["image_sha256"],
-            ModelIdentity(row["model"], row["revision"], row["weights_sha256"], row["backend"]),
-            json.loads(row["probabilities"]),
-            row["nsfw_score"],
-            row["frame"],
+        return row and _stored(row)
+
+    def get(self, prediction_id: int) -> Stored:
+        """A prediction and its image.
+
+        Raises:
+            NotFound: There is none.
+        """
+        row = self._connections.row(
+            "select i.*, p.* from predictions p join images i on i.sha256 = p.image_sha256 "
+            "where p.id = ?",
+            (prediction_id,),
         )
-        return Stored(info, prediction)
+        if row is None:
+            raise NotFound(f"No prediction {prediction_id} is known.")
+        return _stored(row)
+
+    def name(self, image_sha256: str) -> str:
+        """What an image was called when it was uploaded last; its hash when it never was."""
+        row = self._connections.row(
+            "select name from uploads where image_sha256 = ? order by id desc limit 1",
+            (image_sha256,),
+        )
+        return str(row["name"]) if row else image_sha256
 
     def add_prediction(
-        self, info: ImageInfo, prediction: Prediction, *, placeholder: bytes
+        self,
+        info: ImageInfo,
+        prediction: Prediction,
+        *,
+        placeholder: bytes,
+        perceptual_hash: str = "",
     ) -> None:
         """Keep an image's facts and what a model said of it; what is there already stays."""
         with self._connections.writing() as db:
@@ -70,6 +86,7 @@ class Catalog:
                     "size_bytes": info.size_bytes,
                     "frames": info.frames,
                     "placeholder": placeholder,
+                    "perceptual_hash": perceptual_hash or None,
                     "first_seen_at": now(),
                 },
                 ignore=True,
@@ -120,6 +137,13 @@ class Catalog:
             raise NotFound(f"No image {image_sha256} is known.")
         return bytes(row["placeholder"])
 
+    def perceptual_hash(self, image_sha256: str) -> str | None:
+        """The hash of how an image looks; None for one judged before there was such a hash."""
+        row = self._connections.row(
+            "select perceptual_hash from images where sha256 = ?", (image_sha256,)
+        )
+        return row and row["perceptual_hash"]
+
     def has_picture(self, image_sha256: str) -> bool:
         """Whether a picture is kept."""
         return self._picture_path(image_sha256).is_file()
@@ -163,3 +187,22 @@ class Catalog:
         if len(image_sha256) != 64 or not image_sha256.isalnum():
             raise NotFound("No such image.")
         return self._pictures / image_sha256[:2] / f"{image_sha256}.jpg"
+
+
+def _stored(row: Any) -> Stored:
+    info = ImageInfo(
+        sha256=row["sha256"],
+        format=row["format"],
+        width=row["width"],
+        height=row["height"],
+        size_bytes=row["size_bytes"],
+        frames=row["frames"],
+    )
+    prediction = Prediction(
+        row["image_sha256"],
+        ModelIdentity(row["model"], row["revision"], row["weights_sha256"], row["backend"]),
+        json.loads(row["probabilities"]),
+        row["nsfw_score"],
+        row["frame"],
+    )
+    return Stored(info, prediction, row["id"])

@@ -1,23 +1,33 @@
 """The correction log: decisions, appended and never changed, and what of them stands."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+from sqlite_utils import Database
 
 from nsfw_app.errors import DecisionError, NotFound
 from nsfw_app.records import Answer, Decision, Facets, Label, LogFilter
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.queue import ReviewQueue
 
 ROWS_AT_ONCE = 500  # read ahead while the log is streamed
 
 
 class CorrectionLog:
-    """Decisions about the catalog's images. What a method returned is committed."""
+    """Decisions about the catalog's images. What a method returned is committed.
 
-    def __init__(self, connections: Connections, catalog: Catalog) -> None:
+    Args:
+        connections: The database.
+        catalog: Where the images are.
+        queue: Told of every change, in the same transaction.
+    """
+
+    def __init__(self, connections: Connections, *, catalog: Catalog, queue: ReviewQueue) -> None:
         self._connections = connections
         self._catalog = catalog
+        self._queue = queue
 
     def add(self, answer: Answer, *, reviewer: str, owner: str) -> Decision:
         """Append an answer about an image of the owner's. The same nonce again changes nothing.
@@ -26,53 +36,12 @@ class CorrectionLog:
             NotFound: The owner has no such image, or that model made no prediction of it.
             DecisionError: The nonce belongs to another answer.
         """
+        return self.add_all([answer], reviewer=reviewer, owner=owner)[0]
+
+    def add_all(self, answers: Sequence[Answer], *, reviewer: str, owner: str) -> list[Decision]:
+        """Append answers, all or none; see `add`."""
         with self._connections.writing() as db:
-            upload = self._catalog.upload(answer.image_sha256, owner, batch_id=answer.batch_id)
-            prediction = self._connections.row(
-                """
-                select id, nsfw_score from predictions
-                where image_sha256 = ? and model = ? and revision = ? and backend = ?
-                """,
-                (answer.image_sha256, answer.model, answer.revision, answer.backend),
-            )
-            if upload is None or prediction is None:
-                raise NotFound(
-                    f"There is no prediction by {answer.model} of an image {answer.image_sha256} "
-                    "of yours. Add the image first."
-                )
-            flagged = prediction["nsfw_score"] >= answer.threshold
-            db.execute(
-                """
-                insert into decisions
-                  (nonce, decided_at, reviewer, prediction_id, name, source, threshold,
-                   model_label, label, reasons, note, batch_id)
-                values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (nonce) do nothing
-                """,
-                (
-                    answer.nonce,
-                    now(),
-                    reviewer,
-                    prediction["id"],
-                    upload["name"],
-                    upload["source"],
-                    answer.threshold,
-                    Label.NSFW if flagged else Label.NORMAL,
-                    answer.label,
-                    json.dumps(list(answer.reasons)),
-                    answer.note,
-                    answer.batch_id or upload["batch_id"],
-                ),
-            )
-            row = self._connections.row(
-                """
-                select d.id from decisions d
-                where d.nonce = ? and d.reviewer = ? and d.prediction_id = ? and d.label = ?
-                """,
-                (answer.nonce, reviewer, prediction["id"], answer.label),
-            )
-            if row is None:
-                raise DecisionError("This nonce was used for another answer. Send a new one.")
-            return self.get(row["id"])
+            return [self._add(db, answer, reviewer, owner) for answer in answers]
 
     def undo(self, decision_id: int, *, reviewer: str, nonce: str) -> Decision:
         """Append a row that takes a decision back. Taking it back again changes nothing.
@@ -82,27 +51,104 @@ class CorrectionLog:
             DecisionError: The nonce belongs to another answer.
         """
         with self._connections.writing() as db:
-            db.execute(
+            return self._undo(db, decision_id, reviewer, nonce)
+
+    def undo_batch(self, batch_id: str, *, reviewer: str, nonce: str) -> list[Decision]:
+        """Take back every decision of this reviewer under a batch id that stands.
+
+        Raises:
+            NotFound: There is none.
+        """
+        with self._connections.writing() as db:
+            rows = db.execute(
                 """
-                insert into decisions
-                  (nonce, decided_at, reviewer, prediction_id, name, source, threshold,
-                   model_label, label, reasons, note, batch_id, undoes)
-                select ?, ?, reviewer, prediction_id, name, source, threshold, model_label, null,
-                  '[]', '', batch_id, id
-                from decisions where id = ? and reviewer = ? and label is not null
-                on conflict do nothing
+                select d.id from decisions d where d.batch_id = ? and d.reviewer = ?
+                  and d.label is not null
+                  and not exists (select 1 from decisions u where u.undoes = d.id)
+                order by d.id
                 """,
-                (nonce, now(), decision_id, reviewer),
+                (batch_id, reviewer),
+            ).fetchall()
+            if not rows:
+                raise NotFound(f"No batch {batch_id} of yours is known, or it is undone already.")
+            return [
+                self._undo(db, row["id"], reviewer, f"{nonce}-{number}")
+                for number, row in enumerate(rows)
+            ]
+
+    def _add(self, db: Database, answer: Answer, reviewer: str, owner: str) -> Decision:
+        upload = self._catalog.upload(answer.image_sha256, owner, batch_id=answer.batch_id)
+        prediction = self._connections.row(
+            """
+            select id, nsfw_score from predictions
+            where image_sha256 = ? and model = ? and revision = ? and backend = ?
+            """,
+            (answer.image_sha256, answer.model, answer.revision, answer.backend),
+        )
+        if upload is None or prediction is None:
+            raise NotFound(
+                f"There is no prediction by {answer.model} of an image {answer.image_sha256} "
+                "of yours. Add the image first."
             )
-            decision = self.get(decision_id)
-            if decision.reviewer != reviewer:
-                raise NotFound(f"No decision {decision_id} of yours is known.")
-            if (
-                self._connections.row("select 1 from decisions where undoes = ?", (decision_id,))
-                is None
-            ):
-                raise DecisionError("This nonce was used for another answer. Send a new one.")
-            return decision
+        flagged = prediction["nsfw_score"] >= answer.threshold
+        db.execute(
+            """
+            insert into decisions
+              (nonce, decided_at, reviewer, prediction_id, name, source, threshold,
+               model_label, label, reasons, note, batch_id, elapsed_ms)
+            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (nonce) do nothing
+            """,
+            (
+                answer.nonce,
+                now(),
+                reviewer,
+                prediction["id"],
+                upload["name"],
+                upload["source"],
+                answer.threshold,
+                Label.NSFW if flagged else Label.NORMAL,
+                answer.label,
+                json.dumps(list(answer.reasons)),
+                answer.note,
+                answer.batch_id or upload["batch_id"],
+                answer.elapsed_ms,
+            ),
+        )
+        row = self._connections.row(
+            """
+            select d.id from decisions d
+            where d.nonce = ? and d.reviewer = ? and d.prediction_id = ? and d.label = ?
+            """,
+            (answer.nonce, reviewer, prediction["id"], answer.label),
+        )
+        if row is None:
+            raise DecisionError("This nonce was used for another answer. Send a new one.")
+        self._queue.reconsider(db, prediction["id"])
+        return self.get(row["id"])
+
+    def _undo(self, db: Database, decision_id: int, reviewer: str, nonce: str) -> Decision:
+        db.execute(
+            """
+            insert into decisions
+              (nonce, decided_at, reviewer, prediction_id, name, source, threshold,
+               model_label, label, reasons, note, batch_id, undoes)
+            select ?, ?, reviewer, prediction_id, name, source, threshold, model_label, null,
+              '[]', '', batch_id, id
+            from decisions where id = ? and reviewer = ? and label is not null
+            on conflict do nothing
+            """,
+            (nonce, now(), decision_id, reviewer),
+        )
+        decision = self.get(decision_id)
+        if decision.reviewer != reviewer:
+            raise NotFound(f"No decision {decision_id} of yours is known.")
+        undoing = self._connections.row(
+            "select prediction_id from decisions where undoes = ?", (decision_id,)
+        )
+        if undoing is None:
+            raise DecisionError("This nonce was used for another answer. Send a new one.")
+        self._queue.reconsider(db, undoing["prediction_id"])
+        return decision
 
     def get(self, decision_id: int) -> Decision:
         """One row of the correction log.

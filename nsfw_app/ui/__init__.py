@@ -43,5 +43,5 @@ def build_ui(engine: Engine) -> Page:
         )
         add_endpoints(engine)
     blocks.queue(api_open=False)
-    look = {"theme": theme(), "css_paths": [ASSETS / "desk.css"]}
+    look = {"theme": theme(), "css_paths": sorted(ASSETS.glob("*.css"))}
     return Page(blocks, ASSETS, look)

@@ -44,6 +44,7 @@ class AnswerBody(BaseModel):
     reasons: list[Reason] = []
     note: str = ""
     batch_id: str = Field("", max_length=64)
+    elapsed_ms: int | None = Field(None, ge=0, le=86_400_000)
 
 
 class UndoBody(BaseModel):
@@ -62,6 +63,15 @@ class LogQuery(BaseModel):
     since: str | None = None
     until: str | None = None
     undone: bool | None = None
+
+
+def answer_of(body: AnswerBody) -> Answer:
+    """The answer that a request carries.
+
+    Raises:
+        DecisionError: It makes no sense.
+    """
+    return Answer(**{**body.model_dump(), "reasons": tuple(body.reasons)})
 
 
 def visible(wanted: LogFilter, visitor: Visitor) -> LogFilter:
@@ -125,8 +135,7 @@ def answer_routes(engine: Engine) -> APIRouter:
 
     @router.post("/decisions")
     def decide(body: AnswerBody, visitor: Who) -> dict[str, Any]:
-        answer = Answer(**{**body.model_dump(), "reasons": tuple(body.reasons)})
-        decision = engine.decide(answer, reviewer=visitor.reviewer, owner=visitor.owner)
+        decision = engine.decide(answer_of(body), reviewer=visitor.reviewer, owner=visitor.owner)
         return asdict(decision)
 
     @router.post("/decisions/{decision_id}/undo")
@@ -156,10 +165,12 @@ def _judge(engine: Engine, data: bytes, upload: Upload, visitor: Visitor) -> dic
 def card_json(engine: Engine, review: Review, visitor: Visitor) -> dict[str, Any]:
     """A review for the page: its JSON, a placeholder to draw, and the answer given earlier."""
     card = {**exports.review_json(review), "placeholder": None, "decision": None}
+    card["perceptual_hash"] = None
     if review.prediction is not None:
         answer = engine.standing(review.prediction, visitor.reviewer)
         card["placeholder"] = _data_url(engine.placeholder(review.prediction.image_sha256))
         card["decision"] = asdict(answer) if answer else None
+        card["perceptual_hash"] = engine.perceptual_hash(review.prediction.image_sha256)
     return card
 
 

@@ -1,0 +1,126 @@
+"""What moderators work through: the queue's loans, second opinions, and training labels."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from nsfw_app.errors import NotFound
+from nsfw_app.policy import judge
+from nsfw_app.queueing import QueueOrder, QueueReason, drawn
+from nsfw_app.records import Action, Label, ModelIdentity, Policy, Prediction, Review
+from nsfw_app.store import Store
+from nsfw_app.store.catalog import Stored
+from nsfw_app.store.training import Mistake
+
+CLAIMS_AT_ONCE = 10
+MISTAKES_SHOWN = 500
+
+
+@dataclass(frozen=True, slots=True)
+class QueueItem:
+    """An image on loan. Neither others' answers nor the reason it waits are part of it."""
+
+    entry_id: int
+    waiting_since: str
+    review: Review
+
+
+class Desk:
+    """The queue and the training labels over a store.
+
+    Args:
+        store: Where both are kept.
+        policy_of: The policy in force for a model, by its id.
+    """
+
+    def __init__(self, store: Store, policy_of: Callable[[str], Policy]) -> None:
+        self._store = store
+        self._policy_of = policy_of
+
+    def admit(self, stored: Stored) -> None:
+        """Let an uploaded image into the queue when a rule says so."""
+        prediction, identity = stored.prediction, stored.prediction.identity
+        verdict = judge(prediction.nsfw_score, self._policy_of(identity.model))
+        rate = self._store.queue.rules.audit_rate
+        if verdict.action is Action.REVIEW:
+            self._store.queue.enter(stored.prediction_id, QueueReason.REVIEW)
+        elif drawn(prediction.image_sha256, identity.weights_sha256, rate=rate):
+            self._store.queue.enter(stored.prediction_id, QueueReason.AUDIT, draw=rate)
+
+    def claim(
+        self, reviewer: str, *, model: str, count: int, holding: Sequence[int], order: QueueOrder
+    ) -> list[QueueItem]:
+        """Lend the next images to a reviewer; see `ReviewQueue.claim`.
+
+        Args:
+            reviewer: Who.
+            model: The model that runs, whose threshold says what is near.
+            count: How many, at most `CLAIMS_AT_ONCE`.
+            holding: Entries at hand already.
+            order: By priority or the oldest first.
+        """
+        claims = self._store.queue.claim(
+            reviewer,
+            count=min(count, CLAIMS_AT_ONCE),
+            holding=holding,
+            threshold=self._policy_of(model).threshold,
+            order=order,
+        )
+        return [
+            QueueItem(claim.entry_id, claim.waiting_since, self._review(claim.prediction_id))
+            for claim in claims
+        ]
+
+    def renew(self, entry_ids: Sequence[int], reviewer: str) -> list[int]:
+        """Keep images for another while; the entries that are still this reviewer's."""
+        return self._store.queue.renew(entry_ids, reviewer)
+
+    def release(self, entry_ids: Sequence[int], reviewer: str) -> None:
+        """Give images back."""
+        self._store.queue.release(entry_ids, reviewer)
+
+    def skip(self, entry_id: int, reviewer: str) -> None:
+        """Give an image back, to see it again after all others."""
+        self._store.queue.skip(entry_id, reviewer)
+
+    def waiting(self, reviewer: str) -> int:
+        """How many images wait that this reviewer could answer."""
+        return self._store.queue.waiting(reviewer)
+
+    def ask_others(self, image_sha256: str, identity: ModelIdentity, reviewer: str) -> bool:
+        """Send an image for a second opinion.
+
+        Returns:
+            Whether second opinions are in use.
+
+        Raises:
+            NotFound: That model made no prediction of it.
+        """
+        stored = self._store.catalog.find(image_sha256, identity)
+        if stored is None:
+            raise NotFound(f"No prediction of {image_sha256} by {identity.model} is known.")
+        return self._store.queue.escalate(stored.prediction_id, reviewer)
+
+    def mistakes(self) -> list[Mistake]:
+        """The model's settled errors, the most confident first."""
+        return self._store.training.mistakes(limit=MISTAKES_SHOWN)
+
+    def label_for_training(self, prediction_id: int, label: Label | None, reviewer: str) -> None:
+        """Confirm a training label, or set the image aside with None.
+
+        Raises:
+            NotFound: It is no settled disagreement.
+        """
+        self._store.training.decide(prediction_id, label, reviewer=reviewer)
+
+    def _review(self, prediction_id: int) -> Review:
+        stored = self._store.catalog.get(prediction_id)
+        prediction: Prediction = stored.prediction
+        policy = self._policy_of(prediction.identity.model)
+        return Review(
+            self._store.catalog.name(prediction.image_sha256),
+            policy,
+            judge(prediction.nsfw_score, policy),
+            prediction.image_sha256,
+            stored.info,
+            prediction,
+        )

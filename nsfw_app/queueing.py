@@ -1,0 +1,94 @@
+"""Why an image waits for a person, how many answers it needs, and when it is settled. Pure.
+
+The rule: an image is settled when as many reviewers as wanted have answered and agree. If they
+do not, one more, who knows nothing of the others, decides.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from nsfw_app.records import Label
+
+
+class QueueReason(StrEnum):
+    """Why an image entered the queue; the order is that of their priority."""
+
+    SECOND_OPINION = "second_opinion"
+    DISAGREEMENT = "disagreement"
+    REVIEW = "review"
+    AUDIT = "audit"
+
+
+class QueueOrder(StrEnum):
+    """How a reviewer wants the queue: by priority, or what waits longest."""
+
+    PRIORITY = "priority"
+    OLDEST = "oldest"
+
+
+PRIORITIES: Mapping[QueueReason, int] = MappingProxyType(
+    {reason: number for number, reason in enumerate(QueueReason, start=1)}
+)
+ADJUDICATION_PRIORITY = 0  # two people have worked on it already
+DEFAULT_ANSWERS: Mapping[QueueReason, int] = MappingProxyType(
+    {
+        QueueReason.SECOND_OPINION: 2,
+        QueueReason.DISAGREEMENT: 2,
+        QueueReason.REVIEW: 1,
+        QueueReason.AUDIT: 1,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRules:
+    """Which reasons are in use, the share drawn for audit in [0, 1], and answers per reason."""
+
+    reasons: frozenset[QueueReason] = frozenset(QueueReason) - {QueueReason.AUDIT}
+    audit_rate: float = 0.0
+    answers: Mapping[QueueReason, int] = field(default_factory=lambda: DEFAULT_ANSWERS)
+
+    def answers_wanted(self, reason: QueueReason) -> int:
+        """How many reviewers must answer an image that entered for this reason."""
+        return self.answers.get(reason, DEFAULT_ANSWERS[reason])
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Where an entry stands. `label` is set when it is settled."""
+
+    settled: bool = False
+    adjudicating: bool = False
+    label: Label | None = None
+
+
+def settle(answers: Sequence[Label], *, wanted: int) -> Settlement:
+    """Whether the answers given settle an image.
+
+    Args:
+        answers: The standing answers of different reviewers, oldest first.
+        wanted: How many must agree.
+
+    Returns:
+        Settled with the common label; settled with the last answer when more than wanted have
+        answered; to be adjudicated when as many as wanted differ; open otherwise.
+    """
+    if len(answers) < wanted:
+        return Settlement()
+    if len(set(answers)) == 1 or len(answers) > wanted:
+        return Settlement(settled=True, label=answers[-1])
+    return Settlement(adjudicating=True)
+
+
+def drawn(image_sha256: str, weights_sha256: str, *, rate: float) -> bool:
+    """Whether an image is in the audit's sample: a fixed draw, the same whenever it is asked.
+
+    Args:
+        image_sha256: Of the image.
+        weights_sha256: Of the model that judged it, so that models are audited apart.
+        rate: The probability, in [0, 1].
+    """
+    mixed = int(image_sha256, 16) ^ int(weights_sha256, 16)
+    return mixed < rate * (1 << 256)

@@ -1,0 +1,69 @@
+"""Training labels: settled disagreements that someone confirmed, or set aside."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from nsfw_app.errors import NotFound
+from nsfw_app.records import Label
+from nsfw_app.store.connections import Connections, now
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A prediction that reviewers settled against the model.
+
+    `error` is how far the score is from the settled label, in [0, 1]. `confirmed` is the training
+    label; empty when set aside, None when nobody has said.
+    """
+
+    prediction_id: int
+    image_sha256: str
+    model: str
+    nsfw_score: float
+    label: Label
+    error: float
+    answers: int
+    perceptual_hash: str | None
+    confirmed: str | None
+
+
+class TrainingLabels:
+    """What becomes of settled disagreements."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def mistakes(self, *, limit: int) -> list[Mistake]:
+        """Settled disagreements, the most confident errors of the model first."""
+        rows = self._connections.db.execute(
+            """
+            select * from settled_disagreements order by error desc, prediction_id limit ?
+            """,
+            (limit,),
+        )
+        return [_mistake(row) for row in rows]
+
+    def decide(self, prediction_id: int, label: Label | None, *, reviewer: str) -> None:
+        """Confirm a training label, or set a disagreement aside with None. The last word counts.
+
+        Raises:
+            NotFound: It is no settled disagreement.
+        """
+        with self._connections.writing() as db:
+            known = db.execute(
+                "select 1 from settled_disagreements where prediction_id = ?", (prediction_id,)
+            ).fetchone()
+            if known is None:
+                raise NotFound(f"Prediction {prediction_id} is no settled disagreement.")
+            db.execute(
+                """
+                insert into training_labels (prediction_id, label, decided_by, decided_at)
+                values (?, ?, ?, ?)
+                """,
+                (prediction_id, label, reviewer, now()),
+            )
+
+
+def _mistake(row: Any) -> Mistake:
+    values = dict(row)
+    return Mistake(**{**values, "label": Label(values["label"])})

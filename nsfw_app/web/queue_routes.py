@@ -1,0 +1,161 @@
+"""The routes of the queue, of answers to a selection, and of training labels, under /desk.
+
+They are for the people who run the page; a visitor of an open page has no queue.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from nsfw_app import exports
+from nsfw_app.engine import Engine
+from nsfw_app.errors import NotFound
+from nsfw_app.queueing import QueueOrder
+from nsfw_app.records import Label, ModelIdentity
+from nsfw_app.web.routes import AnswerBody, UndoBody, Who, answer_of, card_json
+from nsfw_app.web.visitors import Visitor
+
+MAX_BATCH = 1000
+
+
+class ClaimBody(BaseModel):
+    """How many images are wanted, and what is at hand."""
+
+    count: int = Field(1, ge=1, le=10)
+    holding: list[int] = Field([], max_length=100)
+    order: QueueOrder = QueueOrder.PRIORITY
+
+
+class EntriesBody(BaseModel):
+    """Entries on loan."""
+
+    entries: list[int] = Field(max_length=100)
+
+
+class PredictionBody(BaseModel):
+    """Which model's prediction of which image."""
+
+    image_sha256: str
+    model: str
+    revision: str
+    backend: str
+
+
+class BatchBody(BaseModel):
+    """One answer for each image of a selection."""
+
+    answers: list[AnswerBody] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class TrainingBody(BaseModel):
+    """A training label, or null to set the image aside."""
+
+    label: Label | None
+
+
+def moderator(visitor: Who) -> Visitor:
+    """Whoever asks, when the queue is theirs.
+
+    Raises:
+        NotFound: It is not.
+    """
+    if not visitor.sees_all:
+        raise NotFound("The queue is for the people who run this page.")
+    return visitor
+
+
+Moderator = Annotated[Visitor, Depends(moderator)]
+
+
+def queue_routes(engine: Engine) -> APIRouter:
+    """Loans of images that wait."""
+    router = APIRouter(prefix="/desk/queue")
+
+    @router.get("")
+    def waiting(visitor: Moderator) -> dict[str, int]:
+        return {"waiting": engine.desk.waiting(visitor.reviewer)}
+
+    @router.post("/claim")
+    def claim(body: ClaimBody, visitor: Moderator) -> dict[str, Any]:
+        status = engine.status
+        items = engine.desk.claim(
+            visitor.reviewer,
+            model=status.classifier.identity.model if status.classifier else status.wanted,
+            count=body.count,
+            holding=body.holding,
+            order=body.order,
+        )
+        cards = [
+            {
+                **card_json(engine, item.review, visitor),
+                "entry_id": item.entry_id,
+                "waiting_since": item.waiting_since,
+            }
+            for item in items
+        ]
+        return {"items": cards, "waiting": engine.desk.waiting(visitor.reviewer)}
+
+    @router.post("/renew")
+    def renew(body: EntriesBody, visitor: Moderator) -> dict[str, list[int]]:
+        return {"entries": engine.desk.renew(body.entries, visitor.reviewer)}
+
+    @router.post("/release")
+    def release(body: EntriesBody, visitor: Moderator) -> dict[str, bool]:
+        engine.desk.release(body.entries, visitor.reviewer)
+        return {"released": True}
+
+    @router.post("/{entry_id}/skip")
+    def skip(entry_id: int, visitor: Moderator) -> dict[str, bool]:
+        engine.desk.skip(entry_id, visitor.reviewer)
+        return {"skipped": True}
+
+    @router.post("/second-opinion")
+    def second_opinion(body: PredictionBody, visitor: Moderator) -> dict[str, bool]:
+        identity = ModelIdentity(body.model, body.revision, "", body.backend)
+        asked = engine.desk.ask_others(body.image_sha256, identity, visitor.reviewer)
+        return {"asked": asked}
+
+    return router
+
+
+def batch_routes(engine: Engine) -> APIRouter:
+    """Answers to a selection, undone together."""
+    router = APIRouter(prefix="/desk")
+
+    @router.post("/batches")
+    def decide_all(body: BatchBody, visitor: Who) -> dict[str, Any]:
+        answers = [answer_of(answer) for answer in body.answers]
+        made = engine.decide_all(answers, reviewer=visitor.reviewer, owner=visitor.owner)
+        return {"decisions": [asdict(decision) for decision in made]}
+
+    @router.post("/batches/{batch_id}/undo")
+    def undo_batch(batch_id: str, body: UndoBody, visitor: Who) -> dict[str, Any]:
+        undone = engine.undo_batch(batch_id, reviewer=visitor.reviewer, nonce=body.nonce)
+        return {"undone": [decision.decision_id for decision in undone]}
+
+    return router
+
+
+def training_routes(engine: Engine) -> APIRouter:
+    """The model's settled errors, and what becomes of them."""
+    router = APIRouter(prefix="/desk/training")
+
+    @router.post("/{prediction_id}")
+    def decide(prediction_id: int, body: TrainingBody, visitor: Moderator) -> dict[str, bool]:
+        engine.desk.label_for_training(prediction_id, body.label, visitor.reviewer)
+        return {"saved": True}
+
+    @router.get("/labels.jsonl")
+    def labels(_: Moderator) -> StreamingResponse:
+        lines: Iterator[str] = exports.training_jsonl(engine.desk.mistakes())
+        return StreamingResponse(
+            lines,
+            media_type="application/x-ndjson",
+            headers={"Content-Disposition": 'attachment; filename="training-labels.jsonl"'},
+        )
+
+    return router
