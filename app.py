@@ -10,7 +10,8 @@ import sys
 import threading
 
 from nsfw_app import settings
-from nsfw_app.engine import Engine, open_engine
+from nsfw_app.assembly import open_engine
+from nsfw_app.engine import Engine
 from nsfw_app.errors import NSFWReviewError
 from nsfw_app.settings import Settings
 

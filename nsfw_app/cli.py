@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from nsfw_app import exports, settings
-from nsfw_app.engine import open_engine
+from nsfw_app.assembly import open_engine
 from nsfw_app.errors import NSFWReviewError
 from nsfw_app.images import SUFFIXES
 from nsfw_app.records import LogFilter, Review

@@ -14,12 +14,11 @@ from PIL import Image
 
 from nsfw_app import images, models, previews
 from nsfw_app.classifiers import Classifier, nsfw_score
-from nsfw_app.classifiers.loading import ModelLoader, ModelStatus, load_classifier
+from nsfw_app.classifiers.loading import ModelLoader, ModelStatus
 from nsfw_app.desk import Desk
 from nsfw_app.errors import ImageError, ModelError, NotFound
 from nsfw_app.images import DecodedImage, Limits
 from nsfw_app.policy import judge
-from nsfw_app.queueing import QueueRules
 from nsfw_app.records import (
     Answer,
     Decision,
@@ -31,7 +30,6 @@ from nsfw_app.records import (
     Upload,
     Verdict,
 )
-from nsfw_app.settings import Settings
 from nsfw_app.store import Store
 from nsfw_app.store.log import CorrectionLog
 
@@ -274,29 +272,3 @@ class Engine:
 def _frame_of(prediction: Prediction, decoded: DecodedImage) -> Image.Image:
     """The frame that was judged, or the nearest when other frames are looked at by now."""
     return min(decoded.frames, key=lambda frame: abs(frame.number - prediction.frame)).image
-
-
-def open_engine(settings: Settings) -> Engine:
-    """An engine as the settings describe it. The model is not loaded yet: see `start`."""
-    loader = ModelLoader(
-        settings.model,
-        lambda: load_classifier(
-            settings.model,
-            revision=settings.model_revision,
-            unsafe_labels=settings.unsafe_labels,
-            threads=settings.threads,
-        ),
-    )
-    return Engine(
-        store=Store(
-            settings.database,
-            pictures_dir=settings.pictures_dir,
-            journal_mode=settings.journal_mode,
-            rules=QueueRules(
-                frozenset(settings.queue_rules), settings.audit_rate, settings.answers
-            ),
-        ),
-        loader=loader,
-        limits=Limits(settings.max_bytes, settings.max_pixels, settings.max_frames),
-        defaults=PolicyDefaults(settings.threshold, settings.review_from, settings.review_to),
-    )

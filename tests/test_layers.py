@@ -13,7 +13,7 @@ PACKAGE = "nsfw_app"
 
 # From the bottom up: a room imports what stands before it, and itself where it is a package.
 ROOMS = """errors records queueing settings heif images previews models policy metrics classifiers
-migrations store desk engine exports scan web ui cli __main__ benchmark""".split()
+migrations store desk engine assembly exports scan web ui cli __main__ benchmark""".split()
 HOMES = {
     "gradio": {"ui", "web"},
     "sqlite_utils": {"store", "migrations"},

@@ -142,7 +142,7 @@ class Catalog:
         row = self._connections.row(
             "select perceptual_hash from images where sha256 = ?", (image_sha256,)
         )
-        return row and row["perceptual_hash"]
+        return str(row["perceptual_hash"]) if row and row["perceptual_hash"] else None
 
     def has_picture(self, image_sha256: str) -> bool:
         """Whether a picture is kept."""

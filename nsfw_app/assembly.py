@@ -1,0 +1,34 @@
+"""Puts an engine together as the settings describe it."""
+
+from nsfw_app.classifiers.loading import ModelLoader, load_classifier
+from nsfw_app.engine import Engine, PolicyDefaults
+from nsfw_app.images import Limits
+from nsfw_app.queueing import QueueRules
+from nsfw_app.settings import Settings
+from nsfw_app.store import Store
+
+
+def open_engine(settings: Settings) -> Engine:
+    """An engine as the settings describe it. The model is not loaded yet: see `start`."""
+    loader = ModelLoader(
+        settings.model,
+        lambda: load_classifier(
+            settings.model,
+            revision=settings.model_revision,
+            unsafe_labels=settings.unsafe_labels,
+            threads=settings.threads,
+        ),
+    )
+    return Engine(
+        store=Store(
+            settings.database,
+            pictures_dir=settings.pictures_dir,
+            journal_mode=settings.journal_mode,
+            rules=QueueRules(
+                frozenset(settings.queue_rules), settings.audit_rate, settings.answers
+            ),
+        ),
+        loader=loader,
+        limits=Limits(settings.max_bytes, settings.max_pixels, settings.max_frames),
+        defaults=PolicyDefaults(settings.threshold, settings.review_from, settings.review_to),
+    )
