@@ -6,6 +6,7 @@ inside the data directory, and emptied first: what lies there could be asked for
 
 import os
 import shutil
+import socket
 import sys
 import threading
 
@@ -13,7 +14,9 @@ from nsfw_app import settings
 from nsfw_app.assembly import open_engine
 from nsfw_app.engine import Engine
 from nsfw_app.errors import NSFWReviewError
-from nsfw_app.settings import Settings
+from nsfw_app.settings import EVERYWHERE, Settings
+
+BACKLOG = 2048  # connections that may wait; uvicorn's own default
 
 
 def main() -> None:
@@ -23,8 +26,12 @@ def main() -> None:
         engine = open_engine(chosen)
     except NSFWReviewError as error:
         sys.exit(f"Error: {error}")
+    try:
+        listener = socket.create_server((chosen.host, chosen.port), backlog=BACKLOG)
+    except OSError as error:
+        sys.exit(f"Error: {chosen.host}:{chosen.port} cannot be served: {error.strerror}.")
     shutil.rmtree(chosen.uploads_dir, ignore_errors=True)
-    chosen.uploads_dir.mkdir(mode=0o700)
+    chosen.uploads_dir.mkdir(mode=0o700, parents=True)
     os.environ.update(
         GRADIO_TEMP_DIR=str(chosen.uploads_dir.resolve()), GRADIO_ANALYTICS_ENABLED="False"
     )
@@ -35,14 +42,15 @@ def main() -> None:
     from nsfw_app.web.app import create_app
 
     app = create_app(engine, settings=chosen, page=build_ui(engine))
-    greet(chosen)
+    greet(chosen, listener.getsockname()[1])
     threading.Thread(target=tell_model, args=[engine], daemon=True).start()
-    uvicorn.run(app, host=chosen.host, port=chosen.port, log_level="warning")
+    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
 
 
-def greet(chosen: Settings) -> None:
+def greet(chosen: Settings, port: int) -> None:
     """Say where the page is, which model was asked for, and where the data lies."""
-    print(f"Page:  http://{chosen.host}:{chosen.port}")
+    host = "127.0.0.1" if chosen.host == EVERYWHERE else chosen.host
+    print(f"Page:  http://{host}:{port}")
     print(f"Data:  {chosen.data_dir.resolve()}", flush=True)
     if not chosen.local_only:
         print(

@@ -63,12 +63,16 @@ def classify(
         typer.echo(f"Skipped {skipped} files whose names are not those of images.", err=True)
     engine = open_engine(settings.load())
     unavailable = 0
-    console = Console(stderr=True)
+    # Where the lines go to the same terminal as the bar, they must be printed above it.
+    console = Console(stderr=not sys.stdout.isatty())
     progress = Progress(console=console) if console.is_terminal else None
     with progress or nullcontext():
         reviews = engine.review_files(files, source="command")
         for review in progress.track(reviews, total=len(files)) if progress else reviews:
-            typer.echo(show(review))
+            if progress and sys.stdout.isatty():
+                console.out(show(review), highlight=False)
+            else:
+                typer.echo(show(review))
             unavailable += review.problem is not None
     if unavailable:
         raise typer.Exit(EXIT_UNAVAILABLE)
@@ -131,9 +135,14 @@ def _json_line(review: Review) -> str:
 
 
 def _text_line(review: Review) -> str:
-    name = review.name.encode("utf-8", "replace").decode()
+    name = _printable(review.name)
     if review.prediction is None:
-        message = review.problem.message if review.problem else ""
+        message = _printable(review.problem.message) if review.problem else ""
         return f"{review.verdict.action:<12}{'-':<8}{'-':<7}  {name}  {message}"
     score = f"{review.prediction.nsfw_score:.3f}"
     return f"{review.verdict.action:<12}{review.verdict.label:<8}{score:<7}  {name}"
+
+
+def _printable(text: str) -> str:
+    """A text that can neither break a line nor command a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -157,7 +157,8 @@ class Review:
 class Answer:
     """What a reviewer said, with what was on the screen. `nonce` makes a repeated request one.
 
-    `elapsed_ms` is how long the image was on the screen, where that is known.
+    `name` is the one shown, of those the image was uploaded under; `elapsed_ms` is how long it
+    was on the screen, where that is known.
 
     Raises:
         DecisionError: The threshold leaves [0, 1], or a text is too long or missing.
@@ -173,6 +174,7 @@ class Answer:
     reasons: tuple[Reason, ...] = ()
     note: str = ""
     batch_id: str = ""
+    name: str = ""
     elapsed_ms: int | None = None
 
     MAX_NOTE_CHARACTERS = 4_000
@@ -181,8 +183,9 @@ class Answer:
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise DecisionError(f"The threshold {self.threshold} is not between 0 and 1.")
-        if any("\ud800" <= character <= "\udfff" for character in self.note):
-            raise DecisionError("The note holds half a character, which no text can.")
+        texts = (self.nonce, self.image_sha256, self.model, self.revision, self.backend)
+        if any("\ud800" <= c <= "\udfff" for text in (*texts, self.note, self.name) for c in text):
+            raise DecisionError("A text of the answer holds half a character, which no text can.")
         if len(self.note) > self.MAX_NOTE_CHARACTERS:
             raise DecisionError(
                 f"The note has {len(self.note)} characters; "
@@ -223,7 +226,8 @@ class LogFilter:
     """Which rows of the correction log are meant; None leaves a column free.
 
     `since` and `until` are given as `utc` takes them, `until` exclusive. `undone` False keeps
-    only answers that stand.
+    only answers that stand. `blind_to` is a reviewer from whom others' answers are kept while an
+    image waits for an opinion of their own.
 
     Raises:
         FilterError: `since` or `until` is no date.
@@ -236,6 +240,7 @@ class LogFilter:
     since: str | None = None
     until: str | None = None
     undone: bool | None = None
+    blind_to: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("since", "until"):
@@ -254,9 +259,9 @@ def utc(text: str) -> str:
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise FilterError(f"'{text}' is not a date. Write it as 2026-01-31.") from None
-    moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

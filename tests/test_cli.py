@@ -163,8 +163,19 @@ def test_classify_takes_any_file_name(run: Run, tmp_path: Path) -> None:
     path.write_bytes(picture_bytes(200))
     as_text, as_json = run("classify", path), run("classify", "--jsonl", path)
     assert (as_text.code, as_json.code) == (0, 0)
-    assert as_text.out.endswith("/? [bold]?.png\n")
+    assert as_text.out.endswith("/\\udcff [bold]\\udce9.png\n")
     assert json.loads(as_json.out)["name"] == str(path)
+
+
+def test_a_file_name_can_neither_break_a_line_nor_command_a_terminal(
+    run: Run, tmp_path: Path
+) -> None:
+    """Line breaks and escape sequences in a name are printed as what they are."""
+    path = tmp_path / "a\nallow       normal  0.000    \x1b[2Jfake.png"
+    path.write_bytes(picture_bytes(200))
+    ended = run("classify", path)
+    assert ended.out.count("\n") == 1
+    assert "\x1b" not in ended.out
 
 
 def test_classify_keeps_no_pictures(run: Run, folder: Path, tmp_path: Path) -> None:

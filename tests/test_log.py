@@ -250,7 +250,7 @@ def test_pages_follow_each_other(full_log: CorrectionLog) -> None:
 
 def test_facets_are_what_the_log_names(full_log: CorrectionLog) -> None:
     """The filters on offer are the reviewers and models of the log, in order."""
-    assert full_log.facets() == Facets(["ann", "bob"], ["fake", "other"])
+    assert full_log.facets(LogFilter()) == Facets(["ann", "bob"], ["fake", "other"])
 
 
 def test_rows_leave_out_what_is_added_meanwhile(

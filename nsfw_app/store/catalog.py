@@ -170,17 +170,17 @@ class Catalog:
         except FileNotFoundError:
             raise NotFound(f"No picture of {image_sha256} is kept.") from None
 
-    def upload(self, image_sha256: str, owner: str, *, batch_id: str = "") -> Any:
+    def upload(self, image_sha256: str, owner: str, name: str = "", batch_id: str = "") -> Any:
         """The row of this person's upload of this image, or None.
 
-        Of several the one of the batch named, else the latest.
+        Of several the one of that name, then the one of that batch, then the latest.
         """
         return self._connections.row(
             """
             select * from uploads where image_sha256 = ? and owner = ?
-            order by batch_id = ? desc, id desc limit 1
+            order by name = ? desc, batch_id = ? desc, id desc limit 1
             """,
-            (image_sha256, owner, batch_id),
+            (image_sha256, owner, name, batch_id),
         )
 
     def _picture_path(self, image_sha256: str) -> Path:

@@ -1,6 +1,7 @@
 """The correction log: decisions, appended and never changed, and what of them stands."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,17 @@ from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.queue import ReviewQueue
 
+# Others' answers about an image that still wants one from this reviewer.
+BLIND = """not (reviewer is not :blind_to and exists (
+  select 1 from queue q join predictions p on p.id = q.prediction_id
+  where q.settled_at is null and q.answers_wanted > 1
+    and p.image_sha256 = correction_log.image_sha256 and p.model = correction_log.model
+    and p.revision = correction_log.revision and p.backend = correction_log.backend
+    and not exists (
+      select 1 from standing_answers a where a.prediction_id = p.id and a.reviewer = :blind_to
+    )
+))"""
+PARAMETER = re.compile(r":(\w+)")
 ROWS_AT_ONCE = 500  # read ahead while the log is streamed
 
 
@@ -77,7 +89,7 @@ class CorrectionLog:
             ]
 
     def _add(self, db: Database, answer: Answer, reviewer: str, owner: str) -> Decision:
-        upload = self._catalog.upload(answer.image_sha256, owner, batch_id=answer.batch_id)
+        upload = self._catalog.upload(answer.image_sha256, owner, answer.name, answer.batch_id)
         prediction = self._connections.row(
             """
             select id, nsfw_score from predictions
@@ -212,18 +224,16 @@ class CorrectionLog:
                 return
             before = page[-1]["decision_id"]
 
-    def facets(self) -> Facets:
-        """The reviewers and models that the log names."""
-        reviewers = self._connections.db.execute(
-            "select distinct reviewer from decisions order by 1"
+    def facets(self, wanted: LogFilter) -> Facets:
+        """The reviewers and models among the rows that the filter leaves."""
+        where, values = _conditions(wanted)
+        reviewers, models = (
+            self._connections.db.execute(
+                f"select distinct {column} from correction_log where {where} order by 1", values
+            )
+            for column in ("reviewer", "model")
         )
-        models = self._connections.db.execute(
-            """
-            select distinct model from predictions
-            where id in (select prediction_id from decisions) order by 1
-            """
-        )
-        return Facets([r[0] for r in reviewers], [m[0] for m in models])
+        return Facets([row[0] for row in reviewers], [row[0] for row in models])
 
 
 def _conditions(wanted: LogFilter) -> tuple[str, dict[str, Any]]:
@@ -236,9 +246,10 @@ def _conditions(wanted: LogFilter) -> tuple[str, dict[str, Any]]:
         "decided_at >= :since": wanted.since,
         "decided_at < :until": wanted.until,
         "undone = :undone": wanted.undone,
+        BLIND: wanted.blind_to,
     }
     used = {clause: value for clause, value in clauses.items() if value is not None}
-    names = {clause.rpartition(":")[2]: value for clause, value in used.items()}
+    names = {PARAMETER.findall(clause)[-1]: value for clause, value in used.items()}
     return " and ".join(used) or "true", names
 
 

@@ -22,11 +22,14 @@ Code = TypeVar("Code", bound=StrEnum)
 def add_endpoints(engine: Engine) -> None:
     """Adds `/classify` (one file to its JSON) and `/decide` (an answer to its log row)."""
 
-    def classify(path: str, request: gr.Request) -> dict[str, Any]:
+    @shown
+    def classify(path: str | None, request: gr.Request) -> dict[str, Any]:
+        if path is None:
+            raise DecisionError("/classify needs a file.")
         file = Path(path)
         visitor = visitor_of(request.request)
         # A client that keeps no cookie cannot come back for a picture, so none is kept for it.
-        owner = None if visitor.fresh_secret else visitor.owner
+        owner = None if visitor.is_new else visitor.owner
         try:
             return exports.review_json(engine.review_file(file, Upload(file.name, "api", owner)))
         finally:
@@ -36,15 +39,17 @@ def add_endpoints(engine: Engine) -> None:
     def decide(
         sha256: str,
         label: str,
-        threshold: float,
+        threshold: float | None,
         model: str,
         revision: str,
         backend: str,
         reasons: list[str],
-        note: str,
-        nonce: str,
+        note: str | None,
+        nonce: str | None,
         request: gr.Request,
     ) -> dict[str, Any]:
+        if threshold is None:
+            raise DecisionError("/decide needs the threshold that the answer refers to.")
         answer = Answer(
             nonce=nonce or secrets.token_hex(16),
             image_sha256=sha256,
@@ -53,8 +58,8 @@ def add_endpoints(engine: Engine) -> None:
             model=model,
             revision=revision,
             backend=backend,
-            reasons=tuple(_one_of(Reason, reason) for reason in reasons),
-            note=note,
+            reasons=tuple(_one_of(Reason, reason) for reason in reasons or []),
+            note=note or "",
         )
         visitor = visitor_of(request.request)
         return asdict(engine.decide(answer, reviewer=visitor.reviewer, owner=visitor.owner))

@@ -38,6 +38,7 @@ def create_log_tab(engine: Engine, tab: gr.Tab) -> None:
         newer = gr.Button("Newer", size="sm", elem_classes="quiet")
         older = gr.Button("Older", size="sm", elem_classes="quiet")
     page = gr.State(0)
+    quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     filters = [reviewer, label, agreement, model, since, until]
 
     @shown
@@ -55,15 +56,16 @@ def create_log_tab(engine: Engine, tab: gr.Tab) -> None:
     def go_older(number: int, request: gr.Request, *values: str) -> tuple[Any, ...]:
         return turn_to(number + 1, request, *values)
 
-    def choices() -> tuple[Any, Any]:
-        facets = engine.log.facets()
+    def choices(request: gr.Request) -> tuple[Any, Any]:
+        facets = engine.log.facets(visible(LogFilter(), visitor_of(request.request)))
         return (
             gr.update(choices=[ANY, *facets.reviewers]),
             gr.update(choices=[ANY, *facets.models]),
         )
 
+    for field in (since, until):  # what is typed is not what the table and its export show
+        field.input(None, js="() => document.dispatchEvent(new Event('log:typing'))", **quietly)
     outputs = [table, page, newer, older]
-    quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     tab.select(choices, outputs=[reviewer, model], **quietly)
     chosen = [field.change for field in (reviewer, label, agreement, model)]
     written = [since.submit, since.blur, until.submit, until.blur]
@@ -92,7 +94,7 @@ def log_filter(
         label=_chosen(label),
         model=_chosen(model),
         since=first.isoformat() if (first := _day(since)) else None,
-        until=(last + timedelta(days=1)).isoformat() if last else None,
+        until=_next(last).isoformat() if last else None,
     )
     agrees, undone = AGREEMENT[agreement]
     return replace(wanted, agrees=agrees, undone=undone)
@@ -103,7 +105,9 @@ def log_page(engine: Engine, wanted: LogFilter, number: int) -> tuple[dict[str, 
     total = engine.log.size(wanted)
     number = max(0, min(number, (total - 1) // ROWS_PER_PAGE))
     rows = engine.log.page(wanted, limit=ROWS_PER_PAGE, offset=number * ROWS_PER_PAGE)
-    query = urlencode({k: v for k, v in asdict(wanted).items() if v is not None})
+    query = urlencode(
+        {k: v for k, v in asdict(wanted).items() if v is not None and k != "blind_to"}
+    )
     first = number * ROWS_PER_PAGE + 1
     payload = {"rows": [asdict(r) for r in rows], "first": first, "total": total, "query": query}
     return payload, number
@@ -119,6 +123,10 @@ def _buttons(payload: dict[str, Any]) -> tuple[Any, Any]:
 
 def _chosen(value: str) -> str | None:
     return None if value == ANY else value
+
+
+def _next(day: date) -> date:
+    return day if day == date.max else day + timedelta(days=1)
 
 
 def _day(text: str) -> date | None:

@@ -14,8 +14,8 @@ from nsfw_app.web.visitors import visitor_of
 Sections = list[dict[str, Any]]
 
 
-def create_model_tab(engine: Engine, tab: gr.Tab) -> None:
-    """Facts about the model, and a form that saves a new policy."""
+def create_model_tab(engine: Engine, tab: gr.Tab, *, sliders: list[gr.Slider]) -> None:
+    """Facts about the model, and a form that saves a new policy and moves the sliders to it."""
     facts = region("model-facts", script="facts.js")
     with gr.Accordion("Change the policy", open=False):
         gr.Markdown(
@@ -36,20 +36,27 @@ def create_model_tab(engine: Engine, tab: gr.Tab) -> None:
 
     @shown
     def save_policy(
-        low: float, middle: float, high: float, why: str, request: gr.Request
+        low: float | None,
+        middle: float | None,
+        high: float | None,
+        why: str,
+        request: gr.Request,
     ) -> tuple[Any, ...]:
         visitor = visitor_of(request.request)
         if not visitor.sees_all:
             raise PolicyError("Only the people who run this page can change its policy.")
+        if low is None or middle is None or high is None:
+            raise PolicyError("A policy needs all three numbers.")
         policy = Policy(threshold=middle, review_from=low, review_to=high)
         engine.save_policy(policy, author=visitor.reviewer, reason=why)
-        return show()
+        return *show(), *[policy.threshold] * len(sliders)
 
     quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     tab.select(show, outputs=[facts, *fields], **quietly)
-    save.click(save_policy, inputs=[*fields, reason], outputs=[facts, *fields], **quietly).success(
-        None, js="() => document.dispatchEvent(new Event('policy:saved'))", **quietly
+    saved = save.click(
+        save_policy, inputs=[*fields, reason], outputs=[facts, *fields, *sliders], **quietly
     )
+    saved.success(None, js="() => document.dispatchEvent(new Event('policy:saved'))", **quietly)
 
 
 def model_facts(engine: Engine) -> Sections:

@@ -23,13 +23,15 @@ LOCAL_OWNER = "local"
 class Visitor:
     """The owner of uploads, the name on decisions, and whether others' decisions may be seen.
 
-    `fresh_secret` is set when the browser has yet to be told its secret.
+    `secret` is what the browser keeps, empty for the local reviewer; `is_new` says that it has
+    yet to be told.
     """
 
     owner: str
     reviewer: str
     sees_all: bool
-    fresh_secret: str = ""
+    secret: str = ""
+    is_new: bool = False
 
 
 class Visitors:
@@ -47,14 +49,14 @@ class Visitors:
         known = connection.cookies.get(COOKIE, "")
         secret = known or secrets.token_urlsafe(32)
         owner = f"visitor-{hashlib.sha256(secret.encode()).hexdigest()[:16]}"
-        return Visitor(owner, owner, sees_all=False, fresh_secret="" if known else secret)
+        return Visitor(owner, owner, sees_all=False, secret=secret, is_new=not known)
 
     def cookie(self, visitor: Visitor) -> str:
-        """The Set-Cookie header that tells a browser its secret.
+        """The Set-Cookie header that tells a browser its secret, for another `COOKIE_SECONDS`.
 
         A Space is shown inside another site's page, where only a partitioned cookie is kept.
         """
-        cookie: SimpleCookie = SimpleCookie({COOKIE: visitor.fresh_secret})
+        cookie: SimpleCookie = SimpleCookie({COOKIE: visitor.secret})
         morsel = cookie[COOKIE]
         morsel["path"] = "/"
         morsel["max-age"] = COOKIE_SECONDS

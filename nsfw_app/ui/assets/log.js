@@ -23,6 +23,12 @@ const COLUMNS = [
 export function mount(element, props, watch) {
   const draw = () => element.replaceChildren(...parts(props.value))
   watch('value', draw)
+  document.addEventListener('log:typing', () => {
+    for (const link of element.querySelectorAll('a.button')) {
+      link.removeAttribute('href')
+      link.setAttribute('aria-disabled', 'true')
+    }
+  })
   draw()
 }
 
