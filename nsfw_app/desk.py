@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from nsfw_app.errors import NotFound
 from nsfw_app.policy import judge
+from nsfw_app.previews import alike
 from nsfw_app.queueing import QueueOrder, QueueReason, drawn
 from nsfw_app.records import Action, Label, ModelIdentity, Policy, Prediction, Review
 from nsfw_app.store import Store
@@ -47,7 +48,14 @@ class Desk:
             self._store.queue.enter(stored.prediction_id, QueueReason.AUDIT, draw=rate)
 
     def claim(
-        self, reviewer: str, *, model: str, count: int, holding: Sequence[int], order: QueueOrder
+        self,
+        reviewer: str,
+        *,
+        model: str,
+        count: int,
+        holding: Sequence[int],
+        order: QueueOrder,
+        first: int | None = None,
     ) -> list[QueueItem]:
         """Lend the next images to a reviewer; see `ReviewQueue.claim`.
 
@@ -57,6 +65,7 @@ class Desk:
             count: How many, at most `CLAIMS_AT_ONCE`.
             holding: Entries at hand already.
             order: By priority or the oldest first.
+            first: An entry that comes before all others, when it can be had.
         """
         claims = self._store.queue.claim(
             reviewer,
@@ -64,6 +73,7 @@ class Desk:
             holding=holding,
             threshold=self._policy_of(model).threshold,
             order=order,
+            first=first,
         )
         return [
             QueueItem(claim.entry_id, claim.waiting_since, self._review(claim.prediction_id))
@@ -103,6 +113,18 @@ class Desk:
     def mistakes(self) -> list[Mistake]:
         """The model's settled errors, the most confident first."""
         return self._store.training.mistakes(limit=MISTAKES_SHOWN)
+
+    def mistake_groups(self) -> list[list[Mistake]]:
+        """The same, each followed by those whose pictures look alike."""
+        groups: list[list[Mistake]] = []
+        for mistake in self.mistakes():
+            for group in groups:
+                if alike(group[0].perceptual_hash, mistake.perceptual_hash):
+                    group.append(mistake)
+                    break
+            else:
+                groups.append([mistake])
+        return groups
 
     def label_for_training(self, prediction_id: int, label: Label | None, reviewer: str) -> None:
         """Confirm a training label, or set the image aside with None.

@@ -12,6 +12,7 @@ from nsfw_app import images
 
 PICTURE_SIDE = 1600  # pixels; fills 70 % of the height of a large screen
 THUMBNAIL_SIDE = 320  # pixels; a card is 160 CSS pixels wide, twice that on dense screens
+NEAR_BITS = 4  # of 64; recompressed and resized copies differ in fewer
 PLACEHOLDER_SIDE = 24  # pixels; too few to recognise what an image shows
 
 
@@ -39,6 +40,13 @@ def placeholder(image: Image.Image) -> bytes:
 def perceptual_hash(image: Image.Image) -> str:
     """A difference hash of 64 bits as 16 hexadecimal digits; alike pictures differ in few bits."""
     return str(imagehash.dhash(image))
+
+
+def alike(one: str | None, other: str | None) -> bool:
+    """Whether two perceptual hashes are of pictures that look the same; unknown ones are not."""
+    if one is None or other is None:
+        return False
+    return (int(one, 16) ^ int(other, 16)).bit_count() <= NEAR_BITS
 
 
 def _fitted(image: Image.Image, side: int) -> Image.Image:

@@ -4,6 +4,7 @@ The rule: an image is settled when as many reviewers as wanted have answered and
 do not, one more, who knows nothing of the others, decides.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -72,13 +73,17 @@ def settle(answers: Sequence[Label], *, wanted: int) -> Settlement:
         wanted: How many must agree.
 
     Returns:
-        Settled with the common label; settled with the last answer when more than wanted have
-        answered; to be adjudicated when as many as wanted differ; open otherwise.
+        Settled with the common label; when more than wanted have answered, settled with what most
+        of them say, or the last where there is no majority; to be adjudicated when as many as
+        wanted differ; open otherwise.
     """
     if len(answers) < wanted:
         return Settlement()
-    if len(set(answers)) == 1 or len(answers) > wanted:
-        return Settlement(settled=True, label=answers[-1])
+    label, votes = Counter(answers).most_common(1)[0]
+    if votes == len(answers):
+        return Settlement(settled=True, label=label)
+    if len(answers) > wanted:
+        return Settlement(settled=True, label=label if 2 * votes > len(answers) else answers[-1])
     return Settlement(adjudicating=True)
 
 

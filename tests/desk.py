@@ -114,8 +114,13 @@ def browser() -> Iterator[Browser]:
 
 
 @contextlib.contextmanager
-def opened(browser: Browser, url: str, **context_options: Any) -> Iterator[Page]:
-    """The page in a fresh browser context, its model ready. Fails on console errors."""
+def opened(
+    browser: Browser, url: str, *, clock: bool = False, **context_options: Any
+) -> Iterator[Page]:
+    """The page in a fresh browser context, its model ready. Fails on console errors.
+
+    With `clock`, the test may move the page's time.
+    """
     context = browser.new_context(viewport={"width": 1440, "height": 900}, **context_options)
     context.set_default_timeout(15_000)
 
@@ -128,6 +133,8 @@ def opened(browser: Browser, url: str, **context_options: Any) -> Iterator[Page]
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    if clock:
+        page.clock.install()
     page.goto(url)
     expect(page.locator("#model-banner")).to_contain_text("Running", timeout=30_000)
     yield page

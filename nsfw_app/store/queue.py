@@ -91,6 +91,7 @@ class ReviewQueue:
         holding: Sequence[int] = (),
         threshold: float = 0.5,
         order: QueueOrder = QueueOrder.PRIORITY,
+        first: int | None = None,
     ) -> list[Claim]:
         """Lend the next entries to a reviewer.
 
@@ -100,6 +101,7 @@ class ReviewQueue:
             holding: Entries the reviewer has at hand already.
             threshold: Entries nearest to it come first within a priority.
             order: Or the oldest first.
+            first: An entry that comes before all others, when it can be had.
         """
         moment = now()
         sorting = {
@@ -120,7 +122,7 @@ class ReviewQueue:
                       select 1 from standing_answers a
                       where a.prediction_id = q.prediction_id and a.reviewer = :reviewer
                     )
-                  order by exists (
+                  order by q.id is :first desc, exists (
                     select 1 from queue_skips s
                     where s.queue_id = q.id and s.reviewer = :reviewer
                   ), {sorting}
@@ -139,11 +141,13 @@ class ReviewQueue:
                     "holding": json.dumps(list(holding)),
                     "threshold": threshold,
                     "count": count,
+                    "first": first,
                 },
             ).fetchall()
         by_priority = order is QueueOrder.PRIORITY
         rows.sort(
             key=lambda r: (
+                r["id"] != first,
                 r["skipped"],
                 *((r["priority"], r["distance"]) if by_priority else ()),
                 r["entered_at"],
@@ -177,15 +181,6 @@ class ReviewQueue:
         with self._connections.writing() as db:
             self._release(db, [entry_id], reviewer)
             self._note_skip(db, entry_id, reviewer)
-
-    def holder(self, prediction_id: int) -> str | None:
-        """Who has the image of this prediction on loan now."""
-        row = self._connections.row(
-            "select leased_by from queue where prediction_id = ? and settled_at is null "
-            "and leased_until > ?",
-            (prediction_id, now()),
-        )
-        return str(row["leased_by"]) if row else None
 
     def waiting(self, reviewer: str) -> int:
         """How many entries this reviewer could be offered, those on loan to them included."""
@@ -243,9 +238,13 @@ class ReviewQueue:
             entry = self._latest(db, prediction_id)
         if entry is not None:
             self._write(db, entry, settle(labels, wanted=entry["answers_wanted"]))
-        wanted = self.rules.answers_wanted(QueueReason.DISAGREEMENT)
-        if against and len(answers) < wanted:
-            self._enter(db, prediction_id, QueueReason.DISAGREEMENT)
+        reason = QueueReason.DISAGREEMENT
+        outcome = settle(labels, wanted=self.rules.answers_wanted(reason))
+        if against and not outcome.settled and reason in self.rules.reasons:
+            self._enter(db, prediction_id, reason)
+            latest = self._latest(db, prediction_id)
+            if latest is not None and latest["reason"] == reason:
+                self._write(db, latest, outcome)
 
     @staticmethod
     def _latest(db: Database, prediction_id: int) -> sqlite3.Row | None:

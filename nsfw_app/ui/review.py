@@ -7,7 +7,7 @@ from nsfw_app.ui.render import region, threshold_slider
 
 def create_review_tab() -> gr.Slider:
     """Picture on the left, verdict and answer on the right; returns the threshold slider."""
-    with gr.Row(elem_id="review", equal_height=False):
+    with gr.Row(elem_classes="workplace", equal_height=False):
         with gr.Column(scale=3, min_width=320):
             region("image-input")
             region("review-picture")

@@ -16,7 +16,17 @@ from nsfw_app.engine import Engine
 from nsfw_app.errors import NotFound
 from nsfw_app.queueing import QueueOrder
 from nsfw_app.records import Label, ModelIdentity
-from nsfw_app.web.routes import AnswerBody, UndoBody, Who, answer_of, card_json
+from nsfw_app.store.training import Mistake
+from nsfw_app.web.routes import (
+    HASH,
+    AnswerBody,
+    RowId,
+    UndoBody,
+    Who,
+    answer_of,
+    card_json,
+    placeholder_url,
+)
 from nsfw_app.web.visitors import Visitor
 
 MAX_BATCH = 1000
@@ -28,6 +38,7 @@ class ClaimBody(BaseModel):
     count: int = Field(1, ge=1, le=10)
     holding: list[int] = Field([], max_length=100)
     order: QueueOrder = QueueOrder.PRIORITY
+    first: int | None = None
 
 
 class EntriesBody(BaseModel):
@@ -39,7 +50,7 @@ class EntriesBody(BaseModel):
 class PredictionBody(BaseModel):
     """Which model's prediction of which image."""
 
-    image_sha256: str
+    image_sha256: str = Field(pattern=HASH)
     model: str
     revision: str
     backend: str
@@ -49,6 +60,15 @@ class BatchBody(BaseModel):
     """One answer for each image of a selection."""
 
     answers: list[AnswerBody] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+def mistake_json(engine: Engine, mistake: Mistake) -> dict[str, Any]:
+    """A settled error for the page, with a placeholder to draw."""
+    return {
+        **asdict(mistake),
+        "sha256": mistake.image_sha256,
+        "placeholder": placeholder_url(engine, mistake.image_sha256),
+    }
 
 
 class TrainingBody(BaseModel):
@@ -88,6 +108,7 @@ def queue_routes(engine: Engine) -> APIRouter:
             count=body.count,
             holding=body.holding,
             order=body.order,
+            first=body.first,
         )
         cards = [
             {
@@ -109,7 +130,7 @@ def queue_routes(engine: Engine) -> APIRouter:
         return {"released": True}
 
     @router.post("/{entry_id}/skip")
-    def skip(entry_id: int, visitor: Moderator) -> dict[str, bool]:
+    def skip(entry_id: RowId, visitor: Moderator) -> dict[str, bool]:
         engine.desk.skip(entry_id, visitor.reviewer)
         return {"skipped": True}
 
@@ -144,8 +165,17 @@ def training_routes(engine: Engine) -> APIRouter:
     """The model's settled errors, and what becomes of them."""
     router = APIRouter(prefix="/desk/training")
 
+    @router.get("")
+    def groups(_: Moderator) -> dict[str, Any]:
+        return {
+            "groups": [
+                [mistake_json(engine, mistake) for mistake in group]
+                for group in engine.desk.mistake_groups()
+            ]
+        }
+
     @router.post("/{prediction_id}")
-    def decide(prediction_id: int, body: TrainingBody, visitor: Moderator) -> dict[str, bool]:
+    def decide(prediction_id: RowId, body: TrainingBody, visitor: Moderator) -> dict[str, bool]:
         engine.desk.label_for_training(prediction_id, body.label, visitor.reviewer)
         return {"saved": True}
 

@@ -22,7 +22,10 @@ async function send(path, body) {
         body: JSON.stringify(body),
       })
     } catch {
-      if (wait === null) throw new Error('The server cannot be reached. Nothing was saved.')
+      if (wait === null)
+        throw new Error(
+          'The server cannot be reached. Try again; what arrived before is not recorded twice.',
+        )
       await new Promise((resolve) => setTimeout(resolve, wait))
       continue
     }
@@ -83,20 +86,46 @@ export async function addImage(file, source, batchId = '') {
   }
 }
 
-/** Records an answer about a judged image. Resolves when it is on disk. */
-export function decide(image, { label, threshold, reasons = [], note = '', batchId = '' }) {
-  return send('decisions', {
+/** One answer as the server takes it, with a nonce of its own. */
+function answerBody(
+  image,
+  { label, threshold, reasons = [], note = '', batchId = '', elapsedMs = null },
+) {
+  return {
     nonce: crypto.randomUUID(),
     image_sha256: image.sha256,
     model: image.model,
     revision: image.revision,
     backend: image.backend,
     batch_id: batchId,
+    name: image.name,
+    elapsed_ms: elapsedMs,
     label,
     threshold,
     reasons,
     note,
+  }
+}
+
+/** Records an answer about a judged image. Resolves when it is on disk. */
+export function decide(image, answer) {
+  return send('decisions', answerBody(image, answer))
+}
+
+/** Records answers `{ image, ...answer }`, all or none; resolves to their decisions, in order. */
+export async function decideAll(answers) {
+  const made = await send('batches', {
+    answers: answers.map(({ image, ...answer }) => answerBody(image, answer)),
   })
+  return made.decisions
+}
+
+/** Takes back all answers of a batch that stand; resolves to their ids. */
+export async function undoBatch(batchId) {
+  const answer = await send(`batches/${encodeURIComponent(batchId)}/undo`, {
+    nonce: crypto.randomUUID(),
+  })
+  return answer.undone
 }
 
 /** Takes an answer back; resolves to the answer that stands now, or null. */
@@ -109,3 +138,47 @@ export async function undo(decisionId) {
 export function pictureUrl(image, size) {
   return new URL(`images/${image.sha256}/${size}`, root).href
 }
+
+/** Lends the next images of the queue; `first` is the entry that should come before all others. */
+export function claim({ count, holding, order, first = null }) {
+  return send('queue/claim', { count, holding, order, first })
+}
+
+/** Keeps images for another while; resolves to the entries that are still ours. */
+export function renew(entries) {
+  return send('queue/renew', { entries })
+}
+
+/** Gives images back, also while the page is being left. */
+export async function release(entries) {
+  if (!entries.length) return
+  await fetch(new URL('queue/release', root), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ entries }),
+    keepalive: true,
+  }).catch(() => null) // a loan that is not given back runs out by itself
+}
+
+/** Gives an image back, to come after all others. */
+export function skip(entry) {
+  return send(`queue/${entry}/skip`, {})
+}
+
+/** Sends an image to others. */
+export function secondOpinion({ sha256, model, revision, backend }) {
+  return send('queue/second-opinion', { image_sha256: sha256, model, revision, backend })
+}
+
+/** The model's settled errors, in groups of pictures that look alike. */
+export async function mistakes() {
+  return (await answerOf(await fetch(new URL('training', root)))).groups
+}
+
+/** Confirms a training label, or sets an image aside with null. */
+export function labelForTraining(predictionId, label) {
+  return send(`training/${predictionId}`, { label })
+}
+
+/** Where the confirmed training labels are. */
+export const trainingLabelsUrl = new URL('training/labels.jsonl', root).href

@@ -1,0 +1,48 @@
+"""When an image is settled, and which are drawn for audit."""
+
+import hashlib
+
+import pytest
+
+from nsfw_app.queueing import QueueReason, QueueRules, Settlement, drawn, settle
+from nsfw_app.records import Label
+
+NORMAL, NSFW, UNSURE = Label.NORMAL, Label.NSFW, Label.UNSURE
+OPEN, ADJUDICATE = Settlement(), Settlement(adjudicating=True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "wanted", "outcome"),
+    [
+        ([], 1, OPEN),
+        ([NSFW], 1, Settlement(settled=True, label=NSFW)),
+        ([NSFW], 2, OPEN),
+        ([NSFW, NSFW], 2, Settlement(settled=True, label=NSFW)),
+        ([NSFW, NORMAL], 2, ADJUDICATE),
+        ([NSFW, UNSURE], 2, ADJUDICATE),
+        ([NSFW, NORMAL, NORMAL], 2, Settlement(settled=True, label=NORMAL)),
+        ([NSFW, NORMAL, UNSURE], 2, Settlement(settled=True, label=UNSURE)),
+        ([NSFW, NSFW, NORMAL], 3, ADJUDICATE),
+        ([NSFW, NSFW, NORMAL], 2, Settlement(settled=True, label=NSFW)),
+    ],
+)
+def test_settlement(answers: list[Label], wanted: int, outcome: Settlement) -> None:
+    """As many agreeing answers as wanted settle an image; if they differ, one more decides."""
+    assert settle(answers, wanted=wanted) == outcome
+
+
+def test_answers_wanted_are_set_per_reason() -> None:
+    """A reason that the settings do not name keeps its default."""
+    rules = QueueRules(answers={QueueReason.REVIEW: 3})
+    assert rules.answers_wanted(QueueReason.REVIEW) == 3
+    assert rules.answers_wanted(QueueReason.SECOND_OPINION) == 2
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 1.0])
+def test_the_share_drawn_is_the_rate(rate: float) -> None:
+    """Over many images the share drawn is the rate, and a second draw changes nothing."""
+    hashes = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(4000)]
+    weights = hashlib.sha256(b"weights").hexdigest()
+    first = [drawn(image, weights, rate=rate) for image in hashes]
+    assert sum(first) / len(first) == pytest.approx(rate, abs=0.03)
+    assert first == [drawn(image, weights, rate=rate) for image in hashes]
