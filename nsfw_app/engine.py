@@ -18,6 +18,7 @@ from nsfw_app.classifiers.loading import ModelLoader, ModelStatus
 from nsfw_app.desk import Desk
 from nsfw_app.errors import ImageError, ModelError, NotFound
 from nsfw_app.images import DecodedImage, Limits
+from nsfw_app.insights import Insights
 from nsfw_app.policy import judge
 from nsfw_app.records import (
     Answer,
@@ -61,6 +62,7 @@ class Engine:
         self._loader = loader
         self._defaults = defaults
         self.desk = Desk(store, self.policy_of)
+        self.insights = Insights(store, self.policy_of)
         self._inference = threading.Lock()  # a pipeline is not made for two threads at once
 
     def start(self) -> None:

@@ -11,6 +11,7 @@ from nsfw_app.errors import SettingsError
 from nsfw_app.queueing import QueueRules
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.insights import StandingAnswers
 from nsfw_app.store.log import CorrectionLog
 from nsfw_app.store.policies import Policies
 from nsfw_app.store.queue import ReviewQueue
@@ -53,3 +54,4 @@ class Store:
         self.queue = ReviewQueue(connections, rules=rules)
         self.log = CorrectionLog(connections, catalog=self.catalog, queue=self.queue)
         self.training = TrainingLabels(connections)
+        self.insights = StandingAnswers(connections)

@@ -1,4 +1,4 @@
-"""The page: a Gradio Blocks of four tabs, drawn by the scripts in `assets/`.
+"""The page: a Gradio Blocks of tabs, drawn by the scripts in `assets/`.
 
 Gradio keeps the tabs, sliders, filters and forms and speaks to Python; what depends on an image
 is drawn in the browser from JSON, so that a slider re-judges without a request.
@@ -11,8 +11,10 @@ import gradio as gr
 from nsfw_app.engine import Engine
 from nsfw_app.ui.api import add_endpoints
 from nsfw_app.ui.gallery import create_gallery_tab
+from nsfw_app.ui.insights import create_insights_tab
 from nsfw_app.ui.log import create_log_tab
 from nsfw_app.ui.model import create_model_tab
+from nsfw_app.ui.queue import create_queue_tab
 from nsfw_app.ui.render import region
 from nsfw_app.ui.review import create_review_tab
 from nsfw_app.ui.theme import theme
@@ -31,13 +33,18 @@ def build_ui(engine: Engine) -> Page:
                 review_threshold = create_review_tab()
             with gr.Tab("Gallery"):
                 gallery_threshold = create_gallery_tab()
+            with gr.Tab("Queue"):
+                queue_threshold = create_queue_tab()
+            with gr.Tab("Insights") as insights_tab:
+                create_insights_tab(engine, insights_tab)
             with gr.Tab("Log") as log_tab:
                 create_log_tab(engine, log_tab)
             with gr.Tab("Model") as model_tab:
-                create_model_tab(engine, model_tab)
+                sliders = [review_threshold, gallery_threshold, queue_threshold]
+                create_model_tab(engine, model_tab, sliders=sliders)
         topbar.ready(
-            lambda: [engine.policy.threshold] * 2,
-            outputs=[review_threshold, gallery_threshold],
+            lambda: [engine.policy.threshold] * len(sliders),
+            outputs=sliders,
             show_progress="hidden",
             api_visibility="private",
         )

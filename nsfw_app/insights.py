@@ -1,0 +1,158 @@
+"""What the answers say: how the model stands against people, and people with one another.
+
+An image that several people answered counts once against the model, by the label they settled on.
+The model is judged anew by the policy in force, from the score that was stored.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsfw_app import metrics
+from nsfw_app.metrics import NO_ANSWER, Agreement, Confusion, Share
+from nsfw_app.records import Label, Policy
+from nsfw_app.store import Store
+from nsfw_app.store.insights import Outcome, Pace, SharedAnswer
+
+MAX_PAIRS = 100
+CODES = {label: code for code, label in enumerate(Label)}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """A model against people, at a threshold. `undecided` images are not in the counts.
+
+    People differ about those, or are unsure.
+    """
+
+    model: str
+    revision: str
+    backend: str
+    threshold: float
+    confusion: Confusion
+    undecided: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewerRecord:
+    """A reviewer's pace, and how many of others' answers to the same images are the same."""
+
+    pace: Pace
+    with_others: Share
+
+
+@dataclass(frozen=True, slots=True)
+class PairRecord:
+    """Two reviewers and how far they agree."""
+
+    first: str
+    second: str
+    kappa: Agreement
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Reviewers, each and together. `pairs` are those with the most images in common.
+
+    `all_pairs` is how many pairs have any.
+    """
+
+    alpha: Agreement
+    pairs: list[PairRecord]
+    all_pairs: int
+    reviewers: list[ReviewerRecord]
+
+
+class Insights:
+    """Statistics over a store's answers that stand.
+
+    Args:
+        store: Where the answers are.
+        policy_of: The policy in force for a model, by its id.
+    """
+
+    def __init__(self, store: Store, policy_of: Callable[[str], Policy]) -> None:
+        self._answers = store.insights
+        self._policy_of = policy_of
+
+    def models(self, reviewer: str | None = None) -> list[ModelRecord]:
+        """Each model that people have answered, the one with the most answered images first.
+
+        Args:
+            reviewer: Whose answers alone count; None for everyone's.
+        """
+        outcomes = self._answers.outcomes(reviewer)
+        grouped = groupby(outcomes, key=lambda o: (o.model, o.revision, o.backend))
+        groups = sorted((list(group) for _, group in grouped), key=len, reverse=True)
+        return [self._model(group) for group in groups]
+
+    def people(self) -> People:
+        """How far reviewers agree, and what each has done."""
+        names, answers = matrix(self._answers.shared())
+        given = (answers != NO_ANSWER).astype(np.float32)
+        common = (given @ given.T).astype(int)
+        pairs = [
+            (first, second)
+            for first, second in zip(*np.triu_indices(len(names), 1), strict=True)
+            if common[first, second]
+        ]
+        pairs.sort(key=lambda pair: -common[pair])
+        return People(
+            alpha=metrics.krippendorff_alpha(answers),
+            pairs=[
+                PairRecord(names[i], names[j], metrics.cohen_kappa(answers[i], answers[j]))
+                for i, j in pairs[:MAX_PAIRS]
+            ],
+            all_pairs=len(pairs),
+            reviewers=[
+                ReviewerRecord(pace, _with_others(names, answers, pace.reviewer))
+                for pace in self._answers.paces()
+            ],
+        )
+
+    def _model(self, outcomes: Sequence[Outcome]) -> ModelRecord:
+        first = outcomes[0]
+        threshold = self._policy_of(first.model).threshold
+        decided = [o for o in outcomes if o.label in (Label.NORMAL, Label.NSFW)]
+        return ModelRecord(
+            first.model,
+            first.revision,
+            first.backend,
+            threshold,
+            metrics.confusion(
+                np.array([o.label is Label.NSFW for o in decided], dtype=bool),
+                np.array([o.nsfw_score for o in decided], dtype=float),
+                threshold=threshold,
+            ),
+            undecided=len(outcomes) - len(decided),
+        )
+
+
+def matrix(answers: Sequence[SharedAnswer]) -> tuple[list[str], NDArray[np.int8]]:
+    """Answers as reviewers by images.
+
+    Returns:
+        The reviewers, by name, and their answers: shape (reviewers, images), values of `CODES`,
+        `NO_ANSWER` for none.
+    """
+    names = sorted({answer.reviewer for answer in answers})
+    rows = {name: row for row, name in enumerate(names)}
+    columns: dict[int, int] = {}
+    for answer in answers:
+        columns.setdefault(answer.prediction_id, len(columns))
+    filled = np.full((len(names), len(columns)), NO_ANSWER, dtype=np.int8)
+    for answer in answers:
+        filled[rows[answer.reviewer], columns[answer.prediction_id]] = CODES[answer.label]
+    return names, filled
+
+
+def _with_others(names: list[str], answers: NDArray[np.int8], reviewer: str) -> Share:
+    if reviewer not in names:
+        return Share(0, 0)
+    own = answers[names.index(reviewer)]
+    others = np.delete(answers, names.index(reviewer), axis=0)
+    both = (own != NO_ANSWER) & (others != NO_ANSWER)
+    return Share(int(np.sum((own == others) & both)), int(np.sum(both)))

@@ -1,0 +1,105 @@
+"""The answers that stand, counted: by image, by reviewer, and where several answered one image."""
+
+from dataclasses import dataclass
+
+from nsfw_app.records import Label
+from nsfw_app.store.connections import Connections
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A judged image and what people call it; None while they differ."""
+
+    model: str
+    revision: str
+    backend: str
+    nsfw_score: float
+    label: Label | None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedAnswer:
+    """An answer to an image that another reviewer answered too."""
+
+    reviewer: str
+    prediction_id: int
+    label: Label
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """A reviewer's answers, how many of them were timed, and the median of those."""
+
+    reviewer: str
+    answers: int
+    timed: int
+    median_ms: float | None
+
+
+class StandingAnswers:
+    """The answers that were neither undone nor replaced, to read."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def outcomes(self, reviewer: str | None = None) -> list[Outcome]:
+        """Every answered image with its label, those of each model together.
+
+        That is the label the queue settled on, or else the one that all answers share. A single
+        answer is enough: a disagreement that still waits for its second one would otherwise be
+        missing where an agreement is not.
+
+        Args:
+            reviewer: Whose answers alone count; None for everyone's.
+        """
+        rows = self._connections.db.execute(
+            """
+            select p.model, p.revision, p.backend, p.nsfw_score, coalesce(
+              case when :reviewer is null then
+                (select q.settled_label from queue q where q.prediction_id = p.id
+                 order by q.id desc limit 1)
+              end,
+              case when count(distinct a.label) = 1 then min(a.label) end
+            ) as label
+            from standing_answers a join predictions p on p.id = a.prediction_id
+            where :reviewer is null or a.reviewer = :reviewer
+            group by p.id order by p.model, p.revision, p.backend
+            """,
+            {"reviewer": reviewer},
+        )
+        return [
+            Outcome(**{**dict(row), "label": Label(row["label"]) if row["label"] else None})
+            for row in rows
+        ]
+
+    def shared(self) -> list[SharedAnswer]:
+        """The answers to images that have more than one."""
+        rows = self._connections.db.execute(
+            """
+            select a.reviewer, a.prediction_id, a.label from standing_answers a
+            where a.prediction_id in (
+              select prediction_id from standing_answers group by prediction_id having count(*) > 1
+            )
+            order by a.prediction_id, a.id
+            """
+        )
+        return [SharedAnswer(row[0], row[1], Label(row[2])) for row in rows]
+
+    def paces(self) -> list[Pace]:
+        """How much and how fast each reviewer answered, the most answers first."""
+        rows = self._connections.db.execute(
+            """
+            with ranked as (
+              select reviewer, elapsed_ms, count(*) over whose as answers,
+                count(elapsed_ms) over whose as timed,
+                row_number() over (
+                  partition by reviewer order by elapsed_ms is null, elapsed_ms
+                ) as place
+              from standing_answers window whose as (partition by reviewer)
+            )
+            select reviewer, answers, timed,
+              avg(elapsed_ms) filter (where place in ((timed + 1) / 2, (timed + 2) / 2))
+            from ranked group by reviewer order by answers desc, reviewer
+            """
+        )
+        return [Pace(*row) for row in rows]

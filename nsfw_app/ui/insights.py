@@ -1,0 +1,65 @@
+"""The Insights tab: the model against people, and people with one another."""
+
+from dataclasses import asdict
+from typing import Any
+
+import gradio as gr
+
+from nsfw_app.engine import Engine
+from nsfw_app.insights import ModelRecord, People
+from nsfw_app.metrics import Agreement, Share, wilson_interval
+from nsfw_app.ui.render import region
+from nsfw_app.web.visitors import Visitor, visitor_of
+
+
+def create_insights_tab(engine: Engine, tab: gr.Tab) -> None:
+    """One region; counted anew whenever the tab is opened."""
+    drawn = region("insights", script="insights.js")
+
+    def show(request: gr.Request) -> dict[str, Any]:
+        return insights_json(engine, visitor_of(request.request))
+
+    tab.select(show, outputs=drawn, show_progress="hidden", api_visibility="private")
+
+
+def insights_json(engine: Engine, visitor: Visitor) -> dict[str, Any]:
+    """What this visitor may see: everything, or the model against their own answers."""
+    if not visitor.sees_all:
+        models = engine.insights.models(visitor.reviewer)
+        return {"models": [_model_json(model) for model in models], "people": None}
+    return {
+        "models": [_model_json(model) for model in engine.insights.models()],
+        "people": _people_json(engine.insights.people()),
+    }
+
+
+def _model_json(record: ModelRecord) -> dict[str, Any]:
+    counts = record.confusion
+    return {
+        **asdict(record),
+        "precision": _share_json(counts.precision),
+        "recall": _share_json(counts.recall),
+    }
+
+
+def _people_json(people: People) -> dict[str, Any]:
+    return {
+        "alpha": _agreement_json(people.alpha),
+        "all_pairs": people.all_pairs,
+        "pairs": [
+            {"reviewers": [pair.first, pair.second], "kappa": _agreement_json(pair.kappa)}
+            for pair in people.pairs
+        ],
+        "reviewers": [
+            {**asdict(record.pace), "with_others": _share_json(record.with_others)}
+            for record in people.reviewers
+        ],
+    }
+
+
+def _agreement_json(agreement: Agreement) -> dict[str, Any]:
+    return {**asdict(agreement), "same": _share_json(agreement.same)}
+
+
+def _share_json(share: Share) -> dict[str, Any]:
+    return {**asdict(share), "interval": wilson_interval(share)}
