@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nsfw_app.errors import SettingsError
@@ -17,6 +18,7 @@ from nsfw_app.queueing import QueueReason
 
 SPACE_DATA_DIR = Path("/data")  # where a Space's bucket is mounted
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # a Space is reached through its host's proxy
+MAX_POLICY_BYTES = 1_000_000  # far more than people read
 MAX_PIXELS = 89_478_485  # Pillow's own default limit: a quarter GiB of 24-bit pixels
 
 JournalMode = Literal["wal", "delete"]
@@ -44,6 +46,31 @@ def _usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _read_markdown(path: Path) -> str:
+    """The text of a file, if people can be expected to read it.
+
+    Raises:
+        PydanticCustomError: It cannot be read, is too long, empty, or no text.
+    """
+    wrong = None
+    text = ""
+    try:
+        if not path.is_file():
+            wrong = "it is a directory" if path.is_dir() else "there is no such file"
+        elif path.stat().st_size > MAX_POLICY_BYTES:
+            wrong = f"it has more than {MAX_POLICY_BYTES} bytes"
+        else:
+            text = path.read_text(encoding="utf-8-sig")
+            wrong = None if text.strip() else "it is empty"
+    except OSError as error:
+        wrong = (error.strerror or str(error)).lower()
+    except UnicodeDecodeError:
+        wrong = "it is not UTF-8 text"
+    if wrong:
+        raise PydanticCustomError("policy_text", "Cannot be read: {wrong}", {"wrong": wrong})
+    return text
 
 
 class Settings(BaseSettings):
@@ -112,6 +139,13 @@ class Settings(BaseSettings):
         description="How many agreeing answers an image needs, by reason: "
         "`second_opinion=2,disagreement=2,review=1,audit=1`.",
     )
+    policy_text: Path | None = Field(
+        None,
+        description="Path of a Markdown file with the moderation policy, shown by the key P.",
+    )
+    pause_after: int = Field(
+        100, ge=0, description="Revealed images after which a pause is suggested; 0 for never."
+    )
     threads: int = Field(
         default_factory=_usable_cpus,
         gt=0,
@@ -122,7 +156,8 @@ class Settings(BaseSettings):
     @classmethod
     def _pairs(cls, value: object) -> object:
         if isinstance(value, str):
-            return dict(pair.strip().split("=", 1) for pair in value.split(",") if "=" in pair)
+            pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+            return {reason.strip(): number.strip() for reason, _, number in pairs}
         return value
 
     @field_validator("unsafe_labels", "queue_rules", mode="before")
@@ -131,6 +166,18 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(label.strip() for label in value.split(",") if label.strip())
         return value
+
+    @field_validator("policy_text", mode="before")
+    @classmethod
+    def _no_path(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("policy_text")
+    @classmethod
+    def _readable(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            _read_markdown(path)
+        return path
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -159,8 +206,13 @@ class Settings(BaseSettings):
 
     @property
     def uploads_dir(self) -> Path:
-        """Where API uploads lie until they are judged; emptied at start."""
-        return self.data_dir / "uploads"
+        """Where uploads to this port's API lie until they are judged; emptied at start."""
+        return self.data_dir / "uploads" / str(self.port)
+
+    @property
+    def policy_markdown(self) -> str | None:
+        """What the policy text says now, or None where none is set."""
+        return None if self.policy_text is None else _read_markdown(self.policy_text)
 
     @property
     def on_space(self) -> bool:

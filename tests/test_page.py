@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from desk import Server, open_tab, requests_of
+from desk import Server, open_tab, opened, requests_of, serving
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from nsfw_app.policy import at_threshold, judge
 from nsfw_app.records import Policy
@@ -263,3 +263,53 @@ def test_model_tab_tells_what_is_running(page: Page) -> None:
     facts = page.locator("#model-facts")
     for text in ("864bb37bf8863564", "BSD-2-Clause", "nsfw (unsafe)", "PhotoPrism", "JPEG"):
         expect(facts).to_contain_text(text)
+
+
+def test_many_tabs_of_one_browser_all_work(page: Page, server: Server, sample: Path) -> None:
+    """Eight pages of the same browser are all judged by, though it opens six connections only."""
+    others = [page.context.new_page() for _ in range(7)]
+    for other in others:
+        other.goto(server.url)
+        expect(other.locator("#model-banner")).to_contain_text("Running")
+    for one in (page, *others):
+        one.locator("#image-input input[type=file]").set_input_files(sample)
+        expect(one.locator("#verdict")).to_contain_text("normal")
+
+
+def test_a_late_verdict_does_not_replace_a_newer_image(page: Page, sample: Path) -> None:
+    """Of two images added one after the other the second stays, whichever is judged first."""
+    held = []
+    page.route("**/desk/images?name=slow.jpg*", lambda route: held.append(route))
+    upload = page.locator("#image-input input[type=file]")
+    slow = {"name": "slow.jpg", "mimeType": "image/jpeg", "buffer": sample.read_bytes()}
+    upload.set_input_files([slow])
+    expect(page.locator("#review-picture")).to_contain_text("Looking at slow.jpg")
+    upload.set_input_files(sample)
+    expect(page.locator("#review-picture figcaption")).to_contain_text("astronaut.jpg")
+    page.locator("#disagree").click()
+    with page.expect_response("**/desk/images?name=slow.jpg*"):
+        held[0].continue_()
+    page.get_by_role("button", name="Save answer").click()
+    expect(page.locator(".saved")).to_contain_text("Saved: nsfw")
+    expect(page.locator("#review-picture figcaption")).to_contain_text("astronaut.jpg")
+
+
+def test_a_saved_policy_moves_the_sliders(browser: Browser, tmp_path: Path, sample: Path) -> None:
+    """After a new policy, slider, score bar and recorded threshold are the same number."""
+    with serving(tmp_path) as own, opened(browser, own.url) as page:
+        open_tab(page, "Model")
+        page.get_by_role("button", name="Change the policy").click()
+        threshold = page.get_by_label("Threshold", exact=True).and_(page.locator("input:visible"))
+        expect(threshold).to_have_value("0.33")
+        threshold.fill("0.6")
+        page.get_by_label("Why").fill("a test")
+        page.get_by_role("button", name="Save policy").click()
+        expect(page.locator("#model-facts")).to_contain_text("a test")
+        open_tab(page, "Review")
+        expect(page.locator("#review-threshold input[type=number]")).to_have_value("0.6")
+        page.locator("#image-input input[type=file]").set_input_files(sample)
+        expect(page.locator("#agree")).to_be_enabled()
+        page.keyboard.press("a")
+        expect(page.locator(".saved")).to_contain_text("threshold 0.60")
+        (row,) = own.rows("select threshold from decisions")
+        assert row["threshold"] == 0.6

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from nsfw_app import settings
 from nsfw_app.errors import SettingsError
+from nsfw_app.queueing import QueueReason
 from nsfw_app.settings import Settings, load
 
 DEFAULTS = {
@@ -29,6 +30,7 @@ DEFAULTS = {
 }
 WRONG = [
     ("JOURNAL_MODE", "off", "'wal' or 'delete'"),
+    ("AUDIT_RATE", "2", "less than or equal to 1"),
     ("PORT", "65536", "less than or equal to 65535"),
     ("PORT", "-1", "greater than or equal to 0"),
     ("PORT", "http", "valid integer"),
@@ -229,8 +231,15 @@ def test_paths_lie_in_the_data_directory(tmp_path: Path) -> None:
     """Database, pictures and uploads each have their own place there."""
     chosen = load(data_dir=tmp_path)
     places = {chosen.database, chosen.pictures_dir, chosen.uploads_dir}
-    assert {place.parent for place in places} == {tmp_path}
+    assert all(tmp_path in place.parents for place in places)
     assert len(places) == 3
+
+
+def test_each_port_has_uploads_of_its_own(tmp_path: Path) -> None:
+    """Two pages over the same data do not empty each other's uploads."""
+    assert (
+        load(data_dir=tmp_path, port=1).uploads_dir != load(data_dir=tmp_path, port=2).uploads_dir
+    )
 
 
 def test_megabytes_are_decimal() -> None:
@@ -251,3 +260,31 @@ def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     """A value passed in code is the one used."""
     monkeypatch.setenv("NSFW_PORT", "9000")
     assert load(port=8000).port == 8000
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wrong", "allowed"),
+    [
+        ("QUEUE_RULES", "review,adit", "adit", "'audit'"),
+        ("ANSWERS", "disagreement", "''", "valid integer"),
+        ("ANSWERS", "disagreement=0", "'0'", "greater than 0"),
+        ("ANSWERS", "doubt=2", "doubt", "'disagreement'"),
+    ],
+)
+def test_wrong_rules_of_the_queue_stop_the_start(
+    name: str, value: str, wrong: str, allowed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule or a number of answers that is not allowed is named with what is."""
+    monkeypatch.setenv(f"NSFW_{name}", value)
+    with pytest.raises(SettingsError) as caught:
+        settings.load()
+    assert all(text in str(caught.value) for text in (f"NSFW_{name}", wrong, allowed))
+
+
+def test_rules_of_the_queue_are_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reasons and numbers of answers are written with commas."""
+    monkeypatch.setenv("NSFW_QUEUE_RULES", "audit, review")
+    monkeypatch.setenv("NSFW_ANSWERS", "disagreement=1, review=2")
+    chosen = settings.load()
+    assert chosen.queue_rules == (QueueReason.AUDIT, QueueReason.REVIEW)
+    assert chosen.answers == {QueueReason.DISAGREEMENT: 1, QueueReason.REVIEW: 2}

@@ -19,6 +19,7 @@ from nsfw_app.errors import (
 )
 from nsfw_app.settings import Settings
 from nsfw_app.web.guard import Guard
+from nsfw_app.web.policy_text import policy_routes
 from nsfw_app.web.queue_routes import batch_routes, queue_routes, training_routes
 from nsfw_app.web.routes import answer_routes, image_routes
 from nsfw_app.web.visitors import Visitors, visitor_of
@@ -53,7 +54,8 @@ def create_app(engine: Engine, *, settings: Settings, page: Page) -> FastAPI:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOCAL_HOSTS)
     app.add_exception_handler(NSFWReviewError, _answer_error)
     app.mount("/desk/assets", StaticFiles(directory=page.assets))
-    app.include_router(image_routes(engine, max_files=settings.max_files))
+    app.include_router(image_routes(engine, settings=settings))
+    app.include_router(policy_routes(settings.policy_markdown))
     app.include_router(answer_routes(engine))
     for routes in (queue_routes, batch_routes, training_routes):
         app.include_router(routes(engine))

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
@@ -17,9 +18,11 @@ from nsfw_app import exports, images
 from nsfw_app.engine import Engine
 from nsfw_app.errors import ImageError
 from nsfw_app.records import Answer, Label, LogFilter, Reason, Review, Upload
+from nsfw_app.settings import Settings
 from nsfw_app.web.visitors import Visitor, visitor_of
 
 MAX_NAME_CHARACTERS = 4_000
+HASH = "^[0-9a-f]{64}$"
 LOG_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 
 
@@ -28,6 +31,7 @@ def visitor_of_request(request: Request) -> Visitor:
     return visitor_of(request)
 
 
+RowId = Annotated[int, PathParameter(ge=1, lt=1 << 63)]
 Who = Annotated[Visitor, Depends(visitor_of_request)]
 
 
@@ -35,7 +39,7 @@ class AnswerBody(BaseModel):
     """What the page sends when a reviewer answers."""
 
     nonce: str
-    image_sha256: str
+    image_sha256: str = Field(pattern=HASH)
     label: Label
     threshold: float
     model: str
@@ -44,6 +48,7 @@ class AnswerBody(BaseModel):
     reasons: list[Reason] = []
     note: str = ""
     batch_id: str = Field("", max_length=64)
+    name: str = Field("", max_length=MAX_NAME_CHARACTERS)
     elapsed_ms: int | None = Field(None, ge=0, le=86_400_000)
 
 
@@ -76,10 +81,12 @@ def answer_of(body: AnswerBody) -> Answer:
 
 def visible(wanted: LogFilter, visitor: Visitor) -> LogFilter:
     """The filter, narrowed to what this visitor may see."""
-    return wanted if visitor.sees_all else replace(wanted, reviewer=visitor.reviewer)
+    if not visitor.sees_all:
+        return replace(wanted, reviewer=visitor.reviewer)
+    return replace(wanted, blind_to=visitor.reviewer)
 
 
-def image_routes(engine: Engine, *, max_files: int) -> APIRouter:
+def image_routes(engine: Engine, *, settings: Settings) -> APIRouter:
     """What is running, images in, pictures out."""
     router = APIRouter(prefix="/desk")
 
@@ -95,8 +102,10 @@ def image_routes(engine: Engine, *, max_files: int) -> APIRouter:
             "policy": asdict(engine.policy),
             "reviewer": visitor.reviewer,
             "reasons": list(Reason),
-            "max_files": max_files,
+            "max_files": settings.max_files,
             "max_bytes": engine.limits.max_bytes,
+            "pause_after": settings.pause_after,
+            "policy_text": settings.policy_text is not None,
         }
 
     @router.post("/images")
@@ -139,7 +148,7 @@ def answer_routes(engine: Engine) -> APIRouter:
         return asdict(decision)
 
     @router.post("/decisions/{decision_id}/undo")
-    def undo(decision_id: int, body: UndoBody, visitor: Who) -> dict[str, Any]:
+    def undo(decision_id: RowId, body: UndoBody, visitor: Who) -> dict[str, Any]:
         standing = engine.undo(decision_id, reviewer=visitor.reviewer, nonce=body.nonce)
         return {"standing": asdict(standing) if standing else None}
 
@@ -168,13 +177,15 @@ def card_json(engine: Engine, review: Review, visitor: Visitor) -> dict[str, Any
     card["perceptual_hash"] = None
     if review.prediction is not None:
         answer = engine.standing(review.prediction, visitor.reviewer)
-        card["placeholder"] = _data_url(engine.placeholder(review.prediction.image_sha256))
+        card["placeholder"] = placeholder_url(engine, review.prediction.image_sha256)
         card["decision"] = asdict(answer) if answer else None
         card["perceptual_hash"] = engine.perceptual_hash(review.prediction.image_sha256)
     return card
 
 
-def _data_url(webp: bytes) -> str:
+def placeholder_url(engine: Engine, image_sha256: str) -> str:
+    """The placeholder of an image as a data URL."""
+    webp = engine.placeholder(image_sha256)
     return "data:image/webp;base64," + base64.b64encode(webp).decode()
 
 

@@ -1,7 +1,9 @@
 // One listener for the whole page; the open tab says what its keys do.
 
 import { inField, make, shown } from './dom.js'
-import { toggleBlur } from './picture.js'
+import { revealedCount, toggleBlur } from './picture.js'
+import { policyText, togglePolicyText } from './policytext.js'
+import { preferences } from './preferences.js'
 
 const HELP = [
   ['A', 'Agree with the model'],
@@ -12,8 +14,11 @@ const HELP = [
   ['Backspace, Ctrl+Z', 'Undo the last answer'],
   ['N', 'Add reasons or a note'],
   ['Arrows', 'Move without deciding'],
-  ['V (hold)', 'See the image unblurred'],
+  ['Shift+Arrows', 'Gallery: select a range; A, X, 1 and 2 then answer all of it'],
+  ['Esc', 'Gallery: select nothing'],
+  ['V', 'See the image unblurred: held, or on and off, as chosen in Viewing'],
   ['B', 'Blur on or off for all images'],
+  ['P', 'Read the policy text, where there is one'],
   ['?', 'Show or hide these keys'],
 ]
 
@@ -61,23 +66,37 @@ function down(event) {
     overlay.close()
     return
   }
+  if (name === 'p' && policyText.open) {
+    if (!event.repeat) togglePolicyText()
+    return
+  }
   if (name === null || inField(event)) return
   const onButton = event.target.closest?.('button, a, [role="tab"], summary')
-  if (onButton && [' ', 'Enter'].includes(name)) return
+  const onOpenTab = onButton?.getAttribute('aria-selected') === 'true' // pressing it does nothing
+  if (onButton && !onOpenTab && [' ', 'Enter'].includes(name)) return
   if (onButton?.getAttribute('role') === 'tab' && name.startsWith('Arrow')) return
   if (name === '?') return toggleHelp()
+  if (name === 'p' && policyText.available && !event.repeat) return togglePolicyText()
   const desk = desks.find(({ root }) => shown(root))
   if (!desk) return
   if (name === 'v') {
     event.preventDefault()
-    if (!event.repeat) held = desk.handlers.hold?.() ?? null
+    if (!event.repeat) see(desk)
     return
   }
-  const handler = name === 'b' ? toggleBlur : desk.handlers[name]
+  const withShift = event.shiftKey && desk.handlers[`Shift+${name}`]
+  const handler = name === 'b' ? toggleBlur : withShift || desk.handlers[name]
   if (!handler) return
   event.preventDefault()
   if (event.repeat && !name.startsWith('Arrow')) return // holding a key decides once
   handler()
+}
+
+function see(desk) {
+  const before = revealedCount()
+  const release = desk.handlers.hold?.() ?? null
+  if (preferences().reveal === 'hold') held = release
+  else if (revealedCount() === before) release?.() // it was shown already: the second press hides
 }
 
 function up(event) {

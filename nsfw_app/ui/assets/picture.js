@@ -1,21 +1,35 @@
 // A picture nobody asked to see is 24 pixels wide. The real one is fetched on reveal and let go after.
 
-import { make, shown } from './dom.js'
+import { make } from './dom.js'
+import { onPreferences, preferences } from './preferences.js'
 import { pictureUrl } from './server.js'
 
 let blurred = true
-const pictures = new Set()
+const pictures = new Set() // weak references: a picture made ahead is not on the page yet
+const buttons = new WeakMap()
+
+function* living() {
+  for (const reference of pictures) {
+    const picture = reference.deref()
+    if (picture) yield picture
+    else pictures.delete(reference)
+  }
+}
 
 /** Turns blur off or on for every picture on the page. */
 export function toggleBlur() {
   blurred = !blurred
-  for (const picture of pictures) {
-    if (!picture.isConnected) pictures.delete(picture)
-    else if (blurred) hide(picture)
+  for (const picture of living()) {
+    if (blurred) hide(picture)
     else reveal(picture)
   }
   document.dispatchEvent(new CustomEvent('blur', { detail: blurred }))
   return blurred
+}
+
+/** Hides every picture again, unless blur is off altogether. To be called when moving on. */
+export function hideAll() {
+  for (const picture of living()) endHold(picture)
 }
 
 /** A hidden picture of a judged image. `size` is picture or thumbnail. */
@@ -26,6 +40,7 @@ export function makePicture(image, size) {
     return picture
   }
   picture.dataset.src = pictureUrl(image, size)
+  picture.dataset.image = image.sha256
   picture.append(
     make('img', {
       class: 'placeholder',
@@ -35,62 +50,102 @@ export function makePicture(image, size) {
     }),
   )
   if (image.width) picture.style.setProperty('--ratio', `${image.width} / ${image.height}`)
-  pictures.add(picture)
+  picture.addEventListener('click', (event) => {
+    const chosen = event.shiftKey || event.ctrlKey || event.metaKey // a selection, not a wish to see
+    if (byClick() && !chosen && !event.target.closest('button')) toggle(picture)
+  })
+  pictures.add(new WeakRef(picture))
   if (!blurred) reveal(picture)
   return picture
+}
+
+const byClick = () => preferences().reveal === 'click'
+const isRevealed = (picture) => picture.classList.contains('revealed')
+
+/** How many pictures show their real pixels. */
+export function revealedCount() {
+  return [...living()].filter(isRevealed).length
 }
 
 /** Shows the real pixels. */
 export function reveal(picture) {
   if (!picture?.dataset.src || picture.querySelector('.real')) return
-  picture.append(
-    make('img', {
-      class: 'real',
-      src: picture.dataset.src,
-      alt: 'Image, not blurred',
-      loading: 'lazy',
-    }),
-  )
-  picture.classList.add('revealed')
+  const real = make('img', {
+    class: 'real',
+    src: picture.dataset.src,
+    alt: 'Image, not blurred',
+    loading: 'lazy',
+    draggable: 'false',
+  })
+  real.addEventListener('load', () => real.isConnected && tellSeen(picture, real))
+  picture.append(real)
+  mark(picture, true)
 }
 
 /** Takes the real pixels away again. */
 export function hide(picture) {
-  picture?.querySelector('.real')?.remove()
-  picture?.classList.remove('revealed')
+  const real = picture?.querySelector('.real')
+  if (!real) return
+  tellSeen(picture, real)
+  real.remove()
+  mark(picture, false)
 }
 
-/** Hides after a hold, unless blur is off altogether. */
+function tellSeen(picture, { complete, naturalWidth }) {
+  if (!complete || !naturalWidth) return // let go before it arrived
+  const { image } = picture.dataset
+  document.dispatchEvent(new CustomEvent('picture:seen', { detail: image }))
+}
+
+function mark(picture, revealed) {
+  picture.classList.toggle('revealed', revealed)
+  buttons.get(picture)?.setAttribute('aria-pressed', String(revealed))
+}
+
+/** Hides after a hold and when moving on, unless blur is off altogether. */
 export function endHold(picture) {
   if (blurred) hide(picture)
 }
 
-/** A button that shows a picture while it is held, or by Enter and Space until pressed again. */
+function toggle(picture) {
+  if (isRevealed(picture)) endHold(picture)
+  else reveal(picture)
+}
+
+/** A button that shows a picture while it is held or until it is pressed again, as preferred. */
 export function revealButton(picture) {
-  const button = make('button', { type: 'button', class: 'quiet reveal', 'aria-pressed': 'false' })
-  button.append('Hold to see', make('kbd', {}, 'V'))
-  const show = (event) => {
+  const button = make(
+    'button',
+    { type: 'button', class: 'quiet reveal', 'aria-pressed': String(isRevealed(picture)) },
+    make('span', { class: 'when-hold' }, 'Hold to see'),
+    make('span', { class: 'when-click' }, 'Click to see'),
+    make('kbd', {}, 'V'),
+  )
+  buttons.set(picture, button)
+  button.addEventListener('pointerdown', (event) => {
     event.preventDefault()
-    reveal(picture)
-  }
-  button.addEventListener('pointerdown', show)
+    if (!byClick()) reveal(picture)
+  })
   for (const type of ['pointerup', 'pointerleave', 'pointercancel']) {
-    button.addEventListener(type, () => endHold(picture))
+    button.addEventListener(type, () => byClick() || endHold(picture))
   }
+  button.addEventListener('click', () => byClick() && toggle(picture))
+  button.addEventListener('contextmenu', (event) => event.preventDefault()) // a long touch is a hold
   button.addEventListener('keydown', (event) => {
     if (event.key !== 'Enter' && event.key !== ' ') return
     event.preventDefault()
     event.stopPropagation()
-    const revealed = picture.classList.contains('revealed')
-    if (revealed) hide(picture)
-    else reveal(picture)
-    button.setAttribute('aria-pressed', String(!revealed))
+    if (!event.repeat) toggle(picture)
   })
   return button
 }
 
-/** Hides what was revealed when the tab of the browser is left. */
-document.addEventListener('visibilitychange', () => {
-  if (!document.hidden || !blurred) return
-  for (const picture of pictures) if (shown(picture)) hide(picture)
+let mode = null
+onPreferences(({ reveal: wanted }) => {
+  if (mode !== null && wanted !== mode) hideAll()
+  mode = wanted
 })
+
+/** What was revealed is hidden when the tab of the browser, or that of the page, is left. */
+document.addEventListener('visibilitychange', () => document.hidden && hideAll())
+document.addEventListener('click', ({ target }) => target.closest?.('[role="tab"]') && hideAll())

@@ -1,28 +1,48 @@
 // The bar on top and the banner below it: which model runs, under which policy, for whom.
 
 import { make, present } from './dom.js'
+import { watchForPause } from './pause.js'
+import { togglePolicyText } from './policytext.js'
 import { onStatus, refreshStatus, watchStatus } from './server.js'
+import { onTally } from './tally.js'
+import { openViewing } from './viewing.js'
 
 /** Builds bar and banner, and tells the server's side of the page when the model is there. */
 export async function mount(root, trigger) {
   const banner = await present('model-banner')
   const text = make('p', { role: 'status' })
   banner.replaceChildren(text)
+  const facts = make('span', { class: 'topbar-facts' })
+  const revealed = make('span', { id: 'revealed-today' })
+  const quiet = (onclick, ...words) =>
+    make('button', { type: 'button', class: 'quiet', onclick }, ...words)
+  const policyButton = quiet(togglePolicyText, 'Policy text', make('kbd', {}, 'P'))
+  policyButton.hidden = true
+  root.replaceChildren(
+    make(
+      'header',
+      { class: 'topbar' },
+      make('h1', {}, 'NSFW Review'),
+      facts,
+      fact('Revealed today', revealed),
+      make('span', { class: 'topbar-tools' }, quiet(openViewing, 'Viewing'), policyButton),
+    ),
+  )
+  onTally((count) => {
+    revealed.textContent = count
+  })
+  watchForPause()
   let told = false
   onStatus((status) => {
     const name = status.model?.model ?? status.wanted
     const { version, threshold, review_from: from, review_to: to } = status.policy
     const band = `${threshold.toFixed(2)}, review ${from.toFixed(2)} to ${to.toFixed(2)}`
-    root.replaceChildren(
-      make(
-        'header',
-        { class: 'topbar' },
-        make('h1', {}, 'NSFW Review'),
-        fact('Model', make('span', { class: `state ${status.state}` }, `${name}, ${status.state}`)),
-        fact('Policy', `version ${version}: ${band}`),
-        fact('Reviewer', status.reviewer),
-      ),
+    facts.replaceChildren(
+      fact('Model', make('span', { class: `state ${status.state}` }, `${name}, ${status.state}`)),
+      fact('Policy', `version ${version}: ${band}`),
+      fact('Reviewer', status.reviewer),
     )
+    policyButton.hidden = !status.policy_text
     banner.dataset.state = status.state
     banner.classList.toggle('fallback', status.state === 'ready' && Boolean(status.message))
     text.replaceChildren(...sentence(status))

@@ -1,0 +1,94 @@
+"""The moderation policy in words, for the page to show.
+
+Markdown becomes a tree of a few kinds of parts, and the page makes its nodes from that. No markup
+is ever sent: what a file holds as HTML is text, an image is its description, and a link leads to
+another site or nowhere.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from fastapi import APIRouter
+from markdown_it import MarkdownIt
+from markdown_it.tree import SyntaxTreeNode
+
+from nsfw_app.errors import NotFound
+
+Part = str | dict[str, Any]
+
+# Kinds whose own tag is shown; a heading moves down below that of the dialog.
+SHOWN = frozenset(
+    """paragraph bullet_list ordered_list list_item strong em s blockquote hr
+    table thead tbody tr th td""".split()
+)
+LINKS = ("http://", "https://", "mailto:")
+HEADING_SHIFT = 2
+LOWEST_HEADING = 6
+
+
+def policy_routes(markdown: str | None) -> APIRouter:
+    """The text as a tree, or nothing where none is set.
+
+    Args:
+        markdown: The text, read when the page was started.
+    """
+    router = APIRouter(prefix="/desk")
+    parts = None if markdown is None else parts_of(markdown)
+
+    @router.get("/policy-text")
+    def policy_text() -> dict[str, list[Part]]:
+        if parts is None:
+            raise NotFound("No policy text is set: NSFW_POLICY_TEXT names none.")
+        return {"parts": parts}
+
+    return router
+
+
+def parts_of(markdown: str) -> list[Part]:
+    """The parts of a Markdown text: a string is text, a dict has a tag and children."""
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    return list(_parts(SyntaxTreeNode(parser.parse(markdown)).children))
+
+
+def _parts(nodes: Iterable[SyntaxTreeNode]) -> Iterator[Part]:
+    for node in nodes:
+        yield from _part(node)
+
+
+def _part(node: SyntaxTreeNode) -> Iterator[Part]:
+    if node.type in LEAVES:
+        yield LEAVES[node.type](node)
+        return
+    children = list(_parts(node.children))
+    tag, attributes = _tag(node)
+    if tag:
+        yield {"tag": tag, "children": children, **attributes}
+    else:
+        yield from children
+
+
+def _tag(node: SyntaxTreeNode) -> tuple[str, dict[str, Any]]:
+    """How a part is shown; no tag where only what is in it is."""
+    if node.type == "heading":
+        return f"h{min(int(node.tag[1:]) + HEADING_SHIFT, LOWEST_HEADING)}", {}
+    if node.type == "link":
+        href = str(node.attrs["href"])
+        return ("a", {"href": href}) if href.lower().startswith(LINKS) else ("", {})
+    if node.type in SHOWN and not node.hidden:
+        return node.tag, {"start": node.attrs["start"]} if "start" in node.attrs else {}
+    return "", {}
+
+
+def _element(tag: str, *children: Part) -> dict[str, Any]:
+    return {"tag": tag, "children": list(children)}
+
+
+LEAVES: dict[str, Callable[[SyntaxTreeNode], Part]] = {
+    "text": lambda node: node.content,
+    "image": lambda node: node.content,
+    "softbreak": lambda _: "\n",
+    "hardbreak": lambda _: _element("br"),
+    "code_inline": lambda node: _element("code", node.content),
+    "code_block": lambda node: _element("pre", _element("code", node.content)),
+    "fence": lambda node: _element("pre", _element("code", node.content)),
+}
