@@ -21,6 +21,8 @@ from nsfw_app.ui.theme import theme
 from nsfw_app.web.app import Page
 
 ASSETS = Path(__file__).parent / "assets"
+# Later ones win over earlier ones.
+STYLES = """desk picture verdict answer cards grid queue care insights log narrow""".split()
 
 
 def build_ui(engine: Engine) -> Page:
@@ -50,5 +52,5 @@ def build_ui(engine: Engine) -> Page:
         )
         add_endpoints(engine)
     blocks.queue(api_open=False)
-    look = {"theme": theme(), "css_paths": sorted(ASSETS.glob("*.css"))}
+    look = {"theme": theme(), "css_paths": [ASSETS / f"{name}.css" for name in STYLES]}
     return Page(blocks, ASSETS, look)
