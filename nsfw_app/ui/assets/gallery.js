@@ -1,345 +1,214 @@
 // The Gallery tab: many files, scored as they arrive, judged in the browser, answered by key or click.
 
-import { answerForm, opposite } from './answer.js'
-import { judgeCard, makeCard, markAnswer, markSaving } from './card.js'
+import { opposite } from './answer.js'
+import { answerDialog } from './answerdialog.js'
+import { makeAnswers } from './answers.js'
+import { addFile, judgeCard, makeCard } from './card.js'
 import { make, present } from './dom.js'
+import { makeGroups } from './duplicates.js'
 import { dropZone } from './files.js'
-import { toggleHelp, useKeys } from './keys.js'
-import { endHold, reveal, toggleBlur } from './picture.js'
-import { addImage, decide, onStatus, undo } from './server.js'
-import { ACTION_WORDS, ACTIONS, onThreshold, policyAt } from './verdict.js'
+import { makeFilters } from './filters.js'
+import { makeGrid } from './grid.js'
+import { useKeys } from './keys.js'
+import { endHold, reveal } from './picture.js'
+import { makeSelection, selectionBar } from './selection.js'
+import { onStatus } from './server.js'
+import { fillToolbar } from './toolbar.js'
+import { makeUploads } from './uploads.js'
+import { onThreshold, policyAt } from './verdict.js'
 
-const AT_ONCE = 2 // requests; one is judged while the next is sent
-
-const ORDERS = {
-  score: ['Highest score', (a, b) => (b.nsfw_score ?? 2) - (a.nsfw_score ?? 2)],
-  name: ['Name', (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true })],
-  nearest: ['Nearest to the threshold', null],
-}
+const asModel = (card) => card.dataset.label
+const againstModel = (card) => opposite(card.dataset.label)
+const always = (label) => () => label
 
 /** Builds the tab; `root` is the grid's element. */
 export async function mount(root) {
   const [input, tools] = await Promise.all(['gallery-upload', 'gallery-tools'].map(present))
+  const cards = new Map()
+  const groupOf = makeGroups()
   let status = null
   let policy = { threshold: 0.5, review_from: 0.2, review_to: 0.8 }
-  let filter = 'all'
-  let order = 'score'
-  let current = null
-  let run = null
-  const cards = new Map()
-  const answers = []
+  let waiting = [] // cards on screen without an answer
 
   const summary = make('p', { class: 'summary', role: 'status' })
   const message = make('p', { class: 'message', role: 'status' })
-  const grid = make('div', { class: 'cards', role: 'list', 'aria-label': 'Images' })
-  const empty = make(
-    'p',
-    { class: 'empty' },
-    'Add files above. Cards appear here as the model scores them, all blurred.',
-  )
-  root.replaceChildren(summary, message, empty, grid)
-
-  const progress = make('progress', {
-    'aria-label': 'Files scored',
-    hidden: true,
-    max: 1,
-    value: 0,
+  const empty = make('p', { class: 'empty' })
+  const say = (text) => {
+    message.textContent = text
+  }
+  const filters = makeFilters({ onChange: () => grid.survey() })
+  const grid = makeGrid({ filters, onSurvey: drawSurvey })
+  const selection = makeSelection({ visible: grid.shown, onChange: drawBar })
+  const bar = selectionBar({
+    onAgree: () => answerMany(selection.cards(), asModel),
+    onLabel: (label) => answerMany(selection.cards(), always(label)),
+    onClear: () => selection.clear(),
+    onRest: agreeWithRest,
   })
-  const progressText = make('span', { class: 'progress-text', role: 'status' })
-  const stop = make(
-    'button',
-    { id: 'stop', type: 'button', disabled: true, onclick: stopRun },
-    'Stop',
-  )
-  const chips = Object.fromEntries(
-    ['all', ...ACTIONS].map((name) => [
-      name,
-      make('button', { type: 'button', class: 'chip', onclick: () => setFilter(name) }),
-    ]),
-  )
-  const sort = make('select', { 'aria-label': 'Order', onchange: () => setOrder(sort.value) })
-  for (const [value, [word]] of Object.entries(ORDERS)) sort.append(make('option', { value }, word))
-  const blur = make(
-    'button',
-    { type: 'button', class: 'quiet', 'aria-pressed': 'true', onclick: toggleBlur },
-    'Blur',
-    make('kbd', {}, 'B'),
-  )
-  document.addEventListener('blur', (event) =>
-    blur.setAttribute('aria-pressed', String(event.detail)),
-  )
-  tools.replaceChildren(
-    make(
-      'div',
-      { class: 'chips', role: 'group', 'aria-label': 'Filter by action' },
-      ...Object.values(chips),
-    ),
-    make('label', { class: 'order' }, make('span', {}, 'Order'), sort),
-    blur,
-    make(
-      'button',
-      { type: 'button', class: 'quiet', onclick: toggleHelp },
-      'Keys',
-      make('kbd', {}, '?'),
-    ),
-    stop,
-    progress,
-    progressText,
-  )
+  const answers = makeAnswers({
+    threshold: () => policy.threshold,
+    say,
+    onChange: () => grid.survey(),
+  })
+  const uploads = makeUploads({ onImage: place })
+  root.replaceChildren(summary, message, empty, grid.element, bar.element)
+  fillToolbar(tools, { filters, grid, uploads })
 
-  async function add(files) {
+  function add(files) {
     const taken = files.slice(0, status.max_files)
     const left = files.length - taken.length
-    message.textContent = left
-      ? `The first ${taken.length} of ${files.length} files were added; ${left} were left out. The limit is ${status.max_files}.`
-      : ''
-    if (run) {
-      run.files.push(...taken)
-      run.total += taken.length
-      drawProgress()
-      return
-    }
-    run = { files: taken, total: taken.length, done: 0, batch: crypto.randomUUID(), stopped: false }
-    const mine = run
-    drawProgress()
-    await Promise.all(Array.from({ length: AT_ONCE }, () => work(mine)))
-    run = null
-    drawProgress(mine)
-  }
-
-  async function work(mine) {
-    while (mine.files.length && !mine.stopped) {
-      const image = await addImage(mine.files.shift(), 'gallery', mine.batch)
-      mine.done += 1
-      image.batchId = mine.batch
-      place(image)
-      drawProgress()
-    }
-  }
-
-  function stopRun() {
-    if (run) run.stopped = true
-  }
-
-  function drawProgress(ended = null) {
-    const shown = ended ?? run
-    stop.disabled = !run
-    progress.hidden = !run
-    progress.max = shown.total
-    progress.value = shown.done
-    const share = `${shown.done} of ${shown.total}`
-    progressText.textContent = run
-      ? `Scoring ${share}`
-      : `${shown.stopped ? 'Stopped' : 'Done'}: ${share}`
+    say(
+      left
+        ? `The first ${taken.length} of ${files.length} files were added; ${left} were left out. The limit is ${status.max_files}.`
+        : '',
+    )
+    uploads.add(taken)
   }
 
   function place(image) {
     const key = image.error ? `${image.sha256 ?? ''} ${image.name}` : image.sha256
     const earlier = cards.get(key)
-    if (earlier) return
+    if (earlier) {
+      addFile(earlier, image)
+      grid.survey()
+      return
+    }
     const card = makeCard(image, {
-      onAgree: () => agree(card),
-      onDisagree: () => disagree(card),
-      onFocus: () => focus(card),
+      onAgree: () => answers.save(card, { label: asModel(card) }),
+      onDisagree: () => answers.save(card, { label: againstModel(card) }),
+      onFocus: () => grid.setCurrent(card),
+      onPick: (event) => pick(card, event, { toggling: true }),
+      onGroup: () => {
+        card.group.expanded = !card.group.expanded
+        grid.survey()
+      },
     })
+    card.group = groupOf(image.perceptual_hash)
     cards.set(key, card)
     judgeCard(card, policy)
-    arrange()
-    current ??= card
-    if (current === card) card.tabIndex = 0
-    count()
-  }
-
-  function compare() {
-    if (order !== 'nearest') return ORDERS[order][1]
-    const distance = (image) =>
-      image.nsfw_score == null ? -1 : Math.abs(image.nsfw_score - policy.threshold)
-    return (a, b) => distance(a) - distance(b)
-  }
-
-  function arrange() {
-    const by = compare()
-    let next = grid.firstElementChild
-    for (const card of [...cards.values()].sort((a, b) => by(a.image, b.image))) {
-      if (card === next) next = next.nextElementSibling
-      else {
-        const focused = card.contains(document.activeElement) ? document.activeElement : null
-        grid.insertBefore(card, next)
-        focused?.focus({ preventScroll: true })
-      }
-    }
+    grid.add(card)
   }
 
   function judgeAll() {
     for (const card of cards.values()) judgeCard(card, policy)
-    if (order === 'nearest') arrange()
-    count()
+    grid.setPolicy(policy)
+    grid.survey()
   }
 
-  function count() {
-    const counts = Object.fromEntries(ACTIONS.map((action) => [action, 0]))
-    let answered = 0
-    let disagreements = 0
-    for (const card of cards.values()) {
-      const { action, decision } = card.dataset
-      counts[action] += 1
-      if (decision) answered += 1
-      if (decision === 'disagree') disagreements += 1
-      const visible = filter === 'all' || filter === action
-      if (card.hidden === visible) card.hidden = !visible
-    }
-    const all = cards.size
-    for (const [name, chip] of Object.entries(chips)) {
-      const word = name === 'all' ? 'All' : ACTION_WORDS[name]
-      chip.textContent = `${word} ${name === 'all' ? all : counts[name]}`
-      chip.setAttribute('aria-pressed', String(filter === name))
-    }
-    empty.hidden = all > 0
-    summary.hidden = all === 0
-    const parts = ACTIONS.filter((action) => counts[action]).map(
-      (action) => `${counts[action]} ${action}`,
+  function drawSurvey(found) {
+    const { total, shown } = found
+    selection.keepVisible()
+    waiting = shown.filter(
+      ({ image, dataset, classList }) =>
+        !image.error && !dataset.decision && !classList.contains('saving'),
     )
-    summary.textContent =
-      `${all} ${all === 1 ? 'image' : 'images'} at threshold ${policy.threshold.toFixed(2)}: ${parts.join(', ')}. ` +
-      `${answered} answered, ${disagreements} ${disagreements === 1 ? 'disagreement' : 'disagreements'}.`
+    summary.hidden = total === 0
+    if (summary.textContent !== found.summary) summary.textContent = found.summary
+    empty.hidden = shown.length > 0
+    empty.textContent = total
+      ? 'No image matches the filters. Change or clear them above.'
+      : 'Add files above. Cards appear here as the model scores them, all blurred.'
+    bar.element.hidden = total === 0
+    drawBar()
   }
 
-  function setFilter(name) {
-    filter = name
-    count()
-    if (current?.hidden) focus(visible()[0], { scroll: false })
+  function drawBar() {
+    bar.draw(selection.size, waiting.length)
   }
 
-  function setOrder(name) {
-    order = name
-    arrange()
+  /** A click with its modifiers: one card, a range, one more. */
+  function pick(card, event, { toggling = event.ctrlKey || event.metaKey } = {}) {
+    const start = grid.current
+    grid.focus(card, { scroll: false })
+    if (event.shiftKey) selection.extendTo(card, start, { adding: event.ctrlKey || event.metaKey })
+    else if (toggling) selection.toggle(card)
+    else selection.only(card)
   }
 
-  const visible = () => [...grid.children].filter((card) => !card.hidden)
+  grid.element.addEventListener('mousedown', (event) => {
+    if (event.shiftKey) event.preventDefault() // else the browser selects text, and moves the focus
+  })
+  grid.element.addEventListener('click', (event) => {
+    const card = event.target.closest('.card')
+    if (card && !event.target.closest('button')) pick(card, event)
+  })
 
-  function focus(card, { scroll = true } = {}) {
+  const move = (distance) => () => {
+    selection.clear()
+    grid.focus(grid.neighbour(distance()))
+  }
+  const extend = (distance) => () => {
+    const start = grid.current
+    const card = grid.neighbour(distance())
     if (!card) return
-    if (current && current !== card) {
-      endHold(current.picture)
-      current.tabIndex = -1
-    }
-    current = card
-    card.tabIndex = 0
-    if (!card.contains(document.activeElement)) card.focus({ preventScroll: true })
-    if (scroll) card.scrollIntoView({ block: 'nearest' })
+    grid.focus(card)
+    selection.extendTo(card, start)
   }
 
-  function step(by) {
-    const list = visible()
-    const at = list.indexOf(current)
-    focus(list[Math.max(0, Math.min(list.length - 1, at === -1 ? 0 : at + by))])
+  /** Answers the selection, or the card with the focus and goes on to the next. */
+  const answer = (labelOf) => () => {
+    if (selection.size > 1) return answerMany(selection.cards(), labelOf)
+    const card = grid.current
+    if (!card || card.hidden) return null
+    // An answer is about the card that is marked; the first key only marks one.
+    if (!card.contains(document.activeElement)) return grid.focus(card)
+    move(() => 1)()
+    return answers.save(card, { label: labelOf(card) })
   }
 
-  function stepRow(by) {
-    const list = visible()
+  async function answerMany(list, labelOf) {
     if (!list.length) return
-    const columns = list.filter((card) => card.offsetTop === list[0].offsetTop).length
-    step(by * columns)
+    selection.clear()
+    grid.setCurrent(list.at(-1))
+    grid.focus(grid.neighbour(1))
+    const saved = await answers.saveAll(list, labelOf)
+    if (!saved && selection.size === 0) selection.choose(list.filter((card) => !card.hidden))
   }
 
-  async function save(card, { label, reasons = [], note = '' }) {
-    const { image } = card
-    if (image.error) return
-    const { threshold } = policy
-    markSaving(card, label)
-    try {
-      const decision = await decide(image, {
-        label,
-        threshold,
-        reasons,
-        note,
-        batchId: image.batchId,
-      })
-      answers.push({ card, id: decision.decision_id })
-      markAnswer(card, decision)
-      message.textContent = `Saved: ${image.name} is ${label}.`
-    } catch (error) {
-      markAnswer(card, image.decision)
-      message.textContent = `Not saved: ${image.name}. ${error.message}`
-    }
-    count()
-  }
-
-  const agree = (card) => card && !card.image.error && save(card, { label: card.dataset.label })
-  const disagree = (card) =>
-    card && !card.image.error && save(card, { label: opposite(card.dataset.label) })
-
-  function answerThenMove(answer) {
-    return () => {
-      const card = current
-      if (!card || card.hidden) return
-      step(1)
-      answer(card)
-    }
+  async function agreeWithRest() {
+    await answers.saveAll(waiting, asModel)
+    if (document.activeElement === document.body) grid.focus(grid.current, { scroll: false })
   }
 
   async function undoLast() {
-    const last = answers.pop()
-    if (!last) {
-      message.textContent = 'Nothing to undo.'
-      return
-    }
-    try {
-      markAnswer(last.card, await undo(last.id))
-      message.textContent = `Undone: the answer about ${last.card.image.name}. It stays in the log, marked as undone.`
-      focus(last.card)
-    } catch (error) {
-      answers.push(last)
-      message.textContent = `Not undone. ${error.message}`
-    }
-    count()
+    const card = await answers.undoLast()
+    if (card && !card.hidden) grid.focus(card)
   }
 
   function openForm() {
-    const card = current
+    const card = grid.current
     if (!card || card.image.error) return
-    const given = card.image.decision ?? { reviewer_label: opposite(card.dataset.label) }
-    const dialog = make('dialog', {
-      class: 'answer-dialog',
-      'aria-label': `Answer about ${card.image.name}`,
+    answerDialog(card, {
+      reasons: status.reasons,
+      label: againstModel(card),
+      onSave: (filled) => answers.save(card, filled),
+      onClose: () => grid.focus(card),
     })
-    const close = () => dialog.close()
-    const { form, focusNote } = answerForm(
-      status.reasons,
-      { label: given.reviewer_label, reasons: given.reasons, note: given.note },
-      {
-        onCancel: close,
-        onSave: (answer) => {
-          close()
-          save(card, answer)
-        },
-      },
-    )
-    dialog.append(make('h2', {}, card.image.name), form)
-    dialog.addEventListener('close', () => {
-      dialog.remove()
-      focus(card)
-    })
-    document.body.append(dialog)
-    dialog.showModal()
-    focusNote()
   }
 
-  const labelled = (label) => (card) => save(card, { label })
+  const row = () => grid.columns()
+  const ways = {
+    ArrowRight: () => 1,
+    ArrowLeft: () => -1,
+    ArrowDown: row,
+    ArrowUp: () => -row(),
+  }
+  const moves = Object.entries(ways).flatMap(([key, distance]) => [
+    [key, move(distance)],
+    [`Shift+${key}`, extend(distance)],
+  ])
   useKeys(root, {
-    a: answerThenMove(agree),
-    x: answerThenMove(disagree),
-    1: answerThenMove(labelled('normal')),
-    2: answerThenMove(labelled('nsfw')),
-    ' ': () => step(1),
-    ArrowRight: () => step(1),
-    ArrowLeft: () => step(-1),
-    ArrowDown: () => stepRow(1),
-    ArrowUp: () => stepRow(-1),
+    ...Object.fromEntries(moves),
+    a: answer(asModel),
+    x: answer(againstModel),
+    1: answer(always('normal')),
+    2: answer(always('nsfw')),
+    ' ': move(() => 1),
+    Escape: () => selection.clear(),
     undo: undoLast,
     n: openForm,
     hold: () => {
-      const held = current?.picture
+      const held = grid.current?.picture
       reveal(held)
       return () => endHold(held)
     },
@@ -361,5 +230,5 @@ export async function mount(root) {
     multiple: true,
     onFiles: add,
   })
-  count()
+  judgeAll()
 }

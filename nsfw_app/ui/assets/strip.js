@@ -70,7 +70,15 @@ export function makeStrip({ onUndone = () => {} } = {}) {
     }
   }
 
+  // Undo needs of an older answer only which image it was about, not how that looked.
+  function forgetLooks(entry) {
+    if (entry?.state !== 'saved') return
+    const { entry_id, name, sha256, model, revision, backend } = entry.image
+    entry.image = { entry_id, name, sha256, model, revision, backend }
+  }
+
   function draw() {
+    forgetLooks(entries.at(-SHOWN - 1))
     list.replaceChildren(...entries.slice(-SHOWN).reverse().map(line))
     element.hidden = !entries.length
   }

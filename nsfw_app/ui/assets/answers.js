@@ -1,0 +1,126 @@
+// The answers given in the grid, one by one or to many cards at once, and the way back.
+
+import { markAnswer, markSaving } from './card.js'
+import { decide, decideAll, undo, undoBatch } from './server.js'
+
+const MAX_BATCH = 1000 // answers in one request, the server's limit
+
+/**
+ * Saves and takes back. `threshold` gives the one on screen, `say` shows a sentence, `onChange` is
+ * told when what stands has changed. A card is marked as answered only after the server said so.
+ */
+export function makeAnswers({ threshold, say, onChange }) {
+  const given = [] // what to take back, the latest at the end
+
+  /** Records one answer. */
+  async function save(card, { label, reasons = [], note = '' }) {
+    const { image } = card
+    if (image.error) return
+    const answer = { label, reasons, note, threshold: threshold(), batchId: image.batchId }
+    markSaving(card, label)
+    try {
+      const decision = await decide(image, answer)
+      given.push({ card, id: decision.decision_id })
+      markAnswer(card, decision)
+      say(`Saved: ${image.name} is ${label}.`)
+    } catch (error) {
+      markAnswer(card, image.decision)
+      say(`Not saved: ${image.name}. ${error.message}`)
+    }
+    onChange()
+  }
+
+  /**
+   * Records one answer for each card, all or none, in one request under a batch id of its own.
+   * Resolves to whether they were saved.
+   */
+  async function saveAll(cards, labelOf) {
+    const judged = cards.filter((card) => !card.image.error)
+    if (!judged.length) {
+      say('Nothing to answer: none of these images could be judged.')
+      return true
+    }
+    if (judged.length > MAX_BATCH) {
+      say(`Not saved: ${judged.length} images. At most ${MAX_BATCH} can be answered at once.`)
+      return false
+    }
+    const batchId = crypto.randomUUID()
+    const at = threshold()
+    const answers = judged.map((card) => ({
+      image: card.image,
+      label: labelOf(card),
+      threshold: at,
+      batchId,
+    }))
+    judged.forEach((card, index) => {
+      markSaving(card, answers[index].label)
+    })
+    try {
+      const decisions = await decideAll(answers)
+      given.push({
+        batchId,
+        cards: judged.map((card) => ({ card, before: card.image.decision })),
+      })
+      judged.forEach((card, index) => {
+        markAnswer(card, decisions[index])
+      })
+      const left = cards.length - judged.length
+      say(
+        `Saved: ${counted(judged.length)}, ${summed(answers)}.` +
+          (left
+            ? ` ${left} that could not be judged ${left === 1 ? 'was' : 'were'} left out.`
+            : ''),
+      )
+      return true
+    } catch (error) {
+      for (const card of judged) markAnswer(card, card.image.decision)
+      say(`Not saved: ${counted(judged.length)}. ${error.message}`)
+      return false
+    } finally {
+      onChange()
+    }
+  }
+
+  /** Takes back the latest answer or batch. Resolves to the card to look at, or undefined. */
+  async function undoLast() {
+    const last = given.pop()
+    if (!last) {
+      say('Nothing to undo.')
+      return undefined
+    }
+    try {
+      return await (last.batchId ? undoMany(last) : undoOne(last))
+    } catch (error) {
+      given.push(last)
+      say(`Not undone. ${error.message}`)
+      return undefined
+    } finally {
+      onChange()
+    }
+  }
+
+  async function undoOne({ card, id }) {
+    markAnswer(card, await undo(id))
+    say(`Undone: the answer about ${card.image.name}. It stays in the log, marked as undone.`)
+    return card
+  }
+
+  async function undoMany({ batchId, cards }) {
+    await undoBatch(batchId)
+    for (const { card, before } of cards) markAnswer(card, before)
+    say(
+      `Undone: the answers about ${counted(cards.length)}. They stay in the log, marked as undone.`,
+    )
+    return cards[0].card
+  }
+
+  return { save, saveAll, undoLast }
+}
+
+const counted = (count) => `${count} ${count === 1 ? 'image' : 'images'}`
+
+function summed(answers) {
+  const counts = new Map()
+  for (const { label } of answers) counts.set(label, (counts.get(label) ?? 0) + 1)
+  return [...counts].map(([label, count]) => `${count} as ${label}`).join(', ')
+}
