@@ -313,3 +313,28 @@ def test_a_saved_policy_moves_the_sliders(browser: Browser, tmp_path: Path, samp
         expect(page.locator(".saved")).to_contain_text("threshold 0.60")
         (row,) = own.rows("select threshold from decisions")
         assert row["threshold"] == 0.6
+
+
+def test_a_key_needs_a_marked_card(page: Page, server: Server, files: list[Path]) -> None:
+    """Right after an upload the first key only marks a card; the next one answers it."""
+    add_to_gallery(page, files[:2])
+    (before,) = server.rows("select count(*) as n from decisions")
+    page.keyboard.press("a")
+    card = page.locator("#grid .card:focus")
+    expect(card).to_have_count(1)
+    assert server.rows("select count(*) as n from decisions") == [before]
+
+
+def test_files_added_after_stop_are_judged(page: Page, files: list[Path]) -> None:
+    """A stop ends the files before it, not the ones that come after."""
+    open_tab(page, "Gallery")
+    held = []
+    page.route("**/desk/images?*", lambda route: held.append(route))
+    upload = page.locator("#gallery-upload input[type=file]")
+    upload.set_input_files(files[:10])
+    expect(page.locator("#stop")).to_be_enabled()
+    page.locator("#stop").click()
+    page.unroute("**/desk/images?*")
+    upload.set_input_files(files[20:23])
+    expect(page.locator("#gallery-tools")).to_contain_text("Done: 3 of 3")
+    expect(page.locator("#grid .card")).to_have_count(3 + len(held))

@@ -128,6 +128,65 @@ def test_skip_and_arrows_and_typing_decide_nothing(browser: Browser, ann: Server
     assert ann.rows("select count(*) as n from decisions") == [before]
 
 
+def test_arrows_turn_the_images_at_hand(browser: Browser, ann: Server) -> None:
+    """Right and left show another image and come back, and decide nothing."""
+    for red in range(50, 53):
+        add(ann, red)
+    (before,) = ann.rows("select count(*) as n from decisions")
+    with at_queue(browser, ann) as page:
+        page.locator("#queue-bar .waiting").click()  # away from the tabs, which have arrows too
+        first = press(page, "ArrowRight")
+        press(page, "ArrowLeft")
+        assert name_of(page) == first
+    assert ann.rows("select count(*) as n from decisions") == [before]
+
+
+def test_a_second_opinion_is_asked_from_review_and_gallery(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """F sends the image on the screen, and the card with the focus, to the queue."""
+    with serving(tmp_path) as server, opened(browser, server.url) as page:
+        files = [
+            {"name": f"{n}.png", "mimeType": "image/png", "buffer": picture_bytes(n)}
+            for n in (1, 2)
+        ]
+        page.locator("#image-input input[type=file]").set_input_files(files[0])
+        expect(page.locator("#agree")).to_be_enabled()
+        page.keyboard.press("f")
+        expect(page.locator("#review-answer .saved")).to_contain_text("second opinion")
+        open_tab(page, "Gallery")
+        page.locator("#gallery-upload input[type=file]").set_input_files(files[1])
+        page.locator("#grid .card").focus()
+        page.keyboard.press("f")
+        expect(page.locator("#grid")).to_contain_text("second opinion")
+        rows = server.rows("select reason, answers_wanted from queue")
+        assert [tuple(row.values()) for row in rows] == [("second_opinion", 2)] * 2
+
+
+def test_settled_errors_are_confirmed_as_training_labels(browser: Browser, tmp_path: Path) -> None:
+    """An error that reviewers settled is shown hidden, confirmed, and exported on its own."""
+    with serving(tmp_path, NSFW_ANSWERS="disagreement=1") as server:
+        add(server, 200)
+        with opened(browser, server.url) as page:
+            page.locator("#image-input input[type=file]").set_input_files(
+                {"name": "200.png", "mimeType": "image/png", "buffer": picture_bytes(200)}
+            )
+            expect(page.locator("#agree")).to_be_enabled()
+            page.keyboard.press("2")
+            expect(page.locator("#review-answer .saved")).to_contain_text("Saved: nsfw")
+            open_tab(page, "Queue")
+            page.get_by_role("button", name="Relabel").click()
+            mistake = page.locator("#relabel .mistake")
+            expect(mistake).to_contain_text("Settled as nsfw")
+            expect(mistake.locator(".real")).to_have_count(0)
+            mistake.get_by_role("button", name="Confirm nsfw").click()
+            expect(mistake).to_contain_text("Training label: nsfw")
+            with page.expect_download() as download:
+                page.get_by_role("link", name="Export confirmed labels").click()
+            (line,) = download.value.path().read_text().splitlines()
+            assert json.loads(line)["label"] == "nsfw"
+
+
 def test_the_latest_answers_are_changed_with_one_click(browser: Browser, ann: Server) -> None:
     """A click in the strip records the other label, and that one stands."""
     for red in range(30, 33):

@@ -12,7 +12,7 @@ import { makeGrid } from './grid.js'
 import { useKeys } from './keys.js'
 import { endHold, reveal } from './picture.js'
 import { makeSelection, selectionBar } from './selection.js'
-import { onStatus } from './server.js'
+import { onStatus, secondOpinion } from './server.js'
 import { fillToolbar } from './toolbar.js'
 import { makeUploads } from './uploads.js'
 import { onThreshold, policyAt } from './verdict.js'
@@ -186,6 +186,18 @@ export async function mount(root) {
     })
   }
 
+  async function askOthers() {
+    const card = grid.current
+    if (!card || card.image.error || !card.contains(document.activeElement)) return
+    move(() => 1)()
+    try {
+      await secondOpinion(card.image)
+      say(`${card.image.name} waits in the queue for a second opinion.`)
+    } catch (error) {
+      say(error.message)
+    }
+  }
+
   const row = () => grid.columns()
   const ways = {
     ArrowRight: () => 1,
@@ -206,6 +218,7 @@ export async function mount(root) {
     ' ': move(() => 1),
     Escape: () => selection.clear(),
     undo: undoLast,
+    f: askOthers,
     n: openForm,
     hold: () => {
       const held = grid.current?.picture

@@ -83,10 +83,7 @@ export async function mount(root) {
     const [image] = items
     if (!image) return
     advance(image)
-    const asked = secondOpinion(image).then((sent) => {
-      if (!sent.asked) throw new Error('Second opinions are switched off.')
-    })
-    await tell(image, asked, `${image.name} waits for a second opinion.`)
+    await tell(image, secondOpinion(image), `${image.name} waits for a second opinion.`)
   }
 
   async function tell(image, promise, success) {
@@ -200,6 +197,21 @@ export async function mount(root) {
     ready = status.state === 'ready'
     fill()
   })
-  useKeys(root, { ...place.keys, ' ': skipThis, f: askOthers, undo: undoLast })
+  /** Shows another of the images at hand, without deciding about this one. */
+  const turn = (by) => () => {
+    if (items.length < 2) return
+    if (by > 0) items.push(items.shift())
+    else items.unshift(items.pop())
+    draw()
+  }
+
+  useKeys(root, {
+    ...place.keys,
+    ' ': skipThis,
+    f: askOthers,
+    undo: undoLast,
+    ArrowRight: turn(1),
+    ArrowLeft: turn(-1),
+  })
   draw()
 }

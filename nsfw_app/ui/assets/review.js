@@ -4,7 +4,7 @@ import { reasonWord } from './answer.js'
 import { make, present } from './dom.js'
 import { dropZone } from './files.js'
 import { useKeys } from './keys.js'
-import { addImage } from './server.js'
+import { addImage, secondOpinion } from './server.js'
 import { makeStrip } from './strip.js'
 import { makeWorkplace } from './workplace.js'
 
@@ -103,7 +103,24 @@ export async function mount(root) {
     )
   }
 
-  useKeys(root, { ...place.keys, undo: undoLast })
+  async function askOthers() {
+    const image = place.image()
+    if (!image) return
+    try {
+      await secondOpinion(image)
+      place.say(`${image.name} waits in the queue for a second opinion.`)
+    } catch (error) {
+      place.say(error.message)
+    }
+  }
+
+  function skip() {
+    latest += 1
+    place.show(null)
+    drawEmpty()
+  }
+
+  useKeys(root, { ...place.keys, ' ': skip, f: askOthers, undo: undoLast })
   dropZone(input, {
     label: 'Drop an image, paste it, or choose a file',
     hint: 'JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC',

@@ -165,9 +165,11 @@ export function skip(entry) {
   return send(`queue/${entry}/skip`, {})
 }
 
-/** Sends an image to others. */
-export function secondOpinion({ sha256, model, revision, backend }) {
-  return send('queue/second-opinion', { image_sha256: sha256, model, revision, backend })
+/** Sends an image to others; throws when second opinions are not in use. */
+export async function secondOpinion({ sha256, model, revision, backend }) {
+  const body = { image_sha256: sha256, model, revision, backend }
+  const { asked } = await send('queue/second-opinion', body)
+  if (!asked) throw new Error('Second opinions are switched off.')
 }
 
 /** The model's settled errors, in groups of pictures that look alike. */

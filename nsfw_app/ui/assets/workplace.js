@@ -170,6 +170,7 @@ export function makeWorkplace({ parts, name, ids, onAnswer, extra = [] }) {
 
   return {
     show,
+    image: () => (judged() ? image : null),
     say: (...nodes) => said.replaceChildren(...nodes),
     keys: {
       a: agree,
