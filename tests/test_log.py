@@ -280,3 +280,14 @@ def test_rows_need_no_more_memory_for_more_rows(
         tracemalloc.stop()
     assert read == 10_001
     assert peak_bytes < 5_000_000
+
+
+def test_a_batch_undone_twice_under_one_nonce_is_undone_once(store: Store) -> None:
+    """A request that is repeated because its reply was lost gets the same reply."""
+    add_image(store)
+    add(store.log, answer("n", batch_id="batch"))
+    first = store.log.undo_batch("batch", reviewer="ann", nonce="undo")
+    assert [decision.undone for decision in first] == [True]
+    assert store.log.undo_batch("batch", reviewer="ann", nonce="undo") == first
+    with pytest.raises(NotFound):
+        store.log.undo_batch("batch", reviewer="ann", nonce="another")

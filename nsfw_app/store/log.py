@@ -68,6 +68,8 @@ class CorrectionLog:
     def undo_batch(self, batch_id: str, *, reviewer: str, nonce: str) -> list[Decision]:
         """Take back every decision of this reviewer under a batch id that stands.
 
+        The same nonce again changes nothing.
+
         Raises:
             NotFound: There is none.
         """
@@ -82,6 +84,13 @@ class CorrectionLog:
                 (batch_id, reviewer),
             ).fetchall()
             if not rows:
+                rows = db.execute(
+                    "select undoes as id from decisions where batch_id = ? and reviewer = ? "
+                    "and undoes is not null and substr(nonce, 1, ?) = ? order by id",
+                    (batch_id, reviewer, len(nonce) + 1, f"{nonce}-"),
+                ).fetchall()
+                if rows:
+                    return [self.get(row["id"]) for row in rows]
                 raise NotFound(f"No batch {batch_id} of yours is known, or it is undone already.")
             return [
                 self._undo(db, row["id"], reviewer, f"{nonce}-{number}")
