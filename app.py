@@ -29,7 +29,8 @@ def main() -> None:
     try:
         listener = socket.create_server((chosen.host, chosen.port), backlog=BACKLOG)
     except OSError as error:
-        sys.exit(f"Error: {chosen.host}:{chosen.port} cannot be served: {error.strerror}.")
+        address = f"{chosen.host}:{chosen.port}"
+        sys.exit(f"Error: {address} cannot be served: {error.strerror}. Set NSFW_PORT to another.")
     shutil.rmtree(chosen.uploads_dir, ignore_errors=True)
     chosen.uploads_dir.mkdir(mode=0o700, parents=True)
     os.environ.update(
