@@ -21,7 +21,6 @@ class QueueItem:
     """An image on loan. Neither others' answers nor the reason it waits are part of it."""
 
     entry_id: int
-    waiting_since: str
     review: Review
 
 
@@ -75,10 +74,7 @@ class Desk:
             order=order,
             first=first,
         )
-        return [
-            QueueItem(claim.entry_id, claim.waiting_since, self._review(claim.prediction_id))
-            for claim in claims
-        ]
+        return [QueueItem(claim.entry_id, self._review(claim.prediction_id)) for claim in claims]
 
     def renew(self, entry_ids: Sequence[int], reviewer: str) -> list[int]:
         """Keep images for another while; the entries that are still this reviewer's."""
@@ -111,8 +107,12 @@ class Desk:
         return self._store.queue.escalate(stored.prediction_id, reviewer)
 
     def mistakes(self) -> list[Mistake]:
-        """The model's settled errors, the most confident first."""
+        """The model's settled errors, those nobody looked at and the most confident first."""
         return self._store.training.mistakes(limit=MISTAKES_SHOWN)
+
+    def training_labels(self) -> list[Mistake]:
+        """Every error that was confirmed as a training label."""
+        return self._store.training.confirmed()
 
     def mistake_groups(self) -> list[list[Mistake]]:
         """The same, each followed by those whose pictures look alike."""

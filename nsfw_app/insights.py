@@ -78,20 +78,23 @@ class Insights:
         self._answers = store.insights
         self._policy_of = policy_of
 
-    def models(self, reviewer: str | None = None) -> list[ModelRecord]:
+    def models(
+        self, reviewer: str | None = None, *, viewer: str | None = None
+    ) -> list[ModelRecord]:
         """Each model that people have answered, the one with the most answered images first.
 
         Args:
             reviewer: Whose answers alone count; None for everyone's.
+            viewer: Who looks; answers about images that wait for theirs are left out.
         """
-        outcomes = self._answers.outcomes(reviewer)
+        outcomes = self._answers.outcomes(reviewer, viewer=viewer)
         grouped = groupby(outcomes, key=lambda o: (o.model, o.revision, o.backend))
         groups = sorted((list(group) for _, group in grouped), key=len, reverse=True)
         return [self._model(group) for group in groups]
 
-    def people(self) -> People:
-        """How far reviewers agree, and what each has done."""
-        names, answers = matrix(self._answers.shared())
+    def people(self, *, viewer: str | None = None) -> People:
+        """How far reviewers agree, and what each has done; see `models` for the viewer."""
+        names, answers = matrix(self._answers.shared(viewer=viewer))
         given = (answers != NO_ANSWER).astype(np.float32)
         common = (given @ given.T).astype(int)
         pairs = [
@@ -109,7 +112,7 @@ class Insights:
             all_pairs=len(pairs),
             reviewers=[
                 ReviewerRecord(pace, _with_others(names, answers, pace.reviewer))
-                for pace in self._answers.paces()
+                for pace in self._answers.paces(viewer=viewer)
             ],
         )
 

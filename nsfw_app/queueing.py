@@ -73,16 +73,16 @@ def settle(answers: Sequence[Label], *, wanted: int) -> Settlement:
         wanted: How many must agree.
 
     Returns:
-        Settled with the common label; when more than wanted have answered, settled with what most
-        of them say, or the last where there is no majority; to be adjudicated when as many as
-        wanted differ; open otherwise.
+        Settled with the common label. Where answers differ: to be adjudicated by one more than
+        wanted, and never by fewer than three; settled after that with what most of them say, or
+        the last where there is no majority. Open while there are fewer than wanted.
     """
     if len(answers) < wanted:
         return Settlement()
     label, votes = Counter(answers).most_common(1)[0]
     if votes == len(answers):
         return Settlement(settled=True, label=label)
-    if len(answers) > wanted:
+    if len(answers) > max(wanted, 2):
         return Settlement(settled=True, label=label if 2 * votes > len(answers) else answers[-1])
     return Settlement(adjudicating=True)
 

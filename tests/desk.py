@@ -137,6 +137,8 @@ def opened(
         page.clock.install()
     page.goto(url)
     expect(page.locator("#model-banner")).to_contain_text("Running", timeout=30_000)
+    # The sliders follow the policy a moment after the banner; before, a test would be overtaken.
+    expect(page.locator("#review-threshold input[type=number]")).not_to_have_value("0.5")
     yield page
     context.close()
     assert errors == []

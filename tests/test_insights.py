@@ -123,7 +123,7 @@ def test_an_empty_store_has_nothing_to_tell(engine: Engine) -> None:
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A page whose database is empty at first."""
-    with serving(tmp_path_factory.mktemp("insights")) as server:
+    with serving(tmp_path_factory.mktemp("insights"), NSFW_REVIEWER="ann") as server:
         yield server
 
 

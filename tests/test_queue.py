@@ -280,3 +280,47 @@ def test_the_log_is_blind_where_an_opinion_is_wanted(desk: Store) -> None:
     assert (seen("bob"), seen("cat")) == (["bob", "ann"], [])
     say(desk, prediction, "cat", Label.NSFW)
     assert seen("dan") == ["cat", "bob", "ann"]
+
+
+def test_insights_are_blind_where_an_opinion_is_wanted(desk: Store) -> None:
+    """Counts change for a second reviewer only after their own answer."""
+    prediction = waiting(desk, 0.6)
+    say(desk, prediction, "ann", Label.NORMAL)
+    assert [len(desk.insights.outcomes(viewer=who)) for who in ("ann", "bob")] == [1, 0]
+    assert [len(desk.insights.paces(viewer=who)) for who in ("ann", "bob")] == [1, 0]
+    say(desk, prediction, "bob", Label.NORMAL)
+    assert len(desk.insights.outcomes(viewer="cat")) == 1
+    assert len(desk.insights.shared(viewer="cat")) == 2
+
+
+def test_others_answers_leave_a_loan_alone(desk: Store) -> None:
+    """An answer, a request for a second opinion and an undo do not take what another holds."""
+    prediction = waiting(desk, 0.6)
+    (claim,) = desk.queue.claim("bob", count=1)
+    desk.queue.escalate(prediction, "ann")
+    assert offered(desk, "cat") == []
+    decision = say(desk, prediction, "ann", Label.NSFW)
+    assert offered(desk, "cat") == []
+    desk.log.undo(decision, reviewer="ann", nonce="undo")
+    assert offered(desk, "cat") == []
+    assert desk.queue.renew([claim.entry_id], "bob") == [claim.entry_id]
+
+
+def test_an_audit_stays_an_audit_when_others_are_asked(desk: Store) -> None:
+    """Rates measured from audits count it still."""
+    prediction = waiting(desk, 0.1, QueueReason.AUDIT)
+    desk.queue.escalate(prediction, "ann")
+    row = desk.queue._connections.row("select reason, answers_wanted from queue")
+    assert tuple(row) == ("audit", 2)
+
+
+def test_confirmed_labels_are_all_exported(desk: Store) -> None:
+    """However many errors there are, those confirmed come after the others and all leave."""
+    for score in (0.9, 0.8, 0.7):
+        prediction = waiting(desk, score)
+        for who in ("ann", "bob"):
+            say(desk, prediction, who, Label.NORMAL)
+        if score == 0.9:
+            desk.training.decide(prediction, Label.NORMAL, reviewer="ann")
+    assert [m.nsfw_score for m in desk.training.mistakes(limit=2)] == [0.8, 0.7]
+    assert [m.nsfw_score for m in desk.training.confirmed()] == [0.9]

@@ -22,6 +22,7 @@ OPEN, ADJUDICATE = Settlement(), Settlement(adjudicating=True)
         ([NSFW, UNSURE], 2, ADJUDICATE),
         ([NSFW, NORMAL, NORMAL], 2, Settlement(settled=True, label=NORMAL)),
         ([NSFW, NORMAL, UNSURE], 2, Settlement(settled=True, label=UNSURE)),
+        ([NSFW, NORMAL], 1, ADJUDICATE),
         ([NSFW, NSFW, NORMAL], 3, ADJUDICATE),
         ([NSFW, NSFW, NORMAL], 2, Settlement(settled=True, label=NSFW)),
     ],

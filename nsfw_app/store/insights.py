@@ -36,13 +36,28 @@ class Pace:
     median_ms: float | None
 
 
+# Answers that this viewer may know of: not those about an image that waits for their own.
+SEEN = """
+  (:viewer is null or not exists (
+    select 1 from queue q where q.prediction_id = a.prediction_id and q.settled_at is null
+      and q.answers_wanted > 1 and not exists (
+        select 1 from standing_answers mine
+        where mine.prediction_id = a.prediction_id and mine.reviewer = :viewer
+      )
+  ))
+"""
+
+
 class StandingAnswers:
-    """The answers that were neither undone nor replaced, to read."""
+    """The answers that were neither undone nor replaced, to read.
+
+    With a `viewer`, answers about images that wait for an opinion of theirs are left out.
+    """
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    def outcomes(self, reviewer: str | None = None) -> list[Outcome]:
+    def outcomes(self, reviewer: str | None = None, *, viewer: str | None = None) -> list[Outcome]:
         """Every answered image with its label, those of each model together.
 
         That is the label the queue settled on, or else the one that all answers share. A single
@@ -51,9 +66,10 @@ class StandingAnswers:
 
         Args:
             reviewer: Whose answers alone count; None for everyone's.
+            viewer: Who looks.
         """
         rows = self._connections.db.execute(
-            """
+            f"""
             select p.model, p.revision, p.backend, p.nsfw_score, coalesce(
               case when :reviewer is null then
                 (select q.settled_label from queue q where q.prediction_id = p.id
@@ -62,44 +78,46 @@ class StandingAnswers:
               case when count(distinct a.label) = 1 then min(a.label) end
             ) as label
             from standing_answers a join predictions p on p.id = a.prediction_id
-            where :reviewer is null or a.reviewer = :reviewer
+            where (:reviewer is null or a.reviewer = :reviewer) and {SEEN}
             group by p.id order by p.model, p.revision, p.backend
             """,
-            {"reviewer": reviewer},
+            {"reviewer": reviewer, "viewer": viewer},
         )
         return [
             Outcome(**{**dict(row), "label": Label(row["label"]) if row["label"] else None})
             for row in rows
         ]
 
-    def shared(self) -> list[SharedAnswer]:
+    def shared(self, *, viewer: str | None = None) -> list[SharedAnswer]:
         """The answers to images that have more than one."""
         rows = self._connections.db.execute(
-            """
+            f"""
             select a.reviewer, a.prediction_id, a.label from standing_answers a
             where a.prediction_id in (
               select prediction_id from standing_answers group by prediction_id having count(*) > 1
-            )
+            ) and {SEEN}
             order by a.prediction_id, a.id
-            """
+            """,
+            {"viewer": viewer},
         )
         return [SharedAnswer(row[0], row[1], Label(row[2])) for row in rows]
 
-    def paces(self) -> list[Pace]:
+    def paces(self, *, viewer: str | None = None) -> list[Pace]:
         """How much and how fast each reviewer answered, the most answers first."""
         rows = self._connections.db.execute(
-            """
+            f"""
             with ranked as (
               select reviewer, elapsed_ms, count(*) over whose as answers,
                 count(elapsed_ms) over whose as timed,
                 row_number() over (
                   partition by reviewer order by elapsed_ms is null, elapsed_ms
                 ) as place
-              from standing_answers window whose as (partition by reviewer)
+              from standing_answers a where {SEEN} window whose as (partition by reviewer)
             )
             select reviewer, answers, timed,
               avg(elapsed_ms) filter (where place in ((timed + 1) / 2, (timed + 2) / 2))
             from ranked group by reviewer order by answers desc, reviewer
-            """
+            """,
+            {"viewer": viewer},
         )
         return [Pace(*row) for row in rows]

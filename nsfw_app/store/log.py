@@ -144,7 +144,7 @@ class CorrectionLog:
         )
         if row is None:
             raise DecisionError("This nonce was used for another answer. Send a new one.")
-        self._queue.reconsider(db, prediction["id"])
+        self._queue.reconsider(db, prediction["id"], reviewer)
         return self.get(row["id"])
 
     def _undo(self, db: Database, decision_id: int, reviewer: str, nonce: str) -> Decision:
@@ -168,7 +168,7 @@ class CorrectionLog:
         )
         if undoing is None:
             raise DecisionError("This nonce was used for another answer. Send a new one.")
-        self._queue.reconsider(db, undoing["prediction_id"])
+        self._queue.reconsider(db, undoing["prediction_id"], reviewer)
         return decision
 
     def get(self, decision_id: int) -> Decision:

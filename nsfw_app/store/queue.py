@@ -34,7 +34,6 @@ class Claim:
 
     entry_id: int
     prediction_id: int
-    waiting_since: str
 
 
 class ReviewQueue:
@@ -52,10 +51,7 @@ class ReviewQueue:
     def enter(self, prediction_id: int, reason: QueueReason, *, draw: float | None = None) -> None:
         """Put a prediction into the queue, unless it ever was there or the reason is not in use.
 
-        Args:
-            prediction_id: What waits.
-            reason: Why.
-            draw: The probability with which it was drawn, for audits.
+        `draw` is the probability with which it was drawn, for audits.
         """
         with self._connections.writing() as db:
             known = db.execute("select 1 from queue where prediction_id = ?", (prediction_id,))
@@ -154,7 +150,7 @@ class ReviewQueue:
                 r["id"],
             )
         )
-        return [Claim(row["id"], row["prediction_id"], row["entered_at"]) for row in rows]
+        return [Claim(row["id"], row["prediction_id"]) for row in rows]
 
     def renew(self, entry_ids: Sequence[int], reviewer: str) -> list[int]:
         """Keep entries for another while; the ones that are still this reviewer's."""
@@ -174,13 +170,17 @@ class ReviewQueue:
     def release(self, entry_ids: Sequence[int], reviewer: str) -> None:
         """Give entries back."""
         with self._connections.writing() as db:
-            self._release(db, entry_ids, reviewer)
+            db.execute(
+                "update queue set leased_by = null, leased_until = null "
+                "where id in (select value from json_each(?)) and leased_by = ?",
+                (json.dumps(list(entry_ids)), reviewer),
+            )
 
     def skip(self, entry_id: int, reviewer: str) -> None:
         """Give an entry back; this reviewer sees it again after all others."""
         with self._connections.writing() as db:
-            self._release(db, [entry_id], reviewer)
             self._note_skip(db, entry_id, reviewer)
+        self.release([entry_id], reviewer)
 
     def waiting(self, reviewer: str) -> int:
         """How many entries this reviewer could be offered, those on loan to them included."""
@@ -210,20 +210,27 @@ class ReviewQueue:
             self._enter(db, prediction_id, reason)
             entry = db.execute(
                 """
-                update queue set reason = ?, priority = ?, answers_wanted = ?,
-                  leased_by = null, leased_until = null
+                update queue set priority = ?, answers_wanted = ?,
+                  reason = case when reason = 'audit' then reason else ? end,
+                  leased_by = nullif(leased_by, ?)
                 where prediction_id = ? and settled_at is null returning id
                 """,
-                (reason, PRIORITIES[reason], self.rules.answers_wanted(reason), prediction_id),
+                (
+                    PRIORITIES[reason],
+                    self.rules.answers_wanted(reason),
+                    reason,
+                    reviewer,
+                    prediction_id,
+                ),
             ).fetchone()
             self._note_skip(db, entry["id"], reviewer)
         return True
 
-    def reconsider(self, db: Database, prediction_id: int) -> None:
+    def reconsider(self, db: Database, prediction_id: int, reviewer: str) -> None:
         """Settle or reopen a prediction's entry after its answers changed.
 
-        An answer against the model that stands alone makes a new entry, for a second answer; when
-        no answer is against the model any more, that entry goes and the one before it counts.
+        Answers against the model, or that differ, make a new entry when they settle nothing; when
+        none is against the model any more, that entry goes and the one before it counts.
         """
         answers = db.execute(
             "select label, model_label from standing_answers where prediction_id = ? order by id",
@@ -237,14 +244,15 @@ class ReviewQueue:
             db.execute("delete from queue where id = ?", (entry["id"],))
             entry = self._latest(db, prediction_id)
         if entry is not None:
-            self._write(db, entry, settle(labels, wanted=entry["answers_wanted"]))
+            self._write(db, entry, settle(labels, wanted=entry["answers_wanted"]), reviewer)
         reason = QueueReason.DISAGREEMENT
         outcome = settle(labels, wanted=self.rules.answers_wanted(reason))
-        if against and not outcome.settled and reason in self.rules.reasons:
+        differ = against or len(set(labels)) > 1
+        if differ and not outcome.settled and reason in self.rules.reasons:
             self._enter(db, prediction_id, reason)
             latest = self._latest(db, prediction_id)
             if latest is not None and latest["reason"] == reason:
-                self._write(db, latest, outcome)
+                self._write(db, latest, outcome, reviewer)
 
     @staticmethod
     def _latest(db: Database, prediction_id: int) -> sqlite3.Row | None:
@@ -255,23 +263,28 @@ class ReviewQueue:
         return row
 
     @staticmethod
-    def _write(db: Database, entry: sqlite3.Row, outcome: Settlement) -> None:
-        priority = PRIORITIES[QueueReason(entry["reason"])]
+    def _write(db: Database, entry: sqlite3.Row, outcome: Settlement, reviewer: str) -> None:
+        """What becomes of an entry after this reviewer's answer. Others keep what they hold."""
         db.execute(
             """
-            update queue set adjudicating = ?, priority = ?, settled_label = ?,
-              settled_at = case when ? then coalesce(settled_at, ?) end,
-              leased_by = null, leased_until = null
-            where id = ?
+            update queue set adjudicating = :adjudicating, settled_label = :label,
+              priority = case when :adjudicating then :first
+                when adjudicating then :usual else priority end,
+              settled_at = case when :settled then coalesce(settled_at, :now) end,
+              leased_by = case
+                when :settled or leased_by = :reviewer then null else leased_by end
+            where id = :id
             """,
-            (
-                outcome.adjudicating,
-                ADJUDICATION_PRIORITY if outcome.adjudicating else priority,
-                outcome.label,
-                outcome.settled,
-                now(),
-                entry["id"],
-            ),
+            {
+                "id": entry["id"],
+                "adjudicating": outcome.adjudicating,
+                "first": ADJUDICATION_PRIORITY,
+                "usual": PRIORITIES[QueueReason(entry["reason"])],
+                "label": outcome.label,
+                "settled": outcome.settled,
+                "reviewer": reviewer,
+                "now": now(),
+            },
         )
 
     @staticmethod
@@ -280,14 +293,6 @@ class ReviewQueue:
             "insert into queue_skips select id, ?, ? from queue where id = ? "
             "on conflict do nothing",
             (reviewer, now(), entry_id),
-        )
-
-    @staticmethod
-    def _release(db: Database, entry_ids: Sequence[int], reviewer: str) -> None:
-        db.execute(
-            "update queue set leased_by = null, leased_until = null "
-            "where id in (select value from json_each(?)) and leased_by = ?",
-            (json.dumps(list(entry_ids)), reviewer),
         )
 
 

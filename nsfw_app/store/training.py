@@ -34,12 +34,23 @@ class TrainingLabels:
         self._connections = connections
 
     def mistakes(self, *, limit: int) -> list[Mistake]:
-        """Settled disagreements, the most confident errors of the model first."""
+        """Settled disagreements, the most confident errors of the model first.
+
+        Those that somebody has confirmed or set aside come after all others.
+        """
         rows = self._connections.db.execute(
             """
-            select * from settled_disagreements order by error desc, prediction_id limit ?
+            select * from settled_disagreements
+            order by confirmed is not null, error desc, prediction_id limit ?
             """,
             (limit,),
+        )
+        return [_mistake(row) for row in rows]
+
+    def confirmed(self) -> list[Mistake]:
+        """Every settled disagreement that is confirmed as a training label."""
+        rows = self._connections.db.execute(
+            "select * from settled_disagreements where confirmed <> '' order by prediction_id"
         )
         return [_mistake(row) for row in rows]
 

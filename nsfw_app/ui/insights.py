@@ -28,8 +28,8 @@ def insights_json(engine: Engine, visitor: Visitor) -> dict[str, Any]:
         models = engine.insights.models(visitor.reviewer)
         return {"models": [_model_json(model) for model in models], "people": None}
     return {
-        "models": [_model_json(model) for model in engine.insights.models()],
-        "people": _people_json(engine.insights.people()),
+        "models": [_model_json(model) for model in engine.insights.models(viewer=visitor.reviewer)],
+        "people": _people_json(engine.insights.people(viewer=visitor.reviewer)),
     }
 
 

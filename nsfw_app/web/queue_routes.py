@@ -114,7 +114,6 @@ def queue_routes(engine: Engine) -> APIRouter:
             {
                 **card_json(engine, item.review, visitor),
                 "entry_id": item.entry_id,
-                "waiting_since": item.waiting_since,
             }
             for item in items
         ]
@@ -181,7 +180,7 @@ def training_routes(engine: Engine) -> APIRouter:
 
     @router.get("/labels.jsonl")
     def labels(_: Moderator) -> StreamingResponse:
-        lines: Iterator[str] = exports.training_jsonl(engine.desk.mistakes())
+        lines: Iterator[str] = exports.training_jsonl(engine.desk.training_labels())
         return StreamingResponse(
             lines,
             media_type="application/x-ndjson",

@@ -1,6 +1,7 @@
 // The answers given in the grid, one by one or to many cards at once, and the way back.
 
 import { markAnswer, markSaving } from './card.js'
+import { makeHistory } from './history.js'
 import { decide, decideAll, undo, undoBatch } from './server.js'
 
 const MAX_BATCH = 1000 // answers in one request, the server's limit
@@ -10,24 +11,33 @@ const MAX_BATCH = 1000 // answers in one request, the server's limit
  * told when what stands has changed. A card is marked as answered only after the server said so.
  */
 export function makeAnswers({ threshold, say, onChange }) {
-  const given = [] // what to take back, the latest at the end
+  const history = makeHistory()
 
   /** Records one answer. */
-  async function save(card, { label, reasons = [], note = '' }) {
+  function save(card, { label, reasons = [], note = '' }) {
     const { image } = card
-    if (image.error) return
+    if (image.error) return Promise.resolve()
     const answer = { label, reasons, note, threshold: threshold(), batchId: image.batchId }
     markSaving(card, label)
+    const sent = deliver(card, answer)
+    history.add(sent)
+    return sent
+  }
+
+  async function deliver(card, answer) {
+    const { image } = card
     try {
       const decision = await decide(image, answer)
-      given.push({ card, id: decision.decision_id })
       markAnswer(card, decision)
-      say(`Saved: ${image.name} is ${label}.`)
+      say(`Saved: ${image.name} is ${answer.label}.`)
+      return () => undoOne(card, decision.decision_id)
     } catch (error) {
       markAnswer(card, image.decision)
       say(`Not saved: ${image.name}. ${error.message}`)
+      return null
+    } finally {
+      onChange()
     }
-    onChange()
   }
 
   /**
@@ -55,27 +65,30 @@ export function makeAnswers({ threshold, say, onChange }) {
     judged.forEach((card, index) => {
       markSaving(card, answers[index].label)
     })
+    const sent = deliverAll(judged, answers, cards.length - judged.length)
+    history.add(sent)
+    return Boolean(await sent)
+  }
+
+  async function deliverAll(judged, answers, left) {
+    const [{ batchId }] = answers
+    const before = judged.map((card) => ({ card, before: card.image.decision }))
     try {
       const decisions = await decideAll(answers)
-      given.push({
-        batchId,
-        cards: judged.map((card) => ({ card, before: card.image.decision })),
-      })
       judged.forEach((card, index) => {
         markAnswer(card, decisions[index])
       })
-      const left = cards.length - judged.length
       say(
         `Saved: ${counted(judged.length)}, ${summed(answers)}.` +
           (left
             ? ` ${left} that could not be judged ${left === 1 ? 'was' : 'were'} left out.`
             : ''),
       )
-      return true
+      return () => undoMany(batchId, before)
     } catch (error) {
       for (const card of judged) markAnswer(card, card.image.decision)
       say(`Not saved: ${counted(judged.length)}. ${error.message}`)
-      return false
+      return null
     } finally {
       onChange()
     }
@@ -83,15 +96,11 @@ export function makeAnswers({ threshold, say, onChange }) {
 
   /** Takes back the latest answer or batch. Resolves to the card to look at, or undefined. */
   async function undoLast() {
-    const last = given.pop()
-    if (!last) {
-      say('Nothing to undo.')
-      return undefined
-    }
     try {
-      return await (last.batchId ? undoMany(last) : undoOne(last))
+      const card = await history.undoLast()
+      if (!card) say('Nothing to undo.')
+      return card ?? undefined
     } catch (error) {
-      given.push(last)
       say(`Not undone. ${error.message}`)
       return undefined
     } finally {
@@ -99,13 +108,13 @@ export function makeAnswers({ threshold, say, onChange }) {
     }
   }
 
-  async function undoOne({ card, id }) {
+  async function undoOne(card, id) {
     markAnswer(card, await undo(id))
     say(`Undone: the answer about ${card.image.name}. It stays in the log, marked as undone.`)
     return card
   }
 
-  async function undoMany({ batchId, cards }) {
+  async function undoMany(batchId, cards) {
     await undoBatch(batchId)
     for (const { card, before } of cards) markAnswer(card, before)
     say(

@@ -12,6 +12,7 @@ const HELP = [
   ['2', 'The right label is nsfw'],
   ['Space', 'Skip to the next image'],
   ['Backspace, Ctrl+Z', 'Undo the last answer'],
+  ['F', 'Ask others for a second opinion'],
   ['N', 'Add reasons or a note'],
   ['Arrows', 'Move without deciding'],
   ['Shift+Arrows', 'Gallery: select a range; A, X, 1 and 2 then answer all of it'],

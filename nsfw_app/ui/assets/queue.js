@@ -53,6 +53,7 @@ export async function mount(root) {
   })
 
   async function answer(image, given) {
+    if (!items.includes(image)) return
     advance(image)
     const decision = await strip.send(image, given)
     if (decision) leaving.delete(image.entry_id)
@@ -89,11 +90,11 @@ export async function mount(root) {
   async function tell(image, promise, success) {
     try {
       await promise
-      leaving.delete(image.entry_id)
       place.say(success)
     } catch (error) {
       place.say(error.message)
     }
+    leaving.delete(image.entry_id)
     fill()
   }
 
@@ -159,6 +160,7 @@ export async function mount(root) {
   async function startOver() {
     const held = ids()
     items = []
+    draw()
     await release(held)
     fill()
   }
@@ -174,7 +176,7 @@ export async function mount(root) {
     open = false
     const held = ids()
     items = []
-    drawn = null
+    draw()
     if (held.length) release(held)
   }
 
@@ -191,6 +193,7 @@ export async function mount(root) {
 
   new IntersectionObserver(() => (shown(root) ? enter() : leave())).observe(root)
   window.addEventListener('pagehide', leave)
+  document.addEventListener('visibilitychange', keep) // loans may have run out meanwhile
   setInterval(keep, RENEW_MS)
   setInterval(() => !items.length && fill(), LOOK_AGAIN_MS)
   onStatus((status) => {

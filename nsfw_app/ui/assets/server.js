@@ -86,13 +86,21 @@ export async function addImage(file, source, batchId = '') {
   }
 }
 
-/** One answer as the server takes it, with a nonce of its own. */
+/** One answer as the server takes it, with a nonce of its own unless it is sent again. */
 function answerBody(
   image,
-  { label, threshold, reasons = [], note = '', batchId = '', elapsedMs = null },
+  {
+    label,
+    threshold,
+    reasons = [],
+    note = '',
+    batchId = '',
+    elapsedMs = null,
+    nonce = crypto.randomUUID(),
+  },
 ) {
   return {
-    nonce: crypto.randomUUID(),
+    nonce,
     image_sha256: image.sha256,
     model: image.model,
     revision: image.revision,

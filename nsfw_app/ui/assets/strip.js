@@ -2,6 +2,7 @@
 // as long as the page stays open, then the one before it, and so on.
 
 import { make } from './dom.js'
+import { makeHistory } from './history.js'
 import { decide, undo } from './server.js'
 
 const SHOWN = 10
@@ -10,6 +11,7 @@ const LABELS = ['normal', 'nsfw', 'unsure']
 /** A strip of answers. `onUndone` gets the entry whose answer was taken back. */
 export function makeStrip({ onUndone = () => {} } = {}) {
   const entries = []
+  const history = makeHistory()
   const list = make('ol', { class: 'strip-list' })
   const element = make(
     'section',
@@ -20,15 +22,17 @@ export function makeStrip({ onUndone = () => {} } = {}) {
   draw()
 
   /** Sends an answer; the entry says how it fares. Resolves to the decision, or null. */
-  async function send(image, answer) {
-    const entry = { image, answer, state: 'saving', decisions: [] }
+  function send(image, answer) {
+    const entry = { image, answer, state: 'saving', answers: 0 }
     entries.push(entry)
-    return await save(entry, answer)
+    return save(entry, answer)
   }
 
-  function save(entry, answer) {
-    entry.pending = deliver(entry, answer)
-    return entry.pending
+  // A request that is repeated keeps its nonce, so that it is recorded once.
+  function save(entry, answer, nonce = crypto.randomUUID()) {
+    const sent = deliver(entry, { ...answer, nonce })
+    history.add(sent.then((decision) => decision && (() => takeBack(entry, decision))))
+    return sent
   }
 
   async function deliver(entry, answer) {
@@ -37,7 +41,7 @@ export function makeStrip({ onUndone = () => {} } = {}) {
     draw()
     try {
       const decision = await decide(entry.image, answer)
-      entry.decisions.push(decision.decision_id)
+      entry.answers += 1
       entry.label = decision.reviewer_label
       entry.state = 'saved'
       return decision
@@ -50,21 +54,22 @@ export function makeStrip({ onUndone = () => {} } = {}) {
     }
   }
 
+  async function takeBack(entry, decision) {
+    const standing = await undo(decision.decision_id)
+    entry.answers -= 1
+    entry.label = standing?.reviewer_label
+    if (!entry.answers) {
+      entries.splice(entries.indexOf(entry), 1)
+      onUndone(entry)
+    }
+    draw()
+    return 'Undone. The answer stays in the log, marked as undone.'
+  }
+
   /** Takes back the last answer. Resolves to a sentence about it. */
   async function undoLast() {
-    await Promise.all(entries.map((entry) => entry.pending)) // the last answer may be on its way
-    const entry = entries.findLast((candidate) => candidate.decisions.length)
-    if (!entry) return 'Nothing to undo.'
     try {
-      const standing = await undo(entry.decisions.at(-1))
-      entry.decisions.pop()
-      entry.label = standing?.reviewer_label
-      if (!entry.decisions.length) {
-        entries.splice(entries.indexOf(entry), 1)
-        onUndone(entry)
-      }
-      draw()
-      return 'Undone. The answer stays in the log, marked as undone.'
+      return (await history.undoLast()) ?? 'Nothing to undo.'
     } catch (error) {
       return `Not undone. ${error.message}`
     }
@@ -90,7 +95,11 @@ export function makeStrip({ onUndone = () => {} } = {}) {
         { class: 'failed' },
         make('span', { class: 'strip-name' }, entry.image.name),
         make('span', {}, `Not saved. ${entry.message}`),
-        make('button', { type: 'button', onclick: () => save(entry, entry.answer) }, 'Save again'),
+        make(
+          'button',
+          { type: 'button', onclick: () => save(entry, entry.answer, entry.answer.nonce) },
+          'Save again',
+        ),
       )
     }
     const change = (label) =>
