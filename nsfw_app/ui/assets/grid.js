@@ -15,6 +15,8 @@ export const ORDERS = [
   ['nearest', 'Nearest to the threshold'],
 ]
 
+const REST_MS = 200 // without a move of the slider, before cards change their places
+
 const byName = new Intl.Collator(undefined, { numeric: true })
 const COMPARE = {
   score: () => (a, b) => (b.nsfw_score ?? 2) - (a.nsfw_score ?? 2),
@@ -39,6 +41,7 @@ export function makeGrid({ filters, onSurvey }) {
   let shown = [] // those on screen
   let current = null
   let policy = null
+  let resting = 0
 
   function add(card) {
     ordered.push(card)
@@ -152,10 +155,16 @@ export function makeGrid({ filters, onSurvey }) {
     get current() {
       return current
     },
-    /** The policy that the cards are judged by now. */
+    /** The policy that the cards are judged by now. Cards keep their places while it moves. */
     setPolicy(now) {
       policy = now
-      if (order === 'nearest') arrange()
+      clearTimeout(resting)
+      if (order === 'nearest') {
+        resting = setTimeout(() => {
+          arrange()
+          survey()
+        }, REST_MS)
+      }
     },
     setOrder(name) {
       order = name
