@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from nsfw_app.errors import ModelUnsupported
-from nsfw_app.records import Policy, Role
+from nsfw_app.records import LabelRole, Policy
 
 FALCONSAI = "Falconsai/nsfw_image_detection"
 OPEN_NSFW = "open-nsfw"
@@ -97,7 +97,9 @@ def first_policy(model: str, *, threshold: float | None, band: tuple[float, floa
     )
 
 
-def label_roles(labels: Iterable[str], *, unsafe_labels: Iterable[str] = ()) -> dict[str, Role]:
+def label_roles(
+    labels: Iterable[str], *, unsafe_labels: Iterable[str] = ()
+) -> dict[str, LabelRole]:
     """Which of a model's labels count as unsafe.
 
     Args:
@@ -119,7 +121,9 @@ def label_roles(labels: Iterable[str], *, unsafe_labels: Iterable[str] = ()) -> 
                 f"NSFW_UNSAFE_LABELS names {_spoken(missing)}, which the model does not have. "
                 f"Its labels are {_spoken(labels)}."
             )
-        roles = {label: Role.UNSAFE if _word(label) in named else Role.SAFE for label in labels}
+        roles = {
+            label: LabelRole.UNSAFE if _word(label) in named else LabelRole.SAFE for label in labels
+        }
     else:
         unknown = [label for label in labels if _word(label) not in UNSAFE_WORDS | SAFE_WORDS]
         if unknown:
@@ -129,12 +133,13 @@ def label_roles(labels: Iterable[str], *, unsafe_labels: Iterable[str] = ()) -> 
                 f"{_spoken(labels)}."
             )
         roles = {
-            label: Role.UNSAFE if _word(label) in UNSAFE_WORDS else Role.SAFE for label in labels
+            label: LabelRole.UNSAFE if _word(label) in UNSAFE_WORDS else LabelRole.SAFE
+            for label in labels
         }
     if len(set(roles.values())) < 2:
         raise ModelUnsupported(
             f"A model needs safe and unsafe labels; all of {_spoken(labels)} are "
-            f"{'safe' if Role.SAFE in roles.values() else 'unsafe'}."
+            f"{'safe' if LabelRole.SAFE in roles.values() else 'unsafe'}."
         )
     return roles
 

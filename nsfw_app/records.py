@@ -29,7 +29,7 @@ class Action(StrEnum):
     BLOCK = "block"
 
 
-class Role(StrEnum):
+class LabelRole(StrEnum):
     """Whether a model's label counts towards the nsfw score."""
 
     SAFE = "safe"

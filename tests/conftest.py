@@ -15,7 +15,7 @@ from PIL import Image
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.images import Limits
-from nsfw_app.records import ModelIdentity, Role
+from nsfw_app.records import LabelRole, ModelIdentity
 from nsfw_app.store import Store
 
 LIMITS = Limits(max_bytes=10_000_000, max_pixels=4_000_000, max_frames=16)
@@ -28,7 +28,7 @@ class FakeClassifier:
     """
 
     identity = ModelIdentity("fake", "r1", "f" * 64, "test")
-    roles: Mapping[str, Role] = {"normal": Role.SAFE, "nsfw": Role.UNSAFE}
+    roles: Mapping[str, LabelRole] = {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}
 
     def __init__(self) -> None:
         self.seen = 0

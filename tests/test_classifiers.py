@@ -21,7 +21,7 @@ from nsfw_app.classifiers import Classifier
 from nsfw_app.classifiers.loading import load_classifier
 from nsfw_app.errors import ModelNotFound
 from nsfw_app.models import FALCONSAI
-from nsfw_app.records import Role
+from nsfw_app.records import LabelRole
 
 
 def package_file(package: str, name: str) -> Path:
@@ -105,7 +105,7 @@ def test_probabilities_sum_to_one(subject: Subject, pictures: list[Image.Image])
 
 def test_labels_are_the_roles(subject: Subject, pictures: list[Image.Image]) -> None:
     """Every answer names all labels in the model's order, and each has a role."""
-    assert dict(subject.classifier.roles) == {"normal": Role.SAFE, "nsfw": Role.UNSAFE}
+    assert dict(subject.classifier.roles) == {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}
     for answer in subject.classifier.predict(pictures):
         assert list(answer) == list(subject.classifier.roles)
 

@@ -15,9 +15,9 @@ from nsfw_app.models import (
     first_policy,
     label_roles,
 )
-from nsfw_app.records import Role
+from nsfw_app.records import LabelRole
 
-SAFE, UNSAFE = Role.SAFE, Role.UNSAFE
+SAFE, UNSAFE = LabelRole.SAFE, LabelRole.UNSAFE
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tiny_vit import picture, trained
 from nsfw_app.classifiers import Classifier, nsfw_score
 from nsfw_app.classifiers.loading import load_classifier
 from nsfw_app.errors import ModelError, ModelNotFound, ModelUnsupported
-from nsfw_app.records import Role
+from nsfw_app.records import LabelRole
 
 PICTURES = [picture(warmth, seed=1) for warmth in (0.05, 0.5, 0.95)]  # cold, between, warm
 
@@ -62,7 +62,7 @@ def test_reversed_labels(directory: Path) -> None:
     """What a label says counts, not its place: class 0 may be the unsafe one."""
     configure(directory, id2label={"0": "NSFW", "1": "SFW"}, label2id={"NSFW": 0, "SFW": 1})
     model = load(directory)
-    assert list(model.roles.items()) == [("NSFW", Role.UNSAFE), ("SFW", Role.SAFE)]
+    assert list(model.roles.items()) == [("NSFW", LabelRole.UNSAFE), ("SFW", LabelRole.SAFE)]
     cold, _, warm = model.predict(PICTURES)
     assert nsfw_score(cold, model.roles) > 0.8
     assert nsfw_score(warm, model.roles) < 0.2
@@ -81,7 +81,7 @@ def test_unknown_labels_named_by_the_user(directory: Path) -> None:
     """The labels that the setting names are unsafe, all others safe."""
     configure(directory, id2label=None, label2id=None)
     model = load(directory, unsafe_labels=("LABEL_1",))
-    assert dict(model.roles) == {"LABEL_0": Role.SAFE, "LABEL_1": Role.UNSAFE}
+    assert dict(model.roles) == {"LABEL_0": LabelRole.SAFE, "LABEL_1": LabelRole.UNSAFE}
     cold, _, warm = model.predict(PICTURES)
     assert nsfw_score(cold, model.roles) < 0.2
     assert nsfw_score(warm, model.roles) > 0.8

@@ -13,7 +13,7 @@ from typing import Protocol
 from PIL import Image
 
 from nsfw_app.errors import PredictionFailed
-from nsfw_app.records import ModelIdentity, Role
+from nsfw_app.records import LabelRole, ModelIdentity
 
 
 class Classifier(Protocol):
@@ -25,7 +25,7 @@ class Classifier(Protocol):
         ...
 
     @property
-    def roles(self) -> Mapping[str, Role]:
+    def roles(self) -> Mapping[str, LabelRole]:
         """Whether each label is safe or unsafe."""
         ...
 
@@ -44,7 +44,7 @@ class Classifier(Protocol):
         ...
 
 
-def nsfw_score(probabilities: Mapping[str, float], roles: Mapping[str, Role]) -> float:
+def nsfw_score(probabilities: Mapping[str, float], roles: Mapping[str, LabelRole]) -> float:
     """The sum of the unsafe labels' probabilities, in [0, 1].
 
     Raises:
@@ -52,7 +52,7 @@ def nsfw_score(probabilities: Mapping[str, float], roles: Mapping[str, Role]) ->
     """
     if not all(map(math.isfinite, probabilities.values())):
         raise PredictionFailed("The model's answer for the image is not a number.")
-    unsafe = sum(p for label, p in probabilities.items() if roles[label] is Role.UNSAFE)
+    unsafe = sum(p for label, p in probabilities.items() if roles[label] is LabelRole.UNSAFE)
     return min(1.0, max(0.0, unsafe))
 
 

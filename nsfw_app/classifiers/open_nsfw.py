@@ -17,7 +17,7 @@ from PIL import Image
 from nsfw_app.classifiers import weights_sha256
 from nsfw_app.errors import ModelNotFound, PredictionFailed
 from nsfw_app.models import OPEN_NSFW
-from nsfw_app.records import ModelIdentity, Role
+from nsfw_app.records import LabelRole, ModelIdentity
 
 CPU_ONLY = ["CPUExecutionProvider"]  # the same scores on every machine
 
@@ -29,7 +29,7 @@ class OpenNSFW:
         ModelNotFound: The package's weights are missing or damaged.
     """
 
-    roles = MappingProxyType({"normal": Role.SAFE, "nsfw": Role.UNSAFE})
+    roles = MappingProxyType({"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE})
 
     def __init__(self, *, threads: int) -> None:
         try:
