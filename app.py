@@ -11,9 +11,10 @@ import sys
 import threading
 
 from nsfw_app import settings
-from nsfw_app.assembly import open_engine
+from nsfw_app.accounts import Accounts
+from nsfw_app.assembly import open_engine, open_store
 from nsfw_app.engine import Engine
-from nsfw_app.errors import NSFWReviewError
+from nsfw_app.errors import NSFWReviewError, SettingsError
 from nsfw_app.settings import EVERYWHERE, Settings
 
 BACKLOG = 2048  # connections that may wait; uvicorn's own default
@@ -23,7 +24,10 @@ def main() -> None:
     """Serve until interrupted."""
     try:
         chosen = settings.load()
-        engine = open_engine(chosen)
+        store = open_store(chosen)
+        accounts = Accounts(store, hub_roles=chosen.hub_roles)
+        check_sign_in(chosen, accounts)
+        engine = open_engine(chosen, store)
     except NSFWReviewError as error:
         sys.exit(f"Error: {error}")
     try:
@@ -42,24 +46,45 @@ def main() -> None:
     from nsfw_app.ui import build_ui
     from nsfw_app.web.app import create_app
 
-    app = create_app(engine, settings=chosen, page=build_ui(engine))
-    greet(chosen, listener.getsockname()[1])
+    app = create_app(engine, accounts, settings=chosen, page=build_ui(engine))
+    greet(chosen, accounts, port=listener.getsockname()[1])
     threading.Thread(target=tell_model, args=[engine], daemon=True).start()
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
 
 
-def greet(chosen: Settings, port: int) -> None:
-    """Say where the page is, which model was asked for, and where the data lies."""
+def check_sign_in(chosen: Settings, accounts: Accounts) -> None:
+    """Refuse to serve other machines while nobody would have to sign in.
+
+    Raises:
+        SettingsError: That would happen; the message says what to do.
+    """
+    if chosen.local_only or chosen.hub_sign_in or accounts.has_users:
+        return
+    if chosen.on_space:
+        raise SettingsError(
+            "This Space has no sign-in. Write 'hf_oauth: true' into the front matter of its "
+            "README.md, and name people in NSFW_HUB_ROLES."
+        )
+    raise SettingsError(
+        f"NSFW_HOST={chosen.host!r} can be reached from other machines, and nobody would have to "
+        "sign in. Add a user first, 'python -m nsfw_app users add NAME --role admin', or leave "
+        "NSFW_HOST at 127.0.0.1."
+    )
+
+
+def greet(chosen: Settings, accounts: Accounts, *, port: int) -> None:
+    """Say where the page is, who may come in, and where the data lies."""
     host = "127.0.0.1" if chosen.host == EVERYWHERE else chosen.host
     print(f"Page:  http://{host}:{port}")
-    print(f"Data:  {chosen.data_dir.resolve()}", flush=True)
-    if not chosen.local_only:
-        print(
-            f"Open:  {chosen.host} can be reached from other machines, and there is no login. "
-            "Whoever reaches it can have images judged and see their own; only the Model tab's "
-            "policy and the log of others are closed to them.",
-            flush=True,
-        )
+    print(f"Data:  {chosen.data_dir.resolve()}")
+    if chosen.hub_sign_in:
+        names = ", ".join(chosen.hub_roles) or "nobody yet: name them in NSFW_HUB_ROLES"
+        print(f"Users: by Hugging Face account: {names}. Anyone else may try the Review tab.")
+    elif accounts.has_users:
+        print("Users: everyone signs in.")
+    else:
+        print("Users: nobody signs in; only this machine is served.")
+    sys.stdout.flush()
 
 
 def tell_model(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""Puts an engine together as the settings describe it."""
+"""Puts store and engine together as the settings describe them."""
 
 from nsfw_app.classifiers.loading import ModelLoader, load_classifier
 from nsfw_app.engine import Engine, PolicyDefaults
@@ -8,7 +8,17 @@ from nsfw_app.settings import Settings
 from nsfw_app.store import Store
 
 
-def open_engine(settings: Settings) -> Engine:
+def open_store(settings: Settings) -> Store:
+    """The store that the settings describe."""
+    return Store(
+        settings.database,
+        pictures_dir=settings.pictures_dir,
+        journal_mode=settings.journal_mode,
+        rules=QueueRules(frozenset(settings.queue_rules), settings.audit_rate, settings.answers),
+    )
+
+
+def open_engine(settings: Settings, store: Store) -> Engine:
     """An engine as the settings describe it. The model is not loaded yet: see `start`."""
     loader = ModelLoader(
         settings.model,
@@ -20,14 +30,7 @@ def open_engine(settings: Settings) -> Engine:
         ),
     )
     return Engine(
-        store=Store(
-            settings.database,
-            pictures_dir=settings.pictures_dir,
-            journal_mode=settings.journal_mode,
-            rules=QueueRules(
-                frozenset(settings.queue_rules), settings.audit_rate, settings.answers
-            ),
-        ),
+        store=store,
         loader=loader,
         limits=Limits(settings.max_bytes, settings.max_pixels, settings.max_frames),
         defaults=PolicyDefaults(settings.threshold, settings.review_from, settings.review_to),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from nsfw_app.access import Caller
 from nsfw_app.errors import NotFound
 from nsfw_app.policy import judge
 from nsfw_app.previews import alike
@@ -92,19 +93,19 @@ class Desk:
         """How many images wait that this reviewer could answer."""
         return self._store.queue.waiting(reviewer)
 
-    def ask_others(self, image_sha256: str, identity: ModelIdentity, reviewer: str) -> bool:
+    def ask_others(self, image_sha256: str, identity: ModelIdentity, caller: Caller) -> bool:
         """Send an image for a second opinion.
 
         Returns:
             Whether second opinions are in use.
 
         Raises:
-            NotFound: That model made no prediction of it.
+            NotFound: The caller may see no such image, or that model made no prediction of it.
         """
         stored = self._store.catalog.find(image_sha256, identity)
-        if stored is None:
+        if stored is None or not self._store.catalog.shows(image_sha256, caller):
             raise NotFound(f"No prediction of {image_sha256} by {identity.model} is known.")
-        return self._store.queue.escalate(stored.prediction_id, reviewer)
+        return self._store.queue.escalate(stored.prediction_id, caller.name)
 
     def mistakes(self) -> list[Mistake]:
         """The model's settled errors, those nobody looked at and the most confident first."""

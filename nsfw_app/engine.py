@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from nsfw_app import images, models, previews
+from nsfw_app.access import Caller
 from nsfw_app.classifiers import Classifier, nsfw_score
 from nsfw_app.classifiers.loading import ModelLoader, ModelStatus
 from nsfw_app.desk import Desk
@@ -32,6 +33,7 @@ from nsfw_app.records import (
     Verdict,
 )
 from nsfw_app.store import Store
+from nsfw_app.store.audit import Audit
 from nsfw_app.store.log import CorrectionLog
 
 
@@ -83,6 +85,11 @@ class Engine:
     def log(self) -> CorrectionLog:
         """The correction log, to read."""
         return self._store.log
+
+    @property
+    def audit(self) -> Audit:
+        """Who did what besides answering."""
+        return self._store.audit
 
     @property
     def policy(self) -> Policy:
@@ -145,18 +152,18 @@ class Engine:
         for path in paths:
             yield self.review_file(path, Upload(str(path), source))
 
-    def decide(self, answer: Answer, *, reviewer: str, owner: str) -> Decision:
+    def decide(self, answer: Answer, caller: Caller) -> Decision:
         """Record an answer; when this returns, it is on disk.
 
         Raises:
-            NotFound: The owner has no such image, or the model no such prediction.
+            NotFound: The caller may see no such image, or the model made no such prediction.
             DecisionError: The answer makes no sense.
         """
-        return self._store.log.add(answer, reviewer=reviewer, owner=owner)
+        return self._store.log.add(answer, caller)
 
-    def decide_all(self, answers: Sequence[Answer], *, reviewer: str, owner: str) -> list[Decision]:
+    def decide_all(self, answers: Sequence[Answer], caller: Caller) -> list[Decision]:
         """Record several answers, all or none; see `decide`."""
-        return self._store.log.add_all(answers, reviewer=reviewer, owner=owner)
+        return self._store.log.add_all(answers, caller)
 
     def undo_batch(self, batch_id: str, *, reviewer: str, nonce: str) -> list[Decision]:
         """Take back every answer that was given under one batch id.
@@ -202,19 +209,19 @@ class Engine:
         """64 bits as 16 hexadecimal digits in which alike pictures differ little, if known."""
         return self._store.catalog.perceptual_hash(image_sha256)
 
-    def picture(self, image_sha256: str, *, owner: str) -> bytes:
-        """A picture of the owner's, JPEG.
+    def picture(self, image_sha256: str, caller: Caller) -> bytes:
+        """A picture that the caller may see, JPEG.
 
         Raises:
-            NotFound: There is none, or it is somebody else's.
+            NotFound: There is none, or it is not for them.
         """
-        if not self._store.catalog.owns(image_sha256, owner):
+        if not self._store.catalog.shows(image_sha256, caller):
             raise NotFound("No such image.")
         return self._store.catalog.picture(image_sha256)
 
-    def thumbnail(self, image_sha256: str, *, owner: str) -> bytes:
+    def thumbnail(self, image_sha256: str, caller: Caller) -> bytes:
         """The same at the size of a card."""
-        return previews.thumbnail(self.picture(image_sha256, owner=owner))
+        return previews.thumbnail(self.picture(image_sha256, caller))
 
     def _first_policy(self, model: str) -> Policy:
         return models.first_policy(

@@ -11,7 +11,15 @@
     ├── PolicyError          thresholds out of order or out of range
     ├── DecisionError        an answer that makes no sense
     ├── FilterError          a filter of the log that makes no sense
-    └── NotFound             no such image, prediction or decision, or not yours
+    ├── AccountError         a user or key that cannot be made or changed like this
+    ├── RequestError         a request that cannot be understood
+    │   └── RequestTooLarge  its body is over the limit
+    ├── NotSignedIn          nobody, or nobody known, is asking
+    ├── Forbidden            whoever asks may not do this
+    ├── NotFound             no such image, prediction or decision, or not yours
+    └── TryLater             not now; carries when
+        ├── TooManyRequests  this caller has asked too often
+        └── Overloaded       too many images are waiting for the model
 
 Each carries a `kind`, one stable word for programs, and a sentence for people. They are shown
 to people as they are, so a message names the value and the limit, and what to do.
@@ -106,3 +114,55 @@ class NotFound(NSFWReviewError):
     """No such image, prediction or decision, or it is not the caller's."""
 
     kind: str = "not_found"
+
+
+class AccountError(NSFWReviewError):
+    """A user or an API key that cannot be made or changed like this."""
+
+    kind: str = "account"
+
+
+class RequestError(NSFWReviewError):
+    """A request that cannot be understood, or asks for what is not offered."""
+
+    kind: str = "request"
+
+
+class RequestTooLarge(RequestError):
+    """A request whose body is over the limit."""
+
+    kind: str = "request_too_large"
+
+
+class NotSignedIn(NSFWReviewError):
+    """Nobody is asking whom this installation knows."""
+
+    kind: str = "not_signed_in"
+
+
+class Forbidden(NSFWReviewError):
+    """Whoever asks may not do this."""
+
+    kind: str = "forbidden"
+
+
+class TryLater(NSFWReviewError):
+    """Not now. `retry_after_s` says in how many seconds to try again."""
+
+    kind: str = "try_later"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyRequests(TryLater):
+    """This caller has asked too often."""
+
+    kind: str = "too_many_requests"
+
+
+class Overloaded(TryLater):
+    """Too many images are waiting for the model."""
+
+    kind: str = "overloaded"

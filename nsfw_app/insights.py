@@ -78,16 +78,13 @@ class Insights:
         self._answers = store.insights
         self._policy_of = policy_of
 
-    def models(
-        self, reviewer: str | None = None, *, viewer: str | None = None
-    ) -> list[ModelRecord]:
+    def models(self, *, viewer: str | None = None) -> list[ModelRecord]:
         """Each model that people have answered, the one with the most answered images first.
 
         Args:
-            reviewer: Whose answers alone count; None for everyone's.
             viewer: Who looks; answers about images that wait for theirs are left out.
         """
-        outcomes = self._answers.outcomes(reviewer, viewer=viewer)
+        outcomes = self._answers.outcomes(viewer=viewer)
         grouped = groupby(outcomes, key=lambda o: (o.model, o.revision, o.backend))
         groups = sorted((list(group) for _, group in grouped), key=len, reverse=True)
         return [self._model(group) for group in groups]

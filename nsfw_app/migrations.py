@@ -25,6 +25,13 @@ def create_queue(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def create_accounts(db: Database) -> None:
+    """Users, their sessions, API keys, and the audit."""
+    for statement in ACCOUNT_TABLES:
+        db.execute(statement)
+
+
 TABLES = (
     """
     create table images (
@@ -206,5 +213,58 @@ QUEUE_TABLES = (
        where t.prediction_id = f.prediction_id order by t.id desc limit 1) as confirmed
     from final f join images i on i.sha256 = f.image_sha256
     where f.label in ('normal', 'nsfw') and f.label <> f.model_label
+    """,
+)
+
+# Of passwords, session tokens and keys only hashes are here.
+ACCOUNT_TABLES = (
+    """
+    create table users (
+      name text primary key collate nocase,
+      password_hash text not null,
+      role text not null check (role in ('viewer', 'reviewer', 'admin')),
+      created_at text not null,
+      disabled_at text
+    )
+    """,
+    """
+    create table sessions (
+      token_sha256 text primary key,
+      owner text not null,
+      name text not null,
+      organisations text not null,
+      created_at text not null,
+      expires_at text not null
+    )
+    """,
+    "create index sessions_by_owner on sessions (owner)",
+    """
+    create table api_keys (
+      id integer primary key,
+      name text not null unique collate nocase,
+      key_sha256 text not null unique,
+      scopes text not null,
+      per_minute integer not null check (per_minute > 0),
+      created_at text not null,
+      revoked_at text
+    )
+    """,
+    """
+    create table audit (
+      id integer primary key autoincrement,
+      at text not null,
+      actor text not null,
+      action text not null,
+      subject text not null,
+      details text not null
+    )
+    """,
+    """
+    create trigger audit_stays before update on audit
+    begin select raise(abort, 'the audit is append-only'); end
+    """,
+    """
+    create trigger audit_remains before delete on audit
+    begin select raise(abort, 'the audit is append-only'); end
     """,
 )

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from nsfw_app.access import UserRole
 from nsfw_app.errors import SettingsError
 from nsfw_app.queueing import QueueReason
 
@@ -82,6 +83,17 @@ class Settings(BaseSettings):
     space_host: str = Field(
         "", validation_alias="SPACE_HOST", description="Set by Spaces themselves."
     )
+    oauth_client_id: str = Field(
+        "", validation_alias="OAUTH_CLIENT_ID", description="Set by a Space with hf_oauth."
+    )
+    oauth_client_secret: str = Field(
+        "", validation_alias="OAUTH_CLIENT_SECRET", description="Set by a Space with hf_oauth."
+    )
+    oauth_provider_url: str = Field(
+        "https://huggingface.co",
+        validation_alias="OPENID_PROVIDER_URL",
+        description="Set by a Space with hf_oauth.",
+    )
 
     model: str = Field(
         "auto",
@@ -103,11 +115,16 @@ class Settings(BaseSettings):
     )
     host: str = Field(
         default_factory=lambda data: EVERYWHERE if _on_space(data) else "127.0.0.1",
-        description="Address to serve. Anything but this machine is open to whoever reaches it.",
+        description="Address to serve. Anything but this machine needs users who sign in.",
     )
     port: int = Field(7860, ge=0, le=65535, description="TCP port to serve.")
     reviewer: str = Field(
         "reviewer", min_length=1, max_length=100, description="The local reviewer's name."
+    )
+    hub_roles: Annotated[dict[str, UserRole], NoDecode] = Field(
+        {},
+        description="On a Space: who may do more than try it, by the name of a person or an "
+        "organisation: `ann=admin,my-org=reviewer`.",
     )
     threshold: Score | None = Field(
         None, description="Threshold of the first policy, in [0, 1]. Default: the model's."
@@ -152,7 +169,7 @@ class Settings(BaseSettings):
         description="CPU threads for the model. Default: the CPUs this process may use.",
     )
 
-    @field_validator("answers", mode="before")
+    @field_validator("answers", "hub_roles", mode="before")
     @classmethod
     def _pairs(cls, value: object) -> object:
         if isinstance(value, str):
@@ -218,6 +235,11 @@ class Settings(BaseSettings):
     def on_space(self) -> bool:
         """Whether this runs as a Hugging Face Space."""
         return bool(self.space_id)
+
+    @property
+    def hub_sign_in(self) -> bool:
+        """Whether people sign in with their Hugging Face account."""
+        return self.on_space and bool(self.oauth_client_id and self.oauth_client_secret)
 
     @property
     def local_only(self) -> bool:

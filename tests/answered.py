@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from samples import FAKE, add_image, answer
+from samples import FAKE, add_image, answer, person
 
 from nsfw_app.records import Label, ModelIdentity
 from nsfw_app.store import Store
@@ -36,4 +36,4 @@ def fill(store: Store, answers: dict[str, str], *, identity: ModelIdentity = FAK
                 revision=identity.revision,
                 backend=identity.backend,
             )
-            store.log.add(made, reviewer=reviewer, owner="ann")
+            store.log.add(made, person(reviewer, owner="ann"))

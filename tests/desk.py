@@ -50,7 +50,9 @@ def free_port() -> int:
 def serving(directory: Path, **environment: str) -> Iterator[Server]:
     """Run `app.py` with its data in a directory, until the block ends."""
     port = free_port()
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("NSFW_", "SPACE", "HF_"))}
+    clean = {
+        k: v for k, v in os.environ.items() if not k.startswith(("NSFW_", "SPACE", "HF_", "OAUTH_"))
+    }
     settings = {
         "NSFW_DATA_DIR": str(directory / "data"),
         "NSFW_PORT": str(port),

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from nsfw_app.access import PERMISSIONS, Caller, UserRole
 from nsfw_app.records import (
     Answer,
     Decision,
@@ -45,9 +46,14 @@ def answer(nonce: str, label: Label = Label.NORMAL, **changes: Any) -> Answer:
     return replace(made, **changes)
 
 
+def person(name: str, *, owner: str = "", role: UserRole = UserRole.REVIEWER) -> Caller:
+    """Someone of this name, whose uploads are kept under it too unless another is given."""
+    return Caller(name, owner or name, PERMISSIONS[role])
+
+
 def add(log: CorrectionLog, made: Answer, *, reviewer: str = "ann") -> Decision:
     """Record an answer about Ann's image."""
-    return log.add(made, reviewer=reviewer, owner="ann")
+    return log.add(made, person(reviewer, owner="ann"))
 
 
 def standing(

@@ -18,6 +18,13 @@ from nsfw_app.records import LogFilter
 from nsfw_app.store import Store
 
 DECISIONS = 200
+SPACE = {
+    "SPACE_ID": "me/review",
+    "SYSTEM": "spaces",
+    "SPACE_HOST": "x.hf.space",
+    "OAUTH_CLIENT_ID": "client",
+    "OAUTH_CLIENT_SECRET": "secret",
+}
 KILL_AFTER = 60
 
 
@@ -81,14 +88,29 @@ def wait_until_ready(server: Server) -> None:
 
 
 def test_a_space_serves_every_address(tmp_path: Path) -> None:
-    """With a Space's environment the page is bound to all addresses and says what that exposes."""
-    with serving(
-        tmp_path, SPACE_ID="me/review", SYSTEM="spaces", SPACE_HOST="x.hf.space"
-    ) as server:
+    """With a Space's environment the page is bound to all addresses and says who may come in."""
+    with serving(tmp_path, **SPACE, NSFW_HUB_ROLES="ann=admin") as server:
         elsewhere = server.url.replace("127.0.0.1", "127.0.0.2")
         with urllib.request.urlopen(elsewhere, timeout=30) as response:
             assert response.status == 200
-        assert "there is no login" in server.log.read_text()
+        assert "by Hugging Face account: ann" in server.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("environment", "advice"),
+    [
+        ({"NSFW_HOST": "0.0.0.0"}, "python -m nsfw_app users add NAME --role admin"),
+        ({"NSFW_HOST": "127.0.0.2"}, "leave NSFW_HOST at 127.0.0.1"),
+        ({"SPACE_ID": "me/review"}, "hf_oauth: true"),
+    ],
+)
+def test_others_are_not_served_without_a_sign_in(
+    tmp_path: Path, environment: dict[str, str], advice: str
+) -> None:
+    """An address that other machines can reach needs users; the start stops and says what to do."""
+    with pytest.raises(RuntimeError, match="Error:") as stopped, serving(tmp_path, **environment):
+        pass
+    assert advice in str(stopped.value)
 
 
 def test_without_a_space_only_this_machine_is_served(server: Server) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 from conftest import picture_bytes
-from samples import answer_to
+from samples import answer_to, person
 
 import nsfw_app
 from nsfw_app.cli import main
@@ -73,7 +73,7 @@ def reviews(engine: Engine) -> Iterator[dict[str, Review]]:
 
     def decide(name: str, label: Label) -> int:
         made = answer_to(reviews[name], f"{name} {label}", label)
-        return engine.decide(made, reviewer="Ann", owner="ann").decision_id
+        return engine.decide(made, person("Ann", owner="ann")).decision_id
 
     decide("disagreed", Label.NORMAL)
     decide("agreed", Label.NSFW)

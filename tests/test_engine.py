@@ -10,7 +10,7 @@ import pytest
 from conftest import LIMITS, FakeClassifier, picture_bytes
 from pictures import animated
 from PIL import Image
-from samples import answer_to
+from samples import answer_to, person
 
 from nsfw_app.classifiers import Classifier
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
@@ -21,6 +21,7 @@ from nsfw_app.store import Store
 
 COMMAND = Upload("a.png", "command")
 BY_ANN = Upload("a.png", "gallery", "ann", "batch 1")
+ANN = person("Ann", owner="ann")
 
 
 class AnswersWith(FakeClassifier):
@@ -136,7 +137,7 @@ def test_worst_frame_counts(engine: Engine, classifier: FakeClassifier) -> None:
 def test_worst_frame_is_the_one_that_is_shown(engine: Engine) -> None:
     """The picture kept of an animation is the frame that its score is of."""
     review = engine.review(gif(10, 20, 250, 30), Upload("a.gif", "gallery", "ann"))
-    with Image.open(io.BytesIO(engine.picture(review.sha256 or "", owner="ann"))) as kept:
+    with Image.open(io.BytesIO(engine.picture(review.sha256 or "", ANN))) as kept:
         assert kept.getpixel((0, 0))[0] == pytest.approx(250, abs=6)
 
 
@@ -147,7 +148,7 @@ def test_fewer_frames_than_before_are_no_error(store: Store, classifier: FakeCla
     fewer = engine_with(store, classifier, limits=replace(LIMITS, max_frames=2))
     after = fewer.review(data, Upload("a.gif", "gallery", "ann"))
     assert (after.prediction, after.problem) == (before.prediction, None)
-    assert fewer.picture(after.sha256 or "", owner="ann").startswith(b"\xff\xd8")
+    assert fewer.picture(after.sha256 or "", ANN).startswith(b"\xff\xd8")
 
 
 BAD = {
@@ -267,7 +268,7 @@ def test_decision_is_about_what_was_on_screen(engine: Engine) -> None:
     review = engine.review(picture_bytes(200), BY_ANN)
     shown = replace(answer_to(review), threshold=0.79)
     engine.save_policy(Policy(0.1, 0.1, 0.1), author="bob", reason="meanwhile")
-    decision = engine.decide(shown, reviewer="Ann", owner="ann")
+    decision = engine.decide(shown, ANN)
     assert review.prediction is not None
     assert (decision.nsfw_score, decision.threshold) == (review.prediction.nsfw_score, 0.79)
     assert (decision.model, decision.revision, decision.backend) == ("fake", "r1", "test")
@@ -281,8 +282,7 @@ def test_undo_brings_back_what_stood_before(engine: Engine) -> None:
     review = engine.review(picture_bytes(200), BY_ANN)
     assert review.prediction is not None
     first, second = (
-        engine.decide(answer_to(review, label, label), reviewer="Ann", owner="ann")
-        for label in (Label.NORMAL, Label.NSFW)
+        engine.decide(answer_to(review, label, label), ANN) for label in (Label.NORMAL, Label.NSFW)
     )
     assert engine.standing(review.prediction, "Ann") == second
     assert engine.undo(second.decision_id, reviewer="Ann", nonce="3") == first
@@ -294,4 +294,4 @@ def test_text_that_cannot_be_stored_is_refused(engine: Engine) -> None:
     """A note with half a character in it is refused in our words."""
     review = engine.review(picture_bytes(200), BY_ANN)
     with pytest.raises(DecisionError):
-        engine.decide(replace(answer_to(review), note="\ud800"), reviewer="Ann", owner="ann")
+        engine.decide(replace(answer_to(review), note="\ud800"), ANN)

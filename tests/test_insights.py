@@ -9,7 +9,7 @@ import pytest
 from answered import fill
 from desk import Server, open_tab, opened, serving
 from playwright.sync_api import Browser, expect
-from samples import FAKE, OTHER, SHA256, add, add_image, answer
+from samples import FAKE, OTHER, SHA256, add, add_image, answer, person
 
 from nsfw_app.engine import Engine
 from nsfw_app.metrics import Confusion, Share
@@ -17,10 +17,8 @@ from nsfw_app.records import Label
 from nsfw_app.store import Store
 from nsfw_app.store.insights import Outcome, Pace
 from nsfw_app.ui.insights import insights_json
-from nsfw_app.web.visitors import Visitor
 
-BOSS = Visitor("local", "ann", sees_all=True)
-GUEST = Visitor("visitor-1", "bob", sees_all=False)
+BOSS = person("ann")
 
 
 def test_outcomes_are_what_people_agree_on(store: Store) -> None:
@@ -30,14 +28,6 @@ def test_outcomes_are_what_people_agree_on(store: Store) -> None:
     assert labels == [Label.NSFW, Label.NORMAL, None, Label.NSFW, Label.UNSURE]
     fill(store, {"cy": "..x"})
     assert store.insights.outcomes()[2].label is Label.NSFW
-
-
-def test_outcomes_of_one_reviewer_tell_nothing_of_others(store: Store) -> None:
-    """Neither another's answer nor what the queue settled on is in them."""
-    fill(store, {"bob": "n.", "ann": "xn", "cy": "n."})
-    assert [o.label for o in store.insights.outcomes()] == [Label.NORMAL, Label.NORMAL]
-    assert [o.label for o in store.insights.outcomes("ann")] == [Label.NSFW, Label.NORMAL]
-    assert store.insights.outcomes("nobody") == []
 
 
 def test_undone_and_replaced_answers_do_not_count(store: Store) -> None:
@@ -100,19 +90,6 @@ def test_each_pair_has_a_kappa_and_all_an_alpha(store: Store, engine: Engine) ->
     }  # fmt: skip
 
 
-def test_a_visitor_sees_the_model_against_their_own_answers(store: Store, engine: Engine) -> None:
-    """Who may not see all learns no other reviewer's name, answer or number."""
-    fill(store, {"ann": "xxnn", "bob": "x..."})
-    seen = insights_json(engine, GUEST)
-    assert seen["people"] is None
-    assert "ann" not in str(seen)
-    (model,) = seen["models"]
-    assert model["precision"]["whole"] == 1
-    all_of_it = insights_json(engine, BOSS)
-    assert [row["reviewer"] for row in all_of_it["people"]["reviewers"]] == ["ann", "bob"]
-    assert all_of_it["models"][0]["precision"]["whole"] == 4
-
-
 def test_an_empty_store_has_nothing_to_tell(engine: Engine) -> None:
     """No answers make no models, no pairs and no numbers."""
     seen = insights_json(engine, BOSS)
@@ -160,21 +137,3 @@ def test_the_tab_says_what_is_missing_and_then_the_numbers(browser: Browser, des
         )
         expect(insights).to_contain_text("50.0 % (2 of 4)")
         expect(insights).to_contain_text("Not counted: 1 image that people are unsure")
-
-
-def test_the_tab_of_a_visitor_names_no_reviewer(
-    browser: Browser, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Where browsers are strangers to each other, others' answers and names stay out of it."""
-    directory = tmp_path_factory.mktemp("open")
-    data = directory / "data"
-    store = Store(data / "review.db", pictures_dir=data / "images", journal_mode="wal")
-    fill(store, {"ann": "xxnn", "bob": "xnnn"})
-    with (
-        serving(directory, NSFW_HOST="0.0.0.0") as server,  # another address than this machine's
-        opened(browser, server.url) as page,
-    ):
-        open_tab(page, "Insights")
-        insights = page.locator("#insights")
-        expect(insights).to_contain_text("How the model stands against your answers")
-        expect(insights).not_to_contain_text("bob")

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from samples import OTHER, SHA256, add, add_image, answer, standing
+from samples import OTHER, SHA256, add, add_image, answer, person, standing
 
 from nsfw_app.errors import DecisionError, NotFound
 from nsfw_app.records import Decision, Facets, Label, LogFilter, Reason
@@ -176,7 +176,7 @@ def test_unknown_is_not_found(log: CorrectionLog, database: sqlite3.Connection) 
         lambda: add(log, answer("3", model="other")),
         lambda: add(log, answer("3", revision="r2")),
         lambda: add(log, answer("3", backend="another")),
-        lambda: log.add(answer("3"), reviewer="ann", owner="bob"),
+        lambda: log.add(answer("3"), person("cy")),
     ]
     for call in refused:
         with pytest.raises(NotFound):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from samples import FAKE
+from samples import FAKE, person
 
 from nsfw_app.queueing import QueueOrder, QueueReason, QueueRules
 from nsfw_app.records import Answer, ImageInfo, Label, LogFilter, Prediction, Upload, utc
@@ -58,7 +58,7 @@ def say(store: Store, prediction_id: int, reviewer: str, label: Label) -> int:
     sha256 = store.catalog.get(prediction_id).prediction.image_sha256
     nonce = f"{prediction_id}-{reviewer}-{label}-{datetime.now(UTC).timestamp()}"
     answer = Answer(nonce, sha256, label, 0.5, FAKE.model, FAKE.revision, FAKE.backend)
-    return store.log.add(answer, reviewer=reviewer, owner="local").decision_id
+    return store.log.add(answer, person(reviewer, owner="local")).decision_id
 
 
 def offered(store: Store, reviewer: str, **options: object) -> list[int]:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samples import FAKE, HOSTILE, OTHER, SHA256, add, add_image, answer, standing
+from samples import FAKE, HOSTILE, OTHER, SHA256, add, add_image, answer, person, standing
 
+from nsfw_app.access import UserRole
 from nsfw_app.errors import NotFound
 from nsfw_app.records import ImageInfo, LogFilter, Policy, Prediction, Upload
 from nsfw_app.store import Store
@@ -155,9 +156,10 @@ def test_predictions_are_unique_by_key(store: Store, tmp_path: Path) -> None:
 def test_image_belongs_to_who_brought_it(store: Store) -> None:
     """An image is owned by each person who uploaded it and by nobody else."""
     add_image(store)
-    assert [store.catalog.owns(SHA256, owner) for owner in ("ann", "bob")] == [True, False]
+    people = person("ann"), person("bob")
+    assert [store.catalog.shows(SHA256, who) for who in people] == [True, False]
     store.catalog.add_upload(SHA256, Upload("b.png", "api", "bob"))
-    assert store.catalog.owns(SHA256, "bob")
+    assert store.catalog.shows(SHA256, people[1])
 
 
 def test_unknown_image_is_not_found(store: Store) -> None:
@@ -232,7 +234,7 @@ def test_texts_are_values_and_never_sql(store: Store, text: str) -> None:
     nothing = LogFilter(model=text, label=text)
     assert (store.log.page(nothing, limit=9), store.log.size(nothing)) == ([], 0)
     assert standing(store.log, replace(FAKE, model=text), reviewer=text) is None
-    assert not store.catalog.owns(SHA256, text)
+    assert not store.catalog.shows(SHA256, person("zoe", owner=text, role=UserRole.VIEWER))
 
 
 def test_one_nonce_from_many_threads_is_one_decision(store: Store, tmp_path: Path) -> None:

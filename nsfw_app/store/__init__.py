@@ -9,9 +9,12 @@ from pathlib import Path
 
 from nsfw_app.errors import SettingsError
 from nsfw_app.queueing import QueueRules
+from nsfw_app.store.accounts import AccountRows
+from nsfw_app.store.audit import Audit
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections
 from nsfw_app.store.insights import StandingAnswers
+from nsfw_app.store.keys import ApiKeys
 from nsfw_app.store.log import CorrectionLog
 from nsfw_app.store.policies import Policies
 from nsfw_app.store.queue import ReviewQueue
@@ -23,7 +26,7 @@ DEFAULT_RULES = QueueRules()
 
 
 class Store:
-    """Everything kept: images, policies, the correction log, the queue, training labels.
+    """Everything kept: images, policies, the correction log, the queue, training labels, accounts.
 
     Args:
         database: The SQLite file; made and migrated when needed.
@@ -55,3 +58,6 @@ class Store:
         self.log = CorrectionLog(connections, catalog=self.catalog, queue=self.queue)
         self.training = TrainingLabels(connections)
         self.insights = StandingAnswers(connections)
+        self.accounts = AccountRows(connections)
+        self.keys = ApiKeys(connections)
+        self.audit = Audit(connections)

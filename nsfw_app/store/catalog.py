@@ -1,14 +1,30 @@
 """Images, what models said of them, who brought them, and the pictures kept for people."""
 
 import json
+import sqlite3
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import NotFound
 from nsfw_app.records import ImageInfo, ModelIdentity, Prediction, Upload
 from nsfw_app.store.connections import Connections, now
+
+VISIBLE = """
+select :manages
+  or exists (select 1 from uploads where image_sha256 = :sha256 and owner = :owner)
+  or (:reviews and exists (
+    select 1 from predictions p where p.image_sha256 = :sha256 and (
+      exists (select 1 from queue q where q.prediction_id = p.id and q.settled_at is null)
+      or exists (
+        select 1 from standing_answers a
+        where a.prediction_id = p.id and (a.reviewer = :reviewer or a.label <> a.model_label)
+      )
+    )
+  ))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +136,23 @@ class Catalog:
                 }
             )
 
-    def owns(self, image_sha256: str, owner: str) -> bool:
-        """Whether this person has uploaded this image."""
-        return self.upload(image_sha256, owner) is not None
+    def shows(self, image_sha256: str, caller: Caller) -> bool:
+        """Whether this caller may see an image.
+
+        Its owner may, whoever manages, and a reviewer while it waits in the queue, after they
+        answered it, and when somebody disagreed with the model about it.
+        """
+        row = self._connections.row(
+            VISIBLE,
+            {
+                "sha256": image_sha256,
+                "owner": caller.owner,
+                "reviewer": caller.name,
+                "reviews": caller.may(Permission.REVIEW),
+                "manages": caller.may(Permission.MANAGE),
+            },
+        )
+        return bool(row[0])
 
     def placeholder(self, image_sha256: str) -> bytes:
         """The 24-pixel WebP of an image.
@@ -170,18 +200,23 @@ class Catalog:
         except FileNotFoundError:
             raise NotFound(f"No picture of {image_sha256} is kept.") from None
 
-    def upload(self, image_sha256: str, owner: str, name: str = "", batch_id: str = "") -> Any:
-        """The row of this person's upload of this image, or None.
+    def upload(
+        self, image_sha256: str, caller: Caller, name: str = "", batch_id: str = ""
+    ) -> sqlite3.Row | None:
+        """The row of an upload of this image, or None where the caller may not see any.
 
-        Of several the one of that name, then the one of that batch, then the latest.
+        Of several one of the caller's own, then one of that name, of that batch, the latest.
         """
-        return self._connections.row(
+        if not self.shows(image_sha256, caller):
+            return None
+        row: sqlite3.Row | None = self._connections.row(
             """
-            select * from uploads where image_sha256 = ? and owner = ?
-            order by name = ? desc, batch_id = ? desc, id desc limit 1
+            select * from uploads where image_sha256 = ?
+            order by owner is ? desc, name = ? desc, batch_id = ? desc, id desc limit 1
             """,
-            (image_sha256, owner, name, batch_id),
+            (image_sha256, caller.owner, name, batch_id),
         )
+        return row
 
     def _picture_path(self, image_sha256: str) -> Path:
         if len(image_sha256) != 64 or not image_sha256.isalnum():

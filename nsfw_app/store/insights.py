@@ -57,31 +57,25 @@ class StandingAnswers:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    def outcomes(self, reviewer: str | None = None, *, viewer: str | None = None) -> list[Outcome]:
+    def outcomes(self, *, viewer: str | None = None) -> list[Outcome]:
         """Every answered image with its label, those of each model together.
 
         That is the label the queue settled on, or else the one that all answers share. A single
         answer is enough: a disagreement that still waits for its second one would otherwise be
         missing where an agreement is not.
-
-        Args:
-            reviewer: Whose answers alone count; None for everyone's.
-            viewer: Who looks.
         """
         rows = self._connections.db.execute(
             f"""
             select p.model, p.revision, p.backend, p.nsfw_score, coalesce(
-              case when :reviewer is null then
-                (select q.settled_label from queue q where q.prediction_id = p.id
-                 order by q.id desc limit 1)
-              end,
+              (select q.settled_label from queue q where q.prediction_id = p.id
+               order by q.id desc limit 1),
               case when count(distinct a.label) = 1 then min(a.label) end
             ) as label
             from standing_answers a join predictions p on p.id = a.prediction_id
-            where (:reviewer is null or a.reviewer = :reviewer) and {SEEN}
+            where {SEEN}
             group by p.id order by p.model, p.revision, p.backend
             """,
-            {"reviewer": reviewer, "viewer": viewer},
+            {"viewer": viewer},
         )
         return [
             Outcome(**{**dict(row), "label": Label(row["label"]) if row["label"] else None})

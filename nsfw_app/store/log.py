@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from nsfw_app.access import Caller
 from nsfw_app.errors import DecisionError, NotFound
 from nsfw_app.records import Answer, Decision, Facets, Label, LogFilter
 from nsfw_app.store.catalog import Catalog
@@ -41,19 +42,19 @@ class CorrectionLog:
         self._catalog = catalog
         self._queue = queue
 
-    def add(self, answer: Answer, *, reviewer: str, owner: str) -> Decision:
-        """Append an answer about an image of the owner's. The same nonce again changes nothing.
+    def add(self, answer: Answer, caller: Caller) -> Decision:
+        """Append an answer about an image the caller may see. The same nonce again changes nothing.
 
         Raises:
-            NotFound: The owner has no such image, or that model made no prediction of it.
+            NotFound: They may see no such image, or that model made no prediction of it.
             DecisionError: The nonce belongs to another answer.
         """
-        return self.add_all([answer], reviewer=reviewer, owner=owner)[0]
+        return self.add_all([answer], caller)[0]
 
-    def add_all(self, answers: Sequence[Answer], *, reviewer: str, owner: str) -> list[Decision]:
+    def add_all(self, answers: Sequence[Answer], caller: Caller) -> list[Decision]:
         """Append answers, all or none; see `add`."""
         with self._connections.writing() as db:
-            return [self._add(db, answer, reviewer, owner) for answer in answers]
+            return [self._add(db, answer, caller) for answer in answers]
 
     def undo(self, decision_id: int, *, reviewer: str, nonce: str) -> Decision:
         """Append a row that takes a decision back. Taking it back again changes nothing.
@@ -97,8 +98,9 @@ class CorrectionLog:
                 for number, row in enumerate(rows)
             ]
 
-    def _add(self, db: Database, answer: Answer, reviewer: str, owner: str) -> Decision:
-        upload = self._catalog.upload(answer.image_sha256, owner, answer.name, answer.batch_id)
+    def _add(self, db: Database, answer: Answer, caller: Caller) -> Decision:
+        reviewer = caller.name
+        upload = self._catalog.upload(answer.image_sha256, caller, answer.name, answer.batch_id)
         prediction = self._connections.row(
             """
             select id, nsfw_score from predictions
@@ -109,7 +111,7 @@ class CorrectionLog:
         if upload is None or prediction is None:
             raise NotFound(
                 f"There is no prediction by {answer.model} of an image {answer.image_sha256} "
-                "of yours. Add the image first."
+                "that you may see. Add the image first."
             )
         flagged = prediction["nsfw_score"] >= answer.threshold
         db.execute(

@@ -3,6 +3,7 @@
 from sqlite_utils import Database
 
 from nsfw_app.records import Policy
+from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
 
 
@@ -34,7 +35,9 @@ class Policies:
         with self._connections.writing() as db:
             if self.latest(model) is None:
                 _insert(db, model, first)
-            return _insert(db, model, policy)
+            saved = _insert(db, model, policy)
+            note(db, policy.author, AuditAction.POLICY, model, version=saved.version)
+            return saved
 
 
 def _insert(db: Database, model: str, policy: Policy) -> Policy:

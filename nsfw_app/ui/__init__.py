@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from nsfw_app.access import Permission
 from nsfw_app.engine import Engine
 from nsfw_app.ui.api import add_endpoints
 from nsfw_app.ui.gallery import create_gallery_tab
@@ -15,7 +16,7 @@ from nsfw_app.ui.insights import create_insights_tab
 from nsfw_app.ui.log import create_log_tab
 from nsfw_app.ui.model import create_model_tab
 from nsfw_app.ui.queue import create_queue_tab
-from nsfw_app.ui.render import region
+from nsfw_app.ui.render import permitted, region, shown
 from nsfw_app.ui.review import create_review_tab
 from nsfw_app.ui.theme import theme
 from nsfw_app.web.app import Page
@@ -44,8 +45,14 @@ def build_ui(engine: Engine) -> Page:
             with gr.Tab("Model") as model_tab:
                 sliders = [review_threshold, gallery_threshold, queue_threshold]
                 create_model_tab(engine, model_tab, sliders=sliders)
+
+        @shown
+        def thresholds(request: gr.Request) -> list[float]:
+            permitted(request, Permission.PAGE)
+            return [engine.policy.threshold] * len(sliders)
+
         topbar.ready(
-            lambda: [engine.policy.threshold] * len(sliders),
+            thresholds,
             outputs=sliders,
             show_progress="hidden",
             api_visibility="private",

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from nsfw_app import exports
+from nsfw_app.access import Permission
 from nsfw_app.engine import Engine
 from nsfw_app.errors import DecisionError
 from nsfw_app.records import Answer, Label, Reason, Upload
-from nsfw_app.ui.render import shown
-from nsfw_app.web.visitors import visitor_of
+from nsfw_app.ui.render import permitted, shown
 
 MAX_PARALLEL_ANSWERS = 8
 Code = TypeVar("Code", bound=StrEnum)
@@ -26,12 +26,11 @@ def add_endpoints(engine: Engine) -> None:
     def classify(path: str | None, request: gr.Request) -> dict[str, Any]:
         if path is None:
             raise DecisionError("/classify needs a file.")
+        caller = permitted(request, Permission.CLASSIFY)
         file = Path(path)
-        visitor = visitor_of(request.request)
-        # A client that keeps no cookie cannot come back for a picture, so none is kept for it.
-        owner = None if visitor.is_new else visitor.owner
         try:
-            return exports.review_json(engine.review_file(file, Upload(file.name, "api", owner)))
+            upload = Upload(file.name, "api", caller.owner)
+            return exports.review_json(engine.review_file(file, upload))
         finally:
             file.unlink(missing_ok=True)
 
@@ -61,8 +60,7 @@ def add_endpoints(engine: Engine) -> None:
             reasons=tuple(_one_of(Reason, reason) for reason in reasons or []),
             note=note or "",
         )
-        visitor = visitor_of(request.request)
-        return asdict(engine.decide(answer, reviewer=visitor.reviewer, owner=visitor.owner))
+        return asdict(engine.decide(answer, permitted(request, Permission.REVIEW)))
 
     hidden: dict[str, Any] = {"visible": False, "render": True}
     file = gr.File(label="Image", **hidden)

@@ -5,31 +5,30 @@ from typing import Any
 
 import gradio as gr
 
+from nsfw_app.access import Caller, Permission
 from nsfw_app.engine import Engine
 from nsfw_app.insights import ModelRecord, People
 from nsfw_app.metrics import Agreement, Share, wilson_interval
-from nsfw_app.ui.render import region
-from nsfw_app.web.visitors import Visitor, visitor_of
+from nsfw_app.ui.render import permitted, region, shown
 
 
 def create_insights_tab(engine: Engine, tab: gr.Tab) -> None:
     """One region; counted anew whenever the tab is opened."""
     drawn = region("insights", script="insights.js")
 
+    @shown
     def show(request: gr.Request) -> dict[str, Any]:
-        return insights_json(engine, visitor_of(request.request))
+        return insights_json(engine, permitted(request, Permission.READ))
 
     tab.select(show, outputs=drawn, show_progress="hidden", api_visibility="private")
 
 
-def insights_json(engine: Engine, visitor: Visitor) -> dict[str, Any]:
-    """What this visitor may see: everything, or the model against their own answers."""
-    if not visitor.sees_all:
-        models = engine.insights.models(visitor.reviewer)
-        return {"models": [_model_json(model) for model in models], "people": None}
+def insights_json(engine: Engine, caller: Caller) -> dict[str, Any]:
+    """Everything, but for a reviewer the answers about images that wait for their own."""
+    viewer = caller.name if caller.may(Permission.REVIEW) else None
     return {
-        "models": [_model_json(model) for model in engine.insights.models(viewer=visitor.reviewer)],
-        "people": _people_json(engine.insights.people(viewer=visitor.reviewer)),
+        "models": [_model_json(model) for model in engine.insights.models(viewer=viewer)],
+        "people": _people_json(engine.insights.people(viewer=viewer)),
     }
 
 

@@ -7,12 +7,12 @@ from urllib.parse import urlencode
 
 import gradio as gr
 
+from nsfw_app.access import Permission
 from nsfw_app.engine import Engine
 from nsfw_app.errors import FilterError
 from nsfw_app.records import Label, LogFilter
-from nsfw_app.ui.render import region, shown
+from nsfw_app.ui.render import permitted, region, shown
 from nsfw_app.web.routes import visible
-from nsfw_app.web.visitors import visitor_of
 
 ROWS_PER_PAGE = 50
 ANY = "Any"
@@ -43,7 +43,7 @@ def create_log_tab(engine: Engine, tab: gr.Tab) -> None:
 
     @shown
     def turn_to(number: int, request: gr.Request, *values: str) -> tuple[Any, ...]:
-        wanted = visible(log_filter(*values), visitor_of(request.request))
+        wanted = visible(log_filter(*values), permitted(request, Permission.READ))
         payload, number = log_page(engine, wanted, number)
         return (payload, number, *_buttons(payload))
 
@@ -56,8 +56,10 @@ def create_log_tab(engine: Engine, tab: gr.Tab) -> None:
     def go_older(number: int, request: gr.Request, *values: str) -> tuple[Any, ...]:
         return turn_to(number + 1, request, *values)
 
+    @shown
     def choices(request: gr.Request) -> tuple[Any, Any]:
-        facets = engine.log.facets(visible(LogFilter(), visitor_of(request.request)))
+        reader = permitted(request, Permission.READ)
+        facets = engine.log.facets(visible(LogFilter(), reader))
         return (
             gr.update(choices=[ANY, *facets.reviewers]),
             gr.update(choices=[ANY, *facets.models]),

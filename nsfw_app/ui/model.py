@@ -5,11 +5,11 @@ from typing import Any
 import gradio as gr
 
 from nsfw_app import models
+from nsfw_app.access import Permission
 from nsfw_app.engine import Engine
 from nsfw_app.errors import PolicyError
 from nsfw_app.records import Policy
-from nsfw_app.ui.render import region, shown
-from nsfw_app.web.visitors import visitor_of
+from nsfw_app.ui.render import permitted, region, shown
 
 Sections = list[dict[str, Any]]
 
@@ -30,7 +30,12 @@ def create_model_tab(engine: Engine, tab: gr.Tab, *, sliders: list[gr.Slider]) -
         save = gr.Button("Save policy", elem_id="save-policy")
     fields = [review_from, threshold, review_to]
 
-    def show() -> tuple[Any, ...]:
+    @shown
+    def show(request: gr.Request) -> tuple[Any, ...]:
+        permitted(request, Permission.READ)
+        return drawn()
+
+    def drawn() -> tuple[Any, ...]:
         policy = engine.policy
         return model_facts(engine), policy.review_from, policy.threshold, policy.review_to
 
@@ -42,14 +47,12 @@ def create_model_tab(engine: Engine, tab: gr.Tab, *, sliders: list[gr.Slider]) -
         why: str,
         request: gr.Request,
     ) -> tuple[Any, ...]:
-        visitor = visitor_of(request.request)
-        if not visitor.sees_all:
-            raise PolicyError("Only the people who run this page can change its policy.")
+        manager = permitted(request, Permission.MANAGE)
         if low is None or middle is None or high is None:
             raise PolicyError("A policy needs all three numbers.")
         policy = Policy(threshold=middle, review_from=low, review_to=high)
-        engine.save_policy(policy, author=visitor.reviewer, reason=why)
-        return *show(), *[policy.threshold] * len(sliders)
+        engine.save_policy(policy, author=manager.name, reason=why)
+        return *drawn(), *[policy.threshold] * len(sliders)
 
     quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     tab.select(show, outputs=[facts, *fields], **quietly)

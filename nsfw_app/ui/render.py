@@ -6,7 +6,9 @@ from typing import ParamSpec, TypeVar
 
 import gradio as gr
 
+from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import NSFWReviewError
+from nsfw_app.web.callers import caller_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,6 +54,18 @@ def threshold_slider(name: str) -> gr.Slider:
     for event in (slider.input, slider.change):
         event(None, slider, None, js=announce, api_visibility="private")
     return slider
+
+
+def permitted(request: gr.Request, permission: Permission) -> Caller:
+    """Whoever triggered a handler, who must have this permission.
+
+    Raises:
+        NotSignedIn: Nobody has signed in.
+        Forbidden: Whoever has may not do this.
+    """
+    caller = caller_of(request.request)
+    caller.require(permission)
+    return caller
 
 
 def shown(handler: Callable[P, T]) -> Callable[P, T]:

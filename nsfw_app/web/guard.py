@@ -1,68 +1,128 @@
 """What every request passes before anything else sees it.
 
-Writes from other sites' pages are refused; Gradio's own file and proxy routes, which would serve
-any upload to anyone, are closed; its heartbeat, which keeps one of a browser's six connections
-busy in every tab, is ended at once; every response forbids guessing its type; what shows an image
-or an answer is not kept by caches.
+Who asks is found out here, once. Writes from other sites' pages are refused; a route that is
+neither ours nor opened for the page does not exist; whoever is unknown gets no further than the
+sign-in. Every response forbids guessing its type, carries the request's id, and allows no other
+site to read it; what shows an image or an answer is not kept by caches.
 """
 
+import re
+import uuid
 from urllib.parse import urlsplit
 
+from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nsfw_app.web.visitors import Visitors
+from nsfw_app.access import STRANGER, Caller
+from nsfw_app.errors import Forbidden, NotFound, NotSignedIn, NSFWReviewError, RequestError
+from nsfw_app.web import gradio_routes
+from nsfw_app.web.callers import Callers
+from nsfw_app.web.problems import problem
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-CLOSED = ("/gradio_api/file", "/gradio_api/proxy", "/file", "/proxy")
-HEARTBEAT = "/gradio_api/heartbeat/"
-PRIVATE = "/desk/"
-PUBLIC = "/desk/assets/"
+LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost"})
+PUBLIC = frozenset({"/login", "/login/hub", "/login/callback", "/healthz", "/readyz"})
+PUBLIC_ASSETS = "/desk/assets/"
+OURS = PUBLIC | {"/logout", "/metrics"}
+OUR_APPLICATIONS = ("/desk/", "/v1/")
+REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 
 
 class Guard:
     """ASGI middleware; see the module."""
 
-    def __init__(self, app: ASGIApp, *, visitors: Visitors) -> None:
+    def __init__(self, app: ASGIApp, *, callers: Callers) -> None:
         self._app = app
-        self._visitors = visitors
+        self._callers = callers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one request."""
+        if scope["type"] == "websocket":  # nothing here speaks it
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
         path = connection.url.path
-        visitor = self._visitors.identify(connection)
-        scope.setdefault("state", {})["visitor"] = visitor
+        state = scope.setdefault("state", {})
+        state["request_id"] = _request_id(connection)
+        state["caller"] = STRANGER
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Referrer-Policy"] = "no-referrer"
-                if path.startswith(PRIVATE) and not path.startswith(PUBLIC):
-                    headers["Cache-Control"] = "private, no-store"
-                if visitor.is_new or (visitor.secret and path == "/"):
-                    headers.append("Set-Cookie", self._visitors.cookie(visitor))
+                _protect(MutableHeaders(scope=message), path, state["request_id"])
             await send(message)
 
-        app = self._short_answer(connection, path) or self._app
+        app = await self._refusal(connection, path) or self._app
         await app(scope, receive, send_guarded)
 
-    def _short_answer(self, connection: HTTPConnection, path: str) -> ASGIApp | None:
-        origin = connection.headers.get("origin")
-        if (
-            origin
-            and connection.scope["method"] not in SAFE_METHODS
-            and urlsplit(origin).netloc != connection.headers.get("host")
-        ):
-            return PlainTextResponse("Writes from other sites are refused.", 403)
-        if path.startswith(CLOSED):
-            return PlainTextResponse("Not found.", 404)
-        if path.startswith(HEARTBEAT):
-            return Response(status_code=204)  # to which a browser does not come back
+    async def _refusal(self, connection: HTTPConnection, path: str) -> ASGIApp | None:
+        """The response to a request that goes no further, or None."""
+        method = connection.scope["method"]
+        try:
+            if method not in SAFE_METHODS:
+                _check_origin(connection)
+            if path in PUBLIC or path.startswith(PUBLIC_ASSETS):
+                return None
+            caller = await run_in_threadpool(self._identified, connection)
+            connection.scope["state"]["caller"] = caller
+            if path.startswith(gradio_routes.HEARTBEAT):
+                return Response(status_code=204)  # to which a browser does not come back
+            if _is_ours(path):
+                return _sign_in(connection, caller)
+            allowed = gradio_routes.is_open(method, path, caller)
+            if allowed is None:
+                raise NotFound("There is nothing here.")
+            return None if allowed else _sign_in(connection, caller) or _forbid(connection, caller)
+        except NSFWReviewError as error:
+            return problem(connection, error)
+
+    def _identified(self, connection: HTTPConnection) -> Caller:
+        if self._callers.open and connection.url.hostname not in LOCAL_HOSTS:
+            # Else another site's name, pointed at this machine, would be the local reviewer.
+            raise RequestError(f"'{connection.url.hostname}' is no name of this page.")
+        return self._callers.identify(connection)
+
+
+def _is_ours(path: str) -> bool:
+    """Whether a path is ours, and not for Gradio, which is mounted below everything."""
+    return path in OURS or path.startswith(OUR_APPLICATIONS)
+
+
+def _sign_in(connection: HTTPConnection, caller: Caller) -> Response | None:
+    """Where to sign in, for a caller who may do nothing."""
+    if caller.permissions:
         return None
+    wants_page = "text/html" in connection.headers.get("accept", "")
+    if wants_page and connection.scope["method"] == "GET":
+        return RedirectResponse("/login", 303)
+    return problem(connection, NotSignedIn("Sign in at /login, or send an API key."))
+
+
+def _forbid(connection: HTTPConnection, caller: Caller) -> Response:
+    return problem(connection, Forbidden(f"{caller.name} may not do this."))
+
+
+def _check_origin(connection: HTTPConnection) -> None:
+    origin = connection.headers.get("origin")
+    if origin and urlsplit(origin).netloc != connection.headers.get("host"):
+        raise Forbidden("Writes from other sites are refused.")
+
+
+def _request_id(connection: HTTPConnection) -> str:
+    given = connection.headers.get("x-request-id", "")
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _protect(headers: MutableHeaders, path: str, request_id: str) -> None:
+    headers["X-Request-ID"] = request_id
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Referrer-Policy"] = "no-referrer"
+    if _is_ours(path) and not path.startswith(PUBLIC_ASSETS):
+        headers["Cache-Control"] = "private, no-store"
+    for name in [name for name in headers if name.startswith("access-control-")]:
+        del headers[name]

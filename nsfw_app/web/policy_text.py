@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
 from nsfw_app.errors import NotFound
+from nsfw_app.web.callers import Visitor
 
 Part = str | dict[str, Any]
 
@@ -32,11 +33,11 @@ def policy_routes(markdown: str | None) -> APIRouter:
     Args:
         markdown: The text, read when the page was started.
     """
-    router = APIRouter(prefix="/desk")
+    router = APIRouter()
     parts = None if markdown is None else parts_of(markdown)
 
     @router.get("/policy-text")
-    def policy_text() -> dict[str, list[Part]]:
+    def policy_text(_: Visitor) -> dict[str, list[Part]]:
         if parts is None:
             raise NotFound("No policy text is set: NSFW_POLICY_TEXT names none.")
         return {"parts": parts}

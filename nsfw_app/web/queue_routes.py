@@ -1,33 +1,29 @@
-"""The routes of the queue, of answers to a selection, and of training labels, under /desk.
-
-They are for the people who run the page; a visitor of an open page has no queue.
-"""
+"""The routes of the queue, of answers to a selection, and of training labels, below /desk."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from nsfw_app import exports
 from nsfw_app.engine import Engine
-from nsfw_app.errors import NotFound
 from nsfw_app.queueing import QueueOrder
 from nsfw_app.records import Label, ModelIdentity
+from nsfw_app.store.audit import AuditAction
 from nsfw_app.store.training import Mistake
+from nsfw_app.web.callers import Exporter, Reviewer
 from nsfw_app.web.routes import (
     HASH,
     AnswerBody,
     RowId,
     UndoBody,
-    Who,
     answer_of,
     card_json,
     placeholder_url,
 )
-from nsfw_app.web.visitors import Visitor
 
 MAX_BATCH = 1000
 
@@ -77,33 +73,19 @@ class TrainingBody(BaseModel):
     label: Label | None
 
 
-def moderator(visitor: Who) -> Visitor:
-    """Whoever asks, when the queue is theirs.
-
-    Raises:
-        NotFound: It is not.
-    """
-    if not visitor.sees_all:
-        raise NotFound("The queue is for the people who run this page.")
-    return visitor
-
-
-Moderator = Annotated[Visitor, Depends(moderator)]
-
-
 def queue_routes(engine: Engine) -> APIRouter:
     """Loans of images that wait."""
-    router = APIRouter(prefix="/desk/queue")
+    router = APIRouter(prefix="/queue")
 
     @router.get("")
-    def waiting(visitor: Moderator) -> dict[str, int]:
-        return {"waiting": engine.desk.waiting(visitor.reviewer)}
+    def waiting(reviewer: Reviewer) -> dict[str, int]:
+        return {"waiting": engine.desk.waiting(reviewer.name)}
 
     @router.post("/claim")
-    def claim(body: ClaimBody, visitor: Moderator) -> dict[str, Any]:
+    def claim(body: ClaimBody, reviewer: Reviewer) -> dict[str, Any]:
         status = engine.status
         items = engine.desk.claim(
-            visitor.reviewer,
+            reviewer.name,
             model=status.classifier.identity.model if status.classifier else status.wanted,
             count=body.count,
             holding=body.holding,
@@ -112,31 +94,31 @@ def queue_routes(engine: Engine) -> APIRouter:
         )
         cards = [
             {
-                **card_json(engine, item.review, visitor),
+                **card_json(engine, item.review, reviewer),
                 "entry_id": item.entry_id,
             }
             for item in items
         ]
-        return {"items": cards, "waiting": engine.desk.waiting(visitor.reviewer)}
+        return {"items": cards, "waiting": engine.desk.waiting(reviewer.name)}
 
     @router.post("/renew")
-    def renew(body: EntriesBody, visitor: Moderator) -> dict[str, list[int]]:
-        return {"entries": engine.desk.renew(body.entries, visitor.reviewer)}
+    def renew(body: EntriesBody, reviewer: Reviewer) -> dict[str, list[int]]:
+        return {"entries": engine.desk.renew(body.entries, reviewer.name)}
 
     @router.post("/release")
-    def release(body: EntriesBody, visitor: Moderator) -> dict[str, bool]:
-        engine.desk.release(body.entries, visitor.reviewer)
+    def release(body: EntriesBody, reviewer: Reviewer) -> dict[str, bool]:
+        engine.desk.release(body.entries, reviewer.name)
         return {"released": True}
 
     @router.post("/{entry_id}/skip")
-    def skip(entry_id: RowId, visitor: Moderator) -> dict[str, bool]:
-        engine.desk.skip(entry_id, visitor.reviewer)
+    def skip(entry_id: RowId, reviewer: Reviewer) -> dict[str, bool]:
+        engine.desk.skip(entry_id, reviewer.name)
         return {"skipped": True}
 
     @router.post("/second-opinion")
-    def second_opinion(body: PredictionBody, visitor: Moderator) -> dict[str, bool]:
+    def second_opinion(body: PredictionBody, reviewer: Reviewer) -> dict[str, bool]:
         identity = ModelIdentity(body.model, body.revision, "", body.backend)
-        asked = engine.desk.ask_others(body.image_sha256, identity, visitor.reviewer)
+        asked = engine.desk.ask_others(body.image_sha256, identity, reviewer)
         return {"asked": asked}
 
     return router
@@ -144,17 +126,17 @@ def queue_routes(engine: Engine) -> APIRouter:
 
 def batch_routes(engine: Engine) -> APIRouter:
     """Answers to a selection, undone together."""
-    router = APIRouter(prefix="/desk")
+    router = APIRouter()
 
     @router.post("/batches")
-    def decide_all(body: BatchBody, visitor: Who) -> dict[str, Any]:
+    def decide_all(body: BatchBody, reviewer: Reviewer) -> dict[str, Any]:
         answers = [answer_of(answer) for answer in body.answers]
-        made = engine.decide_all(answers, reviewer=visitor.reviewer, owner=visitor.owner)
+        made = engine.decide_all(answers, reviewer)
         return {"decisions": [asdict(decision) for decision in made]}
 
     @router.post("/batches/{batch_id}/undo")
-    def undo_batch(batch_id: str, body: UndoBody, visitor: Who) -> dict[str, Any]:
-        undone = engine.undo_batch(batch_id, reviewer=visitor.reviewer, nonce=body.nonce)
+    def undo_batch(batch_id: str, body: UndoBody, reviewer: Reviewer) -> dict[str, Any]:
+        undone = engine.undo_batch(batch_id, reviewer=reviewer.name, nonce=body.nonce)
         return {"undone": [decision.decision_id for decision in undone]}
 
     return router
@@ -162,10 +144,10 @@ def batch_routes(engine: Engine) -> APIRouter:
 
 def training_routes(engine: Engine) -> APIRouter:
     """The model's settled errors, and what becomes of them."""
-    router = APIRouter(prefix="/desk/training")
+    router = APIRouter(prefix="/training")
 
     @router.get("")
-    def groups(_: Moderator) -> dict[str, Any]:
+    def groups(_: Reviewer) -> dict[str, Any]:
         return {
             "groups": [
                 [mistake_json(engine, mistake) for mistake in group]
@@ -174,12 +156,13 @@ def training_routes(engine: Engine) -> APIRouter:
         }
 
     @router.post("/{prediction_id}")
-    def decide(prediction_id: RowId, body: TrainingBody, visitor: Moderator) -> dict[str, bool]:
-        engine.desk.label_for_training(prediction_id, body.label, visitor.reviewer)
+    def decide(prediction_id: RowId, body: TrainingBody, reviewer: Reviewer) -> dict[str, bool]:
+        engine.desk.label_for_training(prediction_id, body.label, reviewer.name)
         return {"saved": True}
 
     @router.get("/labels.jsonl")
-    def labels(_: Moderator) -> StreamingResponse:
+    def labels(exporter: Exporter) -> StreamingResponse:
+        engine.audit.add(exporter.name, AuditAction.EXPORT, "training labels")
         lines: Iterator[str] = exports.training_jsonl(engine.desk.training_labels())
         return StreamingResponse(
             lines,

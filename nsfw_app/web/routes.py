@@ -1,4 +1,4 @@
-"""The routes that the page's own scripts speak to, under /desk.
+"""The routes that the page's own scripts speak to, below /desk.
 
 Files arrive one request each, so that every one is judged, refused or stopped by itself.
 """
@@ -8,31 +8,27 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from nsfw_app import exports, images
+from nsfw_app.access import Caller, Permission
 from nsfw_app.engine import Engine
 from nsfw_app.errors import ImageError
 from nsfw_app.records import Answer, Label, LogFilter, Reason, Review, Upload
 from nsfw_app.settings import Settings
-from nsfw_app.web.visitors import Visitor, visitor_of
+from nsfw_app.store.audit import AuditAction
+from nsfw_app.web.callers import Exporter, Reviewer, Visitor
 
 MAX_NAME_CHARACTERS = 4_000
 HASH = "^[0-9a-f]{64}$"
 LOG_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 
 
-def visitor_of_request(request: Request) -> Visitor:
-    """The guard has said who asks."""
-    return visitor_of(request)
-
-
 RowId = Annotated[int, PathParameter(ge=1, lt=1 << 63)]
-Who = Annotated[Visitor, Depends(visitor_of_request)]
 
 
 class AnswerBody(BaseModel):
@@ -79,19 +75,17 @@ def answer_of(body: AnswerBody) -> Answer:
     return Answer(**{**body.model_dump(), "reasons": tuple(body.reasons)})
 
 
-def visible(wanted: LogFilter, visitor: Visitor) -> LogFilter:
-    """The filter, narrowed to what this visitor may see."""
-    if not visitor.sees_all:
-        return replace(wanted, reviewer=visitor.reviewer)
-    return replace(wanted, blind_to=visitor.reviewer)
+def visible(wanted: LogFilter, caller: Caller) -> LogFilter:
+    """The filter, narrowed so that a reviewer is told no answer before giving their own."""
+    return replace(wanted, blind_to=caller.name) if caller.may(Permission.REVIEW) else wanted
 
 
 def image_routes(engine: Engine, *, settings: Settings) -> APIRouter:
     """What is running, images in, pictures out."""
-    router = APIRouter(prefix="/desk")
+    router = APIRouter()
 
     @router.get("/status")
-    def status(visitor: Who) -> dict[str, Any]:
+    def status(visitor: Visitor) -> dict[str, Any]:
         now = engine.status
         identity = now.classifier.identity if now.classifier else None
         return {
@@ -100,7 +94,8 @@ def image_routes(engine: Engine, *, settings: Settings) -> APIRouter:
             "message": now.message,
             "model": asdict(identity) if identity else None,
             "policy": asdict(engine.policy),
-            "reviewer": visitor.reviewer,
+            "reviewer": visitor.name,
+            "permissions": sorted(visitor.permissions),
             "reasons": list(Reason),
             "max_files": settings.max_files,
             "max_bytes": engine.limits.max_bytes,
@@ -111,7 +106,7 @@ def image_routes(engine: Engine, *, settings: Settings) -> APIRouter:
     @router.post("/images")
     async def add_image(
         request: Request,
-        visitor: Who,
+        visitor: Visitor,
         name: Annotated[str, Query(max_length=MAX_NAME_CHARACTERS)],
         source: Annotated[str, Query(max_length=64)],
         batch_id: Annotated[str, Query(max_length=64)] = "",
@@ -128,11 +123,11 @@ def image_routes(engine: Engine, *, settings: Settings) -> APIRouter:
         return await run_in_threadpool(_judge, engine, bytes(data), upload, visitor)
 
     @router.get("/images/{sha256}/picture")
-    def picture(sha256: str, visitor: Who) -> Response:
+    def picture(sha256: str, visitor: Visitor) -> Response:
         return _jpeg(engine.picture, sha256, visitor)
 
     @router.get("/images/{sha256}/thumbnail")
-    def thumbnail(sha256: str, visitor: Who) -> Response:
+    def thumbnail(sha256: str, visitor: Visitor) -> Response:
         return _jpeg(engine.thumbnail, sha256, visitor)
 
     return router
@@ -140,23 +135,27 @@ def image_routes(engine: Engine, *, settings: Settings) -> APIRouter:
 
 def answer_routes(engine: Engine) -> APIRouter:
     """Answers in, the correction log out."""
-    router = APIRouter(prefix="/desk")
+    router = APIRouter()
 
     @router.post("/decisions")
-    def decide(body: AnswerBody, visitor: Who) -> dict[str, Any]:
-        decision = engine.decide(answer_of(body), reviewer=visitor.reviewer, owner=visitor.owner)
-        return asdict(decision)
+    def decide(body: AnswerBody, reviewer: Reviewer) -> dict[str, Any]:
+        return asdict(engine.decide(answer_of(body), reviewer))
 
     @router.post("/decisions/{decision_id}/undo")
-    def undo(decision_id: RowId, body: UndoBody, visitor: Who) -> dict[str, Any]:
-        standing = engine.undo(decision_id, reviewer=visitor.reviewer, nonce=body.nonce)
+    def undo(decision_id: RowId, body: UndoBody, reviewer: Reviewer) -> dict[str, Any]:
+        standing = engine.undo(decision_id, reviewer=reviewer.name, nonce=body.nonce)
         return {"standing": asdict(standing) if standing else None}
 
     @router.get("/log.{file_format}")
     def log(
-        file_format: Literal["csv", "jsonl"], visitor: Who, query: Annotated[LogQuery, Query()]
+        file_format: Literal["csv", "jsonl"],
+        exporter: Exporter,
+        query: Annotated[LogQuery, Query()],
     ) -> StreamingResponse:
-        rows = engine.log.rows(visible(LogFilter(**query.model_dump()), visitor))
+        wanted = LogFilter(**query.model_dump())
+        rows = engine.log.rows(visible(wanted, exporter))
+        chosen = query.model_dump(exclude_none=True)
+        engine.audit.add(exporter.name, AuditAction.EXPORT, "correction log", **chosen)
         return StreamingResponse(
             exports.LOG_FORMATS[file_format](rows),
             media_type=LOG_TYPES[file_format],
@@ -166,17 +165,17 @@ def answer_routes(engine: Engine) -> APIRouter:
     return router
 
 
-def _judge(engine: Engine, data: bytes, upload: Upload, visitor: Visitor) -> dict[str, Any]:
+def _judge(engine: Engine, data: bytes, upload: Upload, visitor: Caller) -> dict[str, Any]:
     review = engine.review(data, upload)
     return card_json(engine, review, visitor)
 
 
-def card_json(engine: Engine, review: Review, visitor: Visitor) -> dict[str, Any]:
+def card_json(engine: Engine, review: Review, visitor: Caller) -> dict[str, Any]:
     """A review for the page: its JSON, a placeholder to draw, and the answer given earlier."""
     card = {**exports.review_json(review), "placeholder": None, "decision": None}
     card["perceptual_hash"] = None
     if review.prediction is not None:
-        answer = engine.standing(review.prediction, visitor.reviewer)
+        answer = engine.standing(review.prediction, visitor.name)
         card["placeholder"] = placeholder_url(engine, review.prediction.image_sha256)
         card["decision"] = asdict(answer) if answer else None
         card["perceptual_hash"] = engine.perceptual_hash(review.prediction.image_sha256)
@@ -189,5 +188,5 @@ def placeholder_url(engine: Engine, image_sha256: str) -> str:
     return "data:image/webp;base64," + base64.b64encode(webp).decode()
 
 
-def _jpeg(read: Callable[..., bytes], sha256: str, visitor: Visitor) -> Response:
-    return Response(read(sha256, owner=visitor.owner), media_type="image/jpeg")
+def _jpeg(read: Callable[[str, Caller], bytes], sha256: str, caller: Caller) -> Response:
+    return Response(read(sha256, caller), media_type="image/jpeg")

@@ -14,10 +14,9 @@ export function mount(element, props, watch) {
 function parts(value) {
   if (!value?.models) return [make('p', { class: 'empty', role: 'status' }, 'Counting the answers')]
   const { models, people } = value
-  if (!models.length && !people?.reviewers.length) {
-    const what = people
-      ? 'How the model stands against people, and people with one another, is counted here.'
-      : 'How the model stands against your answers is counted here.'
+  if (!models.length && !people.reviewers.length) {
+    const what =
+      'How the model stands against people, and people with one another, is counted here.'
     return [
       make(
         'div',
@@ -27,18 +26,17 @@ function parts(value) {
       ),
     ]
   }
-  const whose = people ? 'people' : 'you'
-  return [...models.map((record) => modelPart(record, whose)), ...peopleParts(people)]
+  return [...models.map(modelPart), ...peopleParts(people)]
 }
 
 function section(title, ...children) {
   return make('section', { class: 'facts insight' }, make('h2', {}, title), ...children)
 }
 
-function modelPart(record, whose) {
+function modelPart(record) {
   const { model, revision, backend, threshold, confusion, undecided } = record
   const counts = Object.values(confusion).reduce((sum, count) => sum + count, 0)
-  const title = whose === 'you' ? `${model} against your answers` : `${model} against people`
+  const title = `${model} against people`
   const shortRevision = revision.slice(0, REVISION_CHARACTERS)
   const under = make(
     'p',
@@ -50,7 +48,7 @@ function modelPart(record, whose) {
     ? make(
         'p',
         { class: 'muted' },
-        `Not counted: ${images(undecided)} that ${whose === 'you' ? 'you are unsure about' : 'people are unsure or differ about'}.`,
+        `Not counted: ${images(undecided)} that people are unsure or differ about.`,
       )
     : null
   if (!counts) {
@@ -63,17 +61,17 @@ function modelPart(record, whose) {
     make(
       'div',
       { class: 'insight-columns' },
-      confusionTable(confusion, whose),
+      confusionTable(confusion),
       make(
         'dl',
         { class: 'shares' },
         ...share('Precision', record.precision, {
-          meaning: `Of what the model calls nsfw, what ${whose} call nsfw`,
+          meaning: 'Of what the model calls nsfw, what people call nsfw',
           none: 'The model calls none of these images nsfw, so there is nothing to count.',
         }),
         ...share('Recall', record.recall, {
-          meaning: `Of what ${whose} call nsfw, what the model calls nsfw`,
-          none: `${whose === 'you' ? 'You call' : 'People call'} none of these images nsfw, so there is nothing to count.`,
+          meaning: 'Of what people call nsfw, what the model calls nsfw',
+          none: 'People call none of these images nsfw, so there is nothing to count.',
         }),
       ),
     ),
@@ -81,8 +79,7 @@ function modelPart(record, whose) {
   )
 }
 
-function confusionTable(confusion, whose) {
-  const subject = whose === 'you' ? 'You say' : 'People say'
+function confusionTable(confusion) {
   const line = (name, nsfw, normal) =>
     make(
       'tr',
@@ -108,8 +105,8 @@ function confusionTable(confusion, whose) {
         'tr',
         {},
         make('td', {}),
-        make('th', { scope: 'col' }, `${subject} nsfw`),
-        make('th', { scope: 'col' }, `${subject} normal`),
+        make('th', { scope: 'col' }, 'People say nsfw'),
+        make('th', { scope: 'col' }, 'People say normal'),
       ),
     ),
     make(
@@ -137,10 +134,6 @@ function share(name, value, { meaning, none }) {
 }
 
 function peopleParts(people) {
-  if (!people) {
-    const text = 'How reviewers agree is shown to the people who run this page.'
-    return [section('Reviewers', make('p', {}, text))]
-  }
   return [
     section('People with one another', alphaPart(people.alpha), ...pairsPart(people)),
     section('Reviewers', reviewersTable(people.reviewers)),

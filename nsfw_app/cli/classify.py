@@ -1,17 +1,10 @@
-"""The commands: `python -m nsfw_app ...`.
-
-Results go to standard output, progress and problems to standard error, so that output can be
-piped. Exit codes: 0 done, 1 an error that stopped the command, 2 wrong usage, 3 `classify` judged
-all it could but not all.
-"""
+"""`classify`: judge files and directories."""
 
 import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
-from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,38 +13,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from nsfw_app import exports, settings
-from nsfw_app.assembly import open_engine
-from nsfw_app.errors import NSFWReviewError
+from nsfw_app.assembly import open_engine, open_store
 from nsfw_app.images import SUFFIXES
-from nsfw_app.records import LogFilter, Review
+from nsfw_app.records import Review
 
 EXIT_UNAVAILABLE = 3
 
-app = typer.Typer(
-    help="Judge images, and export what reviewers said of them.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
 
-
-class ExportFormat(StrEnum):
-    """How the correction log is written."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-
-
-def main() -> None:
-    """Run a command; an error of ours becomes a sentence and exit code 1."""
-    try:
-        app()
-    except NSFWReviewError as error:
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(1)
-
-
-@app.command()
 def classify(
     paths: Annotated[list[Path], typer.Argument(help="Image files, and directories of them.")],
     jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON object per image.")] = False,
@@ -61,7 +29,8 @@ def classify(
     files, skipped = _files(paths)
     if skipped:
         typer.echo(f"Skipped {skipped} files whose names are not those of images.", err=True)
-    engine = open_engine(settings.load())
+    chosen = settings.load()
+    engine = open_engine(chosen, open_store(chosen))
     unavailable = 0
     # Where the lines go to the same terminal as the bar, they must be printed above it.
     console = Console(stderr=not sys.stdout.isatty())
@@ -76,39 +45,6 @@ def classify(
             unavailable += review.problem is not None
     if unavailable:
         raise typer.Exit(EXIT_UNAVAILABLE)
-
-
-@app.command()
-def export(
-    file_format: Annotated[
-        ExportFormat, typer.Option("--format", help="csv or jsonl.")
-    ] = ExportFormat.CSV,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Agreements and undone answers too.")
-    ] = False,
-    since: Annotated[
-        datetime | None, typer.Option(help="Only answers from this date on, in UTC.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="File to write; standard output without it.")
-    ] = None,
-) -> None:
-    """Write the correction log: the disagreements that stand, or all answers."""
-    engine = open_engine(settings.load())
-    wanted = LogFilter(
-        agrees=None if everything else False,
-        undone=None if everything else False,
-        since=since.isoformat() if since else None,
-    )
-    lines = exports.LOG_FORMATS[file_format](engine.log.rows(wanted))
-    if output is None:
-        sys.stdout.writelines(lines)
-        return
-    try:
-        with output.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(lines)
-    except OSError as error:
-        raise typer.BadParameter(f"{output} cannot be written: {error.strerror}.") from error
 
 
 def _files(paths: list[Path]) -> tuple[list[Path], int]:

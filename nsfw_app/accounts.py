@@ -1,0 +1,240 @@
+"""Who is who: passwords, sessions and API keys checked, and limits on trying.
+
+What always holds: a password is kept as an Argon2 hash, a session's token and an API key as their
+SHA-256, so that none can be read from the database; whoever was disabled, or lost a role, feels it
+with the next request; an unknown name takes as long to refuse as a wrong password.
+"""
+
+import hashlib
+import re
+import secrets
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from argon2 import PasswordHasher
+from argon2.exceptions import VerifyMismatchError
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from nsfw_app.access import (
+    KEY_SCOPES,
+    Caller,
+    Permission,
+    UserRole,
+    hub_caller,
+    key_caller,
+    user_caller,
+)
+from nsfw_app.errors import AccountError, NotSignedIn, TooManyRequests
+from nsfw_app.records import utc
+from nsfw_app.store import Store
+from nsfw_app.store.accounts import Session
+from nsfw_app.store.audit import AuditAction
+from nsfw_app.store.keys import ApiKey
+
+SESSION = timedelta(hours=12)
+MIN_PASSWORD_CHARACTERS = 8  # OWASP ASVS 5.0, 6.2.1
+MAX_PASSWORD_CHARACTERS = 1_000  # long enough for any sentence, short enough to hash
+NAME = re.compile(r"\w[\w.@-]{0,63}")  # letters of any script; no space, colon or slash
+RESERVED = frozenset({"anonymous", "key", "local"})
+FAILURES = RateLimitItemPerMinute(5)  # per name and address
+ATTEMPTS_FROM_ADDRESS = RateLimitItemPerMinute(50)  # many names tried from one place
+HASHES_AT_ONCE = 2  # each takes 64 MiB and all of a core
+KEY_PREFIX = "nsfw_"
+TOKEN_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """An API key as it is shown once."""
+
+    name: str
+    key: str
+
+
+class Accounts:
+    """Users, sessions and keys over a store.
+
+    Args:
+        store: Where they are kept.
+        hub_roles: Roles of people and organisations of Hugging Face, by name.
+    """
+
+    def __init__(self, store: Store, *, hub_roles: Mapping[str, UserRole] | None = None) -> None:
+        self._rows = store.accounts
+        self._keys = store.keys
+        self._audit = store.audit
+        self._hub_roles = {name.lower(): role for name, role in (hub_roles or {}).items()}
+        self._hasher = PasswordHasher()  # RFC 9106, second recommended option
+        self._hashing = threading.BoundedSemaphore(HASHES_AT_ONCE)
+        self._unknown = self._hash(secrets.token_hex())  # what an unknown name is checked against
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+
+    @property
+    def has_users(self) -> bool:
+        """Whether anyone has an account and may sign in."""
+        return self._rows.has_users()
+
+    def add_user(self, name: str, password: str, role: UserRole, *, actor: str) -> None:
+        """Make an account.
+
+        Raises:
+            AccountError: The name is taken or no name, or the password is too short.
+        """
+        _check_name(name)
+        self._rows.add_user(name, self._hash(_checked(password)), role, actor=actor)
+
+    def set_password(self, name: str, password: str, *, actor: str) -> None:
+        """Give a user a new password; every browser must sign in again.
+
+        Raises:
+            AccountError: No such user, or the password is too short.
+        """
+        self._rows.change_user(name, password_hash=self._hash(_checked(password)), actor=actor)
+
+    def sign_in(self, name: str, password: str, *, address: str) -> str:
+        """Check a password, and remember the browser that sent it.
+
+        Returns:
+            The token that the browser is to keep.
+
+        Raises:
+            NotSignedIn: Name and password do not fit.
+            TooManyRequests: Five failures within a minute for this name from this address.
+        """
+        self._count(FAILURES, name.casefold(), address, what="failed attempts to sign in")
+        self._count(ATTEMPTS_FROM_ADDRESS, address, what="attempts to sign in")
+        if len(password) > MAX_PASSWORD_CHARACTERS or not self._fits(name, password):
+            self._audit.add(name[:64], AuditAction.SIGN_IN_FAILED, address)
+            raise NotSignedIn("Name and password do not fit.")
+        self._limiter.clear(FAILURES, name.casefold(), address)
+        user = self._rows.user(name)
+        if user is None:
+            raise NotSignedIn("Name and password do not fit.")
+        return self._begin(Session(f"user:{user.name}", user.name, ()))
+
+    def sign_in_from_hub(self, name: str, organisations: Sequence[str]) -> str:
+        """Remember the browser of someone whom Hugging Face has signed in; see `sign_in`.
+
+        Raises:
+            NotSignedIn: Neither they nor one of their organisations has a role here.
+        """
+        session = Session(f"hf:{name}", name, tuple(organisations))
+        if self._hub_role(session) is None:
+            self._audit.add(name[:64], AuditAction.SIGN_IN_FAILED, session.owner)
+            raise NotSignedIn(
+                f"{name} has no role on this page. Whoever runs it can give one with "
+                "NSFW_HUB_ROLES."
+            )
+        return self._begin(session)
+
+    def sign_out(self, token: str) -> None:
+        """Forget a browser."""
+        self._rows.end_session(_sha256(token))
+
+    def session_caller(self, token: str) -> Caller | None:
+        """Who a browser's token belongs to, with the role they have now."""
+        session = self._rows.session(_sha256(token))
+        if session is None:
+            return None
+        if session.owner.startswith("hf:"):
+            role = self._hub_role(session)
+            return hub_caller(session.name, role) if role else None
+        user = self._rows.user(session.name)
+        return user_caller(user.name, user.role) if user and user.disabled_at is None else None
+
+    def add_key(
+        self, name: str, scopes: Sequence[Permission], *, per_minute: int, actor: str
+    ) -> NewKey:
+        """Make an API key. This is the only time that it is known.
+
+        Raises:
+            AccountError: The name is taken or no name, or a scope is not one of a key's.
+        """
+        _check_name(name)
+        if not scopes or (wrong := set(scopes) - set(KEY_SCOPES)):
+            raise AccountError(
+                f"A key needs scopes out of {', '.join(KEY_SCOPES)}"
+                + (f"; {', '.join(sorted(wrong))} is none." if scopes else ".")
+            )
+        key = KEY_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+        self._keys.add(name, _sha256(key), scopes, per_minute=per_minute, actor=actor)
+        return NewKey(name, key)
+
+    def keys(self) -> list[ApiKey]:
+        """Every key that was ever made, without what opens."""
+        return self._keys.all()
+
+    def key_caller(self, key: str) -> Caller:
+        """Whose API key this is; the request counts against its limit.
+
+        Raises:
+            NotSignedIn: Nobody's, or it was revoked.
+            TooManyRequests: It has used up its requests of this minute.
+        """
+        known = self._keys.find(_sha256(key))
+        if known is None:
+            raise NotSignedIn("This API key is not known here, or it was revoked.")
+        limit = RateLimitItemPerMinute(known.per_minute)
+        self._count(limit, "key", known.name, what=f"requests of the key {known.name}")
+        return key_caller(known.name, known.scopes)
+
+    def _count(self, limit: RateLimitItemPerMinute, *whose: str, what: str) -> None:
+        """Count one more; the count forgets what is older than a minute."""
+        if not self._limiter.hit(limit, *whose):
+            reset = self._limiter.get_window_stats(limit, *whose).reset_time
+            seconds = max(1, round(reset - time.time()))
+            raise TooManyRequests(
+                f"More than {limit.amount} {what} within a minute. Try again in {seconds} seconds.",
+                retry_after_s=seconds,
+            )
+
+    def _fits(self, name: str, password: str) -> bool:
+        stored = self._rows.password_hash(name)
+        with self._hashing:
+            try:
+                self._hasher.verify(stored or self._unknown, password)
+            except VerifyMismatchError:
+                return False
+        return stored is not None
+
+    def _hash(self, password: str) -> str:
+        with self._hashing:
+            return self._hasher.hash(password)
+
+    def _begin(self, session: Session) -> str:
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        expires_at = utc((datetime.now(UTC) + SESSION).isoformat())
+        self._rows.add_session(_sha256(token), session, expires_at=expires_at)
+        return token
+
+    def _hub_role(self, session: Session) -> UserRole | None:
+        """The highest role of a person's own name and of their organisations."""
+        names = {name.lower() for name in (session.name, *session.organisations)}
+        roles = {self._hub_roles[name] for name in names if name in self._hub_roles}
+        return max(roles, key=list(UserRole).index, default=None)
+
+
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name) or name.casefold() in RESERVED:
+        raise AccountError(
+            f"'{name}' cannot be a name. A name has up to 64 letters, digits and . @ - _ and "
+            f"begins with a letter or digit; {', '.join(sorted(RESERVED))} are taken."
+        )
+
+
+def _checked(password: str) -> str:
+    if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS:
+        raise AccountError(
+            f"The password has {len(password)} characters; it needs {MIN_PASSWORD_CHARACTERS} to "
+            f"{MAX_PASSWORD_CHARACTERS}."
+        )
+    return password
+
+
+def _sha256(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

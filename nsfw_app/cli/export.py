@@ -1,0 +1,52 @@
+"""`export`: the correction log, out."""
+
+import sys
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nsfw_app import exports, settings
+from nsfw_app.assembly import open_store
+from nsfw_app.records import LogFilter
+
+
+class ExportFormat(StrEnum):
+    """How the correction log is written."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+def export(
+    file_format: Annotated[
+        ExportFormat, typer.Option("--format", help="csv or jsonl.")
+    ] = ExportFormat.CSV,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Agreements and undone answers too.")
+    ] = False,
+    since: Annotated[
+        datetime | None, typer.Option(help="Only answers from this date on, in UTC.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; standard output without it.")
+    ] = None,
+) -> None:
+    """Write the correction log: the disagreements that stand, or all answers."""
+    store = open_store(settings.load())
+    wanted = LogFilter(
+        agrees=None if everything else False,
+        undone=None if everything else False,
+        since=since.isoformat() if since else None,
+    )
+    lines = exports.LOG_FORMATS[file_format](store.log.rows(wanted))
+    if output is None:
+        sys.stdout.writelines(lines)
+        return
+    try:
+        with output.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise typer.BadParameter(f"{output} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,56 @@
+"""`keys`: the programs that may use the API."""
+
+from typing import Annotated
+
+import typer
+
+from nsfw_app import settings
+from nsfw_app.access import KEY_SCOPES, Permission
+from nsfw_app.accounts import Accounts
+from nsfw_app.assembly import open_store
+from nsfw_app.cli.users import operator
+
+DEFAULT_PER_MINUTE = 600
+
+keys = typer.Typer(help="Add, revoke and list the API keys of programs.", no_args_is_help=True)
+
+
+@keys.command()
+def add(
+    name: Annotated[str, typer.Argument(help="What the key is for; used once.")],
+    scope: Annotated[
+        list[str],
+        typer.Option(help=f"What it may do, as often as needed: {', '.join(KEY_SCOPES)}."),
+    ],
+    per_minute: Annotated[
+        int, typer.Option(min=1, help="Requests it may send in a minute.")
+    ] = DEFAULT_PER_MINUTE,
+) -> None:
+    """Make a key and print it, this once."""
+    accounts = Accounts(open_store(settings.load()))
+    made = accounts.add_key(name, _scopes(scope), per_minute=per_minute, actor=operator())
+    typer.echo(made.key)
+    typer.echo("This key is shown once; only its hash is kept.", err=True)
+
+
+@keys.command()
+def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None:
+    """Let a key open nothing any more, at once."""
+    open_store(settings.load()).keys.revoke(name, actor=operator())
+    typer.echo(f"The key {name} is revoked.")
+
+
+@keys.command(name="list")
+def list_keys() -> None:
+    """Every key, one a line: name, scopes, requests a minute, and whether it is revoked."""
+    for key in open_store(settings.load()).keys.all():
+        state = f"revoked {key.revoked_at}" if key.revoked_at else "in use"
+        scopes = ",".join(sorted(key.scopes))
+        typer.echo(f"{key.name:<24}{scopes:<32}{key.per_minute:>6}/min  {state}")
+
+
+def _scopes(names: list[str]) -> list[Permission]:
+    try:
+        return [Permission(name) for name in names]
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; a scope is one of {', '.join(KEY_SCOPES)}.") from None

@@ -1,0 +1,169 @@
+"""Users and their sessions, as rows. Secrets arrive here hashed."""
+
+import json
+import sqlite3
+from dataclasses import dataclass
+
+from nsfw_app.access import UserRole
+from nsfw_app.errors import AccountError
+from nsfw_app.store.audit import AuditAction, note
+from nsfw_app.store.connections import Connections, now
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person with an account. `disabled_at` is None while they may sign in."""
+
+    name: str
+    role: UserRole
+    created_at: str
+    disabled_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who a browser belongs to. `organisations` are those that Hugging Face named."""
+
+    owner: str
+    name: str
+    organisations: tuple[str, ...]
+
+
+class AccountRows:
+    """The tables of users and sessions. Each change of a user is in the audit."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def users(self) -> list[User]:
+        """Everyone with an account, by name."""
+        rows = self._connections.db.execute(
+            "select name, role, created_at, disabled_at from users order by name"
+        )
+        return [User(row[0], UserRole(row[1]), row[2], row[3]) for row in rows]
+
+    def user(self, name: str) -> User | None:
+        """One of them, if there is one of that name in whatever case."""
+        row = self._connections.row(
+            "select name, role, created_at, disabled_at from users where name = ?", (name,)
+        )
+        return row and User(row[0], UserRole(row[1]), row[2], row[3])
+
+    def password_hash(self, name: str) -> str | None:
+        """The hash of a user's password, unless they may not sign in."""
+        row = self._connections.row(
+            "select password_hash from users where name = ? and disabled_at is null", (name,)
+        )
+        return str(row["password_hash"]) if row else None
+
+    def has_users(self) -> bool:
+        """Whether anyone may sign in."""
+        return (
+            self._connections.row("select 1 from users where disabled_at is null limit 1")
+            is not None
+        )
+
+    def add_user(self, name: str, password_hash: str, role: UserRole, *, actor: str) -> None:
+        """Make an account.
+
+        Raises:
+            AccountError: There is one of that name.
+        """
+        with self._connections.writing() as db:
+            try:
+                db.execute(
+                    "insert into users (name, password_hash, role, created_at) values (?, ?, ?, ?)",
+                    (name, password_hash, role, now()),
+                )
+            except sqlite3.IntegrityError:
+                raise AccountError(f"There is a user '{name}' already.") from None
+            note(db, actor, AuditAction.USER, name, change="added", role=role)
+
+    def change_user(
+        self,
+        name: str,
+        *,
+        actor: str,
+        password_hash: str | None = None,
+        role: UserRole | None = None,
+        disabled: bool | None = None,
+    ) -> None:
+        """Change what is given. A new password, and being disabled, end every session.
+
+        Raises:
+            AccountError: There is no such user.
+        """
+        with self._connections.writing() as db:
+            row = db.execute(
+                """
+                update users set password_hash = coalesce(:password_hash, password_hash),
+                  role = coalesce(:role, role),
+                  disabled_at = case when :disabled is null then disabled_at
+                    when :disabled then coalesce(disabled_at, :now) end
+                where name = :name returning name
+                """,
+                {
+                    "name": name,
+                    "password_hash": password_hash,
+                    "role": role,
+                    "disabled": disabled,
+                    "now": now(),
+                },
+            ).fetchone()
+            if row is None:
+                raise AccountError(f"There is no user '{name}'.")
+            changes = {"role": role, "disabled": disabled, "password": bool(password_hash) or None}
+            note(
+                db,
+                actor,
+                AuditAction.USER,
+                row["name"],
+                **{key: value for key, value in changes.items() if value is not None},
+            )
+            if password_hash or disabled:
+                db.execute("delete from sessions where owner = ?", (f"user:{row['name']}",))
+
+    def add_session(self, token_sha256: str, session: Session, *, expires_at: str) -> None:
+        """Remember a browser; forget those whose time is over."""
+        with self._connections.writing() as db:
+            db.execute("delete from sessions where expires_at <= ?", (now(),))
+            db.execute(
+                "insert into sessions values (?, ?, ?, ?, ?, ?)",
+                (
+                    token_sha256,
+                    session.owner,
+                    session.name,
+                    json.dumps(session.organisations),
+                    now(),
+                    expires_at,
+                ),
+            )
+            note(db, session.name, AuditAction.SIGN_IN, session.owner)
+
+    def session(self, token_sha256: str) -> Session | None:
+        """Who this browser belongs to, while its time is not over."""
+        row = self._connections.row(
+            "select owner, name, organisations from sessions "
+            "where token_sha256 = ? and expires_at > ?",
+            (token_sha256, now()),
+        )
+        return row and Session(row[0], row[1], tuple(json.loads(row[2])))
+
+    def end_session(self, token_sha256: str) -> None:
+        """Forget a browser."""
+        with self._connections.writing() as db:
+            row = db.execute(
+                "delete from sessions where token_sha256 = ? returning owner, name",
+                (token_sha256,),
+            ).fetchone()
+            if row:
+                note(db, row["name"], AuditAction.SIGN_OUT, row["owner"])
+
+    def end_sessions(self, name: str, *, actor: str) -> int:
+        """Forget every browser of a person, and say how many there were."""
+        with self._connections.writing() as db:
+            rows = db.execute(
+                "delete from sessions where name = ? collate nocase returning owner", (name,)
+            ).fetchall()
+            note(db, actor, AuditAction.USER, name, sessions_ended=len(rows))
+            return len(rows)

@@ -1,0 +1,90 @@
+"""API keys, as rows. A key arrives here hashed."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nsfw_app.access import Permission
+from nsfw_app.errors import AccountError
+from nsfw_app.store.audit import AuditAction, note
+from nsfw_app.store.connections import Connections, now
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A program's key: what it may do, and how many requests it has in a minute."""
+
+    name: str
+    scopes: frozenset[Permission]
+    per_minute: int
+    created_at: str
+    revoked_at: str | None
+
+
+class ApiKeys:
+    """The table of keys. Each change of one is in the audit."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def all(self) -> list[ApiKey]:
+        """Every key, by name."""
+        rows = self._connections.db.execute("select * from api_keys order by name")
+        return [_key(row) for row in rows]
+
+    def find(self, key_sha256: str) -> ApiKey | None:
+        """The key with this hash, unless it was revoked."""
+        row = self._connections.row(
+            "select * from api_keys where key_sha256 = ? and revoked_at is null", (key_sha256,)
+        )
+        return row and _key(row)
+
+    def add(
+        self,
+        name: str,
+        key_sha256: str,
+        scopes: Sequence[Permission],
+        *,
+        per_minute: int,
+        actor: str,
+    ) -> None:
+        """Make a key.
+
+        Raises:
+            AccountError: There is or was one of that name.
+        """
+        with self._connections.writing() as db:
+            try:
+                db.execute(
+                    "insert into api_keys (name, key_sha256, scopes, per_minute, created_at) "
+                    "values (?, ?, ?, ?, ?)",
+                    (name, key_sha256, json.dumps(sorted(scopes)), per_minute, now()),
+                )
+            except sqlite3.IntegrityError:
+                raise AccountError(
+                    f"There is or was a key '{name}'. Names of keys are used once."
+                ) from None
+            details = {"change": "added", "scopes": sorted(scopes), "per_minute": per_minute}
+            note(db, actor, AuditAction.KEY, name, **details)
+
+    def revoke(self, name: str, *, actor: str) -> None:
+        """Let a key open nothing any more.
+
+        Raises:
+            AccountError: There is no such key, or it is revoked already.
+        """
+        with self._connections.writing() as db:
+            row = db.execute(
+                "update api_keys set revoked_at = ? where name = ? and revoked_at is null "
+                "returning name",
+                (now(), name),
+            ).fetchone()
+            if row is None:
+                raise AccountError(f"There is no key '{name}' that could be revoked.")
+            note(db, actor, AuditAction.KEY, row["name"], change="revoked")
+
+
+def _key(row: sqlite3.Row) -> ApiKey:
+    scopes = frozenset(Permission(scope) for scope in json.loads(row["scopes"]))
+    return ApiKey(row["name"], scopes, row["per_minute"], row["created_at"], row["revoked_at"])

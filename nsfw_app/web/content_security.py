@@ -1,0 +1,89 @@
+"""The Content-Security-Policy of every response, as strict as Gradio can live with.
+
+Nothing is loaded from another site, no plug-in and no frame; the page itself is framed by nobody,
+on a Space by Hugging Face alone. Scripts written into a page run only if they are the ones that
+were sent, each named by its hash. Gradio makes functions out of text and puts styles into
+attributes, so `unsafe-eval` and inline styles stay allowed.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+INLINE_SCRIPT = re.compile(
+    rb"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE
+)
+HUGGING_FACE = "https://huggingface.co https://*.hf.space"
+
+
+class ContentSecurity:
+    """ASGI middleware; see the module.
+
+    Args:
+        app: What it protects.
+        framed: Whether the page is shown on a Space, inside Hugging Face's own.
+    """
+
+    def __init__(self, app: ASGIApp, *, framed: bool) -> None:
+        self._app = app
+        self._ancestors = HUGGING_FACE if framed else "'none'"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; a page is held back until its scripts are known."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        # A page is read here, so it must not arrive compressed.
+        headers = [(k, v) for k, v in scope["headers"] if k != b"accept-encoding"]
+        scope = {**scope, "headers": headers} if _wants_page(scope) else scope
+        start: Message | None = None
+        body = bytearray()
+
+        async def send_protected(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if headers.get("content-type", "").startswith("text/html"):
+                    start = message
+                    return
+                headers["Content-Security-Policy"] = self._policy([])
+            elif start is not None:
+                body.extend(message.get("body", b""))
+                if message.get("more_body"):
+                    return
+                scripts = INLINE_SCRIPT.findall(bytes(body))
+                MutableHeaders(scope=start)["Content-Security-Policy"] = self._policy(scripts)
+                await send(start)
+                message = {"type": "http.response.body", "body": bytes(body)}
+            await send(message)
+
+        await self._app(scope, receive, send_protected)
+
+    def _policy(self, scripts: Iterable[bytes]) -> str:
+        sources = " ".join(["'self'", "'unsafe-eval'", *map(_source, scripts)])
+        return "; ".join(
+            (
+                "default-src 'none'",
+                f"script-src {sources}",
+                "style-src 'self' 'unsafe-inline'",
+                "img-src 'self' data: blob:",
+                "font-src 'self' data:",
+                "connect-src 'self'",
+                "manifest-src 'self'",
+                "base-uri 'self'",
+                "form-action 'self'",
+                f"frame-ancestors {self._ancestors}",
+            )
+        )
+
+
+def _wants_page(scope: Scope) -> bool:
+    return any(k == b"accept" and b"text/html" in v for k, v in scope["headers"])
+
+
+def _source(script: bytes) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"

@@ -1,0 +1,38 @@
+"""Which of Gradio's own routes are open, and to whom. Any other is not found.
+
+The page and gradio_client need these. Gradio leaves many more open, some to everyone: files by
+path, a proxy, recordings, an editor, its own sign-in. A version that brings new ones opens none.
+"""
+
+import re
+
+from nsfw_app.access import Caller, Permission
+
+GET, POST = "GET", "POST"
+EITHER = frozenset({Permission.PAGE, Permission.CLASSIFY})  # a browser, or gradio_client with a key
+PREFIX = r"/gradio_api"
+OPEN: tuple[tuple[str, re.Pattern[str], frozenset[Permission]], ...] = tuple(
+    (method, re.compile(pattern), permissions)
+    for method, pattern, permissions in (
+        (GET, r"/", EITHER),
+        (GET, r"/config/?", EITHER),
+        (GET, r"/(assets|static|svelte)/.+", EITHER),
+        (GET, rf"({PREFIX})?/theme\.css", EITHER),
+        (GET, r"/(favicon\.ico|manifest\.json|robots\.txt|pwa_icon(/[^/]+)?)", EITHER),
+        (GET, rf"{PREFIX}/(info|startup-events|app_id)/?", EITHER),
+        (GET, rf"{PREFIX}/queue/data", EITHER),
+        (POST, rf"{PREFIX}/queue/join", EITHER),
+        (POST, rf"{PREFIX}/(cancel|reset/?)", EITHER),
+        (POST, rf"{PREFIX}/upload/?", frozenset({Permission.CLASSIFY})),
+    )
+)
+HEARTBEAT = "/gradio_api/heartbeat/"
+
+
+def is_open(method: str, path: str, caller: Caller) -> bool | None:
+    """Whether a route of Gradio's is open to a caller; None where there is none for anyone."""
+    method = GET if method == "HEAD" else method
+    for allowed, pattern, permissions in OPEN:
+        if method == allowed and pattern.fullmatch(path):
+            return bool(permissions & caller.permissions)
+    return None

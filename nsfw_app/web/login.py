@@ -1,0 +1,90 @@
+"""Signing in with a name and a password, and signing out.
+
+A password is checked in a worker thread, so that no other request waits for it. A browser gets
+the page back, with a sentence when it did not work; a program gets JSON.
+"""
+
+import html
+from pathlib import Path
+from string import Template
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from nsfw_app.accounts import MAX_PASSWORD_CHARACTERS, Accounts
+from nsfw_app.errors import NotSignedIn, NSFWReviewError, TooManyRequests
+from nsfw_app.settings import Settings
+from nsfw_app.web.callers import COOKIE, session_cookie
+from nsfw_app.web.problems import status_of
+
+PAGE = Template((Path(__file__).parent / "login.html").read_text(encoding="utf-8"))
+NAME_FORM = """<form method="post" action="login">
+      <label>Name <input name="username" autocomplete="username" autofocus required></label>
+      <label>Password
+        <input name="password" type="password" autocomplete="current-password" required></label>
+      <button>Sign in</button>
+    </form>"""
+HUB_LINK = '<a class="button" href="login/hub">Sign in with Hugging Face</a>'
+
+
+def login_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
+    """The sign-in page, what its form sends to, and the way out."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/login")
+    def show() -> HTMLResponse:
+        return login_page(settings)
+
+    if not settings.hub_sign_in:
+
+        @router.post("/login")
+        def sign_in(
+            request: Request,
+            username: Annotated[str, Form(max_length=200)],
+            password: Annotated[str, Form(max_length=2 * MAX_PASSWORD_CHARACTERS)],
+        ) -> Response:
+            address = request.client.host if request.client else ""
+            try:
+                token = accounts.sign_in(username, password, address=address)
+            except (NotSignedIn, TooManyRequests) as error:
+                if not _from_browser(request):
+                    raise
+                return login_page(settings, error)
+            if _from_browser(request):
+                return signed_in(RedirectResponse("./", 303), token, request, settings)
+            return signed_in(JSONResponse({"success": True}), token, request, settings)
+
+    @router.post("/logout")
+    def sign_out(request: Request) -> Response:
+        if token := request.cookies.get(COOKIE):
+            accounts.sign_out(token)
+        return signed_in(RedirectResponse("login", 303), "", request, settings)
+
+    return router
+
+
+def login_page(settings: Settings, error: NSFWReviewError | None = None) -> HTMLResponse:
+    """The sign-in, with a sentence about what did not work."""
+    hub = settings.hub_sign_in
+    page = PAGE.substitute(
+        lead="Sign in with your Hugging Face account." if hub else "Sign in to review images.",
+        problem=html.escape(str(error)) if error else "",
+        form=HUB_LINK if hub else NAME_FORM,
+    )
+    headers = {}
+    if isinstance(error, TooManyRequests):
+        headers["Retry-After"] = str(error.retry_after_s)
+    return HTMLResponse(page, status_of(error) if error else 200, headers)
+
+
+def signed_in(response: Response, token: str, request: Request, settings: Settings) -> Response:
+    """The response, with the cookie that signs a browser in, or out when there is no token."""
+    secure = request.url.scheme == "https"
+    cookie = session_cookie(token, secure=secure, framed=settings.on_space)
+    response.headers.append("set-cookie", cookie)
+    return response
+
+
+def _from_browser(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "")

@@ -1,0 +1,136 @@
+"""How an error leaves the server: one JSON shape, the same kinds as in `errors`, and a status.
+
+    {"error": {"kind": "truncated", "message": "a.jpg ends too early.", "request_id": "..."}}
+
+`request_id` is also in the header `X-Request-ID` of every response.
+"""
+
+import logging
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse
+
+from nsfw_app.errors import (
+    Forbidden,
+    ImageError,
+    ImageErrorKind,
+    ModelError,
+    ModelLoading,
+    NotFound,
+    NotSignedIn,
+    NSFWReviewError,
+    PredictionFailed,
+    RequestTooLarge,
+    TooManyRequests,
+    TryLater,
+)
+
+log = logging.getLogger(__name__)
+
+IMAGE_STATUSES: Mapping[str, int] = MappingProxyType(
+    {
+        ImageErrorKind.TOO_LARGE: 413,
+        ImageErrorKind.TOO_MANY_PIXELS: 413,
+        ImageErrorKind.NOT_AN_IMAGE: 415,
+    }
+)
+STATUSES: tuple[tuple[type[NSFWReviewError], int], ...] = (
+    (NotSignedIn, 401),
+    (Forbidden, 403),
+    (NotFound, 404),
+    (RequestTooLarge, 413),
+    (PredictionFailed, 422),
+    (TooManyRequests, 429),
+    (TryLater, 503),
+    (ModelError, 503),
+    (NSFWReviewError, 400),
+)
+MODEL_SECONDS = 5  # how long to wait before asking again whether the model is loaded
+
+
+class Problem(BaseModel):
+    """What went wrong: a stable word, a sentence, and the request it happened in."""
+
+    kind: str
+    message: str
+    request_id: str
+
+
+class ProblemBody(BaseModel):
+    """The body of every response that is an error."""
+
+    error: Problem
+
+
+def status_of(error: NSFWReviewError) -> int:
+    """The HTTP status of an error."""
+    if isinstance(error, ImageError):
+        return IMAGE_STATUSES.get(error.kind, 400)
+    return next(status for kind, status in STATUSES if isinstance(error, kind))
+
+
+def problem(connection: HTTPConnection, error: NSFWReviewError) -> JSONResponse:
+    """The response for an error of ours."""
+    headers = {}
+    if isinstance(error, TryLater):
+        headers["Retry-After"] = str(error.retry_after_s)
+    elif isinstance(error, ModelLoading):
+        headers["Retry-After"] = str(MODEL_SECONDS)
+    elif isinstance(error, NotSignedIn):
+        headers["WWW-Authenticate"] = "Bearer"
+    return _response(connection, status_of(error), error.kind, str(error), headers)
+
+
+def answer_problems(app: FastAPI) -> None:
+    """Give every error of an application this shape."""
+
+    async def ours(request: Request, error: Exception) -> JSONResponse:
+        if not isinstance(error, NSFWReviewError):  # registered for no other
+            raise error
+        return problem(request, error)
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        if not isinstance(error, RequestValidationError):
+            raise error
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+        return _response(request, 422, "request", f"{where}: {first['msg']}.")
+
+    async def protocol(request: Request, error: Exception) -> JSONResponse:
+        if not isinstance(error, HTTPException):
+            raise error
+        kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "request")
+        return _response(request, error.status_code, kind, str(error.detail), error.headers)
+
+    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+        log.error("Request %s failed.", request_id(request), exc_info=error)
+        return _response(
+            request, 500, "internal", "Something went wrong here; the log tells under this id."
+        )
+
+    app.add_exception_handler(NSFWReviewError, ours)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, protocol)
+    app.add_exception_handler(Exception, unforeseen)
+
+
+def request_id(connection: HTTPConnection) -> str:
+    """The id that the guard gave this request."""
+    return str(connection.scope["state"]["request_id"])
+
+
+def _response(
+    connection: HTTPConnection,
+    status: int,
+    kind: str,
+    message: str,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    body = ProblemBody(error=Problem(kind=kind, message=message, request_id=request_id(connection)))
+    return JSONResponse(body.model_dump(), status, dict(headers or {}))
