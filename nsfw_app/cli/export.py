@@ -1,6 +1,7 @@
 """`export`: the correction log, out."""
 
 import sys
+from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +11,9 @@ import typer
 
 from nsfw_app import exports, settings
 from nsfw_app.assembly import open_store
+from nsfw_app.cli.operator import operator
 from nsfw_app.records import LogFilter
+from nsfw_app.store.audit import AuditAction
 
 
 class ExportFormat(StrEnum):
@@ -41,6 +44,7 @@ def export(
         undone=None if everything else False,
         since=since.isoformat() if since else None,
     )
+    store.audit.add(operator(), AuditAction.EXPORT, "correction log", **_described(wanted))
     lines = exports.LOG_FORMATS[file_format](store.log.rows(wanted))
     if output is None:
         sys.stdout.writelines(lines)
@@ -50,3 +54,7 @@ def export(
             file.writelines(lines)
     except OSError as error:
         raise typer.BadParameter(f"{output} cannot be written: {error.strerror}.") from error
+
+
+def _described(wanted: LogFilter) -> dict[str, object]:
+    return {key: value for key, value in asdict(wanted).items() if value is not None}

@@ -8,7 +8,7 @@ from nsfw_app import settings
 from nsfw_app.access import KEY_SCOPES, Permission
 from nsfw_app.accounts import Accounts
 from nsfw_app.assembly import open_store
-from nsfw_app.cli.users import operator
+from nsfw_app.cli.operator import operator
 
 DEFAULT_PER_MINUTE = 600
 

@@ -14,6 +14,7 @@ from nsfw_app import settings
 from nsfw_app.access import UserRole
 from nsfw_app.accounts import Accounts
 from nsfw_app.assembly import open_store
+from nsfw_app.cli.operator import operator
 from nsfw_app.errors import AccountError
 
 users = typer.Typer(help="Add, change and list the people who may sign in.", no_args_is_help=True)
@@ -69,14 +70,6 @@ def list_users() -> None:
     for user in open_store(settings.load()).accounts.users():
         state = f"disabled {user.disabled_at}" if user.disabled_at else "enabled"
         typer.echo(f"{user.name:<24}{user.role:<10}{state}")
-
-
-def operator() -> str:
-    """Who runs a command, for the audit: the account of the operating system."""
-    try:
-        return f"{getpass.getuser()} (command)"
-    except (KeyError, OSError):  # in a container, a number may have no name
-        return "unnamed (command)"
 
 
 def _accounts() -> Accounts:
