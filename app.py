@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 import threading
+import time
 
 from nsfw_app import settings
 from nsfw_app.accounts import Accounts
@@ -17,6 +18,7 @@ from nsfw_app.engine import Engine
 from nsfw_app.errors import NSFWReviewError, SettingsError
 from nsfw_app.settings import EVERYWHERE, Settings
 
+DAY_S = 86_400
 BACKLOG = 2048  # connections that may wait; uvicorn's own default
 
 
@@ -49,6 +51,7 @@ def main() -> None:
     app = create_app(engine, accounts, settings=chosen, page=build_ui(engine))
     greet(chosen, accounts, port=listener.getsockname()[1])
     threading.Thread(target=tell_model, args=[engine], daemon=True).start()
+    threading.Thread(target=tidy_up_daily, args=[engine], daemon=True).start()
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
 
 
@@ -97,6 +100,13 @@ def tell_model(engine: Engine) -> None:
     print(f"Model: {identity.model}, revision {identity.revision}, {identity.backend}", flush=True)
     if status.message:
         print(f"       {status.message}", flush=True)
+
+
+def tidy_up_daily(engine: Engine) -> None:
+    """Delete the pictures that nobody needs any more, now and every day."""
+    while True:
+        engine.tidy_up(actor="daily purge")
+        time.sleep(DAY_S)
 
 
 if __name__ == "__main__":

@@ -75,13 +75,14 @@ class Caller:
         raise Forbidden(f"{self.name} lacks the permission '{permission}' that this needs.")
 
 
+LOCAL_OWNER = "local"
 STRANGER = Caller("anonymous", None, frozenset())
 DEMO = Caller("anonymous", None, frozenset({Permission.PAGE}))
 
 
 def local_caller(name: str) -> Caller:
     """Whoever sits at this machine, where nobody has to sign in: may do everything."""
-    return Caller(name, "local", PERMISSIONS[UserRole.ADMIN])
+    return Caller(name, LOCAL_OWNER, PERMISSIONS[UserRole.ADMIN])
 
 
 def user_caller(name: str, role: UserRole) -> Caller:

@@ -43,6 +43,7 @@ NAME = re.compile(r"\w[\w.@-]{0,63}")  # letters of any script; no space, colon 
 RESERVED = frozenset({"anonymous", "key", "local"})
 FAILURES = RateLimitItemPerMinute(5)  # per name and address
 ATTEMPTS_FROM_ADDRESS = RateLimitItemPerMinute(50)  # many names tried from one place
+TRIALS = RateLimitItemPerMinute(30)  # per address; more than anyone looks at
 HASHES_AT_ONCE = 2  # each takes 64 MiB and all of a core
 KEY_PREFIX = "nsfw_"
 TOKEN_BYTES = 32
@@ -182,6 +183,14 @@ class Accounts:
         limit = RateLimitItemPerMinute(known.per_minute)
         self._count(limit, "key", known.name, what=f"requests of the key {known.name}")
         return key_caller(known.name, known.scopes)
+
+    def count_demo(self, address: str) -> None:
+        """Count an image that somebody at this address tries without signing in.
+
+        Raises:
+            TooManyRequests: There were too many within a minute.
+        """
+        self._count(TRIALS, "demo", address, what="images tried without signing in")
 
     def _count(self, limit: RateLimitItemPerMinute, *whose: str, what: str) -> None:
         """Count one more; the count forgets what is older than a minute."""

@@ -4,6 +4,7 @@ from nsfw_app.classifiers.loading import ModelLoader, load_classifier
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.images import Limits
 from nsfw_app.queueing import QueueRules
+from nsfw_app.retention import Retention
 from nsfw_app.settings import Settings
 from nsfw_app.store import Store
 
@@ -15,6 +16,7 @@ def open_store(settings: Settings) -> Store:
         pictures_dir=settings.pictures_dir,
         journal_mode=settings.journal_mode,
         rules=QueueRules(frozenset(settings.queue_rules), settings.audit_rate, settings.answers),
+        retention=Retention(settings.keep_images, settings.keep_days),
     )
 
 
@@ -27,6 +29,7 @@ def open_engine(settings: Settings, store: Store) -> Engine:
             revision=settings.model_revision,
             unsafe_labels=settings.unsafe_labels,
             threads=settings.threads,
+            max_waiting=settings.max_waiting,
         ),
     )
     return Engine(

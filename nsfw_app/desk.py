@@ -10,7 +10,6 @@ from nsfw_app.previews import alike
 from nsfw_app.queueing import QueueOrder, QueueReason, drawn
 from nsfw_app.records import Action, Label, ModelIdentity, Policy, Prediction, Review
 from nsfw_app.store import Store
-from nsfw_app.store.catalog import Stored
 from nsfw_app.store.training import Mistake
 
 CLAIMS_AT_ONCE = 10
@@ -37,9 +36,12 @@ class Desk:
         self._store = store
         self._policy_of = policy_of
 
-    def admit(self, stored: Stored) -> None:
+    def admit(self, prediction: Prediction) -> None:
         """Let an uploaded image into the queue when a rule says so."""
-        prediction, identity = stored.prediction, stored.prediction.identity
+        identity = prediction.identity
+        stored = self._store.catalog.find(prediction.image_sha256, identity)
+        if stored is None:
+            return
         verdict = judge(prediction.nsfw_score, self._policy_of(identity.model))
         rate = self._store.queue.rules.audit_rate
         if verdict.action is Action.REVIEW:
@@ -67,7 +69,7 @@ class Desk:
             order: By priority or the oldest first.
             first: An entry that comes before all others, when it can be had.
         """
-        claims = self._store.queue.claim(
+        claims = self._store.loans.claim(
             reviewer,
             count=min(count, CLAIMS_AT_ONCE),
             holding=holding,
@@ -79,19 +81,19 @@ class Desk:
 
     def renew(self, entry_ids: Sequence[int], reviewer: str) -> list[int]:
         """Keep images for another while; the entries that are still this reviewer's."""
-        return self._store.queue.renew(entry_ids, reviewer)
+        return self._store.loans.renew(entry_ids, reviewer)
 
     def release(self, entry_ids: Sequence[int], reviewer: str) -> None:
         """Give images back."""
-        self._store.queue.release(entry_ids, reviewer)
+        self._store.loans.release(entry_ids, reviewer)
 
     def skip(self, entry_id: int, reviewer: str) -> None:
         """Give an image back, to see it again after all others."""
-        self._store.queue.skip(entry_id, reviewer)
+        self._store.loans.skip(entry_id, reviewer)
 
     def waiting(self, reviewer: str) -> int:
         """How many images wait that this reviewer could answer."""
-        return self._store.queue.waiting(reviewer)
+        return self._store.loans.waiting(reviewer)
 
     def ask_others(self, image_sha256: str, identity: ModelIdentity, caller: Caller) -> bool:
         """Send an image for a second opinion.
@@ -146,4 +148,5 @@ class Desk:
             prediction.image_sha256,
             stored.info,
             prediction,
+            stored.look,
         )

@@ -5,26 +5,23 @@ back as a review that says so, never as an exception and never as safe. Bytes th
 judged before cost a look-up and no inference.
 """
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
-
-from nsfw_app import images, models, previews
+from nsfw_app import images, inference, models, previews
 from nsfw_app.access import Caller
-from nsfw_app.classifiers import Classifier, nsfw_score
 from nsfw_app.classifiers.loading import ModelLoader, ModelStatus
 from nsfw_app.desk import Desk
 from nsfw_app.errors import ImageError, ModelError, NotFound
-from nsfw_app.images import DecodedImage, Limits
+from nsfw_app.images import Limits
+from nsfw_app.inference import Inference, Judged
 from nsfw_app.insights import Insights
 from nsfw_app.policy import judge
 from nsfw_app.records import (
     Answer,
     Decision,
-    ImageInfo,
+    Look,
     Policy,
     Prediction,
     Problem,
@@ -65,7 +62,7 @@ class Engine:
         self._defaults = defaults
         self.desk = Desk(store, self.policy_of)
         self.insights = Insights(store, self.policy_of)
-        self._inference = threading.Lock()  # a pipeline is not made for two threads at once
+        self._inference = Inference(store, loader, limits=limits)
 
     def start(self) -> None:
         """Begin to load the model beside whatever else runs."""
@@ -118,14 +115,27 @@ class Engine:
             data: The file's bytes, as uploaded.
             upload: Its name and where it came from. With an owner, a picture is kept for them.
         """
-        sha256 = images.sha256(data)
         try:
-            info, prediction = self._judged(data, sha256, upload)
+            judged = self._inference.judge(data, upload)
         except (ImageError, ModelError) as error:
-            return self.unavailable(upload.name, error, sha256=sha256)
-        policy = self.policy
+            return self.unavailable(upload.name, error, sha256=images.sha256(data))
+        if upload.owner is not None:
+            self.desk.admit(judged.prediction)
+        return self._reviewed(upload.name, judged)
+
+    def try_out(self, data: bytes, *, name: str) -> Review:
+        """Judge one image of which nothing is kept."""
+        try:
+            judged = self._inference.try_out(data, name=name)
+        except (ImageError, ModelError) as error:
+            return self.unavailable(name, error, sha256=images.sha256(data))
+        return self._reviewed(name, judged)
+
+    def _reviewed(self, name: str, judged: Judged) -> Review:
+        policy, prediction = self.policy, judged.prediction
         verdict = judge(prediction.nsfw_score, policy)
-        return Review(upload.name, policy, verdict, sha256, info, prediction)
+        sha256 = prediction.image_sha256
+        return Review(name, policy, verdict, sha256, judged.info, prediction, judged.look)
 
     def unavailable(
         self, name: str, error: ImageError | ModelError, *, sha256: str | None = None
@@ -159,11 +169,13 @@ class Engine:
             NotFound: The caller may see no such image, or the model made no such prediction.
             DecisionError: The answer makes no sense.
         """
-        return self._store.log.add(answer, caller)
+        return self.decide_all([answer], caller)[0]
 
     def decide_all(self, answers: Sequence[Answer], caller: Caller) -> list[Decision]:
         """Record several answers, all or none; see `decide`."""
-        return self._store.log.add_all(answers, caller)
+        made = self._store.log.add_all(answers, caller)
+        self._store.purges.tidy({decision.image_sha256 for decision in made})
+        return made
 
     def undo_batch(self, batch_id: str, *, reviewer: str, nonce: str) -> list[Decision]:
         """Take back every answer that was given under one batch id.
@@ -201,13 +213,21 @@ class Engine:
             reviewer=reviewer,
         )
 
-    def placeholder(self, image_sha256: str) -> bytes:
-        """The 24-pixel WebP that stands for an image."""
-        return self._store.catalog.placeholder(image_sha256)
+    def look(self, image_sha256: str) -> Look:
+        """What stands for an image."""
+        return self._store.catalog.look(image_sha256)
 
-    def perceptual_hash(self, image_sha256: str) -> str | None:
-        """64 bits as 16 hexadecimal digits in which alike pictures differ little, if known."""
-        return self._store.catalog.perceptual_hash(image_sha256)
+    def keeps(self, image_sha256: str) -> bool:
+        """Whether a picture of an image is kept."""
+        return self._store.pictures.has(image_sha256)
+
+    def preview(self, data: bytes, *, name: str, frame: int) -> bytes:
+        """A picture of an image of which none is kept; see `inference.picture`."""
+        return inference.picture(data, name=name, frame=frame, limits=self.limits)
+
+    def tidy_up(self, *, actor: str) -> int:
+        """Delete every picture that nobody needs any more; how many there were."""
+        return self._store.purges.run(actor=actor)
 
     def picture(self, image_sha256: str, caller: Caller) -> bytes:
         """A picture that the caller may see, JPEG.
@@ -217,7 +237,7 @@ class Engine:
         """
         if not self._store.catalog.shows(image_sha256, caller):
             raise NotFound("No such image.")
-        return self._store.catalog.picture(image_sha256)
+        return self._store.pictures.get(image_sha256)
 
     def thumbnail(self, image_sha256: str, caller: Caller) -> bytes:
         """The same at the size of a card."""
@@ -229,55 +249,3 @@ class Engine:
             threshold=self._defaults.threshold,
             band=(self._defaults.review_from, self._defaults.review_to),
         )
-
-    def _judged(self, data: bytes, sha256: str, upload: Upload) -> tuple[ImageInfo, Prediction]:
-        classifier = self._loader.classifier
-        catalog = self._store.catalog
-        stored = catalog.find(sha256, classifier.identity)
-        wants_picture = upload.owner is not None and not catalog.has_picture(sha256)
-        if stored and not wants_picture:
-            images.check_extension(Path(upload.name).name, stored.info.format)
-            info, prediction = stored.info, stored.prediction
-        else:
-            decoded = images.decode(data, name=Path(upload.name).name, limits=self.limits)
-            info, prediction = decoded.info, self._predicted(classifier, decoded)
-            if wants_picture:
-                catalog.add_picture(sha256, previews.picture(_frame_of(prediction, decoded)))
-        if upload.owner is not None:
-            catalog.add_upload(sha256, upload)
-            if known := catalog.find(sha256, classifier.identity):
-                self.desk.admit(known)
-        return info, prediction
-
-    def _predicted(self, classifier: Classifier, decoded: DecodedImage) -> Prediction:
-        """The stored prediction, or a new one: that of the frame with the highest nsfw score.
-
-        The lock spans look-up and storing, so that the same bytes arriving twice cost one run.
-        """
-        with self._inference:
-            stored = self._store.catalog.find(decoded.info.sha256, classifier.identity)
-            if stored:
-                return stored.prediction
-            answers = classifier.predict([frame.image for frame in decoded.frames])
-            scores = [nsfw_score(answer, classifier.roles) for answer in answers]
-            worst = max(range(len(scores)), key=scores.__getitem__)
-            prediction = Prediction(
-                decoded.info.sha256,
-                classifier.identity,
-                answers[worst],
-                scores[worst],
-                decoded.frames[worst].number,
-            )
-            image = decoded.frames[worst].image
-            self._store.catalog.add_prediction(
-                decoded.info,
-                prediction,
-                placeholder=previews.placeholder(image),
-                perceptual_hash=previews.perceptual_hash(image),
-            )
-            return prediction
-
-
-def _frame_of(prediction: Prediction, decoded: DecodedImage) -> Image.Image:
-    """The frame that was judged, or the nearest when other frames are looked at by now."""
-    return min(decoded.frames, key=lambda frame: abs(frame.number - prediction.frame)).image

@@ -77,6 +77,18 @@ class ImageInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What stands for an image that nobody has asked to see.
+
+    `placeholder` is a WebP of 24 pixels, empty where it was deleted. `perceptual_hash` is 64 bits
+    as 16 hexadecimal digits in which alike pictures differ little; None where it is not known.
+    """
+
+    placeholder: bytes
+    perceptual_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """Label probabilities of one image from one model.
 
@@ -150,6 +162,7 @@ class Review:
     sha256: str | None = None
     image: ImageInfo | None = None
     prediction: Prediction | None = None
+    look: Look | None = None
     problem: Problem | None = None
 
 

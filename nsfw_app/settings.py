@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from nsfw_app.access import UserRole
 from nsfw_app.errors import SettingsError
 from nsfw_app.queueing import QueueReason
+from nsfw_app.retention import Keep
 
 SPACE_DATA_DIR = Path("/data")  # where a Space's bucket is mounted
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # a Space is reached through its host's proxy
@@ -142,6 +143,9 @@ class Settings(BaseSettings):
         MAX_PIXELS, gt=0, le=2 * MAX_PIXELS, description="Most pixels in one frame."
     )
     max_frames: int = Field(16, gt=0, le=256, description="Most frames looked at in one file.")
+    max_waiting: int = Field(
+        64, gt=0, description="Images that may wait for the model; more are told to come back."
+    )
     max_files: int = Field(500, gt=0, description="Most files in one gallery upload.")
     queue_rules: Annotated[tuple[QueueReason, ...], NoDecode] = Field(
         (QueueReason.REVIEW, QueueReason.SECOND_OPINION, QueueReason.DISAGREEMENT),
@@ -156,6 +160,11 @@ class Settings(BaseSettings):
         description="How many agreeing answers an image needs, by reason: "
         "`second_opinion=2,disagreement=2,review=1,audit=1`.",
     )
+    keep_images: Keep = Field(
+        Keep.DISAGREEMENTS,
+        description="Of which images a picture is kept: `disagreements`, `all` or `none`.",
+    )
+    keep_days: int = Field(30, gt=0, description="Days after which a picture is deleted.")
     policy_text: Path | None = Field(
         None,
         description="Path of a Markdown file with the moderation policy, shown by the key P.",

@@ -9,6 +9,7 @@ from nsfw_app.records import (
     Decision,
     ImageInfo,
     Label,
+    Look,
     ModelIdentity,
     Prediction,
     Review,
@@ -36,7 +37,8 @@ def add_image(
     """An image of Ann's, to which this model gives a score of 0.9."""
     prediction = Prediction(sha256, identity, {"normal": 0.1, "nsfw": 0.9}, 0.9)
     info = ImageInfo(sha256, "PNG", 40, 30, 1_000, 1)
-    store.catalog.add_prediction(info, prediction, placeholder=b"webp")
+    store.catalog.add_prediction(info, prediction)
+    store.catalog.set_look(sha256, Look(b"webp"))
     store.catalog.add_upload(sha256, Upload(name, "gallery", "ann", "batch 1"))
 
 

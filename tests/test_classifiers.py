@@ -37,7 +37,9 @@ def photograph(package: str, name: str) -> Image.Image:
 
 def load(model: str) -> Classifier:
     """A model by the name or directory that the setting would have."""
-    return load_classifier(model, revision="main", unsafe_labels=(), threads=1).classifier
+    return load_classifier(
+        model, revision="main", unsafe_labels=(), threads=1, max_waiting=64
+    ).classifier
 
 
 # What every classifier promises.
@@ -152,7 +154,9 @@ from nsfw_app import settings
 from nsfw_app.classifiers.loading import load_classifier
 from tiny_vit import picture
 s = settings.load()
-model = load_classifier(s.model, revision=s.model_revision, unsafe_labels=(), threads=1).classifier
+model = load_classifier(
+    s.model, revision=s.model_revision, unsafe_labels=(), threads=1, max_waiting=64
+).classifier
 [answer] = model.predict([picture(0.5)])
 print(json.dumps({"model": model.identity.model, "modules": list(sys.modules), "answer": answer}))
 """
@@ -182,7 +186,9 @@ from nsfw_app import settings
 from nsfw_app.classifiers.loading import load_classifier
 from tiny_vit import picture
 s = settings.load()
-model = load_classifier(s.model, revision=s.model_revision, unsafe_labels=(), threads=1).classifier
+model = load_classifier(
+    s.model, revision=s.model_revision, unsafe_labels=(), threads=1, max_waiting=64
+).classifier
 pictures = [picture(i / 7, seed=i, size=(20 + 30 * i, 90)) for i in range(8)]
 ours = model.predict(pictures)
 from transformers import pipeline

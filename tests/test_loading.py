@@ -54,7 +54,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Connect:
 
 def load(model: str, *, revision: str = "main") -> Loaded:
     """A model as the settings would ask for it."""
-    return load_classifier(model, revision=revision, unsafe_labels=(), threads=1)
+    return load_classifier(model, revision=revision, unsafe_labels=(), threads=1, max_waiting=64)
 
 
 def ready(model: str) -> tuple[str, ModelStatus]:
@@ -192,7 +192,7 @@ def test_auto_with_a_name_server_that_hangs(tmp_path: Path) -> None:
 import json, socket, threading
 from nsfw_app.classifiers.loading import load_classifier
 socket.getaddrinfo = lambda *_, **__: threading.Event().wait(20)
-loaded = load_classifier("auto", revision="main", unsafe_labels=(), threads=1)
+loaded = load_classifier("auto", revision="main", unsafe_labels=(), threads=1, max_waiting=64)
 print(json.dumps(loaded.fallback_reason))
 """
     start = time.monotonic()

@@ -13,6 +13,7 @@ from nsfw_app.queueing import QueueOrder, QueueReason, QueueRules
 from nsfw_app.records import Answer, ImageInfo, Label, LogFilter, Prediction, Upload, utc
 from nsfw_app.store import Store
 from nsfw_app.store import connections as clock
+from nsfw_app.store import loans as loans_module
 from nsfw_app.store import queue as queue_module
 
 ALL = QueueRules(frozenset(QueueReason), audit_rate=0.5)
@@ -25,7 +26,7 @@ from nsfw_app.store import Store
 folder, reviewer = Path(sys.argv[1]), sys.argv[2]
 store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
 held = []
-while claims := store.queue.claim(reviewer, count=3, holding=held):
+while claims := store.loans.claim(reviewer, count=3, holding=held):
     held += [claim.entry_id for claim in claims]
     print(*(claim.entry_id for claim in claims), sep="\\n")
 """
@@ -45,7 +46,7 @@ def waiting(store: Store, score: float, reason: QueueReason = QueueReason.REVIEW
     sha256 = f"{number:064x}"
     info = ImageInfo(sha256, "PNG", 4, 3, 99, 1)
     prediction = Prediction(sha256, FAKE, {"normal": 1 - score, "nsfw": score}, score)
-    store.catalog.add_prediction(info, prediction, placeholder=b"")
+    store.catalog.add_prediction(info, prediction)
     store.catalog.add_upload(sha256, Upload(f"{number}.png", "test", "local"))
     stored = store.catalog.find(sha256, FAKE)
     assert stored is not None
@@ -63,15 +64,15 @@ def say(store: Store, prediction_id: int, reviewer: str, label: Label) -> int:
 
 def offered(store: Store, reviewer: str, **options: object) -> list[int]:
     """The predictions lent to a reviewer, in their order, and given back at once."""
-    claims = store.queue.claim(reviewer, count=100, **options)
-    store.queue.release([claim.entry_id for claim in claims], reviewer)
+    claims = store.loans.claim(reviewer, count=100, **options)
+    store.loans.release([claim.entry_id for claim in claims], reviewer)
     return [claim.prediction_id for claim in claims]
 
 
 def later(monkeypatch: pytest.MonkeyPatch, passed: timedelta) -> None:
     """Move the clock of the store."""
     moment = utc((datetime.now(UTC) + passed).isoformat())
-    for module in (clock, queue_module):
+    for module in (clock, queue_module, loans_module):
         monkeypatch.setattr(module, "now", lambda: moment)
 
 
@@ -124,25 +125,25 @@ def test_a_loan_keeps_others_away_until_it_runs_out(
 ) -> None:
     """An image on loan is offered to nobody else for ten minutes, and to others afterwards."""
     prediction = waiting(desk, 0.6)
-    (claim,) = desk.queue.claim("ann", count=1)
+    (claim,) = desk.loans.claim("ann", count=1)
     assert offered(desk, "bob") == []
     later(monkeypatch, timedelta(minutes=9))
     assert offered(desk, "bob") == []
-    assert desk.queue.renew([claim.entry_id], "ann") == [claim.entry_id]
+    assert desk.loans.renew([claim.entry_id], "ann") == [claim.entry_id]
     later(monkeypatch, timedelta(minutes=18))
     assert offered(desk, "bob") == []
     later(monkeypatch, timedelta(minutes=20))
-    assert desk.queue.renew([claim.entry_id], "ann") == []
+    assert desk.loans.renew([claim.entry_id], "ann") == []
     assert offered(desk, "bob") == [prediction]
 
 
 def test_release_and_skip_give_an_image_back(desk: Store) -> None:
     """A released image is offered at once, a skipped one after all others, to others as before."""
     first, second = waiting(desk, 0.5), waiting(desk, 0.6)
-    (claim,) = desk.queue.claim("ann", count=1)
-    desk.queue.release([claim.entry_id], "ann")
+    (claim,) = desk.loans.claim("ann", count=1)
+    desk.loans.release([claim.entry_id], "ann")
     assert offered(desk, "bob") == [first, second]
-    desk.queue.skip(claim.entry_id, "ann")
+    desk.loans.skip(claim.entry_id, "ann")
     assert offered(desk, "ann") == [second, first]
     assert offered(desk, "bob") == [first, second]
 
@@ -150,9 +151,9 @@ def test_release_and_skip_give_an_image_back(desk: Store) -> None:
 def test_nobody_gives_back_what_another_holds(desk: Store) -> None:
     """Release and renewal act on one's own loans only."""
     waiting(desk, 0.5)
-    (claim,) = desk.queue.claim("ann", count=1)
-    desk.queue.release([claim.entry_id], "bob")
-    assert desk.queue.renew([claim.entry_id], "bob") == []
+    (claim,) = desk.loans.claim("ann", count=1)
+    desk.loans.release([claim.entry_id], "bob")
+    assert desk.loans.renew([claim.entry_id], "bob") == []
     assert offered(desk, "bob") == []
 
 
@@ -296,14 +297,14 @@ def test_insights_are_blind_where_an_opinion_is_wanted(desk: Store) -> None:
 def test_others_answers_leave_a_loan_alone(desk: Store) -> None:
     """An answer, a request for a second opinion and an undo do not take what another holds."""
     prediction = waiting(desk, 0.6)
-    (claim,) = desk.queue.claim("bob", count=1)
+    (claim,) = desk.loans.claim("bob", count=1)
     desk.queue.escalate(prediction, "ann")
     assert offered(desk, "cat") == []
     decision = say(desk, prediction, "ann", Label.NSFW)
     assert offered(desk, "cat") == []
     desk.log.undo(decision, reviewer="ann", nonce="undo")
     assert offered(desk, "cat") == []
-    assert desk.queue.renew([claim.entry_id], "bob") == [claim.entry_id]
+    assert desk.loans.renew([claim.entry_id], "bob") == [claim.entry_id]
 
 
 def test_an_audit_stays_an_audit_when_others_are_asked(desk: Store) -> None:

@@ -145,11 +145,11 @@ def test_predictions_are_unique_by_key(store: Store, tmp_path: Path) -> None:
     """A second prediction under the same key changes nothing: the first one stays."""
     add_image(store)
     again = Prediction(SHA256, FAKE, {"normal": 0.8, "nsfw": 0.2}, 0.2)
-    store.catalog.add_prediction(ImageInfo(SHA256, "PNG", 1, 1, 1, 1), again, placeholder=b"2")
+    store.catalog.add_prediction(ImageInfo(SHA256, "PNG", 1, 1, 1, 1), again)
     found = store.catalog.find(SHA256, FAKE)
     assert found is not None
     assert (found.prediction.nsfw_score, found.info.width) == (0.9, 40)
-    assert store.catalog.placeholder(SHA256) == b"webp"
+    assert store.catalog.look(SHA256).placeholder == b"webp"
     assert rows(tmp_path / "review.db", "predictions") == 1
 
 
@@ -165,30 +165,30 @@ def test_image_belongs_to_who_brought_it(store: Store) -> None:
 def test_unknown_image_is_not_found(store: Store) -> None:
     """What is not there is an error of ours."""
     with pytest.raises(NotFound):
-        store.catalog.placeholder(SHA256)
+        store.catalog.look(SHA256)
     with pytest.raises(NotFound):
-        store.catalog.picture(SHA256)
-    assert not store.catalog.has_picture(SHA256)
+        store.pictures.get(SHA256)
+    assert not store.pictures.has(SHA256)
 
 
 @pytest.mark.parametrize("name", ["", "..", "../review.db", "/" * 64, "a/../" * 12 + "a.db", "\0"])
 def test_picture_is_asked_for_by_a_hash_only(store: Store, name: str) -> None:
     """A picture's name leads to no other file."""
     with pytest.raises(NotFound):
-        store.catalog.picture(name)
+        store.pictures.get(name)
 
 
 def test_picture_is_whole_while_it_is_replaced(store: Store, tmp_path: Path) -> None:
     """Whoever reads a picture while others write it sees one of them, whole; no file is left."""
     pictures = [bytes([number]) * 300_000 for number in range(4)]
-    store.catalog.add_picture(SHA256, pictures[0])
+    store.pictures.add(SHA256, pictures[0])
 
     def write_or_read(number: int) -> list[bytes]:
         if number:
             for _ in range(20):
-                store.catalog.add_picture(SHA256, pictures[number])
+                store.pictures.add(SHA256, pictures[number])
             return []
-        return [store.catalog.picture(SHA256) for _ in range(100)]
+        return [store.pictures.get(SHA256) for _ in range(100)]
 
     assert set(at_once(4, write_or_read)[0]) <= set(pictures)
     assert [path.name for path in (tmp_path / "images").rglob("*.*")] == [f"{SHA256}.jpg"]
@@ -197,8 +197,8 @@ def test_picture_is_whole_while_it_is_replaced(store: Store, tmp_path: Path) -> 
 def test_picture_that_does_not_fit_leaves_nothing(store: Store, tmp_path: Path) -> None:
     """A picture that the disk has no room for is not there, nor is a part of it."""
     with largest_file(1_000), pytest.raises(OSError, match="too large"):
-        store.catalog.add_picture(SHA256, b"x" * 100_000)
-    assert not store.catalog.has_picture(SHA256)
+        store.pictures.add(SHA256, b"x" * 100_000)
+    assert not store.pictures.has(SHA256)
     assert [path for path in (tmp_path / "images").rglob("*") if path.is_file()] == []
 
 

@@ -19,7 +19,7 @@ PICTURES = [picture(warmth, seed=1) for warmth in (0.05, 0.5, 0.95)]  # cold, be
 def load(directory: Path, *, unsafe_labels: tuple[str, ...] = ()) -> Classifier:
     """The model of a directory."""
     return load_classifier(
-        str(directory), revision="main", unsafe_labels=unsafe_labels, threads=1
+        str(directory), revision="main", unsafe_labels=unsafe_labels, threads=1, max_waiting=64
     ).classifier
 
 

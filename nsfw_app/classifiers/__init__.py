@@ -10,14 +10,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from nsfw_app.errors import PredictionFailed
 from nsfw_app.records import LabelRole, ModelIdentity
 
+Pixels = NDArray[np.float32]
 
-class Classifier(Protocol):
-    """A loaded model. `roles` holds every label in the model's order."""
+
+class Model(Protocol):
+    """Loaded weights. `roles` holds every label in the model's order."""
 
     @property
     def identity(self) -> ModelIdentity:
@@ -28,6 +32,39 @@ class Classifier(Protocol):
     def roles(self) -> Mapping[str, LabelRole]:
         """Whether each label is safe or unsafe."""
         ...
+
+
+class Network(Model, Protocol):
+    """A backend: what a picture is turned into, in any thread, and what is computed from that."""
+
+    def prepare(self, image: Image.Image) -> Pixels:
+        """What the network takes of a picture. Several threads may prepare at once.
+
+        Args:
+            image: RGB, upright, of any size.
+
+        Returns:
+            Always of the same shape, without a batch dimension.
+        """
+        ...
+
+    def score(self, batch: Pixels) -> NDArray[np.float64]:
+        """Probabilities. Called by one thread at a time.
+
+        Args:
+            batch: Prepared pictures, shape (n, ...).
+
+        Returns:
+            Shape (n, labels), each row in the order of `roles` and summing to 1.
+
+        Raises:
+            PredictionFailed: The network could not answer.
+        """
+        ...
+
+
+class Classifier(Model, Protocol):
+    """A model that can be asked from any thread."""
 
     def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
         """Probabilities of every label.
@@ -40,6 +77,7 @@ class Classifier(Protocol):
 
         Raises:
             PredictionFailed: The model could not answer.
+            Overloaded: Too many images are waiting for it.
         """
         ...
 

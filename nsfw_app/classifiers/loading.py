@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from nsfw_app.classifiers import Classifier
+from nsfw_app.classifiers.batching import Batcher
 from nsfw_app.classifiers.hub import ModelFiles, fetch, find, find_here, unreachable
 from nsfw_app.errors import ModelError, ModelLoading
 from nsfw_app.models import FALCONSAI, OPEN_NSFW
@@ -45,7 +46,7 @@ class ModelStatus:
 
 
 def load_classifier(
-    model: str, *, revision: str, unsafe_labels: Sequence[str], threads: int
+    model: str, *, revision: str, unsafe_labels: Sequence[str], threads: int, max_waiting: int
 ) -> Loaded:
     """Load the model that the settings ask for.
 
@@ -54,22 +55,24 @@ def load_classifier(
         revision: Of a hub model.
         unsafe_labels: For labels that nobody knows.
         threads: CPU threads.
+        max_waiting: Pictures that may wait for it.
 
     Raises:
         ModelError: A model asked for by name cannot be had or used.
     """
 
     def transformers_model(model: str, files: ModelFiles) -> Classifier:
-        from nsfw_app.classifiers.vit import TransformersClassifier  # torch, only when needed
+        from nsfw_app.classifiers.vit import TransformersNetwork  # torch, only when needed
 
-        return TransformersClassifier(
+        network = TransformersNetwork(
             model, files=files, unsafe_labels=unsafe_labels, threads=threads
         )
+        return Batcher(network, max_waiting=max_waiting)
 
     def embedded() -> Classifier:
         from nsfw_app.classifiers.open_nsfw import OpenNSFW
 
-        return OpenNSFW(threads=threads)
+        return Batcher(OpenNSFW(threads=threads), max_waiting=max_waiting)
 
     if model == OPEN_NSFW:
         return Loaded(embedded())

@@ -1,4 +1,4 @@
-"""Any transformers image-classification model, through the library's own pipeline.
+"""Any transformers image-classification model, prepared and run by the library's own classes.
 
 Falconsai's ViT is the one this is meant for; nothing here is special to it. The image processor
 is the PIL one, so that torchvision is not needed and scores are the reference's.
@@ -7,16 +7,14 @@ is the PIL one, so that torchvision is not needed and scores are the reference's
 from collections.abc import Sequence
 from pickle import UnpicklingError
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
-from transformers import (
-    AutoImageProcessor,
-    AutoModelForImageClassification,
-    ImageClassificationPipeline,
-)
+from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from nsfw_app.classifiers import weights_sha256
+from nsfw_app.classifiers import Pixels, weights_sha256
 from nsfw_app.classifiers.hub import ModelFiles
 from nsfw_app.errors import ModelUnsupported, PredictionFailed
 from nsfw_app.models import label_roles
@@ -35,7 +33,7 @@ DAMAGED = (
 )
 
 
-class TransformersClassifier:
+class TransformersNetwork:
     """A model from a directory, run by torch on the CPU in 32-bit floats.
 
     Args:
@@ -74,24 +72,26 @@ class TransformersClassifier:
         self.roles = label_roles(labels, unsafe_labels=unsafe_labels)
         digest = weights_sha256(files.weights)
         self.identity = ModelIdentity(model, files.revision or digest, digest, "torch")
-        self._pipeline = ImageClassificationPipeline(
-            model=network.eval(), image_processor=processor
-        )
+        self._network = network.eval()
+        self._processor = processor
 
-    def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
-        """See `Classifier.predict`."""
-        if not images:
-            return []
+    def prepare(self, image: Image.Image) -> Pixels:
+        """See `Network.prepare`."""
         try:
-            answers = self._pipeline(
-                list(images), top_k=len(self.roles), function_to_apply="softmax"
-            )
-        except (RuntimeError, ValueError) as error:
-            raise PredictionFailed(
-                f"{self.identity.model} could not judge the image: {error}"
-            ) from error
-        return [self._in_order(answer) for answer in answers]
+            prepared = self._processor(image, return_tensors="np")["pixel_values"][0]
+        except ValueError as error:
+            raise self._failed(error) from error
+        return np.asarray(prepared, dtype=np.float32)
 
-    def _in_order(self, answer: list[dict[str, object]]) -> dict[str, float]:
-        scores = {str(entry["label"]): float(str(entry["score"])) for entry in answer}
-        return {label: scores[label] for label in self.roles}
+    def score(self, batch: Pixels) -> NDArray[np.float64]:
+        """See `Network.score`."""
+        try:
+            with torch.inference_mode():
+                logits = self._network(pixel_values=torch.from_numpy(batch)).logits
+        except (RuntimeError, ValueError) as error:
+            raise self._failed(error) from error
+        probabilities: NDArray[np.float64] = logits.double().softmax(dim=-1).numpy()
+        return probabilities
+
+    def _failed(self, error: Exception) -> PredictionFailed:
+        return PredictionFailed(f"{self.identity.model} could not judge the image: {error}")

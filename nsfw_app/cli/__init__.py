@@ -9,9 +9,11 @@ import sys
 
 import typer
 
+from nsfw_app.cli.audit import audit
 from nsfw_app.cli.classify import classify
 from nsfw_app.cli.export import export
 from nsfw_app.cli.keys import keys
+from nsfw_app.cli.purge import purge
 from nsfw_app.cli.users import users
 from nsfw_app.errors import NSFWReviewError
 
@@ -23,6 +25,8 @@ app = typer.Typer(
 )
 app.command()(classify)
 app.command()(export)
+app.command()(purge)
+app.command()(audit)
 app.add_typer(users, name="users")
 app.add_typer(keys, name="keys")
 

@@ -9,20 +9,25 @@ from pathlib import Path
 
 from nsfw_app.errors import SettingsError
 from nsfw_app.queueing import QueueRules
+from nsfw_app.retention import Retention
 from nsfw_app.store.accounts import AccountRows
 from nsfw_app.store.audit import Audit
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections
 from nsfw_app.store.insights import StandingAnswers
 from nsfw_app.store.keys import ApiKeys
+from nsfw_app.store.loans import Loans
 from nsfw_app.store.log import CorrectionLog
+from nsfw_app.store.pictures import Pictures
 from nsfw_app.store.policies import Policies
+from nsfw_app.store.purges import Purges
 from nsfw_app.store.queue import ReviewQueue
 from nsfw_app.store.training import TrainingLabels
 
 __all__ = ["Store"]
 
 DEFAULT_RULES = QueueRules()
+DEFAULT_RETENTION = Retention()
 
 
 class Store:
@@ -32,7 +37,9 @@ class Store:
         database: The SQLite file; made and migrated when needed.
         pictures_dir: Where pictures lie, by hash.
         journal_mode: `wal` on a local disk, `delete` on a network mount.
-        rules: Which images enter the queue, and how many answers they want.
+        rules: Which images enter the queue, and how many answers they want. Where no picture is
+            kept nobody could look at them, and none enters.
+        retention: Which pictures are kept, and for how long.
 
     Raises:
         SettingsError: The data directory cannot be written, or holds another file of that name.
@@ -45,19 +52,25 @@ class Store:
         pictures_dir: Path,
         journal_mode: str,
         rules: QueueRules = DEFAULT_RULES,
+        retention: Retention = DEFAULT_RETENTION,
     ) -> None:
         try:
             connections = Connections(database, journal_mode=journal_mode)
-            self.catalog = Catalog(connections, pictures_dir=pictures_dir)
+            self.pictures = Pictures(pictures_dir)
         except (OSError, sqlite3.DatabaseError) as error:
             raise SettingsError(
                 f"NSFW_DATA_DIR={str(database.parent)!r} cannot hold the data: {error}."
             ) from error
+        self.catalog = Catalog(connections)
         self.policies = Policies(connections)
+        if not retention.keeps_any:
+            rules = QueueRules(frozenset())
         self.queue = ReviewQueue(connections, rules=rules)
+        self.loans = Loans(connections)
         self.log = CorrectionLog(connections, catalog=self.catalog, queue=self.queue)
         self.training = TrainingLabels(connections)
         self.insights = StandingAnswers(connections)
         self.accounts = AccountRows(connections)
         self.keys = ApiKeys(connections)
         self.audit = Audit(connections)
+        self.purges = Purges(connections, self.pictures, retention=retention)

@@ -1,15 +1,13 @@
-"""Images, what models said of them, who brought them, and the pictures kept for people."""
+"""Images, what models said of them, and who brought them."""
 
 import json
 import sqlite3
-import uuid
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import NotFound
-from nsfw_app.records import ImageInfo, ModelIdentity, Prediction, Upload
+from nsfw_app.records import ImageInfo, Look, ModelIdentity, Prediction, Upload
 from nsfw_app.store.connections import Connections, now
 
 VISIBLE = """
@@ -33,21 +31,15 @@ class Stored:
 
     info: ImageInfo
     prediction: Prediction
+    look: Look
     prediction_id: int
 
 
 class Catalog:
-    """Images by their hash.
+    """Images by their hash."""
 
-    Args:
-        connections: The database.
-        pictures_dir: Where pictures lie, by hash.
-    """
-
-    def __init__(self, connections: Connections, *, pictures_dir: Path) -> None:
+    def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._pictures = pictures_dir
-        pictures_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def find(self, image_sha256: str, identity: ModelIdentity) -> Stored | None:
         """What this model said of this image earlier, if it did."""
@@ -87,9 +79,6 @@ class Catalog:
         self,
         info: ImageInfo,
         prediction: Prediction,
-        *,
-        placeholder: bytes,
-        perceptual_hash: str = "",
     ) -> None:
         """Keep an image's facts and what a model said of it; what is there already stays."""
         with self._connections.writing() as db:
@@ -101,8 +90,7 @@ class Catalog:
                     "height": info.height,
                     "size_bytes": info.size_bytes,
                     "frames": info.frames,
-                    "placeholder": placeholder,
-                    "perceptual_hash": perceptual_hash or None,
+                    "placeholder": b"",
                     "first_seen_at": now(),
                 },
                 ignore=True,
@@ -154,51 +142,26 @@ class Catalog:
         )
         return bool(row[0])
 
-    def placeholder(self, image_sha256: str) -> bytes:
-        """The 24-pixel WebP of an image.
+    def look(self, image_sha256: str) -> Look:
+        """What stands for an image.
 
         Raises:
             NotFound: The image is not known.
         """
         row = self._connections.row(
-            "select placeholder from images where sha256 = ?", (image_sha256,)
+            "select placeholder, perceptual_hash from images where sha256 = ?", (image_sha256,)
         )
         if row is None:
             raise NotFound(f"No image {image_sha256} is known.")
-        return bytes(row["placeholder"])
+        return Look(bytes(row["placeholder"]), row["perceptual_hash"])
 
-    def perceptual_hash(self, image_sha256: str) -> str | None:
-        """The hash of how an image looks; None for one judged before there was such a hash."""
-        row = self._connections.row(
-            "select perceptual_hash from images where sha256 = ?", (image_sha256,)
-        )
-        return str(row["perceptual_hash"]) if row and row["perceptual_hash"] else None
-
-    def has_picture(self, image_sha256: str) -> bool:
-        """Whether a picture is kept."""
-        return self._picture_path(image_sha256).is_file()
-
-    def add_picture(self, image_sha256: str, jpeg: bytes) -> None:
-        """Keep a picture, whole or not at all."""
-        path = self._picture_path(image_sha256)
-        path.parent.mkdir(exist_ok=True, mode=0o700)
-        part = path.with_suffix(f".{uuid.uuid4().hex}")
-        try:
-            part.write_bytes(jpeg)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-
-    def picture(self, image_sha256: str) -> bytes:
-        """A kept picture, JPEG.
-
-        Raises:
-            NotFound: None is kept.
-        """
-        try:
-            return self._picture_path(image_sha256).read_bytes()
-        except FileNotFoundError:
-            raise NotFound(f"No picture of {image_sha256} is kept.") from None
+    def set_look(self, image_sha256: str, look: Look) -> None:
+        """Keep what stands for an image."""
+        with self._connections.writing() as db:
+            db.execute(
+                "update images set placeholder = ?, perceptual_hash = ? where sha256 = ?",
+                (look.placeholder, look.perceptual_hash, image_sha256),
+            )
 
     def upload(
         self, image_sha256: str, caller: Caller, name: str = "", batch_id: str = ""
@@ -218,11 +181,6 @@ class Catalog:
         )
         return row
 
-    def _picture_path(self, image_sha256: str) -> Path:
-        if len(image_sha256) != 64 or not image_sha256.isalnum():
-            raise NotFound("No such image.")
-        return self._pictures / image_sha256[:2] / f"{image_sha256}.jpg"
-
 
 def _stored(row: Any) -> Stored:
     info = ImageInfo(
@@ -240,4 +198,5 @@ def _stored(row: Any) -> Stored:
         row["nsfw_score"],
         row["frame"],
     )
-    return Stored(info, prediction, row["id"])
+    look = Look(bytes(row["placeholder"]), row["perceptual_hash"])
+    return Stored(info, prediction, look, row["id"])

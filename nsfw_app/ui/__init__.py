@@ -5,6 +5,7 @@ is drawn in the browser from JSON, so that a slider re-judges without a request.
 """
 
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -34,9 +35,9 @@ def build_ui(engine: Engine) -> Page:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Review"):
                 review_threshold = create_review_tab()
-            with gr.Tab("Gallery"):
+            with gr.Tab("Gallery") as gallery_tab:
                 gallery_threshold = create_gallery_tab()
-            with gr.Tab("Queue"):
+            with gr.Tab("Queue") as queue_tab:
                 queue_threshold = create_queue_tab()
             with gr.Tab("Insights") as insights_tab:
                 create_insights_tab(engine, insights_tab)
@@ -44,19 +45,29 @@ def build_ui(engine: Engine) -> Page:
                 create_log_tab(engine, log_tab)
             with gr.Tab("Model") as model_tab:
                 sliders = [review_threshold, gallery_threshold, queue_threshold]
-                create_model_tab(engine, model_tab, sliders=sliders)
+                policy_form = create_model_tab(engine, model_tab, sliders=sliders)
+        needed = {
+            gallery_tab: Permission.CLASSIFY,
+            queue_tab: Permission.REVIEW,
+            insights_tab: Permission.READ,
+            log_tab: Permission.READ,
+            model_tab: Permission.READ,
+            policy_form: Permission.MANAGE,
+        }
+
+        @shown
+        def offers(request: gr.Request) -> list[Any]:
+            caller = permitted(request, Permission.PAGE)
+            return [gr.update(visible=caller.may(permission)) for permission in needed.values()]
 
         @shown
         def thresholds(request: gr.Request) -> list[float]:
             permitted(request, Permission.PAGE)
             return [engine.policy.threshold] * len(sliders)
 
-        topbar.ready(
-            thresholds,
-            outputs=sliders,
-            show_progress="hidden",
-            api_visibility="private",
-        )
+        quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        blocks.load(offers, outputs=list(needed), **quietly)
+        topbar.ready(thresholds, outputs=sliders, **quietly)
         add_endpoints(engine)
     blocks.queue(api_open=False)
     look = {"theme": theme(), "css_paths": [ASSETS / f"{name}.css" for name in STYLES]}

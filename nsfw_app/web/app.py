@@ -37,7 +37,7 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
     app.add_middleware(ContentSecurity, framed=settings.on_space)
     app.add_middleware(Guard, callers=Callers(settings, accounts))
     app.include_router(login_routes(accounts, settings=settings))
-    app.mount("/desk", desk_application(engine, settings=settings, assets=page.assets))
+    app.mount("/desk", desk_application(engine, accounts, settings=settings, assets=page.assets))
     # Mounted, Gradio checks which files a caller may name only after this.
     page.blocks.has_launched = True
     gr.mount_gradio_app(
@@ -68,11 +68,13 @@ def application(*, docs: bool) -> FastAPI:
     return app
 
 
-def desk_application(engine: Engine, *, settings: Settings, assets: Path) -> FastAPI:
+def desk_application(
+    engine: Engine, accounts: Accounts, *, settings: Settings, assets: Path
+) -> FastAPI:
     """What the page's own scripts speak to."""
     desk = application(docs=False)
     desk.mount("/assets", StaticFiles(directory=assets))
-    desk.include_router(image_routes(engine, settings=settings))
+    desk.include_router(image_routes(engine, accounts, settings=settings))
     desk.include_router(policy_routes(settings.policy_markdown))
     desk.include_router(answer_routes(engine))
     for routes in (queue_routes, batch_routes, training_routes):

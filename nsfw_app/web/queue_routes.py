@@ -22,6 +22,7 @@ from nsfw_app.web.routes import (
     UndoBody,
     answer_of,
     card_json,
+    decision_json,
     placeholder_url,
 )
 
@@ -63,7 +64,8 @@ def mistake_json(engine: Engine, mistake: Mistake) -> dict[str, Any]:
     return {
         **asdict(mistake),
         "sha256": mistake.image_sha256,
-        "placeholder": placeholder_url(engine, mistake.image_sha256),
+        "placeholder": placeholder_url(engine.look(mistake.image_sha256)),
+        "kept": engine.keeps(mistake.image_sha256),
     }
 
 
@@ -132,7 +134,7 @@ def batch_routes(engine: Engine) -> APIRouter:
     def decide_all(body: BatchBody, reviewer: Reviewer) -> dict[str, Any]:
         answers = [answer_of(answer) for answer in body.answers]
         made = engine.decide_all(answers, reviewer)
-        return {"decisions": [asdict(decision) for decision in made]}
+        return {"decisions": [decision_json(engine, decision) for decision in made]}
 
     @router.post("/batches/{batch_id}/undo")
     def undo_batch(batch_id: str, body: UndoBody, reviewer: Reviewer) -> dict[str, Any]:

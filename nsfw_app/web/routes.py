@@ -15,10 +15,11 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from nsfw_app import exports, images
-from nsfw_app.access import Caller, Permission
+from nsfw_app.access import LOCAL_OWNER, Caller, Permission
+from nsfw_app.accounts import Accounts
 from nsfw_app.engine import Engine
-from nsfw_app.errors import ImageError
-from nsfw_app.records import Answer, Label, LogFilter, Reason, Review, Upload
+from nsfw_app.errors import ImageError, NotSignedIn
+from nsfw_app.records import Answer, Decision, Label, LogFilter, Look, Reason, Review, Upload
 from nsfw_app.settings import Settings
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.web.callers import Exporter, Reviewer, Visitor
@@ -80,7 +81,7 @@ def visible(wanted: LogFilter, caller: Caller) -> LogFilter:
     return replace(wanted, blind_to=caller.name) if caller.may(Permission.REVIEW) else wanted
 
 
-def image_routes(engine: Engine, *, settings: Settings) -> APIRouter:
+def image_routes(engine: Engine, accounts: Accounts, *, settings: Settings) -> APIRouter:
     """What is running, images in, pictures out."""
     router = APIRouter()
 
@@ -96,6 +97,7 @@ def image_routes(engine: Engine, *, settings: Settings) -> APIRouter:
             "policy": asdict(engine.policy),
             "reviewer": visitor.name,
             "permissions": sorted(visitor.permissions),
+            "door": _door(visitor),
             "reasons": list(Reason),
             "max_files": settings.max_files,
             "max_bytes": engine.limits.max_bytes,
@@ -112,15 +114,26 @@ def image_routes(engine: Engine, *, settings: Settings) -> APIRouter:
         batch_id: Annotated[str, Query(max_length=64)] = "",
     ) -> dict[str, Any]:
         upload = Upload(name, source, visitor.owner, batch_id)
-        data = bytearray()
+        if visitor.owner is None:
+            _check_demo(request, upload, accounts)
         try:
-            async for chunk in request.stream():
-                data += chunk
-                if len(data) > engine.limits.max_bytes:
-                    images.check_size(len(data), name=name, limits=engine.limits)
+            data = await _body(request, name, engine)
         except ImageError as error:
             return exports.review_json(engine.unavailable(name, error))
-        return await run_in_threadpool(_judge, engine, bytes(data), upload, visitor)
+        return await run_in_threadpool(_judge, engine, data, upload, visitor)
+
+    @router.post("/pictures")
+    async def preview(
+        request: Request,
+        visitor: Visitor,
+        name: Annotated[str, Query(max_length=MAX_NAME_CHARACTERS)],
+        frame: Annotated[int, Query(ge=0, lt=1 << 31)] = 0,
+    ) -> Response:
+        if visitor.owner is None:
+            accounts.count_demo(_address(request))
+        data = await _body(request, name, engine)
+        jpeg = await run_in_threadpool(engine.preview, data, name=name, frame=frame)
+        return Response(jpeg, media_type="image/jpeg")
 
     @router.get("/images/{sha256}/picture")
     def picture(sha256: str, visitor: Visitor) -> Response:
@@ -139,7 +152,7 @@ def answer_routes(engine: Engine) -> APIRouter:
 
     @router.post("/decisions")
     def decide(body: AnswerBody, reviewer: Reviewer) -> dict[str, Any]:
-        return asdict(engine.decide(answer_of(body), reviewer))
+        return decision_json(engine, engine.decide(answer_of(body), reviewer))
 
     @router.post("/decisions/{decision_id}/undo")
     def undo(decision_id: RowId, body: UndoBody, reviewer: Reviewer) -> dict[str, Any]:
@@ -166,26 +179,76 @@ def answer_routes(engine: Engine) -> APIRouter:
 
 
 def _judge(engine: Engine, data: bytes, upload: Upload, visitor: Caller) -> dict[str, Any]:
-    review = engine.review(data, upload)
-    return card_json(engine, review, visitor)
+    if visitor.owner is None:
+        return card_json(engine, engine.try_out(data, name=upload.name), visitor)
+    return card_json(engine, engine.review(data, upload), visitor)
 
 
-def card_json(engine: Engine, review: Review, visitor: Caller) -> dict[str, Any]:
-    """A review for the page: its JSON, a placeholder to draw, and the answer given earlier."""
+async def _body(request: Request, name: str, engine: Engine) -> bytes:
+    """The bytes of a file, never more than the limit.
+
+    Raises:
+        ImageError: Empty, or over the limit.
+    """
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > engine.limits.max_bytes:
+            break
+    images.check_size(len(data), name=name, limits=engine.limits)
+    return bytes(data)
+
+
+def _check_demo(request: Request, upload: Upload, accounts: Accounts) -> None:
+    """Let whoever is not signed in try one image after the other, and no more.
+
+    Raises:
+        NotSignedIn: It is for another tab than Review.
+        TooManyRequests: From this address, there were too many within the minute.
+    """
+    if upload.source != "review" or upload.batch_id:
+        raise NotSignedIn("Sign in to have many images judged.")
+    accounts.count_demo(_address(request))
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _door(visitor: Caller) -> str | None:
+    """Which way the page should offer: `in`, `out`, or none to whoever sits at this machine."""
+    if visitor.owner is None:
+        return "in"
+    return None if visitor.owner == LOCAL_OWNER else "out"
+
+
+def decision_json(engine: Engine, decision: Decision) -> dict[str, Any]:
+    """An answer as it is on disk, and whether there is still a picture to show."""
+    return {**asdict(decision), "kept": engine.keeps(decision.image_sha256)}
+
+
+def card_json(engine: Engine, review: Review, caller: Caller) -> dict[str, Any]:
+    """A review for the page: its JSON, what to draw, and the answer given earlier.
+
+    `kept` says whether the server has a picture to show.
+    """
     card = {**exports.review_json(review), "placeholder": None, "decision": None}
-    card["perceptual_hash"] = None
-    if review.prediction is not None:
-        answer = engine.standing(review.prediction, visitor.name)
-        card["placeholder"] = placeholder_url(engine, review.prediction.image_sha256)
-        card["decision"] = asdict(answer) if answer else None
-        card["perceptual_hash"] = engine.perceptual_hash(review.prediction.image_sha256)
+    card |= {"perceptual_hash": None, "kept": False}
+    if review.prediction is not None and review.look is not None:
+        card["placeholder"] = placeholder_url(review.look)
+        card["perceptual_hash"] = review.look.perceptual_hash
+        if caller.owner is not None:
+            answer = engine.standing(review.prediction, caller.name)
+            card["decision"] = asdict(answer) if answer else None
+            card["kept"] = engine.keeps(review.prediction.image_sha256)
     return card
 
 
-def placeholder_url(engine: Engine, image_sha256: str) -> str:
-    """The placeholder of an image as a data URL."""
-    webp = engine.placeholder(image_sha256)
-    return "data:image/webp;base64," + base64.b64encode(webp).decode()
+def placeholder_url(look: Look) -> str | None:
+    """What stands for an image as a data URL, unless it was deleted."""
+    if not look.placeholder:
+        return None
+    return "data:image/webp;base64," + base64.b64encode(look.placeholder).decode()
 
 
 def _jpeg(read: Callable[[str, Caller], bytes], sha256: str, caller: Caller) -> Response:

@@ -1,5 +1,6 @@
 // The answers given in the grid, one by one or to many cards at once, and the way back.
 
+import { LOOKS_ONLY, may } from './access.js'
 import { markAnswer, markSaving } from './card.js'
 import { makeHistory } from './history.js'
 import { decide, decideAll, undo, undoBatch } from './server.js'
@@ -13,10 +14,15 @@ const MAX_BATCH = 1000 // answers in one request, the server's limit
 export function makeAnswers({ threshold, say, onChange }) {
   const history = makeHistory()
 
+  function allowed() {
+    if (!may('review')) say(LOOKS_ONLY)
+    return may('review')
+  }
+
   /** Records one answer. */
   function save(card, { label, reasons = [], note = '' }) {
     const { image } = card
-    if (image.error) return Promise.resolve()
+    if (image.error || !allowed()) return Promise.resolve()
     const answer = { label, reasons, note, threshold: threshold(), batchId: image.batchId }
     markSaving(card, label)
     const sent = deliver(card, answer)
@@ -46,6 +52,7 @@ export function makeAnswers({ threshold, say, onChange }) {
    */
   async function saveAll(cards, labelOf) {
     const judged = cards.filter((card) => !card.image.error)
+    if (!allowed()) return true
     if (!judged.length) {
       say('Nothing to answer: none of these images could be judged.')
       return true

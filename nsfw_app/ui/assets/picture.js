@@ -39,7 +39,7 @@ export function makePicture(image, size) {
     picture.append(make('span', { class: 'no-picture' }, 'No picture'))
     return picture
   }
-  picture.dataset.src = pictureUrl(image, size)
+  picture.pixels = () => pictureUrl(image, size)
   picture.dataset.image = image.sha256
   picture.append(
     make('img', {
@@ -69,10 +69,9 @@ export function revealedCount() {
 
 /** Shows the real pixels. */
 export function reveal(picture) {
-  if (!picture?.dataset.src || picture.querySelector('.real')) return
+  if (!picture?.pixels || picture.querySelector('.real')) return
   const real = make('img', {
     class: 'real',
-    src: picture.dataset.src,
     alt: 'Image, not blurred',
     loading: 'lazy',
     draggable: 'false',
@@ -80,6 +79,21 @@ export function reveal(picture) {
   real.addEventListener('load', () => real.isConnected && tellSeen(picture, real))
   picture.append(real)
   mark(picture, true)
+  load(picture, real)
+}
+
+async function load(picture, real) {
+  try {
+    const url = await picture.pixels()
+    if (real.isConnected) real.src = url
+    else letGo(url)
+  } catch (error) {
+    real.replaceWith(make('span', { class: 'real no-picture', role: 'status' }, error.message))
+  }
+}
+
+function letGo(url) {
+  if (url.startsWith('blob:')) URL.revokeObjectURL(url)
 }
 
 /** Takes the real pixels away again. */
@@ -87,6 +101,7 @@ export function hide(picture) {
   const real = picture?.querySelector('.real')
   if (!real) return
   tellSeen(picture, real)
+  if (real.src) letGo(real.src)
   real.remove()
   mark(picture, false)
 }

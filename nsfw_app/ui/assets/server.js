@@ -8,7 +8,11 @@ const root = new URL('../', import.meta.url)
 async function answerOf(response) {
   const body = await response.json().catch(() => null)
   if (response.ok) return body
-  const message = body?.error?.message ?? body?.detail?.[0]?.msg
+  if (response.status === 401)
+    throw new Error(
+      'Your session has ended. Sign in again in another tab; nothing that is shown here is lost.',
+    )
+  const message = body?.error?.message
   throw new Error(message ?? `The server answered with status ${response.status}.`)
 }
 
@@ -70,7 +74,19 @@ function unavailable(file, kind, message) {
   }
 }
 
-/** Has one file judged. What cannot be judged comes back as such; this never throws. */
+/** The response to a file that is sent, again and again while the server has too much to do. */
+async function post(path, file) {
+  for (;;) {
+    const response = await fetch(new URL(path, root), { method: 'POST', body: file })
+    if (response.status !== 503 || !response.headers.has('retry-after')) return response
+    await new Promise((resolve) => setTimeout(resolve, 1000 * response.headers.get('retry-after')))
+  }
+}
+
+/**
+ * Has one file judged. What cannot be judged comes back as such; this never throws. The image keeps
+ * hold of its file, for when the server keeps no picture of it.
+ */
 export async function addImage(file, source, batchId = '') {
   if (file.size > current.max_bytes) {
     const limit = `${current.max_bytes / 1e6} MB`
@@ -78,9 +94,7 @@ export async function addImage(file, source, batchId = '') {
   }
   const query = new URLSearchParams({ name: file.name, source, batch_id: batchId })
   try {
-    return await answerOf(
-      await fetch(new URL(`images?${query}`, root), { method: 'POST', body: file }),
-    )
+    return { ...(await answerOf(await post(`images?${query}`, file))), file }
   } catch (error) {
     return unavailable(file, 'not_sent', `${file.name} could not be sent: ${error.message}`)
   }
@@ -116,14 +130,19 @@ function answerBody(
 }
 
 /** Records an answer about a judged image. Resolves when it is on disk. */
-export function decide(image, answer) {
-  return send('decisions', answerBody(image, answer))
+export async function decide(image, answer) {
+  const decision = await send('decisions', answerBody(image, answer))
+  image.kept = decision.kept
+  return decision
 }
 
 /** Records answers `{ image, ...answer }`, all or none; resolves to their decisions, in order. */
 export async function decideAll(answers) {
   const made = await send('batches', {
     answers: answers.map(({ image, ...answer }) => answerBody(image, answer)),
+  })
+  made.decisions.forEach(({ kept }, index) => {
+    answers[index].image.kept = kept
   })
   return made.decisions
 }
@@ -142,9 +161,23 @@ export async function undo(decisionId) {
   return answer.standing
 }
 
-/** Where the real pixels of an image are. `size` is picture or thumbnail. */
-export function pictureUrl(image, size) {
-  return new URL(`images/${image.sha256}/${size}`, root).href
+/**
+ * Resolves to where the real pixels of an image are: on the server, or in a blob made from its file
+ * where the server keeps none. `size` is picture or thumbnail.
+ */
+export async function pictureUrl(image, size) {
+  if (image.kept) return new URL(`images/${image.sha256}/${size}`, root).href
+  if (!image.file) throw new Error('No picture of this image is kept any more.')
+  const query = new URLSearchParams({ name: image.name, frame: image.frame })
+  const response = await post(`pictures?${query}`, image.file)
+  if (!response.ok) return answerOf(response)
+  return URL.createObjectURL(await response.blob())
+}
+
+/** Ends the session and shows the sign-in. */
+export async function signOut() {
+  await fetch(new URL('../logout', root), { method: 'POST', redirect: 'manual' })
+  window.location.assign(new URL('../login', root))
 }
 
 /** Lends the next images of the queue; `first` is the entry that should come before all others. */

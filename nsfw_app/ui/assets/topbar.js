@@ -1,5 +1,6 @@
 // The bar on top and the banner below it: which model runs, under which policy, for whom.
 
+import { makeDoor } from './access.js'
 import { make, present } from './dom.js'
 import { watchForPause } from './pause.js'
 import { togglePolicyText } from './policytext.js'
@@ -25,7 +26,13 @@ export async function mount(root, trigger) {
       make('h1', {}, 'NSFW Review'),
       facts,
       fact('Revealed today', revealed),
-      make('span', { class: 'topbar-tools' }, quiet(openViewing, 'Viewing'), policyButton),
+      make(
+        'span',
+        { class: 'topbar-tools' },
+        quiet(openViewing, 'Viewing'),
+        policyButton,
+        makeDoor(),
+      ),
     ),
   )
   onTally((count) => {

@@ -1,6 +1,7 @@
 // One image and the answer to it: picture, verdict, score bar, buttons, form. Review and Queue
 // both are such a place; what happens to an answer is theirs to say.
 
+import { LOOKS_ONLY, may } from './access.js'
 import { answerForm, opposite } from './answer.js'
 import { make } from './dom.js'
 import { toggleHelp } from './keys.js'
@@ -120,6 +121,10 @@ export function makeWorkplace({ parts, name, ids, onAnswer, extra = [] }) {
 
   function answer(given) {
     if (!judged()) return
+    if (!may('review')) {
+      said.replaceChildren(LOOKS_ONLY)
+      return
+    }
     const elapsedMs = Math.round(performance.now() - shownAt)
     closeForm()
     onAnswer(image, { ...given, threshold: policy.threshold, elapsedMs })
@@ -139,7 +144,7 @@ export function makeWorkplace({ parts, name, ids, onAnswer, extra = [] }) {
   }
 
   function openForm() {
-    if (!judged()) return null
+    if (!judged() || !may('review')) return null
     const form = answerForm(
       status.reasons,
       { label: opposite(modelLabel()) },

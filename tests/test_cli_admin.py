@@ -1,16 +1,21 @@
-"""The commands that say who may come in."""
+"""The commands of whoever runs the page: users, keys, purges and the audit."""
 
 import io
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import picture_bytes
+from samples import answer_to, person
 
 from nsfw_app.access import Permission
 from nsfw_app.accounts import Accounts
 from nsfw_app.cli import main
+from nsfw_app.engine import Engine
 from nsfw_app.errors import NotSignedIn, NSFWReviewError
+from nsfw_app.records import LogFilter, Upload
 from nsfw_app.store import Store
 
 Run = Callable[..., str]
@@ -115,8 +120,36 @@ def test_a_key_is_shown_once_and_can_be_revoked(
     assert "revoked" in run("keys", "list")
 
 
-def test_the_audit_names_who_ran_a_command(run: Run, store: Store) -> None:
-    """A change by command is told with the name of the operating system's account."""
+def test_the_audit_names_who_ran_a_command(run: Run) -> None:
+    """Each change by command is told with the name of the operating system's account."""
     run("users", "add", "ann", "--role", "viewer", typed=f"{PASSWORD}\n")
+    run("export", "--all")
+    told = [json.loads(line) for line in run("audit").splitlines()]
+    assert [(row["action"], row["subject"]) for row in told] == [
+        ("user", "ann"),
+        ("export", "correction log"),
+    ]
+    assert all(row["actor"].endswith("(command)") for row in told)
+    assert run("audit", "--since", "2999-01-01") == ""
+
+
+def test_one_image_is_purged_on_demand(run: Run, engine: Engine, store: Store) -> None:
+    """File and placeholder are gone whoever needs them; score, answer and who asked stay."""
+    review = engine.review(picture_bytes(150), Upload("a.png", "gallery", "ann"))
+    engine.decide(answer_to(review), person("ann"))
+    sha256 = review.sha256 or ""
+    assert sha256 in run("purge", "--image", sha256)
+    assert not engine.keeps(sha256)
+    assert engine.look(sha256).placeholder == b""
+    assert engine.desk.waiting("bob") == 0
+    assert engine.log.size(LogFilter()) == 1
     (row,) = store.audit.entries()
+    assert (row.action, row.subject, row.details["picture"]) == ("purge", sha256, True)
     assert row.actor.endswith("(command)")
+
+
+def test_a_purge_of_what_is_not_there(run: Run) -> None:
+    """An unknown image and what is no hash are told apart, and a run without one counts."""
+    run("purge", "--image", "0" * 64, code=1)
+    run("purge", "--image", "../../etc/passwd", code=2)
+    assert run("purge") == "0 pictures deleted.\n"

@@ -1,0 +1,23 @@
+"""`audit`: who signed in, exported, deleted, or changed a policy, a user or a key."""
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from nsfw_app import settings
+from nsfw_app.assembly import open_store
+from nsfw_app.records import utc
+
+
+def audit(
+    since: Annotated[
+        datetime | None, typer.Option(help="Only what happened from this date on, in UTC.")
+    ] = None,
+) -> None:
+    """Print the audit, one JSON object a line, oldest first."""
+    first = utc(since.isoformat()) if since else ""
+    for entry in open_store(settings.load()).audit.entries(since=first):
+        typer.echo(json.dumps(asdict(entry)))

@@ -1,0 +1,134 @@
+"""Deleting pictures: those nobody needs any more, and those somebody wants gone.
+
+What always holds: scores and decisions stay; the file goes first and what stands for it next, so
+that a purge cut short leaves less and not more; an image whose picture is gone waits for nobody.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+
+from sqlite_utils import Database
+
+from nsfw_app.records import utc
+from nsfw_app.retention import Keep, Retention
+from nsfw_app.store.audit import AuditAction, note
+from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.pictures import Pictures
+
+AT_ONCE = 500
+ON_THE_DESK = timedelta(hours=12)  # as long as a session: whoever brought it may still look at it
+
+# Of these images, those that were brought since :oldest and that somebody still needs.
+NEEDED = """
+select wanted.value as sha256 from json_each(:images) wanted
+where exists (
+  select 1 from uploads u where u.image_sha256 = wanted.value and u.uploaded_at >= :oldest
+) and (
+  :all
+  or exists (
+    select 1 from uploads u where u.image_sha256 = wanted.value and u.uploaded_at >= :recent
+      and not exists (
+        select 1 from predictions p join standing_answers a on a.prediction_id = p.id
+        where p.image_sha256 = u.image_sha256 and a.decided_at >= u.uploaded_at
+      )
+  )
+  or exists (
+    select 1 from predictions p where p.image_sha256 = wanted.value and (
+      exists (select 1 from queue q where q.prediction_id = p.id and q.settled_at is null)
+      or exists (
+        select 1 from standing_answers a
+        where a.prediction_id = p.id and a.label <> a.model_label
+      )
+    )
+  )
+)
+"""
+
+
+class Purges:
+    """Deletes pictures and what stands for them.
+
+    Args:
+        connections: The database.
+        pictures: The files.
+        retention: What is to be kept, and for how long.
+    """
+
+    def __init__(
+        self, connections: Connections, pictures: Pictures, *, retention: Retention
+    ) -> None:
+        self._connections = connections
+        self._pictures = pictures
+        self.retention = retention
+
+    def tidy(self, images: Iterable[str]) -> int:
+        """Delete the pictures of these images that nobody needs; how many there were."""
+        candidates = [image for image in images if self._pictures.has(image)]
+        due = sorted(set(candidates) - self._needed(candidates))
+        return self._delete(due)
+
+    def run(self, *, actor: str) -> int:
+        """Delete every picture that nobody needs, and record it; how many there were."""
+        deleted = sum(self.tidy(images) for images in _batches(self._pictures.all()))
+        with self._connections.writing() as db:
+            details = {"keep": self.retention.keep, "days": self.retention.days}
+            note(db, actor, AuditAction.PURGE, "pictures", deleted=deleted, **details)
+        return deleted
+
+    def purge(self, image_sha256: str, *, actor: str) -> bool:
+        """Delete what an image looks like, and record who asked; whether anything was there."""
+        had = self._pictures.remove(image_sha256)
+        with self._connections.writing() as db:
+            known = _forget(db, [image_sha256])
+            note(db, actor, AuditAction.PURGE, image_sha256, picture=had, known=known > 0)
+        return had or known > 0
+
+    def _needed(self, images: list[str]) -> set[str]:
+        moment = datetime.now(UTC)
+        if not images or not self.retention.keeps_any:
+            return set()
+        rows = self._connections.db.execute(
+            NEEDED,
+            {
+                "images": json.dumps(images),
+                "oldest": utc((moment - timedelta(days=self.retention.days)).isoformat()),
+                "recent": utc((moment - ON_THE_DESK).isoformat()),
+                "all": self.retention.keep is Keep.ALL,
+            },
+        )
+        return {row["sha256"] for row in rows}
+
+    def _delete(self, images: list[str]) -> int:
+        for image in images:
+            self._pictures.remove(image)
+        if images:
+            with self._connections.writing() as db:
+                _forget(db, images)
+        return len(images)
+
+
+def _forget(db: Database, images: list[str]) -> int:
+    """Empty the placeholders of images and withdraw them from the queue; how many were known."""
+    wanted = json.dumps(images)
+    known = db.execute(
+        "update images set placeholder = x'' "
+        "where sha256 in (select value from json_each(?)) returning sha256",
+        (wanted,),
+    ).fetchall()
+    db.execute(
+        """
+        update queue set settled_at = ?, settled_label = null, leased_by = null
+        where settled_at is null and prediction_id in (
+          select id from predictions where image_sha256 in (select value from json_each(?))
+        )
+        """,
+        (now(), wanted),
+    )
+    return len(known)
+
+
+def _batches(images: Iterator[str]) -> Iterator[list[str]]:
+    while batch := list(islice(images, AT_ONCE)):
+        yield batch

@@ -1,0 +1,154 @@
+"""The batcher: one network for many callers, the same answers, and never a growing backlog."""
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from nsfw_app.classifiers import Pixels
+from nsfw_app.classifiers.batching import MAX_BATCH, Batcher
+from nsfw_app.errors import Overloaded, PredictionFailed
+from nsfw_app.records import LabelRole, ModelIdentity
+
+PATIENCE_SECONDS = 10
+BAD = 255  # the red of a picture that the network fails on
+
+
+class SlowNetwork:
+    """Takes its score from the red of a picture, and begins a batch only when it may."""
+
+    identity = ModelIdentity("slow", "r1", "f" * 64, "test")
+    roles: Mapping[str, LabelRole] = {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}
+
+    def __init__(self, fail: Callable[[], Exception] | None = None) -> None:
+        self.fail = fail
+        self.batches: list[int] = []
+        self.begun = threading.Event()
+        self.may_go = threading.Event()
+        self.may_go.set()
+
+    def prepare(self, image: Image.Image) -> Pixels:
+        """The red of the first pixel."""
+        return np.array([image.getpixel((0, 0))[0]], dtype=np.float32)
+
+    def score(self, batch: Pixels) -> NDArray[np.float64]:
+        """The red over 255."""
+        self.batches.append(len(batch))
+        self.begun.set()
+        assert self.may_go.wait(PATIENCE_SECONDS)
+        if self.fail and BAD in batch:
+            raise self.fail()
+        red = batch[:, 0].astype(np.float64) / 255
+        return np.stack([1 - red, red], axis=1)
+
+
+def pictures(*reds: int) -> list[Image.Image]:
+    """Plain pictures."""
+    return [Image.new("RGB", (2, 2), (red, 0, 0)) for red in reds]
+
+
+def scores(batcher: Batcher, *reds: int) -> list[float]:
+    """What the network says of pictures, times 255."""
+    return [round(answer["nsfw"] * 255, 3) for answer in batcher.predict(pictures(*reds))]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that other threads bring about."""
+    waited = threading.Event()
+    for _ in range(1_000):
+        if condition():
+            return
+        waited.wait(0.01)
+    raise AssertionError("it never came")
+
+
+def test_everyone_gets_their_own_answer() -> None:
+    """Many callers at once are answered in their order, as one by one."""
+    batcher = Batcher(SlowNetwork(), max_waiting=1_000)
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda red: scores(batcher, red, red // 2), range(200)))
+    assert answers == [[red, red // 2] for red in range(200)]
+
+
+def test_a_lone_caller_waits_for_nobody() -> None:
+    """One picture is one batch, at once."""
+    network = SlowNetwork()
+    assert scores(Batcher(network, max_waiting=1), 7) == [7]
+    assert network.batches == [1]
+
+
+def test_what_waits_becomes_one_batch() -> None:
+    """Pictures that arrive while the network computes are computed together."""
+    network = SlowNetwork()
+    batcher = Batcher(network, max_waiting=100)
+    network.may_go.clear()
+    with ThreadPoolExecutor(20) as pool:
+        first = pool.submit(scores, batcher, 1)
+        assert network.begun.wait(PATIENCE_SECONDS)
+        others = [pool.submit(scores, batcher, red) for red in range(10)]
+        until(lambda: batcher.waiting == 10)
+        network.may_go.set()
+        assert first.result() == [1]
+        assert [other.result() for other in others] == [[red] for red in range(10)]
+    assert network.batches == [1, MAX_BATCH, 2]
+
+
+def test_a_long_animation_is_cut_into_batches() -> None:
+    """No batch is larger than the limit, also for a single caller."""
+    network = SlowNetwork()
+    assert scores(Batcher(network, max_waiting=1), *range(20)) == list(range(20))
+    assert max(network.batches) == MAX_BATCH
+
+
+def test_one_too_many_is_turned_away() -> None:
+    """With the queue full a caller is told when to come back, and those who wait are answered."""
+    network = SlowNetwork()
+    batcher = Batcher(network, max_waiting=3)
+    network.may_go.clear()
+    with ThreadPoolExecutor(20) as pool:
+        running = pool.submit(scores, batcher, 1)
+        assert network.begun.wait(PATIENCE_SECONDS)
+        waiting = [pool.submit(scores, batcher, red) for red in range(3)]
+        until(lambda: batcher.waiting == 3)
+        with pytest.raises(Overloaded, match="3 images are waiting") as refused:
+            batcher.predict(pictures(9))
+        assert refused.value.retry_after_s >= 1
+        network.may_go.set()
+        assert [w.result() for w in (running, *waiting)] == [[1], [0], [1], [2]]
+    assert scores(batcher, 9) == [9]
+
+
+def test_a_picture_that_fails_takes_no_other_with_it() -> None:
+    """In a batch with one bad picture everyone else is answered."""
+    network = SlowNetwork(lambda: PredictionFailed("Not this one."))
+    batcher = Batcher(network, max_waiting=100)
+    network.may_go.clear()
+    with ThreadPoolExecutor(20) as pool:
+        first = pool.submit(scores, batcher, 1)
+        assert network.begun.wait(PATIENCE_SECONDS)
+        others = [pool.submit(scores, batcher, red) for red in (5, BAD, 6)]
+        until(lambda: batcher.waiting == 3)
+        network.may_go.set()
+        assert (first.result(), others[0].result(), others[2].result()) == ([1], [5], [6])
+        with pytest.raises(PredictionFailed, match="Not this one"):
+            others[1].result()
+
+
+def test_what_nobody_foresaw_leaves_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    """A network that raises what it should not is logged, and goes on to the next."""
+    batcher = Batcher(SlowNetwork(lambda: KeyError("surprise")), max_waiting=9)
+    with pytest.raises(PredictionFailed, match="without an answer"):
+        batcher.predict(pictures(BAD))
+    assert scores(batcher, 8) == [8]
+    assert "surprise" in caplog.text
+
+
+def test_no_pictures() -> None:
+    """Nothing asked, nothing computed."""
+    network = SlowNetwork()
+    assert Batcher(network, max_waiting=1).predict([]) == []
+    assert network.batches == []
