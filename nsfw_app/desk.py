@@ -95,6 +95,10 @@ class Desk:
         """How many images wait that this reviewer could answer."""
         return self._store.loans.waiting(reviewer)
 
+    def open_entries(self) -> int:
+        """How many images wait for anyone."""
+        return self._store.queue.size()
+
     def ask_others(self, image_sha256: str, identity: ModelIdentity, caller: Caller) -> bool:
         """Send an image for a second opinion.
 

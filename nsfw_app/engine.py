@@ -79,6 +79,12 @@ class Engine:
         return self._loader.status
 
     @property
+    def waiting(self) -> int:
+        """Pictures that wait for the model now."""
+        classifier = self.status.classifier
+        return classifier.waiting if classifier else 0
+
+    @property
     def log(self) -> CorrectionLog:
         """The correction log, to read."""
         return self._store.log

@@ -30,6 +30,8 @@ class FakeClassifier:
     identity = ModelIdentity("fake", "r1", "f" * 64, "test")
     roles: Mapping[str, LabelRole] = {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}
 
+    waiting = 0
+
     def __init__(self) -> None:
         self.seen = 0
 

@@ -31,6 +31,7 @@ HOMES = {
     "pydantic_settings": {"settings"},
     "argon2": {"accounts"},
     "limits": {"accounts"},
+    "prometheus_client": {"web"},
 }
 READS_OF_THE_ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 

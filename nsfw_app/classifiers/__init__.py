@@ -66,6 +66,11 @@ class Network(Model, Protocol):
 class Classifier(Model, Protocol):
     """A model that can be asked from any thread."""
 
+    @property
+    def waiting(self) -> int:
+        """Pictures that wait to be judged now."""
+        ...
+
     def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
         """Probabilities of every label.
 

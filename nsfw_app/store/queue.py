@@ -68,6 +68,11 @@ class ReviewQueue:
             ),
         )
 
+    def size(self) -> int:
+        """How many entries are open, on loan or not."""
+        row = self._connections.row("select count(*) as n from queue where settled_at is null")
+        return int(row["n"])
+
     def escalate(self, prediction_id: int, reviewer: str) -> bool:
         """Ask others about an image, first of all; the reviewer who asks comes last.
 

@@ -14,6 +14,7 @@ from nsfw_app.engine import Engine
 from nsfw_app.errors import DecisionError
 from nsfw_app.records import Answer, Label, Reason, Upload
 from nsfw_app.ui.render import permitted, shown
+from nsfw_app.web.monitoring import monitor_of
 
 MAX_PARALLEL_ANSWERS = 8
 Code = TypeVar("Code", bound=StrEnum)
@@ -30,7 +31,9 @@ def add_endpoints(engine: Engine) -> None:
         file = Path(path)
         try:
             upload = Upload(file.name, "api", caller.owner)
-            return exports.review_json(engine.review_file(file, upload))
+            review = engine.review_file(file, upload)
+            monitor_of(request.request).judged(review)
+            return exports.review_json(review)
         finally:
             file.unlink(missing_ok=True)
 

@@ -16,6 +16,7 @@ from nsfw_app.web.callers import Callers, caller_of
 from nsfw_app.web.content_security import ContentSecurity
 from nsfw_app.web.guard import Guard
 from nsfw_app.web.login import login_routes
+from nsfw_app.web.monitoring import Measured, Monitor, health_routes
 from nsfw_app.web.policy_text import policy_routes
 from nsfw_app.web.problems import answer_problems
 from nsfw_app.web.queue_routes import batch_routes, queue_routes, training_routes
@@ -36,6 +37,9 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
     app = application(docs=False)
     app.add_middleware(ContentSecurity, framed=settings.on_space)
     app.add_middleware(Guard, callers=Callers(settings, accounts))
+    monitor = Monitor(engine)
+    app.add_middleware(Measured, monitor=monitor)
+    app.include_router(health_routes(engine, monitor))
     app.include_router(login_routes(accounts, settings=settings))
     app.mount("/desk", desk_application(engine, accounts, settings=settings, assets=page.assets))
     # Mounted, Gradio checks which files a caller may name only after this.

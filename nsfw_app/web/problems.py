@@ -30,6 +30,7 @@ from nsfw_app.errors import (
     TooManyRequests,
     TryLater,
 )
+from nsfw_app.web.monitoring import monitor_of
 
 log = logging.getLogger(__name__)
 
@@ -132,5 +133,6 @@ def _response(
     message: str,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
+    monitor_of(connection).errors.labels(kind).inc()
     body = ProblemBody(error=Problem(kind=kind, message=message, request_id=request_id(connection)))
     return JSONResponse(body.model_dump(), status, dict(headers or {}))

@@ -23,6 +23,7 @@ from nsfw_app.records import Answer, Decision, Label, LogFilter, Look, Reason, R
 from nsfw_app.settings import Settings
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.web.callers import Exporter, Reviewer, Visitor
+from nsfw_app.web.monitoring import monitor_of
 
 MAX_NAME_CHARACTERS = 4_000
 HASH = "^[0-9a-f]{64}$"
@@ -120,7 +121,9 @@ def image_routes(engine: Engine, accounts: Accounts, *, settings: Settings) -> A
             data = await _body(request, name, engine)
         except ImageError as error:
             return exports.review_json(engine.unavailable(name, error))
-        return await run_in_threadpool(_judge, engine, data, upload, visitor)
+        review = await run_in_threadpool(_judge, engine, data, upload)
+        monitor_of(request).judged(review)
+        return await run_in_threadpool(card_json, engine, review, visitor)
 
     @router.post("/pictures")
     async def preview(
@@ -178,10 +181,10 @@ def answer_routes(engine: Engine) -> APIRouter:
     return router
 
 
-def _judge(engine: Engine, data: bytes, upload: Upload, visitor: Caller) -> dict[str, Any]:
-    if visitor.owner is None:
-        return card_json(engine, engine.try_out(data, name=upload.name), visitor)
-    return card_json(engine, engine.review(data, upload), visitor)
+def _judge(engine: Engine, data: bytes, upload: Upload) -> Review:
+    if upload.owner is None:
+        return engine.try_out(data, name=upload.name)
+    return engine.review(data, upload)
 
 
 async def _body(request: Request, name: str, engine: Engine) -> bytes:
