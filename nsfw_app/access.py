@@ -50,12 +50,13 @@ class Caller:
     """Whoever a request comes from.
 
     `name` stands on answers and in the audit. `owner` is what uploads are kept under; without one
-    nothing is kept.
+    nothing is kept. `key_name` is that of the API key that was sent, if one was.
     """
 
     name: str
     owner: str | None
     permissions: frozenset[Permission]
+    key_name: str | None = None
 
     def may(self, permission: Permission) -> bool:
         """Whether this was granted."""
@@ -97,4 +98,4 @@ def hub_caller(name: str, role: UserRole) -> Caller:
 
 def key_caller(name: str, scopes: frozenset[Permission]) -> Caller:
     """A program with an API key."""
-    return Caller(f"key {name}", f"key:{name}", scopes)
+    return Caller(f"key {name}", f"key:{name}", scopes, name)

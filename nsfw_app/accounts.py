@@ -5,6 +5,7 @@ SHA-256, so that none can be read from the database; whoever was disabled, or lo
 with the next request; an unknown name takes as long to refuse as a wrong password.
 """
 
+import base64
 import hashlib
 import re
 import secrets
@@ -13,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
@@ -34,7 +36,7 @@ from nsfw_app.records import utc
 from nsfw_app.store import Store
 from nsfw_app.store.accounts import Session
 from nsfw_app.store.audit import AuditAction
-from nsfw_app.store.keys import ApiKey
+from nsfw_app.store.keys import ApiKey, Webhook
 
 SESSION = timedelta(hours=12)
 MIN_PASSWORD_CHARACTERS = 8  # OWASP ASVS 5.0, 6.2.1
@@ -51,10 +53,11 @@ TOKEN_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """An API key as it is shown once."""
+    """An API key, and the secret that its webhook's messages are signed with, as shown once."""
 
     name: str
     key: str
+    webhook_secret: str | None = None
 
 
 class Accounts:
@@ -149,12 +152,19 @@ class Accounts:
         return user_caller(user.name, user.role) if user and user.disabled_at is None else None
 
     def add_key(
-        self, name: str, scopes: Sequence[Permission], *, per_minute: int, actor: str
+        self,
+        name: str,
+        scopes: Sequence[Permission],
+        *,
+        per_minute: int,
+        actor: str,
+        webhook_url: str | None = None,
     ) -> NewKey:
         """Make an API key. This is the only time that it is known.
 
         Raises:
-            AccountError: The name is taken or no name, or a scope is not one of a key's.
+            AccountError: The name is taken or no name, a scope is not one of a key's, or the
+                webhook's address is neither http nor https.
         """
         _check_name(name)
         if not scopes or (wrong := set(scopes) - set(KEY_SCOPES)):
@@ -162,9 +172,12 @@ class Accounts:
                 f"A key needs scopes out of {', '.join(KEY_SCOPES)}"
                 + (f"; {', '.join(sorted(wrong))} is none." if scopes else ".")
             )
+        webhook = _webhook(webhook_url) if webhook_url else None
         key = KEY_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
-        self._keys.add(name, _sha256(key), scopes, per_minute=per_minute, actor=actor)
-        return NewKey(name, key)
+        self._keys.add(
+            name, _sha256(key), scopes, per_minute=per_minute, webhook=webhook, actor=actor
+        )
+        return NewKey(name, key, webhook.secret if webhook else None)
 
     def keys(self) -> list[ApiKey]:
         """Every key that was ever made, without what opens."""
@@ -226,6 +239,15 @@ class Accounts:
         names = {name.lower() for name in (session.name, *session.organisations)}
         roles = {self._hub_roles[name] for name in names if name in self._hub_roles}
         return max(roles, key=list(UserRole).index, default=None)
+
+
+def _webhook(url: str) -> Webhook:
+    """A webhook with a new secret, written as the Standard Webhooks specification does."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise AccountError(f"'{url}' is no address of a webhook: it begins with http or https.")
+    secret = base64.b64encode(secrets.token_bytes(TOKEN_BYTES)).decode()
+    return Webhook(url, f"whsec_{secret}")
 
 
 def _check_name(name: str) -> None:

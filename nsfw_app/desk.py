@@ -36,18 +36,29 @@ class Desk:
         self._store = store
         self._policy_of = policy_of
 
-    def admit(self, prediction: Prediction) -> None:
-        """Let an uploaded image into the queue when a rule says so."""
-        identity = prediction.identity
-        stored = self._store.catalog.find(prediction.image_sha256, identity)
-        if stored is None:
-            return
-        verdict = judge(prediction.nsfw_score, self._policy_of(identity.model))
-        rate = self._store.queue.rules.audit_rate
-        if verdict.action is Action.REVIEW:
-            self._store.queue.enter(stored.prediction_id, QueueReason.REVIEW)
-        elif drawn(prediction.image_sha256, identity.weights_sha256, rate=rate):
-            self._store.queue.enter(stored.prediction_id, QueueReason.AUDIT, draw=rate)
+    def wants(self, prediction: Prediction) -> QueueReason | None:
+        """Why an image should wait for a person, if a rule that is in use says so."""
+        identity, rules = prediction.identity, self._store.queue.rules
+        reason = None
+        if judge(prediction.nsfw_score, self._policy_of(identity.model)).action is Action.REVIEW:
+            reason = QueueReason.REVIEW
+        elif drawn(prediction.image_sha256, identity.weights_sha256, rate=rules.audit_rate):
+            reason = QueueReason.AUDIT
+        return reason if reason in rules.reasons else None
+
+    def admit(self, prediction: Prediction) -> int | None:
+        """Let an uploaded image into the queue when a rule says so.
+
+        Returns:
+            The id of its prediction in the store, when it waits or has waited there.
+        """
+        stored = self._store.catalog.find(prediction.image_sha256, prediction.identity)
+        reason = self.wants(prediction)
+        if stored is None or reason is None:
+            return None
+        draw = self._store.queue.rules.audit_rate if reason is QueueReason.AUDIT else None
+        self._store.queue.enter(stored.prediction_id, reason, draw=draw)
+        return stored.prediction_id
 
     def claim(
         self,
@@ -77,7 +88,7 @@ class Desk:
             order=order,
             first=first,
         )
-        return [QueueItem(claim.entry_id, self._review(claim.prediction_id)) for claim in claims]
+        return [QueueItem(claim.entry_id, self.review_of(claim.prediction_id)) for claim in claims]
 
     def renew(self, entry_ids: Sequence[int], reviewer: str) -> list[int]:
         """Keep images for another while; the entries that are still this reviewer's."""
@@ -141,7 +152,8 @@ class Desk:
         """
         self._store.training.decide(prediction_id, label, reviewer=reviewer)
 
-    def _review(self, prediction_id: int) -> Review:
+    def review_of(self, prediction_id: int) -> Review:
+        """A prediction as the policy in force judges it."""
         stored = self._store.catalog.get(prediction_id)
         prediction: Prediction = stored.prediction
         policy = self._policy_of(prediction.identity.model)

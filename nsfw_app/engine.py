@@ -17,6 +17,7 @@ from nsfw_app.errors import ImageError, ModelError, NotFound
 from nsfw_app.images import Limits
 from nsfw_app.inference import Inference, Judged
 from nsfw_app.insights import Insights
+from nsfw_app.intake import Intake
 from nsfw_app.policy import judge
 from nsfw_app.records import (
     Answer,
@@ -62,6 +63,7 @@ class Engine:
         self._defaults = defaults
         self.desk = Desk(store, self.policy_of)
         self.insights = Insights(store, self.policy_of)
+        self.intake = Intake(store, self.desk, self.review)
         self._inference = Inference(store, loader, limits=limits)
 
     def start(self) -> None:

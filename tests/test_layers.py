@@ -13,8 +13,8 @@ PACKAGE = "nsfw_app"
 
 # From the bottom up: a room imports what stands before it, and itself where it is a package.
 ROOMS = """errors records access queueing retention settings heif images previews models policy
-metrics classifiers migrations store accounts inference desk insights engine assembly exports scan
-web ui cli __main__ benchmark""".split()
+metrics classifiers migrations store accounts inference desk intake insights engine assembly exports
+webhooks fetching scan web ui cli __main__ benchmark""".split()
 HOMES = {
     "gradio": {"ui", "web"},
     "sqlite_utils": {"store", "migrations"},
@@ -32,6 +32,8 @@ HOMES = {
     "argon2": {"accounts"},
     "limits": {"accounts"},
     "prometheus_client": {"web"},
+    "standardwebhooks": {"webhooks"},
+    "httpx2": {"classifiers", "webhooks", "fetching"},
 }
 READS_OF_THE_ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 

@@ -25,12 +25,19 @@ def add(
     per_minute: Annotated[
         int, typer.Option(min=1, help="Requests it may send in a minute.")
     ] = DEFAULT_PER_MINUTE,
+    webhook: Annotated[
+        str | None, typer.Option(help="URL to be told at when a submitted image is settled.")
+    ] = None,
 ) -> None:
     """Make a key and print it, this once."""
     accounts = Accounts(open_store(settings.load()))
-    made = accounts.add_key(name, _scopes(scope), per_minute=per_minute, actor=operator())
+    made = accounts.add_key(
+        name, _scopes(scope), per_minute=per_minute, webhook_url=webhook, actor=operator()
+    )
     typer.echo(made.key)
     typer.echo("This key is shown once; only its hash is kept.", err=True)
+    if made.webhook_secret:
+        typer.echo(f"Its webhook's messages are signed with {made.webhook_secret}", err=True)
 
 
 @keys.command()

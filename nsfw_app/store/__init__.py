@@ -14,6 +14,7 @@ from nsfw_app.store.accounts import AccountRows
 from nsfw_app.store.audit import Audit
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.deliveries import Deliveries
 from nsfw_app.store.insights import StandingAnswers
 from nsfw_app.store.keys import ApiKeys
 from nsfw_app.store.loans import Loans
@@ -22,6 +23,7 @@ from nsfw_app.store.pictures import Pictures
 from nsfw_app.store.policies import Policies
 from nsfw_app.store.purges import Purges
 from nsfw_app.store.queue import ReviewQueue
+from nsfw_app.store.submissions import Submissions
 from nsfw_app.store.training import TrainingLabels
 
 __all__ = ["Store"]
@@ -65,6 +67,8 @@ class Store:
         self.policies = Policies(connections)
         if not retention.keeps_any:
             rules = QueueRules(frozenset())
+        self.submissions = Submissions(connections)
+        self.deliveries = Deliveries(connections)
         self.queue = ReviewQueue(connections, rules=rules)
         self.loans = Loans(connections)
         self.log = CorrectionLog(connections, catalog=self.catalog, queue=self.queue)

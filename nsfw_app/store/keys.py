@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nsfw_app.access import Permission
 from nsfw_app.errors import AccountError
@@ -20,6 +21,15 @@ class ApiKey:
     per_minute: int
     created_at: str
     revoked_at: str | None
+    webhook_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where a key's owner is told that an image is settled, and what signs the messages."""
+
+    url: str
+    secret: str
 
 
 class ApiKeys:
@@ -47,6 +57,7 @@ class ApiKeys:
         scopes: Sequence[Permission],
         *,
         per_minute: int,
+        webhook: Webhook | None,
         actor: str,
     ) -> None:
         """Make a key.
@@ -57,16 +68,29 @@ class ApiKeys:
         with self._connections.writing() as db:
             try:
                 db.execute(
-                    "insert into api_keys (name, key_sha256, scopes, per_minute, created_at) "
-                    "values (?, ?, ?, ?, ?)",
-                    (name, key_sha256, json.dumps(sorted(scopes)), per_minute, now()),
+                    """
+                    insert into api_keys (name, key_sha256, scopes, per_minute, created_at,
+                      webhook_url, webhook_secret)
+                    values (?, ?, ?, ?, ?, ?, ?)
+                    """,
+                    (
+                        name,
+                        key_sha256,
+                        json.dumps(sorted(scopes)),
+                        per_minute,
+                        now(),
+                        webhook and webhook.url,
+                        webhook and webhook.secret,
+                    ),
                 )
             except sqlite3.IntegrityError:
                 raise AccountError(
                     f"There is or was a key '{name}'. Names of keys are used once."
                 ) from None
-            details = {"change": "added", "scopes": sorted(scopes), "per_minute": per_minute}
-            note(db, actor, AuditAction.KEY, name, **details)
+            details: dict[str, Any] = {"scopes": sorted(scopes), "per_minute": per_minute}
+            if webhook:
+                details["webhook_url"] = webhook.url
+            note(db, actor, AuditAction.KEY, name, change="added", **details)
 
     def revoke(self, name: str, *, actor: str) -> None:
         """Let a key open nothing any more.
@@ -87,4 +111,11 @@ class ApiKeys:
 
 def _key(row: sqlite3.Row) -> ApiKey:
     scopes = frozenset(Permission(scope) for scope in json.loads(row["scopes"]))
-    return ApiKey(row["name"], scopes, row["per_minute"], row["created_at"], row["revoked_at"])
+    return ApiKey(
+        row["name"],
+        scopes,
+        row["per_minute"],
+        row["created_at"],
+        row["revoked_at"],
+        row["webhook_url"],
+    )

@@ -1,0 +1,98 @@
+"""Fetches an image from a URL that somebody else wrote.
+
+What always holds: a host's addresses are looked up once, all must be of the public internet, and
+the connection goes to one of them, so that neither a redirect nor a name that changes its mind
+leads inside; nothing is read past the limit.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable
+
+import httpx2
+
+from nsfw_app.errors import ImageError, ImageErrorKind, RequestError
+
+TIMEOUT_S = 10.0
+MAX_REDIRECTS = 3
+SCHEMES = frozenset({"http", "https"})
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address belongs to the public internet."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    inner = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
+    return ip.is_global and not ip.is_multicast and (inner is None or inner.is_global)
+
+
+class Fetcher:
+    """Gets files by URL.
+
+    Args:
+        max_bytes: The largest file.
+        is_allowed: Which IP addresses may be spoken to.
+    """
+
+    def __init__(self, *, max_bytes: int, is_allowed: Callable[[str], bool] = is_public) -> None:
+        self._max_bytes = max_bytes
+        self._is_allowed = is_allowed
+        self._client = httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False)
+
+    def fetch(self, url: str, *, name: str) -> bytes:
+        """The bytes behind a URL.
+
+        Args:
+            url: http or https.
+            name: What to call the image in a message.
+
+        Raises:
+            RequestError: It is no URL, leads to a private address, or does not answer with 200.
+            ImageError: There is more than `max_bytes`.
+        """
+        try:
+            target = httpx2.URL(url)
+            for _ in range(MAX_REDIRECTS + 1):
+                response = self._ask(target, name)
+                try:
+                    if not response.has_redirect_location:
+                        return self._read(response, name)
+                    target = target.join(response.headers["location"])
+                finally:
+                    response.close()
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise RequestError(f"{name} cannot be fetched: {error}") from error
+        raise RequestError(f"{name} cannot be fetched: more than {MAX_REDIRECTS} redirects.")
+
+    def _ask(self, url: httpx2.URL, name: str) -> httpx2.Response:
+        if url.scheme not in SCHEMES or not url.host:
+            raise RequestError(f"{name} has a URL that is neither http nor https.")
+        request = self._client.build_request(
+            "GET",
+            url.copy_with(host=self._address(url.host, name), userinfo=b""),
+            headers={"host": url.netloc.decode("ascii")},
+            extensions={"sni_hostname": url.host},
+        )
+        return self._client.send(request, stream=True)
+
+    def _address(self, host: str, name: str) -> str:
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            raise RequestError(f"{name} cannot be fetched: {host} is not known.") from None
+        addresses = [str(entry[4][0]) for entry in found]
+        if not all(map(self._is_allowed, addresses)):
+            raise RequestError(f"{name} cannot be fetched: {host} is not on the public internet.")
+        return addresses[0]
+
+    def _read(self, response: httpx2.Response, name: str) -> bytes:
+        if response.status_code != httpx2.codes.OK:
+            raise RequestError(f"{name} cannot be fetched: status {response.status_code}.")
+        data = bytearray()
+        for chunk in response.iter_bytes():
+            data += chunk
+            if len(data) > self._max_bytes:
+                raise ImageError(
+                    ImageErrorKind.TOO_LARGE,
+                    f"{name} is larger than the limit of {self._max_bytes / 1e6:g} MB.",
+                )
+        return bytes(data)

@@ -1,0 +1,44 @@
+"""The database's shape, as steps that are only ever added.
+
+Scores are stored, verdicts are not. Decisions are append-only, which triggers enforce; an undo is
+a row without a label that names the row it undoes. The view `correction_log` is the log, column by
+column; in it, `undone` means that the answer was taken back or that the same reviewer answered
+again about the same prediction.
+"""
+
+from sqlite_utils import Database, Migrations
+
+from nsfw_app.migrations.accounts import ACCOUNT_TABLES
+from nsfw_app.migrations.queue import QUEUE_TABLES
+from nsfw_app.migrations.reviews import TABLES
+from nsfw_app.migrations.submissions import SUBMISSION_TABLES
+
+migrations = Migrations("nsfw_review")
+
+
+@migrations()
+def create_review_tables(db: Database) -> None:
+    """Images, predictions, uploads, policies, decisions and the log."""
+    for statement in TABLES:
+        db.execute(statement)
+
+
+@migrations()
+def create_queue(db: Database) -> None:
+    """The queue and its skips, training labels, perceptual hashes, time taken by an answer."""
+    for statement in QUEUE_TABLES:
+        db.execute(statement)
+
+
+@migrations()
+def create_accounts(db: Database) -> None:
+    """Users, their sessions, API keys, and the audit."""
+    for statement in ACCOUNT_TABLES:
+        db.execute(statement)
+
+
+@migrations()
+def create_submissions(db: Database) -> None:
+    """What programs put into the queue, and what they are told of it."""
+    for statement in SUBMISSION_TABLES:
+        db.execute(statement)

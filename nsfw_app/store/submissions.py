@@ -1,0 +1,95 @@
+"""What programs put into the queue, and what became of it."""
+
+import sqlite3
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nsfw_app.errors import NotFound
+from nsfw_app.records import Label
+from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.deliveries import deliver_at_once
+
+
+class SubmissionState(StrEnum):
+    """Where a submission stands."""
+
+    WAITING = "waiting"
+    SETTLED = "settled"
+    WITHDRAWN = "withdrawn"  # its picture was deleted before people agreed on an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """An image in the queue on a program's behalf. `label` is what people settled on."""
+
+    submission_id: str
+    prediction_id: int
+    owner: str
+    name: str
+    submitted_at: str
+    state: SubmissionState
+    label: Label | None
+    settled_at: str | None
+    answers: int
+
+
+FOUND = """
+select s.*, q.settled_at, q.settled_label,
+  (select count(*) from standing_answers a where a.prediction_id = s.prediction_id) as answers
+from submissions s left join queue q on q.id = (
+  select max(latest.id) from queue latest where latest.prediction_id = s.prediction_id
+)
+where s.id = ?
+"""
+
+
+class Submissions:
+    """The table of submissions."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def add(self, prediction_id: int, *, owner: str, name: str, key_name: str | None) -> str:
+        """Remember on whose behalf an image waits, and under which id.
+
+        Of one that is settled already its webhook is told at once.
+        """
+        submission_id = uuid.uuid4().hex
+        with self._connections.writing() as db:
+            db.execute(
+                "insert into submissions (id, prediction_id, owner, name, key_name, submitted_at) "
+                "values (?, ?, ?, ?, ?, ?)",
+                (submission_id, prediction_id, owner, name, key_name, now()),
+            )
+            deliver_at_once(db, submission_id)
+        return submission_id
+
+    def get(self, submission_id: str) -> Submission:
+        """A submission as it stands now.
+
+        Raises:
+            NotFound: There is none.
+        """
+        row = self._connections.row(FOUND, (submission_id,))
+        if row is None:
+            raise NotFound(f"No image {submission_id} was submitted.")
+        return _submission(row)
+
+
+def _submission(row: sqlite3.Row) -> Submission:
+    label = Label(row["settled_label"]) if row["settled_label"] else None
+    state = SubmissionState.WAITING
+    if row["settled_at"]:
+        state = SubmissionState.SETTLED if label else SubmissionState.WITHDRAWN
+    return Submission(
+        row["id"],
+        row["prediction_id"],
+        row["owner"],
+        row["name"],
+        row["submitted_at"],
+        state,
+        label,
+        row["settled_at"],
+        row["answers"],
+    )

@@ -1,0 +1,105 @@
+"""Tells programs when people have settled an image that they submitted.
+
+Messages follow the Standard Webhooks specification: JSON with a type and data, signed with HMAC
+over id, time and body, so that its libraries verify them. One that does not arrive is sent again,
+later and later; how each fared is on record. A receiver may see a message twice, with the same id.
+"""
+
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+
+import httpx2
+from standardwebhooks import Webhook
+
+from nsfw_app.store.deliveries import Deliveries, Delivery
+
+TIMEOUT_S = 10.0
+POLL_S = 1.0
+# Waits between attempts, about a day in all; the specification's own example.
+BACKOFF = tuple(timedelta(seconds=s) for s in (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400))
+SETTLED, WITHDRAWN = "image.settled", "image.withdrawn"
+
+
+class WebhookSender:
+    """Sends what is due, in a thread of its own.
+
+    Args:
+        deliveries: The messages.
+        backoff: How long to wait after each attempt that failed; after the last, no more.
+    """
+
+    def __init__(self, deliveries: Deliveries, *, backoff: tuple[timedelta, ...] = BACKOFF) -> None:
+        self._deliveries = deliveries
+        self._backoff = backoff
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Begin to send, beside whatever else runs."""
+        threading.Thread(target=self._run, name="webhooks", daemon=True).start()
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self._stopped.set()
+
+    def send_due(self) -> int:
+        """Send what is due now; how many attempts that were."""
+        attempts = 0
+        with httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False) as client:
+            while delivery := self._deliveries.take(again_after=2 * timedelta(seconds=TIMEOUT_S)):
+                self._attempt(client, delivery)
+                attempts += 1
+        return attempts
+
+    def _run(self) -> None:
+        while not self._stopped.wait(POLL_S):
+            self.send_due()
+
+    def _attempt(self, client: httpx2.Client, delivery: Delivery) -> None:
+        body = message(delivery)
+        try:
+            response = client.post(
+                delivery.url, content=body, headers=signature(delivery, body, datetime.now(UTC))
+            )
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            self._failed(delivery, None, f"{type(error).__name__}: {error}")
+            return
+        if response.is_success:
+            self._deliveries.delivered(delivery.delivery_id, status=response.status_code)
+        else:
+            self._failed(delivery, response.status_code, f"Status {response.status_code}")
+
+    def _failed(self, delivery: Delivery, status: int | None, error: str) -> None:
+        more = delivery.attempts <= len(self._backoff)
+        self._deliveries.failed(
+            delivery.delivery_id,
+            status=status,
+            error=error,
+            again_after=self._backoff[delivery.attempts - 1] if more else None,
+        )
+
+
+def message(delivery: Delivery) -> str:
+    """The body that is sent: what happened, when, to which image, and the people's label."""
+    return json.dumps(
+        {
+            "type": SETTLED if delivery.label else WITHDRAWN,
+            "timestamp": delivery.created_at,
+            "data": {
+                "id": delivery.submission_id,
+                "name": delivery.name,
+                "sha256": delivery.image_sha256,
+                "label": delivery.label,
+            },
+        }
+    )
+
+
+def signature(delivery: Delivery, body: str, moment: datetime) -> dict[str, str]:
+    """The headers by which a receiver knows that a message is ours."""
+    return {
+        "content-type": "application/json",
+        "webhook-id": delivery.delivery_id,
+        "webhook-timestamp": str(int(moment.timestamp())),
+        "webhook-signature": Webhook(delivery.secret).sign(delivery.delivery_id, moment, body),
+    }
