@@ -5,7 +5,7 @@ back as a review that says so, never as an exception and never as safe. Bytes th
 judged before cost a look-up and no inference.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from nsfw_app.policy import judge
 from nsfw_app.records import (
     Answer,
     Decision,
+    LabelRole,
     Look,
     Policy,
     Prediction,
@@ -79,6 +80,12 @@ class Engine:
     def status(self) -> ModelStatus:
         """Where loading the model stands."""
         return self._loader.status
+
+    @property
+    def roles(self) -> Mapping[str, LabelRole]:
+        """Whether each label of the model that runs is safe or unsafe; none until it does."""
+        classifier = self.status.classifier
+        return classifier.roles if classifier else {}
 
     @property
     def waiting(self) -> int:

@@ -3,6 +3,7 @@
     NSFWReviewError
     ├── SettingsError        a setting has a value that is not allowed
     ├── ImageError           a file cannot be judged; `kind` says why
+    ├── Unavailable          an image had no verdict; `kind` says why, as in its review
     ├── ModelError           the model cannot answer
     │   ├── ModelLoading     not yet
     │   ├── ModelNotFound    the named model cannot be had
@@ -60,6 +61,14 @@ class ImageError(NSFWReviewError):
     def __init__(self, kind: ImageErrorKind, message: str) -> None:
         super().__init__(message)
         self.kind = kind.value
+
+
+class Unavailable(NSFWReviewError):
+    """An image had no verdict where nothing but a verdict was asked for."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class ModelError(NSFWReviewError):

@@ -146,6 +146,9 @@ class Settings(BaseSettings):
     max_waiting: int = Field(
         64, gt=0, description="Images that may wait for the model; more are told to come back."
     )
+    fetch_urls: bool = Field(
+        False, description="Whether `/v1/moderations` may fetch images from the public internet."
+    )
     max_files: int = Field(500, gt=0, description="Most files in one gallery upload.")
     queue_rules: Annotated[tuple[QueueReason, ...], NoDecode] = Field(
         (QueueReason.REVIEW, QueueReason.SECOND_OPINION, QueueReason.DISAGREEMENT),

@@ -1,11 +1,14 @@
 """Applications over a fake model for tests without a browser, and callers of every kind at them."""
 
+import socket
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from conftest import picture_bytes
 from fastapi.testclient import TestClient
 
@@ -99,3 +102,18 @@ def answer_to(card: dict[str, Any], **changes: object) -> dict[str, Any]:
     keys = ("model", "revision", "backend")
     body = {"image_sha256": card["sha256"], "label": "nsfw", "threshold": 0.5, "nonce": "n1"}
     return {**body, **{key: card[key] for key in keys}, **changes}
+
+
+@contextmanager
+def served(app: Any) -> Iterator[str]:
+    """The application on a socket of 127.0.0.1, for clients that speak HTTP; its address."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()

@@ -32,6 +32,7 @@ HOMES = {
     "argon2": {"accounts"},
     "limits": {"accounts"},
     "prometheus_client": {"web"},
+    "authlib": {"web"},
     "standardwebhooks": {"webhooks"},
     "httpx2": {"classifiers", "webhooks", "fetching"},
 }

@@ -34,6 +34,10 @@ class Submission:
     answers: int
 
 
+WAITS_ALREADY = """
+select s.id from submissions s join queue q on q.prediction_id = s.prediction_id
+where s.prediction_id = ? and s.owner = ? and s.name = ? and q.settled_at is null
+"""
 FOUND = """
 select s.*, q.settled_at, q.settled_label,
   (select count(*) from standing_answers a where a.prediction_id = s.prediction_id) as answers
@@ -53,10 +57,14 @@ class Submissions:
     def add(self, prediction_id: int, *, owner: str, name: str, key_name: str | None) -> str:
         """Remember on whose behalf an image waits, and under which id.
 
-        Of one that is settled already its webhook is told at once.
+        Submitted again under the same name while it waits, it keeps its id. Of one that is
+        settled already its webhook is told at once.
         """
         submission_id = uuid.uuid4().hex
         with self._connections.writing() as db:
+            known = db.execute(WAITS_ALREADY, (prediction_id, owner, name)).fetchone()
+            if known:
+                return str(known["id"])
             db.execute(
                 "insert into submissions (id, prediction_id, owner, name, key_name, submitted_at) "
                 "values (?, ?, ?, ?, ?, ?)",

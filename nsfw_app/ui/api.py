@@ -15,6 +15,7 @@ from nsfw_app.errors import DecisionError
 from nsfw_app.records import Answer, Label, Reason, Upload
 from nsfw_app.ui.render import permitted, shown
 from nsfw_app.web.monitoring import monitor_of
+from nsfw_app.web.uploads import check_owner, forget
 
 MAX_PARALLEL_ANSWERS = 8
 Code = TypeVar("Code", bound=StrEnum)
@@ -29,13 +30,14 @@ def add_endpoints(engine: Engine) -> None:
             raise DecisionError("/classify needs a file.")
         caller = permitted(request, Permission.CLASSIFY)
         file = Path(path)
+        check_owner(file, caller)
         try:
             upload = Upload(file.name, "api", caller.owner)
             review = engine.review_file(file, upload)
             monitor_of(request.request).judged(review)
             return exports.review_json(review)
         finally:
-            file.unlink(missing_ok=True)
+            forget(file)
 
     @shown
     def decide(

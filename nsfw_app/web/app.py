@@ -1,4 +1,4 @@
-"""The FastAPI application: guard, sign-in, the desk's routes, and the mounted page."""
+"""The FastAPI application: guard, sign-in, the API, the desk's routes, and the mounted page."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,19 +8,22 @@ import gradio as gr
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from nsfw_app import __version__
 from nsfw_app.accounts import Accounts
 from nsfw_app.engine import Engine
 from nsfw_app.settings import Settings
 from nsfw_app.web.callers import Callers, caller_of
 from nsfw_app.web.content_security import ContentSecurity
 from nsfw_app.web.guard import Guard
+from nsfw_app.web.hub import hub_routes
+from nsfw_app.web.judging import Judging
 from nsfw_app.web.login import login_routes
 from nsfw_app.web.monitoring import Measured, Monitor, health_routes
 from nsfw_app.web.policy_text import policy_routes
 from nsfw_app.web.problems import answer_problems
 from nsfw_app.web.queue_routes import batch_routes, queue_routes, training_routes
 from nsfw_app.web.routes import answer_routes, image_routes
+from nsfw_app.web.uploads import upload_routes
+from nsfw_app.web.v1 import v1_application
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,19 @@ class Page:
 
 def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: Page) -> FastAPI:
     """The application to serve."""
-    app = application(docs=False)
+    app = _application()
+    monitor = Monitor(engine)
+    judging = Judging(engine, monitor, max_requests=settings.max_waiting)
     app.add_middleware(ContentSecurity, framed=settings.on_space)
     app.add_middleware(Guard, callers=Callers(settings, accounts))
-    monitor = Monitor(engine)
     app.add_middleware(Measured, monitor=monitor)
     app.include_router(health_routes(engine, monitor))
     app.include_router(login_routes(accounts, settings=settings))
-    app.mount("/desk", desk_application(engine, accounts, settings=settings, assets=page.assets))
+    if settings.hub_sign_in:
+        app.include_router(hub_routes(accounts, settings=settings))
+    app.include_router(upload_routes(judging, settings.uploads_dir.resolve()))
+    app.mount("/v1", v1_application(judging, settings=settings))
+    app.mount("/desk", _desk(judging, accounts, settings=settings, assets=page.assets))
     # Mounted, Gradio checks which files a caller may name only after this.
     page.blocks.has_launched = True
     gr.mount_gradio_app(
@@ -59,28 +67,20 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
     return app
 
 
-def application(*, docs: bool) -> FastAPI:
-    """An application whose errors all have one shape; only some describe themselves."""
-    app = FastAPI(
-        title="NSFW Review",
-        version=__version__,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url="/openapi.json" if docs else None,
-    )
+def _application() -> FastAPI:
+    """An application that describes nothing, and whose errors all have one shape."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     answer_problems(app)
     return app
 
 
-def desk_application(
-    engine: Engine, accounts: Accounts, *, settings: Settings, assets: Path
-) -> FastAPI:
+def _desk(judging: Judging, accounts: Accounts, *, settings: Settings, assets: Path) -> FastAPI:
     """What the page's own scripts speak to."""
-    desk = application(docs=False)
+    desk = _application()
     desk.mount("/assets", StaticFiles(directory=assets))
-    desk.include_router(image_routes(engine, accounts, settings=settings))
+    desk.include_router(image_routes(judging, accounts, settings=settings))
     desk.include_router(policy_routes(settings.policy_markdown))
-    desk.include_router(answer_routes(engine))
+    desk.include_router(answer_routes(judging.engine))
     for routes in (queue_routes, batch_routes, training_routes):
-        desk.include_router(routes(engine))
+        desk.include_router(routes(judging.engine))
     return desk

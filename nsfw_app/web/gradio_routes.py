@@ -23,7 +23,6 @@ OPEN: tuple[tuple[str, re.Pattern[str], frozenset[Permission]], ...] = tuple(
         (GET, rf"{PREFIX}/queue/data", EITHER),
         (POST, rf"{PREFIX}/queue/join", EITHER),
         (POST, rf"{PREFIX}/(cancel|reset/?)", EITHER),
-        (POST, rf"{PREFIX}/upload/?", frozenset({Permission.CLASSIFY})),
     )
 )
 HEARTBEAT = "/gradio_api/heartbeat/"

@@ -26,7 +26,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost"})
 PUBLIC = frozenset({"/login", "/login/hub", "/login/callback", "/healthz", "/readyz"})
 PUBLIC_ASSETS = "/desk/assets/"
-OURS = PUBLIC | {"/logout", "/metrics"}
+OURS = PUBLIC | {"/logout", "/metrics", "/gradio_api/upload"}
 OUR_APPLICATIONS = ("/desk/", "/v1/")
 REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 

@@ -8,6 +8,7 @@
 import logging
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,41 +17,41 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 
-from nsfw_app.errors import (
-    Forbidden,
-    ImageError,
-    ImageErrorKind,
-    ModelError,
-    ModelLoading,
-    NotFound,
-    NotSignedIn,
-    NSFWReviewError,
-    PredictionFailed,
-    RequestTooLarge,
-    TooManyRequests,
-    TryLater,
-)
+from nsfw_app.errors import ModelLoading, NotSignedIn, NSFWReviewError, TryLater
 from nsfw_app.web.monitoring import monitor_of
 
 log = logging.getLogger(__name__)
 
-IMAGE_STATUSES: Mapping[str, int] = MappingProxyType(
+STATUSES: Mapping[str, int] = MappingProxyType(
     {
-        ImageErrorKind.TOO_LARGE: 413,
-        ImageErrorKind.TOO_MANY_PIXELS: 413,
-        ImageErrorKind.NOT_AN_IMAGE: 415,
+        "not_signed_in": 401,
+        "forbidden": 403,
+        "not_found": 404,
+        "request_too_large": 413,
+        "too_large": 413,
+        "too_many_pixels": 413,
+        "not_an_image": 415,
+        "prediction_failed": 422,
+        "too_many_requests": 429,
+        "overloaded": 503,
+        "model": 503,
+        "model_loading": 503,
+        "model_not_found": 503,
+        "model_unsupported": 503,
     }
-)
-STATUSES: tuple[tuple[type[NSFWReviewError], int], ...] = (
-    (NotSignedIn, 401),
-    (Forbidden, 403),
-    (NotFound, 404),
-    (RequestTooLarge, 413),
-    (PredictionFailed, 422),
-    (TooManyRequests, 429),
-    (TryLater, 503),
-    (ModelError, 503),
-    (NSFWReviewError, 400),
+)  # any other error of ours is 400
+DESCRIPTIONS: Mapping[int, str] = MappingProxyType(
+    {
+        400: "The request, or the image in it, cannot be used.",
+        401: "Nobody has signed in, and no known API key was sent.",
+        403: "The API key's scopes, or the person's role, do not allow this.",
+        404: "There is no such thing, or it is somebody else's.",
+        413: "More bytes or pixels than the limit.",
+        415: "What was sent is not an image.",
+        422: "The request has another form than it should, or the model failed on the image.",
+        429: "The API key has used up its requests of this minute.",
+        503: "Too much to do, or the model is not loaded; Retry-After says when to come back.",
+    }
 )
 MODEL_SECONDS = 5  # how long to wait before asking again whether the model is loaded
 
@@ -70,10 +71,15 @@ class ProblemBody(BaseModel):
 
 
 def status_of(error: NSFWReviewError) -> int:
-    """The HTTP status of an error."""
-    if isinstance(error, ImageError):
-        return IMAGE_STATUSES.get(error.kind, 400)
-    return next(status for kind, status in STATUSES if isinstance(error, kind))
+    """The HTTP status of an error, by its kind."""
+    return STATUSES.get(error.kind, 400)
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """How a route's errors are described in the OpenAPI document."""
+    return {
+        status: {"model": ProblemBody, "description": DESCRIPTIONS[status]} for status in statuses
+    }
 
 
 def problem(connection: HTTPConnection, error: NSFWReviewError) -> JSONResponse:
@@ -81,7 +87,7 @@ def problem(connection: HTTPConnection, error: NSFWReviewError) -> JSONResponse:
     headers = {}
     if isinstance(error, TryLater):
         headers["Retry-After"] = str(error.retry_after_s)
-    elif isinstance(error, ModelLoading):
+    elif error.kind == ModelLoading.kind:
         headers["Retry-After"] = str(MODEL_SECONDS)
     elif isinstance(error, NotSignedIn):
         headers["WWW-Authenticate"] = "Bearer"

@@ -14,7 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from nsfw_app import exports, images
+from nsfw_app import exports
 from nsfw_app.access import LOCAL_OWNER, Caller, Permission
 from nsfw_app.accounts import Accounts
 from nsfw_app.engine import Engine
@@ -23,7 +23,7 @@ from nsfw_app.records import Answer, Decision, Label, LogFilter, Look, Reason, R
 from nsfw_app.settings import Settings
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.web.callers import Exporter, Reviewer, Visitor
-from nsfw_app.web.monitoring import monitor_of
+from nsfw_app.web.judging import Judging
 
 MAX_NAME_CHARACTERS = 4_000
 HASH = "^[0-9a-f]{64}$"
@@ -82,9 +82,10 @@ def visible(wanted: LogFilter, caller: Caller) -> LogFilter:
     return replace(wanted, blind_to=caller.name) if caller.may(Permission.REVIEW) else wanted
 
 
-def image_routes(engine: Engine, accounts: Accounts, *, settings: Settings) -> APIRouter:
+def image_routes(judging: Judging, accounts: Accounts, *, settings: Settings) -> APIRouter:
     """What is running, images in, pictures out."""
     router = APIRouter()
+    engine = judging.engine
 
     @router.get("/status")
     def status(visitor: Visitor) -> dict[str, Any]:
@@ -117,13 +118,16 @@ def image_routes(engine: Engine, accounts: Accounts, *, settings: Settings) -> A
         upload = Upload(name, source, visitor.owner, batch_id)
         if visitor.owner is None:
             _check_demo(request, upload, accounts)
-        try:
-            data = await _body(request, name, engine)
-        except ImageError as error:
-            return exports.review_json(engine.unavailable(name, error))
-        review = await run_in_threadpool(_judge, engine, data, upload)
-        monitor_of(request).judged(review)
-        return await run_in_threadpool(card_json, engine, review, visitor)
+        async with judging.place():
+            try:
+                data = await judging.file(request, name=name)
+            except ImageError as error:
+                return exports.review_json(judging.counted(engine.unavailable(name, error)))
+            if upload.owner is None:
+                review = judging.counted(await judging.run(engine.try_out, data, name=name))
+            else:
+                review = await judging.review(data, upload)
+            return await run_in_threadpool(card_json, engine, review, visitor)
 
     @router.post("/pictures")
     async def preview(
@@ -134,8 +138,9 @@ def image_routes(engine: Engine, accounts: Accounts, *, settings: Settings) -> A
     ) -> Response:
         if visitor.owner is None:
             accounts.count_demo(_address(request))
-        data = await _body(request, name, engine)
-        jpeg = await run_in_threadpool(engine.preview, data, name=name, frame=frame)
+        async with judging.place():
+            data = await judging.file(request, name=name)
+            jpeg = await judging.run(engine.preview, data, name=name, frame=frame)
         return Response(jpeg, media_type="image/jpeg")
 
     @router.get("/images/{sha256}/picture")
@@ -179,27 +184,6 @@ def answer_routes(engine: Engine) -> APIRouter:
         )
 
     return router
-
-
-def _judge(engine: Engine, data: bytes, upload: Upload) -> Review:
-    if upload.owner is None:
-        return engine.try_out(data, name=upload.name)
-    return engine.review(data, upload)
-
-
-async def _body(request: Request, name: str, engine: Engine) -> bytes:
-    """The bytes of a file, never more than the limit.
-
-    Raises:
-        ImageError: Empty, or over the limit.
-    """
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > engine.limits.max_bytes:
-            break
-    images.check_size(len(data), name=name, limits=engine.limits)
-    return bytes(data)
 
 
 def _check_demo(request: Request, upload: Upload, accounts: Accounts) -> None:

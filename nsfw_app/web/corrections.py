@@ -1,0 +1,61 @@
+"""`GET /v1/corrections`: the correction log, for whoever retrains the model."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import StreamingResponse
+
+from nsfw_app import exports
+from nsfw_app.access import Caller, Permission
+from nsfw_app.engine import Engine
+from nsfw_app.records import Label, LogFilter
+from nsfw_app.store.audit import AuditAction
+from nsfw_app.web.callers import needs
+from nsfw_app.web.problems import responses
+from nsfw_app.web.routes import LOG_TYPES, visible
+
+
+class LogFormat(StrEnum):
+    """How the log is written."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+def correction_routes(engine: Engine) -> APIRouter:
+    """The route."""
+    router = APIRouter(tags=["export"])
+    written: dict[str, Any] = {
+        media_type.partition(";")[0]: {"schema": {"type": "string"}}
+        for media_type in LOG_TYPES.values()
+    }
+
+    @router.get(
+        "/corrections",
+        response_class=StreamingResponse,
+        responses={200: {"content": written}, **responses(400, 401, 403, 422, 429)},
+    )
+    def corrections(
+        caller: Annotated[Caller, Depends(needs(Permission.EXPORT))],
+        format: Annotated[LogFormat, Query()] = LogFormat.JSONL,  # noqa: A002  # the query's name
+        everything: Annotated[
+            bool, Query(alias="all", description="Agreements and undone answers too.")
+        ] = False,
+        since: Annotated[str | None, Query(description="ISO 8601, in UTC.")] = None,
+        label: Annotated[Label | None, Query(description="What the reviewer said.")] = None,
+    ) -> StreamingResponse:
+        """The decisions, newest first: the disagreements that stand, or all."""
+        wanted = LogFilter(
+            agrees=None if everything else False,
+            undone=None if everything else False,
+            since=since,
+            label=label,
+        )
+        chosen = {"all": everything, "since": since, "label": label}
+        engine.audit.add(caller.name, AuditAction.EXPORT, "correction log", **chosen)
+        lines: Iterator[str] = exports.LOG_FORMATS[format](engine.log.rows(visible(wanted, caller)))
+        return StreamingResponse(lines, media_type=LOG_TYPES[format])
+
+    return router

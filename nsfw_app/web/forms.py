@@ -1,0 +1,54 @@
+"""Files that arrive as parts of a form, never more than the limits."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.types import Message
+
+from nsfw_app.errors import RequestError
+from nsfw_app.web.judging import Judging, too_large
+
+MAX_FILES = 64
+MAX_FIELDS = 8
+FIELD = "file"
+
+
+@asynccontextmanager
+async def limited_form(request: Request, judging: Judging) -> AsyncIterator[FormData]:
+    """The parts of a request, whose bytes together stay below twice the limit of one file.
+
+    Raises:
+        RequestTooLarge: They do not.
+        RequestError: It is no multipart/form-data.
+    """
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise RequestError("Send multipart/form-data, each image as a part named 'file'.")
+    limit = 2 * judging.engine.limits.max_bytes
+    received = 0
+
+    async def receive() -> Message:
+        nonlocal received
+        message = await request.receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise too_large(limit)
+        return message
+
+    async with Request(request.scope, receive).form(
+        max_files=MAX_FILES, max_fields=MAX_FIELDS
+    ) as form:
+        yield form
+
+
+def files_of(form: FormData) -> list[UploadFile]:
+    """The files among the parts, in their order.
+
+    Raises:
+        RequestError: There are none.
+    """
+    files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+    if not files:
+        raise RequestError("There is no image: send each as a part named 'file'.")
+    return files

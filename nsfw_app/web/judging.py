@@ -1,0 +1,121 @@
+"""The one way from a request to the engine: only so many at once, each counted.
+
+Bodies are read only after a place was had, so that a crowd of uploads is turned away instead of
+piling up in memory. Judging has threads of its own: however many images wait for the model, the
+page and the sign-in still answer.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import ParamSpec, TypeVar
+
+import anyio.to_thread
+from fastapi import Request
+
+from nsfw_app.engine import Engine
+from nsfw_app.errors import Overloaded, RequestTooLarge, Unavailable
+from nsfw_app.images import check_size
+from nsfw_app.records import Prediction, Problem, Review, Upload
+from nsfw_app.web.monitoring import Monitor
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 16  # a batch computed, a batch prepared meanwhile
+RETRY_AFTER_S = 1
+
+
+class Judging:
+    """Judges for routes.
+
+    Args:
+        engine: What judges.
+        monitor: What counts.
+        max_requests: Requests that may be under way; one more is told to come back.
+    """
+
+    def __init__(self, engine: Engine, monitor: Monitor, *, max_requests: int) -> None:
+        self.engine = engine
+        self._monitor = monitor
+        self._max_requests = max_requests
+        self._requests = 0
+        self._threads = anyio.CapacityLimiter(THREADS)
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """A place for one request, from before its body is read.
+
+        Raises:
+            Overloaded: None is free.
+        """
+        if self._requests >= self._max_requests:
+            raise Overloaded(
+                f"{self._max_requests} requests are being judged already. Try again in a moment.",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        self._requests += 1
+        try:
+            yield
+        finally:
+            self._requests -= 1
+
+    async def review(self, data: bytes, upload: Upload) -> Review:
+        """See `Engine.review`; without an owner no picture is kept."""
+        return self.counted(await self.run(self.engine.review, data, upload))
+
+    def counted(self, review: Review) -> Review:
+        """The same review, counted."""
+        self._monitor.judged(review)
+        return review
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call something that takes long in one of the threads for it."""
+        return await anyio.to_thread.run_sync(
+            lambda: function(*args, **kwargs), limiter=self._threads
+        )
+
+    async def file(self, request: Request, *, name: str) -> bytes:
+        """The bytes of a file that is the whole body, never more than the limit.
+
+        Raises:
+            ImageError: Empty, or over the limit.
+        """
+        limits = self.engine.limits
+        try:
+            data = await body(request, max_bytes=limits.max_bytes)
+        except RequestTooLarge:
+            check_size(limits.max_bytes + 1, name=name, limits=limits)
+            raise
+        check_size(len(data), name=name, limits=limits)
+        return data
+
+
+async def body(request: Request, *, max_bytes: int) -> bytes:
+    """A request's body, never more than the limit.
+
+    Raises:
+        RequestTooLarge: There is more.
+    """
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > max_bytes:
+            raise too_large(max_bytes)
+    return bytes(data)
+
+
+def too_large(max_bytes: int) -> RequestTooLarge:
+    """The error for a body over the limit."""
+    return RequestTooLarge(f"The request has more than {max_bytes / 1e6:g} MB.")
+
+
+def judged(review: Review) -> Prediction:
+    """The prediction of a review, where nothing but a verdict will do.
+
+    Raises:
+        Unavailable: The image could not be judged.
+    """
+    if review.prediction is None:
+        problem = review.problem or Problem("model", "The image was not judged.")
+        raise Unavailable(problem.kind, problem.message)
+    return review.prediction

@@ -1,0 +1,188 @@
+"""`POST /v1/moderations`, as OpenAI's clients speak it: images in, flags and scores by category.
+
+Only pictures are judged. The model says nothing about most of OpenAI's categories; those have a
+score of 0 and, as OpenAI writes it too, no entry in `category_applied_input_types`.
+"""
+
+import asyncio
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from itertools import starmap
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nsfw_app.access import Caller, Permission
+from nsfw_app.errors import RequestError
+from nsfw_app.fetching import Fetcher
+from nsfw_app.records import LabelRole, Prediction, Review, Upload
+from nsfw_app.web.callers import needs
+from nsfw_app.web.judging import Judging, body, judged
+from nsfw_app.web.problems import request_id, responses
+
+CATEGORIES = (
+    "harassment harassment/threatening hate hate/threatening illicit illicit/violent self-harm "
+    "self-harm/instructions self-harm/intent sexual sexual/minors violence violence/graphic"
+).split()
+SEXUAL, GRAPHIC = "sexual", "violence/graphic"
+GRAPHIC_WORDS = frozenset({"gore", "gory", "bloody", "violence", "violent", "nsfl"})
+DATA_URL = re.compile(r"data:[\w/.+-]*(?:;[\w.=+-]+)*;base64,(.*)", re.DOTALL | re.IGNORECASE)
+MAX_IMAGES = 64
+BODY = {"schema": {"$ref": "#/components/schemas/ModerationRequest"}}
+
+
+class ImageUrl(BaseModel):
+    """Where an image is: in the URL itself, or behind it."""
+
+    url: str = Field(description="data:image/png;base64,... or, where that is allowed, https://...")
+
+
+class ImagePart(BaseModel):
+    """An image of the input."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class TextPart(BaseModel):
+    """A text of the input, which is refused."""
+
+    type: Literal["text"]
+    text: str
+
+
+Part = Annotated[ImagePart | TextPart, Field(discriminator="type")]
+
+
+class ModerationRequest(BaseModel):
+    """What OpenAI's clients send. `model` is ignored: the response says which model judged."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    input: str | list[str] | list[Part]
+    model: str | None = None
+
+
+class Moderation(BaseModel):
+    """One image. `flagged` is whether its nsfw score reaches the threshold of the policy."""
+
+    flagged: bool
+    categories: dict[str, bool]
+    category_scores: dict[str, float]
+    category_applied_input_types: dict[str, list[str]]
+
+
+class ModerationResponse(BaseModel):
+    """One result for each image, in the order of the input."""
+
+    id: str
+    model: str
+    results: list[Moderation]
+
+
+def moderation_routes(judging: Judging, fetcher: Fetcher | None) -> APIRouter:
+    """The route.
+
+    Args:
+        judging: What judges.
+        fetcher: What fetches URLs; None where that is off.
+    """
+    router = APIRouter(tags=["judge"])
+    max_bytes = 2 * judging.engine.limits.max_bytes
+
+    @router.post(
+        "/moderations",
+        response_model=ModerationResponse,
+        responses=responses(400, 401, 403, 413, 415, 422, 429, 503),
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": BODY}}},
+    )
+    async def moderate(
+        request: Request, _: Annotated[Caller, Depends(needs(Permission.CLASSIFY))]
+    ) -> ModerationResponse:
+        """Judge images given as data URLs; see OpenAI's moderations."""
+        async with judging.place():
+            asked = _parsed(await body(request, max_bytes=max_bytes))
+            images = _images(asked)
+
+            async def review(number: int, url: str) -> Review:
+                name = f"Image {number}"
+                data = await judging.run(_bytes_of, url, name, fetcher)
+                return await judging.review(data, Upload(name, "api"))
+
+            reviews = await asyncio.gather(*starmap(review, enumerate(images, start=1)))
+            predictions = [judged(review) for review in reviews]
+            return ModerationResponse(
+                id=f"modr-{request_id(request)}",
+                model=predictions[0].identity.model,
+                results=[
+                    moderation(prediction, judging.engine.roles, review.policy.threshold)
+                    for prediction, review in zip(predictions, reviews, strict=True)
+                ],
+            )
+
+    return router
+
+
+def moderation(
+    prediction: Prediction, roles: Mapping[str, LabelRole], threshold: float
+) -> Moderation:
+    """A prediction in OpenAI's categories."""
+    scores = dict.fromkeys(CATEGORIES, 0.0)
+    applied: dict[str, list[str]] = {category: [] for category in CATEGORIES}
+    for label, probability in prediction.probabilities.items():
+        if roles.get(label) is LabelRole.UNSAFE:
+            category = GRAPHIC if label.strip().lower() in GRAPHIC_WORDS else SEXUAL
+            scores[category] = min(1.0, scores[category] + probability)
+            applied[category] = ["image"]
+    return Moderation(
+        flagged=prediction.nsfw_score >= threshold,
+        categories={category: score >= threshold for category, score in scores.items()},
+        category_scores=scores,
+        category_applied_input_types=applied,
+    )
+
+
+def _parsed(data: bytes) -> ModerationRequest:
+    try:
+        return ModerationRequest.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "body"
+        raise RequestError(f"{where}: {first['msg']}.") from None
+
+
+def _images(asked: ModerationRequest) -> list[str]:
+    """The URLs of the images in the input.
+
+    Raises:
+        RequestError: It holds a text, nothing, or too much.
+    """
+    parts = [asked.input] if isinstance(asked.input, str) else asked.input
+    if not parts:
+        raise RequestError("input: There is no image to judge.")
+    if len(parts) > MAX_IMAGES:
+        raise RequestError(f"input: {len(parts)} images; the limit is {MAX_IMAGES}.")
+    urls = [part.image_url.url for part in parts if isinstance(part, ImagePart)]
+    if len(urls) < len(parts):
+        raise RequestError(
+            "input: Texts are not judged here, only images: "
+            '[{"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}].'
+        )
+    return urls
+
+
+def _bytes_of(url: str, name: str, fetcher: Fetcher | None) -> bytes:
+    if match := DATA_URL.fullmatch(url):
+        try:
+            return base64.b64decode(match[1], validate=True)
+        except (binascii.Error, ValueError):
+            raise RequestError(f"{name} is not base64.") from None
+    if fetcher is None or url.startswith("data:"):
+        raise RequestError(
+            f"{name} is not a data URL with base64, and fetching URLs is off. "
+            "Send data:image/png;base64,..."
+        )
+    return fetcher.fetch(url, name=name)

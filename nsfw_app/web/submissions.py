@@ -1,0 +1,186 @@
+"""`/v1/images`: files judged, put before people where that is needed, and what became of them."""
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import BaseModel, Field
+from starlette.datastructures import UploadFile
+
+from nsfw_app import exports
+from nsfw_app.access import Caller, Permission
+from nsfw_app.errors import RequestError
+from nsfw_app.records import Upload
+from nsfw_app.web.callers import caller_of, needs
+from nsfw_app.web.forms import FIELD, MAX_FILES, files_of, limited_form
+from nsfw_app.web.judging import Judging
+from nsfw_app.web.problems import responses
+
+
+class ImageProblem(BaseModel):
+    """Why an image could not be judged."""
+
+    kind: str
+    message: str
+
+
+class JudgedImage(BaseModel):
+    """One file. What could not be judged is `unavailable`, with an error and without a score."""
+
+    name: str
+    sha256: str | None
+    nsfw_score: float | None = Field(description="In [0, 1].")
+    probabilities: dict[str, float] | None
+    label: Literal["normal", "nsfw"] | None
+    action: Literal["unavailable", "allow", "review", "block"]
+    threshold: float
+    review_from: float
+    review_to: float
+    model: str | None
+    revision: str | None
+    weights_sha256: str | None
+    backend: str | None
+    width: int | None
+    height: int | None
+    format: str | None
+    frame: int | None
+    frames: int | None
+    error: ImageProblem | None
+
+
+class SubmittedImage(JudgedImage):
+    """One file, and the id to ask for it by, when it waits for a person."""
+
+    id: str | None = None
+
+
+class SubmittedImages(BaseModel):
+    """Every file of the request, in its order."""
+
+    images: list[SubmittedImage]
+
+
+class WebhookMessage(BaseModel):
+    """How a message to the key's webhook fared. Times are ISO 8601 in UTC."""
+
+    created_at: str
+    attempts: int
+    delivered_at: str | None
+    given_up_at: str | None
+    last_status: int | None
+    last_error: str | None
+
+
+class SubmissionStatus(BaseModel):
+    """What became of a submitted image. `label` is what people settled on."""
+
+    id: str
+    state: Literal["waiting", "settled", "withdrawn"]
+    label: Literal["normal", "nsfw", "unsure"] | None
+    answers: int
+    submitted_at: str
+    settled_at: str | None
+    image: JudgedImage
+    webhook: list[WebhookMessage]
+
+
+def submission_routes(judging: Judging) -> APIRouter:
+    """The routes."""
+    router = APIRouter(tags=["queue"])
+    engine = judging.engine
+
+    @router.post(
+        "/images",
+        response_model=SubmittedImages,
+        responses=responses(400, 401, 403, 413, 422, 429, 503),
+        openapi_extra={"requestBody": _documented()},
+    )
+    async def submit(
+        request: Request,
+        caller: Annotated[Caller, Depends(caller_of_request)],
+        queue: Annotated[
+            bool, Query(description="Put what is in the review band into the queue.")
+        ] = False,
+    ) -> SubmittedImages:
+        """Judge one file or many, sent as `multipart/form-data`, each as `file`."""
+        async with judging.place(), limited_form(request, judging) as form:
+            queued = queue or _switch(form.get("queue"))
+            caller.require(Permission.QUEUE if queued else Permission.CLASSIFY)
+            files = files_of(form)
+
+            images = (_judge(judging, file, caller, queued) for file in files)
+            return SubmittedImages(images=await asyncio.gather(*images))
+
+    @router.get(
+        "/images/{submission_id}",
+        response_model=SubmissionStatus,
+        responses=responses(401, 403, 404, 422, 429),
+    )
+    def status(
+        submission_id: Annotated[str, Path(max_length=64)],
+        caller: Annotated[Caller, Depends(needs(Permission.QUEUE))],
+    ) -> dict[str, Any]:
+        """What became of an image: whether it waits, and what people said."""
+        submission, review = engine.intake.find(submission_id, caller)
+        return {
+            "id": submission.submission_id,
+            "state": submission.state,
+            "label": submission.label,
+            "answers": submission.answers,
+            "submitted_at": submission.submitted_at,
+            "settled_at": submission.settled_at,
+            "image": exports.review_json(review),
+            "webhook": [asdict(message) for message in engine.intake.messages(submission)],
+        }
+
+    return router
+
+
+def caller_of_request(request: Request) -> Caller:
+    """The caller, whose permission the route checks by what is asked for."""
+    caller = caller_of(request)
+    if not caller.may(Permission.QUEUE):
+        caller.require(Permission.CLASSIFY)
+    return caller
+
+
+async def _judge(
+    judging: Judging, file: UploadFile, caller: Caller, queued: bool
+) -> SubmittedImage:
+    name, data = file.filename or "", await file.read()
+    submission_id = None
+    if queued:
+        review, submission_id = await judging.run(
+            judging.engine.intake.submit, data, name=name, caller=caller
+        )
+        judging.counted(review)
+    else:
+        review = await judging.review(data, Upload(name, "api"))
+    return SubmittedImage(**exports.review_json(review), id=submission_id)
+
+
+def _switch(value: object) -> bool:
+    if value in {None, "", "false", "0"}:
+        return False
+    if value in {"true", "1"}:
+        return True
+    raise RequestError("queue is 'true' or 'false'.")
+
+
+def _documented() -> dict[str, Any]:
+    """The body as OpenAPI describes it: read by hand, so that it can be limited."""
+    schema = {
+        "type": "object",
+        "required": [FIELD],
+        "properties": {
+            FIELD: {
+                "type": "array",
+                "items": {"type": "string", "contentMediaType": "application/octet-stream"},
+                "minItems": 1,
+                "maxItems": MAX_FILES,
+            },
+            "queue": {"type": "boolean", "default": False},
+        },
+    }
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}

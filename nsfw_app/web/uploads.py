@@ -1,0 +1,85 @@
+"""Where gradio_client's files lie until they are judged: in a folder of whoever sent them.
+
+It takes the place of Gradio's own upload route, under which any caller may name any file that
+anyone has uploaded.
+"""
+
+import hashlib
+import time
+import uuid
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+from fastapi import APIRouter, Depends, Request
+from starlette.datastructures import UploadFile
+
+from nsfw_app.access import Caller, Permission
+from nsfw_app.errors import NotFound
+from nsfw_app.web.callers import needs
+from nsfw_app.web.forms import files_of, limited_form
+from nsfw_app.web.judging import Judging
+
+KEPT_S = 3600  # what nobody asked to have judged within that time is deleted
+MAX_NAME_BYTES = 200  # of the 255 that file systems allow
+
+
+def upload_routes(judging: Judging, directory: Path) -> APIRouter:
+    """The route.
+
+    Args:
+        judging: Whose limits hold.
+        directory: Where files lie; Gradio must know it as its own.
+    """
+    router = APIRouter(include_in_schema=False)
+
+    @router.post("/gradio_api/upload")
+    async def upload(
+        request: Request, caller: Annotated[Caller, Depends(needs(Permission.CLASSIFY))]
+    ) -> list[str]:
+        async with judging.place(), limited_form(request, judging) as form:
+            await judging.run(_forget_old, directory)
+            return [await _keep(file, directory, caller) for file in files_of(form)]
+
+    return router
+
+
+def check_owner(path: Path, caller: Caller) -> None:
+    """Let a caller name only what they have uploaded.
+
+    Raises:
+        NotFound: It is somebody else's.
+    """
+    if len(path.parents) < 2 or path.parents[1].name != _folder(caller):
+        raise NotFound("No such upload of yours.")
+
+
+def forget(path: Path) -> None:
+    """Delete a file that was judged, and the folder made for it."""
+    path.unlink(missing_ok=True)
+    if not any(path.parent.iterdir()):
+        path.parent.rmdir()
+
+
+async def _keep(file: UploadFile, directory: Path, caller: Caller) -> str:
+    path = directory / _folder(caller) / uuid.uuid4().hex / _file_name(file.filename or "")
+    await anyio.Path(path.parent).mkdir(mode=0o700, parents=True)
+    await anyio.Path(path).write_bytes(await file.read())
+    return str(path)
+
+
+def _folder(caller: Caller) -> str:
+    return hashlib.sha256(str(caller.owner).encode()).hexdigest()[:32]
+
+
+def _file_name(name: str) -> str:
+    """A name that is one part of a path and nothing more, its extension kept."""
+    last = name.replace("\\", "/").rpartition("/")[2].replace("\0", "")
+    last = last.encode("utf-8", "replace")[-MAX_NAME_BYTES:].decode("utf-8", "ignore")
+    return last if last not in {"", ".", ".."} else "file"
+
+
+def _forget_old(directory: Path) -> None:
+    for path in directory.glob("*/*/*"):
+        if path.stat().st_mtime < time.time() - KEPT_S:
+            forget(path)

@@ -1,0 +1,60 @@
+"""The REST API, below /v1, with its OpenAPI document."""
+
+from typing import Any
+
+from fastapi import Depends, FastAPI
+from fastapi.security import APIKeyHeader, HTTPBearer
+from pydantic.json_schema import models_json_schema
+
+from nsfw_app import __version__
+from nsfw_app.fetching import Fetcher
+from nsfw_app.settings import Settings
+from nsfw_app.web.callers import KEY_HEADER
+from nsfw_app.web.classification import ClassificationRequest, classification_routes
+from nsfw_app.web.corrections import correction_routes
+from nsfw_app.web.judging import Judging
+from nsfw_app.web.moderations import ModerationRequest, moderation_routes
+from nsfw_app.web.problems import answer_problems
+from nsfw_app.web.submissions import submission_routes
+
+DESCRIPTION = """Judge images with a Vision Transformer, put what is unsure before people, and take
+their corrections out. Every error has one shape: a stable `kind`, a sentence, and the request's id.
+"""
+# Bodies that are read by hand, so that they can be limited, and are described all the same.
+REQUESTS = (ModerationRequest, ClassificationRequest)
+REFERENCE = "#/components/schemas/{model}"
+# For the document only: the guard has looked at the key before any route is reached.
+KEYS = (HTTPBearer(auto_error=False), APIKeyHeader(name=KEY_HEADER, auto_error=False))
+
+
+class Api(FastAPI):
+    """The application, whose document also describes the bodies that it reads by hand."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            _, requests = models_json_schema(
+                [(model, "validation") for model in REQUESTS], ref_template=REFERENCE
+            )
+            document["components"]["schemas"].update(requests["$defs"])
+        return super().openapi()
+
+
+def v1_application(judging: Judging, *, settings: Settings) -> Api:
+    """The API as an application of its own."""
+    v1 = Api(
+        title="NSFW Review",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(key) for key in KEYS],
+    )
+    answer_problems(v1)
+    fetcher = Fetcher(max_bytes=settings.max_bytes) if settings.fetch_urls else None
+    v1.include_router(moderation_routes(judging, fetcher))
+    v1.include_router(classification_routes(judging))
+    v1.include_router(submission_routes(judging))
+    v1.include_router(correction_routes(judging.engine))
+    return v1
