@@ -34,7 +34,7 @@ HOMES = {
     "prometheus_client": {"web"},
     "authlib": {"web"},
     "standardwebhooks": {"webhooks"},
-    "httpx2": {"classifiers", "webhooks", "fetching"},
+    "httpx2": {"classifiers", "webhooks", "fetching", "web"},
 }
 READS_OF_THE_ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 

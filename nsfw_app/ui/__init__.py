@@ -33,32 +33,19 @@ def build_ui(engine: Engine) -> Page:
         topbar = region("topbar", script="topbar.js", event="ready")
         region("model-banner")
         with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Review"):
+            with gr.Tab("Review", id="review"):
                 review_threshold = create_review_tab()
-            with gr.Tab("Gallery") as gallery_tab:
+            with gr.Tab("Gallery", id="gallery"):
                 gallery_threshold = create_gallery_tab()
-            with gr.Tab("Queue") as queue_tab:
+            with gr.Tab("Queue", id="queue"):
                 queue_threshold = create_queue_tab()
-            with gr.Tab("Insights") as insights_tab:
+            with gr.Tab("Insights", id="insights") as insights_tab:
                 create_insights_tab(engine, insights_tab)
-            with gr.Tab("Log") as log_tab:
+            with gr.Tab("Log", id="log") as log_tab:
                 create_log_tab(engine, log_tab)
-            with gr.Tab("Model") as model_tab:
+            with gr.Tab("Model", id="model") as model_tab:
                 sliders = [review_threshold, gallery_threshold, queue_threshold]
-                policy_form = create_model_tab(engine, model_tab, sliders=sliders)
-        needed = {
-            gallery_tab: Permission.CLASSIFY,
-            queue_tab: Permission.REVIEW,
-            insights_tab: Permission.READ,
-            log_tab: Permission.READ,
-            model_tab: Permission.READ,
-            policy_form: Permission.MANAGE,
-        }
-
-        @shown
-        def offers(request: gr.Request) -> list[Any]:
-            caller = permitted(request, Permission.PAGE)
-            return [gr.update(visible=caller.may(permission)) for permission in needed.values()]
+                create_model_tab(engine, model_tab, sliders=sliders)
 
         @shown
         def thresholds(request: gr.Request) -> list[float]:
@@ -66,7 +53,6 @@ def build_ui(engine: Engine) -> Page:
             return [engine.policy.threshold] * len(sliders)
 
         quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        blocks.load(offers, outputs=list(needed), **quietly)
         topbar.ready(thresholds, outputs=sliders, **quietly)
         add_endpoints(engine)
     blocks.queue(api_open=False)

@@ -14,14 +14,10 @@ from nsfw_app.ui.render import permitted, region, shown
 Sections = list[dict[str, Any]]
 
 
-def create_model_tab(engine: Engine, tab: gr.Tab, *, sliders: list[gr.Slider]) -> gr.Accordion:
-    """Facts about the model, and a form that saves a new policy and moves the sliders to it.
-
-    Returns:
-        The form.
-    """
+def create_model_tab(engine: Engine, tab: gr.Tab, *, sliders: list[gr.Slider]) -> None:
+    """Facts about the model, and a form that saves a new policy and moves the sliders to it."""
     facts = region("model-facts", script="facts.js")
-    with gr.Accordion("Change the policy", open=False) as form:
+    with gr.Accordion("Change the policy", open=False, elem_id="policy-form"):
         gr.Markdown(
             "Allowed below the first number, a person decides up to the last, blocked from there "
             "upwards. Scores are stored, so earlier images are judged anew."
@@ -64,7 +60,6 @@ def create_model_tab(engine: Engine, tab: gr.Tab, *, sliders: list[gr.Slider]) -
         save_policy, inputs=[*fields, reason], outputs=[facts, *fields, *sliders], **quietly
     )
     saved.success(None, js="() => document.dispatchEvent(new Event('policy:saved'))", **quietly)
-    return form
 
 
 def model_facts(engine: Engine) -> Sections:

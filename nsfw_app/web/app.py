@@ -52,6 +52,7 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
     app.mount("/desk", _desk(judging, accounts, settings=settings, assets=page.assets))
     # Mounted, Gradio checks which files a caller may name only after this.
     page.blocks.has_launched = True
+    page.blocks.space_id = None  # else the page of a Space asks huggingface.co about itself
     gr.mount_gradio_app(
         app,
         page.blocks,

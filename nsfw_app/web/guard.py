@@ -8,6 +8,8 @@ site to read it; what shows an image or an answer is not kept by caches.
 
 import re
 import uuid
+from collections.abc import Mapping
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from fastapi.concurrency import run_in_threadpool
@@ -24,9 +26,24 @@ from nsfw_app.web.problems import problem
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost"})
-PUBLIC = frozenset({"/login", "/login/hub", "/login/callback", "/healthz", "/readyz"})
+PUBLIC: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "/login": frozenset({"GET", "POST"}),
+        "/login/hub": frozenset({"GET"}),
+        "/login/callback": frozenset({"GET"}),
+        "/healthz": frozenset({"GET"}),
+        "/readyz": frozenset({"GET"}),
+    }
+)
 PUBLIC_ASSETS = "/desk/assets/"
-OURS = PUBLIC | {"/logout", "/metrics", "/gradio_api/upload"}
+OURS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        **PUBLIC,
+        "/logout": frozenset({"POST"}),
+        "/metrics": frozenset({"GET"}),
+        "/gradio_api/upload": frozenset({"POST"}),
+    }
+)
 OUR_APPLICATIONS = ("/desk/", "/v1/")
 REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 
@@ -63,9 +80,12 @@ class Guard:
     async def _refusal(self, connection: HTTPConnection, path: str) -> ASGIApp | None:
         """The response to a request that goes no further, or None."""
         method = connection.scope["method"]
+        as_get = "GET" if method == "HEAD" else method
         try:
             if method not in SAFE_METHODS:
                 _check_origin(connection)
+            if as_get not in OURS.get(path, {as_get}):
+                raise NotFound("There is nothing here.")  # Gradio may have something of this name
             if path in PUBLIC or path.startswith(PUBLIC_ASSETS):
                 return None
             caller = await run_in_threadpool(self._identified, connection)

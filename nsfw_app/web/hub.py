@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-import httpx
+import httpx2
 from authlib.common.security import generate_token
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.httpx_client import OAuth2Client
@@ -77,7 +77,7 @@ def hub_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
                     state=state,
                     code_verifier=verifier,
                 )
-        except (httpx.HTTPError, KeyError, ValueError):
+        except (httpx2.HTTPError, KeyError, ValueError):
             return login_page(settings, NotSignedIn("Hugging Face does not answer. Try again."))
         flows.begin(state, verifier)
         response = RedirectResponse(url, 303)
@@ -102,7 +102,7 @@ def hub_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
             token = accounts.sign_in_from_hub(*person)
         except NotSignedIn as error:
             return login_page(settings, error)
-        except (httpx.HTTPError, OAuthError, KeyError, ValueError):
+        except (httpx2.HTTPError, OAuthError, KeyError, ValueError):
             return login_page(settings, NotSignedIn("Hugging Face did not say who you are."))
         return signed_in(RedirectResponse("/", 303), token, request, settings)
 
@@ -121,7 +121,8 @@ def _client(settings: Settings, back: str) -> OAuth2Client:
 
 
 def _metadata(client: OAuth2Client, settings: Settings) -> Mapping[str, Any]:
-    response = client.get(settings.oauth_provider_url.rstrip("/") + METADATA, withhold_token=True)
+    url = settings.oauth_provider_url.rstrip("/") + METADATA
+    response = client.request("GET", url, withhold_token=True)
     response.raise_for_status()
     found: Mapping[str, Any] = response.json()
     return found

@@ -13,19 +13,19 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from nsfw_app.accounts import MAX_PASSWORD_CHARACTERS, Accounts
-from nsfw_app.errors import NotSignedIn, NSFWReviewError, TooManyRequests
+from nsfw_app.errors import NotFound, NotSignedIn, NSFWReviewError, TooManyRequests
 from nsfw_app.settings import Settings
 from nsfw_app.web.callers import COOKIE, session_cookie
 from nsfw_app.web.problems import status_of
 
 PAGE = Template((Path(__file__).parent / "login.html").read_text(encoding="utf-8"))
-NAME_FORM = """<form method="post" action="login">
+NAME_FORM = """<form method="post" action="/login">
       <label>Name <input name="username" autocomplete="username" autofocus required></label>
       <label>Password
         <input name="password" type="password" autocomplete="current-password" required></label>
       <button>Sign in</button>
     </form>"""
-HUB_LINK = '<a class="button" href="login/hub">Sign in with Hugging Face</a>'
+HUB_LINK = '<a class="button" href="/login/hub">Sign in with Hugging Face</a>'
 
 
 def login_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
@@ -36,30 +36,30 @@ def login_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
     def show() -> HTMLResponse:
         return login_page(settings)
 
-    if not settings.hub_sign_in:
-
-        @router.post("/login")
-        def sign_in(
-            request: Request,
-            username: Annotated[str, Form(max_length=200)],
-            password: Annotated[str, Form(max_length=2 * MAX_PASSWORD_CHARACTERS)],
-        ) -> Response:
-            address = request.client.host if request.client else ""
-            try:
-                token = accounts.sign_in(username, password, address=address)
-            except (NotSignedIn, TooManyRequests) as error:
-                if not _from_browser(request):
-                    raise
-                return login_page(settings, error)
-            if _from_browser(request):
-                return signed_in(RedirectResponse("./", 303), token, request, settings)
-            return signed_in(JSONResponse({"success": True}), token, request, settings)
+    @router.post("/login")
+    def sign_in(
+        request: Request,
+        username: Annotated[str, Form(max_length=200)],
+        password: Annotated[str, Form(max_length=2 * MAX_PASSWORD_CHARACTERS)],
+    ) -> Response:
+        if settings.hub_sign_in:
+            raise NotFound("Here people sign in with their Hugging Face account.")
+        address = request.client.host if request.client else ""
+        try:
+            token = accounts.sign_in(username, password, address=address)
+        except (NotSignedIn, TooManyRequests) as error:
+            if not _from_browser(request):
+                raise
+            return login_page(settings, error)
+        if _from_browser(request):
+            return signed_in(RedirectResponse("/", 303), token, request, settings)
+        return signed_in(JSONResponse({"success": True}), token, request, settings)
 
     @router.post("/logout")
     def sign_out(request: Request) -> Response:
         if token := request.cookies.get(COOKIE):
             accounts.sign_out(token)
-        return signed_in(RedirectResponse("login", 303), "", request, settings)
+        return signed_in(RedirectResponse("/login", 303), "", request, settings)
 
     return router
 

@@ -14,7 +14,7 @@ export const LOOKS_ONLY = 'Your role on this page looks at images and does not a
 
 onStatus(({ permissions }) => {
   granted = permissions
-  document.body.dataset.may = permissions.join(' ')
+  document.querySelector('.gradio-container').dataset.may = permissions.join(' ')
 })
 
 /** The way in or out, for those who have one: a part of the bar on top. */
