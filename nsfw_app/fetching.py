@@ -18,11 +18,23 @@ MAX_REDIRECTS = 3
 SCHEMES = frozenset({"http", "https"})
 
 
+NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
+
+
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet."""
+    """Whether an IP address belongs to the public internet, and every one wrapped in it too."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    inner = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
-    return ip.is_global and not ip.is_multicast and (inner is None or inner.is_global)
+    return all(one.is_global and not one.is_multicast for one in (ip, *_wrapped(ip)))
+
+
+def _wrapped(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """The IPv4 addresses that an IPv6 address leads to."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return []
+    found = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
+    if ip in NAT64:
+        found.append(ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF))
+    return [one for one in found if one is not None]
 
 
 class Fetcher:

@@ -89,7 +89,7 @@ def wait_until_served(server: Server) -> None:
     end = time.monotonic() + START_SECONDS
     while True:
         try:
-            with urllib.request.urlopen(server.url, timeout=5):
+            with urllib.request.urlopen(f"{server.url}/healthz", timeout=5):
                 return
         except OSError:
             if server.process.poll() is not None or time.monotonic() > end:

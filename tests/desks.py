@@ -17,6 +17,7 @@ from nsfw_app.access import KEY_SCOPES, Permission, UserRole
 from nsfw_app.accounts import Accounts
 from nsfw_app.engine import Engine
 from nsfw_app.store import Store
+from nsfw_app.store.accounts import Session
 from nsfw_app.ui import build_ui
 from nsfw_app.web.app import create_app
 
@@ -47,9 +48,9 @@ class Desk:
         return TestClient(self.client.app, base_url=str(self.client.base_url))
 
     def signed_in(self, name: str) -> TestClient:
-        """A browser in which this person has signed in."""
+        """A browser in which this person has signed in, as after `Accounts.sign_in`."""
         client = self.anonymous()
-        token = self.accounts.sign_in(name, PASSWORDS[name], address="test")
+        token = self.accounts._begin(Session(f"user:{name}", name, ()))
         client.cookies.set("nsfw_review", token)
         return client
 
@@ -87,10 +88,14 @@ def desk_of(
         yield Desk(client, accounts)
 
 
-def add(client: TestClient, red: int = 200, name: str = "a.png") -> dict[str, Any]:
+def add(
+    client: TestClient, red: int = 200, name: str = "a.png", size: tuple[int, int] = (40, 30)
+) -> dict[str, Any]:
     """Have a plain picture judged on the page; its card."""
     answer = client.post(
-        "/desk/images", params={"name": name, "source": "review"}, content=picture_bytes(red)
+        "/desk/images",
+        params={"name": name, "source": "review"},
+        content=picture_bytes(red, size=size),
     )
     assert answer.status_code == 200, answer.text
     card: dict[str, Any] = answer.json()

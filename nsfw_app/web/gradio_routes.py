@@ -18,7 +18,7 @@ OPEN: tuple[tuple[str, re.Pattern[str], frozenset[Permission]], ...] = tuple(
         (GET, r"/config/?", EITHER),
         (GET, r"/(assets|static|svelte)/.+", EITHER),
         (GET, rf"({PREFIX})?/theme\.css", EITHER),
-        (GET, r"/(favicon\.ico|manifest\.json|robots\.txt|pwa_icon(/[^/]+)?)", EITHER),
+        (GET, r"/(manifest\.json|pwa_icon(/[^/]+)?)", EITHER),
         (GET, rf"{PREFIX}/(info|startup-events|app_id)/?", EITHER),
         (GET, rf"{PREFIX}/queue/data", EITHER),
         (POST, rf"{PREFIX}/queue/join", EITHER),

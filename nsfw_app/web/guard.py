@@ -33,6 +33,8 @@ PUBLIC: Mapping[str, frozenset[str]] = MappingProxyType(
         "/login/callback": frozenset({"GET"}),
         "/healthz": frozenset({"GET"}),
         "/readyz": frozenset({"GET"}),
+        "/favicon.ico": frozenset({"GET"}),  # this and the next are Gradio's; browsers ask unasked
+        "/robots.txt": frozenset({"GET"}),
     }
 )
 PUBLIC_ASSETS = "/desk/assets/"
@@ -141,7 +143,7 @@ def _request_id(connection: HTTPConnection) -> str:
 def _protect(headers: MutableHeaders, path: str, request_id: str) -> None:
     headers["X-Request-ID"] = request_id
     headers["X-Content-Type-Options"] = "nosniff"
-    headers["Referrer-Policy"] = "no-referrer"
+    headers["Referrer-Policy"] = "same-origin"  # with none, a form has no origin either
     if _is_ours(path) and not path.startswith(PUBLIC_ASSETS):
         headers["Cache-Control"] = "private, no-store"
     for name in [name for name in headers if name.startswith("access-control-")]:

@@ -1,0 +1,298 @@
+"""Webhooks: signed, sent again until they arrive, and on record."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from conftest import picture_bytes
+from samples import answer_to, person
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from nsfw_app.access import Caller, Permission
+from nsfw_app.accounts import Accounts
+from nsfw_app.engine import Engine
+from nsfw_app.errors import AccountError, NotFound
+from nsfw_app.records import Label, Review
+from nsfw_app.store import Store
+from nsfw_app.webhooks import WebhookSender
+
+ANN, BOB = person("ann"), person("bob")
+AT_ONCE = timedelta(0)
+
+
+@dataclass
+class Receiver:
+    """Somebody's server: what it was sent, and the statuses it answers with, the last for ever."""
+
+    url: str = ""
+    statuses: list[int] = field(default_factory=lambda: [204])
+    received: list[tuple[dict[str, str], str]] = field(default_factory=list)
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    """Run a receiver for the length of a `with` block."""
+    running = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"])).decode()
+            running.received.append((dict(self.headers), body))
+            statuses = running.statuses
+            self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    running.url = f"http://127.0.0.1:{server.server_port}/hook"
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield running
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver that takes everything."""
+    with receiving() as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program with a key and a webhook."""
+
+    caller: Caller
+    secret: str
+
+
+@pytest.fixture
+def program(store: Store, receiver: Receiver) -> Program:
+    """The program that submits."""
+    return program_with(store, receiver.url)
+
+
+def program_with(store: Store, url: str, name: str = "upload") -> Program:
+    """A program that is told at this address."""
+    accounts = Accounts(store)
+    made = accounts.add_key(name, [Permission.QUEUE], per_minute=99, webhook_url=url, actor="test")
+    assert made.webhook_secret is not None
+    return Program(accounts.key_caller(made.key), made.webhook_secret)
+
+
+@pytest.fixture
+def sender(store: Store) -> WebhookSender:
+    """Sends what is due, and again at once when that fails, three times in all."""
+    return WebhookSender(store.deliveries, backoff=(AT_ONCE, AT_ONCE))
+
+
+def submit(engine: Engine, program: Program, red: int = 150) -> tuple[Review, str]:
+    """Submit a picture that falls into the review band."""
+    review, submission_id = engine.intake.submit(
+        picture_bytes(red), name=f"{red}.png", caller=program.caller
+    )
+    assert submission_id is not None
+    return review, submission_id
+
+
+def test_a_settled_image_is_told(
+    engine: Engine, program: Program, receiver: Receiver, sender: WebhookSender
+) -> None:
+    """The answer that settles an image sends one message, which the receiver can verify."""
+    review, submission_id = submit(engine, program)
+    assert sender.send_due() == 0
+    engine.decide(answer_to(review, label=Label.NSFW), ANN)
+    assert sender.send_due() == 1
+    ((headers, body),) = receiver.received
+    message = Webhook(program.secret).verify(body, headers)
+    assert message["type"] == "image.settled"
+    assert message["data"] == {
+        "id": submission_id,
+        "name": "150.png",
+        "sha256": review.sha256,
+        "label": "nsfw",
+    }
+    assert sender.send_due() == 0
+    submission, _ = engine.intake.find(submission_id, program.caller)
+    (record,) = engine.intake.messages(submission)
+    assert (record.attempts, record.last_status, record.last_error) == (1, 204, None)
+    assert record.delivered_at is not None
+
+
+def test_another_secret_or_body_does_not_verify(
+    engine: Engine, program: Program, receiver: Receiver, sender: WebhookSender
+) -> None:
+    """Whoever changes a message, or does not know the secret, is found out."""
+    review, _ = submit(engine, program)
+    engine.decide(answer_to(review, label=Label.NSFW), ANN)
+    sender.send_due()
+    ((headers, body),) = receiver.received
+    other = "whsec_" + "A" * 43 + "="
+    for secret, text in ((other, body), (program.secret, body.replace("nsfw", "normal"))):
+        with pytest.raises(WebhookVerificationError):
+            Webhook(secret).verify(text, headers)
+
+
+def test_a_message_is_sent_again_until_it_arrives(
+    engine: Engine, program: Program, receiver: Receiver, sender: WebhookSender
+) -> None:
+    """After two failures the third attempt arrives, under the same id."""
+    receiver.statuses = [500, 302, 200]
+    review, submission_id = submit(engine, program)
+    engine.decide(answer_to(review, label=Label.NSFW), ANN)
+    assert sender.send_due() == 3
+    assert len({headers["webhook-id"] for headers, _ in receiver.received}) == 1
+    submission, _ = engine.intake.find(submission_id, program.caller)
+    (record,) = engine.intake.messages(submission)
+    assert (record.attempts, record.last_status, record.given_up_at) == (3, 200, None)
+
+
+def test_it_waits_longer_after_each_failure(
+    engine: Engine, program: Program, receiver: Receiver, store: Store
+) -> None:
+    """A message that failed is not due before its time."""
+    receiver.statuses = [500]
+    patient = WebhookSender(store.deliveries, backoff=(timedelta(hours=1),))
+    review, _ = submit(engine, program)
+    engine.decide(answer_to(review, label=Label.NSFW), ANN)
+    assert [patient.send_due(), patient.send_due()] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("url", "error"), [("http://127.0.0.1:1/hook", "ConnectError"), (None, "Status 500")]
+)
+def test_in_the_end_it_gives_up_and_says_so(
+    engine: Engine,
+    store: Store,
+    receiver: Receiver,
+    sender: WebhookSender,
+    url: str | None,
+    error: str,
+) -> None:
+    """After the last attempt nothing more is sent, and what went wrong is on record."""
+    receiver.statuses = [500]
+    program = program_with(store, url or receiver.url, "other")
+    review, submission_id = submit(engine, program)
+    engine.decide(answer_to(review, label=Label.NSFW), ANN)
+    assert [sender.send_due(), sender.send_due()] == [3, 0]
+    submission, _ = engine.intake.find(submission_id, program.caller)
+    (record,) = engine.intake.messages(submission)
+    assert record.given_up_at is not None
+    assert record.delivered_at is None
+    assert record.last_error is not None
+    assert record.last_error.startswith(error)
+
+
+def test_a_label_that_changes_is_told_again(
+    engine: Engine, program: Program, receiver: Receiver, sender: WebhookSender
+) -> None:
+    """An answer taken back reopens the image, and the next one is told as well."""
+    review, submission_id = submit(engine, program)
+    first = engine.decide(answer_to(review, "1", Label.NSFW), ANN)
+    engine.undo(first.decision_id, reviewer="ann", nonce="undo")
+    submission, _ = engine.intake.find(submission_id, program.caller)
+    assert (submission.state, submission.label) == ("waiting", None)
+    sender.send_due()
+    engine.decide(answer_to(review, "2", Label.UNSURE), BOB)
+    engine.decide(answer_to(review, "3", Label.UNSURE), ANN)
+    sender.send_due()
+    labels = [json.loads(body)["data"]["label"] for _, body in receiver.received]
+    assert (labels[0], labels[-1]) == ("nsfw", "unsure")
+
+
+def test_a_purged_image_is_told_as_withdrawn(
+    engine: Engine, store: Store, program: Program, receiver: Receiver, sender: WebhookSender
+) -> None:
+    """When its picture is deleted before anyone answered, the program learns that nobody will."""
+    review, submission_id = submit(engine, program)
+    store.purges.purge(review.sha256 or "", actor="test")
+    sender.send_due()
+    ((_, body),) = receiver.received
+    assert json.loads(body)["type"] == "image.withdrawn"
+    submission, _ = engine.intake.find(submission_id, program.caller)
+    assert submission.state == "withdrawn"
+
+
+def test_what_is_settled_already_is_told_at_once(
+    engine: Engine, store: Store, program: Program, receiver: Receiver, sender: WebhookSender
+) -> None:
+    """A second program that submits an image people have answered need not wait."""
+    review, _ = submit(engine, program)
+    engine.decide(answer_to(review, label=Label.NSFW), ANN)
+    sender.send_due()
+    other = program_with(store, receiver.url, "other")
+    _, submission_id = submit(engine, other)
+    assert sender.send_due() == 1
+    assert json.loads(receiver.received[-1][1])["data"]["id"] == submission_id
+
+
+def test_submitting_again_is_the_same_submission(engine: Engine, program: Program) -> None:
+    """A request that a client repeats makes no second entry and no second message."""
+    _, first = submit(engine, program)
+    _, again = submit(engine, program)
+    assert first == again
+    assert engine.desk.waiting("ann") == 1
+
+
+def test_only_the_submitter_and_admins_may_ask(
+    engine: Engine, store: Store, program: Program, receiver: Receiver
+) -> None:
+    """To another program a submission does not exist."""
+    _, submission_id = submit(engine, program)
+    other = program_with(store, receiver.url, "other")
+    with pytest.raises(NotFound):
+        engine.intake.find(submission_id, other.caller)
+    with pytest.raises(NotFound):
+        engine.intake.find("unknown", program.caller)
+
+
+@pytest.mark.parametrize("red", [10, 250])
+def test_what_the_model_is_sure_of_waits_for_nobody(
+    engine: Engine, program: Program, red: int
+) -> None:
+    """Outside the band there is no id, and no picture is kept."""
+    review, submission_id = engine.intake.submit(
+        picture_bytes(red), name="a.png", caller=program.caller
+    )
+    assert submission_id is None
+    assert not engine.keeps(review.sha256 or "")
+
+
+@pytest.mark.parametrize("url", ["ftp://example.com", "example.com/hook", "javascript:alert(1)"])
+def test_what_is_no_address_of_a_webhook(store: Store, url: str) -> None:
+    """A key is not made with an address that nothing can be sent to."""
+    with pytest.raises(AccountError, match="no address"):
+        program_with(store, url)
+
+
+def test_a_started_sender_sends_by_itself(
+    engine: Engine, program: Program, receiver: Receiver, sender: WebhookSender
+) -> None:
+    """In a running server a message leaves within seconds."""
+    review, _ = submit(engine, program)
+    sender.start()
+    try:
+        engine.decide(answer_to(review, label=Label.NSFW), ANN)
+        until(lambda: bool(receiver.received))
+    finally:
+        sender.stop()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that another thread brings about."""
+    waited = threading.Event()
+    for _ in range(1_000):
+        if condition():
+            return
+        waited.wait(0.01)
+    raise AssertionError("it never came")
