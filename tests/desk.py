@@ -19,6 +19,8 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent
+if str(ROOT) not in sys.path:  # pytest has put it there; the scripts in this folder have not
+    sys.path.insert(0, str(ROOT))
 START_SECONDS = 60
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 

@@ -1,17 +1,16 @@
 """Sixteen callers for five minutes: what the API does beside the bare model, and what it keeps.
 
-    python tests/load.py [--seconds 300] [--callers 16] [--url /v1/image-classification]
+    python tests/load.py [--seconds 300] [--callers 16] [--model open-nsfw | DIRECTORY | vit-base]
 
-Not a test: nothing fails for a slow machine. It measures the bare model in this process, then one
-caller and many against a server of its own on 127.0.0.1, each image another, and prints p50, p95
-and p99 in milliseconds, images per second, their ratio, and the server's memory along the way.
-It ends by itself.
+Not a test: nothing fails for a slow machine. It measures the bare network in a loop, the batcher
+with one caller and with many, and then the API of a server of its own on 127.0.0.1, each image
+another: p50, p95 and p99 in milliseconds, images per second, their ratio, and the server's memory
+along the way. `vit-base` is a ViT of Falconsai's size with weights of chance. It ends by itself.
 """
 
 import argparse
 import io
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -35,8 +34,9 @@ from nsfw_app.store import Store
 
 SIZE = (320, 240)
 BARE_SECONDS = 15
-ALONE = 300  # requests of the lone caller
+ALONE_SECONDS = 15  # of the lone caller
 SAMPLES = 10
+RANDOM_VIT = "vit-base"
 
 
 def main() -> None:
@@ -44,17 +44,37 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=int, default=300)
     parser.add_argument("--callers", type=int, default=16)
+    parser.add_argument("--model", default="open-nsfw")
+    parser.add_argument("--in-process", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if chosen.in_process:
+        print(json.dumps(in_process(chosen.model, chosen.callers)))
+        return
     pictures = Pictures()
-    bare = in_a_process_of_its_own()
     with tempfile.TemporaryDirectory() as folder:
+        model = chosen.model
+        if model == RANDOM_VIT:
+            model = save_random_vit(Path(folder) / "vit")
+        bare = in_a_process_of_its_own(model, chosen.callers)
         key = make_key(Path(folder) / "data")
-        with serving(Path(folder), NSFW_MAX_WAITING=str(4 * chosen.callers)) as server:
+        settings = {"NSFW_MAX_WAITING": str(4 * chosen.callers), "NSFW_MODEL": model}
+        with serving(Path(folder), **settings) as server:
             wait_until_ready(server)
             alone = one_caller(server, key, pictures)
             crowd = many_callers(server, key, pictures, chosen.callers, chosen.seconds)
     crowd["share_of_the_bare_model"] = round(crowd["images_per_s"] / bare["images_per_s"], 3)
-    print(json.dumps({"bare_model": bare, "one_caller": alone, "callers": crowd}, indent=2))
+    print(json.dumps({"model": chosen.model, **bare, "alone": alone, "crowd": crowd}, indent=2))
+
+
+def save_random_vit(directory: Path) -> str:
+    """A ViT-base with weights of chance: as slow as Falconsai's, and no use otherwise."""
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
+
+    labels = {0: "normal", 1: "nsfw"}
+    model = ViTForImageClassification(ViTConfig(id2label=labels))
+    model.save_pretrained(directory)
+    ViTImageProcessorPil().save_pretrained(directory)
+    return str(directory)
 
 
 class Pictures:
@@ -81,26 +101,51 @@ class Pictures:
         return Image.open(io.BytesIO(self._jpeg)).convert("RGB")
 
 
-def in_a_process_of_its_own() -> dict[str, float]:
-    """The bare model's numbers, without a server or its threads beside it."""
+def in_a_process_of_its_own(model: str, callers: int) -> dict[str, float]:
+    """The model's numbers without a server beside it."""
+    command = [sys.executable, __file__, "--in-process", f"--model={model}"]
     done = subprocess.run(
-        [sys.executable, __file__, "--bare"], capture_output=True, text=True, check=True
+        [*command, f"--callers={callers}"], capture_output=True, text=True, check=True
     )
     numbers: dict[str, float] = json.loads(done.stdout)
     return numbers
 
 
-def bare_model() -> dict[str, float]:
-    """The model called in a loop with a decoded image, one at a time and in batches of eight."""
-    model = load_classifier(
-        "open-nsfw", revision="main", unsafe_labels=(), threads=load().threads, max_waiting=64
+def in_process(model: str, callers: int) -> dict[str, float]:
+    """The bare network in a loop, then the same through the batcher, by one caller and by many."""
+    batcher = load_classifier(
+        model, revision="main", unsafe_labels=(), threads=load().threads, max_waiting=4 * callers
     ).classifier
-    image = Pictures().image
-    model.predict([image])
-    singles = timed(lambda: model.predict([image]), BARE_SECONDS)
-    batches = timed(lambda: model.predict([image] * 8), BARE_SECONDS)
-    rates = [1 / statistics.mean(singles), 8 / statistics.mean(batches)]
-    return {"p50_ms": ms(singles, 50), "images_per_s": round(max(rates), 1)}
+    image, network = Pictures().image, batcher._network
+
+    def bare() -> None:
+        network.score(network.prepare(image)[None])
+
+    def through_the_batcher() -> None:
+        batcher.predict([image])
+
+    for act in (bare, through_the_batcher):
+        act()
+    alone = timed(bare, BARE_SECONDS)
+    batched = timed(through_the_batcher, BARE_SECONDS)
+    done: list[float] = []
+
+    def call() -> None:
+        done.extend(timed(through_the_batcher, BARE_SECONDS))
+
+    threads = [threading.Thread(target=call) for _ in range(callers)]
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rate = len(done) / (time.perf_counter() - begun)
+    return {
+        "p50_ms": ms(alone, 50),
+        "images_per_s": round(1 / statistics.mean(alone), 1),
+        "batcher_p50_ms": ms(batched, 50),
+        "batcher_crowd_images_per_s": round(rate, 1),
+    }
 
 
 def timed(act: Callable[[], object], seconds: float) -> list[float]:
@@ -144,7 +189,8 @@ def ask(client: httpx.Client, image: bytes) -> float:
 def one_caller(server: Server, key: str, pictures: Pictures) -> dict[str, float]:
     """Requests one after the other."""
     with client_of(server, key) as client:
-        times = [ask(client, pictures.next()) for _ in range(ALONE)][ALONE // 10 :]
+        ask(client, pictures.next())
+        times = timed(lambda: ask(client, pictures.next()), ALONE_SECONDS)
     return {f"p{share}_ms": ms(times, share) for share in (50, 95, 99)}
 
 
@@ -196,8 +242,4 @@ def ms(times: list[float], share: int) -> float:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, os.fspath(Path(__file__).parent.parent))
-    if "--bare" in sys.argv:
-        print(json.dumps(bare_model()))
-    else:
-        main()
+    main()

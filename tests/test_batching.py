@@ -24,6 +24,8 @@ class SlowNetwork:
     identity = ModelIdentity("slow", "r1", "f" * 64, "test")
     roles: Mapping[str, LabelRole] = {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}
 
+    lanes = 1
+
     def __init__(self, fail: Callable[[], Exception] | None = None) -> None:
         self.fail = fail
         self.batches: list[int] = []

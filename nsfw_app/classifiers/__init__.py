@@ -37,6 +37,11 @@ class Model(Protocol):
 class Network(Model, Protocol):
     """A backend: what a picture is turned into, in any thread, and what is computed from that."""
 
+    @property
+    def lanes(self) -> int:
+        """How many batches may be computed at once."""
+        ...
+
     def prepare(self, image: Image.Image) -> Pixels:
         """What the network takes of a picture. Several threads may prepare at once.
 
@@ -49,7 +54,7 @@ class Network(Model, Protocol):
         ...
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
-        """Probabilities. Called by one thread at a time.
+        """Probabilities. Called by at most `lanes` threads at a time.
 
         Args:
             batch: Prepared pictures, shape (n, ...).

@@ -51,7 +51,7 @@ class Batcher:
         self._max_batch = max_batch
         self._waiting: deque[_Waiting] = deque()
         self._lock = threading.Lock()
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batcher")
+        self._workers = ThreadPoolExecutor(network.lanes, thread_name_prefix="batcher")
 
     @property
     def waiting(self) -> int:
@@ -72,7 +72,7 @@ class Batcher:
                     retry_after_s=RETRY_AFTER_S,
                 )
             self._waiting.append(mine)
-        self._worker.submit(self._turn).add_done_callback(_tell_unforeseen)
+        self._workers.submit(self._turn).add_done_callback(_tell_unforeseen)
         rows = mine.answer.result()
         return [dict(zip(self.roles, map(float, row), strict=True)) for row in rows]
 

@@ -75,6 +75,11 @@ class TransformersNetwork:
         self._network = network.eval()
         self._processor = processor
 
+    @property
+    def lanes(self) -> int:
+        """One: torch shares the threads of one computation out by itself."""
+        return 1
+
     def prepare(self, image: Image.Image) -> Pixels:
         """See `Network.prepare`."""
         try:
