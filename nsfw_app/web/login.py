@@ -19,12 +19,13 @@ from nsfw_app.web.callers import COOKIE, session_cookie
 from nsfw_app.web.problems import status_of
 
 PAGE = Template((Path(__file__).parent / "login.html").read_text(encoding="utf-8"))
-NAME_FORM = """<form method="post" action="/login">
-      <label>Name <input name="username" autocomplete="username" autofocus required></label>
+NAME_FORM = Template("""<form method="post" action="/login">
+      <label>Name
+        <input name="username" value="$name" autocomplete="username" autofocus required></label>
       <label>Password
         <input name="password" type="password" autocomplete="current-password" required></label>
       <button>Sign in</button>
-    </form>"""
+    </form>""")
 HUB_LINK = '<a class="button" href="/login/hub">Sign in with Hugging Face</a>'
 
 
@@ -50,7 +51,7 @@ def login_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
         except (NotSignedIn, TooManyRequests) as error:
             if not _from_browser(request):
                 raise
-            return login_page(settings, error)
+            return login_page(settings, error, name=username)
         if _from_browser(request):
             return signed_in(RedirectResponse("/", 303), token, request, settings)
         return signed_in(JSONResponse({"success": True}), token, request, settings)
@@ -64,13 +65,15 @@ def login_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
     return router
 
 
-def login_page(settings: Settings, error: NSFWReviewError | None = None) -> HTMLResponse:
-    """The sign-in, with a sentence about what did not work."""
+def login_page(
+    settings: Settings, error: NSFWReviewError | None = None, *, name: str = ""
+) -> HTMLResponse:
+    """The sign-in, with a sentence about what did not work and the name that was tried."""
     hub = settings.hub_sign_in
     page = PAGE.substitute(
         lead="Sign in with your Hugging Face account." if hub else "Sign in to review images.",
         problem=html.escape(str(error)) if error else "",
-        form=HUB_LINK if hub else NAME_FORM,
+        form=HUB_LINK if hub else NAME_FORM.substitute(name=html.escape(name)),
     )
     headers = {}
     if isinstance(error, TooManyRequests):
