@@ -36,7 +36,7 @@ def commands(group: Any, prefix: str = "") -> Iterator[str]:
         yield from commands(inner.typer_instance, f"{prefix}{inner.name} ")
 
 
-@pytest.mark.parametrize("command", commands(app))
+@pytest.mark.parametrize("command", list(commands(app)))
 def test_every_command_is_in_the_readme(command: str) -> None:
     """Each command is shown as it is typed."""
     assert f"python -m nsfw_app {command}" in README

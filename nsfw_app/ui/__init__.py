@@ -44,8 +44,8 @@ def build_ui(engine: Engine) -> Page:
             with gr.Tab("Log", id="log") as log_tab:
                 create_log_tab(engine, log_tab)
             with gr.Tab("Model", id="model") as model_tab:
-                sliders = [review_threshold, gallery_threshold, queue_threshold]
-                create_model_tab(engine, model_tab, sliders=sliders)
+                create_model_tab(engine, model_tab)
+        sliders = [review_threshold, gallery_threshold, queue_threshold]
 
         @shown
         def thresholds(request: gr.Request) -> list[float]:

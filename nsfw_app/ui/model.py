@@ -14,8 +14,8 @@ from nsfw_app.ui.render import permitted, region, shown
 Sections = list[dict[str, Any]]
 
 
-def create_model_tab(engine: Engine, tab: gr.Tab, *, sliders: list[gr.Slider]) -> None:
-    """Facts about the model, and a form that saves a new policy and moves the sliders to it."""
+def create_model_tab(engine: Engine, tab: gr.Tab) -> None:
+    """Facts about the model, and a form that saves a new policy."""
     facts = region("model-facts", script="facts.js")
     with gr.Accordion("Change the policy", open=False, elem_id="policy-form"):
         gr.Markdown(
@@ -52,13 +52,11 @@ def create_model_tab(engine: Engine, tab: gr.Tab, *, sliders: list[gr.Slider]) -
             raise PolicyError("A policy needs all three numbers.")
         policy = Policy(threshold=middle, review_from=low, review_to=high)
         engine.save_policy(policy, author=manager.name, reason=why)
-        return *drawn(), *[policy.threshold] * len(sliders)
+        return drawn()
 
     quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     tab.select(show, outputs=[facts, *fields], **quietly)
-    saved = save.click(
-        save_policy, inputs=[*fields, reason], outputs=[facts, *fields, *sliders], **quietly
-    )
+    saved = save.click(save_policy, inputs=[*fields, reason], outputs=[facts, *fields], **quietly)
     saved.success(None, js="() => document.dispatchEvent(new Event('policy:saved'))", **quietly)
 
 

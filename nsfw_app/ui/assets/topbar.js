@@ -8,7 +8,10 @@ import { onStatus, refreshStatus, watchStatus } from './server.js'
 import { onTally } from './tally.js'
 import { openViewing } from './viewing.js'
 
-/** Builds bar and banner, and tells the server's side of the page when the model is there. */
+/**
+ * Builds bar and banner. Once the model is there, and again after every new policy, it asks the
+ * server's side of the page to move the sliders.
+ */
 export async function mount(root, trigger) {
   const banner = await present('model-banner')
   const text = make('p', { role: 'status' })
@@ -39,7 +42,7 @@ export async function mount(root, trigger) {
     revealed.textContent = count
   })
   watchForPause()
-  let told = false
+  let moved = null // the policy that the sliders stand at
   onStatus((status) => {
     const name = status.model?.model ?? status.wanted
     const { version, threshold, review_from: from, review_to: to } = status.policy
@@ -53,8 +56,8 @@ export async function mount(root, trigger) {
     banner.dataset.state = status.state
     banner.classList.toggle('fallback', status.state === 'ready' && Boolean(status.message))
     text.replaceChildren(...sentence(status))
-    if (status.state === 'ready' && !told) {
-      told = true
+    if (status.state === 'ready' && moved !== version) {
+      moved = version
       trigger('ready')
     }
   })
