@@ -5,8 +5,11 @@ back as a review that says so, never as an exception and never as safe. Bytes th
 judged before cost a look-up and no inference.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from nsfw_app import images, inference, models, previews
@@ -34,6 +37,8 @@ from nsfw_app.records import (
 from nsfw_app.store import Store
 from nsfw_app.store.audit import Audit
 from nsfw_app.store.log import CorrectionLog
+
+READERS = 8  # threads; as many as a batch, so that the next is ready when one is done
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +173,25 @@ class Engine:
         return self.review(data, upload)
 
     def review_files(self, paths: Iterable[Path], *, source: str) -> Iterator[Review]:
-        """Judge files one after the other, keeping no pictures. Waits for the model first.
+        """Judge files, keeping no pictures. Waits for the model first.
+
+        Some are read ahead while the model looks at others; reviews come in the files' order.
 
         Raises:
             ModelError: The model cannot be loaded.
         """
         self._loader.wait()
-        for path in paths:
-            yield self.review_file(path, Upload(str(path), source))
+        paths = iter(paths)
+        with ThreadPoolExecutor(READERS, thread_name_prefix="reader") as readers:
+
+            def begun(path: Path) -> Future[Review]:
+                return readers.submit(self.review_file, path, Upload(str(path), source))
+
+            ahead = deque(map(begun, islice(paths, 2 * READERS)))
+            while ahead:
+                review = ahead.popleft().result()
+                ahead.extend(map(begun, islice(paths, 1)))
+                yield review
 
     def decide(self, answer: Answer, caller: Caller) -> Decision:
         """Record an answer; when this returns, it is on disk.

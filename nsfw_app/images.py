@@ -7,6 +7,7 @@ no metadata of the upload.
 
 import hashlib
 import io
+import math
 import mimetypes
 import warnings
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from nsfw_app.records import ImageInfo
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF")
 SPOKEN_FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
 SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # a phone's JPEG with a preview; a BMP without header
+SIDEWAYS = range(5, 9)  # orientations whose width is the height of the picture when upright
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")
 HEIF_SIGNATURES = (b"ftypavif", b"ftypavis", b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
 
@@ -42,6 +44,23 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Enough:
+    """How many pixels a picture needs, for whoever looks at it: of its shorter and longer side.
+
+    What has more may be decoded at half, a quarter or an eighth of its size where its format can
+    do that, which is JPEG.
+    """
+
+    shorter: int = 0
+    longer: int = 0
+
+    def of(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The smallest size with these sides, in the shape of the one given."""
+        share = max(self.shorter / min(size), self.longer / max(size))
+        return math.ceil(size[0] * share), math.ceil(size[1] * share)
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """One picture of a file. `number` counts from 0; `image` is RGB."""
 
@@ -51,10 +70,14 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """A file's facts and the frames to look at, in the file's order, at least one."""
+    """A file's facts and the frames to look at, in the file's order, at least one.
+
+    `reduced` says that the frames have fewer pixels than the file, as `Enough` allowed.
+    """
 
     info: ImageInfo
     frames: tuple[Frame, ...]
+    reduced: bool = False
 
 
 def sha256(data: bytes) -> str:
@@ -127,7 +150,7 @@ def check_extension(name: str, image_format: str) -> None:
     )
 
 
-def decode(data: bytes, *, name: str, limits: Limits) -> DecodedImage:
+def decode(data: bytes, *, name: str, limits: Limits, enough: Enough | None = None) -> DecodedImage:
     """Decode an image, or say why not.
 
     Of a file with several frames at most `limits.max_frames` are taken, evenly spaced and always
@@ -138,6 +161,10 @@ def decode(data: bytes, *, name: str, limits: Limits) -> DecodedImage:
         data: The file's bytes.
         name: The file's name; its extension must fit the content.
         limits: What is accepted.
+        enough: The sides that are needed; None for all that there is.
+
+    Returns:
+        The frames, and facts that are the file's own however small its frames were decoded.
 
     Raises:
         ImageError: The bytes are not one complete image within the limits.
@@ -145,14 +172,16 @@ def decode(data: bytes, *, name: str, limits: Limits) -> DecodedImage:
     check_size(len(data), name=name, limits=limits)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return _decode(image, data, name, limits)
+            return _decode(image, data, name, limits, enough)
     except ImageError:
         raise
     except Exception as error:  # decoders are foreign code and may raise anything
         raise _translated(error, data, name) from error
 
 
-def _decode(image: Image.Image, data: bytes, name: str, limits: Limits) -> DecodedImage:
+def _decode(
+    image: Image.Image, data: bytes, name: str, limits: Limits, enough: Enough | None
+) -> DecodedImage:
     image_format = SAME_FORMAT.get(image.format or "", image.format or "")
     check_extension(name, image_format)
     _check_pixels(image.width * image.height, name, limits.max_pixels)
@@ -168,6 +197,11 @@ def _decode(image: Image.Image, data: bytes, name: str, limits: Limits) -> Decod
     # Pillow turns the pages of a TIFF itself, each by its own tag.
     exif = {} if image.format == "TIFF" else image.getexif()
     orientation = exif.get(ExifTags.Base.Orientation, 1)
+    width, height = image.size if orientation not in SIDEWAYS else image.size[::-1]
+    whole = image.size
+    if enough is not None:
+        image.draft(None, enough.of(image.size))
+    reduced = image.size != whole
     numbers = _spread(count, limits.max_frames)
     frames = []
     for number in numbers:
@@ -175,11 +209,9 @@ def _decode(image: Image.Image, data: bytes, name: str, limits: Limits) -> Decod
             image.seek(number)
             _check_pixels(image.width * image.height, name, limits.max_pixels)
         upright = _upright(_flattened(image), orientation)
-        if number == 0:
-            width, height = upright.size
         frames.append(Frame(number, _within(upright, limits.max_pixels // len(numbers))))
     info = ImageInfo(sha256(data), image_format, width, height, len(data), count)
-    return DecodedImage(info, tuple(frames))
+    return DecodedImage(info, tuple(frames), reduced)
 
 
 def _check_pixels(pixels: int, name: str, max_pixels: int) -> None:

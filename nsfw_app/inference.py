@@ -12,13 +12,17 @@ from pathlib import Path
 from nsfw_app import images, previews
 from nsfw_app.classifiers import Classifier, nsfw_score
 from nsfw_app.classifiers.loading import ModelLoader
-from nsfw_app.images import DecodedImage, Frame, Limits
+from nsfw_app.images import DecodedImage, Enough, Frame, Limits
 from nsfw_app.records import ImageInfo, Look, Prediction, Upload
 from nsfw_app.store import Store
 from nsfw_app.store.catalog import Stored
 
 STRIPES = 256
 NOTHING = Look(b"")
+# Measured with Open-NSFW over 33 photographs in 7 sizes and 6 JPEG qualities from 10 to 95: below
+# this score, a picture with twice the model's pixels scores at most 0.0065 from the whole one.
+SURELY_SAFE = 0.02
+SHARPNESS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +66,50 @@ class Inference:
             if upload.owner is not None:
                 self._store.catalog.add_upload(sha256, upload)
             return Judged(stored.info, stored.prediction, stored.look)
-        decoded = images.decode(data, name=name, limits=self._limits)
-        judged = self._judged(classifier, decoded)
+        shown = 0 if upload.owner is None else previews.PICTURE_SIDE
+        decoded = self._decoded(classifier, data, name, longer=shown)
+        judged = self._judged(classifier, data, decoded)
         return judged if upload.owner is None else self._kept(judged, decoded, upload)
 
     def try_out(self, data: bytes, *, name: str) -> Judged:
         """What the model says of an image of which nothing is kept; see `judge`."""
         classifier = self._loader.classifier
-        decoded = images.decode(data, name=Path(name).name, limits=self._limits)
-        prediction = _predicted(classifier, decoded)
+        decoded = self._decoded(classifier, data, Path(name).name)
+        prediction = self._predicted(classifier, data, decoded)
         return Judged(decoded.info, prediction, _look(_frame_of(prediction, decoded)))
+
+    def _decoded(
+        self, classifier: Classifier, data: bytes, name: str, *, longer: int = 0
+    ) -> DecodedImage:
+        """An image with the pixels that the model needs, and those of its longer side."""
+        enough = Enough(SHARPNESS * classifier.side, longer)
+        return images.decode(data, name=name, limits=self._limits, enough=enough)
 
     def _is_kept(self, stored: Stored) -> bool:
         """Whether all that people need to look at an image is there."""
         return bool(stored.look.placeholder) and self._store.pictures.has(stored.info.sha256)
 
-    def _judged(self, classifier: Classifier, decoded: DecodedImage) -> Judged:
+    def _judged(self, classifier: Classifier, data: bytes, decoded: DecodedImage) -> Judged:
         """The stored prediction, or a new one. The lock spans look-up and storing."""
         sha256 = decoded.info.sha256
         with self._locks[int(sha256, 16) % STRIPES]:
             stored = self._store.catalog.find(sha256, classifier.identity)
             if stored:
                 return Judged(stored.info, stored.prediction, stored.look)
-            prediction = _predicted(classifier, decoded)
+            prediction = self._predicted(classifier, data, decoded)
             self._store.catalog.add_prediction(decoded.info, prediction)
             return Judged(decoded.info, prediction, NOTHING)
+
+    def _predicted(self, classifier: Classifier, data: bytes, decoded: DecodedImage) -> Prediction:
+        """The prediction of the frame with the highest nsfw score.
+
+        Fewer pixels are enough to call an image safe beyond doubt; any other is looked at whole.
+        """
+        prediction = _of_the_worst(classifier, decoded)
+        if decoded.reduced and prediction.nsfw_score >= SURELY_SAFE:
+            whole = images.decode(data, name=decoded.info.sha256, limits=self._limits)
+            prediction = _of_the_worst(classifier, whole)
+        return prediction
 
     def _kept(self, judged: Judged, decoded: DecodedImage, upload: Upload) -> Judged:
         """The same with what people need to look at it, kept unless the settings forbid it."""
@@ -113,12 +136,12 @@ def picture(data: bytes, *, name: str, frame: int, limits: Limits) -> bytes:
     Raises:
         ImageError: The bytes are no image within the limits.
     """
-    decoded = images.decode(data, name=Path(name).name, limits=limits)
+    enough = Enough(longer=previews.PICTURE_SIDE)
+    decoded = images.decode(data, name=Path(name).name, limits=limits, enough=enough)
     return previews.picture(_nearest(decoded, frame).image)
 
 
-def _predicted(classifier: Classifier, decoded: DecodedImage) -> Prediction:
-    """The prediction of the frame with the highest nsfw score."""
+def _of_the_worst(classifier: Classifier, decoded: DecodedImage) -> Prediction:
     answers = classifier.predict([frame.image for frame in decoded.frames])
     scores = [nsfw_score(answer, classifier.roles) for answer in answers]
     worst = max(range(len(scores)), key=scores.__getitem__)

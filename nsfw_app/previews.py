@@ -12,6 +12,7 @@ from nsfw_app import images
 
 PICTURE_SIDE = 1600  # pixels; fills 70 % of the height of a large screen
 THUMBNAIL_SIDE = 320  # pixels; a card is 160 CSS pixels wide, twice that on dense screens
+HASHED_SIDE = 256  # pixels; the hash itself looks at 9 by 8
 NEAR_BITS = 4  # of 64; recompressed and resized copies differ in fewer
 PLACEHOLDER_SIDE = 24  # pixels; too few to recognise what an image shows
 
@@ -39,7 +40,7 @@ def placeholder(image: Image.Image) -> bytes:
 
 def perceptual_hash(image: Image.Image) -> str:
     """A difference hash of 64 bits as 16 hexadecimal digits; alike pictures differ in few bits."""
-    return str(imagehash.dhash(image))
+    return str(imagehash.dhash(_fitted(image, HASHED_SIDE)))
 
 
 def alike(one: str | None, other: str | None) -> bool:

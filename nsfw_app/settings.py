@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nsfw_app.access import UserRole
 from nsfw_app.errors import SettingsError
+from nsfw_app.machine import usable_cpus
 from nsfw_app.queueing import QueueReason
 from nsfw_app.retention import Keep
 
@@ -41,13 +42,6 @@ def _journal_mode(data: dict[str, Any]) -> JournalMode:
     """WAL needs shared memory, which a network mount does not give."""
     mounted = _on_space(data) and SPACE_DATA_DIR in (data["data_dir"], *data["data_dir"].parents)
     return "delete" if mounted else "wal"
-
-
-def _usable_cpus() -> int:
-    """Linux knows which CPUs a process may use; other systems only how many there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _read_markdown(path: Path) -> str:
@@ -176,7 +170,7 @@ class Settings(BaseSettings):
         100, ge=0, description="Revealed images after which a pause is suggested; 0 for never."
     )
     threads: int = Field(
-        default_factory=_usable_cpus,
+        default_factory=usable_cpus,
         gt=0,
         description="CPU threads for the model. Default: the CPUs this process may use.",
     )

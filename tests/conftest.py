@@ -31,6 +31,7 @@ class FakeClassifier:
     roles: Mapping[str, LabelRole] = {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}
 
     waiting = 0
+    side = 2
 
     def __init__(self) -> None:
         self.seen = 0

@@ -25,6 +25,7 @@ class SlowNetwork:
     roles: Mapping[str, LabelRole] = {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}
 
     lanes = 1
+    side = 2
 
     def __init__(self, fail: Callable[[], Exception] | None = None) -> None:
         self.fail = fail

@@ -33,6 +33,11 @@ class Model(Protocol):
         """Whether each label is safe or unsafe."""
         ...
 
+    @property
+    def side(self) -> int:
+        """The side of the square that a picture is shrunk to, in pixels."""
+        ...
+
 
 class Network(Model, Protocol):
     """A backend: what a picture is turned into, in any thread, and what is computed from that."""

@@ -47,6 +47,7 @@ class Batcher:
         self._network = network
         self.identity = network.identity
         self.roles = network.roles
+        self.side = network.side
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._waiting: deque[_Waiting] = deque()

@@ -37,6 +37,7 @@ class OpenNSFW:
         ModelNotFound: The package's weights are missing or damaged.
     """
 
+    side = 256
     roles = MappingProxyType({"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE})
 
     def __init__(self, *, threads: int) -> None:

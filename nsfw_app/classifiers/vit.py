@@ -74,6 +74,7 @@ class TransformersNetwork:
         self.identity = ModelIdentity(model, files.revision or digest, digest, "torch")
         self._network = network.eval()
         self._processor = processor
+        self.side = max(dict(processor.size).values())
 
     @property
     def lanes(self) -> int:

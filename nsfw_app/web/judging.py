@@ -21,7 +21,7 @@ from nsfw_app.web.monitoring import Monitor
 P = ParamSpec("P")
 T = TypeVar("T")
 
-THREADS = 16  # a batch computed, a batch prepared meanwhile
+THREADS = 8  # as many as a batch: they prepare the next one while that is computed
 RETRY_AFTER_S = 1
 
 

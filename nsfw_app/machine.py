@@ -1,0 +1,99 @@
+"""What this machine gives the process: how many CPUs, what they can, and what they are called.
+
+A container often shows all CPUs of its host and lets a process use a fraction of them; more threads
+than that take time from each other.
+"""
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+CGROUPS = Path("/sys/fs/cgroup")
+INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+VECTOR_FLAGS = INT8_FLAGS | BF16_FLAGS | {"avx2", "avx512f", "avx512bw", "asimd", "sve"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """The CPUs of this process. `features` are those vector instructions that models use."""
+
+    name: str
+    usable: int
+    features: frozenset[str]
+
+    @property
+    def multiplies_int8(self) -> bool:
+        """Whether it has instructions for 8-bit dot products."""
+        return bool(self.features & INT8_FLAGS)
+
+    @property
+    def multiplies_bf16(self) -> bool:
+        """Whether it has instructions for 16-bit dot products."""
+        return bool(self.features & BF16_FLAGS)
+
+
+def cpu() -> Cpu:
+    """The CPUs that this process may use."""
+    info = _cpu_info()
+    flags = frozenset(info.get("flags", info.get("Features", "")).split())
+    name = info.get("model name") or platform.processor() or platform.machine()
+    return Cpu(name, usable_cpus(), flags & VECTOR_FLAGS)
+
+
+def usable_cpus(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
+    """How many CPUs this process may use, at least 1.
+
+    The affinity says which, where the system knows; the quota of its control groups says how much
+    of their time, version 2 or 1.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    quotas = [count, *_quotas(proc / "self" / "cgroup", cgroups)]
+    return max(1, int(min(quotas)))
+
+
+def _quotas(membership: Path, cgroups: Path) -> list[float]:
+    """The CPUs' worth of time that each group around this process allows."""
+    found = []
+    for line in _text(membership).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            found += [_quota_v2(group) for group in _upwards(cgroups, path)]
+        elif "cpu" in controllers.split(","):
+            found += [_quota_v1(group) for group in _upwards(cgroups / "cpu", path)]
+    return [quota for quota in found if quota is not None]
+
+
+def _upwards(root: Path, path: str) -> list[Path]:
+    """A group's directory and those around it. In a container the path may lead nowhere."""
+    inner = root / path.strip("/")
+    return [group for group in (inner, *inner.parents) if group.is_relative_to(root)]
+
+
+def _quota_v2(group: Path) -> float | None:
+    quota, _, period = _text(group / "cpu.max").strip().partition(" ")
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
+
+
+def _quota_v1(group: Path) -> float | None:
+    quota = _text(group / "cpu.cfs_quota_us").strip()
+    period = _text(group / "cpu.cfs_period_us").strip()
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
+
+
+def _cpu_info() -> dict[str, str]:
+    """The first CPU's entries in /proc/cpuinfo; none where there is no such file."""
+    pairs = (line.partition(":") for line in _text(PROC / "cpuinfo").split("\n\n")[0].splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
