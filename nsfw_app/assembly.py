@@ -1,6 +1,7 @@
 """Puts store and engine together as the settings describe them."""
 
-from nsfw_app.classifiers.loading import ModelLoader, load_classifier
+from nsfw_app.classifiers.backends import Backends
+from nsfw_app.classifiers.loading import Loaded, ModelLoader, load_classifier
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.images import Limits
 from nsfw_app.queueing import QueueRules
@@ -22,19 +23,22 @@ def open_store(settings: Settings) -> Store:
 
 def open_engine(settings: Settings, store: Store) -> Engine:
     """An engine as the settings describe it. The model is not loaded yet: see `start`."""
-    loader = ModelLoader(
-        settings.model,
-        lambda: load_classifier(
+
+    def load() -> Loaded:  # by then there is an engine, which knows the policies in force
+        return load_classifier(
             settings.model,
             revision=settings.model_revision,
             unsafe_labels=settings.unsafe_labels,
             threads=settings.threads,
             max_waiting=settings.max_waiting,
-        ),
-    )
-    return Engine(
+            backends=Backends(settings.backend, settings.engines_dir, engine.policy_of),
+            max_batch=settings.batch_size,
+        )
+
+    engine = Engine(
         store=store,
-        loader=loader,
+        loader=ModelLoader(settings.model, load),
         limits=Limits(settings.max_bytes, settings.max_pixels, settings.max_frames),
         defaults=PolicyDefaults(settings.threshold, settings.review_from, settings.review_to),
     )
+    return engine

@@ -97,6 +97,14 @@ class Settings(BaseSettings):
         "for Falconsai where it can be had and Open-NSFW elsewhere.",
     )
     model_revision: str = Field("main", description="Branch, tag or commit of a hub model.")
+    backend: Literal["auto", "torch", "openvino-int8", "openvino", "onnx-int8", "onnx"] = Field(
+        "auto",
+        description="What computes a transformers model: `auto` for the fastest that is verified, "
+        "`torch` for 32-bit floats, or a format of `optimize`.",
+    )
+    batch_size: int = Field(
+        8, gt=0, le=256, description="Images computed at once. A GPU has use for more than 8."
+    )
     unsafe_labels: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Comma-separated labels that count as unsafe, for labels nobody knows."
     )
@@ -226,6 +234,11 @@ class Settings(BaseSettings):
     def pictures_dir(self) -> Path:
         """Pictures kept for reviewers, by hash."""
         return self.data_dir / "images"
+
+    @property
+    def engines_dir(self) -> Path:
+        """Faster networks made of models."""
+        return self.data_dir / "engines"
 
     @property
     def uploads_dir(self) -> Path:

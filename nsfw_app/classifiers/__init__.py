@@ -6,9 +6,10 @@ its images would give one by one, and the probabilities of an image sum to 1.
 
 import hashlib
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,10 @@ from PIL import Image
 from nsfw_app.errors import PredictionFailed
 from nsfw_app.records import LabelRole, ModelIdentity
 
-Pixels = NDArray[np.float32]
+# OpenVINO and NNCF would tell their makers of each use; without this package they cannot.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+Pixels = NDArray[Any]  # 32-bit floats or 8-bit, as the network takes them
 
 
 class Model(Protocol):

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from nsfw_app.classifiers import Classifier
-from nsfw_app.classifiers.batching import Batcher
+from nsfw_app.classifiers import Classifier, Network, weights_sha256
+from nsfw_app.classifiers.artefacts import Origin
+from nsfw_app.classifiers.backends import Backends, open_network
+from nsfw_app.classifiers.batching import MAX_BATCH, Batcher
 from nsfw_app.classifiers.hub import ModelFiles, fetch, find, find_here, unreachable
 from nsfw_app.errors import ModelError, ModelLoading
 from nsfw_app.models import FALCONSAI, OPEN_NSFW
@@ -46,7 +48,14 @@ class ModelStatus:
 
 
 def load_classifier(
-    model: str, *, revision: str, unsafe_labels: Sequence[str], threads: int, max_waiting: int
+    model: str,
+    *,
+    revision: str,
+    unsafe_labels: Sequence[str],
+    threads: int,
+    max_waiting: int,
+    backends: Backends | None = None,
+    max_batch: int = MAX_BATCH,
 ) -> Loaded:
     """Load the model that the settings ask for.
 
@@ -56,23 +65,33 @@ def load_classifier(
         unsafe_labels: For labels that nobody knows.
         threads: CPU threads.
         max_waiting: Pictures that may wait for it.
+        backends: What may compute a transformers model; None for torch in 32-bit floats.
+        max_batch: Pictures computed at once.
 
     Raises:
         ModelError: A model asked for by name cannot be had or used.
     """
 
+    def batched(network: Network) -> Classifier:
+        return Batcher(network, max_waiting=max_waiting, max_batch=max_batch)
+
     def transformers_model(model: str, files: ModelFiles) -> Classifier:
+        digest = weights_sha256(files.weights)
+        origin = Origin(model, files.revision or digest, digest)
+        if backends is not None:
+            return batched(
+                open_network(origin, files, backends, unsafe_labels=unsafe_labels, threads=threads)
+            )
         from nsfw_app.classifiers.vit import TransformersNetwork  # torch, only when needed
 
-        network = TransformersNetwork(
-            model, files=files, unsafe_labels=unsafe_labels, threads=threads
+        return batched(
+            TransformersNetwork(origin, files=files, unsafe_labels=unsafe_labels, threads=threads)
         )
-        return Batcher(network, max_waiting=max_waiting)
 
     def embedded() -> Classifier:
         from nsfw_app.classifiers.open_nsfw import OpenNSFW
 
-        return Batcher(OpenNSFW(threads=threads), max_waiting=max_waiting)
+        return batched(OpenNSFW(threads=threads))
 
     if model == OPEN_NSFW:
         return Loaded(embedded())

@@ -1,0 +1,76 @@
+"""A network that OpenVINO runs on the CPU: in 8-bit integers, or in floats as short as it has.
+
+A lone batch is computed by all threads together; of several at once each has one thread, which
+wastes none of them on waiting for the others.
+"""
+
+import threading
+from collections.abc import Mapping
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+from PIL import Image
+
+from nsfw_app.classifiers import Pixels
+from nsfw_app.classifiers.artefacts import Artefact
+from nsfw_app.errors import ModelUnsupported, PredictionFailed
+from nsfw_app.records import LabelRole, ModelIdentity
+
+MODEL = "model.xml"
+
+
+class OpenVinoNetwork:
+    """An artefact's network.
+
+    Args:
+        artefact: Where its files are, and how pictures are prepared.
+        roles: Whether each label is safe or unsafe, in the model's order.
+        threads: CPU threads.
+
+    Raises:
+        ModelUnsupported: OpenVINO cannot use it on this machine.
+    """
+
+    def __init__(self, artefact: Artefact, *, roles: Mapping[str, LabelRole], threads: int) -> None:
+        origin = artefact.origin
+        self.identity = ModelIdentity(
+            origin.model, origin.revision, origin.weights_sha256, artefact.format
+        )
+        self.roles = roles
+        self.lanes = threads
+        self._preprocessing = artefact.recorded_preprocessing
+        self.side = self._preprocessing.side
+        together = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+        apart = {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
+        try:
+            core = openvino.Core()
+            model = core.read_model(artefact.file(MODEL))
+            self._together = core.compile_model(model, "CPU", together)
+            self._apart = core.compile_model(model, "CPU", apart) if threads > 1 else self._together
+        except RuntimeError as error:
+            raise ModelUnsupported(
+                f"OpenVINO cannot use {artefact.directory} on this machine: {error}"
+            ) from error
+        self._running = 0
+        self._lock = threading.Lock()
+
+    def prepare(self, image: Image.Image) -> Pixels:
+        """See `Network.prepare`."""
+        return self._preprocessing.prepare(image)
+
+    def score(self, batch: Pixels) -> NDArray[np.float64]:
+        """See `Network.score`."""
+        with self._lock:
+            compiled = self._apart if self._running else self._together
+            self._running += 1
+        try:
+            (probabilities,) = compiled.create_infer_request().infer({0: batch}).values()
+        except RuntimeError as error:
+            raise PredictionFailed(
+                f"{self.identity.model} could not judge the image: {error}"
+            ) from error
+        finally:
+            with self._lock:
+                self._running -= 1
+        return np.array(probabilities, dtype=np.float64)

@@ -1,0 +1,120 @@
+"""What happens to a picture before a network sees it, as a record that is kept beside the network.
+
+It is read from a model's own image processor, so that a network made faster needs neither that nor
+its library. Pictures stay 8-bit: scaling and normalising are part of the exported network.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from PIL import Image
+
+from nsfw_app.classifiers import Pixels
+from nsfw_app.errors import ModelUnsupported
+
+# Pillow shrinks by whole numbers first, down to three times the size, which is much faster for
+# large pictures and, from three on, cannot be told from the slow way.
+GAP = 3.0
+STEPS = frozenset({"do_resize", "do_rescale", "do_normalize", "do_center_crop", "do_convert_rgb"})
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """Shrunk, the middle kept, then (value * scale - mean) / std by channel.
+
+    A picture is stretched to `width` x `height`, or, where `shorter` is not 0, shrunk until its
+    shorter side has that many pixels. `resample` is Pillow's number of the filter. Of the result
+    the middle `crop_width` x `crop_height` is kept, all of it where these are 0.
+    """
+
+    width: int
+    height: int
+    shorter: int
+    resample: int
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop_width: int = 0
+    crop_height: int = 0
+
+    @classmethod
+    def of(cls, processor: Mapping[str, Any]) -> Self:
+        """What a transformers image processor does, from its configuration.
+
+        Raises:
+            ModelUnsupported: It does something else than this can record.
+        """
+        steps = {key for key, on in processor.items() if key.startswith("do_") and on}
+        size = dict(processor.get("size") or {})
+        crop = dict(processor.get("crop_size") or {}) if "do_center_crop" in steps else {}
+        stretched = set(size) == {"height", "width"}
+        if steps - STEPS or "do_resize" not in steps or not (stretched or _is_shrunk(size, crop)):
+            raise ModelUnsupported(
+                "This model prepares pictures in a way that cannot be recorded beside a faster "
+                f"one: {', '.join(sorted(steps))}; size {size}."
+            )
+        normalizes = "do_normalize" in steps
+        return cls(
+            width=int(size.get("width", 0)),
+            height=int(size.get("height", 0)),
+            shorter=int(size.get("shortest_edge", 0)),
+            resample=int(processor.get("resample", Image.Resampling.BILINEAR)),
+            scale=float(processor["rescale_factor"]) if "do_rescale" in steps else 1.0,
+            mean=tuple(processor["image_mean"]) if normalizes else (0.0,) * 3,
+            std=tuple(processor["image_std"]) if normalizes else (1.0,) * 3,
+            crop_width=int(crop.get("width", 0)),
+            crop_height=int(crop.get("height", 0)),
+        )
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The record that `to_json` wrote."""
+        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+    def to_json(self) -> dict[str, Any]:
+        """The record for a file."""
+        return asdict(self)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of a prepared picture."""
+        return self.crop_height or self.height, self.crop_width or self.width, 3
+
+    @property
+    def side(self) -> int:
+        """The side that a picture is shrunk to, in pixels."""
+        return max(self.width, self.height, self.shorter)
+
+    def prepare(self, image: Image.Image) -> Pixels:
+        """A picture as the network takes it.
+
+        Args:
+            image: RGB, of any size.
+
+        Returns:
+            Shape `shape`, 8-bit.
+        """
+        height, width, _ = self.shape
+        shrunk = image.resize(
+            (width, height), self.resample, box=self._middle(image), reducing_gap=GAP
+        )
+        return np.asarray(shrunk, dtype=np.uint8)
+
+    def _middle(self, image: Image.Image) -> tuple[float, float, float, float]:
+        """The part of a picture that is kept, in its own pixels: left, top, right, bottom."""
+        height, width, _ = self.shape
+        if self.shorter:
+            across = down = min(image.size) / self.shorter
+        else:
+            across, down = image.width / self.width, image.height / self.height
+        left = max(0.0, (image.width - width * across) / 2)
+        top = max(0.0, (image.height - height * down) / 2)
+        return left, top, image.width - left, image.height - top
+
+
+def _is_shrunk(size: Mapping[str, int], crop: Mapping[str, int]) -> bool:
+    """Whether a picture keeps its shape until a middle of fixed size, no larger, is kept."""
+    shorter = size.get("shortest_edge", 0)
+    return set(size) == {"shortest_edge"} and bool(crop) and max(crop.values()) <= shorter
