@@ -13,6 +13,7 @@ from nsfw_app.cli.audit import audit
 from nsfw_app.cli.classify import classify
 from nsfw_app.cli.export import export
 from nsfw_app.cli.keys import keys
+from nsfw_app.cli.optimize import optimize
 from nsfw_app.cli.purge import purge
 from nsfw_app.cli.users import users
 from nsfw_app.errors import NSFWReviewError
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(classify)
 app.command()(export)
 app.command()(purge)
+app.command()(optimize)
 app.command()(audit)
 app.add_typer(users, name="users")
 app.add_typer(keys, name="keys")

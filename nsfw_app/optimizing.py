@@ -1,0 +1,166 @@
+"""Makes a faster network of a model, and keeps it only when its scores are near enough.
+
+The result is run against the torch model on real photographs, prepared as each of them does it.
+Files and report appear together, whole, in the data directory, or not at all.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from nsfw_app import machine, photographs
+from nsfw_app.classifiers import Network, artefacts, weights_sha256
+from nsfw_app.classifiers.artefacts import Artefact, Format, Origin
+from nsfw_app.classifiers.backends import Backends, nsfw_scores, open_artefact
+from nsfw_app.classifiers.batching import MAX_BATCH, Batcher
+from nsfw_app.classifiers.hub import ModelFiles, find
+from nsfw_app.classifiers.preprocessing import Preprocessing
+from nsfw_app.errors import ModelUnsupported
+from nsfw_app.machine import Cpu
+from nsfw_app.verification import MAX_CHANGED, NOT_COMPARED, compare
+
+if TYPE_CHECKING:
+    from nsfw_app.classifiers.vit import TransformersNetwork
+
+CALIBRATION = 128  # pictures; more do not change the ranges
+TIMED_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What to make of which model.
+
+    `images` is a folder of the user's own photographs; None for those that packages ship. `force`
+    keeps the result although its report failed; it is then used only when asked for by name.
+    """
+
+    model: str
+    revision: str
+    unsafe_labels: Sequence[str]
+    format: Format
+    images: Path | None = None
+    force: bool = False
+
+
+def best_format(cpu: Cpu) -> Format:
+    """What is fastest on a CPU: 8-bit integers where it multiplies them, else floats."""
+    return Format.OPENVINO_INT8 if cpu.multiplies_int8 else Format.OPENVINO
+
+
+def optimize(
+    wish: Wish, backends: Backends, *, threads: int, tell: Callable[[str], None]
+) -> Artefact:
+    """Make, verify, measure and keep a faster network.
+
+    Args:
+        wish: What to make.
+        backends: Where to keep it, and the policies to judge the difference by.
+        threads: CPU threads.
+        tell: Is told what goes on.
+
+    Raises:
+        ModelError: The model cannot be had, cannot be exported, or the result differs too much.
+        SettingsError: The folder holds no image.
+    """
+    from nsfw_app.classifiers.vit import TransformersNetwork  # torch, only when needed
+
+    files = find(wish.model, revision=wish.revision)
+    origin = _origin(wish.model, files)
+    tell(f"Loading {wish.model}, revision {origin.revision}.")
+    original = TransformersNetwork(
+        origin, files=files, unsafe_labels=wish.unsafe_labels, threads=threads
+    )
+    pictures = photographs.of_folder(wish.images) if wish.images else photographs.shipped()
+    place = artefacts.place(backends.engines, origin, wish.format)
+    with artefacts.writing(place) as directory:
+        tell(f"Making {wish.format}, calibrated with {min(len(pictures), CALIBRATION)} pictures.")
+        made = _exported(original, wish, directory, pictures)
+        network = open_artefact(made, unsafe_labels=wish.unsafe_labels, threads=threads)
+        tell(f"Comparing it with torch over {len(pictures)} photographs.")
+        report = compare(
+            list(nsfw_scores(original, pictures)),
+            list(nsfw_scores(network, pictures)),
+            backends.policy_of(wish.model),
+        )
+        if not (report.passed or wish.force):
+            raise ModelUnsupported(
+                f"{wish.format} was not kept. {report.sentence()} At most {MAX_CHANGED:.1%} may "
+                f"change. With --force it is kept, and used where NSFW_BACKEND={wish.format}."
+            )
+        rate = images_per_s(network, pictures)
+        forced = not report.passed
+        kept = replace(
+            made, directory=place, report=report, images_per_s=round(rate, 2), forced=forced
+        )
+        artefacts.describe(directory, kept)
+    tell(f"{report.sentence()} It judges {rate:.1f} images a second.")
+    return kept
+
+
+def images_per_s(network: Network, pictures: Sequence[Image.Image]) -> float:
+    """How many decoded pictures a second a network judges for callers enough to fill a batch."""
+    batcher = Batcher(network, max_waiting=10 * MAX_BATCH)
+    callers = 2 * MAX_BATCH
+    batcher.predict(list(islice(cycle(pictures), MAX_BATCH)))
+    end = time.perf_counter() + TIMED_S
+
+    def call(first: int) -> int:
+        done = 0
+        for picture in islice(cycle(pictures), first, None):
+            if time.perf_counter() >= end:
+                return done
+            batcher.predict([picture])
+            done += 1
+        return done
+
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(callers) as pool:
+        done = sum(pool.map(call, range(callers)))
+    return done / (time.perf_counter() - begun)
+
+
+def _origin(model: str, files: ModelFiles) -> Origin:
+    digest = weights_sha256(files.weights)
+    return Origin(model, files.revision or digest, digest)
+
+
+def _exported(
+    original: "TransformersNetwork", wish: Wish, directory: Path, pictures: Sequence[Image.Image]
+) -> Artefact:
+    """The files of a faster network, described as far as is known before it was compared."""
+    from nsfw_app.classifiers.exporting import MADE_WITH, Exporter
+
+    cpu = machine.cpu()
+    preprocessing = Preprocessing.of(original.processor)
+    exporter = Exporter(
+        original.model,
+        preprocessing,
+        calibration=[preprocessing.prepare(picture) for picture in pictures[:CALIBRATION]],
+        narrow=not cpu.multiplies_int8,
+    )
+    exporter.write(wish.format, directory)
+    made = Artefact(
+        directory=directory,
+        format=wish.format,
+        origin=original.origin,
+        labels=tuple(original.roles),
+        preprocessing=preprocessing,
+        files_sha256="",
+        cpu=cpu.name,
+        cpu_features=cpu.features,
+        images_per_s=0.0,
+        report=NOT_COMPARED,
+        forced=True,
+        made_with=MADE_WITH,
+    )
+    artefacts.describe(directory, made)
+    described = artefacts.read(directory)
+    if described is None:
+        raise ModelUnsupported(f"{directory} cannot be read again.")
+    return described
