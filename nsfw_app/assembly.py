@@ -40,5 +40,6 @@ def open_engine(settings: Settings, store: Store) -> Engine:
         loader=ModelLoader(settings.model, load),
         limits=Limits(settings.max_bytes, settings.max_pixels, settings.max_frames),
         defaults=PolicyDefaults(settings.threshold, settings.review_from, settings.review_to),
+        engines=settings.engines_dir,
     )
     return engine

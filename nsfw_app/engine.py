@@ -14,6 +14,7 @@ from pathlib import Path
 
 from nsfw_app import images, inference, models, previews
 from nsfw_app.access import Caller
+from nsfw_app.classifiers.artefacts import Artefact, Origin, find
 from nsfw_app.classifiers.loading import ModelLoader, ModelStatus
 from nsfw_app.desk import Desk
 from nsfw_app.errors import ImageError, ModelError, NotFound
@@ -58,12 +59,20 @@ class Engine:
         loader: Where the classifier comes from.
         limits: What is accepted as input.
         defaults: The first policy's numbers.
+        engines: Where faster networks lie.
     """
 
     def __init__(
-        self, *, store: Store, loader: ModelLoader, limits: Limits, defaults: PolicyDefaults
+        self,
+        *,
+        store: Store,
+        loader: ModelLoader,
+        limits: Limits,
+        defaults: PolicyDefaults,
+        engines: Path | None = None,
     ) -> None:
         self.limits = limits
+        self._engines = engines
         self._store = store
         self._loader = loader
         self._defaults = defaults
@@ -97,6 +106,14 @@ class Engine:
         """Pictures that wait for the model now."""
         classifier = self.status.classifier
         return classifier.waiting if classifier else 0
+
+    @property
+    def artefacts(self) -> list[Artefact]:
+        """The faster networks that were made of the model that runs, the fastest first."""
+        classifier = self.status.classifier
+        if classifier is None or self._engines is None:
+            return []
+        return find(self._engines, Origin.of(classifier.identity))
 
     @property
     def log(self) -> CorrectionLog:

@@ -18,11 +18,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from nsfw_app.classifiers import weights_sha256
 from nsfw_app.classifiers.preprocessing import Preprocessing
 from nsfw_app.errors import ModelUnsupported
+from nsfw_app.records import ModelIdentity
 from nsfw_app.verification import Report
 
 DESCRIPTION, REPORT = "artefact.json", "report.json"
@@ -51,6 +52,11 @@ class Origin:
     model: str
     revision: str
     weights_sha256: str
+
+    @classmethod
+    def of(cls, identity: ModelIdentity) -> Self:
+        """The weights that a prediction names, whatever computed them."""
+        return cls(identity.model, identity.revision, identity.weights_sha256)
 
 
 @dataclass(frozen=True, slots=True)
