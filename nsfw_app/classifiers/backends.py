@@ -5,6 +5,7 @@ weights that was verified with what this CPU computes with, else torch, in 16-bi
 the device has them and their report passed. A backend asked for by name is that one or an error.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,9 @@ from nsfw_app.verification import Report, compare
 if TYPE_CHECKING:
     from nsfw_app.classifiers.vit import TransformersNetwork
 
+log = logging.getLogger(__name__)
+
 AUTO, TORCH = "auto", "torch"  # values of the setting beside those of `FILES`
-ONE_AT_A_TIME = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,12 @@ def open_network(
         artefact = _named(backends.wanted, found, origin)
         return open_artefact(artefact, unsafe_labels=unsafe_labels, threads=threads)
     if backends.wanted == AUTO:
-        features = machine.cpu().features
         for artefact in found:
-            if artefact.trusted and artefact.fits(features):
-                return open_artefact(artefact, unsafe_labels=unsafe_labels, threads=threads)
+            if artefact.trusted and artefact.fits(machine.cpu().features):
+                try:
+                    return open_artefact(artefact, unsafe_labels=unsafe_labels, threads=threads)
+                except ModelUnsupported as error:
+                    log.warning("%s", error)
     return _torch(origin, files, backends, unsafe_labels=unsafe_labels, threads=threads)
 
 

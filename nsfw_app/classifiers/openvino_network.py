@@ -1,10 +1,5 @@
-"""A network that OpenVINO runs on the CPU: in 8-bit integers, or in floats as short as it has.
+"""A network that OpenVINO runs on the CPU: in 8-bit integers, or in floats as short as it has."""
 
-A lone batch is computed by all threads together; of several at once each has one thread, which
-wastes none of them on waiting for the others.
-"""
-
-import threading
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,6 +9,7 @@ from PIL import Image
 
 from nsfw_app.classifiers import Pixels
 from nsfw_app.classifiers.artefacts import Artefact
+from nsfw_app.classifiers.lanes import Lanes
 from nsfw_app.errors import ModelUnsupported, PredictionFailed
 from nsfw_app.records import LabelRole, ModelIdentity
 
@@ -46,14 +42,14 @@ class OpenVinoNetwork:
         try:
             core = openvino.Core()
             model = core.read_model(artefact.file(MODEL))
-            self._together = core.compile_model(model, "CPU", together)
-            self._apart = core.compile_model(model, "CPU", apart) if threads > 1 else self._together
+            self._compiled = Lanes(
+                together=core.compile_model(model, "CPU", together),
+                apart=core.compile_model(model, "CPU", apart),
+            )
         except RuntimeError as error:
             raise ModelUnsupported(
                 f"OpenVINO cannot use {artefact.directory} on this machine: {error}"
             ) from error
-        self._running = 0
-        self._lock = threading.Lock()
 
     def prepare(self, image: Image.Image) -> Pixels:
         """See `Network.prepare`."""
@@ -61,16 +57,11 @@ class OpenVinoNetwork:
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
         """See `Network.score`."""
-        with self._lock:
-            compiled = self._apart if self._running else self._together
-            self._running += 1
         try:
-            (probabilities,) = compiled.create_infer_request().infer({0: batch}).values()
+            with self._compiled.one() as compiled:
+                (probabilities,) = compiled.create_infer_request().infer({0: batch}).values()
         except RuntimeError as error:
             raise PredictionFailed(
                 f"{self.identity.model} could not judge the image: {error}"
             ) from error
-        finally:
-            with self._lock:
-                self._running -= 1
         return np.array(probabilities, dtype=np.float64)
