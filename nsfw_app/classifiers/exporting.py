@@ -5,7 +5,10 @@ normalising and softmax are part of it, so that nothing of that is left to do ou
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import nncf
@@ -91,10 +94,8 @@ class Exporter:
         Raises:
             ModelUnsupported: The model cannot be exported like this.
         """
-        for library in ("nncf", "torch.onnx", "root"):
-            logging.getLogger(library).setLevel(logging.ERROR)
         try:
-            with torch.inference_mode():
+            with _quietly(), torch.inference_mode():
                 self._writers[kind](directory)
         except (RuntimeError, ValueError, TypeError, AttributeError, nncf.ValidationError) as error:
             raise ModelUnsupported(f"The model cannot be turned into {kind}: {error}") from error
@@ -153,3 +154,15 @@ class Exporter:
             weight_type=QuantType.QInt8,
             op_types_to_quantize=MULTIPLICATIONS,
         )
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Only errors of the libraries are told, and their progress goes where ours goes."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"), redirect_stdout(sys.stderr):
+            yield
+    finally:
+        logging.disable(before)

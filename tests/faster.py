@@ -1,0 +1,60 @@
+"""Faster networks made of the tiny Vision Transformer, and what the tests ask of them."""
+
+from pathlib import Path
+
+import pytest
+from tiny_vit import picture, trained
+
+from nsfw_app import optimizing
+from nsfw_app.classifiers.artefacts import FILES, Artefact, Format
+from nsfw_app.classifiers.backends import Backends
+from nsfw_app.optimizing import Wish, optimize
+from nsfw_app.records import Policy
+
+POLICY = Policy(threshold=0.5, review_from=0.2, review_to=0.8)
+SHORT = 0.05  # seconds to measure a speed that no test looks at
+PICTURES = 60
+
+
+def folder_of_pictures(directory: Path) -> Path:
+    """Files from cold to warm, none close to the policy's threshold."""
+    directory.mkdir(exist_ok=True)
+    for number in range(PICTURES):
+        warmth = 0.35 * number / PICTURES + (0.6 if number % 2 else 0.0)
+        picture(warmth, seed=500 + number).save(directory / f"{number:03}.png")
+    return directory
+
+
+def backends(engines: Path, wanted: str = "auto", *, policy: Policy = POLICY) -> Backends:
+    """What the settings would say, with the same policy for every model."""
+    return Backends(wanted, engines, lambda _: policy)
+
+
+def make(
+    model: Path,
+    kind: Format,
+    engines: Path,
+    *,
+    images: Path | None,
+    force: bool = False,
+    policy: Policy = POLICY,
+) -> Artefact:
+    """Run `optimize`, with little time spent on measuring the speed."""
+    wish = Wish(str(model), "main", (), kind, images, force)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optimizing, "TIMED_S", SHORT)
+        return optimize(wish, backends(engines, policy=policy), threads=1, tell=lambda _: None)
+
+
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with every format of the trained model, made once a session.
+
+    Tests read it and change copies.
+    """
+    base = tmp_path_factory.getbasetemp()
+    engines = base / "engines"
+    if not engines.is_dir():
+        images = folder_of_pictures(base / "warmth")
+        for kind in FILES:
+            make(trained(tmp_path_factory), kind, engines, images=images)
+    return engines

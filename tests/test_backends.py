@@ -1,0 +1,282 @@
+"""Which network computes: only what was verified for exactly these weights on this kind of CPU."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from shutil import copytree, rmtree
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from faster import POLICY, backends, made
+from scripts import run_script
+from tiny_vit import picture, trained
+
+from nsfw_app import machine, photographs
+from nsfw_app.classifiers import Classifier, artefacts, vit, weights_sha256
+from nsfw_app.classifiers.artefacts import FILES, Origin
+from nsfw_app.classifiers.backends import nsfw_scores
+from nsfw_app.classifiers.hub import find
+from nsfw_app.classifiers.loading import load_classifier
+from nsfw_app.classifiers.vit import Device, TransformersNetwork
+from nsfw_app.errors import ModelNotFound, ModelUnsupported
+from nsfw_app.records import Policy
+
+PLAIN = frozenset({"avx2"})
+
+
+@pytest.fixture
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained model's directory."""
+    return trained(tmp_path_factory)
+
+
+@pytest.fixture
+def engines(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+    """A copy of every format of it, each of which passed."""
+    copy = copytree(made(tmp_path_factory), tmp_path / "engines")
+    for path in copy.rglob("artefact.json"):
+        change(path, forced=False)
+    return copy
+
+
+@pytest.fixture
+def on_cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[frozenset[str]], None]:
+    """Lets the machine have other instructions."""
+    cpu = machine.cpu()
+
+    def on_cpu(features: frozenset[str]) -> None:
+        monkeypatch.setattr(machine, "cpu", lambda: replace(cpu, features=features))
+
+    return on_cpu
+
+
+def change(path: Path, **values: Any) -> None:
+    """Change entries of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def load(model: Path, engines: Path, wanted: str = "auto", policy: Policy = POLICY) -> Classifier:
+    """The model with a backend."""
+    return load_classifier(
+        str(model),
+        revision="main",
+        unsafe_labels=(),
+        threads=1,
+        max_waiting=64,
+        backends=backends(engines, wanted, policy=policy),
+    ).classifier
+
+
+def backend(model: Path, engines: Path, wanted: str = "auto") -> str:
+    """The name of what computes."""
+    return load(model, engines, wanted).identity.backend
+
+
+def of(engines: Path, kind: str) -> Path:
+    """The directory of a format."""
+    (directory,) = engines.glob(f"*/*/{kind}")
+    return directory
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_auto_takes_the_fastest(model: Path, engines: Path, kind: str) -> None:
+    """The measured speed decides, and predictions carry the name."""
+    change(of(engines, kind) / "artefact.json", images_per_s=10**6)
+    assert backend(model, engines) == kind
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_backend_by_name(model: Path, engines: Path, kind: str) -> None:
+    """Each answers under its own name, though another were faster."""
+    assert backend(model, engines, kind) == kind
+
+
+def test_torch_by_name(model: Path, engines: Path) -> None:
+    """32-bit floats, whatever else is there."""
+    assert backend(model, engines, "torch") == "torch"
+
+
+def test_a_name_that_was_not_made(model: Path, engines: Path) -> None:
+    """It is an error that says how to make it, and never another backend."""
+    rmtree(of(engines, "openvino-int8"))
+    with pytest.raises(ModelNotFound, match=r"optimize --model .*tiny-vit --format openvino-int8"):
+        load(model, engines, "openvino-int8")
+
+
+def test_other_weights_have_no_faster_network(
+    model: Path, engines: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
+) -> None:
+    """Retrained under the same name, a model runs in torch until it is optimized anew."""
+    on_cpu(PLAIN)
+    other = tmp_path / "retrained"
+    copytree(model, other)
+    from transformers import ViTForImageClassification
+
+    network = ViTForImageClassification.from_pretrained(other)
+    torch.nn.init.normal_(network.classifier.weight)
+    network.save_pretrained(other)
+    for path in engines.rglob("artefact.json"):
+        values = json.loads(path.read_text())
+        change(path, origin=values["origin"] | {"model": str(other)})
+    (revision,) = engines.glob("*/*")
+    digest = weights_sha256([other / "model.safetensors"])
+    place = artefacts.place(engines, Origin(str(other), digest, digest), FILES[0])
+    copytree(revision, place.parent)
+    assert backend(other, engines) == "torch"
+    with pytest.raises(ModelNotFound):
+        load(other, engines, FILES[0])
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.xml"])
+def test_a_changed_file_is_not_used(
+    model: Path, engines: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not by `auto`, which takes the next and says why, and not by name."""
+    for kind in FILES:
+        change(of(engines, kind) / "artefact.json", images_per_s=kind == "openvino-int8")
+    path = of(engines, "openvino-int8") / name
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert backend(model, engines) in FILES[1:]
+    assert "not what was verified" in caplog.text
+    with pytest.raises(ModelUnsupported, match="not what was verified"):
+        load(model, engines, "openvino-int8")
+
+
+def test_a_missing_file_is_not_used(model: Path, engines: Path) -> None:
+    """The rest of an artefact does not stand for all of it."""
+    (of(engines, "openvino-int8") / "model.bin").unlink()
+    with pytest.raises(ModelUnsupported, match="not what was verified"):
+        load(model, engines, "openvino-int8")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": "gguf"}'])
+def test_an_unreadable_description_is_no_artefact(model: Path, engines: Path, text: str) -> None:
+    """As if it were not there."""
+    (of(engines, "openvino-int8") / "artefact.json").write_text(text)
+    with pytest.raises(ModelNotFound):
+        load(model, engines, "openvino-int8")
+
+
+def test_another_kind_of_cpu(
+    model: Path, engines: Path, on_cpu: Callable[[frozenset[str]], None]
+) -> None:
+    """What was verified with other instructions is not used, and by name an error says why."""
+    on_cpu(PLAIN)
+    assert backend(model, engines) == "torch"
+    with pytest.raises(ModelUnsupported, match="verified on another kind of CPU"):
+        load(model, engines, "openvino-int8")
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_it_needs_no_torch(engines: Path, kind: str) -> None:
+    """The network of an artefact runs where the model's own library is not even imported."""
+    script = f"""
+import json, sys
+from pathlib import Path
+from nsfw_app.classifiers import artefacts
+from nsfw_app.classifiers.backends import open_artefact
+from scripts import run_script
+from tiny_vit import picture
+artefact = artefacts.read(Path({str(of(engines, kind))!r}))
+network = open_artefact(artefact, unsafe_labels=(), threads=1)
+row = network.score(network.prepare(picture(0.9))[None])
+print(json.dumps({{"modules": list(sys.modules), "rows": row.tolist()}}))
+"""
+    said = run_script(script)
+    assert said["rows"][0][1] > 0.5
+    assert not {"torch", "transformers", "nncf", "openvino_telemetry.main"} & set(said["modules"])
+
+
+# Torch in 16-bit floats.
+
+
+def difference_in_bf16(model: Path) -> tuple[float, float]:
+    """The two scores of the shipped photograph that differ most."""
+    files = find(str(model), revision="main")
+    network = TransformersNetwork(Origin("m", "r", "w"), files=files, unsafe_labels=(), threads=1)
+    pictures = photographs.whole()
+    exact = list(nsfw_scores(network, pictures))
+    with network.shortened():
+        short = list(nsfw_scores(network, pictures))
+    assert list(nsfw_scores(network, pictures)) == exact, "the 32-bit weights are back"
+    return max(zip(exact, short, strict=True), key=lambda pair: abs(pair[0] - pair[1]))
+
+
+def test_short_floats_where_the_cpu_has_them(
+    model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
+) -> None:
+    """Torch computes in bf16 once its report has passed; the report is kept and read again."""
+    on_cpu(PLAIN | {"avx512_bf16"})
+    low, high = sorted(difference_in_bf16(model))
+    assert low < high
+    far = Policy(threshold=1.0, review_from=0.2, review_to=1.0)
+    classifier = load(model, tmp_path, policy=far)
+    assert classifier.identity.backend == "torch-bf16"
+    (place,) = tmp_path.glob("*/*/torch-bf16")
+    kept = artefacts.read(place)
+    assert kept is not None
+    assert kept.report.largest_difference == pytest.approx(high - low)
+    middle = (low + high) / 2  # now it would fail, but it was measured already
+    near = Policy(threshold=middle, review_from=min(middle, 0.2), review_to=max(middle, 0.8))
+    assert load(model, tmp_path, policy=near).identity.backend == "torch-bf16"
+
+
+def test_short_floats_that_change_a_label(
+    model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
+) -> None:
+    """A threshold between the two scores of one photograph: the report fails, 32 bits stay."""
+    on_cpu(PLAIN | {"avx512_bf16"})
+    middle = sum(difference_in_bf16(model)) / 2
+    near = Policy(threshold=middle, review_from=min(middle, 0.2), review_to=max(middle, 0.8))
+    classifier = load(model, tmp_path, policy=near)
+    assert classifier.identity.backend == "torch"
+    exact = load(model, tmp_path, "torch").predict([picture(0.5)])
+    assert classifier.predict([picture(0.5)]) == exact
+
+
+def test_no_short_floats_without_the_instructions(
+    model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
+) -> None:
+    """A CPU that would only emulate them computes in 32 bits, and nothing is measured."""
+    on_cpu(PLAIN)
+    assert backend(model, tmp_path) == "torch"
+    assert list(tmp_path.iterdir()) == []
+
+
+# Graphics cards, which this test cannot have.
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"),
+    [(True, True, Device.CUDA), (False, True, Device.MPS), (False, False, Device.CPU)],
+)
+def test_the_fastest_device(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: Device
+) -> None:
+    """CUDA before MPS before the CPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert vit.device() is expected
+
+
+def test_zero_gpu_has_its_decorator(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the `spaces` package is, each computation goes through its decorator."""
+    seen = []
+
+    def gpu(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*values: Any) -> Any:
+            seen.append(len(values[0]))
+            return function(*values)
+
+        return wrapped
+
+    plain = load(model, Path("none"), "torch").predict([picture(0.5)])
+    spaces = SimpleNamespace(GPU=gpu, __spec__=object())
+    monkeypatch.setitem(sys.modules, "spaces", spaces)
+    classifier = load(model, Path("none"), "torch")
+    assert classifier.predict([picture(0.5)]) == plain
+    assert seen == [1]

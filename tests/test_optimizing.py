@@ -1,0 +1,240 @@
+"""Making a faster network: its files and report are real, and what differs too much is not kept."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from faster import POLICY, backends, folder_of_pictures, made, make
+from tiny_vit import trained
+from typer.testing import CliRunner
+
+from nsfw_app import machine, optimizing, photographs
+from nsfw_app.classifiers import artefacts, nsfw_score
+from nsfw_app.classifiers.artefacts import FILES, Artefact, Format
+from nsfw_app.classifiers.loading import load_classifier
+from nsfw_app.cli import app
+from nsfw_app.errors import ModelUnsupported
+from nsfw_app.machine import Cpu
+from nsfw_app.optimizing import best_format
+from nsfw_app.records import Policy
+from nsfw_app.verification import compare
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained model's directory."""
+    return trained(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every format of it."""
+    return made(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures whose scores spread over [0, 1]; the formats were made with the same."""
+    return folder_of_pictures(tmp_path_factory.mktemp("images"))
+
+
+def scores(vit: Path, engines: Path, wanted: str, images: Path) -> list[float]:
+    """What a backend says of the pictures of a folder, each asked for by itself."""
+    classifier = load_classifier(
+        str(vit),
+        revision="main",
+        unsafe_labels=(),
+        threads=1,
+        max_waiting=64,
+        backends=backends(engines, wanted),
+    ).classifier
+    pictures = photographs.of_folder(images)
+    return [nsfw_score(classifier.predict([p])[0], classifier.roles) for p in pictures]
+
+
+def artefact(engines: Path, kind: str) -> Artefact:
+    """The one of a format."""
+    (directory,) = engines.glob(f"*/*/{kind}")
+    found = artefacts.read(directory)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_the_report_is_what_the_networks_say(
+    vit: Path, engines: Path, images: Path, kind: Format
+) -> None:
+    """Loaded again by name, both networks differ by as much as the stored report says."""
+    original = scores(vit, engines, "torch", images)
+    faster = scores(vit, engines, kind, images)
+    report, again = artefact(engines, kind).report, compare(original, faster, POLICY)
+    assert report.images == again.images == len(original)
+    for name in ("largest_difference", "mean_difference", "changed_labels", "changed_actions"):
+        assert getattr(report, name) == pytest.approx(getattr(again, name), abs=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("onnx", 1e-5), ("openvino", 0.01)])
+def test_floats_give_the_same_scores(
+    vit: Path, engines: Path, images: Path, kind: str, most: float
+) -> None:
+    """In 32-bit floats scores are the same; in 16-bit ones, where the CPU has them, nearly."""
+    difference = np.subtract(scores(vit, engines, "torch", images),
+                             scores(vit, engines, kind, images))  # fmt: skip
+    assert np.abs(difference).max() < most
+
+
+@pytest.mark.parametrize("kind", ["openvino-int8", "onnx-int8"])
+def test_integers_are_really_smaller(engines: Path, kind: str) -> None:
+    """8-bit weights take less room than the same weights in 32 bits."""
+
+    def size(name: str) -> int:
+        directory = artefact(engines, name).directory
+        return sum(path.stat().st_size for path in directory.glob("model*"))
+
+    assert size(kind) < size(kind.removesuffix("-int8"))
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_it_says_what_it_was_made_of(vit: Path, engines: Path, kind: Format) -> None:
+    """Model, weights, labels, preprocessing, CPU and libraries stand beside the files."""
+    values = json.loads((artefact(engines, kind).directory / "artefact.json").read_text())
+    digest = artefacts.weights_sha256([vit / "model.safetensors"])
+    assert values["origin"] == {"model": str(vit), "revision": digest, "weights_sha256": digest}
+    assert values["labels"] == ["normal", "nsfw"]
+    assert (values["preprocessing"]["width"], values["preprocessing"]["mean"]) == (32, [0.5] * 3)
+    assert values["cpu_features"] == sorted(machine.cpu().features)
+    assert values["images_per_s"] > 0
+    assert set(values["made_with"]) == {"torch", "openvino", "nncf", "onnx"}
+
+
+def test_nothing_else_is_left_behind(engines: Path) -> None:
+    """What files were written to before they were whole is gone."""
+    (revision,) = engines.glob("*/*")
+    assert {path.name for path in revision.iterdir()} == set(FILES)
+
+
+def between(vit: Path, engines: Path, images: Path, kind: str) -> Policy:
+    """A policy under which at least one picture's label differs between torch and a format."""
+    original = scores(vit, engines, "torch", images)
+    faster = scores(vit, engines, kind, images)
+    low, high = max(
+        map(sorted, zip(original, faster, strict=True)), key=lambda pair: pair[1] - pair[0]
+    )
+    middle = (low + high) / 2
+    return Policy(threshold=middle, review_from=min(0.2, middle), review_to=max(0.8, middle))
+
+
+def test_too_many_changed_labels_are_refused(
+    vit: Path, engines: Path, images: Path, tmp_path: Path
+) -> None:
+    """One label of sixty changes: nothing is kept, and the sentence says how much changed."""
+    policy = between(vit, engines, images, "openvino-int8")
+    with pytest.raises(ModelUnsupported, match=r"not kept.*of labels.*--force"):
+        make(vit, Format.OPENVINO_INT8, tmp_path / "e", images=images, policy=policy)
+    assert list((tmp_path / "e").rglob("*.*")) == []
+
+
+def test_forced_it_is_kept_for_who_asks_by_name(
+    vit: Path, engines: Path, images: Path, tmp_path: Path
+) -> None:
+    """`auto` does not take what failed; its name does."""
+    policy = between(vit, engines, images, "openvino-int8")
+    kept = make(
+        vit, Format.OPENVINO_INT8, tmp_path, images=images, policy=policy, force=True
+    )  # fmt: skip
+    assert (kept.forced, kept.report.passed, kept.trusted) == (True, False, False)
+    for wanted, backend in (("auto", "torch"), ("openvino-int8", "openvino-int8")):
+        loaded = load_classifier(
+            str(vit),
+            revision="main",
+            unsafe_labels=(),
+            threads=1,
+            max_waiting=64,
+            backends=backends(tmp_path, wanted, policy=policy),
+        )
+        assert loaded.classifier.identity.backend.startswith(backend)
+
+
+def test_what_passed_needs_no_force(vit: Path, images: Path, tmp_path: Path) -> None:
+    """A network that passes is trusted, also when force was given needlessly."""
+    kept = make(vit, Format.ONNX, tmp_path, images=images, force=True)
+    assert kept.trusted
+    assert not kept.forced
+
+
+def test_a_failure_leaves_what_was_there(
+    vit: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Making it again and failing half-way keeps the earlier one, whole."""
+    kept = make(vit, Format.ONNX, tmp_path, images=images)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("the power went")
+
+    monkeypatch.setattr(optimizing, "compare", broken)
+    with pytest.raises(RuntimeError, match="the power went"):
+        make(vit, Format.ONNX, tmp_path, images=images)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    kept.check()
+
+
+def test_made_again_it_takes_the_place_of_the_first(
+    vit: Path, images: Path, tmp_path: Path
+) -> None:
+    """There is one of each format; the newer one stays."""
+    first = make(vit, Format.ONNX, tmp_path, images=images)
+    (images / "000.png").rename(images / "000.not")
+    second = make(vit, Format.ONNX, tmp_path, images=images)
+    (images / "000.not").rename(images / "000.png")
+    assert second.directory == first.directory
+    assert artefact(tmp_path, "onnx").report.images == first.report.images - 1
+    assert list(first.directory.parent.iterdir()) == [first.directory]
+
+
+@pytest.mark.parametrize(
+    ("features", "best"),
+    [
+        ({"avx2"}, Format.OPENVINO),
+        ({"avx2", "avx512f"}, Format.OPENVINO),
+        ({"avx2", "avx_vnni"}, Format.OPENVINO_INT8),
+        ({"avx512f", "avx512_vnni"}, Format.OPENVINO_INT8),
+        ({"asimd", "i8mm"}, Format.OPENVINO_INT8),
+        (set(), Format.OPENVINO),
+    ],
+)
+def test_the_best_format_of_a_cpu(features: set[str], best: Format) -> None:
+    """8-bit integers are fastest only where they are multiplied by one instruction."""
+    assert best_format(Cpu("a CPU", 2, frozenset(features))) is best
+
+
+def test_the_command(vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It prints where the network lies; the settings' model and the shipped photographs."""
+    monkeypatch.setenv("NSFW_MODEL", str(vit))
+    monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(optimizing, "TIMED_S", 0.05)
+    done = CliRunner().invoke(app, ["optimize", "--format", "onnx"])
+    assert done.exit_code == 0, done.output
+    directory = Path(done.stdout.strip().splitlines()[-1])
+    kept = artefacts.read(directory)
+    assert kept is not None
+    assert kept.report.images == len(photographs.shipped())
+    assert "of labels" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "open-nsfw"], "The embedded model"),
+        (["--format", "torch-bf16"], "has no files to make"),
+        (["--format", "gguf"], "gguf"),
+        (["--images", "nowhere"], "nowhere"),
+    ],
+)
+def test_the_command_refuses(arguments: list[str], message: str) -> None:
+    """Wrong usage is said before anything is loaded."""
+    done = CliRunner().invoke(app, ["optimize", *arguments])
+    assert done.exit_code == 2
+    assert message in done.stderr
