@@ -1,4 +1,4 @@
-"""What this machine gives the process: how many CPUs, what they can, and what they are called.
+"""What this machine gives the process: how many CPUs, what they can, and how much memory it took.
 
 A container often shows all CPUs of its host and lets a process use a fraction of them; more threads
 than that take time from each other.
@@ -35,9 +35,28 @@ class Cpu:
         return bool(self.features & BF16_FLAGS)
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a process holds in memory, in megabytes; None where the system does not tell."""
+
+    now: int | None
+    peak: int | None
+
+
+def memory_mb(pid: int | None = None) -> Memory:
+    """The memory of a process, of this one without a number."""
+    values = _entries(PROC / str(pid or "self") / "status")
+    return Memory(_megabytes(values.get("VmRSS")), _megabytes(values.get("VmHWM")))
+
+
+def total_memory_mb() -> int | None:
+    """The memory of the machine, in megabytes; None where the system does not tell."""
+    return _megabytes(_entries(PROC / "meminfo").get("MemTotal"))
+
+
 def cpu() -> Cpu:
     """The CPUs that this process may use."""
-    info = _cpu_info()
+    info = _entries(PROC / "cpuinfo")
     flags = frozenset(info.get("flags", info.get("Features", "")).split())
     name = info.get("model name") or platform.processor() or platform.machine()
     return Cpu(name, usable_cpus(), flags & VECTOR_FLAGS)
@@ -86,10 +105,15 @@ def _quota_v1(group: Path) -> float | None:
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
 
 
-def _cpu_info() -> dict[str, str]:
-    """The first CPU's entries in /proc/cpuinfo; none where there is no such file."""
-    pairs = (line.partition(":") for line in _text(PROC / "cpuinfo").split("\n\n")[0].splitlines())
+def _entries(path: Path) -> dict[str, str]:
+    """Names and values of a file's first paragraph; none where there is no such file."""
+    pairs = (line.partition(":") for line in _text(path).split("\n\n")[0].splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _megabytes(text: str | None) -> int | None:
+    """What the system writes in kilobytes."""
+    return None if text is None else round(int(text.split()[0]) / 1e3)
 
 
 def _text(path: Path) -> str:

@@ -4,25 +4,23 @@ The result is run against the torch model on real photographs, prepared as each 
 Files and report appear together, whole, in the data directory, or not at all.
 """
 
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from nsfw_app import machine, photographs
-from nsfw_app.classifiers import Network, artefacts, weights_sha256
+from nsfw_app.classifiers import artefacts
 from nsfw_app.classifiers.artefacts import Artefact, Format, Origin
 from nsfw_app.classifiers.backends import Backends, nsfw_scores, open_artefact
-from nsfw_app.classifiers.batching import MAX_BATCH, Batcher
-from nsfw_app.classifiers.hub import ModelFiles, find
+from nsfw_app.classifiers.batching import Batcher
+from nsfw_app.classifiers.hub import find
 from nsfw_app.classifiers.preprocessing import Preprocessing
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.machine import Cpu
+from nsfw_app.timing import CALLERS, images_per_s
 from nsfw_app.verification import MAX_CHANGED, NOT_COMPARED, compare
 
 if TYPE_CHECKING:
@@ -54,7 +52,12 @@ def best_format(cpu: Cpu) -> Format:
 
 
 def optimize(
-    wish: Wish, backends: Backends, *, threads: int, tell: Callable[[str], None]
+    wish: Wish,
+    backends: Backends,
+    *,
+    threads: int,
+    tell: Callable[[str], None],
+    timed_s: float = TIMED_S,
 ) -> Artefact:
     """Make, verify, measure and keep a faster network.
 
@@ -63,6 +66,7 @@ def optimize(
         backends: Where to keep it, and the policies to judge the difference by.
         threads: CPU threads.
         tell: Is told what goes on.
+        timed_s: Seconds to measure its speed for.
 
     Raises:
         ModelError: The model cannot be had, cannot be exported, or the result differs too much.
@@ -71,7 +75,7 @@ def optimize(
     from nsfw_app.classifiers.vit import TransformersNetwork  # torch, only when needed
 
     files = find(wish.model, revision=wish.revision)
-    origin = _origin(wish.model, files)
+    origin = Origin.of_files(wish.model, files)
     tell(f"Loading {wish.model}, revision {origin.revision}.")
     original = TransformersNetwork(
         origin, files=files, unsafe_labels=wish.unsafe_labels, threads=threads
@@ -93,7 +97,7 @@ def optimize(
                 f"{wish.format} was not kept. {report.sentence()} At most {MAX_CHANGED:.1%} may "
                 f"change. With --force it is kept, and used where NSFW_BACKEND={wish.format}."
             )
-        rate = images_per_s(network, pictures)
+        rate = images_per_s(Batcher(network, max_waiting=2 * CALLERS), pictures, timed_s)
         forced = not report.passed
         kept = replace(
             made, directory=place, report=report, images_per_s=round(rate, 2), forced=forced
@@ -101,33 +105,6 @@ def optimize(
         artefacts.describe(directory, kept)
     tell(f"{report.sentence()} It judges {rate:.1f} images a second.")
     return kept
-
-
-def images_per_s(network: Network, pictures: Sequence[Image.Image]) -> float:
-    """How many decoded pictures a second a network judges for callers enough to fill a batch."""
-    batcher = Batcher(network, max_waiting=10 * MAX_BATCH)
-    callers = 2 * MAX_BATCH
-    batcher.predict(list(islice(cycle(pictures), MAX_BATCH)))
-    end = time.perf_counter() + TIMED_S
-
-    def call(first: int) -> int:
-        done = 0
-        for picture in islice(cycle(pictures), first, None):
-            if time.perf_counter() >= end:
-                return done
-            batcher.predict([picture])
-            done += 1
-        return done
-
-    begun = time.perf_counter()
-    with ThreadPoolExecutor(callers) as pool:
-        done = sum(pool.map(call, range(callers)))
-    return done / (time.perf_counter() - begun)
-
-
-def _origin(model: str, files: ModelFiles) -> Origin:
-    digest = weights_sha256(files.weights)
-    return Origin(model, files.revision or digest, digest)
 
 
 def _exported(

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from tiny_vit import picture, trained
 
-from nsfw_app import optimizing
 from nsfw_app.classifiers.artefacts import FILES, Artefact, Format
 from nsfw_app.classifiers.backends import Backends
 from nsfw_app.optimizing import Wish, optimize
@@ -41,9 +40,13 @@ def make(
 ) -> Artefact:
     """Run `optimize`, with little time spent on measuring the speed."""
     wish = Wish(str(model), "main", (), kind, images, force)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(optimizing, "TIMED_S", SHORT)
-        return optimize(wish, backends(engines, policy=policy), threads=1, tell=lambda _: None)
+    return optimize(
+        wish,
+        backends(engines, policy=policy),
+        threads=1,
+        tell=lambda _: None,
+        timed_s=SHORT,
+    )
 
 
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:

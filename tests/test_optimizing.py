@@ -214,7 +214,6 @@ def test_the_command(vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """It prints where the network lies; the settings' model and the shipped photographs."""
     monkeypatch.setenv("NSFW_MODEL", str(vit))
     monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(optimizing, "TIMED_S", 0.05)
     done = CliRunner().invoke(app, ["optimize", "--format", "onnx"])
     assert done.exit_code == 0, done.output
     directory = Path(done.stdout.strip().splitlines()[-1])

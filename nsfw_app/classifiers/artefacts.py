@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from nsfw_app.classifiers import weights_sha256
+from nsfw_app.classifiers.hub import ModelFiles
 from nsfw_app.classifiers.preprocessing import Preprocessing
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.records import ModelIdentity
@@ -52,6 +53,12 @@ class Origin:
     model: str
     revision: str
     weights_sha256: str
+
+    @classmethod
+    def of_files(cls, model: str, files: ModelFiles) -> Self:
+        """The weights of files; without a commit, their hash is the revision, too."""
+        digest = weights_sha256(files.weights)
+        return cls(model, files.revision or digest, digest)
 
     @classmethod
     def of(cls, identity: ModelIdentity) -> Self:

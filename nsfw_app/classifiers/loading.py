@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from nsfw_app.classifiers import Classifier, Network, weights_sha256
+from nsfw_app.classifiers import Classifier, Network
 from nsfw_app.classifiers.artefacts import Origin
 from nsfw_app.classifiers.backends import Backends, open_network
 from nsfw_app.classifiers.batching import MAX_BATCH, Batcher
@@ -76,8 +76,7 @@ def load_classifier(
         return Batcher(network, max_waiting=max_waiting, max_batch=max_batch)
 
     def transformers_model(model: str, files: ModelFiles) -> Classifier:
-        digest = weights_sha256(files.weights)
-        origin = Origin(model, files.revision or digest, digest)
+        origin = Origin.of_files(model, files)
         if backends is not None:
             return batched(
                 open_network(origin, files, backends, unsafe_labels=unsafe_labels, threads=threads)

@@ -10,6 +10,7 @@ import sys
 import typer
 
 from nsfw_app.cli.audit import audit
+from nsfw_app.cli.benchmark import benchmark
 from nsfw_app.cli.classify import classify
 from nsfw_app.cli.export import export
 from nsfw_app.cli.keys import keys
@@ -28,6 +29,7 @@ app.command()(classify)
 app.command()(export)
 app.command()(purge)
 app.command()(optimize)
+app.command()(benchmark)
 app.command()(audit)
 app.add_typer(users, name="users")
 app.add_typer(keys, name="keys")

@@ -1,0 +1,49 @@
+"""How long something takes, and how many pictures a second a classifier judges."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
+
+import numpy as np
+from PIL import Image
+
+from nsfw_app.classifiers import Classifier
+from nsfw_app.classifiers.batching import MAX_BATCH
+
+CALLERS = 3 * MAX_BATCH  # two batches may be prepared while one is computed
+
+
+def durations(act: Callable[[], object], seconds: float) -> list[float]:
+    """How long each of some calls takes, in seconds. The first is not counted; one is."""
+    act()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
+        begun = time.perf_counter()
+        act()
+        times.append(time.perf_counter() - begun)
+    return times
+
+
+def percentile_ms(times: Sequence[float], share: float) -> float:
+    """A percentile of times in seconds, in milliseconds."""
+    return round(1e3 * float(np.percentile(times, share)), 2)
+
+
+def images_per_s(classifier: Classifier, pictures: Sequence[Image.Image], seconds: float) -> float:
+    """How many decoded pictures a second are judged for callers enough to fill every batch."""
+    classifier.predict(list(islice(cycle(pictures), MAX_BATCH)))
+    end = time.perf_counter() + seconds
+
+    def call(first: int) -> int:
+        mine, done = islice(cycle(pictures), first, None), 0
+        while time.perf_counter() < end:
+            classifier.predict([next(mine)])
+            done += 1
+        return done
+
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(CALLERS) as pool:
+        done = sum(pool.map(call, range(CALLERS)))
+    return done / (time.perf_counter() - begun)
