@@ -28,6 +28,8 @@ from PIL import Image
 
 from nsfw_app.access import Permission, UserRole
 from nsfw_app.accounts import Accounts
+from nsfw_app.benchmark.engines import save_random_vit
+from nsfw_app.benchmark.files import numbered
 from nsfw_app.classifiers.loading import load_classifier
 from nsfw_app.settings import load
 from nsfw_app.store import Store
@@ -54,27 +56,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = chosen.model
         if model == RANDOM_VIT:
-            model = save_random_vit(Path(folder) / "vit")
+            model = str(Path(folder) / "vit")
+            save_random_vit(model)
         bare = in_a_process_of_its_own(model, chosen.callers)
         key = make_key(Path(folder) / "data")
-        settings = {"NSFW_MAX_WAITING": str(4 * chosen.callers), "NSFW_MODEL": model}
+        settings = {
+            "NSFW_MAX_WAITING": str(4 * chosen.callers),
+            "NSFW_MODEL": model,
+            "NSFW_BACKEND": "torch",  # as in the loop that it is compared with
+        }
         with serving(Path(folder), **settings) as server:
             wait_until_ready(server)
             alone = one_caller(server, key, pictures)
             crowd = many_callers(server, key, pictures, chosen.callers, chosen.seconds)
     crowd["share_of_the_bare_model"] = round(crowd["images_per_s"] / bare["images_per_s"], 3)
     print(json.dumps({"model": chosen.model, **bare, "alone": alone, "crowd": crowd}, indent=2))
-
-
-def save_random_vit(directory: Path) -> str:
-    """A ViT-base with weights of chance: as slow as Falconsai's, and no use otherwise."""
-    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
-
-    labels = {0: "normal", 1: "nsfw"}
-    model = ViTForImageClassification(ViTConfig(id2label=labels))
-    model.save_pretrained(directory)
-    ViTImageProcessorPil().save_pretrained(directory)
-    return str(directory)
 
 
 class Pictures:
@@ -91,9 +87,7 @@ class Pictures:
 
     def next(self) -> bytes:
         """The photograph with a comment of its own: other bytes, the same work."""
-        comment = str(next(self._numbers)).encode()
-        segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
-        return self._jpeg[:2] + segment + self._jpeg[2:]
+        return numbered(self._jpeg, next(self._numbers))
 
     @property
     def image(self) -> Image.Image:

