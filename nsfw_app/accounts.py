@@ -80,7 +80,7 @@ class Accounts:
 
     @property
     def has_users(self) -> bool:
-        """Whether anyone has an account and may sign in."""
+        """Whether anyone has an account; from then on everyone signs in, whoever is disabled."""
         return self._rows.has_users()
 
     def add_user(self, name: str, password: str, role: UserRole, *, actor: str) -> None:
@@ -243,8 +243,12 @@ class Accounts:
 
 def _webhook(url: str) -> Webhook:
     """A webhook with a new secret, written as the Standard Webhooks specification does."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in {"http", "https"} and bool((parts.hostname or "").encode("idna"))
+    except ValueError:  # of which UnicodeError is one
+        known = False
+    if not known:
         raise AccountError(f"'{url}' is no address of a webhook: it begins with http or https.")
     secret = base64.b64encode(secrets.token_bytes(TOKEN_BYTES)).decode()
     return Webhook(url, f"whsec_{secret}")

@@ -6,6 +6,7 @@ later and later; how each fared is on record. A receiver may see a message twice
 """
 
 import json
+import logging
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +15,9 @@ from standardwebhooks import Webhook
 
 from nsfw_app.store.deliveries import Deliveries, Delivery
 
+log = logging.getLogger(__name__)
+
+SENDERS = 4  # a receiver that is slow to answer keeps one of them busy
 TIMEOUT_S = 10.0
 POLL_S = 1.0
 # Waits between attempts, about a day in all; the specification's own example.
@@ -22,7 +26,7 @@ SETTLED, WITHDRAWN = "image.settled", "image.withdrawn"
 
 
 class WebhookSender:
-    """Sends what is due, in a thread of its own.
+    """Sends what is due, in threads of its own, to each address one message at a time.
 
     Args:
         deliveries: The messages.
@@ -33,10 +37,14 @@ class WebhookSender:
         self._deliveries = deliveries
         self._backoff = backoff
         self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._busy: set[str] = set()  # addresses that are being spoken to
 
     def start(self) -> None:
         """Begin to send, beside whatever else runs."""
-        threading.Thread(target=self._run, name="webhooks", daemon=True).start()
+        for number in range(SENDERS):
+            name = f"webhooks-{number}"
+            threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def stop(self) -> None:
         """Send nothing more."""
@@ -46,28 +54,45 @@ class WebhookSender:
         """Send what is due now; how many attempts that were."""
         attempts = 0
         with httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False) as client:
-            while delivery := self._deliveries.take(again_after=2 * timedelta(seconds=TIMEOUT_S)):
-                self._attempt(client, delivery)
+            while delivery := self._take():
+                try:
+                    self._attempt(client, delivery)
+                finally:
+                    with self._lock:
+                        self._busy.remove(delivery.url)
                 attempts += 1
         return attempts
 
     def _run(self) -> None:
         while not self._stopped.wait(POLL_S):
-            self.send_due()
+            try:
+                self.send_due()
+            except Exception:  # whatever it was must not end the sending for everybody
+                log.exception("Sending webhooks failed; it goes on.")
+
+    def _take(self) -> Delivery | None:
+        """The message that is due longest, to an address that nobody else is speaking to."""
+        with self._lock:
+            delivery = self._deliveries.take(
+                again_after=2 * timedelta(seconds=TIMEOUT_S), busy=self._busy
+            )
+            if delivery:
+                self._busy.add(delivery.url)
+            return delivery
 
     def _attempt(self, client: httpx2.Client, delivery: Delivery) -> None:
         body = message(delivery)
         try:
-            response = client.post(
-                delivery.url, content=body, headers=signature(delivery, body, datetime.now(UTC))
-            )
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            headers = signature(delivery, body, datetime.now(UTC))
+            with client.stream("POST", delivery.url, content=body, headers=headers) as response:
+                status, arrived = response.status_code, response.is_success  # and no body is read
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:  # or no host's name
             self._failed(delivery, None, f"{type(error).__name__}: {error}")
             return
-        if response.is_success:
-            self._deliveries.delivered(delivery.delivery_id, status=response.status_code)
+        if arrived:
+            self._deliveries.delivered(delivery.delivery_id, status=status)
         else:
-            self._failed(delivery, response.status_code, f"Status {response.status_code}")
+            self._failed(delivery, status, f"Status {status}")
 
     def _failed(self, delivery: Delivery, status: int | None, error: str) -> None:
         more = delivery.attempts <= len(self._backoff)

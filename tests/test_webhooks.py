@@ -1,12 +1,14 @@
 """Webhooks: signed, sent again until they arrive, and on record."""
 
 import json
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from conftest import picture_bytes
@@ -32,6 +34,8 @@ class Receiver:
     url: str = ""
     statuses: list[int] = field(default_factory=lambda: [204])
     received: list[tuple[dict[str, str], str]] = field(default_factory=list)
+    before: Callable[[], object] = lambda: None  # before it answers
+    body_length: int = 0
 
 
 @contextmanager
@@ -43,10 +47,13 @@ def receiving() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"])).decode()
             running.received.append((dict(self.headers), body))
+            running.before()
             statuses = running.statuses
             self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
-            self.send_header("content-length", "0")
+            self.send_header("content-length", str(running.body_length))
             self.end_headers()
+            if running.body_length:  # which never comes
+                threading.Event().wait(30)
 
         def log_message(self, *args: object) -> None:
             """Say nothing."""
@@ -268,7 +275,17 @@ def test_what_the_model_is_sure_of_waits_for_nobody(
     assert not engine.keeps(review.sha256 or "")
 
 
-@pytest.mark.parametrize("url", ["ftp://example.com", "example.com/hook", "javascript:alert(1)"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.com",
+        "example.com/hook",
+        "javascript:alert(1)",
+        "http://a..b/hook",
+        f"http://{'a' * 64}.example.com/hook",
+        "http://[::1/hook",
+    ],
+)
 def test_what_is_no_address_of_a_webhook(store: Store, url: str) -> None:
     """A key is not made with an address that nothing can be sent to."""
     with pytest.raises(AccountError, match="no address"):
@@ -286,6 +303,63 @@ def test_a_started_sender_sends_by_itself(
         until(lambda: bool(receiver.received))
     finally:
         sender.stop()
+
+
+def test_one_address_that_cannot_be_used_stops_no_other(
+    engine: Engine, store: Store, receiver: Receiver, sender: WebhookSender, tmp_path: Path
+) -> None:
+    """A host's name that no name can be is recorded as a failure, and the next message leaves."""
+    good, bad = program_with(store, receiver.url, "good"), program_with(store, receiver.url, "bad")
+    with closing(sqlite3.connect(tmp_path / "review.db")) as db:
+        db.execute("update api_keys set webhook_url = 'http://a..b/hook' where name = 'bad'")
+        db.commit()
+    submissions = []
+    for red, program in enumerate((bad, good), start=150):
+        review, submission_id = submit(engine, program, red)
+        submissions.append(submission_id)
+        engine.decide(answer_to(review, label=Label.NSFW), ANN)
+    sender.send_due()
+    assert len(receiver.received) == 1
+    broken, arrived = (store.deliveries.of(submission) for submission in submissions)
+    assert broken[0].last_error
+    assert broken[0].given_up_at
+    assert arrived[0].delivered_at
+
+
+def test_a_slow_receiver_keeps_no_other_waiting(
+    engine: Engine, store: Store, receiver: Receiver, sender: WebhookSender
+) -> None:
+    """While one is being waited for, messages to others leave; to it they go one by one."""
+    waiting, let_go = threading.Event(), threading.Event()
+    with receiving() as slow:
+        slow.before = lambda: (waiting.set(), let_go.wait(10))
+        other, patient = program_with(store, receiver.url, "o"), program_with(store, slow.url, "s")
+        for red, program in ((150, patient), (151, patient), (152, other)):
+            review, _ = submit(engine, program, red)
+            engine.decide(answer_to(review, label=Label.NSFW), ANN)
+        sender.start()
+        try:
+            assert waiting.wait(10)
+            until(lambda: bool(receiver.received))
+            assert len(slow.received) == 1
+            let_go.set()
+            until(lambda: len(slow.received) == 2)
+        finally:
+            let_go.set()
+            sender.stop()
+
+
+def test_what_a_receiver_says_is_not_read(
+    engine: Engine, store: Store, sender: WebhookSender
+) -> None:
+    """Its status counts; a body without end keeps nobody."""
+    with receiving() as endless:
+        endless.body_length = 10**9
+        program = program_with(store, endless.url)
+        review, submission = submit(engine, program)
+        engine.decide(answer_to(review, label=Label.NSFW), ANN)
+        sender.send_due()
+    assert store.deliveries.of(submission)[0].delivered_at
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -4,7 +4,9 @@ What always holds: a message is written in the transaction that settles its imag
 before it is sent, so that two servers do not send it at once and a killed one sends it again.
 """
 
+import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -47,11 +49,12 @@ class Deliveries:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    def take(self, *, again_after: timedelta) -> Delivery | None:
+    def take(self, *, again_after: timedelta, busy: Collection[str] = ()) -> Delivery | None:
         """The message that is due longest, taken for an attempt.
 
         Args:
             again_after: When it is due again should nothing be heard of the attempt.
+            busy: Addresses that are to get no message now.
         """
         moment = datetime.now(UTC)
         with self._connections.writing() as db:
@@ -59,14 +62,18 @@ class Deliveries:
                 """
                 update deliveries set attempts = attempts + 1, next_at = :again
                 where id = (
-                  select id from deliveries
-                  where delivered_at is null and given_up_at is null and next_at <= :now
-                  order by next_at limit 1
+                  select d.id from deliveries d
+                  join submissions s on s.id = d.submission_id
+                  join api_keys k on k.name = s.key_name
+                  where d.delivered_at is null and d.given_up_at is null and d.next_at <= :now
+                    and k.webhook_url not in (select value from json_each(:busy))
+                  order by d.next_at limit 1
                 )
                 returning *
                 """,
                 {
                     "now": utc(moment.isoformat()),
+                    "busy": json.dumps(sorted(busy)),
                     "again": utc((moment + again_after).isoformat()),
                 },
             ).fetchone()
