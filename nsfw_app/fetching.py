@@ -7,23 +7,31 @@ leads inside; nothing is read past the limit.
 
 import ipaddress
 import socket
+import time
 from collections.abc import Callable
 
 import httpx2
 
 from nsfw_app.errors import ImageError, ImageErrorKind, RequestError
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 10.0  # for each step
+TOTAL_S = 30.0  # for all of it
 MAX_REDIRECTS = 3
 SCHEMES = frozenset({"http", "https"})
 
 
 NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
+# Local uses of translation, and what once was local, which Python does not know as private.
+NOT_PUBLIC = tuple(
+    map(ipaddress.ip_network, ("64:ff9b:1::/48", "fec0::/10", "::/96", "::ffff:0:0:0/96"))
+)
 
 
 def is_public(address: str) -> bool:
     """Whether an IP address belongs to the public internet, and every one wrapped in it too."""
     ip = ipaddress.ip_address(address.partition("%")[0])
+    if any(ip in network for network in NOT_PUBLIC):
+        return False
     return all(one.is_global and not one.is_multicast for one in (ip, *_wrapped(ip)))
 
 
@@ -62,12 +70,12 @@ class Fetcher:
             ImageError: There is more than `max_bytes`.
         """
         try:
-            target = httpx2.URL(url)
+            target, end = httpx2.URL(url), time.monotonic() + TOTAL_S
             for _ in range(MAX_REDIRECTS + 1):
                 response = self._ask(target, name)
                 try:
                     if not response.has_redirect_location:
-                        return self._read(response, name)
+                        return self._read(response, name, end)
                     target = target.join(response.headers["location"])
                 finally:
                     response.close()
@@ -81,7 +89,7 @@ class Fetcher:
         request = self._client.build_request(
             "GET",
             url.copy_with(host=self._address(url.host, name), userinfo=b""),
-            headers={"host": url.netloc.decode("ascii")},
+            headers={"host": url.netloc.decode("ascii"), "accept-encoding": "identity"},
             extensions={"sni_hostname": url.host},
         )
         return self._client.send(request, stream=True)
@@ -96,12 +104,14 @@ class Fetcher:
             raise RequestError(f"{name} cannot be fetched: {host} is not on the public internet.")
         return addresses[0]
 
-    def _read(self, response: httpx2.Response, name: str) -> bytes:
+    def _read(self, response: httpx2.Response, name: str, end: float) -> bytes:
         if response.status_code != httpx2.codes.OK:
             raise RequestError(f"{name} cannot be fetched: status {response.status_code}.")
         data = bytearray()
-        for chunk in response.iter_bytes():
+        for chunk in response.iter_raw():
             data += chunk
+            if time.monotonic() > end:
+                raise RequestError(f"{name} cannot be fetched: it takes more than {TOTAL_S:g} s.")
             if len(data) > self._max_bytes:
                 raise ImageError(
                     ImageErrorKind.TOO_LARGE,

@@ -1,6 +1,7 @@
 """Fetching by URL: nothing inside is reached, and nothing large is read."""
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,9 +42,11 @@ def site() -> Iterator[Site]:
                 return
             self.send_response(404 if self.path == "/missing" else 200)
             self.end_headers()
-            chunks = 1_000 if self.path == "/large" else 1
+            chunks = {"/large": 1_000, "/slow": 50}.get(self.path, 1)
             try:
                 for _ in range(chunks):
+                    if self.path == "/slow":
+                        time.sleep(0.05)
                     self.wfile.write(b"x" * 1_000)
             except OSError:
                 running.asked.append(("cut off", ""))
@@ -186,3 +189,21 @@ def test_the_default_reaches_nothing_here(site: Site) -> None:
     with pytest.raises(RequestError, match="not on the public internet"):
         Fetcher(max_bytes=MAX_BYTES).fetch(site.url("/a.png"), name="Image 1")
     assert site.asked == []
+
+
+def test_what_takes_too_long_is_given_up(
+    fetcher: Fetcher, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site that sends a little now and then keeps nobody for ever."""
+    monkeypatch.setattr("nsfw_app.fetching.TOTAL_S", 0.1)
+    with pytest.raises(RequestError, match=r"takes more than 0\.1 s"):
+        fetcher.fetch(site.url("/slow"), name="Image 1")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["64:ff9b:1::a00:1", "fec0::1", "::127.0.0.1", "::ffff:0:10.0.0.1", "64:ff9b::7f00:1"],
+)
+def test_addresses_that_lead_inside_by_another_way(address: str) -> None:
+    """Translated, formerly local, and compatible addresses are not the public internet."""
+    assert not is_public(address)
