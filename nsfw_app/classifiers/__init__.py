@@ -82,7 +82,7 @@ class Classifier(Model, Protocol):
 
     @property
     def waiting(self) -> int:
-        """Pictures that wait to be judged now."""
+        """Images that wait to be judged now."""
         ...
 
     def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:

@@ -1,6 +1,6 @@
 """Many callers, one network: whatever waits while it computes becomes its next batch.
 
-What always holds: a lone caller waits for nobody; only so many pictures wait, and one too many is
+What always holds: a lone caller waits for nobody; only so many images wait, and one too many is
 told to come back instead of joining a backlog; a picture that the network fails on takes no other
 with it.
 """
@@ -39,7 +39,8 @@ class Batcher:
 
     Args:
         network: What computes.
-        max_waiting: Pictures that may wait; who comes when so many do is turned away.
+        max_waiting: Images that may wait, each with all its pictures; who comes when so many do
+            is turned away.
         max_batch: Pictures computed at once.
     """
 
@@ -56,9 +57,9 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """Pictures that wait for the network now."""
+        """Images that wait for the network now."""
         with self._lock:
-            return self._count()
+            return len(self._waiting)
 
     def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
         """See `Classifier.predict`."""
@@ -66,7 +67,7 @@ class Batcher:
             return []
         mine = _Waiting([self._network.prepare(image) for image in images])
         with self._lock:
-            if self._count() >= self._max_waiting:
+            if len(self._waiting) >= self._max_waiting:
                 raise Overloaded(
                     f"{self._max_waiting} images are waiting for the model already. "
                     "Try again in a moment.",
@@ -76,9 +77,6 @@ class Batcher:
         self._workers.submit(self._turn).add_done_callback(_tell_unforeseen)
         rows = mine.answer.result()
         return [dict(zip(self.roles, map(float, row), strict=True)) for row in rows]
-
-    def _count(self) -> int:
-        return sum(len(waiting.pixels) for waiting in self._waiting)
 
     def _turn(self) -> None:
         """Answer those who wait longest; the turns of the others find nothing left to do."""
