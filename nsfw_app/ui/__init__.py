@@ -23,6 +23,7 @@ from nsfw_app.ui.theme import theme
 from nsfw_app.web.app import Page
 
 ASSETS = Path(__file__).parent / "assets"
+MAX_CALLS = 256  # that may wait in Gradio's queue; all are short
 # Later ones win over earlier ones.
 STYLES = """desk picture verdict answer cards grid queue care insights log narrow""".split()
 
@@ -55,6 +56,6 @@ def build_ui(engine: Engine) -> Page:
         quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         topbar.ready(thresholds, outputs=sliders, **quietly)
         add_endpoints(engine)
-    blocks.queue(api_open=False)
+    blocks.queue(api_open=False, max_size=MAX_CALLS)
     look = {"theme": theme(), "css_paths": [ASSETS / f"{name}.css" for name in STYLES]}
     return Page(blocks, ASSETS, look)

@@ -13,6 +13,7 @@ from nsfw_app.engine import Engine
 from nsfw_app.settings import Settings
 from nsfw_app.web.callers import Callers, caller_of
 from nsfw_app.web.content_security import ContentSecurity
+from nsfw_app.web.gradio_calls import GradioCalls
 from nsfw_app.web.guard import Guard
 from nsfw_app.web.hub import hub_routes
 from nsfw_app.web.judging import Judging
@@ -40,6 +41,7 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
     app = _application()
     monitor = Monitor(engine)
     judging = Judging(engine, monitor, max_requests=settings.max_waiting)
+    app.add_middleware(GradioCalls, uploads=settings.uploads_dir.resolve())
     app.add_middleware(Guard, callers=Callers(settings, accounts))
     app.add_middleware(ContentSecurity, framed=settings.on_space)
     app.add_middleware(Measured, monitor=monitor)

@@ -5,8 +5,10 @@ anyone has uploaded.
 """
 
 import hashlib
+import shutil
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -38,27 +40,33 @@ def upload_routes(judging: Judging, directory: Path) -> APIRouter:
         request: Request, caller: Annotated[Caller, Depends(needs(Permission.CLASSIFY))]
     ) -> list[str]:
         async with judging.place(), limited_form(request, judging) as form:
-            await judging.run(_forget_old, directory)
             return [await _keep(file, directory, caller) for file in files_of(form)]
 
     return router
 
 
-def check_owner(path: Path, caller: Caller) -> None:
-    """Let a caller name only what they have uploaded.
+def check_owner(path: Path, caller: Caller, directory: Path) -> None:
+    """Let a caller name only what they have uploaded into the directory.
 
     Raises:
-        NotFound: It is somebody else's.
+        NotFound: It is somebody else's, or something else altogether.
     """
-    if len(path.parents) < 2 or path.parents[1].name != _folder(caller):
+    mine = directory / _folder(caller)
+    if ".." in path.parts or path.parent.parent != mine:
         raise NotFound("No such upload of yours.")
 
 
 def forget(path: Path) -> None:
-    """Delete a file that was judged, and the folder made for it."""
-    path.unlink(missing_ok=True)
-    if not any(path.parent.iterdir()):
-        path.parent.rmdir()
+    """Delete a file that was judged, with the folder made for it."""
+    shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def forget_old(directory: Path) -> None:
+    """Delete what nobody asked to have judged in time, whoever put it there."""
+    for folder in directory.glob("*/*"):
+        with suppress(FileNotFoundError):  # judged just now
+            if folder.stat().st_mtime < time.time() - KEPT_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _keep(file: UploadFile, directory: Path, caller: Caller) -> str:
@@ -77,9 +85,3 @@ def _file_name(name: str) -> str:
     last = name.replace("\\", "/").rpartition("/")[2].replace("\0", "")
     last = last.encode("utf-8", "replace")[-MAX_NAME_BYTES:].decode("utf-8", "ignore")
     return last if last not in {"", ".", ".."} else "file"
-
-
-def _forget_old(directory: Path) -> None:
-    for path in directory.glob("*/*/*"):
-        if path.stat().st_mtime < time.time() - KEPT_S:
-            forget(path)

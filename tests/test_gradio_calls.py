@@ -1,0 +1,199 @@
+"""Calls to Gradio's queue: no URL is fetched, no other's file named, and only so many wait."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import picture_bytes
+from desks import Desk, desk_of, served
+from fastapi.testclient import TestClient
+from gradio_client import Client, handle_file
+from test_space import SPACE
+
+from nsfw_app.access import Permission
+from nsfw_app.engine import Engine
+from nsfw_app.store import Store
+from nsfw_app.web.gradio_calls import MAX_CALL_BYTES
+from nsfw_app.web.uploads import forget_old
+
+JOIN = "/gradio_api/queue/join"
+
+
+@pytest.fixture
+def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+    """The application with users."""
+    with desk_of(engine, store, tmp_path) as desk:
+        yield desk
+
+
+@pytest.fixture
+def space(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+    """The application as a Space."""
+    chosen = {**SPACE, "OPENID_PROVIDER_URL": "https://huggingface.co"}
+    with desk_of(engine, store, tmp_path, roles={}, url="https://me.hf.space", **chosen) as desk:
+        desk.client.base_url = "https://me.hf.space"
+        yield desk
+
+
+@pytest.fixture
+def asked() -> Iterator[tuple[str, list[str]]]:
+    """A server that remembers who asked it for a file; its address, and the paths."""
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(picture_bytes(9))
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/a.png", paths
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def no_private_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets this machine stand for a host of the public internet."""
+    import safehttpx
+
+    monkeypatch.setattr(safehttpx, "is_public_ip", lambda _: True)
+
+
+def file(path: str) -> dict[str, Any]:
+    """A file as gradio_client names it."""
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+def call(client: TestClient, *data: Any) -> Any:
+    """Join the queue for `/classify`."""
+    config = client.get("/config").json()
+    (number,) = [f["id"] for f in config["dependencies"] if f["api_name"] == "classify"]
+    return client.post(JOIN, json={"data": data, "fn_index": number, "session_hash": "s"})
+
+
+def upload(client: TestClient) -> str:
+    """Send a file; the path it got."""
+    answer = client.post("/gradio_api/upload", files={"files": ("a.png", picture_bytes(9))})
+    (path,) = answer.json()
+    return str(path)
+
+
+def left(tmp_path: Path) -> list[Path]:
+    """Every file and folder below the folder of uploads."""
+    return list((tmp_path / "uploads").rglob("*"))
+
+
+@pytest.mark.usefixtures("no_private_addresses")
+@pytest.mark.parametrize("who", ["visitor", "viewer", "admin", "key"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_no_url_is_fetched(
+    desk: Desk,
+    space: Desk,
+    asked: tuple[str, list[str]],
+    tmp_path: Path,
+    who: str,
+    nested: bool,
+) -> None:
+    """Whoever calls, and wherever the URL stands: nobody is asked and nothing is kept."""
+    url, paths = asked
+    client = {
+        "visitor": space.client,
+        "viewer": desk.signed_in("vera"),
+        "admin": desk.signed_in("root"),
+        "key": desk.with_key(Permission.CLASSIFY),
+    }[who]
+    refused = call(client, [{"inner": file(url)}] if nested else file(url))
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (404, "not_found")
+    time.sleep(0.2)  # were it accepted, it would be fetched by now
+    assert paths == []
+    assert left(tmp_path) == []
+
+
+def test_only_own_uploads_are_named(desk: Desk, tmp_path: Path) -> None:
+    """Not another's, not by a way around, and no other file of the machine."""
+    ann, bob = desk.signed_in("ann"), desk.signed_in("bob")
+    path = upload(ann)
+    own = upload(bob)
+    around = str(Path(own).parent / ".." / ".." / Path(path).parent.parent.name / "x" / "a.png")
+    for foreign in (path, around, "/etc/hostname", "", "a.png", "\0", str(tmp_path / "review.db")):
+        assert call(bob, file(foreign)).status_code == 404, foreign
+    assert Path(path).is_file()
+    assert call(bob, file(own)).status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff", b'"text"', b"null"])
+def test_calls_that_are_none(desk: Desk, body: bytes) -> None:
+    """Refused, and never with a server error."""
+    answer = desk.signed_in("ann").post(JOIN, content=body)
+    assert 400 <= answer.status_code < 500
+
+
+def test_a_call_is_limited(desk: Desk) -> None:
+    """More than a call can need is not read."""
+    answer = desk.signed_in("ann").post(JOIN, content=b" " * (MAX_CALL_BYTES + 1))
+    assert (answer.status_code, answer.json()["error"]["kind"]) == (413, "request_too_large")
+
+
+def test_a_full_queue_is_told(desk: Desk, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many calls: 503 in the shape of every error, and when to come back."""
+    client = desk.signed_in("ann")
+    blocks = desk.client.app.routes[-1].app.blocks
+    assert blocks._queue.max_size is not None
+    monkeypatch.setattr(blocks._queue, "max_size", 0)
+    full = call(client, file(upload(client)))
+    assert (full.status_code, full.json()["error"]["kind"]) == (503, "overloaded")
+    assert int(full.headers["retry-after"]) > 0
+
+
+def test_a_key_puts_nothing_before_people(
+    desk: Desk, store: Store, tmp_path: Path, engine: Engine
+) -> None:
+    """With the scope `classify` an image is judged, and neither queued nor kept."""
+    path = tmp_path / "band.png"
+    path.write_bytes(picture_bytes(128))  # a score in the review band
+    client = desk.with_key(Permission.CLASSIFY)
+    with served(desk.client.app) as url:
+        headers = {"Authorization": client.headers["authorization"]}
+        program = Client(url, headers=headers, verbose=False)
+        review = program.predict(handle_file(path), api_name="/classify")
+    assert review["action"] == "review"
+    assert not engine.keeps(review["sha256"])
+    assert engine.desk.waiting("nobody") == 0
+
+
+def test_a_viewer_puts_nothing_into_the_queue(desk: Desk, store: Store, engine: Engine) -> None:
+    """A viewer's image is judged and shown to them; only who may queue it puts it before others."""
+    query = {"name": "a.png", "source": "gallery"}
+    for name, waiting in (("vera", 0), ("ann", 1)):
+        data = picture_bytes(128 + waiting)
+        card = desk.signed_in(name).post("/desk/images", params=query, content=data).json()
+        assert card["action"] == "review"
+        assert engine.keeps(card["sha256"])
+        assert engine.desk.waiting("nobody") == waiting
+
+
+def test_what_was_never_judged_is_deleted(desk: Desk, tmp_path: Path) -> None:
+    """An hour after it was uploaded, with its folder; what is newer stays."""
+    client = desk.signed_in("ann")
+    old, new = Path(upload(client)), Path(upload(client))
+    empty = old.parent.with_name("empty")
+    empty.mkdir()
+    for folder in (old.parent, empty):
+        os.utime(folder, (1, 1))
+    forget_old(tmp_path / "uploads")
+    assert not old.parent.exists()
+    assert not empty.exists()
+    assert new.is_file()
