@@ -156,7 +156,7 @@ class Engine:
             judged = self._inference.judge(data, upload)
         except (ImageError, ModelError) as error:
             return self.unavailable(upload.name, error, sha256=images.sha256(data))
-        if upload.owner is not None:
+        if upload.owner is not None and upload.queues:
             self.desk.admit(judged.prediction)
         return self._reviewed(upload.name, judged)
 

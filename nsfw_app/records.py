@@ -136,12 +136,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Where an image came from. Without an owner nothing of the picture is kept."""
+    """Where an image came from. Without an owner nothing of the picture is kept.
+
+    `queues` is whether it may wait for people: whoever brought it must be allowed that.
+    """
 
     name: str
     source: str
     owner: str | None = None
     batch_id: str = ""
+    queues: bool = True
 
 
 @dataclass(frozen=True, slots=True)

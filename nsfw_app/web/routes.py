@@ -115,7 +115,8 @@ def image_routes(judging: Judging, accounts: Accounts, *, settings: Settings) ->
         source: Annotated[str, Query(max_length=64)],
         batch_id: Annotated[str, Query(max_length=64)] = "",
     ) -> dict[str, Any]:
-        upload = Upload(name, source, visitor.owner, batch_id)
+        queues = visitor.may(Permission.QUEUE)
+        upload = Upload(name, source, visitor.owner, batch_id, queues)
         if visitor.owner is None:
             _check_demo(request, upload, accounts)
         async with judging.place():
