@@ -143,6 +143,12 @@ class RequestTooLarge(RequestError):
     kind: str = "request_too_large"
 
 
+class RequestTooSlow(RequestError):
+    """A request whose body does not come."""
+
+    kind: str = "request_too_slow"
+
+
 class NotSignedIn(NSFWReviewError):
     """Nobody is asking whom this installation knows."""
 

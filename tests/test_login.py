@@ -87,6 +87,8 @@ def test_other_sites_cannot_sign_anyone_in_or_out(desk: Desk) -> None:
     for path in ("/login", "/logout"):
         assert desk.client.post(path, data=RIGHT, headers=elsewhere).status_code == 403
     assert desk.client.post("/login", data=RIGHT, headers={"origin": "null"}).status_code == 403
+    hidden = {"sec-fetch-site": "cross-site"}  # a browser that tells no origin
+    assert desk.client.post("/login", data=RIGHT, headers=hidden).status_code == 403
     assert desk.client.post("/login", data=RIGHT, headers={"origin": "http://review.test"}).json()
 
 

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from nsfw_app.access import Permission
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
-from nsfw_app.errors import Overloaded
+from nsfw_app.errors import ModelNotFound, Overloaded
 from nsfw_app.store import Store
 
 
@@ -60,6 +60,22 @@ def test_ready_is_more_than_alive(store: Store, tmp_path: Path) -> None:
         assert desk.client.get("/readyz").status_code == 200
         answer = program.post("/v1/image-classification", content=picture_bytes(9))
         assert answer.status_code == 200
+
+
+def test_a_model_that_failed_is_told_with_when_to_ask_again(store: Store, tmp_path: Path) -> None:
+    """Every 503 says when to come back."""
+
+    def fail() -> Loaded:
+        raise ModelNotFound("It is nowhere.")
+
+    loader = ModelLoader("fake", fail)
+    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    engine.wait()
+    with desk_of(engine, store, tmp_path) as desk:
+        program = desk.with_key(Permission.CLASSIFY)
+        refused = program.post("/v1/image-classification", content=picture_bytes(9))
+        assert (refused.status_code, refused.json()["error"]["kind"]) == (503, "model_not_found")
+        assert int(refused.headers["retry-after"]) > 0
 
 
 def test_requests_scores_and_errors_are_counted(desk: Desk) -> None:

@@ -10,8 +10,9 @@ from pydantic import BaseModel, Field, ValidationError
 from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import RequestError
 from nsfw_app.records import Upload
+from nsfw_app.web.bodies import body
 from nsfw_app.web.callers import needs
-from nsfw_app.web.judging import Judging, body, judged
+from nsfw_app.web.judging import Judging, judged
 from nsfw_app.web.problems import responses
 
 NAME = "The image"
@@ -48,7 +49,7 @@ def classification_routes(judging: Judging) -> APIRouter:
     @router.post(
         "/image-classification",
         response_model=list[LabelScore],
-        responses=responses(400, 401, 403, 413, 415, 422, 429, 503),
+        responses=responses(400, 401, 403, 408, 413, 415, 422, 429, 503),
         openapi_extra={
             "requestBody": {
                 "required": True,

@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
-from starlette.types import Message
 
 from nsfw_app.errors import RequestError
-from nsfw_app.web.judging import Judging, too_large
+from nsfw_app.web.bodies import limited
+from nsfw_app.web.judging import Judging
 
 MAX_FILES = 64
 MAX_FIELDS = 8
@@ -21,21 +21,12 @@ async def limited_form(request: Request, judging: Judging) -> AsyncIterator[Form
 
     Raises:
         RequestTooLarge: They do not.
+        RequestTooSlow: They do not come.
         RequestError: It is no multipart/form-data.
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise RequestError("Send multipart/form-data, each image as a part named 'file'.")
-    limit = 2 * judging.engine.limits.max_bytes
-    received = 0
-
-    async def receive() -> Message:
-        nonlocal received
-        message = await request.receive()
-        received += len(message.get("body", b""))
-        if received > limit:
-            raise too_large(limit)
-        return message
-
+    receive = limited(request.receive, 2 * judging.engine.limits.max_bytes)
     async with Request(request.scope, receive).form(
         max_files=MAX_FILES, max_fields=MAX_FIELDS
     ) as form:

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nsfw_app.access import STRANGER, Caller
 from nsfw_app.errors import Forbidden, NotFound, NotSignedIn, NSFWReviewError, RequestError
 from nsfw_app.web import gradio_routes
+from nsfw_app.web.bodies import limited
 from nsfw_app.web.callers import Callers
 from nsfw_app.web.problems import problem
 
@@ -47,6 +48,7 @@ OURS: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 OUR_APPLICATIONS = ("/desk/", "/v1/")
+MAX_PUBLIC_BYTES = 16_384  # of a form that anyone may send
 REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 
 
@@ -76,6 +78,8 @@ class Guard:
                 _protect(MutableHeaders(scope=message), path, state["request_id"])
             await send(message)
 
+        if path in PUBLIC and scope["method"] not in SAFE_METHODS:
+            receive = limited(receive, MAX_PUBLIC_BYTES)
         app = await self._refusal(connection, path) or self._app
         await app(scope, receive, send_guarded)
 
@@ -131,7 +135,8 @@ def _forbid(connection: HTTPConnection, caller: Caller) -> Response:
 
 def _check_origin(connection: HTTPConnection) -> None:
     origin = connection.headers.get("origin")
-    if origin and urlsplit(origin).netloc != connection.headers.get("host"):
+    foreign = origin and urlsplit(origin).netloc != connection.headers.get("host")
+    if foreign or (not origin and connection.headers.get("sec-fetch-site") == "cross-site"):
         raise Forbidden("Writes from other sites are refused.")
 
 

@@ -5,10 +5,11 @@ piling up in memory. Judging has threads of its own: however many images wait fo
 page and the sign-in still answer.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
 
+import anyio
 import anyio.to_thread
 from fastapi import Request
 
@@ -16,6 +17,7 @@ from nsfw_app.engine import Engine
 from nsfw_app.errors import Overloaded, RequestTooLarge, Unavailable
 from nsfw_app.images import check_size
 from nsfw_app.records import Prediction, Problem, Review, Upload
+from nsfw_app.web.bodies import body
 from nsfw_app.web.monitoring import Monitor
 
 P = ParamSpec("P")
@@ -90,23 +92,24 @@ class Judging:
         return data
 
 
-async def body(request: Request, *, max_bytes: int) -> bytes:
-    """A request's body, never more than the limit.
+async def all_of(*calls: Callable[[], Awaitable[T]]) -> list[T]:
+    """What each of some calls gives, in their order, made side by side.
 
-    Raises:
-        RequestTooLarge: There is more.
+    The first error ends them all: those that wait are not made any more, and it is raised when
+    those under way have ended.
     """
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > max_bytes:
-            raise too_large(max_bytes)
-    return bytes(data)
+    found: dict[int, T] = {}
 
+    async def make(number: int, call: Callable[[], Awaitable[T]]) -> None:
+        found[number] = await call()
 
-def too_large(max_bytes: int) -> RequestTooLarge:
-    """The error for a body over the limit."""
-    return RequestTooLarge(f"The request has more than {max_bytes / 1e6:g} MB.")
+    try:
+        async with anyio.create_task_group() as group:
+            for number, call in enumerate(calls):
+                group.start_soon(make, number, call)
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [found[number] for number in range(len(calls))]
 
 
 def judged(review: Review) -> Prediction:

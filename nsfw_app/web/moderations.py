@@ -4,14 +4,15 @@ Only pictures are judged. The model says nothing about most of OpenAI's categori
 score of 0 and, as OpenAI writes it too, no entry in `category_applied_input_types`.
 """
 
-import asyncio
 import base64
 import binascii
 import re
 from collections.abc import Mapping
-from itertools import starmap
+from functools import partial
 from typing import Annotated, Literal
 
+import anyio
+import anyio.to_thread
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,8 +20,9 @@ from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import RequestError
 from nsfw_app.fetching import Fetcher
 from nsfw_app.records import LabelRole, Prediction, Review, Upload
+from nsfw_app.web.bodies import body
 from nsfw_app.web.callers import needs
-from nsfw_app.web.judging import Judging, body, judged
+from nsfw_app.web.judging import Judging, all_of, judged
 from nsfw_app.web.problems import request_id, responses
 
 CATEGORIES = (
@@ -31,6 +33,7 @@ SEXUAL, GRAPHIC = "sexual", "violence/graphic"
 GRAPHIC_WORDS = frozenset({"gore", "gory", "bloody", "violence", "violent", "nsfl"})
 DATA_URL = re.compile(r"data:[\w/.+-]*(?:;[\w.=+-]+)*;base64,(.*)", re.DOTALL | re.IGNORECASE)
 MAX_IMAGES = 64
+FETCHING = 4  # images fetched at once
 BODY = {"schema": {"$ref": "#/components/schemas/ModerationRequest"}}
 
 
@@ -92,11 +95,22 @@ def moderation_routes(judging: Judging, fetcher: Fetcher | None) -> APIRouter:
     """
     router = APIRouter(tags=["judge"])
     max_bytes = 2 * judging.engine.limits.max_bytes
+    fetching = anyio.CapacityLimiter(FETCHING)
+
+    async def fetch(url: str, name: str) -> bytes:
+        """In threads of its own: whoever answers slowly keeps nothing from being judged."""
+        if fetcher is None:
+            raise RequestError(
+                f"{name} is not a data URL with base64, and fetching URLs is off. "
+                "Send data:image/png;base64,..."
+            )
+        call = partial(fetcher.fetch, url, name=name)
+        return await anyio.to_thread.run_sync(call, limiter=fetching)
 
     @router.post(
         "/moderations",
         response_model=ModerationResponse,
-        responses=responses(400, 401, 403, 413, 415, 422, 429, 503),
+        responses=responses(400, 401, 403, 408, 413, 415, 422, 429, 503),
         openapi_extra={"requestBody": {"required": True, "content": {"application/json": BODY}}},
     )
     async def moderate(
@@ -105,14 +119,16 @@ def moderation_routes(judging: Judging, fetcher: Fetcher | None) -> APIRouter:
         """Judge images given as data URLs; see OpenAI's moderations."""
         async with judging.place():
             asked = _parsed(await body(request, max_bytes=max_bytes))
-            images = _images(asked)
+            images = await judging.run(_images, asked)
 
-            async def review(number: int, url: str) -> Review:
+            async def review(number: int, image: bytes | str) -> Review:
                 name = f"Image {number}"
-                data = await judging.run(_bytes_of, url, name, fetcher)
+                data = image if isinstance(image, bytes) else await fetch(image, name)
                 return await judging.review(data, Upload(name, "api"))
 
-            reviews = await asyncio.gather(*starmap(review, enumerate(images, start=1)))
+            reviews = await all_of(
+                *(partial(review, number, image) for number, image in enumerate(images, start=1))
+            )
             predictions = [judged(review) for review in reviews]
             return ModerationResponse(
                 id=f"modr-{request_id(request)}",
@@ -154,11 +170,11 @@ def _parsed(data: bytes) -> ModerationRequest:
         raise RequestError(f"{where}: {first['msg']}.") from None
 
 
-def _images(asked: ModerationRequest) -> list[str]:
-    """The URLs of the images in the input.
+def _images(asked: ModerationRequest) -> list[bytes | str]:
+    """The images in the input: what data URLs carry, and any other URL as it is.
 
     Raises:
-        RequestError: It holds a text, nothing, or too much.
+        RequestError: It holds a text, nothing, too much, or a damaged data URL.
     """
     parts = [asked.input] if isinstance(asked.input, str) else asked.input
     if not parts:
@@ -171,18 +187,15 @@ def _images(asked: ModerationRequest) -> list[str]:
             "input: Texts are not judged here, only images: "
             '[{"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}].'
         )
-    return urls
+    return [_image(url, f"Image {number}") for number, url in enumerate(urls, start=1)]
 
 
-def _bytes_of(url: str, name: str, fetcher: Fetcher | None) -> bytes:
+def _image(url: str, name: str) -> bytes | str:
     if match := DATA_URL.fullmatch(url):
         try:
             return base64.b64decode(match[1], validate=True)
         except (binascii.Error, ValueError):
             raise RequestError(f"{name} is not base64.") from None
-    if fetcher is None or url.startswith("data:"):
-        raise RequestError(
-            f"{name} is not a data URL with base64, and fetching URLs is off. "
-            "Send data:image/png;base64,..."
-        )
-    return fetcher.fetch(url, name=name)
+    if url.startswith("data:"):
+        raise RequestError(f"{name} is not base64. Send data:image/png;base64,...")
+    return url

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 
-from nsfw_app.errors import ModelLoading, NotSignedIn, NSFWReviewError, TryLater
+from nsfw_app.errors import NotSignedIn, NSFWReviewError, TryLater
 from nsfw_app.web.monitoring import monitor_of
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ STATUSES: Mapping[str, int] = MappingProxyType(
         "not_signed_in": 401,
         "forbidden": 403,
         "not_found": 404,
+        "request_too_slow": 408,
         "request_too_large": 413,
         "too_large": 413,
         "too_many_pixels": 413,
@@ -46,6 +47,7 @@ DESCRIPTIONS: Mapping[int, str] = MappingProxyType(
         401: "Nobody has signed in, and no known API key was sent.",
         403: "The API key's scopes, or the person's role, do not allow this.",
         404: "There is no such thing, or it is somebody else's.",
+        408: "The body came too slowly.",
         413: "More bytes or pixels than the limit.",
         415: "What was sent is not an image.",
         422: "The request has another form than it should, or the model failed on the image.",
@@ -87,7 +89,7 @@ def problem(connection: HTTPConnection, error: NSFWReviewError) -> JSONResponse:
     headers = {}
     if isinstance(error, TryLater):
         headers["Retry-After"] = str(error.retry_after_s)
-    elif error.kind == ModelLoading.kind:
+    elif status_of(error) == 503:
         headers["Retry-After"] = str(MODEL_SECONDS)
     elif isinstance(error, NotSignedIn):
         headers["WWW-Authenticate"] = "Bearer"

@@ -1,7 +1,7 @@
 """`/v1/images`: files judged, put before people where that is needed, and what became of them."""
 
-import asyncio
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -14,7 +14,7 @@ from nsfw_app.errors import RequestError
 from nsfw_app.records import Upload
 from nsfw_app.web.callers import caller_of, needs
 from nsfw_app.web.forms import FIELD, MAX_FILES, files_of, limited_form
-from nsfw_app.web.judging import Judging
+from nsfw_app.web.judging import Judging, all_of
 from nsfw_app.web.problems import responses
 
 
@@ -93,7 +93,7 @@ def submission_routes(judging: Judging) -> APIRouter:
     @router.post(
         "/images",
         response_model=SubmittedImages,
-        responses=responses(400, 401, 403, 413, 422, 429, 503),
+        responses=responses(400, 401, 403, 408, 413, 422, 429, 503),
         openapi_extra={"requestBody": _documented()},
     )
     async def submit(
@@ -109,8 +109,10 @@ def submission_routes(judging: Judging) -> APIRouter:
             caller.require(Permission.QUEUE if queued else Permission.CLASSIFY)
             files = files_of(form)
 
-            images = (_judge(judging, file, caller, queued) for file in files)
-            return SubmittedImages(images=await asyncio.gather(*images))
+            images = await all_of(
+                *(partial(_judge, judging, file, caller, queued) for file in files)
+            )
+            return SubmittedImages(images=images)
 
     @router.get(
         "/images/{submission_id}",

@@ -1,0 +1,134 @@
+"""Bodies: their limits, those that never come, and what is left of a request that failed."""
+
+import base64
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from conftest import LIMITS, FakeClassifier, picture_bytes
+from desks import Desk, desk_of
+from fastapi import Request
+from pictures import animated, greys
+from PIL import Image
+from starlette.types import Message
+
+from nsfw_app.access import Permission
+from nsfw_app.classifiers.loading import Loaded, ModelLoader
+from nsfw_app.engine import Engine, PolicyDefaults
+from nsfw_app.errors import RequestTooLarge, RequestTooSlow
+from nsfw_app.store import Store
+from nsfw_app.web import bodies
+from nsfw_app.web.bodies import body
+from nsfw_app.web.guard import MAX_PUBLIC_BYTES
+
+
+def received(*chunks: bytes, wait_s: float = 0.0, max_bytes: int = 100) -> bytes:
+    """What is read of a body whose parts come after a wait each."""
+    parts = iter(enumerate(chunks, start=1))
+
+    async def receive() -> Message:
+        await anyio.sleep(wait_s)
+        number, chunk = next(parts)
+        return {"type": "http.request", "body": chunk, "more_body": number < len(chunks)}
+
+    async def read() -> bytes:
+        return await body(Request({"type": "http"}, receive), max_bytes=max_bytes)
+
+    return anyio.run(read)
+
+
+def test_a_body_comes_whole() -> None:
+    """In the order of its parts, up to the limit."""
+    assert received(b"a" * 60, b"", b"b" * 40) == b"a" * 60 + b"b" * 40
+    with pytest.raises(RequestTooLarge):
+        received(b"a" * 60, b"b" * 41)
+
+
+def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the grace, whoever sends less than a modem would is told so."""
+    monkeypatch.setattr(bodies, "GRACE_S", 0.05)
+    with pytest.raises(RequestTooSlow, match="10 kB a second"):
+        received(b"a", wait_s=10)
+    with pytest.raises(RequestTooSlow):
+        received(*[b"a"] * 100, wait_s=0.02)
+
+
+def test_a_slow_body_that_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has come buys time for what is to come."""
+    monkeypatch.setattr(bodies, "GRACE_S", 0.1)
+    monkeypatch.setattr(bodies, "SLOWEST", 100)
+    assert received(*[b"a" * 10] * 6, wait_s=0.05) == b"a" * 60
+
+
+@pytest.mark.parametrize("kind", ["form", "file", "raw"])
+def test_the_sign_in_takes_little(desk: Desk, kind: str) -> None:
+    """Anyone may send it something, so it is small."""
+    much = b"a" * (MAX_PUBLIC_BYTES + 1)
+    sent: dict[str, Any] = {
+        "form": {"data": {"username": "ann", "password": much.decode()}},
+        "file": {"files": {"username": ("a", much)}, "data": {"password": "x"}},
+        "raw": {"content": much},
+    }[kind]
+    assert 400 <= desk.anonymous().post("/login", **sent).status_code < 500
+
+
+class Counting(FakeClassifier):
+    """Takes its time with each image, and counts those it has begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = 0
+
+    def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
+        """See `Classifier.predict`."""
+        self.begun += 1
+        threading.Event().wait(0.05)
+        return super().predict(images)
+
+
+@pytest.fixture
+def counting() -> Counting:
+    """A slow classifier."""
+    return Counting()
+
+
+@pytest.fixture
+def desk(store: Store, counting: Counting, tmp_path: Path) -> Iterator[Desk]:
+    """An application over it."""
+    loader = ModelLoader("fake", lambda: Loaded(counting))
+    loader.wait()
+    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    with desk_of(engine, store, tmp_path, max_file_mb=5) as desk:
+        yield desk
+
+
+def data_url(data: bytes) -> str:
+    """An image as OpenAI's clients send it."""
+    return "data:image/png;base64," + base64.b64encode(data).decode()
+
+
+@pytest.mark.parametrize("bad", ["data:image/png;base64,@@", "https://example.com/a.png"])
+def test_nothing_is_judged_for_an_answer_that_was_given(
+    desk: Desk, counting: Counting, bad: str
+) -> None:
+    """One part of a request is no image: once it is refused, nothing of it is under way."""
+    urls = [bad, *(data_url(picture_bytes(red)) for red in range(1, 61))]
+    parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    program = desk.with_key(Permission.CLASSIFY)
+    refused = program.post("/v1/moderations", json={"input": parts})
+    begun = counting.begun
+    threading.Event().wait(0.3)
+    assert refused.status_code == 400
+    assert counting.begun == begun < 30
+
+
+def test_many_images_of_many_frames_are_no_crowd(desk: Desk) -> None:
+    """However many pictures are in one request's images, an idle server judges them all."""
+    gifs = [animated(greys(16, (24, 16 + number)), "GIF") for number in range(20)]
+    files = [("file", ("a.gif", gif, "image/gif")) for gif in gifs]
+    answer = desk.with_key(Permission.CLASSIFY).post("/v1/images", files=files)
+    assert answer.status_code == 200
+    assert [image["frames"] for image in answer.json()["images"]] == [16] * 20
