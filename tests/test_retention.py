@@ -1,5 +1,6 @@
 """What is kept of pictures: as the setting says, no longer, and never what somebody wants gone."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -215,3 +216,18 @@ def test_trying_out_keeps_nothing_at_all(make: Make, tmp_path: Path) -> None:
     assert files(tmp_path) == 0
     assert engine.desk.waiting("bob") == 0
     assert bring(engine, WAITING).prediction == tried.prediction
+
+
+def test_what_was_left_half_written_is_deleted(make: Make, tmp_path: Path) -> None:
+    """A process that was killed may leave part of a picture; an hour later a purge takes it."""
+    engine = make()
+    review = bring(engine, WAITING)
+    (picture,) = (tmp_path / "images").rglob("*.jpg")
+    old, new = (picture.with_suffix(f".{name}") for name in ("old", "new"))
+    for part in (old, new):
+        part.write_bytes(picture.read_bytes())
+    os.utime(old, (1, 1))
+    engine.tidy_up(actor="test")
+    assert kept(engine, review)
+    assert not old.exists()
+    assert new.exists()

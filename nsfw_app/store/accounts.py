@@ -57,11 +57,8 @@ class AccountRows:
         return str(row["password_hash"]) if row else None
 
     def has_users(self) -> bool:
-        """Whether anyone may sign in."""
-        return (
-            self._connections.row("select 1 from users where disabled_at is null limit 1")
-            is not None
-        )
+        """Whether anyone has an account, disabled or not."""
+        return self._connections.row("select 1 from users limit 1") is not None
 
     def add_user(self, name: str, password_hash: str, role: UserRole, *, actor: str) -> None:
         """Make an account.

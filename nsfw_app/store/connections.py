@@ -22,6 +22,9 @@ def now() -> str:
     return utc(datetime.now(UTC).isoformat())
 
 
+CACHE_KB = 256  # of each thread; the system caches the file for all of them
+
+
 class Connections:
     """A database file, made and migrated when needed.
 
@@ -57,6 +60,8 @@ class Connections:
             connection.row_factory = sqlite3.Row
             connection.execute("pragma synchronous = full")  # a commit survives a power cut
             connection.execute("pragma foreign_keys = on")
+            connection.execute("pragma secure_delete = on")  # what is deleted is overwritten
+            connection.execute(f"pragma cache_size = -{CACHE_KB}")
             self._local.db = Database(connection)
         db: Database = self._local.db
         return db

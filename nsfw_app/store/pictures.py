@@ -1,10 +1,14 @@
 """Pictures kept for people to look at: JPEG files by the hash of the image."""
 
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from nsfw_app.errors import NotFound
+
+SUFFIX = ".jpg"
+UNFINISHED_S = 3_600  # no picture takes that long to write
 
 
 class Pictures:
@@ -55,10 +59,16 @@ class Pictures:
 
     def all(self) -> Iterator[str]:
         """The hash of every image of which a picture is kept."""
-        for path in self._directory.glob("??/*.jpg"):
+        for path in self._directory.glob(f"??/*{SUFFIX}"):
             yield path.stem
+
+    def forget_unfinished(self) -> None:
+        """Delete what processes that were killed have left half-written."""
+        for path in self._directory.glob("??/*"):
+            if path.suffix != SUFFIX and path.stat().st_mtime < time.time() - UNFINISHED_S:
+                path.unlink(missing_ok=True)
 
     def _path(self, image_sha256: str) -> Path:
         if len(image_sha256) != 64 or not image_sha256.isalnum():
             raise NotFound("No such image.")
-        return self._directory / image_sha256[:2] / f"{image_sha256}.jpg"
+        return self._directory / image_sha256[:2] / f"{image_sha256}{SUFFIX}"

@@ -71,6 +71,7 @@ class Purges:
 
     def run(self, *, actor: str) -> int:
         """Delete every picture that nobody needs, and record it; how many there were."""
+        self._pictures.forget_unfinished()
         deleted = sum(self.tidy(images) for images in _batches(self._pictures.all()))
         with self._connections.writing() as db:
             details = {"keep": self.retention.keep, "days": self.retention.days}
