@@ -9,6 +9,8 @@ import shutil
 import socket
 import sys
 import threading
+from pathlib import Path
+from typing import Any
 
 from nsfw_app import settings
 from nsfw_app.accounts import Accounts
@@ -18,7 +20,7 @@ from nsfw_app.errors import NSFWReviewError, SettingsError
 from nsfw_app.settings import EVERYWHERE, Settings
 from nsfw_app.webhooks import WebhookSender
 
-DAY_S = 86_400
+DAY_S, HOUR_S = 86_400, 3_600
 BACKLOG = 2048  # connections that may wait; uvicorn's own default
 
 
@@ -54,8 +56,11 @@ def main() -> None:
     greet(chosen, accounts, port=listener.getsockname()[1])
     threading.Thread(target=tell_model, args=[engine], daemon=True).start()
     tidy_up_daily(engine)
+    clear_uploads_hourly(chosen.uploads_dir)
     WebhookSender(store.deliveries).start()
-    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", **proxies(chosen))).run(
+        sockets=[listener]
+    )
 
 
 def check_sign_in(chosen: Settings, accounts: Accounts) -> None:
@@ -111,6 +116,26 @@ def tidy_up_daily(engine: Engine) -> None:
     tomorrow.daemon = True
     tomorrow.start()  # first: what goes wrong today is tried again
     threading.Thread(target=engine.tidy_up, kwargs={"actor": "daily purge"}, daemon=True).start()
+
+
+def proxies(chosen: Settings) -> dict[str, Any]:
+    """Whose word is taken for the address of a caller: the Space's, or a proxy that was named.
+
+    FORWARDED_ALLOW_IPS is uvicorn's own variable. Without it anyone could claim any address.
+    """
+    if chosen.on_space:
+        return {"forwarded_allow_ips": "*"}
+    return {"proxy_headers": "FORWARDED_ALLOW_IPS" in os.environ}
+
+
+def clear_uploads_hourly(directory: Path) -> None:
+    """Delete what was uploaded for Gradio's endpoints and never judged, now and every hour."""
+    from nsfw_app.web.uploads import forget_old
+
+    later = threading.Timer(HOUR_S, clear_uploads_hourly, args=[directory])
+    later.daemon = True
+    later.start()
+    forget_old(directory)
 
 
 if __name__ == "__main__":
