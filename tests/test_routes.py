@@ -327,3 +327,56 @@ def test_the_stream_of_events_is_closed_to_strangers(desk: Desk) -> None:
     stream = STREAM[1]
     assert desk.anonymous().get(stream).status_code == 401
     assert desk.with_key(Permission.EXPORT).get(stream).status_code == 403
+
+
+# A visitor of a Space, who has not signed in: everything else is 401.
+VISITOR_MAY: dict[Names, int] = {
+    **{name: 200 for name, expected in OURS.items() if expected.statuses == EVERYONE},
+    ("POST", "/login"): 404,
+    ("POST", "/logout"): 303,
+    ("GET", "/desk/status"): 200,
+    ("POST", "/desk/images"): 200,
+    ("POST", "/desk/pictures"): 200,
+    ("GET", "/desk/policy-text"): 404,
+    ("GET", "/v1/openapi.json"): 200,
+}
+
+
+@pytest.fixture(scope="module")
+def space(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """The same as a Space."""
+    folder = tmp_path_factory.mktemp("space")
+    store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
+    loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
+    loader.wait()
+    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    chosen = {
+        "SPACE_ID": "me/review",
+        "SPACE_HOST": "me.hf.space",
+        "OAUTH_CLIENT_ID": "id",
+        "OAUTH_CLIENT_SECRET": "secret",
+        "OPENID_PROVIDER_URL": "https://huggingface.co",
+    }
+    with desk_of(engine, store, folder, roles={}, **chosen) as running:
+        running.client.base_url = "https://me.hf.space"
+        yield running
+
+
+@pytest.mark.parametrize("name", OURS, ids=" ".join)
+def test_a_visitor_of_a_space(space: Desk, scene: Scene, name: Names) -> None:
+    """Whoever has not signed in on a Space may try the Review tab, and nothing else."""
+    assert OURS[name].send(space.anonymous(), scene).status_code == VISITOR_MAY.get(name, 401)
+
+
+def test_gradios_routes_for_a_visitor_of_a_space(space: Desk, names: set[Names]) -> None:
+    """What the page needs is open, all else is not there, and calls are those of the page."""
+    client = space.anonymous()
+    for method, path in sorted(names - set(OURS) - {STREAM}):
+        if method in {"HEAD", "OPTIONS"} or path.startswith(SILENCED):
+            continue
+        target = NEEDED.get((method, path), path).replace("{", "").replace("}", "")
+        status = client.request(method, target, follow_redirects=False).status_code
+        if (method, path) in NEEDED:
+            assert status not in {401, 403}, (method, path, status)
+        else:
+            assert status == 404, (method, path, status)

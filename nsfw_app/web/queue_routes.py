@@ -33,9 +33,9 @@ class ClaimBody(BaseModel):
     """How many images are wanted, and what is at hand."""
 
     count: int = Field(1, ge=1, le=10)
-    holding: list[int] = Field([], max_length=100)
+    holding: list[RowId] = Field([], max_length=100)
     order: QueueOrder = QueueOrder.PRIORITY
-    first: int | None = None
+    first: RowId | None = None
 
 
 class EntriesBody(BaseModel):
