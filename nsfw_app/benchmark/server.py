@@ -17,7 +17,6 @@ from typing import Any
 
 import httpx2
 
-import nsfw_app
 from nsfw_app import machine
 from nsfw_app.access import Permission, UserRole
 from nsfw_app.accounts import Accounts
@@ -28,7 +27,7 @@ from nsfw_app.settings import environment
 from nsfw_app.store import Store
 from nsfw_app.timing import durations, percentile_ms
 
-APP = Path(nsfw_app.__file__).parent.parent / "app.py"
+APP = Path(__file__).parents[2] / "app.py"
 NAME, PASSWORD = "benchmark", "a password for one run"
 PATIENCE_S = 120
 REST_S = 2  # until what was needed to start is put away
