@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from gradio_client import Client, handle_file
 from test_space import SPACE
 
+from nsfw_app import settings
 from nsfw_app.access import Permission
 from nsfw_app.engine import Engine
 from nsfw_app.store import Store
@@ -25,8 +26,12 @@ JOIN = "/gradio_api/queue/join"
 
 
 @pytest.fixture
-def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+def desk(
+    engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Desk]:
     """The application with users."""
+    uploads = settings.load(data_dir=tmp_path).uploads_dir
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(uploads.resolve()))  # as app.py sets it
     with desk_of(engine, store, tmp_path) as desk:
         yield desk
 
@@ -193,7 +198,7 @@ def test_what_was_never_judged_is_deleted(desk: Desk, tmp_path: Path) -> None:
     empty.mkdir()
     for folder in (old.parent, empty):
         os.utime(folder, (1, 1))
-    forget_old(tmp_path / "uploads")
+    forget_old(tmp_path / "uploads" / "7860")
     assert not old.parent.exists()
     assert not empty.exists()
     assert new.is_file()

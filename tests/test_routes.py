@@ -339,6 +339,9 @@ VISITOR_MAY: dict[Names, int] = {
     ("POST", "/desk/pictures"): 200,
     ("GET", "/desk/policy-text"): 404,
     ("GET", "/v1/openapi.json"): 200,
+    # Shown to owners only, of whom a visitor is none.
+    ("GET", "/desk/images/{sha256}/picture"): 404,
+    ("GET", "/desk/images/{sha256}/thumbnail"): 404,
 }
 
 

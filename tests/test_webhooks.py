@@ -317,7 +317,7 @@ def test_one_address_that_cannot_be_used_stops_no_other(
     for red, program in enumerate((bad, good), start=150):
         review, submission_id = submit(engine, program, red)
         submissions.append(submission_id)
-        engine.decide(answer_to(review, label=Label.NSFW), ANN)
+        engine.decide(answer_to(review, label=Label.NSFW, nonce=f"n{red}"), ANN)
     sender.send_due()
     assert len(receiver.received) == 1
     broken, arrived = (store.deliveries.of(submission) for submission in submissions)
@@ -336,7 +336,7 @@ def test_a_slow_receiver_keeps_no_other_waiting(
         other, patient = program_with(store, receiver.url, "o"), program_with(store, slow.url, "s")
         for red, program in ((150, patient), (151, patient), (152, other)):
             review, _ = submit(engine, program, red)
-            engine.decide(answer_to(review, label=Label.NSFW), ANN)
+            engine.decide(answer_to(review, label=Label.NSFW, nonce=f"n{red}"), ANN)
         sender.start()
         try:
             assert waiting.wait(10)

@@ -21,6 +21,7 @@ from nsfw_app.web.uploads import check_owner
 
 JOIN = "/gradio_api/queue/join"
 MAX_CALL_BYTES = 1_000_000
+FULL = 503  # the status of Gradio's answer
 RETRY_AFTER_S = 1
 
 
@@ -45,9 +46,30 @@ class GradioCalls:
         try:
             call = await body(request, max_bytes=MAX_CALL_BYTES)
             self._check(call, caller_of(request))
-            await self._app(scope, _again(call, receive), _unless_full(send))
+            await self._pass_on(scope, _again(call, receive), send)
         except NSFWReviewError as error:
             await problem(request, error)(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let Gradio answer, but for a full queue, which it tells in its own way.
+
+        Raises:
+            Overloaded: The queue is full.
+        """
+        full = False
+
+        async def send_unless_full(message: Message) -> None:
+            nonlocal full
+            full = full or message.get("status") == FULL
+            if not full:
+                await send(message)
+
+        await self._app(scope, receive, send_unless_full)
+        if full:
+            raise Overloaded(
+                "Too many calls are waiting already. Try again in a moment.",
+                retry_after_s=RETRY_AFTER_S,
+            )
 
     def _check(self, call: bytes, caller: Caller) -> None:
         try:
@@ -77,17 +99,3 @@ def _again(call: bytes, receive: Receive) -> Receive:
         return next(messages, None) or await receive()
 
     return next_message
-
-
-def _unless_full(send: Send) -> Send:
-    """The same, but a full queue is answered as everything that is overloaded here."""
-
-    async def send_unless_full(message: Message) -> None:
-        if message["type"] == "http.response.start" and message["status"] == 503:
-            raise Overloaded(
-                "Too many calls are waiting already. Try again in a moment.",
-                retry_after_s=RETRY_AFTER_S,
-            )
-        await send(message)
-
-    return send_unless_full

@@ -197,5 +197,5 @@ def _image(url: str, name: str) -> bytes | str:
         except (binascii.Error, ValueError):
             raise RequestError(f"{name} is not base64.") from None
     if url.startswith("data:"):
-        raise RequestError(f"{name} is not base64. Send data:image/png;base64,...")
+        raise RequestError(f"{name} is not a data URL with base64. Send data:image/png;base64,...")
     return url
