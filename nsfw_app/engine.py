@@ -39,8 +39,6 @@ from nsfw_app.store import Store
 from nsfw_app.store.audit import Audit
 from nsfw_app.store.log import CorrectionLog
 
-READERS = 8  # threads; as many as a batch, so that the next is ready when one is done
-
 
 @dataclass(frozen=True, slots=True)
 class PolicyDefaults:
@@ -197,14 +195,15 @@ class Engine:
         Raises:
             ModelError: The model cannot be loaded.
         """
-        self._loader.wait()
+        # One batch is made ready while another is computed.
+        ahead_of = 2 * self._loader.wait().max_batch
         paths = iter(paths)
-        with ThreadPoolExecutor(READERS, thread_name_prefix="reader") as readers:
+        with ThreadPoolExecutor(ahead_of, thread_name_prefix="reader") as readers:
 
             def begun(path: Path) -> Future[Review]:
                 return readers.submit(self.review_file, path, Upload(str(path), source))
 
-            ahead = deque(map(begun, islice(paths, 2 * READERS)))
+            ahead = deque(map(begun, islice(paths, 2 * ahead_of)))
             while ahead:
                 review = ahead.popleft().result()
                 ahead.extend(map(begun, islice(paths, 1)))

@@ -47,8 +47,7 @@ class Limits:
 class Enough:
     """How many pixels a picture needs, for whoever looks at it: of its shorter and longer side.
 
-    What has more may be decoded at half, a quarter or an eighth of its size where its format can
-    do that, which is JPEG.
+    A JPEG with more may be decoded at half, a quarter or an eighth of its size.
     """
 
     shorter: int = 0
@@ -150,7 +149,14 @@ def check_extension(name: str, image_format: str) -> None:
     )
 
 
-def decode(data: bytes, *, name: str, limits: Limits, enough: Enough | None = None) -> DecodedImage:
+def decode(
+    data: bytes,
+    *,
+    name: str,
+    limits: Limits,
+    enough: Enough | None = None,
+    known_as: str | None = None,
+) -> DecodedImage:
     """Decode an image, or say why not.
 
     Of a file with several frames at most `limits.max_frames` are taken, evenly spaced and always
@@ -162,6 +168,7 @@ def decode(data: bytes, *, name: str, limits: Limits, enough: Enough | None = No
         name: The file's name; its extension must fit the content.
         limits: What is accepted.
         enough: The sides that are needed; None for all that there is.
+        known_as: The bytes' hash, where it is known already.
 
     Returns:
         The frames, and facts that are the file's own however small its frames were decoded.
@@ -172,7 +179,7 @@ def decode(data: bytes, *, name: str, limits: Limits, enough: Enough | None = No
     check_size(len(data), name=name, limits=limits)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return _decode(image, data, name, limits, enough)
+            return _decode(image, data, name, limits, enough, known_as or sha256(data))
     except ImageError:
         raise
     except Exception as error:  # decoders are foreign code and may raise anything
@@ -180,7 +187,7 @@ def decode(data: bytes, *, name: str, limits: Limits, enough: Enough | None = No
 
 
 def _decode(
-    image: Image.Image, data: bytes, name: str, limits: Limits, enough: Enough | None
+    image: Image.Image, data: bytes, name: str, limits: Limits, enough: Enough | None, digest: str
 ) -> DecodedImage:
     image_format = SAME_FORMAT.get(image.format or "", image.format or "")
     check_extension(name, image_format)
@@ -188,12 +195,7 @@ def _decode(
     # The second picture of an MPO is a preview or a depth map of the first.
     count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     total = count * image.width * image.height
-    if total > limits.max_frames * limits.max_pixels:
-        raise ImageError(
-            ImageErrorKind.TOO_MANY_PIXELS,
-            f"{name} has {total} pixels in {count} frames; "
-            f"the limit is {limits.max_frames * limits.max_pixels}.",
-        )
+    _check_pixels(total, name, limits.max_frames * limits.max_pixels)
     # Pillow turns the pages of a TIFF itself, each by its own tag.
     exif = {} if image.format == "TIFF" else image.getexif()
     orientation = exif.get(ExifTags.Base.Orientation, 1)
@@ -210,7 +212,7 @@ def _decode(
             _check_pixels(image.width * image.height, name, limits.max_pixels)
         upright = _upright(_flattened(image), orientation)
         frames.append(Frame(number, _within(upright, limits.max_pixels // len(numbers))))
-    info = ImageInfo(sha256(data), image_format, width, height, len(data), count)
+    info = ImageInfo(digest, image_format, width, height, len(data), count)
     return DecodedImage(info, tuple(frames), reduced)
 
 
@@ -237,6 +239,9 @@ def _flattened(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
+    if image.mode == "RGB" and not getattr(image, "is_animated", False):
+        image.load()
+        return image  # a copy of all its pixels would take longer than reading some files
     return image.convert("RGB")
 
 

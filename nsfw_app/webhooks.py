@@ -9,6 +9,7 @@ import json
 import logging
 import threading
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import httpx2
 from standardwebhooks import Webhook
@@ -53,15 +54,19 @@ class WebhookSender:
     def send_due(self) -> int:
         """Send what is due now; how many attempts that were."""
         attempts = 0
-        with httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False) as client:
-            while delivery := self._take():
-                try:
-                    self._attempt(client, delivery)
-                finally:
-                    with self._lock:
-                        self._busy.remove(delivery.url)
-                attempts += 1
+        while delivery := self._take():
+            try:
+                self._attempt(delivery)
+            finally:
+                with self._lock:
+                    self._busy.remove(delivery.url)
+            attempts += 1
         return attempts
+
+    @cached_property
+    def _client(self) -> httpx2.Client:
+        """Made when there is something to send: reading the certificates takes a while."""
+        return httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False)
 
     def _run(self) -> None:
         while not self._stopped.wait(POLL_S):
@@ -80,12 +85,12 @@ class WebhookSender:
                 self._busy.add(delivery.url)
             return delivery
 
-    def _attempt(self, client: httpx2.Client, delivery: Delivery) -> None:
+    def _attempt(self, delivery: Delivery) -> None:
         body = message(delivery)
         try:
-            headers = signature(delivery, body, datetime.now(UTC))
-            with client.stream("POST", delivery.url, content=body, headers=headers) as response:
-                status, arrived = response.status_code, response.is_success  # and no body is read
+            signed = signature(delivery, body, datetime.now(UTC))
+            with self._client.stream("POST", delivery.url, content=body, headers=signed) as answer:
+                status, arrived = answer.status_code, answer.is_success  # and no body is read
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:  # or no host's name
             self._failed(delivery, None, f"{type(error).__name__}: {error}")
             return

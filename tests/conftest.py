@@ -32,6 +32,7 @@ class FakeClassifier:
 
     waiting = 0
     side = 2
+    max_batch = 4
 
     def __init__(self) -> None:
         self.seen = 0

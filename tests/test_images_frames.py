@@ -125,7 +125,7 @@ def test_pixels_of_all_frames_have_a_limit() -> None:
     """More frames than could ever be looked at are refused before any is decoded."""
     data = animated(greys(9), "GIF")
     assert len(decoded(data, limited(max_pixels=24 * 16, max_frames=9)).frames) == 9
-    with pytest.raises(ImageError, match=r"3456 pixels in 9 frames; the limit is 3072\.") as caught:
+    with pytest.raises(ImageError, match=r"3456 pixels; the limit is 3072\.") as caught:
         decoded(data, limited(max_pixels=24 * 16, max_frames=8))
     assert caught.value.kind == ImageErrorKind.TOO_MANY_PIXELS
 

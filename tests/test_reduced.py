@@ -14,7 +14,7 @@ from test_classifiers import load, photograph
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.images import Enough, Limits, decode
-from nsfw_app.inference import SURELY_SAFE
+from nsfw_app.inference import LOOKS
 from nsfw_app.records import Upload
 from nsfw_app.store import Store
 
@@ -135,19 +135,21 @@ class Shown(FakeClassifier):
         return super().predict(images)
 
 
-@pytest.mark.parametrize(("red", "looks"), [(0, 1), (200, 2)])
+@pytest.mark.parametrize(
+    ("red", "sizes"), [(0, [200]), (7, [200, 400]), (20, [200, 1600]), (200, [200, 1600])]
+)
 def test_only_what_is_safe_beyond_doubt_is_judged_by_fewer_pixels(
-    store: Store, red: int, looks: int
+    store: Store, red: int, sizes: list[int]
 ) -> None:
-    """Anything else is looked at again, whole, and that score counts."""
-    assert 0 < SURELY_SAFE < 200 / 255
+    """With a little doubt by some more, with more by all of them, and the last score counts."""
+    assert LOOKS[0][1] < 7 / 255 < LOOKS[1][1] < 20 / 255
     shown = Shown()
     loader = ModelLoader("fake", lambda: Loaded(shown))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
     data = picture_bytes(red, size=(1600, 1600), image_format="JPEG")
     engine.review(data, Upload("a.jpg", "command"))
-    assert shown.sizes == [(200, 200), (1600, 1600)][:looks]
+    assert shown.sizes == [(side, side) for side in sizes]
 
 
 class Waits(FakeClassifier):

@@ -39,7 +39,7 @@ class Effort:
     """
 
     seconds: float = 8.0
-    classified: int = 60
+    classified: int = 200
     uploaded: int = 500
     megapixels: tuple[float, ...] = MEGAPIXELS
 

@@ -20,7 +20,7 @@ import httpx2
 from nsfw_app import machine
 from nsfw_app.access import Permission, UserRole
 from nsfw_app.accounts import Accounts
-from nsfw_app.benchmark.files import MEGAPIXELS, jpegs
+from nsfw_app.benchmark.files import MEGAPIXELS, MOTIFS, jpegs
 from nsfw_app.errors import NSFWReviewError
 from nsfw_app.models import OPEN_NSFW
 from nsfw_app.settings import environment
@@ -115,7 +115,7 @@ def _until_served(process: subprocess.Popen[bytes], client: httpx2.Client, path:
 
 def _api(client: httpx2.Client, key: str, seconds: float) -> dict[str, float]:
     """What a request costs: of a new image, and of one that was judged before."""
-    files = jpegs(SMALL_MEGAPIXELS)
+    files = jpegs(SMALL_MEGAPIXELS, motifs=MOTIFS)
     headers = {"Authorization": f"Bearer {key}"}
 
     def ask(data: bytes) -> None:

@@ -81,6 +81,11 @@ class Classifier(Model, Protocol):
     """A model that can be asked from any thread."""
 
     @property
+    def max_batch(self) -> int:
+        """Pictures that it computes at once, at most."""
+        ...
+
+    @property
     def waiting(self) -> int:
         """Images that wait to be judged now."""
         ...

@@ -50,7 +50,7 @@ class Batcher:
         self.roles = network.roles
         self.side = network.side
         self._max_waiting = max_waiting
-        self._max_batch = max_batch
+        self.max_batch = max_batch
         self._waiting: deque[_Waiting] = deque()
         self._lock = threading.Lock()
         self._workers = ThreadPoolExecutor(network.lanes, thread_name_prefix="batcher")
@@ -94,7 +94,7 @@ class Batcher:
         size = 0
         with self._lock:
             while self._waiting and (
-                not batch or size + len(self._waiting[0].pixels) <= self._max_batch
+                not batch or size + len(self._waiting[0].pixels) <= self.max_batch
             ):
                 batch.append(self._waiting.popleft())
                 size += len(batch[-1].pixels)
@@ -119,8 +119,8 @@ class Batcher:
 
     def _score(self, pixels: Sequence[Pixels]) -> NDArray[np.float64]:
         parts = [
-            self._network.score(np.stack(pixels[start : start + self._max_batch]))
-            for start in range(0, len(pixels), self._max_batch)
+            self._network.score(np.stack(pixels[start : start + self.max_batch]))
+            for start in range(0, len(pixels), self.max_batch)
         ]
         return np.concatenate(parts)
 

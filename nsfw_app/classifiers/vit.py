@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers.utils.logging import disable_progress_bar
 
 from nsfw_app.classifiers import Pixels
 from nsfw_app.classifiers.artefacts import Format, Origin
@@ -25,6 +26,8 @@ from nsfw_app.classifiers.hub import ModelFiles
 from nsfw_app.errors import ModelUnsupported, PredictionFailed
 from nsfw_app.models import label_roles
 from nsfw_app.records import ModelIdentity
+
+disable_progress_bar()  # of weights being read, which is quick; a download has a bar of its own
 
 # What transformers lets through when a model's files are damaged or of another kind.
 DAMAGED = (

@@ -24,7 +24,7 @@ def benchmark(
     seconds: Annotated[float, typer.Option(min=0, help="How long to measure each number.")] = 8,
     classified: Annotated[
         int, typer.Option(min=1, help="Photographs of 12 megapixels to classify.")
-    ] = 60,
+    ] = 200,
     uploaded: Annotated[
         int, typer.Option(min=1, help="Photographs of 12 megapixels to upload.")
     ] = 500,

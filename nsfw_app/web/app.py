@@ -40,7 +40,9 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
     """The application to serve."""
     app = _application()
     monitor = Monitor(engine)
-    judging = Judging(engine, monitor, max_requests=settings.max_waiting)
+    # One batch is made ready while another is computed.
+    threads = 2 * settings.batch_size
+    judging = Judging(engine, monitor, max_requests=settings.max_waiting, threads=threads)
     app.add_middleware(GradioCalls, uploads=settings.uploads_dir.resolve())
     app.add_middleware(Guard, callers=Callers(settings, accounts))
     app.add_middleware(ContentSecurity, framed=settings.on_space)

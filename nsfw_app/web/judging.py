@@ -23,7 +23,6 @@ from nsfw_app.web.monitoring import Monitor
 P = ParamSpec("P")
 T = TypeVar("T")
 
-THREADS = 8  # as many as a batch: they prepare the next one while that is computed
 RETRY_AFTER_S = 1
 
 
@@ -34,14 +33,17 @@ class Judging:
         engine: What judges.
         monitor: What counts.
         max_requests: Requests that may be under way; one more is told to come back.
+        threads: Images that may be judged at once.
     """
 
-    def __init__(self, engine: Engine, monitor: Monitor, *, max_requests: int) -> None:
+    def __init__(
+        self, engine: Engine, monitor: Monitor, *, max_requests: int, threads: int
+    ) -> None:
         self.engine = engine
         self._monitor = monitor
         self._max_requests = max_requests
         self._requests = 0
-        self._threads = anyio.CapacityLimiter(THREADS)
+        self._threads = anyio.CapacityLimiter(threads)
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
