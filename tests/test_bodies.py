@@ -22,7 +22,7 @@ from nsfw_app.errors import RequestTooLarge, RequestTooSlow
 from nsfw_app.store import Store
 from nsfw_app.web import bodies
 from nsfw_app.web.bodies import body
-from nsfw_app.web.guard import MAX_PUBLIC_BYTES
+from nsfw_app.web.guard import MAX_JSON_BYTES, MAX_PUBLIC_BYTES
 
 
 def received(*chunks: bytes, wait_s: float = 0.0, max_bytes: int = 100) -> bytes:
@@ -73,6 +73,15 @@ def test_the_sign_in_takes_little(desk: Desk, kind: str) -> None:
         "raw": {"content": much},
     }[kind]
     assert 400 <= desk.anonymous().post("/login", **sent).status_code < 500
+
+
+def test_what_is_no_upload_is_small(desk: Desk) -> None:
+    """Answers and calls are read up to a limit, whoever sends them."""
+    much = b'"' + b"a" * MAX_JSON_BYTES + b'"'
+    headers = {"content-type": "application/json"}
+    ann = desk.signed_in("ann")
+    for path in ("/desk/decisions", "/gradio_api/cancel", "/desk/queue/claim"):
+        assert 400 <= ann.post(path, content=much, headers=headers).status_code < 500
 
 
 class Counting(FakeClassifier):

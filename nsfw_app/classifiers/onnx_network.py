@@ -11,39 +11,31 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
-from PIL import Image
 
 from nsfw_app.classifiers import Pixels
+from nsfw_app.classifiers.artefact_network import ArtefactNetwork
 from nsfw_app.classifiers.artefacts import Artefact
-from nsfw_app.errors import ModelUnsupported, PredictionFailed
-from nsfw_app.records import LabelRole, ModelIdentity
+from nsfw_app.errors import ModelUnsupported
+from nsfw_app.records import LabelRole
 
 MODEL = "model.onnx"
 FAILURES = (Fail, InvalidArgument, RuntimeException)
 
 
-class OnnxNetwork:
-    """An artefact's network.
+class OnnxNetwork(ArtefactNetwork):
+    """See the module and its base.
 
     Args:
-        artefact: Where its files are, and how pictures are prepared.
-        roles: Whether each label is safe or unsafe, in the model's order.
+        artefact: Where its files are.
+        roles: The labels' roles.
         threads: CPU threads.
 
     Raises:
         ModelUnsupported: onnxruntime cannot use it on this machine.
     """
 
-    lanes = 1
-
     def __init__(self, artefact: Artefact, *, roles: Mapping[str, LabelRole], threads: int) -> None:
-        origin = artefact.origin
-        self.identity = ModelIdentity(
-            origin.model, origin.revision, origin.weights_sha256, artefact.format
-        )
-        self.roles = roles
-        self._preprocessing = artefact.recorded_preprocessing
-        self.side = self._preprocessing.side
+        super().__init__(artefact, roles)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         try:
@@ -56,16 +48,10 @@ class OnnxNetwork:
             ) from error
         self._input = self._session.get_inputs()[0].name
 
-    def prepare(self, image: Image.Image) -> Pixels:
-        """See `Network.prepare`."""
-        return self._preprocessing.prepare(image)
-
     def score(self, batch: Pixels) -> NDArray[np.float64]:
         """See `Network.score`."""
         try:
             rows = [self._session.run(None, {self._input: row[np.newaxis]})[0] for row in batch]
         except FAILURES as error:
-            raise PredictionFailed(
-                f"{self.identity.model} could not judge the image: {error}"
-            ) from error
+            raise self._failed(error) from error
         return np.concatenate(rows).astype(np.float64)

@@ -49,6 +49,8 @@ OURS: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 OUR_APPLICATIONS = ("/desk/", "/v1/")
 MAX_PUBLIC_BYTES = 16_384  # of a form that anyone may send
+MAX_JSON_BYTES = 8_000_000  # of 500 answers with notes, and then some
+UPLOADS = ("/desk/images", "/desk/pictures", "/v1/", "/gradio_api/upload")  # limited by themselves
 REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 
 
@@ -78,8 +80,8 @@ class Guard:
                 _protect(MutableHeaders(scope=message), path, state["request_id"])
             await send(message)
 
-        if path in PUBLIC and scope["method"] not in SAFE_METHODS:
-            receive = limited(receive, MAX_PUBLIC_BYTES)
+        if not path.startswith(UPLOADS):
+            receive = limited(receive, MAX_PUBLIC_BYTES if path in PUBLIC else MAX_JSON_BYTES)
         app = await self._refusal(connection, path) or self._app
         await app(scope, receive, send_guarded)
 

@@ -1,0 +1,40 @@
+"""What the networks of all formats have in common."""
+
+from collections.abc import Mapping
+
+from PIL import Image
+
+from nsfw_app.classifiers import Pixels
+from nsfw_app.classifiers.artefacts import Artefact
+from nsfw_app.errors import PredictionFailed
+from nsfw_app.records import LabelRole, ModelIdentity
+
+
+class ArtefactNetwork:
+    """An artefact's network, but for what computes it.
+
+    Args:
+        artefact: Where its files are, and how pictures are prepared.
+        roles: Whether each label is safe or unsafe, in the model's order.
+
+    Raises:
+        ModelUnsupported: How pictures are prepared is not recorded.
+    """
+
+    lanes = 1  # one batch at a time has all threads
+
+    def __init__(self, artefact: Artefact, roles: Mapping[str, LabelRole]) -> None:
+        origin = artefact.origin
+        self.identity = ModelIdentity(
+            origin.model, origin.revision, origin.weights_sha256, artefact.format
+        )
+        self.roles = roles
+        self._preprocessing = artefact.recorded_preprocessing
+        self.side = self._preprocessing.side
+
+    def prepare(self, image: Image.Image) -> Pixels:
+        """See `Network.prepare`."""
+        return self._preprocessing.prepare(image)
+
+    def _failed(self, error: Exception) -> PredictionFailed:
+        return PredictionFailed(f"{self.identity.model} could not judge the image: {error}")
