@@ -21,7 +21,7 @@ from nsfw_app.classifiers.preprocessing import Preprocessing
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.machine import Cpu
 from nsfw_app.timing import CALLERS, images_per_s
-from nsfw_app.verification import MAX_CHANGED, NOT_COMPARED, compare
+from nsfw_app.verification import MAX_CHANGED, compare
 
 if TYPE_CHECKING:
     from nsfw_app.classifiers.vit import TransformersNetwork
@@ -113,31 +113,14 @@ def _exported(
     """The files of a faster network, described as far as is known before it was compared."""
     from nsfw_app.classifiers.exporting import MADE_WITH, Exporter
 
-    cpu = machine.cpu()
     preprocessing = Preprocessing.of(original.processor)
     exporter = Exporter(
         original.model,
         preprocessing,
         calibration=[preprocessing.prepare(picture) for picture in pictures[:CALIBRATION]],
-        narrow=not cpu.multiplies_int8,
+        narrow=not machine.cpu().multiplies_int8,
     )
     exporter.write(wish.format, directory)
-    made = Artefact(
-        directory=directory,
-        format=wish.format,
-        origin=original.origin,
-        labels=tuple(original.roles),
-        preprocessing=preprocessing,
-        files_sha256="",
-        cpu=cpu.name,
-        cpu_features=cpu.features,
-        images_per_s=0.0,
-        report=NOT_COMPARED,
-        forced=True,
-        made_with=MADE_WITH,
+    return Artefact.made_here(
+        directory, wish.format, original.origin, original.roles, preprocessing, MADE_WITH
     )
-    artefacts.describe(directory, made)
-    described = artefacts.read(directory)
-    if described is None:
-        raise ModelUnsupported(f"{directory} cannot be read again.")
-    return described

@@ -13,19 +13,21 @@ import json
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
+from nsfw_app import machine
 from nsfw_app.classifiers import weights_sha256
 from nsfw_app.classifiers.hub import ModelFiles
 from nsfw_app.classifiers.preprocessing import Preprocessing
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.records import ModelIdentity
-from nsfw_app.verification import Report
+from nsfw_app.verification import NOT_COMPARED, Report
 
 DESCRIPTION, REPORT = "artefact.json", "report.json"
 
@@ -86,6 +88,33 @@ class Artefact:
     report: Report
     forced: bool
     made_with: Mapping[str, str]
+
+    @classmethod
+    def made_here(
+        cls,
+        directory: Path,
+        kind: Format,
+        origin: Origin,
+        labels: Iterable[str],
+        preprocessing: Preprocessing | None = None,
+        made_with: Mapping[str, str] = MappingProxyType({}),
+    ) -> Self:
+        """What has just been written into a directory on this CPU, not compared with anything."""
+        cpu = machine.cpu()
+        return cls(
+            directory=directory,
+            format=kind,
+            origin=origin,
+            labels=tuple(labels),
+            preprocessing=preprocessing,
+            files_sha256=_files_sha256(directory),
+            cpu=cpu.name,
+            cpu_features=cpu.features,
+            images_per_s=0.0,
+            report=NOT_COMPARED,
+            forced=False,
+            made_with=made_with,
+        )
 
     @property
     def trusted(self) -> bool:
@@ -188,7 +217,7 @@ def describe(directory: Path, artefact: Artefact) -> None:
         "origin": asdict(artefact.origin),
         "labels": artefact.labels,
         "preprocessing": artefact.preprocessing and artefact.preprocessing.to_json(),
-        "files_sha256": _files_sha256(directory),
+        "files_sha256": artefact.files_sha256,
         "cpu": artefact.cpu,
         "cpu_features": sorted(artefact.cpu_features),
         "images_per_s": artefact.images_per_s,

@@ -7,7 +7,7 @@ the device has them and their report passed. A backend asked for by name is that
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -149,9 +149,8 @@ def _torch(
 def _short_report(network: "TransformersNetwork", backends: Backends) -> Report:
     """How far a model's scores in 16-bit floats are from those in 32; measured once."""
     place = artefacts.place(backends.engines, network.origin, network.short_format)
-    cpu = machine.cpu()
     known = artefacts.read(place)
-    if known and known.origin == network.origin and known.fits(cpu.features):
+    if known and known.origin == network.origin and known.fits(machine.cpu().features):
         return known.report
     pictures = photographs.whole()
     exact = list(nsfw_scores(network, pictures))
@@ -159,19 +158,6 @@ def _short_report(network: "TransformersNetwork", backends: Backends) -> Report:
         short = list(nsfw_scores(network, pictures))
     report = compare(exact, short, backends.policy_of(network.origin.model))
     with artefacts.writing(place) as directory:
-        made = Artefact(
-            directory=place,
-            format=network.short_format,
-            origin=network.origin,
-            labels=tuple(network.roles),
-            preprocessing=None,
-            files_sha256="",
-            cpu=cpu.name,
-            cpu_features=cpu.features,
-            images_per_s=0.0,
-            report=report,
-            forced=False,
-            made_with={},
-        )
-        artefacts.describe(directory, made)
+        made = Artefact.made_here(directory, network.short_format, network.origin, network.roles)
+        artefacts.describe(directory, replace(made, report=report))
     return report
