@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ BACKLOG = 2048  # connections that may wait; uvicorn's own default
 
 def main() -> None:
     """Serve until interrupted."""
+    if find_spec("spaces"):  # ZeroGPU's package; it must be there before torch is
+        import spaces  # noqa: F401
     try:
         chosen = settings.load()
         store = open_store(chosen)

@@ -5,11 +5,8 @@ back as a review that says so, never as an exception and never as safe. Bytes th
 judged before cost a look-up and no inference.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 from nsfw_app import images, inference, models, previews
@@ -22,6 +19,7 @@ from nsfw_app.images import Limits
 from nsfw_app.inference import Inference, Judged
 from nsfw_app.insights import Insights
 from nsfw_app.intake import Intake
+from nsfw_app.pacing import in_order
 from nsfw_app.policy import judge
 from nsfw_app.records import (
     Answer,
@@ -195,19 +193,12 @@ class Engine:
         Raises:
             ModelError: The model cannot be loaded.
         """
-        # One batch is made ready while another is computed.
-        ahead_of = 2 * self._loader.wait().max_batch
-        paths = iter(paths)
-        with ThreadPoolExecutor(ahead_of, thread_name_prefix="reader") as readers:
+        at_once = 2 * self._loader.wait().max_batch  # one batch is made ready beside another
 
-            def begun(path: Path) -> Future[Review]:
-                return readers.submit(self.review_file, path, Upload(str(path), source))
+        def review(path: Path) -> Review:
+            return self.review_file(path, Upload(str(path), source))
 
-            ahead = deque(map(begun, islice(paths, 2 * ahead_of)))
-            while ahead:
-                review = ahead.popleft().result()
-                ahead.extend(map(begun, islice(paths, 1)))
-                yield review
+        yield from in_order(review, paths, at_once=at_once)
 
     def decide(self, answer: Answer, caller: Caller) -> Decision:
         """Record an answer; when this returns, it is on disk.

@@ -21,12 +21,13 @@ from nsfw_app.classifiers.preprocessing import Preprocessing
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.machine import Cpu
 from nsfw_app.timing import CALLERS, images_per_s
-from nsfw_app.verification import MAX_CHANGED, compare
+from nsfw_app.verification import MAX_CHANGED
 
 if TYPE_CHECKING:
     from nsfw_app.classifiers.vit import TransformersNetwork
 
-CALIBRATION = 128  # pictures; more do not change the ranges
+CALIBRATION = 128  # pictures or so; more do not change the ranges
+CHECKED = 12  # pictures prepared in both ways, to see that the record is right
 TIMED_S = 5.0
 
 
@@ -81,46 +82,46 @@ def optimize(
         origin, files=files, unsafe_labels=wish.unsafe_labels, threads=threads
     )
     pictures = photographs.of_folder(wish.images) if wish.images else photographs.shipped()
-    place = artefacts.place(backends.engines, origin, wish.format)
-    with artefacts.writing(place) as directory:
-        tell(f"Making {wish.format}, calibrated with {min(len(pictures), CALIBRATION)} pictures.")
+    builds = artefacts.place(backends.engines, origin, wish.format)
+    with artefacts.writing(builds) as directory:
+        tell(f"Making {wish.format}.")
         made = _exported(original, wish, directory, pictures)
-        network = open_artefact(made, unsafe_labels=wish.unsafe_labels, threads=threads)
-        tell(f"Comparing it with torch over {len(pictures)} photographs.")
-        report = compare(
-            list(nsfw_scores(original, pictures)),
-            list(nsfw_scores(network, pictures)),
-            backends.policy_of(wish.model),
+        network = open_artefact(
+            made, wish.format, unsafe_labels=wish.unsafe_labels, threads=threads
         )
+        tell(f"Comparing it with torch over {len(pictures)} photographs.")
+        scores = zip(nsfw_scores(original, pictures), nsfw_scores(network, pictures), strict=True)
+        made = replace(made, scores=tuple(scores))
+        report = made.report(backends.policy_of(wish.model))
         if not (report.passed or wish.force):
             raise ModelUnsupported(
                 f"{wish.format} was not kept. {report.sentence()} At most {MAX_CHANGED:.1%} may "
                 f"change. With --force it is kept, and used where NSFW_BACKEND={wish.format}."
             )
         rate = images_per_s(Batcher(network, max_waiting=2 * CALLERS), pictures, timed_s)
-        forced = not report.passed
-        kept = replace(
-            made, directory=place, report=report, images_per_s=round(rate, 2), forced=forced
-        )
-        artefacts.describe(directory, kept)
+        made = replace(made, images_per_s=round(rate, 2))
+        artefacts.describe(directory, made)
     tell(f"{report.sentence()} It judges {rate:.1f} images a second.")
-    return kept
+    return artefacts.latest_of(backends.engines, origin, wish.format) or made
 
 
 def _exported(
     original: "TransformersNetwork", wish: Wish, directory: Path, pictures: Sequence[Image.Image]
 ) -> Artefact:
     """The files of a faster network, described as far as is known before it was compared."""
-    from nsfw_app.classifiers.exporting import MADE_WITH, Exporter
+    from nsfw_app.classifiers.exporting import Exporter
 
     preprocessing = Preprocessing.of(original.processor)
+    for picture in pictures[:CHECKED]:
+        preprocessing.check(picture, original.prepare(picture))
+    step = max(1, len(pictures) // CALIBRATION)
     exporter = Exporter(
         original.model,
         preprocessing,
-        calibration=[preprocessing.prepare(picture) for picture in pictures[:CALIBRATION]],
+        calibration=[preprocessing.prepare(picture) for picture in pictures[::step]],
         narrow=not machine.cpu().multiplies_int8,
     )
     exporter.write(wish.format, directory)
     return Artefact.made_here(
-        directory, wish.format, original.origin, original.roles, preprocessing, MADE_WITH
+        directory, wish.format, original.origin, original.roles, preprocessing
     )

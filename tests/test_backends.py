@@ -1,6 +1,5 @@
 """Which network computes: only what was verified for exactly these weights on this kind of CPU."""
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,14 +15,15 @@ from scripts import run_script
 from tiny_vit import picture, trained
 
 from nsfw_app import machine, photographs
-from nsfw_app.classifiers import Classifier, artefacts, vit, weights_sha256
+from nsfw_app.classifiers import Classifier, artefacts, vit
+from nsfw_app.classifiers import backends as backends_module
 from nsfw_app.classifiers.artefacts import FILES, Origin
 from nsfw_app.classifiers.backends import nsfw_scores
 from nsfw_app.classifiers.hub import find
 from nsfw_app.classifiers.loading import load_classifier
 from nsfw_app.classifiers.vit import Device, TransformersNetwork
-from nsfw_app.errors import ModelNotFound, ModelUnsupported
-from nsfw_app.records import Policy
+from nsfw_app.errors import ModelNotFound, ModelUnsupported, PredictionFailed
+from nsfw_app.records import LabelRole, Policy
 
 PLAIN = frozenset({"avx2"})
 
@@ -37,10 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def engines(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
     """A copy of every format of it, each of which passed."""
-    copy = copytree(made(tmp_path_factory), tmp_path / "engines")
-    for path in copy.rglob("artefact.json"):
-        change(path, forced=False)
-    return copy
+    return copytree(made(tmp_path_factory), tmp_path / "engines")
 
 
 @pytest.fixture
@@ -54,9 +51,11 @@ def on_cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[frozenset[str]], None]:
     return on_cpu
 
 
-def change(path: Path, **values: Any) -> None:
-    """Change entries of a JSON file."""
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+def change(directory: Path, **values: Any) -> None:
+    """Describe an artefact anew, as if it had been made so."""
+    artefact = artefacts.read(directory)
+    assert artefact is not None
+    artefacts.describe(directory, replace(artefact, **values))
 
 
 def load(model: Path, engines: Path, wanted: str = "auto", policy: Policy = POLICY) -> Classifier:
@@ -78,14 +77,14 @@ def backend(model: Path, engines: Path, wanted: str = "auto") -> str:
 
 def of(engines: Path, kind: str) -> Path:
     """The directory of a format."""
-    (directory,) = engines.glob(f"*/*/{kind}")
+    (directory,) = engines.glob(f"*/*/{kind}/*")
     return directory
 
 
 @pytest.mark.parametrize("kind", FILES)
 def test_auto_takes_the_fastest(model: Path, engines: Path, kind: str) -> None:
     """The measured speed decides, and predictions carry the name."""
-    change(of(engines, kind) / "artefact.json", images_per_s=10**6)
+    change(of(engines, kind), images_per_s=10**6)
     assert backend(model, engines) == kind
 
 
@@ -119,13 +118,10 @@ def test_other_weights_have_no_faster_network(
     network = ViTForImageClassification.from_pretrained(other)
     torch.nn.init.normal_(network.classifier.weight)
     network.save_pretrained(other)
-    for path in engines.rglob("artefact.json"):
-        values = json.loads(path.read_text())
-        change(path, origin=values["origin"] | {"model": str(other)})
-    (revision,) = engines.glob("*/*")
-    digest = weights_sha256([other / "model.safetensors"])
-    place = artefacts.place(engines, Origin(str(other), digest, digest), FILES[0])
-    copytree(revision, place.parent)
+    origin = Origin.of_files(str(other), find(str(other), revision="main"))
+    for kind in FILES:
+        build = of(engines, kind)
+        copytree(build, artefacts.place(engines, origin, kind) / build.name)
     assert backend(other, engines) == "torch"
     with pytest.raises(ModelNotFound):
         load(other, engines, FILES[0])
@@ -137,7 +133,7 @@ def test_a_changed_file_is_not_used(
 ) -> None:
     """Not by `auto`, which takes the next and says why, and not by name."""
     for kind in FILES:
-        change(of(engines, kind) / "artefact.json", images_per_s=kind == "openvino-int8")
+        change(of(engines, kind), images_per_s=kind == "openvino-int8")
     path = of(engines, "openvino-int8") / name
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     assert backend(model, engines) in FILES[1:]
@@ -153,12 +149,69 @@ def test_a_missing_file_is_not_used(model: Path, engines: Path) -> None:
         load(model, engines, "openvino-int8")
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": "gguf"}'])
+@pytest.mark.parametrize("text", ["", "{}", "[]", "3", '{"artefact": {}, "sha256": ""}'])
 def test_an_unreadable_description_is_no_artefact(model: Path, engines: Path, text: str) -> None:
     """As if it were not there."""
     (of(engines, "openvino-int8") / "artefact.json").write_text(text)
     with pytest.raises(ModelNotFound):
         load(model, engines, "openvino-int8")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"safe"', '"unsafe"'),
+        ('"width": 32', '"width": 16'),
+        ('"images_per_s"', '"images_per_min"'),
+        ('"scores": [', '"scores": [[0.1, 0.1],'),
+    ],
+)
+def test_a_changed_description_is_no_artefact(
+    model: Path, engines: Path, before: str, after: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Labels, preparation or scores that were edited belong to nothing that was verified."""
+    path = of(engines, "onnx") / "artefact.json"
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after, 1))
+    with pytest.raises(ModelNotFound):
+        load(model, engines, "onnx")
+    assert "was changed after it was written" in caplog.text
+
+
+def test_a_strange_thing_among_the_files(model: Path, engines: Path) -> None:
+    """A directory where files are: not what was verified, and `auto` takes another."""
+    for kind in FILES:
+        change(of(engines, kind), images_per_s=kind == "onnx")
+    (of(engines, "onnx") / "folder").mkdir()
+    assert backend(model, engines) != "onnx"
+    with pytest.raises(ModelUnsupported, match="not what was verified"):
+        load(model, engines, "onnx")
+
+
+def test_another_policy_may_find_it_too_different(model: Path, engines: Path) -> None:
+    """Scores are kept, not the verdict: what failed the policy in force is not used."""
+    change(of(engines, "onnx"), images_per_s=10**6, scores=((0.30, 0.20),) * 10)
+    assert backend(model, engines) == "onnx"
+    strict = Policy(threshold=0.25, review_from=0.2, review_to=0.8)
+    assert load(model, engines, policy=strict).identity.backend != "onnx"
+    assert load(model, engines, "onnx", strict).identity.backend == "onnx-forced"
+
+
+def test_other_unsafe_labels(model: Path, engines: Path) -> None:
+    """What was verified with other roles of the labels says nothing about these."""
+    roles = {"normal": LabelRole.UNSAFE, "nsfw": LabelRole.SAFE}
+    change(of(engines, "onnx"), roles=roles)
+    with pytest.raises(ModelUnsupported, match="other unsafe labels"):
+        load(model, engines, "onnx")
+
+
+def test_another_version_of_the_library(model: Path, engines: Path) -> None:
+    """After an upgrade it is verified again before it is used."""
+    for kind in FILES:
+        change(of(engines, kind), library_version="0.1")
+    assert backend(model, engines).startswith("torch")
+    with pytest.raises(ModelUnsupported, match=r"verified with onnxruntime 0\.1"):
+        load(model, engines, "onnx")
 
 
 def test_another_kind_of_cpu(
@@ -182,7 +235,7 @@ from nsfw_app.classifiers.backends import open_artefact
 from scripts import run_script
 from tiny_vit import picture
 artefact = artefacts.read(Path({str(of(engines, kind))!r}))
-network = open_artefact(artefact, unsafe_labels=(), threads=1)
+network = open_artefact(artefact, "test", unsafe_labels=(), threads=1)
 row = network.score(network.prepare(picture(0.9))[None])
 print(json.dumps({{"modules": list(sys.modules), "rows": row.tolist()}}))
 """
@@ -198,7 +251,7 @@ def difference_in_bf16(model: Path) -> tuple[float, float]:
     """The two scores of the shipped photograph that differ most."""
     files = find(str(model), revision="main")
     network = TransformersNetwork(Origin("m", "r", "w"), files=files, unsafe_labels=(), threads=1)
-    pictures = photographs.whole()
+    pictures = photographs.shipped()
     exact = list(nsfw_scores(network, pictures))
     with network.shortened():
         short = list(nsfw_scores(network, pictures))
@@ -216,13 +269,30 @@ def test_short_floats_where_the_cpu_has_them(
     far = Policy(threshold=1.0, review_from=0.2, review_to=1.0)
     classifier = load(model, tmp_path, policy=far)
     assert classifier.identity.backend == "torch-bf16"
-    (place,) = tmp_path.glob("*/*/torch-bf16")
-    kept = artefacts.read(place)
+    (build,) = tmp_path.glob("*/*/torch-bf16/*")
+    kept = artefacts.read(build)
     assert kept is not None
-    assert kept.report.largest_difference == pytest.approx(high - low)
-    middle = (low + high) / 2  # now it would fail, but it was measured already
-    near = Policy(threshold=middle, review_from=min(middle, 0.2), review_to=max(middle, 0.8))
-    assert load(model, tmp_path, policy=near).identity.backend == "torch-bf16"
+    assert kept.report(far).largest_difference == pytest.approx(high - low)
+    assert load(model, tmp_path, policy=far).identity.backend == "torch-bf16"
+    assert list(tmp_path.glob("*/*/torch-bf16/*")) == [build], "it was not measured again"
+
+
+@pytest.mark.parametrize("error", [PredictionFailed("not a number"), RuntimeError("memory")])
+def test_short_floats_that_fail(
+    model: Path,
+    tmp_path: Path,
+    on_cpu: Callable[[frozenset[str]], None],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    """Whatever goes wrong with them, the model runs in 32 bits."""
+    on_cpu(PLAIN | {"avx512_bf16"})
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(backends_module, "_compared_in_short", fail)
+    assert backend(model, tmp_path) == "torch"
 
 
 def test_short_floats_that_change_a_label(

@@ -20,9 +20,11 @@ from nsfw_app.benchmark.engines import PIPELINE, compared, names
 from nsfw_app.benchmark.table import show
 from nsfw_app.cli import app
 from nsfw_app.machine import Cpu
+from nsfw_app.records import Policy
 
 SMALL = "--seconds 0.05 --classified 2 --uploaded 2 --megapixels 0.2".split()
 CHOSEN = (PIPELINE, "torch", "onnx")
+POLICY = Policy(threshold=0.5, review_from=0.2, review_to=0.8)
 OLD = Cpu("an old CPU", 2, frozenset({"avx2"}))
 NEW = Cpu("a new CPU", 2, frozenset({"avx2", "avx512_vnni", "avx512_bf16"}))
 
@@ -102,7 +104,7 @@ def test_ratios_and_differences() -> None:
         "openvino-int8": {"images_per_s": 20.0, "scores": [0.2, 0.4]},
         "open-nsfw": {"images_per_s": 100.0, "scores": [0.0, 0.0]},
     }
-    found = compared(measured, {"fp32": 100, "bf16": 200, "int8": 1000}, 10.0, NEW)
+    found = compared(measured, {"fp32": 100, "bf16": 200, "int8": 1000}, 10.0, NEW, POLICY)
     assert found["openvino-int8"] == {
         "images_per_s": 20.0,
         "times_the_pipeline": 5.0,
@@ -111,6 +113,7 @@ def test_ratios_and_differences() -> None:
         "largest_difference": 0.2,
         "mean_difference": 0.15,
         "changed_labels": 0.5,
+        "changed_actions": 0.5,
     }
     assert found["torch"]["share_of_peak"] == 0.5
     assert found["open-nsfw"] == {"images_per_s": 100.0, "times_the_pipeline": 25.0}

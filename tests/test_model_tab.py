@@ -1,18 +1,19 @@
 """From the settings to the Model tab and the log: which backend judged, and what is known of it."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 
 import pytest
 from faster import made
+from huggingface_hub import constants
 from samples import person
 from test_reduced import jpeg
 from tiny_vit import picture, trained
 
 from nsfw_app import machine, settings
 from nsfw_app.assembly import open_engine, open_store
+from nsfw_app.classifiers import artefacts
 from nsfw_app.classifiers.artefacts import FILES
 from nsfw_app.classifiers.loading import ModelState
 from nsfw_app.engine import Engine
@@ -83,22 +84,26 @@ def test_each_network_has_its_report(data: Path, monkeypatch: pytest.MonkeyPatch
         "openvino-int8"
     ]
     for kind, text in rows.items():
-        report = json.loads(next(data.glob(f"engines/*/*/{kind}/report.json")).read_text())
-        assert f"differ by {report['largest_difference']:.4f} at most" in text
+        kept = artefacts.read(next(data.glob(f"engines/*/*/{kind}/*")))
+        assert kept is not None
+        largest = max(abs(one - other) for one, other in kept.scores)
+        assert f"differ by {largest:.4f} at most" in text
         assert "images a second" in text
 
 
 def test_why_a_network_is_not_used(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another CPU, or a report that failed."""
-    failed = next(data.glob("engines/*/*/onnx/report.json"))
-    failed.write_text(json.dumps(json.loads(failed.read_text()) | {"changed_labels": 0.02}))
+    directory = next(data.glob("engines/*/*/onnx/*"))
+    failed = artefacts.read(directory)
+    assert failed is not None
+    artefacts.describe(directory, replace(failed, scores=((0.1, 0.9),)))
     monkeypatch.setenv("NSFW_BACKEND", "torch")
     engine = started()
     assert told(engine)["onnx"].startswith("Not used: too many labels change.")
     assert told(engine)["openvino"].startswith("Verified, and does not run now.")
     other = replace(machine.cpu(), features=frozenset({"avx2"}))
     monkeypatch.setattr(machine, "cpu", lambda: other)
-    assert told(engine)["openvino"].startswith("Not used: verified on another kind of CPU")
+    assert told(engine)["openvino"].startswith("Not used: it was verified on another kind of CPU")
 
 
 def test_the_embedded_model_has_none(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,3 +121,15 @@ def test_a_backend_that_was_not_made_fails(data: Path, monkeypatch: pytest.Monke
     status = started().status
     assert status.state is ModelState.FAILED
     assert "NSFW_BACKEND=onnx" in status.message
+
+
+def test_the_embedded_model_under_another_backend(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backend that it does not have is an error, and so is to fall back to it under that."""
+    monkeypatch.setenv("NSFW_BACKEND", "onnx")
+    for model in ("open-nsfw", "auto"):
+        monkeypatch.setenv("NSFW_MODEL", model)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(data / "cache"))
+        assert started().status.state is ModelState.FAILED, model

@@ -1,6 +1,7 @@
 """Preparing a picture as recorded gives what the model's own image processor gives."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,3 +89,23 @@ def test_what_cannot_be_recorded_is_refused(changes: dict[str, Any]) -> None:
     """A processor that does something else is refused, instead of being followed wrongly."""
     with pytest.raises(ModelUnsupported, match="cannot be recorded"):
         Preprocessing.of(PROCESSORS["stretched"].to_dict() | changes)
+
+
+@pytest.mark.parametrize("kind", PROCESSORS)
+def test_a_right_record_passes_its_check(kind: str) -> None:
+    """Each processor's own pixels are near enough."""
+    record = Preprocessing.of(PROCESSORS[kind].to_dict())
+    for image in PICTURES[:3]:
+        record.check(image, PROCESSORS[kind](image, return_tensors="np")["pixel_values"][0])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"mean": (0.4, 0.5, 0.6)}, {"shorter": 400, "crop_width": 224}, {"width": 160}]
+)
+def test_a_wrong_record_is_found(wrong: dict[str, Any]) -> None:
+    """A processor that does more than its configuration says is not followed wrongly."""
+    processor, image = PROCESSORS["stretched"], PICTURES[0]
+    expected = processor(image, return_tensors="np")["pixel_values"][0]
+    record = replace(Preprocessing.of(processor.to_dict()), **wrong)
+    with pytest.raises(ModelUnsupported, match="cannot be recorded"):
+        record.check(image, expected)

@@ -13,6 +13,7 @@ from test_classifiers import load, photograph
 
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
+from nsfw_app.errors import Overloaded
 from nsfw_app.images import Enough, Limits, decode
 from nsfw_app.inference import LOOKS
 from nsfw_app.records import Upload
@@ -178,3 +179,25 @@ def test_files_are_read_ahead_and_answered_in_order(store: Store, tmp_path: Path
     reviews = list(engine.review_files(paths, source="command"))
     assert [review.name for review in reviews] == [str(path) for path in paths]
     assert [round(r.prediction.nsfw_score * 255) for r in reviews if r.prediction] == [*range(40)]
+
+
+class Full(FakeClassifier):
+    """Has no room for every second picture."""
+
+    def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
+        """See `Classifier.predict`."""
+        self.seen += 1
+        if self.seen % 2:
+            raise Overloaded("Full.", retry_after_s=0)
+        return super().predict(images)
+
+
+def test_a_command_waits_where_a_request_would_be_turned_away(store: Store, tmp_path: Path) -> None:
+    """Files that find the model full are judged a moment later; the run goes on."""
+    loader = ModelLoader("fake", lambda: Loaded(Full()))
+    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    paths = [tmp_path / f"{red}.png" for red in range(20)]
+    for red, path in enumerate(paths):
+        path.write_bytes(picture_bytes(red))
+    reviews = list(engine.review_files(paths, source="command"))
+    assert [review.problem for review in reviews] == [None] * 20

@@ -96,7 +96,7 @@ def run(
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": _machine(settings.threads) | {"matmul_peak_gops": peak},
         "model": {"name": subject.name, **made},
-        "engines": engines.compared(measured, peak, made["gflop_per_image"], cpu),
+        "engines": engines.compared(measured, peak, made["gflop_per_image"], cpu, subject.policy),
         "file_to_score": to_score,
         "classify_12_megapixels": {
             "files": effort.classified,

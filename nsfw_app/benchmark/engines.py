@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from nsfw_app.classifiers.batching import MAX_BATCH, Batcher
 from nsfw_app.classifiers.hub import find
 from nsfw_app.errors import ModelNotFound
 from nsfw_app.machine import Cpu
-from nsfw_app.models import OPEN_NSFW, first_policy
+from nsfw_app.models import OPEN_NSFW, first_policy, label_roles
 from nsfw_app.optimizing import Wish, optimize
 from nsfw_app.records import Policy
 from nsfw_app.timing import CALLERS, durations, images_per_s, percentile_ms
@@ -44,7 +45,7 @@ class Subject:
     @property
     def policy(self) -> Policy:
         """The policy that labels and actions are compared by."""
-        return first_policy(self.model, threshold=None, band=BAND)
+        return first_policy(self.name, threshold=None, band=BAND)
 
 
 def names(cpu: Cpu) -> tuple[str, ...]:
@@ -105,7 +106,11 @@ def measure(subject: Subject, engine: str, seconds: float) -> Numbers:
 
 
 def compared(
-    measured: Mapping[str, Numbers], peak: Mapping[str, float], gflop: float, cpu: Cpu
+    measured: Mapping[str, Numbers],
+    peak: Mapping[str, float],
+    gflop: float,
+    cpu: Cpu,
+    policy: Policy,
 ) -> Numbers:
     """The numbers with their ratios: to the pipeline, to the peak, and of scores to torch's."""
     found = {}
@@ -122,11 +127,12 @@ def compared(
         found[engine]["multiplies"] = kind
         found[engine]["share_of_peak"] = round(rate * gflop / peak[kind], 2)
         if exact:
-            report = compare(exact, scores, Policy(threshold=0.5, review_from=0.2, review_to=0.8))
+            report = compare(exact, scores, policy)
             found[engine] |= {
                 "largest_difference": round(report.largest_difference, 5),
                 "mean_difference": round(report.mean_difference, 5),
                 "changed_labels": report.changed_labels,
+                "changed_actions": report.changed_actions,
             }
     return found
 
@@ -144,10 +150,12 @@ def _network(subject: Subject, engine: str) -> Network:
     if engine in FILES:
         files = find(subject.model, revision=subject.revision)
         origin = Origin.of_files(subject.model, files)
-        artefact = artefacts.read(artefacts.place(subject.engines, origin, Format(engine)))
+        artefact = artefacts.latest_of(subject.engines, origin, Format(engine))
         if artefact is None:
             raise ModelNotFound(f"{engine} was not made.")
-        return open_artefact(artefact, unsafe_labels=subject.unsafe_labels, threads=subject.threads)
+        return open_artefact(
+            artefact, engine, unsafe_labels=subject.unsafe_labels, threads=subject.threads
+        )
     network = _torch(subject)
     if engine != TORCH:
         network.shorten()
@@ -172,15 +180,16 @@ def _pipeline_numbers(subject: Subject, pictures: Sequence[Image.Image], seconds
 
     files = find(subject.model, revision=subject.revision)
     pipe = pipeline("image-classification", model=str(files.directory), top_k=None)
-    roles = _torch(subject).roles
+    labels = [str(pipe.model.config.id2label[i]) for i in range(pipe.model.config.num_labels)]
+    roles = label_roles(labels, unsafe_labels=subject.unsafe_labels)
 
     def score(picture: Image.Image) -> float:
         return nsfw_score({entry["label"]: entry["score"] for entry in pipe(picture)}, roles)
 
     numbers = _one_by_one(score, pictures, seconds)
-    batch = list(pictures[:MAX_BATCH])
-    times = durations(lambda: pipe(batch, batch_size=len(batch)), seconds)
-    batched = round(len(batch) * len(times) / sum(times), 2)
+    turn = cycle(pictures)
+    times = durations(lambda: pipe(list(islice(turn, MAX_BATCH)), batch_size=MAX_BATCH), seconds)
+    batched = round(MAX_BATCH * len(times) / sum(times), 2)
     return numbers | {"images_per_s": max(batched, numbers["images_per_s"])}
 
 

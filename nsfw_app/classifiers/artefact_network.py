@@ -1,13 +1,11 @@
 """What the networks of all formats have in common."""
 
-from collections.abc import Mapping
-
 from PIL import Image
 
 from nsfw_app.classifiers import Pixels
 from nsfw_app.classifiers.artefacts import Artefact
 from nsfw_app.errors import PredictionFailed
-from nsfw_app.records import LabelRole, ModelIdentity
+from nsfw_app.records import ModelIdentity
 
 
 class ArtefactNetwork:
@@ -15,7 +13,7 @@ class ArtefactNetwork:
 
     Args:
         artefact: Where its files are, and how pictures are prepared.
-        roles: Whether each label is safe or unsafe, in the model's order.
+        backend: Its name on predictions.
 
     Raises:
         ModelUnsupported: How pictures are prepared is not recorded.
@@ -23,12 +21,10 @@ class ArtefactNetwork:
 
     lanes = 1  # one batch at a time has all threads
 
-    def __init__(self, artefact: Artefact, roles: Mapping[str, LabelRole]) -> None:
+    def __init__(self, artefact: Artefact, backend: str) -> None:
         origin = artefact.origin
-        self.identity = ModelIdentity(
-            origin.model, origin.revision, origin.weights_sha256, artefact.format
-        )
-        self.roles = roles
+        self.identity = ModelIdentity(origin.model, origin.revision, origin.weights_sha256, backend)
+        self.roles = artefact.roles
         self._preprocessing = artefact.recorded_preprocessing
         self.side = self._preprocessing.side
 

@@ -1,22 +1,27 @@
 """Faster networks on disk: one directory each, whole or not there, with all that says what it is.
 
-    engines/<model>/<revision>/<format>/
-      artefact.json    which weights it was made of, on which CPU, how pictures are prepared, labels
-      report.json      how far its scores are from the original's
+    engines/<model>/<revision>/<format>/<build>/
+      artefact.json            of which weights, with which libraries and on which CPU it was made,
+                               how pictures are prepared, labels, and the scores it was compared by
       model.onnx, or model.xml and model.bin
 
-What always holds: an artefact is only found for exactly the revision and weights it was made of;
-its files are those that were verified, because their hash stands beside the report.
+What always holds: an artefact is only found for exactly the weights and configuration it was made
+of; neither its files nor its description are other than when it was verified. A new build stands
+beside the old one until it is whole.
 """
 
+import hashlib
 import json
+import logging
 import re
 import shutil
+import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -26,10 +31,14 @@ from nsfw_app.classifiers import weights_sha256
 from nsfw_app.classifiers.hub import ModelFiles
 from nsfw_app.classifiers.preprocessing import Preprocessing
 from nsfw_app.errors import ModelUnsupported
-from nsfw_app.records import ModelIdentity
-from nsfw_app.verification import NOT_COMPARED, Report
+from nsfw_app.records import LabelRole, ModelIdentity, Policy
+from nsfw_app.verification import NOT_COMPARED, Report, compare
 
-DESCRIPTION, REPORT = "artefact.json", "report.json"
+log = logging.getLogger(__name__)
+
+DESCRIPTION = "artefact.json"
+CONFIGURATION = ("config.json", "preprocessor_config.json")
+ABANDONED_S = 86_400  # what is not whole after a day never will be
 
 
 class Format(StrEnum):
@@ -39,10 +48,15 @@ class Format(StrEnum):
     OPENVINO = "openvino"  # 16-bit floats where the CPU has them, else 32-bit
     ONNX_INT8 = "onnx-int8"
     ONNX = "onnx"
-    # Torch itself in 16-bit floats: no files, only the report that it may.
+    # Torch itself in 16-bit floats: no files, only the scores that say whether it may.
     TORCH_BF16 = "torch-bf16"
     TORCH_CUDA_FP16 = "torch-cuda-fp16"
     TORCH_MPS_FP16 = "torch-mps-fp16"
+
+    @property
+    def library(self) -> str:
+        """The package that computes it."""
+        return {"openvino": "openvino", "onnx": "onnxruntime"}.get(self.partition("-")[0], "torch")
 
 
 FILES = (Format.OPENVINO_INT8, Format.OPENVINO, Format.ONNX_INT8, Format.ONNX)  # with files
@@ -58,9 +72,13 @@ class Origin:
 
     @classmethod
     def of_files(cls, model: str, files: ModelFiles) -> Self:
-        """The weights of files; without a commit, their hash is the revision, too."""
-        digest = weights_sha256(files.weights)
-        return cls(model, files.revision or digest, digest)
+        """The weights of files; without a commit, the hash of them and their configuration."""
+        weights = weights_sha256(files.weights)
+        if files.revision:
+            return cls(model, files.revision, weights)
+        beside = (files.directory / name for name in CONFIGURATION)
+        everything = [*files.weights, *(path for path in beside if path.is_file())]
+        return cls(model, weights_sha256(everything), weights)
 
     @classmethod
     def of(cls, identity: ModelIdentity) -> Self:
@@ -70,24 +88,23 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """A faster network. `labels` are the model's, in its order; rates are of the CPU named.
+    """A faster network. `roles` are its labels', in the model's order.
 
-    `preprocessing` is None where torch prepares the pictures. `forced` says that it is there
-    although its report failed.
+    `preprocessing` is None where torch prepares the pictures. `scores` are nsfw scores of the same
+    photographs, the original's and its own; the rate is of the CPU named.
     """
 
     directory: Path
     format: Format
     origin: Origin
-    labels: tuple[str, ...]
+    roles: Mapping[str, LabelRole]
     preprocessing: Preprocessing | None
     files_sha256: str
     cpu: str
     cpu_features: frozenset[str]
-    images_per_s: float
-    report: Report
-    forced: bool
-    made_with: Mapping[str, str]
+    library_version: str
+    images_per_s: float = 0.0
+    scores: tuple[tuple[float, float], ...] = ()
 
     @classmethod
     def made_here(
@@ -95,9 +112,8 @@ class Artefact:
         directory: Path,
         kind: Format,
         origin: Origin,
-        labels: Iterable[str],
+        roles: Mapping[str, LabelRole],
         preprocessing: Preprocessing | None = None,
-        made_with: Mapping[str, str] = MappingProxyType({}),
     ) -> Self:
         """What has just been written into a directory on this CPU, not compared with anything."""
         cpu = machine.cpu()
@@ -105,25 +121,37 @@ class Artefact:
             directory=directory,
             format=kind,
             origin=origin,
-            labels=tuple(labels),
+            roles=MappingProxyType(dict(roles)),
             preprocessing=preprocessing,
             files_sha256=_files_sha256(directory),
             cpu=cpu.name,
             cpu_features=cpu.features,
-            images_per_s=0.0,
-            report=NOT_COMPARED,
-            forced=False,
-            made_with=made_with,
+            library_version=version(kind.library),
         )
 
-    @property
-    def trusted(self) -> bool:
-        """Whether it may be used without being asked for by name."""
-        return self.report.passed and not self.forced
+    def report(self, policy: Policy) -> Report:
+        """How far its scores are from the original's, by a policy; one that failed without any."""
+        if not self.scores:
+            return NOT_COMPARED
+        original, faster = zip(*self.scores, strict=True)
+        return compare(original, faster, policy)
 
-    def fits(self, features: frozenset[str]) -> bool:
-        """Whether it was verified with what this CPU computes with."""
-        return self.cpu_features == features
+    def trusted(self, policy: Policy) -> bool:
+        """Whether it may be used without being asked for by name."""
+        return self.report(policy).passed
+
+    def backend(self, policy: Policy) -> str:
+        """Its name on predictions, so that those of a failed one are never taken for others."""
+        return str(self.format) if self.trusted(policy) else f"{self.format}-forced"
+
+    @property
+    def misfit(self) -> str:
+        """Why it was verified with something else than it would be computed with here, or ''."""
+        if self.cpu_features != machine.cpu().features:
+            return f"it was verified on another kind of CPU, {self.cpu}"
+        if self.library_version != version(self.format.library):
+            return f"it was verified with {self.format.library} {self.library_version}"
+        return ""
 
     @property
     def recorded_preprocessing(self) -> Preprocessing:
@@ -146,7 +174,11 @@ class Artefact:
         Raises:
             ModelUnsupported: They are not.
         """
-        if _files_sha256(self.directory) != self.files_sha256:
+        try:
+            same = _files_sha256(self.directory) == self.files_sha256
+        except OSError:
+            same = False
+        if not same:
             raise ModelUnsupported(
                 f"{self.directory} is not what was verified. Make it again: "
                 f"python -m nsfw_app optimize --format {self.format}."
@@ -154,58 +186,61 @@ class Artefact:
 
 
 def place(engines: Path, origin: Origin, kind: Format) -> Path:
-    """The directory of an artefact."""
+    """The directory in which the builds of a format lie."""
     return engines / _slug(origin.model) / _slug(origin.revision) / kind
 
 
 def find(engines: Path, origin: Origin) -> list[Artefact]:
-    """The artefacts made of exactly these weights, the fastest first."""
-    found = []
-    for kind in Format:
-        artefact = read(place(engines, origin, kind))
+    """The latest artefact of each format made of exactly these weights, the fastest first."""
+    latest = (latest_of(engines, origin, kind) for kind in Format)
+    return sorted((a for a in latest if a is not None), key=lambda a: -a.images_per_s)
+
+
+def latest_of(engines: Path, origin: Origin, kind: Format) -> Artefact | None:
+    """The latest artefact of a format that was made of exactly these weights, if there is one."""
+    builds = sorted(place(engines, origin, kind).glob("[0-9]*"), reverse=True)
+    for artefact in map(read, builds):
         if artefact is not None and artefact.origin == origin:
-            found.append(artefact)
-    return sorted(found, key=lambda artefact: -artefact.images_per_s)
+            return artefact
+    return None
 
 
 def read(directory: Path) -> Artefact | None:
-    """The artefact of a directory; None where there is none, or none that can be read."""
+    """The artefact of a directory; None where there is none, or not as it was described."""
     try:
-        values = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
-        report = json.loads((directory / REPORT).read_text(encoding="utf-8"))
+        written = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
+        values = written["artefact"]
+        if written["sha256"] != _sealed(values):
+            log.warning("%s was changed after it was written, and is not used.", directory)
+            return None
+        prepared = values["preprocessing"]
         return Artefact(
-            directory=directory,
-            format=Format(values["format"]),
-            origin=Origin(**values["origin"]),
-            labels=tuple(values["labels"]),
-            preprocessing=_preprocessing(values["preprocessing"]),
-            files_sha256=values["files_sha256"],
-            cpu=values["cpu"],
-            cpu_features=frozenset(values["cpu_features"]),
-            images_per_s=float(values["images_per_s"]),
-            report=Report.from_json(report),
-            forced=bool(values["forced"]),
-            made_with=values["made_with"],
+            **values
+            | {
+                "directory": directory,
+                "format": Format(values["format"]),
+                "origin": Origin(**values["origin"]),
+                "roles": {label: LabelRole(role) for label, role in values["roles"].items()},
+                "preprocessing": prepared and Preprocessing.from_json(prepared),
+                "cpu_features": frozenset(values["cpu_features"]),
+                "scores": tuple((one, other) for one, other in values["scores"]),
+            }
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 @contextmanager
-def writing(directory: Path) -> Iterator[Path]:
-    """An empty directory that takes the place of another when the block ends without an error."""
-    directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
+def writing(builds: Path) -> Iterator[Path]:
+    """An empty directory that becomes the latest build when the block ends without an error."""
+    builds.mkdir(parents=True, exist_ok=True, mode=0o700)
+    build = f"{time.time_ns():020}-{uuid.uuid4().hex}"
+    part = builds / f".{build}"
     part.mkdir(mode=0o700)
     try:
         yield part
-        if directory.exists():
-            old = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
-            directory.replace(old)
-            part.replace(directory)
-            shutil.rmtree(old)
-        else:
-            part.replace(directory)
+        part.replace(builds / build)
+        _clear(builds, but=build)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -215,27 +250,37 @@ def describe(directory: Path, artefact: Artefact) -> None:
     values: dict[str, Any] = {
         "format": artefact.format,
         "origin": asdict(artefact.origin),
-        "labels": artefact.labels,
+        "roles": dict(artefact.roles),
         "preprocessing": artefact.preprocessing and artefact.preprocessing.to_json(),
         "files_sha256": artefact.files_sha256,
         "cpu": artefact.cpu,
         "cpu_features": sorted(artefact.cpu_features),
+        "library_version": artefact.library_version,
         "images_per_s": artefact.images_per_s,
-        "forced": artefact.forced,
-        "made_with": dict(artefact.made_with),
+        "scores": artefact.scores,
     }
-    for name, content in ((DESCRIPTION, values), (REPORT, artefact.report.to_json())):
-        (directory / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    written = {"artefact": values, "sha256": _sealed(values)}
+    path = directory / DESCRIPTION
+    path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
 
-def _preprocessing(values: Mapping[str, Any] | None) -> Preprocessing | None:
-    return None if values is None else Preprocessing.from_json(values)
+def _clear(builds: Path, *, but: str) -> None:
+    """Delete earlier builds, and what never became one. Another writer's work is left alone."""
+    for path in builds.iterdir():
+        with suppress(FileNotFoundError):  # another writer has put it in its place, or cleared it
+            earlier = not path.name.startswith(".") and path.name < but
+            if earlier or path.stat().st_mtime < time.time() - ABANDONED_S:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _sealed(values: Mapping[str, Any]) -> str:
+    """The hash of a description, whatever the order it is written in."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _files_sha256(directory: Path) -> str:
     """The hash of the network's own files."""
-    written = {DESCRIPTION, REPORT}
-    return weights_sha256(path for path in directory.iterdir() if path.name not in written)
+    return weights_sha256(path for path in directory.iterdir() if path.name != DESCRIPTION)
 
 
 def _slug(text: str) -> str:

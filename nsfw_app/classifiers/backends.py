@@ -6,7 +6,7 @@ the device has them and their report passed. A backend asked for by name is that
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +17,9 @@ from nsfw_app import machine, photographs
 from nsfw_app.classifiers import Network, artefacts, nsfw_score
 from nsfw_app.classifiers.artefacts import FILES, Artefact, Format, Origin
 from nsfw_app.classifiers.hub import ModelFiles
-from nsfw_app.errors import ModelNotFound, ModelUnsupported
+from nsfw_app.errors import ModelNotFound, ModelUnsupported, PredictionFailed
 from nsfw_app.models import label_roles
-from nsfw_app.records import LabelRole, Policy
-from nsfw_app.verification import Report, compare
+from nsfw_app.records import Policy
 
 if TYPE_CHECKING:
     from nsfw_app.classifiers.vit import TransformersNetwork
@@ -40,6 +39,11 @@ class Backends:
     wanted: str
     engines: Path
     policy_of: Callable[[str], Policy]
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it must be this one format."""
+        return self.wanted not in {AUTO, TORCH}
 
 
 def open_network(
@@ -63,29 +67,50 @@ def open_network(
         ModelNotFound: The backend that was asked for was not made yet.
         ModelUnsupported: It, or the model, cannot be used.
     """
+    policy = backends.policy_of(origin.model)
     found = [a for a in artefacts.find(backends.engines, origin) if a.format in FILES]
-    if backends.wanted not in {AUTO, TORCH}:
-        artefact = _named(backends.wanted, found, origin)
-        return open_artefact(artefact, unsafe_labels=unsafe_labels, threads=threads)
+
+    def opened(artefact: Artefact) -> Network:
+        return open_artefact(
+            artefact, artefact.backend(policy), unsafe_labels=unsafe_labels, threads=threads
+        )
+
+    if backends.is_named:
+        return opened(_named(backends.wanted, found, origin))
     if backends.wanted == AUTO:
         for artefact in found:
-            if artefact.trusted and artefact.fits(machine.cpu().features):
+            if artefact.trusted(policy) and not artefact.misfit:
                 try:
-                    return open_artefact(artefact, unsafe_labels=unsafe_labels, threads=threads)
+                    return opened(artefact)
                 except ModelUnsupported as error:
                     log.warning("%s", error)
     return _torch(origin, files, backends, unsafe_labels=unsafe_labels, threads=threads)
 
 
-def open_artefact(artefact: Artefact, *, unsafe_labels: Sequence[str], threads: int) -> Network:
+def open_artefact(
+    artefact: Artefact, backend: str, *, unsafe_labels: Sequence[str], threads: int
+) -> Network:
     """The network of an artefact, without torch.
 
+    Args:
+        artefact: What to open.
+        backend: Its name on predictions.
+        unsafe_labels: For labels that nobody knows.
+        threads: CPU threads.
+
     Raises:
-        ModelUnsupported: Its files are not those that were verified, or cannot be used here.
+        ModelUnsupported: It is not what was verified, or cannot be used here.
     """
     artefact.check()
-    roles = label_roles(artefact.labels, unsafe_labels=unsafe_labels)
-    return _opened(artefact, roles, threads)
+    if label_roles(artefact.roles, unsafe_labels=unsafe_labels) != artefact.roles:
+        raise ModelUnsupported(f"{artefact.directory} was verified with other unsafe labels.")
+    if artefact.format in {Format.OPENVINO, Format.OPENVINO_INT8}:
+        from nsfw_app.classifiers.openvino_network import OpenVinoNetwork
+
+        return OpenVinoNetwork(artefact, backend=backend, threads=threads)
+    from nsfw_app.classifiers.onnx_network import OnnxNetwork
+
+    return OnnxNetwork(artefact, backend=backend, threads=threads)
 
 
 def nsfw_scores(network: Network, pictures: Sequence[Image.Image]) -> Iterator[float]:
@@ -95,25 +120,14 @@ def nsfw_scores(network: Network, pictures: Sequence[Image.Image]) -> Iterator[f
         yield nsfw_score(dict(zip(network.roles, map(float, row), strict=True)), network.roles)
 
 
-def _opened(artefact: Artefact, roles: Mapping[str, LabelRole], threads: int) -> Network:
-    if artefact.format in {Format.OPENVINO, Format.OPENVINO_INT8}:
-        from nsfw_app.classifiers.openvino_network import OpenVinoNetwork
-
-        return OpenVinoNetwork(artefact, roles=roles, threads=threads)
-    from nsfw_app.classifiers.onnx_network import OnnxNetwork
-
-    return OnnxNetwork(artefact, roles=roles, threads=threads)
-
-
 def _named(wanted: str, found: Sequence[Artefact], origin: Origin) -> Artefact:
     """The artefact that was asked for, also one whose report failed: somebody insists."""
     make = f"python -m nsfw_app optimize --model {origin.model} --format {wanted}"
     for artefact in found:
         if artefact.format == wanted:
-            if not artefact.fits(machine.cpu().features):
+            if artefact.misfit:
                 raise ModelUnsupported(
-                    f"{artefact.directory} was verified on another kind of CPU, {artefact.cpu}. "
-                    f"Make it again here: {make}"
+                    f"{artefact.directory} cannot be used: {artefact.misfit}. Make it again: {make}"
                 )
             return artefact
     raise ModelNotFound(
@@ -141,23 +155,31 @@ def _torch(
         device=Device.CPU if exact else device(),
     )
     has_short_floats = network.device is not Device.CPU or machine.cpu().multiplies_bf16
-    if not exact and has_short_floats and _short_report(network, backends).passed:
+    if not exact and has_short_floats and _may_be_short(network, backends):
         network.shorten()
     return network
 
 
-def _short_report(network: "TransformersNetwork", backends: Backends) -> Report:
-    """How far a model's scores in 16-bit floats are from those in 32; measured once."""
-    place = artefacts.place(backends.engines, network.origin, network.short_format)
-    known = artefacts.read(place)
-    if known and known.origin == network.origin and known.fits(machine.cpu().features):
-        return known.report
-    pictures = photographs.whole()
+def _may_be_short(network: "TransformersNetwork", backends: Backends) -> bool:
+    """Whether a model's scores in 16-bit floats are near enough to those in 32; measured once."""
+    origin, kind = network.origin, network.short_format
+    artefact = artefacts.latest_of(backends.engines, origin, kind)
+    try:
+        if artefact is None or artefact.misfit or artefact.roles != network.roles:
+            artefact = _compared_in_short(network, artefacts.place(backends.engines, origin, kind))
+    except (PredictionFailed, RuntimeError, OSError) as error:
+        log.warning("%s stays in 32-bit floats: %s", origin.model, error)
+        return False
+    return artefact.trusted(backends.policy_of(origin.model))
+
+
+def _compared_in_short(network: "TransformersNetwork", builds: Path) -> Artefact:
+    pictures = photographs.shipped()
     exact = list(nsfw_scores(network, pictures))
     with network.shortened():
         short = list(nsfw_scores(network, pictures))
-    report = compare(exact, short, backends.policy_of(network.origin.model))
-    with artefacts.writing(place) as directory:
+    with artefacts.writing(builds) as directory:
         made = Artefact.made_here(directory, network.short_format, network.origin, network.roles)
-        artefacts.describe(directory, replace(made, report=report))
-    return report
+        made = replace(made, scores=tuple(zip(exact, short, strict=True)))
+        artefacts.describe(directory, made)
+    return made

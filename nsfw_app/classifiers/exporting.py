@@ -28,12 +28,6 @@ from nsfw_app.errors import ModelUnsupported
 MULTIPLICATIONS = ["MatMul", "Gemm"]
 EXAMPLES = 2  # pictures to trace with; one would be taken for a batch that is always of one
 INPUT, OUTPUT = "pixels", "probabilities"
-MADE_WITH = {
-    "torch": torch.__version__,
-    "openvino": openvino.__version__,
-    "nncf": nncf.__version__,
-    "onnx": onnx.__version__,
-}
 
 
 class Exported(nn.Module):

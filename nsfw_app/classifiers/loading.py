@@ -11,13 +11,11 @@ from enum import StrEnum
 
 from nsfw_app.classifiers import Classifier, Network
 from nsfw_app.classifiers.artefacts import Origin
-from nsfw_app.classifiers.backends import Backends, open_network
+from nsfw_app.classifiers.backends import AUTO, Backends, open_network
 from nsfw_app.classifiers.batching import MAX_BATCH, Batcher
 from nsfw_app.classifiers.hub import ModelFiles, fetch, find, find_here, unreachable
-from nsfw_app.errors import ModelError, ModelLoading
+from nsfw_app.errors import ModelError, ModelLoading, ModelUnsupported
 from nsfw_app.models import FALCONSAI, OPEN_NSFW
-
-AUTO = "auto"
 
 
 class ModelState(StrEnum):
@@ -87,23 +85,27 @@ def load_classifier(
             TransformersNetwork(origin, files=files, unsafe_labels=unsafe_labels, threads=threads)
         )
 
-    def embedded() -> Classifier:
+    def embedded(reason: str = "") -> Loaded:
+        if backends is not None and backends.is_named:  # that one or an error
+            raise ModelUnsupported(
+                reason or f"NSFW_BACKEND={backends.wanted} does not exist for {OPEN_NSFW}."
+            )
         from nsfw_app.classifiers.open_nsfw import OpenNSFW
 
-        return batched(OpenNSFW(threads=threads))
+        return Loaded(batched(OpenNSFW(threads=threads)), reason)
 
     if model == OPEN_NSFW:
-        return Loaded(embedded())
+        return embedded()
     if model != AUTO:
         return Loaded(transformers_model(model, find(model, revision=revision)))
     files = find_here(FALCONSAI, revision=revision)
     if files is None and (problem := unreachable(FALCONSAI, revision=revision)):
-        return Loaded(embedded(), f"{FALCONSAI} is not on this machine, and {problem}")
+        return embedded(f"{FALCONSAI} is not on this machine, and {problem}")
     try:
         files = files or fetch(FALCONSAI, revision=revision)
         return Loaded(transformers_model(FALCONSAI, files))
     except ModelError as error:
-        return Loaded(embedded(), str(error))
+        return embedded(str(error))
 
 
 class ModelLoader:

@@ -5,8 +5,6 @@ faster, and 8-bit integers would share one range of numbers, so that each pictur
 scores of the others.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -16,7 +14,6 @@ from nsfw_app.classifiers import Pixels
 from nsfw_app.classifiers.artefact_network import ArtefactNetwork
 from nsfw_app.classifiers.artefacts import Artefact
 from nsfw_app.errors import ModelUnsupported
-from nsfw_app.records import LabelRole
 
 MODEL = "model.onnx"
 FAILURES = (Fail, InvalidArgument, RuntimeException)
@@ -27,17 +24,18 @@ class OnnxNetwork(ArtefactNetwork):
 
     Args:
         artefact: Where its files are.
-        roles: The labels' roles.
+        backend: Its name on predictions.
         threads: CPU threads.
 
     Raises:
         ModelUnsupported: onnxruntime cannot use it on this machine.
     """
 
-    def __init__(self, artefact: Artefact, *, roles: Mapping[str, LabelRole], threads: int) -> None:
-        super().__init__(artefact, roles)
+    def __init__(self, artefact: Artefact, *, backend: str, threads: int) -> None:
+        super().__init__(artefact, backend)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
                 artefact.file(MODEL), options, providers=["CPUExecutionProvider"]

@@ -4,8 +4,6 @@ Measured, two batches at once with one thread each are a fifth slower than one w
 each of them is smaller.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import openvino
 from numpy.typing import NDArray
@@ -14,7 +12,6 @@ from nsfw_app.classifiers import Pixels
 from nsfw_app.classifiers.artefact_network import ArtefactNetwork
 from nsfw_app.classifiers.artefacts import Artefact
 from nsfw_app.errors import ModelUnsupported
-from nsfw_app.records import LabelRole
 
 MODEL = "model.xml"
 
@@ -24,15 +21,15 @@ class OpenVinoNetwork(ArtefactNetwork):
 
     Args:
         artefact: Where its files are.
-        roles: The labels' roles.
+        backend: Its name on predictions.
         threads: CPU threads.
 
     Raises:
         ModelUnsupported: OpenVINO cannot use it on this machine.
     """
 
-    def __init__(self, artefact: Artefact, *, roles: Mapping[str, LabelRole], threads: int) -> None:
-        super().__init__(artefact, roles)
+    def __init__(self, artefact: Artefact, *, backend: str, threads: int) -> None:
+        super().__init__(artefact, backend)
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
         try:
             self._compiled = openvino.Core().compile_model(artefact.file(MODEL), "CPU", options)

@@ -17,6 +17,7 @@ from nsfw_app.errors import ModelUnsupported
 # Pillow shrinks by whole numbers first, down to three times the size, which is much faster for
 # large pictures and, from three on, cannot be told from the slow way.
 GAP = 3.0
+MAX_LEVELS = 4.0  # grey levels on average: a middle that begins half a pixel elsewhere
 STEPS = frozenset({"do_resize", "do_rescale", "do_normalize", "do_center_crop", "do_convert_rgb"})
 
 
@@ -101,6 +102,26 @@ class Preprocessing:
             (width, height), self.resample, box=self._middle(image), reducing_gap=GAP
         )
         return np.asarray(shrunk, dtype=np.uint8)
+
+    def check(self, image: Image.Image, expected: Pixels) -> None:
+        """Make sure that a picture is prepared as the model's own image processor does it.
+
+        Args:
+            image: RGB, of any size.
+            expected: What the processor makes of it, shape (3, height, width).
+
+        Raises:
+            ModelUnsupported: It is not, by more than rounding can explain.
+        """
+        prepared = self.prepare(image).transpose(2, 0, 1)
+        mean, std = (np.array(values)[:, None, None] for values in (self.mean, self.std))
+        if prepared.shape == expected.shape:
+            levels = (expected * std + mean) / self.scale
+            if np.abs(levels - prepared).mean() <= MAX_LEVELS:
+                return
+        raise ModelUnsupported(
+            "This model prepares pictures in a way that cannot be recorded beside a faster one."
+        )
 
     def _middle(self, image: Image.Image) -> tuple[float, float, float, float]:
         """The part of a picture that is kept, in its own pixels: left, top, right, bottom."""

@@ -177,7 +177,7 @@ class TransformersNetwork:
     def _probabilities(self, batch: Pixels) -> NDArray[np.float64]:
         with torch.inference_mode():
             pixels = torch.from_numpy(batch).to(self.device, self._dtype)
-            logits = self.model(pixel_values=pixels).logits.to("cpu", torch.float64)
+            logits = self.model(pixel_values=pixels).logits.float().cpu().double()
         probabilities: NDArray[np.float64] = logits.softmax(dim=-1).numpy()
         return probabilities
 

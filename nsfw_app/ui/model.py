@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from nsfw_app import machine, models
+from nsfw_app import models
 from nsfw_app.access import Permission
 from nsfw_app.classifiers.artefacts import FILES, Artefact
 from nsfw_app.engine import Engine
@@ -81,7 +81,7 @@ def model_facts(engine: Engine) -> Sections:
             Labels=roles,
             Preprocessing=card.preprocessing,
         ),
-        *_faster(engine.artefacts, identity.backend),
+        *_faster(engine.artefacts, identity.backend, policy),
         _section(
             "What is known of it",
             **{"Claimed accuracy": card.claimed_accuracy, "Known limits": card.limits},
@@ -99,25 +99,25 @@ def model_facts(engine: Engine) -> Sections:
     ]
 
 
-def _faster(found: list[Artefact], running: str) -> Sections:
+def _faster(found: list[Artefact], running: str, policy: Policy) -> Sections:
     """What is known of the faster networks made of the model, whether they are used or not."""
     if not found:
         return []
-    return [_section("Faster networks", **{a.format: _told(a, running) for a in found})]
+    return [_section("Faster networks", **{a.format: _told(a, running, policy) for a in found})]
 
 
-def _told(artefact: Artefact, running: str) -> str:
+def _told(artefact: Artefact, running: str, policy: Policy) -> str:
     """Whether an artefact is used, and why not, its report and its speed."""
-    if artefact.format == running:
+    if running in {artefact.format, f"{artefact.format}-forced"}:
         use = "Runs now."
-    elif not artefact.fits(machine.cpu().features):
-        use = f"Not used: verified on another kind of CPU, {artefact.cpu}."
-    elif not artefact.trusted:
+    elif artefact.misfit:
+        use = f"Not used: {artefact.misfit}."
+    elif not artefact.trusted(policy):
         use = "Not used: too many labels change."
     else:
         use = "Verified, and does not run now."
     speed = f" {artefact.images_per_s:.1f} images a second." if artefact.format in FILES else ""
-    return f"{use} {artefact.report.sentence()}{speed}"
+    return f"{use} {artefact.report(policy).sentence()}{speed}"
 
 
 def _section(title: str, **rows: str) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""Many things done side by side, no more at once than asked, with results in their order."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+from nsfw_app.errors import Overloaded
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_order(
+    act: Callable[[Item], Result], items: Iterable[Item], *, at_once: int
+) -> Iterator[Result]:
+    """What is made of each item, some of it ahead of what is asked for.
+
+    Whoever is turned away because too much waits already waits as well, and tries again.
+
+    Args:
+        act: Makes a result; called in several threads.
+        items: Any number of them; no more are taken than are worked on.
+        at_once: How many are worked on.
+    """
+    items = iter(items)
+    with ThreadPoolExecutor(at_once, thread_name_prefix="ahead") as workers:
+
+        def begun(item: Item) -> Future[Result]:
+            return workers.submit(_patiently, act, item)
+
+        ahead = deque(map(begun, islice(items, 2 * at_once)))
+        while ahead:
+            result = ahead.popleft().result()
+            ahead.extend(map(begun, islice(items, 1)))
+            yield result
+
+
+def _patiently(act: Callable[[Item], Result], item: Item) -> Result:
+    while True:
+        try:
+            return act(item)
+        except Overloaded as error:
+            time.sleep(error.retry_after_s)
