@@ -345,8 +345,13 @@ def test_zero_gpu_has_its_decorator(model: Path, monkeypatch: pytest.MonkeyPatch
         return wrapped
 
     plain = load(model, Path("none"), "torch").predict([picture(0.5)])
-    spaces = SimpleNamespace(GPU=gpu, __spec__=object())
+    started = []
+    zero = SimpleNamespace(startup=lambda: started.append(True))
+    spaces = SimpleNamespace(GPU=gpu, zero=zero, __spec__=object())
     monkeypatch.setitem(sys.modules, "spaces", spaces)
-    classifier = load(model, Path("none"), "torch")
+    classifier = load(model, Path("none"), "auto")
     assert classifier.predict([picture(0.5)]) == plain
+    assert (seen, started) == ([1], [True])
+    spaces.zero = SimpleNamespace()  # the package, but no ZeroGPU
+    assert load(model, Path("none"), "torch").predict([picture(0.5)]) == plain
     assert seen == [1]

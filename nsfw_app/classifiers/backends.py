@@ -155,7 +155,9 @@ def _torch(
         device=Device.CPU if exact else device(),
     )
     has_short_floats = network.device is not Device.CPU or machine.cpu().multiplies_bf16
-    if not exact and has_short_floats and _may_be_short(network, backends):
+    if exact or network.is_lent_a_gpu or not has_short_floats:
+        return network
+    if _may_be_short(network, backends):
         network.shorten()
     return network
 

@@ -124,7 +124,10 @@ class TransformersNetwork:
         self._dtype = torch.float32
         self._backend = EXACT[device]
         self._processor = processor
-        self._compute = _on_zero_gpu(self._probabilities)
+        self._compute: Any = self._probabilities
+        self.is_lent_a_gpu = _is_lent_a_gpu()
+        if self.is_lent_a_gpu:
+            self._compute = _lent_a_gpu(self._probabilities)
 
     @property
     def identity(self) -> ModelIdentity:
@@ -185,10 +188,19 @@ class TransformersNetwork:
         return PredictionFailed(f"{self.origin.model} could not judge the image: {error}")
 
 
-def _on_zero_gpu(function: Any) -> Any:
-    """The function as a Space with ZeroGPU wants it, where its package is there."""
+def _is_lent_a_gpu() -> bool:
+    """Whether this is a Space with ZeroGPU, which lends a graphics card for one call at a time."""
     if find_spec("spaces") is None:
-        return function
+        return False
     import spaces
 
-    return spaces.GPU(function)
+    return hasattr(spaces.zero, "startup")
+
+
+def _lent_a_gpu(function: Any) -> Any:
+    """The function as ZeroGPU wants it. The weights that are on the card go where it keeps them."""
+    import spaces
+
+    decorated = spaces.GPU(function)
+    spaces.zero.startup()  # which Gradio's own launch would call
+    return decorated
