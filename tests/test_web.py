@@ -87,10 +87,11 @@ def test_pictures_are_only_their_owners(desk: Desk) -> None:
 
 def test_an_image_in_the_queue_is_shown_to_its_reviewers(desk: Desk) -> None:
     """What waits for a person can be seen and answered by a reviewer, and by no viewer."""
-    card = add(desk.signed_in("vera"), red=200)
+    card = add(desk.signed_in("root"), red=200)
     url = f"/desk/images/{card['sha256']}/picture"
     bob = desk.signed_in("bob")
     assert bob.get(url).status_code == 200
+    assert desk.signed_in("vera").get(url).status_code == 404
     assert bob.post("/desk/decisions", json=answer_to(card)).status_code == 200
     assert desk.signed_in("ann").get(url).status_code == 404  # settled: no longer in her queue
 
