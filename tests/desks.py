@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
 from conftest import picture_bytes
 from fastapi.testclient import TestClient
@@ -83,9 +84,12 @@ def desk_of(
     accounts = Accounts(store, hub_roles=configured.hub_roles)
     for name, role in roles.items():
         accounts.add_user(name, PASSWORDS[name], role, actor="test")
-    app = create_app(engine, accounts, settings=configured, page=build_ui(engine))
-    with TestClient(app, base_url=url if roles else "http://127.0.0.1") as client:
-        yield Desk(client, accounts)
+    with pytest.MonkeyPatch.context() as patch:
+        uploads = configured.uploads_dir.resolve()
+        patch.setenv("GRADIO_TEMP_DIR", str(uploads))  # as app.py sets it
+        app = create_app(engine, accounts, settings=configured, page=build_ui(engine))
+        with TestClient(app, base_url=url if roles else "http://127.0.0.1") as client:
+            yield Desk(client, accounts)
 
 
 def add(

@@ -10,8 +10,9 @@ from typing import Any
 import anyio
 import pytest
 from conftest import LIMITS, FakeClassifier, picture_bytes
-from desks import Desk, desk_of
+from desks import Desk, desk_of, served
 from fastapi import Request
+from gradio_client import Client, handle_file
 from pictures import animated, greys
 from PIL import Image
 from starlette.types import Message
@@ -24,6 +25,21 @@ from nsfw_app.store import Store
 from nsfw_app.web import bodies
 from nsfw_app.web.bodies import body
 from nsfw_app.web.guard import MAX_JSON_BYTES, MAX_PUBLIC_BYTES
+
+
+class Counting(FakeClassifier):
+    """Takes its time with each image, and counts those it has begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = 0
+        self.takes_s = 0.05
+
+    def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
+        """See `Classifier.predict`."""
+        self.begun += 1
+        threading.Event().wait(self.takes_s)
+        return super().predict(images)
 
 
 def received(*chunks: bytes, wait_s: float = 0.0, max_bytes: int = 100) -> bytes:
@@ -65,6 +81,20 @@ def test_a_slow_body_that_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert received(*[b"a" * 10] * 6, wait_s=0.05) == b"a" * 60
 
 
+def test_an_answer_may_take_as_long_as_it_needs(
+    desk: Desk, counting: Counting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Once the body is there, nobody is hurried: a stream of events outlives the grace."""
+    monkeypatch.setattr(bodies, "GRACE_S", 0.3)
+    counting.takes_s = 1.0
+    path = tmp_path / "a.png"
+    path.write_bytes(picture_bytes(9))
+    headers = {"Authorization": desk.with_key(Permission.CLASSIFY).headers["authorization"]}
+    with served(desk.client.app) as url:
+        program = Client(url, headers=headers, verbose=False)
+        assert program.predict(handle_file(path), api_name="/classify")["action"] == "allow"
+
+
 @pytest.mark.parametrize("kind", ["form", "file", "raw"])
 def test_the_sign_in_takes_little(desk: Desk, kind: str) -> None:
     """Anyone may send it something, so it is small."""
@@ -84,20 +114,6 @@ def test_what_is_no_upload_is_small(desk: Desk) -> None:
     ann = desk.signed_in("ann")
     for path in ("/desk/decisions", "/gradio_api/cancel", "/desk/queue/claim"):
         assert 400 <= ann.post(path, content=much, headers=headers).status_code < 500
-
-
-class Counting(FakeClassifier):
-    """Takes its time with each image, and counts those it has begun."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.begun = 0
-
-    def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
-        """See `Classifier.predict`."""
-        self.begun += 1
-        threading.Event().wait(0.05)
-        return super().predict(images)
 
 
 @pytest.fixture

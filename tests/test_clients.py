@@ -21,7 +21,6 @@ from openai import APIStatusError, OpenAI
 from openai import AuthenticationError as OpenAIAuthenticationError
 from PIL import Image
 
-from nsfw_app import settings
 from nsfw_app.access import KEY_SCOPES, Permission
 from nsfw_app.engine import Engine
 from nsfw_app.store import Store
@@ -39,12 +38,8 @@ class Live:
 
 
 @pytest.fixture
-def live(
-    engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Live]:
+def live(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Live]:
     """The application with users, on a socket."""
-    uploads = settings.load(data_dir=tmp_path).uploads_dir
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(uploads.resolve()))  # as app.py sets it
     with desk_of(engine, store, tmp_path) as desk, served(desk.client.app) as url:
         made = desk.accounts.add_key("clients", KEY_SCOPES, per_minute=10_000, actor="test")
         yield Live(url, made.key)

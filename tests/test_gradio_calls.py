@@ -15,7 +15,6 @@ from fastapi.testclient import TestClient
 from gradio_client import Client, handle_file
 from test_space import SPACE
 
-from nsfw_app import settings
 from nsfw_app.access import Permission
 from nsfw_app.engine import Engine
 from nsfw_app.store import Store
@@ -26,12 +25,8 @@ JOIN = "/gradio_api/queue/join"
 
 
 @pytest.fixture
-def desk(
-    engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Desk]:
+def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
     """The application with users."""
-    uploads = settings.load(data_dir=tmp_path).uploads_dir
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(uploads.resolve()))  # as app.py sets it
     with desk_of(engine, store, tmp_path) as desk:
         yield desk
 

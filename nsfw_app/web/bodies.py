@@ -30,11 +30,16 @@ async def body(request: Request, *, max_bytes: int) -> bytes:
 
 
 def limited(receive: Receive, max_bytes: int) -> Receive:
-    """The same messages of a request, until they are too many or too slow; see `body`."""
-    begun, received = time.monotonic(), 0
+    """The same messages of a request, until its body is too large or too slow; see `body`.
+
+    What comes after the body is waited for without end: it tells that the caller has gone.
+    """
+    begun, received, complete = time.monotonic(), 0, False
 
     async def next_message() -> Message:
-        nonlocal received
+        nonlocal received, complete
+        if complete:
+            return await receive()
         end = begun + GRACE_S + received / SLOWEST
         try:
             with anyio.fail_after(max(0.0, end - time.monotonic())):
@@ -43,6 +48,7 @@ def limited(receive: Receive, max_bytes: int) -> Receive:
             raise RequestTooSlow(
                 f"The request came more slowly than {SLOWEST / 1e3:g} kB a second."
             ) from None
+        complete = not message.get("more_body", False)
         received += len(message.get("body", b""))
         if received > max_bytes:
             raise RequestTooLarge(f"The request has more than {max_bytes / 1e6:g} MB.")
