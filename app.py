@@ -27,8 +27,6 @@ BACKLOG = 2048  # connections that may wait; uvicorn's own default
 
 def main() -> None:
     """Serve until interrupted."""
-    if find_spec("spaces"):  # ZeroGPU's package; it must be there before torch is
-        import spaces  # noqa: F401
     try:
         chosen = settings.load()
         store = open_store(chosen)
@@ -50,7 +48,10 @@ def main() -> None:
         GRADIO_TEMP_DIR=str(chosen.uploads_dir.resolve()), GRADIO_ANALYTICS_ENABLED="False"
     )
 
-    import uvicorn  # after the environment is set, which Gradio reads when it is imported
+    # After the environment is set, which Gradio reads when it is imported.
+    if find_spec("spaces"):  # ZeroGPU's package imports Gradio, and must be there before torch
+        import spaces  # noqa: F401
+    import uvicorn
 
     from nsfw_app.ui import build_ui
     from nsfw_app.web.app import create_app

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from tiny_vit import picture, trained
 
+from nsfw_app.classifiers import Classifier
 from nsfw_app.classifiers.artefacts import FILES, Artefact, Format
 from nsfw_app.classifiers.backends import Backends
+from nsfw_app.classifiers.loading import load_classifier
 from nsfw_app.optimizing import Wish, optimize
 from nsfw_app.records import Policy
 
@@ -27,6 +29,20 @@ def folder_of_pictures(directory: Path) -> Path:
 def backends(engines: Path, wanted: str = "auto", *, policy: Policy = POLICY) -> Backends:
     """What the settings would say, with the same policy for every model."""
     return Backends(wanted, engines, lambda _: policy)
+
+
+def loaded(
+    model: Path | str, engines: Path, wanted: str = "auto", policy: Policy = POLICY
+) -> Classifier:
+    """A model with a backend."""
+    return load_classifier(
+        str(model),
+        revision="main",
+        unsafe_labels=(),
+        threads=1,
+        max_waiting=64,
+        backends=backends(engines, wanted, policy=policy),
+    ).classifier
 
 
 def make(

@@ -10,17 +10,16 @@ from typing import Any
 
 import pytest
 import torch
-from faster import POLICY, backends, made
+from faster import loaded, made
 from scripts import run_script
 from tiny_vit import picture, trained
 
 from nsfw_app import machine, photographs
-from nsfw_app.classifiers import Classifier, artefacts, vit
+from nsfw_app.classifiers import artefacts, vit
 from nsfw_app.classifiers import backends as backends_module
 from nsfw_app.classifiers.artefacts import FILES, Origin
 from nsfw_app.classifiers.backends import nsfw_scores
 from nsfw_app.classifiers.hub import find
-from nsfw_app.classifiers.loading import load_classifier
 from nsfw_app.classifiers.vit import Device, TransformersNetwork
 from nsfw_app.errors import ModelNotFound, ModelUnsupported, PredictionFailed
 from nsfw_app.records import LabelRole, Policy
@@ -58,21 +57,9 @@ def change(directory: Path, **values: Any) -> None:
     artefacts.describe(directory, replace(artefact, **values))
 
 
-def load(model: Path, engines: Path, wanted: str = "auto", policy: Policy = POLICY) -> Classifier:
-    """The model with a backend."""
-    return load_classifier(
-        str(model),
-        revision="main",
-        unsafe_labels=(),
-        threads=1,
-        max_waiting=64,
-        backends=backends(engines, wanted, policy=policy),
-    ).classifier
-
-
 def backend(model: Path, engines: Path, wanted: str = "auto") -> str:
     """The name of what computes."""
-    return load(model, engines, wanted).identity.backend
+    return loaded(model, engines, wanted).identity.backend
 
 
 def of(engines: Path, kind: str) -> Path:
@@ -103,7 +90,7 @@ def test_a_name_that_was_not_made(model: Path, engines: Path) -> None:
     """It is an error that says how to make it, and never another backend."""
     rmtree(of(engines, "openvino-int8"))
     with pytest.raises(ModelNotFound, match=r"optimize --model .*tiny-vit --format openvino-int8"):
-        load(model, engines, "openvino-int8")
+        loaded(model, engines, "openvino-int8")
 
 
 def test_other_weights_have_no_faster_network(
@@ -124,7 +111,7 @@ def test_other_weights_have_no_faster_network(
         copytree(build, artefacts.place(engines, origin, kind) / build.name)
     assert backend(other, engines) == "torch"
     with pytest.raises(ModelNotFound):
-        load(other, engines, FILES[0])
+        loaded(other, engines, FILES[0])
 
 
 @pytest.mark.parametrize("name", ["model.bin", "model.xml"])
@@ -139,14 +126,14 @@ def test_a_changed_file_is_not_used(
     assert backend(model, engines) in FILES[1:]
     assert "not what was verified" in caplog.text
     with pytest.raises(ModelUnsupported, match="not what was verified"):
-        load(model, engines, "openvino-int8")
+        loaded(model, engines, "openvino-int8")
 
 
 def test_a_missing_file_is_not_used(model: Path, engines: Path) -> None:
     """The rest of an artefact does not stand for all of it."""
     (of(engines, "openvino-int8") / "model.bin").unlink()
     with pytest.raises(ModelUnsupported, match="not what was verified"):
-        load(model, engines, "openvino-int8")
+        loaded(model, engines, "openvino-int8")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "3", '{"artefact": {}, "sha256": ""}'])
@@ -154,7 +141,7 @@ def test_an_unreadable_description_is_no_artefact(model: Path, engines: Path, te
     """As if it were not there."""
     (of(engines, "openvino-int8") / "artefact.json").write_text(text)
     with pytest.raises(ModelNotFound):
-        load(model, engines, "openvino-int8")
+        loaded(model, engines, "openvino-int8")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +161,7 @@ def test_a_changed_description_is_no_artefact(
     assert before in path.read_text()
     path.write_text(path.read_text().replace(before, after, 1))
     with pytest.raises(ModelNotFound):
-        load(model, engines, "onnx")
+        loaded(model, engines, "onnx")
     assert "was changed after it was written" in caplog.text
 
 
@@ -185,7 +172,7 @@ def test_a_strange_thing_among_the_files(model: Path, engines: Path) -> None:
     (of(engines, "onnx") / "folder").mkdir()
     assert backend(model, engines) != "onnx"
     with pytest.raises(ModelUnsupported, match="not what was verified"):
-        load(model, engines, "onnx")
+        loaded(model, engines, "onnx")
 
 
 def test_another_policy_may_find_it_too_different(model: Path, engines: Path) -> None:
@@ -193,8 +180,8 @@ def test_another_policy_may_find_it_too_different(model: Path, engines: Path) ->
     change(of(engines, "onnx"), images_per_s=10**6, scores=((0.30, 0.20),) * 10)
     assert backend(model, engines) == "onnx"
     strict = Policy(threshold=0.25, review_from=0.2, review_to=0.8)
-    assert load(model, engines, policy=strict).identity.backend != "onnx"
-    assert load(model, engines, "onnx", strict).identity.backend == "onnx-forced"
+    assert loaded(model, engines, policy=strict).identity.backend != "onnx"
+    assert loaded(model, engines, "onnx", strict).identity.backend == "onnx-forced"
 
 
 def test_other_unsafe_labels(model: Path, engines: Path) -> None:
@@ -202,16 +189,16 @@ def test_other_unsafe_labels(model: Path, engines: Path) -> None:
     roles = {"normal": LabelRole.UNSAFE, "nsfw": LabelRole.SAFE}
     change(of(engines, "onnx"), roles=roles)
     with pytest.raises(ModelUnsupported, match="other unsafe labels"):
-        load(model, engines, "onnx")
+        loaded(model, engines, "onnx")
 
 
 def test_another_version_of_the_library(model: Path, engines: Path) -> None:
     """After an upgrade it is verified again before it is used."""
     for kind in FILES:
-        change(of(engines, kind), library_version="0.1")
+        change(of(engines, kind), runtime_version="0.1")
     assert backend(model, engines).startswith("torch")
     with pytest.raises(ModelUnsupported, match=r"verified with onnxruntime 0\.1"):
-        load(model, engines, "onnx")
+        loaded(model, engines, "onnx")
 
 
 def test_another_kind_of_cpu(
@@ -221,7 +208,7 @@ def test_another_kind_of_cpu(
     on_cpu(PLAIN)
     assert backend(model, engines) == "torch"
     with pytest.raises(ModelUnsupported, match="verified on another kind of CPU"):
-        load(model, engines, "openvino-int8")
+        loaded(model, engines, "openvino-int8")
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -267,13 +254,13 @@ def test_short_floats_where_the_cpu_has_them(
     low, high = sorted(difference_in_bf16(model))
     assert low < high
     far = Policy(threshold=1.0, review_from=0.2, review_to=1.0)
-    classifier = load(model, tmp_path, policy=far)
+    classifier = loaded(model, tmp_path, policy=far)
     assert classifier.identity.backend == "torch-bf16"
     (build,) = tmp_path.glob("*/*/torch-bf16/*")
     kept = artefacts.read(build)
     assert kept is not None
     assert kept.report(far).largest_difference == pytest.approx(high - low)
-    assert load(model, tmp_path, policy=far).identity.backend == "torch-bf16"
+    assert loaded(model, tmp_path, policy=far).identity.backend == "torch-bf16"
     assert list(tmp_path.glob("*/*/torch-bf16/*")) == [build], "it was not measured again"
 
 
@@ -302,9 +289,9 @@ def test_short_floats_that_change_a_label(
     on_cpu(PLAIN | {"avx512_bf16"})
     middle = sum(difference_in_bf16(model)) / 2
     near = Policy(threshold=middle, review_from=min(middle, 0.2), review_to=max(middle, 0.8))
-    classifier = load(model, tmp_path, policy=near)
+    classifier = loaded(model, tmp_path, policy=near)
     assert classifier.identity.backend == "torch"
-    exact = load(model, tmp_path, "torch").predict([picture(0.5)])
+    exact = loaded(model, tmp_path, "torch").predict([picture(0.5)])
     assert classifier.predict([picture(0.5)]) == exact
 
 
@@ -344,14 +331,14 @@ def test_zero_gpu_has_its_decorator(model: Path, monkeypatch: pytest.MonkeyPatch
 
         return wrapped
 
-    plain = load(model, Path("none"), "torch").predict([picture(0.5)])
+    plain = loaded(model, Path("none"), "torch").predict([picture(0.5)])
     started = []
     zero = SimpleNamespace(startup=lambda: started.append(True))
     spaces = SimpleNamespace(GPU=gpu, zero=zero, __spec__=object())
     monkeypatch.setitem(sys.modules, "spaces", spaces)
-    classifier = load(model, Path("none"), "auto")
+    classifier = loaded(model, Path("none"), "auto")
     assert classifier.predict([picture(0.5)]) == plain
     assert (seen, started) == ([1], [True])
     spaces.zero = SimpleNamespace()  # the package, but no ZeroGPU
-    assert load(model, Path("none"), "torch").predict([picture(0.5)]) == plain
+    assert loaded(model, Path("none"), "torch").predict([picture(0.5)]) == plain
     assert seen == [1]

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faster import POLICY, backends, folder_of_pictures, made, make
+from faster import POLICY, folder_of_pictures, loaded, made, make
 from tiny_vit import trained
 from typer.testing import CliRunner
 
 from nsfw_app import machine, optimizing, photographs
 from nsfw_app.classifiers import artefacts, nsfw_score
 from nsfw_app.classifiers.artefacts import FILES, Artefact, Format, Origin
-from nsfw_app.classifiers.loading import load_classifier
 from nsfw_app.cli import app
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.machine import Cpu
@@ -45,14 +44,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def scores(vit: Path, engines: Path, wanted: str, images: Path) -> list[float]:
     """What a backend says of the pictures of a folder, each asked for by itself."""
-    classifier = load_classifier(
-        str(vit),
-        revision="main",
-        unsafe_labels=(),
-        threads=1,
-        max_waiting=64,
-        backends=backends(engines, wanted),
-    ).classifier
+    classifier = loaded(vit, engines, wanted)
     pictures = photographs.of_folder(images)
     return [nsfw_score(classifier.predict([p])[0], classifier.roles) for p in pictures]
 
@@ -109,7 +101,7 @@ def test_it_says_what_it_was_made_of(vit: Path, engines: Path, kind: Format) -> 
     assert values["roles"] == {"normal": "safe", "nsfw": "unsafe"}
     assert (values["preprocessing"]["width"], values["preprocessing"]["mean"]) == (32, [0.5] * 3)
     assert values["cpu_features"] == sorted(machine.cpu().features)
-    assert values["library_version"] == version(kind.library)
+    assert values["runtime_version"] == version(kind.runtime)
     assert values["images_per_s"] > 0
 
 
@@ -151,15 +143,8 @@ def test_forced_it_is_kept_for_who_asks_by_name(
     )  # fmt: skip
     assert not kept.trusted(policy)
     for wanted, backend in (("auto", "torch"), ("openvino-int8", "openvino-int8-forced")):
-        loaded = load_classifier(
-            str(vit),
-            revision="main",
-            unsafe_labels=(),
-            threads=1,
-            max_waiting=64,
-            backends=backends(tmp_path, wanted, policy=policy),
-        )
-        assert loaded.classifier.identity.backend.startswith(backend)
+        classifier = loaded(vit, tmp_path, wanted, policy)
+        assert classifier.identity.backend.startswith(backend)
 
 
 def test_what_passed_needs_no_force(vit: Path, images: Path, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Faster networks on disk: one directory each, whole or not there, with all that says what it is.
 
     engines/<model>/<revision>/<format>/<build>/
-      artefact.json            of which weights, with which libraries and on which CPU it was made,
-                               how pictures are prepared, labels, and the scores it was compared by
+      artefact.json            of which weights, for which runtime and on which CPU it was made, how
+                               pictures are prepared, labels, and the scores it was compared by
       model.onnx, or model.xml and model.bin
 
 What always holds: an artefact is only found for exactly the weights and configuration it was made
@@ -54,7 +54,7 @@ class Format(StrEnum):
     TORCH_MPS_FP16 = "torch-mps-fp16"
 
     @property
-    def library(self) -> str:
+    def runtime(self) -> str:
         """The package that computes it."""
         return {"openvino": "openvino", "onnx": "onnxruntime"}.get(self.partition("-")[0], "torch")
 
@@ -77,8 +77,9 @@ class Origin:
         if files.revision:
             return cls(model, files.revision, weights)
         beside = (files.directory / name for name in CONFIGURATION)
-        everything = [*files.weights, *(path for path in beside if path.is_file())]
-        return cls(model, weights_sha256(everything), weights)
+        configuration = weights_sha256(path for path in beside if path.is_file())
+        revision = hashlib.sha256(f"{weights}{configuration}".encode()).hexdigest()
+        return cls(model, revision, weights)
 
     @classmethod
     def of(cls, identity: ModelIdentity) -> Self:
@@ -102,7 +103,7 @@ class Artefact:
     files_sha256: str
     cpu: str
     cpu_features: frozenset[str]
-    library_version: str
+    runtime_version: str
     images_per_s: float = 0.0
     scores: tuple[tuple[float, float], ...] = ()
 
@@ -126,7 +127,7 @@ class Artefact:
             files_sha256=_files_sha256(directory),
             cpu=cpu.name,
             cpu_features=cpu.features,
-            library_version=version(kind.library),
+            runtime_version=version(kind.runtime),
         )
 
     def report(self, policy: Policy) -> Report:
@@ -149,8 +150,8 @@ class Artefact:
         """Why it was verified with something else than it would be computed with here, or ''."""
         if self.cpu_features != machine.cpu().features:
             return f"it was verified on another kind of CPU, {self.cpu}"
-        if self.library_version != version(self.format.library):
-            return f"it was verified with {self.format.library} {self.library_version}"
+        if self.runtime_version != version(self.format.runtime):
+            return f"it was verified with {self.format.runtime} {self.runtime_version}"
         return ""
 
     @property
@@ -255,7 +256,7 @@ def describe(directory: Path, artefact: Artefact) -> None:
         "files_sha256": artefact.files_sha256,
         "cpu": artefact.cpu,
         "cpu_features": sorted(artefact.cpu_features),
-        "library_version": artefact.library_version,
+        "runtime_version": artefact.runtime_version,
         "images_per_s": artefact.images_per_s,
         "scores": artefact.scores,
     }

@@ -33,12 +33,8 @@ def benchmark(
     ] = None,
 ) -> None:
     """Measure the plain pipeline, each engine, files, page and API, side by side in one run."""
-    from nsfw_app.benchmark import (
-        MEGAPIXELS,
-        Effort,
-        engines,
-        run,
-    )  # slow to import, and only needed here
+    # Slow to import, and only needed here.
+    from nsfw_app.benchmark import MEGAPIXELS, Effort, engines, run
     from nsfw_app.benchmark.table import show
 
     possible = engines.names(machine.cpu())
