@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,20 @@ def test_too_many_changed_labels_are_refused(
     policy = between(vit, engines, images, "openvino-int8")
     with pytest.raises(ModelUnsupported, match=r"not kept.*of labels.*--force"):
         make(vit, Format.OPENVINO_INT8, tmp_path / "e", images=images, policy=policy)
+    assert list((tmp_path / "e").rglob("*.*")) == []
+
+
+def test_a_processor_that_does_more_than_it_says_is_refused(
+    vit: Path, images: Path, tmp_path: Path
+) -> None:
+    """LeViT's enlarges by 256 / 224 before it crops, which stands nowhere in its configuration."""
+    from transformers import LevitImageProcessorPil
+
+    model = copytree(vit, tmp_path / "model")
+    size = {"height": 32, "width": 32}
+    LevitImageProcessorPil(size={"shortest_edge": 32}, crop_size=size).save_pretrained(model)
+    with pytest.raises(ModelUnsupported, match="cannot be recorded"):
+        make(model, Format.ONNX, tmp_path / "e", images=images)
     assert list((tmp_path / "e").rglob("*.*")) == []
 
 
