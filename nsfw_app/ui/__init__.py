@@ -40,13 +40,13 @@ def build_ui(engine: Engine) -> Page:
                 gallery_threshold = create_gallery_tab()
             with gr.Tab("Queue", id="queue"):
                 queue_threshold = create_queue_tab()
+            sliders = [review_threshold, gallery_threshold, queue_threshold]
             with gr.Tab("Insights", id="insights") as insights_tab:
                 create_insights_tab(engine, insights_tab)
             with gr.Tab("Log", id="log") as log_tab:
                 create_log_tab(engine, log_tab)
             with gr.Tab("Model", id="model") as model_tab:
-                create_model_tab(engine, model_tab)
-        sliders = [review_threshold, gallery_threshold, queue_threshold]
+                create_model_tab(engine, model_tab, sliders)
 
         @shown
         def thresholds(request: gr.Request) -> list[float]:

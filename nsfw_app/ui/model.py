@@ -15,8 +15,8 @@ from nsfw_app.ui.render import permitted, region, shown
 Sections = list[dict[str, Any]]
 
 
-def create_model_tab(engine: Engine, tab: gr.Tab) -> None:
-    """Facts about the model, and a form that saves a new policy."""
+def create_model_tab(engine: Engine, tab: gr.Tab, sliders: list[gr.Slider]) -> None:
+    """Facts about the model, and a form that saves a new policy and moves the sliders to it."""
     facts = region("model-facts", script="facts.js")
     with gr.Accordion("Change the policy", open=False, elem_id="policy-form"):
         gr.Markdown(
@@ -53,11 +53,13 @@ def create_model_tab(engine: Engine, tab: gr.Tab) -> None:
             raise PolicyError("A policy needs all three numbers.")
         policy = Policy(threshold=middle, review_from=low, review_to=high)
         engine.save_policy(policy, author=manager.name, reason=why)
-        return drawn()
+        return *drawn(), *[middle] * len(sliders)
 
     quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     tab.select(show, outputs=[facts, *fields], **quietly)
-    saved = save.click(save_policy, inputs=[*fields, reason], outputs=[facts, *fields], **quietly)
+    saved = save.click(
+        save_policy, inputs=[*fields, reason], outputs=[facts, *fields, *sliders], **quietly
+    )
     saved.success(None, js="() => document.dispatchEvent(new Event('policy:saved'))", **quietly)
 
 

@@ -9,8 +9,8 @@ import { onTally } from './tally.js'
 import { openViewing } from './viewing.js'
 
 /**
- * Builds bar and banner. Once the model is there, and again after every new policy, it asks the
- * server's side of the page to move the sliders.
+ * Builds bar and banner. Once the model is there, it asks the server's side of the page to move the
+ * sliders to its policy.
  */
 export async function mount(root, trigger) {
   const banner = await present('model-banner')
@@ -42,7 +42,7 @@ export async function mount(root, trigger) {
     revealed.textContent = count
   })
   watchForPause()
-  let moved = null // the policy that the sliders stand at
+  let moved = false
   onStatus((status) => {
     const name = status.model?.model ?? status.wanted
     const { version, threshold, review_from: from, review_to: to } = status.policy
@@ -56,8 +56,8 @@ export async function mount(root, trigger) {
     banner.dataset.state = status.state
     banner.classList.toggle('fallback', status.state === 'ready' && Boolean(status.message))
     text.replaceChildren(...sentence(status))
-    if (status.state === 'ready' && moved !== version) {
-      moved = version
+    if (status.state === 'ready' && !moved) {
+      moved = true
       trigger('ready')
     }
   })
