@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from desk import Server, open_tab, opened, requests_of, serving
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from nsfw_app.policy import at_threshold, judge
 from nsfw_app.records import Policy
@@ -302,9 +302,7 @@ def test_a_late_verdict_does_not_replace_a_newer_image(page: Page, sample: Path)
 def test_a_saved_policy_moves_the_sliders(browser: Browser, tmp_path: Path, sample: Path) -> None:
     """After a new policy, slider, score bar and recorded threshold are the same number."""
     with serving(tmp_path) as own, opened(browser, own.url) as page:
-        open_tab(page, "Model")
-        page.get_by_role("button", name="Change the policy").click()
-        threshold = page.get_by_label("Threshold", exact=True).and_(page.locator("input:visible"))
+        threshold = policy_form(page)
         expect(threshold).to_have_value("0.33")
         threshold.fill("0.6")
         page.get_by_label("Why").fill("a test")
@@ -318,6 +316,60 @@ def test_a_saved_policy_moves_the_sliders(browser: Browser, tmp_path: Path, samp
         expect(page.locator(".saved")).to_contain_text("threshold 0.60")
         (row,) = own.rows("select threshold from decisions")
         assert row["threshold"] == 0.6
+
+
+TYPE_AT_ONCE = """() => {
+    const timer = setInterval(() => {
+        const field = document.querySelectorAll('#policy-form input[type=number]')[1]
+        if (field?.value !== '0.33') return
+        clearInterval(timer)
+        field.value = '0.6'
+        field.dispatchEvent(new Event('input', { bubbles: true }))
+    }, 0)
+}"""
+
+
+def policy_form(page: Page) -> Locator:
+    """Open the form that saves a policy; its threshold."""
+    open_tab(page, "Model")
+    page.get_by_role("button", name="Change the policy").click()
+    return page.get_by_label("Threshold", exact=True).and_(page.locator("input:visible"))
+
+
+def test_what_is_typed_into_the_policy_form_at_once_stays(page: Page) -> None:
+    """The form is filled once, before anybody can have typed."""
+    page.evaluate(TYPE_AT_ONCE)
+    threshold = policy_form(page)
+    expect(threshold).to_have_value("0.6")
+    page.wait_for_timeout(500)
+    expect(threshold).to_have_value("0.6")
+
+
+def test_a_policy_form_that_is_out_of_date_saves_nothing(browser: Browser, tmp_path: Path) -> None:
+    """Of two people who change the same policy, the second is told."""
+    with (
+        serving(tmp_path) as own,
+        opened(browser, own.url) as first,
+        opened(browser, own.url) as second,
+    ):
+        for page, value in ((first, "0.6"), (second, "0.7")):
+            threshold = policy_form(page)
+            expect(threshold).to_have_value("0.33")
+            threshold.fill(value)
+        first.get_by_role("button", name="Save policy").click()
+        expect(first.locator("#model-facts")).to_contain_text("Policy, version 2")
+        second.get_by_role("button", name="Save policy").click()
+        expect(second.get_by_text("The policy is another by now.")).to_be_visible()
+        assert [row["threshold"] for row in own.rows("select threshold from policies")] == [
+            0.33,
+            0.6,
+        ]
+        second.get_by_role("button", name="Change the policy").click()
+        second.get_by_role("button", name="Change the policy").click()
+        expect(threshold).to_have_value("0.6")
+        first.get_by_label("Why").fill("and once more")
+        first.get_by_role("button", name="Save policy").click()
+        expect(first.locator("#model-facts")).to_contain_text("Policy, version 3")
 
 
 def test_a_key_needs_a_marked_card(page: Page, server: Server, files: list[Path]) -> None:

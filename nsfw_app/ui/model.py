@@ -13,12 +13,18 @@ from nsfw_app.records import Policy
 from nsfw_app.ui.render import permitted, region, shown
 
 Sections = list[dict[str, Any]]
+# Gradio sets what is not drawn yet a second time, right after drawing it, over what was typed.
+DRAWN = """async () => {
+    const fields = '#policy-form input[type=number], #policy-form textarea'
+    while (document.querySelectorAll(fields).length < 4) await new Promise(requestAnimationFrame)
+    return []
+}"""
 
 
 def create_model_tab(engine: Engine, tab: gr.Tab, sliders: list[gr.Slider]) -> None:
     """Facts about the model, and a form that saves a new policy and moves the sliders to it."""
     facts = region("model-facts", script="facts.js")
-    with gr.Accordion("Change the policy", open=False, elem_id="policy-form"):
+    with gr.Accordion("Change the policy", open=False, elem_id="policy-form") as form:
         gr.Markdown(
             "Allowed below the first number, a person decides up to the last, blocked from there "
             "upwards. Scores are stored, so earlier images are judged anew."
@@ -30,15 +36,18 @@ def create_model_tab(engine: Engine, tab: gr.Tab, sliders: list[gr.Slider]) -> N
         reason = gr.Textbox(label="Why", max_lines=2, placeholder="Kept with the policy")
         save = gr.Button("Save policy", elem_id="save-policy")
     fields = [review_from, threshold, review_to]
+    version = gr.State()  # of the policy that stands in the form
 
     @shown
-    def show(request: gr.Request) -> tuple[Any, ...]:
+    def show(request: gr.Request) -> Sections:
         permitted(request, Permission.READ)
-        return drawn()
+        return model_facts(engine)
 
-    def drawn() -> tuple[Any, ...]:
+    @shown
+    def fill(request: gr.Request) -> tuple[float, ...]:
+        permitted(request, Permission.READ)
         policy = engine.policy
-        return model_facts(engine), policy.review_from, policy.threshold, policy.review_to
+        return policy.review_from, policy.threshold, policy.review_to, policy.version
 
     @shown
     def save_policy(
@@ -46,19 +55,26 @@ def create_model_tab(engine: Engine, tab: gr.Tab, sliders: list[gr.Slider]) -> N
         middle: float | None,
         high: float | None,
         why: str,
+        changed: int | None,
         request: gr.Request,
     ) -> tuple[Any, ...]:
         manager = permitted(request, Permission.MANAGE)
+        if changed != engine.policy.version:
+            raise PolicyError("The policy is another by now. Close this form and open it again.")
         if low is None or middle is None or high is None:
             raise PolicyError("A policy needs all three numbers.")
         policy = Policy(threshold=middle, review_from=low, review_to=high)
-        engine.save_policy(policy, author=manager.name, reason=why)
-        return *drawn(), *[middle] * len(sliders)
+        saved = engine.save_policy(policy, author=manager.name, reason=why)
+        return model_facts(engine), saved.version, *[middle] * len(sliders)
 
     quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    tab.select(show, outputs=[facts, *fields], **quietly)
+    tab.select(show, outputs=facts, **quietly)
+    form.expand(fill, outputs=[*fields, version], js=DRAWN, **quietly)
     saved = save.click(
-        save_policy, inputs=[*fields, reason], outputs=[facts, *fields, *sliders], **quietly
+        save_policy,
+        inputs=[*fields, reason, version],
+        outputs=[facts, version, *sliders],
+        **quietly,
     )
     saved.success(None, js="() => document.dispatchEvent(new Event('policy:saved'))", **quietly)
 
