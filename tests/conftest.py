@@ -12,6 +12,7 @@ import pytest
 from desk import browser, page, server  # noqa: F401  # fixtures
 from PIL import Image
 
+from nsfw_app.classifiers import Glance
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.images import Limits
@@ -31,7 +32,7 @@ class FakeClassifier:
     roles: Mapping[str, LabelRole] = {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}
 
     waiting = 0
-    side = 2
+    glances = (Glance(4, 0.02), Glance(8, 0.04))
     max_batch = 4
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsfw_app.classifiers import Pixels
+from nsfw_app.classifiers import Glance, Pixels
 from nsfw_app.classifiers.batching import MAX_BATCH, Batcher
 from nsfw_app.errors import Overloaded, PredictionFailed
 from nsfw_app.records import LabelRole, ModelIdentity
@@ -25,7 +25,7 @@ class SlowNetwork:
     roles: Mapping[str, LabelRole] = {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}
 
     lanes = 1
-    side = 2
+    glances = (Glance(4, 0.02), Glance(8, 0.04))
 
     def __init__(self, fail: Callable[[], Exception] | None = None) -> None:
         self.fail = fail

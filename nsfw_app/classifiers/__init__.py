@@ -8,6 +8,7 @@ import hashlib
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,17 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 Pixels = NDArray[Any]  # 32-bit floats or 8-bit, as the network takes them
 
 
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """When fewer pixels than a picture has are enough to judge it.
+
+    They are with so many on its shorter side and an nsfw score below that.
+    """
+
+    pixels: int
+    below: float
+
+
 class Model(Protocol):
     """Loaded weights. `roles` holds every label in the model's order."""
 
@@ -38,8 +50,8 @@ class Model(Protocol):
         ...
 
     @property
-    def side(self) -> int:
-        """The side of the square that a picture is shrunk to, in pixels."""
+    def glances(self) -> Sequence[Glance]:
+        """When fewer pixels are enough, at least one, the fewest first."""
         ...
 
 
@@ -104,6 +116,14 @@ class Classifier(Model, Protocol):
             Overloaded: Too many images are waiting for it.
         """
         ...
+
+
+def glances(side: int) -> tuple[Glance, ...]:
+    """Those of a model that shrinks pictures to a square of this side, in pixels.
+
+    What was measured with the embedded model is taken over from it, without its boldest.
+    """
+    return Glance(2 * side, 0.02), Glance(4 * side, 0.04)
 
 
 def nsfw_score(probabilities: Mapping[str, float], roles: Mapping[str, LabelRole]) -> float:

@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from nsfw_app.classifiers import Pixels
+from nsfw_app.classifiers import Pixels, glances
 from nsfw_app.classifiers.artefacts import Artefact
 from nsfw_app.errors import PredictionFailed
 from nsfw_app.records import ModelIdentity
@@ -26,7 +26,7 @@ class ArtefactNetwork:
         self.identity = ModelIdentity(origin.model, origin.revision, origin.weights_sha256, backend)
         self.roles = artefact.roles
         self._preprocessing = artefact.recorded_preprocessing
-        self.side = self._preprocessing.side
+        self.glances = glances(self._preprocessing.side)
 
     def prepare(self, image: Image.Image) -> Pixels:
         """See `Network.prepare`."""

@@ -48,7 +48,7 @@ class Batcher:
         self._network = network
         self.identity = network.identity
         self.roles = network.roles
-        self.side = network.side
+        self.glances = network.glances
         self._max_waiting = max_waiting
         self.max_batch = max_batch
         self._waiting: deque[_Waiting] = deque()

