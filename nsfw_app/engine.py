@@ -193,7 +193,8 @@ class Engine:
         Raises:
             ModelError: The model cannot be loaded.
         """
-        at_once = 2 * self._loader.wait().max_batch  # one batch is made ready beside another
+        max_batch = self._loader.wait().max_batch
+        at_once = max_batch + max_batch // 2  # half a batch is made ready beside another
 
         def review(path: Path) -> Review:
             return self.review_file(path, Upload(str(path), source))
