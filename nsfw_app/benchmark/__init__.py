@@ -25,6 +25,7 @@ from nsfw_app.settings import Settings
 
 LIBRARIES = ("torch", "transformers", "onnxruntime", "openvino", "nncf", "pillow", "gradio")
 MEGAPIXELS = (1.0, 12.0, 48.0)
+ROUNDS = 2  # by turns; the better of each counts, because what else goes on only slows them
 RANDOM_WEIGHTS = "ViT-base with random weights"
 
 Results = dict[str, Any]
@@ -88,8 +89,11 @@ def run(
             for engine in ("open-nsfw", *((fastest,) if fastest else ()))
         }
         tell(f"Classifying {effort.classified} photographs of 12 megapixels.")
-        package = apart(files.package_loop, photographs)
-        ours = apart(files.classify, subject, photographs)
+        rounds = [
+            (apart(files.package_loop, photographs), apart(files.classify, subject, photographs))
+            for _ in range(ROUNDS)
+        ]
+        package, ours = (max(rates) for rates in zip(*rounds, strict=True))
         tell(f"Starting a server, and uploading {effort.uploaded} photographs to it.")
         served = server.measure(folder / "server", effort.seconds, effort.uploaded)
     return {
