@@ -24,7 +24,7 @@ LIMITS = Limits(max_bytes=100_000_000, max_pixels=89_478_485, max_frames=16)
 SHAPE = 4 / 3  # a camera's
 GRAIN = 4  # grey levels, standard deviation: without it a file would be quicker to decode
 QUALITY = 88
-MOTIFS = 3  # enough to time one after the other
+MOTIFS = 8  # by turns; some score low, some need a second look
 MEGAPIXELS = 12  # of a telephone's camera
 
 
