@@ -179,6 +179,7 @@ def decode(
     check_size(len(data), name=name, limits=limits)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            image.decodermaxblock = len(data)  # all at once: piece by piece it would be copied
             return _decode(image, data, name, limits, enough, known_as or sha256(data))
     except ImageError:
         raise
@@ -250,11 +251,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     with np.errstate(invalid="ignore"):  # not every 32 bits are a number
         values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0, neginf=0)
     top = max(float(values.max()), 0.0)
-    white = 65_535.0 if image.mode.startswith("I;16") else top
-    for usual in (1.0, 255.0, 65_535.0) if white == top else ():
-        if top <= usual:
-            white = usual
-            break
+    usual = next((most for most in (1.0, 255.0, 65_535.0) if top <= most), top)
+    white = 65_535.0 if image.mode.startswith("I;16") else usual
     if isinstance(transparent := image.info.get("transparency"), int):
         values = np.where(values == transparent, white, values)
     return Image.fromarray((values.clip(0, white) / white * 255).round().astype(np.uint8))
