@@ -22,7 +22,7 @@ def in_order(
 
     Args:
         act: Makes a result; called in several threads.
-        items: Any number of them; no more are taken than are worked on.
+        items: Any number of them; as many more are taken as are worked on.
         at_once: How many are worked on.
     """
     items = iter(items)
@@ -32,10 +32,13 @@ def in_order(
             return workers.submit(_patiently, act, item)
 
         ahead = deque(map(begun, islice(items, 2 * at_once)))
-        while ahead:
-            result = ahead.popleft().result()
-            ahead.extend(map(begun, islice(items, 1)))
-            yield result
+        try:
+            while ahead:
+                result = ahead.popleft().result()
+                ahead.extend(map(begun, islice(items, 1)))
+                yield result
+        finally:  # nobody asks for more
+            workers.shutdown(wait=False, cancel_futures=True)
 
 
 def _patiently(act: Callable[[Item], Result], item: Item) -> Result:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import Overloaded
 from nsfw_app.images import Enough, Limits, decode
+from nsfw_app.pacing import in_order
 from nsfw_app.records import Upload
 from nsfw_app.store import Store
 
@@ -180,6 +182,24 @@ def test_files_are_read_ahead_and_answered_in_order(store: Store, tmp_path: Path
     reviews = list(engine.review_files(paths, source="command"))
     assert [review.name for review in reviews] == [str(path) for path in paths]
     assert [round(r.prediction.nsfw_score * 255) for r in reviews if r.prediction] == [*range(40)]
+
+
+def test_what_nobody_asks_for_any_more_is_not_begun() -> None:
+    """A run that is stopped ends with what was being made."""
+    begun = []
+    stopped = threading.Event()
+
+    def act(number: int) -> None:
+        begun.append(number)
+        assert number == 0 or stopped.wait(10)
+
+    results = in_order(act, range(99), at_once=2)
+    next(results)
+    while len(begun) < 3:
+        time.sleep(0.001)
+    threading.Timer(0.2, stopped.set).start()
+    results.close()
+    assert sorted(begun) == [0, 1, 2]
 
 
 class Full(FakeClassifier):
