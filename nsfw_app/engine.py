@@ -131,15 +131,25 @@ class Engine:
         """The policy in force for a model."""
         return self._store.policies.latest(model) or self._first_policy(model)
 
-    def save_policy(self, policy: Policy, *, author: str, reason: str) -> Policy:
+    def save_policy(
+        self, policy: Policy, *, author: str, reason: str, replaces: int | None = None
+    ) -> Policy:
         """Make a policy the one in force; earlier ones stay on record.
+
+        Args:
+            policy: Its numbers.
+            author: Who sets it.
+            reason: Why.
+            replaces: The version that must be in force still; None for whichever is.
 
         Raises:
             ModelError: No model is loaded that it could belong to.
+            PolicyError: Another version is in force.
         """
         model = self._loader.classifier.identity.model
         policy = replace(policy, author=author, reason=reason)
-        return self._store.policies.add(model, policy, first=self._first_policy(model))
+        first = self._first_policy(model)
+        return self._store.policies.add(model, policy, first=first, replaces=replaces)
 
     def review(self, data: bytes, upload: Upload) -> Review:
         """Judge one image by its bytes.

@@ -359,7 +359,7 @@ def test_a_policy_form_that_is_out_of_date_saves_nothing(browser: Browser, tmp_p
         first.get_by_role("button", name="Save policy").click()
         expect(first.locator("#model-facts")).to_contain_text("Policy, version 2")
         second.get_by_role("button", name="Save policy").click()
-        expect(second.get_by_text("The policy is another by now.")).to_be_visible()
+        expect(second.get_by_text("The policy was changed meanwhile.")).to_be_visible()
         assert [row["threshold"] for row in own.rows("select threshold from policies")] == [
             0.33,
             0.6,

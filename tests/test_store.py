@@ -15,7 +15,7 @@ import pytest
 from samples import FAKE, HOSTILE, OTHER, SHA256, add, add_image, answer, person, standing
 
 from nsfw_app.access import UserRole
-from nsfw_app.errors import NotFound
+from nsfw_app.errors import NotFound, PolicyError
 from nsfw_app.records import ImageInfo, LogFilter, Policy, Prediction, Upload
 from nsfw_app.store import Store
 from nsfw_app.store.connections import Connections
@@ -218,6 +218,22 @@ def test_policies_saved_at_once_are_versions_of_their_own(store: Store) -> None:
     """Policies that several threads save at once each get a version."""
     saved = at_once(6, lambda _: store.policies.add("fake", POLICY, first=POLICY))
     assert sorted(policy.version for policy in saved) == [2, 3, 4, 5, 6, 7]
+
+
+def test_of_policies_that_replace_the_same_one_only_the_first_is_saved(store: Store) -> None:
+    """The others are told, however close behind they come."""
+
+    def add(_: int) -> bool:
+        try:
+            store.policies.add("fake", POLICY, first=POLICY, replaces=POLICY.version)
+        except PolicyError:
+            return False
+        return True
+
+    assert sorted(at_once(6, add)) == [False] * 5 + [True]
+    latest = store.policies.latest("fake")
+    assert latest is not None
+    assert latest.version == 2
 
 
 @pytest.mark.parametrize("text", HOSTILE)

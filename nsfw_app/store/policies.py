@@ -2,6 +2,7 @@
 
 from sqlite_utils import Database
 
+from nsfw_app.errors import PolicyError
 from nsfw_app.records import Policy
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
@@ -24,16 +25,27 @@ class Policies:
         )
         return row and Policy(*row)
 
-    def add(self, model: str, policy: Policy, *, first: Policy) -> Policy:
+    def add(
+        self, model: str, policy: Policy, *, first: Policy, replaces: int | None = None
+    ) -> Policy:
         """Save a policy as the model's next version, and return it with that version.
 
         Args:
             model: The model's id.
             policy: The numbers, and who sets them and why.
             first: What was in force before any was saved; kept as the first version.
+            replaces: The version that must be in force still; None for whichever is.
+
+        Raises:
+            PolicyError: Another one is in force.
         """
         with self._connections.writing() as db:
-            if self.latest(model) is None:
+            latest = self.latest(model)
+            if replaces not in {None, (latest or first).version}:
+                raise PolicyError(
+                    "The policy was changed meanwhile. Close this form and open it again."
+                )
+            if latest is None:
                 _insert(db, model, first)
             saved = _insert(db, model, policy)
             note(db, policy.author, AuditAction.POLICY, model, version=saved.version)

@@ -8,7 +8,7 @@ from nsfw_app import models
 from nsfw_app.access import Permission
 from nsfw_app.classifiers.artefacts import FILES, Artefact
 from nsfw_app.engine import Engine
-from nsfw_app.errors import PolicyError
+from nsfw_app.errors import ModelLoading, PolicyError
 from nsfw_app.records import Policy
 from nsfw_app.ui.render import permitted, region, shown
 
@@ -16,7 +16,10 @@ Sections = list[dict[str, Any]]
 # Gradio sets what is not drawn yet a second time, right after drawing it, over what was typed.
 DRAWN = """async () => {
     const fields = '#policy-form input[type=number], #policy-form textarea'
-    while (document.querySelectorAll(fields).length < 4) await new Promise(requestAnimationFrame)
+    for (let frames = 0; frames < 600; frames++) {
+        if (document.querySelectorAll(fields).length === 4) break
+        await new Promise(requestAnimationFrame)
+    }
     return []
 }"""
 
@@ -46,6 +49,8 @@ def create_model_tab(engine: Engine, tab: gr.Tab, sliders: list[gr.Slider]) -> N
     @shown
     def fill(request: gr.Request) -> tuple[float, ...]:
         permitted(request, Permission.READ)
+        if engine.status.classifier is None:  # whose policy it would be is not known yet
+            raise ModelLoading("No model runs yet. Close this form and open it later.")
         policy = engine.policy
         return policy.review_from, policy.threshold, policy.review_to, policy.version
 
@@ -59,13 +64,13 @@ def create_model_tab(engine: Engine, tab: gr.Tab, sliders: list[gr.Slider]) -> N
         request: gr.Request,
     ) -> tuple[Any, ...]:
         manager = permitted(request, Permission.MANAGE)
-        if changed != engine.policy.version:
-            raise PolicyError("The policy is another by now. Close this form and open it again.")
+        if changed is None:
+            raise PolicyError("Nothing stood in this form yet. Close it and open it again.")
         if low is None or middle is None or high is None:
             raise PolicyError("A policy needs all three numbers.")
         policy = Policy(threshold=middle, review_from=low, review_to=high)
-        saved = engine.save_policy(policy, author=manager.name, reason=why)
-        return model_facts(engine), saved.version, *[middle] * len(sliders)
+        saved = engine.save_policy(policy, author=manager.name, reason=why, replaces=changed)
+        return model_facts(engine), "", saved.version, *[middle] * len(sliders)
 
     quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     tab.select(show, outputs=facts, **quietly)
@@ -73,7 +78,7 @@ def create_model_tab(engine: Engine, tab: gr.Tab, sliders: list[gr.Slider]) -> N
     saved = save.click(
         save_policy,
         inputs=[*fields, reason, version],
-        outputs=[facts, version, *sliders],
+        outputs=[facts, reason, version, *sliders],
         **quietly,
     )
     saved.success(None, js="() => document.dispatchEvent(new Event('policy:saved'))", **quietly)
