@@ -1,6 +1,6 @@
 """From bytes to a prediction: looked up, or computed once and stored.
 
-What always holds: the same bytes never run through the same model twice, also when they arrive
+What always holds: the same bytes are never judged twice by the same model, also when they arrive
 several times at once; of an image without an owner nothing is kept that people could look at, and
 of one that was only tried out nothing at all.
 """
@@ -105,7 +105,8 @@ class Inference:
     def _predicted(self, classifier: Classifier, data: bytes, decoded: DecodedImage) -> Prediction:
         """The prediction of the frame with the highest nsfw score.
 
-        Fewer pixels are enough to call an image safe beyond doubt; any other is looked at whole.
+        Reduced scale is enough to call an image safe beyond doubt. With doubt it is decoded again,
+        with more pixels or all of them, and that score counts.
         """
         sha256 = decoded.info.sha256
         prediction = _of_the_worst(classifier, decoded)

@@ -24,10 +24,12 @@ from nsfw_app.store import Store
 LARGE = Limits(max_bytes=50_000_000, max_pixels=20_000_000, max_frames=4)
 NEAR = 0.01
 PHOTOGRAPHS = [
-    ("skimage", "data/astronaut.png"),  # scores in a doubtful range
-    ("skimage", "data/coffee.png"),
     ("skimage", "data/chelsea.png"),
-    ("sklearn", "datasets/images/flower.jpg"),
+    ("skimage", "data/coffee.png"),
+    ("skimage", "data/astronaut.png"),
+    # Decided by the fewest pixels, some of these are more than 0.01 off.
+    ("skimage", "data/moon.png"),
+    ("gradio", "media_assets/images/groot.jpeg"),
 ]
 
 
@@ -61,7 +63,7 @@ def real(store: Store, embedded: Loaded) -> Engine:
     return Engine(store=store, loader=loader, limits=LARGE, defaults=PolicyDefaults())
 
 
-@pytest.mark.parametrize("quality", [10, 30, 60, 80, 95])
+@pytest.mark.parametrize("quality", [10, 30, 60, 95])
 @pytest.mark.parametrize("longer", [1200, 2600, 4000])
 @pytest.mark.parametrize(("package", "name"), PHOTOGRAPHS)
 def test_the_score_is_that_of_the_whole_picture(

@@ -27,9 +27,9 @@ Pixels = NDArray[Any]  # 32-bit floats or 8-bit, as the network takes them
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """When fewer pixels than a picture has are enough to judge it.
+    """When a JPEG decoded at reduced scale is enough.
 
-    They are with so many on its shorter side and an nsfw score below that.
+    It is when its shorter side has at least `pixels` and its nsfw score is under `below`.
     """
 
     pixels: int
@@ -51,7 +51,7 @@ class Model(Protocol):
 
     @property
     def glances(self) -> Sequence[Glance]:
-        """When fewer pixels are enough, at least one, the fewest first."""
+        """When reduced scale is enough: at least one, `pixels` and `below` both rising."""
         ...
 
 
@@ -119,11 +119,11 @@ class Classifier(Model, Protocol):
 
 
 def glances(side: int) -> tuple[Glance, ...]:
-    """Those of a model that shrinks pictures to a square of this side, in pixels.
+    """The glances of a model that shrinks pictures to a square of this side, in pixels.
 
-    What was measured with the embedded model is taken over from it, without its boldest.
+    They are those of the embedded model but for its two smallest; no other model was measured.
     """
-    return Glance(2 * side, 0.02), Glance(4 * side, 0.04)
+    return Glance(2 * side, 0.012), Glance(4 * side, 0.02)
 
 
 def nsfw_score(probabilities: Mapping[str, float], roles: Mapping[str, LabelRole]) -> float:
