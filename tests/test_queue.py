@@ -26,6 +26,8 @@ from nsfw_app.store import Store
 folder, reviewer = Path(sys.argv[1]), sys.argv[2]
 store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
 held = []
+print("ready", flush=True)
+input()
 while claims := store.loans.claim(reviewer, count=3, holding=held):
     held += [claim.entry_id for claim in claims]
     print(*(claim.entry_id for claim in claims), sep="\\n")
@@ -96,12 +98,20 @@ def test_eight_processes_never_hold_the_same_image(desk: Store, tmp_path: Path) 
     drawers = [
         subprocess.Popen(
             [sys.executable, "-c", DRAW, str(tmp_path), f"reviewer {number}"],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=Path(__file__).parent.parent,
         )
         for number in range(DRAWERS)
     ]
+    for drawer in drawers:
+        assert drawer.stdout is not None
+        assert drawer.stdout.readline() == "ready\n"
+    for drawer in drawers:  # all at once, or the first would be done before the last has started
+        assert drawer.stdin is not None
+        drawer.stdin.write("\n")
+        drawer.stdin.flush()
     drawn = [drawer.communicate(timeout=120)[0].split() for drawer in drawers]
     assert all(drawer.returncode == 0 for drawer in drawers)
     times = Counter(entry for entries in drawn for entry in entries)
