@@ -21,6 +21,7 @@ DRAWERS = 8
 ENTRIES = 2000
 DRAW = """
 import sys
+import time
 from pathlib import Path
 from nsfw_app.store import Store
 folder, reviewer = Path(sys.argv[1]), sys.argv[2]
@@ -31,6 +32,7 @@ input()
 while claims := store.loans.claim(reviewer, count=3, holding=held):
     held += [claim.entry_id for claim in claims]
     print(*(claim.entry_id for claim in claims), sep="\\n")
+    time.sleep(0.005)  # as people do between two images, who leave the database to others then
 """
 
 
