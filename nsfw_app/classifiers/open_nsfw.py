@@ -38,7 +38,7 @@ class OpenNSFW:
         ModelNotFound: The package's weights are missing or damaged.
     """
 
-    # Measured by `tests/glances.py`: bolder limits move some photograph's score by 0.01 or more.
+    # How far scores move below these limits is measured by `tests/glances.py`: at most 0.005.
     glances = (Glance(256, 0.005), Glance(346, 0.006), Glance(512, 0.012), Glance(1024, 0.02))
     roles = MappingProxyType({"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE})
 
