@@ -48,7 +48,8 @@ class Format(StrEnum):
     OPENVINO = "openvino"  # 16-bit floats where the CPU has them, else 32-bit
     ONNX_INT8 = "onnx-int8"
     ONNX = "onnx"
-    # Torch itself in 16-bit floats: no files, only the scores that say whether it may.
+    # A model in 16-bit floats: no files, only the scores and rates that say whether it may.
+    OPENVINO_BF16 = "openvino-bf16"  # of the embedded model
     TORCH_BF16 = "torch-bf16"
     TORCH_CUDA_FP16 = "torch-cuda-fp16"
     TORCH_MPS_FP16 = "torch-mps-fp16"
@@ -91,8 +92,8 @@ class Origin:
 class Artefact:
     """A faster network. `roles` are its labels', in the model's order.
 
-    `preprocessing` is None where torch prepares the pictures. `scores` are nsfw scores of the same
-    photographs, the original's and its own; the rate is of the CPU named.
+    `preprocessing` is None where the original prepares the pictures. `scores` are nsfw scores of
+    the same photographs, the original's and its own; rates are of the CPU named, 0 where unknown.
     """
 
     directory: Path
@@ -105,6 +106,7 @@ class Artefact:
     cpu_features: frozenset[str]
     runtime_version: str
     images_per_s: float = 0.0
+    original_images_per_s: float = 0.0
     scores: tuple[tuple[float, float], ...] = ()
 
     @classmethod
@@ -140,6 +142,11 @@ class Artefact:
     def trusted(self, policy: Policy) -> bool:
         """Whether it may be used without being asked for by name."""
         return self.report(policy).passed
+
+    @property
+    def is_faster(self) -> bool:
+        """Whether it was faster than the original beside it."""
+        return self.images_per_s > self.original_images_per_s > 0
 
     def backend(self, policy: Policy) -> str:
         """Its name on predictions, so that those of a failed one are never taken for others."""
@@ -258,6 +265,7 @@ def describe(directory: Path, artefact: Artefact) -> None:
         "cpu_features": sorted(artefact.cpu_features),
         "runtime_version": artefact.runtime_version,
         "images_per_s": artefact.images_per_s,
+        "original_images_per_s": artefact.original_images_per_s,
         "scores": artefact.scores,
     }
     written = {"artefact": values, "sha256": _sealed(values)}

