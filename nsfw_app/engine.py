@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nsfw_app import images, inference, models, previews
+from nsfw_app import images, models, previews
 from nsfw_app.access import Caller
 from nsfw_app.classifiers.artefacts import Artefact, Origin, find
 from nsfw_app.classifiers.loading import ModelLoader, ModelStatus
@@ -203,8 +203,7 @@ class Engine:
         Raises:
             ModelError: The model cannot be loaded.
         """
-        max_batch = self._loader.wait().max_batch
-        at_once = max_batch + max_batch // 2  # half a batch is made ready beside another
+        at_once = self._loader.wait().ahead
 
         def review(path: Path) -> Review:
             return self.review_file(path, Upload(str(path), source))
@@ -271,8 +270,8 @@ class Engine:
         return self._store.pictures.has(image_sha256)
 
     def preview(self, data: bytes, *, name: str, frame: int) -> bytes:
-        """A picture of an image of which none is kept; see `inference.picture`."""
-        return inference.picture(data, name=name, frame=frame, limits=self.limits)
+        """A picture of an image of which none is kept; see `Inference.picture`."""
+        return self._inference.picture(data, name=name, frame=frame)
 
     def tidy_up(self, *, actor: str) -> int:
         """Delete every picture that nobody needs any more; how many there were."""

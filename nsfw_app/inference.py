@@ -2,17 +2,21 @@
 
 What always holds: the same bytes are never judged twice by the same model, also when they arrive
 several times at once; of an image without an owner nothing is kept that people could look at, and
-of one that was only tried out nothing at all.
+of one that was only tried out nothing at all. No more images are decoded at once than there are CPU
+threads, and while one waits for the model only what that and people need of it is in memory.
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from PIL import Image
+
 from nsfw_app import images, previews
-from nsfw_app.classifiers import Classifier, nsfw_score
+from nsfw_app.classifiers import Classifier, Pixels, nsfw_score
 from nsfw_app.classifiers.loading import ModelLoader
-from nsfw_app.images import DecodedImage, Enough, Frame, Limits
+from nsfw_app.images import DecodedImage, Enough, Limits
 from nsfw_app.records import ImageInfo, Look, Prediction, Upload
 from nsfw_app.store import Store
 from nsfw_app.store.catalog import Stored
@@ -28,6 +32,22 @@ class Judged:
     info: ImageInfo
     prediction: Prediction
     look: Look
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is left of a file once it is decoded: its facts, and what its frames became.
+
+    `shorter` is the shorter side of a frame in pixels. `shown` is the only frame as people look at
+    it; None where there are several, of which the model has yet to choose.
+    """
+
+    info: ImageInfo
+    reduced: bool
+    shorter: int
+    numbers: Sequence[int]
+    prepared: Sequence[Pixels]
+    shown: Image.Image | None
 
 
 class Inference:
@@ -62,121 +82,137 @@ class Inference:
             if upload.owner is not None:
                 self._store.catalog.add_upload(sha256, upload)
             return Judged(stored.info, stored.prediction, stored.look)
-        shown = 0 if upload.owner is None else previews.PICTURE_SIDE
-        decoded = self._decoded(classifier, data, name, longer=shown, known_as=sha256)
-        judged = self._judged(classifier, data, decoded)
-        return judged if upload.owner is None else self._kept(judged, decoded, upload)
+        side = 0 if upload.owner is None else previews.PICTURE_SIDE
+        enough = Enough(classifier.glances[0].pixels, side)
+        seen = self._seen(classifier, data, name, enough, known_as=sha256, side=side)
+        judged = self._judged(classifier, data, seen)
+        return judged if upload.owner is None else self._kept(judged, data, seen, upload)
 
     def try_out(self, data: bytes, *, name: str) -> Judged:
         """What the model says of an image of which nothing is kept; see `judge`."""
         classifier = self._loader.classifier
-        decoded = self._decoded(classifier, data, Path(name).name)
-        prediction = self._predicted(classifier, data, decoded)
-        return Judged(decoded.info, prediction, _look(_frame_of(prediction, decoded)))
+        side = previews.HASHED_SIDE
+        enough = Enough(classifier.glances[0].pixels)
+        seen = self._seen(classifier, data, Path(name).name, enough, side=side)
+        prediction = self._predicted(classifier, data, seen)
+        return Judged(seen.info, prediction, _look(self._shown(data, prediction, seen, side)))
 
-    def _decoded(
+    def picture(self, data: bytes, *, name: str, frame: int) -> bytes:
+        """One frame of an image for a person to look at, JPEG, of which nothing is kept.
+
+        Args:
+            data: The file's bytes.
+            name: The file's name.
+            frame: Its number from 0; the nearest of those looked at is taken.
+
+        Raises:
+            ImageError: The bytes are no image within the limits.
+            ModelError: No model is loaded.
+        """
+        with self._loader.classifier.cores.one():
+            return previews.picture(self._frame(data, Path(name).name, frame))
+
+    def _seen(
         self,
         classifier: Classifier,
         data: bytes,
         name: str,
+        enough: Enough | None,
         *,
-        longer: int = 0,
         known_as: str | None = None,
-    ) -> DecodedImage:
-        """An image with the pixels that the model needs, and those of its longer side."""
-        enough = Enough(classifier.glances[0].pixels, longer)
-        return images.decode(data, name=name, limits=self._limits, enough=enough, known_as=known_as)
+        side: int = 0,
+    ) -> _Seen:
+        """An image decoded with enough pixels; its only frame is kept with `side` at most."""
+        with classifier.cores.one():
+            decoded = images.decode(
+                data, name=name, limits=self._limits, enough=enough, known_as=known_as
+            )
+            frames = [frame.image for frame in decoded.frames]
+            return _Seen(
+                info=decoded.info,
+                reduced=decoded.reduced,
+                shorter=min(frames[0].size),
+                numbers=[frame.number for frame in decoded.frames],
+                prepared=[classifier.prepare(image) for image in frames],
+                shown=previews.fitted(frames[0], side) if side and len(frames) == 1 else None,
+            )
 
     def _is_kept(self, stored: Stored) -> bool:
         """Whether all that people need to look at an image is there."""
         return bool(stored.look.placeholder) and self._store.pictures.has(stored.info.sha256)
 
-    def _judged(self, classifier: Classifier, data: bytes, decoded: DecodedImage) -> Judged:
+    def _judged(self, classifier: Classifier, data: bytes, seen: _Seen) -> Judged:
         """The stored prediction, or a new one. The lock spans look-up and storing."""
-        sha256 = decoded.info.sha256
+        sha256 = seen.info.sha256
         with self._locks[int(sha256, 16) % STRIPES]:
             stored = self._store.catalog.find(sha256, classifier.identity)
             if stored:
                 return Judged(stored.info, stored.prediction, stored.look)
-            prediction = self._predicted(classifier, data, decoded)
-            self._store.catalog.add_prediction(decoded.info, prediction)
-            return Judged(decoded.info, prediction, NOTHING)
+            prediction = self._predicted(classifier, data, seen)
+            self._store.catalog.add_prediction(seen.info, prediction)
+            return Judged(seen.info, prediction, NOTHING)
 
-    def _predicted(self, classifier: Classifier, data: bytes, decoded: DecodedImage) -> Prediction:
+    def _predicted(self, classifier: Classifier, data: bytes, seen: _Seen) -> Prediction:
         """The prediction of the frame with the highest nsfw score.
 
         Reduced scale is enough to call an image safe beyond doubt. With doubt it is decoded again,
         with more pixels or all of them, and that score counts.
         """
-        sha256 = decoded.info.sha256
-        prediction = _of_the_worst(classifier, decoded)
-        while decoded.reduced:
+        sha256 = seen.info.sha256
+        prediction = _of_the_worst(classifier, seen)
+        while seen.reduced:
             score = prediction.nsfw_score
             needed = next((g.pixels for g in classifier.glances if score < g.below), None)
-            if needed is not None and min(decoded.frames[0].image.size) >= needed:
+            if needed is not None and seen.shorter >= needed:
                 break
-            decoded = images.decode(
-                data,
-                name=sha256,
-                limits=self._limits,
-                enough=Enough(needed) if needed else None,
-                known_as=sha256,
-            )
-            prediction = _of_the_worst(classifier, decoded)
+            enough = Enough(needed) if needed else None
+            seen = self._seen(classifier, data, sha256, enough, known_as=sha256)
+            prediction = _of_the_worst(classifier, seen)
         return prediction
 
-    def _kept(self, judged: Judged, decoded: DecodedImage, upload: Upload) -> Judged:
+    def _kept(self, judged: Judged, data: bytes, seen: _Seen, upload: Upload) -> Judged:
         """The same with what people need to look at it, kept unless the settings forbid it."""
-        store, sha256 = self._store, decoded.info.sha256
+        store, sha256 = self._store, seen.info.sha256
         store.catalog.add_upload(sha256, upload)  # first: a picture that nobody brought is purged
-        frame = _frame_of(judged.prediction, decoded)
-        look = _look(frame)
+        shown = self._shown(data, judged.prediction, seen, previews.PICTURE_SIDE)
+        look = _look(shown)
         if store.purges.retention.keeps_any:
             store.catalog.set_look(sha256, look)
             if not store.pictures.has(sha256):
-                store.pictures.add(sha256, previews.picture(frame.image))
+                store.pictures.add(sha256, previews.picture(shown))
         return replace(judged, look=look)
 
+    def _shown(self, data: bytes, prediction: Prediction, seen: _Seen, side: int) -> Image.Image:
+        """The frame that the prediction is of, as people look at it."""
+        if seen.shown is not None:
+            return seen.shown
+        with self._loader.classifier.cores.one():
+            return previews.fitted(self._frame(data, seen.info.sha256, prediction.frame), side)
 
-def picture(data: bytes, *, name: str, frame: int, limits: Limits) -> bytes:
-    """One frame of an image for a person to look at, JPEG, of which nothing is kept.
-
-    Args:
-        data: The file's bytes.
-        name: The file's name.
-        frame: Its number from 0; the nearest of those looked at is taken.
-        limits: What is accepted.
-
-    Raises:
-        ImageError: The bytes are no image within the limits.
-    """
-    enough = Enough(longer=previews.PICTURE_SIDE)
-    decoded = images.decode(data, name=Path(name).name, limits=limits, enough=enough)
-    return previews.picture(_nearest(decoded, frame).image)
+    def _frame(self, data: bytes, name: str, number: int) -> Image.Image:
+        """A frame with the pixels that people need, or the nearest of those looked at."""
+        enough = Enough(longer=previews.PICTURE_SIDE)
+        decoded = images.decode(data, name=name, limits=self._limits, enough=enough)
+        return _nearest(decoded, number)
 
 
-def _of_the_worst(classifier: Classifier, decoded: DecodedImage) -> Prediction:
-    answers = classifier.predict([frame.image for frame in decoded.frames])
+def _of_the_worst(classifier: Classifier, seen: _Seen) -> Prediction:
+    answers = classifier.predict_prepared(seen.prepared)
     scores = [nsfw_score(answer, classifier.roles) for answer in answers]
     worst = max(range(len(scores)), key=scores.__getitem__)
     return Prediction(
-        decoded.info.sha256,
+        seen.info.sha256,
         classifier.identity,
         answers[worst],
         scores[worst],
-        decoded.frames[worst].number,
+        seen.numbers[worst],
     )
 
 
-def _look(frame: Frame) -> Look:
-    small = previews.fitted(frame.image, previews.HASHED_SIDE)
+def _look(image: Image.Image) -> Look:
+    small = previews.fitted(image, previews.HASHED_SIDE)
     return Look(previews.placeholder(small), previews.perceptual_hash(small))
 
 
-def _frame_of(prediction: Prediction, decoded: DecodedImage) -> Frame:
-    return _nearest(decoded, prediction.frame)
-
-
-def _nearest(decoded: DecodedImage, number: int) -> Frame:
-    """That frame, or the nearest when other frames are looked at by now."""
-    return min(decoded.frames, key=lambda frame: abs(frame.number - number))
+def _nearest(decoded: DecodedImage, number: int) -> Image.Image:
+    return min(decoded.frames, key=lambda frame: abs(frame.number - number)).image

@@ -1,9 +1,11 @@
 """Many things done side by side, no more at once than asked, with results in their order."""
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -11,6 +13,38 @@ from nsfw_app.errors import Overloaded
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Cores:
+    """CPU threads that decoding and models share, so that no more work at once than there are.
+
+    Args:
+        count: How many there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._urgent = 0  # who wait and go first
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def one(self, *, urgent: bool = False) -> Iterator[None]:
+        """One of them, waited for, until the block ends.
+
+        Args:
+            urgent: Go before those who are not: others wait for what comes of this already.
+        """
+        with self._changed:
+            self._urgent += urgent
+            self._changed.wait_for(lambda: self._free and (urgent or not self._urgent))
+            self._urgent -= urgent
+            self._free -= 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += 1
+                self._changed.notify_all()
 
 
 def in_order(

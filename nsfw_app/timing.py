@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from nsfw_app.classifiers import Classifier
-from nsfw_app.classifiers.batching import MAX_BATCH
+from nsfw_app.classifiers.asking import MAX_BATCH
 
 CALLERS = 3 * MAX_BATCH  # two batches may be prepared while one is computed
 

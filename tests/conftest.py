@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from desk import browser, page, server  # noqa: F401  # fixtures
@@ -16,6 +17,7 @@ from nsfw_app.classifiers import Glance
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.images import Limits
+from nsfw_app.pacing import Cores
 from nsfw_app.records import LabelRole, ModelIdentity
 from nsfw_app.store import Store
 
@@ -33,10 +35,19 @@ class FakeClassifier:
 
     waiting = 0
     glances = (Glance(4, 0.02), Glance(8, 0.04))
-    max_batch = 4
+    ahead = 6
 
     def __init__(self) -> None:
         self.seen = 0
+        self.cores = Cores(2)
+
+    def prepare(self, image: Image.Image) -> Any:
+        """The picture as it is."""
+        return image
+
+    def predict_prepared(self, pictures: Sequence[Any]) -> list[dict[str, float]]:
+        """See `Classifier.predict_prepared`."""
+        return self.predict(pictures)
 
     def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
         """The red of each picture's first pixel, as a probability."""

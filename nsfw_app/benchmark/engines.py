@@ -11,8 +11,9 @@ from PIL import Image
 from nsfw_app import machine, photographs
 from nsfw_app.classifiers import Classifier, Network, artefacts, nsfw_score
 from nsfw_app.classifiers.artefacts import FILES, Format, Origin
+from nsfw_app.classifiers.asking import MAX_BATCH
 from nsfw_app.classifiers.backends import TORCH, Backends, open_artefact
-from nsfw_app.classifiers.batching import MAX_BATCH, Batcher
+from nsfw_app.classifiers.batching import Batcher
 from nsfw_app.classifiers.hub import find
 from nsfw_app.errors import ModelNotFound
 from nsfw_app.machine import Cpu

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nsfw_app.errors import PredictionFailed
+from nsfw_app.pacing import Cores
 from nsfw_app.records import LabelRole, ModelIdentity
 
 # OpenVINO and NNCF would tell their makers of each use; without this package they cannot.
@@ -60,7 +61,7 @@ class Network(Model, Protocol):
 
     @property
     def lanes(self) -> int:
-        """How many batches may be computed at once."""
+        """How many threads may call it at once: 1 where one call has all CPU threads."""
         ...
 
     def prepare(self, image: Image.Image) -> Pixels:
@@ -93,8 +94,13 @@ class Classifier(Model, Protocol):
     """A model that can be asked from any thread."""
 
     @property
-    def max_batch(self) -> int:
-        """Pictures that it computes at once, at most."""
+    def cores(self) -> Cores:
+        """The CPU threads that it shares with whoever makes pictures ready for it."""
+        ...
+
+    @property
+    def ahead(self) -> int:
+        """Images that are under way at once when it is kept busy."""
         ...
 
     @property
@@ -115,6 +121,14 @@ class Classifier(Model, Protocol):
             PredictionFailed: The model could not answer.
             Overloaded: Too many images are waiting for it.
         """
+        ...
+
+    def prepare(self, image: Image.Image) -> Pixels:
+        """See `Network.prepare`."""
+        ...
+
+    def predict_prepared(self, pictures: Sequence[Pixels]) -> list[dict[str, float]]:
+        """The same of pictures that `prepare` has made ready."""
         ...
 
 

@@ -5,7 +5,6 @@ told to come back instead of joining a backlog; a picture that the network fails
 with it.
 """
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -14,16 +13,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from nsfw_app.classifiers import Network, Pixels
-from nsfw_app.errors import Overloaded, PredictionFailed
-
-log = logging.getLogger(__name__)
-
-MAX_BATCH = 8  # pictures; beyond this neither network gains speed on a CPU
-RETRY_AFTER_S = 1  # a full queue of a quick network is worked off in about that
-UNFORESEEN = "The model ended without an answer; the log tells why."
+from nsfw_app.classifiers.asking import MAX_BATCH, Asking
+from nsfw_app.errors import PredictionFailed
+from nsfw_app.machine import usable_cpus
+from nsfw_app.pacing import Cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +29,29 @@ class _Waiting:
     answer: Future[NDArray[np.float64]] = field(default_factory=Future)
 
 
-class Batcher:
-    """A classifier over a network; see the module.
+class Batcher(Asking):
+    """A classifier over a network that has all CPU threads for one batch; see the module.
 
     Args:
         network: What computes.
-        max_waiting: Images that may wait, each with all its pictures; who comes when so many do
-            is turned away.
+        max_waiting: Images that may wait, each with all its pictures.
         max_batch: Pictures computed at once.
+        cores: CPU threads; None for all that this process may use.
     """
 
-    def __init__(self, network: Network, *, max_waiting: int, max_batch: int = MAX_BATCH) -> None:
-        self._network = network
-        self.identity = network.identity
-        self.roles = network.roles
-        self.glances = network.glances
-        self._max_waiting = max_waiting
-        self.max_batch = max_batch
+    def __init__(
+        self,
+        network: Network,
+        *,
+        max_waiting: int,
+        max_batch: int = MAX_BATCH,
+        cores: Cores | None = None,
+    ) -> None:
+        cores = cores or Cores(usable_cpus())
+        super().__init__(network, max_waiting=max_waiting, max_batch=max_batch, cores=cores)
         self._waiting: deque[_Waiting] = deque()
         self._lock = threading.Lock()
-        self._workers = ThreadPoolExecutor(network.lanes, thread_name_prefix="batcher")
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="batcher")
 
     @property
     def waiting(self) -> int:
@@ -61,32 +59,23 @@ class Batcher:
         with self._lock:
             return len(self._waiting)
 
-    def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
-        """See `Classifier.predict`."""
-        if not images:
-            return []
-        mine = _Waiting([self._network.prepare(image) for image in images])
+    @property
+    def ahead(self) -> int:
+        """See `Classifier.ahead`."""
+        return self._max_batch + self._max_batch // 2  # half a batch is made ready beside another
+
+    def _answered(self, pictures: Sequence[Pixels]) -> NDArray[np.float64]:
+        mine = _Waiting(pictures)
         with self._lock:
-            if len(self._waiting) >= self._max_waiting:
-                raise Overloaded(
-                    f"{self._max_waiting} images are waiting for the model already. "
-                    "Try again in a moment.",
-                    retry_after_s=RETRY_AFTER_S,
-                )
+            self._check_room(len(self._waiting))
             self._waiting.append(mine)
-        self._workers.submit(self._turn).add_done_callback(_tell_unforeseen)
-        rows = mine.answer.result()
-        return [dict(zip(self.roles, map(float, row), strict=True)) for row in rows]
+        self._worker.submit(self._turn)
+        return mine.answer.result()
 
     def _turn(self) -> None:
         """Answer those who wait longest; the turns of the others find nothing left to do."""
-        batch = self._next()
-        try:
+        if batch := self._next():
             self._answer(batch)
-        finally:
-            for waiting in batch:
-                if not waiting.answer.done():
-                    waiting.answer.set_exception(PredictionFailed(UNFORESEEN))
 
     def _next(self) -> list[_Waiting]:
         """As many as fit; one caller's pictures stay together."""
@@ -94,15 +83,13 @@ class Batcher:
         size = 0
         with self._lock:
             while self._waiting and (
-                not batch or size + len(self._waiting[0].pixels) <= self.max_batch
+                not batch or size + len(self._waiting[0].pixels) <= self._max_batch
             ):
                 batch.append(self._waiting.popleft())
                 size += len(batch[-1].pixels)
         return batch
 
     def _answer(self, batch: list[_Waiting]) -> None:
-        if not batch:
-            return
         try:
             rows = self._score([pixels for waiting in batch for pixels in waiting.pixels])
         except PredictionFailed as error:
@@ -116,15 +103,3 @@ class Batcher:
         for waiting in batch:
             waiting.answer.set_result(rows[done : done + len(waiting.pixels)])
             done += len(waiting.pixels)
-
-    def _score(self, pixels: Sequence[Pixels]) -> NDArray[np.float64]:
-        parts = [
-            self._network.score(np.stack(pixels[start : start + self.max_batch]))
-            for start in range(0, len(pixels), self.max_batch)
-        ]
-        return np.concatenate(parts)
-
-
-def _tell_unforeseen(turn: Future[None]) -> None:
-    if error := turn.exception():
-        log.error("The network raised what it should not.", exc_info=error)

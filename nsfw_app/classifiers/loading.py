@@ -11,11 +11,14 @@ from enum import StrEnum
 
 from nsfw_app.classifiers import Classifier, Network
 from nsfw_app.classifiers.artefacts import Origin
+from nsfw_app.classifiers.asking import MAX_BATCH
 from nsfw_app.classifiers.backends import AUTO, Backends, open_embedded, open_network
-from nsfw_app.classifiers.batching import MAX_BATCH, Batcher
+from nsfw_app.classifiers.batching import Batcher
+from nsfw_app.classifiers.direct import Direct
 from nsfw_app.classifiers.hub import ModelFiles, fetch, find, find_here, unreachable
 from nsfw_app.errors import ModelError, ModelLoading, ModelUnsupported
 from nsfw_app.models import FALCONSAI, OPEN_NSFW
+from nsfw_app.pacing import Cores
 
 
 class ModelState(StrEnum):
@@ -70,18 +73,20 @@ def load_classifier(
         ModelError: A model asked for by name cannot be had or used.
     """
 
-    def batched(network: Network) -> Classifier:
-        return Batcher(network, max_waiting=max_waiting, max_batch=max_batch)
+    def asked(network: Network) -> Classifier:
+        made = Direct if network.lanes > 1 else Batcher
+        cores = Cores(threads)
+        return made(network, max_waiting=max_waiting, max_batch=max_batch, cores=cores)
 
     def transformers_model(model: str, files: ModelFiles) -> Classifier:
         origin = Origin.of_files(model, files)
         if backends is not None:
-            return batched(
+            return asked(
                 open_network(origin, files, backends, unsafe_labels=unsafe_labels, threads=threads)
             )
         from nsfw_app.classifiers.vit import TransformersNetwork  # torch, only when needed
 
-        return batched(
+        return asked(
             TransformersNetwork(origin, files=files, unsafe_labels=unsafe_labels, threads=threads)
         )
 
@@ -90,7 +95,7 @@ def load_classifier(
             raise ModelUnsupported(
                 reason or f"NSFW_BACKEND={backends.wanted} does not exist for {OPEN_NSFW}."
             )
-        return Loaded(batched(open_embedded(backends, threads=threads)), reason)
+        return Loaded(asked(open_embedded(backends, threads=threads)), reason)
 
     if model == OPEN_NSFW:
         return embedded()

@@ -1,0 +1,83 @@
+"""What is asked of a network, and how its answers are told, whoever computes them."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nsfw_app.classifiers import Network, Pixels
+from nsfw_app.errors import Overloaded, PredictionFailed
+from nsfw_app.pacing import Cores
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH = 8  # pictures; beyond this no network gains speed on a CPU
+RETRY_AFTER_S = 1  # those who wait for a quick network are through in about that
+UNFORESEEN = "The model ended without an answer; the log tells why."
+
+
+class Asking:
+    """A classifier over a network, but for who waits for whom.
+
+    Args:
+        network: What computes.
+        max_waiting: Images that may wait, each with all its pictures; who comes when so many do
+            is turned away.
+        max_batch: Pictures computed at once.
+        cores: CPU threads that it shares with whoever makes pictures ready for it.
+    """
+
+    def __init__(self, network: Network, *, max_waiting: int, max_batch: int, cores: Cores) -> None:
+        self._network = network
+        self._max_waiting = max_waiting
+        self._max_batch = max_batch
+        self.cores = cores
+        self.identity = network.identity
+        self.roles = network.roles
+        self.glances = network.glances
+
+    def prepare(self, image: Image.Image) -> Pixels:
+        """See `Network.prepare`."""
+        return self._network.prepare(image)
+
+    def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
+        """See `Classifier.predict`."""
+        return self.predict_prepared([self.prepare(image) for image in images])
+
+    def predict_prepared(self, pictures: Sequence[Pixels]) -> list[dict[str, float]]:
+        """See `Classifier.predict_prepared`."""
+        rows = self._answered(pictures) if pictures else ()
+        return [dict(zip(self.roles, map(float, row), strict=True)) for row in rows]
+
+    def _answered(self, pictures: Sequence[Pixels]) -> NDArray[np.float64]:
+        """Probabilities of at least one picture, shape (n, labels), once it is their turn."""
+        raise NotImplementedError
+
+    def _check_room(self, waiting: int) -> None:
+        if waiting >= self._max_waiting:
+            raise Overloaded(
+                f"{self._max_waiting} images are waiting for the model already. "
+                "Try again in a moment.",
+                retry_after_s=RETRY_AFTER_S,
+            )
+
+    def _score(self, pictures: Sequence[Pixels]) -> NDArray[np.float64]:
+        """What the network says of them, with a CPU thread that decoding leaves to it.
+
+        Raises:
+            PredictionFailed: Whatever the network raised.
+        """
+        parts = []
+        try:
+            for start in range(0, len(pictures), self._max_batch):
+                batch = np.stack(pictures[start : start + self._max_batch])
+                with self.cores.one(urgent=True):
+                    parts.append(self._network.score(batch))
+            return np.concatenate(parts)
+        except PredictionFailed:
+            raise
+        except Exception as error:
+            log.exception("The network raised what it should not.")
+            raise PredictionFailed(UNFORESEEN) from error
