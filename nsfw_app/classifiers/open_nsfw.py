@@ -24,6 +24,11 @@ from nsfw_app.models import OPEN_NSFW
 from nsfw_app.records import LabelRole, ModelIdentity
 
 EXACT = "onnxruntime"  # the backend's name in 32-bit floats
+# The package shrinks a picture to a square of this side and cuts an edge off.
+SIDE, EDGE = 256, 16  # pixels
+MIDDLE = SIDE - 2 * EDGE
+SEEN = EDGE / SIDE, 1 - EDGE / SIDE  # of width and height
+BILINEAR = Image.Resampling.BILINEAR
 
 
 class OpenNSFW:
@@ -82,8 +87,12 @@ class OpenNSFW:
             self._runtime, self._backend = exact
 
     def prepare(self, image: Image.Image) -> Pixels:
-        """See `Network.prepare`."""
-        pixels: Pixels = preprocess(image)
+        """See `Network.prepare`: what the package makes of it, without what it would cut off."""
+        left, top, right, bottom = (side * part for part in SEEN for side in image.size)
+        middle = image.resize((MIDDLE, MIDDLE), BILINEAR, box=(left, top, right, bottom))
+        square = Image.new("RGB", (SIDE, SIDE))
+        square.paste(middle, (EDGE, EDGE))
+        pixels: Pixels = preprocess(square)
         return pixels
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
