@@ -4,6 +4,7 @@ A container often shows all CPUs of its host and lets a process use a fraction o
 than that take time from each other.
 """
 
+import ctypes
 import os
 import platform
 from dataclasses import dataclass
@@ -52,6 +53,12 @@ def memory_mb(pid: int | None = None) -> Memory:
 def total_memory_mb() -> int | None:
     """The memory of the machine, in megabytes; None where the system does not tell."""
     return _megabytes(_entries(PROC / "meminfo").get("MemTotal"))
+
+
+def give_memory_back() -> None:
+    """Return to the system what was freed, where the C library would keep it for later."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def cpu() -> Cpu:

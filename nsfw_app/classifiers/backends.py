@@ -224,6 +224,7 @@ def _shorten_if_trusted(network: ShortFloats, backends: Backends) -> None:
             artefact = _compared_in_short(network, artefacts.place(backends.engines, origin, kind))
         if artefact.is_faster and artefact.trusted(backends.policy_of(origin.model)):
             network.shorten()
+        machine.give_memory_back()  # the photographs, and what the other floats took
     except (PredictionFailed, RuntimeError, OSError) as error:
         log.warning("%s stays in 32-bit floats: %s", origin.model, error)
 
