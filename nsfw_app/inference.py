@@ -83,7 +83,7 @@ class Inference:
                 self._store.catalog.add_upload(sha256, upload)
             return Judged(stored.info, stored.prediction, stored.look)
         side = 0 if upload.owner is None else previews.PICTURE_SIDE
-        enough = Enough(classifier.glances[0].pixels, side)
+        enough = _enough(classifier, side)
         seen = self._seen(classifier, data, name, enough, known_as=sha256, side=side)
         judged = self._judged(classifier, data, seen)
         return judged if upload.owner is None else self._kept(judged, data, seen, upload)
@@ -92,7 +92,7 @@ class Inference:
         """What the model says of an image of which nothing is kept; see `judge`."""
         classifier = self._loader.classifier
         side = previews.HASHED_SIDE
-        enough = Enough(classifier.glances[0].pixels)
+        enough = _enough(classifier)
         seen = self._seen(classifier, data, Path(name).name, enough, side=side)
         prediction = self._predicted(classifier, data, seen)
         return Judged(seen.info, prediction, _look(self._shown(data, prediction, seen, side)))
@@ -194,6 +194,11 @@ class Inference:
         enough = Enough(longer=previews.PICTURE_SIDE)
         decoded = images.decode(data, name=name, limits=self._limits, enough=enough)
         return _nearest(decoded, number)
+
+
+def _enough(classifier: Classifier, longer: int = 0) -> Enough | None:
+    """The pixels to begin with, for a model and for people."""
+    return Enough(classifier.glances[0].pixels, longer) if classifier.glances else None
 
 
 def _of_the_worst(classifier: Classifier, seen: _Seen) -> Prediction:

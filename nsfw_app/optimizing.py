@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from nsfw_app import machine, photographs
-from nsfw_app.classifiers import artefacts
+from nsfw_app.classifiers import artefacts, reduction
 from nsfw_app.classifiers.artefacts import Artefact, Format, Origin
 from nsfw_app.classifiers.backends import Backends, nsfw_scores, open_artefact
 from nsfw_app.classifiers.batching import Batcher
@@ -99,7 +99,13 @@ def optimize(
                 f"change. With --force it is kept, and used where NSFW_BACKEND={wish.format}."
             )
         rate = images_per_s(Batcher(network, max_waiting=2 * CALLERS), pictures, timed_s)
-        made = replace(made, images_per_s=round(rate, 2))
+        tell("Measuring how many pixels of a JPEG are enough for it.")
+        side = made.recorded_preprocessing.side
+        made = replace(
+            made,
+            images_per_s=round(rate, 2),
+            glances=reduction.measured(network, side, pictures),
+        )
         artefacts.describe(directory, made)
     tell(f"{report.sentence()} It judges {rate:.1f} images a second.")
     return artefacts.latest_of(backends.engines, origin, wish.format) or made

@@ -52,7 +52,7 @@ class Model(Protocol):
 
     @property
     def glances(self) -> Sequence[Glance]:
-        """When reduced scale is enough: at least one, `pixels` and `below` both rising."""
+        """When reduced scale is enough: `pixels` and `below` both rising; none for never."""
         ...
 
 
@@ -130,14 +130,6 @@ class Classifier(Model, Protocol):
     def predict_prepared(self, pictures: Sequence[Pixels]) -> list[dict[str, float]]:
         """The same of pictures that `prepare` has made ready."""
         ...
-
-
-def glances(side: int) -> tuple[Glance, ...]:
-    """The glances of a model that shrinks pictures to a square of this side, in pixels.
-
-    They are those of the embedded model but for its two smallest; no other model was measured.
-    """
-    return Glance(2 * side, 0.012), Glance(4 * side, 0.02)
 
 
 def nsfw_score(probabilities: Mapping[str, float], roles: Mapping[str, LabelRole]) -> float:

@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from nsfw_app.classifiers import Pixels, glances
+from nsfw_app.classifiers import Pixels
 from nsfw_app.classifiers.artefacts import Artefact
 from nsfw_app.errors import PredictionFailed
 from nsfw_app.records import ModelIdentity
@@ -25,8 +25,8 @@ class ArtefactNetwork:
         origin = artefact.origin
         self.identity = ModelIdentity(origin.model, origin.revision, origin.weights_sha256, backend)
         self.roles = artefact.roles
+        self.glances = artefact.glances
         self._preprocessing = artefact.recorded_preprocessing
-        self.glances = glances(self._preprocessing.side)
 
     def prepare(self, image: Image.Image) -> Pixels:
         """See `Network.prepare`."""

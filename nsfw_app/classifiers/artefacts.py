@@ -27,7 +27,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from nsfw_app import machine
-from nsfw_app.classifiers import weights_sha256
+from nsfw_app.classifiers import Glance, weights_sha256
 from nsfw_app.classifiers.hub import ModelFiles
 from nsfw_app.classifiers.preprocessing import Preprocessing
 from nsfw_app.errors import ModelUnsupported
@@ -108,6 +108,7 @@ class Artefact:
     images_per_s: float = 0.0
     original_images_per_s: float = 0.0
     scores: tuple[tuple[float, float], ...] = ()
+    glances: tuple[Glance, ...] = ()
 
     @classmethod
     def made_here(
@@ -231,6 +232,7 @@ def read(directory: Path) -> Artefact | None:
                 "roles": {label: LabelRole(role) for label, role in values["roles"].items()},
                 "preprocessing": prepared and Preprocessing.from_json(prepared),
                 "cpu_features": frozenset(values["cpu_features"]),
+                "glances": tuple(Glance(**glance) for glance in values.get("glances", ())),
                 "scores": tuple((one, other) for one, other in values["scores"]),
             }
         )
@@ -267,6 +269,7 @@ def describe(directory: Path, artefact: Artefact) -> None:
         "images_per_s": artefact.images_per_s,
         "original_images_per_s": artefact.original_images_per_s,
         "scores": artefact.scores,
+        "glances": [asdict(glance) for glance in artefact.glances],
     }
     written = {"artefact": values, "sha256": _sealed(values)}
     path = directory / DESCRIPTION

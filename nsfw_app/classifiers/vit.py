@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.utils.logging import disable_progress_bar
 
-from nsfw_app.classifiers import Pixels, glances
+from nsfw_app.classifiers import Glance, Pixels
 from nsfw_app.classifiers.artefacts import Format, Origin
 from nsfw_app.classifiers.hub import ModelFiles
 from nsfw_app.errors import ModelUnsupported, PredictionFailed
@@ -85,6 +85,7 @@ class TransformersNetwork:
     """
 
     lanes = 1  # torch shares the threads of one computation out by itself
+    glances: Sequence[Glance] = ()  # nobody measured any
 
     def __init__(
         self,
@@ -119,7 +120,6 @@ class TransformersNetwork:
         )
         self.origin = origin
         self.device = device
-        self.glances = glances(max(dict(processor.size).values()))
         self.model = network.eval().to(device)
         self._dtype = torch.float32
         self._backend = EXACT[device]
