@@ -99,8 +99,8 @@ class Settings(BaseSettings):
     model_revision: str = Field("main", description="Branch, tag or commit of a hub model.")
     backend: Literal["auto", "torch", "openvino-int8", "openvino", "onnx-int8", "onnx"] = Field(
         "auto",
-        description="What computes a transformers model: `auto` for the fastest that is verified, "
-        "`torch` for 32-bit floats, or a format of `optimize`.",
+        description="What computes the model: `auto` for the fastest that is verified, `torch` for "
+        "32-bit floats, or a format of `optimize`.",
     )
     batch_size: int = Field(
         8, gt=0, le=256, description="Images computed at once. A GPU has use for more than 8."

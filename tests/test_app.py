@@ -15,7 +15,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from app import proxies
-from nsfw_app import settings
+from nsfw_app import machine, settings
 from nsfw_app.records import LogFilter
 from nsfw_app.store import Store
 
@@ -128,6 +128,18 @@ def test_start_says_address_model_and_data(server: Server) -> None:
     assert server.url in told
     assert str(server.data) in told
     assert "Model: open-nsfw, revision 864bb37bf886" in told
+
+
+def test_the_embedded_model_is_as_fast_as_verified(tmp_path: Path) -> None:
+    """Left to itself the page takes 16-bit floats where they passed, and tells which it took."""
+    with serving(tmp_path, NSFW_BACKEND="auto") as server:
+        wait_until_ready(server)
+        card = upload(server, 10)
+        assert card["error"] is None
+        found = list(server.data.glob("engines/open-nsfw/*/openvino-bf16/*/artefact.json"))
+        assert len(found) == machine.cpu().multiplies_bf16
+        names = {"openvino-bf16", "onnxruntime"} if found else {"onnxruntime"}
+        assert server.rows("SELECT backend FROM predictions")[0]["backend"] in names
 
 
 def test_a_model_asked_for_by_name_is_not_replaced(tmp_path: Path) -> None:

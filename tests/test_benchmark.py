@@ -97,12 +97,13 @@ def test_the_same_as_tables(results: dict[str, Any]) -> None:
 
 
 def test_ratios_and_differences() -> None:
-    """Against the pipeline, against the peak, and of scores against torch's."""
+    """Against the pipeline, against the peak, and of scores against the same model's in 32 bits."""
     measured = {
         "pipeline": {"images_per_s": 4.0, "scores": [0.1, 0.6]},
         "torch": {"images_per_s": 5.0, "scores": [0.1, 0.6]},
         "openvino-int8": {"images_per_s": 20.0, "scores": [0.2, 0.4]},
-        "open-nsfw": {"images_per_s": 100.0, "scores": [0.0, 0.0]},
+        "open-nsfw": {"images_per_s": 100.0, "scores": [0.3, 0.3]},
+        "open-nsfw-exact": {"images_per_s": 50.0, "scores": [0.1, 0.3]},
     }
     found = compared(measured, {"fp32": 100, "bf16": 200, "int8": 1000}, 10.0, NEW, POLICY)
     assert found["openvino-int8"] == {
@@ -116,7 +117,14 @@ def test_ratios_and_differences() -> None:
         "changed_actions": 0.5,
     }
     assert found["torch"]["share_of_peak"] == 0.5
-    assert found["open-nsfw"] == {"images_per_s": 100.0, "times_the_pipeline": 25.0}
+    assert found["open-nsfw"] == {
+        "images_per_s": 100.0,
+        "times_the_pipeline": 25.0,
+        "largest_difference": pytest.approx(0.2),
+        "mean_difference": pytest.approx(0.1),
+        "changed_labels": 0.0,
+        "changed_actions": 0.5,
+    }
 
 
 def test_what_a_cpu_can_run() -> None:

@@ -41,6 +41,7 @@ Run = Callable[..., Ended]
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Runs a command with the embedded model, its data in a temporary directory."""
     monkeypatch.setenv("NSFW_MODEL", "open-nsfw")
+    monkeypatch.setenv("NSFW_BACKEND", "torch")
     monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
 
     def run(*arguments: str | Path) -> Ended:

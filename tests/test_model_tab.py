@@ -14,7 +14,7 @@ from tiny_vit import picture, trained
 from nsfw_app import machine, settings
 from nsfw_app.assembly import open_engine, open_store
 from nsfw_app.classifiers import artefacts
-from nsfw_app.classifiers.artefacts import FILES
+from nsfw_app.classifiers.artefacts import FILES, Artefact, Format, Origin
 from nsfw_app.classifiers.loading import ModelState
 from nsfw_app.engine import Engine
 from nsfw_app.records import Answer, Label, LogFilter, Upload
@@ -109,9 +109,37 @@ def test_why_a_network_is_not_used(data: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_embedded_model_has_none(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No heading over nothing."""
     monkeypatch.setenv("NSFW_MODEL", "open-nsfw")
+    monkeypatch.setenv("NSFW_BACKEND", "torch")
     engine = started()
     assert engine.status.state is ModelState.READY
     assert told(engine) == {}
+
+
+@pytest.mark.parametrize(
+    ("rate", "beginning", "end"),
+    [
+        (200.0, "Verified, and does not run now.", "200.0 images a second, the original 100.0."),
+        (90.0, "Not used: it is not faster here.", "90.0 images a second, the original 100.0."),
+    ],
+)
+def test_the_embedded_model_in_short_floats(
+    data: Path, monkeypatch: pytest.MonkeyPatch, rate: float, beginning: str, end: str
+) -> None:
+    """The tab tells how far it is from the original and how much faster."""
+    monkeypatch.setenv("NSFW_MODEL", "open-nsfw")
+    monkeypatch.setenv("NSFW_BACKEND", "torch")
+    engine = started()
+    classifier = engine.status.classifier
+    assert classifier is not None
+    origin = Origin.of(classifier.identity)
+    kind = Format.OPENVINO_BF16
+    with artefacts.writing(artefacts.place(data / "engines", origin, kind)) as directory:
+        made = Artefact.made_here(directory, kind, origin, classifier.roles)
+        rates = {"images_per_s": rate, "original_images_per_s": 100.0}
+        artefacts.describe(directory, replace(made, scores=((0.1, 0.1),), **rates))
+    (text,) = told(engine).values()
+    assert text.startswith(beginning)
+    assert text.endswith(end)
 
 
 def test_a_backend_that_was_not_made_fails(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,9 @@ from nsfw_app import machine, photographs
 from nsfw_app.classifiers import Classifier, Network, artefacts, nsfw_score
 from nsfw_app.classifiers.artefacts import FILES, Format, Origin
 from nsfw_app.classifiers.asking import MAX_BATCH
-from nsfw_app.classifiers.backends import TORCH, Backends, open_artefact
+from nsfw_app.classifiers.backends import AUTO, TORCH, Backends, open_artefact, open_embedded
 from nsfw_app.classifiers.batching import Batcher
+from nsfw_app.classifiers.direct import Direct
 from nsfw_app.classifiers.hub import find
 from nsfw_app.errors import ModelNotFound
 from nsfw_app.machine import Cpu
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from nsfw_app.classifiers.vit import TransformersNetwork
 
 PIPELINE = "pipeline"  # transformers' own, as its documentation shows it
+OPEN_NSFW_EXACT = "open-nsfw-exact"  # in 32-bit floats; without this, as it would be used here
+EMBEDDED = (OPEN_NSFW, OPEN_NSFW_EXACT)
 BAND = (0.2, 0.8)
 
 Numbers = dict[str, Any]
@@ -52,7 +55,7 @@ class Subject:
 def names(cpu: Cpu) -> tuple[str, ...]:
     """Every engine that this CPU can run at the speed it is meant for."""
     short = (Format.TORCH_BF16,) if cpu.multiplies_bf16 else ()
-    return PIPELINE, TORCH, *short, *FILES, OPEN_NSFW
+    return PIPELINE, TORCH, *short, *FILES, *EMBEDDED
 
 
 def save_random_vit(directory: str) -> None:
@@ -101,7 +104,8 @@ def measure(subject: Subject, engine: str, seconds: float) -> Numbers:
             return nsfw_score(answer, classifier.roles)
 
         numbers = _one_by_one(score, pictures, seconds) | {
-            "images_per_s": round(images_per_s(classifier, pictures, seconds), 2)
+            "images_per_s": round(images_per_s(classifier, pictures, seconds), 2),
+            "backend": classifier.identity.backend,
         }
     return numbers | {"peak_rss_mb": machine.memory_mb().peak}
 
@@ -116,19 +120,19 @@ def compared(
     """The numbers with their ratios: to the pipeline, to the peak, and of scores to torch's."""
     found = {}
     exact = (measured.get(TORCH) or measured.get(PIPELINE) or {}).get("scores")
+    exact_embedded = measured.get(OPEN_NSFW_EXACT, {}).get("scores")
     plain = measured.get(PIPELINE, {}).get("images_per_s")
     for engine, numbers in measured.items():
         rate, scores = numbers["images_per_s"], numbers["scores"]
         found[engine] = {key: value for key, value in numbers.items() if key != "scores"}
         if plain:
             found[engine]["times_the_pipeline"] = round(rate / plain, 2)
-        if engine == OPEN_NSFW:
-            continue
-        kind = _numbers_of(engine, cpu)
-        found[engine]["multiplies"] = kind
-        found[engine]["share_of_peak"] = round(rate * gflop / peak[kind], 2)
-        if exact:
-            report = compare(exact, scores, policy)
+        if engine not in EMBEDDED:
+            kind = _numbers_of(engine, cpu)
+            found[engine]["multiplies"] = kind
+            found[engine]["share_of_peak"] = round(rate * gflop / peak[kind], 2)
+        if original := exact_embedded if engine in EMBEDDED else exact:
+            report = compare(original, scores, policy)
             found[engine] |= {
                 "largest_difference": round(report.largest_difference, 5),
                 "mean_difference": round(report.mean_difference, 5),
@@ -140,14 +144,16 @@ def compared(
 
 def classifier_of(subject: Subject, engine: str) -> Classifier:
     """An engine of ours as the product uses it."""
-    return Batcher(_network(subject, engine), max_waiting=2 * CALLERS)
+    network = _network(subject, engine)
+    kind = Direct if network.lanes > 1 else Batcher
+    return kind(network, max_waiting=2 * CALLERS)
 
 
 def _network(subject: Subject, engine: str) -> Network:
-    if engine == OPEN_NSFW:
-        from nsfw_app.classifiers.open_nsfw import OpenNSFW
-
-        return OpenNSFW(threads=subject.threads)
+    if engine in EMBEDDED:
+        wanted = AUTO if engine == OPEN_NSFW else TORCH
+        backends = Backends(wanted, subject.engines, lambda _: subject.policy)
+        return open_embedded(backends, threads=subject.threads)
     if engine in FILES:
         files = find(subject.model, revision=subject.revision)
         origin = Origin.of_files(subject.model, files)

@@ -6,7 +6,7 @@ import gradio as gr
 
 from nsfw_app import models
 from nsfw_app.access import Permission
-from nsfw_app.classifiers.artefacts import FILES, Artefact
+from nsfw_app.classifiers.artefacts import Artefact
 from nsfw_app.engine import Engine
 from nsfw_app.errors import ModelLoading, PolicyError
 from nsfw_app.records import Policy
@@ -137,9 +137,13 @@ def _told(artefact: Artefact, running: str, policy: Policy) -> str:
         use = f"Not used: {artefact.misfit}."
     elif not artefact.trusted(policy):
         use = "Not used: too many labels change."
+    elif artefact.original_images_per_s and not artefact.is_faster:
+        use = "Not used: it is not faster here."
     else:
         use = "Verified, and does not run now."
-    speed = f" {artefact.images_per_s:.1f} images a second." if artefact.format in FILES else ""
+    speed = f" {artefact.images_per_s:.1f} images a second."
+    if artefact.original_images_per_s:
+        speed = f"{speed[:-1]}, the original {artefact.original_images_per_s:.1f}."
     return f"{use} {artefact.report(policy).sentence()}{speed}"
 
 
