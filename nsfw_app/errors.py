@@ -41,6 +41,7 @@ class ImageErrorKind(StrEnum):
     WRONG_EXTENSION = "wrong_extension"
     TRUNCATED = "truncated"
     CORRUPT = "corrupt"
+    NO_MEMORY = "no_memory"
 
 
 class NSFWReviewError(Exception):

@@ -183,6 +183,9 @@ def decode(
             return _decode(image, data, name, limits, enough, known_as or sha256(data))
     except ImageError:
         raise
+    except MemoryError as error:
+        message = f"{name} cannot be decoded now: there is not enough memory. Try again later."
+        raise ImageError(ImageErrorKind.NO_MEMORY, message) from error
     except Exception as error:  # decoders are foreign code and may raise anything
         raise _translated(error, data, name) from error
 
@@ -227,8 +230,6 @@ def _check_pixels(pixels: int, name: str, max_pixels: int) -> None:
 
 def _spread(count: int, most: int) -> list[int]:
     """At most `most` of `count` frame numbers, evenly spaced, both ends included."""
-    if count <= most:
-        return list(range(count))
     return sorted({round(i) for i in np.linspace(0, count - 1, most)})
 
 

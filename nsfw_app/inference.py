@@ -8,6 +8,7 @@ threads, and while one waits for the model only what that and people need of it 
 
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -107,9 +108,9 @@ class Inference:
 
         Raises:
             ImageError: The bytes are no image within the limits.
-            ModelError: No model is loaded.
         """
-        with self._loader.classifier.cores.one():
+        classifier = self._loader.status.classifier  # people may look before there is one
+        with classifier.cores.one() if classifier else nullcontext():
             return previews.picture(self._frame(data, Path(name).name, frame))
 
     def _seen(

@@ -86,12 +86,12 @@ class WebhookSender:
             return delivery
 
     def _attempt(self, delivery: Delivery) -> None:
-        body = message(delivery)
         try:
+            body = message(delivery)
             signed = signature(delivery, body, datetime.now(UTC))
             with self._client.stream("POST", delivery.url, content=body, headers=signed) as answer:
                 status, arrived = answer.status_code, answer.is_success  # and no body is read
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:  # or no host's name
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TypeError) as error:
             self._failed(delivery, None, f"{type(error).__name__}: {error}")
             return
         if arrived:

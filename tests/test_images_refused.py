@@ -5,11 +5,12 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from conftest import LIMITS
 from pictures import FILES, encoded, photograph, png
-from PIL import Image
+from PIL import Image, ImageFile
 
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.images import (
@@ -63,6 +64,14 @@ def few_bytes(limit: int) -> Limits:
     return Limits(limit, LIMITS.max_pixels, LIMITS.max_frames)
 
 
+def refused_without_memory() -> ImageError:
+    """What is said when a good file finds no memory to be decoded in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Image.Image, "load", Mock(side_effect=MemoryError))
+        patch.setattr(ImageFile.ImageFile, "load", Mock(side_effect=MemoryError))
+        return refused(FILES["png"])
+
+
 # One way to meet each kind, and a word that its sentence needs.
 KINDS: dict[ImageErrorKind, tuple[Callable[[Path], ImageError], str]] = {
     ImageErrorKind.MISSING: (lambda folder: unread(folder / "picture"), "No such file"),
@@ -83,6 +92,7 @@ KINDS: dict[ImageErrorKind, tuple[Callable[[Path], ImageError], str]] = {
     ),
     ImageErrorKind.TRUNCATED: (lambda _: refused(FILES["jpeg"][:-200]), "ends too early"),
     ImageErrorKind.CORRUPT: (lambda _: refused(garbled(FILES["webp-lossless"])), "is damaged"),
+    ImageErrorKind.NO_MEMORY: (lambda _: refused_without_memory(), "not enough memory. Try again"),
 }
 
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from conftest import picture_bytes
 from samples import answer_to, person
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from nsfw_app import webhooks
 from nsfw_app.access import Caller, Permission
 from nsfw_app.accounts import Accounts
 from nsfw_app.engine import Engine
@@ -324,6 +326,21 @@ def test_one_address_that_cannot_be_used_stops_no_other(
     assert broken[0].last_error
     assert broken[0].given_up_at
     assert arrived[0].delivered_at
+
+
+def test_a_message_that_cannot_be_built_is_a_failure(
+    engine: Engine, program: Program, sender: WebhookSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is counted, on record, and given up in the end like any other."""
+    monkeypatch.setattr(webhooks, "message", Mock(side_effect=TypeError("no JSON")))
+    review, submission_id = submit(engine, program)
+    engine.decide(answer_to(review, label=Label.NSFW), ANN)
+    sender.send_due()
+    submission, _ = engine.intake.find(submission_id, program.caller)
+    (record,) = engine.intake.messages(submission)
+    assert record.last_error == "TypeError: no JSON"
+    assert record.attempts > 1
+    assert record.given_up_at
 
 
 def test_a_slow_receiver_keeps_no_other_waiting(

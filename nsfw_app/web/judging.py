@@ -14,7 +14,7 @@ import anyio.to_thread
 from fastapi import Request
 
 from nsfw_app.engine import Engine
-from nsfw_app.errors import Overloaded, RequestTooLarge, Unavailable
+from nsfw_app.errors import NSFWReviewError, Overloaded, RequestTooLarge, Unavailable
 from nsfw_app.images import check_size
 from nsfw_app.records import Prediction, Problem, Review, Upload
 from nsfw_app.web.bodies import body
@@ -98,7 +98,7 @@ async def all_of(*calls: Callable[[], Awaitable[T]]) -> list[T]:
     """What each of some calls gives, in their order, made side by side.
 
     The first error ends them all: those that wait are not made any more, and it is raised when
-    those under way have ended.
+    those under way have ended. One that nobody foresaw goes before the others.
     """
     found: dict[int, T] = {}
 
@@ -110,7 +110,8 @@ async def all_of(*calls: Callable[[], Awaitable[T]]) -> list[T]:
             for number, call in enumerate(calls):
                 group.start_soon(make, number, call)
     except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+        unforeseen = [e for e in errors.exceptions if not isinstance(e, NSFWReviewError)]
+        raise (unforeseen or errors.exceptions)[0] from None
     return [found[number] for number in range(len(calls))]
 
 

@@ -35,6 +35,7 @@ STATUSES: Mapping[str, int] = MappingProxyType(
         "prediction_failed": 422,
         "too_many_requests": 429,
         "overloaded": 503,
+        "no_memory": 503,
         "model": 503,
         "model_loading": 503,
         "model_not_found": 503,
@@ -52,7 +53,7 @@ DESCRIPTIONS: Mapping[int, str] = MappingProxyType(
         415: "What was sent is not an image.",
         422: "The request has another form than it should, or the model failed on the image.",
         429: "The API key has used up its requests of this minute.",
-        503: "Too much to do, or the model is not loaded; Retry-After says when to come back.",
+        503: "Too much to do, or no model is loaded; Retry-After says when to come back.",
     }
 )
 MODEL_SECONDS = 5  # how long to wait before asking again whether the model is loaded

@@ -1,0 +1,49 @@
+"""Several images of one request: what is told when some cannot be judged."""
+
+import anyio
+import pytest
+
+from nsfw_app.errors import ImageError, ImageErrorKind
+from nsfw_app.web.judging import all_of
+
+OURS = ImageError(ImageErrorKind.EMPTY, "a.jpg is empty.")
+
+
+@pytest.mark.parametrize("errors", [(OURS, KeyError("surprise")), (KeyError("surprise"), OURS)])
+def test_what_nobody_foresaw_goes_first(errors: tuple[Exception, ...]) -> None:
+    """A fault of ours is not hidden behind an error that was expected."""
+
+    async def ask() -> None:
+        both = anyio.Event()
+        here = []
+
+        async def fail(error: Exception) -> None:
+            here.append(error)
+            if len(here) == len(errors):
+                both.set()
+            await both.wait()
+            raise error
+
+        await all_of(*(lambda error=error: fail(error) for error in errors))
+
+    with pytest.raises(KeyError, match="surprise"):
+        anyio.run(ask)
+
+
+def test_what_was_foreseen_is_told() -> None:
+    """As it is, and answers come in the order of their calls."""
+
+    async def one(number: int) -> int:
+        await anyio.sleep(0.02 * (3 - number))
+        return number
+
+    async def refused() -> int:
+        raise OURS
+
+    async def ask(*, last: bool) -> list[int]:
+        calls = [lambda number=number: one(number) for number in range(3)]
+        return await all_of(*calls, *([refused] if last else []))
+
+    assert anyio.run(lambda: ask(last=False)) == [0, 1, 2]
+    with pytest.raises(ImageError, match="is empty"):
+        anyio.run(lambda: ask(last=True))
