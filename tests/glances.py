@@ -20,11 +20,13 @@ import numpy as np
 from desk import ROOT  # noqa: F401  (puts the product on the path)
 from PIL import Image
 
-from nsfw_app.classifiers.loading import ModelLoader, load_classifier
+from nsfw_app.classifiers import Classifier
+from nsfw_app.classifiers.backends import AUTO, TORCH, Backends
+from nsfw_app.classifiers.loading import Loaded, ModelLoader, load_classifier
 from nsfw_app.classifiers.open_nsfw import OpenNSFW
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.images import Limits
-from nsfw_app.models import OPEN_NSFW
+from nsfw_app.models import OPEN_NSFW, first_policy
 from nsfw_app.records import Upload
 from nsfw_app.store import Store
 
@@ -33,6 +35,7 @@ FOLDERS = {
     "sklearn": "datasets/images",
     "gradio": "media_assets/images",
 }
+BAND = (0.2, 0.8)
 SMALLEST = 200  # pixels of a source's shorter side
 LIMITS = Limits(max_bytes=100_000_000, max_pixels=89_478_485, max_frames=4)
 
@@ -73,25 +76,39 @@ def jpeg(image: Image.Image, chance: random.Random) -> bytes:
     return buffer.getvalue()
 
 
+def opened(backend: str) -> Classifier:
+    """The embedded model; a faster one is verified in a directory that is not kept."""
+    with tempfile.TemporaryDirectory() as engines:
+        chosen = Backends(
+            backend, Path(engines), lambda m: first_policy(m, threshold=None, band=BAND)
+        )
+        return load_classifier(
+            OPEN_NSFW, revision="", unsafe_labels=(), threads=2, max_waiting=99, backends=chosen
+        ).classifier
+
+
 def main() -> None:
     """Measure until the time is up."""
     parser = argparse.ArgumentParser(description="How far reduced scale moves scores.")
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--backend", default=AUTO, choices=[AUTO, TORCH])
     chosen = parser.parse_args()
     chance = random.Random(chosen.seed)
     sources = photographs()
-    loaded = load_classifier(OPEN_NSFW, revision="", unsafe_labels=(), threads=2, max_waiting=99)
-    loader = ModelLoader(OPEN_NSFW, lambda: loaded)
+    loaded = opened(chosen.backend)
+    exact = opened(TORCH)
+    loader = ModelLoader(OPEN_NSFW, lambda: Loaded(loaded))
     loader.wait()
     moved: dict[str, list[float]] = defaultdict(list)
+    from_exact: dict[str, list[float]] = defaultdict(list)
     end = time.monotonic() + chosen.seconds
     with tempfile.TemporaryDirectory() as folder:
         while time.monotonic() < end:
             data = jpeg(chance.choice(sources), chance)
             with Image.open(io.BytesIO(data)) as image:
-                (answer,) = loaded.classifier.predict([image.convert("RGB")])
-            whole = answer["nsfw"]
+                picture = image.convert("RGB")
+            whole, reference = (c.predict([picture])[0]["nsfw"] for c in (loaded, exact))
             for owner in (None, "ann"):
                 with tempfile.TemporaryDirectory(dir=folder) as data_dir:
                     store = Store(
@@ -108,9 +125,14 @@ def main() -> None:
                 below = [g.below for g in OpenNSFW.glances if score < g.below]
                 step = f"below {below[0]}" if below else "not lower"
                 moved[step].append(abs(score - whole))
-    print(f"{len(sources)} photographs, {sum(map(len, moved.values())) // 2} files")
+                from_exact[step].append(abs(score - reference))
+    files = sum(map(len, moved.values())) // 2
+    print(f"{len(sources)} photographs, {files} files, {loaded.identity.backend}")
     for step, differences in sorted(moved.items()):
-        print(f"score {step}: {len(differences)} scores, at most {max(differences):.4f} apart")
+        print(
+            f"score {step}: {len(differences)} scores, at most {max(differences):.4f} from the "
+            f"whole picture's, {max(from_exact[step]):.4f} from that in 32-bit floats"
+        )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 import threading
 from pathlib import Path
-from typing import Protocol
+from queue import LifoQueue
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +14,6 @@ from nsfw_app.classifiers import Pixels
 from nsfw_app.errors import PredictionFailed
 
 CPU_ONLY = ["CPUExecutionProvider"]  # the same scores on every machine
-
-
-class Runtime(Protocol):
-    """What computes the network, in as many threads as there are CPU threads for it."""
-
-    def run(self, batch: Pixels) -> NDArray[np.float64]:
-        """Probabilities, shape (n, 2), of prepared pictures, shape (n, 224, 224, 3).
-
-        Raises:
-            PredictionFailed: It could not.
-        """
-        ...
 
 
 class ExactRuntime:
@@ -39,13 +28,24 @@ class ExactRuntime:
     """
 
     def __init__(self, path: Path, *, threads: int) -> None:
-        self._together, self._apart = (_session(path, count) for count in (threads, 1))
+        self._together = _session(path, threads)
+        self._apart = _session(path, 1) if threads > 1 else self._together
         self._input = self._together.get_inputs()[0].name
         self._running = 0
         self._lock = threading.Lock()
 
     def run(self, batch: Pixels) -> NDArray[np.float64]:
-        """See `Runtime.run`."""
+        """Probabilities, in any number of threads at once.
+
+        Args:
+            batch: Prepared pictures, shape (n, 224, 224, 3).
+
+        Returns:
+            Shape (n, 2), normal and nsfw.
+
+        Raises:
+            PredictionFailed: It could not.
+        """
         with self._lock:
             session = self._apart if self._running else self._together
             self._running += 1
@@ -60,7 +60,7 @@ class ExactRuntime:
 
 
 class ShortRuntime:
-    """OpenVINO in bfloat16, one thread for each batch.
+    """OpenVINO in bfloat16, each batch in the thread that brings it.
 
     A batch is computed as quickly by one thread as by several that share it, and threads that do
     not wait for each other leave no CPU idle.
@@ -78,20 +78,24 @@ class ShortRuntime:
 
         options = {
             "INFERENCE_PRECISION_HINT": "bf16",
-            "NUM_STREAMS": threads,
-            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 0,  # no threads of its own
+            "INFERENCE_NUM_THREADS": 1,
         }
-        self._compiled = openvino.Core().compile_model(path, "CPU", options)
-        self._mine = threading.local()  # a request is one thread's at a time
+        core = openvino.Core()
+        network = core.read_model(path)
+        self._free: LifoQueue[Any] = LifoQueue()
+        for _ in range(threads):  # one that is compiled once computes one batch at a time
+            self._free.put(core.compile_model(network, "CPU", options).create_infer_request())
 
     def run(self, batch: Pixels) -> NDArray[np.float64]:
-        """See `Runtime.run`."""
+        """See `ExactRuntime.run`."""
+        request = self._free.get()
         try:
-            if not hasattr(self._mine, "request"):
-                self._mine.request = self._compiled.create_infer_request()
-            (probabilities,) = self._mine.request.infer({0: batch}).values()
+            (probabilities,) = request.infer({0: batch}).values()
         except RuntimeError as error:
             raise _failed(error) from error
+        finally:
+            self._free.put(request)
         return np.array(probabilities, dtype=np.float64)
 
 
