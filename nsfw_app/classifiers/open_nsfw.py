@@ -48,7 +48,7 @@ class OpenNSFW:
         ModelNotFound: The package's weights are missing or damaged.
     """
 
-    # How far scores move below these limits is measured by `tests/glances.py`: at most 0.005.
+    # How far scores move below these limits is measured by `tests/glances.py`: less than 0.01.
     glances = (Glance(256, 0.005), Glance(346, 0.006), Glance(512, 0.012), Glance(1024, 0.02))
     roles: Mapping[str, LabelRole] = MappingProxyType(
         {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}
