@@ -24,8 +24,9 @@ class Cores:
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._urgent = 0  # who wait and go first
-        self._changed = threading.Condition()
+        self._hurried = 0  # urgent ones who wait
+        lock = threading.Lock()
+        self._urgent, self._others = threading.Condition(lock), threading.Condition(lock)
 
     @contextmanager
     def one(self, *, urgent: bool = False) -> Iterator[None]:
@@ -34,17 +35,24 @@ class Cores:
         Args:
             urgent: Go before those who are not: others wait for what comes of this already.
         """
-        with self._changed:
-            self._urgent += urgent
-            self._changed.wait_for(lambda: self._free and (urgent or not self._urgent))
-            self._urgent -= urgent
+        mine = self._urgent if urgent else self._others
+        with mine:
+            self._hurried += urgent
+            mine.wait_for(lambda: self._free and (urgent or not self._hurried))
+            self._hurried -= urgent
             self._free -= 1
+            self._call_next()
         try:
             yield
         finally:
-            with self._changed:
+            with mine:
                 self._free += 1
-                self._changed.notify_all()
+                self._call_next()
+
+    def _call_next(self) -> None:
+        """Wake one who waits, if there is a core for them."""
+        if self._free:
+            (self._urgent if self._hurried else self._others).notify()
 
 
 def in_order(

@@ -33,6 +33,7 @@ class Judge:
     roles = {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}  # noqa: RUF012
     glances = ()
     lanes = 1
+    gains_by_batches = True
 
     def __init__(self, sees: float) -> None:
         self.sees = sees

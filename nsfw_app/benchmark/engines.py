@@ -145,7 +145,7 @@ def compared(
 def classifier_of(subject: Subject, engine: str) -> Classifier:
     """An engine of ours as the product uses it."""
     network = _network(subject, engine)
-    kind = Direct if network.lanes > 1 else Batcher
+    kind = Batcher if network.gains_by_batches else Direct
     return kind(network, max_waiting=2 * CALLERS)
 
 

@@ -61,7 +61,12 @@ class Network(Model, Protocol):
 
     @property
     def lanes(self) -> int:
-        """How many threads may call it at once: 1 where one call has all CPU threads."""
+        """How many threads may call it at once."""
+        ...
+
+    @property
+    def gains_by_batches(self) -> bool:
+        """Whether pictures are better computed together than by whoever brings each."""
         ...
 
     def prepare(self, image: Image.Image) -> Pixels:

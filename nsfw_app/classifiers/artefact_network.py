@@ -20,6 +20,7 @@ class ArtefactNetwork:
     """
 
     lanes = 1  # one batch at a time has all threads
+    gains_by_batches = True
 
     def __init__(self, artefact: Artefact, backend: str) -> None:
         origin = artefact.origin

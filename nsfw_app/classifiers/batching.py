@@ -30,7 +30,7 @@ class _Waiting:
 
 
 class Batcher(Asking):
-    """A classifier over a network that has all CPU threads for one batch; see the module.
+    """A classifier over a network that computes batches; see the module and its base.
 
     Args:
         network: What computes.
@@ -51,7 +51,7 @@ class Batcher(Asking):
         super().__init__(network, max_waiting=max_waiting, max_batch=max_batch, cores=cores)
         self._waiting: deque[_Waiting] = deque()
         self._lock = threading.Lock()
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="batcher")
+        self._workers = ThreadPoolExecutor(network.lanes, thread_name_prefix="batcher")
 
     @property
     def waiting(self) -> int:
@@ -69,7 +69,7 @@ class Batcher(Asking):
         with self._lock:
             self._check_room(len(self._waiting))
             self._waiting.append(mine)
-        self._worker.submit(self._turn)
+        self._workers.submit(self._turn)
         return mine.answer.result()
 
     def _turn(self) -> None:

@@ -74,7 +74,7 @@ def load_classifier(
     """
 
     def asked(network: Network) -> Classifier:
-        made = Direct if network.lanes > 1 else Batcher
+        made = Batcher if network.gains_by_batches else Direct
         cores = Cores(threads)
         return made(network, max_waiting=max_waiting, max_batch=max_batch, cores=cores)
 

@@ -75,6 +75,11 @@ class OpenNSFW:
         backend = EXACT if self._short is None else str(self.short_format)
         return ModelIdentity(origin.model, origin.revision, origin.weights_sha256, backend)
 
+    @property
+    def gains_by_batches(self) -> bool:
+        """See `Network`."""
+        return self._short is None
+
     def shorten(self) -> None:
         """Compute in 16-bit floats from now on, where there is no doubt.
 

@@ -13,6 +13,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, R
 from nsfw_app.classifiers import Pixels
 from nsfw_app.errors import PredictionFailed
 
+SHAPE = 224, 224, 3  # of a prepared picture
 CPU_ONLY = ["CPUExecutionProvider"]  # the same scores on every machine
 
 
@@ -86,6 +87,9 @@ class ShortRuntime:
         self._free: LifoQueue[Any] = LifoQueue()
         for _ in range(threads):  # one that is compiled once computes one batch at a time
             self._free.put(core.compile_model(network, "CPU", options).create_infer_request())
+            # Two threads that call OpenVINO for the first time at once may wait for each other for
+            # ever: its Python binding makes what it needs on the first call.
+            self.run(np.zeros((1, *SHAPE), dtype=np.float32))
 
     def run(self, batch: Pixels) -> NDArray[np.float64]:
         """See `ExactRuntime.run`."""

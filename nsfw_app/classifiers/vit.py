@@ -85,6 +85,7 @@ class TransformersNetwork:
     """
 
     lanes = 1  # torch shares the threads of one computation out by itself
+    gains_by_batches = True
     glances: Sequence[Glance] = ()  # nobody measured any
 
     def __init__(
