@@ -183,9 +183,6 @@ def decode(
             return _decode(image, data, name, limits, enough, known_as or sha256(data))
     except ImageError:
         raise
-    except MemoryError as error:
-        message = f"{name} cannot be decoded now: there is not enough memory. Try again later."
-        raise ImageError(ImageErrorKind.NO_MEMORY, message) from error
     except Exception as error:  # decoders are foreign code and may raise anything
         raise _translated(error, data, name) from error
 
@@ -282,6 +279,9 @@ def _within(image: Image.Image, max_pixels: int) -> Image.Image:
 
 
 def _translated(error: Exception, data: bytes, name: str) -> ImageError:
+    if isinstance(error, MemoryError) or "out of memory" in str(error):
+        message = f"{name} cannot be decoded now: there is not enough memory. Try again later."
+        return ImageError(ImageErrorKind.NO_MEMORY, message)
     begins_well = data.startswith(SIGNATURES) or data[4:12] in HEIF_SIGNATURES
     if isinstance(error, UnidentifiedImageError) and not begins_well:
         return ImageError(

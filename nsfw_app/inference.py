@@ -2,8 +2,8 @@
 
 What always holds: the same bytes are never judged twice by the same model, also when they arrive
 several times at once; of an image without an owner nothing is kept that people could look at, and
-of one that was only tried out nothing at all. No more images are decoded at once than there are CPU
-threads, and while one waits for the model only what that and people need of it is in memory.
+of one that was only tried out nothing at all. No more images are decoded for the model at once than
+there are CPU threads, and while one waits only what the model and people need of it is in memory.
 """
 
 import threading

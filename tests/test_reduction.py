@@ -86,6 +86,20 @@ def test_a_network_that_sees_much_is_shown_all() -> None:
     assert measured(Judge(3.0), SIDE, photographs.whole()[:3]) == ()
 
 
+class Flips(Judge):
+    """Is sure that a whole picture is unsafe, and half sure of one with few pixels."""
+
+    def score(self, batch: Pixels) -> NDArray[np.float64]:
+        """1 for many pixels."""
+        unsafe = np.where(batch[:, 0] > 4 * SIDE, 1.0, 0.3)
+        return np.stack([1 - unsafe, unsafe], axis=1)
+
+
+def test_a_score_that_leaves_certainty_counts() -> None:
+    """Only what is certain both times tells nothing."""
+    assert measured(Flips(0.0), SIDE, photographs.whole()[:3]) == ()
+
+
 @pytest.mark.parametrize("kind", FILES)
 def test_it_is_measured_when_a_network_is_made_faster(
     kind: str, tmp_path_factory: pytest.TempPathFactory

@@ -64,7 +64,7 @@ class Asking:
             )
 
     def _score(self, pictures: Sequence[Pixels]) -> NDArray[np.float64]:
-        """What the network says of them, with a CPU thread that decoding leaves to it.
+        """What the network says of them; whoever calls has a core for it.
 
         Raises:
             PredictionFailed: Whatever the network raised.
@@ -73,8 +73,7 @@ class Asking:
         try:
             for start in range(0, len(pictures), self._max_batch):
                 batch = np.stack(pictures[start : start + self._max_batch])
-                with self.cores.one(urgent=True):
-                    parts.append(self._network.score(batch))
+                parts.append(self._network.score(batch))
             return np.concatenate(parts)
         except PredictionFailed:
             raise

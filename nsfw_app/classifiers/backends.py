@@ -21,7 +21,7 @@ from nsfw_app import machine, photographs
 from nsfw_app.classifiers import Network, artefacts, nsfw_score
 from nsfw_app.classifiers.artefacts import FILES, Artefact, Format, Origin
 from nsfw_app.classifiers.hub import ModelFiles
-from nsfw_app.errors import ModelNotFound, ModelUnsupported, PredictionFailed
+from nsfw_app.errors import ModelNotFound, ModelUnsupported
 from nsfw_app.models import label_roles
 from nsfw_app.records import Policy
 
@@ -224,9 +224,10 @@ def _shorten_if_trusted(network: ShortFloats, backends: Backends) -> None:
             artefact = _compared_in_short(network, artefacts.place(backends.engines, origin, kind))
         if artefact.is_faster and artefact.trusted(backends.policy_of(origin.model)):
             network.shorten()
+    except Exception as error:  # the network itself works
+        log.warning("%s stays in 32-bit floats: %s", origin.model, error, exc_info=True)
+    finally:
         machine.give_memory_back()  # the photographs, and what the other floats took
-    except (PredictionFailed, RuntimeError, OSError) as error:
-        log.warning("%s stays in 32-bit floats: %s", origin.model, error)
 
 
 def _compared_in_short(network: ShortFloats, builds: Path) -> Artefact:

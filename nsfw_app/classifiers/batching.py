@@ -74,8 +74,11 @@ class Batcher(Asking):
 
     def _turn(self) -> None:
         """Answer those who wait longest; the turns of the others find nothing left to do."""
-        if batch := self._next():
-            self._answer(batch)
+        if not self.waiting:
+            return
+        with self.cores.one(urgent=True):  # what comes meanwhile belongs to the batch
+            if batch := self._next():
+                self._answer(batch)
 
     def _next(self) -> list[_Waiting]:
         """As many as fit; one caller's pictures stay together."""

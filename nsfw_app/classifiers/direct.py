@@ -40,7 +40,7 @@ class Direct(Asking):
 
     @property
     def waiting(self) -> int:
-        """Images that wait for the network now."""
+        """Images beyond those that may compute at once."""
         return max(0, self._here - self._network.lanes)
 
     @property
@@ -53,7 +53,8 @@ class Direct(Asking):
             self._check_room(self.waiting)
             self._here += 1
         try:
-            return self._score(pictures)
+            with self.cores.one(urgent=True):
+                return self._score(pictures)
         finally:
             with self._lock:
                 self._here -= 1

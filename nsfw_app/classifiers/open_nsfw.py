@@ -85,9 +85,10 @@ class OpenNSFW:
 
         Raises:
             RuntimeError: OpenVINO cannot use the network on this machine.
+            PredictionFailed: It cannot compute with it.
         """
-        self._short = ShortRuntime(self._path, threads=self.lanes)
-        self._exact = ExactRuntime(self._path, threads=1)
+        short = ShortRuntime(self._path, threads=self.lanes)
+        self._short, self._exact = short, ExactRuntime(self._path, threads=1)
 
     @contextmanager
     def shortened(self) -> Iterator[None]:

@@ -72,6 +72,7 @@ class ShortRuntime:
 
     Raises:
         RuntimeError: OpenVINO cannot use the network on this machine.
+        PredictionFailed: It cannot compute with it.
     """
 
     def __init__(self, path: Path, *, threads: int) -> None:

@@ -64,7 +64,7 @@ def limit(shift: float) -> float:
 def _shifts(network: Network, pixels: int, pictures: Sequence[Image.Image]) -> Iterator[float]:
     """How far the log-odds move when files are decoded to just so many pixels.
 
-    Not a number where a score is so close to 0 or 1 that it does not tell.
+    Not a number where both scores are so close to 0, or to 1, that they do not tell.
     """
     for number, picture in enumerate(pictures):
         quality = QUALITIES[number % len(QUALITIES)]
@@ -74,8 +74,10 @@ def _shifts(network: Network, pixels: int, pictures: Sequence[Image.Image]) -> I
                 images.decode(data, name="a.jpg", limits=LIMITS, enough=enough).frames[0].image
                 for enough in (None, Enough(pixels))
             )
-            whole, reduced = _log_odds(np.array(list(nsfw_scores(network, list(frames)))))
-            yield float(abs(whole - reduced))
+            scores = np.array(list(nsfw_scores(network, list(frames))))
+            whole, reduced = _log_odds(scores)
+            told = scores.max() > LEAST and scores.min() < 1 - LEAST
+            yield float(abs(whole - reduced)) if told else math.nan
 
 
 def _jpeg(picture: Image.Image, shorter: int, quality: int) -> bytes:
@@ -91,6 +93,6 @@ def _jpeg(picture: Image.Image, shorter: int, quality: int) -> bytes:
 
 
 def _log_odds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    told = np.where((scores > LEAST) & (scores < 1 - LEAST), scores, np.nan)
-    odds: NDArray[np.float64] = told / (1 - told)
+    kept = scores.clip(LEAST, 1 - LEAST)
+    odds: NDArray[np.float64] = kept / (1 - kept)
     return np.log(odds)

@@ -40,8 +40,8 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
     """The application to serve."""
     app = _application()
     monitor = Monitor(engine)
-    # One batch is made ready while another is computed.
-    threads = 2 * settings.batch_size
+    # One batch is made ready while another is computed, or some store while others compute.
+    threads = 2 * max(settings.batch_size, settings.threads)
     judging = Judging(engine, monitor, max_requests=settings.max_waiting, threads=threads)
     app.add_middleware(GradioCalls, uploads=settings.uploads_dir.resolve())
     app.add_middleware(Guard, callers=Callers(settings, accounts))
