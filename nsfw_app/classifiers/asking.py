@@ -1,6 +1,8 @@
 """What is asked of a network, and how its answers are told, whoever computes them."""
 
 import logging
+import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +11,7 @@ from PIL import Image
 
 from nsfw_app.classifiers import Network, Pixels
 from nsfw_app.errors import Overloaded, PredictionFailed
+from nsfw_app.machine import usable_cpus
 from nsfw_app.pacing import Cores
 
 log = logging.getLogger(__name__)
@@ -18,7 +21,7 @@ RETRY_AFTER_S = 1  # those who wait for a quick network are through in about tha
 UNFORESEEN = "The model ended without an answer; the log tells why."
 
 
-class Asking:
+class Asking(ABC):
     """A classifier over a network, but for who waits for whom.
 
     Args:
@@ -26,14 +29,23 @@ class Asking:
         max_waiting: Images that may wait, each with all its pictures; who comes when so many do
             is turned away.
         max_batch: Pictures computed at once.
-        cores: CPU threads that it shares with whoever makes pictures ready for it.
+        cores: CPU threads that it shares with whoever makes pictures ready for it; None for all
+            that this process may use.
     """
 
-    def __init__(self, network: Network, *, max_waiting: int, max_batch: int, cores: Cores) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        max_waiting: int,
+        max_batch: int = MAX_BATCH,
+        cores: Cores | None = None,
+    ) -> None:
         self._network = network
         self._max_waiting = max_waiting
         self._max_batch = max_batch
-        self.cores = cores
+        self._lock = threading.Lock()
+        self.cores = cores or Cores(usable_cpus())
         self.identity = network.identity
         self.roles = network.roles
         self.glances = network.glances
@@ -51,9 +63,9 @@ class Asking:
         rows = self._answered(pictures) if pictures else ()
         return [dict(zip(self.roles, map(float, row), strict=True)) for row in rows]
 
+    @abstractmethod
     def _answered(self, pictures: Sequence[Pixels]) -> NDArray[np.float64]:
         """Probabilities of at least one picture, shape (n, labels), once it is their turn."""
-        raise NotImplementedError
 
     def _check_room(self, waiting: int) -> None:
         if waiting >= self._max_waiting:

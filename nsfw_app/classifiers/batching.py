@@ -5,20 +5,18 @@ told to come back instead of joining a backlog; a picture that the network fails
 with it.
 """
 
-import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nsfw_app.classifiers import Network, Pixels
-from nsfw_app.classifiers.asking import MAX_BATCH, Asking
+from nsfw_app.classifiers.asking import Asking
 from nsfw_app.errors import PredictionFailed
-from nsfw_app.machine import usable_cpus
-from nsfw_app.pacing import Cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +28,11 @@ class _Waiting:
 
 
 class Batcher(Asking):
-    """A classifier over a network that computes batches; see the module and its base.
+    """A classifier over a network that computes batches; see the module and its base."""
 
-    Args:
-        network: What computes.
-        max_waiting: Images that may wait, each with all its pictures.
-        max_batch: Pictures computed at once.
-        cores: CPU threads; None for all that this process may use.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        *,
-        max_waiting: int,
-        max_batch: int = MAX_BATCH,
-        cores: Cores | None = None,
-    ) -> None:
-        cores = cores or Cores(usable_cpus())
-        super().__init__(network, max_waiting=max_waiting, max_batch=max_batch, cores=cores)
+    def __init__(self, network: Network, **chosen: Any) -> None:
+        super().__init__(network, **chosen)
         self._waiting: deque[_Waiting] = deque()
-        self._lock = threading.Lock()
         self._workers = ThreadPoolExecutor(network.lanes, thread_name_prefix="batcher")
 
     @property

@@ -4,39 +4,19 @@ What always holds: no more compute at once than there are CPU threads; only so m
 and one too many is told to come back instead of joining a backlog.
 """
 
-import threading
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nsfw_app.classifiers import Network, Pixels
-from nsfw_app.classifiers.asking import MAX_BATCH, Asking
-from nsfw_app.pacing import Cores
+from nsfw_app.classifiers import Pixels
+from nsfw_app.classifiers.asking import Asking
 
 
 class Direct(Asking):
-    """A classifier over a network that several threads may call; see the module and its base.
+    """A classifier over a network that several threads may call; see the module and its base."""
 
-    Args:
-        network: What computes.
-        max_waiting: Images that may wait.
-        max_batch: Pictures of one caller computed at once.
-        cores: CPU threads; None for as many as the network has lanes.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        *,
-        max_waiting: int,
-        max_batch: int = MAX_BATCH,
-        cores: Cores | None = None,
-    ) -> None:
-        cores = cores or Cores(network.lanes)
-        super().__init__(network, max_waiting=max_waiting, max_batch=max_batch, cores=cores)
-        self._here = 0
-        self._lock = threading.Lock()
+    _here = 0  # images that wait or are computed
 
     @property
     def waiting(self) -> int:
