@@ -26,9 +26,18 @@ OPTIONS = {
     "resultTypes": ["violations"],
     "checks": {COLOURS: {"options": {"ignorePseudo": True}}},
 }
-STILL = """() => Promise.allSettled(document.getAnimations()
-  .filter((animation) => Number.isFinite(animation.effect?.getComputedTiming().endTime))
-  .map((animation) => animation.finished))"""
+# Resolves once two frames in a row have no animation that will end: Svelte starts a transition a
+# frame after it inserts an element, and a color halfway through one has no valid contrast.
+STILL = """async () => {
+  const frame = () => new Promise(requestAnimationFrame)
+  const running = () => document.getAnimations()
+    .filter((animation) => Number.isFinite(animation.effect?.getComputedTiming().endTime))
+    .filter((animation) => animation.playState !== 'finished')
+  for (let quiet = 0; quiet < 2; quiet = running().length ? 0 : quiet + 1) {
+    await Promise.allSettled(running().map((animation) => animation.finished))
+    await frame()
+  }
+}"""
 
 
 @dataclass(frozen=True)
