@@ -1,24 +1,36 @@
-"""Fetches an image from a URL that somebody else wrote.
+"""Fetches an image from a URL in a request, protected against server-side request forgery.
 
-What always holds: a host's addresses are looked up once, all must be of the public internet, and
-the connection goes to one of them, so that neither a redirect nor a name that changes its mind
-leads inside; nothing is read past the limit.
+Invariants:
+- A host is resolved once, all its addresses must be public, and the connection goes to one of
+  them, so that neither a redirect nor a changed DNS record leads to an internal address.
+- One deadline covers everything: waiting for a slot, DNS, connecting, TLS, headers, body and
+  redirects. It cancels the request wherever it is, also while a host sends single header bytes.
+- A host has a few slots of its own, so that a slow one does not delay the others.
+- Nothing is read past the size limit.
 """
 
 import ipaddress
 import socket
-import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 
+import anyio
+import anyio.to_thread
 import httpx2
 
 from nsfw_app.errors import ImageError, ImageErrorKind, RequestError
 
-TIMEOUT_S = 10.0  # for each step
-TOTAL_S = 30.0  # for all of it
+STEP_S = 10.0  # each of connecting, TLS, and waiting for the next bytes
+TOTAL_S = 30.0
 MAX_REDIRECTS = 3
+SLOTS = 16  # fetches at once; each may hold one file in memory
+SLOTS_PER_HOST = 4
 SCHEMES = frozenset({"http", "https"})
-
+MAX_PORT = 65_535
+# A lone surrogate in a path is a ValueError.
+INVALID = (httpx2.HTTPError, httpx2.InvalidURL, ValueError)
 
 NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
 # Local uses of translation, and what once was local, which Python does not know as private.
@@ -46,57 +58,89 @@ def _wrapped(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddres
 
 
 class Fetcher:
-    """Gets files by URL.
+    """Downloads files by URL, in one event loop.
 
     Args:
-        max_bytes: The largest file.
-        is_allowed: Which IP addresses may be spoken to.
+        max_bytes: The largest file, in bytes.
+        is_allowed: Which IP addresses may be connected to.
+        total_s: Seconds for one file, from the call to its last byte.
     """
 
-    def __init__(self, *, max_bytes: int, is_allowed: Callable[[str], bool] = is_public) -> None:
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        is_allowed: Callable[[str], bool] = is_public,
+        total_s: float = TOTAL_S,
+    ) -> None:
         self._max_bytes = max_bytes
         self._is_allowed = is_allowed
-        self._client = httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False)
+        self._total_s = total_s
+        self._tls = httpx2.create_ssl_context(trust_env=False)
+        self._slots = _Slots()
+        # A lookup cannot be interrupted: one that is given up ends later, in its own thread.
+        self._lookups = anyio.CapacityLimiter(SLOTS)
 
-    def fetch(self, url: str, *, name: str) -> bytes:
-        """The bytes behind a URL.
+    async def fetch(self, url: str, *, name: str) -> bytes:
+        """Download a file.
 
         Args:
             url: http or https.
             name: What to call the image in a message.
 
         Raises:
-            RequestError: It is no URL, leads to a private address, or does not answer with 200.
-            ImageError: There is more than `max_bytes`.
+            RequestError: It is not a URL, resolves to a private address, takes too long, or is
+                not answered with status 200.
+            ImageError: The file is larger than `max_bytes`.
         """
         try:
-            target, end = httpx2.URL(url), time.monotonic() + TOTAL_S
-            for _ in range(MAX_REDIRECTS + 1):
-                response = self._ask(target, name)
-                try:
-                    if not response.has_redirect_location:
-                        return self._read(response, name, end)
-                    target = target.join(response.headers["location"])
-                finally:
-                    response.close()
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            with anyio.fail_after(self._total_s):
+                return await self._follow(httpx2.URL(url), name)
+        except httpx2.TimeoutException:
+            raise RequestError(
+                f"{name} cannot be fetched: the host does not respond for {STEP_S:g} s."
+            ) from None
+        except INVALID as error:
             raise RequestError(f"{name} cannot be fetched: {error}") from error
+        except TimeoutError:
+            raise RequestError(
+                f"{name} cannot be fetched: it takes more than {self._total_s:g} s."
+            ) from None
+
+    async def _follow(self, url: httpx2.URL, name: str) -> bytes:
+        for _ in range(MAX_REDIRECTS + 1):
+            if url.scheme not in SCHEMES or not url.host:
+                raise RequestError(f"{name} has a URL that is neither http nor https.")
+            if url.port is not None and url.port > MAX_PORT:
+                raise RequestError(f"{name} has a URL with port {url.port}, above {MAX_PORT}.")
+            async with self._slots.slot(url.host):
+                address = await self._address(url.host, name)
+                # No connection is kept: one to the same address may belong to another host.
+                async with (
+                    httpx2.AsyncClient(
+                        verify=self._tls, timeout=STEP_S, follow_redirects=False, trust_env=False
+                    ) as client,
+                    client.stream(
+                        "GET",
+                        url.copy_with(host=address, userinfo=b""),
+                        headers={
+                            "host": url.netloc.decode("ascii"),
+                            "accept-encoding": "identity",
+                        },
+                        extensions={"sni_hostname": url.host},
+                    ) as response,
+                ):
+                    if not response.has_redirect_location:
+                        return await self._read(response, name)
+                    url = url.join(response.headers["location"])
         raise RequestError(f"{name} cannot be fetched: more than {MAX_REDIRECTS} redirects.")
 
-    def _ask(self, url: httpx2.URL, name: str) -> httpx2.Response:
-        if url.scheme not in SCHEMES or not url.host:
-            raise RequestError(f"{name} has a URL that is neither http nor https.")
-        request = self._client.build_request(
-            "GET",
-            url.copy_with(host=self._address(url.host, name), userinfo=b""),
-            headers={"host": url.netloc.decode("ascii"), "accept-encoding": "identity"},
-            extensions={"sni_hostname": url.host},
-        )
-        return self._client.send(request, stream=True)
-
-    def _address(self, host: str, name: str) -> str:
+    async def _address(self, host: str, name: str) -> str:
+        lookup = partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
         try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            found = await anyio.to_thread.run_sync(
+                lookup, limiter=self._lookups, abandon_on_cancel=True
+            )
         except (OSError, UnicodeError):
             raise RequestError(f"{name} cannot be fetched: {host} is not known.") from None
         addresses = [str(entry[4][0]) for entry in found]
@@ -104,17 +148,40 @@ class Fetcher:
             raise RequestError(f"{name} cannot be fetched: {host} is not on the public internet.")
         return addresses[0]
 
-    def _read(self, response: httpx2.Response, name: str, end: float) -> bytes:
+    async def _read(self, response: httpx2.Response, name: str) -> bytes:
         if response.status_code != httpx2.codes.OK:
             raise RequestError(f"{name} cannot be fetched: status {response.status_code}.")
         data = bytearray()
-        for chunk in response.iter_raw():
+        async for chunk in response.aiter_raw():
             data += chunk
-            if time.monotonic() > end:
-                raise RequestError(f"{name} cannot be fetched: it takes more than {TOTAL_S:g} s.")
             if len(data) > self._max_bytes:
                 raise ImageError(
                     ImageErrorKind.TOO_LARGE,
                     f"{name} is larger than the limit of {self._max_bytes / 1e6:g} MB.",
                 )
         return bytes(data)
+
+
+class _Slots:
+    """Limits on concurrent fetches, in all and per host."""
+
+    def __init__(self) -> None:
+        self._in_use: Counter[str] = Counter()
+        self._changed = anyio.Condition()
+
+    @asynccontextmanager
+    async def slot(self, host: str) -> AsyncIterator[None]:
+        """Hold one slot of a host; waits until one is free."""
+        async with self._changed:
+            while self._in_use[host] >= SLOTS_PER_HOST or self._in_use.total() >= SLOTS:
+                await self._changed.wait()
+            self._in_use[host] += 1
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                async with self._changed:
+                    self._in_use[host] -= 1
+                    if not self._in_use[host]:
+                        del self._in_use[host]
+                    self._changed.notify_all()

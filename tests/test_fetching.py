@@ -1,15 +1,19 @@
 """Fetching by URL: nothing inside is reached, and nothing large is read."""
 
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import anyio
 import pytest
 
 from nsfw_app.errors import ImageError, RequestError
-from nsfw_app.fetching import Fetcher, is_public
+from nsfw_app.fetching import SLOTS_PER_HOST, Fetcher, is_public
 
 MAX_BYTES = 100_000
 ELSEWHERE = "127.0.0.2"  # stands for an inner address; the servers of these tests are on 127.0.0.1
@@ -42,11 +46,9 @@ def site() -> Iterator[Site]:
                 return
             self.send_response(404 if self.path == "/missing" else 200)
             self.end_headers()
-            chunks = {"/large": 1_000, "/slow": 50}.get(self.path, 1)
+            chunks = 1_000 if self.path == "/large" else 1
             try:
                 for _ in range(chunks):
-                    if self.path == "/slow":
-                        time.sleep(0.05)
                     self.wfile.write(b"x" * 1_000)
             except OSError:
                 running.asked.append(("cut off", ""))
@@ -68,25 +70,30 @@ def fetcher() -> Fetcher:
     return Fetcher(max_bytes=MAX_BYTES, is_allowed=lambda address: address == "127.0.0.1")
 
 
+def fetch(fetcher: Fetcher, url: str, *, name: str = "Image 1") -> bytes:
+    """Fetch one URL in an event loop of its own."""
+    return anyio.run(partial(fetcher.fetch, url, name=name))
+
+
 def test_a_public_image_is_fetched(fetcher: Fetcher, site: Site) -> None:
     """The bytes arrive, and the site is asked under its own name."""
-    assert fetcher.fetch(site.url("/a.png", "localhost"), name="Image 1") == b"x" * 1_000
+    assert fetch(fetcher, site.url("/a.png", "localhost"), name="Image 1") == b"x" * 1_000
     assert site.asked == [("/a.png", f"localhost:{site.port}")]
 
 
 def test_redirects_are_followed_where_they_may_be(fetcher: Fetcher, site: Site) -> None:
     """A short chain of public addresses is fine, a relative one too; an endless one is not."""
     site.redirects = {"/a": "/b", "/b": site.url("/c"), "/loop": "/loop"}
-    assert fetcher.fetch(site.url("/a"), name="Image 1")
+    assert fetch(fetcher, site.url("/a"), name="Image 1")
     with pytest.raises(RequestError, match="redirects"):
-        fetcher.fetch(site.url("/loop"), name="Image 1")
+        fetch(fetcher, site.url("/loop"), name="Image 1")
 
 
 @pytest.mark.parametrize("host", [ELSEWHERE, "[::1]", "0x7f000002", "2130706434"])
 def test_private_addresses_are_refused(fetcher: Fetcher, site: Site, host: str) -> None:
     """However an inner address is written, nothing is sent to it."""
     with pytest.raises(RequestError):
-        fetcher.fetch(site.url("/a.png", host), name="Image 1")
+        fetch(fetcher, site.url("/a.png", host), name="Image 1")
     assert site.asked == []
 
 
@@ -94,7 +101,7 @@ def test_redirects_to_private_addresses_are_refused(fetcher: Fetcher, site: Site
     """A public site cannot lead inside."""
     site.redirects = {"/a": site.url("/secret", ELSEWHERE)}
     with pytest.raises(RequestError, match="not on the public internet"):
-        fetcher.fetch(site.url("/a"), name="Image 1")
+        fetch(fetcher, site.url("/a"), name="Image 1")
     assert [path for path, _ in site.asked] == ["/a"]
 
 
@@ -104,7 +111,7 @@ def test_a_name_with_one_private_address_is_refused(
     """A name that resolves outside and inside is refused, and is looked up once only."""
     looked_up = answers(monkeypatch, ["127.0.0.1", ELSEWHERE])
     with pytest.raises(RequestError, match="not on the public internet"):
-        fetcher.fetch(site.url("/a.png", "mixed.test"), name="Image 1")
+        fetch(fetcher, site.url("/a.png", "mixed.test"), name="Image 1")
     assert len(looked_up) == 1
     assert site.asked == []
 
@@ -124,7 +131,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> list[str]:
 def test_what_is_too_large_is_not_read_to_its_end(fetcher: Fetcher, site: Site) -> None:
     """Past the limit the connection is cut."""
     with pytest.raises(ImageError, match=r"larger than the limit of 0\.1 MB") as refused:
-        fetcher.fetch(site.url("/large"), name="Image 1")
+        fetch(fetcher, site.url("/large"), name="Image 1")
     assert refused.value.kind == "too_large"
 
 
@@ -140,19 +147,22 @@ def test_what_is_too_large_is_not_read_to_its_end(fetcher: Fetcher, site: Site) 
         "http://nowhere.invalid/a",
         "http://[",
         "not a url",
-        "http://127.0.0.1:1/nobody-listens",
+        "http://127.0.0.1:1/closed-port",
+        "http://127.0.0.1:99999/",
+        "http://127.0.0.1/\ud800",
+        "http://\ud800/",
     ],
 )
 def test_what_cannot_be_fetched_is_said(fetcher: Fetcher, url: str) -> None:
     """Each wrong address is refused in words that name the image."""
     with pytest.raises(RequestError, match="Image 7"):
-        fetcher.fetch(url, name="Image 7")
+        fetch(fetcher, url, name="Image 7")
 
 
 def test_another_status_is_no_image(fetcher: Fetcher, site: Site) -> None:
     """What is not there is refused."""
     with pytest.raises(RequestError, match="status 404"):
-        fetcher.fetch(site.url("/missing"), name="Image 1")
+        fetch(fetcher, site.url("/missing"), name="Image 1")
 
 
 @pytest.mark.parametrize(
@@ -187,17 +197,132 @@ def test_which_addresses_are_public(address: str, public: bool) -> None:
 def test_the_default_reaches_nothing_here(site: Site) -> None:
     """Without an exception for tests this machine is refused."""
     with pytest.raises(RequestError, match="not on the public internet"):
-        Fetcher(max_bytes=MAX_BYTES).fetch(site.url("/a.png"), name="Image 1")
+        fetch(Fetcher(max_bytes=MAX_BYTES), site.url("/a.png"), name="Image 1")
     assert site.asked == []
 
 
-def test_what_takes_too_long_is_given_up(
-    fetcher: Fetcher, site: Site, monkeypatch: pytest.MonkeyPatch
+def in_pieces(connection: socket.socket, data: bytes) -> None:
+    """Send one byte at a time, more often than any step's timeout, until the peer closes."""
+    try:
+        connection.recv(65_536)
+        for byte in data:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.02)
+    except OSError:
+        connection.close()
+
+
+HEADERS = b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 1_000
+BODY = b"HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\n" + b"x" * 10_000
+
+
+def silent(connection: socket.socket) -> None:
+    """Accept and never send a byte."""
+    while connection.recv(65_536):
+        continue
+
+
+SLOW = {
+    "headers": ("http", partial(in_pieces, data=HEADERS)),
+    "body": ("http", partial(in_pieces, data=BODY)),
+    "no response": ("http", silent),
+    "TLS": ("https", silent),
+    "TLS record": ("https", partial(in_pieces, data=b"\x16\x03\x03\x40\x00" + b"\x02" * 4_000)),
+}
+
+
+@contextmanager
+def slow_host(behave: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server on 127.0.0.1 that treats each connection like this; its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=behave, args=[connection], daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield int(listener.getsockname()[1])
+    finally:
+        listener.close()
+
+
+def impatient(total_s: float) -> Fetcher:
+    """A fetcher with a short deadline that may connect to 127.0.0.1."""
+    return Fetcher(
+        max_bytes=MAX_BYTES, is_allowed=lambda address: address == "127.0.0.1", total_s=total_s
+    )
+
+
+@pytest.mark.parametrize(("scheme", "behave"), SLOW.values(), ids=SLOW)
+def test_the_deadline_covers_the_whole_request(
+    scheme: str, behave: Callable[[socket.socket], None]
 ) -> None:
-    """A site that sends a little now and then keeps nobody for ever."""
-    monkeypatch.setattr("nsfw_app.fetching.TOTAL_S", 0.1)
-    with pytest.raises(RequestError, match=r"takes more than 0\.1 s"):
-        fetcher.fetch(site.url("/slow"), name="Image 1")
+    """Wherever a host is slow, the fetch ends at the deadline, and long before the host does."""
+    with slow_host(behave) as port:
+        begun = time.monotonic()
+        with pytest.raises(RequestError, match=r"takes more than 0\.3 s"):
+            fetch(impatient(0.3), f"{scheme}://127.0.0.1:{port}/")
+        assert time.monotonic() - begun < 5
+
+
+def test_the_deadline_covers_all_redirects(site: Site) -> None:
+    """Redirects that are each within the limit do not add up to more than it."""
+    with slow_host(partial(in_pieces, data=HEADERS)) as port:
+        site.redirects = {"/a": "/b", "/b": f"http://127.0.0.1:{port}/"}
+        with pytest.raises(RequestError, match=r"takes more than 0\.3 s"):
+            fetch(impatient(0.3), site.url("/a"))
+    assert [path for path, _ in site.asked] == ["/a", "/b"]
+
+
+def test_the_deadline_covers_the_name_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A DNS server that does not respond holds no fetch longer than the deadline."""
+    released = threading.Event()
+
+    def lookup(*args: object, **kwargs: object) -> list[tuple]:
+        released.wait(30)
+        return []
+
+    monkeypatch.setattr("nsfw_app.fetching.socket.getaddrinfo", lookup)
+
+    async def measure() -> float:
+        begun = time.monotonic()
+        with pytest.raises(RequestError, match=r"takes more than 0\.3 s"):
+            await impatient(0.3).fetch("http://slow.test/", name="Image 1")
+        took = time.monotonic() - begun
+        released.set()  # the event loop ends with its threads
+        return took
+
+    assert anyio.run(measure) < 5
+
+
+def test_a_slow_host_does_not_delay_others(site: Site) -> None:
+    """While more fetches than there are slots wait for one host, another one is fetched."""
+    connected = threading.Semaphore(0)
+
+    def hold(connection: socket.socket) -> None:
+        connected.release()
+        silent(connection)
+
+    async def scenario(port: int) -> bytes:
+        fetcher = impatient(30)
+        async with anyio.create_task_group() as group:
+            for number in range(10 * SLOTS_PER_HOST):
+                url = f"http://127.0.0.1:{port}/{number}"
+                group.start_soon(partial(fetcher.fetch, url, name="slow"))
+            for _ in range(SLOTS_PER_HOST):
+                await anyio.to_thread.run_sync(connected.acquire)
+            data = await fetcher.fetch(site.url("/a.png", "localhost"), name="fast")
+            assert not connected.acquire(blocking=False)  # no further slot was given to the host
+            group.cancel_scope.cancel()
+        return data
+
+    with slow_host(hold) as port:
+        assert anyio.run(scenario, port) == b"x" * 1_000
 
 
 @pytest.mark.parametrize(

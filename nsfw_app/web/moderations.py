@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Literal
 
-import anyio
-import anyio.to_thread
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -33,7 +31,6 @@ SEXUAL, GRAPHIC = "sexual", "violence/graphic"
 GRAPHIC_WORDS = frozenset({"gore", "gory", "bloody", "violence", "violent", "nsfl"})
 DATA_URL = re.compile(r"data:[\w/.+-]*(?:;[\w.=+-]+)*;base64,(.*)", re.DOTALL | re.IGNORECASE)
 MAX_IMAGES = 64
-FETCHING = 4  # images fetched at once
 BODY = {"schema": {"$ref": "#/components/schemas/ModerationRequest"}}
 
 
@@ -95,17 +92,14 @@ def moderation_routes(judging: Judging, fetcher: Fetcher | None) -> APIRouter:
     """
     router = APIRouter(tags=["judge"])
     max_bytes = 2 * judging.engine.limits.max_bytes
-    fetching = anyio.CapacityLimiter(FETCHING)
 
     async def fetch(url: str, name: str) -> bytes:
-        """In threads of its own: whoever answers slowly keeps nothing from being judged."""
         if fetcher is None:
             raise RequestError(
                 f"{name} is not a data URL with base64, and fetching URLs is off. "
                 "Send data:image/png;base64,..."
             )
-        call = partial(fetcher.fetch, url, name=name)
-        return await anyio.to_thread.run_sync(call, limiter=fetching)
+        return await fetcher.fetch(url, name=name)
 
     @router.post(
         "/moderations",
