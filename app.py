@@ -11,7 +11,6 @@ import sys
 import threading
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from nsfw_app import settings
 from nsfw_app.accounts import Accounts
@@ -62,23 +61,31 @@ def main() -> None:
     tidy_up_daily(engine)
     clear_uploads_hourly(chosen.uploads_dir)
     WebhookSender(store.deliveries).start()
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", **proxies(chosen))).run(
+    # Headers of proxies are read by the application; uvicorn would take the leftmost hop.
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", proxy_headers=False)).run(
         sockets=[listener]
     )
 
 
 def check_sign_in(chosen: Settings, accounts: Accounts) -> None:
-    """Refuse to serve other machines while nobody would have to sign in.
+    """Refuse to serve other machines, or a reverse proxy, while there are no users.
 
     Raises:
         SettingsError: That would happen; the message says what to do.
     """
-    if chosen.local_only or chosen.hub_sign_in or accounts.has_users:
+    proxied = chosen.forwarded_allow_ips or chosen.root_path
+    if chosen.hub_sign_in or accounts.has_users or (chosen.local_only and not proxied):
         return
     if chosen.on_space:
         raise SettingsError(
             "This Space has no sign-in. Write 'hf_oauth: true' into the front matter of its "
             "README.md, and name people in NSFW_HUB_ROLES."
+        )
+    if chosen.local_only:
+        raise SettingsError(
+            "FORWARDED_ALLOW_IPS or NSFW_ROOT_PATH is set, so a reverse proxy serves the page to "
+            "others, and there are no users who sign in. Add one first, "
+            "'python -m nsfw_app users add NAME --role admin', or unset both."
         )
     raise SettingsError(
         f"NSFW_HOST={chosen.host!r} can be reached from other machines, and nobody would have to "
@@ -120,16 +127,6 @@ def tidy_up_daily(engine: Engine) -> None:
     tomorrow.daemon = True
     tomorrow.start()  # first: what goes wrong today is tried again
     threading.Thread(target=engine.tidy_up, kwargs={"actor": "daily purge"}, daemon=True).start()
-
-
-def proxies(chosen: Settings) -> dict[str, Any]:
-    """Whose word is taken for the address of a caller: the Space's, or a proxy that was named.
-
-    FORWARDED_ALLOW_IPS is uvicorn's own variable. Without it anyone could claim any address.
-    """
-    if chosen.on_space:
-        return {"forwarded_allow_ips": "*"}
-    return {"proxy_headers": "FORWARDED_ALLOW_IPS" in os.environ}
 
 
 def clear_uploads_hourly(directory: Path) -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 from argon2 import PasswordHasher
@@ -46,6 +47,8 @@ RESERVED = frozenset({"anonymous", "key", "local"})
 FAILURES = RateLimitItemPerMinute(5)  # per name and address
 ATTEMPTS_FROM_ADDRESS = RateLimitItemPerMinute(50)  # many names tried from one place
 TRIALS = RateLimitItemPerMinute(30)  # per address; more than anyone looks at
+TRIALS_IN_ALL = RateLimitItemPerMinute(120)  # 40 % of what two cores can judge: 5 images a second
+IPV6_SITE_BITS = 64  # what one subscriber gets at least; RFC 6177
 HASHES_AT_ONCE = 2  # each takes 64 MiB and all of a core
 KEY_PREFIX = "nsfw_"
 TOKEN_BYTES = 32
@@ -110,12 +113,13 @@ class Accounts:
             NotSignedIn: Name and password do not fit.
             TooManyRequests: Five failures within a minute for this name from this address.
         """
-        self._count(FAILURES, name.casefold(), address, what="failed attempts to sign in")
-        self._count(ATTEMPTS_FROM_ADDRESS, address, what="attempts to sign in")
+        site = _site(address)
+        self._count(FAILURES, name.casefold(), site, what="failed attempts to sign in")
+        self._count(ATTEMPTS_FROM_ADDRESS, site, what="attempts to sign in")
         if len(password) > MAX_PASSWORD_CHARACTERS or not self._fits(name, password):
             self._audit.add(name[:64], AuditAction.SIGN_IN_FAILED, address)
             raise NotSignedIn("Name and password do not fit.")
-        self._limiter.clear(FAILURES, name.casefold(), address)
+        self._limiter.clear(FAILURES, name.casefold(), site)
         user = self._rows.user(name)
         if user is None:
             raise NotSignedIn("Name and password do not fit.")
@@ -198,12 +202,14 @@ class Accounts:
         return key_caller(known.name, known.scopes)
 
     def count_demo(self, address: str) -> None:
-        """Count an image that somebody at this address tries without signing in.
+        """Count an image that is tried at this address without signing in.
 
         Raises:
-            TooManyRequests: There were too many within a minute.
+            TooManyRequests: There were too many within a minute, from this address or in all.
         """
-        self._count(TRIALS, "demo", address, what="images tried without signing in")
+        what = "images tried without signing in"
+        self._count(TRIALS, "demo", _site(address), what=f"{what} from one address")
+        self._count(TRIALS_IN_ALL, "demo", what=f"{what} by all visitors together")
 
     def _count(self, limit: RateLimitItemPerMinute, *whose: str, what: str) -> None:
         """Count one more; the count forgets what is older than a minute."""
@@ -239,6 +245,15 @@ class Accounts:
         names = {name.lower() for name in (session.name, *session.organisations)}
         roles = {self._hub_roles[name] for name in names if name in self._hub_roles}
         return max(roles, key=list(UserRole).index, default=None)
+
+
+def _site(address: str) -> str:
+    """What a limit counts by: an IPv4 address, or the network that an IPv6 client can choose in."""
+    try:
+        network = ip_network(f"{address}/{IPV6_SITE_BITS}", strict=False)
+    except ValueError:  # IPv4, which has fewer bits
+        return address
+    return str(network)
 
 
 def _webhook(url: str) -> Webhook:

@@ -6,6 +6,8 @@ the address served, the data directory and the journal.
 """
 
 import os
+import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -23,6 +25,10 @@ SPACE_DATA_DIR = Path("/data")  # where a Space's bucket is mounted
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # a Space is reached through its host's proxy
 MAX_POLICY_BYTES = 1_000_000  # far more than people read
 MAX_PIXELS = 89_478_485  # Pillow's own default limit: a quarter GiB of 24-bit pixels
+
+ANY_PROXY = "*"
+# A dot segment would lead a browser elsewhere.
+ROOT_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*"
 
 JournalMode = Literal["wal", "delete"]
 Score = Annotated[float, Field(ge=0, le=1)]
@@ -78,6 +84,12 @@ class Settings(BaseSettings):
     space_host: str = Field(
         "", validation_alias="SPACE_HOST", description="Set by Spaces themselves."
     )
+    forwarded_allow_ips: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        validation_alias="FORWARDED_ALLOW_IPS",
+        description="IP addresses and networks of the reverse proxies whose X-Forwarded-For, "
+        "-Proto, -Host and -Prefix are believed, separated by commas; `*` for every peer.",
+    )
     oauth_client_id: str = Field(
         "", validation_alias="OAUTH_CLIENT_ID", description="Set by a Space with hf_oauth."
     )
@@ -121,6 +133,11 @@ class Settings(BaseSettings):
         description="Address to serve. Anything but this machine needs users who sign in.",
     )
     port: int = Field(7860, ge=0, le=65535, description="TCP port to serve.")
+    root_path: str = Field(
+        "",
+        description="The prefix of the page's public address that a reverse proxy strips, such as "
+        "`/review`.",
+    )
     reviewer: str = Field(
         "reviewer", min_length=1, max_length=100, description="The local reviewer's name."
     )
@@ -191,12 +208,30 @@ class Settings(BaseSettings):
             return {reason.strip(): number.strip() for reason, _, number in pairs}
         return value
 
-    @field_validator("unsafe_labels", "queue_rules", mode="before")
+    @field_validator("forwarded_allow_ips", "unsafe_labels", "queue_rules", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(label.strip() for label in value.split(",") if label.strip())
         return value
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _networks(cls, named: tuple[str, ...]) -> tuple[str, ...]:
+        for one in named:
+            if one != ANY_PROXY:
+                ip_network(one)
+        return named
+
+    @field_validator("root_path")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        path = value.rstrip("/")
+        if not re.fullmatch(ROOT_PATH, path):
+            raise PydanticCustomError(
+                "root_path", "It is not a path of letters, digits and . _ ~ - that begins with /"
+            )
+        return path
 
     @field_validator("policy_text", mode="before")
     @classmethod
@@ -268,7 +303,7 @@ class Settings(BaseSettings):
 
 def environment(**chosen: str) -> dict[str, str]:
     """This process's environment for another one, with these settings and no others."""
-    foreign = ("NSFW_", "SPACE_", "SYSTEM")
+    foreign = ("NSFW_", "SPACE_", "SYSTEM", "FORWARDED_")
     return {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | chosen
 
 
@@ -294,4 +329,5 @@ def _sentence(error: Any) -> str:
         return str(error["ctx"]["error"])
     name = str(error["loc"][0]).lower()
     field = Settings.model_fields[name]
-    return f"NSFW_{name.upper()}={error['input']!r}: {error['msg']}. {field.description}"
+    variable = field.validation_alias or f"NSFW_{name.upper()}"
+    return f"{variable}={error['input']!r}: {error['msg']}. {field.description}"

@@ -69,7 +69,9 @@ def picture_bytes(
 def cleared_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the shell reaches a test."""
     for name in list(os.environ):
-        if name.startswith(("NSFW_", "SPACE_", "SYSTEM", "GRADIO_", "HF_", "OAUTH_", "OPENID_")):
+        if name.startswith(
+            ("NSFW_", "SPACE_", "SYSTEM", "GRADIO_", "HF_", "OAUTH_", "OPENID_", "FORWARDED_")
+        ):
             monkeypatch.delenv(name)
 
 

@@ -52,9 +52,8 @@ def free_port() -> int:
 def serving(directory: Path, **environment: str) -> Iterator[Server]:
     """Run `app.py` with its data in a directory, until the block ends."""
     port = free_port()
-    clean = {
-        k: v for k, v in os.environ.items() if not k.startswith(("NSFW_", "SPACE", "HF_", "OAUTH_"))
-    }
+    foreign = ("NSFW_", "SPACE", "HF_", "OAUTH_", "FORWARDED_")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
     settings = {
         "NSFW_DATA_DIR": str(directory / "data"),
         "NSFW_PORT": str(port),

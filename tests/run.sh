@@ -20,13 +20,16 @@ if [ "$(cat "$venv/installed" 2>/dev/null || true)" != "$wanted" ]; then
 fi
 export PATH="$PWD/$venv/bin:$PATH"
 
-if ! command -v chromium >/dev/null; then
+missing=()
+command -v chromium >/dev/null || missing+=(chromium)
+PATH="$PATH:/usr/sbin" command -v nginx >/dev/null || missing+=(nginx-light)
+if [ ${#missing[@]} -gt 0 ]; then
   if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
   elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then
-    sudo apt-get update -qq && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null
+    sudo apt-get update -qq && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
   else
-    echo "The browser tests need Chromium, and this user may not install it. Install Debian's package 'chromium' (apt-get install chromium) and run this again." >&2
+    echo "The tests need Chromium and nginx, and this user may not install what is missing. Run 'apt-get install ${missing[*]}' as root and start this again." >&2
     exit 1
   fi
 fi

@@ -14,8 +14,7 @@ from desk import Server, serving
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from app import proxies
-from nsfw_app import machine, settings
+from nsfw_app import machine
 from nsfw_app.records import LogFilter
 from nsfw_app.store import Store
 
@@ -104,6 +103,8 @@ def test_a_space_serves_every_address(tmp_path: Path) -> None:
         ({"NSFW_HOST": "0.0.0.0"}, "python -m nsfw_app users add NAME --role admin"),
         ({"NSFW_HOST": "127.0.0.2"}, "leave NSFW_HOST at 127.0.0.1"),
         ({"SPACE_ID": "me/review"}, "hf_oauth: true"),
+        ({"FORWARDED_ALLOW_IPS": "127.0.0.1"}, "a reverse proxy serves the page to others"),
+        ({"NSFW_ROOT_PATH": "/review"}, "a reverse proxy serves the page to others"),
     ],
 )
 def test_others_are_not_served_without_a_sign_in(
@@ -179,14 +180,3 @@ def test_named_endpoints_of_the_page(server: Server, tmp_path: Path) -> None:
     with pytest.raises(AppError, match="not one of normal, nsfw, unsure"):
         client.predict(said[0], "maybe", *said[2:], api_name="/decide")
     assert list((server.data / "uploads").rglob("*.png")) == []
-
-
-def test_an_address_that_a_caller_claims_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only a Space's proxy, or one that was named, may say for whom it asks."""
-    local = settings.load()
-    assert proxies(local) == {"proxy_headers": False}
-    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.1")
-    assert proxies(local) == {"proxy_headers": True}
-    for name, value in SPACE.items():
-        monkeypatch.setenv(name, value)
-    assert proxies(settings.load()) == {"forwarded_allow_ips": "*"}

@@ -13,6 +13,7 @@ from nsfw_app.engine import Engine
 from nsfw_app.settings import Settings
 from nsfw_app.web.callers import Callers, caller_of
 from nsfw_app.web.content_security import ContentSecurity
+from nsfw_app.web.forwarding import Forwarding, RootPath, trusted_proxies
 from nsfw_app.web.gradio_calls import GradioCalls
 from nsfw_app.web.guard import Guard
 from nsfw_app.web.hub import hub_routes
@@ -43,14 +44,15 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
     # One batch is made ready while another is computed, or some store while others compute.
     threads = 2 * max(settings.batch_size, settings.threads)
     judging = Judging(engine, monitor, max_requests=settings.max_waiting, threads=threads)
+    app.add_middleware(RootPath)
     app.add_middleware(GradioCalls, uploads=settings.uploads_dir.resolve())
     app.add_middleware(Guard, callers=Callers(settings, accounts))
+    app.add_middleware(Forwarding, proxies=trusted_proxies(settings), root_path=settings.root_path)
     app.add_middleware(ContentSecurity, framed=settings.on_space)
     app.add_middleware(Measured, monitor=monitor)
     app.include_router(health_routes(engine, monitor))
     app.include_router(login_routes(accounts, settings=settings))
-    if settings.hub_sign_in:
-        app.include_router(hub_routes(accounts, settings=settings))
+    app.include_router(hub_routes(accounts, settings=settings))
     app.include_router(upload_routes(judging, settings.uploads_dir.resolve()))
     app.mount("/v1", v1_application(judging, settings=settings))
     app.mount("/desk", _desk(judging, accounts, settings=settings, assets=page.assets))
@@ -67,14 +69,18 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
         ssr_mode=False,
         show_error=True,
         footer_links=[],
+        root_path="",  # each request has its own; see `RootPath`
         **page.look,
     )
+    # Gradio's page then takes its server's address from the browser. By default it takes the Host
+    # header, which a proxy may have replaced with an address that only the proxy can reach.
+    page.blocks.config["is_colab"] = True
     return app
 
 
 def _application() -> FastAPI:
     """An application that describes nothing, and whose errors all have one shape."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     answer_problems(app)
     return app
 

@@ -1,6 +1,7 @@
 """Who asks: a signed-in browser, a program with a key, whoever sits at this machine, or nobody.
 
-Nobody has to sign in where only this machine is served and no user was ever added. A Space's
+Nobody has to sign in where only this machine is served and no user was ever added; then requests
+that came through a reverse proxy are refused, because anyone may have sent them. A Space's
 anonymous visitor may open the page and try it; elsewhere an unknown caller may do nothing.
 """
 
@@ -13,9 +14,15 @@ from starlette.requests import HTTPConnection
 
 from nsfw_app.access import DEMO, STRANGER, Caller, Permission, local_caller
 from nsfw_app.accounts import KEY_PREFIX, SESSION, Accounts
+from nsfw_app.errors import Forbidden, RequestError
 from nsfw_app.settings import Settings
+from nsfw_app.web.forwarding import proxy_of
+from nsfw_app.web.origin import parse_origin
 
 COOKIE = "nsfw_review"
+LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost"})
+FOREIGN_SITES = frozenset({"cross-site", "same-site"})  # values of Sec-Fetch-Site
+ADD_USER = "Add a user, and everyone signs in: python -m nsfw_app users add NAME --role admin"
 KEY_HEADER = "x-api-key"  # where something in front of us has taken Authorization for itself
 BEARER = "bearer "
 
@@ -45,30 +52,81 @@ class Callers:
         Raises:
             NotSignedIn: The API key is not known.
             TooManyRequests: The API key has used up its minute.
+            Forbidden: There are no users, and the request came through a reverse proxy.
+            RequestError: There are no users, and the request is for another host name.
         """
         key = _key(connection)
         if key.startswith(KEY_PREFIX):
             return self._accounts.key_caller(key)
         if self.open:
+            _check_direct(connection)
             return self._local
         if key:
             return self._accounts.key_caller(key)
-        token = connection.cookies.get(COOKIE)
+        token = session_token(connection)
         return (self._accounts.session_caller(token) if token else None) or self._unknown
 
 
-def session_cookie(token: str, *, secure: bool, framed: bool) -> str:
+def _check_direct(connection: HTTPConnection) -> None:
+    """Refuse what may come from another machine, for a page without users.
+
+    Not every proxy can be told: one that adds no header, speaks HTTP/1.1 and replaces the Host is
+    noticed only when a browser names the page's public address.
+    """
+    if sign := _proxy_sign(connection):
+        raise Forbidden(
+            "This page has no users and therefore serves this machine only, but the request came "
+            f"through a reverse proxy ({sign}). {ADD_USER}"
+        )
+    if connection.url.hostname not in LOCAL_HOSTS:
+        # Otherwise another site's host name that resolves to this machine would be let in.
+        raise RequestError(
+            f"Host '{connection.url.hostname}' is not allowed: this page has no users and serves "
+            f"this machine only, as 127.0.0.1 or localhost. {ADD_USER}"
+        )
+
+
+def _proxy_sign(connection: HTTPConnection) -> str | None:
+    """What shows that a request came through a reverse proxy; None where nothing does."""
+    if sent := proxy_of(connection.scope).headers:
+        return f"header {sent[0].title()}"
+    if connection.scope["http_version"] == "1.0":  # nginx's default, and no browser's
+        return "HTTP/1.0"
+    if connection.headers.get("sec-fetch-site") not in FOREIGN_SITES:
+        for name in ("origin", "referer"):
+            public = parse_origin(connection.headers.get(name, ""))
+            if public and public[1] not in LOCAL_HOSTS:
+                return f"{name.title()} names {public[1]}"
+    return None
+
+
+def session_token(connection: HTTPConnection) -> str | None:
+    """The session token that a browser sent.
+
+    Of several cookies with this name the first counts: browsers send the one with the longest path
+    first, which is this page's and not that of another installation above it.
+    """
+    for header in connection.headers.getlist("cookie"):
+        for pair in header.split(";"):
+            name, _, value = pair.strip().partition("=")
+            if name == COOKIE:
+                return value
+    return None
+
+
+def session_cookie(token: str, *, path: str, secure: bool, framed: bool) -> str:
     """The Set-Cookie header that gives a browser its token; an empty one takes it away.
 
     Args:
         token: What the browser is to keep.
+        path: The page's path.
         secure: Whether the page is reached by HTTPS.
         framed: Whether it is shown inside another site's page, as on a Space, where browsers keep
             only a cookie that is partitioned.
     """
     cookie: SimpleCookie = SimpleCookie({COOKIE: token})
     morsel = cookie[COOKIE]
-    morsel["path"] = "/"
+    morsel["path"] = path
     morsel["max-age"] = int(SESSION.total_seconds()) if token else 0
     morsel["httponly"] = True
     morsel["samesite"] = "None" if framed else "Lax"

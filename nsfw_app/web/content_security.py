@@ -4,6 +4,9 @@ Nothing is loaded from another site, no plug-in and no frame; the page itself is
 on a Space by Hugging Face alone. Scripts written into a page run only if they are the ones that
 were sent, each named by its hash. Gradio makes functions out of text and puts styles into
 attributes, so `unsafe-eval` and inline styles stay allowed.
+
+The links of Gradio's page are made relative on the way, so that below a proxy's path nothing is
+asked for outside of it.
 """
 
 import base64
@@ -16,6 +19,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 INLINE_SCRIPT = re.compile(
     rb"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE
+)
+# Gradio's only link that is not relative. Without an icon a browser asks the host's root for one.
+ABSOLUTE_LINK = b'<link rel="manifest" href="/manifest.json" />'
+RELATIVE_LINKS = (
+    b'<link rel="manifest" href="./manifest.json" /><link rel="icon" href="./favicon.ico" />'
 )
 HUGGING_FACE = "https://huggingface.co https://*.hf.space"
 
@@ -55,10 +63,15 @@ class ContentSecurity:
                 body.extend(message.get("body", b""))
                 if message.get("more_body"):
                     return
-                scripts = INLINE_SCRIPT.findall(bytes(body))
-                MutableHeaders(scope=start)["Content-Security-Policy"] = self._policy(scripts)
+                page = bytes(body).replace(ABSOLUTE_LINK, RELATIVE_LINKS)
+                headers = MutableHeaders(scope=start)
+                headers["Content-Security-Policy"] = self._policy(INLINE_SCRIPT.findall(page))
+                if page:
+                    headers["Content-Length"] = str(len(page))
+                else:  # the response to HEAD, whose page is not known
+                    del headers["Content-Length"]
                 await send(start)
-                message = {"type": "http.response.body", "body": bytes(body)}
+                message = {"type": "http.response.body", "body": page}
             await send(message)
 
         await self._app(scope, receive, send_protected)

@@ -10,7 +10,6 @@ import re
 import uuid
 from collections.abc import Mapping
 from types import MappingProxyType
-from urllib.parse import urlsplit
 
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
@@ -19,14 +18,16 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nsfw_app.access import STRANGER, Caller
-from nsfw_app.errors import Forbidden, NotFound, NotSignedIn, NSFWReviewError, RequestError
+from nsfw_app.errors import Forbidden, NotFound, NotSignedIn, NSFWReviewError
 from nsfw_app.web import gradio_routes
 from nsfw_app.web.bodies import limited
 from nsfw_app.web.callers import Callers
+from nsfw_app.web.forwarding import root_path_of
+from nsfw_app.web.origin import check_origin
+from nsfw_app.web.pages import wants_page
 from nsfw_app.web.problems import problem
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost"})
 PUBLIC: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "/login": frozenset({"GET", "POST"}),
@@ -91,12 +92,12 @@ class Guard:
         as_get = "GET" if method == "HEAD" else method
         try:
             if method not in SAFE_METHODS:
-                _check_origin(connection)
+                check_origin(connection)
             if as_get not in OURS.get(path, {as_get}):
                 raise NotFound("There is nothing here.")  # Gradio may have something of this name
             if path in PUBLIC or path.startswith(PUBLIC_ASSETS):
                 return None
-            caller = await run_in_threadpool(self._identified, connection)
+            caller = await run_in_threadpool(self._callers.identify, connection)
             connection.scope["state"]["caller"] = caller
             if path.startswith(gradio_routes.HEARTBEAT):
                 return Response(status_code=204)  # to which a browser does not come back
@@ -109,12 +110,6 @@ class Guard:
         except NSFWReviewError as error:
             return problem(connection, error)
 
-    def _identified(self, connection: HTTPConnection) -> Caller:
-        if self._callers.open and connection.url.hostname not in LOCAL_HOSTS:
-            # Else another site's name, pointed at this machine, would be the local reviewer.
-            raise RequestError(f"'{connection.url.hostname}' is no name of this page.")
-        return self._callers.identify(connection)
-
 
 def _is_ours(path: str) -> bool:
     """Whether a path is ours, and not for Gradio, which is mounted below everything."""
@@ -125,21 +120,13 @@ def _sign_in(connection: HTTPConnection, caller: Caller) -> Response | None:
     """Where to sign in, for a caller who may do nothing."""
     if caller.permissions:
         return None
-    wants_page = "text/html" in connection.headers.get("accept", "")
-    if wants_page and connection.scope["method"] == "GET":
-        return RedirectResponse("/login", 303)
+    if connection.scope["method"] == "GET" and wants_page(connection):
+        return RedirectResponse(root_path_of(connection) + "/login", 303)
     return problem(connection, NotSignedIn("Sign in at /login, or send an API key."))
 
 
 def _forbid(connection: HTTPConnection, caller: Caller) -> Response:
     return problem(connection, Forbidden(f"{caller.name} may not do this."))
-
-
-def _check_origin(connection: HTTPConnection) -> None:
-    origin = connection.headers.get("origin")
-    foreign = origin and urlsplit(origin).netloc != connection.headers.get("host")
-    if foreign or (not origin and connection.headers.get("sec-fetch-site") == "cross-site"):
-        raise Forbidden("Writes from other sites are refused.")
 
 
 def _request_id(connection: HTTPConnection) -> str:

@@ -21,9 +21,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from nsfw_app.accounts import Accounts
-from nsfw_app.errors import NotSignedIn
+from nsfw_app.errors import NotFound, NotSignedIn, NSFWReviewError
 from nsfw_app.settings import Settings
-from nsfw_app.web.login import login_page, signed_in
+from nsfw_app.web.forwarding import root_path_of
+from nsfw_app.web.login import login_page, signed_in, to_page
 
 SCOPES = "openid profile"  # a name and the names of organisations, no address and no token to act
 METADATA = "/.well-known/openid-configuration"
@@ -65,10 +66,11 @@ def hub_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
     """The way to Hugging Face and the way back."""
     router = APIRouter(include_in_schema=False)
     flows = Flows()
-    back = f"https://{settings.space_host}/login/callback"
+    back = f"https://{settings.space_host}{settings.root_path}/login/callback"
 
     @router.get("/login/hub")
-    def go() -> Response:
+    def go(request: Request) -> Response:
+        _check_used(settings)
         state, verifier = secrets.token_urlsafe(32), generate_token(48)
         try:
             with _client(settings, back) as client:
@@ -78,19 +80,22 @@ def hub_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
                     code_verifier=verifier,
                 )
         except (httpx2.HTTPError, KeyError, ValueError):
-            return login_page(settings, NotSignedIn("Hugging Face does not answer. Try again."))
+            unreachable = NotSignedIn("Hugging Face does not answer. Try again.")
+            return login_page(request, settings, unreachable)
         flows.begin(state, verifier)
         response = RedirectResponse(url, 303)
-        response.headers.append("set-cookie", _cookie(state))
+        response.headers.append("set-cookie", _cookie(state, root_path_of(request)))
         return response
 
     @router.get("/login/callback")
     def come_back(request: Request, state: str = "", code: str = "") -> Response:
+        _check_used(settings)
         flow = flows.end(state)
         if flow is None or not secrets.compare_digest(
             request.cookies.get(COOKIE, "").encode(), state.encode()
         ):
             return login_page(
+                request,
                 settings,
                 NotSignedIn(
                     "This sign-in was not begun in this browser, or took too long. Try again; if "
@@ -100,13 +105,19 @@ def hub_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
         try:
             person = _person(settings, back, code=code, verifier=flow.verifier)
             token = accounts.sign_in_from_hub(*person)
-        except NotSignedIn as error:
-            return login_page(settings, error)
+        except NSFWReviewError as error:
+            return login_page(request, settings, error)
         except (httpx2.HTTPError, OAuthError, KeyError, ValueError):
-            return login_page(settings, NotSignedIn("Hugging Face did not say who you are."))
-        return signed_in(RedirectResponse("/", 303), token, request, settings)
+            unnamed = NotSignedIn("Hugging Face did not say who you are.")
+            return login_page(request, settings, unnamed)
+        return signed_in(to_page(request), token, request, settings)
 
     return router
+
+
+def _check_used(settings: Settings) -> None:
+    if not settings.hub_sign_in:
+        raise NotFound("On this page people sign in with a name and a password, at /login.")
 
 
 def _client(settings: Settings, back: str) -> OAuth2Client:
@@ -142,9 +153,9 @@ def _person(
     return str(told["preferred_username"]), tuple(organisations)
 
 
-def _cookie(state: str) -> str:
+def _cookie(state: str, root_path: str) -> str:
     """Kept by a browser also inside Hugging Face's page, where only a partitioned cookie is."""
     return (
-        f"{COOKIE}={quote(state)}; Path=/login; Max-Age={FLOW_S}; HttpOnly; Secure; "
+        f"{COOKIE}={quote(state)}; Path={root_path}/login; Max-Age={FLOW_S}; HttpOnly; Secure; "
         "SameSite=None; Partitioned"
     )

@@ -13,20 +13,22 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from nsfw_app.accounts import MAX_PASSWORD_CHARACTERS, Accounts
-from nsfw_app.errors import NotFound, NotSignedIn, NSFWReviewError, TooManyRequests
+from nsfw_app.errors import NotFound, NSFWReviewError, TryLater
 from nsfw_app.settings import Settings
-from nsfw_app.web.callers import COOKIE, session_cookie
+from nsfw_app.web.callers import session_cookie, session_token
+from nsfw_app.web.forwarding import client_address, root_path_of
+from nsfw_app.web.pages import wants_page
 from nsfw_app.web.problems import status_of
 
 PAGE = Template((Path(__file__).parent / "login.html").read_text(encoding="utf-8"))
-NAME_FORM = Template("""<form method="post" action="/login">
+NAME_FORM = Template("""<form method="post" action="$root/login">
       <label>Name
         <input name="username" value="$name" autocomplete="username" autofocus required></label>
       <label>Password
         <input name="password" type="password" autocomplete="current-password" required></label>
       <button>Sign in</button>
     </form>""")
-HUB_LINK = '<a class="button" href="/login/hub">Sign in with Hugging Face</a>'
+HUB_LINK = Template('<a class="button" href="$root/login/hub">Sign in with Hugging Face</a>')
 
 
 def login_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
@@ -34,8 +36,8 @@ def login_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/login")
-    def show() -> HTMLResponse:
-        return login_page(settings)
+    def show(request: Request) -> HTMLResponse:
+        return login_page(request, settings)
 
     @router.post("/login")
     def sign_in(
@@ -45,49 +47,60 @@ def login_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
     ) -> Response:
         if settings.hub_sign_in:
             raise NotFound("Here people sign in with their Hugging Face account.")
-        address = request.client.host if request.client else ""
         try:
-            token = accounts.sign_in(username, password, address=address)
-        except (NotSignedIn, TooManyRequests) as error:
-            if not _from_browser(request):
+            token = accounts.sign_in(username, password, address=client_address(request))
+        except NSFWReviewError as error:
+            if not wants_page(request):
                 raise
-            return login_page(settings, error, name=username)
-        if _from_browser(request):
-            return signed_in(RedirectResponse("/", 303), token, request, settings)
+            return login_page(request, settings, error, name=username)
+        if wants_page(request):
+            return signed_in(to_page(request), token, request, settings)
         return signed_in(JSONResponse({"success": True}), token, request, settings)
 
     @router.post("/logout")
     def sign_out(request: Request) -> Response:
-        if token := request.cookies.get(COOKIE):
+        if token := session_token(request):
             accounts.sign_out(token)
-        return signed_in(RedirectResponse("/login", 303), "", request, settings)
+        away = RedirectResponse(root_path_of(request) + "/login", 303)
+        return signed_in(away, "", request, settings)
 
     return router
 
 
+def to_page(request: Request) -> RedirectResponse:
+    """A redirect to the page."""
+    return RedirectResponse(root_path_of(request) + "/", 303)
+
+
 def login_page(
-    settings: Settings, error: NSFWReviewError | None = None, *, name: str = ""
+    request: Request,
+    settings: Settings,
+    error: NSFWReviewError | None = None,
+    *,
+    name: str = "",
 ) -> HTMLResponse:
     """The sign-in, with a sentence about what did not work and the name that was tried."""
-    hub = settings.hub_sign_in
+    hub, root = settings.hub_sign_in, root_path_of(request)
+    form = HUB_LINK if hub else NAME_FORM
     page = PAGE.substitute(
+        root=root,
         lead="Sign in with your Hugging Face account." if hub else "Sign in to review images.",
         problem=html.escape(str(error)) if error else "",
-        form=HUB_LINK if hub else NAME_FORM.substitute(name=html.escape(name)),
+        form=form.substitute(root=root, name=html.escape(name)),
     )
     headers = {}
-    if isinstance(error, TooManyRequests):
+    if isinstance(error, TryLater):
         headers["Retry-After"] = str(error.retry_after_s)
     return HTMLResponse(page, status_of(error) if error else 200, headers)
 
 
 def signed_in(response: Response, token: str, request: Request, settings: Settings) -> Response:
     """The response, with the cookie that signs a browser in, or out when there is no token."""
-    secure = request.url.scheme == "https"
-    cookie = session_cookie(token, secure=secure, framed=settings.on_space)
+    cookie = session_cookie(
+        token,
+        path=root_path_of(request) or "/",
+        secure=request.url.scheme == "https",
+        framed=settings.on_space,
+    )
     response.headers.append("set-cookie", cookie)
     return response
-
-
-def _from_browser(request: Request) -> bool:
-    return "text/html" in request.headers.get("accept", "")

@@ -21,6 +21,7 @@ from nsfw_app.classifiers.loading import ModelState
 from nsfw_app.engine import Engine
 from nsfw_app.records import Review
 from nsfw_app.web.callers import needs
+from nsfw_app.web.forwarding import proxy_of
 
 SCORE_EDGES = tuple(edge / 20 for edge in range(1, 20))
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -115,9 +116,7 @@ class Measured:
         try:
             await self._app(scope, receive, send_counted)
         finally:
-            route = (
-                scope.get("root_path", "") + scope["route"].path if "route" in scope else ELSEWHERE
-            )
+            route = _route(scope)
             self._monitor.requests.labels(scope["method"], route, status).inc()
             self._monitor.seconds.labels(route).observe(time.perf_counter() - begun)
 
@@ -125,7 +124,8 @@ class Measured:
 def _route(scope: Scope) -> str:
     """The pattern of the route that answered, so that there are only so many of them."""
     route = scope.get("route")
-    return str(scope.get("root_path", "")) + route.path if route else ELSEWHERE
+    mounted_at = str(scope.get("root_path", "")).removeprefix(proxy_of(scope).root_path)
+    return mounted_at + route.path if route else ELSEWHERE
 
 
 def monitor_of(connection: HTTPConnection) -> Monitor:

@@ -2,6 +2,7 @@
 
     {"error": {"kind": "truncated", "message": "a.jpg ends too early.", "request_id": "..."}}
 
+A browser that opens an address or sends a form gets the same sentence as a page; see `pages`.
 `request_id` is also in the header `X-Request-ID` of every response.
 """
 
@@ -15,10 +16,11 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from nsfw_app.errors import NotSignedIn, NSFWReviewError, TryLater
 from nsfw_app.web.monitoring import monitor_of
+from nsfw_app.web.pages import error_page, wants_page
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +87,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def problem(connection: HTTPConnection, error: NSFWReviewError) -> JSONResponse:
+def problem(connection: HTTPConnection, error: NSFWReviewError) -> Response:
     """The response for an error of ours."""
     headers = {}
     if isinstance(error, TryLater):
@@ -100,25 +102,25 @@ def problem(connection: HTTPConnection, error: NSFWReviewError) -> JSONResponse:
 def answer_problems(app: FastAPI) -> None:
     """Give every error of an application this shape."""
 
-    async def ours(request: Request, error: Exception) -> JSONResponse:
+    async def ours(request: Request, error: Exception) -> Response:
         if not isinstance(error, NSFWReviewError):  # registered for no other
             raise error
         return problem(request, error)
 
-    async def invalid(request: Request, error: Exception) -> JSONResponse:
+    async def invalid(request: Request, error: Exception) -> Response:
         if not isinstance(error, RequestValidationError):
             raise error
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
         return _response(request, 422, "request", f"{where}: {first['msg']}.")
 
-    async def protocol(request: Request, error: Exception) -> JSONResponse:
+    async def protocol(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
             raise error
         kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "request")
         return _response(request, error.status_code, kind, str(error.detail), error.headers)
 
-    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+    async def unforeseen(request: Request, error: Exception) -> Response:
         log.error("Request %s failed.", request_id(request), exc_info=error)
         return _response(
             request, 500, "internal", "Something went wrong here; the log tells under this id."
@@ -141,7 +143,10 @@ def _response(
     kind: str,
     message: str,
     headers: Mapping[str, str] | None = None,
-) -> JSONResponse:
+) -> Response:
     monitor_of(connection).errors.labels(kind).inc()
-    body = ProblemBody(error=Problem(kind=kind, message=message, request_id=request_id(connection)))
-    return JSONResponse(body.model_dump(), status, dict(headers or {}))
+    identifier, headers = request_id(connection), dict(headers or {})
+    if wants_page(connection):
+        return error_page(connection, status, message, request_id=identifier, headers=headers)
+    body = ProblemBody(error=Problem(kind=kind, message=message, request_id=identifier))
+    return JSONResponse(body.model_dump(), status, headers)

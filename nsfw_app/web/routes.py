@@ -23,6 +23,7 @@ from nsfw_app.records import Answer, Decision, Label, LogFilter, Look, Reason, R
 from nsfw_app.settings import Settings
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.web.callers import Exporter, Reviewer, Visitor
+from nsfw_app.web.forwarding import client_address
 from nsfw_app.web.judging import Judging
 
 MAX_NAME_CHARACTERS = 4_000
@@ -138,7 +139,7 @@ def image_routes(judging: Judging, accounts: Accounts, *, settings: Settings) ->
         frame: Annotated[int, Query(ge=0, lt=1 << 31)] = 0,
     ) -> Response:
         if visitor.owner is None:
-            accounts.count_demo(_address(request))
+            accounts.count_demo(client_address(request))
         async with judging.place():
             data = await judging.file(request, name=name)
             jpeg = await judging.run(engine.preview, data, name=name, frame=frame)
@@ -192,15 +193,11 @@ def _check_demo(request: Request, upload: Upload, accounts: Accounts) -> None:
 
     Raises:
         NotSignedIn: It is for another tab than Review.
-        TooManyRequests: From this address, there were too many within the minute.
+        TooManyRequests: There were too many within the minute, from this address or in all.
     """
     if upload.source != "review" or upload.batch_id:
         raise NotSignedIn("Sign in to have many images judged.")
-    accounts.count_demo(_address(request))
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
+    accounts.count_demo(client_address(request))
 
 
 def _door(visitor: Caller) -> str | None:

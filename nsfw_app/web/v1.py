@@ -49,6 +49,7 @@ def v1_application(judging: Judging, *, settings: Settings) -> Api:
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         dependencies=[Depends(key) for key in KEYS],
     )
     answer_problems(v1)
