@@ -68,10 +68,9 @@ def picture_bytes(
 @pytest.fixture(autouse=True)
 def cleared_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the shell reaches a test."""
+    prefixes = "NSFW_ SPACE_ SYSTEM GRADIO_ HF_ OAUTH_ OPENID_ FORWARDED_".split()
     for name in list(os.environ):
-        if name.startswith(
-            ("NSFW_", "SPACE_", "SYSTEM", "GRADIO_", "HF_", "OAUTH_", "OPENID_", "FORWARDED_")
-        ):
+        if name.startswith(tuple(prefixes)):
             monkeypatch.delenv(name)
 
 

@@ -76,6 +76,26 @@ def test_five_failures_in_a_minute_are_enough(accounts: Accounts) -> None:
         sign_in(accounts, "eve", "wrong")
 
 
+def test_an_ipv6_network_counts_as_one_address(accounts: Accounts) -> None:
+    """A client that can choose among 2**64 addresses has the attempts of one."""
+    for number in range(5):
+        with pytest.raises(NotSignedIn):
+            accounts.sign_in("ann", "wrong", address=f"2001:db8:0:1::{number}")
+    with pytest.raises(TooManyRequests):
+        accounts.sign_in("ann", "wrong", address="2001:db8:0:1:ffff::1")
+    with pytest.raises(NotSignedIn):
+        accounts.sign_in("ann", "wrong", address="2001:db8:0:2::1")
+
+
+def test_all_trials_together_are_limited(accounts: Accounts) -> None:
+    """However many addresses visitors have, the model has time for people who signed in."""
+    for number in range(120):
+        accounts.count_demo(f"198.51.100.{number}")
+    with pytest.raises(TooManyRequests, match="by all visitors together") as refused:
+        accounts.count_demo("198.51.100.200")
+    assert 0 < refused.value.retry_after_s <= 60
+
+
 def test_success_forgets_the_failures(accounts: Accounts) -> None:
     """Four failures and a success count as none."""
     for _ in range(3):

@@ -50,6 +50,10 @@ WRONG = [
     ("MAX_FRAMES", "0", "greater than 0"),
     ("MAX_FRAMES", "257", "less than or equal to 256"),
     ("MAX_FILES", "0", "greater than 0"),
+    ("ROOT_PATH", "review", "begins with /"),
+    ("ROOT_PATH", "//elsewhere.test", "begins with /"),
+    ("ROOT_PATH", "/a/../b", "begins with /"),
+    ("ROOT_PATH", "/a b", "begins with /"),
     ("THREADS", "0", "greater than 0"),
     ("THREADS", "1.5", "valid integer"),
 ]
@@ -74,6 +78,27 @@ def test_defaults_need_no_configuration(name: str, value: object) -> None:
 def test_threads_are_the_cpus_that_may_be_used() -> None:
     """By default the model uses the CPUs of this process, at least one."""
     assert 1 <= load().threads <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "path"), [("", ""), ("/", ""), ("/review", "/review"), ("/a/b.c/", "/a/b.c")]
+)
+def test_the_root_path_has_no_slash_at_its_end(
+    monkeypatch: pytest.MonkeyPatch, value: str, path: str
+) -> None:
+    """The prefix of a reverse proxy may be written with or without one."""
+    monkeypatch.setenv("NSFW_ROOT_PATH", value)
+    assert load().root_path == path
+
+
+def test_proxies_are_named_by_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Addresses, networks and a star are allowed; a host name is refused."""
+    assert load().forwarded_allow_ips == ()
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.1, 192.168.0.0/16,::1,*")
+    assert load().forwarded_allow_ips == ("10.0.0.1", "192.168.0.0/16", "::1", "*")
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "proxy.test")
+    with pytest.raises(SettingsError, match=r"^FORWARDED_ALLOW_IPS='proxy\.test'"):
+        load()
 
 
 def test_every_setting_is_described() -> None:

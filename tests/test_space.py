@@ -172,6 +172,44 @@ def test_trials_are_limited(space: Desk) -> None:
     assert statuses[30] == 429
 
 
+def test_a_visitor_cannot_choose_the_address_that_is_counted(space: Desk) -> None:
+    """Of X-Forwarded-For only what the platform's proxy added counts, not what a visitor wrote."""
+    statuses = [try_from(space, f"198.51.100.{number}, 203.0.113.9") for number in range(31)]
+    assert statuses == [415] * 30 + [429]
+    assert try_from(space, "203.0.113.10") == 415
+    assert try_from(space, "203.0.113.9, 10.20.30.40") == 429  # a hop of the platform's own
+
+
+def try_from(space: Desk, forwarded_for: str) -> int:
+    """Try an image on the Space, as its platform's proxy passes it on; the status."""
+    response = space.client.post(
+        "/desk/pictures",
+        params={"name": "a"},
+        content=b"x",
+        headers={"x-forwarded-for": forwarded_for},
+    )
+    return response.status_code
+
+
+def test_all_visitors_together_are_limited(space: Desk) -> None:
+    """Many addresses get no more than a share of the model, and are told when to come back."""
+    statuses = [try_from(space, f"203.0.113.{number}") for number in range(121)]
+    assert statuses == [415] * 120 + [429]
+    refused = space.client.post(
+        "/desk/pictures", params={"name": "a"}, headers={"x-forwarded-for": "192.0.2.1"}
+    )
+    assert 0 < int(refused.headers["retry-after"]) <= 60
+
+
+def test_a_spaces_visitor_does_not_say_how_the_page_is_addressed(space: Desk) -> None:
+    """The platform's proxy passes these headers on from anyone, so they are not believed there."""
+    sent = {"x-forwarded-host": "elsewhere.test", "x-forwarded-prefix": "/elsewhere"}
+    page = space.client.get("/", headers={**sent, "accept": "text/html"})
+    assert page.status_code == 200
+    assert "elsewhere" not in page.text
+    assert "elsewhere" not in space.client.get("/login", headers=sent).text
+
+
 @pytest.fixture(scope="module")
 def served_space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The real page as a Space, with the embedded model."""

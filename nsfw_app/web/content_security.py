@@ -45,9 +45,8 @@ class ContentSecurity:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # A page is read here, so it must not arrive compressed.
-        headers = [(k, v) for k, v in scope["headers"] if k != b"accept-encoding"]
-        scope = {**scope, "headers": headers} if _wants_page(scope) else scope
+        if _wants_page(scope):  # which is read here, so it must not arrive compressed
+            scope["headers"] = [(k, v) for k, v in scope["headers"] if k != b"accept-encoding"]
         start: Message | None = None
         body = bytearray()
 

@@ -1,0 +1,138 @@
+"""A page without users serves this machine only, and no reverse proxy opens it to others."""
+
+import http.client
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import picture_bytes
+from desks import PASSWORDS, Desk, desk_of, served
+from nginx import nginx
+
+from nsfw_app.access import Permission, UserRole
+from nsfw_app.engine import Engine
+from nsfw_app.store import Store
+
+HTML = {"accept": "text/html"}
+
+
+@pytest.fixture
+def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+    """The application without users."""
+    with desk_of(engine, store, tmp_path, roles={}) as desk:
+        yield desk
+
+
+@pytest.mark.parametrize(
+    ("headers", "sign"),
+    [
+        ({"x-forwarded-for": "127.0.0.1"}, "header X-Forwarded-For"),
+        ({"x-forwarded-proto": "https"}, "header X-Forwarded-Proto"),
+        ({"x-forwarded-host": "review.test"}, "header X-Forwarded-Host"),
+        ({"x-forwarded-prefix": "/review"}, "header X-Forwarded-Prefix"),
+        ({"x-forwarded-server": "proxy"}, "header X-Forwarded-Server"),
+        ({"x-real-ip": "127.0.0.1"}, "header X-Real-Ip"),
+        ({"forwarded": "for=127.0.0.1"}, "header Forwarded"),
+        ({"via": "1.1 proxy"}, "header Via"),
+        ({"cf-connecting-ip": "203.0.113.9"}, "header Cf-Connecting-Ip"),
+        ({"referer": "http://review.test/"}, "Referer names review.test"),
+        (
+            {"referer": "https://review.test/x", "sec-fetch-site": "same-origin"},
+            "Referer names review.test",
+        ),
+        (
+            {"origin": "https://review.test", "sec-fetch-site": "same-origin"},
+            "Origin names review.test",
+        ),
+    ],
+)
+def test_a_request_through_a_proxy_is_refused(
+    desk: Desk, headers: dict[str, str], sign: str
+) -> None:
+    """Whatever shows a proxy, the answer names it and says what to do, also on the page."""
+    refused = desk.client.get("/desk/status", headers=headers)
+    assert refused.status_code == 403
+    for text in (refused.json()["error"]["message"], desk.client.get("/", headers=headers).text):
+        assert f"({sign})" in text
+        assert "python -m nsfw_app users add NAME --role admin" in text
+    page = desk.client.get("/", headers={**headers, **HTML})
+    assert (page.status_code, page.headers["content-type"][:9]) == (403, "text/html")
+    assert "python -m nsfw_app users add NAME --role admin" in page.text
+
+
+def test_a_named_proxy_is_refused_too(engine: Engine, store: Store, tmp_path: Path) -> None:
+    """To trust a proxy's headers does not make its visitors the local reviewer."""
+    chosen = {"FORWARDED_ALLOW_IPS": "*"}
+    with desk_of(engine, store, tmp_path, roles={}, **chosen) as desk:
+        sent = {"x-forwarded-for": "127.0.0.1", "x-forwarded-host": "127.0.0.1"}
+        assert desk.client.get("/desk/status").status_code == 200
+        assert desk.client.get("/desk/status", headers=sent).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"host": "localhost:7860"},
+        {"accept": "*/*", "user-agent": "curl/8.0"},
+        {"origin": "http://127.0.0.1:7860", "sec-fetch-site": "same-origin"},
+        {"referer": "http://localhost:7860/?__theme=dark", "sec-fetch-site": "same-origin"},
+        {"origin": "http://localhost:5173", "sec-fetch-site": "same-origin"},
+        {"referer": "https://docs.test/start", "sec-fetch-site": "cross-site"},
+    ],
+)
+def test_this_machine_is_served(desk: Desk, headers: dict[str, str]) -> None:
+    """Browsers, curl, local development servers, and links from other sites still work."""
+    assert desk.client.get("/desk/status", headers=headers).status_code == 200
+
+
+def test_http_1_0_is_what_a_default_nginx_speaks(desk: Desk) -> None:
+    """With nothing else to tell a proxy by, the version of HTTP does."""
+    with served(desk.client.app) as url:
+        statuses = []
+        for version in (11, 10):
+            connection = http.client.HTTPConnection(url.removeprefix("http://"))
+            connection._http_vsn = version
+            connection._http_vsn_str = f"HTTP/{version // 10}.{version % 10}"
+            connection.request("GET", "/desk/status")
+            statuses.append(connection.getresponse().status)
+            connection.close()
+    assert statuses == [200, 403]
+
+
+def test_behind_nginx_nobody_is_let_in_until_there_is_a_user(desk: Desk, tmp_path: Path) -> None:
+    """Nginx's defaults open nothing; with a user, everyone signs in."""
+    with (
+        served(desk.client.app) as url,
+        nginx(tmp_path, {"root": url}) as running,
+        httpx.Client(base_url=f"http://127.0.0.1:{running.ports['root']}") as client,
+    ):
+        for path in ("/", "/desk/status", "/config", "/desk/log.csv"):
+            assert client.get(path).status_code == 403
+        refused = client.get("/", headers=HTML)
+        assert refused.headers["content-type"].startswith("text/html")
+        assert "python -m nsfw_app users add NAME --role admin" in refused.text
+        assert httpx.get(f"{url}/desk/status").status_code == 200
+        desk.accounts.add_user("ann", PASSWORDS["ann"], UserRole.ADMIN, actor="test")
+        assert client.get("/", headers=HTML).headers["location"] == "/login"
+        right = {"username": "ann", "password": PASSWORDS["ann"]}
+        assert client.post("/login", data=right).json() == {"success": True}
+        assert client.get("/desk/status").status_code == 200
+
+
+def test_a_key_needs_no_user(desk: Desk) -> None:
+    """A program with an API key is known, and may come through a proxy."""
+    program = desk.with_key(Permission.CLASSIFY)
+    program.headers["x-forwarded-for"] = "203.0.113.9"
+    sent = program.post("/v1/image-classification", content=picture_bytes(9))
+    assert sent.status_code == 200
+
+
+def test_another_host_name_is_refused_in_words(desk: Desk) -> None:
+    """A foreign name that leads here gets nothing, and hears what to do."""
+    refused = desk.client.get("/desk/status", headers={"host": "review.test"})
+    assert refused.status_code == 400
+    message = refused.json()["error"]["message"]
+    assert "Host 'review.test' is not allowed" in message
+    assert "python -m nsfw_app users add NAME --role admin" in message

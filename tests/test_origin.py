@@ -1,0 +1,93 @@
+"""Cross-site request forgery: which writes are refused, and what the refusal says."""
+
+import pytest
+from starlette.requests import HTTPConnection
+
+from nsfw_app.errors import Forbidden
+from nsfw_app.web.forwarding import ProxyInfo
+from nsfw_app.web.origin import check_origin
+
+
+def connection(
+    host: str = "review.test",
+    scheme: str = "http",
+    proxy: ProxyInfo | None = None,
+    **headers: str,
+) -> HTTPConnection:
+    """A write that arrived with these headers."""
+    sent = {"host": host, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return HTTPConnection(
+        {
+            "type": "http",
+            "scheme": scheme,
+            "headers": [(name.encode(), value.encode("latin-1")) for name, value in sent.items()],
+            "state": {"proxy": proxy or ProxyInfo()},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "scheme", "headers"),
+    [
+        ("review.test", "http", {}),
+        ("review.test", "http", {"origin": "http://review.test"}),
+        ("review.test:80", "http", {"origin": "http://review.test"}),
+        ("review.test", "http", {"origin": "http://review.test:80"}),
+        ("Review.Test", "https", {"origin": "https://review.test:443"}),
+        ("review.test:443", "https", {"origin": "https://review.test"}),
+        ("[::1]:7860", "http", {"origin": "http://[::1]:7860"}),
+        ("127.0.0.1:7860", "http", {"origin": "https://r.test", "sec_fetch_site": "same-origin"}),
+        ("review.test", "http", {"sec_fetch_site": "none"}),
+    ],
+)
+def test_the_pages_own_writes_pass(host: str, scheme: str, headers: dict[str, str]) -> None:
+    """The browser's judgment holds; without it the Origin must be the address, ports aside."""
+    check_origin(connection(host, scheme, **headers))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://review.test"},
+        {"origin": "http://review.test:8080"},
+        {"origin": "http://elsewhere.test"},
+        {"origin": "http://review.test.elsewhere.test"},
+        {"origin": "http://review.test@elsewhere.test"},
+        {"origin": "null"},
+        {"origin": ""},
+        {"origin": "http://["},
+        {"origin": "http://review.test:port"},
+        {"origin": "http://review.test:99999"},
+        {"origin": "file://"},
+        {"origin": "\xff\xfe"},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site", "origin": "http://review.test"},
+    ],
+)
+def test_other_writes_are_refused(headers: dict[str, str]) -> None:
+    """Another scheme, port, host or site, and what is no origin at all."""
+    with pytest.raises(Forbidden, match="Writes from other sites are refused"):
+        check_origin(connection(**headers))
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "proxy", "advice"),
+    [
+        ("127.0.0.1:7860", "http://r.test", ProxyInfo(), "must pass the visitor's Host header on"),
+        ("r.test", "https://r.test", ProxyInfo(), "it must send X-Forwarded-Proto: https"),
+        (
+            "127.0.0.1:7860",
+            "https://r.test",
+            ProxyInfo(headers=("x-forwarded-host",)),
+            "(x-forwarded-host) were ignored: name its address in FORWARDED_ALLOW_IPS",
+        ),
+    ],
+)
+def test_the_refusal_says_what_to_configure(
+    host: str, origin: str, proxy: ProxyInfo, advice: str
+) -> None:
+    """The sentence names both addresses and the header that is missing or ignored."""
+    with pytest.raises(Forbidden) as refused:
+        check_origin(connection(host, proxy=proxy, origin=origin))
+    for part in (origin, f"http://{host}", advice):
+        assert part in str(refused.value)
