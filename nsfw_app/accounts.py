@@ -115,7 +115,7 @@ class Accounts:
         """
         site = _site(address)
         self._count(FAILURES, name.casefold(), site, what="failed attempts to sign in")
-        self._count(ATTEMPTS_FROM_ADDRESS, site, what="attempts to sign in")
+        self.count_attempt(address)
         if len(password) > MAX_PASSWORD_CHARACTERS or not self._fits(name, password):
             self._audit.add(name[:64], AuditAction.SIGN_IN_FAILED, address)
             raise NotSignedIn("Name and password do not fit.")
@@ -200,6 +200,14 @@ class Accounts:
         limit = RateLimitItemPerMinute(known.per_minute)
         self._count(limit, "key", known.name, what=f"requests of the key {known.name}")
         return key_caller(known.name, known.scopes)
+
+    def count_attempt(self, address: str) -> None:
+        """Count an attempt to sign in from this address.
+
+        Raises:
+            TooManyRequests: There were too many within a minute.
+        """
+        self._count(ATTEMPTS_FROM_ADDRESS, _site(address), what="attempts to sign in")
 
     def count_demo(self, address: str) -> None:
         """Count an image that is tried at this address without signing in.

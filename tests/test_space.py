@@ -127,6 +127,36 @@ def test_there_is_no_password_on_a_space(space: Desk) -> None:
     assert refused.status_code == 404
 
 
+def test_sign_ins_that_begin_are_limited(space: Desk) -> None:
+    """A visitor cannot fill the memory with sign-ins that never end, and sees a page."""
+    answers = [
+        space.client.get("/login/hub", follow_redirects=False, headers={"accept": "text/html"})
+        for _ in range(51)
+    ]
+    assert {response.status_code for response in answers[:50]} == {303}
+    assert answers[50].status_code == 429
+    assert answers[50].headers["content-type"].startswith("text/html")
+
+
+def test_below_a_path_the_sign_in_comes_back_there(
+    engine: Engine, store: Store, tmp_path: Path, hub: Provider
+) -> None:
+    """The way back, both cookies and the last redirect are below the path that is set."""
+    chosen = {**SPACE, "OPENID_PROVIDER_URL": hub.url, "hub_roles": ROLES}
+    with desk_of(engine, store, tmp_path, roles={}, root_path="/review", **chosen) as desk:
+        desk.client.base_url = f"https://{HOST}"
+        away = desk.client.get("/login/hub", follow_redirects=False)
+        assert "Path=/review/login;" in away.headers["set-cookie"]
+        back = f"https://{HOST}/review/login/callback"
+        brought = hub.consent(away.headers["location"], redirect_uri=back)
+        flow = {"cookie": away.headers["set-cookie"].partition(";")[0]}
+        done = desk.client.get(
+            "/login/callback", params=brought, headers=flow, follow_redirects=False
+        )
+        assert (done.status_code, done.headers["location"]) == (303, "/review/")
+        assert "Path=/review;" in done.headers["set-cookie"]
+
+
 def test_of_a_trial_nothing_is_kept(space: Desk, store: Store, tmp_path: Path) -> None:
     """A visitor's image is judged and can be looked at; no file and no row tells of it."""
     visitor = space.client

@@ -23,7 +23,7 @@ from fastapi.responses import RedirectResponse, Response
 from nsfw_app.accounts import Accounts
 from nsfw_app.errors import NotFound, NotSignedIn, NSFWReviewError
 from nsfw_app.settings import Settings
-from nsfw_app.web.forwarding import root_path_of
+from nsfw_app.web.forwarding import client_address, root_path_of
 from nsfw_app.web.login import login_page, signed_in, to_page
 
 SCOPES = "openid profile"  # a name and the names of organisations, no address and no token to act
@@ -71,6 +71,7 @@ def hub_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
     @router.get("/login/hub")
     def go(request: Request) -> Response:
         _check_used(settings)
+        accounts.count_attempt(client_address(request))  # each is kept for a while
         state, verifier = secrets.token_urlsafe(32), generate_token(48)
         try:
             with _client(settings, back) as client:
