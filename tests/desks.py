@@ -2,14 +2,15 @@
 
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import uvicorn
+from anyio.from_thread import start_blocking_portal
 from conftest import picture_bytes
 from fastapi.testclient import TestClient
 
@@ -21,6 +22,8 @@ from nsfw_app.store import Store
 from nsfw_app.store.accounts import Session
 from nsfw_app.ui import build_ui
 from nsfw_app.web.app import create_app
+
+T = TypeVar("T")
 
 PASSWORDS = {
     "vera": "viewer's password",
@@ -111,6 +114,12 @@ def answer_to(card: dict[str, Any], **changes: object) -> dict[str, Any]:
     keys = ("model", "revision", "backend")
     body = {"image_sha256": card["sha256"], "label": "nsfw", "threshold": 0.5, "nonce": "n1"}
     return {**body, **{key: card[key] for key in keys}, **changes}
+
+
+def run_async(function: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """The result of an async function, run in a thread: Playwright holds this one's event loop."""
+    with start_blocking_portal() as portal:
+        return portal.call(function, *args)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import anyio
 import pytest
+from desks import run_async
 
 from nsfw_app.errors import ImageError, RequestError
 from nsfw_app.fetching import SLOTS_PER_HOST, Fetcher, is_public
@@ -72,7 +73,7 @@ def fetcher() -> Fetcher:
 
 def fetch(fetcher: Fetcher, url: str, *, name: str = "Image 1") -> bytes:
     """Fetch one URL in an event loop of its own."""
-    return anyio.run(partial(fetcher.fetch, url, name=name))
+    return run_async(partial(fetcher.fetch, url, name=name))
 
 
 def test_a_public_image_is_fetched(fetcher: Fetcher, site: Site) -> None:
@@ -297,7 +298,7 @@ def test_the_deadline_covers_the_name_lookup(monkeypatch: pytest.MonkeyPatch) ->
         released.set()  # the event loop ends with its threads
         return took
 
-    assert anyio.run(measure) < 5
+    assert run_async(measure) < 5
 
 
 def test_a_slow_host_does_not_delay_others(site: Site) -> None:
@@ -322,7 +323,7 @@ def test_a_slow_host_does_not_delay_others(site: Site) -> None:
         return data
 
     with slow_host(hold) as port:
-        assert anyio.run(scenario, port) == b"x" * 1_000
+        assert run_async(scenario, port) == b"x" * 1_000
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
-from desks import PASSWORDS, desk_of
+from desks import PASSWORDS, desk_of, run_async
 from fastapi.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
@@ -38,7 +37,7 @@ def passed(
         "headers": [(b"host", b"127.0.0.1:7860")]
         + [(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
     }
-    anyio.run(Forwarding(app, proxies=proxies, root_path=root_path), scope, nothing, nothing)
+    run_async(Forwarding(app, proxies=proxies, root_path=root_path), scope, nothing, nothing)
     return seen[0]
 
 

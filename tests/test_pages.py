@@ -1,14 +1,15 @@
 """Errors for people: a page wherever a browser opens an address or sends a form."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from conftest import LIMITS, FakeClassifier
 from desks import PASSWORDS, Desk, desk_of
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
-from nsfw_app.engine import Engine
+from nsfw_app.classifiers.loading import Loaded, ModelLoader
+from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import NotSignedIn, Overloaded, TooManyRequests
 from nsfw_app.store import Store
 
@@ -16,10 +17,14 @@ HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 RIGHT = {"username": "ann", "password": PASSWORDS["ann"]}
 
 
-@pytest.fixture
-def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
-    """The application with users."""
-    with desk_of(engine, store, tmp_path) as desk:
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """The application with users; these tests change nothing in it."""
+    folder = tmp_path_factory.mktemp("pages")
+    store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
+    loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
+    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    with desk_of(engine, store, folder) as desk:
         yield desk
 
 
