@@ -16,7 +16,8 @@ from nsfw_app import settings
 from nsfw_app.accounts import Accounts
 from nsfw_app.assembly import open_engine, open_store
 from nsfw_app.engine import Engine
-from nsfw_app.errors import NSFWReviewError, SettingsError
+from nsfw_app.errors import NSFWReviewError, SettingsError, StorageError
+from nsfw_app.private_files import restrict_tree
 from nsfw_app.settings import EVERYWHERE, Settings
 from nsfw_app.webhooks import WebhookSender
 
@@ -26,9 +27,11 @@ BACKLOG = 2048  # connections that may wait; uvicorn's own default
 
 def main() -> None:
     """Serve until interrupted."""
+    os.umask(0o077)  # what libraries write into the data directory is private, too
     try:
         chosen = settings.load()
         store = open_store(chosen)
+        restrict_tree(*chosen.private_paths)  # what earlier versions wrote
         accounts = Accounts(store, hub_roles=chosen.hub_roles)
         check_sign_in(chosen, accounts)
         engine = open_engine(chosen, store)
@@ -126,7 +129,15 @@ def tidy_up_daily(engine: Engine) -> None:
     tomorrow = threading.Timer(DAY_S, tidy_up_daily, args=[engine])
     tomorrow.daemon = True
     tomorrow.start()  # first: what goes wrong today is tried again
-    threading.Thread(target=engine.tidy_up, kwargs={"actor": "daily purge"}, daemon=True).start()
+    threading.Thread(target=tidy_up, args=[engine], daemon=True).start()
+
+
+def tidy_up(engine: Engine) -> None:
+    """Delete the pictures that nobody needs any more, or say why that must wait for tomorrow."""
+    try:
+        engine.tidy_up(actor="daily purge")
+    except StorageError as error:
+        print(f"The daily purge failed: {error}", file=sys.stderr, flush=True)
 
 
 def clear_uploads_hourly(directory: Path) -> None:

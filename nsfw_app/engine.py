@@ -5,6 +5,7 @@ back as a review that says so, never as an exception and never as safe. Bytes th
 judged before cost a look-up and no inference.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from nsfw_app.access import Caller
 from nsfw_app.classifiers.artefacts import Artefact, Origin, find
 from nsfw_app.classifiers.loading import ModelLoader, ModelStatus
 from nsfw_app.desk import Desk
-from nsfw_app.errors import ImageError, ModelError, NotFound
+from nsfw_app.errors import ImageError, ModelError, NotFound, StorageError
 from nsfw_app.images import Limits
 from nsfw_app.inference import Inference, Judged
 from nsfw_app.insights import Insights
@@ -36,6 +37,8 @@ from nsfw_app.records import (
 from nsfw_app.store import Store
 from nsfw_app.store.audit import Audit
 from nsfw_app.store.log import CorrectionLog
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +225,10 @@ class Engine:
     def decide_all(self, answers: Sequence[Answer], caller: Caller) -> list[Decision]:
         """Record several answers, all or none; see `decide`."""
         made = self._store.log.add_all(answers, caller)
-        self._store.purges.tidy({decision.image_sha256 for decision in made})
+        try:
+            self._store.purges.tidy({decision.image_sha256 for decision in made})
+        except StorageError as error:  # the answers are on disk all the same
+            log.warning("Pictures are left for the daily purge: %s", error)
         return made
 
     def undo_batch(self, batch_id: str, *, reviewer: str, nonce: str) -> list[Decision]:
@@ -272,6 +278,14 @@ class Engine:
     def preview(self, data: bytes, *, name: str, frame: int) -> bytes:
         """A picture of an image of which none is kept; see `Inference.picture`."""
         return self._inference.picture(data, name=name, frame=frame)
+
+    def check_writable(self) -> None:
+        """Write to the data directory, as an upload does.
+
+        Raises:
+            StorageError: That failed.
+        """
+        self._store.check_writable()
 
     def tidy_up(self, *, actor: str) -> int:
         """Delete every picture that nobody needs any more; how many there were."""

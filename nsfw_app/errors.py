@@ -18,15 +18,19 @@
     ├── NotSignedIn          nobody, or nobody known, is asking
     ├── Forbidden            whoever asks may not do this
     ├── NotFound             no such image, prediction or decision, or not yours
+    ├── SecretError          a stored secret cannot be decrypted
     └── TryLater             not now; carries when
         ├── TooManyRequests  this caller has asked too often
-        └── Overloaded       too many images are waiting for the model
+        ├── Overloaded       too many images are waiting for the model
+        └── StorageError     database or files cannot be read or written; `kind` says why
 
 Each carries a `kind`, one stable word for programs, and a sentence for people. They are shown
 to people as they are, so a message names the value and the limit, and what to do.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 
 class ImageErrorKind(StrEnum):
@@ -42,6 +46,17 @@ class ImageErrorKind(StrEnum):
     TRUNCATED = "truncated"
     CORRUPT = "corrupt"
     NO_MEMORY = "no_memory"
+
+
+class StorageErrorKind(StrEnum):
+    """Why the data directory cannot be read or written."""
+
+    FULL = "storage_full"
+    BUSY = "storage_busy"
+    READ_ONLY = "storage_read_only"
+    CORRUPT = "storage_corrupt"
+    MISSING = "storage_missing"
+    FAILED = "storage_failed"
 
 
 class NSFWReviewError(Exception):
@@ -182,3 +197,47 @@ class Overloaded(TryLater):
     """Too many images are waiting for the model."""
 
     kind: str = "overloaded"
+
+
+class SecretError(NSFWReviewError):
+    """A stored secret cannot be decrypted."""
+
+    kind: str = "secret"
+
+
+STORAGE_MESSAGES: Mapping[StorageErrorKind, str] = MappingProxyType(
+    {
+        StorageErrorKind.FULL: "The disk of the data directory is full, so nothing was saved. "
+        "Free space on it and try again.",
+        StorageErrorKind.BUSY: "Another process keeps the database locked, so nothing was saved. "
+        "Try again; if this goes on, end the process that holds the lock.",
+        StorageErrorKind.READ_ONLY: "The data directory cannot be written, so nothing was saved. "
+        "Make it writable for the account that runs this program.",
+        StorageErrorKind.CORRUPT: "The database is damaged. Stop the server, restore review.db "
+        "from a backup, then start it again.",
+        StorageErrorKind.MISSING: "The data directory or its database was deleted, moved or "
+        "unmounted, so nothing was saved. Put it back, or restart to begin with an empty one.",
+        StorageErrorKind.FAILED: "The disk of the data directory reports errors, so nothing was "
+        "saved. Check the disk; the server log has the details.",
+    }
+)
+STORAGE_RETRY_AFTER_S = 30  # until a person has acted
+BUSY_RETRY_AFTER_S = 2  # until another process has finished its transaction
+
+
+class StorageError(TryLater):
+    """The database or a file of the data directory cannot be read or written.
+
+    Args:
+        kind: Why.
+        where: Begins the message, where the caller may know paths.
+    """
+
+    def __init__(self, kind: StorageErrorKind, *, where: str = "") -> None:
+        busy = kind is StorageErrorKind.BUSY
+        super().__init__(
+            f"{where}: {STORAGE_MESSAGES[kind]}" if where else STORAGE_MESSAGES[kind],
+            retry_after_s=BUSY_RETRY_AFTER_S if busy else STORAGE_RETRY_AFTER_S,
+        )
+        self.reason = kind
+        self.kind = kind.value

@@ -173,14 +173,13 @@ class Inference:
 
     def _kept(self, judged: Judged, data: bytes, seen: _Seen, upload: Upload) -> Judged:
         """The same with what people need to look at it, kept unless the settings forbid it."""
-        store, sha256 = self._store, seen.info.sha256
-        store.catalog.add_upload(sha256, upload)  # first: a picture that nobody brought is purged
+        catalog, sha256 = self._store.catalog, seen.info.sha256
         shown = self._shown(data, judged.prediction, seen, previews.PICTURE_SIDE)
         look = _look(shown)
-        if store.purges.retention.keeps_any:
-            store.catalog.set_look(sha256, look)
-            if not store.pictures.has(sha256):
-                store.pictures.add(sha256, previews.picture(shown))
+        if self._store.purges.retention.keeps_any:
+            catalog.keep(sha256, upload, look, previews.picture(shown))
+        else:
+            catalog.add_upload(sha256, upload)
         return replace(judged, look=look)
 
     def _shown(self, data: bytes, prediction: Prediction, seen: _Seen, side: int) -> Image.Image:

@@ -281,6 +281,16 @@ class Settings(BaseSettings):
         return self.data_dir / "uploads" / str(self.port)
 
     @property
+    def private_paths(self) -> list[Path]:
+        """What only this account may read: the data directory, unless other things lie there too.
+
+        Then it is what this program writes into it.
+        """
+        own = {self.pictures_dir, self.engines_dir, self.data_dir / "uploads"}
+        own |= set(self.data_dir.glob(f"{self.database.name}*"))  # its log, its key, copies
+        return sorted(own) if set(self.data_dir.iterdir()) - own else [self.data_dir]
+
+    @property
     def policy_markdown(self) -> str | None:
         """What the policy text says now, or None where none is set."""
         return None if self.policy_text is None else _read_markdown(self.policy_text)

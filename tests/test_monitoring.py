@@ -50,7 +50,8 @@ def test_ready_is_more_than_alive(store: Store, tmp_path: Path) -> None:
         engine.start()
         assert desk.client.get("/healthz").status_code == 200
         ready = desk.client.get("/readyz")
-        assert (ready.status_code, ready.json()) == (503, {"ready": False, "model": "loading"})
+        loading = {"ready": False, "model": "loading", "storage": "ok", "message": ""}
+        assert (ready.status_code, ready.json()) == (503, loading)
         program = desk.with_key(Permission.CLASSIFY)
         refused = program.post("/v1/image-classification", content=picture_bytes(9))
         assert (refused.status_code, refused.json()["error"]["kind"]) == (503, "model_loading")

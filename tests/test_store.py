@@ -15,7 +15,7 @@ import pytest
 from samples import FAKE, HOSTILE, OTHER, SHA256, add, add_image, answer, person, standing
 
 from nsfw_app.access import UserRole
-from nsfw_app.errors import NotFound, PolicyError
+from nsfw_app.errors import NotFound, PolicyError, StorageError
 from nsfw_app.records import ImageInfo, LogFilter, Policy, Prediction, Upload
 from nsfw_app.store import Store
 from nsfw_app.store.connections import Connections
@@ -196,7 +196,7 @@ def test_picture_is_whole_while_it_is_replaced(store: Store, tmp_path: Path) -> 
 
 def test_picture_that_does_not_fit_leaves_nothing(store: Store, tmp_path: Path) -> None:
     """A picture that the disk has no room for is not there, nor is a part of it."""
-    with largest_file(1_000), pytest.raises(OSError, match="too large"):
+    with largest_file(1_000), pytest.raises(StorageError, match="full"):
         store.pictures.add(SHA256, b"x" * 100_000)
     assert not store.pictures.has(SHA256)
     assert [path for path in (tmp_path / "images").rglob("*") if path.is_file()] == []

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-from nsfw_app import machine
+from nsfw_app import machine, private_files
 from nsfw_app.classifiers import Glance, weights_sha256
 from nsfw_app.classifiers.hub import ModelFiles
 from nsfw_app.classifiers.preprocessing import Preprocessing
@@ -243,12 +243,13 @@ def read(directory: Path) -> Artefact | None:
 @contextmanager
 def writing(builds: Path) -> Iterator[Path]:
     """An empty directory that becomes the latest build when the block ends without an error."""
-    builds.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_files.make_directory(builds)
     build = f"{time.time_ns():020}-{uuid.uuid4().hex}"
     part = builds / f".{build}"
     part.mkdir(mode=0o700)
     try:
         yield part
+        private_files.restrict_tree(part)
         part.replace(builds / build)
         _clear(builds, but=build)
     finally:

@@ -7,7 +7,7 @@ committed; a decision's nonce makes it one row, however often it is sent.
 import sqlite3
 from pathlib import Path
 
-from nsfw_app.errors import SettingsError
+from nsfw_app.errors import SettingsError, StorageError
 from nsfw_app.queueing import QueueRules
 from nsfw_app.retention import Retention
 from nsfw_app.store.accounts import AccountRows
@@ -44,7 +44,8 @@ class Store:
         retention: Which pictures are kept, and for how long.
 
     Raises:
-        SettingsError: The data directory cannot be written, or holds another file of that name.
+        StorageError: The data directory cannot be read or written.
+        SettingsError: It holds a database of something else.
     """
 
     def __init__(
@@ -59,11 +60,15 @@ class Store:
         try:
             connections = Connections(database, journal_mode=journal_mode)
             self.pictures = Pictures(pictures_dir)
-        except (OSError, sqlite3.DatabaseError) as error:
+        except StorageError as error:
+            where = f"NSFW_DATA_DIR={str(database.parent)!r}"
+            raise StorageError(error.reason, where=where) from error
+        except sqlite3.DatabaseError as error:
             raise SettingsError(
                 f"NSFW_DATA_DIR={str(database.parent)!r} cannot hold the data: {error}."
             ) from error
-        self.catalog = Catalog(connections)
+        self._connections = connections
+        self.catalog = Catalog(connections, self.pictures)
         self.policies = Policies(connections)
         if not retention.keeps_any:
             rules = QueueRules(frozenset())
@@ -78,3 +83,13 @@ class Store:
         self.keys = ApiKeys(connections)
         self.audit = Audit(connections)
         self.purges = Purges(connections, self.pictures, retention=retention)
+
+    def check_writable(self) -> None:
+        """Commit a transaction and write a file, as an upload does.
+
+        Raises:
+            StorageError: One of them failed.
+        """
+        with self._connections.writing() as db:
+            db.execute("pragma user_version = 0")  # writes the first page, also where it is 0
+        self.pictures.check_writable()

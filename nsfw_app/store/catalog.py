@@ -5,10 +5,13 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
+from sqlite_utils import Database
+
 from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import NotFound
 from nsfw_app.records import ImageInfo, Look, ModelIdentity, Prediction, Upload
 from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.pictures import Pictures
 
 VISIBLE = """
 select :manages
@@ -36,10 +39,16 @@ class Stored:
 
 
 class Catalog:
-    """Images by their hash."""
+    """Images by their hash.
 
-    def __init__(self, connections: Connections) -> None:
+    Args:
+        connections: The database.
+        pictures: The files that people look at.
+    """
+
+    def __init__(self, connections: Connections, pictures: Pictures) -> None:
         self._connections = connections
+        self._pictures = pictures
 
     def find(self, image_sha256: str, identity: ModelIdentity) -> Stored | None:
         """What this model said of this image earlier, if it did."""
@@ -113,16 +122,33 @@ class Catalog:
     def add_upload(self, image_sha256: str, upload: Upload) -> None:
         """Remember who brought an image, and under which name."""
         with self._connections.writing() as db:
-            db.table("uploads").insert(
-                {
-                    "image_sha256": image_sha256,
-                    "owner": upload.owner,
-                    "name": upload.name.encode("utf-8", "replace").decode(),
-                    "source": upload.source,
-                    "batch_id": upload.batch_id,
-                    "uploaded_at": now(),
-                }
-            )
+            _add_upload(db, image_sha256, upload)
+
+    def keep(self, image_sha256: str, upload: Upload, look: Look, jpeg: bytes) -> None:
+        """Record an upload with all that people look at: rows and file, or nothing at all.
+
+        Args:
+            image_sha256: Of the image, which has a prediction.
+            upload: Who brought it, and under which name.
+            look: What stands for it.
+            jpeg: The picture; one that is kept already stays.
+
+        Raises:
+            StorageError: Nothing was kept.
+        """
+        with self._pictures.staged(image_sha256, jpeg) as place:
+            added = False
+            try:
+                with self._connections.writing() as db:
+                    _add_upload(db, image_sha256, upload)
+                    _set_look(db, image_sha256, look)
+                    if not self._pictures.has(image_sha256):
+                        place()  # before the commit: a row without its picture is never seen
+                        added = True
+            except BaseException:
+                if added:
+                    self._pictures.remove(image_sha256)
+                raise
 
     def shows(self, image_sha256: str, caller: Caller) -> bool:
         """Whether this caller may see an image.
@@ -158,10 +184,7 @@ class Catalog:
     def set_look(self, image_sha256: str, look: Look) -> None:
         """Keep what stands for an image."""
         with self._connections.writing() as db:
-            db.execute(
-                "update images set placeholder = ?, perceptual_hash = ? where sha256 = ?",
-                (look.placeholder, look.perceptual_hash, image_sha256),
-            )
+            _set_look(db, image_sha256, look)
 
     def upload(
         self, image_sha256: str, caller: Caller, name: str = "", batch_id: str = ""
@@ -180,6 +203,26 @@ class Catalog:
             (image_sha256, caller.owner, name, batch_id),
         )
         return row
+
+
+def _add_upload(db: Database, image_sha256: str, upload: Upload) -> None:
+    db.table("uploads").insert(
+        {
+            "image_sha256": image_sha256,
+            "owner": upload.owner,
+            "name": upload.name.encode("utf-8", "replace").decode(),
+            "source": upload.source,
+            "batch_id": upload.batch_id,
+            "uploaded_at": now(),
+        }
+    )
+
+
+def _set_look(db: Database, image_sha256: str, look: Look) -> None:
+    db.execute(
+        "update images set placeholder = ?, perceptual_hash = ? where sha256 = ?",
+        (look.placeholder, look.perceptual_hash, image_sha256),
+    )
 
 
 def _stored(row: Any) -> Stored:

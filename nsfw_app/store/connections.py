@@ -1,20 +1,42 @@
-"""Connections to the database: one for each thread, and transactions that write."""
+"""Connections to the database: one for each thread, and transactions that write.
 
+- What is committed is in the file that lies under the database's path: a file that was deleted,
+  moved or unmounted is noticed before and after each transaction.
+- A connection that met a storage error is replaced, so that everything works again by itself when
+  the cause is gone.
+- The file is made at start only. If it vanishes later, an empty one would have no users, and
+  would let everyone in.
+"""
+
+import os
 import sqlite3
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar, cast
 
 from sqlite_utils import Database
 
+from nsfw_app import private_files
+from nsfw_app.errors import StorageError, StorageErrorKind
 from nsfw_app.migrations import migrations
 from nsfw_app.records import utc
+from nsfw_app.store.lock_waits import LockWaits
+from nsfw_app.store.sqlite_errors import storage_error
 
-BUSY_TIMEOUT_S = 10.0
+T = TypeVar("T")
+
+LOCK_WAIT_S = 5.0  # how long a statement waits for another process's lock
+CACHE_KB = 256  # of each thread; the system caches the file for all of them
+COMPANIONS = ("-wal", "-shm", "-journal")  # files that SQLite puts beside the database
+PRAGMAS = (
+    "synchronous = full",  # a commit survives a power cut
+    "foreign_keys = on",
+    "secure_delete = on",  # what is deleted is overwritten
+    f"cache_size = -{CACHE_KB}",
+)
 
 
 def now() -> str:
@@ -22,7 +44,65 @@ def now() -> str:
     return utc(datetime.now(UTC).isoformat())
 
 
-CACHE_KB = 256  # of each thread; the system caches the file for all of them
+class _Cursor(sqlite3.Cursor):
+    """A cursor that waits for locks and raises storage errors."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Self:
+        self._checked.run(lambda: super(_Cursor, self).execute(sql, parameters))
+        return self
+
+    def fetchone(self) -> Any:
+        return self._checked.run(super().fetchone)
+
+    def fetchall(self) -> list[Any]:
+        return self._checked.run(super().fetchall)
+
+    def __next__(self) -> Any:
+        return self._checked.run(super().__next__)
+
+    @property
+    def _checked(self) -> "_Connection":
+        connection = self.connection
+        if not isinstance(connection, _Connection):
+            raise TypeError(f"{connection} is no connection of the store.")
+        return connection
+
+
+class _Connection(sqlite3.Connection):
+    """A thread's connection, and the files that it has open."""
+
+    path: Path
+    waits: LockWaits
+    files: tuple[tuple[int, int] | None, ...] = ()
+    failed = False
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        return self.cursor(_Cursor).execute(sql, parameters)
+
+    def run(self, call: Callable[[], T]) -> T:
+        """Call something of SQLite's; see the module.
+
+        Raises:
+            StorageError: The database cannot be read or written.
+        """
+        try:
+            return self.waits.until_unlocked(call)
+        except sqlite3.Error as error:
+            translated = storage_error(error, self.path)
+            if translated is None:
+                raise
+            self.failed = translated.reason is not StorageErrorKind.BUSY
+            raise translated from error
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the files it has open are those under the database's path."""
+        return self.files == _files(self.path)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it may execute statements; a transaction ends with the one it began with."""
+        return self.in_transaction or (self.is_current and not self.failed)
 
 
 class Connections:
@@ -31,56 +111,126 @@ class Connections:
     Args:
         path: The SQLite file.
         journal_mode: `wal` on a local disk, `delete` on a network mount.
+
+    Raises:
+        StorageError: The file cannot be made, read or written.
     """
 
     def __init__(self, path: Path, *, journal_mode: str) -> None:
-        self._path = path
+        self._path = path.absolute()
         self._local = threading.local()
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._waits = LockWaits(LOCK_WAIT_S)
+        self._origin: str | None = None
+        with private_files.storage_errors():
+            private_files.make_directory(self._path.parent)
+            with suppress(FileExistsError):
+                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, private_files.FILE_MODE))
+            # SQLite gives the files beside the database the mode of the database.
+            beside = [self._path.with_name(self._path.name + end) for end in COMPANIONS]
+            private_files.restrict(self._path, *beside)
         self._set_journal(journal_mode)
         with self.writing() as db:
             migrations.apply(db)
+        self._origin = _origin(_connection(self.db))
 
     def _set_journal(self, journal_mode: str) -> None:
-        """SQLite itself does not wait for the lock that a change of journal needs."""
-        deadline = time.monotonic() + BUSY_TIMEOUT_S
-        while self.row("pragma journal_mode")["journal_mode"] != journal_mode:
-            try:
-                self.db.execute(f"pragma journal_mode = {journal_mode}")
-            except sqlite3.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
+        if self.row("pragma journal_mode")["journal_mode"] != journal_mode:
+            self.db.execute(f"pragma journal_mode = {journal_mode}")
+        _connection(self.db).failed = True  # to be opened again with the log of the new mode
 
     @property
     def db(self) -> Database:
-        """This thread's connection."""
-        if not hasattr(self._local, "db"):
-            connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S)
-            connection.row_factory = sqlite3.Row
-            connection.execute("pragma synchronous = full")  # a commit survives a power cut
-            connection.execute("pragma foreign_keys = on")
-            connection.execute("pragma secure_delete = on")  # what is deleted is overwritten
-            connection.execute(f"pragma cache_size = -{CACHE_KB}")
-            self._local.db = Database(connection)
-        db: Database = self._local.db
+        """This thread's connection.
+
+        Raises:
+            StorageError: The database cannot be opened, or another one has taken its place.
+        """
+        db: Database | None = getattr(self._local, "db", None)
+        if db is not None and not _connection(db).is_usable:
+            del self._local.db
+            db.close()
+            db = None
+        if db is None:
+            self._local.db = db = Database(self._opened())
         return db
+
+    def _opened(self) -> _Connection:
+        try:
+            connection = sqlite3.connect(
+                f"{self._path.as_uri()}?mode=rw", uri=True, timeout=0, factory=_Connection
+            )
+        except sqlite3.Error as error:
+            raise storage_error(error, self._path) or error from error
+        connection.path, connection.waits = self._path, self._waits
+        connection.row_factory = sqlite3.Row
+        for pragma in PRAGMAS:
+            connection.execute(f"pragma {pragma}")
+        if self._origin is not None and _origin(connection) != self._origin:
+            raise StorageError(StorageErrorKind.MISSING)
+        connection.execute("select count(*) from sqlite_master").fetchone()  # opens the WAL
+        connection.files = _files(self._path)
+        return connection
 
     @contextmanager
     def writing(self) -> Iterator[Database]:
         """A transaction that may write, committed when the block ends without an error.
 
         It takes the write lock at once: one that read first could not wait for the lock later.
+
+        Raises:
+            StorageError: It could not begin, or it is not known to be on disk.
         """
         db = self.db
-        db.execute("begin immediate")
+        connection = _connection(db)
+        connection.execute("begin immediate")
         try:
             yield db
+            connection.execute("commit")
         except BaseException:
-            db.rollback()
+            _roll_back(connection)
             raise
-        db.commit()
+        if not connection.is_current:
+            raise StorageError(StorageErrorKind.MISSING)
 
     def row(self, sql: str, values: Any = ()) -> Any:
         """The first row, or None."""
         return self.db.execute(sql, values).fetchone()
+
+
+def _connection(db: Database) -> _Connection:
+    return cast(_Connection, db.conn)
+
+
+def _roll_back(connection: _Connection) -> None:
+    if not connection.in_transaction:
+        return
+    try:
+        connection.execute("rollback")
+    except (sqlite3.Error, StorageError):
+        connection.failed = True  # closing it rolls back
+
+
+def _origin(connection: _Connection) -> str:
+    """When the database was made, to the microsecond: the same in each of its backups.
+
+    Raises:
+        StorageError: It is not one of ours.
+    """
+    try:
+        row = connection.execute("select min(applied_at) from _sqlite_migrations").fetchone()
+    except sqlite3.OperationalError as error:  # an empty file
+        raise StorageError(StorageErrorKind.MISSING) from error
+    return str(row[0])
+
+
+def _files(path: Path) -> tuple[tuple[int, int] | None, ...]:
+    """Device and inode of the database and of its write-ahead log; None for one that is absent."""
+    return tuple(map(_inode, (path, path.with_name(path.name + "-wal"))))
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

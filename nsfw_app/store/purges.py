@@ -65,9 +65,15 @@ class Purges:
 
     def tidy(self, images: Iterable[str]) -> int:
         """Delete the pictures of these images that nobody needs; how many there were."""
-        candidates = [image for image in images if self._pictures.has(image)]
-        due = sorted(set(candidates) - self._needed(candidates))
-        return self._delete(due)
+        due = self._due([image for image in images if self._pictures.has(image)])
+        if not due:
+            return 0
+        with self._connections.writing() as db:
+            due = self._due(due)  # meanwhile somebody may have brought one of them again
+            for image in due:
+                self._pictures.remove(image)
+            _forget(db, due)
+        return len(due)
 
     def run(self, *, actor: str) -> int:
         """Delete every picture that nobody needs, and record it; how many there were."""
@@ -80,16 +86,17 @@ class Purges:
 
     def purge(self, image_sha256: str, *, actor: str) -> bool:
         """Delete what an image looks like, and record who asked; whether anything was there."""
-        had = self._pictures.remove(image_sha256)
         with self._connections.writing() as db:
+            had = self._pictures.remove(image_sha256)
             known = _forget(db, [image_sha256])
             note(db, actor, AuditAction.PURGE, image_sha256, picture=had, known=known > 0)
         return had or known > 0
 
-    def _needed(self, images: list[str]) -> set[str]:
+    def _due(self, images: list[str]) -> list[str]:
+        """Those of the images that nobody needs."""
         moment = datetime.now(UTC)
         if not images or not self.retention.keeps_any:
-            return set()
+            return images
         rows = self._connections.db.execute(
             NEEDED,
             {
@@ -99,15 +106,8 @@ class Purges:
                 "all": self.retention.keep is Keep.ALL,
             },
         )
-        return {row["sha256"] for row in rows}
-
-    def _delete(self, images: list[str]) -> int:
-        for image in images:
-            self._pictures.remove(image)
-        if images:
-            with self._connections.writing() as db:
-                _forget(db, images)
-        return len(images)
+        needed = {row["sha256"] for row in rows}
+        return [image for image in images if image not in needed]
 
 
 def _forget(db: Database, images: list[str]) -> int:

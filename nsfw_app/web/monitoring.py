@@ -1,12 +1,19 @@
-"""How the server fares: whether it lives, whether its model is loaded, and its counters.
+"""Health checks and Prometheus metrics.
 
-The counters are Prometheus's; they name routes, kinds of errors and models, and nobody's images.
+- `/healthz` is answered on the event loop, without a thread and without the database.
+- `/readyz` includes a write to the data directory, at most one a second.
+- Metrics name routes, kinds of errors and models, never images.
 """
 
+import logging
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Annotated
 
+import anyio
+import anyio.to_thread
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -19,10 +26,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nsfw_app.access import Caller, Permission
 from nsfw_app.classifiers.loading import ModelState
 from nsfw_app.engine import Engine
+from nsfw_app.errors import StorageError, StorageErrorKind
 from nsfw_app.records import Review
 from nsfw_app.web.callers import needs
 from nsfw_app.web.forwarding import proxy_of
 
+log = logging.getLogger(__name__)
+
+PROBE_VALID_S = 1.0
+PROBE_LIMIT_S = 1.0  # a write that takes longer fails the check
 SCORE_EDGES = tuple(edge / 20 for edge in range(1, 20))
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 ELSEWHERE = "page"  # Gradio's own routes, and what was refused before it came to any
@@ -70,17 +82,52 @@ class Monitor:
             self.errors.labels(review.problem.kind).inc()
 
 
+class WriteProbe:
+    """Checks that the data directory can be written, in a thread of its own.
+
+    Args:
+        check: Writes something; raises `StorageError` where that fails.
+    """
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+        self._one_request = anyio.Lock()  # others wait for its result
+        self._one_thread = anyio.CapacityLimiter(1)  # also while an earlier check is stuck
+        self._checked_at = -math.inf
+        self._error: StorageError | None = None
+
+    async def error(self) -> StorageError | None:
+        """Why writes fail now, or None. A result is valid for `PROBE_VALID_S` seconds."""
+        async with self._one_request:
+            if time.monotonic() - self._checked_at > PROBE_VALID_S:
+                self._error = StorageError(StorageErrorKind.BUSY)  # unless it ends in time
+                with anyio.move_on_after(PROBE_LIMIT_S):
+                    self._error = await anyio.to_thread.run_sync(
+                        self._attempt, limiter=self._one_thread, abandon_on_cancel=True
+                    )
+                self._checked_at = time.monotonic()
+            return self._error
+
+    def _attempt(self) -> StorageError | None:
+        try:
+            self._check()
+        except StorageError as error:
+            log.warning("The readiness check failed: %s (%s)", error.kind, error.__cause__)
+            return error
+        return None
+
+
 class _Depths(Collector):
-    """What waits, looked up when it is asked for."""
+    """What waits, looked up when it is asked for. What cannot be read is left out."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def collect(self) -> Iterator[Metric]:
         """See `Collector`."""
-        yield GaugeMetricFamily(
-            "nsfw_queue_images", "Images that wait for a person.", self._engine.desk.open_entries()
-        )
+        with suppress(StorageError):  # which /readyz reports
+            waiting = self._engine.desk.open_entries()
+            yield GaugeMetricFamily("nsfw_queue_images", "Images that wait for a person.", waiting)
         yield GaugeMetricFamily(
             "nsfw_model_waiting", "Images that wait for the model.", self._engine.waiting
         )
@@ -135,18 +182,27 @@ def monitor_of(connection: HTTPConnection) -> Monitor:
 
 
 def health_routes(engine: Engine, monitor: Monitor) -> APIRouter:
-    """Whether the process lives, whether it can judge, and its counters."""
+    """Whether the process runs, whether it can classify and save, and its metrics."""
     router = APIRouter(include_in_schema=False)
+    probe = WriteProbe(engine.check_writable)
 
-    @router.get("/healthz")
-    def healthz() -> dict[str, bool]:
+    @router.api_route("/healthz", methods=["GET", "HEAD"])
+    async def healthz() -> dict[str, bool]:
         return {"alive": True}
 
-    @router.get("/readyz")
-    def readyz() -> JSONResponse:
+    @router.api_route("/readyz", methods=["GET", "HEAD"])
+    async def readyz() -> JSONResponse:
         state = engine.status.state
-        ready = state is ModelState.READY
-        return JSONResponse({"ready": ready, "model": state}, 200 if ready else 503)
+        error = await probe.error()
+        ready = state is ModelState.READY and error is None
+        body = {
+            "ready": ready,
+            "model": state,
+            "storage": error.kind if error else "ok",
+            "message": str(error) if error else "",
+        }
+        headers = {"Retry-After": str(error.retry_after_s)} if error else {}
+        return JSONResponse(body, 200 if ready else 503, headers)
 
     @router.get("/metrics")
     def metrics(_: Annotated[Caller, Depends(needs(Permission.METRICS))]) -> Response:

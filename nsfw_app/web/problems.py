@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
 
-from nsfw_app.errors import NotSignedIn, NSFWReviewError, TryLater
+from nsfw_app.errors import NotSignedIn, NSFWReviewError, StorageError, TryLater
 from nsfw_app.web.monitoring import monitor_of
 from nsfw_app.web.pages import error_page, wants_page
 
@@ -42,6 +42,12 @@ STATUSES: Mapping[str, int] = MappingProxyType(
         "model_loading": 503,
         "model_not_found": 503,
         "model_unsupported": 503,
+        "storage_busy": 503,
+        "storage_read_only": 503,
+        "storage_corrupt": 503,
+        "storage_missing": 503,
+        "storage_failed": 503,
+        "storage_full": 507,
     }
 )  # any other error of ours is 400
 DESCRIPTIONS: Mapping[int, str] = MappingProxyType(
@@ -55,9 +61,11 @@ DESCRIPTIONS: Mapping[int, str] = MappingProxyType(
         415: "What was sent is not an image.",
         422: "The request has another form than it should, or the model failed on the image.",
         429: "The API key has used up its requests of this minute.",
-        503: "Too much to do, or no model is loaded; Retry-After says when to come back.",
+        503: "Too much to do, no model is loaded, or nothing can be saved; see Retry-After.",
+        507: "The server's disk is full.",
     }
 )
+STORAGE = (503, 507)  # any route may answer these: even to know the caller, the database is read
 MODEL_SECONDS = 5  # how long to wait before asking again whether the model is loaded
 
 
@@ -83,13 +91,16 @@ def status_of(error: NSFWReviewError) -> int:
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """How a route's errors are described in the OpenAPI document."""
     return {
-        status: {"model": ProblemBody, "description": DESCRIPTIONS[status]} for status in statuses
+        status: {"model": ProblemBody, "description": DESCRIPTIONS[status]}
+        for status in sorted({*statuses, *STORAGE})
     }
 
 
 def problem(connection: HTTPConnection, error: NSFWReviewError) -> Response:
     """The response for an error of ours."""
     headers = {}
+    if isinstance(error, StorageError):
+        log.warning("Request %s: %s (%s)", request_id(connection), error.kind, error.__cause__)
     if isinstance(error, TryLater):
         headers["Retry-After"] = str(error.retry_after_s)
     elif status_of(error) == 503:

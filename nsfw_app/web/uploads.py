@@ -12,10 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
-import anyio
 from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
+from nsfw_app import private_files
 from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import NotFound
 from nsfw_app.web.callers import needs
@@ -71,9 +72,15 @@ def forget_old(directory: Path) -> None:
 
 async def _keep(file: UploadFile, directory: Path, caller: Caller) -> str:
     path = directory / _folder(caller) / uuid.uuid4().hex / _file_name(file.filename or "")
-    await anyio.Path(path.parent).mkdir(mode=0o700, parents=True)
-    await anyio.Path(path).write_bytes(await file.read())
+    await run_in_threadpool(_write, path, await file.read())
     return str(path)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with private_files.storage_errors():
+        private_files.make_directory(path.parent)
+        with private_files.staged(path, data) as part:
+            part.replace(path)
 
 
 def _folder(caller: Caller) -> str:

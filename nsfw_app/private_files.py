@@ -1,0 +1,116 @@
+"""Files and directories that only the account running the program can read.
+
+- Directories have mode 0700 and files 0600, whatever the umask and the directory's own mode.
+- A file is written in full before it appears under its name.
+- What the operating system refuses becomes a `StorageError`.
+"""
+
+import errno
+import logging
+import os
+import stat
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import MappingProxyType
+
+from nsfw_app.errors import StorageError, StorageErrorKind
+
+log = logging.getLogger(__name__)
+
+DIRECTORY_MODE = 0o700
+FILE_MODE = 0o600
+KINDS: Mapping[int, StorageErrorKind] = MappingProxyType(
+    {
+        errno.ENOSPC: StorageErrorKind.FULL,
+        errno.EDQUOT: StorageErrorKind.FULL,
+        errno.EFBIG: StorageErrorKind.FULL,  # the process's own limit of a file's size
+        errno.EROFS: StorageErrorKind.READ_ONLY,
+        errno.EACCES: StorageErrorKind.READ_ONLY,
+        errno.EPERM: StorageErrorKind.READ_ONLY,
+        errno.ENOENT: StorageErrorKind.MISSING,
+        errno.ENOTDIR: StorageErrorKind.MISSING,
+        errno.ESTALE: StorageErrorKind.MISSING,
+    }
+)
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Translate the operating system's errors within the block.
+
+    Raises:
+        StorageError: One occurred; its cause has the path.
+    """
+    try:
+        yield
+    except OSError as error:
+        kind = KINDS.get(error.errno or 0, StorageErrorKind.FAILED)
+        raise StorageError(kind) from error
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it that are missing, each private from the start."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    with suppress(FileExistsError):  # made by another thread meanwhile
+        path.mkdir(mode=DIRECTORY_MODE)
+
+
+@contextmanager
+def staged(path: Path, data: bytes) -> Iterator[Path]:
+    """A private file on disk in the directory of `path`, deleted at the end unless it was moved.
+
+    Raises:
+        OSError: It cannot be written; no part of it is left.
+    """
+    part = path.with_suffix(f".{uuid.uuid4().hex}")
+    try:
+        with open(part, "xb", opener=_private) as file:  # Path has no opener
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def restrict(*paths: Path) -> None:
+    """Take all permissions of other accounts from files and directories.
+
+    What is missing is passed over; what cannot be changed is logged and left.
+    """
+    for path in paths:
+        _restrict(path)
+
+
+def restrict_tree(*paths: Path) -> None:
+    """Do the same with all that is below these directories; links are not followed."""
+    for path in paths:
+        _restrict(path)
+        for directory, directories, files in os.walk(path):
+            for name in (*directories, *files):
+                _restrict(Path(directory, name))
+
+
+def _restrict(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            wanted = DIRECTORY_MODE
+        elif stat.S_ISREG(mode):
+            wanted = FILE_MODE
+        else:
+            return
+        if stat.S_IMODE(mode) & ~wanted:
+            path.chmod(wanted)
+    except FileNotFoundError:
+        return  # deleted meanwhile
+    except OSError as error:
+        log.warning("%s stays readable for others: %s.", path, error.strerror)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, FILE_MODE)

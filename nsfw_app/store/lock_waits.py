@@ -1,0 +1,81 @@
+"""Waits for the database's lock, bounded in time and in the number of threads."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+PAUSES_S = (0.001, 0.002, 0.005, 0.01, 0.02)  # between attempts; the last one is repeated
+STALLED_S = 1.0  # a lock that no waiting thread got for so long is held by a stuck process
+MAX_STALLED_THREADS = 8  # that go on waiting then; a fifth of the threads that serve requests
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another connection held a lock that this statement needed."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in BUSY
+
+
+class LockWaits:
+    """Repeats statements that find the database locked.
+
+    - A statement is repeated for `limit_s` seconds.
+    - While the lock moves from one transaction to the next, any number of threads waits for it.
+      Once none has got it for `STALLED_S`, only `MAX_STALLED_THREADS` go on waiting, so that one
+      stuck process cannot occupy every thread of the server.
+
+    Args:
+        limit_s: The longest wait, in seconds.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._progress = 0.0  # when a thread began to wait alone, or last got the lock
+
+    def until_unlocked(self, execute: Callable[[], T]) -> T:
+        """Execute a statement, again and again while the database is locked.
+
+        Raises:
+            sqlite3.OperationalError: It still was at the end of the wait, or anything else failed.
+        """
+        try:
+            return execute()
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise
+        with self._lock:
+            if not self._waiting:
+                self._progress = time.monotonic()
+            self._waiting += 1
+        try:
+            return self._repeated(execute)
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+    def _repeated(self, execute: Callable[[], T]) -> T:
+        end = time.monotonic() + self._limit_s
+        attempt = 0
+        while True:
+            time.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
+            attempt += 1
+            try:
+                result = execute()
+            except sqlite3.OperationalError as error:
+                if not is_busy(error) or self._is_over(end):
+                    raise
+            else:
+                with self._lock:
+                    self._progress = time.monotonic()
+                return result
+
+    def _is_over(self, end: float) -> bool:
+        moment = time.monotonic()
+        with self._lock:
+            stalled = moment - self._progress > STALLED_S
+            return moment > end or (stalled and self._waiting > MAX_STALLED_THREADS)
