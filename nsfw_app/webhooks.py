@@ -1,8 +1,9 @@
-"""Tells programs when people have settled an image that they submitted.
+"""Sends webhook messages when the state of a submitted image changes.
 
-Messages follow the Standard Webhooks specification: JSON with a type and data, signed with HMAC
-over id, time and body, so that its libraries verify them. One that does not arrive is sent again,
-later and later; how each fared is on record. A receiver may see a message twice, with the same id.
+- Messages follow the Standard Webhooks specification: JSON with a type and data, signed with HMAC
+  over id, time and body, so that its libraries verify them.
+- One that fails is sent again with growing delays. A receiver may get it twice, with the same id.
+- Status 410 Gone ends all deliveries to that address until the key's webhook is restarted.
 """
 
 import json
@@ -14,6 +15,7 @@ from functools import cached_property
 import httpx2
 from standardwebhooks import Webhook
 
+from nsfw_app.errors import SecretError, StorageError
 from nsfw_app.store.deliveries import Deliveries, Delivery
 
 log = logging.getLogger(__name__)
@@ -23,7 +25,7 @@ TIMEOUT_S = 10.0
 POLL_S = 1.0
 # Waits between attempts, about a day in all; the specification's own example.
 BACKOFF = tuple(timedelta(seconds=s) for s in (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400))
-SETTLED, WITHDRAWN = "image.settled", "image.withdrawn"
+GONE = 410
 
 
 class WebhookSender:
@@ -69,10 +71,15 @@ class WebhookSender:
         return httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False)
 
     def _run(self) -> None:
-        while not self._stopped.wait(POLL_S):
+        pause_s = POLL_S
+        while not self._stopped.wait(pause_s):
+            pause_s = POLL_S
             try:
                 self.send_due()
-            except Exception:  # whatever it was must not end the sending for everybody
+            except StorageError as error:
+                log.warning("Webhook messages wait: %s (%s)", error.kind, error.__cause__)
+                pause_s = error.retry_after_s
+            except Exception:  # no fault of one message may end the thread
                 log.exception("Sending webhooks failed; it goes on.")
 
     def _take(self) -> Delivery | None:
@@ -88,13 +95,19 @@ class WebhookSender:
     def _attempt(self, delivery: Delivery) -> None:
         try:
             body = message(delivery)
-            signed = signature(delivery, body, datetime.now(UTC))
+            secret = self._deliveries.signing_secret(delivery)
+            signed = signature(delivery, body, secret=secret, moment=datetime.now(UTC))
             with self._client.stream("POST", delivery.url, content=body, headers=signed) as answer:
                 status, arrived = answer.status_code, answer.is_success  # and no body is read
+        except SecretError as error:
+            self._failed(delivery, None, str(error))
+            return
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TypeError) as error:
             self._failed(delivery, None, f"{type(error).__name__}: {error}")
             return
-        if arrived:
+        if status == GONE:
+            self._deliveries.gone(delivery, status=status)
+        elif arrived:
             self._deliveries.delivered(delivery.delivery_id, status=status)
         else:
             self._failed(delivery, status, f"Status {status}")
@@ -110,10 +123,10 @@ class WebhookSender:
 
 
 def message(delivery: Delivery) -> str:
-    """The body that is sent: what happened, when, to which image, and the people's label."""
+    """The body that is sent: what happened, when, to which image, and the settled label."""
     return json.dumps(
         {
-            "type": SETTLED if delivery.label else WITHDRAWN,
+            "type": delivery.event,
             "timestamp": delivery.created_at,
             "data": {
                 "id": delivery.submission_id,
@@ -125,11 +138,11 @@ def message(delivery: Delivery) -> str:
     )
 
 
-def signature(delivery: Delivery, body: str, moment: datetime) -> dict[str, str]:
+def signature(delivery: Delivery, body: str, *, secret: str, moment: datetime) -> dict[str, str]:
     """The headers by which a receiver knows that a message is ours."""
     return {
         "content-type": "application/json",
         "webhook-id": delivery.delivery_id,
         "webhook-timestamp": str(int(moment.timestamp())),
-        "webhook-signature": Webhook(delivery.secret).sign(delivery.delivery_id, moment, body),
+        "webhook-signature": Webhook(secret).sign(delivery.delivery_id, moment, body),
     }

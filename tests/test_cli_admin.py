@@ -17,6 +17,8 @@ from nsfw_app.engine import Engine
 from nsfw_app.errors import NotSignedIn, NSFWReviewError
 from nsfw_app.records import LogFilter, Upload
 from nsfw_app.store import Store
+from nsfw_app.store.deliveries import Delivery
+from nsfw_app.store.states import WebhookEvent
 
 Run = Callable[..., str]
 PASSWORD = "a long password"
@@ -52,6 +54,25 @@ def can_sign_in(accounts: Accounts, password: str) -> bool:
     except NotSignedIn:
         return False
     return True
+
+
+def test_a_stopped_webhook_is_listed_and_restarted(run: Run, store: Store) -> None:
+    """The list says since when, and with which command it starts again."""
+    hook = "https://example.com/hook"
+    run("keys", "add", "uploads", "--scope", "queue", "--webhook", hook)
+    assert "stopped" not in run("keys", "list")
+    gone = Delivery("d", WebhookEvent.SETTLED, "s", "n", "h", None, "", 1, hook, "")
+    store.deliveries.gone(gone, status=410)
+    assert f"{hook} answered 410 Gone" in run("keys", "list")
+    assert "keys restart-webhook uploads" in run("keys", "list")
+    run("keys", "restart-webhook", "uploads")
+    assert "stopped" not in run("keys", "list")
+    assert "no key 'uploads'" in run("keys", "restart-webhook", "uploads", code=1)
+    assert [row.details["change"] for row in store.audit.entries()] == [
+        "added",
+        "webhook gone",
+        "webhook restarted",
+    ]
 
 
 def test_a_user_is_added_changed_disabled_and_listed(run: Run, accounts: Accounts) -> None:

@@ -34,6 +34,7 @@ HOMES = {
     "pydantic_settings": {"settings"},
     "argon2": {"accounts"},
     "limits": {"accounts"},
+    "cryptography": {"store"},
     "prometheus_client": {"web"},
     "authlib": {"web"},
     "standardwebhooks": {"webhooks"},

@@ -1,5 +1,6 @@
 """Webhooks: signed, sent again until they arrive, and on record."""
 
+import base64
 import json
 import sqlite3
 import threading
@@ -13,6 +14,7 @@ from unittest.mock import Mock
 
 import pytest
 from conftest import picture_bytes
+from cryptography.fernet import Fernet
 from samples import answer_to, person
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -23,6 +25,8 @@ from nsfw_app.engine import Engine
 from nsfw_app.errors import AccountError, NotFound
 from nsfw_app.records import Label, Review
 from nsfw_app.store import Store
+from nsfw_app.store.deliveries import Delivery
+from nsfw_app.store.states import WebhookEvent
 from nsfw_app.webhooks import WebhookSender
 
 ANN, BOB = person("ann"), person("bob")
@@ -202,21 +206,137 @@ def test_in_the_end_it_gives_up_and_says_so(
     assert record.last_error.startswith(error)
 
 
-def test_a_label_that_changes_is_told_again(
+def test_each_change_of_the_state_is_sent_in_its_order(
     engine: Engine, program: Program, receiver: Receiver, sender: WebhookSender
 ) -> None:
-    """An answer taken back reopens the image, and the next one is told as well."""
+    """Settled, reopened by an undo, settled again; a failure in between changes no order."""
+    receiver.statuses = [500, 500, 204]
     review, submission_id = submit(engine, program)
     first = engine.decide(answer_to(review, "1", Label.NSFW), ANN)
     engine.undo(first.decision_id, reviewer="ann", nonce="undo")
     submission, _ = engine.intake.find(submission_id, program.caller)
     assert (submission.state, submission.label) == ("waiting", None)
-    sender.send_due()
-    engine.decide(answer_to(review, "2", Label.UNSURE), BOB)
-    engine.decide(answer_to(review, "3", Label.UNSURE), ANN)
-    sender.send_due()
-    labels = [json.loads(body)["data"]["label"] for _, body in receiver.received]
-    assert (labels[0], labels[-1]) == ("nsfw", "unsure")
+    engine.decide(answer_to(review, "2", Label.NSFW), BOB)
+    assert sender.send_due() == 5
+    sent = [json.loads(body) for _, body in receiver.received[2:]]
+    assert [(message["type"], message["data"]["label"]) for message in sent] == [
+        ("image.settled", "nsfw"),
+        ("image.reopened", None),
+        ("image.settled", "nsfw"),
+    ]
+
+
+def test_a_later_message_waits_for_an_earlier_one(
+    engine: Engine, program: Program, receiver: Receiver, store: Store
+) -> None:
+    """One that is due later, because it failed, is not overtaken by the next about the image."""
+    receiver.statuses = [500, 204]
+    patient = WebhookSender(store.deliveries, backoff=(timedelta(hours=1),))
+    review, _ = submit(engine, program)
+    first = engine.decide(answer_to(review, "1", Label.NSFW), ANN)
+    assert patient.send_due() == 1
+    engine.undo(first.decision_id, reviewer="ann", nonce="undo")
+    assert patient.send_due() == 0
+    other, _ = submit(engine, program, 151)
+    engine.decide(answer_to(other, "2", Label.NSFW), ANN)
+    assert patient.send_due() == 1
+
+
+def test_an_address_that_is_gone_gets_nothing_more(
+    engine: Engine, store: Store, program: Program, receiver: Receiver, sender: WebhookSender
+) -> None:
+    """410 ends the messages of every key with that address, those that wait and later ones."""
+    same, other = program_with(store, receiver.url, "same"), program_with(store, "http://b", "b")
+    receiver.statuses = [410]
+    reviews = [
+        submit(engine, submitter, red)[0]
+        for red, submitter in ((150, program), (151, program), (152, same), (153, other))
+    ]
+    submission_id = submit(engine, program, 150)[1]
+    for review in reviews[:3]:
+        engine.decide(answer_to(review, review.name, Label.NSFW), ANN)
+    assert sender.send_due() == 1
+    (record,) = store.deliveries.of(submission_id)
+    assert (record.last_status, record.last_error) == (410, "The webhook answered with status 410.")
+    keys = {key.name: key.webhook_gone_at for key in store.keys.all()}
+    assert keys["upload"]
+    assert keys["same"]
+    assert keys["b"] is None
+    later, _ = submit(engine, program, 154)
+    engine.decide(answer_to(later, "later", Label.NSFW), ANN)
+    assert sender.send_due() == 0
+    receiver.statuses = [204]
+    store.keys.restart_webhook("upload", actor="test")
+    last, _ = submit(engine, program, 155)
+    engine.decide(answer_to(last, "last", Label.NSFW), ANN)
+    assert sender.send_due() == 1
+    assert json.loads(receiver.received[-1][1])["data"]["sha256"] == last.sha256
+
+
+def test_a_revoked_key_gets_nothing_more(
+    engine: Engine, store: Store, program: Program, receiver: Receiver, sender: WebhookSender
+) -> None:
+    """What waits is dropped, also while it is being sent and fails."""
+    receiver.statuses = [500]
+    receiver.before = lambda: len(receiver.received) > 1 or store.keys.revoke("upload", actor="t")
+    review, submission_id = submit(engine, program)
+    engine.decide(answer_to(review, label=Label.NSFW), ANN)
+    assert sender.send_due() == 1
+    assert sender.send_due() == 0
+    (record,) = store.deliveries.of(submission_id)
+    assert record.given_up_at
+    assert len(receiver.received) == 1
+
+
+def test_the_secret_is_encrypted_on_disk(store: Store, program: Program, tmp_path: Path) -> None:
+    """The database does not hold it in any form that a copy alone reveals."""
+    secret = program.secret.removeprefix("whsec_")
+    key = (tmp_path / "review.db.key").read_bytes()
+    held = b"".join(path.read_bytes() for path in tmp_path.glob("review.db*"))
+    for hidden in (secret.encode(), base64.b64decode(secret), base64.b64decode(secret).hex()):
+        assert (hidden if isinstance(hidden, bytes) else hidden.encode()) not in held
+    assert key not in held.replace(key, b"", 1)  # only in its own file
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_secrets_in_clear_are_encrypted_at_the_upgrade(tmp_path: Path, mode: str) -> None:
+    """The secret stays the same, and the old bytes are nowhere in the database's files."""
+    path = tmp_path / "old.db"
+
+    def opened() -> Store:
+        return Store(path, pictures_dir=tmp_path / "images", journal_mode=mode)
+
+    secret = program_with(opened(), "https://example.com/hook").secret
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("update api_keys set webhook_secret = ?", (secret,))
+        db.commit()
+    assert secret.encode() in on_disk(path)
+    store = opened()
+    assert secret.encode() not in on_disk(path)
+    with closing(sqlite3.connect(path)) as db:
+        (kept,) = db.execute("select webhook_secret from api_keys").fetchone()
+    delivery = Delivery("d", WebhookEvent.SETTLED, "s", "n", "h", None, "", 1, "u", kept)
+    assert store.deliveries.signing_secret(delivery) == secret
+
+
+@pytest.mark.parametrize("key", [None, b"", b"damaged", Fernet.generate_key()])
+def test_a_secret_that_cannot_be_decrypted_is_a_failed_message(
+    engine: Engine, program: Program, sender: WebhookSender, tmp_path: Path, key: bytes | None
+) -> None:
+    """It says which file to restore, and is tried again like any other failure."""
+    file = tmp_path / "review.db.key"
+    right = file.read_bytes()
+    file.unlink() if key is None else file.write_bytes(key)
+    review, submission_id = submit(engine, program)
+    engine.decide(answer_to(review, label=Label.NSFW), ANN)
+    assert sender.send_due() == 3
+    submission, _ = engine.intake.find(submission_id, program.caller)
+    (record,) = engine.intake.messages(submission)
+    assert "review.db.key" in (record.last_error or "")
+    file.write_bytes(right)
+    review, _ = submit(engine, program, 151)
+    engine.decide(answer_to(review, "again", Label.NSFW), ANN)
+    assert sender.send_due() == 1
 
 
 def test_a_purged_image_is_told_as_withdrawn(
@@ -377,6 +497,11 @@ def test_what_a_receiver_says_is_not_read(
         engine.decide(answer_to(review, label=Label.NSFW), ANN)
         sender.send_due()
     assert store.deliveries.of(submission)[0].delivered_at
+
+
+def on_disk(path: Path) -> bytes:
+    """Everything that the database's files hold."""
+    return b"".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
 
 
 def until(condition: Callable[[], bool]) -> None:

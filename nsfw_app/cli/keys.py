@@ -1,4 +1,4 @@
-"""`keys`: the programs that may use the API."""
+"""`keys`: API keys, and the webhooks that belong to them."""
 
 from typing import Annotated
 
@@ -9,6 +9,7 @@ from nsfw_app.access import KEY_SCOPES, Permission
 from nsfw_app.accounts import Accounts
 from nsfw_app.assembly import open_store
 from nsfw_app.cli.operator import operator
+from nsfw_app.store.keys import ApiKey
 
 DEFAULT_PER_MINUTE = 600
 
@@ -26,7 +27,7 @@ def add(
         int, typer.Option(min=1, help="Requests it may send in a minute.")
     ] = DEFAULT_PER_MINUTE,
     webhook: Annotated[
-        str | None, typer.Option(help="URL to be told at when a submitted image is settled.")
+        str | None, typer.Option(help="URL that gets a message when a submitted image is settled.")
     ] = None,
 ) -> None:
     """Make a key and print it, this once."""
@@ -42,18 +43,36 @@ def add(
 
 @keys.command()
 def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None:
-    """Let a key open nothing any more, at once."""
+    """Revoke a key immediately. Messages that wait for its webhook are dropped."""
     open_store(settings.load()).keys.revoke(name, actor=operator())
     typer.echo(f"The key {name} is revoked.")
 
 
+@keys.command(name="restart-webhook")
+def restart_webhook(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None:
+    """Send messages again to a webhook that was stopped because it answered 410 Gone."""
+    open_store(settings.load()).keys.restart_webhook(name, actor=operator())
+    typer.echo(f"The webhook of {name} gets messages again. Earlier ones are not repeated.")
+
+
 @keys.command(name="list")
 def list_keys() -> None:
-    """Every key, one a line: name, scopes, requests a minute, and whether it is revoked."""
+    """List the keys, one a line: name, scopes, requests a minute, and state."""
     for key in open_store(settings.load()).keys.all():
-        state = f"revoked {key.revoked_at}" if key.revoked_at else "in use"
         scopes = ",".join(sorted(key.scopes))
-        typer.echo(f"{key.name:<24}{scopes:<32}{key.per_minute:>6}/min  {state}")
+        typer.echo(f"{key.name:<24}{scopes:<32}{key.per_minute:>6}/min  {_state(key)}")
+
+
+def _state(key: ApiKey) -> str:
+    """Whether a key may be used, and what to do about a stopped webhook."""
+    if key.revoked_at:
+        return f"revoked {key.revoked_at}"
+    if key.webhook_gone_at:
+        return (
+            f"in use; webhook stopped {key.webhook_gone_at}: {key.webhook_url} answered 410 Gone. "
+            f"Start it again with 'keys restart-webhook {key.name}'."
+        )
+    return "in use"
 
 
 def _scopes(names: list[str]) -> list[Permission]:

@@ -12,6 +12,7 @@ from nsfw_app.migrations.accounts import ACCOUNT_TABLES
 from nsfw_app.migrations.queue import QUEUE_TABLES
 from nsfw_app.migrations.reviews import TABLES
 from nsfw_app.migrations.submissions import SUBMISSION_TABLES
+from nsfw_app.migrations.webhooks import WEBHOOK_EVENTS
 
 migrations = Migrations("nsfw_review")
 
@@ -41,4 +42,11 @@ def create_accounts(db: Database) -> None:
 def create_submissions(db: Database) -> None:
     """What programs put into the queue, and what they are told of it."""
     for statement in SUBMISSION_TABLES:
+        db.execute(statement)
+
+
+@migrations()
+def report_states(db: Database) -> None:
+    """Webhook messages by the state of the image."""
+    for statement in WEBHOOK_EVENTS:
         db.execute(statement)

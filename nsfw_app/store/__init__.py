@@ -15,6 +15,7 @@ from nsfw_app.store.audit import Audit
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections
 from nsfw_app.store.deliveries import Deliveries
+from nsfw_app.store.encryption import SecretCipher
 from nsfw_app.store.insights import StandingAnswers
 from nsfw_app.store.keys import ApiKeys
 from nsfw_app.store.loans import Loans
@@ -68,19 +69,21 @@ class Store:
                 f"NSFW_DATA_DIR={str(database.parent)!r} cannot hold the data: {error}."
             ) from error
         self._connections = connections
+        cipher = SecretCipher(database.with_name(f"{database.name}.key"))
         self.catalog = Catalog(connections, self.pictures)
         self.policies = Policies(connections)
         if not retention.keeps_any:
             rules = QueueRules(frozenset())
         self.submissions = Submissions(connections)
-        self.deliveries = Deliveries(connections)
+        self.deliveries = Deliveries(connections, cipher)
         self.queue = ReviewQueue(connections, rules=rules)
         self.loans = Loans(connections)
         self.log = CorrectionLog(connections, catalog=self.catalog, queue=self.queue)
         self.training = TrainingLabels(connections)
         self.insights = StandingAnswers(connections)
         self.accounts = AccountRows(connections)
-        self.keys = ApiKeys(connections)
+        self.keys = ApiKeys(connections, cipher)
+        self.keys.encrypt_secrets()
         self.audit = Audit(connections)
         self.purges = Purges(connections, self.pictures, retention=retention)
 

@@ -192,6 +192,13 @@ class Connections:
         if not connection.is_current:
             raise StorageError(StorageErrorKind.MISSING)
 
+    def overwrite_log(self) -> None:
+        """Move the write-ahead log into the database and empty it: it may hold what was deleted.
+
+        While another process reads, that waits for a later checkpoint.
+        """
+        self.row("pragma wal_checkpoint(truncate)")
+
     def row(self, sql: str, values: Any = ()) -> Any:
         """The first row, or None."""
         return self.db.execute(sql, values).fetchone()

@@ -1,7 +1,8 @@
-"""Messages to the webhooks of those who submitted an image: what is due, and how it went.
+"""Messages to webhooks: what is due, and how it went. `states` writes them.
 
-What always holds: a message is written in the transaction that settles its image; it is taken
-before it is sent, so that two servers do not send it at once and a killed one sends it again.
+- A message is taken before it is sent, so that two servers do not send it at once and a killed one
+  sends it again.
+- The messages about a submission are sent in their order: a later one waits for an earlier one.
 """
 
 import json
@@ -13,14 +14,18 @@ from datetime import UTC, datetime, timedelta
 from sqlite_utils import Database
 
 from nsfw_app.records import utc
+from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.encryption import SecretCipher
+from nsfw_app.store.states import WebhookEvent
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message to send. `label` is None where nobody settled the image; `attempts` counts this."""
+    """A message to send. `label` is None unless the image is settled; `attempts` counts this."""
 
     delivery_id: str
+    event: WebhookEvent
     submission_id: str
     name: str
     image_sha256: str
@@ -28,7 +33,7 @@ class Delivery:
     created_at: str
     attempts: int
     url: str
-    secret: str
+    encrypted_secret: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +48,32 @@ class DeliveryRecord:
     last_error: str | None
 
 
-class Deliveries:
-    """The table of messages."""
+DUE = """
+select d.id from deliveries d
+join submissions s on s.id = d.submission_id
+join api_keys k on k.name = s.key_name
+where d.delivered_at is null and d.given_up_at is null and d.next_at <= :now
+  and k.webhook_url not in (select value from json_each(:busy))
+  and not exists (
+    select 1 from deliveries earlier where earlier.submission_id = d.submission_id
+      and earlier.rowid < d.rowid
+      and earlier.delivered_at is null and earlier.given_up_at is null
+  )
+order by d.next_at, d.rowid limit 1
+"""
 
-    def __init__(self, connections: Connections) -> None:
+
+class Deliveries:
+    """The table of messages.
+
+    Args:
+        connections: The database.
+        cipher: Decrypts the secrets of webhooks.
+    """
+
+    def __init__(self, connections: Connections, cipher: SecretCipher) -> None:
         self._connections = connections
+        self._cipher = cipher
 
     def take(self, *, again_after: timedelta, busy: Collection[str] = ()) -> Delivery | None:
         """The message that is due longest, taken for an attempt.
@@ -57,27 +83,24 @@ class Deliveries:
             busy: Addresses that are to get no message now.
         """
         moment = datetime.now(UTC)
+        values = {"now": utc(moment.isoformat()), "busy": json.dumps(sorted(busy))}
+        if self._connections.row(DUE, values) is None:  # without the write lock
+            return None
         with self._connections.writing() as db:
             row = db.execute(
-                """
-                update deliveries set attempts = attempts + 1, next_at = :again
-                where id = (
-                  select d.id from deliveries d
-                  join submissions s on s.id = d.submission_id
-                  join api_keys k on k.name = s.key_name
-                  where d.delivered_at is null and d.given_up_at is null and d.next_at <= :now
-                    and k.webhook_url not in (select value from json_each(:busy))
-                  order by d.next_at limit 1
-                )
-                returning *
-                """,
-                {
-                    "now": utc(moment.isoformat()),
-                    "busy": json.dumps(sorted(busy)),
-                    "again": utc((moment + again_after).isoformat()),
-                },
+                f"update deliveries set attempts = attempts + 1, next_at = :again "
+                f"where id = ({DUE}) returning *",
+                values | {"again": utc((moment + again_after).isoformat())},
             ).fetchone()
             return row and _delivery(db, row)
+
+    def signing_secret(self, delivery: Delivery) -> str:
+        """What signs a message.
+
+        Raises:
+            SecretError: It cannot be decrypted.
+        """
+        return self._cipher.decrypt(delivery.encrypted_secret)
 
     def delivered(self, delivery_id: str, *, status: int) -> None:
         """Record that a message arrived."""
@@ -92,11 +115,27 @@ class Deliveries:
             again = utc((datetime.now(UTC) + again_after).isoformat())
         self._record(delivery_id, status=status, error=error, next_at=again, delivered=False)
 
+    def gone(self, delivery: Delivery, *, status: int) -> None:
+        """Record that an address wants no messages any more: none are sent or written for it."""
+        with self._connections.writing() as db:
+            db.execute(
+                "update deliveries set last_status = ? where id = ?",
+                (status, delivery.delivery_id),
+            )
+            keys = db.execute(
+                "update api_keys set webhook_gone_at = ? "
+                "where webhook_url = ? and webhook_gone_at is null returning name",
+                (now(), delivery.url),
+            ).fetchall()
+            for key in keys:
+                give_up_pending(db, key["name"], f"The webhook answered with status {status}.")
+                note(db, "webhooks", AuditAction.KEY, key["name"], change="webhook gone")
+
     def of(self, submission_id: str) -> list[DeliveryRecord]:
         """Every message about a submission, oldest first."""
         rows = self._connections.db.execute(
             "select created_at, attempts, delivered_at, given_up_at, last_status, last_error "
-            "from deliveries where submission_id = ? order by created_at, rowid",
+            "from deliveries where submission_id = ? order by rowid",
             (submission_id,),
         )
         return [DeliveryRecord(*row) for row in rows]
@@ -116,7 +155,9 @@ class Deliveries:
                 update deliveries set last_status = :status, last_error = :error,
                   next_at = coalesce(:next_at, next_at),
                   delivered_at = case when :delivered then :now end,
-                  given_up_at = case when not :delivered and :next_at is null then :now end
+                  given_up_at = case
+                    when not :delivered and :next_at is null then coalesce(given_up_at, :now)
+                    when not :delivered then given_up_at end
                 where id = :id
                 """,
                 {
@@ -130,20 +171,21 @@ class Deliveries:
             )
 
 
-def deliver_at_once(db: Database, submission_id: str) -> None:
-    """Put a message beside a submission whose image is settled already, in an open transaction."""
+def give_up_pending(db: Database, key_name: str, reason: str) -> None:
+    """Send none of a key's messages any more, within an open transaction.
+
+    Args:
+        db: Where the transaction is open.
+        key_name: The key.
+        reason: Why, for `GET /v1/images/ID`.
+    """
     db.execute(
         """
-        insert into deliveries (id, submission_id, label, created_at, next_at)
-        select lower(hex(randomblob(16))), s.id, q.settled_label, :now, :now
-        from submissions s
-        join api_keys k on k.name = s.key_name and k.webhook_url is not null
-        join queue q on q.id = (
-          select max(latest.id) from queue latest where latest.prediction_id = s.prediction_id
-        )
-        where s.id = :id and q.settled_at is not null
+        update deliveries set given_up_at = ?, last_error = ?
+        where delivered_at is null and given_up_at is null
+          and submission_id in (select id from submissions where key_name = ? collate nocase)
         """,
-        {"id": submission_id, "now": now()},
+        (now(), reason, key_name),
     )
 
 
@@ -159,6 +201,7 @@ def _delivery(db: Database, row: sqlite3.Row) -> Delivery:
     ).fetchone()
     return Delivery(
         row["id"],
+        WebhookEvent(row["event"]),
         row["submission_id"],
         about["name"],
         about["image_sha256"],

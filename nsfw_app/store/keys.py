@@ -10,11 +10,16 @@ from nsfw_app.access import Permission
 from nsfw_app.errors import AccountError
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.deliveries import give_up_pending
+from nsfw_app.store.encryption import SecretCipher
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A program's key: what it may do, and how many requests it has in a minute."""
+    """A program's key: what it may do, and how many requests it has in a minute.
+
+    `webhook_gone_at` is when its webhook answered that it wants no more messages.
+    """
 
     name: str
     scopes: frozenset[Permission]
@@ -22,6 +27,7 @@ class ApiKey:
     created_at: str
     revoked_at: str | None
     webhook_url: str | None
+    webhook_gone_at: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +38,22 @@ class Webhook:
     secret: str
 
 
-class ApiKeys:
-    """The table of keys. Each change of one is in the audit."""
+CLEAR_SECRETS = """
+select name, webhook_secret from api_keys where substr(webhook_secret, 1, 6) = 'whsec_'
+"""
 
-    def __init__(self, connections: Connections) -> None:
+
+class ApiKeys:
+    """The table of keys. Each change of one is in the audit.
+
+    Args:
+        connections: The database.
+        cipher: Encrypts the secrets of webhooks.
+    """
+
+    def __init__(self, connections: Connections, cipher: SecretCipher) -> None:
         self._connections = connections
+        self._cipher = cipher
 
     def all(self) -> list[ApiKey]:
         """Every key, by name."""
@@ -80,7 +97,7 @@ class ApiKeys:
                         per_minute,
                         now(),
                         webhook and webhook.url,
-                        webhook and webhook.secret,
+                        webhook and self._cipher.encrypt(webhook.secret),
                     ),
                 )
             except sqlite3.IntegrityError:
@@ -92,8 +109,20 @@ class ApiKeys:
                 details["webhook_url"] = webhook.url
             note(db, actor, AuditAction.KEY, name, change="added", **details)
 
+    def encrypt_secrets(self) -> None:
+        """Encrypt the secrets that an earlier version kept in clear, and overwrite those."""
+        if self._connections.row(CLEAR_SECRETS) is None:
+            return
+        with self._connections.writing() as db:
+            for row in db.execute(CLEAR_SECRETS).fetchall():
+                db.execute(
+                    "update api_keys set webhook_secret = ? where name = ?",
+                    (self._cipher.encrypt(row["webhook_secret"]), row["name"]),
+                )
+        self._connections.overwrite_log()
+
     def revoke(self, name: str, *, actor: str) -> None:
-        """Let a key open nothing any more.
+        """Revoke a key, and give up the messages that wait for its webhook.
 
         Raises:
             AccountError: There is no such key, or it is revoked already.
@@ -106,7 +135,24 @@ class ApiKeys:
             ).fetchone()
             if row is None:
                 raise AccountError(f"There is no key '{name}' that could be revoked.")
+            give_up_pending(db, row["name"], "The key was revoked.")
             note(db, actor, AuditAction.KEY, row["name"], change="revoked")
+
+    def restart_webhook(self, name: str, *, actor: str) -> None:
+        """Write and send messages again to a webhook that had answered that it is gone.
+
+        Raises:
+            AccountError: There is no such key, or its webhook is not gone.
+        """
+        with self._connections.writing() as db:
+            row = db.execute(
+                "update api_keys set webhook_gone_at = null where name = ? "
+                "and webhook_gone_at is not null and revoked_at is null returning name",
+                (name,),
+            ).fetchone()
+            if row is None:
+                raise AccountError(f"There is no key '{name}' whose webhook is stopped.")
+            note(db, actor, AuditAction.KEY, row["name"], change="webhook restarted")
 
 
 def _key(row: sqlite3.Row) -> ApiKey:
@@ -118,4 +164,5 @@ def _key(row: sqlite3.Row) -> ApiKey:
         row["created_at"],
         row["revoked_at"],
         row["webhook_url"],
+        row["webhook_gone_at"],
     )

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sqlite_utils import Database
@@ -13,6 +13,7 @@ from nsfw_app.records import Answer, Decision, Facets, Label, LogFilter
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.queue import ReviewQueue
+from nsfw_app.store.states import reported_changes
 
 # Others' answers about an image that still wants one from this reviewer.
 BLIND = """not (reviewer is not :blind_to and exists (
@@ -53,8 +54,8 @@ class CorrectionLog:
 
     def add_all(self, answers: Sequence[Answer], caller: Caller) -> list[Decision]:
         """Append answers, all or none; see `add`."""
-        with self._connections.writing() as db:
-            return [self._add(db, answer, caller) for answer in answers]
+        with self._connections.writing() as db, reported_changes(db) as watch:
+            return [self._add(db, answer, caller, watch) for answer in answers]
 
     def undo(self, decision_id: int, *, reviewer: str, nonce: str) -> Decision:
         """Append a row that takes a decision back. Taking it back again changes nothing.
@@ -63,8 +64,8 @@ class CorrectionLog:
             NotFound: This reviewer made no such decision.
             DecisionError: The nonce belongs to another answer.
         """
-        with self._connections.writing() as db:
-            return self._undo(db, decision_id, reviewer, nonce)
+        with self._connections.writing() as db, reported_changes(db) as watch:
+            return self._undo(db, decision_id, reviewer, nonce, watch)
 
     def undo_batch(self, batch_id: str, *, reviewer: str, nonce: str) -> list[Decision]:
         """Take back every decision of this reviewer under a batch id that stands.
@@ -74,7 +75,7 @@ class CorrectionLog:
         Raises:
             NotFound: There is none.
         """
-        with self._connections.writing() as db:
+        with self._connections.writing() as db, reported_changes(db) as watch:
             rows = db.execute(
                 """
                 select d.id from decisions d where d.batch_id = ? and d.reviewer = ?
@@ -94,11 +95,13 @@ class CorrectionLog:
                     return [self.get(row["id"]) for row in rows]
                 raise NotFound(f"No batch {batch_id} of yours is known, or it is undone already.")
             return [
-                self._undo(db, row["id"], reviewer, f"{nonce}-{number}")
+                self._undo(db, row["id"], reviewer, f"{nonce}-{number}", watch)
                 for number, row in enumerate(rows)
             ]
 
-    def _add(self, db: Database, answer: Answer, caller: Caller) -> Decision:
+    def _add(
+        self, db: Database, answer: Answer, caller: Caller, watch: Callable[[int], None]
+    ) -> Decision:
         reviewer = caller.name
         upload = self._catalog.upload(answer.image_sha256, caller, answer.name, answer.batch_id)
         prediction = self._connections.row(
@@ -146,10 +149,18 @@ class CorrectionLog:
         )
         if row is None:
             raise DecisionError("This nonce was used for another answer. Send a new one.")
+        watch(prediction["id"])
         self._queue.reconsider(db, prediction["id"], reviewer)
         return self.get(row["id"])
 
-    def _undo(self, db: Database, decision_id: int, reviewer: str, nonce: str) -> Decision:
+    def _undo(
+        self,
+        db: Database,
+        decision_id: int,
+        reviewer: str,
+        nonce: str,
+        watch: Callable[[int], None],
+    ) -> Decision:
         db.execute(
             """
             insert into decisions
@@ -170,6 +181,7 @@ class CorrectionLog:
         )
         if undoing is None:
             raise DecisionError("This nonce was used for another answer. Send a new one.")
+        watch(undoing["prediction_id"])
         self._queue.reconsider(db, undoing["prediction_id"], reviewer)
         return decision
 

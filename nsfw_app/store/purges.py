@@ -16,6 +16,7 @@ from nsfw_app.retention import Keep, Retention
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.pictures import Pictures
+from nsfw_app.store.states import reported_changes
 
 AT_ONCE = 500
 ON_THE_DESK = timedelta(hours=12)  # as long as a session: whoever brought it may still look at it
@@ -82,6 +83,7 @@ class Purges:
         with self._connections.writing() as db:
             details = {"keep": self.retention.keep, "days": self.retention.days}
             note(db, actor, AuditAction.PURGE, "pictures", deleted=deleted, **details)
+        self._connections.overwrite_log()
         return deleted
 
     def purge(self, image_sha256: str, *, actor: str) -> bool:
@@ -90,6 +92,7 @@ class Purges:
             had = self._pictures.remove(image_sha256)
             known = _forget(db, [image_sha256])
             note(db, actor, AuditAction.PURGE, image_sha256, picture=had, known=known > 0)
+        self._connections.overwrite_log()
         return had or known > 0
 
     def _due(self, images: list[str]) -> list[str]:
@@ -118,15 +121,21 @@ def _forget(db: Database, images: list[str]) -> int:
         "where sha256 in (select value from json_each(?)) returning sha256",
         (wanted,),
     ).fetchall()
-    db.execute(
+    waiting = db.execute(
         """
-        update queue set settled_at = ?, settled_label = null, leased_by = null
-        where settled_at is null and prediction_id in (
-          select id from predictions where image_sha256 in (select value from json_each(?))
-        )
+        select q.id, q.prediction_id from queue q join predictions p on p.id = q.prediction_id
+        where q.settled_at is null and p.image_sha256 in (select value from json_each(?))
         """,
-        (now(), wanted),
-    )
+        (wanted,),
+    ).fetchall()
+    with reported_changes(db) as watch:
+        for entry in waiting:
+            watch(entry["prediction_id"])
+            db.execute(
+                "update queue set settled_at = ?, settled_label = null, leased_by = null "
+                "where id = ?",
+                (now(), entry["id"]),
+            )
     return len(known)
 
 

@@ -18,6 +18,7 @@ from nsfw_app.queueing import (
 from nsfw_app.records import Label
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.loans import note_skip
+from nsfw_app.store.states import reported_changes
 
 
 class ReviewQueue:
@@ -38,7 +39,8 @@ class ReviewQueue:
         One that was withdrawn, because its picture was deleted, enters again. `draw` is the
         probability with which it was drawn, for audits.
         """
-        with self._connections.writing() as db:
+        with self._connections.writing() as db, reported_changes(db) as watch:
+            watch(prediction_id)
             known = db.execute(
                 "select 1 from queue where prediction_id = ? "
                 "and (settled_at is null or settled_label is not null)",
@@ -82,7 +84,8 @@ class ReviewQueue:
         reason = QueueReason.SECOND_OPINION
         if reason not in self.rules.reasons:
             return False
-        with self._connections.writing() as db:
+        with self._connections.writing() as db, reported_changes(db) as watch:
+            watch(prediction_id)
             self._enter(db, prediction_id, reason)
             entry = db.execute(
                 """

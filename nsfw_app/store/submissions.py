@@ -3,20 +3,11 @@
 import sqlite3
 import uuid
 from dataclasses import dataclass
-from enum import StrEnum
 
 from nsfw_app.errors import NotFound
 from nsfw_app.records import Label
 from nsfw_app.store.connections import Connections, now
-from nsfw_app.store.deliveries import deliver_at_once
-
-
-class SubmissionState(StrEnum):
-    """Where a submission stands."""
-
-    WAITING = "waiting"
-    SETTLED = "settled"
-    WITHDRAWN = "withdrawn"  # its picture was deleted before people agreed on an answer
+from nsfw_app.store.states import SubmissionState, report_state, state_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +48,8 @@ class Submissions:
     def add(self, prediction_id: int, *, owner: str, name: str, key_name: str | None) -> str:
         """Remember on whose behalf an image waits, and under which id.
 
-        Submitted again under the same name while it waits, it keeps its id. Of one that is
-        settled already its webhook is told at once.
+        Submitted again under the same name while it waits, it keeps its id. For one that is
+        settled already the webhook's message is written at once.
         """
         submission_id = uuid.uuid4().hex
         with self._connections.writing() as db:
@@ -70,7 +61,7 @@ class Submissions:
                 "values (?, ?, ?, ?, ?, ?)",
                 (submission_id, prediction_id, owner, name, key_name, now()),
             )
-            deliver_at_once(db, submission_id)
+            report_state(db, prediction_id, submission_id)
         return submission_id
 
     def get(self, submission_id: str) -> Submission:
@@ -86,18 +77,15 @@ class Submissions:
 
 
 def _submission(row: sqlite3.Row) -> Submission:
-    label = Label(row["settled_label"]) if row["settled_label"] else None
-    state = SubmissionState.WAITING
-    if row["settled_at"]:
-        state = SubmissionState.SETTLED if label else SubmissionState.WITHDRAWN
+    state = state_of(row)
     return Submission(
         row["id"],
         row["prediction_id"],
         row["owner"],
         row["name"],
         row["submitted_at"],
-        state,
-        label,
+        state.name,
+        state.label,
         row["settled_at"],
         row["answers"],
     )

@@ -1,0 +1,113 @@
+"""The state of a submitted image, and the webhook messages that report its changes.
+
+- The state is that of the prediction's latest queue entry, as `GET /v1/images/ID` returns it.
+- A change of state writes one message for each submission, in the transaction of the change.
+  Nothing is written while the state stays as it is, however many entries are opened and settled.
+- No message is written for a key that was revoked, or whose webhook is gone.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from sqlite_utils import Database
+
+from nsfw_app.records import Label
+from nsfw_app.store.connections import now
+
+
+class SubmissionState(StrEnum):
+    """Where a submission stands."""
+
+    WAITING = "waiting"
+    SETTLED = "settled"
+    WITHDRAWN = "withdrawn"  # its picture was deleted before people agreed on an answer
+
+
+class WebhookEvent(StrEnum):
+    """What a message reports; its `type`."""
+
+    SETTLED = "image.settled"
+    REOPENED = "image.reopened"
+    WITHDRAWN = "image.withdrawn"
+
+
+EVENTS: Mapping[SubmissionState, WebhookEvent] = MappingProxyType(
+    {
+        SubmissionState.WAITING: WebhookEvent.REOPENED,
+        SubmissionState.SETTLED: WebhookEvent.SETTLED,
+        SubmissionState.WITHDRAWN: WebhookEvent.WITHDRAWN,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A state, and the label that reviewers settled on where it is settled."""
+
+    name: SubmissionState
+    label: Label | None = None
+
+
+def state_of(row: Any) -> State:
+    """The state in the columns `settled_at` and `settled_label` of the latest queue entry."""
+    if row is None or row["settled_at"] is None:
+        return State(SubmissionState.WAITING)
+    if row["settled_label"] is None:
+        return State(SubmissionState.WITHDRAWN)
+    return State(SubmissionState.SETTLED, Label(row["settled_label"]))
+
+
+@contextmanager
+def reported_changes(db: Database) -> Iterator[Callable[[int], None]]:
+    """Write a message for each change of state within the block, inside an open transaction.
+
+    Yields:
+        A function to call with a prediction's id before anything of it changes.
+    """
+    before: dict[int, State] = {}
+
+    def watch(prediction_id: int) -> None:
+        if prediction_id not in before:
+            before[prediction_id] = _state(db, prediction_id)
+
+    yield watch
+    for prediction_id, earlier in before.items():
+        state = _state(db, prediction_id)
+        if state != earlier:
+            _write(db, state, "s.prediction_id = ?", prediction_id)
+
+
+def report_state(db: Database, prediction_id: int, submission_id: str) -> None:
+    """Write a message for a new submission of an image that does not wait, as `GET` returns it."""
+    state = _state(db, prediction_id)
+    if state.name is not SubmissionState.WAITING:
+        _write(db, state, "s.id = ?", submission_id)
+
+
+def _state(db: Database, prediction_id: int) -> State:
+    return state_of(
+        db.execute(
+            "select settled_at, settled_label from queue where prediction_id = ? "
+            "order by id desc limit 1",
+            (prediction_id,),
+        ).fetchone()
+    )
+
+
+def _write(db: Database, state: State, condition: str, value: int | str) -> None:
+    moment = now()
+    db.execute(
+        f"""
+        insert into deliveries (id, submission_id, event, label, created_at, next_at)
+        select lower(hex(randomblob(16))), s.id, ?, ?, ?, ?
+        from submissions s join api_keys k on k.name = s.key_name
+        where {condition} and k.webhook_url is not null
+          and k.revoked_at is null and k.webhook_gone_at is null
+        order by s.rowid
+        """,
+        (EVENTS[state.name], state.label, moment, moment, value),
+    )
