@@ -7,10 +7,10 @@ with the next request; an unknown name takes as long to refuse as a wrong passwo
 
 import base64
 import hashlib
+import math
 import re
 import secrets
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,9 +19,6 @@ from urllib.parse import urlsplit
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from nsfw_app.access import (
     KEY_SCOPES,
@@ -33,6 +30,7 @@ from nsfw_app.access import (
     user_caller,
 )
 from nsfw_app.errors import AccountError, NotSignedIn, TooManyRequests
+from nsfw_app.rate_limits import RateLimit, RateLimiter
 from nsfw_app.records import utc
 from nsfw_app.store import Store
 from nsfw_app.store.accounts import Session
@@ -44,10 +42,10 @@ MIN_PASSWORD_CHARACTERS = 8  # OWASP ASVS 5.0, 6.2.1
 MAX_PASSWORD_CHARACTERS = 1_000  # long enough for any sentence, short enough to hash
 NAME = re.compile(r"\w[\w.@-]{0,63}")  # letters of any script; no space, colon or slash
 RESERVED = frozenset({"anonymous", "key", "local"})
-FAILURES = RateLimitItemPerMinute(5)  # per name and address
-ATTEMPTS_FROM_ADDRESS = RateLimitItemPerMinute(50)  # many names tried from one place
-TRIALS = RateLimitItemPerMinute(30)  # per address; more than anyone looks at
-TRIALS_IN_ALL = RateLimitItemPerMinute(120)  # 40 % of what two cores can judge: 5 images a second
+FAILURES = RateLimit(5)  # per name and address
+ATTEMPTS_FROM_ADDRESS = RateLimit(50)  # many names tried from one place
+TRIALS = RateLimit(30)  # per address; more than anyone looks at
+TRIALS_IN_ALL = RateLimit(120)  # 40 % of what two cores can judge: 5 images a second
 IPV6_SITE_BITS = 64  # what one subscriber gets at least; RFC 6177
 HASHES_AT_ONCE = 2  # each takes 64 MiB and all of a core
 KEY_PREFIX = "nsfw_"
@@ -79,7 +77,7 @@ class Accounts:
         self._hasher = PasswordHasher()  # RFC 9106, second recommended option
         self._hashing = threading.BoundedSemaphore(HASHES_AT_ONCE)
         self._unknown = self._hash(secrets.token_hex())  # what an unknown name is checked against
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._limiter = RateLimiter()
 
     @property
     def has_users(self) -> bool:
@@ -197,7 +195,7 @@ class Accounts:
         known = self._keys.find(_sha256(key))
         if known is None:
             raise NotSignedIn("This API key is not known here, or it was revoked.")
-        limit = RateLimitItemPerMinute(known.per_minute)
+        limit = RateLimit(known.per_minute)
         self._count(limit, "key", known.name, what=f"requests of the key {known.name}")
         return key_caller(known.name, known.scopes)
 
@@ -219,11 +217,10 @@ class Accounts:
         self._count(TRIALS, "demo", _site(address), what=f"{what} from one address")
         self._count(TRIALS_IN_ALL, "demo", what=f"{what} by all visitors together")
 
-    def _count(self, limit: RateLimitItemPerMinute, *whose: str, what: str) -> None:
+    def _count(self, limit: RateLimit, *whose: str, what: str) -> None:
         """Count one more; the count forgets what is older than a minute."""
-        if not self._limiter.hit(limit, *whose):
-            reset = self._limiter.get_window_stats(limit, *whose).reset_time
-            seconds = max(1, round(reset - time.time()))
+        if wait_s := self._limiter.hit(limit, *whose):
+            seconds = math.ceil(wait_s)
             raise TooManyRequests(
                 f"More than {limit.amount} {what} within a minute. Try again in {seconds} seconds.",
                 retry_after_s=seconds,

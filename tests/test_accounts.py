@@ -1,13 +1,16 @@
 """Accounts: passwords, sessions and keys open what they should, and nothing once they end."""
 
 import sqlite3
+import time
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from nsfw_app import accounts as rules
+from nsfw_app import rate_limits
 from nsfw_app.access import Permission, UserRole
 from nsfw_app.accounts import Accounts
 from nsfw_app.errors import AccountError, Forbidden, NotSignedIn, TooManyRequests
@@ -94,6 +97,36 @@ def test_all_trials_together_are_limited(accounts: Accounts) -> None:
     with pytest.raises(TooManyRequests, match="by all visitors together") as refused:
         accounts.count_demo("198.51.100.200")
     assert 0 < refused.value.retry_after_s <= 60
+
+
+def test_a_clock_set_back_locks_nobody_out(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute later sign-in, API keys and trials go on, whatever the system's clock says."""
+    elapsed_s = 0.0
+    begun, yesterday = time.monotonic(), time.time() - 86_400
+    clock = SimpleNamespace(monotonic=lambda: begun + elapsed_s)
+    monkeypatch.setattr(rate_limits, "time", clock)
+    key = accounts.add_key("upload", [Permission.CLASSIFY], per_minute=1, actor="test").key
+    for _ in range(5):
+        with pytest.raises(NotSignedIn):
+            sign_in(accounts, password="wrong")
+    accounts.key_caller(key)
+    for _ in range(rules.TRIALS.amount):
+        accounts.count_demo(HERE)
+    monkeypatch.setattr(time, "time", lambda: yesterday)
+    limited = (
+        lambda: sign_in(accounts),
+        lambda: accounts.key_caller(key),
+        lambda: accounts.count_demo(HERE),
+    )
+    for call in limited:
+        with pytest.raises(TooManyRequests) as refused:
+            call()
+        assert refused.value.retry_after_s <= 60
+    elapsed_s = 61
+    for call in limited:
+        call()
 
 
 def test_success_forgets_the_failures(accounts: Accounts) -> None:

@@ -1,0 +1,62 @@
+"""Rate limits over a moving window.
+
+Time is the monotonic clock's: when the system's clock is set back or forward, nobody is locked out
+and nobody gets more.
+"""
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+MINUTE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """At most `amount` events within any `window_s` seconds."""
+
+    amount: int
+    window_s: float = MINUTE_S
+
+
+class RateLimiter:
+    """Counts events by limit and key, in memory. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._events: dict[tuple[RateLimit, tuple[str, ...]], deque[float]] = {}
+        self._swept_at = time.monotonic()
+
+    def hit(self, limit: RateLimit, *key: str) -> float:
+        """Count an event, unless the limit is reached.
+
+        Returns:
+            0 when it was counted, else the seconds until one would be.
+        """
+        moment = time.monotonic()
+        with self._lock:
+            self._sweep(moment)
+            events = self._events.setdefault((limit, key), deque())
+            while events and events[0] <= moment - limit.window_s:
+                events.popleft()
+            if len(events) >= limit.amount:
+                return events[0] + limit.window_s - moment
+            events.append(moment)
+            return 0
+
+    def clear(self, limit: RateLimit, *key: str) -> None:
+        """Forget the events of a key."""
+        with self._lock:
+            self._events.pop((limit, key), None)
+
+    def _sweep(self, moment: float) -> None:
+        """Forget keys without events in their window, about once a minute."""
+        if moment - self._swept_at < MINUTE_S:
+            return
+        self._swept_at = moment
+        self._events = {
+            (limit, key): events
+            for (limit, key), events in self._events.items()
+            if events and events[-1] > moment - limit.window_s
+        }
