@@ -149,6 +149,17 @@ def test_a_loan_keeps_others_away_until_it_runs_out(
     assert offered(desk, "bob") == [prediction]
 
 
+def test_a_clock_set_back_ends_leases(desk: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease from before ends instead of lasting a day; one that has just begun does not."""
+    prediction = waiting(desk, 0.6)
+    desk.loans.claim("ann", count=1)
+    later(monkeypatch, timedelta(minutes=-1))
+    assert (offered(desk, "bob"), desk.loans.waiting("bob")) == ([], 0)
+    later(monkeypatch, timedelta(days=-1))
+    assert desk.loans.waiting("bob") == 1
+    assert offered(desk, "bob") == [prediction]
+
+
 def test_release_and_skip_give_an_image_back(desk: Store) -> None:
     """A released image is offered at once, a skipped one after all others, to others as before."""
     first, second = waiting(desk, 0.5), waiting(desk, 0.6)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from unittest.mock import Mock
@@ -24,7 +24,7 @@ from nsfw_app.accounts import Accounts
 from nsfw_app.engine import Engine
 from nsfw_app.errors import AccountError, NotFound
 from nsfw_app.records import Label, Review
-from nsfw_app.store import Store
+from nsfw_app.store import Store, deliveries
 from nsfw_app.store.deliveries import Delivery
 from nsfw_app.store.states import WebhookEvent
 from nsfw_app.webhooks import WebhookSender
@@ -179,6 +179,17 @@ def test_it_waits_longer_after_each_failure(
     review, _ = submit(engine, program)
     engine.decide(answer_to(review, label=Label.NSFW), ANN)
     assert [patient.send_due(), patient.send_due()] == [1, 0]
+
+
+def test_a_clock_set_back_delays_no_message(
+    engine: Engine, program: Program, sender: WebhookSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that was due before the clock was set back by a day is sent now."""
+    review, _ = submit(engine, program)
+    engine.decide(answer_to(review, label=Label.NSFW), ANN)
+    yesterday = datetime.now(UTC) - timedelta(days=1, minutes=1)
+    monkeypatch.setattr(deliveries, "datetime", Mock(now=lambda _: yesterday))
+    assert sender.send_due() == 1
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.encryption import SecretCipher
 from nsfw_app.store.states import WebhookEvent
 
+LONGEST_WAIT = timedelta(days=1)  # what is due later than that is from before a clock was set back
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -52,7 +54,8 @@ DUE = """
 select d.id from deliveries d
 join submissions s on s.id = d.submission_id
 join api_keys k on k.name = s.key_name
-where d.delivered_at is null and d.given_up_at is null and d.next_at <= :now
+where d.delivered_at is null and d.given_up_at is null
+  and (d.next_at <= :now or d.next_at > :latest)
   and k.webhook_url not in (select value from json_each(:busy))
   and not exists (
     select 1 from deliveries earlier where earlier.submission_id = d.submission_id
@@ -83,7 +86,11 @@ class Deliveries:
             busy: Addresses that are to get no message now.
         """
         moment = datetime.now(UTC)
-        values = {"now": utc(moment.isoformat()), "busy": json.dumps(sorted(busy))}
+        values = {
+            "now": utc(moment.isoformat()),
+            "latest": utc((moment + LONGEST_WAIT).isoformat()),
+            "busy": json.dumps(sorted(busy)),
+        }
         if self._connections.row(DUE, values) is None:  # without the write lock
             return None
         with self._connections.writing() as db:

@@ -1,7 +1,8 @@
 """Images of the queue, lent to one reviewer at a time.
 
 What always holds: an image is lent to one reviewer at most, because a claim is one statement; a
-loan ends by itself; nobody is offered an image they have answered.
+loan ends by itself; nobody is offered an image they have answered. A lease that ends later than
+two leases from now is from before the clock was set back, and has ended.
 """
 
 import json
@@ -65,7 +66,7 @@ class Loans:
                   select q.id from queue q join predictions p on p.id = q.prediction_id
                   where q.settled_at is null
                     and (q.leased_by is null or q.leased_by = :reviewer
-                      or q.leased_until <= :now)
+                      or q.leased_until <= :now or q.leased_until > :latest)
                     and q.id not in (select value from json_each(:holding))
                     and not exists (
                       select 1 from standing_answers a
@@ -86,6 +87,7 @@ class Loans:
                 {
                     "reviewer": reviewer,
                     "until": _after(moment),
+                    "latest": _after(_after(moment)),
                     "now": moment,
                     "holding": json.dumps(list(holding)),
                     "threshold": threshold,
@@ -137,16 +139,18 @@ class Loans:
 
     def waiting(self, reviewer: str) -> int:
         """How many entries this reviewer could be offered, those on loan to them included."""
+        moment = now()
         row = self._connections.row(
             """
             select count(*) as n from queue q where q.settled_at is null
-              and (q.leased_by is null or q.leased_by = ? or q.leased_until <= ?)
+              and (q.leased_by is null or q.leased_by = :reviewer
+                or q.leased_until <= :now or q.leased_until > :latest)
               and not exists (
                 select 1 from standing_answers a
-                where a.prediction_id = q.prediction_id and a.reviewer = ?
+                where a.prediction_id = q.prediction_id and a.reviewer = :reviewer
               )
             """,
-            (reviewer, now(), reviewer),
+            {"reviewer": reviewer, "now": moment, "latest": _after(_after(moment))},
         )
         return int(row["n"])
 
