@@ -88,6 +88,52 @@ def wait_until_ready(server: Server) -> None:
                 return
 
 
+def test_nobody_else_can_read_the_data(tmp_path: Path) -> None:
+    """With an umask that takes nothing away, what is there and what is written becomes private."""
+    data = tmp_path / "data"
+    before = os.umask(0)
+    try:
+        Store(data / "review.db", pictures_dir=data / "images", journal_mode="wal")
+        for earlier in (
+            "images/aa/a.jpg",
+            "engines/m/r/onnx/1/m.onnx",
+            "uploads/1/x",
+            "review.db2",
+        ):
+            (data / earlier).parent.mkdir(parents=True, exist_ok=True)
+            (data / earlier).write_bytes(b"from an earlier version")
+        for path in (data, *data.rglob("*")):
+            path.chmod(0o777 if path.is_dir() else 0o666)
+        with serving(tmp_path) as server:
+            wait_until_ready(server)
+            card = upload(server, 150)
+            file = tmp_path / "a.png"
+            file.write_bytes(picture_bytes(9))
+            Client(server.url, verbose=False).predict(handle_file(file), api_name="/classify")
+            paths = [data, *data.rglob("*")]
+            assert any(card["sha256"] in path.name for path in paths)
+            assert any(path.suffix == ".db-wal" for path in paths)
+            wide = {str(path): oct(path.stat().st_mode) for path in paths if is_wide(path)}
+            assert wide == {}
+    finally:
+        os.umask(before)
+
+
+def is_wide(path: Path) -> bool:
+    """Whether other accounts have any permission."""
+    return bool(path.stat().st_mode & 0o077)
+
+
+def test_a_shared_directory_keeps_its_mode(tmp_path: Path) -> None:
+    """A data directory in which other things lie stays open; what is ours in it does not."""
+    chosen = settings.load(data_dir=tmp_path)
+    Store(chosen.database, pictures_dir=chosen.pictures_dir, journal_mode="wal")
+    assert chosen.private_paths == [tmp_path]
+    (tmp_path / "somebody's file").touch()
+    assert tmp_path not in chosen.private_paths
+    assert {chosen.database, chosen.pictures_dir} <= set(chosen.private_paths)
+
+
 def test_a_space_serves_every_address(tmp_path: Path) -> None:
     """With a Space's environment the page is bound to all addresses and says who may come in."""
     with serving(tmp_path, **SPACE, NSFW_HUB_ROLES="ann=admin") as server:
