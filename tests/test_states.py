@@ -208,8 +208,11 @@ def test_waiting_messages_are_checked_once_at_the_upgrade(
     """Those that are true stay; those of a revoked key or of another state are given up."""
     old.executescript(
         """
-        insert into images values ('a', 'PNG', 1, 1, 1, 1, x'', '', null);
-        insert into predictions values (1, 'a', 'm', 'r', 'b', 'w', '{}', 0.5, 0, ''),
+        insert into images (sha256, format, width, height, size_bytes, frames, placeholder,
+          first_seen_at) values ('a', 'PNG', 1, 1, 1, 1, x'', '');
+        insert into predictions (id, image_sha256, model, revision, backend, weights_sha256,
+          probabilities, nsfw_score, frame, predicted_at) values
+          (1, 'a', 'm', 'r', 'b', 'w', '{}', 0.5, 0, ''),
           (2, 'a', 'm', 'r', 'c', 'w', '{}', 0.5, 0, '');
         insert into queue (prediction_id, reason, priority, answers_wanted, entered_at,
           settled_at, settled_label) values (1, 'review', 1, 1, '', 'then', 'nsfw'),

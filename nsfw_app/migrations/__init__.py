@@ -12,6 +12,7 @@ from nsfw_app.migrations.accounts import ACCOUNT_TABLES
 from nsfw_app.migrations.queue import QUEUE_TABLES
 from nsfw_app.migrations.reviews import TABLES
 from nsfw_app.migrations.submissions import SUBMISSION_TABLES
+from nsfw_app.migrations.uploads import QUEUEING_UPLOADS
 from nsfw_app.migrations.webhooks import WEBHOOK_EVENTS
 
 migrations = Migrations("nsfw_review")
@@ -49,4 +50,11 @@ def create_submissions(db: Database) -> None:
 def report_states(db: Database) -> None:
     """Webhook messages by the state of the image."""
     for statement in WEBHOOK_EVENTS:
+        db.execute(statement)
+
+
+@migrations()
+def mark_queueing_uploads(db: Database) -> None:
+    """Whether an upload's owner may put images into the queue."""
+    for statement in QUEUEING_UPLOADS:
         db.execute(statement)

@@ -26,6 +26,9 @@ select :manages
     )
   ))
 """
+FIRST_UPLOAD = """
+select * from uploads where image_sha256 = :sha256 order by queues desc, id limit 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +80,12 @@ class Catalog:
         return _stored(row)
 
     def name(self, image_sha256: str) -> str:
-        """What an image was called when it was uploaded last; its hash when it never was."""
-        row = self._connections.row(
-            "select name from uploads where image_sha256 = ? order by id desc limit 1",
-            (image_sha256,),
-        )
+        """An image's name for reviewers who did not upload it; its hash when nobody did.
+
+        It is the name of the first upload by a caller who may put images into the queue. Later
+        uploads of the same bytes, by anyone and under any name, do not change it.
+        """
+        row = self._connections.row(FIRST_UPLOAD, {"sha256": image_sha256})
         return str(row["name"]) if row else image_sha256
 
     def add_prediction(
@@ -191,16 +195,24 @@ class Catalog:
     ) -> sqlite3.Row | None:
         """The row of an upload of this image, or None where the caller may not see any.
 
-        Of several one of the caller's own, then one of that name, of that batch, the latest.
+        It is one of the caller's own or the one that names the image for reviewers, see `name`.
+        Of these it is one of that name, then their own, then one of that batch, then the latest.
         """
         if not self.shows(image_sha256, caller):
             return None
         row: sqlite3.Row | None = self._connections.row(
-            """
-            select * from uploads where image_sha256 = ?
-            order by owner is ? desc, name = ? desc, batch_id = ? desc, id desc limit 1
+            f"""
+            select * from uploads where image_sha256 = :sha256
+              and (owner is :owner or id = (select id from ({FIRST_UPLOAD})))
+            order by name = :name desc, owner is :owner desc, batch_id = :batch_id desc, id desc
+            limit 1
             """,
-            (image_sha256, caller.owner, name, batch_id),
+            {
+                "sha256": image_sha256,
+                "owner": caller.owner,
+                "name": name,
+                "batch_id": batch_id,
+            },
         )
         return row
 
@@ -214,6 +226,7 @@ def _add_upload(db: Database, image_sha256: str, upload: Upload) -> None:
             "source": upload.source,
             "batch_id": upload.batch_id,
             "uploaded_at": now(),
+            "queues": upload.queues,
         }
     )
 
