@@ -6,6 +6,7 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -54,6 +55,25 @@ def test_anything_else_does_not(accounts: Accounts, name: str, password: str) ->
     """A wrong password and an unknown name are refused with the same sentence."""
     with pytest.raises(NotSignedIn, match=r"^Name and password do not fit\.$"):
         sign_in(accounts, name, password)
+
+
+def test_an_unknown_name_costs_as_much_as_a_wrong_password(
+    accounts: Accounts, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each refused sign-in computes one hash, or the time would reveal which names exist."""
+    accounts.add_user("bob", PASSWORD, UserRole.VIEWER, actor="test")
+    store.accounts.change_user("bob", disabled=True, actor="test")
+    hasher = Mock(wraps=accounts._hasher)
+    monkeypatch.setattr(accounts, "_hasher", hasher)
+    hashes = []
+    for name in ("ann", "bob", "eve"):
+        with pytest.raises(NotSignedIn):
+            sign_in(accounts, name, "wrong password")
+        ((hashed, password), _) = hasher.verify.call_args
+        hashes.append(hashed.rpartition("$")[0].rpartition("$")[0])  # its parameters
+        assert password == "wrong password"
+    assert hasher.verify.call_count == 3
+    assert len(set(hashes)) == 1
 
 
 def test_no_secret_is_on_disk(accounts: Accounts, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -89,17 +90,39 @@ def test_same_bytes_are_judged_once(engine: Engine, classifier: FakeClassifier) 
     assert [review.prediction for review in reviews] == [reviews[0].prediction] * 4
 
 
-def test_same_bytes_are_judged_once_by_threads(engine: Engine, classifier: FakeClassifier) -> None:
-    """The same bytes added several times at once cost one inference."""
-    data = picture_bytes(200, size=(1500, 1500))
-    barrier = threading.Barrier(6)
+class Gathering(FakeClassifier):
+    """Answers when every caller has had its picture prepared, and has had time to ask, too."""
 
-    def review(_: int) -> Review:
-        barrier.wait()
-        return engine.review(data, BY_ANN)
+    def __init__(self, callers: int) -> None:
+        super().__init__()
+        self.callers = callers
+        self.prepared = self.asking = 0
+        self.changed = threading.Condition()
 
+    def prepare(self, image: Image.Image) -> Image.Image:
+        """Count a caller."""
+        with self.changed:
+            self.prepared += 1
+            self.changed.notify_all()
+        return image
+
+    def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
+        """Wait for all callers, and a moment for those that nothing keeps from asking."""
+        with self.changed:
+            self.asking += 1
+            self.changed.notify_all()
+            assert self.changed.wait_for(lambda: self.prepared >= self.callers, 30)
+            self.changed.wait_for(lambda: self.asking == self.callers, 0.5)
+        return super().predict(images)
+
+
+def test_same_bytes_are_judged_once_by_threads(store: Store) -> None:
+    """The same bytes added several times at once cost one inference, however they meet."""
+    classifier = Gathering(callers=6)
+    engine = engine_with(store, classifier)
+    data = picture_bytes(200)
     with ThreadPoolExecutor(6) as pool:
-        reviews = list(pool.map(review, range(6)))
+        reviews = list(pool.map(lambda _: engine.review(data, BY_ANN), range(6)))
     assert [review.problem for review in reviews] == [None] * 6
     assert classifier.seen == 1
 

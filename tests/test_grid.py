@@ -378,6 +378,21 @@ def test_near_duplicates_collapse_into_one_card_and_come_back(
     expect(page.locator("#grid .alike:visible")).to_have_count(0)
 
 
+def test_the_page_groups_what_the_server_calls_alike(page: Page) -> None:
+    """Up to as many bits as on the server, two hashes are of near duplicates."""
+    groups = page.evaluate(
+        """async (hashes) => {
+            const { makeGroups } = await import(new URL('desk/assets/duplicates.js', location))
+            return hashes.map((hash) => {
+                const groupOf = makeGroups()
+                return groupOf('0000000000000000') === groupOf(hash)
+            })
+        }""",
+        [f"{(1 << bits) - 1:016x}" for bits in range(65)],
+    )
+    assert groups == [bits <= previews.NEAR_BITS for bits in range(65)]
+
+
 def test_the_grid_is_told_to_screen_readers(page: Page, files: list[Path]) -> None:
     """A grid of cells that can be selected, one of them in the tab order, and nothing revealed."""
     add(page, files)

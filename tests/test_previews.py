@@ -9,7 +9,7 @@ from pictures import camera_exif, colour_profile, encoded, photograph
 from PIL import Image, PngImagePlugin
 
 from nsfw_app.images import decode
-from nsfw_app.previews import picture, placeholder, thumbnail
+from nsfw_app.previews import alike, picture, placeholder, thumbnail
 
 SECRET = "Taken by Ada at home"
 XMP = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'><creator>{SECRET}</creator></x:xmpmeta>".encode()
@@ -124,3 +124,20 @@ def test_pictures_look_like_the_upload() -> None:
         with Image.open(io.BytesIO(data)) as image:
             seen = image.convert("RGB").getpixel((5, 5))
         assert seen == pytest.approx((30, 140, 90), abs=4)
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ("0000000000000000", True),
+        ("000000000000000f", True),  # 4 bits
+        ("8000000000000007", True),
+        ("000000000000001f", False),  # 5 bits
+        ("ffffffffff000000", False),  # 40 bits
+        (None, False),
+    ],
+)
+def test_hashes_are_alike_up_to_four_bits(other: str | None, same: bool) -> None:
+    """What differs in more bits is another picture, and so is one whose hash is not known."""
+    assert alike("0000000000000000", other) is same
+    assert alike(other, "0000000000000000") is same

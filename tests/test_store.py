@@ -16,8 +16,9 @@ from samples import FAKE, HOSTILE, OTHER, SHA256, add, add_image, answer, person
 
 from nsfw_app.access import UserRole
 from nsfw_app.errors import NotFound, PolicyError, StorageError
-from nsfw_app.records import ImageInfo, LogFilter, Policy, Prediction, Upload
+from nsfw_app.records import ImageInfo, Label, LogFilter, Look, Policy, Prediction, Upload
 from nsfw_app.store import Store
+from nsfw_app.store.accounts import Session
 from nsfw_app.store.connections import Connections
 
 POLICY = Policy(0.5, 0.2, 0.8)
@@ -160,6 +161,42 @@ def test_image_belongs_to_who_brought_it(store: Store) -> None:
     assert [store.catalog.shows(SHA256, who) for who in people] == [True, False]
     store.catalog.add_upload(SHA256, Upload("b.png", "api", "bob"))
     assert store.catalog.shows(SHA256, people[1])
+
+
+def test_a_reviewer_sees_what_they_may_decide_on(store: Store) -> None:
+    """Not what others agreed on with the model: only their own decision, or a disagreement."""
+    add_image(store)
+    root = person("root", role=UserRole.ADMIN)
+    zoe = person("zoe")
+    agreed = store.log.add(answer("agreed", Label.NSFW), root)
+    assert not store.catalog.shows(SHA256, zoe)
+    assert store.catalog.shows(SHA256, person("root", owner="another"))  # their own decision
+    assert not store.catalog.shows(SHA256, person("vera", role=UserRole.VIEWER))
+    with pytest.raises(NotFound):
+        store.log.add(answer("zoe"), zoe)
+    store.log.undo(agreed.decision_id, reviewer="root", nonce="undo")
+    store.log.add(answer("against", Label.NORMAL), root)
+    assert store.catalog.shows(SHA256, zoe)
+    assert not store.catalog.shows(SHA256, person("vera", role=UserRole.VIEWER))
+
+
+def test_what_is_deleted_is_overwritten(store: Store, tmp_path: Path) -> None:
+    """Neither an ended session nor the placeholder of a purged image is left in any file."""
+    add_image(store)
+    placeholder, token = b"placeholder of a purged image", "token of an ended session"
+    store.catalog.set_look(SHA256, Look(placeholder))
+    store.accounts.add_session(token, Session("user:ann", "ann", ()), expires_at="9999")
+    store._connections.overwrite_log()  # into the database itself
+
+    def on_disk() -> bytes:
+        return b"".join(path.read_bytes() for path in tmp_path.glob("review.db*"))
+
+    assert placeholder in on_disk()
+    assert token.encode() in on_disk()
+    store.accounts.end_session(token)
+    store.purges.purge(SHA256, actor="test")
+    assert placeholder not in on_disk()
+    assert token.encode() not in on_disk()
 
 
 def test_unknown_image_is_not_found(store: Store) -> None:
