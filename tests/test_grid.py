@@ -232,6 +232,31 @@ def test_a_refused_batch_marks_nothing(page: Page, server: Server, files: list[P
     expect(page.locator("#grid .message")).to_have_text("Nothing to undo.")
 
 
+def test_a_file_is_sent_again_while_the_server_is_busy_only(page: Page, files: list[Path]) -> None:
+    """A lock passes within seconds; what a person must mend is shown at once instead."""
+    page.evaluate(
+        """() => {
+          const real = window.fetch
+          const refused = (kind, message) => Promise.resolve(new Response(
+            JSON.stringify({ error: { kind, message } }),
+            { status: 503, headers: { 'retry-after': '0' } },
+          ))
+          let sent = 0
+          window.fetch = (url, options) => {
+            if (!String(url).includes('/images?')) return real(url, options)
+            if (String(url).includes('axe+01')) return refused('storage_missing', 'It is gone.')
+            sent += 1
+            return sent < 3 ? refused('storage_busy', 'It is locked.') : real(url, options)
+          }
+        }"""
+    )
+    add(page, files[:2])
+    cards = page.locator("#grid .card")
+    expect(cards.nth(0)).not_to_have_attribute("data-action", "unavailable")
+    expect(cards.nth(1)).to_have_attribute("data-action", "unavailable")
+    expect(cards.nth(1)).to_contain_text("It is gone.")
+
+
 def test_filters_hide_and_the_summary_counts_what_is_left(page: Page, files: list[Path]) -> None:
     """Decision, reason, name and score narrow what is shown, selected and counted."""
     add(page, files)

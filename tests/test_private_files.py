@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from desks import desk_of
 
 from nsfw_app import private_files
+from nsfw_app.classifiers.artefacts import writing
+from nsfw_app.engine import Engine
 from nsfw_app.errors import StorageError
 from nsfw_app.private_files import make_directory, restrict, restrict_tree, staged, storage_errors
+from nsfw_app.store import Store
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
@@ -111,3 +115,19 @@ def test_errors_of_the_system_have_a_kind(number: int, kind: str) -> None:
     assert raised.value.kind == kind
     assert raised.value.retry_after_s > 0
     assert "/secret" not in str(raised.value)  # callers of the API read it
+
+
+@pytest.mark.usefixtures("umask")
+def test_optimized_models_and_uploads_are_private(
+    engine: Engine, store: Store, tmp_path: Path
+) -> None:
+    """So are the directories that are made for them."""
+    with writing(tmp_path / "engines" / "model" / "revision" / "onnx") as build:
+        (build / "model.onnx").write_bytes(b"weights")
+    with desk_of(engine, store, tmp_path) as desk:
+        files = {"files": ("a.png", b"data", "image/png")}
+        assert desk.signed_in("ann").post("/gradio_api/upload", files=files).status_code == 200
+    paths = [path for name in ("engines", "uploads") for path in (tmp_path / name).rglob("*")]
+    assert {path.name for path in paths} >= {"model.onnx", "a.png"}
+    wide = [str(path) for path in paths if mode(path) & 0o077]
+    assert wide == []

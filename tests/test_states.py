@@ -160,9 +160,11 @@ def test_settled_reopened_settled(submitted: Submitted) -> None:
 
 
 def test_a_batch_reports_its_outcome_only(submitted: Submitted) -> None:
-    """Decisions of one transaction are one change, whatever lies between them."""
-    both = [answer("one", Label.NSFW), answer("two", Label.NORMAL), answer("three", Label.NSFW)]
-    submitted.store.log.add_all(both, person("ann"))
+    """Decisions of one transaction are one change, whatever states lie between them."""
+    log, ann = submitted.store.log, person("ann")
+    log.add_all([answer("1", Label.NORMAL), answer("2", Label.NSFW)], ann)
+    assert submitted.messages() == [("image.settled", "nsfw")]
+    log.add_all([answer("3", Label.NORMAL), answer("4", Label.NSFW)], ann)
     assert submitted.messages() == [("image.settled", "nsfw")]
 
 

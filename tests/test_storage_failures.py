@@ -79,7 +79,7 @@ def locked(database: Path) -> Iterator[None]:
     """Another process's transaction, for the length of a `with` block."""
     program = (
         "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None);"
-        "db.execute('begin immediate'); print(flush=True); sys.stdin.read()"
+        "db.execute('begin exclusive'); print(flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program, str(database)],
@@ -284,6 +284,17 @@ def test_only_some_threads_wait_for_a_stuck_lock(
         list(pool.map(write, range(30)))
     patient = [seconds for seconds in ended if seconds >= 4]
     assert 1 <= len(patient) <= 8
+
+
+@pytest.mark.usefixtures("quick")
+def test_readers_wait_for_a_lock_no_longer(tmp_path: Path) -> None:
+    """Without a write-ahead log a transaction also stops readers; they get the same answer."""
+    path = tmp_path / "review.db"
+    store = Store(path, pictures_dir=tmp_path / "images", journal_mode="delete")
+    with locked(path):
+        assert kind_of(store.accounts.has_users) == "storage_busy"
+        assert kind_of(lambda: in_new_thread(store.accounts.has_users)) == "storage_busy"
+    assert not store.accounts.has_users()
 
 
 def test_threads_that_take_turns_are_not_refused(

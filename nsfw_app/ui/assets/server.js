@@ -74,13 +74,24 @@ function unavailable(file, kind, message) {
   }
 }
 
-/** The response to a file that is sent, again and again while the server has too much to do. */
+/** The response to a file, which is sent again while the server is busy for a short time. */
 async function post(path, file) {
   for (;;) {
     const response = await fetch(new URL(path, root), { method: 'POST', body: file })
-    if (response.status !== 503 || !response.headers.has('retry-after')) return response
+    if (!(await isBusy(response))) return response
     await new Promise((resolve) => setTimeout(resolve, 1000 * response.headers.get('retry-after')))
   }
+}
+
+/** Whether trying again soon helps: not where a person must free a disk or restore a database. */
+async function isBusy(response) {
+  if (response.status !== 503 || !response.headers.has('retry-after')) return false
+  const body = await response
+    .clone()
+    .json()
+    .catch(() => null)
+  const kind = body?.error?.kind ?? ''
+  return kind === 'storage_busy' || !kind.startsWith('storage_')
 }
 
 /**
