@@ -232,12 +232,12 @@ def _origin(connection: _Connection) -> str:
 
 def _files(path: Path) -> tuple[tuple[int, int] | None, ...]:
     """Device and inode of the database and of its write-ahead log; None for one that is absent."""
-    return tuple(map(_inode, (path, path.with_name(path.name + "-wal"))))
+    return _inode(str(path)), _inode(f"{path}-wal")
 
 
-def _inode(path: Path) -> tuple[int, int] | None:
+def _inode(path: str) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116  # for each statement: a third of Path's time
     except OSError:
         return None
     return found.st_dev, found.st_ino
