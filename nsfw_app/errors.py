@@ -207,8 +207,8 @@ class SecretError(NSFWReviewError):
 
 STORAGE_MESSAGES: Mapping[StorageErrorKind, str] = MappingProxyType(
     {
-        StorageErrorKind.FULL: "The disk of the data directory is full, so nothing was saved. "
-        "Free space on it and try again.",
+        StorageErrorKind.FULL: "The disk of the data directory or of temporary files is full, so "
+        "nothing was saved. Free space on it and try again.",
         StorageErrorKind.BUSY: "Another process keeps the database locked, so nothing was saved. "
         "Try again; if this goes on, end the process that holds the lock.",
         StorageErrorKind.READ_ONLY: "The data directory cannot be written, so nothing was saved. "

@@ -17,6 +17,10 @@ from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import ModelNotFound, Overloaded
 from nsfw_app.store import Store
+from nsfw_app.web import monitoring
+
+THREADS = 40  # of anyio's own pool, in which routes run
+CHECKS = ("/healthz", "/readyz")
 
 
 @pytest.fixture
@@ -77,6 +81,72 @@ def test_a_model_that_failed_is_told_with_when_to_ask_again(store: Store, tmp_pa
         refused = program.post("/v1/image-classification", content=picture_bytes(9))
         assert (refused.status_code, refused.json()["error"]["kind"]) == (503, "model_not_found")
         assert int(refused.headers["retry-after"]) > 0
+
+
+def test_health_needs_no_thread_of_the_pool(
+    engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While every thread that serves requests is busy, both checks are answered."""
+    may_end, begun = threading.Event(), threading.Semaphore(0)
+
+    def block(*_: object) -> bytes:
+        begun.release()
+        assert may_end.wait(30)
+        return b""
+
+    monkeypatch.setattr(engine, "picture", block)
+    with (
+        desk_of(engine, store, tmp_path) as desk,
+        served(desk.client.app) as url,
+        httpx.Client(base_url=url, timeout=30) as client,
+        ThreadPoolExecutor(THREADS) as pool,
+    ):
+        client.cookies = dict(desk.signed_in("ann").cookies)
+        path = f"/desk/images/{'a' * 64}/picture"
+        blocked = [pool.submit(client.get, path) for _ in range(THREADS)]
+        try:
+            for _ in blocked:
+                assert begun.acquire(timeout=10)
+            assert [client.get(path).status_code for path in CHECKS] == [200, 200]
+        finally:
+            may_end.set()
+        assert [future.result().status_code for future in blocked] == [200] * THREADS
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health_is_checked_with_head_too(desk: Desk, path: str) -> None:
+    """Load balancers ask so."""
+    answer = desk.client.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_a_write_that_hangs_is_not_ready(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that does not answer fails the check in time, and no thread is added for it."""
+    may_end, calls = threading.Event(), []
+
+    def hang() -> None:
+        calls.append(threading.current_thread())
+        may_end.wait(30)
+
+    monkeypatch.setattr(monitoring, "PROBE_LIMIT_S", 0.1)
+    monkeypatch.setattr(monitoring, "PROBE_VALID_S", 0)
+    monkeypatch.setattr("nsfw_app.store.Store.check_writable", lambda _: hang())
+    for _ in range(3):
+        answer = desk.client.get("/readyz")
+        assert (answer.status_code, answer.json()["storage"]) == (503, "storage_busy")
+    assert len(calls) == 1
+    may_end.set()
+    until_ready = (desk.client.get("/readyz").status_code for _ in range(100))
+    assert 200 in until_ready
+
+
+def test_the_write_of_a_check_is_shared(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks within a second write once, however many there are."""
+    calls: list[int] = []
+    monkeypatch.setattr(monitoring, "PROBE_VALID_S", 60)
+    monkeypatch.setattr("nsfw_app.store.Store.check_writable", lambda _: calls.append(1))
+    assert {desk.client.get("/readyz").status_code for _ in range(5)} == {200}
+    assert calls == [1]
 
 
 def test_requests_scores_and_errors_are_counted(desk: Desk) -> None:

@@ -9,6 +9,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from disks import Disk, small_disk
 from PIL import Image
 from samples import SHA256, add_image, answer, person
 
+from nsfw_app.access import Permission
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.cli import main
 from nsfw_app.engine import Engine, PolicyDefaults
@@ -207,6 +209,19 @@ def test_on_a_full_disk_every_way_in_answers_507(disk: Disk, quick: None) -> Non
         disk.clear()
         assert desk.client.get("/readyz").status_code == 200
         assert add(ann, 150, "b.png", (900, 9))["kept"]
+
+
+def test_a_full_disk_of_temporary_files_answers_507(
+    disk: Disk, engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A form whose parts do not fit into memory needs them."""
+    monkeypatch.setattr(tempfile, "tempdir", str(disk.path))
+    large = {"file": ("a.png", b"x" * 3_000_000, "image/png")}
+    with desk_of(engine, store, tmp_path) as desk:
+        program = desk.with_key(Permission.CLASSIFY)
+        disk.fill()
+        refused = program.post("/v1/images", files=large)
+        assert (refused.status_code, refused.json()["error"]["kind"]) == (507, "storage_full")
 
 
 def test_a_held_lock_is_refused_in_time(desk: Desk, tmp_path: Path) -> None:
@@ -425,6 +440,16 @@ def test_a_restored_backup_is_used_at_once(tmp_path: Path) -> None:
     assert store.log.page(LogFilter(), limit=9) == [made]
 
 
+def test_any_directory_can_hold_the_data(tmp_path: Path) -> None:
+    """Its name may hold what means something in a URI."""
+    directory = tmp_path / "a b?mode=memory#c%41&ü"
+    store = opened(directory)
+    add_image(store)
+    assert store.log.add(answer("n"), ANN)
+    assert in_new_thread(lambda: store.log.size(LogFilter())) == 1
+    assert (directory / "review.db").is_file()
+
+
 def test_lost_pictures_leave_a_directory_to_write_to(tmp_path: Path) -> None:
     """Deleted alone, the directory of pictures is made again with the next one."""
     store = opened(tmp_path)
@@ -462,7 +487,7 @@ def test_the_page_shows_the_sentence() -> None:
     def save() -> None:
         raise StorageError(StorageErrorKind.FULL)
 
-    with pytest.raises(gr.Error, match="disk of the data directory is full"):
+    with pytest.raises(gr.Error, match="disk of the data directory or of temporary files is full"):
         save()
 
 

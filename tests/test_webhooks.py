@@ -139,6 +139,7 @@ def test_a_settled_image_is_told(
     submission, _ = engine.intake.find(submission_id, program.caller)
     (record,) = engine.intake.messages(submission)
     assert (record.attempts, record.last_status, record.last_error) == (1, 204, None)
+    assert (record.type, record.label) == ("image.settled", "nsfw")
     assert record.delivered_at is not None
 
 

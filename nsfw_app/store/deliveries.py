@@ -48,6 +48,8 @@ class DeliveryRecord:
     given_up_at: str | None
     last_status: int | None
     last_error: str | None
+    type: str
+    label: str | None
 
 
 DUE = """
@@ -141,8 +143,8 @@ class Deliveries:
     def of(self, submission_id: str) -> list[DeliveryRecord]:
         """Every message about a submission, oldest first."""
         rows = self._connections.db.execute(
-            "select created_at, attempts, delivered_at, given_up_at, last_status, last_error "
-            "from deliveries where submission_id = ? order by rowid",
+            "select created_at, attempts, delivered_at, given_up_at, last_status, last_error, "
+            "event, label from deliveries where submission_id = ? order by rowid",
             (submission_id,),
         )
         return [DeliveryRecord(*row) for row in rows]

@@ -7,6 +7,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
 from nsfw_app.errors import RequestError
+from nsfw_app.private_files import storage_errors
 from nsfw_app.web.bodies import limited
 from nsfw_app.web.judging import Judging
 
@@ -23,14 +24,16 @@ async def limited_form(request: Request, judging: Judging) -> AsyncIterator[Form
         RequestTooLarge: They do not.
         RequestTooSlow: They do not come.
         RequestError: It is no multipart/form-data.
+        StorageError: The disk has no room for them.
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise RequestError("Send multipart/form-data, each image as a part named 'file'.")
     receive = limited(request.receive, 2 * judging.engine.limits.max_bytes)
-    async with Request(request.scope, receive).form(
-        max_files=MAX_FILES, max_fields=MAX_FIELDS
-    ) as form:
-        yield form
+    with storage_errors():  # large parts are kept in temporary files
+        async with Request(request.scope, receive).form(
+            max_files=MAX_FILES, max_fields=MAX_FIELDS
+        ) as form:
+            yield form
 
 
 def files_of(form: FormData) -> list[UploadFile]:

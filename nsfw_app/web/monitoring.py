@@ -92,7 +92,8 @@ class WriteProbe:
     def __init__(self, check: Callable[[], None]) -> None:
         self._check = check
         self._one_request = anyio.Lock()  # others wait for its result
-        self._one_thread = anyio.CapacityLimiter(1)  # also while an earlier check is stuck
+        self._thread = anyio.CapacityLimiter(1)
+        self._is_writing = False  # also when nobody waits for it any more
         self._checked_at = -math.inf
         self._error: StorageError | None = None
 
@@ -101,19 +102,23 @@ class WriteProbe:
         async with self._one_request:
             if time.monotonic() - self._checked_at > PROBE_VALID_S:
                 self._error = StorageError(StorageErrorKind.BUSY)  # unless it ends in time
-                with anyio.move_on_after(PROBE_LIMIT_S):
-                    self._error = await anyio.to_thread.run_sync(
-                        self._attempt, limiter=self._one_thread, abandon_on_cancel=True
-                    )
+                if not self._is_writing:
+                    with anyio.move_on_after(PROBE_LIMIT_S):
+                        self._error = await anyio.to_thread.run_sync(
+                            self._attempt, limiter=self._thread, abandon_on_cancel=True
+                        )
                 self._checked_at = time.monotonic()
             return self._error
 
     def _attempt(self) -> StorageError | None:
+        self._is_writing = True
         try:
             self._check()
         except StorageError as error:
             log.warning("The readiness check failed: %s (%s)", error.kind, error.__cause__)
             return error
+        finally:
+            self._is_writing = False
         return None
 
 

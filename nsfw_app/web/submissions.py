@@ -70,6 +70,8 @@ class WebhookMessage(BaseModel):
     given_up_at: str | None
     last_status: int | None
     last_error: str | None
+    type: Literal["image.settled", "image.reopened", "image.withdrawn"]
+    label: Literal["normal", "nsfw", "unsure"] | None
 
 
 class SubmissionStatus(BaseModel):
