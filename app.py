@@ -133,7 +133,7 @@ def tidy_up_daily(engine: Engine) -> None:
 
 
 def tidy_up(engine: Engine) -> None:
-    """Delete the pictures that nobody needs any more, or say why that must wait for tomorrow."""
+    """Purge the pictures that are due, or print why that must wait for the next day."""
     try:
         engine.tidy_up(actor="daily purge")
     except StorageError as error:

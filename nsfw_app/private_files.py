@@ -1,6 +1,6 @@
 """Files and directories that only the account running the program can read.
 
-- Directories have mode 0700 and files 0600, whatever the umask and the directory's own mode.
+- Directories have mode 0700 and files 0600, independent of the umask and of existing modes.
 - A file is written in full before it appears under its name.
 - What the operating system refuses becomes a `StorageError`.
 """

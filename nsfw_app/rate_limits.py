@@ -1,7 +1,7 @@
 """Rate limits over a moving window.
 
-Time is the monotonic clock's: when the system's clock is set back or forward, nobody is locked out
-and nobody gets more.
+They use the monotonic clock, so that setting the system clock neither locks a caller out nor resets
+a limit.
 """
 
 import threading

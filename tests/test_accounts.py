@@ -119,10 +119,10 @@ def test_all_trials_together_are_limited(accounts: Accounts) -> None:
     assert 0 < refused.value.retry_after_s <= 60
 
 
-def test_a_clock_set_back_locks_nobody_out(
+def test_a_clock_set_back_does_not_lock_callers_out(
     accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A minute later sign-in, API keys and trials go on, whatever the system's clock says."""
+    """A minute later sign-in, API keys and trials go on, independent of the system clock."""
     elapsed_s = 0.0
     begun, yesterday = time.monotonic(), time.time() - 86_400
     clock = SimpleNamespace(monotonic=lambda: begun + elapsed_s)

@@ -88,7 +88,7 @@ def wait_until_ready(server: Server) -> None:
                 return
 
 
-def test_nobody_else_can_read_the_data(tmp_path: Path) -> None:
+def test_other_accounts_cannot_read_the_data(tmp_path: Path) -> None:
     """With an umask that takes nothing away, what is there and what is written becomes private."""
     data = tmp_path / "data"
     before = os.umask(0)
@@ -129,7 +129,7 @@ def test_a_shared_directory_keeps_its_mode(tmp_path: Path) -> None:
     chosen = settings.load(data_dir=tmp_path)
     Store(chosen.database, pictures_dir=chosen.pictures_dir, journal_mode="wal")
     assert chosen.private_paths == [tmp_path]
-    (tmp_path / "somebody's file").touch()
+    (tmp_path / "another file").touch()
     assert tmp_path not in chosen.private_paths
     assert {chosen.database, chosen.pictures_dir} <= set(chosen.private_paths)
 

@@ -1,4 +1,4 @@
-"""Names of images: nobody who uploads the same bytes renames them for others."""
+"""Names of images: uploading the same bytes does not rename them for others."""
 
 from collections.abc import Iterator
 from pathlib import Path

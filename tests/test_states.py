@@ -160,7 +160,7 @@ def test_settled_reopened_settled(submitted: Submitted) -> None:
 
 
 def test_a_batch_reports_its_outcome_only(submitted: Submitted) -> None:
-    """Decisions of one transaction are one change, whatever states lie between them."""
+    """Decisions of one transaction are one change; states in between are not reported."""
     log, ann = submitted.store.log, person("ann")
     log.add_all([answer("1", Label.NORMAL), answer("2", Label.NSFW)], ann)
     assert submitted.messages() == [("image.settled", "nsfw")]

@@ -285,7 +285,7 @@ def test_a_held_lock_does_not_occupy_the_server(
 def test_only_some_threads_wait_for_a_stuck_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When nobody gets the lock for a while, all but a few threads are refused at once."""
+    """When no thread gets the lock for a while, all but a few threads are refused at once."""
     monkeypatch.setattr(connections, "LOCK_WAIT_S", 4)
     store = opened(tmp_path)
     ended: list[float] = []
@@ -382,7 +382,7 @@ def test_a_damaged_database_is_told_and_recovered_from(tmp_path: Path) -> None:
 
 
 def test_a_lost_directory_is_never_replaced_by_an_empty_one(desk: Desk, tmp_path: Path) -> None:
-    """Moved away it is an error everywhere, nobody is let in, and moved back it works again."""
+    """Moved away it is an error everywhere, also for sign-in; moved back it works again."""
     data, away = tmp_path / "data", tmp_path / "away"
     ann = desk.signed_in("ann")
     card = add(ann)

@@ -80,7 +80,7 @@ class Catalog:
         return _stored(row)
 
     def name(self, image_sha256: str) -> str:
-        """An image's name for reviewers who did not upload it; its hash when nobody did.
+        """An image's name for reviewers who did not upload it; its hash without any upload.
 
         It is the name of the first upload by a caller who may put images into the queue. Later
         uploads of the same bytes, by anyone and under any name, do not change it.
@@ -134,7 +134,7 @@ class Catalog:
         Args:
             image_sha256: Of the image, which has a prediction.
             upload: Who brought it, and under which name.
-            look: What stands for it.
+            look: Its placeholder and perceptual hash.
             jpeg: The picture; one that is kept already stays.
 
         Raises:

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 LOCK_WAIT_S = 5.0  # how long a statement waits for another process's lock
 CACHE_KB = 256  # of each thread; the system caches the file for all of them
-COMPANIONS = ("-wal", "-shm", "-journal")  # files that SQLite puts beside the database
+COMPANIONS = ("-wal", "-shm", "-journal")  # suffixes of SQLite's own files
 PRAGMAS = (
     "synchronous = full",  # a commit survives a power cut
     "foreign_keys = on",
@@ -125,9 +125,9 @@ class Connections:
             private_files.make_directory(self._path.parent)
             with suppress(FileExistsError):
                 os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, private_files.FILE_MODE))
-            # SQLite gives the files beside the database the mode of the database.
-            beside = [self._path.with_name(self._path.name + end) for end in COMPANIONS]
-            private_files.restrict(self._path, *beside)
+            # SQLite makes its other files with the mode of the database.
+            companions = [self._path.with_name(self._path.name + end) for end in COMPANIONS]
+            private_files.restrict(self._path, *companions)
         self._set_journal(journal_mode)
         with self.writing() as db:
             migrations.apply(db)

@@ -1,4 +1,4 @@
-"""Encryption of secrets at rest, with a key in a file beside the database.
+"""Encryption of secrets at rest, with a key in a file next to the database.
 
 A copy of the database alone does not reveal them; a backup needs both files. The cipher is Fernet:
 AES-128 in CBC mode with an HMAC of SHA-256.

@@ -1,8 +1,9 @@
-"""Images of the queue, lent to one reviewer at a time.
+"""Leases of queue entries, each for one reviewer.
 
-What always holds: an image is lent to one reviewer at most, because a claim is one statement; a
-loan ends by itself; nobody is offered an image they have answered. A lease that ends later than
-two leases from now is from before the clock was set back, and has ended.
+- An entry is leased to one reviewer at most, because a claim is one statement.
+- A lease expires. One that ends later than two leases from now began before the clock was set
+  back, and has expired as well.
+- No reviewer is offered an image that they decided on.
 """
 
 import json

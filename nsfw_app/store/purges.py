@@ -70,7 +70,7 @@ class Purges:
         if not due:
             return 0
         with self._connections.writing() as db:
-            due = self._due(due)  # meanwhile somebody may have brought one of them again
+            due = self._due(due)  # one of them may have been uploaded again meanwhile
             for image in due:
                 self._pictures.remove(image)
             _forget(db, due)
@@ -96,7 +96,7 @@ class Purges:
         return had or known > 0
 
     def _due(self, images: list[str]) -> list[str]:
-        """Those of the images that nobody needs."""
+        """The images among these that retention does not keep."""
         moment = datetime.now(UTC)
         if not images or not self.retention.keeps_any:
             return images

@@ -47,7 +47,7 @@ def storage_error(error: sqlite3.Error, database: Path) -> StorageError | None:
 def _failed_access(database: Path) -> StorageErrorKind:
     """Why a file could not be opened, read or written, where SQLite does not say.
 
-    A file written beside the database tells: SQLite has no error for a quota, for example.
+    Writing a file next to the database shows the cause, for example a quota.
     """
     try:
         with storage_errors(), private_files.staged(database, bytes(PROBE_BYTES)):

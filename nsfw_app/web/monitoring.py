@@ -93,7 +93,7 @@ class WriteProbe:
         self._check = check
         self._one_request = anyio.Lock()  # others wait for its result
         self._thread = anyio.CapacityLimiter(1)
-        self._is_writing = False  # also when nobody waits for it any more
+        self._is_writing = False  # also after the request gave up waiting
         self._checked_at = -math.inf
         self._error: StorageError | None = None
 
