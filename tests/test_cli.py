@@ -8,6 +8,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -189,11 +190,13 @@ def test_progress_stays_out_of_the_results(folder: Path, tmp_path: Path) -> None
     """On a terminal a progress bar shows there, and the piped results are unchanged by it."""
     ours, theirs = pty.openpty()
     settings = {"NSFW_MODEL": "open-nsfw", "NSFW_DATA_DIR": str(tmp_path), "TERM": "xterm"}
-    try:
-        ended = in_a_process("classify", "--jsonl", folder, stderr=theirs, **settings)
-    finally:
-        os.close(theirs)
-    shown = read_all(ours)
+    with ThreadPoolExecutor(1) as pool:  # a terminal that is not read blocks the command
+        reading = pool.submit(read_all, ours)
+        try:
+            ended = in_a_process("classify", "--jsonl", folder, stderr=theirs, **settings)
+        finally:
+            os.close(theirs)
+        shown = reading.result()
     assert [Path(json.loads(line)["name"]).name for line in ended.out.splitlines()] == [
         "b.png",
         "a.JPG",

@@ -16,7 +16,14 @@ from samples import answer_to, person
 from nsfw_app.classifiers import Classifier
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
-from nsfw_app.errors import DecisionError, ModelError, ModelNotFound, PredictionFailed
+from nsfw_app.errors import (
+    DecisionError,
+    ModelError,
+    ModelNotFound,
+    PredictionFailed,
+    StorageError,
+    StorageErrorKind,
+)
 from nsfw_app.records import Action, Label, LogFilter, Policy, Review, Upload, Verdict
 from nsfw_app.store import Store
 
@@ -125,6 +132,20 @@ def test_same_bytes_are_judged_once_by_threads(store: Store) -> None:
         reviews = list(pool.map(lambda _: engine.review(data, BY_ANN), range(6)))
     assert [review.problem for review in reviews] == [None] * 6
     assert classifier.seen == 1
+
+
+def test_a_decision_is_acknowledged_although_the_purge_after_it_fails(
+    engine: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is on disk; deleting the picture is left for the daily purge."""
+    review = engine.review(picture_bytes(250), BY_ANN)
+
+    def fail(_: object) -> int:
+        raise StorageError(StorageErrorKind.FULL)
+
+    monkeypatch.setattr(store.purges, "tidy", fail)
+    decision = engine.decide(answer_to(review, label=Label.NSFW), ANN)
+    assert list(store.log.rows(LogFilter())) == [decision]
 
 
 def test_predictions_outlive_the_engine(store: Store, classifier: FakeClassifier) -> None:
