@@ -315,12 +315,12 @@ def test_threads_that_take_turns_are_not_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many threads may wait for longer than a stuck lock is given, while the lock moves on."""
-    monkeypatch.setattr("nsfw_app.store.lock_waits.STALLED_S", 0.2)
+    monkeypatch.setattr(connections, "LOCK_WAIT_S", 1)  # as long as all but eight threads wait
     store = opened(tmp_path)
 
     def write(_: int) -> None:
         with store._connections.writing():
-            threading.Event().wait(0.03)
+            threading.Event().wait(0.1)
 
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(write, range(20)))

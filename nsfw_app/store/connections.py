@@ -28,7 +28,7 @@ from nsfw_app.store.sqlite_errors import storage_error
 
 T = TypeVar("T")
 
-LOCK_WAIT_S = 5.0  # how long a statement waits for another process's lock
+LOCK_WAIT_S = 5.0  # how long a statement waits for a lock that no thread gets
 CACHE_KB = 256  # of each thread; the system caches the file for all of them
 COMPANIONS = ("-wal", "-shm", "-journal")  # suffixes of SQLite's own files
 PRAGMAS = (

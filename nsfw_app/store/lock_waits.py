@@ -11,6 +11,7 @@ T = TypeVar("T")
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 PAUSES_S = (0.001, 0.002, 0.005, 0.01, 0.02)  # between attempts; the last one is repeated
 STALLED_S = 1.0  # a lock that no waiting thread got for so long is held by a stuck process
+LONGEST_WAIT_S = 30.0  # also while other threads get the lock
 MAX_STALLED_THREADS = 8  # that go on waiting then; a fifth of the threads that serve requests
 
 
@@ -22,13 +23,13 @@ def is_busy(error: sqlite3.Error) -> bool:
 class LockWaits:
     """Repeats statements that find the database locked.
 
-    - A statement is repeated for `limit_s` seconds.
-    - While the lock moves from one transaction to the next, any number of threads waits for it.
-      Once none has got it for `STALLED_S`, only `MAX_STALLED_THREADS` go on waiting, so that one
-      stuck process cannot occupy every thread of the server.
+    - While the lock moves from one transaction to the next, any number of threads waits for it,
+      each for `LONGEST_WAIT_S` at most.
+    - Once none has got it for `STALLED_S`, only `MAX_STALLED_THREADS` go on waiting, so that one
+      stuck process cannot occupy every thread of the server. After `limit_s` none does.
 
     Args:
-        limit_s: The longest wait, in seconds.
+        limit_s: How long to wait for a lock that no thread gets, in seconds.
     """
 
     def __init__(self, limit_s: float) -> None:
@@ -59,7 +60,7 @@ class LockWaits:
                 self._waiting -= 1
 
     def _repeated(self, execute: Callable[[], T]) -> T:
-        end = time.monotonic() + self._limit_s
+        begun = time.monotonic()
         attempt = 0
         while True:
             time.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
@@ -67,15 +68,17 @@ class LockWaits:
             try:
                 result = execute()
             except sqlite3.OperationalError as error:
-                if not is_busy(error) or self._is_over(end):
+                if not is_busy(error) or self._is_over(begun):
                     raise
             else:
                 with self._lock:
                     self._progress = time.monotonic()
                 return result
 
-    def _is_over(self, end: float) -> bool:
+    def _is_over(self, begun: float) -> bool:
         moment = time.monotonic()
         with self._lock:
-            stalled = moment - self._progress > STALLED_S
-            return moment > end or (stalled and self._waiting > MAX_STALLED_THREADS)
+            stalled_s = moment - self._progress
+            own_s = moment - begun
+            crowded = stalled_s > STALLED_S and self._waiting > MAX_STALLED_THREADS
+            return crowded or min(own_s, stalled_s) > self._limit_s or own_s > LONGEST_WAIT_S
