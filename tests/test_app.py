@@ -14,7 +14,7 @@ from desk import Server, serving
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from nsfw_app import machine
+from nsfw_app import machine, settings
 from nsfw_app.records import LogFilter
 from nsfw_app.store import Store
 
