@@ -9,6 +9,7 @@
     │   ├── ModelNotFound    the named model cannot be had
     │   ├── ModelUnsupported the model's labels or weights cannot be used
     │   └── PredictionFailed the model raised on this image
+    │       └── OutOfMemory  there was not enough memory to run the model
     ├── PolicyError          thresholds out of order or out of range
     ├── DecisionError        an answer that makes no sense
     ├── FilterError          a filter of the log that makes no sense
@@ -42,7 +43,6 @@ class ImageErrorKind(StrEnum):
     TOO_LARGE = "too_large"
     TOO_MANY_PIXELS = "too_many_pixels"
     NOT_AN_IMAGE = "not_an_image"
-    WRONG_EXTENSION = "wrong_extension"
     TRUNCATED = "truncated"
     CORRUPT = "corrupt"
     NO_MEMORY = "no_memory"
@@ -115,6 +115,15 @@ class PredictionFailed(ModelError):
     """The model raised while it looked at an image."""
 
     kind: str = "prediction_failed"
+
+
+class OutOfMemory(PredictionFailed):
+    """There was not enough memory to run the model."""
+
+    kind: str = "no_memory"
+
+    def __init__(self) -> None:
+        super().__init__("There is not enough memory to run the model now. Try again later.")
 
 
 class PolicyError(NSFWReviewError):
@@ -241,3 +250,21 @@ class StorageError(TryLater):
         )
         self.reason = kind
         self.kind = kind.value
+
+
+# How native libraries report a failed allocation: libtiff and libheif, libstdc++, torch, CUDA.
+ALLOCATION_FAILURES = (
+    "out of memory",
+    "bad_alloc",
+    "not enough memory",
+    "can't allocate memory",
+    "failed to allocate",
+)
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error of any library means that memory could not be allocated."""
+    if isinstance(error, MemoryError):
+        return True
+    message = str(error).lower()
+    return any(words in message for words in ALLOCATION_FAILURES)

@@ -79,7 +79,6 @@ class Inference:
         classifier = self._loader.classifier
         stored = self._store.catalog.find(sha256, classifier.identity)
         if stored and (upload.owner is None or self._is_kept(stored)):
-            images.check_extension(name, stored.info.format)
             if upload.owner is not None:
                 self._store.catalog.add_upload(sha256, upload)
             return Judged(stored.info, stored.prediction, stored.look)

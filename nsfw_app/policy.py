@@ -1,7 +1,8 @@
 """A score and a policy make a verdict. Pure: the same numbers always give the same answer.
 
 The boundaries: `nsfw` from the threshold upwards, `block` from `review_to` upwards, `allow`
-strictly below `review_from`, `review` between. No score means `unavailable`.
+strictly below `review_from`, `review` between. No score means `unavailable`. An image with missing
+pixels is never `allow`: the score says nothing about what is missing.
 """
 
 from dataclasses import replace
@@ -9,12 +10,13 @@ from dataclasses import replace
 from nsfw_app.records import Action, Label, Policy, Verdict
 
 
-def judge(score: float | None, policy: Policy) -> Verdict:
+def judge(score: float | None, policy: Policy, *, incomplete: bool = False) -> Verdict:
     """The verdict on an nsfw score.
 
     Args:
         score: Probability in [0, 1], or None when there is no prediction.
         policy: The numbers to judge by.
+        incomplete: Pixels of the image are missing; the action is then at least review.
 
     Returns:
         Label and action; without a score, no label and `unavailable`.
@@ -24,7 +26,8 @@ def judge(score: float | None, policy: Policy) -> Verdict:
     label = Label.NSFW if score >= policy.threshold else Label.NORMAL
     if score >= policy.review_to:
         return Verdict(label, Action.BLOCK)
-    return Verdict(label, Action.ALLOW if score < policy.review_from else Action.REVIEW)
+    allowed = score < policy.review_from and not incomplete
+    return Verdict(label, Action.ALLOW if allowed else Action.REVIEW)
 
 
 def at_threshold(policy: Policy, threshold: float) -> Policy:

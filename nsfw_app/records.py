@@ -51,6 +51,31 @@ class Reason(StrEnum):
     OTHER = "other"
 
 
+class WarningCode(StrEnum):
+    """What was tolerated about a file; the order is that in which warnings are listed."""
+
+    EXTENSION = "extension"
+    METADATA = "metadata"
+    TRUNCATED = "truncated"
+    COLOR_PROFILE = "color_profile"
+    TRANSPARENCY = "transparency"
+
+
+class Ground(StrEnum):
+    """The color behind transparent pixels."""
+
+    WHITE = "white"
+    BLACK = "black"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageWarning:
+    """Something about a file that was tolerated: a code for programs, a sentence for people."""
+
+    code: WarningCode
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
     """Which weights answered, precisely enough to ask them again.
@@ -66,7 +91,11 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """An image as uploaded. Width and height are pixels after EXIF rotation."""
+    """An image as uploaded. Width and height are pixels after EXIF rotation.
+
+    `warnings` are those about the bytes, in the order of `WarningCode`; none where the image was
+    stored before warnings existed. `incomplete` is whether pixels are missing.
+    """
 
     sha256: str
     format: str
@@ -74,6 +103,8 @@ class ImageInfo:
     height: int
     size_bytes: int
     frames: int
+    warnings: tuple[ImageWarning, ...] = ()
+    incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +124,8 @@ class Prediction:
     """Label probabilities of one image from one model.
 
     `frame` is the 0-based index, in the file, of the frame these probabilities are of: the one
-    with the highest nsfw score among those looked at.
+    with the highest nsfw score among those looked at. `ground` is the color that its transparent
+    pixels were shown on.
     """
 
     image_sha256: str
@@ -101,6 +133,7 @@ class Prediction:
     probabilities: Mapping[str, float]
     nsfw_score: float
     frame: int = 0
+    ground: Ground = Ground.WHITE
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +191,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """Everything known about one submitted file. `problem` is set when it has no prediction."""
+    """Everything known about one submitted file. `problem` is set when it has no prediction.
+
+    `warnings` are all that concern the file: its bytes, its name, and what was made of it.
+    """
 
     name: str
     policy: Policy
@@ -168,6 +204,7 @@ class Review:
     prediction: Prediction | None = None
     look: Look | None = None
     problem: Problem | None = None
+    warnings: tuple[ImageWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +273,7 @@ class Decision:
     note: str
     batch_id: str
     undone: bool
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

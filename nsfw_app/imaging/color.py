@@ -1,0 +1,171 @@
+"""Embedded color profiles, applied: what comes out is sRGB, as browsers show it.
+
+- A profile that changes no color by more than `SAME_LEVELS` costs one look-up.
+- A profile for another kind of pixels than the file has is damaged, but for gray pixels with an
+  RGB profile, which browsers accept.
+- Profiles are read by littleCMS; what it refuses is damaged.
+"""
+
+import hashlib
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageCms
+
+SAME_LEVELS = 2  # of 255; nobody sees that
+KEPT_TRANSFORMS = 32
+GRID = 17  # colors a channel at which a profile is compared with sRGB
+SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # of ICC, and their modes
+GRAYS = frozenset({"1", "L", "LA"})
+COLORS = frozenset({"P", "PA", "RGB", "RGBA", "RGBa", "RGBX"})
+
+
+class ProfileError(ValueError):
+    """The profile is damaged, or not for such pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Transform:
+    """From a profile's colors to sRGB, by mode of the pixels; empty where both are the same."""
+
+    mode: str
+    by_mode: Mapping[str, ImageCms.ImageCmsTransform] = field(default_factory=dict)
+
+
+class _Transforms:
+    """The transforms used last, by profile."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[bytes, _Transform | None] = OrderedDict()
+
+    def of(self, profile: bytes) -> _Transform:
+        """The transform of a profile.
+
+        Raises:
+            ProfileError: The profile is damaged.
+        """
+        key = hashlib.sha256(profile).digest()
+        with self._lock:
+            known = key in self._kept
+            transform = self._kept.get(key)
+        if not known:
+            transform = _built(profile)
+        with self._lock:
+            self._kept[key] = transform
+            self._kept.move_to_end(key)
+            while len(self._kept) > KEPT_TRANSFORMS:
+                self._kept.popitem(last=False)
+        if transform is None:
+            raise ProfileError("littleCMS cannot use the profile.")
+        return transform
+
+
+_TRANSFORMS = _Transforms()
+
+
+def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """The picture in sRGB; it may be the one given, changed in place.
+
+    Args:
+        image: Loaded, of at most 8 bits a channel.
+        profile: An ICC profile.
+
+    Raises:
+        ProfileError: The profile is damaged, or not for such pixels; the picture is as it was.
+    """
+    transform = _TRANSFORMS.of(profile)
+    fits = {
+        "RGB": image.mode in COLORS or image.mode in GRAYS,
+        "L": image.mode in GRAYS,
+        "CMYK": image.mode == "CMYK",
+    }
+    if not fits[transform.mode]:
+        raise ProfileError(f"The profile is for {transform.mode}, the pixels are {image.mode}.")
+    if not transform.by_mode:
+        return image
+    if transform.mode == "RGB":
+        return _from_rgb(image, transform)
+    if image.mode == "LA" or (image.mode in GRAYS and image.has_transparency_data):
+        gray, alpha = image.convert("LA").split()
+        color = _applied(transform.by_mode["L"], gray)
+        color.putalpha(alpha)
+        return color
+    pixels = image.convert("L") if image.mode == "1" else image
+    return _applied(transform.by_mode[transform.mode], pixels)
+
+
+def _from_rgb(image: Image.Image, transform: _Transform) -> Image.Image:
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    if image.mode != mode:
+        image = image.convert(mode)
+    image.load()
+    # In place: a copy costs 4 bytes a pixel.
+    transform.by_mode[mode].transform.apply(image.getim(), image.getim())
+    return image
+
+
+def _applied(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.Image:
+    result = Image.new("RGB", image.size)
+    transform.transform.apply(image.getim(), result.getim())
+    return result
+
+
+@cache
+def _srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+def _built(profile: bytes) -> _Transform | None:
+    """The transform of a profile, or None where littleCMS cannot use it."""
+    try:
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        mode = SPACES.get(opened.profile.xcolor_space.strip())
+        if mode is None:
+            return None
+        transform = _transform(opened, mode, "RGB")
+        if _changes_nothing(transform, mode):
+            return _Transform(mode)
+        by_mode = {mode: transform}
+        if mode == "RGB":
+            by_mode["RGBA"] = _transform(opened, "RGBA", "RGBA")
+    except (OSError, ValueError, TypeError):
+        return None
+    return _Transform(mode, by_mode)
+
+
+def _transform(
+    profile: ImageCms.ImageCmsProfile, mode: str, result: str
+) -> ImageCms.ImageCmsTransform:
+    """With the profile's own intent; paper white is never shown, so absolute is relative."""
+    intent = profile.profile.rendering_intent
+    if intent not in {0, 1, 2}:
+        intent = 1 if intent == 3 else 0
+    return ImageCms.ImageCmsTransform(
+        profile,
+        _srgb(),
+        mode,
+        result,
+        ImageCms.Intent(intent),
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """Whether colors all over the range stay what they are."""
+    if mode == "CMYK":
+        return False
+    if mode == "L":
+        before = np.arange(256, dtype=np.uint8)[None]
+    else:
+        levels = np.linspace(0, 255, GRID).round().astype(np.uint8)
+        grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1)
+        before = grid.reshape(GRID, GRID * GRID, 3)
+    after = np.asarray(_applied(transform, Image.fromarray(before))).astype(int)
+    expected = before[..., None] if mode == "L" else before
+    return bool(np.abs(after - expected).max() <= SAME_LEVELS)

@@ -1,0 +1,180 @@
+"""What can still be decoded of a damaged file.
+
+A file is decoded twice, each time with something else where its data are missing: another color
+that the decoder does not paint over, or other bytes after the last one. What comes out the same
+both times was decoded from the file.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from nsfw_app.imaging.boxes import BOX_PIXELS
+from nsfw_app.imaging.jpeg import GRAY
+
+# Columns and rows of which every so many are there after each pass of an interlaced file.
+WHOLE = ((1, 1),)
+GRIDS = {
+    "PNG": (*WHOLE, (1, 2), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8)),
+    "GIF": (*WHOLE, (1, 2), (1, 4), (1, 8)),
+}
+FILLINGS = (0, 1)  # of pixels, before decoding
+
+Digests = dict[int, list[int]]  # of each row, by distance of columns
+
+_tolerant: ContextVar[bool] = ContextVar("tolerant", default=False)
+
+
+class _Tolerance:
+    """Pillow's switch for truncated files, one for each thread: the original is the process's."""
+
+    def __bool__(self) -> bool:
+        return _tolerant.get()
+
+
+def register() -> None:
+    """Let Pillow ask `tolerant` whether it may load truncated files. It uses the truth only."""
+    ImageFile.LOAD_TRUNCATED_IMAGES = _Tolerance()  # type: ignore[assignment]
+
+
+@contextmanager
+def tolerant() -> Iterator[None]:
+    """Until the block ends, Pillow keeps in this thread what it decoded before an error."""
+    token = _tolerant.set(True)
+    try:
+        yield
+    finally:
+        _tolerant.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part of a picture that was decoded.
+
+    Attributes:
+        top: First row.
+        bottom: Row after the last one.
+        height: Rows of the whole picture.
+        step: Of columns and rows, every so many are there.
+        is_whole: Whether no pixel is missing.
+    """
+
+    top: int
+    bottom: int
+    height: int
+    step: tuple[int, int]
+    is_whole: bool
+
+    @property
+    def share(self) -> float:
+        """Of the picture's rows, in (0, 1]."""
+        return (self.bottom - self.top) / self.height
+
+    def cut(self, image: Image.Image) -> Image.Image:
+        """The part of a loaded picture of any mode."""
+        if (self.top, self.bottom) != (0, image.height):
+            image = image.crop((0, self.top, image.width, self.bottom))
+        across, down = self.step
+        if self.step == (1, 1):
+            return image
+        size = -(-image.width // across), -(-image.height // down)
+        # The first pixel of each cell, not the one in its middle.
+        cells = (across, 0, (1 - across) / 2, 0, down, (1 - down) / 2)
+        return image.transform(size, Image.Transform.AFFINE, cells, Image.Resampling.NEAREST)
+
+
+def grids_of(image: Image.Image) -> tuple[tuple[int, int], ...]:
+    """The grids that a file, not loaded yet, may be there in."""
+    interlaced = bool(image.info.get("interlace"))
+    if image.format == "GIF" and isinstance(image, ImageFile.ImageFile) and image.tile:
+        interlaced = bool(image.tile[0].args and image.tile[0].args[1])
+    return GRIDS.get(image.format or "", WHOLE) if interlaced else WHOLE
+
+
+def blank_of(image: Image.Image) -> range | None:
+    """The values that a file, not loaded yet, has where nothing was decoded; None where unknown."""
+    transparent = image.info.get("transparency")
+    if image.format == "GIF" and isinstance(transparent, int):
+        return range(transparent, transparent + 1)
+    return GRAY if image.info.get("progressive") else None
+
+
+def fill(image: Image.Image, number: int) -> None:
+    """Give an image that is not loaded yet its pixels, in the first or the second color."""
+    bands = len(image.getbands())
+    color = FILLINGS[number] if bands == 1 else (FILLINGS[number],) * bands
+    size = getattr(image, "_tile_size", image.size)  # of a TIFF, before it is rotated
+    image.im = Image.new(image.mode, size, color).im
+
+
+def digests(image: Image.Image, grids: Sequence[tuple[int, int]]) -> Digests:
+    """A checksum of each row of a loaded image, for each distance of columns."""
+    found: Digests = {across: [] for across, _ in grids}
+    height = max(1, BOX_PIXELS // image.width)
+    for top in range(0, image.height, height):
+        rows = np.asarray(image.crop((0, top, image.width, min(image.height, top + height))))
+        for across, sums in found.items():
+            sums += [zlib.crc32(row[::across].tobytes()) for row in rows]
+    return found
+
+
+def common_part(one: Digests, other: Digests, grids: Sequence[tuple[int, int]]) -> Part | None:
+    """The part that two decodings have in common, in the finest grid that is complete.
+
+    Args:
+        one: Digests of the first.
+        other: Digests of the second.
+        grids: Those to look for, the finest first.
+
+    Returns:
+        None where no row is the same.
+    """
+    same = {
+        across: [a == b for a, b in zip(one[across], other[across], strict=True)] for across in one
+    }
+    is_whole, height = all(same[1]), len(same[1])
+    for across, down in grids:
+        top, bottom = _longest_run(same[across][::down])
+        if top == 0 and bottom * down >= height:
+            return Part(0, height, height, (across, down), is_whole)
+    if len(grids) > 1:  # not even the first pass is complete
+        top, bottom = top * down, min(bottom * down, height)
+    return Part(top, bottom, height, (across, down), is_whole) if bottom > top else None
+
+
+def without_blank_end(image: Image.Image, part: Part, blank: range) -> Part | None:
+    """The part without rows at its end in which all values are blank, as decoders leave them.
+
+    Args:
+        image: Loaded.
+        part: What was decoded, as far as is known.
+        blank: Values of a pixel that was not decoded.
+
+    Returns:
+        None where nothing is left.
+    """
+    bottom = part.bottom
+    height = max(1, BOX_PIXELS // image.width)
+    while bottom > part.top:
+        start = max(part.top, bottom - height)
+        rows = np.asarray(image.crop((0, start, image.width, bottom)))
+        seen = ((rows < blank.start) | (rows >= blank.stop)).reshape(len(rows), -1).any(axis=1)
+        if seen.any():
+            bottom = start + int(np.flatnonzero(seen)[-1]) + 1
+            return replace(part, bottom=bottom, is_whole=part.is_whole and bottom == part.bottom)
+        bottom = start
+    return None
+
+
+def _longest_run(flags: Sequence[bool]) -> tuple[int, int]:
+    """Start and end of the longest run of true values."""
+    best = start = 0, 0
+    for at, flag in enumerate(flags):
+        start = (start[0], at + 1) if flag else (at + 1, at + 1)
+        best = max(best, start, key=lambda run: run[1] - run[0])
+    return best

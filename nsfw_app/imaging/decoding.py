@@ -1,0 +1,296 @@
+"""One file from bytes to frames: opened, checked, loaded, and turned into upright sRGB."""
+
+import io
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from nsfw_app.errors import ImageError, ImageErrorKind
+from nsfw_app.imaging import damage, exif, jpeg, memory, png, webp
+from nsfw_app.imaging.damage import Part
+from nsfw_app.imaging.frames import DecodedImage, Enough, Frame, Limits
+from nsfw_app.imaging.rendering import Renderer
+from nsfw_app.imaging.source import Source
+from nsfw_app.records import ImageInfo, ImageWarning, WarningCode
+
+log = logging.getLogger(__name__)
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF")
+SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # a phone's JPEG with a preview; a BMP without header
+SIDEWAYS = range(5, 9)  # orientations whose width is the height of the picture when upright
+STREAMED = frozenset({"BMP", "DIB", "TIFF"})  # decoded as they are read
+STREAM_BYTES = 1 << 20
+CONTAINER = b"ftyp"  # of AVIF and HEIC, at byte 4
+
+MESSAGES = {
+    WarningCode.METADATA: "Damaged or oversized metadata was ignored.",
+    WarningCode.COLOR_PROFILE: "The color profile cannot be used for this image and was ignored.",
+    WarningCode.TRANSPARENCY: "The image shows another picture on black than on white.",
+}
+ENDS_EARLY = "The file ends early, but all its pixels are there."
+
+
+class Decoding:
+    """Decodes one file.
+
+    Args:
+        data: The file's bytes.
+        name: What messages call it.
+        limits: What is accepted.
+        enough: The sides that are needed; None for all that there is.
+        sha256: Of the bytes.
+    """
+
+    def __init__(
+        self, data: bytes, *, name: str, limits: Limits, enough: Enough | None, sha256: str
+    ) -> None:
+        self._size_bytes = len(data)
+        self._name = name
+        self._limits = limits
+        self._enough = enough
+        self._sha256 = sha256
+        self._source = png.cleaned(data) if data.startswith(png.SIGNATURE) else Source(data)
+        self._warnings: set[WarningCode] = set()
+        self._truncated = "" if self._source.ends else ENDS_EARLY
+        self._incomplete = False
+        self._orientation = 1
+        self._reduced = False
+
+    def intact(self) -> DecodedImage:
+        """The image of a file whose pixels are all there.
+
+        Raises:
+            ImageError: Too many pixels.
+            Exception: Any error of a decoder.
+        """
+        with self._opened(self._source) as image:
+            numbers, info = self._examined(image)
+            frames: list[Frame] = []
+            for number in numbers:
+                if info.frames > 1:
+                    image.seek(number)
+                    self._check_pixels(image, info.frames)
+                image.load()
+                if info.format == "JPEG" and jpeg.ends_in_gray(image):
+                    raise EOFError("The last rows may be missing.")
+                frames += self._rendered(image, number, info, numbers)
+        return self._decoded(info, frames)
+
+    def damaged(self) -> DecodedImage | None:
+        """What can be decoded of a file that `intact` fails on; None for nothing.
+
+        Raises:
+            ImageError: Too many pixels.
+            Exception: Any error of a decoder.
+        """
+        self._warnings.clear()
+        # A frame of AVIF or HEIC is never there in part.
+        with nullcontext() if self._source.data[4:8] == CONTAINER else damage.tolerant():
+            found = self._first_frame()
+            if found is None:
+                return None
+            image, numbers, info, part = found
+            if not memory.holds_copy(image.size, max_pixels=self._limits.max_pixels):
+                return None
+            return self._recovered(image, numbers, info, part)
+
+    def _first_frame(self) -> tuple[ImageFile.ImageFile, list[int], ImageInfo, Part | None] | None:
+        """A damaged file with its first frame loaded, and which part of that was decoded."""
+        known: damage.Digests | None = None
+        for source, filling in self._variants():
+            try:
+                image = self._opened(source)
+                numbers, info = self._examined(image)
+            except ImageError:
+                raise
+            except Exception:
+                log.debug("%s cannot be opened.", self._sha256, exc_info=True)
+                continue
+            grids, blank = damage.grids_of(image), damage.blank_of(image)
+            try:
+                if filling is not None:
+                    damage.fill(image, filling)
+                _load_part(image)
+                found = damage.digests(image, grids)
+            except Exception:
+                log.debug("No pixel of %s can be decoded.", self._sha256, exc_info=True)
+                if info.frames > 1:
+                    return image, numbers, info, None
+                continue
+            if known is None:
+                known = found
+                continue
+            part = damage.common_part(known, found, grids)
+            if part is not None and blank is not None:
+                part = damage.without_blank_end(image, part, blank)
+            return image, numbers, info, part
+        return None
+
+    def _variants(self) -> Iterator[tuple[Source, int | None]]:
+        """The file as it is decoded twice: its bytes, and what pixels are filled with before."""
+        data = self._source.data
+        if data.startswith(jpeg.SIGNATURE):
+            closed, noisy = jpeg.damage_variants(data)
+            variants: list[bytes] = [noisy, closed]
+        elif data.startswith(b"RIFF"):
+            variants = list(webp.damage_variants(data, max_bytes=self._limits.max_bytes))
+            variants = 2 * variants if len(variants) == 1 else variants
+        elif data[4:8] == CONTAINER:
+            variants = [data, data]
+        else:
+            yield from ((self._source, filling) for filling in damage.FILLINGS)
+            return
+        yield from ((replace(self._source, data=variant), None) for variant in variants)
+
+    def _recovered(
+        self, image: ImageFile.ImageFile, numbers: list[int], info: ImageInfo, part: Part | None
+    ) -> DecodedImage | None:
+        frames: list[Frame] = []
+        if part is not None:
+            frames += self._rendered(image, numbers[0], info, numbers, part)
+        for number in numbers[1:]:
+            try:
+                image.seek(number)
+                self._check_pixels(image, info.frames)
+                image.load()
+                frames += self._rendered(image, number, info, numbers)
+            except ImageError:
+                raise
+            except Exception:
+                log.debug("Frame %d of %s cannot be decoded.", number, self._sha256, exc_info=True)
+        if not frames:
+            return None
+        if part is not None and part.is_whole and len(numbers) == 1 and info.format != "GIF":
+            ended = info.format == "JPEG" and jpeg.has_end(self._source.data)
+            self._truncated = "" if ended else ENDS_EARLY
+        else:
+            self._incomplete = True
+            self._truncated = _what_is_missing(part, {f.number for f in frames}, numbers)
+        return self._decoded(info, frames)
+
+    def _opened(self, source: Source) -> ImageFile.ImageFile:
+        try:
+            image = Image.open(io.BytesIO(source.data), formats=FORMATS)
+        except Exception:
+            if not source.data.startswith(jpeg.SIGNATURE) or source.warnings:
+                raise
+            self._source = jpeg.without_metadata(source.data)
+            return self._opened(self._source)
+        # All at once: piece by piece it would be copied, but for what is decoded as it is read.
+        size_bytes = len(source.data)
+        image.decodermaxblock = (
+            min(size_bytes, STREAM_BYTES) if image.format in STREAMED else size_bytes
+        )
+        return image
+
+    def _examined(self, image: ImageFile.ImageFile) -> tuple[list[int], ImageInfo]:
+        """Check an opened image, reduce it as far as allowed, and say which frames to look at."""
+        image_format = SAME_FORMAT.get(image.format or "", image.format or "")
+        # The second picture of an MPO is a preview or a depth map of the first.
+        count = 1 if image.format == "MPO" else _frame_count(image)
+        self._check_pixels(image, count)
+        total = count * image.width * image.height
+        _refuse_pixels(total, self._name, self._limits.max_frames * self._limits.max_pixels)
+        self._orientation = self._read_orientation(image)
+        size = image.size if self._orientation not in SIDEWAYS else image.size[::-1]
+        whole = image.size
+        if self._enough is not None:
+            image.draft(None, self._enough.of(image.size))
+        self._reduced = image.size != whole
+        info = ImageInfo(self._sha256, image_format, *size, self._size_bytes, count)
+        return _spread(count, self._limits.max_frames), info
+
+    def _read_orientation(self, image: ImageFile.ImageFile) -> int:
+        if image.format == "TIFF":  # Pillow rotates pages itself, each by its own tag
+            return 1
+        found = self._source.exif
+        if found is None:
+            found = image.info.get("exif") or b""
+        try:
+            orientation = exif.orientation(found) if found else 1
+        except ValueError:
+            self._warnings.add(WarningCode.METADATA)
+            orientation = 1
+        return int(image.info.get("orientation", orientation))
+
+    def _check_pixels(self, image: ImageFile.ImageFile, frames: int) -> None:
+        pixels = image.width * image.height
+        _refuse_pixels(pixels, self._name, self._limits.max_pixels)
+        limit = memory.limit(image, max_pixels=self._limits.max_pixels, frames=frames)
+        _refuse_pixels(pixels, self._name, limit, of=memory.kind(image))
+
+    def _rendered(
+        self,
+        image: ImageFile.ImageFile,
+        number: int,
+        info: ImageInfo,
+        numbers: list[int],
+        part: Part | None = None,
+    ) -> Iterator[Frame]:
+        """A loaded frame on its grounds. The image of a single frame is used up."""
+        profile: object = self._source.icc_profile
+        if profile is None:
+            profile = image.info.get("icc_profile", b"")
+        picture: Image.Image = image if info.frames == 1 else image.copy()
+        if part is not None:
+            picture = part.cut(picture)
+        max_pixels = self._limits.max_pixels
+        renderer = Renderer(max_pixels, len(numbers), self._orientation, self._warnings)
+        return renderer.frames(number, picture, profile)
+
+    def _decoded(self, info: ImageInfo, frames: list[Frame]) -> DecodedImage:
+        messages = dict(MESSAGES)
+        codes = self._warnings | self._source.warnings
+        if self._truncated:
+            messages[WarningCode.TRUNCATED] = self._truncated
+            codes = codes | {WarningCode.TRUNCATED}
+        warnings = tuple(ImageWarning(c, messages[c]) for c in WarningCode if c in codes)
+        info = replace(info, warnings=warnings, incomplete=self._incomplete)
+        return DecodedImage(info, tuple(frames), self._reduced)
+
+
+def _frame_count(image: ImageFile.ImageFile) -> int:
+    """How many frames there are; those before the damage where a tolerant decoder finds some."""
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:
+        if not ImageFile.LOAD_TRUNCATED_IMAGES:
+            raise
+        return image.tell() + 1
+
+
+def _refuse_pixels(pixels: int, name: str, limit: int, *, of: str = "") -> None:
+    if pixels > limit:
+        subject = f"the limit of {of}" if of else "the limit"
+        raise ImageError(
+            ImageErrorKind.TOO_MANY_PIXELS, f"{name} has {pixels} pixels; {subject} is {limit}."
+        )
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most `most` of `count` frame numbers, evenly spaced, both ends included."""
+    return sorted({round(i) for i in np.linspace(0, count - 1, most)})
+
+
+def _load_part(image: ImageFile.ImageFile) -> None:
+    """Load what a tolerant decoder gets; libtiff raises after it has painted that."""
+    try:
+        image.load()
+    except Exception:
+        if image.tile:
+            raise
+
+
+def _what_is_missing(part: Part | None, decoded: set[int], numbers: list[int]) -> str:
+    """A sentence about an incomplete image."""
+    subject = "The file is damaged or cut short: "
+    if len(numbers) > 1:
+        return f"{subject}{len(decoded)} of the {len(numbers)} frames looked at could be decoded."
+    if part is None or part.share == 1:
+        return f"{subject}the image could be decoded with less detail only."
+    return f"{subject}about {max(1, math.floor(100 * part.share))} % of the image could be decoded."

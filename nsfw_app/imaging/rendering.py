@@ -1,0 +1,91 @@
+"""A decoded picture as frames: 8 bits a channel, sRGB, on its grounds, upright, within limits."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from PIL import Image, ImageOps
+from PIL.ExifTags import Base
+
+from nsfw_app.imaging import color, grayscale, memory, transparency
+from nsfw_app.imaging.boxes import halved
+from nsfw_app.imaging.frames import Frame
+from nsfw_app.records import Ground, WarningCode
+
+log = logging.getLogger(__name__)
+
+BLACK_SHARE = 4  # pictures on black have this fraction of the pixels allowed at most
+
+
+@dataclass(slots=True)
+class Renderer:
+    """Makes frames of one file's pictures.
+
+    Attributes:
+        max_pixels: Of all frames together.
+        pictures: How many there will be.
+        orientation: As in EXIF, 1 to 8.
+        warnings: What was found, so far.
+    """
+
+    max_pixels: int
+    pictures: int
+    orientation: int
+    warnings: set[WarningCode]
+
+    def frames(self, number: int, picture: Image.Image, profile: object) -> Iterator[Frame]:
+        """A picture on its grounds.
+
+        Args:
+            number: Of the frame, in the file.
+            picture: Loaded; it is changed or closed.
+            profile: Its ICC profile, empty for none; anything but bytes is damaged.
+        """
+        if grayscale.is_deep(picture):
+            picture = grayscale.eight_bit(picture)
+        is_copied = self.orientation != 1 or picture.mode not in memory.IN_PLACE
+        if is_copied and not memory.holds_copy(picture.size, max_pixels=self.max_pixels):
+            picture = halved(picture)
+        flat = transparency.flatten(
+            self._in_srgb(picture, profile),
+            max_black_pixels=max(1, self.max_pixels // (BLACK_SHARE * self.pictures)),
+        )
+        if flat.is_another:
+            self.warnings.add(WarningCode.TRANSPARENCY)
+        for ground, shown in ((Ground.WHITE, flat.on_white), (Ground.BLACK, flat.on_black)):
+            if shown is not None:
+                upright = _upright(shown, self.orientation)
+                yield Frame(number, _within(upright, self.max_pixels // self.pictures), ground)
+
+    def _in_srgb(self, picture: Image.Image, profile: object) -> Image.Image:
+        if profile == b"":
+            return picture
+        try:
+            if isinstance(profile, bytes):
+                return color.to_srgb(picture, profile)
+        except color.ProfileError:
+            log.debug("A color profile is ignored.", exc_info=True)
+        self.warnings.add(WarningCode.COLOR_PROFILE)
+        return picture
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    """The picture as the camera was held, without metadata."""
+    image.info.clear()
+    tags = image.getexif()
+    tags.clear()
+    if orientation == 1:
+        return image
+    tags[Base.Orientation] = orientation
+    upright = ImageOps.exif_transpose(image)
+    upright.info.clear()
+    return upright
+
+
+def _within(image: Image.Image, max_pixels: int) -> Image.Image:
+    if image.width * image.height <= max_pixels:
+        return image
+    scale = (max_pixels / (image.width * image.height)) ** 0.5
+    height = max(1, int(image.height * scale))
+    width = max(1, min(int(image.width * scale), max_pixels // height))
+    return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)

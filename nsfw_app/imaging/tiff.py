@@ -1,0 +1,123 @@
+"""Opens TIFF files with grays that Pillow does not know, or reads wrongly.
+
+Pillow 12.3.0 does not invert grays deeper than 8 bits that are white at zero, reads compressed
+big-endian 32-bit samples in the wrong byte order, and refuses 10, 14 and some 12-bit grays.
+"""
+
+from typing import IO, Any, cast
+
+import numpy as np
+from PIL import Image, ImageFile, TiffImagePlugin
+
+from nsfw_app.imaging.grayscale import Levels
+
+WHITE_IS_ZERO, BLACK_IS_ZERO = 0, 1  # PhotometricInterpretation
+UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # SampleFormat
+LITTLE, BIG = b"II", b"MM"
+PACKED_BITS = (10, 14)  # without an unpacker in Pillow
+PACKED = "packed_grays"
+ROWS_AT_ONCE = 64
+
+# Samples of one gray channel: byte order, format, bits -> mode and layout, as in `OPEN_INFO`.
+GRAYS = {
+    (LITTLE, SIGNED, 8): ("L", "L"),
+    (BIG, SIGNED, 8): ("L", "L"),
+    (LITTLE, UNSIGNED, 12): ("I;16", "I;12"),
+    (BIG, UNSIGNED, 12): ("I;16", "I;12"),
+    (BIG, UNSIGNED, 16): ("I;16B", "I;16B"),
+    (LITTLE, SIGNED, 16): ("I", "I;16S"),
+    (BIG, SIGNED, 16): ("I", "I;16BS"),
+    (LITTLE, UNSIGNED, 32): ("I", "I;32S"),  # read back as unsigned by `grayscale`
+    (BIG, UNSIGNED, 32): ("I", "I;32BS"),
+    (LITTLE, SIGNED, 32): ("I", "I;32S"),
+    (BIG, SIGNED, 32): ("I", "I;32BS"),
+    (LITTLE, FLOAT, 64): ("F", "F;64F"),
+    (BIG, FLOAT, 64): ("F", "F;64BF"),
+    **{
+        (order, UNSIGNED, bits): ("I;16", PACKED) for order in (LITTLE, BIG) for bits in PACKED_BITS
+    },
+}
+# libtiff unpacks into the byte order of the machine; Pillow knows that of 16-bit samples only.
+NATIVE = {
+    "F;32F": "F;32NF",
+    "F;32BF": "F;32NF",
+    "F;64F": "F;64NF",
+    "F;64BF": "F;64NF",
+    "I;32S": "I;32NS",
+    "I;32BS": "I;32NS",
+    "I;16S": "I;16NS",
+    "I;16BS": "I;16NS",
+}
+
+
+class _TiffImageFile(TiffImagePlugin.TiffImageFile):
+    """A TIFF file; `info` has the meaning of its grays as `levels`."""
+
+    def _setup(self) -> None:
+        super()._setup()
+        tags = self.tag_v2
+        bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
+        self.info.pop("levels", None)
+        if len(bits) > 1 or self.mode in {"1", "P"}:
+            return
+        photometric = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, WHITE_IS_ZERO)
+        signed = tags.get(TiffImagePlugin.SAMPLEFORMAT, (UNSIGNED,))[0] == SIGNED
+        inverted = photometric == WHITE_IS_ZERO and (self.mode != "L" or signed)
+        self.info["levels"] = Levels(bits[0], signed=signed, white_is_zero=inverted)
+        self.tile = [self._readable(tile, bits[0]) for tile in self.tile]
+
+    def _readable(self, tile: ImageFile._Tile, bits: int) -> ImageFile._Tile:
+        """A tile that Pillow reads rightly.
+
+        Raises:
+            SyntaxError: The packing is not supported.
+        """
+        codec, extents, offset, _ = tile
+        args = cast(tuple[Any, ...], tile.args)
+        layout = args[0]
+        if layout == PACKED:
+            if codec != "raw" or TiffImagePlugin.TILEOFFSETS in self.tag_v2:
+                raise SyntaxError(f"{bits}-bit grays are read from uncompressed strips only.")
+            return ImageFile._Tile(PACKED, extents, offset, (bits,))
+        if codec == "libtiff" and layout in NATIVE:
+            return ImageFile._Tile(codec, extents, offset, (NATIVE[layout], *args[1:]))
+        return tile
+
+
+class _PackedGrays(ImageFile.PyDecoder):
+    """Unpacks grays, most significant bit first, each row beginning with a byte of its own."""
+
+    _pulls_fd = True
+
+    def decode(self, _: Image.DecoderInput) -> tuple[int, int]:
+        """Read a strip; see `ImageFile.PyDecoder`."""
+        (bits,) = self.args
+        file = cast(IO[bytes], self.fd)
+        width, height, top = self.state.xsize, self.state.ysize, self.state.yoff
+        row_bytes = (width * bits + 7) // 8
+        places = 1 << np.arange(bits)[::-1]
+        for done in range(0, height, ROWS_AT_ONCE):
+            packed = np.frombuffer(
+                file.read(row_bytes * min(ROWS_AT_ONCE, height - done)), dtype=np.uint8
+            )
+            rows = len(packed) // row_bytes
+            if rows:
+                planes = np.unpackbits(
+                    packed[: rows * row_bytes].reshape(rows, row_bytes), axis=1, count=width * bits
+                )
+                values = planes.reshape(rows, width, bits) @ places
+                self.state.yoff, self.state.ysize = top + done, rows
+                self.set_as_raw(values.astype("<u2").tobytes(), "I;16")
+            if rows < min(ROWS_AT_ONCE, height - done):
+                return -1, -2
+        return -1, 0
+
+
+def register() -> None:
+    """Let Pillow open TIFF files with this."""
+    for (order, sample, bits), layout in GRAYS.items():
+        for photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO):
+            key = (order, photometric, (sample,), 1, (bits,), ())
+            TiffImagePlugin.OPEN_INFO.setdefault(key, layout)
+    Image.register_decoder(PACKED, _PackedGrays)
+    Image.register_open("TIFF", _TiffImageFile, TiffImagePlugin._accept)

@@ -1,0 +1,139 @@
+"""Transparent pictures on white, and on black where that shows something else.
+
+Browsers and chats show them on light and on dark pages, and a picture can be made so that it shows
+one thing on white and another on black. Both are judged wherever they differ at the size at which
+models look; a warning is due only where the picture itself is another one:
+
+- the ground shows through at least `SHINING_SHARE` of the visible picture, and what is seen on
+  black is not just a darker or inverted version of what is seen on white; or
+- on white nothing can be seen, and on black something can.
+
+The edge of a logo, its empty surroundings and an even fade are none of these.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nsfw_app.imaging.boxes import boxes
+
+OPAQUE = 255
+GROUND_SIDE = 64  # parts a side at which opacity is averaged; models look at 224 and more
+NEARLY_OPAQUE = 247  # average opacity from which on both grounds look the same
+SAMPLES_SIDE = 128  # points a side at which the two pictures are compared
+VISIBLE, SOLID = 16, 239  # opacity of what is seen at all, and of what hides the ground
+SHINING_SHARE = 0.25  # of the visible points
+OTHER_LEVELS = 10.0  # standard deviation, of 255
+BLANK_LEVELS, SEEN_LEVELS = 4.0, 16.0  # standard deviation of a picture that shows nothing, or some
+
+
+@dataclass(frozen=True, slots=True)
+class Flattened:
+    """A picture on its grounds, RGB.
+
+    Attributes:
+        on_white: With all its pixels.
+        on_black: Reduced where it would be large; None where it would look the same.
+        is_another: Whether it shows another picture on black.
+    """
+
+    on_white: Image.Image
+    on_black: Image.Image | None = None
+    is_another: bool = False
+
+
+def flatten(image: Image.Image, *, max_black_pixels: int) -> Flattened:
+    """A picture without transparency. Uses up what it is given: it may be changed or closed.
+
+    Args:
+        image: Loaded, 8 bits a channel at most, any mode.
+        max_black_pixels: What a picture on black is reduced to.
+    """
+    if not image.has_transparency_data:
+        return Flattened(image if image.mode == "RGB" else image.convert("RGB"))
+    opacity = _opacity(image)
+    if opacity.getextrema() == (OPAQUE, OPAQUE):
+        return Flattened(_without_alpha(image))
+    small = opacity.resize(
+        (min(GROUND_SIDE, image.width), min(GROUND_SIDE, image.height)), Image.Resampling.BOX
+    )
+    opacity.close()
+    if np.asarray(small).min() >= NEARLY_OPAQUE:
+        return Flattened(_on_white(image))
+    is_another = _is_another(image)
+    black = _on_black(image, max_black_pixels)
+    return Flattened(_on_white(image), black, is_another)
+
+
+def _opacity(image: Image.Image) -> Image.Image:
+    """The alpha channel, mode L."""
+    if image.mode in {"RGBA", "LA"}:
+        return image.getchannel("A")
+    opacity = Image.new("L", image.size)
+    for box in boxes(image.size):
+        opacity.paste(image.crop(box).convert("RGBA").getchannel("A"), box)
+    return opacity
+
+
+def _without_alpha(image: Image.Image) -> Image.Image:
+    """An opaque picture as RGB."""
+    image.info.pop("transparency", None)
+    if image.mode == "RGBA":
+        image.im.setmode("RGB")  # as they lie: a copy would cost 4 bytes a pixel
+        image._mode = "RGB"
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    in_place = image.mode in {"RGB", "RGBA"}
+    result = image if in_place else Image.new("RGB", image.size)
+    for box in boxes(image.size):
+        part = _composed(image.crop(box), "white")
+        result.paste(part.convert(result.mode), box)
+    if in_place:
+        return _without_alpha(result)
+    image.close()
+    return result
+
+
+def _on_black(image: Image.Image, max_pixels: int) -> Image.Image:
+    pixels = image.width * image.height
+    step = max(1, int(np.ceil((pixels / max_pixels) ** 0.5)))
+    result = Image.new("RGB", (-(-image.width // step), -(-image.height // step)))
+    for box in boxes(image.size, step=step):
+        part = _composed(image.crop(box), "black")
+        if step > 1:
+            part = part.reduce(step)
+        result.paste(part, (box[0] // step, box[1] // step))
+    return result
+
+
+def _composed(part: Image.Image, ground: str) -> Image.Image:
+    rgba = part.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, ground), rgba).convert("RGB")
+
+
+def _is_another(image: Image.Image) -> bool:
+    size = min(SAMPLES_SIDE, image.width), min(SAMPLES_SIDE, image.height)
+    points = image.resize(size, Image.Resampling.NEAREST).convert("RGBA")
+    alpha = np.asarray(points.getchannel("A"), dtype=float)
+    grays = np.asarray(points.convert("RGB").convert("L"), dtype=float)
+    black = grays * alpha / 255
+    white = black + 255 - alpha
+    if white.std() < BLANK_LEVELS and black.std() >= SEEN_LEVELS:
+        return True
+    visible = alpha >= VISIBLE
+    shining = (alpha < SOLID) & visible
+    if shining.sum() < SHINING_SHARE * max(1, visible.sum()):
+        return False
+    return _unexplained(black[visible], white[visible]) >= OTHER_LEVELS
+
+
+def _unexplained(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Standard deviation of what no change of brightness and contrast turns into the other."""
+    if one.std() == 0 or other.std() == 0:
+        return 0.0
+    correlation = np.corrcoef(one, other)[0, 1]
+    return float(min(one.std(), other.std()) * (1 - correlation**2) ** 0.5)
