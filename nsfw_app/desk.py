@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from nsfw_app.access import Caller
 from nsfw_app.errors import NotFound
-from nsfw_app.policy import judge
 from nsfw_app.previews import alike
 from nsfw_app.queueing import QueueOrder, QueueReason, drawn
-from nsfw_app.records import Action, Label, ModelIdentity, Policy, Prediction, Review
+from nsfw_app.records import Action, Label, ModelIdentity, Policy, Review
+from nsfw_app.reviews import reviewed
 from nsfw_app.store import Store
 from nsfw_app.store.training import Mistake
 
@@ -36,25 +36,30 @@ class Desk:
         self._store = store
         self._policy_of = policy_of
 
-    def wants(self, prediction: Prediction) -> QueueReason | None:
+    def wants(self, review: Review) -> QueueReason | None:
         """Why an image should wait for a person, if a rule that is in use says so."""
-        identity, rules = prediction.identity, self._store.queue.rules
+        prediction, rules = review.prediction, self._store.queue.rules
+        if prediction is None:
+            return None
+        weights_sha256 = prediction.identity.weights_sha256
         reason = None
-        if judge(prediction.nsfw_score, self._policy_of(identity.model)).action is Action.REVIEW:
+        if review.verdict.action is Action.REVIEW:
             reason = QueueReason.REVIEW
-        elif drawn(prediction.image_sha256, identity.weights_sha256, rate=rules.audit_rate):
+        elif drawn(prediction.image_sha256, weights_sha256, rate=rules.audit_rate):
             reason = QueueReason.AUDIT
         return reason if reason in rules.reasons else None
 
-    def admit(self, prediction: Prediction) -> int | None:
-        """Let an uploaded image into the queue when a rule says so.
+    def admit(self, review: Review) -> int | None:
+        """Put an uploaded image into the queue when a rule says so.
 
         Returns:
             The id of its prediction in the store, when it waits or has waited there.
         """
+        prediction, reason = review.prediction, self.wants(review)
+        if prediction is None or reason is None:
+            return None
         stored = self._store.catalog.find(prediction.image_sha256, prediction.identity)
-        reason = self.wants(prediction)
-        if stored is None or reason is None:
+        if stored is None:
             return None
         draw = self._store.queue.rules.audit_rate if reason is QueueReason.AUDIT else None
         self._store.queue.enter(stored.prediction_id, reason, draw=draw)
@@ -152,17 +157,18 @@ class Desk:
         """
         self._store.training.decide(prediction_id, label, reviewer=reviewer)
 
-    def review_of(self, prediction_id: int) -> Review:
-        """A prediction as the policy in force judges it."""
+    def review_of(self, prediction_id: int, *, name: str | None = None) -> Review:
+        """A prediction as the policy in force judges it.
+
+        Args:
+            prediction_id: Of the prediction.
+            name: What the image is called; by default as in its latest upload.
+        """
         stored = self._store.catalog.get(prediction_id)
-        prediction: Prediction = stored.prediction
-        policy = self._policy_of(prediction.identity.model)
-        return Review(
-            self._store.catalog.name(prediction.image_sha256),
-            policy,
-            judge(prediction.nsfw_score, policy),
-            prediction.image_sha256,
+        return reviewed(
+            self._store.catalog.name(stored.info.sha256) if name is None else name,
+            self._policy_of(stored.prediction.identity.model),
             stored.info,
-            prediction,
+            stored.prediction,
             stored.look,
         )

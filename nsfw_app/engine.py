@@ -21,10 +21,10 @@ from nsfw_app.inference import Inference, Judged
 from nsfw_app.insights import Insights
 from nsfw_app.intake import Intake
 from nsfw_app.pacing import in_order
-from nsfw_app.policy import judge
 from nsfw_app.records import (
     Answer,
     Decision,
+    Ground,
     LabelRole,
     Look,
     Policy,
@@ -34,6 +34,7 @@ from nsfw_app.records import (
     Upload,
     Verdict,
 )
+from nsfw_app.reviews import reviewed
 from nsfw_app.store import Store
 from nsfw_app.store.audit import Audit
 from nsfw_app.store.log import CorrectionLog
@@ -165,9 +166,10 @@ class Engine:
             judged = self._inference.judge(data, upload)
         except (ImageError, ModelError) as error:
             return self.unavailable(upload.name, error, sha256=images.sha256(data))
+        review = self._reviewed(upload.name, judged)
         if upload.owner is not None and upload.queues:
-            self.desk.admit(judged.prediction)
-        return self._reviewed(upload.name, judged)
+            self.desk.admit(review)
+        return review
 
     def try_out(self, data: bytes, *, name: str) -> Review:
         """Judge one image of which nothing is kept."""
@@ -178,10 +180,7 @@ class Engine:
         return self._reviewed(name, judged)
 
     def _reviewed(self, name: str, judged: Judged) -> Review:
-        policy, prediction = self.policy, judged.prediction
-        verdict = judge(prediction.nsfw_score, policy)
-        sha256 = prediction.image_sha256
-        return Review(name, policy, verdict, sha256, judged.info, prediction, judged.look)
+        return reviewed(name, self.policy, judged.info, judged.prediction, judged.look)
 
     def unavailable(
         self, name: str, error: ImageError | ModelError, *, sha256: str | None = None
@@ -275,9 +274,11 @@ class Engine:
         """Whether a picture of an image is kept."""
         return self._store.pictures.has(image_sha256)
 
-    def preview(self, data: bytes, *, name: str, frame: int) -> bytes:
+    def preview(
+        self, data: bytes, *, name: str, frame: int, ground: Ground = Ground.WHITE
+    ) -> bytes:
         """A picture of an image of which none is kept; see `Inference.picture`."""
-        return self._inference.picture(data, name=name, frame=frame)
+        return self._inference.picture(data, name=name, frame=frame, ground=ground)
 
     def check_writable(self) -> None:
         """Write to the data directory, as an upload does.

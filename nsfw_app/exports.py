@@ -44,6 +44,7 @@ def review_json(review: Review) -> dict[str, Any]:
         "format": image.format if image else None,
         "frame": prediction.frame if prediction else None,
         "frames": image.frames if image else None,
+        "warnings": [asdict(warning) for warning in review.warnings],
         "error": asdict(review.problem) if review.problem else None,
     }
 
@@ -53,7 +54,8 @@ def log_csv(decisions: Iterable[Decision]) -> Iterator[str]:
     yield _csv_line(LOG_COLUMNS)
     for decision in decisions:
         row = asdict(decision)
-        row["reasons"] = json.dumps(row["reasons"])
+        for column in ("reasons", "warnings"):
+            row[column] = json.dumps(row[column])
         yield _csv_line(_cell(row[column]) for column in LOG_COLUMNS)
 
 

@@ -8,23 +8,48 @@ picture itself. The color profile has a type from a fixed list and is safe to re
 from typing import Any
 
 import pi_heif
-from pi_heif import heif
+from pi_heif import as_plugin, heif
+from PIL import Image
 
 ICC_TYPES = frozenset({"rICC", "prof"})  # restricted or not; the other type is no ICC profile
 
 
+BYTE_BITS = 8
+CHROMA_420 = 1  # libheif's number; only without it do deep pictures take more memory
+
+
 class _Picture(heif.BaseImage):  # type: ignore[misc]
-    """One picture of a file: size, mode, pixels and color profile."""
+    """One picture of a file: size, mode, pixels, color profile, and whether it is `deep`."""
 
     def __init__(self, c_image: Any) -> None:
         super().__init__(c_image)
         self.info = {"primary": bool(c_image.primary)}
+        self.info["deep"] = c_image.bit_depth > BYTE_BITS and c_image.chroma != CHROMA_420
         profile = c_image.color_profile
         if profile and profile["type"] in ICC_TYPES:
             self.info["icc_profile"] = profile["data"]
+
+
+class _HeifImageFile(as_plugin.HeifImageFile):  # type: ignore[misc]
+    """A HEIC file that keeps no decoded picture besides the one that is loaded."""
+
+    _loaded_frame = -1
+
+    def load(self) -> Any:
+        """Load the picture, once; those before it cannot be loaded again."""
+        frame = self.tell()
+        if frame == self._loaded_frame:
+            return Image.Image.load(self)
+        pixels = super().load()
+        self._loaded_frame = frame
+        if self._heif_file:
+            del self._heif_file[frame]._c_image
+            self._heif_file[frame]._data = None
+        return pixels
 
 
 def register() -> None:
     """Let Pillow open HEIC files."""
     heif.HeifImage = _Picture
     pi_heif.register_heif_opener(thumbnails=False)
+    Image.register_open("HEIF", _HeifImageFile, as_plugin._is_supported_heif)

@@ -9,14 +9,17 @@
 
 import hashlib
 import mimetypes
+import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
 from nsfw_app import heif
-from nsfw_app.errors import ImageError, ImageErrorKind, lacks_memory
-from nsfw_app.imaging import avif, damage, tiff
+from nsfw_app.errors import ImageError, ImageErrorKind, NSFWReviewError, lacks_memory
+from nsfw_app.imaging import avif, damage, tiff, webp
 from nsfw_app.imaging.decoding import FORMATS, SAME_FORMAT, Decoding
 from nsfw_app.imaging.frames import DecodedImage, Enough, Frame, Limits
 from nsfw_app.records import ImageWarning, WarningCode
@@ -29,7 +32,7 @@ HEIF_SIGNATURES = (b"ftypavif", b"ftypavis", b"ftypheic", b"ftypheix", b"ftypmif
 NAMES = {"WEBP": "WebP", "HEIF": "HEIC"}  # of formats, where people write them otherwise
 
 Image.init()
-for plugin in (heif, avif, tiff, damage):
+for plugin in (heif, avif, tiff, webp, damage):
     plugin.register()
 SUFFIXES = frozenset(s for s, f in Image.registered_extensions().items() if f in FORMATS)
 # The limit below is ours and smaller or equal; Pillow's warning would only repeat it.
@@ -50,7 +53,7 @@ def read_file(path: Path, limits: Limits) -> bytes:
     try:
         if path.is_fifo():  # opening it would wait for a writer
             raise ImageError(ImageErrorKind.MISSING, f"{path.name} is a pipe, not a file.")
-        with path.open("rb") as file:
+        with memory_for(path.name), path.open("rb") as file:
             data = file.read(limits.max_bytes + 1)
     except IsADirectoryError:
         raise ImageError(
@@ -156,8 +159,29 @@ def _decoded(decoding: Decoding) -> DecodedImage:
     except ImageError:
         raise
     except Exception as error:
+        traceback.clear_frames(error.__traceback__)  # decoders in them hold the pixels
         if not lacks_memory(error) and (recovered := decoding.damaged()):
             return recovered
+        raise
+
+
+@contextmanager
+def memory_for(name: str) -> Iterator[None]:
+    """Turn a failed allocation within the block into the error of one file.
+
+    Args:
+        name: What the message calls the file.
+
+    Raises:
+        ImageError: There was not enough memory.
+    """
+    try:
+        yield
+    except NSFWReviewError:
+        raise
+    except Exception as error:
+        if lacks_memory(error):
+            raise no_memory(name) from error
         raise
 
 

@@ -18,7 +18,7 @@ from nsfw_app import images, previews
 from nsfw_app.classifiers import Classifier, Pixels, nsfw_score
 from nsfw_app.classifiers.loading import ModelLoader
 from nsfw_app.images import DecodedImage, Enough, Limits
-from nsfw_app.records import ImageInfo, Look, Prediction, Upload
+from nsfw_app.records import Ground, ImageInfo, Look, Prediction, Upload
 from nsfw_app.store import Store
 from nsfw_app.store.catalog import Stored
 
@@ -40,13 +40,14 @@ class _Seen:
     """What is left of a file once it is decoded: its facts, and what its frames became.
 
     `shorter` is the shorter side of a frame in pixels. `shown` is the only frame as people look at
-    it; None where there are several, of which the model has yet to choose.
+    it; None where there are several, of which the model has yet to choose. `sources` has for each
+    of `prepared` the number of its frame and the ground that it is shown on.
     """
 
     info: ImageInfo
     reduced: bool
     shorter: int
-    numbers: Sequence[int]
+    sources: Sequence[tuple[int, Ground]]
     prepared: Sequence[Pixels]
     shown: Image.Image | None
 
@@ -74,6 +75,10 @@ class Inference:
             ImageError: The bytes are no image within the limits.
             ModelError: The model cannot answer.
         """
+        with images.memory_for(Path(upload.name).name):
+            return self._judge(data, upload)
+
+    def _judge(self, data: bytes, upload: Upload) -> Judged:
         sha256 = images.sha256(data)
         name = Path(upload.name).name
         classifier = self._loader.classifier
@@ -93,24 +98,28 @@ class Inference:
         classifier = self._loader.classifier
         side = previews.HASHED_SIDE
         enough = _enough(classifier)
-        seen = self._seen(classifier, data, Path(name).name, enough, side=side)
-        prediction = self._predicted(classifier, data, seen)
-        return Judged(seen.info, prediction, _look(self._shown(data, prediction, seen, side)))
+        name = Path(name).name
+        with images.memory_for(name):
+            seen = self._seen(classifier, data, name, enough, side=side)
+            prediction = self._predicted(classifier, data, seen)
+            return Judged(seen.info, prediction, _look(self._shown(data, prediction, seen, side)))
 
-    def picture(self, data: bytes, *, name: str, frame: int) -> bytes:
+    def picture(self, data: bytes, *, name: str, frame: int, ground: Ground) -> bytes:
         """One frame of an image for a person to look at, JPEG, of which nothing is kept.
 
         Args:
             data: The file's bytes.
             name: The file's name.
             frame: Its number from 0; the nearest of those looked at is taken.
+            ground: The color behind its transparent pixels.
 
         Raises:
             ImageError: The bytes are no image within the limits.
         """
         classifier = self._loader.status.classifier  # people may look before there is one
-        with classifier.cores.one() if classifier else nullcontext():
-            return previews.picture(self._frame(data, Path(name).name, frame))
+        name = Path(name).name
+        with classifier.cores.one() if classifier else nullcontext(), images.memory_for(name):
+            return previews.picture(self._frame(data, name, frame, ground))
 
     def _seen(
         self,
@@ -132,7 +141,7 @@ class Inference:
                 info=decoded.info,
                 reduced=decoded.reduced,
                 shorter=min(frames[0].size),
-                numbers=[frame.number for frame in decoded.frames],
+                sources=[(frame.number, frame.ground) for frame in decoded.frames],
                 prepared=[classifier.prepare(image) for image in frames],
                 shown=previews.fitted(frames[0], side) if side and len(frames) == 1 else None,
             )
@@ -186,13 +195,14 @@ class Inference:
         if seen.shown is not None:
             return seen.shown
         with self._loader.classifier.cores.one():
-            return previews.fitted(self._frame(data, seen.info.sha256, prediction.frame), side)
+            source = prediction.frame, prediction.ground
+            return previews.fitted(self._frame(data, seen.info.sha256, *source), side)
 
-    def _frame(self, data: bytes, name: str, number: int) -> Image.Image:
+    def _frame(self, data: bytes, name: str, number: int, ground: Ground) -> Image.Image:
         """A frame with the pixels that people need, or the nearest of those looked at."""
         enough = Enough(longer=previews.PICTURE_SIDE)
         decoded = images.decode(data, name=name, limits=self._limits, enough=enough)
-        return _nearest(decoded, number)
+        return _nearest(decoded, number, ground)
 
 
 def _enough(classifier: Classifier, longer: int = 0) -> Enough | None:
@@ -209,7 +219,7 @@ def _of_the_worst(classifier: Classifier, seen: _Seen) -> Prediction:
         classifier.identity,
         answers[worst],
         scores[worst],
-        seen.numbers[worst],
+        *seen.sources[worst],
     )
 
 
@@ -218,5 +228,7 @@ def _look(image: Image.Image) -> Look:
     return Look(previews.placeholder(small), previews.perceptual_hash(small))
 
 
-def _nearest(decoded: DecodedImage, number: int) -> Image.Image:
-    return min(decoded.frames, key=lambda frame: abs(frame.number - number)).image
+def _nearest(decoded: DecodedImage, number: int, ground: Ground) -> Image.Image:
+    """The frame with this number on this ground; else one near to it, and on the other ground."""
+    frames = decoded.frames
+    return min(frames, key=lambda f: (abs(f.number - number), f.ground != ground)).image

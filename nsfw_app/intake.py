@@ -1,7 +1,6 @@
 """Images that programs submit: judged at once, and put before people where that is needed."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from nsfw_app.access import Caller, Permission
 from nsfw_app.desk import Desk
@@ -39,7 +38,7 @@ class Intake:
         """
         review = self._review(data, Upload(name, "api"))
         prediction = review.prediction
-        if prediction is None or caller.owner is None or self._desk.wants(prediction) is None:
+        if prediction is None or caller.owner is None or self._desk.wants(review) is None:
             return review, None
         review = self._review(data, Upload(name, "api", caller.owner))  # now with its picture
         stored = self._store.catalog.find(prediction.image_sha256, prediction.identity)
@@ -59,8 +58,7 @@ class Intake:
         submission = self._store.submissions.get(submission_id)
         if submission.owner != caller.owner and not caller.may(Permission.MANAGE):
             raise NotFound(f"No image {submission_id} was submitted.")
-        review = self._desk.review_of(submission.prediction_id)
-        return submission, replace(review, name=submission.name)
+        return submission, self._desk.review_of(submission.prediction_id, name=submission.name)
 
     def messages(self, submission: Submission) -> list[DeliveryRecord]:
         """How the messages to its submitter's webhook fared."""

@@ -14,6 +14,7 @@ PICTURE_SIDE = 1600  # pixels; fills 70 % of the height of a large screen
 THUMBNAIL_SIDE = 320  # pixels; a card is 160 CSS pixels wide, twice that on dense screens
 HASHED_SIDE = 256  # pixels; the hash itself looks at 9 by 8
 NEAR_BITS = 4  # of 64; recompressed and resized copies differ in fewer
+KEPT = "The kept picture"
 PLACEHOLDER_SIDE = 24  # pixels; too few to recognise what an image shows
 
 
@@ -29,8 +30,9 @@ def thumbnail(picture_jpeg: bytes) -> bytes:
         ImageError: The kept picture is damaged.
     """
     limits = images.Limits(len(picture_jpeg) + 1, PICTURE_SIDE**2, 1)
-    decoded = images.decode(picture_jpeg, name="The kept picture", limits=limits)
-    return picture(decoded.frames[0].image, THUMBNAIL_SIDE)
+    with images.memory_for(KEPT):
+        decoded = images.decode(picture_jpeg, name=KEPT, limits=limits)
+        return picture(decoded.frames[0].image, THUMBNAIL_SIDE)
 
 
 def placeholder(image: Image.Image) -> bytes:

@@ -15,6 +15,7 @@ from nsfw_app.records import (
     Action,
     Decision,
     ImageInfo,
+    ImageWarning,
     Label,
     LogFilter,
     Policy,
@@ -23,17 +24,20 @@ from nsfw_app.records import (
     Reason,
     Review,
     Verdict,
+    WarningCode,
 )
 from nsfw_app.store import Store
 
 REVIEW_KEYS = """name sha256 nsfw_score probabilities label action threshold review_from review_to
-    model revision weights_sha256 backend width height format frame frames error""".split()
+    model revision weights_sha256 backend width height format frame frames warnings error""".split()
 COLUMNS = """decision_id decided_at reviewer image_sha256 name source model revision backend
-    nsfw_score threshold model_label reviewer_label agrees reasons note batch_id undone""".split()
+    nsfw_score threshold model_label reviewer_label agrees reasons note batch_id undone
+    warnings""".split()
 POLICY = Policy(0.5, 0.2, 0.8)
 DECISION = Decision(
     7, "2001-03-01T12:00:00.000Z", "ann", SHA256, "a.png", "gallery", "fake", "r1", "test",
     0.1 + 0.2, 0.53, "normal", "nsfw", False, ("art", "medical"), "", "batch 1", True,
+    ("extension", "truncated"),
 )  # fmt: skip
 TEXT_COLUMNS = ["reviewer", "name", "source", "model", "revision", "backend", "note", "batch_id"]
 
@@ -54,10 +58,14 @@ def test_judged_image_is_the_agreed_object() -> None:
     prediction = Prediction(SHA256, FAKE, {"normal": 0.3, "nsfw": 0.7}, 0.7, frame=2)
     info = ImageInfo(SHA256, "GIF", 40, 30, 1_000, 5)
     verdict = Verdict(Label.NSFW, Action.REVIEW)
-    made = review_json(Review("a.gif", POLICY, verdict, SHA256, info, prediction))
+    warning = ImageWarning(WarningCode.METADATA, "Damaged metadata was ignored.")
+    made = review_json(
+        Review("a.gif", POLICY, verdict, SHA256, info, prediction, warnings=(warning,))
+    )
     values = [
         "a.gif", SHA256, 0.7, {"normal": 0.3, "nsfw": 0.7}, "nsfw", "review", 0.5, 0.2, 0.8,
-        "fake", "r1", "f" * 64, "test", 40, 30, "GIF", 2, 5, None,
+        "fake", "r1", "f" * 64, "test", 40, 30, "GIF", 2, 5,
+        [{"code": "metadata", "message": "Damaged metadata was ignored."}], None,
     ]  # fmt: skip
     assert list(made) == REVIEW_KEYS
     assert json.loads(json.dumps(made)) == dict(zip(REVIEW_KEYS, values, strict=True))
@@ -75,6 +83,7 @@ def test_unjudged_image_is_unavailable_and_says_why() -> None:
         "threshold": 0.5,
         "review_from": 0.2,
         "review_to": 0.8,
+        "warnings": [],
         "error": made["error"],
     }
 
@@ -87,13 +96,14 @@ def test_log_has_the_agreed_columns() -> None:
 
 
 def test_csv_comes_back_as_it_went() -> None:
-    """Numbers keep all their digits, booleans are words, reasons are a JSON list."""
+    """Numbers keep all their digits, booleans are words, reasons and warnings are JSON lists."""
     row = csv_row(DECISION)
     assert (row["agrees"], row["undone"]) == ("false", "true")
     assert json.loads(row["reasons"]) == ["art", "medical"]
+    assert json.loads(row["warnings"]) == ["extension", "truncated"]
     assert json.loads(csv_row(replace(DECISION, reasons=()))["reasons"]) == []
     assert (int(row["decision_id"]), float(row["nsfw_score"])) == (7, 0.1 + 0.2)
-    changed = {"agrees", "undone", "reasons"}
+    changed = {"agrees", "undone", "reasons", "warnings"}
     expected = {k: str(v) for k, v in asdict(DECISION).items() if k not in changed}
     assert {k: v for k, v in row.items() if k not in changed} == expected
 
@@ -120,7 +130,8 @@ def test_jsonl_keeps_texts_and_types() -> None:
     assert [line.count("\n") for line in lines] == [1, 1]
     assert [len(line.splitlines()) for line in lines] == [1, 1]
     read = json.loads(lines[1])
-    assert read == asdict(formula) | {"reasons": ["art", "medical"]}
+    lists = {"reasons": ["art", "medical"], "warnings": ["extension", "truncated"]}
+    assert read == asdict(formula) | lists
     assert (read["agrees"], read["undone"]) == (True, True)
 
 

@@ -10,6 +10,7 @@ from pictures import FILES, camera_exif, encoded, photograph, png
 from PIL import Image
 
 from nsfw_app.images import decode
+from nsfw_app.records import Ground
 
 FORMATS = {
     "jpeg": "JPEG",
@@ -41,8 +42,9 @@ AS_STORED = {
 
 
 def only_frame(data: bytes) -> Image.Image:
-    """The picture of a file that has one frame."""
-    (frame,) = decode(data, name="picture", limits=LIMITS).frames
+    """The picture of a file that has one frame, on white."""
+    frames = decode(data, name="picture", limits=LIMITS).frames
+    (frame,) = [frame for frame in frames if frame.ground is Ground.WHITE]
     return frame.image
 
 

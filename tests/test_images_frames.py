@@ -10,6 +10,7 @@ from PIL import ExifTags, Image
 
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.images import DecodedImage, Limits, decode
+from nsfw_app.records import Ground, WarningCode
 
 SEVERAL = ["GIF", "WEBP", "PNG", "TIFF", "AVIF", "HEIF"]
 
@@ -86,14 +87,18 @@ def test_every_page_is_turned_by_its_own_tag() -> None:
     assert sizes == [(16, 24), (24, 16), (16, 24)]
 
 
-def test_transparent_frames_are_flattened_on_white() -> None:
-    """What no frame of an animation covers is white in each."""
+def test_transparent_frames_are_on_both_grounds() -> None:
+    """What no frame of an animation covers is white in one picture of each and black in another."""
     frames = [Image.new("RGBA", (24, 16), (0, 0, 0, 0)) for _ in range(3)]
     for number, frame in enumerate(frames):
         frame.paste((0, level(number), 0, 255), (0, 0, 8, 8))
-    for frame in decoded(animated(frames, "PNG")).frames:
-        assert frame.image.getpixel((20, 12)) == (255, 255, 255)
+    image = decoded(animated(frames, "PNG"))
+    for frame in image.frames:
+        ground = (255, 255, 255) if frame.ground is Ground.WHITE else (0, 0, 0)
+        assert frame.image.getpixel((20, 12)) == ground
         assert frame.image.getpixel((2, 2)) == (0, level(frame.number), 0)
+    grounds = [(frame.number, frame.ground.value) for frame in image.frames]
+    assert grounds == [(n, ground) for n in range(3) for ground in ("white", "black")]
 
 
 def test_frames_share_the_pixels_allowed() -> None:
@@ -138,12 +143,15 @@ def test_every_page_keeps_the_limit() -> None:
     assert caught.value.kind == ImageErrorKind.TOO_MANY_PIXELS
 
 
-def test_one_damaged_page_refuses_the_file() -> None:
-    """A file is never judged by the pages that happen to be readable."""
+def test_damaged_page_is_left_out() -> None:
+    """Pages that decode are looked at; the image is incomplete, and the warning counts them."""
     data = animated(greys(3), "TIFF", compression="tiff_adobe_deflate")
     second = zlib.compress(bytes([level(1)]) * (24 * 16 * 3))
     assert data.count(second[:12]) == 1
     damaged = data.replace(second[:12], b"\xff" * 12)
-    with pytest.raises(ImageError) as caught:
-        decoded(damaged)
-    assert caught.value.kind in {ImageErrorKind.CORRUPT, ImageErrorKind.TRUNCATED}
+    image = decoded(damaged)
+    assert [frame.number for frame in image.frames] == [0, 2]
+    assert image.info.incomplete
+    assert [(w.code, "2 of the 3 frames" in w.message) for w in image.info.warnings] == [
+        (WarningCode.TRUNCATED, True)
+    ]

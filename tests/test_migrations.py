@@ -16,7 +16,8 @@ from nsfw_app.store import Store
 
 STEPS = [step.name for step in migrations.pending(Database(memory=True))]
 COLUMNS = """decision_id decided_at reviewer image_sha256 name source model revision backend
-    nsfw_score threshold model_label reviewer_label agrees reasons note batch_id undone""".split()
+    nsfw_score threshold model_label reviewer_label agrees reasons note batch_id undone
+    warnings""".split()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nsfw_app.classifiers import Network, Pixels
-from nsfw_app.errors import Overloaded, PredictionFailed
+from nsfw_app.errors import OutOfMemory, Overloaded, PredictionFailed, lacks_memory
 from nsfw_app.machine import usable_cpus
 from nsfw_app.pacing import Cores
 
@@ -79,7 +79,8 @@ class Asking(ABC):
         """What the network says of them; whoever calls has a core for it.
 
         Raises:
-            PredictionFailed: Whatever the network raised.
+            PredictionFailed: The network raised an error.
+            OutOfMemory: Because there was not enough memory.
         """
         parts = []
         try:
@@ -87,8 +88,10 @@ class Asking(ABC):
                 batch = np.stack(pictures[start : start + self._max_batch])
                 parts.append(self._network.score(batch))
             return np.concatenate(parts)
-        except PredictionFailed:
-            raise
         except Exception as error:
+            if lacks_memory(error):
+                raise OutOfMemory from error
+            if isinstance(error, PredictionFailed):
+                raise
             log.exception("The network raised what it should not.")
             raise PredictionFailed(UNFORESEEN) from error

@@ -1,16 +1,22 @@
-"""Opens AVIF files whose EXIF is damaged.
+"""Opens AVIF files whose EXIF is damaged, and frees libavif's memory early.
 
 Pillow 12.3.0 parses EXIF while it opens a file, and refuses the file when that fails. Only the
 rotation of the container counts here, as in browsers; EXIF is handed on as it is.
 """
 
-from PIL import AvifImagePlugin, Image, _avif
+import io
+from typing import Any
+
+from PIL import AvifImagePlugin, Image, ImageFile, _avif
 
 from nsfw_app.machine import usable_cpus
 
+CONFIGURATION = b"av1C"  # box of each coded item
+HIGH_BIT_DEPTH = 0x40  # of its third byte (AV1 Codec ISO Media File Format Binding, 2.3.3)
+
 
 class _AvifImageFile(AvifImagePlugin.AvifImageFile):
-    """An AVIF file; `info` has the rotation as `orientation`."""
+    """An AVIF file; `info` has the rotation as `orientation`, and whether it is `deep`."""
 
     def _open(self) -> None:
         data = self.fp.read() if self.fp else b""
@@ -19,10 +25,22 @@ class _AvifImageFile(AvifImagePlugin.AvifImageFile):
         self._size = size
         self.is_animated = self.n_frames > 1
         self.info["orientation"] = orientation
+        configurations = data.split(CONFIGURATION)[1:]
+        self.info["deep"] = any(len(c) > 2 and c[2] & HIGH_BIT_DEPTH for c in configurations)
         for key, value in (("icc_profile", icc), ("exif", exif)):
             if value:
                 self.info[key] = value
         self.seek(0)
+
+    def load(self) -> Any:
+        """Load the frame; that of a still image without libavif's own copy beside it."""
+        if self.n_frames > 1:
+            return super().load()
+        if self.tile:
+            pixels = self._decoder.get_frame(0)[0]
+            self._decoder = None
+            self.fp = io.BytesIO(pixels)
+        return ImageFile.ImageFile.load(self)
 
 
 def register() -> None:

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, JpegImagePlugin
 
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging import damage, exif, jpeg, memory, png, webp
@@ -68,17 +68,19 @@ class Decoding:
             ImageError: Too many pixels.
             Exception: Any error of a decoder.
         """
-        with self._opened(self._source) as image:
+        image = self._opened(self._source)
+        try:
             numbers, info = self._examined(image)
             frames: list[Frame] = []
             for number in numbers:
                 if info.frames > 1:
                     image.seek(number)
                     self._check_pixels(image, info.frames)
-                image.load()
-                if info.format == "JPEG" and jpeg.ends_in_gray(image):
-                    raise EOFError("The last rows may be missing.")
+                _load_whole(image)
                 frames += self._rendered(image, number, info, numbers)
+        except BaseException:
+            image.close()  # its pixels would live as long as the error does
+            raise
         return self._decoded(info, frames)
 
     def damaged(self) -> DecodedImage | None:
@@ -124,6 +126,7 @@ class Decoding:
                 continue
             if known is None:
                 known = found
+                image.close()
                 continue
             part = damage.common_part(known, found, grids)
             if part is not None and blank is not None:
@@ -222,7 +225,7 @@ class Decoding:
         pixels = image.width * image.height
         _refuse_pixels(pixels, self._name, self._limits.max_pixels)
         limit = memory.limit(image, max_pixels=self._limits.max_pixels, frames=frames)
-        _refuse_pixels(pixels, self._name, limit, of=memory.kind(image))
+        _refuse_pixels(pixels, self._name, limit, of=memory.kind(image, frames=frames))
 
     def _rendered(
         self,
@@ -240,7 +243,10 @@ class Decoding:
         if part is not None:
             picture = part.cut(picture)
         max_pixels = self._limits.max_pixels
-        renderer = Renderer(max_pixels, len(numbers), self._orientation, self._warnings)
+        frames_limit = memory.frames_limit(image, max_pixels=max_pixels, frames=info.frames)
+        renderer = Renderer(
+            max_pixels, frames_limit // len(numbers), self._orientation, self._warnings
+        )
         return renderer.frames(number, picture, profile)
 
     def _decoded(self, info: ImageInfo, frames: list[Frame]) -> DecodedImage:
@@ -275,6 +281,12 @@ def _refuse_pixels(pixels: int, name: str, limit: int, *, of: str = "") -> None:
 def _spread(count: int, most: int) -> list[int]:
     """At most `most` of `count` frame numbers, evenly spaced, both ends included."""
     return sorted({round(i) for i in np.linspace(0, count - 1, most)})
+
+
+def _load_whole(image: ImageFile.ImageFile) -> None:
+    image.load()
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and jpeg.ends_in_gray(image):
+        raise EOFError("The last rows may be missing.")
 
 
 def _load_part(image: ImageFile.ImageFile) -> None:

@@ -1,25 +1,28 @@
 """How much memory decoders need, and how many pixels each may therefore be given.
 
-Every image up to `max_pixels` is to be decoded within `BUDGET` bytes for each pixel of that limit.
-Where a library needs more for a pixel, fewer pixels are accepted.
+Every image up to `max_pixels` is decoded within 8 bytes for each pixel of that limit. Where a
+library needs more for a pixel, fewer pixels are accepted.
 """
 
 from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin
+from PIL.ExifTags import Base
 
-BUDGET = 8.0  # bytes a pixel of the limit
+from nsfw_app.imaging.boxes import BOX_PIXELS
+
+BUDGET = 7.8  # bytes a pixel of the limit; what is missing to 8 is for buffers of fixed size
 STORED = 4.0  # bytes that Pillow keeps of a pixel in color
 COEFFICIENT = 2.0  # bytes that libjpeg keeps of each value of a progressive file
-SECOND_PICTURE = 8.2  # the picture and another one made from it: rotated, or converted
+SECOND_PICTURE = 8.0  # the picture and another one made from it: rotated, or converted
 
-# Peak bytes a pixel, measured with Pillow 12.3.0 and pi-heif 1.4.0 by `tests/test_memory.py`.
-MEASURED = {
-    "WEBP": 20.0,  # libwebp's two canvases, its own pixels, the copy that Pillow is given
-    "AVIF": 14.0,  # planes, interleaved pixels, the copy that Pillow is given
-    "HEIF": 10.0,
-}
-ANIMATED = {"GIF": 24.0, "PNG": 20.0, "WEBP": 24.0, "AVIF": 18.0, "HEIF": 14.0}
+# Peak bytes a pixel, measured with Pillow 12.3.0 and pi-heif 1.4.0; `tests/test_memory.py` checks.
+STILL = {"WEBP": 14.5, "AVIF": 14.5, "HEIF": 13.0}
+ANIMATED = {"GIF": 19.0, "PNG": 18.5, "WEBP": 24.0, "AVIF": 30.0, "HEIF": 15.0, "TIFF": 12.0}
+DEEP = {"AVIF": 1.3, "HEIF": 1.35}  # times as much for more than 8 bits a channel
+FRAME = 5.0  # bytes a pixel of what is kept of each frame, on white and reduced on black
+FRAMES_SHARE = 1.0  # bytes a pixel of the limit that are left for frames at least
+ALWAYS = BOX_PIXELS  # so few pixels are decoded whatever the limit leaves
 IN_PLACE = frozenset({"1", "L", "P", "RGB", "RGBA"})  # modes that need no second picture in color
-NAMES = {"WEBP": "WebP images", "AVIF": "AVIF images", "HEIF": "HEIC images"}
+NAMES = {"WEBP": "WebP", "HEIF": "HEIC"}
 
 
 def limit(image: ImageFile.ImageFile, *, max_pixels: int, frames: int) -> int:
@@ -30,32 +33,46 @@ def limit(image: ImageFile.ImageFile, *, max_pixels: int, frames: int) -> int:
         max_pixels: The limit of all images.
         frames: How many the file has.
     """
-    needed = _bytes_per_pixel(image, frames)
-    return min(max_pixels, int(max_pixels * BUDGET / needed))
+    left = BUDGET - (FRAMES_SHARE if frames > 1 else 0)
+    allowed = int(max_pixels * left / _bytes_per_pixel(image, frames))
+    return min(max_pixels, max(allowed, ALWAYS))
+
+
+def frames_limit(image: ImageFile.ImageFile, *, max_pixels: int, frames: int) -> int:
+    """The most pixels that all frames looked at may be kept with together; see `limit`."""
+    pixels = image.width * image.height
+    if frames == 1 or pixels <= ALWAYS:
+        return max_pixels
+    left = BUDGET * max_pixels - _bytes_per_pixel(image, frames) * pixels
+    return min(max_pixels, int(left / FRAME))
 
 
 def holds_copy(size: tuple[int, int], *, max_pixels: int) -> bool:
     """Whether there is room for a second picture in color of this size."""
-    return size[0] * size[1] * SECOND_PICTURE <= BUDGET * max_pixels
+    pixels = size[0] * size[1]
+    return pixels <= ALWAYS or pixels * SECOND_PICTURE <= BUDGET * max_pixels
 
 
-def kind(image: ImageFile.ImageFile) -> str:
+def kind(image: ImageFile.ImageFile, *, frames: int) -> str:
     """What images of this kind are called in a message."""
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         return "progressive JPEG images"
-    return NAMES.get(image.format or "", f"{image.format} images of this kind")
+    several = "images with several frames" if frames > 1 else "images"
+    return f"{NAMES.get(image.format or '', image.format)} {several}"
 
 
 def _bytes_per_pixel(image: ImageFile.ImageFile, frames: int) -> float:
-    if frames > 1 and image.format in ANIMATED:
-        return ANIMATED[image.format]
-    if image.format in MEASURED:
-        return MEASURED[image.format]
-    needed = STORED
+    image_format = image.format or ""
+    deep = DEEP.get(image_format, 1.0) if image.info.get("deep") else 1.0
+    if frames > 1 and image_format in ANIMATED:
+        return ANIMATED[image_format] * deep
+    needed = STILL.get(image_format, STORED) * deep
     if isinstance(image, JpegImagePlugin.JpegImageFile) and image.info.get("progressive"):
         needed = max(needed, _stored(image) + COEFFICIENT * _samples(image))
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         needed = max(needed, _stored(image) + _strip(image))
+        if image.tag_v2.get(Base.Orientation, 1) != 1:  # Pillow rotates while it loads
+            needed = max(needed, 2 * _stored(image))
     return needed
 
 

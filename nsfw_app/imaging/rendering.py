@@ -14,7 +14,7 @@ from nsfw_app.records import Ground, WarningCode
 
 log = logging.getLogger(__name__)
 
-BLACK_SHARE = 4  # pictures on black have this fraction of the pixels allowed at most
+BLACK_SHARE = 4  # pictures on black are reduced to this fraction of a frame's pixels
 
 
 @dataclass(slots=True)
@@ -22,14 +22,14 @@ class Renderer:
     """Makes frames of one file's pictures.
 
     Attributes:
-        max_pixels: Of all frames together.
-        pictures: How many there will be.
+        max_pixels: The limit of a picture, which says what there is memory for.
+        frame_pixels: What each frame is reduced to.
         orientation: As in EXIF, 1 to 8.
         warnings: What was found, so far.
     """
 
     max_pixels: int
-    pictures: int
+    frame_pixels: int
     orientation: int
     warnings: set[WarningCode]
 
@@ -48,14 +48,14 @@ class Renderer:
             picture = halved(picture)
         flat = transparency.flatten(
             self._in_srgb(picture, profile),
-            max_black_pixels=max(1, self.max_pixels // (BLACK_SHARE * self.pictures)),
+            max_black_pixels=max(1, self.frame_pixels // BLACK_SHARE),
         )
         if flat.is_another:
             self.warnings.add(WarningCode.TRANSPARENCY)
         for ground, shown in ((Ground.WHITE, flat.on_white), (Ground.BLACK, flat.on_black)):
             if shown is not None:
                 upright = _upright(shown, self.orientation)
-                yield Frame(number, _within(upright, self.max_pixels // self.pictures), ground)
+                yield Frame(number, _within(upright, self.frame_pixels), ground)
 
     def _in_srgb(self, picture: Image.Image, profile: object) -> Image.Image:
         if profile == b"":

@@ -1,17 +1,41 @@
-"""WebP files that are cut short, made whole for libwebp.
+"""Opens WebP files with less memory, and makes those that are cut short whole for libwebp.
 
 Pillow has no incremental WebP decoder: libwebp refuses a file that lacks its last byte. Filled up
 to the length that its chunks declare it is decoded, and the rows that do not depend on the filling
 are the file's own.
 """
 
+import io
 import struct
 from collections.abc import Iterator
+from typing import Any
+
+from PIL import Image, ImageFile, WebPImagePlugin
 
 HEADER_BYTES = 12  # RIFF, size, WEBP
 FRAME = b"ANMF"
 FILLINGS = (0x00, 0xAA, 0x55, 0xFF)  # lossless data refuses some of them
 IMAGES = frozenset({b"VP8 ", b"VP8L", FRAME})
+
+
+class _WebPImageFile(WebPImagePlugin.WebPImageFile):
+    """A WebP file; libwebp's canvases are freed before Pillow copies the pixels of a still one."""
+
+    def load(self) -> Any:
+        """Load the frame."""
+        if self.n_frames > 1:
+            return super().load()
+        if self._decoder is not None:
+            pixels = self._get_next()[0]
+            self._decoder = None
+            self.fp = io.BytesIO(pixels)
+            self.tile = [ImageFile._Tile("raw", (0, 0, *self.size), 0, self.rawmode)]
+        return ImageFile.ImageFile.load(self)
+
+
+def register() -> None:
+    """Let Pillow open WebP files with this."""
+    Image.register_open("WEBP", _WebPImageFile, WebPImagePlugin._accept)
 
 
 def damage_variants(data: bytes, *, max_bytes: int) -> Iterator[bytes]:

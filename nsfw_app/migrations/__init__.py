@@ -13,6 +13,7 @@ from nsfw_app.migrations.queue import QUEUE_TABLES
 from nsfw_app.migrations.reviews import TABLES
 from nsfw_app.migrations.submissions import SUBMISSION_TABLES
 from nsfw_app.migrations.uploads import QUEUEING_UPLOADS
+from nsfw_app.migrations.warnings import WARNING_COLUMNS
 from nsfw_app.migrations.webhooks import WEBHOOK_EVENTS
 
 migrations = Migrations("nsfw_review")
@@ -57,4 +58,11 @@ def report_states(db: Database) -> None:
 def mark_queueing_uploads(db: Database) -> None:
     """Whether an upload's owner may put images into the queue."""
     for statement in QUEUEING_UPLOADS:
+        db.execute(statement)
+
+
+@migrations()
+def add_warnings(db: Database) -> None:
+    """Warnings about images, missing pixels, and the ground behind transparent ones."""
+    for statement in WARNING_COLUMNS:
         db.execute(statement)

@@ -9,7 +9,16 @@ from sqlite_utils import Database
 
 from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import NotFound
-from nsfw_app.records import ImageInfo, Look, ModelIdentity, Prediction, Upload
+from nsfw_app.records import (
+    Ground,
+    ImageInfo,
+    ImageWarning,
+    Look,
+    ModelIdentity,
+    Prediction,
+    Upload,
+    WarningCode,
+)
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.pictures import Pictures
 
@@ -93,7 +102,11 @@ class Catalog:
         info: ImageInfo,
         prediction: Prediction,
     ) -> None:
-        """Keep an image's facts and what a model said of it; what is there already stays."""
+        """Keep an image's facts and what a model said of it.
+
+        What is there already stays, but for warnings: those of the latest decoding count.
+        """
+        warnings = json.dumps([[warning.code, warning.message] for warning in info.warnings])
         with self._connections.writing() as db:
             db.table("images").insert(
                 {
@@ -108,6 +121,10 @@ class Catalog:
                 },
                 ignore=True,
             )
+            db.execute(
+                "update images set warnings = ?, incomplete = ? where sha256 = ?",
+                (warnings, info.incomplete, info.sha256),
+            )
             db.table("predictions").insert(
                 {
                     "image_sha256": prediction.image_sha256,
@@ -118,6 +135,7 @@ class Catalog:
                     "probabilities": json.dumps(dict(prediction.probabilities)),
                     "nsfw_score": prediction.nsfw_score,
                     "frame": prediction.frame,
+                    "ground": prediction.ground,
                     "predicted_at": now(),
                 },
                 ignore=True,
@@ -246,6 +264,11 @@ def _stored(row: Any) -> Stored:
         height=row["height"],
         size_bytes=row["size_bytes"],
         frames=row["frames"],
+        warnings=tuple(
+            ImageWarning(WarningCode(code), message)
+            for code, message in json.loads(row["warnings"])
+        ),
+        incomplete=bool(row["incomplete"]),
     )
     prediction = Prediction(
         row["image_sha256"],
@@ -253,6 +276,7 @@ def _stored(row: Any) -> Stored:
         json.loads(row["probabilities"]),
         row["nsfw_score"],
         row["frame"],
+        Ground(row["ground"]),
     )
     look = Look(bytes(row["placeholder"]), row["perceptual_hash"])
     return Stored(info, prediction, look, row["id"])

@@ -10,6 +10,7 @@ from sqlite_utils import Database
 from nsfw_app.access import Caller
 from nsfw_app.errors import DecisionError, NotFound
 from nsfw_app.records import Answer, Decision, Facets, Label, LogFilter
+from nsfw_app.reviews import warnings_of
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.queue import ReviewQueue
@@ -116,13 +117,15 @@ class CorrectionLog:
                 f"There is no prediction by {answer.model} of an image {answer.image_sha256} "
                 "that you may see. Add the image first."
             )
+        stored = self._catalog.get(prediction["id"])
+        warnings = warnings_of(upload["name"], stored.info, stored.prediction.ground)
         flagged = prediction["nsfw_score"] >= answer.threshold
         db.execute(
             """
             insert into decisions
               (nonce, decided_at, reviewer, prediction_id, name, source, threshold,
-               model_label, label, reasons, note, batch_id, elapsed_ms)
-            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (nonce) do nothing
+               model_label, label, reasons, note, batch_id, elapsed_ms, warnings)
+            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (nonce) do nothing
             """,
             (
                 answer.nonce,
@@ -138,6 +141,7 @@ class CorrectionLog:
                 answer.note,
                 answer.batch_id or upload["batch_id"],
                 answer.elapsed_ms,
+                json.dumps([warning.code for warning in warnings]),
             ),
         )
         row = self._connections.row(
@@ -279,6 +283,7 @@ def _conditions(wanted: LogFilter) -> tuple[str, dict[str, Any]]:
 def _decision(row: Any) -> Decision:
     values = dict(row)
     values["reasons"] = tuple(json.loads(values["reasons"]))
+    values["warnings"] = tuple(json.loads(values["warnings"]))
     values["agrees"] = bool(values["agrees"])
     values["undone"] = bool(values["undone"])
     return Decision(**values)

@@ -19,7 +19,17 @@ from nsfw_app.access import LOCAL_OWNER, Caller, Permission
 from nsfw_app.accounts import Accounts
 from nsfw_app.engine import Engine
 from nsfw_app.errors import ImageError, NotSignedIn
-from nsfw_app.records import Answer, Decision, Label, LogFilter, Look, Reason, Review, Upload
+from nsfw_app.records import (
+    Answer,
+    Decision,
+    Ground,
+    Label,
+    LogFilter,
+    Look,
+    Reason,
+    Review,
+    Upload,
+)
 from nsfw_app.settings import Settings
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.web.callers import Exporter, Reviewer, Visitor
@@ -137,12 +147,13 @@ def image_routes(judging: Judging, accounts: Accounts, *, settings: Settings) ->
         visitor: Visitor,
         name: Annotated[str, Query(max_length=MAX_NAME_CHARACTERS)],
         frame: Annotated[int, Query(ge=0, lt=1 << 31)] = 0,
+        ground: Annotated[Ground, Query()] = Ground.WHITE,
     ) -> Response:
         if visitor.owner is None:
             accounts.count_demo(client_address(request))
         async with judging.place():
             data = await judging.file(request, name=name)
-            jpeg = await judging.run(engine.preview, data, name=name, frame=frame)
+            jpeg = await judging.run(engine.preview, data, name=name, frame=frame, ground=ground)
         return Response(jpeg, media_type="image/jpeg")
 
     @router.get("/images/{sha256}/picture")
@@ -215,10 +226,13 @@ def decision_json(engine: Engine, decision: Decision) -> dict[str, Any]:
 def card_json(engine: Engine, review: Review, caller: Caller) -> dict[str, Any]:
     """A review for the page: its JSON, what to draw, and the answer given earlier.
 
-    `kept` says whether the server has a picture to show.
+    `kept` says whether the server has a picture to show, `incomplete` whether pixels are missing,
+    and `ground` what color is behind transparent ones.
     """
     card = {**exports.review_json(review), "placeholder": None, "decision": None}
     card |= {"perceptual_hash": None, "kept": False}
+    card["incomplete"] = review.image is not None and review.image.incomplete
+    card["ground"] = review.prediction.ground if review.prediction else None
     if review.prediction is not None and review.look is not None:
         card["placeholder"] = placeholder_url(review.look)
         card["perceptual_hash"] = review.look.perceptual_hash

@@ -18,6 +18,13 @@ from nsfw_app.web.judging import Judging, all_of
 from nsfw_app.web.problems import responses
 
 
+class ImageWarning(BaseModel):
+    """Something about a file that was tolerated."""
+
+    code: Literal["extension", "metadata", "truncated", "color_profile", "transparency"]
+    message: str
+
+
 class ImageProblem(BaseModel):
     """Why an image could not be judged."""
 
@@ -46,6 +53,7 @@ class JudgedImage(BaseModel):
     format: str | None
     frame: int | None
     frames: int | None
+    warnings: list[ImageWarning]
     error: ImageProblem | None
 
 

@@ -2,7 +2,7 @@
 
 import { icon, make } from './dom.js'
 import { makePicture, revealButton } from './picture.js'
-import { ACTION_WORDS, judge, scoreBar } from './verdict.js'
+import { ACTION_WORDS, judge, scoreBar, warningList } from './verdict.js'
 
 const LIMITS = [
   ['--from', 'review_from'],
@@ -50,6 +50,7 @@ export function makeCard(image, { onAgree, onDisagree, onFocus, onPick, onGroup 
     make('div', { class: 'verdict-line' }, mark, label),
     bar ?? make('p', { class: 'problem' }, image.error.message),
     make('div', { class: 'name', title: image.name }, image.name),
+    warningList(image),
     make(
       'div',
       { class: 'quick-buttons' },
@@ -114,7 +115,7 @@ export function addFile(card, { name, batchId }) {
 /** Shows label, action and limits as the policy has them now. */
 export function judgeCard(card, policy) {
   drawLimits(card, policy)
-  const { label, action } = judge(card.image.nsfw_score, policy)
+  const { label, action } = judge(card.image, policy)
   if (card.dataset.action === action && card.dataset.label === (label ?? '')) return
   if (card.dataset.action !== action) {
     icons[action] ??= icon(action)
@@ -193,8 +194,9 @@ function describe(card) {
   const answer = image.decision
     ? `, your answer ${image.decision.reviewer_label}`
     : ', not answered'
+  const warnings = (image.warnings ?? []).map(({ message }) => ` ${message}`).join('')
   card.setAttribute(
     'aria-label',
-    `${image.name}: ${ACTION_WORDS[dataset.action] ?? ''} ${dataset.label ?? ''}, ${score}${files}${image.error ? '' : answer}`,
+    `${image.name}: ${ACTION_WORDS[dataset.action] ?? ''} ${dataset.label ?? ''}, ${score}${files}${image.error ? '' : `${answer}.${warnings}`}`,
   )
 }

@@ -179,7 +179,11 @@ export async function undo(decisionId) {
 export async function pictureUrl(image, size) {
   if (image.kept) return new URL(`images/${image.sha256}/${size}`, root).href
   if (!image.file) throw new Error('No picture of this image is kept any more.')
-  const query = new URLSearchParams({ name: image.name, frame: image.frame })
+  const query = new URLSearchParams({
+    name: image.name,
+    frame: image.frame,
+    ground: image.ground,
+  })
   const response = await post(`pictures?${query}`, image.file)
   if (!response.ok) return answerOf(response)
   return URL.createObjectURL(await response.blob())

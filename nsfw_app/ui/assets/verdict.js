@@ -19,24 +19,39 @@ export function policyAt(policy, threshold) {
   }
 }
 
-/** Label and action of a score; null means nothing was decided. */
-export function judge(score, policy) {
+/** Label and action of an image; without a score nothing was decided. */
+export function judge(image, policy) {
+  const score = image?.nsfw_score
   if (score == null) return { label: null, action: 'unavailable' }
   const label = score >= policy.threshold ? 'nsfw' : 'normal'
   if (score >= policy.review_to) return { label, action: 'block' }
-  return { label, action: score < policy.review_from ? 'allow' : 'review' }
+  const allowed = score < policy.review_from && !image.incomplete
+  return { label, action: allowed ? 'allow' : 'review' }
 }
 
 /** Why this action, in a sentence. */
-export function because(action, policy) {
+export function because(action, image, policy) {
   const from = policy.review_from.toFixed(2)
   const to = policy.review_to.toFixed(2)
+  const inBand = image.nsfw_score >= policy.review_from
   return {
     allow: `Allowed below ${from}.`,
-    review: `A person decides from ${from} to ${to}.`,
+    review: inBand
+      ? `A person decides from ${from} to ${to}.`
+      : 'A person decides because parts of the image are missing.',
     block: `Blocked at ${to} and above.`,
     unavailable: '',
   }[action]
+}
+
+/** The warnings about a file, a sentence each; null without any. */
+export function warningList(image) {
+  if (!image?.warnings?.length) return null
+  return make(
+    'ul',
+    { class: 'warnings', 'aria-label': 'Warnings' },
+    ...image.warnings.map(({ message }) => make('li', {}, message)),
+  )
 }
 
 /** An action as shape and word. */

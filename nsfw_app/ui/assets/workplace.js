@@ -15,6 +15,7 @@ import {
   onThreshold,
   policyAt,
   scoreBar,
+  warningList,
 } from './verdict.js'
 
 const UNKNOWN_POLICY = { threshold: 0.5, review_from: 0.2, review_to: 0.8 }
@@ -82,7 +83,7 @@ export function makeWorkplace({ parts, name, ids, onAnswer, extra = [] }) {
   }
 
   function draw() {
-    const { label, action } = judge(image?.nsfw_score, policy)
+    const { label, action } = judge(image, policy)
     agreeButton.disabled = disagreeButton.disabled = !judged()
     drawScore(bar, image?.nsfw_score, policy)
     drawProbabilities()
@@ -92,8 +93,9 @@ export function makeWorkplace({ parts, name, ids, onAnswer, extra = [] }) {
       verdict.replaceChildren(actionMark('unavailable'), make('p', {}, image.error.message))
     } else {
       const word = make('b', { class: 'label' }, label)
-      const why = make('p', {}, 'The model calls it ', word, `. ${because(action, policy)}`)
-      verdict.replaceChildren(actionMark(action), why)
+      const why = make('p', {}, 'The model calls it ', word, `. ${because(action, image, policy)}`)
+      const warnings = warningList(image)
+      verdict.replaceChildren(actionMark(action), why, ...(warnings ? [warnings] : []))
     }
   }
 
@@ -117,7 +119,7 @@ export function makeWorkplace({ parts, name, ids, onAnswer, extra = [] }) {
   }
 
   const judged = () => Boolean(image && !image.error)
-  const modelLabel = () => judge(image.nsfw_score, policy).label
+  const modelLabel = () => judge(image, policy).label
 
   function answer(given) {
     if (!judged()) return
