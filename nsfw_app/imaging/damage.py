@@ -25,7 +25,10 @@ GRIDS = {
 }
 FILLINGS = (0, 1)  # of pixels, before decoding
 
+BOTTOM_UP = frozenset({"BMP", "DIB"})  # the last row is stored first
+
 Digests = dict[int, list[int]]  # of each row, by distance of columns
+Grids = Sequence[tuple[int, int]]
 
 _tolerant: ContextVar[bool] = ContextVar("tolerant", default=False)
 
@@ -71,6 +74,11 @@ class Part:
     is_whole: bool
 
     @property
+    def is_all(self) -> bool:
+        """Whether it is the picture in full size, though details may be missing."""
+        return self.step == (1, 1) and self.bottom - self.top == self.height
+
+    @property
     def share(self) -> float:
         """Of the picture's rows, in (0, 1]."""
         return (self.bottom - self.top) / self.height
@@ -85,10 +93,13 @@ class Part:
         size = -(-image.width // across), -(-image.height // down)
         # The first pixel of each cell, not the one in its middle.
         cells = (across, 0, (1 - across) / 2, 0, down, (1 - down) / 2)
-        return image.transform(size, Image.Transform.AFFINE, cells, Image.Resampling.NEAREST)
+        found = image.transform(size, Image.Transform.AFFINE, cells, Image.Resampling.NEAREST)
+        finer = min(self.step)  # both ways, so that proportions stay
+        size = -(-image.width // finer), -(-image.height // finer)
+        return found.resize(size, Image.Resampling.NEAREST)
 
 
-def grids_of(image: Image.Image) -> tuple[tuple[int, int], ...]:
+def grids_of(image: Image.Image) -> Grids:
     """The grids that a file, not loaded yet, may be there in."""
     interlaced = bool(image.info.get("interlace"))
     if image.format == "GIF" and isinstance(image, ImageFile.ImageFile) and image.tile:
@@ -101,7 +112,7 @@ def blank_of(image: Image.Image) -> range | None:
     transparent = image.info.get("transparency")
     if image.format == "GIF" and isinstance(transparent, int):
         return range(transparent, transparent + 1)
-    return GRAY if image.info.get("progressive") else None
+    return None
 
 
 def fill(image: Image.Image, number: int) -> None:
@@ -112,7 +123,7 @@ def fill(image: Image.Image, number: int) -> None:
     image.im = Image.new(image.mode, size, color).im
 
 
-def digests(image: Image.Image, grids: Sequence[tuple[int, int]]) -> Digests:
+def digests(image: Image.Image, grids: Grids) -> Digests:
     """A checksum of each row of a loaded image, for each distance of columns."""
     found: Digests = {across: [] for across, _ in grids}
     height = max(1, BOX_PIXELS // image.width)
@@ -123,23 +134,28 @@ def digests(image: Image.Image, grids: Sequence[tuple[int, int]]) -> Digests:
     return found
 
 
-def common_part(one: Digests, other: Digests, grids: Sequence[tuple[int, int]]) -> Part | None:
+def common_part(image: Image.Image, one: Digests, other: Digests, grids: Grids) -> Part | None:
     """The part that two decodings have in common, in the finest grid that is complete.
 
     Args:
+        image: One of the two, loaded.
         one: Digests of the first.
         other: Digests of the second.
         grids: Those to look for, the finest first.
 
     Returns:
-        None where no row is the same.
+        None where nothing is the same.
     """
+    height = len(one[1])
     same = {
         across: [a == b for a, b in zip(one[across], other[across], strict=True)] for across in one
     }
-    is_whole, height = all(same[1]), len(same[1])
+    is_whole = all(same[1])
+    if image.info.get("progressive"):  # every scan covers all rows
+        part = Part(0, height, height, (1, 1), is_whole)
+        return without_blank_end(image, part, GRAY)
     for across, down in grids:
-        top, bottom = _longest_run(same[across][::down])
+        top, bottom = _run(same[across][::down], upward=image.format in BOTTOM_UP)
         if top == 0 and bottom * down >= height:
             return Part(0, height, height, (across, down), is_whole)
     if len(grids) > 1:  # not even the first pass is complete
@@ -171,10 +187,8 @@ def without_blank_end(image: Image.Image, part: Part, blank: range) -> Part | No
     return None
 
 
-def _longest_run(flags: Sequence[bool]) -> tuple[int, int]:
-    """Start and end of the longest run of true values."""
-    best = start = 0, 0
-    for at, flag in enumerate(flags):
-        start = (start[0], at + 1) if flag else (at + 1, at + 1)
-        best = max(best, start, key=lambda run: run[1] - run[0])
-    return best
+def _run(flags: Sequence[bool], *, upward: bool) -> tuple[int, int]:
+    """Start and end of the true values at the start, or of those at the end."""
+    ordered = flags[::-1] if upward else flags
+    count = next((at for at, flag in enumerate(ordered) if not flag), len(flags))
+    return (len(flags) - count, len(flags)) if upward else (0, count)

@@ -97,7 +97,8 @@ class Decoding:
             if found is None:
                 return None
             image, numbers, info, part = found
-            if not memory.holds_copy(image.size, max_pixels=self._limits.max_pixels):
+            cuts = part is not None and not part.is_all
+            if cuts and not memory.holds_copy(image.size, max_pixels=self._limits.max_pixels):
                 return None
             return self._recovered(image, numbers, info, part)
 
@@ -128,7 +129,7 @@ class Decoding:
                 known = found
                 image.close()
                 continue
-            part = damage.common_part(known, found, grids)
+            part = damage.common_part(image, known, found, grids)
             if part is not None and blank is not None:
                 part = damage.without_blank_end(image, part, blank)
             return image, numbers, info, part
@@ -168,7 +169,8 @@ class Decoding:
                 log.debug("Frame %d of %s cannot be decoded.", number, self._sha256, exc_info=True)
         if not frames:
             return None
-        if part is not None and part.is_whole and len(numbers) == 1 and info.format != "GIF":
+        is_still = len(numbers) == 1 and not webp.is_animation(self._source.data)
+        if part is not None and part.is_whole and is_still and info.format != "GIF":
             ended = info.format == "JPEG" and jpeg.has_end(self._source.data)
             self._truncated = "" if ended else ENDS_EARLY
         else:
@@ -303,6 +305,6 @@ def _what_is_missing(part: Part | None, decoded: set[int], numbers: list[int]) -
     subject = "The file is damaged or cut short: "
     if len(numbers) > 1:
         return f"{subject}{len(decoded)} of the {len(numbers)} frames looked at could be decoded."
-    if part is None or part.share == 1:
+    if part is None or part.bottom - part.top == part.height:
         return f"{subject}the image could be decoded with less detail only."
     return f"{subject}about {max(1, math.floor(100 * part.share))} % of the image could be decoded."

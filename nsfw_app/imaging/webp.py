@@ -15,6 +15,7 @@ from PIL import Image, ImageFile, WebPImagePlugin
 HEADER_BYTES = 12  # RIFF, size, WEBP
 FRAME = b"ANMF"
 FILLINGS = (0x00, 0xAA, 0x55, 0xFF)  # lossless data refuses some of them
+ANIMATED = 0x02  # flag of the extended header
 IMAGES = frozenset({b"VP8 ", b"VP8L", FRAME})
 
 
@@ -36,6 +37,11 @@ class _WebPImageFile(WebPImagePlugin.WebPImageFile):
 def register() -> None:
     """Let Pillow open WebP files with this."""
     Image.register_open("WEBP", _WebPImageFile, WebPImagePlugin._accept)
+
+
+def is_animation(data: bytes) -> bool:
+    """Whether a file is a WebP animation, however many frames of it are there."""
+    return data[8:16] == b"WEBPVP8X" and bool(data[20:21]) and bool(data[20] & ANIMATED)
 
 
 def damage_variants(data: bytes, *, max_bytes: int) -> Iterator[bytes]:
