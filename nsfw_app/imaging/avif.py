@@ -5,12 +5,17 @@ rotation of the container counts here, as in browsers; EXIF is handed on as it i
 """
 
 import io
+import re
 from typing import Any
 
 from PIL import AvifImagePlugin, Image, ImageFile, _avif
 
+from nsfw_app.imaging.source import Source
 from nsfw_app.machine import usable_cpus
+from nsfw_app.records import WarningCode
 
+# A box that describes an item of version 2 or 3: flags, number of the item, protection, type.
+EXIF_ITEM = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))Exif", re.DOTALL)
 CONFIGURATION = b"av1C"  # box of each coded item
 HIGH_BIT_DEPTH = 0x40  # of its third byte (AV1 Codec ISO Media File Format Binding, 2.3.3)
 
@@ -41,6 +46,13 @@ class _AvifImageFile(AvifImagePlugin.AvifImageFile):
             self._decoder = None
             self.fp = io.BytesIO(pixels)
         return ImageFile.ImageFile.load(self)
+
+
+def without_exif(data: bytes) -> Source:
+    """The file with its EXIF items named otherwise: libavif refuses files where it is no TIFF."""
+    return Source(
+        EXIF_ITEM.sub(rb"\1free", data), exif=b"", warnings=frozenset({WarningCode.METADATA})
+    )
 
 
 def register() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFile, JpegImagePlugin
 
 from nsfw_app.errors import ImageError, ImageErrorKind
-from nsfw_app.imaging import damage, exif, jpeg, memory, png, webp
+from nsfw_app.imaging import avif, damage, exif, jpeg, memory, png, webp
 from nsfw_app.imaging.damage import Part
 from nsfw_app.imaging.frames import DecodedImage, Enough, Frame, Limits
 from nsfw_app.imaging.rendering import Renderer
@@ -182,9 +182,14 @@ class Decoding:
         try:
             image = Image.open(io.BytesIO(source.data), formats=FORMATS)
         except Exception:
-            if not source.data.startswith(jpeg.SIGNATURE) or source.warnings:
+            if source.warnings:
                 raise
-            self._source = jpeg.without_metadata(source.data)
+            if source.data.startswith(jpeg.SIGNATURE):
+                self._source = jpeg.without_metadata(source.data)
+            elif source.data[4:8] == CONTAINER:
+                self._source = avif.without_exif(source.data)
+            else:
+                raise
             return self._opened(self._source)
         # All at once: piece by piece it would be copied, but for what is decoded as it is read.
         size_bytes = len(source.data)

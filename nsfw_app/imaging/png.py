@@ -46,9 +46,8 @@ class _Cleaner:
 
     def run(self) -> Source:
         ends = self._walk()
-        unchanged = sum(map(len, self._kept)) == len(self._data)
         return Source(
-            self._data if unchanged else b"".join(self._kept),
+            b"".join(self._kept),
             self._exif,
             self._profile,
             frozenset(self._warnings),
