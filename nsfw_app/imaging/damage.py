@@ -48,7 +48,20 @@ def register() -> None:
 @contextmanager
 def tolerant() -> Iterator[None]:
     """Until the block ends, Pillow keeps in this thread what it decoded before an error."""
-    token = _tolerant.set(True)
+    with _set(True):
+        yield
+
+
+@contextmanager
+def strict() -> Iterator[None]:
+    """Until the block ends, Pillow raises errors in this thread, also within `tolerant`."""
+    with _set(False):
+        yield
+
+
+@contextmanager
+def _set(value: bool) -> Iterator[None]:
+    token = _tolerant.set(value)
     try:
         yield
     finally:

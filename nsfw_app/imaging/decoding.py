@@ -158,10 +158,13 @@ class Decoding:
         if part is not None:
             frames += self._rendered(image, numbers[0], info, numbers, part)
         for number in numbers[1:]:
+            # Frames of an animation show what is there of them; pages are there or not.
+            pages = damage.strict() if info.format == "TIFF" else nullcontext()
             try:
-                image.seek(number)
-                self._check_pixels(image, info.frames)
-                image.load()
+                with pages:
+                    image.seek(number)
+                    self._check_pixels(image, info.frames)
+                    image.load()
                 frames += self._rendered(image, number, info, numbers)
             except ImageError:
                 raise
@@ -274,7 +277,9 @@ def _frame_count(image: ImageFile.ImageFile) -> int:
     except Exception:
         if not ImageFile.LOAD_TRUNCATED_IMAGES:
             raise
-        return image.tell() + 1
+        count = image.tell() + 1
+        image.seek(0)
+        return count
 
 
 def _refuse_pixels(pixels: int, name: str, limit: int, *, of: str = "") -> None:
