@@ -30,8 +30,7 @@ class _AvifImageFile(AvifImagePlugin.AvifImageFile):
         self._size = size
         self.is_animated = self.n_frames > 1
         self.info["orientation"] = orientation
-        configurations = data.split(CONFIGURATION)[1:]
-        self.info["deep"] = any(len(c) > 2 and c[2] & HIGH_BIT_DEPTH for c in configurations)
+        self.info["deep"] = is_deep(data)
         for key, value in (("icc_profile", icc), ("exif", exif)):
             if value:
                 self.info[key] = value
@@ -46,6 +45,12 @@ class _AvifImageFile(AvifImagePlugin.AvifImageFile):
             self._decoder = None
             self.fp = io.BytesIO(pixels)
         return ImageFile.ImageFile.load(self)
+
+
+def is_deep(data: bytes) -> bool:
+    """Whether a file has more than 8 bits a channel."""
+    configurations = data.split(CONFIGURATION)[1:]
+    return any(len(c) > 2 and c[2] & HIGH_BIT_DEPTH for c in configurations)
 
 
 def without_exif(data: bytes) -> Source:

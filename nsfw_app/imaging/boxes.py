@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-BOX_PIXELS = 1 << 18
+BOX_PIXELS = 1 << 16
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 

@@ -16,7 +16,7 @@ UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # SampleFormat
 LITTLE, BIG = b"II", b"MM"
 PACKED_BITS = (10, 14)  # without an unpacker in Pillow
 PACKED = "packed_grays"
-ROWS_AT_ONCE = 64
+BLOCK = 1 << 15  # samples unpacked at once; of 8 their bits are whole bytes
 
 # Samples of one gray channel: byte order, format, bits -> mode and layout, as in `OPEN_INFO`.
 GRAYS = {
@@ -93,23 +93,23 @@ class _PackedGrays(ImageFile.PyDecoder):
         """Read a strip; see `ImageFile.PyDecoder`."""
         (bits,) = self.args
         file = cast(IO[bytes], self.fd)
-        width, height, top = self.state.xsize, self.state.ysize, self.state.yoff
+        state = self.state
+        left, top, width, height = state.xoff, state.yoff, state.xsize, state.ysize
         row_bytes = (width * bits + 7) // 8
-        places = 1 << np.arange(bits)[::-1]
-        for done in range(0, height, ROWS_AT_ONCE):
-            packed = np.frombuffer(
-                file.read(row_bytes * min(ROWS_AT_ONCE, height - done)), dtype=np.uint8
-            )
-            rows = len(packed) // row_bytes
-            if rows:
-                planes = np.unpackbits(
-                    packed[: rows * row_bytes].reshape(rows, row_bytes), axis=1, count=width * bits
-                )
-                values = planes.reshape(rows, width, bits) @ places
-                self.state.yoff, self.state.ysize = top + done, rows
-                self.set_as_raw(values.astype("<u2").tobytes(), "I;16")
-            if rows < min(ROWS_AT_ONCE, height - done):
+        for row in range(height):
+            packed = file.read(row_bytes)
+            if len(packed) < row_bytes:
                 return -1, -2
+            state.yoff, state.ysize = top + row, 1
+            for start in range(0, width, BLOCK):
+                count = min(BLOCK, width - start)
+                part = np.frombuffer(packed, np.uint8)[start * bits // 8 :]
+                planes = np.unpackbits(part[: (count * bits + 7) // 8], count=count * bits)
+                values = np.zeros(count, dtype="<u2")
+                for plane in planes.reshape(count, bits).T:
+                    values = values << 1 | plane
+                state.xoff, state.xsize = left + start, count
+                self.set_as_raw(values.tobytes(), "I;16")
         return -1, 0
 
 
