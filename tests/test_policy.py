@@ -48,6 +48,17 @@ def test_no_score_is_unavailable() -> None:
     assert judge(None, POLICY) == Verdict(None, Action.UNAVAILABLE)
 
 
+@pytest.mark.parametrize(
+    ("score", "action"),
+    [(0.0, Action.REVIEW), (0.3, Action.REVIEW), (0.9, Action.BLOCK), (None, Action.UNAVAILABLE)],
+)
+def test_missing_pixels_are_never_allowed(score: float | None, action: Action) -> None:
+    """Of an incomplete image the action is review at least, and its label is the score's."""
+    verdict = judge(score, POLICY, incomplete=True)
+    assert verdict.action is action
+    assert verdict.label is judge(score, POLICY).label
+
+
 def test_a_score_of_zero_is_a_score() -> None:
     """The lowest score is judged, not taken for a missing one."""
     assert judge(0.0, POLICY).action is Action.ALLOW
