@@ -24,12 +24,17 @@ def boxes(size: tuple[int, int], *, step: int = 1) -> Iterator[Box]:
             yield left, top, min(left + across, width), min(top + down, height)
 
 
-def halved(image: Image.Image) -> Image.Image:
-    """A loaded picture with half its width and height. Closes what it is given."""
-    size = -(-image.width // 2), -(-image.height // 2)
+def reduced(image: Image.Image, step: int) -> Image.Image:
+    """A loaded picture with a fraction of its width and height. Closes what it is given.
+
+    Args:
+        image: Of a mode whose values can be averaged.
+        step: Pixels of which one is made, each way.
+    """
+    size = -(-image.width // step), -(-image.height // step)
     result = Image.new(image.mode, size)
-    for box in boxes(image.size, step=2):
-        result.paste(image.crop(box).reduce(2), (box[0] // 2, box[1] // 2))
+    for box in boxes(image.size, step=step):
+        result.paste(image.crop(box).reduce(step), (box[0] // step, box[1] // step))
     result.info.update(image.info)
     image.close()
     return result

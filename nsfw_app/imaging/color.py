@@ -4,6 +4,7 @@
 - A profile for another kind of pixels than the file has is damaged, but for gray pixels with an
   RGB profile, which browsers accept.
 - Profiles are read by littleCMS; what it refuses is damaged.
+- Conversion takes longer than decoding, so a picture is first reduced to what anyone looks at.
 """
 
 import hashlib
@@ -17,8 +18,11 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageCms
 
+from nsfw_app.imaging.boxes import reduced
+
 SAME_LEVELS = 2  # of 255; nobody sees that
 KEPT_TRANSFORMS = 32
+SHORTER, LONGER = 1024, 1600  # pixels; the most that models and previews use
 GRID = 17  # colors a channel at which a profile is compared with sRGB
 SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # of ICC, and their modes
 GRAYS = frozenset({"1", "L", "LA"})
@@ -70,7 +74,7 @@ _TRANSFORMS = _Transforms()
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """The picture in sRGB; it may be the one given, changed in place.
+    """The picture in sRGB, with fewer pixels where there are very many. Uses up what it is given.
 
     Args:
         image: Loaded, of at most 8 bits a channel.
@@ -92,11 +96,11 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     if transform.mode == "RGB":
         return _from_rgb(image, transform)
     if image.mode == "LA" or (image.mode in GRAYS and image.has_transparency_data):
-        gray, alpha = image.convert("LA").split()
+        gray, alpha = _enough_of(image.convert("LA")).split()
         color = _applied(transform.by_mode["L"], gray)
         color.putalpha(alpha)
         return color
-    pixels = image.convert("L") if image.mode == "1" else image
+    pixels = _enough_of(image.convert("L") if image.mode == "1" else image)
     return _applied(transform.by_mode[transform.mode], pixels)
 
 
@@ -104,10 +108,15 @@ def _from_rgb(image: Image.Image, transform: _Transform) -> Image.Image:
     mode = "RGBA" if image.has_transparency_data else "RGB"
     if image.mode != mode:
         image = image.convert(mode)
-    image.load()
+    image = _enough_of(image)
     # In place: a copy costs 4 bytes a pixel.
     transform.by_mode[mode].transform.apply(image.getim(), image.getim())
     return image
+
+
+def _enough_of(image: Image.Image) -> Image.Image:
+    step = min(min(image.size) // SHORTER, max(image.size) // LONGER)
+    return reduced(image, step) if step > 1 else image
 
 
 def _applied(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.Image:

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 from PIL.ExifTags import Base
 
 from nsfw_app.imaging import color, grayscale, memory, transparency
-from nsfw_app.imaging.boxes import halved
+from nsfw_app.imaging.boxes import reduced
 from nsfw_app.imaging.frames import Frame
 from nsfw_app.records import Ground, WarningCode
 
@@ -45,7 +45,7 @@ class Renderer:
             picture = grayscale.eight_bit(picture)
         is_copied = self.orientation != 1 or picture.mode not in memory.IN_PLACE
         if is_copied and not memory.holds_copy(picture.size, max_pixels=self.max_pixels):
-            picture = halved(picture)
+            picture = reduced(picture, 2)
         flat = transparency.flatten(
             self._in_srgb(picture, profile),
             max_black_pixels=max(1, self.frame_pixels // BLACK_SHARE),
