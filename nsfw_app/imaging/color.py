@@ -73,6 +73,20 @@ class _Transforms:
 _TRANSFORMS = _Transforms()
 
 
+def converts(profile: object) -> bool:
+    """Whether a profile is one that changes colors.
+
+    Args:
+        profile: An ICC profile; anything but bytes is none.
+    """
+    if not isinstance(profile, bytes) or not profile:
+        return False
+    try:
+        return bool(_TRANSFORMS.of(profile).by_mode)
+    except ProfileError:
+        return False
+
+
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     """The picture in sRGB, with fewer pixels where there are very many. Uses up what it is given.
 

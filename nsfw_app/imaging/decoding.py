@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFile, JpegImagePlugin
 
 from nsfw_app.errors import ImageError, ImageErrorKind
-from nsfw_app.imaging import avif, damage, exif, jpeg, memory, png, webp
+from nsfw_app.imaging import avif, color, damage, exif, jpeg, memory, png, webp
 from nsfw_app.imaging.damage import Part
 from nsfw_app.imaging.frames import DecodedImage, Enough, Frame, Limits
 from nsfw_app.imaging.rendering import Renderer
@@ -215,8 +215,15 @@ class Decoding:
         if self._enough is not None:
             image.draft(None, self._enough.of(image.size))
         self._reduced = image.size != whole
+        if not self._reduced and color.converts(self._profile_of(image)):
+            image.draft(None, Enough(color.SHORTER, color.LONGER).of(image.size))
         info = ImageInfo(self._sha256, image_format, *size, self._size_bytes, count)
         return _spread(count, self._limits.max_frames), info
+
+    def _profile_of(self, image: ImageFile.ImageFile) -> object:
+        """The ICC profile, empty for none; anything but bytes is damaged."""
+        found = self._source.icc_profile
+        return image.info.get("icc_profile", b"") if found is None else found
 
     def _read_orientation(self, image: ImageFile.ImageFile) -> int:
         if image.format == "TIFF":  # Pillow rotates pages itself, each by its own tag
@@ -246,9 +253,7 @@ class Decoding:
         part: Part | None = None,
     ) -> Iterator[Frame]:
         """A loaded frame on its grounds. The image of a single frame is used up."""
-        profile: object = self._source.icc_profile
-        if profile is None:
-            profile = image.info.get("icc_profile", b"")
+        profile = self._profile_of(image)
         picture: Image.Image = image if info.frames == 1 else image.copy()
         if part is not None:
             picture = part.cut(picture)
