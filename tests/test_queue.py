@@ -86,10 +86,14 @@ def test_eight_processes_never_hold_the_same_image(desk: Store, tmp_path: Path) 
         for number in range(ENTRIES):
             sha256 = f"{number:064x}"
             db.execute(
-                "insert into images values (?, 'PNG', 4, 3, 99, 1, x'', '2026', null)", (sha256,)
+                "insert into images (sha256, format, width, height, size_bytes, frames, "
+                "placeholder, first_seen_at) values (?, 'PNG', 4, 3, 99, 1, x'', '2026')",
+                (sha256,),
             )
             db.execute(
-                "insert into predictions values (?, ?, 'fake', 'r1', 'test', 'f', '{}', ?, 0, '')",
+                "insert into predictions (id, image_sha256, model, revision, backend, "
+                "weights_sha256, probabilities, nsfw_score, frame, predicted_at) "
+                "values (?, ?, 'fake', 'r1', 'test', 'f', '{}', ?, 0, '')",
                 (number + 1, sha256, number / ENTRIES),
             )
             db.execute(

@@ -75,7 +75,8 @@ def test_a_decision_is_a_row_of_the_correction_log() -> None:
     """Its fields are the log's columns in the order in which they are exported."""
     assert [field.name for field in dataclasses.fields(Decision)] == (
         "decision_id decided_at reviewer image_sha256 name source model revision backend "
-        "nsfw_score threshold model_label reviewer_label agrees reasons note batch_id undone"
+        "nsfw_score threshold model_label reviewer_label agrees reasons note batch_id undone "
+        "warnings"
     ).split()
 
 

@@ -1,5 +1,6 @@
 """Warnings and missing pixels, from the bytes to the verdict, the store, the log and the API."""
 
+import base64
 import json
 import sqlite3
 from contextlib import closing
@@ -264,3 +265,18 @@ def test_preview_on_a_ground(engine: Engine, store: Store, tmp_path: Path) -> No
             params = {"name": "a.webp", "frame": 0, "ground": ground}
             answer = ann.post("/desk/pictures", params=params, content=data)
             assert answer.status_code == status
+
+
+@pytest.mark.parametrize("path", ["/v1/image-classification", "/v1/moderations"])
+def test_part_of_an_image_has_no_bare_score(
+    engine: Engine, store: Store, tmp_path: Path, path: str
+) -> None:
+    """Where the answer has no action, an incomplete image is an error and does not read as safe."""
+    url = "data:image/jpeg;base64," + base64.b64encode(dark_jpeg()).decode()
+    body = {"input": [{"type": "image_url", "image_url": {"url": url}}]}
+    with desk_of(engine, store, tmp_path) as desk:
+        program = desk.with_every_scope()
+        asked = {"json": body} if path.endswith("moderations") else {"content": dark_jpeg()}
+        answer = program.post(path, **asked)
+    assert (answer.status_code, answer.json()["error"]["kind"]) == (400, "truncated")
+    assert "could be decoded" in answer.json()["error"]["message"]

@@ -3,7 +3,7 @@
 import io
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -140,12 +140,11 @@ class Decoding:
         data = self._source.data
         if data.startswith(jpeg.SIGNATURE):
             closed, noisy = jpeg.damage_variants(data)
-            variants: list[bytes] = [noisy, closed]
+            variants: Iterable[bytes] = (noisy, closed)
         elif data.startswith(b"RIFF"):
-            variants = list(webp.damage_variants(data, max_bytes=self._limits.max_bytes))
-            variants = 2 * variants if len(variants) == 1 else variants
+            variants = webp.damage_variants(data, max_bytes=self._limits.max_bytes)
         elif data[4:8] == CONTAINER:
-            variants = [data, data]
+            variants = (data, data)
         else:
             yield from ((self._source, filling) for filling in damage.FILLINGS)
             return

@@ -67,7 +67,8 @@ def damage_variants(data: bytes, *, max_bytes: int) -> Iterator[bytes]:
         for filling in FILLINGS:
             yield _sized(data + bytes([filling]) * (end - len(data)))
     elif has_image:  # cut within metadata, or within a later frame of an animation
-        yield _sized(data[:at])
+        for _ in range(2):
+            yield _sized(data[:at])
 
 
 def _sized(data: bytes) -> bytes:

@@ -16,7 +16,7 @@ from fastapi import Request
 from nsfw_app.engine import Engine
 from nsfw_app.errors import NSFWReviewError, Overloaded, RequestTooLarge, Unavailable
 from nsfw_app.images import check_size
-from nsfw_app.records import Prediction, Problem, Review, Upload
+from nsfw_app.records import Prediction, Problem, Review, Upload, WarningCode
 from nsfw_app.web.bodies import body
 from nsfw_app.web.monitoring import Monitor
 
@@ -116,11 +116,15 @@ async def all_of(*calls: Callable[[], Awaitable[T]]) -> list[T]:
 
 
 def judged(review: Review) -> Prediction:
-    """The prediction of a review, where nothing but a verdict will do.
+    """The prediction of a review, for answers that have a score and no action.
 
     Raises:
-        Unavailable: The image could not be judged.
+        Unavailable: The image could not be judged, or only a part of it: the score of that part
+            must not read as the image's.
     """
+    if review.image is not None and review.image.incomplete:
+        missing = [w.message for w in review.warnings if w.code is WarningCode.TRUNCATED]
+        raise Unavailable(WarningCode.TRUNCATED, f"{review.name}: {' '.join(missing)}")
     if review.prediction is None:
         problem = review.problem or Problem("model", "The image was not judged.")
         raise Unavailable(problem.kind, problem.message)
