@@ -31,7 +31,7 @@ class _Picture(heif.BaseImage):  # type: ignore[misc]
 
 
 class _HeifImageFile(as_plugin.HeifImageFile):  # type: ignore[misc]
-    """A HEIC file that keeps no decoded picture besides the one that is loaded."""
+    """A HEIC file that keeps the decoded pixels of the loaded picture only."""
 
     _loaded_frame = -1
 

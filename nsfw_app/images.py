@@ -1,6 +1,6 @@
 """Untrusted bytes to pixels, with every limit on untrusted input.
 
-- Whatever the bytes, only `ImageError` leaves this module.
+- For any bytes, only `ImageError` leaves this module.
 - Content, not its name, says what a file is.
 - A decoded frame is RGB in sRGB, upright, without transparency, and without metadata.
 - Damage that does not touch the pixels is tolerated with a warning; where pixels are missing, what

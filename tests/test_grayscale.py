@@ -105,7 +105,7 @@ def test_compressed_deep_gray_looks_like_its_twin(mode: str, compression: str) -
 @pytest.mark.parametrize("kind", ["f4", "f8", "i4", "u4", "i2", "u2"])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_compressed_samples_are_read_in_both_byte_orders(order: str, kind: str) -> None:
-    """Samples come out of libtiff in the machine's order, whatever that of the file."""
+    """Samples come out of libtiff in the machine's order, not in that of the file."""
     factor = {"f4": 1, "f8": 1, "i4": 1, "u4": 1, "i2": 128, "u2": 257}[kind]
     buffer = io.BytesIO()
     values = (FULL * factor).astype(order + kind)

@@ -122,7 +122,7 @@ def test_other_formats_are_refused(image_format: str) -> None:
 
 @pytest.mark.parametrize("kind", FILES)
 def test_nothing_is_made_of_a_header(kind: str) -> None:
-    """A file without a single row of its pixels is refused, whatever its format."""
+    """A file without a single row of its pixels is refused, in every format."""
     assert refused(FILES[kind][:40]).kind in {
         ImageErrorKind.TRUNCATED,
         ImageErrorKind.CORRUPT,

@@ -12,10 +12,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "nsfw_app"
 
 # From the bottom up: a room imports what stands before it, and itself where it is a package.
-ROOMS = """errors private_files machine records access queueing retention settings heif imaging images
-photographs previews models policy reviews verification pacing metrics classifiers migrations
-store rate_limits accounts inference desk intake insights engine timing optimizing assembly
-exports webhooks fetching scan web ui benchmark cli __main__""".split()
+ROOMS = """errors private_files machine records access queueing retention settings heif imaging
+images photographs previews models policy reviews verification pacing metrics classifiers
+migrations store rate_limits accounts inference desk intake insights engine timing optimizing
+assembly exports webhooks fetching scan web ui benchmark cli __main__""".split()
 HOMES = {
     "gradio": {"ui", "web"},
     "sqlite_utils": {"store", "migrations"},

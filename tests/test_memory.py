@@ -1,4 +1,4 @@
-"""Decoding stays within 8 bytes of memory for each pixel of the limit, whatever the file.
+"""Decoding stays within 8 bytes of memory for each pixel of the limit, for every kind of file.
 
 A child process decodes each file at the smallest limit that accepts it, and says what its memory
 grew to above what it was.
@@ -225,3 +225,17 @@ def test_depth_of_an_avif_is_found() -> None:
     at = data.index(b"av1C") + 4 + 2
     assert not avif.is_deep(data)
     assert avif.is_deep(data[:at] + bytes([data[at] | 0x40]) + data[at + 1 :])
+
+
+def test_readme_says_what_share_of_the_limit_formats_have() -> None:
+    """The shares in the table of settings are those that are in force."""
+    readme = (ROOT / "README.md").read_text()
+    [row] = [line for line in readme.splitlines() if line.startswith("| `NSFW_MAX_PIXELS`")]
+    still = {name: round(100 * memory.BUDGET / need) for name, need in memory.STILL.items()}
+    several = [
+        round(100 * (memory.BUDGET - memory.FRAMES_SHARE) / need)
+        for need in memory.ANIMATED.values()
+    ]
+    assert f"WebP and AVIF {still['WEBP']} %, HEIC {still['HEIF']} %" in row
+    assert still["WEBP"] == still["AVIF"]
+    assert f"between {min(several)} % and {max(several)} %" in row

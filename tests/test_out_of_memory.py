@@ -111,7 +111,7 @@ def test_file_that_cannot_be_read_into_memory(
 def test_preview_and_thumbnail_are_refused(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, attribute: str
 ) -> None:
-    """They are refused as such, and never as an error that nobody knows."""
+    """They are refused with that kind, and never with an unknown error."""
     data = encoded(PHOTO.resize((2000, 1500)), "JPEG")
     engine.review(data, Upload("a.jpg", "gallery", "ann"))
     kept = engine.preview(data, name="a.jpg", frame=0)

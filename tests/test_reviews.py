@@ -138,7 +138,7 @@ def test_warnings_of_the_latest_decoding_count(engine: Engine, store: Store) -> 
 
 
 def test_incomplete_image_is_never_allowed(engine: Engine, store: Store) -> None:
-    """Whatever its score, a person looks at it: it waits in the queue, and history says so too."""
+    """For any score a person looks at it: it waits in the queue, also judged from the store."""
     review = engine.review(dark_jpeg(), Upload("a.jpg", "gallery", "ann"))
     assert review.prediction is not None
     assert review.prediction.nsfw_score < 0.1
@@ -163,7 +163,7 @@ def test_incomplete_image_is_blocked_where_its_score_says_so(engine: Engine) -> 
 
 
 def test_jpeg_without_its_end_marker_is_judged_as_usual(engine: Engine) -> None:
-    """No pixel is missing, so nobody has to look."""
+    """No pixel is missing, so it does not wait for a person."""
     data = without_end(encoded(Image.new("RGB", (64, 64), (3, 90, 60)), "JPEG"))
     review = engine.review(data, BY_ANN)
     assert review.verdict.action is Action.ALLOW

@@ -37,7 +37,7 @@ class _AvifImageFile(AvifImagePlugin.AvifImageFile):
         self.seek(0)
 
     def load(self) -> Any:
-        """Load the frame; that of a still image without libavif's own copy beside it."""
+        """Load the frame; for a still image, free libavif's own copy first."""
         if self.n_frames > 1:
             return super().load()
         if self.tile:

@@ -20,7 +20,7 @@ from PIL import Image, ImageCms
 
 from nsfw_app.imaging.boxes import reduced
 
-SAME_LEVELS = 2  # of 255; nobody sees that
+SAME_LEVELS = 2  # of 255; not visible
 KEPT_TRANSFORMS = 32
 SHORTER, LONGER = 1024, 1600  # pixels; the most that models and previews use
 GRID = 17  # colors a channel at which a profile is compared with sRGB

@@ -18,7 +18,7 @@ ANIMATED = {"GIF": 19.0, "PNG": 18.5, "WEBP": 24.0, "AVIF": 30.0, "HEIF": 15.0, 
 DEEP = {"AVIF": 1.3, "HEIF": 1.35}  # times as much for more than 8 bits a channel
 FRAME = 5.0  # bytes a pixel of what is kept of each frame, on white and reduced on black
 FRAMES_SHARE = 1.0  # bytes a pixel of the limit that are left for frames at least
-ALWAYS = 1 << 18  # so few pixels are decoded whatever the limit leaves
+ALWAYS = 1 << 18  # so few pixels are decoded in any case
 IN_PLACE = frozenset({"1", "L", "P", "RGB", "RGBA"})  # modes that need no second picture in color
 NAMES = {"WEBP": "WebP", "HEIF": "HEIC"}
 

@@ -37,7 +37,7 @@ GRAYS = {
         (order, UNSIGNED, bits): ("I;16", PACKED) for order in (LITTLE, BIG) for bits in PACKED_BITS
     },
 }
-# libtiff unpacks into the byte order of the machine; Pillow knows that of 16-bit samples only.
+# libtiff unpacks into the byte order of the machine; Pillow handles that of 16-bit samples only.
 NATIVE = {
     "F;32F": "F;32NF",
     "F;32BF": "F;32NF",
