@@ -2,7 +2,7 @@
 
 No metadata is read: pi-heif 1.4.0 ends the whole process when the type of a metadata item is not
 UTF-8, which no `except` can catch. Orientation does not need it, because libheif rotates the
-picture itself. The color profile has a type from a fixed list and is safe to read.
+image itself. The color profile has a type from a fixed list and is safe to read.
 """
 
 from typing import Any
@@ -15,11 +15,11 @@ ICC_TYPES = frozenset({"rICC", "prof"})  # restricted or not; the other type is 
 
 
 BYTE_BITS = 8
-CHROMA_420 = 1  # libheif's number; only without it do deep pictures take more memory
+CHROMA_420 = 1  # libheif's number; only without it do deep images take more memory
 
 
 class _Picture(heif.BaseImage):  # type: ignore[misc]
-    """One picture of a file: size, mode, pixels, color profile, and whether it is `deep`."""
+    """One image of a file: size, mode, pixels, color profile, and whether it is `deep`."""
 
     def __init__(self, c_image: Any) -> None:
         super().__init__(c_image)
@@ -31,12 +31,12 @@ class _Picture(heif.BaseImage):  # type: ignore[misc]
 
 
 class _HeifImageFile(as_plugin.HeifImageFile):  # type: ignore[misc]
-    """A HEIC file that keeps the decoded pixels of the loaded picture only."""
+    """A HEIC file that keeps the decoded pixels of the loaded image only."""
 
     _loaded_frame = -1
 
     def load(self) -> Any:
-        """Load the picture, once; those before it cannot be loaded again."""
+        """Load the image, once; those before it cannot be loaded again."""
         frame = self.tell()
         if frame == self._loaded_frame:
             return Image.Image.load(self)

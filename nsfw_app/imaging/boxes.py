@@ -1,4 +1,4 @@
-"""Parts of a picture small enough to work on without a second picture in memory."""
+"""Parts of an image small enough to work on without a second image in memory."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 def boxes(size: tuple[int, int], *, step: int = 1) -> Iterator[Box]:
-    """Boxes that cover a picture, each of about `BOX_PIXELS` at most.
+    """Boxes that cover an image, each of about `BOX_PIXELS` at most.
 
     Args:
         size: Width and height in pixels.
@@ -25,7 +25,7 @@ def boxes(size: tuple[int, int], *, step: int = 1) -> Iterator[Box]:
 
 
 def reduced(image: Image.Image, step: int) -> Image.Image:
-    """A loaded picture with a fraction of its width and height. Closes what it is given.
+    """A loaded image with a fraction of its width and height. Closes what it is given.
 
     Args:
         image: Of a mode whose values can be averaged.

@@ -4,7 +4,7 @@
 - A profile for another kind of pixels than the file has is damaged, but for gray pixels with an
   RGB profile, which browsers accept.
 - Profiles are read by littleCMS; what it refuses is damaged.
-- Conversion takes longer than decoding, so a picture is first reduced to what anyone looks at.
+- Conversion takes longer than decoding, so an image is first reduced to what anyone looks at.
 """
 
 import hashlib
@@ -88,14 +88,14 @@ def converts(profile: object) -> bool:
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """The picture in sRGB, with fewer pixels where there are very many. Uses up what it is given.
+    """The image in sRGB, with fewer pixels where there are very many. Uses up what it is given.
 
     Args:
         image: Loaded, of at most 8 bits a channel.
         profile: An ICC profile.
 
     Raises:
-        ProfileError: The profile is damaged, or not for such pixels; the picture is as it was.
+        ProfileError: The profile is damaged, or not for such pixels; the image is as it was.
     """
     transform = _TRANSFORMS.of(profile)
     fits = {

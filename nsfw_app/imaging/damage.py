@@ -70,12 +70,12 @@ def _set(value: bool) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The part of a picture that was decoded.
+    """The part of an image that was decoded.
 
     Attributes:
         top: First row.
         bottom: Row after the last one.
-        height: Rows of the whole picture.
+        height: Rows of the whole image.
         step: Of columns and rows, every so many are there.
         is_whole: Whether no pixel is missing.
     """
@@ -88,16 +88,16 @@ class Part:
 
     @property
     def is_all(self) -> bool:
-        """Whether it is the picture in full size, though details may be missing."""
+        """Whether it is the image in full size, though details may be missing."""
         return self.step == (1, 1) and self.bottom - self.top == self.height
 
     @property
     def share(self) -> float:
-        """Of the picture's rows, in (0, 1]."""
+        """Of the image's rows, in (0, 1]."""
         return (self.bottom - self.top) / self.height
 
     def cut(self, image: Image.Image) -> Image.Image:
-        """The part of a loaded picture of any mode."""
+        """The part of a loaded image of any mode."""
         if (self.top, self.bottom) != (0, image.height):
             image = image.crop((0, self.top, image.width, self.bottom))
         across, down = self.step

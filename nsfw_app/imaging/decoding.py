@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF")
 SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # a phone's JPEG with a preview; a BMP without header
-SIDEWAYS = range(5, 9)  # orientations whose width is the height of the picture when upright
+SIDEWAYS = range(5, 9)  # orientations whose width is the height of the image when upright
 STREAMED = frozenset({"BMP", "DIB", "TIFF"})  # decoded as they are read
 STREAM_BYTES = 1 << 20
 CONTAINER = b"ftyp"  # of AVIF and HEIC, at byte 4
@@ -30,7 +30,7 @@ CONTAINER = b"ftyp"  # of AVIF and HEIC, at byte 4
 MESSAGES = {
     WarningCode.METADATA: "Damaged or oversized metadata was ignored.",
     WarningCode.COLOR_PROFILE: "The color profile cannot be used for this image and was ignored.",
-    WarningCode.TRANSPARENCY: "The image shows another picture on black than on white.",
+    WarningCode.TRANSPARENCY: "The image shows something else on black than on white.",
 }
 ENDS_EARLY = "The file ends early, but all its pixels are there."
 
@@ -203,7 +203,7 @@ class Decoding:
     def _examined(self, image: ImageFile.ImageFile) -> tuple[list[int], ImageInfo]:
         """Check an opened image, reduce it as far as allowed, and say which frames to look at."""
         image_format = SAME_FORMAT.get(image.format or "", image.format or "")
-        # The second picture of an MPO is a preview or a depth map of the first.
+        # The second image of an MPO is a preview or a depth map of the first.
         count = 1 if image.format == "MPO" else _frame_count(image)
         self._check_pixels(image, count)
         total = count * image.width * image.height
@@ -253,15 +253,15 @@ class Decoding:
     ) -> Iterator[Frame]:
         """A loaded frame on its grounds. The image of a single frame is used up."""
         profile = self._profile_of(image)
-        picture: Image.Image = image if info.frames == 1 else image.copy()
+        pixels: Image.Image = image if info.frames == 1 else image.copy()
         if part is not None:
-            picture = part.cut(picture)
+            pixels = part.cut(pixels)
         max_pixels = self._limits.max_pixels
         frames_limit = memory.frames_limit(image, max_pixels=max_pixels, frames=info.frames)
         renderer = Renderer(
             max_pixels, frames_limit // len(numbers), self._orientation, self._warnings
         )
-        return renderer.frames(number, picture, profile)
+        return renderer.frames(number, pixels, profile)
 
     def _decoded(self, info: ImageInfo, frames: list[Frame]) -> DecodedImage:
         messages = dict(MESSAGES)

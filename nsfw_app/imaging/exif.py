@@ -14,7 +14,7 @@ ENTRY_BYTES = 12
 
 
 def orientation(exif: bytes) -> int:
-    """How the picture is stored, 1 to 8; 1, upright, where the tag is absent or out of range.
+    """How the image is stored, 1 to 8; 1, upright, where the tag is absent or out of range.
 
     Args:
         exif: A TIFF structure, with or without the prefix that JPEG has.

@@ -35,7 +35,7 @@ class Enough:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of a file.
+    """One image of a file.
 
     Attributes:
         number: Counts from 0.

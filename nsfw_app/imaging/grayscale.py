@@ -1,4 +1,4 @@
-"""Deep, signed and floating-point grays as 8-bit grays, a part of the picture at a time."""
+"""Deep, signed and floating-point grays as 8-bit grays, a part of the image at a time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Levels:
     Attributes:
         bits: Of a sample.
         signed: Whether samples are two's complement.
-        white_is_zero: Whether zero is white, and the picture was not inverted yet.
+        white_is_zero: Whether zero is white, and the image was not inverted yet.
     """
 
     bits: int
@@ -31,13 +31,13 @@ UNKNOWN = Levels(16)
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether a picture has to go through `eight_bit`."""
+    """Whether an image has to go through `eight_bit`."""
     levels = image.info.get("levels", UNKNOWN)
     return image.mode.startswith(("I", "F")) or (image.mode == "L" and levels.signed)
 
 
 def eight_bit(image: Image.Image) -> Image.Image:
-    """The picture in 8-bit grays: scaled from black to white, not clipped. Closes what it is given.
+    """The image in 8-bit grays: scaled from black to white, not clipped. Closes what it is given.
 
     Args:
         image: Loaded, of a mode that `is_deep` names.
@@ -86,7 +86,7 @@ def _range(image: Image.Image, levels: Levels) -> tuple[float, float]:
 
 
 def _parts(image: Image.Image, levels: Levels) -> Iterator[tuple[Box, NDArray[np.float64]]]:
-    """The picture's values in parts; what is no number is 0."""
+    """The image's values in parts; what is no number is 0."""
     for box in boxes(image.size):
         stored = np.asarray(image.crop(box))
         if image.mode == "L":

@@ -10,7 +10,7 @@ from PIL.ExifTags import Base
 BUDGET = 7.8  # bytes a pixel of the limit; what is missing to 8 is for buffers of fixed size
 STORED = 4.0  # bytes that Pillow keeps of a pixel in color
 COEFFICIENT = 2.0  # bytes that libjpeg keeps of each value of a progressive file
-SECOND_PICTURE = 8.0  # the picture and another one made from it: rotated, or converted
+SECOND_IMAGE = 8.0  # bytes a pixel of an image together with its rotated or converted copy
 
 # Peak bytes a pixel, measured with Pillow 12.3.0 and pi-heif 1.4.0; `tests/test_memory.py` checks.
 STILL = {"WEBP": 14.5, "AVIF": 14.5, "HEIF": 13.0}
@@ -19,7 +19,7 @@ DEEP = {"AVIF": 1.3, "HEIF": 1.35}  # times as much for more than 8 bits a chann
 FRAME = 5.0  # bytes a pixel of what is kept of each frame, on white and reduced on black
 FRAMES_SHARE = 1.0  # bytes a pixel of the limit that are left for frames at least
 ALWAYS = 1 << 18  # so few pixels are decoded in any case
-IN_PLACE = frozenset({"1", "L", "P", "RGB", "RGBA"})  # modes that need no second picture in color
+IN_PLACE = frozenset({"1", "L", "P", "RGB", "RGBA"})  # modes that need no second image in color
 NAMES = {"WEBP": "WebP", "HEIF": "HEIC"}
 
 
@@ -46,9 +46,9 @@ def frames_limit(image: ImageFile.ImageFile, *, max_pixels: int, frames: int) ->
 
 
 def holds_copy(size: tuple[int, int], *, max_pixels: int) -> bool:
-    """Whether there is room for a second picture in color of this size."""
+    """Whether there is room for a second image in color of this size."""
     pixels = size[0] * size[1]
-    return pixels <= ALWAYS or pixels * SECOND_PICTURE <= BUDGET * max_pixels
+    return pixels <= ALWAYS or pixels * SECOND_IMAGE <= BUDGET * max_pixels
 
 
 def kind(image: ImageFile.ImageFile, *, frames: int) -> str:

@@ -1,4 +1,4 @@
-"""PNG without what pixels do not need: only chunks that shape the picture reach the decoder.
+"""PNG without what pixels do not need: only chunks that shape the image reach the decoder.
 
 - Text, times and private chunks are dropped, so none of them can break decoding or fill memory.
 - A checksum that is wrong in an ancillary chunk drops the chunk, as libpng and browsers do.

@@ -1,4 +1,4 @@
-"""A decoded picture as frames: 8 bits a channel, sRGB, on its grounds, upright, within limits."""
+"""A decoded image as frames: 8 bits a channel, sRGB, on its grounds, upright, within limits."""
 
 import logging
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ from nsfw_app.records import Ground, WarningCode
 
 log = logging.getLogger(__name__)
 
-BLACK_SHARE = 4  # pictures on black are reduced to this fraction of a frame's pixels
+BLACK_SHARE = 4  # images on black are reduced to this fraction of a frame's pixels
 
 
 @dataclass(slots=True)
 class Renderer:
-    """Makes frames of one file's pictures.
+    """Makes frames of one file's images.
 
     Attributes:
-        max_pixels: The limit of a picture, which says what there is memory for.
+        max_pixels: The limit of an image, which says what there is memory for.
         frame_pixels: What each frame is reduced to.
         orientation: As in EXIF, 1 to 8.
         warnings: What was found, so far.
@@ -33,21 +33,21 @@ class Renderer:
     orientation: int
     warnings: set[WarningCode]
 
-    def frames(self, number: int, picture: Image.Image, profile: object) -> Iterator[Frame]:
-        """A picture on its grounds.
+    def frames(self, number: int, image: Image.Image, profile: object) -> Iterator[Frame]:
+        """An image on its grounds.
 
         Args:
             number: Of the frame, in the file.
-            picture: Loaded; it is changed or closed.
+            image: Loaded; it is changed or closed.
             profile: Its ICC profile, empty for none; anything but bytes is damaged.
         """
-        if grayscale.is_deep(picture):
-            picture = grayscale.eight_bit(picture)
-        is_copied = self.orientation != 1 or picture.mode not in memory.IN_PLACE
-        if is_copied and not memory.holds_copy(picture.size, max_pixels=self.max_pixels):
-            picture = reduced(picture, 2)
+        if grayscale.is_deep(image):
+            image = grayscale.eight_bit(image)
+        is_copied = self.orientation != 1 or image.mode not in memory.IN_PLACE
+        if is_copied and not memory.holds_copy(image.size, max_pixels=self.max_pixels):
+            image = reduced(image, 2)
         flat = transparency.flatten(
-            self._in_srgb(picture, profile),
+            self._in_srgb(image, profile),
             max_black_pixels=max(1, self.frame_pixels // BLACK_SHARE),
         )
         if flat.is_another:
@@ -57,20 +57,20 @@ class Renderer:
                 upright = _upright(shown, self.orientation)
                 yield Frame(number, _within(upright, self.frame_pixels), ground)
 
-    def _in_srgb(self, picture: Image.Image, profile: object) -> Image.Image:
+    def _in_srgb(self, image: Image.Image, profile: object) -> Image.Image:
         if profile == b"":
-            return picture
+            return image
         try:
             if isinstance(profile, bytes):
-                return color.to_srgb(picture, profile)
+                return color.to_srgb(image, profile)
         except color.ProfileError:
             log.debug("A color profile is ignored.", exc_info=True)
         self.warnings.add(WarningCode.COLOR_PROFILE)
-        return picture
+        return image
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    """The picture as the camera was held, without metadata."""
+    """The image as the camera was held, without metadata."""
     image.info.clear()
     tags = image.getexif()
     tags.clear()

@@ -1,11 +1,11 @@
-"""Transparent pictures on white, and on black where that shows something else.
+"""Transparent images on white, and on black where that shows something else.
 
-Browsers and chats show them on light and on dark pages, and a picture can be made so that it shows
+Browsers and chats show them on light and on dark pages, and an image can be made so that it shows
 one thing on white and another on black. Both are judged wherever they differ at the size at which
-models look; a warning is due only where the picture itself is another one:
+models look; a warning is due only where the content itself differs:
 
-- the ground shows through at least `SHINING_SHARE` of the visible picture, and its opacity itself
-  is a picture: it changes from point to point, by more than a fade and by less than an edge; or
+- the ground shows through at least `SHINING_SHARE` of the visible image, and its opacity itself
+  has content: it changes from point to point, by more than a fade and by less than an edge; or
 - on white nothing can be seen, and on black something can.
 
 The edge of a logo, its empty surroundings, text and a fade are none of these.
@@ -21,21 +21,21 @@ from nsfw_app.imaging.boxes import boxes
 OPAQUE = 255
 GROUND_SIDE = 64  # parts a side at which opacity is averaged; models look at 224 and more
 NEARLY_OPAQUE = 247  # average opacity from which on both grounds look the same
-SAMPLES_SIDE = 128  # points a side at which the two pictures are compared
+SAMPLES_SIDE = 128  # points a side at which the two images are compared
 VISIBLE, SOLID = 16, 239  # opacity of what is seen at all, and of what hides the ground
 SHINING_SHARE = 0.25  # of the visible points
 SHADES = (3.0, 60.0)  # of 255: how much neighboring points differ in opacity, on average
-BLANK_LEVELS, SEEN_LEVELS = 4.0, 16.0  # standard deviation of a picture that shows nothing, or some
+BLANK_LEVELS, SEEN_LEVELS = 4.0, 16.0  # standard deviation of an image that shows nothing, or some
 
 
 @dataclass(frozen=True, slots=True)
 class Flattened:
-    """A picture on its grounds, RGB.
+    """An image on its grounds, RGB.
 
     Attributes:
         on_white: With all its pixels.
         on_black: Reduced where it would be large; None where it would look the same.
-        is_another: Whether it shows another picture on black.
+        is_another: Whether it shows something else on black.
     """
 
     on_white: Image.Image
@@ -44,11 +44,11 @@ class Flattened:
 
 
 def flatten(image: Image.Image, *, max_black_pixels: int) -> Flattened:
-    """A picture without transparency. Uses up what it is given: it may be changed or closed.
+    """An image without transparency. Uses up what it is given: it may be changed or closed.
 
     Args:
         image: Loaded, 8 bits a channel at most, any mode.
-        max_black_pixels: What a picture on black is reduced to.
+        max_black_pixels: What an image on black is reduced to.
     """
     if not image.has_transparency_data:
         return Flattened(image if image.mode == "RGB" else image.convert("RGB"))
@@ -77,7 +77,7 @@ def _opacity(image: Image.Image) -> Image.Image:
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:
-    """An opaque picture as RGB."""
+    """An opaque image as RGB."""
     image.info.pop("transparency", None)
     if image.mode == "RGBA":
         image.im.setmode("RGB")  # as they lie: a copy would cost 4 bytes a pixel
