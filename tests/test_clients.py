@@ -78,7 +78,7 @@ def test_openai_moderates_images(live: Live) -> None:
         ([data_url(SAFE), {"type": "text", "text": "and"}], 400, "Texts are not judged"),
         ([], 400, "no image"),
         ([{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}], 400, "is off"),
-        ([{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}], 400, "is off"),
+        ([{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}], 400, "no data URL"),
         ([{"type": "image_url", "image_url": {"url": "data:,plain"}}], 400, "data URL"),
         (
             [{"type": "image_url", "image_url": {"url": "data:image/png;base64,@@"}}],
@@ -100,6 +100,15 @@ def test_openai_is_told_what_cannot_be_judged(
     body = refused.value.response.json()["error"]
     assert told in body["message"]
     assert body["request_id"] == refused.value.response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("prefix", ["data:image/png;charset=utf-8;base64,\r\n", "DATA:;BASE64,"])
+def test_openai_data_urls_of_every_spelling(live: Live, prefix: str) -> None:
+    """Parameters, line breaks, the URL-safe alphabet and missing padding are accepted."""
+    lines = base64.encodebytes(UNSAFE).decode().replace("+", "-").replace("/", "_").rstrip("=\n")
+    part = {"type": "image_url", "image_url": {"url": prefix + lines}}
+    (result,) = openai(live).moderations.create(model="any", input=[part]).results
+    assert result.category_scores.sexual == pytest.approx(240 / 255)
 
 
 def test_openai_without_a_known_key(live: Live) -> None:
@@ -126,6 +135,18 @@ def test_hugging_face_classifies_images(live: Live, tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.open(io.BytesIO(SAFE)).save(buffer, "WEBP", lossless=True)
     assert hub(live).image_classification(buffer.getvalue())[0].label == "normal"
+
+
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,", "data:image/png;a=b;base64,"])
+def test_hugging_face_json_holds_base64_or_a_data_url(live: Live, prefix: str) -> None:
+    """`inputs` is base64 alone or in a data URL, with line breaks and without padding too."""
+    text = prefix + base64.encodebytes(UNSAFE).decode().rstrip("=\n")
+    sent = httpx.post(
+        f"{live.url}/v1/image-classification",
+        json={"inputs": text, "parameters": {"top_k": 1}},
+        headers={"Authorization": f"Bearer {live.key}"},
+    )
+    assert sent.json() == [{"label": "nsfw", "score": pytest.approx(240 / 255)}]
 
 
 @pytest.mark.parametrize(

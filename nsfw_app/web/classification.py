@@ -1,22 +1,20 @@
 """`POST /v1/image-classification`, as Hugging Face's inference clients speak it."""
 
-import base64
-import binascii
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import RequestError
 from nsfw_app.records import Upload
-from nsfw_app.web.bodies import body
 from nsfw_app.web.callers import needs
+from nsfw_app.web.data_urls import decode_base64, decode_data_url, is_data_url, is_url
+from nsfw_app.web.json_bodies import JSON, media_type, read_json
 from nsfw_app.web.judging import Judging, judged
 from nsfw_app.web.problems import responses
 
 NAME = "The image"
-JSON = "application/json"
 
 
 class Parameters(BaseModel):
@@ -29,8 +27,8 @@ class Parameters(BaseModel):
 class ClassificationRequest(BaseModel):
     """An image in base64, for a request that needs parameters."""
 
-    inputs: str
-    parameters: Parameters = Field(default_factory=lambda: Parameters(top_k=None))
+    inputs: str = Field(description="Base64, alone or in a data URL.")
+    parameters: Parameters | None = None
 
 
 class LabelScore(BaseModel):
@@ -44,7 +42,8 @@ def classification_routes(judging: Judging) -> APIRouter:
     """The route."""
     router = APIRouter(tags=["judge"])
     binary = {"schema": {"type": "string", "format": "binary"}}
-    asked = {"schema": {"$ref": "#/components/schemas/ClassificationRequest"}}
+    encoded = {"schema": {"$ref": "#/components/schemas/ClassificationRequest"}}
+    max_bytes = 2 * judging.engine.limits.max_bytes
 
     @router.post(
         "/image-classification",
@@ -53,7 +52,7 @@ def classification_routes(judging: Judging) -> APIRouter:
         openapi_extra={
             "requestBody": {
                 "required": True,
-                "content": {"image/*": binary, "application/octet-stream": binary, JSON: asked},
+                "content": {"image/*": binary, "application/octet-stream": binary, JSON: encoded},
             }
         },
     )
@@ -62,11 +61,12 @@ def classification_routes(judging: Judging) -> APIRouter:
     ) -> list[LabelScore]:
         """Judge the image that is the body; every label with its probability, highest first."""
         async with judging.place():
-            if request.headers.get("content-type", "").startswith(JSON):
-                data = await body(request, max_bytes=2 * judging.engine.limits.max_bytes)
-                image, top_k = _decoded(data)
+            if media_type(request) == JSON:
+                asked = await read_json(request, ClassificationRequest, max_bytes=max_bytes)
+                image = await judging.run(_decoded, asked.inputs)
+                top_k = asked.parameters.top_k if asked.parameters else None
             else:
-                image, top_k = await judging.file(request, name=NAME), None
+                image, top_k = await _raw(request, judging), None
             prediction = judged(await judging.review(image, Upload(NAME, "api")))
             ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
             return [LabelScore(label=label, score=score) for label, score in ranked[:top_k]]
@@ -74,13 +74,25 @@ def classification_routes(judging: Judging) -> APIRouter:
     return router
 
 
-def _decoded(data: bytes) -> tuple[bytes, int | None]:
-    try:
-        asked = ClassificationRequest.model_validate_json(data)
-        return base64.b64decode(asked.inputs, validate=True), asked.parameters.top_k
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise RequestError(f"{where}: {first['msg']}.") from None
-    except (binascii.Error, ValueError):
-        raise RequestError("inputs: not base64.") from None
+async def _raw(request: Request, judging: Judging) -> bytes:
+    """The image that is the whole body.
+
+    Raises:
+        RequestError: The body is a form or JSON.
+    """
+    if media_type(request).startswith("multipart/"):
+        raise RequestError(
+            "This route takes the image's bytes as the body, not multipart/form-data: send them "
+            "as curl --data-binary @photo.jpg does, or send the form to /v1/images."
+        )
+    data = await judging.file(request, name=NAME)
+    if data[:64].lstrip().startswith(b"{"):  # as no image does
+        raise RequestError(f"The body looks like JSON. Send it with the content type {JSON}.")
+    return data
+
+
+def _decoded(text: str) -> bytes:
+    if is_url(text):
+        raise RequestError("inputs is a URL, which this route does not fetch. Send base64.")
+    decode = decode_data_url if is_data_url(text) else decode_base64
+    return decode(text, name="inputs")

@@ -9,11 +9,15 @@ from starlette.datastructures import FormData, UploadFile
 from nsfw_app.errors import RequestError
 from nsfw_app.private_files import storage_errors
 from nsfw_app.web.bodies import limited
+from nsfw_app.web.json_bodies import media_type
 from nsfw_app.web.judging import Judging
+from nsfw_app.web.validation import shown
 
 MAX_FILES = 64
 MAX_FIELDS = 8
 FIELD = "file"
+FORM = "multipart/form-data"
+EXAMPLE = f"Send each image with its file name, as curl -F {FIELD}=@photo.jpg does."
 
 
 @asynccontextmanager
@@ -26,8 +30,11 @@ async def limited_form(request: Request, judging: Judging) -> AsyncIterator[Form
         RequestError: It is no multipart/form-data.
         StorageError: The disk has no room for them.
     """
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise RequestError("Send multipart/form-data, each image as a part named 'file'.")
+    sent_as = media_type(request)
+    if sent_as != FORM:
+        raise RequestError(
+            f"This route takes {FORM}, not {sent_as or 'a body without content type'}. {EXAMPLE}"
+        )
     receive = limited(request.receive, 2 * judging.engine.limits.max_bytes)
     with storage_errors():  # large parts are kept in temporary files
         async with Request(request.scope, receive).form(
@@ -44,5 +51,7 @@ def files_of(form: FormData) -> list[UploadFile]:
     """
     files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
     if not files:
-        raise RequestError("There is no image: send each as a part named 'file'.")
+        fields = ", ".join(shown(name) for name in form)
+        found = f"no file, only the text fields {fields}" if fields else "no part"
+        raise RequestError(f"The form has {found}. {EXAMPLE}")
     return files

@@ -4,24 +4,23 @@ Only pictures are judged. The model says nothing about most of OpenAI's categori
 score of 0 and, as OpenAI writes it too, no entry in `category_applied_input_types`.
 """
 
-import base64
-import binascii
-import re
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import RequestError
 from nsfw_app.fetching import Fetcher
 from nsfw_app.records import LabelRole, Prediction, Review, Upload
-from nsfw_app.web.bodies import body
 from nsfw_app.web.callers import needs
+from nsfw_app.web.data_urls import EXAMPLE, decode_data_url, is_data_url, is_url
+from nsfw_app.web.json_bodies import read_json
 from nsfw_app.web.judging import Judging, all_of, judged
 from nsfw_app.web.problems import request_id, responses
+from nsfw_app.web.validation import shown
 
 CATEGORIES = (
     "harassment harassment/threatening hate hate/threatening illicit illicit/violent self-harm "
@@ -29,15 +28,15 @@ CATEGORIES = (
 ).split()
 SEXUAL, GRAPHIC = "sexual", "violence/graphic"
 GRAPHIC_WORDS = frozenset({"gore", "gory", "bloody", "violence", "violent", "nsfl"})
-DATA_URL = re.compile(r"data:[\w/.+-]*(?:;[\w.=+-]+)*;base64,(.*)", re.DOTALL | re.IGNORECASE)
 MAX_IMAGES = 64
+PART_EXAMPLE = f'[{{"type": "image_url", "image_url": {{"url": "{EXAMPLE}"}}}}]'
 BODY = {"schema": {"$ref": "#/components/schemas/ModerationRequest"}}
 
 
 class ImageUrl(BaseModel):
     """Where an image is: in the URL itself, or behind it."""
 
-    url: str = Field(description="data:image/png;base64,... or, where that is allowed, https://...")
+    url: str = Field(description=f"{EXAMPLE} or, where that is allowed, https://...")
 
 
 class ImagePart(BaseModel):
@@ -54,7 +53,35 @@ class TextPart(BaseModel):
     text: str
 
 
-Part = Annotated[ImagePart | TextPart, Field(discriminator="type")]
+def _images_only(value: Any) -> Any:
+    """Pass on an input that is a list of images; what is no list at all is refused by its type.
+
+    Raises:
+        RequestError: It has too many parts, or one that is no image.
+    """
+    parts = [value] if isinstance(value, str) else value
+    if not isinstance(parts, list):
+        return value
+    if len(parts) > MAX_IMAGES:
+        raise RequestError(f"input: {len(parts)} images; the limit is {MAX_IMAGES}.")
+    for number, part in enumerate(parts):
+        kind = part.get("type", "image_url") if isinstance(part, dict) else "text"
+        if kind == "text":
+            raise RequestError(f"input: Texts are not judged here, only images: {PART_EXAMPLE}.")
+        if kind != "image_url":
+            raise RequestError(
+                f"input[{number}].type is {shown(kind)}. Only images are judged here: "
+                f"{PART_EXAMPLE}."
+            )
+    return value
+
+
+Input = Annotated[
+    list[ImagePart],
+    BeforeValidator(
+        _images_only, json_schema_input_type=str | list[str] | list[ImagePart | TextPart]
+    ),
+]
 
 
 class ModerationRequest(BaseModel):
@@ -62,7 +89,7 @@ class ModerationRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    input: str | list[str] | list[Part]
+    input: Input
     model: str | None = None
 
 
@@ -95,10 +122,8 @@ def moderation_routes(judging: Judging, fetcher: Fetcher | None) -> APIRouter:
 
     async def fetch(url: str, name: str) -> bytes:
         if fetcher is None:
-            raise RequestError(
-                f"{name} is not a data URL with base64, and fetching URLs is off. "
-                "Send data:image/png;base64,..."
-            )
+            what = "a URL, and fetching URLs is off" if is_url(url) else "no data URL"
+            raise RequestError(f"{name} is {what}. Send {EXAMPLE}")
         return await fetcher.fetch(url, name=name)
 
     @router.post(
@@ -112,7 +137,7 @@ def moderation_routes(judging: Judging, fetcher: Fetcher | None) -> APIRouter:
     ) -> ModerationResponse:
         """Judge images given as data URLs; see OpenAI's moderations."""
         async with judging.place():
-            asked = _parsed(await body(request, max_bytes=max_bytes))
+            asked = await read_json(request, ModerationRequest, max_bytes=max_bytes)
             images = await judging.run(_images, asked)
 
             async def review(number: int, image: bytes | str) -> Review:
@@ -155,41 +180,17 @@ def moderation(
     )
 
 
-def _parsed(data: bytes) -> ModerationRequest:
-    try:
-        return ModerationRequest.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise RequestError(f"{where}: {first['msg']}.") from None
-
-
 def _images(asked: ModerationRequest) -> list[bytes | str]:
     """The images in the input: what data URLs carry, and any other URL as it is.
 
     Raises:
-        RequestError: It holds a text, nothing, too much, or a damaged data URL.
+        RequestError: It holds nothing, or a damaged data URL.
     """
-    parts = [asked.input] if isinstance(asked.input, str) else asked.input
-    if not parts:
+    if not asked.input:
         raise RequestError("input: There is no image to judge.")
-    if len(parts) > MAX_IMAGES:
-        raise RequestError(f"input: {len(parts)} images; the limit is {MAX_IMAGES}.")
-    urls = [part.image_url.url for part in parts if isinstance(part, ImagePart)]
-    if len(urls) < len(parts):
-        raise RequestError(
-            "input: Texts are not judged here, only images: "
-            '[{"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}].'
-        )
+    urls = [part.image_url.url for part in asked.input]
     return [_image(url, f"Image {number}") for number, url in enumerate(urls, start=1)]
 
 
 def _image(url: str, name: str) -> bytes | str:
-    if match := DATA_URL.fullmatch(url):
-        try:
-            return base64.b64decode(match[1], validate=True)
-        except (binascii.Error, ValueError):
-            raise RequestError(f"{name} is not base64.") from None
-    if url.startswith("data:"):
-        raise RequestError(f"{name} is not a data URL with base64. Send data:image/png;base64,...")
-    return url
+    return decode_data_url(url, name=name) if is_data_url(url) else url

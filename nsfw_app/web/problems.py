@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from nsfw_app.errors import NotSignedIn, NSFWReviewError, StorageError, TryLater
 from nsfw_app.web.monitoring import monitor_of
 from nsfw_app.web.pages import error_page, wants_page
+from nsfw_app.web.validation import describe
 
 log = logging.getLogger(__name__)
 
@@ -122,14 +123,17 @@ def answer_problems(app: FastAPI) -> None:
         if not isinstance(error, RequestValidationError):
             raise error
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-        return _response(request, 422, "request", f"{where}: {first['msg']}.")
+        path = first["loc"][1:]  # without `query`, `path` or `body`
+        return _response(request, 422, "request", describe(first, path))
 
     async def protocol(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
             raise error
+        if isinstance(error.__cause__, NSFWReviewError):  # FastAPI's, for a body it could not read
+            return problem(request, error.__cause__)
         kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "request")
-        return _response(request, error.status_code, kind, str(error.detail), error.headers)
+        message = _protocol_message(request, error)
+        return _response(request, error.status_code, kind, message, error.headers)
 
     async def unforeseen(request: Request, error: Exception) -> Response:
         log.error("Request %s failed.", request_id(request), exc_info=error)
@@ -141,6 +145,15 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, protocol)
     app.add_exception_handler(Exception, unforeseen)
+
+
+def _protocol_message(request: Request, error: HTTPException) -> str:
+    """What is wrong with a request that the framework refused."""
+    if error.status_code == 404:
+        return f"There is no route {request.url.path}."
+    if error.status_code == 405:
+        return f"{request.method} is not allowed here; allowed: {(error.headers or {})['Allow']}."
+    return str(error.detail)
 
 
 def request_id(connection: HTTPConnection) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from starlette.datastructures import UploadFile
 
 from nsfw_app import exports
@@ -16,6 +16,9 @@ from nsfw_app.web.callers import caller_of, needs
 from nsfw_app.web.forms import FIELD, MAX_FILES, files_of, limited_form
 from nsfw_app.web.judging import Judging, all_of
 from nsfw_app.web.problems import responses
+from nsfw_app.web.validation import describe
+
+BOOLEAN = TypeAdapter(bool)
 
 
 class ImageWarning(BaseModel):
@@ -173,11 +176,14 @@ async def _judge(
 
 
 def _switch(value: object) -> bool:
-    if value in {None, "", "false", "0"}:
+    """A field of the form that is true or false, understood as the query parameter is."""
+    text = value.strip() if isinstance(value, str) else value
+    if not text:
         return False
-    if value in {"true", "1"}:
-        return True
-    raise RequestError("queue is 'true' or 'false'.")
+    try:
+        return BOOLEAN.validate_python(text)
+    except ValidationError as error:
+        raise RequestError(describe(error.errors()[0], ["queue"])) from None
 
 
 def _documented() -> dict[str, Any]:

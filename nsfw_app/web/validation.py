@@ -1,0 +1,51 @@
+"""What is wrong with a request, in words: the parameter, its value, and what is allowed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+MAX_SHOWN = 60  # characters of a value that a message repeats
+JSON_TYPES: Mapping[type, str] = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+}
+
+
+def describe(error: Mapping[str, Any], path: Sequence[int | str]) -> str:
+    """The sentence for one of pydantic's errors.
+
+    Args:
+        error: An entry of `ValidationError.errors()`.
+        path: Where in the request it is: names and indices, outermost first.
+    """
+    where, value, context = _written(path), error.get("input"), error.get("ctx", {})
+    match error["type"]:
+        case "missing":
+            return f"{where} is missing."
+        case "json_invalid":
+            return f"The body is not valid JSON: {context['error']}."
+        case "bool_parsing" | "bool_type":
+            return f"{where} is {shown(value)}. Use true or false; 1, 0, yes, no, on, off work too."
+        case "literal_error" | "enum":
+            return f"{where} is {shown(value)}. Allowed: {context['expected']}."
+        case kind if kind.endswith("_type"):
+            given = JSON_TYPES.get(type(value), type(value).__name__)
+            return f"{where}: {error['msg']}, not {given}."
+        case _:
+            return f"{where}: {error['msg'].removesuffix('.')}."
+
+
+def _written(path: Sequence[int | str]) -> str:
+    """A path as programmers write it: `input[0].image_url.url`."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return "".join(steps).removeprefix(".") or "The body"
+
+
+def shown(value: object) -> str:
+    """A value as a message repeats it: quoted, escaped and shortened."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
