@@ -34,6 +34,7 @@ DOCUMENT = "/v1/openapi.json"
 OPERATIONS = {
     "/moderations": "POST",
     "/image-classification": "POST",
+    "/gate": "POST",
     "/images": "POST",
     "/images/{submission_id}": "GET",
     "/corrections": "GET",

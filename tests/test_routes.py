@@ -185,6 +185,9 @@ OURS: dict[Names, Expected] = {
         frozenset(C),
     ),
     ("POST", "/v1/image-classification"): Expected(PEOPLE, classified, frozenset(C)),
+    ("POST", "/v1/gate"): Expected(
+        (401, 204, 204, 204, 204, 403), post("/v1/gate", **PNG), frozenset(C | Q)
+    ),
     ("POST", "/v1/images"): Expected(PEOPLE, post("/v1/images", **IMAGE), frozenset(C)),
     ("GET", "/v1/images/{submission_id}"): Expected(
         (401, 403, 404, 404, 200, 403), get("/v1/images/{scene.submission}"), frozenset(Q)

@@ -160,19 +160,31 @@ def caller_of_request(request: Request) -> Caller:
     return caller
 
 
+async def judged_image(
+    judging: Judging, data: bytes, *, name: str, caller: Caller, queued: bool
+) -> SubmittedImage:
+    """One image's object, with an id when it waits for a person.
+
+    Args:
+        judging: What judges.
+        data: The file's bytes.
+        name: The file's name.
+        caller: Who sent it.
+        queued: Whether it may wait for a person.
+    """
+    if not queued:
+        review = await judging.review(data, Upload(name, "api"))
+        return SubmittedImage(**exports.review_json(review))
+    submit = judging.engine.intake.submit
+    review, submission_id = await judging.run(submit, data, name=name, caller=caller)
+    return SubmittedImage(**exports.review_json(judging.counted(review)), id=submission_id)
+
+
 async def _judge(
     judging: Judging, file: UploadFile, caller: Caller, queued: bool
 ) -> SubmittedImage:
-    name, data = file.filename or "", await file.read()
-    submission_id = None
-    if queued:
-        review, submission_id = await judging.run(
-            judging.engine.intake.submit, data, name=name, caller=caller
-        )
-        judging.counted(review)
-    else:
-        review = await judging.review(data, Upload(name, "api"))
-    return SubmittedImage(**exports.review_json(review), id=submission_id)
+    data, name = await file.read(), file.filename or ""
+    return await judged_image(judging, data, name=name, caller=caller, queued=queued)
 
 
 def _switch(value: object) -> bool:

@@ -12,6 +12,7 @@ from nsfw_app.settings import Settings
 from nsfw_app.web.callers import KEY_HEADER
 from nsfw_app.web.classification import ClassificationRequest, classification_routes
 from nsfw_app.web.corrections import correction_routes
+from nsfw_app.web.gate import gate_routes
 from nsfw_app.web.judging import Judging
 from nsfw_app.web.moderations import ModerationRequest, moderation_routes
 from nsfw_app.web.problems import answer_problems
@@ -56,6 +57,7 @@ def v1_application(judging: Judging, *, settings: Settings) -> Api:
     fetcher = Fetcher(max_bytes=settings.max_bytes) if settings.fetch_urls else None
     v1.include_router(moderation_routes(judging, fetcher))
     v1.include_router(classification_routes(judging))
+    v1.include_router(gate_routes(judging))
     v1.include_router(submission_routes(judging))
     v1.include_router(correction_routes(judging.engine))
     return v1

@@ -1,0 +1,157 @@
+"""`POST /v1/gate`: one image in, its action out as a status, for servers that accept uploads.
+
+    204 allow    202 review    451 block    422 cannot be judged
+
+Any other status is no verdict: an upload should pass with 204, or 202, and with nothing else.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from nsfw_app.access import Caller, Permission
+from nsfw_app.errors import ImageError, NSFWReviewError, RequestError, Unavailable
+from nsfw_app.records import Action
+from nsfw_app.web.forms import FIELD, FORM, files_of, limited_form
+from nsfw_app.web.json_bodies import media_type
+from nsfw_app.web.judging import Judging
+from nsfw_app.web.problems import ProblemBody, problem, responses, status_of
+from nsfw_app.web.routes import MAX_NAME_CHARACTERS
+from nsfw_app.web.submissions import SubmittedImage, caller_of_request, judged_image
+
+NAME = "The image"
+UNJUDGED = 422
+STATUSES: Mapping[str, int] = MappingProxyType(
+    {Action.ALLOW: 204, Action.REVIEW: 202, Action.BLOCK: 451}
+)
+OWN_STATUSES = frozenset({413, 503})  # that say more than 422: how much is too much, and when
+HEADERS: Mapping[str, str] = MappingProxyType(
+    {
+        "NSFW-Action": "allow, review, block or unavailable.",
+        "NSFW-Label": "normal or nsfw.",
+        "NSFW-Score": "The nsfw score, in [0, 1].",
+        "NSFW-SHA256": "The hash of the bytes.",
+        "NSFW-Submission": "The id for GET /v1/images/ID, when the image waits for a person.",
+    }
+)
+DESCRIPTIONS: Mapping[int, str] = MappingProxyType(
+    {
+        204: "Allow.",
+        202: "Review. With the scope `queue` the image waits for a person and has an id.",
+        451: "Block.",
+        422: "Unavailable: the image cannot be judged. Or a parameter is wrong.",
+    }
+)
+
+
+def gate_routes(judging: Judging) -> APIRouter:
+    """The route."""
+    router = APIRouter(tags=["judge"])
+
+    @router.post(
+        "/gate",
+        status_code=STATUSES[Action.ALLOW],
+        response_model=None,
+        responses=responses(400, 401, 403, 408, 413, 429, 503) | _verdicts(),
+        openapi_extra={"requestBody": _documented()},
+    )
+    async def gate(
+        request: Request,
+        caller: Annotated[Caller, Depends(caller_of_request)],
+        name: Annotated[
+            str, Query(max_length=MAX_NAME_CHARACTERS, description="The file's name, if known.")
+        ] = "",
+    ) -> Response:
+        """Judge the image that is the body, or the one file of a form; the status is the action."""
+        try:
+            async with judging.place():
+                name, data = await _file(request, judging, name)
+                queued = caller.may(Permission.QUEUE)
+                image = await judged_image(judging, data, name=name, caller=caller, queued=queued)
+        except NSFWReviewError as error:
+            return _unavailable(request, error)
+        if image.error is None:
+            return _verdict(image)
+        unjudged = Unavailable(image.error.kind, image.error.message)
+        return _unavailable(request, unjudged, sha256=image.sha256)
+
+    return router
+
+
+async def _file(request: Request, judging: Judging, name: str) -> tuple[str, bytes]:
+    """Name and bytes of the image that was sent.
+
+    Raises:
+        RequestError: The form holds no file, or several.
+        ImageError: The body is empty or too large.
+    """
+    if media_type(request) != FORM:
+        return name or NAME, await judging.file(request, name=name or NAME)
+    async with limited_form(request, judging) as form:
+        files = files_of(form)
+        if len(files) > 1:
+            raise RequestError(f"The gate takes one file in a request; there are {len(files)}.")
+        return name or files[0].filename or NAME, await files[0].read()
+
+
+def _verdict(image: SubmittedImage) -> Response:
+    found = {
+        "NSFW-Action": image.action,
+        "NSFW-Label": image.label,
+        "NSFW-Score": image.nsfw_score,
+        "NSFW-SHA256": image.sha256,
+        "NSFW-Submission": image.id,
+    }
+    headers = {key: str(value) for key, value in found.items() if value is not None}
+    status = STATUSES[image.action]
+    if status == STATUSES[Action.ALLOW]:
+        return Response(status_code=status, headers=headers)
+    return JSONResponse(image.model_dump(), status, headers)
+
+
+def _unavailable(
+    request: Request, error: NSFWReviewError, *, sha256: str | None = None
+) -> Response:
+    """The answer for an image without a verdict: never a status that lets it pass."""
+    response = problem(request, error)
+    if isinstance(error, (ImageError, Unavailable)) and status_of(error) not in OWN_STATUSES:
+        response.status_code = UNJUDGED
+    response.headers["NSFW-Action"] = Action.UNAVAILABLE
+    if sha256:
+        response.headers["NSFW-SHA256"] = sha256
+    return response
+
+
+def _verdicts() -> dict[int | str, dict[str, Any]]:
+    """The statuses that are verdicts, as OpenAPI describes them."""
+    headers = {
+        name: {"description": text, "schema": {"type": "string"}} for name, text in HEADERS.items()
+    }
+    bodies = {202: SubmittedImage, 451: SubmittedImage, 422: ProblemBody}
+    found: dict[int | str, dict[str, Any]] = {}
+    for status, description in DESCRIPTIONS.items():
+        found[status] = {"description": description, "headers": headers}
+        if status in bodies:
+            found[status]["model"] = bodies[status]
+    return found
+
+
+def _documented() -> dict[str, Any]:
+    """The body as OpenAPI describes it: read by hand, so that it can be limited."""
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    form = {
+        "type": "object",
+        "required": [FIELD],
+        "properties": {FIELD: {"type": "string", "contentMediaType": "application/octet-stream"}},
+    }
+    return {
+        "required": True,
+        "content": {
+            "image/*": binary,
+            "application/octet-stream": binary,
+            FORM: {"schema": form},
+        },
+    }
