@@ -14,6 +14,7 @@
     ├── DecisionError        an answer that makes no sense
     ├── FilterError          a filter of the log that makes no sense
     ├── AccountError         a user or key that cannot be made or changed like this
+    ├── SortingError         a file could not be put into the folder of its action
     ├── RequestError         a request that cannot be understood
     │   └── RequestTooLarge  its body is over the limit
     ├── NotSignedIn          nobody, or nobody known, is asking
@@ -154,6 +155,12 @@ class AccountError(NSFWReviewError):
     """A user or an API key that cannot be made or changed like this."""
 
     kind: str = "account"
+
+
+class SortingError(NSFWReviewError):
+    """A file could not be put into the folder of its action; it is where it was."""
+
+    kind: str = "sorting"
 
 
 class RequestError(NSFWReviewError):

@@ -15,6 +15,12 @@ from nsfw_app.records import Decision, Review
 from nsfw_app.store.training import Mistake
 
 LOG_COLUMNS = tuple(field.name for field in fields(Decision))
+REVIEW_COLUMNS = tuple(
+    """name sha256 nsfw_score probabilities label action threshold review_from review_to model
+    revision weights_sha256 backend width height format frame frames error_kind
+    error_message""".split()
+)
+BYTE_ORDER_MARK = "\ufeff"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")  # OWASP ASVS 1.2.10
 
 
@@ -47,6 +53,30 @@ def review_json(review: Review) -> dict[str, Any]:
         "warnings": [asdict(warning) for warning in review.warnings],
         "error": asdict(review.problem) if review.problem else None,
     }
+
+
+def review_csv_heading() -> str:
+    """The first line of images as CSV: the keys of `review_json`, the error in two columns."""
+    return _csv_line(REVIEW_COLUMNS)
+
+
+def review_csv(review: Review) -> str:
+    """The line of one image as CSV: what `review_json` gives, flattened.
+
+    `probabilities` is a JSON object, so that the columns are the same for every model; `warnings`
+    are their codes.
+    """
+    row = review_json(review)
+    error = row.pop("error") or {"kind": None, "message": None}
+    row |= {f"error_{key}": value for key, value in error.items()}
+    row["probabilities"] = json.dumps(row["probabilities"]) if row["probabilities"] else None
+    return _csv_line(_cell(row[column]) for column in REVIEW_COLUMNS)
+
+
+def with_bom(lines: Iterable[str]) -> Iterator[str]:
+    """CSV that spreadsheets recognize as UTF-8 by a byte order mark."""
+    yield BYTE_ORDER_MARK
+    yield from lines
 
 
 def log_csv(decisions: Iterable[Decision]) -> Iterator[str]:

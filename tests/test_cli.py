@@ -20,7 +20,7 @@ from samples import answer_to, person
 import nsfw_app
 from nsfw_app.cli import main
 from nsfw_app.engine import Engine
-from nsfw_app.exports import LOG_COLUMNS, review_json
+from nsfw_app.exports import LOG_COLUMNS, REVIEW_COLUMNS, review_json
 from nsfw_app.records import Label, Review, Upload
 
 ROOT = Path(nsfw_app.__file__).parents[1]
@@ -119,7 +119,8 @@ def test_classify_prints_a_line_per_image(run: Run, folder: Path) -> None:
     assert [Path(line[3]).name for line in lines] == ["b.png", "b.png", "a.JPG"]
     assert all(line[0] in {"allow", "review", "block"} for line in lines)
     assert lines[0] == lines[1]
-    assert (ended.code, "Skipped 1 file" in ended.err) == (0, True)
+    assert ended.code == 0
+    assert ended.err == f"Left out: not named as an image: 1 ({folder}/notes.txt).\n"
 
 
 def test_classify_jsonl_is_the_object_of_the_api(run: Run, folder: Path) -> None:
@@ -184,6 +185,171 @@ def test_classify_keeps_no_pictures(run: Run, folder: Path, tmp_path: Path) -> N
     """What a command judges stays where it is and is not copied."""
     assert run("classify", folder).code == 0
     assert [path for path in (tmp_path / "images").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("file_format", ["table", "csv", "jsonl"])
+def test_any_output_encoding_takes_any_name(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, file_format: str
+) -> None:
+    """What an encoding lacks is printed as an escape, in results and in errors."""
+    images = tmp_path / "in"
+    images.mkdir()
+    for name in ("日本.png".encode(), b"\xff.png", b".\xfe.png"):
+        path = Path(os.fsdecode(os.fsencode(images) + b"/" + name))
+        path.write_bytes(picture_bytes(200))
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    assert run("classify", images, "--format", file_format).code == 0
+    printed, said = (stream.buffer.getvalue().decode(encoding) for stream in (out, err))
+    assert ("/\\u65e5\\u672c.png" in printed) is (encoding != "utf-8" or file_format == "jsonl")
+    assert "/\\udcff.png" in printed
+    assert said == f"Left out: hidden: 1 ({images}/.\\udcfe.png).\n"
+
+
+def test_a_locale_without_letters_takes_any_name(folder: Path, tmp_path: Path) -> None:
+    """As a process of its own in the C locale, where Python cannot encode a name."""
+    path = folder / "日本.png"
+    path.write_bytes(picture_bytes(200))
+    settings = {"NSFW_MODEL": "open-nsfw", "NSFW_BACKEND": "torch", "NSFW_DATA_DIR": str(tmp_path)}
+    ended = in_a_process("classify", path, PYTHONIOENCODING="latin-1", LC_ALL="C", **settings)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.endswith("/\\u65e5\\u672c.png\n")
+
+
+def test_csv_is_the_object_of_the_api_flattened(run: Run, folder: Path) -> None:
+    """One line an image: the same values as in JSON, probabilities as JSON, the error in two."""
+    (folder / "c.png").write_bytes(b"no image")
+    as_json = run("classify", folder, "--format", "jsonl")
+    objects = [json.loads(line) for line in as_json.out.splitlines()]
+    as_csv = run("classify", folder, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(as_csv.out, newline="")))
+    assert (as_csv.code, len(rows)) == (3, 3)
+    assert tuple(rows[0]) == REVIEW_COLUMNS
+    for row, made in zip(rows, objects, strict=True):
+        error = made.pop("error") or {"kind": "", "message": ""}
+        assert (row.pop("error_kind"), row.pop("error_message")) == tuple(error.values())
+        probabilities = row.pop("probabilities")
+        assert (json.loads(probabilities) if probabilities else None) == made.pop("probabilities")
+        assert row == {key: "" if value is None else str(value) for key, value in made.items()}
+
+
+def test_csv_disarms_formulas_in_names(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that a spreadsheet would run begins with an apostrophe."""
+    monkeypatch.chdir(tmp_path)
+    Path("=1+1.png").write_bytes(picture_bytes(200))
+    ended = run("classify", "--format", "csv", "=1+1.png")
+    assert ended.out.splitlines()[1].startswith("'=1+1.png,")
+
+
+def test_formats_that_contradict_each_other(run: Run, folder: Path) -> None:
+    """`--jsonl` is `--format jsonl`; with another format it is wrong usage."""
+    assert run("classify", folder, "--jsonl", "--format", "jsonl").code == 0
+    assert run("classify", folder, "--jsonl", "--format", "csv").code == 2
+
+
+@pytest.mark.parametrize("command", ["classify", "export", "audit"])
+def test_a_reader_that_ends_early_is_no_error(run: Run, folder: Path, command: str) -> None:
+    """Piped into `head`, a command ends without a word."""
+    run("export")  # so that there is an audit
+    arguments = ["classify", folder, folder, folder] if command == "classify" else [command]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nsfw_app", *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, err = process.communicate(timeout=60)
+    said = [line for line in err.decode().splitlines() if not line.startswith("Left out")]
+    assert said == []
+    assert process.returncode in {0, 1}
+
+
+def tree(directory: Path) -> list[str]:
+    """The paths of all files below a directory."""
+    return sorted(
+        str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()
+    )
+
+
+@pytest.mark.parametrize("how", ["--copy-to", "--move-to"])
+def test_classify_sorts_files_by_action(run: Run, folder: Path, tmp_path: Path, how: str) -> None:
+    """Each file goes to its action's folder, what cannot be judged to its own, and exit 3 stays."""
+    (folder / "deeper" / "bad.png").write_bytes(b"no image")
+    there = tree(folder)
+    target = tmp_path / "sorted"
+    ended = run("classify", folder, how, target)
+    assert (ended.code, len(ended.out.splitlines())) == (3, 3)
+    placed = ["allow/b.png", "allow/deeper/a.JPG", "unavailable/deeper/bad.png"]
+    assert tree(target) == placed
+    assert tree(folder) == (["notes.txt"] if how == "--move-to" else there)
+    again = run("classify", folder, how, target)
+    assert tree(target) == placed
+    assert again.code == (0 if how == "--move-to" else 3)
+
+
+def test_classify_names_what_it_could_not_sort(run: Run, folder: Path, tmp_path: Path) -> None:
+    """A file whose place is taken is named at the end, stays, and the exit is 1."""
+    target = tmp_path / "sorted"
+    target.mkdir()
+    (target / "allow").write_text("no directory")
+    (folder / "bad.png").write_bytes(b"no image")
+    ended = run("classify", folder, "--move-to", target)
+    assert ended.code == 1
+    assert tree(target) == ["allow", "unavailable/bad.png"]
+    assert tree(folder) == ["b.png", "deeper/a.JPG", "notes.txt"]
+    lines = ended.err.splitlines()[1:]
+    assert [line.partition(" was not sorted: ")[0] for line in lines] == [
+        f"{folder}/b.png",
+        f"{folder}/deeper/a.JPG",
+    ]
+
+
+@pytest.mark.parametrize("inside", [".", "allow/a.png"])
+def test_classify_does_not_sort_its_own_folders(run: Run, tmp_path: Path, inside: str) -> None:
+    """A destination below what is sorted is left out, and nothing in it can be named."""
+    target = tmp_path / "in" / "sorted"
+    (target / "allow").mkdir(parents=True)
+    (target / "allow" / "a.png").write_bytes(picture_bytes(9))
+    (tmp_path / "in" / "b.png").write_bytes(picture_bytes(10))
+    ended = run("classify", tmp_path / "in", "--copy-to", target)
+    assert tree(target) == ["allow/a.png", "allow/b.png"]
+    assert "inside the destination: 1" in ended.err
+    refused = run("classify", target / inside, "--copy-to", target)
+    assert (refused.code, refused.out) == (2, "")
+    assert "lies in the destination" in " ".join(refused.err.replace("│", "").split())
+
+
+@pytest.mark.parametrize("wrong", ["both", "file"])
+def test_a_wrong_destination_is_wrong_usage(
+    run: Run, folder: Path, tmp_path: Path, wrong: str
+) -> None:
+    """Two destinations, or one that is a file, are refused before anything is judged."""
+    both = ["--move-to", tmp_path / "a", "--copy-to", tmp_path / "b"]
+    ended = run("classify", folder, *(both if wrong == "both" else ["--copy-to", __file__]))
+    assert (ended.code, ended.out) == (2, "")
+
+
+def test_a_directory_that_cannot_be_read_is_not_all(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its images were not judged, so the exit is 3, and the directory is named."""
+    scandir = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "deeper":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    ended = run("classify", folder)
+    assert (ended.code, len(ended.out.splitlines())) == (3, 1)
+    assert f"directories that cannot be read: 1 ({folder}/deeper)" in ended.err
 
 
 def test_progress_stays_out_of_the_results(folder: Path, tmp_path: Path) -> None:

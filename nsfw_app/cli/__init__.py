@@ -1,10 +1,11 @@
 """The commands: `python -m nsfw_app ...`.
 
 Results go to standard output, progress and problems to standard error, so that output can be
-piped. Exit codes: 0 done, 1 an error that stopped the command, 2 wrong usage, 3 `classify` judged
-all it could but not all.
+piped. Exit codes: 0 done, 1 an error that stopped the command or kept `classify` from sorting a
+file, 2 wrong usage, 3 `classify` judged all it could but not all.
 """
 
+import io
 import sys
 
 import typer
@@ -37,6 +38,9 @@ app.add_typer(keys, name="keys")
 
 def main() -> None:
     """Run a command; an error of ours becomes a sentence and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what its encoding lacks is printed as an escape
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except NSFWReviewError as error:

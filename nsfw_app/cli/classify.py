@@ -1,10 +1,11 @@
-"""`classify`: judge files and directories."""
+"""`classify`: judge files and directories, and sort them by what should happen to them."""
 
 import json
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,71 +15,139 @@ from rich.progress import Progress
 
 from nsfw_app import exports, settings
 from nsfw_app.assembly import open_engine, open_store
-from nsfw_app.images import SUFFIXES
+from nsfw_app.cli.action_folders import ActionFolders, Transfer
+from nsfw_app.cli.files import FileSearch, LeftOut
+from nsfw_app.errors import SortingError
 from nsfw_app.records import Review
 
+EXIT_UNSORTED = 1
 EXIT_UNAVAILABLE = 3
+
+
+class ReviewFormat(StrEnum):
+    """How judged images are written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSONL = "jsonl"
 
 
 def classify(
     paths: Annotated[list[Path], typer.Argument(help="Image files, and directories of them.")],
-    jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON object per image.")] = False,
+    file_format: Annotated[
+        ReviewFormat | None, typer.Option("--format", help="How images are written.")
+    ] = None,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="The same as --format jsonl.")] = False,
+    move_to: Annotated[
+        Path | None,
+        typer.Option(help="Move files into allow/, review/, block/ and unavailable/ in here."),
+    ] = None,
+    copy_to: Annotated[Path | None, typer.Option(help="Copy them instead.")] = None,
 ) -> None:
-    """Judge images. Exits 3 when some could not be judged, after judging all the others."""
-    show = _json_line if jsonl else _text_line
-    files, skipped = _files(paths)
-    if skipped:
-        typer.echo(f"Skipped {skipped} files whose names are not those of images.", err=True)
+    """Judge images. Exits 3 when some could not be judged, after judging all the others.
+
+    Linked directories are followed; hidden files, and what is not named as an image, are left out.
+
+    Exits 1 when files could not be moved or copied; they are where they were.
+    """
+    chosen_format = _format(file_format, jsonl=jsonl)
+    folders = _folders(paths, move_to, copy_to)
+    search = FileSearch(excluded=folders.directory if folders else None)
+    files = list(search.files(paths))
+    if summary := search.summary():
+        typer.echo(_printable(summary), err=True)
     chosen = settings.load()
     engine = open_engine(chosen, open_store(chosen))
-    unavailable = 0
-    # Where the lines go to the same terminal as the bar, they must be printed above it.
-    console = Console(stderr=not sys.stdout.isatty())
-    progress = Progress(console=console) if console.is_terminal else None
-    with progress or nullcontext():
-        reviews = engine.review_files(files, source="command")
-        for review in progress.track(reviews, total=len(files)) if progress else reviews:
-            if progress and sys.stdout.isatty():
-                console.out(show(review), highlight=False)
-            else:
-                typer.echo(show(review))
+    unavailable = search.left_out[LeftOut.UNREADABLE]
+    unsorted: list[str] = []
+    with _lines_and_bar(len(files)) as (write, advance):
+        if chosen_format is ReviewFormat.CSV:
+            write(exports.review_csv_heading())
+        reviews = engine.review_files((file.path for file in files), source="command")
+        for file, review in zip(files, reviews, strict=True):
+            write(LINES[chosen_format](review))
             unavailable += review.problem is not None
+            try:
+                if folders:
+                    folders.add(file, review)
+            except SortingError as error:
+                unsorted.append(_printable(str(error)))
+            advance()
+    for message in unsorted:
+        typer.echo(message, err=True)
+    if unsorted:
+        raise typer.Exit(EXIT_UNSORTED)
     if unavailable:
         raise typer.Exit(EXIT_UNAVAILABLE)
 
 
-def _files(paths: list[Path]) -> tuple[list[Path], int]:
-    """Every file named, and in directories those that may be images; how many others there are."""
-    files: list[Path] = []
-    skipped = 0
+@contextmanager
+def _lines_and_bar(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[], None]]]:
+    """What writes a line of results, and what moves the progress bar on, if there is a terminal."""
+    on_terminal = sys.stdout.isatty()
+    # Where the lines go to the same terminal as the bar, they must be printed above it.
+    console = Console(stderr=not on_terminal)
+    progress = Progress(console=console, disable=not console.is_terminal, redirect_stdout=False)
+
+    def write(line: str) -> None:
+        if on_terminal:
+            console.out(_printable(line.rstrip("\r\n")), highlight=False)
+        else:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+
+    with progress:
+        task = progress.add_task("Working...", total=total)
+        yield write, partial(progress.advance, task)
+
+
+def _format(given: ReviewFormat | None, *, jsonl: bool) -> ReviewFormat:
+    if jsonl and given not in {None, ReviewFormat.JSONL}:
+        raise typer.BadParameter(f"--jsonl and --format {given} contradict each other.")
+    return ReviewFormat.JSONL if jsonl else given or ReviewFormat.TABLE
+
+
+def _folders(paths: list[Path], move_to: Path | None, copy_to: Path | None) -> ActionFolders | None:
+    """Where files are to be sorted into, if anywhere.
+
+    Raises:
+        BadParameter: Two places, one that is no directory, or one that holds what is to be sorted.
+    """
+    directory = move_to or copy_to
+    if directory is None:
+        return None
+    if move_to and copy_to:
+        raise typer.BadParameter("Either --move-to or --copy-to, not both.")
+    if directory.exists() and not directory.is_dir():
+        raise typer.BadParameter(f"{_printable(str(directory))} is not a directory.")
     for path in paths:
-        for file in _tree(path) if path.is_dir() else [path]:
-            if file is path or file.suffix.lower() in {*SUFFIXES, ""}:
-                files.append(file)
-            else:
-                skipped += 1
-    return files, skipped
-
-
-def _tree(directory: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(directory):
-        folders.sort()
-        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+        if path.resolve().is_relative_to(directory.resolve()):
+            raise typer.BadParameter(
+                f"{_printable(str(path))} lies in the destination {_printable(str(directory))}."
+            )
+    return ActionFolders(directory, Transfer.MOVE if move_to else Transfer.COPY)
 
 
 def _json_line(review: Review) -> str:
-    return json.dumps(exports.review_json(review))
+    return json.dumps(exports.review_json(review)) + "\n"
 
 
 def _text_line(review: Review) -> str:
-    name = _printable(review.name)
+    name, verdict = _printable(review.name), review.verdict
     if review.prediction is None:
         message = _printable(review.problem.message) if review.problem else ""
-        return f"{review.verdict.action:<12}{'-':<8}{'-':<7}  {name}  {message}"
+        return f"{verdict.action:<12}{'-':<8}{'-':<7}  {name}  {message}\n"
     score = f"{review.prediction.nsfw_score:.3f}"
-    return f"{review.verdict.action:<12}{review.verdict.label:<8}{score:<7}  {name}"
+    return f"{verdict.action:<12}{verdict.label:<8}{score:<7}  {name}\n"
 
 
 def _printable(text: str) -> str:
     """A text that can neither break a line nor command a terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+LINES: Mapping[ReviewFormat, Callable[[Review], str]] = {
+    ReviewFormat.TABLE: _text_line,
+    ReviewFormat.CSV: exports.review_csv,
+    ReviewFormat.JSONL: _json_line,
+}

@@ -1,0 +1,123 @@
+"""Which files a command finds in directories, in which order, and what it says it left out."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nsfw_app.cli.files import FileSearch, LeftOut
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A directory with images at two depths, and files that are none."""
+    root = tmp_path / "root"
+    for name in ("b.png", "a.JPG", "deep/c.webp", "deep/er/d.gif", "LICENSE", "notes.txt"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def found(search: FileSearch, *paths: Path) -> list[str]:
+    """The relative paths of what is found, those behind links with a mark."""
+    return [f"{file.relative}{'@' * file.linked}" for file in search.files(list(paths))]
+
+
+def test_directories_are_searched_in_order(root: Path) -> None:
+    """Files of a directory come before those deeper in it, both sorted; others are counted."""
+    search = FileSearch()
+    assert found(search, root) == ["LICENSE", "a.JPG", "b.png", "deep/c.webp", "deep/er/d.gif"]
+    assert search.summary() == f"Left out: not named as an image: 1 ({root}/notes.txt)."
+
+
+def test_what_is_named_is_taken(root: Path) -> None:
+    """A file that was named is taken whatever it is called, and twice if named twice."""
+    hidden = root / ".hidden.txt"
+    search = FileSearch()
+    assert found(search, hidden, hidden) == [".hidden.txt"] * 2
+    assert search.summary() == ""
+
+
+def test_hidden_files_are_left_out_and_counted(root: Path) -> None:
+    """Hidden files and directories are not judged, and named as such."""
+    (root / ".cache").mkdir()
+    (root / ".cache" / "x.png").touch()
+    for number in range(4):
+        (root / f".{number}.png").touch()
+    search = FileSearch()
+    assert not [name for name in found(search, root) if "x.png" in name or name.startswith(".")]
+    assert search.left_out[LeftOut.HIDDEN] == 5
+    assert f"hidden: 5 ({root}/.0.png, {root}/.1.png, {root}/.2.png, ...)" in search.summary()
+
+
+def test_linked_directories_and_files_are_followed(root: Path, tmp_path: Path) -> None:
+    """What a link leads to is found under the link's name, after everything else."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "e.png").touch()
+    (root / "A-link").symlink_to(elsewhere)
+    (root / "file.png").symlink_to(elsewhere / "e.png")
+    (root / "nowhere.png").symlink_to(tmp_path / "nothing")
+    names = found(FileSearch(), root)
+    assert names[-1] == "A-link/e.png@"
+    assert "file.png@" in names
+    assert "nowhere.png@" in names  # so that somebody reads that it is broken
+
+
+def test_links_in_a_circle_end(root: Path) -> None:
+    """Every directory is searched once, however many links lead to it, and under its own path."""
+    (root / "0-again").symlink_to(root)
+    (root / "0-deep").symlink_to(root / "deep")
+    (root / "deep" / "up").symlink_to("..")
+    (root / "deep" / "er" / "self").symlink_to(".")
+    search = FileSearch()
+    assert found(search, root) == ["LICENSE", "a.JPG", "b.png", "deep/c.webp", "deep/er/d.gif"]
+    assert search.left_out[LeftOut.REPEATED] == 4
+    assert "searched already: 4" in search.summary()
+
+
+def test_links_between_linked_directories_are_followed(root: Path, tmp_path: Path) -> None:
+    """A chain of links is followed to its end, and a circle of them ends too."""
+    for name, other in (("one", "two"), ("two", "one")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.png").touch()
+        (tmp_path / name / "next").symlink_to(tmp_path / other)
+    (root / "start").symlink_to(tmp_path / "one")
+    assert found(FileSearch(), root)[-2:] == ["start/one.png@", "start/next/two.png@"]
+
+
+def test_the_destination_is_not_searched(root: Path) -> None:
+    """Neither it nor what a link into it leads to."""
+    (root / "sorted" / "allow").mkdir(parents=True)
+    (root / "sorted" / "allow" / "x.png").touch()
+    (root / "link").symlink_to(root / "sorted" / "allow")
+    search = FileSearch(excluded=root / "sorted")
+    assert not [name for name in found(search, root) if "x.png" in name]
+    assert search.left_out[LeftOut.DESTINATION] == 2
+
+
+def test_a_directory_that_cannot_be_read_is_named(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is counted, and all others are searched."""
+    scandir = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "deep":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    search = FileSearch()
+    assert found(search, root) == ["LICENSE", "a.JPG", "b.png"]
+    assert search.summary().endswith(f"cannot be read: 1 ({root}/deep).")
+
+
+def test_names_that_are_no_text(root: Path) -> None:
+    """Names in no encoding are found, sorted and counted as any other."""
+    for name in (b"\xff.png", b"\xfe.txt"):
+        Path(os.fsdecode(os.fsencode(root) + b"/" + name)).touch()
+    search = FileSearch()
+    assert os.fsdecode(b"\xff.png") in found(search, root)
+    assert search.left_out[LeftOut.NAME] == 2
