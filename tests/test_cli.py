@@ -478,6 +478,29 @@ def test_export_to_a_file(
     assert path.read_bytes() == printed.out.encode()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_export_for_spreadsheets(
+    run: Run,
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    encoding: str,
+) -> None:
+    """With --bom CSV is UTF-8 and says so with its first bytes, whatever the locale is."""
+    review = engine.review(picture_bytes(255), Upload("日本.png", "gallery", "ann"))
+    engine.decide(answer_to(review), person("Ann", owner="ann"))
+    path = tmp_path / "log.csv"
+    assert run("export", "--bom", "--output", path).code == 0
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    assert run("export", "--bom").code == 0
+    out.flush()
+    assert out.buffer.getvalue() == path.read_bytes()
+    assert path.read_bytes().startswith(b"\xef\xbb\xbfdecision_id,")
+    assert "日本.png" in path.read_text("utf-8")
+    assert run("export", "--bom", "--format", "jsonl").code == 2
+
+
 def test_export_to_nowhere_is_a_sentence(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

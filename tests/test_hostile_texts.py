@@ -117,7 +117,7 @@ def test_the_queue_shows_them_as_text(browser: Browser, desk: Server) -> None:
 
 def test_csv_disarms_them(desk: Server) -> None:
     """In CSV each is one cell, and none begins as a formula does."""
-    text = httpx.get(f"{desk.url}/desk/log.csv").text
+    text = httpx.get(f"{desk.url}/desk/log.csv").content.decode("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert len(rows) == len(HOSTILE)
     for row in rows:

@@ -42,6 +42,29 @@ def test_an_image_is_judged_answered_and_undone(local: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "has_mark"),
+    [
+        ("/desk/log.csv", True),
+        ("/desk/log.jsonl", False),
+        ("/v1/corrections?all=true&format=csv&bom=true", True),
+        ("/v1/corrections?all=true&format=csv", False),
+        ("/v1/corrections?all=true", False),
+    ],
+)
+def test_csv_for_spreadsheets_says_that_it_is_utf_8(
+    local: TestClient, path: str, has_mark: bool
+) -> None:
+    """A byte order mark begins the page's CSV and what asks for one, and nothing for programs."""
+    card = add(local, name="日本.png")
+    assert local.post("/desk/decisions", json=answer_to(card)).status_code == 200
+    log = local.get(path).content
+    assert log.startswith(b"\xef\xbb\xbf") is has_mark
+    read = log.decode("utf-8-sig")
+    assert ("日本" in read) is ("csv" in path)
+    assert "\ufeff" not in read
+
+
+@pytest.mark.parametrize(
     ("changes", "status"),
     [
         ({"threshold": 1.5}, 400),

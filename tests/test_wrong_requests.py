@@ -117,6 +117,7 @@ WRONG_QUERIES = [
     ("format=xml", 422, "format is 'xml'. Allowed: 'csv' or 'jsonl'."),
     ("label=bad", 422, "label is 'bad'. Allowed: 'normal', 'nsfw' or 'unsure'."),
     ("all=maybe", 422, "all is 'maybe'. Use true or false;"),
+    ("bom=true", 400, "bom is for format=csv, not for format=jsonl."),
     ("since=yesterday", 400, "'yesterday' is not a date. Write it as 2026-01-31."),
 ]
 

@@ -1,5 +1,6 @@
 """`export`: the correction log, out."""
 
+import io
 import sys
 from dataclasses import asdict
 from datetime import datetime
@@ -33,11 +34,17 @@ def export(
     since: Annotated[
         datetime | None, typer.Option(help="Only answers from this date on, in UTC.")
     ] = None,
+    bom: Annotated[
+        bool,
+        typer.Option("--bom", help="Begin CSV with a byte order mark, for spreadsheets."),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(help="File to write; standard output without it.")
     ] = None,
 ) -> None:
     """Write the correction log: the disagreements that stand, or all answers."""
+    if bom and file_format is not ExportFormat.CSV:
+        raise typer.BadParameter(f"--bom is for CSV, not for {file_format}.")
     store = open_store(settings.load())
     wanted = LogFilter(
         agrees=None if everything else False,
@@ -46,6 +53,10 @@ def export(
     )
     store.audit.add(operator(), AuditAction.EXPORT, "correction log", **_described(wanted))
     lines = exports.LOG_FORMATS[file_format](store.log.rows(wanted))
+    if bom:
+        lines = exports.with_bom(lines)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # which the mark promises
     if output is None:
         sys.stdout.writelines(lines)
         return

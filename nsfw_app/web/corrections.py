@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 from nsfw_app import exports
 from nsfw_app.access import Caller, Permission
 from nsfw_app.engine import Engine
+from nsfw_app.errors import RequestError
 from nsfw_app.records import Label, LogFilter
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.web.callers import needs
@@ -45,8 +46,13 @@ def correction_routes(engine: Engine) -> APIRouter:
         ] = False,
         since: Annotated[str | None, Query(description="ISO 8601, in UTC.")] = None,
         label: Annotated[Label | None, Query(description="What the reviewer said.")] = None,
+        bom: Annotated[
+            bool, Query(description="Begin CSV with a byte order mark, for spreadsheets.")
+        ] = False,
     ) -> StreamingResponse:
         """The decisions, newest first: the disagreements that stand, or all."""
+        if bom and format is not LogFormat.CSV:
+            raise RequestError(f"bom is for format=csv, not for format={format}.")
         wanted = LogFilter(
             agrees=None if everything else False,
             undone=None if everything else False,
@@ -56,6 +62,8 @@ def correction_routes(engine: Engine) -> APIRouter:
         chosen = {"all": everything, "since": since, "label": label}
         engine.audit.add(caller.name, AuditAction.EXPORT, "correction log", **chosen)
         lines: Iterator[str] = exports.LOG_FORMATS[format](engine.log.rows(visible(wanted, caller)))
+        if bom:
+            lines = exports.with_bom(lines)
         return StreamingResponse(lines, media_type=LOG_TYPES[format])
 
     return router

@@ -190,8 +190,9 @@ def answer_routes(engine: Engine) -> APIRouter:
         rows = engine.log.rows(visible(wanted, exporter))
         chosen = query.model_dump(exclude_none=True)
         engine.audit.add(exporter.name, AuditAction.EXPORT, "correction log", **chosen)
+        lines = exports.LOG_FORMATS[file_format](rows)
         return StreamingResponse(
-            exports.LOG_FORMATS[file_format](rows),
+            exports.with_bom(lines) if file_format == "csv" else lines,  # opened in spreadsheets
             media_type=LOG_TYPES[file_format],
             headers={"Content-Disposition": f'attachment; filename="corrections.{file_format}"'},
         )
