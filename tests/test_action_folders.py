@@ -171,6 +171,65 @@ def test_a_file_that_changed_is_not_sorted(
 
 
 @pytest.mark.parametrize("transfer", Transfer)
+def test_a_file_that_changes_while_it_is_copied_is_not_sorted(
+    source: Path, other_disk: Path, monkeypatch: pytest.MonkeyPatch, transfer: Transfer
+) -> None:
+    """What arrives is compared with what was judged before the original may go."""
+    copy = shutil.copy2
+
+    def change_and_copy(path: Path, target: Path) -> None:
+        path.write_bytes(b"another image")
+        copy(path, target)
+
+    monkeypatch.setattr(shutil, "copy2", change_and_copy)
+    with pytest.raises(SortingError, match="changed while it was copied"):
+        add(other_disk, source, transfer)
+    assert source.read_bytes() == b"another image"
+    assert contents(other_disk) == {}
+
+
+@pytest.mark.parametrize("where", ["same disk", "other disk", "no links"])
+@pytest.mark.parametrize("transfer", Transfer)
+def test_a_name_that_is_taken_meanwhile_is_not_overwritten(
+    source: Path,
+    sorted_dir: Path,
+    other_disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    transfer: Transfer,
+    where: str,
+) -> None:
+    """Another process may write the same name at the same moment; both files are kept."""
+    directory = other_disk if where == "other disk" else sorted_dir
+    taken = directory / "allow" / "deep" / "a.png"
+    taken.parent.mkdir(parents=True)
+    taken.write_bytes(b"just written")
+    monkeypatch.setattr(os.path, "lexists", lambda path: False)
+    if where == "no links":
+        monkeypatch.setattr(Path, "hardlink_to", no_links)
+    with pytest.raises(SortingError, match="File exists"):
+        add(directory, source, transfer)
+    assert contents(directory) == {"allow/deep/a.png": b"just written"}
+    assert source.read_bytes() == b"an image"
+
+
+def no_links(*_: object) -> None:
+    """What a file system without hard links says."""
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+@pytest.mark.parametrize("transfer", Transfer)
+def test_a_file_that_is_there_by_another_path_is_kept(
+    source: Path, sorted_dir: Path, tmp_path: Path, transfer: Transfer
+) -> None:
+    """Where a mount shows the destination elsewhere, the original is what lies there already."""
+    add(sorted_dir, source, MOVE)
+    mount = tmp_path / "mount"
+    mount.symlink_to(sorted_dir / "allow")
+    add(sorted_dir, mount / "deep" / "a.png", transfer)
+    assert contents(sorted_dir) == {"allow/deep/a.png": b"an image"}
+
+
+@pytest.mark.parametrize("transfer", Transfer)
 def test_a_file_that_was_never_read_is_sorted(
     source: Path, sorted_dir: Path, transfer: Transfer
 ) -> None:
@@ -235,7 +294,7 @@ def killed_at(patch: pytest.MonkeyPatch, number: int, *, has_links: bool) -> Cal
             if count == number:
                 raise Killed
             if step.__name__ == "hardlink_to" and not has_links:
-                raise OSError(errno.EPERM, "no links here")
+                no_links()
             done = step(*args, **kwargs)
             count += 1
             if count == number:

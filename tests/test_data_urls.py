@@ -6,7 +6,7 @@ import tracemalloc
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nsfw_app.errors import RequestError
@@ -36,6 +36,8 @@ def test_every_spelling_is_the_same_bytes(spelling: str, data: bytes, chunk: int
 
 
 @steadily
+@example(text="AAAA@@@@", chunk=9)
+@example(text="AA==AAAA", chunk=4)
 @given(text=st.text(alphabet="AQ/+-_= \n@é\ud800", max_size=12), chunk=st.integers(1, 5))
 def test_what_is_accepted_is_what_a_strict_decoder_reads(text: str, chunk: int) -> None:
     """No character is skipped or guessed: other texts are refused, with any size of chunk."""
