@@ -13,6 +13,15 @@ JSON_TYPES: Mapping[type, str] = {
     list: "an array",
     dict: "an object",
 }
+EXPECTED: Mapping[str, str] = {
+    "string_type": "a string",
+    "list_type": "an array",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+    "int_type": "a number",
+    "float_type": "a number",
+}
 
 
 def describe(error: Mapping[str, Any], path: Sequence[int | str]) -> str:
@@ -32,9 +41,9 @@ def describe(error: Mapping[str, Any], path: Sequence[int | str]) -> str:
             return f"{where} is {shown(value)}. Use true or false; 1, 0, yes, no, on, off work too."
         case "literal_error" | "enum":
             return f"{where} is {shown(value)}. Allowed: {context['expected']}."
-        case kind if kind.endswith("_type"):
+        case kind if kind in EXPECTED:
             given = JSON_TYPES.get(type(value), type(value).__name__)
-            return f"{where}: {error['msg']}, not {given}."
+            return f"{where} should be {EXPECTED[kind]}, not {given}."
         case _:
             return f"{where}: {error['msg'].removesuffix('.')}."
 
