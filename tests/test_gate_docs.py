@@ -165,6 +165,7 @@ def documented(directory: Path, gate: Gate, application: str) -> Iterator[str]:
     public, inner = free_port(), free_port()
     servers = shown("nginx")
     for written, here in (
+        ("client_max_body_size 50m;", "client_max_body_size 5m;"),
         ("listen 80;", f"listen 127.0.0.1:{public};"),
         ("127.0.0.1:8081", f"127.0.0.1:{inner}"),
         ("http://127.0.0.1:8000", application),
@@ -207,7 +208,7 @@ def test_nginx_keeps_what_is_not_allowed_from_the_application(tmp_path: Path, ga
     """What is blocked or cannot be judged ends at nginx, and its sender learns no score."""
     with standing_in() as application, documented(tmp_path / "n", gate, application.url) as url:
         application.received.clear()
-        for image in (BLOCKED, b"no image", b"", bytes(5_000_001)):
+        for image in (BLOCKED, b"no image", b"", bytes(6_000_000)):
             sent = httpx.post(f"{url}/upload", content=image)
             assert (sent.status_code, sent.text) == (422, "This file is not accepted.\n")
             assert not [name for name in sent.headers if name.startswith("nsfw")]

@@ -4,6 +4,7 @@ Routes, endpoints and commands share the engine, but each reads names and bytes 
 """
 
 import base64
+import importlib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +19,6 @@ from desks import desk_of, served
 from gradio_client import Client, handle_file
 
 from nsfw_app.access import KEY_SCOPES
-from nsfw_app.cli import classify as command
 from nsfw_app.cli import main
 from nsfw_app.engine import Engine
 from nsfw_app.exports import review_json
@@ -102,6 +102,7 @@ def endpoint(doors: Doors, name: str, image: bytes) -> Found:
 def classify(doors: Doors, name: str, image: bytes) -> Found:
     """The command."""
     path = written(doors, name, image)
+    command = importlib.import_module("nsfw_app.cli.classify")  # its function has the same name
     doors.patch.setattr(command, "open_engine", lambda settings, store: doors.engine)
     doors.patch.setenv("NSFW_DATA_DIR", str(doors.folder / "data"))
     doors.patch.setattr(sys, "argv", ["nsfw_app", "classify", "--jsonl", str(path)])
