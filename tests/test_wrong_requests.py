@@ -149,8 +149,10 @@ def test_a_wrong_parameter_is_named(
 
 def test_a_wrong_path_or_method_is_named(client: TestClient) -> None:
     """A route that does not exist, and a method that a route does not have."""
-    assert refusal(client.post("/v1/nothing")) == (404, "There is no route /v1/nothing.")
+    assert refusal(client.post("/v1/nothing")) == (404, "There is nothing at /v1/nothing.")
     assert refusal(client.put(IMAGES)) == (405, "PUT is not allowed here; allowed: POST.")
+    assets = client.post("/desk/assets/grid.js")
+    assert refusal(assets) == (405, "POST is not allowed here; allowed: GET, HEAD.")
 
 
 @pytest.mark.parametrize("text", ["true", "True", "TRUE", "yes", "on", "1", " true "])

@@ -15,7 +15,7 @@ PREFIX = re.compile(r"\s*data:([^,]{0,1000}),", re.IGNORECASE)
 BASE64_MARK = re.compile(r".*;\s*base64\s*", re.IGNORECASE | re.DOTALL)
 WHITE_SPACE = b" \t\n\f\r"  # ASCII white space of the WHATWG's forgiving base64
 FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")  # RFC 4648, section 5
-FOREIGN = re.compile(r"[^A-Za-z0-9+/_=\- \t\n\f\r-]")
+FOREIGN = re.compile(r"[^A-Za-z0-9+/_= \t\n\f\r-]")
 CHUNK = 1 << 20  # characters decoded in one call, about 1 ms, so that other threads run in between
 EXAMPLE = "data:image/png;base64,..."
 

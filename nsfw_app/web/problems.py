@@ -150,9 +150,10 @@ def answer_problems(app: FastAPI) -> None:
 def _protocol_message(request: Request, error: HTTPException) -> str:
     """What is wrong with a request that the framework refused."""
     if error.status_code == 404:
-        return f"There is no route {request.url.path}."
+        return f"There is nothing at {request.url.path}."
     if error.status_code == 405:
-        return f"{request.method} is not allowed here; allowed: {(error.headers or {})['Allow']}."
+        allowed = (error.headers or {}).get("Allow", "GET, HEAD")  # of files it is not said
+        return f"{request.method} is not allowed here; allowed: {allowed}."
     return str(error.detail)
 
 
