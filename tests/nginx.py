@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,15 +73,28 @@ def nginx(folder: Path, upstreams: Mapping[str, str]) -> Iterator[Nginx]:
         placed(shown[name], port=ports[name], upstream=upstream, folder=folder)
         for name, upstream in upstreams.items()
     ]
+    with running(folder, "\n".join(servers), ports.values()):
+        yield Nginx(ports, folder)
+
+
+@contextmanager
+def running(folder: Path, servers: str, ports: Iterable[int]) -> Iterator[None]:
+    """Run nginx with what stands in its http block, from when it listens on some ports.
+
+    Args:
+        folder: Where its files lie.
+        servers: `server` blocks and what else belongs beside them.
+        ports: Those that the servers listen on.
+    """
     config = folder / "nginx.conf"
-    config.write_text(HTTP.format(folder=folder, servers="\n".join(servers)))
+    config.write_text(HTTP.format(folder=folder, servers=servers))
     binary = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin")
     assert binary, "nginx is missing: install Debian's package nginx-light"
     process = subprocess.Popen([binary, "-c", str(config)], stderr=subprocess.PIPE, text=True)
     try:
-        for port in ports.values():
+        for port in ports:
             wait_until_open(port, process)
-        yield Nginx(ports, folder)
+        yield
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=10)

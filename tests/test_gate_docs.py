@@ -1,11 +1,7 @@
 """What docs/gate.md shows: its configuration in a real nginx, its hook at a stand-in for S3."""
 
-import os
 import re
-import shutil
-import subprocess
 import threading
-import time
 import urllib.parse
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -20,6 +16,7 @@ import pytest
 from conftest import LIMITS, FakeClassifier, picture_bytes
 from desk import free_port
 from desks import desk_of, served
+from nginx import running
 
 from nsfw_app.access import Permission
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
@@ -30,7 +27,6 @@ DOCS = Path(__file__).parent.parent / "docs"
 GATE_PAGE = (DOCS / "gate.md").read_text()
 ALLOWED, WAITS, BLOCKED = picture_bytes(10), picture_bytes(150), picture_bytes(240)
 LARGE = picture_bytes(10, size=(900, 900), image_format="BMP")  # more than nginx keeps in memory
-START_SECONDS = 10
 
 
 def shown(language: str) -> str:
@@ -118,47 +114,6 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
         yield Gate(url, made.key)
 
 
-def wait_until_connected(address: str) -> None:
-    """Until something listens there."""
-    end = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            httpx.get(address, timeout=START_SECONDS)
-        except httpx.ConnectError:
-            assert time.monotonic() < end, f"nginx does not answer at {address}"
-            time.sleep(0.02)
-        else:
-            return
-
-
-@contextmanager
-def nginx(directory: Path, servers: str, address: str) -> Iterator[None]:
-    """Debian's nginx with these servers, once it answers at an address."""
-    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-    assert program is not None, "These tests need nginx: apt-get install nginx-light"
-    directory.mkdir()
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    places = "\n".join(f"{kind}_temp_path {directory}/{kind};" for kind in kinds)
-    configuration = directory / "nginx.conf"
-    user = (
-        "user root;" if os.getuid() == 0 else ""
-    )  # else its workers cannot write to the directory
-    configuration.write_text(
-        f"daemon off; worker_processes 1; pid {directory}/pid;\n{user}\n"
-        f"error_log {directory}/error.log;\nevents {{}}\n"
-        f"http {{ access_log off;\n{places}\n{servers}\n}}"
-    )
-    process = subprocess.Popen(
-        [program, "-c", str(configuration), "-p", str(directory), "-e", f"{directory}/error.log"]
-    )
-    try:
-        wait_until_connected(address)
-        yield
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
 @contextmanager
 def documented(directory: Path, gate: Gate, application: str) -> Iterator[str]:
     """The documented configuration with the test's addresses; the public one."""
@@ -174,7 +129,7 @@ def documented(directory: Path, gate: Gate, application: str) -> Iterator[str]:
     ):
         assert written in servers
         servers = servers.replace(written, here)
-    with nginx(directory, servers, f"http://127.0.0.1:{public}/"):
+    with running(directory, servers, [public, inner]):
         yield f"http://127.0.0.1:{public}"
 
 
@@ -183,7 +138,7 @@ FORM = {"files": {"file": ("a.png", ALLOWED, "image/png")}, "data": {"title": "h
 
 def test_nginx_lets_what_is_allowed_reach_the_application(tmp_path: Path, gate: Gate) -> None:
     """The application gets the very same request, form or raw, small or large, with the verdict."""
-    with standing_in() as application, documented(tmp_path / "n", gate, application.url) as url:
+    with standing_in() as application, documented(tmp_path, gate, application.url) as url:
         spoofed = {"NSFW-Action": "allow", "NSFW-Submission": "mine", "Origin": "https://site.test"}
         cookies = {"Cookie": "session=abc"}
         for image, action in ((ALLOWED, "allow"), (LARGE, "allow"), (WAITS, "review")):
@@ -206,7 +161,7 @@ def test_nginx_lets_what_is_allowed_reach_the_application(tmp_path: Path, gate: 
 
 def test_nginx_keeps_what_is_not_allowed_from_the_application(tmp_path: Path, gate: Gate) -> None:
     """What is blocked or cannot be judged ends at nginx, and its sender learns no score."""
-    with standing_in() as application, documented(tmp_path / "n", gate, application.url) as url:
+    with standing_in() as application, documented(tmp_path, gate, application.url) as url:
         application.received.clear()
         for image in (BLOCKED, b"no image", b"", bytes(6_000_000)):
             sent = httpx.post(f"{url}/upload", content=image)
@@ -220,7 +175,7 @@ def test_nginx_keeps_what_is_not_allowed_from_the_application(tmp_path: Path, ga
 def test_nginx_lets_nothing_pass_without_a_verdict(tmp_path: Path, gate: Gate, fault: str) -> None:
     """Where the gate refuses the key, or does not answer at all, uploads are put off."""
     broken = Gate(f"http://127.0.0.1:{free_port()}" if fault == "no gate" else gate.url, "nr_wrong")
-    with standing_in() as application, documented(tmp_path / "n", broken, application.url) as url:
+    with standing_in() as application, documented(tmp_path, broken, application.url) as url:
         application.received.clear()
         sent = httpx.post(f"{url}/upload", content=ALLOWED)
         assert (sent.status_code, sent.headers["retry-after"]) == (503, "5")
@@ -232,7 +187,6 @@ def test_auth_request_sends_no_body(tmp_path: Path, gate: Gate) -> None:
     port = free_port()
     servers = f"""server {{
         listen 127.0.0.1:{port};
-        location / {{ return 200; }}
         location = /upload {{ auth_request /gate; proxy_pass http://127.0.0.1:1; }}
         location = /gate {{
             internal;
@@ -243,10 +197,10 @@ def test_auth_request_sends_no_body(tmp_path: Path, gate: Gate) -> None:
             proxy_set_header Authorization "Bearer {gate.key}";
         }}
     }}"""
-    with nginx(tmp_path / "n", servers, f"http://127.0.0.1:{port}/"):
+    with running(tmp_path, servers, [port]):
         refused = httpx.post(f"http://127.0.0.1:{port}/upload", content=ALLOWED)
     assert refused.status_code == 500
-    assert "auth request unexpected status: 422" in (tmp_path / "n" / "error.log").read_text()
+    assert "auth request unexpected status: 422" in (tmp_path / "error.log").read_text()
 
 
 def hook(gate: Gate, storage: StandIn, patch: pytest.MonkeyPatch) -> dict[str, Any]:
