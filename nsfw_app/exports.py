@@ -17,8 +17,8 @@ from nsfw_app.store.training import Mistake
 LOG_COLUMNS = tuple(field.name for field in fields(Decision))
 REVIEW_COLUMNS = tuple(
     """name sha256 nsfw_score probabilities label action threshold review_from review_to model
-    revision weights_sha256 backend width height format frame frames error_kind
-    error_message""".split()
+    revision weights_sha256 backend width height format frame frames warnings
+    error_kind error_message""".split()
 )
 BYTE_ORDER_MARK = "\ufeff"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")  # OWASP ASVS 1.2.10
@@ -64,11 +64,12 @@ def review_csv(review: Review) -> str:
     """The line of one image as CSV: what `review_json` gives, flattened.
 
     `probabilities` is a JSON object, so that the columns are the same for every model; `warnings`
-    are their codes.
+    is a JSON list of their codes.
     """
     row = review_json(review)
     error = row.pop("error") or {"kind": None, "message": None}
     row |= {f"error_{key}": value for key, value in error.items()}
+    row["warnings"] = json.dumps([warning.code for warning in review.warnings])
     row["probabilities"] = json.dumps(row["probabilities"]) if row["probabilities"] else None
     return _csv_line(_cell(row[column]) for column in REVIEW_COLUMNS)
 

@@ -230,9 +230,22 @@ def test_csv_is_the_object_of_the_api_flattened(run: Run, folder: Path) -> None:
     for row, made in zip(rows, objects, strict=True):
         error = made.pop("error") or {"kind": "", "message": ""}
         assert (row.pop("error_kind"), row.pop("error_message")) == tuple(error.values())
+        warnings = [warning["code"] for warning in made.pop("warnings")]
+        assert json.loads(row.pop("warnings")) == warnings
         probabilities = row.pop("probabilities")
         assert (json.loads(probabilities) if probabilities else None) == made.pop("probabilities")
         assert row == {key: "" if value is None else str(value) for key, value in made.items()}
+
+
+def test_warnings_are_shown_in_every_format(run: Run, tmp_path: Path) -> None:
+    """What was tolerated about a file stands at the end of its line, in a column, in its object."""
+    path = tmp_path / "a.png"
+    path.write_bytes(picture_bytes(200, image_format="JPEG"))
+    assert run("classify", path).out.endswith("/a.png  (warnings: extension)\n")
+    (row,) = csv.DictReader(io.StringIO(run("classify", path, "--format", "csv").out, newline=""))
+    assert row["warnings"] == '["extension"]'
+    (warning,) = json.loads(run("classify", path, "--jsonl").out)["warnings"]
+    assert warning["code"] == "extension"
 
 
 def test_csv_disarms_formulas_in_names(

@@ -138,7 +138,9 @@ def _text_line(review: Review) -> str:
         message = _printable(review.problem.message) if review.problem else ""
         return f"{verdict.action:<12}{'-':<8}{'-':<7}  {name}  {message}\n"
     score = f"{review.prediction.nsfw_score:.3f}"
-    return f"{verdict.action:<12}{verdict.label:<8}{score:<7}  {name}\n"
+    codes = ", ".join(warning.code for warning in review.warnings)
+    warnings = f"  (warnings: {codes})" if codes else ""
+    return f"{verdict.action:<12}{verdict.label:<8}{score:<7}  {name}{warnings}\n"
 
 
 def _printable(text: str) -> str:

@@ -34,6 +34,7 @@ HEADERS: Mapping[str, str] = MappingProxyType(
         "NSFW-Label": "normal or nsfw.",
         "NSFW-Score": "The nsfw score, in [0, 1].",
         "NSFW-SHA256": "The hash of the bytes.",
+        "NSFW-Warnings": "Codes of what was tolerated, separated by commas.",
         "NSFW-Submission": "The id for GET /v1/images/ID, when the image waits for a person.",
     }
 )
@@ -103,6 +104,7 @@ def _verdict(image: SubmittedImage) -> Response:
         "NSFW-Label": image.label,
         "NSFW-Score": image.nsfw_score,
         "NSFW-SHA256": image.sha256,
+        "NSFW-Warnings": ",".join(warning.code for warning in image.warnings) or None,
         "NSFW-Submission": image.id,
     }
     headers = {key: str(value) for key, value in found.items() if value is not None}
