@@ -368,7 +368,8 @@ def test_a_directory_that_cannot_be_read_is_not_all(
 def test_progress_stays_out_of_the_results(folder: Path, tmp_path: Path) -> None:
     """On a terminal a progress bar shows there, and the piped results are unchanged by it."""
     ours, theirs = pty.openpty()
-    settings = {"NSFW_MODEL": "open-nsfw", "NSFW_DATA_DIR": str(tmp_path), "TERM": "xterm"}
+    settings = {"NSFW_MODEL": "open-nsfw", "NSFW_BACKEND": "torch", "NSFW_DATA_DIR": str(tmp_path)}
+    settings |= {"TERM": "xterm"}
     with ThreadPoolExecutor(1) as pool:  # a terminal that is not read blocks the command
         reading = pool.submit(read_all, ours)
         try:

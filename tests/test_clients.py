@@ -26,7 +26,7 @@ from nsfw_app.engine import Engine
 from nsfw_app.store import Store
 
 SAFE, UNSAFE = picture_bytes(10), picture_bytes(240)
-CUT = picture_bytes(10, size=(200, 200), image_format="JPEG")[:-200]
+CUT = picture_bytes(10, size=(200, 200), image_format="AVIF")[:-200]  # nothing of it decodes
 
 
 @dataclass(frozen=True)
