@@ -1,11 +1,11 @@
-"""Ordinary photographs to verify and calibrate networks with: a folder's, or what packages ship.
+"""Images to calibrate and verify optimized models with: the calibration set, or a folder's images.
 
-Nothing explicit is among those shipped: they show animals, buildings, food, flowers, a rocket, an
-astronaut, stars, textures and an eye.
+The calibration set lies in `calibration/`: 48 photographs and 16 drawings or renderings of ordinary
+subjects, the same for everyone, with their sources in `calibration/LICENSES.md`. Nothing explicit is
+among them. They are 64 images: `shipped` gives six views of each, which are not 384 images.
 """
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
@@ -14,40 +14,20 @@ from nsfw_app import images
 from nsfw_app.errors import ImageError, SettingsError
 from nsfw_app.images import SUFFIXES, Limits
 
-# Package, folder in it, names. Packages that this product is built on carry the first three.
-SHIPPED = (
-    ("nsfw_app", "ui/assets/samples", ("astronaut.jpg", "cat.jpg", "coffee.jpg")),
-    ("gradio", "media_assets/images", ("cheetah.jpg", "cheetah1.jpg", "lion.jpg", "tower.jpg")),
-    ("sklearn", "datasets/images", ("china.jpg", "flower.jpg")),
-    (
-        "skimage",
-        "data",
-        ("brick.png", "camera.png", "grass.png", "gravel.png", "hubble_deep_field.jpg",
-         "motorcycle_left.png", "retina.jpg", "rocket.jpg"),
-    ),
-)  # fmt: skip
+CALIBRATION_SET = Path(__file__).parent / "calibration"
 LIMITS = Limits(max_bytes=200_000_000, max_pixels=89_478_485, max_frames=1)
 MOST = 300  # of a folder: enough for ranges and for a share of 0.5 %
 LONGEST = 1_024  # pixels; more than any network looks at
 
 
 def shipped() -> list[Image.Image]:
-    """The photographs of the packages that are installed, each whole, in quarters and mirrored."""
+    """Six views of each image of the calibration set: whole, mirrored, and its quarters."""
     return [view for image in whole() for view in _views(image)]
 
 
 def whole() -> list[Image.Image]:
-    """The photographs of the packages that are installed."""
-    found: list[Image.Image] = []
-    for package, folder, names in SHIPPED:
-        spec = find_spec(package)
-        if spec is None or spec.origin is None:
-            continue
-        for name in names:
-            path = Path(spec.origin).parent / folder / name
-            if path.is_file():
-                found.append(_opened(path))
-    return found
+    """The 64 images of the calibration set, photographs first."""
+    return [_opened(path) for path in sorted(CALIBRATION_SET.glob("*.jpg"))]
 
 
 def of_folder(folder: Path) -> list[Image.Image]:
@@ -81,7 +61,7 @@ def _opened(path: Path) -> Image.Image:
 
 
 def _views(image: Image.Image) -> Iterator[Image.Image]:
-    """A photograph and five others within it."""
+    """An image, its mirror image, and its quarters."""
     yield image
     yield image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     middle, height = image.width // 2, image.height // 2

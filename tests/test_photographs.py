@@ -1,22 +1,63 @@
-"""The photographs that networks are compared with."""
+"""The images that optimized models are calibrated and compared with."""
 
+import hashlib
+import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from tiny_vit import picture
 
-from nsfw_app import photographs
+from nsfw_app import images, photographs
 from nsfw_app.errors import SettingsError
 
+HASH_OF_HASHES = "8c0ab0bec09a2e75036894ddc728988c65e60ba0fe468dd85b75f893994c5f5d"  # of what `sha256sum *.jpg` prints
 
-def test_those_shipped_are_many_and_differ() -> None:
-    """At least eight photographs, RGB, of sensible size, each seen in six ways."""
-    whole, shipped = photographs.whole(), photographs.shipped()
-    assert len(whole) >= 8
-    assert len(shipped) == 6 * len(whole)
-    assert all(image.mode == "RGB" and max(image.size) <= 1024 for image in shipped)
-    assert len({image.tobytes() for image in shipped}) == len(shipped)
+
+def test_the_calibration_set_is_fixed() -> None:
+    """Its files are exactly these: 48 photographs and 16 drawings or renderings, under 6 MB."""
+    files = sorted(photographs.CALIBRATION_SET.glob("*.jpg"))
+    kinds = [path.name.partition("-")[0] for path in files]
+    assert (kinds.count("photograph"), kinds.count("rendering"), len(files)) == (48, 16, 64)
+    assert sum(path.stat().st_size for path in files) < 6_000_000
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+    assert digest == HASH_OF_HASHES, "".join(lines)
+
+
+def test_each_file_of_it_has_a_source_and_a_license() -> None:
+    """The list names title, author, package and license of each file, and no file besides."""
+    text = (photographs.CALIBRATION_SET / "LICENSES.md").read_text(encoding="utf-8")
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| `")]
+    cells = [[cell.strip(" `") for cell in row] for row in rows]
+    assert all(len(row) == 5 and all(row) for row in cells)
+    names = sorted(path.name for path in photographs.CALIBRATION_SET.glob("*.jpg"))
+    assert [row[0] for row in cells] == names
+    free = r"CC0-1\.0|CC-BY(-SA)?-[1-4]\.0|Public domain|Apache-2\.0"
+    assert all(re.fullmatch(free, row[4]) for row in cells)
+
+
+def test_it_differs_and_carries_no_metadata() -> None:
+    """64 different RGB images of sensible size, and six different views of each."""
+    whole, views = photographs.whole(), photographs.shipped()
+    assert (len(whole), len(views)) == (64, 6 * 64)
+    assert all(image.mode == "RGB" and 200 < max(image.size) <= 576 for image in whole)
+    assert len({image.tobytes() for image in views}) == len(views)
+    for path in photographs.CALIBRATION_SET.glob("*.jpg"):
+        with Image.open(path) as image:
+            assert not image.getexif()
+            assert set(image.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+
+
+def test_it_does_not_depend_on_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only its own folder is read."""
+    opened: list[Path] = []
+    read_file = images.read_file
+    monkeypatch.setattr(
+        images, "read_file", lambda path, limits: opened.append(path) or read_file(path, limits)
+    )
+    photographs.whole()
+    assert {path.parent for path in opened} == {Path(photographs.__file__).parent / "calibration"}
 
 
 def test_a_folder_is_read_with_what_lies_below_it(tmp_path: Path) -> None:
