@@ -12,7 +12,8 @@ from pathlib import Path
 
 from nsfw_app import images, models, previews
 from nsfw_app.access import Caller
-from nsfw_app.classifiers.artefacts import Artefact, Origin, find
+from nsfw_app.classifiers import builds
+from nsfw_app.classifiers.artefacts import Artefact, Origin
 from nsfw_app.classifiers.loading import ModelLoader, ModelStatus
 from nsfw_app.desk import Desk
 from nsfw_app.errors import ImageError, ModelError, NotFound, StorageError
@@ -109,11 +110,19 @@ class Engine:
 
     @property
     def artefacts(self) -> list[Artefact]:
-        """The faster networks that were made of the model that runs, the fastest first."""
+        """The optimized models that were made of the model that runs, the fastest first."""
         classifier = self.status.classifier
         if classifier is None or self._engines is None:
             return []
-        return find(self._engines, Origin.of(classifier.identity))
+        return builds.find(self._engines, Origin.of(classifier.identity))
+
+    @property
+    def optimization_attempts(self) -> list[builds.Attempt]:
+        """What `optimize` tried last with the model that runs."""
+        classifier = self.status.classifier
+        if classifier is None or self._engines is None:
+            return []
+        return builds.read_attempts(self._engines, Origin.of(classifier.identity))
 
     @property
     def log(self) -> CorrectionLog:

@@ -7,7 +7,11 @@
     ├── ModelError           the model cannot answer
     │   ├── ModelLoading     not yet
     │   ├── ModelNotFound    the named model cannot be had
-    │   ├── ModelUnsupported the model's labels or weights cannot be used
+    │   ├── ModelUnsupported the model's kind or its labels cannot be used
+    │   ├── ModelDamaged     its files cannot be read, or do not fit each other
+    │   ├── ModelLibraryMissing  a package that computes it is not installed
+    │   ├── ModelOutOfMemory it does not fit into memory
+    │   ├── ModelLoadFailed  loading it failed in a way that is none of the above
     │   └── PredictionFailed the model raised on this image
     │       └── OutOfMemory  there was not enough memory to run the model
     ├── PolicyError          thresholds out of order or out of range
@@ -107,9 +111,33 @@ class ModelNotFound(ModelError):
 
 
 class ModelUnsupported(ModelError):
-    """The model's labels or weights cannot be used as they are."""
+    """The model's kind or its labels cannot be used as they are."""
 
     kind: str = "model_unsupported"
+
+
+class ModelDamaged(ModelError):
+    """The model's files cannot be read, or do not fit each other."""
+
+    kind: str = "model_damaged"
+
+
+class ModelLibraryMissing(ModelError):
+    """A package that computes the model is not installed, or cannot be imported."""
+
+    kind: str = "model_library_missing"
+
+
+class ModelOutOfMemory(ModelError):
+    """The model does not fit into memory."""
+
+    kind: str = "no_memory"
+
+
+class ModelLoadFailed(ModelError):
+    """Loading the model failed in a way that nothing else describes; the log has the traceback."""
+
+    kind: str = "model_load_failed"
 
 
 class PredictionFailed(ModelError):

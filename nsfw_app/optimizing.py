@@ -1,133 +1,324 @@
-"""Makes a faster network of a model, and keeps it only when its scores are near enough.
+"""Makes an optimized model of a model, and keeps it only when its scores are near enough.
 
-The result is run against the torch model on real photographs, prepared as each of them does it.
-Files and report appear together, whole, in the data directory, or not at all.
+Formats are tried from the fastest to the most exact. The first whose parity report passes and that
+is faster than torch is kept; what was tried, and why it was not kept, is kept as well. Files and
+report appear together, whole, in the data directory, or not at all.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from nsfw_app import machine, photographs
-from nsfw_app.classifiers import artefacts, reduction
-from nsfw_app.classifiers.artefacts import Artefact, Format, Origin
-from nsfw_app.classifiers.backends import Backends, nsfw_scores, open_artefact
-from nsfw_app.classifiers.batching import Batcher
+from nsfw_app.classifiers import Network, builds, reduction
+from nsfw_app.classifiers.artefacts import MIN_SPEEDUP, Artefact, Origin, configuration_files
+from nsfw_app.classifiers.backends import Backends, compare_half, nsfw_scores, open_artefact
+from nsfw_app.classifiers.builds import Attempt
+from nsfw_app.classifiers.checkpoints import load_errors, shown
+from nsfw_app.classifiers.formats import Format, ladder
 from nsfw_app.classifiers.hub import find
 from nsfw_app.classifiers.preprocessing import Preprocessing
-from nsfw_app.errors import ModelUnsupported
-from nsfw_app.machine import Cpu
-from nsfw_app.timing import CALLERS, images_per_s
-from nsfw_app.verification import MAX_CHANGED
+from nsfw_app.classifiers.speed import Speed, compare_speed
+from nsfw_app.errors import ModelError, ModelUnsupported
+from nsfw_app.records import LabelRole, Policy
+from nsfw_app.verification import MAX_CHANGED, Report, compare
 
 if TYPE_CHECKING:
     from nsfw_app.classifiers.vit import TransformersNetwork
 
-CALIBRATION = 128  # pictures or so; more do not change the ranges
-CHECKED = 12  # pictures prepared in both ways, to see that the record is right
-TIMED_S = 5.0
+CALIBRATION = 128  # views or so; more do not change the ranges
+CHECKED = 12  # views prepared in both ways, to see that the record is right
+TOGETHER = 3  # images computed in one batch and one by one, to see that a batch changes nothing
+SAME = 0.001  # of a probability
+OVER_HALF = 1.05  # times torch's half precision that an optimized model must be as fast as
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What to make of which model.
 
-    `images` is a folder of the user's own photographs; None for those that packages ship. `force`
-    keeps the result although its report failed; it is then used only when asked for by name.
+    `format` is the one to make; None to try them all. `images` is a folder of the user's own
+    images; None for the calibration set. `force` keeps the first that is made although its report
+    failed; it is then used only when asked for by name.
     """
 
     model: str
     revision: str
     unsafe_labels: Sequence[str]
-    format: Format
+    format: Format | None = None
     images: Path | None = None
     force: bool = False
 
 
-def best_format(cpu: Cpu) -> Format:
-    """What is fastest on a CPU: 8-bit integers where it multiplies them, else floats."""
-    return Format.OPENVINO_INT8 if cpu.multiplies_int8 else Format.OPENVINO
-
-
 def optimize(
-    wish: Wish,
-    backends: Backends,
-    *,
-    threads: int,
-    tell: Callable[[str], None],
-    timed_s: float = TIMED_S,
-) -> Artefact:
-    """Make, verify, measure and keep a faster network.
+    wish: Wish, backends: Backends, *, threads: int, tell: Callable[[str], None]
+) -> Artefact | None:
+    """Make, verify, measure and keep an optimized model.
 
     Args:
         wish: What to make.
         backends: Where to keep it, and the policies to judge the difference by.
         threads: CPU threads.
-        tell: Is told what goes on.
-        timed_s: Seconds to measure its speed for.
+        tell: Gets a sentence about each step.
+
+    Returns:
+        What was kept; None where nothing that is faster passed.
 
     Raises:
-        ModelError: The model cannot be had, cannot be exported, or the result differs too much.
+        ModelError: The model cannot be loaded; or the format that was asked for by name cannot be
+            made, or its scores differ too much.
         SettingsError: The folder holds no image.
     """
     from nsfw_app.classifiers.vit import TransformersNetwork  # torch, only when needed
 
-    files = find(wish.model, revision=wish.revision)
-    origin = Origin.of_files(wish.model, files)
-    tell(f"Loading {wish.model}, revision {origin.revision}.")
-    original = TransformersNetwork(
-        origin, files=files, unsafe_labels=wish.unsafe_labels, threads=threads
-    )
-    pictures = photographs.of_folder(wish.images) if wish.images else photographs.shipped()
-    builds = artefacts.place(backends.engines, origin, wish.format)
-    with artefacts.writing(builds) as directory:
-        tell(f"Making {wish.format}.")
-        made = _exported(original, wish, directory, pictures)
-        network = open_artefact(
-            made, wish.format, unsafe_labels=wish.unsafe_labels, threads=threads
+    with load_errors(wish.model):
+        files = find(wish.model, revision=wish.revision)
+        origin = Origin.of_files(wish.model, files)
+        tell(f"Loading {shown(wish.model)}, revision {origin.revision}.")
+        original = TransformersNetwork(
+            origin, files=files, unsafe_labels=wish.unsafe_labels, threads=threads
         )
-        tell(f"Comparing it with torch over {len(pictures)} photographs.")
-        scores = zip(nsfw_scores(original, pictures), nsfw_scores(network, pictures), strict=True)
-        made = replace(made, scores=tuple(scores))
-        report = made.report(backends.policy_of(wish.model))
-        if not (report.passed or wish.force):
-            raise ModelUnsupported(
-                f"{wish.format} was not kept. {report.sentence()} At most {MAX_CHANGED:.1%} may "
-                f"change. With --force it is kept, and used where NSFW_BACKEND={wish.format}."
+    images = photographs.of_folder(wish.images) if wish.images else photographs.whole()
+    views = images if wish.images else photographs.shipped()
+    tell(f"Computing the original's scores of {len(views)} views of {len(images)} images.")
+    maker = _Maker(
+        original=original,
+        directory=files.directory,
+        views=views,
+        images=len(images),
+        scores=list(nsfw_scores(original, views)),
+        preprocessing=_recorded(original, views),
+        policy=backends.policy_of(wish.model),
+        engines=backends.engines,
+        threads=threads,
+        force=wish.force,
+    )
+    if wish.format is not None or wish.force:
+        kind = wish.format or _ladder()[0]
+        tell(f"Making {kind}.")
+        made = maker.make(kind, needed_speedup=0.0)
+        tell(f"{kind}: {_outcome(made, maker.policy)}")
+        return made
+    return _first_that_passes(maker, tell)
+
+
+def measure_embedded(backends: Backends, *, threads: int, tell: Callable[[str], None]) -> None:
+    """Compare the embedded model with itself in half precision again, and keep the result.
+
+    Args:
+        backends: Where to keep it, and the policies to judge the difference by.
+        threads: CPU threads.
+        tell: Gets a sentence about each step.
+    """
+    from nsfw_app.classifiers.open_nsfw import OpenNSFW
+
+    if not machine.cpu().multiplies_bf16:
+        tell("This CPU has no instructions for 16-bit floats: the embedded model stays as it is.")
+        return
+    network = OpenNSFW(threads=threads)
+    tell("Comparing the embedded model with itself in half precision.")
+    made = compare_half(network, network.to_half(), backends.engines)
+    tell(f"{made.format}: {_outcome(made, backends.policy_of(network.origin.model))}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Makes optimized models of one original.
+
+    `views` are what both are compared over, of so many different `images`; `scores` are the
+    original's of them. `preprocessing` is None where the original's image processor is needed.
+    """
+
+    original: "TransformersNetwork"
+    directory: Path
+    views: Sequence[Image.Image]
+    images: int
+    scores: Sequence[float]
+    preprocessing: Preprocessing | None
+    policy: Policy
+    engines: Path
+    threads: int
+    force: bool
+
+    def make(self, kind: Format, *, needed_speedup: float) -> Artefact:
+        """Make a format, and keep it if it passes.
+
+        Args:
+            kind: The format.
+            needed_speedup: How many times as fast as the original it must be.
+
+        Raises:
+            ModelError: It was not kept; the message says why.
+        """
+        origin = self.original.origin
+        with builds.new_build(builds.builds_dir(self.engines, origin, kind)) as build:
+            made = self._exported(kind, build)
+            network = open_artefact(made, kind, unsafe_labels=_unsafe(made), threads=self.threads)
+            _check_batches(network, self.views[:TOGETHER])
+            scores = zip(self.scores, nsfw_scores(network, self.views), strict=True)
+            made = replace(made, scores=tuple(scores), images=self.images)
+            self._check_parity(kind, made.report(self.policy))
+            speed = compare_speed(self.original, network, self.views)
+            _check_speed(speed, needed_speedup)
+            made = replace(
+                made,
+                images_per_s=speed.images_per_s,
+                original_images_per_s=speed.original_images_per_s,
+                speedup=speed.speedup,
+                glances=reduction.measured(network, self._side, self.views),
             )
-        rate = images_per_s(Batcher(network, max_waiting=2 * CALLERS), pictures, timed_s)
-        tell("Measuring how many pixels of a JPEG are enough for it.")
-        side = made.recorded_preprocessing.side
-        made = replace(
-            made,
-            images_per_s=round(rate, 2),
-            glances=reduction.measured(network, side, pictures),
+            builds.describe(build, made)
+        return builds.latest(self.engines, origin, kind) or made
+
+    def half_speedup(self) -> tuple[Attempt, float] | None:
+        """Torch's half precision measured again: as an attempt, and its speed-up if it passed."""
+        if not machine.cpu().multiplies_bf16:
+            return None
+        made = compare_half(self.original, self.original.to_half(), self.engines)
+        passed = made.is_faster and made.trusted(self.policy)
+        attempt = Attempt(made.format, passed, _outcome(made, self.policy))
+        return attempt, made.speedup if passed else 0.0
+
+    def _exported(self, kind: Format, build: Path) -> Artefact:
+        """The files of an optimized model, described as far as is known before it was compared."""
+        from nsfw_app.classifiers.exporting import Exporter
+
+        step = max(1, len(self.views) // CALIBRATION)
+        prepare = self.preprocessing.prepare if self.preprocessing else self.original.prepare
+        exporter = Exporter(
+            self.original.model,
+            self.preprocessing,
+            calibration=[prepare(view) for view in self.views[::step]],
+            agreement=partial(
+                _agreement, self.scores[::step], self.original.roles, policy=self.policy
+            ),
+            narrow=not machine.cpu().multiplies_int8,
         )
-        artefacts.describe(directory, made)
-    tell(f"{report.sentence()} It judges {rate:.1f} images a second.")
-    return artefacts.latest_of(backends.engines, origin, wish.format) or made
+        exporter.write(kind, build)
+        if self.preprocessing is None:  # the image processor reads its configuration there
+            for path in configuration_files(self.directory):
+                (build / path.name).write_bytes(path.read_bytes())
+        return Artefact.made_here(
+            build, kind, self.original.origin, self.original.roles, self.preprocessing
+        )
+
+    def _check_parity(self, kind: Format, report: Report) -> None:
+        if not (report.passed or self.force):
+            raise ModelUnsupported(
+                f"Not kept: more than {MAX_CHANGED:.1%} of labels change. {report.sentence()} "
+                f"With --format {kind} --force it is kept, and used where NSFW_BACKEND={kind}."
+            )
+
+    @property
+    def _side(self) -> int:
+        """The side that images are shrunk to, in pixels."""
+        if self.preprocessing is not None:
+            return self.preprocessing.side
+        return int(max(self.original.prepare(self.views[0]).shape[1:]))
 
 
-def _exported(
-    original: "TransformersNetwork", wish: Wish, directory: Path, pictures: Sequence[Image.Image]
-) -> Artefact:
-    """The files of a faster network, described as far as is known before it was compared."""
-    from nsfw_app.classifiers.exporting import Exporter
+def _ladder() -> tuple[Format, ...]:
+    return ladder(multiplies_int8=machine.cpu().multiplies_int8)
 
-    preprocessing = Preprocessing.of(original.processor)
-    for picture in pictures[:CHECKED]:
-        preprocessing.check(picture, original.prepare(picture))
-    step = max(1, len(pictures) // CALIBRATION)
-    exporter = Exporter(
-        original.model,
-        preprocessing,
-        calibration=[preprocessing.prepare(picture) for picture in pictures[::step]],
-        narrow=not machine.cpu().multiplies_int8,
+
+def _first_that_passes(maker: _Maker, tell: Callable[[str], None]) -> Artefact | None:
+    """Try the formats in order, and keep what was tried."""
+    attempts: list[Attempt] = []
+
+    def record(attempt: Attempt) -> None:
+        attempts.append(attempt)
+        tell(f"{attempt.format}: {attempt.outcome}")
+
+    needed, kept = MIN_SPEEDUP, None
+    if half := maker.half_speedup():
+        record(half[0])
+        needed = max(needed, round(OVER_HALF * half[1], 2))
+    for kind in _ladder():
+        tell(f"Making {kind}.")
+        try:
+            kept = maker.make(kind, needed_speedup=needed)
+        except ModelError as error:
+            record(Attempt(kind, kept=False, outcome=str(error)))
+            continue
+        record(Attempt(kind, kept=True, outcome=_outcome(kept, maker.policy)))
+        break
+    builds.write_attempts(maker.engines, maker.original.origin, attempts)
+    if kept is None:
+        tell("No optimized model is faster and near enough to the original: torch computes it.")
+    return kept
+
+
+def _recorded(
+    original: "TransformersNetwork", views: Sequence[Image.Image]
+) -> Preprocessing | None:
+    """The original's preprocessing as a record, None where it cannot be recorded exactly."""
+    try:
+        preprocessing = Preprocessing.of(original.processor.config)
+        for view in views[:CHECKED]:
+            preprocessing.check(view, original.prepare(view))
+    except ModelUnsupported:
+        return None
+    return preprocessing
+
+
+def _agreement(
+    scores: Sequence[float],
+    roles: dict[str, LabelRole],
+    rows: NDArray[np.float64],
+    *,
+    policy: Policy,
+) -> float:
+    """The share of labels that are the original's, by the scores of both.
+
+    Args:
+        scores: The original's nsfw scores, shape (n,).
+        roles: Of the labels.
+        rows: The other model's probabilities, shape (n, labels).
+        policy: What makes labels of scores.
+    """
+    unsafe = [role is LabelRole.UNSAFE for role in roles.values()]
+    other = rows[:, unsafe].sum(axis=1).clip(0, 1)
+    return 1 - compare(scores, list(other), policy).changed_labels
+
+
+def _check_batches(network: Network, images: Sequence[Image.Image]) -> None:
+    """Make sure that images computed together get the scores that each gets by itself."""
+    prepared = [network.prepare(image) for image in images]
+    apart = np.concatenate([network.score(pixels[None]) for pixels in prepared])
+    if np.abs(network.score(np.stack(prepared)) - apart).max() > SAME:
+        raise ModelUnsupported("Not kept: images computed together get other scores than alone.")
+
+
+def _check_speed(speed: Speed, needed: float) -> None:
+    if speed.speedup < needed:
+        raise ModelUnsupported(
+            f"Not kept: it is {speed.speedup:.2f} times as fast as torch in 32-bit floats "
+            f"({speed.images_per_s:.1f} and {speed.original_images_per_s:.1f} images a second); "
+            f"{needed:.2f} times are needed."
+        )
+
+
+def _outcome(made: Artefact, policy: Policy) -> str:
+    """What came of an artefact, its report and its speed."""
+    if not made.trusted(policy):
+        use = "Differs too much from the original, and is used only when asked for by name."
+    elif not made.is_faster:
+        use = "Near enough to the original, but not faster; used only when asked for by name."
+    else:
+        use = "Kept."
+    return (
+        f"{use} {made.report(policy).sentence()} It is {made.speedup:.2f} times as fast as the "
+        f"original in 32-bit floats ({made.images_per_s:.1f} and {made.original_images_per_s:.1f} "
+        "images a second)."
     )
-    exporter.write(wish.format, directory)
-    return Artefact.made_here(
-        directory, wish.format, original.origin, original.roles, preprocessing
-    )
+
+
+def _unsafe(artefact: Artefact) -> list[str]:
+    """The labels that count as unsafe."""
+    return [label for label, role in artefact.roles.items() if role is LabelRole.UNSAFE]

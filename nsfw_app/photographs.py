@@ -1,8 +1,8 @@
 """Images to calibrate and verify optimized models with: the calibration set, or a folder's images.
 
 The calibration set lies in `calibration/`: 48 photographs and 16 drawings or renderings of ordinary
-subjects, the same for everyone, with their sources in `calibration/LICENSES.md`. Nothing explicit is
-among them. They are 64 images: `shipped` gives six views of each, which are not 384 images.
+subjects, the same for everyone, with their sources in `calibration/LICENSES.md`. Nothing explicit
+is among them. They are 64 images: `shipped` gives six views of each, which are not 384 images.
 """
 
 from collections.abc import Iterator

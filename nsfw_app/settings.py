@@ -109,7 +109,16 @@ class Settings(BaseSettings):
         "for Falconsai where it can be had and Open-NSFW elsewhere.",
     )
     model_revision: str = Field("main", description="Branch, tag or commit of a hub model.")
-    backend: Literal["auto", "torch", "openvino-int8", "openvino", "onnx-int8", "onnx"] = Field(
+    backend: Literal[
+        "auto",
+        "torch",
+        "openvino-int8",
+        "openvino-int8-mixed",
+        "openvino",
+        "openvino-fp32",
+        "onnx-int8",
+        "onnx",
+    ] = Field(
         "auto",
         description="What computes the model: `auto` for the fastest that is verified, `torch` for "
         "32-bit floats, or a format of `optimize`.",

@@ -18,15 +18,18 @@ from PIL import Image
 from scripts import run_script
 from tiny_vit import picture, trained
 
-from nsfw_app import machine, photographs
-from nsfw_app.classifiers import Classifier, Network, artefacts, open_nsfw, vit
+from nsfw_app import machine, photographs, verification
+from nsfw_app.classifiers import Classifier, Network, builds, open_nsfw, vit
 from nsfw_app.classifiers import backends as backends_module
-from nsfw_app.classifiers.artefacts import FILES, Origin
+from nsfw_app.classifiers.artefacts import MIN_SPEEDUP, Origin
 from nsfw_app.classifiers.backends import nsfw_scores
+from nsfw_app.classifiers.formats import FILES
 from nsfw_app.classifiers.hub import find
 from nsfw_app.classifiers.open_nsfw_runtimes import ShortRuntime
+from nsfw_app.classifiers.speed import Speed
 from nsfw_app.classifiers.vit import Device, TransformersNetwork
 from nsfw_app.errors import ModelNotFound, ModelUnsupported, PredictionFailed
+from nsfw_app.machine import Cpu
 from nsfw_app.models import OPEN_NSFW
 from nsfw_app.records import LabelRole, Policy
 
@@ -57,23 +60,24 @@ def on_cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[frozenset[str]], None]:
 
 
 @pytest.fixture
-def short_is_faster(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """On every machine 16-bit floats are twice as fast, or as often as a test says."""
-    measured = backends_module._measured
-    times = getattr(request, "param", 2.0)
+def measured(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> list[str]:
+    """Half precision is twice as fast, or as often as a test says; lists what was measured."""
+    speedup = getattr(request, "param", 2.0)
+    calls: list[str] = []
 
-    def rated(network: Network, pictures: Sequence[Image.Image]) -> tuple[list[float], float]:
-        scores, _ = measured(network, pictures)
-        return scores, times if network.identity.backend.endswith("bf16") else 1.0
+    def speed(original: Network, other: Network, images: Sequence[Image.Image]) -> Speed:
+        calls.append(other.identity.backend)
+        return Speed(speedup, 10 * speedup, 10.0)
 
-    monkeypatch.setattr(backends_module, "_measured", rated)
+    monkeypatch.setattr(backends_module, "compare_speed", speed)
+    return calls
 
 
 def change(directory: Path, **values: Any) -> None:
     """Describe an artefact anew, as if it had been made so."""
-    artefact = artefacts.read(directory)
+    artefact = builds.read(directory)
     assert artefact is not None
-    artefacts.describe(directory, replace(artefact, **values))
+    builds.describe(directory, replace(artefact, **values))
 
 
 def backend(model: Path, engines: Path, wanted: str = "auto") -> str:
@@ -90,8 +94,16 @@ def of(engines: Path, kind: str) -> Path:
 @pytest.mark.parametrize("kind", FILES)
 def test_auto_takes_the_fastest(model: Path, engines: Path, kind: str) -> None:
     """The measured speed decides, and predictions carry the name."""
-    change(of(engines, kind), images_per_s=10**6)
+    change(of(engines, kind), speedup=10.0**6)
     assert backend(model, engines) == kind
+
+
+def test_auto_takes_none_that_is_not_faster(model: Path, engines: Path) -> None:
+    """A verified model that was measured to be as slow as the original is used by name only."""
+    for kind in FILES:
+        change(of(engines, kind), speedup=MIN_SPEEDUP - 0.01)
+    assert backend(model, engines).startswith("torch")
+    assert backend(model, engines, "onnx") == "onnx"
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -127,7 +139,7 @@ def test_other_weights_have_no_faster_network(
     origin = Origin.of_files(str(other), find(str(other), revision="main"))
     for kind in FILES:
         build = of(engines, kind)
-        copytree(build, artefacts.place(engines, origin, kind) / build.name)
+        copytree(build, builds.builds_dir(engines, origin, kind) / build.name)
     assert backend(other, engines) == "torch"
     with pytest.raises(ModelNotFound):
         loaded(other, engines, FILES[0])
@@ -139,7 +151,7 @@ def test_a_changed_file_is_not_used(
 ) -> None:
     """Not by `auto`, which takes the next and says why, and not by name."""
     for kind in FILES:
-        change(of(engines, kind), images_per_s=kind == "openvino-int8")
+        change(of(engines, kind), speedup=2.0 + (kind == "openvino-int8"))
     path = of(engines, "openvino-int8") / name
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     assert backend(model, engines) in FILES[1:]
@@ -187,7 +199,7 @@ def test_a_changed_description_is_no_artefact(
 def test_a_strange_thing_among_the_files(model: Path, engines: Path) -> None:
     """A directory where files are: not what was verified, and `auto` takes another."""
     for kind in FILES:
-        change(of(engines, kind), images_per_s=kind == "onnx")
+        change(of(engines, kind), speedup=2.0 + (kind == "onnx"))
     (of(engines, "onnx") / "folder").mkdir()
     assert backend(model, engines) != "onnx"
     with pytest.raises(ModelUnsupported, match="not what was verified"):
@@ -196,7 +208,7 @@ def test_a_strange_thing_among_the_files(model: Path, engines: Path) -> None:
 
 def test_another_policy_may_find_it_too_different(model: Path, engines: Path) -> None:
     """Scores are kept, not the verdict: what failed the policy in force is not used."""
-    change(of(engines, "onnx"), images_per_s=10**6, scores=((0.30, 0.20),) * 10)
+    change(of(engines, "onnx"), speedup=10.0**6, scores=((0.30, 0.20),) * 10)
     assert backend(model, engines) == "onnx"
     strict = Policy(threshold=0.25, review_from=0.2, review_to=0.8)
     assert loaded(model, engines, policy=strict).identity.backend != "onnx"
@@ -236,11 +248,11 @@ def test_it_needs_no_torch(engines: Path, kind: str) -> None:
     script = f"""
 import json, sys
 from pathlib import Path
-from nsfw_app.classifiers import artefacts
+from nsfw_app.classifiers import builds
 from nsfw_app.classifiers.backends import open_artefact
 from scripts import run_script
 from tiny_vit import picture
-artefact = artefacts.read(Path({str(of(engines, kind))!r}))
+artefact = builds.read(Path({str(of(engines, kind))!r}))
 network = open_artefact(artefact, "test", unsafe_labels=(), threads=1)
 row = network.score(network.prepare(picture(0.9))[None])
 print(json.dumps({{"modules": list(sys.modules), "rows": row.tolist()}}))
@@ -250,95 +262,166 @@ print(json.dumps({{"modules": list(sys.modules), "rows": row.tolist()}}))
     assert not {"torch", "transformers", "nncf", "openvino_telemetry.main"} & set(said["modules"])
 
 
-# Torch in 16-bit floats.
+# Torch in half precision.
 
 
 def difference_in_bf16(model: Path) -> tuple[float, float]:
-    """The two scores of the shipped photograph that differ most."""
+    """The two scores of an image of the calibration set that differ most."""
     files = find(str(model), revision="main")
     network = TransformersNetwork(Origin("m", "r", "w"), files=files, unsafe_labels=(), threads=1)
-    pictures = photographs.shipped()
-    exact = list(nsfw_scores(network, pictures))
-    with network.shortened():
-        short = list(nsfw_scores(network, pictures))
-    assert list(nsfw_scores(network, pictures)) == exact, "the 32-bit weights are back"
-    return max(zip(exact, short, strict=True), key=lambda pair: abs(pair[0] - pair[1]))
+    images = photographs.whole()
+    exact = list(nsfw_scores(network, images))
+    half = list(nsfw_scores(network.to_half(), images))
+    assert list(nsfw_scores(network, images)) == exact, "the original stays as it is"
+    return max(zip(exact, half, strict=True), key=lambda pair: abs(pair[0] - pair[1]))
 
 
-@pytest.mark.usefixtures("short_is_faster")
-def test_short_floats_where_the_cpu_has_them(
-    model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
+FAR = Policy(threshold=1.0, review_from=0.2, review_to=1.0)  # no label changes at this
+
+
+def test_half_precision_where_the_cpu_has_it(
+    model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None], measured: list[str]
 ) -> None:
     """Torch computes in bf16 once its report has passed; the report is kept and read again."""
     on_cpu(PLAIN | {"avx512_bf16"})
     low, high = sorted(difference_in_bf16(model))
     assert low < high
-    far = Policy(threshold=1.0, review_from=0.2, review_to=1.0)
-    classifier = loaded(model, tmp_path, policy=far)
-    assert classifier.identity.backend == "torch-bf16"
+    assert loaded(model, tmp_path, policy=FAR).identity.backend == "torch-bf16"
     (build,) = tmp_path.glob("*/*/torch-bf16/*")
-    kept = artefacts.read(build)
+    kept = builds.read(build)
     assert kept is not None
-    assert kept.report(far).largest_difference == pytest.approx(high - low)
-    assert loaded(model, tmp_path, policy=far).identity.backend == "torch-bf16"
-    assert list(tmp_path.glob("*/*/torch-bf16/*")) == [build], "it was not measured again"
+    report = kept.report(FAR)
+    assert (report.images, report.views) == (64, 64)
+    assert report.largest_difference == pytest.approx(high - low)
+    assert (kept.speedup, kept.original_images_per_s) == (2.0, 10.0)
+    assert loaded(model, tmp_path, policy=FAR).identity.backend == "torch-bf16"
+    assert list(tmp_path.glob("*/*/torch-bf16/*")) == [build]
+    assert measured == ["torch-bf16"], "the second start measured nothing"
+
+
+@pytest.mark.parametrize(("speedup", "expected"), [(0.3, "torch"), (5.0, "torch-bf16")])
+def test_a_record_is_followed(
+    model: Path,
+    tmp_path: Path,
+    on_cpu: Callable[[frozenset[str]], None],
+    measured: list[str],
+    speedup: float,
+    expected: str,
+) -> None:
+    """Whatever a measurement would say now, the record of this machine decides."""
+    on_cpu(PLAIN | {"avx512_bf16"})
+    loaded(model, tmp_path, policy=FAR)
+    (build,) = tmp_path.glob("*/*/torch-bf16/*")
+    change(build, speedup=speedup)
+    measured.clear()
+    for _ in range(3):
+        assert loaded(model, tmp_path, policy=FAR).identity.backend == expected
+    assert measured == []
+
+
+def test_each_kind_of_cpu_has_its_record(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: list[str]
+) -> None:
+    """A data directory that moves between two machines is measured once on each."""
+    features = PLAIN | {"avx512_bf16"}
+    for name in ("one", "two", "one", "two"):
+        monkeypatch.setattr(machine, "cpu", lambda name=name: Cpu(name, 2, features))
+        assert loaded(model, tmp_path, policy=FAR).identity.backend == "torch-bf16"
+    assert len(measured) == 2
+    assert len(list(tmp_path.glob("*/*/torch-bf16/*"))) == 2
+
+
+def test_another_version_of_torch_is_measured_again(
+    model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None], measured: list[str]
+) -> None:
+    """What an earlier runtime computed says nothing of this one; its record is replaced."""
+    on_cpu(PLAIN | {"avx512_bf16"})
+    loaded(model, tmp_path, policy=FAR)
+    (build,) = tmp_path.glob("*/*/torch-bf16/*")
+    change(build, runtime_version="0.1")
+    loaded(model, tmp_path, policy=FAR)
+    assert len(measured) == 2
+    (again,) = tmp_path.glob("*/*/torch-bf16/*")
+    assert again != build
+
+
+def test_the_faster_of_half_precision_and_an_optimized_model(
+    model: Path, engines: Path, on_cpu: Callable[[frozenset[str]], None], measured: list[str]
+) -> None:
+    """Both were compared with the same original; the one that gained more runs."""
+    on_cpu(machine.cpu().features | {"avx512_bf16"})
+    for kind in FILES:
+        change(of(engines, kind), speedup=1.0, cpu_features=machine.cpu().features)
+    assert loaded(model, engines, policy=FAR).identity.backend == "torch-bf16"
+    change(of(engines, FILES[0]), speedup=1.9)
+    assert loaded(model, engines, policy=FAR).identity.backend == "torch-bf16"
+    change(of(engines, FILES[0]), speedup=2.1)
+    assert loaded(model, engines, policy=FAR).identity.backend == FILES[0]
+    assert len(measured) == 1
 
 
 @pytest.mark.parametrize("error", [PredictionFailed("not a number"), RuntimeError("memory")])
-def test_short_floats_that_fail(
+def test_half_precision_that_fails(
     model: Path,
     tmp_path: Path,
     on_cpu: Callable[[frozenset[str]], None],
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
-    """Whatever goes wrong with them, the model runs in 32 bits."""
+    """If anything fails with it, the model runs in 32 bits."""
     on_cpu(PLAIN | {"avx512_bf16"})
 
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(backends_module, "_compared_in_short", fail)
+    monkeypatch.setattr(backends_module, "compare_half", fail)
     assert backend(model, tmp_path) == "torch"
 
 
-@pytest.mark.usefixtures("short_is_faster")
-@pytest.mark.parametrize("short_is_faster", [1.0, 0.5], indirect=True)
-def test_short_floats_that_are_not_faster(
-    model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
+@pytest.mark.parametrize("measured", [1.0, MIN_SPEEDUP - 0.01], indirect=True)
+def test_half_precision_that_is_not_faster(
+    model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None], measured: list[str]
 ) -> None:
-    """Near enough is not reason enough: without being faster they are not used."""
+    """Near enough is not reason enough: without being faster it is not used."""
     on_cpu(PLAIN | {"avx512_bf16"})
-    far = Policy(threshold=1.0, review_from=0.2, review_to=1.0)
     for _ in range(2):  # also when that is known already
-        assert loaded(model, tmp_path, policy=far).identity.backend == "torch"
+        assert loaded(model, tmp_path, policy=FAR).identity.backend == "torch"
     (build,) = tmp_path.glob("*/*/torch-bf16/*")
-    kept = artefacts.read(build)
+    kept = builds.read(build)
     assert kept is not None
-    assert kept.trusted(far)
+    assert kept.trusted(FAR)
     assert not kept.is_faster
+    assert len(measured) == 1
 
 
-@pytest.mark.usefixtures("short_is_faster")
-def test_a_report_without_rates_is_made_again(
-    model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
+@pytest.mark.parametrize(("rate", "expected"), [(20.0, "torch-bf16"), (10.5, "torch")])
+def test_a_report_of_an_earlier_version(
+    model: Path,
+    tmp_path: Path,
+    on_cpu: Callable[[frozenset[str]], None],
+    measured: list[str],
+    rate: float,
+    expected: str,
 ) -> None:
-    """Whether an earlier version's was faster is not known."""
+    """It has rates and no speed-up, and is followed all the same."""
     on_cpu(PLAIN | {"avx512_bf16"})
-    far = Policy(threshold=1.0, review_from=0.2, review_to=1.0)
-    loaded(model, tmp_path, policy=far)
-    (before,) = tmp_path.glob("*/*/torch-bf16/*")
-    change(before, images_per_s=0.0, original_images_per_s=0.0)
-    assert loaded(model, tmp_path, policy=far).identity.backend == "torch-bf16"
-    assert before not in tmp_path.glob("*/*/torch-bf16/*")
+    loaded(model, tmp_path, policy=FAR)
+    (build,) = tmp_path.glob("*/*/torch-bf16/*")
+    change(build, speedup=0.0, images_per_s=rate, original_images_per_s=10.0)
+    assert loaded(model, tmp_path, policy=FAR).identity.backend == expected
+    assert len(measured) == 1
 
 
-@pytest.mark.usefixtures("short_is_faster")
-def test_short_floats_that_change_a_label(
-    model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
+def test_half_precision_that_changes_a_label(
+    model: Path,
+    tmp_path: Path,
+    on_cpu: Callable[[frozenset[str]], None],
+    measured: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A threshold between the two scores of one photograph: the report fails, 32 bits stay."""
+    """A threshold between the two scores of one image: the report fails, 32 bits stay."""
     on_cpu(PLAIN | {"avx512_bf16"})
+    monkeypatch.setattr(verification, "NEAR", 0.0)  # bf16 moves the scores by less than that
     middle = sum(difference_in_bf16(model)) / 2
     near = Policy(threshold=middle, review_from=min(middle, 0.2), review_to=max(middle, 0.8))
     classifier = loaded(model, tmp_path, policy=near)
@@ -347,7 +430,7 @@ def test_short_floats_that_change_a_label(
     assert classifier.predict([picture(0.5)]) == exact
 
 
-def test_no_short_floats_without_the_instructions(
+def test_no_half_precision_without_the_instructions(
     model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
 ) -> None:
     """A CPU that would only emulate them computes in 32 bits, and nothing is measured."""
@@ -356,30 +439,32 @@ def test_no_short_floats_without_the_instructions(
     assert list(tmp_path.iterdir()) == []
 
 
-# The embedded model in 16-bit floats.
+# The embedded model in half precision.
 
 
 @pytest.fixture
-def shortened(
-    tmp_path: Path, on_cpu: Callable[[frozenset[str]], None], short_is_faster: None
+def in_half(
+    tmp_path: Path, on_cpu: Callable[[frozenset[str]], None], measured: list[str]
 ) -> Classifier:
     """The embedded model where the CPU multiplies 16-bit floats."""
     on_cpu(PLAIN | {"amx_bf16"})
     return loaded(OPEN_NSFW, tmp_path)
 
 
-def test_the_embedded_model_in_short_floats(shortened: Classifier, tmp_path: Path) -> None:
+def test_the_embedded_model_in_half_precision(
+    in_half: Classifier, tmp_path: Path, measured: list[str]
+) -> None:
     """Once verified it computes like this, and the report is kept for the next start."""
-    assert shortened.identity.backend == "openvino-bf16"
+    assert in_half.identity.backend == "openvino-bf16"
     (build,) = tmp_path.glob("*/*/openvino-bf16/*")
-    kept = artefacts.read(build)
+    kept = builds.read(build)
     assert kept is not None
     exact = loaded(OPEN_NSFW, tmp_path, "torch")
     assert (exact.identity.backend, exact.identity.model) == ("onnxruntime", OPEN_NSFW)
-    pictures = photographs.shipped()
+    pictures = photographs.whole()
     scores = [
         (one["nsfw"], other["nsfw"])
-        for one, other in zip(exact.predict(pictures), shortened.predict(pictures), strict=True)
+        for one, other in zip(exact.predict(pictures), in_half.predict(pictures), strict=True)
     ]
     assert np.abs(np.array(kept.scores) - np.array(scores)).max() < 1e-4
     doubtful = [(one, other) for one, other in scores if one > open_nsfw.DOUBT + 0.01]
@@ -388,7 +473,8 @@ def test_the_embedded_model_in_short_floats(shortened: Classifier, tmp_path: Pat
     report = kept.report(POLICY)
     assert report.largest_difference < 0.01
     assert loaded(OPEN_NSFW, tmp_path).identity.backend == "openvino-bf16"
-    assert list(tmp_path.glob("*/*/openvino-bf16/*")) == [build], "it was not measured again"
+    assert list(tmp_path.glob("*/*/openvino-bf16/*")) == [build]
+    assert measured == ["openvino-bf16"], "the second start measured nothing"
 
 
 def test_the_embedded_model_without_the_instructions(
@@ -428,13 +514,31 @@ def test_openvino_is_called_before_threads_share_it(monkeypatch: pytest.MonkeyPa
     assert calls == [(1, 224, 224, 3)] * 3
 
 
-def test_threads_do_not_mix_up_their_answers(shortened: Classifier) -> None:
+def test_threads_do_not_mix_up_their_answers(in_half: Classifier) -> None:
     """Many callers at once are each told of their own picture."""
     pictures = photographs.whole()
-    alone = [shortened.predict([image]) for image in pictures]
+    alone = [in_half.predict([image]) for image in pictures]
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda image: shortened.predict([image]), pictures * 5))
+        together = list(pool.map(lambda image: in_half.predict([image]), pictures * 5))
     assert together == alone * 5
+
+
+# Which predictions count together.
+
+
+def test_verified_backends(model: Path, engines: Path) -> None:
+    """The original's, and those whose report passes the policy, on whichever CPU it was made."""
+    origin = Origin.of_files(str(model), find(str(model), revision="main"))
+    originals = {"torch", "torch-cuda", "torch-mps", "onnxruntime"}
+    assert builds.verified_backends(engines, origin, POLICY) == originals | set(FILES)
+    change(of(engines, "onnx"), scores=((0.4, 0.6),) * 10)
+    change(of(engines, "openvino"), cpu="another", cpu_features=PLAIN, runtime_version="0.1")
+    verified = builds.verified_backends(engines, origin, POLICY)
+    assert verified == (originals | set(FILES)) - {"onnx"}
+    strict = Policy(threshold=0.7, review_from=0.2, review_to=0.8)
+    assert "onnx" in builds.verified_backends(engines, origin, strict)
+    other = replace(origin, weights_sha256="0" * 64)
+    assert builds.verified_backends(engines, other, POLICY) == originals
 
 
 # Graphics cards, which this test cannot have.

@@ -21,9 +21,9 @@ from scripts import run_script
 from tiny_vit import picture, trained
 
 from nsfw_app.classifiers import Classifier
-from nsfw_app.classifiers.artefacts import FILES
 from nsfw_app.classifiers.backends import Backends
 from nsfw_app.classifiers.direct import Direct
+from nsfw_app.classifiers.formats import FILES
 from nsfw_app.classifiers.loading import load_classifier
 from nsfw_app.classifiers.open_nsfw import OpenNSFW
 from nsfw_app.errors import ModelNotFound

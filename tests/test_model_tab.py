@@ -13,8 +13,9 @@ from tiny_vit import picture, trained
 
 from nsfw_app import machine, settings
 from nsfw_app.assembly import open_engine, open_store
-from nsfw_app.classifiers import artefacts
-from nsfw_app.classifiers.artefacts import FILES, Artefact, Format, Origin
+from nsfw_app.classifiers import builds
+from nsfw_app.classifiers.artefacts import Artefact, Origin
+from nsfw_app.classifiers.formats import FILES, Format
 from nsfw_app.classifiers.loading import ModelState
 from nsfw_app.engine import Engine
 from nsfw_app.records import Answer, Label, LogFilter, Upload
@@ -84,7 +85,7 @@ def test_each_network_has_its_report(data: Path, monkeypatch: pytest.MonkeyPatch
         "openvino-int8"
     ]
     for kind, text in rows.items():
-        kept = artefacts.read(next(data.glob(f"engines/*/*/{kind}/*")))
+        kept = builds.read(next(data.glob(f"engines/*/*/{kind}/*")))
         assert kept is not None
         largest = max(abs(one - other) for one, other in kept.scores)
         assert f"differ by {largest:.4f} at most" in text
@@ -94,9 +95,9 @@ def test_each_network_has_its_report(data: Path, monkeypatch: pytest.MonkeyPatch
 def test_why_a_network_is_not_used(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another CPU, or a report that failed."""
     directory = next(data.glob("engines/*/*/onnx/*"))
-    failed = artefacts.read(directory)
+    failed = builds.read(directory)
     assert failed is not None
-    artefacts.describe(directory, replace(failed, scores=((0.1, 0.9),)))
+    builds.describe(directory, replace(failed, scores=((0.1, 0.9),)))
     monkeypatch.setenv("NSFW_BACKEND", "torch")
     engine = started()
     assert told(engine)["onnx"].startswith("Not used: too many labels change.")
@@ -133,10 +134,10 @@ def test_the_embedded_model_in_short_floats(
     assert classifier is not None
     origin = Origin.of(classifier.identity)
     kind = Format.OPENVINO_BF16
-    with artefacts.writing(artefacts.place(data / "engines", origin, kind)) as directory:
+    with builds.new_build(builds.builds_dir(data / "engines", origin, kind)) as directory:
         made = Artefact.made_here(directory, kind, origin, classifier.roles)
         rates = {"images_per_s": rate, "original_images_per_s": 100.0}
-        artefacts.describe(directory, replace(made, scores=((0.1, 0.1),), **rates))
+        builds.describe(directory, replace(made, scores=((0.1, 0.1),), **rates))
     (text,) = told(engine).values()
     assert text.startswith(beginning)
     assert text.endswith(end)

@@ -11,7 +11,8 @@ from tiny_vit import picture
 from nsfw_app import images, photographs
 from nsfw_app.errors import SettingsError
 
-HASH_OF_HASHES = "8c0ab0bec09a2e75036894ddc728988c65e60ba0fe468dd85b75f893994c5f5d"  # of what `sha256sum *.jpg` prints
+# The SHA-256 of what `sha256sum *.jpg` prints.
+HASH_OF_HASHES = "8c0ab0bec09a2e75036894ddc728988c65e60ba0fe468dd85b75f893994c5f5d"
 
 
 def test_the_calibration_set_is_fixed() -> None:

@@ -13,8 +13,8 @@ from PIL import Image
 from tiny_vit import trained
 
 from nsfw_app import photographs
-from nsfw_app.classifiers import Glance, Pixels, artefacts
-from nsfw_app.classifiers.artefacts import FILES
+from nsfw_app.classifiers import Glance, Pixels, builds
+from nsfw_app.classifiers.formats import FILES
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.classifiers.reduction import ALWAYS, BELOW, MOST_MOVED, limit, measured
 from nsfw_app.engine import Engine, PolicyDefaults
@@ -107,7 +107,7 @@ def test_it_is_measured_when_a_network_is_made_faster(
     """The tiny Vision Transformer looks at colour; its classifier has what its file says."""
     engines = made(tmp_path_factory)
     (directory,) = engines.glob(f"*/*/{kind}/*")
-    found = artefacts.read(directory)
+    found = builds.read(directory)
     assert found is not None
     assert all(glance.pixels in {2 * SIDE, 4 * SIDE} for glance in found.glances)
     assert all(0 < glance.below <= ALWAYS for glance in found.glances)

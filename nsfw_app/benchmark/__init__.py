@@ -19,8 +19,8 @@ from nsfw_app import machine
 from nsfw_app.benchmark import engines, files, peaks, server
 from nsfw_app.benchmark.engines import Subject
 from nsfw_app.classifiers import hub
+from nsfw_app.classifiers.formats import ladder
 from nsfw_app.models import FALCONSAI
-from nsfw_app.optimizing import best_format
 from nsfw_app.settings import Settings
 
 LIBRARIES = ("torch", "transformers", "onnxruntime", "openvino", "nncf", "pillow", "gradio")
@@ -83,7 +83,8 @@ def run(
             measured[engine] = apart(engines.measure, subject, engine, effort.seconds)
         tell("Measuring from file to score.")
         photographs = files.write(folder / "photographs", effort.classified)
-        fastest = best_format(cpu) if best_format(cpu) in chosen else None
+        best = ladder(multiplies_int8=cpu.multiplies_int8)[0]
+        fastest = best if best in chosen else None
         to_score = {
             engine: apart(files.to_score, subject, engine, effort.megapixels, effort.seconds)
             for engine in ("open-nsfw", *((fastest,) if fastest else ()))

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from nsfw_app import machine, photographs
-from nsfw_app.classifiers import Classifier, Network, artefacts, nsfw_score
-from nsfw_app.classifiers.artefacts import FILES, Format, Origin
+from nsfw_app.classifiers import Classifier, Network, builds, nsfw_score
+from nsfw_app.classifiers.artefacts import Origin
 from nsfw_app.classifiers.asking import MAX_BATCH
 from nsfw_app.classifiers.backends import AUTO, TORCH, Backends, open_artefact, open_embedded
 from nsfw_app.classifiers.batching import Batcher
 from nsfw_app.classifiers.direct import Direct
+from nsfw_app.classifiers.formats import FILES, Format
 from nsfw_app.classifiers.hub import find
 from nsfw_app.errors import ModelNotFound
 from nsfw_app.machine import Cpu
@@ -55,7 +56,8 @@ class Subject:
 def names(cpu: Cpu) -> tuple[str, ...]:
     """Every engine that this CPU can run at the speed it is meant for."""
     short = (Format.TORCH_BF16,) if cpu.multiplies_bf16 else ()
-    return PIPELINE, TORCH, *short, *FILES, *EMBEDDED
+    made = (kind for kind in FILES if kind is not Format.OPENVINO_INT8_MIXED)  # slow to make
+    return PIPELINE, TORCH, *short, *made, *EMBEDDED
 
 
 def save_random_vit(directory: str) -> None:
@@ -78,7 +80,7 @@ def make(subject: Subject, engines: Sequence[str]) -> Numbers:
         if kind in engines:
             wish = Wish(subject.model, subject.revision, subject.unsafe_labels, kind, force=True)
             backends = Backends(kind, subject.engines, lambda _: subject.policy)
-            optimize(wish, backends, threads=subject.threads, tell=lambda _: None, timed_s=0)
+            optimize(wish, backends, threads=subject.threads, tell=lambda _: None)
     network = _torch(subject)
     pixels = torch.from_numpy(network.prepare(Image.new("RGB", (64, 64)))[None])
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
@@ -92,8 +94,8 @@ def make(subject: Subject, engines: Sequence[str]) -> Numbers:
 
 
 def measure(subject: Subject, engine: str, seconds: float) -> Numbers:
-    """One engine's speed, memory and scores over the shipped photographs, in this process."""
-    pictures = photographs.shipped()
+    """One engine's speed, memory and scores over the calibration set, in this process."""
+    pictures = photographs.whole()
     if engine == PIPELINE:
         numbers = _pipeline_numbers(subject, pictures, seconds)
     else:
@@ -157,7 +159,7 @@ def _network(subject: Subject, engine: str) -> Network:
     if engine in FILES:
         files = find(subject.model, revision=subject.revision)
         origin = Origin.of_files(subject.model, files)
-        artefact = artefacts.latest_of(subject.engines, origin, Format(engine))
+        artefact = builds.latest(subject.engines, origin, Format(engine))
         if artefact is None:
             raise ModelNotFound(f"{engine} was not made.")
         return open_artefact(
@@ -165,7 +167,7 @@ def _network(subject: Subject, engine: str) -> Network:
         )
     network = _torch(subject)
     if engine != TORCH:
-        network.shorten()
+        return network.to_half()
     return network
 
 

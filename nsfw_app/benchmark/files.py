@@ -24,13 +24,14 @@ LIMITS = Limits(max_bytes=100_000_000, max_pixels=89_478_485, max_frames=16)
 SHAPE = 4 / 3  # a camera's
 GRAIN = 4  # grey levels, standard deviation: without it a file would be quicker to decode
 QUALITY = 88
-MOTIFS = 8  # by turns; some score low, some need a second look
+MOTIFS = 16  # by turns: 12 photographs and 4 renderings
 MEGAPIXELS = 12  # of a telephone's camera
 
 
-def jpegs(megapixels: float, *, motifs: int | None = None) -> Iterator[bytes]:
-    """Photographs without end, each another file, by turns of what packages ship or some of it."""
-    made = [_jpeg(image, megapixels) for image in photographs.whole()[:motifs]]
+def jpegs(megapixels: float, *, motifs: int = MOTIFS) -> Iterator[bytes]:
+    """JPEG files without end, all different, of images spread over the calibration set."""
+    images = photographs.whole()
+    made = [_jpeg(image, megapixels) for image in images[:: max(1, len(images) // motifs)]]
     return (numbered(data, number) for number, data in zip(count(), cycle(made), strict=False))
 
 
@@ -58,7 +59,7 @@ def to_score(
     with tempfile.TemporaryDirectory() as folder:
         ours = _engine(subject, engine, Path(folder))
         for size in sizes:
-            files = jpegs(size, motifs=MOTIFS)
+            files = jpegs(size)
             upload = Upload("photograph.jpg", "benchmark")
             new = durations(lambda: ours.review(next(files), upload), seconds)  # noqa: B023
             known = next(files)

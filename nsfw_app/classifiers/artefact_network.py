@@ -1,22 +1,20 @@
-"""What the networks of all formats have in common."""
+"""What optimized models of all formats have in common."""
 
 from PIL import Image
 
 from nsfw_app.classifiers import Pixels
 from nsfw_app.classifiers.artefacts import Artefact
+from nsfw_app.classifiers.checkpoints import shown
 from nsfw_app.errors import PredictionFailed
 from nsfw_app.records import ModelIdentity
 
 
 class ArtefactNetwork:
-    """An artefact's network, but for what computes it.
+    """Base class of optimized models; subclasses run them with OpenVINO or ONNX Runtime.
 
     Args:
-        artefact: Where its files are, and how pictures are prepared.
+        artefact: Where its files are, and how images are prepared.
         backend: Its name on predictions.
-
-    Raises:
-        ModelUnsupported: How pictures are prepared is not recorded.
     """
 
     lanes = 1  # one batch at a time has all threads
@@ -27,11 +25,19 @@ class ArtefactNetwork:
         self.identity = ModelIdentity(origin.model, origin.revision, origin.weights_sha256, backend)
         self.roles = artefact.roles
         self.glances = artefact.glances
-        self._preprocessing = artefact.recorded_preprocessing
+        if artefact.preprocessing is not None:
+            self._prepare = artefact.preprocessing.prepare
+        else:
+            from nsfw_app.classifiers.processor import ImageProcessor  # transformers, and torch
+
+            self._prepare = ImageProcessor(artefact.directory).prepare
 
     def prepare(self, image: Image.Image) -> Pixels:
         """See `Network.prepare`."""
-        return self._preprocessing.prepare(image)
+        try:
+            return self._prepare(image)
+        except Exception as error:
+            raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> PredictionFailed:
-        return PredictionFailed(f"{self.identity.model} could not judge the image: {error}")
+        return PredictionFailed(f"{shown(self.identity.model)} could not judge the image: {error}")

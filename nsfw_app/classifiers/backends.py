@@ -1,27 +1,30 @@
-"""Which network computes a model's scores: a verified faster one, or torch.
+"""Which backend computes a model's scores: an optimized model, half precision, or the original.
 
-What always holds: nothing unverified is used. `auto` takes the fastest artefact of exactly these
-weights that was verified with what this CPU computes with, else the original, in 16-bit floats only
-where the device has them, they are faster and their report passed. A backend asked for by name is
-that one or an error.
+- Nothing unverified is used. `auto` takes the fastest that was verified for exactly these weights
+  with this runtime on this kind of CPU and was measured to be faster; without any, the original.
+- Half precision is compared with the original once per weights, runtime version and CPU, and the
+  choice is kept with its report: a later start follows it and measures nothing, so that noise
+  cannot make a machine change its backend. Only `optimize` measures again.
+- A backend asked for by name is that one or an error.
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from PIL import Image
 
 from nsfw_app import machine, photographs
-from nsfw_app.classifiers import Network, artefacts, nsfw_score
-from nsfw_app.classifiers.artefacts import FILES, Artefact, Format, Origin
+from nsfw_app.classifiers import Network, builds, nsfw_score
+from nsfw_app.classifiers.artefacts import Artefact, Origin
+from nsfw_app.classifiers.checkpoints import load_errors, shown
+from nsfw_app.classifiers.formats import OPENVINO_FILES, Format
 from nsfw_app.classifiers.hub import ModelFiles
-from nsfw_app.errors import ModelNotFound, ModelUnsupported
+from nsfw_app.classifiers.speed import compare_speed
+from nsfw_app.errors import ModelError, ModelNotFound, ModelUnsupported
 from nsfw_app.models import label_roles
 from nsfw_app.records import Policy
 
@@ -47,8 +50,8 @@ class Backends:
         return self.wanted not in {AUTO, TORCH}
 
 
-class ShortFloats(Network, Protocol):
-    """A network in 32-bit floats that can compute in 16-bit ones as well."""
+class HalfPrecision(Network, Protocol):
+    """A network in 32-bit floats of which there is one in half precision as well."""
 
     @property
     def origin(self) -> Origin:
@@ -56,20 +59,16 @@ class ShortFloats(Network, Protocol):
         ...
 
     @property
-    def short_format(self) -> Format:
-        """The name of what `shorten` makes of it."""
+    def half_format(self) -> Format:
+        """The name of what `to_half` makes of it."""
         ...
 
-    def shorten(self) -> None:
-        """Compute in 16-bit floats from now on.
+    def to_half(self) -> Self:
+        """The same model in half precision; this one stays as it is.
 
         Raises:
-            RuntimeError: It cannot on this machine.
+            RuntimeError: It cannot be computed like this on this machine.
         """
-        ...
-
-    def shortened(self) -> AbstractContextManager[None]:
-        """The same until the block ends."""
         ...
 
 
@@ -87,15 +86,14 @@ def open_network(
         origin: The model, its revision and weights.
         files: Its own files.
         backends: Which is wanted.
-        unsafe_labels: For labels that nobody knows.
+        unsafe_labels: For labels that are not known words.
         threads: CPU threads.
 
     Raises:
         ModelNotFound: The backend that was asked for was not made yet.
-        ModelUnsupported: It, or the model, cannot be used.
+        ModelError: It, or the model, cannot be used.
     """
     policy = backends.policy_of(origin.model)
-    found = [a for a in artefacts.find(backends.engines, origin) if a.format in FILES]
 
     def opened(artefact: Artefact) -> Network:
         return open_artefact(
@@ -103,15 +101,25 @@ def open_network(
         )
 
     if backends.is_named:
-        return opened(_named(backends.wanted, found, origin))
+        return opened(_named(backends, origin))
     if backends.wanted == AUTO:
-        for artefact in found:
-            if artefact.trusted(policy) and not artefact.misfit:
-                try:
-                    return opened(artefact)
-                except ModelUnsupported as error:
-                    log.warning("%s", error)
+        for artefact in fastest(backends.engines, origin, policy):
+            if not artefact.format.has_files:
+                break  # torch's half precision is faster than what follows
+            try:
+                return opened(artefact)
+            except ModelError as error:
+                log.warning("%s", error)
     return _torch(origin, files, backends, unsafe_labels=unsafe_labels, threads=threads)
+
+
+def fastest(engines: Path, origin: Origin, policy: Policy) -> list[Artefact]:
+    """What `auto` may use of a model on this machine, the fastest first."""
+    return [
+        artefact
+        for artefact in builds.find(engines, origin)
+        if artefact.is_faster and not artefact.misfit and artefact.trusted(policy)
+    ]
 
 
 def open_embedded(backends: Backends | None, *, threads: int) -> Network:
@@ -127,9 +135,9 @@ def open_embedded(backends: Backends | None, *, threads: int) -> Network:
     from nsfw_app.classifiers.open_nsfw import OpenNSFW
 
     network = OpenNSFW(threads=threads)
-    if backends is not None and machine.cpu().multiplies_bf16:
-        _shorten_if_trusted(network, backends)
-    return network
+    if backends is None or not machine.cpu().multiplies_bf16:
+        return network
+    return _half_or_original(network, backends)
 
 
 def open_artefact(
@@ -140,22 +148,26 @@ def open_artefact(
     Args:
         artefact: What to open.
         backend: Its name on predictions.
-        unsafe_labels: For labels that nobody knows.
+        unsafe_labels: For labels that are not known words.
         threads: CPU threads.
 
     Raises:
-        ModelUnsupported: It is not what was verified, or cannot be used here.
+        ModelError: It is not what was verified, or cannot be used here.
     """
     artefact.check()
     if label_roles(artefact.roles, unsafe_labels=unsafe_labels) != artefact.roles:
-        raise ModelUnsupported(f"{artefact.directory} was verified with other unsafe labels.")
-    if artefact.format in {Format.OPENVINO, Format.OPENVINO_INT8}:
-        from nsfw_app.classifiers.openvino_network import OpenVinoNetwork
+        raise ModelUnsupported(
+            f"The {artefact.format} model was verified with other unsafe labels. Make it again: "
+            f"python -m nsfw_app optimize --format {artefact.format}."
+        )
+    with load_errors(artefact.origin.model):
+        if artefact.format in OPENVINO_FILES:
+            from nsfw_app.classifiers.openvino_network import OpenVinoNetwork
 
-        return OpenVinoNetwork(artefact, backend=backend, threads=threads)
-    from nsfw_app.classifiers.onnx_network import OnnxNetwork
+            return OpenVinoNetwork(artefact, backend=backend, threads=threads)
+        from nsfw_app.classifiers.onnx_network import OnnxNetwork
 
-    return OnnxNetwork(artefact, backend=backend, threads=threads)
+        return OnnxNetwork(artefact, backend=backend, threads=threads)
 
 
 def nsfw_scores(network: Network, pictures: Sequence[Image.Image]) -> Iterator[float]:
@@ -165,20 +177,48 @@ def nsfw_scores(network: Network, pictures: Sequence[Image.Image]) -> Iterator[f
         yield nsfw_score(dict(zip(network.roles, map(float, row), strict=True)), network.roles)
 
 
-def _named(wanted: str, found: Sequence[Artefact], origin: Origin) -> Artefact:
-    """The artefact that was asked for, also one whose report failed: somebody insists."""
+def compare_half(network: HalfPrecision, half: Network, engines: Path) -> Artefact:
+    """Compare a network with itself in half precision, and keep the report.
+
+    Args:
+        network: In 32-bit floats.
+        half: What its `to_half` gave.
+        engines: Where the report is kept.
+    """
+    images = photographs.whole()
+    scores = zip(_scores(network, images), _scores(half, images), strict=True)
+    speed = compare_speed(network, half, images)
+    directory = builds.builds_dir(engines, network.origin, network.half_format)
+    with builds.new_build(directory) as build:
+        made = Artefact.made_here(build, network.half_format, network.origin, network.roles)
+        made = replace(
+            made,
+            images_per_s=speed.images_per_s,
+            original_images_per_s=speed.original_images_per_s,
+            speedup=speed.speedup,
+            scores=tuple(scores),
+            images=len(images),
+        )
+        builds.describe(build, made)
+    return made
+
+
+def _named(backends: Backends, origin: Origin) -> Artefact:
+    """The artefact that was asked for, also one whose report failed: the operator insists."""
+    wanted, name = backends.wanted, shown(origin.model)
     make = f"python -m nsfw_app optimize --model {origin.model} --format {wanted}"
-    for artefact in found:
-        if artefact.format == wanted:
-            if artefact.misfit:
-                raise ModelUnsupported(
-                    f"{artefact.directory} cannot be used: {artefact.misfit}. Make it again: {make}"
-                )
-            return artefact
-    raise ModelNotFound(
-        f"NSFW_BACKEND={wanted}, and none was made of revision {origin.revision} of "
-        f"'{origin.model}'. Make it: {make}"
-    )
+    artefact = builds.latest(backends.engines, origin, Format(wanted))
+    if artefact is None:
+        raise ModelNotFound(
+            f"NSFW_BACKEND={wanted}, and none was made of revision {origin.revision} of "
+            f"'{name}'. Make it: {make}"
+        )
+    if artefact.misfit:
+        raise ModelUnsupported(
+            f"The {wanted} model of '{name}' cannot be used: {artefact.misfit}. "
+            f"Make it again: {make}"
+        )
+    return artefact
 
 
 def _torch(
@@ -199,58 +239,37 @@ def _torch(
         threads=threads,
         device=Device.CPU if exact else device(),
     )
-    has_short_floats = network.device is not Device.CPU or machine.cpu().multiplies_bf16
-    if has_short_floats and not network.is_lent_a_gpu:
-        _shorten_if_trusted(network, backends)
-    return network
+    has_half = network.device is not Device.CPU or machine.cpu().multiplies_bf16
+    if network.is_lent_a_gpu or not has_half:
+        return network
+    return _half_or_original(network, backends)
 
 
-def _shorten_if_trusted(network: ShortFloats, backends: Backends) -> None:
-    """Let a network compute in 16-bit floats if its scores stay near enough and it is faster.
+def _half_or_original(network: HalfPrecision, backends: Backends) -> Network:
+    """Half precision where its report passes and it is faster, else the network as it is.
 
-    That is measured once. Whatever goes wrong, it computes in 32-bit floats.
+    A report of these weights, this runtime and this CPU is followed; only without one are both
+    compared. If anything fails, the network computes in 32-bit floats.
     """
     if backends.wanted != AUTO:
-        return
-    origin, kind = network.origin, network.short_format
-    artefact = artefacts.latest_of(backends.engines, origin, kind)
+        return network
+    origin, engines = network.origin, backends.engines
+    report = builds.latest(engines, origin, network.half_format)
     try:
-        if (
-            artefact is None
-            or artefact.misfit
-            or artefact.roles != network.roles
-            or (not artefact.original_images_per_s)
-        ):
-            artefact = _compared_in_short(network, artefacts.place(backends.engines, origin, kind))
-        if artefact.is_faster and artefact.trusted(backends.policy_of(origin.model)):
-            network.shorten()
+        half = None
+        if report is None or report.misfit or not report.speedup or report.roles != network.roles:
+            half = network.to_half()
+            report = compare_half(network, half, engines)
+        if report.is_faster and report.trusted(backends.policy_of(origin.model)):
+            return half or network.to_half()
     except Exception as error:  # the network itself works
         log.warning("%s stays in 32-bit floats: %s", origin.model, error, exc_info=True)
     finally:
-        machine.give_memory_back()  # the photographs, and what the other floats took
+        machine.give_memory_back()  # the images, and what the other floats took
+    return network
 
 
-def _compared_in_short(network: ShortFloats, builds: Path) -> Artefact:
-    pictures = photographs.shipped()
-    exact, exact_rate = _measured(network, pictures)
-    with network.shortened():
-        short, short_rate = _measured(network, pictures)
-    with artefacts.writing(builds) as directory:
-        made = Artefact.made_here(directory, network.short_format, network.origin, network.roles)
-        made = replace(
-            made,
-            images_per_s=short_rate,
-            original_images_per_s=exact_rate,
-            scores=tuple(zip(exact, short, strict=True)),
-        )
-        artefacts.describe(directory, made)
-    return made
-
-
-def _measured(network: Network, pictures: Sequence[Image.Image]) -> tuple[list[float], float]:
-    """The scores of pictures, and how many of them a second, in as many threads as it has lanes."""
-    begun = time.perf_counter()
+def _scores(network: Network, pictures: Sequence[Image.Image]) -> list[float]:
+    """The nsfw scores of pictures, each computed by itself, in as many threads as may call it."""
     with ThreadPoolExecutor(network.lanes) as lanes:
-        alone = lanes.map(lambda picture: next(nsfw_scores(network, [picture])), pictures)
-        scores = list(alone)
-    return scores, round(len(scores) / (time.perf_counter() - begun), 2)
+        return list(lanes.map(lambda picture: next(nsfw_scores(network, [picture])), pictures))

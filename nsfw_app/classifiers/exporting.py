@@ -1,13 +1,14 @@
-"""Turns a torch model into the files of a faster network.
+"""Turns a torch model into the files of an optimized model.
 
-The exported network takes 8-bit pictures, a batch of any size, and gives probabilities: scaling,
-normalising and softmax are part of it, so that nothing of that is left to do outside.
+The exported network takes a batch of any size and gives probabilities. Where the preprocessing is
+recorded it takes 8-bit images, and scaling and normalizing are part of it; else it takes what the
+model's own image processor gives.
 """
 
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
@@ -16,49 +17,69 @@ import numpy as np
 import onnx
 import openvino
 import torch
-from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
+from nncf.quantization.advanced_parameters import (
+    AdvancedAccuracyRestorerParameters,
+    AdvancedQuantizationParameters,
+    OverflowFix,
+)
+from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 
 from nsfw_app.classifiers import Pixels, onnx_network, openvino_network
-from nsfw_app.classifiers.artefacts import Format
+from nsfw_app.classifiers.formats import Format
 from nsfw_app.classifiers.preprocessing import Preprocessing
 from nsfw_app.errors import ModelUnsupported
+from nsfw_app.verification import MAX_CHANGED
+
+log = logging.getLogger(__name__)
 
 MULTIPLICATIONS = ["MatMul", "Gemm"]
 EXAMPLES = 2  # pictures to trace with; one would be taken for a batch that is always of one
+MAX_RESTORED = 24  # layers that may go back to floats; with more, little of the speed is left
+RANKED_BY = 16  # images by which layers are ordered by their sensitivity
 INPUT, OUTPUT = "pixels", "probabilities"
 
 
 class Exported(nn.Module):
-    """A model with all that happens before and after it.
+    """A model with what happens before and after it.
 
     Args:
         model: Takes `pixel_values`, shape (n, 3, height, width), and gives `logits`.
-        preprocessing: How its pixel values come from a picture.
+        preprocessing: How its pixel values come from an 8-bit image; None where they come from its
+            own image processor.
     """
 
-    def __init__(self, model: nn.Module, preprocessing: Preprocessing) -> None:
+    def __init__(self, model: nn.Module, preprocessing: Preprocessing | None) -> None:
         super().__init__()
         self.model = model
-        self.scale = preprocessing.scale
-        self.mean = nn.Buffer(torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
-        self.std = nn.Buffer(torch.tensor(preprocessing.std).view(1, 3, 1, 1))
+        self.scale = 0.0
+        if preprocessing is not None:
+            self.scale = preprocessing.scale
+            self.mean = nn.Buffer(torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
+            self.std = nn.Buffer(torch.tensor(preprocessing.std).view(1, 3, 1, 1))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Probabilities, shape (n, labels), of pictures, shape (n, height, width, 3), 8-bit."""
-        values = pixels.permute(0, 3, 1, 2).to(torch.float32) * self.scale
-        logits = self.model(pixel_values=(values - self.mean) / self.std).logits
-        return torch.softmax(logits, dim=-1)
+        """Probabilities, shape (n, labels).
+
+        Args:
+            pixels: Shape (n, height, width, 3), 8-bit; or pixel values, (n, 3, height, width).
+        """
+        if self.scale:
+            values = pixels.permute(0, 3, 1, 2).to(torch.float32) * self.scale
+            pixels = (values - self.mean) / self.std
+        return torch.softmax(self.model(pixel_values=pixels).logits, dim=-1)
 
 
 class Exporter:
-    """Writes the files of faster networks.
+    """Writes the files of optimized models.
 
     Args:
         model: A transformers image-classification model in 32-bit floats.
-        preprocessing: How its pictures are prepared.
-        calibration: Prepared pictures that say which ranges of numbers occur.
+        preprocessing: How its images are prepared; None for its own image processor.
+        calibration: Prepared images that say which ranges of numbers occur.
+        agreement: The share of the calibration images, in [0, 1], whose label is the original's,
+            given a function from prepared images to probabilities.
         narrow: Keep 8-bit weights within 7 bits. Without it, a CPU that has no instructions for
             8-bit dot products would overflow.
     """
@@ -66,18 +87,21 @@ class Exporter:
     def __init__(
         self,
         model: nn.Module,
-        preprocessing: Preprocessing,
+        preprocessing: Preprocessing | None,
         *,
         calibration: Sequence[Pixels],
+        agreement: Callable[[NDArray[np.float64]], float],
         narrow: bool,
     ) -> None:
         self._exported = Exported(model, preprocessing).eval()
-        self._shape = preprocessing.shape
         self._calibration = calibration
+        self._agreement = agreement
         self._narrow = narrow
         self._writers: Mapping[Format, Callable[[Path], None]] = {
             Format.OPENVINO: self._openvino,
+            Format.OPENVINO_FP32: self._openvino,
             Format.OPENVINO_INT8: self._openvino_int8,
+            Format.OPENVINO_INT8_MIXED: self._openvino_int8_mixed,
             Format.ONNX: self._onnx,
             Format.ONNX_INT8: self._onnx_int8,
         }
@@ -91,16 +115,20 @@ class Exporter:
         try:
             with _quietly(), torch.inference_mode():
                 self._writers[kind](directory)
-        except (RuntimeError, ValueError, TypeError, AttributeError, nncf.ValidationError) as error:
-            raise ModelUnsupported(f"The model cannot be turned into {kind}: {error}") from error
+        except Exception as error:
+            log.warning("The model cannot be turned into %s.", kind, exc_info=True)
+            raise ModelUnsupported(
+                f"The model cannot be turned into {kind}: {_first_line(error)}"
+            ) from error
 
     @property
     def _example(self) -> torch.Tensor:
-        return torch.zeros((EXAMPLES, *self._shape), dtype=torch.uint8)
+        shape = EXAMPLES, *self._calibration[0].shape
+        return torch.zeros(shape, dtype=torch.from_numpy(self._calibration[0]).dtype)
 
     def _converted(self) -> openvino.Model:
         converted = openvino.convert_model(self._exported, example_input=self._example)
-        converted.reshape([-1, *self._shape])
+        converted.reshape([-1, *self._calibration[0].shape])
         return converted
 
     def _openvino(self, directory: Path) -> None:
@@ -108,18 +136,51 @@ class Exporter:
         openvino.save_model(self._converted(), path, compress_to_fp16=False)
 
     def _openvino_int8(self, directory: Path) -> None:
-        pictures = nncf.Dataset([picture[np.newaxis] for picture in self._calibration])
+        model = self._converted()
         quantized = nncf.quantize(
-            self._converted(),
-            pictures,
-            model_type=nncf.ModelType.TRANSFORMER,
+            model,
+            self._dataset,
+            model_type=_model_type(model),
             subset_size=len(self._calibration),
-            advanced_parameters=AdvancedQuantizationParameters(
-                overflow_fix=OverflowFix.ENABLE if self._narrow else OverflowFix.DISABLE
+            advanced_parameters=self._quantization,
+        )
+        path = directory / openvino_network.MODEL
+        openvino.save_model(quantized, path, compress_to_fp16=False)
+
+    def _openvino_int8_mixed(self, directory: Path) -> None:
+        """Layers go back to floats, the most sensitive first, until enough labels agree."""
+        model = self._converted()
+        images = [image[np.newaxis] for image in self._calibration]
+
+        def agreement(compiled: openvino.CompiledModel, images: Iterable[Pixels]) -> float:
+            rows = [next(iter(compiled(image).values())) for image in images]
+            return self._agreement(np.concatenate(rows).astype(np.float64))
+
+        quantized = nncf.quantize_with_accuracy_control(
+            model,
+            self._dataset,
+            nncf.Dataset(images),
+            agreement,
+            max_drop=MAX_CHANGED,
+            model_type=_model_type(model),
+            subset_size=len(images),
+            advanced_quantization_parameters=self._quantization,
+            advanced_accuracy_restorer_parameters=AdvancedAccuracyRestorerParameters(
+                max_num_iterations=MAX_RESTORED, ranking_subset_size=RANKED_BY
             ),
         )
         path = directory / openvino_network.MODEL
         openvino.save_model(quantized, path, compress_to_fp16=False)
+
+    @property
+    def _dataset(self) -> nncf.Dataset:
+        return nncf.Dataset([image[np.newaxis] for image in self._calibration])
+
+    @property
+    def _quantization(self) -> AdvancedQuantizationParameters:
+        return AdvancedQuantizationParameters(
+            overflow_fix=OverflowFix.ENABLE if self._narrow else OverflowFix.DISABLE
+        )
 
     def _onnx(self, directory: Path) -> None:
         program = torch.onnx.export(
@@ -148,6 +209,17 @@ class Exporter:
             weight_type=QuantType.QInt8,
             op_types_to_quantize=MULTIPLICATIONS,
         )
+
+
+def _model_type(model: openvino.Model) -> nncf.ModelType | None:
+    """What NNCF must know of a network: whether it has attention, so that it treats it apart."""
+    kinds = [node.get_type_name() for node in model.get_ops()]
+    attends = kinds.count("Softmax") > 1 or "ScaledDotProductAttention" in kinds
+    return nncf.ModelType.TRANSFORMER if attends else None
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 @contextmanager

@@ -8,15 +8,17 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from nsfw_app.classifiers import Classifier, Network
 from nsfw_app.classifiers.artefacts import Origin
 from nsfw_app.classifiers.asking import MAX_BATCH
 from nsfw_app.classifiers.backends import AUTO, Backends, open_embedded, open_network
 from nsfw_app.classifiers.batching import Batcher
+from nsfw_app.classifiers.checkpoints import load_errors
 from nsfw_app.classifiers.direct import Direct
 from nsfw_app.classifiers.hub import ModelFiles, fetch, find, find_here, unreachable
-from nsfw_app.errors import ModelError, ModelLoading, ModelUnsupported
+from nsfw_app.errors import ModelError, ModelLoadFailed, ModelLoading, ModelUnsupported
 from nsfw_app.models import FALCONSAI, OPEN_NSFW
 from nsfw_app.pacing import Cores
 
@@ -79,33 +81,34 @@ def load_classifier(
         return made(network, max_waiting=max_waiting, max_batch=max_batch, cores=cores)
 
     def transformers_model(model: str, files: ModelFiles) -> Classifier:
-        origin = Origin.of_files(model, files)
-        if backends is not None:
-            return asked(
-                open_network(origin, files, backends, unsafe_labels=unsafe_labels, threads=threads)
-            )
-        from nsfw_app.classifiers.vit import TransformersNetwork  # torch, only when needed
+        chosen: dict[str, Any] = {"unsafe_labels": unsafe_labels, "threads": threads}
+        with load_errors(model):
+            origin = Origin.of_files(model, files)
+            if backends is not None:
+                return asked(open_network(origin, files, backends, **chosen))
+            from nsfw_app.classifiers.vit import TransformersNetwork  # torch, only when needed
 
-        return asked(
-            TransformersNetwork(origin, files=files, unsafe_labels=unsafe_labels, threads=threads)
-        )
+            return asked(TransformersNetwork(origin, files=files, **chosen))
 
     def embedded(reason: str = "") -> Loaded:
         if backends is not None and backends.is_named:  # that one or an error
             raise ModelUnsupported(
                 reason or f"NSFW_BACKEND={backends.wanted} does not exist for {OPEN_NSFW}."
             )
-        return Loaded(asked(open_embedded(backends, threads=threads)), reason)
+        with load_errors(OPEN_NSFW):
+            return Loaded(asked(open_embedded(backends, threads=threads)), reason)
 
     if model == OPEN_NSFW:
         return embedded()
     if model != AUTO:
-        return Loaded(transformers_model(model, find(model, revision=revision)))
+        with load_errors(model):
+            return Loaded(transformers_model(model, find(model, revision=revision)))
     files = find_here(FALCONSAI, revision=revision)
     if files is None and (problem := unreachable(FALCONSAI, revision=revision)):
         return embedded(f"{FALCONSAI} is not on this machine, and {problem}")
     try:
-        files = files or fetch(FALCONSAI, revision=revision)
+        with load_errors(FALCONSAI):
+            files = files or fetch(FALCONSAI, revision=revision)
         return Loaded(transformers_model(FALCONSAI, files))
     except ModelError as error:
         return embedded(str(error))
@@ -166,7 +169,8 @@ class ModelLoader:
     def _run(self) -> None:
         wanted = self._status.wanted
         try:
-            loaded = self._load()
+            with load_errors(wanted):
+                loaded = self._load()
         except ModelError as error:
             self._status = ModelStatus(ModelState.FAILED, wanted, message=str(error), error=error)
         else:
@@ -174,8 +178,9 @@ class ModelLoader:
                 ModelState.READY, wanted, loaded.classifier, loaded.fallback_reason
             )
         finally:
-            if self._status.state is ModelState.LOADING:
+            if self._status.state is ModelState.LOADING:  # a library has ended the thread
+                ended = ModelLoadFailed("Loading the model was ended by a library. See the log.")
                 self._status = ModelStatus(
-                    ModelState.FAILED, wanted, message="Loading the model failed; see the log."
+                    ModelState.FAILED, wanted, message=str(ended), error=ended
                 )
             self._done.set()

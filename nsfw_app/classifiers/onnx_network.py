@@ -42,7 +42,7 @@ class OnnxNetwork(ArtefactNetwork):
             )
         except FAILURES as error:
             raise ModelUnsupported(
-                f"onnxruntime cannot use {artefact.directory} on this machine: {error}"
+                f"onnxruntime cannot use the {artefact.format} model on this machine: {error}"
             ) from error
         self._input = self._session.get_inputs()[0].name
 

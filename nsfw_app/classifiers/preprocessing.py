@@ -18,6 +18,7 @@ from nsfw_app.errors import ModelUnsupported
 # large pictures and, from three on, cannot be told from the slow way.
 GAP = 3.0
 MAX_LEVELS = 4.0  # grey levels on average: a middle that begins half a pixel elsewhere
+CONVNEXT_WHOLE = 384  # pixels; in transformers' ConvNextImageProcessor
 STEPS = frozenset({"do_resize", "do_rescale", "do_normalize", "do_center_crop", "do_convert_rgb"})
 
 
@@ -50,11 +51,13 @@ class Preprocessing:
         steps = {key for key, on in processor.items() if key.startswith("do_") and on}
         size = dict(processor.get("size") or {})
         crop = dict(processor.get("crop_size") or {}) if "do_center_crop" in steps else {}
+        if "crop_pct" in processor and set(size) == {"shortest_edge"}:
+            size, crop = _convnext(size["shortest_edge"], processor["crop_pct"])
         stretched = set(size) == {"height", "width"}
         if steps - STEPS or "do_resize" not in steps or not (stretched or _is_shrunk(size, crop)):
             raise ModelUnsupported(
-                "This model prepares pictures in a way that cannot be recorded beside a faster "
-                f"one: {', '.join(sorted(steps))}; size {size}."
+                "How this model prepares images cannot be recorded: "
+                f"{', '.join(sorted(steps))}; size {size}."
             )
         normalizes = "do_normalize" in steps
         return cls(
@@ -120,7 +123,8 @@ class Preprocessing:
             if np.abs(levels - prepared).mean() <= MAX_LEVELS:
                 return
         raise ModelUnsupported(
-            "This model prepares pictures in a way that cannot be recorded beside a faster one."
+            "How this model prepares images cannot be recorded: its image processor does not do "
+            "what its configuration says."
         )
 
     def _middle(self, image: Image.Image) -> tuple[float, float, float, float]:
@@ -133,6 +137,14 @@ class Preprocessing:
         left = max(0.0, (image.width - width * across) / 2)
         top = max(0.0, (image.height - height * down) / 2)
         return left, top, image.width - left, image.height - top
+
+
+def _convnext(side: int, crop_pct: float) -> tuple[dict[str, int], dict[str, int]]:
+    """Size and crop of ConvNeXT's image processor, which cuts an edge off below 384 pixels."""
+    square = {"height": side, "width": side}
+    if side >= CONVNEXT_WHOLE:
+        return square, {}
+    return {"shortest_edge": int(side / crop_pct)}, square
 
 
 def _is_shrunk(size: Mapping[str, int], crop: Mapping[str, int]) -> bool:

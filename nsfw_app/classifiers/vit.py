@@ -1,45 +1,40 @@
 """Any transformers image-classification model, prepared and run by the library's own classes.
 
-Falconsai's ViT is the one this is meant for; nothing here is special to it. The image processor
-is the PIL one, so that torchvision is not needed and scores are the reference's.
+Falconsai's ViT is the one this is meant for; nothing here is special to it.
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from importlib.util import find_spec
-from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoModelForImageClassification
 from transformers.utils.logging import disable_progress_bar
 
 from nsfw_app.classifiers import Glance, Pixels
-from nsfw_app.classifiers.artefacts import Format, Origin
+from nsfw_app.classifiers.artefacts import Origin
+from nsfw_app.classifiers.checkpoints import (
+    check_checkpoint,
+    load_errors,
+    shown,
+    weights_mismatch,
+)
+from nsfw_app.classifiers.formats import Format
 from nsfw_app.classifiers.hub import ModelFiles
-from nsfw_app.errors import ModelUnsupported, PredictionFailed
+from nsfw_app.classifiers.processor import ImageProcessor
+from nsfw_app.errors import ModelDamaged, ModelUnsupported, PredictionFailed
 from nsfw_app.models import label_roles
 from nsfw_app.records import ModelIdentity
 
-disable_progress_bar()  # of weights being read, which is quick; a download has a bar of its own
+TEST_IMAGE = Image.new("RGB", (320, 240), (128, 128, 128))
+MAX_LISTED = 4  # names in a message
 
-# What transformers lets through when a model's files are damaged or of another kind.
-DAMAGED = (
-    OSError,
-    ValueError,
-    RuntimeError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    SafetensorError,
-    UnpicklingError,
-)
+disable_progress_bar()  # of weights being read, which is quick; a download has a bar of its own
 
 
 class Device(StrEnum):
@@ -50,8 +45,8 @@ class Device(StrEnum):
     MPS = "mps"
 
 
-# Shorter floats than 32 bits, and the name under which their report is kept.
-SHORT_FLOATS: Mapping[Device, tuple[torch.dtype, Format]] = {
+# The half precision of each device, and the name under which its parity report is kept.
+HALF_PRECISION: Mapping[Device, tuple[torch.dtype, Format]] = {
     Device.CPU: (torch.bfloat16, Format.TORCH_BF16),
     Device.CUDA: (torch.float16, Format.TORCH_CUDA_FP16),
     Device.MPS: (torch.float16, Format.TORCH_MPS_FP16),
@@ -71,7 +66,7 @@ def device() -> Device:
 
 
 class TransformersNetwork:
-    """A model from a directory, run by torch in 32-bit floats until `shorten` is called.
+    """A model from a directory, run by torch in 32-bit floats; `to_half` gives one in 16-bit ones.
 
     Args:
         origin: The id, revision and weights under which its predictions are stored.
@@ -81,12 +76,12 @@ class TransformersNetwork:
         device: What to compute on.
 
     Raises:
-        ModelUnsupported: The files cannot be loaded, or the labels' roles are not clear.
+        ModelError: The model cannot be loaded or does not work, or its labels' roles are not clear.
     """
 
     lanes = 1  # torch shares the threads of one computation out by itself
     gains_by_batches = True
-    glances: Sequence[Glance] = ()  # nobody measured any
+    glances: Sequence[Glance] = ()  # not measured for torch
 
     def __init__(
         self,
@@ -98,37 +93,74 @@ class TransformersNetwork:
         device: Device = Device.CPU,
     ) -> None:
         torch.set_num_threads(threads)
+        self.origin = origin
+        self.device = device
+        with load_errors(origin.model):
+            check_checkpoint(origin.model, files)
+            network = self._loaded(files)
+            self.processor = ImageProcessor(files.directory)
+            self.model = network.eval().to(device)
+        labels = _labels(network.config, shown(origin.model))
+        self.roles = label_roles(labels, unsafe_labels=unsafe_labels)
+        self._dtype = torch.float32
+        self._backend = EXACT[device]
+        self.is_lent_a_gpu = _is_lent_a_gpu()
+        self._compute: Any = self._probabilities
+        if self.is_lent_a_gpu:  # which is there only while a request is served
+            self._compute = _lent_a_gpu(self._probabilities)
+        else:
+            self._check()
+
+    def _loaded(self, files: ModelFiles) -> Any:
+        """The model with its weights.
+
+        Raises:
+            ModelDamaged: Weights are missing, or have other shapes than the configuration says.
+        """
         try:
             network, loading = AutoModelForImageClassification.from_pretrained(
                 files.directory,
                 local_files_only=True,
+                trust_remote_code=False,
                 dtype=torch.float32,
                 output_loading_info=True,
             )
-            processor = AutoImageProcessor.from_pretrained(
-                files.directory, local_files_only=True, backend="pil"
+        except RuntimeError as error:
+            if "ignore_mismatched_sizes" not in str(error):
+                raise
+            raise weights_mismatch(self.origin.model, files) from error
+        if missing := sorted(loading["missing_keys"]):  # they would be filled at random
+            raise ModelDamaged(
+                f"The weights of '{shown(self.origin.model)}' lack {_listed(missing)}. They belong "
+                "to a model for another task, or were not saved whole. Choose another NSFW_MODEL."
             )
-        except DAMAGED as error:
+        return network
+
+    def _check(self) -> None:
+        """Run the model once.
+
+        Raises:
+            ModelUnsupported: It does not take what its image processor makes of an image.
+            ModelDamaged: What it gives is not a number for each label.
+        """
+        name = shown(self.origin.model)
+        try:
+            rows = self.score(self.prepare(TEST_IMAGE)[None])
+        except PredictionFailed as error:
             raise ModelUnsupported(
-                f"'{origin.model}' cannot be loaded as an image-classification model: {error}"
+                f"'{name}' fails on a test image: {error.__cause__ or error} Check that its "
+                "preprocessor_config.json belongs to its config.json."
             ) from error
-        if missing := sorted(loading["missing_keys"]):  # they would be filled with chance
-            raise ModelUnsupported(f"The weights of '{origin.model}' lack {', '.join(missing)}.")
-        # Some forks store the ids as texts; the configuration turns them back into numbers.
-        id2label = {int(i): str(label) for i, label in network.config.id2label.items()}
-        self.roles = label_roles(
-            [id2label[i] for i in sorted(id2label)], unsafe_labels=unsafe_labels
-        )
-        self.origin = origin
-        self.device = device
-        self.model = network.eval().to(device)
-        self._dtype = torch.float32
-        self._backend = EXACT[device]
-        self._processor = processor
-        self._compute: Any = self._probabilities
-        self.is_lent_a_gpu = _is_lent_a_gpu()
-        if self.is_lent_a_gpu:
-            self._compute = _lent_a_gpu(self._probabilities)
+        if rows.shape != (1, len(self.roles)):
+            raise ModelDamaged(
+                f"'{name}' gives {rows.shape[-1]} outputs, but its config.json names "
+                f"{len(self.roles)} labels."
+            )
+        if not np.isfinite(rows).all():
+            raise ModelDamaged(
+                f"'{name}' gives no numbers for a test image: its weights are damaged. Download or "
+                "save the model again."
+            )
 
     @property
     def identity(self) -> ModelIdentity:
@@ -137,44 +169,30 @@ class TransformersNetwork:
         return ModelIdentity(origin.model, origin.revision, origin.weights_sha256, self._backend)
 
     @property
-    def processor(self) -> Mapping[str, Any]:
-        """The configuration of its image processor."""
-        values: Mapping[str, Any] = self._processor.to_dict()
-        return values
+    def half_format(self) -> Format:
+        """The name of what `to_half` makes of it."""
+        return HALF_PRECISION[self.device][1]
 
-    @property
-    def short_format(self) -> Format:
-        """The name of what `shorten` makes of it."""
-        return SHORT_FLOATS[self.device][1]
-
-    def shorten(self) -> None:
-        """Compute in the 16-bit floats of the device from now on."""
-        self._dtype, self._backend = SHORT_FLOATS[self.device]
-        self.model = self.model.to(self._dtype)
-
-    @contextmanager
-    def shortened(self) -> Iterator[None]:
-        """The same until the block ends; the 32-bit weights are back afterwards."""
-        exact = copy.deepcopy(self.model), self._dtype, self._backend
-        self.shorten()
-        try:
-            yield
-        finally:
-            self.model, self._dtype, self._backend = exact
+    def to_half(self) -> Self:
+        """The same model in the half precision of the device; this one stays as it is."""
+        half = copy.copy(self)
+        half._dtype, half._backend = HALF_PRECISION[self.device]
+        half.model = copy.deepcopy(self.model).to(half._dtype)
+        half._compute = half._probabilities
+        return half
 
     def prepare(self, image: Image.Image) -> Pixels:
         """See `Network.prepare`."""
         try:
-            prepared = self._processor(image, return_tensors="np")["pixel_values"][0]
-        except ValueError as error:
+            return self.processor.prepare(image)
+        except Exception as error:
             raise self._failed(error) from error
-        return np.asarray(prepared, dtype=np.float32)
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
         """See `Network.score`."""
         try:
             probabilities: NDArray[np.float64] = self._compute(batch)
-        except (RuntimeError, ValueError) as error:
+        except Exception as error:
             raise self._failed(error) from error
         return probabilities
 
@@ -186,7 +204,29 @@ class TransformersNetwork:
         return probabilities
 
     def _failed(self, error: Exception) -> PredictionFailed:
-        return PredictionFailed(f"{self.origin.model} could not judge the image: {error}")
+        return PredictionFailed(f"{shown(self.origin.model)} could not judge the image: {error}")
+
+
+def _labels(config: Any, name: str) -> list[str]:
+    """The labels in the order of the model's outputs.
+
+    Raises:
+        ModelDamaged: Their numbers are not 0, 1, 2, ...
+    """
+    # Some forks store the ids as texts; the configuration turns them back into numbers.
+    labels = {int(i): str(label) for i, label in config.id2label.items()}
+    if sorted(labels) != list(range(len(labels))):
+        raise ModelDamaged(
+            f"The config.json of '{name}' numbers its labels {_listed(sorted(labels))}; they must "
+            "be numbered from 0 without gaps."
+        )
+    return [labels[i] for i in range(len(labels))]
+
+
+def _listed(things: Sequence[Any]) -> str:
+    """The first few of some things, in words."""
+    more = f" and {len(things) - MAX_LISTED} more" if len(things) > MAX_LISTED else ""
+    return ", ".join(map(str, things[:MAX_LISTED])) + more
 
 
 def _is_lent_a_gpu() -> bool:

@@ -104,7 +104,7 @@ def model_facts(engine: Engine) -> Sections:
             Labels=roles,
             Preprocessing=card.preprocessing,
         ),
-        *_faster(engine.artefacts, identity.backend, policy),
+        *_optimized(engine, identity.backend, policy),
         _section(
             "What is known of it",
             **{"Claimed accuracy": card.claimed_accuracy, "Known limits": card.limits},
@@ -122,11 +122,12 @@ def model_facts(engine: Engine) -> Sections:
     ]
 
 
-def _faster(found: list[Artefact], running: str, policy: Policy) -> Sections:
-    """What is known of the faster networks made of the model, whether they are used or not."""
-    if not found:
-        return []
-    return [_section("Faster networks", **{a.format: _told(a, running, policy) for a in found})]
+def _optimized(engine: Engine, running: str, policy: Policy) -> Sections:
+    """What is known of the model's optimized models, used or not, and of what was not kept."""
+    rows = {a.format: _told(a, running, policy) for a in engine.artefacts}
+    for attempt in engine.optimization_attempts:
+        rows.setdefault(attempt.format, f"Tried by optimize. {attempt.outcome}")
+    return [_section("Optimized models", **rows)] if rows else []
 
 
 def _told(artefact: Artefact, running: str, policy: Policy) -> str:
@@ -137,7 +138,7 @@ def _told(artefact: Artefact, running: str, policy: Policy) -> str:
         use = f"Not used: {artefact.misfit}."
     elif not artefact.trusted(policy):
         use = "Not used: too many labels change."
-    elif artefact.original_images_per_s and not artefact.is_faster:
+    elif not artefact.is_faster:
         use = "Not used: it is not faster here."
     else:
         use = "Verified, and does not run now."

@@ -197,15 +197,17 @@ def health_routes(engine: Engine, monitor: Monitor) -> APIRouter:
 
     @router.api_route("/readyz", methods=["GET", "HEAD"])
     async def readyz() -> JSONResponse:
-        state = engine.status.state
+        status = engine.status
         error = await probe.error()
-        ready = state is ModelState.READY and error is None
-        body = {
+        ready = status.state is ModelState.READY and error is None
+        body: dict[str, Any] = {
             "ready": ready,
-            "model": state,
+            "model": status.state,
             "storage": error.kind if error else "ok",
             "message": str(error) if error else "",
         }
+        if status.error is not None:  # the model could not be loaded
+            body["error"] = {"kind": status.error.kind, "message": status.message}
         headers = {"Retry-After": str(error.retry_after_s)} if error else {}
         return JSONResponse(body, 200 if ready else 503, headers)
 

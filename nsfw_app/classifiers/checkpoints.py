@@ -1,0 +1,216 @@
+"""Checks a model's files before they are loaded, and says why a model could not be loaded.
+
+- Each failure is one `ModelError` whose sentence says what to do; the log keeps the traceback.
+- No code that a checkpoint carries is ever executed.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from nsfw_app.classifiers.hub import ModelFiles
+from nsfw_app.errors import (
+    ModelDamaged,
+    ModelError,
+    ModelLibraryMissing,
+    ModelLoadFailed,
+    ModelOutOfMemory,
+    ModelUnsupported,
+    NSFWReviewError,
+)
+
+log = logging.getLogger(__name__)
+
+CONFIG, PROCESSOR_CONFIG = "config.json", "preprocessor_config.json"
+TIMM_PACKAGES = ("timm", "torchvision")
+HEAD = re.compile(r"(^|\.)(classifier|head|fc|head\.fc|classifier\.1)\.weight$")
+# What torch and the C++ runtimes say when an allocation fails.
+OUT_OF_MEMORY = re.compile(
+    r"out of memory|not enough memory|can't allocate memory|bad_alloc", re.IGNORECASE
+)
+DOWNLOAD_AGAIN = "Download or save the model again."
+
+
+def shown(model: str) -> str:
+    """A model's name for messages: a hub id as it is, a directory by its last part only."""
+    path = Path(model).expanduser()
+    return path.name or model if path.is_absolute() or path.is_dir() else model
+
+
+@contextmanager
+def load_errors(model: str) -> Iterator[None]:
+    """Turn whatever the libraries raise while they load a model into one `ModelError`.
+
+    Args:
+        model: Its hub id or directory.
+    """
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:
+        log.exception("Loading %s failed.", model)
+        raise load_error(model, error) from error
+
+
+def load_error(model: str, error: Exception) -> ModelError:
+    """The error of ours for an exception that a library raised while it loaded a model."""
+    name, text = shown(model), str(error)
+    if isinstance(error, NSFWReviewError):
+        return ModelLoadFailed(f"'{name}' could not be loaded: {text}")
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(text):
+        return ModelOutOfMemory(
+            f"'{name}' does not fit into this machine's memory. Choose a smaller model with "
+            "NSFW_MODEL, or give the process more memory."
+        )
+    if isinstance(error, ImportError):
+        package = f" '{error.name}'" if error.name else ""
+        return ModelLibraryMissing(
+            f"'{name}' needs a package{package} that is not installed. Install it with pip; the "
+            "log names it."
+        )
+    if isinstance(error, SafetensorError | EOFError):
+        return ModelDamaged(f"The weights of '{name}' are damaged. {DOWNLOAD_AGAIN}")
+    if isinstance(error, UnpicklingError):
+        return ModelUnsupported(
+            f"The weights of '{name}' are a pickle that is damaged or would run code when it is "
+            "read, which is refused. Convert them to safetensors."
+        )
+    return ModelLoadFailed(
+        f"'{name}' could not be loaded ({type(error).__name__}). See the log; check that its files "
+        "are complete and made for this version of transformers, or choose another NSFW_MODEL."
+    )
+
+
+def check_checkpoint(model: str, files: ModelFiles) -> None:
+    """Make sure that a model's files describe an image classifier that can be loaded here.
+
+    Args:
+        model: Its hub id or directory.
+        files: Its files on this disk.
+
+    Raises:
+        ModelDamaged: A file cannot be read.
+        ModelUnsupported: It is a model for another task, or of a kind that is not known.
+        ModelLibraryMissing: timm or torchvision cannot be imported, and it needs them.
+    """
+    name = shown(model)
+    config = _json_object(files.directory / CONFIG, name)
+    check_weights(name, files)
+    if is_timm(config):
+        _check_timm(name)
+        return
+    _check_task(name, config)
+    processor = files.directory / PROCESSOR_CONFIG
+    if not processor.is_file():
+        raise ModelDamaged(
+            f"'{name}' has no {PROCESSOR_CONFIG}, so how its images are prepared is not known. "
+            "Download the model again with it, or save its image processor there."
+        )
+    _json_object(processor, name)
+
+
+def check_weights(name: str, files: ModelFiles) -> None:
+    """Make sure that the headers of safetensors files can be read and fit their sizes.
+
+    Raises:
+        ModelDamaged: They do not.
+    """
+    for path in files.weights:
+        if path.suffix == ".safetensors":
+            try:
+                with safe_open(path, framework="numpy"):
+                    pass
+            except SafetensorError as error:
+                raise ModelDamaged(
+                    f"{path.name} of '{name}' is damaged: {error}. {DOWNLOAD_AGAIN}"
+                ) from error
+
+
+def weights_mismatch(model: str, files: ModelFiles) -> ModelDamaged:
+    """The error for weights whose shapes are not those that config.json describes."""
+    name = shown(model)
+    outputs = _outputs(files)
+    labels = len(_json_object(files.directory / CONFIG, name).get("id2label") or {}) or 2
+    if outputs is not None and outputs != labels:
+        return ModelDamaged(
+            f"The weights of '{name}' have {outputs} outputs, but its {CONFIG} names {labels} "
+            "labels. Correct id2label, or use the configuration that belongs to the weights."
+        )
+    return ModelDamaged(
+        f"The weights of '{name}' do not have the shapes that its {CONFIG} describes; the log "
+        "lists them. Use the configuration that belongs to the weights."
+    )
+
+
+def is_timm(config: dict[str, Any]) -> bool:
+    """Whether a configuration is one that timm writes, or transformers' wrapper of it."""
+    return config.get("model_type") == "timm_wrapper" or "pretrained_cfg" in config
+
+
+def _check_timm(name: str) -> None:
+    for package in TIMM_PACKAGES:
+        try:
+            import_module(package)
+        except Exception as error:
+            # torchvision next to a torch it was not built for raises RuntimeError, for example.
+            log.warning("%s cannot be imported.", package, exc_info=True)
+            raise ModelLibraryMissing(
+                f"'{name}' needs timm and torchvision: pip install 'nsfw-review[timm]'. "
+                f"{package} cannot be imported here."
+            ) from error
+
+
+def _check_task(name: str, config: dict[str, Any]) -> None:
+    from transformers import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+
+    kind = config.get("model_type")
+    if not isinstance(kind, str):
+        raise ModelUnsupported(
+            f"The {CONFIG} of '{name}' names no model_type, so nothing says which model it is."
+        )
+    if kind not in CONFIG_MAPPING:
+        own_code = "auto_map" in config
+        raise ModelUnsupported(
+            f"'{name}' needs code of its own to run, which is never executed here."
+            if own_code
+            else f"'{name}' is a '{kind}', which transformers {version('transformers')} does not "
+            "know. Choose another NSFW_MODEL."
+        )
+    if kind not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES:
+        raise ModelUnsupported(
+            f"'{name}' is a '{kind}' and no image classifier. Choose another NSFW_MODEL."
+        )
+
+
+def _json_object(path: Path, name: str) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelDamaged(
+            f"{path.name} of '{name}' cannot be read as JSON. {DOWNLOAD_AGAIN}"
+        ) from error
+    if not isinstance(values, dict):
+        raise ModelDamaged(f"{path.name} of '{name}' is no JSON object. {DOWNLOAD_AGAIN}")
+    return values
+
+
+def _outputs(files: ModelFiles) -> int | None:
+    """How many outputs the weights of the classification head have, where that can be seen."""
+    for path in files.weights:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="numpy") as tensors:
+                for key in tensors.keys():  # noqa: SIM118  # it is no mapping
+                    if HEAD.search(key):
+                        return int(tensors.get_slice(key).get_shape()[0])
+    return None

@@ -1,0 +1,47 @@
+"""A model's own image processor, as transformers has it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from transformers import AutoImageProcessor
+
+from nsfw_app.classifiers import Pixels
+
+
+class ImageProcessor:
+    """Prepares images exactly as the model's authors did.
+
+    The PIL backend is used, so that torchvision is not needed; timm's processor has no other than
+    its own and needs it.
+
+    Args:
+        directory: Holds preprocessor_config.json, or config.json of a timm model.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._processor = AutoImageProcessor.from_pretrained(
+            directory, local_files_only=True, backend="pil", trust_remote_code=False
+        )
+        timm = type(self._processor).__name__ == "TimmWrapperImageProcessor"
+        self._tensors = "pt" if timm else "np"  # timm's gives nothing but torch's tensors
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Its configuration."""
+        values: Mapping[str, Any] = self._processor.to_dict()
+        return values
+
+    def prepare(self, image: Image.Image) -> Pixels:
+        """Pixel values.
+
+        Args:
+            image: RGB, of any size.
+
+        Returns:
+            32-bit floats, shape (3, height, width).
+        """
+        prepared = self._processor(image, return_tensors=self._tensors)["pixel_values"][0]
+        return np.asarray(prepared, dtype=np.float32)

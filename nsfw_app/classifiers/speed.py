@@ -1,0 +1,71 @@
+"""How many times as fast as another a network is, measured so that noise does not decide.
+
+Both compute the same batch directly one after the other, in turns of which is first, and the median
+of the ratios counts. What else the machine does meets both, or only some of the pairs.
+"""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import cycle, islice
+from statistics import median
+
+import numpy as np
+from PIL import Image
+
+from nsfw_app.classifiers import Network, Pixels
+
+BATCH = 8  # images in each measurement
+PAIRS = 5  # measurements of each network, of which the median counts
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Medians of paired measurements: of the ratio, and of each network's images per second."""
+
+    speedup: float
+    images_per_s: float
+    original_images_per_s: float
+
+
+def compare_speed(
+    original: Network, other: Network, images: Sequence[Image.Image], *, pairs: int = PAIRS
+) -> Speed:
+    """Measure two networks with the same images; preparing them is not counted.
+
+    Args:
+        original: What the other is compared with.
+        other: The network that may be faster.
+        images: RGB, at least one.
+        pairs: How many times each computes a batch.
+    """
+    chosen = list(islice(cycle(images), BATCH))
+    networks = (original, other)
+    batches = [[network.prepare(image) for image in chosen] for network in networks]
+    for network, batch in zip(networks, batches, strict=True):
+        _seconds(network, batch)  # the first time, runtimes allocate
+    taken: list[tuple[float, float]] = []
+    for number in range(pairs):
+        order = (0, 1) if number % 2 else (1, 0)
+        seconds = {which: _seconds(networks[which], batches[which]) for which in order}
+        taken.append((seconds[0], seconds[1]))
+    return Speed(
+        speedup=round(median(one / two for one, two in taken), 2),
+        images_per_s=round(BATCH / median(two for _, two in taken), 2),
+        original_images_per_s=round(BATCH / median(one for one, _ in taken), 2),
+    )
+
+
+def _seconds(network: Network, batch: Sequence[Pixels]) -> float:
+    """How long a network takes for a batch, in as many threads as may call it."""
+    if network.lanes == 1:
+        stacked = np.stack(batch)
+        begun = time.perf_counter()
+        network.score(stacked)
+        return time.perf_counter() - begun
+    with ThreadPoolExecutor(network.lanes) as lanes:
+        list(lanes.map(lambda _: None, range(network.lanes)))  # starts the threads
+        begun = time.perf_counter()
+        list(lanes.map(lambda pixels: network.score(pixels[None]), batch))
+        return time.perf_counter() - begun
