@@ -5,18 +5,17 @@ is faster than torch is kept; what was tried, and why it was not kept, is kept a
 report appear together, whole, in the data directory, or not at all.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from nsfw_app import machine, photographs
-from nsfw_app.classifiers import Network, builds, reduction
+from nsfw_app.classifiers import Network, Pixels, builds, reduction
 from nsfw_app.classifiers.artefacts import MIN_SPEEDUP, Artefact, Origin, configuration_files
 from nsfw_app.classifiers.backends import Backends, compare_half, nsfw_scores, open_artefact
 from nsfw_app.classifiers.builds import Attempt
@@ -195,9 +194,7 @@ class _Maker:
             self.original.model,
             self.preprocessing,
             calibration=[prepare(view) for view in self.views[::step]],
-            agreement=partial(
-                _agreement, self.scores[::step], self.original.roles, policy=self.policy
-            ),
+            agreement=partial(_agreement, self.scores[::step], self.original.roles, self.policy),
             narrow=not machine.cpu().multiplies_int8,
         )
         exporter.write(kind, build)
@@ -269,22 +266,23 @@ def _recorded(
 
 def _agreement(
     scores: Sequence[float],
-    roles: dict[str, LabelRole],
-    rows: NDArray[np.float64],
-    *,
+    roles: Mapping[str, LabelRole],
     policy: Policy,
+    chosen: Sequence[int],
+    rows: Pixels,
 ) -> float:
-    """The share of labels that are the original's, by the scores of both.
+    """The share of labels that are the original's.
 
     Args:
-        scores: The original's nsfw scores, shape (n,).
+        scores: The original's nsfw scores.
         roles: Of the labels.
-        rows: The other model's probabilities, shape (n, labels).
         policy: What makes labels of scores.
+        chosen: Which of the scores to compare.
+        rows: Another model's probabilities of the same images, shape (n, labels).
     """
     unsafe = [role is LabelRole.UNSAFE for role in roles.values()]
-    other = rows[:, unsafe].sum(axis=1).clip(0, 1)
-    return 1 - compare(scores, list(other), policy).changed_labels
+    other = rows[:, unsafe].astype(np.float64).sum(axis=1).clip(0, 1)
+    return 1 - compare([scores[i] for i in chosen], list(other), policy).changed_labels
 
 
 def _check_batches(network: Network, images: Sequence[Image.Image]) -> None:

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from operator import itemgetter
 from pathlib import Path
 
 import nncf
@@ -22,7 +23,6 @@ from nncf.quantization.advanced_parameters import (
     AdvancedQuantizationParameters,
     OverflowFix,
 )
-from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 
@@ -78,8 +78,8 @@ class Exporter:
         model: A transformers image-classification model in 32-bit floats.
         preprocessing: How its images are prepared; None for its own image processor.
         calibration: Prepared images that say which ranges of numbers occur.
-        agreement: The share of the calibration images, in [0, 1], whose label is the original's,
-            given a function from prepared images to probabilities.
+        agreement: From the numbers of some calibration images, and probabilities of shape
+            (n, labels) for them, the share of labels that are the original's, in [0, 1].
         narrow: Keep 8-bit weights within 7 bits. Without it, a CPU that has no instructions for
             8-bit dot products would overflow.
     """
@@ -90,7 +90,7 @@ class Exporter:
         preprocessing: Preprocessing | None,
         *,
         calibration: Sequence[Pixels],
-        agreement: Callable[[NDArray[np.float64]], float],
+        agreement: Callable[[Sequence[int], Pixels], float],
         narrow: bool,
     ) -> None:
         self._exported = Exported(model, preprocessing).eval()
@@ -124,11 +124,12 @@ class Exporter:
     @property
     def _example(self) -> torch.Tensor:
         shape = EXAMPLES, *self._calibration[0].shape
-        return torch.zeros(shape, dtype=torch.from_numpy(self._calibration[0]).dtype)
+        return torch.from_numpy(np.zeros(shape, dtype=self._calibration[0].dtype))
 
     def _converted(self) -> openvino.Model:
         converted = openvino.convert_model(self._exported, example_input=self._example)
         converted.reshape([-1, *self._calibration[0].shape])
+        converted.output(0).get_tensor().set_names({OUTPUT})  # by which NNCF finds it
         return converted
 
     def _openvino(self, directory: Path) -> None:
@@ -150,20 +151,24 @@ class Exporter:
     def _openvino_int8_mixed(self, directory: Path) -> None:
         """Layers go back to floats, the most sensitive first, until enough labels agree."""
         model = self._converted()
-        images = [image[np.newaxis] for image in self._calibration]
+        numbered = list(enumerate(image[np.newaxis] for image in self._calibration))
 
-        def agreement(compiled: openvino.CompiledModel, images: Iterable[Pixels]) -> float:
-            rows = [next(iter(compiled(image).values())) for image in images]
-            return self._agreement(np.concatenate(rows).astype(np.float64))
+        def validate(
+            compiled: openvino.CompiledModel, chosen: Iterable[tuple[int, Pixels]]
+        ) -> tuple[float, list[list[Pixels]]]:
+            """The share of labels that agree, and what the network gives for each image."""
+            rows = {n: np.array(next(iter(compiled(image).values()))) for n, image in chosen}
+            agreement = self._agreement(list(rows), np.concatenate(list(rows.values())))
+            return agreement, [[row] for row in rows.values()]
 
         quantized = nncf.quantize_with_accuracy_control(
             model,
             self._dataset,
-            nncf.Dataset(images),
-            agreement,
+            nncf.Dataset(numbered, transform_func=itemgetter(1)),
+            validate,
             max_drop=MAX_CHANGED,
             model_type=_model_type(model),
-            subset_size=len(images),
+            subset_size=len(numbered),
             advanced_quantization_parameters=self._quantization,
             advanced_accuracy_restorer_parameters=AdvancedAccuracyRestorerParameters(
                 max_num_iterations=MAX_RESTORED, ranking_subset_size=RANKED_BY
