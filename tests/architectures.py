@@ -10,6 +10,12 @@ LABELS: dict[str, Any] = {
     "id2label": {0: "normal", 1: "nsfw"},
     "label2id": {"normal": 0, "nsfw": 1},
 }
+# Where a processor's defaults are not those of the model's default configuration.
+REAL_PROCESSORS = {
+    "convnext": {"size": {"shortest_edge": 224}},
+    "resnet": {"size": {"shortest_edge": 224}},
+    "beit": {"do_center_crop": True, "size": {"height": 256, "width": 256}},
+}
 SPREAD = 1.5  # standard deviation of the log-odds over pictures, so that scores spread over [0, 1]
 
 
@@ -82,12 +88,20 @@ def architectures() -> dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]
     }
 
 
-def save(name: str, directory: Path) -> Path:
-    """Save a model of an architecture with its image processor, as save_pretrained does."""
+def save(name: str, directory: Path, *, real: bool = False) -> Path:
+    """Save a model of an architecture with its image processor, as save_pretrained does.
+
+    Args:
+        name: A key of `architectures`.
+        directory: Where to.
+        real: Whether it has the size of the published checkpoint that transformers is made for.
+    """
     import torch
     import transformers
 
     kind, processor, values, prepared = architectures()[name]
+    if real:
+        values, prepared = {}, REAL_PROCESSORS.get(name, {})
     config = getattr(transformers, f"{kind}Config")(**values, **LABELS)
     prepare = getattr(transformers, f"{processor}ImageProcessorPil")(**prepared)
     pictures = [picture(i / 16, seed=i) for i in range(16)]

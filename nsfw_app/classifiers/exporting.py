@@ -5,11 +5,12 @@ recorded it takes 8-bit images, and scaling and normalizing are part of it; else
 model's own image processor gives.
 """
 
+import io
 import logging
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import torch
 from nncf.quantization.advanced_parameters import (
     AdvancedAccuracyRestorerParameters,
     AdvancedQuantizationParameters,
+    AdvancedSmoothQuantParameters,
     OverflowFix,
 )
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -38,6 +40,9 @@ MULTIPLICATIONS = ["MatMul", "Gemm"]
 EXAMPLES = 2  # pictures to trace with; one would be taken for a batch that is always of one
 MAX_RESTORED = 24  # layers that may go back to floats; with more, little of the speed is left
 RANKED_BY = 16  # images by which layers are ordered by their sensitivity
+# A layer that goes back to floats would keep the scales that SmoothQuant moved into its weights.
+NO_SMOOTHING = AdvancedSmoothQuantParameters(matmul=-1, convolution=-1)
+WEIGHTED = {"Convolution", "GroupConvolution", "MatMul"}
 INPUT, OUTPUT = "pixels", "probabilities"
 
 
@@ -133,49 +138,65 @@ class Exporter:
         return converted
 
     def _openvino(self, directory: Path) -> None:
-        path = directory / openvino_network.MODEL
-        openvino.save_model(self._converted(), path, compress_to_fp16=False)
+        self._save(self._converted(), directory)
 
     def _openvino_int8(self, directory: Path) -> None:
+        self._save(self._quantized(self._converted(), nncf.IgnoredScope()), directory)
+
+    def _openvino_int8_mixed(self, directory: Path) -> None:
+        """The first and the last layer stay in floats, and where that is not enough, others too."""
         model = self._converted()
-        quantized = nncf.quantize(
+        edges = nncf.IgnoredScope(names=_edges(model))
+        quantized = self._quantized(model, edges)
+        compiled = openvino.Core().compile_model(quantized, "CPU")
+        agreement, _ = self._validate(compiled, self._numbered)
+        if 1 - agreement > MAX_CHANGED:
+            quantized = self._restored(model, edges)
+        self._save(quantized, directory)
+
+    def _quantized(self, model: openvino.Model, floats: nncf.IgnoredScope) -> openvino.Model:
+        return nncf.quantize(
             model,
             self._dataset,
             model_type=_model_type(model),
+            ignored_scope=floats,
             subset_size=len(self._calibration),
             advanced_parameters=self._quantization,
         )
-        path = directory / openvino_network.MODEL
-        openvino.save_model(quantized, path, compress_to_fp16=False)
 
-    def _openvino_int8_mixed(self, directory: Path) -> None:
+    def _restored(self, model: openvino.Model, floats: nncf.IgnoredScope) -> openvino.Model:
         """Layers go back to floats, the most sensitive first, until enough labels agree."""
-        model = self._converted()
-        numbered = list(enumerate(image[np.newaxis] for image in self._calibration))
-
-        def validate(
-            compiled: openvino.CompiledModel, chosen: Iterable[tuple[int, Pixels]]
-        ) -> tuple[float, list[list[Pixels]]]:
-            """The share of labels that agree, and what the network gives for each image."""
-            rows = {n: np.array(next(iter(compiled(image).values()))) for n, image in chosen}
-            agreement = self._agreement(list(rows), np.concatenate(list(rows.values())))
-            return agreement, [[row] for row in rows.values()]
-
-        quantized = nncf.quantize_with_accuracy_control(
+        return nncf.quantize_with_accuracy_control(
             model,
             self._dataset,
-            nncf.Dataset(numbered, transform_func=itemgetter(1)),
-            validate,
+            nncf.Dataset(self._numbered, transform_func=itemgetter(1)),
+            self._validate,
             max_drop=MAX_CHANGED,
             model_type=_model_type(model),
-            subset_size=len(numbered),
-            advanced_quantization_parameters=self._quantization,
+            ignored_scope=floats,
+            subset_size=len(self._calibration),
+            advanced_quantization_parameters=replace(
+                self._quantization, smooth_quant_alphas=NO_SMOOTHING
+            ),
             advanced_accuracy_restorer_parameters=AdvancedAccuracyRestorerParameters(
                 max_num_iterations=MAX_RESTORED, ranking_subset_size=RANKED_BY
             ),
         )
-        path = directory / openvino_network.MODEL
-        openvino.save_model(quantized, path, compress_to_fp16=False)
+
+    def _validate(
+        self, compiled: openvino.CompiledModel, chosen: Iterable[tuple[int, Pixels]]
+    ) -> tuple[float, list[list[Pixels]]]:
+        """The share of labels that agree, and what a network gives for each image."""
+        rows = {n: np.array(next(iter(compiled(image).values()))) for n, image in chosen}
+        agreement = self._agreement(list(rows), np.concatenate(list(rows.values())))
+        return agreement, [[row] for row in rows.values()]
+
+    def _save(self, model: openvino.Model, directory: Path) -> None:
+        openvino.save_model(model, directory / openvino_network.MODEL, compress_to_fp16=False)
+
+    @property
+    def _numbered(self) -> list[tuple[int, Pixels]]:
+        return list(enumerate(image[np.newaxis] for image in self._calibration))
 
     @property
     def _dataset(self) -> nncf.Dataset:
@@ -216,6 +237,12 @@ class Exporter:
         )
 
 
+def _edges(model: openvino.Model) -> list[str]:
+    """The names of the first layer with weights and of the last one, the most sensitive of all."""
+    layers = [op for op in model.get_ordered_ops() if op.get_type_name() in WEIGHTED]
+    return [op.get_friendly_name() for op in (layers[0], layers[-1])] if layers else []
+
+
 def _model_type(model: openvino.Model) -> nncf.ModelType | None:
     """What NNCF must know of a network: whether it has attention, so that it treats it apart."""
     kinds = [node.get_type_name() for node in model.get_ops()]
@@ -229,11 +256,11 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Only errors of the libraries are told, and their progress goes where ours goes."""
+    """Only errors of the libraries are logged, and none of their progress bars are shown."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(action="ignore"), redirect_stdout(sys.stderr):
+        with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()):
             yield
     finally:
         logging.disable(before)
