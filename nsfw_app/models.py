@@ -6,6 +6,7 @@ named by the setting. What a label means is never guessed from its place.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.records import LabelRole, Policy
@@ -77,6 +78,15 @@ def card(model: str) -> ModelCard:
         threshold=0.5,
         threshold_source="No measurement is known; 0.5 is the middle.",
     )
+
+
+def display_name(model: str) -> str:
+    """A model's name for messages: a hub id as it is, a directory by its last part only.
+
+    Everyone who reaches the page can read them, and where a directory lies is not their business.
+    """
+    path = Path(model).expanduser()
+    return (path.name or model) if path.is_absolute() or path.is_dir() else model
 
 
 def first_policy(model: str, *, threshold: float | None, band: tuple[float, float]) -> Policy:

@@ -19,12 +19,13 @@ from nsfw_app.classifiers import Network, Pixels, builds, reduction
 from nsfw_app.classifiers.artefacts import MIN_SPEEDUP, Artefact, Origin, configuration_files
 from nsfw_app.classifiers.backends import Backends, compare_half, nsfw_scores, open_artefact
 from nsfw_app.classifiers.builds import Attempt
-from nsfw_app.classifiers.checkpoints import load_errors, shown
+from nsfw_app.classifiers.checkpoints import load_errors
 from nsfw_app.classifiers.formats import Format, ladder
 from nsfw_app.classifiers.hub import find
 from nsfw_app.classifiers.preprocessing import Preprocessing
 from nsfw_app.classifiers.speed import Speed, compare_speed
 from nsfw_app.errors import ModelError, ModelUnsupported
+from nsfw_app.models import display_name
 from nsfw_app.records import LabelRole, Policy
 from nsfw_app.verification import MAX_CHANGED, Report, compare
 
@@ -79,7 +80,7 @@ def optimize(
     with load_errors(wish.model):
         files = find(wish.model, revision=wish.revision)
         origin = Origin.of_files(wish.model, files)
-        tell(f"Loading {shown(wish.model)}, revision {origin.revision}.")
+        tell(f"Loading {display_name(wish.model)}, revision {origin.revision}.")
         original = TransformersNetwork(
             origin, files=files, unsafe_labels=wish.unsafe_labels, threads=threads
         )

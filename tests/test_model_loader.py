@@ -8,7 +8,7 @@ import pytest
 from conftest import FakeClassifier
 
 from nsfw_app.classifiers.loading import Loaded, ModelLoader, ModelState
-from nsfw_app.errors import ModelError, ModelLoading, ModelNotFound
+from nsfw_app.errors import ModelError, ModelLoading, ModelNotFound, NotFound
 
 Errors = SimpleQueue[BaseException | None]
 
@@ -85,14 +85,38 @@ def test_failed_with_our_error() -> None:
     assert loader.status.message == "No such model. Check the name."
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("bug"), MemoryError()])
-def test_never_stuck(error: BaseException, uncaught: Errors) -> None:
-    """Whatever is raised, loading ends: failed, with a sentence, and the error is not hidden."""
+@pytest.mark.parametrize(
+    ("error", "kind", "sentence"),
+    [
+        (ZeroDivisionError("bug"), "model_load_failed", "could not be loaded (ZeroDivisionError)"),
+        (MemoryError(), "no_memory", "does not fit into this machine's memory"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), "no_memory", "memory"),
+        (ModuleNotFoundError("no", name="timm"), "model_library_missing", "a package 'timm'"),
+        (NotFound("The store is gone."), "model_load_failed", "loaded: The store is gone."),
+    ],
+)
+def test_whatever_a_library_raises(
+    error: Exception, kind: str, sentence: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Loading ends in a typed error with a sentence, and the log has the traceback."""
     loader = ModelLoader("x/y", failing(error))
-    with pytest.raises(ModelError, match="see the log"):
+    with pytest.raises(ModelError) as caught:
         loader.wait()
-    assert loader.status.state is ModelState.FAILED
-    assert uncaught.get(timeout=PATIENCE_SECONDS) is error
+    assert caught.value.kind == kind
+    assert str(caught.value).startswith("'x/y' ")
+    assert sentence in str(caught.value)
+    assert (loader.status.state, loader.status.message) == (ModelState.FAILED, str(caught.value))
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+
+
+def test_a_library_that_ends_the_thread(uncaught: Errors) -> None:
+    """Nobody waits for ever: loading has failed, and the sentence says by what."""
+    loader = ModelLoader("x/y", failing(KeyboardInterrupt()))
+    with pytest.raises(ModelError, match="ended by a library"):
+        loader.wait()
+    assert isinstance(uncaught.get(timeout=PATIENCE_SECONDS), KeyboardInterrupt)
 
 
 def test_start_twice() -> None:

@@ -15,6 +15,7 @@ from nsfw_app import machine, settings
 from nsfw_app.assembly import open_engine, open_store
 from nsfw_app.classifiers import builds
 from nsfw_app.classifiers.artefacts import Artefact, Origin
+from nsfw_app.classifiers.builds import Attempt
 from nsfw_app.classifiers.formats import FILES, Format
 from nsfw_app.classifiers.loading import ModelState
 from nsfw_app.engine import Engine
@@ -43,9 +44,9 @@ def started() -> Engine:
 
 
 def told(engine: Engine) -> dict[str, str]:
-    """What the tab says of faster networks, by format."""
+    """What the tab says of optimized models, by format."""
     sections = {section["title"]: dict(section["rows"]) for section in model_facts(engine)}
-    return sections.get("Faster networks", {})
+    return sections.get("Optimized models", {})
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -107,6 +108,23 @@ def test_why_a_network_is_not_used(data: Path, monkeypatch: pytest.MonkeyPatch) 
     assert told(engine)["openvino"].startswith("Not used: it was verified on another kind of CPU")
 
 
+def test_what_optimize_did_not_keep(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tab tells what was tried and why it was not kept; what was kept has its own report."""
+    monkeypatch.setenv("NSFW_BACKEND", "torch")
+    engine = started()
+    classifier = engine.status.classifier
+    assert classifier is not None
+    next(data.glob("engines/*/*/openvino-fp32")).rename(data / "away")
+    tried = [
+        Attempt(Format.OPENVINO_FP32, kept=False, outcome="Not kept: it is not faster."),
+        Attempt(Format.ONNX, kept=True, outcome="Kept."),
+    ]
+    builds.write_attempts(data / "engines", Origin.of(classifier.identity), tried)
+    rows = told(engine)
+    assert rows["openvino-fp32"] == "Tried by optimize. Not kept: it is not faster."
+    assert rows["onnx"].startswith("Verified, and does not run now.")
+
+
 def test_the_embedded_model_has_none(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No heading over nothing."""
     monkeypatch.setenv("NSFW_MODEL", "open-nsfw")
@@ -123,7 +141,7 @@ def test_the_embedded_model_has_none(data: Path, monkeypatch: pytest.MonkeyPatch
         (90.0, "Not used: it is not faster here.", "90.0 images a second, the original 100.0."),
     ],
 )
-def test_the_embedded_model_in_short_floats(
+def test_the_embedded_model_in_half_precision(
     data: Path, monkeypatch: pytest.MonkeyPatch, rate: float, beginning: str, end: str
 ) -> None:
     """The tab tells how far it is from the original and how much faster."""

@@ -10,7 +10,7 @@ from tiny_vit import picture, trained
 
 from nsfw_app.classifiers import Classifier, nsfw_score
 from nsfw_app.classifiers.loading import load_classifier
-from nsfw_app.errors import ModelError, ModelNotFound, ModelUnsupported
+from nsfw_app.errors import ModelDamaged, ModelNotFound, ModelUnsupported
 from nsfw_app.records import LabelRole
 
 PICTURES = [picture(warmth, seed=1) for warmth in (0.05, 0.5, 0.95)]  # cold, between, warm
@@ -121,52 +121,18 @@ def test_incomplete_directory(directory: Path, name: str) -> None:
     (directory / name).unlink()
     with pytest.raises(ModelNotFound, match="no complete model") as caught:
         load(directory)
-    assert str(directory) in str(caught.value)
+    assert f"'{directory.name}'" in str(caught.value)
 
 
 def test_weights_without_a_classifier(directory: Path) -> None:
-    """A model whose last layer would be filled with chance is refused, and the layer is named."""
+    """A model whose last layer would be filled at random is refused, and the layer is named."""
     from safetensors.torch import load_file, save_file
 
     path = directory / "model.safetensors"
     weights = {k: v for k, v in load_file(path).items() if not k.startswith("classifier")}
     save_file(weights, path, metadata={"format": "pt"})
-    with pytest.raises(ModelUnsupported, match=r"classifier\.weight"):
+    with pytest.raises(ModelDamaged, match=r"lack classifier\.bias, classifier\.weight"):
         load(directory)
-
-
-ONLY_INDEX = {"model.safetensors": None, "model.safetensors.index.json": b"{}"}
-SMALLER = {"model_type": "vit", "hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1}
-
-
-@pytest.mark.parametrize(
-    "files",
-    [
-        pytest.param({"model.safetensors": b"not a tensor " * 9}, id="weights"),
-        pytest.param({"model.safetensors": None, "pytorch_model.bin": b"no"}, id="pickle"),
-        pytest.param(ONLY_INDEX, id="index"),
-        pytest.param(ONLY_INDEX | {"model.safetensors.index.json": b'{"weigh'}, id="cut index"),
-        pytest.param({"config.json": b'{"model_type": "v'}, id="configuration"),
-        pytest.param({"config.json": b'{"model_type": "gpt2"}'}, id="another kind of model"),
-        pytest.param({"config.json": json.dumps(SMALLER).encode()}, id="another size"),
-        pytest.param(
-            {"config.json": json.dumps(SMALLER | {"id2label": ["normal", "nsfw"]}).encode()},
-            id="list of labels",
-        ),
-        pytest.param({"preprocessor_config.json": None}, id="no image processor"),
-        pytest.param({"preprocessor_config.json": b"{"}, id="image processor"),
-    ],
-)
-def test_damaged_model(directory: Path, files: dict[str, bytes | None]) -> None:
-    """Files that cannot be used end in an error of ours that names the model."""
-    for name, content in files.items():
-        if content is None:
-            (directory / name).unlink()
-        else:
-            (directory / name).write_bytes(content)
-    with pytest.raises(ModelError) as caught:
-        load(directory)
-    assert str(directory) in str(caught.value)
 
 
 def test_another_configuration_is_another_revision(directory: Path) -> None:

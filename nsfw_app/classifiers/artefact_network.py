@@ -4,8 +4,8 @@ from PIL import Image
 
 from nsfw_app.classifiers import Pixels
 from nsfw_app.classifiers.artefacts import Artefact
-from nsfw_app.classifiers.checkpoints import shown
 from nsfw_app.errors import PredictionFailed
+from nsfw_app.models import display_name
 from nsfw_app.records import ModelIdentity
 
 
@@ -40,4 +40,6 @@ class ArtefactNetwork:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> PredictionFailed:
-        return PredictionFailed(f"{shown(self.identity.model)} could not judge the image: {error}")
+        return PredictionFailed(
+            f"{display_name(self.identity.model)} could not judge the image: {error}"
+        )

@@ -14,11 +14,12 @@ from typing import Any, Self
 
 from nsfw_app import machine
 from nsfw_app.classifiers import Glance, weights_sha256
-from nsfw_app.classifiers.checkpoints import CONFIG, PROCESSOR_CONFIG, shown
+from nsfw_app.classifiers.checkpoints import CONFIG, PROCESSOR_CONFIG
 from nsfw_app.classifiers.formats import Format
 from nsfw_app.classifiers.hub import ModelFiles
 from nsfw_app.classifiers.preprocessing import Preprocessing
 from nsfw_app.errors import ModelUnsupported
+from nsfw_app.models import display_name
 from nsfw_app.records import LabelRole, ModelIdentity, Policy
 from nsfw_app.verification import NOT_COMPARED, Report, compare
 
@@ -197,7 +198,7 @@ class Artefact:
             same = False
         if not same:
             raise ModelUnsupported(
-                f"The {self.format} model of '{shown(self.origin.model)}' is not what was "
+                f"The {self.format} model of '{display_name(self.origin.model)}' is not what was "
                 f"verified. Make it again: python -m nsfw_app optimize --format {self.format}."
             )
 

@@ -20,12 +20,12 @@ from PIL import Image
 from nsfw_app import machine, photographs
 from nsfw_app.classifiers import Network, builds, nsfw_score
 from nsfw_app.classifiers.artefacts import Artefact, Origin
-from nsfw_app.classifiers.checkpoints import load_errors, shown
+from nsfw_app.classifiers.checkpoints import load_errors
 from nsfw_app.classifiers.formats import OPENVINO_FILES, Format
 from nsfw_app.classifiers.hub import ModelFiles
 from nsfw_app.classifiers.speed import compare_speed
 from nsfw_app.errors import ModelError, ModelNotFound, ModelUnsupported
-from nsfw_app.models import label_roles
+from nsfw_app.models import display_name, label_roles
 from nsfw_app.records import Policy
 
 log = logging.getLogger(__name__)
@@ -205,7 +205,7 @@ def compare_half(network: HalfPrecision, half: Network, engines: Path) -> Artefa
 
 def _named(backends: Backends, origin: Origin) -> Artefact:
     """The artefact that was asked for, also one whose report failed: the operator insists."""
-    wanted, name = backends.wanted, shown(origin.model)
+    wanted, name = backends.wanted, display_name(origin.model)
     make = f"python -m nsfw_app optimize --model {origin.model} --format {wanted}"
     artefact = builds.latest(backends.engines, origin, Format(wanted))
     if artefact is None:

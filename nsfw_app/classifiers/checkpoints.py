@@ -27,6 +27,7 @@ from nsfw_app.errors import (
     ModelUnsupported,
     NSFWReviewError,
 )
+from nsfw_app.models import display_name
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +39,6 @@ OUT_OF_MEMORY = re.compile(
     r"out of memory|not enough memory|can't allocate memory|bad_alloc", re.IGNORECASE
 )
 DOWNLOAD_AGAIN = "Download or save the model again."
-
-
-def shown(model: str) -> str:
-    """A model's name for messages: a hub id as it is, a directory by its last part only."""
-    path = Path(model).expanduser()
-    return path.name or model if path.is_absolute() or path.is_dir() else model
 
 
 @contextmanager
@@ -64,7 +59,7 @@ def load_errors(model: str) -> Iterator[None]:
 
 def load_error(model: str, error: Exception) -> ModelError:
     """The error of ours for an exception that a library raised while it loaded a model."""
-    name, text = shown(model), str(error)
+    name, text = display_name(model), str(error)
     if isinstance(error, NSFWReviewError):
         return ModelLoadFailed(f"'{name}' could not be loaded: {text}")
     if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(text):
@@ -103,7 +98,7 @@ def check_checkpoint(model: str, files: ModelFiles) -> None:
         ModelUnsupported: It is a model for another task, or of a kind that is not known.
         ModelLibraryMissing: timm or torchvision cannot be imported, and it needs them.
     """
-    name = shown(model)
+    name = display_name(model)
     config = _json_object(files.directory / CONFIG, name)
     check_weights(name, files)
     if is_timm(config):
@@ -138,7 +133,7 @@ def check_weights(name: str, files: ModelFiles) -> None:
 
 def weights_mismatch(model: str, files: ModelFiles) -> ModelDamaged:
     """The error for weights whose shapes are not those that config.json describes."""
-    name = shown(model)
+    name = display_name(model)
     outputs = _outputs(files)
     labels = len(_json_object(files.directory / CONFIG, name).get("id2label") or {}) or 2
     if outputs is not None and outputs != labels:

@@ -18,6 +18,7 @@ import huggingface_hub
 from huggingface_hub.errors import HFValidationError, RemoteEntryNotFoundError
 
 from nsfw_app.errors import ModelNotFound
+from nsfw_app.models import display_name
 
 PROBE_SECONDS = 3.0
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -47,9 +48,9 @@ def find(model: str, *, revision: str) -> ModelFiles:
         return here
     if problem := unreachable(model, revision=revision):
         raise ModelNotFound(
-            f"The model '{model}' (revision {revision}) is neither a directory nor in the local "
-            f"cache, and {problem} Check the name, connect to the hub once, or set NSFW_MODEL to "
-            "a directory saved with save_pretrained."
+            f"The model '{display_name(model)}' (revision {revision}) is neither a directory nor "
+            f"in the local cache, and {problem} Check the name, connect to the hub once, or set "
+            "NSFW_MODEL to a directory saved with save_pretrained."
         )
     return fetch(model, revision=revision)
 
@@ -135,7 +136,10 @@ def fetch(model: str, *, revision: str) -> ModelFiles:
             _fetch_shards(model, commit)
         return _in_directory(config.parent, commit)
     except ModelNotFound as error:
-        raise ModelNotFound(f"What the model hub has of '{model}' is not complete.") from error
+        raise ModelNotFound(
+            f"What the model hub has of '{model}' is not complete. Try again later, or set "
+            "NSFW_MODEL to another one."
+        ) from error
     except (httpx2.HTTPError, OSError) as error:
         raise ModelNotFound(
             f"Fetching '{model}' from the model hub failed: {error} Try again, or set "
@@ -162,7 +166,10 @@ def _shards(index: Path) -> list[str]:
     try:
         return sorted(set(json.loads(index.read_text())["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelNotFound(f"{index} does not list the model's weight files.") from error
+        raise ModelNotFound(
+            f"{index.name} of '{index.parent.name}' does not list the model's weight files. "
+            "Download or save the model again."
+        ) from error
 
 
 def _in_directory(directory: Path, revision: str | None) -> ModelFiles:
@@ -181,6 +188,6 @@ def _in_directory(directory: Path, revision: str | None) -> ModelFiles:
                 if all(shard.is_file() for shard in shards):
                     return ModelFiles(directory, shards, revision)
     raise ModelNotFound(
-        f"{directory} holds no complete model: config.json and "
+        f"'{directory.name}' holds no complete model: config.json and "
         f"{' or '.join(WEIGHT_FILES)} are needed, as save_pretrained writes them."
     )

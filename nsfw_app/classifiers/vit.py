@@ -21,14 +21,13 @@ from nsfw_app.classifiers.artefacts import Origin
 from nsfw_app.classifiers.checkpoints import (
     check_checkpoint,
     load_errors,
-    shown,
     weights_mismatch,
 )
 from nsfw_app.classifiers.formats import Format
 from nsfw_app.classifiers.hub import ModelFiles
 from nsfw_app.classifiers.processor import ImageProcessor
 from nsfw_app.errors import ModelDamaged, ModelUnsupported, PredictionFailed
-from nsfw_app.models import label_roles
+from nsfw_app.models import display_name, label_roles
 from nsfw_app.records import ModelIdentity
 
 TEST_IMAGE = Image.new("RGB", (320, 240), (128, 128, 128))
@@ -100,7 +99,7 @@ class TransformersNetwork:
             network = self._loaded(files)
             self.processor = ImageProcessor(files.directory)
             self.model = network.eval().to(device)
-        labels = _labels(network.config, shown(origin.model))
+        labels = _labels(network.config, display_name(origin.model))
         self.roles = label_roles(labels, unsafe_labels=unsafe_labels)
         self._dtype = torch.float32
         self._backend = EXACT[device]
@@ -131,8 +130,9 @@ class TransformersNetwork:
             raise weights_mismatch(self.origin.model, files) from error
         if missing := sorted(loading["missing_keys"]):  # they would be filled at random
             raise ModelDamaged(
-                f"The weights of '{shown(self.origin.model)}' lack {_listed(missing)}. They belong "
-                "to a model for another task, or were not saved whole. Choose another NSFW_MODEL."
+                f"The weights of '{display_name(self.origin.model)}' lack {_listed(missing)}. They "
+                "belong to a model for another task, or were not saved whole. Choose another "
+                "NSFW_MODEL."
             )
         return network
 
@@ -143,7 +143,7 @@ class TransformersNetwork:
             ModelUnsupported: It does not take what its image processor makes of an image.
             ModelDamaged: What it gives is not a number for each label.
         """
-        name = shown(self.origin.model)
+        name = display_name(self.origin.model)
         try:
             rows = self.score(self.prepare(TEST_IMAGE)[None])
         except PredictionFailed as error:
@@ -204,7 +204,9 @@ class TransformersNetwork:
         return probabilities
 
     def _failed(self, error: Exception) -> PredictionFailed:
-        return PredictionFailed(f"{shown(self.origin.model)} could not judge the image: {error}")
+        return PredictionFailed(
+            f"{display_name(self.origin.model)} could not judge the image: {error}"
+        )
 
 
 def _labels(config: Any, name: str) -> list[str]:
