@@ -2,9 +2,9 @@
 
     python tests/glances.py --seconds 120 --seed 1
 
-Photographs of the test packages, in parts, sizes, qualities, kinds of JPEG and amounts of grain
-that chance chooses, are judged as `classify` and as the gallery do, and whole. Prints the largest
-differences by the limit that the score stayed below.
+The images of the calibration set, in random parts, sizes, qualities, kinds of JPEG and amounts of
+grain, are judged as `classify` and as the gallery do, and whole. Prints the largest differences by
+the limit that the score stayed below.
 """
 
 import argparse
@@ -13,13 +13,13 @@ import random
 import tempfile
 import time
 from collections import defaultdict
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from desk import ROOT  # noqa: F401  (puts the product on the path)
 from PIL import Image
 
+from nsfw_app import photographs
 from nsfw_app.classifiers import Classifier
 from nsfw_app.classifiers.backends import AUTO, TORCH, Backends
 from nsfw_app.classifiers.loading import Loaded, ModelLoader, load_classifier
@@ -30,32 +30,12 @@ from nsfw_app.models import OPEN_NSFW, first_policy
 from nsfw_app.records import Upload
 from nsfw_app.store import Store
 
-FOLDERS = {
-    "skimage": "data",
-    "sklearn": "datasets/images",
-    "gradio": "media_assets/images",
-}
 BAND = (0.2, 0.8)
-SMALLEST = 200  # pixels of a source's shorter side
 LIMITS = Limits(max_bytes=100_000_000, max_pixels=89_478_485, max_frames=4)
 
 
-def photographs() -> list[Image.Image]:
-    """What the packages ship."""
-    found = []
-    for package, folder in FOLDERS.items():
-        spec = find_spec(package)
-        assert spec is not None
-        assert spec.origin is not None
-        for path in sorted((Path(spec.origin).parent / folder).iterdir()):
-            if path.suffix in {".jpg", ".jpeg", ".png"} and "logo" not in path.name:
-                with Image.open(path) as image:
-                    found.append(image.convert("RGB"))
-    return [image for image in found if min(image.size) >= SMALLEST]
-
-
 def jpeg(image: Image.Image, chance: random.Random) -> bytes:
-    """A part of a photograph as some camera or website might have saved it."""
+    """A part of an image as some camera or website might have saved it."""
     part = chance.choice([1, 1, 0.8, 0.5])
     width, height = (round(side * part) for side in image.size)
     left, top = (round(chance.random() * (1 - part) * side) for side in image.size)
@@ -95,7 +75,7 @@ def main() -> None:
     parser.add_argument("--backend", default=AUTO, choices=[AUTO, TORCH])
     chosen = parser.parse_args()
     chance = random.Random(chosen.seed)
-    sources = photographs()
+    sources = photographs.whole()
     loaded = opened(chosen.backend)
     exact = opened(TORCH)
     loader = ModelLoader(OPEN_NSFW, lambda: Loaded(loaded))
@@ -127,7 +107,7 @@ def main() -> None:
                 moved[step].append(abs(score - whole))
                 from_exact[step].append(abs(score - reference))
     files = sum(map(len, moved.values())) // 2
-    print(f"{len(sources)} photographs, {files} files, {loaded.identity.backend}")
+    print(f"{len(sources)} images, {files} files, {loaded.identity.backend}")
     for step, differences in sorted(moved.items()):
         print(
             f"score {step}: {len(differences)} scores, at most {max(differences):.4f} from the "

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,12 @@ def test_it_differs_and_carries_no_metadata() -> None:
         with Image.open(path) as image:
             assert not image.getexif()
             assert set(image.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+
+
+def test_it_is_part_of_the_package() -> None:
+    """What is installed with pip has the images and the list of their licenses."""
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+    assert "calibration/*" in project["tool"]["setuptools"]["package-data"]["nsfw_app"]
 
 
 def test_it_does_not_depend_on_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
