@@ -91,7 +91,7 @@ def pictures() -> list[Image.Image]:
         photograph("skimage", "data/astronaut.png"),
         picture(0.2, seed=1, size=(1, 1)),
         photograph("skimage", "data/coffee.png"),
-        picture(0.6, seed=1, size=(1, 1)),
+        picture(0.45, seed=1, size=(1, 1)),
         picture(0.0, seed=1, size=(7, 300)),
     ]
 

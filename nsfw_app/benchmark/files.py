@@ -46,7 +46,7 @@ def write(directory: Path, files: int) -> list[Path]:
     """Photographs of 12 megapixels in a directory."""
     directory.mkdir()
     paths = [directory / f"{number:04}.jpg" for number in range(files)]
-    for path, data in zip(paths, jpegs(MEGAPIXELS), strict=False):
+    for path, data in zip(paths, jpegs(MEGAPIXELS, motifs=min(files, MOTIFS)), strict=False):
         path.write_bytes(data)
     return paths
 

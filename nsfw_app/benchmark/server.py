@@ -137,7 +137,7 @@ def _api(client: httpx2.Client, key: str, seconds: float) -> dict[str, float]:
 def _gallery(client: httpx2.Client, uploaded: int) -> dict[str, float]:
     """Photographs through the page's own route, as many at once as the page sends."""
     client.post("/login", data={"username": NAME, "password": PASSWORD}).raise_for_status()
-    files = islice(jpegs(MEGAPIXELS), uploaded)
+    files = islice(jpegs(MEGAPIXELS, motifs=min(uploaded, MOTIFS)), uploaded)
     turn = threading.Lock()
     query = {"name": "photograph.jpg", "source": "gallery", "batch_id": NAME}
 
