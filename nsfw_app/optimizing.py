@@ -305,10 +305,11 @@ def _check_speed(speed: Speed, needed: float) -> None:
 
 def _outcome(made: Artefact, policy: Policy) -> str:
     """What came of an artefact, its report and its speed."""
+    otherwise = "used only when asked for by name" if made.format.has_files else "not used"
     if not made.trusted(policy):
-        use = "Differs too much from the original, and is used only when asked for by name."
+        use = f"Differs too much from the original; {otherwise}."
     elif not made.is_faster:
-        use = "Near enough to the original, but not faster; used only when asked for by name."
+        use = f"Near enough to the original, but not faster; {otherwise}."
     else:
         use = "Kept."
     return (

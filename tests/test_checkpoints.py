@@ -132,7 +132,7 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
             (d / "model.safetensors").read_bytes()[:-100]
         ),
         DAMAGED,
-        r"model\.safetensors of 'model' is damaged: .* Download or save the model again\.",
+        r"The weights of 'model' are damaged\. Download or save the model again\.",
     ),
     "no weights": (written("model.safetensors", b""), DAMAGED, "Download or save"),
     "no tensors": (written("model.safetensors", b"not a tensor " * 9), DAMAGED, "Download or save"),

@@ -100,7 +100,6 @@ def check_checkpoint(model: str, files: ModelFiles) -> None:
     """
     name = display_name(model)
     config = _json_object(files.directory / CONFIG, name)
-    check_weights(name, files)
     if is_timm(config):
         _check_timm(name)
         return
@@ -112,23 +111,6 @@ def check_checkpoint(model: str, files: ModelFiles) -> None:
             "Download the model again with it, or save its image processor there."
         )
     _json_object(processor, name)
-
-
-def check_weights(name: str, files: ModelFiles) -> None:
-    """Make sure that the headers of safetensors files can be read and fit their sizes.
-
-    Raises:
-        ModelDamaged: They do not.
-    """
-    for path in files.weights:
-        if path.suffix == ".safetensors":
-            try:
-                with safe_open(path, framework="numpy"):
-                    pass
-            except SafetensorError as error:
-                raise ModelDamaged(
-                    f"{path.name} of '{name}' is damaged: {error}. {DOWNLOAD_AGAIN}"
-                ) from error
 
 
 def weights_mismatch(model: str, files: ModelFiles) -> ModelDamaged:
