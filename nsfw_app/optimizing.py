@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from nsfw_app import machine, photographs
-from nsfw_app.classifiers import Network, Pixels, builds, reduction
+from nsfw_app.classifiers import Network, Pixels, builds, nsfw_score, reduction
 from nsfw_app.classifiers.artefacts import MIN_SPEEDUP, Artefact, Origin, configuration_files
 from nsfw_app.classifiers.backends import Backends, compare_half, nsfw_scores, open_artefact
 from nsfw_app.classifiers.builds import Attempt
@@ -27,13 +27,13 @@ from nsfw_app.classifiers.speed import Speed, compare_speed
 from nsfw_app.errors import ModelError, ModelUnsupported
 from nsfw_app.models import display_name
 from nsfw_app.records import LabelRole, Policy
-from nsfw_app.verification import MAX_CHANGED, Report, compare
+from nsfw_app.verification import MAX_CHANGED, NEAR, Report, compare
 
 if TYPE_CHECKING:
     from nsfw_app.classifiers.vit import TransformersNetwork
 
 CALIBRATION = 128  # views or so; more do not change the ranges
-CHECKED = 12  # views prepared in both ways, to see that the record is right
+CHECKED = 64  # views prepared in both ways, to see that the record is right
 TOGETHER = 3  # images computed in one batch and one by one, to see that a batch changes nothing
 SAME = 0.001  # of a probability
 OVER_HALF = 1.05  # times torch's half precision that an optimized model must be as fast as
@@ -87,13 +87,14 @@ def optimize(
     images = photographs.of_folder(wish.images) if wish.images else photographs.whole()
     views = images if wish.images else photographs.shipped()
     tell(f"Computing the original's scores of {len(views)} views of {len(images)} images.")
+    scores = list(nsfw_scores(original, views))
     maker = _Maker(
         original=original,
         directory=files.directory,
         views=views,
         images=len(images),
-        scores=list(nsfw_scores(original, views)),
-        preprocessing=_recorded(original, views),
+        scores=scores,
+        preprocessing=_recorded(original, views, scores),
         policy=backends.policy_of(wish.model),
         engines=backends.engines,
         threads=threads,
@@ -159,8 +160,10 @@ class _Maker:
         origin = self.original.origin
         with builds.new_build(builds.builds_dir(self.engines, origin, kind)) as build:
             made = self._exported(kind, build)
-            network = open_artefact(made, kind, unsafe_labels=_unsafe(made), threads=self.threads)
-            _check_batches(network, self.views[:TOGETHER])
+            network = self._opened(made)
+            if not _batches_change_nothing(network, self.views[:TOGETHER]):
+                made = replace(made, one_by_one=True)
+                network = self._opened(made)
             scores = zip(self.scores, nsfw_scores(network, self.views), strict=True)
             made = replace(made, scores=tuple(scores), images=self.images)
             self._check_parity(kind, made.report(self.policy))
@@ -184,6 +187,9 @@ class _Maker:
         passed = made.is_faster and made.trusted(self.policy)
         attempt = Attempt(made.format, passed, _outcome(made, self.policy))
         return attempt, made.speedup if passed else 0.0
+
+    def _opened(self, made: Artefact) -> Network:
+        return open_artefact(made, made.format, unsafe_labels=_unsafe(made), threads=self.threads)
 
     def _exported(self, kind: Format, build: Path) -> Artefact:
         """The files of an optimized model, described as far as is known before it was compared."""
@@ -253,16 +259,28 @@ def _first_that_passes(maker: _Maker, tell: Callable[[str], None]) -> Artefact |
 
 
 def _recorded(
-    original: "TransformersNetwork", views: Sequence[Image.Image]
+    original: "TransformersNetwork", views: Sequence[Image.Image], scores: Sequence[float]
 ) -> Preprocessing | None:
-    """The original's preprocessing as a record, None where it cannot be recorded exactly."""
+    """The original's preprocessing as a record, None where it cannot be recorded exactly.
+
+    Args:
+        original: The model with its image processor.
+        views: Images to compare the scores of.
+        scores: The original's nsfw scores of them.
+    """
+    step = max(1, len(views) // CHECKED)
+    chosen = views[::step]
     try:
         preprocessing = Preprocessing.of(original.processor.config)
-        for view in views[:CHECKED]:
+        for view in chosen:
             preprocessing.check(view, original.prepare(view))
     except ModelUnsupported:
         return None
-    return preprocessing
+    rows = (original.score(preprocessing.normalized(view)[None])[0] for view in chosen)
+    roles = original.roles
+    recorded = [nsfw_score(dict(zip(roles, row, strict=True)), roles) for row in rows]
+    moved = np.abs(np.subtract(scores[::step], recorded))
+    return preprocessing if moved.max() <= NEAR else None
 
 
 def _agreement(
@@ -286,12 +304,11 @@ def _agreement(
     return 1 - compare([scores[i] for i in chosen], list(other), policy).changed_labels
 
 
-def _check_batches(network: Network, images: Sequence[Image.Image]) -> None:
-    """Make sure that images computed together get the scores that each gets by itself."""
+def _batches_change_nothing(network: Network, images: Sequence[Image.Image]) -> bool:
+    """Whether images computed together get the scores that each gets by itself."""
     prepared = [network.prepare(image) for image in images]
     apart = np.concatenate([network.score(pixels[None]) for pixels in prepared])
-    if np.abs(network.score(np.stack(prepared)) - apart).max() > SAME:
-        raise ModelUnsupported("Not kept: images computed together get other scores than alone.")
+    return bool(np.abs(network.score(np.stack(prepared)) - apart).max() <= SAME)
 
 
 def _check_speed(speed: Speed, needed: float) -> None:

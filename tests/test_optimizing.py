@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from nsfw_app import machine, optimizing, photographs, verification
 from nsfw_app.classifiers import Network, backends, builds, nsfw_score, weights_sha256
 from nsfw_app.classifiers.artefacts import Artefact, Origin
-from nsfw_app.classifiers.backends import Backends
+from nsfw_app.classifiers.backends import Backends, open_artefact
 from nsfw_app.classifiers.builds import Attempt
 from nsfw_app.classifiers.exporting import Exporter
 from nsfw_app.classifiers.formats import FILES, OPENVINO_FILES, Format, ladder
@@ -422,6 +422,37 @@ def test_sensitive_layers_go_back_to_floats(vit: Path, images: Path, tmp_path: P
         exporter.write(kind, tmp_path / kind)
         quantized[kind] = (tmp_path / kind / "model.xml").read_text().count('type="FakeQuantize"')
     assert 0 < quantized[Format.OPENVINO_INT8_MIXED] < quantized[Format.OPENVINO_INT8]
+
+
+def test_where_a_batch_changes_scores_images_are_computed_apart(
+    vit: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores never depend on what else is computed at the same time."""
+    monkeypatch.setattr(optimizing, "_batches_change_nothing", lambda *_: False)
+    kept = make(vit, Format.OPENVINO, tmp_path, images=images)
+    assert kept.one_by_one
+    network = open_artefact(kept, "test", unsafe_labels=(), threads=1)
+    shapes: list[tuple[int, ...]] = []
+    compiled = network._compiled
+
+    def compute(inputs: dict[int, Any]) -> Any:
+        shapes.append(inputs[0].shape)
+        return compiled(inputs)
+
+    monkeypatch.setattr(network, "_compiled", compute)
+    batch = np.stack([network.prepare(image) for image in photographs.of_folder(images)[:3]])
+    assert network.score(batch).shape == (3, 2)
+    assert shapes == [(1, 32, 32, 3)] * 3
+
+
+def test_a_record_that_moves_scores_is_not_used(
+    vit: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the recorded preprocessing gives other scores, the original image processor is used."""
+    monkeypatch.setattr(optimizing, "NEAR", -1.0)
+    kept = make(vit, Format.ONNX, tmp_path, images=images)
+    assert kept.preprocessing is None
+    assert kept.report(POLICY).largest_difference < 1e-5
 
 
 def test_a_folder_counts_images_and_the_set_counts_views(

@@ -62,6 +62,7 @@ class Artefact:
     - `preprocessing` is None where the model's own image processor prepares the images.
     - `scores` are nsfw scores of the same views, the original's and its own; `images` counts the
       different images in them, 0 where that was not recorded.
+    - `one_by_one` says that images computed in one batch would get other scores than alone.
     - `speedup` is the median of paired measurements against the original in 32-bit floats on the
       CPU named; the rates are the medians of each. All are 0 where they are not known.
     """
@@ -80,6 +81,7 @@ class Artefact:
     speedup: float = 0.0
     scores: tuple[tuple[float, float], ...] = ()
     images: int = 0
+    one_by_one: bool = False
     glances: tuple[Glance, ...] = ()
 
     @classmethod
@@ -144,6 +146,7 @@ class Artefact:
             "speedup": self.speedup,
             "scores": self.scores,
             "images": self.images,
+            "one_by_one": self.one_by_one,
             "glances": [asdict(glance) for glance in self.glances],
         }
 

@@ -31,6 +31,7 @@ class OpenVinoNetwork(ArtefactNetwork):
 
     def __init__(self, artefact: Artefact, *, backend: str, threads: int) -> None:
         super().__init__(artefact, backend)
+        self._one_by_one = artefact.one_by_one
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
         if artefact.format is Format.OPENVINO_FP32:  # the default is the CPU's half precision
             options["INFERENCE_PRECISION_HINT"] = "f32"
@@ -43,8 +44,9 @@ class OpenVinoNetwork(ArtefactNetwork):
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
         """See `Network.score`."""
+        parts = [row[np.newaxis] for row in batch] if self._one_by_one else [batch]
         try:
-            (probabilities,) = self._compiled({0: batch}).values()
+            rows = [np.array(next(iter(self._compiled({0: part}).values()))) for part in parts]
         except RuntimeError as error:
             raise self._failed(error) from error
-        return np.array(probabilities, dtype=np.float64)
+        return np.concatenate(rows).astype(np.float64)

@@ -106,6 +106,12 @@ class Preprocessing:
         )
         return np.asarray(shrunk, dtype=np.uint8)
 
+    def normalized(self, image: Image.Image) -> Pixels:
+        """A picture as the model's own image processor gives it: 32-bit floats, channels first."""
+        mean, std = (np.array(values)[:, None, None] for values in (self.mean, self.std))
+        values = (self.prepare(image).transpose(2, 0, 1) * self.scale - mean) / std
+        return np.asarray(values, dtype=np.float32)
+
     def check(self, image: Image.Image, expected: Pixels) -> None:
         """Make sure that a picture is prepared as the model's own image processor does it.
 
