@@ -21,6 +21,7 @@ from nsfw_app.benchmark.table import show
 from nsfw_app.cli import app
 from nsfw_app.machine import Cpu
 from nsfw_app.records import Policy
+from nsfw_app.settings import environment
 
 SMALL = "--seconds 0.05 --classified 2 --uploaded 2 --megapixels 0.2".split()
 CHOSEN = (PIPELINE, "torch", "onnx")
@@ -36,7 +37,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     chosen = [part for engine in CHOSEN for part in ("--engine", engine)]
     command = [sys.executable, "-m", "nsfw_app", "benchmark", "--json", "--model", str(model)]
     done = subprocess.run(
-        [*command, *chosen, *SMALL], cwd=ROOT, capture_output=True, text=True, check=False
+        [*command, *chosen, *SMALL],
+        cwd=ROOT,
+        env=environment(NSFW_THREADS="1"),  # more would wait for each other over so small a model
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     printed: dict[str, Any] = json.loads(done.stdout)

@@ -472,6 +472,7 @@ def test_the_command(vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """It prints where the optimized model lies; the settings' model and the calibration set."""
     monkeypatch.setenv("NSFW_MODEL", str(vit))
     monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("NSFW_THREADS", "1")
     done = CliRunner().invoke(app, ["optimize", "--format", "onnx"])
     assert done.exit_code == 0, done.output
     directory = Path(done.stdout.strip().splitlines()[-1])
@@ -491,6 +492,7 @@ def test_the_command_when_nothing_is_kept(
     """That is no failure: it says why and exits with 0."""
     monkeypatch.setenv("NSFW_MODEL", str(vit))
     monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("NSFW_THREADS", "1")
     speedups.update(dict.fromkeys(OPENVINO_FILES, 1.0))
     done = CliRunner().invoke(app, ["optimize", "--images", str(images)])
     assert (done.exit_code, done.stdout) == (0, "")
@@ -509,6 +511,7 @@ def test_the_command_with_the_embedded_model(
     features = frozenset({"avx512_bf16"} if has_bf16 else {"avx2"})
     monkeypatch.setattr(machine, "cpu", lambda: Cpu("a CPU", 1, features))
     monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("NSFW_THREADS", "1")
     for speedup in (2.0, 1.0):
         speedups["openvino-bf16"] = speedup
         done = CliRunner().invoke(app, ["optimize", "--model", "open-nsfw"])
