@@ -14,6 +14,7 @@ from nsfw_app import images, models, previews
 from nsfw_app.access import Caller
 from nsfw_app.classifiers import builds
 from nsfw_app.classifiers.artefacts import Artefact, Origin
+from nsfw_app.classifiers.equivalence import EquivalentBackends
 from nsfw_app.classifiers.loading import ModelLoader, ModelStatus
 from nsfw_app.desk import Desk
 from nsfw_app.errors import ImageError, ModelError, NotFound, StorageError
@@ -78,9 +79,10 @@ class Engine:
         self._loader = loader
         self._defaults = defaults
         self.desk = Desk(store, self.policy_of)
-        self.insights = Insights(store, self.policy_of)
+        equivalents = EquivalentBackends(engines, self.policy_of)
+        self.insights = Insights(store, self.policy_of, equivalents)
         self.intake = Intake(store, self.desk, self.review)
-        self._inference = Inference(store, loader, limits=limits)
+        self._inference = Inference(store, loader, limits=limits, equivalents=equivalents)
 
     def start(self) -> None:
         """Begin to load the model beside whatever else runs."""

@@ -16,6 +16,7 @@ from PIL import Image
 
 from nsfw_app import images, previews
 from nsfw_app.classifiers import Classifier, Pixels, nsfw_score
+from nsfw_app.classifiers.equivalence import EquivalentBackends
 from nsfw_app.classifiers.loading import ModelLoader
 from nsfw_app.images import DecodedImage, Enough, Limits
 from nsfw_app.records import Ground, ImageInfo, Look, Prediction, Upload
@@ -59,12 +60,21 @@ class Inference:
         store: Where predictions and pictures are kept.
         loader: Where the classifier comes from.
         limits: What is accepted as input.
+        equivalents: Backends whose stored predictions are used in place of a new one.
     """
 
-    def __init__(self, store: Store, loader: ModelLoader, *, limits: Limits) -> None:
+    def __init__(
+        self,
+        store: Store,
+        loader: ModelLoader,
+        *,
+        limits: Limits,
+        equivalents: EquivalentBackends,
+    ) -> None:
         self._store = store
         self._loader = loader
         self._limits = limits
+        self._equivalents = equivalents
         # Equal bytes meet at the same lock; different ones rarely do.
         self._locks = tuple(threading.Lock() for _ in range(STRIPES))
 
@@ -82,7 +92,7 @@ class Inference:
         sha256 = images.sha256(data)
         name = Path(upload.name).name
         classifier = self._loader.classifier
-        stored = self._store.catalog.find(sha256, classifier.identity)
+        stored = self._stored(sha256, classifier)
         if stored and (upload.owner is None or self._is_kept(stored)):
             if upload.owner is not None:
                 self._store.catalog.add_upload(sha256, upload)
@@ -146,6 +156,12 @@ class Inference:
                 shown=previews.fitted(frames[0], side) if side and len(frames) == 1 else None,
             )
 
+    def _stored(self, sha256: str, classifier: Classifier) -> Stored | None:
+        """The stored prediction by the model, also by another of its verified backends."""
+        identity = classifier.identity
+        backends = self._equivalents.of(identity)
+        return self._store.catalog.find(sha256, identity, backends=backends)
+
     def _is_kept(self, stored: Stored) -> bool:
         """Whether all that people need to look at an image is there."""
         return bool(stored.look.placeholder) and self._store.pictures.has(stored.info.sha256)
@@ -154,7 +170,7 @@ class Inference:
         """The stored prediction, or a new one. The lock spans look-up and storing."""
         sha256 = seen.info.sha256
         with self._locks[int(sha256, 16) % STRIPES]:
-            stored = self._store.catalog.find(sha256, classifier.identity)
+            stored = self._stored(sha256, classifier)
             if stored:
                 return Judged(stored.info, stored.prediction, stored.look)
             prediction = self._predicted(classifier, data, seen)

@@ -6,12 +6,12 @@ The model is judged anew by the policy in force, from the score that was stored.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nsfw_app import metrics
+from nsfw_app.classifiers.equivalence import EquivalentBackends
 from nsfw_app.metrics import NO_ANSWER, Agreement, Confusion, Share
 from nsfw_app.records import Label, Policy
 from nsfw_app.store import Store
@@ -25,12 +25,13 @@ CODES = {label: code for code, label in enumerate(Label)}
 class ModelRecord:
     """A model against people, at a threshold. `undecided` images are not in the counts.
 
-    People differ about those, or are unsure.
+    People differ about those, or are unsure. `backends` are those that made the predictions; their
+    parity was verified, or there is only one.
     """
 
     model: str
     revision: str
-    backend: str
+    backends: list[str]
     threshold: float
     confusion: Confusion
     undecided: int
@@ -72,22 +73,37 @@ class Insights:
     Args:
         store: Where the answers are.
         policy_of: The policy in force for a model, by its id.
+        equivalents: Backends whose predictions count as those of one model.
     """
 
-    def __init__(self, store: Store, policy_of: Callable[[str], Policy]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        policy_of: Callable[[str], Policy],
+        equivalents: EquivalentBackends,
+    ) -> None:
         self._answers = store.insights
         self._policy_of = policy_of
+        self._equivalents = equivalents
 
     def models(self, *, viewer: str | None = None) -> list[ModelRecord]:
         """Each model that people have answered, the one with the most answered images first.
 
+        An image counts once for a model, also when several of its verified backends judged it.
+
         Args:
             viewer: Who looks; answers about images that wait for theirs are left out.
         """
-        outcomes = self._answers.outcomes(viewer=viewer)
-        grouped = groupby(outcomes, key=lambda o: (o.model, o.revision, o.backend))
-        groups = sorted((list(group) for _, group in grouped), key=len, reverse=True)
-        return [self._model(group) for group in groups]
+        groups: dict[tuple[str, str, frozenset[str]], dict[str, Outcome]] = {}
+        for outcome in self._answers.outcomes(viewer=viewer):
+            identity = outcome.identity
+            key = identity.model, identity.revision, self._equivalents.of(identity)
+            images = groups.setdefault(key, {})
+            known = images.get(outcome.image_sha256)
+            if known is None or known.last_decision_id < outcome.last_decision_id:
+                images[outcome.image_sha256] = outcome
+        found = sorted(groups.values(), key=len, reverse=True)
+        return [self._model(list(images.values())) for images in found]
 
     def people(self, *, viewer: str | None = None) -> People:
         """How far reviewers agree, and what each has done; see `models` for the viewer."""
@@ -114,13 +130,13 @@ class Insights:
         )
 
     def _model(self, outcomes: Sequence[Outcome]) -> ModelRecord:
-        first = outcomes[0]
+        first = outcomes[0].identity
         threshold = self._policy_of(first.model).threshold
         decided = [o for o in outcomes if o.label in (Label.NORMAL, Label.NSFW)]
         return ModelRecord(
             first.model,
             first.revision,
-            first.backend,
+            sorted({outcome.identity.backend for outcome in outcomes}),
             threshold,
             metrics.confusion(
                 np.array([o.label is Label.NSFW for o in decided], dtype=bool),
@@ -140,12 +156,12 @@ def matrix(answers: Sequence[SharedAnswer]) -> tuple[list[str], NDArray[np.int8]
     """
     names = sorted({answer.reviewer for answer in answers})
     rows = {name: row for row, name in enumerate(names)}
-    columns: dict[int, int] = {}
+    columns: dict[str, int] = {}
     for answer in answers:
-        columns.setdefault(answer.prediction_id, len(columns))
+        columns.setdefault(answer.image_sha256, len(columns))
     filled = np.full((len(names), len(columns)), NO_ANSWER, dtype=np.int8)
     for answer in answers:
-        filled[rows[answer.reviewer], columns[answer.prediction_id]] = CODES[answer.label]
+        filled[rows[answer.reviewer], columns[answer.image_sha256]] = CODES[answer.label]
     return names, filled
 
 

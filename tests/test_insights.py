@@ -37,7 +37,7 @@ def test_undone_and_replaced_answers_do_not_count(store: Store) -> None:
     add(store.log, answer("2", Label.NSFW, elapsed_ms=300))
     undone = add(store.log, answer("3", Label.NORMAL), reviewer="bob")
     store.log.undo(undone.decision_id, reviewer="bob", nonce="4")
-    assert store.insights.outcomes() == [Outcome("fake", "r1", "test", 0.9, Label.NSFW)]
+    assert store.insights.outcomes() == [Outcome(SHA256, FAKE, 0.9, Label.NSFW, 2)]
     assert store.insights.shared() == []
     assert store.insights.paces() == [Pace("ann", 1, 1, 300)]
 

@@ -62,14 +62,35 @@ class Catalog:
         self._connections = connections
         self._pictures = pictures
 
-    def find(self, image_sha256: str, identity: ModelIdentity) -> Stored | None:
-        """What this model said of this image earlier, if it did."""
+    def find(
+        self,
+        image_sha256: str,
+        identity: ModelIdentity,
+        *,
+        backends: frozenset[str] = frozenset(),
+    ) -> Stored | None:
+        """The stored prediction of an image by a model.
+
+        Args:
+            image_sha256: The image.
+            identity: The model, its revision and its backend.
+            backends: Other backends whose predictions count as the same. Of several predictions
+                one that people have decided about comes first, then the oldest.
+        """
         row = self._connections.row(
             """
             select i.*, p.* from predictions p join images i on i.sha256 = p.image_sha256
-            where p.image_sha256 = ? and p.model = ? and p.revision = ? and p.backend = ?
+            where p.image_sha256 = :sha256 and p.model = :model and p.revision = :revision
+              and p.backend in (select value from json_each(:backends))
+            order by exists (select 1 from decisions d where d.prediction_id = p.id) desc, p.id
+            limit 1
             """,
-            (image_sha256, identity.model, identity.revision, identity.backend),
+            {
+                "sha256": image_sha256,
+                "model": identity.model,
+                "revision": identity.revision,
+                "backends": json.dumps([identity.backend, *backends]),
+            },
         )
         return row and _stored(row)
 

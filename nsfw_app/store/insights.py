@@ -2,27 +2,30 @@
 
 from dataclasses import dataclass
 
-from nsfw_app.records import Label
+from nsfw_app.records import Label, ModelIdentity
 from nsfw_app.store.connections import Connections
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A judged image and what people call it; None while they differ."""
+    """A prediction and the label that people give its image; None while they differ.
 
-    model: str
-    revision: str
-    backend: str
+    `last_decision_id` is that of the latest decision about it.
+    """
+
+    image_sha256: str
+    identity: ModelIdentity
     nsfw_score: float
     label: Label | None
+    last_decision_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class SharedAnswer:
-    """An answer to an image that another reviewer answered too."""
+    """A reviewer's latest answer to an image that another reviewer answered too."""
 
     reviewer: str
-    prediction_id: int
+    image_sha256: str
     label: Label
 
 
@@ -58,7 +61,7 @@ class StandingAnswers:
         self._connections = connections
 
     def outcomes(self, *, viewer: str | None = None) -> list[Outcome]:
-        """Every answered image with its label, those of each model together.
+        """Every answered prediction with its label, the oldest first.
 
         That is the label the queue settled on, or else the one that all answers share. A single
         answer is enough: a disagreement that still waits for its second one would otherwise be
@@ -66,31 +69,43 @@ class StandingAnswers:
         """
         rows = self._connections.db.execute(
             f"""
-            select p.model, p.revision, p.backend, p.nsfw_score, coalesce(
+            select p.image_sha256, p.model, p.revision, p.weights_sha256, p.backend, p.nsfw_score,
+              max(a.id) as last_decision_id, coalesce(
               (select q.settled_label from queue q where q.prediction_id = p.id
                order by q.id desc limit 1),
               case when count(distinct a.label) = 1 then min(a.label) end
             ) as label
             from standing_answers a join predictions p on p.id = a.prediction_id
             where {SEEN}
-            group by p.id order by p.model, p.revision, p.backend
+            group by p.id order by p.id
             """,
             {"viewer": viewer},
         )
         return [
-            Outcome(**{**dict(row), "label": Label(row["label"]) if row["label"] else None})
+            Outcome(
+                row["image_sha256"],
+                ModelIdentity(row["model"], row["revision"], row["weights_sha256"], row["backend"]),
+                row["nsfw_score"],
+                Label(row["label"]) if row["label"] else None,
+                row["last_decision_id"],
+            )
             for row in rows
         ]
 
     def shared(self, *, viewer: str | None = None) -> list[SharedAnswer]:
-        """The answers to images that have more than one."""
+        """The latest answer of each reviewer to each image that several have answered."""
         rows = self._connections.db.execute(
             f"""
-            select a.reviewer, a.prediction_id, a.label from standing_answers a
-            where a.prediction_id in (
-              select prediction_id from standing_answers group by prediction_id having count(*) > 1
-            ) and {SEEN}
-            order by a.prediction_id, a.id
+            with latest as (
+              select a.reviewer, p.image_sha256, a.label, max(a.id) as id
+              from standing_answers a join predictions p on p.id = a.prediction_id
+              where {SEEN} group by a.reviewer, p.image_sha256
+            )
+            select reviewer, image_sha256, label from latest
+            where image_sha256 in (
+              select image_sha256 from latest group by image_sha256 having count(*) > 1
+            )
+            order by image_sha256, id
             """,
             {"viewer": viewer},
         )

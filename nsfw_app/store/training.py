@@ -7,6 +7,19 @@ from nsfw_app.errors import NotFound
 from nsfw_app.records import Label
 from nsfw_app.store.connections import Connections, now
 
+# An image counts once for a model, also when several of its revisions or backends judged it.
+ONE_PER_IMAGE = """
+select prediction_id, image_sha256, model, nsfw_score, label, error, answers, perceptual_hash,
+  confirmed
+from (
+  select *, row_number() over (
+    partition by image_sha256, model order by confirmed is null, prediction_id desc
+  ) as place
+  from settled_disagreements
+)
+where place = 1
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
@@ -39,10 +52,7 @@ class TrainingLabels:
         Those that somebody has confirmed or set aside come after all others.
         """
         rows = self._connections.db.execute(
-            """
-            select * from settled_disagreements
-            order by confirmed is not null, error desc, prediction_id limit ?
-            """,
+            f"{ONE_PER_IMAGE} order by confirmed is not null, error desc, prediction_id limit ?",
             (limit,),
         )
         return [_mistake(row) for row in rows]
@@ -50,7 +60,7 @@ class TrainingLabels:
     def confirmed(self) -> list[Mistake]:
         """Every settled disagreement that is confirmed as a training label."""
         rows = self._connections.db.execute(
-            "select * from settled_disagreements where confirmed <> '' order by prediction_id"
+            f"{ONE_PER_IMAGE} and confirmed <> '' order by prediction_id"
         )
         return [_mistake(row) for row in rows]
 

@@ -34,14 +34,14 @@ function section(title, ...children) {
 }
 
 function modelPart(record) {
-  const { model, revision, backend, threshold, confusion, undecided } = record
+  const { model, revision, backends, threshold, confusion, undecided } = record
   const counts = Object.values(confusion).reduce((sum, count) => sum + count, 0)
   const title = `${model} against people`
   const shortRevision = revision.slice(0, REVISION_CHARACTERS)
   const under = make(
     'p',
     { class: 'muted' },
-    `Revision ${shortRevision}, ${backend}. Every score is judged anew at the threshold in force, ${threshold.toFixed(2)}. `,
+    `Revision ${shortRevision}, ${backends.join(', ')}. Every score is judged anew at the threshold in force, ${threshold.toFixed(2)}. `,
     'The images that people answer are not a random sample, so these shares hold for them and not for all uploads.',
   )
   const left = undecided
