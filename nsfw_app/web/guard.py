@@ -1,9 +1,10 @@
 """What every request passes before anything else sees it.
 
-Who asks is found out here, once. Writes from other sites' pages are refused; a route that is
-neither ours nor opened for the page does not exist; whoever is unknown gets no further than the
-sign-in. Every response forbids guessing its type, carries the request's id, and allows no other
-site to read it; what shows an image or an answer is not kept by caches.
+The caller is identified here, once. Unusual paths and writes from other sites' pages are refused;
+a route that is neither ours nor opened for the page does not exist; a caller without permissions
+gets no further than the sign-in. Every response forbids guessing its type, carries the request's
+id, and allows no other site to read it; responses that show an image or a decision are not kept
+by caches.
 """
 
 import re
@@ -25,6 +26,7 @@ from nsfw_app.web.callers import Callers
 from nsfw_app.web.forwarding import root_path_of
 from nsfw_app.web.origin import check_origin
 from nsfw_app.web.pages import wants_page
+from nsfw_app.web.paths import check_target
 from nsfw_app.web.problems import problem
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -71,7 +73,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
-        path = connection.url.path
+        path = scope["path"]
         state = scope.setdefault("state", {})
         state["request_id"] = _request_id(connection)
         state["caller"] = STRANGER
@@ -91,6 +93,7 @@ class Guard:
         method = connection.scope["method"]
         as_get = "GET" if method == "HEAD" else method
         try:
+            check_target(connection.scope)
             if method not in SAFE_METHODS:
                 check_origin(connection)
             if as_get not in OURS.get(path, {as_get}):
