@@ -20,7 +20,9 @@
     ├── AccountError         a user or key that cannot be made or changed like this
     ├── SortingError         a file could not be put into the folder of its action
     ├── RequestError         a request that cannot be understood
-    │   └── RequestTooLarge  its body is over the limit
+    │   ├── NotJson          its body is not JSON
+    │   ├── RequestTooLarge  its body is over the limit
+    │   └── RequestTooSlow   its body arrives more slowly than the minimum rate
     ├── NotSignedIn          nobody, or nobody known, is asking
     ├── Forbidden            whoever asks may not do this
     ├── NotFound             no such image, prediction or decision, or not yours
@@ -195,6 +197,10 @@ class RequestError(NSFWReviewError):
     """A request that cannot be understood, or asks for what is not offered."""
 
     kind: str = "request"
+
+
+class NotJson(RequestError):
+    """A request whose body is not JSON."""
 
 
 class RequestTooLarge(RequestError):

@@ -52,7 +52,7 @@ def received(*chunks: bytes, wait_s: float = 0.0, max_bytes: int = 100) -> bytes
         return {"type": "http.request", "body": chunk, "more_body": number < len(chunks)}
 
     async def read() -> bytes:
-        return await body(Request({"type": "http"}, receive), max_bytes=max_bytes)
+        return await body(Request({"type": "http", "headers": []}, receive), max_bytes=max_bytes)
 
     with ThreadPoolExecutor(1) as thread:  # the browser tests keep a loop in this one
         return thread.submit(anyio.run, read).result()
@@ -66,18 +66,18 @@ def test_a_body_comes_whole() -> None:
 
 
 def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the grace, whoever sends less than a modem would is told so."""
-    monkeypatch.setattr(bodies, "GRACE_S", 0.05)
-    with pytest.raises(RequestTooSlow, match="10 kB a second"):
+    """A body that sends too little in any window is refused."""
+    monkeypatch.setattr(bodies, "WINDOW_S", 0.05)
+    with pytest.raises(RequestTooSlow, match="10 kB/s"):
         received(b"a", wait_s=10)
     with pytest.raises(RequestTooSlow):
         received(*[b"a"] * 100, wait_s=0.02)
 
 
 def test_a_slow_body_that_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has come buys time for what is to come."""
-    monkeypatch.setattr(bodies, "GRACE_S", 0.1)
-    monkeypatch.setattr(bodies, "SLOWEST", 100)
+    """A steady body above the minimum rate arrives whole, however long it takes."""
+    monkeypatch.setattr(bodies, "WINDOW_S", 0.2)
+    monkeypatch.setattr(bodies, "MIN_BYTES_PER_S", 100)
     assert received(*[b"a" * 10] * 6, wait_s=0.05) == b"a" * 60
 
 
@@ -85,7 +85,7 @@ def test_an_answer_may_take_as_long_as_it_needs(
     desk: Desk, counting: Counting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Once the body is there, nobody is hurried: a stream of events outlives the grace."""
-    monkeypatch.setattr(bodies, "GRACE_S", 0.3)
+    monkeypatch.setattr(bodies, "WINDOW_S", 0.3)
     counting.takes_s = 1.0
     path = tmp_path / "a.png"
     path.write_bytes(picture_bytes(9))

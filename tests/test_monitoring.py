@@ -18,6 +18,7 @@ from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import ModelNotFound, Overloaded
 from nsfw_app.store import Store
 from nsfw_app.web import monitoring
+from nsfw_app.web.request_limits import RequestLimits
 
 THREADS = 40  # of anyio's own pool, in which routes run
 CHECKS = ("/healthz", "/readyz")
@@ -210,14 +211,14 @@ def small(store: Store, stuck: Stuck, tmp_path: Path) -> Iterator[Desk]:
 
 def test_one_request_too_many_is_turned_away(small: Desk, stuck: Stuck) -> None:
     """With three under way the fourth gets 503 and Retry-After at once; the page still lives."""
-    key = small.with_key(Permission.CLASSIFY).headers["authorization"]
+    keys = [small.with_key(Permission.CLASSIFY).headers["authorization"] for _ in range(5)]
     with served(small.client.app) as url, httpx.Client(base_url=url, timeout=20) as client:
 
         def classify(red: int) -> httpx.Response:
             return client.post(
                 "/v1/image-classification",
                 content=picture_bytes(red),
-                headers={"authorization": key},
+                headers={"authorization": keys[red - 1]},
             )
 
         with ThreadPoolExecutor(3) as pool:
@@ -250,17 +251,19 @@ def test_a_full_model_is_not_a_verdict(small: Desk, stuck: Stuck) -> None:
 
 def test_bodies_have_limits(desk: Desk) -> None:
     """More bytes than the limit are refused with 413 on every route that takes them."""
-    program = desk.with_every_scope()
-    much = bytes(LIMITS.max_bytes + 1)
-    assert program.post("/v1/image-classification", content=much).status_code == 413
-    twice = bytes(2 * LIMITS.max_bytes + 1)
-    for path, sent in (
-        ("/v1/moderations", {"content": twice, "headers": {"content-type": "application/json"}}),
-        ("/v1/images", {"files": {"file": ("a.png", twice, "image/png")}}),
-        ("/gradio_api/upload", {"files": {"files": ("a.png", twice, "image/png")}}),
+    program, limits = desk.with_every_scope(), RequestLimits(LIMITS.max_bytes)
+    for path, limit, content_type in (
+        ("/v1/image-classification", LIMITS.max_bytes, "image/png"),
+        ("/v1/image-classification", limits.json_bytes, "application/json"),
+        ("/v1/moderations", limits.json_bytes, "application/json"),
+        ("/v1/images", limits.form_bytes, "multipart/form-data; boundary=x"),
+        ("/gradio_api/upload", limits.form_bytes, "multipart/form-data; boundary=x"),
     ):
-        refused = program.post(path, **sent)
-        assert (refused.status_code, refused.json()["error"]["kind"]) == (413, "request_too_large")
+        headers = {"content-type": content_type, "content-length": str(limit + 1)}
+        refused = program.post(path, content=b"{}", headers=headers)
+        kind = "too_large" if limit == LIMITS.max_bytes else "request_too_large"
+        assert (refused.status_code, refused.json()["error"]["kind"]) == (413, kind)
+        assert f"{limit / 1e6:g} MB" in refused.json()["error"]["message"]
 
 
 def test_a_request_without_files_is_no_error_of_ours(desk: Desk) -> None:

@@ -43,7 +43,6 @@ def classification_routes(judging: Judging) -> APIRouter:
     router = APIRouter(tags=["judge"])
     binary = {"schema": {"type": "string", "format": "binary"}}
     encoded = {"schema": {"$ref": "#/components/schemas/ClassificationRequest"}}
-    max_bytes = 2 * judging.engine.limits.max_bytes
 
     @router.post(
         "/image-classification",
@@ -60,9 +59,9 @@ def classification_routes(judging: Judging) -> APIRouter:
         request: Request, _: Annotated[Caller, Depends(needs(Permission.CLASSIFY))]
     ) -> list[LabelScore]:
         """Judge the image that is the body; every label with its probability, highest first."""
-        async with judging.place():
+        async with judging.place(request):
             if media_type(request) == JSON:
-                asked = await read_json(request, ClassificationRequest, max_bytes=max_bytes)
+                asked = await read_json(request, ClassificationRequest, limits=judging.limits)
                 image = await judging.run(_decoded, asked.inputs)
                 top_k = asked.parameters.top_k if asked.parameters else None
             else:

@@ -8,13 +8,12 @@ from starlette.datastructures import FormData, UploadFile
 
 from nsfw_app.errors import RequestError
 from nsfw_app.private_files import storage_errors
-from nsfw_app.web.bodies import limited
+from nsfw_app.web.bodies import check_charset, limited
 from nsfw_app.web.json_bodies import media_type
 from nsfw_app.web.judging import Judging
+from nsfw_app.web.request_limits import MAX_FIELDS, MAX_IMAGES
 from nsfw_app.web.validation import shown
 
-MAX_FILES = 64
-MAX_FIELDS = 8
 FIELD = "file"
 FORM = "multipart/form-data"
 EXAMPLE = f"Send each image with its file name, as curl -F {FIELD}=@photo.jpg does."
@@ -22,11 +21,11 @@ EXAMPLE = f"Send each image with its file name, as curl -F {FIELD}=@photo.jpg do
 
 @asynccontextmanager
 async def limited_form(request: Request, judging: Judging) -> AsyncIterator[FormData]:
-    """The parts of a request, whose bytes together stay below twice the limit of one file.
+    """The parts of a request in multipart/form-data.
 
     Raises:
-        RequestTooLarge: They do not.
-        RequestTooSlow: They do not come.
+        RequestTooLarge: They have more bytes than the limit.
+        RequestTooSlow: They arrive more slowly than the minimum rate.
         RequestError: It is no multipart/form-data.
         StorageError: The disk has no room for them.
     """
@@ -35,10 +34,11 @@ async def limited_form(request: Request, judging: Judging) -> AsyncIterator[Form
         raise RequestError(
             f"This route takes {FORM}, not {sent_as or 'a body without content type'}. {EXAMPLE}"
         )
-    receive = limited(request.receive, 2 * judging.engine.limits.max_bytes)
+    check_charset(request)
+    receive = limited(request, request.receive, judging.limits.form_bytes)
     with storage_errors():  # large parts are kept in temporary files
         async with Request(request.scope, receive).form(
-            max_files=MAX_FILES, max_fields=MAX_FIELDS
+            max_files=MAX_IMAGES, max_fields=MAX_FIELDS
         ) as form:
             yield form
 

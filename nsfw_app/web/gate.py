@@ -68,7 +68,7 @@ def gate_routes(judging: Judging) -> APIRouter:
     ) -> Response:
         """Judge the image that is the body, or the one file of a form; the status is the action."""
         try:
-            async with judging.place():
+            async with judging.place(request):
                 name, data = await _file(request, judging, name)
                 queued = caller.may(Permission.QUEUE)
                 image = await judged_image(judging, data, name=name, caller=caller, queued=queued)

@@ -11,6 +11,7 @@ from nsfw_app.access import Caller, Permission
 GET, POST = "GET", "POST"
 EITHER = frozenset({Permission.PAGE, Permission.CLASSIFY})  # a browser, or gradio_client with a key
 PREFIX = r"/gradio_api"
+JOIN, DATA, CANCEL = "/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/cancel"
 OPEN: tuple[tuple[str, re.Pattern[str], frozenset[Permission]], ...] = tuple(
     (method, re.compile(pattern), permissions)
     for method, pattern, permissions in (
@@ -20,9 +21,10 @@ OPEN: tuple[tuple[str, re.Pattern[str], frozenset[Permission]], ...] = tuple(
         (GET, rf"({PREFIX})?/theme\.css", EITHER),
         (GET, r"/(manifest\.json|pwa_icon(/[^/]+)?)", EITHER),
         (GET, rf"{PREFIX}/(info|startup-events|app_id)/?", EITHER),
-        (GET, rf"{PREFIX}/queue/data", EITHER),
-        (POST, rf"{PREFIX}/queue/join", EITHER),
-        (POST, rf"{PREFIX}/(cancel|reset/?)", EITHER),
+        (GET, re.escape(DATA), EITHER),
+        (POST, re.escape(JOIN), EITHER),
+        (POST, re.escape(CANCEL), EITHER),
+        (POST, rf"{PREFIX}/reset/?", EITHER),
     )
 )
 HEARTBEAT = "/gradio_api/heartbeat/"

@@ -2,9 +2,9 @@
 
 The caller is identified here, once. Unusual paths and writes from other sites' pages are refused;
 a route that is neither ours nor opened for the page does not exist; a caller without permissions
-gets no further than the sign-in. Every response forbids guessing its type, carries the request's
-id, and allows no other site to read it; responses that show an image or a decision are not kept
-by caches.
+gets no further than the sign-in. Bodies that carry no image are read here, within their limits.
+Every response forbids guessing its type, carries the request's id, and allows no other site to
+read it; responses that show an image, a decision or a name are not kept by caches.
 """
 
 import re
@@ -14,20 +14,23 @@ from types import MappingProxyType
 
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nsfw_app.access import STRANGER, Caller
 from nsfw_app.errors import Forbidden, NotFound, NotSignedIn, NSFWReviewError
 from nsfw_app.web import gradio_routes
-from nsfw_app.web.bodies import limited
+from nsfw_app.web.bodies import again, body, check_charset
 from nsfw_app.web.callers import Callers
 from nsfw_app.web.forwarding import root_path_of
+from nsfw_app.web.json_scanner import JsonCounter, JsonLimits, parse
 from nsfw_app.web.origin import check_origin
 from nsfw_app.web.pages import wants_page
 from nsfw_app.web.paths import check_target
+from nsfw_app.web.places import Place, Places
 from nsfw_app.web.problems import problem
+from nsfw_app.web.shares import share_key
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 PUBLIC: Mapping[str, frozenset[str]] = MappingProxyType(
@@ -51,9 +54,17 @@ OURS: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 OUR_APPLICATIONS = ("/desk/", "/v1/")
-MAX_PUBLIC_BYTES = 16_384  # of a form that anyone may send
-MAX_JSON_BYTES = 8_000_000  # of 500 answers with notes, and then some
 UPLOADS = ("/desk/images", "/desk/pictures", "/v1/", "/gradio_api/upload")  # limited by themselves
+MAX_PUBLIC_BYTES = 16_384  # of a form that anyone may send
+MAX_JSON_BYTES = 8_000_000  # of 1,000 decisions with long notes
+PAGE_JSON = JsonLimits(max_parts=100_000)  # 1,000 decisions with all reasons have 76,000
+MAX_CALL_BYTES = 1_000_000
+CALL_JSON = JsonLimits(max_parts=2_000)  # a call of Gradio's has some dozens
+MAX_ARRIVING = 256  # bodies of this kind
+CACHEABLE = re.compile(
+    r"/(desk/assets|assets|static|svelte)/.*|(/gradio_api)?/theme\.css|/favicon\.ico|/robots\.txt"
+    r"|/manifest\.json|/pwa_icon.*|/"
+)
 REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 
 
@@ -63,6 +74,7 @@ class Guard:
     def __init__(self, app: ASGIApp, *, callers: Callers) -> None:
         self._app = app
         self._callers = callers
+        self._places = Places(MAX_ARRIVING, caller_bytes=4 * MAX_JSON_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one request."""
@@ -72,8 +84,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        connection = HTTPConnection(scope)
-        path = scope["path"]
+        connection, path = Request(scope, receive), scope["path"]
         state = scope.setdefault("state", {})
         state["request_id"] = _request_id(connection)
         state["caller"] = STRANGER
@@ -83,35 +94,61 @@ class Guard:
                 _protect(MutableHeaders(scope=message), path, state["request_id"])
             await send(message)
 
-        if not path.startswith(UPLOADS):
-            receive = limited(receive, MAX_PUBLIC_BYTES if path in PUBLIC else MAX_JSON_BYTES)
-        app = await self._refusal(connection, path) or self._app
-        await app(scope, receive, send_guarded)
+        app, place = self._app, None
+        try:
+            check_target(scope)
+            refusal = await self._refusal(connection, path)
+            if refusal is not None:
+                app = refusal
+            elif scope["method"] not in SAFE_METHODS and not path.startswith(UPLOADS):
+                place = state["arrival"] = Place(self._places, share_key(connection))
+                receive = again(await _body(connection, path), receive)
+                del state["arrival"]
+        except NSFWReviewError as error:
+            app = problem(connection, error)
+        try:
+            await app(scope, receive, send_guarded)
+        finally:
+            if place is not None:
+                place.leave()
 
     async def _refusal(self, connection: HTTPConnection, path: str) -> ASGIApp | None:
-        """The response to a request that goes no further, or None."""
+        """The response to a request that goes no further, or None.
+
+        Raises:
+            NSFWReviewError: It goes no further either.
+        """
         method = connection.scope["method"]
         as_get = "GET" if method == "HEAD" else method
-        try:
-            check_target(connection.scope)
-            if method not in SAFE_METHODS:
-                check_origin(connection)
-            if as_get not in OURS.get(path, {as_get}):
-                raise NotFound("There is nothing here.")  # Gradio may have something of this name
-            if path in PUBLIC or path.startswith(PUBLIC_ASSETS):
-                return None
-            caller = await run_in_threadpool(self._callers.identify, connection)
-            connection.scope["state"]["caller"] = caller
-            if path.startswith(gradio_routes.HEARTBEAT):
-                return Response(status_code=204)  # to which a browser does not come back
-            if _is_ours(path):
-                return _sign_in(connection, caller)
-            allowed = gradio_routes.is_open(method, path, caller)
-            if allowed is None:
-                raise NotFound("There is nothing here.")
-            return None if allowed else _sign_in(connection, caller) or _forbid(connection, caller)
-        except NSFWReviewError as error:
-            return problem(connection, error)
+        if method not in SAFE_METHODS:
+            check_origin(connection)
+        if as_get not in OURS.get(path, {as_get}):
+            raise NotFound("There is nothing here.")  # Gradio may have something of this name
+        if path in PUBLIC or path.startswith(PUBLIC_ASSETS):
+            return None
+        caller = await run_in_threadpool(self._callers.identify, connection)
+        connection.scope["state"]["caller"] = caller
+        if path.startswith(gradio_routes.HEARTBEAT):
+            return Response(status_code=204)  # to which a browser does not come back
+        if _is_ours(path):
+            return _sign_in(connection, caller)
+        allowed = gradio_routes.is_open(method, path, caller)
+        if allowed is None:
+            raise NotFound("There is nothing here.")
+        return None if allowed else _sign_in(connection, caller) or _forbid(connection, caller)
+
+
+async def _body(request: Request, path: str) -> bytes:
+    """A body that carries no image, within the limits of its route."""
+    check_charset(request)
+    if path in PUBLIC:
+        return await body(request, max_bytes=MAX_PUBLIC_BYTES)
+    is_call = path == gradio_routes.JOIN
+    max_bytes, limits = (MAX_CALL_BYTES, CALL_JSON) if is_call else (MAX_JSON_BYTES, PAGE_JSON)
+    data = await body(request, max_bytes=max_bytes, check=JsonCounter(limits).feed)
+    if data:
+        parse(data)  # strictly, which the parser that follows is not
+    return data
 
 
 def _is_ours(path: str) -> bool:
@@ -141,7 +178,8 @@ def _protect(headers: MutableHeaders, path: str, request_id: str) -> None:
     headers["X-Request-ID"] = request_id
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "same-origin"  # with none, a form has no origin either
-    if _is_ours(path) and not path.startswith(PUBLIC_ASSETS):
+    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    if not CACHEABLE.fullmatch(path):
         headers["Cache-Control"] = "private, no-store"
     for name in [name for name in headers if name.startswith("access-control-")]:
         del headers[name]

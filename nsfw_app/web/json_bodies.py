@@ -5,8 +5,10 @@ from typing import TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from nsfw_app.errors import RequestError
-from nsfw_app.web.bodies import body
+from nsfw_app.errors import NotJson, RequestError
+from nsfw_app.web.bodies import chunks, in_slices
+from nsfw_app.web.json_scanner import JsonSplitter
+from nsfw_app.web.request_limits import RequestLimits
 from nsfw_app.web.validation import describe
 
 JSON = "application/json"
@@ -18,30 +20,32 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_json(request: Request, model: type[Model], *, max_bytes: int) -> Model:
+async def read_json(request: Request, model: type[Model], *, limits: RequestLimits) -> Model:
     """A request's body as a model. Any content type is accepted, as long as the body is JSON.
 
     Args:
         request: The request; its body was not read yet.
         model: What the body must look like.
-        max_bytes: Most bytes of the body.
+        limits: What the body may hold.
 
     Raises:
-        RequestTooLarge: There is more.
-        RequestTooSlow: It does not arrive.
+        RequestTooLarge: It passes a limit.
+        RequestTooSlow: It arrives more slowly than the minimum rate.
         RequestError: It is empty, not JSON, or JSON of another shape.
     """
     sent_as = media_type(request)
     if sent_as.startswith(("multipart/", "image/")):
         raise RequestError(f"{request.url.path} takes JSON here, not {sent_as}.")
-    data = await body(request, max_bytes=max_bytes)
-    if not data:
-        raise RequestError(f"The body is empty; {request.url.path} takes JSON.")
+    splitter = JsonSplitter(limits.json)
     try:
-        return model.model_validate_json(data)
+        async for chunk in chunks(request, max_bytes=limits.json_bytes):
+            await in_slices(chunk, splitter.feed)
+        if splitter.is_empty:
+            raise RequestError(f"The body is empty; {request.url.path} takes JSON.")
+        return model.model_validate(splitter.value())
+    except NotJson as error:
+        advice = "" if sent_as in {"", JSON} else f" Its content type is {sent_as}; send {JSON}."
+        raise RequestError(f"{error}{advice}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        message = describe(first, first["loc"])
-        if first["type"] == "json_invalid" and sent_as not in {"", JSON}:
-            message += f" Its content type is {sent_as}; send {JSON}."
-        raise RequestError(message) from None
+        raise RequestError(describe(first, first["loc"])) from None

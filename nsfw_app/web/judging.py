@@ -1,8 +1,10 @@
-"""The one way from a request to the engine: only so many at once, each counted.
+"""The way from a request to the engine: places that callers share, and threads of its own.
 
-Bodies are read only after a place was had, so that a crowd of uploads is turned away instead of
-piling up in memory. Judging has threads of its own: however many images wait for the model, the
-page and the sign-in still answer.
+- A request has a place among those that arrive, and when its body is complete, one among those
+  that are judged: a slow upload keeps nobody from the model.
+- One caller holds a quarter of the places at most, and a quarter of the bytes.
+- Judging has threads of its own: however many images wait for the model, the page and the
+  sign-in still answer.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,16 +16,17 @@ import anyio.to_thread
 from fastapi import Request
 
 from nsfw_app.engine import Engine
-from nsfw_app.errors import NSFWReviewError, Overloaded, RequestTooLarge, Unavailable
+from nsfw_app.errors import NSFWReviewError, RequestTooLarge, Unavailable
 from nsfw_app.images import check_size
 from nsfw_app.records import Prediction, Problem, Review, Upload, WarningCode
 from nsfw_app.web.bodies import body
 from nsfw_app.web.monitoring import Monitor
+from nsfw_app.web.places import Place, Places
+from nsfw_app.web.request_limits import RequestLimits
+from nsfw_app.web.shares import Shares, quarter, share_key
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-RETRY_AFTER_S = 1
 
 
 class Judging:
@@ -32,7 +35,7 @@ class Judging:
     Args:
         engine: What judges.
         monitor: What counts.
-        max_requests: Requests that may be under way; one more is told to come back.
+        max_requests: Requests whose bodies may arrive, and requests that may be judged, at once.
         threads: Images that may be judged at once.
     """
 
@@ -40,28 +43,26 @@ class Judging:
         self, engine: Engine, monitor: Monitor, *, max_requests: int, threads: int
     ) -> None:
         self.engine = engine
+        self.limits = RequestLimits(engine.limits.max_bytes)
         self._monitor = monitor
-        self._max_requests = max_requests
-        self._requests = 0
+        judged = Shares(max_requests, quarter(max_requests), "requests that are being judged")
+        self._places = Places(max_requests, caller_bytes=self.limits.caller_bytes, then=judged)
         self._threads = anyio.CapacityLimiter(threads)
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """A place for one request, from before its body is read.
+    async def place(self, request: Request) -> AsyncIterator[None]:
+        """A place for one request, from before its body is read; see the module.
 
         Raises:
+            TooManyRequests: The caller holds its part already.
             Overloaded: None is free.
         """
-        if self._requests >= self._max_requests:
-            raise Overloaded(
-                f"{self._max_requests} requests are being judged already. Try again in a moment.",
-                retry_after_s=RETRY_AFTER_S,
-            )
-        self._requests += 1
+        place = Place(self._places, share_key(request))
+        request.scope["state"]["arrival"] = place
         try:
             yield
         finally:
-            self._requests -= 1
+            place.leave()
 
     async def review(self, data: bytes, upload: Upload) -> Review:
         """See `Engine.review`; without an owner no picture is kept."""

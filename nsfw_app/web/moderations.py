@@ -20,6 +20,7 @@ from nsfw_app.web.data_urls import EXAMPLE, decode_data_url, is_data_url, is_url
 from nsfw_app.web.json_bodies import read_json
 from nsfw_app.web.judging import Judging, all_of, judged
 from nsfw_app.web.problems import request_id, responses
+from nsfw_app.web.request_limits import MAX_IMAGES
 from nsfw_app.web.validation import shown
 
 CATEGORIES = (
@@ -28,7 +29,6 @@ CATEGORIES = (
 ).split()
 SEXUAL, GRAPHIC = "sexual", "violence/graphic"
 GRAPHIC_WORDS = frozenset({"gore", "gory", "bloody", "violence", "violent", "nsfl"})
-MAX_IMAGES = 64
 PART_EXAMPLE = f'[{{"type": "image_url", "image_url": {{"url": "{EXAMPLE}"}}}}]'
 BODY = {"schema": {"$ref": "#/components/schemas/ModerationRequest"}}
 
@@ -118,7 +118,6 @@ def moderation_routes(judging: Judging, fetcher: Fetcher | None) -> APIRouter:
         fetcher: What fetches URLs; None where that is off.
     """
     router = APIRouter(tags=["judge"])
-    max_bytes = 2 * judging.engine.limits.max_bytes
 
     async def fetch(url: str, name: str) -> bytes:
         if fetcher is None:
@@ -136,8 +135,8 @@ def moderation_routes(judging: Judging, fetcher: Fetcher | None) -> APIRouter:
         request: Request, _: Annotated[Caller, Depends(needs(Permission.CLASSIFY))]
     ) -> ModerationResponse:
         """Judge images given as data URLs; see OpenAI's moderations."""
-        async with judging.place():
-            asked = await read_json(request, ModerationRequest, max_bytes=max_bytes)
+        async with judging.place(request):
+            asked = await read_json(request, ModerationRequest, limits=judging.limits)
             images = await judging.run(_images, asked)
 
             async def review(number: int, image: bytes | str) -> Review:

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
 
-from nsfw_app.errors import NotSignedIn, NSFWReviewError, StorageError, TryLater
+from nsfw_app.errors import NotSignedIn, NSFWReviewError, RequestTooSlow, StorageError, TryLater
 from nsfw_app.web.monitoring import monitor_of
 from nsfw_app.web.pages import error_page, wants_page
 from nsfw_app.web.validation import describe
@@ -60,12 +60,13 @@ DESCRIPTIONS: Mapping[int, str] = MappingProxyType(
         401: "Nobody has signed in, and no known API key was sent.",
         403: "The API key's scopes, or the person's role, do not allow this.",
         404: "There is no such thing, or it is somebody else's.",
-        408: "The body came too slowly.",
+        408: "The body arrived more slowly than 10 kB/s over 10 s.",
         413: "More bytes or pixels than the limit.",
         415: "What was sent is not an image.",
         422: "The request has another form than it should, or the model failed on the image.",
-        429: "The API key has used up its requests of this minute.",
-        503: "Too much to do, no model is loaded, or nothing can be saved; see Retry-After.",
+        429: "The caller uses its share already, or the API key its requests of this minute; "
+        "Retry-After says when to come back.",
+        503: "Overloaded, no model is loaded, or nothing can be saved; see Retry-After.",
         507: "The server's disk is full.",
     }
 )
@@ -111,6 +112,8 @@ def problem(connection: HTTPConnection, error: NSFWReviewError) -> Response:
         headers["Retry-After"] = str(MODEL_SECONDS)
     elif isinstance(error, NotSignedIn):
         headers["WWW-Authenticate"] = "Bearer"
+    elif isinstance(error, RequestTooSlow):
+        headers["Connection"] = "close"  # the rest of the body is not waited for
     return _response(connection, status_of(error), error.kind, str(error), headers)
 
 

@@ -130,7 +130,7 @@ def image_routes(judging: Judging, accounts: Accounts, *, settings: Settings) ->
         upload = Upload(name, source, visitor.owner, batch_id, queues)
         if visitor.owner is None:
             _check_demo(request, upload, accounts)
-        async with judging.place():
+        async with judging.place(request):
             try:
                 data = await judging.file(request, name=name)
             except ImageError as error:
@@ -151,7 +151,7 @@ def image_routes(judging: Judging, accounts: Accounts, *, settings: Settings) ->
     ) -> Response:
         if visitor.owner is None:
             accounts.count_demo(client_address(request))
-        async with judging.place():
+        async with judging.place(request):
             data = await judging.file(request, name=name)
             jpeg = await judging.run(engine.preview, data, name=name, frame=frame, ground=ground)
         return Response(jpeg, media_type="image/jpeg")

@@ -13,9 +13,10 @@ from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import RequestError
 from nsfw_app.records import Upload
 from nsfw_app.web.callers import caller_of, needs
-from nsfw_app.web.forms import FIELD, MAX_FILES, files_of, limited_form
+from nsfw_app.web.forms import FIELD, files_of, limited_form
 from nsfw_app.web.judging import Judging, all_of
 from nsfw_app.web.problems import responses
+from nsfw_app.web.request_limits import MAX_IMAGES
 from nsfw_app.web.validation import describe
 
 BOOLEAN = TypeAdapter(bool)
@@ -117,7 +118,7 @@ def submission_routes(judging: Judging) -> APIRouter:
         ] = False,
     ) -> SubmittedImages:
         """Judge one file or many, sent as `multipart/form-data`, each as `file`."""
-        async with judging.place(), limited_form(request, judging) as form:
+        async with judging.place(request), limited_form(request, judging) as form:
             queued = queue or _switch(form.get("queue"))
             caller.require(Permission.QUEUE if queued else Permission.CLASSIFY)
             files = files_of(form)
@@ -130,7 +131,7 @@ def submission_routes(judging: Judging) -> APIRouter:
     @router.get(
         "/images/{submission_id}",
         response_model=SubmissionStatus,
-        responses=responses(401, 403, 404, 422, 429),
+        responses=responses(400, 401, 403, 404, 422, 429),
     )
     def status(
         submission_id: Annotated[str, Path(max_length=64)],
@@ -208,7 +209,7 @@ def _documented() -> dict[str, Any]:
                 "type": "array",
                 "items": {"type": "string", "contentMediaType": "application/octet-stream"},
                 "minItems": 1,
-                "maxItems": MAX_FILES,
+                "maxItems": MAX_IMAGES,
             },
             "queue": {"type": "boolean", "default": False},
         },

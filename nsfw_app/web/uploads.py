@@ -40,7 +40,7 @@ def upload_routes(judging: Judging, directory: Path) -> APIRouter:
     async def upload(
         request: Request, caller: Annotated[Caller, Depends(needs(Permission.CLASSIFY))]
     ) -> list[str]:
-        async with judging.place(), limited_form(request, judging) as form:
+        async with judging.place(request), limited_form(request, judging) as form:
             return [await _keep(file, directory, caller) for file in files_of(form)]
 
     return router

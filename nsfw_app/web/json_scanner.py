@@ -1,0 +1,232 @@
+"""JSON bodies, counted while they arrive, so that no parser ever meets an absurd one.
+
+A body that is short in bytes can cost a parser seconds and gigabytes: millions of empty parts,
+thousands of levels, or one emoji that makes a long text four times as wide in memory. These
+classes read the bytes before any parser does, a slice at a time, and refuse such a body as soon
+as a limit is passed.
+
+    JsonCounter    counts only; the bytes go on to the parser that follows
+    JsonSplitter   also keeps long texts apart from a short outline, which alone is parsed
+"""
+
+import json
+import math
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pydantic_core
+
+from nsfw_app.errors import NotJson, RequestError, RequestTooLarge
+
+LONG_BYTES = 8_192  # from here on a text is kept apart
+OUTLINE_BYTES = 262_144  # of all that is not a long text; 64 images need about 10 kB
+BETWEEN = re.compile(rb'[^"]*')
+TEXT = re.compile(rb'(?:[^"\\]++|\\[^u]|\\u[0-9a-fA-F]{4})*+', re.DOTALL)  # RFC 8259, section 7
+HUGE = re.compile(rb"\d[eE]\+?\d{3}")  # a number, perhaps, that is infinite as a float
+BRACKET = re.compile(rb"[\[\]{}]")
+ESCAPE_BYTES = 6  # of the longest, \u0000
+
+
+@dataclass(frozen=True, slots=True)
+class JsonLimits:
+    """What a JSON body may hold.
+
+    `max_parts` is of brackets that open, commas, colons and texts together; `max_depth` is how
+    many brackets may be open at once; `max_text_bytes` is of one text that is kept apart.
+    """
+
+    max_parts: int
+    max_depth: int = 16
+    max_text_bytes: int = 0
+
+
+class Piece(NamedTuple):
+    """Bytes of a text, or from between two texts; `ends` when a quotation mark follows."""
+
+    data: bytes
+    in_text: bool
+    ends: bool
+
+
+class JsonCounter:
+    """Takes the bytes of one JSON text in slices of any size, and checks the limits."""
+
+    def __init__(self, limits: JsonLimits) -> None:
+        self._limits = limits
+        self._parts = 0
+        self._depth = 0
+        self._in_text = False
+        self._rest = b""  # an escape sequence that has only begun
+
+    def feed(self, data: bytes) -> None:
+        """Count the next bytes; see `scan`."""
+        for _ in self.scan(data):
+            pass
+
+    def scan(self, data: bytes) -> Iterator[Piece]:
+        """The pieces of the next bytes, counted.
+
+        Raises:
+            RequestTooLarge: It has more parts or levels than the limits.
+            NotJson: It is not JSON in UTF-8.
+        """
+        if b"\0" in data:  # as in UTF-16, of which another reading would be possible
+            raise NotJson("The body is not JSON in UTF-8.")
+        data, self._rest, position = self._rest + data, b"", 0
+        while position < len(data):
+            in_text = self._in_text
+            match = (TEXT if in_text else BETWEEN).match(data, position)
+            end = match.end() if match else position
+            ends = data[end : end + 1] == b'"'
+            if not in_text:
+                self._count(data[position:end], texts=ends)
+            elif not ends and end < len(data):
+                if len(data) - end >= ESCAPE_BYTES:
+                    raise NotJson("The body is not JSON: a text has an unknown escape.")
+                self._rest = data[end:]
+            yield Piece(data[position:end], in_text, ends)
+            if self._rest:
+                return
+            self._in_text ^= ends
+            position = end + 1
+
+    def _count(self, between: bytes, *, texts: int) -> None:
+        self._parts += texts + between.count(b",") + between.count(b":")
+        for bracket in BRACKET.findall(between):
+            if bracket in b"[{":
+                self._parts += 1
+                self._depth += 1
+            else:
+                self._depth -= 1
+            if self._depth < 0:
+                raise NotJson("The body is not JSON: a bracket closes that is not open.")
+            if self._depth > self._limits.max_depth:
+                raise RequestTooLarge(
+                    f"The JSON is nested more deeply than the limit of {self._limits.max_depth}."
+                )
+        if self._parts > self._limits.max_parts:
+            raise RequestTooLarge(
+                f"The JSON has more than the limit of {self._limits.max_parts} brackets, commas, "
+                "colons and texts."
+            )
+
+
+class JsonSplitter:
+    """Takes the bytes of one JSON text, and gives the value that it describes.
+
+    - Long texts never pass through a parser, and exist once: they are ASCII, as base64 is.
+    - All else is the outline, in which a reference stands for each of them.
+    """
+
+    def __init__(self, limits: JsonLimits) -> None:
+        self._limits = limits
+        self._counter = JsonCounter(limits)
+        self._reference = secrets.token_hex(8)  # so that no text sent can be taken for one
+        self._outline = bytearray()
+        self._long_texts: dict[str, str] = {}
+        self._text = bytearray()
+        self._is_long = False
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            RequestTooLarge: A limit is passed.
+            NotJson: It is not JSON.
+            RequestError: A long text is not ASCII.
+        """
+        for piece in self._counter.scan(data):
+            if piece.in_text:
+                self._extend_text(piece.data)
+                if piece.ends:
+                    self._end_text()
+            else:
+                self._outline += piece.data
+            if piece.ends:
+                self._outline += b'"'
+        if len(self._outline) > OUTLINE_BYTES:
+            raise RequestTooLarge(
+                f"Besides its images, the request has more than {OUTLINE_BYTES / 1e3:g} kB."
+            )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was fed."""
+        return not self._outline
+
+    def value(self) -> Any:
+        """The value, once all bytes were fed.
+
+        Raises:
+            NotJson: They are not JSON.
+        """
+        return self._restored(parse(self._outline))
+
+    def _extend_text(self, data: bytes) -> None:
+        self._text += _unescaped(data) if self._is_long else data
+        if not self._is_long and len(self._text) > LONG_BYTES:
+            self._is_long = True
+            self._text = bytearray(_unescaped(bytes(self._text)))
+        if self._is_long and len(self._text) > self._limits.max_text_bytes:
+            raise RequestTooLarge(
+                f"A text in the request has more than {self._limits.max_text_bytes / 1e6:g} MB, "
+                "which an image of the largest size does not need."
+            )
+
+    def _end_text(self) -> None:
+        if self._is_long:
+            reference = f"{self._reference}-{len(self._long_texts)}"
+            self._long_texts[reference] = self._text.decode("ascii")
+            self._outline += reference.encode()
+        else:
+            self._outline += self._text
+        self._text, self._is_long = bytearray(), False
+
+    def _restored(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._long_texts.pop(value, value)
+        if isinstance(value, list):
+            return [self._restored(part) for part in value]
+        if isinstance(value, dict):
+            return {key: self._restored(part) for key, part in value.items()}
+        return value
+
+
+def parse(data: bytes | bytearray) -> Any:
+    """The value of a JSON text as RFC 8259 has it: without NaN, half characters and bad UTF-8.
+
+    Raises:
+        NotJson: It is not JSON.
+        RequestError: It has a number that is not finite.
+    """
+    try:
+        value = pydantic_core.from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        raise NotJson(f"The body is not valid JSON: {error}.") from None
+    if HUGE.search(data) and not _is_finite(value):
+        raise RequestError("The body has a number that is too large.")
+    return value
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _unescaped(data: bytes) -> bytes:
+    """Part of a text without its escape sequences, each of which is complete."""
+    try:
+        if b"\\" in data:
+            data = json.loads(b'"' + data + b'"', strict=False).encode("ascii")
+    except ValueError:
+        data = b"\xff"
+    if not data.isascii():
+        raise RequestError(
+            f"A text of more than {LONG_BYTES} bytes has characters outside ASCII, which base64 "
+            "does not have."
+        )
+    return data

@@ -1,0 +1,49 @@
+"""How much one request may carry, and all requests together, derived from the largest file."""
+
+from dataclasses import dataclass
+
+from nsfw_app.web.json_scanner import OUTLINE_BYTES, JsonLimits
+
+MAX_IMAGES = 64  # in one request
+IMAGE_BYTES = 1_500_000  # of each when there are so many: a photograph of 12 megapixels
+BASE64 = 1.43  # bytes of text for a byte: 4/3, and 7 % for line breaks or escaped slashes
+PART_BYTES = 4_096  # of a form's part besides its content
+MAX_FIELDS = 8  # of a form, besides files
+FILES_AT_ONCE = 4  # of the largest size, that one caller may send side by side
+JSON_PARTS = 4_096  # 64 images need 900
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """The limits of requests that carry images.
+
+    Args:
+        file_bytes: The largest file.
+    """
+
+    file_bytes: int
+
+    @property
+    def files_bytes(self) -> int:
+        """All images of one request together: 64 photographs, or one file of the largest size."""
+        return max(self.file_bytes, MAX_IMAGES * min(self.file_bytes, IMAGE_BYTES))
+
+    @property
+    def form_bytes(self) -> int:
+        """A body in multipart/form-data."""
+        return self.files_bytes + (MAX_IMAGES + MAX_FIELDS) * PART_BYTES
+
+    @property
+    def json_bytes(self) -> int:
+        """A body in JSON, whose images are base64."""
+        return int(BASE64 * self.files_bytes) + OUTLINE_BYTES
+
+    @property
+    def json(self) -> JsonLimits:
+        """What such a body may hold."""
+        return JsonLimits(JSON_PARTS, max_text_bytes=int(BASE64 * self.file_bytes) + PART_BYTES)
+
+    @property
+    def caller_bytes(self) -> int:
+        """All bodies of one caller that are arriving or judged."""
+        return max(self.json_bytes, self.form_bytes, FILES_AT_ONCE * self.file_bytes)

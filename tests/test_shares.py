@@ -1,0 +1,91 @@
+"""Shares: what one caller may hold, and what all may hold together."""
+
+import pytest
+
+from nsfw_app.errors import Overloaded, TooManyRequests
+from nsfw_app.web.places import Place, Places
+from nsfw_app.web.request_limits import RequestLimits
+from nsfw_app.web.shares import Shares, quarter
+
+
+def test_one_caller_takes_its_part_and_no_more() -> None:
+    """The next one is refused with the numbers; another caller still gets its own."""
+    shares = Shares(8, quarter(8), "places")
+    for _ in range(2):
+        shares.take("ann")
+    with pytest.raises(TooManyRequests, match="may use 2 places at once, and 2 are in use"):
+        shares.take("ann")
+    shares.take("bob", 2)
+    shares.give_back("ann")
+    shares.take("ann")
+
+
+def test_all_together_take_what_there_is() -> None:
+    """When everything is taken, a caller that holds nothing is told that the server is full."""
+    shares = Shares(4_000_000, quarter(4_000_000), "MB of bodies", unit=1e6, retry_after_s=9)
+    for caller in "abcd":
+        shares.take(caller, 1_000_000)
+    with pytest.raises(Overloaded, match="4 of 4 MB of bodies are in use") as refused:
+        shares.take("e", 1)
+    assert refused.value.retry_after_s == 9
+
+
+def test_even_the_smallest_resource_has_parts() -> None:
+    """One place is not divided into nothing."""
+    assert [quarter(total) for total in (1, 3, 4, 64)] == [1, 1, 1, 16]
+
+
+def test_what_failed_was_not_taken() -> None:
+    """A refusal leaves the counts as they were, and a block gives back also after an error."""
+    shares = Shares(2, 2, "places")
+    with pytest.raises(TooManyRequests):
+        shares.take("ann", 3)
+    with pytest.raises(KeyError), shares.held("ann", 2):
+        raise KeyError
+    shares.take("ann", 2)
+
+
+def test_a_place_goes_on_when_its_body_is_complete() -> None:
+    """While it arrives it holds no place among the judged, and afterwards none among the others."""
+    judged = Shares(1, 1, "judged requests")
+    places = Places(4, caller_bytes=10, then=judged)
+    place = Place(places, "ann")
+    judged.take("bob")
+    with pytest.raises(TooManyRequests):
+        Place(places, "ann")
+    with pytest.raises(Overloaded, match="judged requests"):
+        place.complete()
+    judged.give_back("bob")
+    place.complete()
+    Place(places, "ann").leave()
+    place.leave()
+    judged.take("bob")
+
+
+def test_bytes_are_counted_as_declared_or_as_they_arrive() -> None:
+    """Declared bytes are held at once; undeclared ones when they come; all until the end."""
+    places = Places(8, caller_bytes=10)
+    declared, undeclared = Place(places, "ann"), Place(places, "ann")
+    declared.expect(6)
+    for _ in range(4):
+        undeclared.receive(1)
+    with pytest.raises(TooManyRequests):
+        undeclared.receive(1)
+    declared.receive(6)
+    declared.complete()
+    undeclared.leave()
+    with pytest.raises(TooManyRequests):
+        Place(places, "ann").expect(5)
+    declared.leave()
+    Place(places, "ann").expect(10)
+
+
+@pytest.mark.parametrize("file_bytes", [100_000, 1_500_000, 50_000_000, 500_000_000])
+def test_limits_hold_what_they_promise(file_bytes: int) -> None:
+    """One file of the largest size, and 64 images, fit into every kind of request."""
+    limits = RequestLimits(file_bytes)
+    assert limits.files_bytes >= file_bytes
+    assert limits.files_bytes >= 64 * min(file_bytes, 1_500_000)
+    assert limits.json_bytes >= limits.files_bytes * 4 / 3
+    assert limits.json.max_text_bytes >= file_bytes * 4 / 3
+    assert limits.caller_bytes >= max(limits.json_bytes, limits.form_bytes)
