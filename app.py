@@ -10,7 +10,6 @@ import socket
 import sys
 import threading
 from importlib.util import find_spec
-from pathlib import Path
 
 from nsfw_app import settings
 from nsfw_app.accounts import Accounts
@@ -21,7 +20,8 @@ from nsfw_app.private_files import restrict_tree
 from nsfw_app.settings import EVERYWHERE, Settings
 from nsfw_app.webhooks import WebhookSender
 
-DAY_S, HOUR_S = 86_400, 3_600
+DAY_S = 86_400
+SHUTDOWN_S = 3  # that requests have to end after SIGTERM; what is stalled is cut then
 BACKLOG = 2048  # connections that may wait; uvicorn's own default
 
 
@@ -62,12 +62,12 @@ def main() -> None:
     greet(chosen, accounts, port=listener.getsockname()[1])
     threading.Thread(target=tell_model, args=[engine], daemon=True).start()
     tidy_up_daily(engine)
-    clear_uploads_hourly(chosen.uploads_dir)
     WebhookSender(store.deliveries).start()
     # Headers of proxies are read by the application; uvicorn would take the leftmost hop.
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", proxy_headers=False)).run(
-        sockets=[listener]
+    config = uvicorn.Config(
+        app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_S, proxy_headers=False
     )
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def check_sign_in(chosen: Settings, accounts: Accounts) -> None:
@@ -138,16 +138,6 @@ def tidy_up(engine: Engine) -> None:
         engine.tidy_up(actor="daily purge")
     except StorageError as error:
         print(f"The daily purge failed: {error}", file=sys.stderr, flush=True)
-
-
-def clear_uploads_hourly(directory: Path) -> None:
-    """Delete what was uploaded for Gradio's endpoints and never judged, now and every hour."""
-    from nsfw_app.web.uploads import forget_old
-
-    later = threading.Timer(HOUR_S, clear_uploads_hourly, args=[directory])
-    later.daemon = True
-    later.start()
-    forget_old(directory)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Calls to Gradio's queue: no URL is fetched, no other's file named, and only so many wait."""
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -19,9 +18,8 @@ from nsfw_app.access import Permission
 from nsfw_app.engine import Engine
 from nsfw_app.store import Store
 from nsfw_app.web.gradio_calls import MAX_CALL_BYTES
-from nsfw_app.web.uploads import forget_old
 
-JOIN = "/gradio_api/queue/join"
+JOIN, DATA = "/gradio_api/queue/join", "/gradio_api/queue/data"
 
 
 @pytest.fixture
@@ -77,11 +75,12 @@ def file(path: str) -> dict[str, Any]:
     return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
-def call(client: TestClient, *data: Any) -> Any:
+def call(client: TestClient, *data: Any, session: str = "s", path: str = JOIN) -> Any:
     """Join the queue for `/classify`."""
     config = client.get("/config").json()
     (number,) = [f["id"] for f in config["dependencies"] if f["api_name"] == "classify"]
-    return client.post(JOIN, json={"data": data, "fn_index": number, "session_hash": "s"})
+    body = {"data": data, "fn_index": number, "session_hash": session}
+    return client.post(path, json=body, headers={"x-forwarded-host": "x"})
 
 
 def upload(client: TestClient) -> str:
@@ -89,6 +88,13 @@ def upload(client: TestClient) -> str:
     answer = client.post("/gradio_api/upload", files={"files": ("a.png", picture_bytes(9))})
     (path,) = answer.json()
     return str(path)
+
+
+def results(client: TestClient, session: str = "s") -> str:
+    """The events of a session, until all its calls have ended."""
+    with client.stream("GET", DATA, params={"session_hash": session}) as stream:
+        assert stream.headers["cache-control"] == "private, no-store"
+        return "".join(stream.iter_text())
 
 
 def left(tmp_path: Path) -> list[Path]:
@@ -120,6 +126,39 @@ def test_no_url_is_fetched(
     time.sleep(0.2)  # were it accepted, it would be fetched by now
     assert paths == []
     assert left(tmp_path) == []
+
+
+@pytest.mark.usefixtures("no_private_addresses")
+@pytest.mark.parametrize("ending", ["%0a", "%0A%0a", "%00", ";", "%3b", "/%2e", "%2f"])
+def test_no_path_goes_around_the_check(
+    desk: Desk, space: Desk, asked: tuple[str, list[str]], tmp_path: Path, ending: str
+) -> None:
+    """A decorated path neither deletes others' uploads, nor fetches a URL, nor fills the disk."""
+    path = upload(desk.signed_in("ann"))
+    before = left(tmp_path)
+    everyone = str(Path(path).parents[1] / "zz")  # once judged, all in its folder was deleted
+    url, paths = asked
+    for client in (desk.signed_in("bob"), desk.with_key(Permission.CLASSIFY), space.client):
+        for named in (everyone, path, url):
+            refused = call(client, file(named), path=JOIN + ending)
+            assert (refused.status_code, refused.json()["error"]["kind"]) == (400, "request")
+    time.sleep(0.2)  # were it accepted, it would be deleted or fetched by now
+    assert paths == []
+    assert left(tmp_path) == before
+
+
+def test_the_handler_checks_the_owner_itself(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a file is read and deleted, its owner is checked again: no call can slip through."""
+    path = Path(upload(desk.signed_in("ann")))
+    bob = desk.signed_in("bob")
+    everyone = path.parents[1] / "zz"
+    everyone.touch()
+    monkeypatch.setattr("nsfw_app.web.gradio_calls._files", lambda _: [])
+    for foreign in (path, everyone):
+        assert call(bob, file(str(foreign))).status_code == 200
+        assert "No such upload of yours" in results(bob)
+        assert path.is_file()
+        assert everyone.is_file()
 
 
 def test_only_own_uploads_are_named(desk: Desk, tmp_path: Path) -> None:
@@ -185,15 +224,70 @@ def test_a_viewer_puts_nothing_into_the_queue(desk: Desk, store: Store, engine: 
         assert engine.desk.waiting("nobody") == waiting
 
 
-def test_what_was_never_judged_is_deleted(desk: Desk, tmp_path: Path) -> None:
-    """An hour after it was uploaded, with its folder; what is newer stays."""
-    client = desk.signed_in("ann")
-    old, new = Path(upload(client)), Path(upload(client))
-    empty = old.parent.with_name("empty")
-    empty.mkdir()
-    for folder in (old.parent, empty):
-        os.utime(folder, (1, 1))
-    forget_old(tmp_path / "uploads" / "7860")
-    assert not old.parent.exists()
-    assert not empty.exists()
-    assert new.is_file()
+def test_a_session_belongs_to_the_caller_that_used_it_first(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another caller can neither join it, nor read its results, nor cancel its calls."""
+    blocks = desk.client.app.routes[-1].app.blocks
+    monkeypatch.setattr(blocks._queue, "active_jobs", [])  # all calls wait
+    ann, bob, key = desk.signed_in("ann"), desk.signed_in("bob"), desk.with_every_scope()
+    event = call(ann, file(upload(ann)), session="anns").json()["event_id"]
+    for other in (bob, key):
+        for refused in (
+            call(other, file(upload(other)), session="anns"),
+            other.get(DATA, params={"session_hash": "anns"}),
+            cancel(other, "anns", event),
+        ):
+            assert (refused.status_code, refused.json()["error"]["kind"]) == (404, "not_found")
+    call(bob, file(upload(bob)), session="bobs")
+    assert cancel(bob, "bobs", event).status_code == 404
+    assert cancel(ann, "anns", event).status_code == 200
+
+
+def cancel(client: TestClient, session: str, event: str) -> Any:
+    """Cancel a call."""
+    body = {"session_hash": session, "event_id": event, "fn_index": 0}
+    return client.post("/gradio_api/cancel", json=body)
+
+
+@pytest.mark.parametrize("query", ["", "?session_hash=a", "?session_hash=a&session_hash=b"])
+def test_an_unknown_session_is_refused_in_one_line(
+    desk: Desk, query: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is 404 or 400 before a stream begins, and the log holds no traceback."""
+    refused = desk.signed_in("ann").get(DATA + query)
+    assert refused.status_code in {400, 404}
+    assert refused.headers["content-type"] == "application/json"
+    assert caplog.records == []
+
+
+def test_results_are_not_kept_by_caches(desk: Desk) -> None:
+    """The stream of a session, the configuration and every call carry no-store."""
+    ann = desk.signed_in("ann")
+    joined = call(ann, file(upload(ann)))
+    assert "process_completed" in results(ann)
+    assert joined.headers["cache-control"] == "private, no-store"
+    assert ann.get("/config").headers["cache-control"] == "private, no-store"
+    assert "no-store" not in ann.get("/theme.css").headers.get("cache-control", "")
+
+
+def test_one_caller_cannot_fill_the_queue(
+    desk: Desk, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarter of the waiting calls is one caller's; others still join."""
+    ann, bob = desk.signed_in("ann"), desk.signed_in("bob")
+    blocks = desk.client.app.routes[-1].app.blocks
+    monkeypatch.setattr(blocks._queue, "max_size", 8)
+    monkeypatch.setattr(blocks._queue, "active_jobs", [])  # nothing is taken from the queue
+    for _ in range(2):
+        assert call(ann, file(upload(ann))).status_code == 200
+    refused = call(ann, file(upload(ann)))
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (429, "too_many_requests")
+    assert call(bob, file(upload(bob)), session="bobs").status_code == 200
+
+
+def test_the_page_takes_no_query(desk: Desk) -> None:
+    """No query opens another page, or a state that somebody has uploaded."""
+    ann = desk.signed_in("ann")
+    for query in ("page=x", "deep_link=aaaa", "page=x&deep_link=%00../x"):
+        assert ann.get(f"/?{query}").status_code == 200

@@ -15,7 +15,7 @@ from nsfw_app.errors import DecisionError
 from nsfw_app.records import Answer, Label, Reason, Upload
 from nsfw_app.ui.render import permitted, shown
 from nsfw_app.web.monitoring import monitor_of
-from nsfw_app.web.uploads import forget
+from nsfw_app.web.uploads import uploads_of
 
 MAX_PARALLEL = 8
 Code = TypeVar("Code", bound=StrEnum)
@@ -29,7 +29,8 @@ def add_endpoints(engine: Engine) -> None:
         if path is None:
             raise DecisionError("/classify needs a file.")
         caller = permitted(request, Permission.CLASSIFY)
-        file = Path(path)  # the caller's own: see `gradio_calls`
+        file, uploads = Path(path), uploads_of(request.request)
+        uploads.check_owner(file, caller)  # again, where it is read and deleted
         try:
             owner = caller.owner if caller.may(Permission.PAGE) else None  # a key looks at nothing
             upload = Upload(file.name, "api", owner, queues=caller.may(Permission.QUEUE))
@@ -37,7 +38,7 @@ def add_endpoints(engine: Engine) -> None:
             monitor_of(request.request).judged(review)
             return exports.review_json(review)
         finally:
-            forget(file)
+            uploads.forget(file)
 
     @shown
     def decide(

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.types import Lifespan
 
 from nsfw_app.accounts import Accounts
 from nsfw_app.engine import Engine
@@ -15,6 +16,7 @@ from nsfw_app.web.callers import Callers, caller_of
 from nsfw_app.web.content_security import ContentSecurity
 from nsfw_app.web.forwarding import Forwarding, RootPath, trusted_proxies
 from nsfw_app.web.gradio_calls import GradioCalls
+from nsfw_app.web.gradio_sessions import GradioSessions
 from nsfw_app.web.guard import Guard
 from nsfw_app.web.hub import hub_routes
 from nsfw_app.web.judging import Judging
@@ -24,7 +26,7 @@ from nsfw_app.web.policy_text import policy_routes
 from nsfw_app.web.problems import answer_problems
 from nsfw_app.web.queue_routes import batch_routes, queue_routes, training_routes
 from nsfw_app.web.routes import answer_routes, image_routes
-from nsfw_app.web.uploads import upload_routes
+from nsfw_app.web.uploads import CALLER_FORMS, Uploads, upload_routes
 from nsfw_app.web.v1 import v1_application
 
 
@@ -38,14 +40,17 @@ class Page:
 
 
 def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: Page) -> FastAPI:
-    """The application to serve."""
-    app = _application()
+    """The application to serve. While it runs it deletes old uploads."""
     monitor = Monitor(engine)
     # One batch is made ready while another is computed, or some store while others compute.
     threads = 2 * max(settings.batch_size, settings.threads)
     judging = Judging(engine, monitor, max_requests=settings.max_waiting, threads=threads)
+    uploads = Uploads(
+        settings.uploads_dir.resolve(), caller_bytes=CALLER_FORMS * judging.limits.form_bytes
+    )
+    app = _application(lifespan=uploads.deleting_old)
     app.add_middleware(RootPath)
-    app.add_middleware(GradioCalls, uploads=settings.uploads_dir.resolve())
+    app.add_middleware(GradioCalls, uploads=uploads, sessions=GradioSessions(page.blocks))
     app.add_middleware(Guard, callers=Callers(settings, accounts))
     app.add_middleware(Forwarding, proxies=trusted_proxies(settings), root_path=settings.root_path)
     app.add_middleware(ContentSecurity, framed=settings.on_space)
@@ -53,7 +58,7 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
     app.include_router(health_routes(engine, monitor))
     app.include_router(login_routes(accounts, settings=settings))
     app.include_router(hub_routes(accounts, settings=settings))
-    app.include_router(upload_routes(judging, settings.uploads_dir.resolve()))
+    app.include_router(upload_routes(judging, uploads))
     app.mount("/v1", v1_application(judging, settings=settings))
     app.mount("/desk", _desk(judging, accounts, settings=settings, assets=page.assets))
     # Mounted, Gradio checks which files a caller may name only after this.
@@ -78,9 +83,11 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
     return app
 
 
-def _application() -> FastAPI:
+def _application(*, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     """An application that describes nothing, and whose errors all have one shape."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app = FastAPI(
+        docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=lifespan
+    )
     answer_problems(app)
     return app
 
