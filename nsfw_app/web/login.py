@@ -1,25 +1,32 @@
 """Signing in with a name and a password, and signing out.
 
-A password is checked in a worker thread, so that no other request waits for it. A browser gets
-the page back, with a sentence when it did not work; a program gets JSON.
+A password is checked in threads for that alone, so that no other request waits for it; only so
+many sign-ins wait for them. A browser gets the page back, with a sentence when it did not work; a
+program gets JSON.
 """
 
 import html
+from functools import partial
 from pathlib import Path
 from string import Template
 from typing import Annotated
 
+import anyio
+import anyio.to_thread
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from nsfw_app.accounts import MAX_PASSWORD_CHARACTERS, Accounts
-from nsfw_app.errors import NotFound, NSFWReviewError, TryLater
+from nsfw_app.errors import NotFound, NSFWReviewError, Overloaded, TryLater
 from nsfw_app.settings import Settings
 from nsfw_app.web.callers import session_cookie, session_token
 from nsfw_app.web.forwarding import client_address, root_path_of
 from nsfw_app.web.pages import wants_page
 from nsfw_app.web.problems import status_of
 
+SIGN_INS_AT_ONCE = 1  # a hash takes 64 MiB and four threads, so a second one would only be slower
+SIGN_INS_WAITING = 40
+RETRY_AFTER_S = 2
 PAGE = Template((Path(__file__).parent / "login.html").read_text(encoding="utf-8"))
 NAME_FORM = Template("""<form method="post" action="$root/login">
       <label>Name
@@ -31,16 +38,43 @@ NAME_FORM = Template("""<form method="post" action="$root/login">
 HUB_LINK = Template('<a class="button" href="$root/login/hub">Sign in with Hugging Face</a>')
 
 
+class SignIns:
+    """Checks passwords in threads of its own, for which only so many sign-ins wait.
+
+    Args:
+        accounts: What knows them.
+    """
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+        self._threads = anyio.CapacityLimiter(SIGN_INS_AT_ONCE)
+
+    async def check(self, name: str, password: str, *, address: str) -> str:
+        """The token of a new session; see `Accounts.sign_in`.
+
+        Raises:
+            Overloaded: Too many wait already.
+        """
+        if self._threads.statistics().tasks_waiting >= SIGN_INS_WAITING:
+            raise Overloaded(
+                f"{SIGN_INS_WAITING} people are signing in already. Try again in a moment.",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        call = partial(self._accounts.sign_in, name, password, address=address)
+        return await anyio.to_thread.run_sync(call, limiter=self._threads)
+
+
 def login_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
     """The sign-in page, what its form sends to, and the way out."""
     router = APIRouter(include_in_schema=False)
+    sign_ins = SignIns(accounts)
 
     @router.get("/login")
     def show(request: Request) -> HTMLResponse:
         return login_page(request, settings)
 
     @router.post("/login")
-    def sign_in(
+    async def sign_in(
         request: Request,
         username: Annotated[str, Form(max_length=200)],
         password: Annotated[str, Form(max_length=2 * MAX_PASSWORD_CHARACTERS)],
@@ -48,7 +82,7 @@ def login_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
         if settings.hub_sign_in:
             raise NotFound("Here people sign in with their Hugging Face account.")
         try:
-            token = accounts.sign_in(username, password, address=client_address(request))
+            token = await sign_ins.check(username, password, address=client_address(request))
         except NSFWReviewError as error:
             if not wants_page(request):
                 raise
