@@ -57,6 +57,7 @@ def main() -> None:
 
     from nsfw_app.ui import build_ui
     from nsfw_app.web.app import create_app
+    from nsfw_app.web.http_protocol import LimitedHttp
 
     app = create_app(engine, accounts, settings=chosen, page=build_ui(engine))
     greet(chosen, accounts, port=listener.getsockname()[1])
@@ -65,7 +66,11 @@ def main() -> None:
     WebhookSender(store.deliveries).start()
     # Headers of proxies are read by the application; uvicorn would take the leftmost hop.
     config = uvicorn.Config(
-        app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_S, proxy_headers=False
+        app,
+        http=LimitedHttp,
+        log_level="warning",
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        proxy_headers=False,
     )
     uvicorn.Server(config).run(sockets=[listener])
 
