@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, FailFast, Field
 
 from nsfw_app import exports
 from nsfw_app.engine import Engine
@@ -56,7 +56,7 @@ class PredictionBody(BaseModel):
 class BatchBody(BaseModel):
     """One answer for each image of a selection."""
 
-    answers: list[AnswerBody] = Field(min_length=1, max_length=MAX_BATCH)
+    answers: Annotated[list[AnswerBody], FailFast()] = Field(min_length=1, max_length=MAX_BATCH)
 
 
 def mistake_json(engine: Engine, mistake: Mistake) -> dict[str, Any]:

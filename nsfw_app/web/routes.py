@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, FailFast, Field
 
 from nsfw_app import exports
 from nsfw_app.access import LOCAL_OWNER, Caller, Permission
@@ -54,7 +54,7 @@ class AnswerBody(BaseModel):
     model: str
     revision: str
     backend: str
-    reasons: list[Reason] = []
+    reasons: Annotated[list[Reason], FailFast()] = Field([], max_length=len(Reason))
     note: str = ""
     batch_id: str = Field("", max_length=64)
     name: str = Field("", max_length=MAX_NAME_CHARACTERS)
