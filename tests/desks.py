@@ -22,6 +22,7 @@ from nsfw_app.store import Store
 from nsfw_app.store.accounts import Session
 from nsfw_app.ui import build_ui
 from nsfw_app.web.app import create_app
+from nsfw_app.web.http_protocol import LimitedHttp
 
 T = TypeVar("T")
 
@@ -126,7 +127,7 @@ def run_async(function: Callable[..., Awaitable[T]], *args: Any) -> T:
 def served(app: Any) -> Iterator[str]:
     """The application on a socket of 127.0.0.1, for clients that speak HTTP; its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(app, http=LimitedHttp, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

@@ -155,6 +155,26 @@ def test_gradio_serves_no_files(local: TestClient, tmp_path: Path) -> None:
             assert local.get(f"{prefix}{target}").status_code in {400, 404}
 
 
+def test_pictures_answer_head(local: TestClient) -> None:
+    """HEAD has the status and headers of GET, and no body."""
+    card = add(local, red=250)
+    for kind in ("picture", "thumbnail"):
+        url = f"/desk/images/{card['sha256']}/{kind}"
+        shown, head = local.get(url), local.head(url)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == shown.headers["content-length"]
+        assert local.head(url.replace(card["sha256"], "0" * 64)).status_code == 404
+
+
+def test_other_sites_cannot_embed_anything(local: TestClient) -> None:
+    """Every response, refusals included, may be loaded by pages of the same origin only."""
+    card = add(local, red=250)
+    picture = f"/desk/images/{card['sha256']}/picture"
+    for path in ("/", picture, "/desk/status", "/desk/assets/grid.js", "/v1/x", "/desk/x;y"):
+        policy = local.get(path).headers["cross-origin-resource-policy"]
+        assert policy == "same-origin", path
+
+
 def test_types_are_never_guessed(local: TestClient) -> None:
     """Every answer forbids sniffing, the page's own scripts included."""
     for path in ("/", "/desk/status", "/desk/assets/grid.js", "/desk/assets/gallery.js"):

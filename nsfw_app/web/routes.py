@@ -156,11 +156,11 @@ def image_routes(judging: Judging, accounts: Accounts, *, settings: Settings) ->
             jpeg = await judging.run(engine.preview, data, name=name, frame=frame, ground=ground)
         return Response(jpeg, media_type="image/jpeg")
 
-    @router.get("/images/{sha256}/picture")
+    @router.api_route("/images/{sha256}/picture", methods=["GET", "HEAD"])
     def picture(sha256: str, visitor: Visitor) -> Response:
         return _jpeg(engine.picture, sha256, visitor)
 
-    @router.get("/images/{sha256}/thumbnail")
+    @router.api_route("/images/{sha256}/thumbnail", methods=["GET", "HEAD"])
     def thumbnail(sha256: str, visitor: Visitor) -> Response:
         return _jpeg(engine.thumbnail, sha256, visitor)
 

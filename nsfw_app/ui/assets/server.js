@@ -2,6 +2,7 @@
 
 const RETRY_MS = [400, 1200, 3000]
 const POLL_MS = 500
+const MAX_WAIT_S = 5 // for a share to be free; a longer limit is shown instead
 
 const root = new URL('../', import.meta.url)
 
@@ -85,7 +86,9 @@ async function post(path, file) {
 
 /** Whether trying again soon helps: not where a person must free a disk or restore a database. */
 async function isBusy(response) {
-  if (response.status !== 503 || !response.headers.has('retry-after')) return false
+  const seconds = Number(response.headers.get('retry-after'))
+  if (response.status === 429) return seconds > 0 && seconds <= MAX_WAIT_S
+  if (response.status !== 503 || !seconds) return false
   const body = await response
     .clone()
     .json()
