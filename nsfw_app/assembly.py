@@ -4,6 +4,7 @@ from nsfw_app.classifiers.backends import Backends
 from nsfw_app.classifiers.loading import Loaded, ModelLoader, load_classifier
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.images import Limits
+from nsfw_app.models import display_name
 from nsfw_app.queueing import QueueRules
 from nsfw_app.retention import Retention
 from nsfw_app.settings import Settings
@@ -37,7 +38,7 @@ def open_engine(settings: Settings, store: Store) -> Engine:
 
     engine = Engine(
         store=store,
-        loader=ModelLoader(settings.model, load),
+        loader=ModelLoader(display_name(settings.model), load),
         limits=Limits(settings.max_bytes, settings.max_pixels, settings.max_frames),
         defaults=PolicyDefaults(settings.threshold, settings.review_from, settings.review_to),
         engines=settings.engines_dir,

@@ -27,7 +27,7 @@ from nsfw_app.classifiers.formats import FILES
 from nsfw_app.classifiers.loading import load_classifier
 from nsfw_app.classifiers.open_nsfw import OpenNSFW
 from nsfw_app.errors import ModelNotFound
-from nsfw_app.models import FALCONSAI
+from nsfw_app.models import FALCONSAI, display_name
 from nsfw_app.records import LabelRole
 
 
@@ -135,7 +135,7 @@ def test_identity(subject: Subject) -> None:
     """Model, revision, weights and backend are named; without a commit a hash is the revision."""
     identity = subject.classifier.identity
     digest = hashlib.sha256(subject.weights.read_bytes()).hexdigest()
-    assert (identity.model, identity.backend) == (subject.model, subject.backend)
+    assert (identity.model, identity.backend) == (display_name(subject.model), subject.backend)
     assert identity.weights_sha256 == digest
     assert len(identity.revision) == 64
 

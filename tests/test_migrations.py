@@ -70,6 +70,28 @@ def test_every_old_schema_upgrades(path: Path, step: str, tmp_path: Path) -> Non
         assert schema(upgraded) == schema(fresh)
 
 
+def test_models_named_by_a_path_are_named_by_their_directory(path: Path) -> None:
+    """Predictions and policies are found under the new name; hub ids stay as they are."""
+    with closing(Database(path)) as old:
+        migrations.apply(old, stop_before="name_local_models")
+        old["images"].insert(
+            {"sha256": "a", "format": "PNG", "width": 1, "height": 1, "size_bytes": 1, "frames": 1}
+            | {"placeholder": b"", "first_seen_at": ""}
+        )
+        for model in ("/srv/models/vit", "owner/name", "open-nsfw"):
+            old["predictions"].insert(
+                {"image_sha256": "a", "model": model, "revision": "r", "backend": "b", "frame": 0}
+                | {"weights_sha256": "w", "probabilities": "{}", "nsfw_score": 0}
+                | {"predicted_at": ""}
+            )
+            old.execute("insert into policies values (?, 1, 0.5, 0.2, 0.8, '', '', '')", [model])
+    opened(path)
+    with closing(sqlite3.connect(path)) as new:
+        for table in ("predictions", "policies"):
+            models = {model for (model,) in new.execute(f"select model from {table}")}
+            assert models == {"vit", "owner/name", "open-nsfw"}
+
+
 def test_migrated_database_stays_as_it_is(path: Path, database: sqlite3.Connection) -> None:
     """To open a database again changes neither its schema nor what is in it."""
     store = opened(path)

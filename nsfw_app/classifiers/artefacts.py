@@ -40,7 +40,12 @@ class Origin:
 
     @classmethod
     def of_files(cls, model: str, files: ModelFiles) -> Self:
-        """The weights of files; without a commit, the hash of them and their configuration."""
+        """The weights of files; without a commit, the hash of them and their configuration.
+
+        A model in a directory is named by the directory, not by its path: the name stands on
+        every prediction, which others than the operator see.
+        """
+        model = display_name(model)
         weights = weights_sha256(files.weights)
         if files.revision:
             return cls(model, files.revision, weights)

@@ -6,6 +6,8 @@ column; in it, `undone` means that the answer was taken back or that the same re
 again about the same prediction.
 """
 
+from pathlib import Path
+
 from sqlite_utils import Database, Migrations
 
 from nsfw_app.migrations.accounts import ACCOUNT_TABLES
@@ -66,3 +68,14 @@ def add_warnings(db: Database) -> None:
     """Warnings about images, missing pixels, and the ground behind transparent ones."""
     for statement in WARNING_COLUMNS:
         db.execute(statement)
+
+
+@migrations()
+def name_local_models(db: Database) -> None:
+    """A model in a directory is named by the directory, where it was named by its path."""
+    for table in ("predictions", "policies"):
+        paths = [path for (path,) in db.execute(f"select distinct model from {table}").fetchall()]
+        for path in paths:
+            if Path(path).is_absolute() and (name := Path(path).name):
+                change = f"update or ignore {table} set model = ? where model = ?"
+                db.execute(change, [name, path])
