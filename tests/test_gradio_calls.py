@@ -129,9 +129,8 @@ def test_no_url_is_fetched(
 
 
 @pytest.mark.usefixtures("no_private_addresses")
-@pytest.mark.parametrize("ending", ["%0a", "%0A%0a", "%00", ";", "%3b", "/%2e", "%2f"])
 def test_no_path_goes_around_the_check(
-    desk: Desk, space: Desk, asked: tuple[str, list[str]], tmp_path: Path, ending: str
+    desk: Desk, space: Desk, asked: tuple[str, list[str]], tmp_path: Path
 ) -> None:
     """A decorated path neither deletes others' uploads, nor fetches a URL, nor fills the disk."""
     path = upload(desk.signed_in("ann"))
@@ -140,8 +139,9 @@ def test_no_path_goes_around_the_check(
     url, paths = asked
     for client in (desk.signed_in("bob"), desk.with_key(Permission.CLASSIFY), space.client):
         for named in (everyone, path, url):
-            refused = call(client, file(named), path=JOIN + ending)
-            assert (refused.status_code, refused.json()["error"]["kind"]) == (400, "request")
+            for ending in ("%0a", "%0A%0a", "%00", ";", "%3b", "/%2e", "%2f"):
+                refused = call(client, file(named), path=JOIN + ending)
+                assert (refused.status_code, refused.json()["error"]["kind"]) == (400, "request")
     time.sleep(0.2)  # were it accepted, it would be deleted or fetched by now
     assert paths == []
     assert left(tmp_path) == before

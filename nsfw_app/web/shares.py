@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 
 from nsfw_app.errors import Overloaded, TooManyRequests
 from nsfw_app.web.callers import caller_of
+from nsfw_app.web.forwarding import client_address
 
 CALLERS = 4  # that can use a resource up together; one holds a quarter of it at most
 RETRY_AFTER_S = 1
@@ -98,4 +99,4 @@ def share_key(connection: HTTPConnection) -> str:
     owner = caller_of(connection).owner
     if owner is not None:
         return owner
-    return f"address:{connection.client.host if connection.client else ''}"
+    return f"address:{client_address(connection)}"
