@@ -172,7 +172,10 @@ class Settings(BaseSettings):
     )
     max_frames: int = Field(16, gt=0, le=256, description="Most frames looked at in one file.")
     max_waiting: int = Field(
-        64, gt=0, description="Images that may wait for the model; more are told to come back."
+        64,
+        gt=0,
+        description="Images that may wait for the model, uploads that may arrive and requests that "
+        "may be judged at once; one caller may use a quarter of it.",
     )
     fetch_urls: bool = Field(
         False, description="Whether `/v1/moderations` may fetch images from the public internet."

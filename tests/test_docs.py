@@ -9,6 +9,14 @@ import pytest
 
 from nsfw_app.cli import app
 from nsfw_app.settings import Settings
+from nsfw_app.ui import MAX_CALLS
+from nsfw_app.web.bodies import MIN_BYTES_PER_S, WINDOW_S
+from nsfw_app.web.guard import CALL_JSON, MAX_CALL_BYTES, MAX_JSON_BYTES, PAGE_JSON
+from nsfw_app.web.http_protocol import HEAD_BYTES, HEAD_S
+from nsfw_app.web.json_scanner import OUTLINE_BYTES
+from nsfw_app.web.login import SIGN_INS_WAITING
+from nsfw_app.web.request_limits import MAX_IMAGES, RequestLimits
+from nsfw_app.web.uploads import CALLER_FILES, CALLER_FORMS, KEPT_S
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -63,3 +71,31 @@ def test_every_link_in_the_readme_leads_somewhere() -> None:
     targets = re.findall(r"\]\((?!http|#)([^)]+)\)", README)
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_the_documented_limits_are_those_in_force() -> None:
+    """Each number in docs/limits.md is the one that the code applies."""
+    limits = RequestLimits(Settings.model_fields["max_file_mb"].default * 1_000_000)
+    uploads = CALLER_FORMS * limits.form_bytes
+    documented = (ROOT / "docs" / "limits.md").read_text()
+    for row in (
+        f"| images in one request | {MAX_IMAGES} |",
+        f"| all images of one request | {limits.files_bytes / 1e6:g} MB:",
+        f"| body in multipart/form-data | {limits.form_bytes / 1e6:.1f} MB |",
+        f"| body in JSON, with images in base64 | {limits.json_bytes / 1e6:.1f} MB |",
+        f"| its brackets, commas, colons and texts | {limits.json.max_parts:,} |",
+        f"| its levels | {limits.json.max_depth} |",
+        f"| its content besides images | {OUTLINE_BYTES // 1_000} kB |",
+        f"| {MAX_JSON_BYTES / 1e6:g} MB with {PAGE_JSON.max_parts:,} parts |",
+        f"| {MAX_CALL_BYTES / 1e6:g} MB with {CALL_JSON.max_parts:,} parts |",
+        f"| {HEAD_BYTES // 1_024} kB, within {HEAD_S:g} s |",
+        f"| at least {MIN_BYTES_PER_S / 1e3:g} kB/s over any {WINDOW_S:g} s |",
+        f"| memory for bodies of requests | {4 * limits.caller_bytes / 1e6:g} MB "
+        f"| {limits.caller_bytes / 1e6:g} MB |",
+        f"| calls that wait in Gradio's queue | {MAX_CALLS} | {MAX_CALLS // 4} |",
+        f"| files uploaded for Gradio endpoints | {4 * CALLER_FILES:,} | {CALLER_FILES} |",
+        f"| bytes of these files | {4 * uploads / 1e6:,.0f} MB | {uploads / 1e6:.0f} MB |",
+        f"after {KEPT_S // 60} minutes in any case",
+        f"when {SIGN_INS_WAITING} people wait",
+    ):
+        assert row in documented, row
