@@ -3,16 +3,16 @@
 - A request has a place among those that arrive, and when its body is complete, one among those
   that are judged: a slow upload keeps nobody from the model.
 - One caller holds a quarter of the places at most, and a quarter of the bytes.
-- Judging has threads of its own: however many images wait for the model, the page and the
-  sign-in still answer.
+- Judging has threads of its own, in which callers take turns: however many images wait for the
+  model, the page and the sign-in still answer, and nobody waits for all images of another caller.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
 import anyio
-import anyio.to_thread
 from fastapi import Request
 
 from nsfw_app.engine import Engine
@@ -20,6 +20,7 @@ from nsfw_app.errors import NSFWReviewError, RequestTooLarge, Unavailable
 from nsfw_app.images import check_size
 from nsfw_app.records import Prediction, Problem, Review, Upload, WarningCode
 from nsfw_app.web.bodies import body
+from nsfw_app.web.fair_threads import FairThreads
 from nsfw_app.web.monitoring import Monitor
 from nsfw_app.web.places import Place, Places
 from nsfw_app.web.request_limits import RequestLimits
@@ -27,6 +28,8 @@ from nsfw_app.web.shares import Shares, quarter, share_key
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+CALLER: ContextVar[str] = ContextVar("caller", default="")  # whose request this task serves
 
 
 class Judging:
@@ -47,7 +50,7 @@ class Judging:
         self._monitor = monitor
         judged = Shares(max_requests, quarter(max_requests), "requests that are being judged")
         self._places = Places(max_requests, caller_bytes=self.limits.caller_bytes, then=judged)
-        self._threads = anyio.CapacityLimiter(threads)
+        self._threads = FairThreads(threads)
 
     @asynccontextmanager
     async def place(self, request: Request) -> AsyncIterator[None]:
@@ -57,11 +60,14 @@ class Judging:
             TooManyRequests: The caller holds its part already.
             Overloaded: None is free.
         """
-        place = Place(self._places, share_key(request))
+        caller = share_key(request)
+        place = Place(self._places, caller)
         request.scope["state"]["arrival"] = place
+        token = CALLER.set(caller)
         try:
             yield
         finally:
+            CALLER.reset(token)
             place.leave()
 
     async def review(self, data: bytes, upload: Upload) -> Review:
@@ -75,9 +81,7 @@ class Judging:
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call something that takes long in one of the threads for it."""
-        return await anyio.to_thread.run_sync(
-            lambda: function(*args, **kwargs), limiter=self._threads
-        )
+        return await self._threads.run(CALLER.get(), lambda: function(*args, **kwargs))
 
     async def file(self, request: Request, *, name: str) -> bytes:
         """The bytes of a file that is the whole body, never more than the limit.
