@@ -20,7 +20,7 @@ from starlette.types import Message
 from nsfw_app.access import Permission
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
-from nsfw_app.errors import RequestTooLarge, RequestTooSlow
+from nsfw_app.errors import RequestError, RequestTooLarge, RequestTooSlow
 from nsfw_app.store import Store
 from nsfw_app.web import bodies
 from nsfw_app.web.bodies import body
@@ -42,13 +42,15 @@ class Counting(FakeClassifier):
         return super().predict(images)
 
 
-def received(*chunks: bytes, wait_s: float = 0.0, max_bytes: int = 100) -> bytes:
-    """What is read of a body whose parts come after a wait each."""
+def received(
+    *chunks: bytes, wait_s: float = 0.0, then_s: float | None = None, max_bytes: int = 100
+) -> bytes:
+    """What is read of a body whose parts come after a wait each, later ones after another."""
     parts = iter(enumerate(chunks, start=1))
 
     async def receive() -> Message:
-        await anyio.sleep(wait_s)
         number, chunk = next(parts)
+        await anyio.sleep(wait_s if number == 1 or then_s is None else then_s)
         return {"type": "http.request", "body": chunk, "more_body": number < len(chunks)}
 
     async def read() -> bytes:
@@ -79,6 +81,57 @@ def test_a_slow_body_that_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "WINDOW_S", 0.2)
     monkeypatch.setattr(bodies, "MIN_BYTES_PER_S", 100)
     assert received(*[b"a" * 10] * 6, wait_s=0.05) == b"a" * 60
+
+
+def test_a_fast_beginning_does_not_excuse_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rate holds in every window, so what arrived long ago does not count."""
+    monkeypatch.setattr(bodies, "WINDOW_S", 0.1)
+    monkeypatch.setattr(bodies, "MIN_BYTES_PER_S", 100)
+    with pytest.raises(RequestTooSlow):
+        received(b"a" * 100_000, b"a", max_bytes=200_000, wait_s=0.09, then_s=5)
+
+
+def test_time_in_which_the_server_is_busy_does_not_count() -> None:
+    """Only what a caller takes counts: a server that reads late cuts nobody."""
+    pace = bodies.Pace()
+    for _ in range(100):
+        pace.arrived(1, waited_s=0.0)
+    assert pace.patience_s == bodies.WINDOW_S
+    pace.arrived(1, waited_s=9.5)
+    assert pace.patience_s == pytest.approx(0.5)
+    pace.arrived(100_000, waited_s=0.0)
+    assert pace.patience_s == pytest.approx(10)
+
+
+def test_a_caller_that_hangs_up_is_no_fault_of_ours() -> None:
+    """It ends in an error of ours, which nobody receives, and in no traceback."""
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def read() -> bytes:
+        return await body(Request({"type": "http", "headers": []}, receive), max_bytes=9)
+
+    with ThreadPoolExecutor(1) as thread, pytest.raises(RequestError, match="closed before"):
+        thread.submit(anyio.run, read).result()
+
+
+@pytest.mark.parametrize(("declared", "error"), [("101", RequestTooLarge), ("-1", RequestError)])
+def test_a_declared_length_is_checked_before_anything_is_read(
+    declared: str, error: type[Exception]
+) -> None:
+    """Not one byte is waited for when the length is over the limit, or is none."""
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def read() -> bytes:
+        headers = [(b"content-length", declared.encode())]
+        request = Request({"type": "http", "headers": headers}, receive)
+        return await body(request, max_bytes=100)
+
+    with ThreadPoolExecutor(1) as thread, pytest.raises(error):
+        thread.submit(anyio.run, read).result()
 
 
 def test_an_answer_may_take_as_long_as_it_needs(
