@@ -261,6 +261,17 @@ def test_an_unknown_session_is_refused_in_one_line(
     assert caplog.records == []
 
 
+def test_a_session_that_gradio_has_forgotten_is_unknown(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its owner gets 404 as well, because Gradio would begin a stream and break it off."""
+    ann = desk.signed_in("ann")
+    call(ann, file(upload(ann)))
+    desk.client.app.routes[-1].app.blocks._queue.pending_messages_per_session.pop("s")
+    assert ann.get(DATA, params={"session_hash": "s"}).status_code == 404
+    assert caplog.records == []
+
+
 def test_results_are_not_kept_by_caches(desk: Desk) -> None:
     """The stream of a session, the configuration and every call carry no-store."""
     ann = desk.signed_in("ann")

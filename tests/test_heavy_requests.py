@@ -240,17 +240,21 @@ def test_many_sign_ins_do_not_delay_the_page(busy: Busy) -> None:
 
 def test_a_stalled_body_does_not_keep_the_server_from_ending(tmp_path: Path) -> None:
     """After SIGTERM it ends within 5 s, whatever has begun and goes no further."""
-    with serving(tmp_path) as server:
+    with serving(tmp_path) as server, ExitStack() as stack:
         address = urlsplit(server.url)
+        head = b"HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
         for begun in (
-            b"POST /desk/images?name=a&source=review HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-            b"Content-Length: 1000000\r\n\r\nslow",
-            b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nslow",
+            b"POST /desk/images?name=a&source=review %sExpect: 100-continue\r\n\r\n" % head,
+            b"POST /login %sExpect: 100-continue\r\n\r\n" % head,
             b"GET / HTTP/1.1\r\n",
             b"",
         ):
             connection = socket.create_connection((address.hostname or "", address.port or 0))
+            stack.enter_context(connection)
             connection.sendall(begun)
+            if b"Expect" in begun:  # the server says when it reads the body
+                assert connection.recv(1_000).startswith(b"HTTP/1.1 100 ")
+                connection.sendall(b"stalled")
         begun_at = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         try:

@@ -16,12 +16,14 @@ from desks import Desk, add, answer_to, desk_of
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from httpx2 import Response
+from pydantic import ValidationError
 from starlette.routing import Mount, Route
 
 from nsfw_app.access import KEY_SCOPES, Permission
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
+from nsfw_app.web.queue_routes import BatchBody
 
 CALLERS = ("anonymous", "viewer", "reviewer", "other reviewer", "admin", "key without scope")
 Names = tuple[str, str]  # method and path
@@ -387,3 +389,10 @@ def test_gradios_routes_for_a_visitor_of_a_space(space: Desk, names: set[Names])
             assert status not in {401, 403}, (method, path, status)
         else:
             assert status == 404, (method, path, status)
+
+
+def test_a_wrong_selection_is_refused_at_its_first_fault() -> None:
+    """A thousand wrong decisions are not all checked to report one of them."""
+    with pytest.raises(ValidationError) as wrong:
+        BatchBody.model_validate({"answers": [{"reasons": ["x"] * 9}] * 1_000})
+    assert wrong.value.error_count() < 10
