@@ -17,7 +17,7 @@ from test_space import SPACE
 from nsfw_app.access import Permission
 from nsfw_app.engine import Engine
 from nsfw_app.store import Store
-from nsfw_app.web.gradio_calls import MAX_CALL_BYTES
+from nsfw_app.web.guard import MAX_CALL_BYTES
 
 JOIN, DATA = "/gradio_api/queue/join", "/gradio_api/queue/data"
 
@@ -270,6 +270,21 @@ def test_a_session_that_gradio_has_forgotten_is_unknown(
     desk.client.app.routes[-1].app.blocks._queue.pending_messages_per_session.pop("s")
     assert ann.get(DATA, params={"session_hash": "s"}).status_code == 404
     assert caplog.records == []
+
+
+def test_one_caller_cannot_push_out_the_sessions_of_others(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond its part, a caller loses its own oldest session; a session's name has a length."""
+    monkeypatch.setattr("nsfw_app.web.gradio_sessions.MAX_SESSIONS", 8)
+    ann, bob = desk.signed_in("ann"), desk.signed_in("bob")
+    call(bob, file(upload(bob)), session="bobs")
+    for session in "abc":
+        call(ann, file(upload(ann)), session=session)
+    assert ann.get(DATA, params={"session_hash": "a"}).status_code == 404
+    assert "process_completed" in results(ann, "c")
+    assert "process_completed" in results(bob, "bobs")
+    assert call(ann, file(upload(ann)), session="x" * 101).status_code == 400
 
 
 def test_results_are_not_kept_by_caches(desk: Desk) -> None:

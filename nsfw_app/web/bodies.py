@@ -40,7 +40,11 @@ class Arrival(Protocol):
 
 
 async def body(
-    request: Request, *, max_bytes: int, check: Callable[[bytes], None] | None = None
+    request: Request,
+    *,
+    max_bytes: int,
+    check: Callable[[bytes], None] | None = None,
+    arrival: Arrival | None = None,
 ) -> bytes:
     """A request's body.
 
@@ -48,6 +52,7 @@ async def body(
         request: The request; its body was not read yet.
         max_bytes: The most bytes.
         check: Is called with each slice of at most `SLICE_BYTES`, and may refuse it.
+        arrival: What follows it; by default the place that `Judging.place` has taken, if any.
 
     Raises:
         RequestTooLarge: It has more bytes, or declares more.
@@ -55,16 +60,18 @@ async def body(
         RequestError: The connection was closed before.
     """
     received = io.BytesIO()
-    async for chunk in chunks(request, max_bytes=max_bytes):
+    async for chunk in chunks(request, max_bytes=max_bytes, arrival=arrival):
         received.write(chunk)
         if check is not None:
             await in_slices(chunk, check)
     return received.getvalue()  # no copy: the buffer is handed over
 
 
-def chunks(request: Request, *, max_bytes: int) -> AsyncIterator[bytes]:
+def chunks(
+    request: Request, *, max_bytes: int, arrival: Arrival | None = None
+) -> AsyncIterator[bytes]:
     """A request's body as it arrives; see `body`."""
-    receive = limited(request, request.receive, max_bytes)
+    receive = limited(request, request.receive, max_bytes, arrival)
     return Request(request.scope, receive).stream()
 
 
@@ -85,7 +92,9 @@ def again(data: bytes, receive: Receive) -> Receive:
     return next_message
 
 
-def limited(connection: HTTPConnection, receive: Receive, max_bytes: int) -> Receive:
+def limited(
+    connection: HTTPConnection, receive: Receive, max_bytes: int, arrival: Arrival | None = None
+) -> Receive:
     """The same messages of a request, until its body is too large or too slow; see `body`.
 
     What comes after the body is waited for without end: it says that the caller has gone.
@@ -93,7 +102,7 @@ def limited(connection: HTTPConnection, receive: Receive, max_bytes: int) -> Rec
     Raises:
         RequestTooLarge: The declared length is over the limit.
     """
-    arrival: Arrival | None = connection.scope.get("state", {}).get("arrival")
+    arrival = arrival or connection.scope.get("state", {}).get("arrival")
     declared = declared_length(connection)
     if declared is not None and declared > max_bytes:
         raise too_large(max_bytes)

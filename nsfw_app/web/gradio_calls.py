@@ -13,7 +13,7 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nsfw_app.errors import NSFWReviewError, Overloaded, RequestError
-from nsfw_app.web.bodies import again, body
+from nsfw_app.web.bodies import again
 from nsfw_app.web.callers import caller_of
 from nsfw_app.web.gradio_routes import CANCEL, DATA, JOIN
 from nsfw_app.web.gradio_sessions import GradioSessions
@@ -21,7 +21,7 @@ from nsfw_app.web.problems import problem
 from nsfw_app.web.shares import share_key
 from nsfw_app.web.uploads import Uploads
 
-MAX_CALL_BYTES = 1_000_000
+MAX_ID_CHARACTERS = 100  # of a session or event; Gradio's have 11 and 32
 FULL = 503  # the status of Gradio's answer
 RETRY_AFTER_S = 1
 
@@ -54,7 +54,7 @@ class GradioCalls:
                 self._sessions.check(_session_of_query(request), share_key(request))
                 await self._app(scope, receive, send)
                 return
-            data = await body(request, max_bytes=MAX_CALL_BYTES)
+            data = await request.body()  # within the guard's limits
             self._check(_parsed(data), request)
             await self._pass_on(scope, again(data, receive), send)
         except NSFWReviewError as error:
@@ -110,6 +110,8 @@ def _parsed(data: bytes) -> dict[str, Any]:
 def _text(call: dict[str, Any], name: str) -> str:
     if not isinstance(value := call.get(name), str):
         raise RequestError(f"{name} is missing, or is not a text.")
+    if len(value) > MAX_ID_CHARACTERS:
+        raise RequestError(f"{name} has more than {MAX_ID_CHARACTERS} characters.")
     return value
 
 

@@ -11,7 +11,7 @@ import gradio as gr
 from nsfw_app.errors import NotFound, TooManyRequests
 from nsfw_app.web.shares import RETRY_AFTER_S, quarter, share_key
 
-MAX_SESSIONS = 10_000  # that are remembered; Gradio itself remembers the 2,000 latest
+MAX_SESSIONS = 2_000  # that Gradio remembers; it forgets the one that was not used for longest
 
 
 class GradioSessions:
@@ -35,8 +35,7 @@ class GradioSessions:
         if self._owners.setdefault(session, caller) != caller:
             raise NotFound("No such session of yours.")
         self._owners.move_to_end(session)
-        if len(self._owners) > MAX_SESSIONS:
-            self._owners.popitem(last=False)
+        self._forget_oldest(caller)
         if (size := self._blocks._queue.max_size) is not None and self._waiting(caller) >= quarter(
             size
         ):
@@ -65,6 +64,22 @@ class GradioSessions:
             or (found is not None and found.session_hash != session)
         ):
             raise NotFound("No such session of yours.")
+
+    def _forget_oldest(self, caller: str) -> None:
+        """Forget the caller's oldest session where it has too many, then the oldest of all."""
+        mine = [session for session, owner in self._owners.items() if owner == caller]
+        if len(mine) > quarter(MAX_SESSIONS):
+            self._end(mine[0])
+        if len(self._owners) > MAX_SESSIONS:
+            self._owners.popitem(last=False)
+
+    def _end(self, session: str) -> None:
+        queue = self._blocks._queue
+        for event in list(queue.event_ids_to_events.values()):
+            if event.session_hash == session:
+                event.alive = False  # its results go nowhere any more
+        queue.pending_messages_per_session.pop(session, None)
+        del self._owners[session]
 
     def _waiting(self, caller: str) -> int:
         """How many calls of a caller wait in the queue."""

@@ -10,6 +10,7 @@ read it; responses that show an image, a decision or a name are not kept by cach
 import re
 import uuid
 from collections.abc import Mapping
+from contextlib import ExitStack
 from types import MappingProxyType
 
 from fastapi.concurrency import run_in_threadpool
@@ -94,23 +95,20 @@ class Guard:
                 _protect(MutableHeaders(scope=message), path, state["request_id"])
             await send(message)
 
-        app, place = self._app, None
-        try:
-            check_target(scope)
-            refusal = await self._refusal(connection, path)
-            if refusal is not None:
-                app = refusal
-            elif scope["method"] not in SAFE_METHODS and not path.startswith(UPLOADS):
-                place = state["arrival"] = Place(self._places, share_key(connection))
-                receive = again(await _body(connection, path), receive)
-                del state["arrival"]
-        except NSFWReviewError as error:
-            app = problem(connection, error)
-        try:
+        with ExitStack() as stack:
+            app = self._app
+            try:
+                check_target(scope)
+                refusal = await self._refusal(connection, path)
+                if refusal is not None:
+                    app = refusal
+                elif scope["method"] not in SAFE_METHODS and not path.startswith(UPLOADS):
+                    place = Place(self._places, share_key(connection))
+                    stack.callback(place.leave)
+                    receive = again(await _body(connection, path, place), receive)
+            except NSFWReviewError as error:
+                app = problem(connection, error)
             await app(scope, receive, send_guarded)
-        finally:
-            if place is not None:
-                place.leave()
 
     async def _refusal(self, connection: HTTPConnection, path: str) -> ASGIApp | None:
         """The response to a request that goes no further, or None.
@@ -138,14 +136,15 @@ class Guard:
         return None if allowed else _sign_in(connection, caller) or _forbid(connection, caller)
 
 
-async def _body(request: Request, path: str) -> bytes:
+async def _body(request: Request, path: str, place: Place) -> bytes:
     """A body that carries no image, within the limits of its route."""
     check_charset(request)
     if path in PUBLIC:
-        return await body(request, max_bytes=MAX_PUBLIC_BYTES)
+        return await body(request, max_bytes=MAX_PUBLIC_BYTES, arrival=place)
     is_call = path == gradio_routes.JOIN
     max_bytes, limits = (MAX_CALL_BYTES, CALL_JSON) if is_call else (MAX_JSON_BYTES, PAGE_JSON)
-    data = await body(request, max_bytes=max_bytes, check=JsonCounter(limits).feed)
+    check = JsonCounter(limits).feed
+    data = await body(request, max_bytes=max_bytes, check=check, arrival=place)
     if data:
         parse(data)  # strictly, which the parser that follows is not
     return data

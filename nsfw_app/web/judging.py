@@ -1,10 +1,10 @@
 """The way from a request to the engine: places that callers share, and threads of its own.
 
 - A request has a place among those that arrive, and when its body is complete, one among those
-  that are judged: a slow upload keeps nobody from the model.
+  that are judged: a slow upload does not keep others from the model.
 - One caller holds a quarter of the places at most, and a quarter of the bytes.
 - Judging has threads of its own, in which callers take turns: however many images wait for the
-  model, the page and the sign-in still answer, and nobody waits for all images of another caller.
+  model, the page and the sign-in still answer, and no caller waits for all images of another.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -5,7 +5,7 @@ anyone has uploaded.
 
 - A caller reads and deletes its own uploads only.
 - Their number and bytes are limited, for each caller and for all together.
-- Whatever lies in the directory for longer than `KEPT_S` is deleted, of whatever kind it is.
+- Everything that lies in the directory for longer than `KEPT_S` is deleted: files, folders, links.
 """
 
 import hashlib
@@ -125,7 +125,7 @@ class Uploads:
             self._bytes.give_back(kept.owner, kept.size)
 
     def delete_old(self) -> None:
-        """Delete what lies there for too long, whoever put it there."""
+        """Delete everything that lies there for too long."""
         long_ago = time.monotonic() - KEPT_S
         for path, kept in list(self._kept.items()):
             if kept.at < long_ago:
