@@ -1,11 +1,13 @@
 """Bodies: their limits, those that never come, and what is left of a request that failed."""
 
 import base64
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import pytest
@@ -132,6 +134,26 @@ def test_a_declared_length_is_checked_before_anything_is_read(
 
     with ThreadPoolExecutor(1) as thread, pytest.raises(error):
         thread.submit(anyio.run, read).result()
+
+
+def test_a_slow_body_is_cut(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller gets 408 with the rate that is required, and the connection is closed."""
+    monkeypatch.setattr(bodies, "WINDOW_S", 0.2)
+    key = desk.with_key(Permission.CLASSIFY).headers["authorization"]
+    with served(desk.client.app) as url:
+        address = urlsplit(url)
+        for path in ("/v1/gate", "/v1/images"):
+            with socket.create_connection((address.hostname, address.port), 20) as connection:
+                connection.sendall(
+                    f"POST {path} HTTP/1.1\r\nHost: review.test\r\nAuthorization: {key}\r\n"
+                    "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 9000\r\n\r\n"
+                    "--b".encode()
+                )
+                answer = b""
+                while data := connection.recv(65_536):  # until it is closed
+                    answer += data
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert b"10 kB/s over 0.2 s" in answer
 
 
 def test_an_answer_may_take_as_long_as_it_needs(
