@@ -10,7 +10,7 @@ import pytest
 from desks import desk_of
 
 from nsfw_app import private_files
-from nsfw_app.classifiers.artefacts import writing
+from nsfw_app.classifiers.builds import new_build
 from nsfw_app.engine import Engine
 from nsfw_app.errors import StorageError
 from nsfw_app.private_files import make_directory, restrict, restrict_tree, staged, storage_errors
@@ -122,7 +122,7 @@ def test_optimized_models_and_uploads_are_private(
     engine: Engine, store: Store, tmp_path: Path
 ) -> None:
     """So are the directories that are made for them."""
-    with writing(tmp_path / "engines" / "model" / "revision" / "onnx") as build:
+    with new_build(tmp_path / "engines" / "model" / "revision" / "onnx") as build:
         (build / "model.onnx").write_bytes(b"weights")
     with desk_of(engine, store, tmp_path) as desk:
         files = {"files": ("a.png", b"data", "image/png")}
