@@ -101,7 +101,8 @@ def test_gallery_from_upload_to_export(page: Page, server: Server, files: list[P
     expect(page.locator("#log-table tbody tr").first).to_be_visible()
     with page.expect_download() as download:
         page.locator("#export-csv").click()
-    exported = list(csv.DictReader(io.StringIO(download.value.path().read_text())))
+    text = download.value.path().read_text(encoding="utf-8-sig")
+    exported = list(csv.DictReader(io.StringIO(text)))
     with page.expect_download() as download:
         page.locator("#export-jsonl").click()
     as_json = [json.loads(line) for line in download.value.path().read_text().splitlines()]

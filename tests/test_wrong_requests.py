@@ -78,7 +78,7 @@ WRONG: list[tuple[str, dict[str, Any], int, str]] = [
     (MODERATIONS, {"content": PNG, "headers": {"content-type": "image/png"}}, 400,
      "takes JSON here, not image/png."),
     (MODERATIONS, {"content": b'{"input": "' + b"a" * 500_000 + b'"}', "headers": JSON}, 413,
-     "0.4 MB"),
+     "A text in the request has more than 0.29 MB"),
     (CLASSIFICATION, {"files": FILE}, 400,
      "takes the image's bytes as the body, not multipart/form-data"),
     (CLASSIFICATION, {"content": b' {"inputs": ""}'}, 400,
@@ -95,7 +95,7 @@ WRONG: list[tuple[str, dict[str, Any], int, str]] = [
      "parameters.function_to_apply is 'none'. Allowed: 'softmax'."),
     (CLASSIFICATION, {"content": b"{", "headers": JSON}, 400, "The body is not valid JSON: "),
     (CLASSIFICATION, {"content": b'{"inputs": "' + b"a" * 500_000 + b'"}', "headers": JSON}, 413,
-     "0.4 MB"),
+     "A text in the request has more than 0.29 MB"),
     (CLASSIFICATION, {"json": {"inputs": base64.b64encode(bytes(MAX_BYTES + 1)).decode()}}, 413,
      "0.2 MB"),
     (CLASSIFICATION, {"content": bytes(MAX_BYTES + 1)}, 413, "0.2 MB"),
@@ -111,7 +111,8 @@ WRONG: list[tuple[str, dict[str, Any], int, str]] = [
     (IMAGES, {"files": FILE, "data": {"queue": "maybe"}}, 400,
      "queue is 'maybe'. Use true or false; 1, 0, yes, no, on, off work too."),
     (f"{IMAGES}?queue=maybe", {"files": FILE}, 422, "queue is 'maybe'. Use true or false;"),
-    (IMAGES, {"files": {"file": ("a.png", bytes(3 * MAX_BYTES))}}, 413, "0.4 MB"),
+    (IMAGES, {"files": {"file": ("a.png", bytes(66 * MAX_BYTES))}}, 413,
+     "The request has more than the limit of 13.1 MB."),
 ]  # fmt: skip
 WRONG_QUERIES = [
     ("format=xml", 422, "format is 'xml'. Allowed: 'csv' or 'jsonl'."),

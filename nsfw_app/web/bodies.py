@@ -168,7 +168,7 @@ def check_charset(connection: HTTPConnection) -> None:
 
 def too_large(max_bytes: int) -> RequestTooLarge:
     """The error for a body over its limit."""
-    return RequestTooLarge(f"The request has more than the limit of {max_bytes / 1e6:g} MB.")
+    return RequestTooLarge(f"The request has more than the limit of {max_bytes / 1e6:.3g} MB.")
 
 
 class Pace:

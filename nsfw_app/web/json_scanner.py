@@ -172,7 +172,7 @@ class JsonSplitter:
             self._text = bytearray(_unescaped(bytes(self._text)))
         if self._is_long and len(self._text) > self._limits.max_text_bytes:
             raise RequestTooLarge(
-                f"A text in the request has more than {self._limits.max_text_bytes / 1e6:g} MB, "
+                f"A text in the request has more than {self._limits.max_text_bytes / 1e6:.3g} MB, "
                 "which an image of the largest size does not need."
             )
 

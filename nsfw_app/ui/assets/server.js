@@ -88,7 +88,7 @@ async function post(path, file) {
 async function isBusy(response) {
   const seconds = Number(response.headers.get('retry-after'))
   if (response.status === 429) return seconds > 0 && seconds <= MAX_WAIT_S
-  if (response.status !== 503 || !seconds) return false
+  if (response.status !== 503 || !response.headers.has('retry-after')) return false
   const body = await response
     .clone()
     .json()
