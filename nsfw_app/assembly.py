@@ -3,7 +3,7 @@
 from nsfw_app.classifiers.backends import Backends
 from nsfw_app.classifiers.loading import Loaded, ModelLoader, load_classifier
 from nsfw_app.engine import Engine, PolicyDefaults
-from nsfw_app.images import Limits
+from nsfw_app.imaging.decode import Limits
 from nsfw_app.models import display_name
 from nsfw_app.queueing import QueueRules
 from nsfw_app.retention import Retention

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nsfw_app.access import Caller
 from nsfw_app.errors import NotFound
-from nsfw_app.previews import alike
+from nsfw_app.imaging.previews import alike
 from nsfw_app.queueing import QueueOrder, QueueReason, drawn
 from nsfw_app.records import Action, Label, ModelIdentity, Policy, Review
 from nsfw_app.reviews import reviewed

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nsfw_app import images, models, previews
+from nsfw_app import models
 from nsfw_app.access import Caller
 from nsfw_app.classifiers import builds
 from nsfw_app.classifiers.artefacts import Artefact, Origin
@@ -18,7 +18,8 @@ from nsfw_app.classifiers.equivalence import EquivalentBackends
 from nsfw_app.classifiers.loading import ModelLoader, ModelStatus
 from nsfw_app.desk import Desk
 from nsfw_app.errors import ImageError, ModelError, NotFound, StorageError
-from nsfw_app.images import Limits
+from nsfw_app.imaging import decode, previews
+from nsfw_app.imaging.decode import Limits
 from nsfw_app.inference import Inference, Judged
 from nsfw_app.insights import Insights
 from nsfw_app.intake import Intake
@@ -176,7 +177,7 @@ class Engine:
         try:
             judged = self._inference.judge(data, upload)
         except (ImageError, ModelError) as error:
-            return self.unavailable(upload.name, error, sha256=images.sha256(data))
+            return self.unavailable(upload.name, error, sha256=decode.sha256(data))
         review = self._reviewed(upload.name, judged)
         if upload.owner is not None and upload.queues:
             self.desk.admit(review)
@@ -187,7 +188,7 @@ class Engine:
         try:
             judged = self._inference.try_out(data, name=name)
         except (ImageError, ModelError) as error:
-            return self.unavailable(name, error, sha256=images.sha256(data))
+            return self.unavailable(name, error, sha256=decode.sha256(data))
         return self._reviewed(name, judged)
 
     def _reviewed(self, name: str, judged: Judged) -> Review:
@@ -203,7 +204,7 @@ class Engine:
     def review_file(self, path: Path, upload: Upload) -> Review:
         """Judge one file; see `review`."""
         try:
-            data = images.read_file(path, self.limits)
+            data = decode.read_file(path, self.limits)
         except ImageError as error:
             return self.unavailable(upload.name, error)
         return self.review(data, upload)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from nsfw_app import images, previews
 from nsfw_app.classifiers import Classifier, Pixels, nsfw_score
 from nsfw_app.classifiers.equivalence import EquivalentBackends
 from nsfw_app.classifiers.loading import ModelLoader
-from nsfw_app.images import DecodedImage, Enough, Limits
+from nsfw_app.imaging import decode, previews
+from nsfw_app.imaging.decode import DecodedImage, Enough, Limits
 from nsfw_app.records import Ground, ImageInfo, Look, Prediction, Upload
 from nsfw_app.store import Store
 from nsfw_app.store.catalog import Stored
@@ -85,11 +85,11 @@ class Inference:
             ImageError: The bytes are no image within the limits.
             ModelError: The model cannot answer.
         """
-        with images.memory_for(Path(upload.name).name):
+        with decode.memory_for(Path(upload.name).name):
             return self._judge(data, upload)
 
     def _judge(self, data: bytes, upload: Upload) -> Judged:
-        sha256 = images.sha256(data)
+        sha256 = decode.sha256(data)
         name = Path(upload.name).name
         classifier = self._loader.classifier
         stored = self._stored(sha256, classifier)
@@ -109,7 +109,7 @@ class Inference:
         side = previews.HASHED_SIDE
         enough = _enough(classifier)
         name = Path(name).name
-        with images.memory_for(name):
+        with decode.memory_for(name):
             seen = self._seen(classifier, data, name, enough, side=side)
             prediction = self._predicted(classifier, data, seen)
             return Judged(seen.info, prediction, _look(self._shown(data, prediction, seen, side)))
@@ -128,7 +128,7 @@ class Inference:
         """
         classifier = self._loader.status.classifier  # people may look before there is one
         name = Path(name).name
-        with classifier.cores.one() if classifier else nullcontext(), images.memory_for(name):
+        with classifier.cores.one() if classifier else nullcontext(), decode.memory_for(name):
             return previews.picture(self._frame(data, name, frame, ground))
 
     def _seen(
@@ -143,7 +143,7 @@ class Inference:
     ) -> _Seen:
         """An image decoded with enough pixels; its only frame is kept with `side` at most."""
         with classifier.cores.one():
-            decoded = images.decode(
+            decoded = decode.decode(
                 data, name=name, limits=self._limits, enough=enough, known_as=known_as
             )
             frames = [frame.image for frame in decoded.frames]
@@ -217,7 +217,7 @@ class Inference:
     def _frame(self, data: bytes, name: str, number: int, ground: Ground) -> Image.Image:
         """A frame with the pixels that people need, or the nearest of those looked at."""
         enough = Enough(longer=previews.PICTURE_SIDE)
-        decoded = images.decode(data, name=name, limits=self._limits, enough=enough)
+        decoded = decode.decode(data, name=name, limits=self._limits, enough=enough)
         return _nearest(decoded, number, ground)
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from nsfw_app import images
 from nsfw_app.errors import ImageError, SettingsError
-from nsfw_app.images import SUFFIXES, Limits
+from nsfw_app.imaging import decode
+from nsfw_app.imaging.decode import SUFFIXES, Limits
 
 CALIBRATION_SET = Path(__file__).parent / "calibration"
 LIMITS = Limits(max_bytes=200_000_000, max_pixels=89_478_485, max_frames=1)
@@ -54,8 +54,8 @@ def _readable(paths: list[Path]) -> Iterator[Image.Image]:
 
 
 def _opened(path: Path) -> Image.Image:
-    data = images.read_file(path, LIMITS)
-    image = images.decode(data, name=path.name, limits=LIMITS).frames[0].image
+    data = decode.read_file(path, LIMITS)
+    image = decode.decode(data, name=path.name, limits=LIMITS).frames[0].image
     image.thumbnail((LONGEST, LONGEST))
     return image
 

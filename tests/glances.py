@@ -25,7 +25,7 @@ from nsfw_app.classifiers.backends import AUTO, TORCH, Backends
 from nsfw_app.classifiers.loading import Loaded, ModelLoader, load_classifier
 from nsfw_app.classifiers.open_nsfw import OpenNSFW
 from nsfw_app.engine import Engine, PolicyDefaults
-from nsfw_app.images import Limits
+from nsfw_app.imaging.decode import Limits
 from nsfw_app.models import OPEN_NSFW, first_policy
 from nsfw_app.records import Upload
 from nsfw_app.store import Store

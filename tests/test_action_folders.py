@@ -15,7 +15,7 @@ from nsfw_app.cli import action_folders
 from nsfw_app.cli.action_folders import ActionFolders, Transfer
 from nsfw_app.cli.files import FoundFile
 from nsfw_app.errors import SortingError
-from nsfw_app.images import sha256
+from nsfw_app.imaging.decode import sha256
 from nsfw_app.records import Action, Policy, Review, Verdict
 
 MOVE, COPY = Transfer.MOVE, Transfer.COPY

@@ -22,8 +22,8 @@ from PIL import Image, ImageCms
 from test_classifiers import load
 
 from nsfw_app.engine import Engine
-from nsfw_app.images import DecodedImage, decode
 from nsfw_app.imaging import color
+from nsfw_app.imaging.decode import DecodedImage, decode
 from nsfw_app.imaging.frames import Enough
 from nsfw_app.records import Ground, Upload, WarningCode
 

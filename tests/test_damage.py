@@ -10,8 +10,8 @@ from pictures import FILES, animated, camera_exif, encoded
 from PIL import Image, ImageFile
 
 from nsfw_app.errors import ImageError, ImageErrorKind
-from nsfw_app.images import DecodedImage, Limits, decode
 from nsfw_app.imaging import damage
+from nsfw_app.imaging.decode import DecodedImage, Limits, decode
 from nsfw_app.imaging.frames import Enough
 from nsfw_app.records import WarningCode
 

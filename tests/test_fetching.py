@@ -14,7 +14,7 @@ import pytest
 from desks import run_async
 
 from nsfw_app.errors import ImageError, RequestError
-from nsfw_app.fetching import SLOTS_PER_HOST, Fetcher, is_public
+from nsfw_app.imaging.fetch import SLOTS_PER_HOST, Fetcher, is_public
 
 MAX_BYTES = 100_000
 ELSEWHERE = "127.0.0.2"  # stands for an inner address; the servers of these tests are on 127.0.0.1
@@ -125,7 +125,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> list[str]:
         looked_up.append(host)
         return [(2, 1, 6, "", (address, 0)) for address in addresses]
 
-    monkeypatch.setattr("nsfw_app.fetching.socket.getaddrinfo", lookup)
+    monkeypatch.setattr("nsfw_app.imaging.fetch.socket.getaddrinfo", lookup)
     return looked_up
 
 
@@ -288,7 +288,7 @@ def test_the_deadline_covers_the_name_lookup(monkeypatch: pytest.MonkeyPatch) ->
         released.wait(30)
         return []
 
-    monkeypatch.setattr("nsfw_app.fetching.socket.getaddrinfo", lookup)
+    monkeypatch.setattr("nsfw_app.imaging.fetch.socket.getaddrinfo", lookup)
 
     async def measure() -> float:
         begun = time.monotonic()

@@ -11,7 +11,7 @@ from pictures import encoded, photograph
 from PIL import Image, ImageOps
 
 from nsfw_app.errors import ImageError
-from nsfw_app.images import decode
+from nsfw_app.imaging.decode import decode
 from nsfw_app.imaging.tiff import PACKED_BITS
 
 TWIN = np.asarray(ImageOps.autocontrast(photograph((61, 47)).convert("L")))  # black to white

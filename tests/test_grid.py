@@ -10,7 +10,7 @@ from desk import Server, open_tab, requests_of
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from nsfw_app import previews
+from nsfw_app.imaging import previews
 
 COUNT = 12
 SELECTED = "cards => cards.flatMap((c, i) => c.ariaSelected === 'true' ? [i] : [])"

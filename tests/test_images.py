@@ -9,7 +9,7 @@ from conftest import LIMITS
 from pictures import FILES, camera_exif, encoded, photograph, png
 from PIL import Image
 
-from nsfw_app.images import decode
+from nsfw_app.imaging.decode import decode
 from nsfw_app.records import Ground
 
 FORMATS = {

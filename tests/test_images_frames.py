@@ -9,7 +9,7 @@ from pictures import animated, camera_exif, encoded, greys, level, photograph
 from PIL import ExifTags, Image
 
 from nsfw_app.errors import ImageError, ImageErrorKind
-from nsfw_app.images import DecodedImage, Limits, decode
+from nsfw_app.imaging.decode import DecodedImage, Limits, decode
 from nsfw_app.records import Ground, WarningCode
 
 SEVERAL = ["GIF", "WEBP", "PNG", "TIFF", "AVIF", "HEIF"]

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pictures import FILES
 
 from nsfw_app.errors import ImageError, ImageErrorKind
-from nsfw_app.images import Limits, decode, extension_warning
+from nsfw_app.imaging.decode import Limits, decode
+from nsfw_app.imaging.image_warnings import extension_warning
 
 SMALL = Limits(LIMITS.max_bytes, max_pixels=250_000, max_frames=4)
 SIGNATURES = [
@@ -43,7 +44,7 @@ ROOT = Path(__file__).parent.parent
 DECODE = """
 import sys
 from nsfw_app.errors import ImageError
-from nsfw_app.images import Limits, decode
+from nsfw_app.imaging.decode import Limits, decode
 try:
     decode(sys.stdin.buffer.read(), name="picture", limits=Limits(10**7, 10**6, 4))
 except ImageError:

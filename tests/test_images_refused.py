@@ -13,14 +13,8 @@ from pictures import FILES, encoded, photograph, png
 from PIL import Image, ImageFile
 
 from nsfw_app.errors import ImageError, ImageErrorKind
-from nsfw_app.images import (
-    Limits,
-    check_size,
-    decode,
-    read_file,
-    sha256,
-)
-from nsfw_app.previews import thumbnail
+from nsfw_app.imaging.decode import Limits, check_size, decode, read_file, sha256
+from nsfw_app.imaging.previews import thumbnail
 
 HTML = b"<!doctype html><html><head><title>404</title></head><body>Not found</body></html>"
 SVG = b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"

@@ -12,10 +12,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "nsfw_app"
 
 # From the bottom up: a room imports what stands before it, and itself where it is a package.
-ROOMS = """errors private_files machine records access queueing retention settings heif imaging
-images photographs previews models policy reviews verification pacing metrics classifiers
+ROOMS = """errors private_files machine records access queueing retention settings imaging
+photographs models policy reviews verification pacing metrics classifiers
 migrations store rate_limits accounts inference desk intake insights engine timing optimizing
-assembly exports webhooks fetching scan web ui benchmark cli __main__""".split()
+assembly exports webhooks scan web ui benchmark cli __main__""".split()
 HOMES = {
     "gradio": {"ui", "web"},
     "sqlite_utils": {"store", "migrations"},
@@ -27,7 +27,7 @@ HOMES = {
     "openvino": {"classifiers"},
     "nncf": {"classifiers"},
     "onnx": {"classifiers", "benchmark"},
-    "pi_heif": {"heif"},
+    "pi_heif": {"imaging"},
     "sklearn": {"metrics"},
     "krippendorff": {"metrics"},
     "ray": {"scan"},
@@ -37,7 +37,7 @@ HOMES = {
     "prometheus_client": {"web"},
     "authlib": {"web"},
     "standardwebhooks": {"webhooks"},
-    "httpx2": {"classifiers", "webhooks", "fetching", "web", "benchmark"},
+    "httpx2": {"classifiers", "webhooks", "imaging", "web", "benchmark"},
 }
 READS_OF_THE_ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 
@@ -119,7 +119,7 @@ def test_imports_point_downward() -> None:
 def test_the_order_is_that_of_the_package() -> None:
     """The rooms that every feature needs are really looked at."""
     rooms = {room(module) for module in sources()}
-    assert {"errors", "records", "images", "classifiers", "store", "engine", "cli"} <= rooms
+    assert {"errors", "records", "imaging", "classifiers", "store", "engine", "cli"} <= rooms
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_the_order_is_that_of_the_package() -> None:
         ("nsfw_app.utils", "", "no place in the order"),
         ("nsfw_app.services.jobs", "import os", "no place in the order"),
         ("nsfw_app.engine", "import torch", "at home in ['benchmark', 'classifiers']"),
-        ("nsfw_app.images", "from gradio.themes import Base", "at home in ['ui', 'web']"),
+        ("nsfw_app.imaging.decode", "from gradio.themes import Base", "at home in ['ui', 'web']"),
         ("nsfw_app.cli", "def f():\n    import sqlite3", "at home in"),
         ("nsfw_app.web.app", "from pydantic_settings import BaseSettings", "at home in"),
     ],

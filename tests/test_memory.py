@@ -20,8 +20,8 @@ from pictures import FILES, animated, camera_exif, encoded
 from PIL import Image
 
 from nsfw_app.errors import ImageError
-from nsfw_app.images import Limits, decode
 from nsfw_app.imaging import avif, memory
+from nsfw_app.imaging.decode import Limits, decode
 
 ROOT = Path(__file__).parent.parent
 SIZE = (2000, 1500)
@@ -30,7 +30,7 @@ MEASURE = """
 import io, json, os, sys
 from pathlib import Path
 from PIL import Image
-from nsfw_app.images import Limits, decode
+from nsfw_app.imaging.decode import Limits, decode
 from nsfw_app.imaging import memory
 
 Image.MAX_IMAGE_PIXELS = None

@@ -12,7 +12,7 @@ from flawed_files import PHOTO, TWIN_PNG, chunk, joined, pixels, with_chunk
 from pictures import camera_exif, encoded
 from PIL import ExifTags, Image, PngImagePlugin
 
-from nsfw_app.images import DecodedImage, decode
+from nsfw_app.imaging.decode import DecodedImage, decode
 from nsfw_app.imaging.exif import orientation
 from nsfw_app.records import WarningCode
 

@@ -20,7 +20,7 @@ from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import ImageError, OutOfMemory, PredictionFailed, lacks_memory
 from nsfw_app.imaging import boxes, color, grayscale, rendering, transparency
-from nsfw_app.previews import thumbnail
+from nsfw_app.imaging.previews import thumbnail
 from nsfw_app.records import Action, Upload
 from nsfw_app.store import Store
 

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from tiny_vit import picture
 
-from nsfw_app import images, photographs
+from nsfw_app import photographs
 from nsfw_app.errors import SettingsError
+from nsfw_app.imaging import decode
 
 # The SHA-256 of what `sha256sum *.jpg` prints.
 HASH_OF_HASHES = "8c0ab0bec09a2e75036894ddc728988c65e60ba0fe468dd85b75f893994c5f5d"
@@ -60,9 +61,9 @@ def test_it_is_part_of_the_package() -> None:
 def test_it_does_not_depend_on_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only its own folder is read."""
     opened: list[Path] = []
-    read_file = images.read_file
+    read_file = decode.read_file
     monkeypatch.setattr(
-        images, "read_file", lambda path, limits: opened.append(path) or read_file(path, limits)
+        decode, "read_file", lambda path, limits: opened.append(path) or read_file(path, limits)
     )
     photographs.whole()
     assert {path.parent for path in opened} == {Path(photographs.__file__).parent / "calibration"}

@@ -8,8 +8,8 @@ from conftest import LIMITS
 from pictures import camera_exif, colour_profile, encoded, photograph
 from PIL import Image, PngImagePlugin
 
-from nsfw_app.images import decode
-from nsfw_app.previews import alike, picture, placeholder, thumbnail
+from nsfw_app.imaging.decode import decode
+from nsfw_app.imaging.previews import alike, picture, placeholder, thumbnail
 
 SECRET = "Taken by Ada at home"
 XMP = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'><creator>{SECRET}</creator></x:xmpmeta>".encode()

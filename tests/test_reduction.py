@@ -18,7 +18,7 @@ from nsfw_app.classifiers.formats import FILES
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.classifiers.reduction import ALWAYS, BELOW, MOST_MOVED, limit, measured
 from nsfw_app.engine import Engine, PolicyDefaults
-from nsfw_app.images import Limits
+from nsfw_app.imaging.decode import Limits
 from nsfw_app.records import LabelRole, ModelIdentity, Upload
 from nsfw_app.store import Store
 

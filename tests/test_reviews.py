@@ -19,7 +19,7 @@ from sqlite_utils import Database
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.exports import log_csv, log_jsonl, review_json
-from nsfw_app.images import extension_warning
+from nsfw_app.imaging.image_warnings import extension_warning, warnings_of
 from nsfw_app.migrations import migrations
 from nsfw_app.queueing import QueueReason, QueueRules
 from nsfw_app.records import (
@@ -32,7 +32,6 @@ from nsfw_app.records import (
     Upload,
     WarningCode,
 )
-from nsfw_app.reviews import warnings_of
 from nsfw_app.store import Store
 
 ANN = person("ann")

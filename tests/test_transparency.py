@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
-from nsfw_app.images import DecodedImage, decode
 from nsfw_app.imaging import transparency
+from nsfw_app.imaging.decode import DecodedImage, decode
 from nsfw_app.records import Ground, Upload, WarningCode
 from nsfw_app.store import Store
 

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
-from nsfw_app.images import Limits
+from nsfw_app.imaging.decode import Limits
 from nsfw_app.store import Store
 from nsfw_app.web.guard import MAX_JSON_BYTES
 

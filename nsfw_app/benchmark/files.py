@@ -14,7 +14,7 @@ from nsfw_app import photographs
 from nsfw_app.benchmark.engines import Subject, classifier_of
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
-from nsfw_app.images import Limits
+from nsfw_app.imaging.decode import Limits
 from nsfw_app.models import OPEN_NSFW
 from nsfw_app.records import Upload
 from nsfw_app.store import Store

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsfw_app import images
 from nsfw_app.classifiers import Glance, Network
 from nsfw_app.classifiers.backends import nsfw_scores
-from nsfw_app.images import Enough, Limits
+from nsfw_app.imaging import decode
+from nsfw_app.imaging.decode import Enough, Limits
 
 STEPS = (2, 4)  # times the side that a network shrinks pictures to
 SCALES = (2, 4)  # how much smaller the files are decoded
@@ -71,7 +71,7 @@ def _shifts(network: Network, pixels: int, pictures: Sequence[Image.Image]) -> I
         for scale in SCALES:
             data = _jpeg(picture, scale * pixels, quality)
             frames = (
-                images.decode(data, name="a.jpg", limits=LIMITS, enough=enough).frames[0].image
+                decode.decode(data, name="a.jpg", limits=LIMITS, enough=enough).frames[0].image
                 for enough in (None, Enough(pixels))
             )
             scores = np.array(list(nsfw_scores(network, list(frames))))

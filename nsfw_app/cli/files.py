@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from nsfw_app.images import SUFFIXES
+from nsfw_app.imaging.decode import SUFFIXES
 
 MAX_NAMED = 3  # of what is left out, for each reason
 

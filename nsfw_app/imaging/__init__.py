@@ -1,6 +1,7 @@
-"""What happens between untrusted bytes and upright sRGB pixels, one step a module.
+"""Untrusted bytes to upright sRGB pixels to previews, one step a module.
 
-`png`, `jpeg`, `webp`, `avif` and `tiff` handle what is peculiar to a format; `exif`, `color`,
-`grayscale` and `transparency` turn what was stored into what is shown; `damage` recovers pixels
-from damaged files; `memory` says how many pixels a decoder may be given. `images` joins them.
+`decode` is the way in. `png`, `jpeg`, `webp`, `avif`, `heif` and `tiff` handle what is peculiar to
+a format; `exif`, `color`, `grayscale` and `transparency` turn stored samples into what a browser
+shows; `damage` recovers pixels from damaged files; `memory` says how many pixels a decoder may be
+given. `previews` makes what people look at, `fetch` gets images by URL.
 """

@@ -17,7 +17,7 @@ from fastapi import Request
 
 from nsfw_app.engine import Engine
 from nsfw_app.errors import NSFWReviewError, RequestTooLarge, Unavailable
-from nsfw_app.images import check_size
+from nsfw_app.imaging.decode import check_size
 from nsfw_app.records import Prediction, Problem, Review, Upload, WarningCode
 from nsfw_app.web.bodies import body
 from nsfw_app.web.fair_threads import FairThreads

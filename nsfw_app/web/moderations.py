@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import RequestError
-from nsfw_app.fetching import Fetcher
+from nsfw_app.imaging.fetch import Fetcher
 from nsfw_app.records import LabelRole, Prediction, Review, Upload
 from nsfw_app.web.callers import needs
 from nsfw_app.web.data_urls import EXAMPLE, decode_data_url, is_data_url, is_url

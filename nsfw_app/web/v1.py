@@ -7,7 +7,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic.json_schema import models_json_schema
 
 from nsfw_app import __version__
-from nsfw_app.fetching import Fetcher
+from nsfw_app.imaging.fetch import Fetcher
 from nsfw_app.settings import Settings
 from nsfw_app.web.callers import KEY_HEADER
 from nsfw_app.web.classification import ClassificationRequest, classification_routes

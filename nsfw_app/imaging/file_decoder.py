@@ -35,7 +35,7 @@ MESSAGES = {
 ENDS_EARLY = "The file ends early, but all its pixels are there."
 
 
-class Decoding:
+class FileDecoder:
     """Decodes one file.
 
     Args:

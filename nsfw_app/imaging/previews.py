@@ -8,7 +8,7 @@ import io
 import imagehash
 from PIL import Image
 
-from nsfw_app import images
+from nsfw_app.imaging import decode
 
 PICTURE_SIDE = 1600  # pixels; fills 70 % of the height of a large screen
 THUMBNAIL_SIDE = 320  # pixels; a card is 160 CSS pixels wide, twice that on dense screens
@@ -29,9 +29,9 @@ def thumbnail(picture_jpeg: bytes) -> bytes:
     Raises:
         ImageError: The kept picture is damaged.
     """
-    limits = images.Limits(len(picture_jpeg) + 1, PICTURE_SIDE**2, 1)
-    with images.memory_for(KEPT):
-        decoded = images.decode(picture_jpeg, name=KEPT, limits=limits)
+    limits = decode.Limits(len(picture_jpeg) + 1, PICTURE_SIDE**2, 1)
+    with decode.memory_for(KEPT):
+        decoded = decode.decode(picture_jpeg, name=KEPT, limits=limits)
         return picture(decoded.frames[0].image, THUMBNAIL_SIDE)
 
 

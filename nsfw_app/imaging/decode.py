@@ -8,7 +8,6 @@
 """
 
 import hashlib
-import mimetypes
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -17,12 +16,10 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from nsfw_app import heif
 from nsfw_app.errors import ImageError, ImageErrorKind, NSFWReviewError, lacks_memory
-from nsfw_app.imaging import avif, damage, tiff, webp
-from nsfw_app.imaging.decoding import FORMATS, SAME_FORMAT, Decoding
+from nsfw_app.imaging import avif, damage, heif, tiff, webp
+from nsfw_app.imaging.file_decoder import FORMATS, FileDecoder
 from nsfw_app.imaging.frames import DecodedImage, Enough, Frame, Limits
-from nsfw_app.records import ImageWarning, WarningCode
 
 __all__ = ["DecodedImage", "Enough", "Frame", "Limits"]  # and all that is defined here
 
@@ -86,29 +83,6 @@ def check_size(size_bytes: int, *, name: str, limits: Limits) -> None:
         )
 
 
-def extension_warning(name: str, image_format: str) -> ImageWarning | None:
-    """The warning about a name that says something else than the content; None without one.
-
-    A name without an extension, or with one that means nothing, says nothing.
-
-    Args:
-        name: Of the file.
-        image_format: What it holds, as in `ImageInfo`.
-    """
-    suffix = Path(name).suffix.lower()
-    expected = Image.registered_extensions().get(suffix)
-    if expected is None:
-        kind = mimetypes.guess_type(f"file{suffix}")[0]
-        if kind in {None, "application/octet-stream"}:
-            return None
-    elif SAME_FORMAT.get(expected, expected) == image_format:
-        return None
-    spoken = NAMES.get(image_format, image_format)
-    return ImageWarning(
-        WarningCode.EXTENSION, f"The file is a {spoken} image, but its name ends in {suffix}."
-    )
-
-
 def decode(
     data: bytes,
     *,
@@ -139,7 +113,7 @@ def decode(
     check_size(len(data), name=name, limits=limits)
     try:
         return _decoded(
-            Decoding(
+            FileDecoder(
                 data,
                 name=name,
                 limits=limits,
@@ -153,7 +127,7 @@ def decode(
         raise _translated(error, data, name) from error
 
 
-def _decoded(decoding: Decoding) -> DecodedImage:
+def _decoded(decoding: FileDecoder) -> DecodedImage:
     try:
         return decoding.intact()
     except ImageError:

@@ -1,0 +1,55 @@
+"""Warnings about an image: what its name says, and what was tolerated while it was decoded."""
+
+import mimetypes
+from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
+
+from nsfw_app.imaging.decode import NAMES
+from nsfw_app.imaging.file_decoder import SAME_FORMAT
+from nsfw_app.records import Ground, ImageInfo, ImageWarning, WarningCode
+
+
+def warnings_of(name: str, image: ImageInfo, ground: Ground) -> tuple[ImageWarning, ...]:
+    """All warnings about a file, in the order of `WarningCode`.
+
+    Args:
+        name: What the file is called in this review.
+        image: With the warnings about its bytes.
+        ground: What the prediction in this review is of.
+    """
+    extension = extension_warning(name, image.format)
+    return tuple(
+        replace(warning, message=f"{warning.message} {_chosen(ground)}")
+        if warning.code is WarningCode.TRANSPARENCY
+        else warning
+        for warning in ((extension,) if extension else ()) + image.warnings
+    )
+
+
+def extension_warning(name: str, image_format: str) -> ImageWarning | None:
+    """The warning about a name that says something else than the content; None without one.
+
+    A name without an extension, or with one that means nothing, says nothing.
+
+    Args:
+        name: Of the file.
+        image_format: What it holds, as in `ImageInfo`.
+    """
+    suffix = Path(name).suffix.lower()
+    expected = Image.registered_extensions().get(suffix)
+    if expected is None:
+        kind = mimetypes.guess_type(f"file{suffix}")[0]
+        if kind in {None, "application/octet-stream"}:
+            return None
+    elif SAME_FORMAT.get(expected, expected) == image_format:
+        return None
+    spoken = NAMES.get(image_format, image_format)
+    return ImageWarning(
+        WarningCode.EXTENSION, f"The file is a {spoken} image, but its name ends in {suffix}."
+    )
+
+
+def _chosen(ground: Ground) -> str:
+    return f"Both were judged; score and preview are of the one on {ground}."
