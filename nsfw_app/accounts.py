@@ -20,7 +20,10 @@ from urllib.parse import urlsplit
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 
-from nsfw_app.access import (
+from nsfw_app.errors import AccountError, NotSignedIn, TooManyRequests
+from nsfw_app.rate_limits import RateLimit, RateLimiter
+from nsfw_app.records import utc
+from nsfw_app.rules.permissions import (
     KEY_SCOPES,
     Caller,
     Permission,
@@ -29,9 +32,6 @@ from nsfw_app.access import (
     key_caller,
     user_caller,
 )
-from nsfw_app.errors import AccountError, NotSignedIn, TooManyRequests
-from nsfw_app.rate_limits import RateLimit, RateLimiter
-from nsfw_app.records import utc
 from nsfw_app.store import Store
 from nsfw_app.store.accounts import Session
 from nsfw_app.store.audit import AuditAction

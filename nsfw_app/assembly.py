@@ -5,8 +5,8 @@ from nsfw_app.classifiers.loading import Loaded, ModelLoader, load_classifier
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models import display_name
-from nsfw_app.queueing import QueueRules
-from nsfw_app.retention import Retention
+from nsfw_app.rules.queue import QueueRules
+from nsfw_app.rules.retention import Retention
 from nsfw_app.settings import Settings
 from nsfw_app.store import Store
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nsfw_app import models
-from nsfw_app.access import Caller
 from nsfw_app.classifiers import builds
 from nsfw_app.classifiers.artefacts import Artefact, Origin
 from nsfw_app.classifiers.equivalence import EquivalentBackends
 from nsfw_app.classifiers.loading import ModelLoader, ModelStatus
+from nsfw_app.concurrency import in_order
 from nsfw_app.desk import Desk
 from nsfw_app.errors import ImageError, ModelError, NotFound, StorageError
 from nsfw_app.imaging import decode, previews
@@ -23,7 +23,6 @@ from nsfw_app.imaging.decode import Limits
 from nsfw_app.inference import Inference, Judged
 from nsfw_app.insights import Insights
 from nsfw_app.intake import Intake
-from nsfw_app.pacing import in_order
 from nsfw_app.records import (
     Answer,
     Decision,
@@ -38,6 +37,7 @@ from nsfw_app.records import (
     Verdict,
 )
 from nsfw_app.reviews import reviewed
+from nsfw_app.rules.permissions import Caller
 from nsfw_app.store import Store
 from nsfw_app.store.audit import Audit
 from nsfw_app.store.log import CorrectionLog

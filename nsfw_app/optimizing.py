@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from nsfw_app import machine, photographs
+from nsfw_app import photographs, system
 from nsfw_app.classifiers import Network, Pixels, builds, nsfw_score, reduction
 from nsfw_app.classifiers.artefacts import MIN_SPEEDUP, Artefact, Origin, configuration_files
 from nsfw_app.classifiers.backends import Backends, compare_half, nsfw_scores, open_artefact
@@ -119,7 +119,7 @@ def measure_embedded(backends: Backends, *, threads: int, tell: Callable[[str], 
     """
     from nsfw_app.classifiers.open_nsfw import OpenNSFW
 
-    if not machine.cpu().multiplies_bf16:
+    if not system.cpu().multiplies_bf16:
         tell("This CPU has no instructions for 16-bit floats: the embedded model stays as it is.")
         return
     network = OpenNSFW(threads=threads)
@@ -181,7 +181,7 @@ class _Maker:
 
     def half_speedup(self) -> tuple[Attempt, float] | None:
         """Torch's half precision measured again: as an attempt, and its speed-up if it passed."""
-        if not machine.cpu().multiplies_bf16:
+        if not system.cpu().multiplies_bf16:
             return None
         made = compare_half(self.original, self.original.to_half(), self.engines)
         passed = made.is_faster and made.trusted(self.policy)
@@ -202,7 +202,7 @@ class _Maker:
             self.preprocessing,
             calibration=[prepare(view) for view in self.views[::step]],
             agreement=partial(_agreement, self.scores[::step], self.original.roles, self.policy),
-            narrow=not machine.cpu().multiplies_int8,
+            narrow=not system.cpu().multiplies_int8,
         )
         exporter.write(kind, build)
         if self.preprocessing is None:  # the image processor reads its configuration there
@@ -228,7 +228,7 @@ class _Maker:
 
 
 def _ladder() -> tuple[Format, ...]:
-    return ladder(multiplies_int8=machine.cpu().multiplies_int8)
+    return ladder(multiplies_int8=system.cpu().multiplies_int8)
 
 
 def _first_that_passes(maker: _Maker, tell: Callable[[str], None]) -> Artefact | None:

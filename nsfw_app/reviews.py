@@ -1,7 +1,6 @@
 """Reviews of judged images: verdict and warnings are put together here and nowhere else. Pure."""
 
 from nsfw_app.imaging.image_warnings import warnings_of
-from nsfw_app.policy import judge
 from nsfw_app.records import (
     ImageInfo,
     Look,
@@ -9,6 +8,7 @@ from nsfw_app.records import (
     Prediction,
     Review,
 )
+from nsfw_app.rules.policy import judge
 
 
 def reviewed(

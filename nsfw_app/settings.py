@@ -15,11 +15,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from nsfw_app.access import UserRole
 from nsfw_app.errors import SettingsError
-from nsfw_app.machine import usable_cpus
-from nsfw_app.queueing import QueueReason
-from nsfw_app.retention import Keep
+from nsfw_app.rules.permissions import UserRole
+from nsfw_app.rules.queue import QueueReason
+from nsfw_app.rules.retention import Keep
+from nsfw_app.system import usable_cpus
 
 SPACE_DATA_DIR = Path("/data")  # where a Space's bucket is mounted
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # a Space is reached through its host's proxy

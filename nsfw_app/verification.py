@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nsfw_app.policy import judge
 from nsfw_app.records import Policy
+from nsfw_app.rules.policy import judge
 
 MAX_CHANGED = 0.005  # share of labels that may change, not counting those near the threshold
 NEAR = 0.01  # distance of scores from the threshold within which a changed label is noise

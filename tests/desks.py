@@ -15,9 +15,9 @@ from conftest import picture_bytes
 from fastapi.testclient import TestClient
 
 from nsfw_app import settings
-from nsfw_app.access import KEY_SCOPES, Permission, UserRole
 from nsfw_app.accounts import Accounts
 from nsfw_app.engine import Engine
+from nsfw_app.rules.permissions import KEY_SCOPES, Permission, UserRole
 from nsfw_app.store import Store
 from nsfw_app.store.accounts import Session
 from nsfw_app.ui import build_ui

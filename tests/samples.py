@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-from nsfw_app.access import PERMISSIONS, Caller, UserRole
 from nsfw_app.records import (
     Answer,
     Decision,
@@ -15,6 +14,7 @@ from nsfw_app.records import (
     Review,
     Upload,
 )
+from nsfw_app.rules.permissions import PERMISSIONS, Caller, UserRole
 from nsfw_app.store import Store
 from nsfw_app.store.log import CorrectionLog
 

@@ -12,9 +12,9 @@ import pytest
 
 from nsfw_app import accounts as rules
 from nsfw_app import rate_limits
-from nsfw_app.access import Permission, UserRole
 from nsfw_app.accounts import Accounts
 from nsfw_app.errors import AccountError, Forbidden, NotSignedIn, TooManyRequests
+from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.store import Store
 
 PASSWORD = "correct horse battery"

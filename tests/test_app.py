@@ -15,7 +15,7 @@ from desk import Server, serving
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from nsfw_app import machine, settings
+from nsfw_app import settings, system
 from nsfw_app.records import LogFilter
 from nsfw_app.store import Store
 
@@ -186,7 +186,7 @@ def test_the_embedded_model_is_as_fast_as_verified(tmp_path: Path) -> None:
         card = upload(server, 10)
         assert card["error"] is None
         found = list(server.data.glob("engines/open-nsfw/*/openvino-bf16/*/artefact.json"))
-        assert len(found) == machine.cpu().multiplies_bf16
+        assert len(found) == system.cpu().multiplies_bf16
         names = {"openvino-bf16", "onnxruntime"} if found else {"onnxruntime"}
         assert server.rows("SELECT backend FROM predictions")[0]["backend"] in names
 

@@ -18,7 +18,7 @@ from PIL import Image
 from scripts import run_script
 from tiny_vit import picture, trained
 
-from nsfw_app import machine, photographs, verification
+from nsfw_app import photographs, system, verification
 from nsfw_app.classifiers import Classifier, Network, builds, open_nsfw, vit
 from nsfw_app.classifiers import backends as backends_module
 from nsfw_app.classifiers.artefacts import MIN_SPEEDUP, Origin
@@ -29,9 +29,9 @@ from nsfw_app.classifiers.open_nsfw_runtimes import ShortRuntime
 from nsfw_app.classifiers.speed import Speed
 from nsfw_app.classifiers.vit import Device, TransformersNetwork
 from nsfw_app.errors import ModelNotFound, ModelUnsupported, PredictionFailed
-from nsfw_app.machine import Cpu
 from nsfw_app.models import OPEN_NSFW
 from nsfw_app.records import LabelRole, Policy
+from nsfw_app.system import Cpu
 
 PLAIN = frozenset({"avx2"})
 
@@ -51,10 +51,10 @@ def engines(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
 @pytest.fixture
 def on_cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[frozenset[str]], None]:
     """Lets the machine have other instructions."""
-    cpu = machine.cpu()
+    cpu = system.cpu()
 
     def on_cpu(features: frozenset[str]) -> None:
-        monkeypatch.setattr(machine, "cpu", lambda: replace(cpu, features=features))
+        monkeypatch.setattr(system, "cpu", lambda: replace(cpu, features=features))
 
     return on_cpu
 
@@ -325,7 +325,7 @@ def test_each_kind_of_cpu_has_its_record(
     """A data directory that moves between two machines is measured once on each."""
     features = PLAIN | {"avx512_bf16"}
     for name in ("one", "two", "one", "two"):
-        monkeypatch.setattr(machine, "cpu", lambda name=name: Cpu(name, 2, features))
+        monkeypatch.setattr(system, "cpu", lambda name=name: Cpu(name, 2, features))
         assert loaded(model, tmp_path, policy=FAR).identity.backend == "torch-bf16"
     assert len(measured) == 2
     assert len(list(tmp_path.glob("*/*/torch-bf16/*"))) == 2
@@ -349,9 +349,9 @@ def test_the_faster_of_half_precision_and_an_optimized_model(
     model: Path, engines: Path, on_cpu: Callable[[frozenset[str]], None], measured: list[str]
 ) -> None:
     """Both were compared with the same original; the one that gained more runs."""
-    on_cpu(machine.cpu().features | {"avx512_bf16"})
+    on_cpu(system.cpu().features | {"avx512_bf16"})
     for kind in FILES:
-        change(of(engines, kind), speedup=1.0, cpu_features=machine.cpu().features)
+        change(of(engines, kind), speedup=1.0, cpu_features=system.cpu().features)
     assert loaded(model, engines, policy=FAR).identity.backend == "torch-bf16"
     change(of(engines, FILES[0]), speedup=1.9)
     assert loaded(model, engines, policy=FAR).identity.backend == "torch-bf16"

@@ -19,9 +19,9 @@ from nsfw_app.benchmark import engines, files
 from nsfw_app.benchmark.engines import PIPELINE, compared, names
 from nsfw_app.benchmark.table import show
 from nsfw_app.cli import app
-from nsfw_app.machine import Cpu
 from nsfw_app.records import Policy
 from nsfw_app.settings import environment
+from nsfw_app.system import Cpu
 
 SMALL = "--seconds 0.05 --classified 2 --uploaded 2 --megapixels 0.2".split()
 CHOSEN = (PIPELINE, "torch", "onnx")

@@ -21,8 +21,8 @@ from openai import APIStatusError, OpenAI
 from openai import AuthenticationError as OpenAIAuthenticationError
 from PIL import Image
 
-from nsfw_app.access import KEY_SCOPES, Permission
 from nsfw_app.engine import Engine
+from nsfw_app.rules.permissions import KEY_SCOPES, Permission
 from nsfw_app.store import Store
 
 SAFE, UNSAFE = picture_bytes(10), picture_bytes(240)

@@ -21,8 +21,8 @@ import pytest
 from conftest import picture_bytes
 from desk import Server, serving
 
-from nsfw_app.access import Permission, UserRole
 from nsfw_app.accounts import Accounts
+from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.store import Store
 
 ATTEMPTS = 3  # of a measurement that other work on the machine may spoil

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "nsfw_app"
 
 # From the bottom up: a room imports what stands before it, and itself where it is a package.
-ROOMS = """errors private_files machine records access queueing retention settings imaging
-photographs models policy reviews verification pacing metrics classifiers
+ROOMS = """errors private_files system records rules concurrency settings imaging
+photographs models reviews verification metrics classifiers
 migrations store rate_limits accounts inference desk intake insights engine timing optimizing
 assembly exports webhooks scan web ui benchmark cli __main__""".split()
 HOMES = {
@@ -125,15 +125,15 @@ def test_the_order_is_that_of_the_package() -> None:
 @pytest.mark.parametrize(
     ("module", "text", "complaint"),
     [
-        ("nsfw_app.policy", "import nsfw_app.engine", "stands above it"),
-        ("nsfw_app.policy", "from nsfw_app import engine", "stands above it"),
-        ("nsfw_app.policy", "from nsfw_app.store.log import X", "stands above it"),
+        ("nsfw_app.rules.policy", "import nsfw_app.engine", "stands above it"),
+        ("nsfw_app.rules.policy", "from nsfw_app import engine", "stands above it"),
+        ("nsfw_app.rules.policy", "from nsfw_app.store.log import X", "stands above it"),
         ("nsfw_app.store.log", "def f():\n    from nsfw_app.engine import E", "stands above it"),
         ("nsfw_app.web.app", "from nsfw_app.ui import build_ui", "stands above it"),
         ("nsfw_app", "from nsfw_app.errors import ImageError", "stands above it"),
-        ("nsfw_app.policy", "from .records import Policy", "relative import"),
-        ("nsfw_app.policy", "from nsfw_app import *", "no place in the order"),
-        ("nsfw_app.policy", "import nsfw_app.helpers", "no place in the order"),
+        ("nsfw_app.rules.policy", "from .records import Policy", "relative import"),
+        ("nsfw_app.rules.policy", "from nsfw_app import *", "no place in the order"),
+        ("nsfw_app.rules.policy", "import nsfw_app.helpers", "no place in the order"),
         ("nsfw_app.utils", "", "no place in the order"),
         ("nsfw_app.services.jobs", "import os", "no place in the order"),
         ("nsfw_app.engine", "import torch", "at home in ['benchmark', 'classifiers']"),
@@ -157,7 +157,7 @@ def test_an_import_that_breaks_the_order_is_told(module: str, text: str, complai
         ("nsfw_app.ui.review", "import gradio as gr"),
         ("nsfw_app.classifiers.vit", "import torch.nn"),
         ("nsfw_app.__main__", "from nsfw_app.cli import main"),
-        ("nsfw_app.policy", "import math"),
+        ("nsfw_app.rules.policy", "import math"),
         ("nsfw_app.web.app", "from nsfw_app import __version__"),
     ],
 )

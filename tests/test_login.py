@@ -12,9 +12,9 @@ from desk import Server, open_tab, serving
 from desks import PASSWORDS, Desk, add, answer_to, desk_of, served
 from playwright.sync_api import Browser, Page, expect
 
-from nsfw_app.access import Permission, UserRole
 from nsfw_app.accounts import Accounts
 from nsfw_app.engine import Engine
+from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.store import Store
 
 BROWSER = {"accept": "text/html,application/xhtml+xml"}

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nsfw_app import machine
-from nsfw_app.machine import Cpu, usable_cpus
+from nsfw_app import system
+from nsfw_app.system import Cpu, usable_cpus
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_without_control_groups_the_affinity_counts(sixteen: None, tmp_path: Pat
 
 def test_this_machine_has_a_name() -> None:
     """Whatever runs this is described."""
-    found = machine.cpu()
+    found = system.cpu()
     assert found.name
     assert 1 <= found.usable <= (os.cpu_count() or 1)
 

@@ -11,7 +11,7 @@ from samples import person
 from test_reduced import jpeg
 from tiny_vit import picture, trained
 
-from nsfw_app import machine, settings
+from nsfw_app import settings, system
 from nsfw_app.assembly import open_engine, open_store
 from nsfw_app.classifiers import builds
 from nsfw_app.classifiers.artefacts import Artefact, Origin
@@ -103,8 +103,8 @@ def test_why_a_network_is_not_used(data: Path, monkeypatch: pytest.MonkeyPatch) 
     engine = started()
     assert told(engine)["onnx"].startswith("Not used: too many labels change.")
     assert told(engine)["openvino"].startswith("Verified, and does not run now.")
-    other = replace(machine.cpu(), features=frozenset({"avx2"}))
-    monkeypatch.setattr(machine, "cpu", lambda: other)
+    other = replace(system.cpu(), features=frozenset({"avx2"}))
+    monkeypatch.setattr(system, "cpu", lambda: other)
     assert told(engine)["openvino"].startswith("Not used: it was verified on another kind of CPU")
 
 

@@ -10,9 +10,9 @@ from desks import Desk, add, answer_to, desk_of
 from fastapi.testclient import TestClient
 from sqlite_utils import Database
 
-from nsfw_app.access import Permission
 from nsfw_app.engine import Engine
 from nsfw_app.migrations import migrations
+from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 
 WAITING = 150  # a score in the review band

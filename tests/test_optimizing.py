@@ -15,7 +15,7 @@ from faster import POLICY, folder_of_pictures, loaded, made, make
 from tiny_vit import trained
 from typer.testing import CliRunner
 
-from nsfw_app import machine, optimizing, photographs, verification
+from nsfw_app import optimizing, photographs, system, verification
 from nsfw_app.classifiers import Network, backends, builds, nsfw_score, weights_sha256
 from nsfw_app.classifiers.artefacts import Artefact, Origin
 from nsfw_app.classifiers.backends import Backends, open_artefact
@@ -27,9 +27,9 @@ from nsfw_app.classifiers.preprocessing import Preprocessing
 from nsfw_app.classifiers.speed import Speed
 from nsfw_app.cli import app
 from nsfw_app.errors import ModelUnsupported
-from nsfw_app.machine import BF16_FLAGS, Cpu
 from nsfw_app.optimizing import Wish, optimize
 from nsfw_app.records import LabelRole, Policy
+from nsfw_app.system import BF16_FLAGS, Cpu
 from nsfw_app.verification import Report, compare
 
 
@@ -112,7 +112,7 @@ def test_it_says_what_it_was_made_of(vit: Path, engines: Path, kind: Format) -> 
     assert (values["origin"]["model"], values["origin"]["weights_sha256"]) == (vit.name, digest)
     assert values["roles"] == {"normal": "safe", "nsfw": "unsafe"}
     assert (values["preprocessing"]["width"], values["preprocessing"]["mean"]) == (32, [0.5] * 3)
-    assert values["cpu_features"] == sorted(machine.cpu().features)
+    assert values["cpu_features"] == sorted(system.cpu().features)
     assert values["runtime_version"] == version(kind.runtime)
     assert values["images_per_s"] > 0
 
@@ -264,8 +264,8 @@ def test_the_ladder_of_a_cpu() -> None:
 @pytest.fixture
 def on_a_fast_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The CPU multiplies 8-bit integers and no 16-bit floats."""
-    cpu = replace(machine.cpu(), features=machine.cpu().features - BF16_FLAGS | {"avx512_vnni"})
-    monkeypatch.setattr(machine, "cpu", lambda: cpu)
+    cpu = replace(system.cpu(), features=system.cpu().features - BF16_FLAGS | {"avx512_vnni"})
+    monkeypatch.setattr(system, "cpu", lambda: cpu)
 
 
 @pytest.fixture
@@ -365,8 +365,8 @@ def test_it_must_be_faster_than_half_precision(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where torch's bf16 passes, what is kept must be faster than that."""
-    features = machine.cpu().features | {"avx512_bf16", "avx512_vnni"}
-    monkeypatch.setattr(machine, "cpu", lambda: Cpu("a CPU", 1, features))
+    features = system.cpu().features | {"avx512_bf16", "avx512_vnni"}
+    monkeypatch.setattr(system, "cpu", lambda: Cpu("a CPU", 1, features))
     speedups.update({"torch-bf16": 2.0, "openvino-int8": 2.05, "openvino-int8-mixed": 2.2})
     kept, attempts = try_all(vit, tmp_path, images)
     assert kept is not None
@@ -509,7 +509,7 @@ def test_the_command_with_the_embedded_model(
 ) -> None:
     """Its half precision is measured again, where the CPU has it."""
     features = frozenset({"avx512_bf16"} if has_bf16 else {"avx2"})
-    monkeypatch.setattr(machine, "cpu", lambda: Cpu("a CPU", 1, features))
+    monkeypatch.setattr(system, "cpu", lambda: Cpu("a CPU", 1, features))
     monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("NSFW_THREADS", "1")
     for speedup in (2.0, 1.0):

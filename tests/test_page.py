@@ -12,8 +12,8 @@ from desk import Server, open_tab, opened, requests_of, serving
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from nsfw_app.policy import at_threshold, judge
 from nsfw_app.records import Policy
+from nsfw_app.rules.policy import at_threshold, judge
 
 COUNT = 60
 FIRST_POLICY = Policy(0.33, 0.2, 0.8)

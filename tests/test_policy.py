@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nsfw_app.errors import PolicyError
-from nsfw_app.policy import at_threshold, judge
 from nsfw_app.records import Action, Label, Policy, Verdict
+from nsfw_app.rules.policy import at_threshold, judge
 
 POLICY = Policy(threshold=0.5, review_from=0.2, review_to=0.8)
 scores = st.floats(0, 1)

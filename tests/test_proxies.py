@@ -15,8 +15,8 @@ from gradio_client import Client, handle_file
 from nginx import Nginx, configurations, nginx
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from nsfw_app.access import KEY_SCOPES, UserRole
 from nsfw_app.accounts import Accounts
+from nsfw_app.rules.permissions import KEY_SCOPES, UserRole
 from nsfw_app.store import Store
 
 # What a script or a Gradio handler has drawn once a tab works.

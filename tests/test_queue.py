@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from samples import FAKE, person
 
-from nsfw_app.queueing import QueueOrder, QueueReason, QueueRules
 from nsfw_app.records import Answer, ImageInfo, Label, LogFilter, Prediction, Upload, utc
+from nsfw_app.rules.queue import QueueOrder, QueueReason, QueueRules
 from nsfw_app.store import Store
 from nsfw_app.store import connections as clock
 from nsfw_app.store import loans as loans_module

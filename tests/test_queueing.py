@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
-from nsfw_app.queueing import QueueReason, QueueRules, Settlement, drawn, settle
 from nsfw_app.records import Label
+from nsfw_app.rules.queue import QueueReason, QueueRules, Settlement, drawn, settle
 
 NORMAL, NSFW, UNSURE = Label.NORMAL, Label.NSFW, Label.UNSURE
 OPEN, ADJUDICATE = Settlement(), Settlement(adjudicating=True)

@@ -12,9 +12,9 @@ from samples import answer_to, person
 from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import NotFound
-from nsfw_app.queueing import QueueRules
 from nsfw_app.records import Label, LogFilter, Review, Upload
-from nsfw_app.retention import Keep, Retention
+from nsfw_app.rules.queue import QueueRules
+from nsfw_app.rules.retention import Keep, Retention
 from nsfw_app.store import Store, purges
 
 ANN, BOB = person("ann"), person("bob")

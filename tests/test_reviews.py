@@ -21,7 +21,6 @@ from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.exports import log_csv, log_jsonl, review_json
 from nsfw_app.imaging.image_warnings import extension_warning, warnings_of
 from nsfw_app.migrations import migrations
-from nsfw_app.queueing import QueueReason, QueueRules
 from nsfw_app.records import (
     Action,
     Ground,
@@ -32,6 +31,7 @@ from nsfw_app.records import (
     Upload,
     WarningCode,
 )
+from nsfw_app.rules.queue import QueueReason, QueueRules
 from nsfw_app.store import Store
 
 ANN = person("ann")

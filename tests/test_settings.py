@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from nsfw_app import settings
 from nsfw_app.errors import SettingsError
-from nsfw_app.queueing import QueueReason
+from nsfw_app.rules.queue import QueueReason
 from nsfw_app.settings import Settings, load
 
 DEFAULTS = {

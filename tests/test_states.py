@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from samples import FAKE, SHA256, add_image, answer, person
 from sqlite_utils import Database
 
-from nsfw_app.access import Permission
 from nsfw_app.errors import AccountError
 from nsfw_app.migrations import migrations
-from nsfw_app.queueing import QueueReason
 from nsfw_app.records import Label
+from nsfw_app.rules.permissions import Permission
+from nsfw_app.rules.queue import QueueReason
 from nsfw_app.store import Store
 from nsfw_app.store.keys import Webhook
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from samples import FAKE, HOSTILE, OTHER, SHA256, add, add_image, answer, person, standing
 
-from nsfw_app.access import UserRole
 from nsfw_app.errors import NotFound, PolicyError, StorageError
 from nsfw_app.records import ImageInfo, Label, LogFilter, Look, Policy, Prediction, Upload
+from nsfw_app.rules.permissions import UserRole
 from nsfw_app.store import Store
 from nsfw_app.store.accounts import Session
 from nsfw_app.store.connections import Connections

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from nsfw_app import machine
+from nsfw_app import system
 from nsfw_app.benchmark import engines, files, peaks, server
 from nsfw_app.benchmark.engines import Subject
 from nsfw_app.classifiers import hub
@@ -74,7 +74,7 @@ def run(
         tell("Measuring what the CPU can multiply at most.")
         peak = apart(peaks.matmul_gops, settings.threads)
         subject = _subject(settings, model, folder, tell)
-        cpu = machine.cpu()
+        cpu = system.cpu()
         chosen = only or engines.names(cpu)
         made = apart(engines.make, subject, chosen)
         measured = {}
@@ -143,13 +143,13 @@ def _why_not_falconsai(revision: str) -> str:
 
 
 def _machine(threads: int) -> Results:
-    cpu = asdict(machine.cpu())
+    cpu = asdict(system.cpu())
     return {
         "cpu": cpu["name"],
         "usable_cpus": cpu["usable"],
         "threads": threads,
         "features": sorted(cpu["features"]),
-        "memory_mb": machine.total_memory_mb(),
+        "memory_mb": system.total_memory_mb(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from nsfw_app import machine, photographs
+from nsfw_app import photographs, system
 from nsfw_app.classifiers import Classifier, Network, builds, nsfw_score
 from nsfw_app.classifiers.artefacts import Origin
 from nsfw_app.classifiers.asking import MAX_BATCH
@@ -18,10 +18,10 @@ from nsfw_app.classifiers.direct import Direct
 from nsfw_app.classifiers.formats import FILES, Format
 from nsfw_app.classifiers.hub import find
 from nsfw_app.errors import ModelNotFound
-from nsfw_app.machine import Cpu
 from nsfw_app.models import OPEN_NSFW, first_policy, label_roles
 from nsfw_app.optimizing import Wish, optimize
 from nsfw_app.records import Policy
+from nsfw_app.system import Cpu
 from nsfw_app.timing import CALLERS, durations, images_per_s, percentile_ms
 from nsfw_app.verification import compare
 
@@ -109,7 +109,7 @@ def measure(subject: Subject, engine: str, seconds: float) -> Numbers:
             "images_per_s": round(images_per_s(classifier, pictures, seconds), 2),
             "backend": classifier.identity.backend,
         }
-    return numbers | {"peak_rss_mb": machine.memory_mb().peak}
+    return numbers | {"peak_rss_mb": system.memory_mb().peak}
 
 
 def compared(

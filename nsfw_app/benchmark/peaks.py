@@ -9,7 +9,7 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper
 
-from nsfw_app import machine
+from nsfw_app import system
 
 SIDE = 2048
 TRIES = 8
@@ -21,7 +21,7 @@ def matmul_gops(threads: int) -> dict[str, float]:
     torch.set_num_threads(threads)
     one, other = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
     found = {"fp32": _gops(lambda: one @ other)}
-    if machine.cpu().multiplies_bf16:
+    if system.cpu().multiplies_bf16:
         one16, other16 = one.bfloat16(), other.bfloat16()
         found["bf16"] = _gops(lambda: one16 @ other16)
     return found | {"int8": _gops(_int8_product(threads))}

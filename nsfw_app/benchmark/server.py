@@ -17,12 +17,12 @@ from typing import Any
 
 import httpx2
 
-from nsfw_app import machine
-from nsfw_app.access import Permission, UserRole
+from nsfw_app import system
 from nsfw_app.accounts import Accounts
 from nsfw_app.benchmark.files import MEGAPIXELS, MOTIFS, jpegs
 from nsfw_app.errors import NSFWReviewError
 from nsfw_app.models import OPEN_NSFW
+from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.settings import environment
 from nsfw_app.store import Store
 from nsfw_app.timing import durations, percentile_ms
@@ -52,10 +52,10 @@ def measure(folder: Path, seconds: float, uploaded: int) -> dict[str, Any]:
             _until_served(process, client, "/readyz")
             ready = time.perf_counter() - begun
             time.sleep(REST_S)
-            idle = machine.memory_mb(process.pid).now
+            idle = system.memory_mb(process.pid).now
             api = _api(client, key, seconds)
             gallery = _gallery(client, uploaded)
-        peak = machine.memory_mb(process.pid).peak
+        peak = system.memory_mb(process.pid).peak
     return {
         "page": {
             "first_byte_s": round(first_byte, 2),

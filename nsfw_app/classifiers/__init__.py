@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nsfw_app.concurrency import Cores
 from nsfw_app.errors import PredictionFailed
-from nsfw_app.pacing import Cores
 from nsfw_app.records import LabelRole, ModelIdentity
 
 # OpenVINO and NNCF would tell their makers of each use; without this package they cannot.

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-from nsfw_app import machine
+from nsfw_app import system
 from nsfw_app.classifiers import Glance, weights_sha256
 from nsfw_app.classifiers.checkpoints import CONFIG, PROCESSOR_CONFIG
 from nsfw_app.classifiers.formats import Format
@@ -99,7 +99,7 @@ class Artefact:
         preprocessing: Preprocessing | None = None,
     ) -> Self:
         """What has just been written into a directory on this CPU, not compared with anything."""
-        cpu = machine.cpu()
+        cpu = system.cpu()
         return cls(
             directory=directory,
             format=kind,
@@ -182,7 +182,7 @@ class Artefact:
         What an optimized model computes depends on the CPU's instructions. Whether half precision
         is worth it depends on the model of the CPU as well.
         """
-        cpu = machine.cpu()
+        cpu = system.cpu()
         same_kind = self.cpu_features == cpu.features
         if not same_kind or (not self.format.has_files and self.cpu != cpu.name):
             return f"it was verified on another kind of CPU, {self.cpu}"

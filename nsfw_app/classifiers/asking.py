@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nsfw_app.classifiers import Network, Pixels
+from nsfw_app.concurrency import Cores
 from nsfw_app.errors import OutOfMemory, Overloaded, PredictionFailed, lacks_memory
-from nsfw_app.machine import usable_cpus
-from nsfw_app.pacing import Cores
+from nsfw_app.system import usable_cpus
 
 log = logging.getLogger(__name__)
 

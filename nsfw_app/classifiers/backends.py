@@ -17,7 +17,7 @@ from typing import Protocol, Self
 
 from PIL import Image
 
-from nsfw_app import machine, photographs
+from nsfw_app import photographs, system
 from nsfw_app.classifiers import Network, builds, nsfw_score
 from nsfw_app.classifiers.artefacts import Artefact, Origin
 from nsfw_app.classifiers.checkpoints import load_errors
@@ -135,7 +135,7 @@ def open_embedded(backends: Backends | None, *, threads: int) -> Network:
     from nsfw_app.classifiers.open_nsfw import OpenNSFW
 
     network = OpenNSFW(threads=threads)
-    if backends is None or not machine.cpu().multiplies_bf16:
+    if backends is None or not system.cpu().multiplies_bf16:
         return network
     return _half_or_original(network, backends)
 
@@ -239,7 +239,7 @@ def _torch(
         threads=threads,
         device=Device.CPU if exact else device(),
     )
-    has_half = network.device is not Device.CPU or machine.cpu().multiplies_bf16
+    has_half = network.device is not Device.CPU or system.cpu().multiplies_bf16
     if network.is_lent_a_gpu or not has_half:
         return network
     return _half_or_original(network, backends)
@@ -265,7 +265,7 @@ def _half_or_original(network: HalfPrecision, backends: Backends) -> Network:
     except Exception as error:  # the network itself works
         log.warning("%s stays in 32-bit floats: %s", origin.model, error, exc_info=True)
     finally:
-        machine.give_memory_back()  # the images, and what the other floats took
+        system.give_memory_back()  # the images, and what the other floats took
     return network
 
 

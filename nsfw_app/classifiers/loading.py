@@ -18,9 +18,9 @@ from nsfw_app.classifiers.batching import Batcher
 from nsfw_app.classifiers.checkpoints import load_errors
 from nsfw_app.classifiers.direct import Direct
 from nsfw_app.classifiers.hub import ModelFiles, fetch, find, find_here, unreachable
+from nsfw_app.concurrency import Cores
 from nsfw_app.errors import ModelError, ModelLoadFailed, ModelLoading, ModelUnsupported
 from nsfw_app.models import FALCONSAI, OPEN_NSFW
-from nsfw_app.pacing import Cores
 
 
 class ModelState(StrEnum):

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from nsfw_app import machine, settings
+from nsfw_app import settings, system
 
 
 def benchmark(
@@ -37,7 +37,7 @@ def benchmark(
     from nsfw_app.benchmark import MEGAPIXELS, Effort, engines, run
     from nsfw_app.benchmark.table import show
 
-    possible = engines.names(machine.cpu())
+    possible = engines.names(system.cpu())
     if wrong := set(engine or ()) - set(possible):
         raise typer.BadParameter(
             f"There is no engine {', '.join(sorted(wrong))} here; choose of {', '.join(possible)}."

@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 from nsfw_app import settings
-from nsfw_app.access import KEY_SCOPES, Permission
 from nsfw_app.accounts import Accounts
 from nsfw_app.assembly import open_store
 from nsfw_app.cli.operator import operator
+from nsfw_app.rules.permissions import KEY_SCOPES, Permission
 from nsfw_app.store.keys import ApiKey
 
 DEFAULT_PER_MINUTE = 600

@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 
 from nsfw_app import settings
-from nsfw_app.access import UserRole
 from nsfw_app.accounts import Accounts
 from nsfw_app.assembly import open_store
 from nsfw_app.cli.operator import operator
 from nsfw_app.errors import AccountError
+from nsfw_app.rules.permissions import UserRole
 
 users = typer.Typer(help="Add, change and list the people who may sign in.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The user's name.")]

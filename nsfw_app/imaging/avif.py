@@ -11,8 +11,8 @@ from typing import Any
 from PIL import AvifImagePlugin, Image, ImageFile, _avif
 
 from nsfw_app.imaging.source import Source
-from nsfw_app.machine import usable_cpus
 from nsfw_app.records import WarningCode
+from nsfw_app.system import usable_cpus
 
 # A box that describes an item of version 2 or 3: flags, number of the item, protection, type.
 EXIF_ITEM = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))Exif", re.DOTALL)

@@ -8,8 +8,8 @@ import sqlite3
 from pathlib import Path
 
 from nsfw_app.errors import SettingsError, StorageError
-from nsfw_app.queueing import QueueRules
-from nsfw_app.retention import Retention
+from nsfw_app.rules.queue import QueueRules
+from nsfw_app.rules.retention import Retention
 from nsfw_app.store.accounts import AccountRows
 from nsfw_app.store.audit import Audit
 from nsfw_app.store.catalog import Catalog

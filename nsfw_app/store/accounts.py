@@ -4,8 +4,8 @@ import json
 import sqlite3
 from dataclasses import dataclass
 
-from nsfw_app.access import UserRole
 from nsfw_app.errors import AccountError
+from nsfw_app.rules.permissions import UserRole
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
 

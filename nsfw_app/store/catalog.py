@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import NotFound
 from nsfw_app.records import (
     Ground,
@@ -19,6 +18,7 @@ from nsfw_app.records import (
     Upload,
     WarningCode,
 )
+from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.pictures import Pictures
 

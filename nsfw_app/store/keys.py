@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nsfw_app.access import Permission
 from nsfw_app.errors import AccountError
+from nsfw_app.rules.permissions import Permission
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.deliveries import give_up_pending

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlite_utils import Database
 
-from nsfw_app.queueing import QueueOrder
 from nsfw_app.records import utc
+from nsfw_app.rules.queue import QueueOrder
 from nsfw_app.store.connections import Connections, now
 
 LEASE = timedelta(minutes=10)

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from nsfw_app.access import Caller
 from nsfw_app.errors import DecisionError, NotFound
 from nsfw_app.imaging.image_warnings import warnings_of
 from nsfw_app.records import Answer, Decision, Facets, Label, LogFilter
+from nsfw_app.rules.permissions import Caller
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.queue import ReviewQueue

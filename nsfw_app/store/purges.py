@@ -12,7 +12,7 @@ from itertools import islice
 from sqlite_utils import Database
 
 from nsfw_app.records import utc
-from nsfw_app.retention import Keep, Retention
+from nsfw_app.rules.retention import Keep, Retention
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.pictures import Pictures

@@ -7,7 +7,8 @@ import sqlite3
 
 from sqlite_utils import Database
 
-from nsfw_app.queueing import (
+from nsfw_app.records import Label
+from nsfw_app.rules.queue import (
     ADJUDICATION_PRIORITY,
     PRIORITIES,
     QueueReason,
@@ -15,7 +16,6 @@ from nsfw_app.queueing import (
     Settlement,
     settle,
 )
-from nsfw_app.records import Label
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.loans import note_skip
 from nsfw_app.store.states import reported_changes

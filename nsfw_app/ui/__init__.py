@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from nsfw_app.access import Permission
 from nsfw_app.engine import Engine
+from nsfw_app.rules.permissions import Permission
 from nsfw_app.ui.api import add_endpoints
 from nsfw_app.ui.gallery import create_gallery_tab
 from nsfw_app.ui.insights import create_insights_tab

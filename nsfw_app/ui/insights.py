@@ -5,10 +5,10 @@ from typing import Any
 
 import gradio as gr
 
-from nsfw_app.access import Caller, Permission
 from nsfw_app.engine import Engine
 from nsfw_app.insights import ModelRecord, People
 from nsfw_app.metrics import Agreement, Share, wilson_interval
+from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.ui.render import permitted, region, shown
 
 

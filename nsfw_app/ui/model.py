@@ -5,11 +5,11 @@ from typing import Any
 import gradio as gr
 
 from nsfw_app import models
-from nsfw_app.access import Permission
 from nsfw_app.classifiers.artefacts import Artefact
 from nsfw_app.engine import Engine
 from nsfw_app.errors import ModelLoading, PolicyError
 from nsfw_app.records import Policy
+from nsfw_app.rules.permissions import Permission
 from nsfw_app.ui.render import permitted, region, shown
 
 Sections = list[dict[str, Any]]

@@ -6,8 +6,8 @@ from typing import ParamSpec, TypeVar
 
 import gradio as gr
 
-from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import NSFWReviewError
+from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.callers import caller_of
 
 P = ParamSpec("P")

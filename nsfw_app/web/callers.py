@@ -12,9 +12,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
-from nsfw_app.access import DEMO, STRANGER, Caller, Permission, local_caller
 from nsfw_app.accounts import KEY_PREFIX, SESSION, Accounts
 from nsfw_app.errors import Forbidden, RequestError
+from nsfw_app.rules.permissions import DEMO, STRANGER, Caller, Permission, local_caller
 from nsfw_app.settings import Settings
 from nsfw_app.web.forwarding import proxy_of
 from nsfw_app.web.origin import parse_origin

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
-from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import RequestError
 from nsfw_app.records import Upload
+from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.callers import needs
 from nsfw_app.web.data_urls import decode_base64, decode_data_url, is_data_url, is_url
 from nsfw_app.web.json_bodies import JSON, media_type, read_json

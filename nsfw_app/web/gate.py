@@ -12,9 +12,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import ImageError, NSFWReviewError, RequestError, Unavailable
 from nsfw_app.records import Action
+from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.forms import FIELD, FORM, files_of, limited_form
 from nsfw_app.web.json_bodies import media_type
 from nsfw_app.web.judging import Judging

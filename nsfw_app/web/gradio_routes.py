@@ -6,7 +6,7 @@ path, a proxy, recordings, an editor, its own sign-in. A version that brings new
 
 import re
 
-from nsfw_app.access import Caller, Permission
+from nsfw_app.rules.permissions import Caller, Permission
 
 GET, POST = "GET", "POST"
 EITHER = frozenset({Permission.PAGE, Permission.CLASSIFY})  # a browser, or gradio_client with a key

@@ -19,8 +19,8 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nsfw_app.access import STRANGER, Caller
 from nsfw_app.errors import Forbidden, NotFound, NotSignedIn, NSFWReviewError
+from nsfw_app.rules.permissions import STRANGER, Caller
 from nsfw_app.web import gradio_routes
 from nsfw_app.web.bodies import again, body, check_charset
 from nsfw_app.web.callers import Callers

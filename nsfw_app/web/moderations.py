@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import RequestError
 from nsfw_app.imaging.fetch import Fetcher
 from nsfw_app.records import LabelRole, Prediction, Review, Upload
+from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.callers import needs
 from nsfw_app.web.data_urls import EXAMPLE, decode_data_url, is_data_url, is_url
 from nsfw_app.web.json_bodies import read_json

@@ -10,8 +10,8 @@ from pydantic import BaseModel, FailFast, Field
 
 from nsfw_app import exports
 from nsfw_app.engine import Engine
-from nsfw_app.queueing import QueueOrder
 from nsfw_app.records import Label, ModelIdentity
+from nsfw_app.rules.queue import QueueOrder
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.store.training import Mistake
 from nsfw_app.web.callers import Exporter, Reviewer

@@ -15,7 +15,6 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, FailFast, Field
 
 from nsfw_app import exports
-from nsfw_app.access import LOCAL_OWNER, Caller, Permission
 from nsfw_app.accounts import Accounts
 from nsfw_app.engine import Engine
 from nsfw_app.errors import ImageError, NotSignedIn
@@ -30,6 +29,7 @@ from nsfw_app.records import (
     Review,
     Upload,
 )
+from nsfw_app.rules.permissions import LOCAL_OWNER, Caller, Permission
 from nsfw_app.settings import Settings
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.web.callers import Exporter, Reviewer, Visitor

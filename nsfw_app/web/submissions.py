@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from starlette.datastructures import UploadFile
 
 from nsfw_app import exports
-from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import RequestError
 from nsfw_app.records import Upload
+from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.callers import caller_of, needs
 from nsfw_app.web.forms import FIELD, files_of, limited_form
 from nsfw_app.web.judging import Judging, all_of

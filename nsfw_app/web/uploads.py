@@ -27,8 +27,8 @@ from starlette.datastructures import UploadFile
 from starlette.requests import HTTPConnection
 
 from nsfw_app import private_files
-from nsfw_app.access import Caller, Permission
 from nsfw_app.errors import NotFound
+from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.callers import needs
 from nsfw_app.web.forms import files_of, limited_form
 from nsfw_app.web.judging import Judging

@@ -1,0 +1,1 @@
+"""Pure decisions without I/O: verdicts, queue rules, retention and permissions."""
