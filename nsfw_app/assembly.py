@@ -1,10 +1,10 @@
 """Puts store and engine together as the settings describe them."""
 
-from nsfw_app.classifiers.backends import Backends
-from nsfw_app.classifiers.loading import Loaded, ModelLoader, load_classifier
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.imaging.decode import Limits
-from nsfw_app.models import display_name
+from nsfw_app.models.cards import display_name
+from nsfw_app.models.loader import Loaded, ModelLoader, load_classifier
+from nsfw_app.models.selection import Backends
 from nsfw_app.rules.queue import QueueRules
 from nsfw_app.rules.retention import Retention
 from nsfw_app.settings import Settings

@@ -10,11 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nsfw_app import models
-from nsfw_app.classifiers import builds
-from nsfw_app.classifiers.artefacts import Artefact, Origin
-from nsfw_app.classifiers.equivalence import EquivalentBackends
-from nsfw_app.classifiers.loading import ModelLoader, ModelStatus
 from nsfw_app.concurrency import in_order
 from nsfw_app.desk import Desk
 from nsfw_app.errors import ImageError, ModelError, NotFound, StorageError
@@ -23,6 +18,10 @@ from nsfw_app.imaging.decode import Limits
 from nsfw_app.inference import Inference, Judged
 from nsfw_app.insights import Insights
 from nsfw_app.intake import Intake
+from nsfw_app.models import builds, cards
+from nsfw_app.models.artifacts import Artefact, Origin
+from nsfw_app.models.equivalence import EquivalentBackends
+from nsfw_app.models.loader import ModelLoader, ModelStatus
 from nsfw_app.records import (
     Answer,
     Decision,
@@ -319,7 +318,7 @@ class Engine:
         return previews.thumbnail(self.picture(image_sha256, caller))
 
     def _first_policy(self, model: str) -> Policy:
-        return models.first_policy(
+        return cards.first_policy(
             model,
             threshold=self._defaults.threshold,
             band=(self._defaults.review_from, self._defaults.review_to),

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from nsfw_app.classifiers import Classifier, Pixels, nsfw_score
-from nsfw_app.classifiers.equivalence import EquivalentBackends
-from nsfw_app.classifiers.loading import ModelLoader
 from nsfw_app.imaging import decode, previews
 from nsfw_app.imaging.decode import DecodedImage, Enough, Limits
+from nsfw_app.models.classifier import Classifier, Pixels, nsfw_score
+from nsfw_app.models.equivalence import EquivalentBackends
+from nsfw_app.models.loader import ModelLoader
 from nsfw_app.records import Ground, ImageInfo, Look, Prediction, Upload
 from nsfw_app.store import Store
 from nsfw_app.store.catalog import Stored

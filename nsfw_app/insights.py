@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsfw_app import metrics
-from nsfw_app.classifiers.equivalence import EquivalentBackends
 from nsfw_app.metrics import NO_ANSWER, Agreement, Confusion, Share
+from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label, Policy
 from nsfw_app.store import Store
 from nsfw_app.store.insights import Outcome, Pace, SharedAnswer

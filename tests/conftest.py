@@ -13,11 +13,11 @@ import pytest
 from desk import browser, page, server  # noqa: F401  # fixtures
 from PIL import Image
 
-from nsfw_app.classifiers import Glance
-from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.concurrency import Cores
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.imaging.decode import Limits
+from nsfw_app.models.classifier import Glance
+from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import LabelRole, ModelIdentity
 from nsfw_app.store import Store
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from tiny_vit import picture, trained
 
-from nsfw_app.classifiers import Classifier, builds
-from nsfw_app.classifiers.artefacts import Artefact
-from nsfw_app.classifiers.backends import Backends
-from nsfw_app.classifiers.formats import FILES, Format
-from nsfw_app.classifiers.loading import load_classifier
-from nsfw_app.optimizing import Wish, optimize
+from nsfw_app.models import builds
+from nsfw_app.models.artifacts import Artefact
+from nsfw_app.models.classifier import Classifier
+from nsfw_app.models.formats import FILES, Format
+from nsfw_app.models.loader import load_classifier
+from nsfw_app.models.optimize.optimizer import Wish, optimize
+from nsfw_app.models.selection import Backends
 from nsfw_app.records import Policy
 
 POLICY = Policy(threshold=0.5, review_from=0.2, review_to=0.8)

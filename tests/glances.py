@@ -19,14 +19,14 @@ import numpy as np
 from desk import ROOT  # noqa: F401  (puts the product on the path)
 from PIL import Image
 
-from nsfw_app import photographs
-from nsfw_app.classifiers import Classifier
-from nsfw_app.classifiers.backends import AUTO, TORCH, Backends
-from nsfw_app.classifiers.loading import Loaded, ModelLoader, load_classifier
-from nsfw_app.classifiers.open_nsfw import OpenNSFW
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.imaging.decode import Limits
-from nsfw_app.models import OPEN_NSFW, first_policy
+from nsfw_app.models import calibration_set
+from nsfw_app.models.backends.open_nsfw import OpenNSFW
+from nsfw_app.models.cards import OPEN_NSFW, first_policy
+from nsfw_app.models.classifier import Classifier
+from nsfw_app.models.loader import Loaded, ModelLoader, load_classifier
+from nsfw_app.models.selection import AUTO, TORCH, Backends
 from nsfw_app.records import Upload
 from nsfw_app.store import Store
 
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--backend", default=AUTO, choices=[AUTO, TORCH])
     chosen = parser.parse_args()
     chance = random.Random(chosen.seed)
-    sources = photographs.whole()
+    sources = calibration_set.whole()
     loaded = opened(chosen.backend)
     exact = opened(TORCH)
     loader = ModelLoader(OPEN_NSFW, lambda: Loaded(loaded))

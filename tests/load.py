@@ -29,7 +29,7 @@ from PIL import Image
 from nsfw_app.accounts import Accounts
 from nsfw_app.benchmark.engines import save_random_vit
 from nsfw_app.benchmark.files import numbered
-from nsfw_app.classifiers.loading import load_classifier
+from nsfw_app.models.loader import load_classifier
 from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.settings import load
 from nsfw_app.store import Store

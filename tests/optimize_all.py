@@ -14,9 +14,9 @@ from pathlib import Path
 from architectures import architectures, save
 from desk import ROOT  # noqa: F401  (puts the product on the path)
 
-from nsfw_app.classifiers.backends import Backends
-from nsfw_app.models import first_policy
-from nsfw_app.optimizing import Wish, optimize
+from nsfw_app.models.cards import first_policy
+from nsfw_app.models.optimize.optimizer import Wish, optimize
+from nsfw_app.models.selection import Backends
 
 
 def main() -> None:

@@ -18,18 +18,20 @@ from PIL import Image
 from scripts import run_script
 from tiny_vit import picture, trained
 
-from nsfw_app import photographs, system, verification
-from nsfw_app.classifiers import Classifier, Network, builds, open_nsfw, vit
-from nsfw_app.classifiers import backends as backends_module
-from nsfw_app.classifiers.artefacts import MIN_SPEEDUP, Origin
-from nsfw_app.classifiers.backends import nsfw_scores
-from nsfw_app.classifiers.formats import FILES
-from nsfw_app.classifiers.hub import find
-from nsfw_app.classifiers.open_nsfw_runtimes import ShortRuntime
-from nsfw_app.classifiers.speed import Speed
-from nsfw_app.classifiers.vit import Device, TransformersNetwork
+from nsfw_app import system
 from nsfw_app.errors import ModelNotFound, ModelUnsupported, PredictionFailed
-from nsfw_app.models import OPEN_NSFW
+from nsfw_app.models import builds, calibration_set, parity
+from nsfw_app.models import selection as backends_module
+from nsfw_app.models.artifacts import MIN_SPEEDUP, Origin
+from nsfw_app.models.backends import open_nsfw, pytorch
+from nsfw_app.models.backends.open_nsfw_runtimes import ShortRuntime
+from nsfw_app.models.backends.pytorch import Device, TransformersNetwork
+from nsfw_app.models.cards import OPEN_NSFW
+from nsfw_app.models.classifier import Classifier, Network
+from nsfw_app.models.formats import FILES
+from nsfw_app.models.hub import find
+from nsfw_app.models.optimize.speed import Speed
+from nsfw_app.models.selection import nsfw_scores
 from nsfw_app.records import LabelRole, Policy
 from nsfw_app.system import Cpu
 
@@ -248,8 +250,8 @@ def test_it_needs_no_torch(engines: Path, kind: str) -> None:
     script = f"""
 import json, sys
 from pathlib import Path
-from nsfw_app.classifiers import builds
-from nsfw_app.classifiers.backends import open_artefact
+from nsfw_app.models.classifier import builds
+from nsfw_app.models.selection import open_artefact
 from scripts import run_script
 from tiny_vit import picture
 artefact = builds.read(Path({str(of(engines, kind))!r}))
@@ -269,7 +271,7 @@ def difference_in_bf16(model: Path) -> tuple[float, float]:
     """The two scores of an image of the calibration set that differ most."""
     files = find(str(model), revision="main")
     network = TransformersNetwork(Origin("m", "r", "w"), files=files, unsafe_labels=(), threads=1)
-    images = photographs.whole()
+    images = calibration_set.whole()
     exact = list(nsfw_scores(network, images))
     half = list(nsfw_scores(network.to_half(), images))
     assert list(nsfw_scores(network, images)) == exact, "the original stays as it is"
@@ -421,7 +423,7 @@ def test_half_precision_that_changes_a_label(
 ) -> None:
     """A threshold between the two scores of one image: the report fails, 32 bits stay."""
     on_cpu(PLAIN | {"avx512_bf16"})
-    monkeypatch.setattr(verification, "NEAR", 0.0)  # bf16 moves the scores by less than that
+    monkeypatch.setattr(parity, "NEAR", 0.0)  # bf16 moves the scores by less than that
     middle = sum(difference_in_bf16(model)) / 2
     near = Policy(threshold=middle, review_from=min(middle, 0.2), review_to=max(middle, 0.8))
     classifier = loaded(model, tmp_path, policy=near)
@@ -461,7 +463,7 @@ def test_the_embedded_model_in_half_precision(
     assert kept is not None
     exact = loaded(OPEN_NSFW, tmp_path, "torch")
     assert (exact.identity.backend, exact.identity.model) == ("onnxruntime", OPEN_NSFW)
-    pictures = photographs.whole()
+    pictures = calibration_set.whole()
     scores = [
         (one["nsfw"], other["nsfw"])
         for one, other in zip(exact.predict(pictures), in_half.predict(pictures), strict=True)
@@ -516,7 +518,7 @@ def test_openvino_is_called_before_threads_share_it(monkeypatch: pytest.MonkeyPa
 
 def test_threads_do_not_mix_up_their_answers(in_half: Classifier) -> None:
     """Many callers at once are each told of their own picture."""
-    pictures = photographs.whole()
+    pictures = calibration_set.whole()
     alone = [in_half.predict([image]) for image in pictures]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda image: in_half.predict([image]), pictures * 5))
@@ -554,7 +556,7 @@ def test_the_fastest_device(
     """CUDA before MPS before the CPU."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    assert vit.device() is expected
+    assert pytorch.device() is expected
 
 
 def test_zero_gpu_has_its_decorator(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

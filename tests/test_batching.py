@@ -12,12 +12,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsfw_app.classifiers import Glance, Pixels
-from nsfw_app.classifiers.asking import MAX_BATCH
-from nsfw_app.classifiers.batching import Batcher
-from nsfw_app.classifiers.direct import Direct
 from nsfw_app.concurrency import Cores
 from nsfw_app.errors import Overloaded, PredictionFailed
+from nsfw_app.models.asking import MAX_BATCH
+from nsfw_app.models.batching import Batcher
+from nsfw_app.models.classifier import Glance, Pixels
+from nsfw_app.models.direct import Direct
 from nsfw_app.records import LabelRole, ModelIdentity
 
 PATIENCE_SECONDS = 10

@@ -19,12 +19,13 @@ from typer.testing import CliRunner
 
 from nsfw_app import settings
 from nsfw_app.assembly import open_engine, open_store
-from nsfw_app.classifiers import checkpoints, vit
-from nsfw_app.classifiers.checkpoints import load_error
-from nsfw_app.classifiers.loading import ModelState, load_classifier
 from nsfw_app.cli import app
 from nsfw_app.errors import ModelError, ModelLibraryMissing
-from nsfw_app.models import display_name
+from nsfw_app.models import checkpoints
+from nsfw_app.models.backends import pytorch
+from nsfw_app.models.cards import display_name
+from nsfw_app.models.checkpoints import load_error
+from nsfw_app.models.loader import ModelState, load_classifier
 from nsfw_app.records import Upload
 from nsfw_app.ui.model import model_facts
 from nsfw_app.web.monitoring import Monitor, health_routes
@@ -306,7 +307,7 @@ def test_no_memory(directory: Path, monkeypatch: pytest.MonkeyPatch, error: Exce
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(vit.AutoModelForImageClassification, "from_pretrained", fail)
+    monkeypatch.setattr(pytorch.AutoModelForImageClassification, "from_pretrained", fail)
     with pytest.raises(ModelError, match="does not fit into this machine's memory") as caught:
         load(directory)
     assert caught.value.kind == "no_memory"

@@ -20,14 +20,14 @@ from PIL import Image
 from scripts import run_script
 from tiny_vit import picture, trained
 
-from nsfw_app.classifiers import Classifier
-from nsfw_app.classifiers.backends import Backends
-from nsfw_app.classifiers.direct import Direct
-from nsfw_app.classifiers.formats import FILES
-from nsfw_app.classifiers.loading import load_classifier
-from nsfw_app.classifiers.open_nsfw import OpenNSFW
 from nsfw_app.errors import ModelNotFound
-from nsfw_app.models import FALCONSAI, display_name
+from nsfw_app.models.backends.open_nsfw import OpenNSFW
+from nsfw_app.models.cards import FALCONSAI, display_name
+from nsfw_app.models.classifier import Classifier
+from nsfw_app.models.direct import Direct
+from nsfw_app.models.formats import FILES
+from nsfw_app.models.loader import load_classifier
+from nsfw_app.models.selection import Backends
 from nsfw_app.records import LabelRole
 
 
@@ -173,9 +173,9 @@ def test_embedded_never_imports_torch(model: str, tmp_path: Path) -> None:
     script = """
 import json, sys
 from nsfw_app import settings
-from nsfw_app.classifiers.direct import Direct
-from nsfw_app.classifiers.loading import load_classifier
-from nsfw_app.classifiers.open_nsfw import OpenNSFW
+from nsfw_app.models.direct import Direct
+from nsfw_app.models.loader import load_classifier
+from nsfw_app.models.backends.open_nsfw import OpenNSFW
 from tiny_vit import picture
 s = settings.load()
 model = load_classifier(
@@ -207,9 +207,9 @@ def test_falconsai_by_name_equals_the_plain_pipeline(vit: Path, tmp_path: Path) 
     script = """
 import json
 from nsfw_app import settings
-from nsfw_app.classifiers.direct import Direct
-from nsfw_app.classifiers.loading import load_classifier
-from nsfw_app.classifiers.open_nsfw import OpenNSFW
+from nsfw_app.models.direct import Direct
+from nsfw_app.models.loader import load_classifier
+from nsfw_app.models.backends.open_nsfw import OpenNSFW
 from tiny_vit import picture
 s = settings.load()
 model = load_classifier(

@@ -13,8 +13,6 @@ from pictures import animated
 from PIL import Image
 from samples import answer_to, person
 
-from nsfw_app.classifiers import Classifier
-from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import (
     DecisionError,
@@ -24,6 +22,8 @@ from nsfw_app.errors import (
     StorageError,
     StorageErrorKind,
 )
+from nsfw_app.models.classifier import Classifier
+from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import Action, Label, LogFilter, Policy, Review, Upload, Verdict
 from nsfw_app.store import Store
 

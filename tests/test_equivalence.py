@@ -7,9 +7,9 @@ import pytest
 from conftest import LIMITS, FakeClassifier, picture_bytes
 from samples import FAKE, SHA256, add, add_image, answer
 
-from nsfw_app.classifiers.equivalence import EquivalentBackends
-from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
+from nsfw_app.models.equivalence import EquivalentBackends
+from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import Label, ModelIdentity, Policy, Upload
 from nsfw_app.store import Store
 

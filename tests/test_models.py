@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nsfw_app.errors import ModelUnsupported
-from nsfw_app.models import (
+from nsfw_app.models.cards import (
     CARDS,
     FALCONSAI,
     OPEN_NSFW,

@@ -15,22 +15,24 @@ from faster import POLICY, folder_of_pictures, loaded, made, make
 from tiny_vit import trained
 from typer.testing import CliRunner
 
-from nsfw_app import optimizing, photographs, system, verification
-from nsfw_app.classifiers import Network, backends, builds, nsfw_score, weights_sha256
-from nsfw_app.classifiers.artefacts import Artefact, Origin
-from nsfw_app.classifiers.backends import Backends, open_artefact
-from nsfw_app.classifiers.builds import Attempt
-from nsfw_app.classifiers.exporting import Exporter
-from nsfw_app.classifiers.formats import FILES, OPENVINO_FILES, Format, ladder
-from nsfw_app.classifiers.hub import find
-from nsfw_app.classifiers.preprocessing import Preprocessing
-from nsfw_app.classifiers.speed import Speed
+from nsfw_app import system
 from nsfw_app.cli import app
 from nsfw_app.errors import ModelUnsupported
-from nsfw_app.optimizing import Wish, optimize
+from nsfw_app.models import builds, calibration_set, parity, selection
+from nsfw_app.models.artifacts import Artefact, Origin
+from nsfw_app.models.builds import Attempt
+from nsfw_app.models.classifier import Network, nsfw_score, weights_sha256
+from nsfw_app.models.formats import FILES, OPENVINO_FILES, Format, ladder
+from nsfw_app.models.hub import find
+from nsfw_app.models.optimize import optimizer
+from nsfw_app.models.optimize.export import Exporter
+from nsfw_app.models.optimize.optimizer import Wish, optimize
+from nsfw_app.models.optimize.speed import Speed
+from nsfw_app.models.parity import Report, compare
+from nsfw_app.models.preprocessing import Preprocessing
+from nsfw_app.models.selection import Backends, open_artefact
 from nsfw_app.records import LabelRole, Policy
 from nsfw_app.system import BF16_FLAGS, Cpu
-from nsfw_app.verification import Report, compare
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scores(vit: Path, engines: Path, wanted: str, images: Path) -> list[float]:
     """What a backend says of the pictures of a folder, each asked for by itself."""
     classifier = loaded(vit, engines, wanted)
-    pictures = photographs.of_folder(images)
+    pictures = calibration_set.of_folder(images)
     return [nsfw_score(classifier.predict([p])[0], classifier.roles) for p in pictures]
 
 
@@ -127,7 +129,7 @@ def test_nothing_else_is_left_behind(engines: Path) -> None:
 @pytest.fixture
 def nothing_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
     """No changed label counts as near the threshold: so small models differ by less than that."""
-    monkeypatch.setattr(verification, "NEAR", 0.0)
+    monkeypatch.setattr(parity, "NEAR", 0.0)
 
 
 def between(vit: Path, engines: Path, images: Path, kind: str) -> Policy:
@@ -207,7 +209,7 @@ def test_a_failure_leaves_what_was_there(
     def broken(*_: Any) -> None:
         raise RuntimeError("the power went")
 
-    monkeypatch.setattr(optimizing, "nsfw_scores", broken)
+    monkeypatch.setattr(optimizer, "nsfw_scores", broken)
     with pytest.raises(RuntimeError, match="the power went"):
         make(vit, Format.ONNX, tmp_path, images=images)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
@@ -277,8 +279,8 @@ def speedups(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
         speedup = chosen.get(other.identity.backend, 2.0)
         return Speed(speedup, 10 * speedup, 10.0)
 
-    monkeypatch.setattr(optimizing, "compare_speed", speed)
-    monkeypatch.setattr(backends, "compare_speed", speed)
+    monkeypatch.setattr(optimizer, "compare_speed", speed)
+    monkeypatch.setattr(selection, "compare_speed", speed)
     return chosen
 
 
@@ -286,12 +288,12 @@ def speedups(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 def differing(monkeypatch: pytest.MonkeyPatch) -> set[Format]:
     """Formats whose scores are too far from the original's."""
     chosen: set[Format] = set()
-    check = optimizing._Maker._check_parity
+    check = optimizer._Maker._check_parity
 
     def check_parity(maker: Any, kind: Format, report: Report) -> None:
         check(maker, kind, replace(report, changed_labels=1.0) if kind in chosen else report)
 
-    monkeypatch.setattr(optimizing._Maker, "_check_parity", check_parity)
+    monkeypatch.setattr(optimizer._Maker, "_check_parity", check_parity)
     return chosen
 
 
@@ -391,7 +393,7 @@ def test_other_architectures(
     original = scores(model, tmp_path, "torch", images)
     classifier = loaded(model, tmp_path)
     assert classifier.identity.backend == kept.format
-    together = classifier.predict(photographs.of_folder(images))
+    together = classifier.predict(calibration_set.of_folder(images))
     optimized = [nsfw_score(row, classifier.roles) for row in together]
     report = compare(original, optimized, POLICY)
     assert report.passed
@@ -400,12 +402,12 @@ def test_other_architectures(
 
 def test_sensitive_layers_go_back_to_floats(vit: Path, images: Path, tmp_path: Path) -> None:
     """Layers are restored until labels agree as they did before."""
-    from nsfw_app.classifiers.vit import TransformersNetwork
+    from nsfw_app.models.backends.pytorch import TransformersNetwork
 
     files = find(str(vit), revision="main")
     network = TransformersNetwork(Origin("m", "r", "w"), files=files, unsafe_labels=(), threads=1)
     preprocessing = Preprocessing.of(network.processor.config)
-    prepared = [preprocessing.prepare(image) for image in photographs.of_folder(images)[:8]]
+    prepared = [preprocessing.prepare(image) for image in calibration_set.of_folder(images)[:8]]
     # In 8-bit integers but for the edges; of one image; then of all: in floats, in 8-bit integers,
     # and with some layers restored.
     agreements = iter([0.5, 1.0, 1.0, 0.5, 0.8])
@@ -428,7 +430,7 @@ def test_where_a_batch_changes_scores_images_are_computed_apart(
     vit: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scores never depend on what else is computed at the same time."""
-    monkeypatch.setattr(optimizing, "_batches_change_nothing", lambda *_: False)
+    monkeypatch.setattr(optimizer, "_batches_change_nothing", lambda *_: False)
     kept = make(vit, Format.OPENVINO, tmp_path, images=images)
     assert kept.one_by_one
     network = open_artefact(kept, "test", unsafe_labels=(), threads=1)
@@ -440,7 +442,7 @@ def test_where_a_batch_changes_scores_images_are_computed_apart(
         return compiled(inputs)
 
     monkeypatch.setattr(network, "_compiled", compute)
-    batch = np.stack([network.prepare(image) for image in photographs.of_folder(images)[:3]])
+    batch = np.stack([network.prepare(image) for image in calibration_set.of_folder(images)[:3]])
     assert network.score(batch).shape == (3, 2)
     assert shapes == [(1, 32, 32, 3)] * 3
 
@@ -449,7 +451,7 @@ def test_a_record_that_moves_scores_is_not_used(
     vit: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the recorded preprocessing gives other scores, the original image processor is used."""
-    monkeypatch.setattr(optimizing, "NEAR", -1.0)
+    monkeypatch.setattr(optimizer, "NEAR", -1.0)
     kept = make(vit, Format.ONNX, tmp_path, images=images)
     assert kept.preprocessing is None
     assert kept.report(POLICY).largest_difference < 1e-5

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from test_classifiers import photograph
 
-from nsfw_app.classifiers.preprocessing import Preprocessing
 from nsfw_app.errors import ModelUnsupported
+from nsfw_app.models.preprocessing import Preprocessing
 
 PICTURES = [
     photograph("skimage", "data/astronaut.png"),

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from tiny_vit import trained
 
-from nsfw_app import photographs
-from nsfw_app.classifiers import Glance, Pixels, builds
-from nsfw_app.classifiers.formats import FILES
-from nsfw_app.classifiers.loading import Loaded, ModelLoader
-from nsfw_app.classifiers.reduction import ALWAYS, BELOW, MOST_MOVED, limit, measured
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.imaging.decode import Limits
+from nsfw_app.models import builds, calibration_set
+from nsfw_app.models.classifier import Glance, Pixels
+from nsfw_app.models.formats import FILES
+from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.models.optimize.downscaling import ALWAYS, BELOW, MOST_MOVED, limit, measured
 from nsfw_app.records import LabelRole, ModelIdentity, Upload
 from nsfw_app.store import Store
 
@@ -71,19 +71,19 @@ def test_the_limits() -> None:
 
 def test_a_network_that_sees_no_difference_needs_few_pixels() -> None:
     """The first step is enough for every score, and no second is needed."""
-    assert measured(Judge(0.0), SIDE, photographs.whole()[:3]) == (Glance(2 * SIDE, ALWAYS),)
+    assert measured(Judge(0.0), SIDE, calibration_set.whole()[:3]) == (Glance(2 * SIDE, ALWAYS),)
 
 
 def test_a_network_that_sees_some_is_trusted_with_low_scores() -> None:
     """Twice the shift, a lower limit."""
-    pictures = photographs.whole()[:3]
+    pictures = calibration_set.whole()[:3]
     ((one,), (other,)) = (measured(Judge(sees), SIDE, pictures) for sees in (0.05, 0.15))
     assert 0 < other.below < one.below < 1
 
 
 def test_a_network_that_sees_much_is_shown_all() -> None:
     """No step is safe for it."""
-    assert measured(Judge(3.0), SIDE, photographs.whole()[:3]) == ()
+    assert measured(Judge(3.0), SIDE, calibration_set.whole()[:3]) == ()
 
 
 class Flips(Judge):
@@ -97,7 +97,7 @@ class Flips(Judge):
 
 def test_a_score_that_leaves_certainty_counts() -> None:
     """Only what is certain both times tells nothing."""
-    assert measured(Flips(0.0), SIDE, photographs.whole()[:3]) == ()
+    assert measured(Flips(0.0), SIDE, calibration_set.whole()[:3]) == ()
 
 
 @pytest.mark.parametrize("kind", FILES)

@@ -16,11 +16,11 @@ from PIL import Image
 from samples import SHA256, answer_to, person
 from sqlite_utils import Database
 
-from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.exports import log_csv, log_jsonl, review_json
 from nsfw_app.imaging.image_warnings import extension_warning, warnings_of
 from nsfw_app.migrations import migrations
+from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import (
     Action,
     Ground,

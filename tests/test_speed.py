@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsfw_app.classifiers import Pixels, speed
-from nsfw_app.classifiers.speed import BATCH, PAIRS, compare_speed
+from nsfw_app.models.classifier import Pixels
+from nsfw_app.models.optimize import speed
+from nsfw_app.models.optimize.speed import BATCH, PAIRS, compare_speed
 from nsfw_app.records import LabelRole, ModelIdentity
 
 IMAGES = [Image.new("RGB", (8, 8))]

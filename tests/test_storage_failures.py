@@ -28,10 +28,10 @@ from disks import Disk, small_disk
 from PIL import Image
 from samples import SHA256, add_image, answer, person
 
-from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.cli import main
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import NSFWReviewError, StorageError, StorageErrorKind
+from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import LogFilter, Upload
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store, connections

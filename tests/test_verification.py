@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from nsfw_app.models.parity import MAX_CHANGED, NEAR, NOT_COMPARED, compare
 from nsfw_app.records import Policy
-from nsfw_app.verification import MAX_CHANGED, NEAR, NOT_COMPARED, compare
 
 POLICY = Policy(threshold=0.5, review_from=0.2, review_to=0.8)
 

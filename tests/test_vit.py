@@ -8,9 +8,9 @@ from shutil import copytree
 import pytest
 from tiny_vit import picture, trained
 
-from nsfw_app.classifiers import Classifier, nsfw_score
-from nsfw_app.classifiers.loading import load_classifier
 from nsfw_app.errors import ModelDamaged, ModelNotFound, ModelUnsupported
+from nsfw_app.models.classifier import Classifier, nsfw_score
+from nsfw_app.models.loader import load_classifier
 from nsfw_app.records import LabelRole
 
 PICTURES = [picture(warmth, seed=1) for warmth in (0.05, 0.5, 0.95)]  # cold, between, warm

@@ -18,9 +18,9 @@ from typing import Any
 from nsfw_app import system
 from nsfw_app.benchmark import engines, files, peaks, server
 from nsfw_app.benchmark.engines import Subject
-from nsfw_app.classifiers import hub
-from nsfw_app.classifiers.formats import ladder
-from nsfw_app.models import FALCONSAI
+from nsfw_app.models import hub
+from nsfw_app.models.cards import FALCONSAI
+from nsfw_app.models.formats import ladder
 from nsfw_app.settings import Settings
 
 LIBRARIES = ("torch", "transformers", "onnxruntime", "openvino", "nncf", "pillow", "gradio")

@@ -8,25 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from nsfw_app import photographs, system
-from nsfw_app.classifiers import Classifier, Network, builds, nsfw_score
-from nsfw_app.classifiers.artefacts import Origin
-from nsfw_app.classifiers.asking import MAX_BATCH
-from nsfw_app.classifiers.backends import AUTO, TORCH, Backends, open_artefact, open_embedded
-from nsfw_app.classifiers.batching import Batcher
-from nsfw_app.classifiers.direct import Direct
-from nsfw_app.classifiers.formats import FILES, Format
-from nsfw_app.classifiers.hub import find
+from nsfw_app import system
 from nsfw_app.errors import ModelNotFound
-from nsfw_app.models import OPEN_NSFW, first_policy, label_roles
-from nsfw_app.optimizing import Wish, optimize
+from nsfw_app.models import builds, calibration_set
+from nsfw_app.models.artifacts import Origin
+from nsfw_app.models.asking import MAX_BATCH
+from nsfw_app.models.batching import Batcher
+from nsfw_app.models.cards import OPEN_NSFW, first_policy, label_roles
+from nsfw_app.models.classifier import Classifier, Network, nsfw_score
+from nsfw_app.models.direct import Direct
+from nsfw_app.models.formats import FILES, Format
+from nsfw_app.models.hub import find
+from nsfw_app.models.optimize.optimizer import Wish, optimize
+from nsfw_app.models.parity import compare
+from nsfw_app.models.selection import AUTO, TORCH, Backends, open_artefact, open_embedded
 from nsfw_app.records import Policy
 from nsfw_app.system import Cpu
 from nsfw_app.timing import CALLERS, durations, images_per_s, percentile_ms
-from nsfw_app.verification import compare
 
 if TYPE_CHECKING:
-    from nsfw_app.classifiers.vit import TransformersNetwork
+    from nsfw_app.models.backends.pytorch import TransformersNetwork
 
 PIPELINE = "pipeline"  # transformers' own, as its documentation shows it
 OPEN_NSFW_EXACT = "open-nsfw-exact"  # in 32-bit floats; without this, as it would be used here
@@ -95,7 +96,7 @@ def make(subject: Subject, engines: Sequence[str]) -> Numbers:
 
 def measure(subject: Subject, engine: str, seconds: float) -> Numbers:
     """One engine's speed, memory and scores over the calibration set, in this process."""
-    pictures = photographs.whole()
+    pictures = calibration_set.whole()
     if engine == PIPELINE:
         numbers = _pipeline_numbers(subject, pictures, seconds)
     else:
@@ -172,7 +173,7 @@ def _network(subject: Subject, engine: str) -> Network:
 
 
 def _torch(subject: Subject) -> "TransformersNetwork":
-    from nsfw_app.classifiers.vit import TransformersNetwork
+    from nsfw_app.models.backends.pytorch import TransformersNetwork
 
     files = find(subject.model, revision=subject.revision)
     return TransformersNetwork(

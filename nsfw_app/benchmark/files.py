@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nsfw_app import photographs
 from nsfw_app.benchmark.engines import Subject, classifier_of
-from nsfw_app.classifiers.loading import Loaded, ModelLoader
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.imaging.decode import Limits
-from nsfw_app.models import OPEN_NSFW
+from nsfw_app.models import calibration_set
+from nsfw_app.models.cards import OPEN_NSFW
+from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import Upload
 from nsfw_app.store import Store
 from nsfw_app.timing import durations, percentile_ms
@@ -30,7 +30,7 @@ MEGAPIXELS = 12  # of a telephone's camera
 
 def jpegs(megapixels: float, *, motifs: int = MOTIFS) -> Iterator[bytes]:
     """JPEG files without end, all different, of images spread over the calibration set."""
-    images = photographs.whole()
+    images = calibration_set.whole()
     made = [_jpeg(image, megapixels) for image in images[:: max(1, len(images) // motifs)]]
     return (numbered(data, number) for number, data in zip(count(), cycle(made), strict=False))
 

@@ -21,7 +21,7 @@ from nsfw_app import system
 from nsfw_app.accounts import Accounts
 from nsfw_app.benchmark.files import MEGAPIXELS, MOTIFS, jpegs
 from nsfw_app.errors import NSFWReviewError
-from nsfw_app.models import OPEN_NSFW
+from nsfw_app.models.cards import OPEN_NSFW
 from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.settings import environment
 from nsfw_app.store import Store

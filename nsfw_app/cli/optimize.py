@@ -7,11 +7,11 @@ import typer
 
 from nsfw_app import settings
 from nsfw_app.assembly import open_engine, open_store
-from nsfw_app.classifiers.backends import Backends
-from nsfw_app.classifiers.formats import FILES, Format
-from nsfw_app.models import FALCONSAI, OPEN_NSFW
-from nsfw_app.optimizing import Wish, measure_embedded
-from nsfw_app.optimizing import optimize as make
+from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
+from nsfw_app.models.formats import FILES, Format
+from nsfw_app.models.optimize.optimizer import Wish, measure_embedded
+from nsfw_app.models.optimize.optimizer import optimize as make
+from nsfw_app.models.selection import Backends
 
 
 def optimize(

@@ -4,10 +4,10 @@ from typing import Any
 
 import gradio as gr
 
-from nsfw_app import models
-from nsfw_app.classifiers.artefacts import Artefact
 from nsfw_app.engine import Engine
 from nsfw_app.errors import ModelLoading, PolicyError
+from nsfw_app.models import cards
+from nsfw_app.models.artifacts import Artefact
 from nsfw_app.records import Policy
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.ui.render import permitted, region, shown
@@ -90,7 +90,7 @@ def model_facts(engine: Engine) -> Sections:
     if status.classifier is None:
         return [_section("Model", State=status.state, Wanted=status.wanted, Message=status.message)]
     identity = status.classifier.identity
-    card = models.card(identity.model)
+    card = cards.card(identity.model)
     roles = ", ".join(f"{label} ({role})" for label, role in status.classifier.roles.items())
     return [
         _section(

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from nsfw_app.classifiers import Classifier, Network
-from nsfw_app.classifiers.artefacts import Origin
-from nsfw_app.classifiers.asking import MAX_BATCH
-from nsfw_app.classifiers.backends import AUTO, Backends, open_embedded, open_network
-from nsfw_app.classifiers.batching import Batcher
-from nsfw_app.classifiers.checkpoints import load_errors
-from nsfw_app.classifiers.direct import Direct
-from nsfw_app.classifiers.hub import ModelFiles, fetch, find, find_here, unreachable
 from nsfw_app.concurrency import Cores
 from nsfw_app.errors import ModelError, ModelLoadFailed, ModelLoading, ModelUnsupported
-from nsfw_app.models import FALCONSAI, OPEN_NSFW
+from nsfw_app.models.artifacts import Origin
+from nsfw_app.models.asking import MAX_BATCH
+from nsfw_app.models.batching import Batcher
+from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
+from nsfw_app.models.checkpoints import load_errors
+from nsfw_app.models.classifier import Classifier, Network
+from nsfw_app.models.direct import Direct
+from nsfw_app.models.hub import ModelFiles, fetch, find, find_here, unreachable
+from nsfw_app.models.selection import AUTO, Backends, open_embedded, open_network
 
 
 class ModelState(StrEnum):
@@ -86,7 +86,9 @@ def load_classifier(
             origin = Origin.of_files(model, files)
             if backends is not None:
                 return asked(open_network(origin, files, backends, **chosen))
-            from nsfw_app.classifiers.vit import TransformersNetwork  # torch, only when needed
+            from nsfw_app.models.backends.pytorch import (
+                TransformersNetwork,  # torch, only when needed
+            )
 
             return asked(TransformersNetwork(origin, files=files, **chosen))
 

@@ -17,15 +17,16 @@ from typing import Protocol, Self
 
 from PIL import Image
 
-from nsfw_app import photographs, system
-from nsfw_app.classifiers import Network, builds, nsfw_score
-from nsfw_app.classifiers.artefacts import Artefact, Origin
-from nsfw_app.classifiers.checkpoints import load_errors
-from nsfw_app.classifiers.formats import OPENVINO_FILES, Format
-from nsfw_app.classifiers.hub import ModelFiles
-from nsfw_app.classifiers.speed import compare_speed
+from nsfw_app import system
 from nsfw_app.errors import ModelError, ModelNotFound, ModelUnsupported
-from nsfw_app.models import display_name, label_roles
+from nsfw_app.models import builds, calibration_set
+from nsfw_app.models.artifacts import Artefact, Origin
+from nsfw_app.models.cards import display_name, label_roles
+from nsfw_app.models.checkpoints import load_errors
+from nsfw_app.models.classifier import Network, nsfw_score
+from nsfw_app.models.formats import OPENVINO_FILES, Format
+from nsfw_app.models.hub import ModelFiles
+from nsfw_app.models.optimize.speed import compare_speed
 from nsfw_app.records import Policy
 
 log = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ def open_embedded(backends: Backends | None, *, threads: int) -> Network:
     Raises:
         ModelNotFound: Its weights are missing or damaged.
     """
-    from nsfw_app.classifiers.open_nsfw import OpenNSFW
+    from nsfw_app.models.backends.open_nsfw import OpenNSFW
 
     network = OpenNSFW(threads=threads)
     if backends is None or not system.cpu().multiplies_bf16:
@@ -162,10 +163,10 @@ def open_artefact(
         )
     with load_errors(artefact.origin.model):
         if artefact.format in OPENVINO_FILES:
-            from nsfw_app.classifiers.openvino_network import OpenVinoNetwork
+            from nsfw_app.models.backends.openvino_runtime import OpenVinoNetwork
 
             return OpenVinoNetwork(artefact, backend=backend, threads=threads)
-        from nsfw_app.classifiers.onnx_network import OnnxNetwork
+        from nsfw_app.models.backends.onnx_runtime import OnnxNetwork
 
         return OnnxNetwork(artefact, backend=backend, threads=threads)
 
@@ -185,7 +186,7 @@ def compare_half(network: HalfPrecision, half: Network, engines: Path) -> Artefa
         half: What its `to_half` gave.
         engines: Where the report is kept.
     """
-    images = photographs.whole()
+    images = calibration_set.whole()
     scores = zip(_scores(network, images), _scores(half, images), strict=True)
     speed = compare_speed(network, half, images)
     directory = builds.builds_dir(engines, network.origin, network.half_format)
@@ -229,7 +230,7 @@ def _torch(
     unsafe_labels: Sequence[str],
     threads: int,
 ) -> Network:
-    from nsfw_app.classifiers.vit import Device, TransformersNetwork, device
+    from nsfw_app.models.backends.pytorch import Device, TransformersNetwork, device
 
     exact = backends.wanted == TORCH
     network = TransformersNetwork(

@@ -28,11 +28,12 @@ from nncf.quantization.advanced_parameters import (
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 
-from nsfw_app.classifiers import Pixels, onnx_network, openvino_network
-from nsfw_app.classifiers.formats import Format
-from nsfw_app.classifiers.preprocessing import Preprocessing
 from nsfw_app.errors import ModelUnsupported
-from nsfw_app.verification import MAX_CHANGED
+from nsfw_app.models.backends import onnx_runtime, openvino_runtime
+from nsfw_app.models.classifier import Pixels
+from nsfw_app.models.formats import Format
+from nsfw_app.models.parity import MAX_CHANGED
+from nsfw_app.models.preprocessing import Preprocessing
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +193,7 @@ class Exporter:
         return agreement, [[row] for row in rows.values()]
 
     def _save(self, model: openvino.Model, directory: Path) -> None:
-        openvino.save_model(model, directory / openvino_network.MODEL, compress_to_fp16=False)
+        openvino.save_model(model, directory / openvino_runtime.MODEL, compress_to_fp16=False)
 
     @property
     def _numbered(self) -> list[tuple[int, Pixels]]:
@@ -220,11 +221,11 @@ class Exporter:
         )
         if program is None:
             raise ModelUnsupported("torch exported nothing.")
-        program.save(directory / onnx_network.MODEL)
+        program.save(directory / onnx_runtime.MODEL)
 
     def _onnx_int8(self, directory: Path) -> None:
         self._onnx(directory)
-        path = directory / onnx_network.MODEL
+        path = directory / onnx_runtime.MODEL
         floats = onnx.load(path)
         del floats.graph.value_info[:]  # the exporter's notes on shapes break the quantizer
         quantize_dynamic(

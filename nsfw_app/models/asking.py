@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsfw_app.classifiers import Network, Pixels
 from nsfw_app.concurrency import Cores
 from nsfw_app.errors import OutOfMemory, Overloaded, PredictionFailed, lacks_memory
+from nsfw_app.models.classifier import Network, Pixels
 from nsfw_app.system import usable_cpus
 
 log = logging.getLogger(__name__)

@@ -2,10 +2,10 @@
 
 from PIL import Image
 
-from nsfw_app.classifiers import Pixels
-from nsfw_app.classifiers.artefacts import Artefact
 from nsfw_app.errors import PredictionFailed
-from nsfw_app.models import display_name
+from nsfw_app.models.artifacts import Artefact
+from nsfw_app.models.cards import display_name
+from nsfw_app.models.classifier import Pixels
 from nsfw_app.records import ModelIdentity
 
 
@@ -28,7 +28,7 @@ class ArtefactNetwork:
         if artefact.preprocessing is not None:
             self._prepare = artefact.preprocessing.prepare
         else:
-            from nsfw_app.classifiers.processor import ImageProcessor  # transformers, and torch
+            from nsfw_app.models.image_processor import ImageProcessor  # transformers, and torch
 
             self._prepare = ImageProcessor(artefact.directory).prepare
 

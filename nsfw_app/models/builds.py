@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from nsfw_app import private_files
-from nsfw_app.classifiers.artefacts import DESCRIPTION, Artefact, Origin
-from nsfw_app.classifiers.formats import ORIGINAL_BACKENDS, Format
+from nsfw_app.models.artifacts import DESCRIPTION, Artefact, Origin
+from nsfw_app.models.formats import ORIGINAL_BACKENDS, Format
 from nsfw_app.records import Policy
 
 log = logging.getLogger(__name__)

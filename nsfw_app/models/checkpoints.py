@@ -17,7 +17,6 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from nsfw_app.classifiers.hub import ModelFiles
 from nsfw_app.errors import (
     ModelDamaged,
     ModelError,
@@ -27,7 +26,8 @@ from nsfw_app.errors import (
     ModelUnsupported,
     NSFWReviewError,
 )
-from nsfw_app.models import display_name
+from nsfw_app.models.cards import display_name
+from nsfw_app.models.hub import ModelFiles
 
 log = logging.getLogger(__name__)
 

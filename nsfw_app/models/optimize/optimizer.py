@@ -14,23 +14,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from nsfw_app import photographs, system
-from nsfw_app.classifiers import Network, Pixels, builds, nsfw_score, reduction
-from nsfw_app.classifiers.artefacts import MIN_SPEEDUP, Artefact, Origin, configuration_files
-from nsfw_app.classifiers.backends import Backends, compare_half, nsfw_scores, open_artefact
-from nsfw_app.classifiers.builds import Attempt
-from nsfw_app.classifiers.checkpoints import load_errors
-from nsfw_app.classifiers.formats import Format, ladder
-from nsfw_app.classifiers.hub import find
-from nsfw_app.classifiers.preprocessing import Preprocessing
-from nsfw_app.classifiers.speed import Speed, compare_speed
+from nsfw_app import system
 from nsfw_app.errors import ModelError, ModelUnsupported
-from nsfw_app.models import display_name
+from nsfw_app.models import builds, calibration_set
+from nsfw_app.models.artifacts import MIN_SPEEDUP, Artefact, Origin, configuration_files
+from nsfw_app.models.builds import Attempt
+from nsfw_app.models.cards import display_name
+from nsfw_app.models.checkpoints import load_errors
+from nsfw_app.models.classifier import Network, Pixels, nsfw_score
+from nsfw_app.models.formats import Format, ladder
+from nsfw_app.models.hub import find
+from nsfw_app.models.optimize import downscaling
+from nsfw_app.models.optimize.speed import Speed, compare_speed
+from nsfw_app.models.parity import MAX_CHANGED, NEAR, Report, compare
+from nsfw_app.models.preprocessing import Preprocessing
+from nsfw_app.models.selection import Backends, compare_half, nsfw_scores, open_artefact
 from nsfw_app.records import LabelRole, Policy
-from nsfw_app.verification import MAX_CHANGED, NEAR, Report, compare
 
 if TYPE_CHECKING:
-    from nsfw_app.classifiers.vit import TransformersNetwork
+    from nsfw_app.models.backends.pytorch import TransformersNetwork
 
 CALIBRATION = 128  # views or so; more do not change the ranges
 CHECKED = 64  # views prepared in both ways, to see that the record is right
@@ -75,7 +77,7 @@ def optimize(
             made, or its scores differ too much.
         SettingsError: The folder holds no image.
     """
-    from nsfw_app.classifiers.vit import TransformersNetwork  # torch, only when needed
+    from nsfw_app.models.backends.pytorch import TransformersNetwork  # torch, only when needed
 
     with load_errors(wish.model):
         files = find(wish.model, revision=wish.revision)
@@ -84,8 +86,8 @@ def optimize(
         original = TransformersNetwork(
             origin, files=files, unsafe_labels=wish.unsafe_labels, threads=threads
         )
-    images = photographs.of_folder(wish.images) if wish.images else photographs.whole()
-    views = images if wish.images else photographs.shipped()
+    images = calibration_set.of_folder(wish.images) if wish.images else calibration_set.whole()
+    views = images if wish.images else calibration_set.shipped()
     tell(f"Computing the original's scores of {len(views)} views of {len(images)} images.")
     scores = list(nsfw_scores(original, views))
     maker = _Maker(
@@ -117,7 +119,7 @@ def measure_embedded(backends: Backends, *, threads: int, tell: Callable[[str], 
         threads: CPU threads.
         tell: Gets a sentence about each step.
     """
-    from nsfw_app.classifiers.open_nsfw import OpenNSFW
+    from nsfw_app.models.backends.open_nsfw import OpenNSFW
 
     if not system.cpu().multiplies_bf16:
         tell("This CPU has no instructions for 16-bit floats: the embedded model stays as it is.")
@@ -174,7 +176,7 @@ class _Maker:
                 images_per_s=speed.images_per_s,
                 original_images_per_s=speed.original_images_per_s,
                 speedup=speed.speedup,
-                glances=reduction.measured(network, self._side, self.views),
+                glances=downscaling.measured(network, self._side, self.views),
             )
             builds.describe(build, made)
         return builds.latest(self.engines, origin, kind) or made
@@ -193,7 +195,7 @@ class _Maker:
 
     def _exported(self, kind: Format, build: Path) -> Artefact:
         """The files of an optimized model, described as far as is known before it was compared."""
-        from nsfw_app.classifiers.exporting import Exporter
+        from nsfw_app.models.optimize.export import Exporter
 
         step = max(1, len(self.views) // CALIBRATION)
         prepare = self.preprocessing.prepare if self.preprocessing else self.original.prepare

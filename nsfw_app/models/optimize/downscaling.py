@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsfw_app.classifiers import Glance, Network
-from nsfw_app.classifiers.backends import nsfw_scores
 from nsfw_app.imaging import decode
 from nsfw_app.imaging.decode import Enough, Limits
+from nsfw_app.models.classifier import Glance, Network
+from nsfw_app.models.selection import nsfw_scores
 
 STEPS = (2, 4)  # times the side that a network shrinks pictures to
 SCALES = (2, 4)  # how much smaller the files are decoded

@@ -8,11 +8,11 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from nsfw_app.classifiers import Pixels
-from nsfw_app.classifiers.artefact_network import ArtefactNetwork
-from nsfw_app.classifiers.artefacts import Artefact
-from nsfw_app.classifiers.formats import Format
 from nsfw_app.errors import ModelUnsupported
+from nsfw_app.models.artifacts import Artefact
+from nsfw_app.models.backends.optimized import ArtefactNetwork
+from nsfw_app.models.classifier import Pixels
+from nsfw_app.models.formats import Format
 
 MODEL = "model.xml"
 

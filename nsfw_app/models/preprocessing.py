@@ -11,8 +11,8 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from nsfw_app.classifiers import Pixels
 from nsfw_app.errors import ModelUnsupported
+from nsfw_app.models.classifier import Pixels
 
 # Pillow shrinks by whole numbers first, down to three times the size, which is much faster for
 # large pictures and, from three on, cannot be told from the slow way.

@@ -10,10 +10,10 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
-from nsfw_app.classifiers import Pixels
-from nsfw_app.classifiers.artefact_network import ArtefactNetwork
-from nsfw_app.classifiers.artefacts import Artefact
 from nsfw_app.errors import ModelUnsupported
+from nsfw_app.models.artifacts import Artefact
+from nsfw_app.models.backends.optimized import ArtefactNetwork
+from nsfw_app.models.classifier import Pixels
 
 MODEL = "model.onnx"
 FAILURES = (Fail, InvalidArgument, RuntimeException)

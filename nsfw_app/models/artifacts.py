@@ -13,15 +13,15 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from nsfw_app import system
-from nsfw_app.classifiers import Glance, weights_sha256
-from nsfw_app.classifiers.checkpoints import CONFIG, PROCESSOR_CONFIG
-from nsfw_app.classifiers.formats import Format
-from nsfw_app.classifiers.hub import ModelFiles
-from nsfw_app.classifiers.preprocessing import Preprocessing
 from nsfw_app.errors import ModelUnsupported
-from nsfw_app.models import display_name
+from nsfw_app.models.cards import display_name
+from nsfw_app.models.checkpoints import CONFIG, PROCESSOR_CONFIG
+from nsfw_app.models.classifier import Glance, weights_sha256
+from nsfw_app.models.formats import Format
+from nsfw_app.models.hub import ModelFiles
+from nsfw_app.models.parity import NOT_COMPARED, Report, compare
+from nsfw_app.models.preprocessing import Preprocessing
 from nsfw_app.records import LabelRole, ModelIdentity, Policy
-from nsfw_app.verification import NOT_COMPARED, Report, compare
 
 DESCRIPTION = "artefact.json"
 CONFIGURATION = (CONFIG, PROCESSOR_CONFIG)

@@ -15,7 +15,7 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from nsfw_app.classifiers import Network, Pixels
+from nsfw_app.models.classifier import Network, Pixels
 
 BATCH = 8  # images in each measurement
 SHORTEST_S = 0.05  # of a measurement; what a clock or a scheduler adds is little beside it

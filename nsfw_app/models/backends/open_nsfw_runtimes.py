@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from onnxruntime import InferenceSession, SessionOptions
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
-from nsfw_app.classifiers import Pixels
 from nsfw_app.errors import PredictionFailed
+from nsfw_app.models.classifier import Pixels
 
 SHAPE = 224, 224, 3  # of a prepared picture
 CPU_ONLY = ["CPUExecutionProvider"]  # the same scores on every machine

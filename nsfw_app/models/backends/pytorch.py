@@ -16,18 +16,14 @@ from PIL import Image
 from transformers import AutoModelForImageClassification
 from transformers.utils.logging import disable_progress_bar
 
-from nsfw_app.classifiers import Glance, Pixels
-from nsfw_app.classifiers.artefacts import Origin
-from nsfw_app.classifiers.checkpoints import (
-    check_checkpoint,
-    load_errors,
-    weights_mismatch,
-)
-from nsfw_app.classifiers.formats import Format
-from nsfw_app.classifiers.hub import ModelFiles
-from nsfw_app.classifiers.processor import ImageProcessor
 from nsfw_app.errors import ModelDamaged, ModelUnsupported, PredictionFailed
-from nsfw_app.models import display_name, label_roles
+from nsfw_app.models.artifacts import Origin
+from nsfw_app.models.cards import display_name, label_roles
+from nsfw_app.models.checkpoints import check_checkpoint, load_errors, weights_mismatch
+from nsfw_app.models.classifier import Glance, Pixels
+from nsfw_app.models.formats import Format
+from nsfw_app.models.hub import ModelFiles
+from nsfw_app.models.image_processor import ImageProcessor
 from nsfw_app.records import ModelIdentity
 
 TEST_IMAGE = Image.new("RGB", (320, 240), (128, 128, 128))

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nsfw_app.classifiers import Network, Pixels
-from nsfw_app.classifiers.asking import Asking
 from nsfw_app.errors import PredictionFailed
+from nsfw_app.models.asking import Asking
+from nsfw_app.models.classifier import Network, Pixels
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nsfw_app.classifiers import Pixels
-from nsfw_app.classifiers.asking import Asking
+from nsfw_app.models.asking import Asking
+from nsfw_app.models.classifier import Pixels
 
 
 class Direct(Asking):

@@ -1,0 +1,1 @@
+"""Everything with weights: model cards, loading, scheduling, backends and optimized models."""

@@ -1,0 +1,1 @@
+"""Optimized models: export, quantization, speed, and calibration of downscaling."""
