@@ -33,9 +33,9 @@ from nsfw_app.rules.permissions import (
     user_caller,
 )
 from nsfw_app.store import Store
-from nsfw_app.store.accounts import Session
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.store.keys import ApiKey, Webhook
+from nsfw_app.store.users import Session
 
 SESSION = timedelta(hours=12)
 MIN_PASSWORD_CHARACTERS = 8  # OWASP ASVS 5.0, 6.2.1

@@ -15,7 +15,7 @@ from nsfw_app.metrics import NO_ANSWER, Agreement, Confusion, Share
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label, Policy
 from nsfw_app.store import Store
-from nsfw_app.store.insights import Outcome, Pace, SharedAnswer
+from nsfw_app.store.standing_decisions import Outcome, Pace, SharedAnswer
 
 MAX_PAIRS = 100
 CODES = {label: code for code, label in enumerate(Label)}

@@ -19,7 +19,7 @@ from nsfw_app.accounts import Accounts
 from nsfw_app.engine import Engine
 from nsfw_app.rules.permissions import KEY_SCOPES, Permission, UserRole
 from nsfw_app.store import Store
-from nsfw_app.store.accounts import Session
+from nsfw_app.store.users import Session
 from nsfw_app.ui import build_ui
 from nsfw_app.web.app import create_app
 from nsfw_app.web.http_protocol import LimitedHttp

@@ -15,7 +15,7 @@ from nsfw_app.engine import Engine
 from nsfw_app.metrics import Confusion, Share
 from nsfw_app.records import Label
 from nsfw_app.store import Store
-from nsfw_app.store.insights import Outcome, Pace
+from nsfw_app.store.standing_decisions import Outcome, Pace
 from nsfw_app.ui.insights import insights_json
 
 BOSS = person("ann")

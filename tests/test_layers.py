@@ -14,12 +14,12 @@ PACKAGE = "nsfw_app"
 # From the bottom up: a room imports what stands before it, and itself where it is a package.
 ROOMS = """errors private_files system records rules concurrency settings imaging
 reviews metrics models
-migrations store rate_limits accounts inference desk intake insights engine timing
+store rate_limits accounts inference desk intake insights engine timing
 assembly exports webhooks scan web ui benchmark cli __main__""".split()
 HOMES = {
     "gradio": {"ui", "web"},
-    "sqlite_utils": {"store", "migrations"},
-    "sqlite3": {"store", "migrations"},
+    "sqlite_utils": {"store"},
+    "sqlite3": {"store"},
     "torch": {"models", "benchmark"},
     "transformers": {"models", "benchmark"},
     "onnxruntime": {"models", "benchmark"},

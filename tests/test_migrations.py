@@ -10,9 +10,9 @@ from samples import add, add_image, answer
 from sqlite_utils import Database
 
 from nsfw_app.errors import SettingsError
-from nsfw_app.migrations import migrations
 from nsfw_app.records import LogFilter
 from nsfw_app.store import Store
+from nsfw_app.store.migrations import migrations
 
 STEPS = [step.name for step in migrations.pending(Database(memory=True))]
 COLUMNS = """decision_id decided_at reviewer image_sha256 name source model revision backend

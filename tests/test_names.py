@@ -11,9 +11,9 @@ from fastapi.testclient import TestClient
 from sqlite_utils import Database
 
 from nsfw_app.engine import Engine
-from nsfw_app.migrations import migrations
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
+from nsfw_app.store.migrations import migrations
 
 WAITING = 150  # a score in the review band
 

@@ -13,8 +13,8 @@ from nsfw_app.records import Answer, ImageInfo, Label, LogFilter, Prediction, Up
 from nsfw_app.rules.queue import QueueOrder, QueueReason, QueueRules
 from nsfw_app.store import Store
 from nsfw_app.store import connections as clock
-from nsfw_app.store import loans as loans_module
-from nsfw_app.store import queue as queue_module
+from nsfw_app.store import leases as loans_module
+from nsfw_app.store import queue_entries as queue_module
 
 ALL = QueueRules(frozenset(QueueReason), audit_rate=0.5)
 DRAWERS = 8

@@ -19,7 +19,6 @@ from sqlite_utils import Database
 from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.exports import log_csv, log_jsonl, review_json
 from nsfw_app.imaging.image_warnings import extension_warning, warnings_of
-from nsfw_app.migrations import migrations
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import (
     Action,
@@ -33,6 +32,7 @@ from nsfw_app.records import (
 )
 from nsfw_app.rules.queue import QueueReason, QueueRules
 from nsfw_app.store import Store
+from nsfw_app.store.migrations import migrations
 
 ANN = person("ann")
 BY_ANN = Upload("a.png", "gallery", "ann")

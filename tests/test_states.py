@@ -12,12 +12,12 @@ from samples import FAKE, SHA256, add_image, answer, person
 from sqlite_utils import Database
 
 from nsfw_app.errors import AccountError
-from nsfw_app.migrations import migrations
 from nsfw_app.records import Label
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.rules.queue import QueueReason
 from nsfw_app.store import Store
 from nsfw_app.store.keys import Webhook
+from nsfw_app.store.migrations import migrations
 
 URL = "https://example.com/hook"
 REVIEWERS = "ann", "bob", "cyd"

@@ -18,8 +18,8 @@ from nsfw_app.errors import NotFound, PolicyError, StorageError
 from nsfw_app.records import ImageInfo, Label, LogFilter, Look, Policy, Prediction, Upload
 from nsfw_app.rules.permissions import UserRole
 from nsfw_app.store import Store
-from nsfw_app.store.accounts import Session
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.users import Session
 
 POLICY = Policy(0.5, 0.2, 0.8)
 

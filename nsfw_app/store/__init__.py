@@ -10,22 +10,22 @@ from pathlib import Path
 from nsfw_app.errors import SettingsError, StorageError
 from nsfw_app.rules.queue import QueueRules
 from nsfw_app.rules.retention import Retention
-from nsfw_app.store.accounts import AccountRows
 from nsfw_app.store.audit import Audit
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections
 from nsfw_app.store.deliveries import Deliveries
 from nsfw_app.store.encryption import SecretCipher
-from nsfw_app.store.insights import StandingAnswers
 from nsfw_app.store.keys import ApiKeys
-from nsfw_app.store.loans import Loans
+from nsfw_app.store.leases import Loans
 from nsfw_app.store.log import CorrectionLog
-from nsfw_app.store.pictures import Pictures
 from nsfw_app.store.policies import Policies
+from nsfw_app.store.previews import Pictures
 from nsfw_app.store.purges import Purges
-from nsfw_app.store.queue import ReviewQueue
+from nsfw_app.store.queue_entries import ReviewQueue
+from nsfw_app.store.standing_decisions import StandingAnswers
 from nsfw_app.store.submissions import Submissions
 from nsfw_app.store.training import TrainingLabels
+from nsfw_app.store.users import AccountRows
 
 __all__ = ["Store"]
 

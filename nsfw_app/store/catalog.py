@@ -20,7 +20,7 @@ from nsfw_app.records import (
 )
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store.connections import Connections, now
-from nsfw_app.store.pictures import Pictures
+from nsfw_app.store.previews import Pictures
 
 VISIBLE = """
 select :manages

@@ -21,9 +21,9 @@ from sqlite_utils import Database
 
 from nsfw_app import private_files
 from nsfw_app.errors import StorageError, StorageErrorKind
-from nsfw_app.migrations import migrations
 from nsfw_app.records import utc
 from nsfw_app.store.lock_waits import LockWaits
+from nsfw_app.store.migrations import migrations
 from nsfw_app.store.sqlite_errors import storage_error
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from nsfw_app.records import Answer, Decision, Facets, Label, LogFilter
 from nsfw_app.rules.permissions import Caller
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections, now
-from nsfw_app.store.queue import ReviewQueue
+from nsfw_app.store.queue_entries import ReviewQueue
 from nsfw_app.store.states import reported_changes
 
 # Others' answers about an image that still wants one from this reviewer.

@@ -15,7 +15,7 @@ from nsfw_app.records import utc
 from nsfw_app.rules.retention import Keep, Retention
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
-from nsfw_app.store.pictures import Pictures
+from nsfw_app.store.previews import Pictures
 from nsfw_app.store.states import reported_changes
 
 AT_ONCE = 500

@@ -17,7 +17,7 @@ from nsfw_app.rules.queue import (
     settle,
 )
 from nsfw_app.store.connections import Connections, now
-from nsfw_app.store.loans import note_skip
+from nsfw_app.store.leases import note_skip
 from nsfw_app.store.states import reported_changes
 
 

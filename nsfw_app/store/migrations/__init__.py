@@ -10,13 +10,13 @@ from pathlib import Path
 
 from sqlite_utils import Database, Migrations
 
-from nsfw_app.migrations.accounts import ACCOUNT_TABLES
-from nsfw_app.migrations.queue import QUEUE_TABLES
-from nsfw_app.migrations.reviews import TABLES
-from nsfw_app.migrations.submissions import SUBMISSION_TABLES
-from nsfw_app.migrations.uploads import QUEUEING_UPLOADS
-from nsfw_app.migrations.warnings import WARNING_COLUMNS
-from nsfw_app.migrations.webhooks import WEBHOOK_EVENTS
+from nsfw_app.store.migrations.account_tables import ACCOUNT_TABLES
+from nsfw_app.store.migrations.queue_tables import QUEUE_TABLES
+from nsfw_app.store.migrations.review_tables import TABLES
+from nsfw_app.store.migrations.submission_tables import SUBMISSION_TABLES
+from nsfw_app.store.migrations.upload_columns import QUEUEING_UPLOADS
+from nsfw_app.store.migrations.warning_columns import WARNING_COLUMNS
+from nsfw_app.store.migrations.webhook_events import WEBHOOK_EVENTS
 
 migrations = Migrations("nsfw_review")
 
