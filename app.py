@@ -13,12 +13,12 @@ from importlib.util import find_spec
 
 from nsfw_app import settings
 from nsfw_app.accounts import Accounts
-from nsfw_app.assembly import open_engine, open_store
-from nsfw_app.engine import Engine
+from nsfw_app.bootstrap import open_engine, open_insights, open_store
 from nsfw_app.errors import NSFWReviewError, SettingsError, StorageError
 from nsfw_app.private_files import restrict_tree
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.webhooks import WebhookSender
 from nsfw_app.settings import EVERYWHERE, Settings
-from nsfw_app.webhooks import WebhookSender
 
 DAY_S = 86_400
 SHUTDOWN_S = 3  # that requests have to end after SIGTERM; what is stalled is cut then
@@ -35,6 +35,7 @@ def main() -> None:
         accounts = Accounts(store, hub_roles=chosen.hub_roles)
         check_sign_in(chosen, accounts)
         engine = open_engine(chosen, store)
+        insights = open_insights(chosen, store, engine)
     except NSFWReviewError as error:
         sys.exit(f"Error: {error}")
     try:
@@ -59,7 +60,7 @@ def main() -> None:
     from nsfw_app.web.app import create_app
     from nsfw_app.web.http_protocol import LimitedHttp
 
-    app = create_app(engine, accounts, settings=chosen, page=build_ui(engine))
+    app = create_app(engine, accounts, settings=chosen, page=build_ui(engine, insights))
     greet(chosen, accounts, port=listener.getsockname()[1])
     threading.Thread(target=tell_model, args=[engine], daemon=True).start()
     tidy_up_daily(engine)

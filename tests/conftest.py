@@ -14,11 +14,13 @@ from desk import browser, page, server  # noqa: F401  # fixtures
 from PIL import Image
 
 from nsfw_app.concurrency import Cores
-from nsfw_app.engine import Engine, PolicyDefaults
+from nsfw_app.evidence.agreement import Insights
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models.classifier import Glance
+from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import LabelRole, ModelIdentity
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
 
 LIMITS = Limits(max_bytes=10_000_000, max_pixels=4_000_000, max_frames=16)
@@ -92,6 +94,12 @@ def engine(store: Store, classifier: FakeClassifier) -> Engine:
     loader = ModelLoader("fake", lambda: Loaded(classifier))
     loader.wait()
     return Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+
+
+@pytest.fixture
+def insights(store: Store, engine: Engine) -> Insights:
+    """Insights over the store; no backend is verified."""
+    return Insights(store, engine.policy_of, EquivalentBackends(None, engine.policy_of))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

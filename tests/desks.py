@@ -16,7 +16,8 @@ from fastapi.testclient import TestClient
 
 from nsfw_app import settings
 from nsfw_app.accounts import Accounts
-from nsfw_app.engine import Engine
+from nsfw_app.bootstrap import open_insights
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import KEY_SCOPES, Permission, UserRole
 from nsfw_app.store import Store
 from nsfw_app.store.users import Session
@@ -91,7 +92,8 @@ def desk_of(
     with pytest.MonkeyPatch.context() as patch:
         uploads = configured.uploads_dir.resolve()
         patch.setenv("GRADIO_TEMP_DIR", str(uploads))  # as app.py sets it
-        app = create_app(engine, accounts, settings=configured, page=build_ui(engine))
+        insights = open_insights(configured, store, engine)
+        app = create_app(engine, accounts, settings=configured, page=build_ui(engine, insights))
         with TestClient(app, base_url=url if roles else "http://127.0.0.1") as client:
             yield Desk(client, accounts)
 

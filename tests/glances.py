@@ -19,7 +19,6 @@ import numpy as np
 from desk import ROOT  # noqa: F401  (puts the product on the path)
 from PIL import Image
 
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models import calibration_set
 from nsfw_app.models.backends.open_nsfw import OpenNSFW
@@ -28,6 +27,7 @@ from nsfw_app.models.classifier import Classifier
 from nsfw_app.models.loader import Loaded, ModelLoader, load_classifier
 from nsfw_app.models.selection import AUTO, TORCH, Backends
 from nsfw_app.records import Upload
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
 
 BAND = (0.2, 0.8)

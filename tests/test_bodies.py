@@ -19,9 +19,9 @@ from pictures import animated, greys
 from PIL import Image
 from starlette.types import Message
 
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import RequestError, RequestTooLarge, RequestTooSlow
 from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web import bodies

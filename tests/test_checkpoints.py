@@ -18,7 +18,7 @@ from tiny_vit import picture, trained
 from typer.testing import CliRunner
 
 from nsfw_app import settings
-from nsfw_app.assembly import open_engine, open_store
+from nsfw_app.bootstrap import open_engine, open_store
 from nsfw_app.cli import app
 from nsfw_app.errors import ModelError, ModelLibraryMissing
 from nsfw_app.models import checkpoints

@@ -19,9 +19,9 @@ from samples import answer_to, person
 
 import nsfw_app
 from nsfw_app.cli import main
-from nsfw_app.engine import Engine
-from nsfw_app.exports import LOG_COLUMNS, REVIEW_COLUMNS, review_json
 from nsfw_app.records import Label, Review, Upload
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.exports import LOG_COLUMNS, REVIEW_COLUMNS, review_json
 
 ROOT = Path(nsfw_app.__file__).parents[1]
 OPEN_NSFW_WEIGHTS = "864bb37bf8863564b87eb330ab8c785a79a773f4e7c43cb96db52ed8611305fa"

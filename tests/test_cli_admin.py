@@ -12,9 +12,9 @@ from samples import answer_to, person
 
 from nsfw_app.accounts import Accounts
 from nsfw_app.cli import main
-from nsfw_app.engine import Engine
 from nsfw_app.errors import NotSignedIn, NSFWReviewError
 from nsfw_app.records import LogFilter, Upload
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.store.deliveries import Delivery

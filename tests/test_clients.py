@@ -21,7 +21,7 @@ from openai import APIStatusError, OpenAI
 from openai import AuthenticationError as OpenAIAuthenticationError
 from PIL import Image
 
-from nsfw_app.engine import Engine
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import KEY_SCOPES, Permission
 from nsfw_app.store import Store
 

@@ -21,11 +21,11 @@ from pictures import FILES, animated, colour_profile, encoded
 from PIL import Image, ImageCms
 from test_classifiers import load
 
-from nsfw_app.engine import Engine
 from nsfw_app.imaging import color
 from nsfw_app.imaging.decode import DecodedImage, decode
 from nsfw_app.imaging.frames import Enough
 from nsfw_app.records import Ground, Upload, WarningCode
+from nsfw_app.review.engine import Engine
 
 SWAP = profile_with(names=SWAPPED)
 P3 = profile_with(primaries=DISPLAY_P3)

@@ -13,7 +13,6 @@ from pictures import animated
 from PIL import Image
 from samples import answer_to, person
 
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import (
     DecisionError,
     ModelError,
@@ -25,6 +24,7 @@ from nsfw_app.errors import (
 from nsfw_app.models.classifier import Classifier
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import Action, Label, LogFilter, Policy, Review, Upload, Verdict
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
 
 COMMAND = Upload("a.png", "command")

@@ -11,9 +11,9 @@ from pictures import camera_exif, encoded
 from PIL import Image
 from samples import answer_to, person
 
-from nsfw_app.engine import Engine
 from nsfw_app.errors import NotFound
 from nsfw_app.records import Label, LogFilter, Upload
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller, UserRole
 
 COMMAND = Upload("a.png", "command")

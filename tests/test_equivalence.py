@@ -7,10 +7,11 @@ import pytest
 from conftest import LIMITS, FakeClassifier, picture_bytes
 from samples import FAKE, SHA256, add, add_image, answer
 
-from nsfw_app.engine import Engine, PolicyDefaults
+from nsfw_app.evidence.agreement import Insights
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import Label, ModelIdentity, Policy, Upload
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
 
 TORCH = replace(FAKE, backend="torch")
@@ -79,10 +80,12 @@ def test_insights_count_an_image_once(store: Store, tmp_path: Path) -> None:
     add(store.log, answer("3", Label.NSFW, backend="onnxruntime"), reviewer="bob")
     add(store.log, answer("4", Label.NORMAL, backend="openvino-int8-forced"), reviewer="cy")
     engine, _ = engine_on(store, TORCH, tmp_path)
-    verified, forced = engine.insights.models()
+    equivalents = EquivalentBackends(tmp_path, engine.policy_of)
+    insights = Insights(store, engine.policy_of, equivalents)
+    verified, forced = insights.models()
     assert (verified.backends, verified.confusion.true_positives) == (["onnxruntime"], 1)
     assert (forced.backends, forced.confusion.false_positives) == (["openvino-int8-forced"], 1)
-    people = engine.insights.people()
+    people = insights.people()
     assert people.all_pairs == 3, "the image has one answer of each reviewer"
     assert people.alpha.images == 1
 

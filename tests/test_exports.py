@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 import pytest
 from samples import FAKE, HOSTILE, SHA256, add, add_image, answer
 
-from nsfw_app.exports import LOG_COLUMNS, LOG_FORMATS, log_csv, log_jsonl, review_json
 from nsfw_app.records import (
     Action,
     Decision,
@@ -26,6 +25,7 @@ from nsfw_app.records import (
     Verdict,
     WarningCode,
 )
+from nsfw_app.review.exports import LOG_COLUMNS, LOG_FORMATS, log_csv, log_jsonl, review_json
 from nsfw_app.store import Store
 
 REVIEW_KEYS = """name sha256 nsfw_score probabilities label action threshold review_from review_to

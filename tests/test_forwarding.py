@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from nsfw_app import settings
-from nsfw_app.engine import Engine
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web.forwarding import Forwarding, TrustedProxies, proxy_of, trusted_proxies

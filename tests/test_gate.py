@@ -9,9 +9,9 @@ from conftest import LIMITS, FakeClassifier, picture_bytes
 from desks import Desk, desk_of
 from httpx2 import Response
 
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import ModelLoading, Overloaded
 from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 

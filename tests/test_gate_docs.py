@@ -18,8 +18,8 @@ from desk import free_port
 from desks import desk_of, served
 from nginx import running
 
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from gradio_client import Client, handle_file
 from test_space import SPACE
 
-from nsfw_app.engine import Engine
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web.guard import MAX_CALL_BYTES

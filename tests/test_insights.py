@@ -11,9 +11,10 @@ from desk import Server, open_tab, opened, serving
 from playwright.sync_api import Browser, expect
 from samples import FAKE, OTHER, SHA256, add, add_image, answer, person
 
-from nsfw_app.engine import Engine
-from nsfw_app.metrics import Confusion, Share
+from nsfw_app.evidence.agreement import Insights
+from nsfw_app.evidence.metrics import Confusion, Share
 from nsfw_app.records import Label
+from nsfw_app.review.engine import Engine
 from nsfw_app.store import Store
 from nsfw_app.store.standing_decisions import Outcome, Pace
 from nsfw_app.ui.insights import insights_json
@@ -59,25 +60,25 @@ def test_the_median_leaves_out_what_was_not_timed(
 
 
 def test_models_are_told_apart_and_judged_at_the_policy_in_force(
-    store: Store, engine: Engine
+    store: Store, engine: Engine, insights: Insights
 ) -> None:
     """Each model has counts of its own; a new threshold re-judges them."""
     fill(store, {"ann": "xxn", "bob": "..."})
     fill(store, {"ann": "xnu"}, identity=OTHER)
-    fake, other = engine.insights.models()
+    fake, other = insights.models()
     assert (fake.model, fake.threshold, fake.confusion) == ("fake", 0.5, Confusion(2, 1, 0, 0))
     assert (other.model, other.confusion, other.undecided) == ("other", Confusion(1, 1, 0, 0), 1)
     high = replace(engine.policy, threshold=0.95, review_to=1.0)
     engine.save_policy(high, author="ann", reason="")
-    fake, other = engine.insights.models()
+    fake, other = insights.models()
     assert fake.confusion == Confusion(0, 0, 1, 2)
     assert other.confusion == Confusion(1, 1, 0, 0)
 
 
-def test_each_pair_has_a_kappa_and_all_an_alpha(store: Store, engine: Engine) -> None:
+def test_each_pair_has_a_kappa_and_all_an_alpha(store: Store, insights: Insights) -> None:
     """Pairs come with their images in common, the most first; strangers are no pair."""
     fill(store, {"ann": "xxnn....", "bob": "xnnnx...", "cy": "....x...", "dee": "......xx"})
-    people = engine.insights.people()
+    people = insights.people()
     assert [(pair.first, pair.second) for pair in people.pairs] == [("ann", "bob"), ("bob", "cy")]
     kappa, undefined = (pair.kappa for pair in people.pairs)
     assert (kappa.value, kappa.same, kappa.images) == (pytest.approx(0.5), Share(3, 4), 4)
@@ -90,9 +91,9 @@ def test_each_pair_has_a_kappa_and_all_an_alpha(store: Store, engine: Engine) ->
     }  # fmt: skip
 
 
-def test_an_empty_store_has_nothing_to_tell(engine: Engine) -> None:
+def test_an_empty_store_has_nothing_to_tell(insights: Insights) -> None:
     """No answers make no models, no pairs and no numbers."""
-    seen = insights_json(engine, BOSS)
+    seen = insights_json(insights, BOSS)
     assert seen["models"] == seen["people"]["reviewers"] == seen["people"]["pairs"] == []
     assert seen["people"]["alpha"]["value"] is None
 

@@ -12,10 +12,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "nsfw_app"
 
 # From the bottom up: a room imports what stands before it, and itself where it is a package.
-ROOMS = """errors private_files system records rules concurrency settings imaging
-reviews metrics models
-store rate_limits accounts inference desk intake insights engine timing
-assembly exports webhooks scan web ui benchmark cli __main__""".split()
+ROOMS = """errors private_files system records rules concurrency settings imaging models store
+rate_limits accounts review evidence scan timing bootstrap web ui benchmark cli __main__""".split()
 HOMES = {
     "gradio": {"ui", "web"},
     "sqlite_utils": {"store"},
@@ -28,16 +26,16 @@ HOMES = {
     "nncf": {"models"},
     "onnx": {"models", "benchmark"},
     "pi_heif": {"imaging"},
-    "sklearn": {"metrics"},
-    "krippendorff": {"metrics"},
+    "sklearn": {"evidence"},
+    "krippendorff": {"evidence"},
     "ray": {"scan"},
     "pydantic_settings": {"settings"},
     "argon2": {"accounts"},
     "cryptography": {"store"},
     "prometheus_client": {"web"},
     "authlib": {"web"},
-    "standardwebhooks": {"webhooks"},
-    "httpx2": {"models", "webhooks", "imaging", "web", "benchmark"},
+    "standardwebhooks": {"review"},
+    "httpx2": {"models", "review", "imaging", "web", "benchmark"},
 }
 READS_OF_THE_ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 
@@ -119,16 +117,20 @@ def test_imports_point_downward() -> None:
 def test_the_order_is_that_of_the_package() -> None:
     """The rooms that every feature needs are really looked at."""
     rooms = {room(module) for module in sources()}
-    assert {"errors", "records", "imaging", "models", "store", "engine", "cli"} <= rooms
+    assert {"errors", "records", "imaging", "models", "store", "review", "cli"} <= rooms
 
 
 @pytest.mark.parametrize(
     ("module", "text", "complaint"),
     [
-        ("nsfw_app.rules.policy", "import nsfw_app.engine", "stands above it"),
-        ("nsfw_app.rules.policy", "from nsfw_app import engine", "stands above it"),
+        ("nsfw_app.rules.policy", "import nsfw_app.review.engine", "stands above it"),
+        ("nsfw_app.rules.policy", "from nsfw_app import review", "stands above it"),
         ("nsfw_app.rules.policy", "from nsfw_app.store.log import X", "stands above it"),
-        ("nsfw_app.store.log", "def f():\n    from nsfw_app.engine import E", "stands above it"),
+        (
+            "nsfw_app.store.log",
+            "def f():\n    from nsfw_app.review.engine import E",
+            "stands above it",
+        ),
         ("nsfw_app.web.app", "from nsfw_app.ui import build_ui", "stands above it"),
         ("nsfw_app", "from nsfw_app.errors import ImageError", "stands above it"),
         ("nsfw_app.rules.policy", "from .records import Policy", "relative import"),
@@ -136,7 +138,7 @@ def test_the_order_is_that_of_the_package() -> None:
         ("nsfw_app.rules.policy", "import nsfw_app.helpers", "no place in the order"),
         ("nsfw_app.utils", "", "no place in the order"),
         ("nsfw_app.services.jobs", "import os", "no place in the order"),
-        ("nsfw_app.engine", "import torch", "at home in ['benchmark', 'models']"),
+        ("nsfw_app.review.engine", "import torch", "at home in ['benchmark', 'models']"),
         ("nsfw_app.imaging.decode", "from gradio.themes import Base", "at home in ['ui', 'web']"),
         ("nsfw_app.cli", "def f():\n    import sqlite3", "at home in"),
         ("nsfw_app.web.app", "from pydantic_settings import BaseSettings", "at home in"),
@@ -152,7 +154,7 @@ def test_an_import_that_breaks_the_order_is_told(module: str, text: str, complai
 @pytest.mark.parametrize(
     ("module", "text"),
     [
-        ("nsfw_app.engine", "from nsfw_app.store import Store"),
+        ("nsfw_app.review.engine", "from nsfw_app.store import Store"),
         ("nsfw_app.store.log", "from nsfw_app.store.catalog import Catalog"),
         ("nsfw_app.ui.review", "import gradio as gr"),
         ("nsfw_app.models.backends.pytorch", "import torch.nn"),
@@ -190,7 +192,7 @@ def test_reading_the_environment_is_noticed(text: str) -> None:
     assert not reads_of_the_environment("import os\nos.environ['A'] = 'b'")
 
 
-@pytest.mark.parametrize("module", ["nsfw_app", "nsfw_app.engine", "nsfw_app.cli"])
+@pytest.mark.parametrize("module", ["nsfw_app", "nsfw_app.review.engine", "nsfw_app.cli"])
 def test_heavy_libraries_wait_until_they_are_needed(module: str) -> None:
     """Importing the package, the engine or the commands loads no model library and no page."""
     program = f"import sys, {module}; print(*sys.modules)"

@@ -13,7 +13,7 @@ from desks import PASSWORDS, Desk, add, answer_to, desk_of, served
 from playwright.sync_api import Browser, Page, expect
 
 from nsfw_app.accounts import Accounts
-from nsfw_app.engine import Engine
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.store import Store
 

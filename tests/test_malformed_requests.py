@@ -10,8 +10,8 @@ from desks import Desk, desk_of
 from starlette.routing import Mount
 from test_paths import gradio_routes, run, status_of
 
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
 
 NAMES = """nonce image_sha256 label threshold model revision backend reasons note batch_id name

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsfw_app import metrics
-from nsfw_app.metrics import NO_ANSWER, Share
+from nsfw_app.evidence import metrics
+from nsfw_app.evidence.metrics import NO_ANSWER, Share
 
 N = NO_ANSWER
 

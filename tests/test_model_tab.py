@@ -12,14 +12,14 @@ from test_reduced import jpeg
 from tiny_vit import picture, trained
 
 from nsfw_app import settings, system
-from nsfw_app.assembly import open_engine, open_store
-from nsfw_app.engine import Engine
+from nsfw_app.bootstrap import open_engine, open_store
 from nsfw_app.models import builds
 from nsfw_app.models.artifacts import Artefact, Origin
 from nsfw_app.models.builds import Attempt
 from nsfw_app.models.formats import FILES, Format
 from nsfw_app.models.loader import ModelState
 from nsfw_app.records import Answer, Label, LogFilter, Upload
+from nsfw_app.review.engine import Engine
 from nsfw_app.ui.model import model_facts
 
 

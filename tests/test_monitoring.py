@@ -12,9 +12,9 @@ from desks import Desk, add, desk_of, served
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import ModelNotFound, Overloaded
 from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web import monitoring

@@ -10,7 +10,7 @@ from desks import Desk, add, answer_to, desk_of
 from fastapi.testclient import TestClient
 from sqlite_utils import Database
 
-from nsfw_app.engine import Engine
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.store.migrations import migrations

@@ -13,8 +13,8 @@ from starlette.requests import HTTPConnection
 
 from nsfw_app import settings
 from nsfw_app.accounts import Accounts
-from nsfw_app.engine import Engine
 from nsfw_app.errors import Forbidden
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.store import Store
 from nsfw_app.web.callers import Callers

@@ -18,8 +18,8 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
 
 CHECKS = [

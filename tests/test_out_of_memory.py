@@ -13,7 +13,6 @@ from pictures import FILES, encoded
 from PIL import Image
 from test_batching import SlowNetwork, pictures
 
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import ImageError, OutOfMemory, PredictionFailed, lacks_memory
 from nsfw_app.imaging import boxes, color, grayscale, rendering, transparency
 from nsfw_app.imaging.previews import thumbnail
@@ -22,6 +21,7 @@ from nsfw_app.models.classifier import Pixels
 from nsfw_app.models.direct import Direct
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import Action, Upload
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
 
 TRANSPARENT = encoded(Image.merge("LA", [Image.radial_gradient("L")] * 2), "PNG")

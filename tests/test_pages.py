@@ -8,9 +8,9 @@ from desks import PASSWORDS, Desk, desk_of
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import NotSignedIn, Overloaded, TooManyRequests
 from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
 
 HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}

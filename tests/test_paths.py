@@ -14,9 +14,9 @@ from desks import Desk, desk_of
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message
 
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import RequestError
 from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web.paths import MAX_PATH_BYTES, check_target

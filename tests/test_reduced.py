@@ -13,12 +13,12 @@ from PIL import ExifTags, Image
 from test_classifiers import load, photograph
 
 from nsfw_app.concurrency import in_order
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import Overloaded
 from nsfw_app.imaging.decode import Enough, Limits, decode
 from nsfw_app.models.classifier import Glance
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import Upload
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
 
 LARGE = Limits(max_bytes=50_000_000, max_pixels=20_000_000, max_frames=4)

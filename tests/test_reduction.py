@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from tiny_vit import trained
 
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models import builds, calibration_set
 from nsfw_app.models.classifier import Glance, Pixels
@@ -20,6 +19,7 @@ from nsfw_app.models.formats import FILES
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.models.optimize.downscaling import ALWAYS, BELOW, MOST_MOVED, limit, measured
 from nsfw_app.records import LabelRole, ModelIdentity, Upload
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
 
 SIDE = 32

@@ -9,10 +9,10 @@ import pytest
 from conftest import LIMITS, FakeClassifier, picture_bytes
 from samples import answer_to, person
 
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import NotFound
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import Label, LogFilter, Review, Upload
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.queue import QueueRules
 from nsfw_app.rules.retention import Keep, Retention
 from nsfw_app.store import Store, purges

@@ -16,8 +16,6 @@ from PIL import Image
 from samples import SHA256, answer_to, person
 from sqlite_utils import Database
 
-from nsfw_app.engine import Engine, PolicyDefaults
-from nsfw_app.exports import log_csv, log_jsonl, review_json
 from nsfw_app.imaging.image_warnings import extension_warning, warnings_of
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import (
@@ -30,6 +28,8 @@ from nsfw_app.records import (
     Upload,
     WarningCode,
 )
+from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.review.exports import log_csv, log_jsonl, review_json
 from nsfw_app.rules.queue import QueueReason, QueueRules
 from nsfw_app.store import Store
 from nsfw_app.store.migrations import migrations

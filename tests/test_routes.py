@@ -19,8 +19,8 @@ from httpx2 import Response
 from pydantic import ValidationError
 from starlette.routing import Mount, Route
 
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.permissions import KEY_SCOPES, Permission
 from nsfw_app.store import Store
 from nsfw_app.web.queue_routes import BatchBody

@@ -12,7 +12,7 @@ from httpx2 import Response
 from openid import CLIENT_ID, CLIENT_SECRET, Provider, person, provider
 from playwright.sync_api import Browser, expect
 
-from nsfw_app.engine import Engine
+from nsfw_app.review.engine import Engine
 from nsfw_app.store import Store
 
 HOST = "me-review.hf.space"

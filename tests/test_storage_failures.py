@@ -29,10 +29,10 @@ from PIL import Image
 from samples import SHA256, add_image, answer, person
 
 from nsfw_app.cli import main
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.errors import NSFWReviewError, StorageError, StorageErrorKind
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import LogFilter, Upload
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store, connections
 from nsfw_app.ui.render import shown

@@ -10,11 +10,11 @@ from flawed_files import PHOTO, mirage
 from pictures import animated, encoded
 from PIL import Image, ImageDraw, ImageFilter
 
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.imaging import transparency
 from nsfw_app.imaging.decode import DecodedImage, decode
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import Ground, Upload, WarningCode
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
 
 OTHER = PHOTO.transpose(Image.Transpose.ROTATE_180)

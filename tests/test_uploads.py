@@ -13,8 +13,8 @@ from desks import Desk, desk_of
 from fastapi.testclient import TestClient
 from starlette.datastructures import UploadFile
 
-from nsfw_app.engine import Engine
 from nsfw_app.errors import NotFound, Overloaded, TooManyRequests
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import UserRole, user_caller
 from nsfw_app.store import Store
 from nsfw_app.web import uploads as module

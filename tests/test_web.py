@@ -8,7 +8,7 @@ from conftest import picture_bytes
 from desks import Desk, add, answer_to, desk_of
 from fastapi.testclient import TestClient
 
-from nsfw_app.engine import Engine
+from nsfw_app.review.engine import Engine
 from nsfw_app.store import Store
 
 

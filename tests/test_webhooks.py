@@ -18,16 +18,16 @@ from cryptography.fernet import Fernet
 from samples import answer_to, person
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from nsfw_app import webhooks
 from nsfw_app.accounts import Accounts
-from nsfw_app.engine import Engine
 from nsfw_app.errors import AccountError, NotFound
 from nsfw_app.records import Label, Review
+from nsfw_app.review import webhooks
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.webhooks import WebhookSender
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store import Store, deliveries
 from nsfw_app.store.deliveries import Delivery
 from nsfw_app.store.states import WebhookEvent
-from nsfw_app.webhooks import WebhookSender
 
 ANN, BOB = person("ann"), person("bob")
 AT_ONCE = timedelta(0)

@@ -19,8 +19,8 @@ from desks import desk_of, served
 from gradio_client import Client, handle_file
 
 from nsfw_app.cli import main
-from nsfw_app.engine import Engine
-from nsfw_app.exports import review_json
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.exports import review_json
 from nsfw_app.rules.permissions import KEY_SCOPES
 from nsfw_app.store import Store
 

@@ -9,9 +9,9 @@ from conftest import FakeClassifier, picture_bytes
 from desks import Desk, desk_of
 from fastapi.testclient import TestClient
 
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
 from nsfw_app.web.guard import MAX_JSON_BYTES
 

@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image
 
 from nsfw_app.benchmark.engines import Subject, classifier_of
-from nsfw_app.engine import Engine, PolicyDefaults
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models import calibration_set
 from nsfw_app.models.cards import OPEN_NSFW
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import Upload
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
 from nsfw_app.timing import durations, percentile_ms
 

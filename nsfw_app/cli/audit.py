@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nsfw_app import settings
-from nsfw_app.assembly import open_store
+from nsfw_app.bootstrap import open_store
 from nsfw_app.records import utc
 
 

@@ -13,12 +13,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from nsfw_app import exports, settings
-from nsfw_app.assembly import open_engine, open_store
+from nsfw_app import settings
+from nsfw_app.bootstrap import open_engine, open_store
 from nsfw_app.cli.action_folders import ActionFolders, Transfer
 from nsfw_app.cli.files import FileSearch, LeftOut
 from nsfw_app.errors import SortingError
 from nsfw_app.records import Review
+from nsfw_app.review import exports
 
 EXIT_UNSORTED = 1
 EXIT_UNAVAILABLE = 3

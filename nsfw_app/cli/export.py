@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
-from nsfw_app import exports, settings
-from nsfw_app.assembly import open_store
+from nsfw_app import settings
+from nsfw_app.bootstrap import open_store
 from nsfw_app.cli.operator import operator
 from nsfw_app.records import LogFilter
+from nsfw_app.review import exports
 from nsfw_app.store.audit import AuditAction
 
 

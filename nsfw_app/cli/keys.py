@@ -6,7 +6,7 @@ import typer
 
 from nsfw_app import settings
 from nsfw_app.accounts import Accounts
-from nsfw_app.assembly import open_store
+from nsfw_app.bootstrap import open_store
 from nsfw_app.cli.operator import operator
 from nsfw_app.rules.permissions import KEY_SCOPES, Permission
 from nsfw_app.store.keys import ApiKey

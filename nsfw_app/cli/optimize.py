@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from nsfw_app import settings
-from nsfw_app.assembly import open_engine, open_store
+from nsfw_app.bootstrap import open_engine, open_store
 from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
 from nsfw_app.models.formats import FILES, Format
 from nsfw_app.models.optimize.optimizer import Wish, measure_embedded

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from nsfw_app import settings
-from nsfw_app.assembly import open_store
+from nsfw_app.bootstrap import open_store
 from nsfw_app.cli.operator import operator
 
 SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -12,7 +12,7 @@ import typer
 
 from nsfw_app import settings
 from nsfw_app.accounts import Accounts
-from nsfw_app.assembly import open_store
+from nsfw_app.bootstrap import open_store
 from nsfw_app.cli.operator import operator
 from nsfw_app.errors import AccountError
 from nsfw_app.rules.permissions import UserRole

@@ -9,7 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from nsfw_app.engine import Engine
+from nsfw_app.evidence.agreement import Insights
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.ui.api import add_endpoints
 from nsfw_app.ui.gallery import create_gallery_tab
@@ -28,8 +29,13 @@ MAX_CALLS = 256  # that may wait in Gradio's queue; all are short
 STYLES = """desk picture verdict answer cards grid queue care insights log narrow""".split()
 
 
-def build_ui(engine: Engine) -> Page:
-    """The page over an engine, ready to be mounted."""
+def build_ui(engine: Engine, insights: Insights) -> Page:
+    """The page over an engine, ready to be mounted.
+
+    Args:
+        engine: Judges images and records decisions.
+        insights: What the Insights tab shows.
+    """
     with gr.Blocks(title="NSFW Review", fill_width=True, analytics_enabled=False) as blocks:
         topbar = region("topbar", script="topbar.js", event="ready")
         region("model-banner")
@@ -42,7 +48,7 @@ def build_ui(engine: Engine) -> Page:
                 queue_threshold = create_queue_tab()
             sliders = [review_threshold, gallery_threshold, queue_threshold]
             with gr.Tab("Insights", id="insights") as insights_tab:
-                create_insights_tab(engine, insights_tab)
+                create_insights_tab(insights, insights_tab)
             with gr.Tab("Log", id="log") as log_tab:
                 create_log_tab(engine, log_tab)
             with gr.Tab("Model", id="model") as model_tab:

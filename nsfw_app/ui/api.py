@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from nsfw_app import exports
-from nsfw_app.engine import Engine
 from nsfw_app.errors import DecisionError
 from nsfw_app.records import Answer, Label, Reason, Upload
+from nsfw_app.review import exports
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.ui.render import permitted, shown
 from nsfw_app.web.monitoring import monitor_of

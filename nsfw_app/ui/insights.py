@@ -5,30 +5,29 @@ from typing import Any
 
 import gradio as gr
 
-from nsfw_app.engine import Engine
-from nsfw_app.insights import ModelRecord, People
-from nsfw_app.metrics import Agreement, Share, wilson_interval
+from nsfw_app.evidence.agreement import Insights, ModelRecord, People
+from nsfw_app.evidence.metrics import Agreement, Share, wilson_interval
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.ui.render import permitted, region, shown
 
 
-def create_insights_tab(engine: Engine, tab: gr.Tab) -> None:
+def create_insights_tab(insights: Insights, tab: gr.Tab) -> None:
     """One region; counted anew whenever the tab is opened."""
     drawn = region("insights", script="insights.js")
 
     @shown
     def show(request: gr.Request) -> dict[str, Any]:
-        return insights_json(engine, permitted(request, Permission.READ))
+        return insights_json(insights, permitted(request, Permission.READ))
 
     tab.select(show, outputs=drawn, show_progress="hidden", api_visibility="private")
 
 
-def insights_json(engine: Engine, caller: Caller) -> dict[str, Any]:
+def insights_json(insights: Insights, caller: Caller) -> dict[str, Any]:
     """Everything, but for a reviewer the answers about images that wait for their own."""
     viewer = caller.name if caller.may(Permission.REVIEW) else None
     return {
-        "models": [_model_json(model) for model in engine.insights.models(viewer=viewer)],
-        "people": _people_json(engine.insights.people(viewer=viewer)),
+        "models": [_model_json(model) for model in insights.models(viewer=viewer)],
+        "people": _people_json(insights.people(viewer=viewer)),
     }
 
 

@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 import gradio as gr
 
-from nsfw_app.engine import Engine
 from nsfw_app.errors import FilterError
 from nsfw_app.records import Label, LogFilter
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.ui.render import permitted, region, shown
 from nsfw_app.web.routes import visible

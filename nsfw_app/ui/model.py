@@ -4,11 +4,11 @@ from typing import Any
 
 import gradio as gr
 
-from nsfw_app.engine import Engine
 from nsfw_app.errors import ModelLoading, PolicyError
 from nsfw_app.models import cards
 from nsfw_app.models.artifacts import Artefact
 from nsfw_app.records import Policy
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.ui.render import permitted, region, shown
 

@@ -10,7 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import Lifespan
 
 from nsfw_app.accounts import Accounts
-from nsfw_app.engine import Engine
+from nsfw_app.review.engine import Engine
 from nsfw_app.settings import Settings
 from nsfw_app.web.callers import Callers, caller_of
 from nsfw_app.web.content_security import ContentSecurity

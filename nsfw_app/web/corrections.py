@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 
-from nsfw_app import exports
-from nsfw_app.engine import Engine
 from nsfw_app.errors import RequestError
 from nsfw_app.records import Label, LogFilter
+from nsfw_app.review import exports
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.web.callers import needs

@@ -15,10 +15,10 @@ from typing import ParamSpec, TypeVar
 import anyio
 from fastapi import Request
 
-from nsfw_app.engine import Engine
 from nsfw_app.errors import NSFWReviewError, RequestTooLarge, Unavailable
 from nsfw_app.imaging.decode import check_size
 from nsfw_app.records import Prediction, Problem, Review, Upload, WarningCode
+from nsfw_app.review.engine import Engine
 from nsfw_app.web.bodies import body
 from nsfw_app.web.fair_threads import FairThreads
 from nsfw_app.web.monitoring import Monitor

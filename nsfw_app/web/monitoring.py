@@ -23,10 +23,10 @@ from prometheus_client.registry import Collector
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nsfw_app.engine import Engine
 from nsfw_app.errors import StorageError, StorageErrorKind
 from nsfw_app.models.loader import ModelState
 from nsfw_app.records import Review
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.callers import needs
 from nsfw_app.web.forwarding import proxy_of

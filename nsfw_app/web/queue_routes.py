@@ -8,9 +8,9 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, FailFast, Field
 
-from nsfw_app import exports
-from nsfw_app.engine import Engine
 from nsfw_app.records import Label, ModelIdentity
+from nsfw_app.review import exports
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.queue import QueueOrder
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.store.training import Mistake

@@ -14,9 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, FailFast, Field
 
-from nsfw_app import exports
 from nsfw_app.accounts import Accounts
-from nsfw_app.engine import Engine
 from nsfw_app.errors import ImageError, NotSignedIn
 from nsfw_app.records import (
     Answer,
@@ -29,6 +27,8 @@ from nsfw_app.records import (
     Review,
     Upload,
 )
+from nsfw_app.review import exports
+from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import LOCAL_OWNER, Caller, Permission
 from nsfw_app.settings import Settings
 from nsfw_app.store.audit import AuditAction

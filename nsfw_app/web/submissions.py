@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from starlette.datastructures import UploadFile
 
-from nsfw_app import exports
 from nsfw_app.errors import RequestError
 from nsfw_app.records import Upload
+from nsfw_app.review import exports
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.callers import caller_of, needs
 from nsfw_app.web.forms import FIELD, files_of, limited_form

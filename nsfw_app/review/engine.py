@@ -11,13 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nsfw_app.concurrency import in_order
-from nsfw_app.desk import Desk
 from nsfw_app.errors import ImageError, ModelError, NotFound, StorageError
 from nsfw_app.imaging import decode, previews
 from nsfw_app.imaging.decode import Limits
-from nsfw_app.inference import Inference, Judged
-from nsfw_app.insights import Insights
-from nsfw_app.intake import Intake
 from nsfw_app.models import builds, cards
 from nsfw_app.models.artifacts import Artefact, Origin
 from nsfw_app.models.equivalence import EquivalentBackends
@@ -35,7 +31,10 @@ from nsfw_app.records import (
     Upload,
     Verdict,
 )
-from nsfw_app.reviews import reviewed
+from nsfw_app.review.pipeline import Inference, Judged
+from nsfw_app.review.queue import Desk
+from nsfw_app.review.submissions import Intake
+from nsfw_app.review.verdicts import reviewed
 from nsfw_app.rules.permissions import Caller
 from nsfw_app.store import Store
 from nsfw_app.store.audit import Audit
@@ -80,7 +79,6 @@ class Engine:
         self._defaults = defaults
         self.desk = Desk(store, self.policy_of)
         equivalents = EquivalentBackends(engines, self.policy_of)
-        self.insights = Insights(store, self.policy_of, equivalents)
         self.intake = Intake(store, self.desk, self.review)
         self._inference = Inference(store, loader, limits=limits, equivalents=equivalents)
 

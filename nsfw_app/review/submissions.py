@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from nsfw_app.desk import Desk
 from nsfw_app.errors import NotFound
 from nsfw_app.records import Review, Upload
+from nsfw_app.review.queue import Desk
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store import Store
 from nsfw_app.store.deliveries import DeliveryRecord

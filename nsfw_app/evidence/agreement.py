@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nsfw_app import metrics
-from nsfw_app.metrics import NO_ANSWER, Agreement, Confusion, Share
+from nsfw_app.evidence import metrics
+from nsfw_app.evidence.metrics import NO_ANSWER, Agreement, Confusion, Share
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label, Policy
 from nsfw_app.store import Store

@@ -1,10 +1,12 @@
-"""Puts store and engine together as the settings describe them."""
+"""Opens store, engine and insights as the settings describe them."""
 
-from nsfw_app.engine import Engine, PolicyDefaults
+from nsfw_app.evidence.agreement import Insights
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models.cards import display_name
+from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import Loaded, ModelLoader, load_classifier
 from nsfw_app.models.selection import Backends
+from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.queue import QueueRules
 from nsfw_app.rules.retention import Retention
 from nsfw_app.settings import Settings
@@ -44,3 +46,9 @@ def open_engine(settings: Settings, store: Store) -> Engine:
         engines=settings.engines_dir,
     )
     return engine
+
+
+def open_insights(settings: Settings, store: Store, engine: Engine) -> Insights:
+    """Insights over a store, judged by the policies that are in force."""
+    equivalents = EquivalentBackends(settings.engines_dir, engine.policy_of)
+    return Insights(store, engine.policy_of, equivalents)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from nsfw_app.errors import NotFound
 from nsfw_app.imaging.previews import alike
 from nsfw_app.records import Action, Label, ModelIdentity, Policy, Review
-from nsfw_app.reviews import reviewed
+from nsfw_app.review.verdicts import reviewed
 from nsfw_app.rules.permissions import Caller
 from nsfw_app.rules.queue import QueueOrder, QueueReason, drawn
 from nsfw_app.store import Store

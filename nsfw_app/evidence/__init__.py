@@ -1,0 +1,1 @@
+"""What decisions prove about the model and about reviewers."""

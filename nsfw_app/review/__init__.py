@@ -1,0 +1,1 @@
+"""What happens to an image and to a decision: prediction, verdict, queue, export, webhook."""
