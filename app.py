@@ -58,7 +58,7 @@ def main() -> None:
 
     from nsfw_app.ui import build_ui
     from nsfw_app.web.app import create_app
-    from nsfw_app.web.http_protocol import LimitedHttp
+    from nsfw_app.web.http.protocol import LimitedHttp
 
     app = create_app(engine, accounts, settings=chosen, page=build_ui(engine, insights))
     greet(chosen, accounts, port=listener.getsockname()[1])

@@ -23,7 +23,7 @@ from nsfw_app.store import Store
 from nsfw_app.store.users import Session
 from nsfw_app.ui import build_ui
 from nsfw_app.web.app import create_app
-from nsfw_app.web.http_protocol import LimitedHttp
+from nsfw_app.web.http.protocol import LimitedHttp
 
 T = TypeVar("T")
 

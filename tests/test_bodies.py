@@ -24,9 +24,9 @@ from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
-from nsfw_app.web import bodies
-from nsfw_app.web.bodies import body
-from nsfw_app.web.guard import MAX_JSON_BYTES, MAX_PUBLIC_BYTES
+from nsfw_app.web.http import bodies
+from nsfw_app.web.http.bodies import body
+from nsfw_app.web.middleware.auth import MAX_JSON_BYTES, MAX_PUBLIC_BYTES
 
 
 class Counting(FakeClassifier):

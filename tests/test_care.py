@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from nsfw_app import settings
 from nsfw_app.errors import SettingsError
-from nsfw_app.web.policy_text import parts_of
+from nsfw_app.web.page.policy_text import parts_of
 
 ROOT = Path(__file__).parent.parent
 PAUSE_AFTER = 3

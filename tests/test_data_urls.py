@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nsfw_app.errors import RequestError
-from nsfw_app.web import data_urls
-from nsfw_app.web.data_urls import decode_base64, decode_data_url
+from nsfw_app.web.http import data_urls
+from nsfw_app.web.http.data_urls import decode_base64, decode_data_url
 
 SPELLINGS: dict[str, Callable[[bytes], str]] = {
     "standard": lambda data: base64.b64encode(data).decode(),

@@ -10,13 +10,13 @@ import pytest
 from nsfw_app.cli import app
 from nsfw_app.settings import Settings
 from nsfw_app.ui import MAX_CALLS
-from nsfw_app.web.bodies import MIN_BYTES_PER_S, WINDOW_S
-from nsfw_app.web.guard import CALL_JSON, MAX_CALL_BYTES, MAX_JSON_BYTES, PAGE_JSON
-from nsfw_app.web.http_protocol import HEAD_BYTES, HEAD_S
-from nsfw_app.web.json_scanner import OUTLINE_BYTES
-from nsfw_app.web.login import SIGN_INS_WAITING
-from nsfw_app.web.request_limits import MAX_IMAGES, RequestLimits
-from nsfw_app.web.uploads import CALLER_FILES, CALLER_FORMS, KEPT_S
+from nsfw_app.web.auth.login import SIGN_INS_WAITING
+from nsfw_app.web.http.bodies import MIN_BYTES_PER_S, WINDOW_S
+from nsfw_app.web.http.json_scanner import OUTLINE_BYTES
+from nsfw_app.web.http.protocol import HEAD_BYTES, HEAD_S
+from nsfw_app.web.http.request_limits import MAX_IMAGES, RequestLimits
+from nsfw_app.web.middleware.auth import CALL_JSON, MAX_CALL_BYTES, MAX_JSON_BYTES, PAGE_JSON
+from nsfw_app.web.page.uploads import CALLER_FILES, CALLER_FORMS, KEPT_S
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

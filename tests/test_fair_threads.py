@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from nsfw_app.web.fair_threads import FairThreads
+from nsfw_app.web.http.fair_threads import FairThreads
 
 
 def run(function: Callable[[], Awaitable[None]]) -> None:

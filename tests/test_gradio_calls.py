@@ -17,7 +17,7 @@ from test_space import SPACE
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
-from nsfw_app.web.guard import MAX_CALL_BYTES
+from nsfw_app.web.middleware.auth import MAX_CALL_BYTES
 
 JOIN, DATA = "/gradio_api/queue/join", "/gradio_api/queue/data"
 
@@ -153,7 +153,7 @@ def test_the_handler_checks_the_owner_itself(desk: Desk, monkeypatch: pytest.Mon
     bob = desk.signed_in("bob")
     everyone = path.parents[1] / "zz"
     everyone.touch()
-    monkeypatch.setattr("nsfw_app.web.gradio_calls._files", lambda _: [])
+    monkeypatch.setattr("nsfw_app.web.middleware.gradio_calls._files", lambda _: [])
     for foreign in (path, everyone):
         assert call(bob, file(str(foreign))).status_code == 200
         assert "No such upload of yours" in results(bob)
@@ -276,7 +276,7 @@ def test_one_caller_cannot_push_out_the_sessions_of_others(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond its part, a caller loses its own oldest session; a session's name has a length."""
-    monkeypatch.setattr("nsfw_app.web.gradio_sessions.MAX_SESSIONS", 8)
+    monkeypatch.setattr("nsfw_app.web.middleware.gradio_sessions.MAX_SESSIONS", 8)
     ann, bob = desk.signed_in("ann"), desk.signed_in("bob")
     call(bob, file(upload(bob)), session="bobs")
     for session in "abc":

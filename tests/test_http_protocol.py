@@ -10,8 +10,8 @@ import pytest
 from desks import served
 from starlette.types import Receive, Scope, Send
 
-from nsfw_app.web import http_protocol
-from nsfw_app.web.http_protocol import DISCARDED_BYTES, HEAD_BYTES, OVERHEAD
+from nsfw_app.web.http import protocol
+from nsfw_app.web.http.protocol import DISCARDED_BYTES, HEAD_BYTES, OVERHEAD
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -68,7 +68,7 @@ def test_a_head_over_the_limit_is_told_so(address: str) -> None:
 
 def test_a_head_does_not_take_for_ever(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that has begun is answered 408; a connection that sends nothing is closed silently."""
-    monkeypatch.setattr(http_protocol, "HEAD_S", 0.2)
+    monkeypatch.setattr(protocol, "HEAD_S", 0.2)
     assert exchange(address, GET).startswith(b"HTTP/1.1 408 ")
     assert exchange(address) == b""
     second = exchange(address, GET + b"\r\n", GET)
@@ -113,7 +113,7 @@ def test_what_follows_an_early_response_is_read_so_far(
     """A client that reads only after it has sent all gets its response; an endless one is cut."""
     assert DISCARDED_BYTES > 137_000_000  # the largest body that is accepted anywhere
     assert httpx.post(f"{address}/early", content=bytes(5_000_000)).text == "0"
-    monkeypatch.setattr(http_protocol, "DISCARDED_BYTES", 1_000_000)
+    monkeypatch.setattr(protocol, "DISCARDED_BYTES", 1_000_000)
     head = b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n"
     received = exchange(address, head, *[bytes(100_000)] * 1_000)
     assert received == b"" or received.startswith(b"HTTP/1.1 200 ")

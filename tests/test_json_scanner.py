@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nsfw_app.errors import RequestError, RequestTooLarge
-from nsfw_app.web.json_scanner import (
+from nsfw_app.web.http.json_scanner import (
     LONG_BYTES,
     OUTLINE_BYTES,
     JsonCounter,

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from nsfw_app.errors import ImageError, ImageErrorKind
-from nsfw_app.web.judging import all_of
+from nsfw_app.web.http.gate import all_of
 
 T = TypeVar("T")
 

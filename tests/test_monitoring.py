@@ -18,7 +18,7 @@ from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web import monitoring
-from nsfw_app.web.request_limits import RequestLimits
+from nsfw_app.web.http.request_limits import RequestLimits
 
 THREADS = 40  # of anyio's own pool, in which routes run
 CHECKS = ("/healthz", "/readyz")

@@ -17,8 +17,8 @@ from nsfw_app.errors import Forbidden
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.store import Store
-from nsfw_app.web.callers import Callers
-from nsfw_app.web.forwarding import ProxyInfo
+from nsfw_app.web.auth.callers import Callers
+from nsfw_app.web.middleware.forwarding import ProxyInfo
 
 HTML = {"accept": "text/html"}
 ADVICE = "python -m nsfw_app users add NAME --role admin"

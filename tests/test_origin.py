@@ -4,8 +4,8 @@ import pytest
 from starlette.requests import HTTPConnection
 
 from nsfw_app.errors import Forbidden
-from nsfw_app.web.forwarding import ProxyInfo
-from nsfw_app.web.origin import check_origin
+from nsfw_app.web.auth.origin import check_origin
+from nsfw_app.web.middleware.forwarding import ProxyInfo
 
 
 def connection(

@@ -19,7 +19,7 @@ from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
-from nsfw_app.web.paths import MAX_PATH_BYTES, check_target
+from nsfw_app.web.middleware.paths import MAX_PATH_BYTES, check_target
 
 DECORATIONS = [
     *("{path}%0a", "{path}%0A%0A", "{path}%00", "{path}%0d", "{path}%09", "{path}%7f", "{path}%1f"),

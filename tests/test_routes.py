@@ -23,7 +23,7 @@ from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.permissions import KEY_SCOPES, Permission
 from nsfw_app.store import Store
-from nsfw_app.web.queue_routes import BatchBody
+from nsfw_app.web.page.queue_routes import BatchBody
 
 CALLERS = ("anonymous", "viewer", "reviewer", "other reviewer", "admin", "key without scope")
 Names = tuple[str, str]  # method and path

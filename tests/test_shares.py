@@ -3,9 +3,9 @@
 import pytest
 
 from nsfw_app.errors import Overloaded, TooManyRequests
-from nsfw_app.web.places import Place, Places
-from nsfw_app.web.request_limits import RequestLimits
-from nsfw_app.web.shares import Shares, quarter
+from nsfw_app.web.http.request_limits import RequestLimits
+from nsfw_app.web.http.shares import Shares, quarter
+from nsfw_app.web.http.slots import Place, Places
 
 
 def test_one_caller_takes_its_part_and_no_more() -> None:

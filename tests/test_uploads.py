@@ -17,8 +17,8 @@ from nsfw_app.errors import NotFound, Overloaded, TooManyRequests
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import UserRole, user_caller
 from nsfw_app.store import Store
-from nsfw_app.web import uploads as module
-from nsfw_app.web.uploads import CALLER_FILES, KEPT_S, Uploads
+from nsfw_app.web.page import uploads as module
+from nsfw_app.web.page.uploads import CALLER_FILES, KEPT_S, Uploads
 
 ANN, BOB = (user_caller(name, UserRole.VIEWER) for name in ("ann", "bob"))
 

@@ -13,7 +13,7 @@ from nsfw_app.imaging.decode import Limits
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
-from nsfw_app.web.guard import MAX_JSON_BYTES
+from nsfw_app.web.middleware.auth import MAX_JSON_BYTES
 
 PNG = picture_bytes(150)
 BASE64 = base64.b64encode(PNG).decode()

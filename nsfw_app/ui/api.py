@@ -15,7 +15,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.ui.render import permitted, shown
 from nsfw_app.web.monitoring import monitor_of
-from nsfw_app.web.uploads import uploads_of
+from nsfw_app.web.page.uploads import uploads_of
 
 MAX_PARALLEL = 8
 Code = TypeVar("Code", bound=StrEnum)

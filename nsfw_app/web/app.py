@@ -12,22 +12,22 @@ from starlette.types import Lifespan
 from nsfw_app.accounts import Accounts
 from nsfw_app.review.engine import Engine
 from nsfw_app.settings import Settings
-from nsfw_app.web.callers import Callers, caller_of
-from nsfw_app.web.content_security import ContentSecurity
-from nsfw_app.web.forwarding import Forwarding, RootPath, trusted_proxies
-from nsfw_app.web.gradio_calls import GradioCalls
-from nsfw_app.web.gradio_sessions import GradioSessions
-from nsfw_app.web.guard import Guard
-from nsfw_app.web.hub import hub_routes
-from nsfw_app.web.judging import Judging
-from nsfw_app.web.login import login_routes
+from nsfw_app.web.api.v1 import v1_application
+from nsfw_app.web.auth.callers import Callers, caller_of
+from nsfw_app.web.auth.login import login_routes
+from nsfw_app.web.auth.openid import hub_routes
+from nsfw_app.web.http.errors import answer_problems
+from nsfw_app.web.http.gate import Judging
+from nsfw_app.web.middleware.auth import Guard
+from nsfw_app.web.middleware.content_security import ContentSecurity
+from nsfw_app.web.middleware.forwarding import Forwarding, RootPath, trusted_proxies
+from nsfw_app.web.middleware.gradio_calls import GradioCalls
+from nsfw_app.web.middleware.gradio_sessions import GradioSessions
 from nsfw_app.web.monitoring import Measured, Monitor, health_routes
-from nsfw_app.web.policy_text import policy_routes
-from nsfw_app.web.problems import answer_problems
-from nsfw_app.web.queue_routes import batch_routes, queue_routes, training_routes
-from nsfw_app.web.routes import answer_routes, image_routes
-from nsfw_app.web.uploads import CALLER_FORMS, Uploads, upload_routes
-from nsfw_app.web.v1 import v1_application
+from nsfw_app.web.page.policy_text import policy_routes
+from nsfw_app.web.page.queue_routes import batch_routes, queue_routes, training_routes
+from nsfw_app.web.page.routes import answer_routes, image_routes
+from nsfw_app.web.page.uploads import CALLER_FORMS, Uploads, upload_routes
 
 
 @dataclass(frozen=True, slots=True)

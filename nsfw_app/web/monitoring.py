@@ -28,8 +28,8 @@ from nsfw_app.models.loader import ModelState
 from nsfw_app.records import Review
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller, Permission
-from nsfw_app.web.callers import needs
-from nsfw_app.web.forwarding import proxy_of
+from nsfw_app.web.auth.callers import needs
+from nsfw_app.web.middleware.forwarding import proxy_of
 
 log = logging.getLogger(__name__)
 

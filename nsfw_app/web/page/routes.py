@@ -32,9 +32,9 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import LOCAL_OWNER, Caller, Permission
 from nsfw_app.settings import Settings
 from nsfw_app.store.audit import AuditAction
-from nsfw_app.web.callers import Exporter, Reviewer, Visitor
-from nsfw_app.web.forwarding import client_address
-from nsfw_app.web.judging import Judging
+from nsfw_app.web.auth.callers import Exporter, Reviewer, Visitor
+from nsfw_app.web.http.gate import Judging
+from nsfw_app.web.middleware.forwarding import client_address
 
 MAX_NAME_CHARACTERS = 4_000
 HASH = "^[0-9a-f]{64}$"

@@ -8,11 +8,11 @@ from starlette.datastructures import FormData, UploadFile
 
 from nsfw_app.errors import RequestError
 from nsfw_app.private_files import storage_errors
-from nsfw_app.web.bodies import check_charset, limited
-from nsfw_app.web.json_bodies import media_type
-from nsfw_app.web.judging import Judging
-from nsfw_app.web.request_limits import MAX_FIELDS, MAX_IMAGES
-from nsfw_app.web.validation import shown
+from nsfw_app.web.http.bodies import check_charset, limited
+from nsfw_app.web.http.gate import Judging
+from nsfw_app.web.http.json_bodies import media_type
+from nsfw_app.web.http.request_limits import MAX_FIELDS, MAX_IMAGES
+from nsfw_app.web.http.validation import shown
 
 FIELD = "file"
 FORM = "multipart/form-data"

@@ -15,12 +15,12 @@ from fastapi.responses import JSONResponse
 from nsfw_app.errors import ImageError, NSFWReviewError, RequestError, Unavailable
 from nsfw_app.records import Action
 from nsfw_app.rules.permissions import Caller, Permission
-from nsfw_app.web.forms import FIELD, FORM, files_of, limited_form
-from nsfw_app.web.json_bodies import media_type
-from nsfw_app.web.judging import Judging
-from nsfw_app.web.problems import ProblemBody, problem, responses, status_of
-from nsfw_app.web.routes import MAX_NAME_CHARACTERS
-from nsfw_app.web.submissions import SubmittedImage, caller_of_request, judged_image
+from nsfw_app.web.api.submissions import SubmittedImage, caller_of_request, judged_image
+from nsfw_app.web.http.errors import ProblemBody, problem, responses, status_of
+from nsfw_app.web.http.forms import FIELD, FORM, files_of, limited_form
+from nsfw_app.web.http.gate import Judging
+from nsfw_app.web.http.json_bodies import media_type
+from nsfw_app.web.page.routes import MAX_NAME_CHARACTERS
 
 NAME = "The image"
 UNJUDGED = 422

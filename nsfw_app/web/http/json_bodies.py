@@ -6,10 +6,10 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from nsfw_app.errors import NotJson, RequestError
-from nsfw_app.web.bodies import chunks, in_slices
-from nsfw_app.web.json_scanner import JsonSplitter
-from nsfw_app.web.request_limits import RequestLimits
-from nsfw_app.web.validation import describe
+from nsfw_app.web.http.bodies import chunks, in_slices
+from nsfw_app.web.http.json_scanner import JsonSplitter
+from nsfw_app.web.http.request_limits import RequestLimits
+from nsfw_app.web.http.validation import describe
 
 JSON = "application/json"
 Model = TypeVar("Model", bound=BaseModel)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nsfw_app.web.json_scanner import OUTLINE_BYTES, JsonLimits
+from nsfw_app.web.http.json_scanner import OUTLINE_BYTES, JsonLimits
 
 MAX_IMAGES = 64  # in one request
 IMAGE_BYTES = 1_500_000  # of each when there are so many: a photograph of 12 megapixels

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
 from nsfw_app.errors import NotFound
-from nsfw_app.web.callers import Visitor
+from nsfw_app.web.auth.callers import Visitor
 
 Part = str | dict[str, Any]
 

@@ -13,9 +13,9 @@ from nsfw_app.review import exports
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store.audit import AuditAction
-from nsfw_app.web.callers import needs
-from nsfw_app.web.problems import responses
-from nsfw_app.web.routes import LOG_TYPES, visible
+from nsfw_app.web.auth.callers import needs
+from nsfw_app.web.http.errors import responses
+from nsfw_app.web.page.routes import LOG_TYPES, visible
 
 
 class LogFormat(StrEnum):

@@ -19,9 +19,9 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
 
 from nsfw_app.errors import NotSignedIn, NSFWReviewError, RequestTooSlow, StorageError, TryLater
+from nsfw_app.web.http.error_pages import error_page, wants_page
+from nsfw_app.web.http.validation import describe
 from nsfw_app.web.monitoring import monitor_of
-from nsfw_app.web.pages import error_page, wants_page
-from nsfw_app.web.validation import describe
 
 log = logging.getLogger(__name__)
 

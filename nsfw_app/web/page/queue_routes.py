@@ -14,8 +14,8 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.rules.queue import QueueOrder
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.store.training import Mistake
-from nsfw_app.web.callers import Exporter, Reviewer
-from nsfw_app.web.routes import (
+from nsfw_app.web.auth.callers import Exporter, Reviewer
+from nsfw_app.web.page.routes import (
     HASH,
     AnswerBody,
     RowId,

@@ -9,14 +9,14 @@ from pydantic.json_schema import models_json_schema
 from nsfw_app import __version__
 from nsfw_app.imaging.fetch import Fetcher
 from nsfw_app.settings import Settings
-from nsfw_app.web.callers import KEY_HEADER
-from nsfw_app.web.classification import ClassificationRequest, classification_routes
-from nsfw_app.web.corrections import correction_routes
-from nsfw_app.web.gate import gate_routes
-from nsfw_app.web.judging import Judging
-from nsfw_app.web.moderations import ModerationRequest, moderation_routes
-from nsfw_app.web.problems import answer_problems
-from nsfw_app.web.submissions import submission_routes
+from nsfw_app.web.api.classification import ClassificationRequest, classification_routes
+from nsfw_app.web.api.corrections import correction_routes
+from nsfw_app.web.api.moderations import ModerationRequest, moderation_routes
+from nsfw_app.web.api.submissions import submission_routes
+from nsfw_app.web.api.upload_gate import gate_routes
+from nsfw_app.web.auth.callers import KEY_HEADER
+from nsfw_app.web.http.errors import answer_problems
+from nsfw_app.web.http.gate import Judging
 
 DESCRIPTION = """Judge images with a Vision Transformer, put what is unsure before people, and take
 their corrections out. Every error has one shape: a stable `kind`, a sentence, and the request's id.

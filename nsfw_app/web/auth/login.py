@@ -19,10 +19,10 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from nsfw_app.accounts import MAX_PASSWORD_CHARACTERS, Accounts
 from nsfw_app.errors import NotFound, NSFWReviewError, Overloaded, TryLater
 from nsfw_app.settings import Settings
-from nsfw_app.web.callers import session_cookie, session_token
-from nsfw_app.web.forwarding import client_address, root_path_of
-from nsfw_app.web.pages import wants_page
-from nsfw_app.web.problems import status_of
+from nsfw_app.web.auth.callers import session_cookie, session_token
+from nsfw_app.web.http.error_pages import wants_page
+from nsfw_app.web.http.errors import status_of
+from nsfw_app.web.middleware.forwarding import client_address, root_path_of
 
 SIGN_INS_AT_ONCE = 1  # a hash takes 64 MiB and four threads, so a second one would only be slower
 SIGN_INS_WAITING = 40

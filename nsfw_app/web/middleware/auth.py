@@ -21,17 +21,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nsfw_app.errors import Forbidden, NotFound, NotSignedIn, NSFWReviewError
 from nsfw_app.rules.permissions import STRANGER, Caller
-from nsfw_app.web import gradio_routes
-from nsfw_app.web.bodies import again, body, check_charset
-from nsfw_app.web.callers import Callers
-from nsfw_app.web.forwarding import root_path_of
-from nsfw_app.web.json_scanner import JsonCounter, JsonLimits, parse
-from nsfw_app.web.origin import check_origin
-from nsfw_app.web.pages import wants_page
-from nsfw_app.web.paths import check_target
-from nsfw_app.web.places import Place, Places
-from nsfw_app.web.problems import problem
-from nsfw_app.web.shares import share_key
+from nsfw_app.web.auth.callers import Callers
+from nsfw_app.web.auth.origin import check_origin
+from nsfw_app.web.http.bodies import again, body, check_charset
+from nsfw_app.web.http.error_pages import wants_page
+from nsfw_app.web.http.errors import problem
+from nsfw_app.web.http.json_scanner import JsonCounter, JsonLimits, parse
+from nsfw_app.web.http.shares import share_key
+from nsfw_app.web.http.slots import Place, Places
+from nsfw_app.web.middleware import gradio_routes
+from nsfw_app.web.middleware.forwarding import root_path_of
+from nsfw_app.web.middleware.paths import check_target
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 PUBLIC: Mapping[str, frozenset[str]] = MappingProxyType(

@@ -29,10 +29,10 @@ from starlette.requests import HTTPConnection
 from nsfw_app import private_files
 from nsfw_app.errors import NotFound
 from nsfw_app.rules.permissions import Caller, Permission
-from nsfw_app.web.callers import needs
-from nsfw_app.web.forms import files_of, limited_form
-from nsfw_app.web.judging import Judging
-from nsfw_app.web.shares import CALLERS, Shares
+from nsfw_app.web.auth.callers import needs
+from nsfw_app.web.http.forms import files_of, limited_form
+from nsfw_app.web.http.gate import Judging
+from nsfw_app.web.http.shares import CALLERS, Shares
 
 KEPT_S = 600
 EVERY_S = 30  # how often old ones are looked for

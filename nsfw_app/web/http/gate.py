@@ -19,12 +19,12 @@ from nsfw_app.errors import NSFWReviewError, RequestTooLarge, Unavailable
 from nsfw_app.imaging.decode import check_size
 from nsfw_app.records import Prediction, Problem, Review, Upload, WarningCode
 from nsfw_app.review.engine import Engine
-from nsfw_app.web.bodies import body
-from nsfw_app.web.fair_threads import FairThreads
+from nsfw_app.web.http.bodies import body
+from nsfw_app.web.http.fair_threads import FairThreads
+from nsfw_app.web.http.request_limits import RequestLimits
+from nsfw_app.web.http.shares import Shares, quarter, share_key
+from nsfw_app.web.http.slots import Place, Places
 from nsfw_app.web.monitoring import Monitor
-from nsfw_app.web.places import Place, Places
-from nsfw_app.web.request_limits import RequestLimits
-from nsfw_app.web.shares import Shares, quarter, share_key
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -15,13 +15,13 @@ from nsfw_app.errors import RequestError
 from nsfw_app.imaging.fetch import Fetcher
 from nsfw_app.records import LabelRole, Prediction, Review, Upload
 from nsfw_app.rules.permissions import Caller, Permission
-from nsfw_app.web.callers import needs
-from nsfw_app.web.data_urls import EXAMPLE, decode_data_url, is_data_url, is_url
-from nsfw_app.web.json_bodies import read_json
-from nsfw_app.web.judging import Judging, all_of, judged
-from nsfw_app.web.problems import request_id, responses
-from nsfw_app.web.request_limits import MAX_IMAGES
-from nsfw_app.web.validation import shown
+from nsfw_app.web.auth.callers import needs
+from nsfw_app.web.http.data_urls import EXAMPLE, decode_data_url, is_data_url, is_url
+from nsfw_app.web.http.errors import request_id, responses
+from nsfw_app.web.http.gate import Judging, all_of, judged
+from nsfw_app.web.http.json_bodies import read_json
+from nsfw_app.web.http.request_limits import MAX_IMAGES
+from nsfw_app.web.http.validation import shown
 
 CATEGORIES = (
     "harassment harassment/threatening hate hate/threatening illicit illicit/violent self-harm "

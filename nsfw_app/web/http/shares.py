@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from starlette.requests import HTTPConnection
 
 from nsfw_app.errors import Overloaded, TooManyRequests
-from nsfw_app.web.callers import caller_of
-from nsfw_app.web.forwarding import client_address
+from nsfw_app.web.auth.callers import caller_of
+from nsfw_app.web.middleware.forwarding import client_address
 
 CALLERS = 4  # that can use a resource up together; one holds a quarter of it at most
 RETRY_AFTER_S = 1

@@ -16,8 +16,8 @@ from nsfw_app.accounts import KEY_PREFIX, SESSION, Accounts
 from nsfw_app.errors import Forbidden, RequestError
 from nsfw_app.rules.permissions import DEMO, STRANGER, Caller, Permission, local_caller
 from nsfw_app.settings import Settings
-from nsfw_app.web.forwarding import proxy_of
-from nsfw_app.web.origin import parse_origin
+from nsfw_app.web.auth.origin import parse_origin
+from nsfw_app.web.middleware.forwarding import proxy_of
 
 COOKIE = "nsfw_review"
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost"})

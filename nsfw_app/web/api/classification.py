@@ -8,11 +8,11 @@ from pydantic import BaseModel, Field
 from nsfw_app.errors import RequestError
 from nsfw_app.records import Upload
 from nsfw_app.rules.permissions import Caller, Permission
-from nsfw_app.web.callers import needs
-from nsfw_app.web.data_urls import decode_base64, decode_data_url, is_data_url, is_url
-from nsfw_app.web.json_bodies import JSON, media_type, read_json
-from nsfw_app.web.judging import Judging, judged
-from nsfw_app.web.problems import responses
+from nsfw_app.web.auth.callers import needs
+from nsfw_app.web.http.data_urls import decode_base64, decode_data_url, is_data_url, is_url
+from nsfw_app.web.http.errors import responses
+from nsfw_app.web.http.gate import Judging, judged
+from nsfw_app.web.http.json_bodies import JSON, media_type, read_json
 
 NAME = "The image"
 

@@ -1,0 +1,1 @@
+"""Authentication: callers, sign-in, OpenID Connect and request origins."""

@@ -1,0 +1,1 @@
+"""HTTP: bodies, forms, limits, errors, and the way from a request to the engine."""

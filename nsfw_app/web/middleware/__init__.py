@@ -1,0 +1,1 @@
+"""ASGI middleware: every request passes it before a route is looked up."""

@@ -1,0 +1,1 @@
+"""Routes of the page, below /desk, and uploads of gradio_client."""
