@@ -13,7 +13,8 @@ PACKAGE = "nsfw_app"
 
 # From the bottom up: a room imports what stands before it, and itself where it is a package.
 ROOMS = """errors private_files system records rules concurrency settings imaging models store
-rate_limits accounts review evidence scan timing bootstrap web ui benchmark cli __main__""".split()
+rate_limits accounts review evidence datasets timing bootstrap web ui server benchmark cli
+__main__""".split()
 HOMES = {
     "gradio": {"ui", "web"},
     "sqlite_utils": {"store"},
@@ -28,7 +29,7 @@ HOMES = {
     "pi_heif": {"imaging"},
     "sklearn": {"evidence"},
     "krippendorff": {"evidence"},
-    "ray": {"scan"},
+    "ray": {"datasets"},
     "pydantic_settings": {"settings"},
     "argon2": {"accounts"},
     "cryptography": {"store"},

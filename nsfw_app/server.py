@@ -1,0 +1,145 @@
+"""Builds the page and the web application as the settings describe them, and serves them.
+
+- Gradio's analytics are off.
+- Gradio's directory for uploads is private, inside the data directory, and emptied at start.
+"""
+
+import os
+import shutil
+import socket
+import sys
+import threading
+from importlib.util import find_spec
+
+from nsfw_app import settings
+from nsfw_app.accounts import Accounts
+from nsfw_app.bootstrap import open_engine, open_insights, open_store
+from nsfw_app.errors import NSFWReviewError, SettingsError, StorageError
+from nsfw_app.private_files import restrict_tree
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.webhooks import WebhookSender
+from nsfw_app.settings import EVERYWHERE, Settings
+
+DAY_S = 86_400
+SHUTDOWN_S = 3  # that requests have to end after SIGTERM; what is stalled is cut then
+BACKLOG = 2048  # connections that may wait; uvicorn's own default
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    os.umask(0o077)  # what libraries write into the data directory is private, too
+    try:
+        chosen = settings.load()
+        store = open_store(chosen)
+        restrict_tree(*chosen.private_paths)  # what earlier versions wrote
+        accounts = Accounts(store, hub_roles=chosen.hub_roles)
+        check_sign_in(chosen, accounts)
+        engine = open_engine(chosen, store)
+        insights = open_insights(chosen, store, engine)
+    except NSFWReviewError as error:
+        sys.exit(f"Error: {error}")
+    try:
+        listener = socket.create_server((chosen.host, chosen.port), backlog=BACKLOG)
+    except OSError as error:
+        address = f"{chosen.host}:{chosen.port}"
+        sys.exit(f"Error: {address} cannot be served: {error.strerror}. Set NSFW_PORT to another.")
+    # Accepted connections inherit it; without it each answer waits 40 ms for an acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    shutil.rmtree(chosen.uploads_dir, ignore_errors=True)
+    chosen.uploads_dir.mkdir(mode=0o700, parents=True)
+    os.environ["GRADIO_TEMP_DIR"] = str(chosen.uploads_dir.resolve())
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+    # After the environment is set, which Gradio reads when it is imported.
+    if find_spec("spaces"):  # ZeroGPU's package imports Gradio, and must be there before torch
+        import spaces  # noqa: F401
+    import uvicorn
+
+    from nsfw_app.ui import build_ui
+    from nsfw_app.web.app import create_app
+    from nsfw_app.web.http.protocol import LimitedHttp
+
+    app = create_app(engine, accounts, settings=chosen, page=build_ui(engine, insights))
+    print_banner(chosen, accounts, port=listener.getsockname()[1])
+    threading.Thread(target=load_model, args=[engine], daemon=True).start()
+    schedule_purge(engine)
+    WebhookSender(store.deliveries).start()
+    # Headers of proxies are read by the application; uvicorn would take the leftmost hop.
+    config = uvicorn.Config(
+        app,
+        http=LimitedHttp,
+        log_level="warning",
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        proxy_headers=False,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def check_sign_in(chosen: Settings, accounts: Accounts) -> None:
+    """Refuse to serve other machines, or a reverse proxy, while there are no users.
+
+    Raises:
+        SettingsError: That would happen; the message says what to do.
+    """
+    proxied = chosen.forwarded_allow_ips or chosen.root_path
+    if chosen.hub_sign_in or accounts.has_users or (chosen.local_only and not proxied):
+        return
+    if chosen.on_space:
+        raise SettingsError(
+            "This Space has no sign-in. Write 'hf_oauth: true' into the front matter of its "
+            "README.md, and name people in NSFW_HUB_ROLES."
+        )
+    if chosen.local_only:
+        raise SettingsError(
+            "FORWARDED_ALLOW_IPS or NSFW_ROOT_PATH is set, so a reverse proxy serves the page to "
+            "others, and there are no users who sign in. Add one first, "
+            "'python -m nsfw_app users add NAME --role admin', or unset both."
+        )
+    raise SettingsError(
+        f"NSFW_HOST={chosen.host!r} can be reached from other machines, and nobody would have to "
+        "sign in. Add a user first, 'python -m nsfw_app users add NAME --role admin', or leave "
+        "NSFW_HOST at 127.0.0.1."
+    )
+
+
+def print_banner(chosen: Settings, accounts: Accounts, *, port: int) -> None:
+    """Say where the page is, who may come in, and where the data lies."""
+    host = "127.0.0.1" if chosen.host == EVERYWHERE else chosen.host
+    print(f"Page:  http://{host}:{port}")
+    print(f"Data:  {chosen.data_dir.resolve()}")
+    if chosen.hub_sign_in:
+        names = ", ".join(chosen.hub_roles) or "nobody yet: name them in NSFW_HUB_ROLES"
+        print(f"Users: by Hugging Face account: {names}. Anyone else may try the Review tab.")
+    elif accounts.has_users:
+        print("Users: everyone signs in.")
+    else:
+        print("Users: nobody signs in; only this machine is served.")
+    sys.stdout.flush()
+
+
+def load_model(engine: Engine) -> None:
+    """Load the model beside the page, and say which one it is."""
+    status = engine.wait()
+    if status.classifier is None:
+        print(f"Error: {status.message}", file=sys.stderr, flush=True)
+        return
+    identity = status.classifier.identity
+    print(f"Model: {identity.model}, revision {identity.revision}, {identity.backend}", flush=True)
+    if status.message:
+        print(f"       {status.message}", flush=True)
+
+
+def schedule_purge(engine: Engine) -> None:
+    """Delete the pictures that nobody needs any more, now and every day, beside the page."""
+    tomorrow = threading.Timer(DAY_S, schedule_purge, args=[engine])
+    tomorrow.daemon = True
+    tomorrow.start()  # first: what goes wrong today is tried again
+    threading.Thread(target=purge, args=[engine], daemon=True).start()
+
+
+def purge(engine: Engine) -> None:
+    """Purge the pictures that are due, or print why that must wait for the next day."""
+    try:
+        engine.tidy_up(actor="daily purge")
+    except StorageError as error:
+        print(f"The daily purge failed: {error}", file=sys.stderr, flush=True)
