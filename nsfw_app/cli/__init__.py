@@ -11,7 +11,6 @@ import sys
 import typer
 
 from nsfw_app.cli.audit import audit
-from nsfw_app.cli.benchmark import benchmark
 from nsfw_app.cli.classify import classify
 from nsfw_app.cli.export import export
 from nsfw_app.cli.keys import keys
@@ -30,7 +29,6 @@ app.command()(classify)
 app.command()(export)
 app.command()(purge)
 app.command()(optimize)
-app.command()(benchmark)
 app.command()(audit)
 app.add_typer(users, name="users")
 app.add_typer(keys, name="keys")

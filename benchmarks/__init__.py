@@ -1,0 +1,1 @@
+"""Measuring scripts: speed, load, long shifts and accuracy of downscaled decoding."""

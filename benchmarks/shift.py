@@ -1,0 +1,160 @@
+"""A long shift: thousands of images reviewed by a scripted browser; prints what it measured.
+
+    python -m benchmarks.shift [IMAGES]
+
+Not a test: nothing fails for a slow machine. It reports how long the next image takes to appear
+after a key (median and 95th percentile over the first 200 and over all), the memory of page and
+server along the way, and how long a grid of 500 cards takes for a step of the slider and for a new
+selection. Runs against a page of its own on 127.0.0.1 and ends by itself.
+"""
+
+import io
+import json
+import sys
+import tempfile
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import CDPSession, Page, expect, sync_playwright
+
+from tests.support.browser import open_tab
+from tests.support.server import Server, serving
+
+IMAGES = 2000
+SAMPLES = 10
+TO_MEASURE = 200
+EVERYTHING_WAITS = {"NSFW_REVIEW_FROM": "0", "NSFW_REVIEW_TO": "1"}
+# Presses a key, and waits for the next image's placeholder to be decoded and painted.
+REVIEW = """async (count) => {
+  const name = () => document.querySelector('#queue-picture figcaption b')?.textContent
+  const frame = () => new Promise(requestAnimationFrame)
+  const times = []
+  for (let n = 0; n < count; n += 1) {
+    const left = name()
+    const start = performance.now()
+    document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'a', bubbles: true }))
+    while (!name() || name() === left) await frame()
+    await document.querySelector('#queue-picture .placeholder').decode()
+    await frame()
+    times.push(performance.now() - start)
+  }
+  return times
+}"""
+
+CARDS = 500
+# Style and layout count; what the page had left to do before does not.
+GRID = """async () => {
+  const cards = [...document.querySelectorAll('#grid .card')]
+  const click = (card, keys) =>
+    card.querySelector('.name').dispatchEvent(new MouseEvent('click', { bubbles: true, ...keys }))
+  const slide = (at) => document.dispatchEvent(
+    new CustomEvent('threshold:gallery', { detail: 0.3 + at / 100 }))
+  const select = (at) =>
+    at % 2 ? click(cards[0], {}) : click(cards[499 - at], { shiftKey: true })
+  const p95 = async (act) => {
+    const times = []
+    for (let at = 0; at < 40; at += 1) {
+      await new Promise(requestAnimationFrame)
+      document.body.getBoundingClientRect() // what others left to do is not counted
+      const start = performance.now()
+      act(at)
+      document.body.getBoundingClientRect() // style and layout are
+      times.push(performance.now() - start)
+    }
+    return times.sort((a, b) => a - b)[37]
+  }
+  return { slider: await p95(slide), selection: await p95(select) }
+}"""
+
+
+def main(images: int) -> None:
+    """Fill the queue, work it off, print the numbers as JSON."""
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), **EVERYTHING_WAITS) as desk:
+        fill(desk, images + 10)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path="/usr/bin/chromium",
+                args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+            )
+            page = browser.new_page()
+            page.goto(desk.url)
+            measured = {**work_off(desk, page, images), "grid_p95_ms": grid(desk, page)}
+            print(json.dumps(measured, indent=2))
+            browser.close()
+
+
+def fill(desk: Server, images: int) -> None:
+    """Have different small pictures judged; all of them wait for a person."""
+    done = 0
+    while done < images:
+        query = urllib.parse.urlencode({"name": f"{done}.png", "source": "endurance"})
+        request = urllib.request.Request(f"{desk.url}/desk/images?{query}", data=picture(done))
+        with urllib.request.urlopen(request, timeout=60) as response:
+            done += json.load(response)["error"] is None
+
+
+def picture(number: int) -> bytes:
+    """A small PNG of soft noise, another for each number."""
+    noise = np.random.default_rng(number).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).resize((160, 120)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def grid(desk: Server, page: Page) -> dict[str, float]:
+    """The 95th percentile, in milliseconds, of what a gallery of 500 cards does on input."""
+    page.goto(desk.url)
+    open_tab(page, "Gallery")
+    files = [
+        {"name": f"{number}.png", "mimeType": "image/png", "buffer": picture(number)}
+        for number in range(CARDS)
+    ]
+    page.locator("#gallery-upload input[type=file]").set_input_files(files)
+    expect(page.locator("#gallery-tools")).to_contain_text(
+        f"Done: {CARDS} of {CARDS}", timeout=120_000
+    )
+    times = page.evaluate(GRID)
+    page.get_by_label("Order").select_option("nearest")
+    times["slider_when_ordered_by_nearness"] = page.evaluate(GRID)["slider"]
+    return {name: round(ms, 1) for name, ms in times.items()}
+
+
+def work_off(desk: Server, page: Page, images: int) -> dict[str, object]:
+    """Answer images one after the other; times and memory."""
+    open_tab(page, "Queue")
+    expect(page.locator("#queue-picture figcaption b")).to_be_visible()
+    tools = page.context.new_cdp_session(page)
+    times: list[float] = []
+    memory = [memory_of(desk, tools, 0)]
+    for part in range(SAMPLES):
+        times += page.evaluate(REVIEW, images // SAMPLES)
+        memory.append(memory_of(desk, tools, (part + 1) * images // SAMPLES))
+    (answered,) = desk.rows("select count(*) as n from decisions")
+    first = times[:TO_MEASURE]
+    return {
+        "images": len(times),
+        "answers_on_disk": answered["n"],
+        "key_to_next_image_ms": {
+            f"p{share}": round(float(np.percentile(first, share)), 1) for share in (50, 95)
+        },
+        "over_all_ms": {
+            f"p{share}": round(float(np.percentile(times, share)), 1) for share in (50, 95, 99)
+        },
+        "memory": memory,
+    }
+
+
+def memory_of(desk: Server, tools: CDPSession, answered: int) -> dict[str, float]:
+    """Megabytes of the page's heap after a collection, and of the server."""
+    tools.send("HeapProfiler.collectGarbage")
+    heap = tools.send("Runtime.getHeapUsage")["usedSize"] / 1e6
+    status = Path(f"/proc/{desk.process.pid}/status").read_text()
+    rss_kb = next(int(line.split()[1]) for line in status.splitlines() if "VmRSS" in line)
+    return {"answered": answered, "page_mb": round(heap, 1), "server_mb": round(rss_kb / 1e3)}
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else IMAGES)

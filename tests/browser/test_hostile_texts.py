@@ -1,0 +1,161 @@
+"""What people and programs call things is text: on the page, in the log, in CSV, in JSON.
+
+Names and notes that would run, break out or hide are sent through every door and looked for
+where they come out.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from urllib.parse import quote, urlencode
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.browser import open_tab, opened
+from tests.support.fakes import picture_bytes
+from tests.support.server import Server, serving
+
+HOSTILE = {
+    "script": "<script>window.hacked = 1</script>.png",
+    "image": '"><img src=x onerror="window.hacked = 1">.png',
+    "braces": "{{ 7 * 7 }} ${window.hacked = 1} #{7*7} {0.__class__} %s.png",
+    "formula": "=cmd|' /C calc'!A0.png",
+    "formula behind a tab": "\t=1+1.png",
+    "right to left": "\u202egnp.exe\u202c \u2066x\u2069.png",
+    "long": "n" * 3_996 + ".png",
+    "nul": "before\0after.png",
+    "path": "../../etc/passwd\\..\\a.png",
+    "lines": "one\r\nContent-Type: text/html\r\n\r\n<b>two</b>.png",
+    "quotes": "'; drop table decisions; --.png",
+}
+EVERYTHING_WAITS = {"NSFW_REVIEW_FROM": "0", "NSFW_REVIEW_TO": "1", "NSFW_ANSWERS": "review=9"}
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A page to which every hostile name was uploaded, and answered with the same as a note."""
+    with serving(tmp_path_factory.mktemp("hostile"), **EVERYTHING_WAITS) as server:
+        with httpx.Client(base_url=server.url, timeout=30) as client:
+            while client.get("/readyz").status_code != 200:
+                pass
+            for number, text in enumerate(HOSTILE.values()):
+                bring(client, number, text)
+        yield server
+
+
+def bring(client: httpx.Client, number: int, text: str) -> None:
+    """Upload a picture under this name, and answer about it with this note."""
+    query = urlencode({"name": text, "source": "review"})
+    card = client.post(f"/desk/images?{query}", content=picture_bytes(number)).json()
+    assert card["error"] is None
+    assert card["name"] == text
+    answer = {key: card[key] for key in ("model", "revision", "backend", "name")}
+    answer |= {"image_sha256": card["sha256"], "nonce": f"n{number}", "label": "unsure"}
+    said = client.post("/desk/decisions", json={**answer, "threshold": 0.5, "note": text})
+    assert said.json()["note"] == text
+
+
+def is_unharmed(page: Page) -> bool:
+    """Whether nothing of what was sent has run or become an element."""
+    return bool(
+        page.evaluate(
+            "() => window.hacked === undefined && "
+            "!document.querySelector('img[src=x], #log-table script, #log-table b > b')"
+        )
+    )
+
+
+def test_the_log_shows_them_as_text(browser: Browser, desk: Server) -> None:
+    """Every name and note stands in the table letter by letter, and nothing of it runs."""
+    with opened(browser, desk.url) as page:
+        open_tab(page, "Log")
+        expect(page.locator("#log-table tbody tr")).to_have_count(len(HOSTILE))
+        shown = page.locator("#log-table").evaluate("element => element.textContent")
+        for text in HOSTILE.values():
+            assert text in shown
+        assert "49" not in page.locator("#log-table td").all_inner_texts()
+        assert is_unharmed(page)
+
+
+def test_the_gallery_shows_them_as_text(browser: Browser, desk: Server) -> None:
+    """A card's name, its title and what a screen reader is told are the file's own name."""
+    names = [text for kind, text in HOSTILE.items() if kind not in {"nul", "path", "long", "lines"}]
+    with opened(browser, desk.url) as page:
+        open_tab(page, "Gallery")
+        files = [
+            {"name": name, "mimeType": "image/png", "buffer": picture_bytes(100 + number)}
+            for number, name in enumerate(names)
+        ]
+        page.locator("#gallery-upload input[type=file]").set_input_files(files)
+        expect(page.locator("#grid .card")).to_have_count(len(names))
+        expect(page.locator("#gallery-tools")).to_contain_text("Done")
+        shown = page.locator("#grid .card .name").evaluate_all("all => all.map(e => e.textContent)")
+        assert sorted(shown) == sorted(names)
+        assert is_unharmed(page)
+
+
+def test_the_queue_shows_them_as_text(browser: Browser, desk: Server) -> None:
+    """What a program submitted under such a name is shown to a reviewer by that name."""
+    name = HOSTILE["image"]
+    with httpx.Client(base_url=desk.url) as client:
+        files = {"file": (name, picture_bytes(200), "image/png")}
+        (image,) = client.post("/v1/images?queue=true", files=files).json()["images"]
+        assert image["id"]
+    with opened(browser, desk.url) as page:
+        open_tab(page, "Queue")
+        caption = page.locator("#queue-picture figcaption b")
+        expect(caption).to_be_visible()
+        seen = []
+        while image["name"] not in seen:  # images of other tests may wait before it
+            seen.append(caption.inner_text())
+            assert len(seen) == len(set(seen)), "it is not in the queue"
+            page.keyboard.press(" ")
+            expect(caption).not_to_have_text(seen[-1])
+        assert is_unharmed(page)
+
+
+def test_csv_disarms_them(desk: Server) -> None:
+    """In CSV each is one cell, and none begins as a formula does."""
+    text = httpx.get(f"{desk.url}/desk/log.csv").content.decode("utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert len(rows) == len(HOSTILE)
+    for row in rows:
+        assert row["name"] == row["note"]
+        assert not row["name"].lstrip().startswith(("=", "+", "-", "@"))
+    cells = {row["name"] for row in rows}
+    assert all(cells & {text, f"'{text}"} for text in HOSTILE.values())
+
+
+def test_json_carries_them_unchanged(desk: Server) -> None:
+    """JSON Lines are for programs: one line an answer, every text as it was."""
+    lines = httpx.get(f"{desk.url}/v1/corrections", params={"all": True}).text.splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert {row["note"] for row in rows} == set(HOSTILE.values())
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_headers_and_errors_hold_no_text_of_theirs(desk: Server, text: str) -> None:
+    """A name in a request for nothing comes back as JSON, and never as a header."""
+    with httpx.Client(base_url=desk.url) as client:
+        for path in ("/v1/images/", "/desk/log."):
+            response = client.get(path + quote(text, safe="")[:300])
+            assert response.headers["content-type"] == "application/json"
+            assert "<script" not in str(response.headers)
+        refused = client.get("/desk/status", headers={"x-request-id": "<script>"})
+        assert "<" not in refused.headers["x-request-id"]
+
+
+def test_a_note_has_a_limit(desk: Server) -> None:
+    """4,000 characters are kept whole, one more is refused, and nothing else is lost."""
+    with httpx.Client(base_url=desk.url) as client:
+        query = urlencode({"name": "a.png", "source": "review"})
+        card = client.post(f"/desk/images?{query}", content=picture_bytes(99)).json()
+        answer = {key: card[key] for key in ("model", "revision", "backend")}
+        answer |= {"image_sha256": card["sha256"], "label": "unsure", "threshold": 0.5}
+        whole = client.post("/desk/decisions", json={**answer, "nonce": "a", "note": "é" * 4_000})
+        longer = client.post("/desk/decisions", json={**answer, "nonce": "b", "note": "é" * 4_001})
+    assert whole.json()["note"] == "é" * 4_000
+    assert (longer.status_code, longer.json()["error"]["kind"]) == (400, "decision")

@@ -1,0 +1,252 @@
+"""The sign-in: what it shows, sets and refuses, and that nobody waits for it."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from nsfw_app.accounts import Accounts
+from nsfw_app.review.engine import Engine
+from nsfw_app.rules.permissions import Permission, UserRole
+from nsfw_app.store import Store
+from tests.support.application import PASSWORDS, Desk, add, answer_to, desk_of, served
+from tests.support.browser import open_tab
+from tests.support.fakes import picture_bytes
+from tests.support.server import Server, serving
+
+BROWSER = {"accept": "text/html,application/xhtml+xml"}
+RIGHT = {"username": "ann", "password": PASSWORDS["ann"]}
+WRONG = {"username": "ann", "password": "wrong"}
+
+
+@pytest.fixture
+def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+    """The application with users."""
+    with desk_of(engine, store, tmp_path) as desk:
+        yield desk
+
+
+def test_a_browser_is_sent_to_the_sign_in_and_back(desk: Desk) -> None:
+    """Whoever opens the page signs in first and then sees it; signing out ends that."""
+    client = desk.client
+    away = client.get("/", headers=BROWSER, follow_redirects=False)
+    assert (away.status_code, away.headers["location"]) == (303, "/login")
+    assert "<form" in client.get("/login").text
+    back = client.post("/login", data=RIGHT, headers=BROWSER, follow_redirects=False)
+    assert (back.status_code, back.headers["location"]) == (303, "/")
+    cookie = back.headers["set-cookie"]
+    assert all(word in cookie for word in ("HttpOnly", "SameSite=Lax", "Max-Age=43200", "Path=/"))
+    assert client.get("/", headers=BROWSER).status_code == 200
+    token = client.cookies["nsfw_review"]
+    client.post("/logout")
+    client.cookies.set("nsfw_review", token)  # as a thief would
+    assert client.get("/desk/status").status_code == 401
+
+
+def test_a_program_is_told_in_json(desk: Desk) -> None:
+    """Without a browser's Accept header the answers are JSON and statuses."""
+    assert desk.client.get("/desk/status").json()["error"]["kind"] == "not_signed_in"
+    refused = desk.client.post("/login", data=WRONG)
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (401, "not_signed_in")
+    assert desk.client.post("/login", data=RIGHT).json() == {"success": True}
+
+
+def test_over_https_the_cookie_is_secure(desk: Desk) -> None:
+    """A cookie that was set over HTTPS is never sent without it."""
+    client = desk.anonymous()
+    client.base_url = "https://review.test"
+    assert "Secure" in client.post("/login", data=RIGHT).headers["set-cookie"]
+
+
+def test_the_sixth_attempt_is_too_many(desk: Desk) -> None:
+    """Five failures in a minute for a name from an address: 429, and when to come back."""
+    statuses = [desk.client.post("/login", data=WRONG).status_code for _ in range(5)]
+    assert statuses == [401] * 5
+    refused = desk.client.post("/login", data=RIGHT)
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (429, "too_many_requests")
+    assert 0 < int(refused.headers["retry-after"]) <= 60
+    page = desk.client.post("/login", data=RIGHT, headers=BROWSER)
+    assert page.status_code == 429
+    assert "Try again in" in page.text
+
+
+def test_the_sign_in_shows_no_markup_of_others(desk: Desk) -> None:
+    """Whatever is typed as a name is not part of the page."""
+    hostile = {"username": "<script>alert(1)</script>", "password": "x"}
+    page = desk.client.post("/login", data=hostile, headers=BROWSER)
+    assert page.status_code == 401
+    assert "<script" not in page.text
+
+
+def test_other_sites_cannot_sign_anyone_in_or_out(desk: Desk) -> None:
+    """A form on another site is refused by where it comes from."""
+    elsewhere = {"origin": "https://elsewhere.test"}
+    for path in ("/login", "/logout"):
+        assert desk.client.post(path, data=RIGHT, headers=elsewhere).status_code == 403
+    assert desk.client.post("/login", data=RIGHT, headers={"origin": "null"}).status_code == 403
+    hidden = {"sec-fetch-site": "cross-site"}  # a browser that tells no origin
+    assert desk.client.post("/login", data=RIGHT, headers=hidden).status_code == 403
+    assert desk.client.post("/login", data=RIGHT, headers={"origin": "http://review.test"}).json()
+
+
+def test_nobody_waits_for_a_slow_sign_in(desk: Desk) -> None:
+    """While passwords are checked, other requests are answered as if there were none."""
+    with served(desk.client.app) as url:
+        stop = threading.Event()
+
+        def try_on() -> None:
+            with httpx.Client(base_url=url, timeout=60) as client:
+                while not stop.is_set():
+                    client.post("/login", data={"username": "ann", "password": "wrong"})
+
+        threads = [threading.Thread(target=try_on) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        waits = []
+        with httpx.Client(base_url=url) as client:
+            for _ in range(30):
+                begun = time.perf_counter()
+                assert client.get("/healthz").status_code == 200
+                waits.append(time.perf_counter() - begun)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert sorted(waits)[len(waits) // 2] < 1
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/login", "/desk/status", "/desk/assets/grid.js", "/nowhere"]
+)
+def test_every_response_is_guarded(desk: Desk, path: str) -> None:
+    """No type is guessed, no other site's content runs or reads, nothing private is kept."""
+    response = desk.signed_in("ann").get(path, headers={"origin": "https://elsewhere.test"})
+    assert response.headers["x-content-type-options"] == "nosniff"
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    scripts = next(part for part in policy.split("; ") if part.startswith("script-src"))
+    assert "'unsafe-inline'" not in scripts
+    assert "http" not in scripts
+    assert not [name for name in response.headers if name.startswith("access-control-")]
+    if path.startswith("/desk/s"):
+        assert response.headers["cache-control"] == "private, no-store"
+
+
+def test_a_key_that_is_revoked_or_over_its_limit(desk: Desk, store: Store) -> None:
+    """Both are refused with their own status, whatever is asked for."""
+    client = desk.with_key(Permission.CLASSIFY, per_minute=2)
+    image = {"content": picture_bytes(9)}
+    statuses = [client.post("/v1/image-classification", **image).status_code for _ in range(3)]
+    assert statuses == [200, 200, 429]
+    other = desk.with_key(Permission.CLASSIFY)
+    store.keys.revoke(desk.accounts.keys()[-1].name, actor="test")
+    assert other.post("/v1/image-classification", **image).status_code == 401
+
+
+@pytest.mark.parametrize("header", ["authorization", "x-api-key"])
+def test_a_key_is_sent_in_either_header(desk: Desk, header: str) -> None:
+    """Where something in front has taken Authorization for itself there is another header."""
+    key = desk.with_key(Permission.CLASSIFY).headers["authorization"]
+    value = key if header == "authorization" else key.removeprefix("Bearer ")
+    client = desk.anonymous()
+    answer = client.post(
+        "/v1/image-classification", content=picture_bytes(9), headers={header: value}
+    )
+    assert answer.status_code == 200
+
+
+def test_on_this_machine_nobody_signs_in(engine: Engine, store: Store, tmp_path: Path) -> None:
+    """Without users the local reviewer may do all, whatever key a client must send."""
+    with desk_of(engine, store, tmp_path, roles={}) as desk:
+        client = desk.client
+        dummy = {"authorization": "Bearer dummy"}
+        assert client.get("/desk/status", headers=dummy).json()["door"] is None
+        card = add(client)
+        assert client.post("/desk/decisions", json=answer_to(card)).status_code == 200
+        unknown = {"authorization": "Bearer nsfw_unknown"}
+        assert client.get("/desk/status", headers=unknown).status_code == 401
+        desk.accounts.add_user("ann", PASSWORDS["ann"], UserRole.ADMIN, actor="test")
+        assert client.get("/desk/status").status_code == 401
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The real page with a viewer, a reviewer and an admin."""
+    directory = tmp_path_factory.mktemp("login")
+    data = directory / "data"
+    store = Store(data / "review.db", pictures_dir=data / "images", journal_mode="wal")
+    accounts = Accounts(store)
+    for name, role in (
+        ("vera", UserRole.VIEWER),
+        ("ann", UserRole.REVIEWER),
+        ("root", UserRole.ADMIN),
+    ):
+        accounts.add_user(name, PASSWORDS[name], role, actor="test")
+    with serving(directory) as running:
+        yield running
+
+
+def enter(page: Page, server: Server, name: str) -> None:
+    """Sign in by keyboard, and wait for the page."""
+    page.goto(server.url)
+    expect(page.get_by_label("Name")).to_be_focused()
+    page.keyboard.type(name)
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORDS[name])
+    page.keyboard.press("Enter")
+    expect(page.locator("#model-banner")).to_contain_text("Running", timeout=30_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "tabs", "answers", "manages"),
+    [
+        ("vera", ["Review", "Gallery", "Insights", "Log", "Model"], False, False),
+        ("ann", ["Review", "Gallery", "Queue", "Insights", "Log", "Model"], True, False),
+        ("root", ["Review", "Gallery", "Queue", "Insights", "Log", "Model"], True, True),
+    ],
+)
+def test_each_role_is_offered_what_it_can_do(
+    browser: Browser, server: Server, name: str, tabs: list[str], answers: bool, manages: bool
+) -> None:
+    """A viewer looks, a reviewer answers, an admin sets the policy; the bar names who it is."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    enter(page, server, name)
+    expect(page.locator(".topbar")).to_contain_text(name)
+    expect(page.get_by_role("tab", name="Model")).to_be_visible()
+    shown = [text for text in page.get_by_role("tab").all_inner_texts() if text]
+    assert [text for text in shown if text in tabs] == tabs
+    assert set(shown) <= set(tabs)
+    expect(page.locator("#agree")).to_be_visible(visible=answers)
+    open_tab(page, "Model")
+    expect(page.locator("#model-facts")).to_contain_text("Open-NSFW")
+    expect(page.locator("#policy-form")).to_be_visible(visible=manages)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    page.goto(server.url)
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    context.close()
+    assert errors == []
+
+
+def test_a_session_that_ended_is_said_and_loses_nothing(browser: Browser, server: Server) -> None:
+    """Signed out elsewhere, an answer is not saved and says why; what is on screen stays."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    enter(page, server, "ann")
+    page.get_by_role("button", name="A cat").click()
+    expect(page.locator("#agree")).to_be_enabled()
+    data = server.data
+    store = Store(data / "review.db", pictures_dir=data / "images", journal_mode="wal")
+    store.accounts.end_sessions("ann", actor="test")
+    page.keyboard.press("a")
+    expect(page.locator(".strip")).to_contain_text("Your session has ended")
+    expect(page.locator("#verdict")).to_contain_text("The model calls it")
+    context.close()

@@ -1,0 +1,275 @@
+"""As a Space: people sign in with their Hugging Face account, and anyone may try the Review tab."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from httpx2 import Response
+from playwright.sync_api import Browser, expect
+
+from nsfw_app.review.engine import Engine
+from nsfw_app.store import Store
+from tests.support.application import Desk, add, answer_to, desk_of
+from tests.support.browser import opened
+from tests.support.fakes import picture_bytes
+from tests.support.openid import CLIENT_ID, CLIENT_SECRET, Provider, person, provider
+from tests.support.server import Server, serving
+
+HOST = "me-review.hf.space"
+SPACE = {
+    "SPACE_ID": "me/review",
+    "SPACE_HOST": HOST,
+    "OAUTH_CLIENT_ID": CLIENT_ID,
+    "OAUTH_CLIENT_SECRET": CLIENT_SECRET,
+}
+ROLES = {"ann": "admin", "my-org": "reviewer"}
+
+
+@pytest.fixture
+def hub() -> Iterator[Provider]:
+    """Hugging Face."""
+    with provider() as running:
+        yield running
+
+
+@pytest.fixture
+def space(engine: Engine, store: Store, tmp_path: Path, hub: Provider) -> Iterator[Desk]:
+    """The application as a Space, in which Ann is an admin and my-org reviews."""
+    chosen = {**SPACE, "OPENID_PROVIDER_URL": hub.url, "hub_roles": ROLES}
+    with desk_of(engine, store, tmp_path, roles={}, url=f"https://{HOST}", **chosen) as desk:
+        desk.client.base_url = f"https://{HOST}"
+        yield desk
+
+
+def sign_in(client: TestClient, hub: Provider) -> Response:
+    """Go to Hugging Face, agree, and come back."""
+    away = client.get("/login/hub", follow_redirects=False)
+    assert away.status_code == 303
+    brought = hub.consent(away.headers["location"], redirect_uri=f"https://{HOST}/login/callback")
+    return client.get("/login/callback", params=brought, follow_redirects=False)
+
+
+def test_people_named_in_the_settings_come_in(space: Desk, hub: Provider) -> None:
+    """By their own name or their organisation's, each with the role that was given."""
+    assert sign_in(space.client, hub).status_code == 303
+    status = space.client.get("/desk/status").json()
+    assert (status["reviewer"], status["door"]) == ("ann", "out")
+    assert "manage" in status["permissions"]
+
+    hub.person = person("bob", "other-org", "my-org")
+    bob = space.anonymous()
+    assert sign_in(bob, hub).status_code == 303
+    permissions = bob.get("/desk/status").json()["permissions"]
+    assert "review" in permissions
+    assert "manage" not in permissions
+
+
+def test_the_cookie_survives_in_a_spaces_frame(space: Desk, hub: Provider) -> None:
+    """The page is inside another site's, so the cookie is partitioned, secure and not readable."""
+    cookie = sign_in(space.client, hub).headers["set-cookie"]
+    assert all(word in cookie for word in ("SameSite=None", "Secure", "Partitioned", "HttpOnly"))
+    frames = space.client.get("/").headers["content-security-policy"]
+    assert "frame-ancestors https://huggingface.co https://*.hf.space" in frames
+
+
+def test_nobody_else_comes_in(space: Desk, hub: Provider) -> None:
+    """Whoever has no role is told so, and stays a visitor."""
+    hub.person = person("eve", "other-org")
+    refused = sign_in(space.client, hub)
+    assert refused.status_code == 401
+    assert "eve has no role on this page" in refused.text
+    assert space.client.get("/desk/status").json()["permissions"] == ["page"]
+
+
+def test_a_sign_in_is_only_finished_where_it_was_begun(space: Desk, hub: Provider) -> None:
+    """A link that somebody else began signs nobody in, and neither does one used twice."""
+    away = space.client.get("/login/hub", follow_redirects=False).headers["location"]
+    back = f"https://{HOST}/login/callback"
+    brought = hub.consent(away, redirect_uri=back)
+    victim = space.anonymous()
+    assert victim.get("/login/callback", params=brought).status_code == 401
+    assert space.client.get("/login/callback", params=brought).status_code == 401
+    assert victim.get("/desk/status").json()["permissions"] == ["page"]
+
+
+@pytest.mark.parametrize(
+    "brought", [{}, {"state": "invented", "code": "x"}, {"error": "access_denied", "state": "s"}]
+)
+def test_a_way_back_that_nobody_began(space: Desk, brought: dict[str, str]) -> None:
+    """Whatever is invented or refused ends at the sign-in, with what to do."""
+    refused = space.client.get("/login/callback", params=brought)
+    assert refused.status_code == 401
+    assert f"https://{HOST} in a tab of its own" in refused.text
+
+
+def test_a_code_that_hugging_face_does_not_know(space: Desk, hub: Provider) -> None:
+    """Without a token from Hugging Face nobody is signed in."""
+    away = space.client.get("/login/hub", follow_redirects=False).headers["location"]
+    state = hub.consent(away, redirect_uri=f"https://{HOST}/login/callback")["state"]
+    refused = space.client.get("/login/callback", params={"state": state, "code": "wrong"})
+    assert refused.status_code == 401
+    assert "did not say who you are" in refused.text
+
+
+def test_hugging_face_that_does_not_answer(engine: Engine, store: Store, tmp_path: Path) -> None:
+    """The sign-in says so and nothing breaks."""
+    chosen = {**SPACE, "OPENID_PROVIDER_URL": "http://127.0.0.1:1", "hub_roles": ROLES}
+    with desk_of(engine, store, tmp_path, roles={}, **chosen) as desk:
+        refused = desk.client.get("/login/hub")
+        assert refused.status_code == 401
+        assert "does not answer" in refused.text
+
+
+def test_there_is_no_password_on_a_space(space: Desk) -> None:
+    """Local users do not exist beside Hugging Face's."""
+    assert "Sign in with Hugging Face" in space.client.get("/login").text
+    refused = space.client.post("/login", data={"username": "ann", "password": "x"})
+    assert refused.status_code == 404
+
+
+def test_sign_ins_that_begin_are_limited(space: Desk) -> None:
+    """A visitor cannot fill the memory with sign-ins that never end, and sees a page."""
+    answers = [
+        space.client.get("/login/hub", follow_redirects=False, headers={"accept": "text/html"})
+        for _ in range(51)
+    ]
+    assert {response.status_code for response in answers[:50]} == {303}
+    assert answers[50].status_code == 429
+    assert answers[50].headers["content-type"].startswith("text/html")
+
+
+def test_below_a_path_the_sign_in_comes_back_there(
+    engine: Engine, store: Store, tmp_path: Path, hub: Provider
+) -> None:
+    """The way back, both cookies and the last redirect are below the path that is set."""
+    chosen = {**SPACE, "OPENID_PROVIDER_URL": hub.url, "hub_roles": ROLES}
+    with desk_of(engine, store, tmp_path, roles={}, root_path="/review", **chosen) as desk:
+        desk.client.base_url = f"https://{HOST}"
+        away = desk.client.get("/login/hub", follow_redirects=False)
+        assert "Path=/review/login;" in away.headers["set-cookie"]
+        back = f"https://{HOST}/review/login/callback"
+        brought = hub.consent(away.headers["location"], redirect_uri=back)
+        flow = {"cookie": away.headers["set-cookie"].partition(";")[0]}
+        done = desk.client.get(
+            "/login/callback", params=brought, headers=flow, follow_redirects=False
+        )
+        assert (done.status_code, done.headers["location"]) == (303, "/review/")
+        assert "Path=/review;" in done.headers["set-cookie"]
+
+
+def test_of_a_trial_nothing_is_kept(space: Desk, store: Store, tmp_path: Path) -> None:
+    """A visitor's image is judged and can be looked at; no file and no row tells of it."""
+    visitor = space.client
+    card = add(visitor, red=150)
+    assert (card["action"], card["decision"], card["kept"]) == ("review", None, False)
+    assert card["placeholder"].startswith("data:image/webp")
+    again = visitor.post("/desk/pictures", params={"name": "a.png"}, content=picture_bytes(150))
+    assert again.headers["content-type"] == "image/jpeg"
+    assert [path for path in (tmp_path / "images").rglob("*") if path.is_file()] == []
+    for table in ("images", "predictions", "uploads", "queue"):
+        assert store.queue._connections.row(f"select count(*) from {table}")[0] == 0
+    assert visitor.get(f"/desk/images/{card['sha256']}/picture").status_code == 404
+
+
+def test_a_visitor_may_do_nothing_else(space: Desk) -> None:
+    """No gallery, no answer, no queue, no log, no API."""
+    visitor = space.client
+    card = add(visitor)
+    many = visitor.post(
+        "/desk/images", params={"name": "a.png", "source": "gallery"}, content=picture_bytes(1)
+    )
+    batch = visitor.post(
+        "/desk/images",
+        params={"name": "a.png", "source": "review", "batch_id": "b"},
+        content=picture_bytes(1),
+    )
+    assert (many.status_code, batch.status_code) == (401, 401)
+    assert visitor.post("/desk/decisions", json=answer_to(card)).status_code == 401
+    assert visitor.post("/desk/queue/claim", json={}).status_code == 401
+    assert visitor.get("/desk/log.csv").status_code == 401
+    assert visitor.post("/v1/image-classification", content=picture_bytes(1)).status_code == 401
+    files = {"files": ("a.png", picture_bytes(1), "image/png")}
+    assert visitor.post("/gradio_api/upload", files=files).status_code == 401
+
+
+def test_trials_are_limited(space: Desk) -> None:
+    """A visitor cannot use the page as an API."""
+    statuses = [
+        space.client.post("/desk/pictures", params={"name": "a"}, content=b"x").status_code
+        for _ in range(31)
+    ]
+    assert set(statuses[:30]) == {415}
+    assert statuses[30] == 429
+
+
+def test_a_visitor_cannot_choose_the_address_that_is_counted(space: Desk) -> None:
+    """Of X-Forwarded-For only what the platform's proxy added counts, not what a visitor wrote."""
+    statuses = [try_from(space, f"198.51.100.{number}, 203.0.113.9") for number in range(31)]
+    assert statuses == [415] * 30 + [429]
+    assert try_from(space, "203.0.113.10") == 415
+    assert try_from(space, "203.0.113.9, 10.20.30.40") == 429  # a hop of the platform's own
+
+
+def try_from(space: Desk, forwarded_for: str) -> int:
+    """Try an image on the Space, as its platform's proxy passes it on; the status."""
+    response = space.client.post(
+        "/desk/pictures",
+        params={"name": "a"},
+        content=b"x",
+        headers={"x-forwarded-for": forwarded_for},
+    )
+    return response.status_code
+
+
+def test_all_visitors_together_are_limited(space: Desk) -> None:
+    """Many addresses get no more than a share of the model, and are told when to come back."""
+    statuses = [try_from(space, f"203.0.113.{number}") for number in range(121)]
+    assert statuses == [415] * 120 + [429]
+    refused = space.client.post(
+        "/desk/pictures", params={"name": "a"}, headers={"x-forwarded-for": "192.0.2.1"}
+    )
+    assert 0 < int(refused.headers["retry-after"]) <= 60
+
+
+def test_a_spaces_visitor_does_not_say_how_the_page_is_addressed(space: Desk) -> None:
+    """The platform's proxy passes these headers on from anyone, so they are not believed there."""
+    sent = {"x-forwarded-host": "elsewhere.test", "x-forwarded-prefix": "/elsewhere"}
+    page = space.client.get("/", headers={**sent, "accept": "text/html"})
+    assert page.status_code == 200
+    assert "elsewhere" not in page.text
+    assert "elsewhere" not in space.client.get("/login", headers=sent).text
+
+
+@pytest.fixture(scope="module")
+def served_space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The real page as a Space, with the embedded model."""
+    environment = {**SPACE, "SYSTEM": "spaces", "NSFW_HUB_ROLES": "ann=admin"}
+    with serving(tmp_path_factory.mktemp("space"), **environment) as server:
+        yield server
+
+
+def test_a_visitors_page(browser: Browser, served_space: Server) -> None:
+    """One tab, a way in, no buttons that answer; a sample is judged, blurred, and can be seen."""
+    with opened(browser, served_space.url) as page:
+        expect(page.get_by_role("tab", name="Gallery")).to_be_hidden()
+        tabs = page.get_by_role("tab").all_inner_texts()
+        assert [name for name in tabs if name] == ["Review"]
+        expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+        page.get_by_role("button", name="A cat").click()
+        expect(page.locator("#verdict")).to_contain_text("The model calls it")
+        expect(page.locator("#agree")).to_be_hidden()
+        picture = page.locator("#review-picture .picture")
+        expect(picture.locator(".placeholder")).to_be_visible()
+        expect(picture.locator(".real")).to_have_count(0)
+        page.keyboard.down("v")
+        page.wait_for_function(
+            "() => document.querySelector('#review-picture .real')?.naturalWidth > 100"
+        )
+        page.keyboard.up("v")
+        expect(picture.locator(".real")).to_have_count(0)
+        page.keyboard.press("a")
+        expect(page.locator("#review-answer .saved")).to_contain_text("looks at images")
+        page.get_by_role("link", name="Sign in").click()
+        expect(page.get_by_role("link", name="Sign in with Hugging Face")).to_be_visible()
+    assert served_space.rows("select * from images") == []

@@ -1,0 +1,1 @@
+"""What tests share: a fake classifier, servers, browsers, sample files and records."""

@@ -1,0 +1,140 @@
+"""Applications over a fake model for tests without a browser, and callers of every kind at them."""
+
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import uvicorn
+from anyio.from_thread import start_blocking_portal
+from fastapi.testclient import TestClient
+
+from nsfw_app import settings
+from nsfw_app.accounts import Accounts
+from nsfw_app.bootstrap import open_insights
+from nsfw_app.review.engine import Engine
+from nsfw_app.rules.permissions import KEY_SCOPES, Permission, UserRole
+from nsfw_app.store import Store
+from nsfw_app.store.users import Session
+from nsfw_app.ui import build_ui
+from nsfw_app.web.app import create_app
+from nsfw_app.web.http.protocol import LimitedHttp
+from tests.support.fakes import picture_bytes
+
+T = TypeVar("T")
+
+PASSWORDS = {
+    "vera": "viewer's password",
+    "ann": "reviewer's password",
+    "bob": "other reviewer's password",
+    "root": "admin's password",
+}
+ROLES = {
+    "vera": UserRole.VIEWER,
+    "ann": UserRole.REVIEWER,
+    "bob": UserRole.REVIEWER,
+    "root": UserRole.ADMIN,
+}
+SHARED = "http://review.test"
+
+
+@dataclass
+class Desk:
+    """A running application, the accounts behind it, and a way to come in as anybody."""
+
+    client: TestClient
+    accounts: Accounts
+
+    def anonymous(self) -> TestClient:
+        """Another browser, not signed in."""
+        return TestClient(self.client.app, base_url=str(self.client.base_url))
+
+    def signed_in(self, name: str) -> TestClient:
+        """A browser in which this person has signed in, as after `Accounts.sign_in`."""
+        client = self.anonymous()
+        token = self.accounts._begin(Session(f"user:{name}", name, ()))
+        client.cookies.set("nsfw_review", token)
+        return client
+
+    def with_key(self, *scopes: Permission, per_minute: int = 10_000) -> TestClient:
+        """A program with a key of these scopes."""
+        name = f"key{len(self.accounts.keys())}"
+        made = self.accounts.add_key(name, scopes, per_minute=per_minute, actor="test")
+        client = self.anonymous()
+        client.headers["authorization"] = f"Bearer {made.key}"
+        return client
+
+    def with_every_scope(self) -> TestClient:
+        """A program with a key that may do all that keys may."""
+        return self.with_key(*KEY_SCOPES)
+
+
+@contextmanager
+def desk_of(
+    engine: Engine,
+    store: Store,
+    tmp_path: Path,
+    *,
+    roles: Mapping[str, UserRole] = ROLES,
+    url: str = SHARED,
+    **chosen: Any,
+) -> Iterator[Desk]:
+    """An application with these users, served to everyone; without users, to this machine."""
+    host = {"host": "0.0.0.0"} if roles else {}
+    configured = settings.load(**{"data_dir": tmp_path, "max_file_mb": 0.1, **host, **chosen})
+    accounts = Accounts(store, hub_roles=configured.hub_roles)
+    for name, role in roles.items():
+        accounts.add_user(name, PASSWORDS[name], role, actor="test")
+    with pytest.MonkeyPatch.context() as patch:
+        uploads = configured.uploads_dir.resolve()
+        patch.setenv("GRADIO_TEMP_DIR", str(uploads))  # as app.py sets it
+        insights = open_insights(configured, store, engine)
+        app = create_app(engine, accounts, settings=configured, page=build_ui(engine, insights))
+        with TestClient(app, base_url=url if roles else "http://127.0.0.1") as client:
+            yield Desk(client, accounts)
+
+
+def add(
+    client: TestClient, red: int = 200, name: str = "a.png", size: tuple[int, int] = (40, 30)
+) -> dict[str, Any]:
+    """Have a plain picture judged on the page; its card."""
+    answer = client.post(
+        "/desk/images",
+        params={"name": name, "source": "review"},
+        content=picture_bytes(red, size=size),
+    )
+    assert answer.status_code == 200, answer.text
+    card: dict[str, Any] = answer.json()
+    return card
+
+
+def answer_to(card: dict[str, Any], **changes: object) -> dict[str, Any]:
+    """An answer about a card, as the page would send it."""
+    keys = ("model", "revision", "backend")
+    body = {"image_sha256": card["sha256"], "label": "nsfw", "threshold": 0.5, "nonce": "n1"}
+    return {**body, **{key: card[key] for key in keys}, **changes}
+
+
+def run_async(function: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """The result of an async function, run in a thread: Playwright holds this one's event loop."""
+    with start_blocking_portal() as portal:
+        return portal.call(function, *args)
+
+
+@contextmanager
+def served(app: Any) -> Iterator[str]:
+    """The application on a socket of 127.0.0.1, for clients that speak HTTP; its address."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, http=LimitedHttp, log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()

@@ -1,0 +1,74 @@
+"""Chromium for the tests, and the page in it."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+
+from tests.support.server import Server
+
+CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium as Debian packages it."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS
+        )
+        yield chromium
+        chromium.close()
+
+
+@contextlib.contextmanager
+def opened(
+    browser: Browser, url: str, *, clock: bool = False, **context_options: Any
+) -> Iterator[Page]:
+    """The page in a fresh browser context, its model ready. Fails on console errors.
+
+    With `clock`, the test may move the page's time.
+    """
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, **context_options)
+    context.set_default_timeout(15_000)
+
+    def only_here(route: Any) -> None:
+        here = route.request.url.startswith((url, "data:", "blob:"))
+        route.continue_() if here else route.abort()
+
+    context.route("**/*", only_here)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    if clock:
+        page.clock.install()
+    page.goto(url)
+    expect(page.locator("#model-banner")).to_contain_text("Running", timeout=30_000)
+    # The sliders follow the policy a moment after the banner; before, a test would be overtaken.
+    expect(page.locator("#review-threshold input[type=number]")).not_to_have_value("0.5")
+    yield page
+    context.close()
+    assert errors == []
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    """The shared server's page in a browser of its own."""
+    with opened(browser, server.url) as opened_page:
+        yield opened_page
+
+
+def open_tab(page: Page, name: str) -> None:
+    """Click a tab."""
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def requests_of(page: Page) -> list[Request]:
+    """Every request that leaves the page from now on."""
+    seen: list[Request] = []
+    page.on("request", lambda request: seen.append(request))
+    return seen

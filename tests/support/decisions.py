@@ -1,0 +1,38 @@
+"""A store in which people have answered: what the tests of insights and of access put in."""
+
+from dataclasses import replace
+
+from nsfw_app.records import Label, ModelIdentity
+from nsfw_app.store import Store
+from tests.support.sample_records import FAKE, add_image, answer, person
+
+LABELS = {"n": Label.NORMAL, "x": Label.NSFW, "u": Label.UNSURE}
+
+
+def fill(store: Store, answers: dict[str, str], *, identity: ModelIdentity = FAKE) -> None:
+    """Add images and answers to them.
+
+    Args:
+        store: Where to.
+        answers: A word for each reviewer, a letter for each image: n, x or u, a dot for none.
+        identity: The model that gives each of the images a score of 0.9.
+    """
+    for number in range(max(map(len, answers.values()))):
+        add_image(store, sha256=f"{number:064x}", identity=identity, name=f"image {number}.png")
+    for reviewer, word in answers.items():
+        for number, letter in enumerate(word):
+            if letter == ".":
+                continue
+            made = answer(
+                f"{reviewer}-{number}-{identity.model}",
+                LABELS[letter],
+                image_sha256=f"{number:064x}",
+                elapsed_ms=1000 * (number + 1),
+            )
+            made = replace(
+                made,
+                model=identity.model,
+                revision=identity.revision,
+                backend=identity.backend,
+            )
+            store.log.add(made, person(reviewer, owner="ann"))

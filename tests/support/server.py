@@ -1,0 +1,101 @@
+"""A served page and a browser for the tests: the real `app.py` in a process of its own."""
+
+import contextlib
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running page. `data` holds its database and pictures."""
+
+    url: str
+    data: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
+        """What its database answers."""
+        with contextlib.closing(sqlite3.connect(self.data / "review.db")) as db:
+            db.row_factory = sqlite3.Row
+            return [dict(row) for row in db.execute(sql, values)]
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(directory: Path, **environment: str) -> Iterator[Server]:
+    """Run `app.py` with its data in a directory, until the block ends."""
+    port = free_port()
+    foreign = ("NSFW_", "SPACE", "HF_", "OAUTH_", "FORWARDED_")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
+    settings = {
+        "NSFW_DATA_DIR": str(directory / "data"),
+        "NSFW_PORT": str(port),
+        "NSFW_MODEL": "open-nsfw",
+        "NSFW_BACKEND": "torch",  # nothing to verify at each start
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(directory / "hub"),
+        **environment,
+    }
+    log = directory / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "app.py")],
+            env={**clean, **settings},
+            cwd=directory,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    server = Server(f"http://127.0.0.1:{port}", directory / "data", process, log)
+    try:
+        wait_until_served(server)
+        yield server
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_until_served(server: Server) -> None:
+    """Until the page answers; the server's own words when it does not."""
+    end = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(f"{server.url}/healthz", timeout=5):
+                return
+        except OSError:
+            if server.process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(server.log.read_text()) from None
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The page with the embedded model; tests share it and its database."""
+    with serving(tmp_path_factory.mktemp("server")) as running:
+        yield running

@@ -1,0 +1,98 @@
+"""The images that optimized models are calibrated and compared with."""
+
+import hashlib
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from nsfw_app.errors import SettingsError
+from nsfw_app.imaging import decode
+from nsfw_app.models import calibration_set
+from tests.support.tiny_vit import picture
+
+# The SHA-256 of what `sha256sum *.jpg` prints.
+HASH_OF_HASHES = "8c0ab0bec09a2e75036894ddc728988c65e60ba0fe468dd85b75f893994c5f5d"
+
+
+def test_the_calibration_set_is_fixed() -> None:
+    """Its files are exactly these: 48 photographs and 16 drawings or renderings, under 6 MB."""
+    files = sorted(calibration_set.CALIBRATION_SET.glob("*.jpg"))
+    kinds = [path.name.partition("-")[0] for path in files]
+    assert (kinds.count("photograph"), kinds.count("rendering"), len(files)) == (48, 16, 64)
+    assert sum(path.stat().st_size for path in files) < 6_000_000
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+    assert digest == HASH_OF_HASHES, "".join(lines)
+
+
+def test_each_file_of_it_has_a_source_and_a_license() -> None:
+    """The list names title, author, package and license of each file, and no file besides."""
+    text = (calibration_set.CALIBRATION_SET / "LICENSES.md").read_text(encoding="utf-8")
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| `")]
+    cells = [[cell.strip(" `") for cell in row] for row in rows]
+    assert all(len(row) == 5 and all(row) for row in cells)
+    names = sorted(path.name for path in calibration_set.CALIBRATION_SET.glob("*.jpg"))
+    assert [row[0] for row in cells] == names
+    free = r"CC0-1\.0|CC-BY(-SA)?-[1-4]\.0|Public domain|Apache-2\.0"
+    assert all(re.fullmatch(free, row[4]) for row in cells)
+
+
+def test_it_differs_and_carries_no_metadata() -> None:
+    """64 different RGB images of sensible size, and six different views of each."""
+    whole, views = calibration_set.whole(), calibration_set.shipped()
+    assert (len(whole), len(views)) == (64, 6 * 64)
+    assert all(image.mode == "RGB" and 200 < max(image.size) <= 576 for image in whole)
+    assert len({image.tobytes() for image in views}) == len(views)
+    for path in calibration_set.CALIBRATION_SET.glob("*.jpg"):
+        with Image.open(path) as image:
+            assert not image.getexif()
+            assert set(image.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+
+
+def test_it_is_part_of_the_package() -> None:
+    """What is installed with pip has the images and the list of their licenses."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert "models/calibration/*" in project["tool"]["setuptools"]["package-data"]["nsfw_app"]
+
+
+def test_it_does_not_depend_on_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only its own folder is read."""
+    opened: list[Path] = []
+    read_file = decode.read_file
+    monkeypatch.setattr(
+        decode, "read_file", lambda path, limits: opened.append(path) or read_file(path, limits)
+    )
+    calibration_set.whole()
+    assert {path.parent for path in opened} == {
+        Path(calibration_set.__file__).parent / "calibration"
+    }
+
+
+def test_a_folder_is_read_with_what_lies_below_it(tmp_path: Path) -> None:
+    """Damaged files and others are left out; the rest come in the order of their names."""
+    (tmp_path / "below").mkdir()
+    picture(0.1, size=(30, 20)).save(tmp_path / "a.png")
+    picture(0.9, size=(20, 30)).save(tmp_path / "below" / "b.jpg")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "notes.txt").write_text("not one either")
+    assert [image.size for image in calibration_set.of_folder(tmp_path)] == [(30, 20), (20, 30)]
+
+
+def test_of_many_files_some_are_taken_evenly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more than the limit, from the first names to the last."""
+    monkeypatch.setattr(calibration_set, "MOST", 4)
+    for number in range(12):
+        Image.new("RGB", (number + 1, 1)).save(tmp_path / f"{number:02}.png")
+    assert [image.width for image in calibration_set.of_folder(tmp_path)] == [1, 4, 7, 10]
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    """Nothing to compare with is an error."""
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(SettingsError, match="no image that can be read"):
+        calibration_set.of_folder(tmp_path)

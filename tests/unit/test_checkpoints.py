@@ -1,0 +1,349 @@
+"""Models that do not load: each kind of fault is a typed error that says what to do."""
+
+import json
+import pickle
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from shutil import copytree
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from nsfw_app import settings
+from nsfw_app.bootstrap import open_engine, open_store
+from nsfw_app.cli import app
+from nsfw_app.errors import ModelError, ModelLibraryMissing
+from nsfw_app.models import checkpoints
+from nsfw_app.models.backends import pytorch
+from nsfw_app.models.cards import display_name
+from nsfw_app.models.checkpoints import load_error
+from nsfw_app.models.loader import ModelState, load_classifier
+from nsfw_app.records import Upload
+from nsfw_app.ui.model import model_facts
+from nsfw_app.web.monitoring import Monitor, health_routes
+from tests.support.tiny_vit import picture, trained
+
+Change = Callable[[Path], object]
+TIMM = {
+    "architecture": "vit_tiny_patch16_224",
+    "num_classes": 2,
+    "label_names": ["NSFW", "SFW"],
+    "pretrained_cfg": {"input_size": [3, 224, 224], "num_classes": 2},
+}  # as timm writes it for Marqo/nsfw-image-detection-384
+CODE = {"AutoConfig": "code.Config", "AutoModelForImageClassification": "code.Model"}
+
+
+class RunsCode:
+    """An object whose pickle writes a file when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What unpickling calls."""
+        return Path.write_text, (self.path, "executed")
+
+
+def config(**changes: object) -> Change:
+    """Changes entries of config.json; None removes one."""
+
+    def change(directory: Path) -> None:
+        path = directory / "config.json"
+        values = json.loads(path.read_text()) | changes
+        path.write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
+
+    return change
+
+
+def written(name: str, content: bytes) -> Change:
+    """Writes a file."""
+    return lambda directory: (directory / name).write_bytes(content)
+
+
+def processor(**values: object) -> Change:
+    """Writes another preprocessor_config.json."""
+    return written("preprocessor_config.json", json.dumps(values).encode())
+
+
+def header(change: Callable[[dict[str, Any]], object]) -> Change:
+    """Changes the header of the safetensors file, which says what tensors it holds."""
+
+    def rewritten(directory: Path) -> None:
+        path = directory / "model.safetensors"
+        data = path.read_bytes()
+        (size,) = struct.unpack("<Q", data[:8])
+        values = json.loads(data[8 : 8 + size])
+        change(values)
+        text = json.dumps(values).encode()
+        path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + size :])
+
+    return rewritten
+
+
+def claims_more(values: dict[str, Any]) -> None:
+    """The first tensor is said to be of a terabyte."""
+    name = next(name for name in values if name != "__metadata__")
+    values[name]["shape"] = [10**6, 10**6]
+
+
+def as_pickle(content: Callable[[Path], bytes]) -> Change:
+    """Replaces the weights by a pickle."""
+
+    def change(directory: Path) -> None:
+        (directory / "model.safetensors").unlink()
+        (directory / "pytorch_model.bin").write_bytes(content(directory))
+
+    return change
+
+
+def torch_file(directory: Path) -> bytes:
+    """A file of torch with an object that runs code."""
+    path = directory / "code.bin"
+    torch.save({"a": RunsCode(directory / "ran")}, path)
+    return path.read_bytes()
+
+
+def not_numbers(directory: Path) -> None:
+    """Weights that are not numbers."""
+    from safetensors.torch import load_file, save_file
+
+    path = directory / "model.safetensors"
+    weights = load_file(path)
+    weights["classifier.weight"][:] = float("nan")
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def as_timm(directory: Path) -> None:
+    """What timm saves: its own configuration, and no image processor."""
+    (directory / "config.json").write_text(json.dumps(TIMM))
+    (directory / "preprocessor_config.json").unlink()
+
+
+DAMAGED, UNSUPPORTED = "model_damaged", "model_unsupported"
+FAULTS: dict[str, tuple[Change, str, str]] = {
+    "weights cut short": (
+        lambda d: (d / "model.safetensors").write_bytes(
+            (d / "model.safetensors").read_bytes()[:-100]
+        ),
+        DAMAGED,
+        r"The weights of 'model' are damaged\. Download or save the model again\.",
+    ),
+    "no weights": (written("model.safetensors", b""), DAMAGED, "Download or save"),
+    "no tensors": (written("model.safetensors", b"not a tensor " * 9), DAMAGED, "Download or save"),
+    "header claims more": (header(claims_more), DAMAGED, "Download or save"),
+    "endless header": (
+        written("model.safetensors", struct.pack("<Q", 2**62) + b"{}"),
+        DAMAGED,
+        "Download or save",
+    ),
+    "index only": (
+        lambda d: (
+            (d / "model.safetensors").unlink(),
+            (d / "model.safetensors.index.json").write_bytes(b'{"weigh'),
+        ),
+        "model_not_found",
+        "does not list the model's weight files",
+    ),
+    "not numbers": (not_numbers, DAMAGED, "gives no numbers for a test image"),
+    "pickle that runs code": (as_pickle(torch_file), UNSUPPORTED, "Convert them to safetensors"),
+    "plain pickle": (
+        as_pickle(lambda d: pickle.dumps(RunsCode(d / "ran"))),
+        UNSUPPORTED,
+        "would run code",
+    ),
+    "pickle of nothing": (as_pickle(lambda d: b"no"), UNSUPPORTED, "Convert them to safetensors"),
+    "config cut short": (
+        written("config.json", b'{"model_type": "v'),
+        DAMAGED,
+        r"config\.json of 'model' cannot be read as JSON",
+    ),
+    "config is a list": (written("config.json", b"[]"), DAMAGED, "is no JSON object"),
+    "config is not text": (written("config.json", b"\xff\xfe"), DAMAGED, "cannot be read as JSON"),
+    "another task": (
+        config(model_type="bert"),
+        UNSUPPORTED,
+        "is a 'bert' and no image classifier. Choose another NSFW_MODEL",
+    ),
+    "unknown kind": (
+        config(model_type="mystery"),
+        UNSUPPORTED,
+        r"is a 'mystery', which transformers .* does not know",
+    ),
+    "no kind": (config(model_type=None), UNSUPPORTED, "names no model_type"),
+    "own code": (
+        config(model_type="mystery", auto_map=CODE),
+        UNSUPPORTED,
+        "needs code of its own to run, which is never executed",
+    ),
+    "no image processor": (
+        lambda d: (d / "preprocessor_config.json").unlink(),
+        DAMAGED,
+        "has no preprocessor_config.json",
+    ),
+    "image processor cut short": (
+        written("preprocessor_config.json", b"{"),
+        DAMAGED,
+        r"preprocessor_config\.json of 'model' cannot be read as JSON",
+    ),
+    "unknown image processor": (
+        processor(image_processor_type="MysteryProcessor"),
+        "model_load_failed",
+        "See the log",
+    ),
+    "image processor's own code": (
+        processor(image_processor_type="MysteryProcessor", auto_map={"AutoImageProcessor": "c.P"}),
+        "model_load_failed",
+        "See the log",
+    ),
+    "image processor of another size": (
+        processor(image_processor_type="ViTImageProcessor", size={"height": 48, "width": 48}),
+        UNSUPPORTED,
+        r"fails on a test image: Input image size \(48\*48\).*preprocessor_config\.json",
+    ),
+    "more labels than outputs": (
+        config(id2label={"0": "normal", "1": "nsfw", "2": "safe"}, label2id=None),
+        DAMAGED,
+        "have 2 outputs, but its config.json names 3 labels. Correct id2label",
+    ),
+    "labels with a gap": (
+        config(id2label={"0": "normal", "2": "nsfw"}, label2id=None),
+        DAMAGED,
+        "numbers its labels 0, 2; they must be numbered from 0",
+    ),
+    "list of labels": (config(id2label=["normal", "nsfw"]), "model_load_failed", "See the log"),
+    "another size": (
+        config(hidden_size=64),
+        DAMAGED,
+        "do not have the shapes that its config.json describes",
+    ),
+    "unknown activation": (config(hidden_act="nonsense"), "model_load_failed", "See the log"),
+    "patches of nothing": (config(patch_size=0), "model_load_failed", r"\(ZeroDivisionError\)"),
+    "size in words": (config(hidden_size="many"), "model_load_failed", "See the log"),
+    "a timm model": (
+        as_timm,
+        "model_library_missing",
+        r"needs timm and torchvision: pip install 'nsfw-review\[timm\]'",
+    ),
+}
+
+
+@pytest.fixture
+def directory(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+    """A copy of the trained model that a test may change."""
+    return copytree(trained(tmp_path_factory), tmp_path / "model")
+
+
+@pytest.fixture
+def without_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timm cannot be imported, whatever is installed."""
+    monkeypatch.setitem(sys.modules, "timm", None)
+
+
+def load(directory: Path) -> Any:
+    """The model of a directory."""
+    return load_classifier(
+        str(directory), revision="main", unsafe_labels=(), threads=1, max_waiting=9
+    ).classifier
+
+
+@pytest.mark.usefixtures("without_timm")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_model_that_does_not_load(
+    fault: str, directory: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture
+) -> None:
+    """One error with a kind and a sentence about this model; no code of its own has run."""
+    change, kind, sentence = FAULTS[fault]
+    change(directory)
+    with pytest.raises(ModelError, match=sentence) as caught:
+        load(directory)
+    assert caught.value.kind == kind
+    message = str(caught.value)
+    assert "'model'" in message
+    assert str(directory) not in message, "where it lies is not for everyone to read"
+    assert "\n" not in message
+    assert message.endswith((".", "again.", "labels."))
+    assert not (directory / "ran").exists()
+    assert "Do you wish to run" not in capsys.readouterr().out
+    if kind == "model_load_failed":
+        assert any(record.exc_info for record in caplog.records)
+
+
+def test_known_models_run_without_the_code_they_carry(directory: Path) -> None:
+    """Transformers' own code computes them; what lies in the directory is not imported."""
+    (directory / "code.py").write_text("raise SystemExit('executed')")
+    config(auto_map={"AutoModelForImageClassification": "code.Model"})(directory)
+    assert 0 <= load(directory).predict([picture(0.5)])[0]["nsfw"] <= 1
+
+
+@pytest.mark.parametrize("package", ["timm", "torchvision"])
+@pytest.mark.parametrize("error", [ImportError("none"), RuntimeError("operator does not exist")])
+def test_a_library_that_cannot_be_imported(
+    package: str, error: Exception, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a missing package nor one that was built for another torch ends in a traceback."""
+    as_timm(directory)
+
+    def imported(name: str) -> ModuleType:
+        if name == package:
+            raise error
+        return ModuleType(name)
+
+    monkeypatch.setattr(checkpoints, "import_module", imported)
+    with pytest.raises(ModelLibraryMissing, match=f"timm.* {package} cannot be imported here"):
+        load(directory)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] out of memory")])
+def test_no_memory(directory: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """A model that is too large says so."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pytorch.AutoModelForImageClassification, "from_pretrained", fail)
+    with pytest.raises(ModelError, match="does not fit into this machine's memory") as caught:
+        load(directory)
+    assert caught.value.kind == "no_memory"
+
+
+def test_names_for_messages(tmp_path: Path) -> None:
+    """A hub id is shown whole; of a directory only its own name."""
+    (tmp_path / "mine").mkdir()
+    assert display_name("owner/name") == "owner/name"
+    assert display_name(str(tmp_path / "mine")) == "mine"
+    assert display_name("/nowhere/else") == "else"
+    assert str(load_error("owner/name", OSError("no"))).startswith("'owner/name' could not")
+
+
+@pytest.mark.usefixtures("without_timm")
+def test_everyone_is_told(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page, a review, `/readyz` and the commands all have the same sentence."""
+    as_timm(directory)
+    monkeypatch.setenv("NSFW_MODEL", str(directory))
+    monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path / "data"))
+    sentence = "'model' needs timm and torchvision: pip install 'nsfw-review[timm]'."
+    chosen = settings.load()
+    engine = open_engine(chosen, open_store(chosen))
+    assert engine.wait().state is ModelState.FAILED
+    (facts,) = model_facts(engine)
+    assert dict(facts["rows"])["Message"].startswith(sentence)
+    review = engine.review(b"x", Upload("a.jpg", "gallery"))
+    assert review.problem is not None
+    assert (review.problem.kind, review.verdict.action) == ("model_library_missing", "unavailable")
+    web = FastAPI()
+    web.include_router(health_routes(engine, Monitor(engine)))
+    answer = TestClient(web).get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["kind"] == "model_library_missing"
+    assert answer.json()["error"]["message"].startswith(sentence)
+    for command in (["classify", __file__], ["optimize"]):
+        done = CliRunner().invoke(app, command)
+        assert isinstance(done.exception, ModelLibraryMissing)
+        assert str(done.exception).startswith(sentence)

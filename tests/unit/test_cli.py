@@ -1,0 +1,532 @@
+"""The commands: what they print, where, and how they end."""
+
+import csv
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import nsfw_app
+from nsfw_app.cli import main
+from nsfw_app.records import Label, Review, Upload
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.exports import LOG_COLUMNS, REVIEW_COLUMNS, review_json
+from tests.support.fakes import picture_bytes
+from tests.support.sample_records import answer_to, person
+
+ROOT = Path(nsfw_app.__file__).parents[1]
+OPEN_NSFW_WEIGHTS = "864bb37bf8863564b87eb330ab8c785a79a773f4e7c43cb96db52ed8611305fa"
+
+
+class Ended(NamedTuple):
+    """How a command ended and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs a command with the embedded model, its data in a temporary directory."""
+    monkeypatch.setenv("NSFW_MODEL", "open-nsfw")
+    monkeypatch.setenv("NSFW_BACKEND", "torch")
+    monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
+
+    def run(*arguments: str | Path) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["nsfw_app", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Ended(ended.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two images, one of them deeper, and a file that does not pretend to be one."""
+    folder = tmp_path / "pictures"
+    (folder / "deeper").mkdir(parents=True)
+    (folder / "b.png").write_bytes(picture_bytes(200))
+    (folder / "deeper" / "a.JPG").write_bytes(picture_bytes(20, image_format="JPEG"))
+    (folder / "notes.txt").write_text("not for judging")
+    return folder
+
+
+@pytest.fixture
+def reviews(engine: Engine) -> Iterator[dict[str, Review]]:
+    """Answers of each kind: one disagreement that stands, and three that are not one."""
+    reviews = {
+        name: engine.review(picture_bytes(255 - number), Upload(name, "gallery", "ann"))
+        for number, name in enumerate(["disagreed", "agreed", "undone", "changed"])
+    }
+
+    def decide(name: str, label: Label) -> int:
+        made = answer_to(reviews[name], f"{name} {label}", label)
+        return engine.decide(made, person("Ann", owner="ann")).decision_id
+
+    decide("disagreed", Label.NORMAL)
+    decide("agreed", Label.NSFW)
+    engine.undo(decide("undone", Label.NORMAL), reviewer="Ann", nonce="undo")
+    decide("changed", Label.UNSURE)
+    decide("changed", Label.NSFW)
+    return reviews
+
+
+def names(csv_text: str) -> list[str]:
+    """The images' names in an exported log."""
+    return [row["name"] for row in csv.DictReader(io.StringIO(csv_text, newline=""))]
+
+
+def in_a_process(*arguments: str | Path, stderr: int = subprocess.PIPE, **settings: str) -> Ended:
+    """The command as its users start it, with these settings and no model hub."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "nsfw_app", *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"} | settings,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        timeout=60,
+        check=False,
+    )
+    return Ended(ended.returncode, ended.stdout.decode(), (ended.stderr or b"").decode())
+
+
+def read_all(terminal: int) -> str:
+    """What was shown on a terminal that nobody writes to any more."""
+    shown = b""
+    with open(terminal, "rb", buffering=0) as file, suppress(OSError):  # its end is an error
+        while piece := file.read(4_096):
+            shown += piece
+    return shown.decode()
+
+
+def test_classify_prints_a_line_per_image(run: Run, folder: Path) -> None:
+    """Each image named, and each in a directory named, has one line: action, label, score, name."""
+    ended = run("classify", folder / "b.png", folder)
+    lines = [line.split() for line in ended.out.splitlines()]
+    assert [Path(line[3]).name for line in lines] == ["b.png", "b.png", "a.JPG"]
+    assert all(line[0] in {"allow", "review", "block"} for line in lines)
+    assert lines[0] == lines[1]
+    assert ended.code == 0
+    assert ended.err == f"Left out: not named as an image: 1 ({folder}/notes.txt).\n"
+
+
+def test_classify_jsonl_is_the_object_of_the_api(run: Run, folder: Path) -> None:
+    """With --jsonl each line is one image's object and nothing else is on standard output."""
+    ended = run("classify", "--jsonl", folder)
+    lines = [json.loads(line) for line in ended.out.splitlines()]
+    assert [line["name"] for line in lines] == [
+        str(folder / "b.png"),
+        str(folder / "deeper" / "a.JPG"),
+    ]
+    for line in lines:
+        assert set(line["probabilities"]) == {"normal", "nsfw"}
+        assert line["nsfw_score"] == line["probabilities"]["nsfw"]
+        assert (line["model"], line["backend"]) == ("open-nsfw", "onnxruntime")
+        assert line["weights_sha256"] == OPEN_NSFW_WEIGHTS
+        assert (line["threshold"], line["error"]) == (0.33, None)
+    assert ended.code == 0
+
+
+def test_classify_judges_the_others_and_exits_3(run: Run, folder: Path) -> None:
+    """Files that cannot be judged are unavailable, all others are judged, and the exit says so."""
+    (folder / "a.png").write_bytes(b"<html>")
+    ended = run("classify", "--jsonl", folder / "nowhere.png", folder)
+    lines = [json.loads(line) for line in ended.out.splitlines()]
+    kinds = [line["error"] and line["error"]["kind"] for line in lines]
+    assert kinds == ["missing", "not_an_image", None, None]
+    assert [line["action"] for line in lines[:2]] == ["unavailable"] * 2
+    assert [line["nsfw_score"] is None for line in lines] == [True, True, False, False]
+    assert ended.code == 3
+
+
+def test_classify_says_why_in_words(run: Run, folder: Path) -> None:
+    """A line of an image that cannot be judged ends with a sentence that says why."""
+    ended = run("classify", folder / "nowhere.png")
+    assert ended.out.startswith("unavailable ")
+    assert ended.out.endswith("nowhere.png cannot be read: No such file or directory.\n")
+    assert ended.code == 3
+
+
+def test_classify_takes_any_file_name(run: Run, tmp_path: Path) -> None:
+    """A name that is not text in any encoding is judged and printed all the same."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff [bold]\xe9.png"))
+    path.write_bytes(picture_bytes(200))
+    as_text, as_json = run("classify", path), run("classify", "--jsonl", path)
+    assert (as_text.code, as_json.code) == (0, 0)
+    assert as_text.out.endswith("/\\udcff [bold]\\udce9.png\n")
+    assert json.loads(as_json.out)["name"] == str(path)
+
+
+def test_a_file_name_can_neither_break_a_line_nor_command_a_terminal(
+    run: Run, tmp_path: Path
+) -> None:
+    """Line breaks and escape sequences in a name are printed as what they are."""
+    path = tmp_path / "a\nallow       normal  0.000    \x1b[2Jfake.png"
+    path.write_bytes(picture_bytes(200))
+    ended = run("classify", path)
+    assert ended.out.count("\n") == 1
+    assert "\x1b" not in ended.out
+
+
+def test_classify_keeps_no_pictures(run: Run, folder: Path, tmp_path: Path) -> None:
+    """What a command judges stays where it is and is not copied."""
+    assert run("classify", folder).code == 0
+    assert [path for path in (tmp_path / "images").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("file_format", ["table", "csv", "jsonl"])
+def test_any_output_encoding_takes_any_name(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, file_format: str
+) -> None:
+    """What an encoding lacks is printed as an escape, in results and in errors."""
+    images = tmp_path / "in"
+    images.mkdir()
+    for name in ("日本.png".encode(), b"\xff.png", b".\xfe.png"):
+        path = Path(os.fsdecode(os.fsencode(images) + b"/" + name))
+        path.write_bytes(picture_bytes(200))
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    assert run("classify", images, "--format", file_format).code == 0
+    printed, said = (stream.buffer.getvalue().decode(encoding) for stream in (out, err))
+    assert ("/\\u65e5\\u672c.png" in printed) is (encoding != "utf-8" or file_format == "jsonl")
+    assert "/\\udcff.png" in printed
+    assert said == f"Left out: hidden: 1 ({images}/.\\udcfe.png).\n"
+
+
+def test_a_locale_without_letters_takes_any_name(folder: Path, tmp_path: Path) -> None:
+    """As a process of its own in the C locale, where Python cannot encode a name."""
+    path = folder / "日本.png"
+    path.write_bytes(picture_bytes(200))
+    settings = {"NSFW_MODEL": "open-nsfw", "NSFW_BACKEND": "torch", "NSFW_DATA_DIR": str(tmp_path)}
+    ended = in_a_process("classify", path, PYTHONIOENCODING="latin-1", LC_ALL="C", **settings)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.endswith("/\\u65e5\\u672c.png\n")
+
+
+def test_csv_is_the_object_of_the_api_flattened(run: Run, folder: Path) -> None:
+    """One line an image: the same values as in JSON, probabilities as JSON, the error in two."""
+    (folder / "c.png").write_bytes(b"no image")
+    as_json = run("classify", folder, "--format", "jsonl")
+    objects = [json.loads(line) for line in as_json.out.splitlines()]
+    as_csv = run("classify", folder, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(as_csv.out, newline="")))
+    assert (as_csv.code, len(rows)) == (3, 3)
+    assert tuple(rows[0]) == REVIEW_COLUMNS
+    for row, made in zip(rows, objects, strict=True):
+        error = made.pop("error") or {"kind": "", "message": ""}
+        assert (row.pop("error_kind"), row.pop("error_message")) == tuple(error.values())
+        warnings = [warning["code"] for warning in made.pop("warnings")]
+        assert json.loads(row.pop("warnings")) == warnings
+        probabilities = row.pop("probabilities")
+        assert (json.loads(probabilities) if probabilities else None) == made.pop("probabilities")
+        assert row == {key: "" if value is None else str(value) for key, value in made.items()}
+
+
+def test_warnings_are_shown_in_every_format(run: Run, tmp_path: Path) -> None:
+    """What was tolerated about a file stands at the end of its line, in a column, in its object."""
+    path = tmp_path / "a.png"
+    path.write_bytes(picture_bytes(200, image_format="JPEG"))
+    assert run("classify", path).out.endswith("/a.png  (warnings: extension)\n")
+    (row,) = csv.DictReader(io.StringIO(run("classify", path, "--format", "csv").out, newline=""))
+    assert row["warnings"] == '["extension"]'
+    (warning,) = json.loads(run("classify", path, "--jsonl").out)["warnings"]
+    assert warning["code"] == "extension"
+
+
+def test_csv_disarms_formulas_in_names(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that a spreadsheet would run begins with an apostrophe."""
+    monkeypatch.chdir(tmp_path)
+    Path("=1+1.png").write_bytes(picture_bytes(200))
+    ended = run("classify", "--format", "csv", "=1+1.png")
+    assert ended.out.splitlines()[1].startswith("'=1+1.png,")
+
+
+def test_formats_that_contradict_each_other(run: Run, folder: Path) -> None:
+    """`--jsonl` is `--format jsonl`; with another format it is wrong usage."""
+    assert run("classify", folder, "--jsonl", "--format", "jsonl").code == 0
+    assert run("classify", folder, "--jsonl", "--format", "csv").code == 2
+
+
+@pytest.mark.parametrize("command", ["classify", "export", "audit"])
+def test_a_reader_that_ends_early_is_no_error(run: Run, folder: Path, command: str) -> None:
+    """Piped into `head`, a command ends without a word."""
+    run("export")  # so that there is an audit
+    arguments = ["classify", folder, folder, folder] if command == "classify" else [command]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nsfw_app", *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, err = process.communicate(timeout=60)
+    said = [line for line in err.decode().splitlines() if not line.startswith("Left out")]
+    assert said == []
+    assert process.returncode in {0, 1}
+
+
+def tree(directory: Path) -> list[str]:
+    """The paths of all files below a directory."""
+    return sorted(
+        str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()
+    )
+
+
+@pytest.mark.parametrize("how", ["--copy-to", "--move-to"])
+def test_classify_sorts_files_by_action(run: Run, folder: Path, tmp_path: Path, how: str) -> None:
+    """Each file goes to its action's folder, what cannot be judged to its own, and exit 3 stays."""
+    (folder / "deeper" / "bad.png").write_bytes(b"no image")
+    there = tree(folder)
+    target = tmp_path / "sorted"
+    ended = run("classify", folder, how, target)
+    assert (ended.code, len(ended.out.splitlines())) == (3, 3)
+    placed = ["allow/b.png", "allow/deeper/a.JPG", "unavailable/deeper/bad.png"]
+    assert tree(target) == placed
+    assert tree(folder) == (["notes.txt"] if how == "--move-to" else there)
+    again = run("classify", folder, how, target)
+    assert tree(target) == placed
+    assert again.code == (0 if how == "--move-to" else 3)
+
+
+def test_classify_names_what_it_could_not_sort(run: Run, folder: Path, tmp_path: Path) -> None:
+    """A file whose place is taken is named at the end, stays, and the exit is 1."""
+    target = tmp_path / "sorted"
+    target.mkdir()
+    (target / "allow").write_text("no directory")
+    (folder / "bad.png").write_bytes(b"no image")
+    ended = run("classify", folder, "--move-to", target)
+    assert ended.code == 1
+    assert tree(target) == ["allow", "unavailable/bad.png"]
+    assert tree(folder) == ["b.png", "deeper/a.JPG", "notes.txt"]
+    lines = ended.err.splitlines()[1:]
+    assert [line.partition(" was not sorted: ")[0] for line in lines] == [
+        f"{folder}/b.png",
+        f"{folder}/deeper/a.JPG",
+    ]
+
+
+@pytest.mark.parametrize("inside", [".", "allow/a.png"])
+def test_classify_does_not_sort_its_own_folders(run: Run, tmp_path: Path, inside: str) -> None:
+    """A destination below what is sorted is left out, and nothing in it can be named."""
+    target = tmp_path / "in" / "sorted"
+    (target / "allow").mkdir(parents=True)
+    (target / "allow" / "a.png").write_bytes(picture_bytes(9))
+    (tmp_path / "in" / "b.png").write_bytes(picture_bytes(10))
+    ended = run("classify", tmp_path / "in", "--copy-to", target)
+    assert tree(target) == ["allow/a.png", "allow/b.png"]
+    assert "inside the destination: 1" in ended.err
+    refused = run("classify", target / inside, "--copy-to", target)
+    assert (refused.code, refused.out) == (2, "")
+    assert "lies in the destination" in " ".join(refused.err.replace("│", "").split())
+
+
+@pytest.mark.parametrize("wrong", ["both", "file"])
+def test_a_wrong_destination_is_wrong_usage(
+    run: Run, folder: Path, tmp_path: Path, wrong: str
+) -> None:
+    """Two destinations, or one that is a file, are refused before anything is judged."""
+    both = ["--move-to", tmp_path / "a", "--copy-to", tmp_path / "b"]
+    ended = run("classify", folder, *(both if wrong == "both" else ["--copy-to", __file__]))
+    assert (ended.code, ended.out) == (2, "")
+
+
+def test_a_directory_that_cannot_be_read_is_not_all(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its images were not judged, so the exit is 3, and the directory is named."""
+    scandir = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "deeper":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    ended = run("classify", folder)
+    assert (ended.code, len(ended.out.splitlines())) == (3, 1)
+    assert f"directories that cannot be read: 1 ({folder}/deeper)" in ended.err
+
+
+def test_progress_stays_out_of_the_results(folder: Path, tmp_path: Path) -> None:
+    """On a terminal a progress bar shows there, and the piped results are unchanged by it."""
+    ours, theirs = pty.openpty()
+    settings = {"NSFW_MODEL": "open-nsfw", "NSFW_BACKEND": "torch", "NSFW_DATA_DIR": str(tmp_path)}
+    settings |= {"TERM": "xterm"}
+    with ThreadPoolExecutor(1) as pool:  # a terminal that is not read blocks the command
+        reading = pool.submit(read_all, ours)
+        try:
+            ended = in_a_process("classify", "--jsonl", folder, stderr=theirs, **settings)
+        finally:
+            os.close(theirs)
+        shown = reading.result()
+    assert [Path(json.loads(line)["name"]).name for line in ended.out.splitlines()] == [
+        "b.png",
+        "a.JPG",
+    ]
+    assert "100%" in shown
+    assert "nsfw_score" not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NSFW_PORT", "many"),
+        ("NSFW_THRESHOLD", "1.5"),
+        ("NSFW_JOURNAL_MODE", "off"),
+        ("NSFW_REVIEW_TO", "0.1"),
+        ("NSFW_DATA_DIR", f"{__file__}/data"),
+        ("NSFW_DATA_DIR", __file__),
+    ],
+    ids="port threshold journal band inside-a-file a-file".split(),
+)
+@pytest.mark.parametrize("command", ["classify", "export"])
+def test_wrong_setting_is_a_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str, name: str, value: str
+) -> None:
+    """A setting that is not allowed ends any command with 1, and names itself and its value."""
+    monkeypatch.setenv(name, value)
+    ended = run(command, *([__file__] if command == "classify" else []))
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.splitlines()[-1].startswith("Error: ")
+    assert name in ended.err
+    assert value in ended.err
+
+
+def test_unknown_model_says_what_to_do(folder: Path, tmp_path: Path) -> None:
+    """A model asked for by name that cannot be had ends the command; no other model steps in."""
+    here = str(tmp_path)
+    settings = {"NSFW_MODEL": "nobody/nothing", "NSFW_DATA_DIR": here, "HF_HOME": here}
+    ended = in_a_process("classify", folder, **settings)
+    assert (ended.code, ended.out) == (1, "")
+    error = ended.err.splitlines()[-1]
+    assert error.startswith("Error: The model 'nobody/nothing'")
+    assert "NSFW_MODEL" in error
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["classify"], ["export", "--format", "xml"], ["export", "--since", "2026-13-01"], ["judge"]],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_2(run: Run, arguments: list[str]) -> None:
+    """A command that was not understood prints how it is used and does nothing."""
+    ended = run(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert "Usage" in ended.err
+
+
+def test_export_is_the_disagreements_that_stand(run: Run, reviews: dict[str, Review]) -> None:
+    """By default the log holds what reviewers corrected and neither undid nor changed."""
+    ended = run("export")
+    assert names(ended.out) == ["disagreed"]
+    assert ended.out.splitlines()[0] == ",".join(LOG_COLUMNS)
+    assert ended.code == 0
+
+
+def test_export_all_is_every_answer(run: Run, reviews: dict[str, Review]) -> None:
+    """With --all agreements and undone answers are in the log too, marked as such."""
+    ended = run("export", "--all", "--format", "jsonl")
+    rows = [json.loads(line) for line in ended.out.splitlines()]
+    assert [(row["name"], row["agrees"], row["undone"]) for row in rows] == [
+        ("changed", True, False),
+        ("changed", False, True),
+        ("undone", False, True),
+        ("agreed", True, False),
+        ("disagreed", False, False),
+    ]
+
+
+def test_export_formats_hold_the_same(run: Run, reviews: dict[str, Review]) -> None:
+    """A row says the same in both formats, and what was on the reviewer's screen."""
+    (row,) = csv.DictReader(io.StringIO(run("export").out, newline=""))
+    made = json.loads(run("export", "--format", "jsonl").out)
+    assert {key: str(value) for key, value in made.items()} == row | {
+        "agrees": "False",
+        "undone": "False",
+        "reasons": "[]",
+    }
+    shown = review_json(reviews["disagreed"])
+    for key in ("nsfw_score", "threshold", "model", "revision", "backend"):
+        assert made[key] == shown[key]
+
+
+@pytest.mark.parametrize(
+    ("since", "expected"),
+    [("2001-01-01", ["disagreed"]), ("2001-01-01T10:00:00", ["disagreed"]), ("9999-01-01", [])],
+)
+def test_export_since_a_date(
+    run: Run, reviews: dict[str, Review], since: str, expected: list[str]
+) -> None:
+    """With --since only answers from that moment on are written."""
+    assert names(run("export", "--since", since).out) == expected
+
+
+@pytest.mark.parametrize("file_format", ["csv", "jsonl"])
+def test_export_to_a_file(
+    run: Run, reviews: dict[str, Review], tmp_path: Path, file_format: str
+) -> None:
+    """With --output the file holds what would have been printed, byte for byte."""
+    path = tmp_path / "log"
+    printed = run("export", "--all", "--format", file_format)
+    ended = run("export", "--all", "--format", file_format, "--output", path)
+    assert (ended.code, ended.out) == (0, "")
+    assert path.read_bytes() == printed.out.encode()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_export_for_spreadsheets(
+    run: Run,
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    encoding: str,
+) -> None:
+    """With --bom CSV is UTF-8 and says so with its first bytes, whatever the locale is."""
+    review = engine.review(picture_bytes(255), Upload("日本.png", "gallery", "ann"))
+    engine.decide(answer_to(review), person("Ann", owner="ann"))
+    path = tmp_path / "log.csv"
+    assert run("export", "--bom", "--output", path).code == 0
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    assert run("export", "--bom").code == 0
+    out.flush()
+    assert out.buffer.getvalue() == path.read_bytes()
+    assert path.read_bytes().startswith(b"\xef\xbb\xbfdecision_id,")
+    assert "日本.png" in path.read_text("utf-8")
+    assert run("export", "--bom", "--format", "jsonl").code == 2
+
+
+def test_export_to_nowhere_is_a_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file that cannot be written ends the command with a sentence that names it."""
+    monkeypatch.chdir(tmp_path)
+    ended = run("export", "--output", "nowhere/log.csv")
+    assert ended.code != 0
+    assert "nowhere/log.csv" in ended.err
+
+
+def test_export_needs_no_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log is exported without loading or even finding the model."""
+    monkeypatch.setenv("NSFW_MODEL", "nobody/nothing")
+    ended = run("export", "--all")
+    assert (ended.code, ended.out) == (0, ",".join(LOG_COLUMNS) + "\r\n")

@@ -1,0 +1,176 @@
+"""The commands of whoever runs the page: users, keys, purges and the audit."""
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nsfw_app.accounts import Accounts
+from nsfw_app.cli import main
+from nsfw_app.errors import NotSignedIn, NSFWReviewError
+from nsfw_app.records import LogFilter, Upload
+from nsfw_app.review.engine import Engine
+from nsfw_app.rules.permissions import Permission
+from nsfw_app.store import Store
+from nsfw_app.store.deliveries import Delivery
+from nsfw_app.store.states import WebhookEvent
+from tests.support.fakes import picture_bytes
+from tests.support.sample_records import answer_to, person
+
+Run = Callable[..., str]
+PASSWORD = "a long password"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs a command on the test's store; what it printed to standard output."""
+    monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
+
+    def run(*arguments: str, typed: str = "", code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["nsfw_app", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        assert (ended.value.code or 0) == code, captured.err
+        return captured.out if code == 0 else captured.err
+
+    return run
+
+
+@pytest.fixture
+def accounts(store: Store) -> Accounts:
+    """What a running page knows of the same store."""
+    return Accounts(store)
+
+
+def can_sign_in(accounts: Accounts, password: str) -> bool:
+    """Whether Ann gets in with this."""
+    try:
+        accounts.sign_in("ann", password, address="test")
+    except NotSignedIn:
+        return False
+    return True
+
+
+def test_a_stopped_webhook_is_listed_and_restarted(run: Run, store: Store) -> None:
+    """The list says since when, and with which command it starts again."""
+    hook = "https://example.com/hook"
+    run("keys", "add", "uploads", "--scope", "queue", "--webhook", hook)
+    assert "stopped" not in run("keys", "list")
+    gone = Delivery("d", WebhookEvent.SETTLED, "s", "n", "h", None, "", 1, hook, "")
+    store.deliveries.gone(gone, status=410)
+    assert f"{hook} answered 410 Gone" in run("keys", "list")
+    assert "keys restart-webhook uploads" in run("keys", "list")
+    run("keys", "restart-webhook", "uploads")
+    assert "stopped" not in run("keys", "list")
+    assert "no key 'uploads'" in run("keys", "restart-webhook", "uploads", code=1)
+    assert [row.details["change"] for row in store.audit.entries()] == [
+        "added",
+        "webhook gone",
+        "webhook restarted",
+    ]
+
+
+def test_a_user_is_added_changed_disabled_and_listed(run: Run, accounts: Accounts) -> None:
+    """Each command does to a running page what it says."""
+    run("users", "add", "ann", "--role", "reviewer", typed=f"{PASSWORD}\n")
+    assert can_sign_in(accounts, PASSWORD)
+    run("users", "password", "ann", typed="another password\n")
+    assert [can_sign_in(accounts, p) for p in (PASSWORD, "another password")] == [False, True]
+    run("users", "role", "ann", "--role", "admin")
+    token = accounts.sign_in("ann", "another password", address="test")
+    assert "2 sessions" in run("users", "sign-out", "ann")
+    assert accounts.session_caller(token) is None
+    run("users", "disable", "ann")
+    assert not can_sign_in(accounts, "another password")
+    assert "admin" in run("users", "list")
+    assert "disabled" in run("users", "list")
+    run("users", "enable", "ann")
+    assert can_sign_in(accounts, "another password")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "typed", "complaint"),
+    [
+        (("users", "add", "ann", "--role", "viewer"), "short\n", "has 5 characters"),
+        (("users", "add", "a b", "--role", "viewer"), f"{PASSWORD}\n", "cannot be a name"),
+        (("users", "disable", "eve"), "", "no user 'eve'"),
+        (("keys", "revoke", "none"), "", "no key 'none'"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    run: Run, arguments: tuple[str, ...], typed: str, complaint: str
+) -> None:
+    """A wrong name or password ends with a sentence and exit code 1."""
+    assert complaint in run(*arguments, typed=typed, code=1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("users", "add", "ann", "--role", "king"),
+        ("users", "add", "ann"),
+        ("keys", "add", "upload", "--scope", "manage-all"),
+        ("keys", "add", "upload"),
+        ("keys", "add", "upload", "--scope", "classify", "--per-minute", "0"),
+    ],
+)
+def test_wrong_usage_is_refused(run: Run, arguments: tuple[str, ...]) -> None:
+    """An unknown role or scope, or one left out, is wrong usage."""
+    run(*arguments, typed=f"{PASSWORD}\n", code=2)
+
+
+def test_a_key_is_shown_once_and_can_be_revoked(
+    run: Run, accounts: Accounts, tmp_path: Path
+) -> None:
+    """The key is all that is printed, opens what was asked for, and is listed without itself."""
+    printed = run("keys", "add", "upload", "--scope", "classify", "--scope", "export")
+    key = printed.strip()
+    assert accounts.key_caller(key).permissions == {Permission.CLASSIFY, Permission.EXPORT}
+    listed = run("keys", "list")
+    assert "upload" in listed
+    assert "600/min" in listed
+    assert key not in listed
+    run("keys", "revoke", "upload")
+    with pytest.raises(NSFWReviewError):
+        accounts.key_caller(key)
+    assert "revoked" in run("keys", "list")
+
+
+def test_the_audit_names_who_ran_a_command(run: Run) -> None:
+    """Each change by command is told with the name of the operating system's account."""
+    run("users", "add", "ann", "--role", "viewer", typed=f"{PASSWORD}\n")
+    run("export", "--all")
+    told = [json.loads(line) for line in run("audit").splitlines()]
+    assert [(row["action"], row["subject"]) for row in told] == [
+        ("user", "ann"),
+        ("export", "correction log"),
+    ]
+    assert all(row["actor"].endswith("(command)") for row in told)
+    assert run("audit", "--since", "2999-01-01") == ""
+
+
+def test_one_image_is_purged_on_demand(run: Run, engine: Engine, store: Store) -> None:
+    """File and placeholder are gone whoever needs them; score, answer and who asked stay."""
+    review = engine.review(picture_bytes(150), Upload("a.png", "gallery", "ann"))
+    engine.decide(answer_to(review), person("ann"))
+    sha256 = review.sha256 or ""
+    assert sha256 in run("purge", "--image", sha256)
+    assert not engine.keeps(sha256)
+    assert engine.look(sha256).placeholder == b""
+    assert engine.desk.waiting("bob") == 0
+    assert engine.log.size(LogFilter()) == 1
+    (row,) = store.audit.entries()
+    assert (row.action, row.subject, row.details["picture"]) == ("purge", sha256, True)
+    assert row.actor.endswith("(command)")
+
+
+def test_a_purge_of_what_is_not_there(run: Run) -> None:
+    """An unknown image and what is no hash are told apart, and a run without one counts."""
+    run("purge", "--image", "0" * 64, code=1)
+    run("purge", "--image", "../../etc/passwd", code=2)
+    assert run("purge") == "0 pictures deleted.\n"

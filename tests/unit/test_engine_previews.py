@@ -1,0 +1,98 @@
+"""The engine's pictures: open only to who brought the image, and without what cameras write."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from nsfw_app.errors import NotFound
+from nsfw_app.records import Label, LogFilter, Upload
+from nsfw_app.review.engine import Engine
+from nsfw_app.rules.permissions import Caller, UserRole
+from tests.support.fakes import picture_bytes
+from tests.support.image_files import camera_exif, encoded
+from tests.support.sample_records import answer_to, person
+
+COMMAND = Upload("a.png", "command")
+BY_ANN = Upload("a.png", "gallery", "ann", "batch 1")
+SECRET = "where I live"
+ANN, BOB = person("ann"), person("bob")
+
+
+def test_images_are_their_owners(engine: Engine) -> None:
+    """Nobody sees or answers about an image that they did not bring themselves."""
+    blocked = picture_bytes(250)
+    review = engine.review(blocked, BY_ANN)
+    sha256 = review.sha256 or ""
+    doors: list[Callable[[Caller], object]] = [
+        lambda caller: engine.picture(sha256, caller),
+        lambda caller: engine.thumbnail(sha256, caller),
+        lambda caller: engine.decide(answer_to(review, caller.name, Label.NSFW), caller),
+    ]
+    for door in doors:
+        with pytest.raises(NotFound):
+            door(BOB)
+    assert engine.log.size(LogFilter()) == 0
+    engine.review(blocked, replace(BY_ANN, owner="bob"))
+    assert [bool(door(caller)) for door in doors for caller in (ANN, BOB)] == [True] * 6
+
+
+def test_images_in_the_queue_are_its_reviewers(engine: Engine) -> None:
+    """While an image waits, reviewers see it and viewers do not; agreed on, it is gone."""
+    review = engine.review(picture_bytes(200), BY_ANN)  # inside the review band
+    sha256 = review.sha256 or ""
+    assert engine.picture(sha256, BOB)
+    with pytest.raises(NotFound):
+        engine.picture(sha256, person("vera", role=UserRole.VIEWER))
+    engine.decide(answer_to(review, label=Label.NSFW), BOB)
+    assert engine.desk.waiting("cy") == 0
+    for caller in (ANN, BOB):
+        with pytest.raises(NotFound):
+            engine.picture(sha256, caller)
+
+
+def test_disagreements_are_shown_to_reviewers(engine: Engine) -> None:
+    """What somebody answered against the model is shown to all who may relabel it."""
+    review = engine.review(picture_bytes(250), BY_ANN)
+    engine.decide(answer_to(review), ANN)
+    assert engine.picture(review.sha256 or "", BOB)
+
+
+def test_an_admin_sees_every_image(engine: Engine) -> None:
+    """Whoever manages may look at what anyone brought."""
+    sha256 = engine.review(picture_bytes(250), BY_ANN).sha256 or ""
+    assert engine.picture(sha256, person("root", role=UserRole.ADMIN))
+
+
+def test_kept_picture_tells_nothing_but_what_it_shows(engine: Engine) -> None:
+    """A kept picture is a turned JPEG without the upload's metadata, its thumbnail a small one."""
+    photo = Image.new("RGB", (2_000, 1_000), (200, 0, 0))
+    exif = camera_exif(6, secret=SECRET)
+    data = encoded(photo, "JPEG", exif=exif, comment=SECRET.encode(), icc_profile=b"icc " * 40)
+    assert data.count(SECRET.encode()) > 1
+    sha256 = engine.review(data, Upload("a.jpg", "gallery", "ann")).sha256 or ""
+    kept = engine.picture(sha256, ANN), engine.thumbnail(sha256, ANN)
+    for file, size in zip(kept, [(800, 1_600), (160, 320)], strict=True):
+        with Image.open(io.BytesIO(file)) as image:
+            assert (image.format, image.size, dict(image.getexif())) == ("JPEG", size, {})
+            assert not {"exif", "comment", "icc_profile", "xmp"} & set(image.info)
+    assert SECRET.encode() not in b"".join([*kept, engine.look(sha256).placeholder])
+
+
+def test_without_an_owner_no_picture_is_kept(engine: Engine, tmp_path: Path) -> None:
+    """Of an image that nobody uploaded only the facts are kept."""
+    sha256 = engine.review(picture_bytes(200), COMMAND).sha256 or ""
+    assert [path for path in (tmp_path / "images").rglob("*") if path.is_file()] == []
+    with pytest.raises(NotFound):
+        engine.picture(sha256, ANN)
+
+
+def test_image_judged_before_gets_its_picture_when_somebody_brings_it(engine: Engine) -> None:
+    """An image that a command judged first can be looked at by who uploads it later."""
+    engine.review(picture_bytes(200), COMMAND)
+    sha256 = engine.review(picture_bytes(200), BY_ANN).sha256 or ""
+    with Image.open(io.BytesIO(engine.picture(sha256, ANN))) as kept:
+        assert kept.size == (40, 30)

@@ -1,0 +1,168 @@
+"""Exports: the object for one image, and the correction log as CSV and JSON Lines."""
+
+import csv
+import io
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, replace
+
+import pytest
+
+from nsfw_app.records import (
+    Action,
+    Decision,
+    ImageInfo,
+    ImageWarning,
+    Label,
+    LogFilter,
+    Policy,
+    Prediction,
+    Problem,
+    Reason,
+    Review,
+    Verdict,
+    WarningCode,
+)
+from nsfw_app.review.exports import LOG_COLUMNS, LOG_FORMATS, log_csv, log_jsonl, review_json
+from nsfw_app.store import Store
+from tests.support.sample_records import FAKE, HOSTILE, SHA256, add, add_image, answer
+
+REVIEW_KEYS = """name sha256 nsfw_score probabilities label action threshold review_from review_to
+    model revision weights_sha256 backend width height format frame frames warnings error""".split()
+COLUMNS = """decision_id decided_at reviewer image_sha256 name source model revision backend
+    nsfw_score threshold model_label reviewer_label agrees reasons note batch_id undone
+    warnings""".split()
+POLICY = Policy(0.5, 0.2, 0.8)
+DECISION = Decision(
+    7, "2001-03-01T12:00:00.000Z", "ann", SHA256, "a.png", "gallery", "fake", "r1", "test",
+    0.1 + 0.2, 0.53, "normal", "nsfw", False, ("art", "medical"), "", "batch 1", True,
+    ("extension", "truncated"),
+)  # fmt: skip
+TEXT_COLUMNS = ["reviewer", "name", "source", "model", "revision", "backend", "note", "batch_id"]
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    """The rows as a program reads them."""
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def csv_row(decision: Decision) -> dict[str, str]:
+    """One decision, written and read again."""
+    (row,) = read_csv("".join(log_csv([decision])))
+    return row
+
+
+def test_judged_image_is_the_agreed_object() -> None:
+    """An image's object has the agreed keys in their order, with plain JSON values."""
+    prediction = Prediction(SHA256, FAKE, {"normal": 0.3, "nsfw": 0.7}, 0.7, frame=2)
+    info = ImageInfo(SHA256, "GIF", 40, 30, 1_000, 5)
+    verdict = Verdict(Label.NSFW, Action.REVIEW)
+    warning = ImageWarning(WarningCode.METADATA, "Damaged metadata was ignored.")
+    made = review_json(
+        Review("a.gif", POLICY, verdict, SHA256, info, prediction, warnings=(warning,))
+    )
+    values = [
+        "a.gif", SHA256, 0.7, {"normal": 0.3, "nsfw": 0.7}, "nsfw", "review", 0.5, 0.2, 0.8,
+        "fake", "r1", "f" * 64, "test", 40, 30, "GIF", 2, 5,
+        [{"code": "metadata", "message": "Damaged metadata was ignored."}], None,
+    ]  # fmt: skip
+    assert list(made) == REVIEW_KEYS
+    assert json.loads(json.dumps(made)) == dict(zip(REVIEW_KEYS, values, strict=True))
+
+
+def test_unjudged_image_is_unavailable_and_says_why() -> None:
+    """Without a prediction the object has the same keys, no score, and the error."""
+    problem = Problem("truncated", "a.jpg ends too early.")
+    made = review_json(Review("a.jpg", POLICY, Verdict(), None, problem=problem))
+    assert list(made) == REVIEW_KEYS
+    assert made["error"] == {"kind": "truncated", "message": "a.jpg ends too early."}
+    assert {key: made[key] for key in REVIEW_KEYS if made[key] is not None} == {
+        "name": "a.jpg",
+        "action": "unavailable",
+        "threshold": 0.5,
+        "review_from": 0.2,
+        "review_to": 0.8,
+        "warnings": [],
+        "error": made["error"],
+    }
+
+
+def test_log_has_the_agreed_columns() -> None:
+    """Both formats have the log's columns, in their order."""
+    assert list(LOG_COLUMNS) == COLUMNS
+    assert list(csv_row(DECISION)) == COLUMNS
+    assert list(json.loads(next(log_jsonl([DECISION])))) == COLUMNS
+
+
+def test_csv_comes_back_as_it_went() -> None:
+    """Numbers keep all their digits, booleans are words, reasons and warnings are JSON lists."""
+    row = csv_row(DECISION)
+    assert (row["agrees"], row["undone"]) == ("false", "true")
+    assert json.loads(row["reasons"]) == ["art", "medical"]
+    assert json.loads(row["warnings"]) == ["extension", "truncated"]
+    assert json.loads(csv_row(replace(DECISION, reasons=()))["reasons"]) == []
+    assert (int(row["decision_id"]), float(row["nsfw_score"])) == (7, 0.1 + 0.2)
+    changed = {"agrees", "undone", "reasons", "warnings"}
+    expected = {k: str(v) for k, v in asdict(DECISION).items() if k not in changed}
+    assert {k: v for k, v in row.items() if k not in changed} == expected
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("column", ["name", "note"])
+def test_csv_keeps_harmless_texts(column: str, text: str) -> None:
+    """Quotes, commas, line ends and any letter come back from CSV unchanged, in one row."""
+    assert csv_row(replace(DECISION, **{column: text}))[column] == text
+
+
+@pytest.mark.parametrize("column", TEXT_COLUMNS)
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\0", "  ="])
+def test_csv_disarms_formulas(column: str, start: str) -> None:
+    """A text that a spreadsheet would run begins with an apostrophe instead."""
+    text = f'{start}cmd|"/c calc"!A1'
+    assert csv_row(replace(DECISION, **{column: text}))[column] == "'" + text
+
+
+def test_jsonl_keeps_texts_and_types() -> None:
+    """JSON Lines carry booleans, lists, numbers and texts as they are, one line a decision."""
+    formula = replace(DECISION, note="=1+1", name="two\nlines \u2028 \U0001f642", agrees=True)
+    lines = list(log_jsonl([DECISION, formula]))
+    assert [line.count("\n") for line in lines] == [1, 1]
+    assert [len(line.splitlines()) for line in lines] == [1, 1]
+    read = json.loads(lines[1])
+    lists = {"reasons": ["art", "medical"], "warnings": ["extension", "truncated"]}
+    assert read == asdict(formula) | lists
+    assert (read["agrees"], read["undone"]) == (True, True)
+
+
+@pytest.mark.parametrize("write", LOG_FORMATS.values(), ids=LOG_FORMATS)
+def test_formats_agree_about_a_stored_log(
+    store: Store, write: Callable[[Iterable[Decision]], Iterator[str]]
+) -> None:
+    """What a format gives out is what the store holds."""
+    add_image(store)
+    add(store.log, answer("1", reasons=(Reason.ART,), note="no"))
+    add(store.log, answer("2", Label.NSFW), reviewer="bob")
+    text = "".join(write(store.log.rows(LogFilter())))
+    rows = read_csv(text) if write is log_csv else list(map(json.loads, text.splitlines()))
+    assert [(str(row["decision_id"]), row["reviewer"]) for row in rows] == [
+        ("2", "bob"),
+        ("1", "ann"),
+    ]
+
+
+@pytest.mark.parametrize("write", LOG_FORMATS.values(), ids=LOG_FORMATS)
+def test_exports_are_lazy(write: Callable[[Iterable[Decision]], Iterator[str]]) -> None:
+    """A row is read when it is asked for, and none ahead."""
+
+    def decisions() -> Iterator[Decision]:
+        yield from [DECISION] * 3
+        pytest.fail("The log was read ahead.")
+
+    assert len(list(itertools.islice(write(decisions()), 3))) == 3
+
+
+def test_empty_csv_has_its_heading() -> None:
+    """A log without rows is a heading in CSV and nothing in JSON Lines."""
+    assert "".join(log_csv([])) == ",".join(COLUMNS) + "\r\n"
+    assert list(log_jsonl([])) == []

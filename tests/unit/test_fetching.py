@@ -1,0 +1,335 @@
+"""Fetching by URL: nothing inside is reached, and nothing large is read."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import anyio
+import pytest
+
+from nsfw_app.errors import ImageError, RequestError
+from nsfw_app.imaging.fetch import SLOTS_PER_HOST, Fetcher, is_public
+from tests.support.application import run_async
+
+MAX_BYTES = 100_000
+ELSEWHERE = "127.0.0.2"  # stands for an inner address; the servers of these tests are on 127.0.0.1
+
+
+@dataclass
+class Site:
+    """A web site: where each path leads, and which were asked for."""
+
+    port: int
+    redirects: dict[str, str] = field(default_factory=dict)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def url(self, path: str, host: str = "127.0.0.1") -> str:
+        """The address of a path."""
+        return f"http://{host}:{self.port}{path}"
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A site on every loopback address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            running.asked.append((self.path, self.headers["host"]))
+            if target := running.redirects.get(self.path):
+                self.send_response(302)
+                self.send_header("location", target)
+                self.end_headers()
+                return
+            self.send_response(404 if self.path == "/missing" else 200)
+            self.end_headers()
+            chunks = 1_000 if self.path == "/large" else 1
+            try:
+                for _ in range(chunks):
+                    self.wfile.write(b"x" * 1_000)
+            except OSError:
+                running.asked.append(("cut off", ""))
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("0.0.0.0", 0), Handler)
+    running = Site(server.server_port)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield running
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def fetcher() -> Fetcher:
+    """May speak to 127.0.0.1 as if that were the public internet, and to nothing else."""
+    return Fetcher(max_bytes=MAX_BYTES, is_allowed=lambda address: address == "127.0.0.1")
+
+
+def fetch(fetcher: Fetcher, url: str, *, name: str = "Image 1") -> bytes:
+    """Fetch one URL in an event loop of its own."""
+    return run_async(partial(fetcher.fetch, url, name=name))
+
+
+def test_a_public_image_is_fetched(fetcher: Fetcher, site: Site) -> None:
+    """The bytes arrive, and the site is asked under its own name."""
+    assert fetch(fetcher, site.url("/a.png", "localhost"), name="Image 1") == b"x" * 1_000
+    assert site.asked == [("/a.png", f"localhost:{site.port}")]
+
+
+def test_redirects_are_followed_where_they_may_be(fetcher: Fetcher, site: Site) -> None:
+    """A short chain of public addresses is fine, a relative one too; an endless one is not."""
+    site.redirects = {"/a": "/b", "/b": site.url("/c"), "/loop": "/loop"}
+    assert fetch(fetcher, site.url("/a"), name="Image 1")
+    with pytest.raises(RequestError, match="redirects"):
+        fetch(fetcher, site.url("/loop"), name="Image 1")
+
+
+@pytest.mark.parametrize("host", [ELSEWHERE, "[::1]", "0x7f000002", "2130706434"])
+def test_private_addresses_are_refused(fetcher: Fetcher, site: Site, host: str) -> None:
+    """However an inner address is written, nothing is sent to it."""
+    with pytest.raises(RequestError):
+        fetch(fetcher, site.url("/a.png", host), name="Image 1")
+    assert site.asked == []
+
+
+def test_redirects_to_private_addresses_are_refused(fetcher: Fetcher, site: Site) -> None:
+    """A public site cannot lead inside."""
+    site.redirects = {"/a": site.url("/secret", ELSEWHERE)}
+    with pytest.raises(RequestError, match="not on the public internet"):
+        fetch(fetcher, site.url("/a"), name="Image 1")
+    assert [path for path, _ in site.asked] == ["/a"]
+
+
+def test_a_name_with_one_private_address_is_refused(
+    site: Site, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that resolves outside and inside is refused, and is looked up once only."""
+    looked_up = answers(monkeypatch, ["127.0.0.1", ELSEWHERE])
+    with pytest.raises(RequestError, match="not on the public internet"):
+        fetch(fetcher, site.url("/a.png", "mixed.test"), name="Image 1")
+    assert len(looked_up) == 1
+    assert site.asked == []
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> list[str]:
+    """Let every name have these addresses; the names that were looked up."""
+    looked_up: list[str] = []
+
+    def lookup(host: str, *args: object, **kwargs: object) -> list[tuple]:
+        looked_up.append(host)
+        return [(2, 1, 6, "", (address, 0)) for address in addresses]
+
+    monkeypatch.setattr("nsfw_app.imaging.fetch.socket.getaddrinfo", lookup)
+    return looked_up
+
+
+def test_what_is_too_large_is_not_read_to_its_end(fetcher: Fetcher, site: Site) -> None:
+    """Past the limit the connection is cut."""
+    with pytest.raises(ImageError, match=r"larger than the limit of 0\.1 MB") as refused:
+        fetch(fetcher, site.url("/large"), name="Image 1")
+    assert refused.value.kind == "too_large"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://127.0.0.1/a",
+        "file:///etc/passwd",
+        "gopher://127.0.0.1",
+        "http://",
+        "http:///a",
+        "//127.0.0.1/a",
+        "http://nowhere.invalid/a",
+        "http://[",
+        "not a url",
+        "http://127.0.0.1:1/closed-port",
+        "http://127.0.0.1:99999/",
+        "http://127.0.0.1/\ud800",
+        "http://\ud800/",
+    ],
+)
+def test_what_cannot_be_fetched_is_said(fetcher: Fetcher, url: str) -> None:
+    """Each wrong address is refused in words that name the image."""
+    with pytest.raises(RequestError, match="Image 7"):
+        fetch(fetcher, url, name="Image 7")
+
+
+def test_another_status_is_no_image(fetcher: Fetcher, site: Site) -> None:
+    """What is not there is refused."""
+    with pytest.raises(RequestError, match="status 404"):
+        fetch(fetcher, site.url("/missing"), name="Image 1")
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("1.1.1.1", True),
+        ("2606:4700:4700::1111", True),
+        ("127.0.0.1", False),
+        ("10.0.0.1", False),
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("0.0.0.0", False),
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::1", False),
+        ("::", False),
+        ("fe80::1%eth0", False),
+        ("fc00::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:10.0.0.1", False),
+        ("2002:7f00:1::", False),
+        ("64:ff9b::a00:1", False),
+    ],
+)
+def test_which_addresses_are_public(address: str, public: bool) -> None:
+    """Loopback, private, link-local, shared, multicast and those wrapped in IPv6 are not."""
+    assert is_public(address) is public
+
+
+def test_the_default_reaches_nothing_here(site: Site) -> None:
+    """Without an exception for tests this machine is refused."""
+    with pytest.raises(RequestError, match="not on the public internet"):
+        fetch(Fetcher(max_bytes=MAX_BYTES), site.url("/a.png"), name="Image 1")
+    assert site.asked == []
+
+
+def in_pieces(connection: socket.socket, data: bytes) -> None:
+    """Send one byte at a time, more often than any step's timeout, until the peer closes."""
+    try:
+        connection.recv(65_536)
+        for byte in data:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.02)
+    except OSError:
+        connection.close()
+
+
+HEADERS = b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 1_000
+BODY = b"HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\n" + b"x" * 10_000
+
+
+def silent(connection: socket.socket) -> None:
+    """Accept and never send a byte."""
+    while connection.recv(65_536):
+        continue
+
+
+SLOW = {
+    "headers": ("http", partial(in_pieces, data=HEADERS)),
+    "body": ("http", partial(in_pieces, data=BODY)),
+    "no response": ("http", silent),
+    "TLS": ("https", silent),
+    "TLS record": ("https", partial(in_pieces, data=b"\x16\x03\x03\x40\x00" + b"\x02" * 4_000)),
+}
+
+
+@contextmanager
+def slow_host(behave: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server on 127.0.0.1 that treats each connection like this; its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=behave, args=[connection], daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield int(listener.getsockname()[1])
+    finally:
+        listener.close()
+
+
+def impatient(total_s: float) -> Fetcher:
+    """A fetcher with a short deadline that may connect to 127.0.0.1."""
+    return Fetcher(
+        max_bytes=MAX_BYTES, is_allowed=lambda address: address == "127.0.0.1", total_s=total_s
+    )
+
+
+@pytest.mark.parametrize(("scheme", "behave"), SLOW.values(), ids=SLOW)
+def test_the_deadline_covers_the_whole_request(
+    scheme: str, behave: Callable[[socket.socket], None]
+) -> None:
+    """Wherever a host is slow, the fetch ends at the deadline, and long before the host does."""
+    with slow_host(behave) as port:
+        begun = time.monotonic()
+        with pytest.raises(RequestError, match=r"takes more than 0\.3 s"):
+            fetch(impatient(0.3), f"{scheme}://127.0.0.1:{port}/")
+        assert time.monotonic() - begun < 5
+
+
+def test_the_deadline_covers_all_redirects(site: Site) -> None:
+    """Redirects that are each within the limit do not add up to more than it."""
+    with slow_host(partial(in_pieces, data=HEADERS)) as port:
+        site.redirects = {"/a": "/b", "/b": f"http://127.0.0.1:{port}/"}
+        with pytest.raises(RequestError, match=r"takes more than 0\.3 s"):
+            fetch(impatient(0.3), site.url("/a"))
+    assert [path for path, _ in site.asked] == ["/a", "/b"]
+
+
+def test_the_deadline_covers_the_name_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A DNS server that does not respond holds no fetch longer than the deadline."""
+    released = threading.Event()
+
+    def lookup(*args: object, **kwargs: object) -> list[tuple]:
+        released.wait(30)
+        return []
+
+    monkeypatch.setattr("nsfw_app.imaging.fetch.socket.getaddrinfo", lookup)
+
+    async def measure() -> float:
+        begun = time.monotonic()
+        with pytest.raises(RequestError, match=r"takes more than 0\.3 s"):
+            await impatient(0.3).fetch("http://slow.test/", name="Image 1")
+        took = time.monotonic() - begun
+        released.set()  # the event loop ends with its threads
+        return took
+
+    assert run_async(measure) < 5
+
+
+def test_a_slow_host_does_not_delay_others(site: Site) -> None:
+    """While more fetches than there are slots wait for one host, another one is fetched."""
+    connected = threading.Semaphore(0)
+
+    def hold(connection: socket.socket) -> None:
+        connected.release()
+        silent(connection)
+
+    async def scenario(port: int) -> bytes:
+        fetcher = impatient(30)
+        async with anyio.create_task_group() as group:
+            for number in range(10 * SLOTS_PER_HOST):
+                url = f"http://127.0.0.1:{port}/{number}"
+                group.start_soon(partial(fetcher.fetch, url, name="slow"))
+            for _ in range(SLOTS_PER_HOST):
+                await anyio.to_thread.run_sync(connected.acquire)
+            data = await fetcher.fetch(site.url("/a.png", "localhost"), name="fast")
+            assert not connected.acquire(blocking=False)  # no further slot was given to the host
+            group.cancel_scope.cancel()
+        return data
+
+    with slow_host(hold) as port:
+        assert run_async(scenario, port) == b"x" * 1_000
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["64:ff9b:1::a00:1", "fec0::1", "::127.0.0.1", "::ffff:0:10.0.0.1", "64:ff9b::7f00:1"],
+)
+def test_addresses_that_lead_inside_by_another_way(address: str) -> None:
+    """Translated, formerly local, and compatible addresses are not the public internet."""
+    assert not is_public(address)

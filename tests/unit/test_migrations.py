@@ -1,0 +1,154 @@
+"""Migrations: every database that was ever made opens, and its log has the agreed columns."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database
+
+from nsfw_app.errors import SettingsError
+from nsfw_app.records import LogFilter
+from nsfw_app.store import Store
+from nsfw_app.store.migrations import migrations
+from tests.support.sample_records import add, add_image, answer
+
+STEPS = [step.name for step in migrations.pending(Database(memory=True))]
+COLUMNS = """decision_id decided_at reviewer image_sha256 name source model revision backend
+    nsfw_score threshold model_label reviewer_label agrees reasons note batch_id undone
+    warnings""".split()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the database lies, or will lie."""
+    return tmp_path / "review.db"
+
+
+@pytest.fixture
+def database(path: Path) -> Iterator[sqlite3.Connection]:
+    """The same file, as any other program would open it."""
+    with closing(sqlite3.connect(path)) as connection:
+        yield connection
+
+
+def opened(path: Path) -> Store:
+    """The store in that file."""
+    return Store(path, pictures_dir=path.parent / "images", journal_mode="wal")
+
+
+def schema(database: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Everything that the database defines."""
+    return database.execute("select name, sql from sqlite_master order by name").fetchall()
+
+
+def test_steps_are_only_ever_added() -> None:
+    """The steps that databases out there have taken keep their names and their order."""
+    assert STEPS[:1] == ["create_review_tables"]
+
+
+def test_empty_file_becomes_a_store(path: Path, database: sqlite3.Connection) -> None:
+    """An empty file, as a start that was killed leaves it, is filled and works."""
+    path.touch()
+    store = opened(path)
+    add_image(store)
+    add(store.log, answer("n"))
+    assert migrations.pending(Database(database)) == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_old_schema_upgrades(path: Path, step: str, tmp_path: Path) -> None:
+    """A database that stopped before any of the steps becomes what a new one is."""
+    with closing(Database(path)) as old:
+        migrations.apply(old, stop_before=step)
+        assert step in [pending.name for pending in migrations.pending(old)]
+    new = tmp_path / "new.db"
+    opened(path)
+    opened(new)
+    with closing(sqlite3.connect(path)) as upgraded, closing(sqlite3.connect(new)) as fresh:
+        assert schema(upgraded) == schema(fresh)
+
+
+def test_models_named_by_a_path_are_named_by_their_directory(path: Path) -> None:
+    """Predictions and policies are found under the new name; hub ids stay as they are."""
+    with closing(Database(path)) as old:
+        migrations.apply(old, stop_before="name_local_models")
+        old["images"].insert(
+            {"sha256": "a", "format": "PNG", "width": 1, "height": 1, "size_bytes": 1, "frames": 1}
+            | {"placeholder": b"", "first_seen_at": ""}
+        )
+        for model in ("/srv/models/vit", "owner/name", "open-nsfw"):
+            old["predictions"].insert(
+                {"image_sha256": "a", "model": model, "revision": "r", "backend": "b", "frame": 0}
+                | {"weights_sha256": "w", "probabilities": "{}", "nsfw_score": 0}
+                | {"predicted_at": ""}
+            )
+            old.execute("insert into policies values (?, 1, 0.5, 0.2, 0.8, '', '', '')", [model])
+    opened(path)
+    with closing(sqlite3.connect(path)) as new:
+        for table in ("predictions", "policies"):
+            models = {model for (model,) in new.execute(f"select model from {table}")}
+            assert models == {"vit", "owner/name", "open-nsfw"}
+
+
+def test_migrated_database_stays_as_it_is(path: Path, database: sqlite3.Connection) -> None:
+    """To open a database again changes neither its schema nor what is in it."""
+    store = opened(path)
+    add_image(store)
+    decision = add(store.log, answer("n"))
+    before = "\n".join(database.iterdump())
+    assert list(opened(path).log.rows(LogFilter())) == [decision]
+    assert "\n".join(database.iterdump()) == before
+
+
+def test_failed_step_leaves_nothing_behind(path: Path, database: sqlite3.Connection) -> None:
+    """A step that cannot be taken leaves the database as it was, to be tried again."""
+    database.execute("create table policies (somebody_elses)")
+    with pytest.raises(SettingsError, match="policies"):
+        opened(path)
+    assert [name for name, _ in schema(database)] == ["policies"]
+    database.execute("drop table policies")
+    assert opened(path).policies.latest("fake") is None
+
+
+def test_log_has_the_agreed_columns(path: Path, database: sqlite3.Connection) -> None:
+    """The view of the log has the columns of the export, in their order."""
+    opened(path)
+    assert [c[0] for c in database.execute("select * from correction_log").description] == COLUMNS
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "nsfw_score = 1.01 from predictions",
+        "nsfw_score = null from predictions",
+        "threshold = -0.1 from decisions",
+        "label = 'sfw' from decisions",
+        "label = null from decisions",
+        "model_label = 'unsure' from decisions",
+        "undoes = 1 from decisions",
+        "prediction_id = 99 from decisions",
+        "nonce = 'n' from decisions",
+    ],
+)
+def test_database_refuses_what_makes_no_sense(
+    path: Path, database: sqlite3.Connection, change: str
+) -> None:
+    """No program can add a row whose score, label or reference is none."""
+    store = opened(path)
+    add_image(store)
+    add(store.log, answer("n"))
+    database.execute("pragma foreign_keys = on")
+    assignment, table = change.split(" from ")
+    column, value = assignment.split(" = ")
+    fresh = {"id": "null", "nonce": "'m'", "revision": "'r2'"}
+    columns = [c[0] for c in database.execute(f"select * from {table}").description]
+
+    def insert(changes: dict[str, str]) -> None:
+        values = ", ".join(changes.get(name, name) for name in columns)
+        database.execute(f"insert into {table} select {values} from {table} limit 1")
+
+    with pytest.raises(sqlite3.IntegrityError):
+        insert(fresh | {column: value})
+    insert(fresh)

@@ -1,0 +1,182 @@
+"""From the settings to the Model tab and the log: which backend judged, and what is known of it."""
+
+from dataclasses import replace
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+from huggingface_hub import constants
+
+from nsfw_app import settings, system
+from nsfw_app.bootstrap import open_engine, open_store
+from nsfw_app.models import builds
+from nsfw_app.models.artifacts import Artefact, Origin
+from nsfw_app.models.builds import Attempt
+from nsfw_app.models.formats import FILES, Format
+from nsfw_app.models.loader import ModelState
+from nsfw_app.records import Answer, Label, LogFilter, Upload
+from nsfw_app.review.engine import Engine
+from nsfw_app.ui.model import model_facts
+from tests.support.optimized_models import made
+from tests.support.sample_records import person
+from tests.support.tiny_vit import picture, trained
+from tests.unit.test_reduced_decoding import jpeg
+
+
+@pytest.fixture
+def data(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A data directory in which every format of the tiny model lies, and settings that use it."""
+    copytree(made(tmp_path_factory), tmp_path / "engines")
+    monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("NSFW_MODEL", str(trained(tmp_path_factory)))
+    monkeypatch.setenv("NSFW_THREADS", "1")
+    return tmp_path
+
+
+def started() -> Engine:
+    """An engine as the settings have it, its model loaded or failed."""
+    chosen = settings.load()
+    engine = open_engine(chosen, open_store(chosen))
+    engine.wait()
+    return engine
+
+
+def told(engine: Engine) -> dict[str, str]:
+    """What the tab says of optimized models, by format."""
+    sections = {section["title"]: dict(section["rows"]) for section in model_facts(engine)}
+    return sections.get("Optimized models", {})
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_the_setting_chooses_and_the_log_tells(
+    data: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """An answer about what a backend judged carries its name."""
+    monkeypatch.setenv("NSFW_BACKEND", kind)
+    engine = started()
+    upload = Upload("a.jpg", "gallery", "ann")
+    review = engine.review(jpeg(picture(0.9)), upload)
+    assert review.prediction is not None
+    identity, score = review.prediction.identity, review.prediction.nsfw_score
+    assert identity.backend == kind
+    assert score > 0.6
+    answer = Answer(
+        image_sha256=review.prediction.image_sha256,
+        model=identity.model,
+        revision=identity.revision,
+        backend=identity.backend,
+        threshold=0.5,
+        label=Label.NSFW,
+        nonce="n",
+        name="a.jpg",
+    )
+    engine.decide(answer, person("Ann", owner="ann"))
+    (row,) = engine.log.page(LogFilter(), limit=1)
+    assert row.backend == kind
+
+
+def test_each_network_has_its_report(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that runs says so; all tell how far they are from the original, and their speed."""
+    monkeypatch.setenv("NSFW_BACKEND", "openvino-int8")
+    rows = told(started())
+    assert set(rows) == set(FILES)
+    assert [kind for kind, text in rows.items() if text.startswith("Runs now.")] == [
+        "openvino-int8"
+    ]
+    for kind, text in rows.items():
+        kept = builds.read(next(data.glob(f"engines/*/*/{kind}/*")))
+        assert kept is not None
+        largest = max(abs(one - other) for one, other in kept.scores)
+        assert f"differ by {largest:.4f} at most" in text
+        assert "images a second" in text
+
+
+def test_why_a_network_is_not_used(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another CPU, or a report that failed."""
+    directory = next(data.glob("engines/*/*/onnx/*"))
+    failed = builds.read(directory)
+    assert failed is not None
+    builds.describe(directory, replace(failed, scores=((0.1, 0.9),)))
+    monkeypatch.setenv("NSFW_BACKEND", "torch")
+    engine = started()
+    assert told(engine)["onnx"].startswith("Not used: too many labels change.")
+    assert told(engine)["openvino"].startswith("Verified, and does not run now.")
+    other = replace(system.cpu(), features=frozenset({"avx2"}))
+    monkeypatch.setattr(system, "cpu", lambda: other)
+    assert told(engine)["openvino"].startswith("Not used: it was verified on another kind of CPU")
+
+
+def test_what_optimize_did_not_keep(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tab tells what was tried and why it was not kept; what was kept has its own report."""
+    monkeypatch.setenv("NSFW_BACKEND", "torch")
+    engine = started()
+    classifier = engine.status.classifier
+    assert classifier is not None
+    next(data.glob("engines/*/*/openvino-fp32")).rename(data / "away")
+    tried = [
+        Attempt(Format.OPENVINO_FP32, kept=False, outcome="Not kept: it is not faster."),
+        Attempt(Format.ONNX, kept=True, outcome="Kept."),
+    ]
+    builds.write_attempts(data / "engines", Origin.of(classifier.identity), tried)
+    rows = told(engine)
+    assert rows["openvino-fp32"] == "Tried by optimize. Not kept: it is not faster."
+    assert rows["onnx"].startswith("Verified, and does not run now.")
+
+
+def test_the_embedded_model_has_none(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No heading over nothing."""
+    monkeypatch.setenv("NSFW_MODEL", "open-nsfw")
+    monkeypatch.setenv("NSFW_BACKEND", "torch")
+    engine = started()
+    assert engine.status.state is ModelState.READY
+    assert told(engine) == {}
+
+
+@pytest.mark.parametrize(
+    ("rate", "beginning", "end"),
+    [
+        (200.0, "Verified, and does not run now.", "200.0 images a second, the original 100.0."),
+        (90.0, "Not used: it is not faster here.", "90.0 images a second, the original 100.0."),
+    ],
+)
+def test_the_embedded_model_in_half_precision(
+    data: Path, monkeypatch: pytest.MonkeyPatch, rate: float, beginning: str, end: str
+) -> None:
+    """The tab tells how far it is from the original and how much faster."""
+    monkeypatch.setenv("NSFW_MODEL", "open-nsfw")
+    monkeypatch.setenv("NSFW_BACKEND", "torch")
+    engine = started()
+    classifier = engine.status.classifier
+    assert classifier is not None
+    origin = Origin.of(classifier.identity)
+    kind = Format.OPENVINO_BF16
+    with builds.new_build(builds.builds_dir(data / "engines", origin, kind)) as directory:
+        made = Artefact.made_here(directory, kind, origin, classifier.roles)
+        rates = {"images_per_s": rate, "original_images_per_s": 100.0}
+        builds.describe(directory, replace(made, scores=((0.1, 0.1),), **rates))
+    (text,) = told(engine).values()
+    assert text.startswith(beginning)
+    assert text.endswith(end)
+
+
+def test_a_backend_that_was_not_made_fails(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for by name and not there, nothing else takes its place."""
+    next(data.glob("engines/*/*/onnx")).rename(data / "away")
+    monkeypatch.setenv("NSFW_BACKEND", "onnx")
+    status = started().status
+    assert status.state is ModelState.FAILED
+    assert "NSFW_BACKEND=onnx" in status.message
+
+
+def test_the_embedded_model_under_another_backend(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backend that it does not have is an error, and so is to fall back to it under that."""
+    monkeypatch.setenv("NSFW_BACKEND", "onnx")
+    for model in ("open-nsfw", "auto"):
+        monkeypatch.setenv("NSFW_MODEL", model)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(data / "cache"))
+        assert started().status.state is ModelState.FAILED, model

@@ -1,0 +1,540 @@
+"""Optimized models: files and report are real, and what differs too much is not kept."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, replace
+from importlib.metadata import version
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from nsfw_app import system
+from nsfw_app.cli import app
+from nsfw_app.errors import ModelUnsupported
+from nsfw_app.models import builds, calibration_set, parity, selection
+from nsfw_app.models.artifacts import Artefact, Origin
+from nsfw_app.models.builds import Attempt
+from nsfw_app.models.classifier import Network, nsfw_score, weights_sha256
+from nsfw_app.models.formats import FILES, OPENVINO_FILES, Format, ladder
+from nsfw_app.models.hub import find
+from nsfw_app.models.optimize import optimizer
+from nsfw_app.models.optimize.export import Exporter
+from nsfw_app.models.optimize.optimizer import Wish, optimize
+from nsfw_app.models.optimize.speed import Speed
+from nsfw_app.models.parity import Report, compare
+from nsfw_app.models.preprocessing import Preprocessing
+from nsfw_app.models.selection import Backends, open_artefact
+from nsfw_app.records import LabelRole, Policy
+from nsfw_app.system import BF16_FLAGS, Cpu
+from tests.support.architectures import saved
+from tests.support.optimized_models import POLICY, folder_of_pictures, loaded, made, make
+from tests.support.tiny_vit import trained
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained model's directory."""
+    return trained(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every format of it."""
+    return made(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures whose scores spread over [0, 1]; the formats were made with the same."""
+    return folder_of_pictures(tmp_path_factory.mktemp("images"))
+
+
+def scores(vit: Path, engines: Path, wanted: str, images: Path) -> list[float]:
+    """What a backend says of the pictures of a folder, each asked for by itself."""
+    classifier = loaded(vit, engines, wanted)
+    pictures = calibration_set.of_folder(images)
+    return [nsfw_score(classifier.predict([p])[0], classifier.roles) for p in pictures]
+
+
+def artefact(engines: Path, kind: str) -> Artefact:
+    """The one of a format."""
+    (directory,) = engines.glob(f"*/*/{kind}/*")
+    found = builds.read(directory)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_the_report_is_what_the_networks_say(
+    vit: Path, engines: Path, images: Path, kind: Format
+) -> None:
+    """Loaded again by name, both networks differ by as much as the stored report says."""
+    original = scores(vit, engines, "torch", images)
+    faster = scores(vit, engines, kind, images)
+    report, again = (
+        artefact(engines, kind).report(POLICY),
+        compare(original, faster, POLICY, images=60),
+    )
+    assert report.images == again.images == len(original)
+    for name in ("largest_difference", "mean_difference", "changed_labels", "changed_actions"):
+        assert getattr(report, name) == pytest.approx(getattr(again, name), abs=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("onnx", 1e-5), ("openvino", 0.01)])
+def test_floats_give_the_same_scores(
+    vit: Path, engines: Path, images: Path, kind: str, most: float
+) -> None:
+    """In 32-bit floats scores are the same; in 16-bit ones, where the CPU has them, nearly."""
+    difference = np.subtract(scores(vit, engines, "torch", images),
+                             scores(vit, engines, kind, images))  # fmt: skip
+    assert np.abs(difference).max() < most
+
+
+@pytest.mark.parametrize("kind", ["openvino-int8", "onnx-int8"])
+def test_integers_are_really_smaller(engines: Path, kind: str) -> None:
+    """8-bit weights take less room than the same weights in 32 bits."""
+
+    def size(name: str) -> int:
+        directory = artefact(engines, name).directory
+        return sum(path.stat().st_size for path in directory.glob("model*"))
+
+    assert size(kind) < size(kind.removesuffix("-int8"))
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_it_says_what_it_was_made_of(vit: Path, engines: Path, kind: Format) -> None:
+    """Model, weights, labels, preprocessing, CPU and library stand beside the files."""
+    path = artefact(engines, kind).file("artefact.json")
+    values = json.loads(path.read_text())["artefact"]
+    digest = weights_sha256([vit / "model.safetensors"])
+    assert (values["origin"]["model"], values["origin"]["weights_sha256"]) == (vit.name, digest)
+    assert values["roles"] == {"normal": "safe", "nsfw": "unsafe"}
+    assert (values["preprocessing"]["width"], values["preprocessing"]["mean"]) == (32, [0.5] * 3)
+    assert values["cpu_features"] == sorted(system.cpu().features)
+    assert values["runtime_version"] == version(kind.runtime)
+    assert values["images_per_s"] > 0
+
+
+def test_nothing_else_is_left_behind(engines: Path) -> None:
+    """What files were written to before they were whole is gone."""
+    (revision,) = engines.glob("*/*")
+    assert {path.name for path in revision.iterdir()} == set(FILES)
+    assert all(len(list(builds.iterdir())) == 1 for builds in revision.iterdir())
+
+
+@pytest.fixture
+def nothing_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No changed label counts as near the threshold: so small models differ by less than that."""
+    monkeypatch.setattr(parity, "NEAR", 0.0)
+
+
+def between(vit: Path, engines: Path, images: Path, kind: str) -> Policy:
+    """A policy under which at least one picture's label differs between torch and a format."""
+    original = scores(vit, engines, "torch", images)
+    faster = scores(vit, engines, kind, images)
+    low, high = max(
+        map(sorted, zip(original, faster, strict=True)), key=lambda pair: pair[1] - pair[0]
+    )
+    middle = (low + high) / 2
+    return Policy(threshold=middle, review_from=min(0.2, middle), review_to=max(0.8, middle))
+
+
+@pytest.mark.usefixtures("nothing_is_near")
+def test_too_many_changed_labels_are_refused(
+    vit: Path, engines: Path, images: Path, tmp_path: Path
+) -> None:
+    """One label of sixty changes: nothing is kept, and the sentence says how much changed."""
+    policy = between(vit, engines, images, "openvino-int8")
+    with pytest.raises(
+        ModelUnsupported, match=r"Not kept: more than 0\.5% of labels change\..*--force"
+    ):
+        make(vit, Format.OPENVINO_INT8, tmp_path / "e", images=images, policy=policy)
+    assert list((tmp_path / "e").rglob("*.*")) == []
+
+
+def test_an_unknown_preprocessing_runs_through_the_original_processor(
+    vit: Path, images: Path, tmp_path: Path
+) -> None:
+    """LeViT's enlarges by 256 / 224 before it crops, which stands nowhere in its configuration."""
+    from transformers import LevitImageProcessorPil
+
+    model = copytree(vit, tmp_path / "model")
+    size = {"height": 32, "width": 32}
+    LevitImageProcessorPil(size={"shortest_edge": 32}, crop_size=size).save_pretrained(model)
+    for kind, most in ((Format.ONNX, 1e-5), (Format.OPENVINO, 0.01)):
+        kept = make(model, kind, tmp_path / "e", images=images)
+        assert kept.preprocessing is None
+        assert kept.file("preprocessor_config.json").is_file()
+        original = scores(model, tmp_path / "e", "torch", images)
+        optimized = scores(model, tmp_path / "e", kind, images)
+        assert np.abs(np.subtract(original, optimized)).max() < most
+    kept.file("preprocessor_config.json").write_text("{}")
+    with pytest.raises(ModelUnsupported, match="not what was verified"):
+        kept.check()
+
+
+@pytest.mark.usefixtures("nothing_is_near")
+def test_forced_it_is_kept_for_who_asks_by_name(
+    vit: Path, engines: Path, images: Path, tmp_path: Path
+) -> None:
+    """`auto` does not take what failed; its name does."""
+    policy = between(vit, engines, images, "openvino-int8")
+    kept = make(
+        vit, Format.OPENVINO_INT8, tmp_path, images=images, policy=policy, force=True
+    )  # fmt: skip
+    assert not kept.trusted(policy)
+    for wanted, backend in (("auto", "torch"), ("openvino-int8", "openvino-int8-forced")):
+        classifier = loaded(vit, tmp_path, wanted, policy)
+        assert classifier.identity.backend.startswith(backend)
+
+
+def test_what_passed_needs_no_force(vit: Path, images: Path, tmp_path: Path) -> None:
+    """A network that passes is trusted, also when force was given needlessly."""
+    kept = make(vit, Format.ONNX, tmp_path, images=images, force=True)
+    assert kept.trusted(POLICY)
+    assert kept.backend(POLICY) == "onnx"
+
+
+def test_a_failure_leaves_what_was_there(
+    vit: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Making it again and failing half-way keeps the earlier one, whole."""
+    kept = make(vit, Format.ONNX, tmp_path, images=images)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("the power went")
+
+    monkeypatch.setattr(optimizer, "nsfw_scores", broken)
+    with pytest.raises(RuntimeError, match="the power went"):
+        make(vit, Format.ONNX, tmp_path, images=images)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    kept.check()
+
+
+def test_made_again_it_takes_the_place_of_the_first(
+    vit: Path, images: Path, tmp_path: Path
+) -> None:
+    """There is one of each format; the newer one stays."""
+    first = make(vit, Format.ONNX, tmp_path, images=images)
+    (images / "000.png").rename(images / "000.not")
+    second = make(vit, Format.ONNX, tmp_path, images=images)
+    (images / "000.not").rename(images / "000.png")
+    assert second.images == len(second.scores) == first.images - 1
+    assert list(second.directory.parent.iterdir()) == [second.directory]
+
+
+def test_two_at_once_leave_one_whole(tmp_path: Path) -> None:
+    """Whoever ends last stays; nobody fails, and a reader always finds a whole one."""
+    origin = Origin("m", "r", "w")
+    directory_of_builds = builds.builds_dir(tmp_path, origin, Format.ONNX)
+
+    def write(number: int) -> None:
+        with builds.new_build(directory_of_builds) as directory:
+            (directory / "model.onnx").write_text(str(number))
+            made = Artefact.made_here(directory, Format.ONNX, origin, {"nsfw": LabelRole.UNSAFE})
+            builds.describe(directory, replace(made, images_per_s=number))
+
+    write(0)
+    with ThreadPoolExecutor(4) as pool:
+        writers = [pool.submit(write, number) for number in range(1, 100)]
+        while not all(writer.done() for writer in writers):
+            assert list(directory_of_builds.glob("[0-9]*"))
+        for writer in writers:
+            writer.result()
+    write(100)
+    (left,) = directory_of_builds.iterdir()
+    kept = builds.latest(tmp_path, origin, Format.ONNX)
+    assert kept is not None
+    kept.check()
+    assert (kept.directory, kept.images_per_s) == (left, 100)
+
+
+# Which format is kept.
+
+
+def test_the_ladder_of_a_cpu() -> None:
+    """8-bit integers are tried only where the CPU multiplies them by one instruction."""
+    assert ladder(multiplies_int8=True) == OPENVINO_FILES
+    assert ladder(multiplies_int8=False) == (Format.OPENVINO, Format.OPENVINO_FP32)
+
+
+@pytest.fixture
+def on_a_fast_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU multiplies 8-bit integers and no 16-bit floats."""
+    cpu = replace(system.cpu(), features=system.cpu().features - BF16_FLAGS | {"avx512_vnni"})
+    monkeypatch.setattr(system, "cpu", lambda: cpu)
+
+
+@pytest.fixture
+def speedups(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """By backend, how many times as fast as torch it is measured; 2 where nothing is said."""
+    chosen: dict[str, float] = {}
+
+    def speed(original: Network, other: Network, images: Any) -> Speed:
+        speedup = chosen.get(other.identity.backend, 2.0)
+        return Speed(speedup, 10 * speedup, 10.0)
+
+    monkeypatch.setattr(optimizer, "compare_speed", speed)
+    monkeypatch.setattr(selection, "compare_speed", speed)
+    return chosen
+
+
+@pytest.fixture
+def differing(monkeypatch: pytest.MonkeyPatch) -> set[Format]:
+    """Formats whose scores are too far from the original's."""
+    chosen: set[Format] = set()
+    check = optimizer._Maker._check_parity
+
+    def check_parity(maker: Any, kind: Format, report: Report) -> None:
+        check(maker, kind, replace(report, changed_labels=1.0) if kind in chosen else report)
+
+    monkeypatch.setattr(optimizer._Maker, "_check_parity", check_parity)
+    return chosen
+
+
+def try_all(model: Path, engines: Path, images: Path) -> tuple[Artefact | None, list[Attempt]]:
+    """Run `optimize` without a format; what it kept, and what it says it tried."""
+    said: list[str] = []
+    chosen = Backends("auto", engines, lambda _: POLICY)
+    wish = Wish(str(model), "main", (), images=images)
+    kept = optimize(wish, chosen, threads=1, tell=said.append)
+    origin = Origin.of_files(str(model), find(str(model), revision="main"))
+    attempts = builds.read_attempts(engines, origin)
+    for attempt in attempts:
+        assert f"{attempt.format}: {attempt.outcome}" in said
+    return kept, attempts
+
+
+@pytest.mark.usefixtures("on_a_fast_cpu", "speedups")
+def test_the_first_that_passes_is_kept(vit: Path, images: Path, tmp_path: Path) -> None:
+    """8-bit integers pass, so nothing else is made; `auto` runs them."""
+    kept, attempts = try_all(vit, tmp_path, images)
+    assert kept is not None
+    assert kept.format == Format.OPENVINO_INT8
+    ((kind, was_kept, outcome),) = map(astuple, attempts)
+    assert (kind, was_kept) == (Format.OPENVINO_INT8, True)
+    assert outcome.startswith("Kept. Over 60 images, scores differ by ")
+    assert "2.00 times as fast as the original" in outcome
+    assert loaded(vit, tmp_path).identity.backend == "openvino-int8"
+
+
+@pytest.mark.usefixtures("on_a_fast_cpu")
+def test_below_8_bit_integers_there_is_a_ladder(
+    vit: Path,
+    images: Path,
+    tmp_path: Path,
+    speedups: dict[str, float],
+    differing: set[Format],
+) -> None:
+    """Too different, or not faster: the next is tried, and each reason is kept."""
+    differing |= {Format.OPENVINO_INT8, Format.OPENVINO_INT8_MIXED}
+    speedups["openvino"] = 1.05
+    kept, attempts = try_all(vit, tmp_path, images)
+    assert kept is not None
+    assert [attempt.format for attempt in attempts] == list(OPENVINO_FILES)
+    assert [attempt.kept for attempt in attempts] == [False, False, False, True]
+    assert all("Not kept: more than 0.5% of labels change." in a.outcome for a in attempts[:2])
+    assert attempts[2].outcome.startswith("Not kept: it is 1.05 times as fast as torch")
+    assert kept.format == Format.OPENVINO_FP32
+    assert loaded(vit, tmp_path).identity.backend == "openvino-fp32"
+    assert {path.name for path in tmp_path.glob("*/*/*/*/artefact.json")} == {"artefact.json"}
+    assert len(list(tmp_path.glob("*/*/*/*/model.xml"))) == 1, "nothing is left of the others"
+
+
+@pytest.mark.usefixtures("on_a_fast_cpu")
+def test_nothing_faster_passes(
+    vit: Path, images: Path, tmp_path: Path, speedups: dict[str, float]
+) -> None:
+    """Nothing is kept but what was tried; torch computes as before."""
+    speedups.update(dict.fromkeys(OPENVINO_FILES, 1.0))
+    kept, attempts = try_all(vit, tmp_path, images)
+    assert kept is None
+    assert [attempt.kept for attempt in attempts] == [False] * 4
+    assert list(tmp_path.glob("*/*/*/*/artefact.json")) == []
+    assert loaded(vit, tmp_path).identity.backend == "torch"
+
+
+def test_it_must_be_faster_than_half_precision(
+    vit: Path,
+    images: Path,
+    tmp_path: Path,
+    speedups: dict[str, float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where torch's bf16 passes, what is kept must be faster than that."""
+    features = system.cpu().features | {"avx512_bf16", "avx512_vnni"}
+    monkeypatch.setattr(system, "cpu", lambda: Cpu("a CPU", 1, features))
+    speedups.update({"torch-bf16": 2.0, "openvino-int8": 2.05, "openvino-int8-mixed": 2.2})
+    kept, attempts = try_all(vit, tmp_path, images)
+    assert kept is not None
+    assert [(a.format, a.kept) for a in attempts] == [
+        ("torch-bf16", True),
+        ("openvino-int8", False),
+        ("openvino-int8-mixed", True),
+    ]
+    assert "2.10 times are needed" in attempts[1].outcome
+    assert loaded(vit, tmp_path).identity.backend == "openvino-int8-mixed"
+
+
+@pytest.mark.usefixtures("on_a_fast_cpu", "speedups")
+@pytest.mark.parametrize("name", ["convnext", "swin", "siglip"])
+def test_other_architectures(
+    name: str, images: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What `classify` works for, `optimize` works for: its scores stay near, batches included."""
+    model = saved(name, tmp_path_factory)
+    kept, _ = try_all(model, tmp_path, images)
+    assert kept is not None
+    original = scores(model, tmp_path, "torch", images)
+    classifier = loaded(model, tmp_path)
+    assert classifier.identity.backend == kept.format
+    together = classifier.predict(calibration_set.of_folder(images))
+    optimized = [nsfw_score(row, classifier.roles) for row in together]
+    report = compare(original, optimized, POLICY)
+    assert report.passed
+    assert report.mean_difference < 0.02
+
+
+def test_sensitive_layers_go_back_to_floats(vit: Path, images: Path, tmp_path: Path) -> None:
+    """Layers are restored until labels agree as they did before."""
+    from nsfw_app.models.backends.pytorch import TransformersNetwork
+
+    files = find(str(vit), revision="main")
+    network = TransformersNetwork(Origin("m", "r", "w"), files=files, unsafe_labels=(), threads=1)
+    preprocessing = Preprocessing.of(network.processor.config)
+    prepared = [preprocessing.prepare(image) for image in calibration_set.of_folder(images)[:8]]
+    # In 8-bit integers but for the edges; of one image; then of all: in floats, in 8-bit integers,
+    # and with some layers restored.
+    agreements = iter([0.5, 1.0, 1.0, 0.5, 0.8])
+    exporter = Exporter(
+        network.model,
+        preprocessing,
+        calibration=prepared,
+        agreement=lambda chosen, rows: next(agreements, 1.0),
+        narrow=False,
+    )
+    quantized = {}
+    for kind in (Format.OPENVINO_INT8, Format.OPENVINO_INT8_MIXED):
+        (tmp_path / kind).mkdir()
+        exporter.write(kind, tmp_path / kind)
+        quantized[kind] = (tmp_path / kind / "model.xml").read_text().count('type="FakeQuantize"')
+    assert 0 < quantized[Format.OPENVINO_INT8_MIXED] < quantized[Format.OPENVINO_INT8]
+
+
+def test_where_a_batch_changes_scores_images_are_computed_apart(
+    vit: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores never depend on what else is computed at the same time."""
+    monkeypatch.setattr(optimizer, "_batches_change_nothing", lambda *_: False)
+    kept = make(vit, Format.OPENVINO, tmp_path, images=images)
+    assert kept.one_by_one
+    network = open_artefact(kept, "test", unsafe_labels=(), threads=1)
+    shapes: list[tuple[int, ...]] = []
+    compiled = network._compiled
+
+    def compute(inputs: dict[int, Any]) -> Any:
+        shapes.append(inputs[0].shape)
+        return compiled(inputs)
+
+    monkeypatch.setattr(network, "_compiled", compute)
+    batch = np.stack([network.prepare(image) for image in calibration_set.of_folder(images)[:3]])
+    assert network.score(batch).shape == (3, 2)
+    assert shapes == [(1, 32, 32, 3)] * 3
+
+
+def test_a_record_that_moves_scores_is_not_used(
+    vit: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the recorded preprocessing gives other scores, the original image processor is used."""
+    monkeypatch.setattr(optimizer, "NEAR", -1.0)
+    kept = make(vit, Format.ONNX, tmp_path, images=images)
+    assert kept.preprocessing is None
+    assert kept.report(POLICY).largest_difference < 1e-5
+
+
+def test_a_folder_counts_images_and_the_set_counts_views(
+    vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report of the calibration set says that its views are of 64 images."""
+    kept = make(vit, Format.ONNX, tmp_path, images=None)
+    report = kept.report(POLICY)
+    assert (report.images, report.views) == (64, 384)
+    assert report.sentence().startswith("Over 384 views of 64 images, ")
+
+
+# The command.
+
+
+def test_the_command(vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It prints where the optimized model lies; the settings' model and the calibration set."""
+    monkeypatch.setenv("NSFW_MODEL", str(vit))
+    monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("NSFW_THREADS", "1")
+    done = CliRunner().invoke(app, ["optimize", "--format", "onnx"])
+    assert done.exit_code == 0, done.output
+    directory = Path(done.stdout.strip().splitlines()[-1])
+    kept = builds.read(directory)
+    assert kept is not None
+    assert "Over 384 views of 64 images" in done.stderr
+
+
+@pytest.mark.usefixtures("on_a_fast_cpu")
+def test_the_command_when_nothing_is_kept(
+    vit: Path,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    speedups: dict[str, float],
+) -> None:
+    """That is no failure: it says why and exits with 0."""
+    monkeypatch.setenv("NSFW_MODEL", str(vit))
+    monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("NSFW_THREADS", "1")
+    speedups.update(dict.fromkeys(OPENVINO_FILES, 1.0))
+    done = CliRunner().invoke(app, ["optimize", "--images", str(images)])
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "openvino-int8-mixed: Not kept" in done.stderr
+    assert "torch computes it" in done.stderr
+
+
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_the_command_with_the_embedded_model(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    speedups: dict[str, float],
+    has_bf16: bool,
+) -> None:
+    """Its half precision is measured again, where the CPU has it."""
+    features = frozenset({"avx512_bf16"} if has_bf16 else {"avx2"})
+    monkeypatch.setattr(system, "cpu", lambda: Cpu("a CPU", 1, features))
+    monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("NSFW_THREADS", "1")
+    for speedup in (2.0, 1.0):
+        speedups["openvino-bf16"] = speedup
+        done = CliRunner().invoke(app, ["optimize", "--model", "open-nsfw"])
+        assert done.exit_code == 0, done.output
+        backend = loaded("open-nsfw", tmp_path / "engines").identity.backend
+        faster = has_bf16 and speedup == 2.0
+        assert backend == ("openvino-bf16" if faster else "onnxruntime")
+    assert ("Over 64 images" if has_bf16 else "no instructions") in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "open-nsfw", "--format", "onnx"], "has no formats"),
+        (["--format", "torch-bf16"], "has no files to make"),
+        (["--format", "gguf"], "gguf"),
+        (["--images", "nowhere"], "nowhere"),
+    ],
+)
+def test_the_command_refuses(arguments: list[str], message: str) -> None:
+    """Wrong usage is said before anything is loaded."""
+    done = CliRunner().invoke(app, ["optimize", *arguments])
+    assert done.exit_code == 2
+    assert message in done.stderr

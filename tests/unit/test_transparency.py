@@ -1,0 +1,188 @@
+"""Pictures that show one thing on white and another on black."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+
+from nsfw_app.imaging import transparency
+from nsfw_app.imaging.decode import DecodedImage, decode
+from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.records import Ground, Upload, WarningCode
+from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.store import Store
+from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.flawed_files import PHOTO, mirage
+from tests.support.image_files import animated, encoded
+
+OTHER = PHOTO.transpose(Image.Transpose.ROTATE_180)
+MIRAGE = mirage(OTHER.resize((300, 300)), PHOTO.resize((300, 300)))
+
+
+def decoded(data: bytes) -> DecodedImage:
+    """The file under a name that says nothing."""
+    return decode(data, name="picture", limits=LIMITS)
+
+
+def warned(data: bytes) -> bool:
+    """Whether there is a warning about transparency."""
+    return WarningCode.TRANSPARENCY in [warning.code for warning in decoded(data).info.warnings]
+
+
+def grounds(data: bytes) -> list[Ground]:
+    """The grounds of the frames."""
+    return [frame.ground for frame in decoded(data).frames]
+
+
+def with_alpha(alpha: Image.Image, picture: Image.Image = PHOTO) -> bytes:
+    """A PNG of a picture with an alpha channel."""
+    result = picture.convert("RGB").resize(alpha.size)
+    result.putalpha(alpha)
+    return encoded(result, "PNG")
+
+
+def disc(size: int = 256) -> Image.Image:
+    """A round shape with a smooth edge, mode L."""
+    large = Image.new("L", (8 * size, 8 * size))
+    ImageDraw.Draw(large).ellipse((size, size, 7 * size, 7 * size), fill=255)
+    return large.resize((size, size), Image.Resampling.LANCZOS)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "TIFF", "AVIF"])
+def test_both_pictures_are_there(image_format: str) -> None:
+    """A mirage is looked at as it is on white and as it is on black, with a warning."""
+    data = encoded(MIRAGE if image_format != "AVIF" else MIRAGE.convert("RGBA"), image_format)
+    image = decoded(data)
+    assert [frame.ground for frame in image.frames] == [Ground.WHITE, Ground.BLACK]
+    assert [w.code for w in image.info.warnings] == [WarningCode.TRANSPARENCY]
+    for frame, picture, scale in zip(image.frames, (OTHER, PHOTO), (0.5, 0.45), strict=True):
+        expected = np.asarray(picture.resize((300, 300)).convert("L")) * scale
+        seen = np.asarray(frame.image.convert("L"), dtype=float)
+        assert np.corrcoef(expected.ravel(), seen.ravel())[0, 1] > 0.9
+
+
+HARMLESS = {
+    "a logo with a smooth edge": (with_alpha(disc()), [Ground.WHITE, Ground.BLACK]),
+    "a photograph with few round corners": (
+        with_alpha(Image.new("L", (256, 256), 255)),
+        [Ground.WHITE],
+    ),
+    "an even fade": (with_alpha(Image.new("L", (256, 256), 128)), [Ground.WHITE, Ground.BLACK]),
+    "a gradient": (with_alpha(Image.linear_gradient("L")), [Ground.WHITE, Ground.BLACK]),
+    "a vignette": (with_alpha(Image.radial_gradient("L")), [Ground.WHITE, Ground.BLACK]),
+    "nearly opaque": (with_alpha(Image.new("L", (256, 256), 253)), [Ground.WHITE]),
+    "nothing at all": (with_alpha(Image.new("L", (256, 256), 0)), [Ground.WHITE, Ground.BLACK]),
+}
+
+
+@pytest.mark.parametrize("kind", HARMLESS)
+def test_same_picture_on_both_grounds_warns_of_nothing(kind: str) -> None:
+    """Surroundings, edges and fades are judged on both grounds where they differ, unwarned."""
+    data, expected = HARMLESS[kind]
+    assert not warned(data)
+    assert grounds(data) == expected
+
+
+def test_what_only_black_shows_is_warned_of() -> None:
+    """White strokes on nothing cannot be seen on white."""
+    strokes = disc().filter(ImageFilter.FIND_EDGES)
+    assert warned(with_alpha(strokes, Image.new("RGB", (8, 8), "white")))
+    assert not warned(with_alpha(strokes, Image.new("RGB", (8, 8), "black")))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_opaque_alpha_costs_nothing_more(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A channel that is there and hides nothing is looked at once, and nothing is composed."""
+    picture = PHOTO.convert(mode)
+
+    def fail(*_: object) -> None:
+        pytest.fail("Composed.")
+
+    monkeypatch.setattr(transparency, "_composed", fail)
+    image = decoded(encoded(picture, "PNG"))
+    assert [frame.ground for frame in image.frames] == [Ground.WHITE]
+    assert np.array_equal(np.asarray(image.frames[0].image), np.asarray(picture.convert("RGB")))
+
+
+def test_large_picture_is_smaller_on_black() -> None:
+    """The second picture has a quarter of the pixels at most, so that memory holds both."""
+    alpha = disc(300).resize((2000, 1900))
+    white, black = decoded(with_alpha(alpha)).frames
+    assert white.image.size == (2000, 1900)
+    assert black.image.size == (1000, 950)
+    shrunk = white.image.resize((1000, 950), Image.Resampling.BOX)
+    one, other = (np.asarray(i.crop((400, 400, 600, 600)), float) for i in (shrunk, black.image))
+    assert np.abs(one - other).max() <= 1
+
+
+def test_every_frame_is_on_both_grounds() -> None:
+    """Also in an animation, as long as its opacity makes a difference."""
+    frames = [MIRAGE.convert("RGBA").rotate(90 * number) for number in range(3)]
+    image = decoded(animated(frames, "PNG"))
+    assert [(f.number, f.ground.value) for f in image.frames] == [
+        (number, ground) for number in range(3) for ground in ("white", "black")
+    ]
+
+
+@pytest.fixture
+def data() -> bytes:
+    """A mirage whose first pixel has a red of 150 on white and of 20 on black."""
+    pictures = [picture.resize((64, 64)) for picture in (OTHER, PHOTO)]
+    for picture in pictures:
+        picture.paste((45, 45, 45), (0, 0, 8, 8))
+    return encoded(mirage(*pictures), "PNG")
+
+
+class Inverted(FakeClassifier):
+    """Scores the lack of red, so that what is dark scores high."""
+
+    identity = replace(FakeClassifier.identity, model="inverted")
+
+    def predict(self, images: object) -> list[dict[str, float]]:
+        """See `Classifier.predict`."""
+        return [
+            {"normal": answer["nsfw"], "nsfw": answer["normal"]}
+            for answer in super().predict(images)  # type: ignore[arg-type]
+        ]
+
+
+@pytest.mark.parametrize(
+    ("classifier", "ground"), [(FakeClassifier(), Ground.WHITE), (Inverted(), Ground.BLACK)]
+)
+def test_the_worse_ground_counts(
+    store: Store, data: bytes, classifier: FakeClassifier, ground: Ground
+) -> None:
+    """Both are judged in one batch; score, preview and warning are of the higher score."""
+    loader = ModelLoader("fake", lambda: Loaded(classifier))
+    loader.wait()
+    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    review = engine.review(data, Upload("a.png", "gallery", "ann"))
+    white, black = (frame.image.getpixel((0, 0))[0] for frame in decoded(data).frames)
+    assert (white > 120, black < 60) == (True, True)
+    assert review.prediction is not None
+    assert review.prediction.ground is ground
+    expected = {Ground.WHITE: white / 255, Ground.BLACK: 1 - black / 255}[ground]
+    assert review.prediction.nsfw_score == pytest.approx(expected)
+    assert classifier.seen == 2
+    [warning] = review.warnings
+    assert warning.message.endswith(f"of the one on {ground}.")
+    kept = store.pictures.get(review.sha256 or "")
+    again = engine.preview(data, name="a.png", frame=0, ground=ground)
+    for jpeg in (kept, again):
+        with Image.open(io.BytesIO(jpeg)) as image:
+            red = image.getpixel((2, 2))[0]
+        assert red == pytest.approx(white if ground is Ground.WHITE else black, abs=12)
+    stored = store.catalog.find(review.sha256 or "", classifier.identity)
+    assert stored is not None
+    assert stored.prediction == review.prediction
+    assert stored.info == review.image
+
+
+def test_opaque_picture_is_judged_once(engine: Engine, classifier: FakeClassifier) -> None:
+    """Without transparency there is one picture, on white."""
+    review = engine.review(picture_bytes(9), Upload("a.png", "command"))
+    assert classifier.seen == 1
+    assert review.prediction is not None
+    assert review.prediction.ground is Ground.WHITE

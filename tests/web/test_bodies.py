@@ -1,0 +1,236 @@
+"""Bodies: their limits, those that never come, and what is left of a request that failed."""
+
+import base64
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import pytest
+from fastapi import Request
+from gradio_client import Client, handle_file
+from PIL import Image
+from starlette.types import Message
+
+from nsfw_app.errors import RequestError, RequestTooLarge, RequestTooSlow
+from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.rules.permissions import Permission
+from nsfw_app.store import Store
+from nsfw_app.web.http import bodies
+from nsfw_app.web.http.bodies import body
+from nsfw_app.web.middleware.auth import MAX_JSON_BYTES, MAX_PUBLIC_BYTES
+from tests.support.application import Desk, desk_of, served
+from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.image_files import animated, greys
+
+
+class Counting(FakeClassifier):
+    """Takes its time with each image, and counts those it has begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = 0
+        self.takes_s = 0.05
+
+    def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
+        """See `Classifier.predict`."""
+        self.begun += 1
+        threading.Event().wait(self.takes_s)
+        return super().predict(images)
+
+
+def received(
+    *chunks: bytes, wait_s: float = 0.0, then_s: float | None = None, max_bytes: int = 100
+) -> bytes:
+    """What is read of a body whose parts come after a wait each, later ones after another."""
+    parts = iter(enumerate(chunks, start=1))
+
+    async def receive() -> Message:
+        number, chunk = next(parts)
+        await anyio.sleep(wait_s if number == 1 or then_s is None else then_s)
+        return {"type": "http.request", "body": chunk, "more_body": number < len(chunks)}
+
+    async def read() -> bytes:
+        return await body(Request({"type": "http", "headers": []}, receive), max_bytes=max_bytes)
+
+    with ThreadPoolExecutor(1) as thread:  # the browser tests keep a loop in this one
+        return thread.submit(anyio.run, read).result()
+
+
+def test_a_body_comes_whole() -> None:
+    """In the order of its parts, up to the limit."""
+    assert received(b"a" * 60, b"", b"b" * 40) == b"a" * 60 + b"b" * 40
+    with pytest.raises(RequestTooLarge):
+        received(b"a" * 60, b"b" * 41)
+
+
+def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that sends too little in any window is refused."""
+    monkeypatch.setattr(bodies, "WINDOW_S", 0.05)
+    with pytest.raises(RequestTooSlow, match="10 kB/s"):
+        received(b"a", wait_s=10)
+    with pytest.raises(RequestTooSlow):
+        received(*[b"a"] * 100, wait_s=0.02)
+
+
+def test_a_slow_body_that_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A steady body above the minimum rate arrives whole, however long it takes."""
+    monkeypatch.setattr(bodies, "WINDOW_S", 0.2)
+    monkeypatch.setattr(bodies, "MIN_BYTES_PER_S", 100)
+    assert received(*[b"a" * 10] * 6, wait_s=0.05) == b"a" * 60
+
+
+def test_a_fast_beginning_does_not_excuse_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rate holds in every window, so what arrived long ago does not count."""
+    monkeypatch.setattr(bodies, "WINDOW_S", 0.1)
+    monkeypatch.setattr(bodies, "MIN_BYTES_PER_S", 100)
+    with pytest.raises(RequestTooSlow):
+        received(b"a" * 100_000, b"a", max_bytes=200_000, wait_s=0.09, then_s=5)
+
+
+def test_time_in_which_the_server_is_busy_does_not_count() -> None:
+    """Only what a caller takes counts: a server that reads late cuts nobody."""
+    pace = bodies.Pace()
+    for _ in range(100):
+        pace.arrived(1, waited_s=0.0)
+    assert pace.patience_s == bodies.WINDOW_S
+    pace.arrived(1, waited_s=9.5)
+    assert pace.patience_s == pytest.approx(0.5)
+    pace.arrived(100_000, waited_s=0.0)
+    assert pace.patience_s == pytest.approx(10)
+
+
+def test_a_caller_that_hangs_up_is_no_fault_of_ours() -> None:
+    """It ends in an error of ours, which nobody receives, and in no traceback."""
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def read() -> bytes:
+        return await body(Request({"type": "http", "headers": []}, receive), max_bytes=9)
+
+    with ThreadPoolExecutor(1) as thread, pytest.raises(RequestError, match="closed before"):
+        thread.submit(anyio.run, read).result()
+
+
+@pytest.mark.parametrize(("declared", "error"), [("101", RequestTooLarge), ("-1", RequestError)])
+def test_a_declared_length_is_checked_before_anything_is_read(
+    declared: str, error: type[Exception]
+) -> None:
+    """Not one byte is waited for when the length is over the limit, or is none."""
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def read() -> bytes:
+        headers = [(b"content-length", declared.encode())]
+        request = Request({"type": "http", "headers": headers}, receive)
+        return await body(request, max_bytes=100)
+
+    with ThreadPoolExecutor(1) as thread, pytest.raises(error):
+        thread.submit(anyio.run, read).result()
+
+
+def test_a_slow_body_is_cut(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller gets 408 with the rate that is required, and the connection is closed."""
+    monkeypatch.setattr(bodies, "WINDOW_S", 0.2)
+    key = desk.with_key(Permission.CLASSIFY).headers["authorization"]
+    with served(desk.client.app) as url:
+        address = urlsplit(url)
+        for path in ("/v1/gate", "/v1/images"):
+            with socket.create_connection((address.hostname, address.port), 20) as connection:
+                connection.sendall(
+                    f"POST {path} HTTP/1.1\r\nHost: review.test\r\nAuthorization: {key}\r\n"
+                    "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 9000\r\n\r\n"
+                    "--b".encode()
+                )
+                answer = b""
+                while data := connection.recv(65_536):  # until it is closed
+                    answer += data
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert b"10 kB/s over 0.2 s" in answer
+
+
+def test_an_answer_may_take_as_long_as_it_needs(
+    desk: Desk, counting: Counting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Once the body is there, nobody is hurried: a stream of events outlives the grace."""
+    monkeypatch.setattr(bodies, "WINDOW_S", 0.3)
+    counting.takes_s = 1.0
+    path = tmp_path / "a.png"
+    path.write_bytes(picture_bytes(9))
+    headers = {"Authorization": desk.with_key(Permission.CLASSIFY).headers["authorization"]}
+    with served(desk.client.app) as url:
+        program = Client(url, headers=headers, verbose=False)
+        assert program.predict(handle_file(path), api_name="/classify")["action"] == "allow"
+
+
+@pytest.mark.parametrize("kind", ["form", "file", "raw"])
+def test_the_sign_in_takes_little(desk: Desk, kind: str) -> None:
+    """Anyone may send it something, so it is small."""
+    much = b"a" * (MAX_PUBLIC_BYTES + 1)
+    sent: dict[str, Any] = {
+        "form": {"data": {"username": "ann", "password": much.decode()}},
+        "file": {"files": {"username": ("a", much)}, "data": {"password": "x"}},
+        "raw": {"content": much},
+    }[kind]
+    assert 400 <= desk.anonymous().post("/login", **sent).status_code < 500
+
+
+def test_what_is_no_upload_is_small(desk: Desk) -> None:
+    """Answers and calls are read up to a limit, whoever sends them."""
+    much = b'"' + b"a" * MAX_JSON_BYTES + b'"'
+    headers = {"content-type": "application/json"}
+    ann = desk.signed_in("ann")
+    for path in ("/desk/decisions", "/gradio_api/cancel", "/desk/queue/claim"):
+        assert 400 <= ann.post(path, content=much, headers=headers).status_code < 500
+
+
+@pytest.fixture
+def counting() -> Counting:
+    """A slow classifier."""
+    return Counting()
+
+
+@pytest.fixture
+def desk(store: Store, counting: Counting, tmp_path: Path) -> Iterator[Desk]:
+    """An application over it."""
+    loader = ModelLoader("fake", lambda: Loaded(counting))
+    loader.wait()
+    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    with desk_of(engine, store, tmp_path, max_file_mb=5) as desk:
+        yield desk
+
+
+def data_url(data: bytes) -> str:
+    """An image as OpenAI's clients send it."""
+    return "data:image/png;base64," + base64.b64encode(data).decode()
+
+
+@pytest.mark.parametrize("bad", ["data:image/png;base64,@@", "https://example.com/a.png"])
+def test_nothing_is_judged_for_an_answer_that_was_given(
+    desk: Desk, counting: Counting, bad: str
+) -> None:
+    """One part of a request is no image: once it is refused, nothing of it is under way."""
+    urls = [bad, *(data_url(picture_bytes(red)) for red in range(1, 61))]
+    parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    program = desk.with_key(Permission.CLASSIFY)
+    refused = program.post("/v1/moderations", json={"input": parts})
+    begun = counting.begun
+    threading.Event().wait(0.3)
+    assert refused.status_code == 400
+    assert counting.begun == begun < 30
+
+
+def test_many_images_of_many_frames_are_no_crowd(desk: Desk) -> None:
+    """However many pictures are in one request's images, an idle server judges them all."""
+    gifs = [animated(greys(16, (24, 16 + number)), "GIF") for number in range(20)]
+    files = [("file", ("a.gif", gif, "image/gif")) for gif in gifs]
+    answer = desk.with_key(Permission.CLASSIFY).post("/v1/images", files=files)
+    assert answer.status_code == 200
+    assert [image["frames"] for image in answer.json()["images"]] == [16] * 20

@@ -1,0 +1,105 @@
+"""Errors for people: a page wherever a browser opens an address or sends a form."""
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+from httpx2 import Response
+
+from nsfw_app.errors import NotSignedIn, Overloaded, TooManyRequests
+from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.store import Store
+from tests.support.application import PASSWORDS, Desk, desk_of
+from tests.support.fakes import LIMITS, FakeClassifier
+
+HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+RIGHT = {"username": "ann", "password": PASSWORDS["ann"]}
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """The application with users; these tests change nothing in it."""
+    folder = tmp_path_factory.mktemp("pages")
+    store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
+    loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
+    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    with desk_of(engine, store, folder) as desk:
+        yield desk
+
+
+def is_page(response: Response) -> bool:
+    """Whether a response is one of our pages: text, a style sheet, and no JSON."""
+    html = response.headers["content-type"].startswith("text/html")
+    return html and "login.css" in response.text and '{"' not in response.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "status"),
+    [
+        ("GET", "/nothing", {}, 404),
+        ("GET", "/login/hub", {}, 404),
+        ("GET", "/login/callback?state=x&code=y", {}, 404),
+        ("GET", "/logout", {}, 404),
+        ("PUT", "/login", {}, 404),
+        ("POST", "/login", {"data": {"username": "ann"}}, 422),
+        ("POST", "/login", {"data": {**RIGHT, "password": "wrong"}}, 401),
+        ("POST", "/login", {"data": RIGHT, "headers": {"origin": "http://["}}, 403),
+        ("POST", "/login", {"data": RIGHT, "headers": {"origin": "https://review.test"}}, 403),
+        ("POST", "/logout", {"headers": {"sec-fetch-site": "cross-site"}}, 403),
+        ("GET", "/gradio_api/nothing", {"json": True}, 404),
+        ("GET", "/v1/corrections", {"json": True}, 401),
+    ],
+)
+def test_people_see_pages_and_programs_get_json(
+    desk: Desk, method: str, path: str, options: dict, status: int
+) -> None:
+    """The same status either way; the API's routes speak JSON to everyone."""
+    options = dict(options)
+    always_json = options.pop("json", False)
+    headers = options.pop("headers", {})
+    program = desk.anonymous().request(method, path, headers=headers, **options)
+    person = desk.anonymous().request(method, path, headers={**headers, **HTML}, **options)
+    assert (program.status_code, person.status_code) == (status, status)
+    sentence = program.json()["error"]["message"]
+    assert is_page(person) is not always_json
+    if not always_json:
+        assert sentence.partition("'")[0] in person.text
+        assert "no-store" in person.headers.get("cache-control", "no-store")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (Overloaded("Too much to do.", retry_after_s=3), 503),
+        (TooManyRequests("Too often.", retry_after_s=3), 429),
+        (NotSignedIn("Not you."), 401),
+        (RuntimeError("a secret"), 500),
+    ],
+)
+def test_a_sign_in_that_fails_shows_a_page(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    """Also when the server has too much to do, or fails; Retry-After stays."""
+
+    def fail(*args: object, **kwargs: object) -> str:
+        raise error
+
+    monkeypatch.setattr(desk.accounts, "sign_in", fail)
+    client = TestClient(
+        desk.client.app, base_url="http://review.test", raise_server_exceptions=False
+    )
+    page = client.post("/login", data=RIGHT, headers=HTML)
+    assert page.status_code == status
+    assert is_page(page)
+    assert "a secret" not in page.text
+    assert page.headers.get("retry-after") == ("3" if status in {429, 503} else None)
+
+
+def test_an_error_page_shows_no_markup_of_others(desk: Desk) -> None:
+    """What a message quotes is text."""
+    hostile = {**HTML, "origin": "http://<script>alert(1)</script>"}
+    page = desk.client.post("/login", data=RIGHT, headers=hostile)
+    assert page.status_code == 403
+    assert "<script" not in page.text
+    assert "&lt;script&gt;" in page.text

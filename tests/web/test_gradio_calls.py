@@ -1,0 +1,319 @@
+"""Calls to Gradio's queue: no URL is fetched, no other's file named, and only so many wait."""
+
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from gradio_client import Client, handle_file
+
+from nsfw_app.review.engine import Engine
+from nsfw_app.rules.permissions import Permission
+from nsfw_app.store import Store
+from nsfw_app.web.middleware.auth import MAX_CALL_BYTES
+from tests.browser.test_space import SPACE
+from tests.support.application import Desk, desk_of, served
+from tests.support.fakes import picture_bytes
+
+JOIN, DATA = "/gradio_api/queue/join", "/gradio_api/queue/data"
+
+
+@pytest.fixture
+def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+    """The application with users."""
+    with desk_of(engine, store, tmp_path) as desk:
+        yield desk
+
+
+@pytest.fixture
+def space(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+    """The application as a Space."""
+    chosen = {**SPACE, "OPENID_PROVIDER_URL": "https://huggingface.co"}
+    with desk_of(engine, store, tmp_path, roles={}, url="https://me.hf.space", **chosen) as desk:
+        desk.client.base_url = "https://me.hf.space"
+        yield desk
+
+
+@pytest.fixture
+def asked() -> Iterator[tuple[str, list[str]]]:
+    """A server that remembers who asked it for a file; its address, and the paths."""
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(picture_bytes(9))
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/a.png", paths
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def no_private_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets this machine stand for a host of the public internet."""
+    import safehttpx
+
+    monkeypatch.setattr(safehttpx, "is_public_ip", lambda _: True)
+
+
+def file(path: str) -> dict[str, Any]:
+    """A file as gradio_client names it."""
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+def call(client: TestClient, *data: Any, session: str = "s", path: str = JOIN) -> Any:
+    """Join the queue for `/classify`."""
+    config = client.get("/config").json()
+    (number,) = [f["id"] for f in config["dependencies"] if f["api_name"] == "classify"]
+    body = {"data": data, "fn_index": number, "session_hash": session}
+    return client.post(path, json=body, headers={"x-forwarded-host": "x"})
+
+
+def upload(client: TestClient) -> str:
+    """Send a file; the path it got."""
+    answer = client.post("/gradio_api/upload", files={"files": ("a.png", picture_bytes(9))})
+    (path,) = answer.json()
+    return str(path)
+
+
+def results(client: TestClient, session: str = "s") -> str:
+    """The events of a session, until all its calls have ended."""
+    with client.stream("GET", DATA, params={"session_hash": session}) as stream:
+        assert stream.headers["cache-control"] == "private, no-store"
+        return "".join(stream.iter_text())
+
+
+def left(tmp_path: Path) -> list[Path]:
+    """Every file and folder below the folder of uploads."""
+    return list((tmp_path / "uploads").rglob("*"))
+
+
+@pytest.mark.usefixtures("no_private_addresses")
+@pytest.mark.parametrize("who", ["visitor", "viewer", "admin", "key"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_no_url_is_fetched(
+    desk: Desk,
+    space: Desk,
+    asked: tuple[str, list[str]],
+    tmp_path: Path,
+    who: str,
+    nested: bool,
+) -> None:
+    """Whoever calls, and wherever the URL stands: nobody is asked and nothing is kept."""
+    url, paths = asked
+    client = {
+        "visitor": space.client,
+        "viewer": desk.signed_in("vera"),
+        "admin": desk.signed_in("root"),
+        "key": desk.with_key(Permission.CLASSIFY),
+    }[who]
+    refused = call(client, [{"inner": file(url)}] if nested else file(url))
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (404, "not_found")
+    time.sleep(0.2)  # were it accepted, it would be fetched by now
+    assert paths == []
+    assert left(tmp_path) == []
+
+
+@pytest.mark.usefixtures("no_private_addresses")
+def test_no_path_goes_around_the_check(
+    desk: Desk, space: Desk, asked: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    """A decorated path neither deletes others' uploads, nor fetches a URL, nor fills the disk."""
+    path = upload(desk.signed_in("ann"))
+    before = left(tmp_path)
+    everyone = str(Path(path).parents[1] / "zz")  # once judged, all in its folder was deleted
+    url, paths = asked
+    for client in (desk.signed_in("bob"), desk.with_key(Permission.CLASSIFY), space.client):
+        for named in (everyone, path, url):
+            for ending in ("%0a", "%0A%0a", "%00", ";", "%3b", "/%2e", "%2f"):
+                refused = call(client, file(named), path=JOIN + ending)
+                assert (refused.status_code, refused.json()["error"]["kind"]) == (400, "request")
+    time.sleep(0.2)  # were it accepted, it would be deleted or fetched by now
+    assert paths == []
+    assert left(tmp_path) == before
+
+
+def test_the_handler_checks_the_owner_itself(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a file is read and deleted, its owner is checked again: no call can slip through."""
+    path = Path(upload(desk.signed_in("ann")))
+    bob = desk.signed_in("bob")
+    everyone = path.parents[1] / "zz"
+    everyone.touch()
+    monkeypatch.setattr("nsfw_app.web.middleware.gradio_calls._files", lambda _: [])
+    for foreign in (path, everyone):
+        assert call(bob, file(str(foreign))).status_code == 200
+        assert "No such upload of yours" in results(bob)
+        assert path.is_file()
+        assert everyone.is_file()
+
+
+def test_only_own_uploads_are_named(desk: Desk, tmp_path: Path) -> None:
+    """Not another's, not by a way around, and no other file of the machine."""
+    ann, bob = desk.signed_in("ann"), desk.signed_in("bob")
+    path = upload(ann)
+    own = upload(bob)
+    around = str(Path(own).parent / ".." / ".." / Path(path).parent.parent.name / "x" / "a.png")
+    for foreign in (path, around, "/etc/hostname", "", "a.png", "\0", str(tmp_path / "review.db")):
+        assert call(bob, file(foreign)).status_code == 404, foreign
+    assert Path(path).is_file()
+    assert call(bob, file(own)).status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff", b'"text"', b"null"])
+def test_calls_that_are_none(desk: Desk, body: bytes) -> None:
+    """Refused, and never with a server error."""
+    answer = desk.signed_in("ann").post(JOIN, content=body)
+    assert 400 <= answer.status_code < 500
+
+
+def test_a_call_is_limited(desk: Desk) -> None:
+    """More than a call can need is not read."""
+    answer = desk.signed_in("ann").post(JOIN, content=b" " * (MAX_CALL_BYTES + 1))
+    assert (answer.status_code, answer.json()["error"]["kind"]) == (413, "request_too_large")
+
+
+def test_a_full_queue_is_told(desk: Desk, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many calls: 503 in the shape of every error, and when to come back."""
+    client = desk.signed_in("ann")
+    blocks = desk.client.app.routes[-1].app.blocks
+    assert blocks._queue.max_size is not None
+    monkeypatch.setattr(blocks._queue, "max_size", 0)
+    full = call(client, file(upload(client)))
+    assert (full.status_code, full.json()["error"]["kind"]) == (503, "overloaded")
+    assert int(full.headers["retry-after"]) > 0
+
+
+def test_a_key_puts_nothing_before_people(
+    desk: Desk, store: Store, tmp_path: Path, engine: Engine
+) -> None:
+    """With the scope `classify` an image is judged, and neither queued nor kept."""
+    path = tmp_path / "band.png"
+    path.write_bytes(picture_bytes(128))  # a score in the review band
+    client = desk.with_key(Permission.CLASSIFY)
+    with served(desk.client.app) as url:
+        headers = {"Authorization": client.headers["authorization"]}
+        program = Client(url, headers=headers, verbose=False)
+        review = program.predict(handle_file(path), api_name="/classify")
+    assert review["action"] == "review"
+    assert not engine.keeps(review["sha256"])
+    assert engine.desk.waiting("nobody") == 0
+
+
+def test_a_viewer_puts_nothing_into_the_queue(desk: Desk, store: Store, engine: Engine) -> None:
+    """A viewer's image is judged and shown to them; only who may queue it puts it before others."""
+    query = {"name": "a.png", "source": "gallery"}
+    for name, waiting in (("vera", 0), ("ann", 1)):
+        data = picture_bytes(128 + waiting)
+        card = desk.signed_in(name).post("/desk/images", params=query, content=data).json()
+        assert card["action"] == "review"
+        assert engine.keeps(card["sha256"])
+        assert engine.desk.waiting("nobody") == waiting
+
+
+def test_a_session_belongs_to_the_caller_that_used_it_first(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another caller can neither join it, nor read its results, nor cancel its calls."""
+    blocks = desk.client.app.routes[-1].app.blocks
+    monkeypatch.setattr(blocks._queue, "active_jobs", [])  # all calls wait
+    ann, bob, key = desk.signed_in("ann"), desk.signed_in("bob"), desk.with_every_scope()
+    event = call(ann, file(upload(ann)), session="anns").json()["event_id"]
+    for other in (bob, key):
+        for refused in (
+            call(other, file(upload(other)), session="anns"),
+            other.get(DATA, params={"session_hash": "anns"}),
+            cancel(other, "anns", event),
+        ):
+            assert (refused.status_code, refused.json()["error"]["kind"]) == (404, "not_found")
+    call(bob, file(upload(bob)), session="bobs")
+    assert cancel(bob, "bobs", event).status_code == 404
+    assert cancel(ann, "anns", event).status_code == 200
+
+
+def cancel(client: TestClient, session: str, event: str) -> Any:
+    """Cancel a call."""
+    body = {"session_hash": session, "event_id": event, "fn_index": 0}
+    return client.post("/gradio_api/cancel", json=body)
+
+
+@pytest.mark.parametrize("query", ["", "?session_hash=a", "?session_hash=a&session_hash=b"])
+def test_an_unknown_session_is_refused_in_one_line(
+    desk: Desk, query: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is 404 or 400 before a stream begins, and the log holds no traceback."""
+    refused = desk.signed_in("ann").get(DATA + query)
+    assert refused.status_code in {400, 404}
+    assert refused.headers["content-type"] == "application/json"
+    assert caplog.records == []
+
+
+def test_a_session_that_gradio_has_forgotten_is_unknown(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its owner gets 404 as well, because Gradio would begin a stream and break it off."""
+    ann = desk.signed_in("ann")
+    call(ann, file(upload(ann)))
+    desk.client.app.routes[-1].app.blocks._queue.pending_messages_per_session.pop("s")
+    assert ann.get(DATA, params={"session_hash": "s"}).status_code == 404
+    assert caplog.records == []
+
+
+def test_one_caller_cannot_push_out_the_sessions_of_others(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond its part, a caller loses its own oldest session; a session's name has a length."""
+    monkeypatch.setattr("nsfw_app.web.middleware.gradio_sessions.MAX_SESSIONS", 8)
+    ann, bob = desk.signed_in("ann"), desk.signed_in("bob")
+    call(bob, file(upload(bob)), session="bobs")
+    for session in "abc":
+        call(ann, file(upload(ann)), session=session)
+    assert ann.get(DATA, params={"session_hash": "a"}).status_code == 404
+    assert "process_completed" in results(ann, "c")
+    assert "process_completed" in results(bob, "bobs")
+    assert call(ann, file(upload(ann)), session="x" * 101).status_code == 400
+
+
+def test_results_are_not_kept_by_caches(desk: Desk) -> None:
+    """The stream of a session, the configuration and every call carry no-store."""
+    ann = desk.signed_in("ann")
+    joined = call(ann, file(upload(ann)))
+    assert "process_completed" in results(ann)
+    assert joined.headers["cache-control"] == "private, no-store"
+    assert ann.get("/config").headers["cache-control"] == "private, no-store"
+    assert "no-store" not in ann.get("/theme.css").headers.get("cache-control", "")
+
+
+def test_one_caller_cannot_fill_the_queue(
+    desk: Desk, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarter of the waiting calls is one caller's; others still join."""
+    ann, bob = desk.signed_in("ann"), desk.signed_in("bob")
+    blocks = desk.client.app.routes[-1].app.blocks
+    monkeypatch.setattr(blocks._queue, "max_size", 8)
+    monkeypatch.setattr(blocks._queue, "active_jobs", [])  # nothing is taken from the queue
+    for _ in range(2):
+        assert call(ann, file(upload(ann))).status_code == 200
+    refused = call(ann, file(upload(ann)))
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (429, "too_many_requests")
+    assert call(bob, file(upload(bob)), session="bobs").status_code == 200
+
+
+def test_the_page_takes_no_query(desk: Desk) -> None:
+    """No query opens another page, or a state that somebody has uploaded."""
+    ann = desk.signed_in("ann")
+    for query in ("page=x", "deep_link=aaaa", "page=x&deep_link=%00../x"):
+        assert ann.get(f"/?{query}").status_code == 200

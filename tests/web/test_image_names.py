@@ -1,0 +1,103 @@
+"""Names of images: uploading the same bytes does not rename them for others."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlite_utils import Database
+
+from nsfw_app.review.engine import Engine
+from nsfw_app.rules.permissions import Permission
+from nsfw_app.store import Store
+from nsfw_app.store.migrations import migrations
+from tests.support.application import Desk, add, answer_to, desk_of
+from tests.support.fakes import picture_bytes
+
+WAITING = 150  # a score in the review band
+
+
+@pytest.fixture
+def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+    """The application with users."""
+    with desk_of(engine, store, tmp_path) as desk:
+        yield desk
+
+
+def submit(program: TestClient, name: str) -> str:
+    """Put the picture into the queue under a name; the id of the submission."""
+    files = {"file": (name, picture_bytes(WAITING), "image/png")}
+    answer = program.post("/v1/images?queue=true", files=files)
+    return str(answer.json()["images"][0]["id"])
+
+
+def claimed(client: TestClient) -> dict[str, Any]:
+    """The card of the picture, drawn from the queue and released."""
+    (card,) = client.post("/desk/queue/claim", json={"count": 1}).json()["items"]
+    client.post("/desk/queue/release", json={"entries": [card["entry_id"]]})
+    return dict(card)
+
+
+def logged(client: TestClient, card: dict[str, Any], **changes: object) -> str:
+    """The name in the log of a decision about the picture, which is taken back."""
+    decided = client.post("/desk/decisions", json=answer_to(card, **changes)).json()
+    undone = client.post(
+        f"/desk/decisions/{decided['decision_id']}/undo", json={"nonce": f"u{changes['nonce']}"}
+    )
+    assert undone.status_code == 200
+    return str(decided["name"])
+
+
+@pytest.mark.parametrize("uploader", ["vera", "bob"])
+def test_a_later_upload_renames_nothing(desk: Desk, uploader: str) -> None:
+    """Neither in the queue, nor in the log, nor for the program that submitted the image."""
+    program = desk.with_key(Permission.QUEUE, Permission.CLASSIFY)
+    submission = submit(program, "given.png")
+    renamed = add(desk.signed_in(uploader), WAITING, "renamed.png")
+    ann = desk.signed_in("ann")
+    card = claimed(ann)
+    assert (renamed["name"], card["name"]) == ("renamed.png", "given.png")
+    for number, name in enumerate(("given.png", "", "renamed.png")):
+        assert logged(ann, card, nonce=f"n{number}", name=name) == "given.png"
+    assert logged(desk.signed_in("root"), card, nonce="root") == "given.png"
+    status = program.get(f"/v1/images/{submission}").json()
+    assert status["image"]["name"] == "given.png"
+
+
+def test_a_viewer_who_comes_first_names_nothing(desk: Desk) -> None:
+    """The queue shows the name under which the image entered it."""
+    add(desk.signed_in("vera"), WAITING, "viewers.png")
+    submit(desk.with_key(Permission.QUEUE), "given.png")
+    assert claimed(desk.signed_in("ann"))["name"] == "given.png"
+
+
+def test_each_owner_sees_and_logs_their_own_name(desk: Desk) -> None:
+    """On the owner's screen and in the log of their decision stands what they uploaded."""
+    submit(desk.with_key(Permission.QUEUE), "given.png")
+    ann = desk.signed_in("ann")
+    card = add(ann, WAITING, "mine.png")
+    assert card["name"] == "mine.png"
+    assert logged(ann, card, nonce="1", name="mine.png") == "mine.png"
+    assert logged(ann, card, nonce="2") == "mine.png"
+    assert logged(ann, card, nonce="3", name="given.png") == "given.png"  # as the queue shows it
+
+
+def test_uploads_of_viewers_are_marked_at_the_upgrade(tmp_path: Path) -> None:
+    """What a viewer uploaded before does not name the image either."""
+    path = tmp_path / "old.db"
+    db = Database(path)
+    migrations.apply(db, stop_before="mark_queueing_uploads")
+    db.conn.executescript(
+        """
+        insert into images (sha256, format, width, height, size_bytes, frames, placeholder,
+          first_seen_at) values ('a', 'PNG', 1, 1, 1, 1, x'', '');
+        insert into users (name, password_hash, role, created_at) values
+          ('vera', '', 'viewer', ''), ('ann', '', 'reviewer', '');
+        insert into uploads (image_sha256, owner, name, source, batch_id, uploaded_at) values
+          ('a', 'user:vera', 'viewers.png', '', '', ''), ('a', 'user:ann', 'given.png', '', '', '');
+        """
+    )
+    db.close()
+    store = Store(path, pictures_dir=tmp_path / "images", journal_mode="wal")
+    assert store.catalog.name("a") == "given.png"

@@ -1,0 +1,181 @@
+"""The shell around the page: who may write, who may see, what is closed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from nsfw_app.review.engine import Engine
+from nsfw_app.store import Store
+from tests.support.application import Desk, add, answer_to, desk_of
+from tests.support.fakes import picture_bytes
+
+
+@pytest.fixture
+def local(engine: Engine, store: Store, tmp_path: Path) -> Iterator[TestClient]:
+    """The application as this machine's own, without users."""
+    with desk_of(engine, store, tmp_path, roles={}) as desk:
+        yield desk.client
+
+
+@pytest.fixture
+def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+    """The application as it is served to others, with users."""
+    with desk_of(engine, store, tmp_path) as desk:
+        yield desk
+
+
+def test_an_image_is_judged_answered_and_undone(local: TestClient) -> None:
+    """The desk's routes carry one review from bytes to an undone decision."""
+    card = add(local)
+    assert (card["label"], card["action"]) == ("nsfw", "review")
+    assert card["nsfw_score"] == pytest.approx(200 / 255)
+    first = local.post("/desk/decisions", json=answer_to(card)).json()
+    again = local.post("/desk/decisions", json=answer_to(card)).json()
+    assert first == again
+    assert first.pop("kept") is False  # agreed on, so nothing of it is kept
+    assert add(local)["decision"] == first
+    undo = local.post(f"/desk/decisions/{first['decision_id']}/undo", json={"nonce": "n2"})
+    assert undo.json() == {"standing": None}
+    assert add(local)["decision"] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "has_mark"),
+    [
+        ("/desk/log.csv", True),
+        ("/desk/log.jsonl", False),
+        ("/v1/corrections?all=true&format=csv&bom=true", True),
+        ("/v1/corrections?all=true&format=csv", False),
+        ("/v1/corrections?all=true", False),
+    ],
+)
+def test_csv_for_spreadsheets_says_that_it_is_utf_8(
+    local: TestClient, path: str, has_mark: bool
+) -> None:
+    """A byte order mark begins the page's CSV and what asks for one, and nothing for programs."""
+    card = add(local, name="日本.png")
+    assert local.post("/desk/decisions", json=answer_to(card)).status_code == 200
+    log = local.get(path).content
+    assert log.startswith(b"\xef\xbb\xbf") is has_mark
+    read = log.decode("utf-8-sig")
+    assert ("日本" in read) is ("csv" in path)
+    assert "\ufeff" not in read
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"threshold": 1.5}, 400),
+        ({"label": "maybe"}, 422),
+        ({"reasons": ["weather"]}, 422),
+        ({"nonce": ""}, 400),
+        ({"note": "x" * 4001}, 400),
+        ({"revision": "another"}, 404),
+        ({"image_sha256": "0" * 64}, 404),
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_refused(
+    local: TestClient, changes: dict, status: int
+) -> None:
+    """Each wrong field is refused with a reason, and nothing is recorded."""
+    card = add(local)
+    response = local.post("/desk/decisions", json=answer_to(card, **changes))
+    assert response.status_code == status
+    assert local.get("/desk/log.jsonl").text == ""
+
+
+def test_a_file_over_the_limit_is_unavailable(local: TestClient) -> None:
+    """An upload past the limit is cut off and answered like any file that cannot be judged."""
+    response = local.post(
+        "/desk/images", params={"name": "big.png", "source": "test"}, content=b"x" * 200_000_00
+    )
+    card = response.json()
+    assert (card["action"], card["error"]["kind"]) == ("unavailable", "too_large")
+
+
+def test_pictures_are_only_their_owners(desk: Desk) -> None:
+    """Others get neither picture, thumbnail nor a decision about an upload; an admin sees it."""
+    ann, bob, root = (desk.signed_in(name) for name in ("ann", "bob", "root"))
+    card = add(ann, red=250)  # outside the review band, so in nobody's queue
+    for kind in ("picture", "thumbnail"):
+        url = f"/desk/images/{card['sha256']}/{kind}"
+        mine = ann.get(url)
+        assert (mine.status_code, mine.headers["content-type"]) == (200, "image/jpeg")
+        assert "no-store" in mine.headers["cache-control"]
+        assert (bob.get(url).status_code, root.get(url).status_code) == (404, 200)
+    assert bob.post("/desk/decisions", json=answer_to(card)).status_code == 404
+
+
+def test_an_image_in_the_queue_is_shown_to_its_reviewers(desk: Desk) -> None:
+    """What waits for a person can be seen and answered by a reviewer, and by no viewer."""
+    card = add(desk.signed_in("root"), red=200)
+    url = f"/desk/images/{card['sha256']}/picture"
+    bob = desk.signed_in("bob")
+    assert bob.get(url).status_code == 200
+    assert desk.signed_in("vera").get(url).status_code == 404
+    assert bob.post("/desk/decisions", json=answer_to(card)).status_code == 200
+    assert desk.signed_in("ann").get(url).status_code == 404  # settled: no longer in her queue
+
+
+def test_decisions_of_others_cannot_be_undone(desk: Desk) -> None:
+    """An answer is taken back by whoever gave it."""
+    ann, bob = desk.signed_in("ann"), desk.signed_in("bob")
+    decision = ann.post("/desk/decisions", json=answer_to(add(ann))).json()
+    undo = f"/desk/decisions/{decision['decision_id']}/undo"
+    assert bob.post(undo, json={"nonce": "n9"}).status_code == 404
+    assert ann.post(undo, json={"nonce": "n9"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/desk/images", "/desk/decisions", "/gradio_api/upload"])
+def test_writes_from_other_sites_are_refused(local: TestClient, path: str) -> None:
+    """A page of another origin cannot make a browser write here."""
+    response = local.post(path, headers={"origin": "http://elsewhere.test"})
+    assert response.status_code == 403
+    same = local.post(path, headers={"origin": "http://127.0.0.1"})
+    assert same.status_code in {400, 422}
+
+
+@pytest.mark.parametrize("host", ["elsewhere.test", "127.0.0.1.elsewhere.test"])
+def test_another_name_for_this_machine_is_refused(local: TestClient, host: str) -> None:
+    """A foreign name pointed at the local address gets nothing."""
+    assert local.get("/desk/status", headers={"host": host}).status_code == 400
+
+
+def test_gradio_serves_no_files(local: TestClient, tmp_path: Path) -> None:
+    """Neither uploads nor anything else on the disk can be asked for by path."""
+    upload = local.post(
+        "/gradio_api/upload", files={"files": ("a.png", picture_bytes(10), "image/png")}
+    )
+    (path,) = upload.json()
+    database = tmp_path / "review.db"
+    for prefix in ("/gradio_api/file=", "/gradio_api/file/", "/file=", "/gradio_api/proxy="):
+        for target in (path, str(database)):
+            assert local.get(f"{prefix}{target}").status_code in {400, 404}
+
+
+def test_pictures_answer_head(local: TestClient) -> None:
+    """HEAD has the status and headers of GET, and no body."""
+    card = add(local, red=250)
+    for kind in ("picture", "thumbnail"):
+        url = f"/desk/images/{card['sha256']}/{kind}"
+        shown, head = local.get(url), local.head(url)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == shown.headers["content-length"]
+        assert local.head(url.replace(card["sha256"], "0" * 64)).status_code == 404
+
+
+def test_other_sites_cannot_embed_anything(local: TestClient) -> None:
+    """Every response, refusals included, may be loaded by pages of the same origin only."""
+    card = add(local, red=250)
+    picture = f"/desk/images/{card['sha256']}/picture"
+    for path in ("/", picture, "/desk/status", "/desk/assets/grid.js", "/v1/x", "/desk/x;y"):
+        policy = local.get(path).headers["cross-origin-resource-policy"]
+        assert policy == "same-origin", path
+
+
+def test_types_are_never_guessed(local: TestClient) -> None:
+    """Every answer forbids sniffing, the page's own scripts included."""
+    for path in ("/", "/desk/status", "/desk/assets/grid.js", "/desk/assets/gallery.js"):
+        assert local.get(path).headers["x-content-type-options"] == "nosniff"

@@ -1,0 +1,122 @@
+"""The API against its own OpenAPI document: no 500, no status or body that is not described."""
+
+import base64
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.store import Store
+from tests.support.application import Desk, desk_of
+from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    unsupported_method,
+]
+EXAMPLES = 100  # requests to each route
+DOCUMENT = "/v1/openapi.json"
+OPERATIONS = {
+    "/moderations": "POST",
+    "/image-classification": "POST",
+    "/gate": "POST",
+    "/images": "POST",
+    "/images/{submission_id}": "GET",
+    "/corrections": "GET",
+}
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """The application with users and a fake model."""
+    folder = tmp_path_factory.mktemp("openapi")
+    store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
+    loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
+    loader.wait()
+    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    with desk_of(engine, store, folder) as desk:
+        yield desk
+
+
+@pytest.fixture(scope="module")
+def headers(desk: Desk) -> dict[str, str]:
+    """Those of a program with every scope."""
+    return {"authorization": desk.with_every_scope().headers["authorization"]}
+
+
+@pytest.fixture(scope="module")
+def document(desk: Desk, headers: dict[str, str]) -> schemathesis.BaseSchema:
+    """The document as the application serves it."""
+    return schemathesis.openapi.from_asgi(DOCUMENT, desk.client.app, headers=headers)
+
+
+@pytest.mark.parametrize("mode", GenerationMode)
+@pytest.mark.parametrize("path", OPERATIONS)
+def test_requests_of_every_kind(
+    document: schemathesis.BaseSchema, headers: dict[str, str], path: str, mode: GenerationMode
+) -> None:
+    """Requests made from the document, right and wrong ones, are answered as it says."""
+    answered: Counter[int] = Counter()
+
+    @given(case=document[path][OPERATIONS[path]].as_strategy(generation_mode=mode))
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    def ask(case: Case) -> None:
+        response = case.call_and_validate(headers=headers, checks=CHECKS)
+        answered[response.status_code] += 1
+
+    ask()
+    assert answered.total() > 0
+
+
+def test_the_document_names_every_route(desk: Desk, headers: dict[str, str]) -> None:
+    """What can be asked for is described, with its errors, and how to be let in."""
+    described = desk.client.get(DOCUMENT, headers=headers).json()
+    assert set(described["paths"]) == set(OPERATIONS)
+    assert described["servers"] == [{"url": "/v1"}]
+    for path in described["paths"].values():
+        for operation in path.values():
+            assert operation["summary"]
+            assert operation["security"]
+            assert {"401", "403", "429"} <= set(operation["responses"])
+
+
+def test_a_real_image_is_answered_as_described(
+    document: schemathesis.BaseSchema, headers: dict[str, str]
+) -> None:
+    """Not only refusals: an image that is judged has the body that the document promises."""
+    image = picture_bytes(240)
+    url = "data:image/png;base64," + base64.b64encode(image).decode()
+    part = {"type": "image_url", "image_url": {"url": url}}
+    cases = [
+        document["/moderations"]["POST"].Case(
+            body={"input": [part]}, media_type="application/json"
+        ),
+        document["/images"]["POST"].Case(
+            body={"file": [image], "queue": True}, media_type="multipart/form-data"
+        ),
+    ]
+    for case in cases:
+        response = case.call(headers=headers)
+        assert response.status_code == 200, response.text
+        case.validate_response(response, checks=CHECKS[:4])

@@ -1,0 +1,192 @@
+"""Too little memory, wherever it is noticed, is the same answer: `no_memory`, and never safe."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nsfw_app.errors import ImageError, OutOfMemory, PredictionFailed, lacks_memory
+from nsfw_app.imaging import boxes, color, grayscale, rendering, transparency
+from nsfw_app.imaging.previews import thumbnail
+from nsfw_app.models.batching import Batcher
+from nsfw_app.models.classifier import Pixels
+from nsfw_app.models.direct import Direct
+from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.records import Action, Upload
+from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.store import Store
+from tests.support.application import desk_of
+from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.flawed_files import DISPLAY_P3, PHOTO, profile_with
+from tests.support.image_files import FILES, encoded
+from tests.unit.test_scheduler import SlowNetwork, pictures
+
+TRANSPARENT = encoded(Image.merge("LA", [Image.radial_gradient("L")] * 2), "PNG")
+
+P3 = profile_with(primaries=DISPLAY_P3)
+
+# Where memory can run out, and a file that gets there.
+PLACES: dict[str, tuple[object, str, bytes]] = {
+    "preparing": (FakeClassifier, "prepare", picture_bytes(9)),
+    "classifying": (FakeClassifier, "predict", picture_bytes(9)),
+    "composing": (transparency, "_composed", TRANSPARENT),
+    "scaling grays": (grayscale, "_parts", FILES["tiff-float"]),
+    "rotating": (rendering, "_upright", FILES["jpeg"]),
+    "fitting": (rendering, "_within", picture_bytes(9)),
+    "applying a profile": (color, "_from_rgb", encoded(PHOTO, "PNG", icc_profile=P3)),
+    "shrinking": (Image.Image, "resize", picture_bytes(9, size=(2000, 1500))),
+    "saving the preview": (Image.Image, "save", picture_bytes(9)),
+    "decoding": (Image.Image, "load", picture_bytes(9)),
+}
+
+
+def fail(*_: Any, **__: Any) -> Any:
+    """Memory is used up."""
+    raise MemoryError
+
+
+def assert_no_memory(engine: Engine, data: bytes, name: str = "a.png") -> None:
+    """An image of this engine is unavailable for want of memory."""
+    review = engine.review(data, Upload(name, "gallery", "ann"))
+    assert review.verdict.action is Action.UNAVAILABLE
+    assert review.problem is not None
+    assert review.problem.kind == "no_memory"
+    assert "Try again later." in review.problem.message
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_image_is_unavailable_wherever_memory_runs_out(
+    place: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inside the decoder and after it, until the preview is saved; later it is judged."""
+    owner, attribute, data = PLACES[place]
+    loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
+    loader.wait()
+    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, attribute, fail)
+        assert_no_memory(engine, data)
+        tried = engine.try_out(data, name="a.png")
+        assert tried.problem is not None
+        assert tried.problem.kind == "no_memory"
+    assert engine.review(data, Upload("a.png", "gallery", "ann")).problem is None
+
+
+def test_run_over_files_goes_on(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that there is not enough memory for does not end `classify`."""
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for number, path in enumerate(paths):
+        path.write_bytes(picture_bytes(10 * number))
+    prepare = FakeClassifier.prepare
+
+    def scarce(self: FakeClassifier, image: Image.Image) -> Any:
+        if image.getpixel((0, 0))[0] == 10:
+            raise MemoryError
+        return prepare(self, image)
+
+    monkeypatch.setattr(FakeClassifier, "prepare", scarce)
+    reviews = list(engine.review_files(paths, source="command"))
+    kinds = [review.problem.kind if review.problem else "" for review in reviews]
+    assert kinds == ["", "no_memory", ""]
+
+
+def test_file_that_cannot_be_read_into_memory(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading the file is no exception."""
+    path = tmp_path / "a.png"
+    path.write_bytes(picture_bytes(9))
+    monkeypatch.setattr(Path, "open", fail)
+    review = engine.review_file(path, Upload("a.png", "command"))
+    assert review.problem is not None
+    assert review.problem.kind == "no_memory"
+
+
+@pytest.mark.parametrize("attribute", ["resize", "save"])
+def test_preview_and_thumbnail_are_refused(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, attribute: str
+) -> None:
+    """They are refused with that kind, and never with an unknown error."""
+    data = encoded(PHOTO.resize((2000, 1500)), "JPEG")
+    engine.review(data, Upload("a.jpg", "gallery", "ann"))
+    kept = engine.preview(data, name="a.jpg", frame=0)
+    monkeypatch.setattr(Image.Image, attribute, fail)
+    for call in (lambda: engine.preview(data, name="a.jpg", frame=0), lambda: thumbnail(kept)):
+        with pytest.raises(ImageError) as caught:
+            call()
+        assert caught.value.kind == "no_memory"
+
+
+MESSAGES = [
+    MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: not enough memory"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("Failed to allocate memory for requested buffer of size 9"),
+    RuntimeError("std::bad_alloc"),
+    PredictionFailed("model could not judge the image: std::bad_alloc"),
+    MemoryError("Unable to allocate 9 GiB"),
+]
+
+
+@pytest.mark.parametrize("made", [Batcher, Direct])
+@pytest.mark.parametrize("error", MESSAGES, ids=str)
+def test_network_without_memory_says_so(made: Callable[..., Any], error: Exception) -> None:
+    """However a library reports it; a batch of fewer pictures may still succeed."""
+
+    def raised() -> Exception:
+        return error
+
+    network = SlowNetwork(raised)
+    classifier = made(network, max_waiting=9)
+    with pytest.raises(OutOfMemory) as caught:
+        classifier.predict(pictures(255))
+    assert caught.value.kind == "no_memory"
+    assert classifier.predict(pictures(10))[0]["nsfw"] == pytest.approx(10 / 255)
+
+
+@pytest.mark.parametrize("error", [ValueError("a bad allocation of desks"), KeyError("memory")])
+def test_other_errors_are_not_taken_for_it(error: Exception) -> None:
+    """Only what allocators write counts."""
+    assert not lacks_memory(error)
+
+
+class Scarce(FakeClassifier):
+    """Has no memory for any picture."""
+
+    def prepare(self, image: Image.Image) -> Pixels:
+        """See `Classifier.prepare`."""
+        raise MemoryError
+
+
+def test_routes_answer_503_and_never_500(store: Store, tmp_path: Path) -> None:
+    """Where only a verdict will do, want of memory is a reason to come back."""
+    loader = ModelLoader("fake", lambda: Loaded(Scarce()))
+    loader.wait()
+    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    with desk_of(engine, store, tmp_path) as desk:
+        program = desk.with_every_scope()
+        answer = program.post("/v1/image-classification", content=picture_bytes(9))
+        assert (answer.status_code, answer.json()["error"]["kind"]) == (503, "no_memory")
+        assert int(answer.headers["retry-after"]) > 0
+        card = desk.signed_in("ann").post(
+            "/desk/images", params={"name": "a.png", "source": "review"}, content=picture_bytes(9)
+        )
+        assert (card.status_code, card.json()["error"]["kind"]) == (200, "no_memory")
+
+
+def test_boxes_cover_a_picture_once() -> None:
+    """Parts are small, lie side by side and leave nothing out, for any shape."""
+    for size in [(1, 1), (1000, 70), (3, 100_000), (200_000, 2), (65_537, 3)]:
+        for step in (1, 2, 7):
+            covered = np.zeros(size[::-1], dtype=np.uint8)
+            for left, top, right, bottom in boxes.boxes(size, step=step):
+                assert (left % step, top % step) == (0, 0)
+                assert (right - left) * (bottom - top) <= boxes.BOX_PIXELS * step
+                covered[top:bottom, left:right] += 1
+            assert covered.min() == covered.max() == 1

@@ -1,0 +1,171 @@
+"""A page without users serves this machine only, and no reverse proxy opens it to others."""
+
+import http.client
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.requests import HTTPConnection
+
+from nsfw_app import settings
+from nsfw_app.accounts import Accounts
+from nsfw_app.errors import Forbidden
+from nsfw_app.review.engine import Engine
+from nsfw_app.rules.permissions import Permission, UserRole
+from nsfw_app.store import Store
+from nsfw_app.web.auth.callers import Callers
+from nsfw_app.web.middleware.forwarding import ProxyInfo
+from tests.support.application import PASSWORDS, Desk, desk_of, served
+from tests.support.fakes import picture_bytes
+from tests.support.nginx import nginx
+
+HTML = {"accept": "text/html"}
+ADVICE = "python -m nsfw_app users add NAME --role admin"
+PASSED_ON = frozenset({"host", "accept", "user-agent", "origin", "referer", "sec-fetch-site"})
+
+
+@pytest.fixture
+def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+    """The application without users."""
+    with desk_of(engine, store, tmp_path, roles={}) as desk:
+        yield desk
+
+
+@pytest.fixture
+def callers(store: Store) -> Callers:
+    """Who is let in without users."""
+    return Callers(settings.load(), Accounts(store))
+
+
+@pytest.mark.parametrize(
+    ("headers", "sign"),
+    [
+        ({"x-forwarded-for": "127.0.0.1"}, "header X-Forwarded-For"),
+        ({"x-forwarded-proto": "https"}, "header X-Forwarded-Proto"),
+        ({"x-forwarded-host": "review.test"}, "header X-Forwarded-Host"),
+        ({"x-forwarded-prefix": "/review"}, "header X-Forwarded-Prefix"),
+        ({"x-forwarded-server": "proxy"}, "header X-Forwarded-Server"),
+        ({"x-real-ip": "127.0.0.1"}, "header X-Real-Ip"),
+        ({"forwarded": "for=127.0.0.1"}, "header Forwarded"),
+        ({"via": "1.1 proxy"}, "header Via"),
+        ({"cf-connecting-ip": "203.0.113.9"}, "header Cf-Connecting-Ip"),
+        ({"referer": "http://review.test/"}, "Referer names review.test"),
+        (
+            {"referer": "https://review.test/x", "sec-fetch-site": "same-origin"},
+            "Referer names review.test",
+        ),
+        (
+            {"origin": "https://review.test", "sec-fetch-site": "same-origin"},
+            "Origin names review.test",
+        ),
+    ],
+)
+def test_a_request_through_a_proxy_is_refused(
+    callers: Callers, headers: dict[str, str], sign: str
+) -> None:
+    """Whatever shows a proxy, the answer names it and says what to do."""
+    with pytest.raises(Forbidden, match="has no users") as refused:
+        callers.identify(connection(headers))
+    assert f"({sign})" in str(refused.value)
+    assert ADVICE in str(refused.value)
+
+
+def connection(headers: dict[str, str]) -> HTTPConnection:
+    """A request as it is after `Forwarding`, whose headers are those that it received."""
+    forwarding = tuple(name for name in headers if name not in PASSED_ON)
+    return HTTPConnection(
+        {
+            "type": "http",
+            "scheme": "http",
+            "http_version": "1.1",
+            "path": "/",
+            "headers": [
+                (name.encode(), value.encode())
+                for name, value in {"host": "127.0.0.1:7860", **headers}.items()
+            ],
+            "state": {"proxy": ProxyInfo(headers=forwarding)},
+        }
+    )
+
+
+def test_a_named_proxy_is_refused_too(engine: Engine, store: Store, tmp_path: Path) -> None:
+    """To trust a proxy's headers does not make its visitors the local reviewer."""
+    chosen = {"FORWARDED_ALLOW_IPS": "*"}
+    with desk_of(engine, store, tmp_path, roles={}, **chosen) as desk:
+        sent = {"x-forwarded-for": "127.0.0.1", "x-forwarded-host": "127.0.0.1"}
+        assert desk.client.get("/desk/status").status_code == 200
+        refused = desk.client.get("/desk/status", headers=sent)
+        assert refused.status_code == 403
+        assert ADVICE in refused.json()["error"]["message"]
+        page = desk.client.get("/", headers={**sent, **HTML})
+        assert page.headers["content-type"].startswith("text/html")
+        assert ADVICE in page.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"host": "localhost:7860"},
+        {"accept": "*/*", "user-agent": "curl/8.0"},
+        {"origin": "http://127.0.0.1:7860", "sec-fetch-site": "same-origin"},
+        {"referer": "http://localhost:7860/?__theme=dark", "sec-fetch-site": "same-origin"},
+        {"origin": "http://localhost:5173", "sec-fetch-site": "same-origin"},
+        {"referer": "https://docs.test/start", "sec-fetch-site": "cross-site"},
+    ],
+)
+def test_this_machine_is_served(callers: Callers, headers: dict[str, str]) -> None:
+    """Browsers, curl, local development servers, and links from other sites still work."""
+    assert callers.identify(connection(headers)).may(Permission.MANAGE)
+
+
+def test_http_1_0_is_what_a_default_nginx_speaks(desk: Desk) -> None:
+    """With nothing else to tell a proxy by, the version of HTTP does."""
+    with served(desk.client.app) as url:
+        statuses = []
+        for version in (11, 10):
+            connection = http.client.HTTPConnection(url.removeprefix("http://"))
+            connection._http_vsn = version
+            connection._http_vsn_str = f"HTTP/{version // 10}.{version % 10}"
+            connection.request("GET", "/desk/status")
+            statuses.append(connection.getresponse().status)
+            connection.close()
+    assert statuses == [200, 403]
+
+
+def test_behind_nginx_nobody_is_let_in_until_there_is_a_user(desk: Desk, tmp_path: Path) -> None:
+    """Nginx's defaults open nothing; with a user, everyone signs in."""
+    with (
+        served(desk.client.app) as url,
+        nginx(tmp_path, {"root": url}) as running,
+        httpx.Client(base_url=f"http://127.0.0.1:{running.ports['root']}") as client,
+    ):
+        for path in ("/", "/desk/status", "/config", "/desk/log.csv"):
+            assert client.get(path).status_code == 403
+        refused = client.get("/", headers=HTML)
+        assert refused.headers["content-type"].startswith("text/html")
+        assert ADVICE in refused.text
+        assert httpx.get(f"{url}/desk/status").status_code == 200
+        desk.accounts.add_user("ann", PASSWORDS["ann"], UserRole.ADMIN, actor="test")
+        assert client.get("/", headers=HTML).headers["location"] == "/login"
+        right = {"username": "ann", "password": PASSWORDS["ann"]}
+        assert client.post("/login", data=right).json() == {"success": True}
+        assert client.get("/desk/status").status_code == 200
+
+
+def test_a_key_needs_no_user(desk: Desk) -> None:
+    """A program with an API key is known, and may come through a proxy."""
+    program = desk.with_key(Permission.CLASSIFY)
+    program.headers["x-forwarded-for"] = "203.0.113.9"
+    sent = program.post("/v1/image-classification", content=picture_bytes(9))
+    assert sent.status_code == 200
+
+
+def test_another_host_name_is_refused_in_words(desk: Desk) -> None:
+    """A foreign name that leads here gets nothing, and hears what to do."""
+    refused = desk.client.get("/desk/status", headers={"host": "review.test"})
+    assert refused.status_code == 400
+    message = refused.json()["error"]["message"]
+    assert "Host 'review.test' is not allowed" in message
+    assert ADVICE in message

@@ -1,0 +1,248 @@
+"""`python app.py` for real: as a Space, killed in the middle, and by its named endpoints."""
+
+import json
+import os
+import signal
+import threading
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from nsfw_app import settings, system
+from nsfw_app.records import LogFilter
+from nsfw_app.store import Store
+from tests.support.fakes import picture_bytes
+from tests.support.server import Server, serving
+
+DECISIONS = 200
+SPACE = {
+    "SPACE_ID": "me/review",
+    "SYSTEM": "spaces",
+    "SPACE_HOST": "x.hf.space",
+    "OAUTH_CLIENT_ID": "client",
+    "OAUTH_CLIENT_SECRET": "secret",
+}
+KILL_AFTER = 60
+
+
+def post(url: str, body: bytes) -> dict:
+    """Send a body; the JSON that comes back."""
+    request = urllib.request.Request(url, data=body, headers={"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)
+
+
+def upload(server: Server, red: int) -> dict:
+    """Have a plain picture judged; its card."""
+    url = f"{server.url}/desk/images?name=picture{red}.png&source=test"
+    return post(url, picture_bytes(red))
+
+
+def test_acknowledged_answers_survive_a_kill(tmp_path: Path) -> None:
+    """Of 200 answers sent while the server is killed, every acknowledged one is on disk."""
+    acknowledged: list[str] = []
+    with serving(tmp_path) as server:
+        wait_until_ready(server)
+        card = upload(server, 10)
+        body = {"image_sha256": card["sha256"], "label": "nsfw", "threshold": 0.5}
+        body |= {key: card[key] for key in ("model", "revision", "backend")}
+
+        def answer(numbers: range) -> None:
+            for number in numbers:
+                nonce = f"nonce-{number}"
+                try:
+                    post(
+                        f"{server.url}/desk/decisions",
+                        json.dumps({**body, "nonce": nonce, "note": nonce}).encode(),
+                    )
+                except OSError:
+                    return
+                acknowledged.append(nonce)
+                if len(acknowledged) == KILL_AFTER:
+                    os.kill(server.process.pid, signal.SIGKILL)
+
+        threads = [
+            threading.Thread(target=answer, args=[range(start, DECISIONS, 4)]) for start in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        server.process.wait(10)
+    assert KILL_AFTER <= len(acknowledged) < DECISIONS
+    store = Store(
+        server.data / "review.db", pictures_dir=server.data / "images", journal_mode="wal"
+    )
+    assert set(acknowledged) <= {decision.note for decision in store.log.rows(LogFilter())}
+
+
+def wait_until_ready(server: Server) -> None:
+    """Until the model is loaded."""
+    while True:
+        with urllib.request.urlopen(f"{server.url}/desk/status", timeout=30) as response:
+            if json.load(response)["state"] == "ready":
+                return
+
+
+def test_other_accounts_cannot_read_the_data(tmp_path: Path) -> None:
+    """With an umask that takes nothing away, what is there and what is written becomes private."""
+    data = tmp_path / "data"
+    before = os.umask(0)
+    try:
+        Store(data / "review.db", pictures_dir=data / "images", journal_mode="wal")
+        for earlier in (
+            "images/aa/a.jpg",
+            "engines/m/r/onnx/1/m.onnx",
+            "uploads/1/x",
+            "review.db2",
+        ):
+            (data / earlier).parent.mkdir(parents=True, exist_ok=True)
+            (data / earlier).write_bytes(b"from an earlier version")
+        for path in (data, *data.rglob("*")):
+            with suppress(FileNotFoundError):  # SQLite's log, if the store was just collected
+                path.chmod(0o777 if path.is_dir() else 0o666)
+        with serving(tmp_path) as server:
+            wait_until_ready(server)
+            card = upload(server, 150)
+            file = tmp_path / "a.png"
+            file.write_bytes(picture_bytes(9))
+            Client(server.url, verbose=False).predict(handle_file(file), api_name="/classify")
+            paths = [data, *data.rglob("*")]
+            assert any(card["sha256"] in path.name for path in paths)
+            assert any(path.suffix == ".db-wal" for path in paths)
+            wide = {str(path): oct(path.stat().st_mode) for path in paths if is_wide(path)}
+            assert wide == {}
+    finally:
+        os.umask(before)
+
+
+def is_wide(path: Path) -> bool:
+    """Whether other accounts have any permission."""
+    return bool(path.stat().st_mode & 0o077)
+
+
+def test_a_shared_directory_keeps_its_mode(tmp_path: Path) -> None:
+    """A data directory in which other things lie stays open; what is ours in it does not."""
+    chosen = settings.load(data_dir=tmp_path)
+    Store(chosen.database, pictures_dir=chosen.pictures_dir, journal_mode="wal")
+    assert chosen.private_paths == [tmp_path]
+    (tmp_path / "another file").touch()
+    assert tmp_path not in chosen.private_paths
+    assert {chosen.database, chosen.pictures_dir} <= set(chosen.private_paths)
+
+
+def test_a_space_serves_every_address(tmp_path: Path) -> None:
+    """With a Space's environment the page is bound to all addresses and says who may come in."""
+    with serving(tmp_path, **SPACE, NSFW_HUB_ROLES="ann=admin") as server:
+        elsewhere = server.url.replace("127.0.0.1", "127.0.0.2")
+        with urllib.request.urlopen(elsewhere, timeout=30) as response:
+            assert response.status == 200
+        assert "by Hugging Face account: ann" in server.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("environment", "advice"),
+    [
+        ({"NSFW_HOST": "0.0.0.0"}, "python -m nsfw_app users add NAME --role admin"),
+        ({"NSFW_HOST": "127.0.0.2"}, "leave NSFW_HOST at 127.0.0.1"),
+        ({"SPACE_ID": "me/review"}, "hf_oauth: true"),
+        ({"FORWARDED_ALLOW_IPS": "127.0.0.1"}, "a reverse proxy serves the page to others"),
+        ({"NSFW_ROOT_PATH": "/review"}, "a reverse proxy serves the page to others"),
+    ],
+)
+def test_others_are_not_served_without_a_sign_in(
+    tmp_path: Path, environment: dict[str, str], advice: str
+) -> None:
+    """An address that other machines can reach needs users; the start stops and says what to do."""
+    with pytest.raises(RuntimeError, match="Error:") as stopped, serving(tmp_path, **environment):
+        pass
+    assert advice in str(stopped.value)
+
+
+def test_without_a_space_only_this_machine_is_served(server: Server) -> None:
+    """On a laptop nothing but the loopback address answers."""
+    with pytest.raises(URLError, match="refused"):
+        urllib.request.urlopen(server.url.replace("127.0.0.1", "127.0.0.2"), timeout=5)
+
+
+def test_start_says_address_model_and_data(server: Server) -> None:
+    """The first lines name where the page is, which model runs and where the data lies."""
+    wait_until_ready(server)
+    told = server.log.read_text()
+    assert server.url in told
+    assert str(server.data) in told
+    assert "Model: open-nsfw, revision 864bb37bf886" in told
+
+
+def test_the_embedded_model_is_as_fast_as_verified(tmp_path: Path) -> None:
+    """Left to itself the page takes 16-bit floats where they passed, and tells which it took."""
+    with serving(tmp_path, NSFW_BACKEND="auto") as server:
+        wait_until_ready(server)
+        card = upload(server, 10)
+        assert card["error"] is None
+        found = list(server.data.glob("engines/open-nsfw/*/openvino-bf16/*/artefact.json"))
+        assert len(found) == system.cpu().multiplies_bf16
+        names = {"openvino-bf16", "onnxruntime"} if found else {"onnxruntime"}
+        assert server.rows("SELECT backend FROM predictions")[0]["backend"] in names
+
+
+def test_a_model_asked_for_by_name_is_not_replaced(tmp_path: Path) -> None:
+    """The page stays up without a model, says what to do, and calls every image unavailable."""
+    with serving(tmp_path, NSFW_MODEL="nobody/nothing") as server:
+        state = "loading"
+        while state == "loading":
+            with urllib.request.urlopen(f"{server.url}/desk/status", timeout=30) as response:
+                status = json.load(response)
+            state = status["state"]
+        assert state == "failed"
+        assert "NSFW_MODEL" in status["message"]
+        card = upload(server, 10)
+        assert (card["action"], card["error"]["kind"]) == ("unavailable", "model_not_found")
+
+
+def test_the_path_of_a_local_model_is_not_shown(tmp_path: Path) -> None:
+    """A local model is named by its directory: in the status, in errors, and at the start."""
+    directory = tmp_path / "secret-place" / "our-model"
+    directory.mkdir(parents=True)
+    with serving(tmp_path, NSFW_MODEL=str(directory)) as server:
+        card = {}
+        while "our-model" not in str(card.get("error")):  # until the model has failed to load
+            card = upload(server, 10)
+        for path in ("/desk/status", "/config", "/"):
+            with urllib.request.urlopen(f"{server.url}{path}", timeout=30) as response:
+                assert "secret-place" not in response.read().decode()
+        with pytest.raises(HTTPError) as unready:
+            urllib.request.urlopen(f"{server.url}/readyz", timeout=30)
+        assert "secret-place" not in unready.value.read().decode()
+        assert "secret-place" not in str(card)
+        assert "secret-place" not in server.log.read_text().replace(str(tmp_path / "data"), "")
+
+
+def test_named_endpoints_of_the_page(server: Server, tmp_path: Path) -> None:
+    """gradio_client classifies a file and records an answer about it."""
+    wait_until_ready(server)
+    client = Client(server.url, verbose=False)
+    file = tmp_path / "sent.png"
+    file.write_bytes(picture_bytes(33))
+    review = client.predict(handle_file(file), api_name="/classify")
+    assert (review["name"], review["width"], review["error"]) == ("sent.png", 40, None)
+    assert sum(review["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    where = (review["model"], review["revision"], review["backend"])
+    said = (review["sha256"], "unsure", 0.4, *where, ["art", "other"], "by program", "nonce-api")
+    decision = client.predict(*said, api_name="/decide")
+    assert decision == client.predict(*said, api_name="/decide")
+    (row,) = server.rows("select * from correction_log where note = 'by program'")
+    assert row["decision_id"] == decision["decision_id"]
+    assert (row["reviewer_label"], row["threshold"], row["agrees"]) == ("unsure", 0.4, 0)
+    text = tmp_path / "text.png"
+    text.write_text("not a picture")
+    refused = client.predict(handle_file(text), api_name="/classify")
+    assert (refused["action"], refused["error"]["kind"]) == ("unavailable", "not_an_image")
+    with pytest.raises(AppError, match="not one of normal, nsfw, unsure"):
+        client.predict(said[0], "maybe", *said[2:], api_name="/decide")
+    assert list((server.data / "uploads").rglob("*.png")) == []

@@ -1,0 +1,499 @@
+"""Storage failures: a full disk, a held lock, a read-only, damaged, lost or replaced database.
+
+Each is one typed error on every way in; nothing is acknowledged that is not on disk; everything
+works again by itself when the cause is gone.
+"""
+
+import io
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import gradio as gr
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from nsfw_app.cli import main
+from nsfw_app.errors import NSFWReviewError, StorageError, StorageErrorKind
+from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.records import LogFilter, Upload
+from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.rules.permissions import Permission
+from nsfw_app.store import Store, connections
+from nsfw_app.ui.render import shown
+from nsfw_app.web import monitoring
+from tests.support.application import Desk, add, answer_to, desk_of, served
+from tests.support.disks import Disk, small_disk
+from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.sample_records import SHA256, add_image, answer, person
+
+ANN = person("ann")
+T = TypeVar("T")
+
+
+def opened(directory: Path) -> Store:
+    """The store of a data directory."""
+    return Store(directory / "review.db", pictures_dir=directory / "images", journal_mode="wal")
+
+
+def engine_over(store: Store) -> Engine:
+    """An engine with the fake classifier over a store."""
+    loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
+    loader.wait()
+    return Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+
+
+def kind_of(call: Callable[[], object]) -> str:
+    """The kind of the storage error that a call raises."""
+    with pytest.raises(StorageError) as raised:
+        call()
+    return raised.value.kind
+
+
+def in_new_thread(call: Callable[[], T]) -> T:
+    """What a call gives in a thread that has no connection yet."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result()
+
+
+def noise(side: int = 400) -> bytes:
+    """A picture that does not compress: its preview has more than 100 kB."""
+    pixels = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    pixels[0, 0] = 150
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Another process's transaction, for the length of a `with` block."""
+    program = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None);"
+        "db.execute('begin exclusive'); print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(database)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        yield
+        other.communicate()
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    """Put other bytes into a file, by another process: closing it here would drop its locks."""
+    subprocess.run(["dd", f"of={path}", "conv=notrunc", "status=none"], input=data, check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A disk of 2 MB."""
+    with small_disk(tmp_path / "disk") as disk:
+        yield disk
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks are waited for only briefly, and each health check writes."""
+    monkeypatch.setattr(connections, "LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr(monitoring, "PROBE_VALID_S", 0)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, quick: None) -> Iterator[Desk]:
+    """The application with users, its data in a directory of its own."""
+    store = opened(tmp_path / "data")
+    with desk_of(engine_over(store), store, tmp_path / "data") as desk:
+        yield desk
+
+
+def test_on_a_full_disk_every_acknowledged_decision_is_kept(disk: Disk) -> None:
+    """Decisions are refused as soon as one does not fit; those before it are on disk."""
+    store = opened(disk.path)
+    add_image(store)
+    disk.fill()
+
+    made: list[int] = []
+
+    def decide_until_full() -> None:
+        for number in range(10_000):
+            text = "n" * 4_000
+            made.append(store.log.add(answer(f"n{number}", note=text), ANN).decision_id)
+
+    assert kind_of(decide_until_full) == "storage_full"
+    assert [row.decision_id for row in store.log.rows(LogFilter())] == made[::-1]
+    disk.clear()
+    made.append(store.log.add(answer("another"), ANN).decision_id)
+    kept = [row.decision_id for row in opened(disk.path).log.rows(LogFilter())]
+    assert kept == made[::-1]
+
+
+def test_an_upload_whose_preview_does_not_fit_leaves_nothing(disk: Disk) -> None:
+    """Neither a row that says who brought it, nor a placeholder, nor part of a file."""
+    store = opened(disk.path)
+    engine = engine_over(store)
+    upload = Upload("a.png", "gallery", "ann")
+    disk.fill(free_bytes=80_000)
+    assert kind_of(lambda: engine.review(noise(), upload)) == "storage_full"
+    disk.clear()
+    with closing(sqlite3.connect(disk.path / "review.db")) as db:
+        assert db.execute("select count(*) from uploads").fetchone() == (0,)
+        placeholders = db.execute("select placeholder from images").fetchall()
+        assert placeholders in ([], [(b"",)])
+        assert db.execute("select count(*) from queue").fetchone() == (0,)
+    assert not [path for path in (disk.path / "images").rglob("*") if path.is_file()]
+    review = engine.review(noise(), upload)
+    assert engine.picture(review.sha256 or "", ANN)
+
+
+def test_a_preview_is_removed_when_its_rows_are_not_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that fails after the file is in place takes the file back, but no earlier one."""
+    store = opened(tmp_path)
+    add_image(store)
+    look = store.catalog.look(SHA256)
+    upload = Upload("b.png", "gallery", "bob")
+
+    def commit_fails(self: connections._Connection, sql: str, *values: object) -> object:
+        if sql == "commit":
+            raise StorageError(StorageErrorKind.FULL)
+        return execute(self, sql, *values)
+
+    execute = connections._Connection.execute
+    for earlier in (None, b"earlier"):
+        if earlier:
+            store.pictures.add(SHA256, earlier)
+        with monkeypatch.context() as patch:
+            patch.setattr(connections._Connection, "execute", commit_fails)
+            failed = kind_of(lambda: store.catalog.keep(SHA256, upload, look, b"new"))
+        assert failed == "storage_full"
+        assert store.pictures.has(SHA256) is bool(earlier)
+        assert not store.catalog.shows(SHA256, person("bob"))
+
+
+def test_on_a_full_disk_every_way_in_answers_507(disk: Disk, quick: None) -> None:
+    """Uploads, readiness and the page's forms name the cause; reading and liveness go on."""
+    store = opened(disk.path)
+    with desk_of(engine_over(store), store, disk.path) as desk:
+        ann = desk.signed_in("ann")
+        card = add(ann)
+        assert desk.client.get("/readyz").status_code == 200
+        disk.fill()
+        query = {"name": "b.png", "source": "review"}
+        refused = ann.post("/desk/images", params=query, content=picture_bytes(150, size=(900, 9)))
+        assert (refused.status_code, refused.json()["error"]["kind"]) == (507, "storage_full")
+        assert int(refused.headers["retry-after"]) > 0
+        uploaded = ann.post("/gradio_api/upload", files={"files": ("a.png", noise(150))})
+        assert (uploaded.status_code, uploaded.json()["error"]["kind"]) == (507, "storage_full")
+        ready = desk.client.get("/readyz")
+        assert (ready.status_code, ready.json()["storage"]) == (503, "storage_full")
+        assert "disk" in ready.json()["message"]
+        assert int(ready.headers["retry-after"]) > 0
+        assert desk.client.get("/healthz").status_code == 200
+        assert ann.get(f"/desk/images/{card['sha256']}/picture").status_code == 200
+        disk.clear()
+        assert desk.client.get("/readyz").status_code == 200
+        assert add(ann, 150, "b.png", (900, 9))["kept"]
+
+
+def test_a_full_disk_of_temporary_files_answers_507(
+    disk: Disk, engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A form whose parts do not fit into memory needs them."""
+    monkeypatch.setattr(tempfile, "tempdir", str(disk.path))
+    large = {"file": ("a.png", b"x" * 3_000_000, "image/png")}
+    with desk_of(engine, store, tmp_path) as desk:
+        program = desk.with_key(Permission.CLASSIFY)
+        disk.fill()
+        refused = program.post("/v1/images", files=large)
+        assert (refused.status_code, refused.json()["error"]["kind"]) == (507, "storage_full")
+
+
+def test_a_held_lock_is_refused_in_time(desk: Desk, tmp_path: Path) -> None:
+    """Writes answer 503 with Retry-After, reads are answered, and later everything is saved."""
+    ann = desk.signed_in("ann")
+    card = add(ann)
+    with locked(tmp_path / "data" / "review.db"):
+        refused = ann.post("/desk/decisions", json=answer_to(card))
+        assert (refused.status_code, refused.json()["error"]["kind"]) == (503, "storage_busy")
+        assert int(refused.headers["retry-after"]) > 0
+        assert ann.get("/desk/status").status_code == 200
+        assert desk.client.get("/readyz").json()["storage"] == "storage_busy"
+    assert ann.post("/desk/decisions", json=answer_to(card)).status_code == 200
+    assert desk.client.get("/readyz").status_code == 200
+
+
+def test_a_held_lock_does_not_occupy_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 60 writes that wait, health checks take 250 ms at most and reads are answered.
+
+    The 95th percentile counts: the longest times may show other work of the machine.
+    """
+    monkeypatch.setattr(connections, "LOCK_WAIT_S", 3)
+    monkeypatch.setattr(monitoring, "PROBE_VALID_S", 0)
+    store = opened(tmp_path / "data")
+    with (
+        desk_of(engine_over(store), store, tmp_path / "data") as desk,
+        served(desk.client.app) as url,
+        ThreadPoolExecutor(60) as pool,
+        httpx.Client(base_url=url, timeout=30) as client,
+    ):
+        ann = desk.signed_in("ann")
+        client.cookies = dict(ann.cookies)
+        card = add(ann)
+
+        def decide(number: int) -> httpx.Response:
+            return client.post("/desk/decisions", json=answer_to(card, nonce=f"n{number}"))
+
+        with locked(tmp_path / "data" / "review.db"):
+            waiting = [pool.submit(decide, number) for number in range(60)]
+            seconds = []
+            while not all(future.done() for future in waiting):
+                begun = time.perf_counter()
+                assert client.get("/healthz").status_code == 200
+                seconds.append(time.perf_counter() - begun)
+                if len(seconds) % 20 == 0:
+                    assert client.get("/readyz").json()["storage"] == "storage_busy"
+                threading.Event().wait(0.02)
+            assert client.get("/desk/status").status_code == 200
+            refused = [future.result() for future in waiting]
+        assert {response.status_code for response in refused} == {503}
+        assert {response.json()["error"]["kind"] for response in refused} == {"storage_busy"}
+        assert np.percentile(seconds, 95) < 0.25
+        assert store.log.size(LogFilter()) == 0
+        assert decide(0).status_code == 200
+        assert store.log.size(LogFilter()) == 1
+
+
+def test_only_some_threads_wait_for_a_stuck_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When no thread gets the lock for a while, all but a few threads are refused at once."""
+    monkeypatch.setattr(connections, "LOCK_WAIT_S", 4)
+    store = opened(tmp_path)
+    ended: list[float] = []
+
+    def write(_: int) -> None:
+        begun = time.monotonic()
+        assert kind_of(lambda: store.audit.add("ann", "export", "log")) == "storage_busy"
+        ended.append(time.monotonic() - begun)
+
+    with locked(tmp_path / "review.db"), ThreadPoolExecutor(30) as pool:
+        list(pool.map(write, range(30)))
+    patient = [seconds for seconds in ended if seconds >= 4]
+    assert 1 <= len(patient) <= 8
+
+
+@pytest.mark.usefixtures("quick")
+def test_readers_wait_for_a_lock_no_longer(tmp_path: Path) -> None:
+    """Without a write-ahead log a transaction also stops readers; they get the same answer."""
+    path = tmp_path / "review.db"
+    store = Store(path, pictures_dir=tmp_path / "images", journal_mode="delete")
+    with locked(path):
+        assert kind_of(store.accounts.has_users) == "storage_busy"
+        assert kind_of(lambda: in_new_thread(store.accounts.has_users)) == "storage_busy"
+    assert not store.accounts.has_users()
+
+
+def test_threads_that_take_turns_are_not_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many threads may wait for longer than a stuck lock is given, while the lock moves on."""
+    monkeypatch.setattr(connections, "LOCK_WAIT_S", 1)  # as long as all but eight threads wait
+    store = opened(tmp_path)
+
+    def write(_: int) -> None:
+        with store._connections.writing():
+            threading.Event().wait(0.1)
+
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(write, range(20)))
+
+
+def test_a_read_only_disk_is_told_and_recovered_from(disk: Disk) -> None:
+    """Also by a connection that was opened while it was read-only."""
+    store = opened(disk.path)
+    add_image(store)
+
+    def decide(nonce: str) -> int:
+        return store.log.add(answer(nonce), ANN).decision_id
+
+    if not disk.is_mounted:
+        without_rights(disk.path)
+        return
+    store._connections._local.db.close()
+    del store._connections._local.db
+    disk.remount("ro")
+    assert kind_of(lambda: opened(disk.path)) == "storage_read_only"
+    assert kind_of(lambda: decide("n1")) == "storage_read_only"
+    assert kind_of(lambda: store.pictures.add(SHA256, b"jpeg")) == "storage_read_only"
+    assert kind_of(store.check_writable) == "storage_read_only"
+    disk.remount("rw")
+    store.check_writable()
+    assert decide("n1")
+
+
+def without_rights(directory: Path) -> None:
+    """Open a store as an account that may not write there."""
+    directory.chmod(0o500)
+    program = (
+        "import os, sys; from pathlib import Path; os.chdir('/');"
+        "from test_storage_failures import kind_of, opened; os.setuid(65534);"
+        "assert kind_of(lambda: opened(Path(sys.argv[1]))) == 'storage_read_only'"
+    )
+    path = os.pathsep.join(sys.path)
+    subprocess.run(
+        [sys.executable, "-c", program, str(directory)],
+        env={**os.environ, "PYTHONPATH": path},
+        check=True,
+    )
+
+
+def test_a_damaged_database_is_told_and_recovered_from(tmp_path: Path) -> None:
+    """What the file held before is read again after it was restored."""
+    store = opened(tmp_path)
+    add_image(store)
+    made = store.log.add(answer("n1"), ANN)
+    store._connections.row("pragma wal_checkpoint(truncate)")
+    whole = (tmp_path / "review.db").read_bytes()
+    overwrite(tmp_path / "review.db", b"x" * len(whole))
+    read: Callable[[], int] = lambda: store.log.size(LogFilter())  # noqa: E731
+    assert kind_of(lambda: in_new_thread(read)) == "storage_corrupt"
+    assert kind_of(lambda: in_new_thread(store.check_writable)) == "storage_corrupt"
+    overwrite(tmp_path / "review.db", whole)
+    assert in_new_thread(lambda: store.log.page(LogFilter(), limit=9)) == [made]
+
+
+def test_a_lost_directory_is_never_replaced_by_an_empty_one(desk: Desk, tmp_path: Path) -> None:
+    """Moved away it is an error everywhere, also for sign-in; moved back it works again."""
+    data, away = tmp_path / "data", tmp_path / "away"
+    ann = desk.signed_in("ann")
+    card = add(ann)
+    data.rename(away)
+    query = {"name": "b.png", "source": "review"}
+    for response in (
+        ann.post("/desk/decisions", json=answer_to(card)),
+        ann.post("/desk/images", params=query, content=picture_bytes(9)),
+        ann.get("/desk/status"),
+        ann.get("/"),
+    ):
+        assert (response.status_code, response.json()["error"]["kind"]) == (503, "storage_missing")
+    assert desk.client.get("/readyz").json()["storage"] == "storage_missing"
+    assert desk.client.get("/healthz").status_code == 200
+    assert not data.exists()
+    opened(data)  # as a command would that runs meanwhile: without users, everyone is let in
+    lost = ann.get("/desk/status")
+    assert (lost.status_code, lost.json()["error"]["kind"]) == (503, "storage_missing")
+    assert kind_of(lambda: desk.accounts.has_users) == "storage_missing"
+    data.rename(tmp_path / "empty")
+    away.rename(data)
+    assert ann.post("/desk/decisions", json=answer_to(card)).status_code == 200
+    assert desk.client.get("/readyz").status_code == 200
+
+
+def test_what_is_written_into_a_deleted_file_is_not_acknowledged(tmp_path: Path) -> None:
+    """Neither in a transaction that began before, nor where only the log of writes is gone."""
+    store = opened(tmp_path)
+    add_image(store)
+    for name in ("review.db-wal", "review.db"):
+
+        def delete_meanwhile(name: str = name) -> None:
+            with store._connections.writing() as db:
+                db.execute("pragma user_version = 1")
+                (tmp_path / name).unlink()
+
+        assert kind_of(delete_meanwhile) == "storage_missing"
+    assert kind_of(lambda: store.log.add(answer("n"), ANN)) == "storage_missing"
+
+
+def test_a_restored_backup_is_used_at_once(tmp_path: Path) -> None:
+    """A copy of the database that takes the place of a lost one has its users and decisions."""
+    store = opened(tmp_path)
+    add_image(store)
+    made = store.log.add(answer("n1"), ANN)
+    with (
+        closing(sqlite3.connect(tmp_path / "review.db")) as db,
+        closing(sqlite3.connect(tmp_path / "backup.db")) as copy,
+    ):
+        db.backup(copy)
+    for path in tmp_path.glob("review.db*"):
+        path.unlink()
+    assert kind_of(lambda: store.log.size(LogFilter())) == "storage_missing"
+    (tmp_path / "backup.db").rename(tmp_path / "review.db")
+    assert store.log.page(LogFilter(), limit=9) == [made]
+
+
+def test_any_directory_can_hold_the_data(tmp_path: Path) -> None:
+    """Its name may hold what means something in a URI."""
+    directory = tmp_path / "a b?mode=memory#c%41&ü"
+    store = opened(directory)
+    add_image(store)
+    assert store.log.add(answer("n"), ANN)
+    assert in_new_thread(lambda: store.log.size(LogFilter())) == 1
+    assert (directory / "review.db").is_file()
+
+
+def test_lost_pictures_leave_a_directory_to_write_to(tmp_path: Path) -> None:
+    """Deleted alone, the directory of pictures is made again with the next one."""
+    store = opened(tmp_path)
+    store.pictures.add(SHA256, b"jpeg")
+    subprocess.run(["rm", "-rf", str(tmp_path / "images")], check=True)
+    store.check_writable()
+    store.pictures.add(SHA256, b"jpeg")
+    assert store.pictures.get(SHA256) == b"jpeg"
+
+
+@pytest.mark.parametrize(
+    "command", ["export", "audit", "users list", "keys list", "purge", "classify a.png"]
+)
+def test_commands_end_with_a_sentence(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    """A damaged database ends each with exit code 1 and what to do, without a traceback."""
+    (tmp_path / "review.db").write_bytes(b"x" * 8_192)
+    monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["nsfw_app", *command.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"Error: NSFW_DATA_DIR='{tmp_path}': The database is damaged.")
+
+
+def test_the_page_shows_the_sentence() -> None:
+    """A handler of Gradio's turns a storage error into a message, as it does any error of ours."""
+
+    @shown
+    def save() -> None:
+        raise StorageError(StorageErrorKind.FULL)
+
+    with pytest.raises(gr.Error, match="disk of the data directory or of temporary files is full"):
+        save()
+
+
+def test_every_kind_has_a_sentence_without_a_path() -> None:
+    """Callers of the API read it; where a command names the directory, it stands before."""
+    for kind in StorageErrorKind:
+        error = StorageError(kind)
+        assert isinstance(error, NSFWReviewError)
+        assert "/" not in str(error)
+        assert str(StorageError(kind, where="HERE")) == f"HERE: {error}"

@@ -1,0 +1,153 @@
+"""The gate: one image in, its action as the status, and nothing unjudged that reads as allowed."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from httpx2 import Response
+
+from nsfw_app.errors import ModelLoading, Overloaded
+from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.rules.permissions import Permission
+from nsfw_app.store import Store
+from tests.support.application import Desk, desk_of
+from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+
+GATE = "/v1/gate"
+ALLOWED, WAITS, BLOCKED = picture_bytes(10), picture_bytes(150), picture_bytes(240)
+BROKEN = picture_bytes(10, size=(200, 200), image_format="AVIF")[:-200]
+VERDICTS = [(ALLOWED, 204, "allow"), (WAITS, 202, "review"), (BLOCKED, 451, "block")]
+
+
+@pytest.fixture
+def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+    """The application with users and a fake model."""
+    with desk_of(engine, store, tmp_path) as desk:
+        yield desk
+
+
+def as_form(image: bytes, name: str = "a.png") -> dict:
+    """An image as the only file of a form."""
+    return {"files": {"upload": (name, image, "application/octet-stream")}}
+
+
+def verdict(response: Response) -> dict[str, str]:
+    """The headers that carry the verdict."""
+    return {
+        key.removeprefix("nsfw-"): value
+        for key, value in response.headers.items()
+        if key.startswith("nsfw-")
+    }
+
+
+@pytest.mark.parametrize(("image", "status", "action"), VERDICTS)
+@pytest.mark.parametrize("form", [False, True], ids=["raw", "form"])
+def test_the_status_is_the_action(
+    desk: Desk, image: bytes, status: int, action: str, form: bool
+) -> None:
+    """The verdict stands in headers, and in the image's object where a body is allowed."""
+    program = desk.with_every_scope()
+    sent = as_form(image) if form else {"content": image}
+    response = program.post(GATE, **sent)
+    assert response.status_code == status
+    found = verdict(response)
+    assert found["action"] == action
+    judged = program.post("/v1/images", files={"file": ("a.png", image)}).json()["images"][0]
+    assert (found["label"], found["sha256"]) == (judged["label"], judged["sha256"])
+    assert float(found["score"]) == judged["nsfw_score"]
+    if status == 204:
+        assert response.content == b""
+        return
+    body = response.json()
+    assert body == judged | {
+        "name": "a.png" if form else "The image",
+        "id": found.get("submission"),
+    }
+
+
+def test_a_review_waits_for_a_person(desk: Desk) -> None:
+    """The id in the header leads to what becomes of the image, under the name that was sent."""
+    program = desk.with_every_scope()
+    response = program.post(GATE, params={"name": "holiday.png"}, content=WAITS)
+    status = program.get(f"/v1/images/{verdict(response)['submission']}").json()
+    assert (status["state"], status["image"]["name"]) == ("waiting", "holiday.png")
+    again = program.post(GATE, params={"name": "holiday.png"}, content=WAITS)
+    assert verdict(again)["submission"] == verdict(response)["submission"]
+    for image in (ALLOWED, BLOCKED):
+        assert "submission" not in verdict(program.post(GATE, content=image))
+
+
+def test_a_key_without_the_queue_gets_the_verdict_only(desk: Desk, engine: Engine) -> None:
+    """With the scope `classify` alone a review is 202 without an id, and nothing waits."""
+    response = desk.with_key(Permission.CLASSIFY).post(GATE, content=WAITS)
+    assert (response.status_code, verdict(response)["action"]) == (202, "review")
+    assert "submission" not in verdict(response)
+    assert response.json()["id"] is None
+    assert engine.desk.open_entries() == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "kind"),
+    [
+        ({"content": b"no image"}, 422, "not_an_image"),
+        ({"content": BROKEN}, 422, "corrupt"),
+        ({"content": b""}, 422, "empty"),
+        (as_form(b""), 422, "empty"),
+        ({"json": {"image": "aGVsbG8="}}, 422, "not_an_image"),
+        ({"content": bytes(LIMITS.max_bytes + 1)}, 413, "too_large"),
+        (as_form(bytes(LIMITS.max_bytes + 1)), 413, "too_large"),
+        ({"content": picture_bytes(9, size=(2_500, 2_000))}, 413, "too_many_pixels"),
+        ({"files": [("file", ("a.png", ALLOWED))] * 2}, 400, "request"),
+        ({"files": {"file": (None, "text")}}, 400, "request"),
+    ],
+)
+def test_what_cannot_be_judged_never_passes(desk: Desk, sent: dict, status: int, kind: str) -> None:
+    """A file without a verdict is an error of the usual shape, and `unavailable` in the header."""
+    response = desk.with_every_scope().post(GATE, **sent)
+    assert (response.status_code, response.json()["error"]["kind"]) == (status, kind)
+    assert verdict(response)["action"] == "unavailable"
+    assert response.json()["error"]["request_id"] == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("error", [ModelLoading, Overloaded])
+def test_a_model_that_cannot_answer_says_when_to_come_back(
+    store: Store, tmp_path: Path, error: type[Exception]
+) -> None:
+    """While no model answers, nothing passes: 503 with Retry-After."""
+
+    class Unable(FakeClassifier):
+        def predict(self, images: object) -> list[dict[str, float]]:
+            raise Overloaded("busy", retry_after_s=7) if error is Overloaded else ModelLoading("no")
+
+    loader = ModelLoader("fake", lambda: Loaded(Unable()))
+    loader.wait()
+    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    with desk_of(engine, store, tmp_path) as desk:
+        response = desk.with_every_scope().post(GATE, content=WAITS)
+    assert response.status_code == 503
+    assert int(response.headers["retry-after"]) > 0
+    assert verdict(response)["action"] == "unavailable"
+
+
+def test_the_same_bytes_are_not_judged_twice(desk: Desk, classifier: FakeClassifier) -> None:
+    """A repeated upload costs a look-up, also where it goes into the queue."""
+    program = desk.with_every_scope()
+    first = [program.post(GATE, content=image).status_code for image, _, _ in VERDICTS]
+    seen = classifier.seen
+    again = [program.post(GATE, content=image).status_code for image, _, _ in VERDICTS]
+    assert first == again == [204, 202, 451]
+    assert classifier.seen == seen
+
+
+def test_a_new_policy_holds_at_once(desk: Desk, engine: Engine) -> None:
+    """What was stored is a score; the gate judges it by the policy in force now."""
+    program = desk.with_every_scope()
+    assert program.post(GATE, content=WAITS).status_code == 202
+    engine.save_policy(
+        replace(engine.policy, review_from=0.1, threshold=0.3, review_to=0.4),
+        author="ann",
+        reason="stricter",
+    )
+    assert program.post(GATE, content=WAITS).status_code == 451

@@ -1,0 +1,185 @@
+"""Uploads for gradio_client: quotas, owners, and what is deleted when it is old."""
+
+import io
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from starlette.datastructures import UploadFile
+
+from nsfw_app.errors import NotFound, Overloaded, TooManyRequests
+from nsfw_app.review.engine import Engine
+from nsfw_app.rules.permissions import UserRole, user_caller
+from nsfw_app.store import Store
+from nsfw_app.web.page import uploads as module
+from nsfw_app.web.page.uploads import CALLER_FILES, KEPT_S, Uploads
+from tests.support.application import Desk, desk_of
+from tests.support.fakes import picture_bytes
+
+ANN, BOB = (user_caller(name, UserRole.VIEWER) for name in ("ann", "bob"))
+
+
+@pytest.fixture
+def uploads(tmp_path: Path) -> Uploads:
+    """A directory in which each caller may keep 1,000 bytes."""
+    return Uploads(tmp_path / "uploads", caller_bytes=1_000)
+
+
+@pytest.fixture
+def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+    """The application with users."""
+    with desk_of(engine, store, tmp_path) as desk:
+        yield desk
+
+
+def file(size: int = 1, name: str = "a.png") -> UploadFile:
+    """A file as it arrives."""
+    return UploadFile(io.BytesIO(b"a" * size), size=size, filename=name)
+
+
+def post(client: TestClient, *files: bytes) -> Any:
+    """Send files in one request."""
+    return client.post("/gradio_api/upload", files=[("files", ("a.png", data)) for data in files])
+
+
+def contents(directory: Path) -> set[str]:
+    """Everything below a directory, by its name."""
+    return {path.name for path in directory.rglob("*")}
+
+
+def test_one_caller_cannot_fill_the_disk(uploads: Uploads) -> None:
+    """Bytes and files of one caller are limited; another caller has a quota of its own."""
+    (first,) = uploads.add([file(900)], ANN)
+    with pytest.raises(TooManyRequests, match=r"0\.001 MB of uploaded files at once"):
+        uploads.add([file(50), file(51)], ANN)
+    uploads.add([file(1_000)], BOB)
+    uploads.forget(first)
+    uploads.add([file(1_000)], ANN)
+    with pytest.raises(TooManyRequests, match="256 uploaded files"):
+        uploads.add([file(0)] * CALLER_FILES, ANN)
+
+
+def test_all_callers_together_cannot_fill_the_disk(uploads: Uploads) -> None:
+    """With four quotas in use, a fifth caller is told that there is no more."""
+    for number in range(4):
+        uploads.add([file(1_000)], user_caller(f"user{number}", UserRole.VIEWER))
+    with pytest.raises(Overloaded, match=r"0\.004 MB of uploaded files are in use"):
+        uploads.add([file()], ANN)
+
+
+def test_a_request_is_kept_whole_or_not_at_all(
+    uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the second file cannot be written, the first is deleted, and no quota is lost."""
+    write, written = Uploads._write, []
+
+    def fail_at_the_second(self: Uploads, file: UploadFile, path: Path) -> None:
+        written.append(path)
+        if len(written) == 2:
+            raise OSError("The disk is full.")
+        write(self, file, path)
+
+    monkeypatch.setattr(Uploads, "_write", fail_at_the_second)
+    with pytest.raises(OSError, match="full"):
+        uploads.add([file(500), file(500)], ANN)
+    assert not contents(tmp_path / "uploads") & {"a.png"}
+    monkeypatch.undo()
+    uploads.add([file(1_000)], ANN)
+
+
+def test_uploads_are_private(uploads: Uploads, tmp_path: Path) -> None:
+    """Files are 0600 and folders 0700, whatever the umask."""
+    before = os.umask(0)
+    try:
+        (path,) = uploads.add([file()], ANN)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o600
+    for folder in (tmp_path / "uploads", path.parent.parent, path.parent):
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_an_upload_is_its_callers_alone(uploads: Uploads) -> None:
+    """Its path, any other below the folder, and a way around are refused to others."""
+    (path,) = uploads.add([file()], ANN)
+    uploads.check_owner(path, ANN)
+    around = path.parent / ".." / path.parent.name / path.name
+    for foreign in (
+        path.parent,
+        path.parent.parent / "zz",
+        path / "x",
+        around,
+        Path("/etc/passwd"),
+    ):
+        with pytest.raises(NotFound):
+            uploads.check_owner(foreign, ANN)
+    with pytest.raises(NotFound):
+        uploads.check_owner(path, BOB)
+
+
+def test_everything_old_is_deleted_of_whatever_kind(
+    uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uploads, stray files, links and nested folders go after ten minutes; what is new stays."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept.txt").write_text("kept")
+    directory = tmp_path / "uploads"
+    uploads.add([file(1_000)], ANN)
+    nested = directory / "a" / "b" / "c"
+    nested.mkdir(parents=True)
+    (nested / "stray.png").write_bytes(b"x")
+    (directory / "file").write_bytes(b"x")
+    (directory / "link").symlink_to(outside)
+    (nested / "dangling").symlink_to("nowhere")
+    os.mkfifo(directory / "pipe")
+    future = directory / "future"
+    future.write_bytes(b"x")
+    for path in [*directory.rglob("*"), directory]:
+        os.utime(path, (1, 1), follow_symlinks=False)
+    os.utime(future, (time.time() + 86_400,) * 2)  # as after a clock that was set back
+    (directory / "new").write_bytes(b"x")
+    later = time.monotonic() + KEPT_S + 1
+    monkeypatch.setattr(module.time, "monotonic", lambda: later)
+    uploads.delete_old()
+    assert contents(directory) == {"new"}
+    assert (outside / "kept.txt").read_text() == "kept"
+    uploads.add([file(1_000)], ANN)  # the quota is free again
+
+
+def test_a_new_upload_is_not_deleted(uploads: Uploads) -> None:
+    """Nothing happens to it before its time."""
+    (path,) = uploads.add([file()], ANN)
+    uploads.delete_old()
+    assert path.is_file()
+
+
+def test_the_running_application_deletes_old_uploads(
+    engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself, from its start on."""
+    monkeypatch.setattr(module, "EVERY_S", 0.01)
+    with desk_of(engine, store, tmp_path) as desk:
+        (path,) = map(Path, post(desk.signed_in("ann"), picture_bytes(9)).json())
+        later = time.monotonic() + KEPT_S + 1
+        monkeypatch.setattr(module.time, "monotonic", lambda: later)
+        end = time.perf_counter() + 10
+        while path.exists():
+            assert time.perf_counter() < end
+            time.sleep(0.01)
+
+
+def test_the_route_says_how_much_may_be_kept(desk: Desk) -> None:
+    """Over the quota: 429 with the limit and Retry-After; another caller is not affected."""
+    ann, bob = desk.signed_in("ann"), desk.signed_in("bob")
+    for _ in range(CALLER_FILES // 64):
+        assert post(ann, *[b"x"] * 64).status_code == 200
+    refused = post(ann, b"x")
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (429, "too_many_requests")
+    assert int(refused.headers["retry-after"]) > 0
+    assert "256 uploaded files" in refused.json()["error"]["message"]
+    assert post(bob, b"x").status_code == 200
