@@ -12,22 +12,28 @@ from benchmarks.timing import CALLERS, durations, images_per_s, percentile_ms
 from nsfw_app import system
 from nsfw_app.errors import ModelNotFound
 from nsfw_app.models import builds, calibration_set
-from nsfw_app.models.artifacts import Origin
+from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.asking import MAX_BATCH
-from nsfw_app.models.batching import Batcher
+from nsfw_app.models.batching import DynamicBatcher
 from nsfw_app.models.cards import OPEN_NSFW, first_policy, label_roles
-from nsfw_app.models.classifier import Classifier, Network, nsfw_score
-from nsfw_app.models.direct import Direct
+from nsfw_app.models.classifier import Backend, Classifier, nsfw_score
+from nsfw_app.models.direct import UnbatchedClassifier
 from nsfw_app.models.formats import FILES, Format
 from nsfw_app.models.hub import find
-from nsfw_app.models.optimize.optimizer import Wish, optimize
+from nsfw_app.models.optimize.optimizer import OptimizationConfig, optimize
 from nsfw_app.models.parity import compare
-from nsfw_app.models.selection import AUTO, TORCH, Backends, open_artefact, open_embedded
+from nsfw_app.models.selection import (
+    AUTO,
+    TORCH,
+    BackendConfig,
+    open_embedded,
+    open_optimized_model,
+)
 from nsfw_app.records import Policy
 from nsfw_app.system import Cpu
 
 if TYPE_CHECKING:
-    from nsfw_app.models.backends.pytorch import TransformersNetwork
+    from nsfw_app.models.backends.pytorch import TransformersBackend
 
 PIPELINE = "pipeline"  # transformers' own, as its documentation shows it
 OPEN_NSFW_EXACT = "open-nsfw-exact"  # in 32-bit floats; without this, as it would be used here
@@ -79,8 +85,10 @@ def make(subject: Subject, engines: Sequence[str]) -> Numbers:
 
     for kind in FILES:
         if kind in engines:
-            wish = Wish(subject.model, subject.revision, subject.unsafe_labels, kind, force=True)
-            backends = Backends(kind, subject.engines, lambda _: subject.policy)
+            wish = OptimizationConfig(
+                subject.model, subject.revision, subject.unsafe_labels, kind, force=True
+            )
+            backends = BackendConfig(kind, subject.engines, lambda _: subject.policy)
             optimize(wish, backends, threads=subject.threads, tell=lambda _: None)
     network = _torch(subject)
     pixels = torch.from_numpy(network.prepare(Image.new("RGB", (64, 64)))[None])
@@ -148,23 +156,23 @@ def compared(
 def classifier_of(subject: Subject, engine: str) -> Classifier:
     """An engine of ours as the product uses it."""
     network = _network(subject, engine)
-    kind = Batcher if network.gains_by_batches else Direct
+    kind = DynamicBatcher if network.supports_batching else UnbatchedClassifier
     return kind(network, max_waiting=2 * CALLERS)
 
 
-def _network(subject: Subject, engine: str) -> Network:
+def _network(subject: Subject, engine: str) -> Backend:
     if engine in EMBEDDED:
         wanted = AUTO if engine == OPEN_NSFW else TORCH
-        backends = Backends(wanted, subject.engines, lambda _: subject.policy)
+        backends = BackendConfig(wanted, subject.engines, lambda _: subject.policy)
         return open_embedded(backends, threads=subject.threads)
     if engine in FILES:
         files = find(subject.model, revision=subject.revision)
-        origin = Origin.of_files(subject.model, files)
-        artefact = builds.latest(subject.engines, origin, Format(engine))
-        if artefact is None:
+        origin = ModelVersion.of_files(subject.model, files)
+        optimized_model = builds.latest(subject.engines, origin, Format(engine))
+        if optimized_model is None:
             raise ModelNotFound(f"{engine} was not made.")
-        return open_artefact(
-            artefact, engine, unsafe_labels=subject.unsafe_labels, threads=subject.threads
+        return open_optimized_model(
+            optimized_model, engine, unsafe_labels=subject.unsafe_labels, threads=subject.threads
         )
     network = _torch(subject)
     if engine != TORCH:
@@ -172,12 +180,12 @@ def _network(subject: Subject, engine: str) -> Network:
     return network
 
 
-def _torch(subject: Subject) -> "TransformersNetwork":
-    from nsfw_app.models.backends.pytorch import TransformersNetwork
+def _torch(subject: Subject) -> "TransformersBackend":
+    from nsfw_app.models.backends.pytorch import TransformersBackend
 
     files = find(subject.model, revision=subject.revision)
-    return TransformersNetwork(
-        Origin.of_files(subject.model, files),
+    return TransformersBackend(
+        ModelVersion.of_files(subject.model, files),
         files=files,
         unsafe_labels=subject.unsafe_labels,
         threads=subject.threads,

@@ -24,7 +24,7 @@ from nsfw_app.models.backends.open_nsfw import OpenNSFW
 from nsfw_app.models.cards import OPEN_NSFW, first_policy
 from nsfw_app.models.classifier import Classifier
 from nsfw_app.models.loader import Loaded, ModelLoader, load_classifier
-from nsfw_app.models.selection import AUTO, TORCH, Backends
+from nsfw_app.models.selection import AUTO, TORCH, BackendConfig
 from nsfw_app.records import Upload
 from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
@@ -58,7 +58,7 @@ def jpeg(image: Image.Image, chance: random.Random) -> bytes:
 def opened(backend: str) -> Classifier:
     """The embedded model; a faster one is verified in a directory that is not kept."""
     with tempfile.TemporaryDirectory() as engines:
-        chosen = Backends(
+        chosen = BackendConfig(
             backend, Path(engines), lambda m: first_policy(m, threshold=None, band=BAND)
         )
         return load_classifier(
@@ -101,7 +101,7 @@ def main() -> None:
                     review = engine.review(data, Upload("a.jpg", "command", owner))
                 assert review.prediction is not None
                 score = review.prediction.nsfw_score
-                below = [g.below for g in OpenNSFW.glances if score < g.below]
+                below = [g.below for g in OpenNSFW.downscale_rules if score < g.below]
                 step = f"below {below[0]}" if below else "not lower"
                 moved[step].append(abs(score - whole))
                 from_exact[step].append(abs(score - reference))

@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 
 from nsfw_app.models.cards import first_policy
-from nsfw_app.models.optimize.optimizer import Wish, optimize
-from nsfw_app.models.selection import Backends
+from nsfw_app.models.optimize.optimizer import OptimizationConfig, optimize
+from nsfw_app.models.selection import BackendConfig
 from tests.support.architectures import architectures, save
 from tests.support.server import ROOT  # noqa: F401  (puts the product on the path)
 
@@ -28,14 +28,14 @@ def main() -> None:
     for name in chosen.names:
         with tempfile.TemporaryDirectory() as folder:
             model = save(name, Path(folder) / name, real=chosen.real)
-            backends = Backends(
+            backends = BackendConfig(
                 "auto",
                 Path(folder) / "engines",
                 lambda model: first_policy(model, threshold=None, band=(0.2, 0.8)),
             )
             print(f"\n{name}", flush=True)
             optimize(
-                Wish(str(model), "main", ()),
+                OptimizationConfig(str(model), "main", ()),
                 backends,
                 threads=chosen.threads,
                 tell=lambda text: print(f"  {text}", flush=True),

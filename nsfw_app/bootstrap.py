@@ -5,7 +5,7 @@ from nsfw_app.imaging.decode import Limits
 from nsfw_app.models.cards import display_name
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import Loaded, ModelLoader, load_classifier
-from nsfw_app.models.selection import Backends
+from nsfw_app.models.selection import BackendConfig
 from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.queue import QueueRules
 from nsfw_app.rules.retention import Retention
@@ -34,7 +34,7 @@ def open_engine(settings: Settings, store: Store) -> Engine:
             unsafe_labels=settings.unsafe_labels,
             threads=settings.threads,
             max_waiting=settings.max_waiting,
-            backends=Backends(settings.backend, settings.engines_dir, engine.policy_of),
+            backends=BackendConfig(settings.backend, settings.engines_dir, engine.policy_of),
             max_batch=settings.batch_size,
         )
 

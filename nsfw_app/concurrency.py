@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Cores:
+class CpuSlots:
     """CPU threads that decoding and models share, so that no more work at once than there are.
 
     Args:
@@ -24,22 +24,22 @@ class Cores:
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._hurried = 0  # urgent ones who wait
+        self._priority_waiters = 0  # priority ones who wait
         lock = threading.Lock()
         self._urgent, self._others = threading.Condition(lock), threading.Condition(lock)
 
     @contextmanager
-    def one(self, *, urgent: bool = False) -> Iterator[None]:
+    def acquire(self, *, priority: bool = False) -> Iterator[None]:
         """One of them, waited for, until the block ends.
 
         Args:
-            urgent: Go before those who are not: others wait for what comes of this already.
+            priority: Go before those who are not: others wait for what comes of this already.
         """
-        mine = self._urgent if urgent else self._others
+        mine = self._urgent if priority else self._others
         with mine:
-            self._hurried += urgent
-            mine.wait_for(lambda: self._free and (urgent or not self._hurried))
-            self._hurried -= urgent
+            self._priority_waiters += priority
+            mine.wait_for(lambda: self._free and (priority or not self._priority_waiters))
+            self._priority_waiters -= priority
             self._free -= 1
             self._call_next()
         try:
@@ -52,10 +52,10 @@ class Cores:
     def _call_next(self) -> None:
         """Wake one who waits, if there is a core for them."""
         if self._free:
-            (self._urgent if self._hurried else self._others).notify()
+            (self._urgent if self._priority_waiters else self._others).notify()
 
 
-def in_order(
+def map_ordered(
     act: Callable[[Item], Result], items: Iterable[Item], *, at_once: int
 ) -> Iterator[Result]:
     """What is made of each item, some of it ahead of what is asked for.
@@ -71,19 +71,19 @@ def in_order(
     with ThreadPoolExecutor(at_once, thread_name_prefix="ahead") as workers:
 
         def begun(item: Item) -> Future[Result]:
-            return workers.submit(_patiently, act, item)
+            return workers.submit(_retry_on_overload, act, item)
 
-        ahead = deque(map(begun, islice(items, 2 * at_once)))
+        max_in_flight = deque(map(begun, islice(items, 2 * at_once)))
         try:
-            while ahead:
-                result = ahead.popleft().result()
-                ahead.extend(map(begun, islice(items, 1)))
+            while max_in_flight:
+                result = max_in_flight.popleft().result()
+                max_in_flight.extend(map(begun, islice(items, 1)))
                 yield result
         finally:  # nobody asks for more
             workers.shutdown(wait=False, cancel_futures=True)
 
 
-def _patiently(act: Callable[[Item], Result], item: Item) -> Result:
+def _retry_on_overload(act: Callable[[Item], Result], item: Item) -> Result:
     while True:
         try:
             return act(item)

@@ -208,7 +208,7 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class NewDecision:
     """What a reviewer said, with what was on the screen. `nonce` makes a repeated request one.
 
     `name` is the one shown, of those the image was uploaded under; `elapsed_ms` is how long it

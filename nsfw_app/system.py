@@ -55,7 +55,7 @@ def total_memory_mb() -> int | None:
     return _megabytes(_entries(PROC / "meminfo").get("MemTotal"))
 
 
-def give_memory_back() -> None:
+def trim_heap() -> None:
     """Return to the system what was freed, where the C library would keep it for later."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)

@@ -9,9 +9,9 @@ from nsfw_app import settings
 from nsfw_app.bootstrap import open_engine, open_store
 from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
 from nsfw_app.models.formats import FILES, Format
-from nsfw_app.models.optimize.optimizer import Wish, measure_embedded
+from nsfw_app.models.optimize.optimizer import OptimizationConfig, measure_embedded
 from nsfw_app.models.optimize.optimizer import optimize as make
-from nsfw_app.models.selection import Backends
+from nsfw_app.models.selection import BackendConfig
 
 
 def optimize(
@@ -48,11 +48,11 @@ def optimize(
     if name == OPEN_NSFW and (kind is not None or images is not None or force):
         raise typer.BadParameter(f"{OPEN_NSFW} has no formats; run it without other options.")
     engine = open_engine(chosen, open_store(chosen))
-    backends = Backends(chosen.backend, chosen.engines_dir, engine.policy_of)
+    backends = BackendConfig(chosen.backend, chosen.engines_dir, engine.policy_of)
     if name == OPEN_NSFW:
         measure_embedded(backends, threads=chosen.threads, tell=_tell)
         return
-    wish = Wish(
+    wish = OptimizationConfig(
         model=FALCONSAI if name == "auto" else name,
         revision=chosen.model_revision,
         unsafe_labels=chosen.unsafe_labels,

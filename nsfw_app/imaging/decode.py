@@ -19,9 +19,9 @@ from PIL import Image, UnidentifiedImageError
 from nsfw_app.errors import ImageError, ImageErrorKind, NSFWReviewError, lacks_memory
 from nsfw_app.imaging import avif, damage, heif, tiff, webp
 from nsfw_app.imaging.file_decoder import FORMATS, FileDecoder
-from nsfw_app.imaging.frames import DecodedImage, Enough, Frame, Limits
+from nsfw_app.imaging.frames import DecodedImage, Frame, Limits, MinSize
 
-__all__ = ["DecodedImage", "Enough", "Frame", "Limits"]  # and all that is defined here
+__all__ = ["DecodedImage", "Frame", "Limits", "MinSize"]  # and all that is defined here
 
 SPOKEN_FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")
@@ -88,7 +88,7 @@ def decode(
     *,
     name: str,
     limits: Limits,
-    enough: Enough | None = None,
+    min_size: MinSize | None = None,
     known_as: str | None = None,
 ) -> DecodedImage:
     """Decode an image, or say why not.
@@ -101,7 +101,7 @@ def decode(
         data: The file's bytes.
         name: What messages call the file.
         limits: What is accepted.
-        enough: The sides that are needed; None for all that there is.
+        min_size: The sides that are needed; None for all that there is.
         known_as: The bytes' hash, where it is known already.
 
     Returns:
@@ -117,7 +117,7 @@ def decode(
                 data,
                 name=name,
                 limits=limits,
-                enough=enough,
+                min_size=min_size,
                 sha256=known_as or sha256(data),
             )
         )

@@ -13,7 +13,7 @@ from PIL import Image, ImageFile, JpegImagePlugin
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging import avif, color, damage, exif, jpeg, memory, png, webp
 from nsfw_app.imaging.damage import Part
-from nsfw_app.imaging.frames import DecodedImage, Enough, Frame, Limits
+from nsfw_app.imaging.frames import DecodedImage, Frame, Limits, MinSize
 from nsfw_app.imaging.rendering import Renderer
 from nsfw_app.imaging.source import Source
 from nsfw_app.records import ImageInfo, ImageWarning, WarningCode
@@ -47,12 +47,12 @@ class FileDecoder:
     """
 
     def __init__(
-        self, data: bytes, *, name: str, limits: Limits, enough: Enough | None, sha256: str
+        self, data: bytes, *, name: str, limits: Limits, min_size: MinSize | None, sha256: str
     ) -> None:
         self._size_bytes = len(data)
         self._name = name
         self._limits = limits
-        self._enough = enough
+        self._min_size = min_size
         self._sha256 = sha256
         self._source = png.cleaned(data) if data.startswith(png.SIGNATURE) else Source(data)
         self._warnings: set[WarningCode] = set()
@@ -211,11 +211,11 @@ class FileDecoder:
         self._orientation = self._read_orientation(image)
         size = image.size if self._orientation not in SIDEWAYS else image.size[::-1]
         whole = image.size
-        if self._enough is not None:
-            image.draft(None, self._enough.of(image.size))
+        if self._min_size is not None:
+            image.draft(None, self._min_size.of(image.size))
         self._reduced = image.size != whole
         if not self._reduced and color.converts(self._profile_of(image)):
-            image.draft(None, Enough(color.SHORTER, color.LONGER).of(image.size))
+            image.draft(None, MinSize(color.SHORTER, color.LONGER).of(image.size))
         info = ImageInfo(self._sha256, image_format, *size, self._size_bytes, count)
         return _spread(count, self._limits.max_frames), info
 

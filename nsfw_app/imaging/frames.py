@@ -18,7 +18,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Enough:
+class MinSize:
     """The pixels that are needed, of the shorter and of the longer side.
 
     A JPEG with more may be decoded at half, a quarter or an eighth of its size.
@@ -57,7 +57,7 @@ class DecodedImage:
     Attributes:
         info: The file's own facts, however small its frames were decoded.
         frames: What to look at.
-        reduced: Whether the frames have fewer pixels than the file, as `Enough` allowed.
+        reduced: Whether the frames have fewer pixels than the file, as `MinSize` allowed.
     """
 
     info: ImageInfo

@@ -16,7 +16,7 @@ from nsfw_app import system
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.models.cards import display_name
 from nsfw_app.models.checkpoints import CONFIG, PROCESSOR_CONFIG
-from nsfw_app.models.classifier import Glance, weights_sha256
+from nsfw_app.models.classifier import DownscaleRule, weights_sha256
 from nsfw_app.models.formats import Format
 from nsfw_app.models.hub import ModelFiles
 from nsfw_app.models.parity import NOT_COMPARED, Report, compare
@@ -31,7 +31,7 @@ MIN_SPEEDUP = 1.1
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ModelVersion:
     """Which weights an artefact was made of."""
 
     model: str
@@ -60,7 +60,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Artefact:
+class OptimizedModel:
     """An optimized model, or a model in half precision, which has no files but a report.
 
     - `roles` are its labels', in the model's order.
@@ -74,7 +74,7 @@ class Artefact:
 
     directory: Path
     format: Format
-    origin: Origin
+    origin: ModelVersion
     roles: Mapping[str, LabelRole]
     preprocessing: Preprocessing | None
     files_sha256: str
@@ -87,14 +87,14 @@ class Artefact:
     scores: tuple[tuple[float, float], ...] = ()
     images: int = 0
     one_by_one: bool = False
-    glances: tuple[Glance, ...] = ()
+    downscale_rules: tuple[DownscaleRule, ...] = ()
 
     @classmethod
-    def made_here(
+    def from_directory(
         cls,
         directory: Path,
         kind: Format,
-        origin: Origin,
+        origin: ModelVersion,
         roles: Mapping[str, LabelRole],
         preprocessing: Preprocessing | None = None,
     ) -> Self:
@@ -125,11 +125,11 @@ class Artefact:
             | {
                 "directory": directory,
                 "format": Format(values["format"]),
-                "origin": Origin(**values["origin"]),
+                "origin": ModelVersion(**values["origin"]),
                 "roles": {label: LabelRole(role) for label, role in values["roles"].items()},
                 "preprocessing": prepared and Preprocessing.from_json(prepared),
                 "cpu_features": frozenset(values["cpu_features"]),
-                "glances": tuple(Glance(**glance) for glance in values.get("glances", ())),
+                "glances": tuple(DownscaleRule(**rule) for rule in values.get("glances", ())),
                 "scores": tuple((one, other) for one, other in values["scores"]),
                 "speedup": values.get("speedup") or _unpaired_speedup(values),
             }
@@ -152,7 +152,7 @@ class Artefact:
             "scores": self.scores,
             "images": self.images,
             "one_by_one": self.one_by_one,
-            "glances": [asdict(glance) for glance in self.glances],
+            "glances": [asdict(rule) for rule in self.downscale_rules],
         }
 
     def report(self, policy: Policy) -> Report:
@@ -176,7 +176,7 @@ class Artefact:
         return str(self.format) if self.trusted(policy) else f"{self.format}-forced"
 
     @property
-    def misfit(self) -> str:
+    def incompatibility(self) -> str:
         """Why it was verified with something else than it would be computed with here, or ''.
 
         What an optimized model computes depends on the CPU's instructions. Whether half precision

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsfw_app.concurrency import Cores
+from nsfw_app.concurrency import CpuSlots
 from nsfw_app.errors import OutOfMemory, Overloaded, PredictionFailed, lacks_memory
-from nsfw_app.models.classifier import Network, Pixels
+from nsfw_app.models.classifier import Backend, Pixels
 from nsfw_app.system import usable_cpus
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ RETRY_AFTER_S = 1  # those who wait for a quick network are through in about tha
 UNFORESEEN = "The model ended without an answer; the log tells why."
 
 
-class Asking(ABC):
+class QueuedClassifier(ABC):
     """A classifier over a network, but for who waits for whom.
 
     Args:
@@ -35,23 +35,23 @@ class Asking(ABC):
 
     def __init__(
         self,
-        network: Network,
+        network: Backend,
         *,
         max_waiting: int,
         max_batch: int = MAX_BATCH,
-        cores: Cores | None = None,
+        cpu_slots: CpuSlots | None = None,
     ) -> None:
         self._network = network
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._lock = threading.Lock()
-        self.cores = cores or Cores(usable_cpus())
+        self.cpu_slots = cpu_slots or CpuSlots(usable_cpus())
         self.identity = network.identity
         self.roles = network.roles
-        self.glances = network.glances
+        self.downscale_rules = network.downscale_rules
 
     def prepare(self, image: Image.Image) -> Pixels:
-        """See `Network.prepare`."""
+        """See `Backend.prepare`."""
         return self._network.prepare(image)
 
     def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsfw_app.errors import PredictionFailed
-from nsfw_app.models.asking import Asking
-from nsfw_app.models.classifier import Network, Pixels
+from nsfw_app.models.asking import QueuedClassifier
+from nsfw_app.models.classifier import Backend, Pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class _Waiting:
     answer: Future[NDArray[np.float64]] = field(default_factory=Future)
 
 
-class Batcher(Asking):
+class DynamicBatcher(QueuedClassifier):
     """A classifier over a network that computes batches; see the module and its base."""
 
-    def __init__(self, network: Network, **chosen: Any) -> None:
+    def __init__(self, network: Backend, **chosen: Any) -> None:
         super().__init__(network, **chosen)
         self._waiting: deque[_Waiting] = deque()
-        self._workers = ThreadPoolExecutor(network.lanes, thread_name_prefix="batcher")
+        self._workers = ThreadPoolExecutor(network.max_concurrency, thread_name_prefix="batcher")
 
     @property
     def waiting(self) -> int:
@@ -42,8 +42,8 @@ class Batcher(Asking):
             return len(self._waiting)
 
     @property
-    def ahead(self) -> int:
-        """See `Classifier.ahead`."""
+    def max_in_flight(self) -> int:
+        """See `Classifier.max_in_flight`."""
         return self._max_batch + self._max_batch // 2  # half a batch is made ready beside another
 
     def _answered(self, pictures: Sequence[Pixels]) -> NDArray[np.float64]:
@@ -58,7 +58,7 @@ class Batcher(Asking):
         """Answer those who wait longest; the turns of the others find nothing left to do."""
         if not self.waiting:
             return
-        with self.cores.one(urgent=True):  # what comes meanwhile belongs to the batch
+        with self.cpu_slots.acquire(priority=True):  # what comes meanwhile belongs to the batch
             if batch := self._next():
                 self._answer(batch)
 

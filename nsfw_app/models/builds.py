@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from nsfw_app import private_files
-from nsfw_app.models.artifacts import DESCRIPTION, Artefact, Origin
+from nsfw_app.models.artifacts import DESCRIPTION, ModelVersion, OptimizedModel
 from nsfw_app.models.formats import ORIGINAL_BACKENDS, Format
 from nsfw_app.records import Policy
 
@@ -42,27 +42,30 @@ class Attempt:
     outcome: str
 
 
-def builds_dir(engines: Path, origin: Origin, kind: Format) -> Path:
+def builds_dir(engines: Path, origin: ModelVersion, kind: Format) -> Path:
     """The directory in which the builds of a format lie."""
     return _model_dir(engines, origin) / kind
 
 
-def find(engines: Path, origin: Origin) -> list[Artefact]:
+def find(engines: Path, origin: ModelVersion) -> list[OptimizedModel]:
     """The latest artefact of each format made of exactly these weights, the fastest first."""
     found = (latest(engines, origin, kind) for kind in Format)
     return sorted((a for a in found if a is not None), key=lambda a: -a.speedup)
 
 
-def latest(engines: Path, origin: Origin, kind: Format) -> Artefact | None:
+def latest(engines: Path, origin: ModelVersion, kind: Format) -> OptimizedModel | None:
     """The latest artefact of a format made of exactly these weights, if there is one.
 
     One that was verified on this kind of CPU comes before others.
     """
     found = _all(engines, origin, kind)
-    return next((artefact for artefact in found if not artefact.misfit), next(iter(found), None))
+    return next(
+        (optimized_model for optimized_model in found if not optimized_model.incompatibility),
+        next(iter(found), None),
+    )
 
 
-def verified_backends(engines: Path, origin: Origin, policy: Policy) -> frozenset[str]:
+def verified_backends(engines: Path, origin: ModelVersion, policy: Policy) -> frozenset[str]:
     """The backends whose predictions count as predictions of the model itself.
 
     Those are the original's, and each whose parity report passes under the policy, on whichever CPU
@@ -76,12 +79,12 @@ def verified_backends(engines: Path, origin: Origin, policy: Policy) -> frozense
     verified = (
         str(kind)
         for kind in Format
-        if any(artefact.trusted(policy) for artefact in _all(engines, origin, kind))
+        if any(optimized_model.trusted(policy) for optimized_model in _all(engines, origin, kind))
     )
     return ORIGINAL_BACKENDS | frozenset(verified)
 
 
-def read(directory: Path) -> Artefact | None:
+def read(directory: Path) -> OptimizedModel | None:
     """The artefact of a directory; None where there is none, or not as it was described."""
     try:
         written = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
@@ -89,7 +92,7 @@ def read(directory: Path) -> Artefact | None:
         if written["sha256"] != _digest(values):
             log.warning("%s was changed after it was written, and is not used.", directory)
             return None
-        return Artefact.from_json(directory, values)
+        return OptimizedModel.from_json(directory, values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -110,15 +113,15 @@ def new_build(builds: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def describe(directory: Path, artefact: Artefact) -> None:
+def describe(directory: Path, optimized_model: OptimizedModel) -> None:
     """Write what an artefact is beside its files."""
-    values = artefact.to_json()
+    values = optimized_model.to_json()
     written = {"artefact": values, "sha256": _digest(values)}
     path = directory / DESCRIPTION
     path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
 
-def write_attempts(engines: Path, origin: Origin, attempts: Sequence[Attempt]) -> None:
+def write_attempts(engines: Path, origin: ModelVersion, attempts: Sequence[Attempt]) -> None:
     """Keep what `optimize` tried, in place of what it tried before."""
     path = _model_dir(engines, origin) / ATTEMPTS
     private_files.make_directory(path.parent)
@@ -128,24 +131,24 @@ def write_attempts(engines: Path, origin: Origin, attempts: Sequence[Attempt]) -
     part.replace(path)
 
 
-def read_attempts(engines: Path, origin: Origin) -> list[Attempt]:
+def read_attempts(engines: Path, origin: ModelVersion) -> list[Attempt]:
     """What `optimize` tried last with these weights, in that order."""
     try:
         values = json.loads((_model_dir(engines, origin) / ATTEMPTS).read_text(encoding="utf-8"))
-        if Origin(**values["origin"]) != origin:
+        if ModelVersion(**values["origin"]) != origin:
             return []
         return [Attempt(Format(a["format"]), a["kept"], a["outcome"]) for a in values["attempts"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
 
-def _all(engines: Path, origin: Origin, kind: Format) -> list[Artefact]:
+def _all(engines: Path, origin: ModelVersion, kind: Format) -> list[OptimizedModel]:
     """Every artefact of a format that was made of exactly these weights, the latest first."""
     builds = sorted(builds_dir(engines, origin, kind).glob("[0-9]*"), reverse=True)
     return [a for a in map(read, builds) if a is not None and a.origin == origin]
 
 
-def _model_dir(engines: Path, origin: Origin) -> Path:
+def _model_dir(engines: Path, origin: ModelVersion) -> Path:
     return engines / _slug(origin.model) / _slug(origin.revision)
 
 
@@ -166,7 +169,7 @@ def _clear(builds: Path, *, but: str) -> None:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _same_cpu(one: Artefact | None, other: Artefact | None) -> bool:
+def _same_cpu(one: OptimizedModel | None, other: OptimizedModel | None) -> bool:
     """Whether two builds were verified on the same kind of CPU; unreadable ones count as such."""
     if one is None or other is None:
         return True

@@ -2,7 +2,7 @@
 
 The calibration set lies in `calibration/`: 48 photographs and 16 drawings or renderings of ordinary
 subjects, the same for everyone, with their sources in `calibration/LICENSES.md`. Nothing explicit
-is among them. They are 64 images: `shipped` gives six views of each, which are not 384 images.
+is among them. They are 64 images: `bundled` gives six views of each, which are not 384 images.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ MOST = 300  # of a folder: enough for ranges and for a share of 0.5 %
 LONGEST = 1_024  # pixels; more than any network looks at
 
 
-def shipped() -> list[Image.Image]:
+def bundled() -> list[Image.Image]:
     """Six views of each image of the calibration set: whole, mirrored, and its quarters."""
     return [view for image in whole() for view in _views(image)]
 
@@ -30,7 +30,7 @@ def whole() -> list[Image.Image]:
     return [_opened(path) for path in sorted(CALIBRATION_SET.glob("*.jpg"))]
 
 
-def of_folder(folder: Path) -> list[Image.Image]:
+def load_dir(folder: Path) -> list[Image.Image]:
     """The images below a folder, at most `MOST` of them, evenly spread over their names.
 
     Raises:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsfw_app.concurrency import Cores
+from nsfw_app.concurrency import CpuSlots
 from nsfw_app.errors import PredictionFailed
 from nsfw_app.records import LabelRole, ModelIdentity
 
@@ -27,7 +27,7 @@ Pixels = NDArray[Any]  # 32-bit floats or 8-bit, as the network takes them
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class DownscaleRule:
     """When a JPEG decoded at reduced scale is enough.
 
     It is when its shorter side has at least `pixels` and its nsfw score is under `below`.
@@ -51,21 +51,21 @@ class Model(Protocol):
         ...
 
     @property
-    def glances(self) -> Sequence[Glance]:
+    def downscale_rules(self) -> Sequence[DownscaleRule]:
         """When reduced scale is enough: `pixels` and `below` both rising; none for never."""
         ...
 
 
-class Network(Model, Protocol):
+class Backend(Model, Protocol):
     """A backend: what a picture is turned into, in any thread, and what is computed from that."""
 
     @property
-    def lanes(self) -> int:
+    def max_concurrency(self) -> int:
         """How many threads may call it at once."""
         ...
 
     @property
-    def gains_by_batches(self) -> bool:
+    def supports_batching(self) -> bool:
         """Whether pictures are better computed together than by whoever brings each."""
         ...
 
@@ -81,7 +81,7 @@ class Network(Model, Protocol):
         ...
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
-        """Probabilities. Called by at most `lanes` threads at a time.
+        """Probabilities. Called by at most `max_concurrency` threads at a time.
 
         Args:
             batch: Prepared pictures, shape (n, ...).
@@ -99,12 +99,12 @@ class Classifier(Model, Protocol):
     """A model that can be asked from any thread."""
 
     @property
-    def cores(self) -> Cores:
+    def cpu_slots(self) -> CpuSlots:
         """The CPU threads that it shares with whoever makes pictures ready for it."""
         ...
 
     @property
-    def ahead(self) -> int:
+    def max_in_flight(self) -> int:
         """Images that are under way at once when it is kept busy."""
         ...
 
@@ -129,7 +129,7 @@ class Classifier(Model, Protocol):
         ...
 
     def prepare(self, image: Image.Image) -> Pixels:
-        """See `Network.prepare`."""
+        """See `Backend.prepare`."""
         ...
 
     def predict_prepared(self, pictures: Sequence[Pixels]) -> list[dict[str, float]]:

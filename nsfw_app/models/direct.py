@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nsfw_app.models.asking import Asking
+from nsfw_app.models.asking import QueuedClassifier
 from nsfw_app.models.classifier import Pixels
 
 
-class Direct(Asking):
+class UnbatchedClassifier(QueuedClassifier):
     """A classifier over a network that several threads may call; see the module and its base."""
 
     _here = 0  # images that wait or are computed
@@ -21,19 +21,19 @@ class Direct(Asking):
     @property
     def waiting(self) -> int:
         """Images beyond those that may compute at once."""
-        return max(0, self._here - self._network.lanes)
+        return max(0, self._here - self._network.max_concurrency)
 
     @property
-    def ahead(self) -> int:
-        """See `Classifier.ahead`."""
-        return 2 * self._network.lanes  # some read and store while others compute
+    def max_in_flight(self) -> int:
+        """See `Classifier.max_in_flight`."""
+        return 2 * self._network.max_concurrency  # some read and store while others compute
 
     def _answered(self, pictures: Sequence[Pixels]) -> NDArray[np.float64]:
         with self._lock:
             self._check_room(self.waiting)
             self._here += 1
         try:
-            with self.cores.one(urgent=True):
+            with self.cpu_slots.acquire(priority=True):
                 return self._score(pictures)
         finally:
             with self._lock:

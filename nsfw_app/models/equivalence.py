@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from nsfw_app.models.artifacts import Origin
+from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.builds import verified_backends
 from nsfw_app.records import ModelIdentity, Policy
 
@@ -19,7 +19,7 @@ class EquivalentBackends:
     def __init__(self, engines: Path | None, policy_of: Callable[[str], Policy]) -> None:
         self._engines = engines
         self._policy_of = policy_of
-        self._known: dict[tuple[Origin, Policy], frozenset[str]] = {}
+        self._known: dict[tuple[ModelVersion, Policy], frozenset[str]] = {}
 
     def of(self, identity: ModelIdentity) -> frozenset[str]:
         """The backends whose predictions of the same weights count as this one's, itself included.
@@ -38,7 +38,7 @@ class EquivalentBackends:
         """
         if self._engines is None:
             return frozenset()
-        origin, policy = Origin.of(identity), self._policy_of(identity.model)
+        origin, policy = ModelVersion.of(identity), self._policy_of(identity.model)
         if (origin, policy) not in self._known:
             self._known[origin, policy] = verified_backends(self._engines, origin, policy)
         return self._known[origin, policy]

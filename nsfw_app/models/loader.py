@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from nsfw_app.concurrency import Cores
+from nsfw_app.concurrency import CpuSlots
 from nsfw_app.errors import ModelError, ModelLoadFailed, ModelLoading, ModelUnsupported
-from nsfw_app.models.artifacts import Origin
+from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.asking import MAX_BATCH
-from nsfw_app.models.batching import Batcher
+from nsfw_app.models.batching import DynamicBatcher
 from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
 from nsfw_app.models.checkpoints import load_errors
-from nsfw_app.models.classifier import Classifier, Network
-from nsfw_app.models.direct import Direct
+from nsfw_app.models.classifier import Backend, Classifier
+from nsfw_app.models.direct import UnbatchedClassifier
 from nsfw_app.models.hub import ModelFiles, fetch, find, find_here, unreachable
-from nsfw_app.models.selection import AUTO, Backends, open_embedded, open_network
+from nsfw_app.models.selection import AUTO, BackendConfig, open_backend, open_embedded
 
 
 class ModelState(StrEnum):
@@ -57,7 +57,7 @@ def load_classifier(
     unsafe_labels: Sequence[str],
     threads: int,
     max_waiting: int,
-    backends: Backends | None = None,
+    backends: BackendConfig | None = None,
     max_batch: int = MAX_BATCH,
 ) -> Loaded:
     """Load the model that the settings ask for.
@@ -75,22 +75,22 @@ def load_classifier(
         ModelError: A model asked for by name cannot be had or used.
     """
 
-    def asked(network: Network) -> Classifier:
-        made = Batcher if network.gains_by_batches else Direct
-        cores = Cores(threads)
-        return made(network, max_waiting=max_waiting, max_batch=max_batch, cores=cores)
+    def asked(network: Backend) -> Classifier:
+        made = DynamicBatcher if network.supports_batching else UnbatchedClassifier
+        cpu_slots = CpuSlots(threads)
+        return made(network, max_waiting=max_waiting, max_batch=max_batch, cpu_slots=cpu_slots)
 
     def transformers_model(model: str, files: ModelFiles) -> Classifier:
         chosen: dict[str, Any] = {"unsafe_labels": unsafe_labels, "threads": threads}
         with load_errors(model):
-            origin = Origin.of_files(model, files)
+            origin = ModelVersion.of_files(model, files)
             if backends is not None:
-                return asked(open_network(origin, files, backends, **chosen))
+                return asked(open_backend(origin, files, backends, **chosen))
             from nsfw_app.models.backends.pytorch import (
-                TransformersNetwork,  # torch, only when needed
+                TransformersBackend,  # torch, only when needed
             )
 
-            return asked(TransformersNetwork(origin, files=files, **chosen))
+            return asked(TransformersBackend(origin, files=files, **chosen))
 
     def embedded(reason: str = "") -> Loaded:
         if backends is not None and backends.is_named:  # that one or an error

@@ -20,10 +20,10 @@ from PIL import Image
 from nsfw_app import system
 from nsfw_app.errors import ModelError, ModelNotFound, ModelUnsupported
 from nsfw_app.models import builds, calibration_set
-from nsfw_app.models.artifacts import Artefact, Origin
+from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.cards import display_name, label_roles
 from nsfw_app.models.checkpoints import load_errors
-from nsfw_app.models.classifier import Network, nsfw_score
+from nsfw_app.models.classifier import Backend, nsfw_score
 from nsfw_app.models.formats import OPENVINO_FILES, Format
 from nsfw_app.models.hub import ModelFiles
 from nsfw_app.models.optimize.speed import compare_speed
@@ -35,7 +35,7 @@ AUTO, TORCH = "auto", "torch"  # values of the setting beside those of `FILES`
 
 
 @dataclass(frozen=True, slots=True)
-class Backends:
+class BackendConfig:
     """What the settings say of backends.
 
     `engines` is where artefacts lie; `policy_of` gives the policy in force for a model.
@@ -51,11 +51,11 @@ class Backends:
         return self.wanted not in {AUTO, TORCH}
 
 
-class HalfPrecision(Network, Protocol):
+class HalfPrecision(Backend, Protocol):
     """A network in 32-bit floats of which there is one in half precision as well."""
 
     @property
-    def origin(self) -> Origin:
+    def origin(self) -> ModelVersion:
         """Its weights."""
         ...
 
@@ -73,14 +73,14 @@ class HalfPrecision(Network, Protocol):
         ...
 
 
-def open_network(
-    origin: Origin,
+def open_backend(
+    origin: ModelVersion,
     files: ModelFiles,
-    backends: Backends,
+    backends: BackendConfig,
     *,
     unsafe_labels: Sequence[str],
     threads: int,
-) -> Network:
+) -> Backend:
     """The network that computes a model's scores.
 
     Args:
@@ -96,34 +96,39 @@ def open_network(
     """
     policy = backends.policy_of(origin.model)
 
-    def opened(artefact: Artefact) -> Network:
-        return open_artefact(
-            artefact, artefact.backend(policy), unsafe_labels=unsafe_labels, threads=threads
+    def opened(optimized_model: OptimizedModel) -> Backend:
+        return open_optimized_model(
+            optimized_model,
+            optimized_model.backend(policy),
+            unsafe_labels=unsafe_labels,
+            threads=threads,
         )
 
     if backends.is_named:
         return opened(_named(backends, origin))
     if backends.wanted == AUTO:
-        for artefact in fastest(backends.engines, origin, policy):
-            if not artefact.format.has_files:
+        for optimized_model in fastest(backends.engines, origin, policy):
+            if not optimized_model.format.has_files:
                 break  # torch's half precision is faster than what follows
             try:
-                return opened(artefact)
+                return opened(optimized_model)
             except ModelError as error:
                 log.warning("%s", error)
     return _torch(origin, files, backends, unsafe_labels=unsafe_labels, threads=threads)
 
 
-def fastest(engines: Path, origin: Origin, policy: Policy) -> list[Artefact]:
+def fastest(engines: Path, origin: ModelVersion, policy: Policy) -> list[OptimizedModel]:
     """What `auto` may use of a model on this machine, the fastest first."""
     return [
-        artefact
-        for artefact in builds.find(engines, origin)
-        if artefact.is_faster and not artefact.misfit and artefact.trusted(policy)
+        optimized_model
+        for optimized_model in builds.find(engines, origin)
+        if optimized_model.is_faster
+        and not optimized_model.incompatibility
+        and optimized_model.trusted(policy)
     ]
 
 
-def open_embedded(backends: Backends | None, *, threads: int) -> Network:
+def open_embedded(backends: BackendConfig | None, *, threads: int) -> Backend:
     """The embedded network, in 32-bit floats where nothing else is wanted.
 
     Args:
@@ -141,13 +146,13 @@ def open_embedded(backends: Backends | None, *, threads: int) -> Network:
     return _half_or_original(network, backends)
 
 
-def open_artefact(
-    artefact: Artefact, backend: str, *, unsafe_labels: Sequence[str], threads: int
-) -> Network:
+def open_optimized_model(
+    optimized_model: OptimizedModel, backend: str, *, unsafe_labels: Sequence[str], threads: int
+) -> Backend:
     """The network of an artefact, without torch.
 
     Args:
-        artefact: What to open.
+        optimized_model: What to open.
         backend: Its name on predictions.
         unsafe_labels: For labels that are not known words.
         threads: CPU threads.
@@ -155,30 +160,30 @@ def open_artefact(
     Raises:
         ModelError: It is not what was verified, or cannot be used here.
     """
-    artefact.check()
-    if label_roles(artefact.roles, unsafe_labels=unsafe_labels) != artefact.roles:
+    optimized_model.check()
+    if label_roles(optimized_model.roles, unsafe_labels=unsafe_labels) != optimized_model.roles:
         raise ModelUnsupported(
-            f"The {artefact.format} model was verified with other unsafe labels. Make it again: "
-            f"python -m nsfw_app optimize --format {artefact.format}."
+            f"The {optimized_model.format} model was verified with other unsafe labels. "
+            f"Make it again: python -m nsfw_app optimize --format {optimized_model.format}."
         )
-    with load_errors(artefact.origin.model):
-        if artefact.format in OPENVINO_FILES:
-            from nsfw_app.models.backends.openvino_runtime import OpenVinoNetwork
+    with load_errors(optimized_model.origin.model):
+        if optimized_model.format in OPENVINO_FILES:
+            from nsfw_app.models.backends.openvino_runtime import OpenVinoBackend
 
-            return OpenVinoNetwork(artefact, backend=backend, threads=threads)
-        from nsfw_app.models.backends.onnx_runtime import OnnxNetwork
+            return OpenVinoBackend(optimized_model, backend=backend, threads=threads)
+        from nsfw_app.models.backends.onnx_runtime import OnnxBackend
 
-        return OnnxNetwork(artefact, backend=backend, threads=threads)
+        return OnnxBackend(optimized_model, backend=backend, threads=threads)
 
 
-def nsfw_scores(network: Network, pictures: Sequence[Image.Image]) -> Iterator[float]:
+def nsfw_scores(network: Backend, pictures: Sequence[Image.Image]) -> Iterator[float]:
     """The nsfw score of each picture, in order, each computed by itself."""
     for picture in pictures:
         (row,) = network.score(network.prepare(picture)[None])
         yield nsfw_score(dict(zip(network.roles, map(float, row), strict=True)), network.roles)
 
 
-def compare_half(network: HalfPrecision, half: Network, engines: Path) -> Artefact:
+def compare_half(network: HalfPrecision, half: Backend, engines: Path) -> OptimizedModel:
     """Compare a network with itself in half precision, and keep the report.
 
     Args:
@@ -191,7 +196,9 @@ def compare_half(network: HalfPrecision, half: Network, engines: Path) -> Artefa
     speed = compare_speed(network, half, images)
     directory = builds.builds_dir(engines, network.origin, network.half_format)
     with builds.new_build(directory) as build:
-        made = Artefact.made_here(build, network.half_format, network.origin, network.roles)
+        made = OptimizedModel.from_directory(
+            build, network.half_format, network.origin, network.roles
+        )
         made = replace(
             made,
             images_per_s=speed.images_per_s,
@@ -204,36 +211,36 @@ def compare_half(network: HalfPrecision, half: Network, engines: Path) -> Artefa
     return made
 
 
-def _named(backends: Backends, origin: Origin) -> Artefact:
+def _named(backends: BackendConfig, origin: ModelVersion) -> OptimizedModel:
     """The artefact that was asked for, also one whose report failed: the operator insists."""
     wanted, name = backends.wanted, display_name(origin.model)
     make = f"python -m nsfw_app optimize --model {origin.model} --format {wanted}"
-    artefact = builds.latest(backends.engines, origin, Format(wanted))
-    if artefact is None:
+    optimized_model = builds.latest(backends.engines, origin, Format(wanted))
+    if optimized_model is None:
         raise ModelNotFound(
             f"NSFW_BACKEND={wanted}, and none was made of revision {origin.revision} of "
             f"'{name}'. Make it: {make}"
         )
-    if artefact.misfit:
+    if optimized_model.incompatibility:
         raise ModelUnsupported(
-            f"The {wanted} model of '{name}' cannot be used: {artefact.misfit}. "
+            f"The {wanted} model of '{name}' cannot be used: {optimized_model.incompatibility}. "
             f"Make it again: {make}"
         )
-    return artefact
+    return optimized_model
 
 
 def _torch(
-    origin: Origin,
+    origin: ModelVersion,
     files: ModelFiles,
-    backends: Backends,
+    backends: BackendConfig,
     *,
     unsafe_labels: Sequence[str],
     threads: int,
-) -> Network:
-    from nsfw_app.models.backends.pytorch import Device, TransformersNetwork, device
+) -> Backend:
+    from nsfw_app.models.backends.pytorch import Device, TransformersBackend, device
 
     exact = backends.wanted == TORCH
-    network = TransformersNetwork(
+    network = TransformersBackend(
         origin,
         files=files,
         unsafe_labels=unsafe_labels,
@@ -246,7 +253,7 @@ def _torch(
     return _half_or_original(network, backends)
 
 
-def _half_or_original(network: HalfPrecision, backends: Backends) -> Network:
+def _half_or_original(network: HalfPrecision, backends: BackendConfig) -> Backend:
     """Half precision where its report passes and it is faster, else the network as it is.
 
     A report of these weights, this runtime and this CPU is followed; only without one are both
@@ -258,7 +265,12 @@ def _half_or_original(network: HalfPrecision, backends: Backends) -> Network:
     report = builds.latest(engines, origin, network.half_format)
     try:
         half = None
-        if report is None or report.misfit or not report.speedup or report.roles != network.roles:
+        if (
+            report is None
+            or report.incompatibility
+            or not report.speedup
+            or report.roles != network.roles
+        ):
             half = network.to_half()
             report = compare_half(network, half, engines)
         if report.is_faster and report.trusted(backends.policy_of(origin.model)):
@@ -266,11 +278,11 @@ def _half_or_original(network: HalfPrecision, backends: Backends) -> Network:
     except Exception as error:  # the network itself works
         log.warning("%s stays in 32-bit floats: %s", origin.model, error, exc_info=True)
     finally:
-        system.give_memory_back()  # the images, and what the other floats took
+        system.trim_heap()  # the images, and what the other floats took
     return network
 
 
-def _scores(network: Network, pictures: Sequence[Image.Image]) -> list[float]:
+def _scores(network: Backend, pictures: Sequence[Image.Image]) -> list[float]:
     """The nsfw scores of pictures, each computed by itself, in as many threads as may call it."""
-    with ThreadPoolExecutor(network.lanes) as lanes:
-        return list(lanes.map(lambda picture: next(nsfw_scores(network, [picture])), pictures))
+    with ThreadPoolExecutor(network.max_concurrency) as pool:
+        return list(pool.map(lambda picture: next(nsfw_scores(network, [picture])), pictures))

@@ -10,20 +10,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nsfw_app.concurrency import in_order
+from nsfw_app.concurrency import map_ordered
 from nsfw_app.errors import ImageError, ModelError, NotFound, StorageError
 from nsfw_app.imaging import decode, previews
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models import builds, cards
-from nsfw_app.models.artifacts import Artefact, Origin
+from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import ModelLoader, ModelStatus
 from nsfw_app.records import (
-    Answer,
     Decision,
     Ground,
     LabelRole,
     Look,
+    NewDecision,
     Policy,
     Prediction,
     Problem,
@@ -33,7 +33,7 @@ from nsfw_app.records import (
 )
 from nsfw_app.review.pipeline import Inference, Judged
 from nsfw_app.review.queue import Desk
-from nsfw_app.review.submissions import Intake
+from nsfw_app.review.submissions import SubmissionService
 from nsfw_app.review.verdicts import reviewed
 from nsfw_app.rules.permissions import Caller
 from nsfw_app.store import Store
@@ -79,7 +79,7 @@ class Engine:
         self._defaults = defaults
         self.desk = Desk(store, self.policy_of)
         equivalents = EquivalentBackends(engines, self.policy_of)
-        self.intake = Intake(store, self.desk, self.review)
+        self.submissions = SubmissionService(store, self.desk, self.review)
         self._inference = Inference(store, loader, limits=limits, equivalents=equivalents)
 
     def start(self) -> None:
@@ -109,12 +109,12 @@ class Engine:
         return classifier.waiting if classifier else 0
 
     @property
-    def artefacts(self) -> list[Artefact]:
+    def optimized_models(self) -> list[OptimizedModel]:
         """The optimized models that were made of the model that runs, the fastest first."""
         classifier = self.status.classifier
         if classifier is None or self._engines is None:
             return []
-        return builds.find(self._engines, Origin.of(classifier.identity))
+        return builds.find(self._engines, ModelVersion.of(classifier.identity))
 
     @property
     def optimization_attempts(self) -> list[builds.Attempt]:
@@ -122,7 +122,7 @@ class Engine:
         classifier = self.status.classifier
         if classifier is None or self._engines is None:
             return []
-        return builds.read_attempts(self._engines, Origin.of(classifier.identity))
+        return builds.read_attempts(self._engines, ModelVersion.of(classifier.identity))
 
     @property
     def log(self) -> CorrectionLog:
@@ -214,14 +214,14 @@ class Engine:
         Raises:
             ModelError: The model cannot be loaded.
         """
-        at_once = self._loader.wait().ahead
+        at_once = self._loader.wait().max_in_flight
 
         def review(path: Path) -> Review:
             return self.review_file(path, Upload(str(path), source))
 
-        yield from in_order(review, paths, at_once=at_once)
+        yield from map_ordered(review, paths, at_once=at_once)
 
-    def decide(self, answer: Answer, caller: Caller) -> Decision:
+    def decide(self, answer: NewDecision, caller: Caller) -> Decision:
         """Record an answer; when this returns, it is on disk.
 
         Raises:
@@ -230,7 +230,7 @@ class Engine:
         """
         return self.decide_all([answer], caller)[0]
 
-    def decide_all(self, answers: Sequence[Answer], caller: Caller) -> list[Decision]:
+    def decide_all(self, answers: Sequence[NewDecision], caller: Caller) -> list[Decision]:
         """Record several answers, all or none; see `decide`."""
         made = self._store.log.add_all(answers, caller)
         try:

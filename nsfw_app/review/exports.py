@@ -12,7 +12,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from nsfw_app.records import Decision, Review
-from nsfw_app.store.training import Mistake
+from nsfw_app.store.training import Misclassification
 
 LOG_COLUMNS = tuple(field.name for field in fields(Decision))
 REVIEW_COLUMNS = tuple(
@@ -96,16 +96,16 @@ def log_jsonl(decisions: Iterable[Decision]) -> Iterator[str]:
         yield json.dumps(asdict(decision)) + "\n"
 
 
-def training_jsonl(mistakes: Iterable[Mistake]) -> Iterator[str]:
+def training_jsonl(misclassifications: Iterable[Misclassification]) -> Iterator[str]:
     """The confirmed training labels as JSON Lines: image, label, and what the model had said."""
-    for mistake in mistakes:
-        if mistake.confirmed:
+    for misclassification in misclassifications:
+        if misclassification.confirmed:
             row = {
-                "image_sha256": mistake.image_sha256,
-                "label": mistake.confirmed,
-                "model": mistake.model,
-                "nsfw_score": mistake.nsfw_score,
-                "answers": mistake.answers,
+                "image_sha256": misclassification.image_sha256,
+                "label": misclassification.confirmed,
+                "model": misclassification.model,
+                "nsfw_score": misclassification.nsfw_score,
+                "answers": misclassification.answers,
             }
             yield json.dumps(row) + "\n"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from nsfw_app.imaging import decode, previews
-from nsfw_app.imaging.decode import DecodedImage, Enough, Limits
+from nsfw_app.imaging.decode import DecodedImage, Limits, MinSize
 from nsfw_app.models.classifier import Classifier, Pixels, nsfw_score
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import ModelLoader
@@ -37,7 +37,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Prepared:
     """What is left of a file once it is decoded: its facts, and what its frames became.
 
     `shorter` is the shorter side of a frame in pixels. `shown` is the only frame as people look at
@@ -98,8 +98,8 @@ class Inference:
                 self._store.catalog.add_upload(sha256, upload)
             return Judged(stored.info, stored.prediction, stored.look)
         side = 0 if upload.owner is None else previews.PICTURE_SIDE
-        enough = _enough(classifier, side)
-        seen = self._seen(classifier, data, name, enough, known_as=sha256, side=side)
+        min_size = _min_size(classifier, side)
+        seen = self._seen(classifier, data, name, min_size, known_as=sha256, side=side)
         judged = self._judged(classifier, data, seen)
         return judged if upload.owner is None else self._kept(judged, data, seen, upload)
 
@@ -107,10 +107,10 @@ class Inference:
         """What the model says of an image of which nothing is kept; see `judge`."""
         classifier = self._loader.classifier
         side = previews.HASHED_SIDE
-        enough = _enough(classifier)
+        min_size = _min_size(classifier)
         name = Path(name).name
         with decode.memory_for(name):
-            seen = self._seen(classifier, data, name, enough, side=side)
+            seen = self._seen(classifier, data, name, min_size, side=side)
             prediction = self._predicted(classifier, data, seen)
             return Judged(seen.info, prediction, _look(self._shown(data, prediction, seen, side)))
 
@@ -128,7 +128,10 @@ class Inference:
         """
         classifier = self._loader.status.classifier  # people may look before there is one
         name = Path(name).name
-        with classifier.cores.one() if classifier else nullcontext(), decode.memory_for(name):
+        with (
+            classifier.cpu_slots.acquire() if classifier else nullcontext(),
+            decode.memory_for(name),
+        ):
             return previews.picture(self._frame(data, name, frame, ground))
 
     def _seen(
@@ -136,18 +139,18 @@ class Inference:
         classifier: Classifier,
         data: bytes,
         name: str,
-        enough: Enough | None,
+        min_size: MinSize | None,
         *,
         known_as: str | None = None,
         side: int = 0,
-    ) -> _Seen:
+    ) -> _Prepared:
         """An image decoded with enough pixels; its only frame is kept with `side` at most."""
-        with classifier.cores.one():
+        with classifier.cpu_slots.acquire():
             decoded = decode.decode(
-                data, name=name, limits=self._limits, enough=enough, known_as=known_as
+                data, name=name, limits=self._limits, min_size=min_size, known_as=known_as
             )
             frames = [frame.image for frame in decoded.frames]
-            return _Seen(
+            return _Prepared(
                 info=decoded.info,
                 reduced=decoded.reduced,
                 shorter=min(frames[0].size),
@@ -166,7 +169,7 @@ class Inference:
         """Whether all that people need to look at an image is there."""
         return bool(stored.look.placeholder) and self._store.pictures.has(stored.info.sha256)
 
-    def _judged(self, classifier: Classifier, data: bytes, seen: _Seen) -> Judged:
+    def _judged(self, classifier: Classifier, data: bytes, seen: _Prepared) -> Judged:
         """The stored prediction, or a new one. The lock spans look-up and storing."""
         sha256 = seen.info.sha256
         with self._locks[int(sha256, 16) % STRIPES]:
@@ -177,7 +180,7 @@ class Inference:
             self._store.catalog.add_prediction(seen.info, prediction)
             return Judged(seen.info, prediction, NOTHING)
 
-    def _predicted(self, classifier: Classifier, data: bytes, seen: _Seen) -> Prediction:
+    def _predicted(self, classifier: Classifier, data: bytes, seen: _Prepared) -> Prediction:
         """The prediction of the frame with the highest nsfw score.
 
         Reduced scale is enough to call an image safe beyond doubt. With doubt it is decoded again,
@@ -187,15 +190,15 @@ class Inference:
         prediction = _of_the_worst(classifier, seen)
         while seen.reduced:
             score = prediction.nsfw_score
-            needed = next((g.pixels for g in classifier.glances if score < g.below), None)
+            needed = next((g.pixels for g in classifier.downscale_rules if score < g.below), None)
             if needed is not None and seen.shorter >= needed:
                 break
-            enough = Enough(needed) if needed else None
-            seen = self._seen(classifier, data, sha256, enough, known_as=sha256)
+            min_size = MinSize(needed) if needed else None
+            seen = self._seen(classifier, data, sha256, min_size, known_as=sha256)
             prediction = _of_the_worst(classifier, seen)
         return prediction
 
-    def _kept(self, judged: Judged, data: bytes, seen: _Seen, upload: Upload) -> Judged:
+    def _kept(self, judged: Judged, data: bytes, seen: _Prepared, upload: Upload) -> Judged:
         """The same with what people need to look at it, kept unless the settings forbid it."""
         catalog, sha256 = self._store.catalog, seen.info.sha256
         shown = self._shown(data, judged.prediction, seen, previews.PICTURE_SIDE)
@@ -206,27 +209,33 @@ class Inference:
             catalog.add_upload(sha256, upload)
         return replace(judged, look=look)
 
-    def _shown(self, data: bytes, prediction: Prediction, seen: _Seen, side: int) -> Image.Image:
+    def _shown(
+        self, data: bytes, prediction: Prediction, seen: _Prepared, side: int
+    ) -> Image.Image:
         """The frame that the prediction is of, as people look at it."""
         if seen.shown is not None:
             return seen.shown
-        with self._loader.classifier.cores.one():
+        with self._loader.classifier.cpu_slots.acquire():
             source = prediction.frame, prediction.ground
             return previews.fitted(self._frame(data, seen.info.sha256, *source), side)
 
     def _frame(self, data: bytes, name: str, number: int, ground: Ground) -> Image.Image:
         """A frame with the pixels that people need, or the nearest of those looked at."""
-        enough = Enough(longer=previews.PICTURE_SIDE)
-        decoded = decode.decode(data, name=name, limits=self._limits, enough=enough)
+        min_size = MinSize(longer=previews.PICTURE_SIDE)
+        decoded = decode.decode(data, name=name, limits=self._limits, min_size=min_size)
         return _nearest(decoded, number, ground)
 
 
-def _enough(classifier: Classifier, longer: int = 0) -> Enough | None:
+def _min_size(classifier: Classifier, longer: int = 0) -> MinSize | None:
     """The pixels to begin with, for a model and for people."""
-    return Enough(classifier.glances[0].pixels, longer) if classifier.glances else None
+    return (
+        MinSize(classifier.downscale_rules[0].pixels, longer)
+        if classifier.downscale_rules
+        else None
+    )
 
 
-def _of_the_worst(classifier: Classifier, seen: _Seen) -> Prediction:
+def _of_the_worst(classifier: Classifier, seen: _Prepared) -> Prediction:
     answers = classifier.predict_prepared(seen.prepared)
     scores = [nsfw_score(answer, classifier.roles) for answer in answers]
     worst = max(range(len(scores)), key=scores.__getitem__)

@@ -10,10 +10,10 @@ from nsfw_app.review.verdicts import reviewed
 from nsfw_app.rules.permissions import Caller
 from nsfw_app.rules.queue import QueueOrder, QueueReason, drawn
 from nsfw_app.store import Store
-from nsfw_app.store.training import Mistake
+from nsfw_app.store.training import Misclassification
 
 CLAIMS_AT_ONCE = 10
-MISTAKES_SHOWN = 500
+MAX_MISCLASSIFICATIONS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Desk:
             order: By priority or the oldest first.
             first: An entry that comes before all others, when it can be had.
         """
-        claims = self._store.loans.claim(
+        claims = self._store.leases.claim(
             reviewer,
             count=min(count, CLAIMS_AT_ONCE),
             holding=holding,
@@ -97,25 +97,27 @@ class Desk:
 
     def renew(self, entry_ids: Sequence[int], reviewer: str) -> list[int]:
         """Keep images for another while; the entries that are still this reviewer's."""
-        return self._store.loans.renew(entry_ids, reviewer)
+        return self._store.leases.renew(entry_ids, reviewer)
 
     def release(self, entry_ids: Sequence[int], reviewer: str) -> None:
         """Give images back."""
-        self._store.loans.release(entry_ids, reviewer)
+        self._store.leases.release(entry_ids, reviewer)
 
     def skip(self, entry_id: int, reviewer: str) -> None:
         """Give an image back, to see it again after all others."""
-        self._store.loans.skip(entry_id, reviewer)
+        self._store.leases.skip(entry_id, reviewer)
 
     def waiting(self, reviewer: str) -> int:
         """How many images wait that this reviewer could answer."""
-        return self._store.loans.waiting(reviewer)
+        return self._store.leases.waiting(reviewer)
 
     def open_entries(self) -> int:
         """How many images wait for anyone."""
         return self._store.queue.size()
 
-    def ask_others(self, image_sha256: str, identity: ModelIdentity, caller: Caller) -> bool:
+    def request_second_opinion(
+        self, image_sha256: str, identity: ModelIdentity, caller: Caller
+    ) -> bool:
         """Send an image for a second opinion.
 
         Returns:
@@ -129,24 +131,24 @@ class Desk:
             raise NotFound(f"No prediction of {image_sha256} by {identity.model} is known.")
         return self._store.queue.escalate(stored.prediction_id, caller.name)
 
-    def mistakes(self) -> list[Mistake]:
+    def misclassifications(self) -> list[Misclassification]:
         """The model's settled errors, those nobody looked at and the most confident first."""
-        return self._store.training.mistakes(limit=MISTAKES_SHOWN)
+        return self._store.training.misclassifications(limit=MAX_MISCLASSIFICATIONS)
 
-    def training_labels(self) -> list[Mistake]:
+    def training_labels(self) -> list[Misclassification]:
         """Every error that was confirmed as a training label."""
         return self._store.training.confirmed()
 
-    def mistake_groups(self) -> list[list[Mistake]]:
+    def misclassification_groups(self) -> list[list[Misclassification]]:
         """The same, each followed by those whose pictures look alike."""
-        groups: list[list[Mistake]] = []
-        for mistake in self.mistakes():
+        groups: list[list[Misclassification]] = []
+        for misclassification in self.misclassifications():
             for group in groups:
-                if alike(group[0].perceptual_hash, mistake.perceptual_hash):
-                    group.append(mistake)
+                if alike(group[0].perceptual_hash, misclassification.perceptual_hash):
+                    group.append(misclassification)
                     break
             else:
-                groups.append([mistake])
+                groups.append([misclassification])
         return groups
 
     def label_for_training(self, prediction_id: int, label: Label | None, reviewer: str) -> None:

@@ -11,7 +11,7 @@ from nsfw_app.store.deliveries import DeliveryRecord
 from nsfw_app.store.submissions import Submission
 
 
-class Intake:
+class SubmissionService:
     """Submissions over a store.
 
     Args:

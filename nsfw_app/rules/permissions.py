@@ -77,7 +77,7 @@ class Caller:
 
 
 LOCAL_OWNER = "local"
-STRANGER = Caller("anonymous", None, frozenset())
+ANONYMOUS = Caller("anonymous", None, frozenset())
 DEMO = Caller("anonymous", None, frozenset({Permission.PAGE}))
 
 

@@ -16,7 +16,7 @@ from nsfw_app.store.connections import Connections
 from nsfw_app.store.deliveries import Deliveries
 from nsfw_app.store.encryption import SecretCipher
 from nsfw_app.store.keys import ApiKeys
-from nsfw_app.store.leases import Loans
+from nsfw_app.store.leases import Leases
 from nsfw_app.store.log import CorrectionLog
 from nsfw_app.store.policies import Policies
 from nsfw_app.store.previews import Pictures
@@ -77,7 +77,7 @@ class Store:
         self.submissions = Submissions(connections)
         self.deliveries = Deliveries(connections, cipher)
         self.queue = ReviewQueue(connections, rules=rules)
-        self.loans = Loans(connections)
+        self.leases = Leases(connections)
         self.log = CorrectionLog(connections, catalog=self.catalog, queue=self.queue)
         self.training = TrainingLabels(connections)
         self.insights = StandingAnswers(connections)

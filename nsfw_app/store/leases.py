@@ -21,14 +21,14 @@ LEASE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Lease:
     """An entry lent to a reviewer. What others answered is not part of it."""
 
     entry_id: int
     prediction_id: int
 
 
-class Loans:
+class Leases:
     """Loans of the queue's entries."""
 
     def __init__(self, connections: Connections) -> None:
@@ -43,7 +43,7 @@ class Loans:
         threshold: float = 0.5,
         order: QueueOrder = QueueOrder.PRIORITY,
         first: int | None = None,
-    ) -> list[Claim]:
+    ) -> list[Lease]:
         """Lend the next entries to a reviewer.
 
         Args:
@@ -106,7 +106,7 @@ class Loans:
                 r["id"],
             )
         )
-        return [Claim(row["id"], row["prediction_id"]) for row in rows]
+        return [Lease(row["id"], row["prediction_id"]) for row in rows]
 
     def renew(self, entry_ids: Sequence[int], reviewer: str) -> list[int]:
         """Keep entries for another while; the ones that are still this reviewer's."""

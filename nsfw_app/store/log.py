@@ -9,7 +9,7 @@ from sqlite_utils import Database
 
 from nsfw_app.errors import DecisionError, NotFound
 from nsfw_app.imaging.image_warnings import warnings_of
-from nsfw_app.records import Answer, Decision, Facets, Label, LogFilter
+from nsfw_app.records import Decision, Facets, Label, LogFilter, NewDecision
 from nsfw_app.rules.permissions import Caller
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections, now
@@ -44,7 +44,7 @@ class CorrectionLog:
         self._catalog = catalog
         self._queue = queue
 
-    def add(self, answer: Answer, caller: Caller) -> Decision:
+    def add(self, answer: NewDecision, caller: Caller) -> Decision:
         """Append an answer about an image the caller may see. The same nonce again changes nothing.
 
         Raises:
@@ -53,7 +53,7 @@ class CorrectionLog:
         """
         return self.add_all([answer], caller)[0]
 
-    def add_all(self, answers: Sequence[Answer], caller: Caller) -> list[Decision]:
+    def add_all(self, answers: Sequence[NewDecision], caller: Caller) -> list[Decision]:
         """Append answers, all or none; see `add`."""
         with self._connections.writing() as db, reported_changes(db) as watch:
             return [self._add(db, answer, caller, watch) for answer in answers]
@@ -101,7 +101,7 @@ class CorrectionLog:
             ]
 
     def _add(
-        self, db: Database, answer: Answer, caller: Caller, watch: Callable[[int], None]
+        self, db: Database, answer: NewDecision, caller: Caller, watch: Callable[[int], None]
     ) -> Decision:
         reviewer = caller.name
         upload = self._catalog.upload(answer.image_sha256, caller, answer.name, answer.batch_id)

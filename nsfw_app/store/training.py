@@ -22,7 +22,7 @@ where place = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class Misclassification:
     """A prediction that reviewers settled against the model.
 
     `error` is how far the score is from the settled label, in [0, 1]. `confirmed` is the training
@@ -46,7 +46,7 @@ class TrainingLabels:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    def mistakes(self, *, limit: int) -> list[Mistake]:
+    def misclassifications(self, *, limit: int) -> list[Misclassification]:
         """Settled disagreements, the most confident errors of the model first.
 
         Those that somebody has confirmed or set aside come after all others.
@@ -57,7 +57,7 @@ class TrainingLabels:
         )
         return [_mistake(row) for row in rows]
 
-    def confirmed(self) -> list[Mistake]:
+    def confirmed(self) -> list[Misclassification]:
         """Every settled disagreement that is confirmed as a training label."""
         rows = self._connections.db.execute(
             f"{ONE_PER_IMAGE} and confirmed <> '' order by prediction_id"
@@ -85,6 +85,6 @@ class TrainingLabels:
             )
 
 
-def _mistake(row: Any) -> Mistake:
+def _mistake(row: Any) -> Misclassification:
     values = dict(row)
-    return Mistake(**{**values, "label": Label(values["label"])})
+    return Misclassification(**{**values, "label": Label(values["label"])})

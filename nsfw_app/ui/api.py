@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from nsfw_app.errors import DecisionError
-from nsfw_app.records import Answer, Label, Reason, Upload
+from nsfw_app.records import Label, NewDecision, Reason, Upload
 from nsfw_app.review import exports
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
@@ -55,7 +55,7 @@ def add_endpoints(engine: Engine) -> None:
     ) -> dict[str, Any]:
         if threshold is None:
             raise DecisionError("/decide needs the threshold that the answer refers to.")
-        answer = Answer(
+        answer = NewDecision(
             nonce=nonce or secrets.token_hex(16),
             image_sha256=sha256,
             label=_one_of(Label, label),

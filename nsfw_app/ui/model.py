@@ -6,7 +6,7 @@ import gradio as gr
 
 from nsfw_app.errors import ModelLoading, PolicyError
 from nsfw_app.models import cards
-from nsfw_app.models.artifacts import Artefact
+from nsfw_app.models.artifacts import OptimizedModel
 from nsfw_app.records import Policy
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
@@ -124,28 +124,28 @@ def model_facts(engine: Engine) -> Sections:
 
 def _optimized(engine: Engine, running: str, policy: Policy) -> Sections:
     """What is known of the model's optimized models, used or not, and of what was not kept."""
-    rows = {a.format: _told(a, running, policy) for a in engine.artefacts}
+    rows = {a.format: _told(a, running, policy) for a in engine.optimized_models}
     for attempt in engine.optimization_attempts:
         rows.setdefault(attempt.format, f"Tried by optimize. {attempt.outcome}")
     return [_section("Optimized models", **rows)] if rows else []
 
 
-def _told(artefact: Artefact, running: str, policy: Policy) -> str:
+def _told(optimized_model: OptimizedModel, running: str, policy: Policy) -> str:
     """Whether an artefact is used, and why not, its report and its speed."""
-    if running in {artefact.format, f"{artefact.format}-forced"}:
+    if running in {optimized_model.format, f"{optimized_model.format}-forced"}:
         use = "Runs now."
-    elif artefact.misfit:
-        use = f"Not used: {artefact.misfit}."
-    elif not artefact.trusted(policy):
+    elif optimized_model.incompatibility:
+        use = f"Not used: {optimized_model.incompatibility}."
+    elif not optimized_model.trusted(policy):
         use = "Not used: too many labels change."
-    elif not artefact.is_faster:
+    elif not optimized_model.is_faster:
         use = "Not used: it is not faster here."
     else:
         use = "Verified, and does not run now."
-    speed = f" {artefact.images_per_s:.1f} images a second."
-    if artefact.original_images_per_s:
-        speed = f"{speed[:-1]}, the original {artefact.original_images_per_s:.1f}."
-    return f"{use} {artefact.report(policy).sentence()}{speed}"
+    speed = f" {optimized_model.images_per_s:.1f} images a second."
+    if optimized_model.original_images_per_s:
+        speed = f"{speed[:-1]}, the original {optimized_model.original_images_per_s:.1f}."
+    return f"{use} {optimized_model.report(policy).sentence()}{speed}"
 
 
 def _section(title: str, **rows: str) -> dict[str, Any]:

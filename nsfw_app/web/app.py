@@ -16,9 +16,9 @@ from nsfw_app.web.api.v1 import v1_application
 from nsfw_app.web.auth.callers import Callers, caller_of
 from nsfw_app.web.auth.login import login_routes
 from nsfw_app.web.auth.openid import hub_routes
-from nsfw_app.web.http.errors import answer_problems
-from nsfw_app.web.http.gate import Judging
-from nsfw_app.web.middleware.auth import Guard
+from nsfw_app.web.http.errors import install_error_handlers
+from nsfw_app.web.http.gate import ClassifyGate
+from nsfw_app.web.middleware.auth import AuthMiddleware
 from nsfw_app.web.middleware.content_security import ContentSecurity
 from nsfw_app.web.middleware.forwarding import Forwarding, RootPath, trusted_proxies
 from nsfw_app.web.middleware.gradio_calls import GradioCalls
@@ -44,23 +44,23 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
     monitor = Monitor(engine)
     # One batch is made ready while another is computed, or some store while others compute.
     threads = 2 * max(settings.batch_size, settings.threads)
-    judging = Judging(engine, monitor, max_requests=settings.max_waiting, threads=threads)
+    gate = ClassifyGate(engine, monitor, max_requests=settings.max_waiting, threads=threads)
     uploads = Uploads(
-        settings.uploads_dir.resolve(), caller_bytes=CALLER_FORMS * judging.limits.form_bytes
+        settings.uploads_dir.resolve(), caller_bytes=CALLER_FORMS * gate.limits.form_bytes
     )
     app = _application(lifespan=uploads.deleting_old)
     app.add_middleware(RootPath)
     app.add_middleware(GradioCalls, uploads=uploads, sessions=GradioSessions(page.blocks))
-    app.add_middleware(Guard, callers=Callers(settings, accounts))
+    app.add_middleware(AuthMiddleware, callers=Callers(settings, accounts))
     app.add_middleware(Forwarding, proxies=trusted_proxies(settings), root_path=settings.root_path)
     app.add_middleware(ContentSecurity, framed=settings.on_space)
     app.add_middleware(Measured, monitor=monitor)
     app.include_router(health_routes(engine, monitor))
     app.include_router(login_routes(accounts, settings=settings))
     app.include_router(hub_routes(accounts, settings=settings))
-    app.include_router(upload_routes(judging, uploads))
-    app.mount("/v1", v1_application(judging, settings=settings))
-    app.mount("/desk", _desk(judging, accounts, settings=settings, assets=page.assets))
+    app.include_router(upload_routes(gate, uploads))
+    app.mount("/v1", v1_application(gate, settings=settings))
+    app.mount("/desk", _desk(gate, accounts, settings=settings, assets=page.assets))
     # Mounted, Gradio checks which files a caller may name only after this.
     page.blocks.has_launched = True
     page.blocks.space_id = None  # else the page of a Space asks huggingface.co about itself
@@ -88,17 +88,17 @@ def _application(*, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     app = FastAPI(
         docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=lifespan
     )
-    answer_problems(app)
+    install_error_handlers(app)
     return app
 
 
-def _desk(judging: Judging, accounts: Accounts, *, settings: Settings, assets: Path) -> FastAPI:
+def _desk(gate: ClassifyGate, accounts: Accounts, *, settings: Settings, assets: Path) -> FastAPI:
     """What the page's own scripts speak to."""
     desk = _application()
     desk.mount("/assets", StaticFiles(directory=assets))
-    desk.include_router(image_routes(judging, accounts, settings=settings))
+    desk.include_router(image_routes(gate, accounts, settings=settings))
     desk.include_router(policy_routes(settings.policy_markdown))
-    desk.include_router(answer_routes(judging.engine))
+    desk.include_router(answer_routes(gate.engine))
     for routes in (queue_routes, batch_routes, training_routes):
-        desk.include_router(routes(judging.engine))
+        desk.include_router(routes(gate.engine))
     return desk

@@ -178,11 +178,11 @@ def test_settled_errors_are_confirmed_as_training_labels(browser: Browser, tmp_p
             expect(page.locator("#review-answer .saved")).to_contain_text("Saved: nsfw")
             open_tab(page, "Queue")
             page.get_by_role("button", name="Relabel").click()
-            mistake = page.locator("#relabel .mistake")
-            expect(mistake).to_contain_text("Settled as nsfw")
-            expect(mistake.locator(".real")).to_have_count(0)
-            mistake.get_by_role("button", name="Confirm nsfw").click()
-            expect(mistake).to_contain_text("Training label: nsfw")
+            misclassification = page.locator("#relabel .mistake")
+            expect(misclassification).to_contain_text("Settled as nsfw")
+            expect(misclassification.locator(".real")).to_have_count(0)
+            misclassification.get_by_role("button", name="Confirm nsfw").click()
+            expect(misclassification).to_contain_text("Training label: nsfw")
             with page.expect_download() as download:
                 page.get_by_role("link", name="Export confirmed labels").click()
             (line,) = download.value.path().read_text().splitlines()
@@ -263,9 +263,9 @@ def test_leaving_the_tab_gives_images_back(browser: Browser, ann: Server) -> Non
     """In another tab, and after the page is closed, nothing stays on loan."""
     for red in range(80, 84):
         add(ann, red)
-    loans = "select count(*) as n from queue where leased_by = 'ann'"
+    leases = "select count(*) as n from queue where leased_by = 'ann'"
     with at_queue(browser, ann) as page:
-        assert ann.rows(loans)[0]["n"] > 0
+        assert ann.rows(leases)[0]["n"] > 0
         with page.expect_response("**/queue/release"):
             open_tab(page, "Log")
-        assert ann.rows(loans)[0]["n"] == 0
+        assert ann.rows(leases)[0]["n"] == 0

@@ -6,9 +6,9 @@ from typing import Any
 
 from PIL import Image
 
-from nsfw_app.concurrency import Cores
+from nsfw_app.concurrency import CpuSlots
 from nsfw_app.imaging.decode import Limits
-from nsfw_app.models.classifier import Glance
+from nsfw_app.models.classifier import DownscaleRule
 from nsfw_app.records import LabelRole, ModelIdentity
 
 LIMITS = Limits(max_bytes=10_000_000, max_pixels=4_000_000, max_frames=16)
@@ -24,12 +24,12 @@ class FakeClassifier:
     roles: Mapping[str, LabelRole] = {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}
 
     waiting = 0
-    glances = (Glance(4, 0.02), Glance(8, 0.04))
-    ahead = 6
+    downscale_rules = (DownscaleRule(4, 0.02), DownscaleRule(8, 0.04))
+    max_in_flight = 6
 
     def __init__(self) -> None:
         self.seen = 0
-        self.cores = Cores(2)
+        self.cpu_slots = CpuSlots(2)
 
     def prepare(self, image: Image.Image) -> Any:
         """The picture as it is."""

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from nsfw_app.models import builds
-from nsfw_app.models.artifacts import Artefact
+from nsfw_app.models.artifacts import OptimizedModel
 from nsfw_app.models.classifier import Classifier
 from nsfw_app.models.formats import FILES, Format
 from nsfw_app.models.loader import load_classifier
-from nsfw_app.models.optimize.optimizer import Wish, optimize
-from nsfw_app.models.selection import Backends
+from nsfw_app.models.optimize.optimizer import OptimizationConfig, optimize
+from nsfw_app.models.selection import BackendConfig
 from nsfw_app.records import Policy
 from tests.support.tiny_vit import picture, trained
 
@@ -28,9 +28,9 @@ def folder_of_pictures(directory: Path) -> Path:
     return directory
 
 
-def backends(engines: Path, wanted: str = "auto", *, policy: Policy = POLICY) -> Backends:
+def backends(engines: Path, wanted: str = "auto", *, policy: Policy = POLICY) -> BackendConfig:
     """What the settings would say, with the same policy for every model."""
-    return Backends(wanted, engines, lambda _: policy)
+    return BackendConfig(wanted, engines, lambda _: policy)
 
 
 def loaded(
@@ -55,9 +55,9 @@ def make(
     images: Path | None,
     force: bool = False,
     policy: Policy = POLICY,
-) -> Artefact:
+) -> OptimizedModel:
     """Run `optimize` for one format."""
-    wish = Wish(str(model), "main", (), kind, images, force)
+    wish = OptimizationConfig(str(model), "main", (), kind, images, force)
     made = optimize(wish, backends(engines, policy=policy), threads=1, tell=lambda _: None)
     assert made is not None
     return made

@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 from nsfw_app.records import (
-    Answer,
     Decision,
     ImageInfo,
     Label,
     Look,
     ModelIdentity,
+    NewDecision,
     Prediction,
     Review,
     Upload,
@@ -42,9 +42,9 @@ def add_image(
     store.catalog.add_upload(sha256, Upload(name, "gallery", "ann", "batch 1"))
 
 
-def answer(nonce: str, label: Label = Label.NORMAL, **changes: Any) -> Answer:
+def answer(nonce: str, label: Label = Label.NORMAL, **changes: Any) -> NewDecision:
     """An answer about the image, seen at threshold 0.5."""
-    made = Answer(nonce, SHA256, label, 0.5, FAKE.model, FAKE.revision, FAKE.backend)
+    made = NewDecision(nonce, SHA256, label, 0.5, FAKE.model, FAKE.revision, FAKE.backend)
     return replace(made, **changes)
 
 
@@ -53,7 +53,7 @@ def person(name: str, *, owner: str = "", role: UserRole = UserRole.REVIEWER) ->
     return Caller(name, owner or name, PERMISSIONS[role])
 
 
-def add(log: CorrectionLog, made: Answer, *, reviewer: str = "ann") -> Decision:
+def add(log: CorrectionLog, made: NewDecision, *, reviewer: str = "ann") -> Decision:
     """Record an answer about Ann's image."""
     return log.add(made, person(reviewer, owner="ann"))
 
@@ -71,11 +71,11 @@ def standing(
     )
 
 
-def answer_to(review: Review, nonce: str = "n", label: Label = Label.NORMAL) -> Answer:
+def answer_to(review: Review, nonce: str = "n", label: Label = Label.NORMAL) -> NewDecision:
     """A reviewer's answer about what is on the screen."""
     assert review.prediction is not None
     seen = review.prediction.identity
-    return Answer(
+    return NewDecision(
         nonce, review.prediction.image_sha256, label, review.policy.threshold,
         seen.model, seen.revision, seen.backend,
     )  # fmt: skip

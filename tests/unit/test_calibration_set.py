@@ -42,7 +42,7 @@ def test_each_file_of_it_has_a_source_and_a_license() -> None:
 
 def test_it_differs_and_carries_no_metadata() -> None:
     """64 different RGB images of sensible size, and six different views of each."""
-    whole, views = calibration_set.whole(), calibration_set.shipped()
+    whole, views = calibration_set.whole(), calibration_set.bundled()
     assert (len(whole), len(views)) == (64, 6 * 64)
     assert all(image.mode == "RGB" and 200 < max(image.size) <= 576 for image in whole)
     assert len({image.tobytes() for image in views}) == len(views)
@@ -78,7 +78,7 @@ def test_a_folder_is_read_with_what_lies_below_it(tmp_path: Path) -> None:
     picture(0.9, size=(20, 30)).save(tmp_path / "below" / "b.jpg")
     (tmp_path / "broken.png").write_bytes(b"no picture")
     (tmp_path / "notes.txt").write_text("not one either")
-    assert [image.size for image in calibration_set.of_folder(tmp_path)] == [(30, 20), (20, 30)]
+    assert [image.size for image in calibration_set.load_dir(tmp_path)] == [(30, 20), (20, 30)]
 
 
 def test_of_many_files_some_are_taken_evenly(
@@ -88,11 +88,11 @@ def test_of_many_files_some_are_taken_evenly(
     monkeypatch.setattr(calibration_set, "MOST", 4)
     for number in range(12):
         Image.new("RGB", (number + 1, 1)).save(tmp_path / f"{number:02}.png")
-    assert [image.width for image in calibration_set.of_folder(tmp_path)] == [1, 4, 7, 10]
+    assert [image.width for image in calibration_set.load_dir(tmp_path)] == [1, 4, 7, 10]
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     """Nothing to compare with is an error."""
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(SettingsError, match="no image that can be read"):
-        calibration_set.of_folder(tmp_path)
+        calibration_set.load_dir(tmp_path)

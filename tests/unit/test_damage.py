@@ -9,7 +9,7 @@ from PIL import Image, ImageFile
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging import damage
 from nsfw_app.imaging.decode import DecodedImage, Limits, decode
-from nsfw_app.imaging.frames import Enough
+from nsfw_app.imaging.frames import MinSize
 from nsfw_app.records import WarningCode
 from tests.support.fakes import LIMITS
 from tests.support.flawed_files import (
@@ -36,9 +36,11 @@ WHOLE_ROWS = {  # formats whose rows are decoded exactly or not at all
 }
 
 
-def decoded(data: bytes, *, limits: Limits = LIMITS, enough: Enough | None = None) -> DecodedImage:
+def decoded(
+    data: bytes, *, limits: Limits = LIMITS, min_size: MinSize | None = None
+) -> DecodedImage:
     """The file under a name that says nothing."""
-    return decode(data, name="picture", limits=limits, enough=enough)
+    return decode(data, name="picture", limits=limits, min_size=min_size)
 
 
 def codes(image: DecodedImage) -> list[WarningCode]:
@@ -211,7 +213,7 @@ def test_turned_file_is_turned_though_it_is_cut() -> None:
 def test_large_cut_file_is_reduced() -> None:
     """A damaged JPEG is decoded with fewer pixels where these are enough."""
     data = encoded(PHOTO.resize((1600, 1200)), "JPEG")
-    image = decoded(cut(data, 0.6), enough=Enough(128))
+    image = decoded(cut(data, 0.6), min_size=MinSize(128))
     assert image.reduced
     assert image.info.incomplete
     assert image.frames[0].image.width == 200

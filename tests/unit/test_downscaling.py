@@ -11,7 +11,7 @@ from PIL import Image
 
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models import builds, calibration_set
-from nsfw_app.models.classifier import Glance, Pixels
+from nsfw_app.models.classifier import DownscaleRule, Pixels
 from nsfw_app.models.formats import FILES
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.models.optimize.downscaling import ALWAYS, BELOW, MOST_MOVED, limit, measured
@@ -31,9 +31,9 @@ class Judge:
 
     identity = ModelIdentity("judge", "r1", "f" * 64, "test")
     roles = {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}  # noqa: RUF012
-    glances = ()
-    lanes = 1
-    gains_by_batches = True
+    downscale_rules = ()
+    max_concurrency = 1
+    supports_batching = True
 
     def __init__(self, sees: float) -> None:
         self.sees = sees
@@ -71,7 +71,9 @@ def test_the_limits() -> None:
 
 def test_a_network_that_sees_no_difference_needs_few_pixels() -> None:
     """The first step is enough for every score, and no second is needed."""
-    assert measured(Judge(0.0), SIDE, calibration_set.whole()[:3]) == (Glance(2 * SIDE, ALWAYS),)
+    assert measured(Judge(0.0), SIDE, calibration_set.whole()[:3]) == (
+        DownscaleRule(2 * SIDE, ALWAYS),
+    )
 
 
 def test_a_network_that_sees_some_is_trusted_with_low_scores() -> None:
@@ -109,21 +111,21 @@ def test_it_is_measured_when_a_network_is_made_faster(
     (directory,) = engines.glob(f"*/*/{kind}/*")
     found = builds.read(directory)
     assert found is not None
-    assert all(glance.pixels in {2 * SIDE, 4 * SIDE} for glance in found.glances)
-    assert all(0 < glance.below <= ALWAYS for glance in found.glances)
+    assert all(rule.pixels in {2 * SIDE, 4 * SIDE} for rule in found.downscale_rules)
+    assert all(0 < rule.below <= ALWAYS for rule in found.downscale_rules)
     classifier = loaded(trained(tmp_path_factory), engines, kind)
-    assert classifier.glances == found.glances
+    assert classifier.downscale_rules == found.downscale_rules
 
 
 def test_torch_is_shown_all(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nobody has measured anything for it."""
-    assert loaded(trained(tmp_path_factory), Path("none"), "torch").glances == ()
+    assert loaded(trained(tmp_path_factory), Path("none"), "torch").downscale_rules == ()
 
 
 class Shown(FakeClassifier):
     """Was measured to need all pixels, and remembers how many it got."""
 
-    glances = ()
+    downscale_rules = ()
 
     def __init__(self) -> None:
         super().__init__()

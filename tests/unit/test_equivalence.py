@@ -97,7 +97,7 @@ def test_a_misclassified_image_is_listed_once(store: Store) -> None:
         for reviewer in ("ann", "bob"):
             made = answer(f"{reviewer}-{number}", Label.NORMAL, backend=identity.backend)
             add(store.log, made, reviewer=reviewer)
-    (mistake,) = store.training.mistakes(limit=10)
-    store.training.decide(mistake.prediction_id, Label.NORMAL, reviewer="ann")
-    assert [m.confirmed for m in store.training.mistakes(limit=10)] == ["normal"]
+    (misclassification,) = store.training.misclassifications(limit=10)
+    store.training.decide(misclassification.prediction_id, Label.NORMAL, reviewer="ann")
+    assert [m.confirmed for m in store.training.misclassifications(limit=10)] == ["normal"]
     assert len(store.training.confirmed()) == 1

@@ -172,10 +172,10 @@ def test_jpeg_without_its_end_marker_is_judged_as_usual(engine: Engine) -> None:
 
 def test_submitted_image_that_is_incomplete_waits_for_people(engine: Engine) -> None:
     """A program's submission is put before people for the same reason."""
-    review, submission = engine.intake.submit(dark_jpeg(), name="a.jpg", caller=ANN)
+    review, submission = engine.submissions.submit(dark_jpeg(), name="a.jpg", caller=ANN)
     assert review.verdict.action is Action.REVIEW
     assert submission is not None
-    _, later = engine.intake.find(submission, ANN)
+    _, later = engine.submissions.find(submission, ANN)
     assert (later.name, later.verdict, later.warnings) == ("a.jpg", review.verdict, review.warnings)
 
 

@@ -10,11 +10,11 @@ from huggingface_hub import constants
 from nsfw_app import settings, system
 from nsfw_app.bootstrap import open_engine, open_store
 from nsfw_app.models import builds
-from nsfw_app.models.artifacts import Artefact, Origin
+from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.builds import Attempt
 from nsfw_app.models.formats import FILES, Format
 from nsfw_app.models.loader import ModelState
-from nsfw_app.records import Answer, Label, LogFilter, Upload
+from nsfw_app.records import Label, LogFilter, NewDecision, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.ui.model import model_facts
 from tests.support.optimized_models import made
@@ -62,7 +62,7 @@ def test_the_setting_chooses_and_the_log_tells(
     identity, score = review.prediction.identity, review.prediction.nsfw_score
     assert identity.backend == kind
     assert score > 0.6
-    answer = Answer(
+    answer = NewDecision(
         image_sha256=review.prediction.image_sha256,
         model=identity.model,
         revision=identity.revision,
@@ -119,7 +119,7 @@ def test_what_optimize_did_not_keep(data: Path, monkeypatch: pytest.MonkeyPatch)
         Attempt(Format.OPENVINO_FP32, kept=False, outcome="Not kept: it is not faster."),
         Attempt(Format.ONNX, kept=True, outcome="Kept."),
     ]
-    builds.write_attempts(data / "engines", Origin.of(classifier.identity), tried)
+    builds.write_attempts(data / "engines", ModelVersion.of(classifier.identity), tried)
     rows = told(engine)
     assert rows["openvino-fp32"] == "Tried by optimize. Not kept: it is not faster."
     assert rows["onnx"].startswith("Verified, and does not run now.")
@@ -150,10 +150,10 @@ def test_the_embedded_model_in_half_precision(
     engine = started()
     classifier = engine.status.classifier
     assert classifier is not None
-    origin = Origin.of(classifier.identity)
+    origin = ModelVersion.of(classifier.identity)
     kind = Format.OPENVINO_BF16
     with builds.new_build(builds.builds_dir(data / "engines", origin, kind)) as directory:
-        made = Artefact.made_here(directory, kind, origin, classifier.roles)
+        made = OptimizedModel.from_directory(directory, kind, origin, classifier.roles)
         rates = {"images_per_s": rate, "original_images_per_s": 100.0}
         builds.describe(directory, replace(made, scores=((0.1, 0.1),), **rates))
     (text,) = told(engine).values()

@@ -16,18 +16,18 @@ from nsfw_app import system
 from nsfw_app.cli import app
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.models import builds, calibration_set, parity, selection
-from nsfw_app.models.artifacts import Artefact, Origin
+from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.builds import Attempt
-from nsfw_app.models.classifier import Network, nsfw_score, weights_sha256
+from nsfw_app.models.classifier import Backend, nsfw_score, weights_sha256
 from nsfw_app.models.formats import FILES, OPENVINO_FILES, Format, ladder
 from nsfw_app.models.hub import find
 from nsfw_app.models.optimize import optimizer
 from nsfw_app.models.optimize.export import Exporter
-from nsfw_app.models.optimize.optimizer import Wish, optimize
+from nsfw_app.models.optimize.optimizer import OptimizationConfig, optimize
 from nsfw_app.models.optimize.speed import Speed
 from nsfw_app.models.parity import Report, compare
 from nsfw_app.models.preprocessing import Preprocessing
-from nsfw_app.models.selection import Backends, open_artefact
+from nsfw_app.models.selection import BackendConfig, open_optimized_model
 from nsfw_app.records import LabelRole, Policy
 from nsfw_app.system import BF16_FLAGS, Cpu
 from tests.support.architectures import saved
@@ -56,11 +56,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scores(vit: Path, engines: Path, wanted: str, images: Path) -> list[float]:
     """What a backend says of the pictures of a folder, each asked for by itself."""
     classifier = loaded(vit, engines, wanted)
-    pictures = calibration_set.of_folder(images)
+    pictures = calibration_set.load_dir(images)
     return [nsfw_score(classifier.predict([p])[0], classifier.roles) for p in pictures]
 
 
-def artefact(engines: Path, kind: str) -> Artefact:
+def optimized_model(engines: Path, kind: str) -> OptimizedModel:
     """The one of a format."""
     (directory,) = engines.glob(f"*/*/{kind}/*")
     found = builds.read(directory)
@@ -76,7 +76,7 @@ def test_the_report_is_what_the_networks_say(
     original = scores(vit, engines, "torch", images)
     faster = scores(vit, engines, kind, images)
     report, again = (
-        artefact(engines, kind).report(POLICY),
+        optimized_model(engines, kind).report(POLICY),
         compare(original, faster, POLICY, images=60),
     )
     assert report.images == again.images == len(original)
@@ -99,7 +99,7 @@ def test_integers_are_really_smaller(engines: Path, kind: str) -> None:
     """8-bit weights take less room than the same weights in 32 bits."""
 
     def size(name: str) -> int:
-        directory = artefact(engines, name).directory
+        directory = optimized_model(engines, name).directory
         return sum(path.stat().st_size for path in directory.glob("model*"))
 
     assert size(kind) < size(kind.removesuffix("-int8"))
@@ -108,7 +108,7 @@ def test_integers_are_really_smaller(engines: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", FILES)
 def test_it_says_what_it_was_made_of(vit: Path, engines: Path, kind: Format) -> None:
     """Model, weights, labels, preprocessing, CPU and library stand beside the files."""
-    path = artefact(engines, kind).file("artefact.json")
+    path = optimized_model(engines, kind).file("artefact.json")
     values = json.loads(path.read_text())["artefact"]
     digest = weights_sha256([vit / "model.safetensors"])
     assert (values["origin"]["model"], values["origin"]["weights_sha256"]) == (vit.name, digest)
@@ -230,13 +230,15 @@ def test_made_again_it_takes_the_place_of_the_first(
 
 def test_two_at_once_leave_one_whole(tmp_path: Path) -> None:
     """Whoever ends last stays; nobody fails, and a reader always finds a whole one."""
-    origin = Origin("m", "r", "w")
+    origin = ModelVersion("m", "r", "w")
     directory_of_builds = builds.builds_dir(tmp_path, origin, Format.ONNX)
 
     def write(number: int) -> None:
         with builds.new_build(directory_of_builds) as directory:
             (directory / "model.onnx").write_text(str(number))
-            made = Artefact.made_here(directory, Format.ONNX, origin, {"nsfw": LabelRole.UNSAFE})
+            made = OptimizedModel.from_directory(
+                directory, Format.ONNX, origin, {"nsfw": LabelRole.UNSAFE}
+            )
             builds.describe(directory, replace(made, images_per_s=number))
 
     write(0)
@@ -275,7 +277,7 @@ def speedups(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """By backend, how many times as fast as torch it is measured; 2 where nothing is said."""
     chosen: dict[str, float] = {}
 
-    def speed(original: Network, other: Network, images: Any) -> Speed:
+    def speed(original: Backend, other: Backend, images: Any) -> Speed:
         speedup = chosen.get(other.identity.backend, 2.0)
         return Speed(speedup, 10 * speedup, 10.0)
 
@@ -297,13 +299,15 @@ def differing(monkeypatch: pytest.MonkeyPatch) -> set[Format]:
     return chosen
 
 
-def try_all(model: Path, engines: Path, images: Path) -> tuple[Artefact | None, list[Attempt]]:
+def try_all(
+    model: Path, engines: Path, images: Path
+) -> tuple[OptimizedModel | None, list[Attempt]]:
     """Run `optimize` without a format; what it kept, and what it says it tried."""
     said: list[str] = []
-    chosen = Backends("auto", engines, lambda _: POLICY)
-    wish = Wish(str(model), "main", (), images=images)
+    chosen = BackendConfig("auto", engines, lambda _: POLICY)
+    wish = OptimizationConfig(str(model), "main", (), images=images)
     kept = optimize(wish, chosen, threads=1, tell=said.append)
-    origin = Origin.of_files(str(model), find(str(model), revision="main"))
+    origin = ModelVersion.of_files(str(model), find(str(model), revision="main"))
     attempts = builds.read_attempts(engines, origin)
     for attempt in attempts:
         assert f"{attempt.format}: {attempt.outcome}" in said
@@ -393,7 +397,7 @@ def test_other_architectures(
     original = scores(model, tmp_path, "torch", images)
     classifier = loaded(model, tmp_path)
     assert classifier.identity.backend == kept.format
-    together = classifier.predict(calibration_set.of_folder(images))
+    together = classifier.predict(calibration_set.load_dir(images))
     optimized = [nsfw_score(row, classifier.roles) for row in together]
     report = compare(original, optimized, POLICY)
     assert report.passed
@@ -402,12 +406,14 @@ def test_other_architectures(
 
 def test_sensitive_layers_go_back_to_floats(vit: Path, images: Path, tmp_path: Path) -> None:
     """Layers are restored until labels agree as they did before."""
-    from nsfw_app.models.backends.pytorch import TransformersNetwork
+    from nsfw_app.models.backends.pytorch import TransformersBackend
 
     files = find(str(vit), revision="main")
-    network = TransformersNetwork(Origin("m", "r", "w"), files=files, unsafe_labels=(), threads=1)
+    network = TransformersBackend(
+        ModelVersion("m", "r", "w"), files=files, unsafe_labels=(), threads=1
+    )
     preprocessing = Preprocessing.of(network.processor.config)
-    prepared = [preprocessing.prepare(image) for image in calibration_set.of_folder(images)[:8]]
+    prepared = [preprocessing.prepare(image) for image in calibration_set.load_dir(images)[:8]]
     # In 8-bit integers but for the edges; of one image; then of all: in floats, in 8-bit integers,
     # and with some layers restored.
     agreements = iter([0.5, 1.0, 1.0, 0.5, 0.8])
@@ -433,7 +439,7 @@ def test_where_a_batch_changes_scores_images_are_computed_apart(
     monkeypatch.setattr(optimizer, "_batches_change_nothing", lambda *_: False)
     kept = make(vit, Format.OPENVINO, tmp_path, images=images)
     assert kept.one_by_one
-    network = open_artefact(kept, "test", unsafe_labels=(), threads=1)
+    network = open_optimized_model(kept, "test", unsafe_labels=(), threads=1)
     shapes: list[tuple[int, ...]] = []
     compiled = network._compiled
 
@@ -442,7 +448,7 @@ def test_where_a_batch_changes_scores_images_are_computed_apart(
         return compiled(inputs)
 
     monkeypatch.setattr(network, "_compiled", compute)
-    batch = np.stack([network.prepare(image) for image in calibration_set.of_folder(images)[:3]])
+    batch = np.stack([network.prepare(image) for image in calibration_set.load_dir(images)[:3]])
     assert network.score(batch).shape == (3, 2)
     assert shapes == [(1, 32, 32, 3)] * 3
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nsfw_app.records import Answer, ImageInfo, Label, LogFilter, Prediction, Upload, utc
+from nsfw_app.records import ImageInfo, Label, LogFilter, NewDecision, Prediction, Upload, utc
 from nsfw_app.rules.queue import QueueOrder, QueueReason, QueueRules
 from nsfw_app.store import Store
 from nsfw_app.store import connections as clock
@@ -62,14 +62,14 @@ def say(store: Store, prediction_id: int, reviewer: str, label: Label) -> int:
     """Record an answer; its id."""
     sha256 = store.catalog.get(prediction_id).prediction.image_sha256
     nonce = f"{prediction_id}-{reviewer}-{label}-{datetime.now(UTC).timestamp()}"
-    answer = Answer(nonce, sha256, label, 0.5, FAKE.model, FAKE.revision, FAKE.backend)
+    answer = NewDecision(nonce, sha256, label, 0.5, FAKE.model, FAKE.revision, FAKE.backend)
     return store.log.add(answer, person(reviewer, owner="local")).decision_id
 
 
 def offered(store: Store, reviewer: str, **options: object) -> list[int]:
     """The predictions lent to a reviewer, in their order, and given back at once."""
-    claims = store.loans.claim(reviewer, count=100, **options)
-    store.loans.release([claim.entry_id for claim in claims], reviewer)
+    claims = store.leases.claim(reviewer, count=100, **options)
+    store.leases.release([claim.entry_id for claim in claims], reviewer)
     return [claim.prediction_id for claim in claims]
 
 
@@ -141,36 +141,36 @@ def test_a_loan_keeps_others_away_until_it_runs_out(
 ) -> None:
     """An image on loan is offered to nobody else for ten minutes, and to others afterwards."""
     prediction = waiting(desk, 0.6)
-    (claim,) = desk.loans.claim("ann", count=1)
+    (claim,) = desk.leases.claim("ann", count=1)
     assert offered(desk, "bob") == []
     later(monkeypatch, timedelta(minutes=9))
     assert offered(desk, "bob") == []
-    assert desk.loans.renew([claim.entry_id], "ann") == [claim.entry_id]
+    assert desk.leases.renew([claim.entry_id], "ann") == [claim.entry_id]
     later(monkeypatch, timedelta(minutes=18))
     assert offered(desk, "bob") == []
     later(monkeypatch, timedelta(minutes=20))
-    assert desk.loans.renew([claim.entry_id], "ann") == []
+    assert desk.leases.renew([claim.entry_id], "ann") == []
     assert offered(desk, "bob") == [prediction]
 
 
 def test_a_clock_set_back_ends_leases(desk: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lease from before ends instead of lasting a day; one that has just begun does not."""
     prediction = waiting(desk, 0.6)
-    desk.loans.claim("ann", count=1)
+    desk.leases.claim("ann", count=1)
     later(monkeypatch, timedelta(minutes=-1))
-    assert (offered(desk, "bob"), desk.loans.waiting("bob")) == ([], 0)
+    assert (offered(desk, "bob"), desk.leases.waiting("bob")) == ([], 0)
     later(monkeypatch, timedelta(days=-1))
-    assert desk.loans.waiting("bob") == 1
+    assert desk.leases.waiting("bob") == 1
     assert offered(desk, "bob") == [prediction]
 
 
 def test_release_and_skip_give_an_image_back(desk: Store) -> None:
     """A released image is offered at once, a skipped one after all others, to others as before."""
     first, second = waiting(desk, 0.5), waiting(desk, 0.6)
-    (claim,) = desk.loans.claim("ann", count=1)
-    desk.loans.release([claim.entry_id], "ann")
+    (claim,) = desk.leases.claim("ann", count=1)
+    desk.leases.release([claim.entry_id], "ann")
     assert offered(desk, "bob") == [first, second]
-    desk.loans.skip(claim.entry_id, "ann")
+    desk.leases.skip(claim.entry_id, "ann")
     assert offered(desk, "ann") == [second, first]
     assert offered(desk, "bob") == [first, second]
 
@@ -178,9 +178,9 @@ def test_release_and_skip_give_an_image_back(desk: Store) -> None:
 def test_nobody_gives_back_what_another_holds(desk: Store) -> None:
     """Release and renewal act on one's own loans only."""
     waiting(desk, 0.5)
-    (claim,) = desk.loans.claim("ann", count=1)
-    desk.loans.release([claim.entry_id], "bob")
-    assert desk.loans.renew([claim.entry_id], "bob") == []
+    (claim,) = desk.leases.claim("ann", count=1)
+    desk.leases.release([claim.entry_id], "bob")
+    assert desk.leases.renew([claim.entry_id], "bob") == []
     assert offered(desk, "bob") == []
 
 
@@ -202,8 +202,12 @@ def test_a_disagreement_waits_for_a_second_person(desk: Store) -> None:
     assert offered(desk, "bob") == [prediction]
     say(desk, prediction, "bob", Label.NORMAL)
     assert offered(desk, "cat") == []
-    (mistake,) = desk.training.mistakes(limit=9)
-    assert (mistake.label, mistake.answers, mistake.error) == (Label.NORMAL, 2, 0.6)
+    (misclassification,) = desk.training.misclassifications(limit=9)
+    assert (misclassification.label, misclassification.answers, misclassification.error) == (
+        Label.NORMAL,
+        2,
+        0.6,
+    )
 
 
 def test_two_that_differ_go_to_a_third_who_decides(desk: Store) -> None:
@@ -216,7 +220,7 @@ def test_two_that_differ_go_to_a_third_who_decides(desk: Store) -> None:
     assert offered(desk, "cat") == [prediction, other]
     say(desk, prediction, "cat", Label.NORMAL)
     assert offered(desk, "dan") == [other]
-    assert [m.label for m in desk.training.mistakes(limit=9)] == [Label.NORMAL]
+    assert [m.label for m in desk.training.misclassifications(limit=9)] == [Label.NORMAL]
 
 
 def test_answers_that_differ_outside_the_queue_are_adjudicated(desk: Store) -> None:
@@ -286,11 +290,15 @@ def test_training_labels_are_confirmed_or_set_aside(desk: Store) -> None:
         say(desk, prediction, "ann", Label.NORMAL)
         say(desk, prediction, "bob", Label.NORMAL)
         ids.append(prediction)
-    assert [m.prediction_id for m in desk.training.mistakes(limit=9)] == [ids[1], ids[2], ids[0]]
+    assert [m.prediction_id for m in desk.training.misclassifications(limit=9)] == [
+        ids[1],
+        ids[2],
+        ids[0],
+    ]
     desk.training.decide(ids[1], Label.NORMAL, reviewer="ann")
     desk.training.decide(ids[2], Label.NORMAL, reviewer="ann")
     desk.training.decide(ids[2], None, reviewer="ann")
-    said = {m.prediction_id: m.confirmed for m in desk.training.mistakes(limit=9)}
+    said = {m.prediction_id: m.confirmed for m in desk.training.misclassifications(limit=9)}
     assert said == {ids[1]: "normal", ids[2]: "", ids[0]: None}
 
 
@@ -324,14 +332,14 @@ def test_insights_are_blind_where_an_opinion_is_wanted(desk: Store) -> None:
 def test_others_answers_leave_a_loan_alone(desk: Store) -> None:
     """An answer, a request for a second opinion and an undo do not take what another holds."""
     prediction = waiting(desk, 0.6)
-    (claim,) = desk.loans.claim("bob", count=1)
+    (claim,) = desk.leases.claim("bob", count=1)
     desk.queue.escalate(prediction, "ann")
     assert offered(desk, "cat") == []
     decision = say(desk, prediction, "ann", Label.NSFW)
     assert offered(desk, "cat") == []
     desk.log.undo(decision, reviewer="ann", nonce="undo")
     assert offered(desk, "cat") == []
-    assert desk.loans.renew([claim.entry_id], "bob") == [claim.entry_id]
+    assert desk.leases.renew([claim.entry_id], "bob") == [claim.entry_id]
 
 
 def test_an_audit_stays_an_audit_when_others_are_asked(desk: Store) -> None:
@@ -350,5 +358,5 @@ def test_confirmed_labels_are_all_exported(desk: Store) -> None:
             say(desk, prediction, who, Label.NORMAL)
         if score == 0.9:
             desk.training.decide(prediction, Label.NORMAL, reviewer="ann")
-    assert [m.nsfw_score for m in desk.training.mistakes(limit=2)] == [0.8, 0.7]
+    assert [m.nsfw_score for m in desk.training.misclassifications(limit=2)] == [0.8, 0.7]
     assert [m.nsfw_score for m in desk.training.confirmed()] == [0.9]

@@ -10,10 +10,10 @@ from nsfw_app import records
 from nsfw_app.errors import DecisionError, FilterError, PolicyError
 from nsfw_app.records import (
     Action,
-    Answer,
     Decision,
     Label,
     LogFilter,
+    NewDecision,
     Policy,
     Reason,
     Upload,
@@ -23,7 +23,7 @@ from nsfw_app.records import (
 NOUNS = [noun for _, noun in inspect.getmembers(records, dataclasses.is_dataclass)]
 
 
-def answer(**changes: object) -> Answer:
+def answer(**changes: object) -> NewDecision:
     """An answer in order, but for the changes."""
     usual = {
         "nonce": "n1",
@@ -34,7 +34,7 @@ def answer(**changes: object) -> Answer:
         "revision": "r1",
         "backend": "test",
     }
-    return Answer(**(usual | changes))
+    return NewDecision(**(usual | changes))
 
 
 @pytest.mark.parametrize("noun", NOUNS)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import ExifTags, Image
 
-from nsfw_app.concurrency import in_order
+from nsfw_app.concurrency import map_ordered
 from nsfw_app.errors import Overloaded
-from nsfw_app.imaging.decode import Enough, Limits, decode
-from nsfw_app.models.classifier import Glance
+from nsfw_app.imaging.decode import Limits, MinSize, decode
+from nsfw_app.models.classifier import DownscaleRule
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import Upload
 from nsfw_app.review.engine import Engine, PolicyDefaults
@@ -87,7 +87,7 @@ def test_the_score_is_that_of_the_whole_picture(
 def test_every_kind_of_jpeg_is_reduced(mode: str, options: dict[str, object]) -> None:
     """To no fewer pixels than are enough, and the file's size is still told."""
     image = enlarged("skimage", "data/coffee.png", 2400).convert(mode)
-    decoded = decode(jpeg(image, **options), name="a.jpg", limits=LARGE, enough=Enough(512))
+    decoded = decode(jpeg(image, **options), name="a.jpg", limits=LARGE, min_size=MinSize(512))
     (frame,) = decoded.frames
     assert decoded.reduced
     assert (decoded.info.width, decoded.info.height) == image.size
@@ -100,18 +100,18 @@ def test_a_turned_jpeg_is_reduced_and_turned() -> None:
     image = enlarged("skimage", "data/coffee.png", 2400)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
-    decoded = decode(jpeg(image, exif=exif), name="a.jpg", limits=LARGE, enough=Enough(512))
+    decoded = decode(jpeg(image, exif=exif), name="a.jpg", limits=LARGE, min_size=MinSize(512))
     assert decoded.reduced
     assert (decoded.info.width, decoded.info.height) == image.size[::-1]
     assert decoded.frames[0].image.width < decoded.frames[0].image.height
 
 
-@pytest.mark.parametrize("enough", [Enough(900), Enough(longer=2000), Enough(500, 1400), None])
-def test_nobody_gets_fewer_pixels_than_are_enough(enough: Enough | None) -> None:
+@pytest.mark.parametrize("enough", [MinSize(900), MinSize(longer=2000), MinSize(500, 1400), None])
+def test_nobody_gets_fewer_pixels_than_are_enough(min_size: MinSize | None) -> None:
     """Either side may ask for more, and without a wish nothing is left out."""
     image = enlarged("skimage", "data/coffee.png", 2400)
-    (frame,) = decode(jpeg(image), name="a.jpg", limits=LARGE, enough=enough).frames
-    needed = enough or Enough(*image.size[::-1])
+    (frame,) = decode(jpeg(image), name="a.jpg", limits=LARGE, min_size=min_size).frames
+    needed = min_size or MinSize(*image.size[::-1])
     assert min(frame.image.size) >= needed.shorter
     assert max(frame.image.size) >= needed.longer
 
@@ -128,7 +128,7 @@ def test_the_picture_that_is_kept_is_large(real: Engine, store: Store) -> None:
 class Shown(FakeClassifier):
     """Remembers the sizes of the pictures it was shown."""
 
-    glances = (Glance(200, 0.02), Glance(400, 0.04))
+    downscale_rules = (DownscaleRule(200, 0.02), DownscaleRule(400, 0.04))
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ def test_only_what_is_safe_beyond_doubt_is_judged_by_fewer_pixels(
     store: Store, red: int, sizes: list[int]
 ) -> None:
     """With a little doubt by some more, with more by all of them, and the last score counts."""
-    first, second = Shown.glances
+    first, second = Shown.downscale_rules
     assert first.below < 7 / 255 < second.below < 20 / 255
     shown = Shown()
     loader = ModelLoader("fake", lambda: Loaded(shown))
@@ -195,7 +195,7 @@ def test_what_nobody_asks_for_any_more_is_not_begun() -> None:
         begun.append(number)
         assert number == 0 or stopped.wait(10)
 
-    results = in_order(act, range(99), at_once=2)
+    results = map_ordered(act, range(99), at_once=2)
     next(results)
     while len(begun) < 3:
         time.sleep(0.001)

@@ -119,7 +119,7 @@ def test_a_second_opinion_keeps_what_one_agreed_on(make: Make) -> None:
     engine = make()
     review = bring(engine, BLOCKED)
     assert review.prediction is not None
-    assert engine.desk.ask_others(review.sha256 or "", review.prediction.identity, ANN)
+    assert engine.desk.request_second_opinion(review.sha256 or "", review.prediction.identity, ANN)
     engine.decide(answer_to(review, "1", Label.NSFW), ANN)
     assert kept(engine, review)
     engine.decide(answer_to(review, "2", Label.NSFW), BOB)
@@ -177,7 +177,9 @@ def test_none_keeps_nothing(make: Make, tmp_path: Path) -> None:
     assert files(tmp_path) == 0
     assert engine.look(review.sha256 or "").placeholder == b""
     assert engine.desk.waiting("bob") == 0
-    assert not engine.desk.ask_others(review.sha256 or "", review.prediction.identity, ANN)
+    assert not engine.desk.request_second_opinion(
+        review.sha256 or "", review.prediction.identity, ANN
+    )
     assert bring(engine, WAITING).look == review.look
 
 

@@ -12,27 +12,27 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsfw_app.concurrency import Cores
+from nsfw_app.concurrency import CpuSlots
 from nsfw_app.errors import Overloaded, PredictionFailed
 from nsfw_app.models.asking import MAX_BATCH
-from nsfw_app.models.batching import Batcher
-from nsfw_app.models.classifier import Glance, Pixels
-from nsfw_app.models.direct import Direct
+from nsfw_app.models.batching import DynamicBatcher
+from nsfw_app.models.classifier import DownscaleRule, Pixels
+from nsfw_app.models.direct import UnbatchedClassifier
 from nsfw_app.records import LabelRole, ModelIdentity
 
 PATIENCE_SECONDS = 10
 BAD = 255  # the red of a picture that the network fails on
 
 
-class SlowNetwork:
+class SlowBackend:
     """Takes its score from the red of a picture, and begins a batch only when it may."""
 
     identity = ModelIdentity("slow", "r1", "f" * 64, "test")
     roles: Mapping[str, LabelRole] = {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}
 
-    lanes = 1
-    gains_by_batches = True
-    glances = (Glance(4, 0.02), Glance(8, 0.04))
+    max_concurrency = 1
+    supports_batching = True
+    downscale_rules = (DownscaleRule(4, 0.02), DownscaleRule(8, 0.04))
 
     def __init__(self, fail: Callable[[], Exception] | None = None) -> None:
         self.fail = fail
@@ -61,7 +61,7 @@ def pictures(*reds: int) -> list[Image.Image]:
     return [Image.new("RGB", (2, 2), (red, 0, 0)) for red in reds]
 
 
-def scores(batcher: Batcher | Direct, *reds: int) -> list[float]:
+def scores(batcher: DynamicBatcher | UnbatchedClassifier, *reds: int) -> list[float]:
     """What the network says of pictures, times 255."""
     return [round(answer["nsfw"] * 255, 3) for answer in batcher.predict(pictures(*reds))]
 
@@ -76,15 +76,15 @@ def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("it never came")
 
 
-def waiting(cores: Cores) -> int:
+def waiting(cpu_slots: CpuSlots) -> int:
     """How many wait for a core."""
-    return len(cores._urgent._waiters) + len(cores._others._waiters)
+    return len(cpu_slots._urgent._waiters) + len(cpu_slots._others._waiters)
 
 
-@pytest.mark.parametrize("kind", [Batcher, Direct])
-def test_everyone_gets_their_own_answer(kind: type[Batcher | Direct]) -> None:
+@pytest.mark.parametrize("kind", [DynamicBatcher, UnbatchedClassifier])
+def test_everyone_gets_their_own_answer(kind: type[DynamicBatcher | UnbatchedClassifier]) -> None:
     """Many callers at once are answered in their order, as one by one."""
-    classifier = kind(SlowNetwork(), max_waiting=1_000)
+    classifier = kind(SlowBackend(), max_waiting=1_000)
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda red: scores(classifier, red, red // 2), range(200)))
     assert answers == [[red, red // 2] for red in range(200)]
@@ -92,15 +92,15 @@ def test_everyone_gets_their_own_answer(kind: type[Batcher | Direct]) -> None:
 
 def test_a_lone_caller_waits_for_nobody() -> None:
     """One picture is one batch, at once."""
-    network = SlowNetwork()
-    assert scores(Batcher(network, max_waiting=1), 7) == [7]
+    network = SlowBackend()
+    assert scores(DynamicBatcher(network, max_waiting=1), 7) == [7]
     assert network.batches == [1]
 
 
 def test_what_waits_becomes_one_batch() -> None:
     """Pictures that arrive while the network computes are computed together."""
-    network = SlowNetwork()
-    batcher = Batcher(network, max_waiting=100)
+    network = SlowBackend()
+    batcher = DynamicBatcher(network, max_waiting=100)
     network.may_go.clear()
     with ThreadPoolExecutor(20) as pool:
         first = pool.submit(scores, batcher, 1)
@@ -113,18 +113,20 @@ def test_what_waits_becomes_one_batch() -> None:
     assert network.batches == [1, MAX_BATCH, 2]
 
 
-@pytest.mark.parametrize("kind", [Batcher, Direct])
-def test_a_long_animation_is_cut_into_batches(kind: type[Batcher | Direct]) -> None:
+@pytest.mark.parametrize("kind", [DynamicBatcher, UnbatchedClassifier])
+def test_a_long_animation_is_cut_into_batches(
+    kind: type[DynamicBatcher | UnbatchedClassifier],
+) -> None:
     """No batch is larger than the limit, also for a single caller."""
-    network = SlowNetwork()
+    network = SlowBackend()
     assert scores(kind(network, max_waiting=1), *range(20)) == list(range(20))
     assert max(network.batches) == MAX_BATCH
 
 
 def test_one_too_many_is_turned_away() -> None:
     """With the queue full a caller is told when to come back, and those who wait are answered."""
-    network = SlowNetwork()
-    batcher = Batcher(network, max_waiting=3)
+    network = SlowBackend()
+    batcher = DynamicBatcher(network, max_waiting=3)
     network.may_go.clear()
     with ThreadPoolExecutor(20) as pool:
         running = pool.submit(scores, batcher, 1)
@@ -141,8 +143,8 @@ def test_one_too_many_is_turned_away() -> None:
 
 def test_a_picture_that_fails_takes_no_other_with_it() -> None:
     """In a batch with one bad picture everyone else is answered."""
-    network = SlowNetwork(lambda: PredictionFailed("Not this one."))
-    batcher = Batcher(network, max_waiting=100)
+    network = SlowBackend(lambda: PredictionFailed("Not this one."))
+    batcher = DynamicBatcher(network, max_waiting=100)
     network.may_go.clear()
     with ThreadPoolExecutor(20) as pool:
         first = pool.submit(scores, batcher, 1)
@@ -155,12 +157,12 @@ def test_a_picture_that_fails_takes_no_other_with_it() -> None:
             others[1].result()
 
 
-@pytest.mark.parametrize("kind", [Batcher, Direct])
+@pytest.mark.parametrize("kind", [DynamicBatcher, UnbatchedClassifier])
 def test_what_nobody_foresaw_leaves_nobody_waiting(
-    kind: type[Batcher | Direct], caplog: pytest.LogCaptureFixture
+    kind: type[DynamicBatcher | UnbatchedClassifier], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A network that raises what it should not is logged, and goes on to the next."""
-    classifier = kind(SlowNetwork(lambda: KeyError("surprise")), max_waiting=9)
+    classifier = kind(SlowBackend(lambda: KeyError("surprise")), max_waiting=9)
     with pytest.raises(PredictionFailed, match="without an answer"):
         classifier.predict(pictures(BAD))
     assert scores(classifier, 8) == [8]
@@ -168,24 +170,24 @@ def test_what_nobody_foresaw_leaves_nobody_waiting(
     assert "surprise" in caplog.text
 
 
-@pytest.mark.parametrize("kind", [Batcher, Direct])
-def test_no_pictures(kind: type[Batcher | Direct]) -> None:
+@pytest.mark.parametrize("kind", [DynamicBatcher, UnbatchedClassifier])
+def test_no_pictures(kind: type[DynamicBatcher | UnbatchedClassifier]) -> None:
     """Nothing asked, nothing computed."""
-    network = SlowNetwork()
+    network = SlowBackend()
     assert kind(network, max_waiting=1).predict([]) == []
     assert network.batches == []
 
 
-class WideNetwork(SlowNetwork):
+class WideNetwork(SlowBackend):
     """May be called by two threads at once."""
 
-    lanes = 2
+    max_concurrency = 2
 
 
 def test_callers_compute_for_themselves_as_many_as_there_are_cores() -> None:
     """Two at once, each their own batch; the others wait, and one too many is turned away."""
     network = WideNetwork()
-    direct = Direct(network, max_waiting=3)
+    direct = UnbatchedClassifier(network, max_waiting=3)
     network.may_go.clear()
     with ThreadPoolExecutor(20) as pool:
         others = [pool.submit(scores, direct, red) for red in range(5)]
@@ -200,41 +202,43 @@ def test_callers_compute_for_themselves_as_many_as_there_are_cores() -> None:
     assert scores(direct, 9) == [9]
 
 
-@pytest.mark.parametrize("kind", [Batcher, Direct])
-def test_decoding_and_the_network_share_the_cores(kind: type[Batcher | Direct]) -> None:
+@pytest.mark.parametrize("kind", [DynamicBatcher, UnbatchedClassifier])
+def test_decoding_and_the_network_share_the_cores(
+    kind: type[DynamicBatcher | UnbatchedClassifier],
+) -> None:
     """While somebody decodes with the only core the network waits for it."""
-    cores = Cores(1)
-    network = SlowNetwork()
-    classifier = kind(network, max_waiting=9, cores=cores)
+    cpu_slots = CpuSlots(1)
+    network = SlowBackend()
+    classifier = kind(network, max_waiting=9, cpu_slots=cpu_slots)
     with ThreadPoolExecutor(1) as pool:
-        with cores.one():
+        with cpu_slots.acquire():
             asked = pool.submit(scores, classifier, 1)
-            until(lambda: waiting(cores) == 1)
+            until(lambda: waiting(cpu_slots) == 1)
             assert network.batches == []
         assert asked.result() == [1]
 
 
 def test_those_in_a_hurry_go_first() -> None:
-    """Of those who wait for a core, the urgent one has it next, though it came last."""
+    """Of those who wait for a core, the priority one has it next, though it came last."""
     order = []
-    cores = Cores(1)
+    cpu_slots = CpuSlots(1)
 
-    def work(urgent: bool) -> None:
-        with cores.one(urgent=urgent):
-            order.append(urgent)
+    def work(priority: bool) -> None:
+        with cpu_slots.acquire(priority=priority):
+            order.append(priority)
 
-    with ThreadPoolExecutor(4) as pool, cores.one():
-        for number, urgent in enumerate([False, False, True], start=1):
-            pool.submit(work, urgent)
-            until(lambda: waiting(cores) == number)  # noqa: B023
+    with ThreadPoolExecutor(4) as pool, cpu_slots.acquire():
+        for number, priority in enumerate([False, False, True], start=1):
+            pool.submit(work, priority)
+            until(lambda: waiting(cpu_slots) == number)  # noqa: B023
     assert order == [True, False, False]
 
 
 def test_a_core_comes_back_after_an_error() -> None:
     """Whatever happens while one has it."""
-    cores = Cores(1)
+    cpu_slots = CpuSlots(1)
     for _ in range(2):
-        with pytest.raises(KeyError), cores.one():
+        with pytest.raises(KeyError), cpu_slots.acquire():
             raise KeyError
-    with cores.one():
+    with cpu_slots.acquire():
         pass

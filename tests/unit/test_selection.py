@@ -19,12 +19,12 @@ from nsfw_app import system
 from nsfw_app.errors import ModelNotFound, ModelUnsupported, PredictionFailed
 from nsfw_app.models import builds, calibration_set, parity
 from nsfw_app.models import selection as backends_module
-from nsfw_app.models.artifacts import MIN_SPEEDUP, Origin
+from nsfw_app.models.artifacts import MIN_SPEEDUP, ModelVersion
 from nsfw_app.models.backends import open_nsfw, pytorch
-from nsfw_app.models.backends.open_nsfw_runtimes import ShortRuntime
-from nsfw_app.models.backends.pytorch import Device, TransformersNetwork
+from nsfw_app.models.backends.open_nsfw_runtimes import Bf16Runtime
+from nsfw_app.models.backends.pytorch import Device, TransformersBackend
 from nsfw_app.models.cards import OPEN_NSFW
-from nsfw_app.models.classifier import Classifier, Network
+from nsfw_app.models.classifier import Backend, Classifier
 from nsfw_app.models.formats import FILES
 from nsfw_app.models.hub import find
 from nsfw_app.models.optimize.speed import Speed
@@ -67,7 +67,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
     speedup = getattr(request, "param", 2.0)
     calls: list[str] = []
 
-    def speed(original: Network, other: Network, images: Sequence[Image.Image]) -> Speed:
+    def speed(original: Backend, other: Backend, images: Sequence[Image.Image]) -> Speed:
         calls.append(other.identity.backend)
         return Speed(speedup, 10 * speedup, 10.0)
 
@@ -77,9 +77,9 @@ def measured(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
 
 def change(directory: Path, **values: Any) -> None:
     """Describe an artefact anew, as if it had been made so."""
-    artefact = builds.read(directory)
-    assert artefact is not None
-    builds.describe(directory, replace(artefact, **values))
+    optimized_model = builds.read(directory)
+    assert optimized_model is not None
+    builds.describe(directory, replace(optimized_model, **values))
 
 
 def backend(model: Path, engines: Path, wanted: str = "auto") -> str:
@@ -138,7 +138,7 @@ def test_other_weights_have_no_faster_network(
     network = ViTForImageClassification.from_pretrained(other)
     torch.nn.init.normal_(network.classifier.weight)
     network.save_pretrained(other)
-    origin = Origin.of_files(str(other), find(str(other), revision="main"))
+    origin = ModelVersion.of_files(str(other), find(str(other), revision="main"))
     for kind in FILES:
         build = of(engines, kind)
         copytree(build, builds.builds_dir(engines, origin, kind) / build.name)
@@ -270,7 +270,9 @@ print(json.dumps({{"modules": list(sys.modules), "rows": row.tolist()}}))
 def difference_in_bf16(model: Path) -> tuple[float, float]:
     """The two scores of an image of the calibration set that differ most."""
     files = find(str(model), revision="main")
-    network = TransformersNetwork(Origin("m", "r", "w"), files=files, unsafe_labels=(), threads=1)
+    network = TransformersBackend(
+        ModelVersion("m", "r", "w"), files=files, unsafe_labels=(), threads=1
+    )
     images = calibration_set.whole()
     exact = list(nsfw_scores(network, images))
     half = list(nsfw_scores(network.to_half(), images))
@@ -511,8 +513,8 @@ def test_openvino_is_called_before_threads_share_it(monkeypatch: pytest.MonkeyPa
     """Two first calls at once could wait for each other for ever; so whoever makes it calls it."""
     calls: list[tuple[int, ...]] = []
     path = Path(resolve_model_path())
-    monkeypatch.setattr(ShortRuntime, "run", lambda _, batch: calls.append(batch.shape))
-    ShortRuntime(path, threads=3)
+    monkeypatch.setattr(Bf16Runtime, "run", lambda _, batch: calls.append(batch.shape))
+    Bf16Runtime(path, threads=3)
     assert calls == [(1, 224, 224, 3)] * 3
 
 
@@ -530,7 +532,7 @@ def test_threads_do_not_mix_up_their_answers(in_half: Classifier) -> None:
 
 def test_verified_backends(model: Path, engines: Path) -> None:
     """The original's, and those whose report passes the policy, on whichever CPU it was made."""
-    origin = Origin.of_files(str(model), find(str(model), revision="main"))
+    origin = ModelVersion.of_files(str(model), find(str(model), revision="main"))
     originals = {"torch", "torch-cuda", "torch-mps", "onnxruntime"}
     assert builds.verified_backends(engines, origin, POLICY) == originals | set(FILES)
     change(of(engines, "onnx"), scores=((0.4, 0.6),) * 10)

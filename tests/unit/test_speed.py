@@ -43,19 +43,26 @@ class Timed:
 
     identity = ModelIdentity("m", "r", "w", "b")
     roles: Mapping[str, LabelRole] = {}
-    glances = ()
-    gains_by_batches = True
+    downscale_rules = ()
+    supports_batching = True
 
-    def __init__(self, name: str, clock: Clock, seconds: Iterator[float], lanes: int = 1) -> None:
-        self.name, self.clock, self.seconds, self.lanes = name, clock, seconds, lanes
+    def __init__(
+        self, name: str, clock: Clock, seconds: Iterator[float], max_concurrency: int = 1
+    ) -> None:
+        self.name, self.clock, self.seconds, self.max_concurrency = (
+            name,
+            clock,
+            seconds,
+            max_concurrency,
+        )
         self.sizes: list[int] = []
 
     def prepare(self, image: Image.Image) -> Pixels:
-        """See `Network.prepare`."""
+        """See `Backend.prepare`."""
         return np.zeros(3)
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
-        """See `Network.score`."""
+        """See `Backend.score`."""
         self.clock.now += next(self.seconds)
         self.clock.order.append(self.name)
         self.sizes.append(len(batch))
@@ -91,7 +98,7 @@ def test_a_measurement_is_never_short(clock: Clock) -> None:
 
 def test_networks_that_several_threads_call(clock: Clock) -> None:
     """Each thread computes an image at a time, as callers do."""
-    original = Timed("original", clock, repeat(1.0), lanes=2)
+    original = Timed("original", clock, repeat(1.0), max_concurrency=2)
     compare_speed(original, Timed("other", clock, repeat(1.0)), IMAGES, pairs=1)
     assert set(original.sizes) == {1}
     assert len(original.sizes) == 3 * BATCH

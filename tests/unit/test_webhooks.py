@@ -111,7 +111,7 @@ def sender(store: Store) -> WebhookSender:
 
 def submit(engine: Engine, program: Program, red: int = 150) -> tuple[Review, str]:
     """Submit a picture that falls into the review band."""
-    review, submission_id = engine.intake.submit(
+    review, submission_id = engine.submissions.submit(
         picture_bytes(red), name=f"{red}.png", caller=program.caller
     )
     assert submission_id is not None
@@ -136,8 +136,8 @@ def test_a_settled_image_is_told(
         "label": "nsfw",
     }
     assert sender.send_due() == 0
-    submission, _ = engine.intake.find(submission_id, program.caller)
-    (record,) = engine.intake.messages(submission)
+    submission, _ = engine.submissions.find(submission_id, program.caller)
+    (record,) = engine.submissions.messages(submission)
     assert (record.attempts, record.last_status, record.last_error) == (1, 204, None)
     assert (record.type, record.label) == ("image.settled", "nsfw")
     assert record.delivered_at is not None
@@ -166,8 +166,8 @@ def test_a_message_is_sent_again_until_it_arrives(
     engine.decide(answer_to(review, label=Label.NSFW), ANN)
     assert sender.send_due() == 3
     assert len({headers["webhook-id"] for headers, _ in receiver.received}) == 1
-    submission, _ = engine.intake.find(submission_id, program.caller)
-    (record,) = engine.intake.messages(submission)
+    submission, _ = engine.submissions.find(submission_id, program.caller)
+    (record,) = engine.submissions.messages(submission)
     assert (record.attempts, record.last_status, record.given_up_at) == (3, 200, None)
 
 
@@ -210,8 +210,8 @@ def test_in_the_end_it_gives_up_and_says_so(
     review, submission_id = submit(engine, program)
     engine.decide(answer_to(review, label=Label.NSFW), ANN)
     assert [sender.send_due(), sender.send_due()] == [3, 0]
-    submission, _ = engine.intake.find(submission_id, program.caller)
-    (record,) = engine.intake.messages(submission)
+    submission, _ = engine.submissions.find(submission_id, program.caller)
+    (record,) = engine.submissions.messages(submission)
     assert record.given_up_at is not None
     assert record.delivered_at is None
     assert record.last_error is not None
@@ -226,7 +226,7 @@ def test_each_change_of_the_state_is_sent_in_its_order(
     review, submission_id = submit(engine, program)
     first = engine.decide(answer_to(review, "1", Label.NSFW), ANN)
     engine.undo(first.decision_id, reviewer="ann", nonce="undo")
-    submission, _ = engine.intake.find(submission_id, program.caller)
+    submission, _ = engine.submissions.find(submission_id, program.caller)
     assert (submission.state, submission.label) == ("waiting", None)
     engine.decide(answer_to(review, "2", Label.NSFW), BOB)
     assert sender.send_due() == 5
@@ -342,8 +342,8 @@ def test_a_secret_that_cannot_be_decrypted_is_a_failed_message(
     review, submission_id = submit(engine, program)
     engine.decide(answer_to(review, label=Label.NSFW), ANN)
     assert sender.send_due() == 3
-    submission, _ = engine.intake.find(submission_id, program.caller)
-    (record,) = engine.intake.messages(submission)
+    submission, _ = engine.submissions.find(submission_id, program.caller)
+    (record,) = engine.submissions.messages(submission)
     assert "review.db.key" in (record.last_error or "")
     file.write_bytes(right)
     review, _ = submit(engine, program, 151)
@@ -360,7 +360,7 @@ def test_a_purged_image_is_told_as_withdrawn(
     sender.send_due()
     ((_, body),) = receiver.received
     assert json.loads(body)["type"] == "image.withdrawn"
-    submission, _ = engine.intake.find(submission_id, program.caller)
+    submission, _ = engine.submissions.find(submission_id, program.caller)
     assert submission.state == "withdrawn"
 
 
@@ -392,9 +392,9 @@ def test_only_the_submitter_and_admins_may_ask(
     _, submission_id = submit(engine, program)
     other = program_with(store, receiver.url, "other")
     with pytest.raises(NotFound):
-        engine.intake.find(submission_id, other.caller)
+        engine.submissions.find(submission_id, other.caller)
     with pytest.raises(NotFound):
-        engine.intake.find("unknown", program.caller)
+        engine.submissions.find("unknown", program.caller)
 
 
 @pytest.mark.parametrize("red", [10, 250])
@@ -402,7 +402,7 @@ def test_what_the_model_is_sure_of_waits_for_nobody(
     engine: Engine, program: Program, red: int
 ) -> None:
     """Outside the band there is no id, and no picture is kept."""
-    review, submission_id = engine.intake.submit(
+    review, submission_id = engine.submissions.submit(
         picture_bytes(red), name="a.png", caller=program.caller
     )
     assert submission_id is None
@@ -468,8 +468,8 @@ def test_a_message_that_cannot_be_built_is_a_failure(
     review, submission_id = submit(engine, program)
     engine.decide(answer_to(review, label=Label.NSFW), ANN)
     sender.send_due()
-    submission, _ = engine.intake.find(submission_id, program.caller)
-    (record,) = engine.intake.messages(submission)
+    submission, _ = engine.submissions.find(submission_id, program.caller)
+    (record,) = engine.submissions.messages(submission)
     assert record.last_error == "TypeError: no JSON"
     assert record.attempts > 1
     assert record.given_up_at

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from nsfw_app.errors import ImageError, ImageErrorKind
-from nsfw_app.web.http.gate import all_of
+from nsfw_app.web.http.gate import gather
 
 T = TypeVar("T")
 
@@ -19,10 +19,12 @@ def run(function: Callable[[], Awaitable[T]]) -> T:
         return pool.submit(anyio.run, function).result()
 
 
-OURS = ImageError(ImageErrorKind.EMPTY, "a.jpg is empty.")
+EXPECTED = ImageError(ImageErrorKind.EMPTY, "a.jpg is empty.")
 
 
-@pytest.mark.parametrize("errors", [(OURS, KeyError("surprise")), (KeyError("surprise"), OURS)])
+@pytest.mark.parametrize(
+    "errors", [(EXPECTED, KeyError("surprise")), (KeyError("surprise"), EXPECTED)]
+)
 def test_what_nobody_foresaw_goes_first(errors: tuple[Exception, ...]) -> None:
     """A fault of ours is not hidden behind an error that was expected."""
 
@@ -37,7 +39,7 @@ def test_what_nobody_foresaw_goes_first(errors: tuple[Exception, ...]) -> None:
             await both.wait()
             raise error
 
-        await all_of(*(lambda error=error: fail(error) for error in errors))
+        await gather(*(lambda error=error: fail(error) for error in errors))
 
     with pytest.raises(KeyError, match="surprise"):
         run(ask)
@@ -51,11 +53,11 @@ def test_what_was_foreseen_is_told() -> None:
         return number
 
     async def refused() -> int:
-        raise OURS
+        raise EXPECTED
 
     async def ask(*, last: bool) -> list[int]:
         calls = [lambda number=number: one(number) for number in range(3)]
-        return await all_of(*calls, *([refused] if last else []))
+        return await gather(*calls, *([refused] if last else []))
 
     assert run(lambda: ask(last=False)) == [0, 1, 2]
     with pytest.raises(ImageError, match="is empty"):

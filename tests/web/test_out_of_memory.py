@@ -11,9 +11,9 @@ from PIL import Image
 from nsfw_app.errors import ImageError, OutOfMemory, PredictionFailed, lacks_memory
 from nsfw_app.imaging import boxes, color, grayscale, rendering, transparency
 from nsfw_app.imaging.previews import thumbnail
-from nsfw_app.models.batching import Batcher
+from nsfw_app.models.batching import DynamicBatcher
 from nsfw_app.models.classifier import Pixels
-from nsfw_app.models.direct import Direct
+from nsfw_app.models.direct import UnbatchedClassifier
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import Action, Upload
 from nsfw_app.review.engine import Engine, PolicyDefaults
@@ -22,7 +22,7 @@ from tests.support.application import desk_of
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 from tests.support.flawed_files import DISPLAY_P3, PHOTO, profile_with
 from tests.support.image_files import FILES, encoded
-from tests.unit.test_scheduler import SlowNetwork, pictures
+from tests.unit.test_scheduler import SlowBackend, pictures
 
 TRANSPARENT = encoded(Image.merge("LA", [Image.radial_gradient("L")] * 2), "PNG")
 
@@ -134,7 +134,7 @@ MESSAGES = [
 ]
 
 
-@pytest.mark.parametrize("made", [Batcher, Direct])
+@pytest.mark.parametrize("made", [DynamicBatcher, UnbatchedClassifier])
 @pytest.mark.parametrize("error", MESSAGES, ids=str)
 def test_network_without_memory_says_so(made: Callable[..., Any], error: Exception) -> None:
     """However a library reports it; a batch of fewer pictures may still succeed."""
@@ -142,7 +142,7 @@ def test_network_without_memory_says_so(made: Callable[..., Any], error: Excepti
     def raised() -> Exception:
         return error
 
-    network = SlowNetwork(raised)
+    network = SlowBackend(raised)
     classifier = made(network, max_waiting=9)
     with pytest.raises(OutOfMemory) as caught:
         classifier.predict(pictures(255))

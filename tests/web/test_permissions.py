@@ -126,7 +126,7 @@ NOWHERE = (401, 404, 404, 404, 404, 404)
 C, Q, E, M = ({scope} for scope in KEY_SCOPES)
 
 HUB = {("GET", "/login/hub"), ("GET", "/login/callback")}  # there only on a Space
-OURS: dict[Names, Expected] = {
+APP_ROUTES: dict[Names, Expected] = {
     ("GET", "/healthz"): Expected(EVERYONE, get("/healthz")),
     ("GET", "/readyz"): Expected(EVERYONE, get("/readyz")),
     ("GET", "/metrics"): Expected(ADMINS, get("/metrics"), frozenset(M)),
@@ -278,14 +278,14 @@ def scene(desk: Desk) -> Scene:
 def test_no_route_of_ours_is_unknown(names: set[Names]) -> None:
     """Every route of ours has a line in this file, and every line a route."""
     ours = {name for name in names if name[1].startswith(OUR_PREFIXES) and name[0] != "HEAD"}
-    assert ours == {name for name in OURS if name[1].startswith(OUR_PREFIXES)}
-    assert set(OURS) <= names
+    assert ours == {name for name in APP_ROUTES if name[1].startswith(OUR_PREFIXES)}
+    assert set(APP_ROUTES) <= names
 
 
-@pytest.mark.parametrize("name", OURS, ids=" ".join)
+@pytest.mark.parametrize("name", APP_ROUTES, ids=" ".join)
 def test_our_routes(callers: dict[str, TestClient], scene: Scene, name: Names) -> None:
     """Each kind of caller gets what is theirs."""
-    expected = OURS[name]
+    expected = APP_ROUTES[name]
     got = {caller: expected.send(callers[caller], scene).status_code for caller in CALLERS}
     wanted = dict(zip(CALLERS, expected.statuses, strict=True))
     if Permission.METRICS in expected.keys:
@@ -293,10 +293,10 @@ def test_our_routes(callers: dict[str, TestClient], scene: Scene, name: Names) -
     assert got == wanted
 
 
-@pytest.mark.parametrize("name", OURS, ids=" ".join)
+@pytest.mark.parametrize("name", APP_ROUTES, ids=" ".join)
 def test_our_routes_by_scope(callers: dict[str, TestClient], scene: Scene, name: Names) -> None:
     """A key gets in where its scope is named, and nowhere else."""
-    expected = OURS[name]
+    expected = APP_ROUTES[name]
     for scope in KEY_SCOPES:
         status = expected.send(callers[f"key {scope}"], scene).status_code
         refused = status == 403
@@ -309,7 +309,7 @@ def test_gradios_routes(callers: dict[str, TestClient], names: set[Names]) -> No
     """What the page needs is open to people and to keys that classify; all else is not there."""
     let_in = {*CALLERS[1:5], f"key {Permission.CLASSIFY}"}
     looked_at = set()
-    for method, path in sorted(names - set(OURS) - {STREAM}):
+    for method, path in sorted(names - set(APP_ROUTES) - {STREAM}):
         if method in {"HEAD", "OPTIONS"}:
             continue
         looked_at.add((method, path))
@@ -337,7 +337,7 @@ def test_the_stream_of_events_is_closed_to_strangers(desk: Desk) -> None:
 
 # A visitor of a Space, who has not signed in: everything else is 401.
 VISITOR_MAY: dict[Names, int] = {
-    **{name: 200 for name, expected in OURS.items() if expected.statuses == EVERYONE},
+    **{name: 200 for name, expected in APP_ROUTES.items() if expected.statuses == EVERYONE},
     ("POST", "/login"): 404,
     ("POST", "/logout"): 303,
     ("GET", "/desk/status"): 200,
@@ -371,16 +371,16 @@ def space(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk
         yield running
 
 
-@pytest.mark.parametrize("name", OURS, ids=" ".join)
+@pytest.mark.parametrize("name", APP_ROUTES, ids=" ".join)
 def test_a_visitor_of_a_space(space: Desk, scene: Scene, name: Names) -> None:
     """Whoever has not signed in on a Space may try the Review tab, and nothing else."""
-    assert OURS[name].send(space.anonymous(), scene).status_code == VISITOR_MAY.get(name, 401)
+    assert APP_ROUTES[name].send(space.anonymous(), scene).status_code == VISITOR_MAY.get(name, 401)
 
 
 def test_gradios_routes_for_a_visitor_of_a_space(space: Desk, names: set[Names]) -> None:
     """What the page needs is open, all else is not there, and calls are those of the page."""
     client = space.anonymous()
-    for method, path in sorted(names - set(OURS) - HUB - {STREAM}):
+    for method, path in sorted(names - set(APP_ROUTES) - HUB - {STREAM}):
         if method in {"HEAD", "OPTIONS"} or path.startswith(SILENCED):
             continue
         target = NEEDED.get((method, path), path).replace("{", "").replace("}", "")

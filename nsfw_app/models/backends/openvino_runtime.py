@@ -9,15 +9,15 @@ import openvino
 from numpy.typing import NDArray
 
 from nsfw_app.errors import ModelUnsupported
-from nsfw_app.models.artifacts import Artefact
-from nsfw_app.models.backends.optimized import ArtefactNetwork
+from nsfw_app.models.artifacts import OptimizedModel
+from nsfw_app.models.backends.optimized import OptimizedNetwork
 from nsfw_app.models.classifier import Pixels
 from nsfw_app.models.formats import Format
 
 MODEL = "model.xml"
 
 
-class OpenVinoNetwork(ArtefactNetwork):
+class OpenVinoBackend(OptimizedNetwork):
     """See the module and its base.
 
     Args:
@@ -29,21 +29,25 @@ class OpenVinoNetwork(ArtefactNetwork):
         ModelUnsupported: OpenVINO cannot use it on this machine.
     """
 
-    def __init__(self, artefact: Artefact, *, backend: str, threads: int) -> None:
-        super().__init__(artefact, backend)
-        self._one_by_one = artefact.one_by_one
+    def __init__(self, optimized_model: OptimizedModel, *, backend: str, threads: int) -> None:
+        super().__init__(optimized_model, backend)
+        self._one_by_one = optimized_model.one_by_one
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
-        if artefact.format is Format.OPENVINO_FP32:  # the default is the CPU's half precision
+        if (
+            optimized_model.format is Format.OPENVINO_FP32
+        ):  # the default is the CPU's half precision
             options["INFERENCE_PRECISION_HINT"] = "f32"
         try:
-            self._compiled = openvino.Core().compile_model(artefact.file(MODEL), "CPU", options)
+            self._compiled = openvino.Core().compile_model(
+                optimized_model.file(MODEL), "CPU", options
+            )
         except RuntimeError as error:
             raise ModelUnsupported(
-                f"OpenVINO cannot use the {artefact.format} model on this machine: {error}"
+                f"OpenVINO cannot use the {optimized_model.format} model on this machine: {error}"
             ) from error
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
-        """See `Network.score`."""
+        """See `Backend.score`."""
         parts = [row[np.newaxis] for row in batch] if self._one_by_one else [batch]
         try:
             rows = [np.array(next(iter(self._compiled({0: part}).values()))) for part in parts]

@@ -3,13 +3,13 @@
 from PIL import Image
 
 from nsfw_app.errors import PredictionFailed
-from nsfw_app.models.artifacts import Artefact
+from nsfw_app.models.artifacts import OptimizedModel
 from nsfw_app.models.cards import display_name
 from nsfw_app.models.classifier import Pixels
 from nsfw_app.records import ModelIdentity
 
 
-class ArtefactNetwork:
+class OptimizedNetwork:
     """Base class of optimized models; subclasses run them with OpenVINO or ONNX Runtime.
 
     Args:
@@ -17,23 +17,23 @@ class ArtefactNetwork:
         backend: Its name on predictions.
     """
 
-    lanes = 1  # one batch at a time has all threads
-    gains_by_batches = True
+    max_concurrency = 1  # one batch at a time has all threads
+    supports_batching = True
 
-    def __init__(self, artefact: Artefact, backend: str) -> None:
-        origin = artefact.origin
+    def __init__(self, optimized_model: OptimizedModel, backend: str) -> None:
+        origin = optimized_model.origin
         self.identity = ModelIdentity(origin.model, origin.revision, origin.weights_sha256, backend)
-        self.roles = artefact.roles
-        self.glances = artefact.glances
-        if artefact.preprocessing is not None:
-            self._prepare = artefact.preprocessing.prepare
+        self.roles = optimized_model.roles
+        self.downscale_rules = optimized_model.downscale_rules
+        if optimized_model.preprocessing is not None:
+            self._prepare = optimized_model.preprocessing.prepare
         else:
             from nsfw_app.models.image_processor import ImageProcessor  # transformers, and torch
 
-            self._prepare = ImageProcessor(artefact.directory).prepare
+            self._prepare = ImageProcessor(optimized_model.directory).prepare
 
     def prepare(self, image: Image.Image) -> Pixels:
-        """See `Network.prepare`."""
+        """See `Backend.prepare`."""
         try:
             return self._prepare(image)
         except Exception as error:

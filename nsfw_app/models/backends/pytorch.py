@@ -17,10 +17,10 @@ from transformers import AutoModelForImageClassification
 from transformers.utils.logging import disable_progress_bar
 
 from nsfw_app.errors import ModelDamaged, ModelUnsupported, PredictionFailed
-from nsfw_app.models.artifacts import Origin
+from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.cards import display_name, label_roles
 from nsfw_app.models.checkpoints import check_checkpoint, load_errors, weights_mismatch
-from nsfw_app.models.classifier import Glance, Pixels
+from nsfw_app.models.classifier import DownscaleRule, Pixels
 from nsfw_app.models.formats import Format
 from nsfw_app.models.hub import ModelFiles
 from nsfw_app.models.image_processor import ImageProcessor
@@ -60,7 +60,7 @@ def device() -> Device:
     return Device.MPS if torch.backends.mps.is_available() else Device.CPU
 
 
-class TransformersNetwork:
+class TransformersBackend:
     """A model from a directory, run by torch in 32-bit floats; `to_half` gives one in 16-bit ones.
 
     Args:
@@ -74,13 +74,13 @@ class TransformersNetwork:
         ModelError: The model cannot be loaded or does not work, or its labels' roles are not clear.
     """
 
-    lanes = 1  # torch shares the threads of one computation out by itself
-    gains_by_batches = True
-    glances: Sequence[Glance] = ()  # not measured for torch
+    max_concurrency = 1  # torch shares the threads of one computation out by itself
+    supports_batching = True
+    downscale_rules: Sequence[DownscaleRule] = ()  # not measured for torch
 
     def __init__(
         self,
-        origin: Origin,
+        origin: ModelVersion,
         *,
         files: ModelFiles,
         unsafe_labels: Sequence[str],
@@ -160,7 +160,7 @@ class TransformersNetwork:
 
     @property
     def identity(self) -> ModelIdentity:
-        """See `Network`."""
+        """See `Backend`."""
         origin = self.origin
         return ModelIdentity(origin.model, origin.revision, origin.weights_sha256, self._backend)
 
@@ -178,14 +178,14 @@ class TransformersNetwork:
         return half
 
     def prepare(self, image: Image.Image) -> Pixels:
-        """See `Network.prepare`."""
+        """See `Backend.prepare`."""
         try:
             return self.processor.prepare(image)
         except Exception as error:
             raise self._failed(error) from error
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
-        """See `Network.score`."""
+        """See `Backend.score`."""
         try:
             probabilities: NDArray[np.float64] = self._compute(batch)
         except Exception as error:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nsfw_app.imaging import decode
-from nsfw_app.imaging.decode import Enough, Limits
-from nsfw_app.models.classifier import Glance, Network
+from nsfw_app.imaging.decode import Limits, MinSize
+from nsfw_app.models.classifier import Backend, DownscaleRule
 from nsfw_app.models.selection import nsfw_scores
 
 STEPS = (2, 4)  # times the side that a network shrinks pictures to
@@ -30,7 +30,9 @@ LEAST = 1e-6  # closer to 0 or 1, the numbers of a network are too coarse
 LIMITS = Limits(max_bytes=10**9, max_pixels=10**9, max_frames=1)
 
 
-def measured(network: Network, side: int, pictures: Sequence[Image.Image]) -> tuple[Glance, ...]:
+def measured(
+    network: Backend, side: int, pictures: Sequence[Image.Image]
+) -> tuple[DownscaleRule, ...]:
     """When reduced scale is enough for a network; nothing where it never is.
 
     Args:
@@ -39,13 +41,13 @@ def measured(network: Network, side: int, pictures: Sequence[Image.Image]) -> tu
         pictures: Photographs, RGB; some of them are looked at.
     """
     chosen = pictures[:: max(1, len(pictures) // PICTURES)]
-    found: list[Glance] = []
+    found: list[DownscaleRule] = []
     for pixels in (times * side for times in STEPS):
         shifts = list(_shifts(network, pixels, chosen))
         told = [shift for shift in shifts if not math.isnan(shift)]
         below = limit(max(told)) if 2 * len(told) >= len(shifts) else 0.0
         if below > (found[-1].below if found else 0.0):
-            found.append(Glance(pixels, below))
+            found.append(DownscaleRule(pixels, below))
     return tuple(found)
 
 
@@ -61,7 +63,7 @@ def limit(shift: float) -> float:
     return float(np.array([ALWAYS, *BELOW, 0.0])[np.argmax([*within, True])])
 
 
-def _shifts(network: Network, pixels: int, pictures: Sequence[Image.Image]) -> Iterator[float]:
+def _shifts(network: Backend, pixels: int, pictures: Sequence[Image.Image]) -> Iterator[float]:
     """How far the log-odds move when files are decoded to just so many pixels.
 
     Not a number where both scores are so close to 0, or to 1, that they do not tell.
@@ -71,8 +73,8 @@ def _shifts(network: Network, pixels: int, pictures: Sequence[Image.Image]) -> I
         for scale in SCALES:
             data = _jpeg(picture, scale * pixels, quality)
             frames = (
-                decode.decode(data, name="a.jpg", limits=LIMITS, enough=enough).frames[0].image
-                for enough in (None, Enough(pixels))
+                decode.decode(data, name="a.jpg", limits=LIMITS, min_size=min_size).frames[0].image
+                for min_size in (None, MinSize(pixels))
             )
             scores = np.array(list(nsfw_scores(network, list(frames))))
             whole, reduced = _log_odds(scores)

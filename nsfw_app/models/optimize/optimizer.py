@@ -17,22 +17,22 @@ from PIL import Image
 from nsfw_app import system
 from nsfw_app.errors import ModelError, ModelUnsupported
 from nsfw_app.models import builds, calibration_set
-from nsfw_app.models.artifacts import MIN_SPEEDUP, Artefact, Origin, configuration_files
+from nsfw_app.models.artifacts import MIN_SPEEDUP, ModelVersion, OptimizedModel, configuration_files
 from nsfw_app.models.builds import Attempt
 from nsfw_app.models.cards import display_name
 from nsfw_app.models.checkpoints import load_errors
-from nsfw_app.models.classifier import Network, Pixels, nsfw_score
+from nsfw_app.models.classifier import Backend, Pixels, nsfw_score
 from nsfw_app.models.formats import Format, ladder
 from nsfw_app.models.hub import find
 from nsfw_app.models.optimize import downscaling
 from nsfw_app.models.optimize.speed import Speed, compare_speed
 from nsfw_app.models.parity import MAX_CHANGED, NEAR, Report, compare
 from nsfw_app.models.preprocessing import Preprocessing
-from nsfw_app.models.selection import Backends, compare_half, nsfw_scores, open_artefact
+from nsfw_app.models.selection import BackendConfig, compare_half, nsfw_scores, open_optimized_model
 from nsfw_app.records import LabelRole, Policy
 
 if TYPE_CHECKING:
-    from nsfw_app.models.backends.pytorch import TransformersNetwork
+    from nsfw_app.models.backends.pytorch import TransformersBackend
 
 CALIBRATION = 128  # views or so; more do not change the ranges
 CHECKED = 64  # views prepared in both ways, to see that the record is right
@@ -42,7 +42,7 @@ OVER_HALF = 1.05  # times torch's half precision that an optimized model must be
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class OptimizationConfig:
     """What to make of which model.
 
     `format` is the one to make; None to try them all. `images` is a folder of the user's own
@@ -59,8 +59,8 @@ class Wish:
 
 
 def optimize(
-    wish: Wish, backends: Backends, *, threads: int, tell: Callable[[str], None]
-) -> Artefact | None:
+    wish: OptimizationConfig, backends: BackendConfig, *, threads: int, tell: Callable[[str], None]
+) -> OptimizedModel | None:
     """Make, verify, measure and keep an optimized model.
 
     Args:
@@ -77,17 +77,17 @@ def optimize(
             made, or its scores differ too much.
         SettingsError: The folder holds no image.
     """
-    from nsfw_app.models.backends.pytorch import TransformersNetwork  # torch, only when needed
+    from nsfw_app.models.backends.pytorch import TransformersBackend  # torch, only when needed
 
     with load_errors(wish.model):
         files = find(wish.model, revision=wish.revision)
-        origin = Origin.of_files(wish.model, files)
+        origin = ModelVersion.of_files(wish.model, files)
         tell(f"Loading {display_name(wish.model)}, revision {origin.revision}.")
-        original = TransformersNetwork(
+        original = TransformersBackend(
             origin, files=files, unsafe_labels=wish.unsafe_labels, threads=threads
         )
-    images = calibration_set.of_folder(wish.images) if wish.images else calibration_set.whole()
-    views = images if wish.images else calibration_set.shipped()
+    images = calibration_set.load_dir(wish.images) if wish.images else calibration_set.whole()
+    views = images if wish.images else calibration_set.bundled()
     tell(f"Computing the original's scores of {len(views)} views of {len(images)} images.")
     scores = list(nsfw_scores(original, views))
     maker = _Maker(
@@ -111,7 +111,7 @@ def optimize(
     return _first_that_passes(maker, tell)
 
 
-def measure_embedded(backends: Backends, *, threads: int, tell: Callable[[str], None]) -> None:
+def measure_embedded(backends: BackendConfig, *, threads: int, tell: Callable[[str], None]) -> None:
     """Compare the embedded model with itself in half precision again, and keep the result.
 
     Args:
@@ -138,7 +138,7 @@ class _Maker:
     original's of them. `preprocessing` is None where the original's image processor is needed.
     """
 
-    original: "TransformersNetwork"
+    original: "TransformersBackend"
     directory: Path
     views: Sequence[Image.Image]
     images: int
@@ -149,7 +149,7 @@ class _Maker:
     threads: int
     force: bool
 
-    def make(self, kind: Format, *, needed_speedup: float) -> Artefact:
+    def make(self, kind: Format, *, needed_speedup: float) -> OptimizedModel:
         """Make a format, and keep it if it passes.
 
         Args:
@@ -176,7 +176,7 @@ class _Maker:
                 images_per_s=speed.images_per_s,
                 original_images_per_s=speed.original_images_per_s,
                 speedup=speed.speedup,
-                glances=downscaling.measured(network, self._side, self.views),
+                downscale_rules=downscaling.measured(network, self._side, self.views),
             )
             builds.describe(build, made)
         return builds.latest(self.engines, origin, kind) or made
@@ -190,10 +190,12 @@ class _Maker:
         attempt = Attempt(made.format, passed, _outcome(made, self.policy))
         return attempt, made.speedup if passed else 0.0
 
-    def _opened(self, made: Artefact) -> Network:
-        return open_artefact(made, made.format, unsafe_labels=_unsafe(made), threads=self.threads)
+    def _opened(self, made: OptimizedModel) -> Backend:
+        return open_optimized_model(
+            made, made.format, unsafe_labels=_unsafe(made), threads=self.threads
+        )
 
-    def _exported(self, kind: Format, build: Path) -> Artefact:
+    def _exported(self, kind: Format, build: Path) -> OptimizedModel:
         """The files of an optimized model, described as far as is known before it was compared."""
         from nsfw_app.models.optimize.export import Exporter
 
@@ -210,7 +212,7 @@ class _Maker:
         if self.preprocessing is None:  # the image processor reads its configuration there
             for path in configuration_files(self.directory):
                 (build / path.name).write_bytes(path.read_bytes())
-        return Artefact.made_here(
+        return OptimizedModel.from_directory(
             build, kind, self.original.origin, self.original.roles, self.preprocessing
         )
 
@@ -233,7 +235,7 @@ def _ladder() -> tuple[Format, ...]:
     return ladder(multiplies_int8=system.cpu().multiplies_int8)
 
 
-def _first_that_passes(maker: _Maker, tell: Callable[[str], None]) -> Artefact | None:
+def _first_that_passes(maker: _Maker, tell: Callable[[str], None]) -> OptimizedModel | None:
     """Try the formats in order, and keep what was tried."""
     attempts: list[Attempt] = []
 
@@ -261,7 +263,7 @@ def _first_that_passes(maker: _Maker, tell: Callable[[str], None]) -> Artefact |
 
 
 def _recorded(
-    original: "TransformersNetwork", views: Sequence[Image.Image], scores: Sequence[float]
+    original: "TransformersBackend", views: Sequence[Image.Image], scores: Sequence[float]
 ) -> Preprocessing | None:
     """The original's preprocessing as a record, None where it cannot be recorded exactly.
 
@@ -306,7 +308,7 @@ def _agreement(
     return 1 - compare([scores[i] for i in chosen], list(other), policy).changed_labels
 
 
-def _batches_change_nothing(network: Network, images: Sequence[Image.Image]) -> bool:
+def _batches_change_nothing(network: Backend, images: Sequence[Image.Image]) -> bool:
     """Whether images computed together get the scores that each gets by itself."""
     prepared = [network.prepare(image) for image in images]
     apart = np.concatenate([network.score(pixels[None]) for pixels in prepared])
@@ -322,7 +324,7 @@ def _check_speed(speed: Speed, needed: float) -> None:
         )
 
 
-def _outcome(made: Artefact, policy: Policy) -> str:
+def _outcome(made: OptimizedModel, policy: Policy) -> str:
     """What came of an artefact, its report and its speed."""
     otherwise = "used only when asked for by name" if made.format.has_files else "not used"
     if not made.trusted(policy):
@@ -338,6 +340,6 @@ def _outcome(made: Artefact, policy: Policy) -> str:
     )
 
 
-def _unsafe(artefact: Artefact) -> list[str]:
+def _unsafe(optimized_model: OptimizedModel) -> list[str]:
     """The labels that count as unsafe."""
-    return [label for label, role in artefact.roles.items() if role is LabelRole.UNSAFE]
+    return [label for label, role in optimized_model.roles.items() if role is LabelRole.UNSAFE]

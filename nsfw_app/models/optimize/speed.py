@@ -15,7 +15,7 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from nsfw_app.models.classifier import Network, Pixels
+from nsfw_app.models.classifier import Backend, Pixels
 
 BATCH = 8  # images in each measurement
 SHORTEST_S = 0.05  # of a measurement; what a clock or a scheduler adds is little beside it
@@ -32,7 +32,7 @@ class Speed:
 
 
 def compare_speed(
-    original: Network, other: Network, images: Sequence[Image.Image], *, pairs: int = PAIRS
+    original: Backend, other: Backend, images: Sequence[Image.Image], *, pairs: int = PAIRS
 ) -> Speed:
     """Measure two networks with the same images; preparing them is not counted.
 
@@ -62,16 +62,16 @@ def compare_speed(
     )
 
 
-def _seconds(network: Network, batch: Sequence[Pixels], repeats: int) -> float:
+def _seconds(network: Backend, batch: Sequence[Pixels], repeats: int) -> float:
     """How long a network takes for a batch several times, in as many threads as may call it."""
-    if network.lanes == 1:
+    if network.max_concurrency == 1:
         stacked = np.stack(batch)
         begun = time.perf_counter()
         for _ in range(repeats):
             network.score(stacked)
         return time.perf_counter() - begun
-    with ThreadPoolExecutor(network.lanes) as lanes:
-        list(lanes.map(lambda _: None, range(network.lanes)))  # starts the threads
+    with ThreadPoolExecutor(network.max_concurrency) as pool:
+        list(pool.map(lambda _: None, range(network.max_concurrency)))  # starts the threads
         begun = time.perf_counter()
-        list(lanes.map(lambda pixels: network.score(pixels[None]), [*batch] * repeats))
+        list(pool.map(lambda pixels: network.score(pixels[None]), [*batch] * repeats))
         return time.perf_counter() - begun

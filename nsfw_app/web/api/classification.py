@@ -11,7 +11,7 @@ from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.data_urls import decode_base64, decode_data_url, is_data_url, is_url
 from nsfw_app.web.http.errors import responses
-from nsfw_app.web.http.gate import Judging, judged
+from nsfw_app.web.http.gate import ClassifyGate, judged
 from nsfw_app.web.http.json_bodies import JSON, media_type, read_json
 
 NAME = "The image"
@@ -38,7 +38,7 @@ class LabelScore(BaseModel):
     score: float
 
 
-def classification_routes(judging: Judging) -> APIRouter:
+def classification_routes(gate: ClassifyGate) -> APIRouter:
     """The route."""
     router = APIRouter(tags=["judge"])
     binary = {"schema": {"type": "string", "format": "binary"}}
@@ -59,21 +59,21 @@ def classification_routes(judging: Judging) -> APIRouter:
         request: Request, _: Annotated[Caller, Depends(needs(Permission.CLASSIFY))]
     ) -> list[LabelScore]:
         """Judge the image that is the body; every label with its probability, highest first."""
-        async with judging.place(request):
+        async with gate.place(request):
             if media_type(request) == JSON:
-                asked = await read_json(request, ClassificationRequest, limits=judging.limits)
-                image = await judging.run(_decoded, asked.inputs)
+                asked = await read_json(request, ClassificationRequest, limits=gate.limits)
+                image = await gate.run(_decoded, asked.inputs)
                 top_k = asked.parameters.top_k if asked.parameters else None
             else:
-                image, top_k = await _raw(request, judging), None
-            prediction = judged(await judging.review(image, Upload(NAME, "api")))
+                image, top_k = await _raw(request, gate), None
+            prediction = judged(await gate.review(image, Upload(NAME, "api")))
             ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
             return [LabelScore(label=label, score=score) for label, score in ranked[:top_k]]
 
     return router
 
 
-async def _raw(request: Request, judging: Judging) -> bytes:
+async def _raw(request: Request, gate: ClassifyGate) -> bytes:
     """The image that is the whole body.
 
     Raises:
@@ -84,7 +84,7 @@ async def _raw(request: Request, judging: Judging) -> bytes:
             "This route takes the image's bytes as the body, not multipart/form-data: send them "
             "as curl --data-binary @photo.jpg does, or send the form to /v1/images."
         )
-    data = await judging.file(request, name=NAME)
+    data = await gate.file(request, name=NAME)
     if data[:64].lstrip().startswith(b"{"):  # as no image does
         raise RequestError(f"The body looks like JSON. Send it with the content type {JSON}.")
     return data

@@ -18,7 +18,7 @@ from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.data_urls import EXAMPLE, decode_data_url, is_data_url, is_url
 from nsfw_app.web.http.errors import request_id, responses
-from nsfw_app.web.http.gate import Judging, all_of, judged
+from nsfw_app.web.http.gate import ClassifyGate, gather, judged
 from nsfw_app.web.http.json_bodies import read_json
 from nsfw_app.web.http.request_limits import MAX_IMAGES
 from nsfw_app.web.http.validation import shown
@@ -110,11 +110,11 @@ class ModerationResponse(BaseModel):
     results: list[Moderation]
 
 
-def moderation_routes(judging: Judging, fetcher: Fetcher | None) -> APIRouter:
+def moderation_routes(gate: ClassifyGate, fetcher: Fetcher | None) -> APIRouter:
     """The route.
 
     Args:
-        judging: What judges.
+        gate: What judges.
         fetcher: What fetches URLs; None where that is off.
     """
     router = APIRouter(tags=["judge"])
@@ -135,16 +135,16 @@ def moderation_routes(judging: Judging, fetcher: Fetcher | None) -> APIRouter:
         request: Request, _: Annotated[Caller, Depends(needs(Permission.CLASSIFY))]
     ) -> ModerationResponse:
         """Judge images given as data URLs; see OpenAI's moderations."""
-        async with judging.place(request):
-            asked = await read_json(request, ModerationRequest, limits=judging.limits)
-            images = await judging.run(_images, asked)
+        async with gate.place(request):
+            asked = await read_json(request, ModerationRequest, limits=gate.limits)
+            images = await gate.run(_images, asked)
 
             async def review(number: int, image: bytes | str) -> Review:
                 name = f"Image {number}"
                 data = image if isinstance(image, bytes) else await fetch(image, name)
-                return await judging.review(data, Upload(name, "api"))
+                return await gate.review(data, Upload(name, "api"))
 
-            reviews = await all_of(
+            reviews = await gather(
                 *(partial(review, number, image) for number, image in enumerate(images, start=1))
             )
             predictions = [judged(review) for review in reviews]
@@ -152,7 +152,7 @@ def moderation_routes(judging: Judging, fetcher: Fetcher | None) -> APIRouter:
                 id=f"modr-{request_id(request)}",
                 model=predictions[0].identity.model,
                 results=[
-                    moderation(prediction, judging.engine.roles, review.policy.threshold)
+                    moderation(prediction, gate.engine.roles, review.policy.threshold)
                     for prediction, review in zip(predictions, reviews, strict=True)
                 ],
             )

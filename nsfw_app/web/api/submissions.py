@@ -15,7 +15,7 @@ from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.auth.callers import caller_of, needs
 from nsfw_app.web.http.errors import responses
 from nsfw_app.web.http.forms import FIELD, files_of, limited_form
-from nsfw_app.web.http.gate import Judging, all_of
+from nsfw_app.web.http.gate import ClassifyGate, gather
 from nsfw_app.web.http.request_limits import MAX_IMAGES
 from nsfw_app.web.http.validation import describe
 
@@ -36,7 +36,7 @@ class ImageProblem(BaseModel):
     message: str
 
 
-class JudgedImage(BaseModel):
+class ImageResult(BaseModel):
     """One file. What could not be judged is `unavailable`, with an error and without a score."""
 
     name: str
@@ -61,7 +61,7 @@ class JudgedImage(BaseModel):
     error: ImageProblem | None
 
 
-class SubmittedImage(JudgedImage):
+class SubmittedImage(ImageResult):
     """One file, and the id to ask for it by, when it waits for a person."""
 
     id: str | None = None
@@ -95,14 +95,14 @@ class SubmissionStatus(BaseModel):
     answers: int
     submitted_at: str
     settled_at: str | None
-    image: JudgedImage
+    image: ImageResult
     webhook: list[WebhookMessage]
 
 
-def submission_routes(judging: Judging) -> APIRouter:
+def submission_routes(gate: ClassifyGate) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["queue"])
-    engine = judging.engine
+    engine = gate.engine
 
     @router.post(
         "/images",
@@ -118,14 +118,12 @@ def submission_routes(judging: Judging) -> APIRouter:
         ] = False,
     ) -> SubmittedImages:
         """Judge one file or many, sent as `multipart/form-data`, each as `file`."""
-        async with judging.place(request), limited_form(request, judging) as form:
+        async with gate.place(request), limited_form(request, gate) as form:
             queued = queue or _switch(form.get("queue"))
             caller.require(Permission.QUEUE if queued else Permission.CLASSIFY)
             files = files_of(form)
 
-            images = await all_of(
-                *(partial(_judge, judging, file, caller, queued) for file in files)
-            )
+            images = await gather(*(partial(_judge, gate, file, caller, queued) for file in files))
             return SubmittedImages(images=images)
 
     @router.get(
@@ -138,7 +136,7 @@ def submission_routes(judging: Judging) -> APIRouter:
         caller: Annotated[Caller, Depends(needs(Permission.QUEUE))],
     ) -> dict[str, Any]:
         """What became of an image: whether it waits, and what people said."""
-        submission, review = engine.intake.find(submission_id, caller)
+        submission, review = engine.submissions.find(submission_id, caller)
         return {
             "id": submission.submission_id,
             "state": submission.state,
@@ -147,7 +145,7 @@ def submission_routes(judging: Judging) -> APIRouter:
             "submitted_at": submission.submitted_at,
             "settled_at": submission.settled_at,
             "image": exports.review_json(review),
-            "webhook": [asdict(message) for message in engine.intake.messages(submission)],
+            "webhook": [asdict(message) for message in engine.submissions.messages(submission)],
         }
 
     return router
@@ -161,31 +159,31 @@ def caller_of_request(request: Request) -> Caller:
     return caller
 
 
-async def judged_image(
-    judging: Judging, data: bytes, *, name: str, caller: Caller, queued: bool
+async def image_result(
+    gate: ClassifyGate, data: bytes, *, name: str, caller: Caller, queued: bool
 ) -> SubmittedImage:
     """One image's object, with an id when it waits for a person.
 
     Args:
-        judging: What judges.
+        gate: What judges.
         data: The file's bytes.
         name: The file's name.
         caller: Who sent it.
         queued: Whether it may wait for a person.
     """
     if not queued:
-        review = await judging.review(data, Upload(name, "api"))
+        review = await gate.review(data, Upload(name, "api"))
         return SubmittedImage(**exports.review_json(review))
-    submit = judging.engine.intake.submit
-    review, submission_id = await judging.run(submit, data, name=name, caller=caller)
-    return SubmittedImage(**exports.review_json(judging.counted(review)), id=submission_id)
+    submit = gate.engine.submissions.submit
+    review, submission_id = await gate.run(submit, data, name=name, caller=caller)
+    return SubmittedImage(**exports.review_json(gate.counted(review)), id=submission_id)
 
 
 async def _judge(
-    judging: Judging, file: UploadFile, caller: Caller, queued: bool
+    gate: ClassifyGate, file: UploadFile, caller: Caller, queued: bool
 ) -> SubmittedImage:
     data, name = await file.read(), file.filename or ""
-    return await judged_image(judging, data, name=name, caller=caller, queued=queued)
+    return await image_result(gate, data, name=name, caller=caller, queued=queued)
 
 
 def _switch(value: object) -> bool:

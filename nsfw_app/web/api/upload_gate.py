@@ -15,10 +15,10 @@ from fastapi.responses import JSONResponse
 from nsfw_app.errors import ImageError, NSFWReviewError, RequestError, Unavailable
 from nsfw_app.records import Action
 from nsfw_app.rules.permissions import Caller, Permission
-from nsfw_app.web.api.submissions import SubmittedImage, caller_of_request, judged_image
+from nsfw_app.web.api.submissions import SubmittedImage, caller_of_request, image_result
 from nsfw_app.web.http.errors import ProblemBody, problem, responses, status_of
 from nsfw_app.web.http.forms import FIELD, FORM, files_of, limited_form
-from nsfw_app.web.http.gate import Judging
+from nsfw_app.web.http.gate import ClassifyGate
 from nsfw_app.web.http.json_bodies import media_type
 from nsfw_app.web.page.routes import MAX_NAME_CHARACTERS
 
@@ -48,7 +48,7 @@ DESCRIPTIONS: Mapping[int, str] = MappingProxyType(
 )
 
 
-def gate_routes(judging: Judging) -> APIRouter:
+def gate_routes(gate: ClassifyGate) -> APIRouter:
     """The route."""
     router = APIRouter(tags=["judge"])
 
@@ -59,7 +59,7 @@ def gate_routes(judging: Judging) -> APIRouter:
         responses=responses(400, 401, 403, 408, 413, 429, 503) | _verdicts(),
         openapi_extra={"requestBody": _documented()},
     )
-    async def gate(
+    async def upload_gate(
         request: Request,
         caller: Annotated[Caller, Depends(caller_of_request)],
         name: Annotated[
@@ -68,10 +68,10 @@ def gate_routes(judging: Judging) -> APIRouter:
     ) -> Response:
         """Judge the image that is the body, or the one file of a form; the status is the action."""
         try:
-            async with judging.place(request):
-                name, data = await _file(request, judging, name)
+            async with gate.place(request):
+                name, data = await _file(request, gate, name)
                 queued = caller.may(Permission.QUEUE)
-                image = await judged_image(judging, data, name=name, caller=caller, queued=queued)
+                image = await image_result(gate, data, name=name, caller=caller, queued=queued)
         except NSFWReviewError as error:
             return _unavailable(request, error)
         if image.error is None:
@@ -82,7 +82,7 @@ def gate_routes(judging: Judging) -> APIRouter:
     return router
 
 
-async def _file(request: Request, judging: Judging, name: str) -> tuple[str, bytes]:
+async def _file(request: Request, gate: ClassifyGate, name: str) -> tuple[str, bytes]:
     """Name and bytes of the image that was sent.
 
     Raises:
@@ -90,8 +90,8 @@ async def _file(request: Request, judging: Judging, name: str) -> tuple[str, byt
         ImageError: The body is empty or too large.
     """
     if media_type(request) != FORM:
-        return name or NAME, await judging.file(request, name=name or NAME)
-    async with limited_form(request, judging) as form:
+        return name or NAME, await gate.file(request, name=name or NAME)
+    async with limited_form(request, gate) as form:
         files = files_of(form)
         if len(files) > 1:
             raise RequestError(f"The gate takes one file in a request; there are {len(files)}.")

@@ -15,8 +15,8 @@ from nsfw_app.web.api.moderations import ModerationRequest, moderation_routes
 from nsfw_app.web.api.submissions import submission_routes
 from nsfw_app.web.api.upload_gate import gate_routes
 from nsfw_app.web.auth.callers import KEY_HEADER
-from nsfw_app.web.http.errors import answer_problems
-from nsfw_app.web.http.gate import Judging
+from nsfw_app.web.http.errors import install_error_handlers
+from nsfw_app.web.http.gate import ClassifyGate
 
 DESCRIPTION = """Judge images with a Vision Transformer, put what is unsure before people, and take
 their corrections out. Every error has one shape: a stable `kind`, a sentence, and the request's id.
@@ -42,7 +42,7 @@ class Api(FastAPI):
         return super().openapi()
 
 
-def v1_application(judging: Judging, *, settings: Settings) -> Api:
+def v1_application(gate: ClassifyGate, *, settings: Settings) -> Api:
     """The API as an application of its own."""
     v1 = Api(
         title="NSFW Review",
@@ -53,11 +53,11 @@ def v1_application(judging: Judging, *, settings: Settings) -> Api:
         redirect_slashes=False,
         dependencies=[Depends(key) for key in KEYS],
     )
-    answer_problems(v1)
+    install_error_handlers(v1)
     fetcher = Fetcher(max_bytes=settings.max_bytes) if settings.fetch_urls else None
-    v1.include_router(moderation_routes(judging, fetcher))
-    v1.include_router(classification_routes(judging))
-    v1.include_router(gate_routes(judging))
-    v1.include_router(submission_routes(judging))
-    v1.include_router(correction_routes(judging.engine))
+    v1.include_router(moderation_routes(gate, fetcher))
+    v1.include_router(classification_routes(gate))
+    v1.include_router(gate_routes(gate))
+    v1.include_router(submission_routes(gate))
+    v1.include_router(correction_routes(gate.engine))
     return v1

@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection
 
 from nsfw_app.accounts import KEY_PREFIX, SESSION, Accounts
 from nsfw_app.errors import Forbidden, RequestError
-from nsfw_app.rules.permissions import DEMO, STRANGER, Caller, Permission, local_caller
+from nsfw_app.rules.permissions import ANONYMOUS, DEMO, Caller, Permission, local_caller
 from nsfw_app.settings import Settings
 from nsfw_app.web.auth.origin import parse_origin
 from nsfw_app.web.middleware.forwarding import proxy_of
@@ -39,7 +39,7 @@ class Callers:
         self._local = local_caller(settings.reviewer)
         self._local_only = settings.local_only
         self._accounts = accounts
-        self._unknown = DEMO if settings.on_space else STRANGER
+        self._unknown = DEMO if settings.on_space else ANONYMOUS
 
     @property
     def open(self) -> bool:

@@ -42,7 +42,7 @@ class Flow:
 
 
 @dataclass(slots=True)
-class Flows:
+class PendingLogins:
     """Sign-ins under way, by the state that came with them."""
 
     begun: dict[str, Flow] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Flows:
 def hub_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
     """The way to Hugging Face and the way back."""
     router = APIRouter(include_in_schema=False)
-    flows = Flows()
+    flows = PendingLogins()
     back = f"https://{settings.space_host}{settings.root_path}/login/callback"
 
     @router.get("/login/hub")

@@ -17,7 +17,7 @@ from nsfw_app.web.middleware.forwarding import HOST, PROTO, proxy_of
 OWN_SITES = frozenset({"same-origin", "none"})  # none: typed, or from a bookmark
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-Origin = tuple[str, str, int]
+ModelVersion = tuple[str, str, int]
 
 
 def check_origin(connection: HTTPConnection) -> None:
@@ -48,7 +48,7 @@ def check_origin(connection: HTTPConnection) -> None:
     )
 
 
-def parse_origin(text: str) -> Origin | None:
+def parse_origin(text: str) -> ModelVersion | None:
     """Scheme, host and port of `scheme://host[:port]`, in lower case, with default ports filled in.
 
     None where the text is not an origin.
@@ -61,7 +61,7 @@ def parse_origin(text: str) -> Origin | None:
     return (parts.scheme, parts.hostname, port) if parts.hostname else None
 
 
-def _advice(connection: HTTPConnection, origin: Origin, scheme: str) -> str:
+def _advice(connection: HTTPConnection, origin: ModelVersion, scheme: str) -> str:
     """What to configure if the page is behind a reverse proxy."""
     proxy = proxy_of(connection.scope)
     if proxy.headers and not proxy.trusted:

@@ -52,7 +52,7 @@ async def body(
         request: The request; its body was not read yet.
         max_bytes: The most bytes.
         check: Is called with each slice of at most `SLICE_BYTES`, and may refuse it.
-        arrival: What follows it; by default the place that `Judging.place` has taken, if any.
+        arrival: What follows it; by default the place that `ClassifyGate.place` has taken, if any.
 
     Raises:
         RequestTooLarge: It has more bytes, or declares more.

@@ -117,7 +117,7 @@ def problem(connection: HTTPConnection, error: NSFWReviewError) -> Response:
     return _response(connection, status_of(error), error.kind, str(error), headers)
 
 
-def answer_problems(app: FastAPI) -> None:
+def install_error_handlers(app: FastAPI) -> None:
     """Give every error of an application this shape."""
 
     async def ours(request: Request, error: Exception) -> Response:

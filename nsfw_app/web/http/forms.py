@@ -9,7 +9,7 @@ from starlette.datastructures import FormData, UploadFile
 from nsfw_app.errors import RequestError
 from nsfw_app.private_files import storage_errors
 from nsfw_app.web.http.bodies import check_charset, limited
-from nsfw_app.web.http.gate import Judging
+from nsfw_app.web.http.gate import ClassifyGate
 from nsfw_app.web.http.json_bodies import media_type
 from nsfw_app.web.http.request_limits import MAX_FIELDS, MAX_IMAGES
 from nsfw_app.web.http.validation import shown
@@ -20,7 +20,7 @@ EXAMPLE = f"Send each image with its file name, as curl -F {FIELD}=@photo.jpg do
 
 
 @asynccontextmanager
-async def limited_form(request: Request, judging: Judging) -> AsyncIterator[FormData]:
+async def limited_form(request: Request, gate: ClassifyGate) -> AsyncIterator[FormData]:
     """The parts of a request in multipart/form-data.
 
     Raises:
@@ -35,7 +35,7 @@ async def limited_form(request: Request, judging: Judging) -> AsyncIterator[Form
             f"This route takes {FORM}, not {sent_as or 'a body without content type'}. {EXAMPLE}"
         )
     check_charset(request)
-    receive = limited(request, request.receive, judging.limits.form_bytes)
+    receive = limited(request, request.receive, gate.limits.form_bytes)
     with storage_errors():  # large parts are kept in temporary files
         async with Request(request.scope, receive).form(
             max_files=MAX_IMAGES, max_fields=MAX_FIELDS

@@ -32,7 +32,7 @@ T = TypeVar("T")
 CALLER: ContextVar[str] = ContextVar("caller", default="")  # whose request this task serves
 
 
-class Judging:
+class ClassifyGate:
     """Judges for routes.
 
     Args:
@@ -99,7 +99,7 @@ class Judging:
         return data
 
 
-async def all_of(*calls: Callable[[], Awaitable[T]]) -> list[T]:
+async def gather(*calls: Callable[[], Awaitable[T]]) -> list[T]:
     """What each of some calls gives, in their order, made side by side.
 
     The first error ends them all: those that wait are not made any more, and it is raised when

@@ -20,7 +20,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nsfw_app.errors import Forbidden, NotFound, NotSignedIn, NSFWReviewError
-from nsfw_app.rules.permissions import STRANGER, Caller
+from nsfw_app.rules.permissions import ANONYMOUS, Caller
 from nsfw_app.web.auth.callers import Callers
 from nsfw_app.web.auth.origin import check_origin
 from nsfw_app.web.http.bodies import again, body, check_charset
@@ -46,7 +46,7 @@ PUBLIC: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 PUBLIC_ASSETS = "/desk/assets/"
-OURS: Mapping[str, frozenset[str]] = MappingProxyType(
+APP_ROUTES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         **PUBLIC,
         "/logout": frozenset({"POST"}),
@@ -69,7 +69,7 @@ CACHEABLE = re.compile(
 REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 
 
-class Guard:
+class AuthMiddleware:
     """ASGI middleware; see the module."""
 
     def __init__(self, app: ASGIApp, *, callers: Callers) -> None:
@@ -88,7 +88,7 @@ class Guard:
         connection, path = Request(scope, receive), scope["path"]
         state = scope.setdefault("state", {})
         state["request_id"] = _request_id(connection)
-        state["caller"] = STRANGER
+        state["caller"] = ANONYMOUS
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -120,7 +120,7 @@ class Guard:
         as_get = "GET" if method == "HEAD" else method
         if method not in SAFE_METHODS:
             check_origin(connection)
-        if as_get not in OURS.get(path, {as_get}):
+        if as_get not in APP_ROUTES.get(path, {as_get}):
             raise NotFound("There is nothing here.")  # Gradio may have something of this name
         if path in PUBLIC or path.startswith(PUBLIC_ASSETS):
             return None
@@ -152,7 +152,7 @@ async def _body(request: Request, path: str, place: Place) -> bytes:
 
 def _is_ours(path: str) -> bool:
     """Whether a path is ours, and not for Gradio, which is mounted below everything."""
-    return path in OURS or path.startswith(OUR_APPLICATIONS)
+    return path in APP_ROUTES or path.startswith(OUR_APPLICATIONS)
 
 
 def _sign_in(connection: HTTPConnection, caller: Caller) -> Response | None:

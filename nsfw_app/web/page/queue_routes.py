@@ -13,7 +13,7 @@ from nsfw_app.review import exports
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.queue import QueueOrder
 from nsfw_app.store.audit import AuditAction
-from nsfw_app.store.training import Mistake
+from nsfw_app.store.training import Misclassification
 from nsfw_app.web.auth.callers import Exporter, Reviewer
 from nsfw_app.web.page.routes import (
     HASH,
@@ -59,13 +59,13 @@ class BatchBody(BaseModel):
     answers: Annotated[list[AnswerBody], FailFast()] = Field(min_length=1, max_length=MAX_BATCH)
 
 
-def mistake_json(engine: Engine, mistake: Mistake) -> dict[str, Any]:
+def misclassification_json(engine: Engine, misclassification: Misclassification) -> dict[str, Any]:
     """A settled error for the page, with a placeholder to draw."""
     return {
-        **asdict(mistake),
-        "sha256": mistake.image_sha256,
-        "placeholder": placeholder_url(engine.look(mistake.image_sha256)),
-        "kept": engine.keeps(mistake.image_sha256),
+        **asdict(misclassification),
+        "sha256": misclassification.image_sha256,
+        "placeholder": placeholder_url(engine.look(misclassification.image_sha256)),
+        "kept": engine.keeps(misclassification.image_sha256),
     }
 
 
@@ -120,7 +120,7 @@ def queue_routes(engine: Engine) -> APIRouter:
     @router.post("/second-opinion")
     def second_opinion(body: PredictionBody, reviewer: Reviewer) -> dict[str, bool]:
         identity = ModelIdentity(body.model, body.revision, "", body.backend)
-        asked = engine.desk.ask_others(body.image_sha256, identity, reviewer)
+        asked = engine.desk.request_second_opinion(body.image_sha256, identity, reviewer)
         return {"asked": asked}
 
     return router
@@ -152,8 +152,8 @@ def training_routes(engine: Engine) -> APIRouter:
     def groups(_: Reviewer) -> dict[str, Any]:
         return {
             "groups": [
-                [mistake_json(engine, mistake) for mistake in group]
-                for group in engine.desk.mistake_groups()
+                [misclassification_json(engine, misclassification) for misclassification in group]
+                for group in engine.desk.misclassification_groups()
             ]
         }
 

@@ -17,12 +17,12 @@ from pydantic import BaseModel, FailFast, Field
 from nsfw_app.accounts import Accounts
 from nsfw_app.errors import ImageError, NotSignedIn
 from nsfw_app.records import (
-    Answer,
     Decision,
     Ground,
     Label,
     LogFilter,
     Look,
+    NewDecision,
     Reason,
     Review,
     Upload,
@@ -33,7 +33,7 @@ from nsfw_app.rules.permissions import LOCAL_OWNER, Caller, Permission
 from nsfw_app.settings import Settings
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.web.auth.callers import Exporter, Reviewer, Visitor
-from nsfw_app.web.http.gate import Judging
+from nsfw_app.web.http.gate import ClassifyGate
 from nsfw_app.web.middleware.forwarding import client_address
 
 MAX_NAME_CHARACTERS = 4_000
@@ -64,7 +64,7 @@ class AnswerBody(BaseModel):
 class UndoBody(BaseModel):
     """What the page sends when a reviewer takes an answer back."""
 
-    nonce: str = Field(min_length=1, max_length=Answer.MAX_NONCE_CHARACTERS)
+    nonce: str = Field(min_length=1, max_length=NewDecision.MAX_NONCE_CHARACTERS)
 
 
 class LogQuery(BaseModel):
@@ -79,13 +79,13 @@ class LogQuery(BaseModel):
     undone: bool | None = None
 
 
-def answer_of(body: AnswerBody) -> Answer:
+def answer_of(body: AnswerBody) -> NewDecision:
     """The answer that a request carries.
 
     Raises:
         DecisionError: It makes no sense.
     """
-    return Answer(**{**body.model_dump(), "reasons": tuple(body.reasons)})
+    return NewDecision(**{**body.model_dump(), "reasons": tuple(body.reasons)})
 
 
 def visible(wanted: LogFilter, caller: Caller) -> LogFilter:
@@ -93,10 +93,10 @@ def visible(wanted: LogFilter, caller: Caller) -> LogFilter:
     return replace(wanted, blind_to=caller.name) if caller.may(Permission.REVIEW) else wanted
 
 
-def image_routes(judging: Judging, accounts: Accounts, *, settings: Settings) -> APIRouter:
+def image_routes(gate: ClassifyGate, accounts: Accounts, *, settings: Settings) -> APIRouter:
     """What is running, images in, pictures out."""
     router = APIRouter()
-    engine = judging.engine
+    engine = gate.engine
 
     @router.get("/status")
     def status(visitor: Visitor) -> dict[str, Any]:
@@ -130,15 +130,15 @@ def image_routes(judging: Judging, accounts: Accounts, *, settings: Settings) ->
         upload = Upload(name, source, visitor.owner, batch_id, queues)
         if visitor.owner is None:
             _check_demo(request, upload, accounts)
-        async with judging.place(request):
+        async with gate.place(request):
             try:
-                data = await judging.file(request, name=name)
+                data = await gate.file(request, name=name)
             except ImageError as error:
-                return exports.review_json(judging.counted(engine.unavailable(name, error)))
+                return exports.review_json(gate.counted(engine.unavailable(name, error)))
             if upload.owner is None:
-                review = judging.counted(await judging.run(engine.try_out, data, name=name))
+                review = gate.counted(await gate.run(engine.try_out, data, name=name))
             else:
-                review = await judging.review(data, upload)
+                review = await gate.review(data, upload)
             return await run_in_threadpool(card_json, engine, review, visitor)
 
     @router.post("/pictures")
@@ -151,9 +151,9 @@ def image_routes(judging: Judging, accounts: Accounts, *, settings: Settings) ->
     ) -> Response:
         if visitor.owner is None:
             accounts.count_demo(client_address(request))
-        async with judging.place(request):
-            data = await judging.file(request, name=name)
-            jpeg = await judging.run(engine.preview, data, name=name, frame=frame, ground=ground)
+        async with gate.place(request):
+            data = await gate.file(request, name=name)
+            jpeg = await gate.run(engine.preview, data, name=name, frame=frame, ground=ground)
         return Response(jpeg, media_type="image/jpeg")
 
     @router.api_route("/images/{sha256}/picture", methods=["GET", "HEAD"])

@@ -31,7 +31,7 @@ from nsfw_app.errors import NotFound
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.forms import files_of, limited_form
-from nsfw_app.web.http.gate import Judging
+from nsfw_app.web.http.gate import ClassifyGate
 from nsfw_app.web.http.shares import CALLERS, Shares
 
 KEPT_S = 600
@@ -155,7 +155,7 @@ class Uploads:
                 part.replace(path)
 
 
-def upload_routes(judging: Judging, uploads: Uploads) -> APIRouter:
+def upload_routes(gate: ClassifyGate, uploads: Uploads) -> APIRouter:
     """The route that takes uploads."""
     router = APIRouter(include_in_schema=False)
 
@@ -163,7 +163,7 @@ def upload_routes(judging: Judging, uploads: Uploads) -> APIRouter:
     async def upload(
         request: Request, caller: Annotated[Caller, Depends(needs(Permission.CLASSIFY))]
     ) -> list[str]:
-        async with judging.place(request), limited_form(request, judging) as form:
+        async with gate.place(request), limited_form(request, gate) as form:
             paths = await run_in_threadpool(uploads.add, files_of(form), caller)
             return [str(path) for path in paths]
 
