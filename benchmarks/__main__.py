@@ -50,7 +50,7 @@ def benchmark(
         model=model,
         only=tuple(engine or ()),
         effort=Effort(seconds, classified, uploaded, sizes),
-        tell=lambda text: typer.echo(text, err=True),
+        progress=lambda text: typer.echo(text, err=True),
     )
     if as_json:
         typer.echo(json.dumps(results, indent=2))

@@ -89,7 +89,7 @@ def make(subject: Subject, engines: Sequence[str]) -> Numbers:
                 subject.model, subject.revision, subject.unsafe_labels, kind, force=True
             )
             backends = BackendConfig(kind, subject.engines, lambda _: subject.policy)
-            optimize(wish, backends, threads=subject.threads, tell=lambda _: None)
+            optimize(wish, backends, threads=subject.threads, progress=lambda _: None)
     network = _torch(subject)
     pixels = torch.from_numpy(network.prepare(Image.new("RGB", (64, 64)))[None])
     with FlopCounterMode(display=False) as counter, torch.inference_mode():

@@ -101,7 +101,7 @@ def main() -> None:
                     review = engine.review(data, Upload("a.jpg", "command", owner))
                 assert review.prediction is not None
                 score = review.prediction.nsfw_score
-                below = [g.below for g in OpenNSFW.downscale_rules if score < g.below]
+                below = [g.max_score for g in OpenNSFW.downscale_rules if score < g.max_score]
                 step = f"below {below[0]}" if below else "not lower"
                 moved[step].append(abs(score - whole))
                 from_exact[step].append(abs(score - reference))

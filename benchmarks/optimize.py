@@ -38,7 +38,7 @@ def main() -> None:
                 OptimizationConfig(str(model), "main", ()),
                 backends,
                 threads=chosen.threads,
-                tell=lambda text: print(f"  {text}", flush=True),
+                progress=lambda text: print(f"  {text}", flush=True),
             )
 
 

@@ -72,26 +72,29 @@ GRID = """async () => {
 
 def main(images: int) -> None:
     """Fill the queue, work it off, print the numbers as JSON."""
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), **EVERYTHING_WAITS) as desk:
-        fill(desk, images + 10)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder), **EVERYTHING_WAITS) as server,
+    ):
+        fill(server, images + 10)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(
                 executable_path="/usr/bin/chromium",
                 args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
             )
             page = browser.new_page()
-            page.goto(desk.url)
-            measured = {**work_off(desk, page, images), "grid_p95_ms": grid(desk, page)}
+            page.goto(server.url)
+            measured = {**work_off(server, page, images), "grid_p95_ms": grid(server, page)}
             print(json.dumps(measured, indent=2))
             browser.close()
 
 
-def fill(desk: Server, images: int) -> None:
+def fill(server: Server, images: int) -> None:
     """Have different small pictures judged; all of them wait for a person."""
     done = 0
     while done < images:
         query = urllib.parse.urlencode({"name": f"{done}.png", "source": "endurance"})
-        request = urllib.request.Request(f"{desk.url}/desk/images?{query}", data=picture(done))
+        request = urllib.request.Request(f"{server.url}/desk/images?{query}", data=picture(done))
         with urllib.request.urlopen(request, timeout=60) as response:
             done += json.load(response)["error"] is None
 
@@ -104,9 +107,9 @@ def picture(number: int) -> bytes:
     return buffer.getvalue()
 
 
-def grid(desk: Server, page: Page) -> dict[str, float]:
+def grid(server: Server, page: Page) -> dict[str, float]:
     """The 95th percentile, in milliseconds, of what a gallery of 500 cards does on input."""
-    page.goto(desk.url)
+    page.goto(server.url)
     open_tab(page, "Gallery")
     files = [
         {"name": f"{number}.png", "mimeType": "image/png", "buffer": picture(number)}
@@ -122,17 +125,17 @@ def grid(desk: Server, page: Page) -> dict[str, float]:
     return {name: round(ms, 1) for name, ms in times.items()}
 
 
-def work_off(desk: Server, page: Page, images: int) -> dict[str, object]:
+def work_off(server: Server, page: Page, images: int) -> dict[str, object]:
     """Answer images one after the other; times and memory."""
     open_tab(page, "Queue")
     expect(page.locator("#queue-picture figcaption b")).to_be_visible()
     tools = page.context.new_cdp_session(page)
     times: list[float] = []
-    memory = [memory_of(desk, tools, 0)]
+    memory = [memory_of(server, tools, 0)]
     for part in range(SAMPLES):
         times += page.evaluate(REVIEW, images // SAMPLES)
-        memory.append(memory_of(desk, tools, (part + 1) * images // SAMPLES))
-    (answered,) = desk.rows("select count(*) as n from decisions")
+        memory.append(memory_of(server, tools, (part + 1) * images // SAMPLES))
+    (answered,) = server.rows("select count(*) as n from decisions")
     first = times[:TO_MEASURE]
     return {
         "images": len(times),
@@ -147,11 +150,11 @@ def work_off(desk: Server, page: Page, images: int) -> dict[str, object]:
     }
 
 
-def memory_of(desk: Server, tools: CDPSession, answered: int) -> dict[str, float]:
+def memory_of(server: Server, tools: CDPSession, answered: int) -> dict[str, float]:
     """Megabytes of the page's heap after a collection, and of the server."""
     tools.send("HeapProfiler.collectGarbage")
     heap = tools.send("Runtime.getHeapUsage")["usedSize"] / 1e6
-    status = Path(f"/proc/{desk.process.pid}/status").read_text()
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
     rss_kb = next(int(line.split()[1]) for line in status.splitlines() if "VmRSS" in line)
     return {"answered": answered, "page_mb": round(heap, 1), "server_mb": round(rss_kb / 1e3)}
 

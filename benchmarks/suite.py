@@ -51,7 +51,7 @@ def run(
     model: str | None,
     only: tuple[str, ...],
     effort: Effort,
-    tell: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> Results:
     """Measure everything.
 
@@ -61,7 +61,7 @@ def run(
             of its shape with weights of chance.
         only: Names of the engines to measure; all where there are none.
         effort: How much.
-        tell: Is told what goes on.
+        progress: Is told what goes on.
 
     Returns:
         What `--json` prints.
@@ -71,17 +71,17 @@ def run(
     """
     with tempfile.TemporaryDirectory(prefix="nsfw-benchmark-") as name:
         folder = Path(name)
-        tell("Measuring what the CPU can multiply at most.")
+        progress("Measuring what the CPU can multiply at most.")
         peak = apart(peaks.matmul_gops, settings.threads)
-        subject = _subject(settings, model, folder, tell)
+        subject = _subject(settings, model, folder, progress)
         cpu = system.cpu()
         chosen = only or backends.names(cpu)
         made = apart(backends.make, subject, chosen)
         measured = {}
         for engine in chosen:
-            tell(f"Measuring {engine}.")
+            progress(f"Measuring {engine}.")
             measured[engine] = apart(backends.measure, subject, engine, effort.seconds)
-        tell("Measuring from file to score.")
+        progress("Measuring from file to score.")
         photographs = files.write(folder / "photographs", effort.classified)
         best = ladder(multiplies_int8=cpu.multiplies_int8)[0]
         fastest = best if best in chosen else None
@@ -89,13 +89,13 @@ def run(
             engine: apart(files.to_score, subject, engine, effort.megapixels, effort.seconds)
             for engine in ("open-nsfw", *((fastest,) if fastest else ()))
         }
-        tell(f"Classifying {effort.classified} photographs of 12 megapixels.")
+        progress(f"Classifying {effort.classified} photographs of 12 megapixels.")
         rounds = [
             (apart(files.package_loop, photographs), apart(files.classify, subject, photographs))
             for _ in range(ROUNDS)
         ]
         package, ours = (max(rates) for rates in zip(*rounds, strict=True))
-        tell(f"Starting a server, and uploading {effort.uploaded} photographs to it.")
+        progress(f"Starting a server, and uploading {effort.uploaded} photographs to it.")
         served = server.measure(folder / "server", effort.seconds, effort.uploaded)
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -120,13 +120,15 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _subject(
-    settings: Settings, model: str | None, folder: Path, tell: Callable[[str], None]
+    settings: Settings, model: str | None, folder: Path, progress: Callable[[str], None]
 ) -> Subject:
     """The model to measure, on this disk."""
     revision = settings.model_revision
     wanted = name = model or FALCONSAI
     if model is None and (problem := _why_not_falconsai(revision)):
-        tell(f"{FALCONSAI} is not on this machine, and {problem} A {RANDOM_WEIGHTS} is measured.")
+        progress(
+            f"{FALCONSAI} is not on this machine, and {problem} A {RANDOM_WEIGHTS} is measured."
+        )
         wanted, name = str(folder / "vit-base"), RANDOM_WEIGHTS
         apart(backends.save_random_vit, wanted)
     hub.find(wanted, revision=revision)

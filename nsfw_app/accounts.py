@@ -76,7 +76,9 @@ class Accounts:
         self._hub_roles = {name.lower(): role for name, role in (hub_roles or {}).items()}
         self._hasher = PasswordHasher()  # RFC 9106, second recommended option
         self._hashing = threading.BoundedSemaphore(HASHES_AT_ONCE)
-        self._unknown = self._hash(secrets.token_hex())  # what an unknown name is checked against
+        self._dummy_hash = self._hash(
+            secrets.token_hex()
+        )  # what an unknown name is checked against
         self._limiter = RateLimiter()
 
     @property
@@ -114,14 +116,14 @@ class Accounts:
         site = _site(address)
         self._count(FAILURES, name.casefold(), site, what="failed attempts to sign in")
         self.count_attempt(address)
-        if len(password) > MAX_PASSWORD_CHARACTERS or not self._fits(name, password):
+        if len(password) > MAX_PASSWORD_CHARACTERS or not self._verify(name, password):
             self._audit.add(name[:64], AuditAction.SIGN_IN_FAILED, address)
             raise NotSignedIn("Name and password do not fit.")
         self._limiter.clear(FAILURES, name.casefold(), site)
         user = self._rows.user(name)
         if user is None:
             raise NotSignedIn("Name and password do not fit.")
-        return self._begin(Session(f"user:{user.name}", user.name, ()))
+        return self._create_session(Session(f"user:{user.name}", user.name, ()))
 
     def sign_in_from_hub(self, name: str, organisations: Sequence[str]) -> str:
         """Remember the browser of someone whom Hugging Face has signed in; see `sign_in`.
@@ -136,7 +138,7 @@ class Accounts:
                 f"{name} has no role on this page. Whoever runs it can give one with "
                 "NSFW_HUB_ROLES."
             )
-        return self._begin(session)
+        return self._create_session(session)
 
     def sign_out(self, token: str) -> None:
         """Forget a browser."""
@@ -226,11 +228,11 @@ class Accounts:
                 retry_after_s=seconds,
             )
 
-    def _fits(self, name: str, password: str) -> bool:
+    def _verify(self, name: str, password: str) -> bool:
         stored = self._rows.password_hash(name)
         with self._hashing:
             try:
-                self._hasher.verify(stored or self._unknown, password)
+                self._hasher.verify(stored or self._dummy_hash, password)
             except VerifyMismatchError:
                 return False
         return stored is not None
@@ -239,7 +241,7 @@ class Accounts:
         with self._hashing:
             return self._hasher.hash(password)
 
-    def _begin(self, session: Session) -> str:
+    def _create_session(self, session: Session) -> str:
         token = secrets.token_urlsafe(TOKEN_BYTES)
         expires_at = utc((datetime.now(UTC) + SESSION).isoformat())
         self._rows.add_session(_sha256(token), session, expires_at=expires_at)

@@ -26,7 +26,7 @@ class CpuSlots:
         self._free = count
         self._priority_waiters = 0  # priority ones who wait
         lock = threading.Lock()
-        self._urgent, self._others = threading.Condition(lock), threading.Condition(lock)
+        self._priority, self._others = threading.Condition(lock), threading.Condition(lock)
 
     @contextmanager
     def acquire(self, *, priority: bool = False) -> Iterator[None]:
@@ -35,7 +35,7 @@ class CpuSlots:
         Args:
             priority: Go before those who are not: others wait for what comes of this already.
         """
-        mine = self._urgent if priority else self._others
+        mine = self._priority if priority else self._others
         with mine:
             self._priority_waiters += priority
             mine.wait_for(lambda: self._free and (priority or not self._priority_waiters))
@@ -52,7 +52,7 @@ class CpuSlots:
     def _call_next(self) -> None:
         """Wake one who waits, if there is a core for them."""
         if self._free:
-            (self._urgent if self._priority_waiters else self._others).notify()
+            (self._priority if self._priority_waiters else self._others).notify()
 
 
 def map_ordered(
@@ -73,11 +73,11 @@ def map_ordered(
         def begun(item: Item) -> Future[Result]:
             return workers.submit(_retry_on_overload, act, item)
 
-        max_in_flight = deque(map(begun, islice(items, 2 * at_once)))
+        futures = deque(map(begun, islice(items, 2 * at_once)))
         try:
-            while max_in_flight:
-                result = max_in_flight.popleft().result()
-                max_in_flight.extend(map(begun, islice(items, 1)))
+            while futures:
+                result = futures.popleft().result()
+                futures.extend(map(begun, islice(items, 1)))
                 yield result
         finally:  # nobody asks for more
             workers.shutdown(wait=False, cancel_futures=True)

@@ -50,7 +50,7 @@ def optimize(
     engine = open_engine(chosen, open_store(chosen))
     backends = BackendConfig(chosen.backend, chosen.engines_dir, engine.policy_of)
     if name == OPEN_NSFW:
-        measure_embedded(backends, threads=chosen.threads, tell=_tell)
+        measure_embedded(backends, threads=chosen.threads, progress=_tell)
         return
     wish = OptimizationConfig(
         model=FALCONSAI if name == "auto" else name,
@@ -60,7 +60,7 @@ def optimize(
         images=images,
         force=force,
     )
-    kept = make(wish, backends, threads=chosen.threads, tell=_tell)
+    kept = make(wish, backends, threads=chosen.threads, progress=_tell)
     if kept is not None:
         typer.echo(kept.directory)
 

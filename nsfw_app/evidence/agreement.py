@@ -15,7 +15,7 @@ from nsfw_app.evidence.metrics import NO_ANSWER, Agreement, Confusion, Share
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label, Policy
 from nsfw_app.store import Store
-from nsfw_app.store.standing_decisions import Outcome, Pace, SharedAnswer
+from nsfw_app.store.standing_decisions import Outcome, ReviewerStats, SharedAnswer
 
 MAX_PAIRS = 100
 CODES = {label: code for code, label in enumerate(Label)}
@@ -39,9 +39,9 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True)
 class ReviewerRecord:
-    """A reviewer's pace, and how many of others' answers to the same images are the same."""
+    """A reviewer's stats, and how many of others' answers to the same images are the same."""
 
-    pace: Pace
+    stats: ReviewerStats
     with_others: Share
 
 
@@ -124,8 +124,8 @@ class Insights:
             ],
             all_pairs=len(pairs),
             reviewers=[
-                ReviewerRecord(pace, _with_others(names, answers, pace.reviewer))
-                for pace in self._answers.paces(viewer=viewer)
+                ReviewerRecord(stats, _with_others(names, answers, stats.reviewer))
+                for stats in self._answers.reviewer_stats(viewer=viewer)
             ],
         )
 

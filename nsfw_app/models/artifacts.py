@@ -19,7 +19,7 @@ from nsfw_app.models.checkpoints import CONFIG, PROCESSOR_CONFIG
 from nsfw_app.models.classifier import DownscaleRule, weights_sha256
 from nsfw_app.models.formats import Format
 from nsfw_app.models.hub import ModelFiles
-from nsfw_app.models.parity import NOT_COMPARED, Report, compare
+from nsfw_app.models.parity import NOT_COMPARED, ParityReport, compare
 from nsfw_app.models.preprocessing import Preprocessing
 from nsfw_app.records import LabelRole, ModelIdentity, Policy
 
@@ -119,9 +119,11 @@ class OptimizedModel:
         Raises:
             ValueError, KeyError, TypeError, AttributeError: It is not described like this.
         """
+        values = dict(values)
         prepared = values["preprocessing"]
+        rules = values.pop("glances", ())  # the key keeps the name it has in earlier files
         return cls(
-            **dict(values)
+            **values
             | {
                 "directory": directory,
                 "format": Format(values["format"]),
@@ -129,7 +131,9 @@ class OptimizedModel:
                 "roles": {label: LabelRole(role) for label, role in values["roles"].items()},
                 "preprocessing": prepared and Preprocessing.from_json(prepared),
                 "cpu_features": frozenset(values["cpu_features"]),
-                "glances": tuple(DownscaleRule(**rule) for rule in values.get("glances", ())),
+                "downscale_rules": tuple(
+                    DownscaleRule(rule["pixels"], rule["below"]) for rule in rules
+                ),
                 "scores": tuple((one, other) for one, other in values["scores"]),
                 "speedup": values.get("speedup") or _unpaired_speedup(values),
             }
@@ -152,17 +156,19 @@ class OptimizedModel:
             "scores": self.scores,
             "images": self.images,
             "one_by_one": self.one_by_one,
-            "glances": [asdict(rule) for rule in self.downscale_rules],
+            "glances": [
+                {"pixels": rule.min_side, "below": rule.max_score} for rule in self.downscale_rules
+            ],
         }
 
-    def report(self, policy: Policy) -> Report:
+    def report(self, policy: Policy) -> ParityReport:
         """How far its scores are from the original's, by a policy; one that failed without any."""
         if not self.scores:
             return NOT_COMPARED
         original, optimized = zip(*self.scores, strict=True)
         return compare(original, optimized, policy, images=self.images)
 
-    def trusted(self, policy: Policy) -> bool:
+    def passes(self, policy: Policy) -> bool:
         """Whether it may be used without being asked for by name."""
         return self.report(policy).passed
 
@@ -173,7 +179,7 @@ class OptimizedModel:
 
     def backend(self, policy: Policy) -> str:
         """Its name on predictions, so that those of a failed one are never taken for others."""
-        return str(self.format) if self.trusted(policy) else f"{self.format}-forced"
+        return str(self.format) if self.passes(policy) else f"{self.format}-forced"
 
     @property
     def incompatibility(self) -> str:

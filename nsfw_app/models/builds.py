@@ -79,7 +79,7 @@ def verified_backends(engines: Path, origin: ModelVersion, policy: Policy) -> fr
     verified = (
         str(kind)
         for kind in Format
-        if any(optimized_model.trusted(policy) for optimized_model in _all(engines, origin, kind))
+        if any(optimized_model.passes(policy) for optimized_model in _all(engines, origin, kind))
     )
     return ORIGINAL_BACKENDS | frozenset(verified)
 

@@ -28,13 +28,13 @@ Pixels = NDArray[Any]  # 32-bit floats or 8-bit, as the network takes them
 
 @dataclass(frozen=True, slots=True)
 class DownscaleRule:
-    """When a JPEG decoded at reduced scale is enough.
+    """When the score of a JPEG that was decoded at reduced scale counts.
 
-    It is when its shorter side has at least `pixels` and its nsfw score is under `below`.
+    Its shorter side has at least `min_side` pixels, and the nsfw score is below `max_score`.
     """
 
-    pixels: int
-    below: float
+    min_side: int
+    max_score: float
 
 
 class Model(Protocol):

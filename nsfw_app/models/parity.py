@@ -14,7 +14,7 @@ NEAR = 0.01  # distance of scores from the threshold within which a changed labe
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ParityReport:
     """The scores of two models over the same views of images.
 
     Shares are in [0, 1] of the views; differences are of nsfw scores. `images` counts different
@@ -36,7 +36,7 @@ class Report:
         """Whether so few labels changed that the optimized model may replace the original."""
         return self.views > 0 and self.changed_labels <= MAX_CHANGED
 
-    def sentence(self) -> str:
+    def summary(self) -> str:
         """The report in words."""
         return (
             f"Over {self._compared}, scores differ by {self.largest_difference:.4f} at most and "
@@ -54,12 +54,12 @@ class Report:
         return f"{self.views} views of {self.images} images"
 
 
-NOT_COMPARED = Report(0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # which does not pass
+NOT_COMPARED = ParityReport(0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # which does not pass
 
 
 def compare(
     original: Sequence[float], optimized: Sequence[float], policy: Policy, *, images: int = 0
-) -> Report:
+) -> ParityReport:
     """Compare the scores of two models.
 
     Args:
@@ -78,7 +78,7 @@ def compare(
     changed = np.array([a.label is not b.label for a, b in verdicts])
     near = np.maximum(abs(one - policy.threshold), abs(other - policy.threshold)) <= NEAR
     difference = np.abs(one - other)
-    return Report(
+    return ParityReport(
         images=images,
         views=one.size,
         largest_difference=float(difference.max()),

@@ -124,7 +124,7 @@ def fastest(engines: Path, origin: ModelVersion, policy: Policy) -> list[Optimiz
         for optimized_model in builds.find(engines, origin)
         if optimized_model.is_faster
         and not optimized_model.incompatibility
-        and optimized_model.trusted(policy)
+        and optimized_model.passes(policy)
     ]
 
 
@@ -273,7 +273,7 @@ def _half_or_original(network: HalfPrecision, backends: BackendConfig) -> Backen
         ):
             half = network.to_half()
             report = compare_half(network, half, engines)
-        if report.is_faster and report.trusted(backends.policy_of(origin.model)):
+        if report.is_faster and report.passes(backends.policy_of(origin.model)):
             return half or network.to_half()
     except Exception as error:  # the network itself works
         log.warning("%s stays in 32-bit floats: %s", origin.model, error, exc_info=True)

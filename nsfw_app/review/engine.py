@@ -32,7 +32,7 @@ from nsfw_app.records import (
     Verdict,
 )
 from nsfw_app.review.pipeline import Inference, Judged
-from nsfw_app.review.queue import Desk
+from nsfw_app.review.queue import QueueService
 from nsfw_app.review.submissions import SubmissionService
 from nsfw_app.review.verdicts import reviewed
 from nsfw_app.rules.permissions import Caller
@@ -77,9 +77,9 @@ class Engine:
         self._store = store
         self._loader = loader
         self._defaults = defaults
-        self.desk = Desk(store, self.policy_of)
+        self.queue = QueueService(store, self.policy_of)
         equivalents = EquivalentBackends(engines, self.policy_of)
-        self.submissions = SubmissionService(store, self.desk, self.review)
+        self.submissions = SubmissionService(store, self.queue, self.review)
         self._inference = Inference(store, loader, limits=limits, equivalents=equivalents)
 
     def start(self) -> None:
@@ -177,7 +177,7 @@ class Engine:
             return self.unavailable(upload.name, error, sha256=decode.sha256(data))
         review = self._reviewed(upload.name, judged)
         if upload.owner is not None and upload.queues:
-            self.desk.admit(review)
+            self.queue.admit(review)
         return review
 
     def try_out(self, data: bytes, *, name: str) -> Review:

@@ -190,7 +190,9 @@ class Inference:
         prediction = _of_the_worst(classifier, seen)
         while seen.reduced:
             score = prediction.nsfw_score
-            needed = next((g.pixels for g in classifier.downscale_rules if score < g.below), None)
+            needed = next(
+                (g.min_side for g in classifier.downscale_rules if score < g.max_score), None
+            )
             if needed is not None and seen.shorter >= needed:
                 break
             min_size = MinSize(needed) if needed else None
@@ -229,7 +231,7 @@ class Inference:
 def _min_size(classifier: Classifier, longer: int = 0) -> MinSize | None:
     """The pixels to begin with, for a model and for people."""
     return (
-        MinSize(classifier.downscale_rules[0].pixels, longer)
+        MinSize(classifier.downscale_rules[0].min_side, longer)
         if classifier.downscale_rules
         else None
     )

@@ -8,7 +8,7 @@ from nsfw_app.imaging.previews import alike
 from nsfw_app.records import Action, Label, ModelIdentity, Policy, Review
 from nsfw_app.review.verdicts import reviewed
 from nsfw_app.rules.permissions import Caller
-from nsfw_app.rules.queue import QueueOrder, QueueReason, drawn
+from nsfw_app.rules.queue import QueueOrder, QueueReason, is_sampled
 from nsfw_app.store import Store
 from nsfw_app.store.training import Misclassification
 
@@ -24,7 +24,7 @@ class QueueItem:
     review: Review
 
 
-class Desk:
+class QueueService:
     """The queue and the training labels over a store.
 
     Args:
@@ -36,7 +36,7 @@ class Desk:
         self._store = store
         self._policy_of = policy_of
 
-    def wants(self, review: Review) -> QueueReason | None:
+    def queue_reason(self, review: Review) -> QueueReason | None:
         """Why an image should wait for a person, if a rule that is in use says so."""
         prediction, rules = review.prediction, self._store.queue.rules
         if prediction is None:
@@ -45,7 +45,7 @@ class Desk:
         reason = None
         if review.verdict.action is Action.REVIEW:
             reason = QueueReason.REVIEW
-        elif drawn(prediction.image_sha256, weights_sha256, rate=rules.audit_rate):
+        elif is_sampled(prediction.image_sha256, weights_sha256, rate=rules.audit_rate):
             reason = QueueReason.AUDIT
         return reason if reason in rules.reasons else None
 
@@ -55,7 +55,7 @@ class Desk:
         Returns:
             The id of its prediction in the store, when it waits or has waited there.
         """
-        prediction, reason = review.prediction, self.wants(review)
+        prediction, reason = review.prediction, self.queue_reason(review)
         if prediction is None or reason is None:
             return None
         stored = self._store.catalog.find(prediction.image_sha256, prediction.identity)

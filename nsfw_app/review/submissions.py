@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from nsfw_app.errors import NotFound
 from nsfw_app.records import Review, Upload
-from nsfw_app.review.queue import Desk
+from nsfw_app.review.queue import QueueService
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store import Store
 from nsfw_app.store.deliveries import DeliveryRecord
@@ -16,13 +16,15 @@ class SubmissionService:
 
     Args:
         store: Where they are kept.
-        desk: Who lets images into the queue.
+        queue: Who lets images into the queue.
         review: Judges an image by its bytes, and admits what has an owner to the queue.
     """
 
-    def __init__(self, store: Store, desk: Desk, review: Callable[[bytes, Upload], Review]) -> None:
+    def __init__(
+        self, store: Store, queue: QueueService, review: Callable[[bytes, Upload], Review]
+    ) -> None:
         self._store = store
-        self._desk = desk
+        self._queue = queue
         self._review = review
 
     def submit(self, data: bytes, *, name: str, caller: Caller) -> tuple[Review, str | None]:
@@ -38,7 +40,7 @@ class SubmissionService:
         """
         review = self._review(data, Upload(name, "api"))
         prediction = review.prediction
-        if prediction is None or caller.owner is None or self._desk.wants(review) is None:
+        if prediction is None or caller.owner is None or self._queue.queue_reason(review) is None:
             return review, None
         review = self._review(data, Upload(name, "api", caller.owner))  # now with its picture
         stored = self._store.catalog.find(prediction.image_sha256, prediction.identity)
@@ -58,7 +60,7 @@ class SubmissionService:
         submission = self._store.submissions.get(submission_id)
         if submission.owner != caller.owner and not caller.may(Permission.MANAGE):
             raise NotFound(f"No image {submission_id} was submitted.")
-        return submission, self._desk.review_of(submission.prediction_id, name=submission.name)
+        return submission, self._queue.review_of(submission.prediction_id, name=submission.name)
 
     def messages(self, submission: Submission) -> list[DeliveryRecord]:
         """How the messages to its submitter's webhook fared."""

@@ -87,7 +87,7 @@ def settle(answers: Sequence[Label], *, wanted: int) -> Settlement:
     return Settlement(adjudicating=True)
 
 
-def drawn(image_sha256: str, weights_sha256: str, *, rate: float) -> bool:
+def is_sampled(image_sha256: str, weights_sha256: str, *, rate: float) -> bool:
     """Whether an image is in the audit's sample: a fixed draw, the same whenever it is asked.
 
     Args:

@@ -30,7 +30,7 @@ class SharedAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ReviewerStats:
     """A reviewer's answers, how many of them were timed, and the median of those."""
 
     reviewer: str
@@ -111,7 +111,7 @@ class StandingAnswers:
         )
         return [SharedAnswer(row[0], row[1], Label(row[2])) for row in rows]
 
-    def paces(self, *, viewer: str | None = None) -> list[Pace]:
+    def reviewer_stats(self, *, viewer: str | None = None) -> list[ReviewerStats]:
         """How much and how fast each reviewer answered, the most answers first."""
         rows = self._connections.db.execute(
             f"""
@@ -129,4 +129,4 @@ class StandingAnswers:
             """,
             {"viewer": viewer},
         )
-        return [Pace(*row) for row in rows]
+        return [ReviewerStats(*row) for row in rows]

@@ -35,7 +35,7 @@ def add_endpoints(engine: Engine) -> None:
             owner = caller.owner if caller.may(Permission.PAGE) else None  # a key looks at nothing
             upload = Upload(file.name, "api", owner, queues=caller.may(Permission.QUEUE))
             review = engine.review_file(file, upload)
-            monitor_of(request.request).judged(review)
+            monitor_of(request.request).record(review)
             return exports.review_json(review)
         finally:
             uploads.forget(file)

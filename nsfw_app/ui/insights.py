@@ -49,7 +49,7 @@ def _people_json(people: People) -> dict[str, Any]:
             for pair in people.pairs
         ],
         "reviewers": [
-            {**asdict(record.pace), "with_others": _share_json(record.with_others)}
+            {**asdict(record.stats), "with_others": _share_json(record.with_others)}
             for record in people.reviewers
         ],
     }

@@ -136,7 +136,7 @@ def _told(optimized_model: OptimizedModel, running: str, policy: Policy) -> str:
         use = "Runs now."
     elif optimized_model.incompatibility:
         use = f"Not used: {optimized_model.incompatibility}."
-    elif not optimized_model.trusted(policy):
+    elif not optimized_model.passes(policy):
         use = "Not used: too many labels change."
     elif not optimized_model.is_faster:
         use = "Not used: it is not faster here."
@@ -145,7 +145,7 @@ def _told(optimized_model: OptimizedModel, running: str, policy: Policy) -> str:
     speed = f" {optimized_model.images_per_s:.1f} images a second."
     if optimized_model.original_images_per_s:
         speed = f"{speed[:-1]}, the original {optimized_model.original_images_per_s:.1f}."
-    return f"{use} {optimized_model.report(policy).sentence()}{speed}"
+    return f"{use} {optimized_model.report(policy).summary()}{speed}"
 
 
 def _section(title: str, **rows: str) -> dict[str, Any]:

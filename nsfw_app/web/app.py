@@ -1,4 +1,4 @@
-"""The FastAPI application: guard, sign-in, the API, the desk's routes, and the mounted page."""
+"""The FastAPI application: middleware, sign-in, the API, the routes of the page, and the page."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +60,7 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
     app.include_router(hub_routes(accounts, settings=settings))
     app.include_router(upload_routes(gate, uploads))
     app.mount("/v1", v1_application(gate, settings=settings))
-    app.mount("/desk", _desk(gate, accounts, settings=settings, assets=page.assets))
+    app.mount("/desk", _page_routes(gate, accounts, settings=settings, assets=page.assets))
     # Mounted, Gradio checks which files a caller may name only after this.
     page.blocks.has_launched = True
     page.blocks.space_id = None  # else the page of a Space asks huggingface.co about itself
@@ -92,13 +92,15 @@ def _application(*, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     return app
 
 
-def _desk(gate: ClassifyGate, accounts: Accounts, *, settings: Settings, assets: Path) -> FastAPI:
+def _page_routes(
+    gate: ClassifyGate, accounts: Accounts, *, settings: Settings, assets: Path
+) -> FastAPI:
     """What the page's own scripts speak to."""
-    desk = _application()
-    desk.mount("/assets", StaticFiles(directory=assets))
-    desk.include_router(image_routes(gate, accounts, settings=settings))
-    desk.include_router(policy_routes(settings.policy_markdown))
-    desk.include_router(answer_routes(gate.engine))
+    application = _application()
+    application.mount("/assets", StaticFiles(directory=assets))
+    application.include_router(image_routes(gate, accounts, settings=settings))
+    application.include_router(policy_routes(settings.policy_markdown))
+    application.include_router(answer_routes(gate.engine))
     for routes in (queue_routes, batch_routes, training_routes):
-        desk.include_router(routes(gate.engine))
-    return desk
+        application.include_router(routes(gate.engine))
+    return application

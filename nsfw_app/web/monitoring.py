@@ -73,7 +73,7 @@ class Monitor:
         )
         self.registry.register(_Depths(engine))
 
-    def judged(self, review: Review) -> None:
+    def record(self, review: Review) -> None:
         """Count an image that was judged, or could not be."""
         if review.prediction is not None:
             model = review.prediction.identity.model
@@ -131,7 +131,7 @@ class _Depths(Collector):
     def collect(self) -> Iterator[Metric]:
         """See `Collector`."""
         with suppress(StorageError):  # which /readyz reports
-            waiting = self._engine.desk.open_entries()
+            waiting = self._engine.queue.open_entries()
             yield GaugeMetricFamily("nsfw_queue_images", "Images that wait for a person.", waiting)
         yield GaugeMetricFamily(
             "nsfw_model_waiting", "Images that wait for the model.", self._engine.waiting

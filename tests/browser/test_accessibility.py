@@ -53,7 +53,7 @@ class Finding:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A page in whose database two people have answered, so that an image waits in the queue."""
     directory = tmp_path_factory.mktemp("access")
     data = directory / "data"
@@ -134,9 +134,9 @@ def walk(page: Page) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_tab_in_both_themes(browser: Browser, desk: Server, scheme: str) -> None:
+def test_every_tab_in_both_themes(browser: Browser, app: Server, scheme: str) -> None:
     """Nothing serious in what is ours, and of Gradio's no rule more or fewer than listed."""
-    with opened(browser, desk.url, color_scheme=scheme) as page:
+    with opened(browser, app.url, color_scheme=scheme) as page:
         found = [finding for where in walk(page) for finding in findings(page, where)]
     grave = [finding for finding in found if finding.impact in GRAVE]
     assert [finding for finding in grave if finding.ours] == []

@@ -35,7 +35,7 @@ EVERYTHING_WAITS = {"NSFW_REVIEW_FROM": "0", "NSFW_REVIEW_TO": "1", "NSFW_ANSWER
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A page to which every hostile name was uploaded, and answered with the same as a note."""
     with serving(tmp_path_factory.mktemp("hostile"), **EVERYTHING_WAITS) as server:
         with httpx.Client(base_url=server.url, timeout=30) as client:
@@ -68,9 +68,9 @@ def is_unharmed(page: Page) -> bool:
     )
 
 
-def test_the_log_shows_them_as_text(browser: Browser, desk: Server) -> None:
+def test_the_log_shows_them_as_text(browser: Browser, app: Server) -> None:
     """Every name and note stands in the table letter by letter, and nothing of it runs."""
-    with opened(browser, desk.url) as page:
+    with opened(browser, app.url) as page:
         open_tab(page, "Log")
         expect(page.locator("#log-table tbody tr")).to_have_count(len(HOSTILE))
         shown = page.locator("#log-table").evaluate("element => element.textContent")
@@ -80,10 +80,10 @@ def test_the_log_shows_them_as_text(browser: Browser, desk: Server) -> None:
         assert is_unharmed(page)
 
 
-def test_the_gallery_shows_them_as_text(browser: Browser, desk: Server) -> None:
+def test_the_gallery_shows_them_as_text(browser: Browser, app: Server) -> None:
     """A card's name, its title and what a screen reader is told are the file's own name."""
     names = [text for kind, text in HOSTILE.items() if kind not in {"nul", "path", "long", "lines"}]
-    with opened(browser, desk.url) as page:
+    with opened(browser, app.url) as page:
         open_tab(page, "Gallery")
         files = [
             {"name": name, "mimeType": "image/png", "buffer": picture_bytes(100 + number)}
@@ -97,14 +97,14 @@ def test_the_gallery_shows_them_as_text(browser: Browser, desk: Server) -> None:
         assert is_unharmed(page)
 
 
-def test_the_queue_shows_them_as_text(browser: Browser, desk: Server) -> None:
+def test_the_queue_shows_them_as_text(browser: Browser, app: Server) -> None:
     """What a program submitted under such a name is shown to a reviewer by that name."""
     name = HOSTILE["image"]
-    with httpx.Client(base_url=desk.url) as client:
+    with httpx.Client(base_url=app.url) as client:
         files = {"file": (name, picture_bytes(200), "image/png")}
         (image,) = client.post("/v1/images?queue=true", files=files).json()["images"]
         assert image["id"]
-    with opened(browser, desk.url) as page:
+    with opened(browser, app.url) as page:
         open_tab(page, "Queue")
         caption = page.locator("#queue-picture figcaption b")
         expect(caption).to_be_visible()
@@ -117,9 +117,9 @@ def test_the_queue_shows_them_as_text(browser: Browser, desk: Server) -> None:
         assert is_unharmed(page)
 
 
-def test_csv_disarms_them(desk: Server) -> None:
+def test_csv_disarms_them(app: Server) -> None:
     """In CSV each is one cell, and none begins as a formula does."""
-    text = httpx.get(f"{desk.url}/desk/log.csv").content.decode("utf-8-sig")
+    text = httpx.get(f"{app.url}/desk/log.csv").content.decode("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert len(rows) == len(HOSTILE)
     for row in rows:
@@ -129,17 +129,17 @@ def test_csv_disarms_them(desk: Server) -> None:
     assert all(cells & {text, f"'{text}"} for text in HOSTILE.values())
 
 
-def test_json_carries_them_unchanged(desk: Server) -> None:
+def test_json_carries_them_unchanged(app: Server) -> None:
     """JSON Lines are for programs: one line an answer, every text as it was."""
-    lines = httpx.get(f"{desk.url}/v1/corrections", params={"all": True}).text.splitlines()
+    lines = httpx.get(f"{app.url}/v1/corrections", params={"all": True}).text.splitlines()
     rows = [json.loads(line) for line in lines]
     assert {row["note"] for row in rows} == set(HOSTILE.values())
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_headers_and_errors_hold_no_text_of_theirs(desk: Server, text: str) -> None:
+def test_headers_and_errors_hold_no_text_of_theirs(app: Server, text: str) -> None:
     """A name in a request for nothing comes back as JSON, and never as a header."""
-    with httpx.Client(base_url=desk.url) as client:
+    with httpx.Client(base_url=app.url) as client:
         for path in ("/v1/images/", "/desk/log."):
             response = client.get(path + quote(text, safe="")[:300])
             assert response.headers["content-type"] == "application/json"
@@ -148,9 +148,9 @@ def test_headers_and_errors_hold_no_text_of_theirs(desk: Server, text: str) -> N
         assert "<" not in refused.headers["x-request-id"]
 
 
-def test_a_note_has_a_limit(desk: Server) -> None:
+def test_a_note_has_a_limit(app: Server) -> None:
     """4,000 characters are kept whole, one more is refused, and nothing else is lost."""
-    with httpx.Client(base_url=desk.url) as client:
+    with httpx.Client(base_url=app.url) as client:
         query = urlencode({"name": "a.png", "source": "review"})
         card = client.post(f"/desk/images?{query}", content=picture_bytes(99)).json()
         answer = {key: card[key] for key in ("model", "revision", "backend")}

@@ -34,16 +34,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A page whose queue has only what these tests put there."""
     with serving(tmp_path_factory.mktemp("warnings")) as running:
         yield running
 
 
 @pytest.fixture(params=["light", "dark"])
-def page(browser: Browser, desk: Server, request: pytest.FixtureRequest) -> Iterator[Page]:
+def page(browser: Browser, app: Server, request: pytest.FixtureRequest) -> Iterator[Page]:
     """The page in each theme."""
-    with opened(browser, desk.url, color_scheme=request.param) as opened_page:
+    with opened(browser, app.url, color_scheme=request.param) as opened_page:
         yield opened_page
 
 

@@ -13,7 +13,7 @@ from nsfw_app.evidence.metrics import Confusion, Share
 from nsfw_app.records import Label
 from nsfw_app.review.engine import Engine
 from nsfw_app.store import Store
-from nsfw_app.store.standing_decisions import Outcome, Pace
+from nsfw_app.store.standing_decisions import Outcome, ReviewerStats
 from nsfw_app.ui.insights import insights_json
 from tests.support.browser import open_tab, opened
 from tests.support.decisions import fill
@@ -41,7 +41,7 @@ def test_undone_and_replaced_answers_do_not_count(store: Store) -> None:
     store.log.undo(undone.decision_id, reviewer="bob", nonce="4")
     assert store.insights.outcomes() == [Outcome(SHA256, FAKE, 0.9, Label.NSFW, 2)]
     assert store.insights.shared() == []
-    assert store.insights.paces() == [Pace("ann", 1, 1, 300)]
+    assert store.insights.reviewer_stats() == [ReviewerStats("ann", 1, 1, 300)]
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_the_median_leaves_out_what_was_not_timed(
         add_image(store, sha256=sha256)
         add(store.log, answer(str(number), image_sha256=sha256, elapsed_ms=elapsed_ms))
     timed = sum(time is not None for time in times)
-    expected = [Pace("ann", len(times), timed, median)] if times else []
-    assert store.insights.paces() == expected
+    expected = [ReviewerStats("ann", len(times), timed, median)] if times else []
+    assert store.insights.reviewer_stats() == expected
 
 
 def test_models_are_told_apart_and_judged_at_the_policy_in_force(
@@ -86,7 +86,7 @@ def test_each_pair_has_a_kappa_and_all_an_alpha(store: Store, insights: Insights
     assert (undefined.value, undefined.images) == (None, 1)
     assert people.alpha.value == pytest.approx(0.64)  # by hand: 1 - (2 / 10) / (50 / 90)
     assert (people.alpha.same, people.alpha.images) == (Share(4, 5), 5)
-    shares = {r.pace.reviewer: r.with_others for r in people.reviewers}
+    shares = {r.stats.reviewer: r.with_others for r in people.reviewers}
     assert shares == {
         "bob": Share(4, 5), "ann": Share(3, 4), "dee": Share(0, 0), "cy": Share(1, 1)
     }  # fmt: skip
@@ -100,17 +100,17 @@ def test_an_empty_store_has_nothing_to_tell(insights: Insights) -> None:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A page whose database is empty at first."""
     with serving(tmp_path_factory.mktemp("insights"), NSFW_REVIEWER="ann") as server:
         yield server
 
 
-def test_the_tab_says_what_is_missing_and_then_the_numbers(browser: Browser, desk: Server) -> None:
+def test_the_tab_says_what_is_missing_and_then_the_numbers(browser: Browser, app: Server) -> None:
     """From no answer to one label to two: each state says what is there and what to do next."""
-    directory: Path = desk.data
+    directory: Path = app.data
     store = Store(directory / "review.db", pictures_dir=directory / "images", journal_mode="wal")
-    with opened(browser, desk.url) as page:
+    with opened(browser, app.url) as page:
         insights = page.locator("#insights")
 
         def look() -> None:

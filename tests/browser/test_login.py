@@ -13,7 +13,7 @@ from nsfw_app.accounts import Accounts
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.store import Store
-from tests.support.application import PASSWORDS, Desk, add, answer_to, desk_of, served
+from tests.support.application import PASSWORDS, WebApp, add, answer_to, open_app, served
 from tests.support.browser import open_tab
 from tests.support.fakes import picture_bytes
 from tests.support.server import Server, serving
@@ -24,15 +24,15 @@ WRONG = {"username": "ann", "password": "wrong"}
 
 
 @pytest.fixture
-def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+def web_app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
     """The application with users."""
-    with desk_of(engine, store, tmp_path) as desk:
-        yield desk
+    with open_app(engine, store, tmp_path) as web_app:
+        yield web_app
 
 
-def test_a_browser_is_sent_to_the_sign_in_and_back(desk: Desk) -> None:
+def test_a_browser_is_sent_to_the_sign_in_and_back(web_app: WebApp) -> None:
     """Whoever opens the page signs in first and then sees it; signing out ends that."""
-    client = desk.client
+    client = web_app.client
     away = client.get("/", headers=BROWSER, follow_redirects=False)
     assert (away.status_code, away.headers["location"]) == (303, "/login")
     assert "<form" in client.get("/login").text
@@ -47,55 +47,57 @@ def test_a_browser_is_sent_to_the_sign_in_and_back(desk: Desk) -> None:
     assert client.get("/desk/status").status_code == 401
 
 
-def test_a_program_is_told_in_json(desk: Desk) -> None:
+def test_a_program_is_told_in_json(web_app: WebApp) -> None:
     """Without a browser's Accept header the answers are JSON and statuses."""
-    assert desk.client.get("/desk/status").json()["error"]["kind"] == "not_signed_in"
-    refused = desk.client.post("/login", data=WRONG)
+    assert web_app.client.get("/desk/status").json()["error"]["kind"] == "not_signed_in"
+    refused = web_app.client.post("/login", data=WRONG)
     assert (refused.status_code, refused.json()["error"]["kind"]) == (401, "not_signed_in")
-    assert desk.client.post("/login", data=RIGHT).json() == {"success": True}
+    assert web_app.client.post("/login", data=RIGHT).json() == {"success": True}
 
 
-def test_over_https_the_cookie_is_secure(desk: Desk) -> None:
+def test_over_https_the_cookie_is_secure(web_app: WebApp) -> None:
     """A cookie that was set over HTTPS is never sent without it."""
-    client = desk.anonymous()
+    client = web_app.anonymous()
     client.base_url = "https://review.test"
     assert "Secure" in client.post("/login", data=RIGHT).headers["set-cookie"]
 
 
-def test_the_sixth_attempt_is_too_many(desk: Desk) -> None:
+def test_the_sixth_attempt_is_too_many(web_app: WebApp) -> None:
     """Five failures in a minute for a name from an address: 429, and when to come back."""
-    statuses = [desk.client.post("/login", data=WRONG).status_code for _ in range(5)]
+    statuses = [web_app.client.post("/login", data=WRONG).status_code for _ in range(5)]
     assert statuses == [401] * 5
-    refused = desk.client.post("/login", data=RIGHT)
+    refused = web_app.client.post("/login", data=RIGHT)
     assert (refused.status_code, refused.json()["error"]["kind"]) == (429, "too_many_requests")
     assert 0 < int(refused.headers["retry-after"]) <= 60
-    page = desk.client.post("/login", data=RIGHT, headers=BROWSER)
+    page = web_app.client.post("/login", data=RIGHT, headers=BROWSER)
     assert page.status_code == 429
     assert "Try again in" in page.text
 
 
-def test_the_sign_in_shows_no_markup_of_others(desk: Desk) -> None:
+def test_the_sign_in_shows_no_markup_of_others(web_app: WebApp) -> None:
     """Whatever is typed as a name is not part of the page."""
     hostile = {"username": "<script>alert(1)</script>", "password": "x"}
-    page = desk.client.post("/login", data=hostile, headers=BROWSER)
+    page = web_app.client.post("/login", data=hostile, headers=BROWSER)
     assert page.status_code == 401
     assert "<script" not in page.text
 
 
-def test_other_sites_cannot_sign_anyone_in_or_out(desk: Desk) -> None:
+def test_other_sites_cannot_sign_anyone_in_or_out(web_app: WebApp) -> None:
     """A form on another site is refused by where it comes from."""
     elsewhere = {"origin": "https://elsewhere.test"}
     for path in ("/login", "/logout"):
-        assert desk.client.post(path, data=RIGHT, headers=elsewhere).status_code == 403
-    assert desk.client.post("/login", data=RIGHT, headers={"origin": "null"}).status_code == 403
+        assert web_app.client.post(path, data=RIGHT, headers=elsewhere).status_code == 403
+    assert web_app.client.post("/login", data=RIGHT, headers={"origin": "null"}).status_code == 403
     hidden = {"sec-fetch-site": "cross-site"}  # a browser that tells no origin
-    assert desk.client.post("/login", data=RIGHT, headers=hidden).status_code == 403
-    assert desk.client.post("/login", data=RIGHT, headers={"origin": "http://review.test"}).json()
+    assert web_app.client.post("/login", data=RIGHT, headers=hidden).status_code == 403
+    assert web_app.client.post(
+        "/login", data=RIGHT, headers={"origin": "http://review.test"}
+    ).json()
 
 
-def test_nobody_waits_for_a_slow_sign_in(desk: Desk) -> None:
+def test_nobody_waits_for_a_slow_sign_in(web_app: WebApp) -> None:
     """While passwords are checked, other requests are answered as if there were none."""
-    with served(desk.client.app) as url:
+    with served(web_app.client.app) as url:
         stop = threading.Event()
 
         def try_on() -> None:
@@ -121,9 +123,9 @@ def test_nobody_waits_for_a_slow_sign_in(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/login", "/desk/status", "/desk/assets/grid.js", "/nowhere"]
 )
-def test_every_response_is_guarded(desk: Desk, path: str) -> None:
+def test_every_response_is_guarded(web_app: WebApp, path: str) -> None:
     """No type is guessed, no other site's content runs or reads, nothing private is kept."""
-    response = desk.signed_in("ann").get(path, headers={"origin": "https://elsewhere.test"})
+    response = web_app.signed_in("ann").get(path, headers={"origin": "https://elsewhere.test"})
     assert response.headers["x-content-type-options"] == "nosniff"
     policy = response.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -136,23 +138,23 @@ def test_every_response_is_guarded(desk: Desk, path: str) -> None:
         assert response.headers["cache-control"] == "private, no-store"
 
 
-def test_a_key_that_is_revoked_or_over_its_limit(desk: Desk, store: Store) -> None:
+def test_a_key_that_is_revoked_or_over_its_limit(web_app: WebApp, store: Store) -> None:
     """Both are refused with their own status, whatever is asked for."""
-    client = desk.with_key(Permission.CLASSIFY, per_minute=2)
+    client = web_app.with_key(Permission.CLASSIFY, per_minute=2)
     image = {"content": picture_bytes(9)}
     statuses = [client.post("/v1/image-classification", **image).status_code for _ in range(3)]
     assert statuses == [200, 200, 429]
-    other = desk.with_key(Permission.CLASSIFY)
-    store.keys.revoke(desk.accounts.keys()[-1].name, actor="test")
+    other = web_app.with_key(Permission.CLASSIFY)
+    store.keys.revoke(web_app.accounts.keys()[-1].name, actor="test")
     assert other.post("/v1/image-classification", **image).status_code == 401
 
 
 @pytest.mark.parametrize("header", ["authorization", "x-api-key"])
-def test_a_key_is_sent_in_either_header(desk: Desk, header: str) -> None:
+def test_a_key_is_sent_in_either_header(web_app: WebApp, header: str) -> None:
     """Where something in front has taken Authorization for itself there is another header."""
-    key = desk.with_key(Permission.CLASSIFY).headers["authorization"]
+    key = web_app.with_key(Permission.CLASSIFY).headers["authorization"]
     value = key if header == "authorization" else key.removeprefix("Bearer ")
-    client = desk.anonymous()
+    client = web_app.anonymous()
     answer = client.post(
         "/v1/image-classification", content=picture_bytes(9), headers={header: value}
     )
@@ -161,15 +163,15 @@ def test_a_key_is_sent_in_either_header(desk: Desk, header: str) -> None:
 
 def test_on_this_machine_nobody_signs_in(engine: Engine, store: Store, tmp_path: Path) -> None:
     """Without users the local reviewer may do all, whatever key a client must send."""
-    with desk_of(engine, store, tmp_path, roles={}) as desk:
-        client = desk.client
+    with open_app(engine, store, tmp_path, roles={}) as web_app:
+        client = web_app.client
         dummy = {"authorization": "Bearer dummy"}
-        assert client.get("/desk/status", headers=dummy).json()["door"] is None
+        assert client.get("/desk/status", headers=dummy).json()["auth_action"] is None
         card = add(client)
         assert client.post("/desk/decisions", json=answer_to(card)).status_code == 200
         unknown = {"authorization": "Bearer nsfw_unknown"}
         assert client.get("/desk/status", headers=unknown).status_code == 401
-        desk.accounts.add_user("ann", PASSWORDS["ann"], UserRole.ADMIN, actor="test")
+        web_app.accounts.add_user("ann", PASSWORDS["ann"], UserRole.ADMIN, actor="test")
         assert client.get("/desk/status").status_code == 401
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from nsfw_app.review.engine import Engine
 from nsfw_app.store import Store
-from tests.support.application import Desk, add, answer_to, desk_of
+from tests.support.application import WebApp, add, answer_to, open_app
 from tests.support.browser import opened
 from tests.support.fakes import picture_bytes
 from tests.support.openid import CLIENT_ID, CLIENT_SECRET, Provider, person, provider
@@ -34,12 +34,12 @@ def hub() -> Iterator[Provider]:
 
 
 @pytest.fixture
-def space(engine: Engine, store: Store, tmp_path: Path, hub: Provider) -> Iterator[Desk]:
+def space(engine: Engine, store: Store, tmp_path: Path, hub: Provider) -> Iterator[WebApp]:
     """The application as a Space, in which Ann is an admin and my-org reviews."""
     chosen = {**SPACE, "OPENID_PROVIDER_URL": hub.url, "hub_roles": ROLES}
-    with desk_of(engine, store, tmp_path, roles={}, url=f"https://{HOST}", **chosen) as desk:
-        desk.client.base_url = f"https://{HOST}"
-        yield desk
+    with open_app(engine, store, tmp_path, roles={}, url=f"https://{HOST}", **chosen) as app:
+        app.client.base_url = f"https://{HOST}"
+        yield app
 
 
 def sign_in(client: TestClient, hub: Provider) -> Response:
@@ -50,11 +50,11 @@ def sign_in(client: TestClient, hub: Provider) -> Response:
     return client.get("/login/callback", params=brought, follow_redirects=False)
 
 
-def test_people_named_in_the_settings_come_in(space: Desk, hub: Provider) -> None:
+def test_people_named_in_the_settings_come_in(space: WebApp, hub: Provider) -> None:
     """By their own name or their organisation's, each with the role that was given."""
     assert sign_in(space.client, hub).status_code == 303
     status = space.client.get("/desk/status").json()
-    assert (status["reviewer"], status["door"]) == ("ann", "out")
+    assert (status["reviewer"], status["auth_action"]) == ("ann", "sign_out")
     assert "manage" in status["permissions"]
 
     hub.person = person("bob", "other-org", "my-org")
@@ -65,7 +65,7 @@ def test_people_named_in_the_settings_come_in(space: Desk, hub: Provider) -> Non
     assert "manage" not in permissions
 
 
-def test_the_cookie_survives_in_a_spaces_frame(space: Desk, hub: Provider) -> None:
+def test_the_cookie_survives_in_a_spaces_frame(space: WebApp, hub: Provider) -> None:
     """The page is inside another site's, so the cookie is partitioned, secure and not readable."""
     cookie = sign_in(space.client, hub).headers["set-cookie"]
     assert all(word in cookie for word in ("SameSite=None", "Secure", "Partitioned", "HttpOnly"))
@@ -73,7 +73,7 @@ def test_the_cookie_survives_in_a_spaces_frame(space: Desk, hub: Provider) -> No
     assert "frame-ancestors https://huggingface.co https://*.hf.space" in frames
 
 
-def test_nobody_else_comes_in(space: Desk, hub: Provider) -> None:
+def test_nobody_else_comes_in(space: WebApp, hub: Provider) -> None:
     """Whoever has no role is told so, and stays a visitor."""
     hub.person = person("eve", "other-org")
     refused = sign_in(space.client, hub)
@@ -82,7 +82,7 @@ def test_nobody_else_comes_in(space: Desk, hub: Provider) -> None:
     assert space.client.get("/desk/status").json()["permissions"] == ["page"]
 
 
-def test_a_sign_in_is_only_finished_where_it_was_begun(space: Desk, hub: Provider) -> None:
+def test_a_sign_in_is_only_finished_where_it_was_begun(space: WebApp, hub: Provider) -> None:
     """A link that somebody else began signs nobody in, and neither does one used twice."""
     away = space.client.get("/login/hub", follow_redirects=False).headers["location"]
     back = f"https://{HOST}/login/callback"
@@ -96,14 +96,14 @@ def test_a_sign_in_is_only_finished_where_it_was_begun(space: Desk, hub: Provide
 @pytest.mark.parametrize(
     "brought", [{}, {"state": "invented", "code": "x"}, {"error": "access_denied", "state": "s"}]
 )
-def test_a_way_back_that_nobody_began(space: Desk, brought: dict[str, str]) -> None:
+def test_a_way_back_that_nobody_began(space: WebApp, brought: dict[str, str]) -> None:
     """Whatever is invented or refused ends at the sign-in, with what to do."""
     refused = space.client.get("/login/callback", params=brought)
     assert refused.status_code == 401
     assert f"https://{HOST} in a tab of its own" in refused.text
 
 
-def test_a_code_that_hugging_face_does_not_know(space: Desk, hub: Provider) -> None:
+def test_a_code_that_hugging_face_does_not_know(space: WebApp, hub: Provider) -> None:
     """Without a token from Hugging Face nobody is signed in."""
     away = space.client.get("/login/hub", follow_redirects=False).headers["location"]
     state = hub.consent(away, redirect_uri=f"https://{HOST}/login/callback")["state"]
@@ -115,20 +115,20 @@ def test_a_code_that_hugging_face_does_not_know(space: Desk, hub: Provider) -> N
 def test_hugging_face_that_does_not_answer(engine: Engine, store: Store, tmp_path: Path) -> None:
     """The sign-in says so and nothing breaks."""
     chosen = {**SPACE, "OPENID_PROVIDER_URL": "http://127.0.0.1:1", "hub_roles": ROLES}
-    with desk_of(engine, store, tmp_path, roles={}, **chosen) as desk:
-        refused = desk.client.get("/login/hub")
+    with open_app(engine, store, tmp_path, roles={}, **chosen) as app:
+        refused = app.client.get("/login/hub")
         assert refused.status_code == 401
         assert "does not answer" in refused.text
 
 
-def test_there_is_no_password_on_a_space(space: Desk) -> None:
+def test_there_is_no_password_on_a_space(space: WebApp) -> None:
     """Local users do not exist beside Hugging Face's."""
     assert "Sign in with Hugging Face" in space.client.get("/login").text
     refused = space.client.post("/login", data={"username": "ann", "password": "x"})
     assert refused.status_code == 404
 
 
-def test_sign_ins_that_begin_are_limited(space: Desk) -> None:
+def test_sign_ins_that_begin_are_limited(space: WebApp) -> None:
     """A visitor cannot fill the memory with sign-ins that never end, and sees a page."""
     answers = [
         space.client.get("/login/hub", follow_redirects=False, headers={"accept": "text/html"})
@@ -144,21 +144,21 @@ def test_below_a_path_the_sign_in_comes_back_there(
 ) -> None:
     """The way back, both cookies and the last redirect are below the path that is set."""
     chosen = {**SPACE, "OPENID_PROVIDER_URL": hub.url, "hub_roles": ROLES}
-    with desk_of(engine, store, tmp_path, roles={}, root_path="/review", **chosen) as desk:
-        desk.client.base_url = f"https://{HOST}"
-        away = desk.client.get("/login/hub", follow_redirects=False)
+    with open_app(engine, store, tmp_path, roles={}, root_path="/review", **chosen) as app:
+        app.client.base_url = f"https://{HOST}"
+        away = app.client.get("/login/hub", follow_redirects=False)
         assert "Path=/review/login;" in away.headers["set-cookie"]
         back = f"https://{HOST}/review/login/callback"
         brought = hub.consent(away.headers["location"], redirect_uri=back)
         flow = {"cookie": away.headers["set-cookie"].partition(";")[0]}
-        done = desk.client.get(
+        done = app.client.get(
             "/login/callback", params=brought, headers=flow, follow_redirects=False
         )
         assert (done.status_code, done.headers["location"]) == (303, "/review/")
         assert "Path=/review;" in done.headers["set-cookie"]
 
 
-def test_of_a_trial_nothing_is_kept(space: Desk, store: Store, tmp_path: Path) -> None:
+def test_of_a_trial_nothing_is_kept(space: WebApp, store: Store, tmp_path: Path) -> None:
     """A visitor's image is judged and can be looked at; no file and no row tells of it."""
     visitor = space.client
     card = add(visitor, red=150)
@@ -172,7 +172,7 @@ def test_of_a_trial_nothing_is_kept(space: Desk, store: Store, tmp_path: Path) -
     assert visitor.get(f"/desk/images/{card['sha256']}/picture").status_code == 404
 
 
-def test_a_visitor_may_do_nothing_else(space: Desk) -> None:
+def test_a_visitor_may_do_nothing_else(space: WebApp) -> None:
     """No gallery, no answer, no queue, no log, no API."""
     visitor = space.client
     card = add(visitor)
@@ -193,7 +193,7 @@ def test_a_visitor_may_do_nothing_else(space: Desk) -> None:
     assert visitor.post("/gradio_api/upload", files=files).status_code == 401
 
 
-def test_trials_are_limited(space: Desk) -> None:
+def test_trials_are_limited(space: WebApp) -> None:
     """A visitor cannot use the page as an API."""
     statuses = [
         space.client.post("/desk/pictures", params={"name": "a"}, content=b"x").status_code
@@ -203,7 +203,7 @@ def test_trials_are_limited(space: Desk) -> None:
     assert statuses[30] == 429
 
 
-def test_a_visitor_cannot_choose_the_address_that_is_counted(space: Desk) -> None:
+def test_a_visitor_cannot_choose_the_address_that_is_counted(space: WebApp) -> None:
     """Of X-Forwarded-For only what the platform's proxy added counts, not what a visitor wrote."""
     statuses = [try_from(space, f"198.51.100.{number}, 203.0.113.9") for number in range(31)]
     assert statuses == [415] * 30 + [429]
@@ -211,7 +211,7 @@ def test_a_visitor_cannot_choose_the_address_that_is_counted(space: Desk) -> Non
     assert try_from(space, "203.0.113.9, 10.20.30.40") == 429  # a hop of the platform's own
 
 
-def try_from(space: Desk, forwarded_for: str) -> int:
+def try_from(space: WebApp, forwarded_for: str) -> int:
     """Try an image on the Space, as its platform's proxy passes it on; the status."""
     response = space.client.post(
         "/desk/pictures",
@@ -222,7 +222,7 @@ def try_from(space: Desk, forwarded_for: str) -> int:
     return response.status_code
 
 
-def test_all_visitors_together_are_limited(space: Desk) -> None:
+def test_all_visitors_together_are_limited(space: WebApp) -> None:
     """Many addresses get no more than a share of the model, and are told when to come back."""
     statuses = [try_from(space, f"203.0.113.{number}") for number in range(121)]
     assert statuses == [415] * 120 + [429]
@@ -232,7 +232,7 @@ def test_all_visitors_together_are_limited(space: Desk) -> None:
     assert 0 < int(refused.headers["retry-after"]) <= 60
 
 
-def test_a_spaces_visitor_does_not_say_how_the_page_is_addressed(space: Desk) -> None:
+def test_a_spaces_visitor_does_not_say_how_the_page_is_addressed(space: WebApp) -> None:
     """The platform's proxy passes these headers on from anyone, so they are not believed there."""
     sent = {"x-forwarded-host": "elsewhere.test", "x-forwarded-prefix": "/elsewhere"}
     page = space.client.get("/", headers={**sent, "accept": "text/html"})

@@ -64,7 +64,7 @@ def ada(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def desk(browser: Browser, ada: Server) -> Iterator[Page]:
+def app(browser: Browser, ada: Server) -> Iterator[Page]:
     """Ada's page in a browser of its own."""
     with opened(browser, ada.url) as opened_page:
         yield opened_page
@@ -128,24 +128,24 @@ def test_every_picture_begins_blurred_and_grey(page: Page, files: list[Path]) ->
     assert not [r for r in requests if re.search("/(picture|thumbnail)$", r.url)]
 
 
-def test_preferences_have_effect_at_once_and_stay(desk: Page, files: list[Path]) -> None:
+def test_preferences_have_effect_at_once_and_stay(app: Page, files: list[Path]) -> None:
     """Strength, grey and the way to reveal change every picture, and the next visit has them."""
-    cards = fill_gallery(desk, files[:2])
-    dialog = viewing(desk)
+    cards = fill_gallery(app, files[:2])
+    dialog = viewing(app)
     dialog.get_by_label("Blur strength").fill("30")
     dialog.get_by_label("Grey while blurred").uncheck()
     for placeholder in cards.locator(".placeholder").all():
         assert placeholder.evaluate(FILTER) == "blur(30px) grayscale(0)"
     dialog.get_by_label("Grey when revealed too").check()
     dialog.get_by_label("On and off by V").check()
-    close(desk)
+    close(app)
 
-    reload(desk)
-    card = fill_gallery(desk, files[2:3]).first
+    reload(app)
+    card = fill_gallery(app, files[2:3]).first
     assert card.locator(".placeholder").evaluate(FILTER) == "blur(30px) grayscale(0)"
     card.locator(".picture").click()
     assert card.locator(".real").evaluate(FILTER) == "grayscale(1)"
-    dialog = viewing(desk)
+    dialog = viewing(app)
     expect(dialog.get_by_label("Blur strength")).to_have_value("30")
     dialog.get_by_role("button", name="Back to defaults").click()
     expect(dialog.get_by_label("Grey while blurred")).to_be_checked()
@@ -288,33 +288,33 @@ def test_an_image_is_counted_once_and_nothing_of_it_kept(page: Page, files: list
 
 
 def test_a_pause_is_suggested_and_nothing_stands_still(
-    desk: Page, ada: Server, files: list[Path]
+    app: Page, ada: Server, files: list[Path]
 ) -> None:
     """After the set number there is a notice; focus stays, keys answer, it can be dismissed."""
-    cards = fill_gallery(desk, files)
-    expect(desk.locator("#gallery-tools")).to_contain_text(f"Done: {len(files)}")
-    notice = desk.locator(".pause")
+    cards = fill_gallery(app, files)
+    expect(app.locator("#gallery-tools")).to_contain_text(f"Done: {len(files)}")
+    notice = app.locator(".pause")
     for number in range(PAUSE_AFTER):
         expect(notice).to_be_empty()
-        look(desk, cards.nth(number))
+        look(app, cards.nth(number))
     expect(notice).to_contain_text("3 images revealed today")
     last = cards.nth(PAUSE_AFTER - 1)
     expect(last).to_be_focused()
-    desk.keyboard.press("a")
+    app.keyboard.press("a")
     expect(last).to_have_attribute("data-decision", "agree")
     expect(cards.nth(PAUSE_AFTER)).to_be_focused()
     notice.get_by_role("button", name="Dismiss").click()
     expect(notice).to_be_empty()
     expect(cards.nth(PAUSE_AFTER)).to_be_focused()
-    look(desk, cards.nth(PAUSE_AFTER))
+    look(app, cards.nth(PAUSE_AFTER))
     expect(notice).to_be_empty()
 
 
-def test_the_policy_is_one_key_away_and_harmless(desk: Page, ada: Server) -> None:
+def test_the_policy_is_one_key_away_and_harmless(app: Page, ada: Server) -> None:
     """P shows and hides the text; scripts, handlers and links of a hostile file stay text."""
-    requests = requests_of(desk)
-    desk.keyboard.press("p")
-    dialog = desk.get_by_role("dialog", name="Policy")
+    requests = requests_of(app)
+    app.keyboard.press("p")
+    dialog = app.get_by_role("dialog", name="Policy")
     text = dialog.locator(".policy-text")
     expect(text.get_by_role("heading", name="What is unsafe")).to_be_visible()
     expect(text.locator("strong")).to_have_text("what is shown")
@@ -326,13 +326,13 @@ def test_the_policy_is_one_key_away_and_harmless(desk: Page, ada: Server) -> Non
     expect(text.locator("script, img, svg, iframe, [onerror], [onload], [onclick]")).to_have_count(
         0
     )
-    desk.keyboard.press("p")
+    app.keyboard.press("p")
     expect(dialog).to_be_hidden()
-    desk.get_by_role("button", name="Policy text").click()
+    app.get_by_role("button", name="Policy text").click()
     expect(text).to_be_visible()
-    desk.keyboard.press("Escape")
+    app.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
-    assert desk.evaluate("window.hacked") is None
+    assert app.evaluate("window.hacked") is None
     assert [r.url for r in requests if not r.url.startswith(ada.url)] == []
     assert [r.url.endswith("/desk/policy-text") for r in requests].count(True) == 1
 

@@ -43,7 +43,7 @@ SHARED = "http://review.test"
 
 
 @dataclass
-class Desk:
+class WebApp:
     """A running application, the accounts behind it, and a way to come in as anybody."""
 
     client: TestClient
@@ -56,7 +56,7 @@ class Desk:
     def signed_in(self, name: str) -> TestClient:
         """A browser in which this person has signed in, as after `Accounts.sign_in`."""
         client = self.anonymous()
-        token = self.accounts._begin(Session(f"user:{name}", name, ()))
+        token = self.accounts._create_session(Session(f"user:{name}", name, ()))
         client.cookies.set("nsfw_review", token)
         return client
 
@@ -74,7 +74,7 @@ class Desk:
 
 
 @contextmanager
-def desk_of(
+def open_app(
     engine: Engine,
     store: Store,
     tmp_path: Path,
@@ -82,7 +82,7 @@ def desk_of(
     roles: Mapping[str, UserRole] = ROLES,
     url: str = SHARED,
     **chosen: Any,
-) -> Iterator[Desk]:
+) -> Iterator[WebApp]:
     """An application with these users, served to everyone; without users, to this machine."""
     host = {"host": "0.0.0.0"} if roles else {}
     configured = settings.load(**{"data_dir": tmp_path, "max_file_mb": 0.1, **host, **chosen})
@@ -95,7 +95,7 @@ def desk_of(
         insights = open_insights(configured, store, engine)
         app = create_app(engine, accounts, settings=configured, page=build_ui(engine, insights))
         with TestClient(app, base_url=url if roles else "http://127.0.0.1") as client:
-            yield Desk(client, accounts)
+            yield WebApp(client, accounts)
 
 
 def add(

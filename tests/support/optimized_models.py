@@ -58,7 +58,7 @@ def make(
 ) -> OptimizedModel:
     """Run `optimize` for one format."""
     wish = OptimizationConfig(str(model), "main", (), kind, images, force)
-    made = optimize(wish, backends(engines, policy=policy), threads=1, tell=lambda _: None)
+    made = optimize(wish, backends(engines, policy=policy), threads=1, progress=lambda _: None)
     assert made is not None
     return made
 

@@ -162,7 +162,7 @@ def test_one_image_is_purged_on_demand(run: Run, engine: Engine, store: Store) -
     assert sha256 in run("purge", "--image", sha256)
     assert not engine.keeps(sha256)
     assert engine.look(sha256).placeholder == b""
-    assert engine.desk.waiting("bob") == 0
+    assert engine.queue.waiting("bob") == 0
     assert engine.log.size(LogFilter()) == 1
     (row,) = store.audit.entries()
     assert (row.action, row.subject, row.details["picture"]) == ("purge", sha256, True)

@@ -14,7 +14,7 @@ from nsfw_app.models import builds, calibration_set
 from nsfw_app.models.classifier import DownscaleRule, Pixels
 from nsfw_app.models.formats import FILES
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.models.optimize.downscaling import ALWAYS, BELOW, MOST_MOVED, limit, measured
+from nsfw_app.models.optimize.downscaling import ALWAYS, BELOW, MOST_MOVED, calibrate, limit
 from nsfw_app.records import LabelRole, ModelIdentity, Upload
 from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
@@ -71,7 +71,7 @@ def test_the_limits() -> None:
 
 def test_a_network_that_sees_no_difference_needs_few_pixels() -> None:
     """The first step is enough for every score, and no second is needed."""
-    assert measured(Judge(0.0), SIDE, calibration_set.whole()[:3]) == (
+    assert calibrate(Judge(0.0), SIDE, calibration_set.whole()[:3]) == (
         DownscaleRule(2 * SIDE, ALWAYS),
     )
 
@@ -79,13 +79,13 @@ def test_a_network_that_sees_no_difference_needs_few_pixels() -> None:
 def test_a_network_that_sees_some_is_trusted_with_low_scores() -> None:
     """Twice the shift, a lower limit."""
     pictures = calibration_set.whole()[:3]
-    ((one,), (other,)) = (measured(Judge(sees), SIDE, pictures) for sees in (0.05, 0.15))
-    assert 0 < other.below < one.below < 1
+    ((one,), (other,)) = (calibrate(Judge(sees), SIDE, pictures) for sees in (0.05, 0.15))
+    assert 0 < other.max_score < one.max_score < 1
 
 
 def test_a_network_that_sees_much_is_shown_all() -> None:
     """No step is safe for it."""
-    assert measured(Judge(3.0), SIDE, calibration_set.whole()[:3]) == ()
+    assert calibrate(Judge(3.0), SIDE, calibration_set.whole()[:3]) == ()
 
 
 class Flips(Judge):
@@ -99,7 +99,7 @@ class Flips(Judge):
 
 def test_a_score_that_leaves_certainty_counts() -> None:
     """Only what is certain both times tells nothing."""
-    assert measured(Flips(0.0), SIDE, calibration_set.whole()[:3]) == ()
+    assert calibrate(Flips(0.0), SIDE, calibration_set.whole()[:3]) == ()
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -111,8 +111,8 @@ def test_it_is_measured_when_a_network_is_made_faster(
     (directory,) = engines.glob(f"*/*/{kind}/*")
     found = builds.read(directory)
     assert found is not None
-    assert all(rule.pixels in {2 * SIDE, 4 * SIDE} for rule in found.downscale_rules)
-    assert all(0 < rule.below <= ALWAYS for rule in found.downscale_rules)
+    assert all(rule.min_side in {2 * SIDE, 4 * SIDE} for rule in found.downscale_rules)
+    assert all(0 < rule.max_score <= ALWAYS for rule in found.downscale_rules)
     classifier = loaded(trained(tmp_path_factory), engines, kind)
     assert classifier.downscale_rules == found.downscale_rules
 

@@ -48,7 +48,7 @@ def test_images_in_the_queue_are_its_reviewers(engine: Engine) -> None:
     with pytest.raises(NotFound):
         engine.picture(sha256, person("vera", role=UserRole.VIEWER))
     engine.decide(answer_to(review, label=Label.NSFW), BOB)
-    assert engine.desk.waiting("cy") == 0
+    assert engine.queue.waiting("cy") == 0
     for caller in (ANN, BOB):
         with pytest.raises(NotFound):
             engine.picture(sha256, caller)

@@ -28,7 +28,7 @@ from nsfw_app.review.exports import log_csv, log_jsonl, review_json
 from nsfw_app.rules.queue import QueueReason, QueueRules
 from nsfw_app.store import Store
 from nsfw_app.store.migrations import migrations
-from tests.support.application import desk_of
+from tests.support.application import open_app
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 from tests.support.flawed_files import TWIN_PNG, chunk, with_chunk, without_end
 from tests.support.image_files import FILES, encoded, photograph
@@ -143,8 +143,8 @@ def test_incomplete_image_is_never_allowed(engine: Engine, store: Store) -> None
     assert review.prediction.nsfw_score < 0.1
     assert (review.verdict.label, review.verdict.action) == (Label.NORMAL, Action.REVIEW)
     assert codes(review) == ["truncated"]
-    assert engine.desk.waiting("bob") == 1
-    [item] = engine.desk.claim("bob", model="fake", count=1, holding=(), order="priority")
+    assert engine.queue.waiting("bob") == 1
+    [item] = engine.queue.claim("bob", model="fake", count=1, holding=(), order="priority")
     assert item.review.verdict == review.verdict
     assert item.review.warnings == review.warnings
     cached = engine.review(dark_jpeg(), Upload("a.jpg", "command"))
@@ -167,7 +167,7 @@ def test_jpeg_without_its_end_marker_is_judged_as_usual(engine: Engine) -> None:
     review = engine.review(data, BY_ANN)
     assert review.verdict.action is Action.ALLOW
     assert codes(review) == ["extension", "truncated"]
-    assert engine.desk.waiting("bob") == 0
+    assert engine.queue.waiting("bob") == 0
 
 
 def test_submitted_image_that_is_incomplete_waits_for_people(engine: Engine) -> None:
@@ -187,9 +187,9 @@ def test_audit_draws_from_the_others_only(store: Store) -> None:
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
     incomplete = engine.review(dark_jpeg(), Upload("a.jpg", "command"))
     whole = engine.review(picture_bytes(3), Upload("a.png", "command"))
-    assert engine.desk.wants(incomplete) is QueueReason.REVIEW
-    assert engine.desk.wants(whole) is QueueReason.AUDIT
-    assert engine.desk.wants(engine.review(b"", BY_ANN)) is None
+    assert engine.queue.queue_reason(incomplete) is QueueReason.REVIEW
+    assert engine.queue.queue_reason(whole) is QueueReason.AUDIT
+    assert engine.queue.queue_reason(engine.review(b"", BY_ANN)) is None
 
 
 def test_log_has_the_warnings_that_were_shown(engine: Engine) -> None:
@@ -241,14 +241,14 @@ def test_every_route_lists_warnings(
     engine: Engine, store: Store, tmp_path: Path, door: str
 ) -> None:
     """The page's route and the API give codes and sentences, before the error."""
-    with desk_of(engine, store, tmp_path) as desk:
+    with open_app(engine, store, tmp_path) as app:
         if door == "/desk/images":
             params = {"name": "a.jpg", "source": "review"}
-            made = desk.signed_in("ann").post(door, params=params, content=FLAWED).json()
+            made = app.signed_in("ann").post(door, params=params, content=FLAWED).json()
             assert (made["incomplete"], made["ground"]) == (False, "white")
         else:
             files = {"file": ("a.jpg", FLAWED)}
-            [made] = desk.with_every_scope().post(door, files=files).json()["images"]
+            [made] = app.with_every_scope().post(door, files=files).json()["images"]
     assert [warning["code"] for warning in made["warnings"]] == ["extension", "metadata"]
     assert all(warning["message"].endswith(".") for warning in made["warnings"])
     keys = list(made)
@@ -258,8 +258,8 @@ def test_every_route_lists_warnings(
 def test_preview_on_a_ground(engine: Engine, store: Store, tmp_path: Path) -> None:
     """The page asks for the ground that was judged; an unknown one is refused."""
     data = FILES["webp-lossless"]
-    with desk_of(engine, store, tmp_path) as desk:
-        ann = desk.signed_in("ann")
+    with open_app(engine, store, tmp_path) as app:
+        ann = app.signed_in("ann")
         for ground, status in (("black", 200), ("white", 200), ("red", 422)):
             params = {"name": "a.webp", "frame": 0, "ground": ground}
             answer = ann.post("/desk/pictures", params=params, content=data)
@@ -273,8 +273,8 @@ def test_part_of_an_image_has_no_bare_score(
     """Where the answer has no action, an incomplete image is an error and does not read as safe."""
     url = "data:image/jpeg;base64," + base64.b64encode(dark_jpeg()).decode()
     body = {"input": [{"type": "image_url", "image_url": {"url": url}}]}
-    with desk_of(engine, store, tmp_path) as desk:
-        program = desk.with_every_scope()
+    with open_app(engine, store, tmp_path) as app:
+        program = app.with_every_scope()
         asked = {"json": body} if path.endswith("moderations") else {"content": dark_jpeg()}
         answer = program.post(path, **asked)
     assert (answer.status_code, answer.json()["error"]["kind"]) == (400, "truncated")

@@ -25,7 +25,7 @@ from nsfw_app.models.optimize import optimizer
 from nsfw_app.models.optimize.export import Exporter
 from nsfw_app.models.optimize.optimizer import OptimizationConfig, optimize
 from nsfw_app.models.optimize.speed import Speed
-from nsfw_app.models.parity import Report, compare
+from nsfw_app.models.parity import ParityReport, compare
 from nsfw_app.models.preprocessing import Preprocessing
 from nsfw_app.models.selection import BackendConfig, open_optimized_model
 from nsfw_app.records import LabelRole, Policy
@@ -186,7 +186,7 @@ def test_forced_it_is_kept_for_who_asks_by_name(
     kept = make(
         vit, Format.OPENVINO_INT8, tmp_path, images=images, policy=policy, force=True
     )  # fmt: skip
-    assert not kept.trusted(policy)
+    assert not kept.passes(policy)
     for wanted, backend in (("auto", "torch"), ("openvino-int8", "openvino-int8-forced")):
         classifier = loaded(vit, tmp_path, wanted, policy)
         assert classifier.identity.backend.startswith(backend)
@@ -195,7 +195,7 @@ def test_forced_it_is_kept_for_who_asks_by_name(
 def test_what_passed_needs_no_force(vit: Path, images: Path, tmp_path: Path) -> None:
     """A network that passes is trusted, also when force was given needlessly."""
     kept = make(vit, Format.ONNX, tmp_path, images=images, force=True)
-    assert kept.trusted(POLICY)
+    assert kept.passes(POLICY)
     assert kept.backend(POLICY) == "onnx"
 
 
@@ -292,7 +292,7 @@ def differing(monkeypatch: pytest.MonkeyPatch) -> set[Format]:
     chosen: set[Format] = set()
     check = optimizer._Maker._check_parity
 
-    def check_parity(maker: Any, kind: Format, report: Report) -> None:
+    def check_parity(maker: Any, kind: Format, report: ParityReport) -> None:
         check(maker, kind, replace(report, changed_labels=1.0) if kind in chosen else report)
 
     monkeypatch.setattr(optimizer._Maker, "_check_parity", check_parity)
@@ -306,7 +306,7 @@ def try_all(
     said: list[str] = []
     chosen = BackendConfig("auto", engines, lambda _: POLICY)
     wish = OptimizationConfig(str(model), "main", (), images=images)
-    kept = optimize(wish, chosen, threads=1, tell=said.append)
+    kept = optimize(wish, chosen, threads=1, progress=said.append)
     origin = ModelVersion.of_files(str(model), find(str(model), revision="main"))
     attempts = builds.read_attempts(engines, origin)
     for attempt in attempts:
@@ -470,7 +470,7 @@ def test_a_folder_counts_images_and_the_set_counts_views(
     kept = make(vit, Format.ONNX, tmp_path, images=None)
     report = kept.report(POLICY)
     assert (report.images, report.views) == (64, 384)
-    assert report.sentence().startswith("Over 384 views of 64 images, ")
+    assert report.summary().startswith("Over 384 views of 64 images, ")
 
 
 # The command.

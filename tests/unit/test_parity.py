@@ -35,7 +35,7 @@ def test_changes_near_the_threshold_are_counted_apart() -> None:
     report = compare([0.495, 0.495, 0.3, 0.9], [0.505, 0.495, 0.3, 0.9], POLICY)
     assert (report.changed_labels, report.changed_near) == (0, 0.25)
     assert report.passed
-    assert "0.0% of labels change, another 25.0% between scores within 0.01" in report.sentence()
+    assert "0.0% of labels change, another 25.0% between scores within 0.01" in report.summary()
     assert NEAR == 0.01
 
 
@@ -71,4 +71,4 @@ def test_what_cannot_be_compared(original: list[float], optimized: list[float]) 
 )
 def test_the_report_says_what_was_compared(images: int, beginning: str) -> None:
     """Views of an image are not counted as images."""
-    assert compare([0.1, 0.6], [0.2, 0.6], POLICY, images=images).sentence().startswith(beginning)
+    assert compare([0.1, 0.6], [0.2, 0.6], POLICY, images=images).summary().startswith(beginning)

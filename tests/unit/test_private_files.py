@@ -14,7 +14,7 @@ from nsfw_app.models.builds import new_build
 from nsfw_app.private_files import make_directory, restrict, restrict_tree, staged, storage_errors
 from nsfw_app.review.engine import Engine
 from nsfw_app.store import Store
-from tests.support.application import desk_of
+from tests.support.application import open_app
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
@@ -124,9 +124,9 @@ def test_optimized_models_and_uploads_are_private(
     """So are the directories that are made for them."""
     with new_build(tmp_path / "engines" / "model" / "revision" / "onnx") as build:
         (build / "model.onnx").write_bytes(b"weights")
-    with desk_of(engine, store, tmp_path) as desk:
+    with open_app(engine, store, tmp_path) as app:
         files = {"files": ("a.png", b"data", "image/png")}
-        assert desk.signed_in("ann").post("/gradio_api/upload", files=files).status_code == 200
+        assert app.signed_in("ann").post("/gradio_api/upload", files=files).status_code == 200
     paths = [path for name in ("engines", "uploads") for path in (tmp_path / name).rglob("*")]
     assert {path.name for path in paths} >= {"model.onnx", "a.png"}
     wide = [str(path) for path in paths if mode(path) & 0o077]

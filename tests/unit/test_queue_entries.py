@@ -37,7 +37,7 @@ while claims := store.loans.claim(reviewer, count=3, holding=held):
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Store:
+def queue_store(tmp_path: Path) -> Store:
     """A store in which every rule is on."""
     return Store(
         tmp_path / "review.db", pictures_dir=tmp_path / "images", journal_mode="wal", rules=ALL
@@ -80,9 +80,9 @@ def later(monkeypatch: pytest.MonkeyPatch, passed: timedelta) -> None:
         monkeypatch.setattr(module, "now", lambda: moment)
 
 
-def test_eight_processes_never_hold_the_same_image(desk: Store, tmp_path: Path) -> None:
+def test_eight_processes_never_hold_the_same_image(queue_store: Store, tmp_path: Path) -> None:
     """Eight processes that draw from two thousand entries at once get each entry once."""
-    with desk.queue._connections.writing() as db:
+    with queue_store.queue._connections.writing() as db:
         for number in range(ENTRIES):
             sha256 = f"{number:064x}"
             db.execute(
@@ -126,83 +126,83 @@ def test_eight_processes_never_hold_the_same_image(desk: Store, tmp_path: Path) 
     assert sum(1 for entries in drawn if entries) > 1
 
 
-def test_order_is_reason_then_nearness_then_age(desk: Store) -> None:
+def test_order_is_reason_then_nearness_then_age(queue_store: Store) -> None:
     """What two people worked on comes first, then the nearest to the threshold, or the oldest."""
-    far = waiting(desk, 0.9)
-    near = waiting(desk, 0.52)
-    asked = waiting(desk, 0.99, QueueReason.SECOND_OPINION)
-    audit = waiting(desk, 0.5, QueueReason.AUDIT)
-    assert offered(desk, "ann", threshold=0.5) == [asked, near, far, audit]
-    assert offered(desk, "ann", order=QueueOrder.OLDEST) == [far, near, asked, audit]
+    far = waiting(queue_store, 0.9)
+    near = waiting(queue_store, 0.52)
+    asked = waiting(queue_store, 0.99, QueueReason.SECOND_OPINION)
+    audit = waiting(queue_store, 0.5, QueueReason.AUDIT)
+    assert offered(queue_store, "ann", threshold=0.5) == [asked, near, far, audit]
+    assert offered(queue_store, "ann", order=QueueOrder.OLDEST) == [far, near, asked, audit]
 
 
 def test_a_loan_keeps_others_away_until_it_runs_out(
-    desk: Store, monkeypatch: pytest.MonkeyPatch
+    queue_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An image on loan is offered to nobody else for ten minutes, and to others afterwards."""
-    prediction = waiting(desk, 0.6)
-    (claim,) = desk.leases.claim("ann", count=1)
-    assert offered(desk, "bob") == []
+    prediction = waiting(queue_store, 0.6)
+    (claim,) = queue_store.leases.claim("ann", count=1)
+    assert offered(queue_store, "bob") == []
     later(monkeypatch, timedelta(minutes=9))
-    assert offered(desk, "bob") == []
-    assert desk.leases.renew([claim.entry_id], "ann") == [claim.entry_id]
+    assert offered(queue_store, "bob") == []
+    assert queue_store.leases.renew([claim.entry_id], "ann") == [claim.entry_id]
     later(monkeypatch, timedelta(minutes=18))
-    assert offered(desk, "bob") == []
+    assert offered(queue_store, "bob") == []
     later(monkeypatch, timedelta(minutes=20))
-    assert desk.leases.renew([claim.entry_id], "ann") == []
-    assert offered(desk, "bob") == [prediction]
+    assert queue_store.leases.renew([claim.entry_id], "ann") == []
+    assert offered(queue_store, "bob") == [prediction]
 
 
-def test_a_clock_set_back_ends_leases(desk: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_set_back_ends_leases(queue_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lease from before ends instead of lasting a day; one that has just begun does not."""
-    prediction = waiting(desk, 0.6)
-    desk.leases.claim("ann", count=1)
+    prediction = waiting(queue_store, 0.6)
+    queue_store.leases.claim("ann", count=1)
     later(monkeypatch, timedelta(minutes=-1))
-    assert (offered(desk, "bob"), desk.leases.waiting("bob")) == ([], 0)
+    assert (offered(queue_store, "bob"), queue_store.leases.waiting("bob")) == ([], 0)
     later(monkeypatch, timedelta(days=-1))
-    assert desk.leases.waiting("bob") == 1
-    assert offered(desk, "bob") == [prediction]
+    assert queue_store.leases.waiting("bob") == 1
+    assert offered(queue_store, "bob") == [prediction]
 
 
-def test_release_and_skip_give_an_image_back(desk: Store) -> None:
+def test_release_and_skip_give_an_image_back(queue_store: Store) -> None:
     """A released image is offered at once, a skipped one after all others, to others as before."""
-    first, second = waiting(desk, 0.5), waiting(desk, 0.6)
-    (claim,) = desk.leases.claim("ann", count=1)
-    desk.leases.release([claim.entry_id], "ann")
-    assert offered(desk, "bob") == [first, second]
-    desk.leases.skip(claim.entry_id, "ann")
-    assert offered(desk, "ann") == [second, first]
-    assert offered(desk, "bob") == [first, second]
+    first, second = waiting(queue_store, 0.5), waiting(queue_store, 0.6)
+    (claim,) = queue_store.leases.claim("ann", count=1)
+    queue_store.leases.release([claim.entry_id], "ann")
+    assert offered(queue_store, "bob") == [first, second]
+    queue_store.leases.skip(claim.entry_id, "ann")
+    assert offered(queue_store, "ann") == [second, first]
+    assert offered(queue_store, "bob") == [first, second]
 
 
-def test_nobody_gives_back_what_another_holds(desk: Store) -> None:
+def test_nobody_gives_back_what_another_holds(queue_store: Store) -> None:
     """Release and renewal act on one's own loans only."""
-    waiting(desk, 0.5)
-    (claim,) = desk.leases.claim("ann", count=1)
-    desk.leases.release([claim.entry_id], "bob")
-    assert desk.leases.renew([claim.entry_id], "bob") == []
-    assert offered(desk, "bob") == []
+    waiting(queue_store, 0.5)
+    (claim,) = queue_store.leases.claim("ann", count=1)
+    queue_store.leases.release([claim.entry_id], "bob")
+    assert queue_store.leases.renew([claim.entry_id], "bob") == []
+    assert offered(queue_store, "bob") == []
 
 
-def test_an_answer_settles_an_image_that_wants_one(desk: Store) -> None:
+def test_an_answer_settles_an_image_that_wants_one(queue_store: Store) -> None:
     """An agreement ends the matter; taken back, the image waits again."""
-    prediction = waiting(desk, 0.6)
-    decision = say(desk, prediction, "ann", Label.NSFW)
-    assert offered(desk, "bob") == []
-    desk.log.undo(decision, reviewer="ann", nonce="undo")
-    assert offered(desk, "bob") == [prediction]
-    assert offered(desk, "ann") == [prediction]
+    prediction = waiting(queue_store, 0.6)
+    decision = say(queue_store, prediction, "ann", Label.NSFW)
+    assert offered(queue_store, "bob") == []
+    queue_store.log.undo(decision, reviewer="ann", nonce="undo")
+    assert offered(queue_store, "bob") == [prediction]
+    assert offered(queue_store, "ann") == [prediction]
 
 
-def test_a_disagreement_waits_for_a_second_person(desk: Store) -> None:
+def test_a_disagreement_waits_for_a_second_person(queue_store: Store) -> None:
     """It is offered to everyone but its author, and settled when the second agrees with them."""
-    prediction = waiting(desk, 0.6)
-    say(desk, prediction, "ann", Label.NORMAL)
-    assert offered(desk, "ann") == []
-    assert offered(desk, "bob") == [prediction]
-    say(desk, prediction, "bob", Label.NORMAL)
-    assert offered(desk, "cat") == []
-    (misclassification,) = desk.training.misclassifications(limit=9)
+    prediction = waiting(queue_store, 0.6)
+    say(queue_store, prediction, "ann", Label.NORMAL)
+    assert offered(queue_store, "ann") == []
+    assert offered(queue_store, "bob") == [prediction]
+    say(queue_store, prediction, "bob", Label.NORMAL)
+    assert offered(queue_store, "cat") == []
+    (misclassification,) = queue_store.training.misclassifications(limit=9)
     assert (misclassification.label, misclassification.answers, misclassification.error) == (
         Label.NORMAL,
         2,
@@ -210,54 +210,54 @@ def test_a_disagreement_waits_for_a_second_person(desk: Store) -> None:
     )
 
 
-def test_two_that_differ_go_to_a_third_who_decides(desk: Store) -> None:
+def test_two_that_differ_go_to_a_third_who_decides(queue_store: Store) -> None:
     """Adjudication comes first in the queue, to none of the two, and its answer counts."""
-    prediction = waiting(desk, 0.9)
-    other = waiting(desk, 0.5)
-    say(desk, prediction, "ann", Label.NORMAL)
-    say(desk, prediction, "bob", Label.NSFW)
-    assert offered(desk, "ann") == offered(desk, "bob") == [other]
-    assert offered(desk, "cat") == [prediction, other]
-    say(desk, prediction, "cat", Label.NORMAL)
-    assert offered(desk, "dan") == [other]
-    assert [m.label for m in desk.training.misclassifications(limit=9)] == [Label.NORMAL]
+    prediction = waiting(queue_store, 0.9)
+    other = waiting(queue_store, 0.5)
+    say(queue_store, prediction, "ann", Label.NORMAL)
+    say(queue_store, prediction, "bob", Label.NSFW)
+    assert offered(queue_store, "ann") == offered(queue_store, "bob") == [other]
+    assert offered(queue_store, "cat") == [prediction, other]
+    say(queue_store, prediction, "cat", Label.NORMAL)
+    assert offered(queue_store, "dan") == [other]
+    assert [m.label for m in queue_store.training.misclassifications(limit=9)] == [Label.NORMAL]
 
 
-def test_answers_that_differ_outside_the_queue_are_adjudicated(desk: Store) -> None:
+def test_answers_that_differ_outside_the_queue_are_adjudicated(queue_store: Store) -> None:
     """An agreement and a disagreement about an image that never waited go to a third person."""
-    prediction = waiting(desk, 0.9)
-    with desk.queue._connections.writing() as db:
+    prediction = waiting(queue_store, 0.9)
+    with queue_store.queue._connections.writing() as db:
         db.execute("delete from queue")
-    say(desk, prediction, "ann", Label.NSFW)
-    assert offered(desk, "cat") == []
-    say(desk, prediction, "bob", Label.NORMAL)
-    assert offered(desk, "cat") == [prediction]
-    assert offered(desk, "ann") == offered(desk, "bob") == []
-    say(desk, prediction, "cat", Label.NSFW)
-    assert offered(desk, "dan") == []
+    say(queue_store, prediction, "ann", Label.NSFW)
+    assert offered(queue_store, "cat") == []
+    say(queue_store, prediction, "bob", Label.NORMAL)
+    assert offered(queue_store, "cat") == [prediction]
+    assert offered(queue_store, "ann") == offered(queue_store, "bob") == []
+    say(queue_store, prediction, "cat", Label.NSFW)
+    assert offered(queue_store, "dan") == []
 
 
-def test_a_disagreement_withdrawn_waits_no_more(desk: Store) -> None:
+def test_a_disagreement_withdrawn_waits_no_more(queue_store: Store) -> None:
     """When its author takes it back the image waits as it did before; a change of mind settles."""
-    prediction = waiting(desk, 0.6)
-    decision = say(desk, prediction, "ann", Label.NORMAL)
-    desk.log.undo(decision, reviewer="ann", nonce="undo")
-    assert offered(desk, "ann") == [prediction]
-    say(desk, prediction, "ann", Label.NORMAL)
-    say(desk, prediction, "ann", Label.NSFW)
-    assert offered(desk, "bob") == []
+    prediction = waiting(queue_store, 0.6)
+    decision = say(queue_store, prediction, "ann", Label.NORMAL)
+    queue_store.log.undo(decision, reviewer="ann", nonce="undo")
+    assert offered(queue_store, "ann") == [prediction]
+    say(queue_store, prediction, "ann", Label.NORMAL)
+    say(queue_store, prediction, "ann", Label.NSFW)
+    assert offered(queue_store, "bob") == []
 
 
-def test_a_second_opinion_is_asked_of_others_first(desk: Store) -> None:
+def test_a_second_opinion_is_asked_of_others_first(queue_store: Store) -> None:
     """Who asks sees the image last; two answers that agree settle it."""
-    prediction, other = waiting(desk, 0.5), waiting(desk, 0.6)
-    assert desk.queue.escalate(prediction, "ann")
-    assert offered(desk, "ann") == [other, prediction]
-    assert offered(desk, "bob") == [prediction, other]
-    say(desk, prediction, "bob", Label.NSFW)
-    assert offered(desk, "cat") == [prediction, other]
-    say(desk, prediction, "ann", Label.NSFW)
-    assert offered(desk, "cat") == [other]
+    prediction, other = waiting(queue_store, 0.5), waiting(queue_store, 0.6)
+    assert queue_store.queue.escalate(prediction, "ann")
+    assert offered(queue_store, "ann") == [other, prediction]
+    assert offered(queue_store, "bob") == [prediction, other]
+    say(queue_store, prediction, "bob", Label.NSFW)
+    assert offered(queue_store, "cat") == [prediction, other]
+    say(queue_store, prediction, "ann", Label.NSFW)
+    assert offered(queue_store, "cat") == [other]
 
 
 def test_a_reason_that_is_switched_off_lets_nothing_in(tmp_path: Path) -> None:
@@ -274,89 +274,92 @@ def test_a_reason_that_is_switched_off_lets_nothing_in(tmp_path: Path) -> None:
     assert offered(store, "bob") == []
 
 
-def test_an_image_enters_once(desk: Store) -> None:
+def test_an_image_enters_once(queue_store: Store) -> None:
     """Uploaded again after it was settled, an image does not wait again."""
-    prediction = waiting(desk, 0.6)
-    say(desk, prediction, "ann", Label.NSFW)
-    desk.queue.enter(prediction, QueueReason.REVIEW)
-    assert offered(desk, "bob") == []
+    prediction = waiting(queue_store, 0.6)
+    say(queue_store, prediction, "ann", Label.NSFW)
+    queue_store.queue.enter(prediction, QueueReason.REVIEW)
+    assert offered(queue_store, "bob") == []
 
 
-def test_training_labels_are_confirmed_or_set_aside(desk: Store) -> None:
+def test_training_labels_are_confirmed_or_set_aside(queue_store: Store) -> None:
     """Errors come most confident first; the last word about each is kept."""
     ids = []
     for score in (0.6, 0.95, 0.7):
-        prediction = waiting(desk, score)
-        say(desk, prediction, "ann", Label.NORMAL)
-        say(desk, prediction, "bob", Label.NORMAL)
+        prediction = waiting(queue_store, score)
+        say(queue_store, prediction, "ann", Label.NORMAL)
+        say(queue_store, prediction, "bob", Label.NORMAL)
         ids.append(prediction)
-    assert [m.prediction_id for m in desk.training.misclassifications(limit=9)] == [
+    assert [m.prediction_id for m in queue_store.training.misclassifications(limit=9)] == [
         ids[1],
         ids[2],
         ids[0],
     ]
-    desk.training.decide(ids[1], Label.NORMAL, reviewer="ann")
-    desk.training.decide(ids[2], Label.NORMAL, reviewer="ann")
-    desk.training.decide(ids[2], None, reviewer="ann")
-    said = {m.prediction_id: m.confirmed for m in desk.training.misclassifications(limit=9)}
+    queue_store.training.decide(ids[1], Label.NORMAL, reviewer="ann")
+    queue_store.training.decide(ids[2], Label.NORMAL, reviewer="ann")
+    queue_store.training.decide(ids[2], None, reviewer="ann")
+    said = {m.prediction_id: m.confirmed for m in queue_store.training.misclassifications(limit=9)}
     assert said == {ids[1]: "normal", ids[2]: "", ids[0]: None}
 
 
-def test_the_log_is_blind_where_an_opinion_is_wanted(desk: Store) -> None:
+def test_the_log_is_blind_where_an_opinion_is_wanted(queue_store: Store) -> None:
     """Until they have answered themselves, a second reviewer finds nobody's answer in the log."""
-    prediction = waiting(desk, 0.6)
-    say(desk, prediction, "ann", Label.NORMAL)
+    prediction = waiting(queue_store, 0.6)
+    say(queue_store, prediction, "ann", Label.NORMAL)
 
     def seen(reviewer: str) -> list[str]:
-        return [row.reviewer for row in desk.log.rows(LogFilter(blind_to=reviewer))]
+        return [row.reviewer for row in queue_store.log.rows(LogFilter(blind_to=reviewer))]
 
     assert (seen("ann"), seen("bob")) == (["ann"], [])
-    assert desk.log.size(LogFilter(blind_to="bob")) == 0
-    say(desk, prediction, "bob", Label.NSFW)
+    assert queue_store.log.size(LogFilter(blind_to="bob")) == 0
+    say(queue_store, prediction, "bob", Label.NSFW)
     assert (seen("bob"), seen("cat")) == (["bob", "ann"], [])
-    say(desk, prediction, "cat", Label.NSFW)
+    say(queue_store, prediction, "cat", Label.NSFW)
     assert seen("dan") == ["cat", "bob", "ann"]
 
 
-def test_insights_are_blind_where_an_opinion_is_wanted(desk: Store) -> None:
+def test_insights_are_blind_where_an_opinion_is_wanted(queue_store: Store) -> None:
     """Counts change for a second reviewer only after their own answer."""
-    prediction = waiting(desk, 0.6)
-    say(desk, prediction, "ann", Label.NORMAL)
-    assert [len(desk.insights.outcomes(viewer=who)) for who in ("ann", "bob")] == [1, 0]
-    assert [len(desk.insights.paces(viewer=who)) for who in ("ann", "bob")] == [1, 0]
-    say(desk, prediction, "bob", Label.NORMAL)
-    assert len(desk.insights.outcomes(viewer="cat")) == 1
-    assert len(desk.insights.shared(viewer="cat")) == 2
+    prediction = waiting(queue_store, 0.6)
+    say(queue_store, prediction, "ann", Label.NORMAL)
+    assert [len(queue_store.insights.outcomes(viewer=who)) for who in ("ann", "bob")] == [1, 0]
+    assert [len(queue_store.insights.reviewer_stats(viewer=who)) for who in ("ann", "bob")] == [
+        1,
+        0,
+    ]
+    say(queue_store, prediction, "bob", Label.NORMAL)
+    assert len(queue_store.insights.outcomes(viewer="cat")) == 1
+    assert len(queue_store.insights.shared(viewer="cat")) == 2
 
 
-def test_others_answers_leave_a_loan_alone(desk: Store) -> None:
+def test_others_answers_leave_a_loan_alone(queue_store: Store) -> None:
     """An answer, a request for a second opinion and an undo do not take what another holds."""
-    prediction = waiting(desk, 0.6)
-    (claim,) = desk.leases.claim("bob", count=1)
-    desk.queue.escalate(prediction, "ann")
-    assert offered(desk, "cat") == []
-    decision = say(desk, prediction, "ann", Label.NSFW)
-    assert offered(desk, "cat") == []
-    desk.log.undo(decision, reviewer="ann", nonce="undo")
-    assert offered(desk, "cat") == []
-    assert desk.leases.renew([claim.entry_id], "bob") == [claim.entry_id]
+    prediction = waiting(queue_store, 0.6)
+    (claim,) = queue_store.leases.claim("bob", count=1)
+    queue_store.queue.escalate(prediction, "ann")
+    assert offered(queue_store, "cat") == []
+    decision = say(queue_store, prediction, "ann", Label.NSFW)
+    assert offered(queue_store, "cat") == []
+    queue_store.log.undo(decision, reviewer="ann", nonce="undo")
+    assert offered(queue_store, "cat") == []
+    assert queue_store.leases.renew([claim.entry_id], "bob") == [claim.entry_id]
 
 
-def test_an_audit_stays_an_audit_when_others_are_asked(desk: Store) -> None:
+def test_an_audit_stays_an_audit_when_others_are_asked(queue_store: Store) -> None:
     """Rates measured from audits count it still."""
-    prediction = waiting(desk, 0.1, QueueReason.AUDIT)
-    desk.queue.escalate(prediction, "ann")
-    row = desk.queue._connections.row("select reason, answers_wanted from queue")
+    prediction = waiting(queue_store, 0.1, QueueReason.AUDIT)
+    queue_store.queue.escalate(prediction, "ann")
+    row = queue_store.queue._connections.row("select reason, answers_wanted from queue")
     assert tuple(row) == ("audit", 2)
 
 
-def test_confirmed_labels_are_all_exported(desk: Store) -> None:
+def test_confirmed_labels_are_all_exported(queue_store: Store) -> None:
     """However many errors there are, those confirmed come after the others and all leave."""
     for score in (0.9, 0.8, 0.7):
-        prediction = waiting(desk, score)
+        prediction = waiting(queue_store, score)
         for who in ("ann", "bob"):
-            say(desk, prediction, who, Label.NORMAL)
+            say(queue_store, prediction, who, Label.NORMAL)
         if score == 0.9:
-            desk.training.decide(prediction, Label.NORMAL, reviewer="ann")
-    assert [m.nsfw_score for m in desk.training.misclassifications(limit=2)] == [0.8, 0.7]
-    assert [m.nsfw_score for m in desk.training.confirmed()] == [0.9]
+            queue_store.training.decide(prediction, Label.NORMAL, reviewer="ann")
+    assert [m.nsfw_score for m in queue_store.training.misclassifications(limit=2)] == [0.8, 0.7]
+    assert [m.nsfw_score for m in queue_store.training.confirmed()] == [0.9]

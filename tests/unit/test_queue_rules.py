@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from nsfw_app.records import Label
-from nsfw_app.rules.queue import QueueReason, QueueRules, Settlement, drawn, settle
+from nsfw_app.rules.queue import QueueReason, QueueRules, Settlement, is_sampled, settle
 
 NORMAL, NSFW, UNSURE = Label.NORMAL, Label.NSFW, Label.UNSURE
 OPEN, ADJUDICATE = Settlement(), Settlement(adjudicating=True)
@@ -44,6 +44,6 @@ def test_the_share_drawn_is_the_rate(rate: float) -> None:
     """Over many images the share drawn is the rate, and a second draw changes nothing."""
     hashes = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(4000)]
     weights = hashlib.sha256(b"weights").hexdigest()
-    first = [drawn(image, weights, rate=rate) for image in hashes]
+    first = [is_sampled(image, weights, rate=rate) for image in hashes]
     assert sum(first) / len(first) == pytest.approx(rate, abs=0.03)
-    assert first == [drawn(image, weights, rate=rate) for image in hashes]
+    assert first == [is_sampled(image, weights, rate=rate) for image in hashes]

@@ -106,7 +106,7 @@ def test_a_turned_jpeg_is_reduced_and_turned() -> None:
     assert decoded.frames[0].image.width < decoded.frames[0].image.height
 
 
-@pytest.mark.parametrize("enough", [MinSize(900), MinSize(longer=2000), MinSize(500, 1400), None])
+@pytest.mark.parametrize("min_size", [MinSize(900), MinSize(longer=2000), MinSize(500, 1400), None])
 def test_nobody_gets_fewer_pixels_than_are_enough(min_size: MinSize | None) -> None:
     """Either side may ask for more, and without a wish nothing is left out."""
     image = enlarged("skimage", "data/coffee.png", 2400)
@@ -148,7 +148,7 @@ def test_only_what_is_safe_beyond_doubt_is_judged_by_fewer_pixels(
 ) -> None:
     """With a little doubt by some more, with more by all of them, and the last score counts."""
     first, second = Shown.downscale_rules
-    assert first.below < 7 / 255 < second.below < 20 / 255
+    assert first.max_score < 7 / 255 < second.max_score < 20 / 255
     shown = Shown()
     loader = ModelLoader("fake", lambda: Loaded(shown))
     loader.wait()

@@ -119,7 +119,7 @@ def test_a_second_opinion_keeps_what_one_agreed_on(make: Make) -> None:
     engine = make()
     review = bring(engine, BLOCKED)
     assert review.prediction is not None
-    assert engine.desk.request_second_opinion(review.sha256 or "", review.prediction.identity, ANN)
+    assert engine.queue.request_second_opinion(review.sha256 or "", review.prediction.identity, ANN)
     engine.decide(answer_to(review, "1", Label.NSFW), ANN)
     assert kept(engine, review)
     engine.decide(answer_to(review, "2", Label.NSFW), BOB)
@@ -146,11 +146,11 @@ def test_days_end_everything(make: Make, monkeypatch: pytest.MonkeyPatch) -> Non
     assert engine.tidy_up(actor="test") == 0
     later(monkeypatch, timedelta(days=8))
     assert engine.tidy_up(actor="test") == 2
-    assert engine.desk.waiting("bob") == 0
+    assert engine.queue.waiting("bob") == 0
     assert engine.log.size(LogFilter()) == 1
     again = bring(engine, WAITING)
     assert again.prediction == waiting.prediction
-    assert engine.desk.waiting("bob") == 1
+    assert engine.queue.waiting("bob") == 1
 
 
 def test_all_keeps_agreements_until_their_days_are_over(
@@ -176,8 +176,8 @@ def test_none_keeps_nothing(make: Make, tmp_path: Path) -> None:
     assert review.look.placeholder
     assert files(tmp_path) == 0
     assert engine.look(review.sha256 or "").placeholder == b""
-    assert engine.desk.waiting("bob") == 0
-    assert not engine.desk.request_second_opinion(
+    assert engine.queue.waiting("bob") == 0
+    assert not engine.queue.request_second_opinion(
         review.sha256 or "", review.prediction.identity, ANN
     )
     assert bring(engine, WAITING).look == review.look
@@ -216,7 +216,7 @@ def test_trying_out_keeps_nothing_at_all(make: Make, tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         engine.look(tried.sha256 or "")
     assert files(tmp_path) == 0
-    assert engine.desk.waiting("bob") == 0
+    assert engine.queue.waiting("bob") == 0
     assert bring(engine, WAITING).prediction == tried.prediction
 
 

@@ -382,7 +382,7 @@ def test_submitting_again_is_the_same_submission(engine: Engine, program: Progra
     _, first = submit(engine, program)
     _, again = submit(engine, program)
     assert first == again
-    assert engine.desk.waiting("ann") == 1
+    assert engine.queue.waiting("ann") == 1
 
 
 def test_only_the_submitter_and_admins_may_ask(

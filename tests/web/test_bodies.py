@@ -24,7 +24,7 @@ from nsfw_app.store import Store
 from nsfw_app.web.http import bodies
 from nsfw_app.web.http.bodies import body
 from nsfw_app.web.middleware.auth import MAX_JSON_BYTES, MAX_PUBLIC_BYTES
-from tests.support.application import Desk, desk_of, served
+from tests.support.application import WebApp, open_app, served
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 from tests.support.image_files import animated, greys
 
@@ -136,11 +136,11 @@ def test_a_declared_length_is_checked_before_anything_is_read(
         thread.submit(anyio.run, read).result()
 
 
-def test_a_slow_body_is_cut(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_body_is_cut(web_app: WebApp, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller gets 408 with the rate that is required, and the connection is closed."""
     monkeypatch.setattr(bodies, "WINDOW_S", 0.2)
-    key = desk.with_key(Permission.CLASSIFY).headers["authorization"]
-    with served(desk.client.app) as url:
+    key = web_app.with_key(Permission.CLASSIFY).headers["authorization"]
+    with served(web_app.client.app) as url:
         address = urlsplit(url)
         for path in ("/v1/gate", "/v1/images"):
             with socket.create_connection((address.hostname, address.port), 20) as connection:
@@ -157,21 +157,21 @@ def test_a_slow_body_is_cut(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_an_answer_may_take_as_long_as_it_needs(
-    desk: Desk, counting: Counting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    web_app: WebApp, counting: Counting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Once the body is there, nobody is hurried: a stream of events outlives the grace."""
     monkeypatch.setattr(bodies, "WINDOW_S", 0.3)
     counting.takes_s = 1.0
     path = tmp_path / "a.png"
     path.write_bytes(picture_bytes(9))
-    headers = {"Authorization": desk.with_key(Permission.CLASSIFY).headers["authorization"]}
-    with served(desk.client.app) as url:
+    headers = {"Authorization": web_app.with_key(Permission.CLASSIFY).headers["authorization"]}
+    with served(web_app.client.app) as url:
         program = Client(url, headers=headers, verbose=False)
         assert program.predict(handle_file(path), api_name="/classify")["action"] == "allow"
 
 
 @pytest.mark.parametrize("kind", ["form", "file", "raw"])
-def test_the_sign_in_takes_little(desk: Desk, kind: str) -> None:
+def test_the_sign_in_takes_little(web_app: WebApp, kind: str) -> None:
     """Anyone may send it something, so it is small."""
     much = b"a" * (MAX_PUBLIC_BYTES + 1)
     sent: dict[str, Any] = {
@@ -179,14 +179,14 @@ def test_the_sign_in_takes_little(desk: Desk, kind: str) -> None:
         "file": {"files": {"username": ("a", much)}, "data": {"password": "x"}},
         "raw": {"content": much},
     }[kind]
-    assert 400 <= desk.anonymous().post("/login", **sent).status_code < 500
+    assert 400 <= web_app.anonymous().post("/login", **sent).status_code < 500
 
 
-def test_what_is_no_upload_is_small(desk: Desk) -> None:
+def test_what_is_no_upload_is_small(web_app: WebApp) -> None:
     """Answers and calls are read up to a limit, whoever sends them."""
     much = b'"' + b"a" * MAX_JSON_BYTES + b'"'
     headers = {"content-type": "application/json"}
-    ann = desk.signed_in("ann")
+    ann = web_app.signed_in("ann")
     for path in ("/desk/decisions", "/gradio_api/cancel", "/desk/queue/claim"):
         assert 400 <= ann.post(path, content=much, headers=headers).status_code < 500
 
@@ -198,13 +198,13 @@ def counting() -> Counting:
 
 
 @pytest.fixture
-def desk(store: Store, counting: Counting, tmp_path: Path) -> Iterator[Desk]:
+def web_app(store: Store, counting: Counting, tmp_path: Path) -> Iterator[WebApp]:
     """An application over it."""
     loader = ModelLoader("fake", lambda: Loaded(counting))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
-    with desk_of(engine, store, tmp_path, max_file_mb=5) as desk:
-        yield desk
+    with open_app(engine, store, tmp_path, max_file_mb=5) as web_app:
+        yield web_app
 
 
 def data_url(data: bytes) -> str:
@@ -214,12 +214,12 @@ def data_url(data: bytes) -> str:
 
 @pytest.mark.parametrize("bad", ["data:image/png;base64,@@", "https://example.com/a.png"])
 def test_nothing_is_judged_for_an_answer_that_was_given(
-    desk: Desk, counting: Counting, bad: str
+    web_app: WebApp, counting: Counting, bad: str
 ) -> None:
     """One part of a request is no image: once it is refused, nothing of it is under way."""
     urls = [bad, *(data_url(picture_bytes(red)) for red in range(1, 61))]
     parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
-    program = desk.with_key(Permission.CLASSIFY)
+    program = web_app.with_key(Permission.CLASSIFY)
     refused = program.post("/v1/moderations", json={"input": parts})
     begun = counting.begun
     threading.Event().wait(0.3)
@@ -227,10 +227,10 @@ def test_nothing_is_judged_for_an_answer_that_was_given(
     assert counting.begun == begun < 30
 
 
-def test_many_images_of_many_frames_are_no_crowd(desk: Desk) -> None:
+def test_many_images_of_many_frames_are_no_crowd(web_app: WebApp) -> None:
     """However many pictures are in one request's images, an idle server judges them all."""
     gifs = [animated(greys(16, (24, 16 + number)), "GIF") for number in range(20)]
     files = [("file", ("a.gif", gif, "image/gif")) for gif in gifs]
-    answer = desk.with_key(Permission.CLASSIFY).post("/v1/images", files=files)
+    answer = web_app.with_key(Permission.CLASSIFY).post("/v1/images", files=files)
     assert answer.status_code == 200
     assert [image["frames"] for image in answer.json()["images"]] == [16] * 20

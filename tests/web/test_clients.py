@@ -22,7 +22,7 @@ from PIL import Image
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import KEY_SCOPES, Permission
 from nsfw_app.store import Store
-from tests.support.application import PASSWORDS, desk_of, served
+from tests.support.application import PASSWORDS, open_app, served
 from tests.support.fakes import picture_bytes
 
 SAFE, UNSAFE = picture_bytes(10), picture_bytes(240)
@@ -40,8 +40,8 @@ class Live:
 @pytest.fixture
 def live(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Live]:
     """The application with users, on a socket."""
-    with desk_of(engine, store, tmp_path) as desk, served(desk.client.app) as url:
-        made = desk.accounts.add_key("clients", KEY_SCOPES, per_minute=10_000, actor="test")
+    with open_app(engine, store, tmp_path) as web_app, served(web_app.client.app) as url:
+        made = web_app.accounts.add_key("clients", KEY_SCOPES, per_minute=10_000, actor="test")
         yield Live(url, made.key)
 
 

@@ -10,7 +10,7 @@ from nsfw_app.errors import NotSignedIn, Overloaded, TooManyRequests
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
-from tests.support.application import PASSWORDS, Desk, desk_of
+from tests.support.application import PASSWORDS, WebApp, open_app
 from tests.support.fakes import LIMITS, FakeClassifier
 
 HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -18,14 +18,14 @@ RIGHT = {"username": "ann", "password": PASSWORDS["ann"]}
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     """The application with users; these tests change nothing in it."""
     folder = tmp_path_factory.mktemp("pages")
     store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
-    with desk_of(engine, store, folder) as desk:
-        yield desk
+    with open_app(engine, store, folder) as web_app:
+        yield web_app
 
 
 def is_page(response: Response) -> bool:
@@ -52,14 +52,14 @@ def is_page(response: Response) -> bool:
     ],
 )
 def test_people_see_pages_and_programs_get_json(
-    desk: Desk, method: str, path: str, options: dict, status: int
+    web_app: WebApp, method: str, path: str, options: dict, status: int
 ) -> None:
     """The same status either way; the API's routes speak JSON to everyone."""
     options = dict(options)
     always_json = options.pop("json", False)
     headers = options.pop("headers", {})
-    program = desk.anonymous().request(method, path, headers=headers, **options)
-    person = desk.anonymous().request(method, path, headers={**headers, **HTML}, **options)
+    program = web_app.anonymous().request(method, path, headers=headers, **options)
+    person = web_app.anonymous().request(method, path, headers={**headers, **HTML}, **options)
     assert (program.status_code, person.status_code) == (status, status)
     sentence = program.json()["error"]["message"]
     assert is_page(person) is not always_json
@@ -78,16 +78,16 @@ def test_people_see_pages_and_programs_get_json(
     ],
 )
 def test_a_sign_in_that_fails_shows_a_page(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+    web_app: WebApp, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
     """Also when the server has too much to do, or fails; Retry-After stays."""
 
     def fail(*args: object, **kwargs: object) -> str:
         raise error
 
-    monkeypatch.setattr(desk.accounts, "sign_in", fail)
+    monkeypatch.setattr(web_app.accounts, "sign_in", fail)
     client = TestClient(
-        desk.client.app, base_url="http://review.test", raise_server_exceptions=False
+        web_app.client.app, base_url="http://review.test", raise_server_exceptions=False
     )
     page = client.post("/login", data=RIGHT, headers=HTML)
     assert page.status_code == status
@@ -96,10 +96,10 @@ def test_a_sign_in_that_fails_shows_a_page(
     assert page.headers.get("retry-after") == ("3" if status in {429, 503} else None)
 
 
-def test_an_error_page_shows_no_markup_of_others(desk: Desk) -> None:
+def test_an_error_page_shows_no_markup_of_others(web_app: WebApp) -> None:
     """What a message quotes is text."""
     hostile = {**HTML, "origin": "http://<script>alert(1)</script>"}
-    page = desk.client.post("/login", data=RIGHT, headers=hostile)
+    page = web_app.client.post("/login", data=RIGHT, headers=hostile)
     assert page.status_code == 403
     assert "<script" not in page.text
     assert "&lt;script&gt;" in page.text

@@ -12,7 +12,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web.middleware.forwarding import Forwarding, TrustedProxies, proxy_of, trusted_proxies
-from tests.support.application import PASSWORDS, desk_of, run_async
+from tests.support.application import PASSWORDS, open_app, run_async
 
 PROXY, VISITOR, FORGED = "10.0.0.1", "203.0.113.9", "198.51.100.7"
 SPACE = {"SPACE_ID": "me/review", "SPACE_HOST": "x.hf.space"}
@@ -155,8 +155,10 @@ def test_who_is_trusted_by_the_settings(monkeypatch: pytest.MonkeyPatch) -> None
 def test_below_a_prefix_everything_leads_back(engine: Engine, store: Store, tmp_path: Path) -> None:
     """Redirects, forms, cookies and counters know the prefix that a named proxy stripped."""
     chosen = {"FORWARDED_ALLOW_IPS": "127.0.0.1"}
-    with desk_of(engine, store, tmp_path, **chosen) as desk:
-        client = TestClient(desk.client.app, base_url="http://review.test", client=("127.0.0.1", 5))
+    with open_app(engine, store, tmp_path, **chosen) as web_app:
+        client = TestClient(
+            web_app.client.app, base_url="http://review.test", client=("127.0.0.1", 5)
+        )
         client.headers = {"x-forwarded-prefix": "/review", "accept": "text/html"}
         away = client.get("/", follow_redirects=False)
         assert away.headers["location"] == "/review/login"
@@ -172,7 +174,7 @@ def test_below_a_prefix_everything_leads_back(engine: Engine, store: Store, tmp_
         assert out.headers["location"] == "/review/login"
         assert "Path=/review;" in out.headers["set-cookie"] + ";"
         assert client.get("/desk/assets/", follow_redirects=False).status_code == 404
-        counted = desk.with_key(Permission.METRICS).get("/metrics").text
+        counted = web_app.with_key(Permission.METRICS).get("/metrics").text
         assert 'route="/login"' in counted
         assert "/review" not in counted
 
@@ -181,7 +183,7 @@ def test_the_cookie_with_the_longest_path_counts(
     engine: Engine, store: Store, tmp_path: Path
 ) -> None:
     """Another installation at the host's root does not hide the session of this one."""
-    with desk_of(engine, store, tmp_path) as desk:
-        mine = desk.signed_in("ann").cookies["nsfw_review"]
+    with open_app(engine, store, tmp_path) as web_app:
+        mine = web_app.signed_in("ann").cookies["nsfw_review"]
         cookies = {"cookie": f"a=b; nsfw_review={mine}; nsfw_review=of-the-other-page"}
-        assert desk.anonymous().get("/desk/status", headers=cookies).status_code == 200
+        assert web_app.anonymous().get("/desk/status", headers=cookies).status_code == 200

@@ -16,26 +16,28 @@ from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web.middleware.auth import MAX_CALL_BYTES
 from tests.browser.test_space import SPACE
-from tests.support.application import Desk, desk_of, served
+from tests.support.application import WebApp, open_app, served
 from tests.support.fakes import picture_bytes
 
 JOIN, DATA = "/gradio_api/queue/join", "/gradio_api/queue/data"
 
 
 @pytest.fixture
-def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+def web_app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
     """The application with users."""
-    with desk_of(engine, store, tmp_path) as desk:
-        yield desk
+    with open_app(engine, store, tmp_path) as web_app:
+        yield web_app
 
 
 @pytest.fixture
-def space(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+def space(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
     """The application as a Space."""
     chosen = {**SPACE, "OPENID_PROVIDER_URL": "https://huggingface.co"}
-    with desk_of(engine, store, tmp_path, roles={}, url="https://me.hf.space", **chosen) as desk:
-        desk.client.base_url = "https://me.hf.space"
-        yield desk
+    with open_app(
+        engine, store, tmp_path, roles={}, url="https://me.hf.space", **chosen
+    ) as web_app:
+        web_app.client.base_url = "https://me.hf.space"
+        yield web_app
 
 
 @pytest.fixture
@@ -106,8 +108,8 @@ def left(tmp_path: Path) -> list[Path]:
 @pytest.mark.parametrize("who", ["visitor", "viewer", "admin", "key"])
 @pytest.mark.parametrize("nested", [False, True])
 def test_no_url_is_fetched(
-    desk: Desk,
-    space: Desk,
+    web_app: WebApp,
+    space: WebApp,
     asked: tuple[str, list[str]],
     tmp_path: Path,
     who: str,
@@ -117,9 +119,9 @@ def test_no_url_is_fetched(
     url, paths = asked
     client = {
         "visitor": space.client,
-        "viewer": desk.signed_in("vera"),
-        "admin": desk.signed_in("root"),
-        "key": desk.with_key(Permission.CLASSIFY),
+        "viewer": web_app.signed_in("vera"),
+        "admin": web_app.signed_in("root"),
+        "key": web_app.with_key(Permission.CLASSIFY),
     }[who]
     refused = call(client, [{"inner": file(url)}] if nested else file(url))
     assert (refused.status_code, refused.json()["error"]["kind"]) == (404, "not_found")
@@ -130,14 +132,14 @@ def test_no_url_is_fetched(
 
 @pytest.mark.usefixtures("no_private_addresses")
 def test_no_path_goes_around_the_check(
-    desk: Desk, space: Desk, asked: tuple[str, list[str]], tmp_path: Path
+    web_app: WebApp, space: WebApp, asked: tuple[str, list[str]], tmp_path: Path
 ) -> None:
     """A decorated path neither deletes others' uploads, nor fetches a URL, nor fills the disk."""
-    path = upload(desk.signed_in("ann"))
+    path = upload(web_app.signed_in("ann"))
     before = left(tmp_path)
     everyone = str(Path(path).parents[1] / "zz")  # once judged, all in its folder was deleted
     url, paths = asked
-    for client in (desk.signed_in("bob"), desk.with_key(Permission.CLASSIFY), space.client):
+    for client in (web_app.signed_in("bob"), web_app.with_key(Permission.CLASSIFY), space.client):
         for named in (everyone, path, url):
             for ending in ("%0a", "%0A%0a", "%00", ";", "%3b", "/%2e", "%2f"):
                 refused = call(client, file(named), path=JOIN + ending)
@@ -147,10 +149,12 @@ def test_no_path_goes_around_the_check(
     assert left(tmp_path) == before
 
 
-def test_the_handler_checks_the_owner_itself(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_handler_checks_the_owner_itself(
+    web_app: WebApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where a file is read and deleted, its owner is checked again: no call can slip through."""
-    path = Path(upload(desk.signed_in("ann")))
-    bob = desk.signed_in("bob")
+    path = Path(upload(web_app.signed_in("ann")))
+    bob = web_app.signed_in("bob")
     everyone = path.parents[1] / "zz"
     everyone.touch()
     monkeypatch.setattr("nsfw_app.web.middleware.gradio_calls._files", lambda _: [])
@@ -161,9 +165,9 @@ def test_the_handler_checks_the_owner_itself(desk: Desk, monkeypatch: pytest.Mon
         assert everyone.is_file()
 
 
-def test_only_own_uploads_are_named(desk: Desk, tmp_path: Path) -> None:
+def test_only_own_uploads_are_named(web_app: WebApp, tmp_path: Path) -> None:
     """Not another's, not by a way around, and no other file of the machine."""
-    ann, bob = desk.signed_in("ann"), desk.signed_in("bob")
+    ann, bob = web_app.signed_in("ann"), web_app.signed_in("bob")
     path = upload(ann)
     own = upload(bob)
     around = str(Path(own).parent / ".." / ".." / Path(path).parent.parent.name / "x" / "a.png")
@@ -174,22 +178,24 @@ def test_only_own_uploads_are_named(desk: Desk, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff", b'"text"', b"null"])
-def test_calls_that_are_none(desk: Desk, body: bytes) -> None:
+def test_calls_that_are_none(web_app: WebApp, body: bytes) -> None:
     """Refused, and never with a server error."""
-    answer = desk.signed_in("ann").post(JOIN, content=body)
+    answer = web_app.signed_in("ann").post(JOIN, content=body)
     assert 400 <= answer.status_code < 500
 
 
-def test_a_call_is_limited(desk: Desk) -> None:
+def test_a_call_is_limited(web_app: WebApp) -> None:
     """More than a call can need is not read."""
-    answer = desk.signed_in("ann").post(JOIN, content=b" " * (MAX_CALL_BYTES + 1))
+    answer = web_app.signed_in("ann").post(JOIN, content=b" " * (MAX_CALL_BYTES + 1))
     assert (answer.status_code, answer.json()["error"]["kind"]) == (413, "request_too_large")
 
 
-def test_a_full_queue_is_told(desk: Desk, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_queue_is_told(
+    web_app: WebApp, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Too many calls: 503 in the shape of every error, and when to come back."""
-    client = desk.signed_in("ann")
-    blocks = desk.client.app.routes[-1].app.blocks
+    client = web_app.signed_in("ann")
+    blocks = web_app.client.app.routes[-1].app.blocks
     assert blocks._queue.max_size is not None
     monkeypatch.setattr(blocks._queue, "max_size", 0)
     full = call(client, file(upload(client)))
@@ -198,39 +204,41 @@ def test_a_full_queue_is_told(desk: Desk, engine: Engine, monkeypatch: pytest.Mo
 
 
 def test_a_key_puts_nothing_before_people(
-    desk: Desk, store: Store, tmp_path: Path, engine: Engine
+    web_app: WebApp, store: Store, tmp_path: Path, engine: Engine
 ) -> None:
     """With the scope `classify` an image is judged, and neither queued nor kept."""
     path = tmp_path / "band.png"
     path.write_bytes(picture_bytes(128))  # a score in the review band
-    client = desk.with_key(Permission.CLASSIFY)
-    with served(desk.client.app) as url:
+    client = web_app.with_key(Permission.CLASSIFY)
+    with served(web_app.client.app) as url:
         headers = {"Authorization": client.headers["authorization"]}
         program = Client(url, headers=headers, verbose=False)
         review = program.predict(handle_file(path), api_name="/classify")
     assert review["action"] == "review"
     assert not engine.keeps(review["sha256"])
-    assert engine.desk.waiting("nobody") == 0
+    assert engine.queue.waiting("nobody") == 0
 
 
-def test_a_viewer_puts_nothing_into_the_queue(desk: Desk, store: Store, engine: Engine) -> None:
+def test_a_viewer_puts_nothing_into_the_queue(
+    web_app: WebApp, store: Store, engine: Engine
+) -> None:
     """A viewer's image is judged and shown to them; only who may queue it puts it before others."""
     query = {"name": "a.png", "source": "gallery"}
     for name, waiting in (("vera", 0), ("ann", 1)):
         data = picture_bytes(128 + waiting)
-        card = desk.signed_in(name).post("/desk/images", params=query, content=data).json()
+        card = web_app.signed_in(name).post("/desk/images", params=query, content=data).json()
         assert card["action"] == "review"
         assert engine.keeps(card["sha256"])
-        assert engine.desk.waiting("nobody") == waiting
+        assert engine.queue.waiting("nobody") == waiting
 
 
 def test_a_session_belongs_to_the_caller_that_used_it_first(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    web_app: WebApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another caller can neither join it, nor read its results, nor cancel its calls."""
-    blocks = desk.client.app.routes[-1].app.blocks
+    blocks = web_app.client.app.routes[-1].app.blocks
     monkeypatch.setattr(blocks._queue, "active_jobs", [])  # all calls wait
-    ann, bob, key = desk.signed_in("ann"), desk.signed_in("bob"), desk.with_every_scope()
+    ann, bob, key = web_app.signed_in("ann"), web_app.signed_in("bob"), web_app.with_every_scope()
     event = call(ann, file(upload(ann)), session="anns").json()["event_id"]
     for other in (bob, key):
         for refused in (
@@ -252,32 +260,32 @@ def cancel(client: TestClient, session: str, event: str) -> Any:
 
 @pytest.mark.parametrize("query", ["", "?session_hash=a", "?session_hash=a&session_hash=b"])
 def test_an_unknown_session_is_refused_in_one_line(
-    desk: Desk, query: str, caplog: pytest.LogCaptureFixture
+    web_app: WebApp, query: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is 404 or 400 before a stream begins, and the log holds no traceback."""
-    refused = desk.signed_in("ann").get(DATA + query)
+    refused = web_app.signed_in("ann").get(DATA + query)
     assert refused.status_code in {400, 404}
     assert refused.headers["content-type"] == "application/json"
     assert caplog.records == []
 
 
 def test_a_session_that_gradio_has_forgotten_is_unknown(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    web_app: WebApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its owner gets 404 as well, because Gradio would begin a stream and break it off."""
-    ann = desk.signed_in("ann")
+    ann = web_app.signed_in("ann")
     call(ann, file(upload(ann)))
-    desk.client.app.routes[-1].app.blocks._queue.pending_messages_per_session.pop("s")
+    web_app.client.app.routes[-1].app.blocks._queue.pending_messages_per_session.pop("s")
     assert ann.get(DATA, params={"session_hash": "s"}).status_code == 404
     assert caplog.records == []
 
 
 def test_one_caller_cannot_push_out_the_sessions_of_others(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    web_app: WebApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond its part, a caller loses its own oldest session; a session's name has a length."""
     monkeypatch.setattr("nsfw_app.web.middleware.gradio_sessions.MAX_SESSIONS", 8)
-    ann, bob = desk.signed_in("ann"), desk.signed_in("bob")
+    ann, bob = web_app.signed_in("ann"), web_app.signed_in("bob")
     call(bob, file(upload(bob)), session="bobs")
     for session in "abc":
         call(ann, file(upload(ann)), session=session)
@@ -287,9 +295,9 @@ def test_one_caller_cannot_push_out_the_sessions_of_others(
     assert call(ann, file(upload(ann)), session="x" * 101).status_code == 400
 
 
-def test_results_are_not_kept_by_caches(desk: Desk) -> None:
+def test_results_are_not_kept_by_caches(web_app: WebApp) -> None:
     """The stream of a session, the configuration and every call carry no-store."""
-    ann = desk.signed_in("ann")
+    ann = web_app.signed_in("ann")
     joined = call(ann, file(upload(ann)))
     assert "process_completed" in results(ann)
     assert joined.headers["cache-control"] == "private, no-store"
@@ -298,11 +306,11 @@ def test_results_are_not_kept_by_caches(desk: Desk) -> None:
 
 
 def test_one_caller_cannot_fill_the_queue(
-    desk: Desk, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    web_app: WebApp, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A quarter of the waiting calls is one caller's; others still join."""
-    ann, bob = desk.signed_in("ann"), desk.signed_in("bob")
-    blocks = desk.client.app.routes[-1].app.blocks
+    ann, bob = web_app.signed_in("ann"), web_app.signed_in("bob")
+    blocks = web_app.client.app.routes[-1].app.blocks
     monkeypatch.setattr(blocks._queue, "max_size", 8)
     monkeypatch.setattr(blocks._queue, "active_jobs", [])  # nothing is taken from the queue
     for _ in range(2):
@@ -312,8 +320,8 @@ def test_one_caller_cannot_fill_the_queue(
     assert call(bob, file(upload(bob)), session="bobs").status_code == 200
 
 
-def test_the_page_takes_no_query(desk: Desk) -> None:
+def test_the_page_takes_no_query(web_app: WebApp) -> None:
     """No query opens another page, or a state that somebody has uploaded."""
-    ann = desk.signed_in("ann")
+    ann = web_app.signed_in("ann")
     for query in ("page=x", "deep_link=aaaa", "page=x&deep_link=%00../x"):
         assert ann.get(f"/?{query}").status_code == 200

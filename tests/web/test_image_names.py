@@ -12,17 +12,17 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.store.migrations import migrations
-from tests.support.application import Desk, add, answer_to, desk_of
+from tests.support.application import WebApp, add, answer_to, open_app
 from tests.support.fakes import picture_bytes
 
 WAITING = 150  # a score in the review band
 
 
 @pytest.fixture
-def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+def app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
     """The application with users."""
-    with desk_of(engine, store, tmp_path) as desk:
-        yield desk
+    with open_app(engine, store, tmp_path) as app:
+        yield app
 
 
 def submit(program: TestClient, name: str) -> str:
@@ -50,32 +50,32 @@ def logged(client: TestClient, card: dict[str, Any], **changes: object) -> str:
 
 
 @pytest.mark.parametrize("uploader", ["vera", "bob"])
-def test_a_later_upload_renames_nothing(desk: Desk, uploader: str) -> None:
+def test_a_later_upload_renames_nothing(app: WebApp, uploader: str) -> None:
     """Neither in the queue, nor in the log, nor for the program that submitted the image."""
-    program = desk.with_key(Permission.QUEUE, Permission.CLASSIFY)
+    program = app.with_key(Permission.QUEUE, Permission.CLASSIFY)
     submission = submit(program, "given.png")
-    renamed = add(desk.signed_in(uploader), WAITING, "renamed.png")
-    ann = desk.signed_in("ann")
+    renamed = add(app.signed_in(uploader), WAITING, "renamed.png")
+    ann = app.signed_in("ann")
     card = claimed(ann)
     assert (renamed["name"], card["name"]) == ("renamed.png", "given.png")
     for number, name in enumerate(("given.png", "", "renamed.png")):
         assert logged(ann, card, nonce=f"n{number}", name=name) == "given.png"
-    assert logged(desk.signed_in("root"), card, nonce="root") == "given.png"
+    assert logged(app.signed_in("root"), card, nonce="root") == "given.png"
     status = program.get(f"/v1/images/{submission}").json()
     assert status["image"]["name"] == "given.png"
 
 
-def test_a_viewer_who_comes_first_names_nothing(desk: Desk) -> None:
+def test_a_viewer_who_comes_first_names_nothing(app: WebApp) -> None:
     """The queue shows the name under which the image entered it."""
-    add(desk.signed_in("vera"), WAITING, "viewers.png")
-    submit(desk.with_key(Permission.QUEUE), "given.png")
-    assert claimed(desk.signed_in("ann"))["name"] == "given.png"
+    add(app.signed_in("vera"), WAITING, "viewers.png")
+    submit(app.with_key(Permission.QUEUE), "given.png")
+    assert claimed(app.signed_in("ann"))["name"] == "given.png"
 
 
-def test_each_owner_sees_and_logs_their_own_name(desk: Desk) -> None:
+def test_each_owner_sees_and_logs_their_own_name(app: WebApp) -> None:
     """On the owner's screen and in the log of their decision stands what they uploaded."""
-    submit(desk.with_key(Permission.QUEUE), "given.png")
-    ann = desk.signed_in("ann")
+    submit(app.with_key(Permission.QUEUE), "given.png")
+    ann = app.signed_in("ann")
     card = add(ann, WAITING, "mine.png")
     assert card["name"] == "mine.png"
     assert logged(ann, card, nonce="1", name="mine.png") == "mine.png"

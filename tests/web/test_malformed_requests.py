@@ -10,7 +10,7 @@ from starlette.routing import Mount
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
-from tests.support.application import Desk, desk_of
+from tests.support.application import WebApp, open_app
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 from tests.web.test_paths import gradio_routes, run, status_of
 
@@ -81,15 +81,15 @@ HEADERS = [
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     """The application with users, over a fake model."""
     path = tmp_path_factory.mktemp("malformed")
     store = Store(path / "review.db", pictures_dir=path / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
-    with desk_of(engine, store, path) as desk:
-        yield desk
+    with open_app(engine, store, path) as web_app:
+        yield web_app
 
 
 def all_routes(app: Any) -> set[tuple[str, str]]:
@@ -114,9 +114,9 @@ def malformed(method: str) -> Iterator[tuple[dict[str, str], dict[str, bytes]]]:
             yield {"content-type": content_type}, {"body": body}
 
 
-def test_no_malformed_request_is_a_server_error(desk: Desk) -> None:
+def test_no_malformed_request_is_a_server_error(web_app: WebApp) -> None:
     """Each route with each body, query and header, as an administrator whom nothing stops."""
-    app: Any = desk.client.app
+    app: Any = web_app.client.app
     routes = all_routes(app)
     assert {("POST", "/desk/batches"), ("POST", "/v1/moderations"), ("POST", "/login")} <= routes
     faults: list[str] = []
@@ -132,7 +132,9 @@ def test_no_malformed_request_is_a_server_error(desk: Desk) -> None:
 
     async def ask_all() -> None:
         for method, path in sorted(routes):
-            (token,) = desk.signed_in("root").cookies.values()  # one of the routes ends a session
+            (token,) = web_app.signed_in(
+                "root"
+            ).cookies.values()  # one of the routes ends a session
             for headers, sent in malformed(method):
                 await ask(method, path, {"cookie": f"nsfw_review={token}", **headers}, sent)
 

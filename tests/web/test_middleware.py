@@ -8,22 +8,22 @@ from fastapi.testclient import TestClient
 
 from nsfw_app.review.engine import Engine
 from nsfw_app.store import Store
-from tests.support.application import Desk, add, answer_to, desk_of
+from tests.support.application import WebApp, add, answer_to, open_app
 from tests.support.fakes import picture_bytes
 
 
 @pytest.fixture
 def local(engine: Engine, store: Store, tmp_path: Path) -> Iterator[TestClient]:
     """The application as this machine's own, without users."""
-    with desk_of(engine, store, tmp_path, roles={}) as desk:
-        yield desk.client
+    with open_app(engine, store, tmp_path, roles={}) as app:
+        yield app.client
 
 
 @pytest.fixture
-def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+def app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
     """The application as it is served to others, with users."""
-    with desk_of(engine, store, tmp_path) as desk:
-        yield desk
+    with open_app(engine, store, tmp_path) as app:
+        yield app
 
 
 def test_an_image_is_judged_answered_and_undone(local: TestClient) -> None:
@@ -95,9 +95,9 @@ def test_a_file_over_the_limit_is_unavailable(local: TestClient) -> None:
     assert (card["action"], card["error"]["kind"]) == ("unavailable", "too_large")
 
 
-def test_pictures_are_only_their_owners(desk: Desk) -> None:
+def test_pictures_are_only_their_owners(app: WebApp) -> None:
     """Others get neither picture, thumbnail nor a decision about an upload; an admin sees it."""
-    ann, bob, root = (desk.signed_in(name) for name in ("ann", "bob", "root"))
+    ann, bob, root = (app.signed_in(name) for name in ("ann", "bob", "root"))
     card = add(ann, red=250)  # outside the review band, so in nobody's queue
     for kind in ("picture", "thumbnail"):
         url = f"/desk/images/{card['sha256']}/{kind}"
@@ -108,20 +108,20 @@ def test_pictures_are_only_their_owners(desk: Desk) -> None:
     assert bob.post("/desk/decisions", json=answer_to(card)).status_code == 404
 
 
-def test_an_image_in_the_queue_is_shown_to_its_reviewers(desk: Desk) -> None:
+def test_an_image_in_the_queue_is_shown_to_its_reviewers(app: WebApp) -> None:
     """What waits for a person can be seen and answered by a reviewer, and by no viewer."""
-    card = add(desk.signed_in("root"), red=200)
+    card = add(app.signed_in("root"), red=200)
     url = f"/desk/images/{card['sha256']}/picture"
-    bob = desk.signed_in("bob")
+    bob = app.signed_in("bob")
     assert bob.get(url).status_code == 200
-    assert desk.signed_in("vera").get(url).status_code == 404
+    assert app.signed_in("vera").get(url).status_code == 404
     assert bob.post("/desk/decisions", json=answer_to(card)).status_code == 200
-    assert desk.signed_in("ann").get(url).status_code == 404  # settled: no longer in her queue
+    assert app.signed_in("ann").get(url).status_code == 404  # settled: no longer in her queue
 
 
-def test_decisions_of_others_cannot_be_undone(desk: Desk) -> None:
+def test_decisions_of_others_cannot_be_undone(app: WebApp) -> None:
     """An answer is taken back by whoever gave it."""
-    ann, bob = desk.signed_in("ann"), desk.signed_in("bob")
+    ann, bob = app.signed_in("ann"), app.signed_in("bob")
     decision = ann.post("/desk/decisions", json=answer_to(add(ann))).json()
     undo = f"/desk/decisions/{decision['decision_id']}/undo"
     assert bob.post(undo, json={"nonce": "n9"}).status_code == 404

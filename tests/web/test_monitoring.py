@@ -17,7 +17,7 @@ from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web import monitoring
 from nsfw_app.web.http.request_limits import RequestLimits
-from tests.support.application import Desk, add, desk_of, served
+from tests.support.application import WebApp, add, open_app, served
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 
 THREADS = 40  # of anyio's own pool, in which routes run
@@ -25,15 +25,15 @@ CHECKS = ("/healthz", "/readyz")
 
 
 @pytest.fixture
-def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+def web_app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
     """The application with users."""
-    with desk_of(engine, store, tmp_path) as desk:
-        yield desk
+    with open_app(engine, store, tmp_path) as web_app:
+        yield web_app
 
 
-def counted(desk: Desk) -> dict[tuple[str, ...], float]:
+def counted(web_app: WebApp) -> dict[tuple[str, ...], float]:
     """Every sample of /metrics, by its name and the values of its labels."""
-    text = desk.with_key(Permission.METRICS).get("/metrics").text
+    text = web_app.with_key(Permission.METRICS).get("/metrics").text
     return {
         (sample.name, *sorted(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(text)
@@ -51,19 +51,19 @@ def test_ready_is_more_than_alive(store: Store, tmp_path: Path) -> None:
 
     loader = ModelLoader("fake", load)
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
-    with desk_of(engine, store, tmp_path) as desk:
+    with open_app(engine, store, tmp_path) as web_app:
         engine.start()
-        assert desk.client.get("/healthz").status_code == 200
-        ready = desk.client.get("/readyz")
+        assert web_app.client.get("/healthz").status_code == 200
+        ready = web_app.client.get("/readyz")
         loading = {"ready": False, "model": "loading", "storage": "ok", "message": ""}
         assert (ready.status_code, ready.json()) == (503, loading)
-        program = desk.with_key(Permission.CLASSIFY)
+        program = web_app.with_key(Permission.CLASSIFY)
         refused = program.post("/v1/image-classification", content=picture_bytes(9))
         assert (refused.status_code, refused.json()["error"]["kind"]) == (503, "model_loading")
         assert int(refused.headers["retry-after"]) > 0
         may_load.set()
         engine.wait()
-        assert desk.client.get("/readyz").status_code == 200
+        assert web_app.client.get("/readyz").status_code == 200
         answer = program.post("/v1/image-classification", content=picture_bytes(9))
         assert answer.status_code == 200
 
@@ -77,8 +77,8 @@ def test_a_model_that_failed_is_told_with_when_to_ask_again(store: Store, tmp_pa
     loader = ModelLoader("fake", fail)
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
     engine.wait()
-    with desk_of(engine, store, tmp_path) as desk:
-        program = desk.with_key(Permission.CLASSIFY)
+    with open_app(engine, store, tmp_path) as web_app:
+        program = web_app.with_key(Permission.CLASSIFY)
         refused = program.post("/v1/image-classification", content=picture_bytes(9))
         assert (refused.status_code, refused.json()["error"]["kind"]) == (503, "model_not_found")
         assert int(refused.headers["retry-after"]) > 0
@@ -97,12 +97,12 @@ def test_health_needs_no_thread_of_the_pool(
 
     monkeypatch.setattr(engine, "picture", block)
     with (
-        desk_of(engine, store, tmp_path) as desk,
-        served(desk.client.app) as url,
+        open_app(engine, store, tmp_path) as web_app,
+        served(web_app.client.app) as url,
         httpx.Client(base_url=url, timeout=30) as client,
         ThreadPoolExecutor(THREADS) as pool,
     ):
-        client.cookies = dict(desk.signed_in("ann").cookies)
+        client.cookies = dict(web_app.signed_in("ann").cookies)
         path = f"/desk/images/{'a' * 64}/picture"
         blocked = [pool.submit(client.get, path) for _ in range(THREADS)]
         try:
@@ -115,13 +115,13 @@ def test_health_needs_no_thread_of_the_pool(
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_health_is_checked_with_head_too(desk: Desk, path: str) -> None:
+def test_health_is_checked_with_head_too(web_app: WebApp, path: str) -> None:
     """Load balancers ask so."""
-    answer = desk.client.head(path)
+    answer = web_app.client.head(path)
     assert (answer.status_code, answer.content) == (200, b"")
 
 
-def test_a_write_that_hangs_is_not_ready(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_hangs_is_not_ready(web_app: WebApp, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that does not answer fails the check in time, and no thread is added for it."""
     may_end, calls = threading.Event(), []
 
@@ -133,33 +133,33 @@ def test_a_write_that_hangs_is_not_ready(desk: Desk, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(monitoring, "PROBE_VALID_S", 0)
     monkeypatch.setattr("nsfw_app.store.Store.check_writable", lambda _: hang())
     for _ in range(3):
-        answer = desk.client.get("/readyz")
+        answer = web_app.client.get("/readyz")
         assert (answer.status_code, answer.json()["storage"]) == (503, "storage_busy")
     assert len(calls) == 1
     may_end.set()
-    until_ready = (desk.client.get("/readyz").status_code for _ in range(100))
+    until_ready = (web_app.client.get("/readyz").status_code for _ in range(100))
     assert 200 in until_ready
 
 
-def test_the_write_of_a_check_is_shared(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_write_of_a_check_is_shared(web_app: WebApp, monkeypatch: pytest.MonkeyPatch) -> None:
     """Checks within a second write once, however many there are."""
     calls: list[int] = []
     monkeypatch.setattr(monitoring, "PROBE_VALID_S", 60)
     monkeypatch.setattr("nsfw_app.store.Store.check_writable", lambda _: calls.append(1))
-    assert {desk.client.get("/readyz").status_code for _ in range(5)} == {200}
+    assert {web_app.client.get("/readyz").status_code for _ in range(5)} == {200}
     assert calls == [1]
 
 
-def test_requests_scores_and_errors_are_counted(desk: Desk) -> None:
+def test_requests_scores_and_errors_are_counted(web_app: WebApp) -> None:
     """By route and status, by model, by kind; a route's pattern is named and no image's hash."""
-    ann = desk.signed_in("ann")
+    ann = web_app.signed_in("ann")
     card = add(ann, red=150)
     ann.get(f"/desk/images/{card['sha256']}/picture")
-    program = desk.with_key(Permission.CLASSIFY)
+    program = web_app.with_key(Permission.CLASSIFY)
     program.post("/v1/image-classification", content=picture_bytes(240))
     program.post("/v1/image-classification", content=b"no image")
-    desk.anonymous().get("/desk/status")
-    samples = counted(desk)
+    web_app.anonymous().get("/desk/status")
+    samples = counted(web_app)
     requests = "nsfw_http_requests_total"
     assert samples[requests, "/desk/images", "200", "POST"] == 1
     assert samples[requests, "/desk/images/{sha256}/picture", "200", "GET"] == 1
@@ -200,16 +200,16 @@ def stuck() -> Stuck:
 
 
 @pytest.fixture
-def small(store: Store, stuck: Stuck, tmp_path: Path) -> Iterator[Desk]:
+def small(store: Store, stuck: Stuck, tmp_path: Path) -> Iterator[WebApp]:
     """An application that takes three requests at once."""
     loader = ModelLoader("fake", lambda: Loaded(stuck))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
-    with desk_of(engine, store, tmp_path, max_waiting=3) as desk:
-        yield desk
+    with open_app(engine, store, tmp_path, max_waiting=3) as web_app:
+        yield web_app
 
 
-def test_one_request_too_many_is_turned_away(small: Desk, stuck: Stuck) -> None:
+def test_one_request_too_many_is_turned_away(small: WebApp, stuck: Stuck) -> None:
     """With three under way the fourth gets 503 and Retry-After at once; the page still lives."""
     keys = [small.with_key(Permission.CLASSIFY).headers["authorization"] for _ in range(5)]
     with served(small.client.app) as url, httpx.Client(base_url=url, timeout=20) as client:
@@ -235,7 +235,7 @@ def test_one_request_too_many_is_turned_away(small: Desk, stuck: Stuck) -> None:
         assert classify(5).status_code == 200
 
 
-def test_a_full_model_is_not_a_verdict(small: Desk, stuck: Stuck) -> None:
+def test_a_full_model_is_not_a_verdict(small: WebApp, stuck: Stuck) -> None:
     """While the model takes no more, every way in says 503, and nothing reads as judged."""
     stuck.full = True
     program, ann = small.with_every_scope(), small.signed_in("ann")
@@ -249,9 +249,9 @@ def test_a_full_model_is_not_a_verdict(small: Desk, stuck: Stuck) -> None:
         assert (response.status_code, response.headers["retry-after"]) == (503, "7")
 
 
-def test_bodies_have_limits(desk: Desk) -> None:
+def test_bodies_have_limits(web_app: WebApp) -> None:
     """More bytes than the limit are refused with 413 on every route that takes them."""
-    program, limits = desk.with_every_scope(), RequestLimits(LIMITS.max_bytes)
+    program, limits = web_app.with_every_scope(), RequestLimits(LIMITS.max_bytes)
     for path, limit, content_type in (
         ("/v1/image-classification", LIMITS.max_bytes, "image/png"),
         ("/v1/image-classification", limits.json_bytes, "application/json"),
@@ -266,9 +266,9 @@ def test_bodies_have_limits(desk: Desk) -> None:
         assert f"{limit / 1e6:g} MB" in refused.json()["error"]["message"]
 
 
-def test_a_request_without_files_is_no_error_of_ours(desk: Desk) -> None:
+def test_a_request_without_files_is_no_error_of_ours(web_app: WebApp) -> None:
     """An empty form, another content type and a broken form are refused in words."""
-    program = desk.with_every_scope()
+    program = web_app.with_every_scope()
     broken = {"content-type": "multipart/form-data; boundary=x"}
     for sent in (
         {"data": {"queue": "true"}},
@@ -280,10 +280,10 @@ def test_a_request_without_files_is_no_error_of_ours(desk: Desk) -> None:
         assert (refused.status_code, refused.json()["error"]["kind"]) == (400, "request")
 
 
-def test_the_requests_id_is_the_callers(desk: Desk) -> None:
+def test_the_requests_id_is_the_callers(web_app: WebApp) -> None:
     """A caller that names its request finds the name again; one that would not fit is replaced."""
-    given = desk.client.get("/healthz", headers={"x-request-id": "order-66"})
+    given = web_app.client.get("/healthz", headers={"x-request-id": "order-66"})
     assert given.headers["x-request-id"] == "order-66"
     for hostile in ("a b", "x" * 65, "<b>"):
-        made = desk.client.get("/healthz", headers={"x-request-id": hostile})
+        made = web_app.client.get("/healthz", headers={"x-request-id": hostile})
         assert made.headers["x-request-id"] != hostile

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
-from tests.support.application import Desk, desk_of
+from tests.support.application import WebApp, open_app
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 
 CHECKS = [
@@ -42,27 +42,27 @@ OPERATIONS = {
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     """The application with users and a fake model."""
     folder = tmp_path_factory.mktemp("openapi")
     store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
-    with desk_of(engine, store, folder) as desk:
-        yield desk
+    with open_app(engine, store, folder) as web_app:
+        yield web_app
 
 
 @pytest.fixture(scope="module")
-def headers(desk: Desk) -> dict[str, str]:
+def headers(web_app: WebApp) -> dict[str, str]:
     """Those of a program with every scope."""
-    return {"authorization": desk.with_every_scope().headers["authorization"]}
+    return {"authorization": web_app.with_every_scope().headers["authorization"]}
 
 
 @pytest.fixture(scope="module")
-def document(desk: Desk, headers: dict[str, str]) -> schemathesis.BaseSchema:
+def document(web_app: WebApp, headers: dict[str, str]) -> schemathesis.BaseSchema:
     """The document as the application serves it."""
-    return schemathesis.openapi.from_asgi(DOCUMENT, desk.client.app, headers=headers)
+    return schemathesis.openapi.from_asgi(DOCUMENT, web_app.client.app, headers=headers)
 
 
 @pytest.mark.parametrize("mode", GenerationMode)
@@ -89,9 +89,9 @@ def test_requests_of_every_kind(
     assert answered.total() > 0
 
 
-def test_the_document_names_every_route(desk: Desk, headers: dict[str, str]) -> None:
+def test_the_document_names_every_route(web_app: WebApp, headers: dict[str, str]) -> None:
     """What can be asked for is described, with its errors, and how to be let in."""
-    described = desk.client.get(DOCUMENT, headers=headers).json()
+    described = web_app.client.get(DOCUMENT, headers=headers).json()
     assert set(described["paths"]) == set(OPERATIONS)
     assert described["servers"] == [{"url": "/v1"}]
     for path in described["paths"].values():

@@ -18,7 +18,7 @@ from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import Action, Upload
 from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
-from tests.support.application import desk_of
+from tests.support.application import open_app
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 from tests.support.flawed_files import DISPLAY_P3, PHOTO, profile_with
 from tests.support.image_files import FILES, encoded
@@ -169,12 +169,12 @@ def test_routes_answer_503_and_never_500(store: Store, tmp_path: Path) -> None:
     loader = ModelLoader("fake", lambda: Loaded(Scarce()))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
-    with desk_of(engine, store, tmp_path) as desk:
-        program = desk.with_every_scope()
+    with open_app(engine, store, tmp_path) as app:
+        program = app.with_every_scope()
         answer = program.post("/v1/image-classification", content=picture_bytes(9))
         assert (answer.status_code, answer.json()["error"]["kind"]) == (503, "no_memory")
         assert int(answer.headers["retry-after"]) > 0
-        card = desk.signed_in("ann").post(
+        card = app.signed_in("ann").post(
             "/desk/images", params={"name": "a.png", "source": "review"}, content=picture_bytes(9)
         )
         assert (card.status_code, card.json()["error"]["kind"]) == (200, "no_memory")

@@ -16,7 +16,7 @@ from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.store import Store
 from nsfw_app.web.auth.callers import Callers
 from nsfw_app.web.middleware.forwarding import ProxyInfo
-from tests.support.application import PASSWORDS, Desk, desk_of, served
+from tests.support.application import PASSWORDS, WebApp, open_app, served
 from tests.support.fakes import picture_bytes
 from tests.support.nginx import nginx
 
@@ -26,10 +26,10 @@ PASSED_ON = frozenset({"host", "accept", "user-agent", "origin", "referer", "sec
 
 
 @pytest.fixture
-def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+def web_app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
     """The application without users."""
-    with desk_of(engine, store, tmp_path, roles={}) as desk:
-        yield desk
+    with open_app(engine, store, tmp_path, roles={}) as web_app:
+        yield web_app
 
 
 @pytest.fixture
@@ -92,13 +92,13 @@ def connection(headers: dict[str, str]) -> HTTPConnection:
 def test_a_named_proxy_is_refused_too(engine: Engine, store: Store, tmp_path: Path) -> None:
     """To trust a proxy's headers does not make its visitors the local reviewer."""
     chosen = {"FORWARDED_ALLOW_IPS": "*"}
-    with desk_of(engine, store, tmp_path, roles={}, **chosen) as desk:
+    with open_app(engine, store, tmp_path, roles={}, **chosen) as web_app:
         sent = {"x-forwarded-for": "127.0.0.1", "x-forwarded-host": "127.0.0.1"}
-        assert desk.client.get("/desk/status").status_code == 200
-        refused = desk.client.get("/desk/status", headers=sent)
+        assert web_app.client.get("/desk/status").status_code == 200
+        refused = web_app.client.get("/desk/status", headers=sent)
         assert refused.status_code == 403
         assert ADVICE in refused.json()["error"]["message"]
-        page = desk.client.get("/", headers={**sent, **HTML})
+        page = web_app.client.get("/", headers={**sent, **HTML})
         assert page.headers["content-type"].startswith("text/html")
         assert ADVICE in page.text
 
@@ -120,9 +120,9 @@ def test_this_machine_is_served(callers: Callers, headers: dict[str, str]) -> No
     assert callers.identify(connection(headers)).may(Permission.MANAGE)
 
 
-def test_http_1_0_is_what_a_default_nginx_speaks(desk: Desk) -> None:
+def test_http_1_0_is_what_a_default_nginx_speaks(web_app: WebApp) -> None:
     """With nothing else to tell a proxy by, the version of HTTP does."""
-    with served(desk.client.app) as url:
+    with served(web_app.client.app) as url:
         statuses = []
         for version in (11, 10):
             connection = http.client.HTTPConnection(url.removeprefix("http://"))
@@ -134,10 +134,12 @@ def test_http_1_0_is_what_a_default_nginx_speaks(desk: Desk) -> None:
     assert statuses == [200, 403]
 
 
-def test_behind_nginx_nobody_is_let_in_until_there_is_a_user(desk: Desk, tmp_path: Path) -> None:
+def test_behind_nginx_nobody_is_let_in_until_there_is_a_user(
+    web_app: WebApp, tmp_path: Path
+) -> None:
     """Nginx's defaults open nothing; with a user, everyone signs in."""
     with (
-        served(desk.client.app) as url,
+        served(web_app.client.app) as url,
         nginx(tmp_path, {"root": url}) as running,
         httpx.Client(base_url=f"http://127.0.0.1:{running.ports['root']}") as client,
     ):
@@ -147,24 +149,24 @@ def test_behind_nginx_nobody_is_let_in_until_there_is_a_user(desk: Desk, tmp_pat
         assert refused.headers["content-type"].startswith("text/html")
         assert ADVICE in refused.text
         assert httpx.get(f"{url}/desk/status").status_code == 200
-        desk.accounts.add_user("ann", PASSWORDS["ann"], UserRole.ADMIN, actor="test")
+        web_app.accounts.add_user("ann", PASSWORDS["ann"], UserRole.ADMIN, actor="test")
         assert client.get("/", headers=HTML).headers["location"] == "/login"
         right = {"username": "ann", "password": PASSWORDS["ann"]}
         assert client.post("/login", data=right).json() == {"success": True}
         assert client.get("/desk/status").status_code == 200
 
 
-def test_a_key_needs_no_user(desk: Desk) -> None:
+def test_a_key_needs_no_user(web_app: WebApp) -> None:
     """A program with an API key is known, and may come through a proxy."""
-    program = desk.with_key(Permission.CLASSIFY)
+    program = web_app.with_key(Permission.CLASSIFY)
     program.headers["x-forwarded-for"] = "203.0.113.9"
     sent = program.post("/v1/image-classification", content=picture_bytes(9))
     assert sent.status_code == 200
 
 
-def test_another_host_name_is_refused_in_words(desk: Desk) -> None:
+def test_another_host_name_is_refused_in_words(web_app: WebApp) -> None:
     """A foreign name that leads here gets nothing, and hears what to do."""
-    refused = desk.client.get("/desk/status", headers={"host": "review.test"})
+    refused = web_app.client.get("/desk/status", headers={"host": "review.test"})
     assert refused.status_code == 400
     message = refused.json()["error"]["message"]
     assert "Host 'review.test' is not allowed" in message

@@ -18,7 +18,7 @@ from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web.middleware.paths import MAX_PATH_BYTES, check_target
-from tests.support.application import Desk, desk_of
+from tests.support.application import WebApp, open_app
 from tests.support.fakes import LIMITS, FakeClassifier
 
 DECORATIONS = [
@@ -48,14 +48,14 @@ NORMAL = [
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     """The application with users, over a model that is never asked."""
     path = tmp_path_factory.mktemp("paths")
     store = Store(path / "review.db", pictures_dir=path / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
-    with desk_of(engine, store, path) as desk:
-        yield desk
+    with open_app(engine, store, path) as web_app:
+        yield web_app
 
 
 def target(raw: str, query: bytes = b"") -> dict[str, Any]:
@@ -152,18 +152,18 @@ def run(function: Callable[[], Awaitable[None]]) -> None:
         pool.submit(anyio.run, function).result()
 
 
-def test_no_decoration_opens_a_route_of_gradios(desk: Desk) -> None:
+def test_no_decoration_opens_a_route_of_gradios(web_app: WebApp) -> None:
     """Each route x decoration x caller: 400, or what the guard says of the plain route."""
-    app: Any = desk.client.app
+    app: Any = web_app.client.app
     (page,) = [r.app for r in app.routes if isinstance(r, Mount) and not r.path]
     routes = set(gradio_routes(page.routes))
     assert {("POST", "/gradio_api/queue/join"), ("GET", "/gradio_api/file=x")} <= routes
     assert len(routes) > 60
-    viewer = desk.signed_in("vera").cookies
+    viewer = web_app.signed_in("vera").cookies
     callers = {
         "anonymous": {},
         "viewer": {"cookie": "; ".join(f"{name}={value}" for name, value in viewer.items())},
-        "key": {"authorization": desk.with_key(Permission.CLASSIFY).headers["authorization"]},
+        "key": {"authorization": web_app.with_key(Permission.CLASSIFY).headers["authorization"]},
     }
 
     faults: list[str] = []

@@ -22,7 +22,7 @@ from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.permissions import KEY_SCOPES, Permission
 from nsfw_app.store import Store
 from nsfw_app.web.page.queue_routes import BatchBody
-from tests.support.application import Desk, add, answer_to, desk_of
+from tests.support.application import WebApp, add, answer_to, open_app
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 
 CALLERS = ("anonymous", "viewer", "reviewer", "other reviewer", "admin", "key without scope")
@@ -224,47 +224,47 @@ SILENCED = "/gradio_api/heartbeat/"  # answered at once, with nothing
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     """The application with users, a fake model in it."""
     folder = tmp_path_factory.mktemp("routes")
     store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
-    with desk_of(engine, store, folder) as desk:
-        yield desk
+    with open_app(engine, store, folder) as web_app:
+        yield web_app
 
 
 @pytest.fixture
-def callers(desk: Desk) -> dict[str, TestClient]:
+def callers(web_app: WebApp) -> dict[str, TestClient]:
     """Someone of each kind, and a program for each scope that a key can have."""
     people = {"viewer": "vera", "reviewer": "ann", "other reviewer": "bob", "admin": "root"}
     return {
-        "anonymous": desk.anonymous(),
-        **{kind: desk.signed_in(name) for kind, name in people.items()},
-        "key without scope": desk.with_key(Permission.METRICS),
-        **{f"key {scope}": desk.with_key(scope) for scope in KEY_SCOPES},
+        "anonymous": web_app.anonymous(),
+        **{kind: web_app.signed_in(name) for kind, name in people.items()},
+        "key without scope": web_app.with_key(Permission.METRICS),
+        **{f"key {scope}": web_app.with_key(scope) for scope in KEY_SCOPES},
     }
 
 
 @pytest.fixture(scope="module")
-def names(desk: Desk) -> set[Names]:
+def names(web_app: WebApp) -> set[Names]:
     """Every route of the application as it is served."""
-    return set(routes_of(desk.client.app.routes))
+    return set(routes_of(web_app.client.app.routes))
 
 
 numbers = count(1)
 
 
 @pytest.fixture
-def scene(desk: Desk) -> Scene:
+def scene(web_app: WebApp) -> Scene:
     """Ann has brought an image outside the band and one that waits, and answered a third."""
-    ann = desk.signed_in("ann")
+    ann = web_app.signed_in("ann")
     size = (40, next(numbers))  # other bytes each time
     answered = add(ann, 251, size=size)
     body = answer_to(answered, label="normal", nonce=f"scene-{size}")
     decision = ann.post("/desk/decisions", json=body).json()
-    program = desk.with_key(Permission.QUEUE)
+    program = web_app.with_key(Permission.QUEUE)
     files = {"file": ("b.png", picture_bytes(151, size=size), "image/png")}
     submitted = program.post("/v1/images", params={"queue": "true"}, files=files).json()
     return Scene(
@@ -328,11 +328,11 @@ def test_gradios_routes(callers: dict[str, TestClient], names: set[Names]) -> No
     assert set(NEEDED) <= looked_at
 
 
-def test_the_stream_of_events_is_closed_to_strangers(desk: Desk) -> None:
+def test_the_stream_of_events_is_closed_to_strangers(web_app: WebApp) -> None:
     """What the page's handlers answer is for those who may open the page."""
     stream = STREAM[1]
-    assert desk.anonymous().get(stream).status_code == 401
-    assert desk.with_key(Permission.EXPORT).get(stream).status_code == 403
+    assert web_app.anonymous().get(stream).status_code == 401
+    assert web_app.with_key(Permission.EXPORT).get(stream).status_code == 403
 
 
 # A visitor of a Space, who has not signed in: everything else is 401.
@@ -352,7 +352,7 @@ VISITOR_MAY: dict[Names, int] = {
 
 
 @pytest.fixture(scope="module")
-def space(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def space(web_app: WebApp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     """The same as a Space."""
     folder = tmp_path_factory.mktemp("space")
     store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
@@ -366,18 +366,18 @@ def space(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk
         "OAUTH_CLIENT_SECRET": "secret",
         "OPENID_PROVIDER_URL": "https://huggingface.co",
     }
-    with desk_of(engine, store, folder, roles={}, **chosen) as running:
+    with open_app(engine, store, folder, roles={}, **chosen) as running:
         running.client.base_url = "https://me.hf.space"
         yield running
 
 
 @pytest.mark.parametrize("name", APP_ROUTES, ids=" ".join)
-def test_a_visitor_of_a_space(space: Desk, scene: Scene, name: Names) -> None:
+def test_a_visitor_of_a_space(space: WebApp, scene: Scene, name: Names) -> None:
     """Whoever has not signed in on a Space may try the Review tab, and nothing else."""
     assert APP_ROUTES[name].send(space.anonymous(), scene).status_code == VISITOR_MAY.get(name, 401)
 
 
-def test_gradios_routes_for_a_visitor_of_a_space(space: Desk, names: set[Names]) -> None:
+def test_gradios_routes_for_a_visitor_of_a_space(space: WebApp, names: set[Names]) -> None:
     """What the page needs is open, all else is not there, and calls are those of the page."""
     client = space.anonymous()
     for method, path in sorted(names - set(APP_ROUTES) - HUB - {STREAM}):

@@ -5,7 +5,7 @@ import pytest
 from nsfw_app.errors import Overloaded, TooManyRequests
 from nsfw_app.web.http.request_limits import RequestLimits
 from nsfw_app.web.http.shares import Shares, quarter
-from nsfw_app.web.http.slots import Place, Places
+from nsfw_app.web.http.slots import Slot, SlotPool
 
 
 def test_one_caller_takes_its_part_and_no_more() -> None:
@@ -48,24 +48,24 @@ def test_what_failed_was_not_taken() -> None:
 def test_a_place_goes_on_when_its_body_is_complete() -> None:
     """While it arrives it holds no place among the judged, and afterwards none among the others."""
     judged = Shares(1, 1, "judged requests")
-    places = Places(4, caller_bytes=10, then=judged)
-    place = Place(places, "ann")
+    places = SlotPool(4, caller_bytes=10, then=judged)
+    place = Slot(places, "ann")
     judged.take("bob")
     with pytest.raises(TooManyRequests):
-        Place(places, "ann")
+        Slot(places, "ann")
     with pytest.raises(Overloaded, match="judged requests"):
         place.complete()
     judged.give_back("bob")
     place.complete()
-    Place(places, "ann").leave()
+    Slot(places, "ann").leave()
     place.leave()
     judged.take("bob")
 
 
 def test_bytes_are_counted_as_declared_or_as_they_arrive() -> None:
     """Declared bytes are held at once; undeclared ones when they come; all until the end."""
-    places = Places(8, caller_bytes=10)
-    declared, undeclared = Place(places, "ann"), Place(places, "ann")
+    places = SlotPool(8, caller_bytes=10)
+    declared, undeclared = Slot(places, "ann"), Slot(places, "ann")
     declared.expect(6)
     for _ in range(4):
         undeclared.receive(1)
@@ -75,9 +75,9 @@ def test_bytes_are_counted_as_declared_or_as_they_arrive() -> None:
     declared.complete()
     undeclared.leave()
     with pytest.raises(TooManyRequests):
-        Place(places, "ann").expect(5)
+        Slot(places, "ann").expect(5)
     declared.leave()
-    Place(places, "ann").expect(10)
+    Slot(places, "ann").expect(10)
 
 
 @pytest.mark.parametrize("file_bytes", [100_000, 1_500_000, 50_000_000, 500_000_000])

@@ -33,7 +33,7 @@ from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store, connections
 from nsfw_app.ui.render import shown
 from nsfw_app.web import monitoring
-from tests.support.application import Desk, add, answer_to, desk_of, served
+from tests.support.application import WebApp, add, answer_to, open_app, served
 from tests.support.disks import Disk, small_disk
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 from tests.support.sample_records import SHA256, add_image, answer, person
@@ -114,11 +114,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, quick: None) -> Iterator[Desk]:
+def web_app(tmp_path: Path, quick: None) -> Iterator[WebApp]:
     """The application with users, its data in a directory of its own."""
     store = opened(tmp_path / "data")
-    with desk_of(engine_over(store), store, tmp_path / "data") as desk:
-        yield desk
+    with open_app(engine_over(store), store, tmp_path / "data") as web_app:
+        yield web_app
 
 
 def test_on_a_full_disk_every_acknowledged_decision_is_kept(disk: Disk) -> None:
@@ -189,10 +189,10 @@ def test_a_preview_is_removed_when_its_rows_are_not_committed(
 def test_on_a_full_disk_every_way_in_answers_507(disk: Disk, quick: None) -> None:
     """Uploads, readiness and the page's forms name the cause; reading and liveness go on."""
     store = opened(disk.path)
-    with desk_of(engine_over(store), store, disk.path) as desk:
-        ann = desk.signed_in("ann")
+    with open_app(engine_over(store), store, disk.path) as web_app:
+        ann = web_app.signed_in("ann")
         card = add(ann)
-        assert desk.client.get("/readyz").status_code == 200
+        assert web_app.client.get("/readyz").status_code == 200
         disk.fill()
         query = {"name": "b.png", "source": "review"}
         refused = ann.post("/desk/images", params=query, content=picture_bytes(150, size=(900, 9)))
@@ -200,14 +200,14 @@ def test_on_a_full_disk_every_way_in_answers_507(disk: Disk, quick: None) -> Non
         assert int(refused.headers["retry-after"]) > 0
         uploaded = ann.post("/gradio_api/upload", files={"files": ("a.png", noise(150))})
         assert (uploaded.status_code, uploaded.json()["error"]["kind"]) == (507, "storage_full")
-        ready = desk.client.get("/readyz")
+        ready = web_app.client.get("/readyz")
         assert (ready.status_code, ready.json()["storage"]) == (503, "storage_full")
         assert "disk" in ready.json()["message"]
         assert int(ready.headers["retry-after"]) > 0
-        assert desk.client.get("/healthz").status_code == 200
+        assert web_app.client.get("/healthz").status_code == 200
         assert ann.get(f"/desk/images/{card['sha256']}/picture").status_code == 200
         disk.clear()
-        assert desk.client.get("/readyz").status_code == 200
+        assert web_app.client.get("/readyz").status_code == 200
         assert add(ann, 150, "b.png", (900, 9))["kept"]
 
 
@@ -217,25 +217,25 @@ def test_a_full_disk_of_temporary_files_answers_507(
     """A form whose parts do not fit into memory needs them."""
     monkeypatch.setattr(tempfile, "tempdir", str(disk.path))
     large = {"file": ("a.png", b"x" * 3_000_000, "image/png")}
-    with desk_of(engine, store, tmp_path) as desk:
-        program = desk.with_key(Permission.CLASSIFY)
+    with open_app(engine, store, tmp_path) as web_app:
+        program = web_app.with_key(Permission.CLASSIFY)
         disk.fill()
         refused = program.post("/v1/images", files=large)
         assert (refused.status_code, refused.json()["error"]["kind"]) == (507, "storage_full")
 
 
-def test_a_held_lock_is_refused_in_time(desk: Desk, tmp_path: Path) -> None:
+def test_a_held_lock_is_refused_in_time(web_app: WebApp, tmp_path: Path) -> None:
     """Writes answer 503 with Retry-After, reads are answered, and later everything is saved."""
-    ann = desk.signed_in("ann")
+    ann = web_app.signed_in("ann")
     card = add(ann)
     with locked(tmp_path / "data" / "review.db"):
         refused = ann.post("/desk/decisions", json=answer_to(card))
         assert (refused.status_code, refused.json()["error"]["kind"]) == (503, "storage_busy")
         assert int(refused.headers["retry-after"]) > 0
         assert ann.get("/desk/status").status_code == 200
-        assert desk.client.get("/readyz").json()["storage"] == "storage_busy"
+        assert web_app.client.get("/readyz").json()["storage"] == "storage_busy"
     assert ann.post("/desk/decisions", json=answer_to(card)).status_code == 200
-    assert desk.client.get("/readyz").status_code == 200
+    assert web_app.client.get("/readyz").status_code == 200
 
 
 def test_a_held_lock_does_not_occupy_the_server(
@@ -249,12 +249,12 @@ def test_a_held_lock_does_not_occupy_the_server(
     monkeypatch.setattr(monitoring, "PROBE_VALID_S", 0)
     store = opened(tmp_path / "data")
     with (
-        desk_of(engine_over(store), store, tmp_path / "data") as desk,
-        served(desk.client.app) as url,
+        open_app(engine_over(store), store, tmp_path / "data") as web_app,
+        served(web_app.client.app) as url,
         ThreadPoolExecutor(60) as pool,
         httpx.Client(base_url=url, timeout=30) as client,
     ):
-        ann = desk.signed_in("ann")
+        ann = web_app.signed_in("ann")
         client.cookies = dict(ann.cookies)
         card = add(ann)
 
@@ -380,10 +380,12 @@ def test_a_damaged_database_is_told_and_recovered_from(tmp_path: Path) -> None:
     assert in_new_thread(lambda: store.log.page(LogFilter(), limit=9)) == [made]
 
 
-def test_a_lost_directory_is_never_replaced_by_an_empty_one(desk: Desk, tmp_path: Path) -> None:
+def test_a_lost_directory_is_never_replaced_by_an_empty_one(
+    web_app: WebApp, tmp_path: Path
+) -> None:
     """Moved away it is an error everywhere, also for sign-in; moved back it works again."""
     data, away = tmp_path / "data", tmp_path / "away"
-    ann = desk.signed_in("ann")
+    ann = web_app.signed_in("ann")
     card = add(ann)
     data.rename(away)
     query = {"name": "b.png", "source": "review"}
@@ -394,17 +396,17 @@ def test_a_lost_directory_is_never_replaced_by_an_empty_one(desk: Desk, tmp_path
         ann.get("/"),
     ):
         assert (response.status_code, response.json()["error"]["kind"]) == (503, "storage_missing")
-    assert desk.client.get("/readyz").json()["storage"] == "storage_missing"
-    assert desk.client.get("/healthz").status_code == 200
+    assert web_app.client.get("/readyz").json()["storage"] == "storage_missing"
+    assert web_app.client.get("/healthz").status_code == 200
     assert not data.exists()
     opened(data)  # as a command would that runs meanwhile: without users, everyone is let in
     lost = ann.get("/desk/status")
     assert (lost.status_code, lost.json()["error"]["kind"]) == (503, "storage_missing")
-    assert kind_of(lambda: desk.accounts.has_users) == "storage_missing"
+    assert kind_of(lambda: web_app.accounts.has_users) == "storage_missing"
     data.rename(tmp_path / "empty")
     away.rename(data)
     assert ann.post("/desk/decisions", json=answer_to(card)).status_code == 200
-    assert desk.client.get("/readyz").status_code == 200
+    assert web_app.client.get("/readyz").status_code == 200
 
 
 def test_what_is_written_into_a_deleted_file_is_not_acknowledged(tmp_path: Path) -> None:

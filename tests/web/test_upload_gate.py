@@ -12,7 +12,7 @@ from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
-from tests.support.application import Desk, desk_of
+from tests.support.application import WebApp, open_app
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 
 GATE = "/v1/gate"
@@ -22,10 +22,10 @@ VERDICTS = [(ALLOWED, 204, "allow"), (WAITS, 202, "review"), (BLOCKED, 451, "blo
 
 
 @pytest.fixture
-def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+def app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
     """The application with users and a fake model."""
-    with desk_of(engine, store, tmp_path) as desk:
-        yield desk
+    with open_app(engine, store, tmp_path) as app:
+        yield app
 
 
 def as_form(image: bytes, name: str = "a.png") -> dict:
@@ -45,10 +45,10 @@ def verdict(response: Response) -> dict[str, str]:
 @pytest.mark.parametrize(("image", "status", "action"), VERDICTS)
 @pytest.mark.parametrize("form", [False, True], ids=["raw", "form"])
 def test_the_status_is_the_action(
-    desk: Desk, image: bytes, status: int, action: str, form: bool
+    app: WebApp, image: bytes, status: int, action: str, form: bool
 ) -> None:
     """The verdict stands in headers, and in the image's object where a body is allowed."""
-    program = desk.with_every_scope()
+    program = app.with_every_scope()
     sent = as_form(image) if form else {"content": image}
     response = program.post(GATE, **sent)
     assert response.status_code == status
@@ -67,9 +67,9 @@ def test_the_status_is_the_action(
     }
 
 
-def test_a_review_waits_for_a_person(desk: Desk) -> None:
+def test_a_review_waits_for_a_person(app: WebApp) -> None:
     """The id in the header leads to what becomes of the image, under the name that was sent."""
-    program = desk.with_every_scope()
+    program = app.with_every_scope()
     response = program.post(GATE, params={"name": "holiday.png"}, content=WAITS)
     status = program.get(f"/v1/images/{verdict(response)['submission']}").json()
     assert (status["state"], status["image"]["name"]) == ("waiting", "holiday.png")
@@ -79,13 +79,13 @@ def test_a_review_waits_for_a_person(desk: Desk) -> None:
         assert "submission" not in verdict(program.post(GATE, content=image))
 
 
-def test_a_key_without_the_queue_gets_the_verdict_only(desk: Desk, engine: Engine) -> None:
+def test_a_key_without_the_queue_gets_the_verdict_only(app: WebApp, engine: Engine) -> None:
     """With the scope `classify` alone a review is 202 without an id, and nothing waits."""
-    response = desk.with_key(Permission.CLASSIFY).post(GATE, content=WAITS)
+    response = app.with_key(Permission.CLASSIFY).post(GATE, content=WAITS)
     assert (response.status_code, verdict(response)["action"]) == (202, "review")
     assert "submission" not in verdict(response)
     assert response.json()["id"] is None
-    assert engine.desk.open_entries() == 0
+    assert engine.queue.open_entries() == 0
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,11 @@ def test_a_key_without_the_queue_gets_the_verdict_only(desk: Desk, engine: Engin
         ({"files": {"file": (None, "text")}}, 400, "request"),
     ],
 )
-def test_what_cannot_be_judged_never_passes(desk: Desk, sent: dict, status: int, kind: str) -> None:
+def test_what_cannot_be_judged_never_passes(
+    app: WebApp, sent: dict, status: int, kind: str
+) -> None:
     """A file without a verdict is an error of the usual shape, and `unavailable` in the header."""
-    response = desk.with_every_scope().post(GATE, **sent)
+    response = app.with_every_scope().post(GATE, **sent)
     assert (response.status_code, response.json()["error"]["kind"]) == (status, kind)
     assert verdict(response)["action"] == "unavailable"
     assert response.json()["error"]["request_id"] == response.headers["x-request-id"]
@@ -124,16 +126,16 @@ def test_a_model_that_cannot_answer_says_when_to_come_back(
     loader = ModelLoader("fake", lambda: Loaded(Unable()))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
-    with desk_of(engine, store, tmp_path) as desk:
-        response = desk.with_every_scope().post(GATE, content=WAITS)
+    with open_app(engine, store, tmp_path) as app:
+        response = app.with_every_scope().post(GATE, content=WAITS)
     assert response.status_code == 503
     assert int(response.headers["retry-after"]) > 0
     assert verdict(response)["action"] == "unavailable"
 
 
-def test_the_same_bytes_are_not_judged_twice(desk: Desk, classifier: FakeClassifier) -> None:
+def test_the_same_bytes_are_not_judged_twice(app: WebApp, classifier: FakeClassifier) -> None:
     """A repeated upload costs a look-up, also where it goes into the queue."""
-    program = desk.with_every_scope()
+    program = app.with_every_scope()
     first = [program.post(GATE, content=image).status_code for image, _, _ in VERDICTS]
     seen = classifier.seen
     again = [program.post(GATE, content=image).status_code for image, _, _ in VERDICTS]
@@ -141,9 +143,9 @@ def test_the_same_bytes_are_not_judged_twice(desk: Desk, classifier: FakeClassif
     assert classifier.seen == seen
 
 
-def test_a_new_policy_holds_at_once(desk: Desk, engine: Engine) -> None:
+def test_a_new_policy_holds_at_once(app: WebApp, engine: Engine) -> None:
     """What was stored is a score; the gate judges it by the policy in force now."""
-    program = desk.with_every_scope()
+    program = app.with_every_scope()
     assert program.post(GATE, content=WAITS).status_code == 202
     engine.save_policy(
         replace(engine.policy, review_from=0.1, threshold=0.3, review_to=0.4),

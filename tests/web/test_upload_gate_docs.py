@@ -18,7 +18,7 @@ from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
-from tests.support.application import desk_of, served
+from tests.support.application import open_app, served
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 from tests.support.nginx import running
 from tests.support.server import free_port
@@ -108,9 +108,9 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     loader.wait()
     limits = replace(LIMITS, max_bytes=5_000_000)
     engine = Engine(store=store, loader=loader, limits=limits, defaults=PolicyDefaults())
-    with desk_of(engine, store, folder) as desk, served(desk.client.app) as url:
+    with open_app(engine, store, folder) as web_app, served(web_app.client.app) as url:
         scopes = (Permission.QUEUE,)
-        made = desk.accounts.add_key("gate", scopes, per_minute=10_000, actor="test")
+        made = web_app.accounts.add_key("gate", scopes, per_minute=10_000, actor="test")
         yield Gate(url, made.key)
 
 

@@ -17,7 +17,7 @@ from nsfw_app.rules.permissions import UserRole, user_caller
 from nsfw_app.store import Store
 from nsfw_app.web.page import uploads as module
 from nsfw_app.web.page.uploads import CALLER_FILES, KEPT_S, Uploads
-from tests.support.application import Desk, desk_of
+from tests.support.application import WebApp, open_app
 from tests.support.fakes import picture_bytes
 
 ANN, BOB = (user_caller(name, UserRole.VIEWER) for name in ("ann", "bob"))
@@ -30,10 +30,10 @@ def uploads(tmp_path: Path) -> Uploads:
 
 
 @pytest.fixture
-def desk(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Desk]:
+def app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
     """The application with users."""
-    with desk_of(engine, store, tmp_path) as desk:
-        yield desk
+    with open_app(engine, store, tmp_path) as app:
+        yield app
 
 
 def file(size: int = 1, name: str = "a.png") -> UploadFile:
@@ -163,8 +163,8 @@ def test_the_running_application_deletes_old_uploads(
 ) -> None:
     """By itself, from its start on."""
     monkeypatch.setattr(module, "EVERY_S", 0.01)
-    with desk_of(engine, store, tmp_path) as desk:
-        (path,) = map(Path, post(desk.signed_in("ann"), picture_bytes(9)).json())
+    with open_app(engine, store, tmp_path) as app:
+        (path,) = map(Path, post(app.signed_in("ann"), picture_bytes(9)).json())
         later = time.monotonic() + KEPT_S + 1
         monkeypatch.setattr(module.time, "monotonic", lambda: later)
         end = time.perf_counter() + 10
@@ -173,9 +173,9 @@ def test_the_running_application_deletes_old_uploads(
             time.sleep(0.01)
 
 
-def test_the_route_says_how_much_may_be_kept(desk: Desk) -> None:
+def test_the_route_says_how_much_may_be_kept(app: WebApp) -> None:
     """Over the quota: 429 with the limit and Retry-After; another caller is not affected."""
-    ann, bob = desk.signed_in("ann"), desk.signed_in("bob")
+    ann, bob = app.signed_in("ann"), app.signed_in("bob")
     for _ in range(CALLER_FILES // 64):
         assert post(ann, *[b"x"] * 64).status_code == 200
     refused = post(ann, b"x")

@@ -21,7 +21,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.review.exports import review_json
 from nsfw_app.rules.permissions import KEY_SCOPES
 from nsfw_app.store import Store
-from tests.support.application import desk_of, served
+from tests.support.application import open_app, served
 from tests.support.fakes import picture_bytes
 
 WRONG = [
@@ -54,10 +54,10 @@ def doors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Doors]:
     """One engine with a fake model behind all of them."""
-    with desk_of(engine, store, tmp_path) as desk, served(desk.client.app) as url:
-        made = desk.accounts.add_key("names", KEY_SCOPES, per_minute=100_000, actor="test")
+    with open_app(engine, store, tmp_path) as web_app, served(web_app.client.app) as url:
+        made = web_app.accounts.add_key("names", KEY_SCOPES, per_minute=100_000, actor="test")
         headers = {"Authorization": f"Bearer {made.key}"}
-        cookies = dict(desk.signed_in("ann").cookies)
+        cookies = dict(web_app.signed_in("ann").cookies)
         with httpx.Client(base_url=url, headers=headers, cookies=cookies) as program:
             yield Doors(program, tmp_path, capsys, monkeypatch, engine)
 

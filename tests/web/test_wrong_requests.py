@@ -12,7 +12,7 @@ from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
 from nsfw_app.web.middleware.auth import MAX_JSON_BYTES
-from tests.support.application import Desk, desk_of
+from tests.support.application import WebApp, open_app
 from tests.support.fakes import FakeClassifier, picture_bytes
 
 PNG = picture_bytes(150)
@@ -30,7 +30,7 @@ def part(url: object = f"data:image/png;base64,{BASE64}", **changes: object) -> 
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     """An application that takes small files only."""
     folder = tmp_path_factory.mktemp("wrong")
     store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
@@ -38,14 +38,14 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     loader.wait()
     limits = Limits(max_bytes=MAX_BYTES, max_pixels=4_000_000, max_frames=16)
     engine = Engine(store=store, loader=loader, limits=limits, defaults=PolicyDefaults())
-    with desk_of(engine, store, folder) as desk:
-        yield desk
+    with open_app(engine, store, folder) as app:
+        yield app
 
 
 @pytest.fixture(scope="module")
-def client(desk: Desk) -> TestClient:
+def client(app: WebApp) -> TestClient:
     """A program with a key of every scope."""
-    return desk.with_every_scope()
+    return app.with_every_scope()
 
 
 WRONG: list[tuple[str, dict[str, Any], int, str]] = [
@@ -171,10 +171,10 @@ def test_false_as_people_write_it(client: TestClient, text: str) -> None:
     assert image["id"] is None
 
 
-def test_json_over_the_limit_of_the_page(desk: Desk) -> None:
+def test_json_over_the_limit_of_the_page(app: WebApp) -> None:
     """A body that the framework reads is refused for its size as well, and not as unreadable."""
     much = b'"' + b"a" * MAX_JSON_BYTES + b'"'
-    ann = desk.signed_in("ann")
+    ann = app.signed_in("ann")
     status, sentence = refusal(ann.post("/desk/decisions", content=much, headers=JSON))
     assert status == 413
     assert f"{MAX_JSON_BYTES / 1e6:g} MB" in sentence

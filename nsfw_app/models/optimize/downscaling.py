@@ -30,7 +30,7 @@ LEAST = 1e-6  # closer to 0 or 1, the numbers of a network are too coarse
 LIMITS = Limits(max_bytes=10**9, max_pixels=10**9, max_frames=1)
 
 
-def measured(
+def calibrate(
     network: Backend, side: int, pictures: Sequence[Image.Image]
 ) -> tuple[DownscaleRule, ...]:
     """When reduced scale is enough for a network; nothing where it never is.
@@ -46,7 +46,7 @@ def measured(
         shifts = list(_shifts(network, pixels, chosen))
         told = [shift for shift in shifts if not math.isnan(shift)]
         below = limit(max(told)) if 2 * len(told) >= len(shifts) else 0.0
-        if below > (found[-1].below if found else 0.0):
+        if below > (found[-1].max_score if found else 0.0):
             found.append(DownscaleRule(pixels, below))
     return tuple(found)
 

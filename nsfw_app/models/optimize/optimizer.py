@@ -26,7 +26,7 @@ from nsfw_app.models.formats import Format, ladder
 from nsfw_app.models.hub import find
 from nsfw_app.models.optimize import downscaling
 from nsfw_app.models.optimize.speed import Speed, compare_speed
-from nsfw_app.models.parity import MAX_CHANGED, NEAR, Report, compare
+from nsfw_app.models.parity import MAX_CHANGED, NEAR, ParityReport, compare
 from nsfw_app.models.preprocessing import Preprocessing
 from nsfw_app.models.selection import BackendConfig, compare_half, nsfw_scores, open_optimized_model
 from nsfw_app.records import LabelRole, Policy
@@ -59,7 +59,11 @@ class OptimizationConfig:
 
 
 def optimize(
-    wish: OptimizationConfig, backends: BackendConfig, *, threads: int, tell: Callable[[str], None]
+    wish: OptimizationConfig,
+    backends: BackendConfig,
+    *,
+    threads: int,
+    progress: Callable[[str], None],
 ) -> OptimizedModel | None:
     """Make, verify, measure and keep an optimized model.
 
@@ -67,7 +71,7 @@ def optimize(
         wish: What to make.
         backends: Where to keep it, and the policies to judge the difference by.
         threads: CPU threads.
-        tell: Gets a sentence about each step.
+        progress: Gets a sentence about each step.
 
     Returns:
         What was kept; None where nothing that is faster passed.
@@ -82,13 +86,13 @@ def optimize(
     with load_errors(wish.model):
         files = find(wish.model, revision=wish.revision)
         origin = ModelVersion.of_files(wish.model, files)
-        tell(f"Loading {display_name(wish.model)}, revision {origin.revision}.")
+        progress(f"Loading {display_name(wish.model)}, revision {origin.revision}.")
         original = TransformersBackend(
             origin, files=files, unsafe_labels=wish.unsafe_labels, threads=threads
         )
     images = calibration_set.load_dir(wish.images) if wish.images else calibration_set.whole()
     views = images if wish.images else calibration_set.bundled()
-    tell(f"Computing the original's scores of {len(views)} views of {len(images)} images.")
+    progress(f"Computing the original's scores of {len(views)} views of {len(images)} images.")
     scores = list(nsfw_scores(original, views))
     maker = _Maker(
         original=original,
@@ -104,30 +108,34 @@ def optimize(
     )
     if wish.format is not None or wish.force:
         kind = wish.format or _ladder()[0]
-        tell(f"Making {kind}.")
+        progress(f"Making {kind}.")
         made = maker.make(kind, needed_speedup=0.0)
-        tell(f"{kind}: {_outcome(made, maker.policy)}")
+        progress(f"{kind}: {_outcome(made, maker.policy)}")
         return made
-    return _first_that_passes(maker, tell)
+    return _first_that_passes(maker, progress)
 
 
-def measure_embedded(backends: BackendConfig, *, threads: int, tell: Callable[[str], None]) -> None:
+def measure_embedded(
+    backends: BackendConfig, *, threads: int, progress: Callable[[str], None]
+) -> None:
     """Compare the embedded model with itself in half precision again, and keep the result.
 
     Args:
         backends: Where to keep it, and the policies to judge the difference by.
         threads: CPU threads.
-        tell: Gets a sentence about each step.
+        progress: Gets a sentence about each step.
     """
     from nsfw_app.models.backends.open_nsfw import OpenNSFW
 
     if not system.cpu().multiplies_bf16:
-        tell("This CPU has no instructions for 16-bit floats: the embedded model stays as it is.")
+        progress(
+            "This CPU has no instructions for 16-bit floats: the embedded model stays as it is."
+        )
         return
     network = OpenNSFW(threads=threads)
-    tell("Comparing the embedded model with itself in half precision.")
+    progress("Comparing the embedded model with itself in half precision.")
     made = compare_half(network, network.to_half(), backends.engines)
-    tell(f"{made.format}: {_outcome(made, backends.policy_of(network.origin.model))}")
+    progress(f"{made.format}: {_outcome(made, backends.policy_of(network.origin.model))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +184,7 @@ class _Maker:
                 images_per_s=speed.images_per_s,
                 original_images_per_s=speed.original_images_per_s,
                 speedup=speed.speedup,
-                downscale_rules=downscaling.measured(network, self._side, self.views),
+                downscale_rules=downscaling.calibrate(network, self._side, self.views),
             )
             builds.describe(build, made)
         return builds.latest(self.engines, origin, kind) or made
@@ -186,7 +194,7 @@ class _Maker:
         if not system.cpu().multiplies_bf16:
             return None
         made = compare_half(self.original, self.original.to_half(), self.engines)
-        passed = made.is_faster and made.trusted(self.policy)
+        passed = made.is_faster and made.passes(self.policy)
         attempt = Attempt(made.format, passed, _outcome(made, self.policy))
         return attempt, made.speedup if passed else 0.0
 
@@ -216,10 +224,10 @@ class _Maker:
             build, kind, self.original.origin, self.original.roles, self.preprocessing
         )
 
-    def _check_parity(self, kind: Format, report: Report) -> None:
+    def _check_parity(self, kind: Format, report: ParityReport) -> None:
         if not (report.passed or self.force):
             raise ModelUnsupported(
-                f"Not kept: more than {MAX_CHANGED:.1%} of labels change. {report.sentence()} "
+                f"Not kept: more than {MAX_CHANGED:.1%} of labels change. {report.summary()} "
                 f"With --format {kind} --force it is kept, and used where NSFW_BACKEND={kind}."
             )
 
@@ -235,20 +243,20 @@ def _ladder() -> tuple[Format, ...]:
     return ladder(multiplies_int8=system.cpu().multiplies_int8)
 
 
-def _first_that_passes(maker: _Maker, tell: Callable[[str], None]) -> OptimizedModel | None:
+def _first_that_passes(maker: _Maker, progress: Callable[[str], None]) -> OptimizedModel | None:
     """Try the formats in order, and keep what was tried."""
     attempts: list[Attempt] = []
 
     def record(attempt: Attempt) -> None:
         attempts.append(attempt)
-        tell(f"{attempt.format}: {attempt.outcome}")
+        progress(f"{attempt.format}: {attempt.outcome}")
 
     needed, kept = MIN_SPEEDUP, None
     if half := maker.half_speedup():
         record(half[0])
         needed = max(needed, round(OVER_HALF * half[1], 2))
     for kind in _ladder():
-        tell(f"Making {kind}.")
+        progress(f"Making {kind}.")
         try:
             kept = maker.make(kind, needed_speedup=needed)
         except ModelError as error:
@@ -258,7 +266,7 @@ def _first_that_passes(maker: _Maker, tell: Callable[[str], None]) -> OptimizedM
         break
     builds.write_attempts(maker.engines, maker.original.origin, attempts)
     if kept is None:
-        tell("No optimized model is faster and near enough to the original: torch computes it.")
+        progress("No optimized model is faster and near enough to the original: torch computes it.")
     return kept
 
 
@@ -327,14 +335,14 @@ def _check_speed(speed: Speed, needed: float) -> None:
 def _outcome(made: OptimizedModel, policy: Policy) -> str:
     """What came of an artefact, its report and its speed."""
     otherwise = "used only when asked for by name" if made.format.has_files else "not used"
-    if not made.trusted(policy):
+    if not made.passes(policy):
         use = f"Differs too much from the original; {otherwise}."
     elif not made.is_faster:
         use = f"Near enough to the original, but not faster; {otherwise}."
     else:
         use = "Kept."
     return (
-        f"{use} {made.report(policy).sentence()} It is {made.speedup:.2f} times as fast as the "
+        f"{use} {made.report(policy).summary()} It is {made.speedup:.2f} times as fast as the "
         f"original in 32-bit floats ({made.images_per_s:.1f} and {made.original_images_per_s:.1f} "
         "images a second)."
     )

@@ -17,15 +17,15 @@ onStatus(({ permissions }) => {
   document.querySelector('.gradio-container').dataset.may = permissions.join(' ')
 })
 
-/** The way in or out, for those who have one: a part of the bar on top. */
-export function makeDoor() {
-  const door = make('span', { class: 'door' })
-  onStatus(({ door: way }) => {
-    if (door.dataset.way === way) return
-    door.dataset.way = way ?? ''
+/** The link to sign in or the button to sign out; empty on a page without users. */
+export function makeAuthAction() {
+  const action = make('span', { class: 'auth-action' })
+  onStatus(({ auth_action: name }) => {
+    if (action.dataset.name === name) return
+    action.dataset.name = name ?? ''
     const out = make('button', { type: 'button', class: 'quiet', onclick: signOut }, 'Sign out')
     const enter = make('a', { class: 'button', href: 'login' }, 'Sign in')
-    door.replaceChildren(...({ in: [enter], out: [out] }[way] ?? []))
+    action.replaceChildren(...({ sign_in: [enter], sign_out: [out] }[name] ?? []))
   })
-  return door
+  return action
 }

@@ -1,6 +1,6 @@
 // The bar on top and the banner below it: which model runs, under which policy, for whom.
 
-import { makeDoor } from './access.js'
+import { makeAuthAction } from './access.js'
 import { make, present } from './dom.js'
 import { watchForPause } from './pause.js'
 import { togglePolicyText } from './policytext.js'
@@ -34,7 +34,7 @@ export async function mount(root, trigger) {
         { class: 'topbar-tools' },
         quiet(openViewing, 'Viewing'),
         policyButton,
-        makeDoor(),
+        makeAuthAction(),
       ),
     ),
   )

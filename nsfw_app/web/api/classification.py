@@ -11,7 +11,7 @@ from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.data_urls import decode_base64, decode_data_url, is_data_url, is_url
 from nsfw_app.web.http.errors import responses
-from nsfw_app.web.http.gate import ClassifyGate, judged
+from nsfw_app.web.http.gate import ClassifyGate, require_prediction
 from nsfw_app.web.http.json_bodies import JSON, media_type, read_json
 
 NAME = "The image"
@@ -59,14 +59,14 @@ def classification_routes(gate: ClassifyGate) -> APIRouter:
         request: Request, _: Annotated[Caller, Depends(needs(Permission.CLASSIFY))]
     ) -> list[LabelScore]:
         """Judge the image that is the body; every label with its probability, highest first."""
-        async with gate.place(request):
+        async with gate.slot(request):
             if media_type(request) == JSON:
                 asked = await read_json(request, ClassificationRequest, limits=gate.limits)
                 image = await gate.run(_decoded, asked.inputs)
                 top_k = asked.parameters.top_k if asked.parameters else None
             else:
                 image, top_k = await _raw(request, gate), None
-            prediction = judged(await gate.review(image, Upload(NAME, "api")))
+            prediction = require_prediction(await gate.review(image, Upload(NAME, "api")))
             ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
             return [LabelScore(label=label, score=score) for label, score in ranked[:top_k]]
 

@@ -18,7 +18,7 @@ from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.data_urls import EXAMPLE, decode_data_url, is_data_url, is_url
 from nsfw_app.web.http.errors import request_id, responses
-from nsfw_app.web.http.gate import ClassifyGate, gather, judged
+from nsfw_app.web.http.gate import ClassifyGate, gather, require_prediction
 from nsfw_app.web.http.json_bodies import read_json
 from nsfw_app.web.http.request_limits import MAX_IMAGES
 from nsfw_app.web.http.validation import shown
@@ -135,7 +135,7 @@ def moderation_routes(gate: ClassifyGate, fetcher: Fetcher | None) -> APIRouter:
         request: Request, _: Annotated[Caller, Depends(needs(Permission.CLASSIFY))]
     ) -> ModerationResponse:
         """Judge images given as data URLs; see OpenAI's moderations."""
-        async with gate.place(request):
+        async with gate.slot(request):
             asked = await read_json(request, ModerationRequest, limits=gate.limits)
             images = await gate.run(_images, asked)
 
@@ -147,7 +147,7 @@ def moderation_routes(gate: ClassifyGate, fetcher: Fetcher | None) -> APIRouter:
             reviews = await gather(
                 *(partial(review, number, image) for number, image in enumerate(images, start=1))
             )
-            predictions = [judged(review) for review in reviews]
+            predictions = [require_prediction(review) for review in reviews]
             return ModerationResponse(
                 id=f"modr-{request_id(request)}",
                 model=predictions[0].identity.model,

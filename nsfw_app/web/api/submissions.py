@@ -118,7 +118,7 @@ def submission_routes(gate: ClassifyGate) -> APIRouter:
         ] = False,
     ) -> SubmittedImages:
         """Judge one file or many, sent as `multipart/form-data`, each as `file`."""
-        async with gate.place(request), limited_form(request, gate) as form:
+        async with gate.slot(request), limited_form(request, gate) as form:
             queued = queue or _switch(form.get("queue"))
             caller.require(Permission.QUEUE if queued else Permission.CLASSIFY)
             files = files_of(form)
@@ -176,7 +176,7 @@ async def image_result(
         return SubmittedImage(**exports.review_json(review))
     submit = gate.engine.submissions.submit
     review, submission_id = await gate.run(submit, data, name=name, caller=caller)
-    return SubmittedImage(**exports.review_json(gate.counted(review)), id=submission_id)
+    return SubmittedImage(**exports.review_json(gate.record(review)), id=submission_id)
 
 
 async def _judge(

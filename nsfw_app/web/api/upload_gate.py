@@ -68,7 +68,7 @@ def gate_routes(gate: ClassifyGate) -> APIRouter:
     ) -> Response:
         """Judge the image that is the body, or the one file of a form; the status is the action."""
         try:
-            async with gate.place(request):
+            async with gate.slot(request):
                 name, data = await _file(request, gate, name)
                 queued = caller.may(Permission.QUEUE)
                 image = await image_result(gate, data, name=name, caller=caller, queued=queued)

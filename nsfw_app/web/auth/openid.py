@@ -69,7 +69,7 @@ def hub_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
     back = f"https://{settings.space_host}{settings.root_path}/login/callback"
 
     @router.get("/login/hub")
-    def go(request: Request) -> Response:
+    def login(request: Request) -> Response:
         _check_used(settings)
         accounts.count_attempt(client_address(request))  # each is kept for a while
         state, verifier = secrets.token_urlsafe(32), generate_token(48)
@@ -89,7 +89,7 @@ def hub_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
         return response
 
     @router.get("/login/callback")
-    def come_back(request: Request, state: str = "", code: str = "") -> Response:
+    def callback(request: Request, state: str = "", code: str = "") -> Response:
         _check_used(settings)
         flow = flows.end(state)
         if flow is None or not secrets.compare_digest(

@@ -23,7 +23,7 @@ from nsfw_app.web.http.bodies import body
 from nsfw_app.web.http.fair_threads import FairThreads
 from nsfw_app.web.http.request_limits import RequestLimits
 from nsfw_app.web.http.shares import Shares, quarter, share_key
-from nsfw_app.web.http.slots import Place, Places
+from nsfw_app.web.http.slots import Slot, SlotPool
 from nsfw_app.web.monitoring import Monitor
 
 P = ParamSpec("P")
@@ -49,11 +49,11 @@ class ClassifyGate:
         self.limits = RequestLimits(engine.limits.max_bytes)
         self._monitor = monitor
         judged = Shares(max_requests, quarter(max_requests), "requests that are being judged")
-        self._places = Places(max_requests, caller_bytes=self.limits.caller_bytes, then=judged)
+        self._places = SlotPool(max_requests, caller_bytes=self.limits.caller_bytes, then=judged)
         self._threads = FairThreads(threads)
 
     @asynccontextmanager
-    async def place(self, request: Request) -> AsyncIterator[None]:
+    async def slot(self, request: Request) -> AsyncIterator[None]:
         """A place for one request, from before its body is read; see the module.
 
         Raises:
@@ -61,7 +61,7 @@ class ClassifyGate:
             Overloaded: None is free.
         """
         caller = share_key(request)
-        place = Place(self._places, caller)
+        place = Slot(self._places, caller)
         request.scope["state"]["arrival"] = place
         token = CALLER.set(caller)
         try:
@@ -72,11 +72,11 @@ class ClassifyGate:
 
     async def review(self, data: bytes, upload: Upload) -> Review:
         """See `Engine.review`; without an owner no picture is kept."""
-        return self.counted(await self.run(self.engine.review, data, upload))
+        return self.record(await self.run(self.engine.review, data, upload))
 
-    def counted(self, review: Review) -> Review:
+    def record(self, review: Review) -> Review:
         """The same review, counted."""
-        self._monitor.judged(review)
+        self._monitor.record(review)
         return review
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -120,7 +120,7 @@ async def gather(*calls: Callable[[], Awaitable[T]]) -> list[T]:
     return [found[number] for number in range(len(calls))]
 
 
-def judged(review: Review) -> Prediction:
+def require_prediction(review: Review) -> Prediction:
     """The prediction of a review, for answers that have a score and no action.
 
     Raises:

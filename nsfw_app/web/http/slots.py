@@ -3,7 +3,7 @@
 from nsfw_app.web.http.shares import CALLERS, Shares, quarter
 
 
-class Places:
+class SlotPool:
     """Places and bytes of requests.
 
     Args:
@@ -18,7 +18,7 @@ class Places:
         self.then = then
 
 
-class Place:
+class Slot:
     """One request's place, taken before its body is read; see `bodies.Arrival`.
 
     Args:
@@ -30,7 +30,7 @@ class Place:
         Overloaded: None is free.
     """
 
-    def __init__(self, places: Places, caller: str) -> None:
+    def __init__(self, places: SlotPool, caller: str) -> None:
         places.arriving.take(caller)
         self._places = places
         self._caller = caller

@@ -28,7 +28,7 @@ from nsfw_app.web.http.error_pages import wants_page
 from nsfw_app.web.http.errors import problem
 from nsfw_app.web.http.json_scanner import JsonCounter, JsonLimits, parse
 from nsfw_app.web.http.shares import share_key
-from nsfw_app.web.http.slots import Place, Places
+from nsfw_app.web.http.slots import Slot, SlotPool
 from nsfw_app.web.middleware import gradio_routes
 from nsfw_app.web.middleware.forwarding import root_path_of
 from nsfw_app.web.middleware.paths import check_target
@@ -75,7 +75,7 @@ class AuthMiddleware:
     def __init__(self, app: ASGIApp, *, callers: Callers) -> None:
         self._app = app
         self._callers = callers
-        self._places = Places(MAX_ARRIVING, caller_bytes=4 * MAX_JSON_BYTES)
+        self._places = SlotPool(MAX_ARRIVING, caller_bytes=4 * MAX_JSON_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one request."""
@@ -99,18 +99,18 @@ class AuthMiddleware:
             app = self._app
             try:
                 check_target(scope)
-                refusal = await self._refusal(connection, path)
+                refusal = await self._reject(connection, path)
                 if refusal is not None:
                     app = refusal
                 elif scope["method"] not in SAFE_METHODS and not path.startswith(UPLOADS):
-                    place = Place(self._places, share_key(connection))
+                    place = Slot(self._places, share_key(connection))
                     stack.callback(place.leave)
                     receive = again(await _body(connection, path, place), receive)
             except NSFWReviewError as error:
                 app = problem(connection, error)
             await app(scope, receive, send_guarded)
 
-    async def _refusal(self, connection: HTTPConnection, path: str) -> ASGIApp | None:
+    async def _reject(self, connection: HTTPConnection, path: str) -> ASGIApp | None:
         """The response to a request that goes no further, or None.
 
         Raises:
@@ -136,7 +136,7 @@ class AuthMiddleware:
         return None if allowed else _sign_in(connection, caller) or _forbid(connection, caller)
 
 
-async def _body(request: Request, path: str, place: Place) -> bytes:
+async def _body(request: Request, path: str, place: Slot) -> bytes:
     """A body that carries no image, within the limits of its route."""
     check_charset(request)
     if path in PUBLIC:

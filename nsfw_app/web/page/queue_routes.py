@@ -81,12 +81,12 @@ def queue_routes(engine: Engine) -> APIRouter:
 
     @router.get("")
     def waiting(reviewer: Reviewer) -> dict[str, int]:
-        return {"waiting": engine.desk.waiting(reviewer.name)}
+        return {"waiting": engine.queue.waiting(reviewer.name)}
 
     @router.post("/claim")
     def claim(body: ClaimBody, reviewer: Reviewer) -> dict[str, Any]:
         status = engine.status
-        items = engine.desk.claim(
+        items = engine.queue.claim(
             reviewer.name,
             model=status.classifier.identity.model if status.classifier else status.wanted,
             count=body.count,
@@ -101,26 +101,26 @@ def queue_routes(engine: Engine) -> APIRouter:
             }
             for item in items
         ]
-        return {"items": cards, "waiting": engine.desk.waiting(reviewer.name)}
+        return {"items": cards, "waiting": engine.queue.waiting(reviewer.name)}
 
     @router.post("/renew")
     def renew(body: EntriesBody, reviewer: Reviewer) -> dict[str, list[int]]:
-        return {"entries": engine.desk.renew(body.entries, reviewer.name)}
+        return {"entries": engine.queue.renew(body.entries, reviewer.name)}
 
     @router.post("/release")
     def release(body: EntriesBody, reviewer: Reviewer) -> dict[str, bool]:
-        engine.desk.release(body.entries, reviewer.name)
+        engine.queue.release(body.entries, reviewer.name)
         return {"released": True}
 
     @router.post("/{entry_id}/skip")
     def skip(entry_id: RowId, reviewer: Reviewer) -> dict[str, bool]:
-        engine.desk.skip(entry_id, reviewer.name)
+        engine.queue.skip(entry_id, reviewer.name)
         return {"skipped": True}
 
     @router.post("/second-opinion")
     def second_opinion(body: PredictionBody, reviewer: Reviewer) -> dict[str, bool]:
         identity = ModelIdentity(body.model, body.revision, "", body.backend)
-        asked = engine.desk.request_second_opinion(body.image_sha256, identity, reviewer)
+        asked = engine.queue.request_second_opinion(body.image_sha256, identity, reviewer)
         return {"asked": asked}
 
     return router
@@ -153,19 +153,19 @@ def training_routes(engine: Engine) -> APIRouter:
         return {
             "groups": [
                 [misclassification_json(engine, misclassification) for misclassification in group]
-                for group in engine.desk.misclassification_groups()
+                for group in engine.queue.misclassification_groups()
             ]
         }
 
     @router.post("/{prediction_id}")
     def decide(prediction_id: RowId, body: TrainingBody, reviewer: Reviewer) -> dict[str, bool]:
-        engine.desk.label_for_training(prediction_id, body.label, reviewer.name)
+        engine.queue.label_for_training(prediction_id, body.label, reviewer.name)
         return {"saved": True}
 
     @router.get("/labels.jsonl")
     def labels(exporter: Exporter) -> StreamingResponse:
         engine.audit.add(exporter.name, AuditAction.EXPORT, "training labels")
-        lines: Iterator[str] = exports.training_jsonl(engine.desk.training_labels())
+        lines: Iterator[str] = exports.training_jsonl(engine.queue.training_labels())
         return StreamingResponse(
             lines,
             media_type="application/x-ndjson",

@@ -110,7 +110,7 @@ def image_routes(gate: ClassifyGate, accounts: Accounts, *, settings: Settings) 
             "policy": asdict(engine.policy),
             "reviewer": visitor.name,
             "permissions": sorted(visitor.permissions),
-            "door": _door(visitor),
+            "auth_action": auth_action(visitor),
             "reasons": list(Reason),
             "max_files": settings.max_files,
             "max_bytes": engine.limits.max_bytes,
@@ -130,13 +130,13 @@ def image_routes(gate: ClassifyGate, accounts: Accounts, *, settings: Settings) 
         upload = Upload(name, source, visitor.owner, batch_id, queues)
         if visitor.owner is None:
             _check_demo(request, upload, accounts)
-        async with gate.place(request):
+        async with gate.slot(request):
             try:
                 data = await gate.file(request, name=name)
             except ImageError as error:
-                return exports.review_json(gate.counted(engine.unavailable(name, error)))
+                return exports.review_json(gate.record(engine.unavailable(name, error)))
             if upload.owner is None:
-                review = gate.counted(await gate.run(engine.try_out, data, name=name))
+                review = gate.record(await gate.run(engine.try_out, data, name=name))
             else:
                 review = await gate.review(data, upload)
             return await run_in_threadpool(card_json, engine, review, visitor)
@@ -151,7 +151,7 @@ def image_routes(gate: ClassifyGate, accounts: Accounts, *, settings: Settings) 
     ) -> Response:
         if visitor.owner is None:
             accounts.count_demo(client_address(request))
-        async with gate.place(request):
+        async with gate.slot(request):
             data = await gate.file(request, name=name)
             jpeg = await gate.run(engine.preview, data, name=name, frame=frame, ground=ground)
         return Response(jpeg, media_type="image/jpeg")
@@ -212,11 +212,11 @@ def _check_demo(request: Request, upload: Upload, accounts: Accounts) -> None:
     accounts.count_demo(client_address(request))
 
 
-def _door(visitor: Caller) -> str | None:
-    """Which way the page should offer: `in`, `out`, or none to whoever sits at this machine."""
+def auth_action(visitor: Caller) -> str | None:
+    """What the page offers: `sign_in`, `sign_out`, or None on a page without users."""
     if visitor.owner is None:
-        return "in"
-    return None if visitor.owner == LOCAL_OWNER else "out"
+        return "sign_in"
+    return None if visitor.owner == LOCAL_OWNER else "sign_out"
 
 
 def decision_json(engine: Engine, decision: Decision) -> dict[str, Any]:

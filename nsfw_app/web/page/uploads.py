@@ -163,7 +163,7 @@ def upload_routes(gate: ClassifyGate, uploads: Uploads) -> APIRouter:
     async def upload(
         request: Request, caller: Annotated[Caller, Depends(needs(Permission.CLASSIFY))]
     ) -> list[str]:
-        async with gate.place(request), limited_form(request, gate) as form:
+        async with gate.slot(request), limited_form(request, gate) as form:
             paths = await run_in_threadpool(uploads.add, files_of(form), caller)
             return [str(path) for path in paths]
 
