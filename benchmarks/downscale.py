@@ -92,7 +92,7 @@ def main() -> None:
                 with tempfile.TemporaryDirectory(dir=folder) as data_dir:
                     store = Store(
                         Path(data_dir) / "r.db",
-                        pictures_dir=Path(data_dir) / "i",
+                        previews_dir=Path(data_dir) / "i",
                         journal_mode="wal",
                     )
                     engine = Engine(

@@ -108,7 +108,7 @@ def _jpeg(image: Image.Image, megapixels: float) -> bytes:
 
 def _engine(subject: Subject, engine: str, folder: Path) -> Engine:
     """An engine over an empty store."""
-    store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
+    store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader(engine, lambda: Loaded(classifier_of(subject, engine)))
     loader.wait()
     return Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())

@@ -52,7 +52,7 @@ def main() -> None:
     if chosen.in_process:
         print(json.dumps(in_process(chosen.model, chosen.callers)))
         return
-    pictures = Pictures()
+    pictures = PreviewFiles()
     with tempfile.TemporaryDirectory() as folder:
         model = chosen.model
         if model == RANDOM_VIT:
@@ -73,7 +73,7 @@ def main() -> None:
     print(json.dumps({"model": chosen.model, **bare, "alone": alone, "crowd": crowd}, indent=2))
 
 
-class Pictures:
+class PreviewFiles:
     """JPEGs that are all different, each the same photograph with another grain of noise."""
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ def in_process(model: str, callers: int) -> dict[str, float]:
     batcher = load_classifier(
         model, revision="main", unsafe_labels=(), threads=load().threads, max_waiting=4 * callers
     ).classifier
-    image, network = Pictures().image, batcher._network
+    image, network = PreviewFiles().image, batcher._network
 
     def bare() -> None:
         network.score(network.prepare(image)[None])
@@ -155,7 +155,7 @@ def timed(act: Callable[[], object], seconds: float) -> list[float]:
 
 def make_key(data: Path) -> str:
     """An API key in a new store."""
-    accounts = Accounts(Store(data / "review.db", pictures_dir=data / "i", journal_mode="wal"))
+    accounts = Accounts(Store(data / "review.db", previews_dir=data / "i", journal_mode="wal"))
     accounts.add_user("load", "load test password", UserRole.ADMIN, actor="load")
     made = accounts.add_key("load", [Permission.CLASSIFY], per_minute=10**6, actor="load")
     return made.key
@@ -180,7 +180,7 @@ def ask(client: httpx.Client, image: bytes) -> float:
     return time.perf_counter() - begun
 
 
-def one_caller(server: Server, key: str, pictures: Pictures) -> dict[str, float]:
+def one_caller(server: Server, key: str, pictures: PreviewFiles) -> dict[str, float]:
     """Requests one after the other."""
     with client_of(server, key) as client:
         ask(client, pictures.next())
@@ -189,7 +189,7 @@ def one_caller(server: Server, key: str, pictures: Pictures) -> dict[str, float]
 
 
 def many_callers(
-    server: Server, key: str, pictures: Pictures, callers: int, seconds: int
+    server: Server, key: str, pictures: PreviewFiles, callers: int, seconds: int
 ) -> dict[str, object]:
     """Requests from many at once, and the server's memory meanwhile."""
     times: list[float] = []

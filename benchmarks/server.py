@@ -69,7 +69,7 @@ def measure(folder: Path, seconds: float, uploaded: int) -> dict[str, Any]:
 
 def _account(folder: Path) -> str:
     """A user and an API key in the folder's store."""
-    store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
+    store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
     accounts = Accounts(store)
     accounts.add_user(NAME, PASSWORD, UserRole.REVIEWER, actor=NAME)
     return accounts.add_key(NAME, [Permission.CLASSIFY], per_minute=10**6, actor=NAME).key

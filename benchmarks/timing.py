@@ -8,8 +8,8 @@ from itertools import cycle, islice
 import numpy as np
 from PIL import Image
 
-from nsfw_app.models.asking import MAX_BATCH
 from nsfw_app.models.classifier import Classifier
+from nsfw_app.models.scheduler import MAX_BATCH
 
 CALLERS = 3 * MAX_BATCH  # two batches may be prepared while one is computed
 

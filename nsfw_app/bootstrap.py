@@ -17,7 +17,7 @@ def open_store(settings: Settings) -> Store:
     """The store that the settings describe."""
     return Store(
         settings.database,
-        pictures_dir=settings.pictures_dir,
+        previews_dir=settings.previews_dir,
         journal_mode=settings.journal_mode,
         rules=QueueRules(frozenset(settings.queue_rules), settings.audit_rate, settings.answers),
         retention=Retention(settings.keep_images, settings.keep_days),

@@ -108,7 +108,7 @@ class ImageInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Preview:
     """What stands for an image that nobody has asked to see.
 
     `placeholder` is a WebP of 24 pixels, empty where it was deleted. `perceptual_hash` is 64 bits
@@ -202,7 +202,7 @@ class Review:
     sha256: str | None = None
     image: ImageInfo | None = None
     prediction: Prediction | None = None
-    look: Look | None = None
+    preview: Preview | None = None
     problem: Problem | None = None
     warnings: tuple[ImageWarning, ...] = ()
 

@@ -278,7 +278,7 @@ class Settings(BaseSettings):
         return self.data_dir / "review.db"
 
     @property
-    def pictures_dir(self) -> Path:
+    def previews_dir(self) -> Path:
         """Pictures kept for reviewers, by hash."""
         return self.data_dir / "images"
 
@@ -298,7 +298,7 @@ class Settings(BaseSettings):
 
         Then it is what this program writes into it.
         """
-        own = {self.pictures_dir, self.engines_dir, self.data_dir / "uploads"}
+        own = {self.previews_dir, self.engines_dir, self.data_dir / "uploads"}
         own |= set(self.data_dir.glob(f"{self.database.name}*"))  # its log, its key, copies
         return sorted(own) if set(self.data_dir.iterdir()) - own else [self.data_dir]
 

@@ -30,7 +30,7 @@ def cleared_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """An empty store."""
-    return Store(tmp_path / "review.db", pictures_dir=tmp_path / "images", journal_mode="wal")
+    return Store(tmp_path / "review.db", previews_dir=tmp_path / "images", journal_mode="wal")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from PIL import Image
 
 from nsfw_app.imaging import decode
 
-PICTURE_SIDE = 1600  # pixels; fills 70 % of the height of a large screen
+PREVIEW_SIDE = 1600  # pixels; fills 70 % of the height of a large screen
 THUMBNAIL_SIDE = 320  # pixels; a card is 160 CSS pixels wide, twice that on dense screens
 HASHED_SIDE = 256  # pixels; the hash itself looks at 9 by 8
 NEAR_BITS = 4  # of 64; recompressed and resized copies differ in fewer
@@ -18,7 +18,7 @@ KEPT = "The kept picture"
 PLACEHOLDER_SIDE = 24  # pixels; too few to recognise what an image shows
 
 
-def picture(image: Image.Image, side: int = PICTURE_SIDE) -> bytes:
+def preview(image: Image.Image, side: int = PREVIEW_SIDE) -> bytes:
     """A JPEG for a person to look at, at most `side` pixels wide and high, without metadata."""
     return _encoded(fitted(image, side), "JPEG", quality=88)
 
@@ -29,10 +29,10 @@ def thumbnail(picture_jpeg: bytes) -> bytes:
     Raises:
         ImageError: The kept picture is damaged.
     """
-    limits = decode.Limits(len(picture_jpeg) + 1, PICTURE_SIDE**2, 1)
+    limits = decode.Limits(len(picture_jpeg) + 1, PREVIEW_SIDE**2, 1)
     with decode.memory_for(KEPT):
         decoded = decode.decode(picture_jpeg, name=KEPT, limits=limits)
-        return picture(decoded.frames[0].image, THUMBNAIL_SIDE)
+        return preview(decoded.frames[0].image, THUMBNAIL_SIDE)
 
 
 def placeholder(image: Image.Image) -> bytes:

@@ -13,13 +13,11 @@ from typing import Any
 from nsfw_app.concurrency import CpuSlots
 from nsfw_app.errors import ModelError, ModelLoadFailed, ModelLoading, ModelUnsupported
 from nsfw_app.models.artifacts import ModelVersion
-from nsfw_app.models.asking import MAX_BATCH
-from nsfw_app.models.batching import DynamicBatcher
 from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
 from nsfw_app.models.checkpoints import load_errors
 from nsfw_app.models.classifier import Backend, Classifier
-from nsfw_app.models.direct import UnbatchedClassifier
 from nsfw_app.models.hub import ModelFiles, fetch, find, find_here, unreachable
+from nsfw_app.models.scheduler import MAX_BATCH, DynamicBatcher, UnbatchedClassifier
 from nsfw_app.models.selection import AUTO, BackendConfig, open_backend, open_embedded
 
 

@@ -22,10 +22,10 @@ from nsfw_app.records import (
     Decision,
     Ground,
     LabelRole,
-    Look,
     NewDecision,
     Policy,
     Prediction,
+    Preview,
     Problem,
     Review,
     Upload,
@@ -189,7 +189,7 @@ class Engine:
         return self._reviewed(name, judged)
 
     def _reviewed(self, name: str, judged: Judged) -> Review:
-        return reviewed(name, self.policy, judged.info, judged.prediction, judged.look)
+        return reviewed(name, self.policy, judged.info, judged.prediction, judged.preview)
 
     def unavailable(
         self, name: str, error: ImageError | ModelError, *, sha256: str | None = None
@@ -275,19 +275,19 @@ class Engine:
             reviewer=reviewer,
         )
 
-    def look(self, image_sha256: str) -> Look:
+    def preview(self, image_sha256: str) -> Preview:
         """What stands for an image."""
-        return self._store.catalog.look(image_sha256)
+        return self._store.catalog.preview(image_sha256)
 
-    def keeps(self, image_sha256: str) -> bool:
+    def has_preview(self, image_sha256: str) -> bool:
         """Whether a picture of an image is kept."""
-        return self._store.pictures.has(image_sha256)
+        return self._store.previews.has(image_sha256)
 
-    def preview(
+    def render_preview(
         self, data: bytes, *, name: str, frame: int, ground: Ground = Ground.WHITE
     ) -> bytes:
         """A picture of an image of which none is kept; see `Inference.picture`."""
-        return self._inference.picture(data, name=name, frame=frame, ground=ground)
+        return self._inference.render_preview(data, name=name, frame=frame, ground=ground)
 
     def check_writable(self) -> None:
         """Write to the data directory, as an upload does.
@@ -301,7 +301,7 @@ class Engine:
         """Delete every picture that nobody needs any more; how many there were."""
         return self._store.purges.run(actor=actor)
 
-    def picture(self, image_sha256: str, caller: Caller) -> bytes:
+    def preview_jpeg(self, image_sha256: str, caller: Caller) -> bytes:
         """A picture that the caller may see, JPEG.
 
         Raises:
@@ -309,11 +309,11 @@ class Engine:
         """
         if not self._store.catalog.shows(image_sha256, caller):
             raise NotFound("No such image.")
-        return self._store.pictures.get(image_sha256)
+        return self._store.previews.get(image_sha256)
 
-    def thumbnail(self, image_sha256: str, caller: Caller) -> bytes:
+    def thumbnail_jpeg(self, image_sha256: str, caller: Caller) -> bytes:
         """The same at the size of a card."""
-        return previews.thumbnail(self.picture(image_sha256, caller))
+        return previews.thumbnail(self.preview_jpeg(image_sha256, caller))
 
     def _first_policy(self, model: str) -> Policy:
         return cards.first_policy(

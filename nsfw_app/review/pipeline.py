@@ -19,12 +19,12 @@ from nsfw_app.imaging.decode import DecodedImage, Limits, MinSize
 from nsfw_app.models.classifier import Classifier, Pixels, nsfw_score
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import ModelLoader
-from nsfw_app.records import Ground, ImageInfo, Look, Prediction, Upload
+from nsfw_app.records import Ground, ImageInfo, Prediction, Preview, Upload
 from nsfw_app.store import Store
 from nsfw_app.store.catalog import Stored
 
 STRIPES = 256
-NOTHING = Look(b"")
+NOTHING = Preview(b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Judged:
 
     info: ImageInfo
     prediction: Prediction
-    look: Look
+    preview: Preview
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,8 @@ class Inference:
         if stored and (upload.owner is None or self._is_kept(stored)):
             if upload.owner is not None:
                 self._store.catalog.add_upload(sha256, upload)
-            return Judged(stored.info, stored.prediction, stored.look)
-        side = 0 if upload.owner is None else previews.PICTURE_SIDE
+            return Judged(stored.info, stored.prediction, stored.preview)
+        side = 0 if upload.owner is None else previews.PREVIEW_SIDE
         min_size = _min_size(classifier, side)
         seen = self._seen(classifier, data, name, min_size, known_as=sha256, side=side)
         judged = self._judged(classifier, data, seen)
@@ -112,9 +112,11 @@ class Inference:
         with decode.memory_for(name):
             seen = self._seen(classifier, data, name, min_size, side=side)
             prediction = self._predicted(classifier, data, seen)
-            return Judged(seen.info, prediction, _look(self._shown(data, prediction, seen, side)))
+            return Judged(
+                seen.info, prediction, _preview(self._shown(data, prediction, seen, side))
+            )
 
-    def picture(self, data: bytes, *, name: str, frame: int, ground: Ground) -> bytes:
+    def render_preview(self, data: bytes, *, name: str, frame: int, ground: Ground) -> bytes:
         """One frame of an image for a person to look at, JPEG, of which nothing is kept.
 
         Args:
@@ -132,7 +134,7 @@ class Inference:
             classifier.cpu_slots.acquire() if classifier else nullcontext(),
             decode.memory_for(name),
         ):
-            return previews.picture(self._frame(data, name, frame, ground))
+            return previews.preview(self._frame(data, name, frame, ground))
 
     def _seen(
         self,
@@ -167,7 +169,7 @@ class Inference:
 
     def _is_kept(self, stored: Stored) -> bool:
         """Whether all that people need to look at an image is there."""
-        return bool(stored.look.placeholder) and self._store.pictures.has(stored.info.sha256)
+        return bool(stored.preview.placeholder) and self._store.previews.has(stored.info.sha256)
 
     def _judged(self, classifier: Classifier, data: bytes, seen: _Prepared) -> Judged:
         """The stored prediction, or a new one. The lock spans look-up and storing."""
@@ -175,7 +177,7 @@ class Inference:
         with self._locks[int(sha256, 16) % STRIPES]:
             stored = self._stored(sha256, classifier)
             if stored:
-                return Judged(stored.info, stored.prediction, stored.look)
+                return Judged(stored.info, stored.prediction, stored.preview)
             prediction = self._predicted(classifier, data, seen)
             self._store.catalog.add_prediction(seen.info, prediction)
             return Judged(seen.info, prediction, NOTHING)
@@ -203,13 +205,13 @@ class Inference:
     def _kept(self, judged: Judged, data: bytes, seen: _Prepared, upload: Upload) -> Judged:
         """The same with what people need to look at it, kept unless the settings forbid it."""
         catalog, sha256 = self._store.catalog, seen.info.sha256
-        shown = self._shown(data, judged.prediction, seen, previews.PICTURE_SIDE)
-        look = _look(shown)
+        shown = self._shown(data, judged.prediction, seen, previews.PREVIEW_SIDE)
+        preview = _preview(shown)
         if self._store.purges.retention.keeps_any:
-            catalog.keep(sha256, upload, look, previews.picture(shown))
+            catalog.keep(sha256, upload, preview, previews.preview(shown))
         else:
             catalog.add_upload(sha256, upload)
-        return replace(judged, look=look)
+        return replace(judged, preview=preview)
 
     def _shown(
         self, data: bytes, prediction: Prediction, seen: _Prepared, side: int
@@ -223,7 +225,7 @@ class Inference:
 
     def _frame(self, data: bytes, name: str, number: int, ground: Ground) -> Image.Image:
         """A frame with the pixels that people need, or the nearest of those looked at."""
-        min_size = MinSize(longer=previews.PICTURE_SIDE)
+        min_size = MinSize(longer=previews.PREVIEW_SIDE)
         decoded = decode.decode(data, name=name, limits=self._limits, min_size=min_size)
         return _nearest(decoded, number, ground)
 
@@ -250,9 +252,9 @@ def _of_the_worst(classifier: Classifier, seen: _Prepared) -> Prediction:
     )
 
 
-def _look(image: Image.Image) -> Look:
+def _preview(image: Image.Image) -> Preview:
     small = previews.fitted(image, previews.HASHED_SIDE)
-    return Look(previews.placeholder(small), previews.perceptual_hash(small))
+    return Preview(previews.placeholder(small), previews.perceptual_hash(small))
 
 
 def _nearest(decoded: DecodedImage, number: int, ground: Ground) -> Image.Image:

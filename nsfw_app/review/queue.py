@@ -172,5 +172,5 @@ class QueueService:
             self._policy_of(stored.prediction.identity.model),
             stored.info,
             stored.prediction,
-            stored.look,
+            stored.preview,
         )

@@ -3,16 +3,16 @@
 from nsfw_app.imaging.image_warnings import warnings_of
 from nsfw_app.records import (
     ImageInfo,
-    Look,
     Policy,
     Prediction,
+    Preview,
     Review,
 )
 from nsfw_app.rules.policy import judge
 
 
 def reviewed(
-    name: str, policy: Policy, image: ImageInfo, prediction: Prediction, look: Look
+    name: str, policy: Policy, image: ImageInfo, prediction: Prediction, preview: Preview
 ) -> Review:
     """The review of an image that has a prediction."""
     return Review(
@@ -22,6 +22,6 @@ def reviewed(
         image.sha256,
         image,
         prediction,
-        look,
+        preview,
         warnings=warnings_of(name, image, prediction.ground),
     )

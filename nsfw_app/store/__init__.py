@@ -19,7 +19,7 @@ from nsfw_app.store.keys import ApiKeys
 from nsfw_app.store.leases import Leases
 from nsfw_app.store.log import CorrectionLog
 from nsfw_app.store.policies import Policies
-from nsfw_app.store.previews import Pictures
+from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.purges import Purges
 from nsfw_app.store.queue_entries import ReviewQueue
 from nsfw_app.store.standing_decisions import StandingAnswers
@@ -53,14 +53,14 @@ class Store:
         self,
         database: Path,
         *,
-        pictures_dir: Path,
+        previews_dir: Path,
         journal_mode: str,
         rules: QueueRules = DEFAULT_RULES,
         retention: Retention = DEFAULT_RETENTION,
     ) -> None:
         try:
             connections = Connections(database, journal_mode=journal_mode)
-            self.pictures = Pictures(pictures_dir)
+            self.previews = PreviewFiles(previews_dir)
         except StorageError as error:
             where = f"NSFW_DATA_DIR={str(database.parent)!r}"
             raise StorageError(error.reason, where=where) from error
@@ -70,7 +70,7 @@ class Store:
             ) from error
         self._connections = connections
         cipher = SecretCipher(database.with_name(f"{database.name}.key"))
-        self.catalog = Catalog(connections, self.pictures)
+        self.catalog = Catalog(connections, self.previews)
         self.policies = Policies(connections)
         if not retention.keeps_any:
             rules = QueueRules(frozenset())
@@ -85,7 +85,7 @@ class Store:
         self.keys = ApiKeys(connections, cipher)
         self.keys.encrypt_secrets()
         self.audit = Audit(connections)
-        self.purges = Purges(connections, self.pictures, retention=retention)
+        self.purges = Purges(connections, self.previews, retention=retention)
 
     def check_writable(self) -> None:
         """Commit a transaction and write a file, as an upload does.
@@ -95,4 +95,4 @@ class Store:
         """
         with self._connections.writing() as db:
             db.execute("pragma user_version = 0")  # writes the first page, also where it is 0
-        self.pictures.check_writable()
+        self.previews.check_writable()

@@ -12,15 +12,15 @@ from nsfw_app.records import (
     Ground,
     ImageInfo,
     ImageWarning,
-    Look,
     ModelIdentity,
     Prediction,
+    Preview,
     Upload,
     WarningCode,
 )
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store.connections import Connections, now
-from nsfw_app.store.previews import Pictures
+from nsfw_app.store.previews import PreviewFiles
 
 VISIBLE = """
 select :manages
@@ -46,7 +46,7 @@ class Stored:
 
     info: ImageInfo
     prediction: Prediction
-    look: Look
+    preview: Preview
     prediction_id: int
 
 
@@ -58,7 +58,7 @@ class Catalog:
         pictures: The files that people look at.
     """
 
-    def __init__(self, connections: Connections, pictures: Pictures) -> None:
+    def __init__(self, connections: Connections, pictures: PreviewFiles) -> None:
         self._connections = connections
         self._pictures = pictures
 
@@ -167,13 +167,13 @@ class Catalog:
         with self._connections.writing() as db:
             _add_upload(db, image_sha256, upload)
 
-    def keep(self, image_sha256: str, upload: Upload, look: Look, jpeg: bytes) -> None:
+    def keep(self, image_sha256: str, upload: Upload, preview: Preview, jpeg: bytes) -> None:
         """Record an upload with all that people look at: rows and file, or nothing at all.
 
         Args:
             image_sha256: Of the image, which has a prediction.
             upload: Who brought it, and under which name.
-            look: Its placeholder and perceptual hash.
+            preview: Its placeholder and perceptual hash.
             jpeg: The picture; one that is kept already stays.
 
         Raises:
@@ -184,7 +184,7 @@ class Catalog:
             try:
                 with self._connections.writing() as db:
                     _add_upload(db, image_sha256, upload)
-                    _set_look(db, image_sha256, look)
+                    _set_preview(db, image_sha256, preview)
                     if not self._pictures.has(image_sha256):
                         place()  # before the commit: a row without its picture is never seen
                         added = True
@@ -211,7 +211,7 @@ class Catalog:
         )
         return bool(row[0])
 
-    def look(self, image_sha256: str) -> Look:
+    def preview(self, image_sha256: str) -> Preview:
         """What stands for an image.
 
         Raises:
@@ -222,12 +222,12 @@ class Catalog:
         )
         if row is None:
             raise NotFound(f"No image {image_sha256} is known.")
-        return Look(bytes(row["placeholder"]), row["perceptual_hash"])
+        return Preview(bytes(row["placeholder"]), row["perceptual_hash"])
 
-    def set_look(self, image_sha256: str, look: Look) -> None:
+    def set_preview(self, image_sha256: str, preview: Preview) -> None:
         """Keep what stands for an image."""
         with self._connections.writing() as db:
-            _set_look(db, image_sha256, look)
+            _set_preview(db, image_sha256, preview)
 
     def upload(
         self, image_sha256: str, caller: Caller, name: str = "", batch_id: str = ""
@@ -270,10 +270,10 @@ def _add_upload(db: Database, image_sha256: str, upload: Upload) -> None:
     )
 
 
-def _set_look(db: Database, image_sha256: str, look: Look) -> None:
+def _set_preview(db: Database, image_sha256: str, preview: Preview) -> None:
     db.execute(
         "update images set placeholder = ?, perceptual_hash = ? where sha256 = ?",
-        (look.placeholder, look.perceptual_hash, image_sha256),
+        (preview.placeholder, preview.perceptual_hash, image_sha256),
     )
 
 
@@ -299,5 +299,5 @@ def _stored(row: Any) -> Stored:
         row["frame"],
         Ground(row["ground"]),
     )
-    look = Look(bytes(row["placeholder"]), row["perceptual_hash"])
-    return Stored(info, prediction, look, row["id"])
+    preview = Preview(bytes(row["placeholder"]), row["perceptual_hash"])
+    return Stored(info, prediction, preview, row["id"])

@@ -15,7 +15,7 @@ PROBE = "write-probe"
 PROBE_BYTES = 256_000  # about the size of a large picture
 
 
-class Pictures:
+class PreviewFiles:
     """A directory of pictures, each whole or not there.
 
     The directory is made again when it is missing, the data directory above it is not: see

@@ -15,7 +15,7 @@ from nsfw_app.records import utc
 from nsfw_app.rules.retention import Keep, Retention
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
-from nsfw_app.store.previews import Pictures
+from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.states import reported_changes
 
 AT_ONCE = 500
@@ -58,7 +58,7 @@ class Purges:
     """
 
     def __init__(
-        self, connections: Connections, pictures: Pictures, *, retention: Retention
+        self, connections: Connections, pictures: PreviewFiles, *, retention: Retention
     ) -> None:
         self._connections = connections
         self._pictures = pictures

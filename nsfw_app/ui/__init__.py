@@ -63,5 +63,5 @@ def build_ui(engine: Engine, insights: Insights) -> Page:
         topbar.ready(thresholds, outputs=sliders, **quietly)
         add_endpoints(engine)
     blocks.queue(api_open=False, max_size=MAX_CALLS)
-    look = {"theme": theme(), "css_paths": [ASSETS / f"{name}.css" for name in STYLES]}
-    return Page(blocks, ASSETS, look)
+    options = {"theme": theme(), "css_paths": [ASSETS / f"{name}.css" for name in STYLES]}
+    return Page(blocks, ASSETS, options)

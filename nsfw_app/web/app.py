@@ -36,7 +36,7 @@ class Page:
 
     blocks: gr.Blocks
     assets: Path
-    look: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: Page) -> FastAPI:
@@ -75,7 +75,7 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
         show_error=True,
         footer_links=[],
         root_path="",  # each request has its own; see `RootPath`
-        **page.look,
+        **page.options,
     )
     # Gradio's page then takes its server's address from the browser. By default it takes the Host
     # header, which a proxy may have replaced with an address that only the proxy can reach.

@@ -57,7 +57,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A page in whose database two people have answered, so that an image waits in the queue."""
     directory = tmp_path_factory.mktemp("access")
     data = directory / "data"
-    store = Store(data / "review.db", pictures_dir=data / "images", journal_mode="wal")
+    store = Store(data / "review.db", previews_dir=data / "images", journal_mode="wal")
     fill(store, {"bob": "xnnn.n", "ann": "xxnnx."})
     with serving(directory) as server:
         yield server

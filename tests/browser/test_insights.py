@@ -109,25 +109,25 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def test_the_tab_says_what_is_missing_and_then_the_numbers(browser: Browser, app: Server) -> None:
     """From no answer to one label to two: each state says what is there and what to do next."""
     directory: Path = app.data
-    store = Store(directory / "review.db", pictures_dir=directory / "images", journal_mode="wal")
+    store = Store(directory / "review.db", previews_dir=directory / "images", journal_mode="wal")
     with opened(browser, app.url) as page:
         insights = page.locator("#insights")
 
-        def look() -> None:
+        def preview() -> None:
             open_tab(page, "Log")
             open_tab(page, "Insights")
 
-        look()
+        preview()
         expect(insights).to_contain_text("Agree or disagree with an image")
         add_image(store, sha256=SHA256)
         add(store.log, answer("one", Label.NSFW))
-        look()
+        preview()
         expect(insights).to_contain_text("no image has answers from two reviewers")
         add(store.log, answer("two", Label.NSFW), reviewer="bob")
-        look()
+        preview()
         expect(insights).to_contain_text("all 1 pair of answers to 1 image use one label")
         fill(store, {"ann": "xxnn", "bob": "xnnn"}, identity=FAKE)
-        look()
+        preview()
         expect(insights.locator(".figure")).to_contain_text(
             re.compile(r"^0\.\d{3}Krippendorff's alpha over 5 pairs of answers to 5 images")
         )

@@ -180,7 +180,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The real page with a viewer, a reviewer and an admin."""
     directory = tmp_path_factory.mktemp("login")
     data = directory / "data"
-    store = Store(data / "review.db", pictures_dir=data / "images", journal_mode="wal")
+    store = Store(data / "review.db", previews_dir=data / "images", journal_mode="wal")
     accounts = Accounts(store)
     for name, role in (
         ("vera", UserRole.VIEWER),
@@ -246,7 +246,7 @@ def test_a_session_that_ended_is_said_and_loses_nothing(browser: Browser, server
     page.get_by_role("button", name="A cat").click()
     expect(page.locator("#agree")).to_be_enabled()
     data = server.data
-    store = Store(data / "review.db", pictures_dir=data / "images", journal_mode="wal")
+    store = Store(data / "review.db", previews_dir=data / "images", journal_mode="wal")
     store.accounts.end_sessions("ann", actor="test")
     page.keyboard.press("a")
     expect(page.locator(".strip")).to_contain_text("Your session has ended")

@@ -66,7 +66,7 @@ def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deplo
     """The real page with an administrator and an API key, behind nginx."""
     scheme, prefix, settings = DEPLOYMENTS[request.param]
     data = tmp_path / "data"
-    accounts = Accounts(Store(data / "review.db", pictures_dir=data / "images", journal_mode="wal"))
+    accounts = Accounts(Store(data / "review.db", previews_dir=data / "images", journal_mode="wal"))
     accounts.add_user("root", PASSWORD, UserRole.ADMIN, actor="test")
     key = accounts.add_key("program", KEY_SCOPES, per_minute=1_000, actor="test").key
     with ExitStack() as stack:

@@ -105,7 +105,7 @@ def reveal_by_click(page: Page) -> None:
     close(page)
 
 
-def look(page: Page, card: Locator) -> None:
+def preview(page: Page, card: Locator) -> None:
     """Hold V on a card until its picture has arrived."""
     card.focus()
     page.keyboard.down("v")
@@ -263,7 +263,7 @@ def test_an_image_is_counted_once_and_nothing_of_it_kept(page: Page, files: list
     expect(revealed).to_have_text("0")
     cards = fill_gallery(page, files[:2])
     for card, count in ((cards.nth(0), "1"), (cards.nth(0), "1"), (cards.nth(1), "2")):
-        look(page, card)
+        preview(page, card)
         expect(revealed).to_have_text(count)
     open_tab(page, "Review")
     page.locator("#image-input input[type=file]").set_input_files(files[0])
@@ -296,7 +296,7 @@ def test_a_pause_is_suggested_and_nothing_stands_still(
     notice = app.locator(".pause")
     for number in range(PAUSE_AFTER):
         expect(notice).to_be_empty()
-        look(app, cards.nth(number))
+        preview(app, cards.nth(number))
     expect(notice).to_contain_text("3 images revealed today")
     last = cards.nth(PAUSE_AFTER - 1)
     expect(last).to_be_focused()
@@ -306,7 +306,7 @@ def test_a_pause_is_suggested_and_nothing_stands_still(
     notice.get_by_role("button", name="Dismiss").click()
     expect(notice).to_be_empty()
     expect(cards.nth(PAUSE_AFTER)).to_be_focused()
-    look(app, cards.nth(PAUSE_AFTER))
+    preview(app, cards.nth(PAUSE_AFTER))
     expect(notice).to_be_empty()
 
 

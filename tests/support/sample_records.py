@@ -7,10 +7,10 @@ from nsfw_app.records import (
     Decision,
     ImageInfo,
     Label,
-    Look,
     ModelIdentity,
     NewDecision,
     Prediction,
+    Preview,
     Review,
     Upload,
 )
@@ -38,7 +38,7 @@ def add_image(
     prediction = Prediction(sha256, identity, {"normal": 0.1, "nsfw": 0.9}, 0.9)
     info = ImageInfo(sha256, "PNG", 40, 30, 1_000, 1)
     store.catalog.add_prediction(info, prediction)
-    store.catalog.set_look(sha256, Look(b"webp"))
+    store.catalog.set_preview(sha256, Preview(b"webp"))
     store.catalog.add_upload(sha256, Upload(name, "gallery", "ann", "batch 1"))
 
 

@@ -162,7 +162,7 @@ def test_many_names_from_one_place_are_limited(
     accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever tries name after name is stopped as well."""
-    monkeypatch.setattr(accounts, "_fits", lambda *_: False)  # 50 hashes would take long
+    monkeypatch.setattr(accounts, "_verify", lambda *_: False)  # 50 hashes would take long
     for number in range(50):
         with pytest.raises(NotSignedIn):
             sign_in(accounts, f"name{number}")

@@ -20,9 +20,9 @@ from nsfw_app.errors import ModelNotFound
 from nsfw_app.models.backends.open_nsfw import OpenNSFW
 from nsfw_app.models.cards import FALCONSAI, display_name
 from nsfw_app.models.classifier import Classifier
-from nsfw_app.models.direct import UnbatchedClassifier
 from nsfw_app.models.formats import FILES
 from nsfw_app.models.loader import load_classifier
+from nsfw_app.models.scheduler import UnbatchedClassifier
 from nsfw_app.models.selection import BackendConfig
 from nsfw_app.records import LabelRole
 from tests.support.loopback_hub import ABSENT_URL, COMMIT, client_environment, serve
@@ -175,7 +175,7 @@ def test_embedded_never_imports_torch(model: str, tmp_path: Path) -> None:
     script = """
 import json, sys
 from nsfw_app import settings
-from nsfw_app.models.direct import Direct
+from nsfw_app.models.scheduler import UnbatchedClassifier
 from nsfw_app.models.loader import load_classifier
 from nsfw_app.models.backends.open_nsfw import OpenNSFW
 from tests.support.tiny_vit import (picture)
@@ -209,7 +209,7 @@ def test_falconsai_by_name_equals_the_plain_pipeline(vit: Path, tmp_path: Path) 
     script = """
 import json
 from nsfw_app import settings
-from nsfw_app.models.direct import Direct
+from nsfw_app.models.scheduler import UnbatchedClassifier
 from nsfw_app.models.loader import load_classifier
 from nsfw_app.models.backends.open_nsfw import OpenNSFW
 from tests.support.tiny_vit import (picture)

@@ -160,8 +160,8 @@ def test_one_image_is_purged_on_demand(run: Run, engine: Engine, store: Store) -
     engine.decide(answer_to(review), person("ann"))
     sha256 = review.sha256 or ""
     assert sha256 in run("purge", "--image", sha256)
-    assert not engine.keeps(sha256)
-    assert engine.look(sha256).placeholder == b""
+    assert not engine.has_preview(sha256)
+    assert engine.preview(sha256).placeholder == b""
     assert engine.queue.waiting("bob") == 0
     assert engine.log.size(LogFilter()) == 1
     (row,) = store.audit.entries()

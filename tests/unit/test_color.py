@@ -249,7 +249,7 @@ def test_preview_shows_the_same_colors(engine: Engine) -> None:
     picture = Image.new("RGB", (64, 48), (200, 30, 40))
     data = encoded(picture, "PNG", icc_profile=SWAP)
     sha256 = engine.review(data, Upload("a.png", "gallery", "ann")).sha256 or ""
-    shown = [engine.preview(data, name="a.png", frame=0), engine._store.pictures.get(sha256)]
+    shown = [engine.render_preview(data, name="a.png", frame=0), engine._store.previews.get(sha256)]
     for jpeg in shown:
         with Image.open(io.BytesIO(jpeg)) as image:
             assert "icc_profile" not in image.info

@@ -164,7 +164,7 @@ def test_of_an_animation_the_worst_frame_is_kept(engine: Engine, store: Store) -
     assert review.prediction is not None
     assert review.prediction.frame == 2
     assert review.sha256 is not None
-    with Image.open(io.BytesIO(store.pictures.get(review.sha256))) as kept:
+    with Image.open(io.BytesIO(store.previews.get(review.sha256))) as kept:
         red, _, _ = kept.getpixel((450, 300))
         assert kept.size == (900, 600)
         assert abs(red - 200) < 4

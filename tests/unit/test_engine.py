@@ -181,7 +181,7 @@ def test_worst_frame_counts(engine: Engine, classifier: FakeClassifier) -> None:
 def test_worst_frame_is_the_one_that_is_shown(engine: Engine) -> None:
     """The picture kept of an animation is the frame that its score is of."""
     review = engine.review(gif(10, 20, 250, 30), Upload("a.gif", "gallery", "ann"))
-    with Image.open(io.BytesIO(engine.picture(review.sha256 or "", ANN))) as kept:
+    with Image.open(io.BytesIO(engine.preview_jpeg(review.sha256 or "", ANN))) as kept:
         assert kept.getpixel((0, 0))[0] == pytest.approx(250, abs=6)
 
 
@@ -192,7 +192,7 @@ def test_fewer_frames_than_before_are_no_error(store: Store, classifier: FakeCla
     fewer = engine_with(store, classifier, limits=replace(LIMITS, max_frames=2))
     after = fewer.review(data, Upload("a.gif", "gallery", "ann"))
     assert (after.prediction, after.problem) == (before.prediction, None)
-    assert fewer.picture(after.sha256 or "", ANN).startswith(b"\xff\xd8")
+    assert fewer.preview_jpeg(after.sha256 or "", ANN).startswith(b"\xff\xd8")
 
 
 BAD = {

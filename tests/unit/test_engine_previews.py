@@ -28,8 +28,8 @@ def test_images_are_their_owners(engine: Engine) -> None:
     review = engine.review(blocked, BY_ANN)
     sha256 = review.sha256 or ""
     doors: list[Callable[[Caller], object]] = [
-        lambda caller: engine.picture(sha256, caller),
-        lambda caller: engine.thumbnail(sha256, caller),
+        lambda caller: engine.preview_jpeg(sha256, caller),
+        lambda caller: engine.thumbnail_jpeg(sha256, caller),
         lambda caller: engine.decide(answer_to(review, caller.name, Label.NSFW), caller),
     ]
     for door in doors:
@@ -44,27 +44,27 @@ def test_images_in_the_queue_are_its_reviewers(engine: Engine) -> None:
     """While an image waits, reviewers see it and viewers do not; agreed on, it is gone."""
     review = engine.review(picture_bytes(200), BY_ANN)  # inside the review band
     sha256 = review.sha256 or ""
-    assert engine.picture(sha256, BOB)
+    assert engine.preview_jpeg(sha256, BOB)
     with pytest.raises(NotFound):
-        engine.picture(sha256, person("vera", role=UserRole.VIEWER))
+        engine.preview_jpeg(sha256, person("vera", role=UserRole.VIEWER))
     engine.decide(answer_to(review, label=Label.NSFW), BOB)
     assert engine.queue.waiting("cy") == 0
     for caller in (ANN, BOB):
         with pytest.raises(NotFound):
-            engine.picture(sha256, caller)
+            engine.preview_jpeg(sha256, caller)
 
 
 def test_disagreements_are_shown_to_reviewers(engine: Engine) -> None:
     """What somebody answered against the model is shown to all who may relabel it."""
     review = engine.review(picture_bytes(250), BY_ANN)
     engine.decide(answer_to(review), ANN)
-    assert engine.picture(review.sha256 or "", BOB)
+    assert engine.preview_jpeg(review.sha256 or "", BOB)
 
 
 def test_an_admin_sees_every_image(engine: Engine) -> None:
     """Whoever manages may look at what anyone brought."""
     sha256 = engine.review(picture_bytes(250), BY_ANN).sha256 or ""
-    assert engine.picture(sha256, person("root", role=UserRole.ADMIN))
+    assert engine.preview_jpeg(sha256, person("root", role=UserRole.ADMIN))
 
 
 def test_kept_picture_tells_nothing_but_what_it_shows(engine: Engine) -> None:
@@ -74,12 +74,12 @@ def test_kept_picture_tells_nothing_but_what_it_shows(engine: Engine) -> None:
     data = encoded(photo, "JPEG", exif=exif, comment=SECRET.encode(), icc_profile=b"icc " * 40)
     assert data.count(SECRET.encode()) > 1
     sha256 = engine.review(data, Upload("a.jpg", "gallery", "ann")).sha256 or ""
-    kept = engine.picture(sha256, ANN), engine.thumbnail(sha256, ANN)
+    kept = engine.preview_jpeg(sha256, ANN), engine.thumbnail_jpeg(sha256, ANN)
     for file, size in zip(kept, [(800, 1_600), (160, 320)], strict=True):
         with Image.open(io.BytesIO(file)) as image:
             assert (image.format, image.size, dict(image.getexif())) == ("JPEG", size, {})
             assert not {"exif", "comment", "icc_profile", "xmp"} & set(image.info)
-    assert SECRET.encode() not in b"".join([*kept, engine.look(sha256).placeholder])
+    assert SECRET.encode() not in b"".join([*kept, engine.preview(sha256).placeholder])
 
 
 def test_without_an_owner_no_picture_is_kept(engine: Engine, tmp_path: Path) -> None:
@@ -87,12 +87,12 @@ def test_without_an_owner_no_picture_is_kept(engine: Engine, tmp_path: Path) -> 
     sha256 = engine.review(picture_bytes(200), COMMAND).sha256 or ""
     assert [path for path in (tmp_path / "images").rglob("*") if path.is_file()] == []
     with pytest.raises(NotFound):
-        engine.picture(sha256, ANN)
+        engine.preview_jpeg(sha256, ANN)
 
 
 def test_image_judged_before_gets_its_picture_when_somebody_brings_it(engine: Engine) -> None:
     """An image that a command judged first can be looked at by who uploads it later."""
     engine.review(picture_bytes(200), COMMAND)
     sha256 = engine.review(picture_bytes(200), BY_ANN).sha256 or ""
-    with Image.open(io.BytesIO(engine.picture(sha256, ANN))) as kept:
+    with Image.open(io.BytesIO(engine.preview_jpeg(sha256, ANN))) as kept:
         assert kept.size == (40, 30)

@@ -149,7 +149,7 @@ def test_incomplete_image_is_never_allowed(engine: Engine, store: Store) -> None
     assert item.review.warnings == review.warnings
     cached = engine.review(dark_jpeg(), Upload("a.jpg", "command"))
     assert cached.verdict == review.verdict
-    assert engine.picture(review.sha256 or "", person("bob")).startswith(b"\xff\xd8")
+    assert engine.preview_jpeg(review.sha256 or "", person("bob")).startswith(b"\xff\xd8")
 
 
 def test_incomplete_image_is_blocked_where_its_score_says_so(engine: Engine) -> None:
@@ -226,7 +226,7 @@ def test_older_images_have_no_warnings(tmp_path: Path) -> None:
             "values ('n', 't', 'ann', 1, 'a.png', 'gallery', 0.5, 'normal', 'nsfw', '[]', '', '')"
         )
         old.conn.commit()
-    store = Store(path, pictures_dir=tmp_path / "images", journal_mode="wal")
+    store = Store(path, previews_dir=tmp_path / "images", journal_mode="wal")
     stored = store.catalog.get(1)
     assert (stored.info.warnings, stored.info.incomplete) == ((), False)
     assert (stored.prediction.frame, stored.prediction.ground) == (2, Ground.WHITE)

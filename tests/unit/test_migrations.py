@@ -35,7 +35,7 @@ def database(path: Path) -> Iterator[sqlite3.Connection]:
 
 def opened(path: Path) -> Store:
     """The store in that file."""
-    return Store(path, pictures_dir=path.parent / "images", journal_mode="wal")
+    return Store(path, previews_dir=path.parent / "images", journal_mode="wal")
 
 
 def schema(database: sqlite3.Connection) -> list[tuple[str, str]]:

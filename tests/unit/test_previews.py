@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from nsfw_app.imaging.decode import decode
-from nsfw_app.imaging.previews import alike, picture, placeholder, thumbnail
+from nsfw_app.imaging.previews import alike, placeholder, preview, thumbnail
 from tests.support.fakes import LIMITS
 from tests.support.image_files import camera_exif, colour_profile, encoded, photograph
 
@@ -44,7 +44,7 @@ def telling(image_format: str) -> bytes:
 def given_out(data: bytes) -> dict[str, bytes]:
     """All that is ever shown of a file."""
     image = decode(data, name="picture", limits=LIMITS).frames[0].image
-    kept = picture(image)
+    kept = preview(image)
     return {"picture": kept, "thumbnail": thumbnail(kept), "placeholder": placeholder(image)}
 
 

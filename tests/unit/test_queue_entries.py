@@ -40,7 +40,7 @@ while claims := store.loans.claim(reviewer, count=3, holding=held):
 def queue_store(tmp_path: Path) -> Store:
     """A store in which every rule is on."""
     return Store(
-        tmp_path / "review.db", pictures_dir=tmp_path / "images", journal_mode="wal", rules=ALL
+        tmp_path / "review.db", previews_dir=tmp_path / "images", journal_mode="wal", rules=ALL
     )
 
 
@@ -264,7 +264,7 @@ def test_a_reason_that_is_switched_off_lets_nothing_in(tmp_path: Path) -> None:
     """Without its rule an image does not enter, and a second opinion is not promised."""
     rules = QueueRules(frozenset({QueueReason.REVIEW}))
     store = Store(
-        tmp_path / "review.db", pictures_dir=tmp_path / "images", journal_mode="wal", rules=rules
+        tmp_path / "review.db", previews_dir=tmp_path / "images", journal_mode="wal", rules=rules
     )
     waiting(store, 0.5, QueueReason.AUDIT)
     assert offered(store, "ann") == []

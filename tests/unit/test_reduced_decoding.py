@@ -121,7 +121,7 @@ def test_the_picture_that_is_kept_is_large(real: Engine, store: Store) -> None:
     data = jpeg(enlarged("skimage", "data/coffee.png", 4000))
     review = real.review(data, Upload("a.jpg", "gallery", "ann"))
     assert review.sha256 is not None
-    with Image.open(io.BytesIO(store.pictures.get(review.sha256))) as kept:
+    with Image.open(io.BytesIO(store.previews.get(review.sha256))) as kept:
         assert max(kept.size) == 1600
 
 

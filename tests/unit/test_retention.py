@@ -30,7 +30,7 @@ def make(tmp_path: Path) -> Make:
     def make(keep: Keep = Keep.DISAGREEMENTS, days: int = 30) -> Engine:
         store = Store(
             tmp_path / "review.db",
-            pictures_dir=tmp_path / "images",
+            previews_dir=tmp_path / "images",
             journal_mode="wal",
             rules=QueueRules(),
             retention=Retention(keep, days),
@@ -49,7 +49,7 @@ def bring(engine: Engine, red: int) -> Review:
 
 def kept(engine: Engine, review: Review) -> bool:
     """Whether there is still something to look at."""
-    return engine.keeps(review.sha256 or "")
+    return engine.has_preview(review.sha256 or "")
 
 
 def files(tmp_path: Path) -> int:
@@ -75,7 +75,7 @@ def test_what_is_agreed_on_is_deleted_at_once(make: Make, tmp_path: Path) -> Non
     assert kept(engine, review)
     engine.decide(answer_to(review, label=Label.NSFW), ANN)
     assert files(tmp_path) == 0
-    assert engine.look(review.sha256 or "").placeholder == b""
+    assert engine.preview(review.sha256 or "").placeholder == b""
     assert engine.log.size(LogFilter()) == 1
     assert bring(engine, BLOCKED).prediction == review.prediction
 
@@ -132,9 +132,9 @@ def test_whoever_brings_it_again_can_see_it_again(make: Make) -> None:
     engine.decide(answer_to(bring(engine, BLOCKED), label=Label.NSFW), ANN)
     again = bring(engine, BLOCKED)
     assert kept(engine, again)
-    assert engine.picture(again.sha256 or "", ANN)
-    assert again.look
-    assert engine.look(again.sha256 or "") == again.look
+    assert engine.preview_jpeg(again.sha256 or "", ANN)
+    assert again.preview
+    assert engine.preview(again.sha256 or "") == again.preview
 
 
 def test_days_end_everything(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,15 +172,15 @@ def test_none_keeps_nothing(make: Make, tmp_path: Path) -> None:
     engine = make(Keep.NONE)
     review = bring(engine, WAITING)
     assert review.prediction is not None
-    assert review.look is not None
-    assert review.look.placeholder
+    assert review.preview is not None
+    assert review.preview.placeholder
     assert files(tmp_path) == 0
-    assert engine.look(review.sha256 or "").placeholder == b""
+    assert engine.preview(review.sha256 or "").placeholder == b""
     assert engine.queue.waiting("bob") == 0
     assert not engine.queue.request_second_opinion(
         review.sha256 or "", review.prediction.identity, ANN
     )
-    assert bring(engine, WAITING).look == review.look
+    assert bring(engine, WAITING).preview == review.preview
 
 
 def test_a_stricter_setting_deletes_what_an_earlier_one_kept(make: Make, tmp_path: Path) -> None:
@@ -212,9 +212,9 @@ def test_trying_out_keeps_nothing_at_all(make: Make, tmp_path: Path) -> None:
     engine = make(Keep.ALL)
     tried = engine.try_out(picture_bytes(WAITING), name="a.png")
     assert tried.prediction is not None
-    assert tried.look is not None
+    assert tried.preview is not None
     with pytest.raises(NotFound):
-        engine.look(tried.sha256 or "")
+        engine.preview(tried.sha256 or "")
     assert files(tmp_path) == 0
     assert engine.queue.waiting("bob") == 0
     assert bring(engine, WAITING).prediction == tried.prediction

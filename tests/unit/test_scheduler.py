@@ -14,10 +14,8 @@ from PIL import Image
 
 from nsfw_app.concurrency import CpuSlots
 from nsfw_app.errors import Overloaded, PredictionFailed
-from nsfw_app.models.asking import MAX_BATCH
-from nsfw_app.models.batching import DynamicBatcher
 from nsfw_app.models.classifier import DownscaleRule, Pixels
-from nsfw_app.models.direct import UnbatchedClassifier
+from nsfw_app.models.scheduler import MAX_BATCH, DynamicBatcher, UnbatchedClassifier
 from nsfw_app.records import LabelRole, ModelIdentity
 
 PATIENCE_SECONDS = 10

@@ -255,7 +255,7 @@ def test_only_this_machine_is_local(host: str, local: bool) -> None:
 def test_paths_lie_in_the_data_directory(tmp_path: Path) -> None:
     """Database, pictures and uploads each have their own place there."""
     chosen = load(data_dir=tmp_path)
-    places = {chosen.database, chosen.pictures_dir, chosen.uploads_dir}
+    places = {chosen.database, chosen.previews_dir, chosen.uploads_dir}
     assert all(tmp_path in place.parents for place in places)
     assert len(places) == 3
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from nsfw_app.errors import NotFound, PolicyError, StorageError
-from nsfw_app.records import ImageInfo, Label, LogFilter, Look, Policy, Prediction, Upload
+from nsfw_app.records import ImageInfo, Label, LogFilter, Policy, Prediction, Preview, Upload
 from nsfw_app.rules.permissions import UserRole
 from nsfw_app.store import Store
 from nsfw_app.store.connections import Connections
@@ -62,7 +62,7 @@ def in_processes(count: int, target: Callable[..., None], directory: Path) -> No
 
 def write_decisions(directory: Path, barrier: Any, number: int) -> None:
     """Forty decisions of one process."""
-    store = Store(directory / "review.db", pictures_dir=directory / "images", journal_mode="wal")
+    store = Store(directory / "review.db", previews_dir=directory / "images", journal_mode="wal")
     barrier.wait()
     for i in range(40):
         add(store.log, answer(f"{number} {i}"), reviewer=f"process {number}")
@@ -74,7 +74,7 @@ def open_new_databases(directory: Path, barrier: Any, number: int) -> None:
     for i in range(40):
         barrier.wait()
         try:
-            Store(directory / f"{i}.db", pictures_dir=directory / "images", journal_mode="wal")
+            Store(directory / f"{i}.db", previews_dir=directory / "images", journal_mode="wal")
         except sqlite3.OperationalError as error:
             failures.append(f"{i}: {error}")
     assert not failures, failures
@@ -101,7 +101,7 @@ def rows(path: Path, table: str) -> int:
 def test_journal_is_the_one_asked_for(tmp_path: Path, mode: str) -> None:
     """The journal is the one that the settings name, for whoever opens the file."""
     path = tmp_path / "new" / "review.db"
-    Store(path, pictures_dir=tmp_path / "images", journal_mode=mode)
+    Store(path, previews_dir=tmp_path / "images", journal_mode=mode)
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("pragma journal_mode").fetchone() == (mode,)
 
@@ -160,7 +160,7 @@ def test_predictions_are_unique_by_key(store: Store, tmp_path: Path) -> None:
     found = store.catalog.find(SHA256, FAKE)
     assert found is not None
     assert (found.prediction.nsfw_score, found.info.width) == (0.9, 40)
-    assert store.catalog.look(SHA256).placeholder == b"webp"
+    assert store.catalog.preview(SHA256).placeholder == b"webp"
     assert rows(tmp_path / "review.db", "predictions") == 1
 
 
@@ -194,7 +194,7 @@ def test_what_is_deleted_is_overwritten(store: Store, tmp_path: Path) -> None:
     """Neither an ended session nor the placeholder of a purged image is left in any file."""
     add_image(store)
     placeholder, token = b"placeholder of a purged image", "token of an ended session"
-    store.catalog.set_look(SHA256, Look(placeholder))
+    store.catalog.set_preview(SHA256, Preview(placeholder))
     store.accounts.add_session(token, Session("user:ann", "ann", ()), expires_at="9999")
     store._connections.overwrite_log()  # into the database itself
 
@@ -212,30 +212,30 @@ def test_what_is_deleted_is_overwritten(store: Store, tmp_path: Path) -> None:
 def test_unknown_image_is_not_found(store: Store) -> None:
     """What is not there is an error of ours."""
     with pytest.raises(NotFound):
-        store.catalog.look(SHA256)
+        store.catalog.preview(SHA256)
     with pytest.raises(NotFound):
-        store.pictures.get(SHA256)
-    assert not store.pictures.has(SHA256)
+        store.previews.get(SHA256)
+    assert not store.previews.has(SHA256)
 
 
 @pytest.mark.parametrize("name", ["", "..", "../review.db", "/" * 64, "a/../" * 12 + "a.db", "\0"])
 def test_picture_is_asked_for_by_a_hash_only(store: Store, name: str) -> None:
     """A picture's name leads to no other file."""
     with pytest.raises(NotFound):
-        store.pictures.get(name)
+        store.previews.get(name)
 
 
 def test_picture_is_whole_while_it_is_replaced(store: Store, tmp_path: Path) -> None:
     """Whoever reads a picture while others write it sees one of them, whole; no file is left."""
     pictures = [bytes([number]) * 300_000 for number in range(4)]
-    store.pictures.add(SHA256, pictures[0])
+    store.previews.add(SHA256, pictures[0])
 
     def write_or_read(number: int) -> list[bytes]:
         if number:
             for _ in range(20):
-                store.pictures.add(SHA256, pictures[number])
+                store.previews.add(SHA256, pictures[number])
             return []
-        return [store.pictures.get(SHA256) for _ in range(100)]
+        return [store.previews.get(SHA256) for _ in range(100)]
 
     assert set(at_once(4, write_or_read)[0]) <= set(pictures)
     assert [path.name for path in (tmp_path / "images").rglob("*.*")] == [f"{SHA256}.jpg"]
@@ -244,8 +244,8 @@ def test_picture_is_whole_while_it_is_replaced(store: Store, tmp_path: Path) -> 
 def test_picture_that_does_not_fit_leaves_nothing(store: Store, tmp_path: Path) -> None:
     """A picture that the disk has no room for is not there, nor is a part of it."""
     with largest_file(1_000), pytest.raises(StorageError, match="full"):
-        store.pictures.add(SHA256, b"x" * 100_000)
-    assert not store.pictures.has(SHA256)
+        store.previews.add(SHA256, b"x" * 100_000)
+    assert not store.previews.has(SHA256)
     assert [path for path in (tmp_path / "images").rglob("*") if path.is_file()] == []
 
 

@@ -230,7 +230,7 @@ def test_waiting_messages_are_checked_once_at_the_upgrade(
           ('5', 'true', null, '', '');
         """
     )
-    Store(tmp_path / "old.db", pictures_dir=tmp_path / "images", journal_mode="delete")
+    Store(tmp_path / "old.db", previews_dir=tmp_path / "images", journal_mode="delete")
     rows = old.execute("select id, event, given_up_at is null from deliveries order by id")
     assert rows.fetchall() == [
         ("1", "image.settled", 1),

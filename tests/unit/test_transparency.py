@@ -168,8 +168,8 @@ def test_the_worse_ground_counts(
     assert classifier.seen == 2
     [warning] = review.warnings
     assert warning.message.endswith(f"of the one on {ground}.")
-    kept = store.pictures.get(review.sha256 or "")
-    again = engine.preview(data, name="a.png", frame=0, ground=ground)
+    kept = store.previews.get(review.sha256 or "")
+    again = engine.render_preview(data, name="a.png", frame=0, ground=ground)
     for jpeg in (kept, again):
         with Image.open(io.BytesIO(jpeg)) as image:
             red = image.getpixel((2, 2))[0]

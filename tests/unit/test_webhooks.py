@@ -316,7 +316,7 @@ def test_secrets_in_clear_are_encrypted_at_the_upgrade(tmp_path: Path, mode: str
     path = tmp_path / "old.db"
 
     def opened() -> Store:
-        return Store(path, pictures_dir=tmp_path / "images", journal_mode=mode)
+        return Store(path, previews_dir=tmp_path / "images", journal_mode=mode)
 
     secret = program_with(opened(), "https://example.com/hook").secret
     with closing(sqlite3.connect(path)) as db:
@@ -406,7 +406,7 @@ def test_what_the_model_is_sure_of_waits_for_nobody(
         picture_bytes(red), name="a.png", caller=program.caller
     )
     assert submission_id is None
-    assert not engine.keeps(review.sha256 or "")
+    assert not engine.has_preview(review.sha256 or "")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ RIGHT = {"username": "ann", "password": PASSWORDS["ann"]}
 def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     """The application with users; these tests change nothing in it."""
     folder = tmp_path_factory.mktemp("pages")
-    store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
+    store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
     with open_app(engine, store, folder) as web_app:

@@ -215,7 +215,7 @@ def test_a_key_puts_nothing_before_people(
         program = Client(url, headers=headers, verbose=False)
         review = program.predict(handle_file(path), api_name="/classify")
     assert review["action"] == "review"
-    assert not engine.keeps(review["sha256"])
+    assert not engine.has_preview(review["sha256"])
     assert engine.queue.waiting("nobody") == 0
 
 
@@ -228,7 +228,7 @@ def test_a_viewer_puts_nothing_into_the_queue(
         data = picture_bytes(128 + waiting)
         card = web_app.signed_in(name).post("/desk/images", params=query, content=data).json()
         assert card["action"] == "review"
-        assert engine.keeps(card["sha256"])
+        assert engine.has_preview(card["sha256"])
         assert engine.queue.waiting("nobody") == waiting
 
 

@@ -74,7 +74,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Busy]:
     path = tmp_path_factory.mktemp("busy")
     data = path / "data"
     data.mkdir()
-    store = Store(data / "review.db", pictures_dir=data / "images", journal_mode="wal")
+    store = Store(data / "review.db", previews_dir=data / "images", journal_mode="wal")
     accounts = Accounts(store)
     for name, role in ROLES.items():
         accounts.add_user(name, f"{name}'s password", role, actor="test")

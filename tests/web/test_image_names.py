@@ -99,5 +99,5 @@ def test_uploads_of_viewers_are_marked_at_the_upgrade(tmp_path: Path) -> None:
         """
     )
     db.close()
-    store = Store(path, pictures_dir=tmp_path / "images", journal_mode="wal")
+    store = Store(path, previews_dir=tmp_path / "images", journal_mode="wal")
     assert store.catalog.name("a") == "given.png"

@@ -84,7 +84,7 @@ HEADERS = [
 def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     """The application with users, over a fake model."""
     path = tmp_path_factory.mktemp("malformed")
-    store = Store(path / "review.db", pictures_dir=path / "images", journal_mode="wal")
+    store = Store(path / "review.db", previews_dir=path / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())

@@ -45,7 +45,7 @@ OPERATIONS = {
 def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     """The application with users and a fake model."""
     folder = tmp_path_factory.mktemp("openapi")
-    store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
+    store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())

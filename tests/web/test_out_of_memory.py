@@ -11,10 +11,9 @@ from PIL import Image
 from nsfw_app.errors import ImageError, OutOfMemory, PredictionFailed, lacks_memory
 from nsfw_app.imaging import boxes, color, grayscale, rendering, transparency
 from nsfw_app.imaging.previews import thumbnail
-from nsfw_app.models.batching import DynamicBatcher
 from nsfw_app.models.classifier import Pixels
-from nsfw_app.models.direct import UnbatchedClassifier
 from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.models.scheduler import DynamicBatcher, UnbatchedClassifier
 from nsfw_app.records import Action, Upload
 from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
@@ -114,9 +113,12 @@ def test_preview_and_thumbnail_are_refused(
     """They are refused with that kind, and never with an unknown error."""
     data = encoded(PHOTO.resize((2000, 1500)), "JPEG")
     engine.review(data, Upload("a.jpg", "gallery", "ann"))
-    kept = engine.preview(data, name="a.jpg", frame=0)
+    kept = engine.render_preview(data, name="a.jpg", frame=0)
     monkeypatch.setattr(Image.Image, attribute, fail)
-    for call in (lambda: engine.preview(data, name="a.jpg", frame=0), lambda: thumbnail(kept)):
+    for call in (
+        lambda: engine.render_preview(data, name="a.jpg", frame=0),
+        lambda: thumbnail(kept),
+    ):
         with pytest.raises(ImageError) as caught:
             call()
         assert caught.value.kind == "no_memory"

@@ -51,7 +51,7 @@ NORMAL = [
 def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     """The application with users, over a model that is never asked."""
     path = tmp_path_factory.mktemp("paths")
-    store = Store(path / "review.db", pictures_dir=path / "images", journal_mode="wal")
+    store = Store(path / "review.db", previews_dir=path / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
     with open_app(engine, store, path) as web_app:

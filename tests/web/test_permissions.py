@@ -227,7 +227,7 @@ SILENCED = "/gradio_api/heartbeat/"  # answered at once, with nothing
 def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     """The application with users, a fake model in it."""
     folder = tmp_path_factory.mktemp("routes")
-    store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
+    store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
@@ -355,7 +355,7 @@ VISITOR_MAY: dict[Names, int] = {
 def space(web_app: WebApp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     """The same as a Space."""
     folder = tmp_path_factory.mktemp("space")
-    store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
+    store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())

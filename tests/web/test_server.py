@@ -76,7 +76,7 @@ def test_acknowledged_answers_survive_a_kill(tmp_path: Path) -> None:
         server.process.wait(10)
     assert KILL_AFTER <= len(acknowledged) < DECISIONS
     store = Store(
-        server.data / "review.db", pictures_dir=server.data / "images", journal_mode="wal"
+        server.data / "review.db", previews_dir=server.data / "images", journal_mode="wal"
     )
     assert set(acknowledged) <= {decision.note for decision in store.log.rows(LogFilter())}
 
@@ -94,7 +94,7 @@ def test_other_accounts_cannot_read_the_data(tmp_path: Path) -> None:
     data = tmp_path / "data"
     before = os.umask(0)
     try:
-        Store(data / "review.db", pictures_dir=data / "images", journal_mode="wal")
+        Store(data / "review.db", previews_dir=data / "images", journal_mode="wal")
         for earlier in (
             "images/aa/a.jpg",
             "engines/m/r/onnx/1/m.onnx",
@@ -129,11 +129,11 @@ def is_wide(path: Path) -> bool:
 def test_a_shared_directory_keeps_its_mode(tmp_path: Path) -> None:
     """A data directory in which other things lie stays open; what is ours in it does not."""
     chosen = settings.load(data_dir=tmp_path)
-    Store(chosen.database, pictures_dir=chosen.pictures_dir, journal_mode="wal")
+    Store(chosen.database, previews_dir=chosen.previews_dir, journal_mode="wal")
     assert chosen.private_paths == [tmp_path]
     (tmp_path / "another file").touch()
     assert tmp_path not in chosen.private_paths
-    assert {chosen.database, chosen.pictures_dir} <= set(chosen.private_paths)
+    assert {chosen.database, chosen.previews_dir} <= set(chosen.private_paths)
 
 
 def test_a_space_serves_every_address(tmp_path: Path) -> None:

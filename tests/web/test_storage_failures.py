@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 def opened(directory: Path) -> Store:
     """The store of a data directory."""
-    return Store(directory / "review.db", pictures_dir=directory / "images", journal_mode="wal")
+    return Store(directory / "review.db", previews_dir=directory / "images", journal_mode="wal")
 
 
 def engine_over(store: Store) -> Engine:
@@ -157,7 +157,7 @@ def test_an_upload_whose_preview_does_not_fit_leaves_nothing(disk: Disk) -> None
         assert db.execute("select count(*) from queue").fetchone() == (0,)
     assert not [path for path in (disk.path / "images").rglob("*") if path.is_file()]
     review = engine.review(noise(), upload)
-    assert engine.picture(review.sha256 or "", ANN)
+    assert engine.preview_jpeg(review.sha256 or "", ANN)
 
 
 def test_a_preview_is_removed_when_its_rows_are_not_committed(
@@ -166,7 +166,7 @@ def test_a_preview_is_removed_when_its_rows_are_not_committed(
     """A commit that fails after the file is in place takes the file back, but no earlier one."""
     store = opened(tmp_path)
     add_image(store)
-    look = store.catalog.look(SHA256)
+    preview = store.catalog.preview(SHA256)
     upload = Upload("b.png", "gallery", "bob")
 
     def commit_fails(self: connections._Connection, sql: str, *values: object) -> object:
@@ -177,12 +177,12 @@ def test_a_preview_is_removed_when_its_rows_are_not_committed(
     execute = connections._Connection.execute
     for earlier in (None, b"earlier"):
         if earlier:
-            store.pictures.add(SHA256, earlier)
+            store.previews.add(SHA256, earlier)
         with monkeypatch.context() as patch:
             patch.setattr(connections._Connection, "execute", commit_fails)
-            failed = kind_of(lambda: store.catalog.keep(SHA256, upload, look, b"new"))
+            failed = kind_of(lambda: store.catalog.keep(SHA256, upload, preview, b"new"))
         assert failed == "storage_full"
-        assert store.pictures.has(SHA256) is bool(earlier)
+        assert store.previews.has(SHA256) is bool(earlier)
         assert not store.catalog.shows(SHA256, person("bob"))
 
 
@@ -304,7 +304,7 @@ def test_only_some_threads_wait_for_a_stuck_lock(
 def test_readers_wait_for_a_lock_no_longer(tmp_path: Path) -> None:
     """Without a write-ahead log a transaction also stops readers; they get the same answer."""
     path = tmp_path / "review.db"
-    store = Store(path, pictures_dir=tmp_path / "images", journal_mode="delete")
+    store = Store(path, previews_dir=tmp_path / "images", journal_mode="delete")
     with locked(path):
         assert kind_of(store.accounts.has_users) == "storage_busy"
         assert kind_of(lambda: in_new_thread(store.accounts.has_users)) == "storage_busy"
@@ -342,7 +342,7 @@ def test_a_read_only_disk_is_told_and_recovered_from(disk: Disk) -> None:
     disk.remount("ro")
     assert kind_of(lambda: opened(disk.path)) == "storage_read_only"
     assert kind_of(lambda: decide("n1")) == "storage_read_only"
-    assert kind_of(lambda: store.pictures.add(SHA256, b"jpeg")) == "storage_read_only"
+    assert kind_of(lambda: store.previews.add(SHA256, b"jpeg")) == "storage_read_only"
     assert kind_of(store.check_writable) == "storage_read_only"
     disk.remount("rw")
     store.check_writable()
@@ -454,11 +454,11 @@ def test_any_directory_can_hold_the_data(tmp_path: Path) -> None:
 def test_lost_pictures_leave_a_directory_to_write_to(tmp_path: Path) -> None:
     """Deleted alone, the directory of pictures is made again with the next one."""
     store = opened(tmp_path)
-    store.pictures.add(SHA256, b"jpeg")
+    store.previews.add(SHA256, b"jpeg")
     subprocess.run(["rm", "-rf", str(tmp_path / "images")], check=True)
     store.check_writable()
-    store.pictures.add(SHA256, b"jpeg")
-    assert store.pictures.get(SHA256) == b"jpeg"
+    store.previews.add(SHA256, b"jpeg")
+    assert store.previews.get(SHA256) == b"jpeg"
 
 
 @pytest.mark.parametrize(

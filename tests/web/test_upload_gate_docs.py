@@ -103,7 +103,7 @@ class Gate:
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     """The application with a fake model on a socket."""
     folder = tmp_path_factory.mktemp("gate")
-    store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
+    store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
     limits = replace(LIMITS, max_bytes=5_000_000)

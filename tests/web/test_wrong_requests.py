@@ -33,7 +33,7 @@ def part(url: object = f"data:image/png;base64,{BASE64}", **changes: object) -> 
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     """An application that takes small files only."""
     folder = tmp_path_factory.mktemp("wrong")
-    store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
+    store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
     limits = Limits(max_bytes=MAX_BYTES, max_pixels=4_000_000, max_frames=16)

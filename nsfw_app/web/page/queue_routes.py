@@ -64,8 +64,8 @@ def misclassification_json(engine: Engine, misclassification: Misclassification)
     return {
         **asdict(misclassification),
         "sha256": misclassification.image_sha256,
-        "placeholder": placeholder_url(engine.look(misclassification.image_sha256)),
-        "kept": engine.keeps(misclassification.image_sha256),
+        "placeholder": placeholder_url(engine.preview(misclassification.image_sha256)),
+        "kept": engine.has_preview(misclassification.image_sha256),
     }
 
 

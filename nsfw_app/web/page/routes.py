@@ -21,8 +21,8 @@ from nsfw_app.records import (
     Ground,
     Label,
     LogFilter,
-    Look,
     NewDecision,
+    Preview,
     Reason,
     Review,
     Upload,
@@ -153,16 +153,18 @@ def image_routes(gate: ClassifyGate, accounts: Accounts, *, settings: Settings) 
             accounts.count_demo(client_address(request))
         async with gate.slot(request):
             data = await gate.file(request, name=name)
-            jpeg = await gate.run(engine.preview, data, name=name, frame=frame, ground=ground)
+            jpeg = await gate.run(
+                engine.render_preview, data, name=name, frame=frame, ground=ground
+            )
         return Response(jpeg, media_type="image/jpeg")
 
     @router.api_route("/images/{sha256}/picture", methods=["GET", "HEAD"])
     def picture(sha256: str, visitor: Visitor) -> Response:
-        return _jpeg(engine.picture, sha256, visitor)
+        return _jpeg(engine.preview_jpeg, sha256, visitor)
 
     @router.api_route("/images/{sha256}/thumbnail", methods=["GET", "HEAD"])
     def thumbnail(sha256: str, visitor: Visitor) -> Response:
-        return _jpeg(engine.thumbnail, sha256, visitor)
+        return _jpeg(engine.thumbnail_jpeg, sha256, visitor)
 
     return router
 
@@ -221,7 +223,7 @@ def auth_action(visitor: Caller) -> str | None:
 
 def decision_json(engine: Engine, decision: Decision) -> dict[str, Any]:
     """An answer as it is on disk, and whether there is still a picture to show."""
-    return {**asdict(decision), "kept": engine.keeps(decision.image_sha256)}
+    return {**asdict(decision), "kept": engine.has_preview(decision.image_sha256)}
 
 
 def card_json(engine: Engine, review: Review, caller: Caller) -> dict[str, Any]:
@@ -234,21 +236,21 @@ def card_json(engine: Engine, review: Review, caller: Caller) -> dict[str, Any]:
     card |= {"perceptual_hash": None, "kept": False}
     card["incomplete"] = review.image is not None and review.image.incomplete
     card["ground"] = review.prediction.ground if review.prediction else None
-    if review.prediction is not None and review.look is not None:
-        card["placeholder"] = placeholder_url(review.look)
-        card["perceptual_hash"] = review.look.perceptual_hash
+    if review.prediction is not None and review.preview is not None:
+        card["placeholder"] = placeholder_url(review.preview)
+        card["perceptual_hash"] = review.preview.perceptual_hash
         if caller.owner is not None:
             answer = engine.standing(review.prediction, caller.name)
             card["decision"] = asdict(answer) if answer else None
-            card["kept"] = engine.keeps(review.prediction.image_sha256)
+            card["kept"] = engine.has_preview(review.prediction.image_sha256)
     return card
 
 
-def placeholder_url(look: Look) -> str | None:
+def placeholder_url(preview: Preview) -> str | None:
     """What stands for an image as a data URL, unless it was deleted."""
-    if not look.placeholder:
+    if not preview.placeholder:
         return None
-    return "data:image/webp;base64," + base64.b64encode(look.placeholder).decode()
+    return "data:image/webp;base64," + base64.b64encode(preview.placeholder).decode()
 
 
 def _jpeg(read: Callable[[str, Caller], bytes], sha256: str, caller: Caller) -> Response:
