@@ -1,6 +1,8 @@
-"""What all tests share: a cleared environment, a fake classifier, an engine on a temporary path.
+"""Fixtures of all tests: a cleared environment, a fake classifier, an engine on a temporary path.
 
-Nothing here reaches a network, and no test sees the settings of the shell that runs it.
+- No test connects to another machine.
+- No test sees the settings of the shell that runs it.
+- Tests in the modules and directories of `SLOW` get the marker `slow`.
 """
 
 import os

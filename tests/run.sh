@@ -1,17 +1,27 @@
 #!/usr/bin/env bash
-# Everything that must hold, in one command: linters, types, tests, browser included.
-# Makes its own virtual environment in tests/.venv and keeps it until the requirements change.
+# Runs all checks: linters, type checker, unit, web and browser tests.
+#
+#   bash tests/run.sh                  everything
+#   bash tests/run.sh -m "not slow"    without the slow tests; arguments are passed to pytest
+#
+# Creates a virtual environment in tests/.venv, and again when Python or the requirements change.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-python=$(command -v python3.11 || command -v python3 || true)
-if [ -z "$python" ] || ! "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then
-  echo "Python 3.11 is needed, and neither python3.11 nor python3 is that." >&2
+python=""
+for candidate in python3.11 python3.12 python3.13 python3; do
+  if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+    python=$candidate
+    break
+  fi
+done
+if [ -z "$python" ]; then
+  echo "Python 3.11, 3.12 or 3.13 is needed, and none was found on PATH." >&2
   exit 1
 fi
 
 venv=tests/.venv
-wanted=$(cat requirements.txt tests/requirements.txt | sha256sum)
+wanted=$({ "$python" --version; cat requirements.txt tests/requirements.txt; } | sha256sum)
 if [ "$(cat "$venv/installed" 2>/dev/null || true)" != "$wanted" ]; then
   rm -rf "$venv"
   "$python" -m venv "$venv"
@@ -29,7 +39,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then
     sudo apt-get update -qq && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
   else
-    echo "The tests need Chromium and nginx, and this user may not install what is missing. Run 'apt-get install ${missing[*]}' as root and start this again." >&2
+    echo "The tests need Chromium and nginx. Run 'apt-get install ${missing[*]}' as root, then run this again." >&2
     exit 1
   fi
 fi
