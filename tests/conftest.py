@@ -2,10 +2,11 @@
 
 - No test connects to another machine.
 - No test sees the settings of the shell that runs it.
-- Tests in the modules and directories of `SLOW` get the marker `slow`.
+- Tests whose ids begin as listed in `SLOW` get the marker `slow`.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,22 @@ from nsfw_app.store import Store
 from tests.support.browser import browser, page  # noqa: F401  # fixtures
 from tests.support.fakes import LIMITS, FakeClassifier
 from tests.support.server import server  # noqa: F401  # a fixture
+
+# How the ids of tests begin that take more than about 5 s on two cores.
+SLOW = (
+    "browser/",
+    "unit/test_benchmark.py",
+    "unit/test_optimize.py",
+    "unit/test_package.py",
+    "web/test_heavy_requests.py",
+)
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Mark slow tests, which `-m "not slow"` leaves out."""
+    for item in items:
+        if item.nodeid.removeprefix("tests/").startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What is documented is there, and what is there is documented."""
+"""README and docs: complete, true where they give numbers, and without broken links."""
 
 import re
 from collections.abc import Iterator
@@ -6,52 +6,175 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.core import TyperGroup, TyperOption
 
+from nsfw_app import __version__, settings
+from nsfw_app.accounts import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS
 from nsfw_app.cli import app
+from nsfw_app.cli.keys import DEFAULT_PER_MINUTE
+from nsfw_app.records import Action, Reason, WarningCode
+from nsfw_app.review.engine import Engine
+from nsfw_app.rules.permissions import KEY_SCOPES, UserRole
+from nsfw_app.rules.queue import QueueReason
 from nsfw_app.settings import Settings
 from nsfw_app.ui import MAX_CALLS
+from nsfw_app.web.api.v1 import v1_application
 from nsfw_app.web.auth.login import SIGN_INS_WAITING
 from nsfw_app.web.http.bodies import MIN_BYTES_PER_S, WINDOW_S
+from nsfw_app.web.http.gate import ClassifyGate
 from nsfw_app.web.http.json_scanner import OUTLINE_BYTES
 from nsfw_app.web.http.protocol import HEAD_BYTES, HEAD_S
 from nsfw_app.web.http.request_limits import MAX_IMAGES, RequestLimits
 from nsfw_app.web.middleware.auth import CALL_JSON, MAX_CALL_BYTES, MAX_JSON_BYTES, PAGE_JSON
+from nsfw_app.web.monitoring import Monitor
 from nsfw_app.web.page.uploads import CALLER_FILES, CALLER_FORMS, KEPT_S
 
 ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text()
-# What a Space sets by itself is no setting of ours.
+MAX_README_LINES = 150
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+# Variables that a Space sets by itself are not documented as settings.
 SETTINGS = [name for name, field in Settings.model_fields.items() if not field.validation_alias]
+# The page of each command; of all others it is commands.md.
+COMMAND_PAGES = {
+    "export": "correction-log.md",
+    "optimize": "optimize.md",
+    "users": "users-and-keys.md",
+    "keys": "users-and-keys.md",
+}
+
+
+def page(name: str) -> str:
+    """The text of a page in docs/."""
+    return (DOCS / name).read_text()
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    """The cells of each row of the tables in a page."""
+    for line in text.splitlines():
+        if line.startswith("|"):
+            yield [cell.strip() for cell in line.strip("|").split("|")]
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_every_setting_is_in_the_readme(name: str) -> None:
-    """A setting without a line in the README does not exist for its users."""
-    assert f"`NSFW_{name.upper()}`" in README
+def test_every_setting_has_a_row(name: str) -> None:
+    """docs/settings.md has one row for each setting."""
+    first_cells = [cells[0] for cells in rows(page("settings.md"))]
+    assert first_cells.count(f"`NSFW_{name.upper()}`") == 1
 
 
-def test_the_readme_names_no_setting_that_is_not_there() -> None:
-    """Every NSFW_ name in the README is a setting."""
-    named = set(re.findall(r"NSFW_([A-Z_]+)", README))
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_no_page_names_a_setting_that_does_not_exist(path: Path) -> None:
+    """Every NSFW_ name in README and docs is a setting."""
+    named = set(re.findall(r"NSFW_([A-Z_]+)", path.read_text()))
     assert named <= {name.upper() for name in SETTINGS}
 
 
-def commands(group: Any, prefix: str = "") -> Iterator[str]:
-    """Every command of a group and of the groups in it, as it is typed."""
-    for command in group.registered_commands:
-        yield prefix + (command.name or command.callback.__name__)
-    for inner in group.registered_groups:
-        yield from commands(inner.typer_instance, f"{prefix}{inner.name} ")
+def test_documented_defaults_are_those_in_force() -> None:
+    """The default in a setting's row is the one of the settings."""
+    documented = {cells[0]: cells[1].strip("`") for cells in rows(page("settings.md"))}
+    in_force = settings.load()
+    for name in ("model", "model_revision", "backend", "batch_size", "host", "port", "reviewer"):
+        assert documented[f"`NSFW_{name.upper()}`"] == str(getattr(in_force, name))
+    for name in ("review_from", "review_to", "audit_rate", "max_file_mb", "max_pixels"):
+        assert float(documented[f"`NSFW_{name.upper()}`"]) == getattr(in_force, name)
+    for name in ("max_frames", "max_waiting", "max_files", "pause_after", "keep_days"):
+        assert int(documented[f"`NSFW_{name.upper()}`"]) == getattr(in_force, name)
+    assert documented["`NSFW_QUEUE_RULES`"] == ",".join(in_force.queue_rules)
+    assert documented["`NSFW_KEEP_IMAGES`"] == in_force.keep_images
+    assert documented["`NSFW_FETCH_URLS`"] == str(in_force.fetch_urls).lower()
 
 
-@pytest.mark.parametrize("command", list(commands(app)))
-def test_every_command_is_in_the_readme(command: str) -> None:
-    """Each command is shown as it is typed."""
-    assert f"python -m nsfw_app {command}" in README
+def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words of every command of a group and of the groups in it."""
+    if isinstance(command, TyperGroup):
+        for name, inner in command.commands.items():
+            yield from commands(inner, (*words, name))
+    else:
+        yield words
+
+
+CLI = typer.main.get_command(app)
+COMMANDS = list(commands(CLI))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_is_in_its_page(words: tuple[str, ...]) -> None:
+    """Each command is shown as it is typed, with every option that it has."""
+    documented = page(COMMAND_PAGES.get(words[0], "commands.md"))
+    assert f"nsfw-review {' '.join(words)}" in documented
+    command: Any = CLI
+    for word in words:
+        command = command.commands[word]
+    options = [o for p in command.params if isinstance(p, TyperOption) for o in p.opts]
+    assert [option for option in options if option not in documented] == []
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_is_in_the_list_of_commands(words: tuple[str, ...]) -> None:
+    """docs/commands.md lists every command, those with a page of their own too."""
+    assert f"`nsfw-review {words[0]}`" in page("commands.md")
+
+
+def test_no_page_shows_a_command_that_does_not_exist() -> None:
+    """The word after `nsfw-review` or `python -m nsfw_app` is a command."""
+    known = {words[0] for words in COMMANDS} | {"COMMAND"}
+    for path in PAGES:
+        shown = re.findall(r"(?:nsfw-review|python -m nsfw_app) ([a-zA-Z]+)", path.read_text())
+        assert set(shown) <= known, path
+
+
+def test_every_route_of_the_api_is_documented(engine: Engine) -> None:
+    """docs/api.md has a row for each method and path of the OpenAPI document, and no other."""
+    gate = ClassifyGate(engine, Monitor(engine), max_requests=1, threads=1)
+    document = v1_application(gate, settings=settings.load()).openapi()
+    served = {
+        f"{method.upper()} /v1{path}"
+        for path, operations in document["paths"].items()
+        for method in operations
+    }
+    documented = {cells[0].strip("`") for cells in rows(page("api.md"))}
+    assert served == {route for route in documented if "/v1" in route}
+
+
+@pytest.mark.parametrize(
+    ("name", "codes"),
+    [
+        ("images.md", WarningCode),
+        ("users-and-keys.md", UserRole),
+        ("users-and-keys.md", KEY_SCOPES),
+        ("review-workflow.md", QueueReason),
+    ],
+)
+def test_every_code_has_a_row(name: str, codes: list[str]) -> None:
+    """Warnings, roles, scopes and queue reasons are documented one by one."""
+    documented = {cells[0].strip("`") for cells in rows(page(name))}
+    assert {str(code) for code in codes} <= documented
+
+
+def test_every_action_is_in_the_workflow() -> None:
+    """docs/review-workflow.md says when each action follows."""
+    assert [
+        action for action in Action if f"action `{action}`" not in page("review-workflow.md")
+    ] == []
+    assert "nudity" in list(Reason)  # as the example in docs/api.md has it
+
+
+def test_the_readme_is_short() -> None:
+    """Details are in docs/."""
+    assert len(README.splitlines()) <= MAX_README_LINES
+
+
+def test_the_readme_links_every_page() -> None:
+    """No page of docs/ is hidden; decisions are linked as a directory."""
+    linked = set(re.findall(r"\]\(docs/([^)#]+)\)", README))
+    assert {path.name for path in DOCS.glob("*.md")} | {"decisions/"} <= linked
 
 
 def test_the_readme_begins_as_a_space_does() -> None:
-    """The front matter tells a Space what to run, on which Python and Gradio."""
+    """The front matter says what a Space runs, on which Python and Gradio."""
     front = README.split("---")[1]
     gradio = re.search(r"gradio==(\S+)", (ROOT / "requirements.txt").read_text())
     assert gradio is not None
@@ -66,18 +189,51 @@ def test_the_readme_begins_as_a_space_does() -> None:
     assert "hf_oauth: true" in front
 
 
-def test_every_link_in_the_readme_leads_somewhere() -> None:
-    """Pictures and files that the README points at are in the repository."""
-    targets = re.findall(r"\]\((?!http|#)([^)]+)\)", README)
-    assert targets
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_link_resolves(path: Path) -> None:
+    """Files that a page links to exist, and have the heading that is linked."""
+    broken = []
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text()):
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_file_that_a_page_names_exists(path: Path) -> None:
+    """A path in backquotes below nsfw_app/, tests/ or docs/ is a file or directory."""
+    named = re.findall(r"`((?:nsfw_app|tests|docs|benchmarks)/[\w./-]*)`", path.read_text())
+    made = ("tests/.venv",)
+    assert [name for name in named if name not in made and not (ROOT / name).exists()] == []
+
+
+def test_the_version_has_a_section_in_the_changelog() -> None:
+    """CHANGELOG.md has Unreleased on top, then the version of the package with its date."""
+    titles = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert titles[0] == "Unreleased"
+    assert re.fullmatch(rf"{re.escape(__version__)} - \d{{4}}-\d\d-\d\d", titles[1])
+
+
+def test_documented_defaults_of_accounts_are_those_in_force() -> None:
+    """Lengths of passwords and the rate of keys are those of the code."""
+    documented = page("users-and-keys.md")
+    assert f"{MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS:,} characters" in documented
+    assert f"`--per-minute` is {DEFAULT_PER_MINUTE} by default" in documented
 
 
 def test_the_documented_limits_are_those_in_force() -> None:
     """Each number in docs/limits.md is the one that the code applies."""
     limits = RequestLimits(Settings.model_fields["max_file_mb"].default * 1_000_000)
     uploads = CALLER_FORMS * limits.form_bytes
-    documented = (ROOT / "docs" / "limits.md").read_text()
+    documented = page("limits.md")
     for row in (
         f"| images in one request | {MAX_IMAGES} |",
         f"| all images of one request | {limits.files_bytes / 1e6:g} MB:",

@@ -227,10 +227,10 @@ def test_depth_of_an_avif_is_found() -> None:
     assert avif.is_deep(data[:at] + bytes([data[at] | 0x40]) + data[at + 1 :])
 
 
-def test_readme_says_what_share_of_the_limit_formats_have() -> None:
+def test_settings_page_has_each_formats_share_of_the_pixel_limit() -> None:
     """The shares in the table of settings are those that are in force."""
-    readme = (ROOT / "README.md").read_text()
-    [row] = [line for line in readme.splitlines() if line.startswith("| `NSFW_MAX_PIXELS`")]
+    table = (ROOT / "docs" / "settings.md").read_text()
+    [row] = [line for line in table.splitlines() if line.startswith("| `NSFW_MAX_PIXELS`")]
     still = {name: round(100 * memory.BUDGET / need) for name, need in memory.STILL.items()}
     several = [
         round(100 * (memory.BUDGET - memory.FRAMES_SHARE) / need)
