@@ -13,12 +13,12 @@ from nsfw_app import __version__, settings
 from nsfw_app.accounts import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS
 from nsfw_app.cli import app
 from nsfw_app.cli.keys import DEFAULT_PER_MINUTE
+from nsfw_app.concurrency_limits import GRADIO_QUEUE, concurrency_limits
 from nsfw_app.records import Action, Reason, WarningCode
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import KEY_SCOPES, UserRole
 from nsfw_app.rules.queue import QueueReason
 from nsfw_app.settings import Settings
-from nsfw_app.ui import MAX_CALLS
 from nsfw_app.web.api.v1 import v1_application
 from nsfw_app.web.auth.login import SIGN_INS_WAITING
 from nsfw_app.web.http.bodies import MIN_BYTES_PER_S, WINDOW_S
@@ -248,10 +248,28 @@ def test_the_documented_limits_are_those_in_force() -> None:
         f"| at least {MIN_BYTES_PER_S / 1e3:g} kB/s over any {WINDOW_S:g} s |",
         f"| memory for bodies of requests | {4 * limits.caller_bytes / 1e6:g} MB "
         f"| {limits.caller_bytes / 1e6:g} MB |",
-        f"| calls that wait in Gradio's queue | {MAX_CALLS} | {MAX_CALLS // 4} |",
+        f"| calls that wait in Gradio's queue | {GRADIO_QUEUE} | {GRADIO_QUEUE // 4} |",
         f"| files uploaded for Gradio endpoints | {4 * CALLER_FILES:,} | {CALLER_FILES} |",
         f"| bytes of these files | {4 * uploads / 1e6:,.0f} MB | {uploads / 1e6:.0f} MB |",
         f"after {KEPT_S // 60} minutes in any case",
         f"when {SIGN_INS_WAITING} people wait",
     ):
         assert row in documented, row
+
+
+def test_the_architecture_shows_the_limits_in_force() -> None:
+    """The table of limits has the numbers that two cores and the default settings give."""
+    limits = concurrency_limits(settings.load(threads=2))
+    documented = {cells[0]: cells[1] for cells in rows(page("architecture.md"))}
+    for name, value in {
+        "uploads at once": limits.page_uploads,
+        "backlog": limits.backlog,
+        "callers' shares": limits.caller_slots,
+        "slots": limits.request_slots,
+        "threads": limits.threads,
+        "queue": limits.model_queue,
+        "batch": limits.batch,
+        "CPU slots": limits.cpu_slots,
+        "in flight": f"{limits.in_flight_batched} or {limits.in_flight_unbatched}",
+    }.items():
+        assert documented[name] == str(value), name
