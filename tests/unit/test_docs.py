@@ -1,5 +1,7 @@
 """README and docs: complete, true where they give numbers, and without broken links."""
 
+import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from nsfw_app.cli.keys import DEFAULT_PER_MINUTE
 from nsfw_app.concurrency_limits import GRADIO_QUEUE, concurrency_limits
 from nsfw_app.records import Action, Reason, WarningCode
 from nsfw_app.review.engine import Engine
+from nsfw_app.review.exports import LOG_COLUMNS, REVIEW_COLUMNS
 from nsfw_app.rules.permissions import KEY_SCOPES, UserRole
 from nsfw_app.rules.queue import QueueReason
 from nsfw_app.settings import Settings
@@ -34,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text()
 MAX_README_LINES = 150
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("benchmarks/*.md")])
 # Variables that a Space sets by itself are not documented as settings.
 SETTINGS = [name for name, field in Settings.model_fields.items() if not field.validation_alias]
 # The page of each command; of all others it is commands.md.
@@ -160,6 +163,32 @@ def test_every_action_is_in_the_workflow() -> None:
         action for action in Action if f"action `{action}`" not in page("review-workflow.md")
     ] == []
     assert "nudity" in list(Reason)  # as the example in docs/api.md has it
+
+
+def code(path: Path, language: str) -> list[str]:
+    """The code blocks of a page in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(), re.DOTALL)
+
+
+def test_the_object_of_an_image_is_documented() -> None:
+    """docs/api.md shows each key of an image's JSON object, in order."""
+    shown = list(json.loads(code(DOCS / "api.md", "json")[0]))
+    assert shown == [*(c for c in REVIEW_COLUMNS if not c.startswith("error_")), "error"]
+
+
+def test_the_columns_of_the_correction_log_are_documented() -> None:
+    """docs/correction-log.md lists each column, in order."""
+    listed = page("correction-log.md").partition("## Columns")[2].split("`")[1]
+    assert re.split(r",\s+", listed) == list(LOG_COLUMNS)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_code_block_parses(path: Path) -> None:
+    """Python and JSON in a page can be copied."""
+    for block in code(path, "python"):
+        ast.parse(block)
+    for block in code(path, "json"):
+        json.loads(block)
 
 
 def test_the_readme_is_short() -> None:
