@@ -2,7 +2,7 @@
 
 - No test connects to another machine.
 - No test sees the settings of the shell that runs it.
-- Tests whose ids begin as listed in `SLOW` get the marker `slow`.
+- Tests whose ids have a prefix in `SLOW` get the marker `slow`.
 """
 
 import os
@@ -20,13 +20,18 @@ from tests.support.browser import browser, page  # noqa: F401  # fixtures
 from tests.support.fakes import LIMITS, FakeClassifier
 from tests.support.server import server  # noqa: F401  # a fixture
 
-# How the ids of tests begin that take more than about 5 s on two cores.
+# Prefixes of the ids of tests that take more than about 5 s on two cores.
 SLOW = (
     "browser/",
     "unit/test_benchmark.py",
+    "unit/test_downscaling.py::test_it_is_measured",
+    "unit/test_memory.py::test_every_decoder",
+    "unit/test_memory.py::test_float_bomb",
     "unit/test_optimize.py",
     "unit/test_package.py",
     "web/test_heavy_requests.py",
+    "web/test_openapi.py::test_requests_of_every_kind",
+    "web/test_server.py",
 )
 
 
