@@ -12,7 +12,7 @@ from nsfw_app.records import Label, LogFilter
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.ui.render import permitted, region, shown
-from nsfw_app.web.page.routes import visible
+from nsfw_app.web.page.log import visible
 
 ROWS_PER_PAGE = 50
 ANY = "Any"

@@ -24,9 +24,13 @@ from nsfw_app.web.middleware.forwarding import Forwarding, RootPath, trusted_pro
 from nsfw_app.web.middleware.gradio_calls import GradioCalls
 from nsfw_app.web.middleware.gradio_sessions import GradioSessions
 from nsfw_app.web.monitoring import Measured, Monitor, health_routes
+from nsfw_app.web.page.decisions import decision_routes
+from nsfw_app.web.page.images import image_routes
+from nsfw_app.web.page.log import log_routes
 from nsfw_app.web.page.policy_text import policy_routes
-from nsfw_app.web.page.queue_routes import batch_routes, queue_routes, training_routes
-from nsfw_app.web.page.routes import answer_routes, image_routes
+from nsfw_app.web.page.queue import queue_routes
+from nsfw_app.web.page.status import status_routes
+from nsfw_app.web.page.training import training_routes
 from nsfw_app.web.page.uploads import CALLER_FORMS, Uploads, upload_routes
 
 
@@ -98,9 +102,9 @@ def _page_routes(
     """What the page's own scripts speak to."""
     application = _application()
     application.mount("/assets", StaticFiles(directory=assets))
-    application.include_router(image_routes(gate, accounts, settings=settings))
+    application.include_router(status_routes(gate.engine, settings=settings))
     application.include_router(policy_routes(settings.policy_markdown))
-    application.include_router(answer_routes(gate.engine))
-    for routes in (queue_routes, batch_routes, training_routes):
+    application.include_router(image_routes(gate, accounts))
+    for routes in (decision_routes, queue_routes, training_routes, log_routes):
         application.include_router(routes(gate.engine))
     return application

@@ -21,7 +21,7 @@ from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.rules.permissions import KEY_SCOPES, Permission
 from nsfw_app.store import Store
-from nsfw_app.web.page.queue_routes import BatchBody
+from nsfw_app.web.page.decisions import BatchBody
 from tests.support.application import WebApp, add, answer_to, open_app
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 

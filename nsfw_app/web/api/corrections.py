@@ -15,7 +15,7 @@ from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.errors import responses
-from nsfw_app.web.page.routes import LOG_TYPES, visible
+from nsfw_app.web.page.log import LOG_TYPES, visible
 
 
 class LogFormat(StrEnum):

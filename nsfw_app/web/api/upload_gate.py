@@ -20,7 +20,7 @@ from nsfw_app.web.http.errors import ProblemBody, problem, responses, status_of
 from nsfw_app.web.http.forms import FIELD, FORM, files_of, limited_form
 from nsfw_app.web.http.gate import ClassifyGate
 from nsfw_app.web.http.json_bodies import media_type
-from nsfw_app.web.page.routes import MAX_NAME_CHARACTERS
+from nsfw_app.web.parameters import MAX_NAME_CHARACTERS
 
 NAME = "The image"
 UNJUDGED = 422

@@ -1,0 +1,79 @@
+"""Decisions of reviewers: one, a batch of them, and undo."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, FailFast, Field
+
+from nsfw_app.records import Label, NewDecision, Reason
+from nsfw_app.review.engine import Engine
+from nsfw_app.web.auth.callers import Reviewer
+from nsfw_app.web.page.cards import decision_json
+from nsfw_app.web.parameters import MAX_NAME_CHARACTERS, RowId, Sha256
+
+MAX_BATCH = 1000  # decisions in one request
+
+
+class DecisionBody(BaseModel):
+    """A decision as the page sends it. `nonce` makes a repeated request harmless."""
+
+    nonce: str
+    image_sha256: Sha256
+    label: Label
+    threshold: float
+    model: str
+    revision: str
+    backend: str
+    reasons: Annotated[list[Reason], FailFast()] = Field([], max_length=len(Reason))
+    note: str = ""
+    batch_id: str = Field("", max_length=64)
+    name: str = Field("", max_length=MAX_NAME_CHARACTERS)
+    elapsed_ms: int | None = Field(None, ge=0, le=86_400_000)
+
+    def to_record(self) -> NewDecision:
+        """The decision to store.
+
+        Raises:
+            DecisionError: Its values contradict each other or are out of range.
+        """
+        return NewDecision(**{**self.model_dump(), "reasons": tuple(self.reasons)})
+
+
+class BatchBody(BaseModel):
+    """One decision for each image of a selection."""
+
+    answers: Annotated[list[DecisionBody], FailFast()] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class UndoBody(BaseModel):
+    """The idempotency key of an undo."""
+
+    nonce: str = Field(min_length=1, max_length=NewDecision.MAX_NONCE_CHARACTERS)
+
+
+def decision_routes(engine: Engine) -> APIRouter:
+    """Record and undo decisions."""
+    router = APIRouter()
+
+    @router.post("/decisions")
+    def decide(body: DecisionBody, reviewer: Reviewer) -> dict[str, Any]:
+        return decision_json(engine, engine.decide(body.to_record(), reviewer))
+
+    @router.post("/decisions/{decision_id}/undo")
+    def undo(decision_id: RowId, body: UndoBody, reviewer: Reviewer) -> dict[str, Any]:
+        standing = engine.undo(decision_id, reviewer=reviewer.name, nonce=body.nonce)
+        return {"standing": asdict(standing) if standing else None}
+
+    @router.post("/batches")
+    def decide_batch(body: BatchBody, reviewer: Reviewer) -> dict[str, Any]:
+        """Record all decisions of the batch, or none."""
+        decisions = engine.decide_all([item.to_record() for item in body.answers], reviewer)
+        return {"decisions": [decision_json(engine, decision) for decision in decisions]}
+
+    @router.post("/batches/{batch_id}/undo")
+    def undo_batch(batch_id: str, body: UndoBody, reviewer: Reviewer) -> dict[str, Any]:
+        undone = engine.undo_batch(batch_id, reviewer=reviewer.name, nonce=body.nonce)
+        return {"undone": [decision.decision_id for decision in undone]}
+
+    return router

@@ -1,0 +1,48 @@
+"""Status of the model, the policy in force, the caller and the limits, for the page."""
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter
+
+from nsfw_app import __version__
+from nsfw_app.records import Reason
+from nsfw_app.review.engine import Engine
+from nsfw_app.rules.permissions import LOCAL_OWNER, Caller
+from nsfw_app.settings import Settings
+from nsfw_app.web.auth.callers import Visitor
+
+
+def status_routes(engine: Engine, *, settings: Settings) -> APIRouter:
+    """`GET /desk/status`."""
+    router = APIRouter()
+
+    @router.get("/status")
+    def status(visitor: Visitor) -> dict[str, Any]:
+        now = engine.status
+        identity = now.classifier.identity if now.classifier else None
+        return {
+            "version": __version__,
+            "state": now.state,
+            "wanted": now.wanted,
+            "message": now.message,
+            "model": asdict(identity) if identity else None,
+            "policy": asdict(engine.policy),
+            "reviewer": visitor.name,
+            "permissions": sorted(visitor.permissions),
+            "auth_action": auth_action(visitor),
+            "reasons": list(Reason),
+            "max_files": settings.max_files,
+            "max_bytes": engine.limits.max_bytes,
+            "pause_after": settings.pause_after,
+            "policy_text": settings.policy_text is not None,
+        }
+
+    return router
+
+
+def auth_action(visitor: Caller) -> str | None:
+    """The button that the page shows: `sign_in`, `sign_out`, or None on a page without users."""
+    if visitor.owner is None:
+        return "sign_in"
+    return None if visitor.owner == LOCAL_OWNER else "sign_out"

@@ -1,0 +1,66 @@
+"""Training labels: the model's misclassifications, their relabeling, and the export."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from nsfw_app.records import Label
+from nsfw_app.review import exports
+from nsfw_app.review.engine import Engine
+from nsfw_app.store.audit import AuditAction
+from nsfw_app.store.training import Misclassification
+from nsfw_app.web.auth.callers import Exporter, Reviewer
+from nsfw_app.web.page.cards import placeholder_url
+from nsfw_app.web.parameters import RowId
+
+
+class TrainingBody(BaseModel):
+    """A training label; null excludes the image from the training set."""
+
+    label: Label | None
+
+
+def training_routes(engine: Engine) -> APIRouter:
+    """Routes below `/desk/training`."""
+    router = APIRouter(prefix="/training")
+
+    @router.get("")
+    def groups(_: Reviewer) -> dict[str, Any]:
+        """Misclassifications, near-duplicates in one group."""
+        return {
+            "groups": [
+                [misclassification_json(engine, misclassification) for misclassification in group]
+                for group in engine.queue.misclassification_groups()
+            ]
+        }
+
+    @router.post("/{prediction_id}")
+    def decide(prediction_id: RowId, body: TrainingBody, reviewer: Reviewer) -> dict[str, bool]:
+        engine.queue.label_for_training(prediction_id, body.label, reviewer.name)
+        return {"saved": True}
+
+    @router.get("/labels.jsonl")
+    def labels(exporter: Exporter) -> StreamingResponse:
+        engine.audit.add(exporter.name, AuditAction.EXPORT, "training labels")
+        lines: Iterator[str] = exports.training_jsonl(engine.queue.training_labels())
+        return StreamingResponse(
+            lines,
+            media_type="application/x-ndjson",
+            headers={"Content-Disposition": 'attachment; filename="training-labels.jsonl"'},
+        )
+
+    return router
+
+
+def misclassification_json(engine: Engine, misclassification: Misclassification) -> dict[str, Any]:
+    """A misclassification with its placeholder, and whether a preview is kept."""
+    return {
+        **asdict(misclassification),
+        "sha256": misclassification.image_sha256,
+        "placeholder": placeholder_url(engine.preview(misclassification.image_sha256)),
+        "kept": engine.has_preview(misclassification.image_sha256),
+    }
