@@ -288,9 +288,14 @@ class Settings(BaseSettings):
         return self.data_dir / "engines"
 
     @property
+    def uploads_root(self) -> Path:
+        """Temporary uploads of all servers that use this data directory."""
+        return self.data_dir / "uploads"
+
+    @property
     def uploads_dir(self) -> Path:
-        """Where uploads to this port's API lie until they are judged; emptied at start."""
-        return self.data_dir / "uploads" / str(self.port)
+        """Temporary uploads of the server on this port; emptied at start."""
+        return self.uploads_root / str(self.port)
 
     @property
     def private_paths(self) -> list[Path]:
@@ -298,7 +303,7 @@ class Settings(BaseSettings):
 
         Then it is what this program writes into it.
         """
-        own = {self.previews_dir, self.engines_dir, self.data_dir / "uploads"}
+        own = {self.previews_dir, self.engines_dir, self.uploads_root}
         own |= set(self.data_dir.glob(f"{self.database.name}*"))  # its log, its key, copies
         return sorted(own) if set(self.data_dir.iterdir()) - own else [self.data_dir]
 

@@ -50,7 +50,9 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
     threads = 2 * max(settings.batch_size, settings.threads)
     gate = ClassifyGate(engine, monitor, max_requests=settings.max_waiting, threads=threads)
     uploads = Uploads(
-        settings.uploads_dir.resolve(), caller_bytes=CALLER_FORMS * gate.limits.form_bytes
+        settings.uploads_dir.resolve(),
+        root=settings.uploads_root.resolve(),
+        caller_bytes=CALLER_FORMS * gate.limits.form_bytes,
     )
     app = _application(lifespan=uploads.deleting_old)
     app.add_middleware(RootPath)

@@ -26,7 +26,7 @@ ANN, BOB = (user_caller(name, UserRole.VIEWER) for name in ("ann", "bob"))
 @pytest.fixture
 def uploads(tmp_path: Path) -> Uploads:
     """A directory in which each caller may keep 1,000 bytes."""
-    return Uploads(tmp_path / "uploads", caller_bytes=1_000)
+    return Uploads(tmp_path / "uploads" / "7860", root=tmp_path / "uploads", caller_bytes=1_000)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_uploads_are_private(uploads: Uploads, tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o600
-    for folder in (tmp_path / "uploads", path.parent.parent, path.parent):
+    for folder in (tmp_path / "uploads", *path.parents[:3]):
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
@@ -128,7 +128,7 @@ def test_everything_old_is_deleted_of_whatever_kind(
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "kept.txt").write_text("kept")
-    directory = tmp_path / "uploads"
+    directory = tmp_path / "uploads" / "7860"
     uploads.add([file(1_000)], ANN)
     nested = directory / "a" / "b" / "c"
     nested.mkdir(parents=True)
@@ -149,6 +149,25 @@ def test_everything_old_is_deleted_of_whatever_kind(
     assert contents(directory) == {"new"}
     assert (outside / "kept.txt").read_text() == "kept"
     uploads.add([file(1_000)], ANN)  # the quota is free again
+
+
+def test_uploads_of_a_killed_server_are_deleted(
+    engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server deletes old files of another port; recent ones, of a running server, stay."""
+    monkeypatch.setattr(module, "EVERY_S", 0.01)
+    killed, running = (tmp_path / "uploads" / port / "caller" / "id" for port in ("1", "2"))
+    for folder in (killed, running):
+        folder.mkdir(parents=True)
+        (folder / "a.png").write_bytes(picture_bytes(9))
+    for path in [*killed.parents[1].rglob("*"), killed.parents[1]]:
+        os.utime(path, (time.time() - KEPT_S - 1,) * 2)
+    with open_app(engine, store, tmp_path, port=3):
+        end = time.perf_counter() + 10
+        while killed.parents[1].exists():
+            assert time.perf_counter() < end
+            time.sleep(0.01)
+    assert (running / "a.png").is_file()
 
 
 def test_a_new_upload_is_not_deleted(uploads: Uploads) -> None:

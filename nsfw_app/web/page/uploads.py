@@ -1,11 +1,11 @@
-"""Files that gradio_client uploads, until they are judged: each in a folder of its caller.
+"""Temporary files of gradio_client, stored until they are classified, in a folder per caller.
 
-They take the place of Gradio's own upload route, under which any caller may name any file that
-anyone has uploaded.
+Replaces Gradio's own upload route, under which a caller can name any file that anyone uploaded.
 
 - A caller reads and deletes its own uploads only.
-- Their number and bytes are limited, for each caller and for all together.
-- Everything that lies in the directory for longer than `KEPT_S` is deleted: files, folders, links.
+- Their number and bytes are limited, per caller and in total.
+- Everything older than `KEPT_S` in the directory of any server is deleted: files, folders, links.
+  So the uploads of a server that was killed are deleted by the next one, on any port.
 """
 
 import hashlib
@@ -35,16 +35,16 @@ from nsfw_app.web.http.gate import ClassifyGate
 from nsfw_app.web.http.shares import CALLERS, Shares
 
 KEPT_S = 600
-EVERY_S = 30  # how often old ones are looked for
+EVERY_S = 30  # seconds between sweeps
 CALLER_FILES = 256
-CALLER_FORMS = 4  # of the largest size, that a caller's uploads may add up to
+CALLER_FORMS = 4  # quota of one caller, in forms of the largest size
 MAX_NAME_BYTES = 200  # of the 255 that file systems allow
 RETRY_AFTER_S = 60
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """An upload: whose it is, its bytes, and when it arrived on the monotonic clock."""
+class _Upload:
+    """An upload: folder of its owner, size in bytes, arrival on the monotonic clock in seconds."""
 
     owner: str
     size: int
@@ -55,12 +55,14 @@ class Uploads:
     """Uploaded files in a directory.
 
     Args:
-        directory: Where they lie; Gradio must know it as its own.
+        directory: Directory of this server, which is also Gradio's (`GRADIO_TEMP_DIR`).
+        root: Directory with those of all servers; old files anywhere below it are deleted.
         caller_bytes: The most bytes of one caller's uploads.
     """
 
-    def __init__(self, directory: Path, *, caller_bytes: int) -> None:
+    def __init__(self, directory: Path, *, root: Path, caller_bytes: int) -> None:
         self._directory = directory
+        self._root = root
         self._files = Shares(
             CALLERS * CALLER_FILES, CALLER_FILES, "uploaded files", retry_after_s=RETRY_AFTER_S
         )
@@ -71,16 +73,16 @@ class Uploads:
             unit=1e6,
             retry_after_s=RETRY_AFTER_S,
         )
-        self._kept: dict[Path, _Kept] = {}
-        self._lock = threading.Lock()  # while folders are made or deleted
+        self._uploads: dict[Path, _Upload] = {}
+        self._lock = threading.Lock()  # held while folders are created or deleted
 
     def add(self, files: Sequence[UploadFile], caller: Caller) -> list[Path]:
-        """Keep files for a caller, all or none; where they lie.
+        """Store files of a caller, all or none; returns their paths.
 
         Raises:
-            TooManyRequests: The caller's uploads would be too many, or too large.
-            Overloaded: Those of all callers would be.
-            StorageError: They cannot be written.
+            TooManyRequests: The caller's quota is exceeded.
+            Overloaded: The quota of all callers together is exceeded.
+            StorageError: The files cannot be written.
         """
         owner = _folder(caller)
         size = sum(file.size or 0 for file in files)
@@ -94,7 +96,7 @@ class Uploads:
         for file in files:
             path = self._directory / owner / uuid.uuid4().hex / _file_name(file.filename or "")
             paths.append(path)
-            self._kept[path] = _Kept(owner, file.size or 0, time.monotonic())
+            self._uploads[path] = _Upload(owner, file.size or 0, time.monotonic())
         try:
             for file, path in zip(files, paths, strict=True):
                 self._write(file, path)
@@ -105,37 +107,37 @@ class Uploads:
         return paths
 
     def check_owner(self, path: Path, caller: Caller) -> None:
-        """Let a caller name only what it has uploaded.
+        """Check that a path is an upload of this caller.
 
         Raises:
-            NotFound: The path is another caller's upload, or something else altogether.
+            NotFound: It is another caller's upload, or no upload.
         """
-        mine = self._directory / _folder(caller)
-        if ".." in path.parts or path.parent.parent != mine:
+        own_folder = self._directory / _folder(caller)
+        if ".." in path.parts or path.parent.parent != own_folder:
             raise NotFound("No such upload of yours.")
 
     def forget(self, path: Path) -> None:
-        """Delete an upload with the folders made for it."""
+        """Delete an upload and the folders created for it."""
         with self._lock:
             shutil.rmtree(path.parent, ignore_errors=True)
-            with suppress(OSError):  # its caller has others
+            with suppress(OSError):  # the folder has other uploads
                 path.parent.parent.rmdir()
-        if kept := self._kept.pop(path, None):
-            self._files.give_back(kept.owner)
-            self._bytes.give_back(kept.owner, kept.size)
+        if upload := self._uploads.pop(path, None):
+            self._files.give_back(upload.owner)
+            self._bytes.give_back(upload.owner, upload.size)
 
     def delete_old(self) -> None:
-        """Delete everything that lies there for too long."""
+        """Delete everything older than `KEPT_S`."""
         long_ago = time.monotonic() - KEPT_S
-        for path, kept in list(self._kept.items()):
-            if kept.at < long_ago:
+        for path, upload in list(self._uploads.items()):
+            if upload.at < long_ago:
                 self.forget(path)
         with self._lock:
-            _delete_old(self._directory)
+            _delete_old(self._root)
 
     @asynccontextmanager
     async def deleting_old(self, _: object) -> AsyncIterator[None]:
-        """Delete old uploads until the block ends; a lifespan of an application."""
+        """Delete old uploads until the block ends; a lifespan of the application."""
 
         async def delete() -> None:
             while True:
@@ -156,7 +158,7 @@ class Uploads:
 
 
 def upload_routes(gate: ClassifyGate, uploads: Uploads) -> APIRouter:
-    """The route that takes uploads."""
+    """`POST /gradio_api/upload`."""
     router = APIRouter(include_in_schema=False)
 
     @router.post("/gradio_api/upload")
@@ -171,22 +173,25 @@ def upload_routes(gate: ClassifyGate, uploads: Uploads) -> APIRouter:
 
 
 def uploads_of(connection: HTTPConnection) -> Uploads:
-    """The uploads of the application that serves a call of Gradio's."""
+    """The uploads of the application that serves this Gradio call."""
     uploads: Uploads = connection.scope["state"]["uploads"]
     return uploads
 
 
 def _delete_old(directory: Path) -> None:
-    """Delete everything in a directory that was not changed lately, links and folders too."""
+    """Delete everything in a directory that was not modified recently, of any kind.
+
+    A modification time in the future counts as old: the clock was set back since.
+    """
     now, old = time.time(), []
     for folder, folders, files in os.walk(directory, topdown=False):
         for name in (*files, *folders):
             path = Path(folder, name)
-            with suppress(FileNotFoundError):  # judged just now
-                if abs(now - path.lstat().st_mtime) > KEPT_S:  # also from before a clock was set
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                if abs(now - path.lstat().st_mtime) > KEPT_S:
                     old.append(path)
     for path in old:
-        with suppress(OSError):  # a folder in which something new lies
+        with suppress(OSError):  # a folder with recent files
             if path.is_dir() and not path.is_symlink():
                 path.rmdir()
             else:
@@ -198,7 +203,7 @@ def _folder(caller: Caller) -> str:
 
 
 def _file_name(name: str) -> str:
-    """A name that is one part of a path and nothing more, its extension kept."""
+    """A file name that is a single path component, with its extension kept."""
     last = name.replace("\\", "/").rpartition("/")[2].replace("\0", "")
     last = last.encode("utf-8", "replace")[-MAX_NAME_BYTES:].decode("utf-8", "ignore")
     return last if last not in {"", ".", ".."} else "file"
