@@ -12,7 +12,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from nsfw_app.errors import ImageError, NSFWReviewError, RequestError, Unavailable
+from nsfw_app.errors import (
+    ImageError,
+    ImageErrorKind,
+    NSFWReviewError,
+    RequestError,
+    Unavailable,
+)
 from nsfw_app.records import Action
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.api.submissions import SubmittedImage, caller_of_request, image_result
@@ -23,11 +29,10 @@ from nsfw_app.web.http.json_bodies import media_type
 from nsfw_app.web.parameters import MAX_NAME_CHARACTERS
 
 NAME = "The image"
-UNJUDGED = 422
+UNCLASSIFIABLE = 422
 STATUSES: Mapping[str, int] = MappingProxyType(
     {Action.ALLOW: 204, Action.REVIEW: 202, Action.BLOCK: 451}
 )
-OWN_STATUSES = frozenset({413, 503})  # that say more than 422: how much is too much, and when
 HEADERS: Mapping[str, str] = MappingProxyType(
     {
         "NSFW-Action": "allow, review, block or unavailable.",
@@ -119,8 +124,9 @@ def _unavailable(
 ) -> Response:
     """The answer for an image without a verdict: never a status that lets it pass."""
     response = problem(request, error)
-    if isinstance(error, (ImageError, Unavailable)) and status_of(error) not in OWN_STATUSES:
-        response.status_code = UNJUDGED
+    keeps_status = error.kind == ImageErrorKind.TOO_LARGE or status_of(error) == 503
+    if isinstance(error, (ImageError, Unavailable)) and not keeps_status:
+        response.status_code = UNCLASSIFIABLE
     response.headers["NSFW-Action"] = Action.UNAVAILABLE
     if sha256:
         response.headers["NSFW-SHA256"] = sha256
