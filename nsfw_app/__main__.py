@@ -1,4 +1,4 @@
-"""`python -m nsfw_app`."""
+"""Entry point of `python -m nsfw_app`."""
 
 from nsfw_app.cli import main
 

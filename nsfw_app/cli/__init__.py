@@ -1,30 +1,37 @@
-"""The commands: `python -m nsfw_app ...`.
+"""Command line interface: `nsfw-review`, also `python -m nsfw_app`.
 
-Results go to standard output, progress and problems to standard error, so that output can be
-piped. Exit codes: 0 done, 1 an error that stopped the command or kept `classify` from sorting a
-file, 2 wrong usage, 3 `classify` judged all it could but not all.
+- Results go to standard output; progress, warnings and errors to standard error.
+- Exit codes: 0 success; 1 an error stopped the command, or `classify` could not sort a file;
+  2 wrong usage; 3 `classify` could not classify all images.
+- An error is one sentence. Tracebacks are printed with `--verbose` only.
 """
 
 import io
+import logging
 import sys
+from typing import Annotated, NoReturn
 
 import typer
 
+from nsfw_app import __version__
 from nsfw_app.cli.audit import audit
 from nsfw_app.cli.classify import classify
 from nsfw_app.cli.export import export
 from nsfw_app.cli.keys import keys
 from nsfw_app.cli.optimize import optimize
 from nsfw_app.cli.purge import purge
+from nsfw_app.cli.serve import serve
+from nsfw_app.cli.standard_output import OutputError, checked
 from nsfw_app.cli.users import users
 from nsfw_app.errors import NSFWReviewError
 
 app = typer.Typer(
-    help="Judge images, export what reviewers said of them, and say who may come in.",
+    help="Classify images, serve the review page, export decisions, manage users and keys.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(serve)
 app.command()(classify)
 app.command()(export)
 app.command()(purge)
@@ -35,12 +42,66 @@ app.add_typer(keys, name="keys")
 
 
 def main() -> None:
-    """Run a command; an error of ours becomes a sentence and exit code 1."""
+    """Run a command. Errors of this package and of standard output become a sentence, exit 1."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what its encoding lacks is printed as an escape
+        if isinstance(stream, io.TextIOWrapper):  # escape characters that its encoding lacks
             stream.reconfigure(errors="backslashreplace")
+    sys.stdout = checked(sys.stdout)
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except NSFWReviewError as error:
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+        _fail(str(error))
+    except OutputError as error:
+        if isinstance(error.__cause__, BrokenPipeError):  # the reader of a pipe may stop reading
+            sys.exit(1)
+        reason = getattr(error.__cause__, "strerror", None)
+        _fail(f"Standard output cannot be written: {reason}.")
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"nsfw-review {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print the log with tracebacks to standard error.")
+    ] = False,
+) -> None:
+    """Options of all commands."""
+    if context.invoked_subcommand != "serve":  # whose standard error is the server's log
+        logging.getLogger("nsfw_app").handlers = [LogHandler(verbose=verbose)]
+
+
+class LogHandler(logging.Handler):
+    """Prints log records to standard error.
+
+    Without `verbose`, warnings and errors only, and none with a traceback: the command itself
+    prints the sentence for that error.
+    """
+
+    def __init__(self, *, verbose: bool) -> None:
+        super().__init__(logging.NOTSET if verbose else logging.WARNING)
+        if not verbose:
+            self.addFilter(lambda record: not record.exc_info)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        typer.echo(self.format(record), err=True)
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"Error: {message}", err=True)
+    sys.exit(1)

@@ -1,12 +1,11 @@
-"""A directory with one folder for each action, into which judged files are sorted.
+"""Action folders: a directory with one folder per action, into which files are sorted.
 
-- Nothing that is there is overwritten: a different file of the same name gets part of its hash into
-  its own name.
-- A file appears complete or not at all, also when the command is killed or the disk is full. Where
-  the file system has no hard links, a killed command may leave an empty file under its name.
-- A file that is there already is not stored twice. If it lies under another action, because the
-  policy changed or the model could not answer before, it goes to the folder of its new one.
-- A moved file is deleted at its old place only after its bytes are at the new one.
+- No file is overwritten: a different file of the same name gets part of its hash in its name.
+- A file appears complete or not at all, also if the command is killed or the disk is full. On a
+  file system without hard links, a killed command may leave an empty file of that name.
+- A file is not stored twice. One that lies under another action, because the policy changed or
+  the model was unavailable before, is moved to the folder of its new action.
+- The original of a moved file is deleted only after its bytes are in the destination.
 """
 
 import hashlib
@@ -16,11 +15,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from nsfw_app.cli.files import FoundFile
+from nsfw_app.cli.file_search import FoundFile
 from nsfw_app.errors import SortingError
 from nsfw_app.records import Action, Review
 
-SHORT_HASH = 12  # hexadecimal digits in the name of a file whose own name is taken
+SHORT_HASH = 12  # hexadecimal digits added to a name that is taken
 
 
 class Transfer(StrEnum):
@@ -32,30 +31,42 @@ class Transfer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ActionFolders:
-    """The folders below a directory.
+    """The action folders below a directory.
 
     Args:
-        directory: Where they are; made when the first file comes.
-        transfer: Whether originals are moved. What a link leads to is copied in any case, because
-            it may lie outside the directories that were named.
+        directory: Their parent; created with the first file.
+        transfer: Whether originals are moved or copied. The target of a link is always copied,
+            because it may lie outside the directories that were named.
     """
 
     directory: Path
     transfer: Transfer
 
+    def find_sorted(self, file: FoundFile) -> Path | None:
+        """The place of a file that a former run has moved, found by its relative path.
+
+        None if the original still exists, or if no folder has a file of this path.
+        """
+        if os.path.lexists(file.path):
+            return None
+        places = (self.directory / action / file.relative for action in Action)
+        return next((place for place in places if place.is_file()), None)
+
     def add(self, file: FoundFile, review: Review) -> None:
         """Put a file into the folder of its action.
 
         Raises:
-            SortingError: It has changed since it was judged, or the file system refuses. The
-                original is where it was.
+            SortingError: The file changed after it was classified, or an operation of the file
+                system failed. The original is unchanged.
         """
         if not file.path.is_file():  # opening a pipe would wait for a writer
-            raise SortingError(f"{file.path} was not sorted: it is no file that can be read.")
+            raise SortingError(f"{file.path} was not sorted: it is not a readable file.")
         try:
             digest = _digest(file.path)
             if review.sha256 not in {None, digest}:
-                raise SortingError(f"{file.path} was not sorted: it changed after it was judged.")
+                raise SortingError(
+                    f"{file.path} was not sorted: it changed after it was classified."
+                )
             self._add(file, digest, review.verdict.action)
         except OSError as error:
             reason = error.strerror or str(error)
@@ -65,20 +76,20 @@ class ActionFolders:
         names = _names(file.relative, digest)
         keeps = self.transfer is Transfer.COPY or file.linked
         folder = self.directory / action
-        known = self._find(names, file.path, digest)
-        if known is None:
+        sorted_file = self._find(names, file.path, digest)
+        if sorted_file is None:
             _transfer(file.path, _free(folder, names), digest, keeps=keeps)
             return
-        _part(known, digest).unlink(missing_ok=True)  # of a run that was killed in its last step
-        # With one name only, what lies there is the original itself, seen through another mount.
-        is_original = known.samefile(file.path) and known.stat().st_nlink == 1
-        if not known.is_relative_to(folder):
-            _transfer(known, _free(folder, names), digest, keeps=False)
+        _part(sorted_file, digest).unlink(missing_ok=True)  # left by a run killed in its last step
+        # The same file with a single link is the original itself, seen through another mount.
+        is_original = sorted_file.samefile(file.path) and sorted_file.stat().st_nlink == 1
+        if not sorted_file.is_relative_to(folder):
+            _transfer(sorted_file, _free(folder, names), digest, keeps=False)
         if not keeps and not is_original:
             file.path.unlink()
 
     def _find(self, names: list[Path], source: Path, digest: str) -> Path | None:
-        """A file with the same bytes that an earlier run has put into any of the folders."""
+        """A file with the same bytes that a former run has put into any of the folders."""
         size = source.stat().st_size
         for action in Action:
             for path in (self.directory / action / name for name in names):
@@ -88,7 +99,7 @@ class ActionFolders:
 
 
 def _names(relative: Path, digest: str) -> list[Path]:
-    """The names that a file may get, the preferred one first."""
+    """The names that a file may get, in order of preference."""
     marks = (f".{digest[:SHORT_HASH]}", f".{digest}")
     return [
         relative,
@@ -97,10 +108,10 @@ def _names(relative: Path, digest: str) -> list[Path]:
 
 
 def _free(folder: Path, names: list[Path]) -> Path:
-    """The first name under which nothing is in a folder.
+    """The first of the names that is free in a folder.
 
     Raises:
-        FileExistsError: There is none.
+        FileExistsError: All are taken.
     """
     for path in (folder / name for name in names):
         if not os.path.lexists(path):
@@ -109,17 +120,17 @@ def _free(folder: Path, names: list[Path]) -> Path:
 
 
 def _transfer(source: Path, target: Path, digest: str, *, keeps: bool) -> None:
-    """Put a file's bytes under a name that is free.
+    """Move or copy a file to a free name.
 
     Raises:
-        OSError: The file system refuses, or the name was taken meanwhile.
-        SortingError: The bytes have changed meanwhile.
+        OSError: An operation failed, or the name was taken meanwhile.
+        SortingError: The bytes changed meanwhile.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if not keeps and _link(source, target):
         source.unlink()
         return
-    part = _part(target, digest)  # what a killed run has left under this name is written again
+    part = _part(target, digest)  # overwrites what a killed run has left
     try:
         shutil.copy2(source, part)
         if _digest(part) != digest:
@@ -136,12 +147,12 @@ def _transfer(source: Path, target: Path, digest: str, *, keeps: bool) -> None:
 
 
 def _part(target: Path, digest: str) -> Path:
-    """Where a file is written before it gets its name."""
+    """Temporary name of a file while it is written."""
     return target.parent / f".{digest}.part"
 
 
 def _link(source: Path, target: Path) -> bool:
-    """Give a file a second name, if source and target are on one file system that has links.
+    """Create a hard link; False if the file system, or a pair of two, has none.
 
     Raises:
         FileExistsError: The name is taken.
@@ -156,7 +167,7 @@ def _link(source: Path, target: Path) -> bool:
 
 
 def _rename(source: Path, target: Path) -> None:
-    """Rename a file where there are no links, without replacing what has the name.
+    """Rename a file without replacing another, on a file system without hard links.
 
     Raises:
         FileExistsError: The name is taken.
@@ -175,7 +186,7 @@ def _digest(path: Path) -> str:
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file or directory is on disk."""
+    """Flush a file or directory to disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

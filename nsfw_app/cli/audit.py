@@ -1,4 +1,4 @@
-"""`audit`: who signed in, exported, deleted, or changed a policy, a user or a key."""
+"""`audit`: print the audit log."""
 
 import json
 from dataclasses import asdict
@@ -14,10 +14,13 @@ from nsfw_app.records import utc
 
 def audit(
     since: Annotated[
-        datetime | None, typer.Option(help="Only what happened from this date on, in UTC.")
+        datetime | None, typer.Option(help="Only entries from this date on, in UTC.")
     ] = None,
 ) -> None:
-    """Print the audit, one JSON object a line, oldest first."""
+    """Print the audit log: sign-ins, exports, purges, changes of policies, users and keys.
+
+    One JSON object per line, oldest first.
+    """
     first = utc(since.isoformat()) if since else ""
     for entry in open_store(settings.load()).audit.entries(since=first):
         typer.echo(json.dumps(asdict(entry)))

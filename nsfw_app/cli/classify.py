@@ -1,4 +1,4 @@
-"""`classify`: judge files and directories, and sort them by what should happen to them."""
+"""`classify`: classify files and directories, and sort the files by action."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from rich.progress import Progress
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_engine, open_store
 from nsfw_app.cli.action_folders import ActionFolders, Transfer
-from nsfw_app.cli.files import FileSearch, LeftOut
+from nsfw_app.cli.file_search import FileSearch, FoundFile, LeftOut
 from nsfw_app.errors import SortingError
 from nsfw_app.records import Review
 from nsfw_app.review import exports
@@ -26,7 +26,7 @@ EXIT_UNAVAILABLE = 3
 
 
 class ReviewFormat(StrEnum):
-    """How judged images are written."""
+    """Output format of classified images."""
 
     TABLE = "table"
     CSV = "csv"
@@ -34,22 +34,23 @@ class ReviewFormat(StrEnum):
 
 
 def classify(
-    paths: Annotated[list[Path], typer.Argument(help="Image files, and directories of them.")],
+    paths: Annotated[list[Path], typer.Argument(help="Image files or directories.")],
     file_format: Annotated[
-        ReviewFormat | None, typer.Option("--format", help="How images are written.")
+        ReviewFormat | None, typer.Option("--format", help="Output format.")
     ] = None,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="The same as --format jsonl.")] = False,
     move_to: Annotated[
         Path | None,
         typer.Option(help="Move files into allow/, review/, block/ and unavailable/ in here."),
     ] = None,
-    copy_to: Annotated[Path | None, typer.Option(help="Copy them instead.")] = None,
+    copy_to: Annotated[Path | None, typer.Option(help="Copy files instead.")] = None,
 ) -> None:
-    """Judge images. Exits 3 when some could not be judged, after judging all the others.
+    """Classify images. Exits 3 if some could not be classified, after all the others.
 
-    Linked directories are followed; hidden files, and what is not named as an image, are left out.
+    Linked directories are followed. Hidden files and files without an image extension are left out.
 
-    Exits 1 when files could not be moved or copied; they are where they were.
+    Exits 1 if files could not be moved or copied; these stay in place. A named file that a former
+    run has moved to the destination is reported as already sorted.
     """
     chosen_format = _format(file_format, jsonl=jsonl)
     folders = _folders(paths, move_to, copy_to)
@@ -57,11 +58,13 @@ def classify(
     files = list(search.files(paths))
     if summary := search.summary():
         typer.echo(_printable(summary), err=True)
+    if folders:
+        files = _unsorted(files, folders)
     chosen = settings.load()
     engine = open_engine(chosen, open_store(chosen))
     unavailable = search.left_out[LeftOut.UNREADABLE]
-    unsorted: list[str] = []
-    with _lines_and_bar(len(files)) as (write, advance):
+    failures: list[str] = []
+    with _output(len(files)) as (write, advance):
         if chosen_format is ReviewFormat.CSV:
             write(exports.review_csv_heading())
         reviews = engine.review_files((file.path for file in files), source="command")
@@ -72,21 +75,35 @@ def classify(
                 if folders:
                     folders.add(file, review)
             except SortingError as error:
-                unsorted.append(_printable(str(error)))
+                failures.append(_printable(str(error)))
             advance()
-    for message in unsorted:
+    for message in failures:
         typer.echo(message, err=True)
-    if unsorted:
+    if failures:
         raise typer.Exit(EXIT_UNSORTED)
     if unavailable:
         raise typer.Exit(EXIT_UNAVAILABLE)
 
 
+def _unsorted(files: list[FoundFile], folders: ActionFolders) -> list[FoundFile]:
+    """The files to classify; reports each that a former run has moved already."""
+    remaining = []
+    for file in files:
+        if place := folders.find_sorted(file):
+            typer.echo(_printable(f"{file.path} is already sorted: {place}."), err=True)
+        else:
+            remaining.append(file)
+    return remaining
+
+
 @contextmanager
-def _lines_and_bar(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[], None]]]:
-    """What writes a line of results, and what moves the progress bar on, if there is a terminal."""
+def _output(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[], None]]]:
+    """Two functions: write a line of results, advance the progress bar.
+
+    The bar is shown on a terminal only.
+    """
     on_terminal = sys.stdout.isatty()
-    # Where the lines go to the same terminal as the bar, they must be printed above it.
+    # On the terminal that shows the bar, lines must be printed above it.
     console = Console(stderr=not on_terminal)
     progress = Progress(console=console, disable=not console.is_terminal, redirect_stdout=False)
 
@@ -109,10 +126,11 @@ def _format(given: ReviewFormat | None, *, jsonl: bool) -> ReviewFormat:
 
 
 def _folders(paths: list[Path], move_to: Path | None, copy_to: Path | None) -> ActionFolders | None:
-    """Where files are to be sorted into, if anywhere.
+    """The folders to sort files into, if any.
 
     Raises:
-        BadParameter: Two places, one that is no directory, or one that holds what is to be sorted.
+        BadParameter: There are two destinations, one is not a directory, or one contains a path
+            that was named.
     """
     directory = move_to or copy_to
     if directory is None:
@@ -145,7 +163,7 @@ def _text_line(review: Review) -> str:
 
 
 def _printable(text: str) -> str:
-    """A text that can neither break a line nor command a terminal."""
+    """The text with line breaks and terminal escape sequences made visible."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

@@ -1,4 +1,4 @@
-"""`export`: the correction log, out."""
+"""`export`: write the correction log."""
 
 import io
 import sys
@@ -19,7 +19,7 @@ from nsfw_app.store.audit import AuditAction
 
 
 class ExportFormat(StrEnum):
-    """How the correction log is written."""
+    """Format of the correction log."""
 
     CSV = "csv"
     JSONL = "jsonl"
@@ -30,10 +30,10 @@ def export(
         ExportFormat, typer.Option("--format", help="csv or jsonl.")
     ] = ExportFormat.CSV,
     everything: Annotated[
-        bool, typer.Option("--all", help="Agreements and undone answers too.")
+        bool, typer.Option("--all", help="Include agreements and undone decisions.")
     ] = False,
     since: Annotated[
-        datetime | None, typer.Option(help="Only answers from this date on, in UTC.")
+        datetime | None, typer.Option(help="Only decisions from this date on, in UTC.")
     ] = None,
     bom: Annotated[
         bool,
@@ -43,7 +43,7 @@ def export(
         Path | None, typer.Option(help="File to write; standard output without it.")
     ] = None,
 ) -> None:
-    """Write the correction log: the disagreements that stand, or all answers."""
+    """Write the correction log: the disagreements that stand, or all decisions."""
     if bom and file_format is not ExportFormat.CSV:
         raise typer.BadParameter(f"--bom is for CSV, not for {file_format}.")
     store = open_store(settings.load())
@@ -52,7 +52,7 @@ def export(
         undone=None if everything else False,
         since=since.isoformat() if since else None,
     )
-    store.audit.add(operator(), AuditAction.EXPORT, "correction log", **_described(wanted))
+    store.audit.add(operator(), AuditAction.EXPORT, "correction log", **_audit_details(wanted))
     lines = exports.LOG_FORMATS[file_format](store.log.rows(wanted))
     if bom:
         lines = exports.with_bom(lines)
@@ -68,5 +68,5 @@ def export(
         raise typer.BadParameter(f"{output} cannot be written: {error.strerror}.") from error
 
 
-def _described(wanted: LogFilter) -> dict[str, object]:
+def _audit_details(wanted: LogFilter) -> dict[str, object]:
     return {key: value for key, value in asdict(wanted).items() if value is not None}

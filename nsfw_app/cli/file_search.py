@@ -1,7 +1,7 @@
-"""The files that a command is about: those named, and the images in directories named.
+"""File search: the files that were named, and the images in the directories that were named.
 
-Linked directories are followed, each directory once, so that links in a circle end. Whatever is
-left out is counted by its reason, with the first names.
+- Linked directories are followed, each directory once, so that circular links end.
+- What is left out is counted by reason, with the first names.
 """
 
 import os
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from nsfw_app.imaging.decode import SUFFIXES
 
-MAX_NAMED = 3  # of what is left out, for each reason
+MAX_NAMED = 3  # paths that are named for each reason
 
 
 class LeftOut(StrEnum):
-    """Why something in a directory is not judged."""
+    """Why a file or directory is not classified."""
 
     NAME = "not named as an image"
     HIDDEN = "hidden"
@@ -28,10 +28,12 @@ class LeftOut(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file to judge.
+    """A file to classify.
 
-    `relative` is its path below the directory that was named, or its name alone. `linked` is
-    whether a link leads to it, so that it may lie anywhere.
+    Attributes:
+        path: Where it is.
+        relative: Its path below the directory that was named, or its name alone.
+        linked: Whether it was reached through a link, so that it may lie anywhere.
     """
 
     path: Path
@@ -44,7 +46,7 @@ class FileSearch:
     """Finds files below paths.
 
     Args:
-        excluded: A directory that is never searched, such as one that files are copied to.
+        excluded: A directory that is never searched: the one that files are sorted into.
     """
 
     excluded: Path | None = None
@@ -55,8 +57,8 @@ class FileSearch:
     def files(self, paths: list[Path]) -> Iterator[FoundFile]:
         """The files, in the order of the paths and sorted within each.
 
-        Directories that links lead to come last, so that what is reached without a link keeps its
-        own path. A path that was named is taken whatever it is called.
+        Linked directories come last, so that a file that is reached without a link keeps its own
+        path. A path that was named is included whatever its extension.
         """
         links: list[tuple[Path, Path]] = []
         for path in paths:
@@ -64,11 +66,11 @@ class FileSearch:
                 yield from self._directory(path, path, links, linked=False)
             else:
                 yield FoundFile(path, Path(path.name), path.is_symlink())
-        for path, root in links:  # grows while it is read: links may lead to more links
+        for path, root in links:  # grows during the loop: linked directories may contain links
             yield from self._directory(path, root, links, linked=True)
 
     def summary(self) -> str:
-        """One sentence about what was left out; empty when nothing was."""
+        """One sentence about what was left out; empty if nothing was."""
         if not self.left_out:
             return ""
         parts = []
@@ -80,7 +82,7 @@ class FileSearch:
     def _directory(
         self, top: Path, root: Path, links: list[tuple[Path, Path]], *, linked: bool
     ) -> Iterator[FoundFile]:
-        """The images below one directory; linked directories are added to the list."""
+        """The images below one directory; appends linked directories to `links`."""
         waiting = [top]
         while waiting:
             directory = waiting.pop()
@@ -109,7 +111,7 @@ class FileSearch:
             waiting += reversed(inner)
 
     def _is_new(self, directory: Path) -> bool:
-        """Whether a directory is to be searched; from then on it was."""
+        """Whether a directory was not searched yet; marks it as searched."""
         try:
             status = directory.stat()
         except OSError:

@@ -1,11 +1,11 @@
-"""Who runs a command, for the audit."""
+"""The operator: the account that runs a command, as recorded in the audit log."""
 
 import getpass
 
 
 def operator() -> str:
-    """The account of the operating system under which a command runs."""
+    """Name of the operating system's account that runs this process."""
     try:
         return f"{getpass.getuser()} (command)"
-    except (KeyError, OSError):  # in a container, a number may have no name
+    except (KeyError, OSError):  # in a container, a user id may have no name
         return "unnamed (command)"

@@ -1,4 +1,4 @@
-"""`purge`: delete pictures, now."""
+"""`purge`: delete previews now."""
 
 import re
 from typing import Annotated
@@ -14,17 +14,21 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def purge(
     image: Annotated[
-        str | None, typer.Option(help="SHA-256 of one image to delete, whoever needs it.")
+        str | None,
+        typer.Option(help="SHA-256 of one image whose previews are deleted, due or not."),
     ] = None,
 ) -> None:
-    """Delete the pictures that nobody needs, or those of one image. Scores and answers stay."""
+    """Delete previews that are no longer needed, or those of one image.
+
+    Scores and decisions stay.
+    """
     purges = open_store(settings.load()).purges
     if image is None:
-        typer.echo(f"{purges.run(actor=operator())} pictures deleted.")
+        typer.echo(f"{purges.run(actor=operator())} previews deleted.")
         return
     if not SHA256.fullmatch(image.lower()):
-        raise typer.BadParameter(f"'{image}' is no SHA-256: 64 hexadecimal digits.")
+        raise typer.BadParameter(f"'{image}' is not a SHA-256 of 64 hexadecimal digits.")
     if not purges.purge(image.lower(), actor=operator()):
-        typer.echo(f"No image {image} is known.", err=True)
+        typer.echo(f"No image {image} is stored.", err=True)
         raise typer.Exit(1)
-    typer.echo(f"What {image} looks like is deleted. Its scores and answers stay.")
+    typer.echo(f"The previews of {image} are deleted. Its scores and decisions stay.")

@@ -530,3 +530,101 @@ def test_export_needs_no_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("NSFW_MODEL", "nobody/nothing")
     ended = run("export", "--all")
     assert (ended.code, ended.out) == (0, ",".join(LOG_COLUMNS) + "\r\n")
+
+
+@pytest.mark.parametrize("command", ["classify", "export", "audit", "--version"])
+def test_a_full_disk_behind_standard_output_is_a_sentence(
+    run: Run, folder: Path, command: str
+) -> None:
+    """Output that cannot be written ends any command with one sentence and exit 1."""
+    run("export")  # writes an audit entry
+    arguments = [command, str(folder)] if command == "classify" else [command]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "nsfw_app", *arguments],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    printed = [
+        line for line in ended.stderr.decode().splitlines() if not line.startswith("Left out")
+    ]
+    assert printed == ["Error: Standard output cannot be written: No space left on device."]
+    assert ended.returncode == 1
+
+
+def test_closed_standard_output_is_discarded(run: Run, tmp_path: Path) -> None:
+    """With `>&-` a command runs without output."""
+    ended = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m nsfw_app export --all >&-"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_a_moved_file_is_already_sorted(run: Run, folder: Path, tmp_path: Path) -> None:
+    """A named file that a former run has moved is reported, the others are classified, exit 0."""
+    target = tmp_path / "sorted"
+    named = [folder / "b.png", folder / "deeper" / "a.JPG"]
+    assert run("classify", named[0], "--move-to", target).code == 0
+    ended = run("classify", *named, "--move-to", target)
+    assert ended.code == 0
+    assert ended.err == f"{named[0]} is already sorted: {target}/allow/b.png.\n"
+    assert [line.split()[-1] for line in ended.out.splitlines()] == [str(named[1])]
+    assert tree(target) == ["allow/a.JPG", "allow/b.png"]
+    again = run("classify", *named, "--move-to", target)
+    assert (again.code, again.out, len(again.err.splitlines())) == (0, "", 2)
+
+
+def test_a_file_that_was_never_there_is_not_sorted(run: Run, folder: Path, tmp_path: Path) -> None:
+    """A named file that is neither there nor in the destination is an error."""
+    target = tmp_path / "sorted"
+    ended = run("classify", folder / "nowhere.png", "--move-to", target)
+    assert ended.code == 1
+    assert "already sorted" not in ended.err
+
+
+@pytest.fixture
+def damaged_model(tmp_path: Path) -> Path:
+    """A model directory whose weights cannot be read."""
+    directory = tmp_path / "damaged"
+    directory.mkdir()
+    config = {"model_type": "vit", "id2label": {"0": "normal", "1": "nsfw"}}
+    (directory / "config.json").write_text(json.dumps(config))
+    processor = {"image_processor_type": "ViTImageProcessor"}
+    (directory / "preprocessor_config.json").write_text(json.dumps(processor))
+    (directory / "model.safetensors").write_bytes(b"damaged")
+    return directory
+
+
+@pytest.mark.parametrize("command", ["classify", "optimize"])
+def test_a_model_that_cannot_be_loaded_is_one_sentence(
+    folder: Path, tmp_path: Path, damaged_model: Path, command: str
+) -> None:
+    """Standard error has the sentence and no traceback."""
+    arguments = [str(folder / "b.png")] if command == "classify" else []
+    chosen = {"NSFW_MODEL": str(damaged_model), "NSFW_DATA_DIR": str(tmp_path / "data")}
+    ended = in_a_process(command, *arguments, **chosen)
+    assert (ended.code, ended.out) == (1, "")
+    (line,) = ended.err.splitlines()
+    assert line.startswith("Error: The weights of 'damaged' are damaged.")
+
+
+def test_verbose_prints_the_log(folder: Path, tmp_path: Path, damaged_model: Path) -> None:
+    """With --verbose, standard error has the traceback of the library's error."""
+    chosen = {"NSFW_MODEL": str(damaged_model), "NSFW_DATA_DIR": str(tmp_path / "data")}
+    ended = in_a_process("--verbose", "classify", folder / "b.png", **chosen)
+    assert ended.code == 1
+    assert "Traceback" in ended.err
+    assert ended.err.splitlines()[-1].startswith("Error: ")
+
+
+def test_the_version_is_that_of_the_package(run: Run) -> None:
+    """`--version` prints it and nothing else."""
+    ended = run("--version")
+    assert ended == (0, f"nsfw-review {nsfw_app.__version__}\n", "")

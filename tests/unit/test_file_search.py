@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nsfw_app.cli.files import FileSearch, LeftOut
+from nsfw_app.cli.file_search import FileSearch, LeftOut
 
 
 @pytest.fixture

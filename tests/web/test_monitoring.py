@@ -95,7 +95,7 @@ def test_health_needs_no_thread_of_the_pool(
         assert may_end.wait(30)
         return b""
 
-    monkeypatch.setattr(engine, "picture", block)
+    monkeypatch.setattr(engine, "preview_jpeg", block)
     with (
         open_app(engine, store, tmp_path) as web_app,
         served(web_app.client.app) as url,
