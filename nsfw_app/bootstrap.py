@@ -1,5 +1,6 @@
 """Opens store, engine and insights as the settings describe them."""
 
+from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.evidence.agreement import Insights
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models.cards import display_name
@@ -26,16 +27,17 @@ def open_store(settings: Settings) -> Store:
 
 def open_engine(settings: Settings, store: Store) -> Engine:
     """An engine as the settings describe it. The model is not loaded yet: see `start`."""
+    concurrency = concurrency_limits(settings)
 
     def load() -> Loaded:  # by then there is an engine, which knows the policies in force
         return load_classifier(
             settings.model,
             revision=settings.model_revision,
             unsafe_labels=settings.unsafe_labels,
-            threads=settings.threads,
-            max_waiting=settings.max_waiting,
+            threads=concurrency.cpu_slots,
+            max_waiting=concurrency.model_queue,
             backends=BackendConfig(settings.backend, settings.engines_dir, engine.policy_of),
-            max_batch=settings.batch_size,
+            max_batch=concurrency.batch,
         )
 
     engine = Engine(

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from nsfw_app import settings
 from nsfw_app.accounts import Accounts
 from nsfw_app.bootstrap import open_engine, open_insights, open_store
+from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.errors import NSFWReviewError, SettingsError, StorageError
 from nsfw_app.private_files import restrict_tree
 from nsfw_app.review.engine import Engine
@@ -22,7 +23,6 @@ from nsfw_app.settings import EVERYWHERE, Settings
 
 DAY_S = 86_400
 SHUTDOWN_S = 3  # that requests have to end after SIGTERM; what is stalled is cut then
-BACKLOG = 2048  # connections that may wait; uvicorn's own default
 
 
 def main() -> None:
@@ -39,7 +39,8 @@ def main() -> None:
     except NSFWReviewError as error:
         sys.exit(f"Error: {error}")
     try:
-        listener = socket.create_server((chosen.host, chosen.port), backlog=BACKLOG)
+        backlog = concurrency_limits(chosen).backlog
+        listener = socket.create_server((chosen.host, chosen.port), backlog=backlog)
     except OSError as error:
         address = f"{chosen.host}:{chosen.port}"
         sys.exit(f"Error: {address} cannot be served: {error.strerror}. Set NSFW_PORT to another.")

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nsfw_app.concurrency import CpuSlots
+from nsfw_app.concurrency_limits import in_flight_batched, in_flight_unbatched
 from nsfw_app.errors import OutOfMemory, Overloaded, PredictionFailed, lacks_memory
 from nsfw_app.models.classifier import Backend, Pixels
 from nsfw_app.system import usable_cpus
@@ -134,7 +135,7 @@ class DynamicBatcher(QueuedClassifier):
     @property
     def max_in_flight(self) -> int:
         """See `Classifier.max_in_flight`."""
-        return self._max_batch + self._max_batch // 2  # half a batch is made ready beside another
+        return in_flight_batched(self._max_batch)
 
     def _answered(self, pictures: Sequence[Pixels]) -> NDArray[np.float64]:
         mine = _Waiting(pictures)
@@ -193,7 +194,7 @@ class UnbatchedClassifier(QueuedClassifier):
     @property
     def max_in_flight(self) -> int:
         """See `Classifier.max_in_flight`."""
-        return 2 * self._network.max_concurrency  # some read and store while others compute
+        return in_flight_unbatched(self._network.max_concurrency)
 
     def _answered(self, pictures: Sequence[Pixels]) -> NDArray[np.float64]:
         with self._lock:

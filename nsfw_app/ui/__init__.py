@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from nsfw_app.concurrency_limits import GRADIO_QUEUE
 from nsfw_app.evidence.agreement import Insights
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
@@ -24,7 +25,6 @@ from nsfw_app.ui.theme import theme
 from nsfw_app.web.app import Page
 
 ASSETS = Path(__file__).parent / "assets"
-MAX_CALLS = 256  # that may wait in Gradio's queue; all are short
 # Later ones win over earlier ones.
 STYLES = """desk picture verdict answer cards grid queue care insights log narrow""".split()
 
@@ -62,6 +62,6 @@ def build_ui(engine: Engine, insights: Insights) -> Page:
         quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         topbar.ready(thresholds, outputs=sliders, **quietly)
         add_endpoints(engine)
-    blocks.queue(api_open=False, max_size=MAX_CALLS)
+    blocks.queue(api_open=False, max_size=GRADIO_QUEUE)
     options = {"theme": theme(), "css_paths": [ASSETS / f"{name}.css" for name in STYLES]}
     return Page(blocks, ASSETS, options)

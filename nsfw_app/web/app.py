@@ -10,6 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import Lifespan
 
 from nsfw_app.accounts import Accounts
+from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.review.engine import Engine
 from nsfw_app.settings import Settings
 from nsfw_app.web.api.v1 import v1_application
@@ -46,9 +47,10 @@ class Page:
 def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: Page) -> FastAPI:
     """The application to serve. While it runs it deletes old uploads."""
     monitor = Monitor(engine)
-    # One batch is made ready while another is computed, or some store while others compute.
-    threads = 2 * max(settings.batch_size, settings.threads)
-    gate = ClassifyGate(engine, monitor, max_requests=settings.max_waiting, threads=threads)
+    concurrency = concurrency_limits(settings)
+    gate = ClassifyGate(
+        engine, monitor, max_requests=concurrency.request_slots, threads=concurrency.threads
+    )
     uploads = Uploads(
         settings.uploads_dir.resolve(),
         root=settings.uploads_root.resolve(),

@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nsfw_app import __version__
 from nsfw_app.errors import StorageError, StorageErrorKind
 from nsfw_app.models.loader import ModelState
 from nsfw_app.records import Review
@@ -192,8 +193,8 @@ def health_routes(engine: Engine, monitor: Monitor) -> APIRouter:
     probe = WriteProbe(engine.check_writable)
 
     @router.api_route("/healthz", methods=["GET", "HEAD"])
-    async def healthz() -> dict[str, bool]:
-        return {"alive": True}
+    async def healthz() -> dict[str, bool | str]:
+        return {"alive": True, "version": __version__}
 
     @router.api_route("/readyz", methods=["GET", "HEAD"])
     async def readyz() -> JSONResponse:

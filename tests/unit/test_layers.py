@@ -12,9 +12,9 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = "nsfw_app"
 
 # From the bottom up: a room imports what stands before it, and itself where it is a package.
-ROOMS = """errors private_files system records rules concurrency settings imaging models store
-rate_limits accounts review evidence datasets bootstrap web ui server cli
-__main__""".split()
+ROOMS = """errors private_files system records rules concurrency settings
+concurrency_limits imaging models store rate_limits accounts review evidence datasets bootstrap web
+ui server cli __main__""".split()
 HOMES = {
     "gradio": {"ui", "web"},
     "sqlite_utils": {"store"},

@@ -2,9 +2,10 @@
 
 import pytest
 
+from nsfw_app.concurrency_limits import quarter
 from nsfw_app.errors import Overloaded, TooManyRequests
 from nsfw_app.web.http.request_limits import RequestLimits
-from nsfw_app.web.http.shares import Shares, quarter
+from nsfw_app.web.http.shares import Shares
 from nsfw_app.web.http.slots import Slot, SlotPool
 
 

@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar
 import anyio
 from fastapi import Request
 
+from nsfw_app.concurrency_limits import quarter
 from nsfw_app.errors import NSFWReviewError, RequestTooLarge, Unavailable
 from nsfw_app.imaging.decode import check_size
 from nsfw_app.records import Prediction, Problem, Review, Upload, WarningCode
@@ -22,7 +23,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.web.http.bodies import body
 from nsfw_app.web.http.fair_threads import FairThreads
 from nsfw_app.web.http.request_limits import RequestLimits
-from nsfw_app.web.http.shares import Shares, quarter, share_key
+from nsfw_app.web.http.shares import Shares, share_key
 from nsfw_app.web.http.slots import Slot, SlotPool
 from nsfw_app.web.monitoring import Monitor
 

@@ -11,7 +11,6 @@ from nsfw_app.errors import Overloaded, TooManyRequests
 from nsfw_app.web.auth.callers import caller_of
 from nsfw_app.web.middleware.forwarding import client_address
 
-CALLERS = 4  # that can use a resource up together; one holds a quarter of it at most
 RETRY_AFTER_S = 1
 
 
@@ -87,11 +86,6 @@ class Shares:
     def _advice(self) -> str:
         seconds = self._retry_after_s
         return f"Try again in {seconds} second{'s' if seconds > 1 else ''}."
-
-
-def quarter(total: int) -> int:
-    """The part of one caller, at least one."""
-    return max(1, total // CALLERS)
 
 
 def share_key(connection: HTTPConnection) -> str:

@@ -1,6 +1,7 @@
 """Places of requests while their bodies arrive, of which one caller holds a quarter at most."""
 
-from nsfw_app.web.http.shares import CALLERS, Shares, quarter
+from nsfw_app.concurrency_limits import CALLERS, quarter
+from nsfw_app.web.http.shares import Shares
 
 
 class SlotPool:

@@ -8,8 +8,9 @@ from collections import OrderedDict
 
 import gradio as gr
 
+from nsfw_app.concurrency_limits import quarter
 from nsfw_app.errors import NotFound, TooManyRequests
-from nsfw_app.web.http.shares import RETRY_AFTER_S, quarter, share_key
+from nsfw_app.web.http.shares import RETRY_AFTER_S, share_key
 
 MAX_SESSIONS = 2_000  # that Gradio remembers; it forgets the one that was not used for longest
 

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from nsfw_app import __version__
+from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.records import Reason
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import LOCAL_OWNER, Caller
@@ -32,6 +33,7 @@ def status_routes(engine: Engine, *, settings: Settings) -> APIRouter:
             "permissions": sorted(visitor.permissions),
             "auth_action": auth_action(visitor),
             "reasons": list(Reason),
+            "uploads_at_once": concurrency_limits(settings).page_uploads,
             "max_files": settings.max_files,
             "max_bytes": engine.limits.max_bytes,
             "pause_after": settings.pause_after,

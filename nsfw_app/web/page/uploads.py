@@ -27,12 +27,13 @@ from starlette.datastructures import UploadFile
 from starlette.requests import HTTPConnection
 
 from nsfw_app import private_files
+from nsfw_app.concurrency_limits import CALLERS
 from nsfw_app.errors import NotFound
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.forms import files_of, limited_form
 from nsfw_app.web.http.gate import ClassifyGate
-from nsfw_app.web.http.shares import CALLERS, Shares
+from nsfw_app.web.http.shares import Shares
 
 KEPT_S = 600
 EVERY_S = 30  # seconds between sweeps
