@@ -1,4 +1,4 @@
-"""Serves the page: `python app.py`, and what a Space runs."""
+"""Entry point of `python app.py` and of a Hugging Face Space."""
 
 from nsfw_app.server import main
 

@@ -1,8 +1,8 @@
-"""Who is who: passwords, sessions and API keys checked, and limits on trying.
+"""User accounts, sessions and API keys: authentication and rate limits.
 
-What always holds: a password is kept as an Argon2 hash, a session's token and an API key as their
-SHA-256, so that none can be read from the database; whoever was disabled, or lost a role, feels it
-with the next request; an unknown name takes as long to refuse as a wrong password.
+- Passwords are stored as Argon2 hashes, session tokens and API keys as SHA-256.
+- Role changes and deactivation take effect on the next request.
+- A sign-in with an unknown name takes as long to fail as one with a wrong password.
 """
 
 import base64
@@ -42,19 +42,20 @@ MIN_PASSWORD_CHARACTERS = 8  # OWASP ASVS 5.0, 6.2.1
 MAX_PASSWORD_CHARACTERS = 1_000  # long enough for any sentence, short enough to hash
 NAME = re.compile(r"\w[\w.@-]{0,63}")  # letters of any script; no space, colon or slash
 RESERVED = frozenset({"anonymous", "key", "local"})
-FAILURES = RateLimit(5)  # per name and address
-ATTEMPTS_FROM_ADDRESS = RateLimit(50)  # many names tried from one place
-TRIALS = RateLimit(30)  # per address; more than anyone looks at
-TRIALS_IN_ALL = RateLimit(120)  # 40 % of what two cores can judge: 5 images a second
-IPV6_SITE_BITS = 64  # what one subscriber gets at least; RFC 6177
-HASHES_AT_ONCE = 2  # each takes 64 MiB and all of a core
+FAILURES = RateLimit(5)  # failed sign-ins, per name and address
+ATTEMPTS_FROM_ADDRESS = RateLimit(50)  # sign-ins with any names, per address
+DEMO_FROM_ADDRESS = RateLimit(30)  # images without signing in, per address
+DEMO_IN_ALL = RateLimit(120)  # of all addresses; 40 % of what two cores classify: 5 images a second
+IPV6_PREFIX_BITS = 64  # the smallest network of one subscriber; RFC 6177
+MAX_CONCURRENT_HASHES = 2  # each takes 64 MiB and a CPU core
 KEY_PREFIX = "nsfw_"
+INCORRECT = "Incorrect username or password."
 TOKEN_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """An API key, and the secret that its webhook's messages are signed with, as shown once."""
+    """A new API key and the signing secret of its webhook, in clear; both are shown only once."""
 
     name: str
     key: str
@@ -62,11 +63,11 @@ class NewKey:
 
 
 class Accounts:
-    """Users, sessions and keys over a store.
+    """Users, sessions and API keys.
 
     Args:
-        store: Where they are kept.
-        hub_roles: Roles of people and organisations of Hugging Face, by name.
+        store: Stores them.
+        hub_roles: Roles by name of a Hugging Face user or organization.
     """
 
     def __init__(self, store: Store, *, hub_roles: Mapping[str, UserRole] | None = None) -> None:
@@ -75,77 +76,76 @@ class Accounts:
         self._audit = store.audit
         self._hub_roles = {name.lower(): role for name, role in (hub_roles or {}).items()}
         self._hasher = PasswordHasher()  # RFC 9106, second recommended option
-        self._hashing = threading.BoundedSemaphore(HASHES_AT_ONCE)
-        self._dummy_hash = self._hash(
-            secrets.token_hex()
-        )  # what an unknown name is checked against
+        self._hashing = threading.BoundedSemaphore(MAX_CONCURRENT_HASHES)
+        self._dummy_hash = self._hash(secrets.token_hex())  # verified for unknown names
         self._limiter = RateLimiter()
 
     @property
     def has_users(self) -> bool:
-        """Whether anyone has an account; from then on everyone signs in, whoever is disabled."""
+        """Whether there is a user, enabled or disabled; if so, everyone must sign in."""
         return self._rows.has_users()
 
     def add_user(self, name: str, password: str, role: UserRole, *, actor: str) -> None:
-        """Make an account.
+        """Add a user.
 
         Raises:
-            AccountError: The name is taken or no name, or the password is too short.
+            AccountError: The name is taken or invalid, or the password is too short or too long.
         """
         _check_name(name)
-        self._rows.add_user(name, self._hash(_checked(password)), role, actor=actor)
+        self._rows.add_user(name, self._hash(_valid_password(password)), role, actor=actor)
 
     def set_password(self, name: str, password: str, *, actor: str) -> None:
-        """Give a user a new password; every browser must sign in again.
+        """Change a user's password and end all of their sessions.
 
         Raises:
-            AccountError: No such user, or the password is too short.
+            AccountError: There is no such user, or the password is too short or too long.
         """
-        self._rows.change_user(name, password_hash=self._hash(_checked(password)), actor=actor)
+        self._rows.change_user(
+            name, password_hash=self._hash(_valid_password(password)), actor=actor
+        )
 
     def sign_in(self, name: str, password: str, *, address: str) -> str:
-        """Check a password, and remember the browser that sent it.
+        """Check a password and create a session.
 
         Returns:
-            The token that the browser is to keep.
+            The session token, for the browser's cookie.
 
         Raises:
-            NotSignedIn: Name and password do not fit.
+            NotSignedIn: The username or password is incorrect.
             TooManyRequests: Five failures within a minute for this name from this address.
         """
-        site = _site(address)
-        self._count(FAILURES, name.casefold(), site, what="failed attempts to sign in")
+        network = _network(address)
+        self._count(FAILURES, name.casefold(), network, what="failed attempts to sign in")
         self.count_attempt(address)
         if len(password) > MAX_PASSWORD_CHARACTERS or not self._verify(name, password):
             self._audit.add(name[:64], AuditAction.SIGN_IN_FAILED, address)
-            raise NotSignedIn("Name and password do not fit.")
-        self._limiter.clear(FAILURES, name.casefold(), site)
+            raise NotSignedIn(INCORRECT)
+        self._limiter.clear(FAILURES, name.casefold(), network)
         user = self._rows.user(name)
         if user is None:
-            raise NotSignedIn("Name and password do not fit.")
+            raise NotSignedIn(INCORRECT)
         return self._create_session(Session(f"user:{user.name}", user.name, ()))
 
-    def sign_in_from_hub(self, name: str, organisations: Sequence[str]) -> str:
-        """Remember the browser of someone whom Hugging Face has signed in; see `sign_in`.
+    def sign_in_from_hub(self, name: str, organizations: Sequence[str]) -> str:
+        """Create a session for a user whom Hugging Face has authenticated; see `sign_in`.
 
         Raises:
-            NotSignedIn: Neither they nor one of their organisations has a role here.
+            NotSignedIn: Neither the user nor one of their organizations has a role.
         """
-        session = Session(f"hf:{name}", name, tuple(organisations))
+        session = Session(f"hf:{name}", name, tuple(organizations))
         if self._hub_role(session) is None:
             self._audit.add(name[:64], AuditAction.SIGN_IN_FAILED, session.owner)
             raise NotSignedIn(
-                f"{name} has no role on this page. Whoever runs it can give one with "
-                "NSFW_HUB_ROLES."
+                f"{name} has no role on this page. Its operator can assign one with NSFW_HUB_ROLES."
             )
         return self._create_session(session)
 
     def sign_out(self, token: str) -> None:
-        """Forget a browser."""
+        """End a session."""
         self._rows.end_session(_sha256(token))
 
     def session_caller(self, token: str) -> Caller | None:
-        """Who a browser's token belongs to, with the role they have now."""
+        """The caller of a session token, with their current role; None if it is not valid."""
         session = self._rows.session(_sha256(token))
         if session is None:
             return None
@@ -164,17 +164,17 @@ class Accounts:
         actor: str,
         webhook_url: str | None = None,
     ) -> NewKey:
-        """Make an API key. This is the only time that it is known.
+        """Create an API key. Only its hash is stored.
 
         Raises:
-            AccountError: The name is taken or no name, a scope is not one of a key's, or the
-                webhook's address is neither http nor https.
+            AccountError: The name is taken or invalid, a scope is not one for keys, or the URL of
+                the webhook is neither http nor https.
         """
         _check_name(name)
         if not scopes or (wrong := set(scopes) - set(KEY_SCOPES)):
             raise AccountError(
                 f"A key needs scopes out of {', '.join(KEY_SCOPES)}"
-                + (f"; {', '.join(sorted(wrong))} is none." if scopes else ".")
+                + (f", not {', '.join(sorted(wrong))}." if scopes else ".")
             )
         webhook = _webhook(webhook_url) if webhook_url else None
         key = KEY_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
@@ -184,44 +184,44 @@ class Accounts:
         return NewKey(name, key, webhook.secret if webhook else None)
 
     def keys(self) -> list[ApiKey]:
-        """Every key that was ever made, without what opens."""
+        """All keys, revoked ones too, without their secrets."""
         return self._keys.all()
 
     def key_caller(self, key: str) -> Caller:
-        """Whose API key this is; the request counts against its limit.
+        """The caller of an API key. Counts one request against the key's rate limit.
 
         Raises:
-            NotSignedIn: Nobody's, or it was revoked.
-            TooManyRequests: It has used up its requests of this minute.
+            NotSignedIn: The key is unknown or revoked.
+            TooManyRequests: The key's rate limit is exceeded.
         """
-        known = self._keys.find(_sha256(key))
-        if known is None:
-            raise NotSignedIn("This API key is not known here, or it was revoked.")
-        limit = RateLimit(known.per_minute)
-        self._count(limit, "key", known.name, what=f"requests of the key {known.name}")
-        return key_caller(known.name, known.scopes)
+        stored = self._keys.find(_sha256(key))
+        if stored is None:
+            raise NotSignedIn("This API key is unknown or revoked.")
+        limit = RateLimit(stored.per_minute)
+        self._count(limit, "key", stored.name, what=f"requests of the key {stored.name}")
+        return key_caller(stored.name, stored.scopes)
 
     def count_attempt(self, address: str) -> None:
-        """Count an attempt to sign in from this address.
+        """Count a sign-in from this address.
 
         Raises:
-            TooManyRequests: There were too many within a minute.
+            TooManyRequests: The rate limit of the address is exceeded.
         """
-        self._count(ATTEMPTS_FROM_ADDRESS, _site(address), what="attempts to sign in")
+        self._count(ATTEMPTS_FROM_ADDRESS, _network(address), what="attempts to sign in")
 
     def count_demo(self, address: str) -> None:
-        """Count an image that is tried at this address without signing in.
+        """Count an image that is classified without signing in.
 
         Raises:
-            TooManyRequests: There were too many within a minute, from this address or in all.
+            TooManyRequests: The rate limit of this address, or of all together, is exceeded.
         """
         what = "images tried without signing in"
-        self._count(TRIALS, "demo", _site(address), what=f"{what} from one address")
-        self._count(TRIALS_IN_ALL, "demo", what=f"{what} by all visitors together")
+        self._count(DEMO_FROM_ADDRESS, "demo", _network(address), what=f"{what} from one address")
+        self._count(DEMO_IN_ALL, "demo", what=f"{what} by all visitors together")
 
-    def _count(self, limit: RateLimit, *whose: str, what: str) -> None:
-        """Count one more; the count forgets what is older than a minute."""
-        if wait_s := self._limiter.hit(limit, *whose):
+    def _count(self, limit: RateLimit, *key: str, what: str) -> None:
+        """Count one event for a key. Events older than a minute do not count."""
+        if wait_s := self._limiter.hit(limit, *key):
             seconds = math.ceil(wait_s)
             raise TooManyRequests(
                 f"More than {limit.amount} {what} within a minute. Try again in {seconds} seconds.",
@@ -248,30 +248,29 @@ class Accounts:
         return token
 
     def _hub_role(self, session: Session) -> UserRole | None:
-        """The highest role of a person's own name and of their organisations."""
+        """The highest role of a user's own name and of their organizations."""
         names = {name.lower() for name in (session.name, *session.organisations)}
         roles = {self._hub_roles[name] for name in names if name in self._hub_roles}
         return max(roles, key=list(UserRole).index, default=None)
 
 
-def _site(address: str) -> str:
-    """What a limit counts by: an IPv4 address, or the network that an IPv6 client can choose in."""
+def _network(address: str) -> str:
+    """The key of a rate limit: an IPv4 address, or the network of an IPv6 address."""
     try:
-        network = ip_network(f"{address}/{IPV6_SITE_BITS}", strict=False)
+        return str(ip_network(f"{address}/{IPV6_PREFIX_BITS}", strict=False))
     except ValueError:  # IPv4, which has fewer bits
         return address
-    return str(network)
 
 
 def _webhook(url: str) -> Webhook:
-    """A webhook with a new secret, written as the Standard Webhooks specification does."""
+    """A webhook with a new secret in the format of the Standard Webhooks specification."""
     try:
         parts = urlsplit(url)
-        known = parts.scheme in {"http", "https"} and bool((parts.hostname or "").encode("idna"))
-    except ValueError:  # of which UnicodeError is one
-        known = False
-    if not known:
-        raise AccountError(f"'{url}' is no address of a webhook: it begins with http or https.")
+        is_valid = parts.scheme in {"http", "https"} and bool((parts.hostname or "").encode("idna"))
+    except ValueError:  # includes UnicodeError
+        is_valid = False
+    if not is_valid:
+        raise AccountError(f"'{url}' is not a webhook URL: use http:// or https:// and a host.")
     secret = base64.b64encode(secrets.token_bytes(TOKEN_BYTES)).decode()
     return Webhook(url, f"whsec_{secret}")
 
@@ -279,12 +278,12 @@ def _webhook(url: str) -> Webhook:
 def _check_name(name: str) -> None:
     if not NAME.fullmatch(name) or name.casefold() in RESERVED:
         raise AccountError(
-            f"'{name}' cannot be a name. A name has up to 64 letters, digits and . @ - _ and "
-            f"begins with a letter or digit; {', '.join(sorted(RESERVED))} are taken."
+            f"'{name}' is not a valid name. A name has up to 64 letters, digits and . @ - _ and "
+            f"begins with a letter or digit; {', '.join(sorted(RESERVED))} are reserved."
         )
 
 
-def _checked(password: str) -> str:
+def _valid_password(password: str) -> str:
     if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS:
         raise AccountError(
             f"The password has {len(password)} characters; it needs {MIN_PASSWORD_CHARACTERS} to "

@@ -1,7 +1,7 @@
-"""Builds the page and the web application as the settings describe them, and serves them.
+"""Server process: builds the page and the web application from the settings and serves them.
 
 - Gradio's analytics are off.
-- Gradio's directory for uploads is private, inside the data directory, and emptied at start.
+- Gradio's upload directory is private, inside the data directory, and emptied at start.
 """
 
 import os
@@ -22,16 +22,16 @@ from nsfw_app.review.webhooks import WebhookSender
 from nsfw_app.settings import EVERYWHERE, Settings
 
 DAY_S = 86_400
-SHUTDOWN_S = 3  # that requests have to end after SIGTERM; what is stalled is cut then
+SHUTDOWN_S = 3  # grace period of running requests after SIGTERM
 
 
 def main() -> None:
     """Serve until interrupted."""
-    os.umask(0o077)  # what libraries write into the data directory is private, too
+    os.umask(0o077)  # files that libraries write into the data directory are private, too
     try:
         chosen = settings.load()
         store = open_store(chosen)
-        restrict_tree(*chosen.private_paths)  # what earlier versions wrote
+        restrict_tree(*chosen.private_paths)  # files of earlier versions
         accounts = Accounts(store, hub_roles=chosen.hub_roles)
         check_sign_in(chosen, accounts)
         engine = open_engine(chosen, store)
@@ -43,16 +43,16 @@ def main() -> None:
         listener = socket.create_server((chosen.host, chosen.port), backlog=backlog)
     except OSError as error:
         address = f"{chosen.host}:{chosen.port}"
-        sys.exit(f"Error: {address} cannot be served: {error.strerror}. Set NSFW_PORT to another.")
-    # Accepted connections inherit it; without it each answer waits 40 ms for an acknowledgement.
+        sys.exit(f"Error: Cannot listen on {address}: {error.strerror}. Set another NSFW_PORT.")
+    # Inherited by accepted connections; without it each response waits 40 ms for an ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     shutil.rmtree(chosen.uploads_dir, ignore_errors=True)
     chosen.uploads_dir.mkdir(mode=0o700, parents=True)
     os.environ["GRADIO_TEMP_DIR"] = str(chosen.uploads_dir.resolve())
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
-    # After the environment is set, which Gradio reads when it is imported.
-    if find_spec("spaces"):  # ZeroGPU's package imports Gradio, and must be there before torch
+    # Imported after the environment is set, because Gradio reads it on import.
+    if find_spec("spaces"):  # ZeroGPU's package imports Gradio and must be imported before torch
         import spaces  # noqa: F401
     import uvicorn
 
@@ -65,7 +65,7 @@ def main() -> None:
     threading.Thread(target=load_model, args=[engine], daemon=True).start()
     schedule_purge(engine)
     WebhookSender(store.deliveries).start()
-    # Headers of proxies are read by the application; uvicorn would take the leftmost hop.
+    # The application reads proxy headers itself; uvicorn would take the leftmost hop.
     config = uvicorn.Config(
         app,
         http=LimitedHttp,
@@ -77,49 +77,49 @@ def main() -> None:
 
 
 def check_sign_in(chosen: Settings, accounts: Accounts) -> None:
-    """Refuse to serve other machines, or a reverse proxy, while there are no users.
+    """Require users before the page is served to other machines or through a reverse proxy.
 
     Raises:
-        SettingsError: That would happen; the message says what to do.
+        SettingsError: There are no users; the message says what to do.
     """
     proxied = chosen.forwarded_allow_ips or chosen.root_path
     if chosen.hub_sign_in or accounts.has_users or (chosen.local_only and not proxied):
         return
     if chosen.on_space:
         raise SettingsError(
-            "This Space has no sign-in. Write 'hf_oauth: true' into the front matter of its "
-            "README.md, and name people in NSFW_HUB_ROLES."
+            "This Space has no sign-in. Add 'hf_oauth: true' to the front matter of its "
+            "README.md, and name users in NSFW_HUB_ROLES."
         )
     if chosen.local_only:
         raise SettingsError(
             "FORWARDED_ALLOW_IPS or NSFW_ROOT_PATH is set, so a reverse proxy serves the page to "
-            "others, and there are no users who sign in. Add one first, "
+            "others, but there are no users. Add one first, "
             "'python -m nsfw_app users add NAME --role admin', or unset both."
         )
     raise SettingsError(
-        f"NSFW_HOST={chosen.host!r} can be reached from other machines, and nobody would have to "
-        "sign in. Add a user first, 'python -m nsfw_app users add NAME --role admin', or leave "
-        "NSFW_HOST at 127.0.0.1."
+        f"NSFW_HOST={chosen.host!r} can be reached from other machines, but there are no users, so "
+        "anyone could use the page. Add a user first, "
+        "'python -m nsfw_app users add NAME --role admin', or leave NSFW_HOST at 127.0.0.1."
     )
 
 
 def print_banner(chosen: Settings, accounts: Accounts, *, port: int) -> None:
-    """Say where the page is, who may come in, and where the data lies."""
+    """Print the address of the page, the data directory, and how users sign in."""
     host = "127.0.0.1" if chosen.host == EVERYWHERE else chosen.host
     print(f"Page:  http://{host}:{port}")
     print(f"Data:  {chosen.data_dir.resolve()}")
     if chosen.hub_sign_in:
-        names = ", ".join(chosen.hub_roles) or "nobody yet: name them in NSFW_HUB_ROLES"
-        print(f"Users: by Hugging Face account: {names}. Anyone else may try the Review tab.")
+        names = ", ".join(chosen.hub_roles) or "none; name them in NSFW_HUB_ROLES"
+        print(f"Users: Hugging Face accounts: {names}. Anyone else can try the Review tab.")
     elif accounts.has_users:
-        print("Users: everyone signs in.")
+        print("Users: everyone must sign in.")
     else:
-        print("Users: nobody signs in; only this machine is served.")
+        print("Users: none; no sign-in, only this machine is served.")
     sys.stdout.flush()
 
 
 def load_model(engine: Engine) -> None:
-    """Load the model beside the page, and say which one it is."""
+    """Load the model and print its identity; runs in a thread while the page is served."""
     status = engine.wait()
     if status.classifier is None:
         print(f"Error: {status.message}", file=sys.stderr, flush=True)
@@ -131,15 +131,15 @@ def load_model(engine: Engine) -> None:
 
 
 def schedule_purge(engine: Engine) -> None:
-    """Delete the pictures that nobody needs any more, now and every day, beside the page."""
+    """Purge previews now and once a day, in a thread while the page is served."""
     tomorrow = threading.Timer(DAY_S, schedule_purge, args=[engine])
     tomorrow.daemon = True
-    tomorrow.start()  # first: what goes wrong today is tried again
+    tomorrow.start()  # first, so that a failed purge is repeated
     threading.Thread(target=purge, args=[engine], daemon=True).start()
 
 
 def purge(engine: Engine) -> None:
-    """Purge the pictures that are due, or print why that must wait for the next day."""
+    """Delete previews that are no longer needed; a storage error is printed."""
     try:
         engine.tidy_up(actor="daily purge")
     except StorageError as error:

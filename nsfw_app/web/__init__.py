@@ -1,1 +1,1 @@
-"""The FastAPI shell around the page: who asks, what they may have, and the routes of the desk."""
+"""Web application: authentication, middleware, the REST API, and the routes of the page."""

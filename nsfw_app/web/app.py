@@ -1,4 +1,4 @@
-"""The FastAPI application: middleware, sign-in, the API, the routes of the page, and the page."""
+"""Assembles the FastAPI application: middleware, sign-in, REST API, the page and its routes."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +37,7 @@ from nsfw_app.web.page.uploads import CALLER_FORMS, Uploads, upload_routes
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A built page, its own files, and what Gradio wants to know when it is mounted."""
+    """A built page, its asset directory, and options for `gr.mount_gradio_app`."""
 
     blocks: gr.Blocks
     assets: Path
@@ -45,7 +45,7 @@ class Page:
 
 
 def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: Page) -> FastAPI:
-    """The application to serve. While it runs it deletes old uploads."""
+    """Build the application to serve. While it runs, it deletes old uploads."""
     monitor = Monitor(engine)
     concurrency = concurrency_limits(settings)
     gate = ClassifyGate(
@@ -69,9 +69,9 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
     app.include_router(upload_routes(gate, uploads))
     app.mount("/v1", v1_application(gate, settings=settings))
     app.mount("/desk", _page_routes(gate, accounts, settings=settings, assets=page.assets))
-    # Mounted, Gradio checks which files a caller may name only after this.
+    # A mounted Gradio checks which files a caller may name only if this is set.
     page.blocks.has_launched = True
-    page.blocks.space_id = None  # else the page of a Space asks huggingface.co about itself
+    page.blocks.space_id = None  # else the page of a Space sends requests to huggingface.co
     gr.mount_gradio_app(
         app,
         page.blocks,
@@ -82,17 +82,17 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
         ssr_mode=False,
         show_error=True,
         footer_links=[],
-        root_path="",  # each request has its own; see `RootPath`
+        root_path="",  # differs per request; see `RootPath`
         **page.options,
     )
-    # Gradio's page then takes its server's address from the browser. By default it takes the Host
-    # header, which a proxy may have replaced with an address that only the proxy can reach.
+    # Makes Gradio's page take the server's address from the browser instead of the Host header,
+    # which a proxy may have replaced with an internal address.
     page.blocks.config["is_colab"] = True
     return app
 
 
 def _application(*, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
-    """An application that describes nothing, and whose errors all have one shape."""
+    """An application without OpenAPI document, with JSON errors of one shape."""
     app = FastAPI(
         docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=lifespan
     )
@@ -103,7 +103,7 @@ def _application(*, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
 def _page_routes(
     gate: ClassifyGate, accounts: Accounts, *, settings: Settings, assets: Path
 ) -> FastAPI:
-    """What the page's own scripts speak to."""
+    """The application at `/desk`, called by the page's scripts."""
     application = _application()
     application.mount("/assets", StaticFiles(directory=assets))
     application.include_router(status_routes(gate.engine, settings=settings))

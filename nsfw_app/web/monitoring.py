@@ -1,8 +1,8 @@
 """Health checks and Prometheus metrics.
 
-- `/healthz` is answered on the event loop, without a thread and without the database.
+- `/healthz` runs on the event loop, without a thread and without the database.
 - `/readyz` includes a write to the data directory, at most one a second.
-- Metrics name routes, kinds of errors and models, never images.
+- Metrics have labels for routes, error kinds and models, never for images.
 """
 
 import logging
@@ -36,13 +36,13 @@ log = logging.getLogger(__name__)
 
 PROBE_VALID_S = 1.0
 PROBE_LIMIT_S = 1.0  # a write that takes longer fails the check
-SCORE_EDGES = tuple(edge / 20 for edge in range(1, 20))
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-ELSEWHERE = "page"  # Gradio's own routes, and what was refused before it came to any
+SCORE_BUCKETS = tuple(edge / 20 for edge in range(1, 20))
+DURATION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+OTHER_ROUTE = "page"  # label of Gradio's own routes and of requests rejected before routing
 
 
 class Monitor:
-    """The counters of one application."""
+    """Prometheus metrics of one application."""
 
     def __init__(self, engine: Engine) -> None:
         self.registry = CollectorRegistry()
@@ -54,28 +54,28 @@ class Monitor:
         )
         self.seconds = Histogram(
             "nsfw_http_request_seconds",
-            "From a request to the end of its response.",
+            "Seconds from a request to the end of its response.",
             ("route",),
-            buckets=SECONDS,
+            buckets=DURATION_BUCKETS_S,
             registry=self.registry,
         )
         self.scores = Histogram(
             "nsfw_scores",
-            "Scores of judged images.",
+            "Scores of classified images.",
             ("model",),
-            buckets=SCORE_EDGES,
+            buckets=SCORE_BUCKETS,
             registry=self.registry,
         )
         self.errors = Counter(
             "nsfw_errors",
-            "Errors answered and images that could not be judged.",
+            "Error responses, and images that could not be classified.",
             ("kind",),
             registry=self.registry,
         )
-        self.registry.register(_Depths(engine))
+        self.registry.register(_QueueDepths(engine))
 
     def record(self, review: Review) -> None:
-        """Count an image that was judged, or could not be."""
+        """Count a classified image by its score, or an unavailable one by its error."""
         if review.prediction is not None:
             model = review.prediction.identity.model
             self.scores.labels(model).observe(review.prediction.nsfw_score)
@@ -84,25 +84,25 @@ class Monitor:
 
 
 class WriteProbe:
-    """Checks that the data directory can be written, in a thread of its own.
+    """Checks that the data directory can be written, in a dedicated thread.
 
     Args:
-        check: Writes something; raises `StorageError` where that fails.
+        check: Writes to the data directory, or raises `StorageError`.
     """
 
     def __init__(self, check: Callable[[], None]) -> None:
         self._check = check
-        self._one_request = anyio.Lock()  # others wait for its result
+        self._one_request = anyio.Lock()  # concurrent requests share one result
         self._thread = anyio.CapacityLimiter(1)
-        self._is_writing = False  # also after the request gave up waiting
+        self._is_writing = False  # remains true after a timeout
         self._checked_at = -math.inf
         self._error: StorageError | None = None
 
     async def error(self) -> StorageError | None:
-        """Why writes fail now, or None. A result is valid for `PROBE_VALID_S` seconds."""
+        """The error of the last write, or None. A result is valid for `PROBE_VALID_S` seconds."""
         async with self._one_request:
             if time.monotonic() - self._checked_at > PROBE_VALID_S:
-                self._error = StorageError(StorageErrorKind.BUSY)  # unless it ends in time
+                self._error = StorageError(StorageErrorKind.BUSY)  # if the write times out
                 if not self._is_writing:
                     with anyio.move_on_after(PROBE_LIMIT_S):
                         self._error = await anyio.to_thread.run_sync(
@@ -123,17 +123,17 @@ class WriteProbe:
         return None
 
 
-class _Depths(Collector):
-    """What waits, looked up when it is asked for. What cannot be read is left out."""
+class _QueueDepths(Collector):
+    """Queue lengths, read at each scrape. One that cannot be read is omitted."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def collect(self) -> Iterator[Metric]:
         """See `Collector`."""
-        with suppress(StorageError):  # which /readyz reports
+        with suppress(StorageError):  # reported by /readyz
             waiting = self._engine.queue.open_entries()
-            yield GaugeMetricFamily("nsfw_queue_images", "Images that wait for a person.", waiting)
+            yield GaugeMetricFamily("nsfw_queue_images", "Open queue entries.", waiting)
         yield GaugeMetricFamily(
             "nsfw_model_waiting", "Images that wait for the model.", self._engine.waiting
         )
@@ -143,8 +143,8 @@ class Measured:
     """ASGI middleware that counts and times requests.
 
     Args:
-        app: What it measures.
-        monitor: Where it counts.
+        app: The application to measure.
+        monitor: Receives the measurements.
     """
 
     def __init__(self, app: ASGIApp, *, monitor: Monitor) -> None:
@@ -158,37 +158,37 @@ class Measured:
             return
         scope.setdefault("state", {})["monitor"] = self._monitor
         status = 500
-        begun = time.perf_counter()
+        started = time.perf_counter()
 
-        async def send_counted(message: Message) -> None:
+        async def send_recorded(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, send_counted)
+            await self._app(scope, receive, send_recorded)
         finally:
             route = _route(scope)
             self._monitor.requests.labels(scope["method"], route, status).inc()
-            self._monitor.seconds.labels(route).observe(time.perf_counter() - begun)
+            self._monitor.seconds.labels(route).observe(time.perf_counter() - started)
 
 
 def _route(scope: Scope) -> str:
-    """The pattern of the route that answered, so that there are only so many of them."""
+    """The path pattern of the matched route, which bounds the number of label values."""
     route = scope.get("route")
     mounted_at = str(scope.get("root_path", "")).removeprefix(proxy_of(scope).root_path)
-    return mounted_at + route.path if route else ELSEWHERE
+    return mounted_at + route.path if route else OTHER_ROUTE
 
 
 def monitor_of(connection: HTTPConnection) -> Monitor:
-    """The counters of the application that serves a request."""
+    """The metrics of the application that serves a request."""
     monitor: Monitor = connection.scope["state"]["monitor"]
     return monitor
 
 
 def health_routes(engine: Engine, monitor: Monitor) -> APIRouter:
-    """Whether the process runs, whether it can classify and save, and its metrics."""
+    """`/healthz` (alive), `/readyz` (can classify and save) and `/metrics`."""
     router = APIRouter(include_in_schema=False)
     probe = WriteProbe(engine.check_writable)
 

@@ -606,13 +606,14 @@ def damaged_model(tmp_path: Path) -> Path:
 def test_a_model_that_cannot_be_loaded_is_one_sentence(
     folder: Path, tmp_path: Path, damaged_model: Path, command: str
 ) -> None:
-    """Standard error has the sentence and no traceback."""
+    """Standard error ends with the sentence and has no traceback; before it is only progress."""
     arguments = [str(folder / "b.png")] if command == "classify" else []
     chosen = {"NSFW_MODEL": str(damaged_model), "NSFW_DATA_DIR": str(tmp_path / "data")}
     ended = in_a_process(command, *arguments, **chosen)
     assert (ended.code, ended.out) == (1, "")
-    (line,) = ended.err.splitlines()
-    assert line.startswith("Error: The weights of 'damaged' are damaged.")
+    *progress, error = ended.err.splitlines()
+    assert error.startswith("Error: The weights of 'damaged' are damaged.")
+    assert [line for line in progress if not line.startswith("Loading damaged, revision ")] == []
 
 
 def test_verbose_prints_the_log(folder: Path, tmp_path: Path, damaged_model: Path) -> None:

@@ -263,7 +263,7 @@ def test_bodies_have_limits(web_app: WebApp) -> None:
         refused = program.post(path, content=b"{}", headers=headers)
         kind = "too_large" if limit == LIMITS.max_bytes else "request_too_large"
         assert (refused.status_code, refused.json()["error"]["kind"]) == (413, kind)
-        assert f"{limit / 1e6:g} MB" in refused.json()["error"]["message"]
+        assert f"{limit / 1e6:.3g} MB" in refused.json()["error"]["message"]
 
 
 def test_a_request_without_files_is_no_error_of_ours(web_app: WebApp) -> None:

@@ -142,7 +142,7 @@ def test_a_space_serves_every_address(tmp_path: Path) -> None:
         elsewhere = server.url.replace("127.0.0.1", "127.0.0.2")
         with urllib.request.urlopen(elsewhere, timeout=30) as response:
             assert response.status == 200
-        assert "by Hugging Face account: ann" in server.log.read_text()
+        assert "Hugging Face accounts: ann" in server.log.read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""The REST API, below /v1."""
+"""REST API, mounted at /v1: one module per endpoint, assembled in `v1`."""

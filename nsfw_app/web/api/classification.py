@@ -1,4 +1,4 @@
-"""`POST /v1/image-classification`, as Hugging Face's inference clients speak it."""
+"""`POST /v1/image-classification`, compatible with Hugging Face's inference clients."""
 
 from typing import Annotated, Literal
 
@@ -18,29 +18,31 @@ NAME = "The image"
 
 
 class Parameters(BaseModel):
-    """What the task knows. Probabilities are always those of a softmax."""
+    """Parameters of Hugging Face's image-classification task."""
 
     top_k: int | None = Field(None, ge=1)
-    function_to_apply: Literal["softmax"] | None = None
+    function_to_apply: Literal["softmax"] | None = Field(
+        None, description="Probabilities are always computed with softmax."
+    )
 
 
 class ClassificationRequest(BaseModel):
-    """An image in base64, for a request that needs parameters."""
+    """JSON body: an image in base64, with parameters."""
 
     inputs: str = Field(description="Base64, alone or in a data URL.")
     parameters: Parameters | None = None
 
 
 class LabelScore(BaseModel):
-    """A label of the model and its probability."""
+    """A label of the model and its probability in [0, 1]."""
 
     label: str
     score: float
 
 
 def classification_routes(gate: ClassifyGate) -> APIRouter:
-    """The route."""
-    router = APIRouter(tags=["judge"])
+    """`POST /image-classification`."""
+    router = APIRouter(tags=["classify"])
     binary = {"schema": {"type": "string", "format": "binary"}}
     encoded = {"schema": {"$ref": "#/components/schemas/ClassificationRequest"}}
 
@@ -58,14 +60,14 @@ def classification_routes(gate: ClassifyGate) -> APIRouter:
     async def classify(
         request: Request, _: Annotated[Caller, Depends(needs(Permission.CLASSIFY))]
     ) -> list[LabelScore]:
-        """Judge the image that is the body; every label with its probability, highest first."""
+        """Classify the image in the body. Returns labels in descending order of probability."""
         async with gate.slot(request):
             if media_type(request) == JSON:
-                asked = await read_json(request, ClassificationRequest, limits=gate.limits)
-                image = await gate.run(_decoded, asked.inputs)
-                top_k = asked.parameters.top_k if asked.parameters else None
+                body = await read_json(request, ClassificationRequest, limits=gate.limits)
+                image = await gate.run(_decode, body.inputs)
+                top_k = body.parameters.top_k if body.parameters else None
             else:
-                image, top_k = await _raw(request, gate), None
+                image, top_k = await _read_raw(request, gate), None
             prediction = require_prediction(await gate.review(image, Upload(NAME, "api")))
             ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
             return [LabelScore(label=label, score=score) for label, score in ranked[:top_k]]
@@ -73,24 +75,24 @@ def classification_routes(gate: ClassifyGate) -> APIRouter:
     return router
 
 
-async def _raw(request: Request, gate: ClassifyGate) -> bytes:
-    """The image that is the whole body.
+async def _read_raw(request: Request, gate: ClassifyGate) -> bytes:
+    """Read an image that is the whole body.
 
     Raises:
         RequestError: The body is a form or JSON.
     """
     if media_type(request).startswith("multipart/"):
         raise RequestError(
-            "This route takes the image's bytes as the body, not multipart/form-data: send them "
-            "as curl --data-binary @photo.jpg does, or send the form to /v1/images."
+            "This route takes the image's bytes as the body, not multipart/form-data. Send them "
+            "with curl --data-binary @image.jpg, or send the form to /v1/images."
         )
     data = await gate.file(request, name=NAME)
-    if data[:64].lstrip().startswith(b"{"):  # as no image does
+    if data[:64].lstrip().startswith(b"{"):  # no image format begins so
         raise RequestError(f"The body looks like JSON. Send it with the content type {JSON}.")
     return data
 
 
-def _decoded(text: str) -> bytes:
+def _decode(text: str) -> bytes:
     if is_url(text):
         raise RequestError("inputs is a URL, which this route does not fetch. Send base64.")
     decode = decode_data_url if is_data_url(text) else decode_base64

@@ -1,4 +1,4 @@
-"""`GET /v1/corrections`: the correction log, for whoever retrains the model."""
+"""`GET /v1/corrections`: export of the correction log, for retraining the model."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -19,16 +19,16 @@ from nsfw_app.web.page.log import LOG_TYPES, visible
 
 
 class LogFormat(StrEnum):
-    """How the log is written."""
+    """Format of the correction log."""
 
     CSV = "csv"
     JSONL = "jsonl"
 
 
 def correction_routes(engine: Engine) -> APIRouter:
-    """The route."""
+    """`GET /corrections`."""
     router = APIRouter(tags=["export"])
-    written: dict[str, Any] = {
+    content: dict[str, Any] = {
         media_type.partition(";")[0]: {"schema": {"type": "string"}}
         for media_type in LOG_TYPES.values()
     }
@@ -36,21 +36,23 @@ def correction_routes(engine: Engine) -> APIRouter:
     @router.get(
         "/corrections",
         response_class=StreamingResponse,
-        responses={200: {"content": written}, **responses(400, 401, 403, 422, 429)},
+        responses={200: {"content": content}, **responses(400, 401, 403, 422, 429)},
     )
     def corrections(
         caller: Annotated[Caller, Depends(needs(Permission.EXPORT))],
         format: Annotated[LogFormat, Query()] = LogFormat.JSONL,  # noqa: A002  # the query's name
         everything: Annotated[
-            bool, Query(alias="all", description="Agreements and undone answers too.")
+            bool, Query(alias="all", description="Include agreements and undone decisions.")
         ] = False,
-        since: Annotated[str | None, Query(description="ISO 8601, in UTC.")] = None,
-        label: Annotated[Label | None, Query(description="What the reviewer said.")] = None,
+        since: Annotated[
+            str | None, Query(description="Earliest time of a decision, ISO 8601 in UTC.")
+        ] = None,
+        label: Annotated[Label | None, Query(description="The reviewer's label.")] = None,
         bom: Annotated[
             bool, Query(description="Begin CSV with a byte order mark, for spreadsheets.")
         ] = False,
     ) -> StreamingResponse:
-        """The decisions, newest first: the disagreements that stand, or all."""
+        """Export decisions, newest first: the disagreements that stand, or all."""
         if bom and format is not LogFormat.CSV:
             raise RequestError(f"bom is for format=csv, not for format={format}.")
         wanted = LogFilter(

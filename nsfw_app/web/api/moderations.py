@@ -1,7 +1,8 @@
-"""`POST /v1/moderations`, as OpenAI's clients speak it: images in, flags and scores by category.
+"""`POST /v1/moderations`, compatible with OpenAI's clients: flags and scores by category.
 
-Only pictures are judged. The model says nothing about most of OpenAI's categories; those have a
-score of 0 and, as OpenAI writes it too, no entry in `category_applied_input_types`.
+- Only images are classified; texts are refused.
+- Categories that the model does not cover have score 0 and, as with OpenAI, an empty
+  `category_applied_input_types`.
 """
 
 from collections.abc import Mapping
@@ -28,36 +29,36 @@ CATEGORIES = (
     "self-harm/instructions self-harm/intent sexual sexual/minors violence violence/graphic"
 ).split()
 SEXUAL, GRAPHIC = "sexual", "violence/graphic"
-GRAPHIC_WORDS = frozenset({"gore", "gory", "bloody", "violence", "violent", "nsfl"})
+GRAPHIC_LABELS = frozenset({"gore", "gory", "bloody", "violence", "violent", "nsfl"})
 PART_EXAMPLE = f'[{{"type": "image_url", "image_url": {{"url": "{EXAMPLE}"}}}}]'
 BODY = {"schema": {"$ref": "#/components/schemas/ModerationRequest"}}
 
 
 class ImageUrl(BaseModel):
-    """Where an image is: in the URL itself, or behind it."""
+    """A data URL with the image, or the URL to fetch it from."""
 
-    url: str = Field(description=f"{EXAMPLE} or, where that is allowed, https://...")
+    url: str = Field(description=f"{EXAMPLE}, or https://... if NSFW_FETCH_URLS is set.")
 
 
 class ImagePart(BaseModel):
-    """An image of the input."""
+    """An image."""
 
     type: Literal["image_url"]
     image_url: ImageUrl
 
 
 class TextPart(BaseModel):
-    """A text of the input, which is refused."""
+    """A text. Refused: only images are classified."""
 
     type: Literal["text"]
     text: str
 
 
 def _images_only(value: Any) -> Any:
-    """Pass on an input that is a list of images; what is no list at all is refused by its type.
+    """Check that all parts of the input are images; its type is validated afterwards.
 
     Raises:
-        RequestError: It has too many parts, or one that is no image.
+        RequestError: There are too many parts, or one is not an image.
     """
     parts = [value] if isinstance(value, str) else value
     if not isinstance(parts, list):
@@ -67,10 +68,12 @@ def _images_only(value: Any) -> Any:
     for number, part in enumerate(parts):
         kind = part.get("type", "image_url") if isinstance(part, dict) else "text"
         if kind == "text":
-            raise RequestError(f"input: Texts are not judged here, only images: {PART_EXAMPLE}.")
+            raise RequestError(
+                f"input: Only images are classified, not texts. Send {PART_EXAMPLE}."
+            )
         if kind != "image_url":
             raise RequestError(
-                f"input[{number}].type is {shown(kind)}. Only images are judged here: "
+                f"input[{number}].type is {shown(kind)}. Only images are classified. Send "
                 f"{PART_EXAMPLE}."
             )
     return value
@@ -85,7 +88,7 @@ Input = Annotated[
 
 
 class ModerationRequest(BaseModel):
-    """What OpenAI's clients send. `model` is ignored: the response says which model judged."""
+    """Images to classify. `model` is ignored; the response has the id of the model."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -94,7 +97,7 @@ class ModerationRequest(BaseModel):
 
 
 class Moderation(BaseModel):
-    """One image. `flagged` is whether its nsfw score reaches the threshold of the policy."""
+    """Result of one image. `flagged`: its nsfw score reaches the threshold of the policy."""
 
     flagged: bool
     categories: dict[str, bool]
@@ -103,7 +106,7 @@ class Moderation(BaseModel):
 
 
 class ModerationResponse(BaseModel):
-    """One result for each image, in the order of the input."""
+    """One result per image, in the order of the input."""
 
     id: str
     model: str
@@ -111,17 +114,17 @@ class ModerationResponse(BaseModel):
 
 
 def moderation_routes(gate: ClassifyGate, fetcher: Fetcher | None) -> APIRouter:
-    """The route.
+    """`POST /moderations`.
 
     Args:
-        gate: What judges.
-        fetcher: What fetches URLs; None where that is off.
+        gate: Classifies images.
+        fetcher: Fetches URLs; None if that is off.
     """
-    router = APIRouter(tags=["judge"])
+    router = APIRouter(tags=["classify"])
 
     async def fetch(url: str, name: str) -> bytes:
         if fetcher is None:
-            what = "a URL, and fetching URLs is off" if is_url(url) else "no data URL"
+            what = "a URL, and fetching URLs is off" if is_url(url) else "not a data URL"
             raise RequestError(f"{name} is {what}. Send {EXAMPLE}")
         return await fetcher.fetch(url, name=name)
 
@@ -134,10 +137,10 @@ def moderation_routes(gate: ClassifyGate, fetcher: Fetcher | None) -> APIRouter:
     async def moderate(
         request: Request, _: Annotated[Caller, Depends(needs(Permission.CLASSIFY))]
     ) -> ModerationResponse:
-        """Judge images given as data URLs; see OpenAI's moderations."""
+        """Classify images given as data URLs, in the format of OpenAI's moderation endpoint."""
         async with gate.slot(request):
-            asked = await read_json(request, ModerationRequest, limits=gate.limits)
-            images = await gate.run(_images, asked)
+            body = await read_json(request, ModerationRequest, limits=gate.limits)
+            images = await gate.run(_decode_images, body)
 
             async def review(number: int, image: bytes | str) -> Review:
                 name = f"Image {number}"
@@ -163,12 +166,12 @@ def moderation_routes(gate: ClassifyGate, fetcher: Fetcher | None) -> APIRouter:
 def moderation(
     prediction: Prediction, roles: Mapping[str, LabelRole], threshold: float
 ) -> Moderation:
-    """A prediction in OpenAI's categories."""
+    """Map a prediction to OpenAI's categories."""
     scores = dict.fromkeys(CATEGORIES, 0.0)
     applied: dict[str, list[str]] = {category: [] for category in CATEGORIES}
     for label, probability in prediction.probabilities.items():
         if roles.get(label) is LabelRole.UNSAFE:
-            category = GRAPHIC if label.strip().lower() in GRAPHIC_WORDS else SEXUAL
+            category = GRAPHIC if label.strip().lower() in GRAPHIC_LABELS else SEXUAL
             scores[category] = min(1.0, scores[category] + probability)
             applied[category] = ["image"]
     return Moderation(
@@ -179,17 +182,17 @@ def moderation(
     )
 
 
-def _images(asked: ModerationRequest) -> list[bytes | str]:
-    """The images in the input: what data URLs carry, and any other URL as it is.
+def _decode_images(body: ModerationRequest) -> list[bytes | str]:
+    """Decode data URLs to bytes; other URLs are returned unchanged.
 
     Raises:
-        RequestError: It holds nothing, or a damaged data URL.
+        RequestError: The input is empty, or a data URL is invalid.
     """
-    if not asked.input:
-        raise RequestError("input: There is no image to judge.")
-    urls = [part.image_url.url for part in asked.input]
-    return [_image(url, f"Image {number}") for number, url in enumerate(urls, start=1)]
+    if not body.input:
+        raise RequestError("input: It has no image.")
+    urls = [part.image_url.url for part in body.input]
+    return [_decode_image(url, f"Image {number}") for number, url in enumerate(urls, start=1)]
 
 
-def _image(url: str, name: str) -> bytes | str:
+def _decode_image(url: str, name: str) -> bytes | str:
     return decode_data_url(url, name=name) if is_data_url(url) else url

@@ -1,4 +1,4 @@
-"""`/v1/images`: files judged, put before people where that is needed, and what became of them."""
+"""`/v1/images`: classify files, submit those to review to the queue, and report their state."""
 
 from dataclasses import asdict
 from functools import partial
@@ -23,21 +23,21 @@ BOOLEAN = TypeAdapter(bool)
 
 
 class ImageWarning(BaseModel):
-    """Something about a file that was tolerated."""
+    """A fault of the file that did not prevent classification."""
 
     code: Literal["extension", "metadata", "truncated", "color_profile", "transparency"]
     message: str
 
 
 class ImageProblem(BaseModel):
-    """Why an image could not be judged."""
+    """Why an image could not be classified."""
 
     kind: str
     message: str
 
 
 class ImageResult(BaseModel):
-    """One file. What could not be judged is `unavailable`, with an error and without a score."""
+    """Result of one file. One that could not be classified is `unavailable` and has an `error`."""
 
     name: str
     sha256: str | None
@@ -62,19 +62,19 @@ class ImageResult(BaseModel):
 
 
 class SubmittedImage(ImageResult):
-    """One file, and the id to ask for it by, when it waits for a person."""
+    """Result of one file, with the id of its submission if it was queued for review."""
 
     id: str | None = None
 
 
 class SubmittedImages(BaseModel):
-    """Every file of the request, in its order."""
+    """Results of all files, in the order of the request."""
 
     images: list[SubmittedImage]
 
 
 class WebhookMessage(BaseModel):
-    """How a message to the key's webhook fared. Times are ISO 8601 in UTC."""
+    """Delivery state of a message to the key's webhook. Times are ISO 8601 in UTC."""
 
     created_at: str
     attempts: int
@@ -87,7 +87,7 @@ class WebhookMessage(BaseModel):
 
 
 class SubmissionStatus(BaseModel):
-    """What became of a submitted image. `label` is what people settled on."""
+    """State of a submitted image. `label`: the settled label; `answers`: number of decisions."""
 
     id: str
     state: Literal["waiting", "settled", "withdrawn"]
@@ -100,7 +100,7 @@ class SubmissionStatus(BaseModel):
 
 
 def submission_routes(gate: ClassifyGate) -> APIRouter:
-    """The routes."""
+    """`POST /images` and `GET /images/{submission_id}`."""
     router = APIRouter(tags=["queue"])
     engine = gate.engine
 
@@ -108,22 +108,24 @@ def submission_routes(gate: ClassifyGate) -> APIRouter:
         "/images",
         response_model=SubmittedImages,
         responses=responses(400, 401, 403, 408, 413, 422, 429, 503),
-        openapi_extra={"requestBody": _documented()},
+        openapi_extra={"requestBody": _request_body()},
     )
     async def submit(
         request: Request,
         caller: Annotated[Caller, Depends(caller_of_request)],
         queue: Annotated[
-            bool, Query(description="Put what is in the review band into the queue.")
+            bool, Query(description="Queue images in the review band for review.")
         ] = False,
     ) -> SubmittedImages:
-        """Judge one file or many, sent as `multipart/form-data`, each as `file`."""
+        """Classify files sent as `multipart/form-data`, each in a field `file`."""
         async with gate.slot(request), limited_form(request, gate) as form:
-            queued = queue or _switch(form.get("queue"))
+            queued = queue or _parse_bool(form.get("queue"))
             caller.require(Permission.QUEUE if queued else Permission.CLASSIFY)
             files = files_of(form)
 
-            images = await gather(*(partial(_judge, gate, file, caller, queued) for file in files))
+            images = await gather(
+                *(partial(_classify, gate, file, caller, queued) for file in files)
+            )
             return SubmittedImages(images=images)
 
     @router.get(
@@ -135,7 +137,7 @@ def submission_routes(gate: ClassifyGate) -> APIRouter:
         submission_id: Annotated[str, Path(max_length=64)],
         caller: Annotated[Caller, Depends(needs(Permission.QUEUE))],
     ) -> dict[str, Any]:
-        """What became of an image: whether it waits, and what people said."""
+        """State of a submitted image: waiting, settled with a label, or withdrawn."""
         submission, review = engine.submissions.find(submission_id, caller)
         return {
             "id": submission.submission_id,
@@ -152,7 +154,7 @@ def submission_routes(gate: ClassifyGate) -> APIRouter:
 
 
 def caller_of_request(request: Request) -> Caller:
-    """The caller, whose permission the route checks by what is asked for."""
+    """The caller, with the scope `queue` or `classify`; the route checks which one it needs."""
     caller = caller_of(request)
     if not caller.may(Permission.QUEUE):
         caller.require(Permission.CLASSIFY)
@@ -162,14 +164,14 @@ def caller_of_request(request: Request) -> Caller:
 async def image_result(
     gate: ClassifyGate, data: bytes, *, name: str, caller: Caller, queued: bool
 ) -> SubmittedImage:
-    """One image's object, with an id when it waits for a person.
+    """Classify one file; the result has an id if the image was queued.
 
     Args:
-        gate: What judges.
+        gate: Classifies images.
         data: The file's bytes.
         name: The file's name.
-        caller: Who sent it.
-        queued: Whether it may wait for a person.
+        caller: Owner of the submission.
+        queued: Whether to queue an image in the review band.
     """
     if not queued:
         review = await gate.review(data, Upload(name, "api"))
@@ -179,15 +181,15 @@ async def image_result(
     return SubmittedImage(**exports.review_json(gate.record(review)), id=submission_id)
 
 
-async def _judge(
+async def _classify(
     gate: ClassifyGate, file: UploadFile, caller: Caller, queued: bool
 ) -> SubmittedImage:
     data, name = await file.read(), file.filename or ""
     return await image_result(gate, data, name=name, caller=caller, queued=queued)
 
 
-def _switch(value: object) -> bool:
-    """A field of the form that is true or false, understood as the query parameter is."""
+def _parse_bool(value: object) -> bool:
+    """Parse a boolean form field by the rules of a query parameter; missing is false."""
     text = value.strip() if isinstance(value, str) else value
     if not text:
         return False
@@ -197,8 +199,8 @@ def _switch(value: object) -> bool:
         raise RequestError(describe(error.errors()[0], ["queue"])) from None
 
 
-def _documented() -> dict[str, Any]:
-    """The body as OpenAPI describes it: read by hand, so that it can be limited."""
+def _request_body() -> dict[str, Any]:
+    """OpenAPI description of the body, which the route reads itself to limit it."""
     schema = {
         "type": "object",
         "required": [FIELD],

@@ -1,8 +1,8 @@
-"""`POST /v1/gate`: one image in, its action out as a status, for servers that accept uploads.
+"""`POST /v1/gate`: classify one image; the status is the action, for servers that accept uploads.
 
-    204 allow    202 review    451 block    422 cannot be judged
+    204 allow    202 review    451 block    422 unavailable
 
-Any other status is no verdict: an upload should pass with 204, or 202, and with nothing else.
+Any other status is not a verdict: let an upload pass with 204, or 202, and nothing else.
 """
 
 from collections.abc import Mapping
@@ -38,60 +38,60 @@ HEADERS: Mapping[str, str] = MappingProxyType(
         "NSFW-Action": "allow, review, block or unavailable.",
         "NSFW-Label": "normal or nsfw.",
         "NSFW-Score": "The nsfw score, in [0, 1].",
-        "NSFW-SHA256": "The hash of the bytes.",
-        "NSFW-Warnings": "Codes of what was tolerated, separated by commas.",
-        "NSFW-Submission": "The id for GET /v1/images/ID, when the image waits for a person.",
+        "NSFW-SHA256": "SHA-256 of the bytes.",
+        "NSFW-Warnings": "Codes of warnings, separated by commas.",
+        "NSFW-Submission": "The id for GET /v1/images/ID, if the image was queued for review.",
     }
 )
 DESCRIPTIONS: Mapping[int, str] = MappingProxyType(
     {
         204: "Allow.",
-        202: "Review. With the scope `queue` the image waits for a person and has an id.",
+        202: "Review. With the scope `queue`, the image is queued and has an id.",
         451: "Block.",
-        422: "Unavailable: the image cannot be judged. Or a parameter is wrong.",
+        422: "Unavailable: the image cannot be classified. Or a parameter is invalid.",
     }
 )
 
 
 def gate_routes(gate: ClassifyGate) -> APIRouter:
-    """The route."""
-    router = APIRouter(tags=["judge"])
+    """`POST /gate`."""
+    router = APIRouter(tags=["classify"])
 
     @router.post(
         "/gate",
         status_code=STATUSES[Action.ALLOW],
         response_model=None,
-        responses=responses(400, 401, 403, 408, 413, 429, 503) | _verdicts(),
-        openapi_extra={"requestBody": _documented()},
+        responses=responses(400, 401, 403, 408, 413, 429, 503) | _verdict_responses(),
+        openapi_extra={"requestBody": _request_body()},
     )
     async def upload_gate(
         request: Request,
         caller: Annotated[Caller, Depends(caller_of_request)],
         name: Annotated[
-            str, Query(max_length=MAX_NAME_CHARACTERS, description="The file's name, if known.")
+            str, Query(max_length=MAX_NAME_CHARACTERS, description="File name, optional.")
         ] = "",
     ) -> Response:
-        """Judge the image that is the body, or the one file of a form; the status is the action."""
+        """Classify the image in the body, or the only file of a form. The status is the action."""
         try:
             async with gate.slot(request):
-                name, data = await _file(request, gate, name)
+                name, data = await _read_file(request, gate, name)
                 queued = caller.may(Permission.QUEUE)
                 image = await image_result(gate, data, name=name, caller=caller, queued=queued)
         except NSFWReviewError as error:
             return _unavailable(request, error)
         if image.error is None:
             return _verdict(image)
-        unjudged = Unavailable(image.error.kind, image.error.message)
-        return _unavailable(request, unjudged, sha256=image.sha256)
+        failure = Unavailable(image.error.kind, image.error.message)
+        return _unavailable(request, failure, sha256=image.sha256)
 
     return router
 
 
-async def _file(request: Request, gate: ClassifyGate, name: str) -> tuple[str, bytes]:
-    """Name and bytes of the image that was sent.
+async def _read_file(request: Request, gate: ClassifyGate, name: str) -> tuple[str, bytes]:
+    """Read name and bytes of the image.
 
     Raises:
-        RequestError: The form holds no file, or several.
+        RequestError: The form has no file, or several.
         ImageError: The body is empty or too large.
     """
     if media_type(request) != FORM:
@@ -99,12 +99,12 @@ async def _file(request: Request, gate: ClassifyGate, name: str) -> tuple[str, b
     async with limited_form(request, gate) as form:
         files = files_of(form)
         if len(files) > 1:
-            raise RequestError(f"The gate takes one file in a request; there are {len(files)}.")
+            raise RequestError(f"The gate takes one file per request; the form has {len(files)}.")
         return name or files[0].filename or NAME, await files[0].read()
 
 
 def _verdict(image: SubmittedImage) -> Response:
-    found = {
+    values = {
         "NSFW-Action": image.action,
         "NSFW-Label": image.label,
         "NSFW-Score": image.nsfw_score,
@@ -112,7 +112,7 @@ def _verdict(image: SubmittedImage) -> Response:
         "NSFW-Warnings": ",".join(warning.code for warning in image.warnings) or None,
         "NSFW-Submission": image.id,
     }
-    headers = {key: str(value) for key, value in found.items() if value is not None}
+    headers = {key: str(value) for key, value in values.items() if value is not None}
     status = STATUSES[image.action]
     if status == STATUSES[Action.ALLOW]:
         return Response(status_code=status, headers=headers)
@@ -122,7 +122,7 @@ def _verdict(image: SubmittedImage) -> Response:
 def _unavailable(
     request: Request, error: NSFWReviewError, *, sha256: str | None = None
 ) -> Response:
-    """The answer for an image without a verdict: never a status that lets it pass."""
+    """The response without a verdict: never a status that lets the upload pass."""
     response = problem(request, error)
     keeps_status = error.kind == ImageErrorKind.TOO_LARGE or status_of(error) == 503
     if isinstance(error, (ImageError, Unavailable)) and not keeps_status:
@@ -133,22 +133,22 @@ def _unavailable(
     return response
 
 
-def _verdicts() -> dict[int | str, dict[str, Any]]:
-    """The statuses that are verdicts, as OpenAPI describes them."""
+def _verdict_responses() -> dict[int | str, dict[str, Any]]:
+    """OpenAPI descriptions of the statuses that are verdicts."""
     headers = {
         name: {"description": text, "schema": {"type": "string"}} for name, text in HEADERS.items()
     }
     bodies = {202: SubmittedImage, 451: SubmittedImage, 422: ProblemBody}
-    found: dict[int | str, dict[str, Any]] = {}
+    described: dict[int | str, dict[str, Any]] = {}
     for status, description in DESCRIPTIONS.items():
-        found[status] = {"description": description, "headers": headers}
+        described[status] = {"description": description, "headers": headers}
         if status in bodies:
-            found[status]["model"] = bodies[status]
-    return found
+            described[status]["model"] = bodies[status]
+    return described
 
 
-def _documented() -> dict[str, Any]:
-    """The body as OpenAPI describes it: read by hand, so that it can be limited."""
+def _request_body() -> dict[str, Any]:
+    """OpenAPI description of the body, which the route reads itself to limit it."""
     binary = {"schema": {"type": "string", "format": "binary"}}
     form = {
         "type": "object",

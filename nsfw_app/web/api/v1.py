@@ -1,4 +1,4 @@
-"""The REST API, below /v1, with its OpenAPI document."""
+"""REST API application, mounted at /v1, with its OpenAPI document."""
 
 from typing import Any
 
@@ -18,18 +18,19 @@ from nsfw_app.web.auth.callers import KEY_HEADER
 from nsfw_app.web.http.errors import install_error_handlers
 from nsfw_app.web.http.gate import ClassifyGate
 
-DESCRIPTION = """Judge images with a Vision Transformer, put what is unsure before people, and take
-their corrections out. Every error has one shape: a stable `kind`, a sentence, and the request's id.
+DESCRIPTION = """Classify images with a Vision Transformer, queue uncertain ones for human review,
+and export the corrections. All errors have the same JSON: a stable `kind`, a message, and the id of
+the request.
 """
-# Bodies that are read by hand, so that they can be limited, and are described all the same.
+# Bodies that routes read themselves to limit them, and which FastAPI therefore does not describe.
 REQUESTS = (ModerationRequest, ClassificationRequest)
 REFERENCE = "#/components/schemas/{model}"
-# For the document only: the guard has looked at the key before any route is reached.
+# For the document only: `AuthMiddleware` has checked the key before any route.
 KEYS = (HTTPBearer(auto_error=False), APIKeyHeader(name=KEY_HEADER, auto_error=False))
 
 
 class Api(FastAPI):
-    """The application, whose document also describes the bodies that it reads by hand."""
+    """A FastAPI application whose OpenAPI document includes `REQUESTS`."""
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
@@ -43,7 +44,7 @@ class Api(FastAPI):
 
 
 def v1_application(gate: ClassifyGate, *, settings: Settings) -> Api:
-    """The API as an application of its own."""
+    """Build the API as an application to mount."""
     v1 = Api(
         title="NSFW Review",
         version=__version__,

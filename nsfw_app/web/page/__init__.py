@@ -1,1 +1,1 @@
-"""Routes of the page, below /desk, and uploads of gradio_client."""
+"""Routes of the page, mounted at /desk: one module per noun; and uploads of gradio_client."""

@@ -1,8 +1,7 @@
-"""The moderation policy in words, for the page to show.
+"""Text of the moderation policy, parsed from Markdown into a tree that the page renders.
 
-Markdown becomes a tree of a few kinds of parts, and the page makes its nodes from that. No markup
-is ever sent: what a file holds as HTML is text, an image is its description, and a link leads to
-another site or nowhere.
+No markup is sent: HTML in the file becomes text, an image becomes its description, and a link
+leads to another site or is removed.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,21 +16,21 @@ from nsfw_app.web.auth.callers import Visitor
 
 Part = str | dict[str, Any]
 
-# Kinds whose own tag is shown; a heading moves down below that of the dialog.
-SHOWN = frozenset(
+# Node types that keep their HTML tag.
+KEPT_TAGS = frozenset(
     """paragraph bullet_list ordered_list list_item strong em s blockquote hr
     table thead tbody tr th td""".split()
 )
 LINKS = ("http://", "https://", "mailto:")
-HEADING_SHIFT = 2
+HEADING_SHIFT = 2  # levels; the dialog has a heading of its own
 LOWEST_HEADING = 6
 
 
 def policy_routes(markdown: str | None) -> APIRouter:
-    """The text as a tree, or nothing where none is set.
+    """`GET /desk/policy-text`.
 
     Args:
-        markdown: The text, read when the page was started.
+        markdown: The text, read at start; None if NSFW_POLICY_TEXT is not set.
     """
     router = APIRouter()
     parts = None if markdown is None else parts_of(markdown)
@@ -39,14 +38,14 @@ def policy_routes(markdown: str | None) -> APIRouter:
     @router.get("/policy-text")
     def policy_text(_: Visitor) -> dict[str, list[Part]]:
         if parts is None:
-            raise NotFound("No policy text is set: NSFW_POLICY_TEXT names none.")
+            raise NotFound("No policy text: NSFW_POLICY_TEXT is not set.")
         return {"parts": parts}
 
     return router
 
 
 def parts_of(markdown: str) -> list[Part]:
-    """The parts of a Markdown text: a string is text, a dict has a tag and children."""
+    """Parse Markdown: a string is text, a dict has `tag` and `children`."""
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     return list(_parts(SyntaxTreeNode(parser.parse(markdown)).children))
 
@@ -69,13 +68,13 @@ def _part(node: SyntaxTreeNode) -> Iterator[Part]:
 
 
 def _tag(node: SyntaxTreeNode) -> tuple[str, dict[str, Any]]:
-    """How a part is shown; no tag where only what is in it is."""
+    """Tag and attributes of a node; an empty tag if only its children are rendered."""
     if node.type == "heading":
         return f"h{min(int(node.tag[1:]) + HEADING_SHIFT, LOWEST_HEADING)}", {}
     if node.type == "link":
         href = str(node.attrs["href"])
         return ("a", {"href": href}) if href.lower().startswith(LINKS) else ("", {})
-    if node.type in SHOWN and not node.hidden:
+    if node.type in KEPT_TAGS and not node.hidden:
         return node.tag, {"start": node.attrs["start"]} if "start" in node.attrs else {}
     return "", {}
 
