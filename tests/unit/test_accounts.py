@@ -1,4 +1,4 @@
-"""Accounts: passwords, sessions and keys open what they should, and nothing once they end."""
+"""Accounts: passwords, sessions and API keys, their expiry, and rate limits."""
 
 import sqlite3
 import time
@@ -10,7 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from nsfw_app import accounts as rules
+from nsfw_app import accounts as accounts_module
 from nsfw_app import rate_limits
 from nsfw_app.accounts import Accounts
 from nsfw_app.errors import AccountError, Forbidden, NotSignedIn, TooManyRequests
@@ -23,24 +23,24 @@ HERE = "192.0.2.1"
 
 @pytest.fixture
 def accounts(store: Store) -> Accounts:
-    """Ann, a reviewer, has an account."""
-    made = Accounts(store, hub_roles={"Hugo": UserRole.VIEWER, "my-org": UserRole.REVIEWER})
-    made.add_user("ann", PASSWORD, UserRole.REVIEWER, actor="test")
-    return made
+    """Accounts with the reviewer ann."""
+    accounts = Accounts(store, hub_roles={"Hugo": UserRole.VIEWER, "my-org": UserRole.REVIEWER})
+    accounts.add_user("ann", PASSWORD, UserRole.REVIEWER, actor="test")
+    return accounts
 
 
 def sign_in(accounts: Accounts, name: str = "ann", password: str = PASSWORD) -> str:
-    """The token that a browser gets."""
+    """The token of a new session."""
     return accounts.sign_in(name, password, address=HERE)
 
 
 def on_disk(tmp_path: Path) -> bytes:
-    """Everything that the database's files hold."""
+    """The content of all database files."""
     return b"".join(path.read_bytes() for path in tmp_path.glob("review.db*"))
 
 
-def test_the_right_password_opens(accounts: Accounts) -> None:
-    """A password signs in, under a name in whatever case, with the role of the account."""
+def test_the_correct_password_signs_in(accounts: Accounts) -> None:
+    """Names are not case-sensitive; the caller has the user's role."""
     caller = accounts.session_caller(sign_in(accounts, "ANN"))
     assert caller is not None
     assert (caller.name, caller.owner) == ("ann", "user:ann")
@@ -51,16 +51,18 @@ def test_the_right_password_opens(accounts: Accounts) -> None:
 @pytest.mark.parametrize(
     ("name", "password"), [("ann", "wrong"), ("ann", ""), ("eve", PASSWORD), ("ann", "x" * 10_000)]
 )
-def test_anything_else_does_not(accounts: Accounts, name: str, password: str) -> None:
-    """A wrong password and an unknown name are refused with the same sentence."""
-    with pytest.raises(NotSignedIn, match=r"^Name and password do not fit\.$"):
+def test_an_incorrect_password_or_name_is_refused(
+    accounts: Accounts, name: str, password: str
+) -> None:
+    """A wrong password and an unknown name have the same message."""
+    with pytest.raises(NotSignedIn, match=r"^Incorrect username or password\.$"):
         sign_in(accounts, name, password)
 
 
-def test_an_unknown_name_costs_as_much_as_a_wrong_password(
+def test_an_unknown_name_takes_as_long_as_a_wrong_password(
     accounts: Accounts, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each refused sign-in computes one hash, or the time would reveal which names exist."""
+    """Each failed sign-in verifies one hash; otherwise its duration would reveal existing names."""
     accounts.add_user("bob", PASSWORD, UserRole.VIEWER, actor="test")
     store.accounts.change_user("bob", disabled=True, actor="test")
     hasher = Mock(wraps=accounts._hasher)
@@ -77,7 +79,7 @@ def test_an_unknown_name_costs_as_much_as_a_wrong_password(
 
 
 def test_no_secret_is_on_disk(accounts: Accounts, tmp_path: Path) -> None:
-    """Neither a password, a session's token nor a key can be read from the database."""
+    """The database has no password, session token or API key in clear."""
     token = sign_in(accounts)
     key = accounts.add_key("upload", [Permission.CLASSIFY], per_minute=9, actor="test").key
     data = on_disk(tmp_path)
@@ -86,8 +88,8 @@ def test_no_secret_is_on_disk(accounts: Accounts, tmp_path: Path) -> None:
         assert secret.encode() not in data
 
 
-def test_five_failures_in_a_minute_are_enough(accounts: Accounts) -> None:
-    """The sixth attempt is refused, also with the right password; another name or place is not."""
+def test_five_failed_sign_ins_per_minute_are_the_limit(accounts: Accounts) -> None:
+    """The sixth sign-in is refused, even if correct. Other names and addresses are not affected."""
     for _ in range(5):
         with pytest.raises(NotSignedIn):
             sign_in(accounts, password="wrong")
@@ -99,8 +101,8 @@ def test_five_failures_in_a_minute_are_enough(accounts: Accounts) -> None:
         sign_in(accounts, "eve", "wrong")
 
 
-def test_an_ipv6_network_counts_as_one_address(accounts: Accounts) -> None:
-    """A client that can choose among 2**64 addresses has the attempts of one."""
+def test_rate_limits_count_an_ipv6_network_as_one_address(accounts: Accounts) -> None:
+    """A client with 2**64 addresses has the limit of one."""
     for number in range(5):
         with pytest.raises(NotSignedIn):
             accounts.sign_in("ann", "wrong", address=f"2001:db8:0:1::{number}")
@@ -110,8 +112,8 @@ def test_an_ipv6_network_counts_as_one_address(accounts: Accounts) -> None:
         accounts.sign_in("ann", "wrong", address="2001:db8:0:2::1")
 
 
-def test_all_trials_together_are_limited(accounts: Accounts) -> None:
-    """However many addresses visitors have, the model has time for people who signed in."""
+def test_images_of_all_visitors_are_limited_together(accounts: Accounts) -> None:
+    """Visitors with many addresses cannot take all of the model's time."""
     for number in range(120):
         accounts.count_demo(f"198.51.100.{number}")
     with pytest.raises(TooManyRequests, match="by all visitors together") as refused:
@@ -119,20 +121,20 @@ def test_all_trials_together_are_limited(accounts: Accounts) -> None:
     assert 0 < refused.value.retry_after_s <= 60
 
 
-def test_a_clock_set_back_does_not_lock_callers_out(
+def test_rate_limits_do_not_depend_on_the_system_clock(
     accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A minute later sign-in, API keys and trials go on, independent of the system clock."""
+    """If the clock is set back a day, all limits still end after a minute."""
     elapsed_s = 0.0
-    begun, yesterday = time.monotonic(), time.time() - 86_400
-    clock = SimpleNamespace(monotonic=lambda: begun + elapsed_s)
+    started, yesterday = time.monotonic(), time.time() - 86_400
+    clock = SimpleNamespace(monotonic=lambda: started + elapsed_s)
     monkeypatch.setattr(rate_limits, "time", clock)
     key = accounts.add_key("upload", [Permission.CLASSIFY], per_minute=1, actor="test").key
     for _ in range(5):
         with pytest.raises(NotSignedIn):
             sign_in(accounts, password="wrong")
     accounts.key_caller(key)
-    for _ in range(rules.TRIALS.amount):
+    for _ in range(accounts_module.DEMO_FROM_ADDRESS.amount):
         accounts.count_demo(HERE)
     monkeypatch.setattr(time, "time", lambda: yesterday)
     limited = (
@@ -149,8 +151,8 @@ def test_a_clock_set_back_does_not_lock_callers_out(
         call()
 
 
-def test_success_forgets_the_failures(accounts: Accounts) -> None:
-    """Four failures and a success count as none."""
+def test_a_sign_in_resets_the_failures(accounts: Accounts) -> None:
+    """After four failures and a success, the count starts again."""
     for _ in range(3):
         for _ in range(4):
             with pytest.raises(NotSignedIn):
@@ -158,10 +160,10 @@ def test_success_forgets_the_failures(accounts: Accounts) -> None:
         assert sign_in(accounts)
 
 
-def test_many_names_from_one_place_are_limited(
+def test_sign_ins_with_many_names_from_one_address_are_limited(
     accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever tries name after name is stopped as well."""
+    """Trying many names from one address is limited as well."""
     monkeypatch.setattr(accounts, "_verify", lambda *_: False)  # 50 hashes would take long
     for number in range(50):
         with pytest.raises(NotSignedIn):
@@ -170,8 +172,10 @@ def test_many_names_from_one_place_are_limited(
         sign_in(accounts, "another")
 
 
-def test_sessions_end(accounts: Accounts, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By signing out, a new password, being disabled, an admin's word, and after twelve hours."""
+def test_what_ends_a_session(
+    accounts: Accounts, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signing out, a new password, an admin, expiry, and disabling the user."""
     token = sign_in(accounts)
     accounts.sign_out(token)
     assert accounts.session_caller(token) is None
@@ -184,13 +188,13 @@ def test_sessions_end(accounts: Accounts, store: Store, monkeypatch: pytest.Monk
     assert store.accounts.end_sessions("ann", actor="test") == 1
     assert accounts.session_caller(token) is None
 
-    monkeypatch.setattr(rules, "SESSION", timedelta(seconds=-1))
+    monkeypatch.setattr(accounts_module, "SESSION", timedelta(seconds=-1))
     assert accounts.session_caller(sign_in(accounts, password="another password")) is None
     monkeypatch.undo()
 
     token = sign_in(accounts, password="another password")
     store.accounts.change_user("ann", disabled=True, actor="test")
-    assert store.accounts.has_users()  # else whoever is at this machine would be let in
+    assert store.accounts.has_users()  # otherwise the page would need no sign-in
     assert accounts.session_caller(token) is None
     with pytest.raises(NotSignedIn):
         sign_in(accounts, password="another password")
@@ -199,12 +203,12 @@ def test_sessions_end(accounts: Accounts, store: Store, monkeypatch: pytest.Monk
 
 
 def test_a_session_lasts_twelve_hours() -> None:
-    """As long as a shift with its breaks, and no longer."""
-    assert timedelta(hours=12) == rules.SESSION
+    """A shift with its breaks."""
+    assert timedelta(hours=12) == accounts_module.SESSION
 
 
-def test_another_role_counts_at_once(accounts: Accounts, store: Store) -> None:
-    """A role that changes is felt with the next request of a session that is open."""
+def test_a_role_change_takes_effect_on_the_next_request(accounts: Accounts, store: Store) -> None:
+    """An open session has the new role."""
     token = sign_in(accounts)
     store.accounts.change_user("ann", role=UserRole.VIEWER, actor="test")
     caller = accounts.session_caller(token)
@@ -216,21 +220,21 @@ def test_another_role_counts_at_once(accounts: Accounts, store: Store) -> None:
 @pytest.mark.parametrize(
     "name", ["", "a b", "../x", "hf:ann", "x" * 65, "<b>", "anonymous", "LOCAL"]
 )
-def test_what_cannot_be_a_name(accounts: Accounts, name: str) -> None:
-    """A name is letters, digits and a few marks, and not one that already means somebody."""
-    with pytest.raises(AccountError, match="cannot be a name"):
+def test_invalid_names_are_refused(accounts: Accounts, name: str) -> None:
+    """A name has letters, digits and . @ - _, and is not reserved."""
+    with pytest.raises(AccountError, match="not a valid name"):
         accounts.add_user(name, PASSWORD, UserRole.VIEWER, actor="test")
 
 
-def test_names_are_taken_whatever_their_case(accounts: Accounts) -> None:
-    """Two people are never told apart by capitals."""
+def test_names_are_unique_regardless_of_case(accounts: Accounts) -> None:
+    """Ann cannot be added if there is ann."""
     with pytest.raises(AccountError, match="already"):
         accounts.add_user("Ann", PASSWORD, UserRole.VIEWER, actor="test")
 
 
 @pytest.mark.parametrize("password", ["", "seven77", "x" * 1_001])
-def test_what_cannot_be_a_password(accounts: Accounts, password: str) -> None:
-    """A password that is too short or absurdly long is refused, and the account is not made."""
+def test_short_and_very_long_passwords_are_refused(accounts: Accounts, password: str) -> None:
+    """Nothing is added or changed."""
     with pytest.raises(AccountError, match="characters"):
         accounts.add_user("bob", password, UserRole.VIEWER, actor="test")
     with pytest.raises(AccountError, match="characters"):
@@ -238,36 +242,36 @@ def test_what_cannot_be_a_password(accounts: Accounts, password: str) -> None:
     assert sign_in(accounts)
 
 
-def test_nobody_is_changed_who_is_not_there(accounts: Accounts, store: Store) -> None:
-    """A command about an unknown name says so."""
+def test_changing_an_unknown_user_or_key_is_an_error(accounts: Accounts, store: Store) -> None:
+    """The message has the name."""
     with pytest.raises(AccountError, match="no user 'bob'"):
         store.accounts.change_user("bob", disabled=True, actor="test")
     with pytest.raises(AccountError, match="no key 'none'"):
         store.keys.revoke("none", actor="test")
 
 
-def test_a_key_opens_its_scopes(accounts: Accounts) -> None:
-    """A key may do what its scopes name and nothing else, and is unknown once revoked."""
-    made = accounts.add_key("upload", [Permission.CLASSIFY], per_minute=9, actor="test")
-    caller = accounts.key_caller(made.key)
+def test_a_key_has_its_scopes_only(accounts: Accounts) -> None:
+    """Its permissions are its scopes; other keys are refused."""
+    new_key = accounts.add_key("upload", [Permission.CLASSIFY], per_minute=9, actor="test")
+    caller = accounts.key_caller(new_key.key)
     assert (caller.name, caller.permissions) == ("key upload", frozenset({Permission.CLASSIFY}))
     for other in ("nsfw_unknown", ""):
         with pytest.raises(NotSignedIn):
             accounts.key_caller(other)
 
 
-def test_a_revoked_key_opens_nothing(accounts: Accounts, store: Store) -> None:
-    """Revoking takes effect with the next request, and the name is not used again."""
-    made = accounts.add_key("upload", [Permission.CLASSIFY], per_minute=9, actor="test")
+def test_a_revoked_key_is_refused(accounts: Accounts, store: Store) -> None:
+    """Revoking takes effect on the next request; the name cannot be used again."""
+    new_key = accounts.add_key("upload", [Permission.CLASSIFY], per_minute=9, actor="test")
     store.keys.revoke("upload", actor="test")
     with pytest.raises(NotSignedIn, match="revoked"):
-        accounts.key_caller(made.key)
+        accounts.key_caller(new_key.key)
     with pytest.raises(AccountError, match="used once"):
         accounts.add_key("upload", [Permission.CLASSIFY], per_minute=9, actor="test")
 
 
-def test_each_key_has_its_own_minute(accounts: Accounts) -> None:
-    """One key that has used up its requests does not take another's."""
+def test_each_key_has_its_own_rate_limit(accounts: Accounts) -> None:
+    """A key over its limit does not affect another."""
     first, second = (
         accounts.add_key(name, [Permission.CLASSIFY], per_minute=2, actor="test").key
         for name in ("first", "second")
@@ -282,14 +286,16 @@ def test_each_key_has_its_own_minute(accounts: Accounts) -> None:
 @pytest.mark.parametrize(
     "scopes", [[], [Permission.MANAGE], [Permission.CLASSIFY, Permission.REVIEW]]
 )
-def test_keys_have_only_keys_scopes(accounts: Accounts, scopes: list[Permission]) -> None:
-    """No program answers for a person or changes a policy."""
+def test_a_key_cannot_have_permissions_of_people(
+    accounts: Accounts, scopes: list[Permission]
+) -> None:
+    """A key cannot record decisions or change the policy."""
     with pytest.raises(AccountError, match="scopes out of classify, queue, export, metrics"):
         accounts.add_key("upload", scopes, per_minute=9, actor="test")
 
 
-def test_people_of_the_hub_have_the_highest_role_named(accounts: Accounts) -> None:
-    """By their own name or by an organisation's, in whatever case; without either not at all."""
+def test_a_hub_user_has_the_highest_role(accounts: Accounts) -> None:
+    """Of their own name and their organizations, regardless of case; without a role, refused."""
     caller = accounts.session_caller(accounts.sign_in_from_hub("hugo", ["my-org", "other"]))
     assert caller is not None
     assert (caller.name, caller.owner) == ("hugo", "hf:hugo")
@@ -298,14 +304,14 @@ def test_people_of_the_hub_have_the_highest_role_named(accounts: Accounts) -> No
         accounts.sign_in_from_hub("eve", ["other"])
 
 
-def test_a_hub_role_taken_away_counts_at_once(accounts: Accounts, store: Store) -> None:
-    """A session outlives a restart; the role that the settings no longer name does not."""
+def test_a_removed_hub_role_takes_effect_after_a_restart(accounts: Accounts, store: Store) -> None:
+    """The session survives the restart; the role that the settings no longer name does not."""
     token = accounts.sign_in_from_hub("hugo", [])
     assert Accounts(store).session_caller(token) is None
 
 
-def test_the_audit_tells_who_did_what(accounts: Accounts, store: Store) -> None:
-    """Sign-ins, failures and every change of a user or key are rows, in order."""
+def test_the_audit_log_has_sign_ins_and_changes(accounts: Accounts, store: Store) -> None:
+    """Each sign-in, failure and change of a user or key is a row, in order."""
     token = sign_in(accounts)
     with pytest.raises(NotSignedIn):
         sign_in(accounts, password="wrong")
@@ -313,8 +319,8 @@ def test_the_audit_tells_who_did_what(accounts: Accounts, store: Store) -> None:
     accounts.set_password("ann", "another password", actor="root")
     accounts.add_key("upload", [Permission.EXPORT], per_minute=9, actor="root")
     store.keys.revoke("upload", actor="root")
-    told = [(row.actor, row.action, row.subject, row.details) for row in store.audit.entries()]
-    assert told == [
+    rows = [(row.actor, row.action, row.subject, row.details) for row in store.audit.entries()]
+    assert rows == [
         ("test", "user", "ann", {"change": "added", "role": "reviewer"}),
         ("ann", "sign_in", "user:ann", {}),
         ("ann", "sign_in_failed", HERE, {}),
@@ -326,8 +332,8 @@ def test_the_audit_tells_who_did_what(accounts: Accounts, store: Store) -> None:
 
 
 @pytest.mark.parametrize("sql", ["delete from audit", "update audit set actor = 'me'"])
-def test_the_audit_cannot_be_changed(accounts: Accounts, tmp_path: Path, sql: str) -> None:
-    """Not even by somebody with the file."""
+def test_the_audit_log_is_append_only(accounts: Accounts, tmp_path: Path, sql: str) -> None:
+    """The database itself refuses changes of its rows."""
     with (
         closing(sqlite3.connect(tmp_path / "review.db")) as db,
         pytest.raises(sqlite3.IntegrityError, match="append-only"),

@@ -1,4 +1,4 @@
-"""Sorting judged files into folders: nothing lost, nothing overwritten, nothing twice."""
+"""Action folders: no file is lost, overwritten or stored twice."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ POLICY = Policy(0.5, 0.2, 0.8)
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A file of a directory to sort."""
+    """A file to sort."""
     path = tmp_path / "source" / "deep" / "a.png"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"an image")
@@ -34,7 +34,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sorted_dir(tmp_path: Path) -> Path:
-    """Where to sort."""
+    """The destination."""
     return tmp_path / "sorted"
 
 
@@ -46,13 +46,13 @@ def other_disk() -> Iterator[Path]:
         yield Path(directory)
 
 
-def judged(path: Path, action: Action = Action.ALLOW) -> Review:
-    """The review of a file as it is now."""
+def classified(path: Path, action: Action = Action.ALLOW) -> Review:
+    """The review of a file with its current content."""
     return Review(str(path), POLICY, Verdict(None, action), sha256(path.read_bytes()))
 
 
 def found(path: Path, relative: str = "deep/a.png", *, linked: bool = False) -> FoundFile:
-    """A file as the search finds it."""
+    """A file as `FileSearch` returns it."""
     return FoundFile(path, Path(relative), linked)
 
 
@@ -60,7 +60,7 @@ def add(
     directory: Path, path: Path, transfer: Transfer, action: Action = Action.ALLOW, **changes: Any
 ) -> None:
     """Sort one file by its action."""
-    ActionFolders(directory, transfer).add(found(path, **changes), judged(path, action))
+    ActionFolders(directory, transfer).add(found(path, **changes), classified(path, action))
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -77,7 +77,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 def test_a_file_goes_to_the_folder_of_its_action(
     source: Path, sorted_dir: Path, transfer: Transfer, action: Action
 ) -> None:
-    """Under its relative path, with its time; moved it is gone, copied it stays."""
+    """Under its relative path, with its modification time; a moved original is deleted."""
     add(sorted_dir, source, transfer, action)
     assert contents(sorted_dir) == {f"{action}/deep/a.png": b"an image"}
     assert (sorted_dir / action / "deep" / "a.png").stat().st_mtime == 1_000_000_000
@@ -86,7 +86,7 @@ def test_a_file_goes_to_the_folder_of_its_action(
 
 @pytest.mark.parametrize("transfer", Transfer)
 def test_nothing_is_overwritten(source: Path, sorted_dir: Path, transfer: Transfer) -> None:
-    """Another file of the same name keeps it; the new one gets part of its hash."""
+    """A file of the same name keeps it; the new one gets part of its hash."""
     for other in (b"other", b"another"):
         path = source.with_name("other.png")
         path.write_bytes(other)
@@ -101,7 +101,7 @@ def test_nothing_is_overwritten(source: Path, sorted_dir: Path, transfer: Transf
 
 
 def test_a_file_without_a_free_name_stays(source: Path, sorted_dir: Path) -> None:
-    """Where all its names are taken by other files it is an error, and nothing is changed."""
+    """If all its names are taken by other files, that is an error and nothing changes."""
     digest = sha256(b"an image")
     folder = sorted_dir / "allow" / "deep"
     folder.mkdir(parents=True)
@@ -114,7 +114,7 @@ def test_a_file_without_a_free_name_stays(source: Path, sorted_dir: Path) -> Non
 
 
 def test_a_second_run_copies_nothing(source: Path, sorted_dir: Path) -> None:
-    """What is there already is found again, under its own name or the one with the hash."""
+    """A sorted file is recognized, under its own name or the one with the hash."""
     (sorted_dir / "allow" / "deep").mkdir(parents=True)
     (sorted_dir / "allow" / "deep" / "a.png").write_bytes(b"other")
     add(sorted_dir, source, COPY)
@@ -129,7 +129,7 @@ def test_a_second_run_copies_nothing(source: Path, sorted_dir: Path) -> None:
 def test_a_new_action_moves_the_earlier_copy(
     source: Path, sorted_dir: Path, transfer: Transfer
 ) -> None:
-    """After a new policy, or once the model can answer, no copy stays under the old action."""
+    """After a new policy, or once the model is available, no copy stays under the old action."""
     add(sorted_dir, source, COPY, Action.UNAVAILABLE)
     add(sorted_dir, source, transfer, Action.BLOCK)
     assert contents(sorted_dir) == {"block/deep/a.png": b"an image"}
@@ -138,7 +138,7 @@ def test_a_new_action_moves_the_earlier_copy(
 
 @pytest.mark.parametrize("transfer", Transfer)
 def test_across_file_systems(source: Path, other_disk: Path, transfer: Transfer) -> None:
-    """It makes no difference to where files end and what stays."""
+    """The result is the same as on one file system."""
     add(other_disk, source, transfer)
     assert contents(other_disk) == {"allow/deep/a.png": b"an image"}
     assert (other_disk / "allow" / "deep" / "a.png").stat().st_mtime == 1_000_000_000
@@ -146,8 +146,8 @@ def test_across_file_systems(source: Path, other_disk: Path, transfer: Transfer)
 
 
 @pytest.mark.parametrize("transfer", Transfer)
-def test_what_a_link_leads_to_stays(source: Path, sorted_dir: Path, transfer: Transfer) -> None:
-    """A link is followed: its target is copied, and link and target are where they were."""
+def test_the_target_of_a_link_is_copied(source: Path, sorted_dir: Path, transfer: Transfer) -> None:
+    """Link and target stay in place, also with `--move-to`."""
     link = source.with_name("link.png")
     link.symlink_to(source)
     add(sorted_dir, link, transfer, linked=True, relative="link.png")
@@ -161,8 +161,8 @@ def test_what_a_link_leads_to_stays(source: Path, sorted_dir: Path, transfer: Tr
 def test_a_file_that_changed_is_not_sorted(
     source: Path, sorted_dir: Path, transfer: Transfer
 ) -> None:
-    """The verdict was on other bytes, so the file stays and is named."""
-    review = judged(source)
+    """The verdict is of other bytes, so the file stays in place."""
+    review = classified(source)
     source.write_bytes(b"another image")
     with pytest.raises(SortingError, match=r"deep/a\.png was not sorted: it changed"):
         ActionFolders(sorted_dir, transfer).add(found(source), review)
@@ -174,7 +174,7 @@ def test_a_file_that_changed_is_not_sorted(
 def test_a_file_that_changes_while_it_is_copied_is_not_sorted(
     source: Path, other_disk: Path, monkeypatch: pytest.MonkeyPatch, transfer: Transfer
 ) -> None:
-    """What arrives is compared with what was judged before the original may go."""
+    """The copy is compared with the classified bytes before the original is deleted."""
     copy = shutil.copy2
 
     def change_and_copy(path: Path, target: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_file_that_changes_while_it_is_copied_is_not_sorted(
 
 @pytest.mark.parametrize("where", ["same disk", "other disk", "no links"])
 @pytest.mark.parametrize("transfer", Transfer)
-def test_a_name_that_is_taken_meanwhile_is_not_overwritten(
+def test_a_name_taken_by_another_process_is_not_overwritten(
     source: Path,
     sorted_dir: Path,
     other_disk: Path,
@@ -198,7 +198,7 @@ def test_a_name_that_is_taken_meanwhile_is_not_overwritten(
     transfer: Transfer,
     where: str,
 ) -> None:
-    """Another process may write the same name at the same moment; both files are kept."""
+    """Another process may create the same name at the same moment; both files are kept."""
     directory = other_disk if where == "other disk" else sorted_dir
     taken = directory / "allow" / "deep" / "a.png"
     taken.parent.mkdir(parents=True)
@@ -213,15 +213,15 @@ def test_a_name_that_is_taken_meanwhile_is_not_overwritten(
 
 
 def no_links(*_: object) -> None:
-    """What a file system without hard links says."""
+    """Fails like a file system without hard links."""
     raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 @pytest.mark.parametrize("transfer", Transfer)
-def test_a_file_that_is_there_by_another_path_is_kept(
+def test_the_original_at_another_mount_is_kept(
     source: Path, sorted_dir: Path, tmp_path: Path, transfer: Transfer
 ) -> None:
-    """Where a mount shows the destination elsewhere, the original is what lies there already."""
+    """If another mount shows the destination, the sorted file is the original itself."""
     add(sorted_dir, source, MOVE)
     mount = tmp_path / "mount"
     mount.symlink_to(sorted_dir / "allow")
@@ -233,15 +233,15 @@ def test_a_file_that_is_there_by_another_path_is_kept(
 def test_a_file_that_was_never_read_is_sorted(
     source: Path, sorted_dir: Path, transfer: Transfer
 ) -> None:
-    """One that is too large has no hash in its review, and goes to `unavailable` all the same."""
+    """A file over the limit has no hash in its review and is sorted into `unavailable`."""
     review = Review(str(source), POLICY, Verdict())
     ActionFolders(sorted_dir, transfer).add(found(source), review)
     assert contents(sorted_dir) == {"unavailable/deep/a.png": b"an image"}
 
 
 @pytest.mark.parametrize("kind", ["missing", "pipe", "directory"])
-def test_what_is_no_file_is_named(tmp_path: Path, sorted_dir: Path, kind: str) -> None:
-    """It is an error and no wait: a pipe is not opened."""
+def test_a_path_that_is_not_a_file_is_an_error(tmp_path: Path, sorted_dir: Path, kind: str) -> None:
+    """A pipe is not opened, because that would wait for a writer."""
     path = tmp_path / "odd.png"
     {"missing": lambda: None, "pipe": lambda: os.mkfifo(path), "directory": path.mkdir}[kind]()
     with pytest.raises(SortingError, match=r"odd\.png was not sorted"):
@@ -249,10 +249,10 @@ def test_what_is_no_file_is_named(tmp_path: Path, sorted_dir: Path, kind: str) -
 
 
 @pytest.mark.parametrize("transfer", Transfer)
-def test_a_full_disk_leaves_nothing_half_done(
+def test_a_full_disk_leaves_no_partial_file(
     source: Path, other_disk: Path, monkeypatch: pytest.MonkeyPatch, transfer: Transfer
 ) -> None:
-    """The sentence says why, the original stays, and no piece of a file is left."""
+    """The message has the reason; the original stays in place."""
 
     def fill(_: Path, target: Path) -> None:
         target.write_bytes(b"an im")
@@ -276,18 +276,23 @@ STEPS = [
 
 
 class Killed(BaseException):
-    """The command ends in the middle."""
+    """The command is killed."""
 
 
 def killed_at(patch: pytest.MonkeyPatch, number: int, *, has_links: bool) -> Callable[[], bool]:
-    """Let one step of the file system's kill the command, before or after it took effect.
+    """Kill the command before or after one file system operation.
+
+    Args:
+        patch: Wraps the operations.
+        number: Odd: before an operation; even: after it.
+        has_links: Whether hard links work.
 
     Returns:
-        Tells whether there was a step of this number.
+        A function that returns whether the number was reached.
     """
     count = 0
 
-    def wrapped(step: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap(step: Callable[..., Any]) -> Callable[..., Any]:
         def act(*args: Any, **kwargs: Any) -> Any:
             nonlocal count
             count += 1
@@ -295,25 +300,25 @@ def killed_at(patch: pytest.MonkeyPatch, number: int, *, has_links: bool) -> Cal
                 raise Killed
             if step.__name__ == "hardlink_to" and not has_links:
                 no_links()
-            done = step(*args, **kwargs)
+            result = step(*args, **kwargs)
             count += 1
             if count == number:
                 raise Killed
-            return done
+            return result
 
         return act
 
     for owner, name in STEPS:
-        patch.setattr(owner, name, wrapped(getattr(owner, name)))
+        patch.setattr(owner, name, wrap(getattr(owner, name)))
     return lambda: count >= number
 
 
 @pytest.mark.parametrize("has_links", [True, False], ids=["links", "no-links"])
 @pytest.mark.parametrize("transfer", Transfer)
-def test_a_command_that_is_killed_goes_on_where_it_was(
+def test_the_next_run_completes_a_killed_one(
     tmp_path: Path, transfer: Transfer, has_links: bool
 ) -> None:
-    """Wherever it ends, the bytes are somewhere whole, and the next run leaves each file once."""
+    """At any step the bytes are complete somewhere; after the next run each file exists once."""
     number = 1
     while True:
         place = tmp_path / str(number)
@@ -329,7 +334,7 @@ def test_a_command_that_is_killed_goes_on_where_it_was(
         if source.exists():
             add(place / "sorted", source, transfer)
         remains = contents(place)
-        if not has_links:  # a name may have been taken by an empty file, and nothing more
+        if not has_links:  # an empty file may have taken the name
             remains = {path: data for path, data in remains.items() if data}
         assert len(remains) == (2 if transfer is COPY else 1), (number, remains)
         assert source.exists() is (transfer is COPY)

@@ -1,4 +1,4 @@
-"""The commands: what they print, where, and how they end."""
+"""Commands: output, errors and exit codes."""
 
 import csv
 import io
@@ -27,55 +27,55 @@ ROOT = Path(nsfw_app.__file__).parents[1]
 OPEN_NSFW_WEIGHTS = "864bb37bf8863564b87eb330ab8c785a79a773f4e7c43cb96db52ed8611305fa"
 
 
-class Ended(NamedTuple):
-    """How a command ended and what it printed."""
+class Result(NamedTuple):
+    """Exit code, standard output and standard error of a command."""
 
     code: int
     out: str
     err: str
 
 
-Run = Callable[..., Ended]
+Run = Callable[..., Result]
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Runs a command with the embedded model, its data in a temporary directory."""
+    """Runs a command in this process, with the embedded model and a temporary data directory."""
     monkeypatch.setenv("NSFW_MODEL", "open-nsfw")
     monkeypatch.setenv("NSFW_BACKEND", "torch")
     monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
 
-    def run(*arguments: str | Path) -> Ended:
+    def run(*arguments: str | Path) -> Result:
         monkeypatch.setattr(sys, "argv", ["nsfw_app", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
-        return Ended(ended.value.code or 0, *capsys.readouterr())
+        return Result(ended.value.code or 0, *capsys.readouterr())
 
     return run
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two images, one of them deeper, and a file that does not pretend to be one."""
+    """A directory with two images, one of them in a subdirectory, and a text file."""
     folder = tmp_path / "pictures"
     (folder / "deeper").mkdir(parents=True)
     (folder / "b.png").write_bytes(picture_bytes(200))
     (folder / "deeper" / "a.JPG").write_bytes(picture_bytes(20, image_format="JPEG"))
-    (folder / "notes.txt").write_text("not for judging")
+    (folder / "notes.txt").write_text("no image")
     return folder
 
 
 @pytest.fixture
 def reviews(engine: Engine) -> Iterator[dict[str, Review]]:
-    """Answers of each kind: one disagreement that stands, and three that are not one."""
+    """Four reviewed images: a disagreement, an agreement, an undone and a changed decision."""
     reviews = {
         name: engine.review(picture_bytes(255 - number), Upload(name, "gallery", "ann"))
         for number, name in enumerate(["disagreed", "agreed", "undone", "changed"])
     }
 
     def decide(name: str, label: Label) -> int:
-        made = answer_to(reviews[name], f"{name} {label}", label)
-        return engine.decide(made, person("Ann", owner="ann")).decision_id
+        decision = answer_to(reviews[name], f"{name} {label}", label)
+        return engine.decide(decision, person("Ann", owner="ann")).decision_id
 
     decide("disagreed", Label.NORMAL)
     decide("agreed", Label.NSFW)
@@ -86,12 +86,12 @@ def reviews(engine: Engine) -> Iterator[dict[str, Review]]:
 
 
 def names(csv_text: str) -> list[str]:
-    """The images' names in an exported log."""
+    """The image names in an exported log."""
     return [row["name"] for row in csv.DictReader(io.StringIO(csv_text, newline=""))]
 
 
-def in_a_process(*arguments: str | Path, stderr: int = subprocess.PIPE, **settings: str) -> Ended:
-    """The command as its users start it, with these settings and no model hub."""
+def run_process(*arguments: str | Path, stderr: int = subprocess.PIPE, **settings: str) -> Result:
+    """Runs a command in a process of its own, with these settings and no model hub."""
     ended = subprocess.run(
         [sys.executable, "-m", "nsfw_app", *map(str, arguments)],
         env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"} | settings,
@@ -100,20 +100,20 @@ def in_a_process(*arguments: str | Path, stderr: int = subprocess.PIPE, **settin
         timeout=60,
         check=False,
     )
-    return Ended(ended.returncode, ended.stdout.decode(), (ended.stderr or b"").decode())
+    return Result(ended.returncode, ended.stdout.decode(), (ended.stderr or b"").decode())
 
 
 def read_all(terminal: int) -> str:
-    """What was shown on a terminal that nobody writes to any more."""
+    """Everything that was written to a terminal until it was closed."""
     shown = b""
     with open(terminal, "rb", buffering=0) as file, suppress(OSError):  # its end is an error
-        while piece := file.read(4_096):
-            shown += piece
+        while chunk := file.read(4_096):
+            shown += chunk
     return shown.decode()
 
 
 def test_classify_prints_a_line_per_image(run: Run, folder: Path) -> None:
-    """Each image named, and each in a directory named, has one line: action, label, score, name."""
+    """Each named image, and each in a named directory, has a line: action, label, score, name."""
     ended = run("classify", folder / "b.png", folder)
     lines = [line.split() for line in ended.out.splitlines()]
     assert [Path(line[3]).name for line in lines] == ["b.png", "b.png", "a.JPG"]
@@ -124,7 +124,7 @@ def test_classify_prints_a_line_per_image(run: Run, folder: Path) -> None:
 
 
 def test_classify_jsonl_is_the_object_of_the_api(run: Run, folder: Path) -> None:
-    """With --jsonl each line is one image's object and nothing else is on standard output."""
+    """With --jsonl each line of standard output is the JSON object of an image."""
     ended = run("classify", "--jsonl", folder)
     lines = [json.loads(line) for line in ended.out.splitlines()]
     assert [line["name"] for line in lines] == [
@@ -140,8 +140,8 @@ def test_classify_jsonl_is_the_object_of_the_api(run: Run, folder: Path) -> None
     assert ended.code == 0
 
 
-def test_classify_judges_the_others_and_exits_3(run: Run, folder: Path) -> None:
-    """Files that cannot be judged are unavailable, all others are judged, and the exit says so."""
+def test_classify_continues_after_unavailable_images_and_exits_3(run: Run, folder: Path) -> None:
+    """A file that cannot be classified is unavailable; all others are classified."""
     (folder / "a.png").write_bytes(b"<html>")
     ended = run("classify", "--jsonl", folder / "nowhere.png", folder)
     lines = [json.loads(line) for line in ended.out.splitlines()]
@@ -152,16 +152,16 @@ def test_classify_judges_the_others_and_exits_3(run: Run, folder: Path) -> None:
     assert ended.code == 3
 
 
-def test_classify_says_why_in_words(run: Run, folder: Path) -> None:
-    """A line of an image that cannot be judged ends with a sentence that says why."""
+def test_an_unavailable_image_has_the_reason(run: Run, folder: Path) -> None:
+    """Its line ends with the error message."""
     ended = run("classify", folder / "nowhere.png")
     assert ended.out.startswith("unavailable ")
     assert ended.out.endswith("nowhere.png cannot be read: No such file or directory.\n")
     assert ended.code == 3
 
 
-def test_classify_takes_any_file_name(run: Run, tmp_path: Path) -> None:
-    """A name that is not text in any encoding is judged and printed all the same."""
+def test_classify_accepts_any_file_name(run: Run, tmp_path: Path) -> None:
+    """A file whose name cannot be decoded is classified; the name is printed escaped."""
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff [bold]\xe9.png"))
     path.write_bytes(picture_bytes(200))
     as_text, as_json = run("classify", path), run("classify", "--jsonl", path)
@@ -170,10 +170,8 @@ def test_classify_takes_any_file_name(run: Run, tmp_path: Path) -> None:
     assert json.loads(as_json.out)["name"] == str(path)
 
 
-def test_a_file_name_can_neither_break_a_line_nor_command_a_terminal(
-    run: Run, tmp_path: Path
-) -> None:
-    """Line breaks and escape sequences in a name are printed as what they are."""
+def test_control_characters_of_a_file_name_are_escaped(run: Run, tmp_path: Path) -> None:
+    """Line breaks and terminal escape sequences in a name are made visible."""
     path = tmp_path / "a\nallow       normal  0.000    \x1b[2Jfake.png"
     path.write_bytes(picture_bytes(200))
     ended = run("classify", path)
@@ -181,18 +179,18 @@ def test_a_file_name_can_neither_break_a_line_nor_command_a_terminal(
     assert "\x1b" not in ended.out
 
 
-def test_classify_keeps_no_pictures(run: Run, folder: Path, tmp_path: Path) -> None:
-    """What a command judges stays where it is and is not copied."""
+def test_classify_stores_no_previews(run: Run, folder: Path, tmp_path: Path) -> None:
+    """The images directory stays empty."""
     assert run("classify", folder).code == 0
     assert [path for path in (tmp_path / "images").rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 @pytest.mark.parametrize("file_format", ["table", "csv", "jsonl"])
-def test_any_output_encoding_takes_any_name(
+def test_any_output_encoding_accepts_any_name(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, file_format: str
 ) -> None:
-    """What an encoding lacks is printed as an escape, in results and in errors."""
+    """Characters that the encoding lacks are escaped, in results and in errors."""
     images = tmp_path / "in"
     images.mkdir()
     for name in ("日本.png".encode(), b"\xff.png", b".\xfe.png"):
@@ -202,24 +200,24 @@ def test_any_output_encoding_takes_any_name(
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
     assert run("classify", images, "--format", file_format).code == 0
-    printed, said = (stream.buffer.getvalue().decode(encoding) for stream in (out, err))
+    printed, warned = (stream.buffer.getvalue().decode(encoding) for stream in (out, err))
     assert ("/\\u65e5\\u672c.png" in printed) is (encoding != "utf-8" or file_format == "jsonl")
     assert "/\\udcff.png" in printed
-    assert said == f"Left out: hidden: 1 ({images}/.\\udcfe.png).\n"
+    assert warned == f"Left out: hidden: 1 ({images}/.\\udcfe.png).\n"
 
 
-def test_a_locale_without_letters_takes_any_name(folder: Path, tmp_path: Path) -> None:
-    """As a process of its own in the C locale, where Python cannot encode a name."""
+def test_the_c_locale_accepts_any_name(folder: Path, tmp_path: Path) -> None:
+    """In the C locale, Python cannot encode a name; it is escaped."""
     path = folder / "日本.png"
     path.write_bytes(picture_bytes(200))
     settings = {"NSFW_MODEL": "open-nsfw", "NSFW_BACKEND": "torch", "NSFW_DATA_DIR": str(tmp_path)}
-    ended = in_a_process("classify", path, PYTHONIOENCODING="latin-1", LC_ALL="C", **settings)
+    ended = run_process("classify", path, PYTHONIOENCODING="latin-1", LC_ALL="C", **settings)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.endswith("/\\u65e5\\u672c.png\n")
 
 
 def test_csv_is_the_object_of_the_api_flattened(run: Run, folder: Path) -> None:
-    """One line an image: the same values as in JSON, probabilities as JSON, the error in two."""
+    """One row per image: the values of the JSON, probabilities as JSON, the error in two columns."""
     (folder / "c.png").write_bytes(b"no image")
     as_json = run("classify", folder, "--format", "jsonl")
     objects = [json.loads(line) for line in as_json.out.splitlines()]
@@ -227,18 +225,20 @@ def test_csv_is_the_object_of_the_api_flattened(run: Run, folder: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv.out, newline="")))
     assert (as_csv.code, len(rows)) == (3, 3)
     assert tuple(rows[0]) == REVIEW_COLUMNS
-    for row, made in zip(rows, objects, strict=True):
-        error = made.pop("error") or {"kind": "", "message": ""}
+    for row, expected in zip(rows, objects, strict=True):
+        error = expected.pop("error") or {"kind": "", "message": ""}
         assert (row.pop("error_kind"), row.pop("error_message")) == tuple(error.values())
-        warnings = [warning["code"] for warning in made.pop("warnings")]
+        warnings = [warning["code"] for warning in expected.pop("warnings")]
         assert json.loads(row.pop("warnings")) == warnings
         probabilities = row.pop("probabilities")
-        assert (json.loads(probabilities) if probabilities else None) == made.pop("probabilities")
-        assert row == {key: "" if value is None else str(value) for key, value in made.items()}
+        assert (json.loads(probabilities) if probabilities else None) == expected.pop(
+            "probabilities"
+        )
+        assert row == {key: "" if value is None else str(value) for key, value in expected.items()}
 
 
 def test_warnings_are_shown_in_every_format(run: Run, tmp_path: Path) -> None:
-    """What was tolerated about a file stands at the end of its line, in a column, in its object."""
+    """At the end of the line, in a column of the CSV, in the JSON object."""
     path = tmp_path / "a.png"
     path.write_bytes(picture_bytes(200, image_format="JPEG"))
     assert run("classify", path).out.endswith("/a.png  (warnings: extension)\n")
@@ -248,26 +248,26 @@ def test_warnings_are_shown_in_every_format(run: Run, tmp_path: Path) -> None:
     assert warning["code"] == "extension"
 
 
-def test_csv_disarms_formulas_in_names(
+def test_csv_escapes_formulas_in_names(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that a spreadsheet would run begins with an apostrophe."""
+    """A name that a spreadsheet would evaluate is prefixed with an apostrophe."""
     monkeypatch.chdir(tmp_path)
     Path("=1+1.png").write_bytes(picture_bytes(200))
     ended = run("classify", "--format", "csv", "=1+1.png")
     assert ended.out.splitlines()[1].startswith("'=1+1.png,")
 
 
-def test_formats_that_contradict_each_other(run: Run, folder: Path) -> None:
-    """`--jsonl` is `--format jsonl`; with another format it is wrong usage."""
+def test_contradictory_formats_are_wrong_usage(run: Run, folder: Path) -> None:
+    """`--jsonl` means `--format jsonl` and contradicts any other."""
     assert run("classify", folder, "--jsonl", "--format", "jsonl").code == 0
     assert run("classify", folder, "--jsonl", "--format", "csv").code == 2
 
 
 @pytest.mark.parametrize("command", ["classify", "export", "audit"])
-def test_a_reader_that_ends_early_is_no_error(run: Run, folder: Path, command: str) -> None:
-    """Piped into `head`, a command ends without a word."""
-    run("export")  # so that there is an audit
+def test_a_closed_pipe_is_not_an_error(run: Run, folder: Path, command: str) -> None:
+    """Piped into `head`, a command ends without a message."""
+    run("export")  # writes an audit entry
     arguments = ["classify", folder, folder, folder] if command == "classify" else [command]
     process = subprocess.Popen(
         [sys.executable, "-m", "nsfw_app", *map(str, arguments)],
@@ -278,8 +278,8 @@ def test_a_reader_that_ends_early_is_no_error(run: Run, folder: Path, command: s
     assert process.stdout is not None
     process.stdout.close()
     _, err = process.communicate(timeout=60)
-    said = [line for line in err.decode().splitlines() if not line.startswith("Left out")]
-    assert said == []
+    printed = [line for line in err.decode().splitlines() if not line.startswith("Left out")]
+    assert printed == []
     assert process.returncode in {0, 1}
 
 
@@ -292,22 +292,24 @@ def tree(directory: Path) -> list[str]:
 
 @pytest.mark.parametrize("how", ["--copy-to", "--move-to"])
 def test_classify_sorts_files_by_action(run: Run, folder: Path, tmp_path: Path, how: str) -> None:
-    """Each file goes to its action's folder, what cannot be judged to its own, and exit 3 stays."""
+    """Each file goes to the folder of its action; exit 3 reports the unavailable one."""
     (folder / "deeper" / "bad.png").write_bytes(b"no image")
-    there = tree(folder)
+    before = tree(folder)
     target = tmp_path / "sorted"
     ended = run("classify", folder, how, target)
     assert (ended.code, len(ended.out.splitlines())) == (3, 3)
-    placed = ["allow/b.png", "allow/deeper/a.JPG", "unavailable/deeper/bad.png"]
-    assert tree(target) == placed
-    assert tree(folder) == (["notes.txt"] if how == "--move-to" else there)
+    expected = ["allow/b.png", "allow/deeper/a.JPG", "unavailable/deeper/bad.png"]
+    assert tree(target) == expected
+    assert tree(folder) == (["notes.txt"] if how == "--move-to" else before)
     again = run("classify", folder, how, target)
-    assert tree(target) == placed
+    assert tree(target) == expected
     assert again.code == (0 if how == "--move-to" else 3)
 
 
-def test_classify_names_what_it_could_not_sort(run: Run, folder: Path, tmp_path: Path) -> None:
-    """A file whose place is taken is named at the end, stays, and the exit is 1."""
+def test_classify_reports_files_that_it_could_not_sort(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    """A file whose place is taken stays and is reported at the end, exit 1."""
     target = tmp_path / "sorted"
     target.mkdir()
     (target / "allow").write_text("no directory")
@@ -324,8 +326,8 @@ def test_classify_names_what_it_could_not_sort(run: Run, folder: Path, tmp_path:
 
 
 @pytest.mark.parametrize("inside", [".", "allow/a.png"])
-def test_classify_does_not_sort_its_own_folders(run: Run, tmp_path: Path, inside: str) -> None:
-    """A destination below what is sorted is left out, and nothing in it can be named."""
+def test_classify_does_not_sort_its_destination(run: Run, tmp_path: Path, inside: str) -> None:
+    """A destination below a named directory is left out; a path in it is wrong usage."""
     target = tmp_path / "in" / "sorted"
     (target / "allow").mkdir(parents=True)
     (target / "allow" / "a.png").write_bytes(picture_bytes(9))
@@ -342,16 +344,16 @@ def test_classify_does_not_sort_its_own_folders(run: Run, tmp_path: Path, inside
 def test_a_wrong_destination_is_wrong_usage(
     run: Run, folder: Path, tmp_path: Path, wrong: str
 ) -> None:
-    """Two destinations, or one that is a file, are refused before anything is judged."""
+    """Two destinations, or one that is a file, are refused before any image is classified."""
     both = ["--move-to", tmp_path / "a", "--copy-to", tmp_path / "b"]
     ended = run("classify", folder, *(both if wrong == "both" else ["--copy-to", __file__]))
     assert (ended.code, ended.out) == (2, "")
 
 
-def test_a_directory_that_cannot_be_read_is_not_all(
+def test_an_unreadable_directory_exits_3(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its images were not judged, so the exit is 3, and the directory is named."""
+    """Its images are not classified; the directory is reported."""
     scandir = os.scandir
 
     def refuse(path: Path) -> object:
@@ -365,15 +367,15 @@ def test_a_directory_that_cannot_be_read_is_not_all(
     assert f"directories that cannot be read: 1 ({folder}/deeper)" in ended.err
 
 
-def test_progress_stays_out_of_the_results(folder: Path, tmp_path: Path) -> None:
-    """On a terminal a progress bar shows there, and the piped results are unchanged by it."""
+def test_progress_goes_to_the_terminal_only(folder: Path, tmp_path: Path) -> None:
+    """With standard error on a terminal there is a progress bar; piped results do not change."""
     ours, theirs = pty.openpty()
     settings = {"NSFW_MODEL": "open-nsfw", "NSFW_BACKEND": "torch", "NSFW_DATA_DIR": str(tmp_path)}
     settings |= {"TERM": "xterm"}
     with ThreadPoolExecutor(1) as pool:  # a terminal that is not read blocks the command
         reading = pool.submit(read_all, ours)
         try:
-            ended = in_a_process("classify", "--jsonl", folder, stderr=theirs, **settings)
+            ended = run_process("classify", "--jsonl", folder, stderr=theirs, **settings)
         finally:
             os.close(theirs)
         shown = reading.result()
@@ -398,10 +400,10 @@ def test_progress_stays_out_of_the_results(folder: Path, tmp_path: Path) -> None
     ids="port threshold journal band inside-a-file a-file".split(),
 )
 @pytest.mark.parametrize("command", ["classify", "export"])
-def test_wrong_setting_is_a_sentence(
+def test_an_invalid_setting_is_one_sentence(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: str, name: str, value: str
 ) -> None:
-    """A setting that is not allowed ends any command with 1, and names itself and its value."""
+    """An invalid setting ends any command with exit 1; the message has its name and value."""
     monkeypatch.setenv(name, value)
     ended = run(command, *([__file__] if command == "classify" else []))
     assert (ended.code, ended.out) == (1, "")
@@ -410,11 +412,11 @@ def test_wrong_setting_is_a_sentence(
     assert value in ended.err
 
 
-def test_unknown_model_says_what_to_do(folder: Path, tmp_path: Path) -> None:
-    """A model asked for by name that cannot be had ends the command; no other model steps in."""
+def test_an_unknown_model_is_an_error(folder: Path, tmp_path: Path) -> None:
+    """A named model that cannot be loaded ends the command; no other model replaces it."""
     here = str(tmp_path)
     settings = {"NSFW_MODEL": "nobody/nothing", "NSFW_DATA_DIR": here, "HF_HOME": here}
-    ended = in_a_process("classify", folder, **settings)
+    ended = run_process("classify", folder, **settings)
     assert (ended.code, ended.out) == (1, "")
     error = ended.err.splitlines()[-1]
     assert error.startswith("Error: The model 'nobody/nothing'")
@@ -424,26 +426,26 @@ def test_unknown_model_says_what_to_do(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["classify"], ["export", "--format", "xml"], ["export", "--since", "2026-13-01"], ["judge"]],
+    [["classify"], ["export", "--format", "xml"], ["export", "--since", "2026-13-01"], ["guess"]],
     ids=" ".join,
 )
 def test_wrong_usage_exits_2(run: Run, arguments: list[str]) -> None:
-    """A command that was not understood prints how it is used and does nothing."""
+    """A command that cannot be parsed prints its usage."""
     ended = run(*arguments)
     assert (ended.code, ended.out) == (2, "")
     assert "Usage" in ended.err
 
 
 def test_export_is_the_disagreements_that_stand(run: Run, reviews: dict[str, Review]) -> None:
-    """By default the log holds what reviewers corrected and neither undid nor changed."""
+    """By default the log has corrections that were neither undone nor changed."""
     ended = run("export")
     assert names(ended.out) == ["disagreed"]
     assert ended.out.splitlines()[0] == ",".join(LOG_COLUMNS)
     assert ended.code == 0
 
 
-def test_export_all_is_every_answer(run: Run, reviews: dict[str, Review]) -> None:
-    """With --all agreements and undone answers are in the log too, marked as such."""
+def test_export_all_is_every_decision(run: Run, reviews: dict[str, Review]) -> None:
+    """With --all the log also has agreements and undone decisions, marked as such."""
     ended = run("export", "--all", "--format", "jsonl")
     rows = [json.loads(line) for line in ended.out.splitlines()]
     assert [(row["name"], row["agrees"], row["undone"]) for row in rows] == [
@@ -455,18 +457,18 @@ def test_export_all_is_every_answer(run: Run, reviews: dict[str, Review]) -> Non
     ]
 
 
-def test_export_formats_hold_the_same(run: Run, reviews: dict[str, Review]) -> None:
-    """A row says the same in both formats, and what was on the reviewer's screen."""
+def test_export_formats_have_the_same_values(run: Run, reviews: dict[str, Review]) -> None:
+    """A row is the same in both formats, with the values of the reviewer's screen."""
     (row,) = csv.DictReader(io.StringIO(run("export").out, newline=""))
-    made = json.loads(run("export", "--format", "jsonl").out)
-    assert {key: str(value) for key, value in made.items()} == row | {
+    decision = json.loads(run("export", "--format", "jsonl").out)
+    assert {key: str(value) for key, value in decision.items()} == row | {
         "agrees": "False",
         "undone": "False",
         "reasons": "[]",
     }
     shown = review_json(reviews["disagreed"])
     for key in ("nsfw_score", "threshold", "model", "revision", "backend"):
-        assert made[key] == shown[key]
+        assert decision[key] == shown[key]
 
 
 @pytest.mark.parametrize(
@@ -476,7 +478,7 @@ def test_export_formats_hold_the_same(run: Run, reviews: dict[str, Review]) -> N
 def test_export_since_a_date(
     run: Run, reviews: dict[str, Review], since: str, expected: list[str]
 ) -> None:
-    """With --since only answers from that moment on are written."""
+    """With --since only decisions from that time on are written."""
     assert names(run("export", "--since", since).out) == expected
 
 
@@ -484,7 +486,7 @@ def test_export_since_a_date(
 def test_export_to_a_file(
     run: Run, reviews: dict[str, Review], tmp_path: Path, file_format: str
 ) -> None:
-    """With --output the file holds what would have been printed, byte for byte."""
+    """With --output the file has the bytes that standard output would have."""
     path = tmp_path / "log"
     printed = run("export", "--all", "--format", file_format)
     ended = run("export", "--all", "--format", file_format, "--output", path)
@@ -500,7 +502,7 @@ def test_export_for_spreadsheets(
     monkeypatch: pytest.MonkeyPatch,
     encoding: str,
 ) -> None:
-    """With --bom CSV is UTF-8 and says so with its first bytes, whatever the locale is."""
+    """With --bom CSV begins with a byte order mark and is UTF-8 in any locale."""
     review = engine.review(picture_bytes(255), Upload("日本.png", "gallery", "ann"))
     engine.decide(answer_to(review), person("Ann", owner="ann"))
     path = tmp_path / "log.csv"
@@ -515,10 +517,10 @@ def test_export_for_spreadsheets(
     assert run("export", "--bom", "--format", "jsonl").code == 2
 
 
-def test_export_to_nowhere_is_a_sentence(
+def test_export_to_an_invalid_path_is_one_sentence(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A file that cannot be written ends the command with a sentence that names it."""
+    """A file that cannot be written ends the command; the message has its path."""
     monkeypatch.chdir(tmp_path)
     ended = run("export", "--output", "nowhere/log.csv")
     assert ended.code != 0
@@ -526,7 +528,7 @@ def test_export_to_nowhere_is_a_sentence(
 
 
 def test_export_needs_no_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The log is exported without loading or even finding the model."""
+    """The log is exported without loading the model."""
     monkeypatch.setenv("NSFW_MODEL", "nobody/nothing")
     ended = run("export", "--all")
     assert (ended.code, ended.out) == (0, ",".join(LOG_COLUMNS) + "\r\n")
@@ -609,7 +611,7 @@ def test_a_model_that_cannot_be_loaded_is_one_sentence(
     """Standard error ends with the sentence and has no traceback; before it is only progress."""
     arguments = [str(folder / "b.png")] if command == "classify" else []
     chosen = {"NSFW_MODEL": str(damaged_model), "NSFW_DATA_DIR": str(tmp_path / "data")}
-    ended = in_a_process(command, *arguments, **chosen)
+    ended = run_process(command, *arguments, **chosen)
     assert (ended.code, ended.out) == (1, "")
     *progress, error = ended.err.splitlines()
     assert error.startswith("Error: The weights of 'damaged' are damaged.")
@@ -619,7 +621,7 @@ def test_a_model_that_cannot_be_loaded_is_one_sentence(
 def test_verbose_prints_the_log(folder: Path, tmp_path: Path, damaged_model: Path) -> None:
     """With --verbose, standard error has the traceback of the library's error."""
     chosen = {"NSFW_MODEL": str(damaged_model), "NSFW_DATA_DIR": str(tmp_path / "data")}
-    ended = in_a_process("--verbose", "classify", folder / "b.png", **chosen)
+    ended = run_process("--verbose", "classify", folder / "b.png", **chosen)
     assert ended.code == 1
     assert "Traceback" in ended.err
     assert ended.err.splitlines()[-1].startswith("Error: ")

@@ -1,4 +1,4 @@
-"""The commands of whoever runs the page: users, keys, purges and the audit."""
+"""Commands of the operator: `users`, `keys`, `purge`, `audit`."""
 
 import io
 import json
@@ -26,7 +26,7 @@ PASSWORD = "a long password"
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Runs a command on the test's store; what it printed to standard output."""
+    """Runs a command on the test's store; returns standard output, or standard error on failure."""
     monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
 
     def run(*arguments: str, typed: str = "", code: int = 0) -> str:
@@ -43,12 +43,12 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
 @pytest.fixture
 def accounts(store: Store) -> Accounts:
-    """What a running page knows of the same store."""
+    """The accounts of a running page, over the same store."""
     return Accounts(store)
 
 
 def can_sign_in(accounts: Accounts, password: str) -> bool:
-    """Whether Ann gets in with this."""
+    """Whether ann can sign in with this password."""
     try:
         accounts.sign_in("ann", password, address="test")
     except NotSignedIn:
@@ -57,13 +57,13 @@ def can_sign_in(accounts: Accounts, password: str) -> bool:
 
 
 def test_a_stopped_webhook_is_listed_and_restarted(run: Run, store: Store) -> None:
-    """The list says since when, and with which command it starts again."""
+    """The list shows since when it is stopped, and the command that restarts it."""
     hook = "https://example.com/hook"
     run("keys", "add", "uploads", "--scope", "queue", "--webhook", hook)
     assert "stopped" not in run("keys", "list")
     gone = Delivery("d", WebhookEvent.SETTLED, "s", "n", "h", None, "", 1, hook, "")
     store.deliveries.gone(gone, status=410)
-    assert f"{hook} answered 410 Gone" in run("keys", "list")
+    assert f"{hook} responded 410 Gone" in run("keys", "list")
     assert "keys restart-webhook uploads" in run("keys", "list")
     run("keys", "restart-webhook", "uploads")
     assert "stopped" not in run("keys", "list")
@@ -76,7 +76,7 @@ def test_a_stopped_webhook_is_listed_and_restarted(run: Run, store: Store) -> No
 
 
 def test_a_user_is_added_changed_disabled_and_listed(run: Run, accounts: Accounts) -> None:
-    """Each command does to a running page what it says."""
+    """Each command takes effect on a running page."""
     run("users", "add", "ann", "--role", "reviewer", typed=f"{PASSWORD}\n")
     assert can_sign_in(accounts, PASSWORD)
     run("users", "password", "ann", typed="another password\n")
@@ -94,19 +94,19 @@ def test_a_user_is_added_changed_disabled_and_listed(run: Run, accounts: Account
 
 
 @pytest.mark.parametrize(
-    ("arguments", "typed", "complaint"),
+    ("arguments", "typed", "message"),
     [
         (("users", "add", "ann", "--role", "viewer"), "short\n", "has 5 characters"),
-        (("users", "add", "a b", "--role", "viewer"), f"{PASSWORD}\n", "cannot be a name"),
+        (("users", "add", "a b", "--role", "viewer"), f"{PASSWORD}\n", "not a valid name"),
         (("users", "disable", "eve"), "", "no user 'eve'"),
         (("keys", "revoke", "none"), "", "no key 'none'"),
     ],
 )
-def test_what_cannot_be_done_is_said(
-    run: Run, arguments: tuple[str, ...], typed: str, complaint: str
+def test_an_account_error_is_one_sentence(
+    run: Run, arguments: tuple[str, ...], typed: str, message: str
 ) -> None:
-    """A wrong name or password ends with a sentence and exit code 1."""
-    assert complaint in run(*arguments, typed=typed, code=1)
+    """An invalid name or password ends the command with a sentence, exit 1."""
+    assert message in run(*arguments, typed=typed, code=1)
 
 
 @pytest.mark.parametrize(
@@ -120,14 +120,14 @@ def test_what_cannot_be_done_is_said(
     ],
 )
 def test_wrong_usage_is_refused(run: Run, arguments: tuple[str, ...]) -> None:
-    """An unknown role or scope, or one left out, is wrong usage."""
+    """An unknown or missing role or scope is wrong usage, exit 2."""
     run(*arguments, typed=f"{PASSWORD}\n", code=2)
 
 
 def test_a_key_is_shown_once_and_can_be_revoked(
     run: Run, accounts: Accounts, tmp_path: Path
 ) -> None:
-    """The key is all that is printed, opens what was asked for, and is listed without itself."""
+    """`add` prints the key only; it has its scopes; `list` does not show it."""
     printed = run("keys", "add", "upload", "--scope", "classify", "--scope", "export")
     key = printed.strip()
     assert accounts.key_caller(key).permissions == {Permission.CLASSIFY, Permission.EXPORT}
@@ -141,21 +141,21 @@ def test_a_key_is_shown_once_and_can_be_revoked(
     assert "revoked" in run("keys", "list")
 
 
-def test_the_audit_names_who_ran_a_command(run: Run) -> None:
-    """Each change by command is told with the name of the operating system's account."""
+def test_the_audit_log_has_the_operator(run: Run) -> None:
+    """Each change by a command has the account of the operating system."""
     run("users", "add", "ann", "--role", "viewer", typed=f"{PASSWORD}\n")
     run("export", "--all")
-    told = [json.loads(line) for line in run("audit").splitlines()]
-    assert [(row["action"], row["subject"]) for row in told] == [
+    rows = [json.loads(line) for line in run("audit").splitlines()]
+    assert [(row["action"], row["subject"]) for row in rows] == [
         ("user", "ann"),
         ("export", "correction log"),
     ]
-    assert all(row["actor"].endswith("(command)") for row in told)
+    assert all(row["actor"].endswith("(command)") for row in rows)
     assert run("audit", "--since", "2999-01-01") == ""
 
 
-def test_one_image_is_purged_on_demand(run: Run, engine: Engine, store: Store) -> None:
-    """File and placeholder are gone whoever needs them; score, answer and who asked stay."""
+def test_previews_of_one_image_are_purged_on_demand(run: Run, engine: Engine, store: Store) -> None:
+    """Preview and placeholder are deleted even if needed; score, decision and audit entry stay."""
     review = engine.review(picture_bytes(150), Upload("a.png", "gallery", "ann"))
     engine.decide(answer_to(review), person("ann"))
     sha256 = review.sha256 or ""
@@ -169,8 +169,8 @@ def test_one_image_is_purged_on_demand(run: Run, engine: Engine, store: Store) -
     assert row.actor.endswith("(command)")
 
 
-def test_a_purge_of_what_is_not_there(run: Run) -> None:
-    """An unknown image and what is no hash are told apart, and a run without one counts."""
+def test_purging_an_unknown_image_is_an_error(run: Run) -> None:
+    """An unknown image exits 1, an invalid hash 2; without an image, the number is printed."""
     run("purge", "--image", "0" * 64, code=1)
     run("purge", "--image", "../../etc/passwd", code=2)
-    assert run("purge") == "0 pictures deleted.\n"
+    assert run("purge") == "0 previews deleted.\n"

@@ -1,4 +1,4 @@
-"""Which files a command finds in directories, in which order, and what it says it left out."""
+"""File search: which files are found, in which order, and what is left out."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from nsfw_app.cli.file_search import FileSearch, LeftOut
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A directory with images at two depths, and files that are none."""
+    """A directory with images at three depths, and other files."""
     root = tmp_path / "root"
     for name in ("b.png", "a.JPG", "deep/c.webp", "deep/er/d.gif", "LICENSE", "notes.txt"):
         path = root / name
@@ -20,19 +20,19 @@ def root(tmp_path: Path) -> Path:
 
 
 def found(search: FileSearch, *paths: Path) -> list[str]:
-    """The relative paths of what is found, those behind links with a mark."""
+    """The relative paths of the files; those reached through links are marked with @."""
     return [f"{file.relative}{'@' * file.linked}" for file in search.files(list(paths))]
 
 
 def test_directories_are_searched_in_order(root: Path) -> None:
-    """Files of a directory come before those deeper in it, both sorted; others are counted."""
+    """Files come before subdirectories, both sorted; other files are counted."""
     search = FileSearch()
     assert found(search, root) == ["LICENSE", "a.JPG", "b.png", "deep/c.webp", "deep/er/d.gif"]
     assert search.summary() == f"Left out: not named as an image: 1 ({root}/notes.txt)."
 
 
-def test_what_is_named_is_taken(root: Path) -> None:
-    """A file that was named is taken whatever it is called, and twice if named twice."""
+def test_a_named_file_is_always_included(root: Path) -> None:
+    """Hidden or with any extension, and twice if named twice."""
     hidden = root / ".hidden.txt"
     search = FileSearch()
     assert found(search, hidden, hidden) == [".hidden.txt"] * 2
@@ -40,7 +40,7 @@ def test_what_is_named_is_taken(root: Path) -> None:
 
 
 def test_hidden_files_are_left_out_and_counted(root: Path) -> None:
-    """Hidden files and directories are not judged, and named as such."""
+    """Hidden files and directories are not found, and are reported as hidden."""
     (root / ".cache").mkdir()
     (root / ".cache" / "x.png").touch()
     for number in range(4):
@@ -52,7 +52,7 @@ def test_hidden_files_are_left_out_and_counted(root: Path) -> None:
 
 
 def test_linked_directories_and_files_are_followed(root: Path, tmp_path: Path) -> None:
-    """What a link leads to is found under the link's name, after everything else."""
+    """Linked directories come last; their files have the path of the link."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "e.png").touch()
@@ -62,11 +62,11 @@ def test_linked_directories_and_files_are_followed(root: Path, tmp_path: Path) -
     names = found(FileSearch(), root)
     assert names[-1] == "A-link/e.png@"
     assert "file.png@" in names
-    assert "nowhere.png@" in names  # so that somebody reads that it is broken
+    assert "nowhere.png@" in names  # so that the broken link is reported
 
 
-def test_links_in_a_circle_end(root: Path) -> None:
-    """Every directory is searched once, however many links lead to it, and under its own path."""
+def test_circular_links_end(root: Path) -> None:
+    """Each directory is searched once, under its own path, however many links point to it."""
     (root / "0-again").symlink_to(root)
     (root / "0-deep").symlink_to(root / "deep")
     (root / "deep" / "up").symlink_to("..")
@@ -78,7 +78,7 @@ def test_links_in_a_circle_end(root: Path) -> None:
 
 
 def test_links_between_linked_directories_are_followed(root: Path, tmp_path: Path) -> None:
-    """A chain of links is followed to its end, and a circle of them ends too."""
+    """A chain of links is followed to its end; a circle ends."""
     for name, other in (("one", "two"), ("two", "one")):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"{name}.png").touch()
@@ -88,7 +88,7 @@ def test_links_between_linked_directories_are_followed(root: Path, tmp_path: Pat
 
 
 def test_the_destination_is_not_searched(root: Path) -> None:
-    """Neither it nor what a link into it leads to."""
+    """Neither directly nor through a link into it."""
     (root / "sorted" / "allow").mkdir(parents=True)
     (root / "sorted" / "allow" / "x.png").touch()
     (root / "link").symlink_to(root / "sorted" / "allow")
@@ -97,10 +97,8 @@ def test_the_destination_is_not_searched(root: Path) -> None:
     assert search.left_out[LeftOut.DESTINATION] == 2
 
 
-def test_a_directory_that_cannot_be_read_is_named(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is counted, and all others are searched."""
+def test_an_unreadable_directory_is_reported(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted; the other directories are searched."""
     scandir = os.scandir
 
     def refuse(path: Path) -> object:
@@ -114,8 +112,8 @@ def test_a_directory_that_cannot_be_read_is_named(
     assert search.summary().endswith(f"cannot be read: 1 ({root}/deep).")
 
 
-def test_names_that_are_no_text(root: Path) -> None:
-    """Names in no encoding are found, sorted and counted as any other."""
+def test_names_that_are_not_text(root: Path) -> None:
+    """Names that cannot be decoded are found, sorted and counted like others."""
     for name in (b"\xff.png", b"\xfe.txt"):
         Path(os.fsdecode(os.fsencode(root) + b"/" + name)).touch()
     search = FileSearch()

@@ -1,4 +1,4 @@
-"""The clients that people already have: OpenAI's, Hugging Face's, Gradio's, and curl."""
+"""Existing clients: OpenAI's, Hugging Face's, Gradio's, and curl."""
 
 import base64
 import io
@@ -26,12 +26,12 @@ from tests.support.application import PASSWORDS, open_app, served
 from tests.support.fakes import picture_bytes
 
 SAFE, UNSAFE = picture_bytes(10), picture_bytes(240)
-CUT = picture_bytes(10, size=(200, 200), image_format="AVIF")[:-200]  # nothing of it decodes
+CUT = picture_bytes(10, size=(200, 200), image_format="AVIF")[:-200]  # no pixel can be decoded
 
 
 @dataclass(frozen=True)
 class Live:
-    """A served page, and a key that may do all that keys may."""
+    """A served application and an API key with every scope."""
 
     url: str
     key: str
@@ -41,8 +41,8 @@ class Live:
 def live(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Live]:
     """The application with users, on a socket."""
     with open_app(engine, store, tmp_path) as web_app, served(web_app.client.app) as url:
-        made = web_app.accounts.add_key("clients", KEY_SCOPES, per_minute=10_000, actor="test")
-        yield Live(url, made.key)
+        key = web_app.accounts.add_key("clients", KEY_SCOPES, per_minute=10_000, actor="test").key
+        yield Live(url, key)
 
 
 def data_url(data: bytes) -> dict:
@@ -52,12 +52,12 @@ def data_url(data: bytes) -> dict:
 
 
 def openai(live: Live, key: str = "") -> OpenAI:
-    """OpenAI's client with another address."""
+    """OpenAI's client with our base URL."""
     return OpenAI(base_url=f"{live.url}/v1", api_key=key or live.key, max_retries=0)
 
 
 def test_openai_moderates_images(live: Live) -> None:
-    """A list of images gives a result each: flagged, categories and scores."""
+    """Each image has a result: flagged, categories and scores."""
     answer = openai(live).moderations.create(
         model="omni-moderation-latest", input=[data_url(SAFE), data_url(UNSAFE)]
     )
@@ -71,14 +71,22 @@ def test_openai_moderates_images(live: Live) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "told"),
+    ("images", "status", "message"),
     [
-        ("a text", 400, "Texts are not judged"),
-        (["two", "texts"], 400, "Texts are not judged"),
-        ([data_url(SAFE), {"type": "text", "text": "and"}], 400, "Texts are not judged"),
-        ([], 400, "no image"),
+        ("a text", 400, "Only images are classified, not texts"),
+        (["two", "texts"], 400, "Only images are classified, not texts"),
+        (
+            [data_url(SAFE), {"type": "text", "text": "and"}],
+            400,
+            "Only images are classified, not texts",
+        ),
+        ([], 400, "It has no image"),
         ([{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}], 400, "is off"),
-        ([{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}], 400, "no data URL"),
+        (
+            [{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}],
+            400,
+            "not a data URL",
+        ),
         ([{"type": "image_url", "image_url": {"url": "data:,plain"}}], 400, "data URL"),
         (
             [{"type": "image_url", "image_url": {"url": "data:image/png;base64,@@"}}],
@@ -90,15 +98,15 @@ def test_openai_moderates_images(live: Live) -> None:
         ([data_url(bytes(10_000_001))], 413, "larger than the limit"),
     ],
 )
-def test_openai_is_told_what_cannot_be_judged(
-    live: Live, asked: object, status: int, told: str
+def test_openai_gets_an_error_for_what_cannot_be_classified(
+    live: Live, images: object, status: int, message: str
 ) -> None:
-    """Whatever is not a whole image is an error, and never a result that reads as safe."""
+    """An input that is not a complete image is an error, never a result that reads as safe."""
     with pytest.raises(APIStatusError) as refused:
-        openai(live).moderations.create(model="any", input=asked)
+        openai(live).moderations.create(model="any", input=images)
     assert refused.value.status_code == status
     body = refused.value.response.json()["error"]
-    assert told in body["message"]
+    assert message in body["message"]
     assert body["request_id"] == refused.value.response.headers["x-request-id"]
 
 
@@ -111,19 +119,19 @@ def test_openai_data_urls_of_every_spelling(live: Live, prefix: str) -> None:
     assert result.category_scores.sexual == pytest.approx(240 / 255)
 
 
-def test_openai_without_a_known_key(live: Live) -> None:
-    """An unknown key is OpenAI's own error for that."""
+def test_openai_with_an_unknown_key(live: Live) -> None:
+    """The client raises its authentication error."""
     with pytest.raises(OpenAIAuthenticationError):
         openai(live, "sk-unknown").moderations.create(model="any", input=[data_url(SAFE)])
 
 
 def hub(live: Live, key: str = "") -> InferenceClient:
-    """Hugging Face's client pointed at the route."""
+    """Hugging Face's client with our URL as the model."""
     return InferenceClient(model=f"{live.url}/v1/image-classification", token=key or live.key)
 
 
 def test_hugging_face_classifies_images(live: Live, tmp_path: Path) -> None:
-    """Raw bytes, a path, and base64 with parameters give labels and scores, highest first."""
+    """Raw bytes, a path, and base64 with parameters give labels in descending order of score."""
     path = tmp_path / "unsafe.png"
     path.write_bytes(UNSAFE)
     for image in (UNSAFE, str(path), path):
@@ -138,8 +146,8 @@ def test_hugging_face_classifies_images(live: Live, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,", "data:image/png;a=b;base64,"])
-def test_hugging_face_json_holds_base64_or_a_data_url(live: Live, prefix: str) -> None:
-    """`inputs` is base64 alone or in a data URL, with line breaks and without padding too."""
+def test_hugging_face_json_accepts_base64_and_data_urls(live: Live, prefix: str) -> None:
+    """`inputs` is base64, alone or in a data URL, also with line breaks or without padding."""
     text = prefix + base64.encodebytes(UNSAFE).decode().rstrip("=\n")
     sent = httpx.post(
         f"{live.url}/v1/image-classification",
@@ -152,54 +160,56 @@ def test_hugging_face_json_holds_base64_or_a_data_url(live: Live, prefix: str) -
 @pytest.mark.parametrize(
     ("image", "status"), [(b"no image", 415), (CUT, 400), (bytes(10_000_001), 413)]
 )
-def test_hugging_face_is_told_what_cannot_be_judged(live: Live, image: bytes, status: int) -> None:
-    """An image without a verdict is an error with the sentence for it."""
+def test_hugging_face_gets_an_error_for_what_cannot_be_classified(
+    live: Live, image: bytes, status: int
+) -> None:
+    """An unavailable image is an error of the client."""
     with pytest.raises(HfHubHTTPError) as refused:
         hub(live).image_classification(image)
     assert refused.value.response.status_code == status
 
 
-def test_hugging_face_without_a_known_key(live: Live) -> None:
-    """An unknown key opens nothing."""
+def test_hugging_face_with_an_unknown_key(live: Live) -> None:
+    """The status is 401."""
     with pytest.raises(HfHubHTTPError) as refused:
         hub(live, "hf_unknown").image_classification(SAFE)
     assert refused.value.response.status_code == 401
 
 
 def test_gradio_classifies_with_a_key_or_a_password(live: Live, tmp_path: Path) -> None:
-    """gradio_client is let in by a key in its headers, or by name and password."""
+    """gradio_client authenticates with a key in its headers, or with name and password."""
     path = tmp_path / "unsafe.png"
     path.write_bytes(UNSAFE)
-    for way in (
+    for credentials in (
         {"headers": {"Authorization": f"Bearer {live.key}"}},
         {"auth": ("ann", PASSWORDS["ann"])},
     ):
-        client = Client(live.url, verbose=False, **way)
+        client = Client(live.url, verbose=False, **credentials)
         review = client.predict(handle_file(path), api_name="/classify")
         assert (review["name"], review["action"]) == ("unsafe.png", "block")
     with pytest.raises(AuthenticationError):
         Client(live.url, verbose=False, auth=("ann", "wrong"))
 
 
-def test_gradio_answers_as_a_reviewer_only(live: Live, tmp_path: Path) -> None:
-    """`/decide` records a reviewer's answer, and refuses a viewer and a key."""
+def test_gradio_records_decisions_of_reviewers_only(live: Live, tmp_path: Path) -> None:
+    """`/decide` records a reviewer's decision, and refuses a viewer and an API key."""
     path = tmp_path / "unsafe.png"
     path.write_bytes(UNSAFE)
     ann = Client(live.url, verbose=False, auth=("ann", PASSWORDS["ann"]))
     review = ann.predict(handle_file(path), api_name="/classify")
-    where = (review["model"], review["revision"], review["backend"])
-    said = (review["sha256"], "nsfw", 0.5, *where, [], "", "nonce")
-    assert ann.predict(*said, api_name="/decide")["reviewer"] == "ann"
-    for way in (
+    model = (review["model"], review["revision"], review["backend"])
+    decision = (review["sha256"], "nsfw", 0.5, *model, [], "", "nonce")
+    assert ann.predict(*decision, api_name="/decide")["reviewer"] == "ann"
+    for credentials in (
         {"headers": {"X-API-Key": live.key}},
         {"auth": ("vera", PASSWORDS["vera"])},
     ):
         with pytest.raises(AppError, match="lacks the permission 'review'"):
-            Client(live.url, verbose=False, **way).predict(*said, api_name="/decide")
+            Client(live.url, verbose=False, **credentials).predict(*decision, api_name="/decide")
 
 
-def test_gradio_cannot_name_what_somebody_else_uploaded(live: Live) -> None:
-    """A path that another caller's upload was given is no file of yours."""
+def test_gradio_cannot_name_the_upload_of_another_caller(live: Live) -> None:
+    """The path of another caller's upload is refused."""
     with browser(live, "ann") as ann, browser(live, "bob") as bob:
         files = {"files": ("unsafe.png", UNSAFE, "image/png")}
         (path,) = ann.post("/gradio_api/upload", files=files).json()
@@ -209,7 +219,7 @@ def test_gradio_cannot_name_what_somebody_else_uploaded(live: Live) -> None:
 
 @pytest.mark.parametrize("name", ["../../../evil.png", "/etc/evil.png", "..", "a\\..\\evil.png"])
 def test_an_upload_stays_in_its_folder(live: Live, tmp_path: Path, name: str) -> None:
-    """Whatever a file is called, it lies below the folder of whoever sent it."""
+    """With any file name, the upload is below the folder of its caller."""
     with browser(live, "ann") as ann:
         sent = ann.post("/gradio_api/upload", files={"files": (name, UNSAFE, "image/png")})
         (path,) = sent.json()
@@ -220,14 +230,14 @@ def test_an_upload_stays_in_its_folder(live: Live, tmp_path: Path, name: str) ->
 
 @contextmanager
 def browser(live: Live, name: str) -> Iterator[httpx.Client]:
-    """What a browser is in which this person has signed in."""
+    """A client that has signed in, as a browser does."""
     with httpx.Client(base_url=live.url) as client:
         client.post("/login", data={"username": name, "password": PASSWORDS[name]})
         yield client
 
 
 def classified(client: httpx.Client, path: str) -> str:
-    """What the page's `/classify` streams about a file by its path, without any client's help."""
+    """Call `/classify` without a client library; returns the stream of events, without spaces."""
     config = client.get("/config").json()
     endpoint = next(d["id"] for d in config["dependencies"] if d["api_name"] == "classify")
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
@@ -236,17 +246,17 @@ def classified(client: httpx.Client, path: str) -> str:
     if joined.status_code != 200:
         return joined.text.replace(" ", "")
     stream = client.get("/gradio_api/queue/data", params={"session_hash": "session"})
-    return stream.text.replace(" ", "")  # JSON, however it is spaced
+    return stream.text.replace(" ", "")  # JSON
 
 
 def curl(live: Live, *arguments: str) -> dict | list:
-    """What curl prints, as in the README."""
+    """The JSON that curl prints."""
     command = ["curl", "--silent", "-H", f"Authorization: Bearer {live.key}", *arguments]
     return json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
 
 def test_curl_as_in_the_readme(live: Live, tmp_path: Path) -> None:
-    """The README's lines work: one image, many, into the queue, and what became of it."""
+    """The documented commands work: classify one image, several, queue one, read its state."""
     (tmp_path / "a.png").write_bytes(SAFE)
     (tmp_path / "b.png").write_bytes(picture_bytes(150))
     (tmp_path / "c.png").write_bytes(b"no image")
@@ -263,19 +273,24 @@ def test_curl_as_in_the_readme(live: Live, tmp_path: Path) -> None:
     assert (status["state"], status["label"], status["image"]["name"]) == ("waiting", None, "b.png")
 
 
-def test_keys_and_people_meet_at_one_queue(
+def test_a_reviewer_settles_the_image_of_a_program(
     live: Live, engine: Engine, store: Store, tmp_path: Path
 ) -> None:
-    """What a program submits, a reviewer settles on the page, and the program is told."""
+    """A program submits an image, a reviewer decides on the page, the program reads the label."""
     (tmp_path / "b.png").write_bytes(picture_bytes(150))
     form = ("-F", f"file=@{tmp_path}/b.png")
     (submitted,) = curl(live, *form, f"{live.url}/v1/images?queue=true")["images"]
     with browser(live, "ann") as ann:
         (item,) = ann.post("/desk/queue/claim", json={"count": 1}).json()["items"]
         assert ann.get(f"/desk/images/{item['sha256']}/picture").status_code == 200
-        answer = {key: item[key] for key in ("model", "revision", "backend")}
-        answer |= {"nonce": "n", "image_sha256": item["sha256"], "label": "nsfw", "threshold": 0.5}
-        assert ann.post("/desk/decisions", json=answer).status_code == 200
+        decision = {key: item[key] for key in ("model", "revision", "backend")}
+        decision |= {
+            "nonce": "n",
+            "image_sha256": item["sha256"],
+            "label": "nsfw",
+            "threshold": 0.5,
+        }
+        assert ann.post("/desk/decisions", json=decision).status_code == 200
     status = curl(live, f"{live.url}/v1/images/{submitted['id']}")
     assert (status["state"], status["label"], status["answers"]) == ("settled", "nsfw", 1)
     log = curl(live, f"{live.url}/v1/corrections?all=true")

@@ -1,4 +1,4 @@
-"""Names of images: uploading the same bytes does not rename them for others."""
+"""Image names: uploading the same bytes does not rename an image for others."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,21 +26,21 @@ def app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
 
 
 def submit(program: TestClient, name: str) -> str:
-    """Put the picture into the queue under a name; the id of the submission."""
+    """Submit the image under a name; returns the id of the submission."""
     files = {"file": (name, picture_bytes(WAITING), "image/png")}
-    answer = program.post("/v1/images?queue=true", files=files)
-    return str(answer.json()["images"][0]["id"])
+    response = program.post("/v1/images?queue=true", files=files)
+    return str(response.json()["images"][0]["id"])
 
 
 def claimed(client: TestClient) -> dict[str, Any]:
-    """The card of the picture, drawn from the queue and released."""
+    """Claim the image from the queue and release it; returns its card."""
     (card,) = client.post("/desk/queue/claim", json={"count": 1}).json()["items"]
     client.post("/desk/queue/release", json={"entries": [card["entry_id"]]})
     return dict(card)
 
 
 def logged(client: TestClient, card: dict[str, Any], **changes: object) -> str:
-    """The name in the log of a decision about the picture, which is taken back."""
+    """Record and undo a decision about the image; returns the name in the log."""
     decided = client.post("/desk/decisions", json=answer_to(card, **changes)).json()
     undone = client.post(
         f"/desk/decisions/{decided['decision_id']}/undo", json={"nonce": f"u{changes['nonce']}"}
@@ -51,7 +51,7 @@ def logged(client: TestClient, card: dict[str, Any], **changes: object) -> str:
 
 @pytest.mark.parametrize("uploader", ["vera", "bob"])
 def test_a_later_upload_renames_nothing(app: WebApp, uploader: str) -> None:
-    """Neither in the queue, nor in the log, nor for the program that submitted the image."""
+    """Not in the queue, in the log, or for the program that submitted the image."""
     program = app.with_key(Permission.QUEUE, Permission.CLASSIFY)
     submission = submit(program, "given.png")
     renamed = add(app.signed_in(uploader), WAITING, "renamed.png")
@@ -65,15 +65,15 @@ def test_a_later_upload_renames_nothing(app: WebApp, uploader: str) -> None:
     assert status["image"]["name"] == "given.png"
 
 
-def test_a_viewer_who_comes_first_names_nothing(app: WebApp) -> None:
-    """The queue shows the name under which the image entered it."""
+def test_an_earlier_upload_of_a_viewer_names_nothing(app: WebApp) -> None:
+    """The queue shows the name under which the image was submitted."""
     add(app.signed_in("vera"), WAITING, "viewers.png")
     submit(app.with_key(Permission.QUEUE), "given.png")
     assert claimed(app.signed_in("ann"))["name"] == "given.png"
 
 
 def test_each_owner_sees_and_logs_their_own_name(app: WebApp) -> None:
-    """On the owner's screen and in the log of their decision stands what they uploaded."""
+    """The owner's card and the log of their decision have the name of their upload."""
     submit(app.with_key(Permission.QUEUE), "given.png")
     ann = app.signed_in("ann")
     card = add(ann, WAITING, "mine.png")
@@ -83,8 +83,8 @@ def test_each_owner_sees_and_logs_their_own_name(app: WebApp) -> None:
     assert logged(ann, card, nonce="3", name="given.png") == "given.png"  # as the queue shows it
 
 
-def test_uploads_of_viewers_are_marked_at_the_upgrade(tmp_path: Path) -> None:
-    """What a viewer uploaded before does not name the image either."""
+def test_the_migration_marks_uploads_of_viewers(tmp_path: Path) -> None:
+    """An upload of a viewer in an older database does not name the image."""
     path = tmp_path / "old.db"
     db = Database(path)
     migrations.apply(db, stop_before="mark_queueing_uploads")

@@ -1,4 +1,4 @@
-"""The API against its own OpenAPI document: no 500, no status or body that is not described."""
+"""The API conforms to its OpenAPI document: no 500, no undescribed status or body."""
 
 import base64
 from collections import Counter
@@ -55,23 +55,23 @@ def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
 
 @pytest.fixture(scope="module")
 def headers(web_app: WebApp) -> dict[str, str]:
-    """Those of a program with every scope."""
+    """Headers with an API key of every scope."""
     return {"authorization": web_app.with_every_scope().headers["authorization"]}
 
 
 @pytest.fixture(scope="module")
 def document(web_app: WebApp, headers: dict[str, str]) -> schemathesis.BaseSchema:
-    """The document as the application serves it."""
+    """The served OpenAPI document."""
     return schemathesis.openapi.from_asgi(DOCUMENT, web_app.client.app, headers=headers)
 
 
 @pytest.mark.parametrize("mode", GenerationMode)
 @pytest.mark.parametrize("path", OPERATIONS)
-def test_requests_of_every_kind(
+def test_generated_requests_conform(
     document: schemathesis.BaseSchema, headers: dict[str, str], path: str, mode: GenerationMode
 ) -> None:
-    """Requests made from the document, right and wrong ones, are answered as it says."""
-    answered: Counter[int] = Counter()
+    """Valid and invalid requests, generated from the document, get the described responses."""
+    statuses: Counter[int] = Counter()
 
     @given(case=document[path][OPERATIONS[path]].as_strategy(generation_mode=mode))
     @settings(
@@ -81,16 +81,16 @@ def test_requests_of_every_kind(
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    def ask(case: Case) -> None:
+    def send(case: Case) -> None:
         response = case.call_and_validate(headers=headers, checks=CHECKS)
-        answered[response.status_code] += 1
+        statuses[response.status_code] += 1
 
-    ask()
-    assert answered.total() > 0
+    send()
+    assert statuses.total() > 0
 
 
-def test_the_document_names_every_route(web_app: WebApp, headers: dict[str, str]) -> None:
-    """What can be asked for is described, with its errors, and how to be let in."""
+def test_the_document_describes_every_route(web_app: WebApp, headers: dict[str, str]) -> None:
+    """Each operation has a summary, its errors and the security schemes."""
     described = web_app.client.get(DOCUMENT, headers=headers).json()
     assert set(described["paths"]) == set(OPERATIONS)
     assert described["servers"] == [{"url": "/v1"}]
@@ -101,10 +101,10 @@ def test_the_document_names_every_route(web_app: WebApp, headers: dict[str, str]
             assert {"401", "403", "429"} <= set(operation["responses"])
 
 
-def test_a_real_image_is_answered_as_described(
+def test_responses_with_a_verdict_conform(
     document: schemathesis.BaseSchema, headers: dict[str, str]
 ) -> None:
-    """Not only refusals: an image that is judged has the body that the document promises."""
+    """Also the response for a classified image has the described body."""
     image = picture_bytes(240)
     url = "data:image/png;base64," + base64.b64encode(image).decode()
     part = {"type": "image_url", "image_url": {"url": url}}

@@ -1,7 +1,7 @@
-"""Every route against every kind of caller: who gets in where.
+"""Permissions: the status of every route for every kind of caller.
 
-The routes are read from the running application, Gradio's included, so that one nobody has
-thought of fails here before it is open to anyone.
+The routes are read from the running application, Gradio's included, so that a new route without
+an expectation fails here.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ Names = tuple[str, str]  # method and path
 
 
 def routes_of(routes: Any, prefix: str = "") -> Iterator[Names]:
-    """Every method and path that an application answers, those of what is mounted in it too."""
+    """Every method and path of an application, including mounted applications."""
     for route in routes:
         included = getattr(route, "original_router", None)
         if included is not None:
@@ -47,9 +47,9 @@ def routes_of(routes: Any, prefix: str = "") -> Iterator[Names]:
 
 @dataclass(frozen=True)
 class Expected:
-    """A request to a route, and the status each caller gets, in the order of `CALLERS`.
+    """A request to a route, and the expected status of each caller, in the order of `CALLERS`.
 
-    `keys` are the scopes that open it to a key.
+    `keys`: the scopes with which an API key may call it.
     """
 
     statuses: tuple[int, ...]
@@ -59,7 +59,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Scene:
-    """What the requests are about: Ann's own image, one in the queue, her answer, a submission."""
+    """Subjects of the requests: ann's image, one in the queue, her decision, a submission."""
 
     blocked: dict[str, Any]
     waiting: dict[str, Any]
@@ -68,7 +68,7 @@ class Scene:
 
 
 def get(path: str) -> Callable[[TestClient, Scene], Response]:
-    """A GET request, in whose path the scene's values stand."""
+    """A GET request; the path may refer to values of the scene."""
     return lambda client, scene: client.get(
         path.format(scene=scene), follow_redirects=False, headers={"accept": "*/*"}
     )
@@ -82,20 +82,20 @@ def post(path: str, **body: Any) -> Callable[[TestClient, Scene], Response]:
 
 
 def decide(path: str) -> Callable[[TestClient, Scene], Response]:
-    """An answer about the image that waits."""
+    """A decision about the queued image."""
     return lambda client, scene: client.post(
         path, json=answer_to(scene.waiting, nonce=uuid4().hex, label="unsure")
     )
 
 
-def decide_all(client: TestClient, scene: Scene) -> Response:
-    """The same as a selection."""
+def decide_batch(client: TestClient, scene: Scene) -> Response:
+    """A batch with one decision."""
     answers = [answer_to(scene.waiting, nonce=uuid4().hex, label="unsure")]
     return client.post("/desk/batches", json={"answers": answers})
 
 
 def second_opinion(client: TestClient, scene: Scene) -> Response:
-    """Ask others about the image that waits."""
+    """Request a second opinion about the queued image."""
     body = {key: scene.waiting[key] for key in ("model", "revision", "backend")}
     return client.post(
         "/desk/queue/second-opinion", json={"image_sha256": scene.waiting["sha256"], **body}
@@ -103,12 +103,12 @@ def second_opinion(client: TestClient, scene: Scene) -> Response:
 
 
 def sign_in(client: TestClient, scene: Scene) -> Response:
-    """Try a name that nobody has."""
+    """A sign-in with an unknown name."""
     return client.post("/login", data={"username": uuid4().hex, "password": "no password"})
 
 
 def classified(client: TestClient, _: Scene) -> Response:
-    """Have an image classified, as a Hugging Face client would."""
+    """Classify an image like a Hugging Face client."""
     return client.post("/v1/image-classification", content=picture_bytes(9))
 
 
@@ -120,12 +120,11 @@ EVERYONE = (200,) * 6
 PEOPLE = (401, 200, 200, 200, 200, 403)
 REVIEWERS = (401, 403, 200, 200, 200, 403)
 ADMINS = (401, 403, 403, 403, 200, 403)
-OWN = (401, 404, 200, 404, 200, 403)  # Ann's, and an admin's
-QUEUED = (401, 404, 200, 200, 200, 403)  # and every reviewer's while it waits
-NOWHERE = (401, 404, 404, 404, 404, 404)
+OWN = (401, 404, 200, 404, 200, 403)  # visible to its owner ann, and to admins
+QUEUED = (401, 404, 200, 200, 200, 403)  # also to every reviewer while it is queued
 C, Q, E, M = ({scope} for scope in KEY_SCOPES)
 
-HUB = {("GET", "/login/hub"), ("GET", "/login/callback")}  # there only on a Space
+HUB = {("GET", "/login/hub"), ("GET", "/login/callback")}  # on a Space only
 APP_ROUTES: dict[Names, Expected] = {
     ("GET", "/healthz"): Expected(EVERYONE, get("/healthz")),
     ("GET", "/readyz"): Expected(EVERYONE, get("/readyz")),
@@ -168,7 +167,7 @@ APP_ROUTES: dict[Names, Expected] = {
         REVIEWERS, post("/desk/queue/99/skip", json={})
     ),
     ("POST", "/desk/queue/second-opinion"): Expected(REVIEWERS, second_opinion),
-    ("POST", "/desk/batches"): Expected(REVIEWERS, decide_all),
+    ("POST", "/desk/batches"): Expected(REVIEWERS, decide_batch),
     ("POST", "/desk/batches/{batch_id}/undo"): Expected(
         (401, 403, 404, 404, 404, 403), post("/desk/batches/none/undo", **UNDO)
     ),
@@ -201,7 +200,7 @@ APP_ROUTES: dict[Names, Expected] = {
 }
 
 OUR_PREFIXES = ("/desk/", "/v1/", "/healthz", "/readyz", "/metrics")
-# Gradio's routes that the page or gradio_client needs, as they are asked for here.
+# Gradio's routes that the page or gradio_client needs, with the path of the test request.
 NEEDED: dict[Names, str] = {
     **{
         ("GET", path): path
@@ -220,12 +219,12 @@ NEEDED: dict[Names, str] = {
     ("POST", "/gradio_api/reset/"): "/gradio_api/reset/",
 }  # fmt: skip
 STREAM = ("GET", "/gradio_api/queue/data")
-SILENCED = "/gradio_api/heartbeat/"  # answered at once, with nothing
+SILENCED = "/gradio_api/heartbeat/"  # the response is empty and immediate
 
 
 @pytest.fixture(scope="module")
 def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
-    """The application with users, a fake model in it."""
+    """The application with users and a fake model."""
     folder = tmp_path_factory.mktemp("routes")
     store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
@@ -237,7 +236,7 @@ def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
 
 @pytest.fixture
 def callers(web_app: WebApp) -> dict[str, TestClient]:
-    """Someone of each kind, and a program for each scope that a key can have."""
+    """A caller of each kind, and one per scope of API keys."""
     people = {"viewer": "vera", "reviewer": "ann", "other reviewer": "bob", "admin": "root"}
     return {
         "anonymous": web_app.anonymous(),
@@ -258,11 +257,11 @@ numbers = count(1)
 
 @pytest.fixture
 def scene(web_app: WebApp) -> Scene:
-    """Ann has brought an image outside the band and one that waits, and answered a third."""
+    """Ann has uploaded a blocked image and one to review, and decided about a third."""
     ann = web_app.signed_in("ann")
     size = (40, next(numbers))  # other bytes each time
-    answered = add(ann, 251, size=size)
-    body = answer_to(answered, label="normal", nonce=f"scene-{size}")
+    decided = add(ann, 251, size=size)
+    body = answer_to(decided, label="normal", nonce=f"scene-{size}")
     decision = ann.post("/desk/decisions", json=body).json()
     program = web_app.with_key(Permission.QUEUE)
     files = {"file": ("b.png", picture_bytes(151, size=size), "image/png")}
@@ -275,16 +274,16 @@ def scene(web_app: WebApp) -> Scene:
     )
 
 
-def test_no_route_of_ours_is_unknown(names: set[Names]) -> None:
-    """Every route of ours has a line in this file, and every line a route."""
+def test_every_own_route_has_an_expectation(names: set[Names]) -> None:
+    """And every expectation has a route."""
     ours = {name for name in names if name[1].startswith(OUR_PREFIXES) and name[0] != "HEAD"}
     assert ours == {name for name in APP_ROUTES if name[1].startswith(OUR_PREFIXES)}
     assert set(APP_ROUTES) <= names
 
 
 @pytest.mark.parametrize("name", APP_ROUTES, ids=" ".join)
-def test_our_routes(callers: dict[str, TestClient], scene: Scene, name: Names) -> None:
-    """Each kind of caller gets what is theirs."""
+def test_own_routes(callers: dict[str, TestClient], scene: Scene, name: Names) -> None:
+    """Each kind of caller gets the expected status."""
     expected = APP_ROUTES[name]
     got = {caller: expected.send(callers[caller], scene).status_code for caller in CALLERS}
     wanted = dict(zip(CALLERS, expected.statuses, strict=True))
@@ -294,8 +293,8 @@ def test_our_routes(callers: dict[str, TestClient], scene: Scene, name: Names) -
 
 
 @pytest.mark.parametrize("name", APP_ROUTES, ids=" ".join)
-def test_our_routes_by_scope(callers: dict[str, TestClient], scene: Scene, name: Names) -> None:
-    """A key gets in where its scope is named, and nowhere else."""
+def test_own_routes_by_scope(callers: dict[str, TestClient], scene: Scene, name: Names) -> None:
+    """A key may call the routes of its scopes only."""
     expected = APP_ROUTES[name]
     for scope in KEY_SCOPES:
         status = expected.send(callers[f"key {scope}"], scene).status_code
@@ -306,13 +305,13 @@ def test_our_routes_by_scope(callers: dict[str, TestClient], scene: Scene, name:
 
 
 def test_gradios_routes(callers: dict[str, TestClient], names: set[Names]) -> None:
-    """What the page needs is open to people and to keys that classify; all else is not there."""
-    let_in = {*CALLERS[1:5], f"key {Permission.CLASSIFY}"}
-    looked_at = set()
+    """Routes that the page needs are open to users and `classify` keys; all others are 404."""
+    allowed = {*CALLERS[1:5], f"key {Permission.CLASSIFY}"}
+    checked = set()
     for method, path in sorted(names - set(APP_ROUTES) - {STREAM}):
         if method in {"HEAD", "OPTIONS"}:
             continue
-        looked_at.add((method, path))
+        checked.add((method, path))
         target = NEEDED.get((method, path), path).replace("{", "").replace("}", "")
         for caller, client in callers.items():
             status = client.request(method, target, follow_redirects=False).status_code
@@ -324,19 +323,19 @@ def test_gradios_routes(callers: dict[str, TestClient], names: set[Names]) -> No
             elif caller == "anonymous":
                 assert status == 401, where
             else:
-                assert (status != 403) is (caller in let_in), where
-    assert set(NEEDED) <= looked_at
+                assert (status != 403) is (caller in allowed), where
+    assert set(NEEDED) <= checked
 
 
-def test_the_stream_of_events_is_closed_to_strangers(web_app: WebApp) -> None:
-    """What the page's handlers answer is for those who may open the page."""
+def test_the_event_stream_needs_permission_for_the_page(web_app: WebApp) -> None:
+    """Results of the page's handlers are not sent to other callers."""
     stream = STREAM[1]
     assert web_app.anonymous().get(stream).status_code == 401
     assert web_app.with_key(Permission.EXPORT).get(stream).status_code == 403
 
 
-# A visitor of a Space, who has not signed in: everything else is 401.
-VISITOR_MAY: dict[Names, int] = {
+# Statuses for an anonymous visitor of a Space; all other routes are 401.
+VISITOR_STATUSES: dict[Names, int] = {
     **{name: 200 for name, expected in APP_ROUTES.items() if expected.statuses == EVERYONE},
     ("POST", "/login"): 404,
     ("POST", "/logout"): 303,
@@ -345,7 +344,7 @@ VISITOR_MAY: dict[Names, int] = {
     ("POST", "/desk/pictures"): 200,
     ("GET", "/desk/policy-text"): 404,
     ("GET", "/v1/openapi.json"): 200,
-    # Shown to owners only, of whom a visitor is none.
+    # Visible to owners only, and a visitor owns nothing.
     ("GET", "/desk/images/{sha256}/picture"): 404,
     ("GET", "/desk/images/{sha256}/thumbnail"): 404,
 }
@@ -353,7 +352,7 @@ VISITOR_MAY: dict[Names, int] = {
 
 @pytest.fixture(scope="module")
 def space(web_app: WebApp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
-    """The same as a Space."""
+    """The application as a Space."""
     folder = tmp_path_factory.mktemp("space")
     store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
@@ -373,12 +372,14 @@ def space(web_app: WebApp, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.mark.parametrize("name", APP_ROUTES, ids=" ".join)
 def test_a_visitor_of_a_space(space: WebApp, scene: Scene, name: Names) -> None:
-    """Whoever has not signed in on a Space may try the Review tab, and nothing else."""
-    assert APP_ROUTES[name].send(space.anonymous(), scene).status_code == VISITOR_MAY.get(name, 401)
+    """An anonymous visitor of a Space may try the Review tab only."""
+    assert APP_ROUTES[name].send(space.anonymous(), scene).status_code == VISITOR_STATUSES.get(
+        name, 401
+    )
 
 
 def test_gradios_routes_for_a_visitor_of_a_space(space: WebApp, names: set[Names]) -> None:
-    """What the page needs is open, all else is not there, and calls are those of the page."""
+    """Routes that the page needs are open; all others are 404."""
     client = space.anonymous()
     for method, path in sorted(names - set(APP_ROUTES) - HUB - {STREAM}):
         if method in {"HEAD", "OPTIONS"} or path.startswith(SILENCED):
@@ -391,8 +392,8 @@ def test_gradios_routes_for_a_visitor_of_a_space(space: WebApp, names: set[Names
             assert status == 404, (method, path, status)
 
 
-def test_a_wrong_selection_is_refused_at_its_first_fault() -> None:
-    """A thousand wrong decisions are not all checked to report one of them."""
+def test_validation_of_a_batch_stops_at_the_first_error() -> None:
+    """A thousand invalid decisions are not all validated to report one."""
     with pytest.raises(ValidationError) as wrong:
         BatchBody.model_validate({"answers": [{"reasons": ["x"] * 9}] * 1_000})
     assert wrong.value.error_count() < 10

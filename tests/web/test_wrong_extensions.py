@@ -1,6 +1,6 @@
-"""Files with a wrong extension: the content decides, with one result, whatever the way in.
+"""Files with a wrong extension: the content decides the format, on every entry point.
 
-Routes, endpoints and commands share the engine, but each reads names and bytes in its own way.
+Routes, Gradio endpoints and commands share the engine, but each reads names and bytes itself.
 """
 
 import base64
@@ -35,8 +35,8 @@ Found = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Doors:
-    """A served application, a program with a key for it, and what the commands use."""
+class EntryPoints:
+    """A served application, a client with an API key, and fixtures for the commands."""
 
     program: httpx.Client
     folder: Path
@@ -46,76 +46,78 @@ class Doors:
 
 
 @pytest.fixture
-def doors(
+def entries(
     engine: Engine,
     store: Store,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Doors]:
-    """One engine with a fake model behind all of them."""
+) -> Iterator[EntryPoints]:
+    """All entry points share one engine with a fake model."""
     with open_app(engine, store, tmp_path) as web_app, served(web_app.client.app) as url:
-        made = web_app.accounts.add_key("names", KEY_SCOPES, per_minute=100_000, actor="test")
-        headers = {"Authorization": f"Bearer {made.key}"}
+        key = web_app.accounts.add_key("names", KEY_SCOPES, per_minute=100_000, actor="test").key
+        headers = {"Authorization": f"Bearer {key}"}
         cookies = dict(web_app.signed_in("ann").cookies)
         with httpx.Client(base_url=url, headers=headers, cookies=cookies) as program:
-            yield Doors(program, tmp_path, capsys, monkeypatch, engine)
+            yield EntryPoints(program, tmp_path, capsys, monkeypatch, engine)
 
 
-def page(doors: Doors, name: str, image: bytes) -> Found:
-    """The route of the page's scripts, for a reviewer who has signed in."""
-    where = {"name": name, "source": "review"}
-    with httpx.Client(base_url=doors.program.base_url, cookies=doors.program.cookies) as browser:
-        return browser.post("/desk/images", params=where, content=image).json()
+def page(entries: EntryPoints, name: str, image: bytes) -> Found:
+    """`POST /desk/images` of the page, signed in as a reviewer."""
+    query = {"name": name, "source": "review"}
+    with httpx.Client(
+        base_url=entries.program.base_url, cookies=entries.program.cookies
+    ) as browser:
+        return browser.post("/desk/images", params=query, content=image).json()
 
 
-def visitor(doors: Doors, name: str, image: bytes) -> Found:
-    """What a Space's visitor is shown, of whose image nothing is kept."""
-    return review_json(doors.engine.try_out(image, name=name))
+def visitor(entries: EntryPoints, name: str, image: bytes) -> Found:
+    """`Engine.try_out`, for an anonymous visitor of a Space."""
+    return review_json(entries.engine.try_out(image, name=name))
 
 
-def images(doors: Doors, name: str, image: bytes) -> Found:
+def images(entries: EntryPoints, name: str, image: bytes) -> Found:
     """`/v1/images`."""
-    return doors.program.post("/v1/images", files={"file": (name, image)}).json()["images"][0]
+    return entries.program.post("/v1/images", files={"file": (name, image)}).json()["images"][0]
 
 
-def gate(doors: Doors, name: str, image: bytes) -> Found:
-    """`/v1/gate` with the bytes as its body. What it judges here is to review, so it has a body."""
-    response = doors.program.post("/v1/gate", params={"name": name}, content=image)
+def gate(entries: EntryPoints, name: str, image: bytes) -> Found:
+    """`/v1/gate` with the bytes as its body. The images are to review, so there is a JSON body."""
+    response = entries.program.post("/v1/gate", params={"name": name}, content=image)
     body = response.json()
     assert response.headers.get("nsfw-warnings", "") == ",".join(codes(body))
     return body
 
 
-def gate_form(doors: Doors, name: str, image: bytes) -> Found:
+def gate_form(entries: EntryPoints, name: str, image: bytes) -> Found:
     """`/v1/gate` with a form."""
-    return doors.program.post("/v1/gate", files={"file": (name, image)}).json()
+    return entries.program.post("/v1/gate", files={"file": (name, image)}).json()
 
 
-def endpoint(doors: Doors, name: str, image: bytes) -> Found:
-    """`/classify` by gradio_client."""
-    headers = {"Authorization": doors.program.headers["authorization"]}
-    client = Client(str(doors.program.base_url), headers=headers, verbose=False)
-    return client.predict(handle_file(written(doors, name, image)), api_name="/classify")
+def endpoint(entries: EntryPoints, name: str, image: bytes) -> Found:
+    """`/classify` with gradio_client."""
+    headers = {"Authorization": entries.program.headers["authorization"]}
+    client = Client(str(entries.program.base_url), headers=headers, verbose=False)
+    return client.predict(handle_file(write(entries, name, image)), api_name="/classify")
 
 
-def classify(doors: Doors, name: str, image: bytes) -> Found:
-    """The command."""
-    path = written(doors, name, image)
+def classify(entries: EntryPoints, name: str, image: bytes) -> Found:
+    """The command `classify`."""
+    path = write(entries, name, image)
     command = importlib.import_module("nsfw_app.cli.classify")  # its function has the same name
-    doors.patch.setattr(command, "open_engine", lambda settings, store: doors.engine)
-    doors.patch.setenv("NSFW_DATA_DIR", str(doors.folder / "data"))
-    doors.patch.setattr(sys, "argv", ["nsfw_app", "classify", "--jsonl", str(path)])
+    entries.patch.setattr(command, "open_engine", lambda settings, store: entries.engine)
+    entries.patch.setenv("NSFW_DATA_DIR", str(entries.folder / "data"))
+    entries.patch.setattr(sys, "argv", ["nsfw_app", "classify", "--jsonl", str(path)])
     with pytest.raises(SystemExit):
         main()
-    found = json.loads(doors.capsys.readouterr().out)
+    found = json.loads(entries.capsys.readouterr().out)
     assert Path(found["name"]).name == name
     return {**found, "name": name}
 
 
-def written(doors: Doors, name: str, image: bytes) -> Path:
-    """The image as a file of this name."""
-    path = doors.folder / "files" / name
+def write(entries: EntryPoints, name: str, image: bytes) -> Path:
+    """Write the image to a file of this name."""
+    path = entries.folder / "files" / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(image)
     return path
@@ -126,35 +128,35 @@ def codes(found: Found) -> list[str]:
     return [warning["code"] for warning in found["warnings"]]
 
 
-NAMED: list[Callable[[Doors, str, bytes], Found]] = [
+NAMED: list[Callable[[EntryPoints, str, bytes], Found]] = [
     page, visitor, images, gate, gate_form, endpoint, classify,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("image_format", "wrong", "right"), WRONG)
-def test_a_wrong_name_is_a_warning_everywhere(
-    doors: Doors, image_format: str, wrong: str, right: str
+def test_a_wrong_extension_is_a_warning_everywhere(
+    entries: EntryPoints, image_format: str, wrong: str, right: str
 ) -> None:
-    """Every way in that knows the name gives the same result as under a right one, and says so."""
-    for number, send in enumerate(NAMED):  # other bytes each, so that each is judged anew
+    """Every entry point that gets the name gives the same result as with the correct extension."""
+    for number, send in enumerate(NAMED):  # different bytes, so that nothing is cached
         image = picture_bytes(150, size=(40, 30 + number), image_format=image_format)
-        found, honest = send(doors, wrong, image), send(doors, right, image)
+        found, correct = send(entries, wrong, image), send(entries, right, image)
         assert codes(found) == ["extension"], send.__name__
-        assert codes(honest) == [], send.__name__
-        assert (found["name"], honest["name"]) == (wrong, right)
+        assert codes(correct) == [], send.__name__
+        assert (found["name"], correct["name"]) == (wrong, right)
         assert (found["action"], found["format"]) == ("review", image_format)
         same = found.keys() - {"name", "warnings", "id"}
-        assert {key: found[key] for key in same} == {key: honest[key] for key in same}
+        assert {key: found[key] for key in same} == {key: correct[key] for key in same}
 
 
-def test_routes_without_names_have_nothing_to_warn_of(doors: Doors) -> None:
-    """OpenAI's and Hugging Face's requests carry no name; a wrong media type is no matter."""
+def test_routes_without_names_have_no_warning(entries: EntryPoints) -> None:
+    """OpenAI's and Hugging Face's requests have no name; a wrong media type is ignored."""
     image = picture_bytes(150)
     encoded = base64.b64encode(image).decode()
     part = {"type": "image_url", "image_url": {"url": f"data:image/webp;base64,{encoded}"}}
-    moderated = doors.program.post("/v1/moderations", json={"input": [part]}).json()
+    moderated = entries.program.post("/v1/moderations", json={"input": [part]}).json()
     assert moderated["results"][0]["category_scores"]["sexual"] == pytest.approx(150 / 255)
     for media_type in ("image/jpeg", "application/pdf", "text/html"):
         headers = {"content-type": media_type}
-        sent = doors.program.post("/v1/image-classification", content=image, headers=headers)
+        sent = entries.program.post("/v1/image-classification", content=image, headers=headers)
         assert sent.json()[0] == {"label": "nsfw", "score": pytest.approx(150 / 255)}
