@@ -123,7 +123,7 @@ def sign_in(page: Page, deployment: Deployment) -> None:
         page.get_by_label("Password").fill(password)
         page.get_by_role("button", name="Sign in").click()
         if password == "wrong":
-            expect(page.get_by_role("alert")).to_have_text("Name and password do not fit.")
+            expect(page.get_by_role("alert")).to_have_text("Incorrect username or password.")
     expect(page.locator("#model-banner")).to_contain_text("Running", timeout=30_000)
     assert page.url == deployment.url
 

@@ -1,4 +1,4 @@
-"""Applications over a fake model for tests without a browser, and callers of every kind at them."""
+"""The application with a fake model, and clients of every kind of caller."""
 
 import socket
 import threading
@@ -44,32 +44,32 @@ SHARED = "http://review.test"
 
 @dataclass
 class WebApp:
-    """A running application, the accounts behind it, and a way to come in as anybody."""
+    """A running application, its accounts, and clients for any caller."""
 
     client: TestClient
     accounts: Accounts
 
     def anonymous(self) -> TestClient:
-        """Another browser, not signed in."""
+        """A client without credentials."""
         return TestClient(self.client.app, base_url=str(self.client.base_url))
 
     def signed_in(self, name: str) -> TestClient:
-        """A browser in which this person has signed in, as after `Accounts.sign_in`."""
+        """A client with a session of this user, as after `Accounts.sign_in`."""
         client = self.anonymous()
         token = self.accounts._create_session(Session(f"user:{name}", name, ()))
         client.cookies.set("nsfw_review", token)
         return client
 
     def with_key(self, *scopes: Permission, per_minute: int = 10_000) -> TestClient:
-        """A program with a key of these scopes."""
+        """A client with an API key of these scopes."""
         name = f"key{len(self.accounts.keys())}"
-        made = self.accounts.add_key(name, scopes, per_minute=per_minute, actor="test")
+        new_key = self.accounts.add_key(name, scopes, per_minute=per_minute, actor="test")
         client = self.anonymous()
-        client.headers["authorization"] = f"Bearer {made.key}"
+        client.headers["authorization"] = f"Bearer {new_key.key}"
         return client
 
     def with_every_scope(self) -> TestClient:
-        """A program with a key that may do all that keys may."""
+        """A client with an API key of every scope."""
         return self.with_key(*KEY_SCOPES)
 
 
@@ -83,7 +83,7 @@ def open_app(
     url: str = SHARED,
     **chosen: Any,
 ) -> Iterator[WebApp]:
-    """An application with these users, served to everyone; without users, to this machine."""
+    """Run the application with these users for all hosts; without users, for this machine only."""
     host = {"host": "0.0.0.0"} if roles else {}
     configured = settings.load(**{"data_dir": tmp_path, "max_file_mb": 0.1, **host, **chosen})
     accounts = Accounts(store, hub_roles=configured.hub_roles)
@@ -101,33 +101,33 @@ def open_app(
 def add(
     client: TestClient, red: int = 200, name: str = "a.png", size: tuple[int, int] = (40, 30)
 ) -> dict[str, Any]:
-    """Have a plain picture judged on the page; its card."""
-    answer = client.post(
+    """Classify a plain image on the page; returns its card."""
+    response = client.post(
         "/desk/images",
         params={"name": name, "source": "review"},
         content=picture_bytes(red, size=size),
     )
-    assert answer.status_code == 200, answer.text
-    card: dict[str, Any] = answer.json()
+    assert response.status_code == 200, response.text
+    card: dict[str, Any] = response.json()
     return card
 
 
 def answer_to(card: dict[str, Any], **changes: object) -> dict[str, Any]:
-    """An answer about a card, as the page would send it."""
+    """JSON of a decision about a card, as the page sends it."""
     keys = ("model", "revision", "backend")
     body = {"image_sha256": card["sha256"], "label": "nsfw", "threshold": 0.5, "nonce": "n1"}
     return {**body, **{key: card[key] for key in keys}, **changes}
 
 
 def run_async(function: Callable[..., Awaitable[T]], *args: Any) -> T:
-    """The result of an async function, run in a thread: Playwright holds this one's event loop."""
+    """Run an async function in a thread, because Playwright holds the event loop of this one."""
     with start_blocking_portal() as portal:
         return portal.call(function, *args)
 
 
 @contextmanager
 def served(app: Any) -> Iterator[str]:
-    """The application on a socket of 127.0.0.1, for clients that speak HTTP; its address."""
+    """Serve the application on a socket of 127.0.0.1; yields its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, http=LimitedHttp, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

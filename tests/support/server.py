@@ -1,4 +1,4 @@
-"""A served page and a browser for the tests: the real `app.py` in a process of its own."""
+"""The real server, `app.py`, in a process of its own."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ START_SECONDS = 60
 
 @dataclass(frozen=True)
 class Server:
-    """A running page. `data` holds its database and pictures."""
+    """A running server. `data` is its data directory."""
 
     url: str
     data: Path
@@ -30,14 +30,14 @@ class Server:
     log: Path
 
     def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
-        """What its database answers."""
+        """Rows of a query of its database."""
         with contextlib.closing(sqlite3.connect(self.data / "review.db")) as db:
             db.row_factory = sqlite3.Row
             return [dict(row) for row in db.execute(sql, values)]
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """An unused port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -45,7 +45,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def serving(directory: Path, **environment: str) -> Iterator[Server]:
-    """Run `app.py` with its data in a directory, until the block ends."""
+    """Run `app.py` with a data directory below `directory`, until the block ends."""
     port = free_port()
     foreign = ("NSFW_", "SPACE", "HF_", "OAUTH_", "FORWARDED_")
     clean = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
@@ -53,7 +53,7 @@ def serving(directory: Path, **environment: str) -> Iterator[Server]:
         "NSFW_DATA_DIR": str(directory / "data"),
         "NSFW_PORT": str(port),
         "NSFW_MODEL": "open-nsfw",
-        "NSFW_BACKEND": "torch",  # nothing to verify at each start
+        "NSFW_BACKEND": "torch",  # no parity check at each start
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(directory / "hub"),
         **environment,
@@ -82,7 +82,11 @@ def serving(directory: Path, **environment: str) -> Iterator[Server]:
 
 
 def wait_until_served(server: Server) -> None:
-    """Until the page answers; the server's own words when it does not."""
+    """Wait until the server responds.
+
+    Raises:
+        RuntimeError: It exited or did not respond in time; the message is its log.
+    """
     end = time.monotonic() + START_SECONDS
     while True:
         try:
@@ -96,6 +100,6 @@ def wait_until_served(server: Server) -> None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The page with the embedded model; tests share it and its database."""
+    """A server with the embedded model; tests share it and its database."""
     with serving(tmp_path_factory.mktemp("server")) as running:
         yield running

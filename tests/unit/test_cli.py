@@ -217,7 +217,7 @@ def test_the_c_locale_accepts_any_name(folder: Path, tmp_path: Path) -> None:
 
 
 def test_csv_is_the_object_of_the_api_flattened(run: Run, folder: Path) -> None:
-    """One row per image: the values of the JSON, probabilities as JSON, the error in two columns."""
+    """One row per image with the JSON's values; probabilities as JSON, the error in two columns."""
     (folder / "c.png").write_bytes(b"no image")
     as_json = run("classify", folder, "--format", "jsonl")
     objects = [json.loads(line) for line in as_json.out.splitlines()]

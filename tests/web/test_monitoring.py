@@ -1,4 +1,4 @@
-"""Health, counters, and what a server with too much to do answers."""
+"""Health checks, metrics, and responses of an overloaded server."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from nsfw_app.web.http.request_limits import RequestLimits
 from tests.support.application import WebApp, add, open_app, served
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 
-THREADS = 40  # of anyio's own pool, in which routes run
+THREADS = 40  # of anyio's default pool, which runs the routes
 CHECKS = ("/healthz", "/readyz")
 
 
@@ -31,8 +31,8 @@ def web_app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
         yield web_app
 
 
-def counted(web_app: WebApp) -> dict[tuple[str, ...], float]:
-    """Every sample of /metrics, by its name and the values of its labels."""
+def metrics_of(web_app: WebApp) -> dict[tuple[str, ...], float]:
+    """All samples of /metrics by name and label values."""
     text = web_app.with_key(Permission.METRICS).get("/metrics").text
     return {
         (sample.name, *sorted(sample.labels.values())): sample.value
@@ -41,8 +41,8 @@ def counted(web_app: WebApp) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_ready_is_more_than_alive(store: Store, tmp_path: Path) -> None:
-    """A process whose model is still loading lives, and is ready only afterwards."""
+def test_readiness_needs_the_model(store: Store, tmp_path: Path) -> None:
+    """While the model is loading, the server is alive but not ready."""
     may_load = threading.Event()
 
     def load() -> Loaded:
@@ -64,12 +64,12 @@ def test_ready_is_more_than_alive(store: Store, tmp_path: Path) -> None:
         may_load.set()
         engine.wait()
         assert web_app.client.get("/readyz").status_code == 200
-        answer = program.post("/v1/image-classification", content=picture_bytes(9))
-        assert answer.status_code == 200
+        response = program.post("/v1/image-classification", content=picture_bytes(9))
+        assert response.status_code == 200
 
 
-def test_a_model_that_failed_is_told_with_when_to_ask_again(store: Store, tmp_path: Path) -> None:
-    """Every 503 says when to come back."""
+def test_a_model_that_failed_to_load_is_503_with_retry_after(store: Store, tmp_path: Path) -> None:
+    """Not ready; classification responds with the kind of the error."""
 
     def fail() -> Loaded:
         raise ModelNotFound("It is nowhere.")
@@ -87,11 +87,11 @@ def test_a_model_that_failed_is_told_with_when_to_ask_again(store: Store, tmp_pa
 def test_health_needs_no_thread_of_the_pool(
     engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While every thread that serves requests is busy, both checks are answered."""
-    may_end, begun = threading.Event(), threading.Semaphore(0)
+    """Both checks respond while every thread of the pool is busy."""
+    may_end, started = threading.Event(), threading.Semaphore(0)
 
     def block(*_: object) -> bytes:
-        begun.release()
+        started.release()
         assert may_end.wait(30)
         return b""
 
@@ -107,7 +107,7 @@ def test_health_needs_no_thread_of_the_pool(
         blocked = [pool.submit(client.get, path) for _ in range(THREADS)]
         try:
             for _ in blocked:
-                assert begun.acquire(timeout=10)
+                assert started.acquire(timeout=10)
             assert [client.get(path).status_code for path in CHECKS] == [200, 200]
         finally:
             may_end.set()
@@ -116,13 +116,13 @@ def test_health_needs_no_thread_of_the_pool(
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_health_is_checked_with_head_too(web_app: WebApp, path: str) -> None:
-    """Load balancers ask so."""
-    answer = web_app.client.head(path)
-    assert (answer.status_code, answer.content) == (200, b"")
+    """As load balancers do."""
+    response = web_app.client.head(path)
+    assert (response.status_code, response.content) == (200, b"")
 
 
 def test_a_write_that_hangs_is_not_ready(web_app: WebApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that does not answer fails the check in time, and no thread is added for it."""
+    """The check fails after its timeout and starts no further thread."""
     may_end, calls = threading.Event(), []
 
     def hang() -> None:
@@ -133,16 +133,16 @@ def test_a_write_that_hangs_is_not_ready(web_app: WebApp, monkeypatch: pytest.Mo
     monkeypatch.setattr(monitoring, "PROBE_VALID_S", 0)
     monkeypatch.setattr("nsfw_app.store.Store.check_writable", lambda _: hang())
     for _ in range(3):
-        answer = web_app.client.get("/readyz")
-        assert (answer.status_code, answer.json()["storage"]) == (503, "storage_busy")
+        response = web_app.client.get("/readyz")
+        assert (response.status_code, response.json()["storage"]) == (503, "storage_busy")
     assert len(calls) == 1
     may_end.set()
     until_ready = (web_app.client.get("/readyz").status_code for _ in range(100))
     assert 200 in until_ready
 
 
-def test_the_write_of_a_check_is_shared(web_app: WebApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Checks within a second write once, however many there are."""
+def test_readiness_checks_share_one_write(web_app: WebApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any number of checks within a second write once."""
     calls: list[int] = []
     monkeypatch.setattr(monitoring, "PROBE_VALID_S", 60)
     monkeypatch.setattr("nsfw_app.store.Store.check_writable", lambda _: calls.append(1))
@@ -151,7 +151,7 @@ def test_the_write_of_a_check_is_shared(web_app: WebApp, monkeypatch: pytest.Mon
 
 
 def test_requests_scores_and_errors_are_counted(web_app: WebApp) -> None:
-    """By route and status, by model, by kind; a route's pattern is named and no image's hash."""
+    """By route pattern and status, by model, by kind; no label has the hash of an image."""
     ann = web_app.signed_in("ann")
     card = add(ann, red=150)
     ann.get(f"/desk/images/{card['sha256']}/picture")
@@ -159,7 +159,7 @@ def test_requests_scores_and_errors_are_counted(web_app: WebApp) -> None:
     program.post("/v1/image-classification", content=picture_bytes(240))
     program.post("/v1/image-classification", content=b"no image")
     web_app.anonymous().get("/desk/status")
-    samples = counted(web_app)
+    samples = metrics_of(web_app)
     requests = "nsfw_http_requests_total"
     assert samples[requests, "/desk/images", "200", "POST"] == 1
     assert samples[requests, "/desk/images/{sha256}/picture", "200", "GET"] == 1
@@ -176,32 +176,32 @@ def test_requests_scores_and_errors_are_counted(web_app: WebApp) -> None:
 
 
 class Stuck(FakeClassifier):
-    """Answers only when it may, and is full when it is told to be."""
+    """Blocks until `may_return` is set; raises `Overloaded` if `full`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.may_answer = threading.Event()
-        self.asked = threading.Semaphore(0)
+        self.may_return = threading.Event()
+        self.called = threading.Semaphore(0)
         self.full = False
 
     def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
-        """Wait, then answer."""
+        """Wait, then predict."""
         if self.full:
             raise Overloaded("Full.", retry_after_s=7)
-        self.asked.release()
-        assert self.may_answer.wait(10)
+        self.called.release()
+        assert self.may_return.wait(10)
         return super().predict(images)
 
 
 @pytest.fixture
 def stuck() -> Stuck:
-    """A classifier in the test's hand."""
+    """A classifier that the test controls."""
     return Stuck()
 
 
 @pytest.fixture
 def small(store: Store, stuck: Stuck, tmp_path: Path) -> Iterator[WebApp]:
-    """An application that takes three requests at once."""
+    """An application with three request slots."""
     loader = ModelLoader("fake", lambda: Loaded(stuck))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
@@ -209,8 +209,8 @@ def small(store: Store, stuck: Stuck, tmp_path: Path) -> Iterator[WebApp]:
         yield web_app
 
 
-def test_one_request_too_many_is_turned_away(small: WebApp, stuck: Stuck) -> None:
-    """With three under way the fourth gets 503 and Retry-After at once; the page still lives."""
+def test_a_request_over_the_limit_is_503(small: WebApp, stuck: Stuck) -> None:
+    """With all slots taken, the next request gets 503 with Retry-After; the page still responds."""
     keys = [small.with_key(Permission.CLASSIFY).headers["authorization"] for _ in range(5)]
     with served(small.client.app) as url, httpx.Client(base_url=url, timeout=20) as client:
 
@@ -224,19 +224,19 @@ def test_one_request_too_many_is_turned_away(small: WebApp, stuck: Stuck) -> Non
         with ThreadPoolExecutor(3) as pool:
             waiting = [pool.submit(classify, red) for red in (1, 2, 3)]
             for _ in waiting:
-                assert stuck.asked.acquire(timeout=10)
+                assert stuck.called.acquire(timeout=10)
             refused = classify(4)
             assert (refused.status_code, refused.json()["error"]["kind"]) == (503, "overloaded")
             assert int(refused.headers["retry-after"]) > 0
             assert client.get("/healthz").status_code == 200
             assert client.get("/login").status_code == 200
-            stuck.may_answer.set()
+            stuck.may_return.set()
             assert [future.result().status_code for future in waiting] == [200] * 3
         assert classify(5).status_code == 200
 
 
-def test_a_full_model_is_not_a_verdict(small: WebApp, stuck: Stuck) -> None:
-    """While the model takes no more, every way in says 503, and nothing reads as judged."""
+def test_a_full_model_queue_is_503(small: WebApp, stuck: Stuck) -> None:
+    """On every entry point, and no response reads as a verdict."""
     stuck.full = True
     program, ann = small.with_every_scope(), small.signed_in("ann")
     image = picture_bytes(9)
@@ -249,8 +249,8 @@ def test_a_full_model_is_not_a_verdict(small: WebApp, stuck: Stuck) -> None:
         assert (response.status_code, response.headers["retry-after"]) == (503, "7")
 
 
-def test_bodies_have_limits(web_app: WebApp) -> None:
-    """More bytes than the limit are refused with 413 on every route that takes them."""
+def test_bodies_over_the_limit_are_413(web_app: WebApp) -> None:
+    """On every route that accepts images."""
     program, limits = web_app.with_every_scope(), RequestLimits(LIMITS.max_bytes)
     for path, limit, content_type in (
         ("/v1/image-classification", LIMITS.max_bytes, "image/png"),
@@ -266,8 +266,8 @@ def test_bodies_have_limits(web_app: WebApp) -> None:
         assert f"{limit / 1e6:.3g} MB" in refused.json()["error"]["message"]
 
 
-def test_a_request_without_files_is_no_error_of_ours(web_app: WebApp) -> None:
-    """An empty form, another content type and a broken form are refused in words."""
+def test_invalid_forms_are_400(web_app: WebApp) -> None:
+    """A form without files, another content type, a broken form, an invalid field."""
     program = web_app.with_every_scope()
     broken = {"content-type": "multipart/form-data; boundary=x"}
     for sent in (
@@ -280,10 +280,10 @@ def test_a_request_without_files_is_no_error_of_ours(web_app: WebApp) -> None:
         assert (refused.status_code, refused.json()["error"]["kind"]) == (400, "request")
 
 
-def test_the_requests_id_is_the_callers(web_app: WebApp) -> None:
-    """A caller that names its request finds the name again; one that would not fit is replaced."""
+def test_a_request_id_of_the_caller_is_kept(web_app: WebApp) -> None:
+    """A valid X-Request-ID is in the response; an invalid one is replaced."""
     given = web_app.client.get("/healthz", headers={"x-request-id": "order-66"})
     assert given.headers["x-request-id"] == "order-66"
     for hostile in ("a b", "x" * 65, "<b>"):
-        made = web_app.client.get("/healthz", headers={"x-request-id": hostile})
-        assert made.headers["x-request-id"] != hostile
+        response = web_app.client.get("/healthz", headers={"x-request-id": hostile})
+        assert response.headers["x-request-id"] != hostile

@@ -1,4 +1,4 @@
-"""`python app.py` for real: as a Space, killed in the middle, and by its named endpoints."""
+"""The real server process, `python app.py`: start, crash safety, privacy, a Space, endpoints."""
 
 import json
 import os
@@ -31,20 +31,20 @@ KILL_AFTER = 60
 
 
 def post(url: str, body: bytes) -> dict:
-    """Send a body; the JSON that comes back."""
+    """Send a body; returns the JSON of the response."""
     request = urllib.request.Request(url, data=body, headers={"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as response:
         return json.load(response)
 
 
 def upload(server: Server, red: int) -> dict:
-    """Have a plain picture judged; its card."""
-    url = f"{server.url}/desk/images?name=picture{red}.png&source=test"
+    """Classify a plain image; returns its card."""
+    url = f"{server.url}/desk/images?name=image{red}.png&source=test"
     return post(url, picture_bytes(red))
 
 
-def test_acknowledged_answers_survive_a_kill(tmp_path: Path) -> None:
-    """Of 200 answers sent while the server is killed, every acknowledged one is on disk."""
+def test_acknowledged_decisions_survive_a_kill(tmp_path: Path) -> None:
+    """Of 200 decisions sent while the server is killed, every acknowledged one is on disk."""
     acknowledged: list[str] = []
     with serving(tmp_path) as server:
         wait_until_ready(server)
@@ -52,7 +52,7 @@ def test_acknowledged_answers_survive_a_kill(tmp_path: Path) -> None:
         body = {"image_sha256": card["sha256"], "label": "nsfw", "threshold": 0.5}
         body |= {key: card[key] for key in ("model", "revision", "backend")}
 
-        def answer(numbers: range) -> None:
+        def decide(numbers: range) -> None:
             for number in numbers:
                 nonce = f"nonce-{number}"
                 try:
@@ -67,7 +67,7 @@ def test_acknowledged_answers_survive_a_kill(tmp_path: Path) -> None:
                     os.kill(server.process.pid, signal.SIGKILL)
 
         threads = [
-            threading.Thread(target=answer, args=[range(start, DECISIONS, 4)]) for start in range(4)
+            threading.Thread(target=decide, args=[range(start, DECISIONS, 4)]) for start in range(4)
         ]
         for thread in threads:
             thread.start()
@@ -82,7 +82,7 @@ def test_acknowledged_answers_survive_a_kill(tmp_path: Path) -> None:
 
 
 def wait_until_ready(server: Server) -> None:
-    """Until the model is loaded."""
+    """Wait until the model is loaded."""
     while True:
         with urllib.request.urlopen(f"{server.url}/desk/status", timeout=30) as response:
             if json.load(response)["state"] == "ready":
@@ -90,7 +90,7 @@ def wait_until_ready(server: Server) -> None:
 
 
 def test_other_accounts_cannot_read_the_data(tmp_path: Path) -> None:
-    """With an umask that takes nothing away, what is there and what is written becomes private."""
+    """Existing and new files are private, whatever the umask."""
     data = tmp_path / "data"
     before = os.umask(0)
     try:
@@ -104,7 +104,9 @@ def test_other_accounts_cannot_read_the_data(tmp_path: Path) -> None:
             (data / earlier).parent.mkdir(parents=True, exist_ok=True)
             (data / earlier).write_bytes(b"from an earlier version")
         for path in (data, *data.rglob("*")):
-            with suppress(FileNotFoundError):  # SQLite's log, if the store was just collected
+            with suppress(
+                FileNotFoundError
+            ):  # the write-ahead log, if the store was garbage-collected
                 path.chmod(0o777 if path.is_dir() else 0o666)
         with serving(tmp_path) as server:
             wait_until_ready(server)
@@ -126,8 +128,8 @@ def is_wide(path: Path) -> bool:
     return bool(path.stat().st_mode & 0o077)
 
 
-def test_a_shared_directory_keeps_its_mode(tmp_path: Path) -> None:
-    """A data directory in which other things lie stays open; what is ours in it does not."""
+def test_a_data_directory_with_other_files_keeps_its_mode(tmp_path: Path) -> None:
+    """Only the files of this program in it become private."""
     chosen = settings.load(data_dir=tmp_path)
     Store(chosen.database, previews_dir=chosen.previews_dir, journal_mode="wal")
     assert chosen.private_paths == [tmp_path]
@@ -137,7 +139,7 @@ def test_a_shared_directory_keeps_its_mode(tmp_path: Path) -> None:
 
 
 def test_a_space_serves_every_address(tmp_path: Path) -> None:
-    """With a Space's environment the page is bound to all addresses and says who may come in."""
+    """On a Space, the page is bound to all addresses; the banner names the users."""
     with serving(tmp_path, **SPACE, NSFW_HUB_ROLES="ann=admin") as server:
         elsewhere = server.url.replace("127.0.0.1", "127.0.0.2")
         with urllib.request.urlopen(elsewhere, timeout=30) as response:
@@ -155,32 +157,32 @@ def test_a_space_serves_every_address(tmp_path: Path) -> None:
         ({"NSFW_ROOT_PATH": "/review"}, "a reverse proxy serves the page to others"),
     ],
 )
-def test_others_are_not_served_without_a_sign_in(
+def test_other_machines_are_not_served_without_users(
     tmp_path: Path, environment: dict[str, str], advice: str
 ) -> None:
-    """An address that other machines can reach needs users; the start stops and says what to do."""
+    """The server does not start, and the message says what to do."""
     with pytest.raises(RuntimeError, match="Error:") as stopped, serving(tmp_path, **environment):
         pass
     assert advice in str(stopped.value)
 
 
 def test_without_a_space_only_this_machine_is_served(server: Server) -> None:
-    """On a laptop nothing but the loopback address answers."""
+    """By default only the loopback address is bound."""
     with pytest.raises(URLError, match="refused"):
         urllib.request.urlopen(server.url.replace("127.0.0.1", "127.0.0.2"), timeout=5)
 
 
-def test_start_says_address_model_and_data(server: Server) -> None:
-    """The first lines name where the page is, which model runs and where the data lies."""
+def test_the_banner_has_address_model_and_data(server: Server) -> None:
+    """The first lines have the URL, the model and the data directory."""
     wait_until_ready(server)
-    told = server.log.read_text()
-    assert server.url in told
-    assert str(server.data) in told
-    assert "Model: open-nsfw, revision 864bb37bf886" in told
+    banner = server.log.read_text()
+    assert server.url in banner
+    assert str(server.data) in banner
+    assert "Model: open-nsfw, revision 864bb37bf886" in banner
 
 
-def test_the_embedded_model_is_as_fast_as_verified(tmp_path: Path) -> None:
-    """Left to itself the page takes 16-bit floats where they passed, and tells which it took."""
+def test_the_embedded_model_uses_half_precision_if_verified(tmp_path: Path) -> None:
+    """With NSFW_BACKEND=auto, bf16 is used if it passed the parity check, and recorded."""
     with serving(tmp_path, NSFW_BACKEND="auto") as server:
         wait_until_ready(server)
         card = upload(server, 10)
@@ -191,8 +193,8 @@ def test_the_embedded_model_is_as_fast_as_verified(tmp_path: Path) -> None:
         assert server.rows("SELECT backend FROM predictions")[0]["backend"] in names
 
 
-def test_a_model_asked_for_by_name_is_not_replaced(tmp_path: Path) -> None:
-    """The page stays up without a model, says what to do, and calls every image unavailable."""
+def test_a_named_model_is_not_replaced(tmp_path: Path) -> None:
+    """Without it, the page is served, the message says what to do, images are unavailable."""
     with serving(tmp_path, NSFW_MODEL="nobody/nothing") as server:
         state = "loading"
         while state == "loading":
@@ -206,7 +208,7 @@ def test_a_model_asked_for_by_name_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_the_path_of_a_local_model_is_not_shown(tmp_path: Path) -> None:
-    """A local model is named by its directory: in the status, in errors, and at the start."""
+    """Status, errors and the banner have the name of its directory only."""
     directory = tmp_path / "secret-place" / "our-model"
     directory.mkdir(parents=True)
     with serving(tmp_path, NSFW_MODEL=str(directory)) as server:
@@ -224,7 +226,7 @@ def test_the_path_of_a_local_model_is_not_shown(tmp_path: Path) -> None:
 
 
 def test_named_endpoints_of_the_page(server: Server, tmp_path: Path) -> None:
-    """gradio_client classifies a file and records an answer about it."""
+    """gradio_client classifies a file and records a decision."""
     wait_until_ready(server)
     client = Client(server.url, verbose=False)
     file = tmp_path / "sent.png"
@@ -232,17 +234,25 @@ def test_named_endpoints_of_the_page(server: Server, tmp_path: Path) -> None:
     review = client.predict(handle_file(file), api_name="/classify")
     assert (review["name"], review["width"], review["error"]) == ("sent.png", 40, None)
     assert sum(review["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-    where = (review["model"], review["revision"], review["backend"])
-    said = (review["sha256"], "unsure", 0.4, *where, ["art", "other"], "by program", "nonce-api")
-    decision = client.predict(*said, api_name="/decide")
-    assert decision == client.predict(*said, api_name="/decide")
+    model = (review["model"], review["revision"], review["backend"])
+    arguments = (
+        review["sha256"],
+        "unsure",
+        0.4,
+        *model,
+        ["art", "other"],
+        "by program",
+        "nonce-api",
+    )
+    decision = client.predict(*arguments, api_name="/decide")
+    assert decision == client.predict(*arguments, api_name="/decide")
     (row,) = server.rows("select * from correction_log where note = 'by program'")
     assert row["decision_id"] == decision["decision_id"]
     assert (row["reviewer_label"], row["threshold"], row["agrees"]) == ("unsure", 0.4, 0)
     text = tmp_path / "text.png"
-    text.write_text("not a picture")
+    text.write_text("not an image")
     refused = client.predict(handle_file(text), api_name="/classify")
     assert (refused["action"], refused["error"]["kind"]) == ("unavailable", "not_an_image")
     with pytest.raises(AppError, match="not one of normal, nsfw, unsure"):
-        client.predict(said[0], "maybe", *said[2:], api_name="/decide")
+        client.predict(arguments[0], "maybe", *arguments[2:], api_name="/decide")
     assert list((server.data / "uploads").rglob("*.png")) == []

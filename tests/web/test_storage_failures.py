@@ -1,7 +1,8 @@
 """Storage failures: a full disk, a held lock, a read-only, damaged, lost or replaced database.
 
-Each is one typed error on every way in; nothing is acknowledged that is not on disk; everything
-works again by itself when the cause is gone.
+- Each is one typed error on every entry point.
+- Nothing is acknowledged that is not on disk.
+- Everything recovers without a restart when the cause is gone.
 """
 
 import io
@@ -43,7 +44,7 @@ T = TypeVar("T")
 
 
 def opened(directory: Path) -> Store:
-    """The store of a data directory."""
+    """Open the store of a data directory."""
     return Store(directory / "review.db", previews_dir=directory / "images", journal_mode="wal")
 
 
@@ -62,13 +63,13 @@ def kind_of(call: Callable[[], object]) -> str:
 
 
 def in_new_thread(call: Callable[[], T]) -> T:
-    """What a call gives in a thread that has no connection yet."""
+    """The result of a call in a new thread, which opens a new connection."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(call).result()
 
 
 def noise(side: int = 400) -> bytes:
-    """A picture that does not compress: its preview has more than 100 kB."""
+    """An image of noise, whose preview has more than 100 kB."""
     pixels = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
     pixels[0, 0] = 150
     buffer = io.BytesIO()
@@ -78,7 +79,7 @@ def noise(side: int = 400) -> bytes:
 
 @contextmanager
 def locked(database: Path) -> Iterator[None]:
-    """Another process's transaction, for the length of a `with` block."""
+    """Another process holds an exclusive transaction until the block ends."""
     program = (
         "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None);"
         "db.execute('begin exclusive'); print(flush=True); sys.stdin.read()"
@@ -95,7 +96,7 @@ def locked(database: Path) -> Iterator[None]:
 
 
 def overwrite(path: Path, data: bytes) -> None:
-    """Put other bytes into a file, by another process: closing it here would drop its locks."""
+    """Overwrite a file in another process; closing it in this one would release its locks."""
     subprocess.run(["dd", f"of={path}", "conv=notrunc", "status=none"], input=data, check=True)
 
 
@@ -108,42 +109,42 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Locks are waited for only briefly, and each health check writes."""
+    """Short lock timeouts, and a write for each readiness check."""
     monkeypatch.setattr(connections, "LOCK_WAIT_S", 0.2)
     monkeypatch.setattr(monitoring, "PROBE_VALID_S", 0)
 
 
 @pytest.fixture
 def web_app(tmp_path: Path, quick: None) -> Iterator[WebApp]:
-    """The application with users, its data in a directory of its own."""
+    """The application with users and a data directory."""
     store = opened(tmp_path / "data")
     with open_app(engine_over(store), store, tmp_path / "data") as web_app:
         yield web_app
 
 
 def test_on_a_full_disk_every_acknowledged_decision_is_kept(disk: Disk) -> None:
-    """Decisions are refused as soon as one does not fit; those before it are on disk."""
+    """The first decision that does not fit is refused; those before are on disk."""
     store = opened(disk.path)
     add_image(store)
     disk.fill()
 
-    made: list[int] = []
+    acknowledged: list[int] = []
 
     def decide_until_full() -> None:
         for number in range(10_000):
             text = "n" * 4_000
-            made.append(store.log.add(answer(f"n{number}", note=text), ANN).decision_id)
+            acknowledged.append(store.log.add(answer(f"n{number}", note=text), ANN).decision_id)
 
     assert kind_of(decide_until_full) == "storage_full"
-    assert [row.decision_id for row in store.log.rows(LogFilter())] == made[::-1]
+    assert [row.decision_id for row in store.log.rows(LogFilter())] == acknowledged[::-1]
     disk.clear()
-    made.append(store.log.add(answer("another"), ANN).decision_id)
+    acknowledged.append(store.log.add(answer("another"), ANN).decision_id)
     kept = [row.decision_id for row in opened(disk.path).log.rows(LogFilter())]
-    assert kept == made[::-1]
+    assert kept == acknowledged[::-1]
 
 
 def test_an_upload_whose_preview_does_not_fit_leaves_nothing(disk: Disk) -> None:
-    """Neither a row that says who brought it, nor a placeholder, nor part of a file."""
+    """No upload row, no placeholder, no partial file."""
     store = opened(disk.path)
     engine = engine_over(store)
     upload = Upload("a.png", "gallery", "ann")
@@ -163,7 +164,7 @@ def test_an_upload_whose_preview_does_not_fit_leaves_nothing(disk: Disk) -> None
 def test_a_preview_is_removed_when_its_rows_are_not_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A commit that fails after the file is in place takes the file back, but no earlier one."""
+    """If the commit fails, the new file is deleted; an earlier one is kept."""
     store = opened(tmp_path)
     add_image(store)
     preview = store.catalog.preview(SHA256)
@@ -186,8 +187,8 @@ def test_a_preview_is_removed_when_its_rows_are_not_committed(
         assert not store.catalog.shows(SHA256, person("bob"))
 
 
-def test_on_a_full_disk_every_way_in_answers_507(disk: Disk, quick: None) -> None:
-    """Uploads, readiness and the page's forms name the cause; reading and liveness go on."""
+def test_on_a_full_disk_every_entry_point_responds_507(disk: Disk, quick: None) -> None:
+    """Uploads and readiness report the cause; reading and liveness still work."""
     store = opened(disk.path)
     with open_app(engine_over(store), store, disk.path) as web_app:
         ann = web_app.signed_in("ann")
@@ -211,10 +212,10 @@ def test_on_a_full_disk_every_way_in_answers_507(disk: Disk, quick: None) -> Non
         assert add(ann, 150, "b.png", (900, 9))["kept"]
 
 
-def test_a_full_disk_of_temporary_files_answers_507(
+def test_a_full_temporary_directory_responds_507(
     disk: Disk, engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A form whose parts do not fit into memory needs them."""
+    """Large parts of a form are written to temporary files."""
     monkeypatch.setattr(tempfile, "tempdir", str(disk.path))
     large = {"file": ("a.png", b"x" * 3_000_000, "image/png")}
     with open_app(engine, store, tmp_path) as web_app:
@@ -224,8 +225,8 @@ def test_a_full_disk_of_temporary_files_answers_507(
         assert (refused.status_code, refused.json()["error"]["kind"]) == (507, "storage_full")
 
 
-def test_a_held_lock_is_refused_in_time(web_app: WebApp, tmp_path: Path) -> None:
-    """Writes answer 503 with Retry-After, reads are answered, and later everything is saved."""
+def test_a_held_lock_is_503_after_the_timeout(web_app: WebApp, tmp_path: Path) -> None:
+    """Writes respond 503 with Retry-After, reads work; afterwards writes work again."""
     ann = web_app.signed_in("ann")
     card = add(ann)
     with locked(tmp_path / "data" / "review.db"):
@@ -238,12 +239,12 @@ def test_a_held_lock_is_refused_in_time(web_app: WebApp, tmp_path: Path) -> None
     assert web_app.client.get("/readyz").status_code == 200
 
 
-def test_a_held_lock_does_not_occupy_the_server(
+def test_a_held_lock_does_not_block_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With 60 writes that wait, health checks take 250 ms at most and reads are answered.
+    """While 60 writes wait, health checks take at most 250 ms and reads work.
 
-    The 95th percentile counts: the longest times may show other work of the machine.
+    The 95th percentile counts, because the maximum depends on other load of the machine.
     """
     monkeypatch.setattr(connections, "LOCK_WAIT_S", 3)
     monkeypatch.setattr(monitoring, "PROBE_VALID_S", 0)
@@ -265,9 +266,9 @@ def test_a_held_lock_does_not_occupy_the_server(
             waiting = [pool.submit(decide, number) for number in range(60)]
             seconds = []
             while not all(future.done() for future in waiting):
-                begun = time.perf_counter()
+                started = time.perf_counter()
                 assert client.get("/healthz").status_code == 200
-                seconds.append(time.perf_counter() - begun)
+                seconds.append(time.perf_counter() - started)
                 if len(seconds) % 20 == 0:
                     assert client.get("/readyz").json()["storage"] == "storage_busy"
                 threading.Event().wait(0.02)
@@ -281,18 +282,16 @@ def test_a_held_lock_does_not_occupy_the_server(
         assert store.log.size(LogFilter()) == 1
 
 
-def test_only_some_threads_wait_for_a_stuck_lock(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When no thread gets the lock for a while, all but a few threads are refused at once."""
+def test_few_threads_wait_for_a_stuck_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no thread gets the lock for a while, all but a few threads fail immediately."""
     monkeypatch.setattr(connections, "LOCK_WAIT_S", 4)
     store = opened(tmp_path)
     ended: list[float] = []
 
     def write(_: int) -> None:
-        begun = time.monotonic()
+        started = time.monotonic()
         assert kind_of(lambda: store.audit.add("ann", "export", "log")) == "storage_busy"
-        ended.append(time.monotonic() - begun)
+        ended.append(time.monotonic() - started)
 
     with locked(tmp_path / "review.db"), ThreadPoolExecutor(30) as pool:
         list(pool.map(write, range(30)))
@@ -301,8 +300,8 @@ def test_only_some_threads_wait_for_a_stuck_lock(
 
 
 @pytest.mark.usefixtures("quick")
-def test_readers_wait_for_a_lock_no_longer(tmp_path: Path) -> None:
-    """Without a write-ahead log a transaction also stops readers; they get the same answer."""
+def test_readers_time_out_on_a_lock(tmp_path: Path) -> None:
+    """Without a write-ahead log, a transaction also blocks readers; they get the same error."""
     path = tmp_path / "review.db"
     store = Store(path, previews_dir=tmp_path / "images", journal_mode="delete")
     with locked(path):
@@ -311,10 +310,10 @@ def test_readers_wait_for_a_lock_no_longer(tmp_path: Path) -> None:
     assert not store.accounts.has_users()
 
 
-def test_threads_that_take_turns_are_not_refused(
+def test_threads_are_not_refused_while_the_lock_moves_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Many threads may wait for longer than a stuck lock is given, while the lock moves on."""
+    """Many threads may wait longer than the timeout, as long as the lock changes hands."""
     monkeypatch.setattr(connections, "LOCK_WAIT_S", 1)  # as long as all but eight threads wait
     store = opened(tmp_path)
 
@@ -326,8 +325,8 @@ def test_threads_that_take_turns_are_not_refused(
         list(pool.map(write, range(20)))
 
 
-def test_a_read_only_disk_is_told_and_recovered_from(disk: Disk) -> None:
-    """Also by a connection that was opened while it was read-only."""
+def test_a_read_only_disk_is_an_error_until_it_is_writable(disk: Disk) -> None:
+    """Also for a connection that was opened while it was read-only."""
     store = opened(disk.path)
     add_image(store)
 
@@ -350,7 +349,7 @@ def test_a_read_only_disk_is_told_and_recovered_from(disk: Disk) -> None:
 
 
 def without_rights(directory: Path) -> None:
-    """Open a store as an account that may not write there."""
+    """Open a store as an account without write permission."""
     directory.chmod(0o500)
     program = (
         "import os, sys; from pathlib import Path; os.chdir('/');"
@@ -369,7 +368,7 @@ def test_a_damaged_database_is_told_and_recovered_from(tmp_path: Path) -> None:
     """What the file held before is read again after it was restored."""
     store = opened(tmp_path)
     add_image(store)
-    made = store.log.add(answer("n1"), ANN)
+    decision = store.log.add(answer("n1"), ANN)
     store._connections.row("pragma wal_checkpoint(truncate)")
     whole = (tmp_path / "review.db").read_bytes()
     overwrite(tmp_path / "review.db", b"x" * len(whole))
@@ -377,13 +376,13 @@ def test_a_damaged_database_is_told_and_recovered_from(tmp_path: Path) -> None:
     assert kind_of(lambda: in_new_thread(read)) == "storage_corrupt"
     assert kind_of(lambda: in_new_thread(store.check_writable)) == "storage_corrupt"
     overwrite(tmp_path / "review.db", whole)
-    assert in_new_thread(lambda: store.log.page(LogFilter(), limit=9)) == [made]
+    assert in_new_thread(lambda: store.log.page(LogFilter(), limit=9)) == [decision]
 
 
 def test_a_lost_directory_is_never_replaced_by_an_empty_one(
     web_app: WebApp, tmp_path: Path
 ) -> None:
-    """Moved away it is an error everywhere, also for sign-in; moved back it works again."""
+    """While it is moved away, everything is an error, sign-in too; moved back, all works."""
     data, away = tmp_path / "data", tmp_path / "away"
     ann = web_app.signed_in("ann")
     card = add(ann)
@@ -399,7 +398,7 @@ def test_a_lost_directory_is_never_replaced_by_an_empty_one(
     assert web_app.client.get("/readyz").json()["storage"] == "storage_missing"
     assert web_app.client.get("/healthz").status_code == 200
     assert not data.exists()
-    opened(data)  # as a command would that runs meanwhile: without users, everyone is let in
+    opened(data)  # as a command would create it; a store without users needs no sign-in
     lost = ann.get("/desk/status")
     assert (lost.status_code, lost.json()["error"]["kind"]) == (503, "storage_missing")
     assert kind_of(lambda: web_app.accounts.has_users) == "storage_missing"
@@ -409,8 +408,8 @@ def test_a_lost_directory_is_never_replaced_by_an_empty_one(
     assert web_app.client.get("/readyz").status_code == 200
 
 
-def test_what_is_written_into_a_deleted_file_is_not_acknowledged(tmp_path: Path) -> None:
-    """Neither in a transaction that began before, nor where only the log of writes is gone."""
+def test_writes_to_a_deleted_file_are_not_acknowledged(tmp_path: Path) -> None:
+    """Also if the file, or only its write-ahead log, is deleted during the transaction."""
     store = opened(tmp_path)
     add_image(store)
     for name in ("review.db-wal", "review.db"):
@@ -425,10 +424,10 @@ def test_what_is_written_into_a_deleted_file_is_not_acknowledged(tmp_path: Path)
 
 
 def test_a_restored_backup_is_used_at_once(tmp_path: Path) -> None:
-    """A copy of the database that takes the place of a lost one has its users and decisions."""
+    """A copy that replaces a lost database is opened without a restart."""
     store = opened(tmp_path)
     add_image(store)
-    made = store.log.add(answer("n1"), ANN)
+    decision = store.log.add(answer("n1"), ANN)
     with (
         closing(sqlite3.connect(tmp_path / "review.db")) as db,
         closing(sqlite3.connect(tmp_path / "backup.db")) as copy,
@@ -438,11 +437,11 @@ def test_a_restored_backup_is_used_at_once(tmp_path: Path) -> None:
         path.unlink()
     assert kind_of(lambda: store.log.size(LogFilter())) == "storage_missing"
     (tmp_path / "backup.db").rename(tmp_path / "review.db")
-    assert store.log.page(LogFilter(), limit=9) == [made]
+    assert store.log.page(LogFilter(), limit=9) == [decision]
 
 
-def test_any_directory_can_hold_the_data(tmp_path: Path) -> None:
-    """Its name may hold what means something in a URI."""
+def test_any_directory_name_is_valid(tmp_path: Path) -> None:
+    """Also one with characters that are special in a URI."""
     directory = tmp_path / "a b?mode=memory#c%41&ü"
     store = opened(directory)
     add_image(store)
@@ -451,8 +450,8 @@ def test_any_directory_can_hold_the_data(tmp_path: Path) -> None:
     assert (directory / "review.db").is_file()
 
 
-def test_lost_pictures_leave_a_directory_to_write_to(tmp_path: Path) -> None:
-    """Deleted alone, the directory of pictures is made again with the next one."""
+def test_a_deleted_previews_directory_is_created_again(tmp_path: Path) -> None:
+    """The next preview creates it."""
     store = opened(tmp_path)
     store.previews.add(SHA256, b"jpeg")
     subprocess.run(["rm", "-rf", str(tmp_path / "images")], check=True)
@@ -464,13 +463,13 @@ def test_lost_pictures_leave_a_directory_to_write_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "command", ["export", "audit", "users list", "keys list", "purge", "classify a.png"]
 )
-def test_commands_end_with_a_sentence(
+def test_a_damaged_database_is_one_sentence_of_a_command(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     command: str,
 ) -> None:
-    """A damaged database ends each with exit code 1 and what to do, without a traceback."""
+    """Each command exits 1; the message says what to do."""
     (tmp_path / "review.db").write_bytes(b"x" * 8_192)
     monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["nsfw_app", *command.split()])
@@ -481,8 +480,8 @@ def test_commands_end_with_a_sentence(
     assert error.startswith(f"Error: NSFW_DATA_DIR='{tmp_path}': The database is damaged.")
 
 
-def test_the_page_shows_the_sentence() -> None:
-    """A handler of Gradio's turns a storage error into a message, as it does any error of ours."""
+def test_the_page_shows_storage_errors() -> None:
+    """A Gradio handler turns a storage error into `gr.Error`, as any error of this package."""
 
     @shown
     def save() -> None:
@@ -492,8 +491,8 @@ def test_the_page_shows_the_sentence() -> None:
         save()
 
 
-def test_every_kind_has_a_sentence_without_a_path() -> None:
-    """Callers of the API read it; where a command names the directory, it stands before."""
+def test_messages_have_no_path() -> None:
+    """Callers of the API read them; a command puts the directory before the message."""
     for kind in StorageErrorKind:
         error = StorageError(kind)
         assert isinstance(error, NSFWReviewError)

@@ -1,4 +1,4 @@
-"""The gate: one image in, its action as the status, and nothing unjudged that reads as allowed."""
+"""`POST /v1/gate`: the status is the action; without a verdict, nothing reads as allowed."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,9 +16,9 @@ from tests.support.application import WebApp, open_app
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 
 GATE = "/v1/gate"
-ALLOWED, WAITS, BLOCKED = picture_bytes(10), picture_bytes(150), picture_bytes(240)
+ALLOWED, REVIEWED, BLOCKED = picture_bytes(10), picture_bytes(150), picture_bytes(240)
 BROKEN = picture_bytes(10, size=(200, 200), image_format="AVIF")[:-200]
-VERDICTS = [(ALLOWED, 204, "allow"), (WAITS, 202, "review"), (BLOCKED, 451, "block")]
+VERDICTS = [(ALLOWED, 204, "allow"), (REVIEWED, 202, "review"), (BLOCKED, 451, "block")]
 
 
 @pytest.fixture
@@ -47,41 +47,41 @@ def verdict(response: Response) -> dict[str, str]:
 def test_the_status_is_the_action(
     app: WebApp, image: bytes, status: int, action: str, form: bool
 ) -> None:
-    """The verdict stands in headers, and in the image's object where a body is allowed."""
+    """The verdict is in headers, and in the JSON body of statuses that allow one."""
     program = app.with_every_scope()
     sent = as_form(image) if form else {"content": image}
     response = program.post(GATE, **sent)
     assert response.status_code == status
     found = verdict(response)
     assert found["action"] == action
-    judged = program.post("/v1/images", files={"file": ("a.png", image)}).json()["images"][0]
-    assert (found["label"], found["sha256"]) == (judged["label"], judged["sha256"])
-    assert float(found["score"]) == judged["nsfw_score"]
+    expected = program.post("/v1/images", files={"file": ("a.png", image)}).json()["images"][0]
+    assert (found["label"], found["sha256"]) == (expected["label"], expected["sha256"])
+    assert float(found["score"]) == expected["nsfw_score"]
     if status == 204:
         assert response.content == b""
         return
     body = response.json()
-    assert body == judged | {
+    assert body == expected | {
         "name": "a.png" if form else "The image",
         "id": found.get("submission"),
     }
 
 
-def test_a_review_waits_for_a_person(app: WebApp) -> None:
-    """The id in the header leads to what becomes of the image, under the name that was sent."""
+def test_an_image_to_review_is_queued(app: WebApp) -> None:
+    """With the id in the header, `/v1/images/ID` has its state and the name that was sent."""
     program = app.with_every_scope()
-    response = program.post(GATE, params={"name": "holiday.png"}, content=WAITS)
+    response = program.post(GATE, params={"name": "holiday.png"}, content=REVIEWED)
     status = program.get(f"/v1/images/{verdict(response)['submission']}").json()
     assert (status["state"], status["image"]["name"]) == ("waiting", "holiday.png")
-    again = program.post(GATE, params={"name": "holiday.png"}, content=WAITS)
+    again = program.post(GATE, params={"name": "holiday.png"}, content=REVIEWED)
     assert verdict(again)["submission"] == verdict(response)["submission"]
     for image in (ALLOWED, BLOCKED):
         assert "submission" not in verdict(program.post(GATE, content=image))
 
 
-def test_a_key_without_the_queue_gets_the_verdict_only(app: WebApp, engine: Engine) -> None:
-    """With the scope `classify` alone a review is 202 without an id, and nothing waits."""
-    response = app.with_key(Permission.CLASSIFY).post(GATE, content=WAITS)
+def test_a_key_without_the_scope_queue_gets_the_verdict_only(app: WebApp, engine: Engine) -> None:
+    """With the scope `classify` only, review is 202 without an id, and nothing is queued."""
+    response = app.with_key(Permission.CLASSIFY).post(GATE, content=REVIEWED)
     assert (response.status_code, verdict(response)["action"]) == (202, "review")
     assert "submission" not in verdict(response)
     assert response.json()["id"] is None
@@ -104,10 +104,8 @@ def test_a_key_without_the_queue_gets_the_verdict_only(app: WebApp, engine: Engi
         ({"files": {"file": (None, "text")}}, 400, "request"),
     ],
 )
-def test_what_cannot_be_judged_never_passes(
-    app: WebApp, sent: dict, status: int, kind: str
-) -> None:
-    """A file without a verdict is an error of the usual shape, and `unavailable` in the header."""
+def test_an_unavailable_image_never_passes(app: WebApp, sent: dict, status: int, kind: str) -> None:
+    """Over the byte limit 413, all else 422; the header is `unavailable`, the body an error."""
     response = app.with_every_scope().post(GATE, **sent)
     assert (response.status_code, response.json()["error"]["kind"]) == (status, kind)
     assert verdict(response)["action"] == "unavailable"
@@ -115,10 +113,10 @@ def test_what_cannot_be_judged_never_passes(
 
 
 @pytest.mark.parametrize("error", [ModelLoading, Overloaded])
-def test_a_model_that_cannot_answer_says_when_to_come_back(
+def test_an_unavailable_model_is_503_with_retry_after(
     store: Store, tmp_path: Path, error: type[Exception]
 ) -> None:
-    """While no model answers, nothing passes: 503 with Retry-After."""
+    """While the model is loading or overloaded, nothing passes."""
 
     class Unable(FakeClassifier):
         def predict(self, images: object) -> list[dict[str, float]]:
@@ -128,29 +126,29 @@ def test_a_model_that_cannot_answer_says_when_to_come_back(
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
     with open_app(engine, store, tmp_path) as app:
-        response = app.with_every_scope().post(GATE, content=WAITS)
+        response = app.with_every_scope().post(GATE, content=REVIEWED)
     assert response.status_code == 503
     assert int(response.headers["retry-after"]) > 0
     assert verdict(response)["action"] == "unavailable"
 
 
-def test_the_same_bytes_are_not_judged_twice(app: WebApp, classifier: FakeClassifier) -> None:
-    """A repeated upload costs a look-up, also where it goes into the queue."""
+def test_the_same_bytes_are_classified_once(app: WebApp, classifier: FakeClassifier) -> None:
+    """A repeated upload needs no inference, also if it is queued."""
     program = app.with_every_scope()
     first = [program.post(GATE, content=image).status_code for image, _, _ in VERDICTS]
     seen = classifier.seen
-    again = [program.post(GATE, content=image).status_code for image, _, _ in VERDICTS]
-    assert first == again == [204, 202, 451]
+    second = [program.post(GATE, content=image).status_code for image, _, _ in VERDICTS]
+    assert first == second == [204, 202, 451]
     assert classifier.seen == seen
 
 
-def test_a_new_policy_holds_at_once(app: WebApp, engine: Engine) -> None:
-    """What was stored is a score; the gate judges it by the policy in force now."""
+def test_a_new_policy_takes_effect_immediately(app: WebApp, engine: Engine) -> None:
+    """The verdict of a stored score is computed by the current policy."""
     program = app.with_every_scope()
-    assert program.post(GATE, content=WAITS).status_code == 202
+    assert program.post(GATE, content=REVIEWED).status_code == 202
     engine.save_policy(
         replace(engine.policy, review_from=0.1, threshold=0.3, review_to=0.4),
         author="ann",
         reason="stricter",
     )
-    assert program.post(GATE, content=WAITS).status_code == 451
+    assert program.post(GATE, content=REVIEWED).status_code == 451

@@ -1,4 +1,4 @@
-"""What docs/gate.md shows: its configuration in a real nginx, its hook at a stand-in for S3."""
+"""Examples of docs/gate.md: the configuration in a real nginx, the hook with a fake S3 server."""
 
 import re
 import threading
@@ -25,12 +25,12 @@ from tests.support.server import free_port
 
 DOCS = Path(__file__).parents[2] / "docs"
 GATE_PAGE = (DOCS / "gate.md").read_text()
-ALLOWED, WAITS, BLOCKED = picture_bytes(10), picture_bytes(150), picture_bytes(240)
-LARGE = picture_bytes(10, size=(900, 900), image_format="BMP")  # more than nginx keeps in memory
+ALLOWED, REVIEWED, BLOCKED = picture_bytes(10), picture_bytes(150), picture_bytes(240)
+LARGE = picture_bytes(10, size=(900, 900), image_format="BMP")  # more than nginx buffers in memory
 
 
-def shown(language: str) -> str:
-    """The page's first block of code in a language."""
+def code_block(language: str) -> str:
+    """The first code block of a language in docs/gate.md."""
     found = re.search(rf"```{language}\n(.*?)```", GATE_PAGE, re.DOTALL)
     assert found is not None
     return found[1]
@@ -38,7 +38,7 @@ def shown(language: str) -> str:
 
 @dataclass
 class Received:
-    """A request that reached a stand-in."""
+    """A request that a fake server received."""
 
     method: str
     path: str
@@ -47,44 +47,44 @@ class Received:
 
 
 @dataclass
-class StandIn:
-    """A server of the test's own on a socket of 127.0.0.1, and what reached it."""
+class FakeServer:
+    """A fake HTTP server on 127.0.0.1 and the requests that it received."""
 
     url: str
     received: list[Received] = field(default_factory=list)
 
 
 @contextmanager
-def standing_in(objects: dict[str, bytes] | None = None) -> Iterator[StandIn]:
-    """An application that takes uploads, or with objects a store that speaks as S3 does."""
+def fake_server(objects: dict[str, bytes] | None = None) -> Iterator[FakeServer]:
+    """Run an application that accepts uploads or, with objects, a server with the API of S3."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def answer(self) -> None:
+        def respond(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            stand_in.received.append(Received(self.command, self.path, headers, body))
-            found = b"stored"
+            fake.received.append(Received(self.command, self.path, headers, body))
+            content = b"stored"
             if objects is not None:
                 key = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path.lstrip("/"))
-                found = objects[key] if self.command == "GET" else b""
+                content = objects[key] if self.command == "GET" else b""
             self.send_response(200)
-            self.send_header("content-length", str(len(found)))
+            self.send_header("content-length", str(len(content)))
             self.end_headers()
-            self.wfile.write(found)
+            self.wfile.write(content)
 
-        do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815  # http.server's names
+        do_GET = do_POST = do_PUT = do_DELETE = respond  # noqa: N815  # http.server's names
 
         def log_message(self, *_: object) -> None:
-            """Nothing on standard error."""
+            """Print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    stand_in = StandIn(f"http://127.0.0.1:{server.server_port}")
+    fake = FakeServer(f"http://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield stand_in
+        yield fake
     finally:
         server.shutdown()
         server.server_close()
@@ -93,7 +93,7 @@ def standing_in(objects: dict[str, bytes] | None = None) -> Iterator[StandIn]:
 
 @dataclass(frozen=True)
 class Gate:
-    """The served application and a key for its gate."""
+    """The served application and an API key for the gate."""
 
     url: str
     key: str
@@ -110,16 +110,16 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     engine = Engine(store=store, loader=loader, limits=limits, defaults=PolicyDefaults())
     with open_app(engine, store, folder) as web_app, served(web_app.client.app) as url:
         scopes = (Permission.QUEUE,)
-        made = web_app.accounts.add_key("gate", scopes, per_minute=10_000, actor="test")
-        yield Gate(url, made.key)
+        key = web_app.accounts.add_key("gate", scopes, per_minute=10_000, actor="test").key
+        yield Gate(url, key)
 
 
 @contextmanager
 def documented(directory: Path, gate: Gate, application: str) -> Iterator[str]:
-    """The documented configuration with the test's addresses; the public one."""
+    """Run nginx with the documented configuration and test addresses; yields its public URL."""
     public, inner = free_port(), free_port()
-    servers = shown("nginx")
-    for written, here in (
+    servers = code_block("nginx")
+    for documented_value, value in (
         ("client_max_body_size 50m;", "client_max_body_size 5m;"),
         ("listen 80;", f"listen 127.0.0.1:{public};"),
         ("127.0.0.1:8081", f"127.0.0.1:{inner}"),
@@ -127,8 +127,8 @@ def documented(directory: Path, gate: Gate, application: str) -> Iterator[str]:
         ("http://127.0.0.1:7860", gate.url),
         ("Bearer KEY", f"Bearer {gate.key}"),
     ):
-        assert written in servers
-        servers = servers.replace(written, here)
+        assert documented_value in servers
+        servers = servers.replace(documented_value, value)
     with running(directory, servers, [public, inner]):
         yield f"http://127.0.0.1:{public}"
 
@@ -136,12 +136,12 @@ def documented(directory: Path, gate: Gate, application: str) -> Iterator[str]:
 FORM = {"files": {"file": ("a.png", ALLOWED, "image/png")}, "data": {"title": "holiday"}}
 
 
-def test_nginx_lets_what_is_allowed_reach_the_application(tmp_path: Path, gate: Gate) -> None:
-    """The application gets the very same request, form or raw, small or large, with the verdict."""
-    with standing_in() as application, documented(tmp_path, gate, application.url) as url:
+def test_nginx_passes_allowed_uploads_to_the_application(tmp_path: Path, gate: Gate) -> None:
+    """The application gets the same request, form or raw, small or large, with the verdict."""
+    with fake_server() as application, documented(tmp_path, gate, application.url) as url:
         spoofed = {"NSFW-Action": "allow", "NSFW-Submission": "mine", "Origin": "https://site.test"}
         cookies = {"Cookie": "session=abc"}
-        for image, action in ((ALLOWED, "allow"), (LARGE, "allow"), (WAITS, "review")):
+        for image, action in ((ALLOWED, "allow"), (LARGE, "allow"), (REVIEWED, "review")):
             application.received.clear()
             sent = httpx.put(f"{url}/upload", content=image, headers=spoofed | cookies)
             (arrived,) = application.received
@@ -159,9 +159,9 @@ def test_nginx_lets_what_is_allowed_reach_the_application(tmp_path: Path, gate: 
         assert ALLOWED in arrived.body
 
 
-def test_nginx_keeps_what_is_not_allowed_from_the_application(tmp_path: Path, gate: Gate) -> None:
-    """What is blocked or cannot be judged ends at nginx, and its sender learns no score."""
-    with standing_in() as application, documented(tmp_path, gate, application.url) as url:
+def test_nginx_refuses_blocked_and_unavailable_uploads(tmp_path: Path, gate: Gate) -> None:
+    """The application does not see them, and the client gets no score."""
+    with fake_server() as application, documented(tmp_path, gate, application.url) as url:
         application.received.clear()
         for image in (BLOCKED, b"no image", b"", bytes(6_000_000)):
             sent = httpx.post(f"{url}/upload", content=image)
@@ -172,10 +172,10 @@ def test_nginx_keeps_what_is_not_allowed_from_the_application(tmp_path: Path, ga
 
 
 @pytest.mark.parametrize("fault", ["wrong key", "no gate"])
-def test_nginx_lets_nothing_pass_without_a_verdict(tmp_path: Path, gate: Gate, fault: str) -> None:
-    """Where the gate refuses the key, or does not answer at all, uploads are put off."""
+def test_nginx_passes_nothing_without_a_verdict(tmp_path: Path, gate: Gate, fault: str) -> None:
+    """If the gate refuses the key or is down, uploads are refused with 503."""
     broken = Gate(f"http://127.0.0.1:{free_port()}" if fault == "no gate" else gate.url, "nr_wrong")
-    with standing_in() as application, documented(tmp_path, broken, application.url) as url:
+    with fake_server() as application, documented(tmp_path, broken, application.url) as url:
         application.received.clear()
         sent = httpx.post(f"{url}/upload", content=ALLOWED)
         assert (sent.status_code, sent.headers["retry-after"]) == (503, "5")
@@ -183,7 +183,7 @@ def test_nginx_lets_nothing_pass_without_a_verdict(tmp_path: Path, gate: Gate, f
 
 
 def test_auth_request_sends_no_body(tmp_path: Path, gate: Gate) -> None:
-    """As the page says: nginx's own subrequest comes without the upload, so nothing passes."""
+    """As documented: nginx's subrequest has no body, so nothing passes."""
     port = free_port()
     servers = f"""server {{
         listen 127.0.0.1:{port};
@@ -203,8 +203,8 @@ def test_auth_request_sends_no_body(tmp_path: Path, gate: Gate) -> None:
     assert "auth request unexpected status: 422" in (tmp_path / "error.log").read_text()
 
 
-def hook(gate: Gate, storage: StandIn, patch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The documented function, with boto3 pointed at the stand-in."""
+def hook(gate: Gate, storage: FakeServer, patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The documented function, with boto3 using the fake S3 server."""
     for name, value in {
         "GATE_URL": f"{gate.url}/v1/gate",
         "GATE_KEY": gate.key,
@@ -217,12 +217,12 @@ def hook(gate: Gate, storage: StandIn, patch: pytest.MonkeyPatch) -> dict[str, A
     }.items():
         patch.setenv(name, value)
     names: dict[str, Any] = {}
-    exec(shown("python"), names)
+    exec(code_block("python"), names)
     return names
 
 
 def tags_of(request: Received) -> dict[str, str]:
-    """The tags that a request gives an object."""
+    """The object tags in a request."""
     space = "{http://s3.amazonaws.com/doc/2006-03-01/}"
     pairs = ET.fromstring(request.body).iter(f"{space}Tag")
     return {pair.findtext(f"{space}Key", ""): pair.findtext(f"{space}Value", "") for pair in pairs}
@@ -230,14 +230,14 @@ def tags_of(request: Received) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("image", "action"),
-    [(ALLOWED, "allow"), (WAITS, "review"), (b"no image", "unavailable"), (BLOCKED, None)],
+    [(ALLOWED, "allow"), (REVIEWED, "review"), (b"no image", "unavailable"), (BLOCKED, None)],
 )
 def test_the_upload_hook_tags_each_object(
     gate: Gate, monkeypatch: pytest.MonkeyPatch, image: bytes, action: str | None
 ) -> None:
-    """An object gets the action as its tag, a blocked one is deleted, whatever its key is."""
+    """An object is tagged with its action; a blocked one is deleted."""
     key = "in box/grüße + 1.png"
-    with standing_in({f"uploads/{key}": image}) as storage:
+    with fake_server({f"uploads/{key}": image}) as storage:
         event = {"bucket": {"name": "uploads"}, "object": {"key": urllib.parse.quote_plus(key)}}
         hook(gate, storage, monkeypatch)["handler"]({"Records": [{"s3": event}]}, None)
         read, written = storage.received
@@ -251,11 +251,11 @@ def test_the_upload_hook_tags_each_object(
     assert (tags["nsfw-submission"] == "none") is (action != "review")
 
 
-def test_the_upload_hook_fails_where_there_is_no_verdict(
+def test_the_upload_hook_fails_without_a_verdict(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A gate that refuses the key makes the event fail, so that it is delivered again."""
-    with standing_in({"uploads/a.png": ALLOWED}) as storage:
+    """If the gate refuses the key, the event fails and is delivered again."""
+    with fake_server({"uploads/a.png": ALLOWED}) as storage:
         event = {"bucket": {"name": "uploads"}, "object": {"key": "a.png"}}
         wrong = Gate(gate.url, "nr_wrong")
         with pytest.raises(OSError, match="401"):

@@ -1,4 +1,4 @@
-"""Uploads for gradio_client: quotas, owners, and what is deleted when it is old."""
+"""Uploads of gradio_client: quotas, owners, and deletion of old files."""
 
 import io
 import os
@@ -25,7 +25,7 @@ ANN, BOB = (user_caller(name, UserRole.VIEWER) for name in ("ann", "bob"))
 
 @pytest.fixture
 def uploads(tmp_path: Path) -> Uploads:
-    """A directory in which each caller may keep 1,000 bytes."""
+    """Uploads with a quota of 1,000 bytes per caller."""
     return Uploads(tmp_path / "uploads" / "7860", root=tmp_path / "uploads", caller_bytes=1_000)
 
 
@@ -37,7 +37,7 @@ def app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
 
 
 def file(size: int = 1, name: str = "a.png") -> UploadFile:
-    """A file as it arrives."""
+    """A file of a form."""
     return UploadFile(io.BytesIO(b"a" * size), size=size, filename=name)
 
 
@@ -47,12 +47,12 @@ def post(client: TestClient, *files: bytes) -> Any:
 
 
 def contents(directory: Path) -> set[str]:
-    """Everything below a directory, by its name."""
+    """The names of everything below a directory."""
     return {path.name for path in directory.rglob("*")}
 
 
-def test_one_caller_cannot_fill_the_disk(uploads: Uploads) -> None:
-    """Bytes and files of one caller are limited; another caller has a quota of its own."""
+def test_a_caller_has_a_quota(uploads: Uploads) -> None:
+    """Of bytes and of files; another caller has a quota of its own."""
     (first,) = uploads.add([file(900)], ANN)
     with pytest.raises(TooManyRequests, match=r"0\.001 MB of uploaded files at once"):
         uploads.add([file(50), file(51)], ANN)
@@ -63,18 +63,18 @@ def test_one_caller_cannot_fill_the_disk(uploads: Uploads) -> None:
         uploads.add([file(0)] * CALLER_FILES, ANN)
 
 
-def test_all_callers_together_cannot_fill_the_disk(uploads: Uploads) -> None:
-    """With four quotas in use, a fifth caller is told that there is no more."""
+def test_all_callers_together_have_a_quota(uploads: Uploads) -> None:
+    """With four quotas in use, a fifth caller is refused."""
     for number in range(4):
         uploads.add([file(1_000)], user_caller(f"user{number}", UserRole.VIEWER))
     with pytest.raises(Overloaded, match=r"0\.004 MB of uploaded files are in use"):
         uploads.add([file()], ANN)
 
 
-def test_a_request_is_kept_whole_or_not_at_all(
+def test_a_request_is_stored_completely_or_not_at_all(
     uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the second file cannot be written, the first is deleted, and no quota is lost."""
+    """If the second file cannot be written, the first is deleted and the quota is released."""
     write, written = Uploads._write, []
 
     def fail_at_the_second(self: Uploads, file: UploadFile, path: Path) -> None:
@@ -103,16 +103,16 @@ def test_uploads_are_private(uploads: Uploads, tmp_path: Path) -> None:
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_an_upload_is_its_callers_alone(uploads: Uploads) -> None:
-    """Its path, any other below the folder, and a way around are refused to others."""
+def test_a_caller_may_name_its_own_uploads_only(uploads: Uploads) -> None:
+    """Other paths, paths with `..`, and those of other callers are refused."""
     (path,) = uploads.add([file()], ANN)
     uploads.check_owner(path, ANN)
-    around = path.parent / ".." / path.parent.name / path.name
+    with_dots = path.parent / ".." / path.parent.name / path.name
     for foreign in (
         path.parent,
         path.parent.parent / "zz",
         path / "x",
-        around,
+        with_dots,
         Path("/etc/passwd"),
     ):
         with pytest.raises(NotFound):
@@ -121,10 +121,10 @@ def test_an_upload_is_its_callers_alone(uploads: Uploads) -> None:
         uploads.check_owner(path, BOB)
 
 
-def test_everything_old_is_deleted_of_whatever_kind(
+def test_everything_old_is_deleted(
     uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Uploads, stray files, links and nested folders go after ten minutes; what is new stays."""
+    """Uploads, other files, links, pipes and folders after ten minutes; recent ones stay."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "kept.txt").write_text("kept")
@@ -171,7 +171,7 @@ def test_uploads_of_a_killed_server_are_deleted(
 
 
 def test_a_new_upload_is_not_deleted(uploads: Uploads) -> None:
-    """Nothing happens to it before its time."""
+    """It stays for ten minutes."""
     (path,) = uploads.add([file()], ANN)
     uploads.delete_old()
     assert path.is_file()
@@ -180,7 +180,7 @@ def test_a_new_upload_is_not_deleted(uploads: Uploads) -> None:
 def test_the_running_application_deletes_old_uploads(
     engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By itself, from its start on."""
+    """In the background, from its start on."""
     monkeypatch.setattr(module, "EVERY_S", 0.01)
     with open_app(engine, store, tmp_path) as app:
         (path,) = map(Path, post(app.signed_in("ann"), picture_bytes(9)).json())
@@ -192,8 +192,8 @@ def test_the_running_application_deletes_old_uploads(
             time.sleep(0.01)
 
 
-def test_the_route_says_how_much_may_be_kept(app: WebApp) -> None:
-    """Over the quota: 429 with the limit and Retry-After; another caller is not affected."""
+def test_the_route_reports_the_quota(app: WebApp) -> None:
+    """429 with the limit and Retry-After; another caller is not affected."""
     ann, bob = app.signed_in("ann"), app.signed_in("bob")
     for _ in range(CALLER_FILES // 64):
         assert post(ann, *[b"x"] * 64).status_code == 200

@@ -1,4 +1,4 @@
-"""Wrong requests, one of each kind at each route of the API: the sentence names the fault."""
+"""Invalid requests to each route of the API: the message has the fault."""
 
 import base64
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def part(url: object = f"data:image/png;base64,{BASE64}", **changes: object) -> 
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
-    """An application that takes small files only."""
+    """The application with a low limit of file size."""
     folder = tmp_path_factory.mktemp("wrong")
     store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
@@ -44,13 +44,13 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
 
 @pytest.fixture(scope="module")
 def client(app: WebApp) -> TestClient:
-    """A program with a key of every scope."""
+    """A client with an API key of every scope."""
     return app.with_every_scope()
 
 
 WRONG: list[tuple[str, dict[str, Any], int, str]] = [
     (MODERATIONS, {"json": {"input": [part(), part(type="input_image")]}}, 400,
-     "input[1].type is 'input_image'. Only images are judged here"),
+     "input[1].type is 'input_image'. Only images are classified."),
     (MODERATIONS, {"json": {"input": [{"image_url": {"url": "x"}}]}}, 400,
      "input[0].type is missing."),
     (MODERATIONS, {"json": {"input": [part(image_url="data:")]}}, 400,
@@ -61,15 +61,16 @@ WRONG: list[tuple[str, dict[str, Any], int, str]] = [
      "input[0].image_url.url should be a string, not null."),
     (MODERATIONS, {"json": {"input": part()}}, 400,
      "input should be an array, not an object."),
-    (MODERATIONS, {"json": {"input": ["a", part()]}}, 400, "Texts are not judged here"),
+    (MODERATIONS, {"json": {"input": ["a", part()]}}, 400,
+     "input: Only images are classified, not texts."),
     (MODERATIONS, {"json": {"input": [part()] * 65}}, 400, "65 images; the limit is 64."),
-    (MODERATIONS, {"json": {"input": []}}, 400, "There is no image to judge."),
+    (MODERATIONS, {"json": {"input": []}}, 400, "input: It has no image."),
     (MODERATIONS, {"json": {"inputs": "x"}}, 400, "input is missing."),
     (MODERATIONS, {"json": [1]}, 400, "The body should be an object, not an array."),
     (MODERATIONS, {"json": {"input": [part("https://example.com/a.png")]}}, 400,
      "Image 1 is a URL, and fetching URLs is off."),
     (MODERATIONS, {"json": {"input": [part(BASE64)]}}, 400,
-     "Image 1 is no data URL. Send data:image/png;base64,..."),
+     "Image 1 is not a data URL. Send data:image/png;base64,..."),
     (MODERATIONS, {"content": b"{", "headers": JSON}, 400, "The body is not valid JSON: "),
     (MODERATIONS, {"data": {"input": "x"}}, 400,
      "content type is application/x-www-form-urlencoded; send application/json."),
@@ -124,32 +125,32 @@ WRONG_QUERIES = [
 
 
 def refusal(response: Any) -> tuple[int, str]:
-    """Status and sentence of an error."""
+    """Status and message of an error."""
     return response.status_code, response.json()["error"]["message"]
 
 
-@pytest.mark.parametrize(("path", "sent", "status", "sentence"), WRONG)
-def test_a_wrong_body_is_named(
-    client: TestClient, path: str, sent: dict[str, Any], status: int, sentence: str
+@pytest.mark.parametrize(("path", "sent", "status", "message"), WRONG)
+def test_an_invalid_body_is_described(
+    client: TestClient, path: str, sent: dict[str, Any], status: int, message: str
 ) -> None:
-    """What is wrong with the body, where, and what to send instead."""
+    """The message has the place of the fault and what to send instead."""
     found = refusal(client.post(path, **sent))
     assert found[0] == status, found
-    assert sentence in found[1]
+    assert message in found[1]
 
 
-@pytest.mark.parametrize(("query", "status", "sentence"), WRONG_QUERIES)
-def test_a_wrong_parameter_is_named(
-    client: TestClient, query: str, status: int, sentence: str
+@pytest.mark.parametrize(("query", "status", "message"), WRONG_QUERIES)
+def test_an_invalid_parameter_is_described(
+    client: TestClient, query: str, status: int, message: str
 ) -> None:
-    """The parameter's name, its value, and the values that are allowed."""
+    """The message has the parameter, its value, and the allowed values."""
     found = refusal(client.get(f"{CORRECTIONS}?{query}"))
     assert found[0] == status
-    assert sentence in found[1]
+    assert message in found[1]
 
 
-def test_a_wrong_path_or_method_is_named(client: TestClient) -> None:
-    """A route that does not exist, and a method that a route does not have."""
+def test_an_unknown_path_or_method_is_described(client: TestClient) -> None:
+    """404 has the path, 405 the method and the allowed ones."""
     assert refusal(client.post("/v1/nothing")) == (404, "There is nothing at /v1/nothing.")
     assert refusal(client.put(IMAGES)) == (405, "PUT is not allowed here; allowed: POST.")
     assets = client.post("/desk/assets/grid.js")
@@ -157,24 +158,24 @@ def test_a_wrong_path_or_method_is_named(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("text", ["true", "True", "TRUE", "yes", "on", "1", " true "])
-def test_true_as_people_write_it(client: TestClient, text: str) -> None:
-    """In the form and in the query, every usual spelling of true puts an image into the queue."""
+def test_spellings_of_true(client: TestClient, text: str) -> None:
+    """In form and query, every common spelling of true queues the image."""
     (in_form,) = client.post(IMAGES, files=FILE, data={"queue": text}).json()["images"]
     (in_query,) = client.post(IMAGES, files=FILE, params={"queue": text.strip()}).json()["images"]
     assert in_form["id"] == in_query["id"] is not None
 
 
 @pytest.mark.parametrize("text", ["false", "False", "no", "off", "0", ""])
-def test_false_as_people_write_it(client: TestClient, text: str) -> None:
-    """Every usual spelling of false, and an empty field, leave an image out of the queue."""
+def test_spellings_of_false(client: TestClient, text: str) -> None:
+    """Every common spelling of false, and an empty field, does not queue the image."""
     (image,) = client.post(IMAGES, files=FILE, data={"queue": text}).json()["images"]
     assert image["id"] is None
 
 
 def test_json_over_the_limit_of_the_page(app: WebApp) -> None:
-    """A body that the framework reads is refused for its size as well, and not as unreadable."""
-    much = b'"' + b"a" * MAX_JSON_BYTES + b'"'
+    """A body that FastAPI reads is refused for its size, too, and not as invalid."""
+    body = b'"' + b"a" * MAX_JSON_BYTES + b'"'
     ann = app.signed_in("ann")
-    status, sentence = refusal(ann.post("/desk/decisions", content=much, headers=JSON))
+    status, message = refusal(ann.post("/desk/decisions", content=body, headers=JSON))
     assert status == 413
-    assert f"{MAX_JSON_BYTES / 1e6:g} MB" in sentence
+    assert f"{MAX_JSON_BYTES / 1e6:g} MB" in message
