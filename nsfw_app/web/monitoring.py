@@ -48,7 +48,7 @@ class Monitor:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "nsfw_http_requests",
-            "Requests answered.",
+            "HTTP requests by method, route and status.",
             ("method", "route", "status"),
             registry=self.registry,
         )

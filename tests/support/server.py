@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+APP = str(ROOT / "app.py")
 START_SECONDS = 60
 
 
@@ -44,8 +45,16 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(directory: Path, **environment: str) -> Iterator[Server]:
-    """Run `app.py` with a data directory below `directory`, until the block ends."""
+def serving(
+    directory: Path, *, command: tuple[str, ...] = (APP,), **environment: str
+) -> Iterator[Server]:
+    """Run a server with a data directory below `directory`, until the block ends.
+
+    Args:
+        directory: Working directory of the server.
+        command: Arguments of Python; `app.py` by default.
+        environment: Variables, in addition to those of a server with the embedded model.
+    """
     port = free_port()
     foreign = ("NSFW_", "SPACE", "HF_", "OAUTH_", "FORWARDED_")
     clean = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
@@ -61,7 +70,7 @@ def serving(directory: Path, **environment: str) -> Iterator[Server]:
     log = directory / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "app.py")],
+            [sys.executable, *command],
             env={**clean, **settings},
             cwd=directory,
             stdout=output,

@@ -13,11 +13,11 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from nsfw_app import settings, system
+from nsfw_app import __version__, settings, system
 from nsfw_app.records import LogFilter
 from nsfw_app.store import Store
 from tests.support.fakes import picture_bytes
-from tests.support.server import Server, serving
+from tests.support.server import ROOT, Server, serving
 
 DECISIONS = 200
 SPACE = {
@@ -164,6 +164,17 @@ def test_other_machines_are_not_served_without_users(
     with pytest.raises(RuntimeError, match="Error:") as stopped, serving(tmp_path, **environment):
         pass
     assert advice in str(stopped.value)
+
+
+def test_the_serve_command_runs_the_server(tmp_path: Path) -> None:
+    """`nsfw-review serve` runs the same server as `python app.py`; /healthz has the version."""
+    command = ("-m", "nsfw_app", "serve")
+    with (
+        serving(tmp_path, command=command, PYTHONPATH=str(ROOT)) as server,
+        urllib.request.urlopen(f"{server.url}/healthz", timeout=30) as response,
+    ):
+        assert json.load(response) == {"alive": True, "version": __version__}
+        assert server.url in server.log.read_text()
 
 
 def test_without_a_space_only_this_machine_is_served(server: Server) -> None:

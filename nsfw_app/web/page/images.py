@@ -53,7 +53,7 @@ def image_routes(gate: ClassifyGate, accounts: Accounts) -> APIRouter:
             return await run_in_threadpool(card_json, engine, review, visitor)
 
     @router.post("/pictures")
-    async def preview(
+    async def render_preview(
         request: Request,
         visitor: Visitor,
         name: Annotated[str, Query(max_length=MAX_NAME_CHARACTERS)],
@@ -71,7 +71,7 @@ def image_routes(gate: ClassifyGate, accounts: Accounts) -> APIRouter:
         return Response(jpeg, media_type="image/jpeg")
 
     @router.api_route("/images/{sha256}/picture", methods=["GET", "HEAD"])
-    def picture(sha256: str, visitor: Visitor) -> Response:
+    def preview(sha256: str, visitor: Visitor) -> Response:
         """The stored preview of an image."""
         return _jpeg(engine.preview_jpeg, sha256, visitor)
 
@@ -91,7 +91,7 @@ def _check_demo(request: Request, upload: Upload, accounts: Accounts) -> None:
         TooManyRequests: This address, or all addresses together, exceeded the demo's rate limit.
     """
     if upload.source != "review" or upload.batch_id:
-        raise NotSignedIn("Sign in to have many images classified.")
+        raise NotSignedIn("Sign in to classify images outside the Review tab.")
     accounts.count_demo(client_address(request))
 
 
