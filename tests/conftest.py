@@ -30,7 +30,7 @@ SLOW = (
     "unit/test_optimize.py",
     "unit/test_package.py",
     "web/test_heavy_requests.py",
-    "web/test_openapi.py::test_requests_of_every_kind",
+    "web/test_openapi.py::test_generated_requests_conform",
     "web/test_server.py",
 )
 
