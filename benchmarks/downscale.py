@@ -25,8 +25,9 @@ from nsfw_app.models.cards import OPEN_NSFW, first_policy
 from nsfw_app.models.classifier import Classifier
 from nsfw_app.models.loader import Loaded, ModelLoader, load_classifier
 from nsfw_app.models.selection import AUTO, TORCH, BackendConfig
-from nsfw_app.records import Upload
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.records import Retain, Upload
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 
 BAND = (0.2, 0.8)
@@ -88,7 +89,7 @@ def main() -> None:
             with Image.open(io.BytesIO(data)) as image:
                 picture = image.convert("RGB")
             whole, reference = (c.predict([picture])[0]["nsfw"] for c in (loaded, exact))
-            for owner in (None, "ann"):
+            for retain in (Retain.SCORE, Retain.PREVIEW):
                 with tempfile.TemporaryDirectory(dir=folder) as data_dir:
                     store = Store(
                         Path(data_dir) / "r.db",
@@ -96,9 +97,12 @@ def main() -> None:
                         journal_mode="wal",
                     )
                     engine = Engine(
-                        store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults()
+                        store=store,
+                        loader=loader,
+                        limits=LIMITS,
+                        policies=PolicyBook(store.policies),
                     )
-                    review = engine.review(data, Upload("a.jpg", "command", owner))
+                    review = engine.review(data, Upload("a.jpg", "command", "ann", retain=retain))
                 assert review.prediction is not None
                 score = review.prediction.nsfw_score
                 below = [g.max_score for g in OpenNSFW.downscale_rules if score < g.max_score]

@@ -17,7 +17,8 @@ from nsfw_app.models import calibration_set
 from nsfw_app.models.cards import OPEN_NSFW
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import Upload
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 
 LIMITS = Limits(max_bytes=100_000_000, max_pixels=89_478_485, max_frames=16)
@@ -111,4 +112,4 @@ def _engine(subject: Subject, engine: str, folder: Path) -> Engine:
     store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader(engine, lambda: Loaded(classifier_of(subject, engine)))
     loader.wait()
-    return Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    return Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))

@@ -1,4 +1,4 @@
-"""Opens store, engine and insights as the settings describe them."""
+"""Opens store, policies, engine and insights as the settings describe them."""
 
 from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.evidence.agreement import Insights
@@ -7,7 +7,8 @@ from nsfw_app.models.cards import display_name
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import Loaded, ModelLoader, load_classifier
 from nsfw_app.models.selection import BackendConfig
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook, PolicyDefaults
 from nsfw_app.rules.queue import QueueRules
 from nsfw_app.rules.retention import Retention
 from nsfw_app.settings import Settings
@@ -25,32 +26,36 @@ def open_store(settings: Settings) -> Store:
     )
 
 
-def open_engine(settings: Settings, store: Store) -> Engine:
-    """An engine as the settings describe it. The model is not loaded yet: see `start`."""
-    concurrency = concurrency_limits(settings)
+def open_policies(settings: Settings, store: Store) -> PolicyBook:
+    """The policies in force, the first ones from the settings."""
+    defaults = PolicyDefaults(settings.threshold, settings.review_from, settings.review_to)
+    return PolicyBook(store.policies, defaults)
 
-    def load() -> Loaded:  # by then there is an engine, which knows the policies in force
+
+def open_engine(settings: Settings, store: Store) -> Engine:
+    """An engine as the settings describe it. The model is not loaded yet: see `Engine.start`."""
+    policies, concurrency = open_policies(settings, store), concurrency_limits(settings)
+
+    def load() -> Loaded:
         return load_classifier(
             settings.model,
             revision=settings.model_revision,
             unsafe_labels=settings.unsafe_labels,
             threads=concurrency.cpu_slots,
             max_waiting=concurrency.model_queue,
-            backends=BackendConfig(settings.backend, settings.engines_dir, engine.policy_of),
+            backends=BackendConfig(settings.backend, settings.builds_dir, policies.of),
             max_batch=concurrency.batch,
         )
 
-    engine = Engine(
+    return Engine(
         store=store,
         loader=ModelLoader(display_name(settings.model), load),
+        policies=policies,
         limits=Limits(settings.max_bytes, settings.max_pixels, settings.max_frames),
-        defaults=PolicyDefaults(settings.threshold, settings.review_from, settings.review_to),
-        engines=settings.engines_dir,
+        builds_dir=settings.builds_dir,
     )
-    return engine
 
 
-def open_insights(settings: Settings, store: Store, engine: Engine) -> Insights:
-    """Insights over a store, judged by the policies that are in force."""
-    equivalents = EquivalentBackends(settings.engines_dir, engine.policy_of)
-    return Insights(store, engine.policy_of, equivalents)
+def open_insights(settings: Settings, store: Store, policies: PolicyBook) -> Insights:
+    """Insights over a store, under the policies in force."""
+    return Insights(store, policies, EquivalentBackends(settings.builds_dir))

@@ -136,6 +136,24 @@ class Prediction:
     ground: Ground = Ground.WHITE
 
 
+NO_PREVIEW = Preview(b"")
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedImage:
+    """An image with a model's prediction and its preview.
+
+    - `prediction_id` is the prediction's row in the store; 0 where it is not stored.
+    - `submission_id` is set when the image entered the queue for a program.
+    """
+
+    info: ImageInfo
+    prediction: Prediction
+    preview: Preview = NO_PREVIEW
+    prediction_id: int = 0
+    submission_id: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Where a score turns into a label and an action. `version` 0 was never saved.
@@ -167,22 +185,45 @@ class Verdict:
     action: Action = Action.UNAVAILABLE
 
 
+class Retain(StrEnum):
+    """What the store keeps of an image that is classified."""
+
+    NOTHING = "nothing"
+    SCORE = "score"  # facts and prediction
+    PREVIEW = "preview"  # also the upload, and a preview unless the settings keep none
+    QUEUE = "queue"  # as PREVIEW, and a queue entry where a queue rule asks for one
+    SUBMISSION = "submission"  # as SCORE; as QUEUE, with a submission id, where a rule asks for it
+
+    @property
+    def queues(self) -> bool:
+        """Whether the image may enter the queue."""
+        return self in {Retain.QUEUE, Retain.SUBMISSION}
+
+
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Where an image came from. Without an owner nothing of the picture is kept.
+    """Where an image came from, and what the store keeps of it.
 
-    `queues` is whether it may wait for people: whoever brought it must be allowed that.
+    `key_name` is the API key it was sent with, whose webhook gets messages about a submission.
+
+    Raises:
+        ValueError: More than the score is kept, and there is no owner to keep it for.
     """
 
     name: str
     source: str
     owner: str | None = None
     batch_id: str = ""
-    queues: bool = True
+    retain: Retain = Retain.SCORE
+    key_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.owner is None and self.retain not in {Retain.NOTHING, Retain.SCORE}:
+            raise ValueError(f"Retain.{self.retain.name} needs an owner.")
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ImageProblem:
     """Why an image has no verdict: an error's kind and sentence."""
 
     kind: str
@@ -193,7 +234,8 @@ class Problem:
 class Review:
     """Everything known about one submitted file. `problem` is set when it has no prediction.
 
-    `warnings` are all that concern the file: its bytes, its name, and what was made of it.
+    `warnings` are all that concern the file: its bytes, its name, and how it was rendered.
+    `submission_id` is set when it entered the queue for a program.
     """
 
     name: str
@@ -203,8 +245,9 @@ class Review:
     image: ImageInfo | None = None
     prediction: Prediction | None = None
     preview: Preview | None = None
-    problem: Problem | None = None
+    problem: ImageProblem | None = None
     warnings: tuple[ImageWarning, ...] = ()
+    submission_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def main() -> None:
         accounts = Accounts(store, hub_roles=chosen.hub_roles)
         check_sign_in(chosen, accounts)
         engine = open_engine(chosen, store)
-        insights = open_insights(chosen, store, engine)
+        insights = open_insights(chosen, store, engine.policies)
     except NSFWReviewError as error:
         sys.exit(f"Error: {error}")
     try:

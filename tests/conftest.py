@@ -14,7 +14,8 @@ import pytest
 from nsfw_app.evidence.agreement import Insights
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from tests.support.browser import browser, page  # noqa: F401  # fixtures
 from tests.support.fakes import LIMITS, FakeClassifier
@@ -68,13 +69,13 @@ def engine(store: Store, classifier: FakeClassifier) -> Engine:
     """An engine with the fake classifier, ready."""
     loader = ModelLoader("fake", lambda: Loaded(classifier))
     loader.wait()
-    return Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    return Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
 
 
 @pytest.fixture
 def insights(store: Store, engine: Engine) -> Insights:
     """Insights over the store; no backend is verified."""
-    return Insights(store, engine.policy_of, EquivalentBackends(None, engine.policy_of))
+    return Insights(store, engine.policies, EquivalentBackends(None))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

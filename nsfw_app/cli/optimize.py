@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from nsfw_app import settings
-from nsfw_app.bootstrap import open_engine, open_store
+from nsfw_app.bootstrap import open_policies, open_store
 from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
 from nsfw_app.models.formats import FILES, Format
 from nsfw_app.models.optimize.optimizer import OptimizationConfig, measure_embedded
@@ -49,8 +49,8 @@ def optimize(
         raise typer.BadParameter(f"{kind} cannot be exported. Choose one of {', '.join(FILES)}.")
     if name == OPEN_NSFW and (kind is not None or images is not None or force):
         raise typer.BadParameter(f"{OPEN_NSFW} has no formats. Omit the other options.")
-    engine = open_engine(chosen, open_store(chosen))
-    backends = BackendConfig(chosen.backend, chosen.engines_dir, engine.policy_of)
+    policies = open_policies(chosen, open_store(chosen))
+    backends = BackendConfig(chosen.backend, chosen.builds_dir, policies.of)
     if name == OPEN_NSFW:
         measure_embedded(backends, threads=chosen.threads, progress=_print_progress)
         return

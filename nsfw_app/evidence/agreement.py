@@ -4,7 +4,7 @@ An image that several people answered counts once against the model, by the labe
 The model is judged anew by the policy in force, from the score that was stored.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from nsfw_app.evidence import metrics
 from nsfw_app.evidence.metrics import NO_ANSWER, Agreement, Confusion, Share
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label, Policy
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from nsfw_app.store.standing_decisions import Outcome, ReviewerStats, SharedAnswer
 
@@ -72,18 +73,18 @@ class Insights:
 
     Args:
         store: Where the answers are.
-        policy_of: The policy in force for a model, by its id.
+        policies: The policy in force for each model.
         equivalents: Backends whose predictions count as those of one model.
     """
 
     def __init__(
         self,
         store: Store,
-        policy_of: Callable[[str], Policy],
+        policies: PolicyBook,
         equivalents: EquivalentBackends,
     ) -> None:
         self._answers = store.insights
-        self._policy_of = policy_of
+        self._policies = policies
         self._equivalents = equivalents
 
     def models(self, *, viewer: str | None = None) -> list[ModelRecord]:
@@ -94,16 +95,23 @@ class Insights:
         Args:
             viewer: Who looks; answers about images that wait for theirs are left out.
         """
+        policies: dict[str, Policy] = {}
         groups: dict[tuple[str, str, frozenset[str]], dict[str, Outcome]] = {}
         for outcome in self._answers.outcomes(viewer=viewer):
             identity = outcome.identity
-            key = identity.model, identity.revision, self._equivalents.of(identity)
+            if identity.model not in policies:
+                policies[identity.model] = self._policies.of(identity.model)
+            backends = self._equivalents.of(identity, policies[identity.model])
+            key = identity.model, identity.revision, backends
             images = groups.setdefault(key, {})
             known = images.get(outcome.image_sha256)
             if known is None or known.last_decision_id < outcome.last_decision_id:
                 images[outcome.image_sha256] = outcome
-        found = sorted(groups.values(), key=len, reverse=True)
-        return [self._model(list(images.values())) for images in found]
+        found = sorted(groups.items(), key=lambda group: len(group[1]), reverse=True)
+        return [
+            _model_record(list(images.values()), policies[model].threshold)
+            for (model, _, _), images in found
+        ]
 
     def people(self, *, viewer: str | None = None) -> People:
         """How far reviewers agree, and what each has done; see `models` for the viewer."""
@@ -129,22 +137,22 @@ class Insights:
             ],
         )
 
-    def _model(self, outcomes: Sequence[Outcome]) -> ModelRecord:
-        first = outcomes[0].identity
-        threshold = self._policy_of(first.model).threshold
-        decided = [o for o in outcomes if o.label in (Label.NORMAL, Label.NSFW)]
-        return ModelRecord(
-            first.model,
-            first.revision,
-            sorted({outcome.identity.backend for outcome in outcomes}),
-            threshold,
-            metrics.confusion(
-                np.array([o.label is Label.NSFW for o in decided], dtype=bool),
-                np.array([o.nsfw_score for o in decided], dtype=float),
-                threshold=threshold,
-            ),
-            undecided=len(outcomes) - len(decided),
-        )
+
+def _model_record(outcomes: Sequence[Outcome], threshold: float) -> ModelRecord:
+    first = outcomes[0].identity
+    decided = [o for o in outcomes if o.label in {Label.NORMAL, Label.NSFW}]
+    return ModelRecord(
+        first.model,
+        first.revision,
+        sorted({outcome.identity.backend for outcome in outcomes}),
+        threshold,
+        metrics.confusion(
+            np.array([o.label is Label.NSFW for o in decided], dtype=bool),
+            np.array([o.nsfw_score for o in decided], dtype=float),
+            threshold=threshold,
+        ),
+        undecided=len(outcomes) - len(decided),
+    )
 
 
 def matrix(answers: Sequence[SharedAnswer]) -> tuple[list[str], NDArray[np.int8]]:

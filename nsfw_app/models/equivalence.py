@@ -1,6 +1,5 @@
 """Which backends of a model's weights give predictions that count as the model's own."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from nsfw_app.models.artifacts import ModelVersion
@@ -13,24 +12,23 @@ class EquivalentBackends:
 
     Args:
         engines: Directory of optimized models and of parity reports; None where there are none.
-        policy_of: Returns the policy in force for a model, under which parity is judged.
     """
 
-    def __init__(self, engines: Path | None, policy_of: Callable[[str], Policy]) -> None:
+    def __init__(self, engines: Path | None) -> None:
         self._engines = engines
-        self._policy_of = policy_of
         self._known: dict[tuple[ModelVersion, Policy], frozenset[str]] = {}
 
-    def of(self, identity: ModelIdentity) -> frozenset[str]:
+    def of(self, identity: ModelIdentity, policy: Policy) -> frozenset[str]:
         """The backends whose predictions of the same weights count as this one's, itself included.
 
         A backend without a passed parity report, such as one that was forced, is only itself.
+        Parity is that under the policy given, the one in force for the model.
         """
         own = frozenset({identity.backend})
-        verified = self._verified(identity)
+        verified = self._verified(identity, policy)
         return verified if identity.backend in verified else own
 
-    def _verified(self, identity: ModelIdentity) -> frozenset[str]:
+    def _verified(self, identity: ModelIdentity, policy: Policy) -> frozenset[str]:
         """The verified backends of the weights, read once for each policy.
 
         Reports are written before a model that relies on them is ready, so that what was read
@@ -38,7 +36,7 @@ class EquivalentBackends:
         """
         if self._engines is None:
             return frozenset()
-        origin, policy = ModelVersion.of(identity), self._policy_of(identity.model)
+        origin = ModelVersion.of(identity)
         if (origin, policy) not in self._known:
             self._known[origin, policy] = verified_backends(self._engines, origin, policy)
         return self._known[origin, policy]

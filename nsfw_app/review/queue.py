@@ -1,14 +1,14 @@
 """What moderators work through: the queue's loans, second opinions, and training labels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nsfw_app.errors import NotFound
 from nsfw_app.imaging.previews import alike
-from nsfw_app.records import Action, Label, ModelIdentity, Policy, Review
-from nsfw_app.review.verdicts import reviewed
+from nsfw_app.records import Label, ModelIdentity, Review
+from nsfw_app.review.policies import PolicyBook, reviewed
 from nsfw_app.rules.permissions import Caller
-from nsfw_app.rules.queue import QueueOrder, QueueReason, is_sampled
+from nsfw_app.rules.queue import QueueOrder
 from nsfw_app.store import Store
 from nsfw_app.store.training import Misclassification
 
@@ -29,41 +29,12 @@ class QueueService:
 
     Args:
         store: Where both are kept.
-        policy_of: The policy in force for a model, by its id.
+        policies: The policy in force for each model.
     """
 
-    def __init__(self, store: Store, policy_of: Callable[[str], Policy]) -> None:
+    def __init__(self, store: Store, policies: PolicyBook) -> None:
         self._store = store
-        self._policy_of = policy_of
-
-    def queue_reason(self, review: Review) -> QueueReason | None:
-        """Why an image should wait for a person, if a rule that is in use says so."""
-        prediction, rules = review.prediction, self._store.queue.rules
-        if prediction is None:
-            return None
-        weights_sha256 = prediction.identity.weights_sha256
-        reason = None
-        if review.verdict.action is Action.REVIEW:
-            reason = QueueReason.REVIEW
-        elif is_sampled(prediction.image_sha256, weights_sha256, rate=rules.audit_rate):
-            reason = QueueReason.AUDIT
-        return reason if reason in rules.reasons else None
-
-    def admit(self, review: Review) -> int | None:
-        """Put an uploaded image into the queue when a rule says so.
-
-        Returns:
-            The id of its prediction in the store, when it waits or has waited there.
-        """
-        prediction, reason = review.prediction, self.queue_reason(review)
-        if prediction is None or reason is None:
-            return None
-        stored = self._store.catalog.find(prediction.image_sha256, prediction.identity)
-        if stored is None:
-            return None
-        draw = self._store.queue.rules.audit_rate if reason is QueueReason.AUDIT else None
-        self._store.queue.enter(stored.prediction_id, reason, draw=draw)
-        return stored.prediction_id
+        self._policies = policies
 
     def claim(
         self,
@@ -89,7 +60,7 @@ class QueueService:
             reviewer,
             count=min(count, CLAIMS_AT_ONCE),
             holding=holding,
-            threshold=self._policy_of(model).threshold,
+            threshold=self._policies.of(model).threshold,
             order=order,
             first=first,
         )
@@ -167,10 +138,7 @@ class QueueService:
             name: What the image is called; by default as in its latest upload.
         """
         stored = self._store.catalog.get(prediction_id)
-        return reviewed(
-            self._store.catalog.name(stored.info.sha256) if name is None else name,
-            self._policy_of(stored.prediction.identity.model),
-            stored.info,
-            stored.prediction,
-            stored.preview,
-        )
+        policy = self._policies.of(stored.prediction.identity.model)
+        if name is None:
+            name = self._store.catalog.name(stored.info.sha256)
+        return reviewed(name, policy, stored)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from nsfw_app.errors import Forbidden, NotSignedIn
+from nsfw_app.records import Retain
 
 
 class Permission(StrEnum):
@@ -74,6 +75,22 @@ class Caller:
         if self.owner is None:
             raise NotSignedIn("Sign in, or send an API key as 'Authorization: Bearer KEY'.")
         raise Forbidden(f"{self.name} lacks the permission '{permission}' that this needs.")
+
+
+def retain_upload(caller: Caller) -> Retain:
+    """What is kept of an image that a caller classifies on the page or with its endpoints."""
+    if caller.owner is None:
+        return Retain.NOTHING
+    if not caller.may(Permission.PAGE):
+        return Retain.SCORE  # an API key cannot view previews
+    return Retain.QUEUE if caller.may(Permission.QUEUE) else Retain.PREVIEW
+
+
+def retain_submission(caller: Caller) -> Retain:
+    """What is kept of an image that a caller submits through the REST API for human review."""
+    if caller.owner is None or not caller.may(Permission.QUEUE):
+        return Retain.SCORE
+    return Retain.SUBMISSION
 
 
 LOCAL_OWNER = "local"

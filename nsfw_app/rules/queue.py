@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from nsfw_app.records import Label
+from nsfw_app.records import Action, Label, Prediction
 
 
 class QueueReason(StrEnum):
@@ -54,6 +54,21 @@ class QueueRules:
     def answers_wanted(self, reason: QueueReason) -> int:
         """How many reviewers must answer an image that entered for this reason."""
         return self.answers.get(reason, DEFAULT_ANSWERS[reason])
+
+    def reason_for(self, prediction: Prediction, action: Action) -> QueueReason | None:
+        """Why a classified image enters the queue; None where no rule in use matches.
+
+        Args:
+            prediction: Of the image.
+            action: The verdict's.
+        """
+        weights_sha256 = prediction.identity.weights_sha256
+        reason = None
+        if action is Action.REVIEW:
+            reason = QueueReason.REVIEW
+        elif is_sampled(prediction.image_sha256, weights_sha256, rate=self.audit_rate):
+            reason = QueueReason.AUDIT
+        return reason if reason in self.reasons else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,13 +70,15 @@ class Store:
             ) from error
         self._connections = connections
         cipher = SecretCipher(database.with_name(f"{database.name}.key"))
-        self.catalog = Catalog(connections, self.previews)
         self.policies = Policies(connections)
         if not retention.keeps_any:
             rules = QueueRules(frozenset())
         self.submissions = Submissions(connections)
         self.deliveries = Deliveries(connections, cipher)
         self.queue = ReviewQueue(connections, rules=rules)
+        self.catalog = Catalog(
+            connections, self.previews, queue=self.queue, submissions=self.submissions
+        )
         self.leases = Leases(connections)
         self.log = CorrectionLog(connections, catalog=self.catalog, queue=self.queue)
         self.training = TrainingLabels(connections)

@@ -2,7 +2,8 @@
 
 import json
 import sqlite3
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from sqlite_utils import Database
@@ -12,15 +13,20 @@ from nsfw_app.records import (
     Ground,
     ImageInfo,
     ImageWarning,
+    JudgedImage,
     ModelIdentity,
     Prediction,
     Preview,
+    Retain,
     Upload,
     WarningCode,
 )
 from nsfw_app.rules.permissions import Caller, Permission
+from nsfw_app.rules.queue import QueueReason
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.previews import PreviewFiles
+from nsfw_app.store.queue_entries import ReviewQueue
+from nsfw_app.store.submissions import Submissions
 
 VISIBLE = """
 select :manages
@@ -40,27 +46,28 @@ select * from uploads where image_sha256 = :sha256 order by queues desc, id limi
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """An image that was judged before."""
-
-    info: ImageInfo
-    prediction: Prediction
-    preview: Preview
-    prediction_id: int
-
-
 class Catalog:
     """Images by their hash.
 
     Args:
         connections: The database.
         pictures: The files that people look at.
+        queue: Where images enter the queue.
+        submissions: Where submissions of programs are added.
     """
 
-    def __init__(self, connections: Connections, pictures: PreviewFiles) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        pictures: PreviewFiles,
+        *,
+        queue: ReviewQueue,
+        submissions: Submissions,
+    ) -> None:
         self._connections = connections
         self._pictures = pictures
+        self._queue = queue
+        self._submissions = submissions
 
     def find(
         self,
@@ -68,7 +75,7 @@ class Catalog:
         identity: ModelIdentity,
         *,
         backends: frozenset[str] = frozenset(),
-    ) -> Stored | None:
+    ) -> JudgedImage | None:
         """The stored prediction of an image by a model.
 
         Args:
@@ -94,7 +101,7 @@ class Catalog:
         )
         return row and _stored(row)
 
-    def get(self, prediction_id: int) -> Stored:
+    def get(self, prediction_id: int) -> JudgedImage:
         """A prediction and its image.
 
         Raises:
@@ -118,80 +125,50 @@ class Catalog:
         row = self._connections.row(FIRST_UPLOAD, {"sha256": image_sha256})
         return str(row["name"]) if row else image_sha256
 
-    def add_prediction(
+    def record(
         self,
-        info: ImageInfo,
-        prediction: Prediction,
-    ) -> None:
-        """Keep an image's facts and what a model said of it.
-
-        What is there already stays, but for warnings: those of the latest decoding count.
-        """
-        warnings = json.dumps([[warning.code, warning.message] for warning in info.warnings])
-        with self._connections.writing() as db:
-            db.table("images").insert(
-                {
-                    "sha256": info.sha256,
-                    "format": info.format,
-                    "width": info.width,
-                    "height": info.height,
-                    "size_bytes": info.size_bytes,
-                    "frames": info.frames,
-                    "placeholder": b"",
-                    "first_seen_at": now(),
-                },
-                ignore=True,
-            )
-            db.execute(
-                "update images set warnings = ?, incomplete = ? where sha256 = ?",
-                (warnings, info.incomplete, info.sha256),
-            )
-            db.table("predictions").insert(
-                {
-                    "image_sha256": prediction.image_sha256,
-                    "model": prediction.identity.model,
-                    "revision": prediction.identity.revision,
-                    "backend": prediction.identity.backend,
-                    "weights_sha256": prediction.identity.weights_sha256,
-                    "probabilities": json.dumps(dict(prediction.probabilities)),
-                    "nsfw_score": prediction.nsfw_score,
-                    "frame": prediction.frame,
-                    "ground": prediction.ground,
-                    "predicted_at": now(),
-                },
-                ignore=True,
-            )
-
-    def add_upload(self, image_sha256: str, upload: Upload) -> None:
-        """Remember who brought an image, and under which name."""
-        with self._connections.writing() as db:
-            _add_upload(db, image_sha256, upload)
-
-    def keep(self, image_sha256: str, upload: Upload, preview: Preview, jpeg: bytes) -> None:
-        """Record an upload with all that people look at: rows and file, or nothing at all.
+        image: JudgedImage,
+        upload: Upload | None = None,
+        *,
+        jpeg: bytes | None = None,
+        reason: QueueReason | None = None,
+    ) -> JudgedImage:
+        """Store what is kept of an image, in one transaction: rows and preview file, or nothing.
 
         Args:
-            image_sha256: Of the image, which has a prediction.
-            upload: Who brought it, and under which name.
-            preview: Its placeholder and perceptual hash.
-            jpeg: The picture; one that is kept already stays.
+            image: Without a `prediction_id`, its facts and prediction are stored first. Those
+                stored before stay, but for warnings: those of the latest decoding count.
+            upload: Added as a row; None adds none.
+            jpeg: The preview file, stored with the placeholder unless one is there; None for none.
+            reason: Enters the queue for this reason; None for not.
+
+        Returns:
+            The image with its prediction id, and its submission id where the upload is one.
 
         Raises:
-            StorageError: Nothing was kept.
+            StorageError: Nothing was stored.
         """
-        with self._pictures.staged(image_sha256, jpeg) as place:
-            added = False
+        sha256, submission_id, added = image.info.sha256, None, False
+        with self._pictures.staged(sha256, jpeg) if jpeg is not None else nullcontext() as place:
             try:
                 with self._connections.writing() as db:
-                    _add_upload(db, image_sha256, upload)
-                    _set_preview(db, image_sha256, preview)
-                    if not self._pictures.has(image_sha256):
+                    prediction_id = image.prediction_id or _add_prediction(db, image)
+                    if upload is not None:
+                        _add_upload(db, sha256, upload)
+                    if place is not None:
+                        _set_preview(db, sha256, image.preview)
+                    if reason is not None:
+                        self._queue.enter(db, prediction_id, reason)
+                        if upload is not None and upload.retain is Retain.SUBMISSION:
+                            submission_id = self._submissions.add(db, prediction_id, upload)
+                    if place is not None and not self._pictures.has(sha256):
                         place()  # before the commit: a row without its picture is never seen
                         added = True
             except BaseException:
                 if added:
-                    self._pictures.remove(image_sha256)
+                    self._pictures.remove(sha256)
                 raise
+        return replace(image, prediction_id=prediction_id, submission_id=submission_id)
 
     def shows(self, image_sha256: str, caller: Caller) -> bool:
         """Whether this caller may see an image.
@@ -224,11 +201,6 @@ class Catalog:
             raise NotFound(f"No image {image_sha256} is known.")
         return Preview(bytes(row["placeholder"]), row["perceptual_hash"])
 
-    def set_preview(self, image_sha256: str, preview: Preview) -> None:
-        """Keep what stands for an image."""
-        with self._connections.writing() as db:
-            _set_preview(db, image_sha256, preview)
-
     def upload(
         self, image_sha256: str, caller: Caller, name: str = "", batch_id: str = ""
     ) -> sqlite3.Row | None:
@@ -256,6 +228,55 @@ class Catalog:
         return row
 
 
+def _add_prediction(db: Database, image: JudgedImage) -> int:
+    """Insert an image and its prediction where they are missing; the prediction's id."""
+    info, prediction = image.info, image.prediction
+    db.table("images").insert(
+        {
+            "sha256": info.sha256,
+            "format": info.format,
+            "width": info.width,
+            "height": info.height,
+            "size_bytes": info.size_bytes,
+            "frames": info.frames,
+            "placeholder": image.preview.placeholder,
+            "perceptual_hash": image.preview.perceptual_hash,
+            "first_seen_at": now(),
+        },
+        ignore=True,
+    )
+    db.execute(
+        "update images set warnings = ?, incomplete = ? where sha256 = ?",
+        (
+            json.dumps([[warning.code, warning.message] for warning in info.warnings]),
+            info.incomplete,
+            info.sha256,
+        ),
+    )
+    identity = prediction.identity
+    db.table("predictions").insert(
+        {
+            "image_sha256": prediction.image_sha256,
+            "model": identity.model,
+            "revision": identity.revision,
+            "backend": identity.backend,
+            "weights_sha256": identity.weights_sha256,
+            "probabilities": json.dumps(dict(prediction.probabilities)),
+            "nsfw_score": prediction.nsfw_score,
+            "frame": prediction.frame,
+            "ground": prediction.ground,
+            "predicted_at": now(),
+        },
+        ignore=True,
+    )
+    row = db.execute(
+        "select id from predictions "
+        "where image_sha256 = ? and model = ? and revision = ? and backend = ?",
+        (info.sha256, identity.model, identity.revision, identity.backend),
+    ).fetchone()
+    return int(row["id"])
+
+
 def _add_upload(db: Database, image_sha256: str, upload: Upload) -> None:
     db.table("uploads").insert(
         {
@@ -265,7 +286,7 @@ def _add_upload(db: Database, image_sha256: str, upload: Upload) -> None:
             "source": upload.source,
             "batch_id": upload.batch_id,
             "uploaded_at": now(),
-            "queues": upload.queues,
+            "queues": upload.retain.queues,
         }
     )
 
@@ -277,7 +298,7 @@ def _set_preview(db: Database, image_sha256: str, preview: Preview) -> None:
     )
 
 
-def _stored(row: Any) -> Stored:
+def _stored(row: Any) -> JudgedImage:
     info = ImageInfo(
         sha256=row["sha256"],
         format=row["format"],
@@ -300,4 +321,4 @@ def _stored(row: Any) -> Stored:
         Ground(row["ground"]),
     )
     preview = Preview(bytes(row["placeholder"]), row["perceptual_hash"])
-    return Stored(info, prediction, preview, row["id"])
+    return JudgedImage(info, prediction, preview, row["id"])

@@ -33,13 +33,14 @@ class ReviewQueue:
         self._connections = connections
         self.rules = rules
 
-    def enter(self, prediction_id: int, reason: QueueReason, *, draw: float | None = None) -> None:
+    def enter(self, db: Database, prediction_id: int, reason: QueueReason) -> None:
         """Put a prediction into the queue, unless it ever was there or the reason is not in use.
 
-        One that was withdrawn, because its picture was deleted, enters again. `draw` is the
-        probability with which it was drawn, for audits.
+        Runs inside an open transaction. One that was withdrawn, because its picture was deleted,
+        enters again. An audit's entry has the probability with which it was drawn.
         """
-        with self._connections.writing() as db, reported_changes(db) as watch:
+        draw = self.rules.audit_rate if reason is QueueReason.AUDIT else None
+        with reported_changes(db) as watch:
             watch(prediction_id)
             known = db.execute(
                 "select 1 from queue where prediction_id = ? "

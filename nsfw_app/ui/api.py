@@ -12,7 +12,7 @@ from nsfw_app.errors import DecisionError
 from nsfw_app.records import Label, NewDecision, Reason, Upload
 from nsfw_app.review import exports
 from nsfw_app.review.engine import Engine
-from nsfw_app.rules.permissions import Permission
+from nsfw_app.rules.permissions import Permission, retain_upload
 from nsfw_app.ui.render import permitted, shown
 from nsfw_app.web.monitoring import monitor_of
 from nsfw_app.web.page.uploads import uploads_of
@@ -32,8 +32,7 @@ def add_endpoints(engine: Engine) -> None:
         file, uploads = Path(path), uploads_of(request.request)
         uploads.check_owner(file, caller)  # again, where it is read and deleted
         try:
-            owner = caller.owner if caller.may(Permission.PAGE) else None  # a key looks at nothing
-            upload = Upload(file.name, "api", owner, queues=caller.may(Permission.QUEUE))
+            upload = Upload(file.name, "api", caller.owner, retain=retain_upload(caller))
             review = engine.review_file(file, upload)
             monitor_of(request.request).record(review)
             return exports.review_json(review)

@@ -92,7 +92,7 @@ def open_app(
     with pytest.MonkeyPatch.context() as patch:
         uploads = configured.uploads_dir.resolve()
         patch.setenv("GRADIO_TEMP_DIR", str(uploads))  # as app.py sets it
-        insights = open_insights(configured, store, engine)
+        insights = open_insights(configured, store, engine.policies)
         app = create_app(engine, accounts, settings=configured, page=build_ui(engine, insights))
         with TestClient(app, base_url=url if roles else "http://127.0.0.1") as client:
             yield WebApp(client, accounts)

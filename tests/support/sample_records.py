@@ -6,11 +6,13 @@ from typing import Any
 from nsfw_app.records import (
     Decision,
     ImageInfo,
+    JudgedImage,
     Label,
     ModelIdentity,
     NewDecision,
     Prediction,
     Preview,
+    Retain,
     Review,
     Upload,
 )
@@ -37,9 +39,8 @@ def add_image(
     """An image of Ann's, to which this model gives a score of 0.9."""
     prediction = Prediction(sha256, identity, {"normal": 0.1, "nsfw": 0.9}, 0.9)
     info = ImageInfo(sha256, "PNG", 40, 30, 1_000, 1)
-    store.catalog.add_prediction(info, prediction)
-    store.catalog.set_preview(sha256, Preview(b"webp"))
-    store.catalog.add_upload(sha256, Upload(name, "gallery", "ann", "batch 1"))
+    upload = Upload(name, "gallery", "ann", "batch 1", retain=Retain.QUEUE)
+    store.catalog.record(JudgedImage(info, prediction, Preview(b"webp")), upload)
 
 
 def answer(nonce: str, label: Label = Label.NORMAL, **changes: Any) -> NewDecision:

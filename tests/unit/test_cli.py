@@ -17,7 +17,7 @@ import pytest
 
 import nsfw_app
 from nsfw_app.cli import main
-from nsfw_app.records import Label, Review, Upload
+from nsfw_app.records import Label, Retain, Review, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.exports import LOG_COLUMNS, REVIEW_COLUMNS, review_json
 from tests.support.fakes import picture_bytes
@@ -69,7 +69,9 @@ def folder(tmp_path: Path) -> Path:
 def reviews(engine: Engine) -> Iterator[dict[str, Review]]:
     """Four reviewed images: a disagreement, an agreement, an undone and a changed decision."""
     reviews = {
-        name: engine.review(picture_bytes(255 - number), Upload(name, "gallery", "ann"))
+        name: engine.review(
+            picture_bytes(255 - number), Upload(name, "gallery", "ann", retain=Retain.QUEUE)
+        )
         for number, name in enumerate(["disagreed", "agreed", "undone", "changed"])
     }
 
@@ -503,7 +505,9 @@ def test_export_for_spreadsheets(
     encoding: str,
 ) -> None:
     """With --bom CSV begins with a byte order mark and is UTF-8 in any locale."""
-    review = engine.review(picture_bytes(255), Upload("日本.png", "gallery", "ann"))
+    review = engine.review(
+        picture_bytes(255), Upload("日本.png", "gallery", "ann", retain=Retain.QUEUE)
+    )
     engine.decide(answer_to(review), person("Ann", owner="ann"))
     path = tmp_path / "log.csv"
     assert run("export", "--bom", "--output", path).code == 0

@@ -11,7 +11,7 @@ import pytest
 from nsfw_app.accounts import Accounts
 from nsfw_app.cli import main
 from nsfw_app.errors import NotSignedIn, NSFWReviewError
-from nsfw_app.records import LogFilter, Upload
+from nsfw_app.records import LogFilter, Retain, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
@@ -156,7 +156,9 @@ def test_the_audit_log_has_the_operator(run: Run) -> None:
 
 def test_previews_of_one_image_are_purged_on_demand(run: Run, engine: Engine, store: Store) -> None:
     """Preview and placeholder are deleted even if needed; score, decision and audit entry stay."""
-    review = engine.review(picture_bytes(150), Upload("a.png", "gallery", "ann"))
+    review = engine.review(
+        picture_bytes(150), Upload("a.png", "gallery", "ann", retain=Retain.QUEUE)
+    )
     engine.decide(answer_to(review), person("ann"))
     sha256 = review.sha256 or ""
     assert sha256 in run("purge", "--image", sha256)

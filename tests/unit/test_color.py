@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 from nsfw_app.imaging import color
 from nsfw_app.imaging.decode import DecodedImage, decode
 from nsfw_app.imaging.frames import MinSize
-from nsfw_app.records import Ground, Upload, WarningCode
+from nsfw_app.records import Ground, Retain, Upload, WarningCode
 from nsfw_app.review.engine import Engine
 from tests.support.fakes import LIMITS
 from tests.support.flawed_files import (
@@ -248,7 +248,9 @@ def test_preview_shows_the_same_colors(engine: Engine) -> None:
     """What people look at is sRGB, without a profile."""
     picture = Image.new("RGB", (64, 48), (200, 30, 40))
     data = encoded(picture, "PNG", icc_profile=SWAP)
-    sha256 = engine.review(data, Upload("a.png", "gallery", "ann")).sha256 or ""
+    sha256 = (
+        engine.review(data, Upload("a.png", "gallery", "ann", retain=Retain.QUEUE)).sha256 or ""
+    )
     shown = [engine.render_preview(data, name="a.png", frame=0), engine._store.previews.get(sha256)]
     for jpeg in shown:
         with Image.open(io.BytesIO(jpeg)) as image:

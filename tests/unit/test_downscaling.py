@@ -15,8 +15,9 @@ from nsfw_app.models.classifier import DownscaleRule, Pixels
 from nsfw_app.models.formats import FILES
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.models.optimize.downscaling import ALWAYS, BELOW, MOST_MOVED, calibrate, limit
-from nsfw_app.records import LabelRole, ModelIdentity, Upload
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.records import LabelRole, ModelIdentity, Retain, Upload
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from tests.support.fakes import FakeClassifier, picture_bytes
 from tests.support.optimized_models import loaded, made
@@ -137,15 +138,15 @@ class Shown(FakeClassifier):
         return image
 
 
-@pytest.mark.parametrize("owner", [None, "ann"])
-def test_who_needs_all_pixels_gets_them(store: Store, owner: str | None) -> None:
+@pytest.mark.parametrize("retain", [Retain.SCORE, Retain.QUEUE])
+def test_who_needs_all_pixels_gets_them(store: Store, retain: Retain) -> None:
     """With and without a picture for people, once."""
     shown = Shown()
     loader = ModelLoader("fake", lambda: Loaded(shown))
     loader.wait()
-    engine = Engine(store=store, loader=loader, limits=LARGE, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=LARGE, policies=PolicyBook(store.policies))
     data = picture_bytes(0, size=(3000, 2000), image_format="JPEG")
-    review = engine.review(data, Upload("a.jpg", "gallery", owner))
+    review = engine.review(data, Upload("a.jpg", "gallery", "ann", retain=retain))
     assert review.problem is None
     assert shown.sizes == [(3000, 2000)]
 
@@ -160,7 +161,9 @@ def animation(reds: list[int]) -> bytes:
 
 def test_of_an_animation_the_worst_frame_is_kept(engine: Engine, store: Store) -> None:
     """Frames are not held while the model thinks: the one that counts is decoded again."""
-    review = engine.review(animation([0, 40, 200, 90]), Upload("a.gif", "gallery", "ann"))
+    review = engine.review(
+        animation([0, 40, 200, 90]), Upload("a.gif", "gallery", "ann", retain=Retain.QUEUE)
+    )
     assert review.prediction is not None
     assert review.prediction.frame == 2
     assert review.sha256 is not None

@@ -20,15 +20,16 @@ from nsfw_app.errors import (
 )
 from nsfw_app.models.classifier import Classifier
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.records import Action, Label, LogFilter, Policy, Review, Upload, Verdict
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.records import Action, Label, LogFilter, Policy, Retain, Review, Upload, Verdict
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook, PolicyDefaults
 from nsfw_app.store import Store
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 from tests.support.image_files import animated
 from tests.support.sample_records import answer_to, person
 
 COMMAND = Upload("a.png", "command")
-BY_ANN = Upload("a.png", "gallery", "ann", "batch 1")
+BY_ANN = Upload("a.png", "gallery", "ann", "batch 1", retain=Retain.QUEUE)
 ANN = person("Ann", owner="ann")
 
 
@@ -52,7 +53,8 @@ def engine_with(store: Store, loader: ModelLoader | Classifier, **changes: objec
         classifier = loader
         loader = ModelLoader("fake", lambda: Loaded(classifier))
         loader.wait()
-    parts = {"limits": LIMITS, "defaults": PolicyDefaults()} | changes
+    defaults = changes.pop("defaults", PolicyDefaults())
+    parts = {"limits": LIMITS, "policies": PolicyBook(store.policies, defaults)} | changes
     return Engine(store=store, loader=loader, **parts)
 
 
@@ -97,39 +99,43 @@ def test_same_bytes_are_judged_once(engine: Engine, classifier: FakeClassifier) 
     assert [review.prediction for review in reviews] == [reviews[0].prediction] * 4
 
 
-class Gathering(FakeClassifier):
-    """Answers when every caller has had its picture prepared, and has had time to ask, too."""
+class SlowClassifier(FakeClassifier):
+    """Predicts when every caller has started, and after a moment in which others could call it."""
 
     def __init__(self, callers: int) -> None:
         super().__init__()
         self.callers = callers
-        self.prepared = self.asking = 0
+        self.started = self.predicting = 0
         self.changed = threading.Condition()
 
-    def prepare(self, image: Image.Image) -> Image.Image:
+    def start(self) -> None:
         """Count a caller."""
         with self.changed:
-            self.prepared += 1
+            self.started += 1
             self.changed.notify_all()
-        return image
 
     def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
-        """Wait for all callers, and a moment for those that nothing keeps from asking."""
+        """Wait for all callers to start, and half a second for others that also get here."""
         with self.changed:
-            self.asking += 1
+            self.predicting += 1
             self.changed.notify_all()
-            assert self.changed.wait_for(lambda: self.prepared >= self.callers, 30)
-            self.changed.wait_for(lambda: self.asking == self.callers, 0.5)
+            assert self.changed.wait_for(lambda: self.started >= self.callers, 30)
+            self.changed.wait_for(lambda: self.predicting == self.callers, 0.5)
         return super().predict(images)
 
 
 def test_same_bytes_are_judged_once_by_threads(store: Store) -> None:
-    """The same bytes added several times at once cost one inference, however they meet."""
-    classifier = Gathering(callers=6)
+    """The same bytes added several times at once cost one inference."""
+    classifier = SlowClassifier(callers=6)
     engine = engine_with(store, classifier)
     data = picture_bytes(200)
+
+    def review(_: int) -> Review:
+        classifier.start()
+        return engine.review(data, BY_ANN)
+
     with ThreadPoolExecutor(6) as pool:
-        reviews = list(pool.map(lambda _: engine.review(data, BY_ANN), range(6)))
+        reviews = list(pool.map(review, range(6)))
     assert [review.problem for review in reviews] == [None] * 6
     assert classifier.seen == 1
 
@@ -180,7 +186,9 @@ def test_worst_frame_counts(engine: Engine, classifier: FakeClassifier) -> None:
 
 def test_worst_frame_is_the_one_that_is_shown(engine: Engine) -> None:
     """The picture kept of an animation is the frame that its score is of."""
-    review = engine.review(gif(10, 20, 250, 30), Upload("a.gif", "gallery", "ann"))
+    review = engine.review(
+        gif(10, 20, 250, 30), Upload("a.gif", "gallery", "ann", retain=Retain.QUEUE)
+    )
     with Image.open(io.BytesIO(engine.preview_jpeg(review.sha256 or "", ANN))) as kept:
         assert kept.getpixel((0, 0))[0] == pytest.approx(250, abs=6)
 
@@ -190,7 +198,7 @@ def test_fewer_frames_than_before_are_no_error(store: Store, classifier: FakeCla
     data = gif(10, 20, 250, 30, 40, 50, 60)
     before = engine_with(store, classifier).review(data, Upload("a.gif", "command"))
     fewer = engine_with(store, classifier, limits=replace(LIMITS, max_frames=2))
-    after = fewer.review(data, Upload("a.gif", "gallery", "ann"))
+    after = fewer.review(data, Upload("a.gif", "gallery", "ann", retain=Retain.QUEUE))
     assert (after.prediction, after.problem) == (before.prediction, None)
     assert fewer.preview_jpeg(after.sha256 or "", ANN).startswith(b"\xff\xd8")
 
@@ -210,7 +218,9 @@ def test_bad_bytes_are_unavailable(
 ) -> None:
     """A file that cannot be judged says why, and reads as neither safe nor unsafe."""
     name, data = file
-    assert_unavailable(engine.review(data, Upload(name, "gallery", "ann")), kind)
+    assert_unavailable(
+        engine.review(data, Upload(name, "gallery", "ann", retain=Retain.QUEUE)), kind
+    )
     assert classifier.seen == 0
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from nsfw_app.errors import NotFound
-from nsfw_app.records import Label, LogFilter, Upload
+from nsfw_app.records import Label, LogFilter, Retain, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller, UserRole
 from tests.support.fakes import picture_bytes
@@ -17,7 +17,7 @@ from tests.support.image_files import camera_exif, encoded
 from tests.support.sample_records import answer_to, person
 
 COMMAND = Upload("a.png", "command")
-BY_ANN = Upload("a.png", "gallery", "ann", "batch 1")
+BY_ANN = Upload("a.png", "gallery", "ann", "batch 1", retain=Retain.QUEUE)
 SECRET = "where I live"
 ANN, BOB = person("ann"), person("bob")
 
@@ -73,7 +73,9 @@ def test_kept_picture_tells_nothing_but_what_it_shows(engine: Engine) -> None:
     exif = camera_exif(6, secret=SECRET)
     data = encoded(photo, "JPEG", exif=exif, comment=SECRET.encode(), icc_profile=b"icc " * 40)
     assert data.count(SECRET.encode()) > 1
-    sha256 = engine.review(data, Upload("a.jpg", "gallery", "ann")).sha256 or ""
+    sha256 = (
+        engine.review(data, Upload("a.jpg", "gallery", "ann", retain=Retain.QUEUE)).sha256 or ""
+    )
     kept = engine.preview_jpeg(sha256, ANN), engine.thumbnail_jpeg(sha256, ANN)
     for file, size in zip(kept, [(800, 1_600), (160, 320)], strict=True):
         with Image.open(io.BytesIO(file)) as image:

@@ -8,8 +8,9 @@ import pytest
 from nsfw_app.evidence.agreement import Insights
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.records import Label, ModelIdentity, Policy, Upload
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.records import Label, ModelIdentity, Policy, Retain, Upload
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 from tests.support.sample_records import FAKE, SHA256, add, add_image, answer
@@ -28,17 +29,22 @@ def engine_on(
     loader = ModelLoader("fake", lambda: Loaded(classifier))
     loader.wait()
     engine = Engine(
-        store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults(), engines=engines
+        store=store,
+        loader=loader,
+        limits=LIMITS,
+        policies=PolicyBook(store.policies),
+        builds_dir=engines,
     )
     return engine, classifier
 
 
 def test_backends_are_equivalent_both_ways_or_alone(tmp_path: Path) -> None:
     """Verified backends share one set; a forced one and one without reports is only itself."""
-    equivalents = EquivalentBackends(tmp_path, lambda _: Policy(0.5, 0.2, 0.8))
-    assert equivalents.of(TORCH) == equivalents.of(RUNTIME) >= {"torch", "onnxruntime"}
-    assert equivalents.of(FORCED) == {"openvino-int8-forced"}
-    assert EquivalentBackends(None, lambda _: Policy(0.5, 0.2, 0.8)).of(TORCH) == {"torch"}
+    equivalents, policy = EquivalentBackends(tmp_path), Policy(0.5, 0.2, 0.8)
+    both = equivalents.of(TORCH, policy)
+    assert both == equivalents.of(RUNTIME, policy) >= {"torch", "onnxruntime"}
+    assert equivalents.of(FORCED, policy) == {"openvino-int8-forced"}
+    assert EquivalentBackends(None).of(TORCH, policy) == {"torch"}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +55,7 @@ def test_a_verified_backend_reuses_predictions(
 ) -> None:
     """After a change of backend known bytes cost no inference; other scores are not reused."""
     first, _ = engine_on(store, TORCH, tmp_path)
-    upload = Upload("a.png", "gallery", "ann")
+    upload = Upload("a.png", "gallery", "ann", retain=Retain.QUEUE)
     before = first.review(picture_bytes(120), upload)
     engine, classifier = engine_on(store, second, tmp_path)
     after = engine.review(picture_bytes(120), upload)
@@ -80,8 +86,8 @@ def test_insights_count_an_image_once(store: Store, tmp_path: Path) -> None:
     add(store.log, answer("3", Label.NSFW, backend="onnxruntime"), reviewer="bob")
     add(store.log, answer("4", Label.NORMAL, backend="openvino-int8-forced"), reviewer="cy")
     engine, _ = engine_on(store, TORCH, tmp_path)
-    equivalents = EquivalentBackends(tmp_path, engine.policy_of)
-    insights = Insights(store, engine.policy_of, equivalents)
+    equivalents = EquivalentBackends(tmp_path)
+    insights = Insights(store, engine.policies, equivalents)
     verified, forced = insights.models()
     assert (verified.backends, verified.confusion.true_positives) == (["onnxruntime"], 1)
     assert (forced.backends, forced.confusion.false_positives) == (["openvino-int8-forced"], 1)

@@ -13,12 +13,12 @@ from nsfw_app.records import (
     Action,
     Decision,
     ImageInfo,
+    ImageProblem,
     ImageWarning,
     Label,
     LogFilter,
     Policy,
     Prediction,
-    Problem,
     Reason,
     Review,
     Verdict,
@@ -73,7 +73,7 @@ def test_judged_image_is_the_agreed_object() -> None:
 
 def test_unjudged_image_is_unavailable_and_says_why() -> None:
     """Without a prediction the object has the same keys, no score, and the error."""
-    problem = Problem("truncated", "a.jpg ends too early.")
+    problem = ImageProblem("truncated", "a.jpg ends too early.")
     made = review_json(Review("a.jpg", POLICY, Verdict(), None, problem=problem))
     assert list(made) == REVIEW_KEYS
     assert made["error"] == {"kind": "truncated", "message": "a.jpg ends too early."}

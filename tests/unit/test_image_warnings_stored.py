@@ -18,13 +18,16 @@ from nsfw_app.records import (
     Ground,
     ImageInfo,
     ImageWarning,
+    JudgedImage,
     Label,
     LogFilter,
+    Retain,
     Upload,
     WarningCode,
 )
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.review.engine import Engine
 from nsfw_app.review.exports import log_csv, log_jsonl, review_json
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.queue import QueueReason, QueueRules
 from nsfw_app.store import Store
 from nsfw_app.store.migrations import migrations
@@ -35,7 +38,7 @@ from tests.support.image_files import FILES, encoded, photograph
 from tests.support.sample_records import SHA256, answer_to, person
 
 ANN = person("ann")
-BY_ANN = Upload("a.png", "gallery", "ann")
+BY_ANN = Upload("a.png", "gallery", "ann", retain=Retain.QUEUE)
 FLAWED = with_chunk(TWIN_PNG, chunk(b"tEXt", b"a\0b", checksum=1))
 
 
@@ -97,7 +100,9 @@ def test_name_never_decides(engine: Engine, classifier: FakeClassifier) -> None:
     ]
     assert len({review.verdict for review in reviews}) == 1
     assert classifier.seen == 1
-    assert codes(engine.try_out(data, name="a.gif")) == ["extension"]
+    assert codes(engine.review(data, Upload("a.gif", "command", retain=Retain.NOTHING))) == [
+        "extension"
+    ]
 
 
 def test_warnings_are_listed_in_one_order() -> None:
@@ -130,15 +135,15 @@ def test_warnings_of_the_latest_decoding_count(engine: Engine, store: Store) -> 
     assert review.prediction is not None
     identity = replace(FakeClassifier.identity, model="other")
     earlier = replace(review.image, warnings=(), incomplete=True)
-    store.catalog.add_prediction(earlier, replace(review.prediction, identity=identity))
+    store.catalog.record(JudgedImage(earlier, replace(review.prediction, identity=identity)))
     assert store.catalog.get(1).info == earlier
-    store.catalog.add_prediction(review.image, review.prediction)
+    store.catalog.record(JudgedImage(review.image, review.prediction))
     assert store.catalog.get(1).info == review.image
 
 
 def test_incomplete_image_is_never_allowed(engine: Engine, store: Store) -> None:
     """For any score a person looks at it: it waits in the queue, also judged from the store."""
-    review = engine.review(dark_jpeg(), Upload("a.jpg", "gallery", "ann"))
+    review = engine.review(dark_jpeg(), Upload("a.jpg", "gallery", "ann", retain=Retain.QUEUE))
     assert review.prediction is not None
     assert review.prediction.nsfw_score < 0.1
     assert (review.verdict.label, review.verdict.action) == (Label.NORMAL, Action.REVIEW)
@@ -172,7 +177,9 @@ def test_jpeg_without_its_end_marker_is_judged_as_usual(engine: Engine) -> None:
 
 def test_submitted_image_that_is_incomplete_waits_for_people(engine: Engine) -> None:
     """A program's submission is put before people for the same reason."""
-    review, submission = engine.submissions.submit(dark_jpeg(), name="a.jpg", caller=ANN)
+    upload = Upload("a.jpg", "api", ANN.owner, retain=Retain.SUBMISSION)
+    review = engine.review(dark_jpeg(), upload)
+    submission = review.submission_id
     assert review.verdict.action is Action.REVIEW
     assert submission is not None
     _, later = engine.submissions.find(submission, ANN)
@@ -184,17 +191,19 @@ def test_audit_draws_from_the_others_only(store: Store) -> None:
     store.queue.rules = QueueRules(frozenset(QueueReason), audit_rate=1.0)
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
-    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     incomplete = engine.review(dark_jpeg(), Upload("a.jpg", "command"))
     whole = engine.review(picture_bytes(3), Upload("a.png", "command"))
-    assert engine.queue.queue_reason(incomplete) is QueueReason.REVIEW
-    assert engine.queue.queue_reason(whole) is QueueReason.AUDIT
-    assert engine.queue.queue_reason(engine.review(b"", BY_ANN)) is None
+    rules = store.queue.rules
+    assert rules.reason_for(incomplete.prediction, incomplete.verdict.action) is QueueReason.REVIEW
+    assert rules.reason_for(whole.prediction, whole.verdict.action) is QueueReason.AUDIT
+    engine.review(b"", BY_ANN)
+    assert engine.queue.open_entries() == 0
 
 
 def test_log_has_the_warnings_that_were_shown(engine: Engine) -> None:
     """A decision keeps the codes, its name's included; CSV has a JSON list, JSON Lines a list."""
-    review = engine.review(FLAWED, Upload("a.jpg", "gallery", "ann"))
+    review = engine.review(FLAWED, Upload("a.jpg", "gallery", "ann", retain=Retain.QUEUE))
     made = engine.decide(replace(answer_to(review), name="a.jpg"), ANN)
     assert made.warnings == ("extension", "metadata")
     [line] = log_jsonl(engine.log.rows(LogFilter()))

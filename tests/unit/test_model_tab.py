@@ -14,7 +14,7 @@ from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.builds import Attempt
 from nsfw_app.models.formats import FILES, Format
 from nsfw_app.models.loader import ModelState
-from nsfw_app.records import Label, LogFilter, NewDecision, Upload
+from nsfw_app.records import Label, LogFilter, NewDecision, Retain, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.ui.model import model_facts
 from tests.support.optimized_models import made
@@ -56,7 +56,7 @@ def test_the_setting_chooses_and_the_log_tells(
     """An answer about what a backend judged carries its name."""
     monkeypatch.setenv("NSFW_BACKEND", kind)
     engine = started()
-    upload = Upload("a.jpg", "gallery", "ann")
+    upload = Upload("a.jpg", "gallery", "ann", retain=Retain.QUEUE)
     review = engine.review(jpeg(picture(0.9)), upload)
     assert review.prediction is not None
     identity, score = review.prediction.identity, review.prediction.nsfw_score

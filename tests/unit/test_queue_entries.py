@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from nsfw_app.records import ImageInfo, Label, LogFilter, NewDecision, Prediction, Upload, utc
+from nsfw_app.records import (
+    ImageInfo,
+    JudgedImage,
+    Label,
+    LogFilter,
+    NewDecision,
+    Prediction,
+    Retain,
+    Upload,
+    utc,
+)
 from nsfw_app.rules.queue import QueueOrder, QueueReason, QueueRules
 from nsfw_app.store import Store
 from nsfw_app.store import connections as clock
@@ -25,7 +35,7 @@ import time
 from pathlib import Path
 from nsfw_app.store import Store
 folder, reviewer = Path(sys.argv[1]), sys.argv[2]
-store = Store(folder / "review.db", pictures_dir=folder / "images", journal_mode="wal")
+store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
 held = []
 print("ready", flush=True)
 input()
@@ -50,12 +60,8 @@ def waiting(store: Store, score: float, reason: QueueReason = QueueReason.REVIEW
     sha256 = f"{number:064x}"
     info = ImageInfo(sha256, "PNG", 4, 3, 99, 1)
     prediction = Prediction(sha256, FAKE, {"normal": 1 - score, "nsfw": score}, score)
-    store.catalog.add_prediction(info, prediction)
-    store.catalog.add_upload(sha256, Upload(f"{number}.png", "test", "local"))
-    stored = store.catalog.find(sha256, FAKE)
-    assert stored is not None
-    store.queue.enter(stored.prediction_id, reason)
-    return stored.prediction_id
+    upload = Upload(f"{number}.png", "test", "local", retain=Retain.QUEUE)
+    return store.catalog.record(JudgedImage(info, prediction), upload, reason=reason).prediction_id
 
 
 def say(store: Store, prediction_id: int, reviewer: str, label: Label) -> int:
@@ -278,7 +284,7 @@ def test_an_image_enters_once(queue_store: Store) -> None:
     """Uploaded again after it was settled, an image does not wait again."""
     prediction = waiting(queue_store, 0.6)
     say(queue_store, prediction, "ann", Label.NSFW)
-    queue_store.queue.enter(prediction, QueueReason.REVIEW)
+    queue_store.catalog.record(queue_store.catalog.get(prediction), reason=QueueReason.REVIEW)
     assert offered(queue_store, "bob") == []
 
 

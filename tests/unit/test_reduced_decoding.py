@@ -15,8 +15,9 @@ from nsfw_app.errors import Overloaded
 from nsfw_app.imaging.decode import Limits, MinSize, decode
 from nsfw_app.models.classifier import DownscaleRule
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.records import Upload
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.records import Retain, Upload
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 from tests.unit.test_classifiers import load, photograph
@@ -60,7 +61,7 @@ def real(store: Store, embedded: Loaded) -> Engine:
     """An engine with it."""
     loader = ModelLoader("open-nsfw", lambda: embedded)
     loader.wait()
-    return Engine(store=store, loader=loader, limits=LARGE, defaults=PolicyDefaults())
+    return Engine(store=store, loader=loader, limits=LARGE, policies=PolicyBook(store.policies))
 
 
 @pytest.mark.parametrize("quality", [10, 30, 60, 95])
@@ -119,7 +120,7 @@ def test_nobody_gets_fewer_pixels_than_are_enough(min_size: MinSize | None) -> N
 def test_the_picture_that_is_kept_is_large(real: Engine, store: Store) -> None:
     """What people look at has 1600 pixels on its longer side, though the model needs fewer."""
     data = jpeg(enlarged("skimage", "data/coffee.png", 4000))
-    review = real.review(data, Upload("a.jpg", "gallery", "ann"))
+    review = real.review(data, Upload("a.jpg", "gallery", "ann", retain=Retain.QUEUE))
     assert review.sha256 is not None
     with Image.open(io.BytesIO(store.previews.get(review.sha256))) as kept:
         assert max(kept.size) == 1600
@@ -152,7 +153,7 @@ def test_only_what_is_safe_beyond_doubt_is_judged_by_fewer_pixels(
     shown = Shown()
     loader = ModelLoader("fake", lambda: Loaded(shown))
     loader.wait()
-    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     data = picture_bytes(red, size=(1600, 1600), image_format="JPEG")
     engine.review(data, Upload("a.jpg", "command"))
     assert shown.sizes == [(side, side) for side in sizes]
@@ -177,7 +178,7 @@ def test_files_are_read_ahead_and_answered_in_order(store: Store, tmp_path: Path
     """While the model looks at one, the next are read; what is ready early waits for its turn."""
     waits = Waits()
     loader = ModelLoader("fake", lambda: Loaded(waits))
-    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     paths = [tmp_path / f"{red}.png" for red in range(40)]
     for red, path in enumerate(paths):
         path.write_bytes(picture_bytes(red))
@@ -218,7 +219,7 @@ class Full(FakeClassifier):
 def test_a_command_waits_where_a_request_would_be_turned_away(store: Store, tmp_path: Path) -> None:
     """Files that find the model full are judged a moment later; the run goes on."""
     loader = ModelLoader("fake", lambda: Loaded(Full()))
-    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     paths = [tmp_path / f"{red}.png" for red in range(20)]
     for red, path in enumerate(paths):
         path.write_bytes(picture_bytes(red))

@@ -9,8 +9,9 @@ import pytest
 
 from nsfw_app.errors import NotFound
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.records import Label, LogFilter, Review, Upload
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.records import Label, LogFilter, Retain, Review, Upload
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.queue import QueueRules
 from nsfw_app.rules.retention import Keep, Retention
 from nsfw_app.store import Store, purges
@@ -37,14 +38,18 @@ def make(tmp_path: Path) -> Make:
         )
         loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
         loader.wait()
-        return Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+        return Engine(
+            store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies)
+        )
 
     return make
 
 
 def bring(engine: Engine, red: int) -> Review:
     """Have a picture judged that Ann uploads."""
-    return engine.review(picture_bytes(red), Upload(f"{red}.png", "gallery", "ann"))
+    return engine.review(
+        picture_bytes(red), Upload(f"{red}.png", "gallery", "ann", retain=Retain.QUEUE)
+    )
 
 
 def kept(engine: Engine, review: Review) -> bool:
@@ -210,7 +215,7 @@ def test_a_run_is_in_the_audit(make: Make) -> None:
 def test_trying_out_keeps_nothing_at_all(make: Make, tmp_path: Path) -> None:
     """An image that is only tried out leaves no row and no file, and has the same score."""
     engine = make(Keep.ALL)
-    tried = engine.try_out(picture_bytes(WAITING), name="a.png")
+    tried = engine.review(picture_bytes(WAITING), Upload("a.png", "review", retain=Retain.NOTHING))
     assert tried.prediction is not None
     assert tried.preview is not None
     with pytest.raises(NotFound):

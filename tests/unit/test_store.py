@@ -14,7 +14,17 @@ from typing import Any
 import pytest
 
 from nsfw_app.errors import NotFound, PolicyError, StorageError
-from nsfw_app.records import ImageInfo, Label, LogFilter, Policy, Prediction, Preview, Upload
+from nsfw_app.records import (
+    ImageInfo,
+    JudgedImage,
+    Label,
+    LogFilter,
+    Policy,
+    Prediction,
+    Preview,
+    Retain,
+    Upload,
+)
 from nsfw_app.rules.permissions import UserRole
 from nsfw_app.store import Store
 from nsfw_app.store.connections import Connections
@@ -156,7 +166,7 @@ def test_predictions_are_unique_by_key(store: Store, tmp_path: Path) -> None:
     """A second prediction under the same key changes nothing: the first one stays."""
     add_image(store)
     again = Prediction(SHA256, FAKE, {"normal": 0.8, "nsfw": 0.2}, 0.2)
-    store.catalog.add_prediction(ImageInfo(SHA256, "PNG", 1, 1, 1, 1), again)
+    store.catalog.record(JudgedImage(ImageInfo(SHA256, "PNG", 1, 1, 1, 1), again))
     found = store.catalog.find(SHA256, FAKE)
     assert found is not None
     assert (found.prediction.nsfw_score, found.info.width) == (0.9, 40)
@@ -169,7 +179,8 @@ def test_image_belongs_to_who_brought_it(store: Store) -> None:
     add_image(store)
     people = person("ann"), person("bob")
     assert [store.catalog.shows(SHA256, who) for who in people] == [True, False]
-    store.catalog.add_upload(SHA256, Upload("b.png", "api", "bob"))
+    upload = Upload("b.png", "api", "bob", retain=Retain.QUEUE)
+    store.catalog.record(store.catalog.get(1), upload)
     assert store.catalog.shows(SHA256, people[1])
 
 
@@ -194,7 +205,7 @@ def test_what_is_deleted_is_overwritten(store: Store, tmp_path: Path) -> None:
     """Neither an ended session nor the placeholder of a purged image is left in any file."""
     add_image(store)
     placeholder, token = b"placeholder of a purged image", "token of an ended session"
-    store.catalog.set_preview(SHA256, Preview(placeholder))
+    store.catalog.record(replace(store.catalog.get(1), preview=Preview(placeholder)), jpeg=b"jpeg")
     store.accounts.add_session(token, Session("user:ann", "ann", ()), expires_at="9999")
     store._connections.overwrite_log()  # into the database itself
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlite_utils import Database
 
 from nsfw_app.errors import AccountError
-from nsfw_app.records import Label
+from nsfw_app.records import Label, Upload
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.rules.queue import QueueReason
 from nsfw_app.store import Store
@@ -64,13 +64,14 @@ class Submitted:
 
     def submit(self) -> str:
         """Submit it; the id of the submission."""
-        return self.store.submissions.add(
-            self.prediction_id, owner=f"key:{self.name}", name="a.png", key_name=self.name
-        )
+        upload = Upload("a.png", "api", f"key:{self.name}", key_name=self.name)
+        with self.store._connections.writing() as db:
+            return self.store.submissions.add(db, self.prediction_id, upload)
 
     def enter(self) -> None:
         """Bring it into the queue because of its score."""
-        self.store.queue.enter(self.prediction_id, QueueReason.REVIEW)
+        with self.store._connections.writing() as db:
+            self.store.queue.enter(db, self.prediction_id, QueueReason.REVIEW)
 
     def decide(self, reviewer: str, label: Label) -> None:
         """Record a decision."""

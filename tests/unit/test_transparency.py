@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw, ImageFilter
 from nsfw_app.imaging import transparency
 from nsfw_app.imaging.decode import DecodedImage, decode
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.records import Ground, Upload, WarningCode
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.records import Ground, Retain, Upload, WarningCode
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 from tests.support.flawed_files import PHOTO, mirage
@@ -157,8 +158,8 @@ def test_the_worse_ground_counts(
     """Both are judged in one batch; score, preview and warning are of the higher score."""
     loader = ModelLoader("fake", lambda: Loaded(classifier))
     loader.wait()
-    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
-    review = engine.review(data, Upload("a.png", "gallery", "ann"))
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
+    review = engine.review(data, Upload("a.png", "gallery", "ann", retain=Retain.QUEUE))
     white, black = (frame.image.getpixel((0, 0))[0] for frame in decoded(data).frames)
     assert (white > 120, black < 60) == (True, True)
     assert review.prediction is not None

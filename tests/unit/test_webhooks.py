@@ -18,7 +18,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from nsfw_app.accounts import Accounts
 from nsfw_app.errors import AccountError, NotFound
-from nsfw_app.records import Label, Review
+from nsfw_app.records import Label, Retain, Review, Upload
 from nsfw_app.review import webhooks
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.webhooks import WebhookSender
@@ -109,13 +109,18 @@ def sender(store: Store) -> WebhookSender:
     return WebhookSender(store.deliveries, backoff=(AT_ONCE, AT_ONCE))
 
 
+def submission(name: str, program: Program) -> Upload:
+    """An image of this name that the program submits for review."""
+    caller = program.caller
+    retain = Retain.SUBMISSION
+    return Upload(name, "api", caller.owner, retain=retain, key_name=caller.key_name)
+
+
 def submit(engine: Engine, program: Program, red: int = 150) -> tuple[Review, str]:
     """Submit a picture that falls into the review band."""
-    review, submission_id = engine.submissions.submit(
-        picture_bytes(red), name=f"{red}.png", caller=program.caller
-    )
-    assert submission_id is not None
-    return review, submission_id
+    review = engine.review(picture_bytes(red), submission(f"{red}.png", program))
+    assert review.submission_id is not None
+    return review, review.submission_id
 
 
 def test_a_settled_image_is_told(
@@ -402,10 +407,8 @@ def test_what_the_model_is_sure_of_waits_for_nobody(
     engine: Engine, program: Program, red: int
 ) -> None:
     """Outside the band there is no id, and no picture is kept."""
-    review, submission_id = engine.submissions.submit(
-        picture_bytes(red), name="a.png", caller=program.caller
-    )
-    assert submission_id is None
+    review = engine.review(picture_bytes(red), submission("a.png", program))
+    assert review.submission_id is None
     assert not engine.has_preview(review.sha256 or "")
 
 

@@ -18,7 +18,8 @@ from starlette.types import Message
 
 from nsfw_app.errors import RequestError, RequestTooLarge, RequestTooSlow
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web.http import bodies
@@ -202,7 +203,7 @@ def web_app(store: Store, counting: Counting, tmp_path: Path) -> Iterator[WebApp
     """An application over it."""
     loader = ModelLoader("fake", lambda: Loaded(counting))
     loader.wait()
-    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     with open_app(engine, store, tmp_path, max_file_mb=5) as web_app:
         yield web_app
 

@@ -8,7 +8,8 @@ from httpx2 import Response
 
 from nsfw_app.errors import NotSignedIn, Overloaded, TooManyRequests
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from tests.support.application import PASSWORDS, WebApp, open_app
 from tests.support.fakes import LIMITS, FakeClassifier
@@ -23,7 +24,7 @@ def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     folder = tmp_path_factory.mktemp("pages")
     store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
-    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     with open_app(engine, store, folder) as web_app:
         yield web_app
 

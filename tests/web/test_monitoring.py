@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from nsfw_app.errors import ModelNotFound, Overloaded
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web import monitoring
@@ -50,7 +51,7 @@ def test_readiness_needs_the_model(store: Store, tmp_path: Path) -> None:
         return Loaded(FakeClassifier())
 
     loader = ModelLoader("fake", load)
-    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     with open_app(engine, store, tmp_path) as web_app:
         engine.start()
         assert web_app.client.get("/healthz").status_code == 200
@@ -75,7 +76,7 @@ def test_a_model_that_failed_to_load_is_503_with_retry_after(store: Store, tmp_p
         raise ModelNotFound("It is nowhere.")
 
     loader = ModelLoader("fake", fail)
-    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     engine.wait()
     with open_app(engine, store, tmp_path) as web_app:
         program = web_app.with_key(Permission.CLASSIFY)
@@ -204,7 +205,7 @@ def small(store: Store, stuck: Stuck, tmp_path: Path) -> Iterator[WebApp]:
     """An application with three request slots."""
     loader = ModelLoader("fake", lambda: Loaded(stuck))
     loader.wait()
-    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     with open_app(engine, store, tmp_path, max_waiting=3) as web_app:
         yield web_app
 

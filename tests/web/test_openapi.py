@@ -17,7 +17,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from tests.support.application import WebApp, open_app
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
@@ -48,7 +49,7 @@ def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
-    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     with open_app(engine, store, folder) as web_app:
         yield web_app
 

@@ -14,8 +14,9 @@ from nsfw_app.imaging.previews import thumbnail
 from nsfw_app.models.classifier import Pixels
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.models.scheduler import DynamicBatcher, UnbatchedClassifier
-from nsfw_app.records import Action, Upload
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.records import Action, Retain, Upload
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from tests.support.application import open_app
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
@@ -49,7 +50,7 @@ def fail(*_: Any, **__: Any) -> Any:
 
 def assert_no_memory(engine: Engine, data: bytes, name: str = "a.png") -> None:
     """An image of this engine is unavailable for want of memory."""
-    review = engine.review(data, Upload(name, "gallery", "ann"))
+    review = engine.review(data, Upload(name, "gallery", "ann", retain=Retain.QUEUE))
     assert review.verdict.action is Action.UNAVAILABLE
     assert review.problem is not None
     assert review.problem.kind == "no_memory"
@@ -64,14 +65,16 @@ def test_image_is_unavailable_wherever_memory_runs_out(
     owner, attribute, data = PLACES[place]
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
-    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     with monkeypatch.context() as patch:
         patch.setattr(owner, attribute, fail)
         assert_no_memory(engine, data)
-        tried = engine.try_out(data, name="a.png")
+        tried = engine.review(data, Upload("a.png", "review", retain=Retain.NOTHING))
         assert tried.problem is not None
         assert tried.problem.kind == "no_memory"
-    assert engine.review(data, Upload("a.png", "gallery", "ann")).problem is None
+    assert (
+        engine.review(data, Upload("a.png", "gallery", "ann", retain=Retain.QUEUE)).problem is None
+    )
 
 
 def test_run_over_files_goes_on(
@@ -112,7 +115,7 @@ def test_preview_and_thumbnail_are_refused(
 ) -> None:
     """They are refused with that kind, and never with an unknown error."""
     data = encoded(PHOTO.resize((2000, 1500)), "JPEG")
-    engine.review(data, Upload("a.jpg", "gallery", "ann"))
+    engine.review(data, Upload("a.jpg", "gallery", "ann", retain=Retain.QUEUE))
     kept = engine.render_preview(data, name="a.jpg", frame=0)
     monkeypatch.setattr(Image.Image, attribute, fail)
     for call in (
@@ -170,7 +173,7 @@ def test_routes_answer_503_and_never_500(store: Store, tmp_path: Path) -> None:
     """Where only a verdict will do, want of memory is a reason to come back."""
     loader = ModelLoader("fake", lambda: Loaded(Scarce()))
     loader.wait()
-    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     with open_app(engine, store, tmp_path) as app:
         program = app.with_every_scope()
         answer = program.post("/v1/image-classification", content=picture_bytes(9))

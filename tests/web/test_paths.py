@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Message
 
 from nsfw_app.errors import RequestError
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web.middleware.paths import MAX_PATH_BYTES, check_target
@@ -53,7 +54,7 @@ def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     path = tmp_path_factory.mktemp("paths")
     store = Store(path / "review.db", previews_dir=path / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
-    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     with open_app(engine, store, path) as web_app:
         yield web_app
 

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from starlette.routing import Mount, Route
 
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import KEY_SCOPES, Permission
 from nsfw_app.store import Store
 from nsfw_app.web.page.decisions import BatchBody
@@ -229,7 +230,7 @@ def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
-    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     with open_app(engine, store, folder) as web_app:
         yield web_app
 
@@ -357,7 +358,7 @@ def space(web_app: WebApp, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
-    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     chosen = {
         "SPACE_ID": "me/review",
         "SPACE_HOST": "me.hf.space",

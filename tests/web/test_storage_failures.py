@@ -28,8 +28,9 @@ from PIL import Image
 from nsfw_app.cli import main
 from nsfw_app.errors import NSFWReviewError, StorageError, StorageErrorKind
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.records import LogFilter, Upload
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.records import LogFilter, Retain, Upload
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store, connections
 from nsfw_app.ui.render import shown
@@ -52,7 +53,7 @@ def engine_over(store: Store) -> Engine:
     """An engine with the fake classifier over a store."""
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
-    return Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    return Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
 
 
 def kind_of(call: Callable[[], object]) -> str:
@@ -147,7 +148,7 @@ def test_an_upload_whose_preview_does_not_fit_leaves_nothing(disk: Disk) -> None
     """No upload row, no placeholder, no partial file."""
     store = opened(disk.path)
     engine = engine_over(store)
-    upload = Upload("a.png", "gallery", "ann")
+    upload = Upload("a.png", "gallery", "ann", retain=Retain.QUEUE)
     disk.fill(free_bytes=80_000)
     assert kind_of(lambda: engine.review(noise(), upload)) == "storage_full"
     disk.clear()
@@ -167,8 +168,8 @@ def test_a_preview_is_removed_when_its_rows_are_not_committed(
     """If the commit fails, the new file is deleted; an earlier one is kept."""
     store = opened(tmp_path)
     add_image(store)
-    preview = store.catalog.preview(SHA256)
-    upload = Upload("b.png", "gallery", "bob")
+    image = store.catalog.get(1)
+    upload = Upload("b.png", "gallery", "bob", retain=Retain.QUEUE)
 
     def commit_fails(self: connections._Connection, sql: str, *values: object) -> object:
         if sql == "commit":
@@ -181,7 +182,7 @@ def test_a_preview_is_removed_when_its_rows_are_not_committed(
             store.previews.add(SHA256, earlier)
         with monkeypatch.context() as patch:
             patch.setattr(connections._Connection, "execute", commit_fails)
-            failed = kind_of(lambda: store.catalog.keep(SHA256, upload, preview, b"new"))
+            failed = kind_of(lambda: store.catalog.record(image, upload, jpeg=b"new"))
         assert failed == "storage_full"
         assert store.previews.has(SHA256) is bool(earlier)
         assert not store.catalog.shows(SHA256, person("bob"))

@@ -9,7 +9,8 @@ from httpx2 import Response
 
 from nsfw_app.errors import ModelLoading, Overloaded
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from tests.support.application import WebApp, open_app
@@ -124,7 +125,7 @@ def test_an_unavailable_model_is_503_with_retry_after(
 
     loader = ModelLoader("fake", lambda: Loaded(Unable()))
     loader.wait()
-    engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     with open_app(engine, store, tmp_path) as app:
         response = app.with_every_scope().post(GATE, content=REVIEWED)
     assert response.status_code == 503

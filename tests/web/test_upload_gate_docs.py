@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from tests.support.application import open_app, served
@@ -107,7 +108,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
     limits = replace(LIMITS, max_bytes=5_000_000)
-    engine = Engine(store=store, loader=loader, limits=limits, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=limits, policies=PolicyBook(store.policies))
     with open_app(engine, store, folder) as web_app, served(web_app.client.app) as url:
         scopes = (Permission.QUEUE,)
         key = web_app.accounts.add_key("gate", scopes, per_minute=10_000, actor="test").key

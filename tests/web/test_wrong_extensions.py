@@ -17,6 +17,7 @@ import pytest
 from gradio_client import Client, handle_file
 
 from nsfw_app.cli import main
+from nsfw_app.records import Retain, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.exports import review_json
 from nsfw_app.rules.permissions import KEY_SCOPES
@@ -72,8 +73,9 @@ def page(entries: EntryPoints, name: str, image: bytes) -> Found:
 
 
 def visitor(entries: EntryPoints, name: str, image: bytes) -> Found:
-    """`Engine.try_out`, for an anonymous visitor of a Space."""
-    return review_json(entries.engine.try_out(image, name=name))
+    """`Engine.review`, for an anonymous visitor of a Space, of whose image nothing is kept."""
+    upload = Upload(name, "review", retain=Retain.NOTHING)
+    return review_json(entries.engine.review(image, upload))
 
 
 def images(entries: EntryPoints, name: str, image: bytes) -> Found:

@@ -9,7 +9,8 @@ from fastapi.testclient import TestClient
 
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.review.engine import Engine, PolicyDefaults
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from nsfw_app.web.middleware.auth import MAX_JSON_BYTES
 from tests.support.application import WebApp, open_app
@@ -37,7 +38,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
     limits = Limits(max_bytes=MAX_BYTES, max_pixels=4_000_000, max_frames=16)
-    engine = Engine(store=store, loader=loader, limits=limits, defaults=PolicyDefaults())
+    engine = Engine(store=store, loader=loader, limits=limits, policies=PolicyBook(store.policies))
     with open_app(engine, store, folder) as app:
         yield app
 

@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from starlette.datastructures import UploadFile
 
 from nsfw_app.errors import RequestError
-from nsfw_app.records import Upload
+from nsfw_app.records import ImageProblem, ImageWarning, Retain, Upload
 from nsfw_app.review import exports
-from nsfw_app.rules.permissions import Caller, Permission
+from nsfw_app.rules.permissions import Caller, Permission, retain_submission
 from nsfw_app.web.auth.callers import caller_of, needs
 from nsfw_app.web.http.errors import responses
 from nsfw_app.web.http.forms import FIELD, files_of, limited_form
@@ -20,20 +20,6 @@ from nsfw_app.web.http.request_limits import MAX_IMAGES
 from nsfw_app.web.http.validation import describe
 
 BOOLEAN = TypeAdapter(bool)
-
-
-class ImageWarning(BaseModel):
-    """A fault of the file that did not prevent classification."""
-
-    code: Literal["extension", "metadata", "truncated", "color_profile", "transparency"]
-    message: str
-
-
-class ImageProblem(BaseModel):
-    """Why an image could not be classified."""
-
-    kind: str
-    message: str
 
 
 class ImageResult(BaseModel):
@@ -123,8 +109,9 @@ def submission_routes(gate: ClassifyGate) -> APIRouter:
             caller.require(Permission.QUEUE if queued else Permission.CLASSIFY)
             files = files_of(form)
 
+            retain = retain_submission(caller) if queued else Retain.SCORE
             images = await gather(
-                *(partial(_classify, gate, file, caller, queued) for file in files)
+                *(partial(_classify, gate, file, caller, retain) for file in files)
             )
             return SubmittedImages(images=images)
 
@@ -162,7 +149,7 @@ def caller_of_request(request: Request) -> Caller:
 
 
 async def image_result(
-    gate: ClassifyGate, data: bytes, *, name: str, caller: Caller, queued: bool
+    gate: ClassifyGate, data: bytes, *, name: str, caller: Caller, retain: Retain
 ) -> SubmittedImage:
     """Classify one file; the result has an id if the image was queued.
 
@@ -171,21 +158,18 @@ async def image_result(
         data: The file's bytes.
         name: The file's name.
         caller: Owner of the submission.
-        queued: Whether to queue an image in the review band.
+        retain: What the store keeps.
     """
-    if not queued:
-        review = await gate.review(data, Upload(name, "api"))
-        return SubmittedImage(**exports.review_json(review))
-    submit = gate.engine.submissions.submit
-    review, submission_id = await gate.run(submit, data, name=name, caller=caller)
-    return SubmittedImage(**exports.review_json(gate.record(review)), id=submission_id)
+    upload = Upload(name, "api", caller.owner, retain=retain, key_name=caller.key_name)
+    review = await gate.review(data, upload)
+    return SubmittedImage(**exports.review_json(review), id=review.submission_id)
 
 
 async def _classify(
-    gate: ClassifyGate, file: UploadFile, caller: Caller, queued: bool
+    gate: ClassifyGate, file: UploadFile, caller: Caller, retain: Retain
 ) -> SubmittedImage:
     data, name = await file.read(), file.filename or ""
-    return await image_result(gate, data, name=name, caller=caller, queued=queued)
+    return await image_result(gate, data, name=name, caller=caller, retain=retain)
 
 
 def _parse_bool(value: object) -> bool:

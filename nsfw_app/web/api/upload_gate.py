@@ -20,7 +20,7 @@ from nsfw_app.errors import (
     Unavailable,
 )
 from nsfw_app.records import Action
-from nsfw_app.rules.permissions import Caller, Permission
+from nsfw_app.rules.permissions import Caller, retain_submission
 from nsfw_app.web.api.submissions import SubmittedImage, caller_of_request, image_result
 from nsfw_app.web.http.errors import ProblemBody, problem, responses, status_of
 from nsfw_app.web.http.forms import FIELD, FORM, files_of, limited_form
@@ -75,8 +75,8 @@ def gate_routes(gate: ClassifyGate) -> APIRouter:
         try:
             async with gate.slot(request):
                 name, data = await _read_file(request, gate, name)
-                queued = caller.may(Permission.QUEUE)
-                image = await image_result(gate, data, name=name, caller=caller, queued=queued)
+                retain = retain_submission(caller)
+                image = await image_result(gate, data, name=name, caller=caller, retain=retain)
         except NSFWReviewError as error:
             return _unavailable(request, error)
         if image.error is None:

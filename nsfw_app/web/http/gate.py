@@ -18,7 +18,7 @@ from fastapi import Request
 from nsfw_app.concurrency_limits import quarter
 from nsfw_app.errors import NSFWReviewError, RequestTooLarge, Unavailable
 from nsfw_app.imaging.decode import check_size
-from nsfw_app.records import Prediction, Problem, Review, Upload, WarningCode
+from nsfw_app.records import ImageProblem, Prediction, Review, Upload, WarningCode
 from nsfw_app.review.engine import Engine
 from nsfw_app.web.http.bodies import body
 from nsfw_app.web.http.fair_threads import FairThreads
@@ -72,7 +72,7 @@ class ClassifyGate:
             place.leave()
 
     async def review(self, data: bytes, upload: Upload) -> Review:
-        """See `Engine.review`; without an owner no picture is kept."""
+        """See `Engine.review`."""
         return self.record(await self.run(self.engine.review, data, upload))
 
     def record(self, review: Review) -> Review:
@@ -132,6 +132,6 @@ def require_prediction(review: Review) -> Prediction:
         missing = [w.message for w in review.warnings if w.code is WarningCode.TRUNCATED]
         raise Unavailable(WarningCode.TRUNCATED, f"{review.name}: {' '.join(missing)}")
     if review.prediction is None:
-        problem = review.problem or Problem("model", "The image was not judged.")
+        problem = review.problem or ImageProblem("model", "The image was not judged.")
         raise Unavailable(problem.kind, problem.message)
     return review.prediction

@@ -15,7 +15,7 @@ from nsfw_app.accounts import Accounts
 from nsfw_app.errors import ImageError, NotSignedIn
 from nsfw_app.records import Ground, Upload
 from nsfw_app.review import exports
-from nsfw_app.rules.permissions import Caller, Permission
+from nsfw_app.rules.permissions import Caller, retain_upload
 from nsfw_app.web.auth.callers import Visitor
 from nsfw_app.web.http.gate import ClassifyGate
 from nsfw_app.web.middleware.forwarding import client_address
@@ -37,8 +37,7 @@ def image_routes(gate: ClassifyGate, accounts: Accounts) -> APIRouter:
         batch_id: Annotated[str, Query(max_length=64)] = "",
     ) -> dict[str, Any]:
         """Classify one file. One that cannot be classified is an `unavailable` card, status 200."""
-        queues = visitor.may(Permission.QUEUE)
-        upload = Upload(name, source, visitor.owner, batch_id, queues)
+        upload = Upload(name, source, visitor.owner, batch_id, retain_upload(visitor))
         if visitor.owner is None:
             _check_demo(request, upload, accounts)
         async with gate.slot(request):
@@ -46,10 +45,7 @@ def image_routes(gate: ClassifyGate, accounts: Accounts) -> APIRouter:
                 data = await gate.file(request, name=name)
             except ImageError as error:
                 return exports.review_json(gate.record(engine.unavailable(name, error)))
-            if upload.owner is None:
-                review = gate.record(await gate.run(engine.try_out, data, name=name))
-            else:
-                review = await gate.review(data, upload)
+            review = await gate.review(data, upload)
             return await run_in_threadpool(card_json, engine, review, visitor)
 
     @router.post("/pictures")

@@ -1,0 +1,80 @@
+"""Policies in force, by model, and the verdict that one gives to a judged image."""
+
+from dataclasses import dataclass, replace
+
+from nsfw_app.imaging.image_warnings import warnings_of
+from nsfw_app.models import cards
+from nsfw_app.records import JudgedImage, Policy, Review
+from nsfw_app.rules.policy import judge
+from nsfw_app.store.policies import Policies
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDefaults:
+    """Numbers of a model's first policy, in [0, 1]; threshold None is the model's own default."""
+
+    threshold: float | None = None
+    review_from: float = 0.2
+    review_to: float = 0.8
+
+
+DEFAULTS = PolicyDefaults()
+
+
+class PolicyBook:
+    """The policy in force for each model.
+
+    Args:
+        policies: The stored versions.
+        defaults: Numbers of the first policy of a model that has none stored.
+    """
+
+    def __init__(self, policies: Policies, defaults: PolicyDefaults = DEFAULTS) -> None:
+        self._policies = policies
+        self._defaults = defaults
+
+    def of(self, model: str) -> Policy:
+        """The policy in force for a model: the latest stored version, or the first policy."""
+        return self._policies.latest(model) or self._first(model)
+
+    def save(
+        self, model: str, policy: Policy, *, author: str, reason: str, replaces: int | None = None
+    ) -> Policy:
+        """Save a policy as the model's next version; earlier versions stay in the store.
+
+        Args:
+            model: The model's id.
+            policy: Threshold and review band.
+            author: Name of the person who saves it.
+            reason: Why it is changed.
+            replaces: The version that must still be in force; None accepts any.
+
+        Raises:
+            PolicyError: Another version is in force.
+        """
+        policy = replace(policy, author=author, reason=reason)
+        first = self._first(model)
+        return self._policies.add(model, policy, first=first, replaces=replaces)
+
+    def _first(self, model: str) -> Policy:
+        return cards.first_policy(
+            model,
+            threshold=self._defaults.threshold,
+            band=(self._defaults.review_from, self._defaults.review_to),
+        )
+
+
+def reviewed(name: str, policy: Policy, image: JudgedImage) -> Review:
+    """The review of a judged image: its verdict under a policy, and all warnings about the file."""
+    prediction = image.prediction
+    return Review(
+        name,
+        policy,
+        judge(prediction.nsfw_score, policy, incomplete=image.info.incomplete),
+        image.info.sha256,
+        image.info,
+        prediction,
+        image.preview,
+        warnings=warnings_of(name, image.info, prediction.ground),
+        submission_id=image.submission_id,
+    )

@@ -1,0 +1,146 @@
+"""Predictions of images: stored ones where there are any, computed and stored otherwise.
+
+- The same bytes are never computed twice by one model, also when they arrive several times at once.
+- An image costs at most one look-up before and one write transaction after inference.
+- `Upload.retain` alone decides what is kept; with `Retain.NOTHING` the store is not used at all.
+"""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from PIL import Image
+
+from nsfw_app.imaging import decode
+from nsfw_app.imaging import previews as renderings
+from nsfw_app.imaging.decode import Limits
+from nsfw_app.models.classifier import Classifier
+from nsfw_app.models.equivalence import EquivalentBackends
+from nsfw_app.models.loader import ModelLoader
+from nsfw_app.records import JudgedImage, Policy, Retain, Upload
+from nsfw_app.review import pipeline
+from nsfw_app.review.previews import Previews, describe
+from nsfw_app.rules.policy import judge
+from nsfw_app.rules.queue import QueueReason
+from nsfw_app.store import Store
+
+
+class Predictions:
+    """Predictions over a store.
+
+    Args:
+        store: Catalog, queue rules and retention.
+        loader: Source of the model.
+        previews: Renders previews, and knows which are kept.
+        limits: Largest input accepted.
+        equivalents: Backends whose stored predictions are used in place of a new one.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        loader: ModelLoader,
+        *,
+        previews: Previews,
+        limits: Limits,
+        equivalents: EquivalentBackends,
+    ) -> None:
+        self._store = store
+        self._loader = loader
+        self._previews = previews
+        self._limits = limits
+        self._equivalents = equivalents
+        self._lock = threading.Lock()  # of the next
+        self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+
+    def classify(self, data: bytes, upload: Upload, policy: Policy) -> JudgedImage:
+        """The prediction of an image, with what `upload.retain` asks for stored.
+
+        Args:
+            data: The file's bytes.
+            upload: Its name, where it came from, and what is kept of it.
+            policy: In force for the model; decides whether the image enters the queue.
+
+        Raises:
+            ImageError: The bytes are not an image within the limits.
+            ModelError: The model failed or is not loaded.
+            StorageError: Nothing was stored.
+        """
+        name, sha256 = Path(upload.name).name, decode.sha256(data)
+        classifier = self._loader.classifier
+        with decode.memory_for(name):
+            if upload.retain is Retain.NOTHING:
+                image, rendered = self._compute(data, classifier, name, sha256, Retain.NOTHING)
+                side = renderings.HASHED_SIDE
+                rendered = self._rendered(data, image, rendered, name=name, side=side)
+                return replace(image, preview=describe(rendered))
+            with self._lock_of(sha256):  # spans look-up and storing
+                return self._classify(data, classifier, name, sha256, upload, policy)
+
+    def _classify(
+        self,
+        data: bytes,
+        classifier: Classifier,
+        name: str,
+        sha256: str,
+        upload: Upload,
+        policy: Policy,
+    ) -> JudgedImage:
+        catalog, rendered = self._store.catalog, None
+        backends = self._equivalents.of(classifier.identity, policy)
+        image = catalog.find(sha256, classifier.identity, backends=backends)
+        if image is None:
+            image, rendered = self._compute(data, classifier, name, sha256, upload.retain)
+        reason = self._queue_reason(image, upload.retain, policy)
+        if upload.retain is Retain.SCORE or (upload.retain is Retain.SUBMISSION and not reason):
+            return image if image.prediction_id else catalog.record(image)
+        if self._previews.is_kept(image):
+            return catalog.record(image, upload, reason=reason)
+        side = renderings.PREVIEW_SIDE
+        rendered = self._rendered(data, image, rendered, name=name, side=side)
+        preview = describe(rendered)
+        if not self._store.purges.retention.keeps_any:
+            return replace(catalog.record(image, upload, reason=reason), preview=preview)
+        image = replace(image, preview=preview)
+        return catalog.record(image, upload, jpeg=renderings.preview(rendered), reason=reason)
+
+    def _compute(
+        self, data: bytes, classifier: Classifier, name: str, sha256: str, retain: Retain
+    ) -> tuple[JudgedImage, Image.Image | None]:
+        """The prediction, and the frame at preview size where it was decoded with enough pixels."""
+        side = 0 if retain is Retain.SCORE else renderings.PREVIEW_SIDE
+        if retain is Retain.NOTHING:
+            side = renderings.HASHED_SIDE
+        return pipeline.classify(
+            data,
+            classifier,
+            name=name,
+            sha256=sha256,
+            limits=self._limits,
+            # Few submissions enter the queue: the others need no pixels for a preview.
+            min_longer=0 if retain is Retain.SUBMISSION else side,
+            preview_side=side,
+        )
+
+    def _rendered(
+        self, data: bytes, image: JudgedImage, rendered: Image.Image | None, *, name: str, side: int
+    ) -> Image.Image:
+        """The frame that the prediction is of, decoded again where it is not rendered yet."""
+        if rendered is not None:
+            return rendered
+        return self._previews.frame(data, image.prediction, name=name, side=side)
+
+    def _queue_reason(
+        self, image: JudgedImage, retain: Retain, policy: Policy
+    ) -> QueueReason | None:
+        if not retain.queues:
+            return None
+        score = image.prediction.nsfw_score
+        verdict = judge(score, policy, incomplete=image.info.incomplete)
+        return self._store.queue.rules.reason_for(image.prediction, verdict.action)
+
+    def _lock_of(self, sha256: str) -> threading.Lock:
+        """The lock of an image, for as long as a thread uses it."""
+        with self._lock:
+            return self._locks.setdefault(sha256, threading.Lock())

@@ -1,0 +1,97 @@
+"""Previews of images: rendered from bytes, and read by callers who may see them."""
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from PIL import Image
+
+from nsfw_app.errors import NotFound
+from nsfw_app.imaging import decode
+from nsfw_app.imaging import previews as renderings
+from nsfw_app.imaging.decode import Limits, MinSize
+from nsfw_app.models.loader import ModelLoader
+from nsfw_app.records import Ground, JudgedImage, Prediction, Preview
+from nsfw_app.rules.permissions import Caller
+from nsfw_app.store.catalog import Catalog
+from nsfw_app.store.previews import PreviewFiles
+
+
+class Previews:
+    """Previews over a store.
+
+    Args:
+        catalog: Placeholders, and who may see an image.
+        files: Preview files.
+        limits: Largest input accepted.
+        loader: Source of the model, whose CPU slots are shared.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        files: PreviewFiles,
+        *,
+        limits: Limits,
+        loader: ModelLoader,
+    ) -> None:
+        self._catalog = catalog
+        self._files = files
+        self._limits = limits
+        self._loader = loader
+
+    def is_kept(self, image: JudgedImage) -> bool:
+        """Whether placeholder and preview file of a stored image are both there."""
+        return bool(image.preview.placeholder) and self._files.has(image.info.sha256)
+
+    def jpeg(self, image_sha256: str, caller: Caller) -> bytes:
+        """A kept preview, JPEG.
+
+        Raises:
+            NotFound: There is none, or the caller may not see it.
+        """
+        if not self._catalog.shows(image_sha256, caller):
+            raise NotFound("No such image.")
+        return self._files.get(image_sha256)
+
+    def thumbnail(self, image_sha256: str, caller: Caller) -> bytes:
+        """A kept preview at the size of a card; see `jpeg`."""
+        return renderings.thumbnail(self.jpeg(image_sha256, caller))
+
+    def render(self, data: bytes, *, name: str, frame: int, ground: Ground) -> bytes:
+        """The preview of one frame, JPEG, without storing anything.
+
+        Args:
+            data: The file's bytes.
+            name: The file's name.
+            frame: Its number from 0; the nearest decoded frame is taken.
+            ground: The color behind transparent pixels.
+
+        Raises:
+            ImageError: The bytes are not an image within the limits.
+        """
+        name = Path(name).name
+        with self._cpu_slot(), decode.memory_for(name):
+            return renderings.preview(self._frame(data, name, frame, ground))
+
+    def frame(self, data: bytes, prediction: Prediction, *, name: str, side: int) -> Image.Image:
+        """The frame that a prediction is of, decoded again, with at most `side` pixels a side."""
+        with self._cpu_slot():
+            image = self._frame(data, name, prediction.frame, prediction.ground)
+            return renderings.fitted(image, side)
+
+    def _frame(self, data: bytes, name: str, number: int, ground: Ground) -> Image.Image:
+        """The frame with this number and ground; else the nearest one, and on the other ground."""
+        min_size = MinSize(longer=renderings.PREVIEW_SIDE)
+        decoded = decode.decode(data, name=name, limits=self._limits, min_size=min_size)
+        frames = decoded.frames
+        return min(frames, key=lambda f: (abs(f.number - number), f.ground != ground)).image
+
+    def _cpu_slot(self) -> AbstractContextManager[object]:
+        classifier = self._loader.status.classifier
+        return classifier.cpu_slots.acquire() if classifier else nullcontext()
+
+
+def describe(image: Image.Image) -> Preview:
+    """Placeholder and perceptual hash of a frame."""
+    small = renderings.fitted(image, renderings.HASHED_SIDE)
+    return Preview(renderings.placeholder(small), renderings.perceptual_hash(small))
