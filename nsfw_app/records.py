@@ -115,7 +115,7 @@ class Preview:
     as 16 hexadecimal digits in which alike pictures differ little; None where it is not known.
     """
 
-    placeholder: bytes
+    placeholder: bytes = b""
     perceptual_hash: str | None = None
 
 
@@ -136,9 +136,6 @@ class Prediction:
     ground: Ground = Ground.WHITE
 
 
-NO_PREVIEW = Preview(b"")
-
-
 @dataclass(frozen=True, slots=True)
 class JudgedImage:
     """An image with a model's prediction and its preview.
@@ -149,7 +146,7 @@ class JudgedImage:
 
     info: ImageInfo
     prediction: Prediction
-    preview: Preview = NO_PREVIEW
+    preview: Preview = Preview()
     prediction_id: int = 0
     submission_id: str | None = None
 

@@ -39,7 +39,7 @@ store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode
 held = []
 print("ready", flush=True)
 input()
-while claims := store.loans.claim(reviewer, count=3, holding=held):
+while claims := store.leases.claim(reviewer, count=3, holding=held):
     held += [claim.entry_id for claim in claims]
     print(*(claim.entry_id for claim in claims), sep="\\n")
     time.sleep(0.005)  # as people do between two images, who leave the database to others then

@@ -1,0 +1,207 @@
+"""Tests of `review/predictions.py`: what one image costs, and what is kept of it."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from nsfw_app.errors import NotFound, StorageError, StorageErrorKind
+from nsfw_app.imaging import decode
+from nsfw_app.records import Action, LogFilter, Retain, Review, Upload
+from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
+from nsfw_app.rules.permissions import Permission
+from nsfw_app.store import Store
+from nsfw_app.store.connections import Connections
+from tests.support.application import open_app
+from tests.support.fakes import FakeClassifier, picture_bytes
+from tests.support.sample_records import person
+
+ALLOWED, WAITING, BLOCKED = 0, 128, 250  # reds: scores below the review band, in it, above it
+LARGE_JPEG = picture_bytes(WAITING, size=(2000, 1500), image_format="JPEG")
+ANN = person("ann")
+
+
+@contextmanager
+def costs(patch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """Count decodings, reads and write transactions of the store, and readings of the policy."""
+    found: Counter[str] = Counter()
+
+    def counted(owner: object, method: str, name: str) -> None:
+        original = getattr(owner, method)
+
+        def count(*args: object, **kwargs: object) -> object:
+            inside = args and isinstance(args[0], Connections) and args[0].db.conn.in_transaction
+            found[name] += not inside
+            return original(*args, **kwargs)
+
+        patch.setattr(owner, method, count)
+
+    with patch.context() as patch:
+        counted(decode, "decode", "decodings")
+        counted(PolicyBook, "of", "policies")
+        counted(Connections, "row", "reads")
+        counted(Connections, "writing", "writes")
+        yield found
+
+
+def submitted(engine: Engine, data: bytes) -> Review:
+    """Submit an image as a program does."""
+    return engine.review(data, Upload("a.jpg", "api", "ann", retain=Retain.SUBMISSION))
+
+
+def test_a_submission_in_the_band_costs_one_look_up_and_one_transaction(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two decodings at reduced and full scale, the policy read once, everything stored at once."""
+    with costs(monkeypatch) as found:
+        review = submitted(engine, LARGE_JPEG)
+    assert review.verdict.action is Action.REVIEW
+    assert review.submission_id is not None
+    assert engine.preview_jpeg(review.sha256 or "", ANN)
+    assert engine.queue.waiting("bob") == 1
+    # One read is the policy's, one the catalog's.
+    assert found == {"decodings": 2, "policies": 1, "reads": 2, "writes": 1}
+
+
+@pytest.mark.parametrize(
+    ("retain", "red", "expected"),
+    [
+        (Retain.NOTHING, WAITING, {"decodings": 2, "policies": 1, "reads": 1, "writes": 0}),
+        (Retain.SCORE, WAITING, {"decodings": 2, "policies": 1, "reads": 2, "writes": 1}),
+        (Retain.SCORE, ALLOWED, {"decodings": 1, "policies": 1, "reads": 2, "writes": 1}),
+        (Retain.QUEUE, WAITING, {"decodings": 1, "policies": 1, "reads": 2, "writes": 1}),
+        (Retain.QUEUE, ALLOWED, {"decodings": 1, "policies": 1, "reads": 2, "writes": 1}),
+        (Retain.SUBMISSION, ALLOWED, {"decodings": 1, "policies": 1, "reads": 2, "writes": 1}),
+        (Retain.SUBMISSION, BLOCKED, {"decodings": 2, "policies": 1, "reads": 2, "writes": 1}),
+    ],
+)
+def test_costs_of_a_large_jpeg(
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    retain: Retain,
+    red: int,
+    expected: dict[str, int],
+) -> None:
+    """Nothing is looked up, decoded or written twice; a preview needs all pixels at once here."""
+    data = picture_bytes(red, size=(2000, 1500), image_format="JPEG")
+    with costs(monkeypatch) as found:
+        engine.review(data, Upload("a.jpg", "test", "ann", retain=retain))
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("retain", "writes"), [(Retain.SCORE, 0), (Retain.QUEUE, 1), (Retain.SUBMISSION, 1)]
+)
+def test_known_bytes_are_not_decoded(
+    engine: Engine,
+    classifier: FakeClassifier,
+    monkeypatch: pytest.MonkeyPatch,
+    retain: Retain,
+    writes: int,
+) -> None:
+    """An image whose preview is kept costs one look-up, and one transaction for a new upload."""
+    submitted(engine, LARGE_JPEG)
+    seen = classifier.seen
+    with costs(monkeypatch) as found:
+        engine.review(LARGE_JPEG, Upload("b.jpg", "api", "bob", retain=retain))
+    assert (found["decodings"], found["reads"], found["writes"]) == (0, 2, writes)
+    assert classifier.seen == seen
+
+
+def test_a_known_score_needs_one_decoding_for_its_preview(
+    engine: Engine, classifier: FakeClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image of which only the score is stored is decoded once for people, not for the model."""
+    engine.review(LARGE_JPEG, Upload("a.jpg", "command"))
+    seen = classifier.seen
+    with costs(monkeypatch) as found:
+        review = submitted(engine, LARGE_JPEG)
+    assert engine.preview_jpeg(review.sha256 or "", ANN)
+    assert (found["decodings"], found["reads"], found["writes"]) == (1, 2, 1)
+    assert classifier.seen == seen
+
+
+def test_the_request_costs_no_more(
+    engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`POST /v1/images?queue=true` adds no decoding, look-up or reading of the policy."""
+    finds: list[str] = []
+    find = store.catalog.find
+    monkeypatch.setattr(
+        store.catalog, "find", lambda sha256, *a, **k: finds.append(sha256) or find(sha256, *a, **k)
+    )
+    records: list[str] = []
+    record = store.catalog.record
+    monkeypatch.setattr(
+        store.catalog, "record", lambda *a, **k: records.append("write") or record(*a, **k)
+    )
+    with open_app(engine, store, tmp_path) as web_app:
+        program = web_app.with_key(Permission.QUEUE)
+        with costs(monkeypatch) as found:
+            answer = program.post(
+                "/v1/images", params={"queue": "true"}, files={"file": ("a.jpg", LARGE_JPEG)}
+            )
+    [image] = answer.json()["images"]
+    assert (image["action"], bool(image["id"])) == ("review", True)
+    assert (found["decodings"], found["policies"], len(finds), len(records)) == (2, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("retain", "red", "rows", "previews", "waiting"),
+    [
+        (Retain.NOTHING, WAITING, 0, 0, 0),
+        (Retain.SCORE, WAITING, 1, 0, 0),
+        (Retain.PREVIEW, WAITING, 1, 1, 0),
+        (Retain.QUEUE, ALLOWED, 1, 1, 0),
+        (Retain.QUEUE, WAITING, 1, 1, 1),
+        (Retain.SUBMISSION, ALLOWED, 1, 0, 0),
+        (Retain.SUBMISSION, WAITING, 1, 1, 1),
+    ],
+)
+def test_retain_says_what_is_kept(
+    engine: Engine, tmp_path: Path, retain: Retain, red: int, rows: int, previews: int, waiting: int
+) -> None:
+    """Each value keeps exactly its rows and files, and only a submission has an id."""
+    review = engine.review(picture_bytes(red), Upload("a.png", "test", "ann", retain=retain))
+    sha256 = review.sha256 or ""
+    files = [path for path in (tmp_path / "images").rglob("*") if path.is_file()]
+    assert len(files) == previews
+    assert engine.queue.waiting("bob") == waiting
+    assert (review.submission_id is not None) == (retain is Retain.SUBMISSION and waiting == 1)
+    if rows:
+        engine.preview(sha256)
+    else:
+        with pytest.raises(NotFound):
+            engine.preview(sha256)
+
+
+def test_a_failed_transaction_stores_nothing(
+    engine: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A submission that cannot be added leaves no image, no preview and no queue entry."""
+
+    def fail(*_: object) -> str:
+        raise StorageError(StorageErrorKind.FULL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.submissions, "add", fail)
+        with pytest.raises(StorageError):
+            submitted(engine, LARGE_JPEG)
+    sha256 = decode.sha256(LARGE_JPEG)
+    assert not engine.has_preview(sha256)
+    with pytest.raises(NotFound):
+        engine.preview(sha256)
+    assert engine.queue.waiting("bob") == 0
+    assert engine.log.size(LogFilter()) == 0
+    assert submitted(engine, LARGE_JPEG).submission_id is not None
+
+
+def test_more_than_the_score_needs_an_owner() -> None:
+    """An upload without an owner keeps its score at most."""
+    assert Upload("a.png", "command").retain is Retain.SCORE
+    for retain in (Retain.PREVIEW, Retain.QUEUE, Retain.SUBMISSION):
+        with pytest.raises(ValueError, match="owner"):
+            Upload("a.png", "test", retain=retain)
