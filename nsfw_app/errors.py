@@ -1,39 +1,39 @@
-"""Every error that this package raises on purpose.
+"""The error tree: every error that this package raises on purpose.
 
     NSFWReviewError
     ├── SettingsError        a setting has a value that is not allowed
-    ├── ImageError           a file cannot be judged; `kind` says why
-    ├── Unavailable          an image had no verdict; `kind` says why, as in its review
-    ├── ModelError           the model cannot answer
-    │   ├── ModelLoading     not yet
-    │   ├── ModelNotFound    the named model cannot be had
+    ├── ImageError           a file cannot be classified; `kind` says why
+    ├── Unavailable          an image has no verdict; `kind` says why, as in its review
+    ├── ModelError           the model cannot be used
+    │   ├── ModelLoading     the model is not loaded yet
+    │   ├── ModelNotFound    the named model is not on disk, in the cache or on the hub
     │   ├── ModelUnsupported the model's kind or its labels cannot be used
-    │   ├── ModelDamaged     its files cannot be read, or do not fit each other
-    │   ├── ModelLibraryMissing  a package that computes it is not installed
+    │   ├── ModelDamaged     its files cannot be read, or contradict each other
+    │   ├── ModelLibraryMissing  a package that it needs is not installed
     │   ├── ModelOutOfMemory it does not fit into memory
-    │   ├── ModelLoadFailed  loading it failed in a way that is none of the above
+    │   ├── ModelLoadFailed  loading it failed for another reason
     │   └── PredictionFailed the model raised on this image
-    │       └── OutOfMemory  there was not enough memory to run the model
+    │       └── OutOfMemory  there is not enough memory to run the model
     ├── PolicyError          thresholds out of order or out of range
-    ├── DecisionError        an answer that makes no sense
-    ├── FilterError          a filter of the log that makes no sense
-    ├── AccountError         a user or key that cannot be made or changed like this
-    ├── SortingError         a file could not be put into the folder of its action
-    ├── RequestError         a request that cannot be understood
+    ├── DecisionError        a decision that cannot be recorded
+    ├── FilterError          an invalid filter of the log
+    ├── AccountError         a user or key that cannot be created or changed like this
+    ├── SortingError         a file could not be moved into the folder of its action
+    ├── RequestError         an invalid request
     │   ├── NotJson          its body is not JSON
     │   ├── RequestTooLarge  its body is over the limit
     │   └── RequestTooSlow   its body arrives more slowly than the minimum rate
-    ├── NotSignedIn          nobody, or nobody known, is asking
-    ├── Forbidden            whoever asks may not do this
-    ├── NotFound             no such image, prediction or decision, or not yours
+    ├── NotSignedIn          the request is not authenticated
+    ├── Forbidden            the caller lacks a permission
+    ├── NotFound             no such image, prediction or decision, or another caller's
     ├── SecretError          a stored secret cannot be decrypted
-    └── TryLater             not now; carries when
-        ├── TooManyRequests  this caller has asked too often
+    └── TryLater             the server cannot do this now; `retry_after_s` says when to retry
+        ├── TooManyRequests  the caller is over its rate limit or share
         ├── Overloaded       too many images are waiting for the model
         └── StorageError     database or files cannot be read or written; `kind` says why
 
-Each carries a `kind`, one stable word for programs, and a sentence for people. They are shown
-to people as they are, so a message names the value and the limit, and what to do.
+Each has a `kind`, a stable code for programs, and a message for people. Messages are shown as
+they are, so they name the value, the limit and what to do.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ from types import MappingProxyType
 
 
 class ImageErrorKind(StrEnum):
-    """Why a file cannot be judged."""
+    """Why a file cannot be classified."""
 
     MISSING = "missing"
     DIRECTORY = "directory"
@@ -67,7 +67,7 @@ class StorageErrorKind(StrEnum):
 
 
 class NSFWReviewError(Exception):
-    """Base of all errors here. `kind` is for programs, `str(error)` for people."""
+    """Base class of all errors of this package. `kind` is for programs, `str(error)` for people."""
 
     kind: str = "error"
 
@@ -79,7 +79,7 @@ class SettingsError(NSFWReviewError):
 
 
 class ImageError(NSFWReviewError):
-    """A file that cannot be judged."""
+    """A file that cannot be classified."""
 
     def __init__(self, kind: ImageErrorKind, message: str) -> None:
         super().__init__(message)
@@ -87,7 +87,7 @@ class ImageError(NSFWReviewError):
 
 
 class Unavailable(NSFWReviewError):
-    """An image had no verdict where nothing but a verdict was asked for."""
+    """An image has no verdict, in a response that has no other way to say so."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -95,7 +95,7 @@ class Unavailable(NSFWReviewError):
 
 
 class ModelError(NSFWReviewError):
-    """The model cannot answer."""
+    """The model cannot be used."""
 
     kind: str = "model"
 
@@ -107,7 +107,7 @@ class ModelLoading(ModelError):
 
 
 class ModelNotFound(ModelError):
-    """The named model cannot be had from disk, cache or hub."""
+    """The named model is not on disk, in the cache or on the hub."""
 
     kind: str = "model_not_found"
 
@@ -119,13 +119,13 @@ class ModelUnsupported(ModelError):
 
 
 class ModelDamaged(ModelError):
-    """The model's files cannot be read, or do not fit each other."""
+    """The model's files cannot be read, or contradict each other."""
 
     kind: str = "model_damaged"
 
 
 class ModelLibraryMissing(ModelError):
-    """A package that computes the model is not installed, or cannot be imported."""
+    """A package that the model needs is not installed, or cannot be imported."""
 
     kind: str = "model_library_missing"
 
@@ -137,19 +137,19 @@ class ModelOutOfMemory(ModelError):
 
 
 class ModelLoadFailed(ModelError):
-    """Loading the model failed in a way that nothing else describes; the log has the traceback."""
+    """Loading the model failed for a reason without an error class of its own; see the log."""
 
     kind: str = "model_load_failed"
 
 
 class PredictionFailed(ModelError):
-    """The model raised while it looked at an image."""
+    """The model raised on an image."""
 
     kind: str = "prediction_failed"
 
 
 class OutOfMemory(PredictionFailed):
-    """There was not enough memory to run the model."""
+    """There is not enough memory to run the model."""
 
     kind: str = "no_memory"
 
@@ -158,43 +158,43 @@ class OutOfMemory(PredictionFailed):
 
 
 class PolicyError(NSFWReviewError):
-    """A policy whose numbers are out of range or out of order."""
+    """A policy with thresholds out of range or out of order."""
 
     kind: str = "policy"
 
 
 class DecisionError(NSFWReviewError):
-    """An answer that cannot be recorded as it stands."""
+    """A decision that cannot be recorded."""
 
     kind: str = "decision"
 
 
 class FilterError(NSFWReviewError):
-    """A filter of the log that makes no sense."""
+    """An invalid filter of the log."""
 
     kind: str = "filter"
 
 
 class NotFound(NSFWReviewError):
-    """No such image, prediction or decision, or it is not the caller's."""
+    """No such image, prediction or decision, or it belongs to another caller."""
 
     kind: str = "not_found"
 
 
 class AccountError(NSFWReviewError):
-    """A user or an API key that cannot be made or changed like this."""
+    """A user or an API key that cannot be created or changed like this."""
 
     kind: str = "account"
 
 
 class SortingError(NSFWReviewError):
-    """A file could not be put into the folder of its action; it is where it was."""
+    """A file could not be moved or copied into the folder of its action; it is unchanged."""
 
     kind: str = "sorting"
 
 
 class RequestError(NSFWReviewError):
-    """A request that cannot be understood, or asks for what is not offered."""
+    """An invalid request."""
 
     kind: str = "request"
 
@@ -210,25 +210,25 @@ class RequestTooLarge(RequestError):
 
 
 class RequestTooSlow(RequestError):
-    """A request whose body does not come."""
+    """A request whose body arrives more slowly than the minimum rate."""
 
     kind: str = "request_too_slow"
 
 
 class NotSignedIn(NSFWReviewError):
-    """Nobody is asking whom this installation knows."""
+    """The request is not authenticated."""
 
     kind: str = "not_signed_in"
 
 
 class Forbidden(NSFWReviewError):
-    """Whoever asks may not do this."""
+    """The caller lacks a permission."""
 
     kind: str = "forbidden"
 
 
 class TryLater(NSFWReviewError):
-    """Not now. `retry_after_s` says in how many seconds to try again."""
+    """The server cannot do this now. `retry_after_s` is in how many seconds to retry."""
 
     kind: str = "try_later"
 
@@ -238,7 +238,7 @@ class TryLater(NSFWReviewError):
 
 
 class TooManyRequests(TryLater):
-    """This caller has asked too often."""
+    """The caller is over its rate limit or its share of the server."""
 
     kind: str = "too_many_requests"
 
@@ -280,7 +280,7 @@ class StorageError(TryLater):
 
     Args:
         kind: Why.
-        where: Begins the message, where the caller may know paths.
+        where: First words of the message, for operators, who may see paths.
     """
 
     def __init__(self, kind: StorageErrorKind, *, where: str = "") -> None:

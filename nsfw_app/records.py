@@ -1,7 +1,8 @@
-"""The nouns of the product, as frozen records. One word has one meaning everywhere.
+"""The nouns of the product, as frozen dataclasses and enums.
 
-What always holds here: a score is a probability in [0, 1]; a time is an ISO 8601 text in UTC;
-`Action.UNAVAILABLE` is what a verdict says unless something was decided.
+- A score is a probability in [0, 1].
+- A time is an ISO 8601 text in UTC.
+- `Action.UNAVAILABLE` is the default of a verdict.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from nsfw_app.errors import DecisionError, FilterError, PolicyError
 
 
 class Label(StrEnum):
-    """What an image is called. A model says the first two, a reviewer any."""
+    """Class of an image. A model gives the first two, a reviewer any."""
 
     NORMAL = "normal"
     NSFW = "nsfw"
@@ -21,7 +22,7 @@ class Label(StrEnum):
 
 
 class Action(StrEnum):
-    """What should happen to an image. The first is the zero value and never means safe."""
+    """What should happen to an image. The first is the zero value: no verdict, never safe."""
 
     UNAVAILABLE = "unavailable"
     ALLOW = "allow"
@@ -52,7 +53,7 @@ class Reason(StrEnum):
 
 
 class WarningCode(StrEnum):
-    """What was tolerated about a file; the order is that in which warnings are listed."""
+    """Tolerated faults of a file, in the order in which warnings are listed."""
 
     EXTENSION = "extension"
     METADATA = "metadata"
@@ -70,7 +71,7 @@ class Ground(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImageWarning:
-    """Something about a file that was tolerated: a code for programs, a sentence for people."""
+    """A tolerated fault of a file: a code for programs, a sentence for people."""
 
     code: WarningCode
     message: str
@@ -78,7 +79,7 @@ class ImageWarning:
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """Which weights answered, precisely enough to ask them again.
+    """The exact weights and backend that computed a prediction.
 
     `revision` is a commit hash, or the hash of the weights where no commit exists.
     """
@@ -91,10 +92,11 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """An image as uploaded. Width and height are pixels after EXIF rotation.
+    """Facts of an uploaded file. Width and height are pixels after EXIF rotation.
 
-    `warnings` are those about the bytes, in the order of `WarningCode`; none where the image was
-    stored before warnings existed. `incomplete` is whether pixels are missing.
+    - `warnings` are those about the bytes, in the order of `WarningCode`; none where the image was
+      stored before warnings existed.
+    - `incomplete` is whether pixels are missing.
     """
 
     sha256: str
@@ -109,10 +111,11 @@ class ImageInfo:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What stands for an image that nobody has asked to see.
+    """Placeholder and perceptual hash of an image.
 
-    `placeholder` is a WebP of 24 pixels, empty where it was deleted. `perceptual_hash` is 64 bits
-    as 16 hexadecimal digits in which alike pictures differ little; None where it is not known.
+    - `placeholder` is a WebP of 24 pixels, empty where it was deleted.
+    - `perceptual_hash` is 64 bits as 16 hexadecimal digits, which differ in few bits between
+      near-duplicates; None where it is not known.
     """
 
     placeholder: bytes = b""
@@ -123,9 +126,9 @@ class Preview:
 class Prediction:
     """Label probabilities of one image from one model.
 
-    `frame` is the 0-based index, in the file, of the frame these probabilities are of: the one
-    with the highest nsfw score among those looked at. `ground` is the color that its transparent
-    pixels were shown on.
+    - `frame` is the 0-based index of the frame that the probabilities are of: of the frames that
+      were decoded, the one with the highest nsfw score.
+    - `ground` is the color behind its transparent pixels.
     """
 
     image_sha256: str
@@ -153,7 +156,7 @@ class JudgedImage:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Where a score turns into a label and an action. `version` 0 was never saved.
+    """Threshold and review band of a model. `version` 0 was never saved.
 
     Raises:
         PolicyError: Not 0 <= review_from <= threshold <= review_to <= 1.
@@ -176,7 +179,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A score seen through a policy. As made without arguments: nothing was decided."""
+    """Label and action of a score under a policy. Without arguments: no verdict."""
 
     label: Label | None = None
     action: Action = Action.UNAVAILABLE
@@ -229,10 +232,11 @@ class ImageProblem:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """Everything known about one submitted file. `problem` is set when it has no prediction.
+    """Everything known about one file that was classified.
 
-    `warnings` are all that concern the file: its bytes, its name, and how it was rendered.
-    `submission_id` is set when it entered the queue for a program.
+    - `problem` is set when it has no prediction.
+    - `warnings` are all that concern the file: its bytes, its name, and the rendered ground.
+    - `submission_id` is set when it entered the queue for a program.
     """
 
     name: str
@@ -249,13 +253,14 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class NewDecision:
-    """What a reviewer said, with what was on the screen. `nonce` makes a repeated request one.
+    """A reviewer's decision to be recorded, with what was on the screen.
 
-    `name` is the one shown, of those the image was uploaded under; `elapsed_ms` is how long it
-    was on the screen, where that is known.
+    - `nonce` is an idempotency key: the same one again records nothing more.
+    - `name` is the one shown, of those the image was uploaded under.
+    - `elapsed_ms` is how long the image was on the screen, where that is known.
 
     Raises:
-        DecisionError: The threshold leaves [0, 1], or a text is too long or missing.
+        DecisionError: The threshold leaves [0, 1], or a text is too long, missing or not Unicode.
     """
 
     nonce: str
@@ -279,7 +284,7 @@ class NewDecision:
             raise DecisionError(f"The threshold {self.threshold} is not between 0 and 1.")
         texts = (self.nonce, self.image_sha256, self.model, self.revision, self.backend)
         if any("\ud800" <= c <= "\udfff" for text in (*texts, self.note, self.name) for c in text):
-            raise DecisionError("A text of the answer holds half a character, which no text can.")
+            raise DecisionError("The text contains an unpaired surrogate.")
         if len(self.note) > self.MAX_NOTE_CHARACTERS:
             raise DecisionError(
                 f"The note has {len(self.note)} characters; "
@@ -287,7 +292,7 @@ class NewDecision:
             )
         if not 0 < len(self.nonce) <= self.MAX_NONCE_CHARACTERS:
             raise DecisionError(
-                f"An answer needs a nonce of 1 to {self.MAX_NONCE_CHARACTERS} characters."
+                f"A decision needs a nonce of 1 to {self.MAX_NONCE_CHARACTERS} characters."
             )
 
 
@@ -318,14 +323,15 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """Which rows of the correction log are meant; None leaves a column free.
+    """Filter over the rows of the correction log; None matches every value.
 
-    `since` and `until` are given as `utc` takes them, `until` exclusive. `undone` False keeps
-    only answers that stand. `blind_to` is a reviewer from whom others' answers are kept while an
-    image waits for an opinion of their own.
+    - `since` and `until` are given as `utc` takes them; `until` is exclusive.
+    - `undone` False matches standing decisions only.
+    - `blind_to` is a reviewer; decisions of others about images that wait for this reviewer's own
+      decision are left out.
 
     Raises:
-        FilterError: `since` or `until` is no date.
+        FilterError: `since` or `until` is not a date.
     """
 
     reviewer: str | None = None
@@ -344,13 +350,13 @@ class LogFilter:
 
 
 def utc(text: str) -> str:
-    """A moment as the log writes it: ISO 8601 in UTC, to the millisecond.
+    """A time in the format of the log: ISO 8601 in UTC, to the millisecond.
 
     Args:
         text: A date or time in ISO 8601; without an offset it is in UTC.
 
     Raises:
-        FilterError: It is neither.
+        FilterError: The text is neither a date nor a time.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -362,7 +368,7 @@ def utc(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    """The values that the log can be filtered by."""
+    """Values that the log can be filtered by."""
 
     reviewers: list[str] = field(default_factory=list)
     models: list[str] = field(default_factory=list)

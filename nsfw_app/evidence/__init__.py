@@ -1,1 +1,1 @@
-"""What decisions prove about the model and about reviewers."""
+"""Owns what decisions prove: agreement between reviewers, and error rates of a model."""

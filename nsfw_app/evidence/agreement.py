@@ -1,7 +1,7 @@
-"""What the answers say: how the model stands against people, and people with one another.
+"""Agreement of the model with reviewers, and of reviewers with each other.
 
-An image that several people answered counts once against the model, by the label they settled on.
-The model is judged anew by the policy in force, from the score that was stored.
+- An image with decisions of several reviewers counts once, with the label that they settled on.
+- The model's label is computed from the stored score under the policy in force.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsfw_app.evidence import metrics
-from nsfw_app.evidence.metrics import NO_ANSWER, Agreement, Confusion, Share
+from nsfw_app.evidence.metrics import NO_LABEL, Agreement, Confusion, Share
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label, Policy
 from nsfw_app.review.policies import PolicyBook
@@ -24,10 +24,10 @@ CODES = {label: code for code, label in enumerate(Label)}
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """A model against people, at a threshold. `undecided` images are not in the counts.
+    """A model compared with reviewers, at a threshold.
 
-    People differ about those, or are unsure. `backends` are those that made the predictions; their
-    parity was verified, or there is only one.
+    - `undecided` images are not in the counts: reviewers disagree about them, or are unsure.
+    - `backends` computed the predictions; their parity is verified, or there is only one.
     """
 
     model: str
@@ -40,7 +40,7 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True)
 class ReviewerRecord:
-    """A reviewer's stats, and how many of others' answers to the same images are the same."""
+    """A reviewer's stats, and the share of others' decisions about the same images that agree."""
 
     stats: ReviewerStats
     with_others: Share
@@ -48,7 +48,7 @@ class ReviewerRecord:
 
 @dataclass(frozen=True, slots=True)
 class PairRecord:
-    """Two reviewers and how far they agree."""
+    """Agreement of two reviewers."""
 
     first: str
     second: str
@@ -57,9 +57,10 @@ class PairRecord:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Reviewers, each and together. `pairs` are those with the most images in common.
+    """Agreement of all reviewers, of pairs, and of each.
 
-    `all_pairs` is how many pairs have any.
+    - `pairs` are those with the most images in common.
+    - `all_pairs` is how many pairs have images in common.
     """
 
     alpha: Agreement
@@ -69,10 +70,10 @@ class People:
 
 
 class Insights:
-    """Statistics over a store's answers that stand.
+    """Statistics over the standing decisions of a store.
 
     Args:
-        store: Where the answers are.
+        store: Source of the decisions.
         policies: The policy in force for each model.
         equivalents: Backends whose predictions count as those of one model.
     """
@@ -83,21 +84,22 @@ class Insights:
         policies: PolicyBook,
         equivalents: EquivalentBackends,
     ) -> None:
-        self._answers = store.insights
+        self._decisions = store.insights
         self._policies = policies
         self._equivalents = equivalents
 
     def models(self, *, viewer: str | None = None) -> list[ModelRecord]:
-        """Each model that people have answered, the one with the most answered images first.
+        """Each model with decisions, the one with the most images first.
 
-        An image counts once for a model, also when several of its verified backends judged it.
+        An image counts once for a model, also with predictions of several verified backends.
 
         Args:
-            viewer: Who looks; answers about images that wait for theirs are left out.
+            viewer: Reviewer who sees the numbers; decisions about images that wait for this
+                reviewer's own decision are left out.
         """
         policies: dict[str, Policy] = {}
         groups: dict[tuple[str, str, frozenset[str]], dict[str, Outcome]] = {}
-        for outcome in self._answers.outcomes(viewer=viewer):
+        for outcome in self._decisions.outcomes(viewer=viewer):
             identity = outcome.identity
             if identity.model not in policies:
                 policies[identity.model] = self._policies.of(identity.model)
@@ -114,9 +116,9 @@ class Insights:
         ]
 
     def people(self, *, viewer: str | None = None) -> People:
-        """How far reviewers agree, and what each has done; see `models` for the viewer."""
-        names, answers = matrix(self._answers.shared(viewer=viewer))
-        given = (answers != NO_ANSWER).astype(np.float32)
+        """Agreement of reviewers, and the stats of each; see `models` for the viewer."""
+        names, labels = matrix(self._decisions.shared(viewer=viewer))
+        given = (labels != NO_LABEL).astype(np.float32)
         common = (given @ given.T).astype(int)
         pairs = [
             (first, second)
@@ -125,15 +127,15 @@ class Insights:
         ]
         pairs.sort(key=lambda pair: -common[pair])
         return People(
-            alpha=metrics.krippendorff_alpha(answers),
+            alpha=metrics.krippendorff_alpha(labels),
             pairs=[
-                PairRecord(names[i], names[j], metrics.cohen_kappa(answers[i], answers[j]))
+                PairRecord(names[i], names[j], metrics.cohen_kappa(labels[i], labels[j]))
                 for i, j in pairs[:MAX_PAIRS]
             ],
             all_pairs=len(pairs),
             reviewers=[
-                ReviewerRecord(stats, _with_others(names, answers, stats.reviewer))
-                for stats in self._answers.reviewer_stats(viewer=viewer)
+                ReviewerRecord(stats, _with_others(names, labels, stats.reviewer))
+                for stats in self._decisions.reviewer_stats(viewer=viewer)
             ],
         )
 
@@ -155,28 +157,28 @@ def _model_record(outcomes: Sequence[Outcome], threshold: float) -> ModelRecord:
     )
 
 
-def matrix(answers: Sequence[SharedAnswer]) -> tuple[list[str], NDArray[np.int8]]:
-    """Answers as reviewers by images.
+def matrix(decisions: Sequence[SharedAnswer]) -> tuple[list[str], NDArray[np.int8]]:
+    """Decisions as a matrix of reviewers by images.
 
     Returns:
-        The reviewers, by name, and their answers: shape (reviewers, images), values of `CODES`,
-        `NO_ANSWER` for none.
+        The reviewers, by name, and their labels: shape (reviewers, images), values of `CODES`,
+        `NO_LABEL` for none.
     """
-    names = sorted({answer.reviewer for answer in answers})
+    names = sorted({decision.reviewer for decision in decisions})
     rows = {name: row for row, name in enumerate(names)}
     columns: dict[str, int] = {}
-    for answer in answers:
-        columns.setdefault(answer.image_sha256, len(columns))
-    filled = np.full((len(names), len(columns)), NO_ANSWER, dtype=np.int8)
-    for answer in answers:
-        filled[rows[answer.reviewer], columns[answer.image_sha256]] = CODES[answer.label]
+    for decision in decisions:
+        columns.setdefault(decision.image_sha256, len(columns))
+    filled = np.full((len(names), len(columns)), NO_LABEL, dtype=np.int8)
+    for decision in decisions:
+        filled[rows[decision.reviewer], columns[decision.image_sha256]] = CODES[decision.label]
     return names, filled
 
 
-def _with_others(names: list[str], answers: NDArray[np.int8], reviewer: str) -> Share:
+def _with_others(names: list[str], labels: NDArray[np.int8], reviewer: str) -> Share:
     if reviewer not in names:
         return Share(0, 0)
-    own = answers[names.index(reviewer)]
-    others = np.delete(answers, names.index(reviewer), axis=0)
-    both = (own != NO_ANSWER) & (others != NO_ANSWER)
+    own = labels[names.index(reviewer)]
+    others = np.delete(labels, names.index(reviewer), axis=0)
+    both = (own != NO_LABEL) & (others != NO_LABEL)
     return Share(int(np.sum((own == others) & both)), int(np.sum(both)))

@@ -1,8 +1,8 @@
-"""Agreement between reviewers, and of a model with them: counts first, then what follows. Pure.
+"""Agreement measures and confusion counts, as pure functions.
 
-What always holds: a number comes with the count behind it, and where a measure is not defined
-there is None and never a number. The libraries are imported by the functions that use them,
-because they take a second to load and the page does not wait for that.
+- Each number comes with its count; a measure that is not defined is None.
+- Functions import the libraries that they use: importing takes a second, which would delay the
+  first page.
 """
 
 import math
@@ -12,30 +12,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-NO_ANSWER = -1
+NO_LABEL = -1
 Z_95 = 1.959963984540054  # the standard normal distribution's 97.5 % point
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How many of how many."""
+    """A count out of a total."""
 
     part: int
     whole: int
 
     @property
     def value(self) -> float | None:
-        """The share in [0, 1], or None of nothing."""
+        """The share in [0, 1]; None where the total is 0."""
         return self.part / self.whole if self.whole else None
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far reviewers agree beyond chance.
+    """Agreement between reviewers, corrected for chance.
 
-    `value` is 1 for full agreement, 0 for what chance would give, and may fall below; it is None
-    where it is not defined. `same` counts the pairs of answers to one image that are alike, of all
-    such pairs. `images` is how many images they are about.
+    - `value` is 1 for full agreement, 0 for agreement by chance, and may be negative; None where it
+      is not defined.
+    - `same` counts pairs of decisions about one image with the same label, out of all pairs.
+    - `images` is how many images they are about.
     """
 
     value: float | None
@@ -45,7 +46,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Images by what people call them and what the model calls them; nsfw is the positive."""
+    """Confusion matrix of a model against reviewers; nsfw is the positive class."""
 
     true_positives: int
     false_positives: int
@@ -54,22 +55,22 @@ class Confusion:
 
     @property
     def precision(self) -> Share:
-        """Of what the model calls nsfw, what people call nsfw too."""
+        """Share of the images that the model labels nsfw that reviewers label nsfw."""
         return Share(self.true_positives, self.true_positives + self.false_positives)
 
     @property
     def recall(self) -> Share:
-        """Of what people call nsfw, what the model calls nsfw too."""
+        """Share of the images that reviewers label nsfw that the model labels nsfw."""
         return Share(self.true_positives, self.true_positives + self.false_negatives)
 
 
 def confusion(labels: NDArray[Any], scores: NDArray[Any], *, threshold: float) -> Confusion:
-    """Counts of a model's labels against people's.
+    """The confusion matrix of a model's scores against reviewers' labels.
 
     Args:
-        labels: Shape (n,), True or 1 where people say nsfw.
+        labels: Shape (n,), True or 1 for nsfw.
         scores: Shape (n,), probabilities in [0, 1].
-        threshold: In [0, 1]; a score that reaches it counts as nsfw.
+        threshold: In [0, 1]; a score at or above it is nsfw.
 
     Raises:
         ValueError: Shapes differ, or a score leaves [0, 1].
@@ -89,10 +90,10 @@ def confusion(labels: NDArray[Any], scores: NDArray[Any], *, threshold: float) -
 
 
 def wilson_interval(share: Share) -> tuple[float, float] | None:
-    """Where the true share lies, with a confidence of 95 %.
+    """The 95 % Wilson score interval of a share.
 
     Returns:
-        Lower and upper end, each in [0, 1]; None when nothing was counted.
+        Lower and upper bound, each in [0, 1]; None where the total is 0.
 
     Source: Wilson (1927), Probable inference, the law of succession, and statistical inference.
     """
@@ -105,22 +106,22 @@ def wilson_interval(share: Share) -> tuple[float, float] | None:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def krippendorff_alpha(answers: NDArray[Any]) -> Agreement:
-    """Agreement of all reviewers, whoever answered whichever images; labels have no order.
+def krippendorff_alpha(labels: NDArray[Any]) -> Agreement:
+    """Krippendorff's alpha of all reviewers, with missing decisions, for nominal labels.
 
     Args:
-        answers: Shape (reviewers, images), a code from 0 for each label, `NO_ANSWER` for none.
+        labels: Shape (reviewers, images), codes from 0, `NO_LABEL` for none.
 
     Returns:
-        Alpha, at most 1. It is None when no image has two answers, and when all answers to the
-        images that have two are the same label.
+        Alpha, at most 1; None when no image has two labels, and when all labels of the images
+        that have two are the same.
 
     Source: Krippendorff (2004), Content Analysis, chapter 11.
     """
-    codes = np.unique(answers[answers != NO_ANSWER])
-    counts = (answers[:, :, np.newaxis] == codes).sum(axis=0, dtype=np.int64)
+    codes = np.unique(labels[labels != NO_LABEL])
+    counts = (labels[:, :, np.newaxis] == codes).sum(axis=0, dtype=np.int64)
     shared = counts[counts.sum(axis=1) > 1]
-    shared = shared[:, shared.any(axis=0)]  # a label that only lone answers use tells nothing
+    shared = shared[:, shared.any(axis=0)]  # not labels that only lone decisions have
     each = shared.sum(axis=1)
     same = Share(int(np.sum(shared * (shared - 1)) // 2), int(np.sum(each * (each - 1)) // 2))
     value = None
@@ -132,15 +133,15 @@ def krippendorff_alpha(answers: NDArray[Any]) -> Agreement:
 
 
 def cohen_kappa(first: NDArray[Any], second: NDArray[Any]) -> Agreement:
-    """Agreement of two reviewers over the images that both answered.
+    """Cohen's kappa of two reviewers over the images that both decided on.
 
     Args:
-        first: Shape (images,), a code from 0 for each label, `NO_ANSWER` for none.
-        second: The same of the other reviewer.
+        first: Shape (images,), codes from 0, `NO_LABEL` for none.
+        second: Those of the other reviewer, of the same shape.
 
     Returns:
-        Kappa in [-1, 1]. It is None when they have no image in common, and when both give all of
-        them the same label.
+        Kappa in [-1, 1]; None when they have no image in common, and when both give all of them
+        the same label.
 
     Raises:
         ValueError: Shapes differ.
@@ -148,8 +149,8 @@ def cohen_kappa(first: NDArray[Any], second: NDArray[Any]) -> Agreement:
     Source: Cohen (1960), A coefficient of agreement for nominal scales.
     """
     if first.shape != second.shape:
-        raise ValueError(f"The answers have shapes {first.shape} and {second.shape}.")
-    both = (first != NO_ANSWER) & (second != NO_ANSWER)
+        raise ValueError(f"The labels have shapes {first.shape} and {second.shape}.")
+    both = (first != NO_LABEL) & (second != NO_LABEL)
     one, other = first[both], second[both]
     images = int(both.sum())
     value = None

@@ -1,1 +1,5 @@
-"""What happens to an image and to a decision: prediction, verdict, queue, export, webhook."""
+"""Owns what happens to an image and to a decision.
+
+`engine` is the facade. Below it: `policies` in force, the `pipeline` from bytes to a prediction,
+`predictions` (stored or computed), `previews`, the `queue`, `submissions`, `exports`, `webhooks`.
+"""

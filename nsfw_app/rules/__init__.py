@@ -1,1 +1,1 @@
-"""Pure decisions without I/O: verdicts, queue rules, retention and permissions."""
+"""Owns decisions without I/O: verdicts, queue rules, retention, roles and permissions."""

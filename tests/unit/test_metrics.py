@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nsfw_app.evidence import metrics
-from nsfw_app.evidence.metrics import NO_ANSWER, Share
+from nsfw_app.evidence.metrics import NO_LABEL, Share
 
-N = NO_ANSWER
+N = NO_LABEL
 
 
 def test_alpha_of_the_published_example() -> None:
