@@ -1,7 +1,8 @@
-"""What leaves the product: one JSON object per image, and the correction log as CSV or JSONL.
+"""Export formats: the JSON object of an image, the correction log as CSV and JSON Lines.
 
-Exports are generators: a row is read, written and forgotten. In CSV, a text that a spreadsheet
-would run as a formula is disarmed with a leading apostrophe; JSONL carries texts as they are.
+- Exports are generators: one row is in memory at a time.
+- In CSV, text that a spreadsheet would run as a formula is escaped with a leading apostrophe; JSON
+  Lines has texts as they are.
 """
 
 import csv
@@ -25,9 +26,9 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")  # OWASP ASVS 1.2.
 
 
 def review_json(review: Review) -> dict[str, Any]:
-    """The object that the page's API, the REST API and the commands give for one image.
+    """The JSON object of one image: the same in the page's API, the REST API and the commands.
 
-    `frame` is the 0-based frame that was judged, of `frames` in the file.
+    `frame` is the 0-based frame that the score is of; `frames` counts those in the file.
     """
     image, prediction = review.image, review.prediction
     identity = prediction.identity if prediction else None
@@ -56,12 +57,12 @@ def review_json(review: Review) -> dict[str, Any]:
 
 
 def review_csv_heading() -> str:
-    """The first line of images as CSV: the keys of `review_json`, the error in two columns."""
+    """The CSV header of images: the keys of `review_json`, with the error in two columns."""
     return _csv_line(REVIEW_COLUMNS)
 
 
 def review_csv(review: Review) -> str:
-    """The line of one image as CSV: what `review_json` gives, flattened.
+    """The CSV row of one image: `review_json`, flattened.
 
     `probabilities` is a JSON object, so that the columns are the same for every model; `warnings`
     is a JSON list of their codes.
@@ -75,13 +76,13 @@ def review_csv(review: Review) -> str:
 
 
 def with_bom(lines: Iterable[str]) -> Iterator[str]:
-    """CSV that spreadsheets recognize as UTF-8 by a byte order mark."""
+    """CSV with a byte order mark, by which spreadsheets recognize UTF-8."""
     yield BYTE_ORDER_MARK
     yield from lines
 
 
 def log_csv(decisions: Iterable[Decision]) -> Iterator[str]:
-    """The correction log as CSV, a piece of text per row, the heading first."""
+    """The correction log as CSV, one text per row, the header first."""
     yield _csv_line(LOG_COLUMNS)
     for decision in decisions:
         row = asdict(decision)
@@ -91,13 +92,13 @@ def log_csv(decisions: Iterable[Decision]) -> Iterator[str]:
 
 
 def log_jsonl(decisions: Iterable[Decision]) -> Iterator[str]:
-    """The correction log as JSON Lines, a piece of text per row."""
+    """The correction log as JSON Lines, one text per row."""
     for decision in decisions:
         yield json.dumps(asdict(decision)) + "\n"
 
 
 def training_jsonl(misclassifications: Iterable[Misclassification]) -> Iterator[str]:
-    """The confirmed training labels as JSON Lines: image, label, and what the model had said."""
+    """Confirmed training labels as JSON Lines: image, label, and the model's score."""
     for misclassification in misclassifications:
         if misclassification.confirmed:
             row = {

@@ -1,4 +1,4 @@
-"""Policies in force, by model, and the verdict that one gives to a judged image."""
+"""Policies in force, by model, and the review of an image under one."""
 
 from dataclasses import dataclass, replace
 

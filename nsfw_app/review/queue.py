@@ -1,4 +1,4 @@
-"""What moderators work through: the queue's loans, second opinions, and training labels."""
+"""The review queue as reviewers use it: claims, second opinions, training labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ MAX_MISCLASSIFICATIONS = 500
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
-    """An image on loan. Neither others' answers nor the reason it waits are part of it."""
+    """A claimed image. It has neither others' decisions nor the reason why it is in the queue."""
 
     entry_id: int
     review: Review
 
 
 class QueueService:
-    """The queue and the training labels over a store.
+    """Queue and training labels over a store.
 
     Args:
-        store: Where both are kept.
+        store: Entries, leases and training labels.
         policies: The policy in force for each model.
     """
 
@@ -46,15 +46,15 @@ class QueueService:
         order: QueueOrder,
         first: int | None = None,
     ) -> list[QueueItem]:
-        """Lend the next images to a reviewer; see `ReviewQueue.claim`.
+        """Claim the next entries for a reviewer; see `Leases.claim`.
 
         Args:
-            reviewer: Who.
-            model: The model that runs, whose threshold says what is near.
+            reviewer: Name of the reviewer.
+            model: The loaded model; entries near its threshold come first.
             count: How many, at most `CLAIMS_AT_ONCE`.
-            holding: Entries at hand already.
+            holding: Entries that the reviewer has leased already.
             order: By priority or the oldest first.
-            first: An entry that comes before all others, when it can be had.
+            first: Entry that comes before all others, if it is available.
         """
         claims = self._store.leases.claim(
             reviewer,
@@ -67,29 +67,29 @@ class QueueService:
         return [QueueItem(claim.entry_id, self.review_of(claim.prediction_id)) for claim in claims]
 
     def renew(self, entry_ids: Sequence[int], reviewer: str) -> list[int]:
-        """Keep images for another while; the entries that are still this reviewer's."""
+        """Extend leases; the entries that the reviewer still holds."""
         return self._store.leases.renew(entry_ids, reviewer)
 
     def release(self, entry_ids: Sequence[int], reviewer: str) -> None:
-        """Give images back."""
+        """Return leases."""
         self._store.leases.release(entry_ids, reviewer)
 
     def skip(self, entry_id: int, reviewer: str) -> None:
-        """Give an image back, to see it again after all others."""
+        """Return a lease; the entry comes last for this reviewer."""
         self._store.leases.skip(entry_id, reviewer)
 
     def waiting(self, reviewer: str) -> int:
-        """How many images wait that this reviewer could answer."""
+        """Number of entries that this reviewer could claim."""
         return self._store.leases.waiting(reviewer)
 
     def open_entries(self) -> int:
-        """How many images wait for anyone."""
+        """Number of open entries."""
         return self._store.queue.size()
 
     def request_second_opinion(
         self, image_sha256: str, identity: ModelIdentity, caller: Caller
     ) -> bool:
-        """Send an image for a second opinion.
+        """Escalate an image for a second opinion.
 
         Returns:
             Whether second opinions are in use.
@@ -103,15 +103,15 @@ class QueueService:
         return self._store.queue.escalate(stored.prediction_id, caller.name)
 
     def misclassifications(self) -> list[Misclassification]:
-        """The model's settled errors, those nobody looked at and the most confident first."""
+        """Settled misclassifications: unconfirmed ones first, then by confidence of the model."""
         return self._store.training.misclassifications(limit=MAX_MISCLASSIFICATIONS)
 
     def training_labels(self) -> list[Misclassification]:
-        """Every error that was confirmed as a training label."""
+        """Every misclassification that was confirmed as a training label."""
         return self._store.training.confirmed()
 
     def misclassification_groups(self) -> list[list[Misclassification]]:
-        """The same, each followed by those whose pictures look alike."""
+        """Misclassifications in groups of near-duplicates."""
         groups: list[list[Misclassification]] = []
         for misclassification in self.misclassifications():
             for group in groups:
@@ -123,19 +123,19 @@ class QueueService:
         return groups
 
     def label_for_training(self, prediction_id: int, label: Label | None, reviewer: str) -> None:
-        """Confirm a training label, or set the image aside with None.
+        """Confirm a training label, or set the image aside with label None.
 
         Raises:
-            NotFound: It is no settled disagreement.
+            NotFound: The prediction is not a settled misclassification.
         """
         self._store.training.decide(prediction_id, label, reviewer=reviewer)
 
     def review_of(self, prediction_id: int, *, name: str | None = None) -> Review:
-        """A prediction as the policy in force judges it.
+        """The review of a stored prediction under the policy in force.
 
         Args:
-            prediction_id: Of the prediction.
-            name: What the image is called; by default as in its latest upload.
+            prediction_id: Row of the prediction in the store.
+            name: Name of the image; None takes the one that the store has for reviewers.
         """
         stored = self._store.catalog.get(prediction_id)
         policy = self._policies.of(stored.prediction.identity.model)

@@ -20,7 +20,7 @@ from nsfw_app.store.deliveries import Deliveries, Delivery
 
 log = logging.getLogger(__name__)
 
-SENDERS = 4  # a receiver that is slow to answer keeps one of them busy
+SENDERS = 4  # threads; a slow receiver blocks one of them
 TIMEOUT_S = 10.0
 POLL_S = 1.0
 # Waits between attempts, about a day in all; the specification's own example.
@@ -29,11 +29,11 @@ GONE = 410
 
 
 class WebhookSender:
-    """Sends what is due, in threads of its own, to each address one message at a time.
+    """Sends due messages in background threads, one at a time to each address.
 
     Args:
         deliveries: The messages.
-        backoff: How long to wait after each attempt that failed; after the last, no more.
+        backoff: Delays after failed attempts; after the last one the message is given up.
     """
 
     def __init__(self, deliveries: Deliveries, *, backoff: tuple[timedelta, ...] = BACKOFF) -> None:
@@ -41,20 +41,20 @@ class WebhookSender:
         self._backoff = backoff
         self._stopped = threading.Event()
         self._lock = threading.Lock()
-        self._busy: set[str] = set()  # addresses that are being spoken to
+        self._busy: set[str] = set()  # addresses with a request in flight
 
     def start(self) -> None:
-        """Begin to send, beside whatever else runs."""
+        """Start the threads."""
         for number in range(SENDERS):
             name = f"webhooks-{number}"
             threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Stop the threads after the messages that they are sending."""
         self._stopped.set()
 
     def send_due(self) -> int:
-        """Send what is due now; how many attempts that were."""
+        """Send the messages that are due now; the number of attempts."""
         attempts = 0
         while delivery := self._take():
             try:
@@ -67,7 +67,7 @@ class WebhookSender:
 
     @cached_property
     def _client(self) -> httpx2.Client:
-        """Made when there is something to send: reading the certificates takes a while."""
+        """The HTTP client, created for the first message: loading the certificates is slow."""
         return httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False)
 
     def _run(self) -> None:
@@ -79,11 +79,11 @@ class WebhookSender:
             except StorageError as error:
                 log.warning("Webhook messages wait: %s (%s)", error.kind, error.__cause__)
                 pause_s = error.retry_after_s
-            except Exception:  # no fault of one message may end the thread
-                log.exception("Sending webhooks failed; it goes on.")
+            except Exception:  # one message must not end the thread
+                log.exception("Sending a webhook failed; the next one is tried.")
 
     def _take(self) -> Delivery | None:
-        """The message that is due longest, to an address that nobody else is speaking to."""
+        """The message that is due longest among addresses without a request in flight."""
         with self._lock:
             delivery = self._deliveries.take(
                 again_after=2 * timedelta(seconds=TIMEOUT_S), busy=self._busy
@@ -97,8 +97,10 @@ class WebhookSender:
             body = message(delivery)
             secret = self._deliveries.signing_secret(delivery)
             signed = signature(delivery, body, secret=secret, moment=datetime.now(UTC))
-            with self._client.stream("POST", delivery.url, content=body, headers=signed) as answer:
-                status, arrived = answer.status_code, answer.is_success  # and no body is read
+            with self._client.stream(
+                "POST", delivery.url, content=body, headers=signed
+            ) as response:
+                status, arrived = response.status_code, response.is_success  # no body is read
         except SecretError as error:
             self._failed(delivery, None, str(error))
             return
@@ -113,17 +115,17 @@ class WebhookSender:
             self._failed(delivery, status, f"Status {status}")
 
     def _failed(self, delivery: Delivery, status: int | None, error: str) -> None:
-        more = delivery.attempts <= len(self._backoff)
+        again = delivery.attempts <= len(self._backoff)
         self._deliveries.failed(
             delivery.delivery_id,
             status=status,
             error=error,
-            again_after=self._backoff[delivery.attempts - 1] if more else None,
+            again_after=self._backoff[delivery.attempts - 1] if again else None,
         )
 
 
 def message(delivery: Delivery) -> str:
-    """The body that is sent: what happened, when, to which image, and the settled label."""
+    """The JSON body: event, time, image and settled label."""
     return json.dumps(
         {
             "type": delivery.event,
@@ -139,7 +141,7 @@ def message(delivery: Delivery) -> str:
 
 
 def signature(delivery: Delivery, body: str, *, secret: str, moment: datetime) -> dict[str, str]:
-    """The headers by which a receiver knows that a message is ours."""
+    """The headers with which a receiver verifies a message."""
     return {
         "content-type": "application/json",
         "webhook-id": delivery.delivery_id,

@@ -1,7 +1,7 @@
-"""Who may do what: the roles of people, the scopes of API keys, and the caller behind a request.
+"""Roles of users, scopes of API keys, and the caller of a request.
 
-What always holds: a permission that nobody granted is not there, and a caller without an owner
-keeps nothing.
+- Permissions are denied by default.
+- Nothing is kept of what a caller without an owner uploads.
 """
 
 from collections.abc import Mapping
@@ -14,20 +14,20 @@ from nsfw_app.records import Retain
 
 
 class Permission(StrEnum):
-    """One thing that a caller may do. Four of them are also the scopes of API keys."""
+    """One thing that a caller may do. Those in `KEY_SCOPES` are also scopes of API keys."""
 
-    PAGE = "page"  # open the page, and have an image judged on it
-    CLASSIFY = "classify"  # have any number of images judged
-    READ = "read"  # the log, the statistics and the model's facts
-    REVIEW = "review"  # answer, work off the queue, confirm training labels
-    QUEUE = "queue"  # put images into the queue, and ask what became of them
-    EXPORT = "export"  # take the correction log and training labels out
-    METRICS = "metrics"  # the server's own counters
+    PAGE = "page"  # open the page and classify single images on it
+    CLASSIFY = "classify"  # classify any number of images
+    READ = "read"  # read the log, the statistics and the model tab
+    REVIEW = "review"  # record decisions, claim from the queue, confirm training labels
+    QUEUE = "queue"  # put images into the queue and read their state
+    EXPORT = "export"  # export the correction log and training labels
+    METRICS = "metrics"  # read the server's metrics
     MANAGE = "manage"  # change the policy, see every image
 
 
 class UserRole(StrEnum):
-    """What a person is here; each can do all that the one before can."""
+    """Role of a user; each has all permissions of the one before."""
 
     VIEWER = "viewer"
     REVIEWER = "reviewer"
@@ -48,10 +48,11 @@ PERMISSIONS: Mapping[UserRole, frozenset[Permission]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever a request comes from.
+    """The caller of a request, with its permissions.
 
-    `name` stands on answers and in the audit. `owner` is what uploads are kept under; without one
-    nothing is kept. `key_name` is that of the API key that was sent, if one was.
+    - `name` is recorded with decisions and in the audit.
+    - `owner` is what uploads are kept under; None for a caller of whom nothing is kept.
+    - `key_name` is the name of the API key, where one was sent.
     """
 
     name: str
@@ -60,15 +61,15 @@ class Caller:
     key_name: str | None = None
 
     def may(self, permission: Permission) -> bool:
-        """Whether this was granted."""
+        """Whether the caller has a permission."""
         return permission in self.permissions
 
     def require(self, permission: Permission) -> None:
-        """Stop whoever was not granted this.
+        """Check that the caller has a permission.
 
         Raises:
-            NotSignedIn: Nobody has signed in.
-            Forbidden: Whoever has may do other things only.
+            NotSignedIn: It has not, and the request is not authenticated.
+            Forbidden: It has not.
         """
         if self.may(permission):
             return
@@ -99,20 +100,20 @@ DEMO = Caller("anonymous", None, frozenset({Permission.PAGE}))
 
 
 def local_caller(name: str) -> Caller:
-    """Whoever sits at this machine, where nobody has to sign in: may do everything."""
+    """The local caller of an installation without users: has all permissions."""
     return Caller(name, LOCAL_OWNER, PERMISSIONS[UserRole.ADMIN])
 
 
 def user_caller(name: str, role: UserRole) -> Caller:
-    """A person with an account of this installation."""
+    """A user with an account of this installation."""
     return Caller(name, f"user:{name}", PERMISSIONS[role])
 
 
 def hub_caller(name: str, role: UserRole) -> Caller:
-    """A person with an account of Hugging Face."""
+    """A user with an account of Hugging Face."""
     return Caller(name, f"hf:{name}", PERMISSIONS[role])
 
 
 def key_caller(name: str, scopes: frozenset[Permission]) -> Caller:
-    """A program with an API key."""
+    """A program with an API key, whose scopes are its permissions."""
     return Caller(f"key {name}", f"key:{name}", scopes, name)

@@ -1,8 +1,9 @@
-"""A score and a policy make a verdict. Pure: the same numbers always give the same answer.
+"""Verdicts: label and action of a score under a policy. Pure.
 
-The boundaries: `nsfw` from the threshold upwards, `block` from `review_to` upwards, `allow`
-strictly below `review_from`, `review` between. No score means `unavailable`. An image with missing
-pixels is never `allow`: the score says nothing about what is missing.
+- `nsfw` from the threshold upwards; `block` from `review_to` upwards; `allow` strictly below
+  `review_from`; `review` between.
+- No score is `unavailable`.
+- An image with missing pixels is never `allow`: the score does not cover them.
 """
 
 from dataclasses import replace
@@ -11,11 +12,11 @@ from nsfw_app.records import Action, Label, Policy, Verdict
 
 
 def judge(score: float | None, policy: Policy, *, incomplete: bool = False) -> Verdict:
-    """The verdict on an nsfw score.
+    """The verdict of an nsfw score under a policy.
 
     Args:
         score: Probability in [0, 1], or None when there is no prediction.
-        policy: The numbers to judge by.
+        policy: Threshold and review band.
         incomplete: Pixels of the image are missing; the action is then at least review.
 
     Returns:
@@ -31,7 +32,7 @@ def judge(score: float | None, policy: Policy, *, incomplete: bool = False) -> V
 
 
 def at_threshold(policy: Policy, threshold: float) -> Policy:
-    """The policy with its threshold moved; the review band stretches to reach it.
+    """The policy with another threshold; the review band is widened to include it.
 
     Args:
         policy: The policy in force.

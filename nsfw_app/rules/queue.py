@@ -1,7 +1,8 @@
-"""Why an image waits for a person, how many answers it needs, and when it is settled. Pure.
+"""Queue rules: why an image enters the queue, how many decisions it needs, when it settles. Pure.
 
-The rule: an image is settled when as many reviewers as wanted have answered and agree. If they
-do not, one more, who knows nothing of the others, decides.
+- An image settles when as many reviewers as wanted have decided and agree.
+- If they disagree, it is adjudicated: one more reviewer, who does not see the others' decisions,
+  decides.
 """
 
 from collections import Counter
@@ -14,7 +15,7 @@ from nsfw_app.records import Action, Label, Prediction
 
 
 class QueueReason(StrEnum):
-    """Why an image entered the queue; the order is that of their priority."""
+    """Why an image entered the queue, in the order of priority."""
 
     SECOND_OPINION = "second_opinion"
     DISAGREEMENT = "disagreement"
@@ -23,7 +24,7 @@ class QueueReason(StrEnum):
 
 
 class QueueOrder(StrEnum):
-    """How a reviewer wants the queue: by priority, or what waits longest."""
+    """Order in which a reviewer claims entries: by priority, or the oldest first."""
 
     PRIORITY = "priority"
     OLDEST = "oldest"
@@ -32,7 +33,7 @@ class QueueOrder(StrEnum):
 PRIORITIES: Mapping[QueueReason, int] = MappingProxyType(
     {reason: number for number, reason in enumerate(QueueReason, start=1)}
 )
-ADJUDICATION_PRIORITY = 0  # two people have worked on it already
+ADJUDICATION_PRIORITY = 0  # first: two reviewers have worked on it already
 DEFAULT_ANSWERS: Mapping[QueueReason, int] = MappingProxyType(
     {
         QueueReason.SECOND_OPINION: 2,
@@ -45,14 +46,14 @@ DEFAULT_ANSWERS: Mapping[QueueReason, int] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class QueueRules:
-    """Which reasons are in use, the share drawn for audit in [0, 1], and answers per reason."""
+    """Reasons in use, share sampled for audit in [0, 1], and decisions wanted by reason."""
 
     reasons: frozenset[QueueReason] = frozenset(QueueReason) - {QueueReason.AUDIT}
     audit_rate: float = 0.0
     answers: Mapping[QueueReason, int] = field(default_factory=lambda: DEFAULT_ANSWERS)
 
     def answers_wanted(self, reason: QueueReason) -> int:
-        """How many reviewers must answer an image that entered for this reason."""
+        """How many reviewers must decide on an image that entered for this reason."""
         return self.answers.get(reason, DEFAULT_ANSWERS[reason])
 
     def reason_for(self, prediction: Prediction, action: Action) -> QueueReason | None:
@@ -73,42 +74,42 @@ class QueueRules:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """Where an entry stands. `label` is set when it is settled."""
+    """State of an entry. `label` is set when it is settled."""
 
     settled: bool = False
     adjudicating: bool = False
     label: Label | None = None
 
 
-def settle(answers: Sequence[Label], *, wanted: int) -> Settlement:
-    """Whether the answers given settle an image.
+def settle(labels: Sequence[Label], *, wanted: int) -> Settlement:
+    """The state of an entry after the decisions recorded so far.
 
     Args:
-        answers: The standing answers of different reviewers, oldest first.
+        labels: Standing decisions of different reviewers, oldest first.
         wanted: How many must agree.
 
     Returns:
-        Settled with the common label. Where answers differ: to be adjudicated by one more than
-        wanted, and never by fewer than three; settled after that with what most of them say, or
-        the last where there is no majority. Open while there are fewer than wanted.
+        Settled with the common label. Where labels differ: to be adjudicated by one more than
+        wanted, and never by fewer than three; settled after that with the label of the majority,
+        or the last label where there is none. Open while there are fewer than wanted.
     """
-    if len(answers) < wanted:
+    if len(labels) < wanted:
         return Settlement()
-    label, votes = Counter(answers).most_common(1)[0]
-    if votes == len(answers):
+    label, votes = Counter(labels).most_common(1)[0]
+    if votes == len(labels):
         return Settlement(settled=True, label=label)
-    if len(answers) > max(wanted, 2):
-        return Settlement(settled=True, label=label if 2 * votes > len(answers) else answers[-1])
+    if len(labels) > max(wanted, 2):
+        return Settlement(settled=True, label=label if 2 * votes > len(labels) else labels[-1])
     return Settlement(adjudicating=True)
 
 
 def is_sampled(image_sha256: str, weights_sha256: str, *, rate: float) -> bool:
-    """Whether an image is in the audit's sample: a fixed draw, the same whenever it is asked.
+    """Whether an image is in the audit sample: a deterministic draw by its hashes.
 
     Args:
-        image_sha256: Of the image.
-        weights_sha256: Of the model that judged it, so that models are audited apart.
-        rate: The probability, in [0, 1].
+        image_sha256: Hash of the image.
+        weights_sha256: Hash of the model's weights, so that each model has its own sample.
+        rate: Probability of being sampled, in [0, 1].
     """
     mixed = int(image_sha256, 16) ^ int(weights_sha256, 16)
     return mixed < rate * (1 << 256)
