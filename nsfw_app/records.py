@@ -12,6 +12,8 @@ from enum import StrEnum
 
 from nsfw_app.errors import DecisionError, FilterError, PolicyError
 
+SHA256_PATTERN = "^[0-9a-f]{64}$"  # an image's hash, in texts and in JSON Schema
+
 
 class Label(StrEnum):
     """Class of an image. A model gives the first two, a reviewer any."""

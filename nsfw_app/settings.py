@@ -1,8 +1,9 @@
-"""All configuration, read from the environment once and never changed afterwards.
+"""All configuration, read from environment variables once at start.
 
-This is the only module that reads environment variables. Each setting is `NSFW_` and its name in
-capitals. A Hugging Face Space announces itself with `SPACE_ID`, which changes three defaults:
-the address served, the data directory and the journal.
+- This is the only module that reads the environment. A setting's variable is `NSFW_` and its name
+  in capitals.
+- `SPACE_ID`, which Hugging Face Spaces set, changes three defaults: host, data directory and
+  journal mode.
 """
 
 import os
@@ -23,11 +24,11 @@ from nsfw_app.system import usable_cpus
 
 SPACE_DATA_DIR = Path("/data")  # where a Space's bucket is mounted
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # a Space is reached through its host's proxy
-MAX_POLICY_BYTES = 1_000_000  # far more than people read
+MAX_POLICY_BYTES = 1_000_000  # longer than any policy that is read
 MAX_PIXELS = 89_478_485  # Pillow's own default limit: a quarter GiB of 24-bit pixels
 
 ANY_PROXY = "*"
-# A dot segment would lead a browser elsewhere.
+# Browsers resolve dot segments, so that a path with one would not be the prefix.
 ROOT_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*"
 
 JournalMode = Literal["wal", "delete"]
@@ -45,16 +46,16 @@ def _data_dir(data: dict[str, Any]) -> Path:
 
 
 def _journal_mode(data: dict[str, Any]) -> JournalMode:
-    """WAL needs shared memory, which a network mount does not give."""
+    """WAL needs shared memory, which a network mount does not provide."""
     mounted = _on_space(data) and SPACE_DATA_DIR in (data["data_dir"], *data["data_dir"].parents)
     return "delete" if mounted else "wal"
 
 
 def _read_markdown(path: Path) -> str:
-    """The text of a file, if people can be expected to read it.
+    """The text of a Markdown file.
 
     Raises:
-        PydanticCustomError: It cannot be read, is too long, empty, or no text.
+        PydanticCustomError: The file cannot be read, is too long, empty, or not UTF-8.
     """
     wrong = None
     text = ""
@@ -76,37 +77,43 @@ def _read_markdown(path: Path) -> str:
 
 
 class Settings(BaseSettings):
-    """The settings in force. Construct with `load`, which reports wrong values in words."""
+    """The settings. Construct with `load`, which turns validation errors into `SettingsError`."""
 
     model_config = SettingsConfigDict(env_prefix="NSFW_", frozen=True, validate_default=True)
 
-    space_id: str = Field("", validation_alias="SPACE_ID", description="Set by Spaces themselves.")
+    space_id: str = Field(
+        "", validation_alias="SPACE_ID", description="Set by Hugging Face Spaces."
+    )
     space_host: str = Field(
-        "", validation_alias="SPACE_HOST", description="Set by Spaces themselves."
+        "", validation_alias="SPACE_HOST", description="Set by Hugging Face Spaces."
     )
     forwarded_allow_ips: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         validation_alias="FORWARDED_ALLOW_IPS",
         description="IP addresses and networks of the reverse proxies whose X-Forwarded-For, "
-        "-Proto, -Host and -Prefix are believed, separated by commas; `*` for every peer.",
+        "-Proto, -Host and -Prefix are trusted, separated by commas; `*` for every peer.",
     )
     oauth_client_id: str = Field(
-        "", validation_alias="OAUTH_CLIENT_ID", description="Set by a Space with hf_oauth."
+        "",
+        validation_alias="OAUTH_CLIENT_ID",
+        description="Set by Hugging Face Spaces with hf_oauth.",
     )
     oauth_client_secret: str = Field(
-        "", validation_alias="OAUTH_CLIENT_SECRET", description="Set by a Space with hf_oauth."
+        "",
+        validation_alias="OAUTH_CLIENT_SECRET",
+        description="Set by Hugging Face Spaces with hf_oauth.",
     )
     oauth_provider_url: str = Field(
         "https://huggingface.co",
         validation_alias="OPENID_PROVIDER_URL",
-        description="Set by a Space with hf_oauth.",
+        description="Set by Hugging Face Spaces with hf_oauth.",
     )
 
     model: str = Field(
         "auto",
         min_length=1,
-        description="A model's hub id or local directory; `open-nsfw` for the embedded one; `auto` "
-        "for Falconsai where it can be had and Open-NSFW elsewhere.",
+        description="Hub id or local directory of a model; `open-nsfw` for the embedded one; "
+        "`auto` for Falconsai where it is available and Open-NSFW elsewhere.",
     )
     model_revision: str = Field("main", description="Branch, tag or commit of a hub model.")
     backend: Literal[
@@ -120,62 +127,70 @@ class Settings(BaseSettings):
         "onnx",
     ] = Field(
         "auto",
-        description="What computes the model: `auto` for the fastest that is verified, `torch` for "
-        "32-bit floats, or a format of `optimize`.",
+        description="Backend of the model: `auto` for the fastest verified one, `torch` for 32-bit "
+        "floats, or a format of `optimize`.",
     )
     batch_size: int = Field(
-        8, gt=0, le=256, description="Images computed at once. A GPU has use for more than 8."
+        8, gt=0, le=256, description="Largest batch of images. A GPU is faster with more than 8."
     )
     unsafe_labels: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Comma-separated labels that count as unsafe, for labels nobody knows."
+        (),
+        description="Labels that count as unsafe, separated by commas, for models with unknown "
+        "labels.",
     )
     data_dir: Path = Field(
         default_factory=_data_dir,
-        description="Directory of the database and pictures. On a Space `/data` when writable.",
+        description="Directory of the database and previews. On a Space `/data` where writable.",
     )
     journal_mode: JournalMode = Field(
         default_factory=_journal_mode,
-        description="SQLite's journal. `wal` only on a local disk; `delete` on a network mount.",
+        description="Journal mode of SQLite: `wal` on a local disk, `delete` on a network mount.",
     )
     host: str = Field(
         default_factory=lambda data: EVERYWHERE if _on_space(data) else "127.0.0.1",
-        description="Address to serve. Anything but this machine needs users who sign in.",
+        description="Address to listen on. Other addresses than 127.0.0.1 need users who sign in.",
     )
-    port: int = Field(7860, ge=0, le=65535, description="TCP port to serve.")
+    port: int = Field(7860, ge=0, le=65535, description="TCP port to listen on.")
     root_path: str = Field(
         "",
-        description="The prefix of the page's public address that a reverse proxy strips, such as "
+        description="Path prefix of the public address that a reverse proxy strips, such as "
         "`/review`.",
     )
     reviewer: str = Field(
-        "reviewer", min_length=1, max_length=100, description="The local reviewer's name."
+        "reviewer",
+        min_length=1,
+        max_length=100,
+        description="Name of the local reviewer, where there are no users.",
     )
     hub_roles: Annotated[dict[str, UserRole], NoDecode] = Field(
         {},
-        description="On a Space: who may do more than try it, by the name of a person or an "
-        "organisation: `ann=admin,my-org=reviewer`.",
+        description="On a Space: roles by the name of a user or an organization, such as "
+        "`ann=admin,my-org=reviewer`. Others may try the Review tab only.",
     )
     threshold: Score | None = Field(
-        None, description="Threshold of the first policy, in [0, 1]. Default: the model's."
+        None, description="Threshold of the first policy, in [0, 1]. Default: that of the model."
     )
     review_from: Score = Field(
-        0.2, description="Where the first policy's review band starts, in [0, 1]."
+        0.2, description="Lower end of the first policy's review band, in [0, 1]."
     )
     review_to: Score = Field(
-        0.8, description="Where the first policy's review band ends, in [0, 1]."
+        0.8, description="Upper end of the first policy's review band, in [0, 1]."
     )
     max_file_mb: float = Field(
-        50, gt=0, allow_inf_nan=False, description="Largest file accepted, in megabytes."
+        50,
+        gt=0,
+        allow_inf_nan=False,
+        description="Largest file accepted, in megabytes (1,000,000 bytes).",
     )
     max_pixels: int = Field(
-        MAX_PIXELS, gt=0, le=2 * MAX_PIXELS, description="Most pixels in one frame."
+        MAX_PIXELS, gt=0, le=2 * MAX_PIXELS, description="Most pixels of one frame."
     )
-    max_frames: int = Field(16, gt=0, le=256, description="Most frames looked at in one file.")
+    max_frames: int = Field(16, gt=0, le=256, description="Most frames classified of one file.")
     max_waiting: int = Field(
         64,
         gt=0,
-        description="Images that may wait for the model, uploads that may arrive and requests that "
-        "may be judged at once; one caller may use a quarter of it.",
+        description="Most images that wait for the model, uploads that arrive and requests that "
+        "are classified at once; one caller may use a quarter of each.",
     )
     fetch_urls: bool = Field(
         False, description="Whether `/v1/moderations` may fetch images from the public internet."
@@ -183,25 +198,25 @@ class Settings(BaseSettings):
     max_files: int = Field(500, gt=0, description="Most files in one gallery upload.")
     queue_rules: Annotated[tuple[QueueReason, ...], NoDecode] = Field(
         (QueueReason.REVIEW, QueueReason.SECOND_OPINION, QueueReason.DISAGREEMENT),
-        description="What lets an image into the queue, separated by commas: review, "
+        description="Reasons for which images enter the queue, separated by commas: review, "
         "second_opinion, disagreement, audit.",
     )
     audit_rate: Score = Field(
-        0.0, description="Share of the images outside the band drawn for audit, in [0, 1]."
+        0.0, description="Share of the images outside the review band sampled for audit, in [0, 1]."
     )
     answers: Annotated[dict[QueueReason, Annotated[int, Field(gt=0)]], NoDecode] = Field(
         {},
-        description="How many agreeing answers an image needs, by reason: "
+        description="How many agreeing decisions an image needs, by reason: "
         "`second_opinion=2,disagreement=2,review=1,audit=1`.",
     )
     keep_images: Keep = Field(
         Keep.DISAGREEMENTS,
-        description="Of which images a picture is kept: `disagreements`, `all` or `none`.",
+        description="Images whose previews are kept: `disagreements`, `all` or `none`.",
     )
-    keep_days: int = Field(30, gt=0, description="Days after which a picture is deleted.")
+    keep_days: int = Field(30, gt=0, description="Days after which a preview is deleted.")
     policy_text: Path | None = Field(
         None,
-        description="Path of a Markdown file with the moderation policy, shown by the key P.",
+        description="Path of a Markdown file with the moderation policy, which the key P shows.",
     )
     pause_after: int = Field(
         100, ge=0, description="Revealed images after which a pause is suggested; 0 for never."
@@ -229,11 +244,11 @@ class Settings(BaseSettings):
 
     @field_validator("forwarded_allow_ips")
     @classmethod
-    def _networks(cls, named: tuple[str, ...]) -> tuple[str, ...]:
-        for one in named:
-            if one != ANY_PROXY:
-                ip_network(one)
-        return named
+    def _networks(cls, peers: tuple[str, ...]) -> tuple[str, ...]:
+        for peer in peers:
+            if peer != ANY_PROXY:
+                ip_network(peer)
+        return peers
 
     @field_validator("root_path")
     @classmethod
@@ -279,13 +294,13 @@ class Settings(BaseSettings):
 
     @property
     def previews_dir(self) -> Path:
-        """Pictures kept for reviewers, by hash."""
+        """Previews, by hash."""
         return self.data_dir / "images"
 
     @property
     def builds_dir(self) -> Path:
-        """Optimized models."""
-        return self.data_dir / "engines"
+        """Directory of optimized models."""
+        return self.data_dir / "engines"  # its name in earlier versions
 
     @property
     def uploads_root(self) -> Path:
@@ -299,9 +314,9 @@ class Settings(BaseSettings):
 
     @property
     def private_paths(self) -> list[Path]:
-        """What only this account may read: the data directory, unless other things lie there too.
+        """Paths that only this account may read.
 
-        Then it is what this program writes into it.
+        That is the data directory; with other files in it, only those of this program.
         """
         own = {self.previews_dir, self.builds_dir, self.uploads_root}
         own |= set(self.data_dir.glob(f"{self.database.name}*"))  # its log, its key, copies
@@ -309,7 +324,7 @@ class Settings(BaseSettings):
 
     @property
     def policy_markdown(self) -> str | None:
-        """What the policy text says now, or None where none is set."""
+        """The current moderation policy, or None where none is set."""
         return None if self.policy_text is None else _read_markdown(self.policy_text)
 
     @property
@@ -319,7 +334,7 @@ class Settings(BaseSettings):
 
     @property
     def hub_sign_in(self) -> bool:
-        """Whether people sign in with their Hugging Face account."""
+        """Whether users sign in with their Hugging Face account."""
         return self.on_space and bool(self.oauth_client_id and self.oauth_client_secret)
 
     @property
@@ -329,7 +344,7 @@ class Settings(BaseSettings):
 
 
 def environment(**chosen: str) -> dict[str, str]:
-    """This process's environment for another one, with these settings and no others."""
+    """The environment for a child process, with these settings and no others."""
     foreign = ("NSFW_", "SPACE_", "SYSTEM", "FORWARDED_")
     return {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | chosen
 

@@ -8,8 +8,7 @@ import typer
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_store
 from nsfw_app.cli.operator import operator
-
-SHA256 = re.compile(r"[0-9a-f]{64}")
+from nsfw_app.records import SHA256_PATTERN
 
 
 def purge(
@@ -26,7 +25,7 @@ def purge(
     if image is None:
         typer.echo(f"{purges.run(actor=operator())} previews deleted.")
         return
-    if not SHA256.fullmatch(image.lower()):
+    if not re.fullmatch(SHA256_PATTERN, image.lower()):
         raise typer.BadParameter(f"'{image}' is not a SHA-256 of 64 hexadecimal digits.")
     if not purges.purge(image.lower(), actor=operator()):
         typer.echo(f"No image {image} is stored.", err=True)

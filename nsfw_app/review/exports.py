@@ -12,15 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from nsfw_app.records import Decision, Review
+from nsfw_app.records import Decision, ImageProblem, Policy, Review, Verdict
 from nsfw_app.store.training import Misclassification
 
 LOG_COLUMNS = tuple(field.name for field in fields(Decision))
-REVIEW_COLUMNS = tuple(
-    """name sha256 nsfw_score probabilities label action threshold review_from review_to model
-    revision weights_sha256 backend width height format frame frames warnings
-    error_kind error_message""".split()
-)
 BYTE_ORDER_MARK = "\ufeff"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")  # OWASP ASVS 1.2.10
 
@@ -56,8 +51,15 @@ def review_json(review: Review) -> dict[str, Any]:
     }
 
 
+# The keys of `review_json`, with the error in two columns.
+REVIEW_COLUMNS = (
+    *(key for key in review_json(Review("", Policy(0.5, 0.5, 0.5), Verdict())) if key != "error"),
+    *(f"error_{field.name}" for field in fields(ImageProblem)),
+)
+
+
 def review_csv_heading() -> str:
-    """The CSV header of images: the keys of `review_json`, with the error in two columns."""
+    """The CSV header of images."""
     return _csv_line(REVIEW_COLUMNS)
 
 
@@ -68,11 +70,11 @@ def review_csv(review: Review) -> str:
     is a JSON list of their codes.
     """
     row = review_json(review)
-    error = row.pop("error") or {"kind": None, "message": None}
+    error = row.pop("error") or {}
     row |= {f"error_{key}": value for key, value in error.items()}
     row["warnings"] = json.dumps([warning.code for warning in review.warnings])
     row["probabilities"] = json.dumps(row["probabilities"]) if row["probabilities"] else None
-    return _csv_line(_cell(row[column]) for column in REVIEW_COLUMNS)
+    return _csv_line(_cell(row.get(column)) for column in REVIEW_COLUMNS)
 
 
 def with_bom(lines: Iterable[str]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Pictures kept for people to look at: JPEG files by the hash of the image."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -8,6 +9,7 @@ from pathlib import Path
 from nsfw_app import private_files
 from nsfw_app.errors import NotFound
 from nsfw_app.private_files import storage_errors
+from nsfw_app.records import SHA256_PATTERN
 
 SUFFIX = ".jpg"
 UNFINISHED_S = 3_600  # no picture takes that long to write
@@ -103,6 +105,6 @@ class PreviewFiles:
                 directory.mkdir(mode=private_files.DIRECTORY_MODE)
 
     def _path(self, image_sha256: str) -> Path:
-        if len(image_sha256) != 64 or not image_sha256.isalnum():
+        if not re.fullmatch(SHA256_PATTERN, image_sha256):
             raise NotFound("No such image.")
         return self._directory / image_sha256[:2] / f"{image_sha256}{SUFFIX}"
