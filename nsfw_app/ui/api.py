@@ -14,8 +14,8 @@ from nsfw_app.review import exports
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission, retain_upload
 from nsfw_app.ui.render import permitted, shown
+from nsfw_app.web.middleware.gradio_uploads import uploads_of
 from nsfw_app.web.monitoring import monitor_of
-from nsfw_app.web.page.uploads import uploads_of
 
 MAX_PARALLEL = 8
 Code = TypeVar("Code", bound=StrEnum)

@@ -8,7 +8,7 @@ import gradio as gr
 
 from nsfw_app.errors import NSFWReviewError
 from nsfw_app.rules.permissions import Caller, Permission
-from nsfw_app.web.auth.callers import caller_of
+from nsfw_app.web.http.request_state import caller_of
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -14,16 +14,18 @@ from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.review.engine import Engine
 from nsfw_app.settings import Settings
 from nsfw_app.web.api.v1 import v1_application
-from nsfw_app.web.auth.callers import Callers, caller_of
+from nsfw_app.web.auth.callers import Callers
 from nsfw_app.web.auth.login import login_routes
 from nsfw_app.web.auth.openid import hub_routes
 from nsfw_app.web.http.errors import install_error_handlers
+from nsfw_app.web.http.forwarding import Forwarding, RootPath, trusted_proxies
 from nsfw_app.web.http.gate import ClassifyGate
+from nsfw_app.web.http.request_state import caller_of
 from nsfw_app.web.middleware.auth import AuthMiddleware
 from nsfw_app.web.middleware.content_security import ContentSecurity
-from nsfw_app.web.middleware.forwarding import Forwarding, RootPath, trusted_proxies
 from nsfw_app.web.middleware.gradio_calls import GradioCalls
 from nsfw_app.web.middleware.gradio_sessions import GradioSessions
+from nsfw_app.web.middleware.gradio_uploads import CALLER_FORMS, Uploads, upload_routes
 from nsfw_app.web.monitoring import Measured, Monitor, health_routes
 from nsfw_app.web.page.decisions import decision_routes
 from nsfw_app.web.page.images import image_routes
@@ -32,7 +34,6 @@ from nsfw_app.web.page.policy_text import policy_routes
 from nsfw_app.web.page.queue import queue_routes
 from nsfw_app.web.page.status import status_routes
 from nsfw_app.web.page.training import training_routes
-from nsfw_app.web.page.uploads import CALLER_FORMS, Uploads, upload_routes
 
 
 @dataclass(frozen=True, slots=True)

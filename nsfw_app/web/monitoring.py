@@ -10,11 +10,11 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Any
 
 import anyio
 import anyio.to_thread
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -28,9 +28,9 @@ from nsfw_app.errors import StorageError, StorageErrorKind
 from nsfw_app.models.loader import ModelState
 from nsfw_app.records import Review
 from nsfw_app.review.engine import Engine
-from nsfw_app.rules.permissions import Caller, Permission
-from nsfw_app.web.auth.callers import needs
-from nsfw_app.web.middleware.forwarding import proxy_of
+from nsfw_app.rules.permissions import Permission
+from nsfw_app.web.http.forwarding import proxy_of
+from nsfw_app.web.http.request_state import caller_of
 
 log = logging.getLogger(__name__)
 
@@ -213,7 +213,8 @@ def health_routes(engine: Engine, monitor: Monitor) -> APIRouter:
         return JSONResponse(body, 200 if ready else 503, headers)
 
     @router.get("/metrics")
-    def metrics(_: Annotated[Caller, Depends(needs(Permission.METRICS))]) -> Response:
+    def metrics(request: Request) -> Response:
+        caller_of(request).require(Permission.METRICS)
         return Response(generate_latest(monitor.registry), media_type=CONTENT_TYPE_LATEST)
 
     return router

@@ -30,8 +30,8 @@ from nsfw_app.web.http.json_scanner import OUTLINE_BYTES
 from nsfw_app.web.http.protocol import HEAD_BYTES, HEAD_S
 from nsfw_app.web.http.request_limits import MAX_IMAGES, RequestLimits
 from nsfw_app.web.middleware.auth import CALL_JSON, MAX_CALL_BYTES, MAX_JSON_BYTES, PAGE_JSON
+from nsfw_app.web.middleware.gradio_uploads import CALLER_FILES, CALLER_FORMS, KEPT_S
 from nsfw_app.web.monitoring import Monitor
-from nsfw_app.web.page.uploads import CALLER_FILES, CALLER_FORMS, KEPT_S
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

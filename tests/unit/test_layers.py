@@ -1,9 +1,18 @@
-"""Imports point downward only, and every heavy library has one home."""
+"""Imports point downward only, and every heavy library has one home.
+
+The layers are those of the design, from the bottom up: errors, records, settings; rules; imaging;
+models; store; accounts; review; evidence; datasets; bootstrap; web; ui; server; cli. Three things
+differ from the order in which one would list them by subject:
+
+- `settings` is above `rules`: it validates roles, queue reasons and retention.
+- `records` is below `rules`: rules take and return records.
+- `web` is below `ui`: the page's handlers use the request state that web middleware sets.
+"""
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,10 +20,29 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = "nsfw_app"
 
-# From the bottom up: a room imports what stands before it, and itself where it is a package.
-ROOMS = """errors private_files system records rules concurrency settings
+# From the bottom up: a layer imports those before it, and itself where it is a package.
+LAYERS = """errors private_files system records rules concurrency settings
 concurrency_limits imaging models store rate_limits accounts review evidence datasets bootstrap web
 ui server cli __main__""".split()
+# Layers within a package, from the bottom up; modules of one set may import each other.
+SUBLAYERS: Mapping[str, Sequence[frozenset[str]]] = {
+    "web": [
+        frozenset({"http", "monitoring", "parameters"}),
+        frozenset({"auth"}),
+        frozenset({"middleware"}),
+        frozenset({"page", "api"}),
+        frozenset({"app"}),
+    ],
+    "models": [
+        frozenset({"cards", "classifier", "formats"}),
+        frozenset({"hub", "image_processor", "preprocessing", "scheduler", "parity"}),
+        frozenset({"checkpoints", "calibration_set"}),
+        frozenset({"artifacts"}),
+        frozenset({"builds", "backends"}),
+        frozenset({"equivalence", "selection", "optimize"}),
+        frozenset({"loader"}),
+    ],
+}
 HOMES = {
     "gradio": {"ui", "web"},
     "sqlite_utils": {"store"},
@@ -42,7 +70,7 @@ READS_OF_THE_ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 
 
 def sources() -> dict[str, str]:
-    """The text of every module of the package, by its dotted name."""
+    """Source of every module of the package, by dotted name."""
     found = {}
     for path in sorted((ROOT / PACKAGE).rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
@@ -51,13 +79,18 @@ def sources() -> dict[str, str]:
     return found
 
 
-def room(module: str) -> str:
-    """The part of a dotted name that says where in the order a module stands."""
+def layer(module: str) -> str:
+    """The part of a dotted name that is its layer."""
     return module.removeprefix(PACKAGE).strip(".").partition(".")[0]
 
 
+def sublayer(module: str) -> str:
+    """The part of a dotted name that is its layer within a package; empty for the package."""
+    return module.removeprefix(PACKAGE).strip(".").partition(".")[2].partition(".")[0]
+
+
 def imports(module: str, text: str) -> Iterator[str]:
-    """Everything that a module imports, anywhere in it, as dotted names."""
+    """Dotted names of everything that a module imports, anywhere in it."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -69,31 +102,72 @@ def imports(module: str, text: str) -> Iterator[str]:
 
 
 def faults(modules: Mapping[str, str]) -> list[str]:
-    """A sentence for each import that the order forbids, and for each module without a place."""
+    """A sentence for each import that the order forbids, and for each module without a layer."""
     found = []
     for module, text in modules.items():
-        here = room(module)
-        if here and here not in ROOMS:
-            found.append(f"{module} has no place in the order of rooms")
+        here = layer(module)
+        if here and here not in LAYERS:
+            found.append(f"{module} has no place in the order of layers")
             continue
-        height = ROOMS.index(here) if here else 0
+        height = LAYERS.index(here) if here else 0
         for name in imports(module, text):
             top = name.partition(".")[0]
-            there = room(name)
+            there = layer(name)
             if top != PACKAGE:
                 if here not in HOMES.get(top, {here}):
                     found.append(f"{module} imports {name}, at home in {sorted(HOMES[top])}")
             elif there == "__version__":
                 continue
-            elif there not in ROOMS:
+            elif there not in LAYERS:
                 found.append(f"{module} imports {name}, which has no place in the order")
-            elif there != here and (not here or ROOMS.index(there) >= height):
+            elif there != here and (not here or LAYERS.index(there) >= height):
                 found.append(f"{module} imports {name}, which stands above it")
     return found
 
 
+def inner_faults(modules: Mapping[str, str]) -> list[str]:
+    """A sentence for each import against the order within a package."""
+    found = []
+    for module, text in modules.items():
+        package, here = layer(module), sublayer(module)
+        order = SUBLAYERS.get(package, ())
+        height = _height(order, here)
+        if order and here and height is None:
+            found.append(f"{module} has no place in the order of {package}")
+        for name in imports(module, text):
+            if height is None or name.partition(".")[0] != PACKAGE or layer(name) != package:
+                continue
+            there = _height(order, sublayer(name))
+            if there is not None and there > height:
+                found.append(f"{module} imports {name}, which stands above it")
+    return found
+
+
+def _height(order: Sequence[frozenset[str]], name: str) -> int | None:
+    return next((height for height, names in enumerate(order) if name in names), None)
+
+
+def circles(modules: Mapping[str, str]) -> list[str]:
+    """Modules that import themselves through others."""
+    graph = {
+        module: {target for name in imports(module, text) if (target := _module(name, modules))}
+        for module, text in modules.items()
+    }
+    for _ in graph:  # as often as the longest path
+        graph = {m: {t for t in targets if graph.get(t)} for m, targets in graph.items()}
+    return sorted(module for module, targets in graph.items() if targets)
+
+
+def _module(name: str, modules: Mapping[str, str]) -> str | None:
+    """The module that an imported name is in; None for a package's own `__init__`."""
+    for candidate in (name, name.rpartition(".")[0]):
+        if candidate in modules and candidate != PACKAGE:
+            return candidate
+    return None
+
+
 def reads_of_the_environment(text: str) -> list[int]:
-    """The lines that touch the environment, other than to set a variable."""
+    """Lines that read environment variables; setting one is not reading."""
     lines = []
     tree = ast.parse(text)
     set_here = {
@@ -115,10 +189,47 @@ def test_imports_point_downward() -> None:
     assert faults(sources()) == []
 
 
+def test_imports_point_downward_within_packages() -> None:
+    """No module of web or models imports one that stands above it in its package."""
+    assert inner_faults(sources()) == []
+
+
+def test_no_modules_import_each_other() -> None:
+    """The graph of imports has no circle, whatever the order of layers allows."""
+    assert circles(sources()) == []
+
+
+@pytest.mark.parametrize(
+    ("modules", "complaint"),
+    [
+        ({"nsfw_app.web.http.x": "import nsfw_app.web.page.y"}, "stands above it"),
+        ({"nsfw_app.web.auth.x": "from nsfw_app.web.middleware import y"}, "stands above it"),
+        ({"nsfw_app.models.cards": "import nsfw_app.models.loader"}, "stands above it"),
+        ({"nsfw_app.web.sockets": ""}, "no place in the order of web"),
+    ],
+)
+def test_an_import_that_breaks_the_inner_order_is_reported(
+    modules: Mapping[str, str], complaint: str
+) -> None:
+    """Each way to break the order within a package is found."""
+    (fault,) = inner_faults(modules)
+    assert complaint in fault
+
+
+def test_a_circle_is_reported() -> None:
+    """Modules that import each other are named; importing others is none."""
+    modules = {
+        "nsfw_app.store.a": "from nsfw_app.store.b import B",
+        "nsfw_app.store.b": "from nsfw_app.store import a",
+        "nsfw_app.store.c": "import nsfw_app.errors",
+    }
+    assert circles(modules) == ["nsfw_app.store.a", "nsfw_app.store.b"]
+
+
 def test_the_order_is_that_of_the_package() -> None:
-    """The rooms that every feature needs are really looked at."""
-    rooms = {room(module) for module in sources()}
-    assert {"errors", "records", "imaging", "models", "store", "review", "cli"} <= rooms
+    """The layers that every feature needs are checked."""
+    layers = {layer(module) for module in sources()}
+    assert {"errors", "records", "imaging", "models", "store", "review", "cli"} <= layers
 
 
 @pytest.mark.parametrize(
@@ -145,7 +256,9 @@ def test_the_order_is_that_of_the_package() -> None:
         ("nsfw_app.web.app", "from pydantic_settings import BaseSettings", "at home in"),
     ],
 )
-def test_an_import_that_breaks_the_order_is_told(module: str, text: str, complaint: str) -> None:
+def test_an_import_that_breaks_the_order_is_reported(
+    module: str, text: str, complaint: str
+) -> None:
     """Each way to break the order is found, and the sentence names the module."""
     (fault,) = faults({module: text})
     assert module in fault
@@ -165,12 +278,12 @@ def test_an_import_that_breaks_the_order_is_told(module: str, text: str, complai
     ],
 )
 def test_an_import_that_keeps_the_order_passes(module: str, text: str) -> None:
-    """What points downward, inside a package or to a library at home is allowed."""
+    """Imports downward, inside a package and of a library in its home are allowed."""
     assert faults({module: text}) == []
 
 
 def test_only_settings_read_the_environment() -> None:
-    """No module but the settings looks at environment variables."""
+    """No module but settings reads environment variables."""
     readers = {
         m: lines for m, text in sources().items() if (lines := reads_of_the_environment(text))
     }
@@ -187,15 +300,15 @@ def test_only_settings_read_the_environment() -> None:
         "from os import getenv as g",
     ],
 )
-def test_reading_the_environment_is_noticed(text: str) -> None:
+def test_reading_the_environment_is_reported(text: str) -> None:
     """Each way to read a variable is found; setting one for a library is not reading."""
     assert reads_of_the_environment(text)
     assert not reads_of_the_environment("import os\nos.environ['A'] = 'b'")
 
 
 @pytest.mark.parametrize("module", ["nsfw_app", "nsfw_app.review.engine", "nsfw_app.cli"])
-def test_heavy_libraries_wait_until_they_are_needed(module: str) -> None:
-    """Importing the package, the engine or the commands loads no model library and no page."""
+def test_heavy_libraries_are_imported_when_needed(module: str) -> None:
+    """Importing the package, the engine or the commands imports no model library and no gradio."""
     program = f"import sys, {module}; print(*sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True

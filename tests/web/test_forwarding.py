@@ -11,7 +11,7 @@ from nsfw_app import settings
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
-from nsfw_app.web.middleware.forwarding import Forwarding, TrustedProxies, proxy_of, trusted_proxies
+from nsfw_app.web.http.forwarding import Forwarding, TrustedProxies, proxy_of, trusted_proxies
 from tests.support.application import PASSWORDS, open_app, run_async
 
 PROXY, VISITOR, FORGED = "10.0.0.1", "203.0.113.9", "198.51.100.7"

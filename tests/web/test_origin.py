@@ -5,7 +5,7 @@ from starlette.requests import HTTPConnection
 
 from nsfw_app.errors import Forbidden
 from nsfw_app.web.auth.origin import check_origin
-from nsfw_app.web.middleware.forwarding import ProxyInfo
+from nsfw_app.web.http.forwarding import ProxyInfo
 
 
 def connection(

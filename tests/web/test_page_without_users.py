@@ -15,7 +15,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.store import Store
 from nsfw_app.web.auth.callers import Callers
-from nsfw_app.web.middleware.forwarding import ProxyInfo
+from nsfw_app.web.http.forwarding import ProxyInfo
 from tests.support.application import PASSWORDS, WebApp, open_app, served
 from tests.support.fakes import picture_bytes
 from tests.support.nginx import nginx

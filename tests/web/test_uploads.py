@@ -15,8 +15,8 @@ from nsfw_app.errors import NotFound, Overloaded, TooManyRequests
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import UserRole, user_caller
 from nsfw_app.store import Store
-from nsfw_app.web.page import uploads as module
-from nsfw_app.web.page.uploads import CALLER_FILES, KEPT_S, Uploads
+from nsfw_app.web.middleware import gradio_uploads as module
+from nsfw_app.web.middleware.gradio_uploads import CALLER_FILES, KEPT_S, Uploads
 from tests.support.application import WebApp, open_app
 from tests.support.fakes import picture_bytes
 

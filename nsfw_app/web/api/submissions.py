@@ -12,11 +12,12 @@ from nsfw_app.errors import RequestError
 from nsfw_app.records import ImageProblem, ImageWarning, Retain, Upload
 from nsfw_app.review import exports
 from nsfw_app.rules.permissions import Caller, Permission, retain_submission
-from nsfw_app.web.auth.callers import caller_of, needs
+from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.errors import responses
 from nsfw_app.web.http.forms import FIELD, files_of, limited_form
 from nsfw_app.web.http.gate import ClassifyGate, gather
 from nsfw_app.web.http.request_limits import MAX_IMAGES
+from nsfw_app.web.http.request_state import caller_of
 from nsfw_app.web.http.validation import describe
 
 BOOLEAN = TypeAdapter(bool)

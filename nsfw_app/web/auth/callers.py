@@ -17,7 +17,8 @@ from nsfw_app.errors import Forbidden, RequestError
 from nsfw_app.rules.permissions import ANONYMOUS, DEMO, Caller, Permission, local_caller
 from nsfw_app.settings import Settings
 from nsfw_app.web.auth.origin import parse_origin
-from nsfw_app.web.middleware.forwarding import proxy_of
+from nsfw_app.web.http.forwarding import proxy_of
+from nsfw_app.web.http.request_state import caller_of
 
 COOKIE = "nsfw_review"
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost"})
@@ -133,12 +134,6 @@ def session_cookie(token: str, *, path: str, secure: bool, framed: bool) -> str:
     if secure or framed:
         morsel["secure"] = True
     return f"{morsel.OutputString()}; Partitioned" if framed else morsel.OutputString()
-
-
-def caller_of(connection: HTTPConnection) -> Caller:
-    """The caller behind a request that came through the guard."""
-    caller: Caller = connection.scope["state"]["caller"]
-    return caller
 
 
 def needs(permission: Permission) -> Callable[[Request], Caller]:

@@ -22,7 +22,7 @@ from nsfw_app.settings import Settings
 from nsfw_app.web.auth.callers import session_cookie, session_token
 from nsfw_app.web.http.error_pages import wants_page
 from nsfw_app.web.http.errors import status_of
-from nsfw_app.web.middleware.forwarding import client_address, root_path_of
+from nsfw_app.web.http.forwarding import client_address, root_path_of
 
 SIGN_INS_AT_ONCE = 1  # a hash takes 64 MiB and four threads, so a second one would only be slower
 SIGN_INS_WAITING = 40

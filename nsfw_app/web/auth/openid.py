@@ -24,7 +24,7 @@ from nsfw_app.accounts import Accounts
 from nsfw_app.errors import NotFound, NotSignedIn, NSFWReviewError
 from nsfw_app.settings import Settings
 from nsfw_app.web.auth.login import login_page, signed_in, to_page
-from nsfw_app.web.middleware.forwarding import client_address, root_path_of
+from nsfw_app.web.http.forwarding import client_address, root_path_of
 
 SCOPES = "openid profile"  # a name and the names of organisations, no address and no token to act
 METADATA = "/.well-known/openid-configuration"

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from starlette.requests import HTTPConnection
 
 from nsfw_app.errors import Forbidden
-from nsfw_app.web.middleware.forwarding import HOST, PROTO, proxy_of
+from nsfw_app.web.http.forwarding import HOST, PROTO, proxy_of
 
 OWN_SITES = frozenset({"same-origin", "none"})  # none: typed, or from a bookmark
 DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -9,7 +9,7 @@ from string import Template
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse
 
-from nsfw_app.web.middleware.forwarding import root_path_of
+from nsfw_app.web.http.forwarding import root_path_of
 
 ERROR_PAGE = Template((Path(__file__).parent / "error.html").read_text(encoding="utf-8"))
 FOR_PROGRAMS = ("/v1/", "/gradio_api/")

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from starlette.requests import HTTPConnection
 
 from nsfw_app.errors import Overloaded, TooManyRequests
-from nsfw_app.web.auth.callers import caller_of
-from nsfw_app.web.middleware.forwarding import client_address
+from nsfw_app.web.http.forwarding import client_address
+from nsfw_app.web.http.request_state import caller_of
 
 RETRY_AFTER_S = 1
 

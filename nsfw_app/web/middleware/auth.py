@@ -26,11 +26,11 @@ from nsfw_app.web.auth.origin import check_origin
 from nsfw_app.web.http.bodies import again, body, check_charset
 from nsfw_app.web.http.error_pages import wants_page
 from nsfw_app.web.http.errors import problem
+from nsfw_app.web.http.forwarding import root_path_of
 from nsfw_app.web.http.json_scanner import JsonCounter, JsonLimits, parse
 from nsfw_app.web.http.shares import share_key
 from nsfw_app.web.http.slots import Slot, SlotPool
 from nsfw_app.web.middleware import gradio_routes
-from nsfw_app.web.middleware.forwarding import root_path_of
 from nsfw_app.web.middleware.paths import check_target
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -13,13 +13,13 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nsfw_app.errors import NSFWReviewError, Overloaded, RequestError
-from nsfw_app.web.auth.callers import caller_of
 from nsfw_app.web.http.bodies import again
 from nsfw_app.web.http.errors import problem
+from nsfw_app.web.http.request_state import caller_of
 from nsfw_app.web.http.shares import share_key
 from nsfw_app.web.middleware.gradio_routes import CANCEL, DATA, JOIN
 from nsfw_app.web.middleware.gradio_sessions import GradioSessions
-from nsfw_app.web.page.uploads import Uploads
+from nsfw_app.web.middleware.gradio_uploads import Uploads
 
 MAX_ID_CHARACTERS = 100  # of a session or event; Gradio's have 11 and 32
 FULL = 503  # the status of Gradio's answer

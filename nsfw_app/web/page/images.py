@@ -17,8 +17,8 @@ from nsfw_app.records import Ground, Upload
 from nsfw_app.review import exports
 from nsfw_app.rules.permissions import Caller, retain_upload
 from nsfw_app.web.auth.callers import Visitor
+from nsfw_app.web.http.forwarding import client_address
 from nsfw_app.web.http.gate import ClassifyGate
-from nsfw_app.web.middleware.forwarding import client_address
 from nsfw_app.web.page.cards import card_json
 from nsfw_app.web.parameters import MAX_NAME_CHARACTERS
 
