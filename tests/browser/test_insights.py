@@ -1,4 +1,4 @@
-"""What the answers say, from the store to the tab."""
+"""Insights, from the store's standing decisions to the tab."""
 
 import re
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ from tests.support.server import Server, serving
 BOSS = person("ann")
 
 
-def test_outcomes_are_what_people_agree_on(store: Store) -> None:
-    """One answer or several alike make a label; a difference makes none until it is settled."""
+def test_outcomes_are_the_labels_that_reviewers_agree_on(store: Store) -> None:
+    """One decision, or several that agree, give a label; others give none until settled."""
     fill(store, {"bob": "x.n..", "ann": "xnxxu"})
     labels = [outcome.label for outcome in store.insights.outcomes()]
     assert labels == [Label.NSFW, Label.NORMAL, None, Label.NSFW, Label.UNSURE]
@@ -32,8 +32,8 @@ def test_outcomes_are_what_people_agree_on(store: Store) -> None:
     assert store.insights.outcomes()[2].label is Label.NSFW
 
 
-def test_undone_and_replaced_answers_do_not_count(store: Store) -> None:
-    """Only what stands is counted, anywhere."""
+def test_undone_and_replaced_decisions_do_not_count(store: Store) -> None:
+    """Only standing decisions count, in every statistic."""
     add_image(store)
     add(store.log, answer("1", Label.NORMAL, elapsed_ms=100))
     add(store.log, answer("2", Label.NSFW, elapsed_ms=300))
@@ -47,7 +47,7 @@ def test_undone_and_replaced_answers_do_not_count(store: Store) -> None:
 @pytest.mark.parametrize(
     ("times", "median"), [([5], 5), ([9, 1], 5), ([1, 9, 4], 4), ([8, 2, 4, 100, None], 6), ([], 0)]
 )
-def test_the_median_leaves_out_what_was_not_timed(
+def test_the_median_leaves_out_untimed_decisions(
     store: Store, times: list[int | None], median: float
 ) -> None:
     """Of an even number it is the mean of the middle two."""
@@ -60,10 +60,10 @@ def test_the_median_leaves_out_what_was_not_timed(
     assert store.insights.reviewer_stats() == expected
 
 
-def test_models_are_told_apart_and_judged_at_the_policy_in_force(
+def test_models_have_counts_under_the_policy_in_force(
     store: Store, engine: Engine, insights: Insights
 ) -> None:
-    """Each model has counts of its own; a new threshold re-judges them."""
+    """Each model has its own counts; a new threshold changes them."""
     fill(store, {"ann": "xxn", "bob": "..."})
     fill(store, {"ann": "xnu"}, identity=OTHER)
     fake, other = insights.models()
@@ -77,7 +77,7 @@ def test_models_are_told_apart_and_judged_at_the_policy_in_force(
 
 
 def test_each_pair_has_a_kappa_and_all_an_alpha(store: Store, insights: Insights) -> None:
-    """Pairs come with their images in common, the most first; strangers are no pair."""
+    """Pairs have images in common, those with the most first."""
     fill(store, {"ann": "xxnn....", "bob": "xnnnx...", "cy": "....x...", "dee": "......xx"})
     people = insights.people()
     assert [(pair.first, pair.second) for pair in people.pairs] == [("ann", "bob"), ("bob", "cy")]
@@ -92,8 +92,8 @@ def test_each_pair_has_a_kappa_and_all_an_alpha(store: Store, insights: Insights
     }  # fmt: skip
 
 
-def test_an_empty_store_has_nothing_to_tell(insights: Insights) -> None:
-    """No answers make no models, no pairs and no numbers."""
+def test_an_empty_store_has_empty_insights(insights: Insights) -> None:
+    """Without decisions there are no models, no pairs and no numbers."""
     seen = insights_json(insights, BOSS)
     assert seen["models"] == seen["people"]["reviewers"] == seen["people"]["pairs"] == []
     assert seen["people"]["alpha"]["value"] is None
@@ -106,8 +106,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def test_the_tab_says_what_is_missing_and_then_the_numbers(browser: Browser, app: Server) -> None:
-    """From no answer to one label to two: each state says what is there and what to do next."""
+def test_the_tab_shows_what_is_missing_and_then_the_numbers(browser: Browser, app: Server) -> None:
+    """From no decision to two labels: each state shows what there is and what to do next."""
     directory: Path = app.data
     store = Store(directory / "review.db", previews_dir=directory / "images", journal_mode="wal")
     with opened(browser, app.url) as page:

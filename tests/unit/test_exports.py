@@ -1,4 +1,4 @@
-"""Exports: the object for one image, and the correction log as CSV and JSON Lines."""
+"""Export formats: the JSON object of an image, the correction log as CSV and JSON Lines."""
 
 import csv
 import io
@@ -43,18 +43,18 @@ TEXT_COLUMNS = ["reviewer", "name", "source", "model", "revision", "backend", "n
 
 
 def read_csv(text: str) -> list[dict[str, str]]:
-    """The rows as a program reads them."""
+    """The rows that a CSV reader returns."""
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def csv_row(decision: Decision) -> dict[str, str]:
-    """One decision, written and read again."""
+    """One decision, written as CSV and read again."""
     (row,) = read_csv("".join(log_csv([decision])))
     return row
 
 
-def test_judged_image_is_the_agreed_object() -> None:
-    """An image's object has the agreed keys in their order, with plain JSON values."""
+def test_a_classified_image_has_the_documented_keys() -> None:
+    """The object has the documented keys in their order, with plain JSON values."""
     prediction = Prediction(SHA256, FAKE, {"normal": 0.3, "nsfw": 0.7}, 0.7, frame=2)
     info = ImageInfo(SHA256, "GIF", 40, 30, 1_000, 5)
     verdict = Verdict(Label.NSFW, Action.REVIEW)
@@ -71,7 +71,7 @@ def test_judged_image_is_the_agreed_object() -> None:
     assert json.loads(json.dumps(made)) == dict(zip(REVIEW_KEYS, values, strict=True))
 
 
-def test_unjudged_image_is_unavailable_and_says_why() -> None:
+def test_an_unavailable_image_has_an_error() -> None:
     """Without a prediction the object has the same keys, no score, and the error."""
     problem = ImageProblem("truncated", "a.jpg ends too early.")
     made = review_json(Review("a.jpg", POLICY, Verdict(), None, problem=problem))
@@ -88,14 +88,14 @@ def test_unjudged_image_is_unavailable_and_says_why() -> None:
     }
 
 
-def test_log_has_the_agreed_columns() -> None:
+def test_the_log_has_the_documented_columns() -> None:
     """Both formats have the log's columns, in their order."""
     assert list(LOG_COLUMNS) == COLUMNS
     assert list(csv_row(DECISION)) == COLUMNS
     assert list(json.loads(next(log_jsonl([DECISION])))) == COLUMNS
 
 
-def test_csv_comes_back_as_it_went() -> None:
+def test_csv_loses_no_values() -> None:
     """Numbers keep all their digits, booleans are words, reasons and warnings are JSON lists."""
     row = csv_row(DECISION)
     assert (row["agrees"], row["undone"]) == ("false", "true")
@@ -117,14 +117,14 @@ def test_csv_keeps_harmless_texts(column: str, text: str) -> None:
 
 @pytest.mark.parametrize("column", TEXT_COLUMNS)
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\0", "  ="])
-def test_csv_disarms_formulas(column: str, start: str) -> None:
-    """A text that a spreadsheet would run begins with an apostrophe instead."""
+def test_csv_escapes_formulas(column: str, start: str) -> None:
+    """Text that a spreadsheet would run gets a leading apostrophe."""
     text = f'{start}cmd|"/c calc"!A1'
     assert csv_row(replace(DECISION, **{column: text}))[column] == "'" + text
 
 
 def test_jsonl_keeps_texts_and_types() -> None:
-    """JSON Lines carry booleans, lists, numbers and texts as they are, one line a decision."""
+    """JSON Lines have booleans, lists, numbers and texts as they are, one line per decision."""
     formula = replace(DECISION, note="=1+1", name="two\nlines \u2028 \U0001f642", agrees=True)
     lines = list(log_jsonl([DECISION, formula]))
     assert [line.count("\n") for line in lines] == [1, 1]
@@ -139,7 +139,7 @@ def test_jsonl_keeps_texts_and_types() -> None:
 def test_formats_agree_about_a_stored_log(
     store: Store, write: Callable[[Iterable[Decision]], Iterator[str]]
 ) -> None:
-    """What a format gives out is what the store holds."""
+    """Each format exports the rows of the store, the newest first."""
     add_image(store)
     add(store.log, answer("1", reasons=(Reason.ART,), note="no"))
     add(store.log, answer("2", Label.NSFW), reviewer="bob")
@@ -153,7 +153,7 @@ def test_formats_agree_about_a_stored_log(
 
 @pytest.mark.parametrize("write", LOG_FORMATS.values(), ids=LOG_FORMATS)
 def test_exports_are_lazy(write: Callable[[Iterable[Decision]], Iterator[str]]) -> None:
-    """A row is read when it is asked for, and none ahead."""
+    """A row is read when it is needed, and none ahead."""
 
     def decisions() -> Iterator[Decision]:
         yield from [DECISION] * 3
@@ -162,7 +162,7 @@ def test_exports_are_lazy(write: Callable[[Iterable[Decision]], Iterator[str]]) 
     assert len(list(itertools.islice(write(decisions()), 3))) == 3
 
 
-def test_empty_csv_has_its_heading() -> None:
-    """A log without rows is a heading in CSV and nothing in JSON Lines."""
+def test_empty_csv_has_a_header() -> None:
+    """A log without rows is a header in CSV and empty in JSON Lines."""
     assert "".join(log_csv([])) == ",".join(COLUMNS) + "\r\n"
     assert list(log_jsonl([])) == []

@@ -1,8 +1,8 @@
-"""Agreement and confusion: known values, and no number where none is defined."""
+"""Agreement measures and confusion counts: published values, None where not defined."""
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nsfw_app.evidence import metrics
@@ -13,14 +13,14 @@ N = NO_LABEL
 
 def test_alpha_of_the_published_example() -> None:
     """Krippendorff's own example for nominal data, three observers, gives his 0.691."""
-    answers = np.array(
+    labels = np.array(
         [
             [N, N, N, N, N, 3, 4, 1, 2, 1, 1, 3, 3, N, 3],
             [1, N, 2, 1, 3, 3, 4, 3, N, N, N, N, N, N, N],
             [N, N, 2, 1, 3, 4, 4, N, 2, 1, 1, 3, 3, N, 4],
         ]
     )
-    alpha = metrics.krippendorff_alpha(answers)
+    alpha = metrics.krippendorff_alpha(labels)
     assert alpha.value == pytest.approx(0.691, abs=5e-4)
     assert (alpha.same, alpha.images) == (Share(12, 16), 12)
 
@@ -35,7 +35,7 @@ def test_kappa_of_a_worked_example() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "same", "images"),
+    ("labels", "same", "images"),
     [
         (np.zeros((0, 0), dtype=np.int8), Share(0, 0), 0),
         (np.array([[0, 1, 0]]), Share(0, 0), 0),
@@ -44,11 +44,11 @@ def test_kappa_of_a_worked_example() -> None:
         (np.array([[0, 0, 1], [0, 0, N]]), Share(2, 2), 2),
     ],
 )
-def test_alpha_is_no_number_without_shared_images_or_a_second_label(
-    answers: np.ndarray, same: Share, images: int
+def test_alpha_is_none_without_shared_images_or_a_second_label(
+    labels: np.ndarray, same: Share, images: int
 ) -> None:
-    """Too little to compute is None, with the counts there are; lone answers tell nothing."""
-    alpha = metrics.krippendorff_alpha(answers)
+    """Alpha is None with the counts there are; images with one label do not count."""
+    alpha = metrics.krippendorff_alpha(labels)
     assert (alpha.value, alpha.same, alpha.images) == (None, same, images)
 
 
@@ -57,31 +57,32 @@ def test_alpha_is_no_number_without_shared_images_or_a_second_label(
     ("first", "second", "same"),
     [([N, 0], [0, N], Share(0, 0)), ([0, 0, 1], [0, 0, N], Share(2, 2)), ([], [], Share(0, 0))],
 )
-def test_kappa_is_no_number_without_shared_images_or_a_second_label(
+def test_kappa_is_none_without_shared_images_or_a_second_label(
     first: list[int], second: list[int], same: Share
 ) -> None:
-    """The same of two reviewers, and no library warns."""
+    """Kappa is None as well, and no library warns."""
     kappa = metrics.cohen_kappa(np.array(first, dtype=np.int8), np.array(second, dtype=np.int8))
     assert (kappa.value, kappa.same, kappa.images) == (None, same, same.whole)
 
 
-def test_kappa_wants_answers_to_the_same_images() -> None:
-    """Two shapes are refused, and named."""
+def test_kappa_needs_labels_of_the_same_images() -> None:
+    """Different shapes are refused with both shapes."""
     with pytest.raises(ValueError, match=r"\(2,\) and \(3,\)"):
         metrics.cohen_kappa(np.zeros(2), np.zeros(3))
 
 
+@settings(deadline=None)  # the first example imports the libraries
 @given(st.lists(st.lists(st.integers(N, 2), min_size=6, max_size=6), min_size=2, max_size=4))
-def test_who_answers_does_not_matter_to_agreement(rows: list[list[int]]) -> None:
-    """Alpha and kappa are at most 1, 1 exactly when all pairs are alike, and blind to order."""
-    answers = np.array(rows)
-    alpha = metrics.krippendorff_alpha(answers)
-    assert metrics.krippendorff_alpha(answers[::-1]) == alpha
+def test_agreement_does_not_depend_on_the_order_of_reviewers(rows: list[list[int]]) -> None:
+    """Alpha and kappa are at most 1, exactly 1 when all pairs agree, and symmetric."""
+    labels = np.array(rows)
+    alpha = metrics.krippendorff_alpha(labels)
+    assert metrics.krippendorff_alpha(labels[::-1]) == alpha
     if alpha.value is not None:
         assert alpha.value <= 1 + 1e-9
         assert (abs(alpha.value - 1) < 1e-9) == (alpha.same.part == alpha.same.whole)
-    kappa = metrics.cohen_kappa(answers[0], answers[1])
-    turned = metrics.cohen_kappa(answers[1], answers[0])
+    kappa = metrics.cohen_kappa(labels[0], labels[1])
+    turned = metrics.cohen_kappa(labels[1], labels[0])
     assert kappa.same == turned.same
     if kappa.value is not None:
         assert kappa.value == pytest.approx(turned.value)
@@ -102,7 +103,7 @@ def test_confusion_counts_each_image_once() -> None:
     ("labels", "scores", "complaint"),
     [([1, 0], [0.5], "shape"), ([1], [1.5], "between"), ([1], [float("nan")], "between")],
 )
-def test_confusion_refuses_what_is_no_score(
+def test_confusion_refuses_invalid_scores(
     labels: list[int], scores: list[float], complaint: str
 ) -> None:
     """Shapes must match and scores be probabilities."""
@@ -121,7 +122,7 @@ def test_wilsons_interval_is_the_published_one(
     assert metrics.wilson_interval(Share(part, whole)) == pytest.approx((low, high), abs=6e-5)
 
 
-def test_nothing_counted_has_no_share() -> None:
-    """Of none there is neither a share nor an interval."""
+def test_an_empty_total_has_no_share() -> None:
+    """A total of 0 has neither a share nor an interval."""
     assert Share(0, 0).value is None
     assert metrics.wilson_interval(Share(0, 0)) is None

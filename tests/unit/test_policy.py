@@ -1,4 +1,4 @@
-"""A score and a policy make a verdict."""
+"""Verdicts: label and action of a score under a policy."""
 
 import math
 
@@ -21,7 +21,7 @@ reproducible = settings(max_examples=300, deadline=None, derandomize=True, datab
 
 
 def below(score: float) -> float:
-    """The largest number under a score."""
+    """The largest float below a score."""
     return math.nextafter(score, 0)
 
 
@@ -38,13 +38,13 @@ def below(score: float) -> float:
         (1.0, Label.NSFW, Action.BLOCK),
     ],
 )
-def test_boundaries_belong_to_what_they_start(score: float, label: Label, action: Action) -> None:
-    """A score on a boundary is already beyond it, and the one just below is not."""
+def test_boundaries_belong_to_the_upper_range(score: float, label: Label, action: Action) -> None:
+    """A score on a boundary is above it, and the next lower float is below."""
     assert judge(score, POLICY) == Verdict(label, action)
 
 
 def test_no_score_is_unavailable() -> None:
-    """Without a score there is no label, and nothing that could read as safe."""
+    """Without a score there is no label, and the action is never allow."""
     assert judge(None, POLICY) == Verdict(None, Action.UNAVAILABLE)
 
 
@@ -53,26 +53,26 @@ def test_no_score_is_unavailable() -> None:
     [(0.0, Action.REVIEW), (0.3, Action.REVIEW), (0.9, Action.BLOCK), (None, Action.UNAVAILABLE)],
 )
 def test_missing_pixels_are_never_allowed(score: float | None, action: Action) -> None:
-    """Of an incomplete image the action is review at least, and its label is the score's."""
+    """The action of an incomplete image is at least review; its label follows the score."""
     verdict = judge(score, POLICY, incomplete=True)
     assert verdict.action is action
     assert verdict.label is judge(score, POLICY).label
 
 
 def test_a_score_of_zero_is_a_score() -> None:
-    """The lowest score is judged, not taken for a missing one."""
+    """The lowest score has a verdict and is not treated as a missing one."""
     assert judge(0.0, POLICY).action is Action.ALLOW
 
 
 @pytest.mark.parametrize(("score", "action"), [(0.4, Action.ALLOW), (0.5, Action.BLOCK)])
-def test_without_a_band_nothing_is_left_to_people(score: float, action: Action) -> None:
+def test_an_empty_band_leaves_no_score_for_review(score: float, action: Action) -> None:
     """Where band and threshold are one number, every score is allowed or blocked."""
     assert judge(score, Policy(threshold=0.5, review_from=0.5, review_to=0.5)).action is action
 
 
 @reproducible
 @given(scores, scores, policies)
-def test_a_higher_score_is_never_judged_milder(one: float, other: float, policy: Policy) -> None:
+def test_verdicts_are_monotonic_in_the_score(one: float, other: float, policy: Policy) -> None:
     """Label and action only get stricter as the score rises."""
     labels, actions = [Label.NORMAL, Label.NSFW], [Action.ALLOW, Action.REVIEW, Action.BLOCK]
     low, high = judge(min(one, other), policy), judge(max(one, other), policy)
@@ -105,15 +105,13 @@ def test_what_is_allowed_is_normal_and_what_is_blocked_is_nsfw(
         (1, (0.2, 1)),
     ],
 )
-def test_the_band_stretches_to_a_moved_threshold(
-    threshold: float, band: tuple[float, float]
-) -> None:
+def test_the_band_widens_to_a_moved_threshold(threshold: float, band: tuple[float, float]) -> None:
     """Moving the threshold changes the band only as far as it must."""
     moved = at_threshold(POLICY, threshold)
     assert (moved.threshold, (moved.review_from, moved.review_to)) == (threshold, band)
 
 
-def test_a_moved_policy_says_where_it_comes_from() -> None:
+def test_a_moved_policy_keeps_its_origin() -> None:
     """Version, author and reason stay, and the policy in force is not changed."""
     policy = Policy(0.5, 0.2, 0.8, version=3, author="Ada", reason="fewer misses")
     moved = at_threshold(policy, 0.6)
@@ -123,6 +121,6 @@ def test_a_moved_policy_says_where_it_comes_from() -> None:
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, math.nan, math.inf])
 def test_thresholds_outside_zero_to_one_are_refused(threshold: float) -> None:
-    """A threshold that is no probability is an error that shows it."""
+    """A threshold that is not a probability is refused with its value."""
     with pytest.raises(PolicyError, match=str(threshold)):
         at_threshold(POLICY, threshold)

@@ -1,4 +1,4 @@
-"""When an image is settled, and which are drawn for audit."""
+"""Queue rules: when an image settles, and which images are sampled for audit."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ OPEN, ADJUDICATE = Settlement(), Settlement(adjudicating=True)
 
 
 @pytest.mark.parametrize(
-    ("answers", "wanted", "outcome"),
+    ("labels", "wanted", "outcome"),
     [
         ([], 1, OPEN),
         ([NSFW], 1, Settlement(settled=True, label=NSFW)),
@@ -27,21 +27,21 @@ OPEN, ADJUDICATE = Settlement(), Settlement(adjudicating=True)
         ([NSFW, NSFW, NORMAL], 2, Settlement(settled=True, label=NSFW)),
     ],
 )
-def test_settlement(answers: list[Label], wanted: int, outcome: Settlement) -> None:
-    """As many agreeing answers as wanted settle an image; if they differ, one more decides."""
-    assert settle(answers, wanted=wanted) == outcome
+def test_settlement(labels: list[Label], wanted: int, outcome: Settlement) -> None:
+    """As many agreeing decisions as wanted settle an image; if they differ, one more decides."""
+    assert settle(labels, wanted=wanted) == outcome
 
 
 def test_answers_wanted_are_set_per_reason() -> None:
-    """A reason that the settings do not name keeps its default."""
+    """A reason that is not configured keeps its default."""
     rules = QueueRules(answers={QueueReason.REVIEW: 3})
     assert rules.answers_wanted(QueueReason.REVIEW) == 3
     assert rules.answers_wanted(QueueReason.SECOND_OPINION) == 2
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 1.0])
-def test_the_share_drawn_is_the_rate(rate: float) -> None:
-    """Over many images the share drawn is the rate, and a second draw changes nothing."""
+def test_the_sampled_share_is_the_rate(rate: float) -> None:
+    """Over many images the sampled share is the rate, and a second draw gives the same sample."""
     hashes = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(4000)]
     weights = hashlib.sha256(b"weights").hexdigest()
     first = [is_sampled(image, weights, rate=rate) for image in hashes]

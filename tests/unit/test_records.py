@@ -1,4 +1,4 @@
-"""The nouns keep their promises: frozen, in range, and unavailable unless something was decided."""
+"""Records are frozen, in range, and unavailable by default."""
 
 import dataclasses
 import inspect
@@ -16,6 +16,7 @@ from nsfw_app.records import (
     NewDecision,
     Policy,
     Reason,
+    Retain,
     Upload,
     Verdict,
 )
@@ -23,8 +24,8 @@ from nsfw_app.records import (
 NOUNS = [noun for _, noun in inspect.getmembers(records, dataclasses.is_dataclass)]
 
 
-def answer(**changes: object) -> NewDecision:
-    """An answer in order, but for the changes."""
+def decision(**changes: object) -> NewDecision:
+    """A valid decision with some values changed."""
     usual = {
         "nonce": "n1",
         "image_sha256": "a" * 64,
@@ -38,7 +39,7 @@ def answer(**changes: object) -> NewDecision:
 
 
 @pytest.mark.parametrize("noun", NOUNS)
-def test_nouns_cannot_be_changed(noun: type) -> None:
+def test_records_are_frozen(noun: type) -> None:
     """No field of any record can be set again, and none can be added."""
     record = object.__new__(noun)
     for name in (dataclasses.fields(noun)[0].name, "new_field"):
@@ -48,13 +49,13 @@ def test_nouns_cannot_be_changed(noun: type) -> None:
 
 
 def test_unavailable_is_the_zero_value() -> None:
-    """Unless something was decided a verdict has no label and says unavailable."""
+    """A verdict without arguments has no label, and the action unavailable."""
     assert next(iter(Action)) is Action.UNAVAILABLE
     assert Verdict() == Verdict(label=None, action=Action.UNAVAILABLE)
 
 
-def test_words_are_the_glossarys() -> None:
-    """Labels, actions and reasons are stored and exported under these words."""
+def test_stored_values_do_not_change() -> None:
+    """Labels, actions and reasons are stored and exported with these values."""
     assert list(Label) == ["normal", "nsfw", "unsure"]
     assert list(Action) == ["unavailable", "allow", "review", "block"]
     assert list(Reason) == [
@@ -72,7 +73,7 @@ def test_words_are_the_glossarys() -> None:
 
 
 def test_a_decision_is_a_row_of_the_correction_log() -> None:
-    """Its fields are the log's columns in the order in which they are exported."""
+    """Its fields are the columns of the log in their order."""
     assert [field.name for field in dataclasses.fields(Decision)] == (
         "decision_id decided_at reviewer image_sha256 name source model revision backend "
         "nsfw_score threshold model_label reviewer_label agrees reasons note batch_id undone "
@@ -100,16 +101,16 @@ def test_policies_in_order_are_accepted(numbers: tuple[float, float, float]) -> 
     ],
 )
 def test_policies_out_of_order_are_refused(low: float, middle: float, high: float) -> None:
-    """A policy that is out of order or range says so with all three numbers."""
+    """A policy out of order or range is refused with all three numbers."""
     with pytest.raises(PolicyError) as caught:
         Policy(threshold=middle, review_from=low, review_to=high)
     assert all(f"({number})" in str(caught.value) for number in (low, middle, high))
 
 
 @pytest.mark.parametrize("threshold", [0, 0.5, 1])
-def test_answers_in_order_are_accepted(threshold: float) -> None:
+def test_decisions_at_the_limits_are_accepted(threshold: float) -> None:
     """Every threshold in [0, 1], the longest note and the longest nonce are accepted."""
-    longest = answer(threshold=threshold, note="x" * 4000, nonce="n" * 64)
+    longest = decision(threshold=threshold, note="x" * 4000, nonce="n" * 64)
     assert longest.threshold == threshold
     assert longest.reasons == ()
 
@@ -125,19 +126,20 @@ def test_answers_in_order_are_accepted(threshold: float) -> None:
         ({"nonce": "n" * 65}, "1 to 64"),
     ],
 )
-def test_answers_out_of_range_are_refused(changes: dict[str, object], words: str) -> None:
-    """An answer that cannot be recorded says which value is wrong and what the limit is."""
+def test_decisions_beyond_the_limits_are_refused(changes: dict[str, object], words: str) -> None:
+    """The error names the wrong value and the limit."""
     with pytest.raises(DecisionError, match=words):
-        answer(**changes)
+        decision(**changes)
 
 
-def test_uploads_without_an_owner_keep_nothing() -> None:
-    """Whoever names no owner gets none."""
-    assert Upload("a.png", "command").owner is None
+def test_an_upload_keeps_its_score_only_by_default() -> None:
+    """Without an owner no more than the score is kept."""
+    upload = Upload("a.png", "command")
+    assert (upload.owner, upload.retain) == (None, Retain.SCORE)
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "'; drop table decisions; --"])
-def test_a_filter_by_something_that_is_no_date_is_refused(text: str) -> None:
-    """A date that is none ends in a sentence, not in an empty log."""
+def test_a_filter_by_an_invalid_date_is_refused(text: str) -> None:
+    """An invalid date is an error, not an empty log."""
     with pytest.raises(FilterError, match="is not a date"):
         LogFilter(since=text)

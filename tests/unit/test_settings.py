@@ -1,4 +1,4 @@
-"""Settings: their defaults, what they refuse, and what a Space changes."""
+"""Settings: defaults, validation, and defaults on a Hugging Face Space."""
 
 import os
 from pathlib import Path
@@ -102,7 +102,7 @@ def test_proxies_are_named_by_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_setting_is_described() -> None:
-    """Each setting has a sentence that an error and the documentation can show."""
+    """Each setting has a description, which errors and the documentation show."""
     for name, field in Settings.model_fields.items():
         assert (field.description or "").endswith("."), name
 
@@ -141,7 +141,7 @@ def test_the_environment_sets_each(
 def test_wrong_values_stop_the_start(
     name: str, value: str, allowed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wrong value is told with its name, itself, what is allowed and what the setting is for."""
+    """The error has name, value, what is allowed, and the description of the setting."""
     monkeypatch.setenv(f"NSFW_{name}", value)
     with pytest.raises(SettingsError) as caught:
         load()
@@ -152,8 +152,8 @@ def test_wrong_values_stop_the_start(
     assert Settings.model_fields[name.lower()].description in message
 
 
-def test_all_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever made two mistakes sees both, a line each."""
+def test_all_wrong_values_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two wrong values are two lines of one error."""
     monkeypatch.setenv("NSFW_PORT", "none")
     monkeypatch.setenv("NSFW_MAX_FILES", "-3")
     with pytest.raises(SettingsError) as caught:
@@ -176,7 +176,7 @@ def test_all_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_first_policy_out_of_order_stops_the_start(
     values: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three numbers that contradict each other are told by name and value."""
+    """Three numbers out of order are reported by name and value."""
     for name, value in values.items():
         monkeypatch.setenv(f"NSFW_{name}", value)
     with pytest.raises(SettingsError) as caught:
@@ -186,8 +186,8 @@ def test_a_first_policy_out_of_order_stops_the_start(
     assert all(f"({value})" in message for value in values.values())
 
 
-def test_a_space_serves_everyone_from_its_bucket(space_disk: Path) -> None:
-    """On a Space the host's proxy is served, and data lies in the mounted bucket without WAL."""
+def test_a_space_listens_everywhere_and_uses_its_bucket(space_disk: Path) -> None:
+    """A Space listens on all addresses, with its data in the mounted bucket without WAL."""
     space = load()
     assert (space.on_space, space.host, space.port) == (True, "0.0.0.0", 7860)
     assert not space.local_only
@@ -199,7 +199,7 @@ def test_a_space_serves_everyone_from_its_bucket(space_disk: Path) -> None:
 def test_a_space_without_a_bucket_uses_its_own_disk(
     space_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where nothing is mounted the data lies beside the app, where WAL is safe."""
+    """Without a mounted bucket the data is next to the app, where WAL is safe."""
     monkeypatch.setattr(settings, "SPACE_DATA_DIR", space_disk / "absent")
     assert (load().data_dir, load().journal_mode) == (Path("data"), "wal")
 
@@ -210,7 +210,7 @@ def test_a_space_without_a_bucket_uses_its_own_disk(
 def test_the_journal_follows_the_disk(
     folder: str, journal: str, space_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a Space whatever lies inside the bucket goes without WAL, and nothing else."""
+    """On a Space a data directory inside the bucket has no WAL; others have."""
     monkeypatch.setenv("NSFW_DATA_DIR", os.path.normpath(space_disk / folder))
     assert load().journal_mode == journal
 
@@ -218,7 +218,7 @@ def test_the_journal_follows_the_disk(
 def test_elsewhere_the_same_directory_is_a_local_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without `SPACE_ID` that directory means nothing, and this machine alone is served."""
+    """Without `SPACE_ID` that directory is not special, and only 127.0.0.1 is served."""
     monkeypatch.setattr(settings, "SPACE_DATA_DIR", tmp_path)
     assert load().data_dir == Path("data")
     monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
@@ -230,7 +230,7 @@ def test_elsewhere_the_same_directory_is_a_local_disk(
 def test_explicit_settings_win_on_a_space(
     space_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a Space changes are defaults only."""
+    """A Space changes defaults only."""
     monkeypatch.setenv("NSFW_HOST", "127.0.0.1")
     monkeypatch.setenv("NSFW_JOURNAL_MODE", "wal")
     assert (load().host, load().journal_mode) == ("127.0.0.1", "wal")
@@ -253,7 +253,7 @@ def test_only_this_machine_is_local(host: str, local: bool) -> None:
 
 
 def test_paths_lie_in_the_data_directory(tmp_path: Path) -> None:
-    """Database, pictures and uploads each have their own place there."""
+    """Database, previews and uploads have separate paths in it."""
     chosen = load(data_dir=tmp_path)
     places = {chosen.database, chosen.previews_dir, chosen.uploads_dir}
     assert all(tmp_path in place.parents for place in places)
@@ -273,7 +273,7 @@ def test_megabytes_are_decimal() -> None:
 
 
 def test_settings_never_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was loaded stays, whatever becomes of the environment."""
+    """Loaded settings are frozen and do not follow the environment."""
     chosen = load()
     monkeypatch.setenv("NSFW_PORT", "9000")
     assert chosen.port == 7860
@@ -299,7 +299,7 @@ def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 def test_wrong_rules_of_the_queue_stop_the_start(
     name: str, value: str, wrong: str, allowed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A rule or a number of answers that is not allowed is named with what is."""
+    """An invalid reason or number of decisions is reported with the allowed values."""
     monkeypatch.setenv(f"NSFW_{name}", value)
     with pytest.raises(SettingsError) as caught:
         settings.load()
@@ -307,7 +307,7 @@ def test_wrong_rules_of_the_queue_stop_the_start(
 
 
 def test_rules_of_the_queue_are_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reasons and numbers of answers are written with commas."""
+    """Reasons, and numbers of decisions by reason, are separated by commas."""
     monkeypatch.setenv("NSFW_QUEUE_RULES", "audit, review")
     monkeypatch.setenv("NSFW_ANSWERS", "disagreement=1, review=2")
     chosen = settings.load()
