@@ -1,4 +1,4 @@
-"""The engine: every image judged once, and none read as safe by accident."""
+"""The engine: each image is classified once, and unavailable is never safe."""
 
 import io
 import threading
@@ -33,22 +33,22 @@ BY_ANN = Upload("a.png", "gallery", "ann", "batch 1", retain=Retain.QUEUE)
 ANN = person("Ann", owner="ann")
 
 
-class AnswersWith(FakeClassifier):
-    """Gives the same nsfw probability for every picture, or raises."""
+class FixedClassifier(FakeClassifier):
+    """Returns the same nsfw probability for the last image, or raises."""
 
-    def __init__(self, answer: float | PredictionFailed) -> None:
+    def __init__(self, outcome: float | PredictionFailed) -> None:
         super().__init__()
-        self.answer = answer
+        self.outcome = outcome
 
     def predict(self, images: list[Image.Image]) -> list[dict[str, float]]:
         """See `Classifier.predict`."""
-        if isinstance(self.answer, PredictionFailed):
-            raise self.answer
-        return [*super().predict(images)[1:], {"normal": 0.1, "nsfw": self.answer}]
+        if isinstance(self.outcome, PredictionFailed):
+            raise self.outcome
+        return [*super().predict(images)[1:], {"normal": 0.1, "nsfw": self.outcome}]
 
 
 def engine_with(store: Store, loader: ModelLoader | Classifier, **changes: object) -> Engine:
-    """An engine over this store, with a classifier that is ready or a loader as it stands."""
+    """An engine over this store, with a loaded classifier or with a loader in any state."""
     if not isinstance(loader, ModelLoader):
         classifier = loader
         loader = ModelLoader("fake", lambda: Loaded(classifier))
@@ -59,12 +59,12 @@ def engine_with(store: Store, loader: ModelLoader | Classifier, **changes: objec
 
 
 def gif(*reds: int) -> bytes:
-    """An animation whose frames have these fake scores, times 255."""
+    """An animation whose frames have these fake scores times 255."""
     return animated([Image.new("RGB", (20, 20), (red, 0, 0)) for red in reds], "GIF")
 
 
 def assert_unavailable(review: Review, kind: str) -> None:
-    """Nothing was decided, and the review says why."""
+    """The review has no verdict, and a problem of this kind."""
     assert review.verdict == Verdict(None, Action.UNAVAILABLE)
     assert review.prediction is None
     assert review.problem is not None
@@ -80,7 +80,7 @@ def assert_unavailable(review: Review, kind: str) -> None:
         (204, "nsfw", "block"),
     ],
 )
-def test_image_is_judged(engine: Engine, red: int, label: str, action: str) -> None:
+def test_an_image_is_classified(engine: Engine, red: int, label: str, action: str) -> None:
     """A score becomes a label and an action by the policy in force."""
     review = engine.review(picture_bytes(red), COMMAND)
     assert review.prediction is not None
@@ -90,8 +90,8 @@ def test_image_is_judged(engine: Engine, red: int, label: str, action: str) -> N
     assert review.policy == engine.policy
 
 
-def test_same_bytes_are_judged_once(engine: Engine, classifier: FakeClassifier) -> None:
-    """The same bytes cost one inference, whatever their name and whoever brings them."""
+def test_same_bytes_are_classified_once(engine: Engine, classifier: FakeClassifier) -> None:
+    """The same bytes cost one inference under any name and for any owner."""
     uploads = [COMMAND, BY_ANN, replace(BY_ANN, owner="bob"), replace(COMMAND, name="b.png")]
     reviews = [engine.review(picture_bytes(200), upload) for upload in uploads]
     assert classifier.seen == 1
@@ -124,8 +124,8 @@ class SlowClassifier(FakeClassifier):
         return super().predict(images)
 
 
-def test_same_bytes_are_judged_once_by_threads(store: Store) -> None:
-    """The same bytes added several times at once cost one inference."""
+def test_same_bytes_are_classified_once_by_threads(store: Store) -> None:
+    """The same bytes uploaded several times at once cost one inference."""
     classifier = SlowClassifier(callers=6)
     engine = engine_with(store, classifier)
     data = picture_bytes(200)
@@ -140,10 +140,10 @@ def test_same_bytes_are_judged_once_by_threads(store: Store) -> None:
     assert classifier.seen == 1
 
 
-def test_a_decision_is_acknowledged_although_the_purge_after_it_fails(
+def test_a_decision_is_recorded_when_the_purge_after_it_fails(
     engine: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is on disk; deleting the picture is left for the daily purge."""
+    """The decision is on disk; deleting the preview is left for the daily purge."""
     review = engine.review(picture_bytes(250), BY_ANN)
 
     def fail(_: object) -> int:
@@ -155,17 +155,17 @@ def test_a_decision_is_acknowledged_although_the_purge_after_it_fails(
 
 
 def test_predictions_outlive_the_engine(store: Store, classifier: FakeClassifier) -> None:
-    """What was judged before a restart is not judged again."""
+    """A prediction from before a restart is not computed again."""
     before = engine_with(store, classifier).review(picture_bytes(200), COMMAND)
     assert engine_with(store, classifier).review(picture_bytes(200), COMMAND) == before
     assert classifier.seen == 1
 
 
 @pytest.mark.parametrize("part", ["model", "revision", "backend"])
-def test_another_model_judges_for_itself(
+def test_another_model_computes_its_own_prediction(
     store: Store, classifier: FakeClassifier, part: str
 ) -> None:
-    """What one model said of an image is never taken for another's answer."""
+    """A prediction of one model, revision or backend is never used for another."""
     engine_with(store, classifier).review(picture_bytes(200), COMMAND)
     other = FakeClassifier()
     other.identity = replace(other.identity, **{part: "another"})
@@ -175,7 +175,7 @@ def test_another_model_judges_for_itself(
 
 
 def test_worst_frame_counts(engine: Engine, classifier: FakeClassifier) -> None:
-    """An animation has the score of its worst frame, and says which one that was."""
+    """An animation has the score and the number of its frame with the highest score."""
     review = engine.review(gif(10, 20, 250, 30), Upload("a.gif", "command"))
     assert review.prediction is not None
     assert review.image is not None
@@ -184,8 +184,8 @@ def test_worst_frame_counts(engine: Engine, classifier: FakeClassifier) -> None:
     assert review.verdict.action is Action.BLOCK
 
 
-def test_worst_frame_is_the_one_that_is_shown(engine: Engine) -> None:
-    """The picture kept of an animation is the frame that its score is of."""
+def test_the_preview_shows_the_worst_frame(engine: Engine) -> None:
+    """The preview of an animation is the frame that its score is of."""
     review = engine.review(
         gif(10, 20, 250, 30), Upload("a.gif", "gallery", "ann", retain=Retain.QUEUE)
     )
@@ -194,7 +194,7 @@ def test_worst_frame_is_the_one_that_is_shown(engine: Engine) -> None:
 
 
 def test_fewer_frames_than_before_are_no_error(store: Store, classifier: FakeClassifier) -> None:
-    """An animation judged under a larger limit of frames is still there under a smaller one."""
+    """An animation classified under a larger limit of frames is found under a smaller one."""
     data = gif(10, 20, 250, 30, 40, 50, 60)
     before = engine_with(store, classifier).review(data, Upload("a.gif", "command"))
     fewer = engine_with(store, classifier, limits=replace(LIMITS, max_frames=2))
@@ -216,7 +216,7 @@ BAD = {
 def test_bad_bytes_are_unavailable(
     engine: Engine, classifier: FakeClassifier, kind: str, file: tuple[str, bytes]
 ) -> None:
-    """A file that cannot be judged says why, and reads as neither safe nor unsafe."""
+    """A file that cannot be classified has a problem, and is neither safe nor unsafe."""
     name, data = file
     assert_unavailable(
         engine.review(data, Upload(name, "gallery", "ann", retain=Retain.QUEUE)), kind
@@ -225,7 +225,7 @@ def test_bad_bytes_are_unavailable(
 
 
 def test_batch_goes_on_after_each_bad_file(engine: Engine, tmp_path: Path) -> None:
-    """Whatever is wrong with one file, the files around it are judged, in order."""
+    """A fault of one file leaves the reviews of the others, in order."""
     folder = tmp_path / "batch"
     folder.mkdir()
     paths, expected = [], []
@@ -245,21 +245,21 @@ def test_batch_goes_on_after_each_bad_file(engine: Engine, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "answer", [float("nan"), float("inf"), PredictionFailed("Out of memory.")], ids=str
+    "outcome", [float("nan"), float("inf"), PredictionFailed("Out of memory.")], ids=str
 )
 @pytest.mark.parametrize("data", [picture_bytes(9), gif(10, 200, 30)], ids=["still", "animated"])
 def test_failed_inference_is_unavailable(
-    store: Store, data: bytes, answer: float | PredictionFailed
+    store: Store, data: bytes, outcome: float | PredictionFailed
 ) -> None:
-    """A model that fails on one frame has decided nothing, and nothing is stored as its answer."""
-    review = engine_with(store, AnswersWith(answer)).review(data, Upload("a", "command"))
+    """A model that fails on one frame gives no verdict, and no prediction is stored."""
+    review = engine_with(store, FixedClassifier(outcome)).review(data, Upload("a", "command"))
     assert_unavailable(review, "prediction_failed")
     retried = engine_with(store, FakeClassifier()).review(data, Upload("a", "command"))
     assert retried.problem is None
 
 
 def test_loading_model_is_unavailable(store: Store, classifier: FakeClassifier) -> None:
-    """Until the model is loaded nothing is decided; afterwards the same image is."""
+    """Until the model is loaded an image is unavailable; afterwards it has a verdict."""
     loader = ModelLoader("fake", lambda: Loaded(classifier))
     engine = engine_with(store, loader)
     assert_unavailable(engine.review(picture_bytes(9), BY_ANN), "model_loading")
@@ -268,19 +268,19 @@ def test_loading_model_is_unavailable(store: Store, classifier: FakeClassifier) 
 
 
 def test_failed_model_is_unavailable(store: Store) -> None:
-    """A model that could not be loaded decides nothing and says why; a batch does not begin."""
+    """With a model that cannot be loaded images are unavailable; a batch does not start."""
 
     def fail() -> Loaded:
-        raise ModelNotFound("The model is nowhere. Look elsewhere.")
+        raise ModelNotFound("The model was not found. Name another.")
 
     loader = ModelLoader("fake", fail)
     engine = engine_with(store, loader)
-    with pytest.raises(ModelError, match="nowhere"):
+    with pytest.raises(ModelError, match="not found"):
         next(engine.review_files([Path("a.png")], source="command"))
     review = engine.review(picture_bytes(9), BY_ANN)
     assert review.verdict == Verdict(None, Action.UNAVAILABLE)
     assert review.problem is not None
-    assert review.problem.message == "The model is nowhere. Look elsewhere."
+    assert review.problem.message == "The model was not found. Name another."
 
 
 @pytest.mark.parametrize(
@@ -296,28 +296,30 @@ def test_failed_model_is_unavailable(store: Store) -> None:
 def test_first_policy(
     store: Store, model: str, defaults: PolicyDefaults, numbers: tuple[float, float, float]
 ) -> None:
-    """Before anyone saves a policy, the settings and the model's own threshold make one."""
+    """Until a policy is saved, the settings and the model's default threshold apply."""
     classifier = FakeClassifier()
     classifier.identity = replace(classifier.identity, model=model)
     policy = engine_with(store, classifier, defaults=defaults).policy
     assert (policy.threshold, policy.review_from, policy.review_to) == numbers
 
 
-def test_saved_policy_judges_what_is_stored(store: Store, classifier: FakeClassifier) -> None:
-    """A saved policy is a new version, judges old images without inference, and is kept."""
+def test_a_saved_policy_applies_to_stored_predictions(
+    store: Store, classifier: FakeClassifier
+) -> None:
+    """A saved policy is a new version and applies to stored predictions without inference."""
     engine = engine_with(store, classifier)
     assert engine.review(picture_bytes(102), COMMAND).verdict.label is Label.NORMAL
     saved = engine.save_policy(Policy(0.4, 0.3, 0.4), author="ann", reason="too many missed")
     assert saved == Policy(0.4, 0.3, 0.4, 2, "ann", "too many missed") == engine.policy
-    judged = engine.review(picture_bytes(102), COMMAND)
-    assert (judged.verdict, judged.policy) == (Verdict(Label.NSFW, Action.BLOCK), saved)
+    review = engine.review(picture_bytes(102), COMMAND)
+    assert (review.verdict, review.policy) == (Verdict(Label.NSFW, Action.BLOCK), saved)
     assert engine_with(store, classifier).policy == saved
     assert engine.save_policy(saved, author="bob", reason="").version == 3
     assert classifier.seen == 1
 
 
 def test_decision_is_about_what_was_on_screen(engine: Engine) -> None:
-    """An answer is saved with the score, threshold and model that the reviewer saw."""
+    """A decision has the score, threshold and model that the reviewer saw."""
     review = engine.review(picture_bytes(200), BY_ANN)
     shown = replace(answer_to(review), threshold=0.79)
     engine.save_policy(Policy(0.1, 0.1, 0.1), author="bob", reason="meanwhile")
@@ -330,8 +332,8 @@ def test_decision_is_about_what_was_on_screen(engine: Engine) -> None:
     assert list(engine.log.rows(LogFilter())) == [decision]
 
 
-def test_undo_brings_back_what_stood_before(engine: Engine) -> None:
-    """To undo a change gives the earlier answer, and to undo that one gives none."""
+def test_undo_restores_the_earlier_decision(engine: Engine) -> None:
+    """Undoing a change restores the earlier decision; undoing that one leaves none."""
     review = engine.review(picture_bytes(200), BY_ANN)
     assert review.prediction is not None
     first, second = (
@@ -343,8 +345,8 @@ def test_undo_brings_back_what_stood_before(engine: Engine) -> None:
     assert engine.standing(review.prediction, "Ann") is None
 
 
-def test_text_that_cannot_be_stored_is_refused(engine: Engine) -> None:
-    """A note with half a character in it is refused in our words."""
+def test_an_unpaired_surrogate_is_refused(engine: Engine) -> None:
+    """A note that is not valid Unicode is a DecisionError."""
     review = engine.review(picture_bytes(200), BY_ANN)
-    with pytest.raises(DecisionError):
+    with pytest.raises(DecisionError, match="unpaired surrogate"):
         engine.decide(replace(answer_to(review), note="\ud800"), ANN)

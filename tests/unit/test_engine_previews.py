@@ -1,4 +1,4 @@
-"""The engine's pictures: open only to who brought the image, and without what cameras write."""
+"""Previews: visible to permitted callers only, and without metadata of the upload."""
 
 import io
 from collections.abc import Callable
@@ -23,25 +23,25 @@ ANN, BOB = person("ann"), person("bob")
 
 
 def test_images_are_their_owners(engine: Engine) -> None:
-    """Nobody sees or answers about an image that they did not bring themselves."""
+    """A caller without an upload of an image can neither see it nor decide on it."""
     blocked = picture_bytes(250)
     review = engine.review(blocked, BY_ANN)
     sha256 = review.sha256 or ""
-    doors: list[Callable[[Caller], object]] = [
+    calls: list[Callable[[Caller], object]] = [
         lambda caller: engine.preview_jpeg(sha256, caller),
         lambda caller: engine.thumbnail_jpeg(sha256, caller),
         lambda caller: engine.decide(answer_to(review, caller.name, Label.NSFW), caller),
     ]
-    for door in doors:
+    for call in calls:
         with pytest.raises(NotFound):
-            door(BOB)
+            call(BOB)
     assert engine.log.size(LogFilter()) == 0
     engine.review(blocked, replace(BY_ANN, owner="bob"))
-    assert [bool(door(caller)) for door in doors for caller in (ANN, BOB)] == [True] * 6
+    assert [bool(call(caller)) for call in calls for caller in (ANN, BOB)] == [True] * 6
 
 
-def test_images_in_the_queue_are_its_reviewers(engine: Engine) -> None:
-    """While an image waits, reviewers see it and viewers do not; agreed on, it is gone."""
+def test_reviewers_see_images_in_the_queue(engine: Engine) -> None:
+    """Reviewers see a waiting image and viewers do not; once settled its preview is deleted."""
     review = engine.review(picture_bytes(200), BY_ANN)  # inside the review band
     sha256 = review.sha256 or ""
     assert engine.preview_jpeg(sha256, BOB)
@@ -55,20 +55,20 @@ def test_images_in_the_queue_are_its_reviewers(engine: Engine) -> None:
 
 
 def test_disagreements_are_shown_to_reviewers(engine: Engine) -> None:
-    """What somebody answered against the model is shown to all who may relabel it."""
+    """All reviewers see an image with a decision against the model, to relabel it."""
     review = engine.review(picture_bytes(250), BY_ANN)
     engine.decide(answer_to(review), ANN)
     assert engine.preview_jpeg(review.sha256 or "", BOB)
 
 
 def test_an_admin_sees_every_image(engine: Engine) -> None:
-    """Whoever manages may look at what anyone brought."""
+    """The permission to manage shows the images of every owner."""
     sha256 = engine.review(picture_bytes(250), BY_ANN).sha256 or ""
     assert engine.preview_jpeg(sha256, person("root", role=UserRole.ADMIN))
 
 
-def test_kept_picture_tells_nothing_but_what_it_shows(engine: Engine) -> None:
-    """A kept picture is a turned JPEG without the upload's metadata, its thumbnail a small one."""
+def test_a_preview_has_no_metadata(engine: Engine) -> None:
+    """A preview is an upright JPEG without metadata of the upload, and so is its thumbnail."""
     photo = Image.new("RGB", (2_000, 1_000), (200, 0, 0))
     exif = camera_exif(6, secret=SECRET)
     data = encoded(photo, "JPEG", exif=exif, comment=SECRET.encode(), icc_profile=b"icc " * 40)
@@ -84,16 +84,16 @@ def test_kept_picture_tells_nothing_but_what_it_shows(engine: Engine) -> None:
     assert SECRET.encode() not in b"".join([*kept, engine.preview(sha256).placeholder])
 
 
-def test_without_an_owner_no_picture_is_kept(engine: Engine, tmp_path: Path) -> None:
-    """Of an image that nobody uploaded only the facts are kept."""
+def test_without_an_owner_no_preview_is_kept(engine: Engine, tmp_path: Path) -> None:
+    """Of an image that a command classified only facts and prediction are kept."""
     sha256 = engine.review(picture_bytes(200), COMMAND).sha256 or ""
     assert [path for path in (tmp_path / "images").rglob("*") if path.is_file()] == []
     with pytest.raises(NotFound):
         engine.preview_jpeg(sha256, ANN)
 
 
-def test_image_judged_before_gets_its_picture_when_somebody_brings_it(engine: Engine) -> None:
-    """An image that a command judged first can be looked at by who uploads it later."""
+def test_a_known_image_gets_its_preview_when_it_is_uploaded(engine: Engine) -> None:
+    """An image that a command classified first has a preview after an upload."""
     engine.review(picture_bytes(200), COMMAND)
     sha256 = engine.review(picture_bytes(200), BY_ANN).sha256 or ""
     with Image.open(io.BytesIO(engine.preview_jpeg(sha256, ANN))) as kept:
