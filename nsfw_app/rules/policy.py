@@ -34,6 +34,8 @@ def judge(score: float | None, policy: Policy, *, incomplete: bool = False) -> V
 def at_threshold(policy: Policy, threshold: float) -> Policy:
     """The policy with another threshold; the review band is widened to include it.
 
+    The page's slider does the same in JavaScript; the browser tests compare it with this.
+
     Args:
         policy: The policy in force.
         threshold: Probability in [0, 1].

@@ -26,6 +26,7 @@ from nsfw_app.records import (
 )
 from nsfw_app.review.exports import LOG_COLUMNS, LOG_FORMATS, log_csv, log_jsonl, review_json
 from nsfw_app.store import Store
+from nsfw_app.web.api.submissions import ImageResult
 from tests.support.sample_records import FAKE, HOSTILE, SHA256, add, add_image, answer
 
 REVIEW_KEYS = """name sha256 nsfw_score probabilities label action threshold review_from review_to
@@ -166,3 +167,8 @@ def test_empty_csv_has_a_header() -> None:
     """A log without rows is a header in CSV and empty in JSON Lines."""
     assert "".join(log_csv([])) == ",".join(COLUMNS) + "\r\n"
     assert list(log_jsonl([])) == []
+
+
+def test_the_rest_api_describes_the_same_keys() -> None:
+    """The schema of an image in the OpenAPI document has the keys of its JSON object."""
+    assert list(ImageResult.model_fields) == REVIEW_KEYS

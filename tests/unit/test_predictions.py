@@ -12,7 +12,18 @@ from nsfw_app.imaging import decode
 from nsfw_app.records import Action, LogFilter, Retain, Review, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
-from nsfw_app.rules.permissions import Permission
+from nsfw_app.rules.permissions import (
+    ANONYMOUS,
+    DEMO,
+    Caller,
+    Permission,
+    UserRole,
+    key_caller,
+    local_caller,
+    retain_submission,
+    retain_upload,
+    user_caller,
+)
 from nsfw_app.store import Store
 from nsfw_app.store.connections import Connections
 from tests.support.application import open_app
@@ -197,6 +208,25 @@ def test_a_failed_transaction_stores_nothing(
     assert engine.queue.waiting("bob") == 0
     assert engine.log.size(LogFilter()) == 0
     assert submitted(engine, LARGE_JPEG).submission_id is not None
+
+
+@pytest.mark.parametrize(
+    ("caller", "upload", "submission"),
+    [
+        (DEMO, Retain.NOTHING, Retain.SCORE),
+        (ANONYMOUS, Retain.NOTHING, Retain.SCORE),
+        (user_caller("vera", UserRole.VIEWER), Retain.PREVIEW, Retain.SCORE),
+        (user_caller("ann", UserRole.REVIEWER), Retain.QUEUE, Retain.SUBMISSION),
+        (local_caller("ann"), Retain.QUEUE, Retain.SUBMISSION),
+        (key_caller("shop", frozenset({Permission.CLASSIFY})), Retain.SCORE, Retain.SCORE),
+        (key_caller("shop", frozenset({Permission.QUEUE})), Retain.SCORE, Retain.SUBMISSION),
+    ],
+)
+def test_permissions_choose_what_is_kept(
+    caller: Caller, upload: Retain, submission: Retain
+) -> None:
+    """One function for the page, one for the REST API; no caller keeps more than it may see."""
+    assert (retain_upload(caller), retain_submission(caller)) == (upload, submission)
 
 
 def test_more_than_the_score_needs_an_owner() -> None:
