@@ -16,6 +16,15 @@ from nsfw_app.records import Ground, ImageInfo, JudgedImage, Prediction
 
 
 @dataclass(frozen=True, slots=True)
+class ImageFile:
+    """An uploaded file. `name` is what error messages call it, `sha256` the hash of its bytes."""
+
+    data: bytes
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Prepared:
     """A decoded file without its pixels: facts, and the model's input for each frame.
 
@@ -34,11 +43,9 @@ class _Prepared:
 
 
 def classify(
-    data: bytes,
+    file: ImageFile,
     classifier: Classifier,
     *,
-    name: str,
-    sha256: str,
     limits: Limits,
     min_longer: int = 0,
     preview_side: int = 0,
@@ -49,10 +56,8 @@ def classify(
     model says so; elsewhere the image is decoded again, with more pixels or all of them.
 
     Args:
-        data: The file's bytes.
+        file: The file.
         classifier: The model.
-        name: What error messages call the file.
-        sha256: Hash of the bytes.
         limits: Largest input accepted.
         min_longer: Pixels of the longer side that the first decoding has at least.
         preview_side: Pixels of the longer side of the rendered frame; 0 renders none.
@@ -68,7 +73,7 @@ def classify(
 
     def prepare(min_size: MinSize | None, side: int) -> _Prepared:
         with classifier.cpu_slots.acquire():
-            return _prepare(data, classifier, name, sha256, limits, min_size, side)
+            return _prepare(file, classifier, limits, min_size, side)
 
     rules = classifier.downscale_rules
     prepared = prepare(MinSize(rules[0].min_side, min_longer) if rules else None, preview_side)
@@ -88,15 +93,15 @@ def classify(
 
 
 def _prepare(
-    data: bytes,
+    file: ImageFile,
     classifier: Classifier,
-    name: str,
-    sha256: str,
     limits: Limits,
     min_size: MinSize | None,
     preview_side: int,
 ) -> _Prepared:
-    decoded = decode.decode(data, name=name, limits=limits, min_size=min_size, known_as=sha256)
+    decoded = decode.decode(
+        file.data, name=file.name, limits=limits, min_size=min_size, known_as=file.sha256
+    )
     frames = [frame.image for frame in decoded.frames]
     enough = not decoded.reduced or max(frames[0].size) >= preview_side
     return _Prepared(

@@ -20,10 +20,14 @@ from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import ModelLoader
 from nsfw_app.records import JudgedImage, Policy, Retain, Upload
 from nsfw_app.review import pipeline
+from nsfw_app.review.pipeline import ImageFile
 from nsfw_app.review.previews import Previews, describe
 from nsfw_app.rules.policy import judge
 from nsfw_app.rules.queue import QueueReason
 from nsfw_app.store import Store
+
+# Pixels of the longer side that are rendered while the image is decoded for the model.
+SIDES = {Retain.NOTHING: renderings.HASHED_SIDE, Retain.SCORE: 0}
 
 
 class Predictions:
@@ -51,7 +55,7 @@ class Predictions:
         self._previews = previews
         self._limits = limits
         self._equivalents = equivalents
-        self._lock = threading.Lock()  # of the next
+        self._lock = threading.Lock()  # guards `_locks`
         self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
     def classify(self, data: bytes, upload: Upload, policy: Policy) -> JudgedImage:
@@ -67,38 +71,30 @@ class Predictions:
             ModelError: The model failed or is not loaded.
             StorageError: Nothing was stored.
         """
-        name, sha256 = Path(upload.name).name, decode.sha256(data)
+        file = ImageFile(data, Path(upload.name).name, decode.sha256(data))
         classifier = self._loader.classifier
-        with decode.memory_for(name):
+        with decode.memory_for(file.name):
             if upload.retain is Retain.NOTHING:
-                image, rendered = self._compute(data, classifier, name, sha256, Retain.NOTHING)
-                side = renderings.HASHED_SIDE
-                rendered = self._rendered(data, image, rendered, name=name, side=side)
+                image, rendered = self._compute(file, classifier, Retain.NOTHING)
+                rendered = self._rendered(file, image, rendered, side=renderings.HASHED_SIDE)
                 return replace(image, preview=describe(rendered))
-            with self._lock_of(sha256):  # spans look-up and storing
-                return self._classify(data, classifier, name, sha256, upload, policy)
+            with self._lock_of(file.sha256):  # spans look-up and storing
+                return self._classify(file, classifier, upload, policy)
 
     def _classify(
-        self,
-        data: bytes,
-        classifier: Classifier,
-        name: str,
-        sha256: str,
-        upload: Upload,
-        policy: Policy,
+        self, file: ImageFile, classifier: Classifier, upload: Upload, policy: Policy
     ) -> JudgedImage:
         catalog, rendered = self._store.catalog, None
         backends = self._equivalents.of(classifier.identity, policy)
-        image = catalog.find(sha256, classifier.identity, backends=backends)
+        image = catalog.find(file.sha256, classifier.identity, backends=backends)
         if image is None:
-            image, rendered = self._compute(data, classifier, name, sha256, upload.retain)
+            image, rendered = self._compute(file, classifier, upload.retain)
         reason = self._queue_reason(image, upload.retain, policy)
         if upload.retain is Retain.SCORE or (upload.retain is Retain.SUBMISSION and not reason):
             return image if image.prediction_id else catalog.record(image)
         if self._previews.is_kept(image):
             return catalog.record(image, upload, reason=reason)
-        side = renderings.PREVIEW_SIDE
-        rendered = self._rendered(data, image, rendered, name=name, side=side)
+        rendered = self._rendered(file, image, rendered, side=renderings.PREVIEW_SIDE)
         preview = describe(rendered)
         if not self._store.purges.retention.keeps_any:
             return replace(catalog.record(image, upload, reason=reason), preview=preview)
@@ -106,17 +102,13 @@ class Predictions:
         return catalog.record(image, upload, jpeg=renderings.preview(rendered), reason=reason)
 
     def _compute(
-        self, data: bytes, classifier: Classifier, name: str, sha256: str, retain: Retain
+        self, file: ImageFile, classifier: Classifier, retain: Retain
     ) -> tuple[JudgedImage, Image.Image | None]:
         """The prediction, and the frame at preview size where it was decoded with enough pixels."""
-        side = 0 if retain is Retain.SCORE else renderings.PREVIEW_SIDE
-        if retain is Retain.NOTHING:
-            side = renderings.HASHED_SIDE
+        side = SIDES.get(retain, renderings.PREVIEW_SIDE)
         return pipeline.classify(
-            data,
+            file,
             classifier,
-            name=name,
-            sha256=sha256,
             limits=self._limits,
             # Few submissions enter the queue: the others need no pixels for a preview.
             min_longer=0 if retain is Retain.SUBMISSION else side,
@@ -124,12 +116,12 @@ class Predictions:
         )
 
     def _rendered(
-        self, data: bytes, image: JudgedImage, rendered: Image.Image | None, *, name: str, side: int
+        self, file: ImageFile, image: JudgedImage, rendered: Image.Image | None, *, side: int
     ) -> Image.Image:
         """The frame that the prediction is of, decoded again where it is not rendered yet."""
         if rendered is not None:
             return rendered
-        return self._previews.frame(data, image.prediction, name=name, side=side)
+        return self._previews.frame(file.data, image.prediction, name=file.name, side=side)
 
     def _queue_reason(
         self, image: JudgedImage, retain: Retain, policy: Policy
