@@ -43,7 +43,7 @@ def open_engine(settings: Settings, store: Store) -> Engine:
             unsafe_labels=settings.unsafe_labels,
             threads=concurrency.cpu_slots,
             max_waiting=concurrency.model_queue,
-            backends=BackendConfig(settings.backend, settings.builds_dir, policies.of),
+            backends=BackendConfig(settings.backend, settings.artifacts_dir, policies.of),
             max_batch=concurrency.batch,
         )
 
@@ -52,10 +52,10 @@ def open_engine(settings: Settings, store: Store) -> Engine:
         loader=ModelLoader(display_name(settings.model), load),
         policies=policies,
         limits=Limits(settings.max_bytes, settings.max_pixels, settings.max_frames),
-        builds_dir=settings.builds_dir,
+        artifacts_dir=settings.artifacts_dir,
     )
 
 
 def open_insights(settings: Settings, store: Store, policies: PolicyBook) -> Insights:
     """Insights over a store, under the policies in force."""
-    return Insights(store, policies, EquivalentBackends(settings.builds_dir))
+    return Insights(store, policies, EquivalentBackends(settings.artifacts_dir))

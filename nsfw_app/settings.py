@@ -298,7 +298,7 @@ class Settings(BaseSettings):
         return self.data_dir / "images"
 
     @property
-    def builds_dir(self) -> Path:
+    def artifacts_dir(self) -> Path:
         """Directory of optimized models."""
         return self.data_dir / "engines"  # its name in earlier versions
 
@@ -318,7 +318,7 @@ class Settings(BaseSettings):
 
         That is the data directory; with other files in it, only those of this program.
         """
-        own = {self.previews_dir, self.builds_dir, self.uploads_root}
+        own = {self.previews_dir, self.artifacts_dir, self.uploads_root}
         own |= set(self.data_dir.glob(f"{self.database.name}*"))  # its log, its key, copies
         return sorted(own) if set(self.data_dir.iterdir()) - own else [self.data_dir]
 

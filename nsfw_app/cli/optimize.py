@@ -50,7 +50,7 @@ def optimize(
     if name == OPEN_NSFW and (kind is not None or images is not None or force):
         raise typer.BadParameter(f"{OPEN_NSFW} has no formats. Omit the other options.")
     policies = open_policies(chosen, open_store(chosen))
-    backends = BackendConfig(chosen.backend, chosen.builds_dir, policies.of)
+    backends = BackendConfig(chosen.backend, chosen.artifacts_dir, policies.of)
     if name == OPEN_NSFW:
         measure_embedded(backends, threads=chosen.threads, progress=_print_progress)
         return

@@ -54,7 +54,7 @@ class Engine:
         loader: Source of the model.
         policies: The policy in force for each model.
         limits: Largest input accepted.
-        builds_dir: Directory of optimized models; None where there are none.
+        artifacts_dir: Directory of optimized models; None where there are none.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Engine:
         loader: ModelLoader,
         policies: PolicyBook,
         limits: Limits,
-        builds_dir: Path | None = None,
+        artifacts_dir: Path | None = None,
     ) -> None:
         self.limits = limits
         self.policies = policies
@@ -72,14 +72,14 @@ class Engine:
         self.submissions = SubmissionService(store, self.queue)
         self._store = store
         self._loader = loader
-        self._builds_dir = builds_dir
+        self._artifacts_dir = artifacts_dir
         self._previews = Previews(store.catalog, store.previews, limits=limits, loader=loader)
         self._predictions = Predictions(
             store,
             loader,
             previews=self._previews,
             limits=limits,
-            equivalents=EquivalentBackends(builds_dir),
+            equivalents=EquivalentBackends(artifacts_dir),
         )
 
     def start(self) -> None:
@@ -112,17 +112,17 @@ class Engine:
     def optimized_models(self) -> list[OptimizedModel]:
         """Optimized models of the loaded model, the fastest first."""
         classifier = self.status.classifier
-        if classifier is None or self._builds_dir is None:
+        if classifier is None or self._artifacts_dir is None:
             return []
-        return builds.find(self._builds_dir, ModelVersion.of(classifier.identity))
+        return builds.find(self._artifacts_dir, ModelVersion.of(classifier.identity))
 
     @property
     def optimization_attempts(self) -> list[builds.Attempt]:
         """What the latest `optimize` of the loaded model tried."""
         classifier = self.status.classifier
-        if classifier is None or self._builds_dir is None:
+        if classifier is None or self._artifacts_dir is None:
             return []
-        return builds.read_attempts(self._builds_dir, ModelVersion.of(classifier.identity))
+        return builds.read_attempts(self._artifacts_dir, ModelVersion.of(classifier.identity))
 
     @property
     def log(self) -> CorrectionLog:

@@ -33,7 +33,7 @@ def engine_on(
         loader=loader,
         limits=LIMITS,
         policies=PolicyBook(store.policies),
-        builds_dir=engines,
+        artifacts_dir=engines,
     )
     return engine, classifier
 
