@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import typer
-from nsfw_app.concurrency_limits import GRADIO_QUEUE, concurrency_limits
 from typer.core import TyperGroup, TyperOption
 
 from nsfw_app import __version__, settings
 from nsfw_app.accounts import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS
 from nsfw_app.cli import app
 from nsfw_app.cli.keys import DEFAULT_PER_MINUTE
+from nsfw_app.concurrency_limits import GRADIO_QUEUE, concurrency_limits
 from nsfw_app.records import Action, Reason, WarningCode
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.exports import LOG_COLUMNS, REVIEW_COLUMNS
