@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from nsfw_app.imaging.decode import SUFFIXES
+from nsfw_app.imaging.formats import SUFFIXES
 
 MAX_NAMED = 3  # paths that are named for each reason
 

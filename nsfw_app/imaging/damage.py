@@ -166,7 +166,7 @@ def common_part(image: Image.Image, one: Digests, other: Digests, grids: Grids) 
     is_whole = all(same[1])
     if image.info.get("progressive"):  # every scan covers all rows
         part = Part(0, height, height, (1, 1), is_whole)
-        return without_blank_end(image, part, GRAY)
+        return part if is_whole else without_blank_end(image, part, GRAY)
     for across, down in grids:
         top, bottom = _run(same[across][::down], upward=image.format in BOTTOM_UP)
         if top == 0 and bottom * down >= height:

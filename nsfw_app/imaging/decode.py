@@ -17,21 +17,13 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from nsfw_app.errors import ImageError, ImageErrorKind, NSFWReviewError, lacks_memory
-from nsfw_app.imaging import avif, damage, heif, tiff, webp
-from nsfw_app.imaging.file_decoder import FORMATS, FileDecoder
+from nsfw_app.imaging import formats
+from nsfw_app.imaging.file_decoder import FileDecoder
 from nsfw_app.imaging.frames import DecodedImage, Frame, Limits, MinSize
+from nsfw_app.imaging.source import TooManyParts
 
 __all__ = ["DecodedImage", "Frame", "Limits", "MinSize"]  # and all that is defined here
 
-SPOKEN_FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")
-HEIF_SIGNATURES = (b"ftypavif", b"ftypavis", b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
-NAMES = {"WEBP": "WebP", "HEIF": "HEIC"}  # of formats, where people write them otherwise
-
-Image.init()
-for plugin in (heif, avif, tiff, webp, damage):
-    plugin.register()
-SUFFIXES = frozenset(s for s, f in Image.registered_extensions().items() if f in FORMATS)
 # The limit below is ours and smaller or equal; Pillow's warning would only repeat it.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -89,7 +81,7 @@ def decode(
     name: str,
     limits: Limits,
     min_size: MinSize | None = None,
-    known_as: str | None = None,
+    sha256: str | None = None,
 ) -> DecodedImage:
     """Decode an image, or say why not.
 
@@ -102,7 +94,7 @@ def decode(
         name: What messages call the file.
         limits: What is accepted.
         min_size: The sides that are needed; None for all that there is.
-        known_as: The bytes' hash, where it is known already.
+        sha256: Of the bytes; computed if None.
 
     Returns:
         The frames, and facts that are the file's own however small its frames were decoded.
@@ -118,7 +110,7 @@ def decode(
                 name=name,
                 limits=limits,
                 min_size=min_size,
-                sha256=known_as or sha256(data),
+                sha256=sha256 or hashlib.sha256(data).hexdigest(),
             )
         )
     except ImageError:
@@ -168,11 +160,12 @@ def no_memory(name: str) -> ImageError:
 def _translated(error: Exception, data: bytes, name: str) -> ImageError:
     if lacks_memory(error):
         return no_memory(name)
-    begins_well = data.startswith(SIGNATURES) or data[4:12] in HEIF_SIGNATURES
-    if isinstance(error, UnidentifiedImageError) and not begins_well:
+    if isinstance(error, TooManyParts):
+        return ImageError(ImageErrorKind.CORRUPT, f"{name} cannot be decoded: it has {error}.")
+    if isinstance(error, UnidentifiedImageError) and not formats.has_signature(data):
         return ImageError(
             ImageErrorKind.NOT_AN_IMAGE,
-            f"{name} is not an image. Supported are {SPOKEN_FORMATS}.",
+            f"{name} is not an image. Supported are {formats.SUPPORTED}.",
         )
     if isinstance(error, Image.DecompressionBombError):
         return ImageError(

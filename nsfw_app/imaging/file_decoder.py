@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFile, JpegImagePlugin
 
 from nsfw_app.errors import ImageError, ImageErrorKind
-from nsfw_app.imaging import avif, color, damage, exif, jpeg, memory, png, webp
+from nsfw_app.imaging import avif, color, damage, exif, formats, jpeg, memory, png, webp
 from nsfw_app.imaging.damage import Part
 from nsfw_app.imaging.frames import DecodedImage, Frame, Limits, MinSize
 from nsfw_app.imaging.rendering import Renderer
@@ -20,12 +20,9 @@ from nsfw_app.records import ImageInfo, ImageWarning, WarningCode
 
 log = logging.getLogger(__name__)
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF")
-SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # a phone's JPEG with a preview; a BMP without header
 SIDEWAYS = range(5, 9)  # orientations whose width is the height of the image when upright
-STREAMED = frozenset({"BMP", "DIB", "TIFF"})  # decoded as they are read
+STREAMED = frozenset({"BMP", "DIB", "PNG", "TIFF"})  # decoded as they are read
 STREAM_BYTES = 1 << 20
-CONTAINER = b"ftyp"  # of AVIF and HEIC, at byte 4
 
 MESSAGES = {
     WarningCode.METADATA: "Damaged or oversized metadata was ignored.",
@@ -54,7 +51,7 @@ class FileDecoder:
         self._limits = limits
         self._min_size = min_size
         self._sha256 = sha256
-        self._source = png.cleaned(data) if data.startswith(png.SIGNATURE) else Source(data)
+        self._source = formats.cleaned(data)
         self._warnings: set[WarningCode] = set()
         self._truncated = "" if self._source.ends else ENDS_EARLY
         self._incomplete = False
@@ -76,7 +73,8 @@ class FileDecoder:
                 if info.frames > 1:
                     image.seek(number)
                     self._check_pixels(image, info.frames)
-                _load_whole(image)
+                image.load()
+                self._check_complete(image, is_first=number == numbers[0])
                 frames += self._rendered(image, number, info, numbers)
         except BaseException:
             image.close()  # its pixels would live as long as the error does
@@ -91,8 +89,10 @@ class FileDecoder:
             Exception: Any error of a decoder.
         """
         self._warnings.clear()
+        if self._repair_checksum():
+            return self.intact()
         # A frame of AVIF or HEIC is never there in part.
-        with nullcontext() if self._source.data[4:8] == CONTAINER else damage.tolerant():
+        with nullcontext() if self._source.data[4:8] == formats.BOX else damage.tolerant():
             found = self._first_frame()
             if found is None:
                 return None
@@ -101,6 +101,36 @@ class FileDecoder:
             if cuts and not memory.holds_copy(image.size, max_pixels=self._limits.max_pixels):
                 return None
             return self._recovered(image, numbers, info, part)
+
+    def _repair_checksum(self) -> bool:
+        """Correct the checksum of compressed data, where nothing else is wrong with a PNG."""
+        if not self._source.data.startswith(png.SIGNATURE):
+            return False
+        repaired = png.with_right_checksum(self._source.data)
+        if repaired is None:
+            return False
+        codes = self._source.warnings | {WarningCode.METADATA}
+        self._source = replace(self._source, data=repaired, warnings=codes)
+        return True
+
+    def _check_complete(self, image: ImageFile.ImageFile, *, is_first: bool) -> None:
+        """Raise for pixels that are missing, though the decoder reports nothing.
+
+        Raises:
+            EOFError: Some may be missing.
+        """
+        if isinstance(image, JpegImagePlugin.JpegImageFile):
+            is_suspect = jpeg.ends_in_gray(image) or not self._has_all_scans()
+        elif image.format == "PNG" and is_first and png.may_lack_rows(image):
+            is_suspect = not png.has_all_rows(self._source.data)
+        else:
+            is_suspect = False
+        if is_suspect:
+            raise EOFError("Some pixels may be missing.")
+
+    def _has_all_scans(self) -> bool:
+        data = self._source.data
+        return not data.startswith(jpeg.SIGNATURE) or jpeg.has_all_scans(data)
 
     def _first_frame(self) -> tuple[ImageFile.ImageFile, list[int], ImageInfo, Part | None] | None:
         """A damaged file with its first frame loaded, and which part of that was decoded."""
@@ -143,7 +173,7 @@ class FileDecoder:
             variants: Iterable[bytes] = (noisy, closed)
         elif data.startswith(b"RIFF"):
             variants = webp.damage_variants(data, max_bytes=self._limits.max_bytes)
-        elif data[4:8] == CONTAINER:
+        elif data[4:8] == formats.BOX:
             variants = (data, data)
         else:
             yield from ((self._source, filling) for filling in damage.FILLINGS)
@@ -172,7 +202,8 @@ class FileDecoder:
         if not frames:
             return None
         is_still = len(numbers) == 1 and not webp.is_animation(self._source.data)
-        if part is not None and part.is_whole and is_still and info.format != "GIF":
+        is_whole = part is not None and part.is_whole and self._has_all_scans()
+        if is_whole and is_still and info.format != "GIF":
             ended = info.format == "JPEG" and jpeg.has_end(self._source.data)
             self._truncated = "" if ended else ENDS_EARLY
         else:
@@ -182,13 +213,13 @@ class FileDecoder:
 
     def _opened(self, source: Source) -> ImageFile.ImageFile:
         try:
-            image = Image.open(io.BytesIO(source.data), formats=FORMATS)
+            image = Image.open(io.BytesIO(source.data), formats=formats.OPENED)
         except Exception:
             if source.warnings:
                 raise
             if source.data.startswith(jpeg.SIGNATURE):
                 self._source = jpeg.without_metadata(source.data)
-            elif source.data[4:8] == CONTAINER:
+            elif source.data[4:8] == formats.BOX:
                 self._source = avif.without_exif(source.data)
             else:
                 raise
@@ -202,9 +233,7 @@ class FileDecoder:
 
     def _examined(self, image: ImageFile.ImageFile) -> tuple[list[int], ImageInfo]:
         """Check an opened image, reduce it as far as allowed, and say which frames to look at."""
-        image_format = SAME_FORMAT.get(image.format or "", image.format or "")
-        # The second image of an MPO is a preview or a depth map of the first.
-        count = 1 if image.format == "MPO" else _frame_count(image)
+        count = _frame_count(image)
         self._check_pixels(image, count)
         total = count * image.width * image.height
         _refuse_pixels(total, self._name, self._limits.max_frames * self._limits.max_pixels)
@@ -216,6 +245,7 @@ class FileDecoder:
         self._reduced = image.size != whole
         if not self._reduced and color.converts(self._profile_of(image)):
             image.draft(None, MinSize(color.SHORTER, color.LONGER).of(image.size))
+        image_format = formats.canonical(image.format)
         info = ImageInfo(self._sha256, image_format, *size, self._size_bytes, count)
         return _spread(count, self._limits.max_frames), info
 
@@ -299,12 +329,6 @@ def _spread(count: int, most: int) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, count - 1, most)})
 
 
-def _load_whole(image: ImageFile.ImageFile) -> None:
-    image.load()
-    if isinstance(image, JpegImagePlugin.JpegImageFile) and jpeg.ends_in_gray(image):
-        raise EOFError("The last rows may be missing.")
-
-
 def _load_part(image: ImageFile.ImageFile) -> None:
     """Load what a tolerant decoder gets; libtiff raises after it has painted that."""
     try:
@@ -317,8 +341,10 @@ def _load_part(image: ImageFile.ImageFile) -> None:
 def _what_is_missing(part: Part | None, decoded: set[int], numbers: list[int]) -> str:
     """A sentence about an incomplete image."""
     subject = "The file is damaged or cut short: "
+    if len(decoded) < len(numbers):
+        return f"{subject}{len(decoded)} of the {len(numbers)} frames tried could be decoded."
     if len(numbers) > 1:
-        return f"{subject}{len(decoded)} of the {len(numbers)} frames looked at could be decoded."
+        return f"{subject}parts of its frames are missing."
     if part is None or part.bottom - part.top == part.height:
-        return f"{subject}the image could be decoded with less detail only."
+        return f"{subject}the image has less detail, or parts of it are wrong."
     return f"{subject}about {max(1, math.floor(100 * part.share))} % of the image could be decoded."

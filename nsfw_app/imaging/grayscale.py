@@ -20,11 +20,13 @@ class Levels:
         bits: Of a sample.
         signed: Whether samples are two's complement.
         white_is_zero: Whether zero is white, and the image was not inverted yet.
+        is_float: Whether samples are floating-point numbers.
     """
 
     bits: int
     signed: bool = False
     white_is_zero: bool = False
+    is_float: bool = False
 
 
 UNKNOWN = Levels(16)
@@ -70,7 +72,7 @@ def _range(image: Image.Image, levels: Levels) -> tuple[float, float]:
     Where the file does not say: negative integers of up to 16 bits use their whole range, others
     what is there; without negative ones white is the smallest usual value that holds all.
     """
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16") and not levels.is_float:
         return 0.0, 2.0**levels.bits - 1
     extremes = [(float(v.min()), float(v.max())) for _, v in _parts(image, levels)]
     low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
@@ -91,6 +93,8 @@ def _parts(image: Image.Image, levels: Levels) -> Iterator[tuple[Box, NDArray[np
         stored = np.asarray(image.crop(box))
         if image.mode == "L":
             stored = stored.view(np.int8)
+        elif image.mode.startswith("I;16") and levels.is_float:
+            stored = stored.view(stored.dtype.str.replace("u", "f"))
         elif image.mode == "I" and levels.bits == 32 and not levels.signed:
             stored = stored.view(np.uint32)
         with np.errstate(invalid="ignore"):  # not every 32 bits are a number

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from nsfw_app.imaging.decode import NAMES
-from nsfw_app.imaging.file_decoder import SAME_FORMAT
+from nsfw_app.imaging import formats
 from nsfw_app.records import Ground, ImageInfo, ImageWarning, WarningCode
 
 
@@ -43,9 +42,9 @@ def extension_warning(name: str, image_format: str) -> ImageWarning | None:
         kind = mimetypes.guess_type(f"file{suffix}")[0]
         if kind in {None, "application/octet-stream"}:
             return None
-    elif SAME_FORMAT.get(expected, expected) == image_format:
+    elif formats.canonical(expected) == image_format:
         return None
-    spoken = NAMES.get(image_format, image_format)
+    spoken = formats.NAMES.get(image_format, image_format)
     return ImageWarning(
         WarningCode.EXTENSION, f"The file is a {spoken} image, but its name ends in {suffix}."
     )

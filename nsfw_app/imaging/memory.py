@@ -7,6 +7,8 @@ library needs more for a pixel, fewer pixels are accepted.
 from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin
 from PIL.ExifTags import Base
 
+from nsfw_app.imaging import formats
+
 BUDGET = 7.8  # bytes a pixel of the limit; what is missing to 8 is for buffers of fixed size
 STORED = 4.0  # bytes that Pillow keeps of a pixel in color
 COEFFICIENT = 2.0  # bytes that libjpeg keeps of each value of a progressive file
@@ -20,7 +22,6 @@ FRAME = 5.0  # bytes a pixel of what is kept of each frame, on white and reduced
 FRAMES_SHARE = 1.0  # bytes a pixel of the limit that are left for frames at least
 ALWAYS = 1 << 18  # so few pixels are decoded in any case
 IN_PLACE = frozenset({"1", "L", "P", "RGB", "RGBA"})  # modes that need no second image in color
-NAMES = {"WEBP": "WebP", "HEIF": "HEIC"}
 
 
 def limit(image: ImageFile.ImageFile, *, max_pixels: int, frames: int) -> int:
@@ -56,7 +57,7 @@ def kind(image: ImageFile.ImageFile, *, frames: int) -> str:
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         return "progressive JPEG images"
     several = "images with several frames" if frames > 1 else "images"
-    return f"{NAMES.get(image.format or '', image.format)} {several}"
+    return f"{formats.NAMES.get(formats.canonical(image.format), image.format)} {several}"
 
 
 def _bytes_per_pixel(image: ImageFile.ImageFile, frames: int) -> float:

@@ -22,3 +22,7 @@ class Source:
     icc_profile: bytes | None = None
     warnings: frozenset[WarningCode] = frozenset()
     ends: bool = True
+
+
+class TooManyParts(ValueError):
+    """A file has more parts than any real image; the text says how many of what."""

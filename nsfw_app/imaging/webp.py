@@ -14,7 +14,11 @@ from PIL import Image, ImageFile, WebPImagePlugin
 
 HEADER_BYTES = 12  # RIFF, size, WEBP
 FRAME = b"ANMF"
-FILLINGS = (0x00, 0xAA, 0x55, 0xFF)  # lossless data refuses some of them
+# Bytes after the end of lossless data lead to an error if they copy pixels from outside of the
+# image. Of several, at least two decode.
+FILLINGS = (0x1F, 0x27, 0x00, 0xAA, 0x55, 0xFF, 0x29, 0x94)
+SPARE = 4  # times as many bytes as are missing: other data may need more for the same pixels
+MIN_SPARE_BYTES = 1024
 ANIMATED = 0x02  # flag of the extended header
 IMAGES = frozenset({b"VP8 ", b"VP8L", FRAME})
 
@@ -64,8 +68,10 @@ def damage_variants(data: bytes, *, max_bytes: int) -> Iterator[bytes]:
     if declared <= len(data):
         return
     if at + 8 <= len(data) and kind in IMAGES and kind != FRAME and end <= max_bytes:
+        length = min(max_bytes, end + SPARE * (end - len(data)) + MIN_SPARE_BYTES) & ~1
+        resized = data[: at + 4] + struct.pack("<I", length - at - 8) + data[at + 8 :]
         for filling in FILLINGS:
-            yield _sized(data + bytes([filling]) * (end - len(data)))
+            yield _sized(resized + bytes([filling]) * (length - len(data)))
     elif has_image:  # cut within metadata, or within a later frame of an animation
         for _ in range(2):
             yield _sized(data[:at])

@@ -12,7 +12,8 @@ from PIL import Image
 
 from nsfw_app.errors import ImageError, SettingsError
 from nsfw_app.imaging import decode
-from nsfw_app.imaging.decode import SUFFIXES, Limits
+from nsfw_app.imaging.decode import Limits
+from nsfw_app.imaging.formats import SUFFIXES
 
 CALIBRATION_SET = Path(__file__).parent / "calibration"
 LIMITS = Limits(max_bytes=200_000_000, max_pixels=89_478_485, max_frames=1)

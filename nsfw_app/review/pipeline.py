@@ -100,7 +100,7 @@ def _prepare(
     preview_side: int,
 ) -> _Prepared:
     decoded = decode.decode(
-        file.data, name=file.name, limits=limits, min_size=min_size, known_as=file.sha256
+        file.data, name=file.name, limits=limits, min_size=min_size, sha256=file.sha256
     )
     frames = [frame.image for frame in decoded.frames]
     enough = not decoded.reduced or max(frames[0].size) >= preview_side

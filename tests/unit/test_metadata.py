@@ -2,13 +2,17 @@
 
 import os
 import struct
+import time
 import tracemalloc
 import zlib
+from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
+from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging.decode import DecodedImage, decode
 from nsfw_app.imaging.exif import orientation
 from nsfw_app.records import WarningCode
@@ -186,3 +190,202 @@ def test_chunks_that_are_in_order_warn_of_nothing() -> None:
     ]:
         data = with_chunk(data, chunk(kind, body))
     assert np.array_equal(without_warning(data), pixels(TWIN_PNG))
+
+
+TWIN_GIF = encoded(PHOTO.quantize(32), "GIF")
+TWIN_JPEG = encoded(PHOTO, "JPEG")
+TWIN_TIFF = encoded(PHOTO, "TIFF")
+GIF_START = 13 + 3 * 32  # after the palette
+APPLICATION_DATA = b"!\xff\x0bNETSCAPE2.0" + 90 * (b"\x20" + 32 * b"x") + b"\0"
+COMMENT = b"\xff\xfe\0\x0fby hand      "
+
+
+def many(twin: bytes, at: int, part: bytes, size_bytes: int) -> bytes:
+    """A file with so many bytes of the same part in it."""
+    return twin[:at] + part * (size_bytes // len(part)) + twin[at:]
+
+
+# Files of any size that took quadratic time, or memory for each of millions of parts.
+OVERSIZED: dict[str, tuple[bytes, Callable[[int], bytes]]] = {
+    "gif: a long comment": (
+        TWIN_GIF,
+        lambda size: many(
+            TWIN_GIF[:GIF_START] + b"!\xfe" + b"\0" + TWIN_GIF[GIF_START:],
+            GIF_START + 2,
+            b"\xff" + b"c" * 255,
+            size,
+        ),
+    ),
+    "gif: application data": (
+        TWIN_GIF,
+        lambda size: many(TWIN_GIF, GIF_START, APPLICATION_DATA, size),
+    ),
+    "gif: bytes between blocks": (TWIN_GIF, lambda size: many(TWIN_GIF, GIF_START, b"\0", size)),
+    "jpeg: segments of EXIF": (
+        TWIN_JPEG,
+        lambda size: many(TWIN_JPEG, 2, b"\xff\xe1\0\x0aExif\0\0ab", size),
+    ),
+    "jpeg: large segments of EXIF": (
+        TWIN_JPEG,
+        lambda size: many(TWIN_JPEG, 2, b"\xff\xe1\xff\xffExif\0\0" + bytes(65_527), size),
+    ),
+    "jpeg: comments": (
+        TWIN_JPEG,
+        lambda size: many(TWIN_JPEG, 2, COMMENT, size),
+    ),
+    "jpeg: bytes between segments": (TWIN_JPEG, lambda size: many(TWIN_JPEG, 2, b"\xff\0", size)),
+    "png: empty image data": (TWIN_PNG, lambda size: many(TWIN_PNG, 33, chunk(b"IDAT", b""), size)),
+    "png: empty texts": (TWIN_PNG, lambda size: many(TWIN_PNG, 33, chunk(b"tEXt", b""), size)),
+}
+
+
+def cpu_s(data: bytes) -> float:
+    """The least CPU time of three decodings."""
+    times = []
+    for _ in range(3):
+        before = time.process_time()
+        decoded(data)
+        times.append(time.process_time() - before)
+    return min(times)
+
+
+@pytest.mark.parametrize("kind", OVERSIZED)
+def test_oversized_metadata_takes_linear_time(kind: str) -> None:
+    """Twice as much takes less than three times as long; the pixels stay, with a warning."""
+    twin, made = OVERSIZED[kind]
+    data = made(1_200_000)
+    image = decoded(data)
+    assert codes(image) == [WarningCode.METADATA]
+    assert np.array_equal(np.asarray(image.frames[0].image), without_warning(twin))
+    assert cpu_s(made(2_400_000)) < 3 * cpu_s(data) + 0.05
+
+
+@pytest.mark.parametrize("kind", OVERSIZED)
+def test_oversized_metadata_takes_little_memory(kind: str) -> None:
+    """No object is kept for each of the parts: memory stays below two more copies of the file."""
+    data = OVERSIZED[kind][1](2_400_000)
+    tracemalloc.start()
+    try:
+        decoded(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * len(data) + 3_000_000
+
+
+def tiff_with(entries: list[tuple[int, int, int, int]], *, directories: int = 1) -> bytes:
+    """A TIFF with more tags: number, type, count, and value or offset."""
+    order = "<"
+    (start,) = struct.unpack_from("<L", TWIN_TIFF, 4)
+    (count,) = struct.unpack_from("<H", TWIN_TIFF, start)
+    tags = TWIN_TIFF[start + 2 : start + 2 + 12 * count]
+    added = b"".join(struct.pack(f"{order}HHLL", *entry) for entry in entries)
+    data = TWIN_TIFF
+    result = data[:4] + struct.pack("<L", len(data)) + data[8:]
+    for number in range(directories):
+        size = 2 + len(tags) + len(added) + 4
+        after = 0 if number == directories - 1 else len(data) + (number + 1) * size
+        result += struct.pack("<H", count + len(entries)) + tags + added + struct.pack("<L", after)
+    return result
+
+
+REFUSED = {
+    "png: chunks of a byte": many(TWIN_PNG, 33, chunk(b"tEXt", b"a"), 2_000_000),
+    "gif: parts of a byte": many(
+        TWIN_GIF[:GIF_START] + b"!\xfe\0" + TWIN_GIF[GIF_START:], GIF_START + 2, b"\x01a", 3_000_000
+    ),
+    "gif: blocks": many(TWIN_GIF, GIF_START, b"!\xfe\0", 400_000),
+    "jpeg: segments": many(TWIN_JPEG, 2, b"\xff\xfe\0\x02", 3_000_000),
+    "jpeg: frame headers": many(TWIN_JPEG, 2, b"\xff\xc0\0\x0b\x08\0\x10\0\x10\1\1\x11\0", 100),
+    "jpeg: tables": many(TWIN_JPEG, 2, b"\xff\xdd\0\4\0\0", 100_000),
+    "tiff: tags that share a value": tiff_with([(40_000 + n, 7, 30_000, 8) for n in range(100)]),
+    "tiff: directories": tiff_with([], directories=10_001),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_more_parts_than_any_image_has_are_refused(kind: str) -> None:
+    """Where each part costs time or memory, their number is limited, and the message says so."""
+    with pytest.raises(ImageError, match="cannot be decoded: it has") as caught:
+        decoded(REFUSED[kind])
+    assert caught.value.kind == ImageErrorKind.CORRUPT
+
+
+def test_scans_are_limited() -> None:
+    """Each scan of a progressive JPEG goes over all pixels, in however few bytes."""
+    data = encoded(PHOTO, "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    assert decoded(data[:-2] + 50 * last + data[-2:]).frames
+    with pytest.raises(ImageError, match="more than 100 scans"):
+        decoded(data[:-2] + 100 * last + data[-2:])
+
+
+def test_entries_of_exif_may_not_multiply_memory() -> None:
+    """A directory whose entries share one large value is not expanded."""
+    value = bytes(30_000)
+    count = 2_500
+    entries = joined(
+        struct.pack(">HHII", 0x8000 + n, 7, len(value), 10 + 12 * count) for n in range(count)
+    )
+    body = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, count) + entries + value
+    segment = b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+    data = TWIN_JPEG[:2] + segment + TWIN_JPEG[20:]  # without the resolution in its JFIF segment
+    tracemalloc.start()
+    try:
+        decoded(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_exif_counts_once() -> None:
+    """Of two EXIF chunks or segments the first counts, as in browsers."""
+    first, second = (camera_exif(n).tobytes().removeprefix(b"Exif\0\0") for n in (6, 3))
+    png = with_chunk(TWIN_PNG, chunk(b"eXIf", first) + chunk(b"eXIf", second))
+    segments = joined(
+        b"\xff\xe1" + struct.pack(">H", len(e) + 8) + b"Exif\0\0" + e for e in (first, second)
+    )
+    jpeg = TWIN_JPEG[:2] + segments + TWIN_JPEG[2:]
+    for data, twin in ((png, TWIN_PNG), (jpeg, TWIN_JPEG)):
+        shown = without_warning(data)
+        assert np.array_equal(shown, np.rot90(without_warning(twin), -1))
+
+
+def test_wrong_checksum_of_the_pixels_is_tolerated() -> None:
+    """Where all rows are there, a wrong Adler-32 is no more than damaged metadata."""
+    start = TWIN_PNG.index(b"IDAT") - 4
+    length = int.from_bytes(TWIN_PNG[start : start + 4])
+    body = TWIN_PNG[start + 8 : start + 8 + length - 4] + b"abcd"
+    for size in (len(body), 1000):
+        chunks = [chunk(b"IDAT", body[at : at + size]) for at in range(0, len(body), size)]
+        image = decoded(TWIN_PNG[:start] + joined(chunks) + TWIN_PNG[start + 12 + length :])
+        assert (codes(image), image.info.incomplete) == ([WarningCode.METADATA], False)
+        assert np.array_equal(np.asarray(image.frames[0].image), pixels(TWIN_PNG))
+
+
+@pytest.mark.parametrize(
+    ("tag", "code"),
+    [
+        ((34_675, 7, 3000, 99_999_999), WarningCode.COLOR_PROFILE),
+        ((34_665, 4, 1, 99_999_999), WarningCode.METADATA),
+        ((315, 2, 500, 99_999_999), WarningCode.METADATA),
+    ],
+    ids=["profile", "exif", "artist"],
+)
+def test_metadata_beyond_the_end_of_a_tiff_is_ignored(
+    tag: tuple[int, int, int, int], code: WarningCode
+) -> None:
+    """A tag whose value is not in the file is named in a warning."""
+    image = decoded(tiff_with([tag]))
+    assert codes(image) == [code]
+    assert np.array_equal(np.asarray(image.frames[0].image), pixels(TWIN_TIFF))
+
+
+def test_libtiff_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """A TIFF cut short leaves no lines in the server's log that do not say where they are from."""
+    data = bytearray(encoded(PHOTO, "TIFF", compression="tiff_adobe_deflate"))
+    data[200:260] = bytes(60)
+    with suppress(ImageError):
+        decoded(bytes(data))
+    assert capfd.readouterr().err == ""
