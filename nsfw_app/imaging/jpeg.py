@@ -124,8 +124,7 @@ def without_metadata(data: bytes) -> Source:
     Raises:
         TooManyParts: There are too many segments that define colors.
     """
-    kept, found = [data[:2]], []
-    exif_bytes = 0
+    kept, found = [data[:2]], bytearray()
     rest = 2
     for marker, start, end in _segments(data):
         rest = end
@@ -134,13 +133,12 @@ def without_metadata(data: bytes) -> Source:
         if marker not in METADATA or is_color:
             kept.append(data[start:end])
         elif marker == EXIF_SEGMENT and data.startswith(exif.PREFIX, start + 4):
-            exif_bytes += end - start
-            if exif_bytes <= MAX_EXIF_BYTES:
-                found.append(data[start + 4 + len(exif.PREFIX) : end])
+            if len(found) + end - start <= MAX_EXIF_BYTES:
+                found += data[start + 4 + len(exif.PREFIX) : end]
         if len(kept) > MAX_TABLES:
             raise TooManyParts(f"more than {MAX_TABLES} tables")
     kept.append(data[rest:])
-    return Source(b"".join(kept), b"".join(found), warnings=frozenset({WarningCode.METADATA}))
+    return Source(b"".join(kept), bytes(found), warnings=frozenset({WarningCode.METADATA}))
 
 
 def damage_variants(data: bytes) -> tuple[bytes, bytes]:
