@@ -46,7 +46,7 @@ class FileDecoder:
     def __init__(
         self, data: bytes, *, name: str, limits: Limits, min_size: MinSize | None, sha256: str
     ) -> None:
-        self._size_bytes = len(data)
+        self._data = data
         self._name = name
         self._limits = limits
         self._min_size = min_size
@@ -55,6 +55,7 @@ class FileDecoder:
         self._warnings: set[WarningCode] = set()
         self._truncated = "" if self._source.ends else ENDS_EARLY
         self._incomplete = False
+        self._copied_bytes = 0
         self._orientation = 1
         self._reduced = False
 
@@ -212,6 +213,8 @@ class FileDecoder:
         return self._decoded(info, frames)
 
     def _opened(self, source: Source) -> ImageFile.ImageFile:
+        copies = (source.data is not self._data) + (source is not self._source)
+        self._copied_bytes = copies * len(source.data)
         try:
             image = Image.open(io.BytesIO(source.data), formats=formats.OPENED)
         except Exception:
@@ -246,7 +249,7 @@ class FileDecoder:
         if not self._reduced and color.converts(self._profile_of(image)):
             image.draft(None, MinSize(color.SHORTER, color.LONGER).of(image.size))
         image_format = formats.canonical(image.format)
-        info = ImageInfo(self._sha256, image_format, *size, self._size_bytes, count)
+        info = ImageInfo(self._sha256, image_format, *size, len(self._data), count)
         return _spread(count, self._limits.max_frames), info
 
     def _profile_of(self, image: ImageFile.ImageFile) -> object:
@@ -270,7 +273,12 @@ class FileDecoder:
     def _check_pixels(self, image: ImageFile.ImageFile, frames: int) -> None:
         pixels = image.width * image.height
         _refuse_pixels(pixels, self._name, self._limits.max_pixels)
-        limit = memory.limit(image, max_pixels=self._limits.max_pixels, frames=frames)
+        limit = memory.limit(
+            image,
+            max_pixels=self._limits.max_pixels,
+            frames=frames,
+            copied_bytes=self._copied_bytes,
+        )
         _refuse_pixels(pixels, self._name, limit, of=memory.kind(image, frames=frames))
 
     def _rendered(

@@ -132,9 +132,12 @@ def without_metadata(data: bytes) -> Source:
         is_color = data.startswith(beginning, start + 4) and end - start - 4 >= least
         if marker not in METADATA or is_color:
             kept.append(data[start:end])
-        elif marker == EXIF_SEGMENT and data.startswith(exif.PREFIX, start + 4):
-            if len(found) + end - start <= MAX_EXIF_BYTES:
-                found += data[start + 4 + len(exif.PREFIX) : end]
+        elif (
+            marker == EXIF_SEGMENT
+            and data.startswith(exif.PREFIX, start + 4)
+            and len(found) + end - start <= MAX_EXIF_BYTES
+        ):
+            found += data[start + 4 + len(exif.PREFIX) : end]
         if len(kept) > MAX_TABLES:
             raise TooManyParts(f"more than {MAX_TABLES} tables")
     kept.append(data[rest:])

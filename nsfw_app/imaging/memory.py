@@ -24,16 +24,19 @@ ALWAYS = 1 << 18  # so few pixels are decoded in any case
 IN_PLACE = frozenset({"1", "L", "P", "RGB", "RGBA"})  # modes that need no second image in color
 
 
-def limit(image: ImageFile.ImageFile, *, max_pixels: int, frames: int) -> int:
+def limit(
+    image: ImageFile.ImageFile, *, max_pixels: int, frames: int, copied_bytes: int = 0
+) -> int:
     """The most pixels that an image of this kind may have.
 
     Args:
         image: Opened, not loaded.
         max_pixels: The limit of all images.
         frames: How many the file has.
+        copied_bytes: Of a second copy of the file, such as one without its metadata.
     """
     left = BUDGET - (FRAMES_SHARE if frames > 1 else 0)
-    allowed = int(max_pixels * left / _bytes_per_pixel(image, frames))
+    allowed = int((max_pixels * left - copied_bytes) / _bytes_per_pixel(image, frames))
     return min(max_pixels, max(allowed, ALWAYS))
 
 
@@ -71,7 +74,7 @@ def _bytes_per_pixel(image: ImageFile.ImageFile, frames: int) -> float:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         needed = max(needed, _stored(image) + _strip(image))
         if image.tag_v2.get(Base.Orientation, 1) != 1:  # Pillow rotates while it loads
-            needed = max(needed, 2 * _stored(image))
+            needed = max(needed, 2 * _stored(image) + _strip(image))
     return needed
 
 
@@ -91,13 +94,14 @@ def _samples(image: JpegImagePlugin.JpegImageFile) -> float:
 
 def _strip(image: TiffImagePlugin.TiffImageFile) -> float:
     """Bytes of the part that libtiff unpacks at once, for each pixel of the image."""
+    if image.tile and image.tile[0].codec_name != "libtiff":
+        return 0.0
     tags = image.tag_v2
+    across, down = image._tile_size  # before rotation
     bits = sum(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
     samples = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
     bits = max(bits, samples * max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))))
-    rows = tags.get(
-        TiffImagePlugin.TILELENGTH, tags.get(TiffImagePlugin.ROWSPERSTRIP, image.height)
-    )
-    width = tags.get(TiffImagePlugin.TILEWIDTH, image.width)
-    pixels = min(rows, image.height) * min(width, image.width)
-    return float(bits / 8 * pixels / (image.width * image.height))
+    rows = tags.get(TiffImagePlugin.TILELENGTH, tags.get(TiffImagePlugin.ROWSPERSTRIP, down))
+    width = tags.get(TiffImagePlugin.TILEWIDTH, across)
+    pixels = min(rows, down) * min(width, across)
+    return float(bits / 8 * pixels / (across * down))

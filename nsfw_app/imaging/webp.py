@@ -69,9 +69,11 @@ def damage_variants(data: bytes, *, max_bytes: int) -> Iterator[bytes]:
         return
     if at + 8 <= len(data) and kind in IMAGES and kind != FRAME and end <= max_bytes:
         length = min(max_bytes, end + SPARE * (end - len(data)) + MIN_SPARE_BYTES) & ~1
-        resized = data[: at + 4] + struct.pack("<I", length - at - 8) + data[at + 8 :]
+        head = data[:4] + struct.pack("<I", length - 8) + data[8 : at + 4]
+        head += struct.pack("<I", length - at - 8)
+        there = memoryview(data)[at + 8 :]
         for filling in FILLINGS:
-            yield _sized(resized + bytes([filling]) * (length - len(data)))
+            yield b"".join((head, there, bytes([filling]) * (length - len(data))))
     elif has_image:  # cut within metadata, or within a later frame of an animation
         for _ in range(2):
             yield _sized(data[:at])
