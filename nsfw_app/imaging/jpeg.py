@@ -186,11 +186,20 @@ class _Frame:
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    """The header of a scan: its components, coefficients, and bits that are still to come."""
+    """The header of a scan.
+
+    Attributes:
+        components: Their identifiers.
+        first: Coefficient, in zigzag order.
+        last: Coefficient, included.
+        shift_before: Low bits of coefficients that the scans before left out; 0 for the first.
+        shift: Low bits that this scan leaves out.
+    """
 
     components: tuple[int, ...] = ()
     first: int = 0
-    last: int = 0
+    last: int = -1
+    shift_before: int = 0
     shift: int = 0
 
 
@@ -202,21 +211,22 @@ def has_all_scans(data: bytes) -> bool:
     frame = _frame(data)
     if frame is None:
         return True  # libjpeg reports it
-    missing = {
-        (component, at): True
-        for component in frame.factors
-        for at in (range(COEFFICIENTS) if frame.is_progressive else (0,))
-    }
-    is_single = False
+    if not frame.is_progressive:
+        missing = set(frame.factors)
+        for count, scan in enumerate(_scans(data)):
+            missing -= set(scan.components)
+            if not missing:
+                return count > 0 or _has_all_restarts(data, frame)
+        return False
+    # Bits that are still to come, of each coefficient; a scan goes on where another ended.
+    left: dict[tuple[int, int], int] = {}
     for scan in _scans(data):
-        is_single = not frame.is_progressive and len(scan.components) == len(frame.factors)
         for component in scan.components:
-            for at in range(scan.first, scan.last + 1) if frame.is_progressive else (0,):
-                if scan.shift == 0:
-                    missing.pop((component, at), None)
-        if not missing:
-            break
-    return not missing and (not is_single or _has_all_restarts(data, frame))
+            for at in range(scan.first, scan.last + 1):
+                if scan.shift_before in {0, left.get((component, at))}:
+                    left[component, at] = scan.shift
+    count = sum(shift == 0 for shift in left.values())
+    return count == COEFFICIENTS * len(frame.factors)
 
 
 def _has_all_restarts(data: bytes, frame: _Frame) -> bool:
@@ -265,7 +275,8 @@ def _scan(body: bytes) -> _Scan:
     if len(body) < 4 + 2 * count:
         return _Scan()
     first, last, bits = body[1 + 2 * count : 4 + 2 * count]
-    return _Scan(tuple(body[1 : 1 + 2 * count : 2]), first, min(last, COEFFICIENTS - 1), bits & 15)
+    components = tuple(body[1 : 1 + 2 * count : 2])
+    return _Scan(components, first, min(last, COEFFICIENTS - 1), bits >> 4, bits & 15)
 
 
 def _end(data: bytes) -> int:

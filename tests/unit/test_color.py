@@ -1,6 +1,8 @@
 """Embedded color profiles: what model and people see is what a color-managed browser shows."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -256,3 +258,95 @@ def test_preview_shows_the_same_colors(engine: Engine) -> None:
         with Image.open(io.BytesIO(jpeg)) as image:
             assert "icc_profile" not in image.info
             assert image.getpixel((5, 5)) == pytest.approx((40, 30, 200), abs=6)
+
+
+SRGB_POINTS = (31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6000)
+P3_POINTS = (31_270, 32_900, 68_000, 32_000, 26_500, 69_000, 15_000, 6000)
+
+
+def gamma(value: int) -> bytes:
+    """A gAMA chunk, in 100,000ths."""
+    return chunk(b"gAMA", struct.pack(">I", value))
+
+
+def primaries(*points: int) -> bytes:
+    """A cHRM chunk."""
+    return chunk(b"cHRM", struct.pack(">8I", *points))
+
+
+def profile_chunk(profile: bytes) -> bytes:
+    """An iCCP chunk."""
+    return chunk(b"iCCP", b"name\0\0" + zlib.compress(profile))
+
+
+def linear(levels: np.ndarray) -> np.ndarray:
+    """Light of sRGB levels, in [0, 1]."""
+    shares = levels / 255
+    return np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+
+
+@pytest.mark.parametrize("exponent", [100_000, 50_000, 20_000])
+def test_gamma_of_a_png_is_applied(exponent: int) -> None:
+    """An image stored with another gamma, and a chunk that says so, shows the same."""
+    stored = np.round(linear(np.asarray(PHOTO)) ** (exponent / 100_000) * 255).astype(np.uint8)
+    data = with_chunk(encoded(Image.fromarray(stored), "PNG"), gamma(exponent))
+    shown = on_white(data)
+    assert np.abs(shown - np.asarray(PHOTO).astype(int)).mean() < 6  # 8 bits of linear light
+    assert np.abs(shown - stored).mean() > 10 or exponent == 50_000
+
+
+def test_primaries_of_a_png_are_applied() -> None:
+    """What gAMA with cHRM or cICP say of Display P3 is what its profile says."""
+    picture = encoded(Image.new("RGB", (16, 16), (200, 30, 40)), "PNG")
+    expected = [218, 0, 27]
+    for chunks in (
+        gamma(45_455) + primaries(*P3_POINTS),
+        chunk(b"cICP", bytes([12, 13, 0, 1])),
+        chunk(b"cICP", bytes([12, 13, 0, 1])) + profile_chunk(SWAP),
+    ):
+        shown = on_white(with_chunk(picture, chunks))[8, 8]
+        assert shown.tolist() == pytest.approx(expected, abs=9)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        gamma(45_455),
+        gamma(45_455) + primaries(*SRGB_POINTS),
+        primaries(*P3_POINTS),
+        chunk(b"sRGB", b"\0") + gamma(100_000) + primaries(*P3_POINTS),
+        profile_chunk(colour_profile()) + gamma(100_000),
+        chunk(b"cICP", bytes([1, 13, 0, 1])) + gamma(100_000),
+        gamma(0),
+    ],
+    ids=["gamma", "gamma and primaries", "primaries", "sRGB", "profile", "cICP", "no gamma"],
+)
+def test_srgb_in_other_words_changes_nothing(chunks: bytes) -> None:
+    """To the bit, as do chunks that browsers ignore."""
+    assert np.array_equal(on_white(with_chunk(TWIN_PNG, chunks)), pixels(TWIN_PNG))
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        chunk(b"cICP", bytes([9, 16, 0, 1])),
+        chunk(b"cICP", bytes([1, 13, 1, 1])),
+        gamma(1),
+        gamma(100_000) + primaries(*(0,) * 8),
+    ],
+    ids=["HDR", "YCbCr", "gamma", "primaries"],
+)
+def test_colors_that_cannot_be_converted_are_named(chunks: bytes) -> None:
+    """The image is shown as sRGB, with a warning."""
+    image = decoded(with_chunk(TWIN_PNG, chunks))
+    assert [warning.code for warning in image.info.warnings] == [WarningCode.COLOR_PROFILE]
+    assert np.array_equal(np.asarray(image.frames[0].image), pixels(TWIN_PNG))
+
+
+def test_first_of_two_profiles_counts() -> None:
+    """As in browsers; the second is damaged metadata."""
+    stored = encoded(swapped(PHOTO), "PNG")
+    image = decoded(with_chunk(stored, profile_chunk(SWAP) + profile_chunk(colour_profile())))
+    assert [warning.code for warning in image.info.warnings] == [WarningCode.METADATA]
+    shown = np.asarray(image.frames[0].image).astype(int)
+    assert np.abs(shown - np.asarray(PHOTO)).max() <= 1

@@ -1,6 +1,7 @@
 """Files with damaged or missing pixels: what can be decoded is, and is called incomplete."""
 
 import threading
+import zlib
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from tests.support.flawed_files import (
     with_chunk,
     without_end,
 )
-from tests.support.image_files import FILES, animated, camera_exif, encoded
+from tests.support.image_files import FILES, animated, camera_exif, encoded, png
 
 WHOLE_ROWS = {  # formats whose rows are decoded exactly or not at all
     "jpeg": encoded(PHOTO, "JPEG", subsampling=0),
@@ -130,13 +131,122 @@ def test_cut_jpeg_that_was_closed_again_is_incomplete(share: float) -> None:
     assert np.array_equal(part, whole[: len(part)])
 
 
-def test_gray_picture_is_whole() -> None:
-    """A picture that ends in the gray of missing blocks, but is all there, warns of nothing."""
-    picture = PHOTO.copy()
-    picture.paste((128, 128, 128), (0, 60, 128, 96))
-    for data in (encoded(picture, "JPEG"), encoded(Image.new("L", (64, 64), 128), "JPEG")):
-        image = decoded(data)
+@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=str)
+def test_gray_image_is_whole(options: dict[str, object]) -> None:
+    """An image that ends in the gray of missing blocks, but is all there, warns of nothing."""
+    half_gray = PHOTO.copy()
+    half_gray.paste((128, 128, 128), (0, 60, 128, 96))
+    for whole in (half_gray, half_gray.convert("L"), Image.new("RGB", (64, 64), (128, 128, 128))):
+        image = decoded(encoded(whole, "JPEG", **options))
         assert (codes(image), image.info.incomplete) == ([], False)
+        assert image.frames[0].image.size == whole.size
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.6])
+@pytest.mark.parametrize("size", [None, MinSize(12)], ids=["whole", "reduced"])
+def test_missing_scans_are_noticed(share: float, size: MinSize | None) -> None:
+    """A progressive JPEG cut short and closed again is incomplete, at every scale of decoding."""
+    data = encoded(PHOTO, "JPEG", progressive=True)
+    image = decoded(cut(data, share) + b"\xff\xd9", min_size=size)
+    assert (codes(image), image.info.incomplete) == ([WarningCode.TRUNCATED], True)
+
+
+def test_scan_between_others_that_is_missing_is_noticed() -> None:
+    """Each coefficient of each component has to be there to its last bit."""
+    data = encoded(PHOTO, "JPEG", progressive=True)
+    starts = [at for at in range(len(data)) if data.startswith(b"\xff\xda", at)]
+    assert len(starts) == 10
+    for start, end in zip(starts, [*starts[1:], len(data) - 2], strict=True):
+        tables = data.find(b"\xff\xc4", start, end)  # of the next scan
+        end = end if tables < 0 else tables
+        assert decoded(data[:start] + data[end:]).info.incomplete
+
+
+@pytest.mark.parametrize("hole", [200, 2000])
+def test_missing_restart_markers_are_noticed(hole: int) -> None:
+    """Where a JPEG has restart markers, a part that is missing makes it incomplete."""
+    data = encoded(PHOTO, "JPEG", quality=95, restart_marker_blocks=2)
+    middle = len(data) // 2
+    assert codes(decoded(data)) == []
+    assert decoded(data[:middle] + data[middle + hole :]).info.incomplete
+    assert decoded(data[:middle] + bytes(hole) + data[middle + hole :]).info.incomplete
+
+
+def png_with(rows: bytes, *, depth: int, color: int, size: tuple[int, int] = (64, 48)) -> bytes:
+    """A PNG whose compressed data end in order, with as many rows as given."""
+    chunks = [(b"PLTE", bytes(range(48)))] if color == 3 else []
+    return png(size, depth=depth, colour=color, chunks=[*chunks, (b"IDAT", zlib.compress(rows))])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.6, 0.99])
+@pytest.mark.parametrize(
+    ("depth", "color", "row_bytes"),
+    [
+        *((1, 0, 8), (2, 0, 16), (4, 3, 32), (8, 0, 64), (8, 2, 192), (8, 4, 128), (8, 6, 256)),
+        *((16, 0, 128), (16, 2, 384), (16, 4, 256), (16, 6, 512)),
+    ],
+)
+def test_image_data_that_end_early_are_noticed(
+    depth: int, color: int, row_bytes: int, share: float
+) -> None:
+    """A PNG whose rows are not all there is cut to them, though it has its end and checksums."""
+    rows = (b"\0" + b"\x55" * row_bytes) * 48
+    count = len(rows)
+    assert codes(decoded(png_with(rows, depth=depth, color=color))) == []
+    image = decoded(png_with(rows[: int(count * share)], depth=depth, color=color))
+    assert (codes(image), image.info.incomplete) == ([WarningCode.TRUNCATED], True)
+    assert image.frames[0].image.height == int(48 * share)
+
+
+def test_black_end_of_an_image_is_whole() -> None:
+    """Rows of zeros are not missing rows."""
+    for mode, color in (("RGB", 0), ("L", 0), ("RGBA", (0, 0, 0, 0)), ("1", 0)):
+        data = encoded(Image.new(mode, (64, 48), color), "PNG")
+        assert codes(decoded(data)) == []
+    picture = PHOTO.copy()
+    picture.paste("black", (0, 60, 128, 96))
+    for data in (encoded(picture, "PNG"), interlaced_png(picture)):
+        assert codes(decoded(data)) == []
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.97])
+def test_interlaced_image_data_that_end_early_are_noticed(share: float) -> None:
+    """The same of an interlaced PNG, whose last passes are missing."""
+    data = interlaced_png(PHOTO)
+    at = data.index(b"IDAT") - 4
+    rows = zlib.decompress(data[at + 8 : -16])
+    short = chunk(b"IDAT", zlib.compress(rows[: int(len(rows) * share)]))
+    image = decoded(data[:at] + short + data[-12:])
+    assert (codes(image), image.info.incomplete) == ([WarningCode.TRUNCATED], True)
+
+
+def test_short_data_of_a_later_frame_are_noticed() -> None:
+    """An animated PNG with rows missing in its second frame is incomplete."""
+    data = animated(frames_of(PHOTO, 2), "PNG")
+    assert codes(decoded(data)) == []
+    at = data.index(b"fdAT") - 4
+    length = int.from_bytes(data[at : at + 4])
+    rows = zlib.decompress(data[at + 12 : at + 8 + length])
+    body = data[at + 8 : at + 12] + zlib.compress(rows[: len(rows) // 2])
+    image = decoded(data[:at] + chunk(b"fdAT", body) + data[at + 12 + length :])
+    assert (codes(image), image.info.incomplete) == ([WarningCode.TRUNCATED], True)
+    assert "parts of its frames are missing" in image.info.warnings[0].message
+
+
+@pytest.mark.parametrize("share", [0.6, 0.75, 0.9, 0.99])
+@pytest.mark.parametrize("options", [{}, {"lossless": True}], ids=["lossy", "lossless"])
+@pytest.mark.parametrize("kind", ["photograph", "palette", "transparent", "small"])
+def test_every_cut_webp_shows_its_rows(kind: str, options: dict[str, object], share: float) -> None:
+    """Some bytes after the end let a decoder fail; others are tried until two decode."""
+    picture = PHOTO.convert("RGBA") if kind == "transparent" else PHOTO
+    if kind == "transparent":
+        picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    picture = {"palette": PHOTO.quantize(32), "small": PHOTO.resize((60, 45))}.get(kind, picture)
+    data = encoded(picture, "WEBP", **options)
+    start = max(data.find(b"VP8 "), data.find(b"VP8L"))
+    image = decoded(data[: start + 8 + int((len(data) - start - 8) * share)])
+    assert image.info.incomplete or share > 0.9
+    assert WarningCode.TRUNCATED in codes(image)
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])

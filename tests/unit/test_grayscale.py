@@ -44,6 +44,7 @@ KINDS = {
     "16 bits signed, none negative": (scaled(FULL, 32_767), 32_767, "i2", 16, SIGNED),
     "32-bit floats to 1": (FULL / 255, 1, "f4", 32, FLOAT),
     "32-bit floats to 255": (FULL, 255, "f4", 32, FLOAT),
+    "16-bit floats": (FULL / 255, 1, "f2", 16, FLOAT),
     "64-bit floats": (FULL / 255, 1, "f8", 64, FLOAT),
 }
 SIGNED_KINDS = {

@@ -1,6 +1,7 @@
 """Pictures that show one thing on white and another on black."""
 
 import io
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 from tests.support.flawed_files import PHOTO, mirage
-from tests.support.image_files import animated, encoded
+from tests.support.image_files import animated, encoded, png
 
 OTHER = PHOTO.transpose(Image.Transpose.ROTATE_180)
 MIRAGE = mirage(OTHER.resize((300, 300)), PHOTO.resize((300, 300)))
@@ -187,3 +188,25 @@ def test_opaque_picture_is_judged_once(engine: Engine, classifier: FakeClassifie
     assert classifier.seen == 1
     assert review.prediction is not None
     assert review.prediction.ground is Ground.WHITE
+
+
+@pytest.mark.parametrize(
+    ("depth", "color", "sample"),
+    [(1, 0, 1), (2, 0, 2), (4, 0, 9), (8, 0, 77), (16, 0, 0x1234), (8, 2, 77), (16, 2, 0x12FF)],
+)
+def test_transparent_color_has_the_depth_of_the_file(depth: int, color: int, sample: int) -> None:
+    """In a PNG of any depth, pixels of exactly that color show the ground, and no others do."""
+    channels = 3 if color == 2 else 1
+    other = 0 if depth == 1 else 1 << (depth - 1) - (depth == 2)
+    values = [sample] * 32 * channels + [other] * 32 * channels
+    bits = "".join(f"{value:0{depth}b}" for value in values)
+    row = b"\0" + int(bits, 2).to_bytes(len(bits) // 8)
+    data = png(
+        (64, 64),
+        depth=depth,
+        colour=color,
+        chunks=[(b"tRNS", sample.to_bytes(2) * channels), (b"IDAT", zlib.compress(row * 64))],
+    )
+    white, black = decoded(data).frames
+    assert (white.image.getpixel((3, 3)), black.image.getpixel((3, 3))) == ((255,) * 3, (0,) * 3)
+    assert white.image.getpixel((60, 3)) == black.image.getpixel((60, 3))
