@@ -52,6 +52,7 @@ class ImageErrorKind(StrEnum):
     NOT_AN_IMAGE = "not_an_image"
     TRUNCATED = "truncated"
     CORRUPT = "corrupt"
+    UNSUPPORTED = "unsupported"
     NO_MEMORY = "no_memory"
 
 

@@ -20,7 +20,7 @@ from nsfw_app.errors import ImageError, ImageErrorKind, NSFWReviewError, lacks_m
 from nsfw_app.imaging import formats
 from nsfw_app.imaging.file_decoder import FileDecoder
 from nsfw_app.imaging.frames import DecodedImage, Frame, Limits, MinSize
-from nsfw_app.imaging.source import TooManyParts
+from nsfw_app.imaging.source import TooManyParts, UnsupportedSamples
 
 __all__ = ["DecodedImage", "Frame", "Limits", "MinSize"]  # and all that is defined here
 
@@ -162,6 +162,11 @@ def _translated(error: Exception, data: bytes, name: str) -> ImageError:
         return no_memory(name)
     if isinstance(error, TooManyParts):
         return ImageError(ImageErrorKind.CORRUPT, f"{name} cannot be decoded: it has {error}.")
+    if isinstance(error, UnsupportedSamples):
+        return ImageError(
+            ImageErrorKind.UNSUPPORTED,
+            f"{name} cannot be decoded: {error} are not supported. Save it with 8 bits a channel.",
+        )
     if isinstance(error, UnidentifiedImageError) and not formats.has_signature(data):
         return ImageError(
             ImageErrorKind.NOT_AN_IMAGE,

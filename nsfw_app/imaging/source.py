@@ -26,3 +26,7 @@ class Source:
 
 class TooManyParts(ValueError):
     """A file has more parts than any real image; the text says how many of what."""
+
+
+class UnsupportedSamples(ValueError):
+    """A sound file whose samples no decoder here can read; the text describes them."""

@@ -15,7 +15,7 @@ from PIL import Image, ImageFile, TiffImagePlugin, _imaging
 from PIL.ExifTags import Base
 
 from nsfw_app.imaging.grayscale import Levels
-from nsfw_app.imaging.source import Source, TooManyParts
+from nsfw_app.imaging.source import Source, TooManyParts, UnsupportedSamples
 from nsfw_app.records import WarningCode
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two of BigTIFF
@@ -25,6 +25,7 @@ UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # SampleFormat
 LITTLE, BIG = b"II", b"MM"
 PACKED_BITS = (10, 14)  # without an unpacker in Pillow
 PACKED = "packed_grays"
+UNKNOWN_SAMPLES = "unknown pixel mode"  # Pillow's message
 MAX_DIRECTORIES = 10_000  # Pillow compares each with all before it
 MIN_VALUE_BYTES = 1 << 20
 UNIT_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 16: 8}
@@ -65,12 +66,26 @@ NATIVE = {
 }
 
 
+def _description(tags: TiffImagePlugin.ImageFileDirectory_v2) -> str:
+    """The samples of a directory in a message."""
+    channels = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+    bits = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    is_float = tags.get(TiffImagePlugin.SAMPLEFORMAT, (UNSIGNED,))[0] == FLOAT
+    kind = "floating-point " if is_float else ""
+    return f"TIFF images with {channels} channels of {bits}-bit {kind}samples"
+
+
 class _TiffImageFile(TiffImagePlugin.TiffImageFile):
     """A TIFF file; `info` has the meaning of its grays as `levels`."""
 
     def _setup(self) -> None:
-        super()._setup()
         tags = self.tag_v2
+        try:
+            super()._setup()
+        except SyntaxError as error:
+            if str(error) != UNKNOWN_SAMPLES:
+                raise
+            raise UnsupportedSamples(_description(tags)) from error
         bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
         self.info.pop("levels", None)
         if len(bits) > 1 or self.mode in {"1", "P"}:
@@ -85,17 +100,17 @@ class _TiffImageFile(TiffImagePlugin.TiffImageFile):
         self.tile = [self._readable(tile, bits[0]) for tile in self.tile]
 
     def _readable(self, tile: ImageFile._Tile, bits: int) -> ImageFile._Tile:
-        """A tile that Pillow reads rightly.
+        """A tile that Pillow reads correctly.
 
         Raises:
-            SyntaxError: The packing is not supported.
+            UnsupportedSamples: The packing is not supported.
         """
         codec, extents, offset, _ = tile
         args = cast(tuple[Any, ...], tile.args)
         layout = args[0]
         if layout == PACKED:
             if codec != "raw" or TiffImagePlugin.TILEOFFSETS in self.tag_v2:
-                raise SyntaxError(f"{bits}-bit grays are read from uncompressed strips only.")
+                raise UnsupportedSamples(f"compressed TIFF images with {bits}-bit samples")
             return ImageFile._Tile(PACKED, extents, offset, (bits,))
         if codec == "libtiff" and layout in NATIVE:
             return ImageFile._Tile(codec, extents, offset, (NATIVE[layout], *args[1:]))

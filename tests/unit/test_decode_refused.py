@@ -1,5 +1,6 @@
 """Files that cannot be judged: each is refused with one kind and one sentence."""
 
+import io
 import re
 import struct
 import zlib
@@ -7,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageFile
 
 from nsfw_app.errors import ImageError, ImageErrorKind
@@ -58,6 +61,13 @@ def few_bytes(limit: int) -> Limits:
     return Limits(limit, LIMITS.max_pixels, LIMITS.max_frames)
 
 
+def float_color() -> bytes:
+    """A TIFF of colors that are floating-point numbers."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, np.zeros((16, 16, 3), np.float32), photometric="rgb")
+    return buffer.getvalue()
+
+
 def refused_without_memory() -> ImageError:
     """What is said when a good file finds no memory to be decoded in."""
     with pytest.MonkeyPatch.context() as patch:
@@ -82,6 +92,7 @@ KINDS: dict[ImageErrorKind, tuple[Callable[[Path], ImageError], str]] = {
     ImageErrorKind.NOT_AN_IMAGE: (lambda _: refused(HTML), "is not an image"),
     ImageErrorKind.TRUNCATED: (lambda _: refused(FILES["jpeg"][:200]), "ends too early"),
     ImageErrorKind.CORRUPT: (lambda _: refused(garbled(FILES["webp-lossless"])), "is damaged"),
+    ImageErrorKind.UNSUPPORTED: (lambda _: refused(float_color()), "are not supported"),
     ImageErrorKind.NO_MEMORY: (lambda _: refused_without_memory(), "not enough memory. Try again"),
 }
 

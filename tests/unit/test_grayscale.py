@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from nsfw_app.errors import ImageError
+from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging.decode import decode
 from nsfw_app.imaging.tiff import PACKED_BITS
 from tests.support.fakes import LIMITS
@@ -103,11 +103,11 @@ def test_compressed_deep_gray_looks_like_its_twin(mode: str, compression: str) -
     )
 
 
-@pytest.mark.parametrize("kind", ["f4", "f8", "i4", "u4", "i2", "u2"])
+@pytest.mark.parametrize("kind", ["f2", "f4", "f8", "i4", "u4", "i2", "u2"])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_compressed_samples_are_read_in_both_byte_orders(order: str, kind: str) -> None:
     """Samples come out of libtiff in the machine's order, not in that of the file."""
-    factor = {"f4": 1, "f8": 1, "i4": 1, "u4": 1, "i2": 128, "u2": 257}[kind]
+    factor = {"f2": 1, "f4": 1, "f8": 1, "i4": 1, "u4": 1, "i2": 128, "u2": 257}[kind]
     buffer = io.BytesIO()
     values = (FULL * factor).astype(order + kind)
     tifffile.imwrite(buffer, values, byteorder=order, compression="zlib", photometric="minisblack")
@@ -144,3 +144,22 @@ def test_packing_that_is_not_supported_is_refused() -> None:
     data[8 + 2 + 12 * 3 + 8] = 5  # compression: LZW
     with pytest.raises(ImageError):
         decode(bytes(data), name="picture", limits=LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "text"),
+    [
+        (np.dstack([FULL * 257] * 2).astype("u2"), {"extrasamples": ["unassalpha"]}, "2 channels"),
+        (np.dstack([FULL / 255] * 3).astype("f4"), {"photometric": "rgb"}, "floating-point"),
+    ],
+    ids=["gray and alpha of 16 bits", "color of floats"],
+)
+def test_samples_that_cannot_be_read_are_unsupported(
+    values: np.ndarray, options: dict[str, object], text: str
+) -> None:
+    """A sound file that no decoder reads is not called damaged."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, values, **{"photometric": "minisblack", **options})
+    with pytest.raises(ImageError, match=text) as caught:
+        decode(buffer.getvalue(), name="a.tif", limits=LIMITS)
+    assert caught.value.kind == ImageErrorKind.UNSUPPORTED
