@@ -1,7 +1,10 @@
-"""Untrusted bytes to upright sRGB pixels to previews, one step a module.
+"""Decodes untrusted image files to upright sRGB pixels, and makes previews of them.
 
-`decode` is the way in. `png`, `jpeg`, `webp`, `avif`, `heif` and `tiff` handle what is peculiar to
-a format; `exif`, `color`, `grayscale` and `transparency` turn stored samples into what a browser
-shows; `damage` recovers pixels from damaged files; `memory` says how many pixels a decoder may be
-given. `previews` makes what people look at, `fetch` gets images by URL.
+- `decode` is the entry point; `file_decoder` holds the steps for one file.
+- `formats` lists the supported formats; to add one, start there. `png`, `jpeg`, `gif`, `webp`,
+  `avif`, `heif` and `tiff` handle what is special about a format.
+- `exif`, `color`, `icc`, `grayscale` and `transparency` convert stored samples to what a browser
+  shows; `rendering` applies them to a frame.
+- `damage` recovers pixels from damaged files; `memory` limits the pixels of each decoder.
+- `previews` makes previews and placeholders; `fetch` downloads images by URL.
 """

@@ -1,7 +1,7 @@
-"""Opens AVIF files whose EXIF is damaged, and frees libavif's memory early.
+"""AVIF plugin for Pillow that opens files with damaged EXIF and frees libavif's memory early.
 
 Pillow 12.3.0 parses EXIF while it opens a file, and refuses the file when that fails. Only the
-rotation of the container counts here, as in browsers; EXIF is handed on as it is.
+rotation of the container counts here, as in browsers; EXIF is passed on unparsed.
 """
 
 import io
@@ -21,7 +21,7 @@ HIGH_BIT_DEPTH = 0x40  # of its third byte (AV1 Codec ISO Media File Format Bind
 
 
 class _AvifImageFile(AvifImagePlugin.AvifImageFile):
-    """An AVIF file; `info` has the rotation as `orientation`, and whether it is `deep`."""
+    """An AVIF file; `info` has its rotation as `orientation`, and `deep` for over 8 bits."""
 
     def _open(self) -> None:
         data = self.fp.read() if self.fp else b""
@@ -54,12 +54,12 @@ def is_deep(data: bytes) -> bool:
 
 
 def without_exif(data: bytes) -> Source:
-    """The file with its EXIF items named otherwise: libavif refuses files where it is no TIFF."""
+    """The file with its EXIF items renamed: libavif rejects files whose EXIF is no TIFF."""
     return Source(
         EXIF_ITEM.sub(rb"\1free", data), exif=b"", warnings=frozenset({WarningCode.METADATA})
     )
 
 
 def register() -> None:
-    """Let Pillow open AVIF files with this."""
+    """Register the plugin with Pillow."""
     Image.register_open("AVIF", _AvifImageFile, AvifImagePlugin._accept)

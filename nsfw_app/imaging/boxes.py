@@ -1,4 +1,4 @@
-"""Parts of an image small enough to work on without a second image in memory."""
+"""Splits an image into boxes, so that no conversion needs a second image in memory."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ def boxes(size: tuple[int, int], *, step: int = 1) -> Iterator[Box]:
 
     Args:
         size: Width and height in pixels.
-        step: What left and top of each box are multiples of.
+        step: Left and top of each box are multiples of it.
     """
     width, height = size
     across = max(step, min(width, BOX_PIXELS) // step * step)
@@ -25,11 +25,11 @@ def boxes(size: tuple[int, int], *, step: int = 1) -> Iterator[Box]:
 
 
 def reduced(image: Image.Image, step: int) -> Image.Image:
-    """A loaded image with a fraction of its width and height. Closes what it is given.
+    """A loaded image with a fraction of its width and height. Closes its input.
 
     Args:
         image: Of a mode whose values can be averaged.
-        step: Pixels of which one is made, each way.
+        step: Width and height in pixels of the area that becomes one pixel.
     """
     size = -(-image.width // step), -(-image.height // step)
     result = Image.new(image.mode, size)

@@ -1,10 +1,11 @@
-"""Embedded color profiles, applied: what comes out is sRGB, as browsers show it.
+"""Converts pixels with an embedded ICC profile to sRGB, as browsers do.
 
 - A profile that changes no color by more than `SAME_LEVELS` costs one look-up.
-- A profile for another kind of pixels than the file has is damaged, but for gray pixels with an
-  RGB profile, which browsers accept.
-- Profiles are read by littleCMS; what it refuses is damaged.
-- Conversion takes longer than decoding, so an image is first reduced to what anyone looks at.
+- A profile for another color model than that of the pixels is invalid. Only gray pixels with an
+  RGB profile are accepted, as in browsers.
+- Profiles are read by littleCMS; those that it rejects are invalid.
+- Conversion takes longer than decoding, so an image is first reduced to the size that models and
+  previews need.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from nsfw_app.imaging.boxes import reduced
 
 SAME_LEVELS = 2  # of 255; not visible
 KEPT_TRANSFORMS = 32
-SHORTER, LONGER = 1024, 1600  # pixels; the most that models and previews use
+SHORTER, LONGER = 1024, 1600  # sides in pixels; the most that models and previews use
 GRID = 17  # colors a channel at which a profile is compared with sRGB
 SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # of ICC, and their modes
 GRAYS = frozenset({"1", "L", "LA"})
@@ -30,19 +31,19 @@ COLORS = frozenset({"P", "PA", "RGB", "RGBA", "RGBa", "RGBX"})
 
 
 class ProfileError(ValueError):
-    """The profile is damaged, or not for such pixels."""
+    """The profile is damaged, or for another color model than that of the pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Transform:
-    """From a profile's colors to sRGB, by mode of the pixels; empty where both are the same."""
+    """Conversion from a profile to sRGB, by mode of the pixels; empty if it changes nothing."""
 
     mode: str
     by_mode: Mapping[str, ImageCms.ImageCmsTransform] = field(default_factory=dict)
 
 
 class _Transforms:
-    """The transforms used last, by profile."""
+    """A thread-safe LRU cache of transforms, by profile."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -74,10 +75,10 @@ _TRANSFORMS = _Transforms()
 
 
 def converts(profile: object) -> bool:
-    """Whether a profile is one that changes colors.
+    """Whether applying a profile changes colors.
 
     Args:
-        profile: An ICC profile; anything but bytes is none.
+        profile: An ICC profile; any type but bytes counts as none.
     """
     if not isinstance(profile, bytes) or not profile:
         return False
@@ -88,14 +89,14 @@ def converts(profile: object) -> bool:
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """The image in sRGB, with fewer pixels where there are very many. Uses up what it is given.
+    """Convert an image to sRGB, reduced in size if it is large. Consumes its input.
 
     Args:
         image: Loaded, of at most 8 bits a channel.
         profile: An ICC profile.
 
     Raises:
-        ProfileError: The profile is damaged, or not for such pixels; the image is as it was.
+        ProfileError: The profile is damaged, or for other pixels; the image is unchanged.
     """
     transform = _TRANSFORMS.of(profile)
     fits = {
@@ -110,11 +111,11 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     if transform.mode == "RGB":
         return _from_rgb(image, transform)
     if image.mode == "LA" or (image.mode in GRAYS and image.has_transparency_data):
-        gray, alpha = _enough_of(image.convert("LA")).split()
+        gray, alpha = _downscaled(image.convert("LA")).split()
         color = _applied(transform.by_mode["L"], gray)
         color.putalpha(alpha)
         return color
-    pixels = _enough_of(image.convert("L") if image.mode == "1" else image)
+    pixels = _downscaled(image.convert("L") if image.mode == "1" else image)
     return _applied(transform.by_mode[transform.mode], pixels)
 
 
@@ -122,13 +123,13 @@ def _from_rgb(image: Image.Image, transform: _Transform) -> Image.Image:
     mode = "RGBA" if image.has_transparency_data else "RGB"
     if image.mode != mode:
         image = image.convert(mode)
-    image = _enough_of(image)
+    image = _downscaled(image)
     # In place: a copy costs 4 bytes a pixel.
     transform.by_mode[mode].transform.apply(image.getim(), image.getim())
     return image
 
 
-def _enough_of(image: Image.Image) -> Image.Image:
+def _downscaled(image: Image.Image) -> Image.Image:
     step = min(min(image.size) // SHORTER, max(image.size) // LONGER)
     return reduced(image, step) if step > 1 else image
 
@@ -165,7 +166,7 @@ def _built(profile: bytes) -> _Transform | None:
 def _transform(
     profile: ImageCms.ImageCmsProfile, mode: str, result: str
 ) -> ImageCms.ImageCmsTransform:
-    """With the profile's own intent; paper white is never shown, so absolute is relative."""
+    """A transform with the profile's own intent; absolute intent becomes relative."""
     intent = profile.profile.rendering_intent
     if intent not in {0, 1, 2}:
         intent = 1 if intent == 3 else 0
@@ -180,7 +181,7 @@ def _transform(
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Whether colors all over the range stay what they are."""
+    """Whether colors sampled over the whole range stay the same."""
     if mode == "CMYK":
         return False
     if mode == "L":

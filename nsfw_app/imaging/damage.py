@@ -1,8 +1,8 @@
-"""What can still be decoded of a damaged file.
+"""Finds the part of a damaged file that was decoded.
 
-A file is decoded twice, each time with something else where its data are missing: another color
-that the decoder does not paint over, or other bytes after the last one. What comes out the same
-both times was decoded from the file.
+A file is decoded twice, with different placeholders for missing data: another color that pixels
+are filled with before, or other bytes after the end. Pixels that are equal in both results were
+decoded from the file.
 """
 
 import zlib
@@ -17,7 +17,7 @@ from PIL import Image, ImageFile
 from nsfw_app.imaging.boxes import BOX_PIXELS
 from nsfw_app.imaging.jpeg import GRAY
 
-# Columns and rows of which every so many are there after each pass of an interlaced file.
+# Distances of the columns and rows that are there after each pass of an interlaced file.
 WHOLE = ((1, 1),)
 GRIDS = {
     "PNG": (*WHOLE, (1, 2), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8)),
@@ -41,20 +41,20 @@ class _Tolerance:
 
 
 def register() -> None:
-    """Let Pillow ask `tolerant` whether it may load truncated files. It uses the truth only."""
+    """Make `tolerant` control whether Pillow loads truncated files, by the switch's truth value."""
     ImageFile.LOAD_TRUNCATED_IMAGES = _Tolerance()  # type: ignore[assignment]
 
 
 @contextmanager
 def tolerant() -> Iterator[None]:
-    """Until the block ends, Pillow keeps in this thread what it decoded before an error."""
+    """Within the block, Pillow keeps the pixels in this thread that it decoded before an error."""
     with _set(True):
         yield
 
 
 @contextmanager
 def strict() -> Iterator[None]:
-    """Until the block ends, Pillow raises errors in this thread, also within `tolerant`."""
+    """Within the block, Pillow raises errors in this thread, also within `tolerant`."""
     with _set(False):
         yield
 
@@ -76,7 +76,7 @@ class Part:
         top: First row.
         bottom: Row after the last one.
         height: Rows of the whole image.
-        step: Of columns and rows, every so many are there.
+        step: Distance of the columns and of the rows that are there.
         is_whole: Whether no pixel is missing.
     """
 
@@ -88,16 +88,16 @@ class Part:
 
     @property
     def is_all(self) -> bool:
-        """Whether it is the image in full size, though details may be missing."""
+        """Whether it has the full size of the image, though details may be missing."""
         return self.step == (1, 1) and self.bottom - self.top == self.height
 
     @property
     def share(self) -> float:
-        """Of the image's rows, in (0, 1]."""
+        """Fraction of the image's rows, in (0, 1]."""
         return (self.bottom - self.top) / self.height
 
     def cut(self, image: Image.Image) -> Image.Image:
-        """The part of a loaded image of any mode."""
+        """Crop a loaded image of any mode to this part."""
         if (self.top, self.bottom) != (0, image.height):
             image = image.crop((0, self.top, image.width, self.bottom))
         across, down = self.step
@@ -113,7 +113,7 @@ class Part:
 
 
 def grids_of(image: Image.Image) -> Grids:
-    """The grids that a file, not loaded yet, may be there in."""
+    """The grids in which a file that is not loaded yet may be incomplete."""
     interlaced = bool(image.info.get("interlace"))
     if image.format == "GIF" and isinstance(image, ImageFile.ImageFile) and image.tile:
         interlaced = bool(image.tile[0].args and image.tile[0].args[1])
@@ -121,7 +121,7 @@ def grids_of(image: Image.Image) -> Grids:
 
 
 def blank_of(image: Image.Image) -> range | None:
-    """The values that a file, not loaded yet, has where nothing was decoded; None where unknown."""
+    """Values of pixels that were not decoded, of a file that is not loaded yet; None if unknown."""
     transparent = image.info.get("transparency")
     if image.format == "GIF" and isinstance(transparent, int):
         return range(transparent, transparent + 1)
@@ -129,7 +129,7 @@ def blank_of(image: Image.Image) -> range | None:
 
 
 def fill(image: Image.Image, number: int) -> None:
-    """Give an image that is not loaded yet its pixels, in the first or the second color."""
+    """Fill an image that is not loaded yet with the first or the second color."""
     bands = len(image.getbands())
     color = FILLINGS[number] if bands == 1 else (FILLINGS[number],) * bands
     size = getattr(image, "_tile_size", image.size)  # of a TIFF, before it is rotated
@@ -148,16 +148,16 @@ def digests(image: Image.Image, grids: Grids) -> Digests:
 
 
 def common_part(image: Image.Image, one: Digests, other: Digests, grids: Grids) -> Part | None:
-    """The part that two decodings have in common, in the finest grid that is complete.
+    """The part that is equal in two decodings, in the finest grid that is complete.
 
     Args:
         image: One of the two, loaded.
         one: Digests of the first.
         other: Digests of the second.
-        grids: Those to look for, the finest first.
+        grids: Grids to compare, the finest first.
 
     Returns:
-        None where nothing is the same.
+        None if nothing is equal.
     """
     height = len(one[1])
     same = {
@@ -177,15 +177,15 @@ def common_part(image: Image.Image, one: Digests, other: Digests, grids: Grids) 
 
 
 def without_blank_end(image: Image.Image, part: Part, blank: range) -> Part | None:
-    """The part without rows at its end in which all values are blank, as decoders leave them.
+    """Remove rows at the end of a part that have blank values only, as decoders leave them.
 
     Args:
         image: Loaded.
-        part: What was decoded, as far as is known.
+        part: The part that may have been decoded.
         blank: Values of a pixel that was not decoded.
 
     Returns:
-        None where nothing is left.
+        None if nothing is left.
     """
     bottom = part.bottom
     height = max(1, BOX_PIXELS // image.width)

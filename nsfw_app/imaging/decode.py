@@ -1,9 +1,9 @@
-"""Untrusted bytes to pixels, with every limit on untrusted input.
+"""Decodes untrusted image files within limits; the entry point of this package.
 
-- For any bytes, only `ImageError` leaves this module.
-- Content, not its name, says what a file is.
+- For any input, `ImageError` is the only exception.
+- The content determines the format, not the file name.
 - A decoded frame is RGB in sRGB, upright, without transparency, and without metadata.
-- Damage that does not touch the pixels is tolerated with a warning; where pixels are missing, what
+- Damage outside of the pixel data is tolerated with a warning. If pixels are missing, the part that
   can be decoded is returned and the image is `incomplete`.
 """
 
@@ -22,19 +22,19 @@ from nsfw_app.imaging.file_decoder import FileDecoder
 from nsfw_app.imaging.frames import DecodedImage, Frame, Limits, MinSize
 from nsfw_app.imaging.source import TooManyParts, UnsupportedSamples
 
-__all__ = ["DecodedImage", "Frame", "Limits", "MinSize"]  # and all that is defined here
+__all__ = ["DecodedImage", "Frame", "Limits", "MinSize"]  # and the functions below
 
 # The limit below is ours and smaller or equal; Pillow's warning would only repeat it.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def sha256(data: bytes) -> str:
-    """The name under which an image is known: 64 hexadecimal digits."""
+    """The hash that identifies an image: 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 def read_file(path: Path, limits: Limits) -> bytes:
-    """The bytes of a file, never more than the limit.
+    """Read a file, but never more bytes than the limit.
 
     Raises:
         ImageError: No such file, a directory, not readable, or too large.
@@ -54,14 +54,14 @@ def read_file(path: Path, limits: Limits) -> bytes:
         ) from None
     except ValueError:
         raise ImageError(
-            ImageErrorKind.MISSING, f"{path.name!r} cannot be read: no file is called so."
+            ImageErrorKind.MISSING, f"{path.name!r} cannot be read: a file cannot have this name."
         ) from None
     check_size(len(data), name=path.name, limits=limits)
     return data
 
 
 def check_size(size_bytes: int, *, name: str, limits: Limits) -> None:
-    """Refuse a file by its size alone.
+    """Check the size of a file.
 
     Raises:
         ImageError: Empty, or over `limits.max_bytes`.
@@ -83,24 +83,24 @@ def decode(
     min_size: MinSize | None = None,
     sha256: str | None = None,
 ) -> DecodedImage:
-    """Decode an image, or say why not.
+    """Decode an image file.
 
-    Of a file with several frames at most `limits.max_frames` are taken, evenly spaced and always
-    with the first and the last. Should all of them together exceed `limits.max_pixels`, each is
-    reduced to its share.
+    - Of several frames at most `limits.max_frames` are decoded, evenly spaced, including the first
+      and the last.
+    - If together they exceed `limits.max_pixels`, each is reduced to its share.
 
     Args:
         data: The file's bytes.
-        name: What messages call the file.
-        limits: What is accepted.
-        min_size: The sides that are needed; None for all that there is.
+        name: The file's name in messages.
+        limits: Largest input accepted.
+        min_size: Sides that the caller needs; None for full size.
         sha256: Of the bytes; computed if None.
 
     Returns:
-        The frames, and facts that are the file's own however small its frames were decoded.
+        The frames, and facts about the file, which do not depend on `min_size`.
 
     Raises:
-        ImageError: Nothing of the bytes can be decoded within the limits.
+        ImageError: No part of the file can be decoded within the limits.
     """
     check_size(len(data), name=name, limits=limits)
     try:
@@ -116,27 +116,27 @@ def decode(
     except ImageError:
         raise
     except Exception as error:  # decoders are foreign code and may raise anything
-        raise _translated(error, data, name) from error
+        raise _as_image_error(error, data, name) from error
 
 
 def _decoded(decoding: FileDecoder) -> DecodedImage:
     try:
-        return decoding.intact()
+        return decoding.decode()
     except ImageError:
         raise
     except Exception as error:
         traceback.clear_frames(error.__traceback__)  # decoders in them hold the pixels
-        if not lacks_memory(error) and (recovered := decoding.damaged()):
+        if not lacks_memory(error) and (recovered := decoding.recover()):
             return recovered
         raise
 
 
 @contextmanager
 def memory_for(name: str) -> Iterator[None]:
-    """Turn a failed allocation within the block into the error of one file.
+    """Translate a failed allocation within the block into an error about one file.
 
     Args:
-        name: What the message calls the file.
+        name: The file's name in the message.
 
     Raises:
         ImageError: There was not enough memory.
@@ -152,12 +152,12 @@ def memory_for(name: str) -> Iterator[None]:
 
 
 def no_memory(name: str) -> ImageError:
-    """The error of a file that there is not enough memory for."""
+    """An error about a file that needs more memory than there is."""
     message = f"{name} cannot be processed now: there is not enough memory. Try again later."
     return ImageError(ImageErrorKind.NO_MEMORY, message)
 
 
-def _translated(error: Exception, data: bytes, name: str) -> ImageError:
+def _as_image_error(error: Exception, data: bytes, name: str) -> ImageError:
     if lacks_memory(error):
         return no_memory(name)
     if isinstance(error, TooManyParts):

@@ -1,7 +1,7 @@
-"""The orientation of a photograph, the only thing that is read from EXIF.
+"""Reads the orientation from EXIF, and nothing else.
 
-Pillow's reader is not used: it raises on damaged EXIF, and also takes orientations from XMP and
-text chunks, which no browser does.
+Pillow's reader is not used: it raises on damaged EXIF, and also reads orientations from XMP and
+text chunks, which browsers ignore.
 """
 
 import struct
@@ -14,7 +14,7 @@ ENTRY_BYTES = 12
 
 
 def orientation(exif: bytes) -> int:
-    """How the image is stored, 1 to 8; 1, upright, where the tag is absent or out of range.
+    """The orientation of the stored image, 1 to 8; 1, upright, if the tag is absent or invalid.
 
     Args:
         exif: A TIFF structure, with or without the prefix that JPEG has.

@@ -1,4 +1,4 @@
-"""One file from bytes to frames: opened, checked, loaded, and turned into upright sRGB."""
+"""Decodes one file: open, check, load, and render its frames as upright sRGB."""
 
 import io
 import logging
@@ -37,9 +37,9 @@ class FileDecoder:
 
     Args:
         data: The file's bytes.
-        name: What messages call it.
-        limits: What is accepted.
-        enough: The sides that are needed; None for all that there is.
+        name: The file's name in messages.
+        limits: Largest input accepted.
+        min_size: Sides that the caller needs; None for full size.
         sha256: Of the bytes.
     """
 
@@ -59,8 +59,8 @@ class FileDecoder:
         self._orientation = 1
         self._reduced = False
 
-    def intact(self) -> DecodedImage:
-        """The image of a file whose pixels are all there.
+    def decode(self) -> DecodedImage:
+        """Decode a file whose pixels are all there.
 
         Raises:
             ImageError: Too many pixels.
@@ -78,12 +78,12 @@ class FileDecoder:
                 self._check_complete(image, is_first=number == numbers[0])
                 frames += self._rendered(image, number, info, numbers)
         except BaseException:
-            image.close()  # its pixels would live as long as the error does
+            image.close()  # or its pixels would live as long as the error
             raise
         return self._decoded(info, frames)
 
-    def damaged(self) -> DecodedImage | None:
-        """What can be decoded of a file that `intact` fails on; None for nothing.
+    def recover(self) -> DecodedImage | None:
+        """Decode the readable part of a file that `decode` fails on; None if there is none.
 
         Raises:
             ImageError: Too many pixels.
@@ -91,8 +91,8 @@ class FileDecoder:
         """
         self._warnings.clear()
         if self._repair_checksum():
-            return self.intact()
-        # A frame of AVIF or HEIC is never there in part.
+            return self.decode()
+        # A frame of AVIF or HEIC cannot be decoded in part.
         with nullcontext() if self._source.data[4:8] == formats.BOX else damage.tolerant():
             found = self._first_frame()
             if found is None:
@@ -134,7 +134,7 @@ class FileDecoder:
         return not data.startswith(jpeg.SIGNATURE) or jpeg.has_all_scans(data)
 
     def _first_frame(self) -> tuple[ImageFile.ImageFile, list[int], ImageInfo, Part | None] | None:
-        """A damaged file with its first frame loaded, and which part of that was decoded."""
+        """Open a damaged file, load its first frame, and find the part that was decoded."""
         known: damage.Digests | None = None
         for source, filling in self._variants():
             try:
@@ -167,7 +167,7 @@ class FileDecoder:
         return None
 
     def _variants(self) -> Iterator[tuple[Source, int | None]]:
-        """The file as it is decoded twice: its bytes, and what pixels are filled with before."""
+        """Versions of a damaged file to compare: its bytes, and the number of the fill color."""
         data = self._source.data
         if data.startswith(jpeg.SIGNATURE):
             closed, noisy = jpeg.damage_variants(data)
@@ -188,7 +188,7 @@ class FileDecoder:
         if part is not None:
             frames += self._rendered(image, numbers[0], info, numbers, part)
         for number in numbers[1:]:
-            # Frames of an animation show what is there of them; pages are there or not.
+            # Frames of an animation may be decoded in part, pages of a document may not.
             pages = damage.strict() if info.format == "TIFF" else nullcontext()
             try:
                 with pages:
@@ -209,7 +209,7 @@ class FileDecoder:
             self._truncated = "" if ended else ENDS_EARLY
         else:
             self._incomplete = True
-            self._truncated = _what_is_missing(part, {f.number for f in frames}, numbers)
+            self._truncated = _missing_message(part, {f.number for f in frames}, numbers)
         return self._decoded(info, frames)
 
     def _opened(self, source: Source) -> ImageFile.ImageFile:
@@ -235,7 +235,7 @@ class FileDecoder:
         return image
 
     def _examined(self, image: ImageFile.ImageFile) -> tuple[list[int], ImageInfo]:
-        """Check an opened image, reduce it as far as allowed, and say which frames to look at."""
+        """Check an opened image, set its decoding size, and select the frames to decode."""
         count = _frame_count(image)
         self._check_pixels(image, count)
         total = count * image.width * image.height
@@ -253,7 +253,7 @@ class FileDecoder:
         return _spread(count, self._limits.max_frames), info
 
     def _profile_of(self, image: ImageFile.ImageFile) -> object:
-        """The ICC profile, empty for none; anything but bytes is damaged."""
+        """The ICC profile, empty for none; any type but bytes means that it is damaged."""
         found = self._source.icc_profile
         return image.info.get("icc_profile", b"") if found is None else found
 
@@ -289,7 +289,7 @@ class FileDecoder:
         numbers: list[int],
         part: Part | None = None,
     ) -> Iterator[Frame]:
-        """A loaded frame on its grounds. The image of a single frame is used up."""
+        """Render a loaded frame. The image of a single frame is consumed."""
         profile = self._profile_of(image)
         pixels: Image.Image = image if info.frames == 1 else image.copy()
         if part is not None:
@@ -313,7 +313,7 @@ class FileDecoder:
 
 
 def _frame_count(image: ImageFile.ImageFile) -> int:
-    """How many frames there are; those before the damage where a tolerant decoder finds some."""
+    """The number of frames; within `damage.tolerant`, of those before the damage."""
     try:
         return int(getattr(image, "n_frames", 1))
     except Exception:
@@ -333,12 +333,12 @@ def _refuse_pixels(pixels: int, name: str, limit: int, *, of: str = "") -> None:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """At most `most` of `count` frame numbers, evenly spaced, both ends included."""
+    """At most `most` of `count` frame numbers, evenly spaced, first and last included."""
     return sorted({round(i) for i in np.linspace(0, count - 1, most)})
 
 
 def _load_part(image: ImageFile.ImageFile) -> None:
-    """Load what a tolerant decoder gets; libtiff raises after it has painted that."""
+    """Load the pixels that can be decoded; libtiff raises after it has stored them."""
     try:
         image.load()
     except Exception:
@@ -346,8 +346,8 @@ def _load_part(image: ImageFile.ImageFile) -> None:
             raise
 
 
-def _what_is_missing(part: Part | None, decoded: set[int], numbers: list[int]) -> str:
-    """A sentence about an incomplete image."""
+def _missing_message(part: Part | None, decoded: set[int], numbers: list[int]) -> str:
+    """The message about an incomplete image."""
     subject = "The file is damaged or cut short: "
     if len(decoded) < len(numbers):
         return f"{subject}{len(decoded)} of the {len(numbers)} frames tried could be decoded."

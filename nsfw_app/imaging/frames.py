@@ -1,4 +1,4 @@
-"""What decoding takes and gives: limits, the pixels that are needed, frames."""
+"""Inputs and results of decoding: limits, minimum size, frames."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from nsfw_app.records import Ground, ImageInfo
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Largest input accepted: bytes of a file, pixels of a frame, frames looked at."""
+    """Largest input accepted: bytes of a file, pixels of a frame, frames that are decoded."""
 
     max_bytes: int
     max_pixels: int
@@ -19,7 +19,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class MinSize:
-    """The pixels that are needed, of the shorter and of the longer side.
+    """Smallest sides that the caller needs, in pixels.
 
     A JPEG with more may be decoded at half, a quarter or an eighth of its size.
     """
@@ -28,7 +28,7 @@ class MinSize:
     longer: int = 0
 
     def of(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The smallest size with these sides, in the shape of the one given."""
+        """The smallest size with these sides, in the proportions of the one given."""
         share = max(self.shorter / min(size), self.longer / max(size))
         return math.ceil(size[0] * share), math.ceil(size[1] * share)
 
@@ -52,11 +52,11 @@ class Frame:
 class DecodedImage:
     """A file's facts and its frames in the file's order, at least one.
 
-    A transparent frame is there twice where white and black ground make a difference.
+    A transparent frame occurs twice if it differs on white and on black.
 
     Attributes:
-        info: The file's own facts, however small its frames were decoded.
-        frames: What to look at.
+        info: Facts about the file, which do not depend on the size of the frames.
+        frames: The images to classify.
         reduced: Whether the frames have fewer pixels than the file, as `MinSize` allowed.
     """
 

@@ -1,4 +1,4 @@
-"""Deep, signed and floating-point grays as 8-bit grays, a part of the image at a time."""
+"""Converts grays of over 8 bits, signed and floating-point ones to 8 bits, box by box."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from PIL import Image
 
 from nsfw_app.imaging.boxes import Box, boxes
 
-USUAL_WHITES = (1.0, 255.0)  # of files that do not say what white is; then all 16 bits
+USUAL_WHITES = (1.0, 255.0)  # of files that do not define white; otherwise 65,535
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """What the numbers of a gray file mean.
+    """Sample format of a gray image.
 
     Attributes:
-        bits: Of a sample.
+        bits: Bits per sample.
         signed: Whether samples are two's complement.
         white_is_zero: Whether zero is white, and the image was not inverted yet.
         is_float: Whether samples are floating-point numbers.
@@ -33,19 +33,19 @@ UNKNOWN = Levels(16)
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an image has to go through `eight_bit`."""
+    """Whether `eight_bit` has to convert an image."""
     levels = image.info.get("levels", UNKNOWN)
     return image.mode.startswith(("I", "F")) or (image.mode == "L" and levels.signed)
 
 
 def eight_bit(image: Image.Image) -> Image.Image:
-    """The image in 8-bit grays: scaled from black to white, not clipped. Closes what it is given.
+    """Convert an image to 8-bit grays, scaled from black to white, not clipped. Closes its input.
 
     Args:
-        image: Loaded, of a mode that `is_deep` names.
+        image: Loaded; `is_deep` is true for it.
 
     Returns:
-        Mode L, or LA where one gray is transparent.
+        Mode L, or LA if one gray is transparent.
     """
     levels = image.info.get("levels", UNKNOWN)
     transparent = image.info.get("transparency")
@@ -69,8 +69,9 @@ def eight_bit(image: Image.Image) -> Image.Image:
 def _range(image: Image.Image, levels: Levels) -> tuple[float, float]:
     """The values of black and white.
 
-    Where the file does not say: negative integers of up to 16 bits use their whole range, others
-    what is there; without negative ones white is the smallest usual value that holds all.
+    If the file does not define them: with negative integers of up to 16 bits their whole range,
+    otherwise the range of the values; without negative ones black is 0, and white the smallest
+    usual value that is not exceeded.
     """
     if image.mode.startswith("I;16") and not levels.is_float:
         return 0.0, 2.0**levels.bits - 1
@@ -88,7 +89,7 @@ def _range(image: Image.Image, levels: Levels) -> tuple[float, float]:
 
 
 def _parts(image: Image.Image, levels: Levels) -> Iterator[tuple[Box, NDArray[np.float64]]]:
-    """The image's values in parts; what is no number is 0."""
+    """The image's values by box; NaN and infinity become 0."""
     for box in boxes(image.size):
         stored = np.asarray(image.crop(box))
         if image.mode == "L":

@@ -1,4 +1,4 @@
-"""Reads pixels and color profile of HEIC files, and nothing else.
+"""HEIC plugin for Pillow that reads pixels and the color profile, and nothing else.
 
 No metadata is read: pi-heif 1.4.0 ends the whole process when the type of a metadata item is not
 UTF-8, which no `except` can catch. Orientation does not need it, because libheif rotates the
@@ -12,14 +12,12 @@ from pi_heif import as_plugin, heif
 from PIL import Image
 
 ICC_TYPES = frozenset({"rICC", "prof"})  # restricted or not; the other type is no ICC profile
-
-
 BYTE_BITS = 8
 CHROMA_420 = 1  # libheif's number; only without it do deep images take more memory
 
 
-class _Picture(heif.BaseImage):  # type: ignore[misc]
-    """One image of a file: size, mode, pixels, color profile, and whether it is `deep`."""
+class _HeifImage(heif.BaseImage):  # type: ignore[misc]
+    """One image of a file: size, mode, pixels, color profile, and `deep` for over 8 bits."""
 
     def __init__(self, c_image: Any) -> None:
         super().__init__(c_image)
@@ -49,7 +47,7 @@ class _HeifImageFile(as_plugin.HeifImageFile):  # type: ignore[misc]
 
 
 def register() -> None:
-    """Let Pillow open HEIC files."""
-    heif.HeifImage = _Picture
+    """Register the plugin with Pillow."""
+    heif.HeifImage = _HeifImage
     pi_heif.register_heif_opener(thumbnails=False)
     Image.register_open("HEIF", _HeifImageFile, as_plugin._is_supported_heif)

@@ -1,4 +1,4 @@
-"""Warnings about an image: what its name says, and what was tolerated while it was decoded."""
+"""Warnings about an image: a wrong file extension, and damage tolerated during decoding."""
 
 import mimetypes
 from dataclasses import replace
@@ -14,13 +14,13 @@ def warnings_of(name: str, image: ImageInfo, ground: Ground) -> tuple[ImageWarni
     """All warnings about a file, in the order of `WarningCode`.
 
     Args:
-        name: What the file is called in this review.
+        name: The file's name in this review.
         image: With the warnings about its bytes.
-        ground: What the prediction in this review is of.
+        ground: The background of the frame that the prediction is for.
     """
     extension = extension_warning(name, image.format)
     return tuple(
-        replace(warning, message=f"{warning.message} {_chosen(ground)}")
+        replace(warning, message=f"{warning.message} {_ground_sentence(ground)}")
         if warning.code is WarningCode.TRANSPARENCY
         else warning
         for warning in ((extension,) if extension else ()) + image.warnings
@@ -28,13 +28,13 @@ def warnings_of(name: str, image: ImageInfo, ground: Ground) -> tuple[ImageWarni
 
 
 def extension_warning(name: str, image_format: str) -> ImageWarning | None:
-    """The warning about a name that says something else than the content; None without one.
+    """A warning if the file extension does not match the content; None if it does.
 
-    A name without an extension, or with one that means nothing, says nothing.
+    A missing or unknown extension matches any content.
 
     Args:
         name: Of the file.
-        image_format: What it holds, as in `ImageInfo`.
+        image_format: Format of the content, as in `ImageInfo`.
     """
     suffix = Path(name).suffix.lower()
     expected = Image.registered_extensions().get(suffix)
@@ -50,5 +50,5 @@ def extension_warning(name: str, image_format: str) -> ImageWarning | None:
     )
 
 
-def _chosen(ground: Ground) -> str:
-    return f"Both were judged; score and preview are of the one on {ground}."
+def _ground_sentence(ground: Ground) -> str:
+    return f"Both were classified; score and preview are of the one on {ground}."

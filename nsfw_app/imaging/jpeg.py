@@ -47,17 +47,17 @@ class _JpegImageFile(JpegImagePlugin.JpegImageFile):
     """
 
     def _read_dpi_from_exif(self) -> None:
-        """Leave the resolution out."""
+        """Do not read the resolution."""
 
 
 def register() -> None:
-    """Let Pillow open JPEG files with this."""
+    """Register the plugin with Pillow."""
     Image.register_open("JPEG", _JpegImageFile, JpegImagePlugin._accept)
 
 
 @dataclass(slots=True)
 class _Counts:
-    """What there is before the first scan's data, by number or bytes."""
+    """Counts of the segments before the data of the first scan."""
 
     junk_bytes: int = 0
     exif_bytes: int = 0
@@ -167,7 +167,7 @@ def ends_in_gray(image: Image.Image) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """What the headers before the first scan say.
+    """The contents of the headers before the first scan.
 
     Attributes:
         is_progressive: Whether coefficients come in several scans.
@@ -210,7 +210,7 @@ def has_all_scans(data: bytes) -> bool:
     """
     frame = _frame(data)
     if frame is None:
-        return True  # libjpeg reports it
+        return True  # libjpeg raises an error
     if not frame.is_progressive:
         missing = set(frame.factors)
         for count, scan in enumerate(_scans(data)):

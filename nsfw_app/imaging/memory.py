@@ -1,4 +1,4 @@
-"""How much memory decoders need, and how many pixels each may therefore be given.
+"""Pixel limits of decoders, from the memory that each needs for a pixel.
 
 Every image up to `max_pixels` is decoded within 8 bytes for each pixel of that limit. Where a
 library needs more for a pixel, fewer pixels are accepted.
@@ -9,18 +9,18 @@ from PIL.ExifTags import Base
 
 from nsfw_app.imaging import formats
 
-BUDGET = 7.8  # bytes a pixel of the limit; what is missing to 8 is for buffers of fixed size
-STORED = 4.0  # bytes that Pillow keeps of a pixel in color
-COEFFICIENT = 2.0  # bytes that libjpeg keeps of each value of a progressive file
+BUDGET = 7.8  # bytes a pixel of the limit; the rest to 8 is for buffers of fixed size
+STORED = 4.0  # bytes that Pillow stores for a pixel in color
+COEFFICIENT = 2.0  # bytes that libjpeg stores for each value of a progressive file
 SECOND_IMAGE = 8.0  # bytes a pixel of an image together with its rotated or converted copy
 
-# Peak bytes a pixel, measured with Pillow 12.3.0 and pi-heif 1.4.0; `tests/test_memory.py` checks.
+# Peak bytes a pixel, measured with Pillow 12.3.0 and pi-heif 1.4.0; see test_memory.py.
 STILL = {"WEBP": 14.5, "AVIF": 14.5, "HEIF": 13.0}
 ANIMATED = {"GIF": 19.0, "PNG": 18.5, "WEBP": 24.0, "AVIF": 30.0, "HEIF": 15.0, "TIFF": 12.0}
 DEEP = {"AVIF": 1.3, "HEIF": 1.35}  # times as much for more than 8 bits a channel
-FRAME = 5.0  # bytes a pixel of what is kept of each frame, on white and reduced on black
-FRAMES_SHARE = 1.0  # bytes a pixel of the limit that are left for frames at least
-ALWAYS = 1 << 18  # so few pixels are decoded in any case
+FRAME = 5.0  # bytes a pixel of each decoded frame, on white and reduced on black
+FRAMES_SHARE = 1.0  # bytes a pixel of the limit that are reserved for decoded frames
+ALWAYS = 1 << 18  # pixels that are decoded in any case
 IN_PLACE = frozenset({"1", "L", "P", "RGB", "RGBA"})  # modes that need no second image in color
 
 
@@ -41,7 +41,7 @@ def limit(
 
 
 def frames_limit(image: ImageFile.ImageFile, *, max_pixels: int, frames: int) -> int:
-    """The most pixels that all frames looked at may be kept with together; see `limit`."""
+    """The most pixels of all decoded frames together; see `limit`."""
     pixels = image.width * image.height
     if frames == 1 or pixels <= ALWAYS:
         return max_pixels
@@ -56,7 +56,7 @@ def holds_copy(size: tuple[int, int], *, max_pixels: int) -> bool:
 
 
 def kind(image: ImageFile.ImageFile, *, frames: int) -> str:
-    """What images of this kind are called in a message."""
+    """The name of images of this kind in a message."""
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         return "progressive JPEG images"
     several = "images with several frames" if frames > 1 else "images"
@@ -73,20 +73,20 @@ def _bytes_per_pixel(image: ImageFile.ImageFile, frames: int) -> float:
         needed = max(needed, _stored(image) + COEFFICIENT * _samples(image))
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         needed = max(needed, _stored(image) + _strip(image))
-        if image.tag_v2.get(Base.Orientation, 1) != 1:  # Pillow rotates while it loads
+        if image.tag_v2.get(Base.Orientation, 1) != 1:  # Pillow rotates a copy while it loads
             needed = max(needed, 2 * _stored(image) + _strip(image))
     return needed
 
 
 def _stored(image: Image.Image) -> float:
-    """Bytes that Pillow keeps of a pixel."""
+    """Bytes that Pillow stores for a pixel."""
     if image.mode in {"1", "L", "P"}:
         return 1.0
     return 2.0 if image.mode.startswith("I;16") else STORED
 
 
 def _samples(image: JpegImagePlugin.JpegImageFile) -> float:
-    """Values that a JPEG has for a pixel, over its channels."""
+    """Values of a JPEG for a pixel, summed over its channels."""
     factors = [(down, across) for _, down, across, _ in image.layer]
     most = max(down for down, _ in factors) * max(across for _, across in factors)
     return sum(down * across for down, across in factors) / max(1, most)

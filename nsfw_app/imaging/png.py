@@ -127,7 +127,7 @@ class _Cleaner:
             self._end = found.end()
 
     def _replace(self, start: int, end: int, by: bytes = b"") -> None:
-        """Leave out a part of the file, or put something else in its place."""
+        """Drop a part of the file, or replace it."""
         if start > self._kept_to:
             self._kept.append(self._view[self._kept_to : start])
         if by:
@@ -145,7 +145,7 @@ class _Cleaner:
         sound = checksum == int.from_bytes(chunk[-4:])
         if not sound:
             self._warnings.add(WarningCode.METADATA)
-        if kind in ANIMATION:  # browsers show the frames, so they are classified
+        if kind in ANIMATION:  # browsers show the frames, so they are needed
             if not sound:
                 self._replace(start, end, bytes(chunk[:-4]) + checksum.to_bytes(4))
         elif sound and kind == b"tRNS":
@@ -156,7 +156,7 @@ class _Cleaner:
                 self._read(kind, chunk)
 
     def _read(self, kind: bytes, chunk: memoryview) -> None:
-        """Keep what a sound ancillary chunk holds, if it is needed apart from the file."""
+        """Read a sound ancillary chunk whose content is returned apart from the file."""
         if kind == b"eXIf":
             self._exif = self._exif or bytes(chunk[8:-4])
         elif kind in COLORS and not self._in_pixels:
@@ -231,7 +231,7 @@ class _Cleaner:
 
 
 def _expanded(compressed: bytes) -> bytes | None:
-    """What zlib's stream holds; None when that is more than the limit.
+    """Decompress a zlib stream; None if the result exceeds the limit.
 
     Raises:
         zlib.error: It is no such stream, or ends early.
@@ -341,13 +341,13 @@ def with_right_checksum(data: bytes) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class _Inflated:
-    """What compressed image data expand to.
+    """The result of decompressing image data.
 
     Attributes:
-        is_complete: Whether there is as much as the image needs.
+        is_complete: Whether there are as many bytes as the image needs.
         is_ended: Whether the compressed data have an end.
         size: Bytes up to that end, without the checksum.
-        checksum: Adler-32 of what they expand to.
+        checksum: Adler-32 of the decompressed data.
     """
 
     is_complete: bool

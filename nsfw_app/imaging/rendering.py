@@ -1,4 +1,4 @@
-"""A decoded image as frames: 8 bits a channel, sRGB, on its grounds, upright, within limits."""
+"""Renders decoded images as frames: 8 bits a channel, sRGB, opaque, upright, within limits."""
 
 import logging
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ BLACK_SHARE = 4  # images on black are reduced to this fraction of a frame's pix
 
 @dataclass(slots=True)
 class Renderer:
-    """Makes frames of one file's images.
+    """Makes frames of the images of one file.
 
     Attributes:
-        max_pixels: The limit of an image, which says what there is memory for.
-        frame_pixels: What each frame is reduced to.
+        max_pixels: The limit of an image, which determines the memory budget.
+        frame_pixels: The most pixels of a frame; larger ones are reduced.
         orientation: As in EXIF, 1 to 8.
-        warnings: What was found, so far.
+        warnings: Codes found so far; more are added.
     """
 
     max_pixels: int
@@ -34,12 +34,12 @@ class Renderer:
     warnings: set[WarningCode]
 
     def frames(self, number: int, image: Image.Image, profile: object) -> Iterator[Frame]:
-        """An image on its grounds.
+        """The frames of an image: on white, and on black if it differs there.
 
         Args:
             number: Of the frame, in the file.
             image: Loaded; it is changed or closed.
-            profile: Its ICC profile, empty for none; anything but bytes is damaged.
+            profile: Its ICC profile, empty for none; any type but bytes means that it is damaged.
         """
         if grayscale.is_deep(image):
             image = grayscale.eight_bit(image)
@@ -50,7 +50,7 @@ class Renderer:
             self._in_srgb(image, profile),
             max_black_pixels=max(1, self.frame_pixels // BLACK_SHARE),
         )
-        if flat.is_another:
+        if flat.has_other_content:
             self.warnings.add(WarningCode.TRANSPARENCY)
         for ground, shown in ((Ground.WHITE, flat.on_white), (Ground.BLACK, flat.on_black)):
             if shown is not None:
@@ -70,7 +70,7 @@ class Renderer:
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    """The image as the camera was held, without metadata."""
+    """Rotate an image by its EXIF orientation, and drop its metadata."""
     image.info.clear()
     tags = image.getexif()
     tags.clear()

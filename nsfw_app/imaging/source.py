@@ -1,4 +1,4 @@
-"""A file as its decoder gets it."""
+"""The input of a decoder."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from nsfw_app.records import WarningCode
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The bytes to decode, and what was taken out of them.
+    """The bytes to decode, and metadata that was taken out of them.
 
     Attributes:
         data: The bytes that the decoder gets.
         exif: EXIF found in the file; None to use what the decoder finds.
         icc_profile: Color profile found in the file; None to use what the decoder finds.
-        warnings: What was damaged and left out.
+        warnings: Codes of what was damaged and dropped.
         ends: Whether the end of the file is there.
     """
 

@@ -1,4 +1,4 @@
-"""Opens TIFF files with grays that Pillow does not know, or reads wrongly.
+"""TIFF plugin for Pillow with more gray formats, and checks of a file's directories.
 
 Pillow 12.3.0 does not invert grays deeper than 8 bits that are white at zero, reads compressed
 big-endian 32-bit samples in the wrong byte order, and refuses 10, 14 and some 12-bit grays.
@@ -76,7 +76,7 @@ def _description(tags: TiffImagePlugin.ImageFileDirectory_v2) -> str:
 
 
 class _TiffImageFile(TiffImagePlugin.TiffImageFile):
-    """A TIFF file; `info` has the meaning of its grays as `levels`."""
+    """A TIFF file; `info` has the sample format of its grays as `levels`."""
 
     def _setup(self) -> None:
         tags = self.tag_v2
@@ -156,7 +156,7 @@ class _Entry:
 
 
 def checked(data: bytes) -> Source:
-    """The file as it is, with warnings about metadata that its directories do not hold.
+    """The file itself, with warnings about metadata that lies beyond its end.
 
     Args:
         data: A file that begins with one of `SIGNATURES`.
@@ -221,7 +221,7 @@ def _entries(data: bytes) -> Iterator[_Entry]:
 
 
 def register() -> None:
-    """Let Pillow open TIFF files with this, and libtiff print nothing."""
+    """Register the plugin with Pillow, and stop libtiff from printing to stderr."""
     # Errors of libtiff reach Python as codes; its own messages go to stderr.
     ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
     for (order, sample, bits), layout in GRAYS.items():

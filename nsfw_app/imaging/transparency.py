@@ -1,14 +1,14 @@
-"""Transparent images on white, and on black where that shows something else.
+"""Flattens transparent images on white, and on black if that shows different content.
 
 Browsers and chats show them on light and on dark pages, and an image can be made so that it shows
-one thing on white and another on black. Both are judged wherever they differ at the size at which
-models look; a warning is due only where the content itself differs:
+one thing on white and another on black. Both are classified if they differ at the input size of
+models. A warning is added only if the content itself differs:
 
-- the ground shows through at least `SHINING_SHARE` of the visible image, and its opacity itself
-  has content: it changes from point to point, by more than a fade and by less than an edge; or
-- on white nothing can be seen, and on black something can.
+- at least `TRANSLUCENT_SHARE` of the visible image is translucent, and its opacity itself has
+  content: it changes from point to point, by more than a fade and by less than an edge; or
+- nothing is visible on white, and something is on black.
 
-The edge of a logo, its empty surroundings, text and a fade are none of these.
+The edge of a logo, its empty surroundings, text and a fade do not meet these conditions.
 """
 
 from dataclasses import dataclass
@@ -19,32 +19,35 @@ from PIL import Image
 from nsfw_app.imaging.boxes import boxes
 
 OPAQUE = 255
-GROUND_SIDE = 64  # parts a side at which opacity is averaged; models look at 224 and more
-NEARLY_OPAQUE = 247  # average opacity from which on both grounds look the same
+GROUND_SIDE = 64  # parts a side at which opacity is averaged; models take 224 and more
+NEARLY_OPAQUE = 247  # average opacity from which an image looks the same on both
 SAMPLES_SIDE = 128  # points a side at which the two images are compared
-VISIBLE, SOLID = 16, 239  # opacity of what is seen at all, and of what hides the ground
-SHINING_SHARE = 0.25  # of the visible points
+VISIBLE, SOLID = (
+    16,
+    239,
+)  # least opacity of visible, and of opaque pixels
+TRANSLUCENT_SHARE = 0.25  # of the visible points
 SHADES = (3.0, 60.0)  # of 255: how much neighboring points differ in opacity, on average
 BLANK_LEVELS, SEEN_LEVELS = 4.0, 16.0  # standard deviation of an image that shows nothing, or some
 
 
 @dataclass(frozen=True, slots=True)
 class Flattened:
-    """An image on its grounds, RGB.
+    """An image on white and on black, RGB.
 
     Attributes:
         on_white: With all its pixels.
         on_black: Reduced where it would be large; None where it would look the same.
-        is_another: Whether it shows something else on black.
+        has_other_content: Whether it shows something else on black.
     """
 
     on_white: Image.Image
     on_black: Image.Image | None = None
-    is_another: bool = False
+    has_other_content: bool = False
 
 
 def flatten(image: Image.Image, *, max_black_pixels: int) -> Flattened:
-    """An image without transparency. Uses up what it is given: it may be changed or closed.
+    """Remove the transparency of an image. Consumes its input: it may be changed or closed.
 
     Args:
         image: Loaded, 8 bits a channel at most, any mode.
@@ -61,9 +64,9 @@ def flatten(image: Image.Image, *, max_black_pixels: int) -> Flattened:
     opacity.close()
     if np.asarray(small).min() >= NEARLY_OPAQUE:
         return Flattened(_on_white(image))
-    is_another = _is_another(image)
+    has_other_content = _shows_other_content(image)
     black = _on_black(image, max_black_pixels)
-    return Flattened(_on_white(image), black, is_another)
+    return Flattened(_on_white(image), black, has_other_content)
 
 
 def _opacity(image: Image.Image) -> Image.Image:
@@ -80,7 +83,7 @@ def _without_alpha(image: Image.Image) -> Image.Image:
     """An opaque image as RGB."""
     image.info.pop("transparency", None)
     if image.mode == "RGBA":
-        image.im.setmode("RGB")  # as they lie: a copy would cost 4 bytes a pixel
+        image.im.setmode("RGB")  # in place: a copy would cost 4 bytes a pixel
         image._mode = "RGB"
     return image if image.mode == "RGB" else image.convert("RGB")
 
@@ -114,7 +117,7 @@ def _composed(part: Image.Image, ground: str) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", rgba.size, ground), rgba).convert("RGB")
 
 
-def _is_another(image: Image.Image) -> bool:
+def _shows_other_content(image: Image.Image) -> bool:
     size = min(SAMPLES_SIDE, image.width), min(SAMPLES_SIDE, image.height)
     points = image.resize(size, Image.Resampling.NEAREST).convert("RGBA")
     alpha = np.asarray(points.getchannel("A"), dtype=float)
@@ -124,11 +127,11 @@ def _is_another(image: Image.Image) -> bool:
     if white.std() < BLANK_LEVELS and black.std() >= SEEN_LEVELS:
         return True
     visible = alpha >= VISIBLE
-    shining = visible & (alpha < SOLID)
-    if not shining.any() or shining.sum() < SHINING_SHARE * visible.sum():
+    translucent = visible & (alpha < SOLID)
+    if not translucent.any() or translucent.sum() < TRANSLUCENT_SHARE * visible.sum():
         return False
     # What is seen on white is what is seen on black and the inverse of this: they share all else.
     across = np.abs(np.diff(alpha, axis=1, append=alpha[:, -1:]))
     down = np.abs(np.diff(alpha, axis=0, append=alpha[-1:]))
     least, most = SHADES
-    return bool(least <= (across + down)[shining].mean() / 2 <= most)
+    return bool(least <= (across + down)[translucent].mean() / 2 <= most)

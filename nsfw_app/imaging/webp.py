@@ -1,8 +1,7 @@
-"""Opens WebP files with less memory, and makes those that are cut short whole for libwebp.
+"""WebP plugin for Pillow with less peak memory; completes truncated files for libwebp.
 
-Pillow has no incremental WebP decoder: libwebp refuses a file that lacks its last byte. Filled up
-to the length that its chunks declare it is decoded, and the rows that do not depend on the filling
-are the file's own.
+Pillow has no incremental WebP decoder: libwebp rejects a file that lacks its last byte. With bytes
+added at the end it is decoded, and the rows that do not depend on these bytes are the file's own.
 """
 
 import io
@@ -39,21 +38,21 @@ class _WebPImageFile(WebPImagePlugin.WebPImageFile):
 
 
 def register() -> None:
-    """Let Pillow open WebP files with this."""
+    """Register the plugin with Pillow."""
     Image.register_open("WEBP", _WebPImageFile, WebPImagePlugin._accept)
 
 
 def is_animation(data: bytes) -> bool:
-    """Whether a file is a WebP animation, however many frames of it are there."""
+    """Whether a file is a WebP animation, even if only one of its frames is there."""
     return data[8:16] == b"WEBPVP8X" and bool(data[20:21]) and bool(data[20] & ANIMATED)
 
 
 def damage_variants(data: bytes, *, max_bytes: int) -> Iterator[bytes]:
-    """The file filled up with one byte after the other; nothing where it is not cut short.
+    """The file continued with different bytes; nothing if it is not truncated.
 
     Args:
         data: A file that begins with WebP's signature.
-        max_bytes: Length of a file that is still accepted.
+        max_bytes: The largest file that is accepted.
     """
     at = HEADER_BYTES
     has_image = False

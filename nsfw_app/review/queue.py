@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nsfw_app.errors import NotFound
-from nsfw_app.imaging.previews import alike
+from nsfw_app.imaging.previews import are_near_duplicates
 from nsfw_app.records import Label, ModelIdentity, Review
 from nsfw_app.review.policies import PolicyBook, reviewed
 from nsfw_app.rules.permissions import Caller
@@ -115,7 +115,7 @@ class QueueService:
         groups: list[list[Misclassification]] = []
         for misclassification in self.misclassifications():
             for group in groups:
-                if alike(group[0].perceptual_hash, misclassification.perceptual_hash):
+                if are_near_duplicates(group[0].perceptual_hash, misclassification.perceptual_hash):
                     group.append(misclassification)
                     break
             else:

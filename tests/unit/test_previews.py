@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from nsfw_app.imaging.decode import decode
-from nsfw_app.imaging.previews import alike, placeholder, preview, thumbnail
+from nsfw_app.imaging.previews import are_near_duplicates, placeholder, preview, thumbnail
 from tests.support.fakes import LIMITS
 from tests.support.image_files import camera_exif, colour_profile, encoded, photograph
 
@@ -139,5 +139,5 @@ def test_pictures_look_like_the_upload() -> None:
 )
 def test_hashes_are_alike_up_to_four_bits(other: str | None, same: bool) -> None:
     """What differs in more bits is another picture, and so is one whose hash is not known."""
-    assert alike("0000000000000000", other) is same
-    assert alike(other, "0000000000000000") is same
+    assert are_near_duplicates("0000000000000000", other) is same
+    assert are_near_duplicates(other, "0000000000000000") is same
