@@ -227,7 +227,7 @@ class FileDecoder:
             else:
                 raise
             return self._opened(self._source)
-        # All at once: piece by piece it would be copied, but for what is decoded as it is read.
+        # In one piece: pieces would be copied, except by decoders that read as they decode.
         size_bytes = len(source.data)
         image.decodermaxblock = (
             min(size_bytes, STREAM_BYTES) if image.format in STREAMED else size_bytes

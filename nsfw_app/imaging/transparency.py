@@ -130,7 +130,7 @@ def _shows_other_content(image: Image.Image) -> bool:
     translucent = visible & (alpha < SOLID)
     if not translucent.any() or translucent.sum() < TRANSLUCENT_SHARE * visible.sum():
         return False
-    # What is seen on white is what is seen on black and the inverse of this: they share all else.
+    # The image on white is the image on black plus the inverse of its opacity, which has to vary.
     across = np.abs(np.diff(alpha, axis=1, append=alpha[:, -1:]))
     down = np.abs(np.diff(alpha, axis=0, append=alpha[-1:]))
     least, most = SHADES

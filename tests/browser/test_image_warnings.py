@@ -93,7 +93,7 @@ def test_threshold_never_allows_an_incomplete_image(page: Page, folder: Path) ->
 
 
 def test_queue_has_warnings_and_the_missing_image(page: Page, folder: Path) -> None:
-    """What waits because pixels are missing says so to the person who decides."""
+    """A queue entry with missing pixels has its warning on the card."""
     open_tab(page, "Review")
     page.locator("#image-input input[type=file]").set_input_files(folder / "cut.jpg")
     expect(page.locator("#verdict .warnings li")).to_have_count(1)
@@ -104,7 +104,7 @@ def test_queue_has_warnings_and_the_missing_image(page: Page, folder: Path) -> N
 
 
 def test_mirage_is_shown_on_its_ground(page: Page, folder: Path) -> None:
-    """The sentence names the ground, and what is revealed is that picture."""
+    """The message names the ground, and the revealed preview is on it."""
     open_tab(page, "Review")
     page.locator("#image-input input[type=file]").set_input_files(folder / "mirage.png")
     warning = page.locator("#verdict .warnings li")

@@ -1,4 +1,4 @@
-"""Small files with something unusual about them, and those that they should look like."""
+"""Small files with flaws, and helpers to make them."""
 
 import io
 import struct
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
-from tests.support.image_files import PNG_SIGNATURE, colour_profile, encoded, photograph, png
+from tests.support.image_files import PNG_SIGNATURE, encoded, photograph, png, srgb_profile
 
 HEADER_END = len(PNG_SIGNATURE) + 25  # a PNG's first chunk
 ADAM7 = (
@@ -42,7 +42,7 @@ def with_chunk(data: bytes, added: bytes, *, last: bool = False) -> bytes:
 
 
 def interlaced_png(image: Image.Image) -> bytes:
-    """An RGB picture as an Adam7 PNG, which Pillow does not write."""
+    """An RGB image as an Adam7 PNG, which Pillow does not write."""
     pixels = np.asarray(image)
     rows = b"".join(
         b"\0" + row.tobytes()
@@ -50,7 +50,7 @@ def interlaced_png(image: Image.Image) -> bytes:
         for row in pixels[top::down, left::across]
         if row.size
     )
-    data = bytearray(png(image.size, depth=8, colour=2, chunks=[(b"IDAT", zlib.compress(rows))]))
+    data = bytearray(png(image.size, depth=8, color=2, chunks=[(b"IDAT", zlib.compress(rows))]))
     data[HEADER_END - 5] = 1
     header = bytes(data[len(PNG_SIGNATURE) + 4 : HEADER_END - 4])
     data[HEADER_END - 4 : HEADER_END] = struct.pack(">I", zlib.crc32(header))
@@ -93,7 +93,7 @@ def _packed(values: np.ndarray, bits: int) -> bytes:
 
 def profile_with(*, names: dict[bytes, bytes] | None = None, primaries: object = None) -> bytes:
     """The sRGB profile with other tag names, or with other primaries."""
-    profile = bytearray(colour_profile())
+    profile = bytearray(srgb_profile())
     (count,) = struct.unpack_from(">I", profile, 128)
     for at in range(132, 132 + 12 * count, 12):
         name, start, _ = struct.unpack_from(">4sII", profile, at)
@@ -153,7 +153,7 @@ def _profile(
 
 
 def mirage(seen_on_white: Image.Image, seen_on_black: Image.Image) -> Image.Image:
-    """A picture, mode LA, that shows one gray picture on white and another on black."""
+    """An image, mode LA, that shows one gray image on white and another on black."""
     white = 128 + np.asarray(seen_on_white.convert("L"), dtype=float) / 2
     black = np.asarray(seen_on_black.convert("L"), dtype=float) * 0.45
     opacity = (255 - white + black).clip(1, 255)
@@ -169,12 +169,12 @@ def without_end(data: bytes) -> bytes:
 
 
 def frames_of(image: Image.Image, count: int = 5) -> list[Image.Image]:
-    """Rotated copies of a picture, of which no two look the same."""
+    """Rotated copies of an image, all of them different."""
     return [image.rotate(15 * turn, fillcolor="black") for turn in range(count)]
 
 
 def pixels(data: bytes) -> np.ndarray:
-    """What Pillow itself makes of a sound file, RGB."""
+    """A sound file decoded by Pillow, RGB."""
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image.convert("RGB"))
 

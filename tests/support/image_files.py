@@ -1,4 +1,4 @@
-"""Real files of every format that is accepted, made small from a photograph.
+"""Small real files of every supported format, made from a photo.
 
 `FILES` holds one or more files of each format: compressed in its usual ways, with one frame and
 with several, and with the metadata that cameras write.
@@ -26,7 +26,7 @@ def photograph(size: tuple[int, int] = (64, 48)) -> Image.Image:
 
 
 def encoded(image: Image.Image, image_format: str, **options: object) -> bytes:
-    """The picture as a file of a format; HEIC goes by Pillow's name for it, HEIF."""
+    """The image encoded in a format; HEIC has Pillow's name, HEIF."""
     buffer = io.BytesIO()
     if image_format == "HEIF":
         heif = pillow_heif.from_pillow(image.copy())
@@ -44,21 +44,21 @@ def animated(frames: list[Image.Image], image_format: str, **options: object) ->
     return encoded(frames[0], image_format, save_all=True, append_images=following, **options)
 
 
-def greys(count: int, size: tuple[int, int] = (24, 16)) -> list[Image.Image]:
-    """Plain frames of which each is told by its level; see `level`."""
+def grays(count: int, size: tuple[int, int] = (24, 16)) -> list[Image.Image]:
+    """Plain frames, each identified by its gray level; see `level`."""
     return [Image.new("L", size, level(number)).convert("RGB") for number in range(count)]
 
 
 def level(number: int) -> int:
-    """The grey of frame `number`, below 256 for up to 50 frames."""
+    """The gray level of frame `number`, below 256 for up to 50 frames."""
     return 5 * number + 5
 
 
 def png(
-    size: tuple[int, int], *, depth: int, colour: int, chunks: list[tuple[bytes, bytes]]
+    size: tuple[int, int], *, depth: int, color: int, chunks: list[tuple[bytes, bytes]]
 ) -> bytes:
-    """A PNG chunk by chunk, for what Pillow does not write. `colour` is PNG's own colour type."""
-    header = struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, 0)
+    """A PNG built from chunks, for types that Pillow does not write. `color` is the color type."""
+    header = struct.pack(">IIBBBBB", *size, depth, color, 0, 0, 0)
     parts = [(b"IHDR", header), *chunks, (b"IEND", b"")]
     return PNG_SIGNATURE + b"".join(
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -67,7 +67,7 @@ def png(
 
 
 def camera_exif(orientation: int, secret: str = "") -> Image.Exif:
-    """What a phone writes into a photograph: orientation, who took it and where."""
+    """EXIF as a phone writes it: orientation, author and place."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     if secret:
@@ -80,7 +80,7 @@ def camera_exif(orientation: int, secret: str = "") -> Image.Exif:
     return exif
 
 
-def colour_profile() -> bytes:
+def srgb_profile() -> bytes:
     """An ICC profile."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -91,7 +91,7 @@ def _files() -> dict[str, bytes]:
     deep = Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257)
     exif = camera_exif(6, secret="camera")
     return {
-        "jpeg": encoded(photo, "JPEG", exif=exif, comment=b"by hand", icc_profile=colour_profile()),
+        "jpeg": encoded(photo, "JPEG", exif=exif, comment=b"by hand", icc_profile=srgb_profile()),
         "jpeg-progressive": encoded(photo, "JPEG", progressive=True),
         "jpeg-cmyk": encoded(photo.convert("CMYK"), "JPEG"),
         "mpo": animated(frames[:2], "MPO"),

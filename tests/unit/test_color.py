@@ -1,4 +1,4 @@
-"""Embedded color profiles: what model and people see is what a color-managed browser shows."""
+"""Embedded color profiles: model and people see what a color-managed browser shows."""
 
 import io
 import struct
@@ -26,7 +26,7 @@ from tests.support.flawed_files import (
     profile_with,
     with_chunk,
 )
-from tests.support.image_files import FILES, animated, colour_profile, encoded
+from tests.support.image_files import FILES, animated, encoded, srgb_profile
 from tests.unit.test_classifiers import load
 
 SWAP = profile_with(names=SWAPPED)
@@ -36,12 +36,12 @@ RGB_FORMATS = ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"]
 
 
 def decoded(data: bytes, *, min_size: MinSize | None = None) -> DecodedImage:
-    """The file under a name that says nothing."""
+    """The decoded file, under a name without extension."""
     return decode(data, name="picture", limits=LIMITS, min_size=min_size)
 
 
 def on_white(data: bytes) -> np.ndarray:
-    """Its first frame on white, of a file that nothing is wrong with."""
+    """The first frame on white of a file without warnings."""
     image = decoded(data)
     assert image.info.warnings == ()
     frames = [frame for frame in image.frames if frame.ground is Ground.WHITE]
@@ -56,7 +56,7 @@ def swapped(image: Image.Image) -> Image.Image:
 
 @pytest.mark.parametrize("image_format", RGB_FORMATS)
 def test_profile_is_applied_in_every_format(image_format: str) -> None:
-    """A file with exchanged channels and a profile that says so shows the picture."""
+    """A file with exchanged channels and a matching profile shows the original."""
     data = encoded(swapped(PHOTO), image_format, icc_profile=SWAP)
     raw = encoded(swapped(PHOTO), image_format)
     assert np.abs(on_white(data) - on_white(raw)[..., ::-1]).max() <= 1
@@ -94,7 +94,7 @@ def test_gray_profile_is_applied() -> None:
 
 
 def test_gray_profile_keeps_transparency() -> None:
-    """The alpha channel of a gray picture is not a color."""
+    """The profile does not change the alpha channel of a gray image."""
     picture = Image.new("LA", (16, 16), (128, 100))
     shown = on_white(encoded(picture, "PNG", icc_profile=gray_profile(1.0)))[8, 8]
     assert shown.tolist() == pytest.approx([188 * 100 / 255 + 155] * 3, abs=3)
@@ -102,7 +102,7 @@ def test_gray_profile_keeps_transparency() -> None:
 
 @pytest.mark.parametrize("image_format", ["JPEG", "TIFF"])
 def test_cmyk_profile_is_applied(image_format: str) -> None:
-    """CMYK is converted by its profile and not by the rule of thumb."""
+    """CMYK is converted by its profile, not by Pillow's formula."""
     picture = PHOTO.convert("CMYK")
     options = {"quality": 100} if image_format == "JPEG" else {}
     data = encoded(picture, image_format, icc_profile=cmyk_profile(), **options)
@@ -188,13 +188,13 @@ def test_srgb_profile_changes_nothing(kind: str, monkeypatch: pytest.MonkeyPatch
     plain = PHOTO if kind != "tiff" else PHOTO.convert("RGBA")
     image_format = {"heic": "HEIF"}.get(kind, kind.upper())
     expected = on_white(encoded(plain, image_format))
-    for profile in (colour_profile(), profile_with(primaries=NEARLY_SRGB)):
+    for profile in (srgb_profile(), profile_with(primaries=NEARLY_SRGB)):
         shown = on_white(encoded(plain, image_format, icc_profile=profile))
         assert np.array_equal(shown, expected)
 
 
 def test_profiles_are_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The profile of a camera is read for its first photograph, and no more than some are kept."""
+    """A profile is read once, and the number of cached profiles is limited."""
     built = []
     build = color._built
     monkeypatch.setattr(color, "_TRANSFORMS", color._Transforms())
@@ -222,7 +222,7 @@ def test_without_a_profile_pixels_are_what_pillow_makes_of_them() -> None:
 
 @pytest.mark.parametrize("kind", ["RGBA", "LA"])
 def test_transparency_without_a_profile_is_composed_as_before(kind: str) -> None:
-    """Part by part, and in place, the picture on white is the same to the bit."""
+    """Flattened in boxes and in place, the image on white is the same to the bit."""
     picture = PHOTO.resize((900, 700)).convert("RGBA")
     picture.putalpha(Image.radial_gradient("L").resize(picture.size))
     picture = picture.convert(kind)
@@ -231,8 +231,8 @@ def test_transparency_without_a_profile_is_composed_as_before(kind: str) -> None
     assert np.array_equal(on_white(encoded(picture, "PNG")), np.asarray(expected))
 
 
-def test_pair_scores_alike(engine: Engine) -> None:
-    """With the embedded model, a photograph with a profile is within 0.01 of its plain twin."""
+def test_image_with_a_profile_scores_like_its_twin(engine: Engine) -> None:
+    """With the embedded model, an image with a profile is within 0.01 of its plain twin."""
     classifier = load("open-nsfw")
     scores = []
     for data in (
@@ -247,7 +247,7 @@ def test_pair_scores_alike(engine: Engine) -> None:
 
 
 def test_preview_shows_the_same_colors(engine: Engine) -> None:
-    """What people look at is sRGB, without a profile."""
+    """Previews are sRGB, without a profile."""
     picture = Image.new("RGB", (64, 48), (200, 30, 40))
     data = encoded(picture, "PNG", icc_profile=SWAP)
     sha256 = (
@@ -296,7 +296,7 @@ def test_gamma_of_a_png_is_applied(exponent: int) -> None:
 
 
 def test_primaries_of_a_png_are_applied() -> None:
-    """What gAMA with cHRM or cICP say of Display P3 is what its profile says."""
+    """Display P3 described by gAMA with cHRM, or by cICP, looks as with its profile."""
     picture = encoded(Image.new("RGB", (16, 16), (200, 30, 40)), "PNG")
     expected = [218, 0, 27]
     for chunks in (
@@ -315,7 +315,7 @@ def test_primaries_of_a_png_are_applied() -> None:
         gamma(45_455) + primaries(*SRGB_POINTS),
         primaries(*P3_POINTS),
         chunk(b"sRGB", b"\0") + gamma(100_000) + primaries(*P3_POINTS),
-        profile_chunk(colour_profile()) + gamma(100_000),
+        profile_chunk(srgb_profile()) + gamma(100_000),
         chunk(b"cICP", bytes([1, 13, 0, 1])) + gamma(100_000),
         gamma(0),
     ],
@@ -346,7 +346,7 @@ def test_colors_that_cannot_be_converted_are_named(chunks: bytes) -> None:
 def test_first_of_two_profiles_counts() -> None:
     """As in browsers; the second is damaged metadata."""
     stored = encoded(swapped(PHOTO), "PNG")
-    image = decoded(with_chunk(stored, profile_chunk(SWAP) + profile_chunk(colour_profile())))
+    image = decoded(with_chunk(stored, profile_chunk(SWAP) + profile_chunk(srgb_profile())))
     assert [warning.code for warning in image.info.warnings] == [WarningCode.METADATA]
     shown = np.asarray(image.frames[0].image).astype(int)
     assert np.abs(shown - np.asarray(PHOTO)).max() <= 1

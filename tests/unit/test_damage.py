@@ -1,4 +1,4 @@
-"""Files with damaged or missing pixels: what can be decoded is, and is called incomplete."""
+"""Files with damaged or missing pixels: the readable part is decoded, and is incomplete."""
 
 import threading
 import zlib
@@ -40,7 +40,7 @@ WHOLE_ROWS = {  # formats whose rows are decoded exactly or not at all
 def decoded(
     data: bytes, *, limits: Limits = LIMITS, min_size: MinSize | None = None
 ) -> DecodedImage:
-    """The file under a name that says nothing."""
+    """The decoded file, under a name without extension."""
     return decode(data, name="picture", limits=limits, min_size=min_size)
 
 
@@ -89,7 +89,7 @@ def test_bitmap_keeps_its_last_rows(share: float) -> None:
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}], ids=str)
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_jpeg_without_its_end_marker_is_whole(mode: str, options: dict[str, object]) -> None:
-    """All rows are there, so the pixels and the judgement are those of the whole file."""
+    """All rows are there, so the pixels are those of the whole file, and nothing is incomplete."""
     data = encoded(PHOTO.convert(mode), "JPEG", **options)
     image = decoded(without_end(data))
     assert codes(image) == [WarningCode.TRUNCATED]
@@ -175,7 +175,7 @@ def test_missing_restart_markers_are_noticed(hole: int) -> None:
 def png_with(rows: bytes, *, depth: int, color: int, size: tuple[int, int] = (64, 48)) -> bytes:
     """A PNG whose compressed data end in order, with as many rows as given."""
     chunks = [(b"PLTE", bytes(range(48)))] if color == 3 else []
-    return png(size, depth=depth, colour=color, chunks=[*chunks, (b"IDAT", zlib.compress(rows))])
+    return png(size, depth=depth, color=color, chunks=[*chunks, (b"IDAT", zlib.compress(rows))])
 
 
 @pytest.mark.parametrize("share", [0.1, 0.6, 0.99])
@@ -251,7 +251,7 @@ def test_every_cut_webp_shows_its_rows(kind: str, options: dict[str, object], sh
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
 def test_progressive_jpeg_shows_less_detail(share: float) -> None:
-    """Each scan covers the whole picture, so all rows are shown, as browsers do."""
+    """Each scan covers the whole image, so all rows are shown, as in browsers."""
     data = encoded(PHOTO, "JPEG", progressive=True)
     image = decoded(cut(data, share))
     part = np.asarray(image.frames[0].image).astype(int)
@@ -262,7 +262,7 @@ def test_progressive_jpeg_shows_less_detail(share: float) -> None:
 
 @pytest.mark.parametrize(("share", "most"), [(0.06, 60), (0.3, 30), (0.7, 15)])
 def test_interlaced_png_shows_less_detail(share: float, most: float) -> None:
-    """Passes that are complete give the whole picture in fewer pixels, in its proportions."""
+    """Complete passes give the whole image with fewer pixels, in its proportions."""
     data = interlaced_png(PHOTO)
     image = decoded(cut(data, share))
     part = image.frames[0].image
@@ -284,7 +284,7 @@ def test_interlaced_gif_shows_less_detail(share: float) -> None:
 @pytest.mark.parametrize("share", [0.5, 0.8])
 @pytest.mark.parametrize("image_format", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_animation_cut_short_keeps_its_first_frames(image_format: str, share: float) -> None:
-    """Frames that decode are looked at; the image is incomplete."""
+    """Frames that can be decoded are; the image is incomplete."""
     data = animated(frames_of(PHOTO), image_format)
     whole = decoded(data)
     image = decoded(cut(data, share))
@@ -296,7 +296,7 @@ def test_animation_cut_short_keeps_its_first_frames(image_format: str, share: fl
 
 
 @pytest.mark.parametrize("image_format", ["GIF", "PNG"])
-def test_frames_after_a_broken_one_are_looked_at(image_format: str) -> None:
+def test_frames_after_a_broken_one_are_decoded(image_format: str) -> None:
     """Damage in the middle of an animation hides nothing that comes after it."""
     frames = [Image.new("RGB", (64, 48), "black") for _ in range(4)]
     for number, frame in enumerate(frames):
@@ -312,8 +312,8 @@ def test_frames_after_a_broken_one_are_looked_at(image_format: str) -> None:
     assert red == pytest.approx((250, 10, 10), abs=20)
 
 
-def test_turned_file_is_turned_though_it_is_cut() -> None:
-    """The part of a sideways photograph that is there is upright."""
+def test_cut_file_is_rotated() -> None:
+    """The remaining part of a rotated image is upright."""
     data = encoded(PHOTO, "JPEG", subsampling=0, exif=camera_exif(6))
     whole, part = shown(data), shown(cut(data, 0.7))
     assert whole.shape == (128, 96, 3)
@@ -321,7 +321,7 @@ def test_turned_file_is_turned_though_it_is_cut() -> None:
 
 
 def test_large_cut_file_is_reduced() -> None:
-    """A damaged JPEG is decoded with fewer pixels where these are enough."""
+    """A damaged JPEG is decoded with fewer pixels if the minimum size allows it."""
     data = encoded(PHOTO.resize((1600, 1200)), "JPEG")
     image = decoded(cut(data, 0.6), min_size=MinSize(128))
     assert image.reduced

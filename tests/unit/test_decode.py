@@ -1,4 +1,4 @@
-"""What `decode` makes of files that are in order: one upright RGB picture, whatever was stored."""
+"""Sound files of every format and mode are decoded to one upright RGB image."""
 
 import hashlib
 import zlib
@@ -28,7 +28,7 @@ FORMATS = {
 WITH_EXIF = ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"]
 QUADRANTS = np.array([[(220, 30, 30), (30, 200, 30)], [(30, 30, 220), (240, 240, 240)]])
 
-# How the rows and columns of a stored picture lie when the tag says so (Exif 2.32, 4.6.4 A).
+# Order of stored rows and columns for each value of the tag (Exif 2.32, 4.6.4 A).
 AS_STORED = {
     1: lambda upright: upright,
     2: lambda upright: upright[:, ::-1],
@@ -42,14 +42,14 @@ AS_STORED = {
 
 
 def only_frame(data: bytes) -> Image.Image:
-    """The picture of a file that has one frame, on white."""
+    """The image on white of a file with one frame."""
     frames = decode(data, name="picture", limits=LIMITS).frames
     (frame,) = [frame for frame in frames if frame.ground is Ground.WHITE]
     return frame.image
 
 
 def far_apart(one: Image.Image, other: Image.Image) -> float:
-    """Mean difference in grey levels; 255 when the sizes differ."""
+    """Mean difference in gray levels; 255 if the sizes differ."""
     if one.size != other.size:
         return 255.0
     return float(np.abs(np.asarray(one, float) - np.asarray(other, float)).mean())
@@ -67,14 +67,14 @@ def test_every_format_becomes_rgb_without_metadata(kind: str) -> None:
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "HEIF"])
-def test_the_picture_is_the_photograph(image_format: str) -> None:
+def test_decoded_image_is_the_original(image_format: str) -> None:
     """Decoding gives back what was encoded, but for what compression takes."""
     photo = photograph()
     assert far_apart(only_frame(encoded(photo, image_format)), photo) < 8
 
 
 def test_facts_are_those_of_the_file() -> None:
-    """Hash and size are of the bytes as uploaded, width and height of the upright picture."""
+    """Hash and size are those of the uploaded bytes, width and height of the upright image."""
     data = encoded(photograph((60, 40)), "JPEG", exif=camera_exif(6))
     info = decode(data, name="picture.jpg", limits=LIMITS).info
     assert info.sha256 == hashlib.sha256(data).hexdigest()
@@ -84,7 +84,7 @@ def test_facts_are_those_of_the_file() -> None:
 
 @pytest.mark.parametrize("orientation", AS_STORED)
 @pytest.mark.parametrize("image_format", WITH_EXIF)
-def test_pictures_are_turned_upright(image_format: str, orientation: int) -> None:
+def test_images_are_rotated_upright(image_format: str, orientation: int) -> None:
     """All eight orientations come out as the camera was held, in every format that has them."""
     upright = QUADRANTS.repeat(16, axis=0).repeat(24, axis=1).astype(np.uint8)
     stored = Image.fromarray(np.ascontiguousarray(AS_STORED[orientation](upright)))
@@ -131,17 +131,17 @@ def test_an_orientation_that_means_nothing_is_ignored(orientation: int) -> None:
         ("F", 0.0, "TIFF", (0, 0, 0)),
     ],
 )
-def test_every_mode_shows_its_colour(
+def test_every_mode_shows_its_color(
     mode: str, stored: object, image_format: str, seen: tuple[int, int, int]
 ) -> None:
-    """A plain picture of any mode comes out in the colour it has."""
+    """A plain image of any mode keeps its color."""
     data = encoded(Image.new(mode, (16, 16), stored), image_format)
     assert only_frame(data).getpixel((8, 8)) == pytest.approx(seen, abs=8)
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "GIF", "BMP", "TIFF"])
 def test_palettes_are_looked_up(image_format: str) -> None:
-    """A palette's colours are shown, not its indices."""
+    """A palette's colors are shown, not its indices."""
     image = Image.new("P", (16, 16), 1)
     image.putpalette([0, 0, 0, 200, 40, 80])
     assert only_frame(encoded(image, image_format)).getpixel((8, 8)) == (200, 40, 80)
@@ -161,17 +161,17 @@ def test_palettes_are_looked_up(image_format: str) -> None:
     ],
     ids=str,
 )
-def test_deep_greys_are_scaled(values: np.ndarray) -> None:
-    """Greys of more than 8 bits keep their order and their middle instead of being clipped."""
+def test_deep_grays_are_scaled(values: np.ndarray) -> None:
+    """Grays of more than 8 bits are scaled, not clipped: their order and middle stay."""
     row = np.asarray(only_frame(encoded(Image.fromarray(values), "TIFF")))[0, :, 0]
     assert row.tolist() == pytest.approx([0, 128, 255], abs=1)
 
 
-@pytest.mark.parametrize(("colour", "samples"), [(2, 3), (4, 2), (6, 4)])
-def test_sixteen_bit_colour_is_read(colour: int, samples: int) -> None:
-    """PNG with 16 bits a sample, in RGB, grey with alpha and RGBA, shows its colours."""
+@pytest.mark.parametrize(("color", "samples"), [(2, 3), (4, 2), (6, 4)])
+def test_sixteen_bit_color_is_read(color: int, samples: int) -> None:
+    """PNG with 16 bits a sample, in RGB, gray with alpha and RGBA, shows its colors."""
     row = b"\0" + (b"\x80\x80" * (samples - 1) + b"\xff\xff") * 8
-    data = png((8, 8), depth=16, colour=colour, chunks=[(b"IDAT", zlib.compress(row * 8))])
+    data = png((8, 8), depth=16, color=color, chunks=[(b"IDAT", zlib.compress(row * 8))])
     assert only_frame(data).getpixel((4, 4))[:2] == pytest.approx((128, 128), abs=1)
 
 
@@ -203,12 +203,12 @@ def transparent(mode: str, image_format: str) -> bytes:
     ],
 )
 def test_what_is_transparent_is_white(mode: str, image_format: str) -> None:
-    """Transparency of every kind is shown on white, never as the colour hidden under it."""
+    """Transparency of every kind is shown on white, never as the color stored under it."""
     seen = only_frame(transparent(mode, image_format)).getpixel((8, 8))
     assert seen == pytest.approx((255, 255, 255), abs=4)
 
 
-def test_half_transparent_black_is_grey() -> None:
+def test_half_transparent_black_is_gray() -> None:
     """Alpha between its ends mixes with white."""
     image = Image.new("RGBA", (16, 16), (0, 0, 0, 128))
     assert only_frame(encoded(image, "PNG")).getpixel((8, 8)) == pytest.approx((127,) * 3, abs=1)

@@ -1,4 +1,4 @@
-"""Whatever bytes `decode` is fed, it returns a sound picture or raises our own error.
+"""For any bytes, `decode` returns a sound image or raises an `ImageError`.
 
 The bytes are real files of every format, damaged: bits flipped, pieces lost, inserted, doubled
 or taken from a file of another format. The examples are the same on every run.
@@ -90,7 +90,7 @@ def damaged(draw: st.DrawFn, original: bytes) -> bytes:
 
 
 def outcome(data: bytes, name: str = "picture") -> str:
-    """`decoded` or `refused`; anything but these two, or an unsound answer, fails."""
+    """`decoded` or `refused`; any other exception or an unsound result fails."""
     try:
         image = decode(data, name=name, limits=SMALL)
     except ImageError as error:
@@ -113,7 +113,7 @@ def sound_refusal(error: ImageError) -> str:
 
 @pytest.mark.parametrize("kind", FILES)
 def test_damaged_files_are_decoded_or_refused(kind: str) -> None:
-    """Hundreds of damaged files of every format give a picture or an `ImageError`, both occur."""
+    """Hundreds of damaged files of every format give an image or an `ImageError`; both occur."""
     outcomes = set()
 
     @FEW

@@ -1,4 +1,4 @@
-"""Files that cannot be judged: each is refused with one kind and one sentence."""
+"""Files that cannot be classified: each is refused with a kind and a message."""
 
 import io
 import re
@@ -31,16 +31,16 @@ SUPPORTED = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "HEIC")
 
 
 def refused(data: bytes, name: str = "picture", limits: Limits = LIMITS) -> ImageError:
-    """The error that these bytes are refused with."""
+    """The error for these bytes."""
     with pytest.raises(ImageError) as caught:
         decode(data, name=name, limits=limits)
     return caught.value
 
 
 def header_only(width: int, height: int) -> bytes:
-    """A PNG that promises many pixels and holds few bytes."""
+    """A PNG whose header declares many pixels, with few bytes."""
     rows = zlib.compress(bytes(1000))
-    return png((width, height), depth=8, colour=2, chunks=[(b"IDAT", rows)])
+    return png((width, height), depth=8, color=2, chunks=[(b"IDAT", rows)])
 
 
 def garbled(data: bytes) -> bytes:
@@ -50,7 +50,7 @@ def garbled(data: bytes) -> bytes:
 
 
 def unread(path: Path) -> ImageError:
-    """The error that a path is refused with."""
+    """The error for a path."""
     with pytest.raises(ImageError) as caught:
         read_file(path, LIMITS)
     return caught.value
@@ -69,14 +69,14 @@ def float_color() -> bytes:
 
 
 def refused_without_memory() -> ImageError:
-    """What is said when a good file finds no memory to be decoded in."""
+    """The error about a sound file if there is no memory to decode it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Image.Image, "load", Mock(side_effect=MemoryError))
         patch.setattr(ImageFile.ImageFile, "load", Mock(side_effect=MemoryError))
         return refused(FILES["png"])
 
 
-# One way to meet each kind, and a word that its sentence needs.
+# A way to provoke each kind, and a text that its message contains.
 KINDS: dict[ImageErrorKind, tuple[Callable[[Path], ImageError], str]] = {
     ImageErrorKind.MISSING: (lambda folder: unread(folder / "picture"), "No such file"),
     ImageErrorKind.DIRECTORY: (lambda folder: unread(folder), "is a directory"),
@@ -98,8 +98,8 @@ KINDS: dict[ImageErrorKind, tuple[Callable[[Path], ImageError], str]] = {
 
 
 @pytest.mark.parametrize("kind", ImageErrorKind)
-def test_every_kind_has_its_sentence(kind: ImageErrorKind, tmp_path: Path) -> None:
-    """Each kind is reached, and its one sentence names the file and what is wrong."""
+def test_every_kind_has_its_message(kind: ImageErrorKind, tmp_path: Path) -> None:
+    """Each kind occurs, and its message, one sentence, names the file and the fault."""
     meet, words = KINDS[kind]
     folder = tmp_path / "picture-folder"
     folder.mkdir()
@@ -112,7 +112,7 @@ def test_every_kind_has_its_sentence(kind: ImageErrorKind, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("data", [HTML, SVG, PDF, POSTSCRIPT, b"\0", b"\0" * 5000, b"GIF", b"RIFF"])
 @pytest.mark.parametrize("name", ["picture", "picture.jpg", "picture.html"])
-def test_what_is_no_image_is_told_what_would_be(data: bytes, name: str) -> None:
+def test_other_files_are_refused_with_the_supported_formats(data: bytes, name: str) -> None:
     """Pages, drawings, documents and noise are refused with the list of what is accepted."""
     error = refused(data, name)
     assert error.kind == ImageErrorKind.NOT_AN_IMAGE
@@ -121,7 +121,7 @@ def test_what_is_no_image_is_told_what_would_be(data: bytes, name: str) -> None:
 
 @pytest.mark.parametrize("image_format", ["ICO", "PPM", "TGA", "PCX", "JPEG2000", "EPS"])
 def test_other_formats_are_refused(image_format: str) -> None:
-    """What Pillow could read but nobody asked for is not even tried."""
+    """Formats that Pillow reads but that are not supported are not tried."""
     assert refused(encoded(photograph(), image_format)).kind == ImageErrorKind.NOT_AN_IMAGE
 
 
@@ -157,7 +157,7 @@ def test_sizes_up_to_the_limit_pass() -> None:
 
 
 def test_pixels_up_to_the_limit_pass() -> None:
-    """A picture of exactly the limit is accepted; one row less allowed, and it is not."""
+    """An image of exactly the limit is accepted; with a limit of one row less it is refused."""
     data = encoded(Image.new("RGB", (100, 50)), "PNG")
     assert decode(data, name="picture", limits=Limits(10_000, 5_000, 1)).frames
     error = refused(data, limits=Limits(10_000, 4_999, 1))
@@ -165,7 +165,7 @@ def test_pixels_up_to_the_limit_pass() -> None:
 
 
 def with_size(kind: str, side: int) -> bytes:
-    """A small file whose header says that it is `side` pixels wide and high."""
+    """A small file whose header declares `side` pixels of width and height."""
     data = bytearray(FILES[kind])
     if kind == "gif":
         struct.pack_into("<HH", data, 6, side, side)
@@ -216,13 +216,13 @@ def test_reading_an_endless_file_ends() -> None:
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b.png", "\ud800.png", "picture/inside"])
 def test_paths_that_cannot_be_opened_are_missing(name: str, tmp_path: Path) -> None:
-    """Names that no file system takes are told like any file that is not there."""
+    """Names that no file system accepts are reported like a missing file."""
     (tmp_path / "picture").write_bytes(FILES["png"])
     assert unread(tmp_path / name).kind == ImageErrorKind.MISSING
 
 
-def test_a_damaged_kept_picture_is_an_image_error() -> None:
-    """A picture on disk that rotted is told in a sentence too."""
+def test_a_damaged_preview_is_an_image_error() -> None:
+    """A damaged preview on disk is reported by an `ImageError` too."""
     for data in (b"", HTML, FILES["jpeg"][:200]):
         with pytest.raises(ImageError):
             thumbnail(data)

@@ -139,7 +139,7 @@ def test_packed_gray_that_is_cut_short_keeps_its_first_rows(bits: int) -> None:
 
 
 def test_packing_that_is_not_supported_is_refused() -> None:
-    """Bits in another order are never taken for a picture."""
+    """Compressed packed samples are refused instead of being read wrongly."""
     data = bytearray(tiff_gray(scaled(FULL, 1023).astype("<u2"), bits=10))
     data[8 + 2 + 12 * 3 + 8] = 5  # compression: LZW
     with pytest.raises(ImageError):

@@ -43,7 +43,7 @@ FLAWED = with_chunk(TWIN_PNG, chunk(b"tEXt", b"a\0b", checksum=1))
 
 
 def dark_jpeg() -> bytes:
-    """A photograph, cut short, that the fake classifier finds harmless."""
+    """A truncated image with a low score of the fake classifier."""
     picture = Image.new("RGB", (64, 96), (3, 90, 60))
     picture.paste(photograph((64, 64)), (0, 32))
     data = encoded(picture, "JPEG", subsampling=0)
@@ -86,7 +86,7 @@ def test_names_that_say_something_else_are_warned_of(
     assert (warning.message if warning else None) == expected
 
 
-def test_name_never_decides(engine: Engine, classifier: FakeClassifier) -> None:
+def test_name_does_not_affect_the_prediction(engine: Engine, classifier: FakeClassifier) -> None:
     """The same bytes have the same verdict under any name, stored or not, each with its warning."""
     data = picture_bytes(200)
     names = ["a.png", "a.jpg", "a.HEIC", "a.pdf", "a.png"]
@@ -106,7 +106,7 @@ def test_name_never_decides(engine: Engine, classifier: FakeClassifier) -> None:
 
 
 def test_warnings_are_listed_in_one_order() -> None:
-    """That of the codes; the sentence about transparency says which ground was chosen."""
+    """In the order of the codes; the message about transparency names the ground."""
     about_bytes = tuple(
         ImageWarning(code, f"{code}.") for code in WarningCode if code is not WarningCode.EXTENSION
     )
@@ -129,7 +129,7 @@ def test_warnings_are_stored_with_the_image(engine: Engine, store: Store) -> Non
 
 
 def test_warnings_of_the_latest_decoding_count(engine: Engine, store: Store) -> None:
-    """An image that another model judges later gets the warnings that were not known before."""
+    """An image classified by another model later gets warnings that were not known before."""
     review = engine.review(FLAWED, Upload("a.png", "command"))
     assert review.image is not None
     assert review.prediction is not None
@@ -142,7 +142,7 @@ def test_warnings_of_the_latest_decoding_count(engine: Engine, store: Store) -> 
 
 
 def test_incomplete_image_is_never_allowed(engine: Engine, store: Store) -> None:
-    """For any score a person looks at it: it waits in the queue, also judged from the store."""
+    """For any score it is queued for review, also if the prediction is from the store."""
     review = engine.review(dark_jpeg(), Upload("a.jpg", "gallery", "ann", retain=Retain.QUEUE))
     assert review.prediction is not None
     assert review.prediction.nsfw_score < 0.1
@@ -157,7 +157,7 @@ def test_incomplete_image_is_never_allowed(engine: Engine, store: Store) -> None
     assert engine.preview_jpeg(review.sha256 or "", person("bob")).startswith(b"\xff\xd8")
 
 
-def test_incomplete_image_is_blocked_where_its_score_says_so(engine: Engine) -> None:
+def test_incomplete_image_with_a_high_score_is_blocked(engine: Engine) -> None:
     """Missing pixels make nothing milder."""
     picture = Image.new("RGB", (64, 96), (255, 0, 0))
     picture.paste(photograph((64, 64)), (0, 32))
@@ -166,7 +166,7 @@ def test_incomplete_image_is_blocked_where_its_score_says_so(engine: Engine) -> 
     assert review.verdict.action is Action.BLOCK
 
 
-def test_jpeg_without_its_end_marker_is_judged_as_usual(engine: Engine) -> None:
+def test_jpeg_without_its_end_marker_is_classified_as_usual(engine: Engine) -> None:
     """No pixel is missing, so it does not wait for a person."""
     data = without_end(encoded(Image.new("RGB", (64, 64), (3, 90, 60)), "JPEG"))
     review = engine.review(data, BY_ANN)
@@ -265,7 +265,7 @@ def test_every_route_lists_warnings(
 
 
 def test_preview_on_a_ground(engine: Engine, store: Store, tmp_path: Path) -> None:
-    """The page asks for the ground that was judged; an unknown one is refused."""
+    """The page requests the ground of the prediction; an unknown one is refused."""
     data = FILES["webp-lossless"]
     with open_app(engine, store, tmp_path) as app:
         ann = app.signed_in("ann")
@@ -279,7 +279,7 @@ def test_preview_on_a_ground(engine: Engine, store: Store, tmp_path: Path) -> No
 def test_part_of_an_image_has_no_bare_score(
     engine: Engine, store: Store, tmp_path: Path, path: str
 ) -> None:
-    """Where the answer has no action, an incomplete image is an error and does not read as safe."""
+    """If the response has no action, an incomplete image is an error and does not read as safe."""
     url = "data:image/jpeg;base64," + base64.b64encode(dark_jpeg()).decode()
     body = {"input": [{"type": "image_url", "image_url": {"url": url}}]}
     with open_app(engine, store, tmp_path) as app:

@@ -1,7 +1,7 @@
 """Decoding stays within 8 bytes of memory for each pixel of the limit, for every kind of file.
 
-A child process decodes each file at the smallest limit that accepts it, and says what its memory
-grew to above what it was.
+A child process decodes each file at the smallest limit that accepts it, and reports by how much its
+memory grew.
 """
 
 import io
@@ -26,7 +26,7 @@ from tests.support.image_files import FILES, animated, camera_exif, encoded, png
 
 ROOT = Path(__file__).parents[2]
 SIZE = (2000, 1500)
-FIXED_BYTES = 3_500_000  # buffers that do not grow with the picture
+FIXED_BYTES = 3_500_000  # buffers whose size does not depend on the image
 MEASURE = """
 import io, json, os, sys
 from pathlib import Path
@@ -83,7 +83,7 @@ for path in large:
 
 
 def picture() -> Image.Image:
-    """A colorful picture that compresses well enough to be made quickly."""
+    """A colorful image that compresses well enough to be encoded quickly."""
     small = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     return Image.fromarray(small).resize(SIZE, Image.Resampling.BILINEAR)
 
@@ -94,7 +94,7 @@ def deep_png(image: Image.Image, chunks: list[tuple[bytes, bytes]]) -> bytes:
     samples = high | np.random.default_rng(1).integers(0, 256, high.shape).astype(">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in samples)
     data = [*chunks, (b"IDAT", zlib.compress(rows, 1))]
-    return png(image.size, depth=16, colour=6, chunks=data)
+    return png(image.size, depth=16, color=6, chunks=data)
 
 
 def files() -> Iterator[tuple[str, bytes]]:
@@ -171,7 +171,7 @@ def files() -> Iterator[tuple[str, bytes]]:
 
 
 def measured(program: str, paths: list[Path], folder: Path) -> list[dict[str, Any]]:
-    """What the program says of each file."""
+    """The results of the program for each file."""
     small = folder / "small"
     small.mkdir()
     for kind, data in FILES.items():
@@ -228,7 +228,7 @@ def test_float_bomb_keeps_the_budget_of_the_default_limit(tmp_path: Path) -> Non
     ],
     ids=["webp", "avif", "jpeg"],
 )
-def test_message_says_the_limit_of_the_format(data: bytes, limit: float, kind: str) -> None:
+def test_message_has_the_limit_of_the_format(data: bytes, limit: float, kind: str) -> None:
     """Where a format has a lower limit the message names it, and below it the file is accepted."""
     most = int(2_000_000 * memory.BUDGET / limit)
     with pytest.raises(

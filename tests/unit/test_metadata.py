@@ -52,7 +52,7 @@ FLAWED_PNG = {
 
 
 def decoded(data: bytes) -> DecodedImage:
-    """The file under a name that says nothing."""
+    """The decoded file, under a name without extension."""
     return decode(data, name="picture", limits=LIMITS)
 
 
@@ -120,7 +120,7 @@ def test_exif_that_cannot_be_read_is_ignored(image_format: str, exif: bytes) -> 
     ],
     ids=["photoshop", "adobe", "jfif", "mpf"],
 )
-def test_jpeg_with_a_broken_segment_is_judged(segment: bytes) -> None:
+def test_jpeg_with_a_broken_segment_is_decoded(segment: bytes) -> None:
     """An application segment that ends in its middle does not keep the pixels from being read."""
     twin = encoded(PHOTO, "JPEG", exif=camera_exif(3))
     assert twin[:4] == b"\xff\xd8\xff\xe0"
@@ -131,14 +131,14 @@ def test_jpeg_with_a_broken_segment_is_judged(segment: bytes) -> None:
 
 
 def test_transparency_with_a_wrong_checksum_is_dropped() -> None:
-    """What libpng drops is dropped: the picture is opaque, as browsers show it."""
+    """It is dropped as in libpng: the image is opaque, as in browsers."""
     flawed = with_chunk(TWIN_PNG, chunk(b"tRNS", bytes(6), checksum=1))
     image = decoded(flawed)
     assert codes(image) == [WarningCode.METADATA]
     assert np.array_equal(np.asarray(image.frames[0].image), pixels(TWIN_PNG))
 
 
-def test_frames_with_a_wrong_checksum_are_judged() -> None:
+def test_frames_with_a_wrong_checksum_are_decoded() -> None:
     """A damaged checksum does not hide the frames of an animation."""
     frames = [Image.new("RGB", (24, 16), (level, 0, 0)) for level in (10, 200)]
     data = encoded(frames[0], "PNG", save_all=True, append_images=frames[1:])

@@ -1,4 +1,4 @@
-"""What leaves the product of a picture: small, without anything but the picture."""
+"""Previews, thumbnails and placeholders: small, without metadata of the upload."""
 
 import io
 import struct
@@ -9,7 +9,7 @@ from PIL import Image, PngImagePlugin
 from nsfw_app.imaging.decode import decode
 from nsfw_app.imaging.previews import are_near_duplicates, placeholder, preview, thumbnail
 from tests.support.fakes import LIMITS
-from tests.support.image_files import camera_exif, colour_profile, encoded, photograph
+from tests.support.image_files import camera_exif, encoded, photograph, srgb_profile
 
 SECRET = "Taken by Ada at home"
 XMP = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'><creator>{SECRET}</creator></x:xmpmeta>".encode()
@@ -20,7 +20,7 @@ def telling_png() -> bytes:
     texts = PngImagePlugin.PngInfo()
     texts.add_text("Comment", SECRET)
     texts.add_itxt("XML:com.adobe.xmp", XMP.decode())
-    profile = colour_profile()
+    profile = srgb_profile()
     exif = camera_exif(6, SECRET)
     return encoded(photograph(), "PNG", pnginfo=texts, exif=exif, icc_profile=profile)
 
@@ -33,7 +33,7 @@ def telling(image_format: str) -> bytes:
         return encoded(photograph(), "GIF", comment=SECRET.encode(), xmp=XMP)
     options = {
         "exif": camera_exif(6, SECRET).tobytes(),
-        "icc_profile": colour_profile(),
+        "icc_profile": srgb_profile(),
         "xmp": XMP,
     }
     if image_format == "JPEG":
@@ -68,7 +68,7 @@ def webp_chunks(data: bytes) -> set[bytes]:
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIF"])
-def test_nothing_is_told_of_the_upload(image_format: str) -> None:
+def test_metadata_of_the_upload_is_dropped(image_format: str) -> None:
     """No EXIF, place, comment, XMP or profile is in anything that is given out."""
     data = telling(image_format)
     assert SECRET.encode() in data
@@ -80,8 +80,8 @@ def test_nothing_is_told_of_the_upload(image_format: str) -> None:
             assert not {"exif", "icc_profile", "comment", "xmp"} & set(image.info)
 
 
-def test_pictures_hold_only_what_a_jpeg_needs() -> None:
-    """Of the application and comment segments only JFIF's own is there, in picture and card."""
+def test_previews_have_no_metadata_segments() -> None:
+    """Of application and comment segments a preview and a thumbnail have JFIF's only."""
     shown = given_out(telling("JPEG"))
     assert {0xE1, 0xE2, 0xFE} <= jpeg_markers(telling("JPEG"))
     for name in ("picture", "thumbnail"):
@@ -117,8 +117,8 @@ def test_sizes_are_fitted(size: tuple[int, int], expected: dict[str, tuple[int, 
     assert sizes == expected
 
 
-def test_pictures_look_like_the_upload() -> None:
-    """A kept picture shows the same colours as the file."""
+def test_previews_look_like_the_upload() -> None:
+    """A preview shows the same colors as the file."""
     shown = given_out(encoded(Image.new("RGB", (64, 48), (30, 140, 90)), "PNG"))
     for data in shown.values():
         with Image.open(io.BytesIO(data)) as image:
@@ -138,6 +138,6 @@ def test_pictures_look_like_the_upload() -> None:
     ],
 )
 def test_hashes_are_alike_up_to_four_bits(other: str | None, same: bool) -> None:
-    """What differs in more bits is another picture, and so is one whose hash is not known."""
+    """Hashes that differ in more bits, and unknown ones, are not near duplicates."""
     assert are_near_duplicates("0000000000000000", other) is same
     assert are_near_duplicates(other, "0000000000000000") is same

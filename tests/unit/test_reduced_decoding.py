@@ -35,14 +35,14 @@ PHOTOGRAPHS = [
 
 
 def jpeg(image: Image.Image, *, quality: int = 90, **options: object) -> bytes:
-    """A picture as a JPEG file."""
+    """An image as a JPEG file."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, **options)
     return buffer.getvalue()
 
 
 def enlarged(package: str, name: str, longer: int) -> Image.Image:
-    """A photograph with this many pixels on its longer side."""
+    """A sample image with this many pixels on its longer side."""
     image = photograph(package, name)
     share = longer / max(image.size)
     return image.resize(
@@ -58,7 +58,7 @@ def embedded() -> Loaded:
 
 @pytest.fixture
 def real(store: Store, embedded: Loaded) -> Engine:
-    """An engine with it."""
+    """An engine with the embedded model."""
     loader = ModelLoader("open-nsfw", lambda: embedded)
     loader.wait()
     return Engine(store=store, loader=loader, limits=LARGE, policies=PolicyBook(store.policies))
@@ -67,10 +67,10 @@ def real(store: Store, embedded: Loaded) -> Engine:
 @pytest.mark.parametrize("quality", [10, 30, 60, 95])
 @pytest.mark.parametrize("longer", [1200, 2600, 4000])
 @pytest.mark.parametrize(("package", "name"), PHOTOGRAPHS)
-def test_the_score_is_that_of_the_whole_picture(
+def test_score_is_that_of_full_size(
     real: Engine, embedded: Loaded, package: str, name: str, longer: int, quality: int
 ) -> None:
-    """Whatever the quality, within 0.01; name, hash and size stay the file's."""
+    """At any JPEG quality within 0.01; name, hash and size stay those of the file."""
     image = enlarged(package, name, longer)
     data = jpeg(image, quality=quality)
     review = real.review(data, Upload("a.jpg", "command"))
@@ -86,7 +86,7 @@ def test_the_score_is_that_of_the_whole_picture(
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_every_kind_of_jpeg_is_reduced(mode: str, options: dict[str, object]) -> None:
-    """To no fewer pixels than are enough, and the file's size is still told."""
+    """To no fewer pixels than the minimum size; the reported size stays that of the file."""
     image = enlarged("skimage", "data/coffee.png", 2400).convert(mode)
     decoded = decode(jpeg(image, **options), name="a.jpg", limits=LARGE, min_size=MinSize(512))
     (frame,) = decoded.frames
@@ -96,7 +96,7 @@ def test_every_kind_of_jpeg_is_reduced(mode: str, options: dict[str, object]) ->
     assert frame.image.mode == "RGB"
 
 
-def test_a_turned_jpeg_is_reduced_and_turned() -> None:
+def test_rotated_jpeg_is_reduced_and_rotated() -> None:
     """The EXIF orientation holds for fewer pixels, too."""
     image = enlarged("skimage", "data/coffee.png", 2400)
     exif = Image.Exif()
@@ -108,8 +108,8 @@ def test_a_turned_jpeg_is_reduced_and_turned() -> None:
 
 
 @pytest.mark.parametrize("min_size", [MinSize(900), MinSize(longer=2000), MinSize(500, 1400), None])
-def test_nobody_gets_fewer_pixels_than_are_enough(min_size: MinSize | None) -> None:
-    """Either side may ask for more, and without a wish nothing is left out."""
+def test_no_side_is_below_the_minimum_size(min_size: MinSize | None) -> None:
+    """Either side may require more pixels; without a minimum size the image is full size."""
     image = enlarged("skimage", "data/coffee.png", 2400)
     (frame,) = decode(jpeg(image), name="a.jpg", limits=LARGE, min_size=min_size).frames
     needed = min_size or MinSize(*image.size[::-1])
@@ -117,8 +117,8 @@ def test_nobody_gets_fewer_pixels_than_are_enough(min_size: MinSize | None) -> N
     assert max(frame.image.size) >= needed.longer
 
 
-def test_the_picture_that_is_kept_is_large(real: Engine, store: Store) -> None:
-    """What people look at has 1600 pixels on its longer side, though the model needs fewer."""
+def test_stored_preview_is_large(real: Engine, store: Store) -> None:
+    """The preview has 1600 pixels on its longer side, though the model needs fewer."""
     data = jpeg(enlarged("skimage", "data/coffee.png", 4000))
     review = real.review(data, Upload("a.jpg", "gallery", "ann", retain=Retain.QUEUE))
     assert review.sha256 is not None
@@ -126,8 +126,8 @@ def test_the_picture_that_is_kept_is_large(real: Engine, store: Store) -> None:
         assert max(kept.size) == 1600
 
 
-class Shown(FakeClassifier):
-    """Remembers the sizes of the pictures it was shown."""
+class RecordsSizes(FakeClassifier):
+    """Records the sizes of its inputs."""
 
     downscale_rules = (DownscaleRule(200, 0.02), DownscaleRule(400, 0.04))
 
@@ -144,13 +144,13 @@ class Shown(FakeClassifier):
 @pytest.mark.parametrize(
     ("red", "sizes"), [(0, [200]), (7, [200, 400]), (20, [200, 1600]), (200, [200, 1600])]
 )
-def test_only_what_is_safe_beyond_doubt_is_judged_by_fewer_pixels(
+def test_only_low_scores_are_computed_from_fewer_pixels(
     store: Store, red: int, sizes: list[int]
 ) -> None:
-    """With a little doubt by some more, with more by all of them, and the last score counts."""
-    first, second = Shown.downscale_rules
+    """Higher scores are computed again from more pixels, and the last score counts."""
+    first, second = RecordsSizes.downscale_rules
     assert first.max_score < 7 / 255 < second.max_score < 20 / 255
-    shown = Shown()
+    shown = RecordsSizes()
     loader = ModelLoader("fake", lambda: Loaded(shown))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
@@ -159,8 +159,8 @@ def test_only_what_is_safe_beyond_doubt_is_judged_by_fewer_pixels(
     assert shown.sizes == [(side, side) for side in sizes]
 
 
-class Waits(FakeClassifier):
-    """Answers the first picture only when the second one has been shown."""
+class WaitsForSecond(FakeClassifier):
+    """Returns the first prediction only after the second image was passed in."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -174,9 +174,9 @@ class Waits(FakeClassifier):
         return super().predict(images)
 
 
-def test_files_are_read_ahead_and_answered_in_order(store: Store, tmp_path: Path) -> None:
-    """While the model looks at one, the next are read; what is ready early waits for its turn."""
-    waits = Waits()
+def test_files_are_read_ahead_and_results_are_in_order(store: Store, tmp_path: Path) -> None:
+    """While the model runs, the next files are decoded; results keep the order of the files."""
+    waits = WaitsForSecond()
     loader = ModelLoader("fake", lambda: Loaded(waits))
     engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     paths = [tmp_path / f"{red}.png" for red in range(40)]
@@ -187,26 +187,26 @@ def test_files_are_read_ahead_and_answered_in_order(store: Store, tmp_path: Path
     assert [round(r.prediction.nsfw_score * 255) for r in reviews if r.prediction] == [*range(40)]
 
 
-def test_what_nobody_asks_for_any_more_is_not_begun() -> None:
-    """A run that is stopped ends with what was being made."""
-    begun = []
+def test_closed_iterator_starts_no_more_work() -> None:
+    """After it is closed, only work in progress is finished."""
+    started = []
     stopped = threading.Event()
 
     def act(number: int) -> None:
-        begun.append(number)
+        started.append(number)
         assert number == 0 or stopped.wait(10)
 
     results = map_ordered(act, range(99), at_once=2)
     next(results)
-    while len(begun) < 3:
+    while len(started) < 3:
         time.sleep(0.001)
     threading.Timer(0.2, stopped.set).start()
     results.close()
-    assert sorted(begun) == [0, 1, 2]
+    assert sorted(started) == [0, 1, 2]
 
 
 class Full(FakeClassifier):
-    """Has no room for every second picture."""
+    """Raises `Overloaded` for every second image."""
 
     def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
         """See `Classifier.predict`."""
@@ -216,8 +216,8 @@ class Full(FakeClassifier):
         return super().predict(images)
 
 
-def test_a_command_waits_where_a_request_would_be_turned_away(store: Store, tmp_path: Path) -> None:
-    """Files that find the model full are judged a moment later; the run goes on."""
+def test_command_retries_if_the_model_is_overloaded(store: Store, tmp_path: Path) -> None:
+    """Files that meet an overloaded model are classified later; the run continues."""
     loader = ModelLoader("fake", lambda: Loaded(Full()))
     engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     paths = [tmp_path / f"{red}.png" for red in range(20)]

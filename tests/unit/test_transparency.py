@@ -1,4 +1,4 @@
-"""Pictures that show one thing on white and another on black."""
+"""Images that show one thing on white and another on black."""
 
 import io
 import zlib
@@ -24,7 +24,7 @@ MIRAGE = mirage(OTHER.resize((300, 300)), PHOTO.resize((300, 300)))
 
 
 def decoded(data: bytes) -> DecodedImage:
-    """The file under a name that says nothing."""
+    """The decoded file, under a name without extension."""
     return decode(data, name="picture", limits=LIMITS)
 
 
@@ -39,7 +39,7 @@ def grounds(data: bytes) -> list[Ground]:
 
 
 def with_alpha(alpha: Image.Image, picture: Image.Image = PHOTO) -> bytes:
-    """A PNG of a picture with an alpha channel."""
+    """A PNG of an image with an alpha channel."""
     result = picture.convert("RGB").resize(alpha.size)
     result.putalpha(alpha)
     return encoded(result, "PNG")
@@ -53,8 +53,8 @@ def disc(size: int = 256) -> Image.Image:
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP", "TIFF", "AVIF"])
-def test_both_pictures_are_there(image_format: str) -> None:
-    """A mirage is looked at as it is on white and as it is on black, with a warning."""
+def test_both_contents_are_decoded(image_format: str) -> None:
+    """A mirage is decoded on white and on black, with a warning."""
     data = encoded(MIRAGE if image_format != "AVIF" else MIRAGE.convert("RGBA"), image_format)
     image = decoded(data)
     assert [frame.ground for frame in image.frames] == [Ground.WHITE, Ground.BLACK]
@@ -80,8 +80,8 @@ HARMLESS = {
 
 
 @pytest.mark.parametrize("kind", HARMLESS)
-def test_same_picture_on_both_grounds_warns_of_nothing(kind: str) -> None:
-    """Surroundings, edges and fades are judged on both grounds where they differ, unwarned."""
+def test_same_content_on_both_grounds_has_no_warning(kind: str) -> None:
+    """Surroundings, edges and fades are decoded on both grounds, without a warning."""
     data, expected = HARMLESS[kind]
     assert not warned(data)
     assert grounds(data) == expected
@@ -96,7 +96,7 @@ def test_what_only_black_shows_is_warned_of() -> None:
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_opaque_alpha_costs_nothing_more(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A channel that is there and hides nothing is looked at once, and nothing is composed."""
+    """An opaque alpha channel gives one frame, and nothing is composed."""
     picture = PHOTO.convert(mode)
 
     def fail(*_: object) -> None:
@@ -108,8 +108,8 @@ def test_opaque_alpha_costs_nothing_more(mode: str, monkeypatch: pytest.MonkeyPa
     assert np.array_equal(np.asarray(image.frames[0].image), np.asarray(picture.convert("RGB")))
 
 
-def test_large_picture_is_smaller_on_black() -> None:
-    """The second picture has a quarter of the pixels at most, so that memory holds both."""
+def test_large_image_is_smaller_on_black() -> None:
+    """The image on black has a quarter of the pixels at most, to fit the memory budget."""
     alpha = disc(300).resize((2000, 1900))
     white, black = decoded(with_alpha(alpha)).frames
     assert white.image.size == (2000, 1900)
@@ -156,7 +156,7 @@ class Inverted(FakeClassifier):
 def test_the_worse_ground_counts(
     store: Store, data: bytes, classifier: FakeClassifier, ground: Ground
 ) -> None:
-    """Both are judged in one batch; score, preview and warning are of the higher score."""
+    """Both are classified in one batch; score, preview and warning are of the higher score."""
     loader = ModelLoader("fake", lambda: Loaded(classifier))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
@@ -182,8 +182,8 @@ def test_the_worse_ground_counts(
     assert stored.info == review.image
 
 
-def test_opaque_picture_is_judged_once(engine: Engine, classifier: FakeClassifier) -> None:
-    """Without transparency there is one picture, on white."""
+def test_opaque_image_is_classified_once(engine: Engine, classifier: FakeClassifier) -> None:
+    """Without transparency there is one frame, on white."""
     review = engine.review(picture_bytes(9), Upload("a.png", "command"))
     assert classifier.seen == 1
     assert review.prediction is not None
@@ -204,7 +204,7 @@ def test_transparent_color_has_the_depth_of_the_file(depth: int, color: int, sam
     data = png(
         (64, 64),
         depth=depth,
-        colour=color,
+        color=color,
         chunks=[(b"tRNS", sample.to_bytes(2) * channels), (b"IDAT", zlib.compress(row * 64))],
     )
     white, black = decoded(data).frames

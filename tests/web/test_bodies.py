@@ -27,7 +27,7 @@ from nsfw_app.web.http.bodies import body
 from nsfw_app.web.middleware.auth import MAX_JSON_BYTES, MAX_PUBLIC_BYTES
 from tests.support.application import WebApp, open_app, served
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
-from tests.support.image_files import animated, greys
+from tests.support.image_files import animated, grays
 
 
 class Counting(FakeClassifier):
@@ -230,7 +230,7 @@ def test_nothing_is_judged_for_an_answer_that_was_given(
 
 def test_many_images_of_many_frames_are_no_crowd(web_app: WebApp) -> None:
     """However many pictures are in one request's images, an idle server judges them all."""
-    gifs = [animated(greys(16, (24, 16 + number)), "GIF") for number in range(20)]
+    gifs = [animated(grays(16, (24, 16 + number)), "GIF") for number in range(20)]
     files = [("file", ("a.gif", gif, "image/gif")) for gif in gifs]
     answer = web_app.with_key(Permission.CLASSIFY).post("/v1/images", files=files)
     assert answer.status_code == 200
