@@ -1,4 +1,4 @@
-"""Fetching by URL: nothing inside is reached, and nothing large is read."""
+"""Fetching by URL: no internal address is reached, and no oversized file is read."""
 
 import socket
 import threading
@@ -22,7 +22,7 @@ ELSEWHERE = "127.0.0.2"  # stands for an inner address; the servers of these tes
 
 @dataclass
 class Site:
-    """A web site: where each path leads, and which were asked for."""
+    """A web site: the response of each path, and the requested paths."""
 
     port: int
     redirects: dict[str, str] = field(default_factory=dict)
@@ -55,7 +55,7 @@ def site() -> Iterator[Site]:
                 running.asked.append(("cut off", ""))
 
         def log_message(self, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("0.0.0.0", 0), Handler)
     running = Site(server.server_port)
@@ -67,7 +67,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture
 def fetcher() -> Fetcher:
-    """May speak to 127.0.0.1 as if that were the public internet, and to nothing else."""
+    """May connect to 127.0.0.1 as if it were public, and to no other address."""
     return Fetcher(max_bytes=MAX_BYTES, is_allowed=lambda address: address == "127.0.0.1")
 
 
@@ -77,13 +77,13 @@ def fetch(fetcher: Fetcher, url: str, *, name: str = "Image 1") -> bytes:
 
 
 def test_a_public_image_is_fetched(fetcher: Fetcher, site: Site) -> None:
-    """The bytes arrive, and the site is asked under its own name."""
+    """The bytes arrive, and the Host header has the site's own name."""
     assert fetch(fetcher, site.url("/a.png", "localhost"), name="Image 1") == b"x" * 1_000
     assert site.asked == [("/a.png", f"localhost:{site.port}")]
 
 
-def test_redirects_are_followed_where_they_may_be(fetcher: Fetcher, site: Site) -> None:
-    """A short chain of public addresses is fine, a relative one too; an endless one is not."""
+def test_allowed_redirects_are_followed(fetcher: Fetcher, site: Site) -> None:
+    """A few redirects, relative ones too, are followed; endless ones are refused."""
     site.redirects = {"/a": "/b", "/b": site.url("/c"), "/loop": "/loop"}
     assert fetch(fetcher, site.url("/a"), name="Image 1")
     with pytest.raises(RequestError, match="redirects"):
@@ -92,14 +92,14 @@ def test_redirects_are_followed_where_they_may_be(fetcher: Fetcher, site: Site) 
 
 @pytest.mark.parametrize("host", [ELSEWHERE, "[::1]", "0x7f000002", "2130706434"])
 def test_private_addresses_are_refused(fetcher: Fetcher, site: Site, host: str) -> None:
-    """However an inner address is written, nothing is sent to it."""
+    """No request is sent to a private address in any notation."""
     with pytest.raises(RequestError):
         fetch(fetcher, site.url("/a.png", host), name="Image 1")
     assert site.asked == []
 
 
 def test_redirects_to_private_addresses_are_refused(fetcher: Fetcher, site: Site) -> None:
-    """A public site cannot lead inside."""
+    """A public site cannot redirect to a private address."""
     site.redirects = {"/a": site.url("/secret", ELSEWHERE)}
     with pytest.raises(RequestError, match="not on the public internet"):
         fetch(fetcher, site.url("/a"), name="Image 1")
@@ -109,7 +109,7 @@ def test_redirects_to_private_addresses_are_refused(fetcher: Fetcher, site: Site
 def test_a_name_with_one_private_address_is_refused(
     site: Site, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that resolves outside and inside is refused, and is looked up once only."""
+    """A name with a public and a private address is refused, after one lookup."""
     looked_up = answers(monkeypatch, ["127.0.0.1", ELSEWHERE])
     with pytest.raises(RequestError, match="not on the public internet"):
         fetch(fetcher, site.url("/a.png", "mixed.test"), name="Image 1")
@@ -118,7 +118,7 @@ def test_a_name_with_one_private_address_is_refused(
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> list[str]:
-    """Let every name have these addresses; the names that were looked up."""
+    """Resolve every name to these addresses; returns the names that were looked up."""
     looked_up: list[str] = []
 
     def lookup(host: str, *args: object, **kwargs: object) -> list[tuple]:
@@ -129,7 +129,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> list[str]:
     return looked_up
 
 
-def test_what_is_too_large_is_not_read_to_its_end(fetcher: Fetcher, site: Site) -> None:
+def test_oversized_response_is_not_read_to_its_end(fetcher: Fetcher, site: Site) -> None:
     """Past the limit the connection is cut."""
     with pytest.raises(ImageError, match=r"larger than the limit of 0\.1 MB") as refused:
         fetch(fetcher, site.url("/large"), name="Image 1")
@@ -154,14 +154,14 @@ def test_what_is_too_large_is_not_read_to_its_end(fetcher: Fetcher, site: Site) 
         "http://\ud800/",
     ],
 )
-def test_what_cannot_be_fetched_is_said(fetcher: Fetcher, url: str) -> None:
-    """Each wrong address is refused in words that name the image."""
+def test_invalid_url_is_reported(fetcher: Fetcher, url: str) -> None:
+    """Each invalid URL is refused with a message that names the image."""
     with pytest.raises(RequestError, match="Image 7"):
         fetch(fetcher, url, name="Image 7")
 
 
-def test_another_status_is_no_image(fetcher: Fetcher, site: Site) -> None:
-    """What is not there is refused."""
+def test_other_status_is_refused(fetcher: Fetcher, site: Site) -> None:
+    """A response that is not 200 is refused."""
     with pytest.raises(RequestError, match="status 404"):
         fetch(fetcher, site.url("/missing"), name="Image 1")
 
@@ -195,8 +195,8 @@ def test_which_addresses_are_public(address: str, public: bool) -> None:
     assert is_public(address) is public
 
 
-def test_the_default_reaches_nothing_here(site: Site) -> None:
-    """Without an exception for tests this machine is refused."""
+def test_loopback_is_refused_by_default(site: Site) -> None:
+    """Without the exception for tests the machine itself is refused."""
     with pytest.raises(RequestError, match="not on the public internet"):
         fetch(Fetcher(max_bytes=MAX_BYTES), site.url("/a.png"), name="Image 1")
     assert site.asked == []
@@ -330,6 +330,6 @@ def test_a_slow_host_does_not_delay_others(site: Site) -> None:
     "address",
     ["64:ff9b:1::a00:1", "fec0::1", "::127.0.0.1", "::ffff:0:10.0.0.1", "64:ff9b::7f00:1"],
 )
-def test_addresses_that_lead_inside_by_another_way(address: str) -> None:
+def test_addresses_that_translate_to_private_ones_are_refused(address: str) -> None:
     """Translated, formerly local, and compatible addresses are not the public internet."""
     assert not is_public(address)
