@@ -108,4 +108,4 @@ def test_mirage_is_shown_on_its_ground(page: Page, folder: Path) -> None:
     open_tab(page, "Review")
     page.locator("#image-input input[type=file]").set_input_files(folder / "mirage.png")
     warning = page.locator("#verdict .warnings li")
-    expect(warning).to_contain_text(["Both were judged; score and preview are of the one on"])
+    expect(warning).to_contain_text(["Both were classified; score and preview are of the one on"])
