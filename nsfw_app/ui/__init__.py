@@ -26,7 +26,8 @@ from nsfw_app.web.app import Page
 
 ASSETS = Path(__file__).parent / "assets"
 # Later ones win over earlier ones.
-STYLES = """desk picture verdict answer cards grid queue care insights log narrow""".split()
+STYLES = """shared/tokens shared/preview shared/verdict shared/decision gallery/gallery gallery/grid
+queue/queue shared/wellness insights/insights log/log shared/narrow""".split()
 
 
 def build_ui(engine: Engine, insights: Insights) -> Page:
@@ -37,7 +38,7 @@ def build_ui(engine: Engine, insights: Insights) -> Page:
         insights: What the Insights tab shows.
     """
     with gr.Blocks(title="NSFW Review", fill_width=True, analytics_enabled=False) as blocks:
-        topbar = region("topbar", script="topbar.js", event="ready")
+        topbar = region("topbar", script="shared/topBar.js", event="ready")
         region("model-banner")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Review", id="review"):

@@ -11,5 +11,5 @@ def create_gallery_tab() -> gr.Slider:
     with gr.Column(elem_id="gallery-toolbar"):
         slider = threshold_slider("gallery")
         region("gallery-tools")
-    region("grid", script="gallery.js")
+    region("grid", script="gallery/gallery.js")
     return slider

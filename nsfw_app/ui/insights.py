@@ -13,7 +13,7 @@ from nsfw_app.ui.render import permitted, region, shown
 
 def create_insights_tab(insights: Insights, tab: gr.Tab) -> None:
     """One region; counted anew whenever the tab is opened."""
-    drawn = region("insights", script="insights.js")
+    drawn = region("insights", script="insights/insights.js")
 
     @shown
     def show(request: gr.Request) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def create_log_tab(engine: Engine, tab: gr.Tab) -> None:
         model = gr.Dropdown([ANY], value=ANY, label="Model", filterable=False)
         since = gr.Textbox(label="From (UTC date)", placeholder="YYYY-MM-DD", max_lines=1)
         until = gr.Textbox(label="To (UTC date)", placeholder="YYYY-MM-DD", max_lines=1)
-    table = region("log-table", script="log.js")
+    table = region("log-table", script="log/log.js")
     with gr.Row(elem_id="log-pages"):
         newer = gr.Button("Newer", size="sm", elem_classes="quiet")
         older = gr.Button("Older", size="sm", elem_classes="quiet")

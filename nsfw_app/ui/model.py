@@ -26,7 +26,7 @@ DRAWN = """async () => {
 
 def create_model_tab(engine: Engine, tab: gr.Tab, sliders: list[gr.Slider]) -> None:
     """Facts about the model, and a form that saves a new policy and moves the sliders to it."""
-    facts = region("model-facts", script="facts.js")
+    facts = region("model-facts", script="model/definitionList.js")
     with gr.Accordion("Change the policy", open=False, elem_id="policy-form") as form:
         gr.Markdown(
             "Allowed below the first number, a person decides up to the last, blocked from there "

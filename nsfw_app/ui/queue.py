@@ -18,7 +18,7 @@ def create_queue_tab() -> gr.Slider:
         with gr.Column(scale=2, min_width=300):
             region("queue-verdict")
             slider = threshold_slider("queue")
-            region("queue-answer", script="queue.js")
+            region("queue-answer", script="queue/queue.js")
     with gr.Accordion("Relabel: settled errors of the model", open=False):
-        region("relabel", script="relabel.js")
+        region("relabel", script="relabel/relabel.js")
     return slider

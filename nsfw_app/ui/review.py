@@ -14,5 +14,5 @@ def create_review_tab() -> gr.Slider:
         with gr.Column(scale=2, min_width=300):
             region("review-verdict")
             slider = threshold_slider("review")
-            region("review-answer", script="review.js")
+            region("review-answer", script="review/review.js")
     return slider

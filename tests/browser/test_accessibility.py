@@ -18,7 +18,7 @@ from tests.support.browser import open_tab, opened
 from tests.support.decisions import fill
 from tests.support.server import Server, serving
 
-SAMPLES = Path(__file__).parents[2] / "nsfw_app/ui/assets/samples"
+SAMPLES = Path(__file__).parents[2] / "nsfw_app/ui/assets/review/samples"
 GRAVE = {"serious", "critical"}
 COLOURS = "color-contrast"  # all colours are ours, on Gradio's components too
 GRADIOS: set[str] = set()  # the rules that Gradio's components break; nothing is ever added

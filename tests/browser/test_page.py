@@ -35,7 +35,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture
 def sample() -> Path:
     """One of the photographs that the page itself offers."""
-    return Path(__file__).parents[2] / "nsfw_app/ui/assets/samples/astronaut.jpg"
+    return Path(__file__).parents[2] / "nsfw_app/ui/assets/review/samples/astronaut.jpg"
 
 
 def add_to_gallery(page: Page, files: list[Path]) -> None:

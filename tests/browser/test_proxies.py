@@ -30,7 +30,7 @@ TABS = {
     "Review": "#image-input :text('Drop an image')",
 }
 PASSWORD = "a password"
-SAMPLE = Path(__file__).parents[2] / "nsfw_app/ui/assets/samples/astronaut.jpg"
+SAMPLE = Path(__file__).parents[2] / "nsfw_app/ui/assets/review/samples/astronaut.jpg"
 HTML = {"accept": "text/html,application/xhtml+xml"}
 TRUSTED = {"FORWARDED_ALLOW_IPS": "127.0.0.1"}
 # Name in docs/deploy.md: scheme, prefix, settings that it says.
@@ -196,4 +196,4 @@ def check_pages_for_people(deployment: Deployment) -> None:
         ):
             assert response.status_code == status
             assert response.headers["content-type"].startswith("text/html")
-            assert f'href="{deployment.prefix}desk/assets/login.css"' in response.text
+            assert f'href="{deployment.prefix}desk/assets/shared/login.css"' in response.text

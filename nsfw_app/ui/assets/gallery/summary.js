@@ -1,6 +1,6 @@
 // The line above the grid: what is shown, and what is not and why.
 
-import { ACTIONS } from './verdict.js'
+import { ACTIONS } from '../shared/verdict.js'
 
 /** Sentences about the cards that pass the filters, of `total`; `onScreen` are not collapsed. */
 export function summarise({ policy, total, passing, onScreen }) {

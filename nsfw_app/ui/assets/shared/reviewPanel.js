@@ -1,11 +1,11 @@
 // One image and the answer to it: picture, verdict, score bar, buttons, form. Review and Queue
 // both are such a place; what happens to an answer is theirs to say.
 
-import { LOOKS_ONLY, may } from './access.js'
-import { answerForm, opposite } from './answer.js'
+import { answerForm, opposite } from './decisionForm.js'
 import { make } from './dom.js'
 import { toggleHelp } from './keys.js'
-import { endHold, makePicture, reveal, revealButton } from './picture.js'
+import { LOOKS_ONLY, may } from './permissions.js'
+import { endHold, makePicture, reveal, revealButton } from './preview.js'
 import { onStatus } from './server.js'
 import {
   actionMark,

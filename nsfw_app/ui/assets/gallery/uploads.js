@@ -1,7 +1,7 @@
 // Files on their way to the model: what is scored, how far it is, and a stop that keeps what is done.
 
-import { make } from './dom.js'
-import { addImage } from './server.js'
+import { make } from '../shared/dom.js'
+import { addImage } from '../shared/server.js'
 
 const AT_ONCE = 2 // requests; one is judged while the next is sent
 

@@ -1,21 +1,21 @@
 // The Gallery tab: many files, scored as they arrive, judged in the browser, answered by key or click.
 
-import { opposite } from './answer.js'
-import { answerDialog } from './answerdialog.js'
-import { makeAnswers } from './answers.js'
+import { opposite } from '../shared/decisionForm.js'
+import { make, present } from '../shared/dom.js'
+import { dropZone } from '../shared/dropZone.js'
+import { useKeys } from '../shared/keys.js'
+import { endHold, reveal } from '../shared/preview.js'
+import { onStatus, secondOpinion } from '../shared/server.js'
+import { onThreshold, policyAt } from '../shared/verdict.js'
+import { makeAnswers } from './batchDecisions.js'
 import { addFile, judgeCard, makeCard } from './card.js'
-import { make, present } from './dom.js'
+import { answerDialog } from './decisionDialog.js'
 import { makeGroups } from './duplicates.js'
-import { dropZone } from './files.js'
 import { makeFilters } from './filters.js'
 import { makeGrid } from './grid.js'
-import { useKeys } from './keys.js'
-import { endHold, reveal } from './picture.js'
 import { makeSelection, selectionBar } from './selection.js'
-import { onStatus, secondOpinion } from './server.js'
 import { fillToolbar } from './toolbar.js'
 import { makeUploads } from './uploads.js'
-import { onThreshold, policyAt } from './verdict.js'
 
 const asModel = (card) => card.dataset.label
 const againstModel = (card) => opposite(card.dataset.label)

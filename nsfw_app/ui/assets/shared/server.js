@@ -4,7 +4,7 @@ const RETRY_MS = [400, 1200, 3000]
 const POLL_MS = 500
 const MAX_WAIT_S = 5 // for a share to be free; a longer limit is shown instead
 
-const root = new URL('../', import.meta.url)
+const root = new URL('../../', import.meta.url)
 
 async function answerOf(response) {
   const body = await response.json().catch(() => null)

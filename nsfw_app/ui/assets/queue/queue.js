@@ -1,11 +1,11 @@
 // The Queue tab: images on loan, one after the other. The next ones are at hand before they are
 // needed, and an answer is sent while the next image is already on the screen.
 
-import { make, present, shown } from './dom.js'
-import { useKeys } from './keys.js'
-import { claim, onStatus, release, renew, secondOpinion, skip } from './server.js'
-import { makeStrip } from './strip.js'
-import { makeWorkplace } from './workplace.js'
+import { make, present, shown } from '../shared/dom.js'
+import { useKeys } from '../shared/keys.js'
+import { makeStrip } from '../shared/recentDecisions.js'
+import { makeWorkplace } from '../shared/reviewPanel.js'
+import { claim, onStatus, release, renew, secondOpinion, skip } from '../shared/server.js'
 
 const AT_HAND = 10 // images on loan, the one on the screen included
 const FEW = 7 // at hand, so that it is time for more

@@ -1,9 +1,9 @@
 // The answers given in the grid, one by one or to many cards at once, and the way back.
 
-import { LOOKS_ONLY, may } from './access.js'
+import { makeHistory } from '../shared/history.js'
+import { LOOKS_ONLY, may } from '../shared/permissions.js'
+import { decide, decideAll, undo, undoBatch } from '../shared/server.js'
 import { markAnswer, markSaving } from './card.js'
-import { makeHistory } from './history.js'
-import { decide, decideAll, undo, undoBatch } from './server.js'
 
 const MAX_BATCH = 1000 // answers in one request, the server's limit
 

@@ -1,8 +1,8 @@
 // Which cards the grid shows: by action, decision, reason, name and score.
 
-import { reasonWord } from './answer.js'
-import { make } from './dom.js'
-import { ACTION_WORDS, ACTIONS } from './verdict.js'
+import { reasonWord } from '../shared/decisionForm.js'
+import { make } from '../shared/dom.js'
+import { ACTION_WORDS, ACTIONS } from '../shared/verdict.js'
 
 const STATES = [
   ['any', 'Any'],

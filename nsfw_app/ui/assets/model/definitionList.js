@@ -1,6 +1,6 @@
 // Headings with names and values below them, as the server lists them.
 
-import { make } from './dom.js'
+import { make } from '../shared/dom.js'
 
 /** Draws the value now and whenever it changes. */
 export function mount(element, props, watch) {

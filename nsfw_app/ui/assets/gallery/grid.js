@@ -1,12 +1,12 @@
 // The cards on screen: their order, which of them the filters show, and which one has the focus.
 
+import { make } from '../shared/dom.js'
+import { endHold } from '../shared/preview.js'
+import { ACTIONS } from '../shared/verdict.js'
 import { markGroup } from './card.js'
-import { make } from './dom.js'
 import { together } from './duplicates.js'
 import { fits } from './filters.js'
-import { endHold } from './picture.js'
 import { summarise } from './summary.js'
-import { ACTIONS } from './verdict.js'
 
 /** The orders that can be asked for: value and word. */
 export const ORDERS = [

@@ -1,12 +1,12 @@
 // The Review tab: one image, brought by the reviewer.
 
-import { reasonWord } from './answer.js'
-import { make, present } from './dom.js'
-import { dropZone } from './files.js'
-import { useKeys } from './keys.js'
-import { addImage, secondOpinion } from './server.js'
-import { makeStrip } from './strip.js'
-import { makeWorkplace } from './workplace.js'
+import { reasonWord } from '../shared/decisionForm.js'
+import { make, present } from '../shared/dom.js'
+import { dropZone } from '../shared/dropZone.js'
+import { useKeys } from '../shared/keys.js'
+import { makeStrip } from '../shared/recentDecisions.js'
+import { makeWorkplace } from '../shared/reviewPanel.js'
+import { addImage, secondOpinion } from '../shared/server.js'
 
 const SAMPLES = [
   ['cat.jpg', 'A cat'],

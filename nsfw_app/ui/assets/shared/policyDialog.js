@@ -3,7 +3,7 @@
 import { make } from './dom.js'
 import { onStatus } from './server.js'
 
-const address = new URL('../policy-text', import.meta.url)
+const address = new URL('../../policy-text', import.meta.url)
 const TAGS = new Set(
   'p h3 h4 h5 h6 ul ol li strong em s code pre blockquote hr br a table thead tbody tr th td'.split(
     ' ',

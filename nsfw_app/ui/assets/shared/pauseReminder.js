@@ -1,8 +1,8 @@
 // A reminder after every so many revealed images. It asks for nothing and takes neither focus nor keys.
 
 import { make } from './dom.js'
+import { onTally } from './revealCounter.js'
 import { onStatus } from './server.js'
-import { onTally } from './tally.js'
 
 let pauseAfter = 0
 const notice = make('div', { class: 'pause', role: 'status' })

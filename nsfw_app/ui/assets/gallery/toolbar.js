@@ -1,9 +1,9 @@
 // The bar above the grid: chips, order, filters, blur, and how far an upload is.
 
-import { make } from './dom.js'
+import { make } from '../shared/dom.js'
+import { toggleHelp } from '../shared/keys.js'
+import { toggleBlur } from '../shared/preview.js'
 import { ORDERS } from './grid.js'
-import { toggleHelp } from './keys.js'
-import { toggleBlur } from './picture.js'
 
 /** Fills the gallery's toolbar; cards that come into view keep clear of it, however high it is. */
 export function fillToolbar(root, { filters, grid, uploads }) {

@@ -1,9 +1,9 @@
 // One listener for the whole page; the open tab says what its keys do.
 
 import { inField, make, shown } from './dom.js'
-import { revealedCount, toggleBlur } from './picture.js'
-import { policyText, togglePolicyText } from './policytext.js'
+import { policyText, togglePolicyText } from './policyDialog.js'
 import { preferences } from './preferences.js'
+import { revealedCount, toggleBlur } from './preview.js'
 
 const HELP = [
   ['A', 'Agree with the model'],

@@ -1,9 +1,9 @@
 // The Log tab's table, built from a page of rows that the server filtered.
 
-import { reasonWord } from './answer.js'
-import { make } from './dom.js'
+import { reasonWord } from '../shared/decisionForm.js'
+import { make } from '../shared/dom.js'
 
-const root = new URL('../', import.meta.url)
+const root = new URL('../../', import.meta.url)
 
 const COLUMNS = [
   ['When (UTC)', (row) => row.decided_at.slice(0, 19).replace('T', ' ')],

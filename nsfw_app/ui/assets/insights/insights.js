@@ -1,6 +1,6 @@
 // The Insights tab. A number stands beside the count behind it; where there is none, a sentence.
 
-import { make } from './dom.js'
+import { make } from '../shared/dom.js'
 
 const REVISION_CHARACTERS = 12
 

@@ -1,8 +1,8 @@
 // One image in the grid.
 
-import { icon, make } from './dom.js'
-import { makePicture, revealButton } from './picture.js'
-import { ACTION_WORDS, judge, scoreBar, warningList } from './verdict.js'
+import { icon, make } from '../shared/dom.js'
+import { makePicture, revealButton } from '../shared/preview.js'
+import { ACTION_WORDS, judge, scoreBar, warningList } from '../shared/verdict.js'
 
 const LIMITS = [
   ['--from', 'review_from'],

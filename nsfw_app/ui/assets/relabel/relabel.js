@@ -1,8 +1,8 @@
 // Errors of the model that reviewers settled: confirmed as training labels, or set aside.
 
-import { make, shown } from './dom.js'
-import { makePicture, revealButton } from './picture.js'
-import { labelForTraining, mistakes, trainingLabelsUrl } from './server.js'
+import { make, shown } from '../shared/dom.js'
+import { makePicture, revealButton } from '../shared/preview.js'
+import { labelForTraining, mistakes, trainingLabelsUrl } from '../shared/server.js'
 
 /** Draws the list whenever it comes into view. */
 export function mount(root) {

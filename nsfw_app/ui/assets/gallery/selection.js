@@ -1,7 +1,7 @@
 // Which cards are selected, by the habits of a file list, and the bar that answers for them.
 
+import { make } from '../shared/dom.js'
 import { markSelected } from './card.js'
-import { make } from './dom.js'
 
 const LABELS = ['normal', 'nsfw', 'unsure']
 

@@ -1,7 +1,7 @@
 // The form of an answer in a window of its own, for a card that has no room for it.
 
-import { answerForm } from './answer.js'
-import { make } from './dom.js'
+import { answerForm } from '../shared/decisionForm.js'
+import { make } from '../shared/dom.js'
 
 /** Asks about a card's image; begins with the answer that stands, else with `label`. */
 export function answerDialog({ image }, { reasons, label, onSave, onClose }) {

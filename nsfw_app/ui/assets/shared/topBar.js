@@ -1,12 +1,12 @@
 // The bar on top and the banner below it: which model runs, under which policy, for whom.
 
-import { makeAuthAction } from './access.js'
 import { make, present } from './dom.js'
-import { watchForPause } from './pause.js'
-import { togglePolicyText } from './policytext.js'
+import { watchForPause } from './pauseReminder.js'
+import { makeAuthAction } from './permissions.js'
+import { togglePolicyText } from './policyDialog.js'
+import { onTally } from './revealCounter.js'
 import { onStatus, refreshStatus, watchStatus } from './server.js'
-import { onTally } from './tally.js'
-import { openViewing } from './viewing.js'
+import { openViewing } from './viewingDialog.js'
 
 /**
  * Builds bar and banner. Once the model is there, it asks the server's side of the page to move the
