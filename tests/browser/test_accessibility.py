@@ -86,10 +86,10 @@ def walk(page: Page) -> Iterator[str]:
     expect(page.locator("#probabilities meter").first).to_be_visible()
     yield "Review, judged"
     page.locator("#disagree").click()
-    expect(page.get_by_role("button", name="Save answer")).to_be_visible()
+    expect(page.get_by_role("button", name="Save decision")).to_be_visible()
     page.get_by_text("Partial exposure").click()
     yield "Review, disagreeing"
-    page.get_by_role("button", name="Save answer").click()
+    page.get_by_role("button", name="Save decision").click()
     expect(page.get_by_text("Saved: nsfw")).to_be_visible()
     yield "Review, answered"
     page.keyboard.press("?")

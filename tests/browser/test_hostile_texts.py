@@ -106,7 +106,7 @@ def test_the_queue_shows_them_as_text(browser: Browser, app: Server) -> None:
         assert image["id"]
     with opened(browser, app.url) as page:
         open_tab(page, "Queue")
-        caption = page.locator("#queue-picture figcaption b")
+        caption = page.locator("#queue-preview figcaption b")
         expect(caption).to_be_visible()
         seen = []
         while image["name"] not in seen:  # images of other tests may wait before it

@@ -163,7 +163,7 @@ def test_review_saves_what_was_on_the_screen(page: Page, server: Server, sample:
     page.get_by_text("Partial exposure").click()
     page.get_by_text("Art", exact=True).click()
     page.get_by_label("Note").fill("a space suit: agx12")
-    page.get_by_role("button", name="Save answer").click()
+    page.get_by_role("button", name="Save decision").click()
     expect(page.get_by_text("Saved: normal")).to_be_visible()
     (row,) = server.rows("select * from correction_log where note = 'a space suit: agx12'")
     assert (row["model_label"], row["reviewer_label"], row["threshold"]) == ("nsfw", "normal", 0.01)
@@ -195,15 +195,15 @@ def test_nothing_is_shown_unasked(page: Page, sample: Path) -> None:
     """Until it is asked for, no pixel beyond the placeholder leaves the server."""
     requests = requests_of(page)
     page.locator("#image-input input[type=file]").set_input_files(sample)
-    placeholder = page.locator("#review-picture .placeholder")
+    placeholder = page.locator("#review-preview .placeholder")
     expect(placeholder).to_be_visible()
     assert max(placeholder.evaluate("i => [i.naturalWidth, i.naturalHeight]")) <= 24
     assert "blur" in placeholder.evaluate("i => getComputedStyle(i).filter")
     assert not [r for r in requests if r.url.endswith("/picture")]
     page.keyboard.down("v")
-    expect(page.locator("#review-picture .real")).to_be_visible()
+    expect(page.locator("#review-preview .real")).to_be_visible()
     page.keyboard.up("v")
-    expect(page.locator("#review-picture .real")).to_have_count(0)
+    expect(page.locator("#review-preview .real")).to_have_count(0)
 
 
 def test_keys_answer_once_and_typing_never_does(page: Page, server: Server, sample: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_newcomer_sees_it_work_with_a_sample(page: Page) -> None:
     """The empty page offers photographs that are judged at one click."""
     page.get_by_role("button", name="A cup of coffee").click()
     expect(page.locator("#verdict")).to_contain_text("normal")
-    expect(page.locator("#review-picture")).to_contain_text("600 × 400")
+    expect(page.locator("#review-preview")).to_contain_text("600 × 400")
 
 
 def test_log_shows_and_exports_what_the_filter_leaves(
@@ -249,8 +249,8 @@ def test_log_shows_and_exports_what_the_filter_leaves(
     expect(page.locator(".saved")).to_contain_text("Saved: nsfw")
     open_tab(page, "Log")
     expect(page.locator("#log-table tbody tr").first).to_be_visible()
-    page.get_by_label("Answer", exact=True).click()
-    page.get_by_role("option", name="Disagreements that stand").click()
+    page.get_by_label("Decision", exact=True).click()
+    page.get_by_role("option", name="Disagreements in force").click()
     sql = "select decision_id from correction_log where not agrees and not undone order by 1 desc"
     wanted = [row["decision_id"] for row in server.rows(sql)]
     status = page.locator("#log-table [role=status]")
@@ -261,7 +261,7 @@ def test_log_shows_and_exports_what_the_filter_leaves(
     assert [json.loads(line)["decision_id"] for line in lines] == wanted
     page.get_by_label("To (UTC date)").fill("2001-01-01")
     page.get_by_label("To (UTC date)").press("Enter")
-    expect(status).to_have_text("No answers match")
+    expect(status).to_have_text("No decisions match")
 
 
 def test_model_tab_tells_what_is_running(page: Page) -> None:
@@ -290,15 +290,15 @@ def test_a_late_verdict_does_not_replace_a_newer_image(page: Page, sample: Path)
     upload = page.locator("#image-input input[type=file]")
     slow = {"name": "slow.jpg", "mimeType": "image/jpeg", "buffer": sample.read_bytes()}
     upload.set_input_files([slow])
-    expect(page.locator("#review-picture")).to_contain_text("Looking at slow.jpg")
+    expect(page.locator("#review-preview")).to_contain_text("Classifying slow.jpg")
     upload.set_input_files(sample)
-    expect(page.locator("#review-picture figcaption")).to_contain_text("astronaut.jpg")
+    expect(page.locator("#review-preview figcaption")).to_contain_text("astronaut.jpg")
     page.locator("#disagree").click()
     with page.expect_response("**/desk/images?name=slow.jpg*"):
         held[0].continue_()
-    page.get_by_role("button", name="Save answer").click()
+    page.get_by_role("button", name="Save decision").click()
     expect(page.locator(".saved")).to_contain_text("Saved: nsfw")
-    expect(page.locator("#review-picture figcaption")).to_contain_text("astronaut.jpg")
+    expect(page.locator("#review-preview figcaption")).to_contain_text("astronaut.jpg")
 
 
 def test_a_saved_policy_moves_the_sliders(browser: Browser, tmp_path: Path, sample: Path) -> None:

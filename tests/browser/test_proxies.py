@@ -139,13 +139,13 @@ def review_and_export(page: Page, deployment: Deployment) -> None:
     expect(page.locator("#probabilities")).to_contain_text("0.0")
     page.keyboard.down("v")
     page.wait_for_function(
-        "() => document.querySelector('#review-picture .real')?.naturalWidth > 100"
+        "() => document.querySelector('#review-preview .real')?.naturalWidth > 100"
     )
     page.keyboard.up("v")
     page.locator("#review-threshold input[type=range]").fill("0.01")
     expect(page.locator("#verdict")).to_contain_text("nsfw")
     page.locator("#agree").click()
-    expect(page.locator("#review-answer .saved")).to_contain_text("Saved: nsfw")
+    expect(page.locator("#review-decision .saved")).to_contain_text("Saved: nsfw")
     open_tab(page, "Log")
     expect(page.locator("#log-table tbody tr").first).to_be_visible()
     with page.expect_download() as download:

@@ -1,26 +1,38 @@
-// The form of an answer in a window of its own, for a card that has no room for it.
+// The decision form in a dialog, for a card that has no room for it.
 
-import { answerForm } from '../shared/decisionForm.js'
+/** @import { FormValues } from '../shared/decisionForm.js' */
+/** @import { Label } from '../shared/policy.js' */
+/** @import { Image } from '../shared/server.js' */
+
+import { makeDecisionForm } from '../shared/decisionForm.js'
 import { make } from '../shared/dom.js'
 
-/** Asks about a card's image; begins with the answer that stands, else with `label`. */
-export function answerDialog({ image }, { reasons, label, onSave, onClose }) {
+/**
+ * Opens the dialog, filled with the decision in force, else with `label`.
+ *
+ * @param {Image} image
+ * @param {object} options
+ * @param {string[]} options.reasons
+ * @param {Label} options.label
+ * @param {(values: FormValues) => void} options.onSave
+ * @param {() => void} options.onClose
+ */
+export function openDecisionDialog(image, { reasons, label, onSave, onClose }) {
   const dialog = make('dialog', {
-    class: 'answer-dialog',
-    'aria-label': `Answer about ${image.name}`,
+    class: 'decision-dialog',
+    'aria-label': `Decision about ${image.name}`,
   })
-  const given = image.decision ?? { reviewer_label: label }
-  const { form, focusNote } = answerForm(
-    reasons,
-    { label: given.reviewer_label, reasons: given.reasons, note: given.note },
-    {
-      onCancel: () => dialog.close(),
-      onSave: (filled) => {
-        dialog.close()
-        onSave(filled)
-      },
+  const { decision } = image
+  const initial = decision
+    ? { label: decision.reviewer_label, reasons: decision.reasons, note: decision.note }
+    : { label }
+  const { form, focusNote } = makeDecisionForm(reasons, initial, {
+    onCancel: () => dialog.close(),
+    onSave: (values) => {
+      dialog.close()
+      onSave(values)
     },
-  )
+  })
   dialog.append(make('h2', {}, image.name), form)
   dialog.addEventListener('close', () => {
     dialog.remove()

@@ -1,33 +1,45 @@
-// Which cards the grid shows: by action, decision, reason, name and score.
+// The filter fields above the grid: action, decision, reason, name, score.
+
+/** @import { Action } from '../shared/policy.js' */
+/** @import { Criteria, DecisionState } from './criteria.js' */
 
 import { reasonWord } from '../shared/decisionForm.js'
 import { make } from '../shared/dom.js'
-import { ACTION_WORDS, ACTIONS } from '../shared/verdict.js'
+import { ACTIONS } from '../shared/policy.js'
+import { ACTION_WORDS } from '../shared/verdict.js'
 
+/** @type {[DecisionState, string][]} */
 const STATES = [
   ['any', 'Any'],
-  ['open', 'Not answered'],
+  ['open', 'No decision'],
   ['agree', 'Agreed'],
   ['disagree', 'Disagreed'],
 ]
-const ROOMY = '(width >= 900px)' // narrower, the fields open on request
+const WIDE = '(width >= 900px)' // narrower, the fields open on request
 
-/** The filter's parts: `chips`, `toggle` and `fields` to place, and the questions cards are asked. */
+/**
+ * Creates the parts to place (`chips`, `toggle`, `fields`) and reads the criteria from them.
+ *
+ * @param {{ onChange: () => void }} handlers
+ */
 export function makeFilters({ onChange }) {
+  /** @type {Action | 'all'} */
   let action = 'all'
-  const chips = Object.fromEntries(
-    ['all', ...ACTIONS].map((name) => [
-      name,
-      make('button', { type: 'button', class: 'chip', onclick: () => setAction(name) }),
-    ]),
-  )
-  const select = (word, options) =>
+  /** @type {(Action | 'all')[]} */
+  const keys = ['all', ...ACTIONS]
+  const chips = keys.map((key) => ({
+    key,
+    button: make('button', { type: 'button', class: 'chip', onclick: () => setAction(key) }),
+  }))
+  /** @param {string} label @param {[string, string][]} options */
+  const select = (label, options) =>
     make(
       'select',
-      { 'aria-label': word, onchange: changed },
+      { 'aria-label': label, onchange: onChange },
       ...options.map(([value, word]) => make('option', { value }, word)),
     )
-  const bound = (word) =>
+  /** @param {string} word @param {string} placeholder */
+  const bound = (word, placeholder) =>
     make('input', {
       type: 'number',
       min: 0,
@@ -35,17 +47,18 @@ export function makeFilters({ onChange }) {
       step: 0.01,
       inputmode: 'decimal',
       'aria-label': `Score ${word}`,
-      placeholder: word === 'from' ? '0' : '1',
-      oninput: changed,
+      placeholder,
+      oninput: onChange,
     })
   const state = select('Decision', STATES)
   const reason = select('Reason', [['', 'Any reason']])
-  const name = make('input', { type: 'search', placeholder: 'Part of a name', oninput: changed })
-  const low = bound('from')
-  const high = bound('to')
+  const name = make('input', { type: 'search', placeholder: 'Part of a name', oninput: onChange })
+  const low = bound('from', '0')
+  const high = bound('to', '1')
   const clear = make('button', { type: 'button', class: 'quiet', onclick: reset }, 'Clear filters')
-  const field = (word, control) =>
-    make('label', { class: 'filter' }, make('span', {}, word), control)
+  /** @param {string} label @param {HTMLElement} control */
+  const field = (label, control) =>
+    make('label', { class: 'filter' }, make('span', {}, label), control)
   const fields = make(
     'div',
     { class: 'filters', role: 'group', 'aria-label': 'Filters', id: 'grid-filters' },
@@ -66,21 +79,19 @@ export function makeFilters({ onChange }) {
     type: 'button',
     class: 'quiet',
     'aria-controls': fields.id,
-    onclick: () => show(fields.hidden),
+    onclick: () => setOpen(fields.hidden),
   })
-  show(matchMedia(ROOMY).matches)
+  setOpen(matchMedia(WIDE).matches)
 
-  function show(open) {
+  /** @param {boolean} open */
+  function setOpen(open) {
     fields.hidden = !open
     toggle.setAttribute('aria-expanded', String(open))
   }
 
+  /** @param {Action | 'all'} wanted */
   function setAction(wanted) {
     action = wanted
-    onChange()
-  }
-
-  function changed() {
     onChange()
   }
 
@@ -92,11 +103,15 @@ export function makeFilters({ onChange }) {
     onChange()
   }
 
-  /** What the fields ask for now; read once for all cards. */
-  function wanted() {
+  /**
+   * The criteria that the fields describe; read once for all cards.
+   *
+   * @returns {Criteria}
+   */
+  function criteria() {
     return {
       action,
-      state: state.value,
+      state: STATES[state.selectedIndex][0],
       reason: reason.value,
       name: name.value.trim().toLowerCase(),
       low: numberIn(low),
@@ -104,66 +119,59 @@ export function makeFilters({ onChange }) {
     }
   }
 
-  /** Writes counts by action, of the cards that all other fields let through, on the chips. */
+  /**
+   * Writes counts by action on the chips, of the cards that pass all other criteria.
+   *
+   * @param {Record<Action, number>} counts
+   */
   function drawCounts(counts) {
     const all = Object.values(counts).reduce((sum, count) => sum + count, 0)
-    for (const [key, chip] of Object.entries(chips)) {
+    for (const { key, button } of chips) {
       const words = key === 'all' ? `All ${all}` : `${ACTION_WORDS[key]} ${counts[key]}`
-      if (chip.textContent !== words) chip.textContent = words
-      chip.setAttribute('aria-pressed', String(action === key))
+      if (button.textContent !== words) button.textContent = words
+      button.setAttribute('aria-pressed', String(action === key))
     }
-    const inUse = Object.values(wantedFields()).filter(Boolean).length
-    clear.disabled = inUse === 0 && action === 'all'
-    const words = inUse ? `Filters, ${inUse} in use` : 'Filters'
+    const active = countActive(criteria())
+    clear.disabled = active === 0 && action === 'all'
+    const words = active ? `Filters, ${active} active` : 'Filters'
     if (toggle.textContent !== words) toggle.textContent = words
   }
 
-  function wantedFields() {
-    const { state: answer, reason: code, name: text, low: from, high: to } = wanted()
-    return { answer: answer !== 'any', code, text, score: from !== null || to !== null }
+  /**
+   * Offers the reasons that are in use, and the selected one.
+   *
+   * @param {Set<string>} codes
+   */
+  function offerReasons(codes) {
+    const offered = [...new Set([...codes, reason.value])].filter(Boolean).sort()
+    const present = [...reason.options].slice(1).map(({ value }) => value)
+    if (offered.join() === present.join()) return
+    const { value } = reason
+    const options = offered.map((code) => make('option', { value: code }, reasonWord(code)))
+    reason.replaceChildren(reason.options[0], ...options)
+    reason.value = value
   }
 
   return {
     chips: make(
       'div',
       { class: 'chips', role: 'group', 'aria-label': 'Filter by action' },
-      ...Object.values(chips),
+      ...chips.map(({ button }) => button),
     ),
     toggle,
     fields,
-    wanted,
+    criteria,
     drawCounts,
-    reset,
-    /** The reason codes that can be asked for: those in use, and the one asked for now. */
-    offerReasons(codes) {
-      const offered = [...new Set([...codes, reason.value])].filter(Boolean).sort()
-      if (
-        offered.join() ===
-        [...reason.options]
-          .slice(1)
-          .map(({ value }) => value)
-          .join()
-      )
-        return
-      const { value } = reason
-      const options = offered.map((code) => make('option', { value: code }, reasonWord(code)))
-      reason.replaceChildren(reason.options[0], ...options)
-      reason.value = value
-    },
+    offerReasons,
   }
 }
 
-/** Whether a card has the wanted decision, reason, name and score; its action is asked separately. */
-export function fits({ image, names, dataset }, { state, reason, name, low, high }) {
-  if (state === 'open' ? dataset.decision : state !== 'any' && dataset.decision !== state)
-    return false
-  if (reason && !image.decision?.reasons.includes(reason)) return false
-  if (name && !names.some((candidate) => candidate.includes(name))) return false
-  if (low === null && high === null) return true
-  if (image.nsfw_score == null) return false
-  return image.nsfw_score >= (low ?? 0) && image.nsfw_score <= (high ?? 1)
+/** @param {Criteria} criteria */
+function countActive({ state, reason, name, low, high }) {
+  return [state !== 'any', reason, name, low !== null || high !== null].filter(Boolean).length
 }
 
+/** @param {HTMLInputElement} input */
 function numberIn(input) {
   const value = input.valueAsNumber
   return Number.isFinite(value) ? value : null

@@ -1,122 +1,141 @@
-// The Gallery tab: many files, scored as they arrive, judged in the browser, answered by key or click.
+// The Gallery tab: many files, classified as they arrive, decided by key or click.
 
-import { opposite } from '../shared/decisionForm.js'
-import { make, present } from '../shared/dom.js'
-import { dropZone } from '../shared/dropZone.js'
+/** @import { Label, ModelLabel } from '../shared/policy.js' */
+/** @import { Image } from '../shared/server.js' */
+/** @import { GridState } from './grid.js' */
+
+import { closest, make, regionOf } from '../shared/dom.js'
+import { fillDropZone } from '../shared/dropZone.js'
 import { useKeys } from '../shared/keys.js'
-import { endHold, reveal } from '../shared/preview.js'
-import { onStatus, secondOpinion } from '../shared/server.js'
-import { onThreshold, policyAt } from '../shared/verdict.js'
-import { makeAnswers } from './batchDecisions.js'
-import { addFile, judgeCard, makeCard } from './card.js'
-import { answerDialog } from './decisionDialog.js'
+import { INITIAL_POLICY, opposite, parseThreshold, policyAt } from '../shared/policy.js'
+import { messageOf, requestSecondOpinion, status } from '../shared/server.js'
+import { makeBatchDecisions } from './batchDecisions.js'
+import { Card } from './card.js'
+import { openDecisionDialog } from './decisionDialog.js'
 import { makeGroups } from './duplicates.js'
 import { makeFilters } from './filters.js'
 import { makeGrid } from './grid.js'
-import { makeSelection, selectionBar } from './selection.js'
+import { makeSelection, makeSelectionBar } from './selection.js'
 import { fillToolbar } from './toolbar.js'
 import { makeUploads } from './uploads.js'
 
-const asModel = (card) => card.dataset.label
-const againstModel = (card) => opposite(card.dataset.label)
+/** @typedef {(card: Card) => Label} LabelOf */
+
+/** @param {Card} card @returns {ModelLabel} */
+const modelLabel = (card) => card.label ?? 'normal'
+/** @param {Card} card */
+const otherLabel = (card) => opposite(card.label)
+/** @param {Label} label @returns {LabelOf} */
 const always = (label) => () => label
 
-/** Builds the tab; `root` is the grid's element. */
-export async function mount(root) {
-  const [input, tools] = await Promise.all(['gallery-upload', 'gallery-tools'].map(present))
+/**
+ * Builds the tab in the grid's region. The component's value is the threshold.
+ *
+ * @param {HTMLElement} root
+ * @param {{ props: { value: unknown }, watch: (name: string, listener: () => void) => void }} component
+ */
+export async function mount(root, { props, watch }) {
+  const [input, tools] = await Promise.all(['gallery-upload', 'gallery-tools'].map(regionOf))
+  /** @type {Map<string, Card>} */
   const cards = new Map()
   const groupOf = makeGroups()
-  let status = null
-  let policy = { threshold: 0.5, review_from: 0.2, review_to: 0.8 }
-  let waiting = [] // cards on screen without an answer
+  let policy = INITIAL_POLICY
+  /** @type {Card[]} Cards on screen without a decision. */
+  let open = []
 
   const summary = make('p', { class: 'summary', role: 'status' })
   const message = make('p', { class: 'message', role: 'status' })
   const empty = make('p', { class: 'empty' })
+  /** @param {string} text */
   const say = (text) => {
     message.textContent = text
   }
-  const filters = makeFilters({ onChange: () => grid.survey() })
-  const grid = makeGrid({ filters, onSurvey: drawSurvey })
+  const filters = makeFilters({ onChange: () => grid.refresh() })
+  const grid = makeGrid({ filters, onRefresh: draw })
   const selection = makeSelection({ visible: grid.shown, onChange: drawBar })
-  const bar = selectionBar({
-    onAgree: () => answerMany(selection.cards(), asModel),
-    onLabel: (label) => answerMany(selection.cards(), always(label)),
+  const bar = makeSelectionBar({
+    onAgree: () => decideMany(selection.cards(), modelLabel),
+    onLabel: (label) => decideMany(selection.cards(), always(label)),
     onClear: () => selection.clear(),
-    onRest: agreeWithRest,
+    onAgreeWithRest: agreeWithRest,
   })
-  const answers = makeAnswers({
+  const decisions = makeBatchDecisions({
     threshold: () => policy.threshold,
     say,
-    onChange: () => grid.survey(),
+    onChange: () => grid.refresh(),
   })
   const uploads = makeUploads({ onImage: place })
   root.replaceChildren(summary, message, empty, grid.element, bar.element)
   fillToolbar(tools, { filters, grid, uploads })
 
+  /** @param {File[]} files */
   function add(files) {
-    const taken = files.slice(0, status.max_files)
-    const left = files.length - taken.length
+    const limit = status.value?.max_files ?? files.length
+    const accepted = files.slice(0, limit)
+    const omitted = files.length - accepted.length
     say(
-      left
-        ? `The first ${taken.length} of ${files.length} files were added; ${left} were left out. The limit is ${status.max_files}.`
+      omitted
+        ? `The first ${accepted.length} of ${files.length} files were added; ${omitted} were left out. The limit is ${limit}.`
         : '',
     )
-    uploads.add(taken)
+    uploads.add(accepted)
   }
 
+  /** @param {Image} image */
   function place(image) {
-    const key = image.error ? `${image.sha256 ?? ''} ${image.name}` : image.sha256
+    const key = image.error ? `${image.sha256 ?? ''} ${image.name}` : (image.sha256 ?? '')
     const earlier = cards.get(key)
     if (earlier) {
-      addFile(earlier, image)
-      grid.survey()
+      earlier.addFile(image)
+      grid.refresh()
       return
     }
-    const card = makeCard(image, {
-      onAgree: () => answers.save(card, { label: asModel(card) }),
-      onDisagree: () => answers.save(card, { label: againstModel(card) }),
-      onFocus: () => grid.setCurrent(card),
-      onPick: (event) => pick(card, event, { toggling: true }),
-      onGroup: () => {
-        card.group.expanded = !card.group.expanded
-        grid.survey()
+    const card = new Card(image, groupOf(image.perceptual_hash), {
+      onAgree: (card) => decisions.save(card, { label: modelLabel(card) }),
+      onDisagree: (card) => decisions.save(card, { label: otherLabel(card) }),
+      onFocus: (card) => grid.setCurrent(card),
+      onPick: (card, event) => pick(card, event, { toggling: true }),
+      onGroup: ({ group }) => {
+        group.expanded = !group.expanded
+        grid.refresh()
       },
     })
-    card.group = groupOf(image.perceptual_hash)
     cards.set(key, card)
-    judgeCard(card, policy)
+    card.applyPolicy(policy)
     grid.add(card)
   }
 
-  function judgeAll() {
-    for (const card of cards.values()) judgeCard(card, policy)
+  function applyPolicy() {
+    for (const card of cards.values()) card.applyPolicy(policy)
     grid.setPolicy(policy)
-    grid.survey()
+    grid.refresh()
   }
 
-  function drawSurvey(found) {
-    const { total, shown } = found
+  /** @param {GridState} state */
+  function draw({ total, summary: words, shown }) {
     selection.keepVisible()
-    waiting = shown.filter(
-      ({ image, dataset, classList }) =>
-        !image.error && !dataset.decision && !classList.contains('saving'),
-    )
+    open = shown.filter((card) => card.classified && !card.decision && !card.saving)
     summary.hidden = total === 0
-    if (summary.textContent !== found.summary) summary.textContent = found.summary
+    if (summary.textContent !== words) summary.textContent = words
     empty.hidden = shown.length > 0
     empty.textContent = total
       ? 'No image matches the filters. Change or clear them above.'
-      : 'Add files above. Cards appear here as the model scores them, all blurred.'
+      : 'Add files above. Cards appear here as they are classified, all blurred.'
     bar.element.hidden = total === 0
     drawBar()
   }
 
   function drawBar() {
-    bar.draw(selection.size, waiting.length)
+    bar.draw(selection.size, open.length)
   }
 
-  /** A click with its modifiers: one card, a range, one more. */
+  /**
+   * Selects by click: one card, with Shift a range, with Ctrl one more.
+   *
+   * @param {Card} card
+   * @param {MouseEvent} event
+   * @param {{ toggling?: boolean }} [options]
+   */
   function pick(card, event, { toggling = event.ctrlKey || event.metaKey } = {}) {
     const start = grid.current
     grid.focus(card, { scroll: false })
@@ -126,122 +145,144 @@ export async function mount(root) {
   }
 
   grid.element.addEventListener('mousedown', (event) => {
-    if (event.shiftKey) event.preventDefault() // else the browser selects text, and moves the focus
+    if (event.shiftKey) event.preventDefault() // else the browser selects text and moves the focus
   })
   grid.element.addEventListener('click', (event) => {
-    const card = event.target.closest('.card')
-    if (card && !event.target.closest('button')) pick(card, event)
+    const card = grid.cardOf(closest(event, '.card'))
+    if (card && !closest(event, 'button')) pick(card, event)
   })
 
+  /** @param {() => number} distance */
   const move = (distance) => () => {
     selection.clear()
-    grid.focus(grid.neighbour(distance()))
+    grid.focus(grid.neighbor(distance()))
   }
+  /** @param {() => number} distance */
   const extend = (distance) => () => {
     const start = grid.current
-    const card = grid.neighbour(distance())
+    const card = grid.neighbor(distance())
     if (!card) return
     grid.focus(card)
     selection.extendTo(card, start)
   }
+  const moveOn = move(() => 1)
 
-  /** Answers the selection, or the card with the focus and goes on to the next. */
-  const answer = (labelOf) => () => {
-    if (selection.size > 1) return answerMany(selection.cards(), labelOf)
+  /**
+   * Decides the selection, or the focused card and moves on to the next.
+   *
+   * @param {LabelOf} labelOf
+   */
+  const decide = (labelOf) => () => {
+    if (selection.size > 1) {
+      decideMany(selection.cards(), labelOf)
+      return
+    }
     const card = grid.current
-    if (!card || card.hidden) return null
-    // An answer is about the card that is marked; the first key only marks one.
-    if (!card.contains(document.activeElement)) return grid.focus(card)
-    move(() => 1)()
-    return answers.save(card, { label: labelOf(card) })
+    if (!card || card.hidden) return
+    // A decision is about the card that has the focus: the first key only focuses one.
+    if (!card.focused) {
+      grid.focus(card)
+      return
+    }
+    moveOn()
+    decisions.save(card, { label: labelOf(card) })
   }
 
-  async function answerMany(list, labelOf) {
-    if (!list.length) return
+  /**
+   * @param {Card[]} list
+   * @param {LabelOf} labelOf
+   */
+  async function decideMany(list, labelOf) {
+    const last = list.at(-1)
+    if (!last) return
     selection.clear()
-    grid.setCurrent(list.at(-1))
-    grid.focus(grid.neighbour(1))
-    const saved = await answers.saveAll(list, labelOf)
+    grid.setCurrent(last)
+    grid.focus(grid.neighbor(1))
+    const saved = await decisions.saveAll(list, labelOf)
     if (!saved && selection.size === 0) selection.choose(list.filter((card) => !card.hidden))
   }
 
   async function agreeWithRest() {
-    await answers.saveAll(waiting, asModel)
+    await decisions.saveAll(open, modelLabel)
     if (document.activeElement === document.body) grid.focus(grid.current, { scroll: false })
   }
 
   async function undoLast() {
-    const card = await answers.undoLast()
+    const card = await decisions.undoLast()
     if (card && !card.hidden) grid.focus(card)
   }
 
   function openForm() {
     const card = grid.current
-    if (!card || card.image.error) return
-    answerDialog(card, {
-      reasons: status.reasons,
-      label: againstModel(card),
-      onSave: (filled) => answers.save(card, filled),
+    const reasons = status.value?.reasons
+    if (!card?.classified || !reasons) return
+    openDecisionDialog(card.image, {
+      reasons,
+      label: otherLabel(card),
+      onSave: (values) => decisions.save(card, values),
       onClose: () => grid.focus(card),
     })
   }
 
-  async function askOthers() {
+  async function askForSecondOpinion() {
     const card = grid.current
-    if (!card || card.image.error || !card.contains(document.activeElement)) return
-    move(() => 1)()
+    if (!card?.classified || !card.focused) return
+    moveOn()
     try {
-      await secondOpinion(card.image)
-      say(`${card.image.name} waits in the queue for a second opinion.`)
+      await requestSecondOpinion(card.image)
+      say(`${card.image.name} is in the queue for a second opinion.`)
     } catch (error) {
-      say(error.message)
+      say(messageOf(error))
     }
   }
 
   const row = () => grid.columns()
-  const ways = {
-    ArrowRight: () => 1,
-    ArrowLeft: () => -1,
-    ArrowDown: row,
-    ArrowUp: () => -row(),
-  }
-  const moves = Object.entries(ways).flatMap(([key, distance]) => [
-    [key, move(distance)],
-    [`Shift+${key}`, extend(distance)],
-  ])
+  /** @type {[string, () => number][]} */
+  const arrows = [
+    ['ArrowRight', () => 1],
+    ['ArrowLeft', () => -1],
+    ['ArrowDown', row],
+    ['ArrowUp', () => -row()],
+  ]
   useKeys(root, {
-    ...Object.fromEntries(moves),
-    a: answer(asModel),
-    x: answer(againstModel),
-    1: answer(always('normal')),
-    2: answer(always('nsfw')),
-    ' ': move(() => 1),
-    Escape: () => selection.clear(),
-    undo: undoLast,
-    f: askOthers,
-    n: openForm,
+    keys: {
+      ...Object.fromEntries(arrows.map(([key, distance]) => [key, move(distance)])),
+      ...Object.fromEntries(arrows.map(([key, distance]) => [`Shift+${key}`, extend(distance)])),
+      a: decide(modelLabel),
+      x: decide(otherLabel),
+      1: decide(always('normal')),
+      2: decide(always('nsfw')),
+      ' ': moveOn,
+      Escape: () => selection.clear(),
+      undo: undoLast,
+      f: askForSecondOpinion,
+      n: openForm,
+    },
     hold: () => {
-      const held = grid.current?.picture
-      reveal(held)
-      return () => endHold(held)
+      const held = grid.current?.preview
+      held?.reveal()
+      return () => held?.conceal()
     },
   })
-  onThreshold('gallery', (threshold) => {
-    policy = policyAt(status?.policy ?? policy, threshold)
-    judgeAll()
+  watch('value', () => {
+    const threshold = parseThreshold(props.value)
+    if (threshold === null) return
+    policy = policyAt(status.value?.policy ?? policy, threshold)
+    applyPolicy()
   })
-  onStatus((now) => {
-    const same =
-      status && status.policy.version === now.policy.version && status.state === now.state
-    status = now
-    if (!same) policy = policyAt(now.policy, now.policy.threshold)
-    judgeAll()
+  /** @type {string | null} */
+  let applied = null
+  status.subscribe((now) => {
+    const version = `${now.policy.version} ${now.state}`
+    if (version !== applied) policy = policyAt(now.policy, now.policy.threshold)
+    applied = version
+    applyPolicy()
   })
-  dropZone(input, {
+  fillDropZone(input, {
     label: 'Drop images, paste them, or choose files',
-    hint: 'Many at once; each is judged as it arrives',
+    hint: 'Many at once; each is classified as it arrives',
     multiple: true,
     onFiles: add,
   })
-  judgeAll()
+  applyPolicy()
 }

@@ -1,144 +1,173 @@
-// The cards on screen: their order, which of them the filters show, and which one has the focus.
+// The grid: order of the cards, which of them pass the filters, and which one has the focus.
+
+/** @import { Action, Policy } from '../shared/policy.js' */
+/** @import { Card } from './card.js' */
+/** @import { Group } from './duplicates.js' */
+/** @import { makeFilters } from './filters.js' */
+/** @import { Order } from './order.js' */
 
 import { make } from '../shared/dom.js'
-import { endHold } from '../shared/preview.js'
-import { ACTIONS } from '../shared/verdict.js'
-import { markGroup } from './card.js'
-import { together } from './duplicates.js'
-import { fits } from './filters.js'
-import { summarise } from './summary.js'
+import { INITIAL_POLICY } from '../shared/policy.js'
+import { passes } from './criteria.js'
+import { gatherGroups } from './duplicates.js'
+import { comparator, longestIncreasing } from './order.js'
+import { summarize } from './summary.js'
 
-/** The orders that can be asked for: value and word. */
-export const ORDERS = [
-  ['score', 'Highest score'],
-  ['name', 'Name'],
-  ['nearest', 'Nearest to the threshold'],
-]
+const REST_MS = 200 // after the last move of the slider, before cards change places
 
-const REST_MS = 200 // without a move of the slider, before cards change their places
+/** @typedef {{ total: number, summary: string, shown: Card[] }} GridState */
 
-const byName = new Intl.Collator(undefined, { numeric: true })
-const COMPARE = {
-  score: () => (a, b) => (b.nsfw_score ?? 2) - (a.nsfw_score ?? 2),
-  name: () => (a, b) => byName.compare(a.name, b.name),
-  nearest: ({ threshold }) => {
-    const distance = ({ nsfw_score: score }) => (score == null ? -1 : Math.abs(score - threshold))
-    return (a, b) => distance(a) - distance(b)
-  },
-}
-
-/** An empty grid. `filters` is asked which cards to show; `onSurvey` is told what was found. */
-export function makeGrid({ filters, onSurvey }) {
+/**
+ * Creates an empty grid. `onRefresh` is called after each change of what is shown.
+ *
+ * @param {object} options
+ * @param {ReturnType<typeof makeFilters>} options.filters
+ * @param {(state: GridState) => void} options.onRefresh
+ */
+export function makeGrid({ filters, onRefresh }) {
   const cells = make('div', { class: 'cards', role: 'row' })
   const element = make(
     'div',
     { role: 'grid', 'aria-label': 'Images', 'aria-multiselectable': 'true' },
     cells,
   )
+  /** @type {Order} */
   let order = 'score'
   let collapsed = false
-  let ordered = [] // all cards, as sorted
-  let shown = [] // those on screen
+  /** @type {Card[]} All cards, sorted. */
+  let ordered = []
+  /** @type {Card[]} Those on screen. */
+  let shown = []
+  /** @type {Card | null} The one in the tab order. */
   let current = null
-  let policy = null
-  let resting = 0
+  /** @type {Policy} */
+  let policy = INITIAL_POLICY
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let restTimer
+  /** @type {WeakMap<Element, Card>} */
+  const cardOf = new WeakMap()
 
+  /** @param {Card} card */
   function add(card) {
+    cardOf.set(card.element, card)
     ordered.push(card)
     arrange()
-    survey()
+    refresh()
   }
 
-  /** Sorts. As few cards as possible move, since each that does is laid out anew. */
+  /** Sorts. Moves as few elements as possible, since each move causes a layout. */
   function arrange() {
-    const compare = COMPARE[order](policy)
+    const compare = comparator(order, policy)
     ordered.sort((a, b) => compare(a.image, b.image))
-    if (collapsed) ordered = together(ordered)
-    const places = new Map([...cells.children].map((card, at) => [card, at]))
-    const staying = longestRise(ordered.map((card) => places.get(card) ?? -1))
+    if (collapsed) ordered = gatherGroups(ordered)
+    const places = new Map([...cells.children].map((element, at) => [element, at]))
+    const staying = longestIncreasing(ordered.map(({ element }) => places.get(element) ?? -1))
     const focused = cells.contains(document.activeElement) ? document.activeElement : null
+    /** @type {Element | null} */
     let next = null
     for (let at = ordered.length - 1; at >= 0; at -= 1) {
-      if (!staying.has(at)) cells.insertBefore(ordered[at], next)
-      next = ordered[at]
+      const { element } = ordered[at]
+      if (!staying.has(at)) cells.insertBefore(element, next)
+      next = element
     }
-    if (focused && focused !== document.activeElement) focused.focus({ preventScroll: true })
+    if (focused instanceof HTMLElement && focused !== document.activeElement) {
+      focused.focus({ preventScroll: true })
+    }
   }
 
-  /** Shows what the filters let through and counts it. */
-  function survey() {
-    const wanted = filters.wanted()
-    const counts = Object.fromEntries(ACTIONS.map((action) => [action, 0]))
-    const firsts = new Map() // of each group of near duplicates, the card that stands for it
+  /** Applies the filters and counts what passes. */
+  function refresh() {
+    const criteria = filters.criteria()
+    /** @type {Record<Action, number>} */
+    const counts = { allow: 0, review: 0, block: 0, unavailable: 0 }
+    /** @type {Map<Group, { card: Card, count: number }>} The first card on screen of each group. */
+    const firsts = new Map()
+    /** @type {Card[]} */
     const passing = []
+    /** @type {Set<string>} */
     const reasons = new Set()
-    const held = current?.contains(document.activeElement)
+    const hadFocus = current?.focused ?? false
     shown = []
     for (const card of ordered) {
-      const { action } = card.dataset
-      const fit = fits(card, wanted)
-      for (const code of card.image.decision?.reasons ?? []) reasons.add(code)
-      if (fit) counts[action] += 1
-      let visible = fit && (wanted.action === 'all' || wanted.action === action)
+      const { action, group } = card
+      const fits = passes(card, criteria)
+      for (const code of card.decision?.reasons ?? []) reasons.add(code)
+      if (fits) counts[action] += 1
+      let visible = fits && (criteria.action === 'all' || criteria.action === action)
       if (visible) {
         passing.push(card)
-        const first = firsts.get(card.group)
+        const first = firsts.get(group)
         if (first) first.count += 1
-        else firsts.set(card.group, { card, count: 1 })
-        if (first && collapsed && !card.group.expanded) visible = false
+        else firsts.set(group, { card, count: 1 })
+        if (first && collapsed && !group.expanded) visible = false
       }
       if (visible) shown.push(card)
-      if (card.hidden === visible) card.hidden = !visible
+      card.hidden = !visible
     }
     for (const card of ordered) {
       const first = firsts.get(card.group)
-      const stands = collapsed && first?.card === card
-      markGroup(card, stands ? first.count : 0, card.group.expanded)
+      const represents = collapsed && first?.card === card
+      card.setGroupCount(represents ? first.count : 0, card.group.expanded)
     }
     filters.drawCounts(counts)
     filters.offerReasons(reasons)
     element.hidden = shown.length === 0
-    if (!current || current.hidden) replaceCurrent(held)
-    onSurvey({
+    if (!current || current.hidden) replaceCurrent(hadFocus)
+    onRefresh({
       total: ordered.length,
-      summary: summarise({ policy, total: ordered.length, passing, onScreen: shown.length }),
+      summary: summarize({ policy, total: ordered.length, passing, onScreen: shown.length }),
       shown,
     })
   }
 
-  /** When the card with the focus has left the screen, the one after it takes its place. */
-  function replaceCurrent(held) {
-    const at = Math.max(0, ordered.indexOf(current))
-    const open = (card) => !card.hidden
-    const next = ordered.slice(at).find(open) ?? ordered.slice(0, at).findLast(open)
+  /**
+   * When the current card has left the screen, the one after it becomes current.
+   *
+   * @param {boolean} takeFocus
+   */
+  function replaceCurrent(takeFocus) {
+    const at = current ? Math.max(0, ordered.indexOf(current)) : 0
+    /** @param {Card} card */
+    const visible = (card) => !card.hidden
+    const next = ordered.slice(at).find(visible) ?? ordered.slice(0, at).findLast(visible)
     if (!next) return
     setCurrent(next)
-    if (held) next.focus({ preventScroll: true })
+    if (takeFocus) next.element.focus({ preventScroll: true })
   }
 
+  /** @param {Card} card */
   function setCurrent(card) {
     if (current && current !== card) {
-      endHold(current.picture)
-      current.tabIndex = -1
+      current.preview.conceal()
+      current.element.tabIndex = -1
     }
     current = card
-    card.tabIndex = 0
+    card.element.tabIndex = 0
   }
 
+  /**
+   * @param {Card | null | undefined} card
+   * @param {{ scroll?: boolean }} [options]
+   */
   function focus(card, { scroll = true } = {}) {
     if (!card) return
     setCurrent(card)
-    if (!card.contains(document.activeElement)) card.focus({ preventScroll: true })
-    if (scroll) card.scrollIntoView({ block: 'nearest' })
+    if (!card.focused) card.element.focus({ preventScroll: true })
+    if (scroll) card.element.scrollIntoView({ block: 'nearest' })
   }
 
-  /** The card so many places on, or the last one on the way there. */
-  function neighbour(by) {
-    const at = shown.indexOf(current)
+  /**
+   * The card so many places from the current one, or the last one in that direction.
+   *
+   * @param {number} by
+   * @returns {Card | undefined}
+   */
+  function neighbor(by) {
+    const at = current ? shown.indexOf(current) : -1
     return shown[Math.max(0, Math.min(shown.length - 1, at === -1 ? 0 : at + by))]
   }
 
-  /** How many cards stand in a row. */
+  /** How many cards a row holds. */
   function columns() {
     return getComputedStyle(cells).gridTemplateColumns.split(' ').length
   }
@@ -146,57 +175,44 @@ export function makeGrid({ filters, onSurvey }) {
   return {
     element,
     add,
-    survey,
+    refresh,
     focus,
     setCurrent,
-    neighbour,
+    neighbor,
     columns,
+    /** @param {Element | null} node */
+    cardOf: (node) => (node ? cardOf.get(node) : undefined),
     shown: () => shown,
     get current() {
       return current
     },
-    /** The policy that the cards are judged by now. Cards keep their places while it moves. */
-    setPolicy(now) {
-      policy = now
-      clearTimeout(resting)
+    /**
+     * Sets the policy of the verdicts. Cards keep their places while the slider moves.
+     *
+     * @param {Policy} next
+     */
+    setPolicy(next) {
+      policy = next
+      clearTimeout(restTimer)
       if (order === 'nearest') {
-        resting = setTimeout(() => {
+        restTimer = setTimeout(() => {
           arrange()
-          survey()
+          refresh()
         }, REST_MS)
       }
     },
-    setOrder(name) {
-      order = name
+    /** @param {Order} next */
+    setOrder(next) {
+      order = next
       arrange()
-      survey()
+      refresh()
     },
-    setCollapsed(wanted) {
-      collapsed = wanted
+    /** @param {boolean} next Whether one card represents each group of near duplicates. */
+    setCollapsed(next) {
+      collapsed = next
       for (const card of ordered) card.group.expanded = false
       arrange()
-      survey()
+      refresh()
     },
   }
-}
-
-/** The places of a longest rising part of a list of numbers; negative ones are no part of it. */
-function longestRise(numbers) {
-  const tails = [] // of the rises of each length, the place of the lowest last number
-  const before = new Array(numbers.length)
-  numbers.forEach((number, at) => {
-    if (number < 0) return
-    let low = 0
-    let high = tails.length
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if (numbers[tails[middle]] < number) low = middle + 1
-      else high = middle
-    }
-    before[at] = tails[low - 1]
-    tails[low] = at
-  })
-  const rise = new Set()
-  for (let at = tails.at(-1); at !== undefined; at = before[at]) rise.add(at)
-  return rise
 }

@@ -1,23 +1,35 @@
-// The bar above the grid: chips, order, filters, blur, and how far an upload is.
+// The bar above the grid: chips, order, filters, blur, upload progress.
+
+/** @import { makeFilters } from './filters.js' */
+/** @import { makeGrid } from './grid.js' */
+/** @import { makeUploads } from './uploads.js' */
 
 import { make } from '../shared/dom.js'
 import { toggleHelp } from '../shared/keys.js'
-import { toggleBlur } from '../shared/preview.js'
-import { ORDERS } from './grid.js'
+import { blurred, toggleBlur } from '../shared/preview.js'
+import { ORDERS } from './order.js'
 
-/** Fills the gallery's toolbar; cards that come into view keep clear of it, however high it is. */
+/**
+ * Fills the toolbar, and publishes its height so that cards scroll into view below it.
+ *
+ * @param {HTMLElement} root
+ * @param {object} parts
+ * @param {ReturnType<typeof makeFilters>} parts.filters
+ * @param {ReturnType<typeof makeGrid>} parts.grid
+ * @param {ReturnType<typeof makeUploads>} parts.uploads
+ */
 export function fillToolbar(root, { filters, grid, uploads }) {
+  let collapsed = false
   const sort = make('select', {
     'aria-label': 'Order',
-    onchange: () => grid.setOrder(sort.value),
+    onchange: () => grid.setOrder(ORDERS[sort.selectedIndex][0]),
   })
   sort.append(...ORDERS.map(([value, word]) => make('option', { value }, word)))
-  const button = (words, act, attributes = {}) =>
-    make('button', { type: 'button', class: 'quiet', onclick: act, ...attributes }, ...words)
-  const blur = button(['Blur', make('kbd', {}, 'B')], toggleBlur, { 'aria-pressed': 'true' })
-  document.addEventListener('blur', (event) =>
-    blur.setAttribute('aria-pressed', String(event.detail)),
-  )
+  /** @param {(Node | string)[]} words @param {() => void} onclick @param {Record<string, any>} [attributes] */
+  const button = (words, onclick, attributes = {}) =>
+    make('button', { type: 'button', class: 'quiet', onclick, ...attributes }, ...words)
+  const blur = button(['Blur', make('kbd', {}, 'B')], toggleBlur)
+  blurred.subscribe((on) => blur.setAttribute('aria-pressed', String(on)))
   const collapse = button(['Collapse near duplicates'], toggleCollapse, {
     class: 'chip collapse',
     'aria-pressed': 'false',
@@ -32,13 +44,15 @@ export function fillToolbar(root, { filters, grid, uploads }) {
     ...uploads.parts,
     filters.fields,
   )
-  new ResizeObserver(([{ target }]) =>
-    grid.element.style.setProperty('--toolbar', `${target.offsetHeight}px`),
-  ).observe(root.closest('#gallery-toolbar') ?? root)
+  const toolbar = root.closest('#gallery-toolbar')
+  const measured = toolbar instanceof HTMLElement ? toolbar : root
+  new ResizeObserver(() =>
+    grid.element.style.setProperty('--toolbar', `${measured.offsetHeight}px`),
+  ).observe(measured)
 
   function toggleCollapse() {
-    const wanted = collapse.getAttribute('aria-pressed') === 'false'
-    collapse.setAttribute('aria-pressed', String(wanted))
-    grid.setCollapsed(wanted)
+    collapsed = !collapsed
+    collapse.setAttribute('aria-pressed', String(collapsed))
+    grid.setCollapsed(collapsed)
   }
 }

@@ -1,15 +1,24 @@
-// Files on their way to the model: what is scored, how far it is, and a stop that keeps what is done.
+// Uploads files and shows progress; Stop keeps what was classified.
+
+/** @import { Image } from '../shared/server.js' */
 
 import { make } from '../shared/dom.js'
 import { addImage } from '../shared/server.js'
 
-const AT_ONCE = 2 // requests; one is judged while the next is sent
+const CONCURRENCY = 2 // one file is classified while the next is sent
 
-/** One upload at a time; files added meanwhile join it. `onImage` gets each image as it is scored. */
+/** @typedef {{ files: File[], total: number, done: number, batchId: string, stopped: boolean }} Run */
+
+/**
+ * One upload at a time; files added meanwhile join it.
+ *
+ * @param {{ onImage: (image: Image) => void }} handlers Called with each image once classified.
+ */
 export function makeUploads({ onImage }) {
+  /** @type {Run | null} */
   let run = null
   const progress = make('progress', {
-    'aria-label': 'Files scored',
+    'aria-label': 'Files classified',
     hidden: true,
     max: 1,
     value: 0,
@@ -21,6 +30,7 @@ export function makeUploads({ onImage }) {
     'Stop',
   )
 
+  /** @param {File[]} files */
   async function add(files) {
     if (run && !run.stopped) {
       run.files.push(...files)
@@ -28,43 +38,48 @@ export function makeUploads({ onImage }) {
       draw(run)
       return
     }
-    const mine = {
+    const own = {
       files,
       total: files.length,
       done: 0,
-      batch: crypto.randomUUID(),
+      batchId: crypto.randomUUID(),
       stopped: false,
     }
-    run = mine
-    draw(mine)
-    await Promise.all(Array.from({ length: AT_ONCE }, () => work(mine)))
-    if (run === mine) {
+    run = own
+    draw(own)
+    await Promise.all(Array.from({ length: CONCURRENCY }, () => work(own)))
+    if (run === own) {
       run = null
-      draw(mine)
+      draw(own)
     }
   }
 
-  async function work(mine) {
-    while (mine.files.length && !mine.stopped) {
-      const image = await addImage(mine.files.shift(), 'gallery', mine.batch)
-      mine.done += 1
-      image.batchId = mine.batch
+  /** @param {Run} own */
+  async function work(own) {
+    while (!own.stopped) {
+      const file = own.files.shift()
+      if (!file) return
+      const image = await addImage(file, 'gallery', own.batchId)
+      own.done += 1
+      image.batchId = own.batchId
       onImage(image)
-      if (run === mine) draw(mine)
+      if (run === own) draw(own)
     }
   }
 
+  /** Files already sent are still classified and kept. */
   function stopRun() {
-    if (run) run.stopped = true // what is on its way is still judged and kept
+    if (run) run.stopped = true
   }
 
+  /** @param {Run} drawn */
   function draw({ total, done, stopped }) {
     stop.disabled = !run
     progress.hidden = !run
     progress.max = total
     progress.value = done
     const share = `${done} of ${total}`
-    text.textContent = run ? `Scoring ${share}` : `${stopped ? 'Stopped' : 'Done'}: ${share}`
+    text.textContent = run ? `Classifying ${share}` : `${stopped ? 'Stopped' : 'Done'}: ${share}`
   }
 
   return { parts: [stop, progress, text], add }

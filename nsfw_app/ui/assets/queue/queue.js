@@ -1,26 +1,43 @@
-// The Queue tab: images on loan, one after the other. The next ones are at hand before they are
-// needed, and an answer is sent while the next image is already on the screen.
+// The Queue tab: leased images, one after the other. The next ones are claimed in advance, and a
+// decision is sent while the next image is already on screen.
 
-import { make, present, shown } from '../shared/dom.js'
+/** @import { NewDecision, QueuedImage } from '../shared/server.js' */
+
+import { isVisible, make, regionOf } from '../shared/dom.js'
 import { useKeys } from '../shared/keys.js'
-import { makeStrip } from '../shared/recentDecisions.js'
-import { makeWorkplace } from '../shared/reviewPanel.js'
-import { claim, onStatus, release, renew, secondOpinion, skip } from '../shared/server.js'
+import { makeRecentDecisions } from '../shared/recentDecisions.js'
+import { makeReviewPanel } from '../shared/reviewPanel.js'
+import {
+  claim,
+  messageOf,
+  release,
+  renew,
+  requestSecondOpinion,
+  skip,
+  status,
+} from '../shared/server.js'
 
-const AT_HAND = 10 // images on loan, the one on the screen included
-const FEW = 7 // at hand, so that it is time for more
-const RENEW_MS = 120_000 // a loan lasts ten minutes
-const LOOK_AGAIN_MS = 10_000 // while nothing waits
+const MAX_LEASES = 10 // the image on screen included
+const REFILL_AT = 7 // leases, or fewer
+const RENEW_MS = 120_000 // a lease lasts ten minutes
+const POLL_MS = 10_000 // while the queue is empty
 
-/** Builds the tab around its parts; `root` is the last of them. */
-export async function mount(root) {
+/**
+ * Builds the tab; `root` is the last of its regions. The component's value is the threshold.
+ *
+ * @param {HTMLElement} root
+ * @param {{ props: { value: unknown }, watch: (name: string, listener: () => void) => void }} component
+ */
+export async function mount(root, { props, watch }) {
   const [bar, stage, verdict] = await Promise.all(
-    ['queue-bar', 'queue-picture', 'queue-verdict'].map(present),
+    ['queue-bar', 'queue-preview', 'queue-verdict'].map(regionOf),
   )
+  /** @type {QueuedImage[]} Leased; the first is on screen. */
   let items = []
-  const leaving = new Set() // entries whose answer or skip is on its way; not to be lent again
+  /** @type {Set<number>} Entries with a request in flight; not to be claimed again. */
+  const leaving = new Set()
   let waiting = 0
-  let claiming = null
+  let claiming = false
   let ready = false
   let open = false
 
@@ -31,40 +48,43 @@ export async function mount(root) {
     make('option', { value: 'priority' }, 'By priority, nearest to the threshold'),
     make('option', { value: 'oldest' }, 'Oldest first'),
   )
-  const button = (word, key, act) => {
-    const made = make('button', { type: 'button', class: 'quiet', onclick: act })
-    made.append(word, make('kbd', {}, key))
-    return made
-  }
+  /** @param {string} word @param {string} key @param {() => void} onclick */
+  const button = (word, key, onclick) =>
+    make('button', { type: 'button', class: 'quiet', onclick }, word, make('kbd', {}, key))
   bar.replaceChildren(
     count,
     make('label', { class: 'order' }, make('span', {}, 'Order'), order),
-    button('Skip', 'Space', skipThis),
-    button('Second opinion', 'F', askOthers),
+    button('Skip', 'Space', skipCurrent),
+    button('Second opinion', 'F', askForSecondOpinion),
     button('Undo', 'Backspace', undoLast),
   )
 
-  const strip = makeStrip({ onUndone: (entry) => bringBack(entry.image) })
-  const place = makeWorkplace({
-    parts: { stage, verdict, answer: root },
-    name: 'queue',
-    extra: [strip.element],
-    onAnswer: answer,
+  const recent = makeRecentDecisions({ onUndone: ({ entry_id }) => bringBack(entry_id) })
+  /** @type {ReturnType<typeof makeReviewPanel<QueuedImage>>} */
+  const panel = makeReviewPanel({
+    parts: { stage, verdict, decision: root },
+    extra: [recent.element],
+    onDecision: save,
   })
 
-  async function answer(image, given) {
+  /**
+   * @param {QueuedImage} image
+   * @param {NewDecision} decision
+   */
+  async function save(image, decision) {
     if (!items.includes(image)) return
     advance(image)
-    const decision = await strip.send(image, given)
-    if (decision) leaving.delete(image.entry_id)
-    place.say(
-      decision
-        ? `Saved: ${image.name} is ${decision.reviewer_label}.`
+    const recorded = await recent.send(image, decision)
+    if (recorded) leaving.delete(image.entry_id)
+    panel.say(
+      recorded
+        ? `Saved: ${image.name} is ${recorded.reviewer_label}.`
         : 'Not saved; see the list below.',
     )
     fill()
   }
 
+  /** @param {QueuedImage} image */
   function advance(image) {
     leaving.add(image.entry_id)
     items = items.filter((item) => item.entry_id !== image.entry_id)
@@ -73,92 +93,97 @@ export async function mount(root) {
     fill()
   }
 
-  async function skipThis() {
+  async function skipCurrent() {
     const [image] = items
     if (!image) return
     advance(image)
-    await tell(image, skip(image.entry_id), `Skipped: ${image.name} comes back after the others.`)
+    const success = `Skipped: ${image.name} comes back after the others.`
+    await report(image, skip(image.entry_id), success)
   }
 
-  async function askOthers() {
+  async function askForSecondOpinion() {
     const [image] = items
     if (!image) return
     advance(image)
-    await tell(image, secondOpinion(image), `${image.name} waits for a second opinion.`)
+    const success = `${image.name} is in the queue for a second opinion.`
+    await report(image, requestSecondOpinion(image), success)
   }
 
-  async function tell(image, promise, success) {
+  /**
+   * @param {QueuedImage} image
+   * @param {Promise<unknown>} request
+   * @param {string} success
+   */
+  async function report(image, request, success) {
     try {
-      await promise
-      place.say(success)
+      await request
+      panel.say(success)
     } catch (error) {
-      place.say(error.message)
+      panel.say(messageOf(error))
     }
     leaving.delete(image.entry_id)
     fill()
   }
 
   async function undoLast() {
-    place.say(await strip.undoLast())
+    panel.say(await recent.undoLast())
   }
 
-  async function bringBack(image) {
-    const got = await claim({
-      count: 1,
-      holding: holding(),
-      order: order.value,
-      first: image.entry_id,
-    })
-    waiting = got.waiting
-    items = [...got.items, ...items]
+  /** @param {number | undefined} entry */
+  async function bringBack(entry) {
+    const wanted = { count: 1, holding: holding(), order: order.value, first: entry }
+    const claimed = await claim(wanted)
+    waiting = claimed.waiting
+    items = [...claimed.items, ...items]
     draw()
   }
 
-  const ids = () => items.map((item) => item.entry_id)
-  const holding = () => [...ids(), ...leaving]
+  const entries = () => items.map((item) => item.entry_id)
+  const holding = () => [...entries(), ...leaving]
 
   async function fill() {
-    if (!ready || !open || claiming || items.length > FEW) return
-    claiming = claim({ count: AT_HAND - items.length, holding: holding(), order: order.value })
+    if (!ready || !open || claiming || items.length > REFILL_AT) return
+    claiming = true
+    const wanted = { count: MAX_LEASES - items.length, holding: holding(), order: order.value }
     try {
-      const got = await claiming
-      waiting = got.waiting
-      if (open) items.push(...got.items)
-      else release(got.items.map((item) => item.entry_id))
+      const claimed = await claim(wanted)
+      waiting = claimed.waiting
+      if (open) items.push(...claimed.items)
+      else release(claimed.items.map((item) => item.entry_id))
       draw()
     } catch (error) {
-      place.say(error.message)
+      panel.say(messageOf(error))
     } finally {
-      claiming = null
+      claiming = false
     }
   }
 
+  /** @type {QueuedImage | null} */
   let drawn = null
   function draw() {
     const [image] = items
-    count.textContent = waiting === 1 ? '1 image waits' : `${waiting} images wait`
+    count.textContent = waiting === 1 ? '1 image waiting' : `${waiting} images waiting`
     if (image && image === drawn) return
     drawn = image ?? null
-    place.show(drawn)
-    if (!image) {
-      stage.replaceChildren(
+    panel.show(drawn)
+    if (image) return
+    stage.replaceChildren(
+      make(
+        'div',
+        { class: 'empty' },
+        make('p', {}, 'The queue is empty.'),
         make(
-          'div',
-          { class: 'empty' },
-          make('p', {}, 'Nothing waits for you.'),
-          make(
-            'p',
-            {},
-            'Images enter when they are added in Review or Gallery and fall into the review band, ' +
-              'when somebody asks for a second opinion, and when an answer against the model stands alone.',
-          ),
+          'p',
+          {},
+          'Images enter the queue when their score is in the review band, when a reviewer requests ' +
+            'a second opinion, and when a disagreement needs a second decision.',
         ),
-      )
-    }
+      ),
+    )
   }
 
   async function startOver() {
-    const held = ids()
+    const held = entries()
     items = []
     draw()
     await release(held)
@@ -174,47 +199,54 @@ export async function mount(root) {
   function leave() {
     if (!open) return
     open = false
-    const held = ids()
+    const held = entries()
     items = []
     draw()
     if (held.length) release(held)
   }
 
-  async function keep() {
+  async function renewLeases() {
     if (!open || document.hidden || !items.length) return
-    const kept = new Set((await renew(ids())).entries)
-    const lost = items.filter((item) => !kept.has(item.entry_id))
-    if (!lost.length) return
-    items = items.filter((item) => kept.has(item.entry_id))
-    place.say('An image was on loan for too long and went back to the queue.')
+    const renewed = new Set((await renew(entries())).entries)
+    const kept = items.filter((item) => renewed.has(item.entry_id))
+    if (kept.length === items.length) return
+    items = kept
+    panel.say('Your lease on this image expired.')
     draw()
     fill()
   }
 
-  new IntersectionObserver(() => (shown(root) ? enter() : leave())).observe(root)
-  window.addEventListener('pagehide', leave)
-  document.addEventListener('visibilitychange', keep) // loans may have run out meanwhile
-  setInterval(keep, RENEW_MS)
-  setInterval(() => !items.length && fill(), LOOK_AGAIN_MS)
-  onStatus((status) => {
-    ready = status.state === 'ready'
-    fill()
-  })
-  /** Shows another of the images at hand, without deciding about this one. */
+  /**
+   * Shows another leased image without deciding.
+   *
+   * @param {number} by
+   */
   const turn = (by) => () => {
     if (items.length < 2) return
-    if (by > 0) items.push(items.shift())
-    else items.unshift(items.pop())
+    items = by > 0 ? [...items.slice(1), items[0]] : [...items.slice(-1), ...items.slice(0, -1)]
     draw()
   }
 
+  new IntersectionObserver(() => (isVisible(root) ? enter() : leave())).observe(root)
+  window.addEventListener('pagehide', leave)
+  document.addEventListener('visibilitychange', renewLeases) // some may have expired meanwhile
+  setInterval(renewLeases, RENEW_MS)
+  setInterval(() => !items.length && fill(), POLL_MS)
+  status.subscribe((now) => {
+    ready = now.state === 'ready'
+    fill()
+  })
+  watch('value', () => panel.setThreshold(props.value))
   useKeys(root, {
-    ...place.keys,
-    ' ': skipThis,
-    f: askOthers,
-    undo: undoLast,
-    ArrowRight: turn(1),
-    ArrowLeft: turn(-1),
+    keys: {
+      ...panel.keys,
+      ' ': skipCurrent,
+      f: askForSecondOpinion,
+      undo: undoLast,
+      ArrowRight: turn(1),
+      ArrowLeft: turn(-1),
+    },
+    hold: panel.hold,
   })
   draw()
 }

@@ -1,101 +1,117 @@
-// Errors of the model that reviewers settled: confirmed as training labels, or set aside.
+// The Relabel list: settled misclassifications, to confirm as training labels or to exclude.
 
-import { make, shown } from '../shared/dom.js'
-import { makePicture, revealButton } from '../shared/preview.js'
-import { labelForTraining, mistakes, trainingLabelsUrl } from '../shared/server.js'
+/** @import { ModelLabel } from '../shared/policy.js' */
+/** @import { Misclassified } from '../shared/server.js' */
 
-/** Draws the list whenever it comes into view. */
+import { isVisible, make } from '../shared/dom.js'
+import { Preview } from '../shared/preview.js'
+import {
+  messageOf,
+  misclassifications,
+  setTrainingLabel,
+  trainingLabelsUrl,
+} from '../shared/server.js'
+
+/**
+ * Loads the list whenever it becomes visible.
+ *
+ * @param {HTMLElement} root
+ */
 export function mount(root) {
   const status = make('span', { role: 'status' })
-  const list = make('div', { class: 'mistakes' })
-  const again = make('button', { type: 'button', class: 'quiet', onclick: load }, 'Look again')
+  const list = make('div', { class: 'misclassifications' })
+  const reload = make('button', { type: 'button', class: 'quiet', onclick: load }, 'Refresh')
   const link = make(
     'a',
     { class: 'button', href: trainingLabelsUrl, download: 'training-labels.jsonl' },
     'Export confirmed labels',
   )
   root.replaceChildren(
-    make('div', { class: 'log-head' }, status, make('span', { class: 'buttons' }, again, link)),
+    make('div', { class: 'log-head' }, status, make('span', { class: 'buttons' }, reload, link)),
     list,
   )
 
   async function load() {
     try {
-      draw(await mistakes())
+      draw(await misclassifications())
     } catch (error) {
-      status.textContent = error.message
+      status.textContent = messageOf(error)
     }
   }
 
+  /** @param {Misclassified[][]} groups */
   function draw(groups) {
     const count = groups.flat().length
-    status.textContent = `${count} settled ${count === 1 ? 'error' : 'errors'}, the most confident first`
-    if (count) list.replaceChildren(...groups.map(group))
+    const words = count === 1 ? 'misclassification' : 'misclassifications'
+    status.textContent = `${count} settled ${words}, the most confident first`
+    if (count) list.replaceChildren(...groups.map(drawGroup))
     else {
       list.replaceChildren(
         make(
           'p',
           { class: 'empty' },
-          'A disagreement is settled when a second reviewer gives the same answer. Who works alone can set NSFW_ANSWERS to disagreement=1.',
+          'A disagreement is settled when a second reviewer makes the same decision. A single reviewer can set NSFW_ANSWERS to disagreement=1.',
         ),
       )
     }
   }
 
-  function group(members) {
-    const note =
-      members.length > 1 ? make('p', { class: 'muted' }, `${members.length} that look alike`) : null
-    return make('section', { class: 'mistake-group' }, note, ...members.map(mistake))
-  }
-
-  function mistake(item) {
-    const picture = makePicture(item, 'thumbnail')
-    picture.append(revealButton(picture))
-    const state = make('span', { class: 'muted', role: 'status' }, stateOf(item.confirmed))
-    const choose = (word, label, confirmed) =>
-      make(
-        'button',
-        {
-          type: 'button',
-          onclick: async () => {
-            try {
-              await labelForTraining(item.prediction_id, label)
-              state.textContent = stateOf(confirmed)
-            } catch (error) {
-              state.textContent = `Not saved. ${error.message}`
-            }
-          },
-        },
-        word,
-      )
-    return make(
-      'article',
-      { class: 'mistake', 'data-id': item.sha256 },
-      picture,
-      make(
-        'div',
-        { class: 'mistake-words' },
-        make(
-          'span',
-          {},
-          `Settled as ${item.label}; the model's score is ${item.nsfw_score.toFixed(3)}.`,
-        ),
-        make('span', { class: 'muted' }, `${item.answers} answers, ${item.model}`),
-        state,
-        make(
-          'span',
-          { class: 'buttons' },
-          choose(`Confirm ${item.label}`, item.label, item.label),
-          choose('Set aside', null, ''),
-        ),
-      ),
-    )
-  }
-
-  new IntersectionObserver(() => shown(root) && load()).observe(root)
+  new IntersectionObserver(() => isVisible(root) && load()).observe(root)
 }
 
-function stateOf(confirmed) {
-  if (confirmed == null) return 'Not looked at yet'
-  return confirmed ? `Training label: ${confirmed}` : 'Set aside'
+/** @param {Misclassified[]} members */
+function drawGroup(members) {
+  const note =
+    members.length > 1 ? make('p', { class: 'muted' }, `${members.length} near duplicates`) : null
+  return make('section', { class: 'misclassification-group' }, note, ...members.map(drawItem))
+}
+
+/** @param {Misclassified} item */
+function drawItem(item) {
+  const image = { ...item, name: '', action: /** @type {const} */ ('review'), error: null }
+  const preview = new Preview(image, 'thumbnail')
+  preview.element.append(preview.makeButton())
+  const state = make('span', { class: 'muted', role: 'status' }, describe(item.confirmed))
+  /** @param {string} word @param {ModelLabel | null} label */
+  const choice = (word, label) => {
+    const onclick = async () => {
+      try {
+        await setTrainingLabel(item.prediction_id, label)
+        state.textContent = describe(label ?? '')
+      } catch (error) {
+        state.textContent = `Not saved. ${messageOf(error)}`
+      }
+    }
+    return make('button', { type: 'button', onclick }, word)
+  }
+  const score = item.nsfw_score.toFixed(3)
+  const decisions = item.answers === 1 ? '1 decision' : `${item.answers} decisions`
+  return make(
+    'article',
+    { class: 'misclassification', 'data-id': item.sha256 },
+    preview.element,
+    make(
+      'div',
+      { class: 'misclassification-text' },
+      make('span', {}, `Settled as ${item.label}; the model's score is ${score}.`),
+      make('span', { class: 'muted' }, `${decisions}, ${item.model}`),
+      state,
+      make(
+        'span',
+        { class: 'buttons' },
+        choice(`Confirm ${item.label}`, item.label),
+        choice('Exclude', null),
+      ),
+    ),
+  )
+}
+
+/**
+ * The state of a training label.
+ *
+ * @param {string | null} confirmed
+ */
+function describe(confirmed) {
+  if (confirmed === null) return 'Not reviewed'
+  return confirmed ? `Training label: ${confirmed}` : 'Excluded'
 }

@@ -1,12 +1,14 @@
-// The Review tab: one image, brought by the reviewer.
+// The Review tab: one image that the reviewer adds.
+
+/** @import { Image, NewDecision } from '../shared/server.js' */
 
 import { reasonWord } from '../shared/decisionForm.js'
-import { make, present } from '../shared/dom.js'
-import { dropZone } from '../shared/dropZone.js'
+import { make, regionOf } from '../shared/dom.js'
+import { fillDropZone } from '../shared/dropZone.js'
 import { useKeys } from '../shared/keys.js'
-import { makeStrip } from '../shared/recentDecisions.js'
-import { makeWorkplace } from '../shared/reviewPanel.js'
-import { addImage, secondOpinion } from '../shared/server.js'
+import { makeRecentDecisions } from '../shared/recentDecisions.js'
+import { makeReviewPanel } from '../shared/reviewPanel.js'
+import { addImage, messageOf, requestSecondOpinion } from '../shared/server.js'
 
 const SAMPLES = [
   ['cat.jpg', 'A cat'],
@@ -14,74 +16,84 @@ const SAMPLES = [
   ['astronaut.jpg', 'An astronaut'],
 ]
 
-/** Builds the tab around its four parts; `root` is the last of them. */
-export async function mount(root) {
+/**
+ * Builds the tab; `root` is the last of its four regions. The component's value is the threshold.
+ *
+ * @param {HTMLElement} root
+ * @param {{ props: { value: unknown }, watch: (name: string, listener: () => void) => void }} component
+ */
+export async function mount(root, { props, watch }) {
   const [input, stage, verdict] = await Promise.all(
-    ['image-input', 'review-picture', 'review-verdict'].map(present),
+    ['image-input', 'review-preview', 'review-verdict'].map(regionOf),
   )
-  const strip = makeStrip()
-  const place = makeWorkplace({
-    parts: { stage, verdict, answer: root },
-    name: 'review',
+  const recent = makeRecentDecisions()
+  const panel = makeReviewPanel({
+    parts: { stage, verdict, decision: root },
     ids: {
       verdict: 'verdict',
       probabilities: 'probabilities',
       agree: 'agree',
       disagree: 'disagree',
     },
-    extra: [strip.element],
-    onAnswer: save,
+    extra: [recent.element],
+    onDecision: save,
   })
   let saving = false
   let latest = 0
 
-  async function save(image, answer) {
+  /**
+   * @param {Image} image
+   * @param {NewDecision} decision
+   */
+  async function save(image, decision) {
     if (saving) return
     saving = true
-    place.say('Saving')
-    const decision = await strip.send(image, answer)
+    panel.say('Saving')
+    const recorded = await recent.send(image, decision)
     saving = false
-    if (!decision) {
-      place.say('Not saved; see below.')
+    if (!recorded) {
+      panel.say('Not saved; see below.')
       return
     }
-    const against = decision.agrees ? 'as the model says' : `the model says ${decision.model_label}`
-    const reasons = decision.reasons.length
-      ? ` Reasons: ${decision.reasons.map(reasonWord).join(', ')}.`
+    const model = recorded.agrees
+      ? 'the model agrees'
+      : `the model's label is ${recorded.model_label}`
+    const reasons = recorded.reasons.length
+      ? ` Reasons: ${recorded.reasons.map(reasonWord).join(', ')}.`
       : ''
-    place.say(
-      `Saved: ${decision.reviewer_label}, ${against} (score ${decision.nsfw_score.toFixed(3)}, ` +
-        `threshold ${decision.threshold.toFixed(2)}, ${decision.model}).${reasons} `,
+    panel.say(
+      `Saved: ${recorded.reviewer_label}, ${model} (score ${recorded.nsfw_score.toFixed(3)}, ` +
+        `threshold ${recorded.threshold.toFixed(2)}, ${recorded.model}).${reasons} `,
       make('button', { type: 'button', class: 'link', onclick: undoLast }, 'Undo'),
     )
   }
 
   async function undoLast() {
-    place.say(await strip.undoLast())
+    panel.say(await recent.undoLast())
   }
 
+  /** @param {File[]} files */
   async function add(files) {
-    place.say(files.length > 1 ? 'Only the first file was added. The Gallery tab takes many.' : '')
-    place.show(null)
-    const waiting = `Looking at ${files[0].name}`
-    stage.replaceChildren(make('p', { class: 'empty', role: 'status' }, waiting))
-    const mine = ++latest
+    panel.say(files.length > 1 ? 'Only the first file was added. The Gallery tab takes many.' : '')
+    panel.show(null)
+    const progress = `Classifying ${files[0].name}`
+    stage.replaceChildren(make('p', { class: 'empty', role: 'status' }, progress))
+    const own = ++latest
     const image = await addImage(files[0], 'review')
-    if (mine === latest) place.show(image)
+    if (own === latest) panel.show(image)
   }
 
+  /** @param {string} file */
   async function addSample(file) {
     const response = await fetch(new URL(`samples/${file}`, import.meta.url))
     add([new File([await response.blob()], file)])
   }
 
   function drawEmpty() {
-    const sample = ([file, word]) =>
-      make(
-        'button',
-        { type: 'button', class: 'quiet sample', onclick: () => addSample(file) },
-        word,
-      )
+    const samples = SAMPLES.map(([file, word]) => {
+      const onclick = () => addSample(file)
+      return make('button', { type: 'button', class: 'quiet sample', onclick }, word)
+    })
     stage.replaceChildren(
       make(
         'div',
@@ -89,10 +101,10 @@ export async function mount(root) {
         make(
           'p',
           {},
-          'Drop, paste or choose an image above. It goes to this server and nowhere else, and is shown blurred.',
+          'Drop, paste or choose an image above. It is sent to this server only, and shown blurred.',
         ),
-        make('p', {}, 'Or begin with a harmless photograph:'),
-        make('div', { class: 'buttons' }, ...SAMPLES.map(sample)),
+        make('p', {}, 'Or start with a harmless sample:'),
+        make('div', { class: 'buttons' }, ...samples),
         make(
           'p',
           { class: 'source' },
@@ -103,25 +115,29 @@ export async function mount(root) {
     )
   }
 
-  async function askOthers() {
-    const image = place.image()
+  async function askForSecondOpinion() {
+    const image = panel.image()
     if (!image) return
     try {
-      await secondOpinion(image)
-      place.say(`${image.name} waits in the queue for a second opinion.`)
+      await requestSecondOpinion(image)
+      panel.say(`${image.name} is in the queue for a second opinion.`)
     } catch (error) {
-      place.say(error.message)
+      panel.say(messageOf(error))
     }
   }
 
   function skip() {
     latest += 1
-    place.show(null)
+    panel.show(null)
     drawEmpty()
   }
 
-  useKeys(root, { ...place.keys, ' ': skip, f: askOthers, undo: undoLast })
-  dropZone(input, {
+  useKeys(root, {
+    keys: { ...panel.keys, ' ': skip, f: askForSecondOpinion, undo: undoLast },
+    hold: panel.hold,
+  })
+  watch('value', () => panel.setThreshold(props.value))
+  fillDropZone(input, {
     label: 'Drop an image, paste it, or choose a file',
     hint: 'JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC',
     multiple: false,

@@ -1,12 +1,16 @@
-// Asking for the right label, the reasons and a note.
+// The form for a decision: label, reasons, note.
+
+/** @import { Label } from './policy.js' */
 
 import { make } from './dom.js'
 
-const LABELS = [
+/** @type {[Label, string][]} */
+const LABEL_WORDS = [
   ['normal', 'Normal'],
   ['nsfw', 'NSFW'],
   ['unsure', 'Unsure'],
 ]
+/** @type {Record<string, string>} */
 const REASON_WORDS = {
   nudity: 'Nudity',
   sexual_act: 'Sexual act',
@@ -21,82 +25,81 @@ const REASON_WORDS = {
 }
 const MAX_NOTE_CHARACTERS = 4000
 
+/** @typedef {{ label: Label, reasons: string[], note: string }} FormValues */
+
 let serial = 0
 
-/** What a reason code is called. */
+/**
+ * The words for a reason code.
+ *
+ * @param {string} code
+ */
 export const reasonWord = (code) => REASON_WORDS[code] ?? code
 
-/** The label that the model did not say. */
-export const opposite = (label) => (label === 'nsfw' ? 'normal' : 'nsfw')
-
 /**
- * A form for an answer. `given` holds the label, reasons and note to begin with; `onSave` gets
- * the same three as they were filled in.
+ * Creates a form.
+ *
+ * @param {string[]} reasonCodes
+ * @param {{ label: Label, reasons?: string[], note?: string }} initial
+ * @param {{ onSave: (values: FormValues) => void, onCancel: () => void }} handlers
  */
-export function answerForm(reasonCodes, given, { onSave, onCancel }) {
-  const group = `answer-${++serial}`
-  const option = ([value, word]) =>
+export function makeDecisionForm(reasonCodes, initial, { onSave, onCancel }) {
+  const group = `decision-${++serial}`
+  const labels = LABEL_WORDS.map(([value, word]) => {
+    const checked = value === initial.label
+    return { word, input: make('input', { type: 'radio', name: group, value, checked }) }
+  })
+  const reasons = reasonCodes.map((value) => {
+    const checked = Boolean(initial.reasons?.includes(value))
+    return { word: reasonWord(value), input: make('input', { type: 'checkbox', value, checked }) }
+  })
+  /** @param {{ word: string, input: HTMLInputElement }} choice */
+  const choice = ({ word, input }) =>
+    make('label', { class: 'choice' }, input, make('span', {}, word))
+  /** @param {string} legend @param {{ word: string, input: HTMLInputElement }[]} choices */
+  const fieldset = (legend, choices) =>
     make(
-      'label',
-      { class: 'choice' },
-      make('input', { type: 'radio', name: group, value, checked: value === given.label }),
-      make('span', {}, word),
-    )
-  const reason = (value) =>
-    make(
-      'label',
-      { class: 'choice' },
-      make('input', { type: 'checkbox', value, checked: given.reasons?.includes(value) }),
-      make('span', {}, reasonWord(value)),
+      'fieldset',
+      {},
+      make('legend', {}, legend),
+      make('div', { class: 'choices' }, ...choices.map(choice)),
     )
   const note = make('textarea', { rows: 2, maxlength: MAX_NOTE_CHARACTERS })
-  note.value = given.note ?? ''
+  note.value = initial.note ?? ''
   const save = make(
     'button',
     { type: 'submit', class: 'primary' },
-    'Save answer',
+    'Save decision',
     make('kbd', {}, 'Enter'),
+  )
+  const cancel = make(
+    'button',
+    { type: 'button', class: 'quiet', onclick: onCancel },
+    'Cancel',
+    make('kbd', {}, 'Esc'),
   )
   const form = make(
     'form',
-    { class: 'answer-form' },
-    make(
-      'fieldset',
-      {},
-      make('legend', {}, 'The right label'),
-      make('div', { class: 'choices' }, ...LABELS.map(option)),
-    ),
-    make(
-      'fieldset',
-      {},
-      make('legend', {}, 'Reasons'),
-      make('div', { class: 'choices' }, ...reasonCodes.map(reason)),
-    ),
+    { class: 'decision-form' },
+    fieldset('Correct label', labels),
+    fieldset('Reasons', reasons),
     make('label', { class: 'note' }, make('span', {}, 'Note'), note),
-    make(
-      'div',
-      { class: 'buttons' },
-      save,
-      make(
-        'button',
-        { type: 'button', class: 'quiet', onclick: onCancel },
-        'Cancel',
-        make('kbd', {}, 'Esc'),
-      ),
-    ),
+    make('div', { class: 'buttons' }, save, cancel),
   )
   form.addEventListener('submit', (event) => {
     event.preventDefault()
+    const chosen = LABEL_WORDS.find((_, index) => labels[index].input.checked)
     onSave({
-      label: form.querySelector('input[type=radio]:checked')?.value ?? given.label,
-      reasons: [...form.querySelectorAll('input[type=checkbox]:checked')].map((box) => box.value),
+      label: chosen?.[0] ?? initial.label,
+      reasons: reasons.filter(({ input }) => input.checked).map(({ input }) => input.value),
       note: note.value,
     })
   })
   form.addEventListener('keydown', (event) => {
     if (event.key === 'Escape') onCancel()
-    const inNote = event.target === note && !event.ctrlKey && !event.metaKey
-    if (event.key === 'Enter' && event.target.localName !== 'button' && !inNote) {
+    const newline = event.target === note && !event.ctrlKey && !event.metaKey
+    const onButton = event.target instanceof HTMLButtonElement
+    if (event.key === 'Enter' && !onButton && !newline) {
       event.preventDefault()
       form.requestSubmit()
     }

@@ -1,8 +1,19 @@
-// Nodes are made here and nowhere from text: whatever a file or a person is called, it stays text.
+// Elements are created here, and never from markup: names and notes stay text.
+
+/** @import { Action } from './policy.js' */
 
 const SVG = 'http://www.w3.org/2000/svg'
 
-/** An element with attributes and children; texts become text nodes, null children are left out. */
+/**
+ * An element with attributes and children. A function under `on...` is a listener, true and false
+ * set and omit an attribute, strings become text nodes, null children are left out.
+ *
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {Record<string, any>} [attributes]
+ * @param {...(Node | string | number | null | undefined)} children
+ * @returns {HTMLElementTagNameMap[T]}
+ */
 export function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag)
   for (const [name, value] of Object.entries(attributes)) {
@@ -10,10 +21,13 @@ export function make(tag, attributes = {}, ...children) {
     else if (value === true) node.setAttribute(name, '')
     else if (value !== false && value != null) node.setAttribute(name, value)
   }
-  node.append(...children.filter((child) => child != null))
+  for (const child of children) {
+    if (child != null) node.append(typeof child === 'number' ? String(child) : child)
+  }
   return node
 }
 
+/** @type {Record<Action, [string, Record<string, string | number>][]>} */
 const SHAPES = {
   allow: [
     ['circle', { cx: 12, cy: 12, r: 9 }],
@@ -33,7 +47,11 @@ const SHAPES = {
   ],
 }
 
-/** The drawing of an action; the word beside it carries the meaning. */
+/**
+ * The shape of an action, hidden from screen readers: a word always accompanies it.
+ *
+ * @param {Action} action
+ */
 export function icon(action) {
   const svg = document.createElementNS(SVG, 'svg')
   svg.setAttribute('viewBox', '0 0 24 24')
@@ -41,30 +59,56 @@ export function icon(action) {
   svg.setAttribute('aria-hidden', 'true')
   for (const [tag, attributes] of SHAPES[action]) {
     const shape = document.createElementNS(SVG, tag)
-    for (const [name, value] of Object.entries(attributes)) shape.setAttribute(name, value)
+    for (const [name, value] of Object.entries(attributes)) shape.setAttribute(name, String(value))
     svg.append(shape)
   }
   return svg
 }
 
-/** The region with this id, as soon as the page has it. */
-export function present(id) {
+/**
+ * Resolves to the region with this id once Gradio has rendered it.
+ *
+ * @param {string} id
+ * @returns {Promise<HTMLElement>}
+ */
+export function regionOf(id) {
   return new Promise((resolve) => {
-    const look = () => {
+    const check = () => {
       const node = document.querySelector(`#${id} .region`)
-      if (node) resolve(node)
-      else requestAnimationFrame(look)
+      if (node instanceof HTMLElement) resolve(node)
+      else requestAnimationFrame(check)
     }
-    look()
+    check()
   })
 }
 
-/** Whether a key or a paste belongs to a field or a dialog rather than to the desk. */
-export function inField(event) {
-  return Boolean(event.target.closest?.('input, textarea, select, [contenteditable], dialog'))
+/**
+ * The closest ancestor of an event's target that matches, the target included.
+ *
+ * @param {Event} event
+ * @param {string} selector
+ * @returns {HTMLElement | null}
+ */
+export function closest(event, selector) {
+  const { target } = event
+  const found = target instanceof Element ? target.closest(selector) : null
+  return found instanceof HTMLElement ? found : null
 }
 
-/** Whether an element is on the screen, so whether its tab is the open one. */
-export function shown(node) {
+/**
+ * Whether a key press or a paste belongs to a form field or a dialog.
+ *
+ * @param {Event} event
+ */
+export function inField(event) {
+  return closest(event, 'input, textarea, select, [contenteditable], dialog') !== null
+}
+
+/**
+ * Whether an element is rendered, so whether its tab is the open one.
+ *
+ * @param {HTMLElement} node
+ */
+export function isVisible(node) {
   return node.isConnected && node.offsetParent !== null
 }

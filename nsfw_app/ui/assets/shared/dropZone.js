@@ -1,10 +1,19 @@
-// A place to drop, choose or paste files. What arrives is handed on as File objects, unread.
+// A target for files that are dropped, chosen or pasted. Files are passed on unread.
 
-import { inField, make, shown } from './dom.js'
-import { onStatus } from './server.js'
+import { inField, isVisible, make } from './dom.js'
+import { status } from './server.js'
 
-/** Fills an element with a drop zone. `onFiles` gets an array of files. */
-export function dropZone(root, { label, hint, multiple, onFiles }) {
+/**
+ * Fills an element with a drop zone; it is disabled until the model is ready.
+ *
+ * @param {HTMLElement} root
+ * @param {object} options
+ * @param {string} options.label
+ * @param {string} options.hint
+ * @param {boolean} options.multiple
+ * @param {(files: File[]) => void} options.onFiles
+ */
+export function fillDropZone(root, { label, hint, multiple, onFiles }) {
   const input = make('input', {
     type: 'file',
     class: 'visually-hidden',
@@ -22,12 +31,13 @@ export function dropZone(root, { label, hint, multiple, onFiles }) {
   )
   root.replaceChildren(zone)
 
-  const give = (files) => {
-    const list = [...files]
+  /** @param {FileList | null | undefined} files */
+  const pass = (files) => {
+    const list = [...(files ?? [])]
     if (list.length && !input.disabled) onFiles(list)
   }
   input.addEventListener('change', () => {
-    give(input.files)
+    pass(input.files)
     input.value = '' // so that the same file can be chosen again
   })
   zone.addEventListener('dragover', (event) => {
@@ -38,16 +48,18 @@ export function dropZone(root, { label, hint, multiple, onFiles }) {
   zone.addEventListener('drop', (event) => {
     event.preventDefault()
     zone.classList.remove('over')
-    give(event.dataTransfer.files)
+    pass(event.dataTransfer?.files)
   })
   document.addEventListener('paste', (event) => {
-    if (!inField(event) && shown(root)) give(event.clipboardData.files)
+    if (!inField(event) && isVisible(root)) pass(event.clipboardData?.files)
   })
-  onStatus((status) => {
-    input.disabled = status.state !== 'ready'
-    zone.classList.toggle('waiting', status.state !== 'ready')
-    title.textContent = status.state === 'loading' ? 'The model is loading' : label
-    if (status.state === 'failed') title.textContent = 'No model is running'
+  status.subscribe(({ state }) => {
+    input.disabled = state !== 'ready'
+    zone.classList.toggle('waiting', state !== 'ready')
+    title.textContent = {
+      ready: label,
+      loading: 'The model is loading',
+      failed: 'No model is running',
+    }[state]
   })
-  return zone
 }

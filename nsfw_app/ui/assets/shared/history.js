@@ -1,23 +1,37 @@
-// What can be taken back, the last action first. One undo at a time, and never past an action that
-// is still on its way.
+// The undo history: last action first, one undo at a time, never past an action still in flight.
 
-/** A history without limit. */
+/**
+ * @template T
+ * @typedef {() => Promise<T>} Undo Takes one action back.
+ */
+
+/**
+ * An unlimited history.
+ *
+ * @template T
+ */
 export function makeHistory() {
+  /** @type {Promise<Undo<T> | null>[]} */
   const steps = []
-  let undoing = Promise.resolve()
+  /** @type {Promise<T | null>} */
+  let undoing = Promise.resolve(null)
 
-  /** Remembers an action. `sent` resolves to what takes it back, or to null when it failed. */
+  /**
+   * Adds an action. `sent` resolves to its undo, or to null when the action failed.
+   *
+   * @param {Promise<Undo<T> | null>} sent
+   */
   function add(sent) {
     steps.push(sent)
   }
 
-  async function once() {
-    while (steps.length) {
-      const step = steps.pop()
-      const takeBack = await step
-      if (!takeBack) continue
+  /** @returns {Promise<T | null>} */
+  async function undoOne() {
+    for (let step = steps.pop(); step; step = steps.pop()) {
+      const undo = await step
+      if (!undo) continue
       try {
-        return await takeBack()
+        return await undo()
       } catch (error) {
         steps.push(step)
         throw error
@@ -26,9 +40,9 @@ export function makeHistory() {
     return null
   }
 
-  /** Takes back the last action. Resolves to what that gave, or to null when there was none. */
+  /** Undoes the last action. Resolves to the result of its undo, or to null without an action. */
   function undoLast() {
-    undoing = undoing.then(once, once)
+    undoing = undoing.then(undoOne, undoOne)
     return undoing
   }
 

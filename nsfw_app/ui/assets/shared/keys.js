@@ -1,37 +1,50 @@
-// One listener for the whole page; the open tab says what its keys do.
+// The page's keyboard shortcuts: one listener, which passes a key to the open tab.
 
-import { inField, make, shown } from './dom.js'
-import { policyText, togglePolicyText } from './policyDialog.js'
+import { closest, inField, isVisible, make } from './dom.js'
+import { policyDialog } from './policyDialog.js'
 import { preferences } from './preferences.js'
 import { revealedCount, toggleBlur } from './preview.js'
 
 const HELP = [
   ['A', 'Agree with the model'],
   ['X', 'Disagree'],
-  ['1', 'The right label is normal'],
-  ['2', 'The right label is nsfw'],
+  ['1', 'Label the image normal'],
+  ['2', 'Label the image nsfw'],
   ['Space', 'Skip to the next image'],
-  ['Backspace, Ctrl+Z', 'Undo the last answer'],
-  ['F', 'Ask others for a second opinion'],
+  ['Backspace, Ctrl+Z', 'Undo the last decision'],
+  ['F', 'Request a second opinion'],
   ['N', 'Add reasons or a note'],
   ['Arrows', 'Move without deciding'],
-  ['Shift+Arrows', 'Gallery: select a range; A, X, 1 and 2 then answer all of it'],
-  ['Esc', 'Gallery: select nothing'],
-  ['V', 'See the image unblurred: held, or on and off, as chosen in Viewing'],
+  ['Shift+Arrows', 'Gallery: select a range; A, X, 1 and 2 then apply to all of it'],
+  ['Esc', 'Gallery: clear the selection'],
+  ['V', 'Reveal the image: while held, or on and off, as set in Viewing'],
   ['B', 'Blur on or off for all images'],
-  ['P', 'Read the policy text, where there is one'],
+  ['P', 'Show the policy text, if there is one'],
   ['?', 'Show or hide these keys'],
 ]
 
-const desks = []
-let held = null
+/**
+ * @typedef {object} Shortcuts
+ * @property {Record<string, () => unknown>} keys By the name of the key; `undo` stands for both undo keys.
+ * @property {() => () => void} [hold] Reveals; the function that it returns hides.
+ */
 
-/** Registers a tab: the element that shows whether it is open, and its handlers by key. */
-export function useKeys(root, handlers) {
-  desks.push({ root, handlers })
+/** @type {(Shortcuts & { root: HTMLElement })[]} */
+const tabs = []
+/** @type {(() => void) | null} Hides what is revealed while V is held. */
+let endHold = null
+
+/**
+ * Registers a tab's shortcuts. The tab is open while `root` is visible.
+ *
+ * @param {HTMLElement} root
+ * @param {Shortcuts} shortcuts
+ */
+export function useKeys(root, shortcuts) {
+  tabs.push({ root, ...shortcuts })
 }
 
-const overlay = make(
+const help = make(
   'dialog',
   { class: 'keys-overlay', 'aria-label': 'Keys' },
   make('h2', {}, 'Keys'),
@@ -48,11 +61,16 @@ const overlay = make(
 
 /** Shows or hides the list of keys. */
 export function toggleHelp() {
-  if (!overlay.isConnected) document.body.append(overlay)
-  if (overlay.open) overlay.close()
-  else overlay.showModal()
+  if (!help.isConnected) document.body.append(help)
+  if (help.open) help.close()
+  else help.showModal()
 }
 
+/**
+ * The name of a shortcut's key; null with a modifier that belongs to the browser.
+ *
+ * @param {KeyboardEvent} event
+ */
 function nameOf(event) {
   if ((event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === 'z')
     return 'undo'
@@ -61,54 +79,67 @@ function nameOf(event) {
   return event.key.length === 1 ? event.key.toLowerCase() : event.key
 }
 
-function down(event) {
+/**
+ * Whether the focused control handles the key itself.
+ *
+ * @param {KeyboardEvent} event
+ * @param {string} name
+ */
+function isOfControl(event, name) {
+  const control = closest(event, 'button, a, [role="tab"], summary')
+  if (!control) return false
+  if (control.getAttribute('role') === 'tab' && name.startsWith('Arrow')) return true
+  const isOpenTab = control.getAttribute('aria-selected') === 'true' // pressing it has no effect
+  return !isOpenTab && [' ', 'Enter'].includes(name)
+}
+
+/** @param {KeyboardEvent} event */
+function onKeyDown(event) {
   const name = nameOf(event)
-  if (name === '?' && overlay.open) {
-    overlay.close()
+  if (name === '?' && help.open) {
+    help.close()
     return
   }
-  if (name === 'p' && policyText.open) {
-    if (!event.repeat) togglePolicyText()
+  if (name === 'p' && policyDialog.open) {
+    if (!event.repeat) policyDialog.toggle()
     return
   }
-  if (name === null || inField(event)) return
-  const onButton = event.target.closest?.('button, a, [role="tab"], summary')
-  const onOpenTab = onButton?.getAttribute('aria-selected') === 'true' // pressing it does nothing
-  if (onButton && !onOpenTab && [' ', 'Enter'].includes(name)) return
-  if (onButton?.getAttribute('role') === 'tab' && name.startsWith('Arrow')) return
+  if (name === null || inField(event) || isOfControl(event, name)) return
   if (name === '?') return toggleHelp()
-  if (name === 'p' && policyText.available && !event.repeat) return togglePolicyText()
-  const desk = desks.find(({ root }) => shown(root))
-  if (!desk) return
+  if (name === 'p' && policyDialog.available && !event.repeat) return policyDialog.toggle()
+  const tab = tabs.find(({ root }) => isVisible(root))
+  if (!tab) return
   if (name === 'v') {
     event.preventDefault()
-    if (!event.repeat) see(desk)
+    if (!event.repeat) revealBy(tab)
     return
   }
-  const withShift = event.shiftKey && desk.handlers[`Shift+${name}`]
-  const handler = name === 'b' ? toggleBlur : withShift || desk.handlers[name]
-  if (!handler) return
+  const shifted = event.shiftKey ? tab.keys[`Shift+${name}`] : undefined
+  const action = name === 'b' ? toggleBlur : (shifted ?? tab.keys[name])
+  if (!action) return
   event.preventDefault()
-  if (event.repeat && !name.startsWith('Arrow')) return // holding a key decides once
-  handler()
+  if (event.repeat && !name.startsWith('Arrow')) return // a held key decides once
+  action()
 }
 
-function see(desk) {
+/** @param {Shortcuts} tab */
+function revealBy(tab) {
   const before = revealedCount()
-  const release = desk.handlers.hold?.() ?? null
-  if (preferences().reveal === 'hold') held = release
-  else if (revealedCount() === before) release?.() // it was shown already: the second press hides
+  const hide = tab.hold?.() ?? null
+  if (preferences.value.reveal === 'hold') endHold = hide
+  else if (revealedCount() === before) hide?.() // already revealed: the second press hides
 }
 
-function up(event) {
-  if (event.key.toLowerCase() !== 'v' || !held) return
-  held()
-  held = null
+/** @param {KeyboardEvent} event */
+function onKeyUp(event) {
+  if (event.key.toLowerCase() !== 'v') return
+  endHold?.()
+  endHold = null
 }
 
-document.addEventListener('keydown', down)
-document.addEventListener('keyup', up)
+document.addEventListener('keydown', onKeyDown)
+document.addEventListener('keyup', onKeyUp)
 window.addEventListener('blur', () => {
-  held?.()
-  held = null
+  endHold?.()
+  endHold = null
 })

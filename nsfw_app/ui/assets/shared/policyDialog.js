@@ -1,25 +1,21 @@
-// The moderation policy in words. The server sends it as a tree; the nodes of it are made here.
+// The dialog with the moderation policy's text. Gradio's Markdown component renders and sanitizes
+// the text; this module moves the component into a dialog and opens it.
 
-import { make } from './dom.js'
-import { onStatus } from './server.js'
+import { closest, make } from './dom.js'
+import { status } from './server.js'
 
-const address = new URL('../../policy-text', import.meta.url)
-const TAGS = new Set(
-  'p h3 h4 h5 h6 ul ol li strong em s code pre blockquote hr br a table thead tbody tr th td'.split(
-    ' ',
-  ),
-)
-const LINKS = new Set(['http:', 'https:', 'mailto:'])
+const EXTERNAL = new Set(['http:', 'https:', 'mailto:'])
 
-let available = false
-let fetched = false
+/** @type {() => void} */
+let load = () => {}
+let requested = false
 
 const text = make('div', {
   class: 'policy-text',
   tabindex: '0',
   autofocus: true,
   role: 'region',
-  'aria-label': 'Text of the policy',
+  'aria-label': 'Policy text',
 })
 const dialog = make(
   'dialog',
@@ -33,54 +29,54 @@ const dialog = make(
   ),
 )
 
-/** Whether there is a text, and whether it is on the screen. */
-export const policyText = {
+// Gradio opens links in a new tab. Links to this server do nothing.
+dialog.addEventListener('click', (event) => {
+  const link = closest(event, 'a')
+  if (!(link instanceof HTMLAnchorElement)) return
+  if (!EXTERNAL.has(link.protocol) || link.origin === location.origin) event.preventDefault()
+})
+
+/**
+ * Moves Gradio's Markdown component into the dialog. `onFirstOpen` loads its value.
+ *
+ * @param {() => void} onFirstOpen
+ */
+export async function connectPolicyText(onFirstOpen) {
+  load = onFirstOpen
+  text.replaceChildren(await componentOf('policy-markdown'))
+  document.body.append(dialog)
+}
+
+/**
+ * @param {string} id
+ * @returns {Promise<HTMLElement>}
+ */
+function componentOf(id) {
+  return new Promise((resolve) => {
+    const check = () => {
+      const node = document.getElementById(id)
+      if (node) resolve(node)
+      else requestAnimationFrame(check)
+    }
+    check()
+  })
+}
+
+export const policyDialog = {
+  /** Whether there is a policy text. */
   get available() {
-    return available
+    return Boolean(status.value?.policy_text)
   },
   get open() {
     return dialog.open
   },
+  toggle() {
+    if (dialog.open) {
+      dialog.close()
+      return
+    }
+    dialog.showModal()
+    if (!requested) load()
+    requested = true
+  },
 }
-
-function isLink(href) {
-  return typeof href === 'string' && URL.canParse(href) && LINKS.has(new URL(href).protocol)
-}
-
-function nodeOf(part) {
-  if (typeof part === 'string') return part
-  const children = part.children.map(nodeOf)
-  if (!TAGS.has(part.tag)) return make('span', {}, ...children)
-  if (part.tag !== 'a') return make(part.tag, { start: part.start }, ...children)
-  if (!isLink(part.href)) return make('span', {}, ...children)
-  return make('a', { href: part.href, target: '_blank', rel: 'noopener noreferrer' }, ...children)
-}
-
-async function load() {
-  if (fetched) return
-  text.replaceChildren(make('p', { class: 'muted' }, 'The text is on its way.'))
-  try {
-    const response = await fetch(address)
-    if (!response.ok) throw new Error(`The server answered with status ${response.status}.`)
-    const { parts } = await response.json()
-    text.replaceChildren(...parts.map(nodeOf))
-    fetched = true
-  } catch (error) {
-    text.replaceChildren(make('p', {}, `The text could not be fetched. ${error.message}`))
-  }
-}
-
-/** Shows or hides the text. */
-export function togglePolicyText() {
-  if (!dialog.isConnected) document.body.append(dialog)
-  if (dialog.open) {
-    dialog.close()
-    return
-  }
-  dialog.showModal()
-  load()
-}
-
-onStatus((status) => {
-  available = status.policy_text
-})

@@ -1,61 +1,73 @@
-// How pictures are shown to this reviewer. Until their choice is known, blurred and grey.
+// How previews are shown to this reviewer. Until the reviewer is known, the defaults apply: blurred
+// and grayscale.
 
-import { onStatus } from './server.js'
+import { status } from './server.js'
+import { signal } from './signal.js'
 import { recall, remember } from './storage.js'
 
+/** @typedef {'hold' | 'click'} RevealMode */
+
+/**
+ * @typedef {object} Preferences Stored by browsers under these names.
+ * @property {number} blurPx
+ * @property {boolean} greyscale While blurred.
+ * @property {boolean} greyscaleRevealed
+ * @property {RevealMode} reveal
+ */
+
 export const BLUR_PX = { min: 6, max: 40, step: 2 }
+/** @type {Preferences} */
 export const DEFAULTS = { blurPx: 14, greyscale: true, greyscaleRevealed: false, reveal: 'hold' }
-export const REVEAL_MODES = ['hold', 'click']
 const NAME = 'viewing'
 
-let current = DEFAULTS
+/** @type {string | null} */
 let reviewer = null
-const listeners = new Set()
 
-/** What is in force. */
-export const preferences = () => current
+/** The preferences in force. */
+export const preferences = signal(DEFAULTS)
 
-/** Calls back now and whenever a preference changes. */
-export function onPreferences(listener) {
-  listeners.add(listener)
-  listener(current)
+/**
+ * Changes some preferences, now and for later visits.
+ *
+ * @param {Partial<Preferences>} changes
+ */
+export function setPreferences(changes) {
+  preferences.value = validated({ ...preferences.value, ...changes })
+  if (reviewer !== null) remember(NAME, reviewer, preferences.value)
 }
 
-/** Changes some preferences, at once and for the visits to come. */
-export function prefer(changes) {
-  use({ ...current, ...changes })
-  if (reviewer !== null) remember(NAME, reviewer, current)
-}
-
-/** Stored values come from elsewhere: whatever is not a possible choice is the default. */
-function checked(stored) {
+/**
+ * Stored values are not trusted: an invalid one becomes the default.
+ *
+ * @param {Record<string, any> | null} stored
+ * @returns {Preferences}
+ */
+export function validated(stored) {
   const { blurPx, greyscale, greyscaleRevealed, reveal } = { ...DEFAULTS, ...stored }
-  const possible = Number.isFinite(blurPx) && blurPx >= BLUR_PX.min && blurPx <= BLUR_PX.max
+  const inRange = Number.isFinite(blurPx) && blurPx >= BLUR_PX.min && blurPx <= BLUR_PX.max
   return {
-    blurPx: possible ? blurPx : DEFAULTS.blurPx,
+    blurPx: inRange ? blurPx : DEFAULTS.blurPx,
     greyscale: greyscale !== false,
     greyscaleRevealed: greyscaleRevealed === true,
-    reveal: REVEAL_MODES.includes(reveal) ? reveal : DEFAULTS.reveal,
+    reveal: reveal === 'click' ? 'click' : DEFAULTS.reveal,
   }
 }
 
-function use(wanted) {
-  current = checked(wanted)
+preferences.subscribe((now) => {
   const { style, dataset } = document.documentElement
-  style.setProperty('--picture-blur', `${current.blurPx}px`)
-  style.setProperty('--hidden-grey', current.greyscale ? 1 : 0)
-  style.setProperty('--revealed-grey', current.greyscaleRevealed ? 1 : 0)
-  dataset.reveal = current.reveal
-  for (const listener of listeners) listener(current)
-}
-
-onStatus((status) => {
-  if (status.reviewer === reviewer) return
-  reviewer = status.reviewer
-  use(recall(NAME, reviewer))
+  style.setProperty('--preview-blur', `${now.blurPx}px`)
+  style.setProperty('--hidden-gray', now.greyscale ? '1' : '0')
+  style.setProperty('--revealed-gray', now.greyscaleRevealed ? '1' : '0')
+  dataset.reveal = now.reveal
 })
 
-/** Another window of the same reviewer follows. */
+status.subscribe((now) => {
+  if (now.reviewer === reviewer) return
+  reviewer = now.reviewer
+  preferences.value = validated(recall(NAME, reviewer))
+})
+
+// Another window of the same reviewer changed them.
 window.addEventListener('storage', () => {
-  if (reviewer !== null) use(recall(NAME, reviewer))
+  if (reviewer !== null) preferences.value = validated(recall(NAME, reviewer))
 })

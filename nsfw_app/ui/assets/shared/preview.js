@@ -1,166 +1,199 @@
-// A picture nobody asked to see is 24 pixels wide. The real one is fetched on reveal and let go after.
+// Previews, blurred until revealed. A hidden preview is a placeholder of 24 pixels; the unblurred
+// pixels are fetched on reveal and dropped afterwards.
 
-import { make } from './dom.js'
-import { onPreferences, preferences } from './preferences.js'
-import { pictureUrl } from './server.js'
+/** @import { Image } from './server.js' */
 
-let blurred = true
-const pictures = new Set() // weak references: a picture made ahead is not on the page yet
-const buttons = new WeakMap()
+import { closest, make } from './dom.js'
+import { preferences } from './preferences.js'
+import { messageOf, previewUrl } from './server.js'
+import { signal } from './signal.js'
 
-function* living() {
-  for (const reference of pictures) {
-    const picture = reference.deref()
-    if (picture) yield picture
-    else pictures.delete(reference)
+/** Whether blur is on. Reset to true with each visit. */
+export const blurred = signal(true)
+
+/** The SHA-256 of the image whose pixels were displayed last. */
+export const displayed = signal(/** @type {string | null} */ (null))
+
+/**
+ * All previews; weak, because one can exist before its element is added to the page.
+ *
+ * @type {Set<WeakRef<Preview>>}
+ */
+const references = new Set()
+
+function* previews() {
+  for (const reference of references) {
+    const preview = reference.deref()
+    if (preview) yield preview
+    else references.delete(reference)
   }
 }
 
-/** Turns blur off or on for every picture on the page. */
+const isClickMode = () => preferences.value.reveal === 'click'
+
+/** Turns blur off or on for all previews. */
 export function toggleBlur() {
-  blurred = !blurred
-  for (const picture of living()) {
-    if (blurred) hide(picture)
-    else reveal(picture)
+  blurred.value = !blurred.value
+  for (const preview of previews()) {
+    if (blurred.value) preview.hide()
+    else preview.reveal()
   }
-  document.dispatchEvent(new CustomEvent('blur', { detail: blurred }))
-  return blurred
 }
 
-/** Hides every picture again, unless blur is off altogether. To be called when moving on. */
+/** Hides all previews, unless blur is off. To be called on moving to another image. */
 export function hideAll() {
-  for (const picture of living()) endHold(picture)
+  for (const preview of previews()) preview.conceal()
 }
 
-/** A hidden picture of a judged image. `size` is picture or thumbnail. */
-export function makePicture(image, size) {
-  const picture = make('div', { class: 'picture' })
-  if (!image.placeholder) {
-    picture.append(make('span', { class: 'no-picture' }, 'No picture'))
-    return picture
-  }
-  picture.pixels = () => pictureUrl(image, size)
-  picture.dataset.image = image.sha256
-  picture.append(
-    make('img', {
-      class: 'placeholder',
-      src: image.placeholder,
-      alt: 'Hidden image',
-      draggable: 'false',
-    }),
-  )
-  if (image.width) picture.style.setProperty('--ratio', `${image.width} / ${image.height}`)
-  picture.addEventListener('click', (event) => {
-    const chosen = event.shiftKey || event.ctrlKey || event.metaKey // a selection, not a wish to see
-    if (byClick() && !chosen && !event.target.closest('button')) toggle(picture)
-  })
-  pictures.add(new WeakRef(picture))
-  if (!blurred) reveal(picture)
-  return picture
-}
-
-const byClick = () => preferences().reveal === 'click'
-const isRevealed = (picture) => picture.classList.contains('revealed')
-
-/** How many pictures show their real pixels. */
+/** The number of previews that are revealed. */
 export function revealedCount() {
-  return [...living()].filter(isRevealed).length
+  return [...previews()].filter(({ revealed }) => revealed).length
 }
 
-/** Shows the real pixels. */
-export function reveal(picture) {
-  if (!picture?.pixels || picture.querySelector('.real')) return
-  const real = make('img', {
-    class: 'real',
-    alt: 'Image, not blurred',
-    loading: 'lazy',
-    draggable: 'false',
-  })
-  real.addEventListener('load', () => real.isConnected && tellSeen(picture, real))
-  picture.append(real)
-  mark(picture, true)
-  load(picture, real)
-}
+/** The preview of one image. */
+export class Preview {
+  /** @type {HTMLImageElement | null} The unblurred pixels while revealed. */
+  #pixels = null
+  /** @type {HTMLButtonElement | null} */
+  #button = null
+  #image
+  #size
 
-async function load(picture, real) {
-  try {
-    const url = await picture.pixels()
-    if (real.isConnected) real.src = url
-    else letGo(url)
-  } catch (error) {
-    real.replaceWith(make('span', { class: 'real no-picture', role: 'status' }, error.message))
+  /**
+   * @param {Image} image
+   * @param {'picture' | 'thumbnail'} size
+   */
+  constructor(image, size) {
+    this.#image = image
+    this.#size = size
+    this.element = make('div', { class: 'preview' })
+    if (!image.placeholder) {
+      this.element.append(make('span', { class: 'no-preview' }, 'No preview'))
+      return
+    }
+    this.element.append(
+      make('img', {
+        class: 'placeholder',
+        src: image.placeholder,
+        alt: 'Hidden image',
+        draggable: 'false',
+      }),
+    )
+    if (image.width) {
+      this.element.style.setProperty('--ratio', `${image.width} / ${image.height}`)
+    }
+    this.element.addEventListener('click', (event) => {
+      const selecting = event.shiftKey || event.ctrlKey || event.metaKey
+      if (isClickMode() && !selecting && !closest(event, 'button')) this.toggle()
+    })
+    references.add(new WeakRef(this))
+    if (!blurred.value) this.reveal()
+  }
+
+  get revealed() {
+    return this.#pixels !== null
+  }
+
+  /** Shows the unblurred pixels. */
+  reveal() {
+    if (!this.#image.placeholder || this.#pixels) return
+    const pixels = make('img', {
+      class: 'real',
+      alt: 'Image, not blurred',
+      loading: 'lazy',
+      draggable: 'false',
+    })
+    pixels.addEventListener('load', () => this.#pixels === pixels && this.#announce(pixels))
+    this.#pixels = pixels
+    this.element.append(pixels)
+    this.#draw()
+    this.#load(pixels)
+  }
+
+  /** @param {HTMLImageElement} pixels */
+  async #load(pixels) {
+    try {
+      const url = await previewUrl(this.#image, this.#size)
+      if (this.#pixels === pixels) pixels.src = url
+      else revoke(url)
+    } catch (error) {
+      const message = make('span', { class: 'real no-preview', role: 'status' }, messageOf(error))
+      if (this.#pixels === pixels) pixels.replaceWith(message)
+    }
+  }
+
+  /** Removes the unblurred pixels. */
+  hide() {
+    const pixels = this.#pixels
+    if (!pixels) return
+    this.#announce(pixels)
+    this.#pixels = null
+    if (pixels.src) revoke(pixels.src)
+    for (const shown of this.element.querySelectorAll('.real')) shown.remove()
+    this.#draw()
+  }
+
+  /** Hides, unless blur is off. */
+  conceal() {
+    if (blurred.value) this.hide()
+  }
+
+  toggle() {
+    if (this.revealed) this.conceal()
+    else this.reveal()
+  }
+
+  /** @param {HTMLImageElement} pixels */
+  #announce({ complete, naturalWidth }) {
+    if (!complete || !naturalWidth) return // hidden before it arrived
+    displayed.value = this.#image.sha256 ?? null
+  }
+
+  #draw() {
+    this.element.classList.toggle('revealed', this.revealed)
+    this.#button?.setAttribute('aria-pressed', String(this.revealed))
+  }
+
+  /** A button that reveals while held, or toggles, depending on the preferences. */
+  makeButton() {
+    const button = make(
+      'button',
+      { type: 'button', class: 'quiet reveal', 'aria-pressed': String(this.revealed) },
+      make('span', { class: 'when-hold' }, 'Hold to see'),
+      make('span', { class: 'when-click' }, 'Click to see'),
+      make('kbd', {}, 'V'),
+    )
+    this.#button = button
+    button.addEventListener('pointerdown', (event) => {
+      event.preventDefault()
+      if (!isClickMode()) this.reveal()
+    })
+    for (const type of ['pointerup', 'pointerleave', 'pointercancel']) {
+      button.addEventListener(type, () => isClickMode() || this.conceal())
+    }
+    button.addEventListener('click', () => isClickMode() && this.toggle())
+    button.addEventListener('contextmenu', (event) => event.preventDefault()) // a long touch holds
+    button.addEventListener('keydown', (event) => {
+      if (event.key !== 'Enter' && event.key !== ' ') return
+      event.preventDefault()
+      event.stopPropagation()
+      if (!event.repeat) this.toggle()
+    })
+    return button
   }
 }
 
-function letGo(url) {
+/** @param {string} url */
+function revoke(url) {
   if (url.startsWith('blob:')) URL.revokeObjectURL(url)
 }
 
-/** Takes the real pixels away again. */
-export function hide(picture) {
-  const real = picture?.querySelector('.real')
-  if (!real) return
-  tellSeen(picture, real)
-  if (real.src) letGo(real.src)
-  real.remove()
-  mark(picture, false)
-}
-
-function tellSeen(picture, { complete, naturalWidth }) {
-  if (!complete || !naturalWidth) return // let go before it arrived
-  const { image } = picture.dataset
-  document.dispatchEvent(new CustomEvent('picture:seen', { detail: image }))
-}
-
-function mark(picture, revealed) {
-  picture.classList.toggle('revealed', revealed)
-  buttons.get(picture)?.setAttribute('aria-pressed', String(revealed))
-}
-
-/** Hides after a hold and when moving on, unless blur is off altogether. */
-export function endHold(picture) {
-  if (blurred) hide(picture)
-}
-
-function toggle(picture) {
-  if (isRevealed(picture)) endHold(picture)
-  else reveal(picture)
-}
-
-/** A button that shows a picture while it is held or until it is pressed again, as preferred. */
-export function revealButton(picture) {
-  const button = make(
-    'button',
-    { type: 'button', class: 'quiet reveal', 'aria-pressed': String(isRevealed(picture)) },
-    make('span', { class: 'when-hold' }, 'Hold to see'),
-    make('span', { class: 'when-click' }, 'Click to see'),
-    make('kbd', {}, 'V'),
-  )
-  buttons.set(picture, button)
-  button.addEventListener('pointerdown', (event) => {
-    event.preventDefault()
-    if (!byClick()) reveal(picture)
-  })
-  for (const type of ['pointerup', 'pointerleave', 'pointercancel']) {
-    button.addEventListener(type, () => byClick() || endHold(picture))
-  }
-  button.addEventListener('click', () => byClick() && toggle(picture))
-  button.addEventListener('contextmenu', (event) => event.preventDefault()) // a long touch is a hold
-  button.addEventListener('keydown', (event) => {
-    if (event.key !== 'Enter' && event.key !== ' ') return
-    event.preventDefault()
-    event.stopPropagation()
-    if (!event.repeat) toggle(picture)
-  })
-  return button
-}
-
-let mode = null
-onPreferences(({ reveal: wanted }) => {
-  if (mode !== null && wanted !== mode) hideAll()
-  mode = wanted
+let mode = preferences.value.reveal
+preferences.subscribe(({ reveal }) => {
+  if (reveal !== mode) hideAll()
+  mode = reveal
 })
 
-/** What was revealed is hidden when the tab of the browser, or that of the page, is left. */
+// Leaving the browser's tab, or the page's, hides everything.
 document.addEventListener('visibilitychange', () => document.hidden && hideAll())
-document.addEventListener('click', ({ target }) => target.closest?.('[role="tab"]') && hideAll())
+document.addEventListener('click', (event) => closest(event, '[role="tab"]') && hideAll())

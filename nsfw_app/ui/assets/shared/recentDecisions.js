@@ -1,124 +1,173 @@
-// The latest answers, each changed or taken back with one click. The last one can be undone for
-// as long as the page stays open, then the one before it, and so on.
+// The recent decisions, each changed or undone with one click. Undo reaches back to the first
+// decision of the visit.
+
+/** @import { Undo } from './history.js' */
+/** @import { Label } from './policy.js' */
+/** @import { Decision, Image, NewDecision } from './server.js' */
 
 import { make } from './dom.js'
 import { makeHistory } from './history.js'
-import { decide, undo } from './server.js'
+import { LABELS } from './policy.js'
+import { decide, messageOf, undo } from './server.js'
 
-const SHOWN = 10
-const LABELS = ['normal', 'nsfw', 'unsure']
+const MAX_SHOWN = 10
 
-/** A strip of answers. `onUndone` gets the entry whose answer was taken back. */
-export function makeStrip({ onUndone = () => {} } = {}) {
+/**
+ * @typedef {object} Entry
+ * @property {Image} image
+ * @property {NewDecision} decision As sent last.
+ * @property {'saving' | 'saved' | 'failed'} state
+ * @property {number} inForce How many of its decisions were recorded and not undone.
+ * @property {Label} [label] As recorded last.
+ * @property {string} [message] Why it was not saved.
+ */
+
+/**
+ * Creates the list. `onUndone` is called with the image whose last decision was undone.
+ *
+ * @param {{ onUndone?: (image: Image) => void }} [handlers]
+ */
+export function makeRecentDecisions({ onUndone = () => {} } = {}) {
+  /** @type {Entry[]} */
   const entries = []
+  /** @type {ReturnType<typeof makeHistory<string>>} */
   const history = makeHistory()
-  const list = make('ol', { class: 'strip-list' })
+  const list = make('ol', { class: 'recent-list' })
   const element = make(
     'section',
-    { class: 'strip', 'aria-label': 'Latest answers' },
-    make('h2', {}, 'Latest answers'),
+    { class: 'recent-decisions', 'aria-label': 'Recent decisions' },
+    make('h2', {}, 'Recent decisions'),
     list,
   )
   draw()
 
-  /** Sends an answer; the entry says how it fares. Resolves to the decision, or null. */
-  function send(image, answer) {
-    const entry = { image, answer, state: 'saving', answers: 0 }
+  /**
+   * Sends a decision. Resolves to what was recorded, or to null when it was not saved.
+   *
+   * @param {Image} image
+   * @param {NewDecision} decision
+   */
+  function send(image, decision) {
+    /** @type {Entry} */
+    const entry = { image, decision, state: 'saving', inForce: 0 }
     entries.push(entry)
-    return save(entry, answer)
+    return save(entry, decision)
   }
 
-  // A request that is repeated keeps its nonce, so that it is recorded once.
-  function save(entry, answer, nonce = crypto.randomUUID()) {
-    const sent = deliver(entry, { ...answer, nonce })
-    history.add(sent.then((decision) => decision && (() => takeBack(entry, decision))))
+  /**
+   * A retry keeps its nonce, so that it is recorded once.
+   *
+   * @param {Entry} entry
+   * @param {NewDecision} decision
+   * @param {string} [nonce]
+   */
+  function save(entry, decision, nonce = crypto.randomUUID()) {
+    const sent = record(entry, { ...decision, nonce })
+    history.add(sent.then((recorded) => recorded && undoOf(entry, recorded)))
     return sent
   }
 
-  async function deliver(entry, answer) {
+  /**
+   * @param {Entry} entry
+   * @param {NewDecision} decision
+   */
+  async function record(entry, decision) {
     entry.state = 'saving'
-    entry.answer = answer
+    entry.decision = decision
     draw()
     try {
-      const decision = await decide(entry.image, answer)
-      entry.answers += 1
-      entry.label = decision.reviewer_label
+      const recorded = await decide(entry.image, decision)
+      entry.inForce += 1
+      entry.label = recorded.reviewer_label
       entry.state = 'saved'
-      return decision
+      return recorded
     } catch (error) {
       entry.state = 'failed'
-      entry.message = error.message
+      entry.message = messageOf(error)
       return null
     } finally {
       draw()
     }
   }
 
-  async function takeBack(entry, decision) {
-    const standing = await undo(decision.decision_id)
-    entry.answers -= 1
-    entry.label = standing?.reviewer_label
-    if (!entry.answers) {
-      entries.splice(entries.indexOf(entry), 1)
-      onUndone(entry)
+  /**
+   * @param {Entry} entry
+   * @param {Decision} recorded
+   * @returns {Undo<string>}
+   */
+  function undoOf(entry, recorded) {
+    return async () => {
+      const standing = await undo(recorded.decision_id)
+      entry.inForce -= 1
+      entry.label = standing?.reviewer_label
+      if (!entry.inForce) {
+        entries.splice(entries.indexOf(entry), 1)
+        onUndone(entry.image)
+      }
+      draw()
+      return 'Undone. The decision stays in the log, marked as undone.'
     }
-    draw()
-    return 'Undone. The answer stays in the log, marked as undone.'
   }
 
-  /** Takes back the last answer. Resolves to a sentence about it. */
+  /** Undoes the last decision. Resolves to a status message. */
   async function undoLast() {
     try {
       return (await history.undoLast()) ?? 'Nothing to undo.'
     } catch (error) {
-      return `Not undone. ${error.message}`
+      return `Not undone. ${messageOf(error)}`
     }
   }
 
-  // Undo needs of an older answer only which image it was about, not how that looked.
-  function forgetLooks(entry) {
+  /**
+   * Releases the placeholder and file of an entry that is no longer shown.
+   *
+   * @param {Entry | undefined} entry
+   */
+  function releaseImage(entry) {
     if (entry?.state !== 'saved') return
-    const { entry_id, name, sha256, model, revision, backend } = entry.image
-    entry.image = { entry_id, name, sha256, model, revision, backend }
+    const { entry_id, name, sha256, model, revision, backend, nsfw_score, label, action } =
+      entry.image
+    const identity = { entry_id, name, sha256, model, revision, backend }
+    entry.image = { ...identity, nsfw_score, label, action, error: null }
   }
 
   function draw() {
-    forgetLooks(entries.at(-SHOWN - 1))
-    list.replaceChildren(...entries.slice(-SHOWN).reverse().map(line))
+    releaseImage(entries.at(-MAX_SHOWN - 1))
+    list.replaceChildren(...entries.slice(-MAX_SHOWN).reverse().map(line))
     element.hidden = !entries.length
   }
 
+  /** @param {Entry} entry */
   function line(entry) {
     if (entry.state === 'failed') {
+      const retry = () => save(entry, entry.decision, entry.decision.nonce)
       return make(
         'li',
         { class: 'failed' },
-        make('span', { class: 'strip-name' }, entry.image.name),
+        make('span', { class: 'recent-name' }, entry.image.name),
         make('span', {}, `Not saved. ${entry.message}`),
-        make(
-          'button',
-          { type: 'button', onclick: () => save(entry, entry.answer, entry.answer.nonce) },
-          'Save again',
-        ),
+        make('button', { type: 'button', onclick: retry }, 'Save again'),
       )
     }
+    const current = entry.label ?? entry.decision.label
+    /** @param {Label} label */
     const change = (label) =>
       make(
         'button',
         {
           type: 'button',
           class: 'quick',
-          'aria-pressed': String((entry.label ?? entry.answer.label) === label),
+          'aria-pressed': String(current === label),
           disabled: entry.state === 'saving',
-          onclick: () => label !== entry.label && save(entry, { ...entry.answer, label }),
+          onclick: () => label !== entry.label && save(entry, { ...entry.decision, label }),
         },
         label,
       )
     return make(
       'li',
       {},
-      make('span', { class: 'strip-name', title: entry.image.name }, entry.image.name),
-      make('span', { class: 'strip-labels' }, ...LABELS.map(change)),
+      make('span', { class: 'recent-name', title: entry.image.name }, entry.image.name),
+      make('span', { class: 'recent-labels' }, ...LABELS.map(change)),
     )
   }
 

@@ -1,46 +1,48 @@
-// How many different images were revealed today. Which ones is known to this page only, and gone with
-// it: what stays is a day and a number, so an image revealed in two visits counts in both.
+// Counts the different images revealed today. The browser stores a day and a number; which images
+// were revealed is known to this visit only, so an image revealed in two visits counts twice.
 
-import { onStatus } from './server.js'
+import { displayed } from './preview.js'
+import { status } from './server.js'
+import { signal } from './signal.js'
 import { recall, remember } from './storage.js'
 
 const NAME = 'revealed'
 
+/** @type {string | null} */
 let reviewer = null
+/** @type {string | null} */
 let day = null
-const seen = new Set()
-const listeners = new Set()
+/** @type {Set<string>} */
+const counted = new Set()
 
-const today = () => new Date().toLocaleDateString('sv-SE') // the reviewer's own day, as 2026-01-31
+/** The number of images; null until the reviewer is known. */
+export const revealedToday = signal(/** @type {number | null} */ (null))
 
-function count() {
-  const stored = recall(NAME, reviewer)
+const today = () => new Date().toLocaleDateString('sv-SE') // local time zone, as 2026-01-31
+
+/**
+ * @param {string} name
+ * @returns {number}
+ */
+function storedCount(name) {
+  const stored = recall(NAME, name)
   return stored?.day === today() && Number.isInteger(stored.count) ? stored.count : 0
 }
 
-/** Calls back with the number now, if known, and with each new one and the one before it. */
-export function onTally(listener) {
-  listeners.add(listener)
-  if (reviewer !== null) listener(count(), count())
-}
-
-function tell(now, before) {
-  for (const listener of listeners) listener(now, before)
-}
-
-document.addEventListener('picture:seen', ({ detail: image }) => {
-  if (day !== today()) seen.clear()
+displayed.subscribe((sha256) => {
+  if (day !== today()) counted.clear()
   day = today()
-  if (reviewer === null || seen.has(image)) return
-  seen.add(image)
-  const before = count()
-  remember(NAME, reviewer, { day, count: before + 1 })
-  tell(before + 1, before)
+  if (reviewer === null || counted.has(sha256)) return
+  counted.add(sha256)
+  const count = storedCount(reviewer) + 1
+  remember(NAME, reviewer, { day, count })
+  revealedToday.value = count
 })
 
-onStatus((status) => {
-  if (status.reviewer === reviewer) return
-  reviewer = status.reviewer
-  seen.clear()
-  tell(count(), count())
+status.subscribe((now) => {
+  if (now.reviewer === reviewer) return
+  reviewer = now.reviewer
+  counted.clear()
+  revealedToday.value = null // a count of another reviewer is no step towards the reminder
+  revealedToday.value = storedCount(reviewer)
 })

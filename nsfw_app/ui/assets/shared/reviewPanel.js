@@ -1,110 +1,126 @@
-// One image and the answer to it: picture, verdict, score bar, buttons, form. Review and Queue
-// both are such a place; what happens to an answer is theirs to say.
+// One image and the decision about it: preview, verdict, score bar, buttons, form. Used by the
+// Review and the Queue tab, which handle the decision.
 
-import { answerForm, opposite } from './decisionForm.js'
+/** @import { FormValues } from './decisionForm.js' */
+/** @import { Label } from './policy.js' */
+/** @import { Image, NewDecision } from './server.js' */
+
+import { makeDecisionForm } from './decisionForm.js'
 import { make } from './dom.js'
 import { toggleHelp } from './keys.js'
-import { LOOKS_ONLY, may } from './permissions.js'
-import { endHold, makePicture, reveal, revealButton } from './preview.js'
-import { onStatus } from './server.js'
-import {
-  actionMark,
-  because,
-  drawScore,
-  judge,
-  onThreshold,
-  policyAt,
-  scoreBar,
-  warningList,
-} from './verdict.js'
-
-const UNKNOWN_POLICY = { threshold: 0.5, review_from: 0.2, review_to: 0.8 }
+import { may, READ_ONLY } from './permissions.js'
+import { explain, INITIAL_POLICY, opposite, parseThreshold, policyAt, verdictOf } from './policy.js'
+import { Preview } from './preview.js'
+import { status } from './server.js'
+import { actionMark, ScoreBar, warningList } from './verdict.js'
 
 /**
- * Builds the place. `parts` are the elements it fills: stage, verdict, answer. `name` is the
- * slider's. `onAnswer` gets the image and the answer: label, reasons, note, threshold, elapsedMs.
+ * Builds the panel. The ids are of the elements that have fixed selectors.
+ *
+ * @template {Image} I
+ * @param {object} options
+ * @param {{ stage: HTMLElement, verdict: HTMLElement, decision: HTMLElement }} options.parts
+ * @param {{ verdict?: string, probabilities?: string, agree?: string, disagree?: string }} [options.ids]
+ * @param {(image: I, decision: NewDecision) => void} options.onDecision
+ * @param {HTMLElement[]} [options.extra] Shown below the buttons.
  */
-export function makeWorkplace({ parts, name, ids, onAnswer, extra = [] }) {
-  let status = null
-  let policy = UNKNOWN_POLICY
+export function makeReviewPanel({ parts, ids = {}, onDecision, extra = [] }) {
+  let policy = INITIAL_POLICY
+  /** @type {number | null} */
+  let policyVersion = null
+  /** @type {I | null} */
   let image = null
-  let picture = null
+  /** @type {Preview | null} */
+  let preview = null
   let shownAt = 0
 
   const verdict = make('section', {
-    id: ids?.verdict,
+    id: ids.verdict,
     class: 'verdict',
     'aria-live': 'polite',
     'aria-label': 'Verdict',
   })
-  const bar = scoreBar()
-  parts.verdict.replaceChildren(verdict, bar)
+  const bar = new ScoreBar()
+  parts.verdict.replaceChildren(verdict, bar.element)
 
-  const agreeButton = make('button', { id: ids?.agree, class: 'primary', onclick: agree })
-  const disagreeButton = make('button', { id: ids?.disagree, onclick: disagree })
-  agreeButton.append('Agree', make('kbd', {}, 'A'))
-  disagreeButton.append('Disagree', make('kbd', {}, 'X'))
-  const formPlace = make('div', { class: 'form-place' })
-  const said = make('p', { class: 'saved', role: 'status' })
+  /** @param {string} word @param {string} key @param {Record<string, any>} attributes */
+  const button = (word, key, attributes) =>
+    make('button', { type: 'button', ...attributes }, word, make('kbd', {}, key))
+  const agreeButton = button('Agree', 'A', { id: ids.agree, class: 'primary', onclick: agree })
+  const disagreeButton = button('Disagree', 'X', { id: ids.disagree, onclick: disagree })
+  const formSlot = make('div', { class: 'form-slot' })
+  const message = make('p', { class: 'saved', role: 'status' })
   const probabilities = make('section', {
-    id: ids?.probabilities,
+    id: ids.probabilities,
     class: 'probabilities',
     'aria-label': 'Probabilities',
   })
-  const helpButton = make('button', { type: 'button', class: 'quiet', onclick: toggleHelp })
-  helpButton.append('Keys', make('kbd', {}, '?'))
-  parts.answer.replaceChildren(
-    make('div', { class: 'buttons answer-buttons' }, agreeButton, disagreeButton),
-    formPlace,
-    said,
+  parts.decision.replaceChildren(
+    make('div', { class: 'buttons decision-buttons' }, agreeButton, disagreeButton),
+    formSlot,
+    message,
     ...extra,
     probabilities,
-    make('div', { class: 'buttons' }, helpButton),
+    make('div', { class: 'buttons' }, button('Keys', '?', { class: 'quiet', onclick: toggleHelp })),
   )
 
+  /**
+   * Shows an image, hidden, or nothing.
+   *
+   * @param {I | null} next
+   */
   function show(next) {
-    endHold(picture)
+    preview?.conceal()
     closeForm()
     image = next
-    picture = null
+    preview = null
     if (image) {
-      picture = makePicture(image, 'picture')
-      const caption = make('figcaption', {}, describe(image), revealButton(picture))
-      parts.stage.replaceChildren(make('figure', {}, picture, caption))
+      preview = new Preview(image, 'picture')
+      const caption = make('figcaption', {}, describe(image), preview.makeButton())
+      parts.stage.replaceChildren(make('figure', {}, preview.element, caption))
     }
     shownAt = performance.now()
     draw()
   }
 
-  function describe(of) {
-    const frame = of.frames > 1 ? `, frame ${of.frame + 1} of ${of.frames}` : ''
-    const size = of.width ? `${of.format}, ${of.width} × ${of.height}${frame}` : ''
-    return make('span', { class: 'name' }, make('b', {}, of.name), make('span', {}, size))
+  /** @param {Image} of */
+  function describe({ name, format, width, height, frame = 0, frames = 1 }) {
+    const position = frames > 1 ? `, frame ${frame + 1} of ${frames}` : ''
+    const size = width ? `${format}, ${width} × ${height}${position}` : ''
+    return make('span', { class: 'name' }, make('b', {}, name), make('span', {}, size))
   }
 
   function draw() {
-    const { label, action } = judge(image, policy)
-    agreeButton.disabled = disagreeButton.disabled = !judged()
-    drawScore(bar, image?.nsfw_score, policy)
+    agreeButton.disabled = disagreeButton.disabled = !classified()
+    bar.drawScore(image?.nsfw_score)
+    bar.drawPolicy(policy)
+    bar.describe()
+    drawVerdict()
     drawProbabilities()
+  }
+
+  function drawVerdict() {
     if (!image) {
       verdict.replaceChildren(make('p', { class: 'muted' }, 'The verdict appears here.'))
     } else if (image.error) {
       verdict.replaceChildren(actionMark('unavailable'), make('p', {}, image.error.message))
     } else {
+      const { label, action } = verdictOf(image, policy)
       const word = make('b', { class: 'label' }, label)
-      const why = make('p', {}, 'The model calls it ', word, `. ${because(action, image, policy)}`)
+      const reason = explain(action, image, policy)
+      const sentence = make('p', {}, 'The model calls it ', word, `. ${reason}`)
       const warnings = warningList(image)
-      verdict.replaceChildren(actionMark(action), why, ...(warnings ? [warnings] : []))
+      verdict.replaceChildren(actionMark(action), sentence, ...(warnings ? [warnings] : []))
     }
   }
 
   function drawProbabilities() {
-    if (!judged()) {
+    const values = classified()?.probabilities
+    if (!values) {
       probabilities.replaceChildren()
       return
     }
-    const rows = Object.entries(image.probabilities)
+    const rows = Object.entries(values)
       .sort(([, a], [, b]) => b - a)
       .map(([label, value]) =>
         make(
@@ -118,27 +134,34 @@ export function makeWorkplace({ parts, name, ids, onAnswer, extra = [] }) {
     probabilities.replaceChildren(make('h2', {}, 'Probabilities'), ...rows)
   }
 
-  const judged = () => Boolean(image && !image.error)
-  const modelLabel = () => judge(image, policy).label
+  /** The image, if the model classified it. */
+  const classified = () => (image && !image.error ? image : null)
+  const modelLabel = () => verdictOf(image, policy).label
 
-  function answer(given) {
-    if (!judged()) return
+  /** @param {{ label: Label } & Partial<FormValues>} values */
+  function save(values) {
+    const about = classified()
+    if (!about) return
     if (!may('review')) {
-      said.replaceChildren(LOOKS_ONLY)
+      message.replaceChildren(READ_ONLY)
       return
     }
     const elapsedMs = Math.round(performance.now() - shownAt)
     closeForm()
-    onAnswer(image, { ...given, threshold: policy.threshold, elapsedMs })
+    onDecision(about, { ...values, threshold: policy.threshold, elapsedMs })
   }
 
-  // With the form open, only the form answers.
-  function quick(label) {
-    if (judged() && !formPlace.children.length) answer({ label })
+  /**
+   * Saves without a form. While the form is open, only the form saves.
+   *
+   * @param {Label | null} label
+   */
+  function saveLabel(label) {
+    if (label && !formSlot.children.length) save({ label })
   }
 
   function agree() {
-    if (judged()) quick(modelLabel())
+    saveLabel(modelLabel())
   }
 
   function disagree() {
@@ -146,30 +169,39 @@ export function makeWorkplace({ parts, name, ids, onAnswer, extra = [] }) {
   }
 
   function openForm() {
-    if (!judged() || !may('review')) return null
-    const form = answerForm(
-      status.reasons,
+    const reasons = status.value?.reasons
+    if (!classified() || !reasons || !may('review')) return null
+    const form = makeDecisionForm(
+      reasons,
       { label: opposite(modelLabel()) },
-      { onSave: answer, onCancel: closeForm },
+      { onSave: save, onCancel: closeForm },
     )
-    formPlace.replaceChildren(form.form)
+    formSlot.replaceChildren(form.form)
     return form
   }
 
   function closeForm() {
-    const focused = formPlace.contains(document.activeElement)
-    formPlace.replaceChildren()
+    const focused = formSlot.contains(document.activeElement)
+    formSlot.replaceChildren()
     if (focused) agreeButton.focus()
   }
 
-  onThreshold(name, (threshold) => {
-    if (!status) return
-    policy = policyAt(status.policy, threshold)
+  /**
+   * Moves the threshold, once the policy is known.
+   *
+   * @param {unknown} value As the slider sends it.
+   */
+  function setThreshold(value) {
+    const threshold = parseThreshold(value)
+    const now = status.value
+    if (threshold === null || !now) return
+    policy = policyAt(now.policy, threshold)
     draw()
-  })
-  onStatus((now) => {
-    const same = status?.policy.version === now.policy.version && status?.state === now.state
-    status = now
+  }
+
+  status.subscribe((now, previous) => {
+    const same = now.policy.version === policyVersion && now.state === previous?.state
+    policyVersion = now.policy.version
     if (!same) policy = policyAt(now.policy, now.policy.threshold)
     draw()
   })
@@ -177,19 +209,22 @@ export function makeWorkplace({ parts, name, ids, onAnswer, extra = [] }) {
 
   return {
     show,
-    image: () => (judged() ? image : null),
-    say: (...nodes) => said.replaceChildren(...nodes),
+    setThreshold,
+    image: classified,
+    /** @param {...(Node | string)} nodes */
+    say: (...nodes) => message.replaceChildren(...nodes),
     keys: {
       a: agree,
       x: disagree,
-      1: () => quick('normal'),
-      2: () => quick('nsfw'),
+      1: () => saveLabel('normal'),
+      2: () => saveLabel('nsfw'),
       n: () => openForm()?.focusNote(),
-      hold: () => {
-        const held = picture
-        reveal(held)
-        return () => endHold(held)
-      },
+    },
+    /** Reveals the preview; the function that is returned hides it. */
+    hold: () => {
+      const held = preview
+      held?.reveal()
+      return () => held?.conceal()
     },
   }
 }

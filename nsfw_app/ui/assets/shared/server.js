@@ -1,12 +1,126 @@
-// The desk's own routes. A repeated request carries the same nonce, so an answer is one row.
+// Client of the routes below /desk. A repeated request carries the same nonce, so a decision is
+// recorded once.
+
+/** @import { Action, Label, ModelLabel, Policy } from './policy.js' */
+
+import { signal } from './signal.js'
 
 const RETRY_MS = [400, 1200, 3000]
 const POLL_MS = 500
-const MAX_WAIT_S = 5 // for a share to be free; a longer limit is shown instead
+const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error instead
+
+/**
+ * @typedef {object} ModelIdentity
+ * @property {string} model
+ * @property {string} revision
+ * @property {string} backend
+ */
+
+/**
+ * @typedef {object} Status What /desk/status returns.
+ * @property {'loading' | 'ready' | 'failed'} state
+ * @property {string} wanted
+ * @property {string} message
+ * @property {ModelIdentity | null} model
+ * @property {Policy & { version: number }} policy
+ * @property {string} reviewer
+ * @property {string[]} permissions
+ * @property {'sign_in' | 'sign_out' | null} auth_action
+ * @property {string[]} reasons
+ * @property {number} max_files
+ * @property {number} max_bytes
+ * @property {number} pause_after
+ * @property {boolean} policy_text
+ * @property {string} [version] Of the program.
+ */
+
+/**
+ * @typedef {object} Decision
+ * @property {number} decision_id
+ * @property {Label} reviewer_label
+ * @property {ModelLabel} model_label
+ * @property {boolean} agrees
+ * @property {string[]} reasons
+ * @property {string} note
+ * @property {number} nsfw_score
+ * @property {number} threshold
+ * @property {string} model
+ * @property {boolean} [kept] Whether the server stores a preview of the image.
+ */
+
+/**
+ * @typedef {object} ImageFields An image that was classified, or that could not be.
+ * @property {string} name
+ * @property {string} [sha256]
+ * @property {number | null} nsfw_score
+ * @property {string | null} label
+ * @property {Action} action
+ * @property {{ kind: string, message: string } | null} error
+ * @property {Record<string, number>} [probabilities]
+ * @property {boolean} [incomplete] Parts of its pixels are missing.
+ * @property {{ code: string, message: string }[]} [warnings]
+ * @property {number} [width]
+ * @property {number} [height]
+ * @property {string} [format]
+ * @property {number} [frame]
+ * @property {number} [frames]
+ * @property {string} [ground] What transparency was composed on.
+ * @property {string} [placeholder] A data URL, 24 pixels at most.
+ * @property {string} [perceptual_hash]
+ * @property {boolean} [kept] Whether the server stores a preview.
+ * @property {Decision | null} [decision] The caller's own, still in force.
+ * @property {number} [entry_id] Its queue entry.
+ * @property {File} [file] Its bytes, for a preview where the server stores none.
+ * @property {string} [batchId] Its upload.
+ */
+/** @typedef {ImageFields & Partial<ModelIdentity>} Image */
+/** @typedef {Image & { entry_id: number }} QueuedImage */
+
+/**
+ * @typedef {object} NewDecision
+ * @property {Label} label
+ * @property {number} threshold
+ * @property {string[]} [reasons]
+ * @property {string} [note]
+ * @property {string} [batchId]
+ * @property {number | null} [elapsedMs]
+ * @property {string} [nonce]
+ */
+
+/**
+ * @typedef {object} Misclassified A settled disagreement.
+ * @property {number} prediction_id
+ * @property {string} sha256
+ * @property {number} nsfw_score
+ * @property {string} model
+ * @property {ModelLabel} label
+ * @property {number} answers
+ * @property {string | null} confirmed The training label; empty if excluded, null if undecided.
+ * @property {string} placeholder
+ * @property {boolean} kept
+ */
 
 const root = new URL('../../', import.meta.url)
 
-async function answerOf(response) {
+/**
+ * The address of a route below /desk.
+ *
+ * @param {string} path
+ */
+export const deskUrl = (path) => new URL(path, root).href
+
+/**
+ * The message of whatever was thrown.
+ *
+ * @param {unknown} error
+ */
+export const messageOf = (error) => (error instanceof Error ? error.message : String(error))
+
+/**
+ * @param {Response} response
+ * @returns {Promise<any>}
+ */
+async function jsonOf(response) {
   const body = await response.json().catch(() => null)
   if (response.ok) return body
   if (response.status === 401)
@@ -14,9 +128,18 @@ async function answerOf(response) {
       'Your session has ended. Sign in again in another tab; nothing that is shown here is lost.',
     )
   const message = body?.error?.message
-  throw new Error(message ?? `The server answered with status ${response.status}.`)
+  throw new Error(message ?? `The server responded with status ${response.status}.`)
 }
 
+/** @param {string} path */
+async function get(path) {
+  return jsonOf(await fetch(new URL(path, root)))
+}
+
+/**
+ * @param {string} path
+ * @param {unknown} body
+ */
 async function send(path, body) {
   for (const wait of [...RETRY_MS, null]) {
     let response
@@ -29,42 +152,46 @@ async function send(path, body) {
     } catch {
       if (wait === null)
         throw new Error(
-          'The server cannot be reached. Try again; what arrived before is not recorded twice.',
+          'The server cannot be reached. Try again; a request that did arrive is not recorded twice.',
         )
       await new Promise((resolve) => setTimeout(resolve, wait))
       continue
     }
-    return answerOf(response)
+    return jsonOf(response)
   }
 }
 
-let current = null
-const listeners = new Set()
+/** The latest status; null until the first one has arrived. */
+export const status = signal(/** @type {Status | null} */ (null))
 
-/** Calls back with the status now, if known, and whenever it changes. */
-export function onStatus(listener) {
-  listeners.add(listener)
-  if (current) listener(current)
-}
-
-/** Asks for the status once and tells everyone. */
+/**
+ * Fetches the status once.
+ *
+ * @returns {Promise<Status>}
+ */
 export async function refreshStatus() {
-  current = await answerOf(await fetch(new URL('status', root)))
-  for (const listener of listeners) listener(current)
-  return current
+  const next = await get('status')
+  status.value = next
+  return next
 }
 
-/** Asks until the model is there or will not come. */
+/** Polls the status until the model is ready or has failed. */
 export async function watchStatus() {
   try {
-    const status = await refreshStatus()
-    if (status.state !== 'loading') return
+    const { state } = await refreshStatus()
+    if (state !== 'loading') return
   } catch {
-    // The server may still be starting; the next question will tell.
+    // The server may still be starting: poll again.
   }
   setTimeout(watchStatus, POLL_MS)
 }
 
+/**
+ * @param {File} file
+ * @param {string} kind
+ * @param {string} message
+ * @returns {Image}
+ */
 function unavailable(file, kind, message) {
   return {
     name: file.name,
@@ -75,16 +202,26 @@ function unavailable(file, kind, message) {
   }
 }
 
-/** The response to a file, which is sent again while the server is busy for a short time. */
+/**
+ * The response to a file, which is sent again while the server is busy for a short time.
+ *
+ * @param {string} path
+ * @param {File} file
+ */
 async function post(path, file) {
   for (;;) {
     const response = await fetch(new URL(path, root), { method: 'POST', body: file })
     if (!(await isBusy(response))) return response
-    await new Promise((resolve) => setTimeout(resolve, 1000 * response.headers.get('retry-after')))
+    const seconds = Number(response.headers.get('retry-after'))
+    await new Promise((resolve) => setTimeout(resolve, 1000 * seconds))
   }
 }
 
-/** Whether trying again soon helps: not where a person must free a disk or restore a database. */
+/**
+ * Whether a retry soon can help. It cannot where a person must free disk space or restore a database.
+ *
+ * @param {Response} response
+ */
 async function isBusy(response) {
   const seconds = Number(response.headers.get('retry-after'))
   if (response.status === 429) return seconds > 0 && seconds <= MAX_WAIT_S
@@ -98,24 +235,36 @@ async function isBusy(response) {
 }
 
 /**
- * Has one file judged. What cannot be judged comes back as such; this never throws. The image keeps
- * hold of its file, for when the server keeps no picture of it.
+ * Classifies one file. Never throws: a failure is an `unavailable` image with an error.
+ *
+ * The image keeps its file, for previews where the server stores none.
+ *
+ * @param {File} file
+ * @param {string} source
+ * @param {string} [batchId]
+ * @returns {Promise<Image>}
  */
 export async function addImage(file, source, batchId = '') {
-  if (file.size > current.max_bytes) {
-    const limit = `${current.max_bytes / 1e6} MB`
+  const maxBytes = status.value?.max_bytes
+  if (maxBytes !== undefined && file.size > maxBytes) {
+    const limit = `${maxBytes / 1e6} MB`
     return unavailable(file, 'too_large', `${file.name} is larger than the limit of ${limit}.`)
   }
   const query = new URLSearchParams({ name: file.name, source, batch_id: batchId })
   try {
-    return { ...(await answerOf(await post(`images?${query}`, file))), file }
+    return { ...(await jsonOf(await post(`images?${query}`, file))), file }
   } catch (error) {
-    return unavailable(file, 'not_sent', `${file.name} could not be sent: ${error.message}`)
+    return unavailable(file, 'not_sent', `${file.name} could not be sent: ${messageOf(error)}`)
   }
 }
 
-/** One answer as the server takes it, with a nonce of its own unless it is sent again. */
-function answerBody(
+/**
+ * The body of one decision, with a new nonce unless it is a retry.
+ *
+ * @param {Image} image
+ * @param {NewDecision} decision
+ */
+function decisionBody(
   image,
   {
     label,
@@ -143,72 +292,112 @@ function answerBody(
   }
 }
 
-/** Records an answer about a judged image. Resolves when it is on disk. */
-export async function decide(image, answer) {
-  const decision = await send('decisions', answerBody(image, answer))
-  image.kept = decision.kept
-  return decision
-}
-
-/** Records answers `{ image, ...answer }`, all or none; resolves to their decisions, in order. */
-export async function decideAll(answers) {
-  const made = await send('batches', {
-    answers: answers.map(({ image, ...answer }) => answerBody(image, answer)),
-  })
-  made.decisions.forEach(({ kept }, index) => {
-    answers[index].image.kept = kept
-  })
-  return made.decisions
-}
-
-/** Takes back all answers of a batch that stand; resolves to their ids. */
-export async function undoBatch(batchId) {
-  const answer = await send(`batches/${encodeURIComponent(batchId)}/undo`, {
-    nonce: crypto.randomUUID(),
-  })
-  return answer.undone
-}
-
-/** Takes an answer back; resolves to the answer that stands now, or null. */
-export async function undo(decisionId) {
-  const answer = await send(`decisions/${decisionId}/undo`, { nonce: crypto.randomUUID() })
-  return answer.standing
+/**
+ * Records a decision about a classified image. Resolves once it is on disk.
+ *
+ * @param {Image} image
+ * @param {NewDecision} decision
+ * @returns {Promise<Decision>}
+ */
+export async function decide(image, decision) {
+  const recorded = await send('decisions', decisionBody(image, decision))
+  image.kept = recorded.kept
+  return recorded
 }
 
 /**
- * Resolves to where the real pixels of an image are: on the server, or in a blob made from its file
- * where the server keeps none. `size` is picture or thumbnail.
+ * Records all decisions or none. Resolves to what was recorded, in order.
+ *
+ * @param {(NewDecision & { image: Image })[]} decisions
+ * @returns {Promise<Decision[]>}
  */
-export async function pictureUrl(image, size) {
-  if (image.kept) return new URL(`images/${image.sha256}/${size}`, root).href
-  if (!image.file) throw new Error('No picture of this image is kept any more.')
+export async function decideAll(decisions) {
+  /** @type {{ decisions: Decision[] }} */
+  const recorded = await send('batches', {
+    answers: decisions.map(({ image, ...decision }) => decisionBody(image, decision)),
+  })
+  recorded.decisions.forEach(({ kept }, index) => {
+    decisions[index].image.kept = kept
+  })
+  return recorded.decisions
+}
+
+/**
+ * Undoes all decisions of a batch that are in force; resolves to their ids.
+ *
+ * @param {string} batchId
+ * @returns {Promise<number[]>}
+ */
+export async function undoBatch(batchId) {
+  const { undone } = await send(`batches/${encodeURIComponent(batchId)}/undo`, {
+    nonce: crypto.randomUUID(),
+  })
+  return undone
+}
+
+/**
+ * Undoes a decision; resolves to the caller's decision now in force, or null.
+ *
+ * @param {number} decisionId
+ * @returns {Promise<Decision | null>}
+ */
+export async function undo(decisionId) {
+  const { standing } = await send(`decisions/${decisionId}/undo`, { nonce: crypto.randomUUID() })
+  return standing
+}
+
+/**
+ * The address of an image's unblurred preview: on the server, or a blob made from its file where the
+ * server stores none.
+ *
+ * @param {Image} image
+ * @param {'picture' | 'thumbnail'} size
+ * @returns {Promise<string>}
+ */
+export async function previewUrl(image, size) {
+  if (image.kept) return deskUrl(`images/${image.sha256}/${size}`)
+  if (!image.file) throw new Error('The preview of this image was deleted.')
   const query = new URLSearchParams({
     name: image.name,
-    frame: image.frame,
-    ground: image.ground,
+    frame: String(image.frame),
+    ground: String(image.ground),
   })
   const response = await post(`pictures?${query}`, image.file)
-  if (!response.ok) return answerOf(response)
+  if (!response.ok) return jsonOf(response)
   return URL.createObjectURL(await response.blob())
 }
 
-/** Ends the session and shows the sign-in. */
+/** Ends the session and opens the sign-in page. */
 export async function signOut() {
   await fetch(new URL('../logout', root), { method: 'POST', redirect: 'manual' })
   window.location.assign(new URL('../login', root))
 }
 
-/** Lends the next images of the queue; `first` is the entry that should come before all others. */
+/**
+ * Claims the next images of the queue. `first` is an entry to put before all others.
+ *
+ * @param {{ count: number, holding: number[], order: string, first?: number | null }} wanted
+ * @returns {Promise<{ waiting: number, items: QueuedImage[] }>}
+ */
 export function claim({ count, holding, order, first = null }) {
   return send('queue/claim', { count, holding, order, first })
 }
 
-/** Keeps images for another while; resolves to the entries that are still ours. */
+/**
+ * Renews leases; resolves to the entries whose lease had not expired.
+ *
+ * @param {number[]} entries
+ * @returns {Promise<{ entries: number[] }>}
+ */
 export function renew(entries) {
   return send('queue/renew', { entries })
 }
 
-/** Gives images back, also while the page is being left. */
+/**
+ * Releases leases, also while the page is being closed. A lease that is not released expires.
+ *
+ * @param {number[]} entries
+ */
 export async function release(entries) {
   if (!entries.length) return
   await fetch(new URL('queue/release', root), {
@@ -216,30 +405,47 @@ export async function release(entries) {
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ entries }),
     keepalive: true,
-  }).catch(() => null) // a loan that is not given back runs out by itself
+  }).catch(() => null)
 }
 
-/** Gives an image back, to come after all others. */
+/**
+ * Releases an entry, to come after all others.
+ *
+ * @param {number} entry
+ */
 export function skip(entry) {
   return send(`queue/${entry}/skip`, {})
 }
 
-/** Sends an image to others; throws when second opinions are not in use. */
-export async function secondOpinion({ sha256, model, revision, backend }) {
+/**
+ * Requests a second opinion; throws where second opinions are disabled.
+ *
+ * @param {Image} image
+ */
+export async function requestSecondOpinion({ sha256, model, revision, backend }) {
   const body = { image_sha256: sha256, model, revision, backend }
   const { asked } = await send('queue/second-opinion', body)
-  if (!asked) throw new Error('Second opinions are switched off.')
+  if (!asked) throw new Error('Second opinions are disabled.')
 }
 
-/** The model's settled errors, in groups of pictures that look alike. */
-export async function mistakes() {
-  return (await answerOf(await fetch(new URL('training', root)))).groups
+/**
+ * Settled misclassifications, in groups of near duplicates.
+ *
+ * @returns {Promise<Misclassified[][]>}
+ */
+export async function misclassifications() {
+  return (await get('training')).groups
 }
 
-/** Confirms a training label, or sets an image aside with null. */
-export function labelForTraining(predictionId, label) {
+/**
+ * Confirms a training label, or excludes the image with null.
+ *
+ * @param {number} predictionId
+ * @param {ModelLabel | null} label
+ */
+export function setTrainingLabel(predictionId, label) {
   return send(`training/${predictionId}`, { label })
 }
 
-/** Where the confirmed training labels are. */
-export const trainingLabelsUrl = new URL('training/labels.jsonl', root).href
+/** The address of the confirmed training labels. */
+export const trainingLabelsUrl = deskUrl('training/labels.jsonl')

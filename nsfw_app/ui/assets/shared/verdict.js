@@ -1,8 +1,11 @@
-// The page's copy of policy.py, so that a slider re-judges without asking anyone.
+// Drawing of verdicts: action marks, file warnings, the score bar.
+
+/** @import { Action, Policy } from './policy.js' */
+/** @import { Image } from './server.js' */
 
 import { icon, make } from './dom.js'
 
-export const ACTIONS = ['allow', 'review', 'block', 'unavailable']
+/** @type {Record<Action, string>} */
 export const ACTION_WORDS = {
   allow: 'Allow',
   review: 'Review',
@@ -10,89 +13,82 @@ export const ACTION_WORDS = {
   unavailable: 'Unavailable',
 }
 
-/** The policy with its threshold moved; the band stretches to reach it. */
-export function policyAt(policy, threshold) {
-  return {
-    threshold,
-    review_from: Math.min(policy.review_from, threshold),
-    review_to: Math.max(policy.review_to, threshold),
-  }
-}
-
-/** Label and action of an image; without a score nothing was decided. */
-export function judge(image, policy) {
-  const score = image?.nsfw_score
-  if (score == null) return { label: null, action: 'unavailable' }
-  const label = score >= policy.threshold ? 'nsfw' : 'normal'
-  if (score >= policy.review_to) return { label, action: 'block' }
-  const allowed = score < policy.review_from && !image.incomplete
-  return { label, action: allowed ? 'allow' : 'review' }
-}
-
-/** Why this action, in a sentence. */
-export function because(action, image, policy) {
-  const from = policy.review_from.toFixed(2)
-  const to = policy.review_to.toFixed(2)
-  const inBand = image.nsfw_score >= policy.review_from
-  return {
-    allow: `Allowed below ${from}.`,
-    review: inBand
-      ? `A person decides from ${from} to ${to}.`
-      : 'A person decides because parts of the image are missing.',
-    block: `Blocked at ${to} and above.`,
-    unavailable: '',
-  }[action]
-}
-
-/** The warnings about a file, a sentence each; null without any. */
-export function warningList(image) {
-  if (!image?.warnings?.length) return null
+/**
+ * The warnings about a file as a list of sentences; null without warnings.
+ *
+ * @param {Image} image
+ */
+export function warningList({ warnings }) {
+  if (!warnings?.length) return null
   return make(
     'ul',
     { class: 'warnings', 'aria-label': 'Warnings' },
-    ...image.warnings.map(({ message }) => make('li', {}, message)),
+    ...warnings.map(({ message }) => make('li', {}, message)),
   )
 }
 
-/** An action as shape and word. */
+/**
+ * An action as shape and word.
+ *
+ * @param {Action} action
+ */
 export function actionMark(action) {
   return make('span', { class: `action action-${action}` }, icon(action), ACTION_WORDS[action])
 }
 
-/** The score bar; give it to `drawScore` whenever score or policy change. */
-export function scoreBar() {
-  return make(
+/** @type {[string, keyof Policy][]} */
+const LIMITS = [
+  ['--from', 'review_from'],
+  ['--to', 'review_to'],
+  ['--threshold', 'threshold'],
+]
+
+/** @param {number} value */
+const percent = (value) => `${100 * value}%`
+
+/** A score on a line from 0 to 1 with the threshold and the review band. */
+export class ScoreBar {
+  /** @type {Policy | null} The limits as drawn last. */
+  #drawn = null
+  #number = make('output', { class: 'score-number' })
+  element = make(
     'div',
     { class: 'score-bar', role: 'img' },
     make('div', { class: 'score-band' }),
     make('div', { class: 'score-tick' }),
     make('div', { class: 'score-dot' }),
-    make('output', { class: 'score-number' }),
+    this.#number,
   )
-}
 
-/** Draws a score under a policy. */
-export function drawScore(bar, score, policy) {
-  const share = (value) => `${100 * value}%`
-  bar.style.setProperty('--from', share(policy.review_from))
-  bar.style.setProperty('--to', share(policy.review_to))
-  bar.style.setProperty('--threshold', share(policy.threshold))
-  bar.style.setProperty('--score', share(score ?? 0))
-  bar.classList.toggle('no-score', score == null)
-  const number = score == null ? 'none' : score.toFixed(3)
-  bar.lastChild.textContent = number
-  bar.setAttribute(
-    'aria-label',
-    `Score ${number}, threshold ${policy.threshold.toFixed(2)}, review band ` +
-      `${policy.review_from.toFixed(2)} to ${policy.review_to.toFixed(2)}`,
-  )
-}
+  /** @param {number | null | undefined} score */
+  drawScore(score) {
+    this.element.style.setProperty('--score', percent(score ?? 0))
+    this.element.classList.toggle('no-score', score == null)
+    this.#number.textContent = score == null ? 'none' : score.toFixed(3)
+  }
 
-/** Calls back when the slider of this name moves; an emptied number box changes nothing. */
-export function onThreshold(name, listener) {
-  document.addEventListener(`threshold:${name}`, (event) => {
-    const value = event.detail
-    if (value === null || value === '' || !Number.isFinite(+value)) return
-    listener(Math.min(1, Math.max(0, +value)))
-  })
+  /**
+   * Writes only the limits that changed: with 500 cards each style write counts.
+   *
+   * @param {Policy} policy
+   */
+  drawPolicy(policy) {
+    for (const [property, key] of LIMITS) {
+      if (this.#drawn?.[key] !== policy[key]) {
+        this.element.style.setProperty(property, percent(policy[key]))
+      }
+    }
+    this.#drawn = policy
+  }
+
+  /** Sets the name for screen readers from what is drawn. */
+  describe() {
+    const policy = this.#drawn
+    if (!policy) return
+    this.element.setAttribute(
+      'aria-label',
+      `Score ${this.#number.textContent}, threshold ${policy.threshold.toFixed(2)}, review band ` +
+        `${policy.review_from.toFixed(2)} to ${policy.review_to.toFixed(2)}`,
+    )
+  }
 }

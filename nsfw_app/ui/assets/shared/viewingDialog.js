@@ -1,21 +1,21 @@
-// The dialog in which a reviewer says how pictures are shown. Each change has its effect at once.
+// The dialog with the reviewer's display preferences. Each change applies immediately.
+
+/** @import { RevealMode } from './preferences.js' */
 
 import { make } from './dom.js'
-import { BLUR_PX, DEFAULTS, onPreferences, prefer } from './preferences.js'
+import { BLUR_PX, DEFAULTS, preferences, setPreferences } from './preferences.js'
 
 const strength = make('input', {
   id: 'blur-strength',
   type: 'range',
   ...BLUR_PX,
-  oninput: () => prefer({ blurPx: strength.valueAsNumber }),
+  oninput: () => setPreferences({ blurPx: strength.valueAsNumber }),
 })
 const strengthText = make('output', { for: 'blur-strength' })
-const greyscale = box((on) => prefer({ greyscale: on }))
-const greyscaleRevealed = box((on) => prefer({ greyscaleRevealed: on }))
-const modes = {
-  hold: mode('hold', 'While V or its button is held'),
-  click: mode('click', 'On and off by V, or by a click on the image'),
-}
+const greyscale = checkbox((on) => setPreferences({ greyscale: on }))
+const greyscaleRevealed = checkbox((on) => setPreferences({ greyscaleRevealed: on }))
+/** @type {Record<RevealMode, HTMLInputElement>} */
+const modes = { hold: radio('hold'), click: radio('click') }
 
 const dialog = make(
   'dialog',
@@ -28,52 +28,58 @@ const dialog = make(
     strength,
     strengthText,
   ),
-  line(greyscale, 'Grey while blurred'),
-  line(greyscaleRevealed, 'Grey when revealed too'),
+  labeled(greyscale, 'Gray while blurred'),
+  labeled(greyscaleRevealed, 'Gray when revealed too'),
   make(
     'fieldset',
     {},
     make('legend', {}, 'Images are revealed'),
-    line(modes.hold, modes.hold.dataset.word),
-    line(modes.click, modes.click.dataset.word),
+    labeled(modes.hold, 'While V or the button is held'),
+    labeled(modes.click, 'On and off by V, or by a click on the image'),
   ),
-  make('p', { class: 'muted' }, 'Kept in this browser for you, and for nobody else.'),
+  make('p', { class: 'muted' }, 'Stored in this browser, for you only.'),
   make(
     'form',
     { method: 'dialog', class: 'buttons' },
     make('button', { class: 'quiet' }, 'Close'),
     make(
       'button',
-      { type: 'button', class: 'quiet', onclick: () => prefer(DEFAULTS) },
-      'Back to defaults',
+      { type: 'button', class: 'quiet', onclick: () => setPreferences(DEFAULTS) },
+      'Reset to defaults',
     ),
   ),
 )
 
-function box(change) {
+/** @param {(checked: boolean) => void} onChange */
+function checkbox(onChange) {
   const input = make('input', { type: 'checkbox' })
-  input.addEventListener('change', () => change(input.checked))
+  input.addEventListener('change', () => onChange(input.checked))
   return input
 }
 
-function mode(value, word) {
-  const input = make('input', { type: 'radio', name: 'reveal-mode', value, 'data-word': word })
-  input.addEventListener('change', () => prefer({ reveal: value }))
+/** @param {RevealMode} value */
+function radio(value) {
+  const input = make('input', { type: 'radio', name: 'reveal-mode', value })
+  input.addEventListener('change', () => setPreferences({ reveal: value }))
   return input
 }
 
-function line(input, word) {
-  return make('label', { class: 'line' }, input, make('span', {}, word))
+/**
+ * @param {HTMLInputElement} input
+ * @param {string} text
+ */
+function labeled(input, text) {
+  return make('label', { class: 'line' }, input, make('span', {}, text))
 }
 
 /** Opens the dialog. */
-export function openViewing() {
+export function openViewingDialog() {
   if (!dialog.isConnected) document.body.append(dialog)
   dialog.showModal()
 }
 
-onPreferences((now) => {
-  strength.value = now.blurPx
+preferences.subscribe((now) => {
+  strength.value = String(now.blurPx)
   strengthText.textContent = `${now.blurPx} px`
   greyscale.checked = now.greyscale
   greyscaleRevealed.checked = now.greyscaleRevealed
