@@ -39,7 +39,7 @@ def create_policy_text(markdown: str | None, topbar: TopBar) -> None:
 def without_html(markdown: str) -> str:
     """The Markdown with HTML shown as text, images as links, diagrams as code.
 
-    - A word joiner breaks the syntax; the text looks the same, in code too.
+    - A word joiner breaks the syntax; the text appears unchanged, in code too.
     """
     text = TAG_START.sub(f"<{WORD_JOINER}", markdown).replace("![", f"!{WORD_JOINER}[")
     return MERMAID_FENCE.sub(r"\1text", text)

@@ -25,7 +25,7 @@ const HELP = [
 
 /**
  * @typedef {object} Shortcuts
- * @property {Record<string, () => unknown>} keys By the name of the key; `undo` stands for both undo keys.
+ * @property {Record<string, () => unknown>} keys By the name of the key; `undo` is Backspace and Ctrl+Z.
  * @property {() => () => void} [hold] Reveals; the function that it returns hides.
  */
 

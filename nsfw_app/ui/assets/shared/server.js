@@ -110,7 +110,7 @@ const root = new URL('../../', import.meta.url)
 export const deskUrl = (path) => new URL(path, root).href
 
 /**
- * The message of whatever was thrown.
+ * The message of anything that was thrown.
  *
  * @param {unknown} error
  */
