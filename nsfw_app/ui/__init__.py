@@ -30,7 +30,8 @@ ASSETS = Path(__file__).parent / "assets"
 STYLES = """
     shared/tokens shared/base shared/preview shared/verdict shared/decision
     gallery/gallery gallery/grid queue/queue relabel/relabel
-    shared/wellness shared/policyText insights/insights log/log shared/narrow
+    shared/wellness shared/policyText insights/insights log/log
+    model/definitionList shared/narrow
 """.split()
 
 
