@@ -118,7 +118,7 @@ def walk(page: Page) -> Iterator[str]:
     open_tab(page, "Log")
     expect(page.locator("#log-table tbody tr").first).to_be_visible()
     yield "Log"
-    page.get_by_label("Decision", exact=True).click()
+    page.locator("#log-filters").get_by_label("Decision").click()
     expect(page.get_by_role("option", name="Undone")).to_be_visible()
     yield "Log, choosing a filter"
     page.keyboard.press("Escape")

@@ -245,7 +245,7 @@ def test_log_and_export_use_the_same_filter(page: Page, server: Server, sample: 
     expect(page.locator(".saved")).to_contain_text("Saved: nsfw")
     open_tab(page, "Log")
     expect(page.locator("#log-table tbody tr").first).to_be_visible()
-    page.get_by_label("Decision", exact=True).click()
+    page.locator("#log-filters").get_by_label("Decision").click()
     page.get_by_role("option", name="Disagreements in force").click()
     sql = "select decision_id from correction_log where not agrees and not undone order by 1 desc"
     wanted = [row["decision_id"] for row in server.rows(sql)]
