@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from nsfw_app import __version__
 from nsfw_app.records import Policy
 from nsfw_app.rules.policy import at_threshold, judge
 from tests.support.browser import open_tab, opened, requests_of
@@ -261,11 +262,12 @@ def test_log_and_export_use_the_same_filter(page: Page, server: Server, sample: 
 
 
 def test_model_tab_shows_the_running_model(page: Page) -> None:
-    """Weights, license, label roles and the source of the threshold are shown."""
+    """Weights, license, label roles, the source of the threshold and the version are shown."""
     open_tab(page, "Model")
     facts = page.locator("#model-facts")
     for text in ("864bb37bf8863564", "BSD-2-Clause", "nsfw (unsafe)", "PhotoPrism", "JPEG"):
         expect(facts).to_contain_text(text)
+    expect(facts).to_contain_text(f"Version{__version__}")
 
 
 def test_many_tabs_of_one_browser_all_work(page: Page, server: Server, sample: Path) -> None:

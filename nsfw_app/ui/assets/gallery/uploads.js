@@ -3,9 +3,7 @@
 /** @import { Image } from '../shared/server.js' */
 
 import { make } from '../shared/dom.js'
-import { addImage } from '../shared/server.js'
-
-const CONCURRENCY = 2 // one file is classified while the next is sent
+import { addImage, status } from '../shared/server.js'
 
 /** @typedef {{ files: File[], total: number, done: number, batchId: string, stopped: boolean }} Run */
 
@@ -47,7 +45,8 @@ export function makeUploads({ onImage }) {
     }
     run = own
     draw(own)
-    await Promise.all(Array.from({ length: CONCURRENCY }, () => work(own)))
+    const length = status.value?.uploads_at_once ?? 1
+    await Promise.all(Array.from({ length }, () => work(own)))
     if (run === own) {
       run = null
       draw(own)

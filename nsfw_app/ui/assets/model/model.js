@@ -14,9 +14,9 @@ import { definitionList } from './definitionList.js'
 export function mount(root, { props, watch }) {
   const draw = () => {
     const sections = (props.value || []).map(definitionList)
-    const version = status.value?.version
-    if (version && sections.length)
-      sections.push(definitionList({ title: 'Program', rows: [['Version', version]] }))
+    if (sections.length && status.value) {
+      sections.push(definitionList({ title: 'Program', rows: [['Version', status.value.version]] }))
+    }
     root.replaceChildren(...sections)
   }
   watch('value', draw)

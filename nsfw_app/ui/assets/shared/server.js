@@ -27,11 +27,12 @@ const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error in
  * @property {string[]} permissions
  * @property {'sign_in' | 'sign_out' | null} auth_action
  * @property {string[]} reasons
+ * @property {number} uploads_at_once Files that one page sends at the same time.
  * @property {number} max_files
  * @property {number} max_bytes
  * @property {number} pause_after
  * @property {boolean} policy_text
- * @property {string} [version] Of the program.
+ * @property {string} version Of the program.
  */
 
 /**
