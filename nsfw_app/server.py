@@ -60,7 +60,12 @@ def main() -> None:
     from nsfw_app.web.app import create_app
     from nsfw_app.web.http.protocol import LimitedHttp
 
-    app = create_app(engine, accounts, settings=chosen, page=build_ui(engine, insights))
+    app = create_app(
+        engine,
+        accounts,
+        settings=chosen,
+        page=build_ui(engine, insights, policy_text=chosen.policy_markdown),
+    )
     print_banner(chosen, accounts, port=listener.getsockname()[1])
     threading.Thread(target=load_model, args=[engine], daemon=True).start()
     schedule_purge(engine)

@@ -33,13 +33,15 @@ export PATH="$PWD/$venv/bin:$PATH"
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 PATH="$PATH:/usr/sbin" command -v nginx >/dev/null || missing+=(nginx-light)
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
 if [ ${#missing[@]} -gt 0 ]; then
   if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
   elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then
     sudo apt-get update -qq && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
   else
-    echo "The tests need Chromium and nginx. Run 'apt-get install ${missing[*]}' as root, then run this again." >&2
+    echo "The tests need Chromium, nginx and Node.js. Run 'apt-get install ${missing[*]}' as root, then run this again." >&2
     exit 1
   fi
 fi
@@ -47,5 +49,9 @@ fi
 ruff check .
 ruff format --check .
 biome check --config-path tests nsfw_app/ui/assets
+(cd tests && biome check js)
+[ tests/node_modules/.package-lock.json -nt tests/package-lock.json ] || npm --prefix tests ci --no-audit --no-fund --silent
+node tests/node_modules/typescript/bin/tsc --project tests/jsconfig.json
+node --test tests/js/*.test.js
 mypy
 pytest "$@"

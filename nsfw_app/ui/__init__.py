@@ -1,11 +1,10 @@
-"""The page: a Gradio Blocks of tabs, drawn by the scripts in `assets/`.
+"""The page: a Gradio Blocks, one module per tab, and the scripts in `assets/`.
 
-Gradio keeps the tabs, sliders, filters and forms and speaks to Python; what depends on an image
-is drawn in the browser from JSON, so that a slider re-judges without a request.
+Gradio owns tabs, sliders, filters, forms and their calls to Python. What is drawn per image is
+drawn in the browser from JSON, so that a slider updates verdicts without a request.
 """
 
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
@@ -14,31 +13,39 @@ from nsfw_app.evidence.agreement import Insights
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.ui.api import add_endpoints
+from nsfw_app.ui.components import Region, TopBar
 from nsfw_app.ui.gallery import create_gallery_tab
+from nsfw_app.ui.handlers import INTERNAL, authorize, show_errors
 from nsfw_app.ui.insights import create_insights_tab
 from nsfw_app.ui.log import create_log_tab
 from nsfw_app.ui.model import create_model_tab
+from nsfw_app.ui.policy_text import create_policy_text
 from nsfw_app.ui.queue import create_queue_tab
-from nsfw_app.ui.render import permitted, region, shown
 from nsfw_app.ui.review import create_review_tab
 from nsfw_app.ui.theme import theme
 from nsfw_app.web.app import Page
 
 ASSETS = Path(__file__).parent / "assets"
-# Later ones win over earlier ones.
-STYLES = """desk picture verdict answer cards grid queue care insights log narrow""".split()
+# Later ones override earlier ones.
+STYLES = """
+    shared/tokens shared/base shared/preview shared/verdict shared/decision
+    gallery/gallery gallery/grid queue/queue relabel/relabel
+    shared/wellness shared/policyText insights/insights log/log
+    model/definitionList shared/narrow
+""".split()
 
 
-def build_ui(engine: Engine, insights: Insights) -> Page:
-    """The page over an engine, ready to be mounted.
+def build_ui(engine: Engine, insights: Insights, *, policy_text: str | None = None) -> Page:
+    """The page of an engine, ready to be mounted.
 
     Args:
-        engine: Judges images and records decisions.
+        engine: Classifies images and records decisions.
         insights: What the Insights tab shows.
+        policy_text: The moderation policy in Markdown; None hides it.
     """
     with gr.Blocks(title="NSFW Review", fill_width=True, analytics_enabled=False) as blocks:
-        topbar = region("topbar", script="topbar.js", event="ready")
-        region("model-banner")
+        topbar = TopBar("topbar")
+        Region("model-banner")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Review", id="review"):
                 review_threshold = create_review_tab()
@@ -52,15 +59,15 @@ def build_ui(engine: Engine, insights: Insights) -> Page:
             with gr.Tab("Log", id="log") as log_tab:
                 create_log_tab(engine, log_tab)
             with gr.Tab("Model", id="model") as model_tab:
-                create_model_tab(engine, model_tab, sliders)
+                create_model_tab(engine, model_tab, topbar, sliders)
+        create_policy_text(policy_text, topbar)
 
-        @shown
+        @show_errors
         def thresholds(request: gr.Request) -> list[float]:
-            permitted(request, Permission.PAGE)
+            authorize(request, Permission.PAGE)
             return [engine.policy.threshold] * len(sliders)
 
-        quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        topbar.ready(thresholds, outputs=sliders, **quietly)
+        topbar.ready(thresholds, outputs=sliders, **INTERNAL)
         add_endpoints(engine)
     blocks.queue(api_open=False, max_size=GRADIO_QUEUE)
     options = {"theme": theme(), "css_paths": [ASSETS / f"{name}.css" for name in STYLES]}

@@ -1,4 +1,4 @@
-"""The page's named endpoints, for gradio_client."""
+"""The page's named endpoints for gradio_client: `/classify` and `/decide`."""
 
 import secrets
 from dataclasses import asdict
@@ -13,24 +13,24 @@ from nsfw_app.records import Label, NewDecision, Reason, Upload
 from nsfw_app.review import exports
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission, retain_upload
-from nsfw_app.ui.render import permitted, shown
+from nsfw_app.ui.handlers import authorize, show_errors
 from nsfw_app.web.middleware.gradio_uploads import uploads_of
 from nsfw_app.web.monitoring import monitor_of
 
-MAX_PARALLEL = 8
+MAX_CONCURRENCY = 8  # calls of each endpoint
+NO_REASONS: list[Reason] = []
 Code = TypeVar("Code", bound=StrEnum)
 
 
 def add_endpoints(engine: Engine) -> None:
-    """Adds `/classify` (one file to its JSON) and `/decide` (an answer to its log row)."""
+    """Add `/classify` (one file to its JSON) and `/decide` (one decision to its log row)."""
 
-    @shown
-    def classify(path: str | None, request: gr.Request) -> dict[str, Any]:
-        if path is None:
-            raise DecisionError("/classify needs a file.")
-        caller = permitted(request, Permission.CLASSIFY)
-        file, uploads = Path(path), uploads_of(request.request)
-        uploads.check_owner(file, caller)  # again, where it is read and deleted
+    @show_errors
+    def classify(path: gr.FileData, request: gr.Request) -> dict[str, Any]:
+        """Classify one image file."""
+        caller = authorize(request, Permission.CLASSIFY)
+        file, uploads = _path(path), uploads_of(request.request)
+        uploads.check_owner(file, caller)  # again: here it is read and deleted
         try:
             upload = Upload(file.name, "api", caller.owner, retain=retain_upload(caller))
             review = engine.review_file(file, upload)
@@ -39,72 +39,65 @@ def add_endpoints(engine: Engine) -> None:
         finally:
             uploads.forget(file)
 
-    @shown
+    @show_errors
     def decide(
+        request: gr.Request,
         sha256: str,
-        label: str,
-        threshold: float | None,
+        label: Label,
+        threshold: float,
         model: str,
         revision: str,
         backend: str,
-        reasons: list[str],
-        note: str | None,
-        nonce: str | None,
-        request: gr.Request,
+        reasons: list[Reason] = NO_REASONS,
+        note: str = "",
+        nonce: str = "",
     ) -> dict[str, Any]:
-        if threshold is None:
-            raise DecisionError("/decide needs the threshold that the answer refers to.")
-        answer = NewDecision(
-            nonce=nonce or secrets.token_hex(16),
-            image_sha256=sha256,
-            label=_one_of(Label, label),
-            threshold=threshold,
-            model=model,
-            revision=revision,
-            backend=backend,
-            reasons=tuple(_one_of(Reason, reason) for reason in reasons or []),
-            note=note or "",
+        """Record a decision about a classified image."""
+        decision = NewDecision(
+            nonce=_text("nonce", nonce or "") or secrets.token_hex(16),
+            image_sha256=_text("sha256", sha256),
+            label=_code(Label, label),
+            threshold=_number("threshold", threshold),
+            model=_text("model", model),
+            revision=_text("revision", revision),
+            backend=_text("backend", backend),
+            reasons=tuple(_code(Reason, reason) for reason in _list("reasons", reasons or [])),
+            note=_text("note", note or ""),
         )
-        return asdict(engine.decide(answer, permitted(request, Permission.REVIEW)))
+        return asdict(engine.decide(decision, authorize(request, Permission.REVIEW)))
 
-    hidden: dict[str, Any] = {"visible": False, "render": True}
-    file = gr.File(label="Image", **hidden)
-    review = gr.JSON(label="Review", **hidden)
-    gr.Button(visible=False).click(
-        classify,
-        file,
-        review,
-        api_name="classify",
-        trigger_mode="multiple",
-        concurrency_limit=MAX_PARALLEL,
-    )
-    texts = {
-        name: gr.Textbox(label=name, **hidden)
-        for name in ("sha256", "label", "model", "revision", "backend", "note", "nonce")
-    }
-    threshold = gr.Number(label="threshold", **hidden)
-    reasons = gr.CheckboxGroup(list(Reason), label="reasons", **hidden)
-    gr.Button(visible=False).click(
-        decide,
-        [
-            texts["sha256"],
-            texts["label"],
-            threshold,
-            texts["model"],
-            texts["revision"],
-            texts["backend"],
-            reasons,
-            texts["note"],
-            texts["nonce"],
-        ],
-        gr.JSON(label="Decision", **hidden),
-        api_name="decide",
-        trigger_mode="multiple",
-        concurrency_limit=MAX_PARALLEL,
-    )
+    gr.api(classify, api_name="classify", concurrency_limit=MAX_CONCURRENCY)
+    gr.api(decide, api_name="decide", concurrency_limit=MAX_CONCURRENCY)
 
 
-def _one_of(kind: type[Code], value: str) -> Code:
+# `gr.api` passes the values of a call on as they are.
+
+
+def _path(value: Any) -> Path:
+    if not isinstance(value, dict) or not isinstance(path := value.get("path"), str):
+        raise DecisionError("/classify needs a file.")
+    return Path(path)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise DecisionError(f"/decide needs {name} as a text.")
+    return value
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DecisionError(f"/decide needs {name} as a number.")
+    return float(value)
+
+
+def _list(name: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise DecisionError(f"/decide needs {name} as a list.")
+    return value
+
+
+def _code(kind: type[Code], value: Any) -> Code:
     try:
         return kind(value)
     except ValueError:

@@ -2,14 +2,14 @@
 
 import gradio as gr
 
-from nsfw_app.ui.render import region, threshold_slider
+from nsfw_app.ui.components import GalleryGrid, Region, connect_threshold, threshold_slider
 
 
 def create_gallery_tab() -> gr.Slider:
-    """Drop zone, a toolbar that stays on top, the grid; returns the threshold slider."""
-    region("gallery-upload")
+    """Drop zone, a sticky toolbar, the grid; returns the threshold slider."""
+    Region("gallery-upload")
     with gr.Column(elem_id="gallery-toolbar"):
         slider = threshold_slider("gallery")
-        region("gallery-tools")
-    region("grid", script="gallery.js")
+        Region("gallery-tools")
+    connect_threshold(slider, GalleryGrid("grid"))
     return slider

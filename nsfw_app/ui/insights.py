@@ -1,4 +1,4 @@
-"""The Insights tab: the model against people, and people with one another."""
+"""The Insights tab: agreement of the model with reviewers, and of reviewers with one another."""
 
 from dataclasses import asdict
 from typing import Any
@@ -8,22 +8,26 @@ import gradio as gr
 from nsfw_app.evidence.agreement import Insights, ModelRecord, People
 from nsfw_app.evidence.metrics import Agreement, Share, wilson_interval
 from nsfw_app.rules.permissions import Caller, Permission
-from nsfw_app.ui.render import permitted, region, shown
+from nsfw_app.ui.components import InsightsReport
+from nsfw_app.ui.handlers import INTERNAL, authorize, show_errors
 
 
 def create_insights_tab(insights: Insights, tab: gr.Tab) -> None:
-    """One region; counted anew whenever the tab is opened."""
-    drawn = region("insights", script="insights.js")
+    """One component; its value is computed whenever the tab is opened."""
+    report = InsightsReport("insights")
 
-    @shown
+    @show_errors
     def show(request: gr.Request) -> dict[str, Any]:
-        return insights_json(insights, permitted(request, Permission.READ))
+        return insights_json(insights, authorize(request, Permission.READ))
 
-    tab.select(show, outputs=drawn, show_progress="hidden", api_visibility="private")
+    tab.select(show, outputs=report, **INTERNAL)
 
 
 def insights_json(insights: Insights, caller: Caller) -> dict[str, Any]:
-    """Everything, but for a reviewer the answers about images that wait for their own."""
+    """The report as JSON.
+
+    - A reviewer sees no decisions about images that they have yet to decide.
+    """
     viewer = caller.name if caller.may(Permission.REVIEW) else None
     return {
         "models": [_model_json(model) for model in insights.models(viewer=viewer)],

@@ -1,4 +1,4 @@
-"""The Log tab: the decisions, filtered and paged in SQL, and their export."""
+"""The Log tab: decisions, filtered and paged in SQL, and their export."""
 
 from dataclasses import asdict, replace
 from datetime import date, timedelta
@@ -11,39 +11,39 @@ from nsfw_app.errors import FilterError
 from nsfw_app.records import Label, LogFilter
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
-from nsfw_app.ui.render import permitted, region, shown
+from nsfw_app.ui.components import LogPage, LogTable
+from nsfw_app.ui.handlers import INTERNAL, authorize, show_errors
 from nsfw_app.web.page.log import visible
 
 ROWS_PER_PAGE = 50
 ANY = "Any"
 AGREEMENT: dict[str, tuple[bool | None, bool | None]] = {  # agrees, undone
     ANY: (None, None),
-    "Disagreements that stand": (False, False),
-    "Agreements that stand": (True, False),
+    "Disagreements in force": (False, False),
+    "Agreements in force": (True, False),
     "Undone": (None, True),
 }
 
 
 def create_log_tab(engine: Engine, tab: gr.Tab) -> None:
-    """Filters, table, pages and export links; drawn anew whenever the tab is opened."""
+    """Filters, table, pages and export links; loaded whenever the tab is opened."""
     with gr.Row(elem_id="log-filters"):
         reviewer = gr.Dropdown([ANY], value=ANY, label="Reviewer", filterable=False)
-        label = gr.Dropdown([ANY, *Label], value=ANY, label="Reviewer says", filterable=False)
-        agreement = gr.Dropdown(list(AGREEMENT), value=ANY, label="Answer", filterable=False)
+        label = gr.Dropdown([ANY, *Label], value=ANY, label="Reviewer label", filterable=False)
+        agreement = gr.Dropdown(list(AGREEMENT), value=ANY, label="Decision", filterable=False)
         model = gr.Dropdown([ANY], value=ANY, label="Model", filterable=False)
         since = gr.Textbox(label="From (UTC date)", placeholder="YYYY-MM-DD", max_lines=1)
         until = gr.Textbox(label="To (UTC date)", placeholder="YYYY-MM-DD", max_lines=1)
-    table = region("log-table", script="log.js")
+    table = LogTable("log-table")
     with gr.Row(elem_id="log-pages"):
         newer = gr.Button("Newer", size="sm", elem_classes="quiet")
         older = gr.Button("Older", size="sm", elem_classes="quiet")
     page = gr.State(0)
-    quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     filters = [reviewer, label, agreement, model, since, until]
 
-    @shown
+    @show_errors
     def turn_to(number: int, request: gr.Request, *values: str) -> tuple[Any, ...]:
-        wanted = visible(log_filter(*values), permitted(request, Permission.READ))
+        wanted = visible(log_filter(*values), authorize(request, Permission.READ))
         payload, number = log_page(engine, wanted, number)
         return (payload, number, *_buttons(payload))
 
@@ -56,39 +56,39 @@ def create_log_tab(engine: Engine, tab: gr.Tab) -> None:
     def go_older(number: int, request: gr.Request, *values: str) -> tuple[Any, ...]:
         return turn_to(number + 1, request, *values)
 
-    @shown
+    @show_errors
     def choices(request: gr.Request) -> tuple[Any, Any]:
-        reader = permitted(request, Permission.READ)
+        reader = authorize(request, Permission.READ)
         facets = engine.log.facets(visible(LogFilter(), reader))
         return (
             gr.update(choices=[ANY, *facets.reviewers]),
             gr.update(choices=[ANY, *facets.models]),
         )
 
-    for field in (since, until):  # what is typed is not what the table and its export show
-        field.input(None, js="() => document.dispatchEvent(new Event('log:typing'))", **quietly)
+    for field in (since, until):  # the export must not differ from the fields: disable it meanwhile
+        field.input(None, table, table, js="(page) => ({ ...page, stale: true })", **INTERNAL)
     outputs = [table, page, newer, older]
-    tab.select(choices, outputs=[reviewer, model], **quietly)
-    chosen = [field.change for field in (reviewer, label, agreement, model)]
-    written = [since.submit, since.blur, until.submit, until.blur]
+    tab.select(choices, outputs=[reviewer, model], **INTERNAL)
+    selected = [field.change for field in (reviewer, label, agreement, model)]
+    typed = [since.submit, since.blur, until.submit, until.blur]
     gr.on(
-        [tab.select, *chosen, *written],
+        [tab.select, *selected, *typed],
         first,
         inputs=filters,
         outputs=outputs,
-        **quietly,
+        **INTERNAL,
     )
-    newer.click(go_newer, inputs=[page, *filters], outputs=outputs, **quietly)
-    older.click(go_older, inputs=[page, *filters], outputs=outputs, **quietly)
+    newer.click(go_newer, inputs=[page, *filters], outputs=outputs, **INTERNAL)
+    older.click(go_older, inputs=[page, *filters], outputs=outputs, **INTERNAL)
 
 
 def log_filter(
     reviewer: str, label: str, agreement: str, model: str, since: str, until: str
 ) -> LogFilter:
-    """The filter that the fields describe; the last day named is included.
+    """The filter that the fields describe; the last day is included.
 
     Raises:
-        FilterError: A date is not one.
+        FilterError: A date is invalid.
     """
     last = _day(until)
     wanted = LogFilter(
@@ -102,8 +102,8 @@ def log_filter(
     return replace(wanted, agrees=agrees, undone=undone)
 
 
-def log_page(engine: Engine, wanted: LogFilter, number: int) -> tuple[dict[str, Any], int]:
-    """A page of the log for `log.js`, and its number within what there is, from 0."""
+def log_page(engine: Engine, wanted: LogFilter, number: int) -> tuple[LogPage, int]:
+    """A page of the log and its number, from 0, limited to the existing pages."""
     total = engine.log.size(wanted)
     number = max(0, min(number, (total - 1) // ROWS_PER_PAGE))
     rows = engine.log.page(wanted, limit=ROWS_PER_PAGE, offset=number * ROWS_PER_PAGE)
@@ -111,11 +111,11 @@ def log_page(engine: Engine, wanted: LogFilter, number: int) -> tuple[dict[str, 
         {k: v for k, v in asdict(wanted).items() if v is not None and k != "blind_to"}
     )
     first = number * ROWS_PER_PAGE + 1
-    payload = {"rows": [asdict(r) for r in rows], "first": first, "total": total, "query": query}
-    return payload, number
+    rows_json = [asdict(row) for row in rows]
+    return LogPage(rows=rows_json, first=first, total=total, query=query), number
 
 
-def _buttons(payload: dict[str, Any]) -> tuple[Any, Any]:
+def _buttons(payload: LogPage) -> tuple[Any, Any]:
     last = payload["first"] + len(payload["rows"]) - 1
     return (
         gr.update(interactive=payload["first"] > 1),

@@ -1,4 +1,4 @@
-"""The Model tab: what is running, what is known of it, and the policy it is judged by."""
+"""The Model tab: the running model, its known limitations, and the policy."""
 
 from typing import Any
 
@@ -10,27 +10,24 @@ from nsfw_app.models.artifacts import OptimizedModel
 from nsfw_app.records import Policy
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
-from nsfw_app.ui.render import permitted, region, shown
+from nsfw_app.ui.components import ModelReport, Section, TopBar
+from nsfw_app.ui.handlers import INTERNAL, authorize, show_errors
 
-Sections = list[dict[str, Any]]
-# Gradio sets what is not drawn yet a second time, right after drawing it, over what was typed.
-DRAWN = """async () => {
-    const fields = '#policy-form input[type=number], #policy-form textarea'
-    for (let frames = 0; frames < 600; frames++) {
-        if (document.querySelectorAll(fields).length === 4) break
-        await new Promise(requestAnimationFrame)
-    }
+# Fills the form only once its fields are rendered.
+FIELDS_RENDERED = """async () => {
+    const form = await import(new URL('desk/assets/model/policyForm.js', document.baseURI))
+    await form.fieldsRendered()
     return []
 }"""
 
 
-def create_model_tab(engine: Engine, tab: gr.Tab, sliders: list[gr.Slider]) -> None:
-    """Facts about the model, and a form that saves a new policy and moves the sliders to it."""
-    facts = region("model-facts", script="facts.js")
+def create_model_tab(engine: Engine, tab: gr.Tab, topbar: TopBar, sliders: list[gr.Slider]) -> None:
+    """Facts about the model, and a form that saves a new policy and sets the sliders to it."""
+    facts = ModelReport("model-facts")
     with gr.Accordion("Change the policy", open=False, elem_id="policy-form") as form:
         gr.Markdown(
-            "Allowed below the first number, a person decides up to the last, blocked from there "
-            "upwards. Scores are stored, so earlier images are judged anew."
+            "Scores below the first number are allowed, scores from the last one on are blocked, "
+            "a person decides between them. Scores are stored: earlier verdicts change too."
         )
         with gr.Row():
             review_from = gr.Number(label="Review from", minimum=0, maximum=1, step=0.01)
@@ -39,22 +36,22 @@ def create_model_tab(engine: Engine, tab: gr.Tab, sliders: list[gr.Slider]) -> N
         reason = gr.Textbox(label="Why", max_lines=2, placeholder="Kept with the policy")
         save = gr.Button("Save policy", elem_id="save-policy")
     fields = [review_from, threshold, review_to]
-    version = gr.State()  # of the policy that stands in the form
+    version = gr.State()  # of the policy that the form was filled with
 
-    @shown
-    def show(request: gr.Request) -> Sections:
-        permitted(request, Permission.READ)
+    @show_errors
+    def show(request: gr.Request) -> list[Section]:
+        authorize(request, Permission.READ)
         return model_facts(engine)
 
-    @shown
+    @show_errors
     def fill(request: gr.Request) -> tuple[float, ...]:
-        permitted(request, Permission.READ)
-        if engine.status.classifier is None:  # whose policy it would be is not known yet
+        authorize(request, Permission.READ)
+        if engine.status.classifier is None:  # a policy belongs to a model
             raise ModelLoading("No model runs yet. Close this form and open it later.")
         policy = engine.policy
         return policy.review_from, policy.threshold, policy.review_to, policy.version
 
-    @shown
+    @show_errors
     def save_policy(
         low: float | None,
         middle: float | None,
@@ -63,29 +60,27 @@ def create_model_tab(engine: Engine, tab: gr.Tab, sliders: list[gr.Slider]) -> N
         changed: int | None,
         request: gr.Request,
     ) -> tuple[Any, ...]:
-        manager = permitted(request, Permission.MANAGE)
+        manager = authorize(request, Permission.MANAGE)
         if changed is None:
-            raise PolicyError("Nothing stood in this form yet. Close it and open it again.")
+            raise PolicyError("The form is not filled yet. Close it and open it again.")
         if low is None or middle is None or high is None:
             raise PolicyError("A policy needs all three numbers.")
         policy = Policy(threshold=middle, review_from=low, review_to=high)
         saved = engine.save_policy(policy, author=manager.name, reason=why, replaces=changed)
-        return model_facts(engine), "", saved.version, *[middle] * len(sliders)
+        return model_facts(engine), "", saved.version, saved.version, *[middle] * len(sliders)
 
-    quietly: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    tab.select(show, outputs=facts, **quietly)
-    form.expand(fill, outputs=[*fields, version], js=DRAWN, **quietly)
-    saved = save.click(
+    tab.select(show, outputs=facts, **INTERNAL)
+    form.expand(fill, outputs=[*fields, version], js=FIELDS_RENDERED, **INTERNAL)
+    save.click(
         save_policy,
         inputs=[*fields, reason, version],
-        outputs=[facts, reason, version, *sliders],
-        **quietly,
+        outputs=[facts, reason, version, topbar, *sliders],
+        **INTERNAL,
     )
-    saved.success(None, js="() => document.dispatchEvent(new Event('policy:saved'))", **quietly)
 
 
-def model_facts(engine: Engine) -> Sections:
-    """Everything the tab shows, as headings with names and texts."""
+def model_facts(engine: Engine) -> list[Section]:
+    """The tab's sections."""
     status, policy = engine.status, engine.policy
     if status.classifier is None:
         return [_section("Model", State=status.state, Wanted=status.wanted, Message=status.message)]
@@ -100,14 +95,14 @@ def model_facts(engine: Engine) -> Sections:
             Revision=identity.revision,
             Weights=f"SHA-256 {identity.weights_sha256}",
             Backend=identity.backend,
-            Licence=card.licence,
+            License=card.licence,
             Labels=roles,
             Preprocessing=card.preprocessing,
         ),
         *_optimized(engine, identity.backend, policy),
         _section(
-            "What is known of it",
-            **{"Claimed accuracy": card.claimed_accuracy, "Known limits": card.limits},
+            "Known limitations",
+            **{"Claimed accuracy": card.claimed_accuracy, "Limitations": card.limits},
         ),
         _section(
             f"Policy, version {policy.version}",
@@ -115,23 +110,23 @@ def model_facts(engine: Engine) -> Sections:
                 "Threshold": f"{policy.threshold:.2f}",
                 "Review band": f"{policy.review_from:.2f} to {policy.review_to:.2f}",
                 "Set by": policy.author or "settings",
-                "Why": policy.reason or "not said",
+                "Why": policy.reason or "not given",
                 "Default threshold": f"{card.threshold:.2f}. {card.threshold_source}",
             },
         ),
     ]
 
 
-def _optimized(engine: Engine, running: str, policy: Policy) -> Sections:
-    """What is known of the model's optimized models, used or not, and of what was not kept."""
-    rows = {a.format: _told(a, running, policy) for a in engine.optimized_models}
+def _optimized(engine: Engine, running: str, policy: Policy) -> list[Section]:
+    """The optimized models, in use or not, and the attempts that were not kept."""
+    rows = {a.format: _describe(a, running, policy) for a in engine.optimized_models}
     for attempt in engine.optimization_attempts:
         rows.setdefault(attempt.format, f"Tried by optimize. {attempt.outcome}")
     return [_section("Optimized models", **rows)] if rows else []
 
 
-def _told(optimized_model: OptimizedModel, running: str, policy: Policy) -> str:
-    """Whether an artefact is used, and why not, its report and its speed."""
+def _describe(optimized_model: OptimizedModel, running: str, policy: Policy) -> str:
+    """Whether an optimized model is used, or why not; its parity report; its speed."""
     if running in {optimized_model.format, f"{optimized_model.format}-forced"}:
         use = "Runs now."
     elif optimized_model.incompatibility:
@@ -148,5 +143,5 @@ def _told(optimized_model: OptimizedModel, running: str, policy: Policy) -> str:
     return f"{use} {optimized_model.report(policy).summary()}{speed}"
 
 
-def _section(title: str, **rows: str) -> dict[str, Any]:
-    return {"title": title, "rows": list(rows.items())}
+def _section(title: str, **rows: str) -> Section:
+    return Section(title=title, rows=list(rows.items()))

@@ -1,24 +1,30 @@
-"""The Queue tab: images on loan, one after the other."""
+"""The Queue tab: leased images, one after the other."""
 
 import gradio as gr
 
-from nsfw_app.ui.render import region, threshold_slider
+from nsfw_app.ui.components import (
+    QueuePanel,
+    Region,
+    RelabelList,
+    connect_threshold,
+    threshold_slider,
+)
 
 
 def create_queue_tab() -> gr.Slider:
-    """Picture on the left, verdict and answer on the right, settled errors below them.
+    """Preview on the left, verdict and decision on the right, settled misclassifications below.
 
     Returns:
         The threshold slider.
     """
-    region("queue-bar")
-    with gr.Row(elem_classes="workplace", equal_height=False):
+    Region("queue-bar")
+    with gr.Row(elem_classes="review-panel", equal_height=False):
         with gr.Column(scale=3, min_width=320):
-            region("queue-picture")
+            Region("queue-preview")
         with gr.Column(scale=2, min_width=300):
-            region("queue-verdict")
+            Region("queue-verdict")
             slider = threshold_slider("queue")
-            region("queue-answer", script="queue.js")
-    with gr.Accordion("Relabel: settled errors of the model", open=False):
-        region("relabel", script="relabel.js")
+            connect_threshold(slider, QueuePanel("queue-decision"))
+    with gr.Accordion("Relabel: settled misclassifications", open=False):
+        RelabelList("relabel")
     return slider

@@ -2,17 +2,17 @@
 
 import gradio as gr
 
-from nsfw_app.ui.render import region, threshold_slider
+from nsfw_app.ui.components import Region, ReviewPanel, connect_threshold, threshold_slider
 
 
 def create_review_tab() -> gr.Slider:
-    """Picture on the left, verdict and answer on the right; returns the threshold slider."""
-    with gr.Row(elem_classes="workplace", equal_height=False):
+    """Preview on the left, verdict and decision on the right; returns the threshold slider."""
+    with gr.Row(elem_classes="review-panel", equal_height=False):
         with gr.Column(scale=3, min_width=320):
-            region("image-input")
-            region("review-picture")
+            Region("image-input")
+            Region("review-preview")
         with gr.Column(scale=2, min_width=300):
-            region("review-verdict")
+            Region("review-verdict")
             slider = threshold_slider("review")
-            region("review-answer", script="review.js")
+            connect_threshold(slider, ReviewPanel("review-decision"))
     return slider

@@ -1,4 +1,4 @@
-"""Colours and type of Gradio's own components, from the tokens that `desk.css` uses too."""
+"""Colors and type of Gradio's components: the tokens of `assets/shared/tokens.css`."""
 
 import gradio as gr
 from gradio.themes.utils import colors
@@ -12,7 +12,7 @@ ACCENT = {"light": "#0b5a9d", "dark": "#82bdf2"}
 
 
 def theme() -> gr.themes.Base:
-    """Stone surfaces, one blue accent, the system's own font; light and dark."""
+    """Stone surfaces, one blue accent, the system font; light and dark."""
     base = gr.themes.Base(
         primary_hue=colors.blue,
         neutral_hue=colors.stone,

@@ -30,7 +30,6 @@ from nsfw_app.web.monitoring import Measured, Monitor, health_routes
 from nsfw_app.web.page.decisions import decision_routes
 from nsfw_app.web.page.images import image_routes
 from nsfw_app.web.page.log import log_routes
-from nsfw_app.web.page.policy_text import policy_routes
 from nsfw_app.web.page.queue import queue_routes
 from nsfw_app.web.page.status import status_routes
 from nsfw_app.web.page.training import training_routes
@@ -108,7 +107,6 @@ def _page_routes(
     application = _application()
     application.mount("/assets", StaticFiles(directory=assets))
     application.include_router(status_routes(gate.engine, settings=settings))
-    application.include_router(policy_routes(settings.policy_markdown))
     application.include_router(image_routes(gate, accounts))
     for routes in (decision_routes, queue_routes, training_routes, log_routes):
         application.include_router(routes(gate.engine))

@@ -1,7 +1,7 @@
-"""The page for people who use a keyboard or a screen reader, as far as axe-core can tell.
+"""Accessibility of every tab in both themes, checked with axe-core.
 
-Every tab is looked at in both themes. What our scripts draw, and every colour, must be free of
-serious findings; what Gradio's own components bring along is listed by rule, and only shrinks.
+- Elements that our scripts draw, and all colors, have no serious findings.
+- Rules that Gradio's own components break are listed; the list only shrinks.
 """
 
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ from tests.support.browser import open_tab, opened
 from tests.support.decisions import fill
 from tests.support.server import Server, serving
 
-SAMPLES = Path(__file__).parents[2] / "nsfw_app/ui/assets/samples"
+SAMPLES = Path(__file__).parents[2] / "nsfw_app/ui/assets/review/samples"
 GRAVE = {"serious", "critical"}
-COLOURS = "color-contrast"  # all colours are ours, on Gradio's components too
-GRADIOS: set[str] = set()  # the rules that Gradio's components break; nothing is ever added
-# Tabs have a line below them drawn by a pseudo-element, which axe-core would not look behind.
+COLORS = "color-contrast"  # all colors are ours, on Gradio's components too
+GRADIOS: set[str] = set()  # the rules that Gradio's components break; never add one
+# The line below the tabs is a pseudo-element, which axe-core does not see through.
 OPTIONS = {
     "resultTypes": ["violations"],
-    "checks": {COLOURS: {"options": {"ignorePseudo": True}}},
+    "checks": {COLORS: {"options": {"ignorePseudo": True}}},
 }
 # Resolves once two frames in a row have no animation that will end: Svelte starts a transition a
 # frame after it inserts an element, and a color halfway through one has no valid contrast.
@@ -43,7 +43,7 @@ STILL = """async () => {
 
 @dataclass(frozen=True)
 class Finding:
-    """A rule of axe-core that an element breaks, and where the page stood then."""
+    """A rule of axe-core that an element breaks, and the state of the page."""
 
     rule: str
     impact: str
@@ -54,7 +54,7 @@ class Finding:
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A page in whose database two people have answered, so that an image waits in the queue."""
+    """A page with the decisions of two reviewers, so that an image is in the queue."""
     directory = tmp_path_factory.mktemp("access")
     data = directory / "data"
     store = Store(data / "review.db", previews_dir=data / "images", journal_mode="wal")
@@ -64,7 +64,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def findings(page: Page, where: str) -> list[Finding]:
-    """What axe-core finds in the page as it stands, once nothing moves in it."""
+    """The findings of axe-core once no animation runs."""
     found = []
     page.evaluate(STILL)
     for violation in Axe().run(page, options=OPTIONS).response["violations"]:
@@ -73,25 +73,25 @@ def findings(page: Page, where: str) -> list[Finding]:
             drawn_by_us = page.locator(selector).first.evaluate(
                 "node => Boolean(node.closest('.region, dialog'))"
             )
-            ours = drawn_by_us or violation["id"] == COLOURS
+            ours = drawn_by_us or violation["id"] == COLORS
             element = f"{selector} {node['html'][:160]}"
             found.append(Finding(violation["id"], node["impact"], ours, where, element))
     return found
 
 
 def walk(page: Page) -> Iterator[str]:
-    """Bring the page into each state in turn; yields the state's name once it is there."""
+    """Bring the page into each state; yields the name of the state once it is reached."""
     yield "Review, empty"
     page.locator("#image-input input[type=file]").set_input_files(SAMPLES / "astronaut.jpg")
     expect(page.locator("#probabilities meter").first).to_be_visible()
-    yield "Review, judged"
+    yield "Review, classified"
     page.locator("#disagree").click()
-    expect(page.get_by_role("button", name="Save answer")).to_be_visible()
+    expect(page.get_by_role("button", name="Save decision")).to_be_visible()
     page.get_by_text("Partial exposure").click()
     yield "Review, disagreeing"
-    page.get_by_role("button", name="Save answer").click()
+    page.get_by_role("button", name="Save decision").click()
     expect(page.get_by_text("Saved: nsfw")).to_be_visible()
-    yield "Review, answered"
+    yield "Review, decided"
     page.keyboard.press("?")
     expect(page.get_by_role("heading", name="Keys")).to_be_visible()
     yield "Keys"
@@ -118,7 +118,7 @@ def walk(page: Page) -> Iterator[str]:
     open_tab(page, "Log")
     expect(page.locator("#log-table tbody tr").first).to_be_visible()
     yield "Log"
-    page.get_by_label("Answer", exact=True).click()
+    page.locator("#log-filters").get_by_label("Decision").click()
     expect(page.get_by_role("option", name="Undone")).to_be_visible()
     yield "Log, choosing a filter"
     page.keyboard.press("Escape")
@@ -135,7 +135,7 @@ def walk(page: Page) -> Iterator[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_tab_in_both_themes(browser: Browser, app: Server, scheme: str) -> None:
-    """Nothing serious in what is ours, and of Gradio's no rule more or fewer than listed."""
+    """No serious finding in our elements, and exactly the listed rules in Gradio's."""
     with opened(browser, app.url, color_scheme=scheme) as page:
         found = [finding for where in walk(page) for finding in findings(page, where)]
     grave = [finding for finding in found if finding.impact in GRAVE]
@@ -143,8 +143,8 @@ def test_every_tab_in_both_themes(browser: Browser, app: Server, scheme: str) ->
     assert {finding.rule for finding in grave if not finding.ours} == GRADIOS
 
 
-def test_a_planted_fault_is_found(page: Page) -> None:
-    """A pale text and a nameless button are told, and whose they are."""
+def test_planted_faults_are_found(page: Page) -> None:
+    """Low contrast and a button without a name are found and attributed."""
     page.evaluate(
         """() => {
           for (const place of [document.querySelector('#model-banner .region'), document.body]) {

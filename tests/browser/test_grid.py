@@ -1,4 +1,4 @@
-"""The grid in Chromium: many cards selected, answered together, filtered, and shown once."""
+"""The gallery's grid in Chromium: selection, batch decisions, filters, duplicates."""
 
 import json
 import re
@@ -19,24 +19,24 @@ SHOWN = "cards => cards.filter(c => !c.hidden).map(c => c.dataset.id)"
 
 
 def noise(seed: int) -> Image.Image:
-    """A picture of soft noise, like no other seed's."""
+    """An image of soft noise, different for each seed."""
     pixels = np.random.default_rng(1000 + seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(pixels).resize((160, 120), Image.Resampling.BICUBIC)
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
-    """Twelve pictures that nobody has answered: their bytes differ from test to test."""
+    """Twelve images without decisions: their bytes differ from test to test."""
     paths = [tmp_path / f"axe {number:02}.png" for number in range(COUNT)]
     for number, path in enumerate(paths):
-        picture = noise(number)
-        picture.putpixel((0, 0), tuple(np.random.default_rng().integers(0, 256, 3).tolist()))
-        picture.save(path)
+        image = noise(number)
+        image.putpixel((0, 0), tuple(np.random.default_rng().integers(0, 256, 3).tolist()))
+        image.save(path)
     return paths
 
 
 def add(page: Page, files: list[Path]) -> None:
-    """Add files in the Gallery tab, in the order of their names, and wait until all are judged."""
+    """Add files in the Gallery tab, sorted by name, and wait until all are classified."""
     open_tab(page, "Gallery")
     page.get_by_label("Order").select_option("name")
     page.locator("#gallery-upload input[type=file]").set_input_files(files)
@@ -45,12 +45,12 @@ def add(page: Page, files: list[Path]) -> None:
 
 
 def selected(page: Page) -> list[int]:
-    """Where the selected cards stand in the grid."""
+    """The positions of the selected cards in the grid."""
     return page.locator("#grid .card").evaluate_all(SELECTED)
 
 
 def rows_of(server: Server, ids: list[str]) -> list[dict]:
-    """The log's rows about images, oldest first."""
+    """The log rows about images, oldest first."""
     marks = ", ".join("?" * len(ids))
     sql = f"select * from correction_log where image_sha256 in ({marks}) order by decision_id"
     return server.rows(sql, *ids)
@@ -62,12 +62,12 @@ def ids_of(page: Page) -> list[str]:
 
 
 def decided(page: Page) -> list[str]:
-    """What each card says of the answer to it."""
+    """The decision that each card shows."""
     return page.locator("#grid .card").evaluate_all("cards => cards.map(c => c.dataset.decision)")
 
 
 def test_a_range_is_selected_by_mouse(page: Page, files: list[Path]) -> None:
-    """Click takes one, Shift-click the range, Ctrl-click one more or less, Escape lets go."""
+    """Click selects one, Shift-click a range, Ctrl-click toggles one, Escape selects none."""
     add(page, files)
     names = page.locator("#grid .card .name")
     bar = page.locator(".selection-bar")
@@ -94,7 +94,7 @@ def test_a_range_is_selected_by_mouse(page: Page, files: list[Path]) -> None:
 
 
 def test_a_range_is_selected_by_keys(page: Page, files: list[Path]) -> None:
-    """Shift with the arrows extends and shrinks the range; an arrow alone lets go of it."""
+    """Shift with arrows extends and shrinks the range; an arrow alone clears it."""
     add(page, files)
     card = page.locator("#grid .card")
     card.nth(1).focus()
@@ -119,7 +119,7 @@ def test_a_range_is_selected_by_keys(page: Page, files: list[Path]) -> None:
 def test_a_selection_is_one_batch_undone_in_one_step(
     page: Page, server: Server, files: list[Path]
 ) -> None:
-    """One request writes a row for each image under one new batch id; one undo takes all back."""
+    """One request writes a row for each image under a new batch id; one undo reverts them all."""
     add(page, files)
     ids = ids_of(page)
     card = page.locator("#grid .card")
@@ -147,7 +147,7 @@ def test_a_selection_is_one_batch_undone_in_one_step(
     ] * 4
 
     page.keyboard.press("Backspace")
-    expect(page.locator("#grid .message")).to_contain_text("Undone: the answers about 4 images.")
+    expect(page.locator("#grid .message")).to_contain_text("Undone: the decisions about 4 images.")
     assert len([r for r in requests if r.method == "POST"]) == 2
     assert decided(page) == ["", "", "", "disagree", *[""] * 8]
     after = rows_of(server, ids)
@@ -162,7 +162,7 @@ def test_a_selection_is_one_batch_undone_in_one_step(
 def test_a_label_is_set_on_the_selection_by_the_bar(
     page: Page, server: Server, files: list[Path]
 ) -> None:
-    """The bar's buttons answer with their label, or with each image's own for Agree."""
+    """The bar's buttons record their label, Agree records each image's model label."""
     add(page, files)
     ids = ids_of(page)
     names = page.locator("#grid .card .name")
@@ -178,13 +178,13 @@ def test_a_label_is_set_on_the_selection_by_the_bar(
     assert len({row["batch_id"] for row in rows_of(server, ids)}) == 3
     for left in (5, 2, 0):
         page.keyboard.press("Backspace")
-        expect(page.locator("#grid .summary")).to_contain_text(f"{left} answered")
+        expect(page.locator("#grid .summary")).to_contain_text(f"{left} decided")
 
 
-def test_agreeing_with_the_rest_leaves_answers_and_hidden_cards_alone(
+def test_agreeing_with_the_rest_skips_decided_and_hidden_cards(
     page: Page, server: Server, files: list[Path]
 ) -> None:
-    """Only what is on screen, judged and not answered is agreed with."""
+    """Only classified cards on screen without a decision are agreed with."""
     broken = files[0].with_name("axe broken.png")
     broken.write_bytes(b"<html>no</html>")
     add(page, [*files, broken])
@@ -205,11 +205,11 @@ def test_agreeing_with_the_rest_leaves_answers_and_hidden_cards_alone(
     page.get_by_role("button", name="Clear filters").click()
     assert decided(page).count("") == 3
     page.keyboard.press("Control+z")
-    expect(page.locator("#grid .summary")).to_contain_text("1 answered, 1 disagreement.")
+    expect(page.locator("#grid .summary")).to_contain_text("1 decided, 1 disagreement.")
 
 
 def test_a_refused_batch_marks_nothing(page: Page, server: Server, files: list[Path]) -> None:
-    """When the server does not save, no card looks answered and the selection is still there."""
+    """When the server does not save, no card shows a decision and the selection stays."""
     add(page, files)
     ids = ids_of(page)
     page.evaluate(
@@ -233,8 +233,8 @@ def test_a_refused_batch_marks_nothing(page: Page, server: Server, files: list[P
     expect(page.locator("#grid .message")).to_have_text("Nothing to undo.")
 
 
-def test_a_file_is_sent_again_while_the_server_is_busy_only(page: Page, files: list[Path]) -> None:
-    """A lock passes within seconds; what a person must mend is shown at once instead."""
+def test_uploads_are_retried_only_while_the_server_is_busy(page: Page, files: list[Path]) -> None:
+    """A busy database is retried; an error that an operator must fix is shown immediately."""
     page.evaluate(
         """() => {
           const real = window.fetch
@@ -258,8 +258,8 @@ def test_a_file_is_sent_again_while_the_server_is_busy_only(page: Page, files: l
     expect(cards.nth(1)).to_contain_text("It is gone.")
 
 
-def test_filters_hide_and_the_summary_counts_what_is_left(page: Page, files: list[Path]) -> None:
-    """Decision, reason, name and score narrow what is shown, selected and counted."""
+def test_filters_hide_cards_and_the_summary_counts_the_rest(page: Page, files: list[Path]) -> None:
+    """Decision, reason, name and score filter what is shown and counted."""
     add(page, files)
     summary = page.locator("#grid .summary")
     expect(summary).to_contain_text("12 images at threshold")
@@ -269,8 +269,8 @@ def test_filters_hide_and_the_summary_counts_what_is_left(page: Page, files: lis
     page.keyboard.press("x")
     page.keyboard.press("n")
     page.get_by_text("Medical", exact=True).click()
-    page.get_by_role("button", name="Save answer").click()
-    expect(summary).to_contain_text("3 answered, 2 disagreements.")
+    page.get_by_role("button", name="Save decision").click()
+    expect(summary).to_contain_text("3 decided, 2 disagreements.")
 
     decision = page.get_by_label("Decision", exact=True)
     for value, count in (("agree", 1), ("disagree", 2), ("open", 9), ("any", 12)):
@@ -303,10 +303,8 @@ def test_filters_hide_and_the_summary_counts_what_is_left(page: Page, files: lis
     expect(page.locator("#grid .card:visible")).to_have_count(12)
 
 
-def test_what_a_filter_hides_is_no_longer_selected(
-    page: Page, server: Server, files: list[Path]
-) -> None:
-    """Nothing unseen is answered: hidden cards leave the selection, ranges skip them."""
+def test_hidden_cards_are_deselected(page: Page, server: Server, files: list[Path]) -> None:
+    """No hidden image is decided: hidden cards leave the selection, ranges skip them."""
     add(page, files)
     names = page.locator("#grid .card .name")
     names.nth(0).click()
@@ -316,14 +314,14 @@ def test_what_a_filter_hides_is_no_longer_selected(
     expect(page.locator(".selection-bar")).to_contain_text("2 selected")
     ids = ids_of(page)
     page.locator(".selection-bar").get_by_role("button", name="normal").click()
-    expect(page.locator("#grid .summary")).to_contain_text("2 answered")
+    expect(page.locator("#grid .summary")).to_contain_text("2 decided")
     page.get_by_role("button", name="Clear filters").click()
     assert [bool(decision) for decision in decided(page)] == [False] * 10 + [True] * 2
     assert len(rows_of(server, ids)) == 2
 
 
 def test_typing_a_name_decides_nothing(page: Page, server: Server, files: list[Path]) -> None:
-    """Letters that are keys elsewhere are letters in the filter, Backspace too."""
+    """Shortcut keys, Backspace included, only type in a filter field."""
     add(page, files)
     ids = ids_of(page)
     names = page.locator("#grid .card .name")
@@ -345,7 +343,7 @@ def test_typing_a_name_decides_nothing(page: Page, server: Server, files: list[P
 
 
 def test_the_same_file_twice_is_one_card_with_a_count(page: Page, files: list[Path]) -> None:
-    """Equal bytes within an upload make one card that says so; either name finds it."""
+    """Equal bytes within an upload make one card with a count; either name finds it."""
     copy = files[0].with_name("zebra.png")
     copy.write_bytes(files[0].read_bytes())
     add(page, [*files, copy])
@@ -364,28 +362,28 @@ def test_the_same_file_twice_is_one_card_with_a_count(page: Page, files: list[Pa
     expect(first.locator(".copies")).to_have_text("2 files")
 
 
-def test_near_duplicates_collapse_into_one_card_and_come_back(
+def test_near_duplicates_collapse_into_one_card_and_expand(
     page: Page, server: Server, files: list[Path]
 ) -> None:
-    """Alike pictures stand behind one card with their number; nothing hidden is answered."""
-    alike = []
-    with Image.open(files[4]) as picture:
-        first = previews.perceptual_hash(picture)
+    """Near duplicates show as one card with their count; hidden ones are not decided."""
+    duplicates = []
+    with Image.open(files[4]) as image:
+        first = previews.perceptual_hash(image)
         for quality in (60, 80, 90):
             path = files[4].with_name(f"like 04 at {quality}.jpg")
-            picture.save(path, quality=quality)
-            alike.append(path)
-    for path in alike:
-        with Image.open(path) as picture:
-            bits = int(first, 16) ^ int(previews.perceptual_hash(picture), 16)
+            image.save(path, quality=quality)
+            duplicates.append(path)
+    for path in duplicates:
+        with Image.open(path) as image:
+            bits = int(first, 16) ^ int(previews.perceptual_hash(image), 16)
         assert bits.bit_count() <= 4
-    add(page, [*files, *alike])
+    add(page, [*files, *duplicates])
     card = page.locator("#grid .card:visible")
     expect(card).to_have_count(COUNT + 3)
-    expect(page.locator("#grid .alike")).to_have_count(0)
+    expect(page.locator("#grid .near-duplicates")).to_have_count(0)
     page.get_by_role("button", name="Collapse near duplicates").click()
     expect(card).to_have_count(COUNT)
-    badge = page.locator("#grid .alike:visible")
+    badge = page.locator("#grid .near-duplicates:visible")
     expect(badge).to_have_text("4 near duplicates")
     expect(page.locator("#grid .summary")).to_contain_text("3 near duplicates collapsed.")
     expect(page.locator("#grid .summary")).to_contain_text("15 images at threshold")
@@ -395,20 +393,21 @@ def test_near_duplicates_collapse_into_one_card_and_come_back(
     expect(card).to_have_count(COUNT + 3)
     expect(badge).to_have_attribute("aria-expanded", "true")
     names = page.locator("#grid .card:visible .name").all_text_contents()
-    assert names[4:8] == [files[4].name, *(path.name for path in alike)]
+    assert names[4:8] == [files[4].name, *(path.name for path in duplicates)]
     assert decided(page)[5:8] == ["", "", ""]
     badge.click()
     expect(card).to_have_count(COUNT)
     page.get_by_role("button", name="Collapse near duplicates").click()
     expect(card).to_have_count(COUNT + 3)
-    expect(page.locator("#grid .alike:visible")).to_have_count(0)
+    expect(page.locator("#grid .near-duplicates:visible")).to_have_count(0)
 
 
-def test_the_page_groups_what_the_server_calls_alike(page: Page) -> None:
-    """Up to as many bits as on the server, two hashes are of near duplicates."""
+def test_page_and_server_agree_on_near_duplicates(page: Page) -> None:
+    """The maximum hash distance of near duplicates is the server's."""
     groups = page.evaluate(
         """async (hashes) => {
-            const { makeGroups } = await import(new URL('desk/assets/duplicates.js', location))
+            const path = 'desk/assets/gallery/duplicates.js'
+            const { makeGroups } = await import(new URL(path, location))
             return hashes.map((hash) => {
                 const groupOf = makeGroups()
                 return groupOf('0000000000000000') === groupOf(hash)
@@ -419,8 +418,8 @@ def test_the_page_groups_what_the_server_calls_alike(page: Page) -> None:
     assert groups == [bits <= previews.NEAR_BITS for bits in range(65)]
 
 
-def test_the_grid_is_told_to_screen_readers(page: Page, files: list[Path]) -> None:
-    """A grid of cells that can be selected, one of them in the tab order, and nothing revealed."""
+def test_the_grid_is_accessible_to_screen_readers(page: Page, files: list[Path]) -> None:
+    """A grid of selectable cells, one of them in the tab order, none revealed."""
     add(page, files)
     grid = page.get_by_role("grid", name="Images")
     expect(grid).to_have_attribute("aria-multiselectable", "true")

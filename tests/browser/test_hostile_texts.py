@@ -1,7 +1,6 @@
-"""What people and programs call things is text: on the page, in the log, in CSV, in JSON.
+"""Names and notes are text everywhere: on the page, in the log, in CSV, in JSON.
 
-Names and notes that would run, break out or hide are sent through every door and looked for
-where they come out.
+Hostile ones are sent through every endpoint and checked in every output.
 """
 
 import csv
@@ -36,30 +35,30 @@ EVERYTHING_WAITS = {"NSFW_REVIEW_FROM": "0", "NSFW_REVIEW_TO": "1", "NSFW_ANSWER
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A page to which every hostile name was uploaded, and answered with the same as a note."""
+    """A page with an image of each hostile name, and a decision with the same text as its note."""
     with serving(tmp_path_factory.mktemp("hostile"), **EVERYTHING_WAITS) as server:
         with httpx.Client(base_url=server.url, timeout=30) as client:
             while client.get("/readyz").status_code != 200:
                 pass
             for number, text in enumerate(HOSTILE.values()):
-                bring(client, number, text)
+                submit(client, number, text)
         yield server
 
 
-def bring(client: httpx.Client, number: int, text: str) -> None:
-    """Upload a picture under this name, and answer about it with this note."""
+def submit(client: httpx.Client, number: int, text: str) -> None:
+    """Upload an image with this name, and record a decision with this note."""
     query = urlencode({"name": text, "source": "review"})
     card = client.post(f"/desk/images?{query}", content=picture_bytes(number)).json()
     assert card["error"] is None
     assert card["name"] == text
-    answer = {key: card[key] for key in ("model", "revision", "backend", "name")}
-    answer |= {"image_sha256": card["sha256"], "nonce": f"n{number}", "label": "unsure"}
-    said = client.post("/desk/decisions", json={**answer, "threshold": 0.5, "note": text})
-    assert said.json()["note"] == text
+    decision = {key: card[key] for key in ("model", "revision", "backend", "name")}
+    decision |= {"image_sha256": card["sha256"], "nonce": f"n{number}", "label": "unsure"}
+    response = client.post("/desk/decisions", json={**decision, "threshold": 0.5, "note": text})
+    assert response.json()["note"] == text
 
 
 def is_unharmed(page: Page) -> bool:
-    """Whether nothing of what was sent has run or become an element."""
+    """Whether no text was executed or became an element."""
     return bool(
         page.evaluate(
             "() => window.hacked === undefined && "
@@ -69,7 +68,7 @@ def is_unharmed(page: Page) -> bool:
 
 
 def test_the_log_shows_them_as_text(browser: Browser, app: Server) -> None:
-    """Every name and note stands in the table letter by letter, and nothing of it runs."""
+    """The table contains every name and note verbatim, and none is executed."""
     with opened(browser, app.url) as page:
         open_tab(page, "Log")
         expect(page.locator("#log-table tbody tr")).to_have_count(len(HOSTILE))
@@ -81,7 +80,7 @@ def test_the_log_shows_them_as_text(browser: Browser, app: Server) -> None:
 
 
 def test_the_gallery_shows_them_as_text(browser: Browser, app: Server) -> None:
-    """A card's name, its title and what a screen reader is told are the file's own name."""
+    """The name on a card is the file's name."""
     names = [text for kind, text in HOSTILE.items() if kind not in {"nul", "path", "long", "lines"}]
     with opened(browser, app.url) as page:
         open_tab(page, "Gallery")
@@ -98,7 +97,7 @@ def test_the_gallery_shows_them_as_text(browser: Browser, app: Server) -> None:
 
 
 def test_the_queue_shows_them_as_text(browser: Browser, app: Server) -> None:
-    """What a program submitted under such a name is shown to a reviewer by that name."""
+    """The name of a submitted image is shown to the reviewer verbatim."""
     name = HOSTILE["image"]
     with httpx.Client(base_url=app.url) as client:
         files = {"file": (name, picture_bytes(200), "image/png")}
@@ -106,10 +105,10 @@ def test_the_queue_shows_them_as_text(browser: Browser, app: Server) -> None:
         assert image["id"]
     with opened(browser, app.url) as page:
         open_tab(page, "Queue")
-        caption = page.locator("#queue-picture figcaption b")
+        caption = page.locator("#queue-preview figcaption b")
         expect(caption).to_be_visible()
         seen = []
-        while image["name"] not in seen:  # images of other tests may wait before it
+        while image["name"] not in seen:  # images of other tests may come before it
             seen.append(caption.inner_text())
             assert len(seen) == len(set(seen)), "it is not in the queue"
             page.keyboard.press(" ")
@@ -117,8 +116,8 @@ def test_the_queue_shows_them_as_text(browser: Browser, app: Server) -> None:
         assert is_unharmed(page)
 
 
-def test_csv_disarms_them(app: Server) -> None:
-    """In CSV each is one cell, and none begins as a formula does."""
+def test_csv_neutralizes_formulas(app: Server) -> None:
+    """In CSV each text is one cell, and none starts like a formula."""
     text = httpx.get(f"{app.url}/desk/log.csv").content.decode("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert len(rows) == len(HOSTILE)
@@ -129,16 +128,16 @@ def test_csv_disarms_them(app: Server) -> None:
     assert all(cells & {text, f"'{text}"} for text in HOSTILE.values())
 
 
-def test_json_carries_them_unchanged(app: Server) -> None:
-    """JSON Lines are for programs: one line an answer, every text as it was."""
+def test_json_keeps_them_unchanged(app: Server) -> None:
+    """JSON Lines have one line per decision, every text unchanged."""
     lines = httpx.get(f"{app.url}/v1/corrections", params={"all": True}).text.splitlines()
     rows = [json.loads(line) for line in lines]
     assert {row["note"] for row in rows} == set(HOSTILE.values())
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_headers_and_errors_hold_no_text_of_theirs(app: Server, text: str) -> None:
-    """A name in a request for nothing comes back as JSON, and never as a header."""
+def test_headers_and_errors_contain_no_hostile_text(app: Server, text: str) -> None:
+    """A hostile path gets a JSON error, and is never copied into a header."""
     with httpx.Client(base_url=app.url) as client:
         for path in ("/v1/images/", "/desk/log."):
             response = client.get(path + quote(text, safe="")[:300])
@@ -149,13 +148,15 @@ def test_headers_and_errors_hold_no_text_of_theirs(app: Server, text: str) -> No
 
 
 def test_a_note_has_a_limit(app: Server) -> None:
-    """4,000 characters are kept whole, one more is refused, and nothing else is lost."""
+    """4,000 characters are kept, 4,001 are rejected."""
     with httpx.Client(base_url=app.url) as client:
         query = urlencode({"name": "a.png", "source": "review"})
         card = client.post(f"/desk/images?{query}", content=picture_bytes(99)).json()
-        answer = {key: card[key] for key in ("model", "revision", "backend")}
-        answer |= {"image_sha256": card["sha256"], "label": "unsure", "threshold": 0.5}
-        whole = client.post("/desk/decisions", json={**answer, "nonce": "a", "note": "é" * 4_000})
-        longer = client.post("/desk/decisions", json={**answer, "nonce": "b", "note": "é" * 4_001})
+        decision = {key: card[key] for key in ("model", "revision", "backend")}
+        decision |= {"image_sha256": card["sha256"], "label": "unsure", "threshold": 0.5}
+        whole = client.post("/desk/decisions", json={**decision, "nonce": "a", "note": "é" * 4_000})
+        longer = client.post(
+            "/desk/decisions", json={**decision, "nonce": "b", "note": "é" * 4_001}
+        )
     assert whole.json()["note"] == "é" * 4_000
     assert (longer.status_code, longer.json()["error"]["kind"]) == (400, "decision")

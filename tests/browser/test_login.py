@@ -121,7 +121,7 @@ def test_nobody_waits_for_a_slow_sign_in(web_app: WebApp) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/login", "/desk/status", "/desk/assets/grid.js", "/nowhere"]
+    "path", ["/", "/login", "/desk/status", "/desk/assets/gallery/grid.js", "/nowhere"]
 )
 def test_every_response_is_guarded(web_app: WebApp, path: str) -> None:
     """No type is guessed, no other site's content runs or reads, nothing private is kept."""
@@ -249,6 +249,6 @@ def test_a_session_that_ended_is_said_and_loses_nothing(browser: Browser, server
     store = Store(data / "review.db", previews_dir=data / "images", journal_mode="wal")
     store.accounts.end_sessions("ann", actor="test")
     page.keyboard.press("a")
-    expect(page.locator(".strip")).to_contain_text("Your session has ended")
+    expect(page.locator(".recent-decisions")).to_contain_text("Your session has ended")
     expect(page.locator("#verdict")).to_contain_text("The model calls it")
     context.close()

@@ -1,4 +1,4 @@
-"""The page in Chromium: one review and a gallery, from file to correction log."""
+"""The page in Chromium: Review, Gallery, Log and Model, from file to correction log."""
 
 import csv
 import io
@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from nsfw_app import __version__
 from nsfw_app.records import Policy
 from nsfw_app.rules.policy import at_threshold, judge
 from tests.support.browser import open_tab, opened, requests_of
@@ -23,9 +24,9 @@ HOSTILE_NAME = "<img src=x onerror=alert(1)>${alert(2)}{{value}}.png"
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Sixty different pictures of soft noise, one of them with a hostile name."""
-    directory = tmp_path_factory.mktemp("pictures")
-    names = [HOSTILE_NAME, *(f"picture {number:02}.png" for number in range(1, COUNT))]
+    """Sixty different images of soft noise, one of them with a hostile name."""
+    directory = tmp_path_factory.mktemp("images")
+    names = [HOSTILE_NAME, *(f"image {number:02}.png" for number in range(1, COUNT))]
     for seed, name in enumerate(names):
         noise = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
         Image.fromarray(noise).resize((320, 240), Image.Resampling.BICUBIC).save(directory / name)
@@ -34,12 +35,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture
 def sample() -> Path:
-    """One of the photographs that the page itself offers."""
-    return Path(__file__).parents[2] / "nsfw_app/ui/assets/samples/astronaut.jpg"
+    """One of the sample images of the page."""
+    return Path(__file__).parents[2] / "nsfw_app/ui/assets/review/samples/astronaut.jpg"
 
 
 def add_to_gallery(page: Page, files: list[Path]) -> None:
-    """Add files in the Gallery tab and wait until all are judged."""
+    """Add files in the Gallery tab and wait until all are classified."""
     open_tab(page, "Gallery")
     page.locator("#gallery-upload input[type=file]").set_input_files(files)
     done = re.compile(rf"Done: {len(files)} of {len(files)}")
@@ -52,13 +53,13 @@ def set_threshold(page: Page, name: str, value: float) -> None:
 
 
 def cards(page: Page) -> list[dict[str, str]]:
-    """What each card of the grid says in its data attributes."""
+    """The data attributes of each card."""
     script = "cards => cards.map(c => ({...c.dataset, hidden: String(c.hidden)}))"
     return page.locator("#grid .card").evaluate_all(script)
 
 
 def test_gallery_from_upload_to_export(page: Page, server: Server, files: list[Path]) -> None:
-    """Sixty files are scored, re-judged without a request, answered, logged and exported alike."""
+    """Sixty files are classified, re-labeled without a request, decided, logged and exported."""
     add_to_gallery(page, files)
     expect(page.locator("#grid .card")).to_have_count(COUNT)
     expect(page.locator("#grid")).to_contain_text(HOSTILE_NAME)
@@ -115,10 +116,8 @@ def test_gallery_from_upload_to_export(page: Page, server: Server, files: list[P
         assert row["agrees"] == str(line["agrees"]).lower() == str(bool(true["agrees"])).lower()
 
 
-def test_gallery_filters_sorts_and_keeps_what_was_done_when_stopped(
-    page: Page, files: list[Path]
-) -> None:
-    """Chips filter and count, the order follows the choice, Stop keeps the scored cards."""
+def test_gallery_filters_sorts_and_keeps_cards_when_stopped(page: Page, files: list[Path]) -> None:
+    """Chips filter and count, the order follows the choice, Stop keeps classified cards."""
     open_tab(page, "Gallery")
     upload = page.locator("#gallery-upload input[type=file]")
     page.evaluate(
@@ -153,8 +152,8 @@ def test_gallery_filters_sorts_and_keeps_what_was_done_when_stopped(
     )
 
 
-def test_review_saves_what_was_on_the_screen(page: Page, server: Server, sample: Path) -> None:
-    """The row holds the score, threshold, model, label, reasons and note that were shown."""
+def test_review_saves_what_was_on_screen(page: Page, server: Server, sample: Path) -> None:
+    """The row has the score, threshold, model, label, reasons and note that were shown."""
     page.locator("#image-input input[type=file]").set_input_files(sample)
     expect(page.locator("#probabilities")).to_contain_text("0.0")
     set_threshold(page, "review", 0.01)
@@ -163,7 +162,7 @@ def test_review_saves_what_was_on_the_screen(page: Page, server: Server, sample:
     page.get_by_text("Partial exposure").click()
     page.get_by_text("Art", exact=True).click()
     page.get_by_label("Note").fill("a space suit: agx12")
-    page.get_by_role("button", name="Save answer").click()
+    page.get_by_role("button", name="Save decision").click()
     expect(page.get_by_text("Saved: normal")).to_be_visible()
     (row,) = server.rows("select * from correction_log where note = 'a space suit: agx12'")
     assert (row["model_label"], row["reviewer_label"], row["threshold"]) == ("nsfw", "normal", 0.01)
@@ -176,8 +175,8 @@ def test_review_saves_what_was_on_the_screen(page: Page, server: Server, sample:
     assert row["undone"] == 1
 
 
-def test_emptied_threshold_changes_nothing(page: Page, sample: Path) -> None:
-    """A number box without a number keeps the threshold until there is one again."""
+def test_an_empty_threshold_changes_nothing(page: Page, sample: Path) -> None:
+    """An empty number field keeps the threshold until a number is entered."""
     page.locator("#image-input input[type=file]").set_input_files(sample)
     bar = page.locator("#review-verdict .score-bar")
     set_threshold(page, "review", 0.9)
@@ -191,23 +190,23 @@ def test_emptied_threshold_changes_nothing(page: Page, sample: Path) -> None:
     expect(bar).to_have_attribute("aria-label", re.compile("threshold 0.25"))
 
 
-def test_nothing_is_shown_unasked(page: Page, sample: Path) -> None:
-    """Until it is asked for, no pixel beyond the placeholder leaves the server."""
+def test_no_pixels_are_sent_before_reveal(page: Page, sample: Path) -> None:
+    """Before reveal the server sends only the placeholder."""
     requests = requests_of(page)
     page.locator("#image-input input[type=file]").set_input_files(sample)
-    placeholder = page.locator("#review-picture .placeholder")
+    placeholder = page.locator("#review-preview .placeholder")
     expect(placeholder).to_be_visible()
     assert max(placeholder.evaluate("i => [i.naturalWidth, i.naturalHeight]")) <= 24
     assert "blur" in placeholder.evaluate("i => getComputedStyle(i).filter")
     assert not [r for r in requests if r.url.endswith("/picture")]
     page.keyboard.down("v")
-    expect(page.locator("#review-picture .real")).to_be_visible()
+    expect(page.locator("#review-preview .real")).to_be_visible()
     page.keyboard.up("v")
-    expect(page.locator("#review-picture .real")).to_have_count(0)
+    expect(page.locator("#review-preview .real")).to_have_count(0)
 
 
-def test_keys_answer_once_and_typing_never_does(page: Page, server: Server, sample: Path) -> None:
-    """A held key decides once, a typed letter never, and Ctrl+Z takes the answer back."""
+def test_keys_decide_once_and_typing_never_does(page: Page, server: Server, sample: Path) -> None:
+    """A held key decides once, a typed letter never, and Ctrl+Z undoes the decision."""
     (before,) = server.rows("select count(*) as n from decisions")
     page.locator("#image-input input[type=file]").set_input_files(sample)
     expect(page.locator("#agree")).to_be_enabled()
@@ -230,17 +229,15 @@ def test_keys_answer_once_and_typing_never_does(page: Page, server: Server, samp
     assert after["n"] - before["n"] == 2
 
 
-def test_a_newcomer_sees_it_work_with_a_sample(page: Page) -> None:
-    """The empty page offers photographs that are judged at one click."""
+def test_sample_images_are_classified_with_one_click(page: Page) -> None:
+    """The empty page offers sample images."""
     page.get_by_role("button", name="A cup of coffee").click()
     expect(page.locator("#verdict")).to_contain_text("normal")
-    expect(page.locator("#review-picture")).to_contain_text("600 × 400")
+    expect(page.locator("#review-preview")).to_contain_text("600 × 400")
 
 
-def test_log_shows_and_exports_what_the_filter_leaves(
-    page: Page, server: Server, sample: Path
-) -> None:
-    """Rows, their number and the exported file are of the same filter."""
+def test_log_and_export_use_the_same_filter(page: Page, server: Server, sample: Path) -> None:
+    """Rows, their count and the exported file match the filter."""
     page.locator("#image-input input[type=file]").set_input_files(sample)
     expect(page.locator("#agree")).to_be_enabled()
     page.keyboard.press("1")
@@ -249,8 +246,8 @@ def test_log_shows_and_exports_what_the_filter_leaves(
     expect(page.locator(".saved")).to_contain_text("Saved: nsfw")
     open_tab(page, "Log")
     expect(page.locator("#log-table tbody tr").first).to_be_visible()
-    page.get_by_label("Answer", exact=True).click()
-    page.get_by_role("option", name="Disagreements that stand").click()
+    page.locator("#log-filters").get_by_label("Decision").click()
+    page.get_by_role("option", name="Disagreements in force").click()
     sql = "select decision_id from correction_log where not agrees and not undone order by 1 desc"
     wanted = [row["decision_id"] for row in server.rows(sql)]
     status = page.locator("#log-table [role=status]")
@@ -261,19 +258,20 @@ def test_log_shows_and_exports_what_the_filter_leaves(
     assert [json.loads(line)["decision_id"] for line in lines] == wanted
     page.get_by_label("To (UTC date)").fill("2001-01-01")
     page.get_by_label("To (UTC date)").press("Enter")
-    expect(status).to_have_text("No answers match")
+    expect(status).to_have_text("No decisions match")
 
 
-def test_model_tab_tells_what_is_running(page: Page) -> None:
-    """Weights, licence, labels' roles, and where the threshold comes from are on the page."""
+def test_model_tab_shows_the_running_model(page: Page) -> None:
+    """Weights, license, label roles, the source of the threshold and the version are shown."""
     open_tab(page, "Model")
     facts = page.locator("#model-facts")
     for text in ("864bb37bf8863564", "BSD-2-Clause", "nsfw (unsafe)", "PhotoPrism", "JPEG"):
         expect(facts).to_contain_text(text)
+    expect(facts).to_contain_text(f"Version{__version__}")
 
 
 def test_many_tabs_of_one_browser_all_work(page: Page, server: Server, sample: Path) -> None:
-    """Eight pages of the same browser are all judged by, though it opens six connections only."""
+    """Eight pages of one browser all get verdicts, although it opens only six connections."""
     others = [page.context.new_page() for _ in range(7)]
     for other in others:
         other.goto(server.url)
@@ -284,25 +282,25 @@ def test_many_tabs_of_one_browser_all_work(page: Page, server: Server, sample: P
 
 
 def test_a_late_verdict_does_not_replace_a_newer_image(page: Page, sample: Path) -> None:
-    """Of two images added one after the other the second stays, whichever is judged first."""
+    """Of two images added in a row the second stays, whichever is classified first."""
     held = []
     page.route("**/desk/images?name=slow.jpg*", lambda route: held.append(route))
     upload = page.locator("#image-input input[type=file]")
     slow = {"name": "slow.jpg", "mimeType": "image/jpeg", "buffer": sample.read_bytes()}
     upload.set_input_files([slow])
-    expect(page.locator("#review-picture")).to_contain_text("Looking at slow.jpg")
+    expect(page.locator("#review-preview")).to_contain_text("Classifying slow.jpg")
     upload.set_input_files(sample)
-    expect(page.locator("#review-picture figcaption")).to_contain_text("astronaut.jpg")
+    expect(page.locator("#review-preview figcaption")).to_contain_text("astronaut.jpg")
     page.locator("#disagree").click()
     with page.expect_response("**/desk/images?name=slow.jpg*"):
         held[0].continue_()
-    page.get_by_role("button", name="Save answer").click()
+    page.get_by_role("button", name="Save decision").click()
     expect(page.locator(".saved")).to_contain_text("Saved: nsfw")
-    expect(page.locator("#review-picture figcaption")).to_contain_text("astronaut.jpg")
+    expect(page.locator("#review-preview figcaption")).to_contain_text("astronaut.jpg")
 
 
 def test_a_saved_policy_moves_the_sliders(browser: Browser, tmp_path: Path, sample: Path) -> None:
-    """After a new policy, slider, score bar and recorded threshold are the same number."""
+    """After a policy change, slider, score bar and recorded threshold are equal."""
     with serving(tmp_path) as own, opened(browser, own.url) as page:
         threshold = policy_form(page)
         expect(threshold).to_have_value("0.33")
@@ -332,14 +330,14 @@ TYPE_AT_ONCE = """() => {
 
 
 def policy_form(page: Page) -> Locator:
-    """Open the form that saves a policy; its threshold."""
+    """Open the policy form; its threshold field."""
     open_tab(page, "Model")
     page.get_by_role("button", name="Change the policy").click()
     return page.get_by_label("Threshold", exact=True).and_(page.locator("input:visible"))
 
 
-def test_what_is_typed_into_the_policy_form_at_once_stays(page: Page) -> None:
-    """The form is filled once, before anybody can have typed."""
+def test_the_policy_form_keeps_what_is_typed_early(page: Page) -> None:
+    """The form is filled once, before a user can type."""
     page.evaluate(TYPE_AT_ONCE)
     threshold = policy_form(page)
     expect(threshold).to_have_value("0.6")
@@ -347,8 +345,8 @@ def test_what_is_typed_into_the_policy_form_at_once_stays(page: Page) -> None:
     expect(threshold).to_have_value("0.6")
 
 
-def test_a_policy_form_that_is_out_of_date_saves_nothing(browser: Browser, tmp_path: Path) -> None:
-    """Of two people who change the same policy, the second is told."""
+def test_an_outdated_policy_form_saves_nothing(browser: Browser, tmp_path: Path) -> None:
+    """Of two users who change the same policy, the second gets an error."""
     with (
         serving(tmp_path) as own,
         opened(browser, own.url) as first,
@@ -374,8 +372,8 @@ def test_a_policy_form_that_is_out_of_date_saves_nothing(browser: Browser, tmp_p
         expect(first.locator("#model-facts")).to_contain_text("Policy, version 3")
 
 
-def test_a_key_needs_a_marked_card(page: Page, server: Server, files: list[Path]) -> None:
-    """Right after an upload the first key only marks a card; the next one answers it."""
+def test_a_key_needs_a_focused_card(page: Page, server: Server, files: list[Path]) -> None:
+    """After an upload the first key only focuses a card; the next one decides."""
     add_to_gallery(page, files[:2])
     (before,) = server.rows("select count(*) as n from decisions")
     page.keyboard.press("a")
@@ -384,8 +382,8 @@ def test_a_key_needs_a_marked_card(page: Page, server: Server, files: list[Path]
     assert server.rows("select count(*) as n from decisions") == [before]
 
 
-def test_files_added_after_stop_are_judged(page: Page, files: list[Path]) -> None:
-    """A stop ends the files before it, not the ones that come after."""
+def test_files_added_after_stop_are_classified(page: Page, files: list[Path]) -> None:
+    """Stop does not affect files that are added later."""
     open_tab(page, "Gallery")
     held = []
     page.route("**/desk/images?*", lambda route: held.append(route))

@@ -30,7 +30,7 @@ TABS = {
     "Review": "#image-input :text('Drop an image')",
 }
 PASSWORD = "a password"
-SAMPLE = Path(__file__).parents[2] / "nsfw_app/ui/assets/samples/astronaut.jpg"
+SAMPLE = Path(__file__).parents[2] / "nsfw_app/ui/assets/review/samples/astronaut.jpg"
 HTML = {"accept": "text/html,application/xhtml+xml"}
 TRUSTED = {"FORWARDED_ALLOW_IPS": "127.0.0.1"}
 # Name in docs/deploy.md: scheme, prefix, settings that it says.
@@ -139,13 +139,13 @@ def review_and_export(page: Page, deployment: Deployment) -> None:
     expect(page.locator("#probabilities")).to_contain_text("0.0")
     page.keyboard.down("v")
     page.wait_for_function(
-        "() => document.querySelector('#review-picture .real')?.naturalWidth > 100"
+        "() => document.querySelector('#review-preview .real')?.naturalWidth > 100"
     )
     page.keyboard.up("v")
     page.locator("#review-threshold input[type=range]").fill("0.01")
     expect(page.locator("#verdict")).to_contain_text("nsfw")
     page.locator("#agree").click()
-    expect(page.locator("#review-answer .saved")).to_contain_text("Saved: nsfw")
+    expect(page.locator("#review-decision .saved")).to_contain_text("Saved: nsfw")
     open_tab(page, "Log")
     expect(page.locator("#log-table tbody tr").first).to_be_visible()
     with page.expect_download() as download:
@@ -196,4 +196,4 @@ def check_pages_for_people(deployment: Deployment) -> None:
         ):
             assert response.status_code == status
             assert response.headers["content-type"].startswith("text/html")
-            assert f'href="{deployment.prefix}desk/assets/login.css"' in response.text
+            assert f'href="{deployment.prefix}desk/assets/shared/login.css"' in response.text

@@ -1,4 +1,4 @@
-"""The queue in Chromium: keys, undo, loans that run out, and a second reviewer who is blind."""
+"""The Queue tab in Chromium: keys, undo, leases, blind second reviewers, relabeling."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ EVERYTHING_WAITS = {"NSFW_REVIEW_FROM": "0", "NSFW_REVIEW_TO": "1", "NSFW_ANSWER
 
 
 def add(server: Server, red: int) -> dict:
-    """Have a plain picture judged; its card."""
+    """Submit a plain image; its JSON."""
     while True:
         query = urllib.parse.urlencode({"name": f"red {red}.png", "source": "test"})
         request = urllib.request.Request(
@@ -33,7 +33,7 @@ def add(server: Server, red: int) -> dict:
 
 @pytest.fixture(scope="module")
 def ann(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A page in which every image waits for a person."""
+    """A page on which every image enters the queue."""
     with serving(tmp_path_factory.mktemp("ann"), NSFW_REVIEWER="ann", **EVERYTHING_WAITS) as server:
         yield server
 
@@ -52,37 +52,37 @@ def bob(ann: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
 
 @contextlib.contextmanager
 def at_queue(browser: Browser, server: Server) -> Iterator[Page]:
-    """The Queue tab with an image on the screen."""
+    """The Queue tab with an image on screen."""
     with opened(browser, server.url) as page:
         open_tab(page, "Queue")
-        expect(page.locator("#queue-picture figcaption b")).to_be_visible()
+        expect(page.locator("#queue-preview figcaption b")).to_be_visible()
         yield page
 
 
 def name_of(page: Page) -> str:
-    """The image on the screen."""
-    return page.locator("#queue-picture figcaption b").inner_text()
+    """The name of the image on screen."""
+    return page.locator("#queue-preview figcaption b").inner_text()
 
 
-def answers(server: Server, name: str) -> list[dict]:
-    """The rows of the log about an image, oldest first."""
+def decisions(server: Server, name: str) -> list[dict]:
+    """The log rows about an image, oldest first."""
     sql = "select * from correction_log where name = ? order by decision_id"
     return server.rows(sql, name)
 
 
 def press(page: Page, key: str) -> str:
-    """Press a key that leaves the image; its name, once the next one is on the screen."""
+    """Press a key that moves on; the name of the image before, once the next one is shown."""
     left = name_of(page)
     page.keyboard.press(key)
-    expect(page.locator("#queue-picture figcaption b")).not_to_have_text(left)
+    expect(page.locator("#queue-preview figcaption b")).not_to_have_text(left)
     return left
 
 
 @pytest.mark.parametrize(
     ("key", "label"), [("a", None), ("x", None), ("1", "normal"), ("2", "nsfw")]
 )
-def test_keys_answer_and_go_on(browser: Browser, ann: Server, key: str, label: str | None) -> None:
-    """Each answering key records what it says and shows the next image."""
+def test_keys_decide_and_go_on(browser: Browser, ann: Server, key: str, label: str | None) -> None:
+    """Each decision key records its label and shows the next image."""
     first = ord(key)
     for red in range(first, first + 3):
         add(ann, red)
@@ -90,48 +90,48 @@ def test_keys_answer_and_go_on(browser: Browser, ann: Server, key: str, label: s
         if key == "x":
             left = name_of(page)
             page.keyboard.press("x")
-            expect(page.get_by_text("The right label")).to_be_visible()
+            expect(page.get_by_text("Correct label")).to_be_visible()
             page.keyboard.press("Enter")
-            expect(page.locator("#queue-picture figcaption b")).not_to_have_text(left)
+            expect(page.locator("#queue-preview figcaption b")).not_to_have_text(left)
         else:
             left = press(page, key)
-        expect(page.locator("#queue-answer .saved")).to_contain_text(f"Saved: {left}")
-    (row,) = answers(ann, left)
+        expect(page.locator("#queue-decision .saved")).to_contain_text(f"Saved: {left}")
+    (row,) = decisions(ann, left)
     assert row["agrees"] == {"a": 1, "x": 0}.get(key, row["agrees"])
     assert row["reviewer_label"] == (label or row["reviewer_label"])
 
 
 def test_undo_brings_images_back_last_first(browser: Browser, ann: Server) -> None:
-    """Three answers are taken back one by one, each image on the screen again, all in the log."""
+    """Three decisions are undone one by one; each image is shown again, all stay in the log."""
     for red in range(10, 15):
         add(ann, red)
     with at_queue(browser, ann) as page:
         left = [press(page, "1") for _ in range(3)]
-        expect(page.locator(".strip li")).to_have_count(3)
+        expect(page.locator(".recent-decisions li")).to_have_count(3)
         for name in reversed(left):
             page.keyboard.press("Control+z")
-            expect(page.locator("#queue-picture figcaption b")).to_have_text(name)
+            expect(page.locator("#queue-preview figcaption b")).to_have_text(name)
         page.keyboard.press("Backspace")
-        expect(page.locator("#queue-answer .saved")).to_contain_text("Nothing to undo")
-    assert [row["undone"] for name in left for row in answers(ann, name)] == [1, 1, 1]
+        expect(page.locator("#queue-decision .saved")).to_contain_text("Nothing to undo")
+    assert [row["undone"] for name in left for row in decisions(ann, name)] == [1, 1, 1]
 
 
 def test_skip_and_arrows_and_typing_decide_nothing(browser: Browser, ann: Server) -> None:
-    """Space goes on without an answer, and what is typed into a note stays in the note."""
+    """Space moves on without a decision, and keys typed into a note stay in the note."""
     for red in range(20, 24):
         add(ann, red)
     (before,) = ann.rows("select count(*) as n from decisions")
     with at_queue(browser, ann) as page:
         skipped = press(page, " ")
-        expect(page.locator("#queue-answer .saved")).to_contain_text(f"Skipped: {skipped}")
+        expect(page.locator("#queue-decision .saved")).to_contain_text(f"Skipped: {skipped}")
         page.keyboard.press("n")
         page.keyboard.type("axe 12 f")
         page.keyboard.press("Escape")
     assert ann.rows("select count(*) as n from decisions") == [before]
 
 
-def test_arrows_turn_the_images_at_hand(browser: Browser, ann: Server) -> None:
-    """Right and left show another image and come back, and decide nothing."""
+def test_arrows_turn_through_the_leased_images(browser: Browser, ann: Server) -> None:
+    """Right and left show another image and decide nothing."""
     for red in range(50, 53):
         add(ann, red)
     (before,) = ann.rows("select count(*) as n from decisions")
@@ -143,10 +143,10 @@ def test_arrows_turn_the_images_at_hand(browser: Browser, ann: Server) -> None:
     assert ann.rows("select count(*) as n from decisions") == [before]
 
 
-def test_a_second_opinion_is_asked_from_review_and_gallery(
+def test_second_opinions_are_requested_from_review_and_gallery(
     browser: Browser, tmp_path: Path
 ) -> None:
-    """F sends the image on the screen, and the card with the focus, to the queue."""
+    """F queues the image on screen, and the focused card."""
     with serving(tmp_path) as server, opened(browser, server.url) as page:
         files = [
             {"name": f"{n}.png", "mimeType": "image/png", "buffer": picture_bytes(n)}
@@ -155,7 +155,7 @@ def test_a_second_opinion_is_asked_from_review_and_gallery(
         page.locator("#image-input input[type=file]").set_input_files(files[0])
         expect(page.locator("#agree")).to_be_enabled()
         page.keyboard.press("f")
-        expect(page.locator("#review-answer .saved")).to_contain_text("second opinion")
+        expect(page.locator("#review-decision .saved")).to_contain_text("second opinion")
         open_tab(page, "Gallery")
         page.locator("#gallery-upload input[type=file]").set_input_files(files[1])
         page.locator("#grid .card").focus()
@@ -165,8 +165,8 @@ def test_a_second_opinion_is_asked_from_review_and_gallery(
         assert [tuple(row.values()) for row in rows] == [("second_opinion", 2)] * 2
 
 
-def test_settled_errors_are_confirmed_as_training_labels(browser: Browser, tmp_path: Path) -> None:
-    """An error that reviewers settled is shown hidden, confirmed, and exported on its own."""
+def test_misclassifications_become_training_labels(browser: Browser, tmp_path: Path) -> None:
+    """A settled misclassification is shown blurred, confirmed, and exported."""
     with serving(tmp_path, NSFW_ANSWERS="disagreement=1") as server:
         add(server, 200)
         with opened(browser, server.url) as page:
@@ -175,10 +175,10 @@ def test_settled_errors_are_confirmed_as_training_labels(browser: Browser, tmp_p
             )
             expect(page.locator("#agree")).to_be_enabled()
             page.keyboard.press("2")
-            expect(page.locator("#review-answer .saved")).to_contain_text("Saved: nsfw")
+            expect(page.locator("#review-decision .saved")).to_contain_text("Saved: nsfw")
             open_tab(page, "Queue")
             page.get_by_role("button", name="Relabel").click()
-            misclassification = page.locator("#relabel .mistake")
+            misclassification = page.locator("#relabel .misclassification")
             expect(misclassification).to_contain_text("Settled as nsfw")
             expect(misclassification.locator(".real")).to_have_count(0)
             misclassification.get_by_role("button", name="Confirm nsfw").click()
@@ -189,27 +189,27 @@ def test_settled_errors_are_confirmed_as_training_labels(browser: Browser, tmp_p
             assert json.loads(line)["label"] == "nsfw"
 
 
-def test_the_latest_answers_are_changed_with_one_click(browser: Browser, ann: Server) -> None:
-    """A click in the strip records the other label, and that one stands."""
+def test_recent_decisions_are_changed_with_one_click(browser: Browser, ann: Server) -> None:
+    """A click in the list records the other label, which is then in force."""
     for red in range(30, 33):
         add(ann, red)
     with at_queue(browser, ann) as page:
         left = press(page, "1")
-        line = page.locator(".strip li").first
+        line = page.locator(".recent-decisions li").first
         line.get_by_role("button", name="nsfw").click()
         expect(line.get_by_role("button", name="nsfw")).to_have_attribute("aria-pressed", "true")
-    rows = answers(ann, left)
+    rows = decisions(ann, left)
     said = [(row["reviewer_label"], row["undone"]) for row in rows]
     assert said[-2:] == [("normal", 1), ("nsfw", 0)]
 
 
 def test_a_second_reviewer_is_blind(browser: Browser, ann: Server, bob: Server) -> None:
-    """Bob is given what Ann asked about; each sees nothing of the other, in page or log."""
+    """Bob leases an image that Ann escalated; neither sees the other's decision anywhere."""
     for red in range(40, 43):
         add(ann, red)
     with at_queue(browser, ann) as page:
         asked = press(page, "f")
-        expect(page.locator("#queue-answer .saved")).to_contain_text("second opinion")
+        expect(page.locator("#queue-decision .saved")).to_contain_text("second opinion")
     with at_queue(browser, bob) as page:
         assert name_of(page) == asked
         press(page, "2")
@@ -220,16 +220,16 @@ def test_a_second_reviewer_is_blind(browser: Browser, ann: Server, bob: Server) 
             press(page, " ")
         assert name_of(page) == asked
         assert "bob" not in page.locator("body").inner_text().replace("\n", " ").split()
-        assert page.locator(".card[data-decision=disagree], .strip li").count() == 0
+        assert page.locator(".card[data-decision=disagree], .recent-decisions li").count() == 0
         open_tab(page, "Log")
         expect(page.locator("#log-table [role=status]")).to_be_visible()
         assert "bob" not in page.locator("#log-table").inner_text()
-    standing = [row["reviewer"] for row in answers(ann, asked) if not row["undone"]]
+    standing = [row["reviewer"] for row in decisions(ann, asked) if not row["undone"]]
     assert standing == ["bob"]
 
 
-def test_a_loan_that_ran_out_goes_to_the_next(browser: Browser, tmp_path: Path) -> None:
-    """What Ann left open is Bob's once her loan has run out, and her page says so."""
+def test_an_expired_lease_goes_to_another_reviewer(browser: Browser, tmp_path: Path) -> None:
+    """An image that Ann leased goes to Bob once her lease has expired, and her page says so."""
     folders = [tmp_path / "ann", tmp_path / "bob"]
     for folder in folders:
         folder.mkdir()
@@ -241,26 +241,28 @@ def test_a_loan_that_ran_out_goes_to_the_next(browser: Browser, tmp_path: Path) 
     ):
         add(hers, 77)
         open_tab(page, "Queue")
-        expect(page.locator("#queue-picture figcaption b")).to_have_text("red 77.png")
+        expect(page.locator("#queue-preview figcaption b")).to_have_text("red 77.png")
         with opened(browser, his.url) as other:
             open_tab(other, "Queue")
-            expect(other.locator("#queue-bar .waiting")).to_have_text("0 images wait")
-        run_out(tmp_path / "data")
+            expect(other.locator("#queue-bar .waiting")).to_have_text("0 images waiting")
+        expire_leases(tmp_path / "data")
         with at_queue(browser, his) as other:
             assert name_of(other) == "red 77.png"
             page.clock.run_for(121_000)
-            expect(page.locator("#queue-answer .saved")).to_contain_text("on loan for too long")
+            expect(page.locator("#queue-decision .saved")).to_contain_text(
+                "Your lease on this image expired."
+            )
 
 
-def run_out(data: Path) -> None:
-    """Let every loan end, as time would."""
+def expire_leases(data: Path) -> None:
+    """Expire all leases."""
     with contextlib.closing(sqlite3.connect(data / "review.db", timeout=10)) as db:
         db.execute("update queue set leased_until = '2001-01-01' where leased_until is not null")
         db.commit()
 
 
-def test_leaving_the_tab_gives_images_back(browser: Browser, ann: Server) -> None:
-    """In another tab, and after the page is closed, nothing stays on loan."""
+def test_leaving_the_tab_releases_leases(browser: Browser, ann: Server) -> None:
+    """No lease remains when another tab is opened."""
     for red in range(80, 84):
         add(ann, red)
     leases = "select count(*) as n from queue where leased_by = 'ann'"

@@ -259,17 +259,17 @@ def test_a_visitors_page(browser: Browser, served_space: Server) -> None:
         page.get_by_role("button", name="A cat").click()
         expect(page.locator("#verdict")).to_contain_text("The model calls it")
         expect(page.locator("#agree")).to_be_hidden()
-        picture = page.locator("#review-picture .picture")
+        picture = page.locator("#review-preview .preview")
         expect(picture.locator(".placeholder")).to_be_visible()
         expect(picture.locator(".real")).to_have_count(0)
         page.keyboard.down("v")
         page.wait_for_function(
-            "() => document.querySelector('#review-picture .real')?.naturalWidth > 100"
+            "() => document.querySelector('#review-preview .real')?.naturalWidth > 100"
         )
         page.keyboard.up("v")
         expect(picture.locator(".real")).to_have_count(0)
         page.keyboard.press("a")
-        expect(page.locator("#review-answer .saved")).to_contain_text("looks at images")
+        expect(page.locator("#review-decision .saved")).to_contain_text("can view images")
         page.get_by_role("link", name="Sign in").click()
         expect(page.get_by_role("link", name="Sign in with Hugging Face")).to_be_visible()
     assert served_space.rows("select * from images") == []

@@ -1,4 +1,4 @@
-"""Chromium for the tests, and the page in it."""
+"""Chromium for the tests, and the page opened in it."""
 
 import contextlib
 import shutil
@@ -30,16 +30,16 @@ def opened(
 ) -> Iterator[Page]:
     """The page in a fresh browser context, its model ready. Fails on console errors.
 
-    With `clock`, the test may move the page's time.
+    With `clock`, the test controls the page's time.
     """
     context = browser.new_context(viewport={"width": 1440, "height": 900}, **context_options)
     context.set_default_timeout(15_000)
 
-    def only_here(route: Any) -> None:
-        here = route.request.url.startswith((url, "data:", "blob:"))
-        route.continue_() if here else route.abort()
+    def block_other_sites(route: Any) -> None:
+        local = route.request.url.startswith((url, "data:", "blob:"))
+        route.continue_() if local else route.abort()
 
-    context.route("**/*", only_here)
+    context.route("**/*", block_other_sites)
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -48,7 +48,7 @@ def opened(
         page.clock.install()
     page.goto(url)
     expect(page.locator("#model-banner")).to_contain_text("Running", timeout=30_000)
-    # The sliders follow the policy a moment after the banner; before, a test would be overtaken.
+    # The sliders follow the policy a moment after the banner.
     expect(page.locator("#review-threshold input[type=number]")).not_to_have_value("0.5")
     yield page
     context.close()
@@ -57,7 +57,7 @@ def opened(
 
 @pytest.fixture
 def page(browser: Browser, server: Server) -> Iterator[Page]:
-    """The shared server's page in a browser of its own."""
+    """The shared server's page in its own browser context."""
     with opened(browser, server.url) as opened_page:
         yield opened_page
 
@@ -68,7 +68,7 @@ def open_tab(page: Page, name: str) -> None:
 
 
 def requests_of(page: Page) -> list[Request]:
-    """Every request that leaves the page from now on."""
+    """The requests of the page from now on."""
     seen: list[Request] = []
     page.on("request", lambda request: seen.append(request))
     return seen

@@ -164,7 +164,7 @@ def test_below_a_prefix_everything_leads_back(engine: Engine, store: Store, tmp_
         assert away.headers["location"] == "/review/login"
         form = client.get("/login").text
         assert 'action="/review/login"' in form
-        assert 'href="/review/desk/assets/login.css"' in form
+        assert 'href="/review/desk/assets/shared/login.css"' in form
         right = {"username": "ann", "password": PASSWORDS["ann"]}
         back = client.post("/login", data=right, follow_redirects=False)
         assert back.headers["location"] == "/review/"

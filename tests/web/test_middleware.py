@@ -170,12 +170,24 @@ def test_other_sites_cannot_embed_anything(local: TestClient) -> None:
     """Every response, refusals included, may be loaded by pages of the same origin only."""
     card = add(local, red=250)
     picture = f"/desk/images/{card['sha256']}/picture"
-    for path in ("/", picture, "/desk/status", "/desk/assets/grid.js", "/v1/x", "/desk/x;y"):
+    for path in (
+        "/",
+        picture,
+        "/desk/status",
+        "/desk/assets/shared/dom.js",
+        "/v1/x",
+        "/desk/x;y",
+    ):
         policy = local.get(path).headers["cross-origin-resource-policy"]
         assert policy == "same-origin", path
 
 
 def test_types_are_never_guessed(local: TestClient) -> None:
     """Every answer forbids sniffing, the page's own scripts included."""
-    for path in ("/", "/desk/status", "/desk/assets/grid.js", "/desk/assets/gallery.js"):
+    for path in (
+        "/",
+        "/desk/status",
+        "/desk/assets/shared/dom.js",
+        "/desk/assets/log/log.js",
+    ):
         assert local.get(path).headers["x-content-type-options"] == "nosniff"

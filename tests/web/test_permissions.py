@@ -135,7 +135,7 @@ APP_ROUTES: dict[Names, Expected] = {
     ("GET", "/robots.txt"): Expected(EVERYONE, get("/robots.txt")),
     ("POST", "/login"): Expected((401,) * 6, sign_in),
     ("POST", "/logout"): Expected((401, 303, 303, 303, 303, 303), post("/logout")),
-    ("GET", "/desk/assets/{path}"): Expected(EVERYONE, get("/desk/assets/grid.js")),
+    ("GET", "/desk/assets/{path}"): Expected(EVERYONE, get("/desk/assets/gallery/grid.js")),
     ("GET", "/desk/status"): Expected(PEOPLE, get("/desk/status")),
     ("POST", "/desk/images"): Expected(
         PEOPLE, post("/desk/images?name=a.png&source=review", **PNG)
@@ -146,9 +146,6 @@ APP_ROUTES: dict[Names, Expected] = {
     ),
     ("GET", "/desk/images/{sha256}/thumbnail"): Expected(
         QUEUED, get("/desk/images/{scene.waiting[sha256]}/thumbnail")
-    ),
-    ("GET", "/desk/policy-text"): Expected(
-        (401, 404, 404, 404, 404, 403), get("/desk/policy-text")
     ),
     ("POST", "/desk/decisions"): Expected(REVIEWERS, decide("/desk/decisions")),
     ("POST", "/desk/decisions/{decision_id}/undo"): Expected(
@@ -343,7 +340,6 @@ VISITOR_STATUSES: dict[Names, int] = {
     ("GET", "/desk/status"): 200,
     ("POST", "/desk/images"): 200,
     ("POST", "/desk/pictures"): 200,
-    ("GET", "/desk/policy-text"): 404,
     ("GET", "/v1/openapi.json"): 200,
     # Visible to owners only, and a visitor owns nothing.
     ("GET", "/desk/images/{sha256}/picture"): 404,

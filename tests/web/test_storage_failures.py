@@ -33,7 +33,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store, connections
-from nsfw_app.ui.render import shown
+from nsfw_app.ui.handlers import show_errors
 from nsfw_app.web import monitoring
 from tests.support.application import WebApp, add, answer_to, open_app, served
 from tests.support.disks import Disk, small_disk
@@ -484,7 +484,7 @@ def test_a_damaged_database_is_one_sentence_of_a_command(
 def test_the_page_shows_storage_errors() -> None:
     """A Gradio handler turns a storage error into `gr.Error`, as any error of this package."""
 
-    @shown
+    @show_errors
     def save() -> None:
         raise StorageError(StorageErrorKind.FULL)
 

@@ -1,0 +1,178 @@
+// Records and undoes decisions from the grid, one by one or as a batch.
+
+/** @import { Undo } from '../shared/history.js' */
+/** @import { Label } from '../shared/policy.js' */
+/** @import { Decision, Image, NewDecision } from '../shared/server.js' */
+/** @import { Card } from './card.js' */
+
+import { makeHistory } from '../shared/history.js'
+import { may, READ_ONLY } from '../shared/permissions.js'
+import { decide, decideAll, messageOf, undo, undoBatch } from '../shared/server.js'
+
+const MAX_BATCH = 1000 // decisions in one request, the server's limit
+
+/**
+ * Saves and undoes. A card shows a decision only after the server has recorded it.
+ *
+ * @param {object} options
+ * @param {() => number} options.threshold The threshold on screen.
+ * @param {(message: string) => void} options.say
+ * @param {() => void} options.onChange Called when the decisions in force have changed.
+ */
+export function makeBatchDecisions({ threshold, say, onChange }) {
+  /** @type {ReturnType<typeof makeHistory<Card>>} */
+  const history = makeHistory()
+
+  function isAllowed() {
+    if (!may('review')) say(READ_ONLY)
+    return may('review')
+  }
+
+  /**
+   * Records one decision.
+   *
+   * @param {Card} card
+   * @param {{ label: Label, reasons?: string[], note?: string }} values
+   */
+  async function save(card, { label, reasons = [], note = '' }) {
+    if (!card.classified || !isAllowed()) return
+    const { batchId } = card.image
+    card.setSaving(label)
+    const sent = record(card, { label, reasons, note, threshold: threshold(), batchId })
+    history.add(sent)
+    await sent
+  }
+
+  /**
+   * @param {Card} card
+   * @param {NewDecision} decision
+   * @returns {Promise<Undo<Card> | null>}
+   */
+  async function record(card, decision) {
+    const { image } = card
+    try {
+      const recorded = await decide(image, decision)
+      card.setDecision(recorded)
+      say(`Saved: ${image.name} is ${decision.label}.`)
+      return () => undoOne(card, recorded.decision_id)
+    } catch (error) {
+      card.setDecision(card.decision)
+      say(`Not saved: ${image.name}. ${messageOf(error)}`)
+      return null
+    } finally {
+      onChange()
+    }
+  }
+
+  /**
+   * Records a decision about each card as one batch; images without a verdict are left out.
+   * Resolves to whether they were saved.
+   *
+   * @param {Card[]} cards
+   * @param {(card: Card) => Label} labelOf
+   */
+  async function saveAll(cards, labelOf) {
+    const classified = cards.filter((card) => card.classified)
+    if (!isAllowed()) return true
+    if (!classified.length) {
+      say('Nothing to decide: none of these images could be classified.')
+      return true
+    }
+    if (classified.length > MAX_BATCH) {
+      say(`Not saved: ${classified.length} images. The limit is ${MAX_BATCH} decisions at a time.`)
+      return false
+    }
+    const batchId = crypto.randomUUID()
+    const at = threshold()
+    const decisions = classified.map((card) => ({
+      image: card.image,
+      label: labelOf(card),
+      threshold: at,
+      batchId,
+    }))
+    classified.forEach((card, index) => {
+      card.setSaving(decisions[index].label)
+    })
+    const sent = recordAll(classified, decisions, batchId, cards.length - classified.length)
+    history.add(sent)
+    return Boolean(await sent)
+  }
+
+  /**
+   * @param {Card[]} cards
+   * @param {(NewDecision & { image: Image })[]} decisions
+   * @param {string} batchId
+   * @param {number} omitted
+   * @returns {Promise<Undo<Card> | null>}
+   */
+  async function recordAll(cards, decisions, batchId, omitted) {
+    const before = cards.map((card) => ({ card, decision: card.decision }))
+    try {
+      const recorded = await decideAll(decisions)
+      cards.forEach((card, index) => {
+        card.setDecision(recorded[index])
+      })
+      const rest = omitted
+        ? ` ${omitted} that could not be classified ${omitted === 1 ? 'was' : 'were'} left out.`
+        : ''
+      say(`Saved: ${counted(cards.length)}, ${countLabels(decisions)}.${rest}`)
+      return () => undoMany(batchId, before)
+    } catch (error) {
+      for (const card of cards) card.setDecision(card.decision)
+      say(`Not saved: ${counted(cards.length)}. ${messageOf(error)}`)
+      return null
+    } finally {
+      onChange()
+    }
+  }
+
+  /** Undoes the last decision or batch. Resolves to the card to focus, or undefined. */
+  async function undoLast() {
+    try {
+      const card = await history.undoLast()
+      if (!card) say('Nothing to undo.')
+      return card ?? undefined
+    } catch (error) {
+      say(`Not undone. ${messageOf(error)}`)
+      return undefined
+    } finally {
+      onChange()
+    }
+  }
+
+  /**
+   * @param {Card} card
+   * @param {number} id
+   */
+  async function undoOne(card, id) {
+    card.setDecision(await undo(id))
+    say(`Undone: the decision about ${card.image.name}. It stays in the log, marked as undone.`)
+    return card
+  }
+
+  /**
+   * @param {string} batchId
+   * @param {{ card: Card, decision: Decision | null }[]} before
+   */
+  async function undoMany(batchId, before) {
+    await undoBatch(batchId)
+    for (const { card, decision } of before) card.setDecision(decision)
+    say(
+      `Undone: the decisions about ${counted(before.length)}. They stay in the log, marked as undone.`,
+    )
+    return before[0].card
+  }
+
+  return { save, saveAll, undoLast }
+}
+
+/** @param {number} count */
+const counted = (count) => `${count} ${count === 1 ? 'image' : 'images'}`
+
+/** @param {NewDecision[]} decisions */
+function countLabels(decisions) {
+  /** @type {Map<Label, number>} */
+  const counts = new Map()
+  for (const { label } of decisions) counts.set(label, (counts.get(label) ?? 0) + 1)
+  return [...counts].map(([label, count]) => `${count} as ${label}`).join(', ')
+}

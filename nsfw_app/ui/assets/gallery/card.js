@@ -1,0 +1,281 @@
+// One image in the gallery's grid.
+
+/** @import { Action, Label, ModelLabel, Policy } from '../shared/policy.js' */
+/** @import { Decision, Image } from '../shared/server.js' */
+/** @import { Group } from './duplicates.js' */
+
+import { icon, make } from '../shared/dom.js'
+import { verdictOf } from '../shared/policy.js'
+import { Preview } from '../shared/preview.js'
+import { ACTION_WORDS, ScoreBar, warningList } from '../shared/verdict.js'
+
+/** @type {Partial<Record<Action, SVGSVGElement>>} Cloned, which is faster than drawing anew. */
+const icons = {}
+
+/**
+ * @typedef {object} CardHandlers
+ * @property {(card: Card) => void} onAgree
+ * @property {(card: Card) => void} onDisagree
+ * @property {(card: Card) => void} onFocus
+ * @property {(card: Card, event: MouseEvent) => void} onPick
+ * @property {(card: Card) => void} onGroup
+ */
+
+/** The state of a card and its element. */
+export class Card {
+  /** @type {Action} */
+  action = 'unavailable'
+  /** @type {ModelLabel | null} By the model. */
+  label = null
+  saving = false
+  /** Lowercase names of all its files. @type {string[]} */
+  names = []
+  /** Files with the same content beyond the first, within one upload. */
+  spare = 0
+
+  /** @type {Map<string, string[]>} Names of its files by upload. */
+  #copies = new Map()
+  #verdictDrawn = false
+  #bar
+  #mark = make('span', { class: 'action' })
+  #labelText = make('span', { class: 'label' })
+  #name
+  #copiesText = make('div', { class: 'copies' })
+  #decisionText = make('div', { class: 'decision' })
+  #groupButton
+  #pick
+  #thumbnail
+  #agree
+  #disagree
+  #buttons
+
+  /**
+   * A card without a verdict.
+   *
+   * @param {Image} image
+   * @param {Group} group Of its near duplicates.
+   * @param {CardHandlers} handlers
+   */
+  constructor(image, group, { onAgree, onDisagree, onFocus, onPick, onGroup }) {
+    this.image = image
+    this.group = group
+    this.preview = new Preview(image, 'thumbnail')
+    this.#bar = image.error ? null : makeSilentBar(image.nsfw_score)
+    this.#name = make('div', { class: 'name', title: image.name }, image.name)
+    this.#pick = make('button', {
+      type: 'button',
+      class: 'pick',
+      tabindex: '-1',
+      'aria-pressed': 'false',
+      'aria-label': `Select ${image.name}`,
+      onclick: (/** @type {MouseEvent} */ event) => onPick(this, event),
+    })
+    this.#thumbnail = make('div', { class: 'card-preview' }, this.preview.element, this.#pick)
+    this.#groupButton = make('button', {
+      type: 'button',
+      class: 'quiet near-duplicates',
+      tabindex: '-1',
+      onclick: () => onGroup(this),
+    })
+    this.#agree = quickButton('agree', 'Agree', 'A', () => onAgree(this), image)
+    this.#disagree = quickButton('disagree', 'Disagree', 'X', () => onDisagree(this), image)
+    this.#buttons = make('div', { class: 'quick-buttons' }, this.#agree, this.#disagree)
+    this.element = make(
+      'article',
+      {
+        class: 'card',
+        role: 'gridcell',
+        tabindex: '-1',
+        'aria-selected': 'false',
+        'data-id': image.sha256 ?? '',
+        'data-score': image.nsfw_score ?? '',
+      },
+      this.#thumbnail,
+      make('div', { class: 'verdict-line' }, this.#mark, this.#labelText),
+      this.#bar?.element ?? make('p', { class: 'problem' }, image.error?.message),
+      this.#name,
+      warningList(image),
+      this.#buttons,
+    )
+    this.element.addEventListener('focusin', () => onFocus(this))
+    if (image.placeholder) this.preview.element.append(this.preview.makeButton())
+    this.addFile(image)
+    this.setDecision(image.decision ?? null)
+  }
+
+  get hidden() {
+    return this.element.hidden
+  }
+
+  set hidden(hidden) {
+    if (this.element.hidden !== hidden) this.element.hidden = hidden
+  }
+
+  /** Whether the model classified it. */
+  get classified() {
+    return !this.image.error
+  }
+
+  /** The caller's decision that is in force. */
+  get decision() {
+    return this.image.decision ?? null
+  }
+
+  /** Whether the keyboard focus is on the card or in it. */
+  get focused() {
+    return this.element.contains(document.activeElement)
+  }
+
+  /**
+   * Counts another file with the same bytes.
+   *
+   * @param {Image} file
+   */
+  addFile({ name, batchId = '' }) {
+    this.names.push(name.toLowerCase())
+    const files = [...(this.#copies.get(batchId) ?? []), name]
+    this.#copies.set(batchId, files)
+    const most = [...this.#copies.values()].reduce((a, b) => (b.length > a.length ? b : a))
+    this.spare = most.length - 1
+    if (!this.spare) return
+    if (!this.#copiesText.parentNode) this.#name.after(this.#copiesText)
+    this.#copiesText.textContent = `${most.length} files`
+    this.#copiesText.title = most.join('\n')
+    this.#describe()
+  }
+
+  /**
+   * Shows label, action and limits under a policy.
+   *
+   * @param {Policy} policy
+   */
+  applyPolicy(policy) {
+    this.#bar?.drawPolicy(policy)
+    const { label, action } = verdictOf(this.image, policy)
+    if (this.#verdictDrawn && this.action === action && this.label === label) return
+    if (!this.#verdictDrawn || this.action !== action) {
+      icons[action] ??= icon(action)
+      this.#mark.className = `action action-${action}`
+      this.#mark.replaceChildren(icons[action].cloneNode(true), ACTION_WORDS[action])
+    }
+    this.#verdictDrawn = true
+    this.action = action
+    this.label = label
+    this.element.dataset.action = action
+    this.element.dataset.label = label ?? ''
+    this.#labelText.textContent = label ?? ''
+    this.#describe()
+  }
+
+  /** @param {boolean} selected */
+  setSelected(selected) {
+    this.element.setAttribute('aria-selected', String(selected))
+    this.#thumbnail.classList.toggle('chosen', selected)
+    this.#pick.setAttribute('aria-pressed', String(selected))
+  }
+
+  /**
+   * Shows how many near duplicates the card represents; 1 and 0 show nothing.
+   *
+   * @param {number} count
+   * @param {boolean} expanded
+   */
+  setGroupCount(count, expanded) {
+    const words = count > 1 ? `${count} near duplicates` : ''
+    const button = this.#groupButton
+    if (!button.parentNode) {
+      if (!words) return
+      this.#buttons.before(button)
+    }
+    if (button.textContent !== words) {
+      button.textContent = words
+      button.hidden = !words
+    }
+    button.title = expanded ? 'Show one card for all of them' : 'Show all of them'
+    button.setAttribute('aria-expanded', String(expanded))
+  }
+
+  /**
+   * Shows a decision that is being saved.
+   *
+   * @param {Label} label
+   */
+  setSaving(label) {
+    this.saving = true
+    this.element.classList.add('saving')
+    this.#drawDecision(`${label}, saving`)
+  }
+
+  /**
+   * Shows a recorded decision, or none.
+   *
+   * @param {Decision | null} decision
+   */
+  setDecision(decision) {
+    this.image.decision = decision
+    this.saving = false
+    this.element.classList.remove('saving')
+    this.element.dataset.decision = decision ? (decision.agrees ? 'agree' : 'disagree') : ''
+    this.#drawDecision(decision ? `You: ${decision.reviewer_label}` : '')
+    this.#agree.setAttribute('aria-pressed', String(decision?.agrees === true))
+    this.#disagree.setAttribute('aria-pressed', String(decision?.agrees === false))
+    this.#describe()
+  }
+
+  /** @param {string} text */
+  #drawDecision(text) {
+    if (text && !this.#decisionText.parentNode) this.#buttons.before(this.#decisionText)
+    this.#decisionText.textContent = text
+  }
+
+  #describe() {
+    const { image } = this
+    const score =
+      image.nsfw_score == null ? image.error?.message : `score ${image.nsfw_score.toFixed(3)}`
+    const files = this.spare ? `, ${this.#copiesText.textContent}` : ''
+    const decision = this.decision
+      ? `, your decision ${this.decision.reviewer_label}`
+      : ', no decision'
+    const warnings = (image.warnings ?? []).map(({ message }) => ` ${message}`).join('')
+    const action = this.#verdictDrawn ? ACTION_WORDS[this.action] : ''
+    this.element.setAttribute(
+      'aria-label',
+      `${image.name}: ${action} ${this.label ?? ''}, ${score}${files}${image.error ? '' : `${decision}.${warnings}`}`,
+    )
+  }
+}
+
+/**
+ * The score bar of a card, hidden from screen readers: the card's own name includes the score.
+ *
+ * @param {number | null} score
+ */
+function makeSilentBar(score) {
+  const bar = new ScoreBar()
+  bar.element.removeAttribute('role')
+  bar.element.setAttribute('aria-hidden', 'true')
+  bar.drawScore(score)
+  return bar
+}
+
+/**
+ * @param {string} kind
+ * @param {string} word
+ * @param {string} key
+ * @param {() => void} onclick
+ * @param {Image} image
+ */
+function quickButton(kind, word, key, onclick, { error }) {
+  return make(
+    'button',
+    {
+      type: 'button',
+      class: `quick ${kind}`,
+      tabindex: '-1',
+      title: `${word} (${key})`,
+      onclick,
+      disabled: Boolean(error),
+    },
+    word,
+  )
+}

@@ -1,0 +1,218 @@
+// The grid: order of the cards, which of them pass the filters, and which one has the focus.
+
+/** @import { Action, Policy } from '../shared/policy.js' */
+/** @import { Card } from './card.js' */
+/** @import { Group } from './duplicates.js' */
+/** @import { makeFilters } from './filters.js' */
+/** @import { Order } from './order.js' */
+
+import { make } from '../shared/dom.js'
+import { INITIAL_POLICY } from '../shared/policy.js'
+import { passes } from './criteria.js'
+import { gatherGroups } from './duplicates.js'
+import { comparator, longestIncreasing } from './order.js'
+import { summarize } from './summary.js'
+
+const REST_MS = 200 // after the last move of the slider, before cards change places
+
+/** @typedef {{ total: number, summary: string, shown: Card[] }} GridState */
+
+/**
+ * Creates an empty grid. `onRefresh` is called after each change of what is shown.
+ *
+ * @param {object} options
+ * @param {ReturnType<typeof makeFilters>} options.filters
+ * @param {(state: GridState) => void} options.onRefresh
+ */
+export function makeGrid({ filters, onRefresh }) {
+  const cells = make('div', { class: 'cards', role: 'row' })
+  const element = make(
+    'div',
+    { role: 'grid', 'aria-label': 'Images', 'aria-multiselectable': 'true' },
+    cells,
+  )
+  /** @type {Order} */
+  let order = 'score'
+  let collapsed = false
+  /** @type {Card[]} All cards, sorted. */
+  let ordered = []
+  /** @type {Card[]} Those on screen. */
+  let shown = []
+  /** @type {Card | null} The one in the tab order. */
+  let current = null
+  /** @type {Policy} */
+  let policy = INITIAL_POLICY
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let restTimer
+  /** @type {WeakMap<Element, Card>} */
+  const cardOf = new WeakMap()
+
+  /** @param {Card} card */
+  function add(card) {
+    cardOf.set(card.element, card)
+    ordered.push(card)
+    arrange()
+    refresh()
+  }
+
+  /** Sorts. Moves as few elements as possible, since each move causes a layout. */
+  function arrange() {
+    const compare = comparator(order, policy)
+    ordered.sort((a, b) => compare(a.image, b.image))
+    if (collapsed) ordered = gatherGroups(ordered)
+    const places = new Map([...cells.children].map((element, at) => [element, at]))
+    const staying = longestIncreasing(ordered.map(({ element }) => places.get(element) ?? -1))
+    const focused = cells.contains(document.activeElement) ? document.activeElement : null
+    /** @type {Element | null} */
+    let next = null
+    for (let at = ordered.length - 1; at >= 0; at -= 1) {
+      const { element } = ordered[at]
+      if (!staying.has(at)) cells.insertBefore(element, next)
+      next = element
+    }
+    if (focused instanceof HTMLElement && focused !== document.activeElement) {
+      focused.focus({ preventScroll: true })
+    }
+  }
+
+  /** Applies the filters and counts what passes. */
+  function refresh() {
+    const criteria = filters.criteria()
+    /** @type {Record<Action, number>} */
+    const counts = { allow: 0, review: 0, block: 0, unavailable: 0 }
+    /** @type {Map<Group, { card: Card, count: number }>} The first card on screen of each group. */
+    const firsts = new Map()
+    /** @type {Card[]} */
+    const passing = []
+    /** @type {Set<string>} */
+    const reasons = new Set()
+    const hadFocus = current?.focused ?? false
+    shown = []
+    for (const card of ordered) {
+      const { action, group } = card
+      const fits = passes(card, criteria)
+      for (const code of card.decision?.reasons ?? []) reasons.add(code)
+      if (fits) counts[action] += 1
+      let visible = fits && (criteria.action === 'all' || criteria.action === action)
+      if (visible) {
+        passing.push(card)
+        const first = firsts.get(group)
+        if (first) first.count += 1
+        else firsts.set(group, { card, count: 1 })
+        if (first && collapsed && !group.expanded) visible = false
+      }
+      if (visible) shown.push(card)
+      card.hidden = !visible
+    }
+    for (const card of ordered) {
+      const first = firsts.get(card.group)
+      const represents = collapsed && first?.card === card
+      card.setGroupCount(represents ? first.count : 0, card.group.expanded)
+    }
+    filters.drawCounts(counts)
+    filters.offerReasons(reasons)
+    element.hidden = shown.length === 0
+    if (!current || current.hidden) replaceCurrent(hadFocus)
+    onRefresh({
+      total: ordered.length,
+      summary: summarize({ policy, total: ordered.length, passing, onScreen: shown.length }),
+      shown,
+    })
+  }
+
+  /**
+   * When the current card has left the screen, the one after it becomes current.
+   *
+   * @param {boolean} takeFocus
+   */
+  function replaceCurrent(takeFocus) {
+    const at = current ? Math.max(0, ordered.indexOf(current)) : 0
+    /** @param {Card} card */
+    const visible = (card) => !card.hidden
+    const next = ordered.slice(at).find(visible) ?? ordered.slice(0, at).findLast(visible)
+    if (!next) return
+    setCurrent(next)
+    if (takeFocus) next.element.focus({ preventScroll: true })
+  }
+
+  /** @param {Card} card */
+  function setCurrent(card) {
+    if (current && current !== card) {
+      current.preview.conceal()
+      current.element.tabIndex = -1
+    }
+    current = card
+    card.element.tabIndex = 0
+  }
+
+  /**
+   * @param {Card | null | undefined} card
+   * @param {{ scroll?: boolean }} [options]
+   */
+  function focus(card, { scroll = true } = {}) {
+    if (!card) return
+    setCurrent(card)
+    if (!card.focused) card.element.focus({ preventScroll: true })
+    if (scroll) card.element.scrollIntoView({ block: 'nearest' })
+  }
+
+  /**
+   * The card so many places from the current one, or the last one in that direction.
+   *
+   * @param {number} by
+   * @returns {Card | undefined}
+   */
+  function neighbor(by) {
+    const at = current ? shown.indexOf(current) : -1
+    return shown[Math.max(0, Math.min(shown.length - 1, at === -1 ? 0 : at + by))]
+  }
+
+  /** How many cards a row holds. */
+  function columns() {
+    return getComputedStyle(cells).gridTemplateColumns.split(' ').length
+  }
+
+  return {
+    element,
+    add,
+    refresh,
+    focus,
+    setCurrent,
+    neighbor,
+    columns,
+    /** @param {Element | null} node */
+    cardOf: (node) => (node ? cardOf.get(node) : undefined),
+    shown: () => shown,
+    get current() {
+      return current
+    },
+    /**
+     * Sets the policy of the verdicts. Cards keep their places while the slider moves.
+     *
+     * @param {Policy} next
+     */
+    setPolicy(next) {
+      policy = next
+      clearTimeout(restTimer)
+      if (order === 'nearest') {
+        restTimer = setTimeout(() => {
+          arrange()
+          refresh()
+        }, REST_MS)
+      }
+    },
+    /** @param {Order} next */
+    setOrder(next) {
+      order = next
+      arrange()
+      refresh()
+    },
+    /** @param {boolean} next Whether one card represents each group of near duplicates. */
+    setCollapsed(next) {
+      collapsed = next
+      for (const card of ordered) card.group.expanded = false
+      arrange()
+      refresh()
+    },
+  }
+}

@@ -1,0 +1,45 @@
+// The line above the grid: what is shown, what is hidden, and why. No DOM.
+
+/** @import { Action, Policy } from '../shared/policy.js' */
+
+import { ACTIONS } from '../shared/policy.js'
+
+/** @typedef {{ action: Action, decision: { agrees: boolean } | null, spare: number }} Counted */
+
+/**
+ * Sentences about the cards that pass the filters.
+ *
+ * @param {object} found
+ * @param {Policy} found.policy
+ * @param {number} found.total Of all cards.
+ * @param {Counted[]} found.passing
+ * @param {number} found.onScreen Of those, not collapsed.
+ */
+export function summarize({ policy, total, passing, onScreen }) {
+  const parts = ACTIONS.map((action) => ({
+    action,
+    count: passing.filter((card) => card.action === action).length,
+  }))
+    .filter(({ count }) => count)
+    .map(({ action, count }) => `${count} ${action}`)
+  const decided = passing.filter(({ decision }) => decision).length
+  const disagreements = passing.filter(({ decision }) => decision?.agrees === false).length
+  const copies = passing.reduce((sum, { spare }) => sum + spare, 0)
+  const hidden = total - passing.length
+  const collapsed = passing.length - onScreen
+  const of = hidden ? `${passing.length} of ${counted(total, 'image')}` : counted(total, 'image')
+  const sentences = [
+    `${of} at threshold ${policy.threshold.toFixed(2)}${parts.length ? ': ' : ''}${parts.join(', ')}.`,
+    `${decided} decided, ${counted(disagreements, 'disagreement')}.`,
+  ]
+  if (hidden) sentences.push(`${hidden} ${hidden === 1 ? 'is' : 'are'} hidden by the filters.`)
+  if (copies) sentences.push(`${counted(copies, 'more file')} with the same content.`)
+  if (collapsed) sentences.push(`${counted(collapsed, 'near duplicate')} collapsed.`)
+  return sentences.join(' ')
+}
+
+/**
+ * @param {number} count
+ * @param {string} noun
+ */
+const counted = (count, noun) => `${count} ${noun}${count === 1 ? '' : 's'}`

@@ -1,0 +1,16 @@
+// The form that changes the policy.
+
+const FIELDS = '#policy-form input[type=number], #policy-form textarea'
+const FIELD_COUNT = 4
+const MAX_FRAMES = 600
+
+/**
+ * Resolves once Gradio has rendered the form's fields. Gradio sets the value of a field that is not
+ * rendered yet a second time, after rendering it, which would overwrite what was typed meanwhile.
+ */
+export async function fieldsRendered() {
+  for (let frame = 0; frame < MAX_FRAMES; frame += 1) {
+    if (document.querySelectorAll(FIELDS).length === FIELD_COUNT) return
+    await new Promise(requestAnimationFrame)
+  }
+}

@@ -1,0 +1,50 @@
+// The undo history: last action first, one undo at a time, never past an action still in flight.
+
+/**
+ * @template T
+ * @typedef {() => Promise<T>} Undo Takes one action back.
+ */
+
+/**
+ * An unlimited history.
+ *
+ * @template T
+ */
+export function makeHistory() {
+  /** @type {Promise<Undo<T> | null>[]} */
+  const steps = []
+  /** @type {Promise<T | null>} */
+  let undoing = Promise.resolve(null)
+
+  /**
+   * Adds an action. `sent` resolves to its undo, or to null when the action failed.
+   *
+   * @param {Promise<Undo<T> | null>} sent
+   */
+  function add(sent) {
+    steps.push(sent)
+  }
+
+  /** @returns {Promise<T | null>} */
+  async function undoOne() {
+    for (let step = steps.pop(); step; step = steps.pop()) {
+      const undo = await step
+      if (!undo) continue
+      try {
+        return await undo()
+      } catch (error) {
+        steps.push(step)
+        throw error
+      }
+    }
+    return null
+  }
+
+  /** Undoes the last action. Resolves to the result of its undo, or to null without an action. */
+  function undoLast() {
+    undoing = undoing.then(undoOne, undoOne)
+    return undoing
+  }
+
+  return { add, undoLast }
+}

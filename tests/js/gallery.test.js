@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { passes } from '../../nsfw_app/ui/assets/gallery/criteria.js'
+import { gatherGroups, makeGroups } from '../../nsfw_app/ui/assets/gallery/duplicates.js'
+import { comparator, longestIncreasing } from '../../nsfw_app/ui/assets/gallery/order.js'
+import { summarize } from '../../nsfw_app/ui/assets/gallery/summary.js'
+
+const POLICY = { threshold: 0.5, review_from: 0.2, review_to: 0.8 }
+const ANY = { action: 'all', state: 'any', reason: '', name: '', low: null, high: null }
+const agreed = { agrees: true, reasons: [] }
+const disagreed = { agrees: false, reasons: ['art'] }
+
+const card = (changes = {}) => ({
+  names: ['a.png'],
+  image: { nsfw_score: 0.4 },
+  decision: null,
+  ...changes,
+})
+
+test('without criteria every card passes', () => {
+  assert.ok(passes(card(), ANY))
+  assert.ok(passes(card({ image: { nsfw_score: null } }), ANY))
+})
+
+test('cards are filtered by decision', () => {
+  const cards = [card(), card({ decision: agreed }), card({ decision: disagreed })]
+  const passing = (state) => cards.map((one) => passes(one, { ...ANY, state }))
+  assert.deepEqual(passing('open'), [true, false, false])
+  assert.deepEqual(passing('agree'), [false, true, false])
+  assert.deepEqual(passing('disagree'), [false, false, true])
+})
+
+test('cards are filtered by reason, and by any of their names', () => {
+  assert.ok(passes(card({ decision: disagreed }), { ...ANY, reason: 'art' }))
+  assert.ok(!passes(card({ decision: agreed }), { ...ANY, reason: 'art' }))
+  assert.ok(!passes(card(), { ...ANY, reason: 'art' }))
+  assert.ok(passes(card({ names: ['a.png', 'zebra.png'] }), { ...ANY, name: 'zeb' }))
+  assert.ok(!passes(card(), { ...ANY, name: 'zeb' }))
+})
+
+test('a score range includes its ends and excludes cards without a score', () => {
+  assert.ok(passes(card(), { ...ANY, low: 0.4, high: 0.4 }))
+  assert.ok(passes(card(), { ...ANY, low: 0.3 }))
+  assert.ok(!passes(card(), { ...ANY, low: 0.41 }))
+  assert.ok(!passes(card(), { ...ANY, high: 0.39 }))
+  assert.ok(!passes(card({ image: { nsfw_score: null } }), { ...ANY, low: 0 }))
+})
+
+test('cards are sorted by score, by name with numbers, or by distance', () => {
+  const images = [
+    { name: 'b10', nsfw_score: 0.9 },
+    { name: 'b9', nsfw_score: 0.45 },
+    { name: 'a', nsfw_score: null },
+    { name: 'c', nsfw_score: 0.1 },
+  ]
+  const sorted = (order) => [...images].sort(comparator(order, POLICY)).map(({ name }) => name)
+  assert.deepEqual(sorted('score'), ['a', 'b10', 'b9', 'c'])
+  assert.deepEqual(sorted('name'), ['a', 'b9', 'b10', 'c'])
+  assert.deepEqual(sorted('nearest'), ['a', 'b9', 'b10', 'c'])
+})
+
+test('the longest increasing subsequence leaves out negative numbers', () => {
+  const at = (numbers) => [...longestIncreasing(numbers)].sort((a, b) => a - b)
+  assert.deepEqual(at([0, 1, 2]), [0, 1, 2])
+  assert.deepEqual(at([3, 0, 1, -1, 2]), [1, 2, 4])
+  assert.equal(longestIncreasing([2, 1, 0]).size, 1)
+  assert.deepEqual(at([-1, -1]), [])
+  assert.deepEqual(at([]), [])
+})
+
+test('hashes that differ in at most four bits are one group', () => {
+  const groupOf = makeGroups()
+  const first = groupOf('0000000000000000')
+  assert.equal(groupOf('000000000000000f'), first)
+  assert.equal(groupOf('8000000000000007'), first)
+  assert.notEqual(groupOf('000000000000001f'), first)
+})
+
+test('a chain of small differences does not join different images', () => {
+  const groupOf = makeGroups()
+  const first = groupOf('0000000000000000')
+  assert.equal(groupOf('000000000000000f'), first)
+  assert.notEqual(groupOf('00000000000000ff'), first)
+})
+
+test('an image without a valid hash has its own group', () => {
+  const groupOf = makeGroups()
+  assert.notEqual(groupOf(null), groupOf(null))
+  assert.notEqual(groupOf('xyz'), groupOf('xyz'))
+})
+
+test('members of a group follow its first one', () => {
+  const [a, b] = [{}, {}]
+  const items = [
+    { group: a, n: 1 },
+    { group: b, n: 2 },
+    { group: a, n: 3 },
+  ]
+  assert.deepEqual(
+    gatherGroups(items).map(({ n }) => n),
+    [1, 3, 2],
+  )
+})
+
+test('the summary counts what is shown and says what is hidden', () => {
+  const shown = [
+    { action: 'allow', decision: agreed, spare: 0 },
+    { action: 'allow', decision: null, spare: 2 },
+    { action: 'block', decision: disagreed, spare: 0 },
+  ]
+  assert.equal(
+    summarize({ policy: POLICY, total: 4, passing: shown, onScreen: 2 }),
+    '3 of 4 images at threshold 0.50: 2 allow, 1 block. 2 decided, 1 disagreement. ' +
+      '1 is hidden by the filters. 2 more files with the same content. 1 near duplicate collapsed.',
+  )
+  assert.equal(
+    summarize({ policy: POLICY, total: 1, passing: shown.slice(0, 1), onScreen: 1 }),
+    '1 image at threshold 0.50: 1 allow. 1 decided, 0 disagreements.',
+  )
+})
