@@ -6,11 +6,13 @@ column; in it, `undone` means that the answer was taken back or that the same re
 again about the same prediction.
 """
 
+import logging
 from pathlib import Path
 
 from sqlite_utils import Database, Migrations
 
 from nsfw_app.store.migrations.account_tables import ACCOUNT_TABLES
+from nsfw_app.store.migrations.derived_tables import create_derived_tables
 from nsfw_app.store.migrations.queue_tables import QUEUE_TABLES
 from nsfw_app.store.migrations.review_tables import TABLES
 from nsfw_app.store.migrations.submission_tables import SUBMISSION_TABLES
@@ -18,6 +20,7 @@ from nsfw_app.store.migrations.upload_columns import QUEUEING_UPLOADS
 from nsfw_app.store.migrations.warning_columns import WARNING_COLUMNS
 from nsfw_app.store.migrations.webhook_events import WEBHOOK_EVENTS
 
+log = logging.getLogger(__name__)
 migrations = Migrations("nsfw_review")
 
 
@@ -79,3 +82,13 @@ def name_local_models(db: Database) -> None:
             if Path(path).is_absolute() and (name := Path(path).name):
                 change = f"update or ignore {table} set model = ? where model = ?"
                 db.execute(change, [name, path])
+
+
+@migrations()
+def keep_standing_decisions(db: Database) -> None:
+    """Tables of standing decisions, outcomes and counts, kept current by triggers."""
+    create_derived_tables(db, _log_progress)
+
+
+def _log_progress(done: int, total: int) -> None:
+    log.warning("Upgrading the database: %d of %d rows.", done, total)
