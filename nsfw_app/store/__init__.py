@@ -13,6 +13,7 @@ from nsfw_app.rules.retention import Retention
 from nsfw_app.store.audit import Audit
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.consistency import Consistency
 from nsfw_app.store.deliveries import Deliveries
 from nsfw_app.store.encryption import SecretCipher
 from nsfw_app.store.keys import ApiKeys
@@ -87,6 +88,7 @@ class Store:
         self.keys = ApiKeys(connections, cipher)
         self.keys.encrypt_secrets()
         self.audit = Audit(connections)
+        self.consistency = Consistency(connections)
         self.purges = Purges(connections, self.previews, retention=retention)
 
     def check_writable(self) -> None:

@@ -192,6 +192,17 @@ class Connections:
         if not connection.is_current:
             raise StorageError(StorageErrorKind.MISSING)
 
+    @contextmanager
+    def reading(self) -> Iterator[Database]:
+        """A transaction whose statements all read the same state of the database."""
+        db = self.db
+        connection = _connection(db)
+        connection.execute("begin")
+        try:
+            yield db
+        finally:
+            _roll_back(connection)
+
     def overwrite_log(self) -> None:
         """Move the write-ahead log into the database and empty it: it may hold what was deleted.
 

@@ -22,7 +22,7 @@ from nsfw_app.records import (
 from nsfw_app.rules.queue import QueueOrder, QueueReason, QueueRules
 from nsfw_app.store import Store
 from nsfw_app.store import connections as clock
-from nsfw_app.store import leases as loans_module
+from nsfw_app.store import leases as leases_module
 from nsfw_app.store import queue_entries as queue_module
 from tests.support.sample_records import FAKE, person
 
@@ -82,7 +82,7 @@ def offered(store: Store, reviewer: str, **options: object) -> list[int]:
 def later(monkeypatch: pytest.MonkeyPatch, passed: timedelta) -> None:
     """Move the clock of the store."""
     moment = utc((datetime.now(UTC) + passed).isoformat())
-    for module in (clock, queue_module, loans_module):
+    for module in (clock, queue_module, leases_module):
         monkeypatch.setattr(module, "now", lambda: moment)
 
 
