@@ -23,7 +23,7 @@ from nsfw_app.store.policies import Policies
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.purges import Purges
 from nsfw_app.store.queue_entries import ReviewQueue
-from nsfw_app.store.standing_decisions import StandingAnswers
+from nsfw_app.store.standing_decisions import StandingDecisions
 from nsfw_app.store.submissions import Submissions
 from nsfw_app.store.training import TrainingLabels
 from nsfw_app.store.users import AccountRows
@@ -83,7 +83,7 @@ class Store:
         self.leases = Leases(connections)
         self.log = CorrectionLog(connections, catalog=self.catalog, queue=self.queue)
         self.training = TrainingLabels(connections)
-        self.insights = StandingAnswers(connections)
+        self.insights = StandingDecisions(connections)
         self.accounts = AccountRows(connections)
         self.keys = ApiKeys(connections, cipher)
         self.keys.encrypt_secrets()

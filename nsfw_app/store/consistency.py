@@ -47,7 +47,8 @@ DERIVED: Mapping[str, tuple[str, str]] = MappingProxyType(
             "select * from computed_label_tallies",
         ),
         "log_rows": (
-            f"select decision_id, {GROUP_COLUMNS} from log_rows join log_groups g on g.id = group_id",
+            f"select decision_id, {GROUP_COLUMNS} from log_rows r "
+            "join log_groups g on g.id = r.group_id",
             f"select decision_id, {GROUP_COLUMNS} from computed_log_rows",
         ),
         "log_groups": (

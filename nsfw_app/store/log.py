@@ -16,18 +16,15 @@ from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.queue_entries import ReviewQueue
 from nsfw_app.store.states import reported_changes
 
-# Others' answers about an image that still wants one from this reviewer.
-BLIND = """not (reviewer is not :blind_to and exists (
-  select 1 from queue q join predictions p on p.id = q.prediction_id
-  where q.settled_at is null and q.answers_wanted > 1
-    and p.image_sha256 = correction_log.image_sha256 and p.model = correction_log.model
-    and p.revision = correction_log.revision and p.backend = correction_log.backend
-    and not exists (
-      select 1 from standing_answers a where a.prediction_id = p.id and a.reviewer = :blind_to
-    )
-))"""
+# A reviewer does not find others' decisions about a prediction that waits for one of their own.
+VISIBLE = """
+(g.audience = '*' or g.reviewer = :blind_to
+  or instr('/' || g.audience, '/' || hex(:blind_to) || '/'))
+"""
 PARAMETER = re.compile(r":(\w+)")
 ROWS_AT_ONCE = 500  # read ahead while the log is streamed
+MAX_ID = (1 << 63) - 1
+MIDNIGHT = "T00:00:00.000Z"
 
 
 class CorrectionLog:
@@ -215,36 +212,50 @@ class CorrectionLog:
         )
         return row and _decision(row)
 
-    def page(self, wanted: LogFilter, *, limit: int, offset: int = 0) -> list[Decision]:
-        """A page of the log, newest first."""
-        where, values = _conditions(wanted)
+    def page(
+        self,
+        wanted: LogFilter,
+        *,
+        limit: int,
+        before: int | None = None,
+        after: int | None = None,
+    ) -> list[Decision]:
+        """A page of the log, newest first.
+
+        Args:
+            wanted: Which rows.
+            limit: How many at most.
+            before: The page of the rows next older than this decision id.
+            after: The page of the rows next newer than this decision id; not with `before`.
+        """
+        newer = after is not None
+        groups = _Groups(wanted)
         rows = self._connections.db.execute(
-            f"select * from correction_log where {where} "
-            "order by decision_id desc limit :limit offset :offset",
-            {**values, "limit": limit, "offset": offset},
-        )
-        return [_decision(row) for row in rows]
+            groups.page_sql(newer=newer),
+            {
+                **groups.values,
+                "limit": limit,
+                "after": -1 if after is None else after,
+                "before": MAX_ID if before is None else before,
+            },
+        ).fetchall()
+        return [_decision(row) for row in (reversed(rows) if newer else rows)]
 
     def size(self, wanted: LogFilter) -> int:
         """How many rows of the log the filter leaves."""
-        where, values = _conditions(wanted)
-        sql = f"select count(*) as n from correction_log where {where}"
-        return int(self._connections.db.execute(sql, values).fetchone()["n"])
+        groups = _Groups(wanted)
+        return int(self._connections.row(groups.size_sql, groups.values)[0])
 
     def rows(self, wanted: LogFilter) -> Iterator[Decision]:
         """The log, newest first, read in pages so that memory does not grow with it.
 
         Rows added while it is read do not appear. Each page may be read by another thread.
         """
-        where, values = _conditions(wanted)
-        sql = (
-            f"select * from correction_log where {where} and decision_id < :before "
-            "order by decision_id desc limit :limit"
-        )
-        before = (1 << 63) - 1
+        groups = _Groups(wanted)
+        before = MAX_ID
         while True:
             page = self._connections.db.execute(
-                sql, {**values, "before": before, "limit": ROWS_AT_ONCE}
+                groups.scan_sql, {**groups.values, "before": before, "limit": ROWS_AT_ONCE}
             ).fetchall()
             yield from map(_decision, page)
             if len(page) < ROWS_AT_ONCE:
@@ -253,31 +264,131 @@ class CorrectionLog:
 
     def facets(self, wanted: LogFilter) -> Facets:
         """The reviewers and models among the rows that the filter leaves."""
-        where, values = _conditions(wanted)
+        groups = _Groups(wanted)
         reviewers, models = (
-            self._connections.db.execute(
-                f"select distinct {column} from correction_log where {where} order by 1", values
-            )
+            self._connections.db.execute(groups.distinct_sql(column), groups.values)
             for column in ("reviewer", "model")
         )
         return Facets([row[0] for row in reviewers], [row[0] for row in models])
 
 
-def _conditions(wanted: LogFilter) -> tuple[str, dict[str, Any]]:
-    """The filter in SQL; every value travels as a parameter."""
-    clauses = {
-        "reviewer = :reviewer": wanted.reviewer,
-        "reviewer_label = :label": wanted.label,
-        "agrees = :agrees": wanted.agrees,
-        "model = :model": wanted.model,
-        "decided_at >= :since": wanted.since,
-        "decided_at < :until": wanted.until,
-        "undone = :undone": wanted.undone,
-        BLIND: wanted.blind_to,
-    }
-    used = {clause: value for clause, value in clauses.items() if value is not None}
-    names = {PARAMETER.findall(clause)[-1]: value for clause, value in used.items()}
-    return " and ".join(used) or "true", names
+class _Groups:
+    """SQL for the rows of a filter, by way of the groups that they belong to.
+
+    All rows of a group have the same reviewer, model, labels and audience; the groups are few.
+    Dates narrow the ids to those of the days, and are compared row by row within these.
+    """
+
+    def __init__(self, wanted: LogFilter) -> None:
+        clauses = {
+            "g.reviewer = :reviewer": wanted.reviewer,
+            "g.label = :label": wanted.label,
+            "g.agrees = :agrees": wanted.agrees,
+            "g.model = :model": wanted.model,
+            "g.undone = :undone": wanted.undone,
+            VISIBLE: wanted.blind_to,
+        }
+        dates = {
+            "d.decided_at >= :since": wanted.since,
+            "d.decided_at < :until": wanted.until,
+        }
+        used = {clause: value for clause, value in (clauses | dates).items() if value is not None}
+        self.values: dict[str, Any] = {
+            PARAMETER.findall(clause)[-1]: value for clause, value in used.items()
+        }
+        self._groups = " and ".join(["g.entries > 0", *(c for c in used if c in clauses)])
+        self._dates = " and ".join(clause for clause in used if clause in dates)
+        days = ["true"]
+        if wanted.since is not None:
+            days.append("day >= substr(:since, 1, 10)")
+        if wanted.until is not None:
+            days.append("day <= substr(:until, 1, 10)")
+        self._days = " and ".join(days)
+
+    def page_sql(self, *, newer: bool) -> str:
+        """A page: the first rows of each group, and of these the first of all."""
+        order = "asc" if newer else "desc"
+        rows = f"""
+            select i.decision_id from log_rows i
+            where i.group_id = g.id and i.decision_id > :after and i.decision_id < :before
+              {self._in_days("i")}{self._dated("i")}
+            order by i.decision_id {order}
+        """
+        return f"""
+            select l.* from correction_log l where l.decision_id in (
+              select r.decision_id from (
+                select g.id from log_groups g where {self._groups}
+                order by ({rows} limit 1) {order} nulls last limit :limit
+              ) g
+              join log_rows r on r.decision_id in ({rows} limit :limit)
+              order by r.decision_id {order} limit :limit
+            )
+            order by l.decision_id {order}
+        """
+
+    @property
+    def scan_sql(self) -> str:
+        """The next rows of the log, older than `before`."""
+        return f"""
+            select l.* from log_rows r join correction_log l on l.decision_id = r.decision_id
+            where r.decision_id < :before{self._in_days("r")}{self._dated("r")}
+              and r.group_id in (select g.id from log_groups g where {self._groups})
+            order by r.decision_id desc limit :limit
+        """
+
+    @property
+    def size_sql(self) -> str:
+        """How many rows there are; only those of a day that a date cuts in two are counted."""
+        if not self._dates:
+            return f"select coalesce(sum(g.entries), 0) from log_groups g where {self._groups}"
+        whole = []
+        if "since" in self.values:
+            whole.append(f"day || '{MIDNIGHT}' >= :since")
+        if "until" in self.values:
+            whole.append("day < substr(:until, 1, 10)")
+        inside = " and ".join(whole)
+        return f"""
+            select (
+              select coalesce(sum(t.entries), 0) from log_tallies t
+              join log_groups g on g.id = t.group_id where {self._groups} and {inside}
+            ) + (
+              select count(*) from log_days cut join decisions d
+                on d.id between cut.first_id and cut.last_id
+                  and substr(d.decided_at, 1, 10) = cut.day
+              join log_rows r on r.decision_id = d.id join log_groups g on g.id = r.group_id
+              where cut.day in (select day from log_days where {self._days} and not ({inside}))
+                and {self._groups} and {self._dates}
+            )
+        """
+
+    def distinct_sql(self, column: str) -> str:
+        """The values of a column of the groups."""
+        used = ""
+        if self._dates:
+            used = f"""and exists (
+              select 1 from log_rows i
+              where i.group_id = g.id{self._in_days("i")}{self._dated("i")}
+            )"""
+        return f"""
+            select distinct g.{column} from log_groups g where {self._groups} {used} order by 1
+        """
+
+    def _in_days(self, row: str) -> str:
+        if not self._dates:
+            return ""
+        return f"""
+            and {row}.decision_id >= (select min(first_id) from log_days where {self._days})
+            and {row}.decision_id <= (select max(last_id) from log_days where {self._days})
+        """
+
+    def _dated(self, row: str) -> str:
+        if not self._dates:
+            return ""
+        return f"""
+            and exists (
+              select 1 from decisions d where d.id = {row}.decision_id and {self._dates}
+            )
+        """
 
 
 def _decision(row: Any) -> Decision:

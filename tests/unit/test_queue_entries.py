@@ -24,6 +24,7 @@ from nsfw_app.store import Store
 from nsfw_app.store import connections as clock
 from nsfw_app.store import leases as leases_module
 from nsfw_app.store import queue_entries as queue_module
+from nsfw_app.store.standing_decisions import LabelCount
 from tests.support.sample_records import FAKE, person
 
 ALL = QueueRules(frozenset(QueueReason), audit_rate=0.5)
@@ -335,7 +336,7 @@ def test_insights_are_blind_where_an_opinion_is_wanted(queue_store: Store) -> No
     ]
     say(queue_store, prediction, "bob", Label.NORMAL)
     assert len(queue_store.insights.outcomes(viewer="cat")) == 1
-    assert len(queue_store.insights.shared(viewer="cat")) == 2
+    assert queue_store.insights.label_counts(viewer="cat") == [LabelCount(2, 0, 0, 1)]
 
 
 def test_others_answers_leave_a_loan_alone(queue_store: Store) -> None:

@@ -169,8 +169,10 @@ INDEXES = (
     where rivals = 0 and audience = '*'
     """,
     """
-    create index outcomes_apart on outcomes (prediction_id) where rivals > 0 or audience <> '*'
+    create index outcomes_sealed on outcomes (identity_id, label, nsfw_score, audience)
+    where rivals = 0 and audience <> '*'
     """,
+    "create index outcomes_rivals on outcomes (prediction_id) where rivals > 0",
     """
     create index misclassifications on outcomes (confirmed is not null, error desc, prediction_id)
     where waiting = 0 and label in ('normal', 'nsfw') and label <> model_label
