@@ -72,8 +72,8 @@ class ReviewQueue:
         )
 
     def size(self) -> int:
-        """How many entries are open, on loan or not."""
-        row = self._connections.row("select count(*) as n from queue where settled_at is null")
+        """Count the open entries, leased or not."""
+        row = self._connections.row("select coalesce(sum(entries), 0) as n from queue_counts")
         return int(row["n"])
 
     def escalate(self, prediction_id: int, reviewer: str) -> bool:

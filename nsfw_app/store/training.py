@@ -7,17 +7,23 @@ from nsfw_app.errors import NotFound
 from nsfw_app.records import Label
 from nsfw_app.store.connections import Connections, now
 
-# An image counts once for a model, also when several of its revisions or backends judged it.
-ONE_PER_IMAGE = """
-select prediction_id, image_sha256, model, nsfw_score, label, error, answers, perceptual_hash,
-  confirmed
-from (
-  select *, row_number() over (
-    partition by image_sha256, model order by confirmed is null, prediction_id desc
-  ) as place
-  from settled_disagreements
+MISCLASSIFIED = """
+{row}.waiting = 0 and {row}.label in ('normal', 'nsfw') and {row}.label <> {row}.model_label
+"""
+# An image is listed once for a model, also when several of its revisions or backends predicted it:
+# with the latest prediction, or the latest that has a training label.
+ONE_PER_IMAGE = f"""
+select o.prediction_id, p.image_sha256, p.model, o.nsfw_score, o.label, o.error, o.answers,
+  i.perceptual_hash, o.confirmed
+from outcomes o join predictions p on p.id = o.prediction_id
+  join images i on i.sha256 = p.image_sha256
+where {MISCLASSIFIED.format(row="o")} and not exists (
+  select 1 from predictions same join outcomes better on better.prediction_id = same.id
+  where same.image_sha256 = p.image_sha256 and same.model = p.model
+    and {MISCLASSIFIED.format(row="better")}
+    and (better.confirmed is null, -better.prediction_id)
+      < (o.confirmed is null, -o.prediction_id)
 )
-where place = 1
 """
 
 
@@ -52,7 +58,7 @@ class TrainingLabels:
         Those that somebody has confirmed or set aside come after all others.
         """
         rows = self._connections.db.execute(
-            f"{ONE_PER_IMAGE} order by confirmed is not null, error desc, prediction_id limit ?",
+            f"{ONE_PER_IMAGE} order by o.confirmed is not null, o.error desc, o.prediction_id limit ?",
             (limit,),
         )
         return [_mistake(row) for row in rows]
@@ -60,7 +66,7 @@ class TrainingLabels:
     def confirmed(self) -> list[Misclassification]:
         """Every settled disagreement that is confirmed as a training label."""
         rows = self._connections.db.execute(
-            f"{ONE_PER_IMAGE} and confirmed <> '' order by prediction_id"
+            f"{ONE_PER_IMAGE} and o.confirmed <> '' order by o.prediction_id"
         )
         return [_mistake(row) for row in rows]
 
