@@ -100,16 +100,16 @@ where s.reviewer = :viewer and s.audience > '*'
 """
 PUBLIC_LABELS = f"""
 select l.image_sha256, l.reviewer, l.label
-from ({SEALED_IMAGES}) image join image_labels_public l on l.image_sha256 = image.image_sha256
+from ({SEALED_IMAGES}) image cross join image_labels_public l on l.image_sha256 = image.image_sha256
 order by 1, 2
 """
 VIEWER_LABELS = f"""
 select p.image_sha256, s.reviewer, s.label
 from ({SEALED_IMAGES}) image
-  join predictions p on p.image_sha256 = image.image_sha256
-  join standing_decisions s on s.prediction_id = p.id
+  cross join predictions p on p.image_sha256 = image.image_sha256
+  cross join standing_decisions s on s.prediction_id = p.id
 where {SEEN.format(row="s")} and not exists (
-  select 1 from predictions other join standing_decisions later
+  select 1 from predictions other cross join standing_decisions later
     on later.prediction_id = other.id and later.reviewer = s.reviewer
   where other.image_sha256 = p.image_sha256 and later.decision_id > s.decision_id
     and {SEEN.format(row="later")}

@@ -5,6 +5,7 @@
 - A trigger changes derived rows in the transaction of the row that they derive from.
 - `answered_by` lists the reviewers with a standing decision about an entry's prediction, as hex
   digits of their UTF-8 names, each followed by a slash, in order of name.
+- `cross join` makes SQLite read its left side first: there are few predictions of one image.
 - `audience` is who may know of decisions about a prediction: `*` for everyone, or, while an entry
   that wants several opinions is open, its `answered_by`.
 """
@@ -242,9 +243,9 @@ VIEWS = (
         f"""
         create view image_labels_{scope} as
         select p.image_sha256, s.reviewer, s.label, s.prediction_id
-        from standing_decisions s join predictions p on p.id = s.prediction_id
+        from predictions p cross join standing_decisions s on s.prediction_id = p.id
         where {condition.format(row="s")} not exists (
-          select 1 from predictions other join standing_decisions later
+          select 1 from predictions other cross join standing_decisions later
             on later.prediction_id = other.id and later.reviewer = s.reviewer
           where other.image_sha256 = p.image_sha256
             and {condition.format(row="later")} later.decision_id > s.decision_id
@@ -257,7 +258,7 @@ VIEWS = (
         f"""
         select '{scope}' as scope, a.reviewer as first, b.reviewer as second,
           a.label as first_label, b.label as second_label, count(*) as images
-        from image_labels_{scope} a join image_labels_{scope} b
+        from image_labels_{scope} a cross join image_labels_{scope} b
           on b.image_sha256 = a.image_sha256 and b.reviewer > a.reviewer
         group by 1, 2, 3, 4, 5
         """
@@ -343,7 +344,7 @@ def _image_labels(sign: str, row: str) -> str:
         f"""
         insert into pair_tallies
         select '{scope}', a.reviewer, b.reviewer, a.label, b.label, {sign}1
-        from image_labels_{scope} a join image_labels_{scope} b
+        from image_labels_{scope} a cross join image_labels_{scope} b
           on b.image_sha256 = a.image_sha256 and b.reviewer > a.reviewer
         where a.image_sha256 = {image}
         on conflict do update set images = images + excluded.images;
@@ -401,14 +402,14 @@ def _rivals(row: str) -> str:
     """Count the other decided predictions of the same image by the same model."""
     return f"""
         update outcomes set rivals = (
-          select count(*) from predictions own join predictions other
+          select count(*) from predictions own cross join predictions other
             on other.image_sha256 = own.image_sha256 and other.model = own.model
               and other.revision = own.revision and other.id <> own.id
           where own.id = outcomes.prediction_id
             and exists (select 1 from standing_decisions s where s.prediction_id = other.id)
         )
         where prediction_id in (
-          select other.id from predictions own join predictions other
+          select other.id from predictions own cross join predictions other
             on other.image_sha256 = own.image_sha256 and other.model = own.model
               and other.revision = own.revision and other.id <> own.id
           where own.id = {row}.prediction_id
