@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -31,8 +32,17 @@ T = TypeVar("T")
 LOCK_WAIT_S = 5.0  # how long a statement waits for a lock that no thread gets
 CACHE_KB = 256  # of each thread; the system caches the file for all of them
 COMPANIONS = ("-wal", "-shm", "-journal")  # suffixes of SQLite's own files
+
+
+class Durability(StrEnum):
+    """What a commit survives; values of SQLite's `synchronous`, in the WAL."""
+
+    POWER_CUT = "full"  # it is on disk when the transaction returns
+    CRASH = "normal"  # of the process; a power cut may undo it, if no other commit followed
+
+
 PRAGMAS = (
-    "synchronous = full",  # a commit survives a power cut
+    f"synchronous = {Durability.POWER_CUT}",
     "foreign_keys = on",
     "secure_delete = on",  # what is deleted is overwritten
     f"cache_size = -{CACHE_KB}",
@@ -75,6 +85,7 @@ class _Connection(sqlite3.Connection):
     waits: LockWaits
     files: tuple[tuple[int, int] | None, ...] = ()
     failed = False
+    durability = Durability.POWER_CUT
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         return self.cursor(_Cursor).execute(sql, parameters)
@@ -172,16 +183,22 @@ class Connections:
         return connection
 
     @contextmanager
-    def writing(self) -> Iterator[Database]:
+    def writing(self, durability: Durability = Durability.POWER_CUT) -> Iterator[Database]:
         """A transaction that may write, committed when the block ends without an error.
 
         It takes the write lock at once: one that read first could not wait for the lock later.
+
+        Args:
+            durability: What the commit survives.
 
         Raises:
             StorageError: It could not begin, or it is not known to be on disk.
         """
         db = self.db
         connection = _connection(db)
+        if connection.durability is not durability:
+            connection.execute(f"pragma synchronous = {durability}")
+            connection.durability = durability
         connection.execute("begin immediate")
         try:
             yield db

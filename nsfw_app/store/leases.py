@@ -6,6 +6,7 @@
 - A reviewer never gets an entry for an image that they decided on.
 - A claim reads the first entries of each group of open entries with the same `answered_by` and
   priority, in the order of an index, so that its time does not grow with the queue.
+- A power cut may end leases early: their commits do not wait for the disk.
 """
 
 import json
@@ -19,7 +20,7 @@ from sqlite_utils import Database
 
 from nsfw_app.records import utc
 from nsfw_app.rules.queue import QueueOrder
-from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.connections import Connections, Durability, now
 
 LEASE = timedelta(minutes=10)
 
@@ -96,7 +97,7 @@ class Leases:
             "threshold": threshold,
             "first": first,
         }
-        with self._connections.writing() as db:
+        with self._connections.writing(Durability.CRASH) as db:
             found = _one(db, values, holding)
             for priority in _priorities(db, values, order):
                 if len(found) >= count:
@@ -117,7 +118,7 @@ class Leases:
     def renew(self, entry_ids: Sequence[int], reviewer: str) -> list[int]:
         """Extend this reviewer's leases; the ids of those that had not expired."""
         moment = now()
-        with self._connections.writing() as db:
+        with self._connections.writing(Durability.CRASH) as db:
             rows = db.execute(
                 """
                 update queue set leased_until = ?
@@ -131,7 +132,7 @@ class Leases:
 
     def release(self, entry_ids: Sequence[int], reviewer: str) -> None:
         """End this reviewer's leases."""
-        with self._connections.writing() as db:
+        with self._connections.writing(Durability.CRASH) as db:
             _release(db, entry_ids, reviewer)
 
     def skip(self, entry_id: int, reviewer: str) -> None:
