@@ -147,7 +147,7 @@ def main() -> None:
 def build(directory: Path, *, decisions: int, open_entries: int) -> None:
     """Write a database as it was before derived tables existed."""
     sealed = open_entries // 2
-    decided = max(0, int((decisions - sealed) / 1.4))
+    decided = max(0, round((decisions - sealed) / 1.35))
     numbers = {
         "images": decided + open_entries,
         "decided": decided,

@@ -1,7 +1,8 @@
 """Connections to the database: one for each thread, and transactions that write.
 
 - What is committed is in the file that lies under the database's path: a file that was deleted,
-  moved or unmounted is noticed before and after each transaction.
+  moved, unmounted or cut short is noticed before and after each transaction.
+- The file is not opened except by SQLite: to close it would drop the process's locks on it.
 - A connection that met a storage error is replaced, so that everything works again by itself when
   the cause is gone.
 - The file is made at start only. If it vanishes later, an empty one would have no users, and
@@ -131,6 +132,7 @@ class Connections:
         self._path = path.absolute()
         self._local = threading.local()
         self._waits = LockWaits(LOCK_WAIT_S)
+        self._size_bytes = 0  # of the file, when it was last known to be whole
         self._origin: str | None = None
         with private_files.storage_errors():
             private_files.make_directory(self._path.parent)
@@ -163,9 +165,32 @@ class Connections:
             db = None
         if db is None:
             self._local.db = db = Database(self._opened())
+        if not db.conn.in_transaction:
+            self._check_length(_connection(db))
         return db
 
+    def _check_length(self, connection: _Connection) -> None:
+        """Notice a file that was emptied or cut short in place.
+
+        SQLite goes on with it for a while, out of caches and of the write-ahead log, and loses what
+        it writes. `vacuum` makes the file shorter, too, but leaves it sound.
+
+        Raises:
+            StorageError: It was.
+        """
+        size_bytes = _size_bytes(self._path)
+        if size_bytes is None:
+            return  # it is missing, which is noticed elsewhere
+        if size_bytes < self._size_bytes:
+            if not size_bytes:
+                raise StorageError(StorageErrorKind.CORRUPT)
+            if connection.execute("pragma quick_check(1)").fetchone()[0] != "ok":
+                raise StorageError(StorageErrorKind.CORRUPT)
+        self._size_bytes = size_bytes
+
     def _opened(self) -> _Connection:
+        if self._size_bytes and _size_bytes(self._path) == 0:
+            raise StorageError(StorageErrorKind.CORRUPT)  # SQLite would begin an empty database
         try:
             connection = sqlite3.connect(
                 f"{self._path.as_uri()}?mode=rw", uri=True, timeout=0, factory=_Connection
@@ -208,6 +233,7 @@ class Connections:
             raise
         if not connection.is_current:
             raise StorageError(StorageErrorKind.MISSING)
+        self._check_length(connection)
 
     @contextmanager
     def reading(self) -> Iterator[Database]:
@@ -261,6 +287,13 @@ def _origin(connection: _Connection) -> str:
 def _files(path: Path) -> tuple[tuple[int, int] | None, ...]:
     """Device and inode of the database and of its write-ahead log; None for one that is absent."""
     return _inode(str(path)), _inode(f"{path}-wal")
+
+
+def _size_bytes(path: Path) -> int | None:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116  # for each statement: a third of Path's time
+    except OSError:
+        return None
 
 
 def _inode(path: str) -> tuple[int, int] | None:

@@ -58,7 +58,8 @@ class TrainingLabels:
         Those that somebody has confirmed or set aside come after all others.
         """
         rows = self._connections.db.execute(
-            f"{ONE_PER_IMAGE} order by o.confirmed is not null, o.error desc, o.prediction_id limit ?",
+            f"{ONE_PER_IMAGE} order by o.confirmed is not null, o.error desc, o.prediction_id "
+            "limit ?",
             (limit,),
         )
         return [_mistake(row) for row in rows]
