@@ -120,11 +120,11 @@ class Insights:
         tables: dict[tuple[str, str], NDArray[np.int64]] = defaultdict(
             lambda: np.zeros((len(CODES), len(CODES)), dtype=np.int64)
         )
-        for count in self._answers.pair_counts(viewer=viewer):
+        counts, labels = self._answers.shared_counts(viewer=viewer)
+        for count in counts:
             cell = CODES[count.first_label], CODES[count.second_label]
             tables[count.first, count.second][cell] += count.images
         pairs = sorted(tables, key=lambda pair: (-tables[pair].sum(), pair))
-        labels = self._answers.label_counts(viewer=viewer)
         return People(
             alpha=metrics.alpha_of_counts(
                 np.array([[c.normal, c.nsfw, c.unsure] for c in labels]).reshape(-1, len(CODES)),

@@ -328,11 +328,11 @@ class _Groups:
 
     @property
     def scan_sql(self) -> str:
-        """The next rows of the log, older than `before`."""
+        """The next rows of the log, older than `before`; `+` keeps the order of the ids."""
         return f"""
-            select l.* from log_rows r join correction_log l on l.decision_id = r.decision_id
+            select l.* from log_rows r cross join correction_log l on l.decision_id = r.decision_id
             where r.decision_id < :before{self._in_days("r")}{self._dated("r")}
-              and r.group_id in (select g.id from log_groups g where {self._groups})
+              and +r.group_id in (select g.id from log_groups g where {self._groups})
             order by r.decision_id desc limit :limit
         """
 
@@ -393,8 +393,12 @@ class _Groups:
 
 def _decision(row: Any) -> Decision:
     values = dict(row)
-    values["reasons"] = tuple(json.loads(values["reasons"]))
-    values["warnings"] = tuple(json.loads(values["warnings"]))
+    values["reasons"] = _texts(values["reasons"])
+    values["warnings"] = _texts(values["warnings"])
     values["agrees"] = bool(values["agrees"])
     values["undone"] = bool(values["undone"])
     return Decision(**values)
+
+
+def _texts(array: str) -> tuple[str, ...]:
+    return tuple(json.loads(array)) if array != "[]" else ()  # most are empty

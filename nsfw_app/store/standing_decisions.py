@@ -9,9 +9,10 @@
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, groupby
+from operator import itemgetter
 from typing import Any
 
 from nsfw_app.records import Label, ModelIdentity
@@ -166,34 +167,41 @@ class StandingDecisions:
                 counts.append(OutcomeCount(identity, label and Label(label), predictions, flagged))
         return counts
 
-    def pair_counts(self, *, viewer: str | None = None) -> list[PairCount]:
-        """The labels that each two reviewers gave the images which both decided on."""
-        rows = self._connections.db.execute(
-            "select first, second, first_label, second_label, images from pair_tallies "
-            "where scope = ?",
-            (_scope(viewer),),
+    def shared_counts(
+        self, *, viewer: str | None = None
+    ) -> tuple[list[PairCount], list[LabelCount]]:
+        """How reviewers agree over the images that several decided on, by pair and by image."""
+        scope = "all" if viewer is None else "public"
+        rows = self._connections.db.execute("select * from pair_tallies where scope = ?", (scope,))
+        pairs = Counter({tuple(row)[1:5]: row["images"] for row in rows})
+        rows = self._connections.db.execute("select * from label_tallies where scope = ?", (scope,))
+        labels = Counter({tuple(row)[1:4]: row["images"] for row in rows})
+        if viewer is not None:  # count images as this viewer sees them instead of as everyone does
+            for sql, sign in ((PUBLIC_LABELS, -1), (VIEWER_LABELS, 1)):
+                for image in self._images(sql, viewer):
+                    for (first, first_label), (second, second_label) in combinations(image, 2):
+                        pairs[first, second, first_label, second_label] += sign
+                    if len(image) > 1:
+                        given = [label for _, label in image]
+                        labels[tuple(given.count(label) for label in Label)] += sign
+        return (
+            [
+                PairCount(first, second, Label(first_label), Label(second_label), images)
+                for (first, second, first_label, second_label), images in sorted(pairs.items())
+                if images
+            ],
+            [
+                LabelCount(normal, nsfw, unsure, images)
+                for (normal, nsfw, unsure), images in sorted(labels.items())
+                if images
+            ],
         )
-        counts = Counter({tuple(row)[:4]: row["images"] for row in rows})
-        self._add_sealed(counts, _pairs, viewer)
-        return [
-            PairCount(first, second, Label(first_label), Label(second_label), images)
-            for (first, second, first_label, second_label), images in sorted(counts.items())
-            if images
-        ]
 
-    def label_counts(self, *, viewer: str | None = None) -> list[LabelCount]:
-        """How often reviewers agree, over the images that several decided on."""
-        rows = self._connections.db.execute(
-            "select normal, nsfw, unsure, images from label_tallies where scope = ?",
-            (_scope(viewer),),
-        )
-        counts = Counter({tuple(row)[:3]: row["images"] for row in rows})
-        self._add_sealed(counts, _label_counts, viewer)
-        return [
-            LabelCount(normal, nsfw, unsure, images)
-            for (normal, nsfw, unsure), images in sorted(counts.items())
-            if images
-        ]
+    def _images(self, sql: str, viewer: str) -> Iterator[list[tuple[str, str]]]:
+        """The reviewers and labels of each image, in order of the reviewers' names."""
+        rows = self._connections.db.execute(sql, {"viewer": viewer}).fetchall()
+        for _, image in groupby(rows, key=itemgetter(0)):
+            yield [(reviewer, label) for _, reviewer, label in image]
 
     def reviewer_stats(self, *, viewer: str | None = None) -> list[ReviewerStats]:
         """How much and how fast each reviewer decided, the most decisions first."""
@@ -232,36 +240,6 @@ class StandingDecisions:
             )
             for row in self._connections.db.execute(sql, {"viewer": viewer})
         ]
-
-    def _add_sealed(
-        self,
-        counts: Counter[tuple[Any, ...]],
-        counted: Callable[[list[tuple[str, str]]], Iterable[tuple[Any, ...]]],
-        viewer: str | None,
-    ) -> None:
-        """Count images as this viewer sees them instead of as everyone does."""
-        if viewer is None:
-            return
-        for sql, count in ((PUBLIC_LABELS, counts.subtract), (VIEWER_LABELS, counts.update)):
-            rows = self._connections.db.execute(sql, {"viewer": viewer})
-            for _, image in groupby(rows, key=lambda row: row["image_sha256"]):
-                count(counted([(row["reviewer"], row["label"]) for row in image]))
-
-
-def _scope(viewer: str | None) -> str:
-    return "all" if viewer is None else "public"
-
-
-def _pairs(labels: list[tuple[str, str]]) -> Iterator[tuple[str, str, str, str]]:
-    for (first, first_label), (second, second_label) in combinations(labels, 2):
-        yield first, second, first_label, second_label
-
-
-def _label_counts(labels: list[tuple[str, str]]) -> list[tuple[int, int, int]]:
-    if len(labels) < 2:
-        return []
-    given = [label for _, label in labels]
-    return [(given.count(Label.NORMAL), given.count(Label.NSFW), given.count(Label.UNSURE))]
 
 
 def _identity(row: Any) -> ModelIdentity:

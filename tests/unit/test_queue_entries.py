@@ -336,7 +336,7 @@ def test_insights_are_blind_where_an_opinion_is_wanted(queue_store: Store) -> No
     ]
     say(queue_store, prediction, "bob", Label.NORMAL)
     assert len(queue_store.insights.outcomes(viewer="cat")) == 1
-    assert queue_store.insights.label_counts(viewer="cat") == [LabelCount(2, 0, 0, 1)]
+    assert queue_store.insights.shared_counts(viewer="cat")[1] == [LabelCount(2, 0, 0, 1)]
 
 
 def test_others_answers_leave_a_loan_alone(queue_store: Store) -> None:
