@@ -2,18 +2,20 @@
 
 import sqlite3
 import tempfile
+from collections import Counter
 from contextlib import closing, suppress
-from dataclasses import replace
+from dataclasses import astuple, replace
+from itertools import combinations
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nsfw_app.errors import NotFound
-from nsfw_app.records import ImageInfo, Label, NewDecision, Prediction, Preview, Upload
-from nsfw_app.rules.queue import QueueReason, QueueRules
+from nsfw_app.records import ImageInfo, Label, LogFilter, NewDecision, Prediction, Preview, Upload
+from nsfw_app.rules.queue import QueueOrder, QueueReason, QueueRules
 from nsfw_app.store import Store
+from nsfw_app.store.connections import now
 from nsfw_app.store.consistency import DERIVED, Difference
 from tests.support.sample_records import FAKE, OTHER, add, add_image, answer, person
 
@@ -149,7 +151,108 @@ def test_a_missing_row_is_counted(store: Store, tmp_path: Path) -> None:
     assert store.consistency.check() == [Difference("log_days", 1, 0)]
 
 
-@pytest.mark.parametrize("table", DERIVED)
-def test_every_derived_table_is_there(store: Store, table: str) -> None:
-    """Each name in the list of checks is a table."""
-    assert store.log._connections.row(f"select count(*) from {table}")[0] == 0
+# The same questions, asked of decisions and entries alone.
+OPEN_TO = """
+select q.id from queue q join predictions p on p.id = q.prediction_id
+where q.settled_at is null
+  and (q.leased_by is null or q.leased_by = :reviewer or q.leased_until <= :now)
+  and not exists (
+    select 1 from computed_standing_decisions a
+    where a.prediction_id = q.prediction_id and a.reviewer = :reviewer
+  )
+order by exists (select 1 from queue_skips s where s.queue_id = q.id and s.reviewer = :reviewer),
+"""
+BY_PRIORITY = f"{OPEN_TO} q.priority, abs(p.nsfw_score - 0.4), q.entered_at, q.id"
+BY_AGE = f"{OPEN_TO} q.entered_at, q.id"
+HIDDEN = """
+exists (
+  select 1 from queue q where q.prediction_id = d.prediction_id
+    and q.settled_at is null and q.answers_wanted > 1
+    and not exists (
+      select 1 from computed_standing_decisions a
+      where a.prediction_id = d.prediction_id and a.reviewer = :reviewer
+    )
+)
+"""
+LOG = f"""
+select d.id from decisions d
+where d.label is not null and (d.reviewer = :reviewer or not {HIDDEN}) order by d.id desc
+"""
+LABELS = f"""
+select p.image_sha256, d.reviewer, d.label, p.model, p.id
+from computed_standing_decisions d join predictions p on p.id = d.prediction_id
+where :reviewer is null or not {HIDDEN} order by d.decision_id
+"""
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(STEPS, min_size=1, max_size=25))
+def test_answers_from_derived_tables_are_those_of_their_sources(
+    steps: list[tuple[str, int, int, Label]],
+) -> None:
+    """Queue, log and insights are for each reviewer what the log and the queue say."""
+    with tempfile.TemporaryDirectory() as directory:
+        scenario = Scenario(Path(directory))
+        for step in steps:
+            scenario.apply(*step)
+        store = scenario.store
+        db = store.log._connections.db
+        for reviewer in REVIEWERS:
+            values = {"reviewer": reviewer, "now": now()}
+
+            def ids(sql: str, values: dict[str, str] = values) -> list[int]:
+                return [row[0] for row in db.execute(sql, values)]
+
+            assert store.leases.waiting(reviewer) == len(ids(BY_PRIORITY))
+            for order, sql in (("priority", BY_PRIORITY), ("oldest", BY_AGE)):
+                expected = ids(sql)
+                for count in (3, 99):
+                    leases = store.leases.claim(
+                        reviewer, count=count, threshold=0.4, order=QueueOrder(order)
+                    )
+                    assert [lease.entry_id for lease in leases] == expected[:count]
+                store.leases.release(expected, reviewer)
+            check_log(store, LogFilter(blind_to=reviewer), ids(LOG))
+        for viewer in (None, *REVIEWERS):
+            check_insights(store, viewer)
+
+
+def check_log(store: Store, wanted: LogFilter, expected: list[int]) -> None:
+    """Rows, size, facets and pages in both directions are those of these decisions."""
+    rows = list(store.log.rows(wanted))
+    assert [row.decision_id for row in rows] == expected
+    assert store.log.size(wanted) == len(expected)
+    facets = store.log.facets(wanted)
+    assert facets.reviewers == sorted({row.reviewer for row in rows})
+    assert facets.models == sorted({row.model for row in rows})
+    for place, row in enumerate(rows):
+        older = store.log.page(wanted, limit=2, before=row.decision_id)
+        newer = store.log.page(wanted, limit=2, after=row.decision_id)
+        assert older == rows[place + 1 : place + 3]
+        assert newer == rows[max(0, place - 2) : place]
+
+
+def check_insights(store: Store, viewer: str | None) -> None:
+    """Agreement between reviewers, and numbers of decisions, by one pass over the decisions."""
+    rows = store.log._connections.db.execute(LABELS, {"reviewer": viewer}).fetchall()
+    images: dict[str, dict[str, str]] = {}
+    for row in rows:
+        images.setdefault(row["image_sha256"], {})[row["reviewer"]] = row["label"]
+    pairs: Counter[tuple[str, ...]] = Counter()
+    labels: Counter[tuple[int, ...]] = Counter()
+    for answers in images.values():
+        for first, second in combinations(sorted(answers), 2):
+            pairs[first, second, answers[first], answers[second]] += 1
+        if len(answers) > 1:
+            labels[tuple(list(answers.values()).count(label) for label in Label)] += 1
+    found_pairs, found_labels = store.insights.shared_counts(viewer=viewer)
+    assert {astuple(pair)[:4]: pair.images for pair in found_pairs} == pairs
+    assert {astuple(count)[:3]: count.images for count in found_labels} == labels
+    stats = store.insights.reviewer_stats(viewer=viewer)
+    assert {each.reviewer: each.answers for each in stats} == Counter(r["reviewer"] for r in rows)
+    outcomes = store.insights.outcomes(viewer=viewer)
+    assert len(outcomes) == len({row["id"] for row in rows})
+    counted = sum(
+        count.predictions for count in store.insights.outcome_counts(lambda _: 0.5, viewer=viewer)
+    )
+    assert counted + len(store.insights.rival_outcomes(viewer=viewer)) == len(outcomes)
