@@ -1,7 +1,10 @@
-"""The only place that talks to the database, and to the pictures that lie beside it.
+"""The store: all SQL, and the preview files next to the database.
 
-What always holds: each thread has a connection of its own; what a method reported as written is
-committed; a decision's nonce makes it one row, however often it is sent.
+- Each thread has its own connection.
+- What a method reports as written is committed.
+- Decisions are idempotent: the same nonce is one row, however often it is sent.
+- Counts and standing decisions are kept in tables derived by triggers; see
+  `migrations.derived_tables`.
 """
 
 import sqlite3
@@ -35,19 +38,19 @@ DEFAULT_RETENTION = Retention()
 
 
 class Store:
-    """Everything kept: images, policies, the correction log, the queue, training labels, accounts.
+    """Images, policies, the correction log, the queue, training labels, accounts.
 
     Args:
-        database: The SQLite file; made and migrated when needed.
-        pictures_dir: Where pictures lie, by hash.
+        database: The SQLite file; created and migrated when needed.
+        previews_dir: The directory of previews, by hash.
         journal_mode: `wal` on a local disk, `delete` on a network mount.
-        rules: Which images enter the queue, and how many answers they want. Where no picture is
-            kept nobody could look at them, and none enters.
-        retention: Which pictures are kept, and for how long.
+        rules: Which images enter the queue, and how many decisions each needs. Where retention
+            keeps no previews, none enters, because reviewers could not see it.
+        retention: Which previews are kept, and for how long.
 
     Raises:
         StorageError: The data directory cannot be read or written.
-        SettingsError: It holds a database of something else.
+        SettingsError: The file is a database of another program.
     """
 
     def __init__(

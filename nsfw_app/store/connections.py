@@ -1,12 +1,12 @@
-"""Connections to the database: one for each thread, and transactions that write.
+"""Database connections, one for each thread, and transactions.
 
 - What is committed is in the file that lies under the database's path: a file that was deleted,
   moved, unmounted or cut short is noticed before and after each transaction.
 - The file is not opened except by SQLite: to close it would drop the process's locks on it.
 - A connection that met a storage error is replaced, so that everything works again by itself when
   the cause is gone.
-- The file is made at start only. If it vanishes later, an empty one would have no users, and
-  would let everyone in.
+- The file is created at start only. An empty database made later would have no users, and so
+  would not require anyone to sign in.
 """
 
 import os
@@ -30,8 +30,8 @@ from nsfw_app.store.sqlite_errors import storage_error
 
 T = TypeVar("T")
 
-LOCK_WAIT_S = 5.0  # how long a statement waits for a lock that no thread gets
-CACHE_KB = 256  # of each thread; the system caches the file for all of them
+LOCK_WAIT_S = 5.0  # how long a statement waits for a lock that no thread obtains
+CACHE_KB = 256  # per thread; the page cache of the system serves all of them
 COMPANIONS = ("-wal", "-shm", "-journal")  # suffixes of SQLite's own files
 
 
@@ -45,7 +45,7 @@ class Durability(StrEnum):
 PRAGMAS = (
     f"synchronous = {Durability.POWER_CUT}",
     "foreign_keys = on",
-    "secure_delete = on",  # what is deleted is overwritten
+    "secure_delete = on",  # deleted content is overwritten
     f"cache_size = -{CACHE_KB}",
 )
 
@@ -75,12 +75,12 @@ class _Cursor(sqlite3.Cursor):
     def _checked(self) -> "_Connection":
         connection = self.connection
         if not isinstance(connection, _Connection):
-            raise TypeError(f"{connection} is no connection of the store.")
+            raise TypeError(f"{connection} is not a connection of the store.")
         return connection
 
 
 class _Connection(sqlite3.Connection):
-    """A thread's connection, and the files that it has open."""
+    """A thread's connection, and the identity of the files that it has open."""
 
     path: Path
     waits: LockWaits
@@ -92,7 +92,7 @@ class _Connection(sqlite3.Connection):
         return self.cursor(_Cursor).execute(sql, parameters)
 
     def run(self, call: Callable[[], T]) -> T:
-        """Call something of SQLite's; see the module.
+        """Call a function of SQLite: wait for locks, translate errors.
 
         Raises:
             StorageError: The database cannot be read or written.
@@ -118,14 +118,14 @@ class _Connection(sqlite3.Connection):
 
 
 class Connections:
-    """A database file, made and migrated when needed.
+    """Opens a database file, which is created and migrated when needed.
 
     Args:
         path: The SQLite file.
         journal_mode: `wal` on a local disk, `delete` on a network mount.
 
     Raises:
-        StorageError: The file cannot be made, read or written.
+        StorageError: The file cannot be created, read or written.
     """
 
     def __init__(self, path: Path, *, journal_mode: str) -> None:
@@ -247,7 +247,7 @@ class Connections:
             _roll_back(connection)
 
     def overwrite_log(self) -> None:
-        """Move the write-ahead log into the database and empty it: it may hold what was deleted.
+        """Move the write-ahead log into the database and empty it: it may hold deleted content.
 
         While another process reads, that waits for a later checkpoint.
         """
@@ -272,10 +272,10 @@ def _roll_back(connection: _Connection) -> None:
 
 
 def _origin(connection: _Connection) -> str:
-    """When the database was made, to the microsecond: the same in each of its backups.
+    """When the database was created, in microseconds: its identity, shared by its backups.
 
     Raises:
-        StorageError: It is not one of ours.
+        StorageError: It is not a database of this program.
     """
     try:
         row = connection.execute("select min(applied_at) from _sqlite_migrations").fetchone()
