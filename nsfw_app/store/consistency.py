@@ -20,7 +20,7 @@ DERIVED: Mapping[str, tuple[str, str]] = MappingProxyType(
             "select * from computed_standing_decisions",
         ),
         "queue": (
-            "select id, nsfw_score, answered_by from queue",
+            "select id, nsfw_score, decided_by from queue",
             "select * from computed_queue",
         ),
         "queue_counts": (

@@ -4,7 +4,7 @@
 - A lease expires. One that ends later than two leases from now was taken before the clock was set
   back, and has expired as well.
 - A reviewer never gets an entry for an image that they decided on.
-- A claim reads the first entries of each group of open entries with the same `answered_by` and
+- A claim reads the first entries of each group of open entries with the same `decided_by` and
   priority, in the order of an index, so that its time does not grow with the queue.
 - A power cut may end leases early: their commits do not wait for the disk.
 """
@@ -27,7 +27,7 @@ LEASE = timedelta(minutes=10)
 # Groups of open entries whose predictions this reviewer has not decided on.
 GROUPS = """
 select {columns} from queue_counts
-where not instr('/' || answered_by, '/' || hex(:reviewer) || '/')
+where not instr('/' || decided_by, '/' || hex(:reviewer) || '/')
 """
 AVAILABLE = """
 {entry}.settled_at is null
@@ -152,7 +152,7 @@ class Leases:
                 where q.settled_at is null and q.leased_by is not null
                   and q.leased_until > :now and q.leased_until <= :latest
                   and q.leased_by <> :reviewer
-                  and not instr('/' || q.answered_by, '/' || hex(:reviewer) || '/')
+                  and not instr('/' || q.decided_by, '/' || hex(:reviewer) || '/')
               ) as n
             """,
             {"reviewer": reviewer, "now": moment, "latest": _after(_after(moment))},
@@ -176,7 +176,7 @@ def _one(db: Database, values: dict[str, Any], holding: Sequence[int]) -> list[s
         f"""
         select q.id, q.prediction_id from queue q
         where q.id = :first and {AVAILABLE.format(entry="q")}
-          and not instr('/' || q.answered_by, '/' || hex(:reviewer) || '/')
+          and not instr('/' || q.decided_by, '/' || hex(:reviewer) || '/')
         """,
         {**values, "holding": json.dumps(list(holding))},
     ).fetchall()
@@ -199,14 +199,14 @@ def _scan(
     count: int,
 ) -> list[sqlite3.Row]:
     """The next entries that the reviewer has not skipped."""
-    columns = "distinct answered_by" if priority is None else "answered_by, priority"
+    columns = "distinct decided_by" if priority is None else "decided_by, priority"
     groups = f"{GROUPS.format(columns=columns)} and (:priority is null or priority = :priority)"
     scans = " union all ".join(
         f"""
         select q.id, q.prediction_id, q.priority, q.nsfw_score, q.entered_at
         from ({groups}) g join queue q on q.id in (
           select i.id from queue i
-          where i.answered_by = g.answered_by and {AVAILABLE.format(entry="i")} and {NOT_SKIPPED}
+          where i.decided_by = g.decided_by and {AVAILABLE.format(entry="i")} and {NOT_SKIPPED}
             and {scan} limit :count
         )
         """
@@ -226,7 +226,7 @@ def _skipped(
         f"""
         select q.id, q.prediction_id from queue_skips s join queue q on q.id = s.queue_id
         where s.reviewer = :reviewer and {AVAILABLE.format(entry="q")}
-          and not instr('/' || q.answered_by, '/' || hex(:reviewer) || '/')
+          and not instr('/' || q.decided_by, '/' || hex(:reviewer) || '/')
         order by {ORDERS[order]} limit :count
         """,
         {**values, "holding": json.dumps(known), "count": count},

@@ -25,8 +25,8 @@ class LockWaits:
 
     - While the lock moves from one transaction to the next, any number of threads waits for it,
       each for `LONGEST_WAIT_S` at most.
-    - Once none has got it for `STALLED_S`, only `MAX_STALLED_THREADS` go on waiting, so that one
-      stuck process cannot occupy every thread of the server. After `limit_s` none does.
+    - Once no thread has obtained it for `STALLED_S`, only `MAX_STALLED_THREADS` keep waiting, so
+      that one stuck process cannot occupy every thread of the server. After `limit_s` none does.
 
     Args:
         limit_s: How long to wait for a lock that no thread obtains, in seconds.

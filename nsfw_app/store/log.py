@@ -1,4 +1,4 @@
-"""The correction log: decisions, appended and never changed, and what of them stands."""
+"""The correction log: append-only decisions, read by page, filter and reviewer."""
 
 import json
 import re
@@ -28,12 +28,12 @@ MIDNIGHT = "T00:00:00.000Z"
 
 
 class CorrectionLog:
-    """Decisions about the catalog's images. What a method returned is committed.
+    """Adds, undoes and reads decisions. A method returns after its commit.
 
     Args:
         connections: The database.
-        catalog: Where the images are.
-        queue: Told of every change, in the same transaction.
+        catalog: The images.
+        queue: Entries are settled or reopened in the transaction of each decision.
     """
 
     def __init__(self, connections: Connections, *, catalog: Catalog, queue: ReviewQueue) -> None:
@@ -41,37 +41,35 @@ class CorrectionLog:
         self._catalog = catalog
         self._queue = queue
 
-    def add(self, answer: NewDecision, caller: Caller) -> Decision:
-        """Append an answer about an image the caller may see. The same nonce again changes nothing.
+    def add(self, new: NewDecision, caller: Caller) -> Decision:
+        """Append a decision about an image that the caller may see; idempotent by its nonce.
 
         Raises:
-            NotFound: They may see no such image, or that model made no prediction of it.
-            DecisionError: The nonce belongs to another answer.
+            NotFound: The caller may see no such image, or it has no prediction by that model.
+            DecisionError: The nonce belongs to another decision.
         """
-        return self.add_all([answer], caller)[0]
+        return self.add_all([new], caller)[0]
 
-    def add_all(self, answers: Sequence[NewDecision], caller: Caller) -> list[Decision]:
-        """Append answers, all or none; see `add`."""
+    def add_all(self, decisions: Sequence[NewDecision], caller: Caller) -> list[Decision]:
+        """Append decisions, all or none; see `add`."""
         with self._connections.writing() as db, reported_changes(db) as watch:
-            return [self._add(db, answer, caller, watch) for answer in answers]
+            return [self._add(db, new, caller, watch) for new in decisions]
 
     def undo(self, decision_id: int, *, reviewer: str, nonce: str) -> Decision:
-        """Append a row that takes a decision back. Taking it back again changes nothing.
+        """Append a row that undoes a decision. Undoing it again changes nothing.
 
         Raises:
             NotFound: This reviewer made no such decision.
-            DecisionError: The nonce belongs to another answer.
+            DecisionError: The nonce belongs to another decision.
         """
         with self._connections.writing() as db, reported_changes(db) as watch:
             return self._undo(db, decision_id, reviewer, nonce, watch)
 
     def undo_batch(self, batch_id: str, *, reviewer: str, nonce: str) -> list[Decision]:
-        """Take back every decision of this reviewer under a batch id that stands.
-
-        The same nonce again changes nothing.
+        """Undo every decision of this reviewer under a batch id; idempotent by the nonce.
 
         Raises:
-            NotFound: There is none.
+            NotFound: There is none that is not undone.
         """
         with self._connections.writing() as db, reported_changes(db) as watch:
             rows = db.execute(
@@ -91,32 +89,32 @@ class CorrectionLog:
                 ).fetchall()
                 if rows:
                     return [self.get(row["id"]) for row in rows]
-                raise NotFound(f"No batch {batch_id} of yours is known, or it is undone already.")
+                raise NotFound(f"You have no batch {batch_id}, or it is already undone.")
             return [
                 self._undo(db, row["id"], reviewer, f"{nonce}-{number}", watch)
                 for number, row in enumerate(rows)
             ]
 
     def _add(
-        self, db: Database, answer: NewDecision, caller: Caller, watch: Callable[[int], None]
+        self, db: Database, new: NewDecision, caller: Caller, watch: Callable[[int], None]
     ) -> Decision:
         reviewer = caller.name
-        upload = self._catalog.upload(answer.image_sha256, caller, answer.name, answer.batch_id)
+        upload = self._catalog.upload(new.image_sha256, caller, new.name, new.batch_id)
         prediction = self._connections.row(
             """
             select id, nsfw_score from predictions
             where image_sha256 = ? and model = ? and revision = ? and backend = ?
             """,
-            (answer.image_sha256, answer.model, answer.revision, answer.backend),
+            (new.image_sha256, new.model, new.revision, new.backend),
         )
         if upload is None or prediction is None:
             raise NotFound(
-                f"There is no prediction by {answer.model} of an image {answer.image_sha256} "
+                f"There is no prediction by {new.model} of an image {new.image_sha256} "
                 "that you may see. Add the image first."
             )
         stored = self._catalog.get(prediction["id"])
         warnings = warnings_of(upload["name"], stored.info, stored.prediction.ground)
-        flagged = prediction["nsfw_score"] >= answer.threshold
+        flagged = prediction["nsfw_score"] >= new.threshold
         db.execute(
             """
             insert into decisions
@@ -125,19 +123,19 @@ class CorrectionLog:
             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (nonce) do nothing
             """,
             (
-                answer.nonce,
+                new.nonce,
                 now(),
                 reviewer,
                 prediction["id"],
                 upload["name"],
                 upload["source"],
-                answer.threshold,
+                new.threshold,
                 Label.NSFW if flagged else Label.NORMAL,
-                answer.label,
-                json.dumps(list(answer.reasons)),
-                answer.note,
-                answer.batch_id or upload["batch_id"],
-                answer.elapsed_ms,
+                new.label,
+                json.dumps(list(new.reasons)),
+                new.note,
+                new.batch_id or upload["batch_id"],
+                new.elapsed_ms,
                 json.dumps([warning.code for warning in warnings]),
             ),
         )
@@ -146,10 +144,10 @@ class CorrectionLog:
             select d.id from decisions d
             where d.nonce = ? and d.reviewer = ? and d.prediction_id = ? and d.label = ?
             """,
-            (answer.nonce, reviewer, prediction["id"], answer.label),
+            (new.nonce, reviewer, prediction["id"], new.label),
         )
         if row is None:
-            raise DecisionError("This nonce was used for another answer. Send a new one.")
+            raise DecisionError("This nonce was used for another decision. Send a new one.")
         watch(prediction["id"])
         self._queue.reconsider(db, prediction["id"], reviewer)
         return self.get(row["id"])
@@ -176,12 +174,12 @@ class CorrectionLog:
         )
         decision = self.get(decision_id)
         if decision.reviewer != reviewer:
-            raise NotFound(f"No decision {decision_id} of yours is known.")
+            raise NotFound(f"You made no decision {decision_id}.")
         undoing = self._connections.row(
             "select prediction_id from decisions where undoes = ?", (decision_id,)
         )
         if undoing is None:
-            raise DecisionError("This nonce was used for another answer. Send a new one.")
+            raise DecisionError("This nonce was used for another decision. Send a new one.")
         watch(undoing["prediction_id"])
         self._queue.reconsider(db, undoing["prediction_id"], reviewer)
         return decision
@@ -190,19 +188,19 @@ class CorrectionLog:
         """One row of the correction log.
 
         Raises:
-            NotFound: There is none.
+            NotFound: There is no such decision.
         """
         row = self._connections.row(
             "select * from correction_log where decision_id = ?", (decision_id,)
         )
         if row is None:
-            raise NotFound(f"No decision {decision_id} of yours is known.")
+            raise NotFound(f"You made no decision {decision_id}.")
         return _decision(row)
 
     def standing(
         self, image_sha256: str, *, model: str, revision: str, backend: str, reviewer: str
     ) -> Decision | None:
-        """The reviewer's answer about this model's prediction that stands, if any."""
+        """The reviewer's standing decision about this model's prediction, or None."""
         row = self._connections.row(
             """
             select * from correction_log where image_sha256 = ? and model = ? and revision = ?

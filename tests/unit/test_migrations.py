@@ -1,4 +1,4 @@
-"""Migrations: every database that was ever made opens, and its log has the agreed columns."""
+"""Migrations: every older database opens, and its log has the documented columns."""
 
 import sqlite3
 import subprocess
@@ -24,13 +24,13 @@ COLUMNS = """decision_id decided_at reviewer image_sha256 name source model revi
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the database lies, or will lie."""
+    """The path of the database."""
     return tmp_path / "review.db"
 
 
 @pytest.fixture
 def database(path: Path) -> Iterator[sqlite3.Connection]:
-    """The same file, as any other program would open it."""
+    """A connection to the file without the store."""
     with closing(sqlite3.connect(path)) as connection:
         yield connection
 
@@ -46,12 +46,12 @@ def schema(database: sqlite3.Connection) -> list[tuple[str, str]]:
 
 
 def test_steps_are_only_ever_added() -> None:
-    """The steps that databases out there have taken keep their names and their order."""
+    """Steps keep their names and their order, because databases record them."""
     assert STEPS[:1] == ["create_review_tables"]
 
 
 def test_empty_file_becomes_a_store(path: Path, database: sqlite3.Connection) -> None:
-    """An empty file, as a start that was killed leaves it, is filled and works."""
+    """An empty file, as a killed start leaves it, is migrated and works."""
     path.touch()
     store = opened(path)
     add_image(store)
@@ -61,7 +61,7 @@ def test_empty_file_becomes_a_store(path: Path, database: sqlite3.Connection) ->
 
 @pytest.mark.parametrize("step", STEPS)
 def test_every_old_schema_upgrades(path: Path, step: str, tmp_path: Path) -> None:
-    """A database that stopped before any of the steps becomes what a new one is."""
+    """A database from before any step gets the schema of a new one."""
     with closing(Database(path)) as old:
         migrations.apply(old, stop_before=step)
         assert step in [pending.name for pending in migrations.pending(old)]
@@ -202,7 +202,7 @@ def test_models_named_by_a_path_are_named_by_their_directory(path: Path) -> None
 
 
 def test_migrated_database_stays_as_it_is(path: Path, database: sqlite3.Connection) -> None:
-    """To open a database again changes neither its schema nor what is in it."""
+    """Opening a database again changes neither its schema nor its rows."""
     store = opened(path)
     add_image(store)
     decision = add(store.log, answer("n"))
@@ -212,7 +212,7 @@ def test_migrated_database_stays_as_it_is(path: Path, database: sqlite3.Connecti
 
 
 def test_failed_step_leaves_nothing_behind(path: Path, database: sqlite3.Connection) -> None:
-    """A step that cannot be taken leaves the database as it was, to be tried again."""
+    """A failed step is rolled back, and can be retried."""
     database.execute("create table policies (somebody_elses)")
     with pytest.raises(SettingsError, match="policies"):
         opened(path)
@@ -221,7 +221,7 @@ def test_failed_step_leaves_nothing_behind(path: Path, database: sqlite3.Connect
     assert opened(path).policies.latest("fake") is None
 
 
-def test_log_has_the_agreed_columns(path: Path, database: sqlite3.Connection) -> None:
+def test_log_has_the_documented_columns(path: Path, database: sqlite3.Connection) -> None:
     """The view of the log has the columns of the export, in their order."""
     opened(path)
     assert [c[0] for c in database.execute("select * from correction_log").description] == COLUMNS
@@ -241,10 +241,10 @@ def test_log_has_the_agreed_columns(path: Path, database: sqlite3.Connection) ->
         "nonce = 'n' from decisions",
     ],
 )
-def test_database_refuses_what_makes_no_sense(
+def test_database_refuses_invalid_rows(
     path: Path, database: sqlite3.Connection, change: str
 ) -> None:
-    """No program can add a row whose score, label or reference is none."""
+    """No program can add a row with an invalid score, label or reference."""
     store = opened(path)
     add_image(store)
     add(store.log, answer("n"))

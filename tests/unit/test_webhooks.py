@@ -274,7 +274,10 @@ def test_an_address_that_is_gone_gets_nothing_more(
         engine.decide(answer_to(review, review.name, Label.NSFW), ANN)
     assert sender.send_due() == 1
     (record,) = store.deliveries.of(submission_id)
-    assert (record.last_status, record.last_error) == (410, "The webhook answered with status 410.")
+    assert (record.last_status, record.last_error) == (
+        410,
+        "The webhook responded with status 410.",
+    )
     keys = {key.name: key.webhook_gone_at for key in store.keys.all()}
     assert keys["upload"]
     assert keys["same"]

@@ -3,11 +3,11 @@
 - Each table has a view `computed_...` that derives the same rows anew. `consistency` compares them;
   the upgrade of an older database copies them.
 - A trigger changes derived rows in the transaction of the row that they derive from.
-- `answered_by` lists the reviewers with a standing decision about an entry's prediction, as hex
+- `decided_by` lists the reviewers with a standing decision about an entry's prediction, as hex
   digits of their UTF-8 names, each followed by a slash, in order of name.
 - `cross join` makes SQLite read its left side first: there are few predictions of one image.
 - `audience` is who may know of decisions about a prediction: `*` for everyone, or, while an entry
-  that wants several opinions is open, its `answered_by`.
+  that wants several opinions is open, its `decided_by`.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ CACHE_KB = 65_536  # while indexes are built
 
 SCOPES = ("all", "public")  # every standing decision; those that everyone may know of
 
-ANSWERED_BY = """
+DECIDED_BY = """
 coalesce((
   select group_concat(hex(reviewer) || '/', '') from (
     select reviewer from standing_decisions s where s.prediction_id = {prediction}
@@ -30,7 +30,7 @@ coalesce((
 """
 AUDIENCE = """
 coalesce((
-  select q.answered_by from queue q
+  select q.decided_by from queue q
   where q.prediction_id = {prediction} and q.settled_at is null and q.answers_wanted > 1
 ), '*')
 """
@@ -38,7 +38,7 @@ UNDONE = "exists (select 1 from decisions u where u.undoes = {row}.id)"
 
 TABLES = (
     "alter table queue add column nsfw_score real",
-    "alter table queue add column answered_by text not null default ''",
+    "alter table queue add column decided_by text not null default ''",
     """
     create table model_identities (
       id integer primary key,
@@ -101,10 +101,10 @@ TABLES = (
     """,
     """
     create table queue_counts (
-      answered_by text not null,
+      decided_by text not null,
       priority integer not null,
       entries integer not null,
-      primary key (answered_by, priority)
+      primary key (decided_by, priority)
     ) without rowid
     """,
     """
@@ -146,15 +146,15 @@ TABLES = (
 INDEXES = (
     "drop index queue_waiting",
     """
-    create index queue_above on queue (answered_by, priority, nsfw_score, entered_at, id)
+    create index queue_above on queue (decided_by, priority, nsfw_score, entered_at, id)
     where settled_at is null
     """,
     """
-    create index queue_below on queue (answered_by, priority, nsfw_score desc, entered_at, id)
+    create index queue_below on queue (decided_by, priority, nsfw_score desc, entered_at, id)
     where settled_at is null
     """,
     """
-    create index queue_oldest on queue (answered_by, entered_at, id) where settled_at is null
+    create index queue_oldest on queue (decided_by, entered_at, id) where settled_at is null
     """,
     """
     create index queue_leased on queue (leased_until)
@@ -201,7 +201,7 @@ VIEWS = (
     """,
     f"""
     create view computed_queue as
-    select q.id, p.nsfw_score, {ANSWERED_BY.format(prediction="q.prediction_id")} as answered_by
+    select q.id, p.nsfw_score, {DECIDED_BY.format(prediction="q.prediction_id")} as decided_by
     from queue q join predictions p on p.id = q.prediction_id
     """,
     f"""
@@ -278,8 +278,8 @@ VIEWS = (
     ),
     """
     create view computed_queue_counts as
-    select answered_by, priority, count(*) as entries from queue where settled_at is null
-    group by answered_by, priority
+    select decided_by, priority, count(*) as entries from queue where settled_at is null
+    group by decided_by, priority
     """,
     f"""
     create view computed_log_rows as
@@ -421,10 +421,10 @@ def _queue_count(sign: str, row: str) -> str:
     """Count an open entry, or count it no more."""
     return f"""
         insert into queue_counts
-        select {row}.answered_by, {row}.priority, {sign}1 where {row}.settled_at is null
+        select {row}.decided_by, {row}.priority, {sign}1 where {row}.settled_at is null
         on conflict do update set entries = entries + excluded.entries;
         delete from queue_counts
-        where answered_by = {row}.answered_by and priority = {row}.priority and entries = 0;
+        where decided_by = {row}.decided_by and priority = {row}.priority and entries = 0;
     """
 
 
@@ -446,7 +446,7 @@ def _standing_changed(row: str) -> str:
     """Derive anew what depends on the standing decisions about a prediction."""
     return f"""
         {_log_rows(f"{row}.decision_id")}
-        update queue set answered_by = {ANSWERED_BY.format(prediction=f"{row}.prediction_id")}
+        update queue set decided_by = {DECIDED_BY.format(prediction=f"{row}.prediction_id")}
         where prediction_id = {row}.prediction_id;
         {_outcome(f"{row}.prediction_id")}
         {_rivals(row)}
@@ -546,7 +546,7 @@ TRIGGERS = (
       {_queue_count("+", "new")}
       update queue set
         nsfw_score = (select nsfw_score from predictions where id = new.prediction_id),
-        answered_by = {ANSWERED_BY.format(prediction="new.prediction_id")}
+        decided_by = {DECIDED_BY.format(prediction="new.prediction_id")}
       where id = new.id;
       {_audience("new.prediction_id")}
       {_outcome("new.prediction_id")}
@@ -554,9 +554,9 @@ TRIGGERS = (
     """,
     f"""
     create trigger queue_recounted
-    after update of settled_at, priority, answered_by on queue
+    after update of settled_at, priority, decided_by on queue
     when (old.settled_at is null) <> (new.settled_at is null)
-      or old.priority <> new.priority or old.answered_by <> new.answered_by
+      or old.priority <> new.priority or old.decided_by <> new.decided_by
     begin
       {_queue_count("-", "old")}
       {_queue_count("+", "new")}
@@ -564,9 +564,9 @@ TRIGGERS = (
     """,
     f"""
     create trigger queue_changed
-    after update of settled_at, settled_label, answers_wanted, answered_by on queue
+    after update of settled_at, settled_label, answers_wanted, decided_by on queue
     when {SEALED.format(row="old")} <> {SEALED.format(row="new")}
-      or {SEALED.format(row="new")} and old.answered_by <> new.answered_by
+      or {SEALED.format(row="new")} and old.decided_by <> new.decided_by
       or old.settled_label is not new.settled_label
       or (old.settled_at is null) <> (new.settled_at is null)
     begin
@@ -616,11 +616,11 @@ FILLS: Mapping[str, str | None] = MappingProxyType(
         f"""
         update queue set
           nsfw_score = (select p.nsfw_score from predictions p where p.id = prediction_id),
-          answered_by = {ANSWERED_BY.format(prediction="queue.prediction_id")}
+          decided_by = {DECIDED_BY.format(prediction="queue.prediction_id")}
         where id > :after and id <= :up_to
         """: "queue",
         """
-        update standing_decisions as s set audience = q.answered_by
+        update standing_decisions as s set audience = q.decided_by
         from queue q
         where q.settled_at is null and q.answers_wanted > 1 and q.prediction_id = s.prediction_id
           and q.id > :after and q.id <= :up_to
