@@ -92,7 +92,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(STEPS, min_size=1, max_size=25))
 def test_triggers_keep_what_a_recomputation_finds(
     steps: list[tuple[str, int, int, Label]],
@@ -185,7 +185,7 @@ where :reviewer is null or not {HIDDEN} order by d.decision_id
 """
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(STEPS, min_size=1, max_size=25))
 def test_answers_from_derived_tables_are_those_of_their_sources(
     steps: list[tuple[str, int, int, Label]],
