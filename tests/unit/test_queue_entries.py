@@ -140,6 +140,7 @@ def test_order_is_reason_then_nearness_then_age(queue_store: Store) -> None:
     asked = waiting(queue_store, 0.99, QueueReason.SECOND_OPINION)
     audit = waiting(queue_store, 0.5, QueueReason.AUDIT)
     assert offered(queue_store, "ann", threshold=0.5) == [asked, near, far, audit]
+    assert offered(queue_store, "ann", threshold=0.9) == [asked, far, near, audit]
     assert offered(queue_store, "ann", order=QueueOrder.OLDEST) == [far, near, asked, audit]
 
 

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from sqlite_utils import Database
 
-BATCH_SIZE = 20_000  # predictions or decisions that are derived between two reports of progress
+BATCH_SIZE = 100_000  # predictions or decisions that are derived between two reports of progress
 CACHE_KB = 65_536  # while indexes are built
 
 SCOPES = ("all", "public")  # every standing decision; those that everyone may know of
