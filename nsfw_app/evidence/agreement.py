@@ -5,7 +5,7 @@
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from nsfw_app.evidence import metrics
 from nsfw_app.evidence.metrics import Agreement, Confusion, Share
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label, ModelIdentity, Policy
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from nsfw_app.store.standing_decisions import Outcome, ReviewerStats
 
@@ -98,29 +99,43 @@ class Insights:
             viewer: Reviewer who sees the numbers; decisions about images that wait for this
                 reviewer's own decision are left out.
         """
+        policies: dict[str, Policy] = {}
+
+        def threshold_of(model: str) -> float:
+            if model not in policies:
+                policies[model] = self._policies.of(model)
+            return policies[model].threshold
+
+        def group_of(identity: ModelIdentity) -> tuple[str, str, frozenset[str]]:
+            backends = self._equivalents.of(identity, policies[identity.model])
+            return identity.model, identity.revision, backends
+
         groups: dict[tuple[str, str, frozenset[str]], _Tally] = defaultdict(_Tally)
-        for count in self._answers.outcome_counts(self._threshold_of, viewer=viewer):
-            groups[self._group(count.identity)].add(
+        for count in self._decisions.outcome_counts(threshold_of, viewer=viewer):
+            groups[group_of(count.identity)].add(
                 count.identity, count.label, count.predictions, count.flagged
             )
         latest: dict[tuple[Any, ...], Outcome] = {}
-        for outcome in self._answers.rival_outcomes(viewer=viewer):
-            key = self._group(outcome.identity), outcome.image_sha256
+        for outcome in self._decisions.rival_outcomes(viewer=viewer):
+            key = group_of(outcome.identity), outcome.image_sha256
             known = latest.get(key)
             if known is None or known.last_decision_id < outcome.last_decision_id:
                 latest[key] = outcome
         for (group, _), outcome in latest.items():
-            flagged = outcome.nsfw_score >= self._threshold_of(outcome.identity.model)
+            flagged = outcome.nsfw_score >= threshold_of(outcome.identity.model)
             groups[group].add(outcome.identity, outcome.label, 1, int(flagged))
         found = sorted(groups.items(), key=lambda item: item[1].images, reverse=True)
-        return [self._record(model, revision, tally) for (model, revision, _), tally in found]
+        return [
+            _model_record(model, revision, tally, threshold_of(model))
+            for (model, revision, _), tally in found
+        ]
 
     def people(self, *, viewer: str | None = None) -> People:
-        """How far reviewers agree, and what each has done; see `models` for the viewer."""
+        """Agreement of reviewers, and the stats of each; see `models` for the viewer."""
         tables: dict[tuple[str, str], NDArray[np.int64]] = defaultdict(
             lambda: np.zeros((len(CODES), len(CODES)), dtype=np.int64)
         )
-        counts, labels = self._answers.shared_counts(viewer=viewer)
+        counts, labels = self._decisions.shared_counts(viewer=viewer)
         for count in counts:
             cell = CODES[count.first_label], CODES[count.second_label]
             tables[count.first, count.second][cell] += count.images
@@ -137,37 +152,13 @@ class Insights:
             all_pairs=len(pairs),
             reviewers=[
                 ReviewerRecord(stats, _with_others(tables, stats.reviewer))
-                for stats in self._answers.reviewer_stats(viewer=viewer)
+                for stats in self._decisions.reviewer_stats(viewer=viewer)
             ],
-        )
-
-    def _threshold_of(self, model: str) -> float:
-        return self._policy_of(model).threshold
-
-    def _group(self, identity: ModelIdentity) -> tuple[str, str, frozenset[str]]:
-        """What counts as one model: a revision, on backends that are verified equal."""
-        return identity.model, identity.revision, self._equivalents.of(identity)
-
-    def _record(self, model: str, revision: str, tally: "_Tally") -> ModelRecord:
-        people_nsfw, people_normal = tally.labels[Label.NSFW], tally.labels[Label.NORMAL]
-        nsfw_flagged, normal_flagged = tally.flagged[Label.NSFW], tally.flagged[Label.NORMAL]
-        return ModelRecord(
-            model,
-            revision,
-            sorted(tally.backends),
-            self._threshold_of(model),
-            Confusion(
-                true_positives=nsfw_flagged,
-                false_positives=normal_flagged,
-                true_negatives=people_normal - normal_flagged,
-                false_negatives=people_nsfw - nsfw_flagged,
-            ),
-            undecided=tally.images - people_nsfw - people_normal,
         )
 
 
 class _Tally:
-    """Images of a model by the label that people give them, and by whether it flags them."""
+    """Images of a model by settled label, and how many of each the model flags."""
 
     def __init__(self) -> None:
         self.labels: Counter[Label | None] = Counter()
@@ -176,7 +167,7 @@ class _Tally:
 
     @property
     def images(self) -> int:
-        """How many images there are, undecided ones included."""
+        """The number of images, undecided ones included."""
         return self.labels.total()
 
     def add(self, identity: ModelIdentity, label: Label | None, images: int, flagged: int) -> None:
@@ -184,6 +175,24 @@ class _Tally:
         self.labels[label] += images
         self.flagged[label] += flagged
         self.backends.add(identity.backend)
+
+
+def _model_record(model: str, revision: str, tally: _Tally, threshold: float) -> ModelRecord:
+    nsfw, normal = tally.labels[Label.NSFW], tally.labels[Label.NORMAL]
+    flagged_nsfw, flagged_normal = tally.flagged[Label.NSFW], tally.flagged[Label.NORMAL]
+    return ModelRecord(
+        model,
+        revision,
+        sorted(tally.backends),
+        threshold,
+        Confusion(
+            true_positives=flagged_nsfw,
+            false_positives=flagged_normal,
+            true_negatives=normal - flagged_normal,
+            false_negatives=nsfw - flagged_nsfw,
+        ),
+        undecided=tally.images - nsfw - normal,
+    )
 
 
 def _with_others(tables: Mapping[tuple[str, str], NDArray[np.int64]], reviewer: str) -> Share:

@@ -1,7 +1,6 @@
 """Agreement measures and confusion counts, as pure functions.
 
-What always holds: a number comes with the count behind it, and where a measure is not defined
-there is None and never a number.
+- Each number comes with its count; a measure that is not defined is None.
 """
 
 import math
@@ -117,8 +116,8 @@ def krippendorff_alpha(labels: NDArray[Any]) -> Agreement:
 
     Source: Krippendorff (2004), Content Analysis, chapter 11.
     """
-    codes = np.unique(answers[answers != NO_ANSWER])
-    counts = (answers[:, :, np.newaxis] == codes).sum(axis=0, dtype=np.int64)
+    codes = np.unique(labels[labels != NO_LABEL])
+    counts = (labels[:, :, np.newaxis] == codes).sum(axis=0, dtype=np.int64)
     return alpha_of_counts(counts, np.ones(len(counts), dtype=np.int64))
 
 
@@ -130,7 +129,7 @@ def alpha_of_counts(counts: NDArray[Any], images: NDArray[Any]) -> Agreement:
         images: Shape (kinds,): how many images there are of each kind.
 
     Returns:
-        As `krippendorff_alpha`, which see.
+        As `krippendorff_alpha`.
     """
     several = counts.sum(axis=1) > 1
     counts, images = counts[several], images[several]
@@ -163,8 +162,8 @@ def cohen_kappa(first: NDArray[Any], second: NDArray[Any]) -> Agreement:
     Source: Cohen (1960), A coefficient of agreement for nominal scales.
     """
     if first.shape != second.shape:
-        raise ValueError(f"The answers have shapes {first.shape} and {second.shape}.")
-    both = (first != NO_ANSWER) & (second != NO_ANSWER)
+        raise ValueError(f"The labels have shapes {first.shape} and {second.shape}.")
+    both = (first != NO_LABEL) & (second != NO_LABEL)
     codes, places = np.unique([first[both], second[both]], return_inverse=True)
     table = np.zeros((len(codes), len(codes)), dtype=np.int64)
     np.add.at(table, tuple(places.reshape(2, -1)), 1)
@@ -179,7 +178,7 @@ def kappa_of_table(table: NDArray[Any]) -> Agreement:
             the second one the column's.
 
     Returns:
-        As `cohen_kappa`, which see.
+        As `cohen_kappa`.
     """
     images, same = int(table.sum()), int(np.trace(table))
     value = None

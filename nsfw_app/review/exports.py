@@ -83,7 +83,7 @@ def with_bom(lines: Iterable[str]) -> Iterator[str]:
 
 
 def log_csv(decisions: Iterable[Decision]) -> Iterator[str]:
-    """The correction log as CSV, a piece of text per row, the heading first."""
+    """The correction log as CSV, one text per row, the header first."""
     writer = csv.writer(_Lines())
     yield writer.writerow(LOG_COLUMNS)
     for decision in decisions:
@@ -118,7 +118,7 @@ LOG_FORMATS: Mapping[str, Callable[[Iterable[Decision]], Iterator[str]]] = {
 
 
 class _Lines:
-    """A file for `csv.writer`: each row that is written is returned."""
+    """File for `csv.writer`, whose `writerow` then returns the line."""
 
     def write(self, line: str) -> str:
         return line

@@ -46,22 +46,14 @@ select * from uploads where image_sha256 = :sha256 order by queues desc, id limi
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A stored prediction with its image and preview."""
-
-    info: ImageInfo
-    prediction: Prediction
-    preview: Preview
-    prediction_id: int
-
-
 class Catalog:
     """Reads and adds images, predictions and uploads.
 
     Args:
         connections: The database.
         pictures: The preview files.
+        queue: Where images enter the queue.
+        submissions: Where submissions of programs are added.
     """
 
     def __init__(
@@ -135,72 +127,41 @@ class Catalog:
 
     def record(
         self,
-        info: ImageInfo,
-        prediction: Prediction,
-    ) -> None:
-        """Add an image and a prediction of it.
-
-        Existing rows stay as they are, except that warnings are those of the latest decoding.
-        """
-        warnings = json.dumps([[warning.code, warning.message] for warning in info.warnings])
-        with self._connections.writing() as db:
-            db.table("images").insert(
-                {
-                    "sha256": info.sha256,
-                    "format": info.format,
-                    "width": info.width,
-                    "height": info.height,
-                    "size_bytes": info.size_bytes,
-                    "frames": info.frames,
-                    "placeholder": b"",
-                    "first_seen_at": now(),
-                },
-                ignore=True,
-            )
-            db.execute(
-                "update images set warnings = ?, incomplete = ? where sha256 = ?",
-                (warnings, info.incomplete, info.sha256),
-            )
-            db.table("predictions").insert(
-                {
-                    "image_sha256": prediction.image_sha256,
-                    "model": prediction.identity.model,
-                    "revision": prediction.identity.revision,
-                    "backend": prediction.identity.backend,
-                    "weights_sha256": prediction.identity.weights_sha256,
-                    "probabilities": json.dumps(dict(prediction.probabilities)),
-                    "nsfw_score": prediction.nsfw_score,
-                    "frame": prediction.frame,
-                    "ground": prediction.ground,
-                    "predicted_at": now(),
-                },
-                ignore=True,
-            )
-
-    def add_upload(self, image_sha256: str, upload: Upload) -> None:
-        """Record the owner and the name of an upload."""
-        with self._connections.writing() as db:
-            _add_upload(db, image_sha256, upload)
-
-    def keep(self, image_sha256: str, upload: Upload, preview: Preview, jpeg: bytes) -> None:
-        """Record an upload with its preview: rows and file, or nothing at all.
+        image: JudgedImage,
+        upload: Upload | None = None,
+        *,
+        jpeg: bytes | None = None,
+        reason: QueueReason | None = None,
+    ) -> JudgedImage:
+        """Store what is kept of an image, in one transaction: rows and preview file, or nothing.
 
         Args:
-            image_sha256: The image, which has a prediction.
-            upload: Its owner and name.
-            preview: Its placeholder and perceptual hash.
-            jpeg: The preview; an existing one stays.
+            image: Without a `prediction_id`, its facts and prediction are stored first. Those
+                stored before stay, but for warnings: those of the latest decoding count.
+            upload: Added as a row; None adds none.
+            jpeg: The preview file, stored with the placeholder unless one is there; None for none.
+            reason: Enters the queue for this reason; None for not.
+
+        Returns:
+            The image with its prediction id, and its submission id where the upload is one.
 
         Raises:
-            StorageError: Nothing was recorded.
+            StorageError: Nothing was stored.
         """
         sha256, submission_id, added = image.info.sha256, None, False
         with self._pictures.staged(sha256, jpeg) if jpeg is not None else nullcontext() as place:
             try:
                 with self._connections.writing() as db:
-                    _add_upload(db, image_sha256, upload)
-                    _set_preview(db, image_sha256, preview)
-                    if not self._pictures.has(image_sha256):
+                    prediction_id = image.prediction_id or _add_prediction(db, image)
+                    if upload is not None:
+                        _add_upload(db, sha256, upload)
+                    if place is not None:
+                        _set_preview(db, sha256, image.preview)
+                    if reason is not None:
+                        self._queue.enter(db, prediction_id, reason)
+                        if upload is not None and upload.retain is Retain.SUBMISSION:
+                            submission_id = self._submissions.add(db, prediction_id, upload)
+                    if place is not None and not self._pictures.has(sha256):
                         place()  # before the commit, so that no row lacks its preview
                         added = True
             except BaseException:
@@ -239,11 +200,6 @@ class Catalog:
         if row is None:
             raise NotFound(f"There is no image {image_sha256}.")
         return Preview(bytes(row["placeholder"]), row["perceptual_hash"])
-
-    def set_preview(self, image_sha256: str, preview: Preview) -> None:
-        """Set the placeholder and perceptual hash of an image."""
-        with self._connections.writing() as db:
-            _set_preview(db, image_sha256, preview)
 
     def upload(
         self, image_sha256: str, caller: Caller, name: str = "", batch_id: str = ""

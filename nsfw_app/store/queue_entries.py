@@ -33,11 +33,11 @@ class ReviewQueue:
         self._connections = connections
         self.rules = rules
 
-    def enter(self, prediction_id: int, reason: QueueReason, *, draw: float | None = None) -> None:
-        """Add an entry, unless the prediction ever had one or the reason is not in use.
+    def enter(self, db: Database, prediction_id: int, reason: QueueReason) -> None:
+        """Put a prediction into the queue, unless it ever was there or the reason is not in use.
 
-        A prediction that was withdrawn, because its preview was deleted, enters again. `draw` is
-        the probability with which an audit drew it.
+        Runs inside an open transaction. One that was withdrawn, because its picture was deleted,
+        enters again. An audit's entry has the probability with which it was drawn.
         """
         draw = self.rules.audit_rate if reason is QueueReason.AUDIT else None
         with reported_changes(db) as watch:

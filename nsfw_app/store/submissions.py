@@ -47,23 +47,23 @@ class Submissions:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    def add(self, prediction_id: int, *, owner: str, name: str, key_name: str | None) -> str:
-        """Add a submission of a prediction; return its id.
+    @staticmethod
+    def add(db: Database, prediction_id: int, upload: Upload) -> str:
+        """Add a submission inside an open transaction; its id.
 
-        Submitted again under the same name while it waits, an image keeps its id. If it is
-        settled already, the message to the webhook is written at once.
+        Submitted again under the same name while it waits, it keeps its id. For one that is
+        settled already the webhook's message is written at once.
         """
         submission_id = uuid.uuid4().hex
-        with self._connections.writing() as db:
-            known = db.execute(WAITING, (prediction_id, owner, name)).fetchone()
-            if known:
-                return str(known["id"])
-            db.execute(
-                "insert into submissions (id, prediction_id, owner, name, key_name, submitted_at) "
-                "values (?, ?, ?, ?, ?, ?)",
-                (submission_id, prediction_id, owner, name, key_name, now()),
-            )
-            report_state(db, prediction_id, submission_id)
+        known = db.execute(WAITING, (prediction_id, upload.owner, upload.name)).fetchone()
+        if known:
+            return str(known["id"])
+        db.execute(
+            "insert into submissions (id, prediction_id, owner, name, key_name, submitted_at) "
+            "values (?, ?, ?, ?, ?, ?)",
+            (submission_id, prediction_id, upload.owner, upload.name, upload.key_name, now()),
+        )
+        report_state(db, prediction_id, submission_id)
         return submission_id
 
     def get(self, submission_id: str) -> Submission:
