@@ -12,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nsfw_app.errors import NotFound
-from nsfw_app.records import ImageInfo, Label, LogFilter, NewDecision, Prediction, Preview, Upload
+from nsfw_app.records import (
+    ImageInfo,
+    JudgedImage,
+    Label,
+    LogFilter,
+    NewDecision,
+    Prediction,
+    Preview,
+    Retain,
+    Upload,
+)
 from nsfw_app.rules.queue import QueueOrder, QueueReason, QueueRules
 from nsfw_app.store import Store
 from nsfw_app.store.connections import now
@@ -41,11 +51,9 @@ class Scenario:
             info = ImageInfo(f"{number:064x}", "PNG", 4, 3, 99, 1)
             for identity in IDENTITIES:
                 probabilities = {"normal": 1 - score, "nsfw": score}
-                self.store.catalog.add_prediction(
-                    info, Prediction(info.sha256, identity, probabilities, score)
-                )
-            self.store.catalog.set_preview(info.sha256, Preview(b"webp"))
-            self.store.catalog.add_upload(info.sha256, Upload("a.png", "gallery", "ann"))
+                prediction = Prediction(info.sha256, identity, probabilities, score)
+                upload = Upload("a.png", "gallery", "ann", retain=Retain.QUEUE)
+                self.store.catalog.record(JudgedImage(info, prediction, Preview(b"webp")), upload)
 
     def apply(self, action: str, prediction: int, reviewer: int, label: Label) -> None:
         """Do one thing that a person or a program does."""
@@ -69,7 +77,7 @@ class Scenario:
                 store.log.undo_batch("b", reviewer=name, nonce=str(self.step))
         elif action == "enter":
             reason = list(QueueReason)[self.step % len(QueueReason)]
-            store.queue.enter(prediction + 1, reason)
+            store.catalog.record(store.catalog.get(prediction + 1), reason=reason)
         elif action == "escalate":
             store.queue.escalate(prediction + 1, name)
         elif action == "withdraw":
@@ -113,7 +121,7 @@ def test_a_difference_is_found_in_each_table(store: Store, tmp_path: Path) -> No
     for name in ("ann", "bob"):
         add(store.log, answer(name), reviewer=name)
     add_image(store, sha256="b" * 64)
-    store.queue.enter(2, QueueReason.REVIEW)
+    store.catalog.record(store.catalog.get(2), reason=QueueReason.REVIEW)
     assert store.consistency.check() == []
     with closing(sqlite3.connect(tmp_path / "review.db", isolation_level=None)) as db:
         triggers = db.execute("select name from sqlite_master where type = 'trigger'").fetchall()

@@ -286,7 +286,7 @@ def test_an_image_enters_once(queue_store: Store) -> None:
     """A settled image does not enter again."""
     prediction = waiting(queue_store, 0.6)
     decide(queue_store, prediction, "ann", Label.NSFW)
-    queue_store.queue.enter(prediction, QueueReason.REVIEW)
+    queue_store.catalog.record(queue_store.catalog.get(prediction), reason=QueueReason.REVIEW)
     assert offered(queue_store, "bob") == []
 
 
