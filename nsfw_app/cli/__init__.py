@@ -15,6 +15,7 @@ import typer
 
 from nsfw_app import __version__
 from nsfw_app.cli.audit import audit
+from nsfw_app.cli.check import check
 from nsfw_app.cli.classify import classify
 from nsfw_app.cli.export import export
 from nsfw_app.cli.keys import keys
@@ -37,6 +38,7 @@ app.command()(export)
 app.command()(purge)
 app.command()(optimize)
 app.command()(audit)
+app.command()(check)
 app.add_typer(users, name="users")
 app.add_typer(keys, name="keys")
 

@@ -4,19 +4,21 @@
 - The model's label is computed from the stored score under the policy in force.
 """
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nsfw_app.evidence import metrics
-from nsfw_app.evidence.metrics import NO_LABEL, Agreement, Confusion, Share
+from nsfw_app.evidence.metrics import Agreement, Confusion, Share
 from nsfw_app.models.equivalence import EquivalentBackends
-from nsfw_app.records import Label, Policy
+from nsfw_app.records import Label, ModelIdentity, Policy
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
-from nsfw_app.store.standing_decisions import Outcome, ReviewerStats, SharedAnswer
+from nsfw_app.store.standing_decisions import Outcome, ReviewerStats
 
 MAX_PAIRS = 100
 CODES = {label: code for code, label in enumerate(Label)}
@@ -98,87 +100,102 @@ class Insights:
                 reviewer's own decision are left out.
         """
         policies: dict[str, Policy] = {}
-        groups: dict[tuple[str, str, frozenset[str]], dict[str, Outcome]] = {}
-        for outcome in self._decisions.outcomes(viewer=viewer):
-            identity = outcome.identity
-            if identity.model not in policies:
-                policies[identity.model] = self._policies.of(identity.model)
+
+        def threshold_of(model: str) -> float:
+            if model not in policies:
+                policies[model] = self._policies.of(model)
+            return policies[model].threshold
+
+        def group_of(identity: ModelIdentity) -> tuple[str, str, frozenset[str]]:
             backends = self._equivalents.of(identity, policies[identity.model])
-            key = identity.model, identity.revision, backends
-            images = groups.setdefault(key, {})
-            known = images.get(outcome.image_sha256)
+            return identity.model, identity.revision, backends
+
+        groups: dict[tuple[str, str, frozenset[str]], _Tally] = defaultdict(_Tally)
+        for count in self._decisions.outcome_counts(threshold_of, viewer=viewer):
+            groups[group_of(count.identity)].add(
+                count.identity, count.label, count.predictions, count.flagged
+            )
+        latest: dict[tuple[Any, ...], Outcome] = {}
+        for outcome in self._decisions.rival_outcomes(viewer=viewer):
+            key = group_of(outcome.identity), outcome.image_sha256
+            known = latest.get(key)
             if known is None or known.last_decision_id < outcome.last_decision_id:
-                images[outcome.image_sha256] = outcome
-        found = sorted(groups.items(), key=lambda group: len(group[1]), reverse=True)
+                latest[key] = outcome
+        for (group, _), outcome in latest.items():
+            flagged = outcome.nsfw_score >= threshold_of(outcome.identity.model)
+            groups[group].add(outcome.identity, outcome.label, 1, int(flagged))
+        found = sorted(groups.items(), key=lambda item: item[1].images, reverse=True)
         return [
-            _model_record(list(images.values()), policies[model].threshold)
-            for (model, _, _), images in found
+            _model_record(model, revision, tally, threshold_of(model))
+            for (model, revision, _), tally in found
         ]
 
     def people(self, *, viewer: str | None = None) -> People:
         """Agreement of reviewers, and the stats of each; see `models` for the viewer."""
-        names, labels = matrix(self._decisions.shared(viewer=viewer))
-        given = (labels != NO_LABEL).astype(np.float32)
-        common = (given @ given.T).astype(int)
-        pairs = [
-            (first, second)
-            for first, second in zip(*np.triu_indices(len(names), 1), strict=True)
-            if common[first, second]
-        ]
-        pairs.sort(key=lambda pair: -common[pair])
+        tables: dict[tuple[str, str], NDArray[np.int64]] = defaultdict(
+            lambda: np.zeros((len(CODES), len(CODES)), dtype=np.int64)
+        )
+        counts, labels = self._decisions.shared_counts(viewer=viewer)
+        for count in counts:
+            cell = CODES[count.first_label], CODES[count.second_label]
+            tables[count.first, count.second][cell] += count.images
+        pairs = sorted(tables, key=lambda pair: (-tables[pair].sum(), pair))
         return People(
-            alpha=metrics.krippendorff_alpha(labels),
+            alpha=metrics.alpha_of_counts(
+                np.array([[c.normal, c.nsfw, c.unsure] for c in labels]).reshape(-1, len(CODES)),
+                np.array([c.images for c in labels], dtype=np.int64),
+            ),
             pairs=[
-                PairRecord(names[i], names[j], metrics.cohen_kappa(labels[i], labels[j]))
-                for i, j in pairs[:MAX_PAIRS]
+                PairRecord(*pair, metrics.kappa_of_table(tables[pair]))
+                for pair in pairs[:MAX_PAIRS]
             ],
             all_pairs=len(pairs),
             reviewers=[
-                ReviewerRecord(stats, _with_others(names, labels, stats.reviewer))
+                ReviewerRecord(stats, _with_others(tables, stats.reviewer))
                 for stats in self._decisions.reviewer_stats(viewer=viewer)
             ],
         )
 
 
-def _model_record(outcomes: Sequence[Outcome], threshold: float) -> ModelRecord:
-    first = outcomes[0].identity
-    decided = [o for o in outcomes if o.label in {Label.NORMAL, Label.NSFW}]
+class _Tally:
+    """Images of a model by settled label, and how many of each the model flags."""
+
+    def __init__(self) -> None:
+        self.labels: Counter[Label | None] = Counter()
+        self.flagged: Counter[Label | None] = Counter()
+        self.backends: set[str] = set()
+
+    @property
+    def images(self) -> int:
+        """The number of images, undecided ones included."""
+        return self.labels.total()
+
+    def add(self, identity: ModelIdentity, label: Label | None, images: int, flagged: int) -> None:
+        """Count images with this label, of which so many are flagged."""
+        self.labels[label] += images
+        self.flagged[label] += flagged
+        self.backends.add(identity.backend)
+
+
+def _model_record(model: str, revision: str, tally: _Tally, threshold: float) -> ModelRecord:
+    nsfw, normal = tally.labels[Label.NSFW], tally.labels[Label.NORMAL]
+    flagged_nsfw, flagged_normal = tally.flagged[Label.NSFW], tally.flagged[Label.NORMAL]
     return ModelRecord(
-        first.model,
-        first.revision,
-        sorted({outcome.identity.backend for outcome in outcomes}),
+        model,
+        revision,
+        sorted(tally.backends),
         threshold,
-        metrics.confusion(
-            np.array([o.label is Label.NSFW for o in decided], dtype=bool),
-            np.array([o.nsfw_score for o in decided], dtype=float),
-            threshold=threshold,
+        Confusion(
+            true_positives=flagged_nsfw,
+            false_positives=flagged_normal,
+            true_negatives=normal - flagged_normal,
+            false_negatives=nsfw - flagged_nsfw,
         ),
-        undecided=len(outcomes) - len(decided),
+        undecided=tally.images - nsfw - normal,
     )
 
 
-def matrix(decisions: Sequence[SharedAnswer]) -> tuple[list[str], NDArray[np.int8]]:
-    """Decisions as a matrix of reviewers by images.
-
-    Returns:
-        The reviewers, by name, and their labels: shape (reviewers, images), values of `CODES`,
-        `NO_LABEL` for none.
-    """
-    names = sorted({decision.reviewer for decision in decisions})
-    rows = {name: row for row, name in enumerate(names)}
-    columns: dict[str, int] = {}
-    for decision in decisions:
-        columns.setdefault(decision.image_sha256, len(columns))
-    filled = np.full((len(names), len(columns)), NO_LABEL, dtype=np.int8)
-    for decision in decisions:
-        filled[rows[decision.reviewer], columns[decision.image_sha256]] = CODES[decision.label]
-    return names, filled
-
-
-def _with_others(names: list[str], labels: NDArray[np.int8], reviewer: str) -> Share:
-    if reviewer not in names:
-        return Share(0, 0)
-    own = labels[names.index(reviewer)]
-    others = np.delete(labels, names.index(reviewer), axis=0)
-    both = (own != NO_LABEL) & (others != NO_LABEL)
-    return Share(int(np.sum((own == others) & both)), int(np.sum(both)))
+def _with_others(tables: Mapping[tuple[str, str], NDArray[np.int64]], reviewer: str) -> Share:
+    """How many of others' decisions on a reviewer's images give the same label."""
+    own = [table for pair, table in tables.items() if reviewer in pair]
+    return Share(sum(int(np.trace(t)) for t in own), sum(int(t.sum()) for t in own))

@@ -1,8 +1,6 @@
 """Agreement measures and confusion counts, as pure functions.
 
 - Each number comes with its count; a measure that is not defined is None.
-- Functions import the libraries that they use: importing takes a second, which would delay the
-  first page.
 """
 
 import math
@@ -120,16 +118,31 @@ def krippendorff_alpha(labels: NDArray[Any]) -> Agreement:
     """
     codes = np.unique(labels[labels != NO_LABEL])
     counts = (labels[:, :, np.newaxis] == codes).sum(axis=0, dtype=np.int64)
-    shared = counts[counts.sum(axis=1) > 1]
-    shared = shared[:, shared.any(axis=0)]  # not labels that only lone decisions have
-    each = shared.sum(axis=1)
-    same = Share(int(np.sum(shared * (shared - 1)) // 2), int(np.sum(each * (each - 1)) // 2))
-    value = None
-    if shared.shape[1] > 1:
-        import krippendorff
+    return alpha_of_counts(counts, np.ones(len(counts), dtype=np.int64))
 
-        value = float(krippendorff.alpha(value_counts=shared, level_of_measurement="nominal"))
-    return Agreement(value, same, len(shared))
+
+def alpha_of_counts(counts: NDArray[Any], images: NDArray[Any]) -> Agreement:
+    """Krippendorff's alpha from a table, for any number of images.
+
+    Args:
+        counts: Shape (kinds, labels): how many reviewers gave each label to an image of a kind.
+        images: Shape (kinds,): how many images there are of each kind.
+
+    Returns:
+        As `krippendorff_alpha`.
+    """
+    several = counts.sum(axis=1) > 1
+    counts, images = counts[several], images[several]
+    each = counts.sum(axis=1)
+    alike = int(images @ (counts * (counts - 1)).sum(axis=1)) // 2
+    same = Share(alike, int(images @ (each * (each - 1))) // 2)
+    totals = images @ counts  # decisions for each label
+    value = None
+    if np.count_nonzero(totals) > 1:
+        differ = float((images * (each**2 - (counts**2).sum(axis=1)) / (each - 1)).sum())
+        by_chance = float(totals.sum() ** 2 - (totals**2).sum()) / (float(totals.sum()) - 1)
+        value = 1 - differ / by_chance
+    return Agreement(value, same, int(images.sum()))
 
 
 def cohen_kappa(first: NDArray[Any], second: NDArray[Any]) -> Agreement:
@@ -151,11 +164,25 @@ def cohen_kappa(first: NDArray[Any], second: NDArray[Any]) -> Agreement:
     if first.shape != second.shape:
         raise ValueError(f"The labels have shapes {first.shape} and {second.shape}.")
     both = (first != NO_LABEL) & (second != NO_LABEL)
-    one, other = first[both], second[both]
-    images = int(both.sum())
-    value = None
-    if len(np.unique([one, other])) > 1:
-        from sklearn.metrics import cohen_kappa_score
+    codes, places = np.unique([first[both], second[both]], return_inverse=True)
+    table = np.zeros((len(codes), len(codes)), dtype=np.int64)
+    np.add.at(table, tuple(places.reshape(2, -1)), 1)
+    return kappa_of_table(table)
 
-        value = float(cohen_kappa_score(one, other))
-    return Agreement(value, Share(int(np.sum(one == other)), images), images)
+
+def kappa_of_table(table: NDArray[Any]) -> Agreement:
+    """Cohen's kappa from a table of two reviewers' labels.
+
+    Args:
+        table: Shape (labels, labels): how many images the first reviewer gave the row's label and
+            the second one the column's.
+
+    Returns:
+        As `cohen_kappa`.
+    """
+    images, same = int(table.sum()), int(np.trace(table))
+    value = None
+    if np.count_nonzero(table.sum(axis=0) + table.sum(axis=1)) > 1:
+        by_chance = float(table.sum(axis=1) @ table.sum(axis=0)) / images
+        value = (same - by_chance) / (images - by_chance)
+    return Agreement(value, Share(same, images), images)

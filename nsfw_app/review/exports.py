@@ -6,7 +6,6 @@
 """
 
 import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
@@ -85,18 +84,17 @@ def with_bom(lines: Iterable[str]) -> Iterator[str]:
 
 def log_csv(decisions: Iterable[Decision]) -> Iterator[str]:
     """The correction log as CSV, one text per row, the header first."""
-    yield _csv_line(LOG_COLUMNS)
+    writer = csv.writer(_Lines())
+    yield writer.writerow(LOG_COLUMNS)
     for decision in decisions:
-        row = asdict(decision)
-        for column in ("reasons", "warnings"):
-            row[column] = json.dumps(row[column])
-        yield _csv_line(_cell(row[column]) for column in LOG_COLUMNS)
+        row = [getattr(decision, column) for column in LOG_COLUMNS]
+        yield writer.writerow([_cell(value) for value in row])
 
 
 def log_jsonl(decisions: Iterable[Decision]) -> Iterator[str]:
     """The correction log as JSON Lines, one text per row."""
     for decision in decisions:
-        yield json.dumps(asdict(decision)) + "\n"
+        yield json.dumps({name: getattr(decision, name) for name in LOG_COLUMNS}) + "\n"
 
 
 def training_jsonl(misclassifications: Iterable[Misclassification]) -> Iterator[str]:
@@ -119,15 +117,23 @@ LOG_FORMATS: Mapping[str, Callable[[Iterable[Decision]], Iterator[str]]] = {
 }
 
 
+class _Lines:
+    """File for `csv.writer`, whose `writerow` then returns the line."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
 def _cell(value: object) -> object:
+    if isinstance(value, str):
+        return "'" + value if value.lstrip(" ").startswith(FORMULA_STARTS) else value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA_STARTS):
-        return "'" + value
+    if isinstance(value, tuple):
+        return json.dumps(value)
     return value
 
 
 def _csv_line(cells: Iterable[object]) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue()
+    line: str = csv.writer(_Lines()).writerow(cells)
+    return line

@@ -2,8 +2,8 @@
 
 - Messages follow the Standard Webhooks specification: JSON with a type and data, signed with HMAC
   over id, time and body, so that its libraries verify them.
-- One that fails is sent again with growing delays. A receiver may get it twice, with the same id.
-- Status 410 Gone ends all deliveries to that address until the key's webhook is restarted.
+- A failed message is retried with growing delays. A receiver may get it twice, with the same id.
+- Status 410 Gone ends all deliveries to that URL until the key's webhook is restarted.
 """
 
 import json
@@ -20,7 +20,7 @@ from nsfw_app.store.deliveries import Deliveries, Delivery
 
 log = logging.getLogger(__name__)
 
-SENDERS = 4  # threads; a slow receiver blocks one of them
+SENDERS = 4  # a slow receiver occupies one of them
 TIMEOUT_S = 10.0
 POLL_S = 1.0
 # Waits between attempts, about a day in all; the specification's own example.
@@ -29,11 +29,11 @@ GONE = 410
 
 
 class WebhookSender:
-    """Sends due messages in background threads, one at a time to each address.
+    """Sends due messages in background threads, one message at a time to each URL.
 
     Args:
         deliveries: The messages.
-        backoff: Delays after failed attempts; after the last one the message is given up.
+        backoff: The delay after each failed attempt; after the last one the message is dropped.
     """
 
     def __init__(self, deliveries: Deliveries, *, backoff: tuple[timedelta, ...] = BACKOFF) -> None:
@@ -41,20 +41,20 @@ class WebhookSender:
         self._backoff = backoff
         self._stopped = threading.Event()
         self._lock = threading.Lock()
-        self._busy: set[str] = set()  # addresses with a request in flight
+        self._busy: set[str] = set()  # URLs that a message is being sent to
 
     def start(self) -> None:
-        """Start the threads."""
+        """Start the background threads."""
         for number in range(SENDERS):
             name = f"webhooks-{number}"
             threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def stop(self) -> None:
-        """Stop the threads after the messages that they are sending."""
+        """Stop sending."""
         self._stopped.set()
 
     def send_due(self) -> int:
-        """Send the messages that are due now; the number of attempts."""
+        """Send the messages that are due; return the number of attempts."""
         attempts = 0
         while delivery := self._take():
             try:
@@ -67,7 +67,7 @@ class WebhookSender:
 
     @cached_property
     def _client(self) -> httpx2.Client:
-        """The HTTP client, created for the first message: loading the certificates is slow."""
+        """Created with the first message, because reading the certificates takes a while."""
         return httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False)
 
     def _run(self) -> None:
@@ -79,11 +79,11 @@ class WebhookSender:
             except StorageError as error:
                 log.warning("Webhook messages wait: %s (%s)", error.kind, error.__cause__)
                 pause_s = error.retry_after_s
-            except Exception:  # one message must not end the thread
-                log.exception("Sending a webhook failed; the next one is tried.")
+            except Exception:  # an error in one message must not end the thread
+                log.exception("Sending a webhook message failed.")
 
     def _take(self) -> Delivery | None:
-        """The message that is due longest among addresses without a request in flight."""
+        """Take the message that has been due longest, to a URL that no thread is sending to."""
         with self._lock:
             delivery = self._deliveries.take(
                 again_after=2 * timedelta(seconds=TIMEOUT_S), busy=self._busy
@@ -125,7 +125,7 @@ class WebhookSender:
 
 
 def message(delivery: Delivery) -> str:
-    """The JSON body: event, time, image and settled label."""
+    """The JSON body of a message: event, time, image and settled label."""
     return json.dumps(
         {
             "type": delivery.event,

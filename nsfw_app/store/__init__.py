@@ -1,7 +1,10 @@
-"""The only place that talks to the database, and to the pictures that lie beside it.
+"""The store: all SQL, and the preview files next to the database.
 
-What always holds: each thread has a connection of its own; what a method reported as written is
-committed; a decision's nonce makes it one row, however often it is sent.
+- Each thread has its own connection.
+- What a method reports as written is committed.
+- Decisions are idempotent: the same nonce is one row, however often it is sent.
+- Counts and standing decisions are kept in tables derived by triggers; see
+  `migrations.derived_tables`.
 """
 
 import sqlite3
@@ -13,6 +16,7 @@ from nsfw_app.rules.retention import Retention
 from nsfw_app.store.audit import Audit
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.consistency import Consistency
 from nsfw_app.store.deliveries import Deliveries
 from nsfw_app.store.encryption import SecretCipher
 from nsfw_app.store.keys import ApiKeys
@@ -22,7 +26,7 @@ from nsfw_app.store.policies import Policies
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.purges import Purges
 from nsfw_app.store.queue_entries import ReviewQueue
-from nsfw_app.store.standing_decisions import StandingAnswers
+from nsfw_app.store.standing_decisions import StandingDecisions
 from nsfw_app.store.submissions import Submissions
 from nsfw_app.store.training import TrainingLabels
 from nsfw_app.store.users import AccountRows
@@ -34,19 +38,19 @@ DEFAULT_RETENTION = Retention()
 
 
 class Store:
-    """Everything kept: images, policies, the correction log, the queue, training labels, accounts.
+    """Images, policies, the correction log, the queue, training labels, accounts.
 
     Args:
-        database: The SQLite file; made and migrated when needed.
-        pictures_dir: Where pictures lie, by hash.
+        database: The SQLite file; created and migrated when needed.
+        previews_dir: The directory of previews, by hash.
         journal_mode: `wal` on a local disk, `delete` on a network mount.
-        rules: Which images enter the queue, and how many answers they want. Where no picture is
-            kept nobody could look at them, and none enters.
-        retention: Which pictures are kept, and for how long.
+        rules: Which images enter the queue, and how many decisions each needs. Where retention
+            keeps no previews, none enters, because reviewers could not see it.
+        retention: Which previews are kept, and for how long.
 
     Raises:
         StorageError: The data directory cannot be read or written.
-        SettingsError: It holds a database of something else.
+        SettingsError: The file is a database of another program.
     """
 
     def __init__(
@@ -82,11 +86,12 @@ class Store:
         self.leases = Leases(connections)
         self.log = CorrectionLog(connections, catalog=self.catalog, queue=self.queue)
         self.training = TrainingLabels(connections)
-        self.insights = StandingAnswers(connections)
+        self.insights = StandingDecisions(connections)
         self.accounts = AccountRows(connections)
         self.keys = ApiKeys(connections, cipher)
         self.keys.encrypt_secrets()
         self.audit = Audit(connections)
+        self.consistency = Consistency(connections)
         self.purges = Purges(connections, self.previews, retention=retention)
 
     def check_writable(self) -> None:

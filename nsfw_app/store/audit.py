@@ -1,7 +1,7 @@
-"""The audit: who signed in, exported, deleted, or changed a policy, a user or a key.
+"""The audit: sign-ins, exports, purges, and changes of policies, users and keys.
 
-What always holds: rows are only ever added, and one that tells of a change is in the transaction
-of that change.
+- It is append-only.
+- The row of a change is written in the transaction of that change.
 """
 
 import json
@@ -16,7 +16,7 @@ from nsfw_app.store.connections import Connections, now
 
 
 class AuditAction(StrEnum):
-    """What is recorded."""
+    """Actions that the audit records."""
 
     SIGN_IN = "sign_in"
     SIGN_IN_FAILED = "sign_in_failed"
@@ -30,7 +30,7 @@ class AuditAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One row: when, who, what, about whom or what, and the particulars."""
+    """A row: time, actor, action, subject and details."""
 
     at: str
     actor: str
@@ -40,14 +40,14 @@ class AuditEntry:
 
 
 def note(db: Database, actor: str, action: AuditAction, subject: str, **details: Any) -> None:
-    """Add a row within a transaction that is open already.
+    """Add a row within an open transaction.
 
     Args:
         db: Where the transaction is open.
-        actor: Who did it.
-        action: What was done.
-        subject: To whom or what.
-        details: What else there is to know, as JSON takes it. Never a secret.
+        actor: The name of the user, key or command.
+        action: The action.
+        subject: The user, key, model or image it concerns.
+        details: Further values that JSON can hold. Never a secret.
     """
     db.execute(
         "insert into audit (at, actor, action, subject, details) values (?, ?, ?, ?, ?)",
@@ -56,7 +56,7 @@ def note(db: Database, actor: str, action: AuditAction, subject: str, **details:
 
 
 class Audit:
-    """The audit's rows."""
+    """Adds and reads rows of the audit."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
@@ -67,7 +67,7 @@ class Audit:
             note(db, actor, action, subject, **details)
 
     def entries(self, *, since: str = "") -> Iterator[AuditEntry]:
-        """Every row from a moment on, oldest first."""
+        """Every row since a time, oldest first."""
         rows = self._connections.db.execute(
             "select at, actor, action, subject, details from audit where at >= ? order by id",
             (since,),

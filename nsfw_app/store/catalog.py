@@ -1,4 +1,4 @@
-"""Images, what models said of them, and who brought them."""
+"""Images, their predictions and their uploads."""
 
 import json
 import sqlite3
@@ -47,11 +47,11 @@ select * from uploads where image_sha256 = :sha256 order by queues desc, id limi
 
 
 class Catalog:
-    """Images by their hash.
+    """Reads and adds images, predictions and uploads.
 
     Args:
         connections: The database.
-        pictures: The files that people look at.
+        pictures: The preview files.
         queue: Where images enter the queue.
         submissions: Where submissions of programs are added.
     """
@@ -82,7 +82,7 @@ class Catalog:
             image_sha256: The image.
             identity: The model, its revision and its backend.
             backends: Other backends whose predictions count as the same. Of several predictions
-                one that people have decided about comes first, then the oldest.
+                one with decisions comes first, then the oldest.
         """
         row = self._connections.row(
             """
@@ -113,7 +113,7 @@ class Catalog:
             (prediction_id,),
         )
         if row is None:
-            raise NotFound(f"No prediction {prediction_id} is known.")
+            raise NotFound(f"There is no prediction {prediction_id}.")
         return _stored(row)
 
     def name(self, image_sha256: str) -> str:
@@ -162,7 +162,7 @@ class Catalog:
                         if upload is not None and upload.retain is Retain.SUBMISSION:
                             submission_id = self._submissions.add(db, prediction_id, upload)
                     if place is not None and not self._pictures.has(sha256):
-                        place()  # before the commit: a row without its picture is never seen
+                        place()  # before the commit, so that no row lacks its preview
                         added = True
             except BaseException:
                 if added:
@@ -173,8 +173,8 @@ class Catalog:
     def shows(self, image_sha256: str, caller: Caller) -> bool:
         """Whether this caller may see an image.
 
-        Its owner may, whoever manages, and a reviewer while it waits in the queue, after they
-        answered it, and when somebody disagreed with the model about it.
+        Its owners may, administrators, and reviewers: while it waits in the queue, after their
+        own decision, and when any standing decision about it is a disagreement.
         """
         row = self._connections.row(
             VISIBLE,
@@ -189,16 +189,16 @@ class Catalog:
         return bool(row[0])
 
     def preview(self, image_sha256: str) -> Preview:
-        """What stands for an image.
+        """The preview record of an image.
 
         Raises:
-            NotFound: The image is not known.
+            NotFound: There is no such image.
         """
         row = self._connections.row(
             "select placeholder, perceptual_hash from images where sha256 = ?", (image_sha256,)
         )
         if row is None:
-            raise NotFound(f"No image {image_sha256} is known.")
+            raise NotFound(f"There is no image {image_sha256}.")
         return Preview(bytes(row["placeholder"]), row["perceptual_hash"])
 
     def upload(
@@ -206,8 +206,8 @@ class Catalog:
     ) -> sqlite3.Row | None:
         """The row of an upload of this image, or None where the caller may not see any.
 
-        It is one of the caller's own or the one that names the image for reviewers, see `name`.
-        Of these it is one of that name, then their own, then one of that batch, then the latest.
+        It is one of the caller's own, or the one that names the image for reviewers, see `name`.
+        Preferred are uploads of that name, then their own, then of that batch, then the latest.
         """
         if not self.shows(image_sha256, caller):
             return None

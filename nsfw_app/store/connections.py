@@ -1,11 +1,12 @@
-"""Connections to the database: one for each thread, and transactions that write.
+"""Database connections, one for each thread, and transactions.
 
 - What is committed is in the file that lies under the database's path: a file that was deleted,
-  moved or unmounted is noticed before and after each transaction.
+  moved, unmounted or cut short is noticed before and after each transaction.
+- The file is not opened except by SQLite: to close it would drop the process's locks on it.
 - A connection that met a storage error is replaced, so that everything works again by itself when
   the cause is gone.
-- The file is made at start only. If it vanishes later, an empty one would have no users, and
-  would let everyone in.
+- The file is created at start only. An empty database made later would have no users, and so
+  would not require anyone to sign in.
 """
 
 import os
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -28,13 +30,22 @@ from nsfw_app.store.sqlite_errors import storage_error
 
 T = TypeVar("T")
 
-LOCK_WAIT_S = 5.0  # how long a statement waits for a lock that no thread gets
-CACHE_KB = 256  # of each thread; the system caches the file for all of them
+LOCK_WAIT_S = 5.0  # how long a statement waits for a lock that no thread obtains
+CACHE_KB = 256  # per thread; the page cache of the system serves all of them
 COMPANIONS = ("-wal", "-shm", "-journal")  # suffixes of SQLite's own files
+
+
+class Durability(StrEnum):
+    """What a commit survives; values of SQLite's `synchronous`, in the WAL."""
+
+    POWER_CUT = "full"  # it is on disk when the transaction returns
+    CRASH = "normal"  # of the process; a power cut may undo it, if no other commit followed
+
+
 PRAGMAS = (
-    "synchronous = full",  # a commit survives a power cut
+    f"synchronous = {Durability.POWER_CUT}",
     "foreign_keys = on",
-    "secure_delete = on",  # what is deleted is overwritten
+    "secure_delete = on",  # deleted content is overwritten
     f"cache_size = -{CACHE_KB}",
 )
 
@@ -64,23 +75,24 @@ class _Cursor(sqlite3.Cursor):
     def _checked(self) -> "_Connection":
         connection = self.connection
         if not isinstance(connection, _Connection):
-            raise TypeError(f"{connection} is no connection of the store.")
+            raise TypeError(f"{connection} is not a connection of the store.")
         return connection
 
 
 class _Connection(sqlite3.Connection):
-    """A thread's connection, and the files that it has open."""
+    """A thread's connection, and the identity of the files that it has open."""
 
     path: Path
     waits: LockWaits
     files: tuple[tuple[int, int] | None, ...] = ()
     failed = False
+    durability = Durability.POWER_CUT
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         return self.cursor(_Cursor).execute(sql, parameters)
 
     def run(self, call: Callable[[], T]) -> T:
-        """Call something of SQLite's; see the module.
+        """Call a function of SQLite: wait for locks, translate errors.
 
         Raises:
             StorageError: The database cannot be read or written.
@@ -106,20 +118,21 @@ class _Connection(sqlite3.Connection):
 
 
 class Connections:
-    """A database file, made and migrated when needed.
+    """Opens a database file, which is created and migrated when needed.
 
     Args:
         path: The SQLite file.
         journal_mode: `wal` on a local disk, `delete` on a network mount.
 
     Raises:
-        StorageError: The file cannot be made, read or written.
+        StorageError: The file cannot be created, read or written.
     """
 
     def __init__(self, path: Path, *, journal_mode: str) -> None:
         self._path = path.absolute()
         self._local = threading.local()
         self._waits = LockWaits(LOCK_WAIT_S)
+        self._size_bytes = 0  # of the file, when it was last known to be whole
         self._origin: str | None = None
         with private_files.storage_errors():
             private_files.make_directory(self._path.parent)
@@ -152,9 +165,32 @@ class Connections:
             db = None
         if db is None:
             self._local.db = db = Database(self._opened())
+        if not db.conn.in_transaction:
+            self._check_length(_connection(db))
         return db
 
+    def _check_length(self, connection: _Connection) -> None:
+        """Notice a file that was emptied or cut short in place.
+
+        SQLite goes on with it for a while, out of caches and of the write-ahead log, and loses what
+        it writes. `vacuum` makes the file shorter, too, but leaves it sound.
+
+        Raises:
+            StorageError: It was.
+        """
+        size_bytes = _size_bytes(self._path)
+        if size_bytes is None:
+            return  # it is missing, which is noticed elsewhere
+        if size_bytes < self._size_bytes:
+            if not size_bytes:
+                raise StorageError(StorageErrorKind.CORRUPT)
+            if connection.execute("pragma quick_check(1)").fetchone()[0] != "ok":
+                raise StorageError(StorageErrorKind.CORRUPT)
+        self._size_bytes = size_bytes
+
     def _opened(self) -> _Connection:
+        if self._size_bytes and _size_bytes(self._path) == 0:
+            raise StorageError(StorageErrorKind.CORRUPT)  # SQLite would begin an empty database
         try:
             connection = sqlite3.connect(
                 f"{self._path.as_uri()}?mode=rw", uri=True, timeout=0, factory=_Connection
@@ -172,16 +208,22 @@ class Connections:
         return connection
 
     @contextmanager
-    def writing(self) -> Iterator[Database]:
+    def writing(self, durability: Durability = Durability.POWER_CUT) -> Iterator[Database]:
         """A transaction that may write, committed when the block ends without an error.
 
         It takes the write lock at once: one that read first could not wait for the lock later.
+
+        Args:
+            durability: What the commit survives.
 
         Raises:
             StorageError: It could not begin, or it is not known to be on disk.
         """
         db = self.db
         connection = _connection(db)
+        if connection.durability is not durability:
+            connection.execute(f"pragma synchronous = {durability}")
+            connection.durability = durability
         connection.execute("begin immediate")
         try:
             yield db
@@ -191,9 +233,21 @@ class Connections:
             raise
         if not connection.is_current:
             raise StorageError(StorageErrorKind.MISSING)
+        self._check_length(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[Database]:
+        """A transaction whose statements all read the same state of the database."""
+        db = self.db
+        connection = _connection(db)
+        connection.execute("begin")
+        try:
+            yield db
+        finally:
+            _roll_back(connection)
 
     def overwrite_log(self) -> None:
-        """Move the write-ahead log into the database and empty it: it may hold what was deleted.
+        """Move the write-ahead log into the database and empty it: it may hold deleted content.
 
         While another process reads, that waits for a later checkpoint.
         """
@@ -218,10 +272,10 @@ def _roll_back(connection: _Connection) -> None:
 
 
 def _origin(connection: _Connection) -> str:
-    """When the database was made, to the microsecond: the same in each of its backups.
+    """When the database was created, in microseconds: its identity, shared by its backups.
 
     Raises:
-        StorageError: It is not one of ours.
+        StorageError: It is not a database of this program.
     """
     try:
         row = connection.execute("select min(applied_at) from _sqlite_migrations").fetchone()
@@ -233,6 +287,13 @@ def _origin(connection: _Connection) -> str:
 def _files(path: Path) -> tuple[tuple[int, int] | None, ...]:
     """Device and inode of the database and of its write-ahead log; None for one that is absent."""
     return _inode(str(path)), _inode(f"{path}-wal")
+
+
+def _size_bytes(path: Path) -> int | None:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116  # for each statement: a third of Path's time
+    except OSError:
+        return None
 
 
 def _inode(path: str) -> tuple[int, int] | None:

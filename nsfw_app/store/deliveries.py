@@ -1,7 +1,7 @@
-"""Messages to webhooks: what is due, and how it went. `states` writes them.
+"""Delivery of messages to webhooks. `states` writes the messages.
 
-- A message is taken before it is sent, so that two servers do not send it at once and a killed one
-  sends it again.
+- A message is taken before it is sent, so that two servers do not send it at once, and it is sent
+  again after a server was killed.
 - The messages about a submission are sent in their order: a later one waits for an earlier one.
 """
 
@@ -19,12 +19,12 @@ from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.encryption import SecretCipher
 from nsfw_app.store.states import WebhookEvent
 
-LONGEST_WAIT = timedelta(days=1)  # what is due later than that is from before a clock was set back
+LONGEST_WAIT = timedelta(days=1)  # a later due time was written before the clock was set back
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message to send. `label` is None unless the image is settled; `attempts` counts this."""
+    """A message to send. `label` is None unless settled; `attempts` includes this one."""
 
     delivery_id: str
     event: WebhookEvent
@@ -40,7 +40,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """How a message fared. Without `delivered_at` and `given_up_at` it is tried again."""
+    """Delivery state. Without `delivered_at` and `given_up_at` the message is retried."""
 
     created_at: str
     attempts: int
@@ -69,7 +69,7 @@ order by d.next_at, d.rowid limit 1
 
 
 class Deliveries:
-    """The table of messages.
+    """Takes messages for delivery, and records results.
 
     Args:
         connections: The database.
@@ -81,11 +81,11 @@ class Deliveries:
         self._cipher = cipher
 
     def take(self, *, again_after: timedelta, busy: Collection[str] = ()) -> Delivery | None:
-        """The message that is due longest, taken for an attempt.
+        """Take the message that has been due longest, for one attempt.
 
         Args:
-            again_after: When it is due again should nothing be heard of the attempt.
-            busy: Addresses that are to get no message now.
+            again_after: When it is due again, unless a result is recorded.
+            busy: URLs that get no message now.
         """
         moment = datetime.now(UTC)
         values = {
@@ -104,7 +104,7 @@ class Deliveries:
             return row and _delivery(db, row)
 
     def signing_secret(self, delivery: Delivery) -> str:
-        """What signs a message.
+        """The secret that signs a message.
 
         Raises:
             SecretError: It cannot be decrypted.
@@ -112,20 +112,20 @@ class Deliveries:
         return self._cipher.decrypt(delivery.encrypted_secret)
 
     def delivered(self, delivery_id: str, *, status: int) -> None:
-        """Record that a message arrived."""
+        """Record a delivery."""
         self._record(delivery_id, status=status, error=None, next_at=None, delivered=True)
 
     def failed(
         self, delivery_id: str, *, status: int | None, error: str, again_after: timedelta | None
     ) -> None:
-        """Record that it did not, and when to try again; None gives up."""
+        """Record a failed attempt, and when to retry; None gives up."""
         again = None
         if again_after is not None:
             again = utc((datetime.now(UTC) + again_after).isoformat())
         self._record(delivery_id, status=status, error=error, next_at=again, delivered=False)
 
     def gone(self, delivery: Delivery, *, status: int) -> None:
-        """Record that an address wants no messages any more: none are sent or written for it."""
+        """Record that a webhook is gone: no more messages are written or sent for it."""
         with self._connections.writing() as db:
             db.execute(
                 "update deliveries set last_status = ? where id = ?",
@@ -137,7 +137,7 @@ class Deliveries:
                 (now(), delivery.url),
             ).fetchall()
             for key in keys:
-                give_up_pending(db, key["name"], f"The webhook answered with status {status}.")
+                give_up_pending(db, key["name"], f"The webhook responded with status {status}.")
                 note(db, "webhooks", AuditAction.KEY, key["name"], change="webhook gone")
 
     def of(self, submission_id: str) -> list[DeliveryRecord]:
@@ -181,7 +181,7 @@ class Deliveries:
 
 
 def give_up_pending(db: Database, key_name: str, reason: str) -> None:
-    """Send none of a key's messages any more, within an open transaction.
+    """Drop the pending messages of a key, within an open transaction.
 
     Args:
         db: Where the transaction is open.

@@ -17,17 +17,17 @@ class SecretCipher:
     """Encrypts and decrypts short texts.
 
     Args:
-        key_file: Where the key is; made with the first secret, readable for this account only.
+        key_file: The file of the key; created with the first secret, with mode 0600.
     """
 
     def __init__(self, key_file: Path) -> None:
         self._key_file = key_file
 
     def encrypt(self, secret: str) -> str:
-        """Encrypt a secret. Call it in a write transaction: two processes must not make two keys.
+        """Encrypt a secret. Call it in a write transaction, so that only one key is ever created.
 
         Raises:
-            SecretError: The key file holds no key.
+            SecretError: The key file is damaged.
             StorageError: It cannot be read or written.
         """
         with storage_errors():

@@ -1,4 +1,4 @@
-"""API keys, as rows. A key arrives here hashed."""
+"""API keys. Only hashes of keys are stored."""
 
 import json
 import sqlite3
@@ -16,9 +16,9 @@ from nsfw_app.store.encryption import SecretCipher
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A program's key: what it may do, and how many requests it has in a minute.
+    """An API key with its scopes and its limit of requests per minute.
 
-    `webhook_gone_at` is when its webhook answered that it wants no more messages.
+    `webhook_gone_at` is when its webhook responded with 410 Gone.
     """
 
     name: str
@@ -32,7 +32,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Where a key's owner is told that an image is settled, and what signs the messages."""
+    """The URL that gets a key's messages, and the secret that signs them."""
 
     url: str
     secret: str
@@ -44,7 +44,7 @@ select name, webhook_secret from api_keys where substr(webhook_secret, 1, 6) = '
 
 
 class ApiKeys:
-    """The table of keys. Each change of one is in the audit.
+    """Adds, finds and revokes keys. Each change is audited.
 
     Args:
         connections: The database.
@@ -56,7 +56,7 @@ class ApiKeys:
         self._cipher = cipher
 
     def all(self) -> list[ApiKey]:
-        """Every key, by name."""
+        """Every key, in order of name."""
         rows = self._connections.db.execute("select * from api_keys order by name")
         return [_key(row) for row in rows]
 
@@ -77,10 +77,10 @@ class ApiKeys:
         webhook: Webhook | None,
         actor: str,
     ) -> None:
-        """Make a key.
+        """Add a key.
 
         Raises:
-            AccountError: There is or was one of that name.
+            AccountError: The name is or was used.
         """
         with self._connections.writing() as db:
             try:
@@ -110,7 +110,7 @@ class ApiKeys:
             note(db, actor, AuditAction.KEY, name, change="added", **details)
 
     def encrypt_secrets(self) -> None:
-        """Encrypt the secrets that an earlier version kept in clear, and overwrite those."""
+        """Encrypt secrets that an earlier version stored in clear text, and overwrite those."""
         if self._connections.row(CLEAR_SECRETS) is None:
             return
         with self._connections.writing() as db:
@@ -122,7 +122,7 @@ class ApiKeys:
         self._connections.overwrite_log()
 
     def revoke(self, name: str, *, actor: str) -> None:
-        """Revoke a key, and give up the messages that wait for its webhook.
+        """Revoke a key, and drop the pending messages to its webhook.
 
         Raises:
             AccountError: There is no such key, or it is revoked already.
@@ -139,7 +139,7 @@ class ApiKeys:
             note(db, actor, AuditAction.KEY, row["name"], change="revoked")
 
     def restart_webhook(self, name: str, *, actor: str) -> None:
-        """Write and send messages again to a webhook that had answered that it is gone.
+        """Resume messages to a webhook that had responded with 410 Gone.
 
         Raises:
             AccountError: There is no such key, or its webhook is not gone.

@@ -1,4 +1,4 @@
-"""Waits for the database's lock, bounded in time and in the number of threads."""
+"""Waits for the database lock, bounded in time and in the number of threads."""
 
 import sqlite3
 import threading
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 PAUSES_S = (0.001, 0.002, 0.005, 0.01, 0.02)  # between attempts; the last one is repeated
-STALLED_S = 1.0  # a lock that no waiting thread got for so long is held by a stuck process
+STALLED_S = 1.0  # a lock that no waiting thread obtained for so long is held by a stuck process
 LONGEST_WAIT_S = 30.0  # also while other threads get the lock
 MAX_STALLED_THREADS = 8  # that go on waiting then; a fifth of the threads that serve requests
 
@@ -25,24 +25,24 @@ class LockWaits:
 
     - While the lock moves from one transaction to the next, any number of threads waits for it,
       each for `LONGEST_WAIT_S` at most.
-    - Once none has got it for `STALLED_S`, only `MAX_STALLED_THREADS` go on waiting, so that one
-      stuck process cannot occupy every thread of the server. After `limit_s` none does.
+    - Once no thread has obtained it for `STALLED_S`, only `MAX_STALLED_THREADS` keep waiting, so
+      that one stuck process cannot occupy every thread of the server. After `limit_s` none does.
 
     Args:
-        limit_s: How long to wait for a lock that no thread gets, in seconds.
+        limit_s: How long to wait for a lock that no thread obtains, in seconds.
     """
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self._lock = threading.Lock()
         self._waiting = 0
-        self._progress = 0.0  # when a thread began to wait alone, or last got the lock
+        self._progress = 0.0  # when the first thread began to wait, or one last obtained the lock
 
     def until_unlocked(self, execute: Callable[[], T]) -> T:
-        """Execute a statement, again and again while the database is locked.
+        """Execute a statement, and retry while the database is locked.
 
         Raises:
-            sqlite3.OperationalError: It still was at the end of the wait, or anything else failed.
+            sqlite3.OperationalError: It was locked until the wait ended, or another error occurred.
         """
         try:
             return execute()
@@ -60,7 +60,7 @@ class LockWaits:
                 self._waiting -= 1
 
     def _repeated(self, execute: Callable[[], T]) -> T:
-        begun = time.monotonic()
+        started = time.monotonic()
         attempt = 0
         while True:
             time.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
@@ -68,17 +68,17 @@ class LockWaits:
             try:
                 result = execute()
             except sqlite3.OperationalError as error:
-                if not is_busy(error) or self._is_over(begun):
+                if not is_busy(error) or self._is_over(started):
                     raise
             else:
                 with self._lock:
                     self._progress = time.monotonic()
                 return result
 
-    def _is_over(self, begun: float) -> bool:
+    def _is_over(self, started: float) -> bool:
         moment = time.monotonic()
         with self._lock:
             stalled_s = moment - self._progress
-            own_s = moment - begun
+            own_s = moment - started
             crowded = stalled_s > STALLED_S and self._waiting > MAX_STALLED_THREADS
             return crowded or min(own_s, stalled_s) > self._limit_s or own_s > LONGEST_WAIT_S

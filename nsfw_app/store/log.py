@@ -1,4 +1,4 @@
-"""The correction log: decisions, appended and never changed, and what of them stands."""
+"""The correction log: append-only decisions, read by page, filter and reviewer."""
 
 import json
 import re
@@ -16,27 +16,24 @@ from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.queue_entries import ReviewQueue
 from nsfw_app.store.states import reported_changes
 
-# Others' answers about an image that still wants one from this reviewer.
-BLIND = """not (reviewer is not :blind_to and exists (
-  select 1 from queue q join predictions p on p.id = q.prediction_id
-  where q.settled_at is null and q.answers_wanted > 1
-    and p.image_sha256 = correction_log.image_sha256 and p.model = correction_log.model
-    and p.revision = correction_log.revision and p.backend = correction_log.backend
-    and not exists (
-      select 1 from standing_answers a where a.prediction_id = p.id and a.reviewer = :blind_to
-    )
-))"""
+# A reviewer does not find others' decisions about a prediction that waits for one of their own.
+VISIBLE = """
+(g.audience = '*' or g.reviewer = :blind_to
+  or instr('/' || g.audience, '/' || hex(:blind_to) || '/'))
+"""
 PARAMETER = re.compile(r":(\w+)")
 ROWS_AT_ONCE = 500  # read ahead while the log is streamed
+MAX_ID = (1 << 63) - 1
+MIDNIGHT = "T00:00:00.000Z"
 
 
 class CorrectionLog:
-    """Decisions about the catalog's images. What a method returned is committed.
+    """Adds, undoes and reads decisions. A method returns after its commit.
 
     Args:
         connections: The database.
-        catalog: Where the images are.
-        queue: Told of every change, in the same transaction.
+        catalog: The images.
+        queue: Entries are settled or reopened in the transaction of each decision.
     """
 
     def __init__(self, connections: Connections, *, catalog: Catalog, queue: ReviewQueue) -> None:
@@ -44,37 +41,35 @@ class CorrectionLog:
         self._catalog = catalog
         self._queue = queue
 
-    def add(self, answer: NewDecision, caller: Caller) -> Decision:
-        """Append an answer about an image the caller may see. The same nonce again changes nothing.
+    def add(self, new: NewDecision, caller: Caller) -> Decision:
+        """Append a decision about an image that the caller may see; idempotent by its nonce.
 
         Raises:
-            NotFound: They may see no such image, or that model made no prediction of it.
-            DecisionError: The nonce belongs to another answer.
+            NotFound: The caller may see no such image, or it has no prediction by that model.
+            DecisionError: The nonce belongs to another decision.
         """
-        return self.add_all([answer], caller)[0]
+        return self.add_all([new], caller)[0]
 
-    def add_all(self, answers: Sequence[NewDecision], caller: Caller) -> list[Decision]:
-        """Append answers, all or none; see `add`."""
+    def add_all(self, decisions: Sequence[NewDecision], caller: Caller) -> list[Decision]:
+        """Append decisions, all or none; see `add`."""
         with self._connections.writing() as db, reported_changes(db) as watch:
-            return [self._add(db, answer, caller, watch) for answer in answers]
+            return [self._add(db, new, caller, watch) for new in decisions]
 
     def undo(self, decision_id: int, *, reviewer: str, nonce: str) -> Decision:
-        """Append a row that takes a decision back. Taking it back again changes nothing.
+        """Append a row that undoes a decision. Undoing it again changes nothing.
 
         Raises:
             NotFound: This reviewer made no such decision.
-            DecisionError: The nonce belongs to another answer.
+            DecisionError: The nonce belongs to another decision.
         """
         with self._connections.writing() as db, reported_changes(db) as watch:
             return self._undo(db, decision_id, reviewer, nonce, watch)
 
     def undo_batch(self, batch_id: str, *, reviewer: str, nonce: str) -> list[Decision]:
-        """Take back every decision of this reviewer under a batch id that stands.
-
-        The same nonce again changes nothing.
+        """Undo every decision of this reviewer under a batch id; idempotent by the nonce.
 
         Raises:
-            NotFound: There is none.
+            NotFound: There is none that is not undone.
         """
         with self._connections.writing() as db, reported_changes(db) as watch:
             rows = db.execute(
@@ -94,32 +89,32 @@ class CorrectionLog:
                 ).fetchall()
                 if rows:
                     return [self.get(row["id"]) for row in rows]
-                raise NotFound(f"No batch {batch_id} of yours is known, or it is undone already.")
+                raise NotFound(f"You have no batch {batch_id}, or it is already undone.")
             return [
                 self._undo(db, row["id"], reviewer, f"{nonce}-{number}", watch)
                 for number, row in enumerate(rows)
             ]
 
     def _add(
-        self, db: Database, answer: NewDecision, caller: Caller, watch: Callable[[int], None]
+        self, db: Database, new: NewDecision, caller: Caller, watch: Callable[[int], None]
     ) -> Decision:
         reviewer = caller.name
-        upload = self._catalog.upload(answer.image_sha256, caller, answer.name, answer.batch_id)
+        upload = self._catalog.upload(new.image_sha256, caller, new.name, new.batch_id)
         prediction = self._connections.row(
             """
             select id, nsfw_score from predictions
             where image_sha256 = ? and model = ? and revision = ? and backend = ?
             """,
-            (answer.image_sha256, answer.model, answer.revision, answer.backend),
+            (new.image_sha256, new.model, new.revision, new.backend),
         )
         if upload is None or prediction is None:
             raise NotFound(
-                f"There is no prediction by {answer.model} of an image {answer.image_sha256} "
+                f"There is no prediction by {new.model} of an image {new.image_sha256} "
                 "that you may see. Add the image first."
             )
         stored = self._catalog.get(prediction["id"])
         warnings = warnings_of(upload["name"], stored.info, stored.prediction.ground)
-        flagged = prediction["nsfw_score"] >= answer.threshold
+        flagged = prediction["nsfw_score"] >= new.threshold
         db.execute(
             """
             insert into decisions
@@ -128,19 +123,19 @@ class CorrectionLog:
             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (nonce) do nothing
             """,
             (
-                answer.nonce,
+                new.nonce,
                 now(),
                 reviewer,
                 prediction["id"],
                 upload["name"],
                 upload["source"],
-                answer.threshold,
+                new.threshold,
                 Label.NSFW if flagged else Label.NORMAL,
-                answer.label,
-                json.dumps(list(answer.reasons)),
-                answer.note,
-                answer.batch_id or upload["batch_id"],
-                answer.elapsed_ms,
+                new.label,
+                json.dumps(list(new.reasons)),
+                new.note,
+                new.batch_id or upload["batch_id"],
+                new.elapsed_ms,
                 json.dumps([warning.code for warning in warnings]),
             ),
         )
@@ -149,10 +144,10 @@ class CorrectionLog:
             select d.id from decisions d
             where d.nonce = ? and d.reviewer = ? and d.prediction_id = ? and d.label = ?
             """,
-            (answer.nonce, reviewer, prediction["id"], answer.label),
+            (new.nonce, reviewer, prediction["id"], new.label),
         )
         if row is None:
-            raise DecisionError("This nonce was used for another answer. Send a new one.")
+            raise DecisionError("This nonce was used for another decision. Send a new one.")
         watch(prediction["id"])
         self._queue.reconsider(db, prediction["id"], reviewer)
         return self.get(row["id"])
@@ -179,12 +174,12 @@ class CorrectionLog:
         )
         decision = self.get(decision_id)
         if decision.reviewer != reviewer:
-            raise NotFound(f"No decision {decision_id} of yours is known.")
+            raise NotFound(f"You made no decision {decision_id}.")
         undoing = self._connections.row(
             "select prediction_id from decisions where undoes = ?", (decision_id,)
         )
         if undoing is None:
-            raise DecisionError("This nonce was used for another answer. Send a new one.")
+            raise DecisionError("This nonce was used for another decision. Send a new one.")
         watch(undoing["prediction_id"])
         self._queue.reconsider(db, undoing["prediction_id"], reviewer)
         return decision
@@ -193,19 +188,19 @@ class CorrectionLog:
         """One row of the correction log.
 
         Raises:
-            NotFound: There is none.
+            NotFound: There is no such decision.
         """
         row = self._connections.row(
             "select * from correction_log where decision_id = ?", (decision_id,)
         )
         if row is None:
-            raise NotFound(f"No decision {decision_id} of yours is known.")
+            raise NotFound(f"You made no decision {decision_id}.")
         return _decision(row)
 
     def standing(
         self, image_sha256: str, *, model: str, revision: str, backend: str, reviewer: str
     ) -> Decision | None:
-        """The reviewer's answer about this model's prediction that stands, if any."""
+        """The reviewer's standing decision about this model's prediction, or None."""
         row = self._connections.row(
             """
             select * from correction_log where image_sha256 = ? and model = ? and revision = ?
@@ -215,36 +210,50 @@ class CorrectionLog:
         )
         return row and _decision(row)
 
-    def page(self, wanted: LogFilter, *, limit: int, offset: int = 0) -> list[Decision]:
-        """A page of the log, newest first."""
-        where, values = _conditions(wanted)
+    def page(
+        self,
+        wanted: LogFilter,
+        *,
+        limit: int,
+        before: int | None = None,
+        after: int | None = None,
+    ) -> list[Decision]:
+        """A page of the log, newest first.
+
+        Args:
+            wanted: Which rows.
+            limit: How many at most.
+            before: The page of the rows next older than this decision id.
+            after: The page of the rows next newer than this decision id; not with `before`.
+        """
+        newer = after is not None
+        groups = _Groups(wanted)
         rows = self._connections.db.execute(
-            f"select * from correction_log where {where} "
-            "order by decision_id desc limit :limit offset :offset",
-            {**values, "limit": limit, "offset": offset},
-        )
-        return [_decision(row) for row in rows]
+            groups.page_sql(newer=newer),
+            {
+                **groups.values,
+                "limit": limit,
+                "after": -1 if after is None else after,
+                "before": MAX_ID if before is None else before,
+            },
+        ).fetchall()
+        return [_decision(row) for row in (reversed(rows) if newer else rows)]
 
     def size(self, wanted: LogFilter) -> int:
         """How many rows of the log the filter leaves."""
-        where, values = _conditions(wanted)
-        sql = f"select count(*) as n from correction_log where {where}"
-        return int(self._connections.db.execute(sql, values).fetchone()["n"])
+        groups = _Groups(wanted)
+        return int(self._connections.row(groups.size_sql, groups.values)[0])
 
     def rows(self, wanted: LogFilter) -> Iterator[Decision]:
         """The log, newest first, read in pages so that memory does not grow with it.
 
         Rows added while it is read do not appear. Each page may be read by another thread.
         """
-        where, values = _conditions(wanted)
-        sql = (
-            f"select * from correction_log where {where} and decision_id < :before "
-            "order by decision_id desc limit :limit"
-        )
-        before = (1 << 63) - 1
+        groups = _Groups(wanted)
+        before = MAX_ID
         while True:
             page = self._connections.db.execute(
-                sql, {**values, "before": before, "limit": ROWS_AT_ONCE}
+                groups.scan_sql, {**groups.values, "before": before, "limit": ROWS_AT_ONCE}
             ).fetchall()
             yield from map(_decision, page)
             if len(page) < ROWS_AT_ONCE:
@@ -253,37 +262,141 @@ class CorrectionLog:
 
     def facets(self, wanted: LogFilter) -> Facets:
         """The reviewers and models among the rows that the filter leaves."""
-        where, values = _conditions(wanted)
+        groups = _Groups(wanted)
         reviewers, models = (
-            self._connections.db.execute(
-                f"select distinct {column} from correction_log where {where} order by 1", values
-            )
+            self._connections.db.execute(groups.distinct_sql(column), groups.values)
             for column in ("reviewer", "model")
         )
         return Facets([row[0] for row in reviewers], [row[0] for row in models])
 
 
-def _conditions(wanted: LogFilter) -> tuple[str, dict[str, Any]]:
-    """The filter in SQL; every value travels as a parameter."""
-    clauses = {
-        "reviewer = :reviewer": wanted.reviewer,
-        "reviewer_label = :label": wanted.label,
-        "agrees = :agrees": wanted.agrees,
-        "model = :model": wanted.model,
-        "decided_at >= :since": wanted.since,
-        "decided_at < :until": wanted.until,
-        "undone = :undone": wanted.undone,
-        BLIND: wanted.blind_to,
-    }
-    used = {clause: value for clause, value in clauses.items() if value is not None}
-    names = {PARAMETER.findall(clause)[-1]: value for clause, value in used.items()}
-    return " and ".join(used) or "true", names
+class _Groups:
+    """SQL for the rows of a filter, by way of the groups that they belong to.
+
+    All rows of a group have the same reviewer, model, labels and audience; the groups are few.
+    Dates narrow the ids to those of the days, and are compared row by row within these.
+    """
+
+    def __init__(self, wanted: LogFilter) -> None:
+        clauses = {
+            "g.reviewer = :reviewer": wanted.reviewer,
+            "g.label = :label": wanted.label,
+            "g.agrees = :agrees": wanted.agrees,
+            "g.model = :model": wanted.model,
+            "g.undone = :undone": wanted.undone,
+            VISIBLE: wanted.blind_to,
+        }
+        dates = {
+            "d.decided_at >= :since": wanted.since,
+            "d.decided_at < :until": wanted.until,
+        }
+        used = {clause: value for clause, value in (clauses | dates).items() if value is not None}
+        self.values: dict[str, Any] = {
+            PARAMETER.findall(clause)[-1]: value for clause, value in used.items()
+        }
+        self._groups = " and ".join(["g.entries > 0", *(c for c in used if c in clauses)])
+        self._dates = " and ".join(clause for clause in used if clause in dates)
+        days = ["true"]
+        if wanted.since is not None:
+            days.append("day >= substr(:since, 1, 10)")
+        if wanted.until is not None:
+            days.append("day <= substr(:until, 1, 10)")
+        self._days = " and ".join(days)
+
+    def page_sql(self, *, newer: bool) -> str:
+        """A page: the first rows of each group, and of these the first of all."""
+        order = "asc" if newer else "desc"
+        rows = f"""
+            select i.decision_id from log_rows i
+            where i.group_id = g.id and i.decision_id > :after and i.decision_id < :before
+              {self._in_days("i")}{self._dated("i")}
+            order by i.decision_id {order}
+        """
+        return f"""
+            select l.* from correction_log l where l.decision_id in (
+              select r.decision_id from (
+                select g.id from log_groups g where {self._groups}
+                order by ({rows} limit 1) {order} nulls last limit :limit
+              ) g
+              join log_rows r on r.decision_id in ({rows} limit :limit)
+              order by r.decision_id {order} limit :limit
+            )
+            order by l.decision_id {order}
+        """
+
+    @property
+    def scan_sql(self) -> str:
+        """The next rows of the log, older than `before`; `+` keeps the order of the ids."""
+        return f"""
+            select l.* from log_rows r cross join correction_log l on l.decision_id = r.decision_id
+            where r.decision_id < :before{self._in_days("r")}{self._dated("r")}
+              and +r.group_id in (select g.id from log_groups g where {self._groups})
+            order by r.decision_id desc limit :limit
+        """
+
+    @property
+    def size_sql(self) -> str:
+        """How many rows there are; only those of a day that a date cuts in two are counted."""
+        if not self._dates:
+            return f"select coalesce(sum(g.entries), 0) from log_groups g where {self._groups}"
+        whole = []
+        if "since" in self.values:
+            whole.append(f"day || '{MIDNIGHT}' >= :since")
+        if "until" in self.values:
+            whole.append("day < substr(:until, 1, 10)")
+        inside = " and ".join(whole)
+        return f"""
+            select (
+              select coalesce(sum(t.entries), 0) from log_tallies t
+              join log_groups g on g.id = t.group_id where {self._groups} and {inside}
+            ) + (
+              select count(*) from log_days cut join decisions d
+                on d.id between cut.first_id and cut.last_id
+                  and substr(d.decided_at, 1, 10) = cut.day
+              join log_rows r on r.decision_id = d.id join log_groups g on g.id = r.group_id
+              where cut.day in (select day from log_days where {self._days} and not ({inside}))
+                and {self._groups} and {self._dates}
+            )
+        """
+
+    def distinct_sql(self, column: str) -> str:
+        """The values of a column of the groups."""
+        used = ""
+        if self._dates:
+            used = f"""and exists (
+              select 1 from log_rows i
+              where i.group_id = g.id{self._in_days("i")}{self._dated("i")}
+            )"""
+        return f"""
+            select distinct g.{column} from log_groups g where {self._groups} {used} order by 1
+        """
+
+    def _in_days(self, row: str) -> str:
+        if not self._dates:
+            return ""
+        return f"""
+            and {row}.decision_id >= (select min(first_id) from log_days where {self._days})
+            and {row}.decision_id <= (select max(last_id) from log_days where {self._days})
+        """
+
+    def _dated(self, row: str) -> str:
+        if not self._dates:
+            return ""
+        return f"""
+            and exists (
+              select 1 from decisions d where d.id = {row}.decision_id and {self._dates}
+            )
+        """
 
 
 def _decision(row: Any) -> Decision:
     values = dict(row)
-    values["reasons"] = tuple(json.loads(values["reasons"]))
-    values["warnings"] = tuple(json.loads(values["warnings"]))
+    values["reasons"] = _texts(values["reasons"])
+    values["warnings"] = _texts(values["warnings"])
     values["agrees"] = bool(values["agrees"])
     values["undone"] = bool(values["undone"])
     return Decision(**values)
+
+
+def _texts(array: str) -> tuple[str, ...]:
+    return tuple(json.loads(array)) if array != "[]" else ()  # most are empty

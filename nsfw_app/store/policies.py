@@ -1,4 +1,4 @@
-"""Policies, each version kept with who set it and why."""
+"""Policies: every version, with its author and reason."""
 
 from sqlite_utils import Database
 
@@ -9,13 +9,13 @@ from nsfw_app.store.connections import Connections, now
 
 
 class Policies:
-    """The policies of each model."""
+    """Reads and adds the policies of each model."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
     def latest(self, model: str) -> Policy | None:
-        """The policy saved last for a model."""
+        """The latest policy of a model, or None."""
         row = self._connections.row(
             """
             select threshold, review_from, review_to, version, author, reason
@@ -28,16 +28,16 @@ class Policies:
     def add(
         self, model: str, policy: Policy, *, first: Policy, replaces: int | None = None
     ) -> Policy:
-        """Save a policy as the model's next version, and return it with that version.
+        """Save a policy as the model's next version; return it with its version number.
 
         Args:
             model: The model's id.
-            policy: The numbers, and who sets them and why.
-            first: What was in force before any was saved; kept as the first version.
-            replaces: The version that must be in force still; None for whichever is.
+            policy: The thresholds, with author and reason.
+            first: The default in force before any policy was saved; kept as the first version.
+            replaces: The version that must still be in force; None for any.
 
         Raises:
-            PolicyError: Another one is in force.
+            PolicyError: Another version is in force.
         """
         with self._connections.writing() as db:
             latest = self.latest(model)

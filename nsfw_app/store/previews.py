@@ -1,4 +1,4 @@
-"""Pictures kept for people to look at: JPEG files by the hash of the image."""
+"""Preview files: JPEGs named by the SHA-256 of the image."""
 
 import re
 import time
@@ -12,22 +12,22 @@ from nsfw_app.private_files import storage_errors
 from nsfw_app.records import SHA256_PATTERN
 
 SUFFIX = ".jpg"
-UNFINISHED_S = 3_600  # no picture takes that long to write
+UNFINISHED_S = 3_600  # writing a preview never takes that long
 PROBE = "write-probe"
-PROBE_BYTES = 256_000  # about the size of a large picture
+PROBE_BYTES = 256_000  # about the size of a large preview
 
 
 class PreviewFiles:
-    """A directory of pictures, each whole or not there.
+    """A directory of previews, written atomically.
 
-    The directory is made again when it is missing, the data directory above it is not: see
+    The directory is recreated when it is missing; the data directory above it is not, see
     `connections`.
 
     Args:
-        directory: Where they lie.
+        directory: The directory of the files.
 
     Raises:
-        StorageError: Here and in each method: the directory cannot be used.
+        StorageError: From here and from each method: the directory cannot be used.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -37,12 +37,12 @@ class PreviewFiles:
         private_files.restrict(directory)
 
     def has(self, image_sha256: str) -> bool:
-        """Whether a picture is kept."""
+        """Whether an image has a preview."""
         return self._path(image_sha256).is_file()
 
     @contextmanager
     def staged(self, image_sha256: str, jpeg: bytes) -> Iterator[Callable[[], None]]:
-        """A picture that is on disk but not kept yet; the call that is given keeps it."""
+        """Write a preview under a temporary name; the yielded function renames it into place."""
         path = self._path(image_sha256)
         with storage_errors():
             self._make(path.parent)
@@ -55,24 +55,24 @@ class PreviewFiles:
                 yield keep
 
     def add(self, image_sha256: str, jpeg: bytes) -> None:
-        """Keep a picture, whole or not at all."""
+        """Write a preview, whole or not at all."""
         with self.staged(image_sha256, jpeg) as keep:
             keep()
 
     def get(self, image_sha256: str) -> bytes:
-        """A kept picture, JPEG.
+        """The JPEG of a preview.
 
         Raises:
-            NotFound: None is kept.
+            NotFound: The image has no preview.
         """
         with storage_errors():
             try:
                 return self._path(image_sha256).read_bytes()
             except FileNotFoundError:
-                raise NotFound(f"No picture of {image_sha256} is kept.") from None
+                raise NotFound(f"There is no preview of image {image_sha256}.") from None
 
     def remove(self, image_sha256: str) -> bool:
-        """Delete a picture, and say whether there was one."""
+        """Delete a preview; return whether there was one."""
         with storage_errors():
             try:
                 self._path(image_sha256).unlink()
@@ -81,23 +81,23 @@ class PreviewFiles:
         return True
 
     def all(self) -> Iterator[str]:
-        """The hash of every image of which a picture is kept."""
+        """The SHA-256 of every image that has a preview."""
         for path in self._directory.glob(f"??/*{SUFFIX}"):
             yield path.stem
 
     def forget_unfinished(self) -> None:
-        """Delete what processes that were killed have left half-written."""
+        """Delete incomplete files that killed processes have left."""
         for path in self._directory.glob("??/*"):
             with storage_errors(), suppress(FileNotFoundError):
                 if path.suffix != SUFFIX and path.stat().st_mtime < time.time() - UNFINISHED_S:
                     path.unlink()
 
     def check_writable(self) -> None:
-        """Write a file as large as a picture, and delete it."""
+        """Write a file as large as a preview, and delete it."""
         with storage_errors():
             self._make()
             with private_files.staged(self._directory / PROBE, bytes(PROBE_BYTES)):
-                pass  # staging it was the check
+                pass  # staging the file is the check
 
     def _make(self, *below: Path) -> None:
         for directory in (self._directory, *below):

@@ -1,7 +1,8 @@
-"""Deleting pictures: those nobody needs any more, and those somebody wants gone.
+"""Purges of previews: those that retention does not keep, and single images on request.
 
-What always holds: scores and decisions stay; the file goes first and what stands for it next, so
-that a purge cut short leaves less and not more; an image whose picture is gone waits for nobody.
+- Scores and decisions stay.
+- The file is deleted before its placeholder, so that an interrupted purge leaves no file behind.
+- The queue entry of an image without a preview is withdrawn.
 """
 
 import json
@@ -19,9 +20,9 @@ from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.states import reported_changes
 
 AT_ONCE = 500
-ON_THE_DESK = timedelta(hours=12)  # as long as a session: whoever brought it may still look at it
+ON_THE_DESK = timedelta(hours=12)  # as long as a session, in which its owner may still review it
 
-# Of these images, those that were brought since :oldest and that somebody still needs.
+# Of these images, those uploaded since :oldest that are still needed.
 NEEDED = """
 select wanted.value as sha256 from json_each(:images) wanted
 where exists (
@@ -49,12 +50,12 @@ where exists (
 
 
 class Purges:
-    """Deletes pictures and what stands for them.
+    """Deletes previews and placeholders.
 
     Args:
         connections: The database.
-        pictures: The files.
-        retention: What is to be kept, and for how long.
+        pictures: The preview files.
+        retention: Which previews are kept, and for how long.
     """
 
     def __init__(
@@ -65,19 +66,19 @@ class Purges:
         self.retention = retention
 
     def tidy(self, images: Iterable[str]) -> int:
-        """Delete the pictures of these images that nobody needs; how many there were."""
+        """Delete the previews among these that retention does not keep; return their number."""
         due = self._due([image for image in images if self._pictures.has(image)])
         if not due:
             return 0
         with self._connections.writing() as db:
-            due = self._due(due)  # one of them may have been uploaded again meanwhile
+            due = self._due(due)  # one of them may have been uploaded again since
             for image in due:
                 self._pictures.remove(image)
             _forget(db, due)
         return len(due)
 
     def run(self, *, actor: str) -> int:
-        """Delete every picture that nobody needs, and record it; how many there were."""
+        """Delete every preview that retention does not keep, audit it, return the number."""
         self._pictures.forget_unfinished()
         deleted = sum(self.tidy(images) for images in _batches(self._pictures.all()))
         with self._connections.writing() as db:
@@ -87,7 +88,7 @@ class Purges:
         return deleted
 
     def purge(self, image_sha256: str, *, actor: str) -> bool:
-        """Delete what an image looks like, and record who asked; whether anything was there."""
+        """Delete the preview of an image, and audit it; return whether there was anything."""
         with self._connections.writing() as db:
             had = self._pictures.remove(image_sha256)
             known = _forget(db, [image_sha256])
@@ -114,7 +115,7 @@ class Purges:
 
 
 def _forget(db: Database, images: list[str]) -> int:
-    """Empty the placeholders of images and withdraw them from the queue; how many were known."""
+    """Empty placeholders, withdraw queue entries; return how many of the images exist."""
     wanted = json.dumps(images)
     known = db.execute(
         "update images set placeholder = x'' "

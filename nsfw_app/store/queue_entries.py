@@ -1,6 +1,6 @@
-"""The queue: what enters it, and when it is settled.
+"""Queue entries: why an image enters the queue, and when it is settled.
 
-What always holds: an entry is settled in the transaction of the answer that settles it.
+- An entry is settled in the transaction of the decision that settles it.
 """
 
 import sqlite3
@@ -22,11 +22,11 @@ from nsfw_app.store.states import reported_changes
 
 
 class ReviewQueue:
-    """Entries of the queue.
+    """Adds, escalates and settles entries.
 
     Args:
         connections: The database.
-        rules: Which reasons are in use, and how many answers each wants.
+        rules: The reasons in use, and how many decisions each needs.
     """
 
     def __init__(self, connections: Connections, *, rules: QueueRules) -> None:
@@ -72,12 +72,12 @@ class ReviewQueue:
         )
 
     def size(self) -> int:
-        """How many entries are open, on loan or not."""
-        row = self._connections.row("select count(*) as n from queue where settled_at is null")
+        """Count the open entries, leased or not."""
+        row = self._connections.row("select coalesce(sum(entries), 0) as n from queue_counts")
         return int(row["n"])
 
     def escalate(self, prediction_id: int, reviewer: str) -> bool:
-        """Ask others about an image, first of all; the reviewer who asks comes last.
+        """Request a second opinion with the highest priority; for the requester it comes last.
 
         Returns:
             Whether second opinions are in use.
@@ -107,17 +107,18 @@ class ReviewQueue:
         return True
 
     def reconsider(self, db: Database, prediction_id: int, reviewer: str) -> None:
-        """Settle or reopen a prediction's entry after its answers changed.
+        """Settle or reopen the entry of a prediction after its standing decisions changed.
 
-        Answers against the model, or that differ, make a new entry when they settle nothing; when
-        none is against the model any more, that entry goes and the one before it counts.
+        - Disagreements with the model, or decisions that differ, open a disagreement entry unless
+          they settle the image.
+        - When no disagreement stands any more, that entry is deleted and the one before it counts.
         """
-        answers = db.execute(
+        decisions = db.execute(
             "select label, model_label from standing_answers where prediction_id = ? order by id",
             (prediction_id,),
         ).fetchall()
-        labels = [Label(answer["label"]) for answer in answers]
-        against = any(answer["label"] != answer["model_label"] for answer in answers)
+        labels = [Label(decision["label"]) for decision in decisions]
+        against = any(d["label"] != d["model_label"] for d in decisions)
         entry = self._latest(db, prediction_id)
         if entry is not None and entry["reason"] == QueueReason.DISAGREEMENT and not against:
             db.execute("delete from queue_skips where queue_id = ?", (entry["id"],))
@@ -144,7 +145,7 @@ class ReviewQueue:
 
     @staticmethod
     def _write(db: Database, entry: sqlite3.Row, outcome: Settlement, reviewer: str) -> None:
-        """What becomes of an entry after this reviewer's answer. Others keep what they hold."""
+        """Update an entry after this reviewer's decision. Leases of others stay."""
         db.execute(
             """
             update queue set adjudicating = :adjudicating, settled_label = :label,

@@ -1,4 +1,4 @@
-"""SQLite's errors as storage errors."""
+"""Translates errors of SQLite into storage errors."""
 
 import os
 import sqlite3
@@ -26,7 +26,7 @@ KINDS: Mapping[int, StorageErrorKind] = MappingProxyType(
 
 
 def storage_error(error: sqlite3.Error, database: Path) -> StorageError | None:
-    """The storage error behind an error of SQLite; None for a fault of the statement itself.
+    """The storage error that an error of SQLite means; None for an error in the statement.
 
     Args:
         error: As the module `sqlite3` raised it.
@@ -45,9 +45,9 @@ def storage_error(error: sqlite3.Error, database: Path) -> StorageError | None:
 
 
 def _failed_access(database: Path) -> StorageErrorKind:
-    """Why a file could not be opened, read or written, where SQLite does not say.
+    """Find why a file could not be opened, read or written, where SQLite reports no cause.
 
-    Writing a file next to the database shows the cause, for example a quota.
+    Writing a file next to the database shows it, for example a quota.
     """
     try:
         with storage_errors(), private_files.staged(database, bytes(PROBE_BYTES)):

@@ -20,15 +20,15 @@ from nsfw_app.store.connections import now
 
 
 class SubmissionState(StrEnum):
-    """Where a submission stands."""
+    """The state of a submission."""
 
     WAITING = "waiting"
     SETTLED = "settled"
-    WITHDRAWN = "withdrawn"  # its picture was deleted before people agreed on an answer
+    WITHDRAWN = "withdrawn"  # its preview was deleted before it was settled
 
 
 class WebhookEvent(StrEnum):
-    """What a message reports; its `type`."""
+    """The `type` of a message."""
 
     SETTLED = "image.settled"
     REOPENED = "image.reopened"
@@ -46,7 +46,7 @@ EVENTS: Mapping[SubmissionState, WebhookEvent] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A state, and the label that reviewers settled on where it is settled."""
+    """A state, with the settled label if it is settled."""
 
     name: SubmissionState
     label: Label | None = None
@@ -82,7 +82,7 @@ def reported_changes(db: Database) -> Iterator[Callable[[int], None]]:
 
 
 def report_state(db: Database, prediction_id: int, submission_id: str) -> None:
-    """Write a message for a new submission of an image that does not wait, as `GET` returns it."""
+    """Write a message for a new submission of an image that does not wait."""
     state = _state(db, prediction_id)
     if state.name is not SubmissionState.WAITING:
         _write(db, state, "s.id = ?", submission_id)

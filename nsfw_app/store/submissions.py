@@ -1,4 +1,4 @@
-"""What programs put into the queue, and what became of it."""
+"""Submissions: images that programs put into the queue, and their states."""
 
 import sqlite3
 import uuid
@@ -14,7 +14,7 @@ from nsfw_app.store.states import SubmissionState, report_state, state_of
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """An image in the queue on a program's behalf. `label` is what people settled on."""
+    """An image that a program submitted for review. `label` is the settled label."""
 
     submission_id: str
     prediction_id: int
@@ -27,7 +27,7 @@ class Submission:
     answers: int
 
 
-WAITS_ALREADY = """
+WAITING = """
 select s.id from submissions s join queue q on q.prediction_id = s.prediction_id
 where s.prediction_id = ? and s.owner = ? and s.name = ? and q.settled_at is null
 """
@@ -42,7 +42,7 @@ where s.id = ?
 
 
 class Submissions:
-    """The table of submissions."""
+    """Adds and finds submissions."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
@@ -55,7 +55,7 @@ class Submissions:
         settled already the webhook's message is written at once.
         """
         submission_id = uuid.uuid4().hex
-        known = db.execute(WAITS_ALREADY, (prediction_id, upload.owner, upload.name)).fetchone()
+        known = db.execute(WAITING, (prediction_id, upload.owner, upload.name)).fetchone()
         if known:
             return str(known["id"])
         db.execute(
@@ -67,14 +67,14 @@ class Submissions:
         return submission_id
 
     def get(self, submission_id: str) -> Submission:
-        """A submission as it stands now.
+        """A submission with its current state.
 
         Raises:
-            NotFound: There is none.
+            NotFound: There is no such submission.
         """
         row = self._connections.row(FOUND, (submission_id,))
         if row is None:
-            raise NotFound(f"No image {submission_id} was submitted.")
+            raise NotFound(f"There is no submission {submission_id}.")
         return _submission(row)
 
 

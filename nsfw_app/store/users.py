@@ -1,4 +1,4 @@
-"""Users and their sessions, as rows. Secrets arrive here hashed."""
+"""Users and sessions. Only hashes of passwords and tokens are stored."""
 
 import json
 import sqlite3
@@ -12,7 +12,7 @@ from nsfw_app.store.connections import Connections, now
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person with an account. `disabled_at` is None while they may sign in."""
+    """A user account. `disabled_at` is None while the user may sign in."""
 
     name: str
     role: UserRole
@@ -22,7 +22,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who a browser belongs to. `organisations` are those that Hugging Face named."""
+    """A signed-in browser. `organisations` are those of the Hugging Face account."""
 
     owner: str
     name: str
@@ -30,41 +30,41 @@ class Session:
 
 
 class AccountRows:
-    """The tables of users and sessions. Each change of a user is in the audit."""
+    """Reads and writes users and sessions. Each change of a user is audited."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
     def users(self) -> list[User]:
-        """Everyone with an account, by name."""
+        """Every user, in order of name."""
         rows = self._connections.db.execute(
             "select name, role, created_at, disabled_at from users order by name"
         )
         return [User(row[0], UserRole(row[1]), row[2], row[3]) for row in rows]
 
     def user(self, name: str) -> User | None:
-        """One of them, if there is one of that name in whatever case."""
+        """The user of this name, ignoring case."""
         row = self._connections.row(
             "select name, role, created_at, disabled_at from users where name = ?", (name,)
         )
         return row and User(row[0], UserRole(row[1]), row[2], row[3])
 
     def password_hash(self, name: str) -> str | None:
-        """The hash of a user's password, unless they may not sign in."""
+        """The hash of a user's password; None for an unknown or disabled user."""
         row = self._connections.row(
             "select password_hash from users where name = ? and disabled_at is null", (name,)
         )
         return str(row["password_hash"]) if row else None
 
     def has_users(self) -> bool:
-        """Whether anyone has an account, disabled or not."""
+        """Whether any user exists, disabled ones included."""
         return self._connections.row("select 1 from users limit 1") is not None
 
     def add_user(self, name: str, password_hash: str, role: UserRole, *, actor: str) -> None:
-        """Make an account.
+        """Add a user.
 
         Raises:
-            AccountError: There is one of that name.
+            AccountError: The name is taken.
         """
         with self._connections.writing() as db:
             try:
@@ -85,7 +85,7 @@ class AccountRows:
         role: UserRole | None = None,
         disabled: bool | None = None,
     ) -> None:
-        """Change what is given. A new password, and being disabled, end every session.
+        """Change the given values. A new password or disabling the user ends all sessions.
 
         Raises:
             AccountError: There is no such user.

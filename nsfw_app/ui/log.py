@@ -1,14 +1,15 @@
 """The Log tab: decisions, filtered and paged in SQL, and their export."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
+from enum import Enum
 from typing import Any
 from urllib.parse import urlencode
 
 import gradio as gr
 
 from nsfw_app.errors import FilterError
-from nsfw_app.records import Label, LogFilter
+from nsfw_app.records import Decision, Label, LogFilter
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.ui.components import LogPage, LogTable
@@ -25,6 +26,27 @@ AGREEMENT: dict[str, tuple[bool | None, bool | None]] = {  # agrees, undone
 }
 
 
+class Turn(Enum):
+    """The page to turn to."""
+
+    FIRST = "first"
+    NEWER = "newer"
+    OLDER = "older"
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """A page of the log: the number of its first row, and the ids of its first and last row.
+
+    `total` is how many rows there were.
+    """
+
+    first: int = 1
+    total: int = 0
+    newest: int | None = None
+    oldest: int | None = None
+
+
 def create_log_tab(engine: Engine, tab: gr.Tab) -> None:
     """Filters, table, pages and export links; loaded whenever the tab is opened."""
     with gr.Row(elem_id="log-filters"):
@@ -38,23 +60,25 @@ def create_log_tab(engine: Engine, tab: gr.Tab) -> None:
     with gr.Row(elem_id="log-pages"):
         newer = gr.Button("Newer", size="sm", elem_classes="quiet")
         older = gr.Button("Older", size="sm", elem_classes="quiet")
-    page = gr.State(0)
+    page = gr.State(LogPosition())
     filters = [reviewer, label, agreement, model, since, until]
 
     @show_errors
-    def turn_to(number: int, request: gr.Request, *values: str) -> tuple[Any, ...]:
+    def turn_to(
+        turn: Turn, position: LogPosition, request: gr.Request, *values: str
+    ) -> tuple[Any, ...]:
         wanted = visible(log_filter(*values), authorize(request, Permission.READ))
-        payload, number = log_page(engine, wanted, number)
-        return (payload, number, *_buttons(payload))
+        payload, position = log_page(engine, wanted, position, turn)
+        return (payload, position, *_buttons(payload))
 
     def first(request: gr.Request, *values: str) -> tuple[Any, ...]:
-        return turn_to(0, request, *values)
+        return turn_to(Turn.FIRST, LogPosition(), request, *values)
 
-    def go_newer(number: int, request: gr.Request, *values: str) -> tuple[Any, ...]:
-        return turn_to(number - 1, request, *values)
+    def go_newer(position: LogPosition, request: gr.Request, *values: str) -> tuple[Any, ...]:
+        return turn_to(Turn.NEWER, position, request, *values)
 
-    def go_older(number: int, request: gr.Request, *values: str) -> tuple[Any, ...]:
-        return turn_to(number + 1, request, *values)
+    def go_older(position: LogPosition, request: gr.Request, *values: str) -> tuple[Any, ...]:
+        return turn_to(Turn.OLDER, position, request, *values)
 
     @show_errors
     def choices(request: gr.Request) -> tuple[Any, Any]:
@@ -102,17 +126,27 @@ def log_filter(
     return replace(wanted, agrees=agrees, undone=undone)
 
 
-def log_page(engine: Engine, wanted: LogFilter, number: int) -> tuple[LogPage, int]:
-    """A page of the log and its number, from 0, limited to the existing pages."""
-    total = engine.log.size(wanted)
-    number = max(0, min(number, (total - 1) // ROWS_PER_PAGE))
-    rows = engine.log.page(wanted, limit=ROWS_PER_PAGE, offset=number * ROWS_PER_PAGE)
+def log_page(
+    engine: Engine, wanted: LogFilter, position: LogPosition, turn: Turn
+) -> tuple[LogPage, LogPosition]:
+    """The first page of the log, or the one next to a position; and its position."""
+    total, limit = engine.log.size(wanted), ROWS_PER_PAGE
+    first = position.first + total - position.total  # rows are only ever added, at the top
+    rows: list[Decision] = []
+    if turn is Turn.OLDER:
+        rows, first = engine.log.page(wanted, limit=limit, before=position.oldest), first + limit
+    elif turn is Turn.NEWER:
+        rows, first = engine.log.page(wanted, limit=limit, after=position.newest), first - limit
+    if len(rows) < (1 if turn is Turn.OLDER else limit) or first < 1:
+        rows, first = engine.log.page(wanted, limit=limit), 1
     query = urlencode(
         {k: v for k, v in asdict(wanted).items() if v is not None and k != "blind_to"}
     )
-    first = number * ROWS_PER_PAGE + 1
     rows_json = [asdict(row) for row in rows]
-    return LogPage(rows=rows_json, first=first, total=total, query=query), number
+    payload = LogPage(rows=rows_json, first=first, total=total, query=query)
+    if not rows:
+        return payload, LogPosition()
+    return payload, LogPosition(first, total, rows[0].decision_id, rows[-1].decision_id)
 
 
 def _buttons(payload: LogPage) -> tuple[Any, Any]:

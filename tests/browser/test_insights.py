@@ -40,7 +40,7 @@ def test_undone_and_replaced_decisions_do_not_count(store: Store) -> None:
     undone = add(store.log, answer("3", Label.NORMAL), reviewer="bob")
     store.log.undo(undone.decision_id, reviewer="bob", nonce="4")
     assert store.insights.outcomes() == [Outcome(SHA256, FAKE, 0.9, Label.NSFW, 2)]
-    assert store.insights.shared() == []
+    assert store.insights.shared_counts() == ([], [])
     assert store.insights.reviewer_stats() == [ReviewerStats("ann", 1, 1, 300)]
 
 

@@ -1,4 +1,4 @@
-"""A store in which people have answered: what the tests of insights and of access put in."""
+"""Fills a store with images and decisions of several reviewers."""
 
 from dataclasses import replace
 
@@ -10,11 +10,11 @@ LABELS = {"n": Label.NORMAL, "x": Label.NSFW, "u": Label.UNSURE}
 
 
 def fill(store: Store, answers: dict[str, str], *, identity: ModelIdentity = FAKE) -> None:
-    """Add images and answers to them.
+    """Add images and decisions about them.
 
     Args:
         store: Where to.
-        answers: A word for each reviewer, a letter for each image: n, x or u, a dot for none.
+        answers: A word for each reviewer with a letter for each image: n, x, u, or a dot for none.
         identity: The model that gives each of the images a score of 0.9.
     """
     for number in range(max(map(len, answers.values()))):

@@ -11,10 +11,10 @@ DISK_KB = 2_000
 
 
 class Disk:
-    """A tmpfs of its own.
+    """A tmpfs.
 
-    Where mounting is not permitted, the process's limit of a file's size takes the place of the
-    disk's end: each write that makes a file larger fails then, in the same calls.
+    Where mounting is not permitted, the process's limit of file sizes replaces the full disk: each
+    write that makes a file larger fails, in the same calls.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,7 +27,7 @@ class Disk:
         self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill(self, *, free_bytes: int = 0) -> None:
-        """Leave no more room than this."""
+        """Fill the disk up to this many free bytes."""
         if not self.is_mounted:
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, self._limits[1]))
             return
@@ -36,7 +36,7 @@ class Disk:
         self._ballast.write_bytes(bytes(max(0, available - free_bytes)))
 
     def clear(self) -> None:
-        """Make room again."""
+        """Free the space again."""
         resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
         self._ballast.unlink(missing_ok=True)
 
@@ -45,7 +45,7 @@ class Disk:
         subprocess.run(["mount", "-o", f"remount,{mode}", str(self.path)], check=True)
 
     def close(self) -> None:
-        """Give it back."""
+        """Unmount it."""
         self.clear()
         if self.is_mounted:  # lazily: connections of ended threads may still be open
             subprocess.run(["umount", "--lazy", str(self.path)], check=True)

@@ -1,4 +1,4 @@
-"""What the tests of the store, the log and the exports put in: one image, and answers about it."""
+"""Sample rows: one image with a prediction, and decisions about it."""
 
 from dataclasses import replace
 from typing import Any
@@ -36,7 +36,7 @@ HOSTILE = [
 def add_image(
     store: Store, *, sha256: str = SHA256, identity: ModelIdentity = FAKE, name: str = "a.png"
 ) -> None:
-    """An image of Ann's, to which this model gives a score of 0.9."""
+    """Add an image of Ann's with a score of 0.9 by this model."""
     prediction = Prediction(sha256, identity, {"normal": 0.1, "nsfw": 0.9}, 0.9)
     info = ImageInfo(sha256, "PNG", 40, 30, 1_000, 1)
     upload = Upload(name, "gallery", "ann", "batch 1", retain=Retain.QUEUE)
@@ -44,25 +44,25 @@ def add_image(
 
 
 def answer(nonce: str, label: Label = Label.NORMAL, **changes: Any) -> NewDecision:
-    """An answer about the image, seen at threshold 0.5."""
+    """A new decision about the image, made at threshold 0.5."""
     made = NewDecision(nonce, SHA256, label, 0.5, FAKE.model, FAKE.revision, FAKE.backend)
     return replace(made, **changes)
 
 
 def person(name: str, *, owner: str = "", role: UserRole = UserRole.REVIEWER) -> Caller:
-    """Someone of this name, whose uploads are kept under it too unless another is given."""
+    """A caller of this name, who owns uploads under it unless another owner is given."""
     return Caller(name, owner or name, PERMISSIONS[role])
 
 
 def add(log: CorrectionLog, made: NewDecision, *, reviewer: str = "ann") -> Decision:
-    """Record an answer about Ann's image."""
+    """Record a decision about Ann's image."""
     return log.add(made, person(reviewer, owner="ann"))
 
 
 def standing(
     log: CorrectionLog, identity: ModelIdentity = FAKE, *, reviewer: str
 ) -> Decision | None:
-    """The reviewer's answer about the image that stands."""
+    """The reviewer's standing decision about the image."""
     return log.standing(
         SHA256,
         model=identity.model,
@@ -73,7 +73,7 @@ def standing(
 
 
 def answer_to(review: Review, nonce: str = "n", label: Label = Label.NORMAL) -> NewDecision:
-    """A reviewer's answer about what is on the screen."""
+    """A new decision about a reviewed image."""
     assert review.prediction is not None
     seen = review.prediction.identity
     return NewDecision(

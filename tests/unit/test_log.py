@@ -1,4 +1,4 @@
-"""The correction log: appended and never changed, what of it stands, and every way to read it."""
+"""The correction log: append-only rows, standing decisions, filters and pages."""
 
 import sqlite3
 import tracemalloc
@@ -21,14 +21,14 @@ EVERYTHING = LogFilter()
 
 @pytest.fixture
 def log(store: Store) -> CorrectionLog:
-    """A log beside one image of Ann's, score 0.9."""
+    """A log, and one image of Ann's with score 0.9."""
     add_image(store)
     return store.log
 
 
 @pytest.fixture
 def database(store: Store, tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """The store's file, as any other program would open it."""
+    """A connection to the database without the store."""
     with closing(sqlite3.connect(tmp_path / "review.db")) as connection:
         yield connection
 
@@ -50,12 +50,12 @@ def repeat(database: sqlite3.Connection, count: int, *, decided_at: str, note: s
 
 
 def size(database: sqlite3.Connection) -> int:
-    """Rows in the table, those that undo included."""
+    """Rows in the table, undos included."""
     return int(database.execute("select count(*) from decisions").fetchone()[0])
 
 
 def test_decision_holds_what_was_on_screen(log: CorrectionLog) -> None:
-    """A decision carries the answer, the stored score and where the image came from."""
+    """A decision has its label, the stored score and the source of the image."""
     made = answer("n", threshold=0.25, reasons=(Reason.ART, Reason.OTHER), note="x")
     decision = add(log, made, reviewer="bob")
     expected = Decision(
@@ -102,8 +102,8 @@ def test_repeated_request_is_recorded_once(
     assert size(database) == 1
 
 
-def test_nonce_belongs_to_one_answer(log: CorrectionLog, database: sqlite3.Connection) -> None:
-    """A nonce that was used for something else is refused, and nothing is written."""
+def test_nonce_belongs_to_one_decision(log: CorrectionLog, database: sqlite3.Connection) -> None:
+    """A nonce of another decision is refused, and nothing is written."""
     decision = add(log, answer("n"))
     for made, reviewer in [(answer("n", Label.NSFW), "ann"), (answer("n"), "bob")]:
         with pytest.raises(DecisionError, match="nonce"):
@@ -114,7 +114,7 @@ def test_nonce_belongs_to_one_answer(log: CorrectionLog, database: sqlite3.Conne
 
 
 def test_undo_that_was_not_recorded_is_not_reported_as_done(log: CorrectionLog) -> None:
-    """An undo under a used nonce is refused also when the answer was changed since."""
+    """An undo under a used nonce is refused also when the decision was replaced since."""
     first = add(log, answer("1"))
     add(log, answer("2", Label.NSFW))
     with pytest.raises(DecisionError, match="nonce"):
@@ -122,7 +122,7 @@ def test_undo_that_was_not_recorded_is_not_reported_as_done(log: CorrectionLog) 
 
 
 def test_undo_is_a_new_row(log: CorrectionLog, database: sqlite3.Connection) -> None:
-    """An undo adds a row that names the one it takes back, which then shows as undone, once."""
+    """An undo adds one row that refers to the decision, which is then undone."""
     decision = add(log, answer("1"))
     undone = log.undo(decision.decision_id, reviewer="ann", nonce="2")
     assert undone == replace(decision, undone=True)
@@ -132,8 +132,8 @@ def test_undo_is_a_new_row(log: CorrectionLog, database: sqlite3.Connection) -> 
     assert list(log.rows(EVERYTHING)) == [undone]
 
 
-def test_what_stands(log: CorrectionLog) -> None:
-    """The last answer that was not taken back stands: a change replaces, its undo restores."""
+def test_standing_decision(log: CorrectionLog) -> None:
+    """The latest decision that is not undone stands; its undo restores the one before."""
     assert standing(log, reviewer="ann") is None
     first, second = add(log, answer("1")), add(log, answer("2", Label.NSFW))
     assert standing(log, reviewer="ann") == second
@@ -146,8 +146,8 @@ def test_what_stands(log: CorrectionLog) -> None:
     assert standing(log, reviewer="ann") == third
 
 
-def test_what_stands_is_per_reviewer(log: CorrectionLog) -> None:
-    """Nobody's answer replaces or takes back somebody else's."""
+def test_standing_decision_is_per_reviewer(log: CorrectionLog) -> None:
+    """A decision replaces only decisions of its reviewer, who alone can undo it."""
     by_ann = add(log, answer("1"))
     by_bob = add(log, answer("2", Label.UNSURE), reviewer="bob")
     with pytest.raises(NotFound):
@@ -156,8 +156,8 @@ def test_what_stands_is_per_reviewer(log: CorrectionLog) -> None:
     assert standing(log, reviewer="bob") == by_bob
 
 
-def test_what_stands_is_per_model(store: Store, log: CorrectionLog) -> None:
-    """An answer about one model's verdict leaves the one about another model's alone."""
+def test_standing_decision_is_per_model(store: Store, log: CorrectionLog) -> None:
+    """A decision about one model's prediction does not replace one about another's."""
     add_image(store, identity=OTHER)
     first, second = add(log, answer("1")), add(log, answer("2", model="other"))
     assert standing(log, reviewer="ann") == first
@@ -165,7 +165,7 @@ def test_what_stands_is_per_model(store: Store, log: CorrectionLog) -> None:
 
 
 def test_unknown_is_not_found(log: CorrectionLog, database: sqlite3.Connection) -> None:
-    """No row, no image, no prediction, somebody else's image: each is refused in our words."""
+    """An unknown row, image or prediction, or another owner's image: each is NotFound."""
     undone = add(log, answer("1"))
     log.undo(undone.decision_id, reviewer="ann", nonce="2")
     refused: list[Callable[[], Decision]] = [
@@ -219,7 +219,7 @@ FILTERS: list[tuple[LogFilter, Callable[[Decision], bool]]] = [
 def test_every_filter_leaves_what_it_names(
     full_log: CorrectionLog, wanted: LogFilter, matches: Callable[[Decision], bool]
 ) -> None:
-    """Rows, page and size agree with each other, and with the filter told in other words."""
+    """Rows, page and size agree with each other and with the filter in Python."""
     everything = list(full_log.rows(EVERYTHING))
     expected = [decision for decision in everything if matches(decision)]
     assert 0 < len(expected) < len(everything)
@@ -241,22 +241,26 @@ def test_a_moment_is_the_same_however_it_is_written(full_log: CorrectionLog, noo
 def test_pages_follow_each_other(full_log: CorrectionLog) -> None:
     """Pages, newest first, hold the whole log, each row once."""
     everything = list(full_log.rows(EVERYTHING))
-    paged = [full_log.page(EVERYTHING, limit=3, offset=offset) for offset in (0, 3, 6, 9)]
+    paged = [full_log.page(EVERYTHING, limit=3)]
+    while paged[-1]:
+        paged.append(full_log.page(EVERYTHING, limit=3, before=paged[-1][-1].decision_id))
     assert [decision for page in paged for decision in page] == everything
     assert [len(page) for page in paged] == [3, 3, 2, 0]
+    back = [full_log.page(EVERYTHING, limit=3, after=page[0].decision_id) for page in paged[1:3]]
+    assert back == [paged[0], paged[1]]
     ids = [decision.decision_id for decision in everything]
     assert ids == sorted(ids, reverse=True)
 
 
 def test_facets_are_what_the_log_names(full_log: CorrectionLog) -> None:
-    """The filters on offer are the reviewers and models of the log, in order."""
+    """The facets are the reviewers and models of the log, sorted."""
     assert full_log.facets(LogFilter()) == Facets(["ann", "bob"], ["fake", "other"])
 
 
 def test_rows_leave_out_what_is_added_meanwhile(
     log: CorrectionLog, database: sqlite3.Connection
 ) -> None:
-    """Whoever reads the log gets each row once that was there at the start, and no later one."""
+    """Reading yields each row that existed at the start once, and no later row."""
     add(log, answer("1"))
     repeat(database, 1_200, decided_at="2001-03-01T12:00:00.000Z")
     reading = log.rows(EVERYTHING)

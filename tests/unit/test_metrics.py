@@ -1,9 +1,11 @@
 """Agreement measures and confusion counts: published values, None where not defined."""
 
+import krippendorff
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import cohen_kappa_score
 
 from nsfw_app.evidence import metrics
 from nsfw_app.evidence.metrics import NO_LABEL, Share
@@ -87,6 +89,21 @@ def test_agreement_does_not_depend_on_the_order_of_reviewers(rows: list[list[int
     if kappa.value is not None:
         assert kappa.value == pytest.approx(turned.value)
         assert -1 - 1e-9 <= kappa.value <= 1 + 1e-9
+
+
+@given(st.lists(st.lists(st.integers(N, 2), min_size=9, max_size=9), min_size=2, max_size=4))
+def test_agreement_is_what_the_libraries_compute(rows: list[list[int]]) -> None:
+    """Alpha equals that of `krippendorff`, kappa that of scikit-learn, wherever both exist."""
+    answers = np.array(rows)
+    alpha = metrics.krippendorff_alpha(answers)
+    if alpha.value is not None:
+        given_answers = np.where(answers == N, np.nan, answers)
+        expected = krippendorff.alpha(given_answers, level_of_measurement="nominal")
+        assert alpha.value == pytest.approx(expected)
+    kappa = metrics.cohen_kappa(answers[0], answers[1])
+    if kappa.value is not None:
+        both = (answers[0] != N) & (answers[1] != N)
+        assert kappa.value == pytest.approx(cohen_kappa_score(answers[0][both], answers[1][both]))
 
 
 def test_confusion_counts_each_image_once() -> None:

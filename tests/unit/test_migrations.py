@@ -1,6 +1,8 @@
-"""Migrations: every database that was ever made opens, and its log has the agreed columns."""
+"""Migrations: every older database opens, and its log has the documented columns."""
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,13 +24,13 @@ COLUMNS = """decision_id decided_at reviewer image_sha256 name source model revi
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the database lies, or will lie."""
+    """The path of the database."""
     return tmp_path / "review.db"
 
 
 @pytest.fixture
 def database(path: Path) -> Iterator[sqlite3.Connection]:
-    """The same file, as any other program would open it."""
+    """A connection to the file without the store."""
     with closing(sqlite3.connect(path)) as connection:
         yield connection
 
@@ -44,12 +46,12 @@ def schema(database: sqlite3.Connection) -> list[tuple[str, str]]:
 
 
 def test_steps_are_only_ever_added() -> None:
-    """The steps that databases out there have taken keep their names and their order."""
+    """Steps keep their names and their order, because databases record them."""
     assert STEPS[:1] == ["create_review_tables"]
 
 
 def test_empty_file_becomes_a_store(path: Path, database: sqlite3.Connection) -> None:
-    """An empty file, as a start that was killed leaves it, is filled and works."""
+    """An empty file, as a killed start leaves it, is migrated and works."""
     path.touch()
     store = opened(path)
     add_image(store)
@@ -59,7 +61,7 @@ def test_empty_file_becomes_a_store(path: Path, database: sqlite3.Connection) ->
 
 @pytest.mark.parametrize("step", STEPS)
 def test_every_old_schema_upgrades(path: Path, step: str, tmp_path: Path) -> None:
-    """A database that stopped before any of the steps becomes what a new one is."""
+    """A database from before any step gets the schema of a new one."""
     with closing(Database(path)) as old:
         migrations.apply(old, stop_before=step)
         assert step in [pending.name for pending in migrations.pending(old)]
@@ -68,6 +70,113 @@ def test_every_old_schema_upgrades(path: Path, step: str, tmp_path: Path) -> Non
     opened(new)
     with closing(sqlite3.connect(path)) as upgraded, closing(sqlite3.connect(new)) as fresh:
         assert schema(upgraded) == schema(fresh)
+
+
+OLD_ROWS = (
+    """
+    insert into images (sha256, format, width, height, size_bytes, frames, placeholder,
+      first_seen_at)
+    values ('a', 'PNG', 1, 1, 1, 1, x'', ''), ('b', 'PNG', 1, 1, 1, 1, x'', '')
+    """,
+    """
+    insert into predictions (id, image_sha256, model, revision, backend, weights_sha256,
+      probabilities, nsfw_score, frame, predicted_at)
+    values (1, 'a', 'm', 'r', 'torch', 'w', '{}', 0.9, 0, ''),
+      (2, 'a', 'm', 'r', 'onnxruntime', 'w', '{}', 0.9, 0, ''),
+      (3, 'b', 'm', 'r', 'torch', 'w', '{}', 0.1, 0, '')
+    """,
+    """
+    insert into decisions (id, nonce, decided_at, reviewer, prediction_id, name, source,
+      threshold, model_label, label, reasons, note, batch_id, undoes)
+    values (1, '1', '2026-01-01T00:00:00.000Z', 'ann', 1, '', '', 0.5, 'nsfw', 'normal', '[]',
+        '', '', null),
+      (2, '2', '2026-01-01T01:00:00.000Z', 'bob', 2, '', '', 0.5, 'nsfw', 'normal', '[]', '', '',
+        null),
+      (3, '3', '2026-01-02T00:00:00.000Z', 'ann', 3, '', '', 0.5, 'normal', 'nsfw', '[]', '', '',
+        null),
+      (4, '4', '2026-01-02T00:00:00.000Z', 'ann', 3, '', '', 0.5, 'normal', null, '[]', '', '',
+        3),
+      (5, '5', '2026-01-03T00:00:00.000Z', 'ann', 3, '', '', 0.5, 'normal', 'normal', '[]', '',
+        '', null)
+    """,
+)
+OLD_ENTRIES = """
+insert into queue (prediction_id, reason, priority, answers_wanted, entered_at, settled_at,
+  settled_label)
+values (1, 'review', 3, 1, '2026', '2026', 'normal'), (1, 'disagreement', 2, 2, '2026', null, null),
+  (3, 'review', 3, 1, '2026', null, null)
+"""
+
+
+def fill_old(path: Path, stop_before: str) -> None:
+    """Write a database of an earlier version, with decisions and, where there is one, a queue."""
+    with closing(Database(path)) as old:
+        migrations.apply(old, stop_before=stop_before)
+        for statement in OLD_ROWS:
+            old.execute(statement)
+        if STEPS.index(stop_before) > STEPS.index("create_queue"):
+            old.execute(OLD_ENTRIES)
+
+
+@pytest.mark.parametrize("step", STEPS[1:])
+def test_old_decisions_are_derived_from(path: Path, step: str) -> None:
+    """After an upgrade from any schema, counts and standing decisions match the decisions."""
+    fill_old(path, step)
+    store = opened(path)
+    assert store.consistency.check() == []
+    assert [row.decision_id for row in store.log.rows(LogFilter(undone=False))] == [5, 2, 1]
+    assert len(store.insights.outcomes()) == 3
+    assert store.leases.waiting("bob") == (
+        2 if STEPS.index(step) > STEPS.index("create_queue") else 0
+    )
+
+
+KILLED_UPGRADE = """
+import os, sys
+from pathlib import Path
+from nsfw_app.store import Store, migrations
+from nsfw_app.store.migrations import derived_tables
+
+derived_tables.BATCH_SIZE = 1
+path, batches = Path(sys.argv[1]), int(sys.argv[2])
+calls = []
+
+def progress(done, total):
+    calls.append(done)
+    if len(calls) == batches:
+        os.kill(os.getpid(), 9)
+
+migrations._log_progress = progress
+Store(path, previews_dir=path.parent / "images", journal_mode="wal")
+"""
+
+
+@pytest.mark.parametrize("batches", [1, 5, 9])
+def test_a_killed_upgrade_starts_again(path: Path, batches: int, tmp_path: Path) -> None:
+    """Killed in the middle, it leaves the old database whole, and the next start upgrades it."""
+    fill_old(path, "keep_standing_decisions")
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_UPGRADE, str(path), str(batches)],
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert killed.returncode == -9
+    with closing(Database(path)) as old:
+        assert [step.name for step in migrations.pending(old)] == ["keep_standing_decisions"]
+    store = opened(path)
+    assert store.consistency.check() == []
+    assert store.log.size(LogFilter()) == 4
+
+
+def test_an_upgrade_reports_its_progress(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each batch of rows is one line of the log, up to all of them; a new database has none."""
+    fill_old(path, "keep_standing_decisions")
+    opened(path)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[-1] == "Upgrading the database: 22 of 22 rows."
+    caplog.clear()
+    opened(path.with_name("new.db"))
+    assert caplog.records == []
 
 
 def test_models_named_by_a_path_are_named_by_their_directory(path: Path) -> None:
@@ -93,7 +202,7 @@ def test_models_named_by_a_path_are_named_by_their_directory(path: Path) -> None
 
 
 def test_migrated_database_stays_as_it_is(path: Path, database: sqlite3.Connection) -> None:
-    """To open a database again changes neither its schema nor what is in it."""
+    """Opening a database again changes neither its schema nor its rows."""
     store = opened(path)
     add_image(store)
     decision = add(store.log, answer("n"))
@@ -103,7 +212,7 @@ def test_migrated_database_stays_as_it_is(path: Path, database: sqlite3.Connecti
 
 
 def test_failed_step_leaves_nothing_behind(path: Path, database: sqlite3.Connection) -> None:
-    """A step that cannot be taken leaves the database as it was, to be tried again."""
+    """A failed step is rolled back, and can be retried."""
     database.execute("create table policies (somebody_elses)")
     with pytest.raises(SettingsError, match="policies"):
         opened(path)
@@ -112,7 +221,7 @@ def test_failed_step_leaves_nothing_behind(path: Path, database: sqlite3.Connect
     assert opened(path).policies.latest("fake") is None
 
 
-def test_log_has_the_agreed_columns(path: Path, database: sqlite3.Connection) -> None:
+def test_log_has_the_documented_columns(path: Path, database: sqlite3.Connection) -> None:
     """The view of the log has the columns of the export, in their order."""
     opened(path)
     assert [c[0] for c in database.execute("select * from correction_log").description] == COLUMNS
@@ -132,10 +241,10 @@ def test_log_has_the_agreed_columns(path: Path, database: sqlite3.Connection) ->
         "nonce = 'n' from decisions",
     ],
 )
-def test_database_refuses_what_makes_no_sense(
+def test_database_refuses_invalid_rows(
     path: Path, database: sqlite3.Connection, change: str
 ) -> None:
-    """No program can add a row whose score, label or reference is none."""
+    """No program can add a row with an invalid score, label or reference."""
     store = opened(path)
     add_image(store)
     add(store.log, answer("n"))

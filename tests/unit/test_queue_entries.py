@@ -1,4 +1,4 @@
-"""The queue in the database: loans, who is offered what, and how answers settle it."""
+"""Queue entries and leases: their order, and how decisions settle them."""
 
 import subprocess
 import sys
@@ -22,14 +22,15 @@ from nsfw_app.records import (
 from nsfw_app.rules.queue import QueueOrder, QueueReason, QueueRules
 from nsfw_app.store import Store
 from nsfw_app.store import connections as clock
-from nsfw_app.store import leases as loans_module
+from nsfw_app.store import leases as leases_module
 from nsfw_app.store import queue_entries as queue_module
+from nsfw_app.store.standing_decisions import LabelCount
 from tests.support.sample_records import FAKE, person
 
 ALL = QueueRules(frozenset(QueueReason), audit_rate=0.5)
-DRAWERS = 8
+CLAIMERS = 8
 ENTRIES = 2000
-DRAW = """
+CLAIM = """
 import sys
 import time
 from pathlib import Path
@@ -42,7 +43,7 @@ input()
 while claims := store.leases.claim(reviewer, count=3, holding=held):
     held += [claim.entry_id for claim in claims]
     print(*(claim.entry_id for claim in claims), sep="\\n")
-    time.sleep(0.005)  # as people do between two images, who leave the database to others then
+    time.sleep(0.005)  # reviewers pause between images, too
 """
 
 
@@ -55,7 +56,7 @@ def queue_store(tmp_path: Path) -> Store:
 
 
 def waiting(store: Store, score: float, reason: QueueReason = QueueReason.REVIEW) -> int:
-    """Put a new image with this score into the queue; the id of its prediction."""
+    """Add an entry for a new image with this score; return the id of its prediction."""
     number = store.log._connections.row("select count(*) as n from images")["n"]
     sha256 = f"{number:064x}"
     info = ImageInfo(sha256, "PNG", 4, 3, 99, 1)
@@ -64,8 +65,8 @@ def waiting(store: Store, score: float, reason: QueueReason = QueueReason.REVIEW
     return store.catalog.record(JudgedImage(info, prediction), upload, reason=reason).prediction_id
 
 
-def say(store: Store, prediction_id: int, reviewer: str, label: Label) -> int:
-    """Record an answer; its id."""
+def decide(store: Store, prediction_id: int, reviewer: str, label: Label) -> int:
+    """Record a decision; return its id."""
     sha256 = store.catalog.get(prediction_id).prediction.image_sha256
     nonce = f"{prediction_id}-{reviewer}-{label}-{datetime.now(UTC).timestamp()}"
     answer = NewDecision(nonce, sha256, label, 0.5, FAKE.model, FAKE.revision, FAKE.backend)
@@ -73,7 +74,7 @@ def say(store: Store, prediction_id: int, reviewer: str, label: Label) -> int:
 
 
 def offered(store: Store, reviewer: str, **options: object) -> list[int]:
-    """The predictions lent to a reviewer, in their order, and given back at once."""
+    """The predictions that a reviewer can claim, in order; the leases are released."""
     claims = store.leases.claim(reviewer, count=100, **options)
     store.leases.release([claim.entry_id for claim in claims], reviewer)
     return [claim.prediction_id for claim in claims]
@@ -82,12 +83,12 @@ def offered(store: Store, reviewer: str, **options: object) -> list[int]:
 def later(monkeypatch: pytest.MonkeyPatch, passed: timedelta) -> None:
     """Move the clock of the store."""
     moment = utc((datetime.now(UTC) + passed).isoformat())
-    for module in (clock, queue_module, loans_module):
+    for module in (clock, queue_module, leases_module):
         monkeypatch.setattr(module, "now", lambda: moment)
 
 
-def test_eight_processes_never_hold_the_same_image(queue_store: Store, tmp_path: Path) -> None:
-    """Eight processes that draw from two thousand entries at once get each entry once."""
+def test_eight_processes_never_lease_the_same_image(queue_store: Store, tmp_path: Path) -> None:
+    """Eight processes that claim two thousand entries at once get each entry once."""
     with queue_store.queue._connections.writing() as db:
         for number in range(ENTRIES):
             sha256 = f"{number:064x}"
@@ -107,45 +108,46 @@ def test_eight_processes_never_hold_the_same_image(queue_store: Store, tmp_path:
                 "values (?, 'review', 3, 1, '2026')",
                 (number + 1,),
             )
-    drawers = [
+    claimers = [
         subprocess.Popen(
-            [sys.executable, "-c", DRAW, str(tmp_path), f"reviewer {number}"],
+            [sys.executable, "-c", CLAIM, str(tmp_path), f"reviewer {number}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=Path(__file__).parents[2],
         )
-        for number in range(DRAWERS)
+        for number in range(CLAIMERS)
     ]
-    for drawer in drawers:
-        assert drawer.stdout is not None
-        assert drawer.stdout.readline() == "ready\n"
-    for drawer in drawers:  # all at once, or the first would be done before the last has started
-        assert drawer.stdin is not None
-        drawer.stdin.write("\n")
-        drawer.stdin.flush()
-    drawn = [drawer.communicate(timeout=120)[0].split() for drawer in drawers]
-    assert all(drawer.returncode == 0 for drawer in drawers)
-    times = Counter(entry for entries in drawn for entry in entries)
+    for claimer in claimers:
+        assert claimer.stdout is not None
+        assert claimer.stdout.readline() == "ready\n"
+    for claimer in claimers:  # all at once, or the first would be done before the last has started
+        assert claimer.stdin is not None
+        claimer.stdin.write("\n")
+        claimer.stdin.flush()
+    claimed = [claimer.communicate(timeout=120)[0].split() for claimer in claimers]
+    assert all(claimer.returncode == 0 for claimer in claimers)
+    times = Counter(entry for entries in claimed for entry in entries)
     assert len(times) == ENTRIES
     assert set(times.values()) == {1}
-    assert sum(1 for entries in drawn if entries) > 1
+    assert sum(1 for entries in claimed if entries) > 1
 
 
 def test_order_is_reason_then_nearness_then_age(queue_store: Store) -> None:
-    """What two people worked on comes first, then the nearest to the threshold, or the oldest."""
+    """Entries come by priority, then by distance from the threshold; or the oldest first."""
     far = waiting(queue_store, 0.9)
     near = waiting(queue_store, 0.52)
     asked = waiting(queue_store, 0.99, QueueReason.SECOND_OPINION)
     audit = waiting(queue_store, 0.5, QueueReason.AUDIT)
     assert offered(queue_store, "ann", threshold=0.5) == [asked, near, far, audit]
+    assert offered(queue_store, "ann", threshold=0.9) == [asked, far, near, audit]
     assert offered(queue_store, "ann", order=QueueOrder.OLDEST) == [far, near, asked, audit]
 
 
-def test_a_loan_keeps_others_away_until_it_runs_out(
+def test_a_lease_excludes_others_until_it_expires(
     queue_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An image on loan is offered to nobody else for ten minutes, and to others afterwards."""
+    """A leased entry is available to no other reviewer for ten minutes, and then to all."""
     prediction = waiting(queue_store, 0.6)
     (claim,) = queue_store.leases.claim("ann", count=1)
     assert offered(queue_store, "bob") == []
@@ -170,8 +172,8 @@ def test_a_clock_set_back_ends_leases(queue_store: Store, monkeypatch: pytest.Mo
     assert offered(queue_store, "bob") == [prediction]
 
 
-def test_release_and_skip_give_an_image_back(queue_store: Store) -> None:
-    """A released image is offered at once, a skipped one after all others, to others as before."""
+def test_released_and_skipped_entries_are_available_again(queue_store: Store) -> None:
+    """A released entry is available at once; a skipped one comes last for who skipped it."""
     first, second = waiting(queue_store, 0.5), waiting(queue_store, 0.6)
     (claim,) = queue_store.leases.claim("ann", count=1)
     queue_store.leases.release([claim.entry_id], "ann")
@@ -181,8 +183,8 @@ def test_release_and_skip_give_an_image_back(queue_store: Store) -> None:
     assert offered(queue_store, "bob") == [first, second]
 
 
-def test_nobody_gives_back_what_another_holds(queue_store: Store) -> None:
-    """Release and renewal act on one's own loans only."""
+def test_leases_of_others_stay(queue_store: Store) -> None:
+    """Release and renewal affect only the leases of the caller."""
     waiting(queue_store, 0.5)
     (claim,) = queue_store.leases.claim("ann", count=1)
     queue_store.leases.release([claim.entry_id], "bob")
@@ -190,10 +192,10 @@ def test_nobody_gives_back_what_another_holds(queue_store: Store) -> None:
     assert offered(queue_store, "bob") == []
 
 
-def test_an_answer_settles_an_image_that_wants_one(queue_store: Store) -> None:
-    """An agreement ends the matter; taken back, the image waits again."""
+def test_a_decision_settles_an_entry_that_needs_one(queue_store: Store) -> None:
+    """An agreement settles the image; its undo reopens the entry."""
     prediction = waiting(queue_store, 0.6)
-    decision = say(queue_store, prediction, "ann", Label.NSFW)
+    decision = decide(queue_store, prediction, "ann", Label.NSFW)
     assert offered(queue_store, "bob") == []
     queue_store.log.undo(decision, reviewer="ann", nonce="undo")
     assert offered(queue_store, "bob") == [prediction]
@@ -201,12 +203,12 @@ def test_an_answer_settles_an_image_that_wants_one(queue_store: Store) -> None:
 
 
 def test_a_disagreement_waits_for_a_second_person(queue_store: Store) -> None:
-    """It is offered to everyone but its author, and settled when the second agrees with them."""
+    """It is available to all but its author, and settled when a second reviewer agrees."""
     prediction = waiting(queue_store, 0.6)
-    say(queue_store, prediction, "ann", Label.NORMAL)
+    decide(queue_store, prediction, "ann", Label.NORMAL)
     assert offered(queue_store, "ann") == []
     assert offered(queue_store, "bob") == [prediction]
-    say(queue_store, prediction, "bob", Label.NORMAL)
+    decide(queue_store, prediction, "bob", Label.NORMAL)
     assert offered(queue_store, "cat") == []
     (misclassification,) = queue_store.training.misclassifications(limit=9)
     assert (misclassification.label, misclassification.answers, misclassification.error) == (
@@ -216,58 +218,58 @@ def test_a_disagreement_waits_for_a_second_person(queue_store: Store) -> None:
     )
 
 
-def test_two_that_differ_go_to_a_third_who_decides(queue_store: Store) -> None:
-    """Adjudication comes first in the queue, to none of the two, and its answer counts."""
+def test_two_that_differ_are_adjudicated_by_a_third(queue_store: Store) -> None:
+    """Adjudication has the highest priority, excludes the two, and its decision counts."""
     prediction = waiting(queue_store, 0.9)
     other = waiting(queue_store, 0.5)
-    say(queue_store, prediction, "ann", Label.NORMAL)
-    say(queue_store, prediction, "bob", Label.NSFW)
+    decide(queue_store, prediction, "ann", Label.NORMAL)
+    decide(queue_store, prediction, "bob", Label.NSFW)
     assert offered(queue_store, "ann") == offered(queue_store, "bob") == [other]
     assert offered(queue_store, "cat") == [prediction, other]
-    say(queue_store, prediction, "cat", Label.NORMAL)
+    decide(queue_store, prediction, "cat", Label.NORMAL)
     assert offered(queue_store, "dan") == [other]
     assert [m.label for m in queue_store.training.misclassifications(limit=9)] == [Label.NORMAL]
 
 
-def test_answers_that_differ_outside_the_queue_are_adjudicated(queue_store: Store) -> None:
-    """An agreement and a disagreement about an image that never waited go to a third person."""
+def test_decisions_that_differ_without_an_entry_are_adjudicated(queue_store: Store) -> None:
+    """An agreement and a disagreement about an image without an entry open one."""
     prediction = waiting(queue_store, 0.9)
     with queue_store.queue._connections.writing() as db:
         db.execute("delete from queue")
-    say(queue_store, prediction, "ann", Label.NSFW)
+    decide(queue_store, prediction, "ann", Label.NSFW)
     assert offered(queue_store, "cat") == []
-    say(queue_store, prediction, "bob", Label.NORMAL)
+    decide(queue_store, prediction, "bob", Label.NORMAL)
     assert offered(queue_store, "cat") == [prediction]
     assert offered(queue_store, "ann") == offered(queue_store, "bob") == []
-    say(queue_store, prediction, "cat", Label.NSFW)
+    decide(queue_store, prediction, "cat", Label.NSFW)
     assert offered(queue_store, "dan") == []
 
 
-def test_a_disagreement_withdrawn_waits_no_more(queue_store: Store) -> None:
-    """When its author takes it back the image waits as it did before; a change of mind settles."""
+def test_an_undone_disagreement_waits_no_more(queue_store: Store) -> None:
+    """Its undo restores the entry before it; an agreement in its place settles that."""
     prediction = waiting(queue_store, 0.6)
-    decision = say(queue_store, prediction, "ann", Label.NORMAL)
+    decision = decide(queue_store, prediction, "ann", Label.NORMAL)
     queue_store.log.undo(decision, reviewer="ann", nonce="undo")
     assert offered(queue_store, "ann") == [prediction]
-    say(queue_store, prediction, "ann", Label.NORMAL)
-    say(queue_store, prediction, "ann", Label.NSFW)
+    decide(queue_store, prediction, "ann", Label.NORMAL)
+    decide(queue_store, prediction, "ann", Label.NSFW)
     assert offered(queue_store, "bob") == []
 
 
 def test_a_second_opinion_is_asked_of_others_first(queue_store: Store) -> None:
-    """Who asks sees the image last; two answers that agree settle it."""
+    """The requester gets the image last; two decisions that agree settle it."""
     prediction, other = waiting(queue_store, 0.5), waiting(queue_store, 0.6)
     assert queue_store.queue.escalate(prediction, "ann")
     assert offered(queue_store, "ann") == [other, prediction]
     assert offered(queue_store, "bob") == [prediction, other]
-    say(queue_store, prediction, "bob", Label.NSFW)
+    decide(queue_store, prediction, "bob", Label.NSFW)
     assert offered(queue_store, "cat") == [prediction, other]
-    say(queue_store, prediction, "ann", Label.NSFW)
+    decide(queue_store, prediction, "ann", Label.NSFW)
     assert offered(queue_store, "cat") == [other]
 
 
-def test_a_reason_that_is_switched_off_lets_nothing_in(tmp_path: Path) -> None:
-    """Without its rule an image does not enter, and a second opinion is not promised."""
+def test_a_reason_that_is_not_in_use_adds_no_entries(tmp_path: Path) -> None:
+    """Without its rule an image gets no entry, and a second opinion is refused."""
     rules = QueueRules(frozenset({QueueReason.REVIEW}))
     store = Store(
         tmp_path / "review.db", previews_dir=tmp_path / "images", journal_mode="wal", rules=rules
@@ -276,25 +278,25 @@ def test_a_reason_that_is_switched_off_lets_nothing_in(tmp_path: Path) -> None:
     assert offered(store, "ann") == []
     prediction = waiting(store, 0.5)
     assert not store.queue.escalate(prediction, "ann")
-    say(store, prediction, "ann", Label.NORMAL)
+    decide(store, prediction, "ann", Label.NORMAL)
     assert offered(store, "bob") == []
 
 
 def test_an_image_enters_once(queue_store: Store) -> None:
-    """Uploaded again after it was settled, an image does not wait again."""
+    """A settled image does not enter again."""
     prediction = waiting(queue_store, 0.6)
-    say(queue_store, prediction, "ann", Label.NSFW)
+    decide(queue_store, prediction, "ann", Label.NSFW)
     queue_store.catalog.record(queue_store.catalog.get(prediction), reason=QueueReason.REVIEW)
     assert offered(queue_store, "bob") == []
 
 
 def test_training_labels_are_confirmed_or_set_aside(queue_store: Store) -> None:
-    """Errors come most confident first; the last word about each is kept."""
+    """Misclassifications come with the largest error first; the latest label of each counts."""
     ids = []
     for score in (0.6, 0.95, 0.7):
         prediction = waiting(queue_store, score)
-        say(queue_store, prediction, "ann", Label.NORMAL)
-        say(queue_store, prediction, "bob", Label.NORMAL)
+        decide(queue_store, prediction, "ann", Label.NORMAL)
+        decide(queue_store, prediction, "bob", Label.NORMAL)
         ids.append(prediction)
     assert [m.prediction_id for m in queue_store.training.misclassifications(limit=9)] == [
         ids[1],
@@ -308,51 +310,51 @@ def test_training_labels_are_confirmed_or_set_aside(queue_store: Store) -> None:
     assert said == {ids[1]: "normal", ids[2]: "", ids[0]: None}
 
 
-def test_the_log_is_blind_where_an_opinion_is_wanted(queue_store: Store) -> None:
-    """Until they have answered themselves, a second reviewer finds nobody's answer in the log."""
+def test_the_log_hides_decisions_from_a_second_reviewer(queue_store: Store) -> None:
+    """Before their own decision, a second reviewer finds no decision of others in the log."""
     prediction = waiting(queue_store, 0.6)
-    say(queue_store, prediction, "ann", Label.NORMAL)
+    decide(queue_store, prediction, "ann", Label.NORMAL)
 
     def seen(reviewer: str) -> list[str]:
         return [row.reviewer for row in queue_store.log.rows(LogFilter(blind_to=reviewer))]
 
     assert (seen("ann"), seen("bob")) == (["ann"], [])
     assert queue_store.log.size(LogFilter(blind_to="bob")) == 0
-    say(queue_store, prediction, "bob", Label.NSFW)
+    decide(queue_store, prediction, "bob", Label.NSFW)
     assert (seen("bob"), seen("cat")) == (["bob", "ann"], [])
-    say(queue_store, prediction, "cat", Label.NSFW)
+    decide(queue_store, prediction, "cat", Label.NSFW)
     assert seen("dan") == ["cat", "bob", "ann"]
 
 
-def test_insights_are_blind_where_an_opinion_is_wanted(queue_store: Store) -> None:
-    """Counts change for a second reviewer only after their own answer."""
+def test_insights_leave_out_decisions_for_a_second_reviewer(queue_store: Store) -> None:
+    """Counts change for a second reviewer only after their own decision."""
     prediction = waiting(queue_store, 0.6)
-    say(queue_store, prediction, "ann", Label.NORMAL)
+    decide(queue_store, prediction, "ann", Label.NORMAL)
     assert [len(queue_store.insights.outcomes(viewer=who)) for who in ("ann", "bob")] == [1, 0]
     assert [len(queue_store.insights.reviewer_stats(viewer=who)) for who in ("ann", "bob")] == [
         1,
         0,
     ]
-    say(queue_store, prediction, "bob", Label.NORMAL)
+    decide(queue_store, prediction, "bob", Label.NORMAL)
     assert len(queue_store.insights.outcomes(viewer="cat")) == 1
-    assert len(queue_store.insights.shared(viewer="cat")) == 2
+    assert queue_store.insights.shared_counts(viewer="cat")[1] == [LabelCount(2, 0, 0, 1)]
 
 
-def test_others_answers_leave_a_loan_alone(queue_store: Store) -> None:
-    """An answer, a request for a second opinion and an undo do not take what another holds."""
+def test_decisions_of_others_do_not_end_a_lease(queue_store: Store) -> None:
+    """A decision, a request for a second opinion, an undo: the lease of another stays."""
     prediction = waiting(queue_store, 0.6)
     (claim,) = queue_store.leases.claim("bob", count=1)
     queue_store.queue.escalate(prediction, "ann")
     assert offered(queue_store, "cat") == []
-    decision = say(queue_store, prediction, "ann", Label.NSFW)
+    decision = decide(queue_store, prediction, "ann", Label.NSFW)
     assert offered(queue_store, "cat") == []
     queue_store.log.undo(decision, reviewer="ann", nonce="undo")
     assert offered(queue_store, "cat") == []
     assert queue_store.leases.renew([claim.entry_id], "bob") == [claim.entry_id]
 
 
-def test_an_audit_stays_an_audit_when_others_are_asked(queue_store: Store) -> None:
-    """Rates measured from audits count it still."""
+def test_an_audit_stays_an_audit_after_escalation(queue_store: Store) -> None:
+    """Its reason is kept, so that rates measured from audits still count it."""
     prediction = waiting(queue_store, 0.1, QueueReason.AUDIT)
     queue_store.queue.escalate(prediction, "ann")
     row = queue_store.queue._connections.row("select reason, answers_wanted from queue")
@@ -360,11 +362,11 @@ def test_an_audit_stays_an_audit_when_others_are_asked(queue_store: Store) -> No
 
 
 def test_confirmed_labels_are_all_exported(queue_store: Store) -> None:
-    """However many errors there are, those confirmed come after the others and all leave."""
+    """Confirmed labels come after the others in the list, and all are exported."""
     for score in (0.9, 0.8, 0.7):
         prediction = waiting(queue_store, score)
         for who in ("ann", "bob"):
-            say(queue_store, prediction, who, Label.NORMAL)
+            decide(queue_store, prediction, who, Label.NORMAL)
         if score == 0.9:
             queue_store.training.decide(prediction, Label.NORMAL, reviewer="ann")
     assert [m.nsfw_score for m in queue_store.training.misclassifications(limit=2)] == [0.8, 0.7]

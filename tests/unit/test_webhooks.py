@@ -274,7 +274,10 @@ def test_an_address_that_is_gone_gets_nothing_more(
         engine.decide(answer_to(review, review.name, Label.NSFW), ANN)
     assert sender.send_due() == 1
     (record,) = store.deliveries.of(submission_id)
-    assert (record.last_status, record.last_error) == (410, "The webhook answered with status 410.")
+    assert (record.last_status, record.last_error) == (
+        410,
+        "The webhook responded with status 410.",
+    )
     keys = {key.name: key.webhook_gone_at for key in store.keys.all()}
     assert keys["upload"]
     assert keys["same"]
@@ -423,9 +426,9 @@ def test_what_the_model_is_sure_of_waits_for_nobody(
         "http://[::1/hook",
     ],
 )
-def test_what_is_no_address_of_a_webhook(store: Store, url: str) -> None:
-    """A key is not made with an address that nothing can be sent to."""
-    with pytest.raises(AccountError, match="no address"):
+def test_an_invalid_webhook_url_is_refused(store: Store, url: str) -> None:
+    """A key is not added with a URL to which no message can be sent."""
+    with pytest.raises(AccountError, match="is not a webhook URL"):
         program_with(store, url)
 
 

@@ -424,6 +424,42 @@ def test_writes_to_a_deleted_file_are_not_acknowledged(tmp_path: Path) -> None:
     assert kind_of(lambda: store.log.add(answer("n"), ANN)) == "storage_missing"
 
 
+def test_a_database_that_is_emptied_in_place_is_corrupt(web_app: WebApp, tmp_path: Path) -> None:
+    """Cut to nothing while the server runs, it takes no decision, and the server is not ready."""
+    ann = web_app.signed_in("ann")
+    card = add(ann)
+    path = tmp_path / "data" / "review.db"
+    os.truncate(path, 0)
+    for _ in range(2):
+        refused = ann.post("/desk/decisions", json=answer_to(card))
+        assert (refused.status_code, refused.json()["error"]["kind"]) == (503, "storage_corrupt")
+        ready = web_app.client.get("/readyz")
+        assert (ready.status_code, ready.json()["storage"]) == (503, "storage_corrupt")
+        assert web_app.client.get("/healthz").status_code == 200
+    assert path.stat().st_size == 0, "nothing makes a new database of it"
+
+
+def test_a_database_that_is_cut_short_in_place_is_corrupt(tmp_path: Path) -> None:
+    """Half a file takes no decision; one that `vacuum` made shorter does."""
+    store = opened(tmp_path)
+    add_image(store)
+    store.log.add(answer("n1"), ANN)
+    path = tmp_path / "review.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("create table ballast as select randomblob(400000) as data")
+        db.execute("pragma wal_checkpoint(truncate)")
+        store.log.add(answer("n2"), ANN)
+        db.execute("drop table ballast")
+        db.execute("vacuum")
+        db.execute("pragma wal_checkpoint(truncate)")
+    assert store.log.add(answer("n3"), ANN)
+    store._connections.overwrite_log()
+    os.truncate(path, path.stat().st_size // 2)
+    for _ in range(2):
+        assert kind_of(lambda: store.log.add(answer("n4"), ANN)) == "storage_corrupt"
+        assert kind_of(store.check_writable) == "storage_corrupt"
+
+
 def test_a_restored_backup_is_used_at_once(tmp_path: Path) -> None:
     """A copy that replaces a lost database is opened without a restart."""
     store = opened(tmp_path)

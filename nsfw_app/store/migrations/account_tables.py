@@ -1,6 +1,6 @@
 """Users, their sessions, API keys, and the audit."""
 
-# Of passwords, session tokens and keys only hashes are here.
+# Only hashes of passwords, session tokens and keys are stored.
 ACCOUNT_TABLES = (
     """
     create table users (

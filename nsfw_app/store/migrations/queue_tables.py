@@ -1,4 +1,4 @@
-"""The queue and its skips, training labels, perceptual hashes, time taken by an answer."""
+"""The queue and its skips, training labels, perceptual hashes, times of decisions."""
 
 # One entry of a prediction is open at most, so a lease on the entry is a lease on the image.
 QUEUE_TABLES = (

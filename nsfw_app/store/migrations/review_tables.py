@@ -1,4 +1,4 @@
-"""Images, predictions, uploads, policies, decisions and the log, as they were first made."""
+"""Images, predictions, uploads, policies, decisions and the log, in their first version."""
 
 TABLES = (
     """

@@ -1,6 +1,6 @@
-"""What programs put into the queue, and what they are told of it."""
+"""Submissions by programs, and messages to their webhooks."""
 
-# Whatever settles an entry of the queue, the trigger puts a message for its submitters beside it.
+# The trigger writes a message for each submission when an entry is settled.
 SUBMISSION_TABLES = (
     "alter table api_keys add column webhook_url text",
     "alter table api_keys add column webhook_secret text",

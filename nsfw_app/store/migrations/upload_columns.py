@@ -1,6 +1,6 @@
 """Uploads that may put an image into the queue, and name it for reviewers."""
 
-# Of earlier uploads only those of today's viewers are known to be none of these.
+# Of earlier uploads only those of current viewers are known not to be.
 QUEUEING_UPLOADS = (
     "alter table uploads add column queues integer not null default 1",
     """

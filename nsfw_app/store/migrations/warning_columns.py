@@ -1,6 +1,6 @@
 """Warnings about images, missing pixels, and the ground behind transparent ones."""
 
-# What was judged before has no warnings, no missing pixels, and was shown on white.
+# Earlier predictions have no warnings and no missing pixels, and were made on white.
 WARNING_COLUMNS = (
     "alter table images add column warnings text not null default '[]'",
     "alter table images add column incomplete integer not null default 0",

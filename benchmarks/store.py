@@ -1,0 +1,325 @@
+"""Times of the store with many decisions and open entries: `python -m benchmarks.store`.
+
+It builds a database in a temporary directory, in the schema before derived tables, upgrades it as
+a start of the server does, and measures what the page and the commands wait for. With `--json` it
+prints one object:
+
+- `claim_10_ms`, `waiting_ms`: to lease ten entries, and to count those a reviewer could claim.
+- `insights_ms`: the model against people, and people with one another.
+- `misclassifications_ms`: the first page of the Relabel tab.
+- `facets_ms`, `log_deep_page_ms`: the choices of the log's filters, and a page at its middle.
+- `export_s`, `export_grew_mb`: the whole log as CSV, and how much more memory it took at its peak.
+- `decision_p99_ms`: to record a decision, while another process exports the log again and again,
+  and eight claim ten entries each, ten times a second.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from multiprocessing.synchronize import Semaphore
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from nsfw_app.evidence.agreement import Insights
+from nsfw_app.models.equivalence import EquivalentBackends
+from nsfw_app.records import Label, LogFilter, NewDecision, Policy
+from nsfw_app.review.exports import log_csv
+from nsfw_app.rules.permissions import PERMISSIONS, Caller, UserRole
+from nsfw_app.store import Store
+from nsfw_app.store.migrations import migrations
+
+REVIEWERS = 8
+CLAIM_PAUSE_S = 0.1
+DECISION_PAUSE_S = 0.01
+DECISIONS = 1_000  # that are timed
+REPEATS = 25
+POLICY = Policy(0.5, 0.2, 0.8)
+PROCESSES = multiprocessing.get_context("spawn")
+
+# Of 20 decided images, 14 have one decision, 5 two and 1 three; one of each 20 is misclassified.
+# Of the open entries, half wait for a first decision and half for a second one after a
+# disagreement. `n` counts images.
+ROWS = (
+    """
+    create temp table n as with recursive counted (n) as (
+      select 1 union all select n + 1 from counted where n < :images
+    ) select n, lower(hex(randomblob(32))) as sha256,
+        round(abs(random()) / 9223372036854775807.0, 4) as score from counted
+    """,
+    """
+    insert into images (sha256, format, width, height, size_bytes, frames, placeholder,
+      first_seen_at, perceptual_hash)
+    select sha256, 'JPEG', 1024, 768, 200000, 1, randomblob(150), '2026-01-01T00:00:00.000Z',
+      lower(hex(randomblob(8)))
+    from n order by sha256
+    """,
+    """
+    insert into predictions (id, image_sha256, model, revision, backend, weights_sha256,
+      probabilities, nsfw_score, frame, predicted_at)
+    select n, sha256, 'open-nsfw', 'revision', 'onnxruntime', 'weights',
+      json_object('normal', 1 - score, 'nsfw', score), score, 0, '2026-01-01T00:00:00.000Z'
+    from n
+    """,
+    """
+    insert into uploads (image_sha256, owner, name, source, batch_id, uploaded_at)
+    select sha256, 'local', n || '.jpg', 'gallery', 'batch ' || (n / 100),
+      '2026-01-01T00:00:00.000Z' from n
+    """,
+    """
+    create temp table answer as
+    select n, place, score >= 0.5 as flagged,
+      case when n > :decided then not (score >= 0.5)
+        when n % 20 = 7 then not (score >= 0.5)
+        when n % 20 = 0 and place = 1 then not (score >= 0.5)
+        else score >= 0.5 end as says_nsfw
+    from n join (select 1 as place union all select 2 union all select 3)
+    where n <= :decided + :sealed and (
+      place = 1
+      or n <= :decided and (place = 2 and (n % 20 in (3, 7, 11, 13, 17) or n % 20 = 0)
+        or place = 3 and n % 20 = 0)
+    )
+    """,
+    """
+    insert into decisions (nonce, decided_at, reviewer, prediction_id, name, source, threshold,
+      model_label, label, reasons, note, batch_id, elapsed_ms)
+    select n || '-' || place,
+      strftime('%Y-%m-%dT%H:%M:%f', 1735689600 + n * 31536000.0 / :images, 'unixepoch') || 'Z',
+      'reviewer ' || ((n + place) % :reviewers), n, n || '.jpg', 'gallery', 0.5,
+      case when flagged then 'nsfw' else 'normal' end,
+      case when says_nsfw then 'nsfw' else 'normal' end,
+      case when says_nsfw = flagged then '[]' else '["art"]' end, '', 'batch ' || (n / 100),
+      800 + abs(random()) % 8000
+    from answer order by n, place
+    """,
+    """
+    insert into queue (prediction_id, reason, priority, answers_wanted, entered_at, settled_at,
+      settled_label)
+    select n.n,
+      case when n.n > :decided + :sealed then 'review' else 'disagreement' end,
+      case when n.n > :decided + :sealed then 3 else 2 end,
+      case when n.n > :decided + :sealed then 1 else 2 end,
+      strftime('%Y-%m-%dT%H:%M:%f', 1735689600 + n.n * 31536000.0 / :images, 'unixepoch') || 'Z',
+      case when n.n <= :decided then '2026-01-02T00:00:00.000Z' end,
+      case when n.n > :decided then null
+        when n.n % 20 = 0 or n.n % 20 = 7 then case
+          when (n.score >= 0.5) = (n.n % 20 = 0) then 'nsfw' else 'normal' end end
+    from n where n.n > :decided or n.n % 20 in (0, 7)
+    """,
+    "drop table temp.answer",
+    "drop table temp.n",
+)
+
+
+def main() -> None:
+    """Build, upgrade, measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.store", description=__doc__)
+    parser.add_argument("--decisions", type=int, default=100_000)
+    parser.add_argument("--open", type=int, default=10_000, help="open entries of the queue")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--directory", type=Path, help="keep the database here, or use it again")
+    chosen = parser.parse_args()
+    with _directory(chosen.directory) as directory:
+        if not (directory / "review.db").exists():
+            build(directory, decisions=chosen.decisions, open_entries=chosen.open)
+        start = time.monotonic()
+        store = opened(directory)
+        _say(f"upgraded in {time.monotonic() - start:.1f} s")
+        found = measured(store, directory)
+    if chosen.json:
+        print(json.dumps(found))
+    else:
+        for name, value in found.items():
+            print(f"{name:24} {value:10,.2f}")
+
+
+def build(directory: Path, *, decisions: int, open_entries: int) -> None:
+    """Write a database as it was before derived tables existed."""
+    sealed = open_entries // 2
+    decided = max(0, round((decisions - sealed) / 1.35))
+    numbers = {
+        "images": decided + open_entries,
+        "decided": decided,
+        "sealed": sealed,
+        "reviewers": REVIEWERS,
+    }
+    start = time.monotonic()
+    with closing(Database(directory / "review.db")) as db:
+        migrations.apply(db, stop_before="keep_standing_decisions")
+        db.execute("pragma journal_mode = off")
+        db.execute("pragma synchronous = off")
+        db.execute("pragma cache_size = -400000")
+        db.execute("begin")
+        for statement in ROWS:
+            db.execute(statement, numbers)
+        db.execute("commit")
+        rows = db.execute("select count(*) from decisions").fetchone()[0]
+    _say(f"{rows} decisions built in {time.monotonic() - start:.1f} s")
+
+
+def opened(directory: Path) -> Store:
+    """The store in a directory."""
+    return Store(directory / "review.db", previews_dir=directory / "images", journal_mode="wal")
+
+
+def measured(store: Store, directory: Path) -> dict[str, float]:
+    """Every figure, in the order of the module's docstring."""
+    policy_of: Callable[[str], Policy] = lambda _: POLICY  # noqa: E731
+    insights = Insights(store, policy_of, EquivalentBackends(None, policy_of))
+    reviewer = "reviewer 1"
+    blind = LogFilter(blind_to=reviewer)
+
+    def claim() -> None:
+        claimed.extend(store.leases.claim(reviewer, count=10))
+
+    def release() -> None:
+        store.leases.release([lease.entry_id for lease in claimed], reviewer)
+        claimed.clear()
+
+    def count_people_and_models() -> None:
+        insights.models(viewer=reviewer)
+        insights.people(viewer=reviewer)
+
+    claimed: list[Any] = []
+    middle = store.log.page(blind, limit=1)[0].decision_id // 2
+    found = {
+        "claim_10_ms": _median_ms(claim, release),
+        "waiting_ms": _median_ms(lambda: store.leases.waiting(reviewer)),
+        "insights_ms": _median_ms(count_people_and_models, repeats=3),
+        "misclassifications_ms": _median_ms(lambda: store.training.misclassifications(limit=500)),
+        "facets_ms": _median_ms(lambda: store.log.facets(blind)),
+        "log_deep_page_ms": _median_ms(
+            lambda: (store.log.size(blind), store.log.page(blind, limit=50, before=middle))
+        ),
+    }
+    found["export_s"], found["export_grew_mb"] = _export(directory)
+    found["decision_p99_ms"] = _decision_p99_ms(store, directory)
+    return {name: round(value, 3) for name, value in found.items()}
+
+
+def export(directory: Path) -> tuple[float, float]:
+    """Export the log; the seconds it took, and how many MB the peak of memory grew by."""
+    store = opened(directory)
+    next(log_csv(store.log.rows(LogFilter())))
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.monotonic()
+    with Path(os.devnull).open("w", encoding="utf-8") as sink:
+        sink.writelines(log_csv(store.log.rows(LogFilter())))
+    seconds = time.monotonic() - start
+    grew_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb
+    return seconds, grew_kb / 1024
+
+
+def export_repeatedly(directory: Path, ready: Semaphore) -> None:
+    """Export the log again and again, until terminated."""
+    ready.release()
+    while True:
+        export(directory)
+
+
+def claim_repeatedly(directory: Path, ready: Semaphore, reviewer: str) -> None:
+    """Claim ten entries and release them, with a pause between, until terminated."""
+    store = opened(directory)
+    ready.release()
+    while True:
+        leases = store.leases.claim(reviewer, count=10)
+        time.sleep(CLAIM_PAUSE_S)
+        store.leases.release([lease.entry_id for lease in leases], reviewer)
+
+
+def _export(directory: Path) -> tuple[float, float]:
+    """`export` in a process of its own, whose memory is only the export's."""
+    with PROCESSES.Pool(1) as pool:
+        return pool.apply(export, [directory])
+
+
+def _decision_p99_ms(store: Store, directory: Path) -> float:
+    """Decisions about images without one, an agreement and a disagreement in turn."""
+    caller = Caller("local", "local", PERMISSIONS[UserRole.ADMIN])
+    with sqlite3.connect(directory / "review.db") as db:
+        images = db.execute(
+            "select p.image_sha256, p.nsfw_score >= 0.5 from predictions p "
+            "where p.id <= ? order by p.id",
+            (DECISIONS,),
+        ).fetchall()
+    db.close()
+    times = []
+    with _others(directory):
+        for number, (sha256, flagged) in enumerate(images):
+            label = Label.NSFW if flagged == number % 2 else Label.NORMAL
+            made = NewDecision(
+                f"benchmark-{time.time_ns()}", sha256, label, 0.5,
+                "open-nsfw", "revision", "onnxruntime",
+            )  # fmt: skip
+            start = time.perf_counter()
+            store.log.add(made, caller)
+            times.append((time.perf_counter() - start) * 1_000)
+            time.sleep(DECISION_PAUSE_S)
+    _say(f"decisions: median {statistics.median(times):.2f} ms, longest {max(times):.2f} ms")
+    return statistics.quantiles(times, n=100)[-1]
+
+
+@contextmanager
+def _others(directory: Path) -> Iterator[None]:
+    """An export and eight reviewers at work, each in a process."""
+    ready = PROCESSES.Semaphore(0)
+    reviewers = [(directory, ready, f"reviewer {number}") for number in range(REVIEWERS)]
+    processes = [
+        PROCESSES.Process(target=export_repeatedly, args=(directory, ready)),
+        *(PROCESSES.Process(target=claim_repeatedly, args=values) for values in reviewers),
+    ]
+    for process in processes:
+        process.start()
+    try:
+        for _ in processes:
+            ready.acquire()
+        yield
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+@contextmanager
+def _directory(chosen: Path | None) -> Iterator[Path]:
+    if chosen is not None:
+        chosen.mkdir(parents=True, exist_ok=True)
+        yield chosen
+        return
+    directory = Path(tempfile.mkdtemp(prefix="nsfw-store-"))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def _median_ms(
+    call: Callable[[], object], after: Callable[[], None] | None = None, *, repeats: int = REPEATS
+) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append((time.perf_counter() - start) * 1_000)
+        if after:
+            after()
+    return statistics.median(times)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
