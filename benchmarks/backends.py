@@ -50,7 +50,7 @@ class Subject:
     revision: str
     unsafe_labels: Sequence[str]
     threads: int
-    engines: Path
+    artifacts_dir: Path
 
     @property
     def policy(self) -> Policy:
@@ -86,7 +86,7 @@ def make(subject: Subject, engines: Sequence[str]) -> Numbers:
             wish = OptimizationConfig(
                 subject.model, subject.revision, subject.unsafe_labels, kind, force=True
             )
-            backends = BackendConfig(kind, subject.engines, lambda _: subject.policy)
+            backends = BackendConfig(kind, subject.artifacts_dir, lambda _: subject.policy)
             optimize(wish, backends, threads=subject.threads, progress=lambda _: None)
     network = _torch(subject)
     pixels = torch.from_numpy(network.prepare(Image.new("RGB", (64, 64)))[None])
@@ -102,7 +102,7 @@ def make(subject: Subject, engines: Sequence[str]) -> Numbers:
 
 def measure(subject: Subject, engine: str, seconds: float) -> Numbers:
     """One engine's speed, memory and scores over the calibration set, in this process."""
-    pictures = calibration_set.whole()
+    pictures = calibration_set.bundled()
     if engine == PIPELINE:
         numbers = _pipeline_numbers(subject, pictures, seconds)
     else:
@@ -161,12 +161,12 @@ def classifier_of(subject: Subject, engine: str) -> Classifier:
 def _network(subject: Subject, engine: str) -> Backend:
     if engine in EMBEDDED:
         wanted = AUTO if engine == OPEN_NSFW else TORCH
-        backends = BackendConfig(wanted, subject.engines, lambda _: subject.policy)
+        backends = BackendConfig(wanted, subject.artifacts_dir, lambda _: subject.policy)
         return open_embedded(backends, threads=subject.threads)
     if engine in FILES:
         files = find(subject.model, revision=subject.revision)
         origin = ModelVersion.of_files(subject.model, files)
-        optimized_model = builds.latest(subject.engines, origin, Format(engine))
+        optimized_model = builds.latest(subject.artifacts_dir, origin, Format(engine))
         if optimized_model is None:
             raise ModelNotFound(f"{engine} was not made.")
         return open_optimized_model(

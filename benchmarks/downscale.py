@@ -57,9 +57,9 @@ def jpeg(image: Image.Image, chance: random.Random) -> bytes:
 
 def opened(backend: str) -> Classifier:
     """The embedded model; a faster one is verified in a directory that is not kept."""
-    with tempfile.TemporaryDirectory() as engines:
+    with tempfile.TemporaryDirectory() as artifacts_dir:
         chosen = BackendConfig(
-            backend, Path(engines), lambda m: first_policy(m, threshold=None, band=BAND)
+            backend, Path(artifacts_dir), lambda m: first_policy(m, threshold=None, band=BAND)
         )
         return load_classifier(
             OPEN_NSFW, revision="", unsafe_labels=(), threads=2, max_waiting=99, backends=chosen
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--backend", default=AUTO, choices=[AUTO, TORCH])
     chosen = parser.parse_args()
     chance = random.Random(chosen.seed)
-    sources = calibration_set.whole()
+    sources = calibration_set.bundled()
     loaded = opened(chosen.backend)
     exact = opened(TORCH)
     loader = ModelLoader(OPEN_NSFW, lambda: Loaded(loaded))

@@ -30,7 +30,7 @@ MEGAPIXELS = 12  # of a telephone's camera
 
 def jpegs(megapixels: float, *, motifs: int = MOTIFS) -> Iterator[bytes]:
     """JPEG files without end, all different, of images spread over the calibration set."""
-    images = calibration_set.whole()
+    images = calibration_set.bundled()
     made = [_jpeg(image, megapixels) for image in images[:: max(1, len(images) // motifs)]]
     return (numbered(data, number) for number, data in zip(count(), cycle(made), strict=False))
 

@@ -36,7 +36,7 @@ def open_engine(settings: Settings, store: Store) -> Engine:
             unsafe_labels=settings.unsafe_labels,
             threads=concurrency.cpu_slots,
             max_waiting=concurrency.model_queue,
-            backends=BackendConfig(settings.backend, settings.engines_dir, engine.policy_of),
+            backends=BackendConfig(settings.backend, settings.artifacts_dir, engine.policy_of),
             max_batch=concurrency.batch,
         )
 
@@ -45,12 +45,12 @@ def open_engine(settings: Settings, store: Store) -> Engine:
         loader=ModelLoader(display_name(settings.model), load),
         limits=Limits(settings.max_bytes, settings.max_pixels, settings.max_frames),
         defaults=PolicyDefaults(settings.threshold, settings.review_from, settings.review_to),
-        engines=settings.engines_dir,
+        artifacts_dir=settings.artifacts_dir,
     )
     return engine
 
 
 def open_insights(settings: Settings, store: Store, engine: Engine) -> Insights:
     """Insights over a store, judged by the policies that are in force."""
-    equivalents = EquivalentBackends(settings.engines_dir, engine.policy_of)
+    equivalents = EquivalentBackends(settings.artifacts_dir, engine.policy_of)
     return Insights(store, engine.policy_of, equivalents)

@@ -56,7 +56,7 @@ class CpuSlots:
 
 
 def map_ordered(
-    act: Callable[[Item], Result], items: Iterable[Item], *, at_once: int
+    act: Callable[[Item], Result], items: Iterable[Item], *, concurrency: int
 ) -> Iterator[Result]:
     """What is made of each item, some of it ahead of what is asked for.
 
@@ -65,15 +65,15 @@ def map_ordered(
     Args:
         act: Makes a result; called in several threads.
         items: Any number of them; as many more are taken as are worked on.
-        at_once: How many are worked on.
+        concurrency: How many are worked on.
     """
     items = iter(items)
-    with ThreadPoolExecutor(at_once, thread_name_prefix="ahead") as workers:
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="ahead") as workers:
 
         def begun(item: Item) -> Future[Result]:
             return workers.submit(_retry_on_overload, act, item)
 
-        futures = deque(map(begun, islice(items, 2 * at_once)))
+        futures = deque(map(begun, islice(items, 2 * concurrency)))
         try:
             while futures:
                 result = futures.popleft().result()

@@ -283,7 +283,7 @@ class Settings(BaseSettings):
         return self.data_dir / "images"
 
     @property
-    def engines_dir(self) -> Path:
+    def artifacts_dir(self) -> Path:
         """Optimized models."""
         return self.data_dir / "engines"
 
@@ -303,7 +303,7 @@ class Settings(BaseSettings):
 
         Then it is what this program writes into it.
         """
-        own = {self.previews_dir, self.engines_dir, self.uploads_root}
+        own = {self.previews_dir, self.artifacts_dir, self.uploads_root}
         own |= set(self.data_dir.glob(f"{self.database.name}*"))  # its log, its key, copies
         return sorted(own) if set(self.data_dir.iterdir()) - own else [self.data_dir]
 

@@ -50,7 +50,7 @@ def optimize(
     if name == OPEN_NSFW and (kind is not None or images is not None or force):
         raise typer.BadParameter(f"{OPEN_NSFW} has no formats. Omit the other options.")
     engine = open_engine(chosen, open_store(chosen))
-    backends = BackendConfig(chosen.backend, chosen.engines_dir, engine.policy_of)
+    backends = BackendConfig(chosen.backend, chosen.artifacts_dir, engine.policy_of)
     if name == OPEN_NSFW:
         measure_embedded(backends, threads=chosen.threads, progress=_print_progress)
         return

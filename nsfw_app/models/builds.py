@@ -42,44 +42,46 @@ class Attempt:
     outcome: str
 
 
-def builds_dir(engines: Path, origin: ModelVersion, kind: Format) -> Path:
+def builds_dir(artifacts_dir: Path, origin: ModelVersion, kind: Format) -> Path:
     """The directory in which the builds of a format lie."""
-    return _model_dir(engines, origin) / kind
+    return _model_dir(artifacts_dir, origin) / kind
 
 
-def find(engines: Path, origin: ModelVersion) -> list[OptimizedModel]:
+def find(artifacts_dir: Path, origin: ModelVersion) -> list[OptimizedModel]:
     """The latest artefact of each format made of exactly these weights, the fastest first."""
-    found = (latest(engines, origin, kind) for kind in Format)
+    found = (latest(artifacts_dir, origin, kind) for kind in Format)
     return sorted((a for a in found if a is not None), key=lambda a: -a.speedup)
 
 
-def latest(engines: Path, origin: ModelVersion, kind: Format) -> OptimizedModel | None:
+def latest(artifacts_dir: Path, origin: ModelVersion, kind: Format) -> OptimizedModel | None:
     """The latest artefact of a format made of exactly these weights, if there is one.
 
     One that was verified on this kind of CPU comes before others.
     """
-    found = _all(engines, origin, kind)
+    found = _all(artifacts_dir, origin, kind)
     return next(
         (optimized_model for optimized_model in found if not optimized_model.incompatibility),
         next(iter(found), None),
     )
 
 
-def verified_backends(engines: Path, origin: ModelVersion, policy: Policy) -> frozenset[str]:
+def verified_backends(artifacts_dir: Path, origin: ModelVersion, policy: Policy) -> frozenset[str]:
     """The backends whose predictions count as predictions of the model itself.
 
     Those are the original's, and each whose parity report passes under the policy, on whichever CPU
     it was verified.
 
     Args:
-        engines: Where optimized models lie.
+        artifacts_dir: Where optimized models lie.
         origin: The model's weights.
         policy: The policy in force for the model.
     """
     verified = (
         str(kind)
         for kind in Format
-        if any(optimized_model.passes(policy) for optimized_model in _all(engines, origin, kind))
+        if any(
+            optimized_model.passes(policy) for optimized_model in _all(artifacts_dir, origin, kind)
+        )
     )
     return ORIGINAL_BACKENDS | frozenset(verified)
 
@@ -121,9 +123,9 @@ def describe(directory: Path, optimized_model: OptimizedModel) -> None:
     path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
 
-def write_attempts(engines: Path, origin: ModelVersion, attempts: Sequence[Attempt]) -> None:
+def write_attempts(artifacts_dir: Path, origin: ModelVersion, attempts: Sequence[Attempt]) -> None:
     """Keep what `optimize` tried, in place of what it tried before."""
-    path = _model_dir(engines, origin) / ATTEMPTS
+    path = _model_dir(artifacts_dir, origin) / ATTEMPTS
     private_files.make_directory(path.parent)
     values = {"origin": asdict(origin), "attempts": [asdict(attempt) for attempt in attempts]}
     part = path.with_suffix(f".{uuid.uuid4().hex}")
@@ -131,10 +133,12 @@ def write_attempts(engines: Path, origin: ModelVersion, attempts: Sequence[Attem
     part.replace(path)
 
 
-def read_attempts(engines: Path, origin: ModelVersion) -> list[Attempt]:
+def read_attempts(artifacts_dir: Path, origin: ModelVersion) -> list[Attempt]:
     """What `optimize` tried last with these weights, in that order."""
     try:
-        values = json.loads((_model_dir(engines, origin) / ATTEMPTS).read_text(encoding="utf-8"))
+        values = json.loads(
+            (_model_dir(artifacts_dir, origin) / ATTEMPTS).read_text(encoding="utf-8")
+        )
         if ModelVersion(**values["origin"]) != origin:
             return []
         return [Attempt(Format(a["format"]), a["kept"], a["outcome"]) for a in values["attempts"]]
@@ -142,14 +146,14 @@ def read_attempts(engines: Path, origin: ModelVersion) -> list[Attempt]:
         return []
 
 
-def _all(engines: Path, origin: ModelVersion, kind: Format) -> list[OptimizedModel]:
+def _all(artifacts_dir: Path, origin: ModelVersion, kind: Format) -> list[OptimizedModel]:
     """Every artefact of a format that was made of exactly these weights, the latest first."""
-    builds = sorted(builds_dir(engines, origin, kind).glob("[0-9]*"), reverse=True)
+    builds = sorted(builds_dir(artifacts_dir, origin, kind).glob("[0-9]*"), reverse=True)
     return [a for a in map(read, builds) if a is not None and a.origin == origin]
 
 
-def _model_dir(engines: Path, origin: ModelVersion) -> Path:
-    return engines / _slug(origin.model) / _slug(origin.revision)
+def _model_dir(artifacts_dir: Path, origin: ModelVersion) -> Path:
+    return artifacts_dir / _slug(origin.model) / _slug(origin.revision)
 
 
 def _clear(builds: Path, *, but: str) -> None:

@@ -2,7 +2,7 @@
 
 The calibration set lies in `calibration/`: 48 photographs and 16 drawings or renderings of ordinary
 subjects, the same for everyone, with their sources in `calibration/LICENSES.md`. Nothing explicit
-is among them. They are 64 images: `bundled` gives six views of each, which are not 384 images.
+is among them. They are 64 images; `bundled_views` gives six views of each, not 384 images.
 """
 
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ MOST = 300  # of a folder: enough for ranges and for a share of 0.5 %
 LONGEST = 1_024  # pixels; more than any network looks at
 
 
-def bundled() -> list[Image.Image]:
+def bundled_views() -> list[Image.Image]:
     """Six views of each image of the calibration set: whole, mirrored, and its quarters."""
-    return [view for image in whole() for view in _views(image)]
+    return [view for image in bundled() for view in _views(image)]
 
 
-def whole() -> list[Image.Image]:
+def bundled() -> list[Image.Image]:
     """The 64 images of the calibration set, photographs first."""
     return [_opened(path) for path in sorted(CALIBRATION_SET.glob("*.jpg"))]
 

@@ -28,7 +28,7 @@ class ModelCard:
     """What people should know of a model. Texts are sentences; `threshold` is in [0, 1]."""
 
     name: str
-    licence: str
+    license: str
     preprocessing: str
     claimed_accuracy: str
     limits: str
@@ -39,7 +39,7 @@ class ModelCard:
 CARDS: Mapping[str, ModelCard] = {
     FALCONSAI: ModelCard(
         name="Falconsai NSFW image detection",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         preprocessing="Stretched to 224 x 224 pixels (bilinear), scaled to [-1, 1].",
         claimed_accuracy="98.04 % on the authors' own evaluation set (its model card); "
         "not reproduced independently. PhotoPrism measured a balanced accuracy of 93.7 % on 2,500 "
@@ -52,7 +52,7 @@ CARDS: Mapping[str, ModelCard] = {
     ),
     OPEN_NSFW: ModelCard(
         name="Yahoo Open-NSFW",
-        licence="BSD-2-Clause (weights), Apache-2.0 (package)",
+        license="BSD-2-Clause (weights), Apache-2.0 (package)",
         preprocessing="Stretched to 256 x 256 pixels (bilinear), middle 224 x 224 kept, saved "
         "as JPEG and read again, channel means subtracted.",
         claimed_accuracy="None published by its authors. PhotoPrism measured a balanced accuracy "
@@ -71,7 +71,7 @@ def card(model: str) -> ModelCard:
     """What is known of a model; for one that is not listed, that nothing is known."""
     return CARDS.get(model) or ModelCard(
         name=model,
-        licence="See the model's own page.",
+        license="See the model's own page.",
         preprocessing="As its own preprocessor configuration says.",
         claimed_accuracy="Not known here.",
         limits="Not known here. Look at its errors on your own images before you rely on it.",

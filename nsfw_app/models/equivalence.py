@@ -12,12 +12,12 @@ class EquivalentBackends:
     """Looks up the backends whose predictions may be used in place of each other.
 
     Args:
-        engines: Directory of optimized models and of parity reports; None where there are none.
+        artifacts_dir: Directory of optimized models and parity reports; None if there are none.
         policy_of: Returns the policy in force for a model, under which parity is judged.
     """
 
-    def __init__(self, engines: Path | None, policy_of: Callable[[str], Policy]) -> None:
-        self._engines = engines
+    def __init__(self, artifacts_dir: Path | None, policy_of: Callable[[str], Policy]) -> None:
+        self._artifacts_dir = artifacts_dir
         self._policy_of = policy_of
         self._known: dict[tuple[ModelVersion, Policy], frozenset[str]] = {}
 
@@ -36,9 +36,9 @@ class EquivalentBackends:
         Reports are written before a model that relies on them is ready, so that what was read
         for the running model stays right.
         """
-        if self._engines is None:
+        if self._artifacts_dir is None:
             return frozenset()
         origin, policy = ModelVersion.of(identity), self._policy_of(identity.model)
         if (origin, policy) not in self._known:
-            self._known[origin, policy] = verified_backends(self._engines, origin, policy)
+            self._known[origin, policy] = verified_backends(self._artifacts_dir, origin, policy)
         return self._known[origin, policy]

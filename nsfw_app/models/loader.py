@@ -135,7 +135,7 @@ class ModelLoader:
         """Where loading stands now; never waits."""
         return self._status
 
-    def ended(self) -> ModelStatus:
+    def join(self) -> ModelStatus:
         """Waits until loading has ended, well or not. Without `start` it would wait for ever."""
         self._done.wait()
         return self._status
@@ -147,7 +147,7 @@ class ModelLoader:
             ModelError: It cannot be loaded.
         """
         self.start()
-        self.ended()
+        self.join()
         return self.classifier
 
     @property

@@ -38,11 +38,11 @@ AUTO, TORCH = "auto", "torch"  # values of the setting beside those of `FILES`
 class BackendConfig:
     """What the settings say of backends.
 
-    `engines` is where artefacts lie; `policy_of` gives the policy in force for a model.
+    `artifacts_dir` is where artefacts lie; `policy_of` gives the policy in force for a model.
     """
 
     wanted: str
-    engines: Path
+    artifacts_dir: Path
     policy_of: Callable[[str], Policy]
 
     @property
@@ -107,7 +107,7 @@ def open_backend(
     if backends.is_named:
         return opened(_named(backends, origin))
     if backends.wanted == AUTO:
-        for optimized_model in fastest(backends.engines, origin, policy):
+        for optimized_model in fastest(backends.artifacts_dir, origin, policy):
             if not optimized_model.format.has_files:
                 break  # torch's half precision is faster than what follows
             try:
@@ -117,11 +117,11 @@ def open_backend(
     return _torch(origin, files, backends, unsafe_labels=unsafe_labels, threads=threads)
 
 
-def fastest(engines: Path, origin: ModelVersion, policy: Policy) -> list[OptimizedModel]:
+def fastest(artifacts_dir: Path, origin: ModelVersion, policy: Policy) -> list[OptimizedModel]:
     """What `auto` may use of a model on this machine, the fastest first."""
     return [
         optimized_model
-        for optimized_model in builds.find(engines, origin)
+        for optimized_model in builds.find(artifacts_dir, origin)
         if optimized_model.is_faster
         and not optimized_model.incompatibility
         and optimized_model.passes(policy)
@@ -183,18 +183,18 @@ def nsfw_scores(network: Backend, pictures: Sequence[Image.Image]) -> Iterator[f
         yield nsfw_score(dict(zip(network.roles, map(float, row), strict=True)), network.roles)
 
 
-def compare_half(network: HalfPrecision, half: Backend, engines: Path) -> OptimizedModel:
+def compare_half(network: HalfPrecision, half: Backend, artifacts_dir: Path) -> OptimizedModel:
     """Compare a network with itself in half precision, and keep the report.
 
     Args:
         network: In 32-bit floats.
         half: What its `to_half` gave.
-        engines: Where the report is kept.
+        artifacts_dir: Where the report is kept.
     """
-    images = calibration_set.whole()
+    images = calibration_set.bundled()
     scores = zip(_scores(network, images), _scores(half, images), strict=True)
     speed = compare_speed(network, half, images)
-    directory = builds.builds_dir(engines, network.origin, network.half_format)
+    directory = builds.builds_dir(artifacts_dir, network.origin, network.half_format)
     with builds.new_build(directory) as build:
         made = OptimizedModel.from_directory(
             build, network.half_format, network.origin, network.roles
@@ -215,7 +215,7 @@ def _named(backends: BackendConfig, origin: ModelVersion) -> OptimizedModel:
     """The artefact that was asked for, also one whose report failed: the operator insists."""
     wanted, name = backends.wanted, display_name(origin.model)
     make = f"python -m nsfw_app optimize --model {origin.model} --format {wanted}"
-    optimized_model = builds.latest(backends.engines, origin, Format(wanted))
+    optimized_model = builds.latest(backends.artifacts_dir, origin, Format(wanted))
     if optimized_model is None:
         raise ModelNotFound(
             f"NSFW_BACKEND={wanted}, and none was made of revision {origin.revision} of "
@@ -261,8 +261,8 @@ def _half_or_original(network: HalfPrecision, backends: BackendConfig) -> Backen
     """
     if backends.wanted != AUTO:
         return network
-    origin, engines = network.origin, backends.engines
-    report = builds.latest(engines, origin, network.half_format)
+    origin, artifacts_dir = network.origin, backends.artifacts_dir
+    report = builds.latest(artifacts_dir, origin, network.half_format)
     try:
         half = None
         if (
@@ -272,7 +272,7 @@ def _half_or_original(network: HalfPrecision, backends: BackendConfig) -> Backen
             or report.roles != network.roles
         ):
             half = network.to_half()
-            report = compare_half(network, half, engines)
+            report = compare_half(network, half, artifacts_dir)
         if report.is_faster and report.passes(backends.policy_of(origin.model)):
             return half or network.to_half()
     except Exception as error:  # the network itself works

@@ -60,7 +60,7 @@ class Engine:
         loader: Where the classifier comes from.
         limits: What is accepted as input.
         defaults: The first policy's numbers.
-        engines: Where faster networks lie.
+        artifacts_dir: Where optimized models lie.
     """
 
     def __init__(
@@ -70,15 +70,15 @@ class Engine:
         loader: ModelLoader,
         limits: Limits,
         defaults: PolicyDefaults,
-        engines: Path | None = None,
+        artifacts_dir: Path | None = None,
     ) -> None:
         self.limits = limits
-        self._engines = engines
+        self._artifacts_dir = artifacts_dir
         self._store = store
         self._loader = loader
         self._defaults = defaults
         self.queue = QueueService(store, self.policy_of)
-        equivalents = EquivalentBackends(engines, self.policy_of)
+        equivalents = EquivalentBackends(artifacts_dir, self.policy_of)
         self.submissions = SubmissionService(store, self.queue, self.review)
         self._inference = Inference(store, loader, limits=limits, equivalents=equivalents)
 
@@ -89,7 +89,7 @@ class Engine:
     def wait(self) -> ModelStatus:
         """Where loading stands once it has ended, well or not; loads if nobody has begun."""
         self._loader.start()
-        return self._loader.ended()
+        return self._loader.join()
 
     @property
     def status(self) -> ModelStatus:
@@ -112,17 +112,17 @@ class Engine:
     def optimized_models(self) -> list[OptimizedModel]:
         """The optimized models that were made of the model that runs, the fastest first."""
         classifier = self.status.classifier
-        if classifier is None or self._engines is None:
+        if classifier is None or self._artifacts_dir is None:
             return []
-        return builds.find(self._engines, ModelVersion.of(classifier.identity))
+        return builds.find(self._artifacts_dir, ModelVersion.of(classifier.identity))
 
     @property
     def optimization_attempts(self) -> list[builds.Attempt]:
         """What `optimize` tried last with the model that runs."""
         classifier = self.status.classifier
-        if classifier is None or self._engines is None:
+        if classifier is None or self._artifacts_dir is None:
             return []
-        return builds.read_attempts(self._engines, ModelVersion.of(classifier.identity))
+        return builds.read_attempts(self._artifacts_dir, ModelVersion.of(classifier.identity))
 
     @property
     def log(self) -> CorrectionLog:
@@ -214,12 +214,12 @@ class Engine:
         Raises:
             ModelError: The model cannot be loaded.
         """
-        at_once = self._loader.wait().max_in_flight
+        concurrency = self._loader.wait().max_in_flight
 
         def review(path: Path) -> Review:
             return self.review_file(path, Upload(str(path), source))
 
-        yield from map_ordered(review, paths, at_once=at_once)
+        yield from map_ordered(review, paths, concurrency=concurrency)
 
     def decide(self, answer: NewDecision, caller: Caller) -> Decision:
         """Record an answer; when this returns, it is on disk.

@@ -100,7 +100,7 @@ def model_facts(engine: Engine) -> Sections:
             Revision=identity.revision,
             Weights=f"SHA-256 {identity.weights_sha256}",
             Backend=identity.backend,
-            Licence=card.licence,
+            Licence=card.license,
             Labels=roles,
             Preprocessing=card.preprocessing,
         ),

@@ -28,13 +28,15 @@ def folder_of_pictures(directory: Path) -> Path:
     return directory
 
 
-def backends(engines: Path, wanted: str = "auto", *, policy: Policy = POLICY) -> BackendConfig:
+def backends(
+    artifacts_dir: Path, wanted: str = "auto", *, policy: Policy = POLICY
+) -> BackendConfig:
     """What the settings would say, with the same policy for every model."""
-    return BackendConfig(wanted, engines, lambda _: policy)
+    return BackendConfig(wanted, artifacts_dir, lambda _: policy)
 
 
 def loaded(
-    model: Path | str, engines: Path, wanted: str = "auto", policy: Policy = POLICY
+    model: Path | str, artifacts_dir: Path, wanted: str = "auto", policy: Policy = POLICY
 ) -> Classifier:
     """A model with a backend."""
     return load_classifier(
@@ -43,14 +45,14 @@ def loaded(
         unsafe_labels=(),
         threads=1,
         max_waiting=64,
-        backends=backends(engines, wanted, policy=policy),
+        backends=backends(artifacts_dir, wanted, policy=policy),
     ).classifier
 
 
 def make(
     model: Path,
     kind: Format,
-    engines: Path,
+    artifacts_dir: Path,
     *,
     images: Path | None,
     force: bool = False,
@@ -58,7 +60,9 @@ def make(
 ) -> OptimizedModel:
     """Run `optimize` for one format."""
     wish = OptimizationConfig(str(model), "main", (), kind, images, force)
-    made = optimize(wish, backends(engines, policy=policy), threads=1, progress=lambda _: None)
+    made = optimize(
+        wish, backends(artifacts_dir, policy=policy), threads=1, progress=lambda _: None
+    )
     assert made is not None
     return made
 
@@ -69,11 +73,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Tests read it and change copies.
     """
     base = tmp_path_factory.getbasetemp()
-    engines = base / "engines"
-    if not engines.is_dir():
+    artifacts_dir = base / "engines"
+    if not artifacts_dir.is_dir():
         images = folder_of_pictures(base / "warmth")
         for kind in FILES:
-            kept = make(trained(tmp_path_factory), kind, engines, images=images)
+            kept = make(trained(tmp_path_factory), kind, artifacts_dir, images=images)
             # So small a model may be slower like this; the tests say what was measured.
             builds.describe(kept.directory, replace(kept, speedup=2.0))
-    return engines
+    return artifacts_dir

@@ -42,7 +42,7 @@ def test_each_file_of_it_has_a_source_and_a_license() -> None:
 
 def test_it_differs_and_carries_no_metadata() -> None:
     """64 different RGB images of sensible size, and six different views of each."""
-    whole, views = calibration_set.whole(), calibration_set.bundled()
+    whole, views = calibration_set.bundled(), calibration_set.bundled_views()
     assert (len(whole), len(views)) == (64, 6 * 64)
     assert all(image.mode == "RGB" and 200 < max(image.size) <= 576 for image in whole)
     assert len({image.tobytes() for image in views}) == len(views)
@@ -65,7 +65,7 @@ def test_it_does_not_depend_on_what_is_installed(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         decode, "read_file", lambda path, limits: opened.append(path) or read_file(path, limits)
     )
-    calibration_set.whole()
+    calibration_set.bundled()
     assert {path.parent for path in opened} == {
         Path(calibration_set.__file__).parent / "calibration"
     }

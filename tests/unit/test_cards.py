@@ -135,7 +135,7 @@ def test_naming_every_label_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "threshold", "licence", "source"),
+    ("model", "threshold", "terms", "source"),
     [
         (FALCONSAI, 0.53, "Apache-2.0", "0.529"),
         (OPEN_NSFW, 0.33, "BSD-2-Clause", "0.327"),
@@ -143,12 +143,12 @@ def test_naming_every_label_is_refused() -> None:
     ],
 )
 def test_cards_say_where_the_threshold_comes_from(
-    model: str, threshold: float, licence: str, source: str
+    model: str, threshold: float, terms: str, source: str
 ) -> None:
-    """Each model has a licence, limits, and a default threshold with its source."""
+    """Each model has a license, limits, and a default threshold with its source."""
     known = card(model)
     assert known.threshold == threshold
-    assert licence in known.licence
+    assert terms in known.license
     assert source in known.threshold_source
     assert known.limits
     assert known.preprocessing

@@ -71,21 +71,21 @@ def test_the_limits() -> None:
 
 def test_a_network_that_sees_no_difference_needs_few_pixels() -> None:
     """The first step is enough for every score, and no second is needed."""
-    assert calibrate(Judge(0.0), SIDE, calibration_set.whole()[:3]) == (
+    assert calibrate(Judge(0.0), SIDE, calibration_set.bundled()[:3]) == (
         DownscaleRule(2 * SIDE, ALWAYS),
     )
 
 
 def test_a_network_that_sees_some_is_trusted_with_low_scores() -> None:
     """Twice the shift, a lower limit."""
-    pictures = calibration_set.whole()[:3]
+    pictures = calibration_set.bundled()[:3]
     ((one,), (other,)) = (calibrate(Judge(sees), SIDE, pictures) for sees in (0.05, 0.15))
     assert 0 < other.max_score < one.max_score < 1
 
 
 def test_a_network_that_sees_much_is_shown_all() -> None:
     """No step is safe for it."""
-    assert calibrate(Judge(3.0), SIDE, calibration_set.whole()[:3]) == ()
+    assert calibrate(Judge(3.0), SIDE, calibration_set.bundled()[:3]) == ()
 
 
 class Flips(Judge):
@@ -99,7 +99,7 @@ class Flips(Judge):
 
 def test_a_score_that_leaves_certainty_counts() -> None:
     """Only what is certain both times tells nothing."""
-    assert calibrate(Flips(0.0), SIDE, calibration_set.whole()[:3]) == ()
+    assert calibrate(Flips(0.0), SIDE, calibration_set.bundled()[:3]) == ()
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -107,13 +107,13 @@ def test_it_is_measured_when_a_network_is_made_faster(
     kind: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The tiny Vision Transformer looks at colour; its classifier has what its file says."""
-    engines = made(tmp_path_factory)
-    (directory,) = engines.glob(f"*/*/{kind}/*")
+    artifacts_dir = made(tmp_path_factory)
+    (directory,) = artifacts_dir.glob(f"*/*/{kind}/*")
     found = builds.read(directory)
     assert found is not None
     assert all(rule.min_side in {2 * SIDE, 4 * SIDE} for rule in found.downscale_rules)
     assert all(0 < rule.max_score <= ALWAYS for rule in found.downscale_rules)
-    classifier = loaded(trained(tmp_path_factory), engines, kind)
+    classifier = loaded(trained(tmp_path_factory), artifacts_dir, kind)
     assert classifier.downscale_rules == found.downscale_rules
 
 

@@ -20,7 +20,7 @@ FORCED = replace(FAKE, backend="openvino-int8-forced")
 
 
 def engine_on(
-    store: Store, identity: ModelIdentity, engines: Path
+    store: Store, identity: ModelIdentity, artifacts_dir: Path
 ) -> tuple[Engine, FakeClassifier]:
     """An engine whose classifier has this identity."""
     classifier = FakeClassifier()
@@ -28,7 +28,11 @@ def engine_on(
     loader = ModelLoader("fake", lambda: Loaded(classifier))
     loader.wait()
     engine = Engine(
-        store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults(), engines=engines
+        store=store,
+        loader=loader,
+        limits=LIMITS,
+        defaults=PolicyDefaults(),
+        artifacts_dir=artifacts_dir,
     )
     return engine, classifier
 

@@ -42,7 +42,7 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def artifacts_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every format of it."""
     return made(tmp_path_factory)
 
@@ -53,16 +53,16 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder_of_pictures(tmp_path_factory.mktemp("images"))
 
 
-def scores(vit: Path, engines: Path, wanted: str, images: Path) -> list[float]:
+def scores(vit: Path, artifacts_dir: Path, wanted: str, images: Path) -> list[float]:
     """What a backend says of the pictures of a folder, each asked for by itself."""
-    classifier = loaded(vit, engines, wanted)
+    classifier = loaded(vit, artifacts_dir, wanted)
     pictures = calibration_set.load_dir(images)
     return [nsfw_score(classifier.predict([p])[0], classifier.roles) for p in pictures]
 
 
-def optimized_model(engines: Path, kind: str) -> OptimizedModel:
+def optimized_model(artifacts_dir: Path, kind: str) -> OptimizedModel:
     """The one of a format."""
-    (directory,) = engines.glob(f"*/*/{kind}/*")
+    (directory,) = artifacts_dir.glob(f"*/*/{kind}/*")
     found = builds.read(directory)
     assert found is not None
     return found
@@ -70,13 +70,13 @@ def optimized_model(engines: Path, kind: str) -> OptimizedModel:
 
 @pytest.mark.parametrize("kind", FILES)
 def test_the_report_is_what_the_networks_say(
-    vit: Path, engines: Path, images: Path, kind: Format
+    vit: Path, artifacts_dir: Path, images: Path, kind: Format
 ) -> None:
     """Loaded again by name, both networks differ by as much as the stored report says."""
-    original = scores(vit, engines, "torch", images)
-    faster = scores(vit, engines, kind, images)
+    original = scores(vit, artifacts_dir, "torch", images)
+    faster = scores(vit, artifacts_dir, kind, images)
     report, again = (
-        optimized_model(engines, kind).report(POLICY),
+        optimized_model(artifacts_dir, kind).report(POLICY),
         compare(original, faster, POLICY, images=60),
     )
     assert report.images == again.images == len(original)
@@ -86,29 +86,29 @@ def test_the_report_is_what_the_networks_say(
 
 @pytest.mark.parametrize(("kind", "most"), [("onnx", 1e-5), ("openvino", 0.01)])
 def test_floats_give_the_same_scores(
-    vit: Path, engines: Path, images: Path, kind: str, most: float
+    vit: Path, artifacts_dir: Path, images: Path, kind: str, most: float
 ) -> None:
     """In 32-bit floats scores are the same; in 16-bit ones, where the CPU has them, nearly."""
-    difference = np.subtract(scores(vit, engines, "torch", images),
-                             scores(vit, engines, kind, images))  # fmt: skip
+    difference = np.subtract(scores(vit, artifacts_dir, "torch", images),
+                             scores(vit, artifacts_dir, kind, images))  # fmt: skip
     assert np.abs(difference).max() < most
 
 
 @pytest.mark.parametrize("kind", ["openvino-int8", "onnx-int8"])
-def test_integers_are_really_smaller(engines: Path, kind: str) -> None:
+def test_integers_are_really_smaller(artifacts_dir: Path, kind: str) -> None:
     """8-bit weights take less room than the same weights in 32 bits."""
 
     def size(name: str) -> int:
-        directory = optimized_model(engines, name).directory
+        directory = optimized_model(artifacts_dir, name).directory
         return sum(path.stat().st_size for path in directory.glob("model*"))
 
     assert size(kind) < size(kind.removesuffix("-int8"))
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_it_says_what_it_was_made_of(vit: Path, engines: Path, kind: Format) -> None:
+def test_it_says_what_it_was_made_of(vit: Path, artifacts_dir: Path, kind: Format) -> None:
     """Model, weights, labels, preprocessing, CPU and library stand beside the files."""
-    path = optimized_model(engines, kind).file("artefact.json")
+    path = optimized_model(artifacts_dir, kind).file("artefact.json")
     values = json.loads(path.read_text())["artefact"]
     digest = weights_sha256([vit / "model.safetensors"])
     assert (values["origin"]["model"], values["origin"]["weights_sha256"]) == (vit.name, digest)
@@ -119,9 +119,9 @@ def test_it_says_what_it_was_made_of(vit: Path, engines: Path, kind: Format) -> 
     assert values["images_per_s"] > 0
 
 
-def test_nothing_else_is_left_behind(engines: Path) -> None:
+def test_nothing_else_is_left_behind(artifacts_dir: Path) -> None:
     """What files were written to before they were whole is gone."""
-    (revision,) = engines.glob("*/*")
+    (revision,) = artifacts_dir.glob("*/*")
     assert {path.name for path in revision.iterdir()} == set(FILES)
     assert all(len(list(builds.iterdir())) == 1 for builds in revision.iterdir())
 
@@ -132,10 +132,10 @@ def nothing_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parity, "NEAR", 0.0)
 
 
-def between(vit: Path, engines: Path, images: Path, kind: str) -> Policy:
+def between(vit: Path, artifacts_dir: Path, images: Path, kind: str) -> Policy:
     """A policy under which at least one picture's label differs between torch and a format."""
-    original = scores(vit, engines, "torch", images)
-    faster = scores(vit, engines, kind, images)
+    original = scores(vit, artifacts_dir, "torch", images)
+    faster = scores(vit, artifacts_dir, kind, images)
     low, high = max(
         map(sorted, zip(original, faster, strict=True)), key=lambda pair: pair[1] - pair[0]
     )
@@ -145,10 +145,10 @@ def between(vit: Path, engines: Path, images: Path, kind: str) -> Policy:
 
 @pytest.mark.usefixtures("nothing_is_near")
 def test_too_many_changed_labels_are_refused(
-    vit: Path, engines: Path, images: Path, tmp_path: Path
+    vit: Path, artifacts_dir: Path, images: Path, tmp_path: Path
 ) -> None:
     """One label of sixty changes: nothing is kept, and the sentence says how much changed."""
-    policy = between(vit, engines, images, "openvino-int8")
+    policy = between(vit, artifacts_dir, images, "openvino-int8")
     with pytest.raises(
         ModelUnsupported, match=r"Not kept: more than 0\.5% of labels change\..*--force"
     ):
@@ -179,10 +179,10 @@ def test_an_unknown_preprocessing_runs_through_the_original_processor(
 
 @pytest.mark.usefixtures("nothing_is_near")
 def test_forced_it_is_kept_for_who_asks_by_name(
-    vit: Path, engines: Path, images: Path, tmp_path: Path
+    vit: Path, artifacts_dir: Path, images: Path, tmp_path: Path
 ) -> None:
     """`auto` does not take what failed; its name does."""
-    policy = between(vit, engines, images, "openvino-int8")
+    policy = between(vit, artifacts_dir, images, "openvino-int8")
     kept = make(
         vit, Format.OPENVINO_INT8, tmp_path, images=images, policy=policy, force=True
     )  # fmt: skip
@@ -300,15 +300,15 @@ def differing(monkeypatch: pytest.MonkeyPatch) -> set[Format]:
 
 
 def try_all(
-    model: Path, engines: Path, images: Path
+    model: Path, artifacts_dir: Path, images: Path
 ) -> tuple[OptimizedModel | None, list[Attempt]]:
     """Run `optimize` without a format; what it kept, and what it says it tried."""
     said: list[str] = []
-    chosen = BackendConfig("auto", engines, lambda _: POLICY)
+    chosen = BackendConfig("auto", artifacts_dir, lambda _: POLICY)
     wish = OptimizationConfig(str(model), "main", (), images=images)
     kept = optimize(wish, chosen, threads=1, progress=said.append)
     origin = ModelVersion.of_files(str(model), find(str(model), revision="main"))
-    attempts = builds.read_attempts(engines, origin)
+    attempts = builds.read_attempts(artifacts_dir, origin)
     for attempt in attempts:
         assert f"{attempt.format}: {attempt.outcome}" in said
     return kept, attempts

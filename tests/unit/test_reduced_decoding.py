@@ -195,7 +195,7 @@ def test_what_nobody_asks_for_any_more_is_not_begun() -> None:
         begun.append(number)
         assert number == 0 or stopped.wait(10)
 
-    results = map_ordered(act, range(99), at_once=2)
+    results = map_ordered(act, range(99), concurrency=2)
     next(results)
     while len(begun) < 3:
         time.sleep(0.001)

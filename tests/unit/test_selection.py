@@ -45,7 +45,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def engines(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+def artifacts_dir(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
     """A copy of every format of it, each of which passed."""
     return copytree(made(tmp_path_factory), tmp_path / "engines")
 
@@ -82,52 +82,52 @@ def change(directory: Path, **values: Any) -> None:
     builds.describe(directory, replace(optimized_model, **values))
 
 
-def backend(model: Path, engines: Path, wanted: str = "auto") -> str:
+def backend(model: Path, artifacts_dir: Path, wanted: str = "auto") -> str:
     """The name of what computes."""
-    return loaded(model, engines, wanted).identity.backend
+    return loaded(model, artifacts_dir, wanted).identity.backend
 
 
-def of(engines: Path, kind: str) -> Path:
+def of(artifacts_dir: Path, kind: str) -> Path:
     """The directory of a format."""
-    (directory,) = engines.glob(f"*/*/{kind}/*")
+    (directory,) = artifacts_dir.glob(f"*/*/{kind}/*")
     return directory
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_auto_takes_the_fastest(model: Path, engines: Path, kind: str) -> None:
+def test_auto_takes_the_fastest(model: Path, artifacts_dir: Path, kind: str) -> None:
     """The measured speed decides, and predictions carry the name."""
-    change(of(engines, kind), speedup=10.0**6)
-    assert backend(model, engines) == kind
+    change(of(artifacts_dir, kind), speedup=10.0**6)
+    assert backend(model, artifacts_dir) == kind
 
 
-def test_auto_takes_none_that_is_not_faster(model: Path, engines: Path) -> None:
+def test_auto_takes_none_that_is_not_faster(model: Path, artifacts_dir: Path) -> None:
     """A verified model that was measured to be as slow as the original is used by name only."""
     for kind in FILES:
-        change(of(engines, kind), speedup=MIN_SPEEDUP - 0.01)
-    assert backend(model, engines).startswith("torch")
-    assert backend(model, engines, "onnx") == "onnx"
+        change(of(artifacts_dir, kind), speedup=MIN_SPEEDUP - 0.01)
+    assert backend(model, artifacts_dir).startswith("torch")
+    assert backend(model, artifacts_dir, "onnx") == "onnx"
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_a_backend_by_name(model: Path, engines: Path, kind: str) -> None:
+def test_a_backend_by_name(model: Path, artifacts_dir: Path, kind: str) -> None:
     """Each answers under its own name, though another were faster."""
-    assert backend(model, engines, kind) == kind
+    assert backend(model, artifacts_dir, kind) == kind
 
 
-def test_torch_by_name(model: Path, engines: Path) -> None:
+def test_torch_by_name(model: Path, artifacts_dir: Path) -> None:
     """32-bit floats, whatever else is there."""
-    assert backend(model, engines, "torch") == "torch"
+    assert backend(model, artifacts_dir, "torch") == "torch"
 
 
-def test_a_name_that_was_not_made(model: Path, engines: Path) -> None:
+def test_a_name_that_was_not_made(model: Path, artifacts_dir: Path) -> None:
     """It is an error that says how to make it, and never another backend."""
-    rmtree(of(engines, "openvino-int8"))
+    rmtree(of(artifacts_dir, "openvino-int8"))
     with pytest.raises(ModelNotFound, match=r"optimize --model .*tiny-vit --format openvino-int8"):
-        loaded(model, engines, "openvino-int8")
+        loaded(model, artifacts_dir, "openvino-int8")
 
 
 def test_other_weights_have_no_faster_network(
-    model: Path, engines: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
+    model: Path, artifacts_dir: Path, tmp_path: Path, on_cpu: Callable[[frozenset[str]], None]
 ) -> None:
     """Retrained under the same name, a model runs in torch until it is optimized anew."""
     on_cpu(PLAIN)
@@ -140,41 +140,43 @@ def test_other_weights_have_no_faster_network(
     network.save_pretrained(other)
     origin = ModelVersion.of_files(str(other), find(str(other), revision="main"))
     for kind in FILES:
-        build = of(engines, kind)
-        copytree(build, builds.builds_dir(engines, origin, kind) / build.name)
-    assert backend(other, engines) == "torch"
+        build = of(artifacts_dir, kind)
+        copytree(build, builds.builds_dir(artifacts_dir, origin, kind) / build.name)
+    assert backend(other, artifacts_dir) == "torch"
     with pytest.raises(ModelNotFound):
-        loaded(other, engines, FILES[0])
+        loaded(other, artifacts_dir, FILES[0])
 
 
 @pytest.mark.parametrize("name", ["model.bin", "model.xml"])
 def test_a_changed_file_is_not_used(
-    model: Path, engines: Path, name: str, caplog: pytest.LogCaptureFixture
+    model: Path, artifacts_dir: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Not by `auto`, which takes the next and says why, and not by name."""
     for kind in FILES:
-        change(of(engines, kind), speedup=2.0 + (kind == "openvino-int8"))
-    path = of(engines, "openvino-int8") / name
+        change(of(artifacts_dir, kind), speedup=2.0 + (kind == "openvino-int8"))
+    path = of(artifacts_dir, "openvino-int8") / name
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    assert backend(model, engines) in FILES[1:]
+    assert backend(model, artifacts_dir) in FILES[1:]
     assert "not what was verified" in caplog.text
     with pytest.raises(ModelUnsupported, match="not what was verified"):
-        loaded(model, engines, "openvino-int8")
+        loaded(model, artifacts_dir, "openvino-int8")
 
 
-def test_a_missing_file_is_not_used(model: Path, engines: Path) -> None:
+def test_a_missing_file_is_not_used(model: Path, artifacts_dir: Path) -> None:
     """The rest of an artefact does not stand for all of it."""
-    (of(engines, "openvino-int8") / "model.bin").unlink()
+    (of(artifacts_dir, "openvino-int8") / "model.bin").unlink()
     with pytest.raises(ModelUnsupported, match="not what was verified"):
-        loaded(model, engines, "openvino-int8")
+        loaded(model, artifacts_dir, "openvino-int8")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "3", '{"artefact": {}, "sha256": ""}'])
-def test_an_unreadable_description_is_no_artefact(model: Path, engines: Path, text: str) -> None:
+def test_an_unreadable_description_is_no_artefact(
+    model: Path, artifacts_dir: Path, text: str
+) -> None:
     """As if it were not there."""
-    (of(engines, "openvino-int8") / "artefact.json").write_text(text)
+    (of(artifacts_dir, "openvino-int8") / "artefact.json").write_text(text)
     with pytest.raises(ModelNotFound):
-        loaded(model, engines, "openvino-int8")
+        loaded(model, artifacts_dir, "openvino-int8")
 
 
 @pytest.mark.parametrize(
@@ -187,65 +189,65 @@ def test_an_unreadable_description_is_no_artefact(model: Path, engines: Path, te
     ],
 )
 def test_a_changed_description_is_no_artefact(
-    model: Path, engines: Path, before: str, after: str, caplog: pytest.LogCaptureFixture
+    model: Path, artifacts_dir: Path, before: str, after: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Labels, preparation or scores that were edited belong to nothing that was verified."""
-    path = of(engines, "onnx") / "artefact.json"
+    path = of(artifacts_dir, "onnx") / "artefact.json"
     assert before in path.read_text()
     path.write_text(path.read_text().replace(before, after, 1))
     with pytest.raises(ModelNotFound):
-        loaded(model, engines, "onnx")
+        loaded(model, artifacts_dir, "onnx")
     assert "was changed after it was written" in caplog.text
 
 
-def test_a_strange_thing_among_the_files(model: Path, engines: Path) -> None:
+def test_a_strange_thing_among_the_files(model: Path, artifacts_dir: Path) -> None:
     """A directory where files are: not what was verified, and `auto` takes another."""
     for kind in FILES:
-        change(of(engines, kind), speedup=2.0 + (kind == "onnx"))
-    (of(engines, "onnx") / "folder").mkdir()
-    assert backend(model, engines) != "onnx"
+        change(of(artifacts_dir, kind), speedup=2.0 + (kind == "onnx"))
+    (of(artifacts_dir, "onnx") / "folder").mkdir()
+    assert backend(model, artifacts_dir) != "onnx"
     with pytest.raises(ModelUnsupported, match="not what was verified"):
-        loaded(model, engines, "onnx")
+        loaded(model, artifacts_dir, "onnx")
 
 
-def test_another_policy_may_find_it_too_different(model: Path, engines: Path) -> None:
+def test_another_policy_may_find_it_too_different(model: Path, artifacts_dir: Path) -> None:
     """Scores are kept, not the verdict: what failed the policy in force is not used."""
-    change(of(engines, "onnx"), speedup=10.0**6, scores=((0.30, 0.20),) * 10)
-    assert backend(model, engines) == "onnx"
+    change(of(artifacts_dir, "onnx"), speedup=10.0**6, scores=((0.30, 0.20),) * 10)
+    assert backend(model, artifacts_dir) == "onnx"
     strict = Policy(threshold=0.25, review_from=0.2, review_to=0.8)
-    assert loaded(model, engines, policy=strict).identity.backend != "onnx"
-    assert loaded(model, engines, "onnx", strict).identity.backend == "onnx-forced"
+    assert loaded(model, artifacts_dir, policy=strict).identity.backend != "onnx"
+    assert loaded(model, artifacts_dir, "onnx", strict).identity.backend == "onnx-forced"
 
 
-def test_other_unsafe_labels(model: Path, engines: Path) -> None:
+def test_other_unsafe_labels(model: Path, artifacts_dir: Path) -> None:
     """What was verified with other roles of the labels says nothing about these."""
     roles = {"normal": LabelRole.UNSAFE, "nsfw": LabelRole.SAFE}
-    change(of(engines, "onnx"), roles=roles)
+    change(of(artifacts_dir, "onnx"), roles=roles)
     with pytest.raises(ModelUnsupported, match="other unsafe labels"):
-        loaded(model, engines, "onnx")
+        loaded(model, artifacts_dir, "onnx")
 
 
-def test_another_version_of_the_library(model: Path, engines: Path) -> None:
+def test_another_version_of_the_library(model: Path, artifacts_dir: Path) -> None:
     """After an upgrade it is verified again before it is used."""
     for kind in FILES:
-        change(of(engines, kind), runtime_version="0.1")
-    assert backend(model, engines).startswith("torch")
+        change(of(artifacts_dir, kind), runtime_version="0.1")
+    assert backend(model, artifacts_dir).startswith("torch")
     with pytest.raises(ModelUnsupported, match=r"verified with onnxruntime 0\.1"):
-        loaded(model, engines, "onnx")
+        loaded(model, artifacts_dir, "onnx")
 
 
 def test_another_kind_of_cpu(
-    model: Path, engines: Path, on_cpu: Callable[[frozenset[str]], None]
+    model: Path, artifacts_dir: Path, on_cpu: Callable[[frozenset[str]], None]
 ) -> None:
     """What was verified with other instructions is not used, and by name an error says why."""
     on_cpu(PLAIN)
-    assert backend(model, engines) == "torch"
+    assert backend(model, artifacts_dir) == "torch"
     with pytest.raises(ModelUnsupported, match="verified on another kind of CPU"):
-        loaded(model, engines, "openvino-int8")
+        loaded(model, artifacts_dir, "openvino-int8")
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_it_needs_no_torch(engines: Path, kind: str) -> None:
+def test_it_needs_no_torch(artifacts_dir: Path, kind: str) -> None:
     """The network of an artefact runs where the model's own library is not even imported."""
     script = f"""
 import json, sys
@@ -254,7 +256,7 @@ from nsfw_app.models.classifier import builds
 from nsfw_app.models.selection import open_artefact
 from tests.support.python_process import (run_script)
 from tests.support.tiny_vit import (picture)
-artefact = builds.read(Path({str(of(engines, kind))!r}))
+artefact = builds.read(Path({str(of(artifacts_dir, kind))!r}))
 network = open_artefact(artefact, "test", unsafe_labels=(), threads=1)
 row = network.score(network.prepare(picture(0.9))[None])
 print(json.dumps({{"modules": list(sys.modules), "rows": row.tolist()}}))
@@ -273,7 +275,7 @@ def difference_in_bf16(model: Path) -> tuple[float, float]:
     network = TransformersBackend(
         ModelVersion("m", "r", "w"), files=files, unsafe_labels=(), threads=1
     )
-    images = calibration_set.whole()
+    images = calibration_set.bundled()
     exact = list(nsfw_scores(network, images))
     half = list(nsfw_scores(network.to_half(), images))
     assert list(nsfw_scores(network, images)) == exact, "the original stays as it is"
@@ -350,17 +352,17 @@ def test_another_version_of_torch_is_measured_again(
 
 
 def test_the_faster_of_half_precision_and_an_optimized_model(
-    model: Path, engines: Path, on_cpu: Callable[[frozenset[str]], None], measured: list[str]
+    model: Path, artifacts_dir: Path, on_cpu: Callable[[frozenset[str]], None], measured: list[str]
 ) -> None:
     """Both were compared with the same original; the one that gained more runs."""
     on_cpu(system.cpu().features | {"avx512_bf16"})
     for kind in FILES:
-        change(of(engines, kind), speedup=1.0, cpu_features=system.cpu().features)
-    assert loaded(model, engines, policy=FAR).identity.backend == "torch-bf16"
-    change(of(engines, FILES[0]), speedup=1.9)
-    assert loaded(model, engines, policy=FAR).identity.backend == "torch-bf16"
-    change(of(engines, FILES[0]), speedup=2.1)
-    assert loaded(model, engines, policy=FAR).identity.backend == FILES[0]
+        change(of(artifacts_dir, kind), speedup=1.0, cpu_features=system.cpu().features)
+    assert loaded(model, artifacts_dir, policy=FAR).identity.backend == "torch-bf16"
+    change(of(artifacts_dir, FILES[0]), speedup=1.9)
+    assert loaded(model, artifacts_dir, policy=FAR).identity.backend == "torch-bf16"
+    change(of(artifacts_dir, FILES[0]), speedup=2.1)
+    assert loaded(model, artifacts_dir, policy=FAR).identity.backend == FILES[0]
     assert len(measured) == 1
 
 
@@ -465,7 +467,7 @@ def test_the_embedded_model_in_half_precision(
     assert kept is not None
     exact = loaded(OPEN_NSFW, tmp_path, "torch")
     assert (exact.identity.backend, exact.identity.model) == ("onnxruntime", OPEN_NSFW)
-    pictures = calibration_set.whole()
+    pictures = calibration_set.bundled()
     scores = [
         (one["nsfw"], other["nsfw"])
         for one, other in zip(exact.predict(pictures), in_half.predict(pictures), strict=True)
@@ -520,7 +522,7 @@ def test_openvino_is_called_before_threads_share_it(monkeypatch: pytest.MonkeyPa
 
 def test_threads_do_not_mix_up_their_answers(in_half: Classifier) -> None:
     """Many callers at once are each told of their own picture."""
-    pictures = calibration_set.whole()
+    pictures = calibration_set.bundled()
     alone = [in_half.predict([image]) for image in pictures]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda image: in_half.predict([image]), pictures * 5))
@@ -530,19 +532,19 @@ def test_threads_do_not_mix_up_their_answers(in_half: Classifier) -> None:
 # Which predictions count together.
 
 
-def test_verified_backends(model: Path, engines: Path) -> None:
+def test_verified_backends(model: Path, artifacts_dir: Path) -> None:
     """The original's, and those whose report passes the policy, on whichever CPU it was made."""
     origin = ModelVersion.of_files(str(model), find(str(model), revision="main"))
     originals = {"torch", "torch-cuda", "torch-mps", "onnxruntime"}
-    assert builds.verified_backends(engines, origin, POLICY) == originals | set(FILES)
-    change(of(engines, "onnx"), scores=((0.4, 0.6),) * 10)
-    change(of(engines, "openvino"), cpu="another", cpu_features=PLAIN, runtime_version="0.1")
-    verified = builds.verified_backends(engines, origin, POLICY)
+    assert builds.verified_backends(artifacts_dir, origin, POLICY) == originals | set(FILES)
+    change(of(artifacts_dir, "onnx"), scores=((0.4, 0.6),) * 10)
+    change(of(artifacts_dir, "openvino"), cpu="another", cpu_features=PLAIN, runtime_version="0.1")
+    verified = builds.verified_backends(artifacts_dir, origin, POLICY)
     assert verified == (originals | set(FILES)) - {"onnx"}
     strict = Policy(threshold=0.7, review_from=0.2, review_to=0.8)
-    assert "onnx" in builds.verified_backends(engines, origin, strict)
+    assert "onnx" in builds.verified_backends(artifacts_dir, origin, strict)
     other = replace(origin, weights_sha256="0" * 64)
-    assert builds.verified_backends(engines, other, POLICY) == originals
+    assert builds.verified_backends(artifacts_dir, other, POLICY) == originals
 
 
 # Graphics cards, which this test cannot have.

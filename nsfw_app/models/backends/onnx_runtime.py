@@ -12,14 +12,14 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, R
 
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.models.artifacts import OptimizedModel
-from nsfw_app.models.backends.optimized import OptimizedNetwork
+from nsfw_app.models.backends.optimized import OptimizedBackend
 from nsfw_app.models.classifier import Pixels
 
 MODEL = "model.onnx"
 FAILURES = (Fail, InvalidArgument, RuntimeException)
 
 
-class OnnxBackend(OptimizedNetwork):
+class OnnxBackend(OptimizedBackend):
     """See the module and its base.
 
     Args:

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.models.artifacts import OptimizedModel
-from nsfw_app.models.backends.optimized import OptimizedNetwork
+from nsfw_app.models.backends.optimized import OptimizedBackend
 from nsfw_app.models.classifier import Pixels
 from nsfw_app.models.formats import Format
 
 MODEL = "model.xml"
 
 
-class OpenVinoBackend(OptimizedNetwork):
+class OpenVinoBackend(OptimizedBackend):
     """See the module and its base.
 
     Args:

@@ -9,7 +9,7 @@ from nsfw_app.models.classifier import Pixels
 from nsfw_app.records import ModelIdentity
 
 
-class OptimizedNetwork:
+class OptimizedBackend:
     """Base class of optimized models; subclasses run them with OpenVINO or ONNX Runtime.
 
     Args:

@@ -90,8 +90,8 @@ def optimize(
         original = TransformersBackend(
             origin, files=files, unsafe_labels=wish.unsafe_labels, threads=threads
         )
-    images = calibration_set.load_dir(wish.images) if wish.images else calibration_set.whole()
-    views = images if wish.images else calibration_set.bundled()
+    images = calibration_set.load_dir(wish.images) if wish.images else calibration_set.bundled()
+    views = images if wish.images else calibration_set.bundled_views()
     progress(f"Computing the original's scores of {len(views)} views of {len(images)} images.")
     scores = list(nsfw_scores(original, views))
     maker = _Maker(
@@ -102,7 +102,7 @@ def optimize(
         scores=scores,
         preprocessing=_recorded(original, views, scores),
         policy=backends.policy_of(wish.model),
-        engines=backends.engines,
+        artifacts_dir=backends.artifacts_dir,
         threads=threads,
         force=wish.force,
     )
@@ -134,7 +134,7 @@ def measure_embedded(
         return
     network = OpenNSFW(threads=threads)
     progress("Comparing the embedded model with itself in half precision.")
-    made = compare_half(network, network.to_half(), backends.engines)
+    made = compare_half(network, network.to_half(), backends.artifacts_dir)
     progress(f"{made.format}: {_outcome(made, backends.policy_of(network.origin.model))}")
 
 
@@ -153,7 +153,7 @@ class _Maker:
     scores: Sequence[float]
     preprocessing: Preprocessing | None
     policy: Policy
-    engines: Path
+    artifacts_dir: Path
     threads: int
     force: bool
 
@@ -168,7 +168,7 @@ class _Maker:
             ModelError: It was not kept; the message says why.
         """
         origin = self.original.origin
-        with builds.new_build(builds.builds_dir(self.engines, origin, kind)) as build:
+        with builds.new_build(builds.builds_dir(self.artifacts_dir, origin, kind)) as build:
             made = self._exported(kind, build)
             network = self._opened(made)
             if not _batches_change_nothing(network, self.views[:TOGETHER]):
@@ -187,13 +187,13 @@ class _Maker:
                 downscale_rules=downscaling.calibrate(network, self._side, self.views),
             )
             builds.describe(build, made)
-        return builds.latest(self.engines, origin, kind) or made
+        return builds.latest(self.artifacts_dir, origin, kind) or made
 
     def half_speedup(self) -> tuple[Attempt, float] | None:
         """Torch's half precision measured again: as an attempt, and its speed-up if it passed."""
         if not system.cpu().multiplies_bf16:
             return None
-        made = compare_half(self.original, self.original.to_half(), self.engines)
+        made = compare_half(self.original, self.original.to_half(), self.artifacts_dir)
         passed = made.is_faster and made.passes(self.policy)
         attempt = Attempt(made.format, passed, _outcome(made, self.policy))
         return attempt, made.speedup if passed else 0.0
@@ -264,7 +264,7 @@ def _first_that_passes(maker: _Maker, progress: Callable[[str], None]) -> Optimi
             continue
         record(Attempt(kind, kept=True, outcome=_outcome(kept, maker.policy)))
         break
-    builds.write_attempts(maker.engines, maker.original.origin, attempts)
+    builds.write_attempts(maker.artifacts_dir, maker.original.origin, attempts)
     if kept is None:
         progress("No optimized model is faster and near enough to the original: torch computes it.")
     return kept
