@@ -1,4 +1,4 @@
-"""Which backends of a model's weights give predictions that count as the model's own."""
+"""Equivalent backends: whose predictions count as predictions of the same model."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +9,11 @@ from nsfw_app.records import ModelIdentity, Policy
 
 
 class EquivalentBackends:
-    """Looks up the backends whose predictions may be used in place of each other.
+    """Looks up the backends whose predictions may replace each other.
 
     Args:
         artifacts_dir: Directory of optimized models and parity reports; None if there are none.
-        policy_of: Returns the policy in force for a model, under which parity is judged.
+        policy_of: Returns the policy in force for a model, which parity is checked against.
     """
 
     def __init__(self, artifacts_dir: Path | None, policy_of: Callable[[str], Policy]) -> None:
@@ -24,7 +24,7 @@ class EquivalentBackends:
     def of(self, identity: ModelIdentity) -> frozenset[str]:
         """The backends whose predictions of the same weights count as this one's, itself included.
 
-        A backend without a passed parity report, such as one that was forced, is only itself.
+        A backend without a passed parity report, such as one that was forced, has only itself.
         """
         own = frozenset({identity.backend})
         verified = self._verified(identity)
@@ -33,8 +33,8 @@ class EquivalentBackends:
     def _verified(self, identity: ModelIdentity) -> frozenset[str]:
         """The verified backends of the weights, read once for each policy.
 
-        Reports are written before a model that relies on them is ready, so that what was read
-        for the running model stays right.
+        A report is written before a model that relies on it is ready, so that what was read for
+        the running model stays right.
         """
         if self._artifacts_dir is None:
             return frozenset()
