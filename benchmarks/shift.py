@@ -8,9 +8,9 @@ step of the slider and for a selection. Nothing fails on a slow machine. It star
 own on 127.0.0.1 and ends by itself.
 """
 
+import argparse
 import io
 import json
-import sys
 import tempfile
 import urllib.parse
 import urllib.request
@@ -160,4 +160,6 @@ def memory_of(server: Server, tools: CDPSession, reviewed: int) -> dict[str, flo
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else IMAGES)
+    parser = argparse.ArgumentParser(description="Endurance of the page.")
+    parser.add_argument("images", nargs="?", type=int, default=IMAGES)
+    main(parser.parse_args().images)
