@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,3 +23,11 @@ def run_script(script: str, **environment: str) -> Any:
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def write_pid_and_sleep(path: str) -> None:
+    """Write the process id to a file, then sleep until the process is killed."""
+    partial = Path(f"{path}.partial")
+    partial.write_text(str(os.getpid()))
+    partial.rename(path)
+    time.sleep(600)
