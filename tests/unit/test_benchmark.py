@@ -42,8 +42,8 @@ NEW = Cpu("a new CPU", 2, frozenset({"avx2", "avx512_vnni", "avx512_bf16"}))
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The output of the command for the tiny model, in a process of its own."""
     model = trained(tmp_path_factory)
-    # The second name is the option's name in version 0.1.
-    options = zip(("--backend", "--engine", "--backend"), CHOSEN, strict=True)
+    # The third name is the option's name in version 0.1.
+    options = zip(("--backend", "--backend", "--engine"), CHOSEN, strict=True)
     chosen = [part for option in options for part in option]
     command = [sys.executable, "-m", "benchmarks", "--json", "--model", str(model)]
     done = subprocess.run(
@@ -211,22 +211,21 @@ def leave_a_thread(seconds: float) -> str:
     return "result"
 
 
-def fail(error: Exception) -> None:
-    """Raise an error in a child process."""
-    raise error
+def fail(kind: str) -> None:
+    """Raise one of several errors."""
+    raise {
+        "model": ModelDamaged("The weights are damaged."),
+        "image": ImageError(ImageErrorKind.EMPTY, "Empty."),
+        "bug": KeyError("bug"),
+    }[kind]
 
 
 @pytest.mark.parametrize(
     ("function", "argument", "kind", "message"),
     [
-        (
-            fail,
-            ModelDamaged("The weights are damaged."),
-            "model_damaged",
-            "The weights are damaged.",
-        ),
-        (fail, ImageError(ImageErrorKind.EMPTY, "Empty."), "empty", "Empty."),
-        (fail, KeyError("bug"), "unexpected", "fail: KeyError: 'bug'"),
+        (fail, "model", "model_damaged", "The weights are damaged."),
+        (fail, "image", "empty", "Empty."),
+        (fail, "bug", "unexpected", "fail: KeyError: 'bug'"),
         (os._exit, 7, "process_ended", "_exit ended with code 7."),
     ],
 )
