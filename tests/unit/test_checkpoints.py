@@ -275,12 +275,13 @@ def test_a_model_that_cannot_be_loaded(
     assert message.endswith((".", "again.", "labels."))
     assert not (directory / "ran").exists()
     assert "Do you wish to run" not in capsys.readouterr().out
-    for record in caplog.records:
+    ours = [record for record in caplog.records if record.name.startswith("nsfw_app")]
+    for record in ours:
         assert "\n" not in record.getMessage()
         assert not record.exc_info or record.levelno == logging.DEBUG
     if kind == "model_load_failed":
-        assert any(record.exc_info for record in caplog.records)
-        assert any(record.levelno == logging.ERROR for record in caplog.records)
+        assert any(record.exc_info for record in ours)
+        assert any(record.levelno == logging.ERROR for record in ours)
 
 
 def test_a_command_prints_two_lines(directory: Path, tmp_path: Path) -> None:
@@ -295,7 +296,7 @@ def test_a_command_prints_two_lines(directory: Path, tmp_path: Path) -> None:
         check=False,
     )
     cause, sentence = done.stderr.splitlines()
-    assert cause.startswith(f"Loading '{directory}' failed: SafetensorError: ")
+    assert cause.startswith("Loading 'model' failed: SafetensorError: ")
     assert (
         sentence == "Error: The weights of 'model' are damaged. Download or save the model again."
     )
