@@ -1,1 +1,1 @@
-"""Measuring scripts: speed, load, long shifts and accuracy of downscaled decoding."""
+"""Benchmarks: scripts that measure this product, outside the package. See README.md."""

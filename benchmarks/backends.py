@@ -1,4 +1,4 @@
-"""How fast each engine judges decoded pictures, and how far its scores are from torch's."""
+"""Speed of each backend on decoded images, and how its scores differ from torch's."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,9 +33,9 @@ from nsfw_app.system import Cpu
 if TYPE_CHECKING:
     from nsfw_app.models.backends.pytorch import TransformersBackend
 
-PIPELINE = "pipeline"  # transformers' own, as its documentation shows it
-OPEN_NSFW_EXACT = "open-nsfw-exact"  # in 32-bit floats; without this, as it would be used here
-EMBEDDED = (OPEN_NSFW, OPEN_NSFW_EXACT)
+PIPELINE = "pipeline"  # of transformers, called as in its documentation
+OPEN_NSFW_FP32 = "open-nsfw-exact"  # 32-bit floats; `open-nsfw` is what `auto` selects here
+EMBEDDED = (OPEN_NSFW, OPEN_NSFW_FP32)
 BAND = (0.2, 0.8)
 
 Numbers = dict[str, Any]
@@ -43,30 +43,30 @@ Numbers = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The model that is measured: its name, where it is, and where its engines are made."""
+    """The measured model: its name, its files, and the directory of its optimized models."""
 
     name: str
     model: str
     revision: str
     unsafe_labels: Sequence[str]
     threads: int
-    engines: Path
+    artifacts_dir: Path
 
     @property
     def policy(self) -> Policy:
-        """The policy that labels and actions are compared by."""
+        """The policy that computes the labels and actions to compare."""
         return first_policy(self.name, threshold=None, band=BAND)
 
 
 def names(cpu: Cpu) -> tuple[str, ...]:
-    """Every engine that this CPU can run at the speed it is meant for."""
-    short = (Format.TORCH_BF16,) if cpu.multiplies_bf16 else ()
-    made = (kind for kind in FILES if kind is not Format.OPENVINO_INT8_MIXED)  # slow to make
-    return PIPELINE, TORCH, *short, *made, *EMBEDDED
+    """Every backend that this CPU runs natively, without emulating its precision."""
+    half = (Format.TORCH_BF16,) if cpu.multiplies_bf16 else ()
+    built = (kind for kind in FILES if kind is not Format.OPENVINO_INT8_MIXED)  # slow to build
+    return PIPELINE, TORCH, *half, *built, *EMBEDDED
 
 
 def save_random_vit(directory: str) -> None:
-    """A network of Falconsai's shape with weights of chance: as slow, and no use otherwise."""
+    """Save a model of Falconsai's shape with random weights, which has the same speed."""
     import torch
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
@@ -76,23 +76,23 @@ def save_random_vit(directory: str) -> None:
     ViTImageProcessorPil().save_pretrained(directory)
 
 
-def make(subject: Subject, engines: Sequence[str]) -> Numbers:
-    """Make the engines that have files, and count what the model multiplies for one image."""
+def build(subject: Subject, chosen: Sequence[str]) -> Numbers:
+    """Build the optimized models, and count the model's floating point operations per image."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     for kind in FILES:
-        if kind in engines:
-            wish = OptimizationConfig(
+        if kind in chosen:
+            config = OptimizationConfig(
                 subject.model, subject.revision, subject.unsafe_labels, kind, force=True
             )
-            backends = BackendConfig(kind, subject.engines, lambda _: subject.policy)
-            optimize(wish, backends, threads=subject.threads, progress=lambda _: None)
-    network = _torch(subject)
-    pixels = torch.from_numpy(network.prepare(Image.new("RGB", (64, 64)))[None])
+            backends = BackendConfig(kind, subject.artifacts_dir, lambda _: subject.policy)
+            optimize(config, backends, threads=subject.threads, progress=lambda _: None)
+    backend = _torch(subject)
+    pixels = torch.from_numpy(backend.prepare(Image.new("RGB", (64, 64)))[None])
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        network.model(pixel_values=pixels)
-    origin = network.origin
+        backend.model(pixel_values=pixels)
+    origin = backend.origin
     return {
         "revision": origin.revision,
         "weights_sha256": origin.weights_sha256,
@@ -100,82 +100,80 @@ def make(subject: Subject, engines: Sequence[str]) -> Numbers:
     }
 
 
-def measure(subject: Subject, engine: str, seconds: float) -> Numbers:
-    """One engine's speed, memory and scores over the calibration set, in this process."""
-    pictures = calibration_set.whole()
-    if engine == PIPELINE:
-        numbers = _pipeline_numbers(subject, pictures, seconds)
+def measure(subject: Subject, name: str, seconds: float) -> Numbers:
+    """One backend's speed, memory and scores over the calibration set, in this process."""
+    images = calibration_set.bundled()
+    if name == PIPELINE:
+        numbers = _measure_pipeline(subject, images, seconds)
     else:
-        classifier = classifier_of(subject, engine)
+        classifier = open_classifier(subject, name)
 
-        def score(picture: Image.Image) -> float:
-            (answer,) = classifier.predict([picture])
-            return nsfw_score(answer, classifier.roles)
+        def score(image: Image.Image) -> float:
+            (probabilities,) = classifier.predict([image])
+            return nsfw_score(probabilities, classifier.roles)
 
-        numbers = _one_by_one(score, pictures, seconds) | {
-            "images_per_s": round(images_per_s(classifier, pictures, seconds), 2),
+        numbers = _one_by_one(score, images, seconds) | {
+            "images_per_s": round(images_per_s(classifier, images, seconds), 2),
             "backend": classifier.identity.backend,
         }
     return numbers | {"peak_rss_mb": system.memory_mb().peak}
 
 
-def compared(
+def with_ratios(
     measured: Mapping[str, Numbers],
     peak: Mapping[str, float],
     gflop: float,
     cpu: Cpu,
     policy: Policy,
 ) -> Numbers:
-    """The numbers with their ratios: to the pipeline, to the peak, and of scores to torch's."""
-    found = {}
-    exact = (measured.get(TORCH) or measured.get(PIPELINE) or {}).get("scores")
-    exact_embedded = measured.get(OPEN_NSFW_EXACT, {}).get("scores")
+    """Add ratios to the pipeline and to the CPU's peak, and the differences from torch's scores."""
+    results = {}
+    fp32 = (measured.get(TORCH) or measured.get(PIPELINE) or {}).get("scores")
+    fp32_embedded = measured.get(OPEN_NSFW_FP32, {}).get("scores")
     plain = measured.get(PIPELINE, {}).get("images_per_s")
-    for engine, numbers in measured.items():
+    for name, numbers in measured.items():
         rate, scores = numbers["images_per_s"], numbers["scores"]
-        found[engine] = {key: value for key, value in numbers.items() if key != "scores"}
+        results[name] = {key: value for key, value in numbers.items() if key != "scores"}
         if plain:
-            found[engine]["times_the_pipeline"] = round(rate / plain, 2)
-        if engine not in EMBEDDED:
-            kind = _numbers_of(engine, cpu)
-            found[engine]["multiplies"] = kind
-            found[engine]["share_of_peak"] = round(rate * gflop / peak[kind], 2)
-        if original := exact_embedded if engine in EMBEDDED else exact:
+            results[name]["times_the_pipeline"] = round(rate / plain, 2)
+        if name not in EMBEDDED:
+            precision = _precision_of(name, cpu)
+            results[name]["multiplies"] = precision
+            results[name]["share_of_peak"] = round(rate * gflop / peak[precision], 2)
+        if original := fp32_embedded if name in EMBEDDED else fp32:
             report = compare(original, scores, policy)
-            found[engine] |= {
+            results[name] |= {
                 "largest_difference": round(report.largest_difference, 5),
                 "mean_difference": round(report.mean_difference, 5),
                 "changed_labels": report.changed_labels,
                 "changed_actions": report.changed_actions,
             }
-    return found
+    return results
 
 
-def classifier_of(subject: Subject, engine: str) -> Classifier:
-    """An engine of ours as the product uses it."""
-    network = _network(subject, engine)
-    kind = DynamicBatcher if network.supports_batching else UnbatchedClassifier
-    return kind(network, max_waiting=2 * CALLERS)
+def open_classifier(subject: Subject, name: str) -> Classifier:
+    """A backend with its scheduler, as the product uses it."""
+    backend = _open(subject, name)
+    kind = DynamicBatcher if backend.supports_batching else UnbatchedClassifier
+    return kind(backend, max_waiting=2 * CALLERS)
 
 
-def _network(subject: Subject, engine: str) -> Backend:
-    if engine in EMBEDDED:
-        wanted = AUTO if engine == OPEN_NSFW else TORCH
-        backends = BackendConfig(wanted, subject.engines, lambda _: subject.policy)
+def _open(subject: Subject, name: str) -> Backend:
+    if name in EMBEDDED:
+        wanted = AUTO if name == OPEN_NSFW else TORCH
+        backends = BackendConfig(wanted, subject.artifacts_dir, lambda _: subject.policy)
         return open_embedded(backends, threads=subject.threads)
-    if engine in FILES:
+    if name in FILES:
         files = find(subject.model, revision=subject.revision)
         origin = ModelVersion.of_files(subject.model, files)
-        optimized_model = builds.latest(subject.engines, origin, Format(engine))
+        optimized_model = builds.latest(subject.artifacts_dir, origin, Format(name))
         if optimized_model is None:
-            raise ModelNotFound(f"{engine} was not made.")
+            raise ModelNotFound(f"{name} was not built.")
         return open_optimized_model(
-            optimized_model, engine, unsafe_labels=subject.unsafe_labels, threads=subject.threads
+            optimized_model, name, unsafe_labels=subject.unsafe_labels, threads=subject.threads
         )
-    network = _torch(subject)
-    if engine != TORCH:
-        return network.to_half()
-    return network
+    original = _torch(subject)
+    return original if name == TORCH else original.to_half()
 
 
 def _torch(subject: Subject) -> "TransformersBackend":
@@ -190,8 +188,8 @@ def _torch(subject: Subject) -> "TransformersBackend":
     )
 
 
-def _pipeline_numbers(subject: Subject, pictures: Sequence[Image.Image], seconds: float) -> Numbers:
-    """The plain pipeline, one by one and in batches; the faster way counts."""
+def _measure_pipeline(subject: Subject, images: Sequence[Image.Image], seconds: float) -> Numbers:
+    """The plain pipeline, one image at a time and in batches; the faster rate counts."""
     from transformers import pipeline
 
     files = find(subject.model, revision=subject.revision)
@@ -199,32 +197,32 @@ def _pipeline_numbers(subject: Subject, pictures: Sequence[Image.Image], seconds
     labels = [str(pipe.model.config.id2label[i]) for i in range(pipe.model.config.num_labels)]
     roles = label_roles(labels, unsafe_labels=subject.unsafe_labels)
 
-    def score(picture: Image.Image) -> float:
-        return nsfw_score({entry["label"]: entry["score"] for entry in pipe(picture)}, roles)
+    def score(image: Image.Image) -> float:
+        return nsfw_score({entry["label"]: entry["score"] for entry in pipe(image)}, roles)
 
-    numbers = _one_by_one(score, pictures, seconds)
-    turn = cycle(pictures)
-    times = durations(lambda: pipe(list(islice(turn, MAX_BATCH)), batch_size=MAX_BATCH), seconds)
+    numbers = _one_by_one(score, images, seconds)
+    endless = cycle(images)
+    times = durations(lambda: pipe(list(islice(endless, MAX_BATCH)), batch_size=MAX_BATCH), seconds)
     batched = round(MAX_BATCH * len(times) / sum(times), 2)
     return numbers | {"images_per_s": max(batched, numbers["images_per_s"])}
 
 
 def _one_by_one(
-    score: Callable[[Image.Image], float], pictures: Sequence[Image.Image], seconds: float
+    score: Callable[[Image.Image], float], images: Sequence[Image.Image], seconds: float
 ) -> Numbers:
-    turn = iter(range(10**9))
-    times = durations(lambda: score(pictures[next(turn) % len(pictures)]), seconds)
+    endless = cycle(images)
+    times = durations(lambda: score(next(endless)), seconds)
     return {
         "images_per_s": round(len(times) / sum(times), 2),
         "p50_ms": percentile_ms(times, 50),
         "p95_ms": percentile_ms(times, 95),
-        "scores": [score(picture) for picture in pictures],
+        "scores": [score(image) for image in images],
     }
 
 
-def _numbers_of(engine: str, cpu: Cpu) -> str:
-    """The kind of number that an engine multiplies on a CPU."""
-    if engine.endswith("int8"):
+def _precision_of(name: str, cpu: Cpu) -> str:
+    """The precision in which a backend multiplies matrices on a CPU."""
+    if name.endswith("int8"):
         return "int8"
-    short = engine in {Format.TORCH_BF16, Format.OPENVINO} and cpu.multiplies_bf16
-    return "bf16" if short else "fp32"
+    half = name in {Format.TORCH_BF16, Format.OPENVINO} and cpu.multiplies_bf16
+    return "bf16" if half else "fp32"

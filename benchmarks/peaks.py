@@ -1,4 +1,4 @@
-"""What the CPU can multiply at most: square matrices large enough that nothing else takes time."""
+"""The CPU's peak of matrix multiplication, by precision, on large square matrices."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ OPERATIONS = 2 * SIDE**3
 
 
 def matmul_gops(threads: int) -> dict[str, float]:
-    """Billions of operations a second by the kind of number; the best of several tries."""
+    """Billions of operations a second by precision; the best of several tries."""
     torch.set_num_threads(threads)
     one, other = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
     found = {"fp32": _gops(lambda: one @ other)}
@@ -31,14 +31,14 @@ def _gops(multiply: Callable[[], object]) -> float:
     multiply()
     best = np.inf
     for _ in range(TRIES):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         multiply()
-        best = min(best, time.perf_counter() - begun)
+        best = min(best, time.perf_counter() - start)
     return round(OPERATIONS / best / 1e9)
 
 
 def _int8_product(threads: int) -> Callable[[], object]:
-    """A product of 8-bit integers in onnxruntime, whose own kernels are the fastest there are."""
+    """A product of 8-bit integers in ONNX Runtime, which has the fastest kernels measured."""
     generator = np.random.default_rng(0)
     weights = generator.integers(-127, 128, (SIDE, SIDE), dtype=np.int8)
     pixels = generator.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)

@@ -1,8 +1,9 @@
-"""The page as it is started: how soon it answers, what a request costs, and what it takes to keep.
+"""Benchmark of the server: time to the first byte, cost of requests, throughput, memory.
 
-The embedded model is served, because its memory is the one that a small machine has to spare.
+The embedded model is served, as on a small machine.
 """
 
+import os
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 import httpx2
 
 from benchmarks.files import MEGAPIXELS, MOTIFS, jpegs
+from benchmarks.processes import end_with_parent
 from benchmarks.timing import durations, percentile_ms
 from nsfw_app import system
 from nsfw_app.accounts import Accounts
@@ -29,29 +32,30 @@ from nsfw_app.store import Store
 
 APP = Path(__file__).parents[1] / "app.py"
 NAME, PASSWORD = "benchmark", "a password for one run"
-PATIENCE_S = 120
-REST_S = 2  # until what was needed to start is put away
-AT_ONCE = 2  # requests, as the page sends them
+TIMEOUT_S = 120
+SETTLE_S = 2  # until memory that was needed to start is released
+STOP_S = 15  # a server that does not stop is killed
+CONCURRENCY = 2  # requests of the page at once
 SMALL_MEGAPIXELS = 0.08
 
 
 class ServerFailed(NSFWReviewError):
-    """The page did not start."""
+    """The server did not start."""
 
     kind = "server_failed"
 
 
 def measure(folder: Path, seconds: float, uploaded: int) -> dict[str, Any]:
-    """Start the page in a folder of its own, and measure it from outside."""
+    """Start a server with its data in a folder, and measure it from outside."""
     key = _account(folder)
     with _started(folder) as (process, address):
-        begun = time.perf_counter()
-        with httpx2.Client(base_url=address, timeout=PATIENCE_S, trust_env=False) as client:
+        start = time.perf_counter()
+        with httpx2.Client(base_url=address, timeout=TIMEOUT_S, trust_env=False) as client:
             _until_served(process, client, "/login")
-            first_byte = time.perf_counter() - begun
+            first_byte = time.perf_counter() - start
             _until_served(process, client, "/readyz")
-            ready = time.perf_counter() - begun
-            time.sleep(REST_S)
+            ready = time.perf_counter() - start
+            time.sleep(SETTLE_S)
             idle = system.memory_mb(process.pid).now
             api = _api(client, key, seconds)
             gallery = _gallery(client, uploaded)
@@ -77,7 +81,7 @@ def _account(folder: Path) -> str:
 
 @contextmanager
 def _started(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """The page in a process of its own, until the block ends."""
+    """A server in a child process, until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     chosen = environment(
@@ -86,23 +90,30 @@ def _started(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         NSFW_PORT=str(port),
         NSFW_MODEL=OPEN_NSFW,
     )
-    process = subprocess.Popen(  # our own page
-        [sys.executable, str(APP)], env=chosen, stdout=subprocess.DEVNULL
+    process = subprocess.Popen(
+        [sys.executable, str(APP)],
+        env=chosen,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=partial(end_with_parent, os.getpid()),
     )
     try:
         yield process, f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _until_served(process: subprocess.Popen[bytes], client: httpx2.Client, path: str) -> None:
-    """Ask until there is an answer.
+    """Request a path until its status is 200.
 
     Raises:
-        ServerFailed: The process ended, or takes too long.
+        ServerFailed: The process ended, or did not respond in time.
     """
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + TIMEOUT_S
     while process.poll() is None and time.monotonic() < end:
         try:
             if client.get(path).status_code == httpx2.codes.OK:
@@ -110,20 +121,20 @@ def _until_served(process: subprocess.Popen[bytes], client: httpx2.Client, path:
         except httpx2.ConnectError:
             pass
         time.sleep(0.01)
-    raise ServerFailed("The page did not start; what it wrote above tells why.")
+    raise ServerFailed("The server did not start. Its messages are above.")
 
 
 def _api(client: httpx2.Client, key: str, seconds: float) -> dict[str, float]:
-    """What a request costs: of a new image, and of one that was judged before."""
+    """Milliseconds of a request with a new image, with a known one, and of a health check."""
     files = jpegs(SMALL_MEGAPIXELS, motifs=MOTIFS)
     headers = {"Authorization": f"Bearer {key}"}
 
-    def ask(data: bytes) -> None:
+    def classify(data: bytes) -> None:
         client.post("/v1/image-classification", content=data, headers=headers).raise_for_status()
 
     known = next(files)
-    new = durations(lambda: ask(next(files)), seconds)
-    again = durations(lambda: ask(known), seconds)
+    new = durations(lambda: classify(next(files)), seconds)
+    again = durations(lambda: classify(known), seconds)
     alive = durations(lambda: client.get("/healthz").raise_for_status(), seconds / 4)
     return {
         "new_image_p50_ms": percentile_ms(new, 50),
@@ -135,24 +146,23 @@ def _api(client: httpx2.Client, key: str, seconds: float) -> dict[str, float]:
 
 
 def _gallery(client: httpx2.Client, uploaded: int) -> dict[str, float]:
-    """Photographs through the page's own route, as many at once as the page sends."""
+    """Throughput of the page's upload route, with as many concurrent requests as the page."""
     client.post("/login", data={"username": NAME, "password": PASSWORD}).raise_for_status()
     files = islice(jpegs(MEGAPIXELS, motifs=min(uploaded, MOTIFS)), uploaded)
-    turn = threading.Lock()
+    lock = threading.Lock()
     query = {"name": "photograph.jpg", "source": "gallery", "batch_id": NAME}
 
     def send() -> None:
         while True:
-            with turn:
+            with lock:
                 data = next(files, None)
             if data is None:
                 return
-            answer = client.post("/desk/images", params=query, content=data)
-            answer.raise_for_status()
+            client.post("/desk/images", params=query, content=data).raise_for_status()
 
-    begun = time.perf_counter()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for sender in [pool.submit(send) for _ in range(AT_ONCE)]:
+    start = time.perf_counter()
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
+        for sender in [pool.submit(send) for _ in range(CONCURRENCY)]:
             sender.result()
-    rate = uploaded / (time.perf_counter() - begun)
+    rate = uploaded / (time.perf_counter() - start)
     return {"files": uploaded, "images_per_s": round(rate, 2)}

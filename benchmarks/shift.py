@@ -1,16 +1,16 @@
-"""A long shift: thousands of images reviewed by a scripted browser; prints what it measured.
+"""Endurance of the page: a scripted browser reviews thousands of images.
 
     python -m benchmarks.shift [IMAGES]
 
-Not a test: nothing fails for a slow machine. It reports how long the next image takes to appear
-after a key (median and 95th percentile over the first 200 and over all), the memory of page and
-server along the way, and how long a grid of 500 cards takes for a step of the slider and for a new
-selection. Runs against a page of its own on 127.0.0.1 and ends by itself.
+Prints one JSON object: the time from a key press to the next image (over the first 200 and over
+all), the memory of page and server over time, and the time that a grid of 500 cards takes for a
+step of the slider and for a selection. Nothing fails on a slow machine. It starts a server of its
+own on 127.0.0.1 and ends by itself.
 """
 
+import argparse
 import io
 import json
-import sys
 import tempfile
 import urllib.parse
 import urllib.request
@@ -25,18 +25,18 @@ from tests.support.server import Server, serving
 
 IMAGES = 2000
 SAMPLES = 10
-TO_MEASURE = 200
-EVERYTHING_WAITS = {"NSFW_REVIEW_FROM": "0", "NSFW_REVIEW_TO": "1"}
+FIRST_IMAGES = 200
+REVIEW_EVERYTHING = {"NSFW_REVIEW_FROM": "0", "NSFW_REVIEW_TO": "1"}
 # Presses a key, and waits for the next image's placeholder to be decoded and painted.
 REVIEW = """async (count) => {
   const name = () => document.querySelector('#queue-picture figcaption b')?.textContent
   const frame = () => new Promise(requestAnimationFrame)
   const times = []
   for (let n = 0; n < count; n += 1) {
-    const left = name()
+    const before = name()
     const start = performance.now()
     document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'a', bubbles: true }))
-    while (!name() || name() === left) await frame()
+    while (!name() || name() === before) await frame()
     await document.querySelector('#queue-picture .placeholder').decode()
     await frame()
     times.push(performance.now() - start)
@@ -45,7 +45,7 @@ REVIEW = """async (count) => {
 }"""
 
 CARDS = 500
-# Style and layout count; what the page had left to do before does not.
+# Measures style and layout of each input; pending layout is done before the clock starts.
 GRID = """async () => {
   const cards = [...document.querySelectorAll('#grid .card')]
   const click = (card, keys) =>
@@ -58,10 +58,10 @@ GRID = """async () => {
     const times = []
     for (let at = 0; at < 40; at += 1) {
       await new Promise(requestAnimationFrame)
-      document.body.getBoundingClientRect() // what others left to do is not counted
+      document.body.getBoundingClientRect() // pending layout is not measured
       const start = performance.now()
       act(at)
-      document.body.getBoundingClientRect() // style and layout are
+      document.body.getBoundingClientRect() // its own style and layout are
       times.push(performance.now() - start)
     }
     return times.sort((a, b) => a - b)[37]
@@ -71,10 +71,10 @@ GRID = """async () => {
 
 
 def main(images: int) -> None:
-    """Fill the queue, work it off, print the numbers as JSON."""
+    """Fill the queue, review it, and print the numbers as JSON."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving(Path(folder), **EVERYTHING_WAITS) as server,
+        serving(Path(folder), **REVIEW_EVERYTHING) as server,
     ):
         fill(server, images + 10)
         with sync_playwright() as playwright:
@@ -84,23 +84,23 @@ def main(images: int) -> None:
             )
             page = browser.new_page()
             page.goto(server.url)
-            measured = {**work_off(server, page, images), "grid_p95_ms": grid(server, page)}
+            measured = {**review_queue(server, page, images), "grid_p95_ms": grid(server, page)}
             print(json.dumps(measured, indent=2))
             browser.close()
 
 
 def fill(server: Server, images: int) -> None:
-    """Have different small pictures judged; all of them wait for a person."""
+    """Classify different small images; all of them enter the queue."""
     done = 0
     while done < images:
         query = urllib.parse.urlencode({"name": f"{done}.png", "source": "endurance"})
-        request = urllib.request.Request(f"{server.url}/desk/images?{query}", data=picture(done))
+        request = urllib.request.Request(f"{server.url}/desk/images?{query}", data=noise_png(done))
         with urllib.request.urlopen(request, timeout=60) as response:
             done += json.load(response)["error"] is None
 
 
-def picture(number: int) -> bytes:
-    """A small PNG of soft noise, another for each number."""
+def noise_png(number: int) -> bytes:
+    """A small PNG of soft noise, different for each number."""
     noise = np.random.default_rng(number).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).resize((160, 120)).save(buffer, "PNG")
@@ -108,11 +108,11 @@ def picture(number: int) -> bytes:
 
 
 def grid(server: Server, page: Page) -> dict[str, float]:
-    """The 95th percentile, in milliseconds, of what a gallery of 500 cards does on input."""
+    """95th percentile, in milliseconds, of the response of a gallery of 500 cards to input."""
     page.goto(server.url)
     open_tab(page, "Gallery")
     files = [
-        {"name": f"{number}.png", "mimeType": "image/png", "buffer": picture(number)}
+        {"name": f"{number}.png", "mimeType": "image/png", "buffer": noise_png(number)}
         for number in range(CARDS)
     ]
     page.locator("#gallery-upload input[type=file]").set_input_files(files)
@@ -125,8 +125,8 @@ def grid(server: Server, page: Page) -> dict[str, float]:
     return {name: round(ms, 1) for name, ms in times.items()}
 
 
-def work_off(server: Server, page: Page, images: int) -> dict[str, object]:
-    """Answer images one after the other; times and memory."""
+def review_queue(server: Server, page: Page, images: int) -> dict[str, object]:
+    """Review images one after the other; returns times and memory."""
     open_tab(page, "Queue")
     expect(page.locator("#queue-picture figcaption b")).to_be_visible()
     tools = page.context.new_cdp_session(page)
@@ -135,11 +135,11 @@ def work_off(server: Server, page: Page, images: int) -> dict[str, object]:
     for part in range(SAMPLES):
         times += page.evaluate(REVIEW, images // SAMPLES)
         memory.append(memory_of(server, tools, (part + 1) * images // SAMPLES))
-    (answered,) = server.rows("select count(*) as n from decisions")
-    first = times[:TO_MEASURE]
+    (decided,) = server.rows("select count(*) as n from decisions")
+    first = times[:FIRST_IMAGES]
     return {
         "images": len(times),
-        "answers_on_disk": answered["n"],
+        "answers_on_disk": decided["n"],
         "key_to_next_image_ms": {
             f"p{share}": round(float(np.percentile(first, share)), 1) for share in (50, 95)
         },
@@ -150,14 +150,16 @@ def work_off(server: Server, page: Page, images: int) -> dict[str, object]:
     }
 
 
-def memory_of(server: Server, tools: CDPSession, answered: int) -> dict[str, float]:
+def memory_of(server: Server, tools: CDPSession, reviewed: int) -> dict[str, float]:
     """Megabytes of the page's heap after a collection, and of the server."""
     tools.send("HeapProfiler.collectGarbage")
     heap = tools.send("Runtime.getHeapUsage")["usedSize"] / 1e6
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     rss_kb = next(int(line.split()[1]) for line in status.splitlines() if "VmRSS" in line)
-    return {"answered": answered, "page_mb": round(heap, 1), "server_mb": round(rss_kb / 1e3)}
+    return {"answered": reviewed, "page_mb": round(heap, 1), "server_mb": round(rss_kb / 1e3)}
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else IMAGES)
+    parser = argparse.ArgumentParser(description="Endurance of the page.")
+    parser.add_argument("images", nargs="?", type=int, default=IMAGES)
+    main(parser.parse_args().images)

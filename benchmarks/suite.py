@@ -1,22 +1,21 @@
-"""Measures this product on this machine, everything side by side in one run.
+"""The benchmark suite: backends, files, page and API, measured one after the other in one run.
 
-Each engine has a process of its own, so that its memory is its own and no other's threads wait
-beside it. Nothing leaves the machine: the server that is measured is served to it alone.
+- Each backend is measured in a new process, so that memory and threads are its own.
+- Nothing leaves the machine: the measured server listens on 127.0.0.1.
 """
 
 import platform
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from benchmarks import backends, files, peaks, server
 from benchmarks.backends import Subject
+from benchmarks.processes import in_new_process
 from nsfw_app import system
 from nsfw_app.models import hub
 from nsfw_app.models.cards import FALCONSAI
@@ -25,18 +24,18 @@ from nsfw_app.settings import Settings
 
 LIBRARIES = ("torch", "transformers", "onnxruntime", "openvino", "nncf", "pillow", "gradio")
 MEGAPIXELS = (1.0, 12.0, 48.0)
-ROUNDS = 2  # by turns; the better of each counts, because what else goes on only slows them
+ROUNDS = 2  # alternating; the faster of each counts, as other load only slows them down
 RANDOM_WEIGHTS = "ViT-base with random weights"
 
 Results = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
-    """How much is measured.
+class Workload:
+    """How much to measure.
 
-    `seconds` is for each number. `classified` and `uploaded` are files of 12 megapixels;
-    `megapixels` are the sizes that file to score is measured for.
+    `seconds` is the duration of each measurement. `classified` and `uploaded` count files of 12
+    megapixels; `megapixels` are the file sizes for which the time from file to score is measured.
     """
 
     seconds: float = 8.0
@@ -50,61 +49,71 @@ def run(
     *,
     model: str | None,
     only: tuple[str, ...],
-    effort: Effort,
+    workload: Workload,
     progress: Callable[[str], None],
 ) -> Results:
     """Measure everything.
 
     Args:
         settings: Revision, labels and threads; nothing is written into its data directory.
-        model: A hub id or directory; None for Falconsai, or where that cannot be had, a network
-            of its shape with weights of chance.
-        only: Names of the engines to measure; all where there are none.
-        effort: How much.
-        progress: Is told what goes on.
+        model: A hub id or directory; None for Falconsai or, where that is not available, random
+            weights of its shape.
+        only: Names of the backends to measure; all if empty.
+        workload: How much to measure.
+        progress: Called with a sentence about each step.
 
     Returns:
-        What `--json` prints.
+        The object that `--json` prints.
 
     Raises:
-        ModelError: A model that was asked for by name cannot be had.
+        ModelError: A model requested by name is not available.
+        ProcessFailed: The model cannot be loaded, or a measurement failed.
     """
     with tempfile.TemporaryDirectory(prefix="nsfw-benchmark-") as name:
         folder = Path(name)
-        progress("Measuring what the CPU can multiply at most.")
-        peak = apart(peaks.matmul_gops, settings.threads)
         subject = _subject(settings, model, folder, progress)
         cpu = system.cpu()
         chosen = only or backends.names(cpu)
-        made = apart(backends.make, subject, chosen)
+        progress(f"Loading {subject.name}, and building its optimized models.")
+        facts = in_new_process(backends.build, subject, chosen)
+        progress("Measuring the CPU's peak of matrix multiplication.")
+        peak = in_new_process(peaks.matmul_gops, settings.threads)
         measured = {}
-        for engine in chosen:
-            progress(f"Measuring {engine}.")
-            measured[engine] = apart(backends.measure, subject, engine, effort.seconds)
+        for backend in chosen:
+            progress(f"Measuring {backend}.")
+            measured[backend] = in_new_process(backends.measure, subject, backend, workload.seconds)
         progress("Measuring from file to score.")
-        photographs = files.write(folder / "photographs", effort.classified)
+        photographs = files.write(folder / "photographs", workload.classified)
         best = ladder(multiplies_int8=cpu.multiplies_int8)[0]
         fastest = best if best in chosen else None
         to_score = {
-            engine: apart(files.to_score, subject, engine, effort.megapixels, effort.seconds)
-            for engine in ("open-nsfw", *((fastest,) if fastest else ()))
+            backend: in_new_process(
+                files.to_score, subject, backend, workload.megapixels, workload.seconds
+            )
+            for backend in ("open-nsfw", *((fastest,) if fastest else ()))
         }
-        progress(f"Classifying {effort.classified} photographs of 12 megapixels.")
+        progress(f"Classifying {workload.classified} photographs of 12 megapixels.")
         rounds = [
-            (apart(files.package_loop, photographs), apart(files.classify, subject, photographs))
+            (
+                in_new_process(files.package_loop, photographs),
+                in_new_process(files.classify, subject, photographs),
+            )
             for _ in range(ROUNDS)
         ]
         package, ours = (max(rates) for rates in zip(*rounds, strict=True))
-        progress(f"Starting a server, and uploading {effort.uploaded} photographs to it.")
-        served = server.measure(folder / "server", effort.seconds, effort.uploaded)
+        progress(f"Starting a server, and uploading {workload.uploaded} photographs to it.")
+        served = server.measure(folder / "server", workload.seconds, workload.uploaded)
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": _machine(settings.threads) | {"matmul_peak_gops": peak},
-        "model": {"name": subject.name, **made},
-        "engines": backends.compared(measured, peak, made["gflop_per_image"], cpu, subject.policy),
+        "model": {"name": subject.name, **facts},
+        # The key has the name that it had in version 0.1.
+        "engines": backends.with_ratios(
+            measured, peak, facts["gflop_per_image"], cpu, subject.policy
+        ),
         "file_to_score": to_score,
         "classify_12_megapixels": {
-            "files": effort.classified,
+            "files": workload.classified,
             "package_images_per_s": package,
             "images_per_s": ours,
             "times_the_package": round(ours / package, 2),
@@ -113,35 +122,27 @@ def run(
     }
 
 
-def apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function of this package in a new process that ends with it."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
-
-
 def _subject(
     settings: Settings, model: str | None, folder: Path, progress: Callable[[str], None]
 ) -> Subject:
-    """The model to measure, on this disk."""
+    """The model to measure, on this machine."""
     revision = settings.model_revision
     wanted = name = model or FALCONSAI
     if model is None and (problem := _why_not_falconsai(revision)):
-        progress(
-            f"{FALCONSAI} is not on this machine, and {problem} A {RANDOM_WEIGHTS} is measured."
-        )
+        progress(f"{FALCONSAI} is not on this machine, and {problem} {RANDOM_WEIGHTS} is measured.")
         wanted, name = str(folder / "vit-base"), RANDOM_WEIGHTS
-        apart(backends.save_random_vit, wanted)
+        in_new_process(backends.save_random_vit, wanted)
     hub.find(wanted, revision=revision)
     return Subject(
-        name, wanted, revision, settings.unsafe_labels, settings.threads, folder / "engines"
+        name, wanted, revision, settings.unsafe_labels, settings.threads, folder / "artifacts"
     )
 
 
 def _why_not_falconsai(revision: str) -> str:
-    """Why it can neither be found here nor fetched; nothing where it can."""
-    if hub.find_here(FALCONSAI, revision=revision):
+    """Why it is neither on this machine nor can be downloaded; '' where it is or can."""
+    if hub.find_local(FALCONSAI, revision=revision):
         return ""
-    return hub.unreachable(FALCONSAI, revision=revision) or ""
+    return hub.hub_problem(FALCONSAI, revision=revision) or ""
 
 
 def _machine(threads: int) -> Results:

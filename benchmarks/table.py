@@ -1,4 +1,4 @@
-"""The results of a run as tables, for a terminal."""
+"""Tables of the results of a run, for a terminal."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console, Group
 from rich.table import Table
 
-ENGINE_COLUMNS = {
+BACKEND_COLUMNS = {
     "images_per_s": "images/s",
     "times_the_pipeline": "x pipeline",
     "p50_ms": "p50 ms",
@@ -19,16 +19,16 @@ ENGINE_COLUMNS = {
 
 
 def show(results: Mapping[str, Any], console: Console) -> None:
-    """Print a run."""
+    """Print the results of a run."""
     model = results["model"]
     console.print(
         Group(
             _facts("Machine", results["machine"]),
             f"\n{model['name']}, {model['gflop_per_image']} GFLOP an image",
-            _rows("engine", results["engines"], ENGINE_COLUMNS),
+            _rows("backend", results["engines"], BACKEND_COLUMNS),
             *(
-                _rows(f"{engine}: megapixels", sizes)
-                for engine, sizes in results["file_to_score"].items()
+                _rows(f"{backend}: megapixels", sizes)
+                for backend, sizes in results["file_to_score"].items()
             ),
             *(
                 _facts(name.replace("_", " "), results[name])
@@ -41,7 +41,7 @@ def show(results: Mapping[str, Any], console: Console) -> None:
 def _rows(
     title: str, rows: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str] | None = None
 ) -> Table:
-    """One line for each name; a number that was not measured is a dash."""
+    """One row for each name; a number that was not measured is a dash."""
     first = next(iter(rows.values()), {})
     names = columns or {name: name.replace("_", " ") for name in first}
     table = Table(title, *names.values())
@@ -51,7 +51,7 @@ def _rows(
 
 
 def _facts(title: str, facts: Mapping[str, Any]) -> Table:
-    """Names and values."""
+    """One row for each name and value."""
     table = Table(title, "")
     for name, value in facts.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)

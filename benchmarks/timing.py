@@ -1,4 +1,4 @@
-"""How long something takes, and how many pictures a second a classifier judges."""
+"""Durations of calls, and the throughput of a classifier."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,14 +15,14 @@ CALLERS = 3 * MAX_BATCH  # two batches may be prepared while one is computed
 
 
 def durations(act: Callable[[], object], seconds: float) -> list[float]:
-    """How long each of some calls takes, in seconds. The first is not counted; one is."""
+    """Duration of each call in seconds, after one call to warm up; at least one is measured."""
     act()
     times: list[float] = []
     end = time.perf_counter() + seconds
     while not times or time.perf_counter() < end:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         act()
-        times.append(time.perf_counter() - begun)
+        times.append(time.perf_counter() - start)
     return times
 
 
@@ -31,19 +31,19 @@ def percentile_ms(times: Sequence[float], share: float) -> float:
     return round(1e3 * float(np.percentile(times, share)), 2)
 
 
-def images_per_s(classifier: Classifier, pictures: Sequence[Image.Image], seconds: float) -> float:
-    """How many decoded pictures a second are judged for callers enough to fill every batch."""
-    classifier.predict(list(islice(cycle(pictures), MAX_BATCH)))
+def images_per_s(classifier: Classifier, images: Sequence[Image.Image], seconds: float) -> float:
+    """Throughput on decoded images, with enough concurrent callers to fill every batch."""
+    classifier.predict(list(islice(cycle(images), MAX_BATCH)))
     end = time.perf_counter() + seconds
 
     def call(first: int) -> int:
-        mine, done = islice(cycle(pictures), first, None), 0
+        own, done = islice(cycle(images), first, None), 0
         while time.perf_counter() < end:
-            classifier.predict([next(mine)])
+            classifier.predict([next(own)])
             done += 1
         return done
 
-    begun = time.perf_counter()
+    start = time.perf_counter()
     with ThreadPoolExecutor(CALLERS) as pool:
         done = sum(pool.map(call, range(CALLERS)))
-    return done / (time.perf_counter() - begun)
+    return done / (time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""Many things done side by side, no more at once than asked, with results in their order."""
+"""Bounded concurrency: CPU slots that decoding and models share, and an ordered parallel map."""
 
 import threading
 import time
@@ -16,70 +16,71 @@ Result = TypeVar("Result")
 
 
 class CpuSlots:
-    """CPU threads that decoding and models share, so that no more work at once than there are.
+    """A semaphore with priority: CPU threads that decoding and models share.
 
     Args:
-        count: How many there are.
+        count: How many threads may compute at once.
     """
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._priority_waiters = 0  # priority ones who wait
+        self._priority_waiters = 0
         lock = threading.Lock()
         self._priority, self._others = threading.Condition(lock), threading.Condition(lock)
 
     @contextmanager
     def acquire(self, *, priority: bool = False) -> Iterator[None]:
-        """One of them, waited for, until the block ends.
+        """Wait for a slot and hold it until the block ends.
 
         Args:
-            priority: Go before those who are not: others wait for what comes of this already.
+            priority: Go before callers without priority, for work that others wait for already.
         """
-        mine = self._priority if priority else self._others
-        with mine:
+        condition = self._priority if priority else self._others
+        with condition:
             self._priority_waiters += priority
-            mine.wait_for(lambda: self._free and (priority or not self._priority_waiters))
+            condition.wait_for(lambda: self._free and (priority or not self._priority_waiters))
             self._priority_waiters -= priority
             self._free -= 1
-            self._call_next()
+            self._notify_next()
         try:
             yield
         finally:
-            with mine:
+            with condition:
                 self._free += 1
-                self._call_next()
+                self._notify_next()
 
-    def _call_next(self) -> None:
-        """Wake one who waits, if there is a core for them."""
+    def _notify_next(self) -> None:
+        """Wake one waiting caller if a slot is free."""
         if self._free:
             (self._priority if self._priority_waiters else self._others).notify()
 
 
 def map_ordered(
-    act: Callable[[Item], Result], items: Iterable[Item], *, at_once: int
+    act: Callable[[Item], Result], items: Iterable[Item], *, concurrency: int
 ) -> Iterator[Result]:
-    """What is made of each item, some of it ahead of what is asked for.
+    """Apply a function to items in threads; results come in the order of the items.
 
-    Whoever is turned away because too much waits already waits as well, and tries again.
+    - At most `2 * concurrency` results are computed ahead of the consumer.
+    - A call that raises `Overloaded` is repeated after the time that the error names.
 
     Args:
-        act: Makes a result; called in several threads.
-        items: Any number of them; as many more are taken as are worked on.
-        at_once: How many are worked on.
+        act: Called in several threads.
+        items: Any number of them, taken lazily.
+        concurrency: How many calls run at once.
     """
     items = iter(items)
-    with ThreadPoolExecutor(at_once, thread_name_prefix="ahead") as workers:
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="ahead") as workers:
 
-        def begun(item: Item) -> Future[Result]:
+        def submit(item: Item) -> Future[Result]:
             return workers.submit(_retry_on_overload, act, item)
 
-        futures = deque(map(begun, islice(items, 2 * at_once)))
+        futures = deque(map(submit, islice(items, 2 * concurrency)))
         try:
             while futures:
                 result = futures.popleft().result()
-                futures.extend(map(begun, islice(items, 1)))
+                futures.extend(map(submit, islice(items, 1)))
                 yield result
-        finally:  # nobody asks for more
+        finally:  # also when the consumer stops early
             workers.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,7 +1,7 @@
-"""What this machine gives the process: how many CPUs, what they can, and how much memory it took.
+"""Resources of this process: usable CPUs, their instructions, and memory.
 
-A container often shows all CPUs of its host and lets a process use a fraction of them; more threads
-than that take time from each other.
+A container often shows all CPUs of its host but lets a process use only a fraction of their time;
+more threads than that slow each other down.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ VECTOR_FLAGS = INT8_FLAGS | BF16_FLAGS | {"avx2", "avx512f", "avx512bw", "asimd"
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """The CPUs of this process. `features` are those vector instructions that models use."""
+    """The CPUs of this process. `features` are the vector instructions that models use."""
 
     name: str
     usable: int
@@ -38,25 +38,25 @@ class Cpu:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a process holds in memory, in megabytes; None where the system does not tell."""
+    """Resident memory of a process, in megabytes; None where the system does not report it."""
 
     now: int | None
     peak: int | None
 
 
 def memory_mb(pid: int | None = None) -> Memory:
-    """The memory of a process, of this one without a number."""
+    """The memory of a process, by default of this one."""
     values = _entries(PROC / str(pid or "self") / "status")
     return Memory(_megabytes(values.get("VmRSS")), _megabytes(values.get("VmHWM")))
 
 
 def total_memory_mb() -> int | None:
-    """The memory of the machine, in megabytes; None where the system does not tell."""
+    """The memory of the machine, in megabytes; None where the system does not report it."""
     return _megabytes(_entries(PROC / "meminfo").get("MemTotal"))
 
 
 def trim_heap() -> None:
-    """Return to the system what was freed, where the C library would keep it for later."""
+    """Return freed heap memory to the system, which glibc would otherwise keep."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -72,8 +72,7 @@ def cpu() -> Cpu:
 def usable_cpus(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
     """How many CPUs this process may use, at least 1.
 
-    The affinity says which, where the system knows; the quota of its control groups says how much
-    of their time, version 2 or 1.
+    The minimum of its CPU affinity and the CPU quotas of its control groups, version 2 or 1.
     """
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
@@ -84,19 +83,19 @@ def usable_cpus(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
 
 
 def _quotas(membership: Path, cgroups: Path) -> list[float]:
-    """The CPUs' worth of time that each group around this process allows."""
+    """The CPU quota of each control group that contains this process, in CPUs."""
     found = []
     for line in _text(membership).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            found += [_quota_v2(group) for group in _upwards(cgroups, path)]
+            found += [_quota_v2(group) for group in _with_parents(cgroups, path)]
         elif "cpu" in controllers.split(","):
-            found += [_quota_v1(group) for group in _upwards(cgroups / "cpu", path)]
+            found += [_quota_v1(group) for group in _with_parents(cgroups / "cpu", path)]
     return [quota for quota in found if quota is not None]
 
 
-def _upwards(root: Path, path: str) -> list[Path]:
-    """A group's directory and those around it. In a container the path may lead nowhere."""
+def _with_parents(root: Path, path: str) -> list[Path]:
+    """A group's directory and its parents. In a container the path may not exist."""
     inner = root / path.strip("/")
     return [group for group in (inner, *inner.parents) if group.is_relative_to(root)]
 
@@ -113,13 +112,13 @@ def _quota_v1(group: Path) -> float | None:
 
 
 def _entries(path: Path) -> dict[str, str]:
-    """Names and values of a file's first paragraph; none where there is no such file."""
+    """Names and values of a file's first paragraph; empty where there is no such file."""
     pairs = (line.partition(":") for line in _text(path).split("\n\n")[0].splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _megabytes(text: str | None) -> int | None:
-    """What the system writes in kilobytes."""
+    """Megabytes from a text in kilobytes."""
     return None if text is None else round(int(text.split()[0]) / 1e3)
 
 

@@ -1,7 +1,9 @@
-"""Optimized models: of which weights each was made, and how it was verified.
+"""Optimized models: which weights each was built from, and how it was verified.
 
-`builds` says where they lie. An artefact is only used for exactly the weights and configuration it
-was made of, and while neither its files nor its description are other than when it was verified.
+- An optimized model is only used for exactly the weights and configuration it was built from.
+- It is not used once its files or its description differ from what was verified.
+
+`builds` reads and writes them on disk.
 """
 
 import hashlib
@@ -23,16 +25,16 @@ from nsfw_app.models.parity import NOT_COMPARED, ParityReport, compare
 from nsfw_app.models.preprocessing import Preprocessing
 from nsfw_app.records import LabelRole, ModelIdentity, Policy
 
-DESCRIPTION = "artefact.json"
+DESCRIPTION = "artefact.json"  # spelled as in the first version, so that its files stay readable
 CONFIGURATION = (CONFIG, PROCESSOR_CONFIG)
-# How many times as fast as the original, in the median of paired measurements, an optimized model
-# must be to be used. What is gained below is within what one machine differs from day to day.
+# How many times as fast as the original an optimized model must be to be used. Smaller gains are
+# within what the speed of one machine varies from day to day.
 MIN_SPEEDUP = 1.1
 
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """Which weights an artefact was made of."""
+    """The weights that an optimized model or a prediction is of."""
 
     model: str
     revision: str
@@ -40,10 +42,11 @@ class ModelVersion:
 
     @classmethod
     def of_files(cls, model: str, files: ModelFiles) -> Self:
-        """The weights of files; without a commit, the hash of them and their configuration.
+        """The version of a model's files.
 
-        A model in a directory is named by the directory, not by its path: the name stands on
-        every prediction, which others than the operator see.
+        - Without a commit, the revision is the hash of weights and configuration.
+        - A model in a directory has the directory's name, not its path, because the name is on
+          every prediction, which not only the operator sees.
         """
         model = display_name(model)
         weights = weights_sha256(files.weights)
@@ -55,21 +58,21 @@ class ModelVersion:
 
     @classmethod
     def of(cls, identity: ModelIdentity) -> Self:
-        """The weights that a prediction names, whatever computed them."""
+        """The version that a prediction names, without its backend."""
         return cls(identity.model, identity.revision, identity.weights_sha256)
 
 
 @dataclass(frozen=True, slots=True)
 class OptimizedModel:
-    """An optimized model, or a model in half precision, which has no files but a report.
+    """An optimized model, or a model in half precision, which has a report but no files.
 
-    - `roles` are its labels', in the model's order.
+    - `roles` has every label, in the model's order.
     - `preprocessing` is None where the model's own image processor prepares the images.
-    - `scores` are nsfw scores of the same views, the original's and its own; `images` counts the
-      different images in them, 0 where that was not recorded.
-    - `one_by_one` says that images computed in one batch would get other scores than alone.
-    - `speedup` is the median of paired measurements against the original in 32-bit floats on the
-      CPU named; the rates are the medians of each. All are 0 where they are not known.
+    - `scores` are pairs of nsfw scores of the same views, the original's and its own; `images`
+      counts the different images in them, 0 where that was not recorded.
+    - `one_by_one` is true where an image would get another score in a batch than alone.
+    - `speedup` is `images_per_s` divided by `original_images_per_s`, measured against the original
+      in 32-bit floats on the named CPU. All three are 0 where they are not known.
     """
 
     directory: Path
@@ -98,7 +101,7 @@ class OptimizedModel:
         roles: Mapping[str, LabelRole],
         preprocessing: Preprocessing | None = None,
     ) -> Self:
-        """What has just been written into a directory on this CPU, not compared with anything."""
+        """A model just written into a directory on this CPU, not compared with the original yet."""
         cpu = system.cpu()
         return cls(
             directory=directory,
@@ -114,14 +117,14 @@ class OptimizedModel:
 
     @classmethod
     def from_json(cls, directory: Path, values: Mapping[str, Any]) -> Self:
-        """The artefact that `to_json` described.
+        """The optimized model that `to_json` described.
 
         Raises:
-            ValueError, KeyError, TypeError, AttributeError: It is not described like this.
+            ValueError, KeyError, TypeError, AttributeError: The values are not such a description.
         """
         values = dict(values)
-        prepared = values["preprocessing"]
-        rules = values.pop("glances", ())  # the key keeps the name it has in earlier files
+        preprocessing = values["preprocessing"]
+        rules = values.pop("glances", ())  # spelled as in the first version, see DESCRIPTION
         return cls(
             **values
             | {
@@ -129,7 +132,7 @@ class OptimizedModel:
                 "format": Format(values["format"]),
                 "origin": ModelVersion(**values["origin"]),
                 "roles": {label: LabelRole(role) for label, role in values["roles"].items()},
-                "preprocessing": prepared and Preprocessing.from_json(prepared),
+                "preprocessing": preprocessing and Preprocessing.from_json(preprocessing),
                 "cpu_features": frozenset(values["cpu_features"]),
                 "downscale_rules": tuple(
                     DownscaleRule(rule["pixels"], rule["below"]) for rule in rules
@@ -140,7 +143,7 @@ class OptimizedModel:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but where it lies, for a file."""
+        """Everything but its directory, for a file."""
         return {
             "format": self.format,
             "origin": asdict(self.origin),
@@ -162,31 +165,31 @@ class OptimizedModel:
         }
 
     def report(self, policy: Policy) -> ParityReport:
-        """How far its scores are from the original's, by a policy; one that failed without any."""
+        """Its parity report under a policy; `NOT_COMPARED` where there are no scores."""
         if not self.scores:
             return NOT_COMPARED
         original, optimized = zip(*self.scores, strict=True)
         return compare(original, optimized, policy, images=self.images)
 
     def passes(self, policy: Policy) -> bool:
-        """Whether it may be used without being asked for by name."""
+        """Whether it may be used without being named by NSFW_BACKEND."""
         return self.report(policy).passed
 
     @property
     def is_faster(self) -> bool:
-        """Whether it was measured to be faster than the original, by more than chance."""
+        """Whether it was measured to be faster than the original, by more than noise."""
         return self.speedup >= MIN_SPEEDUP
 
     def backend(self, policy: Policy) -> str:
-        """Its name on predictions, so that those of a failed one are never taken for others."""
+        """Its name on predictions; one whose parity report failed has a name of its own."""
         return str(self.format) if self.passes(policy) else f"{self.format}-forced"
 
     @property
     def incompatibility(self) -> str:
-        """Why it was verified with something else than it would be computed with here, or ''.
+        """Why its verification does not hold on this machine, or ''.
 
-        What an optimized model computes depends on the CPU's instructions. Whether half precision
-        is worth it depends on the model of the CPU as well.
+        The scores of an optimized model depend on the CPU's instructions and the runtime's
+        version. Whether half precision is faster depends on the CPU's name, too.
         """
         cpu = system.cpu()
         same_kind = self.cpu_features == cpu.features
@@ -197,36 +200,37 @@ class OptimizedModel:
         return ""
 
     def file(self, name: str) -> Path:
-        """One of its files."""
+        """The path of one of its files."""
         return self.directory / name
 
     def check(self) -> None:
-        """Make sure that its files are those that were verified.
+        """Check that its files are those that were verified.
 
         Raises:
             ModelUnsupported: They are not.
         """
         try:
-            same = _files_sha256(self.directory) == self.files_sha256
+            unchanged = _files_sha256(self.directory) == self.files_sha256
         except OSError:
-            same = False
-        if not same:
+            unchanged = False
+        if not unchanged:
             raise ModelUnsupported(
-                f"The {self.format} model of '{display_name(self.origin.model)}' is not what was "
-                f"verified. Make it again: python -m nsfw_app optimize --format {self.format}."
+                f"The files of the {self.format} model of '{display_name(self.origin.model)}' "
+                "changed after it was verified. Build it again: "
+                f"python -m nsfw_app optimize --format {self.format}."
             )
 
 
 def configuration_files(directory: Path) -> list[Path]:
-    """A model's configuration, as far as it is there."""
+    """The configuration files that a model's directory has."""
     return [path for name in CONFIGURATION if (path := directory / name).is_file()]
 
 
 def _unpaired_speedup(values: Mapping[str, Any]) -> float:
-    """The speed-up of an artefact whose description is of an earlier version.
+    """The speed-up of a model whose description has none, written by an earlier version.
 
-    Half precision was timed once with each precision; models with files were not timed against
-    torch and were used whenever they were verified.
+    That version timed half precision once in each precision. It did not time models with files
+    against torch, and used them whenever they were verified.
     """
     rate, original = values["images_per_s"], values["original_images_per_s"]
     if original:
@@ -235,5 +239,5 @@ def _unpaired_speedup(values: Mapping[str, Any]) -> float:
 
 
 def _files_sha256(directory: Path) -> str:
-    """The hash of the model's own files."""
+    """The hash of the model's files, without its description."""
     return weights_sha256(path for path in directory.iterdir() if path.name != DESCRIPTION)

@@ -1,14 +1,17 @@
-"""Where optimized models lie: one directory each, whole or not there.
+"""Builds of optimized models on disk: one directory for each.
 
     engines/<model>/<revision>/
-      optimization.json        what `optimize` tried last, and why it did not keep it
+      optimization.json        what `optimize` tried last, and why each was kept or not
       <format>/<build>/
-        artefact.json          what it was made of and how it was verified
+        artefact.json          what it was built from and how it was verified
         model.onnx, or model.xml and model.bin, and the configuration of an image processor
 
-A new build stands beside the old one until it is whole. One build is kept for each kind of CPU.
+- A build appears complete or not at all: it is written under a hidden name, then renamed.
+- A new build replaces the older one that was verified on the same kind of CPU.
+- `engines` and `artefact` are spelled as in the first version, so that its files stay readable.
 """
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -30,67 +33,71 @@ from nsfw_app.records import Policy
 log = logging.getLogger(__name__)
 
 ATTEMPTS = "optimization.json"
-ABANDONED_S = 86_400  # what is not whole after a day never will be
+LOCK = ".lock"
+ABANDONED_S = 86_400  # a build that is not complete after a day never will be
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A format that `optimize` tried, and in a sentence why it was or was not kept."""
+    """A format that `optimize` tried, with a sentence that says why it was or was not kept."""
 
     format: Format
     kept: bool
     outcome: str
 
 
-def builds_dir(engines: Path, origin: ModelVersion, kind: Format) -> Path:
-    """The directory in which the builds of a format lie."""
-    return _model_dir(engines, origin) / kind
+def builds_dir(artifacts_dir: Path, origin: ModelVersion, kind: Format) -> Path:
+    """The directory of all builds of a format."""
+    return _model_dir(artifacts_dir, origin) / kind
 
 
-def find(engines: Path, origin: ModelVersion) -> list[OptimizedModel]:
-    """The latest artefact of each format made of exactly these weights, the fastest first."""
-    found = (latest(engines, origin, kind) for kind in Format)
-    return sorted((a for a in found if a is not None), key=lambda a: -a.speedup)
+def find(artifacts_dir: Path, origin: ModelVersion) -> list[OptimizedModel]:
+    """The latest build of each format from exactly these weights, the fastest first."""
+    found = (latest(artifacts_dir, origin, kind) for kind in Format)
+    return sorted((model for model in found if model is not None), key=lambda m: -m.speedup)
 
 
-def latest(engines: Path, origin: ModelVersion, kind: Format) -> OptimizedModel | None:
-    """The latest artefact of a format made of exactly these weights, if there is one.
+def latest(artifacts_dir: Path, origin: ModelVersion, kind: Format) -> OptimizedModel | None:
+    """The latest build of a format from exactly these weights, or None.
 
-    One that was verified on this kind of CPU comes before others.
+    A build that was verified on this machine is preferred to later ones that were not.
     """
-    found = _all(engines, origin, kind)
+    found = _builds(artifacts_dir, origin, kind)
     return next(
         (optimized_model for optimized_model in found if not optimized_model.incompatibility),
         next(iter(found), None),
     )
 
 
-def verified_backends(engines: Path, origin: ModelVersion, policy: Policy) -> frozenset[str]:
+def verified_backends(artifacts_dir: Path, origin: ModelVersion, policy: Policy) -> frozenset[str]:
     """The backends whose predictions count as predictions of the model itself.
 
-    Those are the original's, and each whose parity report passes under the policy, on whichever CPU
-    it was verified.
+    These are the original's backends and each format whose parity report passes under the policy,
+    on any CPU that it was verified on.
 
     Args:
-        engines: Where optimized models lie.
+        artifacts_dir: Directory of optimized models.
         origin: The model's weights.
         policy: The policy in force for the model.
     """
     verified = (
         str(kind)
         for kind in Format
-        if any(optimized_model.passes(policy) for optimized_model in _all(engines, origin, kind))
+        if any(
+            optimized_model.passes(policy)
+            for optimized_model in _builds(artifacts_dir, origin, kind)
+        )
     )
     return ORIGINAL_BACKENDS | frozenset(verified)
 
 
 def read(directory: Path) -> OptimizedModel | None:
-    """The artefact of a directory; None where there is none, or not as it was described."""
+    """The build in a directory; None where there is none or its description was changed."""
     try:
-        written = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
-        values = written["artefact"]
-        if written["sha256"] != _digest(values):
-            log.warning("%s was changed after it was written, and is not used.", directory)
+        description = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
+        values = description["artefact"]
+        if description["sha256"] != _digest(values):
+            log.warning("%s was changed after it was written and is not used.", directory)
             return None
         return OptimizedModel.from_json(directory, values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -98,43 +105,57 @@ def read(directory: Path) -> OptimizedModel | None:
 
 
 @contextmanager
+def lock(artifacts_dir: Path) -> Iterator[None]:
+    """Hold the directory of optimized models exclusively, among all threads and processes.
+
+    The operating system releases the lock when a process ends, however it ends.
+    """
+    private_files.make_directory(artifacts_dir)
+    with (artifacts_dir / LOCK).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def new_build(builds: Path) -> Iterator[Path]:
     """An empty directory that becomes the latest build when the block ends without an error."""
     private_files.make_directory(builds)
     build = f"{time.time_ns():020}-{uuid.uuid4().hex}"
-    part = builds / f".{build}"
-    part.mkdir(mode=0o700)
+    partial = builds / f".{build}"
+    partial.mkdir(mode=0o700)
     try:
-        yield part
-        private_files.restrict_tree(part)
-        part.replace(builds / build)
-        _clear(builds, but=build)
+        yield partial
+        private_files.restrict_tree(partial)
+        partial.replace(builds / build)
+        _delete_replaced(builds, by=build)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def describe(directory: Path, optimized_model: OptimizedModel) -> None:
-    """Write what an artefact is beside its files."""
+def write(directory: Path, optimized_model: OptimizedModel) -> None:
+    """Write the description of an optimized model into its directory."""
     values = optimized_model.to_json()
-    written = {"artefact": values, "sha256": _digest(values)}
+    description = {"artefact": values, "sha256": _digest(values)}
     path = directory / DESCRIPTION
-    path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 
-def write_attempts(engines: Path, origin: ModelVersion, attempts: Sequence[Attempt]) -> None:
-    """Keep what `optimize` tried, in place of what it tried before."""
-    path = _model_dir(engines, origin) / ATTEMPTS
+def write_attempts(artifacts_dir: Path, origin: ModelVersion, attempts: Sequence[Attempt]) -> None:
+    """Store what `optimize` tried, in place of its earlier attempts."""
+    path = _model_dir(artifacts_dir, origin) / ATTEMPTS
     private_files.make_directory(path.parent)
     values = {"origin": asdict(origin), "attempts": [asdict(attempt) for attempt in attempts]}
-    part = path.with_suffix(f".{uuid.uuid4().hex}")
-    part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    part.replace(path)
+    partial = path.with_suffix(f".{uuid.uuid4().hex}")
+    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
 
 
-def read_attempts(engines: Path, origin: ModelVersion) -> list[Attempt]:
-    """What `optimize` tried last with these weights, in that order."""
+def read_attempts(artifacts_dir: Path, origin: ModelVersion) -> list[Attempt]:
+    """What `optimize` tried last with these weights, in the order it was tried."""
     try:
-        values = json.loads((_model_dir(engines, origin) / ATTEMPTS).read_text(encoding="utf-8"))
+        values = json.loads(
+            (_model_dir(artifacts_dir, origin) / ATTEMPTS).read_text(encoding="utf-8")
+        )
         if ModelVersion(**values["origin"]) != origin:
             return []
         return [Attempt(Format(a["format"]), a["kept"], a["outcome"]) for a in values["attempts"]]
@@ -142,45 +163,44 @@ def read_attempts(engines: Path, origin: ModelVersion) -> list[Attempt]:
         return []
 
 
-def _all(engines: Path, origin: ModelVersion, kind: Format) -> list[OptimizedModel]:
-    """Every artefact of a format that was made of exactly these weights, the latest first."""
-    builds = sorted(builds_dir(engines, origin, kind).glob("[0-9]*"), reverse=True)
-    return [a for a in map(read, builds) if a is not None and a.origin == origin]
+def _builds(artifacts_dir: Path, origin: ModelVersion, kind: Format) -> list[OptimizedModel]:
+    """Every build of a format from exactly these weights, the latest first."""
+    builds = sorted(builds_dir(artifacts_dir, origin, kind).glob("[0-9]*"), reverse=True)
+    found = map(read, builds)
+    return [model for model in found if model is not None and model.origin == origin]
 
 
-def _model_dir(engines: Path, origin: ModelVersion) -> Path:
-    return engines / _slug(origin.model) / _slug(origin.revision)
+def _model_dir(artifacts_dir: Path, origin: ModelVersion) -> Path:
+    return artifacts_dir / _slug(origin.model) / _slug(origin.revision)
 
 
-def _clear(builds: Path, *, but: str) -> None:
-    """Delete what a new build replaces, and what never became one.
+def _delete_replaced(builds: Path, *, by: str) -> None:
+    """Delete the builds that a new one replaces, and abandoned partial ones.
 
-    Another writer's work, and builds for other kinds of CPU, are left alone.
+    Partial builds of other writers and builds for other kinds of CPU stay.
     """
-    new = read(builds / but)
+    new = read(builds / by)
     for path in builds.iterdir():
-        with suppress(FileNotFoundError):  # another writer has put it in its place, or cleared it
-            earlier = not path.name.startswith(".") and path.name < but
-            replaced = earlier and _same_cpu(new, read(path))
-            abandoned = path.name != but and (
-                path.name.startswith(".") and path.stat().st_mtime < time.time() - ABANDONED_S
-            )
+        with suppress(FileNotFoundError):  # another writer has renamed or deleted it
+            is_partial = path.name.startswith(".")
+            replaced = not is_partial and path.name < by and _same_cpu(new, read(path))
+            abandoned = is_partial and path.stat().st_mtime < time.time() - ABANDONED_S
             if replaced or abandoned:
                 shutil.rmtree(path, ignore_errors=True)
 
 
 def _same_cpu(one: OptimizedModel | None, other: OptimizedModel | None) -> bool:
-    """Whether two builds were verified on the same kind of CPU; unreadable ones count as such."""
+    """Whether two builds were verified on the same kind of CPU; true where one is unreadable."""
     if one is None or other is None:
         return True
     return (one.cpu, one.cpu_features) == (other.cpu, other.cpu_features)
 
 
 def _digest(values: Mapping[str, Any]) -> str:
-    """The hash of a description, whatever the order it is written in."""
+    """The hash of a description, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _slug(text: str) -> str:
-    """A text as the name of a directory. Two may meet in one; what is inside tells them apart."""
+    """A directory name for a text. Two texts may share one; `origin` inside distinguishes them."""
     return re.sub(r"[^\w.-]+", "--", text).strip(".-")[-100:] or "model"

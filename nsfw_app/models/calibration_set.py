@@ -1,8 +1,8 @@
-"""Images to calibrate and verify optimized models with: the calibration set, or a folder's images.
+"""Images to calibrate and compare optimized models with: the calibration set, or a directory's.
 
 The calibration set lies in `calibration/`: 48 photographs and 16 drawings or renderings of ordinary
-subjects, the same for everyone, with their sources in `calibration/LICENSES.md`. Nothing explicit
-is among them. They are 64 images: `bundled` gives six views of each, which are not 384 images.
+subjects, the same on every installation, with their sources in `calibration/LICENSES.md`. None is
+explicit. It has 64 images; `bundled_views` returns six views of each, not 384 images.
 """
 
 from collections.abc import Iterator
@@ -17,47 +17,49 @@ from nsfw_app.imaging.formats import SUFFIXES
 
 CALIBRATION_SET = Path(__file__).parent / "calibration"
 LIMITS = Limits(max_bytes=200_000_000, max_pixels=89_478_485, max_frames=1)
-MOST = 300  # of a folder: enough for ranges and for a share of 0.5 %
-LONGEST = 1_024  # pixels; more than any network looks at
+MAX_IMAGES = 300  # of a directory: enough for value ranges and for a share of 0.5 %
+MAX_SIDE = 1_024  # pixels; more than any model takes
 
 
 def bundled() -> list[Image.Image]:
-    """Six views of each image of the calibration set: whole, mirrored, and its quarters."""
-    return [view for image in whole() for view in _views(image)]
-
-
-def whole() -> list[Image.Image]:
     """The 64 images of the calibration set, photographs first."""
-    return [_opened(path) for path in sorted(CALIBRATION_SET.glob("*.jpg"))]
+    return [_open(path) for path in sorted(CALIBRATION_SET.glob("*.jpg"))]
 
 
-def load_dir(folder: Path) -> list[Image.Image]:
-    """The images below a folder, at most `MOST` of them, evenly spread over their names.
+def bundled_views() -> list[Image.Image]:
+    """Six views of each image of the calibration set: whole, mirrored, and its quarters."""
+    return [view for image in bundled() for view in _views(image)]
+
+
+def load_dir(directory: Path) -> list[Image.Image]:
+    """The images below a directory, at most `MAX_IMAGES`, evenly spread over their sorted names.
+
+    Files that cannot be decoded are skipped.
 
     Raises:
-        SettingsError: There is none that can be read.
+        SettingsError: No image can be read.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    step = max(1, len(paths) / MOST)
-    chosen = [paths[int(i * step)] for i in range(min(len(paths), MOST))]
-    found = list(_readable(chosen))
-    if not found:
-        raise SettingsError(f"{folder} holds no image that can be read.")
-    return found
+    paths = sorted(path for path in directory.rglob("*") if path.suffix.lower() in SUFFIXES)
+    step = max(1, len(paths) / MAX_IMAGES)
+    chosen = [paths[int(i * step)] for i in range(min(len(paths), MAX_IMAGES))]
+    images = list(_readable(chosen))
+    if not images:
+        raise SettingsError(f"{directory} holds no image that can be read.")
+    return images
 
 
 def _readable(paths: list[Path]) -> Iterator[Image.Image]:
     for path in paths:
         try:
-            yield _opened(path)
+            yield _open(path)
         except ImageError:
-            continue  # a damaged file says nothing about a network
+            continue
 
 
-def _opened(path: Path) -> Image.Image:
+def _open(path: Path) -> Image.Image:
     data = decode.read_file(path, LIMITS)
     image = decode.decode(data, name=path.name, limits=LIMITS).frames[0].image
-    image.thumbnail((LONGEST, LONGEST))
+    image.thumbnail((MAX_SIDE, MAX_SIDE))
     return image
 
 

@@ -1,7 +1,7 @@
-"""What is known about models before they are loaded: their labels' roles, thresholds and limits.
+"""Model cards: the roles of labels, default thresholds and known limitations of models.
 
-A model nobody listed here works too; its labels must then be words that are known below, or be
-named by the setting. What a label means is never guessed from its place.
+A model that has no card here works, too; its labels must then be among the words below or be named
+by NSFW_UNSAFE_LABELS. The meaning of a label is never guessed from its position.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,10 +25,10 @@ SAFE_WORDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What people should know of a model. Texts are sentences; `threshold` is in [0, 1]."""
+    """Facts about a model for its users. Texts are sentences; `threshold` is in [0, 1]."""
 
     name: str
-    licence: str
+    license: str
     preprocessing: str
     claimed_accuracy: str
     limits: str
@@ -39,20 +39,20 @@ class ModelCard:
 CARDS: Mapping[str, ModelCard] = {
     FALCONSAI: ModelCard(
         name="Falconsai NSFW image detection",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         preprocessing="Stretched to 224 x 224 pixels (bilinear), scaled to [-1, 1].",
         claimed_accuracy="98.04 % on the authors' own evaluation set (its model card); "
         "not reproduced independently. PhotoPrism measured a balanced accuracy of 93.7 % on 2,500 "
         "images of its own.",
-        limits="Medical images, classical art and partial exposure go wrong. Two classes only. "
-        "The training images are undisclosed. Scores are not calibrated.",
+        limits="Medical images, classical art and partial exposure are misclassified. Two classes "
+        "only. The training images are undisclosed. Scores are not calibrated.",
         threshold=0.53,
         threshold_source="PhotoPrism's comparison on 2,500 images: 91.8 % of unsafe images found, "
         "4.4 % of safe ones flagged at 0.529. Chosen on the images it was measured on.",
     ),
     OPEN_NSFW: ModelCard(
         name="Yahoo Open-NSFW",
-        licence="BSD-2-Clause (weights), Apache-2.0 (package)",
+        license="BSD-2-Clause (weights), Apache-2.0 (package)",
         preprocessing="Stretched to 256 x 256 pixels (bilinear), middle 224 x 224 kept, saved "
         "as JPEG and read again, channel means subtracted.",
         claimed_accuracy="None published by its authors. PhotoPrism measured a balanced accuracy "
@@ -68,29 +68,29 @@ CARDS: Mapping[str, ModelCard] = {
 
 
 def card(model: str) -> ModelCard:
-    """What is known of a model; for one that is not listed, that nothing is known."""
+    """The card of a model; for one that is not listed, a card that says so."""
     return CARDS.get(model) or ModelCard(
         name=model,
-        licence="See the model's own page.",
+        license="See the model's own page.",
         preprocessing="As its own preprocessor configuration says.",
         claimed_accuracy="Not known here.",
-        limits="Not known here. Look at its errors on your own images before you rely on it.",
+        limits="Not known here. Check its errors on your own images before you rely on it.",
         threshold=0.5,
         threshold_source="No measurement is known; 0.5 is the middle.",
     )
 
 
 def display_name(model: str) -> str:
-    """A model's name for messages: a hub id as it is, a directory by its last part only.
+    """A model's name for messages: a hub id as it is, of a directory only its name.
 
-    Everyone who reaches the page can read them, and where a directory lies is not their business.
+    Every visitor of the page can read the messages, and the paths of a server are private.
     """
     path = Path(model).expanduser()
     return (path.name or model) if path.is_absolute() or path.is_dir() else model
 
 
 def first_policy(model: str, *, threshold: float | None, band: tuple[float, float]) -> Policy:
-    """The policy a model starts with, before anyone has saved one.
+    """The policy of a model for which none was saved.
 
     Args:
         model: The model's id.
@@ -110,53 +110,54 @@ def first_policy(model: str, *, threshold: float | None, band: tuple[float, floa
 def label_roles(
     labels: Iterable[str], *, unsafe_labels: Iterable[str] = ()
 ) -> dict[str, LabelRole]:
-    """Which of a model's labels count as unsafe.
+    """Classify a model's labels as safe or unsafe.
 
     Args:
         labels: All labels of the model, in its order.
-        unsafe_labels: The unsafe ones, when the user names them; all others are then safe.
+        unsafe_labels: The unsafe ones by name; all others are then safe. Empty: by known words.
 
     Returns:
         A role for each label, in the same order.
 
     Raises:
-        ModelUnsupported: A label is not recognised, a named one does not exist, or there are not
+        ModelUnsupported: A label is not a known word, a named one does not exist, or there are not
             both safe and unsafe labels.
     """
     labels = list(labels)
-    named = {_word(label) for label in unsafe_labels}
+    named = {_normalized(label) for label in unsafe_labels}
     if named:
-        if missing := named - {_word(label) for label in labels}:
+        if missing := named - {_normalized(label) for label in labels}:
             raise ModelUnsupported(
-                f"NSFW_UNSAFE_LABELS names {_spoken(missing)}, which the model does not have. "
-                f"Its labels are {_spoken(labels)}."
+                f"NSFW_UNSAFE_LABELS names {_quoted(missing)}, which the model does not have. "
+                f"Its labels are {_quoted(labels)}."
             )
         roles = {
-            label: LabelRole.UNSAFE if _word(label) in named else LabelRole.SAFE for label in labels
+            label: LabelRole.UNSAFE if _normalized(label) in named else LabelRole.SAFE
+            for label in labels
         }
     else:
-        unknown = [label for label in labels if _word(label) not in UNSAFE_WORDS | SAFE_WORDS]
+        unknown = [label for label in labels if _normalized(label) not in UNSAFE_WORDS | SAFE_WORDS]
         if unknown:
             raise ModelUnsupported(
-                f"Nothing says whether the model's labels {_spoken(unknown)} are safe. Set "
+                f"It is not known whether the model's labels {_quoted(unknown)} are safe. Set "
                 "NSFW_UNSAFE_LABELS to the unsafe ones, separated by commas. All labels: "
-                f"{_spoken(labels)}."
+                f"{_quoted(labels)}."
             )
         roles = {
-            label: LabelRole.UNSAFE if _word(label) in UNSAFE_WORDS else LabelRole.SAFE
+            label: LabelRole.UNSAFE if _normalized(label) in UNSAFE_WORDS else LabelRole.SAFE
             for label in labels
         }
     if len(set(roles.values())) < 2:
         raise ModelUnsupported(
-            f"A model needs safe and unsafe labels; all of {_spoken(labels)} are "
+            f"A model needs safe and unsafe labels; all of {_quoted(labels)} are "
             f"{'safe' if LabelRole.SAFE in roles.values() else 'unsafe'}."
         )
     return roles
 
 
-def _word(label: str) -> str:
+def _normalized(label: str) -> str:
     return label.strip().lower().replace(" ", "_").replace("-", "_")
 
 
-def _spoken(labels: Iterable[str]) -> str:
+def _quoted(labels: Iterable[str]) -> str:
     return ", ".join(f"'{label}'" for label in labels)

@@ -1,7 +1,8 @@
-"""Checks a model's files before they are loaded, and says why a model could not be loaded.
+"""Checks of a model's files before they are loaded, and the errors of loading.
 
-- Each failure is one `ModelError` whose sentence says what to do; the log keeps the traceback.
-- No code that a checkpoint carries is ever executed.
+- Each failure is one `ModelError` whose sentence says what to do. The log has the cause in one
+  line, and its traceback at level DEBUG.
+- Code in a checkpoint is never executed.
 """
 
 import json
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 CONFIG, PROCESSOR_CONFIG = "config.json", "preprocessor_config.json"
 TIMM_PACKAGES = ("timm", "torchvision")
 HEAD = re.compile(r"(^|\.)(classifier|head|fc|head\.fc|classifier\.1)\.weight$")
-# What torch and the C++ runtimes say when an allocation fails.
+# Messages of torch and the C++ runtimes about a failed allocation.
 OUT_OF_MEMORY = re.compile(
     r"out of memory|not enough memory|can't allocate memory|bad_alloc", re.IGNORECASE
 )
@@ -43,7 +44,7 @@ DOWNLOAD_AGAIN = "Download or save the model again."
 
 @contextmanager
 def load_errors(model: str) -> Iterator[None]:
-    """Turn whatever the libraries raise while they load a model into one `ModelError`.
+    """Turn any exception that a library raises while it loads a model into one `ModelError`.
 
     Args:
         model: Its hub id or directory.
@@ -53,12 +54,18 @@ def load_errors(model: str) -> Iterator[None]:
     except ModelError:
         raise
     except Exception as error:
-        log.exception("Loading %s failed.", model)
+        log_cause(log, f"Loading '{model}' failed", error)
         raise load_error(model, error) from error
 
 
+def log_cause(logger: logging.Logger, event: str, error: Exception) -> None:
+    """Log the cause of an error in one line, and its traceback at level DEBUG."""
+    logger.error("%s: %s: %s", event, type(error).__name__, " ".join(str(error).split()))
+    logger.debug("%s.", event, exc_info=error)
+
+
 def load_error(model: str, error: Exception) -> ModelError:
-    """The error of ours for an exception that a library raised while it loaded a model."""
+    """The `ModelError` for an exception that a library raised while it loaded a model."""
     name, text = display_name(model), str(error)
     if isinstance(error, NSFWReviewError):
         return ModelLoadFailed(f"'{name}' could not be loaded: {text}")
@@ -82,12 +89,12 @@ def load_error(model: str, error: Exception) -> ModelError:
         )
     return ModelLoadFailed(
         f"'{name}' could not be loaded ({type(error).__name__}). See the log; check that its files "
-        "are complete and made for this version of transformers, or choose another NSFW_MODEL."
+        "are complete and fit this version of transformers, or choose another NSFW_MODEL."
     )
 
 
 def check_checkpoint(model: str, files: ModelFiles) -> None:
-    """Make sure that a model's files describe an image classifier that can be loaded here.
+    """Check that a model's files describe an image classifier that can be loaded here.
 
     Args:
         model: Its hub id or directory.
@@ -95,7 +102,7 @@ def check_checkpoint(model: str, files: ModelFiles) -> None:
 
     Raises:
         ModelDamaged: A file cannot be read.
-        ModelUnsupported: It is a model for another task, or of a kind that is not known.
+        ModelUnsupported: It is a model for another task, or of an unknown type.
         ModelLibraryMissing: timm or torchvision cannot be imported, and it needs them.
     """
     name = display_name(model)
@@ -107,7 +114,7 @@ def check_checkpoint(model: str, files: ModelFiles) -> None:
     processor = files.directory / PROCESSOR_CONFIG
     if not processor.is_file():
         raise ModelDamaged(
-            f"'{name}' has no {PROCESSOR_CONFIG}, so how its images are prepared is not known. "
+            f"'{name}' has no {PROCESSOR_CONFIG}, so the preprocessing of its images is not known. "
             "Download the model again with it, or save its image processor there."
         )
     _json_object(processor, name)
@@ -140,7 +147,7 @@ def _check_timm(name: str) -> None:
             import_module(package)
         except Exception as error:
             # torchvision next to a torch it was not built for raises RuntimeError, for example.
-            log.warning("%s cannot be imported.", package, exc_info=True)
+            log_cause(log, f"{package} cannot be imported", error)
             raise ModelLibraryMissing(
                 f"'{name}' needs timm and torchvision: pip install 'nsfw-review[timm]'. "
                 f"{package} cannot be imported here."
@@ -154,7 +161,7 @@ def _check_task(name: str, config: dict[str, Any]) -> None:
     kind = config.get("model_type")
     if not isinstance(kind, str):
         raise ModelUnsupported(
-            f"The {CONFIG} of '{name}' names no model_type, so nothing says which model it is."
+            f"The {CONFIG} of '{name}' names no model_type, so its type is not known."
         )
     if kind not in CONFIG_MAPPING:
         own_code = "auto_map" in config
@@ -166,7 +173,7 @@ def _check_task(name: str, config: dict[str, Any]) -> None:
         )
     if kind not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES:
         raise ModelUnsupported(
-            f"'{name}' is a '{kind}' and no image classifier. Choose another NSFW_MODEL."
+            f"'{name}' is a '{kind}', not an image classifier. Choose another NSFW_MODEL."
         )
 
 
@@ -178,16 +185,16 @@ def _json_object(path: Path, name: str) -> dict[str, Any]:
             f"{path.name} of '{name}' cannot be read as JSON. {DOWNLOAD_AGAIN}"
         ) from error
     if not isinstance(values, dict):
-        raise ModelDamaged(f"{path.name} of '{name}' is no JSON object. {DOWNLOAD_AGAIN}")
+        raise ModelDamaged(f"{path.name} of '{name}' is not a JSON object. {DOWNLOAD_AGAIN}")
     return values
 
 
 def _outputs(files: ModelFiles) -> int | None:
-    """How many outputs the weights of the classification head have, where that can be seen."""
+    """The number of outputs of the classification head in the weights, if it can be read."""
     for path in files.weights:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="numpy") as tensors:
-                for key in tensors.keys():  # noqa: SIM118  # it is no mapping
+                for key in tensors.keys():  # noqa: SIM118  # it is not a mapping
                     if HEAD.search(key):
                         return int(tensors.get_slice(key).get_shape()[0])
     return None

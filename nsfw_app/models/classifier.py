@@ -1,7 +1,10 @@
-"""What every model looks like from outside. One file here per backend.
+"""Interfaces of models: `Model`, `Backend` (computes batches), `Classifier` (safe to share).
 
-All backends keep the same promises: answers come in the order of the images, a batch gives what
-its images would give one by one, and the probabilities of an image sum to 1.
+Every backend keeps these promises; one suite of tests checks all of them:
+
+- Results come in the order of the images.
+- A batch gives the same probabilities as its images one by one.
+- The probabilities of an image sum to 1.
 """
 
 import hashlib
@@ -20,15 +23,15 @@ from nsfw_app.concurrency import CpuSlots
 from nsfw_app.errors import PredictionFailed
 from nsfw_app.records import LabelRole, ModelIdentity
 
-# OpenVINO and NNCF would tell their makers of each use; without this package they cannot.
+# OpenVINO and NNCF send usage telemetry through this package; without it they cannot.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
-Pixels = NDArray[Any]  # 32-bit floats or 8-bit, as the network takes them
+Pixels = NDArray[Any]  # a prepared image or a batch of them: 32-bit floats or 8-bit integers
 
 
 @dataclass(frozen=True, slots=True)
 class DownscaleRule:
-    """When the score of a JPEG that was decoded at reduced scale counts.
+    """When the score of a JPEG that was decoded at reduced scale is used.
 
     Its shorter side has at least `min_side` pixels, and the nsfw score is below `max_score`.
     """
@@ -42,7 +45,7 @@ class Model(Protocol):
 
     @property
     def identity(self) -> ModelIdentity:
-        """Which weights these are."""
+        """Model, revision, weights and backend, as stored with every prediction."""
         ...
 
     @property
@@ -52,25 +55,25 @@ class Model(Protocol):
 
     @property
     def downscale_rules(self) -> Sequence[DownscaleRule]:
-        """When reduced scale is enough: `pixels` and `below` both rising; none for never."""
+        """When reduced scale is enough, `min_side` and `max_score` both rising; empty: never."""
         ...
 
 
 class Backend(Model, Protocol):
-    """A backend: what a picture is turned into, in any thread, and what is computed from that."""
+    """Computes a model: prepares images in any thread and scores batches of them."""
 
     @property
     def max_concurrency(self) -> int:
-        """How many threads may call it at once."""
+        """How many threads may call `score` at once."""
         ...
 
     @property
     def supports_batching(self) -> bool:
-        """Whether pictures are better computed together than by whoever brings each."""
+        """Whether a batch of images is faster than each caller's thread computing its own."""
         ...
 
     def prepare(self, image: Image.Image) -> Pixels:
-        """What the network takes of a picture. Several threads may prepare at once.
+        """The model's input for an image. Thread-safe.
 
         Args:
             image: RGB, upright, of any size.
@@ -84,46 +87,46 @@ class Backend(Model, Protocol):
         """Probabilities. Called by at most `max_concurrency` threads at a time.
 
         Args:
-            batch: Prepared pictures, shape (n, ...).
+            batch: Prepared images, shape (n, ...).
 
         Returns:
             Shape (n, labels), each row in the order of `roles` and summing to 1.
 
         Raises:
-            PredictionFailed: The network could not answer.
+            PredictionFailed: The model failed on this batch.
         """
         ...
 
 
 class Classifier(Model, Protocol):
-    """A model that can be asked from any thread."""
+    """A thread-safe model with a bounded queue."""
 
     @property
     def cpu_slots(self) -> CpuSlots:
-        """The CPU threads that it shares with whoever makes pictures ready for it."""
+        """The CPU threads that it shares with decoding."""
         ...
 
     @property
     def max_in_flight(self) -> int:
-        """Images that are under way at once when it is kept busy."""
+        """Images to submit at once to keep it busy."""
         ...
 
     @property
     def waiting(self) -> int:
-        """Images that wait to be judged now."""
+        """Images that wait for it now."""
         ...
 
     def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
         """Probabilities of every label.
 
         Args:
-            images: RGB pictures, upright, of any size.
+            images: RGB, upright, of any size.
 
         Returns:
             One mapping per image, in the same order: label to probability in [0, 1], summing to 1.
 
         Raises:
-            PredictionFailed: The model could not answer.
+            PredictionFailed: The model failed.
             Overloaded: Too many images are waiting for it.
         """
         ...
@@ -132,8 +135,8 @@ class Classifier(Model, Protocol):
         """See `Backend.prepare`."""
         ...
 
-    def predict_prepared(self, pictures: Sequence[Pixels]) -> list[dict[str, float]]:
-        """The same of pictures that `prepare` has made ready."""
+    def predict_prepared(self, prepared: Sequence[Pixels]) -> list[dict[str, float]]:
+        """See `predict`; takes images that `prepare` has returned."""
         ...
 
 
@@ -144,13 +147,13 @@ def nsfw_score(probabilities: Mapping[str, float], roles: Mapping[str, LabelRole
         PredictionFailed: A probability is not a number.
     """
     if not all(map(math.isfinite, probabilities.values())):
-        raise PredictionFailed("The model's answer for the image is not a number.")
+        raise PredictionFailed("The model returned a probability that is not a number.")
     unsafe = sum(p for label, p in probabilities.items() if roles[label] is LabelRole.UNSAFE)
     return min(1.0, max(0.0, unsafe))
 
 
 def weights_sha256(files: Iterable[Path]) -> str:
-    """The SHA-256 of weight files, read in the order of their names as one."""
+    """The SHA-256 of weight files, concatenated in the order of their names."""
     digest = hashlib.sha256()
     for path in sorted(files, key=lambda p: p.name):
         with path.open("rb") as file:

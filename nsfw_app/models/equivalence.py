@@ -1,4 +1,4 @@
-"""Which backends of a model's weights give predictions that count as the model's own."""
+"""Equivalent backends: whose predictions count as predictions of the same model."""
 
 from pathlib import Path
 
@@ -8,21 +8,21 @@ from nsfw_app.records import ModelIdentity, Policy
 
 
 class EquivalentBackends:
-    """Looks up the backends whose predictions may be used in place of each other.
+    """Looks up the backends whose predictions may replace each other.
 
     Args:
-        engines: Directory of optimized models and of parity reports; None where there are none.
+        artifacts_dir: Directory of optimized models and parity reports; None if there are none.
     """
 
-    def __init__(self, engines: Path | None) -> None:
-        self._engines = engines
+    def __init__(self, artifacts_dir: Path | None) -> None:
+        self._artifacts_dir = artifacts_dir
         self._known: dict[tuple[ModelVersion, Policy], frozenset[str]] = {}
 
     def of(self, identity: ModelIdentity, policy: Policy) -> frozenset[str]:
         """The backends whose predictions of the same weights count as this one's, itself included.
 
-        A backend without a passed parity report, such as one that was forced, is only itself.
-        Parity is that under the policy given, the one in force for the model.
+        A backend without a passed parity report, such as one that was forced, has only itself.
+        Parity is checked against the given policy, the one in force for the model.
         """
         own = frozenset({identity.backend})
         verified = self._verified(identity, policy)
@@ -31,12 +31,12 @@ class EquivalentBackends:
     def _verified(self, identity: ModelIdentity, policy: Policy) -> frozenset[str]:
         """The verified backends of the weights, read once for each policy.
 
-        Reports are written before a model that relies on them is ready, so that what was read
-        for the running model stays right.
+        A report is written before a model that relies on it is ready, so that what was read for
+        the running model stays right.
         """
-        if self._engines is None:
+        if self._artifacts_dir is None:
             return frozenset()
         origin = ModelVersion.of(identity)
         if (origin, policy) not in self._known:
-            self._known[origin, policy] = verified_backends(self._engines, origin, policy)
+            self._known[origin, policy] = verified_backends(self._artifacts_dir, origin, policy)
         return self._known[origin, policy]

@@ -1,7 +1,7 @@
-"""Where a model's files come from: a local directory, the hub's cache, or the hub.
+"""Model files: from a local directory, the model hub's cache, or the model hub.
 
-What always holds: a hub that does not answer at all costs one short request, not the retries of
-its library; and what is loaded is a directory on this machine, whose revision is known.
+- A hub that does not respond costs one request of at most 3 s, not the retries of its library.
+- A model is always loaded from a directory on this machine, and its revision is known.
 """
 
 import json
@@ -20,14 +20,14 @@ from huggingface_hub.errors import HFValidationError, RemoteEntryNotFoundError
 from nsfw_app.errors import ModelNotFound
 from nsfw_app.models.cards import display_name
 
-PROBE_SECONDS = 3.0
+PROBE_S = 3.0
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 WEIGHT_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A model on this disk. `revision` is its commit hash, None for a plain directory."""
+    """A model on this machine. `revision` is its commit hash, None for a plain directory."""
 
     directory: Path
     weights: tuple[Path, ...]
@@ -35,31 +35,31 @@ class ModelFiles:
 
 
 def find(model: str, *, revision: str) -> ModelFiles:
-    """A model's files, fetched if need be.
+    """A model's files, downloaded if they are not on this machine.
 
     Args:
         model: A local directory, or a hub id such as `owner/name`.
         revision: Branch, tag or commit; ignored for a directory.
 
     Raises:
-        ModelNotFound: It is in none of the places; the message says what to do.
+        ModelNotFound: Neither directory, cache nor hub has it; the message says what to do.
     """
-    if here := find_here(model, revision=revision):
-        return here
-    if problem := unreachable(model, revision=revision):
+    if local := find_local(model, revision=revision):
+        return local
+    if problem := hub_problem(model, revision=revision):
         raise ModelNotFound(
             f"The model '{display_name(model)}' (revision {revision}) is neither a directory nor "
             f"in the local cache, and {problem} Check the name, connect to the hub once, or set "
             "NSFW_MODEL to a directory saved with save_pretrained."
         )
-    return fetch(model, revision=revision)
+    return download(model, revision=revision)
 
 
-def find_here(model: str, *, revision: str) -> ModelFiles | None:
-    """The files of a directory, or of the hub's cache when it holds all of them.
+def find_local(model: str, *, revision: str) -> ModelFiles | None:
+    """The files of a directory, or of the hub's cache when it has all of them; else None.
 
     Raises:
-        ModelNotFound: The directory named holds no complete model.
+        ModelNotFound: The directory does not hold a complete model.
     """
     directory = Path(model).expanduser()
     if directory.is_dir():
@@ -77,85 +77,85 @@ def find_here(model: str, *, revision: str) -> ModelFiles | None:
         return None
 
 
-def unreachable(model: str, *, revision: str) -> str | None:
-    """Why the hub cannot give this model, found out with one request; None when it can.
+def hub_problem(model: str, *, revision: str) -> str | None:
+    """Why the hub cannot provide this model, after one request; None when it can.
 
     Returns:
         A clause that ends a sentence, or None.
     """
     if huggingface_hub.constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE forbids asking the model hub."
+        return "HF_HUB_OFFLINE forbids requests to the model hub."
     try:
         url = huggingface_hub.hf_hub_url(model, "config.json", revision=revision)
     except HFValidationError:
         return "it is not a hub id of the form owner/name."
-    # Looking up a host ignores the request's timeout, so the wait is bounded from outside, and
-    # the thread is a daemon so that it does not keep the process from ending.
-    answer: Future[None] = Future()
-    threading.Thread(target=_ask, args=(url, answer), name="hub-probe", daemon=True).start()
+    # A DNS lookup ignores the request's timeout, so the wait is bounded from outside. The thread
+    # is a daemon, so that it does not keep the process from ending.
+    response: Future[None] = Future()
+    threading.Thread(target=_probe, args=(url, response), name="hub-probe", daemon=True).start()
     try:
-        answer.result(PROBE_SECONDS)
+        response.result(PROBE_S)
     except urllib.error.HTTPError as error:
         if error.code in {401, 403, 404}:
-            return "the model hub does not have it, or wants a token for it."
-        return f"the model hub answered with status {error.code}."
+            return "the model hub does not have it, or requires a token for it."
+        return f"the model hub responded with status {error.code}."
     except TimeoutError:
-        return f"the model hub did not answer within {PROBE_SECONDS:g} s."
+        return f"the model hub did not respond within {PROBE_S:g} s."
     except (OSError, HTTPException):
         return "the model hub cannot be reached."
     except ValueError:
-        return f"HF_ENDPOINT is no address: '{huggingface_hub.constants.ENDPOINT}'."
+        return f"HF_ENDPOINT is not a URL: '{huggingface_hub.constants.ENDPOINT}'."
     return None
 
 
-def _ask(url: str, answer: Future[None]) -> None:
-    """One HEAD request; what came of it goes into the future."""
+def _probe(url: str, response: Future[None]) -> None:
+    """Send one HEAD request and set the future to its outcome."""
     token = huggingface_hub.get_token()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        # The scheme is the one of HF_ENDPOINT.
+        # The scheme is that of HF_ENDPOINT.
         request = urllib.request.Request(url, method="HEAD", headers=headers)  # noqa: S310
-        urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()  # noqa: S310
+        urllib.request.urlopen(request, timeout=PROBE_S).close()  # noqa: S310
     except (OSError, HTTPException, ValueError) as error:
-        answer.set_exception(error)
+        response.set_exception(error)
     else:
-        answer.set_result(None)
+        response.set_result(None)
 
 
-def fetch(model: str, *, revision: str) -> ModelFiles:
-    """A model's files from the hub, into its cache. Only after `unreachable` said None.
+def download(model: str, *, revision: str) -> ModelFiles:
+    """Download a model's files into the hub's cache. Call it only after `hub_problem` was None.
 
     Raises:
-        ModelNotFound: Fetching failed, or the model has no weights that are known.
+        ModelNotFound: The download failed, or the model has no weight files of a known name.
     """
     try:
         config = Path(huggingface_hub.hf_hub_download(model, "config.json", revision=revision))
         commit = config.parent.name
-        _optional(model, "preprocessor_config.json", commit)
-        if not any(_optional(model, name, commit) for name in WEIGHT_FILES):
-            _fetch_shards(model, commit)
+        _download_if_present(model, "preprocessor_config.json", commit)
+        if not any(_download_if_present(model, name, commit) for name in WEIGHT_FILES):
+            _download_shards(model, commit)
         return _in_directory(config.parent, commit)
     except ModelNotFound as error:
         raise ModelNotFound(
-            f"What the model hub has of '{model}' is not complete. Try again later, or set "
+            f"The files of '{model}' on the model hub are not complete. Try again later, or set "
             "NSFW_MODEL to another one."
         ) from error
     except (httpx2.HTTPError, OSError) as error:
         raise ModelNotFound(
-            f"Fetching '{model}' from the model hub failed: {error} Try again, or set "
+            f"Downloading '{model}' from the model hub failed: {error} Try again, or set "
             "NSFW_MODEL to a directory saved with save_pretrained."
         ) from error
 
 
-def _fetch_shards(model: str, commit: str) -> None:
+def _download_shards(model: str, commit: str) -> None:
     for name in WEIGHT_INDEXES:
-        if index := _optional(model, name, commit):
+        if index := _download_if_present(model, name, commit):
             for shard in _shards(index):
                 huggingface_hub.hf_hub_download(model, shard, revision=commit)
             return
 
 
-def _optional(model: str, name: str, commit: str) -> Path | None:
+def _download_if_present(model: str, name: str, commit: str) -> Path | None:
     try:
         return Path(huggingface_hub.hf_hub_download(model, name, revision=commit))
     except RemoteEntryNotFoundError:

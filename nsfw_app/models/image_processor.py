@@ -1,4 +1,4 @@
-"""A model's own image processor, as transformers has it."""
+"""A model's own image processor from transformers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +14,8 @@ from nsfw_app.models.classifier import Pixels
 class ImageProcessor:
     """Prepares images exactly as the model's authors did.
 
-    The PIL backend is used, so that torchvision is not needed; timm's processor has no other than
-    its own and needs it.
+    Uses the PIL backend, so that torchvision is not needed. The processor of timm models has no
+    PIL backend and needs torchvision.
 
     Args:
         directory: Holds preprocessor_config.json, or config.json of a timm model.
@@ -26,7 +26,7 @@ class ImageProcessor:
             directory, local_files_only=True, backend="pil", trust_remote_code=False
         )
         timm = type(self._processor).__name__ == "TimmWrapperImageProcessor"
-        self._tensors = "pt" if timm else "np"  # timm's gives nothing but torch's tensors
+        self._tensors = "pt" if timm else "np"  # timm's returns torch tensors only
 
     @property
     def config(self) -> Mapping[str, Any]:

@@ -1,7 +1,8 @@
-"""Which model runs, and when it is ready.
+"""Model loader: chooses the model to run and loads it in a thread.
 
-`auto` means Falconsai where it can be had, else the embedded model, and says why. A model asked
-for by name is that model or an error. Loading happens beside the page, in one thread.
+- `auto` is Falconsai where it is on this machine or can be downloaded, else the embedded model,
+  with the reason.
+- A model requested by name is loaded or is an error; nothing else replaces it.
 """
 
 import threading
@@ -16,13 +17,13 @@ from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
 from nsfw_app.models.checkpoints import load_errors
 from nsfw_app.models.classifier import Backend, Classifier
-from nsfw_app.models.hub import ModelFiles, fetch, find, find_here, unreachable
+from nsfw_app.models.hub import ModelFiles, download, find, find_local, hub_problem
 from nsfw_app.models.scheduler import MAX_BATCH, DynamicBatcher, UnbatchedClassifier
 from nsfw_app.models.selection import AUTO, BackendConfig, open_backend, open_embedded
 
 
 class ModelState(StrEnum):
-    """Where loading stands."""
+    """Progress of loading."""
 
     LOADING = "loading"
     READY = "ready"
@@ -31,7 +32,7 @@ class ModelState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A classifier, and why it is not the one hoped for, or an empty text."""
+    """A classifier, and why it is a fallback, or ''."""
 
     classifier: Classifier
     fallback_reason: str = ""
@@ -39,7 +40,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """What the page says of the model. `message` is a sentence when there is something to say."""
+    """The model as the page shows it. `message` is a sentence about a fallback or error, or ''."""
 
     state: ModelState
     wanted: str
@@ -58,64 +59,63 @@ def load_classifier(
     backends: BackendConfig | None = None,
     max_batch: int = MAX_BATCH,
 ) -> Loaded:
-    """Load the model that the settings ask for.
+    """Load the model that the settings name.
 
     Args:
         model: `auto`, `open-nsfw`, a hub id or a directory.
         revision: Of a hub model.
-        unsafe_labels: For labels that nobody knows.
+        unsafe_labels: The unsafe labels by name, for labels that are not known words.
         threads: CPU threads.
-        max_waiting: Pictures that may wait for it.
-        backends: What may compute a transformers model; None for torch in 32-bit floats.
-        max_batch: Pictures computed at once.
+        max_waiting: Images that may wait for it.
+        backends: Which backends may be used; None for 32-bit floats only.
+        max_batch: Images computed at once.
 
     Raises:
-        ModelError: A model asked for by name cannot be had or used.
+        ModelError: A model requested by name is not available or cannot be used.
     """
 
-    def asked(network: Backend) -> Classifier:
-        made = DynamicBatcher if network.supports_batching else UnbatchedClassifier
+    def queued(backend: Backend) -> Classifier:
+        kind = DynamicBatcher if backend.supports_batching else UnbatchedClassifier
         cpu_slots = CpuSlots(threads)
-        return made(network, max_waiting=max_waiting, max_batch=max_batch, cpu_slots=cpu_slots)
+        return kind(backend, max_waiting=max_waiting, max_batch=max_batch, cpu_slots=cpu_slots)
 
     def transformers_model(model: str, files: ModelFiles) -> Classifier:
-        chosen: dict[str, Any] = {"unsafe_labels": unsafe_labels, "threads": threads}
+        options: dict[str, Any] = {"unsafe_labels": unsafe_labels, "threads": threads}
         with load_errors(model):
             origin = ModelVersion.of_files(model, files)
             if backends is not None:
-                return asked(open_backend(origin, files, backends, **chosen))
-            from nsfw_app.models.backends.pytorch import (
-                TransformersBackend,  # torch, only when needed
-            )
+                return queued(open_backend(origin, files, backends, **options))
+            # Imports torch, so only where it is used.
+            from nsfw_app.models.backends.pytorch import TransformersBackend
 
-            return asked(TransformersBackend(origin, files=files, **chosen))
+            return queued(TransformersBackend(origin, files=files, **options))
 
     def embedded(reason: str = "") -> Loaded:
-        if backends is not None and backends.is_named:  # that one or an error
+        if backends is not None and backends.is_named:
             raise ModelUnsupported(
                 reason or f"NSFW_BACKEND={backends.wanted} does not exist for {OPEN_NSFW}."
             )
         with load_errors(OPEN_NSFW):
-            return Loaded(asked(open_embedded(backends, threads=threads)), reason)
+            return Loaded(queued(open_embedded(backends, threads=threads)), reason)
 
     if model == OPEN_NSFW:
         return embedded()
     if model != AUTO:
         with load_errors(model):
             return Loaded(transformers_model(model, find(model, revision=revision)))
-    files = find_here(FALCONSAI, revision=revision)
-    if files is None and (problem := unreachable(FALCONSAI, revision=revision)):
+    files = find_local(FALCONSAI, revision=revision)
+    if files is None and (problem := hub_problem(FALCONSAI, revision=revision)):
         return embedded(f"{FALCONSAI} is not on this machine, and {problem}")
     try:
         with load_errors(FALCONSAI):
-            files = files or fetch(FALCONSAI, revision=revision)
+            files = files or download(FALCONSAI, revision=revision)
         return Loaded(transformers_model(FALCONSAI, files))
     except ModelError as error:
         return embedded(str(error))
 
 
 class ModelLoader:
-    """Runs a loading function once, in a thread of its own, and holds what came of it."""
+    """Runs a loading function once, in a thread of its own, and holds its outcome."""
 
     def __init__(self, wanted: str, load: Callable[[], Loaded]) -> None:
         self._load = load
@@ -125,29 +125,29 @@ class ModelLoader:
         self._thread = threading.Thread(target=self._run, name="model-loader", daemon=True)
 
     def start(self) -> None:
-        """Begin to load; a second call changes nothing."""
+        """Start loading; a second call has no effect."""
         with self._started:
             if self._thread.ident is None:
                 self._thread.start()
 
     @property
     def status(self) -> ModelStatus:
-        """Where loading stands now; never waits."""
+        """The current status; never waits."""
         return self._status
 
-    def ended(self) -> ModelStatus:
-        """Waits until loading has ended, well or not. Without `start` it would wait for ever."""
+    def join(self) -> ModelStatus:
+        """Wait until loading has succeeded or failed. Call `start` first, or it waits for ever."""
         self._done.wait()
         return self._status
 
     def wait(self) -> Classifier:
-        """The classifier, loading it first if need be.
+        """The classifier; loads it if that was not started, and waits.
 
         Raises:
             ModelError: It cannot be loaded.
         """
         self.start()
-        self.ended()
+        self.join()
         return self.classifier
 
     @property
@@ -155,7 +155,7 @@ class ModelLoader:
         """The classifier; never waits.
 
         Raises:
-            ModelLoading: Not yet.
+            ModelLoading: It is not loaded yet.
             ModelError: It cannot be loaded.
         """
         status = self._status
@@ -178,9 +178,9 @@ class ModelLoader:
                 ModelState.READY, wanted, loaded.classifier, loaded.fallback_reason
             )
         finally:
-            if self._status.state is ModelState.LOADING:  # a library has ended the thread
-                ended = ModelLoadFailed("Loading the model was ended by a library. See the log.")
+            if self._status.state is ModelState.LOADING:  # a library raised a BaseException
+                failure = ModelLoadFailed("A library ended the loading of the model. See the log.")
                 self._status = ModelStatus(
-                    ModelState.FAILED, wanted, message=str(ended), error=ended
+                    ModelState.FAILED, wanted, message=str(failure), error=failure
                 )
             self._done.set()

@@ -1,5 +1,6 @@
-"""Parity reports: how far an optimized model's scores are from the original's."""
+"""Parity reports: how the scores of an optimized model differ from the original's."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,15 +12,17 @@ from nsfw_app.rules.policy import judge
 
 MAX_CHANGED = 0.005  # share of labels that may change, not counting those near the threshold
 NEAR = 0.01  # distance of scores from the threshold within which a changed label is noise
+EPSILON = 1e-9  # rounding errors of floats
 
 
 @dataclass(frozen=True, slots=True)
 class ParityReport:
-    """The scores of two models over the same views of images.
+    """The scores of two models compared over the same views of images.
 
-    Shares are in [0, 1] of the views; differences are of nsfw scores. `images` counts different
-    images, 0 where that was not recorded. A label that changes between two scores within `NEAR` of
-    the threshold is counted in `changed_near` only: such a score decides nothing in either model.
+    - Shares are in [0, 1] of the views; differences are of nsfw scores.
+    - `images` counts different images, 0 where that was not recorded.
+    - A label that changes between two scores that are both within `NEAR` of the threshold counts
+      in `changed_near` only: at such a score neither model is certain.
     """
 
     images: int
@@ -34,15 +37,29 @@ class ParityReport:
     @property
     def passed(self) -> bool:
         """Whether so few labels changed that the optimized model may replace the original."""
-        return self.views > 0 and self.changed_labels <= MAX_CHANGED
+        return self.views > 0 and self.changed_count <= self.max_changed_count
+
+    @property
+    def changed_count(self) -> int:
+        """Labels that changed, not counting those near the threshold."""
+        return round(self.changed_labels * self.views)
+
+    @property
+    def max_changed_count(self) -> int:
+        """Labels that may change in a report that passes."""
+        return int(MAX_CHANGED * self.views + EPSILON)
 
     def summary(self) -> str:
-        """The report in words."""
+        """Two sentences with every figure of the report; shares are given as counts."""
+        near, actions = (
+            round(share * self.views) for share in (self.changed_near, self.changed_actions)
+        )
         return (
-            f"Over {self._compared}, scores differ by {self.largest_difference:.4f} at most and "
-            f"{self.mean_difference:.4f} on average. At threshold {self.threshold:.2f}, "
-            f"{self.changed_labels:.1%} of labels change, another {self.changed_near:.1%} between "
-            f"scores within {NEAR} of the threshold, and {self.changed_actions:.1%} of actions."
+            f"Over {self._compared}, scores differ by at most "
+            f"{_rounded_up(self.largest_difference):.4f} and by {self.mean_difference:.4f} on "
+            f"average. At threshold {self.threshold:g}, {self.changed_count} of {self.views} "
+            f"labels change (at most {self.max_changed_count} may), another {near} between scores "
+            f"within {NEAR} of the threshold, and {actions} of {self.views} actions."
         )
 
     @property
@@ -54,7 +71,7 @@ class ParityReport:
         return f"{self.views} views of {self.images} images"
 
 
-NOT_COMPARED = ParityReport(0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # which does not pass
+NOT_COMPARED = ParityReport(0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # does not pass
 
 
 def compare(
@@ -65,7 +82,7 @@ def compare(
     Args:
         original: nsfw scores in [0, 1], one for each view.
         optimized: The other model's, in the same order.
-        policy: The policy that makes labels and actions of them.
+        policy: Computes labels and actions from scores.
         images: How many different images the views show; 0 where that is not known.
 
     Raises:
@@ -92,6 +109,11 @@ def compare(
 
 def _scores(values: Sequence[float]) -> NDArray[np.float64]:
     scores = np.asarray(values, dtype=np.float64)
-    if not np.all((scores >= 0) & (scores <= 1)):  # false for what is not a number
+    if not np.all((scores >= 0) & (scores <= 1)):  # false for NaN, too
         raise ValueError("A score is not a number between 0 and 1.")
     return scores
+
+
+def _rounded_up(difference: float) -> float:
+    """A difference with four decimals that is not below the exact one."""
+    return math.ceil(difference * 1e4 - EPSILON) / 1e4

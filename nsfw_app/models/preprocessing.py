@@ -1,7 +1,8 @@
-"""What happens to a picture before a network sees it, as a record that is kept beside the network.
+"""A model's preprocessing as a record that is stored with its optimized models.
 
-It is read from a model's own image processor, so that a network made faster needs neither that nor
-its library. Pictures stay 8-bit: scaling and normalising are part of the exported network.
+It is read from the configuration of the model's own image processor, so that an optimized model
+needs neither the processor nor its library. Images stay 8-bit: scaling and normalizing are part of
+the exported model.
 """
 
 from collections.abc import Mapping
@@ -14,21 +15,22 @@ from PIL import Image
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.models.classifier import Pixels
 
-# Pillow shrinks by whole numbers first, down to three times the size, which is much faster for
-# large pictures and, from three on, cannot be told from the slow way.
-GAP = 3.0
-MAX_LEVELS = 4.0  # grey levels on average: a middle that begins half a pixel elsewhere
-CONVNEXT_WHOLE = 384  # pixels; in transformers' ConvNextImageProcessor
+# Pillow first shrinks by a whole factor, down to three times the target size. That is much faster
+# for large images; with a gap of at least three the result is visually the same.
+REDUCING_GAP = 3.0
+MAX_LEVELS = 4.0  # mean difference in gray levels; a crop that is off by half a pixel stays below
+CONVNEXT_UNCROPPED = 384  # pixels; in transformers' ConvNextImageProcessor
 STEPS = frozenset({"do_resize", "do_rescale", "do_normalize", "do_center_crop", "do_convert_rgb"})
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """Shrunk, the middle kept, then (value * scale - mean) / std by channel.
+    """Resize, center crop, then (value * scale - mean) / std by channel.
 
-    A picture is stretched to `width` x `height`, or, where `shorter` is not 0, shrunk until its
-    shorter side has that many pixels. `resample` is Pillow's number of the filter. Of the result
-    the middle `crop_width` x `crop_height` is kept, all of it where these are 0.
+    - An image is stretched to `width` x `height`, or, where `shorter` is not 0, resized until its
+      shorter side has that many pixels.
+    - `resample` is Pillow's number of the filter.
+    - The center `crop_width` x `crop_height` of the result is kept, all of it where these are 0.
     """
 
     width: int
@@ -43,10 +45,10 @@ class Preprocessing:
 
     @classmethod
     def of(cls, processor: Mapping[str, Any]) -> Self:
-        """What a transformers image processor does, from its configuration.
+        """Read the configuration of a transformers image processor.
 
         Raises:
-            ModelUnsupported: It does something else than this can record.
+            ModelUnsupported: The processor has a step that this record cannot express.
         """
         steps = {key for key, on in processor.items() if key.startswith("do_") and on}
         size = dict(processor.get("size") or {})
@@ -54,7 +56,11 @@ class Preprocessing:
         if "crop_pct" in processor and set(size) == {"shortest_edge"}:
             size, crop = _convnext(size["shortest_edge"], processor["crop_pct"])
         stretched = set(size) == {"height", "width"}
-        if steps - STEPS or "do_resize" not in steps or not (stretched or _is_shrunk(size, crop)):
+        if (
+            steps - STEPS
+            or "do_resize" not in steps
+            or not (stretched or _crops_within_resized(size, crop))
+        ):
             raise ModelUnsupported(
                 "How this model prepares images cannot be recorded: "
                 f"{', '.join(sorted(steps))}; size {size}."
@@ -83,16 +89,16 @@ class Preprocessing:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of a prepared picture."""
+        """Height, width and channels of a prepared image."""
         return self.crop_height or self.height, self.crop_width or self.width, 3
 
     @property
     def side(self) -> int:
-        """The side that a picture is shrunk to, in pixels."""
+        """The longest side that an image is resized to, in pixels."""
         return max(self.width, self.height, self.shorter)
 
     def prepare(self, image: Image.Image) -> Pixels:
-        """A picture as the network takes it.
+        """The input of an optimized model.
 
         Args:
             image: RGB, of any size.
@@ -101,26 +107,26 @@ class Preprocessing:
             Shape `shape`, 8-bit.
         """
         height, width, _ = self.shape
-        shrunk = image.resize(
-            (width, height), self.resample, box=self._middle(image), reducing_gap=GAP
+        resized = image.resize(
+            (width, height), self.resample, box=self._crop_box(image), reducing_gap=REDUCING_GAP
         )
-        return np.asarray(shrunk, dtype=np.uint8)
+        return np.asarray(resized, dtype=np.uint8)
 
     def normalized(self, image: Image.Image) -> Pixels:
-        """A picture as the model's own image processor gives it: 32-bit floats, channels first."""
+        """The input of the original model: 32-bit floats, channels first."""
         mean, std = (np.array(values)[:, None, None] for values in (self.mean, self.std))
         values = (self.prepare(image).transpose(2, 0, 1) * self.scale - mean) / std
         return np.asarray(values, dtype=np.float32)
 
     def check(self, image: Image.Image, expected: Pixels) -> None:
-        """Make sure that a picture is prepared as the model's own image processor does it.
+        """Check that an image is prepared as the model's own image processor does it.
 
         Args:
             image: RGB, of any size.
-            expected: What the processor makes of it, shape (3, height, width).
+            expected: The processor's output for it, shape (3, height, width).
 
         Raises:
-            ModelUnsupported: It is not, by more than rounding can explain.
+            ModelUnsupported: The outputs differ by more than rounding.
         """
         prepared = self.prepare(image).transpose(2, 0, 1)
         mean, std = (np.array(values)[:, None, None] for values in (self.mean, self.std))
@@ -129,12 +135,12 @@ class Preprocessing:
             if np.abs(levels - prepared).mean() <= MAX_LEVELS:
                 return
         raise ModelUnsupported(
-            "How this model prepares images cannot be recorded: its image processor does not do "
-            "what its configuration says."
+            "How this model prepares images cannot be recorded: its image processor differs from "
+            "its configuration."
         )
 
-    def _middle(self, image: Image.Image) -> tuple[float, float, float, float]:
-        """The part of a picture that is kept, in its own pixels: left, top, right, bottom."""
+    def _crop_box(self, image: Image.Image) -> tuple[float, float, float, float]:
+        """The part of an image that is kept, in its own pixels: left, top, right, bottom."""
         height, width, _ = self.shape
         if self.shorter:
             across = down = min(image.size) / self.shorter
@@ -146,14 +152,14 @@ class Preprocessing:
 
 
 def _convnext(side: int, crop_pct: float) -> tuple[dict[str, int], dict[str, int]]:
-    """Size and crop of ConvNeXT's image processor, which cuts an edge off below 384 pixels."""
+    """Size and crop of ConvNeXT's image processor, which crops below 384 pixels only."""
     square = {"height": side, "width": side}
-    if side >= CONVNEXT_WHOLE:
+    if side >= CONVNEXT_UNCROPPED:
         return square, {}
     return {"shortest_edge": int(side / crop_pct)}, square
 
 
-def _is_shrunk(size: Mapping[str, int], crop: Mapping[str, int]) -> bool:
-    """Whether a picture keeps its shape until a middle of fixed size, no larger, is kept."""
+def _crops_within_resized(size: Mapping[str, int], crop: Mapping[str, int]) -> bool:
+    """Whether the shorter side is resized, then a center of fixed size within it is cropped."""
     shorter = size.get("shortest_edge", 0)
     return set(size) == {"shortest_edge"} and bool(crop) and max(crop.values()) <= shorter

@@ -1,11 +1,12 @@
-"""Schedulers: how requests share a model.
+"""Schedulers: how concurrent requests share one model.
 
-- `DynamicBatcher` runs what waits while the model computes as its next batch; `UnbatchedClassifier`
-  lets each caller's thread compute, for a backend that gains nothing from batches.
-- A lone caller never waits.
-- At most `max_waiting` images wait; the next is rejected with `Overloaded` instead of joining a
-  backlog.
-- An image that the model fails on fails alone.
+- `DynamicBatcher` computes the requests that arrived meanwhile as its next batch;
+  `UnbatchedClassifier` computes each request in its caller's thread, for backends that gain
+  nothing from batches.
+- A single caller never waits for a batch to fill.
+- At most `max_waiting` requests wait; the next is rejected with `Overloaded`, so that no backlog
+  grows.
+- A request that the model fails on fails alone.
 """
 
 import logging
@@ -29,58 +30,57 @@ from nsfw_app.system import usable_cpus
 
 log = logging.getLogger(__name__)
 
-MAX_BATCH = 8  # pictures; beyond this no network gains speed on a CPU
-RETRY_AFTER_S = 1  # those who wait for a quick network are through in about that
-UNFORESEEN = "The model ended without an answer; the log tells why."
+MAX_BATCH = 8  # images; measured, no model is faster on a CPU with more
+RETRY_AFTER_S = 1  # a full queue of a fast model is empty in about this time
+MODEL_FAILED = "The model failed. See the server log."
 
 
 class QueuedClassifier(ABC):
-    """A classifier over a network, but for who waits for whom.
+    """Base class of thread-safe classifiers: preparation, queue limit, batch size, errors.
 
     Args:
-        network: What computes.
-        max_waiting: Images that may wait, each with all its pictures; who comes when so many do
-            is turned away.
-        max_batch: Pictures computed at once.
-        cores: CPU threads that it shares with whoever makes pictures ready for it; None for all
-            that this process may use.
+        backend: Computes the model.
+        max_waiting: Requests that may wait, each with all its images; further ones are rejected.
+        max_batch: Images computed at once.
+        cpu_slots: CPU threads that it shares with decoding; None for all that this process may
+            use.
     """
 
     def __init__(
         self,
-        network: Backend,
+        backend: Backend,
         *,
         max_waiting: int,
         max_batch: int = MAX_BATCH,
         cpu_slots: CpuSlots | None = None,
     ) -> None:
-        self._network = network
+        self._backend = backend
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._lock = threading.Lock()
         self.cpu_slots = cpu_slots or CpuSlots(usable_cpus())
-        self.identity = network.identity
-        self.roles = network.roles
-        self.downscale_rules = network.downscale_rules
+        self.identity = backend.identity
+        self.roles = backend.roles
+        self.downscale_rules = backend.downscale_rules
 
     def prepare(self, image: Image.Image) -> Pixels:
         """See `Backend.prepare`."""
-        return self._network.prepare(image)
+        return self._backend.prepare(image)
 
     def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
         """See `Classifier.predict`."""
         return self.predict_prepared([self.prepare(image) for image in images])
 
-    def predict_prepared(self, pictures: Sequence[Pixels]) -> list[dict[str, float]]:
+    def predict_prepared(self, prepared: Sequence[Pixels]) -> list[dict[str, float]]:
         """See `Classifier.predict_prepared`."""
-        rows = self._answered(pictures) if pictures else ()
+        rows = self._schedule(prepared) if prepared else ()
         return [dict(zip(self.roles, map(float, row), strict=True)) for row in rows]
 
     @abstractmethod
-    def _answered(self, pictures: Sequence[Pixels]) -> NDArray[np.float64]:
-        """Probabilities of at least one picture, shape (n, labels), once it is their turn."""
+    def _schedule(self, prepared: Sequence[Pixels]) -> NDArray[np.float64]:
+        """Wait for a turn, then compute at least one image. Returns shape (n, labels)."""
 
-    def _check_room(self, waiting: int) -> None:
+    def _check_queue_limit(self, waiting: int) -> None:
         if waiting >= self._max_waiting:
             raise Overloaded(
                 f"{self._max_waiting} images are waiting for the model already. "
@@ -88,121 +88,123 @@ class QueuedClassifier(ABC):
                 retry_after_s=RETRY_AFTER_S,
             )
 
-    def _score(self, pictures: Sequence[Pixels]) -> NDArray[np.float64]:
-        """What the network says of them; whoever calls has a core for it.
+    def _score(self, prepared: Sequence[Pixels]) -> NDArray[np.float64]:
+        """Compute probabilities in batches of at most `max_batch`. The caller holds a CPU slot.
 
         Raises:
-            PredictionFailed: The network raised an error.
-            OutOfMemory: Because there was not enough memory.
+            PredictionFailed: The backend raised an error.
+            OutOfMemory: There was not enough memory.
         """
         parts = []
         try:
-            for start in range(0, len(pictures), self._max_batch):
-                batch = np.stack(pictures[start : start + self._max_batch])
-                parts.append(self._network.score(batch))
+            for start in range(0, len(prepared), self._max_batch):
+                batch = np.stack(prepared[start : start + self._max_batch])
+                parts.append(self._backend.score(batch))
             return np.concatenate(parts)
         except Exception as error:
             if lacks_memory(error):
                 raise OutOfMemory from error
             if isinstance(error, PredictionFailed):
                 raise
-            log.exception("The network raised what it should not.")
-            raise PredictionFailed(UNFORESEEN) from error
+            log.exception("The backend raised an unexpected error.")
+            raise PredictionFailed(MODEL_FAILED) from error
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
-    """Prepared pictures of one caller, and where the answer goes."""
+class _Request:
+    """The prepared images of one caller, and the future of their probabilities."""
 
-    pixels: Sequence[Pixels]
-    answer: Future[NDArray[np.float64]] = field(default_factory=Future)
+    prepared: Sequence[Pixels]
+    result: Future[NDArray[np.float64]] = field(default_factory=Future)
 
 
 class DynamicBatcher(QueuedClassifier):
-    """A classifier over a network that computes batches; see the module and its base."""
+    """Classifier over a backend that gains from batches: dynamic batching."""
 
-    def __init__(self, network: Backend, **chosen: Any) -> None:
-        super().__init__(network, **chosen)
-        self._waiting: deque[_Waiting] = deque()
-        self._workers = ThreadPoolExecutor(network.max_concurrency, thread_name_prefix="batcher")
+    def __init__(self, backend: Backend, **options: Any) -> None:
+        super().__init__(backend, **options)
+        self._queue: deque[_Request] = deque()
+        self._workers = ThreadPoolExecutor(backend.max_concurrency, thread_name_prefix="batcher")
 
     @property
     def waiting(self) -> int:
-        """Images that wait for the network now."""
+        """Requests that wait for the backend now."""
         with self._lock:
-            return len(self._waiting)
+            return len(self._queue)
 
     @property
     def max_in_flight(self) -> int:
         """See `Classifier.max_in_flight`."""
         return in_flight_batched(self._max_batch)
 
-    def _answered(self, pictures: Sequence[Pixels]) -> NDArray[np.float64]:
-        mine = _Waiting(pictures)
+    def _schedule(self, prepared: Sequence[Pixels]) -> NDArray[np.float64]:
+        request = _Request(prepared)
         with self._lock:
-            self._check_room(len(self._waiting))
-            self._waiting.append(mine)
-        self._workers.submit(self._turn)
-        return mine.answer.result()
+            self._check_queue_limit(len(self._queue))
+            self._queue.append(request)
+        self._workers.submit(self._run_batch)
+        return request.result.result()
 
-    def _turn(self) -> None:
-        """Answer those who wait longest; the turns of the others find nothing left to do."""
+    def _run_batch(self) -> None:
+        """Compute the oldest requests; does nothing if an earlier batch took all of them."""
         if not self.waiting:
             return
-        with self.cpu_slots.acquire(priority=True):  # what comes meanwhile belongs to the batch
-            if batch := self._next():
-                self._answer(batch)
+        # Requests that arrive while this waits for a slot join the batch.
+        with self.cpu_slots.acquire(priority=True):
+            if batch := self._take_batch():
+                self._complete(batch)
 
-    def _next(self) -> list[_Waiting]:
-        """As many as fit; one caller's pictures stay together."""
-        batch: list[_Waiting] = []
+    def _take_batch(self) -> list[_Request]:
+        """As many requests as fit into a batch; the images of one request stay together."""
+        batch: list[_Request] = []
         size = 0
         with self._lock:
-            while self._waiting and (
-                not batch or size + len(self._waiting[0].pixels) <= self._max_batch
+            while self._queue and (
+                not batch or size + len(self._queue[0].prepared) <= self._max_batch
             ):
-                batch.append(self._waiting.popleft())
-                size += len(batch[-1].pixels)
+                batch.append(self._queue.popleft())
+                size += len(batch[-1].prepared)
         return batch
 
-    def _answer(self, batch: list[_Waiting]) -> None:
+    def _complete(self, batch: list[_Request]) -> None:
+        """Set the result of each request; after a failure each is computed by itself."""
         try:
-            rows = self._score([pixels for waiting in batch for pixels in waiting.pixels])
+            rows = self._score([pixels for request in batch for pixels in request.prepared])
         except PredictionFailed as error:
             if len(batch) == 1:
-                batch[0].answer.set_exception(error)
+                batch[0].result.set_exception(error)
             else:
-                for waiting in batch:
-                    self._answer([waiting])
+                for request in batch:
+                    self._complete([request])
             return
         done = 0
-        for waiting in batch:
-            waiting.answer.set_result(rows[done : done + len(waiting.pixels)])
-            done += len(waiting.pixels)
+        for request in batch:
+            request.result.set_result(rows[done : done + len(request.prepared)])
+            done += len(request.prepared)
 
 
 class UnbatchedClassifier(QueuedClassifier):
-    """A classifier over a network that several threads may call; see the module and its base."""
+    """Classifier over a backend that several threads may call: each caller's thread computes."""
 
-    _here = 0  # images that wait or are computed
+    _active = 0  # requests that wait or are computed
 
     @property
     def waiting(self) -> int:
-        """Images beyond those that may compute at once."""
-        return max(0, self._here - self._network.max_concurrency)
+        """Requests beyond those that may compute at once."""
+        return max(0, self._active - self._backend.max_concurrency)
 
     @property
     def max_in_flight(self) -> int:
         """See `Classifier.max_in_flight`."""
-        return in_flight_unbatched(self._network.max_concurrency)
+        return in_flight_unbatched(self._backend.max_concurrency)
 
-    def _answered(self, pictures: Sequence[Pixels]) -> NDArray[np.float64]:
+    def _schedule(self, prepared: Sequence[Pixels]) -> NDArray[np.float64]:
         with self._lock:
-            self._check_room(self.waiting)
-            self._here += 1
+            self._check_queue_limit(self.waiting)
+            self._active += 1
         try:
             with self.cpu_slots.acquire(priority=True):
-                return self._score(pictures)
+                return self._score(prepared)
         finally:
             with self._lock:
-                self._here -= 1
+                self._active -= 1

@@ -1,11 +1,12 @@
-"""Which backend computes a model's scores: an optimized model, half precision, or the original.
+"""Backend selection: an optimized model, half precision, or the original in 32-bit floats.
 
-- Nothing unverified is used. `auto` takes the fastest that was verified for exactly these weights
-  with this runtime on this kind of CPU and was measured to be faster; without any, the original.
+- Nothing unverified is used. `auto` takes the fastest backend that was verified for exactly these
+  weights with this runtime on this kind of CPU and was measured to be faster; without any, the
+  original.
 - Half precision is compared with the original once per weights, runtime version and CPU, and the
-  choice is kept with its report: a later start follows it and measures nothing, so that noise
-  cannot make a machine change its backend. Only `optimize` measures again.
-- A backend asked for by name is that one or an error.
+  report is stored. Later starts, and starts at the same time, follow the stored report, so that
+  noise cannot make a machine change its backend. Only `optimize` measures again.
+- A backend requested by name is used or is an error.
 """
 
 import logging
@@ -31,44 +32,45 @@ from nsfw_app.records import Policy
 
 log = logging.getLogger(__name__)
 
-AUTO, TORCH = "auto", "torch"  # values of the setting beside those of `FILES`
+AUTO, TORCH = "auto", "torch"  # values of NSFW_BACKEND besides those of `FILES`
 
 
 @dataclass(frozen=True, slots=True)
 class BackendConfig:
-    """What the settings say of backends.
+    """Which backend to use, and what is needed to choose it.
 
-    `engines` is where artefacts lie; `policy_of` gives the policy in force for a model.
+    `wanted` is the setting NSFW_BACKEND, `artifacts_dir` the directory of optimized models;
+    `policy_of` returns the policy in force for a model.
     """
 
     wanted: str
-    engines: Path
+    artifacts_dir: Path
     policy_of: Callable[[str], Policy]
 
     @property
     def is_named(self) -> bool:
-        """Whether it must be this one format."""
+        """Whether `wanted` is one format that must be used."""
         return self.wanted not in {AUTO, TORCH}
 
 
 class HalfPrecision(Backend, Protocol):
-    """A network in 32-bit floats of which there is one in half precision as well."""
+    """A backend in 32-bit floats that can be converted to half precision."""
 
     @property
     def origin(self) -> ModelVersion:
-        """Its weights."""
+        """The version of its weights."""
         ...
 
     @property
     def half_format(self) -> Format:
-        """The name of what `to_half` makes of it."""
+        """The format that `to_half` returns."""
         ...
 
     def to_half(self) -> Self:
-        """The same model in half precision; this one stays as it is.
+        """The same model in half precision; this one stays unchanged.
 
         Raises:
-            RuntimeError: It cannot be computed like this on this machine.
+            RuntimeError: This machine cannot compute it in half precision.
         """
         ...
 
@@ -81,17 +83,17 @@ def open_backend(
     unsafe_labels: Sequence[str],
     threads: int,
 ) -> Backend:
-    """The network that computes a model's scores.
+    """Open the backend that computes a model's scores.
 
     Args:
         origin: The model, its revision and weights.
         files: Its own files.
-        backends: Which is wanted.
-        unsafe_labels: For labels that are not known words.
+        backends: Which one to use.
+        unsafe_labels: The unsafe labels by name, for labels that are not known words.
         threads: CPU threads.
 
     Raises:
-        ModelNotFound: The backend that was asked for was not made yet.
+        ModelNotFound: The backend requested by name was not built yet.
         ModelError: It, or the model, cannot be used.
     """
     policy = backends.policy_of(origin.model)
@@ -107,9 +109,9 @@ def open_backend(
     if backends.is_named:
         return opened(_named(backends, origin))
     if backends.wanted == AUTO:
-        for optimized_model in fastest(backends.engines, origin, policy):
+        for optimized_model in fastest(backends.artifacts_dir, origin, policy):
             if not optimized_model.format.has_files:
-                break  # torch's half precision is faster than what follows
+                break  # torch in half precision is faster than those that follow
             try:
                 return opened(optimized_model)
             except ModelError as error:
@@ -117,11 +119,11 @@ def open_backend(
     return _torch(origin, files, backends, unsafe_labels=unsafe_labels, threads=threads)
 
 
-def fastest(engines: Path, origin: ModelVersion, policy: Policy) -> list[OptimizedModel]:
-    """What `auto` may use of a model on this machine, the fastest first."""
+def fastest(artifacts_dir: Path, origin: ModelVersion, policy: Policy) -> list[OptimizedModel]:
+    """The formats of a model that `auto` may use on this machine, the fastest first."""
     return [
         optimized_model
-        for optimized_model in builds.find(engines, origin)
+        for optimized_model in builds.find(artifacts_dir, origin)
         if optimized_model.is_faster
         and not optimized_model.incompatibility
         and optimized_model.passes(policy)
@@ -129,7 +131,7 @@ def fastest(engines: Path, origin: ModelVersion, policy: Policy) -> list[Optimiz
 
 
 def open_embedded(backends: BackendConfig | None, *, threads: int) -> Backend:
-    """The embedded network, in 32-bit floats where nothing else is wanted.
+    """Open the embedded model.
 
     Args:
         backends: Which is wanted; None for 32-bit floats.
@@ -140,31 +142,31 @@ def open_embedded(backends: BackendConfig | None, *, threads: int) -> Backend:
     """
     from nsfw_app.models.backends.open_nsfw import OpenNSFW
 
-    network = OpenNSFW(threads=threads)
+    original = OpenNSFW(threads=threads)
     if backends is None or not system.cpu().multiplies_bf16:
-        return network
-    return _half_or_original(network, backends)
+        return original
+    return _half_or_original(original, backends)
 
 
 def open_optimized_model(
     optimized_model: OptimizedModel, backend: str, *, unsafe_labels: Sequence[str], threads: int
 ) -> Backend:
-    """The network of an artefact, without torch.
+    """Open the backend of an optimized model, without torch.
 
     Args:
-        optimized_model: What to open.
+        optimized_model: The model to open.
         backend: Its name on predictions.
-        unsafe_labels: For labels that are not known words.
+        unsafe_labels: The unsafe labels by name, for labels that are not known words.
         threads: CPU threads.
 
     Raises:
-        ModelError: It is not what was verified, or cannot be used here.
+        ModelError: Its files changed after it was verified, or it cannot be used here.
     """
     optimized_model.check()
     if label_roles(optimized_model.roles, unsafe_labels=unsafe_labels) != optimized_model.roles:
         raise ModelUnsupported(
             f"The {optimized_model.format} model was verified with other unsafe labels. "
-            f"Make it again: python -m nsfw_app optimize --format {optimized_model.format}."
+            f"Build it again: python -m nsfw_app optimize --format {optimized_model.format}."
         )
     with load_errors(optimized_model.origin.model):
         if optimized_model.format in OPENVINO_FILES:
@@ -176,55 +178,60 @@ def open_optimized_model(
         return OnnxBackend(optimized_model, backend=backend, threads=threads)
 
 
-def nsfw_scores(network: Backend, pictures: Sequence[Image.Image]) -> Iterator[float]:
-    """The nsfw score of each picture, in order, each computed by itself."""
-    for picture in pictures:
-        (row,) = network.score(network.prepare(picture)[None])
-        yield nsfw_score(dict(zip(network.roles, map(float, row), strict=True)), network.roles)
+def nsfw_scores(backend: Backend, images: Sequence[Image.Image]) -> Iterator[float]:
+    """The nsfw score of each image, in order, each computed alone."""
+    for image in images:
+        (row,) = backend.score(backend.prepare(image)[None])
+        yield nsfw_score(dict(zip(backend.roles, map(float, row), strict=True)), backend.roles)
 
 
-def compare_half(network: HalfPrecision, half: Backend, engines: Path) -> OptimizedModel:
-    """Compare a network with itself in half precision, and keep the report.
+def compare_half(original: HalfPrecision, half: Backend, artifacts_dir: Path) -> OptimizedModel:
+    """Compare a backend with itself in half precision, and store the report.
 
     Args:
-        network: In 32-bit floats.
-        half: What its `to_half` gave.
-        engines: Where the report is kept.
+        original: In 32-bit floats.
+        half: What its `to_half` returned.
+        artifacts_dir: Directory of optimized models, where the report is stored.
     """
-    images = calibration_set.whole()
-    scores = zip(_scores(network, images), _scores(half, images), strict=True)
-    speed = compare_speed(network, half, images)
-    directory = builds.builds_dir(engines, network.origin, network.half_format)
+    with builds.lock(artifacts_dir):
+        return _compare_half(original, half, artifacts_dir)
+
+
+def _compare_half(original: HalfPrecision, half: Backend, artifacts_dir: Path) -> OptimizedModel:
+    images = calibration_set.bundled()
+    scores = zip(_scores(original, images), _scores(half, images), strict=True)
+    speed = compare_speed(original, half, images)
+    directory = builds.builds_dir(artifacts_dir, original.origin, original.half_format)
     with builds.new_build(directory) as build:
-        made = OptimizedModel.from_directory(
-            build, network.half_format, network.origin, network.roles
+        report = OptimizedModel.from_directory(
+            build, original.half_format, original.origin, original.roles
         )
-        made = replace(
-            made,
+        report = replace(
+            report,
             images_per_s=speed.images_per_s,
             original_images_per_s=speed.original_images_per_s,
             speedup=speed.speedup,
             scores=tuple(scores),
             images=len(images),
         )
-        builds.describe(build, made)
-    return made
+        builds.write(build, report)
+    return report
 
 
 def _named(backends: BackendConfig, origin: ModelVersion) -> OptimizedModel:
-    """The artefact that was asked for, also one whose report failed: the operator insists."""
+    """The optimized model that NSFW_BACKEND names, also one whose parity report failed."""
     wanted, name = backends.wanted, display_name(origin.model)
-    make = f"python -m nsfw_app optimize --model {origin.model} --format {wanted}"
-    optimized_model = builds.latest(backends.engines, origin, Format(wanted))
+    command = f"python -m nsfw_app optimize --model {origin.model} --format {wanted}"
+    optimized_model = builds.latest(backends.artifacts_dir, origin, Format(wanted))
     if optimized_model is None:
         raise ModelNotFound(
-            f"NSFW_BACKEND={wanted}, and none was made of revision {origin.revision} of "
-            f"'{name}'. Make it: {make}"
+            f"NSFW_BACKEND={wanted}, but it was not built for revision {origin.revision} of "
+            f"'{name}'. Build it: {command}"
         )
     if optimized_model.incompatibility:
         raise ModelUnsupported(
             f"The {wanted} model of '{name}' cannot be used: {optimized_model.incompatibility}. "
-            f"Make it again: {make}"
+            f"Build it again: {command}"
         )
     return optimized_model
 
@@ -239,50 +246,69 @@ def _torch(
 ) -> Backend:
     from nsfw_app.models.backends.pytorch import Device, TransformersBackend, device
 
-    exact = backends.wanted == TORCH
-    network = TransformersBackend(
+    fp32_on_cpu = backends.wanted == TORCH
+    original = TransformersBackend(
         origin,
         files=files,
         unsafe_labels=unsafe_labels,
         threads=threads,
-        device=Device.CPU if exact else device(),
+        device=Device.CPU if fp32_on_cpu else device(),
     )
-    has_half = network.device is not Device.CPU or system.cpu().multiplies_bf16
-    if network.is_lent_a_gpu or not has_half:
-        return network
-    return _half_or_original(network, backends)
+    has_half = original.device is not Device.CPU or system.cpu().multiplies_bf16
+    if original.on_zero_gpu or not has_half:
+        return original
+    return _half_or_original(original, backends)
 
 
-def _half_or_original(network: HalfPrecision, backends: BackendConfig) -> Backend:
-    """Half precision where its report passes and it is faster, else the network as it is.
+def _half_or_original(original: HalfPrecision, backends: BackendConfig) -> Backend:
+    """Half precision where its report passes and it is faster, else the original.
 
-    A report of these weights, this runtime and this CPU is followed; only without one are both
-    compared. If anything fails, the network computes in 32-bit floats.
+    - A stored report of these weights, this runtime and this CPU is followed; without one, both
+      are compared.
+    - Of several processes that start at once, the first compares; the others wait for its report.
+    - If anything fails, the original computes.
     """
     if backends.wanted != AUTO:
-        return network
-    origin, engines = network.origin, backends.engines
-    report = builds.latest(engines, origin, network.half_format)
+        return original
+    artifacts_dir = backends.artifacts_dir
+    half = None
     try:
-        half = None
-        if (
-            report is None
-            or report.incompatibility
-            or not report.speedup
-            or report.roles != network.roles
-        ):
-            half = network.to_half()
-            report = compare_half(network, half, engines)
-        if report.is_faster and report.passes(backends.policy_of(origin.model)):
-            return half or network.to_half()
-    except Exception as error:  # the network itself works
-        log.warning("%s stays in 32-bit floats: %s", origin.model, error, exc_info=True)
+        report = _half_report(original, artifacts_dir)
+        if report is None:
+            half = original.to_half()
+            report = _first_half_report(original, half, artifacts_dir)
+        if report.is_faster and report.passes(backends.policy_of(original.origin.model)):
+            return half or original.to_half()
+    except Exception as error:  # the original works
+        log.warning("%s stays in 32-bit floats: %s", original.origin.model, error)
+        log.debug("Half precision failed.", exc_info=True)
     finally:
-        system.trim_heap()  # the images, and what the other floats took
-    return network
+        system.trim_heap()  # frees the images and the weights in the other precision
+    return original
 
 
-def _scores(network: Backend, pictures: Sequence[Image.Image]) -> list[float]:
-    """The nsfw scores of pictures, each computed by itself, in as many threads as may call it."""
-    with ThreadPoolExecutor(network.max_concurrency) as pool:
-        return list(pool.map(lambda picture: next(nsfw_scores(network, [picture])), pictures))
+def _first_half_report(
+    original: HalfPrecision, half: Backend, artifacts_dir: Path
+) -> OptimizedModel:
+    """Compare, unless another process has stored a report meanwhile."""
+    with builds.lock(artifacts_dir):
+        return _half_report(original, artifacts_dir) or _compare_half(original, half, artifacts_dir)
+
+
+def _half_report(original: HalfPrecision, artifacts_dir: Path) -> OptimizedModel | None:
+    """The stored report on half precision, if it holds for these labels and this machine."""
+    report = builds.latest(artifacts_dir, original.origin, original.half_format)
+    if (
+        report is None
+        or report.incompatibility
+        or not report.speedup
+        or report.roles != original.roles
+    ):
+        return None
+    return report
+
+
+def _scores(backend: Backend, images: Sequence[Image.Image]) -> list[float]:
+    """The nsfw scores of images, each computed alone, in as many threads as may call at once."""
+    with ThreadPoolExecutor(backend.max_concurrency) as pool:
+        return list(pool.map(lambda image: next(nsfw_scores(backend, [image])), images))

@@ -89,7 +89,7 @@ class Engine:
     def wait(self) -> ModelStatus:
         """Wait until loading the model has succeeded or failed; starts it where needed."""
         self._loader.start()
-        return self._loader.ended()
+        return self._loader.join()
 
     @property
     def status(self) -> ModelStatus:
@@ -186,12 +186,12 @@ class Engine:
         Raises:
             ModelError: The model cannot be loaded.
         """
-        at_once = self._loader.wait().max_in_flight
+        concurrency = self._loader.wait().max_in_flight
 
         def review(path: Path) -> Review:
             return self.review_file(path, Upload(str(path), source))
 
-        yield from map_ordered(review, paths, at_once=at_once)
+        yield from map_ordered(review, paths, concurrency=concurrency)
 
     def decide(self, decision: NewDecision, caller: Caller) -> Decision:
         """Record a decision; it is on disk when this returns.

@@ -95,7 +95,7 @@ def model_facts(engine: Engine) -> list[Section]:
             Revision=identity.revision,
             Weights=f"SHA-256 {identity.weights_sha256}",
             Backend=identity.backend,
-            License=card.licence,
+            License=card.license,
             Labels=roles,
             Preprocessing=card.preprocessing,
         ),

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import open_tab, opened
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 from tests.support.server import Server, serving
 
 HOSTILE = {
@@ -48,7 +48,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def submit(client: httpx.Client, number: int, text: str) -> None:
     """Upload an image with this name, and record a decision with this note."""
     query = urlencode({"name": text, "source": "review"})
-    card = client.post(f"/desk/images?{query}", content=picture_bytes(number)).json()
+    card = client.post(f"/desk/images?{query}", content=image_bytes(number)).json()
     assert card["error"] is None
     assert card["name"] == text
     decision = {key: card[key] for key in ("model", "revision", "backend", "name")}
@@ -85,7 +85,7 @@ def test_the_gallery_shows_them_as_text(browser: Browser, app: Server) -> None:
     with opened(browser, app.url) as page:
         open_tab(page, "Gallery")
         files = [
-            {"name": name, "mimeType": "image/png", "buffer": picture_bytes(100 + number)}
+            {"name": name, "mimeType": "image/png", "buffer": image_bytes(100 + number)}
             for number, name in enumerate(names)
         ]
         page.locator("#gallery-upload input[type=file]").set_input_files(files)
@@ -100,7 +100,7 @@ def test_the_queue_shows_them_as_text(browser: Browser, app: Server) -> None:
     """The name of a submitted image is shown to the reviewer verbatim."""
     name = HOSTILE["image"]
     with httpx.Client(base_url=app.url) as client:
-        files = {"file": (name, picture_bytes(200), "image/png")}
+        files = {"file": (name, image_bytes(200), "image/png")}
         (image,) = client.post("/v1/images?queue=true", files=files).json()["images"]
         assert image["id"]
     with opened(browser, app.url) as page:
@@ -151,7 +151,7 @@ def test_a_note_has_a_limit(app: Server) -> None:
     """4,000 characters are kept, 4,001 are rejected."""
     with httpx.Client(base_url=app.url) as client:
         query = urlencode({"name": "a.png", "source": "review"})
-        card = client.post(f"/desk/images?{query}", content=picture_bytes(99)).json()
+        card = client.post(f"/desk/images?{query}", content=image_bytes(99)).json()
         decision = {key: card[key] for key in ("model", "revision", "backend")}
         decision |= {"image_sha256": card["sha256"], "label": "unsure", "threshold": 0.5}
         whole = client.post("/desk/decisions", json={**decision, "nonce": "a", "note": "é" * 4_000})

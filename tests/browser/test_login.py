@@ -15,7 +15,7 @@ from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.store import Store
 from tests.support.application import PASSWORDS, WebApp, add, answer_to, open_app, served
 from tests.support.browser import open_tab
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 from tests.support.server import Server, serving
 
 BROWSER = {"accept": "text/html,application/xhtml+xml"}
@@ -141,7 +141,7 @@ def test_every_response_is_guarded(web_app: WebApp, path: str) -> None:
 def test_a_key_that_is_revoked_or_over_its_limit(web_app: WebApp, store: Store) -> None:
     """Both are refused with their own status, whatever is asked for."""
     client = web_app.with_key(Permission.CLASSIFY, per_minute=2)
-    image = {"content": picture_bytes(9)}
+    image = {"content": image_bytes(9)}
     statuses = [client.post("/v1/image-classification", **image).status_code for _ in range(3)]
     assert statuses == [200, 200, 429]
     other = web_app.with_key(Permission.CLASSIFY)
@@ -156,7 +156,7 @@ def test_a_key_is_sent_in_either_header(web_app: WebApp, header: str) -> None:
     value = key if header == "authorization" else key.removeprefix("Bearer ")
     client = web_app.anonymous()
     answer = client.post(
-        "/v1/image-classification", content=picture_bytes(9), headers={header: value}
+        "/v1/image-classification", content=image_bytes(9), headers={header: value}
     )
     assert answer.status_code == 200
 

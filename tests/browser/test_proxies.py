@@ -16,7 +16,7 @@ from nsfw_app.accounts import Accounts
 from nsfw_app.rules.permissions import KEY_SCOPES, UserRole
 from nsfw_app.store import Store
 from tests.support.browser import open_tab
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 from tests.support.nginx import Nginx, configurations, nginx
 from tests.support.server import Server, serving
 
@@ -165,7 +165,7 @@ def check_cookie(context: BrowserContext, deployment: Deployment) -> None:
 def check_programs(deployment: Deployment) -> None:
     """An API key opens the REST API, and the page's endpoints to gradio_client."""
     with deployment.client(authorization=f"Bearer {deployment.key}") as client:
-        scores = client.post("v1/image-classification", content=picture_bytes(9)).json()
+        scores = client.post("v1/image-classification", content=image_bytes(9)).json()
         assert {score["label"] for score in scores} == {"normal", "nsfw"}
         assert len(client.get("v1/corrections?all=true").text.splitlines()) == 1
         document = client.get("v1/openapi.json").json()

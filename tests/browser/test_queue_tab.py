@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import open_tab, opened
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 from tests.support.server import Server, serving
 
 EVERYTHING_WAITS = {"NSFW_REVIEW_FROM": "0", "NSFW_REVIEW_TO": "1", "NSFW_ANSWERS": "review=1"}
@@ -22,9 +22,7 @@ def add(server: Server, red: int) -> dict:
     """Submit a plain image; its JSON."""
     while True:
         query = urllib.parse.urlencode({"name": f"red {red}.png", "source": "test"})
-        request = urllib.request.Request(
-            f"{server.url}/desk/images?{query}", data=picture_bytes(red)
-        )
+        request = urllib.request.Request(f"{server.url}/desk/images?{query}", data=image_bytes(red))
         with urllib.request.urlopen(request, timeout=30) as response:
             card = json.load(response)
         if (card["error"] or {}).get("kind") != "model_loading":
@@ -149,8 +147,7 @@ def test_second_opinions_are_requested_from_review_and_gallery(
     """F queues the image on screen, and the focused card."""
     with serving(tmp_path) as server, opened(browser, server.url) as page:
         files = [
-            {"name": f"{n}.png", "mimeType": "image/png", "buffer": picture_bytes(n)}
-            for n in (1, 2)
+            {"name": f"{n}.png", "mimeType": "image/png", "buffer": image_bytes(n)} for n in (1, 2)
         ]
         page.locator("#image-input input[type=file]").set_input_files(files[0])
         expect(page.locator("#agree")).to_be_enabled()
@@ -171,7 +168,7 @@ def test_misclassifications_become_training_labels(browser: Browser, tmp_path: P
         add(server, 200)
         with opened(browser, server.url) as page:
             page.locator("#image-input input[type=file]").set_input_files(
-                {"name": "200.png", "mimeType": "image/png", "buffer": picture_bytes(200)}
+                {"name": "200.png", "mimeType": "image/png", "buffer": image_bytes(200)}
             )
             expect(page.locator("#agree")).to_be_enabled()
             page.keyboard.press("2")

@@ -12,7 +12,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.store import Store
 from tests.support.application import WebApp, add, answer_to, open_app
 from tests.support.browser import opened
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 from tests.support.openid import CLIENT_ID, CLIENT_SECRET, Provider, person, provider
 from tests.support.server import Server, serving
 
@@ -164,7 +164,7 @@ def test_of_a_trial_nothing_is_kept(space: WebApp, store: Store, tmp_path: Path)
     card = add(visitor, red=150)
     assert (card["action"], card["decision"], card["kept"]) == ("review", None, False)
     assert card["placeholder"].startswith("data:image/webp")
-    again = visitor.post("/desk/pictures", params={"name": "a.png"}, content=picture_bytes(150))
+    again = visitor.post("/desk/pictures", params={"name": "a.png"}, content=image_bytes(150))
     assert again.headers["content-type"] == "image/jpeg"
     assert [path for path in (tmp_path / "images").rglob("*") if path.is_file()] == []
     for table in ("images", "predictions", "uploads", "queue"):
@@ -177,19 +177,19 @@ def test_a_visitor_may_do_nothing_else(space: WebApp) -> None:
     visitor = space.client
     card = add(visitor)
     many = visitor.post(
-        "/desk/images", params={"name": "a.png", "source": "gallery"}, content=picture_bytes(1)
+        "/desk/images", params={"name": "a.png", "source": "gallery"}, content=image_bytes(1)
     )
     batch = visitor.post(
         "/desk/images",
         params={"name": "a.png", "source": "review", "batch_id": "b"},
-        content=picture_bytes(1),
+        content=image_bytes(1),
     )
     assert (many.status_code, batch.status_code) == (401, 401)
     assert visitor.post("/desk/decisions", json=answer_to(card)).status_code == 401
     assert visitor.post("/desk/queue/claim", json={}).status_code == 401
     assert visitor.get("/desk/log.csv").status_code == 401
-    assert visitor.post("/v1/image-classification", content=picture_bytes(1)).status_code == 401
-    files = {"files": ("a.png", picture_bytes(1), "image/png")}
+    assert visitor.post("/v1/image-classification", content=image_bytes(1)).status_code == 401
+    files = {"files": ("a.png", image_bytes(1), "image/png")}
     assert visitor.post("/gradio_api/upload", files=files).status_code == 401
 
 

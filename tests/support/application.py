@@ -23,7 +23,7 @@ from nsfw_app.store.users import Session
 from nsfw_app.ui import build_ui
 from nsfw_app.web.app import create_app
 from nsfw_app.web.http.protocol import LimitedHttp
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 
 T = TypeVar("T")
 
@@ -105,7 +105,7 @@ def add(
     response = client.post(
         "/desk/images",
         params={"name": name, "source": "review"},
-        content=picture_bytes(red, size=size),
+        content=image_bytes(red, size=size),
     )
     assert response.status_code == 200, response.text
     card: dict[str, Any] = response.json()

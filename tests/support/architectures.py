@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
-from tests.support.tiny_vit import picture
+from tests.support.tiny_vit import tinted_image
 
 LABELS: dict[str, Any] = {
     "id2label": {0: "normal", 1: "nsfw"},
     "label2id": {"normal": 0, "nsfw": 1},
 }
-# Where a processor's defaults are not those of the model's default configuration.
+# Where a processor's defaults do not fit the model's default configuration.
 REAL_PROCESSORS = {
     "convnext": {"size": {"shortest_edge": 224}},
     "resnet": {"size": {"shortest_edge": 224}},
     "beit": {"do_center_crop": True, "size": {"height": 256, "width": 256}},
 }
-SPREAD = 1.5  # standard deviation of the log-odds over pictures, so that scores spread over [0, 1]
+SPREAD = 1.5  # standard deviation of the log-odds over images, so that scores spread over [0, 1]
 
 
 def _transformer(**values: Any) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def _transformer(**values: Any) -> dict[str, Any]:
 
 
 def architectures() -> dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]]:
-    """By name: configuration class, processor class, and the values of both."""
+    """By name: configuration class, processor class, and the arguments of both."""
     crop = {"height": 32, "width": 32}
     window = {"image_size": 32, "patch_size": 4, "embed_dim": 16, "depths": [1, 1]}
     return {
@@ -90,12 +90,12 @@ def architectures() -> dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]
 
 
 def save(name: str, directory: Path, *, real: bool = False) -> Path:
-    """Save a model of an architecture with its image processor, as save_pretrained does.
+    """Save a model of an architecture with its image processor.
 
     Args:
         name: A key of `architectures`.
-        directory: Where to.
-        real: Whether it has the size of the published checkpoint that transformers is made for.
+        directory: Where to save it.
+        real: Whether it has the size of the published checkpoint.
     """
     import torch
     import transformers
@@ -105,13 +105,15 @@ def save(name: str, directory: Path, *, real: bool = False) -> Path:
         values, prepared = {}, REAL_PROCESSORS.get(name, {})
     config = getattr(transformers, f"{kind}Config")(**values, **LABELS)
     prepare = getattr(transformers, f"{processor}ImageProcessorPil")(**prepared)
-    pictures = [picture(i / 16, seed=i) for i in range(16)]
-    pixels = prepare(pictures, return_tensors="pt")["pixel_values"]
+    images = [tinted_image(i / 16, seed=i) for i in range(16)]
+    pixels = prepare(images, return_tensors="pt")["pixel_values"]
     with torch.random.fork_rng(), torch.inference_mode():
         torch.manual_seed(0)
         model = getattr(transformers, f"{kind}ForImageClassification")(config).eval()
         for layer in model.modules():
-            if isinstance(layer, torch.nn.Conv2d):  # the default is so small that nothing is left
+            if isinstance(
+                layer, torch.nn.Conv2d
+            ):  # the default scale is so small that activations vanish
                 torch.nn.init.kaiming_normal_(layer.weight)
         head = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)][-1]
         odds = model(pixel_values=pixels).logits.diff(dim=1)
@@ -123,6 +125,6 @@ def save(name: str, directory: Path, *, real: bool = False) -> Path:
 
 
 def saved(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a saved architecture, made once a session; tests read it."""
+    """The directory of a saved architecture, created once per session; tests only read it."""
     directory = tmp_path_factory.getbasetemp() / f"tiny-{name}"
     return directory if directory.is_dir() else save(name, directory)

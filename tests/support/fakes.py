@@ -1,4 +1,4 @@
-"""A fake classifier, and the images it judges."""
+"""A fake classifier, and images with known fake scores."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ LIMITS = Limits(max_bytes=10_000_000, max_pixels=4_000_000, max_frames=16)
 
 
 class FakeClassifier:
-    """Reads the score off the picture: the red of its first pixel, 0 to 255, over 255.
+    """The nsfw score is the red of an image's first pixel divided by 255.
 
-    It counts the pictures it was shown, so that tests can see what was not computed again.
+    `seen` counts the images, so that tests can check what was not computed again.
     """
 
     identity = ModelIdentity("fake", "r1", "f" * 64, "test")
@@ -32,24 +32,22 @@ class FakeClassifier:
         self.cpu_slots = CpuSlots(2)
 
     def prepare(self, image: Image.Image) -> Any:
-        """The picture as it is."""
+        """The image itself."""
         return image
 
-    def predict_prepared(self, pictures: Sequence[Any]) -> list[dict[str, float]]:
+    def predict_prepared(self, prepared: Sequence[Any]) -> list[dict[str, float]]:
         """See `Classifier.predict_prepared`."""
-        return self.predict(pictures)
+        return self.predict(prepared)
 
     def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
-        """The red of each picture's first pixel, as a probability."""
+        """See `Classifier.predict`."""
         self.seen += len(images)
         scores = [image.getpixel((0, 0))[0] / 255 for image in images]
         return [{"normal": 1 - score, "nsfw": score} for score in scores]
 
 
-def picture_bytes(
-    red: int, *, size: tuple[int, int] = (40, 30), image_format: str = "PNG"
-) -> bytes:
-    """A plain picture whose fake score is `red` / 255."""
+def image_bytes(red: int, *, size: tuple[int, int] = (40, 30), image_format: str = "PNG") -> bytes:
+    """A plain image whose fake score is `red` / 255."""
     buffer = io.BytesIO()
     Image.new("RGB", size, (red, 90, 60)).save(buffer, image_format)
     return buffer.getvalue()

@@ -1,11 +1,11 @@
-"""A model hub on 127.0.0.1: it serves one saved model under whatever name is asked for.
+"""A model hub on 127.0.0.1 that serves one saved model under every name.
 
     with serve(directory) as hub:
         environment = os.environ | client_environment(hub.url, home=empty_directory)
 
-The hub's client reads its environment when it is imported, so it belongs to a new process. The
-hub answers what the download code of the hub's client asks: HEAD and GET of single files at the
-branch `main` or at the commit. Every request is recorded.
+The hub's client reads its environment when it is imported, so set it for a new process. The hub
+serves the requests that the client's downloads make: HEAD and GET of single files at the branch
+`main` or at the commit. Every request is recorded.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-ABSENT_URL = "http://127.0.0.1:1"  # nothing listens there, and the system hands out no port so low
+ABSENT_URL = "http://127.0.0.1:1"  # no process listens there, and the system assigns no port so low
 FILE_URL = re.compile(r"/[^/]+/[^/]+/resolve/([^/]+)/([^?]+)")  # owner, name, revision, file
 COMMIT = hashlib.sha1(b"the only commit of this hub").hexdigest()
 
@@ -38,20 +38,20 @@ class _Handler(BaseHTTPRequestHandler):
     hub: Hub
 
     def do_HEAD(self) -> None:
-        self._answer()
+        self._respond()
 
     def do_GET(self) -> None:
-        self._answer()
+        self._respond()
 
-    def _answer(self) -> None:
+    def _respond(self) -> None:
         self.hub.requests.append(f"{self.command} {self.path}")
         if self.hub.closing.wait(self.hub.delay_seconds):
             return
-        asked = FILE_URL.match(self.path)
-        if not asked:
+        requested = FILE_URL.match(self.path)
+        if not requested:
             self._send(404, error_code="RepoNotFound")
             return
-        revision, file = asked.groups()
+        revision, file = requested.groups()
         status = self.hub.statuses.get(file, self.hub.statuses.get("*", 200))
         path = self.hub.directory / file
         if status != 200:
@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, *args: object) -> None:
-        """Say nothing; requests are recorded."""
+        """Print nothing; requests are recorded."""
 
 
 @contextmanager
@@ -86,13 +86,13 @@ def serve(
 
     Args:
         directory: A model saved with save_pretrained.
-        delay_seconds: How long each answer takes; leaving the block ends the wait.
-        statuses: HTTP statuses by file name that are answered instead of the file; `*` is any.
+        delay_seconds: How long each response takes; leaving the block ends the wait.
+        statuses: HTTP statuses by file name, sent instead of the file; `*` is any file.
     """
     hub = Hub(directory, delay_seconds, dict(statuses or {}))
     handler = type("Handler", (_Handler,), {"hub": hub})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.block_on_close = False  # a client that left must not hold up the test
+    server.block_on_close = False  # a client that disconnected must not delay the test
     hub.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
@@ -106,5 +106,5 @@ def serve(
 
 
 def client_environment(url: str, *, home: Path) -> dict[str, str]:
-    """The variables that send a process to this hub, with its cache in `home`."""
+    """The environment variables for a process that uses this hub, with its cache in `home`."""
     return {"HF_ENDPOINT": url, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"}

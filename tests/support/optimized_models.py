@@ -1,4 +1,4 @@
-"""Optimized models of the tiny Vision Transformer, and what the tests need of them."""
+"""Optimized models of the tiny Vision Transformer, and functions that build and load them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,67 +13,71 @@ from nsfw_app.models.loader import load_classifier
 from nsfw_app.models.optimize.optimizer import OptimizationConfig, optimize
 from nsfw_app.models.selection import BackendConfig
 from nsfw_app.records import Policy
-from tests.support.tiny_vit import picture, trained
+from tests.support.tiny_vit import tinted_image, trained
 
 POLICY = Policy(threshold=0.5, review_from=0.2, review_to=0.8)
-PICTURES = 60
+IMAGES = 60
 
 
-def folder_of_pictures(directory: Path) -> Path:
-    """Files from cold to warm, none close to the policy's threshold."""
+def write_images(directory: Path) -> Path:
+    """Write images from blue to orange, with no score near the policy's threshold."""
     directory.mkdir(exist_ok=True)
-    for number in range(PICTURES):
-        warmth = 0.35 * number / PICTURES + (0.6 if number % 2 else 0.0)
-        picture(warmth, seed=500 + number).save(directory / f"{number:03}.png")
+    for number in range(IMAGES):
+        warmth = 0.35 * number / IMAGES + (0.6 if number % 2 else 0.0)
+        tinted_image(warmth, seed=500 + number).save(directory / f"{number:03}.png")
     return directory
 
 
-def backends(engines: Path, wanted: str = "auto", *, policy: Policy = POLICY) -> BackendConfig:
-    """What the settings would say, with the same policy for every model."""
-    return BackendConfig(wanted, engines, lambda _: policy)
+def backends(
+    artifacts_dir: Path, wanted: str = "auto", *, policy: Policy = POLICY
+) -> BackendConfig:
+    """A backend configuration with the same policy for every model."""
+    return BackendConfig(wanted, artifacts_dir, lambda _: policy)
 
 
 def loaded(
-    model: Path | str, engines: Path, wanted: str = "auto", policy: Policy = POLICY
+    model: Path | str, artifacts_dir: Path, wanted: str = "auto", policy: Policy = POLICY
 ) -> Classifier:
-    """A model with a backend."""
+    """Load a model with a backend."""
     return load_classifier(
         str(model),
         revision="main",
         unsafe_labels=(),
         threads=1,
         max_waiting=64,
-        backends=backends(engines, wanted, policy=policy),
+        backends=backends(artifacts_dir, wanted, policy=policy),
     ).classifier
 
 
-def make(
+def build(
     model: Path,
     kind: Format,
-    engines: Path,
+    artifacts_dir: Path,
     *,
     images: Path | None,
     force: bool = False,
     policy: Policy = POLICY,
 ) -> OptimizedModel:
     """Run `optimize` for one format."""
-    wish = OptimizationConfig(str(model), "main", (), kind, images, force)
-    made = optimize(wish, backends(engines, policy=policy), threads=1, progress=lambda _: None)
-    assert made is not None
-    return made
+    config = OptimizationConfig(str(model), "main", (), kind, images, force)
+    kept = optimize(
+        config, backends(artifacts_dir, policy=policy), threads=1, progress=lambda _: None
+    )
+    assert kept is not None
+    return kept
 
 
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with every format of the trained model, made once a session.
+def all_formats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with every format of the trained model, built once per session.
 
-    Tests read it and change copies.
+    Tests change only copies of it.
     """
     base = tmp_path_factory.getbasetemp()
-    engines = base / "engines"
-    if not engines.is_dir():
-        images = folder_of_pictures(base / "warmth")
+    artifacts_dir = base / "artifacts"
+    if not artifacts_dir.is_dir():
+        images = write_images(base / "images")
         for kind in FILES:
-            kept = make(trained(tmp_path_factory), kind, engines, images=images)
-            # So small a model may be slower like this; the tests say what was measured.
-            builds.describe(kept.directory, replace(kept, speedup=2.0))
-    return engines
+            kept = build(trained(tmp_path_factory), kind, artifacts_dir, images=images)
+            # So small a model may be slower when optimized; the tests set the measured speed.
+            builds.write(kept.directory, replace(kept, speedup=2.0))
+    return artifacts_dir

@@ -1,7 +1,7 @@
-"""A Vision Transformer small enough to train in a second, and the pictures it can judge.
+"""A Vision Transformer small enough to train in a second, and images that it can classify.
 
-Its labels are Falconsai's, `normal` and `nsfw`, and what it tells apart is colour: cold pictures
-are normal, warm ones nsfw. It learns how warm a picture is, so its scores spread over [0, 1].
+Its labels are Falconsai's, `normal` and `nsfw`. It learns how warm the color of an image is: blue
+images are normal, orange ones nsfw, and scores spread over [0, 1].
 """
 
 from pathlib import Path
@@ -12,18 +12,18 @@ from PIL import Image
 
 COLD = np.array([40, 90, 200])  # red, green, blue
 WARM = np.array([230, 120, 40])
-GRAIN = 25  # grey levels, standard deviation
-TRAINING_PICTURES = 192
+GRAIN = 25  # gray levels, standard deviation
+TRAINING_IMAGES = 192
 TRAINING_SEED = 1_000_000  # and up: far from the seeds that tests use
 STEPS = 80
 
 
-def picture(warmth: float, *, seed: int = 0, size: tuple[int, int] = (64, 48)) -> Image.Image:
-    """A grainy RGB picture.
+def tinted_image(warmth: float, *, seed: int = 0, size: tuple[int, int] = (64, 48)) -> Image.Image:
+    """A grainy RGB image of one color.
 
     Args:
-        warmth: From 0, blue, to 1, orange. The model's nsfw score comes out close to it.
-        seed: Of the grain; pictures with different seeds have different bytes.
+        warmth: From 0, blue, to 1, orange. The model's nsfw score is close to it.
+        seed: Of the grain; images with different seeds have different bytes.
         size: Width and height in pixels.
     """
     width, height = size
@@ -37,13 +37,13 @@ def train_and_save(directory: Path) -> None:
     import torch
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
-    warmth = np.linspace(0, 1, TRAINING_PICTURES)
-    pictures = [picture(w, seed=TRAINING_SEED + i) for i, w in enumerate(warmth)]
+    warmth = np.linspace(0, 1, TRAINING_IMAGES)
+    images = [tinted_image(w, seed=TRAINING_SEED + i) for i, w in enumerate(warmth)]
     processor = ViTImageProcessorPil(size={"height": 32, "width": 32})
-    pixels = processor(pictures, return_tensors="pt")["pixel_values"]
+    pixels = processor(images, return_tensors="pt")["pixel_values"]
     targets = torch.tensor(np.stack([1 - warmth, warmth], axis=1), dtype=torch.float32)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # faster for so little, above all on a busy machine
+    torch.set_num_threads(1)  # faster for so small a model
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = ViTForImageClassification(
@@ -71,7 +71,7 @@ def train_and_save(directory: Path) -> None:
 
 
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The saved model's directory, trained once a session. Tests read it and change copies."""
+    """The saved model's directory, trained once per session. Tests change only copies of it."""
     directory = tmp_path_factory.getbasetemp() / "tiny-vit"
     if not directory.is_dir():
         train_and_save(directory)

@@ -1,11 +1,16 @@
-"""The benchmark: it measures what it says, side by side, and no time is judged here."""
+"""The benchmark suite measures what it prints; no speed is asserted."""
 
 import io
 import json
+import os
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -13,10 +18,12 @@ from PIL import Image, ImageChops
 from rich.console import Console
 from typer.testing import CliRunner
 
-from benchmarks import backends, files
+from benchmarks import backends, files, processes
 from benchmarks.__main__ import app
-from benchmarks.backends import PIPELINE, compared, names
+from benchmarks.backends import PIPELINE, names, with_ratios
+from benchmarks.processes import ProcessFailed, in_new_process
 from benchmarks.table import show
+from nsfw_app.errors import ImageError, ImageErrorKind, ModelDamaged
 from nsfw_app.records import Policy
 from nsfw_app.settings import environment
 from nsfw_app.system import Cpu
@@ -24,6 +31,7 @@ from tests.support.server import ROOT
 from tests.support.tiny_vit import trained
 
 SMALL = "--seconds 0.05 --classified 2 --uploaded 2 --megapixels 0.2".split()
+TIMEOUT_S = 120
 CHOSEN = (PIPELINE, "torch", "onnx")
 POLICY = Policy(threshold=0.5, review_from=0.2, review_to=0.8)
 OLD = Cpu("an old CPU", 2, frozenset({"avx2"}))
@@ -32,14 +40,16 @@ NEW = Cpu("a new CPU", 2, frozenset({"avx2", "avx512_vnni", "avx512_bf16"}))
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the command prints for the tiny model, as a user would run it."""
+    """The output of the command for the tiny model, in a process of its own."""
     model = trained(tmp_path_factory)
-    chosen = [part for engine in CHOSEN for part in ("--engine", engine)]
+    # The third name is the option's name in version 0.1.
+    options = zip(("--backend", "--backend", "--engine"), CHOSEN, strict=True)
+    chosen = [part for option in options for part in option]
     command = [sys.executable, "-m", "benchmarks", "--json", "--model", str(model)]
     done = subprocess.run(
         [*command, *chosen, *SMALL],
         cwd=ROOT,
-        env=environment(NSFW_THREADS="1"),  # more would wait for each other over so small a model
+        env=environment(NSFW_THREADS="1"),  # more threads would slow so small a model down
         capture_output=True,
         text=True,
         check=False,
@@ -49,8 +59,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return printed
 
 
-def test_every_engine_is_measured_beside_the_pipeline(results: dict[str, Any]) -> None:
-    """Speed, times, memory and differences of each, and how it compares."""
+def test_every_backend_is_compared_with_the_pipeline(results: dict[str, Any]) -> None:
+    """Each has speed, latency, memory, score differences and ratios."""
     measured = results["engines"]
     assert tuple(measured) == CHOSEN
     for numbers in measured.values():
@@ -66,7 +76,7 @@ def test_every_engine_is_measured_beside_the_pipeline(results: dict[str, Any]) -
 
 
 def test_the_machine_and_the_model_are_named(results: dict[str, Any]) -> None:
-    """Without them no number means anything."""
+    """The results have CPU, libraries, peak and weights."""
     machine, model = results["machine"], results["model"]
     assert machine["cpu"]
     assert machine["usable_cpus"] > 0
@@ -77,7 +87,7 @@ def test_the_machine_and_the_model_are_named(results: dict[str, Any]) -> None:
 
 
 def test_files_page_and_api_are_measured(results: dict[str, Any]) -> None:
-    """From file to score, the same bytes again, a folder, the page's start, and a request."""
+    """File to score, known bytes, a folder, the start of the page, and a request."""
     (sizes,) = results["file_to_score"].values()
     assert sizes["0.2"]["same_bytes_p50_ms"] < sizes["0.2"]["p50_ms"]
     folder = results["classify_12_megapixels"]
@@ -88,22 +98,22 @@ def test_files_page_and_api_are_measured(results: dict[str, Any]) -> None:
     assert 0 < results["api"]["same_bytes_p50_ms"] <= results["api"]["new_image_p95_ms"]
 
 
-def test_the_same_as_tables(results: dict[str, Any]) -> None:
-    """Every engine has its line, with its numbers."""
+def test_results_as_tables(results: dict[str, Any]) -> None:
+    """Every backend has its row, with its numbers."""
     output = io.StringIO()
     show(results, Console(file=output, width=200))
     text = output.getvalue()
     lines = {
         cells[1].strip(): cells for line in text.splitlines() if (cells := line.split("│"))[1:]
     }
-    for engine, numbers in results["engines"].items():
-        assert str(numbers["images_per_s"]) in lines[engine][2]
+    for backend, numbers in results["engines"].items():
+        assert str(numbers["images_per_s"]) in lines[backend][2]
     for title in ("Machine", "classify 12 megapixels", "page", "api"):
         assert title in text
 
 
 def test_ratios_and_differences() -> None:
-    """Against the pipeline, against the peak, and of scores against the same model's in 32 bits."""
+    """Ratios to the pipeline and the peak, and differences from the same model's fp32 scores."""
     measured = {
         "pipeline": {"images_per_s": 4.0, "scores": [0.1, 0.6]},
         "torch": {"images_per_s": 5.0, "scores": [0.1, 0.6]},
@@ -111,7 +121,7 @@ def test_ratios_and_differences() -> None:
         "open-nsfw": {"images_per_s": 100.0, "scores": [0.3, 0.3]},
         "open-nsfw-exact": {"images_per_s": 50.0, "scores": [0.1, 0.3]},
     }
-    found = compared(measured, {"fp32": 100, "bf16": 200, "int8": 1000}, 10.0, NEW, POLICY)
+    found = with_ratios(measured, {"fp32": 100, "bf16": 200, "int8": 1000}, 10.0, NEW, POLICY)
     assert found["openvino-int8"] == {
         "images_per_s": 20.0,
         "times_the_pipeline": 5.0,
@@ -133,40 +143,130 @@ def test_ratios_and_differences() -> None:
     }
 
 
-def test_what_a_cpu_can_run() -> None:
-    """16-bit floats only where it multiplies them; the rest everywhere."""
+def test_backends_of_a_cpu() -> None:
+    """bf16 only where the CPU has instructions for it; the rest everywhere."""
     assert set(names(NEW)) - set(names(OLD)) == {"torch-bf16"}
     assert names(OLD)[0] == PIPELINE
-    assert backends._numbers_of("openvino", OLD) == "fp32"
-    assert backends._numbers_of("openvino", NEW) == "bf16"
+    assert backends._precision_of("openvino", OLD) == "fp32"
+    assert backends._precision_of("openvino", NEW) == "bf16"
 
 
-def test_files_that_differ_in_nothing_that_is_seen() -> None:
-    """A number makes another file of the same pixels."""
+def test_numbered_files_have_equal_pixels() -> None:
+    """Another number changes the bytes and no pixel."""
     first = next(files.jpegs(0.05))
     other = files.numbered(first, 77)
     assert first != other
-    pictures = [Image.open(io.BytesIO(data)) for data in (first, other)]
-    assert ImageChops.difference(*pictures).getbbox() is None
-    width, height = pictures[0].size
+    images = [Image.open(io.BytesIO(data)) for data in (first, other)]
+    assert ImageChops.difference(*images).getbbox() is None
+    width, height = images[0].size
     assert width * height == pytest.approx(50_000, rel=0.02)
 
 
-def test_endless_photographs_are_all_different() -> None:
-    """Also when there are more than packages ship."""
-    made = list(islice(files.jpegs(0.05), 40))
-    assert len(set(made)) == 40
+def test_generated_files_are_all_different() -> None:
+    """Also beyond the number of images in the calibration set."""
+    generated = list(islice(files.jpegs(0.05), 40))
+    assert len(set(generated)) == 40
 
 
-def test_an_engine_that_is_not_there() -> None:
-    """Wrong usage is told before anything is measured."""
-    done = CliRunner().invoke(app, ["--engine", "abacus"])
+def test_an_unknown_backend() -> None:
+    """Wrong usage is reported before anything is measured."""
+    done = CliRunner().invoke(app, ["--backend", "abacus"])
     assert done.exit_code == 2
     assert "abacus" in done.stderr
     assert "openvino-int8" in done.stderr
 
 
-def test_a_model_that_is_not_there(tmp_path: Path) -> None:
-    """A model asked for by name is that model or an error."""
+def test_a_missing_model(tmp_path: Path) -> None:
+    """A model requested by name is measured or is an error."""
     done = CliRunner().invoke(app, ["--model", str(tmp_path), *SMALL])
     assert done.exit_code == 1
+    assert done.stderr.startswith(f"Error: '{tmp_path.name}' holds no complete model")
+
+
+def test_a_model_that_cannot_be_loaded(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The suite ends before it measures anything, with the error of the model."""
+    model = copytree(trained(tmp_path_factory), tmp_path / "model")
+    (model / "model.safetensors").write_bytes(b"")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--model", str(model), "--backend", "torch", *SMALL],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Measuring" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "Error: The weights of 'model' are damaged. Download or save the model again."
+    )
+
+
+def leave_a_thread(seconds: float) -> str:
+    """Return while a thread still runs that is not a daemon."""
+    threading.Thread(target=time.sleep, args=(seconds,)).start()
+    return "result"
+
+
+def fail(kind: str) -> None:
+    """Raise one of several errors."""
+    raise {
+        "model": ModelDamaged("The weights are damaged."),
+        "image": ImageError(ImageErrorKind.EMPTY, "Empty."),
+        "bug": KeyError("bug"),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "kind", "message"),
+    [
+        (fail, "model", "model_damaged", "The weights are damaged."),
+        (fail, "image", "empty", "Empty."),
+        (fail, "bug", "unexpected", "fail: KeyError: 'bug'"),
+        (os._exit, 7, "process_ended", "_exit ended with code 7."),
+    ],
+)
+def test_a_failure_in_a_child_process_is_typed(
+    function: Callable[[Any], Any], argument: Any, kind: str, message: str
+) -> None:
+    """Every way in which a measurement fails ends in one error with kind and message."""
+    with pytest.raises(ProcessFailed) as caught:
+        in_new_process(function, argument)
+    assert (caught.value.kind, str(caught.value)) == (kind, message)
+
+
+def test_a_thread_does_not_keep_a_child_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library's thread cannot keep a process that has sent its result."""
+    monkeypatch.setattr(processes, "EXIT_S", 0.5)
+    start = time.monotonic()
+    assert in_new_process(leave_a_thread, 60.0) == "result"
+    assert time.monotonic() - start < 30
+
+
+def test_child_processes_end_with_their_parent(tmp_path: Path) -> None:
+    """Also when the parent is killed, which no code of its own can handle."""
+    path = tmp_path / "pid"
+    script = (
+        "from benchmarks.processes import in_new_process; "
+        "from tests.support.python_process import write_pid_and_sleep; "
+        f"in_new_process(write_pid_and_sleep, {str(path)!r})"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
+    try:
+        wait_for(path.is_file)
+    finally:
+        parent.kill()
+        parent.wait()
+    command_line = Path(f"/proc/{path.read_text()}/cmdline")  # empty once the process has ended
+    wait_for(lambda: not command_line.is_file() or not command_line.read_bytes())
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until a condition is true."""
+    end = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The images that optimized models are calibrated and compared with."""
+"""The calibration set, and calibration images from a directory."""
 
 import hashlib
 import re
@@ -11,9 +11,9 @@ from PIL import Image
 from nsfw_app.errors import SettingsError
 from nsfw_app.imaging import decode
 from nsfw_app.models import calibration_set
-from tests.support.tiny_vit import picture
+from tests.support.tiny_vit import tinted_image
 
-# The SHA-256 of what `sha256sum *.jpg` prints.
+# The SHA-256 of the output of `sha256sum *.jpg`.
 HASH_OF_HASHES = "8c0ab0bec09a2e75036894ddc728988c65e60ba0fe468dd85b75f893994c5f5d"
 
 
@@ -28,8 +28,8 @@ def test_the_calibration_set_is_fixed() -> None:
     assert digest == HASH_OF_HASHES, "".join(lines)
 
 
-def test_each_file_of_it_has_a_source_and_a_license() -> None:
-    """The list names title, author, package and license of each file, and no file besides."""
+def test_each_file_has_a_source_and_a_license() -> None:
+    """The list has title, author, package and license of each file, and no other file."""
     text = (calibration_set.CALIBRATION_SET / "LICENSES.md").read_text(encoding="utf-8")
     rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| `")]
     cells = [[cell.strip(" `") for cell in row] for row in rows]
@@ -40,11 +40,11 @@ def test_each_file_of_it_has_a_source_and_a_license() -> None:
     assert all(re.fullmatch(free, row[4]) for row in cells)
 
 
-def test_it_differs_and_carries_no_metadata() -> None:
+def test_images_differ_and_have_no_metadata() -> None:
     """64 different RGB images of sensible size, and six different views of each."""
-    whole, views = calibration_set.whole(), calibration_set.bundled()
-    assert (len(whole), len(views)) == (64, 6 * 64)
-    assert all(image.mode == "RGB" and 200 < max(image.size) <= 576 for image in whole)
+    images, views = calibration_set.bundled(), calibration_set.bundled_views()
+    assert (len(images), len(views)) == (64, 6 * 64)
+    assert all(image.mode == "RGB" and 200 < max(image.size) <= 576 for image in images)
     assert len({image.tobytes() for image in views}) == len(views)
     for path in calibration_set.CALIBRATION_SET.glob("*.jpg"):
         with Image.open(path) as image:
@@ -52,47 +52,47 @@ def test_it_differs_and_carries_no_metadata() -> None:
             assert set(image.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
 
 
-def test_it_is_part_of_the_package() -> None:
-    """What is installed with pip has the images and the list of their licenses."""
+def test_the_package_includes_it() -> None:
+    """An installed package has the images and the list of their licenses."""
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     assert "models/calibration/*" in project["tool"]["setuptools"]["package-data"]["nsfw_app"]
 
 
 def test_it_does_not_depend_on_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only its own folder is read."""
+    """Only its own directory is read."""
     opened: list[Path] = []
     read_file = decode.read_file
     monkeypatch.setattr(
         decode, "read_file", lambda path, limits: opened.append(path) or read_file(path, limits)
     )
-    calibration_set.whole()
+    calibration_set.bundled()
     assert {path.parent for path in opened} == {
         Path(calibration_set.__file__).parent / "calibration"
     }
 
 
-def test_a_folder_is_read_with_what_lies_below_it(tmp_path: Path) -> None:
-    """Damaged files and others are left out; the rest come in the order of their names."""
+def test_a_directory_is_read_recursively(tmp_path: Path) -> None:
+    """Damaged files and other types are skipped; images come in the order of their names."""
     (tmp_path / "below").mkdir()
-    picture(0.1, size=(30, 20)).save(tmp_path / "a.png")
-    picture(0.9, size=(20, 30)).save(tmp_path / "below" / "b.jpg")
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    (tmp_path / "notes.txt").write_text("not one either")
+    tinted_image(0.1, size=(30, 20)).save(tmp_path / "a.png")
+    tinted_image(0.9, size=(20, 30)).save(tmp_path / "below" / "b.jpg")
+    (tmp_path / "broken.png").write_bytes(b"not an image")
+    (tmp_path / "notes.txt").write_text("notes")
     assert [image.size for image in calibration_set.load_dir(tmp_path)] == [(30, 20), (20, 30)]
 
 
-def test_of_many_files_some_are_taken_evenly(
+def test_of_many_files_an_even_sample_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No more than the limit, from the first names to the last."""
-    monkeypatch.setattr(calibration_set, "MOST", 4)
+    monkeypatch.setattr(calibration_set, "MAX_IMAGES", 4)
     for number in range(12):
         Image.new("RGB", (number + 1, 1)).save(tmp_path / f"{number:02}.png")
     assert [image.width for image in calibration_set.load_dir(tmp_path)] == [1, 4, 7, 10]
 
 
-def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
-    """Nothing to compare with is an error."""
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+def test_a_directory_without_images_is_refused(tmp_path: Path) -> None:
+    """Without images there is nothing to compare with."""
+    (tmp_path / "broken.png").write_bytes(b"not an image")
     with pytest.raises(SettingsError, match="no image that can be read"):
         calibration_set.load_dir(tmp_path)

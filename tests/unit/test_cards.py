@@ -1,4 +1,4 @@
-"""Which of a model's labels count as unsafe, and what is known of a model beforehand."""
+"""Model cards: roles of labels, and facts about models."""
 
 import pytest
 from hypothesis import given, settings
@@ -25,7 +25,7 @@ SAFE, UNSAFE = LabelRole.SAFE, LabelRole.UNSAFE
     ["nsfw", "NSFW", "porn", "hentai", "sexy", "unsafe", "explicit", "NSFL", "gore", "Nudity"],
 )
 def test_unsafe_words_are_known(label: str) -> None:
-    """What publishers call unsafe is unsafe, in any case."""
+    """Labels that publishers use for unsafe images are unsafe, in any case."""
     assert label_roles(["normal", label]) == {"normal": SAFE, label: UNSAFE}
 
 
@@ -33,7 +33,7 @@ def test_unsafe_words_are_known(label: str) -> None:
     "label", ["normal", "SFW", "safe", "Neutral", "drawings", "non-nsfw", "Not NSFW", " sfw "]
 )
 def test_safe_words_are_known(label: str) -> None:
-    """What publishers call safe is safe, in any case and spelling."""
+    """Labels that publishers use for safe images are safe, in any case and spelling."""
     assert label_roles([label, "porn"]) == {label: SAFE, "porn": UNSAFE}
 
 
@@ -43,7 +43,7 @@ def test_no_word_is_both() -> None:
 
 
 def test_every_label_has_a_role_in_the_models_order() -> None:
-    """Five classes become two roles, in the order in which the model lists them."""
+    """Five classes get two roles, in the order of the model."""
     labels = ["drawings", "hentai", "neutral", "porn", "sexy"]
     roles = label_roles(labels)
     assert list(roles) == labels
@@ -51,8 +51,8 @@ def test_every_label_has_a_role_in_the_models_order() -> None:
 
 
 @pytest.mark.parametrize("labels", [["nsfw", "normal"], ["normal", "nsfw"]])
-def test_place_means_nothing(labels: list[str]) -> None:
-    """Which class is unsafe is told by its word, wherever the model puts it."""
+def test_the_position_of_a_label_means_nothing(labels: list[str]) -> None:
+    """The word of a label decides its role, not its position."""
     assert label_roles(labels) == {"nsfw": UNSAFE, "normal": SAFE}
 
 
@@ -68,8 +68,8 @@ def test_place_means_nothing(labels: list[str]) -> None:
         ["", "nsfw"],
     ],
 )
-def test_unknown_labels_are_an_error_that_helps(labels: list[str]) -> None:
-    """Labels that nothing recognises are named, with the setting that resolves them."""
+def test_unknown_labels_are_refused(labels: list[str]) -> None:
+    """The message has the unknown labels, and the setting that gives them roles."""
     unknown = [label for label in labels if label not in {"normal", "nsfw", "safe"}]
     with pytest.raises(ModelUnsupported) as caught:
         label_roles(labels)
@@ -82,43 +82,43 @@ def test_unknown_labels_are_an_error_that_helps(labels: list[str]) -> None:
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=5, unique=True))
 def test_roles_are_never_guessed(labels: list[str]) -> None:
-    """One word that means nothing is enough to refuse the model, whatever the others mean."""
+    """One unknown label is enough to refuse a model."""
     with pytest.raises(ModelUnsupported):
         label_roles(["normal", "nsfw", *(f"{label} thing" for label in labels)])
 
 
 @pytest.mark.parametrize("labels", [["nsfw", "porn"], ["nsfw"], ["normal", "safe"], ["sfw"]])
 def test_one_sided_labels_are_refused(labels: list[str]) -> None:
-    """A model that knows only one side can give no score; its labels are named."""
+    """A model with only safe or only unsafe labels is refused; the message has its labels."""
     with pytest.raises(ModelUnsupported) as caught:
         label_roles(labels)
     assert all(f"'{label}'" in str(caught.value) for label in labels)
 
 
 def test_a_model_without_labels_is_refused() -> None:
-    """No labels, no score."""
+    """A model needs labels to have a score."""
     with pytest.raises(ModelUnsupported):
         label_roles([])
 
 
 def test_named_labels_are_unsafe_and_all_others_safe() -> None:
-    """The setting decides for labels that nobody knows."""
+    """The setting gives roles to unknown labels."""
     assert label_roles(["0", "1", "2"], unsafe_labels=["1"]) == {"0": SAFE, "1": UNSAFE, "2": SAFE}
 
 
-def test_named_labels_overrule_known_words() -> None:
-    """Whoever names labels is believed, also about words with a usual meaning."""
+def test_named_labels_override_known_words() -> None:
+    """The setting also decides for labels with a known role."""
     roles = label_roles(["neutral", "sexy", "porn"], unsafe_labels=["porn"])
     assert roles == {"neutral": SAFE, "sexy": SAFE, "porn": UNSAFE}
 
 
-def test_names_of_labels_forgive_case_and_spaces() -> None:
+def test_named_labels_ignore_case_and_spaces() -> None:
     """`label 1` names `LABEL_1`."""
     assert label_roles(["LABEL_0", "LABEL_1"], unsafe_labels=[" label 1"])["LABEL_1"] is UNSAFE
 
 
 def test_named_labels_that_do_not_exist_are_an_error() -> None:
-    """A name the model does not have is told with the setting and the names it has."""
+    """The message has the setting, the missing name and the model's labels."""
     with pytest.raises(ModelUnsupported) as caught:
         label_roles(["cat", "dog"], unsafe_labels=["dog", "bird"])
     complaint, _, labels = str(caught.value).partition("Its labels are")
@@ -135,7 +135,7 @@ def test_naming_every_label_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "threshold", "licence", "source"),
+    ("model", "threshold", "terms", "source"),
     [
         (FALCONSAI, 0.53, "Apache-2.0", "0.529"),
         (OPEN_NSFW, 0.33, "BSD-2-Clause", "0.327"),
@@ -143,19 +143,19 @@ def test_naming_every_label_is_refused() -> None:
     ],
 )
 def test_cards_say_where_the_threshold_comes_from(
-    model: str, threshold: float, licence: str, source: str
+    model: str, threshold: float, terms: str, source: str
 ) -> None:
-    """Each model has a licence, limits, and a default threshold with its source."""
+    """Each card has a license, limitations, and a default threshold with its source."""
     known = card(model)
     assert known.threshold == threshold
-    assert licence in known.licence
+    assert terms in known.license
     assert source in known.threshold_source
     assert known.limits
     assert known.preprocessing
 
 
-def test_claims_are_told_with_their_source() -> None:
-    """An accuracy is never given without who says so; of an unknown model none is given."""
+def test_claims_have_their_source() -> None:
+    """A claimed accuracy has its source; an unknown model has none."""
     assert "98.04 %" in card(FALCONSAI).claimed_accuracy
     assert "model card" in card(FALCONSAI).claimed_accuracy
     assert "PhotoPrism" in card(OPEN_NSFW).claimed_accuracy
@@ -164,8 +164,8 @@ def test_claims_are_told_with_their_source() -> None:
 
 
 @pytest.mark.parametrize("model", [*CARDS, "someone/else"])
-def test_the_first_policy_is_the_models(model: str) -> None:
-    """Without a setting the model's own threshold lies in the band of the settings."""
+def test_the_first_policy_has_the_models_threshold(model: str) -> None:
+    """Without a setting it is the model's own threshold, and the band of the settings."""
     policy = first_policy(model, threshold=None, band=(0.2, 0.8))
     assert policy.threshold == card(model).threshold
     assert (policy.review_from, policy.review_to, policy.version) == (0.2, 0.8, 1)
@@ -186,7 +186,7 @@ def test_the_first_policy_is_the_models(model: str) -> None:
 def test_the_band_widens_to_hold_the_threshold(
     threshold: float | None, band: tuple[float, float], expected: tuple[float, float]
 ) -> None:
-    """A threshold from the settings wins, also zero, and the band reaches it."""
+    """A threshold from the settings is used, also zero, and the band is widened to it."""
     policy = first_policy(FALCONSAI, threshold=threshold, band=band)
     assert policy.threshold == (0.53 if threshold is None else threshold)
     assert (policy.review_from, policy.review_to) == expected

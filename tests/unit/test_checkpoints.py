@@ -1,8 +1,10 @@
-"""Models that do not load: each kind of fault is a typed error that says what to do."""
+"""Models that cannot be loaded: each fault is a typed error that says what to do."""
 
 import json
+import logging
 import pickle
 import struct
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +30,8 @@ from nsfw_app.models.loader import ModelState, load_classifier
 from nsfw_app.records import Upload
 from nsfw_app.ui.model import model_facts
 from nsfw_app.web.monitoring import Monitor, health_routes
-from tests.support.tiny_vit import picture, trained
+from tests.support.server import ROOT
+from tests.support.tiny_vit import tinted_image, trained
 
 Change = Callable[[Path], object]
 TIMM = {
@@ -36,23 +39,23 @@ TIMM = {
     "num_classes": 2,
     "label_names": ["NSFW", "SFW"],
     "pretrained_cfg": {"input_size": [3, 224, 224], "num_classes": 2},
-}  # as timm writes it for Marqo/nsfw-image-detection-384
+}  # as timm writes for Marqo/nsfw-image-detection-384
 CODE = {"AutoConfig": "code.Config", "AutoModelForImageClassification": "code.Model"}
 
 
 class RunsCode:
-    """An object whose pickle writes a file when it is read."""
+    """An object whose pickle writes a file when it is loaded."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What unpickling calls."""
+        """The call that unpickling makes."""
         return Path.write_text, (self.path, "executed")
 
 
 def config(**changes: object) -> Change:
-    """Changes entries of config.json; None removes one."""
+    """A fault that changes entries of config.json; None removes one."""
 
     def change(directory: Path) -> None:
         path = directory / "config.json"
@@ -63,17 +66,17 @@ def config(**changes: object) -> Change:
 
 
 def written(name: str, content: bytes) -> Change:
-    """Writes a file."""
+    """A fault that writes a file."""
     return lambda directory: (directory / name).write_bytes(content)
 
 
 def processor(**values: object) -> Change:
-    """Writes another preprocessor_config.json."""
+    """A fault that writes another preprocessor_config.json."""
     return written("preprocessor_config.json", json.dumps(values).encode())
 
 
 def header(change: Callable[[dict[str, Any]], object]) -> Change:
-    """Changes the header of the safetensors file, which says what tensors it holds."""
+    """A fault that changes the header of the safetensors file, which lists its tensors."""
 
     def rewritten(directory: Path) -> None:
         path = directory / "model.safetensors"
@@ -88,13 +91,13 @@ def header(change: Callable[[dict[str, Any]], object]) -> Change:
 
 
 def claims_more(values: dict[str, Any]) -> None:
-    """The first tensor is said to be of a terabyte."""
+    """Give the first tensor the size of a terabyte."""
     name = next(name for name in values if name != "__metadata__")
     values[name]["shape"] = [10**6, 10**6]
 
 
 def as_pickle(content: Callable[[Path], bytes]) -> Change:
-    """Replaces the weights by a pickle."""
+    """A fault that replaces the weights by a pickle."""
 
     def change(directory: Path) -> None:
         (directory / "model.safetensors").unlink()
@@ -104,14 +107,14 @@ def as_pickle(content: Callable[[Path], bytes]) -> Change:
 
 
 def torch_file(directory: Path) -> bytes:
-    """A file of torch with an object that runs code."""
+    """A torch file with an object that runs code."""
     path = directory / "code.bin"
     torch.save({"a": RunsCode(directory / "ran")}, path)
     return path.read_bytes()
 
 
 def not_numbers(directory: Path) -> None:
-    """Weights that are not numbers."""
+    """Set weights to NaN."""
     from safetensors.torch import load_file, save_file
 
     path = directory / "model.safetensors"
@@ -121,7 +124,7 @@ def not_numbers(directory: Path) -> None:
 
 
 def as_timm(directory: Path) -> None:
-    """What timm saves: its own configuration, and no image processor."""
+    """Replace the files by those that timm saves: its own configuration, no image processor."""
     (directory / "config.json").write_text(json.dumps(TIMM))
     (directory / "preprocessor_config.json").unlink()
 
@@ -151,7 +154,7 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
         "model_not_found",
         "does not list the model's weight files",
     ),
-    "not numbers": (not_numbers, DAMAGED, "gives no numbers for a test image"),
+    "not numbers": (not_numbers, DAMAGED, "returns no numbers for a test image"),
     "pickle that runs code": (as_pickle(torch_file), UNSUPPORTED, "Convert them to safetensors"),
     "plain pickle": (
         as_pickle(lambda d: pickle.dumps(RunsCode(d / "ran"))),
@@ -164,12 +167,12 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
         DAMAGED,
         r"config\.json of 'model' cannot be read as JSON",
     ),
-    "config is a list": (written("config.json", b"[]"), DAMAGED, "is no JSON object"),
+    "config is a list": (written("config.json", b"[]"), DAMAGED, "is not a JSON object"),
     "config is not text": (written("config.json", b"\xff\xfe"), DAMAGED, "cannot be read as JSON"),
     "another task": (
         config(model_type="bert"),
         UNSUPPORTED,
-        "is a 'bert' and no image classifier. Choose another NSFW_MODEL",
+        "is a 'bert', not an image classifier. Choose another NSFW_MODEL",
     ),
     "unknown kind": (
         config(model_type="mystery"),
@@ -242,12 +245,12 @@ def directory(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def without_timm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Timm cannot be imported, whatever is installed."""
+    """Timm cannot be imported, even if it is installed."""
     monkeypatch.setitem(sys.modules, "timm", None)
 
 
 def load(directory: Path) -> Any:
-    """The model of a directory."""
+    """Load the model of a directory."""
     return load_classifier(
         str(directory), revision="main", unsafe_labels=(), threads=1, max_waiting=9
     ).classifier
@@ -255,31 +258,56 @@ def load(directory: Path) -> Any:
 
 @pytest.mark.usefixtures("without_timm")
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_model_that_does_not_load(
+def test_a_model_that_cannot_be_loaded(
     fault: str, directory: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture
 ) -> None:
-    """One error with a kind and a sentence about this model; no code of its own has run."""
+    """One error with a kind and a sentence about the model; no code in the checkpoint has run."""
     change, kind, sentence = FAULTS[fault]
     change(directory)
+    caplog.set_level(logging.DEBUG, "nsfw_app")
     with pytest.raises(ModelError, match=sentence) as caught:
         load(directory)
     assert caught.value.kind == kind
     message = str(caught.value)
     assert "'model'" in message
-    assert str(directory) not in message, "where it lies is not for everyone to read"
+    assert str(directory) not in message, "paths of the server are private"
     assert "\n" not in message
     assert message.endswith((".", "again.", "labels."))
     assert not (directory / "ran").exists()
     assert "Do you wish to run" not in capsys.readouterr().out
+    ours = [record for record in caplog.records if record.name.startswith("nsfw_app")]
+    for record in ours:
+        assert "\n" not in record.getMessage()
+        assert not record.exc_info or record.levelno == logging.DEBUG
     if kind == "model_load_failed":
-        assert any(record.exc_info for record in caplog.records)
+        assert any(record.exc_info for record in ours)
+        assert any(record.levelno == logging.ERROR for record in ours)
 
 
-def test_known_models_run_without_the_code_they_carry(directory: Path) -> None:
-    """Transformers' own code computes them; what lies in the directory is not imported."""
+def test_a_command_prints_two_lines(directory: Path, tmp_path: Path) -> None:
+    """The cause as the library puts it, and the sentence that says what to do; no traceback."""
+    (directory / "model.safetensors").write_bytes(b"")
+    done = subprocess.run(
+        [sys.executable, "-m", "nsfw_app", "classify", __file__],
+        env=settings.environment(NSFW_MODEL=str(directory), NSFW_DATA_DIR=str(tmp_path / "data")),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    cause, sentence = done.stderr.splitlines()
+    assert cause.startswith("Loading 'model' failed: SafetensorError: ")
+    assert (
+        sentence == "Error: The weights of 'model' are damaged. Download or save the model again."
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_code_in_a_checkpoint_is_not_imported(directory: Path) -> None:
+    """A known model type is computed by transformers' code, not by the directory's."""
     (directory / "code.py").write_text("raise SystemExit('executed')")
     config(auto_map={"AutoModelForImageClassification": "code.Model"})(directory)
-    assert 0 <= load(directory).predict([picture(0.5)])[0]["nsfw"] <= 1
+    assert 0 <= load(directory).predict([tinted_image(0.5)])[0]["nsfw"] <= 1
 
 
 @pytest.mark.parametrize("package", ["timm", "torchvision"])
@@ -287,7 +315,7 @@ def test_known_models_run_without_the_code_they_carry(directory: Path) -> None:
 def test_a_library_that_cannot_be_imported(
     package: str, error: Exception, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a missing package nor one that was built for another torch ends in a traceback."""
+    """A missing package, or one built for another torch, is a typed error."""
     as_timm(directory)
 
     def imported(name: str) -> ModuleType:
@@ -301,8 +329,8 @@ def test_a_library_that_cannot_be_imported(
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] out of memory")])
-def test_no_memory(directory: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """A model that is too large says so."""
+def test_out_of_memory(directory: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """A model that does not fit into memory is a typed error."""
 
     def fail(*_: object, **__: object) -> None:
         raise error
@@ -314,7 +342,7 @@ def test_no_memory(directory: Path, monkeypatch: pytest.MonkeyPatch, error: Exce
 
 
 def test_names_for_messages(tmp_path: Path) -> None:
-    """A hub id is shown whole; of a directory only its own name."""
+    """A hub id is shown in full, of a directory only its name."""
     (tmp_path / "mine").mkdir()
     assert display_name("owner/name") == "owner/name"
     assert display_name(str(tmp_path / "mine")) == "mine"
@@ -323,8 +351,10 @@ def test_names_for_messages(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_timm")
-def test_everyone_is_told(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page, a review, `/readyz` and the commands all have the same sentence."""
+def test_page_api_and_commands_show_the_same_sentence(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Model tab, a review, `/readyz` and commands."""
     as_timm(directory)
     monkeypatch.setenv("NSFW_MODEL", str(directory))
     monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path / "data"))
@@ -339,10 +369,10 @@ def test_everyone_is_told(directory: Path, tmp_path: Path, monkeypatch: pytest.M
     assert (review.problem.kind, review.verdict.action) == ("model_library_missing", "unavailable")
     web = FastAPI()
     web.include_router(health_routes(engine, Monitor(engine)))
-    answer = TestClient(web).get("/readyz")
-    assert answer.status_code == 503
-    assert answer.json()["error"]["kind"] == "model_library_missing"
-    assert answer.json()["error"]["message"].startswith(sentence)
+    response = TestClient(web).get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["error"]["kind"] == "model_library_missing"
+    assert response.json()["error"]["message"].startswith(sentence)
     for command in (["classify", __file__], ["optimize"]):
         done = CliRunner().invoke(app, command)
         assert isinstance(done.exception, ModelLibraryMissing)

@@ -20,7 +20,7 @@ from nsfw_app.cli import main
 from nsfw_app.records import Label, Retain, Review, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.exports import LOG_COLUMNS, REVIEW_COLUMNS, review_json
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 from tests.support.sample_records import answer_to, person
 
 ROOT = Path(nsfw_app.__file__).parents[1]
@@ -59,8 +59,8 @@ def folder(tmp_path: Path) -> Path:
     """A directory with two images, one of them in a subdirectory, and a text file."""
     folder = tmp_path / "pictures"
     (folder / "deeper").mkdir(parents=True)
-    (folder / "b.png").write_bytes(picture_bytes(200))
-    (folder / "deeper" / "a.JPG").write_bytes(picture_bytes(20, image_format="JPEG"))
+    (folder / "b.png").write_bytes(image_bytes(200))
+    (folder / "deeper" / "a.JPG").write_bytes(image_bytes(20, image_format="JPEG"))
     (folder / "notes.txt").write_text("no image")
     return folder
 
@@ -70,7 +70,7 @@ def reviews(engine: Engine) -> Iterator[dict[str, Review]]:
     """Four reviewed images: a disagreement, an agreement, an undone and a changed decision."""
     reviews = {
         name: engine.review(
-            picture_bytes(255 - number), Upload(name, "gallery", "ann", retain=Retain.QUEUE)
+            image_bytes(255 - number), Upload(name, "gallery", "ann", retain=Retain.QUEUE)
         )
         for number, name in enumerate(["disagreed", "agreed", "undone", "changed"])
     }
@@ -165,7 +165,7 @@ def test_an_unavailable_image_has_the_reason(run: Run, folder: Path) -> None:
 def test_classify_accepts_any_file_name(run: Run, tmp_path: Path) -> None:
     """A file whose name cannot be decoded is classified; the name is printed escaped."""
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff [bold]\xe9.png"))
-    path.write_bytes(picture_bytes(200))
+    path.write_bytes(image_bytes(200))
     as_text, as_json = run("classify", path), run("classify", "--jsonl", path)
     assert (as_text.code, as_json.code) == (0, 0)
     assert as_text.out.endswith("/\\udcff [bold]\\udce9.png\n")
@@ -175,7 +175,7 @@ def test_classify_accepts_any_file_name(run: Run, tmp_path: Path) -> None:
 def test_control_characters_of_a_file_name_are_escaped(run: Run, tmp_path: Path) -> None:
     """Line breaks and terminal escape sequences in a name are made visible."""
     path = tmp_path / "a\nallow       normal  0.000    \x1b[2Jfake.png"
-    path.write_bytes(picture_bytes(200))
+    path.write_bytes(image_bytes(200))
     ended = run("classify", path)
     assert ended.out.count("\n") == 1
     assert "\x1b" not in ended.out
@@ -197,7 +197,7 @@ def test_any_output_encoding_accepts_any_name(
     images.mkdir()
     for name in ("日本.png".encode(), b"\xff.png", b".\xfe.png"):
         path = Path(os.fsdecode(os.fsencode(images) + b"/" + name))
-        path.write_bytes(picture_bytes(200))
+        path.write_bytes(image_bytes(200))
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2))
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
@@ -211,7 +211,7 @@ def test_any_output_encoding_accepts_any_name(
 def test_the_c_locale_accepts_any_name(folder: Path, tmp_path: Path) -> None:
     """In the C locale, Python cannot encode a name; it is escaped."""
     path = folder / "日本.png"
-    path.write_bytes(picture_bytes(200))
+    path.write_bytes(image_bytes(200))
     settings = {"NSFW_MODEL": "open-nsfw", "NSFW_BACKEND": "torch", "NSFW_DATA_DIR": str(tmp_path)}
     ended = run_process("classify", path, PYTHONIOENCODING="latin-1", LC_ALL="C", **settings)
     assert (ended.code, ended.err) == (0, "")
@@ -242,7 +242,7 @@ def test_csv_is_the_object_of_the_api_flattened(run: Run, folder: Path) -> None:
 def test_warnings_are_shown_in_every_format(run: Run, tmp_path: Path) -> None:
     """At the end of the line, in a column of the CSV, in the JSON object."""
     path = tmp_path / "a.png"
-    path.write_bytes(picture_bytes(200, image_format="JPEG"))
+    path.write_bytes(image_bytes(200, image_format="JPEG"))
     assert run("classify", path).out.endswith("/a.png  (warnings: extension)\n")
     (row,) = csv.DictReader(io.StringIO(run("classify", path, "--format", "csv").out, newline=""))
     assert row["warnings"] == '["extension"]'
@@ -255,7 +255,7 @@ def test_csv_escapes_formulas_in_names(
 ) -> None:
     """A name that a spreadsheet would evaluate is prefixed with an apostrophe."""
     monkeypatch.chdir(tmp_path)
-    Path("=1+1.png").write_bytes(picture_bytes(200))
+    Path("=1+1.png").write_bytes(image_bytes(200))
     ended = run("classify", "--format", "csv", "=1+1.png")
     assert ended.out.splitlines()[1].startswith("'=1+1.png,")
 
@@ -332,8 +332,8 @@ def test_classify_does_not_sort_its_destination(run: Run, tmp_path: Path, inside
     """A destination below a named directory is left out; a path in it is wrong usage."""
     target = tmp_path / "in" / "sorted"
     (target / "allow").mkdir(parents=True)
-    (target / "allow" / "a.png").write_bytes(picture_bytes(9))
-    (tmp_path / "in" / "b.png").write_bytes(picture_bytes(10))
+    (target / "allow" / "a.png").write_bytes(image_bytes(9))
+    (tmp_path / "in" / "b.png").write_bytes(image_bytes(10))
     ended = run("classify", tmp_path / "in", "--copy-to", target)
     assert tree(target) == ["allow/a.png", "allow/b.png"]
     assert "inside the destination: 1" in ended.err
@@ -506,7 +506,7 @@ def test_export_for_spreadsheets(
 ) -> None:
     """With --bom CSV begins with a byte order mark and is UTF-8 in any locale."""
     review = engine.review(
-        picture_bytes(255), Upload("日本.png", "gallery", "ann", retain=Retain.QUEUE)
+        image_bytes(255), Upload("日本.png", "gallery", "ann", retain=Retain.QUEUE)
     )
     engine.decide(answer_to(review), person("Ann", owner="ann"))
     path = tmp_path / "log.csv"

@@ -19,7 +19,7 @@ from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.store.deliveries import Delivery
 from nsfw_app.store.states import WebhookEvent
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 from tests.support.sample_records import add, add_image, answer, answer_to, person
 
 Run = Callable[..., str]
@@ -158,9 +158,7 @@ def test_the_audit_log_has_the_operator(run: Run) -> None:
 
 def test_previews_of_one_image_are_purged_on_demand(run: Run, engine: Engine, store: Store) -> None:
     """Preview and placeholder are deleted even if needed; score, decision and audit entry stay."""
-    review = engine.review(
-        picture_bytes(150), Upload("a.png", "gallery", "ann", retain=Retain.QUEUE)
-    )
+    review = engine.review(image_bytes(150), Upload("a.png", "gallery", "ann", retain=Retain.QUEUE))
     engine.decide(answer_to(review), person("ann"))
     sha256 = review.sha256 or ""
     assert sha256 in run("purge", "--image", sha256)

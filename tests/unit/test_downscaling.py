@@ -1,4 +1,4 @@
-"""How many pixels are enough for a network: what is measured decides, and nothing else."""
+"""Calibration of downscaling: measured shifts of scores decide."""
 
 import io
 import math
@@ -14,117 +14,119 @@ from nsfw_app.models import builds, calibration_set
 from nsfw_app.models.classifier import DownscaleRule, Pixels
 from nsfw_app.models.formats import FILES
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.models.optimize.downscaling import ALWAYS, BELOW, MOST_MOVED, calibrate, limit
+from nsfw_app.models.optimize.downscaling import ANY_SCORE, MAX_SCORES, MAX_SHIFT, calibrate, limit
 from nsfw_app.records import LabelRole, ModelIdentity, Retain, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
-from tests.support.fakes import FakeClassifier, picture_bytes
-from tests.support.optimized_models import loaded, made
+from tests.support.fakes import FakeClassifier, image_bytes
+from tests.support.optimized_models import all_formats, loaded
 from tests.support.tiny_vit import trained
 
 SIDE = 32
 LARGE = Limits(max_bytes=50_000_000, max_pixels=20_000_000, max_frames=4)
 
 
-class Judge:
-    """Scores a picture by its middle, or, as `sees` says, by how many pixels it was made of."""
+class SizeSensitiveBackend:
+    """A backend whose scores depend on the size of the image, by a factor."""
 
-    identity = ModelIdentity("judge", "r1", "f" * 64, "test")
+    identity = ModelIdentity("size-sensitive", "r1", "f" * 64, "test")
     roles = {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}  # noqa: RUF012
     downscale_rules = ()
     max_concurrency = 1
     supports_batching = True
 
-    def __init__(self, sees: float) -> None:
-        self.sees = sees
+    def __init__(self, sensitivity: float) -> None:
+        self.sensitivity = sensitivity
 
     def prepare(self, image: Image.Image) -> Pixels:
-        """The size of the picture."""
+        """The shorter side of the image."""
         return np.array([min(image.size)], dtype=np.float32)
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
-        """Log-odds that move by `sees` with each halving."""
-        odds = np.exp(-6 + self.sees * np.log2(batch[:, 0].astype(np.float64)))
+        """Log-odds that move by `sensitivity` with each doubling."""
+        odds = np.exp(-6 + self.sensitivity * np.log2(batch[:, 0].astype(np.float64)))
         unsafe = odds / (1 + odds)
         return np.stack([1 - unsafe, unsafe], axis=1)
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.01, 0.03, 0.05, 0.1, 0.3, 0.5])
-def test_no_score_below_the_limit_moves_too_far(shift: float) -> None:
-    """And of the limits it is the highest of which that is true."""
+def test_the_limit_is_the_highest_safe_one(shift: float) -> None:
+    """No score below it moves too far, and some below every higher limit do."""
 
     def moved(score: float) -> float:
         return 1 / (1 + math.exp(-math.log(score / (1 - score)) - shift)) - score
 
-    below = limit(shift)
-    scores = np.linspace(1e-4, min(below, 0.999), 500)
-    assert all(moved(float(score)) <= MOST_MOVED for score in scores)
-    higher = [one for one in (*BELOW, 0.5) if one > below]
-    assert all(moved(one) > MOST_MOVED for one in higher)
+    max_score = limit(shift)
+    scores = np.linspace(1e-4, min(max_score, 0.999), 500)
+    assert all(moved(float(score)) <= MAX_SHIFT for score in scores)
+    higher = [one for one in (*MAX_SCORES, 0.5) if one > max_score]
+    assert all(moved(one) > MAX_SHIFT for one in higher)
 
 
-def test_the_limits() -> None:
-    """Whoever never moves is always right, and who moves far never."""
-    assert limit(0.0) == ALWAYS
+def test_extreme_shifts() -> None:
+    """Without a shift every score is safe; with a large one none is."""
+    assert limit(0.0) == ANY_SCORE
     assert limit(9.0) == 0.0
 
 
-def test_a_network_that_sees_no_difference_needs_few_pixels() -> None:
-    """The first step is enough for every score, and no second is needed."""
-    assert calibrate(Judge(0.0), SIDE, calibration_set.whole()[:3]) == (
-        DownscaleRule(2 * SIDE, ALWAYS),
+def test_an_insensitive_model_needs_few_pixels() -> None:
+    """One rule is enough for every score."""
+    assert calibrate(SizeSensitiveBackend(0.0), SIDE, calibration_set.bundled()[:3]) == (
+        DownscaleRule(2 * SIDE, ANY_SCORE),
     )
 
 
-def test_a_network_that_sees_some_is_trusted_with_low_scores() -> None:
-    """Twice the shift, a lower limit."""
-    pictures = calibration_set.whole()[:3]
-    ((one,), (other,)) = (calibrate(Judge(sees), SIDE, pictures) for sees in (0.05, 0.15))
+def test_a_sensitive_model_has_a_lower_limit() -> None:
+    """A larger shift gives a lower limit."""
+    images = calibration_set.bundled()[:3]
+    ((one,), (other,)) = (
+        calibrate(SizeSensitiveBackend(factor), SIDE, images) for factor in (0.05, 0.15)
+    )
     assert 0 < other.max_score < one.max_score < 1
 
 
-def test_a_network_that_sees_much_is_shown_all() -> None:
-    """No step is safe for it."""
-    assert calibrate(Judge(3.0), SIDE, calibration_set.whole()[:3]) == ()
+def test_a_very_sensitive_model_has_no_rule() -> None:
+    """Reduced scale is never enough for it."""
+    assert calibrate(SizeSensitiveBackend(3.0), SIDE, calibration_set.bundled()[:3]) == ()
 
 
-class Flips(Judge):
-    """Is sure that a whole picture is unsafe, and half sure of one with few pixels."""
+class CertainAtFullSize(SizeSensitiveBackend):
+    """A backend that scores large images 1.0 and small ones 0.3."""
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
-        """1 for many pixels."""
+        """Probabilities by size."""
         unsafe = np.where(batch[:, 0] > 4 * SIDE, 1.0, 0.3)
         return np.stack([1 - unsafe, unsafe], axis=1)
 
 
-def test_a_score_that_leaves_certainty_counts() -> None:
-    """Only what is certain both times tells nothing."""
-    assert calibrate(Flips(0.0), SIDE, calibration_set.whole()[:3]) == ()
+def test_a_shift_away_from_certainty_counts() -> None:
+    """Only images that are certain at both scales are left out."""
+    assert calibrate(CertainAtFullSize(0.0), SIDE, calibration_set.bundled()[:3]) == ()
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_it_is_measured_when_a_network_is_made_faster(
+def test_optimized_models_have_calibrated_rules(
     kind: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The tiny Vision Transformer looks at colour; its classifier has what its file says."""
-    engines = made(tmp_path_factory)
-    (directory,) = engines.glob(f"*/*/{kind}/*")
+    """The classifier of an optimized model has the rules of its description."""
+    artifacts_dir = all_formats(tmp_path_factory)
+    (directory,) = artifacts_dir.glob(f"*/*/{kind}/*")
     found = builds.read(directory)
     assert found is not None
     assert all(rule.min_side in {2 * SIDE, 4 * SIDE} for rule in found.downscale_rules)
-    assert all(0 < rule.max_score <= ALWAYS for rule in found.downscale_rules)
-    classifier = loaded(trained(tmp_path_factory), engines, kind)
+    assert all(0 < rule.max_score <= ANY_SCORE for rule in found.downscale_rules)
+    classifier = loaded(trained(tmp_path_factory), artifacts_dir, kind)
     assert classifier.downscale_rules == found.downscale_rules
 
 
-def test_torch_is_shown_all(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Nobody has measured anything for it."""
+def test_torch_has_no_rules(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing was calibrated for it."""
     assert loaded(trained(tmp_path_factory), Path("none"), "torch").downscale_rules == ()
 
 
-class Shown(FakeClassifier):
-    """Was measured to need all pixels, and remembers how many it got."""
+class FullSizeClassifier(FakeClassifier):
+    """A classifier without downscale rules that records the sizes of its images."""
 
     downscale_rules = ()
 
@@ -139,20 +141,20 @@ class Shown(FakeClassifier):
 
 
 @pytest.mark.parametrize("retain", [Retain.SCORE, Retain.QUEUE])
-def test_who_needs_all_pixels_gets_them(store: Store, retain: Retain) -> None:
-    """With and without a picture for people, once."""
-    shown = Shown()
-    loader = ModelLoader("fake", lambda: Loaded(shown))
+def test_without_rules_images_are_decoded_in_full(store: Store, retain: Retain) -> None:
+    """Once, with and without a preview."""
+    classifier = FullSizeClassifier()
+    loader = ModelLoader("fake", lambda: Loaded(classifier))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LARGE, policies=PolicyBook(store.policies))
-    data = picture_bytes(0, size=(3000, 2000), image_format="JPEG")
+    data = image_bytes(0, size=(3000, 2000), image_format="JPEG")
     review = engine.review(data, Upload("a.jpg", "gallery", "ann", retain=retain))
     assert review.problem is None
-    assert shown.sizes == [(3000, 2000)]
+    assert classifier.sizes == [(3000, 2000)]
 
 
-def animation(reds: list[int]) -> bytes:
-    """A GIF of plain frames."""
+def gif(reds: list[int]) -> bytes:
+    """An animated GIF of plain frames."""
     frames = [Image.new("RGB", (900, 600), (red, 0, 0)) for red in reds]
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=100)
@@ -160,9 +162,9 @@ def animation(reds: list[int]) -> bytes:
 
 
 def test_of_an_animation_the_worst_frame_is_kept(engine: Engine, store: Store) -> None:
-    """Frames are not held while the model thinks: the one that counts is decoded again."""
+    """Frames are not kept during inference; the worst one is decoded again for the preview."""
     review = engine.review(
-        animation([0, 40, 200, 90]), Upload("a.gif", "gallery", "ann", retain=Retain.QUEUE)
+        gif([0, 40, 200, 90]), Upload("a.gif", "gallery", "ann", retain=Retain.QUEUE)
     )
     assert review.prediction is not None
     assert review.prediction.frame == 2

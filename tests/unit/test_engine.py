@@ -24,7 +24,7 @@ from nsfw_app.records import Action, Label, LogFilter, Policy, Retain, Review, U
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook, PolicyDefaults
 from nsfw_app.store import Store
-from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 from tests.support.image_files import animated
 from tests.support.sample_records import answer_to, person
 
@@ -82,7 +82,7 @@ def assert_unavailable(review: Review, kind: str) -> None:
 )
 def test_an_image_is_classified(engine: Engine, red: int, label: str, action: str) -> None:
     """A score becomes a label and an action by the policy in force."""
-    review = engine.review(picture_bytes(red), COMMAND)
+    review = engine.review(image_bytes(red), COMMAND)
     assert review.prediction is not None
     assert review.prediction.nsfw_score == pytest.approx(red / 255)
     assert review.prediction.identity == FakeClassifier.identity
@@ -93,7 +93,7 @@ def test_an_image_is_classified(engine: Engine, red: int, label: str, action: st
 def test_same_bytes_are_classified_once(engine: Engine, classifier: FakeClassifier) -> None:
     """The same bytes cost one inference under any name and for any owner."""
     uploads = [COMMAND, BY_ANN, replace(BY_ANN, owner="bob"), replace(COMMAND, name="b.png")]
-    reviews = [engine.review(picture_bytes(200), upload) for upload in uploads]
+    reviews = [engine.review(image_bytes(200), upload) for upload in uploads]
     assert classifier.seen == 1
     assert len({(r.sha256, r.image, r.verdict, r.problem) for r in reviews}) == 1
     assert [review.prediction for review in reviews] == [reviews[0].prediction] * 4
@@ -128,7 +128,7 @@ def test_same_bytes_are_classified_once_by_threads(store: Store) -> None:
     """The same bytes uploaded several times at once cost one inference."""
     classifier = SlowClassifier(callers=6)
     engine = engine_with(store, classifier)
-    data = picture_bytes(200)
+    data = image_bytes(200)
 
     def review(_: int) -> Review:
         classifier.start()
@@ -144,7 +144,7 @@ def test_a_decision_is_recorded_when_the_purge_after_it_fails(
     engine: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The decision is on disk; deleting the preview is left for the daily purge."""
-    review = engine.review(picture_bytes(250), BY_ANN)
+    review = engine.review(image_bytes(250), BY_ANN)
 
     def fail(_: object) -> int:
         raise StorageError(StorageErrorKind.FULL)
@@ -156,8 +156,8 @@ def test_a_decision_is_recorded_when_the_purge_after_it_fails(
 
 def test_predictions_outlive_the_engine(store: Store, classifier: FakeClassifier) -> None:
     """A prediction from before a restart is not computed again."""
-    before = engine_with(store, classifier).review(picture_bytes(200), COMMAND)
-    assert engine_with(store, classifier).review(picture_bytes(200), COMMAND) == before
+    before = engine_with(store, classifier).review(image_bytes(200), COMMAND)
+    assert engine_with(store, classifier).review(image_bytes(200), COMMAND) == before
     assert classifier.seen == 1
 
 
@@ -166,10 +166,10 @@ def test_another_model_computes_its_own_prediction(
     store: Store, classifier: FakeClassifier, part: str
 ) -> None:
     """A prediction of one model, revision or backend is never used for another."""
-    engine_with(store, classifier).review(picture_bytes(200), COMMAND)
+    engine_with(store, classifier).review(image_bytes(200), COMMAND)
     other = FakeClassifier()
     other.identity = replace(other.identity, **{part: "another"})
-    review = engine_with(store, other).review(picture_bytes(200), COMMAND)
+    review = engine_with(store, other).review(image_bytes(200), COMMAND)
     assert review.prediction is not None
     assert (review.prediction.identity, other.seen) == (other.identity, 1)
 
@@ -206,8 +206,8 @@ def test_fewer_frames_than_before_are_no_error(store: Store, classifier: FakeCla
 BAD = {
     "empty": ("a.png", b""),
     "not_an_image": ("a.png", b"<!doctype html><title>not here</title>"),
-    "truncated": ("a.jpg", picture_bytes(9, size=(400, 400), image_format="JPEG")[:200]),
-    "too_many_pixels": ("a.png", picture_bytes(9, size=(2_001, 2_000))),
+    "truncated": ("a.jpg", image_bytes(9, size=(400, 400), image_format="JPEG")[:200]),
+    "too_many_pixels": ("a.png", image_bytes(9, size=(2_001, 2_000))),
     "too_large": ("a.png", bytes(LIMITS.max_bytes + 1)),
 }
 
@@ -231,7 +231,7 @@ def test_batch_goes_on_after_each_bad_file(engine: Engine, tmp_path: Path) -> No
     paths, expected = [], []
     for number, (kind, (name, data)) in enumerate(BAD.items()):
         good, bad = folder / f"{number}.png", folder / f"{number} {name}"
-        good.write_bytes(picture_bytes(number))
+        good.write_bytes(image_bytes(number))
         bad.write_bytes(data)
         paths += [good, bad]
         expected += ["", kind]
@@ -247,7 +247,7 @@ def test_batch_goes_on_after_each_bad_file(engine: Engine, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "outcome", [float("nan"), float("inf"), PredictionFailed("Out of memory.")], ids=str
 )
-@pytest.mark.parametrize("data", [picture_bytes(9), gif(10, 200, 30)], ids=["still", "animated"])
+@pytest.mark.parametrize("data", [image_bytes(9), gif(10, 200, 30)], ids=["still", "animated"])
 def test_failed_inference_is_unavailable(
     store: Store, data: bytes, outcome: float | PredictionFailed
 ) -> None:
@@ -262,9 +262,9 @@ def test_loading_model_is_unavailable(store: Store, classifier: FakeClassifier) 
     """Until the model is loaded an image is unavailable; afterwards it has a verdict."""
     loader = ModelLoader("fake", lambda: Loaded(classifier))
     engine = engine_with(store, loader)
-    assert_unavailable(engine.review(picture_bytes(9), BY_ANN), "model_loading")
+    assert_unavailable(engine.review(image_bytes(9), BY_ANN), "model_loading")
     loader.wait()
-    assert engine.review(picture_bytes(9), BY_ANN).verdict.action is Action.ALLOW
+    assert engine.review(image_bytes(9), BY_ANN).verdict.action is Action.ALLOW
 
 
 def test_failed_model_is_unavailable(store: Store) -> None:
@@ -277,7 +277,7 @@ def test_failed_model_is_unavailable(store: Store) -> None:
     engine = engine_with(store, loader)
     with pytest.raises(ModelError, match="not found"):
         next(engine.review_files([Path("a.png")], source="command"))
-    review = engine.review(picture_bytes(9), BY_ANN)
+    review = engine.review(image_bytes(9), BY_ANN)
     assert review.verdict == Verdict(None, Action.UNAVAILABLE)
     assert review.problem is not None
     assert review.problem.message == "The model was not found. Name another."
@@ -308,10 +308,10 @@ def test_a_saved_policy_applies_to_stored_predictions(
 ) -> None:
     """A saved policy is a new version and applies to stored predictions without inference."""
     engine = engine_with(store, classifier)
-    assert engine.review(picture_bytes(102), COMMAND).verdict.label is Label.NORMAL
+    assert engine.review(image_bytes(102), COMMAND).verdict.label is Label.NORMAL
     saved = engine.save_policy(Policy(0.4, 0.3, 0.4), author="ann", reason="too many missed")
     assert saved == Policy(0.4, 0.3, 0.4, 2, "ann", "too many missed") == engine.policy
-    review = engine.review(picture_bytes(102), COMMAND)
+    review = engine.review(image_bytes(102), COMMAND)
     assert (review.verdict, review.policy) == (Verdict(Label.NSFW, Action.BLOCK), saved)
     assert engine_with(store, classifier).policy == saved
     assert engine.save_policy(saved, author="bob", reason="").version == 3
@@ -320,7 +320,7 @@ def test_a_saved_policy_applies_to_stored_predictions(
 
 def test_decision_is_about_what_was_on_screen(engine: Engine) -> None:
     """A decision has the score, threshold and model that the reviewer saw."""
-    review = engine.review(picture_bytes(200), BY_ANN)
+    review = engine.review(image_bytes(200), BY_ANN)
     shown = replace(answer_to(review), threshold=0.79)
     engine.save_policy(Policy(0.1, 0.1, 0.1), author="bob", reason="meanwhile")
     decision = engine.decide(shown, ANN)
@@ -334,7 +334,7 @@ def test_decision_is_about_what_was_on_screen(engine: Engine) -> None:
 
 def test_undo_restores_the_earlier_decision(engine: Engine) -> None:
     """Undoing a change restores the earlier decision; undoing that one leaves none."""
-    review = engine.review(picture_bytes(200), BY_ANN)
+    review = engine.review(image_bytes(200), BY_ANN)
     assert review.prediction is not None
     first, second = (
         engine.decide(answer_to(review, label, label), ANN) for label in (Label.NORMAL, Label.NSFW)
@@ -347,6 +347,6 @@ def test_undo_restores_the_earlier_decision(engine: Engine) -> None:
 
 def test_an_unpaired_surrogate_is_refused(engine: Engine) -> None:
     """A note that is not valid Unicode is a DecisionError."""
-    review = engine.review(picture_bytes(200), BY_ANN)
+    review = engine.review(image_bytes(200), BY_ANN)
     with pytest.raises(DecisionError, match="unpaired surrogate"):
         engine.decide(replace(answer_to(review), note="\ud800"), ANN)

@@ -12,7 +12,7 @@ from nsfw_app.errors import NotFound
 from nsfw_app.records import Label, LogFilter, Retain, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller, UserRole
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 from tests.support.image_files import camera_exif, encoded
 from tests.support.sample_records import answer_to, person
 
@@ -24,7 +24,7 @@ ANN, BOB = person("ann"), person("bob")
 
 def test_images_are_their_owners(engine: Engine) -> None:
     """A caller without an upload of an image can neither see it nor decide on it."""
-    blocked = picture_bytes(250)
+    blocked = image_bytes(250)
     review = engine.review(blocked, BY_ANN)
     sha256 = review.sha256 or ""
     calls: list[Callable[[Caller], object]] = [
@@ -42,7 +42,7 @@ def test_images_are_their_owners(engine: Engine) -> None:
 
 def test_reviewers_see_images_in_the_queue(engine: Engine) -> None:
     """Reviewers see a waiting image and viewers do not; once settled its preview is deleted."""
-    review = engine.review(picture_bytes(200), BY_ANN)  # inside the review band
+    review = engine.review(image_bytes(200), BY_ANN)  # inside the review band
     sha256 = review.sha256 or ""
     assert engine.preview_jpeg(sha256, BOB)
     with pytest.raises(NotFound):
@@ -56,14 +56,14 @@ def test_reviewers_see_images_in_the_queue(engine: Engine) -> None:
 
 def test_disagreements_are_shown_to_reviewers(engine: Engine) -> None:
     """All reviewers see an image with a decision against the model, to relabel it."""
-    review = engine.review(picture_bytes(250), BY_ANN)
+    review = engine.review(image_bytes(250), BY_ANN)
     engine.decide(answer_to(review), ANN)
     assert engine.preview_jpeg(review.sha256 or "", BOB)
 
 
 def test_an_admin_sees_every_image(engine: Engine) -> None:
     """The permission to manage shows the images of every owner."""
-    sha256 = engine.review(picture_bytes(250), BY_ANN).sha256 or ""
+    sha256 = engine.review(image_bytes(250), BY_ANN).sha256 or ""
     assert engine.preview_jpeg(sha256, person("root", role=UserRole.ADMIN))
 
 
@@ -86,7 +86,7 @@ def test_a_preview_has_no_metadata(engine: Engine) -> None:
 
 def test_without_an_owner_no_preview_is_kept(engine: Engine, tmp_path: Path) -> None:
     """Of an image that a command classified only facts and prediction are kept."""
-    sha256 = engine.review(picture_bytes(200), COMMAND).sha256 or ""
+    sha256 = engine.review(image_bytes(200), COMMAND).sha256 or ""
     assert [path for path in (tmp_path / "images").rglob("*") if path.is_file()] == []
     with pytest.raises(NotFound):
         engine.preview_jpeg(sha256, ANN)
@@ -94,7 +94,7 @@ def test_without_an_owner_no_preview_is_kept(engine: Engine, tmp_path: Path) -> 
 
 def test_a_known_image_gets_its_preview_when_it_is_uploaded(engine: Engine) -> None:
     """An image that a command classified first has a preview after an upload."""
-    engine.review(picture_bytes(200), COMMAND)
-    sha256 = engine.review(picture_bytes(200), BY_ANN).sha256 or ""
+    engine.review(image_bytes(200), COMMAND)
+    sha256 = engine.review(image_bytes(200), BY_ANN).sha256 or ""
     with Image.open(io.BytesIO(engine.preview_jpeg(sha256, ANN))) as kept:
         assert kept.size == (40, 30)

@@ -12,7 +12,7 @@ from nsfw_app.records import Label, ModelIdentity, Policy, Retain, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
-from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 from tests.support.sample_records import FAKE, SHA256, add, add_image, answer
 
 TORCH = replace(FAKE, backend="torch")
@@ -21,7 +21,7 @@ FORCED = replace(FAKE, backend="openvino-int8-forced")
 
 
 def engine_on(
-    store: Store, identity: ModelIdentity, engines: Path
+    store: Store, identity: ModelIdentity, artifacts_dir: Path
 ) -> tuple[Engine, FakeClassifier]:
     """An engine whose classifier has this identity."""
     classifier = FakeClassifier()
@@ -33,13 +33,13 @@ def engine_on(
         loader=loader,
         limits=LIMITS,
         policies=PolicyBook(store.policies),
-        artifacts_dir=engines,
+        artifacts_dir=artifacts_dir,
     )
     return engine, classifier
 
 
 def test_backends_are_equivalent_both_ways_or_alone(tmp_path: Path) -> None:
-    """Verified backends share one set; a forced one and one without reports is only itself."""
+    """Verified backends share one set; one that was forced or has no report has only itself."""
     equivalents, policy = EquivalentBackends(tmp_path), Policy(0.5, 0.2, 0.8)
     both = equivalents.of(TORCH, policy)
     assert both == equivalents.of(RUNTIME, policy) >= {"torch", "onnxruntime"}
@@ -53,18 +53,18 @@ def test_backends_are_equivalent_both_ways_or_alone(tmp_path: Path) -> None:
 def test_a_verified_backend_reuses_predictions(
     store: Store, tmp_path: Path, second: ModelIdentity, inferences: int
 ) -> None:
-    """After a change of backend known bytes cost no inference; other scores are not reused."""
+    """After a change of backend known bytes need no inference; other predictions are not reused."""
     first, _ = engine_on(store, TORCH, tmp_path)
     upload = Upload("a.png", "gallery", "ann", retain=Retain.QUEUE)
-    before = first.review(picture_bytes(120), upload)
+    before = first.review(image_bytes(120), upload)
     engine, classifier = engine_on(store, second, tmp_path)
-    after = engine.review(picture_bytes(120), upload)
+    after = engine.review(image_bytes(120), upload)
     assert classifier.seen == inferences
     assert (after.prediction == before.prediction) == (inferences == 0)
 
 
 def test_the_prediction_with_decisions_is_found_first(store: Store) -> None:
-    """Of two predictions made before backends counted together, the decided one is shown."""
+    """Of two predictions from before backends were equivalent, the decided one is shown."""
     add_image(store, identity=TORCH)
     add_image(store, identity=RUNTIME)
     both = frozenset({"torch", "onnxruntime"})
@@ -78,7 +78,7 @@ def test_the_prediction_with_decisions_is_found_first(store: Store) -> None:
 
 
 def test_insights_count_an_image_once(store: Store, tmp_path: Path) -> None:
-    """Statistics of one model are not split in two, and the latest decision counts."""
+    """Statistics of one model are not split by backend, and the latest decision counts."""
     for identity in (TORCH, RUNTIME, FORCED):
         add_image(store, identity=identity)
     add(store.log, answer("1", Label.NORMAL, backend="torch"))
@@ -92,17 +92,17 @@ def test_insights_count_an_image_once(store: Store, tmp_path: Path) -> None:
     assert (verified.backends, verified.confusion.true_positives) == (["onnxruntime"], 1)
     assert (forced.backends, forced.confusion.false_positives) == (["openvino-int8-forced"], 1)
     people = insights.people()
-    assert people.all_pairs == 3, "the image has one answer of each reviewer"
+    assert people.all_pairs == 3, "the image has one decision of each reviewer"
     assert people.alpha.images == 1
 
 
 def test_a_misclassified_image_is_listed_once(store: Store) -> None:
-    """A training label is of an image, however many backends were wrong about it."""
+    """A training label is of an image, even if several backends misclassified it."""
     for number, identity in enumerate((TORCH, RUNTIME)):
         add_image(store, identity=identity)
         for reviewer in ("ann", "bob"):
-            made = answer(f"{reviewer}-{number}", Label.NORMAL, backend=identity.backend)
-            add(store.log, made, reviewer=reviewer)
+            decision = answer(f"{reviewer}-{number}", Label.NORMAL, backend=identity.backend)
+            add(store.log, decision, reviewer=reviewer)
     (misclassification,) = store.training.misclassifications(limit=10)
     store.training.decide(misclassification.prediction_id, Label.NORMAL, reviewer="ann")
     assert [m.confirmed for m in store.training.misclassifications(limit=10)] == ["normal"]

@@ -32,7 +32,7 @@ from nsfw_app.rules.queue import QueueReason, QueueRules
 from nsfw_app.store import Store
 from nsfw_app.store.migrations import migrations
 from tests.support.application import open_app
-from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 from tests.support.flawed_files import TWIN_PNG, chunk, with_chunk, without_end
 from tests.support.image_files import FILES, encoded, photograph
 from tests.support.sample_records import SHA256, answer_to, person
@@ -88,7 +88,7 @@ def test_names_that_say_something_else_are_warned_of(
 
 def test_name_does_not_affect_the_prediction(engine: Engine, classifier: FakeClassifier) -> None:
     """The same bytes have the same verdict under any name, stored or not, each with its warning."""
-    data = picture_bytes(200)
+    data = image_bytes(200)
     names = ["a.png", "a.jpg", "a.HEIC", "a.pdf", "a.png"]
     reviews = [engine.review(data, Upload(name, "command")) for name in names]
     assert [codes(review) for review in reviews] == [
@@ -193,7 +193,7 @@ def test_audit_draws_from_the_others_only(store: Store) -> None:
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     incomplete = engine.review(dark_jpeg(), Upload("a.jpg", "command"))
-    whole = engine.review(picture_bytes(3), Upload("a.png", "command"))
+    whole = engine.review(image_bytes(3), Upload("a.png", "command"))
     rules = store.queue.rules
     assert rules.reason_for(incomplete.prediction, incomplete.verdict.action) is QueueReason.REVIEW
     assert rules.reason_for(whole.prediction, whole.verdict.action) is QueueReason.AUDIT

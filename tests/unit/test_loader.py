@@ -1,7 +1,7 @@
-"""Which model runs: auto and its reasons, names that never fall back, and loading in a thread.
+"""Model selection: `auto` and its fallback, and names that never fall back.
 
-The hub is on this machine. Its client read its address when it was imported, so these tests set
-the client's constants where a new process would set its environment.
+The hub runs on 127.0.0.1. Its client has read its environment at import, so these tests set the
+client's constants instead.
 """
 
 import time
@@ -38,7 +38,7 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Connect:
-    """Sends the hub's client to an address, with one empty cache for the test and no token."""
+    """Sets the URL of the hub for its client, with an empty cache and no token."""
 
     def connect(url: str) -> None:
         template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
@@ -53,12 +53,12 @@ def connect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Connect:
 
 
 def load(model: str, *, revision: str = "main") -> Loaded:
-    """A model as the settings would ask for it."""
+    """Load a model by a value of NSFW_MODEL."""
     return load_classifier(model, revision=revision, unsafe_labels=(), threads=1, max_waiting=64)
 
 
 def ready(model: str) -> tuple[str, ModelStatus]:
-    """The id of the model that becomes ready, and how the loader puts it."""
+    """Load a model; returns the id of the model that is ready, and the loader's status."""
     loader = ModelLoader(model, partial(load, model))
     classifier = loader.wait()
     assert loader.status.state is ModelState.READY
@@ -69,8 +69,8 @@ def ready(model: str) -> tuple[str, ModelStatus]:
 # auto
 
 
-def test_auto_takes_falconsai_from_the_hub(connect: Connect, vit: Path) -> None:
-    """Where the hub answers, auto is Falconsai at the hub's commit, with nothing to explain."""
+def test_auto_loads_falconsai_from_the_hub(connect: Connect, vit: Path) -> None:
+    """With a hub, auto is Falconsai at the hub's commit, without a message."""
     with serve(vit) as hub:
         connect(hub.url)
         model, status = ready(AUTO)
@@ -78,8 +78,8 @@ def test_auto_takes_falconsai_from_the_hub(connect: Connect, vit: Path) -> None:
     assert status.classifier.identity.revision == COMMIT
 
 
-def test_auto_takes_falconsai_from_the_cache(connect: Connect, vit: Path) -> None:
-    """What is cached is loaded without asking the hub anything."""
+def test_auto_loads_falconsai_from_the_cache(connect: Connect, vit: Path) -> None:
+    """A cached model is loaded without a request to the hub."""
     with serve(vit) as hub:
         connect(hub.url)
         load(FALCONSAI)
@@ -92,12 +92,17 @@ def test_auto_takes_falconsai_from_the_cache(connect: Connect, vit: Path) -> Non
 
 @pytest.mark.parametrize(
     ("status", "reason"),
-    [(404, "does not have it"), (401, "wants a token"), (429, "status 429"), (503, "status 503")],
+    [
+        (404, "does not have it"),
+        (401, "requires a token"),
+        (429, "status 429"),
+        (503, "status 503"),
+    ],
 )
 def test_auto_when_the_hub_refuses(
     connect: Connect, tmp_path: Path, status: int, reason: str
 ) -> None:
-    """A hub that says no is asked once; the reason names Falconsai and the hub's answer."""
+    """After one request, the reason has Falconsai and the hub's response."""
     with serve(tmp_path, statuses={"*": status}) as hub:
         connect(hub.url)
         model, end = ready(AUTO)
@@ -109,9 +114,9 @@ def test_auto_when_the_hub_refuses(
 
 @pytest.mark.parametrize("url", [ABSENT_URL, "hub.invalid", "http://", "http://127.0.0.1:1e3"])
 def test_auto_without_a_hub(connect: Connect, url: str) -> None:
-    """Without a hub, or with an address that is none, the embedded model runs at once."""
+    """Without a hub, or with an invalid URL, the embedded model is ready within 2 s."""
     connect(url)
-    load(OPEN_NSFW)  # so that its imports are not on the clock
+    load(OPEN_NSFW)  # so that its imports are not measured
     start = time.monotonic()
     model, status = ready(AUTO)
     assert time.monotonic() - start < 2
@@ -120,21 +125,21 @@ def test_auto_without_a_hub(connect: Connect, url: str) -> None:
 
 
 def test_auto_with_a_slow_hub(connect: Connect, tmp_path: Path) -> None:
-    """One request gets 3 s; then the embedded model runs, and the reason says so."""
+    """One request gets 3 s; then the embedded model is loaded, and the reason says so."""
     with serve(tmp_path, delay_seconds=60) as hub:
         connect(hub.url)
-        load(OPEN_NSFW)  # so that its imports are not on the clock
+        load(OPEN_NSFW)  # so that its imports are not measured
         start = time.monotonic()
         model, status = ready(AUTO)
         elapsed_seconds = time.monotonic() - start
     assert model == OPEN_NSFW
-    assert "did not answer within 3 s" in status.message
+    assert "did not respond within 3 s" in status.message
     assert 2.9 < elapsed_seconds < 4.5
     assert len(hub.requests) == 1
 
 
 def test_auto_offline(connect: Connect, vit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HF_HUB_OFFLINE is obeyed: no request, and the reason names it."""
+    """With HF_HUB_OFFLINE no request is sent, and the reason names it."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with serve(vit) as hub:
         connect(hub.url)
@@ -144,12 +149,14 @@ def test_auto_offline(connect: Connect, vit: Path, monkeypatch: pytest.MonkeyPat
     assert hub.requests == []
 
 
-def test_auto_after_half_a_download(connect: Connect, vit: Path) -> None:
-    """A cache without the weights is no model; once the hub has them, the rest is fetched."""
+def test_auto_after_a_partial_download(connect: Connect, vit: Path) -> None:
+    """A cache without weights is not used; once the hub has them, the rest is downloaded."""
     with serve(vit, statuses={"model.safetensors": 404}) as hub:
         connect(hub.url)
         assert ready(AUTO)[0] == OPEN_NSFW
-    assert list(Path(constants.HF_HUB_CACHE).rglob("config.json")), "half of it must be there"
+    assert list(Path(constants.HF_HUB_CACHE).rglob("config.json")), (
+        "the cache must have a part of the model"
+    )
     connect(ABSENT_URL)
     assert ready(AUTO)[0] == OPEN_NSFW
     with serve(vit) as hub:
@@ -165,7 +172,7 @@ def test_auto_after_half_a_download(connect: Connect, vit: Path) -> None:
 def test_auto_with_a_broken_model(
     connect: Connect, vit: Path, tmp_path: Path, name: str, content: bytes
 ) -> None:
-    """A model that the hub has and nobody can use is replaced, with a reason that names it."""
+    """A model of the hub that cannot be loaded is replaced, with a reason that names it."""
     directory = copytree(vit, tmp_path / "broken")
     (directory / name).write_bytes(content)
     with serve(directory) as hub:
@@ -175,9 +182,9 @@ def test_auto_with_a_broken_model(
     assert FALCONSAI in status.message
 
 
-def test_auto_with_labels_that_nobody_knows(connect: Connect, vit: Path, tmp_path: Path) -> None:
-    """Nor is Falconsai's place taken by labels whose meaning would be guessed."""
-    config = copytree(vit, tmp_path / "strange") / "config.json"
+def test_auto_with_unknown_labels(connect: Connect, vit: Path, tmp_path: Path) -> None:
+    """The embedded model replaces one whose labels have no known role."""
+    config = copytree(vit, tmp_path / "unknown-labels") / "config.json"
     config.write_text(config.read_text().replace("nsfw", "cat"))
     with serve(config.parent) as hub:
         connect(hub.url)
@@ -186,8 +193,8 @@ def test_auto_with_labels_that_nobody_knows(connect: Connect, vit: Path, tmp_pat
     assert "'cat'" in status.message
 
 
-def test_auto_with_a_name_server_that_hangs(tmp_path: Path) -> None:
-    """A lookup that never ends costs 3 s, also of a command that then wants to exit."""
+def test_auto_with_a_dns_server_that_hangs(tmp_path: Path) -> None:
+    """A DNS lookup that does not end costs 3 s, and does not keep a command from exiting."""
     script = """
 import json, socket, threading
 from nsfw_app.models.loader import load_classifier
@@ -197,16 +204,16 @@ print(json.dumps(loaded.fallback_reason))
 """
     start = time.monotonic()
     reason = run_script(script, **client_environment("http://hub.invalid", home=tmp_path))
-    assert "did not answer within 3 s" in reason
+    assert "did not respond within 3 s" in reason
     assert time.monotonic() - start < 15
 
 
-# A model asked for by name
+# A model by name
 
 
 @pytest.mark.parametrize("name", [FALCONSAI, "someone/something", "no hub id", "a/b/c"])
 def test_a_name_never_falls_back(connect: Connect, name: str) -> None:
-    """A model that cannot be had by its name is an error that names it and says what to do."""
+    """A model that is not available is an error that names it and says what to do."""
     connect(ABSENT_URL)
     with pytest.raises(ModelNotFound) as caught:
         load(name)
@@ -230,8 +237,8 @@ def test_another_name_and_revision(connect: Connect, vit: Path) -> None:
     assert (identity.model, identity.revision) == ("someone/something", COMMIT)
 
 
-def test_the_embedded_name_asks_nobody(connect: Connect, vit: Path) -> None:
-    """Open-NSFW by name needs no hub and has nothing to explain."""
+def test_the_embedded_model_by_name_sends_no_request(connect: Connect, vit: Path) -> None:
+    """Open-NSFW by name needs no hub and has no message."""
     with serve(vit) as hub:
         connect(hub.url)
         model, status = ready(OPEN_NSFW)

@@ -1,5 +1,6 @@
-"""The thread that loads a model: what it says while it runs and however it ends."""
+"""The loading thread: its status while it runs and after each outcome."""
 
+import logging
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -12,11 +13,11 @@ from tests.support.fakes import FakeClassifier
 
 Errors = SimpleQueue[BaseException | None]
 
-PATIENCE_SECONDS = 10
+TIMEOUT_S = 10
 
 
 class SlowLoad:
-    """A loading function that waits until the test lets it end, and counts its calls."""
+    """A loading function that waits until the test releases it, and counts its calls."""
 
     def __init__(self, end: Callable[[], Loaded]) -> None:
         self.end = end
@@ -25,15 +26,15 @@ class SlowLoad:
         self.released = threading.Event()
 
     def __call__(self) -> Loaded:
-        """Count, wait, end."""
+        """Count the call, wait, and return."""
         self.calls += 1
         self.started.set()
-        assert self.released.wait(PATIENCE_SECONDS)
+        assert self.released.wait(TIMEOUT_S)
         return self.end()
 
 
 def failing(error: BaseException) -> Callable[[], Loaded]:
-    """A loading function that raises this."""
+    """A loading function that raises an error."""
 
     def fail() -> Loaded:
         raise error
@@ -43,14 +44,14 @@ def failing(error: BaseException) -> Callable[[], Loaded]:
 
 @pytest.fixture
 def uncaught(monkeypatch: pytest.MonkeyPatch) -> Errors:
-    """What threads die of, which would otherwise go to the terminal."""
+    """Uncaught exceptions of threads, which would otherwise be printed."""
     errors: Errors = SimpleQueue()
     monkeypatch.setattr(threading, "excepthook", lambda args: errors.put(args.exc_value))
     return errors
 
 
 def test_not_started() -> None:
-    """A loader that nobody started says loading, and loads nothing."""
+    """A loader that was not started has the status loading, and loads nothing."""
     load = SlowLoad(lambda: Loaded(FakeClassifier()))
     loader = ModelLoader("fake", load)
     assert loader.status.state is ModelState.LOADING
@@ -58,12 +59,12 @@ def test_not_started() -> None:
 
 
 def test_loading_then_ready() -> None:
-    """The status never waits: loading while it loads, then ready with the reason it was given."""
+    """The status never waits: loading, then ready with the reason for a fallback."""
     classifier = FakeClassifier()
-    load = SlowLoad(lambda: Loaded(classifier, "The hub is away."))
+    load = SlowLoad(lambda: Loaded(classifier, "The hub is offline."))
     loader = ModelLoader("auto", load)
     loader.start()
-    assert load.started.wait(PATIENCE_SECONDS)
+    assert load.started.wait(TIMEOUT_S)
     assert loader.status.state is ModelState.LOADING
     assert loader.status.classifier is None
     with pytest.raises(ModelLoading, match="still loading"):
@@ -72,15 +73,15 @@ def test_loading_then_ready() -> None:
     assert loader.wait() is classifier
     assert loader.classifier is classifier
     assert loader.status.state is ModelState.READY
-    assert (loader.status.wanted, loader.status.message) == ("auto", "The hub is away.")
+    assert (loader.status.wanted, loader.status.message) == ("auto", "The hub is offline.")
 
 
-def test_failed_with_our_error() -> None:
-    """An error of ours ends in failed, and everyone who asks gets its sentence."""
+def test_a_typed_error_is_kept() -> None:
+    """A ModelError becomes the status, and every caller gets its sentence."""
     loader = ModelLoader("x/y", failing(ModelNotFound("No such model. Check the name.")))
-    for ask in (loader.wait, lambda: loader.classifier, loader.wait):
+    for get in (loader.wait, lambda: loader.classifier, loader.wait):
         with pytest.raises(ModelError, match=r"No such model\. Check the name\."):
-            ask()
+            get()
     assert loader.status.state is ModelState.FAILED
     assert loader.status.message == "No such model. Check the name."
 
@@ -95,10 +96,11 @@ def test_failed_with_our_error() -> None:
         (NotFound("The store is gone."), "model_load_failed", "loaded: The store is gone."),
     ],
 )
-def test_whatever_a_library_raises(
+def test_any_exception_becomes_a_typed_error(
     error: Exception, kind: str, sentence: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Loading ends in a typed error with a sentence, and the log has the traceback."""
+    """Loading ends in a typed error; the log has the cause in one line, DEBUG the traceback."""
+    caplog.set_level(logging.DEBUG, "nsfw_app")
     loader = ModelLoader("x/y", failing(error))
     with pytest.raises(ModelError) as caught:
         loader.wait()
@@ -106,21 +108,24 @@ def test_whatever_a_library_raises(
     assert str(caught.value).startswith("'x/y' ")
     assert sentence in str(caught.value)
     assert (loader.status.state, loader.status.message) == (ModelState.FAILED, str(caught.value))
-    (record,) = caplog.records
-    assert record.exc_info is not None
-    assert record.exc_info[1] is error
+    cause, traceback = caplog.records
+    assert cause.getMessage() == f"Loading 'x/y' failed: {type(error).__name__}: {error}"
+    assert (cause.levelname, cause.exc_info) == ("ERROR", None)
+    assert traceback.levelname == "DEBUG"
+    assert traceback.exc_info is not None
+    assert traceback.exc_info[1] is error
 
 
 def test_a_library_that_ends_the_thread(uncaught: Errors) -> None:
-    """Nobody waits for ever: loading has failed, and the sentence says by what."""
+    """No caller waits for ever: loading has failed, with a sentence that says why."""
     loader = ModelLoader("x/y", failing(KeyboardInterrupt()))
-    with pytest.raises(ModelError, match="ended by a library"):
+    with pytest.raises(ModelError, match="A library ended the loading"):
         loader.wait()
-    assert isinstance(uncaught.get(timeout=PATIENCE_SECONDS), KeyboardInterrupt)
+    assert isinstance(uncaught.get(timeout=TIMEOUT_S), KeyboardInterrupt)
 
 
 def test_start_twice() -> None:
-    """Starting again, from several threads or when it is done, loads nothing again."""
+    """Starting again, from several threads or after it is done, loads nothing again."""
     load = SlowLoad(lambda: Loaded(FakeClassifier()))
     loader = ModelLoader("fake", load)
     starters = [threading.Thread(target=loader.start) for _ in range(8)]
@@ -135,8 +140,8 @@ def test_start_twice() -> None:
     assert load.calls == 1
 
 
-def test_everyone_who_waits_gets_it() -> None:
-    """All threads that wait get the one classifier."""
+def test_all_waiting_threads_get_the_classifier() -> None:
+    """The model is loaded once for all of them."""
     load = SlowLoad(lambda: Loaded(FakeClassifier()))
     loader = ModelLoader("fake", load)
     got: list[object] = []
@@ -145,6 +150,6 @@ def test_everyone_who_waits_gets_it() -> None:
         thread.start()
     load.released.set()
     for thread in waiting:
-        thread.join(PATIENCE_SECONDS)
+        thread.join(TIMEOUT_S)
     assert got == [loader.classifier] * 4
     assert load.calls == 1

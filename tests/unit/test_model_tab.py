@@ -1,4 +1,4 @@
-"""From the settings to the Model tab and the log: which backend judged, and what is known of it."""
+"""The Model tab and the log: the backend in use, and the reports of optimized models."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +17,9 @@ from nsfw_app.models.loader import ModelState
 from nsfw_app.records import Label, LogFilter, NewDecision, Retain, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.ui.model import model_facts
-from tests.support.optimized_models import made
+from tests.support.optimized_models import all_formats
 from tests.support.sample_records import person
-from tests.support.tiny_vit import picture, trained
+from tests.support.tiny_vit import tinted_image, trained
 from tests.unit.test_reduced_decoding import jpeg
 
 
@@ -27,42 +27,42 @@ from tests.unit.test_reduced_decoding import jpeg
 def data(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """A data directory in which every format of the tiny model lies, and settings that use it."""
-    copytree(made(tmp_path_factory), tmp_path / "engines")
+    """A data directory with every format of the tiny model, and settings that use it."""
+    copytree(all_formats(tmp_path_factory), tmp_path / "engines")
     monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("NSFW_MODEL", str(trained(tmp_path_factory)))
     monkeypatch.setenv("NSFW_THREADS", "1")
     return tmp_path
 
 
-def started() -> Engine:
-    """An engine as the settings have it, its model loaded or failed."""
+def open_loaded_engine() -> Engine:
+    """An engine with the settings' model, loaded or failed."""
     chosen = settings.load()
     engine = open_engine(chosen, open_store(chosen))
     engine.wait()
     return engine
 
 
-def told(engine: Engine) -> dict[str, str]:
-    """What the tab says of optimized models, by format."""
+def optimized_rows(engine: Engine) -> dict[str, str]:
+    """The tab's rows about optimized models, by format."""
     sections = {section["title"]: dict(section["rows"]) for section in model_facts(engine)}
     return sections.get("Optimized models", {})
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_the_setting_chooses_and_the_log_tells(
+def test_the_log_has_the_backend_of_the_setting(
     data: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """An answer about what a backend judged carries its name."""
+    """A decision has the backend of the prediction that was shown."""
     monkeypatch.setenv("NSFW_BACKEND", kind)
-    engine = started()
+    engine = open_loaded_engine()
     upload = Upload("a.jpg", "gallery", "ann", retain=Retain.QUEUE)
-    review = engine.review(jpeg(picture(0.9)), upload)
+    review = engine.review(jpeg(tinted_image(0.9)), upload)
     assert review.prediction is not None
     identity, score = review.prediction.identity, review.prediction.nsfw_score
     assert identity.backend == kind
     assert score > 0.6
-    answer = NewDecision(
+    decision = NewDecision(
         image_sha256=review.prediction.image_sha256,
         model=identity.model,
         revision=identity.revision,
@@ -72,15 +72,16 @@ def test_the_setting_chooses_and_the_log_tells(
         nonce="n",
         name="a.jpg",
     )
-    engine.decide(answer, person("Ann", owner="ann"))
+    engine.decide(decision, person("Ann", owner="ann"))
     (row,) = engine.log.page(LogFilter(), limit=1)
     assert row.backend == kind
 
 
-def test_each_network_has_its_report(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that runs says so; all tell how far they are from the original, and their speed."""
+def test_each_format_has_its_report(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row of the one in use says so; each has its parity report and its speed."""
     monkeypatch.setenv("NSFW_BACKEND", "openvino-int8")
-    rows = told(started())
+    engine = open_loaded_engine()
+    rows = optimized_rows(engine)
     assert set(rows) == set(FILES)
     assert [kind for kind, text in rows.items() if text.startswith("Runs now.")] == [
         "openvino-int8"
@@ -88,30 +89,33 @@ def test_each_network_has_its_report(data: Path, monkeypatch: pytest.MonkeyPatch
     for kind, text in rows.items():
         kept = builds.read(next(data.glob(f"engines/*/*/{kind}/*")))
         assert kept is not None
-        largest = max(abs(one - other) for one, other in kept.scores)
-        assert f"differ by {largest:.4f} at most" in text
+        report = kept.report(engine.policy)
+        assert report.largest_difference == max(abs(a - b) for a, b in kept.scores)
+        assert report.summary() in text
         assert "images a second" in text
 
 
-def test_why_a_network_is_not_used(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_why_a_format_is_not_used(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another CPU, or a report that failed."""
     directory = next(data.glob("engines/*/*/onnx/*"))
     failed = builds.read(directory)
     assert failed is not None
-    builds.describe(directory, replace(failed, scores=((0.1, 0.9),)))
+    builds.write(directory, replace(failed, scores=((0.1, 0.9),)))
     monkeypatch.setenv("NSFW_BACKEND", "torch")
-    engine = started()
-    assert told(engine)["onnx"].startswith("Not used: too many labels change.")
-    assert told(engine)["openvino"].startswith("Verified, and does not run now.")
+    engine = open_loaded_engine()
+    assert optimized_rows(engine)["onnx"].startswith("Not used: too many labels change.")
+    assert optimized_rows(engine)["openvino"].startswith("Verified, and does not run now.")
     other = replace(system.cpu(), features=frozenset({"avx2"}))
     monkeypatch.setattr(system, "cpu", lambda: other)
-    assert told(engine)["openvino"].startswith("Not used: it was verified on another kind of CPU")
+    assert optimized_rows(engine)["openvino"].startswith(
+        "Not used: it was verified on another kind of CPU"
+    )
 
 
-def test_what_optimize_did_not_keep(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tab tells what was tried and why it was not kept; what was kept has its own report."""
+def test_formats_that_were_not_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tab has what was tried and why it was not kept; a kept format has its report."""
     monkeypatch.setenv("NSFW_BACKEND", "torch")
-    engine = started()
+    engine = open_loaded_engine()
     classifier = engine.status.classifier
     assert classifier is not None
     next(data.glob("engines/*/*/openvino-fp32")).rename(data / "away")
@@ -120,18 +124,18 @@ def test_what_optimize_did_not_keep(data: Path, monkeypatch: pytest.MonkeyPatch)
         Attempt(Format.ONNX, kept=True, outcome="Kept."),
     ]
     builds.write_attempts(data / "engines", ModelVersion.of(classifier.identity), tried)
-    rows = told(engine)
+    rows = optimized_rows(engine)
     assert rows["openvino-fp32"] == "Tried by optimize. Not kept: it is not faster."
     assert rows["onnx"].startswith("Verified, and does not run now.")
 
 
-def test_the_embedded_model_has_none(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No heading over nothing."""
+def test_the_embedded_model_has_no_formats(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The section is left out where it would be empty."""
     monkeypatch.setenv("NSFW_MODEL", "open-nsfw")
     monkeypatch.setenv("NSFW_BACKEND", "torch")
-    engine = started()
+    engine = open_loaded_engine()
     assert engine.status.state is ModelState.READY
-    assert told(engine) == {}
+    assert optimized_rows(engine) == {}
 
 
 @pytest.mark.parametrize(
@@ -144,28 +148,28 @@ def test_the_embedded_model_has_none(data: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_embedded_model_in_half_precision(
     data: Path, monkeypatch: pytest.MonkeyPatch, rate: float, beginning: str, end: str
 ) -> None:
-    """The tab tells how far it is from the original and how much faster."""
+    """The tab has its difference to the original and both speeds."""
     monkeypatch.setenv("NSFW_MODEL", "open-nsfw")
     monkeypatch.setenv("NSFW_BACKEND", "torch")
-    engine = started()
+    engine = open_loaded_engine()
     classifier = engine.status.classifier
     assert classifier is not None
     origin = ModelVersion.of(classifier.identity)
     kind = Format.OPENVINO_BF16
     with builds.new_build(builds.builds_dir(data / "engines", origin, kind)) as directory:
-        made = OptimizedModel.from_directory(directory, kind, origin, classifier.roles)
+        model = OptimizedModel.from_directory(directory, kind, origin, classifier.roles)
         rates = {"images_per_s": rate, "original_images_per_s": 100.0}
-        builds.describe(directory, replace(made, scores=((0.1, 0.1),), **rates))
-    (text,) = told(engine).values()
+        builds.write(directory, replace(model, scores=((0.1, 0.1),), **rates))
+    (text,) = optimized_rows(engine).values()
     assert text.startswith(beginning)
     assert text.endswith(end)
 
 
-def test_a_backend_that_was_not_made_fails(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked for by name and not there, nothing else takes its place."""
+def test_a_backend_that_was_not_built_fails(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing backend requested by name is not replaced by another."""
     next(data.glob("engines/*/*/onnx")).rename(data / "away")
     monkeypatch.setenv("NSFW_BACKEND", "onnx")
-    status = started().status
+    status = open_loaded_engine().status
     assert status.state is ModelState.FAILED
     assert "NSFW_BACKEND=onnx" in status.message
 
@@ -173,10 +177,10 @@ def test_a_backend_that_was_not_made_fails(data: Path, monkeypatch: pytest.Monke
 def test_the_embedded_model_under_another_backend(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A backend that it does not have is an error, and so is to fall back to it under that."""
+    """A backend that it does not have is an error, by name and as the fallback of `auto`."""
     monkeypatch.setenv("NSFW_BACKEND", "onnx")
     for model in ("open-nsfw", "auto"):
         monkeypatch.setenv("NSFW_MODEL", model)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(data / "cache"))
-        assert started().status.state is ModelState.FAILED, model
+        assert open_loaded_engine().status.state is ModelState.FAILED, model

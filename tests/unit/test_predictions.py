@@ -27,11 +27,11 @@ from nsfw_app.rules.permissions import (
 from nsfw_app.store import Store
 from nsfw_app.store.connections import Connections
 from tests.support.application import open_app
-from tests.support.fakes import FakeClassifier, picture_bytes
+from tests.support.fakes import FakeClassifier, image_bytes
 from tests.support.sample_records import person
 
 ALLOWED, WAITING, BLOCKED = 0, 128, 250  # reds: scores below the review band, in it, above it
-LARGE_JPEG = picture_bytes(WAITING, size=(2000, 1500), image_format="JPEG")
+LARGE_JPEG = image_bytes(WAITING, size=(2000, 1500), image_format="JPEG")
 ANN = person("ann")
 
 
@@ -97,7 +97,7 @@ def test_costs_of_a_large_jpeg(
     expected: dict[str, int],
 ) -> None:
     """Nothing is looked up, decoded or written twice; a preview needs all pixels at once here."""
-    data = picture_bytes(red, size=(2000, 1500), image_format="JPEG")
+    data = image_bytes(red, size=(2000, 1500), image_format="JPEG")
     with costs(monkeypatch) as found:
         engine.review(data, Upload("a.jpg", "test", "ann", retain=retain))
     assert {name: found[name] for name in expected} == expected
@@ -176,7 +176,7 @@ def test_retain_says_what_is_kept(
     engine: Engine, tmp_path: Path, retain: Retain, red: int, rows: int, previews: int, waiting: int
 ) -> None:
     """Each value keeps exactly its rows and files, and only a submission has an id."""
-    review = engine.review(picture_bytes(red), Upload("a.png", "test", "ann", retain=retain))
+    review = engine.review(image_bytes(red), Upload("a.png", "test", "ann", retain=retain))
     sha256 = review.sha256 or ""
     files = [path for path in (tmp_path / "images").rglob("*") if path.is_file()]
     assert len(files) == previews

@@ -1,4 +1,4 @@
-"""Preparing a picture as recorded gives what the model's own image processor gives."""
+"""Recorded preprocessing has the output of the model's own image processor."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,7 @@ from nsfw_app.errors import ModelUnsupported
 from nsfw_app.models.preprocessing import Preprocessing
 from tests.unit.test_classifiers import photograph
 
-PICTURES = [
+IMAGES = [
     photograph("skimage", "data/astronaut.png"),
     photograph("skimage", "data/rocket.jpg"),
     photograph("sklearn", "datasets/images/china.jpg").crop((0, 0, 41, 300)),
@@ -21,7 +21,7 @@ PICTURES = [
 
 
 def processors() -> dict[str, Any]:
-    """Image processors of several kinds of model, without torchvision."""
+    """Image processors of several model types, without torchvision."""
     from transformers import CLIPImageProcessorPil, ViTImageProcessorPil
 
     return {
@@ -29,8 +29,8 @@ def processors() -> dict[str, Any]:
         "stretched, wide": ViTImageProcessorPil(size={"height": 96, "width": 160}),
         "bicubic": ViTImageProcessorPil(resample=3),
         "unscaled": ViTImageProcessorPil(do_normalize=False),
-        "middle": CLIPImageProcessorPil(),
-        "middle, smaller": CLIPImageProcessorPil(
+        "cropped": CLIPImageProcessorPil(),
+        "cropped, smaller": CLIPImageProcessorPil(
             size={"shortest_edge": 256}, crop_size={"height": 224, "width": 224}
         ),
     }
@@ -40,10 +40,10 @@ PROCESSORS = processors()
 
 
 @pytest.mark.parametrize("kind", PROCESSORS)
-@pytest.mark.parametrize("number", range(len(PICTURES)))
+@pytest.mark.parametrize("number", range(len(IMAGES)))
 def test_the_same_pixels_as_the_processor(kind: str, number: int) -> None:
-    """Within what rounding a middle to whole pixels costs; exactly where there is no middle."""
-    processor, image = PROCESSORS[kind], PICTURES[number]
+    """Equal without a crop; with one, within the rounding of its edges to whole pixels."""
+    processor, image = PROCESSORS[kind], IMAGES[number]
     expected = processor(image, return_tensors="np")["pixel_values"][0]
     record = Preprocessing.of(processor.to_dict())
     prepared = record.prepare(image)
@@ -52,24 +52,24 @@ def test_the_same_pixels_as_the_processor(kind: str, number: int) -> None:
     values = prepared.transpose(2, 0, 1) * record.scale
     mean, std = (np.array(v)[:, None, None] for v in (record.mean, record.std))
     ours = (values - mean) / std
-    if "middle" in kind:
+    if "cropped" in kind:
         assert np.abs(ours - expected).mean() < 0.05
     else:
         assert np.abs(ours - expected).max() < 1e-5
 
 
-def test_large_pictures_are_shrunk_in_two_steps_that_do_not_show() -> None:
-    """Of 12 megapixels, the quick way is within 2 grey levels of the slow one."""
+def test_large_images_are_resized_in_two_steps() -> None:
+    """For 12 megapixels the result is within 2 gray levels of a resize in one step."""
     image = photograph("skimage", "data/retina.jpg").resize((4000, 3000), Image.Resampling.BICUBIC)
     record = Preprocessing.of(PROCESSORS["stretched"].to_dict())
-    slow = image.resize((224, 224), Image.Resampling.BILINEAR)
-    difference = np.abs(record.prepare(image).astype(int) - np.asarray(slow, dtype=int))
+    one_step = image.resize((224, 224), Image.Resampling.BILINEAR)
+    difference = np.abs(record.prepare(image).astype(int) - np.asarray(one_step, dtype=int))
     assert difference.max() <= 2
 
 
 @pytest.mark.parametrize("kind", PROCESSORS)
-def test_a_record_comes_back_from_its_file(kind: str) -> None:
-    """Written as JSON and read again it is the same."""
+def test_a_record_survives_json(kind: str) -> None:
+    """Written as JSON and read again it is equal."""
     record = Preprocessing.of(PROCESSORS[kind].to_dict())
     assert Preprocessing.from_json(json.loads(json.dumps(record.to_json()))) == record
 
@@ -86,25 +86,25 @@ def test_a_record_comes_back_from_its_file(kind: str) -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_recorded_is_refused(changes: dict[str, Any]) -> None:
-    """A processor that does something else is refused, instead of being followed wrongly."""
+    """A processor with a step that cannot be recorded is refused."""
     with pytest.raises(ModelUnsupported, match="cannot be recorded"):
         Preprocessing.of(PROCESSORS["stretched"].to_dict() | changes)
 
 
 @pytest.mark.parametrize("kind", PROCESSORS)
-def test_a_right_record_passes_its_check(kind: str) -> None:
-    """Each processor's own pixels are near enough."""
+def test_a_correct_record_passes_its_check(kind: str) -> None:
+    """The record of each processor matches that processor's output."""
     record = Preprocessing.of(PROCESSORS[kind].to_dict())
-    for image in PICTURES[:3]:
+    for image in IMAGES[:3]:
         record.check(image, PROCESSORS[kind](image, return_tensors="np")["pixel_values"][0])
 
 
 @pytest.mark.parametrize(
     "wrong", [{"mean": (0.4, 0.5, 0.6)}, {"shorter": 400, "crop_width": 224}, {"width": 160}]
 )
-def test_a_wrong_record_is_found(wrong: dict[str, Any]) -> None:
-    """A processor that does more than its configuration says is not followed wrongly."""
-    processor, image = PROCESSORS["stretched"], PICTURES[0]
+def test_a_wrong_record_fails_its_check(wrong: dict[str, Any]) -> None:
+    """A processor that differs from its configuration is detected."""
+    processor, image = PROCESSORS["stretched"], IMAGES[0]
     expected = processor(image, return_tensors="np")["pixel_values"][0]
     record = replace(Preprocessing.of(processor.to_dict()), **wrong)
     with pytest.raises(ModelUnsupported, match="cannot be recorded"):

@@ -1,4 +1,4 @@
-"""Vision Transformers saved in a directory: labels, weights, and what is refused."""
+"""PyTorch backend: labels and weights of models in a directory."""
 
 import hashlib
 import json
@@ -11,13 +11,13 @@ from nsfw_app.errors import ModelDamaged, ModelNotFound, ModelUnsupported
 from nsfw_app.models.classifier import Classifier, nsfw_score
 from nsfw_app.models.loader import load_classifier
 from nsfw_app.records import LabelRole
-from tests.support.tiny_vit import picture, trained
+from tests.support.tiny_vit import tinted_image, trained
 
-PICTURES = [picture(warmth, seed=1) for warmth in (0.05, 0.5, 0.95)]  # cold, between, warm
+IMAGES = [tinted_image(warmth, seed=1) for warmth in (0.05, 0.5, 0.95)]  # blue to orange
 
 
 def load(directory: Path, *, unsafe_labels: tuple[str, ...] = ()) -> Classifier:
-    """The model of a directory."""
+    """Load the model of a directory."""
     return load_classifier(
         str(directory), revision="main", unsafe_labels=unsafe_labels, threads=1, max_waiting=64
     ).classifier
@@ -36,18 +36,18 @@ def configure(directory: Path, **changes: object) -> None:
     path.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
 
 
-def test_tells_the_two_kinds_apart(directory: Path) -> None:
-    """The trained model separates pictures it has never seen."""
+def test_the_trained_model_separates_unseen_images(directory: Path) -> None:
+    """Blue images score below 0.2 and orange ones above 0.8."""
     model = load(directory)
-    cold = model.predict([picture(0.05, seed=seed) for seed in range(10)])
-    warm = model.predict([picture(0.95, seed=seed) for seed in range(10)])
-    assert max(answer["nsfw"] for answer in cold) < 0.2
-    assert min(answer["nsfw"] for answer in warm) > 0.8
+    cold = model.predict([tinted_image(0.05, seed=seed) for seed in range(10)])
+    warm = model.predict([tinted_image(0.95, seed=seed) for seed in range(10)])
+    assert max(row["nsfw"] for row in cold) < 0.2
+    assert min(row["nsfw"] for row in warm) > 0.8
 
 
-def test_ids_as_texts(directory: Path) -> None:
-    """A configuration whose ids are texts, in another order, gives the same answers."""
-    expected = load(directory).predict(PICTURES)
+def test_ids_as_strings(directory: Path) -> None:
+    """A configuration whose ids are strings, in another order, gives the same probabilities."""
+    expected = load(directory).predict(IMAGES)
     configure(
         directory,
         id2label={"1": "nsfw", "0": "normal"},
@@ -55,21 +55,21 @@ def test_ids_as_texts(directory: Path) -> None:
     )
     model = load(directory)
     assert list(model.roles) == ["normal", "nsfw"]
-    assert model.predict(PICTURES) == expected
+    assert model.predict(IMAGES) == expected
 
 
 def test_reversed_labels(directory: Path) -> None:
-    """What a label says counts, not its place: class 0 may be the unsafe one."""
+    """The word of a label counts, not its position: class 0 may be the unsafe one."""
     configure(directory, id2label={"0": "NSFW", "1": "SFW"}, label2id={"NSFW": 0, "SFW": 1})
     model = load(directory)
     assert list(model.roles.items()) == [("NSFW", LabelRole.UNSAFE), ("SFW", LabelRole.SAFE)]
-    cold, _, warm = model.predict(PICTURES)
+    cold, _, warm = model.predict(IMAGES)
     assert nsfw_score(cold, model.roles) > 0.8
     assert nsfw_score(warm, model.roles) < 0.2
 
 
 def test_unknown_labels_are_refused(directory: Path) -> None:
-    """Labels that nothing recognises are named, with the setting that resolves them."""
+    """The message has the unknown labels, and the setting that gives them roles."""
     configure(directory, id2label=None, label2id=None)
     with pytest.raises(ModelUnsupported) as caught:
         load(directory)
@@ -77,18 +77,18 @@ def test_unknown_labels_are_refused(directory: Path) -> None:
         assert word in str(caught.value)
 
 
-def test_unknown_labels_named_by_the_user(directory: Path) -> None:
+def test_unknown_labels_named_by_the_setting(directory: Path) -> None:
     """The labels that the setting names are unsafe, all others safe."""
     configure(directory, id2label=None, label2id=None)
     model = load(directory, unsafe_labels=("LABEL_1",))
     assert dict(model.roles) == {"LABEL_0": LabelRole.SAFE, "LABEL_1": LabelRole.UNSAFE}
-    cold, _, warm = model.predict(PICTURES)
+    cold, _, warm = model.predict(IMAGES)
     assert nsfw_score(cold, model.roles) < 0.2
     assert nsfw_score(warm, model.roles) > 0.8
 
 
-def in_shards(directory: Path) -> list[Path]:
-    """The model's weights, saved again as several files, in the order of their names."""
+def save_in_shards(directory: Path) -> list[Path]:
+    """Save the model's weights again as several files; returns them in the order of their names."""
     from transformers import ViTForImageClassification
 
     model = ViTForImageClassification.from_pretrained(directory)
@@ -99,25 +99,25 @@ def in_shards(directory: Path) -> list[Path]:
 
 def test_sharded_weights(directory: Path) -> None:
     """Weights in several files score the same, and their hash covers all of them."""
-    expected = load(directory).predict(PICTURES)
-    shards = in_shards(directory)
+    expected = load(directory).predict(IMAGES)
+    shards = save_in_shards(directory)
     identity = load(directory).identity
     digest = hashlib.sha256(b"".join(shard.read_bytes() for shard in shards)).hexdigest()
     assert len(shards) > 1
     assert identity.weights_sha256 == digest
-    assert load(directory).predict(PICTURES) == [pytest.approx(e, abs=1e-6) for e in expected]
+    assert load(directory).predict(IMAGES) == [pytest.approx(e, abs=1e-6) for e in expected]
 
 
 def test_missing_shard(directory: Path) -> None:
-    """A model that lacks one of its files is incomplete, and the message says what to do."""
-    in_shards(directory)[-1].unlink()
+    """A model that lacks one of its files is incomplete; the message says what to do."""
+    save_in_shards(directory)[-1].unlink()
     with pytest.raises(ModelNotFound, match=r"no complete model.*save_pretrained"):
         load(directory)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_incomplete_directory(directory: Path, name: str) -> None:
-    """A directory without configuration or weights is refused by its name."""
+    """A directory without configuration or weights is refused; the message has its name."""
     (directory / name).unlink()
     with pytest.raises(ModelNotFound, match="no complete model") as caught:
         load(directory)
@@ -125,7 +125,7 @@ def test_incomplete_directory(directory: Path, name: str) -> None:
 
 
 def test_weights_without_a_classifier(directory: Path) -> None:
-    """A model whose last layer would be filled at random is refused, and the layer is named."""
+    """A model whose last layer would be random is refused; the message names the layer."""
     from safetensors.torch import load_file, save_file
 
     path = directory / "model.safetensors"
@@ -136,12 +136,12 @@ def test_weights_without_a_classifier(directory: Path) -> None:
 
 
 def test_another_configuration_is_another_revision(directory: Path) -> None:
-    """The same weights with other labels or another preparation judge otherwise: it is told."""
-    seen = {load(directory).identity.revision}
+    """Other labels or another preprocessing of the same weights change the revision."""
+    revisions = {load(directory).identity.revision}
     configure(directory, id2label={"0": "nsfw", "1": "normal"}, label2id={"nsfw": 0, "normal": 1})
-    seen.add(load(directory).identity.revision)
+    revisions.add(load(directory).identity.revision)
     path = directory / "preprocessor_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"image_mean": [0.4, 0.5, 0.6]}))
     identity = load(directory).identity
-    assert len(seen | {identity.revision}) == 3
-    assert identity.weights_sha256 not in seen
+    assert len(revisions | {identity.revision}) == 3
+    assert identity.weights_sha256 not in revisions

@@ -19,7 +19,7 @@ from nsfw_app.records import Retain, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
-from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 from tests.unit.test_classifiers import load, photograph
 
 LARGE = Limits(max_bytes=50_000_000, max_pixels=20_000_000, max_frames=4)
@@ -154,7 +154,7 @@ def test_only_low_scores_are_computed_from_fewer_pixels(
     loader = ModelLoader("fake", lambda: Loaded(shown))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
-    data = picture_bytes(red, size=(1600, 1600), image_format="JPEG")
+    data = image_bytes(red, size=(1600, 1600), image_format="JPEG")
     engine.review(data, Upload("a.jpg", "command"))
     assert shown.sizes == [(side, side) for side in sizes]
 
@@ -181,7 +181,7 @@ def test_files_are_read_ahead_and_results_are_in_order(store: Store, tmp_path: P
     engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     paths = [tmp_path / f"{red}.png" for red in range(40)]
     for red, path in enumerate(paths):
-        path.write_bytes(picture_bytes(red))
+        path.write_bytes(image_bytes(red))
     reviews = list(engine.review_files(paths, source="command"))
     assert [review.name for review in reviews] == [str(path) for path in paths]
     assert [round(r.prediction.nsfw_score * 255) for r in reviews if r.prediction] == [*range(40)]
@@ -196,7 +196,7 @@ def test_closed_iterator_starts_no_more_work() -> None:
         started.append(number)
         assert number == 0 or stopped.wait(10)
 
-    results = map_ordered(act, range(99), at_once=2)
+    results = map_ordered(act, range(99), concurrency=2)
     next(results)
     while len(started) < 3:
         time.sleep(0.001)
@@ -222,6 +222,6 @@ def test_command_retries_if_the_model_is_overloaded(store: Store, tmp_path: Path
     engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     paths = [tmp_path / f"{red}.png" for red in range(20)]
     for red, path in enumerate(paths):
-        path.write_bytes(picture_bytes(red))
+        path.write_bytes(image_bytes(red))
     reviews = list(engine.review_files(paths, source="command"))
     assert [review.problem for review in reviews] == [None] * 20

@@ -15,7 +15,7 @@ from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.queue import QueueRules
 from nsfw_app.rules.retention import Keep, Retention
 from nsfw_app.store import Store, purges
-from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 from tests.support.sample_records import answer_to, person
 
 ANN, BOB = person("ann"), person("bob")
@@ -48,7 +48,7 @@ def make(tmp_path: Path) -> Make:
 def bring(engine: Engine, red: int) -> Review:
     """Have a picture judged that Ann uploads."""
     return engine.review(
-        picture_bytes(red), Upload(f"{red}.png", "gallery", "ann", retain=Retain.QUEUE)
+        image_bytes(red), Upload(f"{red}.png", "gallery", "ann", retain=Retain.QUEUE)
     )
 
 
@@ -215,7 +215,7 @@ def test_a_run_is_in_the_audit(make: Make) -> None:
 def test_trying_out_keeps_nothing_at_all(make: Make, tmp_path: Path) -> None:
     """An image that is only tried out leaves no row and no file, and has the same score."""
     engine = make(Keep.ALL)
-    tried = engine.review(picture_bytes(WAITING), Upload("a.png", "review", retain=Retain.NOTHING))
+    tried = engine.review(image_bytes(WAITING), Upload("a.png", "review", retain=Retain.NOTHING))
     assert tried.prediction is not None
     assert tried.preview is not None
     with pytest.raises(NotFound):

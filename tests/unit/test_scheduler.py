@@ -1,7 +1,4 @@
-"""One network for many callers: the same answers, and never a growing backlog.
-
-First what batches promise, then callers that compute for themselves.
-"""
+"""Schedulers: concurrent callers get the results of single ones, and no backlog grows."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -18,12 +15,12 @@ from nsfw_app.models.classifier import DownscaleRule, Pixels
 from nsfw_app.models.scheduler import MAX_BATCH, DynamicBatcher, UnbatchedClassifier
 from nsfw_app.records import LabelRole, ModelIdentity
 
-PATIENCE_SECONDS = 10
-BAD = 255  # the red of a picture that the network fails on
+TIMEOUT_S = 10
+BAD = 255  # the red of an image that the backend fails on
 
 
 class SlowBackend:
-    """Takes its score from the red of a picture, and begins a batch only when it may."""
+    """The score is the red of an image; a batch waits until the test releases it."""
 
     identity = ModelIdentity("slow", "r1", "f" * 64, "test")
     roles: Mapping[str, LabelRole] = {"normal": LabelRole.SAFE, "nsfw": LabelRole.UNSAFE}
@@ -35,9 +32,9 @@ class SlowBackend:
     def __init__(self, fail: Callable[[], Exception] | None = None) -> None:
         self.fail = fail
         self.batches: list[int] = []
-        self.begun = threading.Event()
-        self.may_go = threading.Event()
-        self.may_go.set()
+        self.started = threading.Event()
+        self.released = threading.Event()
+        self.released.set()
 
     def prepare(self, image: Image.Image) -> Pixels:
         """The red of the first pixel."""
@@ -46,178 +43,178 @@ class SlowBackend:
     def score(self, batch: Pixels) -> NDArray[np.float64]:
         """The red over 255."""
         self.batches.append(len(batch))
-        self.begun.set()
-        assert self.may_go.wait(PATIENCE_SECONDS)
+        self.started.set()
+        assert self.released.wait(TIMEOUT_S)
         if self.fail and BAD in batch:
             raise self.fail()
         red = batch[:, 0].astype(np.float64) / 255
         return np.stack([1 - red, red], axis=1)
 
 
-def pictures(*reds: int) -> list[Image.Image]:
-    """Plain pictures."""
+def plain_images(*reds: int) -> list[Image.Image]:
+    """Images of one color."""
     return [Image.new("RGB", (2, 2), (red, 0, 0)) for red in reds]
 
 
 def scores(batcher: DynamicBatcher | UnbatchedClassifier, *reds: int) -> list[float]:
-    """What the network says of pictures, times 255."""
-    return [round(answer["nsfw"] * 255, 3) for answer in batcher.predict(pictures(*reds))]
+    """The scores of images, times 255."""
+    return [round(row["nsfw"] * 255, 3) for row in batcher.predict(plain_images(*reds))]
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that other threads bring about."""
+    """Wait for a condition that other threads fulfill."""
     waited = threading.Event()
     for _ in range(1_000):
         if condition():
             return
         waited.wait(0.01)
-    raise AssertionError("it never came")
+    raise AssertionError("the condition was never true")
 
 
 def waiting(cpu_slots: CpuSlots) -> int:
-    """How many wait for a core."""
-    return len(cpu_slots._urgent._waiters) + len(cpu_slots._others._waiters)
+    """How many callers wait for a CPU slot."""
+    return len(cpu_slots._priority._waiters) + len(cpu_slots._others._waiters)
 
 
 @pytest.mark.parametrize("kind", [DynamicBatcher, UnbatchedClassifier])
-def test_everyone_gets_their_own_answer(kind: type[DynamicBatcher | UnbatchedClassifier]) -> None:
-    """Many callers at once are answered in their order, as one by one."""
+def test_each_caller_gets_its_own_result(kind: type[DynamicBatcher | UnbatchedClassifier]) -> None:
+    """Results of concurrent callers are those of single calls."""
     classifier = kind(SlowBackend(), max_waiting=1_000)
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda red: scores(classifier, red, red // 2), range(200)))
-    assert answers == [[red, red // 2] for red in range(200)]
+        results = list(pool.map(lambda red: scores(classifier, red, red // 2), range(200)))
+    assert results == [[red, red // 2] for red in range(200)]
 
 
-def test_a_lone_caller_waits_for_nobody() -> None:
-    """One picture is one batch, at once."""
-    network = SlowBackend()
-    assert scores(DynamicBatcher(network, max_waiting=1), 7) == [7]
-    assert network.batches == [1]
+def test_a_single_caller_does_not_wait() -> None:
+    """One image is computed immediately, as a batch of one."""
+    backend = SlowBackend()
+    assert scores(DynamicBatcher(backend, max_waiting=1), 7) == [7]
+    assert backend.batches == [1]
 
 
-def test_what_waits_becomes_one_batch() -> None:
-    """Pictures that arrive while the network computes are computed together."""
-    network = SlowBackend()
-    batcher = DynamicBatcher(network, max_waiting=100)
-    network.may_go.clear()
+def test_waiting_requests_become_one_batch() -> None:
+    """Images that arrive while the backend computes are its next batch."""
+    backend = SlowBackend()
+    batcher = DynamicBatcher(backend, max_waiting=100)
+    backend.released.clear()
     with ThreadPoolExecutor(20) as pool:
         first = pool.submit(scores, batcher, 1)
-        assert network.begun.wait(PATIENCE_SECONDS)
+        assert backend.started.wait(TIMEOUT_S)
         others = [pool.submit(scores, batcher, red) for red in range(10)]
         until(lambda: batcher.waiting == 10)
-        network.may_go.set()
+        backend.released.set()
         assert first.result() == [1]
         assert [other.result() for other in others] == [[red] for red in range(10)]
-    assert network.batches == [1, MAX_BATCH, 2]
+    assert backend.batches == [1, MAX_BATCH, 2]
 
 
 @pytest.mark.parametrize("kind", [DynamicBatcher, UnbatchedClassifier])
-def test_a_long_animation_is_cut_into_batches(
+def test_a_long_animation_is_split_into_batches(
     kind: type[DynamicBatcher | UnbatchedClassifier],
 ) -> None:
-    """No batch is larger than the limit, also for a single caller."""
-    network = SlowBackend()
-    assert scores(kind(network, max_waiting=1), *range(20)) == list(range(20))
-    assert max(network.batches) == MAX_BATCH
+    """No batch exceeds the limit, also for a single caller."""
+    backend = SlowBackend()
+    assert scores(kind(backend, max_waiting=1), *range(20)) == list(range(20))
+    assert max(backend.batches) == MAX_BATCH
 
 
-def test_one_too_many_is_turned_away() -> None:
-    """With the queue full a caller is told when to come back, and those who wait are answered."""
-    network = SlowBackend()
-    batcher = DynamicBatcher(network, max_waiting=3)
-    network.may_go.clear()
+def test_a_full_queue_rejects_the_next_request() -> None:
+    """The error has the time to retry after; the requests in the queue are computed."""
+    backend = SlowBackend()
+    batcher = DynamicBatcher(backend, max_waiting=3)
+    backend.released.clear()
     with ThreadPoolExecutor(20) as pool:
         running = pool.submit(scores, batcher, 1)
-        assert network.begun.wait(PATIENCE_SECONDS)
+        assert backend.started.wait(TIMEOUT_S)
         waiting = [pool.submit(scores, batcher, red) for red in range(3)]
         until(lambda: batcher.waiting == 3)
-        with pytest.raises(Overloaded, match="3 images are waiting") as refused:
-            batcher.predict(pictures(9))
-        assert refused.value.retry_after_s >= 1
-        network.may_go.set()
+        with pytest.raises(Overloaded, match="3 images are waiting") as rejected:
+            batcher.predict(plain_images(9))
+        assert rejected.value.retry_after_s >= 1
+        backend.released.set()
         assert [w.result() for w in (running, *waiting)] == [[1], [0], [1], [2]]
     assert scores(batcher, 9) == [9]
 
 
-def test_a_picture_that_fails_takes_no_other_with_it() -> None:
-    """In a batch with one bad picture everyone else is answered."""
-    network = SlowBackend(lambda: PredictionFailed("Not this one."))
-    batcher = DynamicBatcher(network, max_waiting=100)
-    network.may_go.clear()
+def test_an_image_that_fails_fails_alone() -> None:
+    """The other requests of its batch get their results."""
+    backend = SlowBackend(lambda: PredictionFailed("Not this one."))
+    batcher = DynamicBatcher(backend, max_waiting=100)
+    backend.released.clear()
     with ThreadPoolExecutor(20) as pool:
         first = pool.submit(scores, batcher, 1)
-        assert network.begun.wait(PATIENCE_SECONDS)
+        assert backend.started.wait(TIMEOUT_S)
         others = [pool.submit(scores, batcher, red) for red in (5, BAD, 6)]
         until(lambda: batcher.waiting == 3)
-        network.may_go.set()
+        backend.released.set()
         assert (first.result(), others[0].result(), others[2].result()) == ([1], [5], [6])
         with pytest.raises(PredictionFailed, match="Not this one"):
             others[1].result()
 
 
 @pytest.mark.parametrize("kind", [DynamicBatcher, UnbatchedClassifier])
-def test_what_nobody_foresaw_leaves_nobody_waiting(
+def test_an_unexpected_error_leaves_no_caller_waiting(
     kind: type[DynamicBatcher | UnbatchedClassifier], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A network that raises what it should not is logged, and goes on to the next."""
+    """It is logged, and the next request is computed."""
     classifier = kind(SlowBackend(lambda: KeyError("surprise")), max_waiting=9)
-    with pytest.raises(PredictionFailed, match="without an answer"):
-        classifier.predict(pictures(BAD))
+    with pytest.raises(PredictionFailed, match="The model failed"):
+        classifier.predict(plain_images(BAD))
     assert scores(classifier, 8) == [8]
     assert classifier.waiting == 0
     assert "surprise" in caplog.text
 
 
 @pytest.mark.parametrize("kind", [DynamicBatcher, UnbatchedClassifier])
-def test_no_pictures(kind: type[DynamicBatcher | UnbatchedClassifier]) -> None:
-    """Nothing asked, nothing computed."""
-    network = SlowBackend()
-    assert kind(network, max_waiting=1).predict([]) == []
-    assert network.batches == []
+def test_no_images(kind: type[DynamicBatcher | UnbatchedClassifier]) -> None:
+    """Without images nothing is computed."""
+    backend = SlowBackend()
+    assert kind(backend, max_waiting=1).predict([]) == []
+    assert backend.batches == []
 
 
-class WideNetwork(SlowBackend):
-    """May be called by two threads at once."""
+class ConcurrentBackend(SlowBackend):
+    """Two threads may call it at once."""
 
     max_concurrency = 2
 
 
-def test_callers_compute_for_themselves_as_many_as_there_are_cores() -> None:
-    """Two at once, each their own batch; the others wait, and one too many is turned away."""
-    network = WideNetwork()
-    direct = UnbatchedClassifier(network, max_waiting=3)
-    network.may_go.clear()
+def test_unbatched_callers_compute_in_their_own_threads() -> None:
+    """Two compute at once, each its own batch; others wait, and a full queue rejects."""
+    backend = ConcurrentBackend()
+    classifier = UnbatchedClassifier(backend, max_waiting=3)
+    backend.released.clear()
     with ThreadPoolExecutor(20) as pool:
-        others = [pool.submit(scores, direct, red) for red in range(5)]
-        until(lambda: direct.waiting == 3)
-        until(lambda: network.batches == [1, 1])
+        others = [pool.submit(scores, classifier, red) for red in range(5)]
+        until(lambda: classifier.waiting == 3)
+        until(lambda: backend.batches == [1, 1])
         with pytest.raises(Overloaded, match="3 images are waiting"):
-            direct.predict(pictures(9))
-        assert network.batches == [1, 1], "no more than two compute"
-        network.may_go.set()
+            classifier.predict(plain_images(9))
+        assert backend.batches == [1, 1], "no more than two compute"
+        backend.released.set()
         assert [other.result() for other in others] == [[red] for red in range(5)]
-    assert direct.waiting == 0
-    assert scores(direct, 9) == [9]
+    assert classifier.waiting == 0
+    assert scores(classifier, 9) == [9]
 
 
 @pytest.mark.parametrize("kind", [DynamicBatcher, UnbatchedClassifier])
-def test_decoding_and_the_network_share_the_cores(
+def test_decoding_and_the_model_share_cpu_slots(
     kind: type[DynamicBatcher | UnbatchedClassifier],
 ) -> None:
-    """While somebody decodes with the only core the network waits for it."""
+    """While decoding holds the only slot, the model waits for it."""
     cpu_slots = CpuSlots(1)
-    network = SlowBackend()
-    classifier = kind(network, max_waiting=9, cpu_slots=cpu_slots)
+    backend = SlowBackend()
+    classifier = kind(backend, max_waiting=9, cpu_slots=cpu_slots)
     with ThreadPoolExecutor(1) as pool:
         with cpu_slots.acquire():
-            asked = pool.submit(scores, classifier, 1)
+            request = pool.submit(scores, classifier, 1)
             until(lambda: waiting(cpu_slots) == 1)
-            assert network.batches == []
-        assert asked.result() == [1]
+            assert backend.batches == []
+        assert request.result() == [1]
 
 
-def test_those_in_a_hurry_go_first() -> None:
-    """Of those who wait for a core, the priority one has it next, though it came last."""
+def test_priority_goes_first() -> None:
+    """Of the callers that wait for a slot, the one with priority is next, though it came last."""
     order = []
     cpu_slots = CpuSlots(1)
 
@@ -232,8 +229,8 @@ def test_those_in_a_hurry_go_first() -> None:
     assert order == [True, False, False]
 
 
-def test_a_core_comes_back_after_an_error() -> None:
-    """Whatever happens while one has it."""
+def test_a_slot_is_released_after_an_error() -> None:
+    """An exception in the block releases the slot."""
     cpu_slots = CpuSlots(1)
     for _ in range(2):
         with pytest.raises(KeyError), cpu_slots.acquire():

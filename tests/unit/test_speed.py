@@ -1,5 +1,6 @@
-"""How much faster one network is than another, whatever else the machine does meanwhile."""
+"""Relative speed of two backends, robust against other load on the machine."""
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import chain, repeat
 from types import SimpleNamespace
@@ -12,14 +13,14 @@ from PIL import Image
 
 from nsfw_app.models.classifier import Pixels
 from nsfw_app.models.optimize import speed
-from nsfw_app.models.optimize.speed import BATCH, PAIRS, compare_speed
+from nsfw_app.models.optimize.speed import BATCH, PAIRS, Speed, compare_speed
 from nsfw_app.records import LabelRole, ModelIdentity
 
 IMAGES = [Image.new("RGB", (8, 8))]
 
 
 class Clock:
-    """Time that passes only while a network computes, and the order of who did."""
+    """Time that passes only while a backend computes, and the order in which they did."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -32,14 +33,14 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock that speed is measured with."""
+    """Replaces the clock that speed is measured with."""
     clock = Clock()
     monkeypatch.setattr(speed, "time", SimpleNamespace(perf_counter=clock.perf_counter))
     return clock
 
 
-class Timed:
-    """A network that takes so many seconds for each call, one after the other."""
+class TimedBackend:
+    """A backend whose calls take the given seconds."""
 
     identity = ModelIdentity("m", "r", "w", "b")
     roles: Mapping[str, LabelRole] = {}
@@ -69,36 +70,62 @@ class Timed:
         return np.zeros((len(batch), 2))
 
 
-def test_the_median_of_pairs_counts(clock: Clock) -> None:
-    """Two of five measurements that are disturbed change nothing."""
-    original = Timed("original", clock, chain([9.0] * 2, [1.0, 1.0, 7.0, 1.0, 1.0]))
-    other = Timed("other", clock, chain([9.0] * 2, [0.5, 4.0, 0.5, 0.5, 0.5]))
+def test_the_median_pair_counts(clock: Clock) -> None:
+    """Two of five measurements may be disturbed without effect."""
+    original = TimedBackend("original", clock, chain([9.0] * 2, [1.0, 1.0, 7.0, 1.0, 1.0]))
+    other = TimedBackend("other", clock, chain([9.0] * 2, [0.5, 4.0, 0.5, 0.5, 0.5]))
     found = compare_speed(original, other, IMAGES)
-    assert found == speed.Speed(2.0, 2 * BATCH, BATCH)
+    assert found == Speed(2.0, 2 * BATCH, BATCH)
     assert PAIRS == 5
     assert original.sizes == other.sizes == [BATCH] * 7
 
 
-def test_both_are_measured_in_turns(clock: Clock) -> None:
-    """Each pair follows directly on each other, and neither is always first."""
-    networks = [Timed(name, clock, repeat(1.0)) for name in ("original", "other")]
-    compare_speed(*networks, IMAGES, pairs=2)
+def test_rates_and_ratio_are_of_the_same_pair(clock: Clock) -> None:
+    """On a machine whose speed changes, the ratio is still the quotient of the rates shown."""
+    original = TimedBackend("original", clock, chain([9.0] * 2, [1.0, 1.0, 8.0, 8.0, 8.0]))
+    other = TimedBackend("other", clock, chain([9.0] * 2, [0.1, 0.2, 12.0, 13.0, 14.0]))
+    found = compare_speed(original, other, IMAGES)
+    assert found.speedup == round(found.images_per_s / found.original_images_per_s, 2) == 0.67
+
+
+@pytest.mark.parametrize(
+    ("rate", "original", "summary"),
+    [
+        (1131.34, 5820.51, "0.19 times as fast as the original in 32-bit floats (1131 and 5821"),
+        (0.3449, 0.2401, "1.44 times as fast as the original in 32-bit floats (0.3449 and 0.2401"),
+        (41.234, 5.2004, "7.93 times as fast as the original in 32-bit floats (41.23 and 5.2"),
+    ],
+)
+def test_the_summary_is_true(rate: float, original: float, summary: str) -> None:
+    """The quotient of the rates in the sentence is the speed-up in the sentence."""
+    found = Speed.of_rates(rate, original)
+    assert found.summary() == f"{summary} images a second)"
+    speedup, rate, original = (
+        float(n) for n in re.findall(r"\d+(?:\.\d+)?", found.summary()) if n != "32"
+    )
+    assert speedup == round(rate / original, 2)
+
+
+def test_measurements_alternate(clock: Clock) -> None:
+    """The two of a pair follow each other directly, and neither is always first."""
+    backends = [TimedBackend(name, clock, repeat(1.0)) for name in ("original", "other")]
+    compare_speed(*backends, IMAGES, pairs=2)
     assert clock.order[4:] == ["other", "original", "original", "other"]
 
 
-def test_a_measurement_is_never_short(clock: Clock) -> None:
-    """Where a batch takes a millisecond, it is computed fifty times."""
-    original: Any = Timed("original", clock, repeat(0.002))
-    other: Any = Timed("other", clock, repeat(0.001))
+def test_short_batches_are_repeated(clock: Clock) -> None:
+    """A batch that takes a millisecond is computed fifty times per measurement."""
+    original: Any = TimedBackend("original", clock, repeat(0.002))
+    other: Any = TimedBackend("other", clock, repeat(0.001))
     found = compare_speed(original, other, IMAGES, pairs=1)
     assert found.speedup == 2.0
     assert found.images_per_s == pytest.approx(1000 * BATCH)
     assert 50 <= len(other.sizes) - 2 <= 51
 
 
-def test_networks_that_several_threads_call(clock: Clock) -> None:
-    """Each thread computes an image at a time, as callers do."""
-    original = Timed("original", clock, repeat(1.0), max_concurrency=2)
-    compare_speed(original, Timed("other", clock, repeat(1.0)), IMAGES, pairs=1)
+def test_a_concurrent_backend_gets_single_images(clock: Clock) -> None:
+    """Each thread computes one image at a time, as callers do."""
+    original = TimedBackend("original", clock, repeat(1.0), max_concurrency=2)
+    compare_speed(original, TimedBackend("other", clock, repeat(1.0)), IMAGES, pairs=1)
     assert set(original.sizes) == {1}
     assert len(original.sizes) == 3 * BATCH

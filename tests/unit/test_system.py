@@ -1,4 +1,4 @@
-"""What the machine gives: no more CPUs than the process may really use."""
+"""Resources of the process: no more CPUs than it may use."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ def sixteen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(root: Path, files: dict[str, str]) -> None:
-    """Files below a directory."""
+    """Write files below a directory."""
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,32 +43,32 @@ def write(root: Path, files: dict[str, str]) -> None:
             {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"},
             16,
         ),
-        ("0::/", {"cpu.max": "what is this"}, 16),
+        ("0::/", {"cpu.max": "invalid"}, 16),
     ],
 )
-def test_a_quota_is_the_limit(
+def test_the_quota_limits_cpus(
     sixteen: None, tmp_path: Path, membership: str, files: dict[str, str], cpus: int
 ) -> None:
-    """Of the CPUs in sight, as many count as the control groups leave time for."""
+    """The lowest quota of all control groups around the process counts."""
     write(tmp_path, {"proc/self/cgroup": membership})
     write(tmp_path / "cgroup", files)
     assert usable_cpus(proc=tmp_path / "proc", cgroups=tmp_path / "cgroup") == cpus
 
 
-def test_without_control_groups_the_affinity_counts(sixteen: None, tmp_path: Path) -> None:
-    """A system that knows no quota gives what it shows."""
+def test_without_control_groups_affinity_counts(sixteen: None, tmp_path: Path) -> None:
+    """Without a quota, all CPUs of the affinity are usable."""
     assert usable_cpus(proc=tmp_path, cgroups=tmp_path) == 16
 
 
 def test_this_machine_has_a_name() -> None:
-    """Whatever runs this is described."""
+    """The CPU of this machine has a name and at least one usable CPU."""
     found = system.cpu()
     assert found.name
     assert 1 <= found.usable <= (os.cpu_count() or 1)
 
 
-def test_what_a_cpu_can() -> None:
-    """Instructions for small numbers are told by their names."""
+def test_instructions_of_a_cpu() -> None:
+    """Flags of the CPU show its instructions for int8 and bf16."""
     plain = Cpu("old", 2, frozenset({"avx2"}))
     new = Cpu("new", 2, frozenset({"avx2", "avx512_vnni", "avx512_bf16"}))
     assert (plain.multiplies_int8, plain.multiplies_bf16) == (False, False)

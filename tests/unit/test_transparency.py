@@ -15,7 +15,7 @@ from nsfw_app.records import Ground, Retain, Upload, WarningCode
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
-from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 from tests.support.flawed_files import PHOTO, mirage
 from tests.support.image_files import animated, encoded, png
 
@@ -184,7 +184,7 @@ def test_the_worse_ground_counts(
 
 def test_opaque_image_is_classified_once(engine: Engine, classifier: FakeClassifier) -> None:
     """Without transparency there is one frame, on white."""
-    review = engine.review(picture_bytes(9), Upload("a.png", "command"))
+    review = engine.review(image_bytes(9), Upload("a.png", "command"))
     assert classifier.seen == 1
     assert review.prediction is not None
     assert review.prediction.ground is Ground.WHITE

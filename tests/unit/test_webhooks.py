@@ -26,7 +26,7 @@ from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store import Store, deliveries
 from nsfw_app.store.deliveries import Delivery
 from nsfw_app.store.states import WebhookEvent
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 from tests.support.sample_records import answer_to, person
 
 ANN, BOB = person("ann"), person("bob")
@@ -118,7 +118,7 @@ def submission(name: str, program: Program) -> Upload:
 
 def submit(engine: Engine, program: Program, red: int = 150) -> tuple[Review, str]:
     """Submit a picture that falls into the review band."""
-    review = engine.review(picture_bytes(red), submission(f"{red}.png", program))
+    review = engine.review(image_bytes(red), submission(f"{red}.png", program))
     assert review.submission_id is not None
     return review, review.submission_id
 
@@ -410,7 +410,7 @@ def test_what_the_model_is_sure_of_waits_for_nobody(
     engine: Engine, program: Program, red: int
 ) -> None:
     """Outside the band there is no id, and no picture is kept."""
-    review = engine.review(picture_bytes(red), submission("a.png", program))
+    review = engine.review(image_bytes(red), submission("a.png", program))
     assert review.submission_id is None
     assert not engine.has_preview(review.sha256 or "")
 

@@ -26,7 +26,7 @@ from nsfw_app.web.http import bodies
 from nsfw_app.web.http.bodies import body
 from nsfw_app.web.middleware.auth import MAX_JSON_BYTES, MAX_PUBLIC_BYTES
 from tests.support.application import WebApp, open_app, served
-from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 from tests.support.image_files import animated, grays
 
 
@@ -164,7 +164,7 @@ def test_an_answer_may_take_as_long_as_it_needs(
     monkeypatch.setattr(bodies, "WINDOW_S", 0.3)
     counting.takes_s = 1.0
     path = tmp_path / "a.png"
-    path.write_bytes(picture_bytes(9))
+    path.write_bytes(image_bytes(9))
     headers = {"Authorization": web_app.with_key(Permission.CLASSIFY).headers["authorization"]}
     with served(web_app.client.app) as url:
         program = Client(url, headers=headers, verbose=False)
@@ -218,7 +218,7 @@ def test_nothing_is_judged_for_an_answer_that_was_given(
     web_app: WebApp, counting: Counting, bad: str
 ) -> None:
     """One part of a request is no image: once it is refused, nothing of it is under way."""
-    urls = [bad, *(data_url(picture_bytes(red)) for red in range(1, 61))]
+    urls = [bad, *(data_url(image_bytes(red)) for red in range(1, 61))]
     parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     program = web_app.with_key(Permission.CLASSIFY)
     refused = program.post("/v1/moderations", json={"input": parts})

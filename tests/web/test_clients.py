@@ -23,10 +23,10 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import KEY_SCOPES, Permission
 from nsfw_app.store import Store
 from tests.support.application import PASSWORDS, open_app, served
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 
-SAFE, UNSAFE = picture_bytes(10), picture_bytes(240)
-CUT = picture_bytes(10, size=(200, 200), image_format="AVIF")[:-200]  # no pixel can be decoded
+SAFE, UNSAFE = image_bytes(10), image_bytes(240)
+CUT = image_bytes(10, size=(200, 200), image_format="AVIF")[:-200]  # no pixel can be decoded
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,7 @@ def curl(live: Live, *arguments: str) -> dict | list:
 def test_curl_as_in_the_readme(live: Live, tmp_path: Path) -> None:
     """The documented commands work: classify one image, several, queue one, read its state."""
     (tmp_path / "a.png").write_bytes(SAFE)
-    (tmp_path / "b.png").write_bytes(picture_bytes(150))
+    (tmp_path / "b.png").write_bytes(image_bytes(150))
     (tmp_path / "c.png").write_bytes(b"no image")
     found = curl(live, "--data-binary", f"@{tmp_path}/a.png", f"{live.url}/v1/image-classification")
     assert found[0]["label"] == "normal"
@@ -277,7 +277,7 @@ def test_a_reviewer_settles_the_image_of_a_program(
     live: Live, engine: Engine, store: Store, tmp_path: Path
 ) -> None:
     """A program submits an image, a reviewer decides on the page, the program reads the label."""
-    (tmp_path / "b.png").write_bytes(picture_bytes(150))
+    (tmp_path / "b.png").write_bytes(image_bytes(150))
     form = ("-F", f"file=@{tmp_path}/b.png")
     (submitted,) = curl(live, *form, f"{live.url}/v1/images?queue=true")["images"]
     with browser(live, "ann") as ann:

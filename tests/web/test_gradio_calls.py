@@ -17,7 +17,7 @@ from nsfw_app.store import Store
 from nsfw_app.web.middleware.auth import MAX_CALL_BYTES
 from tests.browser.test_space import SPACE
 from tests.support.application import WebApp, open_app, served
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 
 JOIN, DATA = "/gradio_api/queue/join", "/gradio_api/queue/data"
 
@@ -50,7 +50,7 @@ def asked() -> Iterator[tuple[str, list[str]]]:
             paths.append(self.path)
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(picture_bytes(9))
+            self.wfile.write(image_bytes(9))
 
         def log_message(self, *args: object) -> None:
             """Say nothing."""
@@ -87,7 +87,7 @@ def call(client: TestClient, *data: Any, session: str = "s", path: str = JOIN) -
 
 def upload(client: TestClient) -> str:
     """Send a file; the path it got."""
-    answer = client.post("/gradio_api/upload", files={"files": ("a.png", picture_bytes(9))})
+    answer = client.post("/gradio_api/upload", files={"files": ("a.png", image_bytes(9))})
     (path,) = answer.json()
     return str(path)
 
@@ -208,7 +208,7 @@ def test_a_key_puts_nothing_before_people(
 ) -> None:
     """With the scope `classify` an image is judged, and neither queued nor kept."""
     path = tmp_path / "band.png"
-    path.write_bytes(picture_bytes(128))  # a score in the review band
+    path.write_bytes(image_bytes(128))  # a score in the review band
     client = web_app.with_key(Permission.CLASSIFY)
     with served(web_app.client.app) as url:
         headers = {"Authorization": client.headers["authorization"]}
@@ -225,7 +225,7 @@ def test_a_viewer_puts_nothing_into_the_queue(
     """A viewer's image is judged and shown to them; only who may queue it puts it before others."""
     query = {"name": "a.png", "source": "gallery"}
     for name, waiting in (("vera", 0), ("ann", 1)):
-        data = picture_bytes(128 + waiting)
+        data = image_bytes(128 + waiting)
         card = web_app.signed_in(name).post("/desk/images", params=query, content=data).json()
         assert card["action"] == "review"
         assert engine.has_preview(card["sha256"])

@@ -22,7 +22,7 @@ import pytest
 from nsfw_app.accounts import Accounts
 from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.store import Store
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 from tests.support.server import Server, serving
 
 ATTEMPTS = 3  # of a measurement that other work on the machine may spoil
@@ -83,7 +83,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Busy]:
     cookies = {name: accounts.sign_in(name, f"{name}'s password", address="") for name in ROLES}
     with serving(path) as server:
         busy = Busy(server, key, {name: f"nsfw_review={token}" for name, token in cookies.items()})
-        classify = ("/v1/image-classification", picture_bytes(9), {})
+        classify = ("/v1/image-classification", image_bytes(9), {})
         while busy.post(*classify)[0] == 503:
             time.sleep(0.1)
         assert busy.post(*classify)[0] == 200
@@ -199,7 +199,7 @@ def test_one_caller_with_slow_uploads_starves_nobody(busy: Busy) -> None:
     def upload(name: str) -> int:
         path = "/desk/images?name=a.png&source=review"
         cookie = {"cookie": busy.cookies[name], "authorization": ""}
-        return busy.post(path, picture_bytes(9), cookie)[0]
+        return busy.post(path, image_bytes(9), cookie)[0]
 
     with ExitStack() as stack:
         slow = [stack.enter_context(begun()) for _ in range(64)]

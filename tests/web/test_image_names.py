@@ -13,7 +13,7 @@ from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.store.migrations import migrations
 from tests.support.application import WebApp, add, answer_to, open_app
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 
 WAITING = 150  # a score in the review band
 
@@ -27,7 +27,7 @@ def app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
 
 def submit(program: TestClient, name: str) -> str:
     """Submit the image under a name; returns the id of the submission."""
-    files = {"file": (name, picture_bytes(WAITING), "image/png")}
+    files = {"file": (name, image_bytes(WAITING), "image/png")}
     response = program.post("/v1/images?queue=true", files=files)
     return str(response.json()["images"][0]["id"])
 

@@ -12,7 +12,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from tests.support.application import WebApp, open_app
-from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 from tests.web.test_paths import gradio_routes, run, status_of
 
 NAMES = """nonce image_sha256 label threshold model revision backend reasons note batch_id name
@@ -49,7 +49,7 @@ FORM = (
     b"--b\r\nContent-Disposition: form-data; name=password\r\n\r\n\\udfff\r\n--b--\r\n"
 )
 FORMS = [
-    (FORM % (name, file, picture_bytes(9)), f"multipart/form-data; boundary=b; charset={charset}")
+    (FORM % (name, file, image_bytes(9)), f"multipart/form-data; boundary=b; charset={charset}")
     for charset in ("unicode_escape", "utf-16", "utf-7", "zlib", "idna", "\xff", "utf-8")
     for name, file in ((b"file", b"\\ud800.png"), (b"\\ud800", b"a\0b"), (b"file", b"\xff"))
 ]

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from nsfw_app.review.engine import Engine
 from nsfw_app.store import Store
 from tests.support.application import WebApp, add, answer_to, open_app
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_another_name_for_this_machine_is_refused(local: TestClient, host: str) 
 def test_gradio_serves_no_files(local: TestClient, tmp_path: Path) -> None:
     """Neither uploads nor anything else on the disk can be asked for by path."""
     upload = local.post(
-        "/gradio_api/upload", files={"files": ("a.png", picture_bytes(10), "image/png")}
+        "/gradio_api/upload", files={"files": ("a.png", image_bytes(10), "image/png")}
     )
     (path,) = upload.json()
     database = tmp_path / "review.db"

@@ -19,7 +19,7 @@ from nsfw_app.store import Store
 from nsfw_app.web import monitoring
 from nsfw_app.web.http.request_limits import RequestLimits
 from tests.support.application import WebApp, add, open_app, served
-from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 
 THREADS = 40  # of anyio's default pool, which runs the routes
 CHECKS = ("/healthz", "/readyz")
@@ -59,13 +59,13 @@ def test_readiness_needs_the_model(store: Store, tmp_path: Path) -> None:
         loading = {"ready": False, "model": "loading", "storage": "ok", "message": ""}
         assert (ready.status_code, ready.json()) == (503, loading)
         program = web_app.with_key(Permission.CLASSIFY)
-        refused = program.post("/v1/image-classification", content=picture_bytes(9))
+        refused = program.post("/v1/image-classification", content=image_bytes(9))
         assert (refused.status_code, refused.json()["error"]["kind"]) == (503, "model_loading")
         assert int(refused.headers["retry-after"]) > 0
         may_load.set()
         engine.wait()
         assert web_app.client.get("/readyz").status_code == 200
-        response = program.post("/v1/image-classification", content=picture_bytes(9))
+        response = program.post("/v1/image-classification", content=image_bytes(9))
         assert response.status_code == 200
 
 
@@ -80,7 +80,7 @@ def test_a_model_that_failed_to_load_is_503_with_retry_after(store: Store, tmp_p
     engine.wait()
     with open_app(engine, store, tmp_path) as web_app:
         program = web_app.with_key(Permission.CLASSIFY)
-        refused = program.post("/v1/image-classification", content=picture_bytes(9))
+        refused = program.post("/v1/image-classification", content=image_bytes(9))
         assert (refused.status_code, refused.json()["error"]["kind"]) == (503, "model_not_found")
         assert int(refused.headers["retry-after"]) > 0
 
@@ -157,7 +157,7 @@ def test_requests_scores_and_errors_are_counted(web_app: WebApp) -> None:
     card = add(ann, red=150)
     ann.get(f"/desk/images/{card['sha256']}/picture")
     program = web_app.with_key(Permission.CLASSIFY)
-    program.post("/v1/image-classification", content=picture_bytes(240))
+    program.post("/v1/image-classification", content=image_bytes(240))
     program.post("/v1/image-classification", content=b"no image")
     web_app.anonymous().get("/desk/status")
     samples = metrics_of(web_app)
@@ -218,7 +218,7 @@ def test_a_request_over_the_limit_is_503(small: WebApp, stuck: Stuck) -> None:
         def classify(red: int) -> httpx.Response:
             return client.post(
                 "/v1/image-classification",
-                content=picture_bytes(red),
+                content=image_bytes(red),
                 headers={"authorization": keys[red - 1]},
             )
 
@@ -240,7 +240,7 @@ def test_a_full_model_queue_is_503(small: WebApp, stuck: Stuck) -> None:
     """On every entry point, and no response reads as a verdict."""
     stuck.full = True
     program, ann = small.with_every_scope(), small.signed_in("ann")
-    image = picture_bytes(9)
+    image = image_bytes(9)
     files = {"file": ("a.png", image, "image/png")}
     for response in (
         program.post("/v1/image-classification", content=image),

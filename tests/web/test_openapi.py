@@ -21,7 +21,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from tests.support.application import WebApp, open_app
-from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 
 CHECKS = [
     not_a_server_error,
@@ -106,7 +106,7 @@ def test_responses_with_a_verdict_conform(
     document: schemathesis.BaseSchema, headers: dict[str, str]
 ) -> None:
     """Also the response for a classified image has the described body."""
-    image = picture_bytes(240)
+    image = image_bytes(240)
     url = "data:image/png;base64," + base64.b64encode(image).decode()
     part = {"type": "image_url", "image_url": {"url": url}}
     cases = [

@@ -19,7 +19,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from tests.support.application import open_app
-from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 from tests.support.flawed_files import DISPLAY_P3, PHOTO, profile_with
 from tests.support.image_files import FILES, encoded
 from tests.unit.test_scheduler import SlowBackend, pictures
@@ -30,16 +30,16 @@ P3 = profile_with(primaries=DISPLAY_P3)
 
 # Where memory can run out, and a file that gets there.
 PLACES: dict[str, tuple[object, str, bytes]] = {
-    "preparing": (FakeClassifier, "prepare", picture_bytes(9)),
-    "classifying": (FakeClassifier, "predict", picture_bytes(9)),
+    "preparing": (FakeClassifier, "prepare", image_bytes(9)),
+    "classifying": (FakeClassifier, "predict", image_bytes(9)),
     "composing": (transparency, "_composed", TRANSPARENT),
     "scaling grays": (grayscale, "_parts", FILES["tiff-float"]),
     "rotating": (rendering, "_upright", FILES["jpeg"]),
-    "fitting": (rendering, "_within", picture_bytes(9)),
+    "fitting": (rendering, "_within", image_bytes(9)),
     "applying a profile": (color, "_from_rgb", encoded(PHOTO, "PNG", icc_profile=P3)),
-    "shrinking": (Image.Image, "resize", picture_bytes(9, size=(2000, 1500))),
-    "saving the preview": (Image.Image, "save", picture_bytes(9)),
-    "decoding": (Image.Image, "load", picture_bytes(9)),
+    "shrinking": (Image.Image, "resize", image_bytes(9, size=(2000, 1500))),
+    "saving the preview": (Image.Image, "save", image_bytes(9)),
+    "decoding": (Image.Image, "load", image_bytes(9)),
 }
 
 
@@ -83,7 +83,7 @@ def test_run_over_files_goes_on(
     """A file that there is not enough memory for does not end `classify`."""
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for number, path in enumerate(paths):
-        path.write_bytes(picture_bytes(10 * number))
+        path.write_bytes(image_bytes(10 * number))
     prepare = FakeClassifier.prepare
 
     def scarce(self: FakeClassifier, image: Image.Image) -> Any:
@@ -102,7 +102,7 @@ def test_file_that_cannot_be_read_into_memory(
 ) -> None:
     """Reading the file is no exception."""
     path = tmp_path / "a.png"
-    path.write_bytes(picture_bytes(9))
+    path.write_bytes(image_bytes(9))
     monkeypatch.setattr(Path, "open", fail)
     review = engine.review_file(path, Upload("a.png", "command"))
     assert review.problem is not None
@@ -176,11 +176,11 @@ def test_routes_answer_503_and_never_500(store: Store, tmp_path: Path) -> None:
     engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     with open_app(engine, store, tmp_path) as app:
         program = app.with_every_scope()
-        answer = program.post("/v1/image-classification", content=picture_bytes(9))
+        answer = program.post("/v1/image-classification", content=image_bytes(9))
         assert (answer.status_code, answer.json()["error"]["kind"]) == (503, "no_memory")
         assert int(answer.headers["retry-after"]) > 0
         card = app.signed_in("ann").post(
-            "/desk/images", params={"name": "a.png", "source": "review"}, content=picture_bytes(9)
+            "/desk/images", params={"name": "a.png", "source": "review"}, content=image_bytes(9)
         )
         assert (card.status_code, card.json()["error"]["kind"]) == (200, "no_memory")
 

@@ -12,7 +12,7 @@ from nsfw_app.records import Label, LogFilter, Reason
 from nsfw_app.review.engine import Engine
 from nsfw_app.store import Store
 from tests.support.application import PASSWORDS, open_app, served
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def ann(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Client]:
 def decision(ann: Client, tmp_path: Path) -> dict[str, Any]:
     """The parameters of a valid decision about an image."""
     path = tmp_path / "unsafe.png"
-    path.write_bytes(picture_bytes(240))
+    path.write_bytes(image_bytes(240))
     image = ann.predict(path=handle_file(path), api_name="/classify")
     identity = {key: image[key] for key in ("sha256", "model", "revision", "backend")}
     return {**identity, "label": "nsfw", "threshold": 0.5}
@@ -96,7 +96,7 @@ def test_classify_without_a_file_is_rejected(ann: Client, value: object) -> None
 def test_classify_reads_no_other_path(ann: Client, tmp_path: Path) -> None:
     """A path that is no upload of the caller is not found, with or without Gradio's metadata."""
     path = tmp_path / "a.png"
-    path.write_bytes(picture_bytes(9))
+    path.write_bytes(image_bytes(9))
     with pytest.raises(AppError, match="No such upload"):
         ann.predict(path={"path": str(path)}, api_name="/classify")
     assert path.exists()

@@ -17,7 +17,7 @@ from nsfw_app.store import Store
 from nsfw_app.web.auth.callers import Callers
 from nsfw_app.web.http.forwarding import ProxyInfo
 from tests.support.application import PASSWORDS, WebApp, open_app, served
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 from tests.support.nginx import nginx
 
 HTML = {"accept": "text/html"}
@@ -160,7 +160,7 @@ def test_a_key_needs_no_user(web_app: WebApp) -> None:
     """A program with an API key is known, and may come through a proxy."""
     program = web_app.with_key(Permission.CLASSIFY)
     program.headers["x-forwarded-for"] = "203.0.113.9"
-    sent = program.post("/v1/image-classification", content=picture_bytes(9))
+    sent = program.post("/v1/image-classification", content=image_bytes(9))
     assert sent.status_code == 200
 
 

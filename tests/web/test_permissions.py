@@ -24,7 +24,7 @@ from nsfw_app.rules.permissions import KEY_SCOPES, Permission
 from nsfw_app.store import Store
 from nsfw_app.web.page.decisions import BatchBody
 from tests.support.application import WebApp, add, answer_to, open_app
-from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 
 CALLERS = ("anonymous", "viewer", "reviewer", "other reviewer", "admin", "key without scope")
 Names = tuple[str, str]  # method and path
@@ -110,11 +110,11 @@ def sign_in(client: TestClient, scene: Scene) -> Response:
 
 def classified(client: TestClient, _: Scene) -> Response:
     """Classify an image like a Hugging Face client."""
-    return client.post("/v1/image-classification", content=picture_bytes(9))
+    return client.post("/v1/image-classification", content=image_bytes(9))
 
 
-IMAGE = {"files": [("file", ("a.png", picture_bytes(9), "image/png"))]}
-PNG = {"content": picture_bytes(9)}
+IMAGE = {"files": [("file", ("a.png", image_bytes(9), "image/png"))]}
+PNG = {"content": image_bytes(9)}
 UNDO = {"json": {"nonce": "undo"}}
 
 EVERYONE = (200,) * 6
@@ -262,7 +262,7 @@ def scene(web_app: WebApp) -> Scene:
     body = answer_to(decided, label="normal", nonce=f"scene-{size}")
     decision = ann.post("/desk/decisions", json=body).json()
     program = web_app.with_key(Permission.QUEUE)
-    files = {"file": ("b.png", picture_bytes(151, size=size), "image/png")}
+    files = {"file": ("b.png", image_bytes(151, size=size), "image/png")}
     submitted = program.post("/v1/images", params={"queue": "true"}, files=files).json()
     return Scene(
         blocked=add(ann, 250, size=size),

@@ -16,7 +16,7 @@ from gradio_client.exceptions import AppError
 from nsfw_app import __version__, settings, system
 from nsfw_app.records import LogFilter
 from nsfw_app.store import Store
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 from tests.support.server import ROOT, Server, serving
 
 DECISIONS = 200
@@ -40,7 +40,7 @@ def post(url: str, body: bytes) -> dict:
 def upload(server: Server, red: int) -> dict:
     """Classify a plain image; returns its card."""
     url = f"{server.url}/desk/images?name=image{red}.png&source=test"
-    return post(url, picture_bytes(red))
+    return post(url, image_bytes(red))
 
 
 def test_acknowledged_decisions_survive_a_kill(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_other_accounts_cannot_read_the_data(tmp_path: Path) -> None:
             wait_until_ready(server)
             card = upload(server, 150)
             file = tmp_path / "a.png"
-            file.write_bytes(picture_bytes(9))
+            file.write_bytes(image_bytes(9))
             Client(server.url, verbose=False).predict(handle_file(file), api_name="/classify")
             paths = [data, *data.rglob("*")]
             assert any(card["sha256"] in path.name for path in paths)
@@ -241,7 +241,7 @@ def test_named_endpoints_of_the_page(server: Server, tmp_path: Path) -> None:
     wait_until_ready(server)
     client = Client(server.url, verbose=False)
     file = tmp_path / "sent.png"
-    file.write_bytes(picture_bytes(33))
+    file.write_bytes(image_bytes(33))
     review = client.predict(handle_file(file), api_name="/classify")
     assert (review["name"], review["width"], review["error"]) == ("sent.png", 40, None)
     assert sum(review["probabilities"].values()) == pytest.approx(1, abs=1e-5)

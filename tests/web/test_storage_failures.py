@@ -37,7 +37,7 @@ from nsfw_app.ui.handlers import show_errors
 from nsfw_app.web import monitoring
 from tests.support.application import WebApp, add, answer_to, open_app, served
 from tests.support.disks import Disk, small_disk
-from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 from tests.support.sample_records import SHA256, add_image, answer, person
 
 ANN = person("ann")
@@ -197,7 +197,7 @@ def test_on_a_full_disk_every_entry_point_responds_507(disk: Disk, quick: None) 
         assert web_app.client.get("/readyz").status_code == 200
         disk.fill()
         query = {"name": "b.png", "source": "review"}
-        refused = ann.post("/desk/images", params=query, content=picture_bytes(150, size=(900, 9)))
+        refused = ann.post("/desk/images", params=query, content=image_bytes(150, size=(900, 9)))
         assert (refused.status_code, refused.json()["error"]["kind"]) == (507, "storage_full")
         assert int(refused.headers["retry-after"]) > 0
         uploaded = ann.post("/gradio_api/upload", files={"files": ("a.png", noise(150))})
@@ -391,7 +391,7 @@ def test_a_lost_directory_is_never_replaced_by_an_empty_one(
     query = {"name": "b.png", "source": "review"}
     for response in (
         ann.post("/desk/decisions", json=answer_to(card)),
-        ann.post("/desk/images", params=query, content=picture_bytes(9)),
+        ann.post("/desk/images", params=query, content=image_bytes(9)),
         ann.get("/desk/status"),
         ann.get("/"),
     ):

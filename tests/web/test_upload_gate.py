@@ -14,11 +14,11 @@ from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from tests.support.application import WebApp, open_app
-from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 
 GATE = "/v1/gate"
-ALLOWED, REVIEWED, BLOCKED = picture_bytes(10), picture_bytes(150), picture_bytes(240)
-BROKEN = picture_bytes(10, size=(200, 200), image_format="AVIF")[:-200]
+ALLOWED, REVIEWED, BLOCKED = image_bytes(10), image_bytes(150), image_bytes(240)
+BROKEN = image_bytes(10, size=(200, 200), image_format="AVIF")[:-200]
 VERDICTS = [(ALLOWED, 204, "allow"), (REVIEWED, 202, "review"), (BLOCKED, 451, "block")]
 
 
@@ -99,8 +99,8 @@ def test_a_key_without_the_scope_queue_gets_the_verdict_only(app: WebApp, engine
         ({"json": {"image": "aGVsbG8="}}, 422, "not_an_image"),
         ({"content": bytes(LIMITS.max_bytes + 1)}, 413, "too_large"),
         (as_form(bytes(LIMITS.max_bytes + 1)), 413, "too_large"),
-        ({"content": picture_bytes(9, size=(2_500, 2_000))}, 422, "too_many_pixels"),
-        (as_form(picture_bytes(9, size=(2_500, 2_000))), 422, "too_many_pixels"),
+        ({"content": image_bytes(9, size=(2_500, 2_000))}, 422, "too_many_pixels"),
+        (as_form(image_bytes(9, size=(2_500, 2_000))), 422, "too_many_pixels"),
         ({"files": [("file", ("a.png", ALLOWED))] * 2}, 400, "request"),
         ({"files": {"file": (None, "text")}}, 400, "request"),
     ],

@@ -20,14 +20,14 @@ from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from tests.support.application import open_app, served
-from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 from tests.support.nginx import running
 from tests.support.server import free_port
 
 DOCS = Path(__file__).parents[2] / "docs"
 GATE_PAGE = (DOCS / "gate.md").read_text()
-ALLOWED, REVIEWED, BLOCKED = picture_bytes(10), picture_bytes(150), picture_bytes(240)
-LARGE = picture_bytes(10, size=(900, 900), image_format="BMP")  # more than nginx buffers in memory
+ALLOWED, REVIEWED, BLOCKED = image_bytes(10), image_bytes(150), image_bytes(240)
+LARGE = image_bytes(10, size=(900, 900), image_format="BMP")  # more than nginx buffers in memory
 
 
 def code_block(language: str) -> str:

@@ -18,7 +18,7 @@ from nsfw_app.store import Store
 from nsfw_app.web.middleware import gradio_uploads as module
 from nsfw_app.web.middleware.gradio_uploads import CALLER_FILES, KEPT_S, Uploads
 from tests.support.application import WebApp, open_app
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 
 ANN, BOB = (user_caller(name, UserRole.VIEWER) for name in ("ann", "bob"))
 
@@ -159,7 +159,7 @@ def test_uploads_of_a_killed_server_are_deleted(
     killed, running = (tmp_path / "uploads" / port / "caller" / "id" for port in ("1", "2"))
     for folder in (killed, running):
         folder.mkdir(parents=True)
-        (folder / "a.png").write_bytes(picture_bytes(9))
+        (folder / "a.png").write_bytes(image_bytes(9))
     for path in [*killed.parents[1].rglob("*"), killed.parents[1]]:
         os.utime(path, (time.time() - KEPT_S - 1,) * 2)
     with open_app(engine, store, tmp_path, port=3):
@@ -183,7 +183,7 @@ def test_the_running_application_deletes_old_uploads(
     """In the background, from its start on."""
     monkeypatch.setattr(module, "EVERY_S", 0.01)
     with open_app(engine, store, tmp_path) as app:
-        (path,) = map(Path, post(app.signed_in("ann"), picture_bytes(9)).json())
+        (path,) = map(Path, post(app.signed_in("ann"), image_bytes(9)).json())
         later = time.monotonic() + KEPT_S + 1
         monkeypatch.setattr(module.time, "monotonic", lambda: later)
         end = time.perf_counter() + 10

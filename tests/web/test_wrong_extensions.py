@@ -23,7 +23,7 @@ from nsfw_app.review.exports import review_json
 from nsfw_app.rules.permissions import KEY_SCOPES
 from nsfw_app.store import Store
 from tests.support.application import open_app, served
-from tests.support.fakes import picture_bytes
+from tests.support.fakes import image_bytes
 
 WRONG = [
     ("JPEG", "a.png", "a.jpg"),
@@ -141,7 +141,7 @@ def test_a_wrong_extension_is_a_warning_everywhere(
 ) -> None:
     """Every entry point that gets the name gives the same result as with the correct extension."""
     for number, send in enumerate(NAMED):  # different bytes, so that nothing is cached
-        image = picture_bytes(150, size=(40, 30 + number), image_format=image_format)
+        image = image_bytes(150, size=(40, 30 + number), image_format=image_format)
         found, correct = send(entries, wrong, image), send(entries, right, image)
         assert codes(found) == ["extension"], send.__name__
         assert codes(correct) == [], send.__name__
@@ -153,7 +153,7 @@ def test_a_wrong_extension_is_a_warning_everywhere(
 
 def test_routes_without_names_have_no_warning(entries: EntryPoints) -> None:
     """OpenAI's and Hugging Face's requests have no name; a wrong media type is ignored."""
-    image = picture_bytes(150)
+    image = image_bytes(150)
     encoded = base64.b64encode(image).decode()
     part = {"type": "image_url", "image_url": {"url": f"data:image/webp;base64,{encoded}"}}
     moderated = entries.program.post("/v1/moderations", json={"input": [part]}).json()

@@ -14,9 +14,9 @@ from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from nsfw_app.web.middleware.auth import MAX_JSON_BYTES
 from tests.support.application import WebApp, open_app
-from tests.support.fakes import FakeClassifier, picture_bytes
+from tests.support.fakes import FakeClassifier, image_bytes
 
-PNG = picture_bytes(150)
+PNG = image_bytes(150)
 BASE64 = base64.b64encode(PNG).decode()
 MAX_BYTES = 200_000
 MODERATIONS, CLASSIFICATION = "/v1/moderations", "/v1/image-classification"

@@ -1,1 +1,1 @@
-"""Backends: one module for each runtime that computes a model's scores."""
+"""Backends: one module for each runtime that computes models."""

@@ -1,8 +1,8 @@
-"""A network that onnxruntime runs on the CPU.
+"""Optimized models that ONNX Runtime runs on the CPU.
 
-Pictures are computed one after the other, with all threads together: more at once are not
-faster, and 8-bit integers would share one range of numbers, so that each picture changed the
-scores of the others.
+Images are computed one after the other, each with all threads. A batch is not faster, and dynamic
+quantization would use one range for the whole batch, so that each image changed the scores of the
+others.
 """
 
 import numpy as np
@@ -12,23 +12,23 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, R
 
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.models.artifacts import OptimizedModel
-from nsfw_app.models.backends.optimized import OptimizedNetwork
+from nsfw_app.models.backends.optimized import OptimizedBackend
 from nsfw_app.models.classifier import Pixels
 
 MODEL = "model.onnx"
 FAILURES = (Fail, InvalidArgument, RuntimeException)
 
 
-class OnnxBackend(OptimizedNetwork):
-    """See the module and its base.
+class OnnxBackend(OptimizedBackend):
+    """An optimized model in ONNX Runtime.
 
     Args:
-        artefact: Where its files are.
+        optimized_model: The model with its files.
         backend: Its name on predictions.
         threads: CPU threads.
 
     Raises:
-        ModelUnsupported: onnxruntime cannot use it on this machine.
+        ModelUnsupported: ONNX Runtime cannot load it on this machine.
     """
 
     def __init__(self, optimized_model: OptimizedModel, *, backend: str, threads: int) -> None:
@@ -42,7 +42,7 @@ class OnnxBackend(OptimizedNetwork):
             )
         except FAILURES as error:
             raise ModelUnsupported(
-                f"onnxruntime cannot use the {optimized_model.format} model here: {error}"
+                f"onnxruntime cannot load the {optimized_model.format} model here: {error}"
             ) from error
         self._input = self._session.get_inputs()[0].name
 

@@ -1,4 +1,4 @@
-"""What computes Open-NSFW: onnxruntime in 32-bit floats, or OpenVINO in 16-bit ones."""
+"""Runtimes of Open-NSFW: ONNX Runtime in 32-bit floats, OpenVINO in bfloat16."""
 
 import threading
 from pathlib import Path
@@ -13,15 +13,15 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, R
 from nsfw_app.errors import PredictionFailed
 from nsfw_app.models.classifier import Pixels
 
-SHAPE = 224, 224, 3  # of a prepared picture
+SHAPE = 224, 224, 3  # of a prepared image
 CPU_ONLY = ["CPUExecutionProvider"]  # the same scores on every machine
 
 
 class Fp32Runtime:
-    """onnxruntime, as the network's package has it.
+    """ONNX Runtime in 32-bit floats, as in the model's package.
 
-    A batch that finds it idle is computed by all threads together; one that comes beside it has one
-    thread, as threads that wait for each other would waste a third of the CPU.
+    A batch that arrives while none is computed uses all threads; a concurrent one uses one thread,
+    because threads that wait for each other would waste a third of the CPU.
 
     Args:
         path: The ONNX file.
@@ -29,26 +29,26 @@ class Fp32Runtime:
     """
 
     def __init__(self, path: Path, *, threads: int) -> None:
-        self._together = _session(path, threads)
-        self._apart = _session(path, 1) if threads > 1 else self._together
-        self._input = self._together.get_inputs()[0].name
+        self._all_threads = _session(path, threads)
+        self._one_thread = _session(path, 1) if threads > 1 else self._all_threads
+        self._input = self._all_threads.get_inputs()[0].name
         self._running = 0
         self._lock = threading.Lock()
 
     def run(self, batch: Pixels) -> NDArray[np.float64]:
-        """Probabilities, in any number of threads at once.
+        """Compute probabilities. Thread-safe.
 
         Args:
-            batch: Prepared pictures, shape (n, 224, 224, 3).
+            batch: Prepared images, shape (n, 224, 224, 3).
 
         Returns:
             Shape (n, 2), normal and nsfw.
 
         Raises:
-            PredictionFailed: It could not.
+            PredictionFailed: The runtime failed on this batch.
         """
         with self._lock:
-            session = self._apart if self._running else self._together
+            session = self._one_thread if self._running else self._all_threads
             self._running += 1
         try:
             (probabilities,) = session.run(None, {self._input: batch})
@@ -61,22 +61,22 @@ class Fp32Runtime:
 
 
 class Bf16Runtime:
-    """OpenVINO in bfloat16, each batch in the thread that brings it.
+    """OpenVINO in bfloat16; each batch is computed in its caller's thread.
 
-    A batch is computed as quickly by one thread as by several that share it, and threads that do
-    not wait for each other leave no CPU idle.
+    One thread per batch has the same throughput as several threads that share each batch, and
+    threads that do not wait for each other leave no CPU idle.
 
     Args:
         path: The ONNX file.
         threads: CPU threads.
 
     Raises:
-        RuntimeError: OpenVINO cannot use the network on this machine.
-        PredictionFailed: It cannot compute with it.
+        RuntimeError: OpenVINO cannot load the model on this machine.
+        PredictionFailed: OpenVINO cannot compute it.
     """
 
     def __init__(self, path: Path, *, threads: int) -> None:
-        import openvino  # only where it is used: it takes memory
+        import openvino  # takes memory, so only where it is used
 
         options = {
             "INFERENCE_PRECISION_HINT": "bf16",
@@ -84,12 +84,12 @@ class Bf16Runtime:
             "INFERENCE_NUM_THREADS": 1,
         }
         core = openvino.Core()
-        network = core.read_model(path)
+        model = core.read_model(path)
         self._free: LifoQueue[Any] = LifoQueue()
-        for _ in range(threads):  # one that is compiled once computes one batch at a time
-            self._free.put(core.compile_model(network, "CPU", options).create_infer_request())
-            # Two threads that call OpenVINO for the first time at once may wait for each other for
-            # ever: its Python binding makes what it needs on the first call.
+        for _ in range(threads):  # a compiled model computes one batch at a time
+            self._free.put(core.compile_model(model, "CPU", options).create_infer_request())
+            # Two threads whose first calls of OpenVINO coincide may deadlock, because its Python
+            # binding initializes itself on the first call. So the first call is made here.
             self.run(np.zeros((1, *SHAPE), dtype=np.float32))
 
     def run(self, batch: Pixels) -> NDArray[np.float64]:
@@ -105,7 +105,7 @@ class Bf16Runtime:
 
 
 def _session(path: Path, threads: int) -> InferenceSession:
-    """The network in onnxruntime, whose threads do not spin: others are decoding pictures."""
+    """An ONNX Runtime session. Its threads do not spin, as other threads decode images."""
     options = SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -113,4 +113,4 @@ def _session(path: Path, threads: int) -> InferenceSession:
 
 
 def _failed(error: Exception) -> PredictionFailed:
-    return PredictionFailed(f"Open-NSFW could not judge the image: {error}")
+    return PredictionFailed(f"Open-NSFW failed on the image: {error}")

@@ -1,7 +1,7 @@
-"""Optimized models that OpenVINO runs on the CPU: in 8-bit integers, in half precision, or in fp32.
+"""Optimized models that OpenVINO runs on the CPU: int8, half precision, or fp32.
 
-Measured, two batches at once with one thread each are a fifth slower than one with both, because
-each of them is smaller.
+One batch at a time uses all threads. Measured, two batches at once with one thread each are a fifth
+slower, because each of them is smaller.
 """
 
 import numpy as np
@@ -10,32 +10,30 @@ from numpy.typing import NDArray
 
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.models.artifacts import OptimizedModel
-from nsfw_app.models.backends.optimized import OptimizedNetwork
+from nsfw_app.models.backends.optimized import OptimizedBackend
 from nsfw_app.models.classifier import Pixels
 from nsfw_app.models.formats import Format
 
 MODEL = "model.xml"
 
 
-class OpenVinoBackend(OptimizedNetwork):
-    """See the module and its base.
+class OpenVinoBackend(OptimizedBackend):
+    """An optimized model in OpenVINO.
 
     Args:
-        artefact: Where its files are.
+        optimized_model: The model with its files.
         backend: Its name on predictions.
         threads: CPU threads.
 
     Raises:
-        ModelUnsupported: OpenVINO cannot use it on this machine.
+        ModelUnsupported: OpenVINO cannot load it on this machine.
     """
 
     def __init__(self, optimized_model: OptimizedModel, *, backend: str, threads: int) -> None:
         super().__init__(optimized_model, backend)
         self._one_by_one = optimized_model.one_by_one
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
-        if (
-            optimized_model.format is Format.OPENVINO_FP32
-        ):  # the default is the CPU's half precision
+        if optimized_model.format is Format.OPENVINO_FP32:  # the default is half precision
             options["INFERENCE_PRECISION_HINT"] = "f32"
         try:
             self._compiled = openvino.Core().compile_model(
@@ -43,7 +41,7 @@ class OpenVinoBackend(OptimizedNetwork):
             )
         except RuntimeError as error:
             raise ModelUnsupported(
-                f"OpenVINO cannot use the {optimized_model.format} model on this machine: {error}"
+                f"OpenVINO cannot load the {optimized_model.format} model on this machine: {error}"
             ) from error
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""What optimized models of all formats have in common."""
+"""Base class of the backends that run optimized models."""
 
 from PIL import Image
 
@@ -9,15 +9,15 @@ from nsfw_app.models.classifier import Pixels
 from nsfw_app.records import ModelIdentity
 
 
-class OptimizedNetwork:
-    """Base class of optimized models; subclasses run them with OpenVINO or ONNX Runtime.
+class OptimizedBackend:
+    """Base class of backends of optimized models; subclasses use OpenVINO or ONNX Runtime.
 
     Args:
-        artefact: Where its files are, and how images are prepared.
+        optimized_model: Its files, labels and preprocessing.
         backend: Its name on predictions.
     """
 
-    max_concurrency = 1  # one batch at a time has all threads
+    max_concurrency = 1  # one batch at a time uses all threads
     supports_batching = True
 
     def __init__(self, optimized_model: OptimizedModel, backend: str) -> None:
@@ -28,7 +28,8 @@ class OptimizedNetwork:
         if optimized_model.preprocessing is not None:
             self._prepare = optimized_model.preprocessing.prepare
         else:
-            from nsfw_app.models.image_processor import ImageProcessor  # transformers, and torch
+            # Imports transformers and torch, so only where it is used.
+            from nsfw_app.models.image_processor import ImageProcessor
 
             self._prepare = ImageProcessor(optimized_model.directory).prepare
 
@@ -40,6 +41,4 @@ class OptimizedNetwork:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> PredictionFailed:
-        return PredictionFailed(
-            f"{display_name(self.identity.model)} could not judge the image: {error}"
-        )
+        return PredictionFailed(f"{display_name(self.identity.model)} failed on the image: {error}")

@@ -1,6 +1,6 @@
-"""Any transformers image-classification model, prepared and run by the library's own classes.
+"""PyTorch backend: any image-classification model of transformers, run by the library's classes.
 
-Falconsai's ViT is the one this is meant for; nothing here is special to it.
+It is meant for Falconsai's ViT, but nothing here is specific to it.
 """
 
 import copy
@@ -29,24 +29,24 @@ from nsfw_app.records import ModelIdentity
 TEST_IMAGE = Image.new("RGB", (320, 240), (128, 128, 128))
 MAX_LISTED = 4  # names in a message
 
-disable_progress_bar()  # of weights being read, which is quick; a download has a bar of its own
+disable_progress_bar()  # of reading weights, which is quick; downloads have their own
 
 
 class Device(StrEnum):
-    """What torch computes on."""
+    """The devices that torch computes on."""
 
     CPU = "cpu"
     CUDA = "cuda"
     MPS = "mps"
 
 
-# The half precision of each device, and the name under which its parity report is kept.
+# The half precision of each device, and the format under which its parity report is stored.
 HALF_PRECISION: Mapping[Device, tuple[torch.dtype, Format]] = {
     Device.CPU: (torch.bfloat16, Format.TORCH_BF16),
     Device.CUDA: (torch.float16, Format.TORCH_CUDA_FP16),
     Device.MPS: (torch.float16, Format.TORCH_MPS_FP16),
 }
-EXACT: Mapping[Device, str] = {
+FP32_BACKENDS: Mapping[Device, str] = {
     Device.CPU: "torch",
     Device.CUDA: "torch-cuda",
     Device.MPS: "torch-mps",
@@ -54,27 +54,27 @@ EXACT: Mapping[Device, str] = {
 
 
 def device() -> Device:
-    """The fastest device that is there."""
+    """The fastest device of this machine."""
     if torch.cuda.is_available():
         return Device.CUDA
     return Device.MPS if torch.backends.mps.is_available() else Device.CPU
 
 
 class TransformersBackend:
-    """A model from a directory, run by torch in 32-bit floats; `to_half` gives one in 16-bit ones.
+    """A model run by torch in 32-bit floats; `to_half` returns one in half precision.
 
     Args:
         origin: The id, revision and weights under which its predictions are stored.
-        files: Its files on this disk.
-        unsafe_labels: The unsafe labels, where the user names them.
-        threads: CPU threads torch may use.
-        device: What to compute on.
+        files: Its files on this machine.
+        unsafe_labels: The unsafe labels by name, for labels that are not known words.
+        threads: CPU threads that torch may use.
+        device: The device to compute on.
 
     Raises:
-        ModelError: The model cannot be loaded or does not work, or its labels' roles are not clear.
+        ModelError: The model cannot be loaded or does not work, or its labels' roles are unknown.
     """
 
-    max_concurrency = 1  # torch shares the threads of one computation out by itself
+    max_concurrency = 1  # torch parallelizes one computation by itself
     supports_batching = True
     downscale_rules: Sequence[DownscaleRule] = ()  # not measured for torch
 
@@ -92,28 +92,28 @@ class TransformersBackend:
         self.device = device
         with load_errors(origin.model):
             check_checkpoint(origin.model, files)
-            network = self._loaded(files)
+            model = self._load(files)
             self.processor = ImageProcessor(files.directory)
-            self.model = network.eval().to(device)
-        labels = _labels(network.config, display_name(origin.model))
+            self.model = model.eval().to(device)
+        labels = _labels(model.config, display_name(origin.model))
         self.roles = label_roles(labels, unsafe_labels=unsafe_labels)
         self._dtype = torch.float32
-        self._backend = EXACT[device]
-        self.is_lent_a_gpu = _is_lent_a_gpu()
+        self._backend = FP32_BACKENDS[device]
+        self.on_zero_gpu = _on_zero_gpu()
         self._compute: Any = self._probabilities
-        if self.is_lent_a_gpu:  # which is there only while a request is served
-            self._compute = _lent_a_gpu(self._probabilities)
+        if self.on_zero_gpu:  # the GPU is attached only while a request is served
+            self._compute = _with_zero_gpu(self._probabilities)
         else:
             self._check()
 
-    def _loaded(self, files: ModelFiles) -> Any:
+    def _load(self, files: ModelFiles) -> Any:
         """The model with its weights.
 
         Raises:
             ModelDamaged: Weights are missing, or have other shapes than the configuration says.
         """
         try:
-            network, loading = AutoModelForImageClassification.from_pretrained(
+            model, loading = AutoModelForImageClassification.from_pretrained(
                 files.directory,
                 local_files_only=True,
                 trust_remote_code=False,
@@ -124,20 +124,20 @@ class TransformersBackend:
             if "ignore_mismatched_sizes" not in str(error):
                 raise
             raise weights_mismatch(self.origin.model, files) from error
-        if missing := sorted(loading["missing_keys"]):  # they would be filled at random
+        if missing := sorted(loading["missing_keys"]):  # transformers would fill them at random
             raise ModelDamaged(
                 f"The weights of '{display_name(self.origin.model)}' lack {_listed(missing)}. They "
-                "belong to a model for another task, or were not saved whole. Choose another "
+                "belong to a model for another task, or were not saved completely. Choose another "
                 "NSFW_MODEL."
             )
-        return network
+        return model
 
     def _check(self) -> None:
-        """Run the model once.
+        """Run the model on a test image.
 
         Raises:
-            ModelUnsupported: It does not take what its image processor makes of an image.
-            ModelDamaged: What it gives is not a number for each label.
+            ModelUnsupported: It does not accept the output of its image processor.
+            ModelDamaged: Its output is not one number for each label.
         """
         name = display_name(self.origin.model)
         try:
@@ -149,13 +149,13 @@ class TransformersBackend:
             ) from error
         if rows.shape != (1, len(self.roles)):
             raise ModelDamaged(
-                f"'{name}' gives {rows.shape[-1]} outputs, but its config.json names "
+                f"'{name}' returns {rows.shape[-1]} outputs, but its config.json names "
                 f"{len(self.roles)} labels."
             )
         if not np.isfinite(rows).all():
             raise ModelDamaged(
-                f"'{name}' gives no numbers for a test image: its weights are damaged. Download or "
-                "save the model again."
+                f"'{name}' returns no numbers for a test image: its weights are damaged. Download "
+                "or save the model again."
             )
 
     @property
@@ -166,11 +166,11 @@ class TransformersBackend:
 
     @property
     def half_format(self) -> Format:
-        """The name of what `to_half` makes of it."""
+        """The format that `to_half` returns."""
         return HALF_PRECISION[self.device][1]
 
     def to_half(self) -> Self:
-        """The same model in the half precision of the device; this one stays as it is."""
+        """The same model in the half precision of the device; this one stays unchanged."""
         half = copy.copy(self)
         half._dtype, half._backend = HALF_PRECISION[self.device]
         half.model = copy.deepcopy(self.model).to(half._dtype)
@@ -200,18 +200,16 @@ class TransformersBackend:
         return probabilities
 
     def _failed(self, error: Exception) -> PredictionFailed:
-        return PredictionFailed(
-            f"{display_name(self.origin.model)} could not judge the image: {error}"
-        )
+        return PredictionFailed(f"{display_name(self.origin.model)} failed on the image: {error}")
 
 
 def _labels(config: Any, name: str) -> list[str]:
     """The labels in the order of the model's outputs.
 
     Raises:
-        ModelDamaged: Their numbers are not 0, 1, 2, ...
+        ModelDamaged: They are not numbered 0, 1, 2, ...
     """
-    # Some forks store the ids as texts; the configuration turns them back into numbers.
+    # Some forks store the ids as strings; the configuration converts them to numbers.
     labels = {int(i): str(label) for i, label in config.id2label.items()}
     if sorted(labels) != list(range(len(labels))):
         raise ModelDamaged(
@@ -221,14 +219,14 @@ def _labels(config: Any, name: str) -> list[str]:
     return [labels[i] for i in range(len(labels))]
 
 
-def _listed(things: Sequence[Any]) -> str:
-    """The first few of some things, in words."""
-    more = f" and {len(things) - MAX_LISTED} more" if len(things) > MAX_LISTED else ""
-    return ", ".join(map(str, things[:MAX_LISTED])) + more
+def _listed(values: Sequence[Any]) -> str:
+    """The first few values, separated by commas, and how many more there are."""
+    more = f" and {len(values) - MAX_LISTED} more" if len(values) > MAX_LISTED else ""
+    return ", ".join(map(str, values[:MAX_LISTED])) + more
 
 
-def _is_lent_a_gpu() -> bool:
-    """Whether this is a Space with ZeroGPU, which lends a graphics card for one call at a time."""
+def _on_zero_gpu() -> bool:
+    """Whether this is a Space with ZeroGPU, which attaches a GPU for one call at a time."""
     if find_spec("spaces") is None:
         return False
     import spaces
@@ -236,10 +234,10 @@ def _is_lent_a_gpu() -> bool:
     return hasattr(spaces.zero, "startup")
 
 
-def _lent_a_gpu(function: Any) -> Any:
-    """The function as ZeroGPU wants it. The weights that are on the card go where it keeps them."""
+def _with_zero_gpu(function: Any) -> Any:
+    """Decorate a function for ZeroGPU, which then also manages the weights on the GPU."""
     import spaces
 
     decorated = spaces.GPU(function)
-    spaces.zero.startup()  # which Gradio's own launch would call
+    spaces.zero.startup()  # normally called by Gradio's launch
     return decorated

@@ -1,1 +1,1 @@
-"""Optimized models: export, quantization, speed, and calibration of downscaling."""
+"""Optimized models: export, quantization, measured speed, and calibration of downscaling."""

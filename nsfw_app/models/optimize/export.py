@@ -1,8 +1,8 @@
-"""Turns a torch model into the files of an optimized model.
+"""Export and quantization of a torch model to OpenVINO or ONNX files.
 
-The exported network takes a batch of any size and gives probabilities. Where the preprocessing is
-recorded it takes 8-bit images, and scaling and normalizing are part of it; else it takes what the
-model's own image processor gives.
+The exported model takes a batch of any size and returns probabilities. Where the preprocessing is
+recorded, its input is 8-bit images, and it scales and normalizes them itself; else its input is the
+output of the model's own image processor.
 """
 
 import io
@@ -38,22 +38,22 @@ from nsfw_app.models.preprocessing import Preprocessing
 log = logging.getLogger(__name__)
 
 MULTIPLICATIONS = ["MatMul", "Gemm"]
-EXAMPLES = 2  # pictures to trace with; one would be taken for a batch that is always of one
-MAX_RESTORED = 24  # layers that may go back to floats; with more, little of the speed is left
-RANKED_BY = 16  # images by which layers are ordered by their sensitivity
-# A layer that goes back to floats would keep the scales that SmoothQuant moved into its weights.
+EXAMPLES = 2  # images to trace with; with one, tracing would fix the batch size to one
+MAX_RESTORED = 24  # layers that may be restored to floats; with more, little speed is left
+RANKING_IMAGES = 16  # images that the sensitivity of layers is measured with
+# A restored layer would keep the scales that SmoothQuant moved into its weights.
 NO_SMOOTHING = AdvancedSmoothQuantParameters(matmul=-1, convolution=-1)
 WEIGHTED = {"Convolution", "GroupConvolution", "MatMul"}
 INPUT, OUTPUT = "pixels", "probabilities"
 
 
-class Exported(nn.Module):
-    """A model with what happens before and after it.
+class ExportedModel(nn.Module):
+    """A model with normalization before and softmax after it.
 
     Args:
-        model: Takes `pixel_values`, shape (n, 3, height, width), and gives `logits`.
-        preprocessing: How its pixel values come from an 8-bit image; None where they come from its
-            own image processor.
+        model: Takes `pixel_values`, shape (n, 3, height, width), and returns `logits`.
+        preprocessing: How pixel values are computed from an 8-bit image; None where the model's
+            own image processor computes them.
     """
 
     def __init__(self, model: nn.Module, preprocessing: Preprocessing | None) -> None:
@@ -82,12 +82,12 @@ class Exporter:
 
     Args:
         model: A transformers image-classification model in 32-bit floats.
-        preprocessing: How its images are prepared; None for its own image processor.
-        calibration: Prepared images that say which ranges of numbers occur.
-        agreement: From the numbers of some calibration images, and probabilities of shape
-            (n, labels) for them, the share of labels that are the original's, in [0, 1].
-        narrow: Keep 8-bit weights within 7 bits. Without it, a CPU that has no instructions for
-            8-bit dot products would overflow.
+        preprocessing: Its recorded preprocessing; None for its own image processor.
+        calibration: Prepared images; the value ranges of activations are measured on them.
+        agreement: Takes indices of calibration images and probabilities of shape (n, labels) for
+            them, and returns the share of labels that equal the original's, in [0, 1].
+        narrow: Keep 8-bit weights within 7 bits. Without it, CPUs that have no instructions for
+            8-bit dot products overflow.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Exporter:
         agreement: Callable[[Sequence[int], Pixels], float],
         narrow: bool,
     ) -> None:
-        self._exported = Exported(model, preprocessing).eval()
+        self._exported = ExportedModel(model, preprocessing).eval()
         self._calibration = calibration
         self._agreement = agreement
         self._narrow = narrow
@@ -116,15 +116,15 @@ class Exporter:
         """Write the files of one format into an empty directory.
 
         Raises:
-            ModelUnsupported: The model cannot be exported like this.
+            ModelUnsupported: The model cannot be exported in this format.
         """
         try:
-            with _quietly(), torch.inference_mode():
+            with _libraries_quiet(), torch.inference_mode():
                 self._writers[kind](directory)
         except Exception as error:
-            log.warning("The model cannot be turned into %s.", kind, exc_info=True)
+            log.debug("Export to %s failed.", kind, exc_info=True)
             raise ModelUnsupported(
-                f"The model cannot be turned into {kind}: {_first_line(error)}"
+                f"The model cannot be exported to {kind}: {_first_line(error)}"
             ) from error
 
     @property
@@ -132,30 +132,30 @@ class Exporter:
         shape = EXAMPLES, *self._calibration[0].shape
         return torch.from_numpy(np.zeros(shape, dtype=self._calibration[0].dtype))
 
-    def _converted(self) -> openvino.Model:
+    def _convert(self) -> openvino.Model:
         converted = openvino.convert_model(self._exported, example_input=self._example)
         converted.reshape([-1, *self._calibration[0].shape])
-        converted.output(0).get_tensor().set_names({OUTPUT})  # by which NNCF finds it
+        converted.output(0).get_tensor().set_names({OUTPUT})  # NNCF finds the output by it
         return converted
 
     def _openvino(self, directory: Path) -> None:
-        self._save(self._converted(), directory)
+        self._save(self._convert(), directory)
 
     def _openvino_int8(self, directory: Path) -> None:
-        self._save(self._quantized(self._converted(), nncf.IgnoredScope()), directory)
+        self._save(self._quantize(self._convert(), nncf.IgnoredScope()), directory)
 
     def _openvino_int8_mixed(self, directory: Path) -> None:
-        """The first and the last layer stay in floats, and where that is not enough, others too."""
-        model = self._converted()
+        """Keep the first and last layer in floats; if that is not enough, restore others, too."""
+        model = self._convert()
         edges = nncf.IgnoredScope(names=_edges(model))
-        quantized = self._quantized(model, edges)
+        quantized = self._quantize(model, edges)
         compiled = openvino.Core().compile_model(quantized, "CPU")
-        agreement, _ = self._validate(compiled, self._numbered)
+        agreement, _ = self._validate(compiled, self._indexed)
         if 1 - agreement > MAX_CHANGED:
-            quantized = self._restored(model, edges)
+            quantized = self._restore_layers(model, edges)
         self._save(quantized, directory)
 
-    def _quantized(self, model: openvino.Model, floats: nncf.IgnoredScope) -> openvino.Model:
+    def _quantize(self, model: openvino.Model, floats: nncf.IgnoredScope) -> openvino.Model:
         return nncf.quantize(
             model,
             self._dataset,
@@ -165,12 +165,12 @@ class Exporter:
             advanced_parameters=self._quantization,
         )
 
-    def _restored(self, model: openvino.Model, floats: nncf.IgnoredScope) -> openvino.Model:
-        """Layers go back to floats, the most sensitive first, until enough labels agree."""
+    def _restore_layers(self, model: openvino.Model, floats: nncf.IgnoredScope) -> openvino.Model:
+        """Restore layers to floats, the most sensitive first, until enough labels agree."""
         return nncf.quantize_with_accuracy_control(
             model,
             self._dataset,
-            nncf.Dataset(self._numbered, transform_func=itemgetter(1)),
+            nncf.Dataset(self._indexed, transform_func=itemgetter(1)),
             self._validate,
             max_drop=MAX_CHANGED,
             model_type=_model_type(model),
@@ -180,15 +180,15 @@ class Exporter:
                 self._quantization, smooth_quant_alphas=NO_SMOOTHING
             ),
             advanced_accuracy_restorer_parameters=AdvancedAccuracyRestorerParameters(
-                max_num_iterations=MAX_RESTORED, ranking_subset_size=RANKED_BY
+                max_num_iterations=MAX_RESTORED, ranking_subset_size=RANKING_IMAGES
             ),
         )
 
     def _validate(
-        self, compiled: openvino.CompiledModel, chosen: Iterable[tuple[int, Pixels]]
+        self, compiled: openvino.CompiledModel, indexed: Iterable[tuple[int, Pixels]]
     ) -> tuple[float, list[list[Pixels]]]:
-        """The share of labels that agree, and what a network gives for each image."""
-        rows = {n: np.array(next(iter(compiled(image).values()))) for n, image in chosen}
+        """The share of labels that agree, and the probabilities of each image."""
+        rows = {n: np.array(next(iter(compiled(image).values()))) for n, image in indexed}
         agreement = self._agreement(list(rows), np.concatenate(list(rows.values())))
         return agreement, [[row] for row in rows.values()]
 
@@ -196,7 +196,7 @@ class Exporter:
         openvino.save_model(model, directory / openvino_runtime.MODEL, compress_to_fp16=False)
 
     @property
-    def _numbered(self) -> list[tuple[int, Pixels]]:
+    def _indexed(self) -> list[tuple[int, Pixels]]:
         return list(enumerate(image[np.newaxis] for image in self._calibration))
 
     @property
@@ -220,14 +220,14 @@ class Exporter:
             dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
         )
         if program is None:
-            raise ModelUnsupported("torch exported nothing.")
+            raise ModelUnsupported("torch exported no model.")
         program.save(directory / onnx_runtime.MODEL)
 
     def _onnx_int8(self, directory: Path) -> None:
         self._onnx(directory)
         path = directory / onnx_runtime.MODEL
         floats = onnx.load(path)
-        del floats.graph.value_info[:]  # the exporter's notes on shapes break the quantizer
+        del floats.graph.value_info[:]  # the exporter's shape records break the quantizer
         quantize_dynamic(
             floats,
             path,
@@ -239,13 +239,13 @@ class Exporter:
 
 
 def _edges(model: openvino.Model) -> list[str]:
-    """The names of the first layer with weights and of the last one, the most sensitive of all."""
+    """The names of the first and last layer with weights, usually the most sensitive ones."""
     layers = [op for op in model.get_ordered_ops() if op.get_type_name() in WEIGHTED]
     return [op.get_friendly_name() for op in (layers[0], layers[-1])] if layers else []
 
 
 def _model_type(model: openvino.Model) -> nncf.ModelType | None:
-    """What NNCF must know of a network: whether it has attention, so that it treats it apart."""
+    """The model type for NNCF, which treats models with attention differently."""
     kinds = [node.get_type_name() for node in model.get_ops()]
     attends = kinds.count("Softmax") > 1 or "ScaledDotProductAttention" in kinds
     return nncf.ModelType.TRANSFORMER if attends else None
@@ -256,8 +256,8 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Only errors of the libraries are logged, and none of their progress bars are shown."""
+def _libraries_quiet() -> Iterator[None]:
+    """Log only errors of the libraries, and show no progress bars of theirs."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
