@@ -255,6 +255,10 @@ def test_a_stalled_body_does_not_keep_the_server_from_ending(tmp_path: Path) -> 
             if b"Expect" in begun:  # the server says when it reads the body
                 assert connection.recv(1_000).startswith(b"HTTP/1.1 100 ")
                 connection.sendall(b"stalled")
+        rejected = socket.create_connection((address.hostname or "", address.port or 0))
+        stack.enter_context(rejected)
+        rejected.sendall(b"POST /none HTTP/1.0\r\nContent-Length: 1000000\r\n\r\n")
+        assert rejected.recv(1_000).startswith(b"HTTP/1.1 4")  # the rest of its body is discarded
         begun_at = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         try:
