@@ -28,6 +28,7 @@
     ├── NotFound             no such image, prediction or decision, or not yours
     ├── SecretError          a stored secret cannot be decrypted
     └── TryLater             not now; carries when
+        ├── RequestOutOfMemory  there was not enough memory to serve the request
         ├── TooManyRequests  this caller has asked too often
         ├── Overloaded       too many images are waiting for the model
         └── StorageError     database or files cannot be read or written; `kind` says why
@@ -227,6 +228,9 @@ class Forbidden(NSFWReviewError):
     kind: str = "forbidden"
 
 
+MEMORY_RETRY_AFTER_S = 5  # until other requests have ended
+
+
 class TryLater(NSFWReviewError):
     """Not now. `retry_after_s` says in how many seconds to try again."""
 
@@ -235,6 +239,18 @@ class TryLater(NSFWReviewError):
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class RequestOutOfMemory(TryLater):
+    """There was not enough memory to serve the request."""
+
+    kind: str = "no_memory"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server does not have enough memory for this request now. Try again later.",
+            retry_after_s=MEMORY_RETRY_AFTER_S,
+        )
 
 
 class TooManyRequests(TryLater):

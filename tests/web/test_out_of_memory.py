@@ -1,11 +1,13 @@
 """Too little memory, wherever it is noticed, is the same answer: `no_memory`, and never safe."""
 
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 
 from nsfw_app.errors import ImageError, OutOfMemory, PredictionFailed, lacks_memory
@@ -17,12 +19,16 @@ from nsfw_app.models.scheduler import DynamicBatcher, UnbatchedClassifier
 from nsfw_app.records import Action, Upload
 from nsfw_app.review.engine import Engine, PolicyDefaults
 from nsfw_app.store import Store
+from nsfw_app.web.middleware.gradio_routes import JOIN
 from tests.support.application import open_app
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 from tests.support.flawed_files import DISPLAY_P3, PHOTO, profile_with
 from tests.support.image_files import FILES, encoded
 from tests.unit.test_scheduler import SlowBackend, pictures
 
+CARD = "/desk/images?name=a.png&source=review"
+FILE = {"file": ("a.png", picture_bytes(9))}
+DATA_URL = f"data:image/png;base64,{b64encode(picture_bytes(9)).decode()}"
 TRANSPARENT = encoded(Image.merge("LA", [Image.radial_gradient("L")] * 2), "PNG")
 
 P3 = profile_with(primaries=DISPLAY_P3)
@@ -180,6 +186,90 @@ def test_routes_answer_503_and_never_500(store: Store, tmp_path: Path) -> None:
             "/desk/images", params={"name": "a.png", "source": "review"}, content=picture_bytes(9)
         )
         assert (card.status_code, card.json()["error"]["kind"]) == (200, "no_memory")
+
+
+# Where a request needs memory outside decoder and model: what raises, and the request.
+REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "reading a file": ("nsfw_app.web.http.bodies.chunks", "/v1/image-classification", {}),
+    "reading for the gate": ("nsfw_app.web.http.bodies.chunks", "/v1/gate", {}),
+    "reading a form": ("starlette.formparsers.MultiPartParser.parse", "/v1/gate", {"files": FILE}),
+    "hashing for the gate": ("nsfw_app.web.api.upload_gate.image_result", "/v1/gate", {}),
+    "decoding a data URL": (
+        "nsfw_app.web.http.data_urls._decoded",
+        "/v1/moderations",
+        {"json": {"input": [{"type": "image_url", "image_url": {"url": DATA_URL}}]}},
+    ),
+    "scanning JSON": ("nsfw_app.web.http.json_scanner.JsonCounter.scan", "/v1/moderations", {}),
+    "parsing JSON": (
+        "nsfw_app.web.http.json_scanner.parse",
+        "/v1/moderations",
+        {"json": {"input": "x"}},
+    ),
+    "reading a decision": (
+        "nsfw_app.web.http.bodies.chunks",
+        "/desk/decisions",
+        {"json": {}},
+    ),
+    "parsing a decision": ("nsfw_app.web.middleware.auth.parse", "/desk/decisions", {"json": {}}),
+    "reading a call": (
+        "nsfw_app.web.middleware.auth.parse",
+        JOIN,
+        {"json": {}},
+    ),
+    "checking a call": (
+        "nsfw_app.web.middleware.gradio_calls._files",
+        JOIN,
+        {"json": {}},
+    ),
+    "writing a card": (
+        "nsfw_app.web.page.routes.card_json",
+        CARD,
+        {},
+    ),
+    "writing a review": (
+        "nsfw_app.review.exports.review_json",
+        CARD,
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("place", REQUESTS)
+def test_requests_without_memory_are_answered_503(
+    place: str, engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bodies, JSON, data URLs and responses: `no_memory` with Retry-After, never `internal`."""
+    target, path, sent = REQUESTS[place]
+    with open_app(engine, store, tmp_path) as app:
+        client = app.with_every_scope() if path.startswith("/v1/") else app.signed_in("ann")
+        with monkeypatch.context() as patch:
+            patch.setattr(target, fail)
+            response = client.post(path, **(sent or {"content": picture_bytes(9)}))
+    assert (response.status_code, response.json()["error"]["kind"]) == (503, "no_memory")
+    assert int(response.headers["retry-after"]) > 0
+    assert response.headers["x-request-id"] == response.json()["error"]["request_id"]
+    assert response.headers.get("nsfw-action") == ("unavailable" if path == "/v1/gate" else None)
+
+
+def test_library_without_memory_is_answered_503(
+    engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of a native library that means the same is no internal error either."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("std::bad_alloc")
+
+    with open_app(engine, store, tmp_path) as app:
+        client = app.signed_in("ann")
+        quiet = TestClient(
+            client.app,
+            cookies=client.cookies,
+            base_url=str(client.base_url),
+            raise_server_exceptions=False,
+        )
+        monkeypatch.setattr("nsfw_app.web.page.routes.card_json", fail)
+        response = quiet.post(CARD, content=picture_bytes(9))
+    assert (response.status_code, response.json()["error"]["kind"]) == (503, "no_memory")
 
 
 def test_boxes_cover_a_picture_once() -> None:

@@ -77,7 +77,7 @@ def gate_routes(gate: ClassifyGate) -> APIRouter:
                 name, data = await _read_file(request, gate, name)
                 queued = caller.may(Permission.QUEUE)
                 image = await image_result(gate, data, name=name, caller=caller, queued=queued)
-        except NSFWReviewError as error:
+        except (NSFWReviewError, MemoryError) as error:
             return _unavailable(request, error)
         if image.error is None:
             return _verdict(image)
@@ -120,7 +120,7 @@ def _verdict(image: SubmittedImage) -> Response:
 
 
 def _unavailable(
-    request: Request, error: NSFWReviewError, *, sha256: str | None = None
+    request: Request, error: NSFWReviewError | MemoryError, *, sha256: str | None = None
 ) -> Response:
     """The response without a verdict: never a status that lets the upload pass."""
     response = problem(request, error)

@@ -18,7 +18,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
 
-from nsfw_app.errors import NotSignedIn, NSFWReviewError, RequestTooSlow, StorageError, TryLater
+from nsfw_app.errors import (
+    NotSignedIn,
+    NSFWReviewError,
+    RequestOutOfMemory,
+    RequestTooSlow,
+    StorageError,
+    TryLater,
+    lacks_memory,
+)
 from nsfw_app.web.http.error_pages import error_page, wants_page
 from nsfw_app.web.http.validation import describe
 from nsfw_app.web.monitoring import monitor_of
@@ -101,9 +109,12 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def problem(connection: HTTPConnection, error: NSFWReviewError) -> Response:
-    """The response for an error of ours."""
+def problem(connection: HTTPConnection, error: NSFWReviewError | MemoryError) -> Response:
+    """The response for an error of this package, or for memory that could not be allocated."""
     headers = {}
+    if isinstance(error, MemoryError):
+        log.warning("Request %s: not enough memory.", request_id(connection))
+        error = RequestOutOfMemory()
     if isinstance(error, StorageError):
         log.warning("Request %s: %s (%s)", request_id(connection), error.kind, error.__cause__)
     if isinstance(error, TryLater):
@@ -121,7 +132,7 @@ def install_error_handlers(app: FastAPI) -> None:
     """Give every error of an application this shape."""
 
     async def ours(request: Request, error: Exception) -> Response:
-        if not isinstance(error, NSFWReviewError):  # registered for no other
+        if not isinstance(error, NSFWReviewError | MemoryError):  # registered for no other
             raise error
         return problem(request, error)
 
@@ -135,19 +146,24 @@ def install_error_handlers(app: FastAPI) -> None:
     async def protocol(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
             raise error
-        if isinstance(error.__cause__, NSFWReviewError):  # FastAPI's, for a body it could not read
+        if isinstance(
+            error.__cause__, NSFWReviewError | MemoryError
+        ):  # FastAPI's, for a body it could not read
             return problem(request, error.__cause__)
         kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "request")
         message = _protocol_message(request, error)
         return _response(request, error.status_code, kind, message, error.headers)
 
     async def unforeseen(request: Request, error: Exception) -> Response:
+        if lacks_memory(error):
+            return problem(request, RequestOutOfMemory())
         log.error("Request %s failed.", request_id(request), exc_info=error)
         return _response(
             request, 500, "internal", "Something went wrong here; the log tells under this id."
         )
 
     app.add_exception_handler(NSFWReviewError, ours)
+    app.add_exception_handler(MemoryError, ours)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, protocol)
     app.add_exception_handler(Exception, unforeseen)

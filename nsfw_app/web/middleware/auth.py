@@ -106,7 +106,7 @@ class AuthMiddleware:
                     place = Slot(self._places, share_key(connection))
                     stack.callback(place.leave)
                     receive = again(await _body(connection, path, place), receive)
-            except NSFWReviewError as error:
+            except (NSFWReviewError, MemoryError) as error:
                 app = problem(connection, error)
             await app(scope, receive, send_guarded)
 

@@ -57,7 +57,7 @@ class GradioCalls:
             data = await request.body()  # within the guard's limits
             self._check(_parsed(data), request)
             await self._pass_on(scope, again(data, receive), send)
-        except NSFWReviewError as error:
+        except (NSFWReviewError, MemoryError) as error:
             await problem(request, error)(scope, receive, send)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
