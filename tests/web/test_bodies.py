@@ -23,7 +23,7 @@ from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web.http import bodies
 from nsfw_app.web.http.bodies import body
-from nsfw_app.web.middleware.auth import MAX_JSON_BYTES, MAX_PUBLIC_BYTES
+from nsfw_app.web.middleware.auth import MAX_CALL_BYTES, MAX_JSON_BYTES, MAX_PUBLIC_BYTES
 from tests.support.application import WebApp, open_app, served
 from tests.support.fakes import LIMITS, FakeClassifier, picture_bytes
 from tests.support.image_files import animated, greys
@@ -180,6 +180,17 @@ def test_the_sign_in_takes_little(web_app: WebApp, kind: str) -> None:
         "raw": {"content": much},
     }[kind]
     assert 400 <= web_app.anonymous().post("/login", **sent).status_code < 500
+
+
+@pytest.mark.parametrize(
+    "path", ["/gradio_api/queue/join", "/gradio_api/cancel", "/gradio_api/reset"]
+)
+def test_every_call_of_gradio_has_the_limits_of_calls(web_app: WebApp, path: str) -> None:
+    """1 MB and 2,000 parts hold for each of its routes."""
+    ann = web_app.signed_in("ann")
+    for much in (b'"%s"' % (b"a" * MAX_CALL_BYTES), b"[" + b"[]," * 2_000 + b"[]]"):
+        refused = ann.post(path, content=much)
+        assert (refused.status_code, refused.json()["error"]["kind"]) == (413, "request_too_large")
 
 
 def test_what_is_no_upload_is_small(web_app: WebApp) -> None:

@@ -127,6 +127,8 @@ def moderation(*images: bytes) -> bytes:
 
 
 EMOJI = b"\xf0\x9f\x98\x80"
+LONG_NUMBER = b"9" * 4_290  # digits; Python reads 4,300 at most
+RESET = "/gradio_api/reset"
 MODERATE, JOIN, BATCH = "/v1/moderations", "/gradio_api/queue/join", "/desk/batches"
 HEAVY: dict[str, tuple[str, Callable[[], bytes], dict[str, str]]] = {
     "one large image": (MODERATE, lambda: moderation(encoded(20_000_000)), JSON),
@@ -156,6 +158,12 @@ HEAVY: dict[str, tuple[str, Callable[[], bytes], dict[str, str]]] = {
     "wrong elements": (
         BATCH,
         lambda: b'{"answers": [{"reasons": [' + b"1," * 45_000 + b"1]}]}",
+        JSON,
+    ),
+    "long numbers": (BATCH, lambda: b'{"a": [%s]}' % b",".join([LONG_NUMBER] * 1_860), JSON),
+    "long numbers in a reset": (
+        RESET,
+        lambda: b'{"a": [%s]}' % b",".join([LONG_NUMBER] * 1_860),
         JSON,
     ),
     "long text": (BATCH, lambda: b'{"answers": "' + b"\\n" * 3_900_000 + b'"}', JSON),

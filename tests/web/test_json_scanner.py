@@ -103,6 +103,23 @@ def test_a_text_is_not_taken_for_a_reference() -> None:
     assert value_of(json.dumps(value).encode()) == value
 
 
+@pytest.mark.parametrize("size", [1, 7, 39, 1_000_000])
+@pytest.mark.parametrize("number", [b"9" * 41, b"-0." + b"1" * 38, b"1" * 40 + b"e1", b"0" * 4_290])
+def test_long_number_is_refused(number: bytes, size: int) -> None:
+    """Integers of many digits would take a parser seconds: refused, wherever they are cut."""
+    for data in (b"[" + number + b"]", b'{"a": ' + number, number):
+        with pytest.raises(RequestError, match="more than 40 characters"):
+            value_of(data, size=size)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000_000])
+def test_numbers_of_ordinary_length_are_read(size: int) -> None:
+    """Many numbers side by side are not one long number, nor are digits in texts."""
+    value = [*[-1.7976931348623157e308] * 9, "9" * 99, 12345678901234567890, *range(90), "1" * 9]
+    for data in (json.dumps(value), json.dumps(value, separators=(",", ":"))):
+        assert value_of(data.encode(), size=size) == value
+
+
 def test_texts_do_not_count_as_structure() -> None:
     """Brackets and commas inside a text are text, also when it comes in single bytes."""
     counter = JsonCounter(JsonLimits(max_parts=4, max_depth=1))

@@ -26,6 +26,9 @@ OUTLINE_BYTES = 262_144  # of all that is not a long text; 64 images need about 
 BETWEEN = re.compile(rb'[^"]*')
 TEXT = re.compile(rb'(?:[^"\\]++|\\[^u]|\\u[0-9a-fA-F]{4})*+', re.DOTALL)  # RFC 8259, section 7
 HUGE = re.compile(rb"\d[eE]\+?\d{3}")  # a number, perhaps, that is infinite as a float
+MAX_NUMBER_CHARACTERS = 40  # a double has up to 24; reading an integer is quadratic in its digits
+NUMBER_END = re.compile(rb"[-+.0-9eE]*\Z")
+LONG_NUMBER = re.compile(rb"(?<![-+.0-9eE])[-+.0-9eE]{%d}" % (MAX_NUMBER_CHARACTERS + 1))
 BRACKET = re.compile(rb"[\[\]{}]")
 ESCAPE_BYTES = 6  # of the longest, \u0000
 
@@ -59,6 +62,7 @@ class JsonCounter:
         self._parts = 0
         self._depth = 0
         self._in_text = False
+        self._number = b""  # that may go on in the next slice
         self._rest = b""  # an escape sequence that has only begun
 
     def feed(self, data: bytes) -> None:
@@ -71,6 +75,7 @@ class JsonCounter:
 
         Raises:
             RequestTooLarge: It has more parts or levels than the limits.
+            RequestError: It has a number that is too long.
             NotJson: It is not JSON in UTF-8.
         """
         if b"\0" in data:  # as in UTF-16, of which another reading would be possible
@@ -94,6 +99,13 @@ class JsonCounter:
             position = end + 1
 
     def _count(self, between: bytes, *, texts: int) -> None:
+        tokens = self._number + between
+        if LONG_NUMBER.search(tokens):
+            raise RequestError(
+                f"A number in the JSON has more than {MAX_NUMBER_CHARACTERS} characters."
+            )
+        end = NUMBER_END.search(tokens, max(0, len(tokens) - MAX_NUMBER_CHARACTERS))
+        self._number = end[0] if end and not texts else b""
         self._parts += texts + between.count(b",") + between.count(b":")
         for bracket in BRACKET.findall(between):
             if bracket in b"[{":

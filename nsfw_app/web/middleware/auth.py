@@ -59,6 +59,7 @@ UPLOADS = ("/desk/images", "/desk/pictures", "/v1/", "/gradio_api/upload")  # li
 MAX_PUBLIC_BYTES = 16_384  # of a form that anyone may send
 MAX_JSON_BYTES = 8_000_000  # of 1,000 decisions with long notes
 PAGE_JSON = JsonLimits(max_parts=100_000)  # 1,000 decisions with all reasons have 76,000
+PARSED_ON_LOOP_BYTES = 262_144  # in a few milliseconds; larger bodies are parsed in a thread
 MAX_CALL_BYTES = 1_000_000
 CALL_JSON = JsonLimits(max_parts=2_000)  # a call of Gradio's has some dozens
 MAX_ARRIVING = 256  # bodies of this kind
@@ -141,11 +142,13 @@ async def _body(request: Request, path: str, place: Slot) -> bytes:
     check_charset(request)
     if path in PUBLIC:
         return await body(request, max_bytes=MAX_PUBLIC_BYTES, arrival=place)
-    is_call = path == gradio_routes.JOIN
+    is_call = path.startswith(gradio_routes.API)
     max_bytes, limits = (MAX_CALL_BYTES, CALL_JSON) if is_call else (MAX_JSON_BYTES, PAGE_JSON)
     check = JsonCounter(limits).feed
     data = await body(request, max_bytes=max_bytes, check=check, arrival=place)
-    if data:
+    if len(data) > PARSED_ON_LOOP_BYTES:
+        await run_in_threadpool(parse, data)
+    elif data:
         parse(data)  # strictly, which the parser that follows is not
     return data
 

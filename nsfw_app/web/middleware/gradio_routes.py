@@ -11,6 +11,7 @@ from nsfw_app.rules.permissions import Caller, Permission
 GET, POST = "GET", "POST"
 EITHER = frozenset({Permission.PAGE, Permission.CLASSIFY})  # a browser, or gradio_client with a key
 PREFIX = r"/gradio_api"
+API = "/gradio_api/"
 JOIN, DATA, CANCEL = "/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/cancel"
 OPEN: tuple[tuple[str, re.Pattern[str], frozenset[Permission]], ...] = tuple(
     (method, re.compile(pattern), permissions)
