@@ -77,11 +77,16 @@ def file(path: str) -> dict[str, Any]:
     return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
-def call(client: TestClient, *data: Any, session: str = "s", path: str = JOIN) -> Any:
-    """Join the queue for `/classify`."""
+def endpoint(client: TestClient) -> int:
+    """The index of `/classify`."""
     config = client.get("/config").json()
     (number,) = [f["id"] for f in config["dependencies"] if f["api_name"] == "classify"]
-    body = {"data": data, "fn_index": number, "session_hash": session}
+    return int(number)
+
+
+def call(client: TestClient, *data: Any, session: str = "s", path: str = JOIN) -> Any:
+    """Join the queue for `/classify`."""
+    body = {"data": data, "fn_index": endpoint(client), "session_hash": session}
     return client.post(path, json=body, headers={"x-forwarded-host": "x"})
 
 
@@ -182,6 +187,99 @@ def test_calls_that_are_none(web_app: WebApp, body: bytes) -> None:
     """Refused, and never with a server error."""
     answer = web_app.signed_in("ann").post(JOIN, content=body)
     assert 400 <= answer.status_code < 500
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fn_index": -1},
+        {"fn_index": 10**6},
+        {"fn_index": 10**30},
+        {"fn_index": "x"},
+        {"fn_index": "0"},
+        {"fn_index": None},
+        {"fn_index": True},
+        {"fn_index": 1.5},
+        {"session_hash": ""},
+        {"session_hash": None},
+        {"session_hash": 5},
+        {"session_hash": "x" * 101},
+        {"data": {}},
+        {"data": None},
+        {"data": "x"},
+        {"data": []},
+        {"data": [5]},
+        {"data": [{}]},
+        {"data": [{"path": "x"}]},
+        {"trigger_id": "x"},
+        {"trigger_id": -1},
+        {"trigger_id": 10**30},
+        {"event_id": 5},
+        {"batched": "x"},
+        {"simple_format": []},
+        {"oauth_token": 5},
+    ],
+    ids=str,
+)
+def test_malformed_call_is_rejected(
+    web_app: WebApp, changes: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """400 in the shape of every error, which names the field, and no traceback in the log."""
+    ann = web_app.signed_in("ann")
+    body = {"data": [None], "fn_index": endpoint(ann), "session_hash": "s", **changes}
+    for sent in (body, {key: value for key, value in body.items() if key not in changes}):
+        if sent is not body and next(iter(changes)) not in {"data", "fn_index", "session_hash"}:
+            continue  # not required
+        response = ann.post(JOIN, json=sent)
+        error = response.json()["error"]
+        assert (response.status_code, error["kind"]) == (400, "request")
+        assert next(iter(changes)) in error["message"]
+        assert error["request_id"] == response.headers["x-request-id"]
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"event_id": ""},
+        {"event_id": None},
+        {"fn_index": "x"},
+        {"fn_index": -1},
+        {"session_hash": 1},
+    ],
+    ids=str,
+)
+def test_malformed_cancellation_is_rejected(web_app: WebApp, changes: dict[str, Any]) -> None:
+    """400 in the shape of every error, which names the field."""
+    body = {"event_id": "e", "fn_index": 0, "session_hash": "s", **changes}
+    response = web_app.signed_in("ann").post("/gradio_api/cancel", json=body)
+    assert (response.status_code, response.json()["error"]["kind"]) == (400, "request")
+    assert next(iter(changes)) in response.json()["error"]["message"]
+
+
+def test_errors_of_gradio_have_the_shape_of_all_errors(
+    web_app: WebApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradio's own 4xx and 5xx responses are translated."""
+    ann = web_app.signed_in("ann")
+    blocks = web_app.client.app.routes[-1].app.blocks
+    for method, path, sent, status, kind in (
+        ("POST", "/gradio_api/reset", {"json": {}}, 422, "request"),
+        ("POST", "/gradio_api/reset", {"json": {"event_id": 5}}, 422, "request"),
+        ("GET", "/assets/nothing.js", {}, 404, "not_found"),
+        ("GET", "/static/nothing.png", {}, 404, "not_found"),
+    ):
+        response = ann.request(method, path, **sent)
+        assert (response.status_code, response.json()["error"]["kind"]) == (status, kind)
+        assert response.json()["error"]["message"]
+
+    async def push(**_: Any) -> tuple[bool, str, str]:
+        return False, "The queue has a fault.", "error"
+
+    monkeypatch.setattr(blocks._queue, "push", push)
+    response = call(ann, file(upload(ann)))
+    assert response.status_code == 400
+    assert response.json()["error"]["message"] == "The queue has a fault."
 
 
 def test_a_call_is_limited(web_app: WebApp) -> None:

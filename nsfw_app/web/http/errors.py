@@ -8,6 +8,7 @@ A browser that opens an address or sends a form gets the same sentence as a page
 
 import logging
 from collections.abc import Mapping
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 
@@ -79,6 +80,7 @@ DESCRIPTIONS: Mapping[int, str] = MappingProxyType(
     }
 )
 STORAGE = (503, 507)  # any route may answer these: even to know the caller, the database is read
+INTERNAL = "Internal error. See the server log for this request id."
 MODEL_SECONDS = 5  # how long to wait before asking again whether the model is loaded
 
 
@@ -150,17 +152,13 @@ def install_error_handlers(app: FastAPI) -> None:
             error.__cause__, NSFWReviewError | MemoryError
         ):  # FastAPI's, for a body it could not read
             return problem(request, error.__cause__)
-        kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "request")
-        message = _protocol_message(request, error)
-        return _response(request, error.status_code, kind, message, error.headers)
+        return http_problem(request, error.status_code, str(error.detail), error.headers)
 
     async def unforeseen(request: Request, error: Exception) -> Response:
         if lacks_memory(error):
             return problem(request, RequestOutOfMemory())
         log.error("Request %s failed.", request_id(request), exc_info=error)
-        return _response(
-            request, 500, "internal", "Something went wrong here; the log tells under this id."
-        )
+        return _response(request, 500, "internal", INTERNAL)
 
     app.add_exception_handler(NSFWReviewError, ours)
     app.add_exception_handler(MemoryError, ours)
@@ -169,14 +167,24 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, unforeseen)
 
 
-def _protocol_message(request: Request, error: HTTPException) -> str:
-    """What is wrong with a request that the framework refused."""
-    if error.status_code == 404:
-        return f"There is nothing at {request.url.path}."
-    if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "GET, HEAD")  # of files it is not said
-        return f"{request.method} is not allowed here; allowed: {allowed}."
-    return str(error.detail)
+def http_problem(
+    connection: HTTPConnection,
+    status: int,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The response for an error of FastAPI or Gradio."""
+    if status == 404:
+        kind, message = "not_found", f"There is nothing at {connection.url.path}."
+    elif status == 405:
+        allowed = (headers or {}).get("Allow", "GET, HEAD")  # of files it is not said
+        kind = "method_not_allowed"
+        message = f"{connection.scope['method']} is not allowed here; allowed: {allowed}."
+    elif status < 500:
+        kind, message = "request", detail or HTTPStatus(status).phrase
+    else:
+        kind, message = "internal", INTERNAL
+    return _response(connection, status, kind, message, headers)
 
 
 def request_id(connection: HTTPConnection) -> str:

@@ -31,6 +31,11 @@ OPEN: tuple[tuple[str, re.Pattern[str], frozenset[Permission]], ...] = tuple(
 HEARTBEAT = "/gradio_api/heartbeat/"
 
 
+def is_gradio(path: str) -> bool:
+    """Whether a path is one of Gradio's open routes, for any method and caller."""
+    return any(pattern.fullmatch(path) for _, pattern, _ in OPEN)
+
+
 def is_open(method: str, path: str, caller: Caller) -> bool | None:
     """Whether a route of Gradio's is open to a caller; None where there is none for anyone."""
     method = GET if method == "HEAD" else method
