@@ -202,6 +202,34 @@ def test_what_is_no_upload_is_small(web_app: WebApp) -> None:
         assert 400 <= ann.post(path, content=much, headers=headers).status_code < 500
 
 
+PART = b'--b\r\ncontent-disposition: form-data; name="file"; filename="%d.png"\r\n\r\n%s\r\n'
+
+
+@pytest.mark.parametrize("path", ["/v1/images", "/v1/gate", "/gradio_api/upload"])
+@pytest.mark.parametrize("end", [b"", b"--b", b"--b-", b"--b\r\ncontent-disposition: form-data"])
+def test_form_without_its_end_is_rejected(
+    web_app: WebApp, counting: Counting, path: str, end: bytes
+) -> None:
+    """An image that did not arrive whole is not left out silently: nothing is judged."""
+    client = web_app.signed_in("ann") if path.startswith("/gradio") else web_app.with_every_scope()
+    whole = PART % (1, picture_bytes(1)) + PART % (2, picture_bytes(2))
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    for content in (whole + end, whole[:-9], whole[: len(whole) // 2 + 90]):
+        refused = client.post(path, content=content, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["kind"]) == (400, "request")
+        assert "cut short" in refused.json()["error"]["message"]
+    assert counting.begun == 0
+
+
+@pytest.mark.parametrize("end", [b"--b--", b"--b--\r\n", b"--b--\r\nan epilogue"])
+def test_form_with_its_end_is_complete(web_app: WebApp, end: bytes) -> None:
+    """A line break or a text after the closing boundary is allowed."""
+    body = PART % (1, picture_bytes(1)) + PART % (2, picture_bytes(2)) + end
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    sent = web_app.with_every_scope().post("/v1/images", content=body, headers=headers)
+    assert [image["name"] for image in sent.json()["images"]] == ["1.png", "2.png"]
+
+
 @pytest.fixture
 def counting() -> Counting:
     """A slow classifier."""

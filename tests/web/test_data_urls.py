@@ -22,7 +22,9 @@ SPELLINGS: dict[str, Callable[[bytes], str]] = {
 }
 steadily = settings(deadline=None, derandomize=True, database=None)
 PREFIXES = """data:image/png;base64, DATA:IMAGE/PNG;BASE64, data:image/png;charset=utf-8;base64,
-data:image/png;name="a.png";base64, data:;base64, data:text/plain;base64,""".split()
+data:image/png;name="a.png";base64, data:image/png;name="a,b.jpg";base64,
+data:image/png;name="a\\",b;base64,.jpg";base64, data:image/png;name="a;base64,
+data:;base64, data:text/plain;base64,""".split()
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
@@ -69,6 +71,8 @@ def test_data_urls_with_any_parameters(prefix: str) -> None:
         ("data:image/png;base64x,aGVsbG8=", "not in base64"),
         ("data:image/png;base64;charset=utf-8,aGVsbG8=", "not in base64"),
         ("data:" + "a" * 2_000 + ";base64,aGVsbG8=", "without a comma"),
+        ("data:" + '"' * 1_500 + ";base64,aGVsbG8=", "without a comma"),
+        ('data:image/png;name="a,b;base64', "not in base64"),
         ("data:image/png;base64,aGVs@G8=", "character 5 is '@'"),
         ("data:image/png;base64,aGVs%3D", "character 5 is '%'"),
         ("data:image/png;base64,aGV\u00e9", "character 4 is 'é'"),

@@ -1,8 +1,10 @@
 """Calls to Gradio's queue: no URL is fetched, no other's file named, and only so many wait."""
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,22 @@ def asked() -> Iterator[tuple[str, list[str]]]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Fail when the block takes longer: a stream that is opened wrongly never ends."""
+
+    def end(*_: object) -> None:
+        raise TimeoutError
+
+    previous = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
 
 
 @pytest.fixture
@@ -339,11 +357,13 @@ def test_a_session_belongs_to_the_caller_that_used_it_first(
     ann, bob, key = web_app.signed_in("ann"), web_app.signed_in("bob"), web_app.with_every_scope()
     event = call(ann, file(upload(ann)), session="anns").json()["event_id"]
     for other in (bob, key):
-        for refused in (
-            call(other, file(upload(other)), session="anns"),
-            other.get(DATA, params={"session_hash": "anns"}),
-            cancel(other, "anns", event),
-        ):
+        with time_limit(20):
+            responses = (
+                call(other, file(upload(other)), session="anns"),
+                other.get(DATA, params={"session_hash": "anns"}),
+                cancel(other, "anns", event),
+            )
+        for refused in responses:
             assert (refused.status_code, refused.json()["error"]["kind"]) == (404, "not_found")
     call(bob, file(upload(bob)), session="bobs")
     assert cancel(bob, "bobs", event).status_code == 404

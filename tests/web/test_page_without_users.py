@@ -71,6 +71,20 @@ def test_a_request_through_a_proxy_is_refused(
     assert ADVICE in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "name",
+    """CF-Ray CF-Connecting-IP X-Envoy-External-Address X-Azure-ClientIP X-Forwarded Forwarded Via
+    X-Forwarded-Port X-Amzn-Trace-Id Fly-Client-IP X-AppEngine-User-IP True-Client-IP
+    X-Real-IP""".split(),
+)
+def test_every_common_header_of_proxies_is_refused(web_app: WebApp, name: str) -> None:
+    """Over HTTP/1.1 a single header is enough to recognize a proxy or a platform."""
+    assert web_app.client.get("/desk/status").status_code == 200
+    refused = web_app.client.get("/desk/status", headers={name: "203.0.113.9"})
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (403, "forbidden")
+    assert f"header {name.title()}" in refused.json()["error"]["message"]
+
+
 def connection(headers: dict[str, str]) -> HTTPConnection:
     """A request as it is after `Forwarding`, whose headers are those that it received."""
     forwarding = tuple(name for name in headers if name not in PASSED_ON)

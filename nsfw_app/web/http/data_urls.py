@@ -11,7 +11,10 @@ import re
 
 from nsfw_app.errors import RequestError
 
-PREFIX = re.compile(r"\s*data:([^,]{0,1000}),", re.IGNORECASE)
+SCHEME = re.compile(r"\s*data:", re.IGNORECASE)
+# A comma in a quoted value, as in name="a,b.jpg", does not end the parameters. No backtracking.
+PARAMETERS = re.compile(r"""((?>"(?:[^"\\]|\\.)*+"|[^,])*+),""", re.DOTALL)
+MAX_PARAMETER_CHARACTERS = 1_000
 BASE64_MARK = re.compile(r".*;\s*base64\s*", re.IGNORECASE | re.DOTALL)
 WHITE_SPACE = b" \t\n\f\r"  # ASCII white space of the WHATWG's forgiving base64
 FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")  # RFC 4648, section 5
@@ -40,7 +43,9 @@ def decode_data_url(url: str, *, name: str) -> bytes:
     Raises:
         RequestError: It is no data URL, not in base64, or the base64 is damaged.
     """
-    prefix = PREFIX.match(url)
+    scheme = SCHEME.match(url)
+    start = scheme.end() if scheme else len(url)
+    prefix = PARAMETERS.match(url, start, start + MAX_PARAMETER_CHARACTERS + 1)
     if prefix is None:
         raise RequestError(f"{name} is a data URL without a comma. Send {EXAMPLE}")
     if not BASE64_MARK.fullmatch(prefix[1]):

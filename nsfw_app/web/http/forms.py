@@ -1,10 +1,11 @@
 """Files that arrive as parts of a form, never more than the limits."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from nsfw_app.errors import RequestError
 from nsfw_app.private_files import storage_errors
@@ -17,6 +18,30 @@ from nsfw_app.web.http.validation import shown
 FIELD = "file"
 FORM = "multipart/form-data"
 EXAMPLE = f"Send each image with its file name, as curl -F {FIELD}=@photo.jpg does."
+
+
+class CompleteFormParser(MultiPartParser):
+    """Rejects a form without its closing boundary; Starlette's parser drops its last part."""
+
+    _is_complete = False
+
+    def on_end(self) -> None:
+        """Note that the closing boundary was read."""
+        self._is_complete = True
+
+    async def parse(self) -> FormData:
+        """The parts.
+
+        Raises:
+            MultiPartException: They are not multipart/form-data, or pass a limit.
+            RequestError: The form is cut short.
+        """
+        form = await super().parse()
+        if not self._is_complete:
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise RequestError("The form is cut short: its closing boundary is missing.")
+        return form
 
 
 @asynccontextmanager
@@ -37,10 +62,18 @@ async def limited_form(request: Request, gate: ClassifyGate) -> AsyncIterator[Fo
     check_charset(request)
     receive = limited(request, request.receive, gate.limits.form_bytes)
     with storage_errors():  # large parts are kept in temporary files
-        async with Request(request.scope, receive).form(
-            max_files=MAX_IMAGES, max_fields=MAX_FIELDS
-        ) as form:
+        async with aclosing(Request(request.scope, receive).stream()) as stream:
+            parser = CompleteFormParser(
+                request.headers, stream, max_files=MAX_IMAGES, max_fields=MAX_FIELDS
+            )
+            try:
+                form = await parser.parse()
+            except MultiPartException as error:
+                raise RequestError(error.message) from None
+        try:
             yield form
+        finally:
+            await form.close()
 
 
 def files_of(form: FormData) -> list[UploadFile]:

@@ -20,11 +20,29 @@ from nsfw_app.settings import ANY_PROXY, ROOT_PATH, Settings
 
 FOR, PROTO = "x-forwarded-for", "x-forwarded-proto"
 HOST, PREFIX = "x-forwarded-host", "x-forwarded-prefix"
-# Every other header by which common proxies say that there is one, or for whom they ask.
-OTHERS = frozenset(
-    """forwarded via x-real-ip x-client-ip x-cluster-client-ip x-original-host x-original-for
-    x-original-url x-scheme x-script-name front-end-https cf-connecting-ip true-client-ip
-    fastly-client-ip""".split()
+# Headers that common proxies and platforms add; each is a sign that a request was forwarded.
+SINGLE_HEADERS = frozenset(
+    """forwarded via x-forwarded x-real-ip x-client-ip x-cluster-client-ip x-original-host
+    x-original-for x-original-url x-rewrite-url x-scheme x-script-name front-end-https
+    true-client-ip fastly-client-ip fly-client-ip do-connecting-ip x-appengine-user-ip
+    x-proxyuser-ip x-remote-ip x-remote-addr wl-proxy-client-ip proxy-client-ip cdn-loop
+    client-ip""".split()
+)
+# And every header of these proxies and platforms.
+HEADER_FAMILIES = (
+    "x-forwarded-",
+    "cf-",
+    "x-envoy-",
+    "x-azure-",
+    "x-amzn-",
+    "x-amz-cf-",
+    "x-vercel-",
+    "fly-",
+    "akamai-",
+    "x-akamai-",
+    "x-arr-",
+    "x-nf-",
+    "x-cloud-trace-",
 )
 GRADIO_SERVER = "x-gradio-server"  # Gradio's own, by which anyone may choose the page's address
 HOST_VALUE = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:\d{1,5})?")
@@ -191,7 +209,7 @@ def client_address(connection: HTTPConnection) -> str:
 
 
 def _is_forwarding(name: str) -> bool:
-    return name.startswith("x-forwarded-") or name in OTHERS
+    return name.startswith(HEADER_FAMILIES) or name in SINGLE_HEADERS
 
 
 def _ip(text: str) -> IPv4Address | IPv6Address | None:
