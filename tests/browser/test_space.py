@@ -109,7 +109,7 @@ def test_a_code_that_hugging_face_does_not_know(space: WebApp, hub: Provider) ->
     state = hub.consent(away, redirect_uri=f"https://{HOST}/login/callback")["state"]
     refused = space.client.get("/login/callback", params={"state": state, "code": "wrong"})
     assert refused.status_code == 401
-    assert "did not say who you are" in refused.text
+    assert "did not confirm your account" in refused.text
 
 
 def test_hugging_face_that_does_not_answer(engine: Engine, store: Store, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_what_cannot_be_restricted_is_logged(
 
     monkeypatch.setattr(private_files.Path, "chmod", refuse)
     restrict(path)
-    assert f"{path} stays readable for others" in caplog.text
+    assert f"{path} remains readable by other accounts" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -95,14 +95,14 @@ def test_a_fast_beginning_does_not_excuse_a_stall(monkeypatch: pytest.MonkeyPatc
 
 def test_time_in_which_the_server_is_busy_does_not_count() -> None:
     """Only what a caller takes counts: a server that reads late cuts nobody."""
-    pace = bodies.Pace()
+    rate = bodies.MinimumRate()
     for _ in range(100):
-        pace.arrived(1, waited_s=0.0)
-    assert pace.patience_s == bodies.WINDOW_S
-    pace.arrived(1, waited_s=9.5)
-    assert pace.patience_s == pytest.approx(0.5)
-    pace.arrived(100_000, waited_s=0.0)
-    assert pace.patience_s == pytest.approx(10)
+        rate.arrived(1, waited_s=0.0)
+    assert rate.patience_s == bodies.WINDOW_S
+    rate.arrived(1, waited_s=9.5)
+    assert rate.patience_s == pytest.approx(0.5)
+    rate.arrived(100_000, waited_s=0.0)
+    assert rate.patience_s == pytest.approx(10)
 
 
 def test_a_caller_that_hangs_up_is_no_fault_of_ours() -> None:

@@ -50,7 +50,7 @@ def test_any_slices_give_the_same_value(
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"[" + b"{}," * 1_000 + b"{}]", "limit of 1000 brackets, commas, colons and texts"),
+        (b"[" + b"{}," * 1_000 + b"{}]", "limit of 1000 brackets, commas, colons and strings"),
         (b"[" + b'"",' * 1_000 + b'""]', "limit of 1000"),
         (b'""' * 1_001, "limit of 1000"),
         (b":" * 1_001, "limit of 1000"),

@@ -66,7 +66,7 @@ def test_the_pages_own_writes_pass(host: str, scheme: str, headers: dict[str, st
 )
 def test_other_writes_are_refused(headers: dict[str, str]) -> None:
     """Another scheme, port, host or site, and what is no origin at all."""
-    with pytest.raises(Forbidden, match="Writes from other sites are refused"):
+    with pytest.raises(Forbidden, match="Cross-site writes are rejected"):
         check_origin(connection(**headers))
 
 
@@ -79,7 +79,7 @@ def test_other_writes_are_refused(headers: dict[str, str]) -> None:
             "127.0.0.1:7860",
             "https://r.test",
             ProxyInfo(headers=("x-forwarded-host",)),
-            "(x-forwarded-host) were ignored: name its address in FORWARDED_ALLOW_IPS",
+            "(x-forwarded-host) were ignored: add its address to FORWARDED_ALLOW_IPS",
         ),
     ],
 )

@@ -151,7 +151,7 @@ def test_an_invalid_parameter_is_described(
 
 def test_an_unknown_path_or_method_is_described(client: TestClient) -> None:
     """404 has the path, 405 the method and the allowed ones."""
-    assert refusal(client.post("/v1/nothing")) == (404, "There is nothing at /v1/nothing.")
+    assert refusal(client.post("/v1/nothing")) == (404, "Not found: /v1/nothing.")
     assert refusal(client.put(IMAGES)) == (405, "PUT is not allowed here; allowed: POST.")
     assets = client.post("/desk/assets/grid.js")
     assert refusal(assets) == (405, "POST is not allowed here; allowed: GET, HEAD.")

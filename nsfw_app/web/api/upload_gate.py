@@ -17,6 +17,7 @@ from nsfw_app.errors import (
     ImageErrorKind,
     NSFWReviewError,
     RequestError,
+    RequestOutOfMemory,
     Unavailable,
 )
 from nsfw_app.records import Action
@@ -77,7 +78,9 @@ def gate_routes(gate: ClassifyGate) -> APIRouter:
                 name, data = await _read_file(request, gate, name)
                 queued = caller.may(Permission.QUEUE)
                 image = await image_result(gate, data, name=name, caller=caller, queued=queued)
-        except (NSFWReviewError, MemoryError) as error:
+        except MemoryError:
+            return _unavailable(request, RequestOutOfMemory())
+        except NSFWReviewError as error:
             return _unavailable(request, error)
         if image.error is None:
             return _verdict(image)
@@ -120,7 +123,7 @@ def _verdict(image: SubmittedImage) -> Response:
 
 
 def _unavailable(
-    request: Request, error: NSFWReviewError | MemoryError, *, sha256: str | None = None
+    request: Request, error: NSFWReviewError, *, sha256: str | None = None
 ) -> Response:
     """The response without a verdict: never a status that lets the upload pass."""
     response = problem(request, error)

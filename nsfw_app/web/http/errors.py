@@ -1,8 +1,8 @@
-"""How an error leaves the server: one JSON shape, the same kinds as in `errors`, and a status.
+"""Error responses: one JSON shape, the kinds of `nsfw_app.errors`, and an HTTP status for each.
 
     {"error": {"kind": "truncated", "message": "a.jpg ends too early.", "request_id": "..."}}
 
-A browser that opens an address or sends a form gets the same sentence as a page; see `pages`.
+A browser that navigates or submits a form gets the same message as a page; see `error_pages`.
 `request_id` is also in the header `X-Request-ID` of every response.
 """
 
@@ -62,30 +62,29 @@ STATUSES: Mapping[str, int] = MappingProxyType(
         "storage_failed": 503,
         "storage_full": 507,
     }
-)  # any other error of ours is 400
+)  # other errors of this package are 400
 DESCRIPTIONS: Mapping[int, str] = MappingProxyType(
     {
-        400: "The request, or the image in it, cannot be used.",
-        401: "Nobody has signed in, and no known API key was sent.",
-        403: "The API key's scopes, or the person's role, do not allow this.",
-        404: "There is no such thing, or it is somebody else's.",
+        400: "The request, or the image in it, is invalid.",
+        401: "The request is not authenticated: no session and no valid API key.",
+        403: "The API key's scopes or the user's role do not allow this.",
+        404: "It does not exist, or belongs to another caller.",
         408: "The body arrived more slowly than 10 kB/s over 10 s.",
         413: "More bytes or pixels than the limit.",
-        415: "What was sent is not an image.",
-        422: "The request has another form than it should, or the model failed on the image.",
-        429: "The caller uses its share already, or the API key its requests of this minute; "
-        "Retry-After says when to come back.",
-        503: "Overloaded, no model is loaded, or nothing can be saved; see Retry-After.",
+        415: "The file is not an image.",
+        422: "The request has the wrong form, or the model failed on the image.",
+        429: "The caller's share or the API key's rate limit is used up; see Retry-After.",
+        503: "Overloaded, no model is loaded, or data cannot be saved; see Retry-After.",
         507: "The server's disk is full.",
     }
 )
-STORAGE = (503, 507)  # any route may answer these: even to know the caller, the database is read
+STORAGE = (503, 507)  # of any route: authentication reads the database
 INTERNAL = "Internal error. See the server log for this request id."
-MODEL_SECONDS = 5  # how long to wait before asking again whether the model is loaded
+MODEL_SECONDS = 5  # until the model may be loaded
 
 
 class Problem(BaseModel):
-    """What went wrong: a stable word, a sentence, and the request it happened in."""
+    """A stable kind, a message, and the id of the request."""
 
     kind: str
     message: str
@@ -93,18 +92,18 @@ class Problem(BaseModel):
 
 
 class ProblemBody(BaseModel):
-    """The body of every response that is an error."""
+    """The body of every error response."""
 
     error: Problem
 
 
 def status_of(error: NSFWReviewError) -> int:
-    """The HTTP status of an error, by its kind."""
+    """The HTTP status of an error."""
     return STATUSES.get(error.kind, 400)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """How a route's errors are described in the OpenAPI document."""
+    """Describe a route's errors in the OpenAPI document."""
     return {
         status: {"model": ProblemBody, "description": DESCRIPTIONS[status]}
         for status in sorted({*statuses, *STORAGE})
@@ -112,7 +111,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def problem(connection: HTTPConnection, error: NSFWReviewError | MemoryError) -> Response:
-    """The response for an error of this package, or for memory that could not be allocated."""
+    """Build the response for an error of this package or a failed allocation."""
     headers = {}
     if isinstance(error, MemoryError):
         log.warning("Request %s: not enough memory.", request_id(connection))
@@ -126,15 +125,15 @@ def problem(connection: HTTPConnection, error: NSFWReviewError | MemoryError) ->
     elif isinstance(error, NotSignedIn):
         headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(error, RequestTooSlow):
-        headers["Connection"] = "close"  # the rest of the body is not waited for
+        headers["Connection"] = "close"  # the rest of the body is discarded
     return _response(connection, status_of(error), error.kind, str(error), headers)
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Give every error of an application this shape."""
+    """Install handlers that give every error of an application this shape."""
 
-    async def ours(request: Request, error: Exception) -> Response:
-        if not isinstance(error, NSFWReviewError | MemoryError):  # registered for no other
+    async def known(request: Request, error: Exception) -> Response:
+        if not isinstance(error, NSFWReviewError | MemoryError):  # not registered for others
             raise error
         return problem(request, error)
 
@@ -154,17 +153,17 @@ def install_error_handlers(app: FastAPI) -> None:
             return problem(request, error.__cause__)
         return http_problem(request, error.status_code, str(error.detail), error.headers)
 
-    async def unforeseen(request: Request, error: Exception) -> Response:
+    async def unexpected(request: Request, error: Exception) -> Response:
         if lacks_memory(error):
             return problem(request, RequestOutOfMemory())
         log.error("Request %s failed.", request_id(request), exc_info=error)
         return _response(request, 500, "internal", INTERNAL)
 
-    app.add_exception_handler(NSFWReviewError, ours)
-    app.add_exception_handler(MemoryError, ours)
+    app.add_exception_handler(NSFWReviewError, known)
+    app.add_exception_handler(MemoryError, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, protocol)
-    app.add_exception_handler(Exception, unforeseen)
+    app.add_exception_handler(Exception, unexpected)
 
 
 def http_problem(
@@ -173,11 +172,11 @@ def http_problem(
     detail: str,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """The response for an error of FastAPI or Gradio."""
+    """Build the response for an error of FastAPI or Gradio."""
     if status == 404:
-        kind, message = "not_found", f"There is nothing at {connection.url.path}."
+        kind, message = "not_found", f"Not found: {connection.url.path}."
     elif status == 405:
-        allowed = (headers or {}).get("Allow", "GET, HEAD")  # of files it is not said
+        allowed = (headers or {}).get("Allow", "GET, HEAD")  # static files do not send it
         kind = "method_not_allowed"
         message = f"{connection.scope['method']} is not allowed here; allowed: {allowed}."
     elif status < 500:
@@ -188,7 +187,7 @@ def http_problem(
 
 
 def request_id(connection: HTTPConnection) -> str:
-    """The id that the guard gave this request."""
+    """The id that `AuthMiddleware` assigned to a request."""
     return str(connection.scope["state"]["request_id"])
 
 

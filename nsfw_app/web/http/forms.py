@@ -1,4 +1,4 @@
-"""Files that arrive as parts of a form, never more than the limits."""
+"""Parses multipart/form-data within the limits of a request."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -26,15 +26,15 @@ class CompleteFormParser(MultiPartParser):
     _is_complete = False
 
     def on_end(self) -> None:
-        """Note that the closing boundary was read."""
+        """Called after the closing boundary."""
         self._is_complete = True
 
     async def parse(self) -> FormData:
-        """The parts.
+        """Parse the form.
 
         Raises:
-            MultiPartException: They are not multipart/form-data, or pass a limit.
-            RequestError: The form is cut short.
+            MultiPartException: It is not multipart/form-data, or passes a limit.
+            RequestError: It is cut short.
         """
         form = await super().parse()
         if not self._is_complete:
@@ -46,13 +46,13 @@ class CompleteFormParser(MultiPartParser):
 
 @asynccontextmanager
 async def limited_form(request: Request, gate: ClassifyGate) -> AsyncIterator[FormData]:
-    """The parts of a request in multipart/form-data.
+    """Parse a request's form; its files are closed at the end of the block.
 
     Raises:
-        RequestTooLarge: They have more bytes than the limit.
-        RequestTooSlow: They arrive more slowly than the minimum rate.
-        RequestError: It is no multipart/form-data.
-        StorageError: The disk has no room for them.
+        RequestTooLarge: The body is over the limit.
+        RequestTooSlow: The body arrives below the minimum rate.
+        RequestError: It is not multipart/form-data, passes a limit, or is cut short.
+        StorageError: Temporary files cannot be written.
     """
     sent_as = media_type(request)
     if sent_as != FORM:
@@ -77,10 +77,10 @@ async def limited_form(request: Request, gate: ClassifyGate) -> AsyncIterator[Fo
 
 
 def files_of(form: FormData) -> list[UploadFile]:
-    """The files among the parts, in their order.
+    """The files of a form, in order.
 
     Raises:
-        RequestError: There are none.
+        RequestError: There is none.
     """
     files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
     if not files:

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nsfw_app.errors import NSFWReviewError, Overloaded, RequestError
 from nsfw_app.web.auth.callers import caller_of
-from nsfw_app.web.http.bodies import again
+from nsfw_app.web.http.bodies import replay
 from nsfw_app.web.http.errors import http_problem, problem
 from nsfw_app.web.http.shares import share_key
 from nsfw_app.web.http.validation import describe
@@ -90,7 +90,7 @@ class GradioCalls:
             elif scope["path"] in {JOIN, CANCEL}:
                 data = await request.body()  # within the limits of `AuthMiddleware`
                 self._check(_parsed(data), request)
-                receive = again(data, receive)
+                receive = replay(data, receive)
             await self._forward(request, receive, send)
         except (NSFWReviewError, MemoryError) as error:
             await problem(request, error)(scope, receive, send)
