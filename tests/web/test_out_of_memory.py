@@ -222,7 +222,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"json": {}},
     ),
     "writing a card": (
-        "nsfw_app.web.page.routes.card_json",
+        "nsfw_app.web.page.images.card_json",
         CARD,
         {},
     ),
@@ -267,7 +267,7 @@ def test_library_without_memory_is_answered_503(
             base_url=str(client.base_url),
             raise_server_exceptions=False,
         )
-        monkeypatch.setattr("nsfw_app.web.page.routes.card_json", fail)
+        monkeypatch.setattr("nsfw_app.web.page.images.card_json", fail)
         response = quiet.post(CARD, content=picture_bytes(9))
     assert (response.status_code, response.json()["error"]["kind"]) == (503, "no_memory")
 
