@@ -1,4 +1,4 @@
-"""Bodies: their limits, those that never come, and what is left of a request that failed."""
+"""Request bodies: size limits, minimum rate, and cleanup after a rejected request."""
 
 import base64
 import socket
@@ -30,7 +30,7 @@ from tests.support.image_files import animated, greys
 
 
 class Counting(FakeClassifier):
-    """Takes its time with each image, and counts those it has begun."""
+    """A slow classifier that counts the images it has started."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Counting(FakeClassifier):
 def received(
     *chunks: bytes, wait_s: float = 0.0, then_s: float | None = None, max_bytes: int = 100
 ) -> bytes:
-    """What is read of a body whose parts come after a wait each, later ones after another."""
+    """Read a body whose chunks arrive after `wait_s`, those after the first after `then_s`."""
     parts = iter(enumerate(chunks, start=1))
 
     async def receive() -> Message:
@@ -62,15 +62,15 @@ def received(
         return thread.submit(anyio.run, read).result()
 
 
-def test_a_body_comes_whole() -> None:
-    """In the order of its parts, up to the limit."""
+def test_chunks_are_joined() -> None:
+    """Chunks are joined in order, up to the limit."""
     assert received(b"a" * 60, b"", b"b" * 40) == b"a" * 60 + b"b" * 40
     with pytest.raises(RequestTooLarge):
         received(b"a" * 60, b"b" * 41)
 
 
-def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body that sends too little in any window is refused."""
+def test_a_body_below_the_minimum_rate_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body below the minimum rate in any window is rejected."""
     monkeypatch.setattr(bodies, "WINDOW_S", 0.05)
     with pytest.raises(RequestTooSlow, match="10 kB/s"):
         received(b"a", wait_s=10)
@@ -78,23 +78,23 @@ def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
         received(*[b"a"] * 100, wait_s=0.02)
 
 
-def test_a_slow_body_that_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A steady body above the minimum rate arrives whole, however long it takes."""
+def test_a_steady_slow_body_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A steady body above the minimum rate is read completely, however long it takes."""
     monkeypatch.setattr(bodies, "WINDOW_S", 0.2)
     monkeypatch.setattr(bodies, "MIN_BYTES_PER_S", 100)
     assert received(*[b"a" * 10] * 6, wait_s=0.05) == b"a" * 60
 
 
-def test_a_fast_beginning_does_not_excuse_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rate holds in every window, so what arrived long ago does not count."""
+def test_a_fast_start_does_not_excuse_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rate holds in every window: bytes that arrived earlier do not count."""
     monkeypatch.setattr(bodies, "WINDOW_S", 0.1)
     monkeypatch.setattr(bodies, "MIN_BYTES_PER_S", 100)
     with pytest.raises(RequestTooSlow):
         received(b"a" * 100_000, b"a", max_bytes=200_000, wait_s=0.09, then_s=5)
 
 
-def test_time_in_which_the_server_is_busy_does_not_count() -> None:
-    """Only what a caller takes counts: a server that reads late cuts nobody."""
+def test_server_delays_do_not_count() -> None:
+    """Only time spent waiting for the client counts, not the server's delays."""
     rate = bodies.MinimumRate()
     for _ in range(100):
         rate.arrived(1, waited_s=0.0)
@@ -105,8 +105,8 @@ def test_time_in_which_the_server_is_busy_does_not_count() -> None:
     assert rate.patience_s == pytest.approx(10)
 
 
-def test_a_caller_that_hangs_up_is_no_fault_of_ours() -> None:
-    """It ends in an error of ours, which nobody receives, and in no traceback."""
+def test_a_disconnect_is_a_typed_error() -> None:
+    """A disconnect raises a typed error, without a traceback."""
 
     async def receive() -> Message:
         return {"type": "http.disconnect"}
@@ -119,10 +119,8 @@ def test_a_caller_that_hangs_up_is_no_fault_of_ours() -> None:
 
 
 @pytest.mark.parametrize(("declared", "error"), [("101", RequestTooLarge), ("-1", RequestError)])
-def test_a_declared_length_is_checked_before_anything_is_read(
-    declared: str, error: type[Exception]
-) -> None:
-    """Not one byte is waited for when the length is over the limit, or is none."""
+def test_the_declared_length_is_checked_first(declared: str, error: type[Exception]) -> None:
+    """No byte is read if the declared length is over the limit or invalid."""
 
     async def receive() -> Message:
         raise AssertionError
@@ -137,7 +135,7 @@ def test_a_declared_length_is_checked_before_anything_is_read(
 
 
 def test_a_slow_body_is_cut(web_app: WebApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller gets 408 with the rate that is required, and the connection is closed."""
+    """The client gets 408 with the minimum rate, and the connection is closed."""
     monkeypatch.setattr(bodies, "WINDOW_S", 0.2)
     key = web_app.with_key(Permission.CLASSIFY).headers["authorization"]
     with served(web_app.client.app) as url:
@@ -156,10 +154,10 @@ def test_a_slow_body_is_cut(web_app: WebApp, monkeypatch: pytest.MonkeyPatch) ->
             assert b"10 kB/s over 0.2 s" in answer
 
 
-def test_an_answer_may_take_as_long_as_it_needs(
+def test_a_response_has_no_time_limit(
     web_app: WebApp, counting: Counting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Once the body is there, nobody is hurried: a stream of events outlives the grace."""
+    """After the body there is no time limit: a stream of events outlives the window."""
     monkeypatch.setattr(bodies, "WINDOW_S", 0.3)
     counting.takes_s = 1.0
     path = tmp_path / "a.png"
@@ -171,8 +169,8 @@ def test_an_answer_may_take_as_long_as_it_needs(
 
 
 @pytest.mark.parametrize("kind", ["form", "file", "raw"])
-def test_the_sign_in_takes_little(web_app: WebApp, kind: str) -> None:
-    """Anyone may send it something, so it is small."""
+def test_sign_in_bodies_are_small(web_app: WebApp, kind: str) -> None:
+    """Anonymous callers may send it, so it is limited to a few kB."""
     much = b"a" * (MAX_PUBLIC_BYTES + 1)
     sent: dict[str, Any] = {
         "form": {"data": {"username": "ann", "password": much.decode()}},
@@ -193,8 +191,8 @@ def test_every_call_of_gradio_has_the_limits_of_calls(web_app: WebApp, path: str
         assert (refused.status_code, refused.json()["error"]["kind"]) == (413, "request_too_large")
 
 
-def test_what_is_no_upload_is_small(web_app: WebApp) -> None:
-    """Answers and calls are read up to a limit, whoever sends them."""
+def test_bodies_without_images_are_limited(web_app: WebApp) -> None:
+    """Decisions and calls are limited for every caller."""
     much = b'"' + b"a" * MAX_JSON_BYTES + b'"'
     headers = {"content-type": "application/json"}
     ann = web_app.signed_in("ann")
@@ -210,7 +208,7 @@ PART = b'--b\r\ncontent-disposition: form-data; name="file"; filename="%d.png"\r
 def test_form_without_its_end_is_rejected(
     web_app: WebApp, counting: Counting, path: str, end: bytes
 ) -> None:
-    """An image that did not arrive whole is not left out silently: nothing is judged."""
+    """An incomplete image is not dropped silently: nothing is classified."""
     client = web_app.signed_in("ann") if path.startswith("/gradio") else web_app.with_every_scope()
     whole = PART % (1, picture_bytes(1)) + PART % (2, picture_bytes(2))
     headers = {"content-type": "multipart/form-data; boundary=b"}
@@ -238,7 +236,7 @@ def counting() -> Counting:
 
 @pytest.fixture
 def web_app(store: Store, counting: Counting, tmp_path: Path) -> Iterator[WebApp]:
-    """An application over it."""
+    """The application with the slow classifier."""
     loader = ModelLoader("fake", lambda: Loaded(counting))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
@@ -247,15 +245,15 @@ def web_app(store: Store, counting: Counting, tmp_path: Path) -> Iterator[WebApp
 
 
 def data_url(data: bytes) -> str:
-    """An image as OpenAI's clients send it."""
+    """An image as a data URL, as OpenAI's clients send it."""
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
 @pytest.mark.parametrize("bad", ["data:image/png;base64,@@", "https://example.com/a.png"])
-def test_nothing_is_judged_for_an_answer_that_was_given(
+def test_a_rejected_request_classifies_nothing_more(
     web_app: WebApp, counting: Counting, bad: str
 ) -> None:
-    """One part of a request is no image: once it is refused, nothing of it is under way."""
+    """If one image of a request is invalid, no other is classified after the response."""
     urls = [bad, *(data_url(picture_bytes(red)) for red in range(1, 61))]
     parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     program = web_app.with_key(Permission.CLASSIFY)
@@ -266,8 +264,8 @@ def test_nothing_is_judged_for_an_answer_that_was_given(
     assert counting.begun == begun < 30
 
 
-def test_many_images_of_many_frames_are_no_crowd(web_app: WebApp) -> None:
-    """However many pictures are in one request's images, an idle server judges them all."""
+def test_many_frames_of_one_request_are_accepted(web_app: WebApp) -> None:
+    """An idle server classifies all frames of all images of one request."""
     gifs = [animated(greys(16, (24, 16 + number)), "GIF") for number in range(20)]
     files = [("file", ("a.gif", gif, "image/gif")) for gif in gifs]
     answer = web_app.with_key(Permission.CLASSIFY).post("/v1/images", files=files)

@@ -1,4 +1,4 @@
-"""Calls to Gradio's queue: no URL is fetched, no other's file named, and only so many wait."""
+"""Calls to Gradio's queue: no URL is fetched, ownership is checked, and shares are limited."""
 
 import signal
 import threading
@@ -44,7 +44,7 @@ def space(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
 
 @pytest.fixture
 def asked() -> Iterator[tuple[str, list[str]]]:
-    """A server that remembers who asked it for a file; its address, and the paths."""
+    """A server that records requested paths; its URL, and the paths."""
     paths: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -68,7 +68,7 @@ def asked() -> Iterator[tuple[str, list[str]]]:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Fail when the block takes longer: a stream that is opened wrongly never ends."""
+    """Fail when the block takes longer: a stream that is opened by mistake never ends."""
 
     def end(*_: object) -> None:
         raise TimeoutError
@@ -84,14 +84,14 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 @pytest.fixture
 def no_private_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets this machine stand for a host of the public internet."""
+    """Makes Gradio treat loopback addresses as public."""
     import safehttpx
 
     monkeypatch.setattr(safehttpx, "is_public_ip", lambda _: True)
 
 
 def file(path: str) -> dict[str, Any]:
-    """A file as gradio_client names it."""
+    """A file reference as gradio_client sends it."""
     return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
@@ -109,21 +109,21 @@ def call(client: TestClient, *data: Any, session: str = "s", path: str = JOIN) -
 
 
 def upload(client: TestClient) -> str:
-    """Send a file; the path it got."""
+    """Upload a file; its path on the server."""
     answer = client.post("/gradio_api/upload", files={"files": ("a.png", picture_bytes(9))})
     (path,) = answer.json()
     return str(path)
 
 
 def results(client: TestClient, session: str = "s") -> str:
-    """The events of a session, until all its calls have ended."""
+    """The events of a session until all its calls have completed."""
     with client.stream("GET", DATA, params={"session_hash": session}) as stream:
         assert stream.headers["cache-control"] == "private, no-store"
         return "".join(stream.iter_text())
 
 
 def left(tmp_path: Path) -> list[Path]:
-    """Every file and folder below the folder of uploads."""
+    """All files and directories in the uploads directory."""
     return list((tmp_path / "uploads").rglob("*"))
 
 
@@ -138,7 +138,7 @@ def test_no_url_is_fetched(
     who: str,
     nested: bool,
 ) -> None:
-    """Whoever calls, and wherever the URL stands: nobody is asked and nothing is kept."""
+    """For every caller and position of the URL: no request is made and no file is stored."""
     url, paths = asked
     client = {
         "visitor": space.client,
@@ -154,10 +154,10 @@ def test_no_url_is_fetched(
 
 
 @pytest.mark.usefixtures("no_private_addresses")
-def test_no_path_goes_around_the_check(
+def test_no_path_bypasses_the_check(
     web_app: WebApp, space: WebApp, asked: tuple[str, list[str]], tmp_path: Path
 ) -> None:
-    """A decorated path neither deletes others' uploads, nor fetches a URL, nor fills the disk."""
+    """A decorated path cannot delete uploads of others, fetch a URL, or fill the disk."""
     path = upload(web_app.signed_in("ann"))
     before = left(tmp_path)
     everyone = str(Path(path).parents[1] / "zz")  # once judged, all in its folder was deleted
@@ -175,7 +175,7 @@ def test_no_path_goes_around_the_check(
 def test_the_handler_checks_the_owner_itself(
     web_app: WebApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a file is read and deleted, its owner is checked again: no call can slip through."""
+    """The owner of a file is checked again where it is read and deleted."""
     path = Path(upload(web_app.signed_in("ann")))
     bob = web_app.signed_in("bob")
     everyone = path.parents[1] / "zz"
@@ -188,8 +188,8 @@ def test_the_handler_checks_the_owner_itself(
         assert everyone.is_file()
 
 
-def test_only_own_uploads_are_named(web_app: WebApp, tmp_path: Path) -> None:
-    """Not another's, not by a way around, and no other file of the machine."""
+def test_only_own_uploads_are_accepted(web_app: WebApp, tmp_path: Path) -> None:
+    """Files of others, path traversal and other files of the server are not found."""
     ann, bob = web_app.signed_in("ann"), web_app.signed_in("bob")
     path = upload(ann)
     own = upload(bob)
@@ -201,8 +201,8 @@ def test_only_own_uploads_are_named(web_app: WebApp, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff", b'"text"', b"null"])
-def test_calls_that_are_none(web_app: WebApp, body: bytes) -> None:
-    """Refused, and never with a server error."""
+def test_invalid_json_is_rejected(web_app: WebApp, body: bytes) -> None:
+    """Rejected with a client error."""
     answer = web_app.signed_in("ann").post(JOIN, content=body)
     assert 400 <= answer.status_code < 500
 
@@ -242,7 +242,7 @@ def test_calls_that_are_none(web_app: WebApp, body: bytes) -> None:
 def test_malformed_call_is_rejected(
     web_app: WebApp, changes: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """400 in the shape of every error, which names the field, and no traceback in the log."""
+    """400 in the common error shape with the field's name, and no traceback in the log."""
     ann = web_app.signed_in("ann")
     body = {"data": [None], "fn_index": endpoint(ann), "session_hash": "s", **changes}
     for sent in (body, {key: value for key, value in body.items() if key not in changes}):
@@ -268,7 +268,7 @@ def test_malformed_call_is_rejected(
     ids=str,
 )
 def test_malformed_cancellation_is_rejected(web_app: WebApp, changes: dict[str, Any]) -> None:
-    """400 in the shape of every error, which names the field."""
+    """400 in the common error shape with the field's name."""
     body = {"event_id": "e", "fn_index": 0, "session_hash": "s", **changes}
     response = web_app.signed_in("ann").post("/gradio_api/cancel", json=body)
     assert (response.status_code, response.json()["error"]["kind"]) == (400, "request")
@@ -301,15 +301,15 @@ def test_errors_of_gradio_have_the_shape_of_all_errors(
 
 
 def test_a_call_is_limited(web_app: WebApp) -> None:
-    """More than a call can need is not read."""
+    """A body over the limit of calls is rejected."""
     answer = web_app.signed_in("ann").post(JOIN, content=b" " * (MAX_CALL_BYTES + 1))
     assert (answer.status_code, answer.json()["error"]["kind"]) == (413, "request_too_large")
 
 
-def test_a_full_queue_is_told(
+def test_a_full_queue_is_overloaded(
     web_app: WebApp, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Too many calls: 503 in the shape of every error, and when to come back."""
+    """A full queue is 503 in the common error shape with Retry-After."""
     client = web_app.signed_in("ann")
     blocks = web_app.client.app.routes[-1].app.blocks
     assert blocks._queue.max_size is not None
@@ -319,10 +319,10 @@ def test_a_full_queue_is_told(
     assert int(full.headers["retry-after"]) > 0
 
 
-def test_a_key_puts_nothing_before_people(
+def test_a_key_without_the_queue_scope_queues_nothing(
     web_app: WebApp, store: Store, tmp_path: Path, engine: Engine
 ) -> None:
-    """With the scope `classify` an image is judged, and neither queued nor kept."""
+    """With the scope `classify` an image is classified, and neither queued nor stored."""
     path = tmp_path / "band.png"
     path.write_bytes(picture_bytes(128))  # a score in the review band
     client = web_app.with_key(Permission.CLASSIFY)
@@ -335,10 +335,8 @@ def test_a_key_puts_nothing_before_people(
     assert engine.queue.waiting("nobody") == 0
 
 
-def test_a_viewer_puts_nothing_into_the_queue(
-    web_app: WebApp, store: Store, engine: Engine
-) -> None:
-    """A viewer's image is judged and shown to them; only who may queue it puts it before others."""
+def test_a_viewer_queues_nothing(web_app: WebApp, store: Store, engine: Engine) -> None:
+    """A viewer's image is classified and shown; only callers with the permission queue it."""
     query = {"name": "a.png", "source": "gallery"}
     for name, waiting in (("vera", 0), ("ann", 1)):
         data = picture_bytes(128 + waiting)
@@ -351,7 +349,7 @@ def test_a_viewer_puts_nothing_into_the_queue(
 def test_a_session_belongs_to_the_caller_that_used_it_first(
     web_app: WebApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another caller can neither join it, nor read its results, nor cancel its calls."""
+    """Another caller cannot join it, read its results, or cancel its calls."""
     blocks = web_app.client.app.routes[-1].app.blocks
     monkeypatch.setattr(blocks._queue, "active_jobs", [])  # all calls wait
     ann, bob, key = web_app.signed_in("ann"), web_app.signed_in("bob"), web_app.with_every_scope()
@@ -377,10 +375,10 @@ def cancel(client: TestClient, session: str, event: str) -> Any:
 
 
 @pytest.mark.parametrize("query", ["", "?session_hash=a", "?session_hash=a&session_hash=b"])
-def test_an_unknown_session_is_refused_in_one_line(
+def test_an_unknown_session_is_rejected_without_traceback(
     web_app: WebApp, query: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is 404 or 400 before a stream begins, and the log holds no traceback."""
+    """404 or 400 before a stream starts, without a traceback in the log."""
     refused = web_app.signed_in("ann").get(DATA + query)
     assert refused.status_code in {400, 404}
     assert refused.headers["content-type"] == "application/json"
@@ -390,7 +388,7 @@ def test_an_unknown_session_is_refused_in_one_line(
 def test_a_session_that_gradio_has_forgotten_is_unknown(
     web_app: WebApp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its owner gets 404 as well, because Gradio would begin a stream and break it off."""
+    """Its owner gets 404 too, because Gradio would start a stream and abort it."""
     ann = web_app.signed_in("ann")
     call(ann, file(upload(ann)))
     web_app.client.app.routes[-1].app.blocks._queue.pending_messages_per_session.pop("s")
@@ -398,10 +396,10 @@ def test_a_session_that_gradio_has_forgotten_is_unknown(
     assert caplog.records == []
 
 
-def test_one_caller_cannot_push_out_the_sessions_of_others(
+def test_one_caller_cannot_evict_sessions_of_others(
     web_app: WebApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond its part, a caller loses its own oldest session; a session's name has a length."""
+    """Beyond its share, a caller loses its own oldest session; long session ids are rejected."""
     monkeypatch.setattr("nsfw_app.web.middleware.gradio_sessions.MAX_SESSIONS", 8)
     ann, bob = web_app.signed_in("ann"), web_app.signed_in("bob")
     call(bob, file(upload(bob)), session="bobs")
@@ -413,8 +411,8 @@ def test_one_caller_cannot_push_out_the_sessions_of_others(
     assert call(ann, file(upload(ann)), session="x" * 101).status_code == 400
 
 
-def test_results_are_not_kept_by_caches(web_app: WebApp) -> None:
-    """The stream of a session, the configuration and every call carry no-store."""
+def test_results_are_not_cached(web_app: WebApp) -> None:
+    """The stream of a session, the configuration and every call have no-store."""
     ann = web_app.signed_in("ann")
     joined = call(ann, file(upload(ann)))
     assert "process_completed" in results(ann)
@@ -426,7 +424,7 @@ def test_results_are_not_kept_by_caches(web_app: WebApp) -> None:
 def test_one_caller_cannot_fill_the_queue(
     web_app: WebApp, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A quarter of the waiting calls is one caller's; others still join."""
+    """One caller holds a quarter of the queue at most; others can still join."""
     ann, bob = web_app.signed_in("ann"), web_app.signed_in("bob")
     blocks = web_app.client.app.routes[-1].app.blocks
     monkeypatch.setattr(blocks._queue, "max_size", 8)
@@ -438,8 +436,8 @@ def test_one_caller_cannot_fill_the_queue(
     assert call(bob, file(upload(bob)), session="bobs").status_code == 200
 
 
-def test_the_page_takes_no_query(web_app: WebApp) -> None:
-    """No query opens another page, or a state that somebody has uploaded."""
+def test_the_page_ignores_its_query(web_app: WebApp) -> None:
+    """Queries cannot open another page or a saved state."""
     ann = web_app.signed_in("ann")
     for query in ("page=x", "deep_link=aaaa", "page=x&deep_link=%00../x"):
         assert ann.get(f"/?{query}").status_code == 200

@@ -1,4 +1,4 @@
-"""HTTP/1.1: limits of heads and of the overhead of bodies, and ordinary requests within them."""
+"""HTTP/1.1 protocol: limits of headers, overhead and discarded bodies, lingering close."""
 
 import contextlib
 import socket
@@ -25,7 +25,7 @@ CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 async def sized(scope: Scope, receive: Receive, send: Send) -> None:
-    """An application that answers with the size of the body, or at once to /early."""
+    """An application that responds with the size of the body; to /early without reading it."""
     size, more = 0, scope["path"] != "/early"
     while more:
         message = await receive()
@@ -51,7 +51,7 @@ def connected(address: str) -> socket.socket:
 
 
 def exchange(address: str, *parts: bytes) -> bytes:
-    """All that comes back for these bytes, until the connection is closed."""
+    """Send bytes and return everything received until the connection is closed."""
     with connected(address) as connection:
         with contextlib.suppress(OSError):  # closed while it is still sent to
             for part in parts:
@@ -94,7 +94,7 @@ def test_a_complete_head_over_the_limit_is_rejected(address: str, head: bytes) -
 
 
 def test_a_request_ends_when_its_body_is_not_http(address: str) -> None:
-    """A chunk without a size is rejected, and the application is told that the client has left."""
+    """An invalid chunk size gets 400."""
     assert exchange(address, CHUNKED, b"not a size\r\n").startswith(b"HTTP/1.1 400 ")
 
 
@@ -105,15 +105,15 @@ def test_a_large_head_within_the_limit_is_accepted(address: str) -> None:
         assert exchange(address, *parts).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_head_over_the_limit_is_told_so(address: str) -> None:
-    """The response names the limit."""
+def test_a_head_over_the_limit_gets_the_limit(address: str) -> None:
+    """The response has the limit."""
     received = exchange(address, GET, b"X-A: " + b"a" * HEAD_BYTES)
     assert received.startswith(b"HTTP/1.1 431 ")
     assert f"more than {HEAD_BYTES} bytes".encode() in received
 
 
-def test_a_head_does_not_take_for_ever(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that has begun is answered 408; a connection that sends nothing is closed silently."""
+def test_a_head_has_a_time_limit(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An incomplete head gets 408; a connection without data is closed silently."""
     monkeypatch.setattr(protocol, "HEAD_S", 0.2)
     assert exchange(address, GET).startswith(b"HTTP/1.1 408 ")
     assert exchange(address) == b""
@@ -131,22 +131,22 @@ def test_a_head_does_not_take_for_ever(address: str, monkeypatch: pytest.MonkeyP
     ],
     ids=["extension", "trailer", "trailers"],
 )
-def test_the_overhead_of_a_body_is_in_proportion(address: str, rest: bytes) -> None:
-    """Chunk extensions and trailers without end close the connection."""
+def test_the_overhead_of_a_body_is_limited(address: str, rest: bytes) -> None:
+    """Endless chunk extensions and trailers are rejected."""
     parts = [rest[start : start + 50_000] for start in range(0, len(rest), 50_000)]
     received = exchange(address, CHUNKED, *parts)
     assert received == b"" or received.startswith(b"HTTP/1.1 431 ")
 
 
 def test_a_body_of_tiny_chunks_arrives(address: str) -> None:
-    """Chunks of a single byte are within the proportion."""
+    """Chunks of a single byte are within the limit."""
     assert len(b"1\r\n\r\n") < OVERHEAD
     chunks = (b"a" for _ in range(30_000))
     assert httpx.post(address, content=chunks).text == "30000"
 
 
 def test_ordinary_requests_share_a_connection(address: str) -> None:
-    """Large bodies, long headers and keep-alive work as before."""
+    """Large bodies, long headers and keep-alive work."""
     with httpx.Client(base_url=address) as client:
         for size in (0, 1, 5_000_000):
             sent = client.post("/", content=bytes(size), headers={"x-a": "a" * 20_000})
@@ -154,10 +154,10 @@ def test_ordinary_requests_share_a_connection(address: str) -> None:
         assert client.get("/").text == "0"
 
 
-def test_what_follows_an_early_response_is_read_so_far(
+def test_the_rest_of_a_body_is_discarded_up_to_a_limit(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client that reads only after it has sent all gets its response; an endless one is cut."""
+    """A client that reads only after sending gets its response; an endless body is cut."""
     assert DISCARDED_BYTES > 137_000_000  # the largest body that is accepted anywhere
     assert httpx.post(f"{address}/early", content=bytes(5_000_000)).text == "0"
     monkeypatch.setattr(protocol, "DISCARDED_BYTES", 1_000_000)

@@ -1,4 +1,4 @@
-"""Too little memory, wherever it is noticed, is the same answer: `no_memory`, and never safe."""
+"""Out of memory anywhere is reported as `no_memory`, and never as safe."""
 
 from base64 import b64encode
 from collections.abc import Callable
@@ -49,12 +49,12 @@ PLACES: dict[str, tuple[object, str, bytes]] = {
 
 
 def fail(*_: Any, **__: Any) -> Any:
-    """Memory is used up."""
+    """Raise MemoryError."""
     raise MemoryError
 
 
 def assert_no_memory(engine: Engine, data: bytes, name: str = "a.png") -> None:
-    """An image of this engine is unavailable for want of memory."""
+    """Assert that an image is unavailable because of memory."""
     review = engine.review(data, Upload(name, "gallery", "ann"))
     assert review.verdict.action is Action.UNAVAILABLE
     assert review.problem is not None
@@ -66,7 +66,7 @@ def assert_no_memory(engine: Engine, data: bytes, name: str = "a.png") -> None:
 def test_image_is_unavailable_wherever_memory_runs_out(
     place: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Inside the decoder and after it, until the preview is saved; later it is judged."""
+    """In the decoder and after it, until the preview is saved; later it is classified."""
     owner, attribute, data = PLACES[place]
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
@@ -80,10 +80,10 @@ def test_image_is_unavailable_wherever_memory_runs_out(
     assert engine.review(data, Upload("a.png", "gallery", "ann")).problem is None
 
 
-def test_run_over_files_goes_on(
+def test_a_run_over_files_continues(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that there is not enough memory for does not end `classify`."""
+    """A file that does not fit into memory does not end `classify`."""
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for number, path in enumerate(paths):
         path.write_bytes(picture_bytes(10 * number))
@@ -103,7 +103,7 @@ def test_run_over_files_goes_on(
 def test_file_that_cannot_be_read_into_memory(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reading the file is no exception."""
+    """Reading the file is covered too."""
     path = tmp_path / "a.png"
     path.write_bytes(picture_bytes(9))
     monkeypatch.setattr(Path, "open", fail)
@@ -116,7 +116,7 @@ def test_file_that_cannot_be_read_into_memory(
 def test_preview_and_thumbnail_are_refused(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, attribute: str
 ) -> None:
-    """They are refused with that kind, and never with an unknown error."""
+    """Both fail with the same kind."""
     data = encoded(PHOTO.resize((2000, 1500)), "JPEG")
     engine.review(data, Upload("a.jpg", "gallery", "ann"))
     kept = engine.render_preview(data, name="a.jpg", frame=0)
@@ -144,8 +144,8 @@ MESSAGES = [
 
 @pytest.mark.parametrize("made", [DynamicBatcher, UnbatchedClassifier])
 @pytest.mark.parametrize("error", MESSAGES, ids=str)
-def test_network_without_memory_says_so(made: Callable[..., Any], error: Exception) -> None:
-    """However a library reports it; a batch of fewer pictures may still succeed."""
+def test_a_model_out_of_memory_is_typed(made: Callable[..., Any], error: Exception) -> None:
+    """Reports of all libraries are recognized; a smaller batch may still succeed."""
 
     def raised() -> Exception:
         return error
@@ -159,21 +159,21 @@ def test_network_without_memory_says_so(made: Callable[..., Any], error: Excepti
 
 
 @pytest.mark.parametrize("error", [ValueError("a bad allocation of desks"), KeyError("memory")])
-def test_other_errors_are_not_taken_for_it(error: Exception) -> None:
-    """Only what allocators write counts."""
+def test_other_errors_are_not_mistaken_for_it(error: Exception) -> None:
+    """Only messages of allocators count."""
     assert not lacks_memory(error)
 
 
 class Scarce(FakeClassifier):
-    """Has no memory for any picture."""
+    """Has no memory for any image."""
 
     def prepare(self, image: Image.Image) -> Pixels:
         """See `Classifier.prepare`."""
         raise MemoryError
 
 
-def test_routes_answer_503_and_never_500(store: Store, tmp_path: Path) -> None:
-    """Where only a verdict will do, want of memory is a reason to come back."""
+def test_routes_respond_503_instead_of_500(store: Store, tmp_path: Path) -> None:
+    """Routes that need a verdict respond 503 with Retry-After."""
     loader = ModelLoader("fake", lambda: Loaded(Scarce()))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, defaults=PolicyDefaults())
@@ -235,7 +235,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("place", REQUESTS)
-def test_requests_without_memory_are_answered_503(
+def test_requests_out_of_memory_get_503(
     place: str, engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bodies, JSON, data URLs and responses: `no_memory` with Retry-After, never `internal`."""
@@ -251,10 +251,10 @@ def test_requests_without_memory_are_answered_503(
     assert response.headers.get("nsfw-action") == ("unavailable" if path == "/v1/gate" else None)
 
 
-def test_library_without_memory_is_answered_503(
+def test_an_out_of_memory_library_gets_503(
     engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error of a native library that means the same is no internal error either."""
+    """An allocation failure of a native library is `no_memory` as well."""
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("std::bad_alloc")
@@ -272,8 +272,8 @@ def test_library_without_memory_is_answered_503(
     assert (response.status_code, response.json()["error"]["kind"]) == (503, "no_memory")
 
 
-def test_boxes_cover_a_picture_once() -> None:
-    """Parts are small, lie side by side and leave nothing out, for any shape."""
+def test_boxes_cover_an_image_once() -> None:
+    """Boxes are small, disjoint and complete for any shape."""
     for size in [(1, 1), (1000, 70), (3, 100_000), (200_000, 2), (65_537, 3)]:
         for step in (1, 2, 7):
             covered = np.zeros(size[::-1], dtype=np.uint8)

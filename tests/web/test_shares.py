@@ -1,4 +1,4 @@
-"""Shares: what one caller may hold, and what all may hold together."""
+"""Shares: limits of one caller and of all callers."""
 
 import pytest
 
@@ -9,8 +9,8 @@ from nsfw_app.web.http.shares import Shares
 from nsfw_app.web.http.slots import Slot, SlotPool
 
 
-def test_one_caller_takes_its_part_and_no_more() -> None:
-    """The next one is refused with the numbers; another caller still gets its own."""
+def test_one_caller_is_limited_to_its_share() -> None:
+    """Beyond its share a caller is rejected with the numbers; others are not affected."""
     shares = Shares(8, quarter(8), "pool")
     for _ in range(2):
         shares.acquire("ann")
@@ -21,8 +21,8 @@ def test_one_caller_takes_its_part_and_no_more() -> None:
     shares.acquire("ann")
 
 
-def test_all_together_take_what_there_is() -> None:
-    """When everything is taken, a caller that holds nothing is told that the server is full."""
+def test_all_callers_are_limited_to_the_total() -> None:
+    """When the total is used up, a caller without a share in use gets Overloaded."""
     shares = Shares(4_000_000, quarter(4_000_000), "MB of bodies", unit=1e6, retry_after_s=9)
     for caller in "abcd":
         shares.acquire(caller, 1_000_000)
@@ -31,8 +31,8 @@ def test_all_together_take_what_there_is() -> None:
     assert refused.value.retry_after_s == 9
 
 
-def test_even_the_smallest_resource_has_parts() -> None:
-    """One slot is not divided into nothing."""
+def test_a_share_is_at_least_one() -> None:
+    """A share is at least one."""
     assert [quarter(total) for total in (1, 3, 4, 64)] == [1, 1, 1, 16]
 
 
@@ -83,7 +83,7 @@ def test_bytes_are_counted_as_declared_or_as_they_arrive() -> None:
 
 @pytest.mark.parametrize("file_bytes", [100_000, 1_500_000, 50_000_000, 500_000_000])
 def test_limits_hold_what_they_promise(file_bytes: int) -> None:
-    """One file of the largest size, and 64 images, fit into every kind of request."""
+    """One file of the largest size, and 64 images, fit into every form of request."""
     limits = RequestLimits(file_bytes)
     assert limits.files_bytes >= file_bytes
     assert limits.files_bytes >= 64 * min(file_bytes, 1_500_000)
