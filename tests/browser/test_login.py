@@ -111,9 +111,9 @@ def test_a_slow_sign_in_delays_no_other_request(web_app: WebApp) -> None:
         waits = []
         with httpx.Client(base_url=url) as client:
             for _ in range(30):
-                begun = time.perf_counter()
+                started = time.perf_counter()
                 assert client.get("/healthz").status_code == 200
-                waits.append(time.perf_counter() - begun)
+                waits.append(time.perf_counter() - started)
         stop.set()
         for thread in threads:
             thread.join()

@@ -83,7 +83,7 @@ def test_other_accounts_stay_anonymous(space: WebApp, hub: Provider) -> None:
 
 
 def test_a_login_completes_in_its_own_browser_only(space: WebApp, hub: Provider) -> None:
-    """A callback of another browser's login, or a repeated one, signs nobody in."""
+    """A callback of another browser's login, or a repeated one, is rejected."""
     away = space.client.get("/login/hub", follow_redirects=False).headers["location"]
     back = f"https://{HOST}/login/callback"
     brought = hub.consent(away, redirect_uri=back)

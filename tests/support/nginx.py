@@ -84,7 +84,7 @@ def running(folder: Path, servers: str, ports: Iterable[int]) -> Iterator[None]:
 
     Args:
         folder: Where its files lie.
-        servers: `server` blocks and what else belongs beside them.
+        servers: `server` blocks and other directives of the http block.
         ports: Those that the servers listen on.
     """
     config = folder / "nginx.conf"

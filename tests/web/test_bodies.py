@@ -34,12 +34,12 @@ class Counting(FakeClassifier):
 
     def __init__(self) -> None:
         super().__init__()
-        self.begun = 0
+        self.started = 0
         self.takes_s = 0.05
 
     def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
         """See `Classifier.predict`."""
-        self.begun += 1
+        self.started += 1
         threading.Event().wait(self.takes_s)
         return super().predict(images)
 
@@ -216,7 +216,7 @@ def test_form_without_its_end_is_rejected(
         refused = client.post(path, content=content, headers=headers)
         assert (refused.status_code, refused.json()["error"]["kind"]) == (400, "request")
         assert "cut short" in refused.json()["error"]["message"]
-    assert counting.begun == 0
+    assert counting.started == 0
 
 
 @pytest.mark.parametrize("end", [b"--b--", b"--b--\r\n", b"--b--\r\nan epilogue"])
@@ -258,10 +258,10 @@ def test_a_rejected_request_classifies_nothing_more(
     parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     program = web_app.with_key(Permission.CLASSIFY)
     refused = program.post("/v1/moderations", json={"input": parts})
-    begun = counting.begun
+    started = counting.started
     threading.Event().wait(0.3)
     assert refused.status_code == 400
-    assert counting.begun == begun < 30
+    assert counting.started == started < 30
 
 
 def test_many_frames_of_one_request_are_accepted(web_app: WebApp) -> None:

@@ -160,7 +160,7 @@ def test_no_path_bypasses_the_check(
     """A decorated path cannot delete uploads of others, fetch a URL, or fill the disk."""
     path = upload(web_app.signed_in("ann"))
     before = left(tmp_path)
-    everyone = str(Path(path).parents[1] / "zz")  # once judged, all in its folder was deleted
+    everyone = str(Path(path).parents[1] / "zz")  # its directory would be deleted with it
     url, paths = asked
     for client in (web_app.signed_in("bob"), web_app.with_key(Permission.CLASSIFY), space.client):
         for named in (everyone, path, url):

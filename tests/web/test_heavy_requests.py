@@ -99,10 +99,10 @@ def pinged(busy: Busy, path: str, cookie: str = "") -> Iterator[list[float]]:
     def ping() -> None:
         connection = busy.connect()
         while not ended.wait(0.005):
-            begun = time.perf_counter()
+            started = time.perf_counter()
             connection.request("GET", path, headers={"cookie": cookie})
             connection.getresponse().read()
-            taken.append(time.perf_counter() - begun)
+            taken.append(time.perf_counter() - started)
 
     thread = threading.Thread(target=ping)
     thread.start()
@@ -196,7 +196,7 @@ def test_one_caller_with_slow_uploads_starves_nobody(busy: Busy) -> None:
     """With 64 stalled uploads of one viewer, another viewer and an admin are still served."""
     address = urlsplit(busy.server.url)
 
-    def begun() -> socket.socket:
+    def started() -> socket.socket:
         connection = socket.create_connection((address.hostname or "", address.port or 0))
         connection.sendall(
             b"POST /desk/images?name=a.png&source=review HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -210,7 +210,7 @@ def test_one_caller_with_slow_uploads_starves_nobody(busy: Busy) -> None:
         return busy.post(path, picture_bytes(9), cookie)[0]
 
     with ExitStack() as stack:
-        slow = [stack.enter_context(begun()) for _ in range(64)]
+        slow = [stack.enter_context(started()) for _ in range(64)]
         refused: list[socket.socket] = []
         while len(refused) < 48:  # all but the quarter that one caller may hold
             refused, _, _ = select.select(slow, [], [], 20)
@@ -251,7 +251,7 @@ def test_stalled_requests_do_not_delay_shutdown(tmp_path: Path) -> None:
     with serving(tmp_path) as server, ExitStack() as stack:
         address = urlsplit(server.url)
         head = b"HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
-        for begun in (
+        for started in (
             b"POST /desk/images?name=a&source=review %sExpect: 100-continue\r\n\r\n" % head,
             b"POST /login %sExpect: 100-continue\r\n\r\n" % head,
             b"GET / HTTP/1.1\r\n",
@@ -259,8 +259,8 @@ def test_stalled_requests_do_not_delay_shutdown(tmp_path: Path) -> None:
         ):
             connection = socket.create_connection((address.hostname or "", address.port or 0))
             stack.enter_context(connection)
-            connection.sendall(begun)
-            if b"Expect" in begun:  # the server says when it reads the body
+            connection.sendall(started)
+            if b"Expect" in started:  # the server says when it reads the body
                 assert connection.recv(1_000).startswith(b"HTTP/1.1 100 ")
                 connection.sendall(b"stalled")
         rejected = socket.create_connection((address.hostname or "", address.port or 0))

@@ -96,7 +96,7 @@ def test_a_file_over_the_limit_is_unavailable(local: TestClient) -> None:
 def test_previews_belong_to_their_owner(app: WebApp) -> None:
     """Other callers get neither preview nor thumbnail, and cannot decide; an admin can."""
     ann, bob, root = (app.signed_in(name) for name in ("ann", "bob", "root"))
-    card = add(ann, red=250)  # outside the review band, so in nobody's queue
+    card = add(ann, red=250)  # outside the review band, so not queued
     for kind in ("picture", "thumbnail"):
         url = f"/desk/images/{card['sha256']}/{kind}"
         mine = ann.get(url)
