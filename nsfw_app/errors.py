@@ -28,6 +28,7 @@
     ├── NotFound             no such image, prediction or decision, or another caller's
     ├── SecretError          a stored secret cannot be decrypted
     └── TryLater             the server cannot do this now; `retry_after_s` says when to retry
+        ├── RequestOutOfMemory  there was not enough memory to serve the request
         ├── TooManyRequests  the caller is over its rate limit or share
         ├── Overloaded       too many images are waiting for the model
         └── StorageError     database or files cannot be read or written; `kind` says why
@@ -228,6 +229,9 @@ class Forbidden(NSFWReviewError):
     kind: str = "forbidden"
 
 
+MEMORY_RETRY_AFTER_S = 5  # until other requests have ended
+
+
 class TryLater(NSFWReviewError):
     """The server cannot do this now. `retry_after_s` is in how many seconds to retry."""
 
@@ -236,6 +240,18 @@ class TryLater(NSFWReviewError):
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class RequestOutOfMemory(TryLater):
+    """There was not enough memory to serve the request."""
+
+    kind: str = "no_memory"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server does not have enough memory for this request now. Try again later.",
+            retry_after_s=MEMORY_RETRY_AFTER_S,
+        )
 
 
 class TooManyRequests(TryLater):

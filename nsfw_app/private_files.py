@@ -1,8 +1,8 @@
-"""Files and directories that only the account running the program can read.
+"""Private files and directories: readable only by the account that runs the program.
 
 - Directories have mode 0700 and files 0600, independent of the umask and of existing modes.
-- A file is written in full before it appears under its name.
-- What the operating system refuses becomes a `StorageError`.
+- A file is written completely before it gets its name.
+- Errors of the operating system become `StorageError`.
 """
 
 import errno
@@ -25,7 +25,7 @@ KINDS: Mapping[int, StorageErrorKind] = MappingProxyType(
     {
         errno.ENOSPC: StorageErrorKind.FULL,
         errno.EDQUOT: StorageErrorKind.FULL,
-        errno.EFBIG: StorageErrorKind.FULL,  # the process's own limit of a file's size
+        errno.EFBIG: StorageErrorKind.FULL,  # the process's file size limit
         errno.EROFS: StorageErrorKind.READ_ONLY,
         errno.EACCES: StorageErrorKind.READ_ONLY,
         errno.EPERM: StorageErrorKind.READ_ONLY,
@@ -41,7 +41,7 @@ def storage_errors() -> Iterator[None]:
     """Translate the operating system's errors within the block.
 
     Raises:
-        StorageError: One occurred; its cause has the path.
+        StorageError: An `OSError` occurred; it is the cause.
     """
     try:
         yield
@@ -51,20 +51,20 @@ def storage_errors() -> Iterator[None]:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory, and those above it that are missing, each private from the start."""
+    """Create a directory and its missing parents, each private from the start."""
     if path.is_dir():
         return
     make_directory(path.parent)
-    with suppress(FileExistsError):  # made by another thread meanwhile
+    with suppress(FileExistsError):  # created by another thread
         path.mkdir(mode=DIRECTORY_MODE)
 
 
 @contextmanager
 def staged(path: Path, data: bytes) -> Iterator[Path]:
-    """A private file on disk in the directory of `path`, deleted at the end unless it was moved.
+    """Write a private temporary file next to `path`; it is deleted at the end unless moved.
 
     Raises:
-        OSError: It cannot be written; no part of it is left.
+        OSError: It cannot be written; no partial file remains.
     """
     part = path.with_suffix(f".{uuid.uuid4().hex}")
     try:
@@ -78,16 +78,16 @@ def staged(path: Path, data: bytes) -> Iterator[Path]:
 
 
 def restrict(*paths: Path) -> None:
-    """Take all permissions of other accounts from files and directories.
+    """Remove the permissions of other accounts from files and directories.
 
-    What is missing is passed over; what cannot be changed is logged and left.
+    Missing paths are ignored; failures are logged.
     """
     for path in paths:
         _restrict(path)
 
 
 def restrict_tree(*paths: Path) -> None:
-    """Do the same with all that is below these directories; links are not followed."""
+    """Apply `restrict` to directories and everything below them; links are not followed."""
     for path in paths:
         _restrict(path)
         for directory, directories, files in os.walk(path):
@@ -107,9 +107,9 @@ def _restrict(path: Path) -> None:
         if stat.S_IMODE(mode) & ~wanted:
             path.chmod(wanted)
     except FileNotFoundError:
-        return  # deleted meanwhile
+        return  # deleted concurrently
     except OSError as error:
-        log.warning("%s stays readable for others: %s.", path, error.strerror)
+        log.warning("%s remains readable by other accounts: %s.", path, error.strerror)
 
 
 def _private(path: str, flags: int) -> int:

@@ -1,4 +1,4 @@
-"""Rate limits over a moving window.
+"""Rate limits over a sliding window, in memory.
 
 They use the monotonic clock, so that setting the system clock neither locks a caller out nor resets
 a limit.
@@ -21,7 +21,7 @@ class RateLimit:
 
 
 class RateLimiter:
-    """Counts events by limit and key, in memory. Thread-safe."""
+    """Counts events by limit and key. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,20 +29,20 @@ class RateLimiter:
         self._swept_at = time.monotonic()
 
     def hit(self, limit: RateLimit, *key: str) -> float:
-        """Count an event, unless the limit is reached.
+        """Count an event unless the limit is reached.
 
         Returns:
-            0 when it was counted, else the seconds until one would be.
+            0 if it was counted, else the seconds until the next event is allowed.
         """
-        moment = time.monotonic()
+        now = time.monotonic()
         with self._lock:
-            self._sweep(moment)
+            self._sweep(now)
             events = self._events.setdefault((limit, key), deque())
-            while events and events[0] <= moment - limit.window_s:
+            while events and events[0] <= now - limit.window_s:
                 events.popleft()
             if len(events) >= limit.amount:
-                return events[0] + limit.window_s - moment
-            events.append(moment)
+                return events[0] + limit.window_s - now
+            events.append(now)
             return 0
 
     def clear(self, limit: RateLimit, *key: str) -> None:
@@ -50,13 +50,13 @@ class RateLimiter:
         with self._lock:
             self._events.pop((limit, key), None)
 
-    def _sweep(self, moment: float) -> None:
+    def _sweep(self, now: float) -> None:
         """Forget keys without events in their window, about once a minute."""
-        if moment - self._swept_at < MINUTE_S:
+        if now - self._swept_at < MINUTE_S:
             return
-        self._swept_at = moment
+        self._swept_at = now
         self._events = {
             (limit, key): events
             for (limit, key), events in self._events.items()
-            if events and events[-1] > moment - limit.window_s
+            if events and events[-1] > now - limit.window_s
         }

@@ -5,28 +5,36 @@ Invariants:
   them, so that neither a redirect nor a changed DNS record leads to an internal address.
 - One deadline covers everything: waiting for a slot, DNS, connecting, TLS, headers, body and
   redirects. It cancels the request wherever it is, also while a host sends single header bytes.
-- A host has a few slots of its own, so that a slow one does not delay the others.
+- Callers share the slots: each has a few, for fetches and for DNS lookups, which cannot be
+  interrupted and count until they end. So has each network, whatever names lead to it: neither a
+  slow machine nor one caller delays the others.
 - Nothing is read past the size limit.
 """
 
 import ipaddress
+import math
 import socket
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import anyio
 import anyio.to_thread
 import httpx2
 
-from nsfw_app.errors import ImageError, ImageErrorKind, RequestError
+from nsfw_app.errors import ImageError, ImageErrorKind, RequestError, TooManyRequests
 
 STEP_S = 10.0  # each of connecting, TLS, and waiting for the next bytes
 TOTAL_S = 30.0
 MAX_REDIRECTS = 3
 SLOTS = 16  # fetches at once; each may hold one file in memory
-SLOTS_PER_HOST = 4
+SLOTS_PER_NETWORK = 4
+SLOTS_PER_CALLER = 4
+NETWORK_BITS = {4: 24, 6: 48}  # prefix length by IP version: what one site is usually assigned
+RETRY_AFTER_S = 30  # resolvers give up after about this time
 SCHEMES = frozenset({"http", "https"})
 MAX_PORT = 65_535
 # A lone surrogate in a path is a ValueError.
@@ -77,25 +85,31 @@ class Fetcher:
         self._is_allowed = is_allowed
         self._total_s = total_s
         self._tls = httpx2.create_ssl_context(trust_env=False)
-        self._slots = _Slots()
+        self._callers = _Slots(SLOTS_PER_CALLER)
+        self._networks = _Slots(SLOTS_PER_NETWORK, total=SLOTS)
         # A lookup cannot be interrupted: one that is given up ends later, in its own thread.
         self._lookups = anyio.CapacityLimiter(SLOTS)
+        self._running_lookups: Counter[str] = Counter()  # by caller
+        self._lock = threading.Lock()
 
-    async def fetch(self, url: str, *, name: str) -> bytes:
+    async def fetch(self, url: str, *, name: str, caller: str) -> bytes:
         """Download a file.
 
         Args:
             url: http or https.
             name: What to call the image in a message.
+            caller: Whose share of the slots is used.
 
         Raises:
+            TooManyRequests: Lookups of this caller that were given up are still running.
             RequestError: It is not a URL, resolves to a private address, takes too long, or is
                 not answered with status 200.
             ImageError: The file is larger than `max_bytes`.
         """
         try:
             with anyio.fail_after(self._total_s):
-                return await self._follow(httpx2.URL(url), name)
+                async with self._callers.slot(caller):
+                    return await self._follow(httpx2.URL(url), name, caller)
         except httpx2.TimeoutException:
             raise RequestError(
                 f"{name} cannot be fetched: the host does not respond for {STEP_S:g} s."
@@ -107,36 +121,42 @@ class Fetcher:
                 f"{name} cannot be fetched: it takes more than {self._total_s:g} s."
             ) from None
 
-    async def _follow(self, url: httpx2.URL, name: str) -> bytes:
+    async def _follow(self, url: httpx2.URL, name: str, caller: str) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
             if url.scheme not in SCHEMES or not url.host:
                 raise RequestError(f"{name} has a URL that is neither http nor https.")
             if url.port is not None and url.port > MAX_PORT:
                 raise RequestError(f"{name} has a URL with port {url.port}, above {MAX_PORT}.")
-            async with self._slots.slot(url.host):
-                address = await self._address(url.host, name)
-                # No connection is kept: one to the same address may belong to another host.
-                async with (
-                    httpx2.AsyncClient(
-                        verify=self._tls, timeout=STEP_S, follow_redirects=False, trust_env=False
-                    ) as client,
-                    client.stream(
-                        "GET",
-                        url.copy_with(host=address, userinfo=b""),
-                        headers={
-                            "host": url.netloc.decode("ascii"),
-                            "accept-encoding": "identity",
-                        },
-                        extensions={"sni_hostname": url.host},
-                    ) as response,
-                ):
-                    if not response.has_redirect_location:
-                        return await self._read(response, name)
-                    url = url.join(response.headers["location"])
+            address = await self._address(url.host, name, caller)
+            # No connection is kept: one to the same address may belong to another host.
+            async with (
+                self._networks.slot(_network(address)),
+                httpx2.AsyncClient(
+                    verify=self._tls, timeout=STEP_S, follow_redirects=False, trust_env=False
+                ) as client,
+                client.stream(
+                    "GET",
+                    url.copy_with(host=address, userinfo=b""),
+                    headers={
+                        "host": url.netloc.decode("ascii"),
+                        "accept-encoding": "identity",
+                    },
+                    extensions={"sni_hostname": url.host},
+                ) as response,
+            ):
+                if not response.has_redirect_location:
+                    return await self._read(response, name)
+                url = url.join(response.headers["location"])
         raise RequestError(f"{name} cannot be fetched: more than {MAX_REDIRECTS} redirects.")
 
-    async def _address(self, host: str, name: str) -> str:
-        lookup = partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+    async def _address(self, host: str, name: str, caller: str) -> str:
+        if self._running_lookups[caller] >= SLOTS_PER_CALLER:
+            raise TooManyRequests(
+                f"{name} cannot be fetched: {SLOTS_PER_CALLER} DNS lookups for you have not "
+                f"ended. Try again in {RETRY_AFTER_S} seconds.",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        lookup = partial(self._lookup, host, caller)
         try:
             found = await anyio.to_thread.run_sync(
                 lookup, limiter=self._lookups, abandon_on_cancel=True
@@ -147,6 +167,17 @@ class Fetcher:
         if not all(map(self._is_allowed, addresses)):
             raise RequestError(f"{name} cannot be fetched: {host} is not on the public internet.")
         return addresses[0]
+
+    def _lookup(self, host: str, caller: str) -> list[Any]:
+        with self._lock:
+            self._running_lookups[caller] += 1
+        try:
+            return socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        finally:
+            with self._lock:
+                self._running_lookups[caller] -= 1
+                if not self._running_lookups[caller]:
+                    del self._running_lookups[caller]
 
     async def _read(self, response: httpx2.Response, name: str) -> bytes:
         if response.status_code != httpx2.codes.OK:
@@ -162,26 +193,34 @@ class Fetcher:
         return bytes(data)
 
 
-class _Slots:
-    """Limits on concurrent fetches, in all and per host."""
+def _network(address: str) -> str:
+    """The network that an IP address belongs to."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    return str(ipaddress.ip_network((ip, NETWORK_BITS[ip.version]), strict=False))
 
-    def __init__(self) -> None:
+
+class _Slots:
+    """Limits on concurrent fetches, per key and in all."""
+
+    def __init__(self, per_key: int, *, total: float = math.inf) -> None:
+        self._per_key = per_key
+        self._total = total
         self._in_use: Counter[str] = Counter()
         self._changed = anyio.Condition()
 
     @asynccontextmanager
-    async def slot(self, host: str) -> AsyncIterator[None]:
-        """Hold one slot of a host; waits until one is free."""
+    async def slot(self, key: str) -> AsyncIterator[None]:
+        """Hold one slot of a key; waits until one is free."""
         async with self._changed:
-            while self._in_use[host] >= SLOTS_PER_HOST or self._in_use.total() >= SLOTS:
+            while self._in_use[key] >= self._per_key or self._in_use.total() >= self._total:
                 await self._changed.wait()
-            self._in_use[host] += 1
+            self._in_use[key] += 1
         try:
             yield
         finally:
             with anyio.CancelScope(shield=True):
                 async with self._changed:
-                    self._in_use[host] -= 1
-                    if not self._in_use[host]:
-                        del self._in_use[host]
+                    self._in_use[key] -= 1
+                    if not self._in_use[key]:
+                        del self._in_use[key]
                     self._changed.notify_all()

@@ -24,7 +24,6 @@ from nsfw_app.web.http.request_state import caller_of
 from nsfw_app.web.middleware.auth import AuthMiddleware
 from nsfw_app.web.middleware.content_security import ContentSecurity
 from nsfw_app.web.middleware.gradio_calls import GradioCalls
-from nsfw_app.web.middleware.gradio_sessions import GradioSessions
 from nsfw_app.web.middleware.gradio_uploads import CALLER_FORMS, Uploads, upload_routes
 from nsfw_app.web.monitoring import Measured, Monitor, health_routes
 from nsfw_app.web.page.decisions import decision_routes
@@ -58,7 +57,7 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
     )
     app = _application(lifespan=uploads.deleting_old)
     app.add_middleware(RootPath)
-    app.add_middleware(GradioCalls, uploads=uploads, sessions=GradioSessions(page.blocks))
+    app.add_middleware(GradioCalls, blocks=page.blocks, uploads=uploads)
     app.add_middleware(AuthMiddleware, callers=Callers(settings, accounts))
     app.add_middleware(Forwarding, proxies=trusted_proxies(settings), root_path=settings.root_path)
     app.add_middleware(ContentSecurity, framed=settings.on_space)

@@ -1,4 +1,4 @@
-"""The sign-in: what it shows, sets and refuses, and that nobody waits for it."""
+"""Sign-in: pages, cookies, rate limits, and that it delays no other request."""
 
 import threading
 import time
@@ -30,8 +30,8 @@ def web_app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
         yield web_app
 
 
-def test_a_browser_is_sent_to_the_sign_in_and_back(web_app: WebApp) -> None:
-    """Whoever opens the page signs in first and then sees it; signing out ends that."""
+def test_a_browser_is_redirected_to_the_sign_in(web_app: WebApp) -> None:
+    """Opening the page requires a sign-in; sign-out ends the session."""
     client = web_app.client
     away = client.get("/", headers=BROWSER, follow_redirects=False)
     assert (away.status_code, away.headers["location"]) == (303, "/login")
@@ -47,8 +47,8 @@ def test_a_browser_is_sent_to_the_sign_in_and_back(web_app: WebApp) -> None:
     assert client.get("/desk/status").status_code == 401
 
 
-def test_a_program_is_told_in_json(web_app: WebApp) -> None:
-    """Without a browser's Accept header the answers are JSON and statuses."""
+def test_a_program_gets_json(web_app: WebApp) -> None:
+    """Without a browser's Accept header the responses are JSON."""
     assert web_app.client.get("/desk/status").json()["error"]["kind"] == "not_signed_in"
     refused = web_app.client.post("/login", data=WRONG)
     assert (refused.status_code, refused.json()["error"]["kind"]) == (401, "not_signed_in")
@@ -56,14 +56,14 @@ def test_a_program_is_told_in_json(web_app: WebApp) -> None:
 
 
 def test_over_https_the_cookie_is_secure(web_app: WebApp) -> None:
-    """A cookie that was set over HTTPS is never sent without it."""
+    """A cookie set over HTTPS has the Secure attribute."""
     client = web_app.anonymous()
     client.base_url = "https://review.test"
     assert "Secure" in client.post("/login", data=RIGHT).headers["set-cookie"]
 
 
-def test_the_sixth_attempt_is_too_many(web_app: WebApp) -> None:
-    """Five failures in a minute for a name from an address: 429, and when to come back."""
+def test_the_sixth_attempt_is_limited(web_app: WebApp) -> None:
+    """After five failures in a minute for a name and address: 429 with Retry-After."""
     statuses = [web_app.client.post("/login", data=WRONG).status_code for _ in range(5)]
     assert statuses == [401] * 5
     refused = web_app.client.post("/login", data=RIGHT)
@@ -74,16 +74,16 @@ def test_the_sixth_attempt_is_too_many(web_app: WebApp) -> None:
     assert "Try again in" in page.text
 
 
-def test_the_sign_in_shows_no_markup_of_others(web_app: WebApp) -> None:
-    """Whatever is typed as a name is not part of the page."""
+def test_the_sign_in_page_is_escaped(web_app: WebApp) -> None:
+    """The submitted username is escaped."""
     hostile = {"username": "<script>alert(1)</script>", "password": "x"}
     page = web_app.client.post("/login", data=hostile, headers=BROWSER)
     assert page.status_code == 401
     assert "<script" not in page.text
 
 
-def test_other_sites_cannot_sign_anyone_in_or_out(web_app: WebApp) -> None:
-    """A form on another site is refused by where it comes from."""
+def test_other_sites_can_neither_sign_in_nor_out(web_app: WebApp) -> None:
+    """Forms of other sites are rejected."""
     elsewhere = {"origin": "https://elsewhere.test"}
     for path in ("/login", "/logout"):
         assert web_app.client.post(path, data=RIGHT, headers=elsewhere).status_code == 403
@@ -95,8 +95,8 @@ def test_other_sites_cannot_sign_anyone_in_or_out(web_app: WebApp) -> None:
     ).json()
 
 
-def test_nobody_waits_for_a_slow_sign_in(web_app: WebApp) -> None:
-    """While passwords are checked, other requests are answered as if there were none."""
+def test_a_slow_sign_in_delays_no_other_request(web_app: WebApp) -> None:
+    """While passwords are checked, other requests are not delayed."""
     with served(web_app.client.app) as url:
         stop = threading.Event()
 
@@ -111,9 +111,9 @@ def test_nobody_waits_for_a_slow_sign_in(web_app: WebApp) -> None:
         waits = []
         with httpx.Client(base_url=url) as client:
             for _ in range(30):
-                begun = time.perf_counter()
+                started = time.perf_counter()
                 assert client.get("/healthz").status_code == 200
-                waits.append(time.perf_counter() - begun)
+                waits.append(time.perf_counter() - started)
         stop.set()
         for thread in threads:
             thread.join()
@@ -123,8 +123,8 @@ def test_nobody_waits_for_a_slow_sign_in(web_app: WebApp) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/login", "/desk/status", "/desk/assets/gallery/grid.js", "/nowhere"]
 )
-def test_every_response_is_guarded(web_app: WebApp, path: str) -> None:
-    """No type is guessed, no other site's content runs or reads, nothing private is kept."""
+def test_every_response_has_security_headers(web_app: WebApp, path: str) -> None:
+    """Responses have the headers against sniffing, foreign content and caching."""
     response = web_app.signed_in("ann").get(path, headers={"origin": "https://elsewhere.test"})
     assert response.headers["x-content-type-options"] == "nosniff"
     policy = response.headers["content-security-policy"]
@@ -139,7 +139,7 @@ def test_every_response_is_guarded(web_app: WebApp, path: str) -> None:
 
 
 def test_a_key_that_is_revoked_or_over_its_limit(web_app: WebApp, store: Store) -> None:
-    """Both are refused with their own status, whatever is asked for."""
+    """Both are rejected with their own status on every route."""
     client = web_app.with_key(Permission.CLASSIFY, per_minute=2)
     image = {"content": image_bytes(9)}
     statuses = [client.post("/v1/image-classification", **image).status_code for _ in range(3)]
@@ -151,7 +151,7 @@ def test_a_key_that_is_revoked_or_over_its_limit(web_app: WebApp, store: Store) 
 
 @pytest.mark.parametrize("header", ["authorization", "x-api-key"])
 def test_a_key_is_sent_in_either_header(web_app: WebApp, header: str) -> None:
-    """Where something in front has taken Authorization for itself there is another header."""
+    """X-API-Key works where a proxy uses Authorization itself."""
     key = web_app.with_key(Permission.CLASSIFY).headers["authorization"]
     value = key if header == "authorization" else key.removeprefix("Bearer ")
     client = web_app.anonymous()
@@ -161,8 +161,8 @@ def test_a_key_is_sent_in_either_header(web_app: WebApp, header: str) -> None:
     assert answer.status_code == 200
 
 
-def test_on_this_machine_nobody_signs_in(engine: Engine, store: Store, tmp_path: Path) -> None:
-    """Without users the local reviewer may do all, whatever key a client must send."""
+def test_the_local_reviewer_needs_no_sign_in(engine: Engine, store: Store, tmp_path: Path) -> None:
+    """Without users the local reviewer has all permissions, whatever key is sent."""
     with open_app(engine, store, tmp_path, roles={}) as web_app:
         client = web_app.client
         dummy = {"authorization": "Bearer dummy"}
@@ -211,10 +211,10 @@ def enter(page: Page, server: Server, name: str) -> None:
         ("root", ["Review", "Gallery", "Queue", "Insights", "Log", "Model"], True, True),
     ],
 )
-def test_each_role_is_offered_what_it_can_do(
+def test_each_role_sees_its_controls(
     browser: Browser, server: Server, name: str, tabs: list[str], answers: bool, manages: bool
 ) -> None:
-    """A viewer looks, a reviewer answers, an admin sets the policy; the bar names who it is."""
+    """A viewer sees, a reviewer decides, an admin sets the policy; the bar has the username."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     errors: list[str] = []
@@ -238,8 +238,8 @@ def test_each_role_is_offered_what_it_can_do(
     assert errors == []
 
 
-def test_a_session_that_ended_is_said_and_loses_nothing(browser: Browser, server: Server) -> None:
-    """Signed out elsewhere, an answer is not saved and says why; what is on screen stays."""
+def test_an_ended_session_loses_nothing(browser: Browser, server: Server) -> None:
+    """After a sign-out elsewhere, a decision is not saved, with a message; the page stays."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     enter(page, server, "ann")

@@ -78,7 +78,7 @@ def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deplo
 
 
 def test_every_configuration_in_the_docs_is_tested() -> None:
-    """A configuration that is shown is one of those that these tests run."""
+    """Every documented configuration is covered by these tests."""
     assert set(configurations()) == set(DEPLOYMENTS)
 
 
@@ -115,7 +115,7 @@ def test_the_page_works_behind_nginx(deployment: Deployment, browser: Browser) -
 
 
 def sign_in(page: Page, deployment: Deployment) -> None:
-    """Come to the sign-in, mistype the password, then sign in."""
+    """Open the sign-in, submit a wrong password, then sign in."""
     page.goto(deployment.url)
     assert page.url == urljoin(deployment.url, "login")
     for password in ("wrong", PASSWORD):
@@ -129,7 +129,7 @@ def sign_in(page: Page, deployment: Deployment) -> None:
 
 
 def review_and_export(page: Page, deployment: Deployment) -> None:
-    """Open every tab, judge an image, agree, look at it, and export the log."""
+    """Open every tab, classify an image, reveal it, agree, and export the log."""
     expect(page.locator("#model-banner")).to_contain_text("Running", timeout=30_000)
     expect(page.locator("#review-threshold input[type=number]")).not_to_have_value("0.5")
     for name, drawn in TABS.items():
@@ -156,14 +156,14 @@ def review_and_export(page: Page, deployment: Deployment) -> None:
 
 
 def check_cookie(context: BrowserContext, deployment: Deployment) -> None:
-    """The session cookie is the page's alone, and secure where the page is."""
+    """The session cookie has the page's path, and Secure over HTTPS."""
     (cookie,) = context.cookies(deployment.url)
     assert cookie["path"] == (deployment.prefix.rstrip("/") or "/")
     assert cookie["secure"] == deployment.url.startswith("https")
 
 
 def check_programs(deployment: Deployment) -> None:
-    """An API key opens the REST API, and the page's endpoints to gradio_client."""
+    """An API key works for the REST API and for gradio_client."""
     with deployment.client(authorization=f"Bearer {deployment.key}") as client:
         scores = client.post("v1/image-classification", content=image_bytes(9)).json()
         assert {score["label"] for score in scores} == {"normal", "nsfw"}
@@ -171,7 +171,7 @@ def check_programs(deployment: Deployment) -> None:
         document = client.get("v1/openapi.json").json()
         assert document["servers"] == [{"url": f"{deployment.prefix}v1"}]
     if deployment.url.startswith("https"):
-        return  # its certificate is this test's own, which gradio_client cannot be told
+        return  # gradio_client cannot accept the self-signed certificate
     gradio = Client(
         deployment.url, headers={"Authorization": f"Bearer {deployment.key}"}, verbose=False
     )

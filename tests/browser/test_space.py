@@ -1,4 +1,4 @@
-"""As a Space: people sign in with their Hugging Face account, and anyone may try the Review tab."""
+"""On a Space: sign-in with a Hugging Face account, and an anonymous trial of the Review tab."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ ROLES = {"ann": "admin", "my-org": "reviewer"}
 
 @pytest.fixture
 def hub() -> Iterator[Provider]:
-    """Hugging Face."""
+    """A local OpenID provider."""
     with provider() as running:
         yield running
 
@@ -43,15 +43,15 @@ def space(engine: Engine, store: Store, tmp_path: Path, hub: Provider) -> Iterat
 
 
 def sign_in(client: TestClient, hub: Provider) -> Response:
-    """Go to Hugging Face, agree, and come back."""
+    """Sign in through the provider."""
     away = client.get("/login/hub", follow_redirects=False)
     assert away.status_code == 303
     brought = hub.consent(away.headers["location"], redirect_uri=f"https://{HOST}/login/callback")
     return client.get("/login/callback", params=brought, follow_redirects=False)
 
 
-def test_people_named_in_the_settings_come_in(space: WebApp, hub: Provider) -> None:
-    """By their own name or their organisation's, each with the role that was given."""
+def test_configured_accounts_get_their_role(space: WebApp, hub: Provider) -> None:
+    """By username or organization, each with the configured role."""
     assert sign_in(space.client, hub).status_code == 303
     status = space.client.get("/desk/status").json()
     assert (status["reviewer"], status["auth_action"]) == ("ann", "sign_out")
@@ -66,15 +66,15 @@ def test_people_named_in_the_settings_come_in(space: WebApp, hub: Provider) -> N
 
 
 def test_the_cookie_survives_in_a_spaces_frame(space: WebApp, hub: Provider) -> None:
-    """The page is inside another site's, so the cookie is partitioned, secure and not readable."""
+    """In a cross-site frame the cookie is Partitioned, Secure and HttpOnly."""
     cookie = sign_in(space.client, hub).headers["set-cookie"]
     assert all(word in cookie for word in ("SameSite=None", "Secure", "Partitioned", "HttpOnly"))
     frames = space.client.get("/").headers["content-security-policy"]
     assert "frame-ancestors https://huggingface.co https://*.hf.space" in frames
 
 
-def test_nobody_else_comes_in(space: WebApp, hub: Provider) -> None:
-    """Whoever has no role is told so, and stays a visitor."""
+def test_other_accounts_stay_anonymous(space: WebApp, hub: Provider) -> None:
+    """An account without a role gets a message and stays anonymous."""
     hub.person = person("eve", "other-org")
     refused = sign_in(space.client, hub)
     assert refused.status_code == 401
@@ -82,8 +82,8 @@ def test_nobody_else_comes_in(space: WebApp, hub: Provider) -> None:
     assert space.client.get("/desk/status").json()["permissions"] == ["page"]
 
 
-def test_a_sign_in_is_only_finished_where_it_was_begun(space: WebApp, hub: Provider) -> None:
-    """A link that somebody else began signs nobody in, and neither does one used twice."""
+def test_a_login_completes_in_its_own_browser_only(space: WebApp, hub: Provider) -> None:
+    """A callback of another browser's login, or a repeated one, is rejected."""
     away = space.client.get("/login/hub", follow_redirects=False).headers["location"]
     back = f"https://{HOST}/login/callback"
     brought = hub.consent(away, redirect_uri=back)
@@ -96,24 +96,24 @@ def test_a_sign_in_is_only_finished_where_it_was_begun(space: WebApp, hub: Provi
 @pytest.mark.parametrize(
     "brought", [{}, {"state": "invented", "code": "x"}, {"error": "access_denied", "state": "s"}]
 )
-def test_a_way_back_that_nobody_began(space: WebApp, brought: dict[str, str]) -> None:
-    """Whatever is invented or refused ends at the sign-in, with what to do."""
+def test_an_invalid_callback_is_rejected(space: WebApp, brought: dict[str, str]) -> None:
+    """An invalid callback ends at the sign-in page with what to do."""
     refused = space.client.get("/login/callback", params=brought)
     assert refused.status_code == 401
     assert f"https://{HOST} in a tab of its own" in refused.text
 
 
-def test_a_code_that_hugging_face_does_not_know(space: WebApp, hub: Provider) -> None:
-    """Without a token from Hugging Face nobody is signed in."""
+def test_an_unknown_code_is_rejected(space: WebApp, hub: Provider) -> None:
+    """Without a token of the provider the sign-in fails."""
     away = space.client.get("/login/hub", follow_redirects=False).headers["location"]
     state = hub.consent(away, redirect_uri=f"https://{HOST}/login/callback")["state"]
     refused = space.client.get("/login/callback", params={"state": state, "code": "wrong"})
     assert refused.status_code == 401
-    assert "did not say who you are" in refused.text
+    assert "did not confirm your account" in refused.text
 
 
-def test_hugging_face_that_does_not_answer(engine: Engine, store: Store, tmp_path: Path) -> None:
-    """The sign-in says so and nothing breaks."""
+def test_an_unreachable_provider_is_reported(engine: Engine, store: Store, tmp_path: Path) -> None:
+    """The sign-in page shows a message."""
     chosen = {**SPACE, "OPENID_PROVIDER_URL": "http://127.0.0.1:1", "hub_roles": ROLES}
     with open_app(engine, store, tmp_path, roles={}, **chosen) as app:
         refused = app.client.get("/login/hub")
@@ -122,14 +122,14 @@ def test_hugging_face_that_does_not_answer(engine: Engine, store: Store, tmp_pat
 
 
 def test_there_is_no_password_on_a_space(space: WebApp) -> None:
-    """Local users do not exist beside Hugging Face's."""
+    """Sign-in with a password is not available on a Space."""
     assert "Sign in with Hugging Face" in space.client.get("/login").text
     refused = space.client.post("/login", data={"username": "ann", "password": "x"})
     assert refused.status_code == 404
 
 
-def test_sign_ins_that_begin_are_limited(space: WebApp) -> None:
-    """A visitor cannot fill the memory with sign-ins that never end, and sees a page."""
+def test_pending_logins_are_limited(space: WebApp) -> None:
+    """Pending logins are limited per visitor, with an error page."""
     answers = [
         space.client.get("/login/hub", follow_redirects=False, headers={"accept": "text/html"})
         for _ in range(51)
@@ -139,10 +139,10 @@ def test_sign_ins_that_begin_are_limited(space: WebApp) -> None:
     assert answers[50].headers["content-type"].startswith("text/html")
 
 
-def test_below_a_path_the_sign_in_comes_back_there(
+def test_the_callback_keeps_the_path_prefix(
     engine: Engine, store: Store, tmp_path: Path, hub: Provider
 ) -> None:
-    """The way back, both cookies and the last redirect are below the path that is set."""
+    """The callback URL, both cookies and the last redirect are below the path."""
     chosen = {**SPACE, "OPENID_PROVIDER_URL": hub.url, "hub_roles": ROLES}
     with open_app(engine, store, tmp_path, roles={}, root_path="/review", **chosen) as app:
         app.client.base_url = f"https://{HOST}"
@@ -158,8 +158,8 @@ def test_below_a_path_the_sign_in_comes_back_there(
         assert "Path=/review;" in done.headers["set-cookie"]
 
 
-def test_of_a_trial_nothing_is_kept(space: WebApp, store: Store, tmp_path: Path) -> None:
-    """A visitor's image is judged and can be looked at; no file and no row tells of it."""
+def test_a_trial_stores_nothing(space: WebApp, store: Store, tmp_path: Path) -> None:
+    """A visitor's image is classified and shown; no file or row is stored."""
     visitor = space.client
     card = add(visitor, red=150)
     assert (card["action"], card["decision"], card["kept"]) == ("review", None, False)
@@ -172,8 +172,8 @@ def test_of_a_trial_nothing_is_kept(space: WebApp, store: Store, tmp_path: Path)
     assert visitor.get(f"/desk/images/{card['sha256']}/picture").status_code == 404
 
 
-def test_a_visitor_may_do_nothing_else(space: WebApp) -> None:
-    """No gallery, no answer, no queue, no log, no API."""
+def test_a_visitor_has_no_other_permission(space: WebApp) -> None:
+    """No gallery, decision, queue, log or API."""
     visitor = space.client
     card = add(visitor)
     many = visitor.post(
@@ -194,7 +194,7 @@ def test_a_visitor_may_do_nothing_else(space: WebApp) -> None:
 
 
 def test_trials_are_limited(space: WebApp) -> None:
-    """A visitor cannot use the page as an API."""
+    """Trials of one visitor are limited."""
     statuses = [
         space.client.post("/desk/pictures", params={"name": "a"}, content=b"x").status_code
         for _ in range(31)
@@ -203,8 +203,8 @@ def test_trials_are_limited(space: WebApp) -> None:
     assert statuses[30] == 429
 
 
-def test_a_visitor_cannot_choose_the_address_that_is_counted(space: WebApp) -> None:
-    """Of X-Forwarded-For only what the platform's proxy added counts, not what a visitor wrote."""
+def test_a_forged_address_is_not_counted(space: WebApp) -> None:
+    """Only the hop that the platform's proxy added to X-Forwarded-For is counted."""
     statuses = [try_from(space, f"198.51.100.{number}, 203.0.113.9") for number in range(31)]
     assert statuses == [415] * 30 + [429]
     assert try_from(space, "203.0.113.10") == 415
@@ -212,7 +212,7 @@ def test_a_visitor_cannot_choose_the_address_that_is_counted(space: WebApp) -> N
 
 
 def try_from(space: WebApp, forwarded_for: str) -> int:
-    """Try an image on the Space, as its platform's proxy passes it on; the status."""
+    """Try an image on the Space through the platform's proxy; the status."""
     response = space.client.post(
         "/desk/pictures",
         params={"name": "a"},
@@ -223,7 +223,7 @@ def try_from(space: WebApp, forwarded_for: str) -> int:
 
 
 def test_all_visitors_together_are_limited(space: WebApp) -> None:
-    """Many addresses get no more than a share of the model, and are told when to come back."""
+    """Visitors of many addresses share one limit, with Retry-After."""
     statuses = [try_from(space, f"203.0.113.{number}") for number in range(121)]
     assert statuses == [415] * 120 + [429]
     refused = space.client.post(
@@ -232,8 +232,8 @@ def test_all_visitors_together_are_limited(space: WebApp) -> None:
     assert 0 < int(refused.headers["retry-after"]) <= 60
 
 
-def test_a_spaces_visitor_does_not_say_how_the_page_is_addressed(space: WebApp) -> None:
-    """The platform's proxy passes these headers on from anyone, so they are not believed there."""
+def test_host_and_prefix_headers_are_ignored_on_a_space(space: WebApp) -> None:
+    """The platform's proxy forwards these headers from visitors, so they are not trusted."""
     sent = {"x-forwarded-host": "elsewhere.test", "x-forwarded-prefix": "/elsewhere"}
     page = space.client.get("/", headers={**sent, "accept": "text/html"})
     assert page.status_code == 200
@@ -250,7 +250,7 @@ def served_space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_a_visitors_page(browser: Browser, served_space: Server) -> None:
-    """One tab, a way in, no buttons that answer; a sample is judged, blurred, and can be seen."""
+    """One tab, a sign-in link, no decision buttons; a sample is classified, blurred, revealed."""
     with opened(browser, served_space.url) as page:
         expect(page.get_by_role("tab", name="Gallery")).to_be_hidden()
         tabs = page.get_by_role("tab").all_inner_texts()

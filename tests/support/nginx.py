@@ -49,7 +49,7 @@ class Nginx:
     folder: Path
 
     def paths(self) -> list[str]:
-        """The path of every request so far."""
+        """The paths of all requests."""
         log = (self.folder / "access.log").read_text()
         return [line.split('"')[1].split()[1] for line in log.splitlines()]
 
@@ -80,11 +80,11 @@ def nginx(folder: Path, upstreams: Mapping[str, str]) -> Iterator[Nginx]:
 
 @contextmanager
 def running(folder: Path, servers: str, ports: Iterable[int]) -> Iterator[None]:
-    """Run nginx with what stands in its http block, from when it listens on some ports.
+    """Run nginx with a configuration, until the block ends; it listens when the block starts.
 
     Args:
         folder: Where its files lie.
-        servers: `server` blocks and what else belongs beside them.
+        servers: `server` blocks and other directives of the http block.
         ports: Those that the servers listen on.
     """
     config = folder / "nginx.conf"
@@ -102,7 +102,7 @@ def running(folder: Path, servers: str, ports: Iterable[int]) -> Iterator[None]:
 
 
 def placed(block: str, *, port: int, upstream: str, folder: Path) -> str:
-    """A configuration with this test's ports and certificate; nothing else differs."""
+    """A documented configuration with the ports and certificate of a test."""
     for shown, here in (
         ("listen 80;", f"listen 127.0.0.1:{port};"),
         ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
@@ -117,7 +117,7 @@ def placed(block: str, *, port: int, upstream: str, folder: Path) -> str:
 
 
 def wait_until_open(port: int, process: subprocess.Popen[str]) -> None:
-    """Until a port accepts connections; nginx's own words when it does not."""
+    """Wait until a port accepts connections; raise nginx's message if it ends."""
     end = time.monotonic() + START_SECONDS
     while True:
         try:

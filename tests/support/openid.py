@@ -20,14 +20,14 @@ CLIENT_ID, CLIENT_SECRET = "space-client", "space-secret"
 
 @dataclass
 class Provider:
-    """A running provider. `person` is who signs in next."""
+    """A running provider. `person` is the account that signs in next."""
 
     url: str = ""
     person: dict[str, Any] = field(default_factory=lambda: person("ann"))
     codes: dict[str, str] = field(default_factory=dict)  # code to PKCE challenge
 
     def consent(self, address: str, *, redirect_uri: str) -> dict[str, str]:
-        """What a person's browser brings back after they agreed at this address."""
+        """The callback parameters after the user consents at this URL."""
         asked = {key: value[0] for key, value in parse_qs(urlsplit(address).query).items()}
         assert asked["client_id"] == CLIENT_ID
         assert asked["redirect_uri"] == redirect_uri
@@ -37,12 +37,12 @@ class Provider:
         return {"code": code, "state": asked["state"]}
 
 
-def person(name: str, *organisations: str) -> dict[str, Any]:
-    """What Hugging Face says of someone."""
+def person(name: str, *organizations: str) -> dict[str, Any]:
+    """The user information of an account."""
     return {
         "sub": "1",
         "preferred_username": name,
-        "orgs": [{"preferred_username": organisation} for organisation in organisations],
+        "orgs": [{"preferred_username": organization} for organization in organizations],
     }
 
 

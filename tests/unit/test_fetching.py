@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import anyio
 import pytest
 
-from nsfw_app.errors import ImageError, RequestError
-from nsfw_app.imaging.fetch import SLOTS_PER_HOST, Fetcher, is_public
+from nsfw_app.errors import ImageError, RequestError, TooManyRequests
+from nsfw_app.imaging.fetch import SLOTS, SLOTS_PER_CALLER, SLOTS_PER_NETWORK, Fetcher, is_public
 from tests.support.application import run_async
 
 MAX_BYTES = 100_000
@@ -73,7 +73,7 @@ def fetcher() -> Fetcher:
 
 def fetch(fetcher: Fetcher, url: str, *, name: str = "Image 1") -> bytes:
     """Fetch one URL in an event loop of its own."""
-    return run_async(partial(fetcher.fetch, url, name=name))
+    return run_async(partial(fetcher.fetch, url, name=name, caller="ann"))
 
 
 def test_a_public_image_is_fetched(fetcher: Fetcher, site: Site) -> None:
@@ -233,9 +233,9 @@ SLOW = {
 
 
 @contextmanager
-def slow_host(behave: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A server on 127.0.0.1 that treats each connection like this; its port."""
-    listener = socket.create_server(("127.0.0.1", 0))
+def slow_host(behave: Callable[[socket.socket], None], *, host: str = "127.0.0.1") -> Iterator[int]:
+    """A server that treats each connection like this; its port."""
+    listener = socket.create_server((host, 0))
 
     def accept() -> None:
         while True:
@@ -293,7 +293,7 @@ def test_the_deadline_covers_the_name_lookup(monkeypatch: pytest.MonkeyPatch) ->
     async def measure() -> float:
         begun = time.monotonic()
         with pytest.raises(RequestError, match=r"takes more than 0\.3 s"):
-            await impatient(0.3).fetch("http://slow.test/", name="Image 1")
+            await impatient(0.3).fetch("http://slow.test/", name="Image 1", caller="ann")
         took = time.monotonic() - begun
         released.set()  # the event loop ends with its threads
         return took
@@ -301,29 +301,96 @@ def test_the_deadline_covers_the_name_lookup(monkeypatch: pytest.MonkeyPatch) ->
     assert run_async(measure) < 5
 
 
-def test_a_slow_host_does_not_delay_others(site: Site) -> None:
-    """While more fetches than there are slots wait for one host, another one is fetched."""
-    connected = threading.Semaphore(0)
+def held(connections: threading.Semaphore) -> Callable[[socket.socket], None]:
+    """A host that counts connections and never responds."""
 
     def hold(connection: socket.socket) -> None:
-        connected.release()
+        connections.release()
         silent(connection)
 
+    return hold
+
+
+OTHER_NETWORK = "127.0.1.1"
+LOCAL_NAMES = {f"{number}.slow.test": "127.0.0.1" for number in range(10 * SLOTS)}
+LOCAL_NETWORKS = {f"{number}.many.test": f"127.1.{number}.1" for number in range(SLOTS)}
+
+
+@pytest.mark.parametrize(
+    ("names", "callers", "connected"),
+    [
+        (LOCAL_NAMES, [f"caller {n}" for n in range(10)], SLOTS_PER_NETWORK),
+        (LOCAL_NETWORKS, ["ann"], SLOTS_PER_CALLER),
+        (LOCAL_NETWORKS, ["ann", "bob"], 2 * SLOTS_PER_CALLER),
+    ],
+    ids=["one machine", "one caller", "two callers"],
+)
+def test_neither_a_machine_nor_a_caller_holds_all_slots(
+    site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    names: dict[str, str],
+    callers: list[str],
+    connected: int,
+) -> None:
+    """Many names of one slow machine are one network; meanwhile another caller fetches."""
+    addresses = {**names, "fast.test": OTHER_NETWORK}
+    monkeypatch.setattr(
+        "nsfw_app.imaging.fetch.socket.getaddrinfo",
+        lambda host, *_, **__: [(2, 1, 6, "", (addresses[host], 0))],
+    )
+    connections = threading.Semaphore(0)
+
     async def scenario(port: int) -> bytes:
-        fetcher = impatient(30)
+        fetcher = Fetcher(max_bytes=MAX_BYTES, is_allowed=lambda _: True, total_s=30)
         async with anyio.create_task_group() as group:
-            for number in range(10 * SLOTS_PER_HOST):
-                url = f"http://127.0.0.1:{port}/{number}"
-                group.start_soon(partial(fetcher.fetch, url, name="slow"))
-            for _ in range(SLOTS_PER_HOST):
-                await anyio.to_thread.run_sync(connected.acquire)
-            data = await fetcher.fetch(site.url("/a.png", "localhost"), name="fast")
-            assert not connected.acquire(blocking=False)  # no further slot was given to the host
+            for number, name in enumerate(names):
+                url, caller = f"http://{name}:{port}/", callers[number % len(callers)]
+                group.start_soon(partial(fetcher.fetch, url, name="slow", caller=caller))
+            for _ in range(connected):
+                await anyio.to_thread.run_sync(connections.acquire)
+            url = f"http://fast.test:{site.port}/a.png"
+            data = await fetcher.fetch(url, name="fast", caller="zoe")
+            assert not connections.acquire(blocking=False)  # no further slot was given
             group.cancel_scope.cancel()
         return data
 
-    with slow_host(hold) as port:
+    with slow_host(held(connections), host="0.0.0.0") as port:
         assert run_async(scenario, port) == b"x" * 1_000
+
+
+def test_lookups_that_do_not_end_count_for_their_caller(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller of a DNS server that does not respond starts only so many; others are served."""
+    released, started = threading.Event(), threading.Semaphore(0)
+
+    def lookup(host: str, *args: object, **kwargs: object) -> list[tuple]:
+        if host == "slow.test":
+            started.release()
+            released.wait(30)
+        return [(2, 1, 6, "", ("127.0.0.1", 0))]
+
+    monkeypatch.setattr("nsfw_app.imaging.fetch.socket.getaddrinfo", lookup)
+
+    async def scenario() -> bytes:
+        fetcher = impatient(0.5)
+
+        async def give_up() -> None:
+            with pytest.raises((RequestError, TooManyRequests)):
+                await fetcher.fetch("http://slow.test/", name="slow", caller="ann")
+
+        for _ in range(2):
+            async with anyio.create_task_group() as group:
+                for _ in range(2 * SLOTS):
+                    group.start_soon(give_up)
+        with pytest.raises(TooManyRequests, match="DNS lookups"):
+            await fetcher.fetch(site.url("/a.png", "fast.test"), name="fast", caller="ann")
+        data = await fetcher.fetch(site.url("/a.png", "fast.test"), name="fast", caller="bob")
+        released.set()
+        return data
+
+    assert run_async(scenario) == b"x" * 1_000
+    assert sum(started.acquire(blocking=False) for _ in range(99)) == SLOTS_PER_CALLER
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Private files: modes, whole files, and the operating system's errors as storage errors."""
+"""Private files: modes, atomic writes, and translation of operating system errors."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ from tests.support.application import open_app
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
 def umask(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Each umask that is usual, and the one that takes nothing away."""
+    """Usual umasks, and 0."""
     before = os.umask(request.param)
     yield
     os.umask(before)
@@ -32,7 +32,7 @@ def mode(path: Path) -> int:
 
 @pytest.mark.usefixtures("umask")
 def test_new_directories_and_files_are_private(tmp_path: Path) -> None:
-    """Every directory that is made on the way has mode 0700, and a file 0600."""
+    """Every created directory has mode 0700, every file 0600."""
     path = tmp_path / "a" / "b" / "c"
     make_directory(path)
     with staged(path / "d.bin", b"data") as part:
@@ -44,13 +44,13 @@ def test_new_directories_and_files_are_private(tmp_path: Path) -> None:
 
 
 def test_a_staged_file_that_is_not_moved_is_deleted(tmp_path: Path) -> None:
-    """An error within the block leaves nothing of it."""
+    """After an error in the block no file remains."""
     with pytest.raises(ZeroDivisionError), staged(tmp_path / "a", b"data"):
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
 
 
-def test_restrict_tree_reaches_all_that_is_below(tmp_path: Path) -> None:
+def test_restrict_tree_is_recursive(tmp_path: Path) -> None:
     """Files and directories of an earlier version become private; a link's target does not."""
     outside = tmp_path / "outside"
     outside.write_bytes(b"")
@@ -71,7 +71,7 @@ def test_restrict_tree_reaches_all_that_is_below(tmp_path: Path) -> None:
 
 
 def test_restrict_leaves_stricter_modes(tmp_path: Path) -> None:
-    """A file that is read-only for its owner stays that."""
+    """A file that is read-only for its owner stays read-only."""
     path = tmp_path / "file"
     path.write_bytes(b"")
     path.chmod(0o400)
@@ -79,10 +79,10 @@ def test_restrict_leaves_stricter_modes(tmp_path: Path) -> None:
     assert mode(path) == 0o400
 
 
-def test_what_cannot_be_restricted_is_logged(
+def test_a_failed_restriction_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A file of another account, or a file system without modes, does not stop the start."""
+    """A file that cannot be changed does not prevent the start."""
     path = tmp_path / "file"
     path.write_bytes(b"")
     path.chmod(0o644)
@@ -92,7 +92,7 @@ def test_what_cannot_be_restricted_is_logged(
 
     monkeypatch.setattr(private_files.Path, "chmod", refuse)
     restrict(path)
-    assert f"{path} stays readable for others" in caplog.text
+    assert f"{path} remains readable by other accounts" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_what_cannot_be_restricted_is_logged(
         (errno.EIO, "storage_failed"),
     ],
 )
-def test_errors_of_the_system_have_a_kind(number: int, kind: str) -> None:
-    """Each becomes a storage error with a sentence and a time to try again."""
+def test_system_errors_have_a_kind(number: int, kind: str) -> None:
+    """Each becomes a `StorageError` with a message and Retry-After."""
     with pytest.raises(StorageError) as raised, storage_errors():
         raise OSError(number, os.strerror(number), "/secret/path")
     assert raised.value.kind == kind
@@ -121,7 +121,7 @@ def test_errors_of_the_system_have_a_kind(number: int, kind: str) -> None:
 def test_optimized_models_and_uploads_are_private(
     engine: Engine, store: Store, tmp_path: Path
 ) -> None:
-    """So are the directories that are made for them."""
+    """Their directories are private too."""
     with new_build(tmp_path / "engines" / "model" / "revision" / "onnx") as build:
         (build / "model.onnx").write_bytes(b"weights")
     with open_app(engine, store, tmp_path) as app:

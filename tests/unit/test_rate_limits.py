@@ -1,4 +1,4 @@
-"""Rate limits: a moving window by the monotonic clock."""
+"""Rate limits: a sliding window on the monotonic clock."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ THREE = RateLimit(3)
 
 
 class Clock:
-    """The monotonic clock of the limiter, moved by the test."""
+    """The monotonic clock of the limiter, advanced by the test."""
 
     def __init__(self) -> None:
         self.seconds = 1_000.0
@@ -26,14 +26,14 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """It stands still unless it is moved."""
+    """A clock that the test advances."""
     clock = Clock()
     monkeypatch.setattr(rate_limits, "time", SimpleNamespace(monotonic=clock.monotonic))
     return clock
 
 
-def test_a_window_moves(clock: Clock) -> None:
-    """Each event counts for a minute of its own; a refused one does not count."""
+def test_the_window_slides(clock: Clock) -> None:
+    """Each event counts for a minute; a rejected one does not count."""
     limiter = RateLimiter()
     for _ in range(3):
         assert limiter.hit(THREE, "a") == 0
@@ -44,7 +44,7 @@ def test_a_window_moves(clock: Clock) -> None:
 
 
 def test_keys_and_limits_are_counted_apart(clock: Clock) -> None:
-    """One caller's events are not another's, nor those of another limit."""
+    """Events of other callers and other limits do not count."""
     limiter = RateLimiter()
     for _ in range(3):
         limiter.hit(THREE, "a", "here")
@@ -56,10 +56,10 @@ def test_keys_and_limits_are_counted_apart(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("days", [-1, 1])
-def test_the_systems_clock_does_not_matter(
+def test_the_system_clock_does_not_matter(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:
-    """Set by a day in either direction, it neither locks a caller out nor frees one."""
+    """Setting the system clock by a day neither locks a caller out nor resets a limit."""
     limiter = RateLimiter()
     for _ in range(3):
         limiter.hit(THREE, "a")
@@ -70,8 +70,8 @@ def test_the_systems_clock_does_not_matter(
     assert limiter.hit(THREE, "a") == 0
 
 
-def test_what_is_over_is_forgotten(clock: Clock) -> None:
-    """Callers who came once take no memory for ever."""
+def test_expired_keys_are_removed(clock: Clock) -> None:
+    """Keys without recent events are removed."""
     limiter = RateLimiter()
     for number in range(1_000):
         limiter.hit(THREE, str(number))
@@ -80,8 +80,8 @@ def test_what_is_over_is_forgotten(clock: Clock) -> None:
     assert len(limiter._events) == 1
 
 
-def test_threads_together_get_the_limit() -> None:
-    """Of many events at once exactly as many are counted as the limit allows."""
+def test_the_limit_holds_across_threads() -> None:
+    """Of many concurrent events exactly the limit is counted."""
     limiter, barrier = RateLimiter(), threading.Barrier(20)
 
     def hit(_: int) -> bool:

@@ -1,4 +1,4 @@
-"""Several images of one request: what is told when some cannot be judged."""
+"""`gather`: results in order, and which error is raised when several calls fail."""
 
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def run(function: Callable[[], Awaitable[T]]) -> T:
-    """What comes of it, in a thread without a loop: the tests' browser has one in this."""
+    """Run in a thread without an event loop: the browser tests keep one in this thread."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(anyio.run, function).result()
 
@@ -25,8 +25,8 @@ EXPECTED = ImageError(ImageErrorKind.EMPTY, "a.jpg is empty.")
 @pytest.mark.parametrize(
     "errors", [(EXPECTED, KeyError("surprise")), (KeyError("surprise"), EXPECTED)]
 )
-def test_what_nobody_foresaw_goes_first(errors: tuple[Exception, ...]) -> None:
-    """A fault of ours is not hidden behind an error that was expected."""
+def test_an_unexpected_error_is_raised_first(errors: tuple[Exception, ...]) -> None:
+    """An unexpected error is raised in preference to a typed one."""
 
     async def ask() -> None:
         both = anyio.Event()
@@ -45,8 +45,8 @@ def test_what_nobody_foresaw_goes_first(errors: tuple[Exception, ...]) -> None:
         run(ask)
 
 
-def test_what_was_foreseen_is_told() -> None:
-    """As it is, and answers come in the order of their calls."""
+def test_a_typed_error_is_raised() -> None:
+    """A typed error is raised unchanged; results have the order of the calls."""
 
     async def one(number: int) -> int:
         await anyio.sleep(0.02 * (3 - number))

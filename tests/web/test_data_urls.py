@@ -1,4 +1,4 @@
-"""Base64 and data URLs: the spellings that clients send, and the sentences about damaged ones."""
+"""Base64 and data URLs: accepted variants, and messages for invalid ones."""
 
 import base64
 import re
@@ -22,13 +22,15 @@ SPELLINGS: dict[str, Callable[[bytes], str]] = {
 }
 steadily = settings(deadline=None, derandomize=True, database=None)
 PREFIXES = """data:image/png;base64, DATA:IMAGE/PNG;BASE64, data:image/png;charset=utf-8;base64,
-data:image/png;name="a.png";base64, data:;base64, data:text/plain;base64,""".split()
+data:image/png;name="a.png";base64, data:image/png;name="a,b.jpg";base64,
+data:image/png;name="a\\",b;base64,.jpg";base64, data:image/png;name="a;base64,
+data:;base64, data:text/plain;base64,""".split()
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @steadily
 @given(data=st.binary(max_size=40), chunk=st.integers(1, 9))
-def test_every_spelling_is_the_same_bytes(spelling: str, data: bytes, chunk: int) -> None:
+def test_every_variant_decodes_to_the_same_bytes(spelling: str, data: bytes, chunk: int) -> None:
     """White space, both alphabets and missing padding decode alike, wherever a chunk ends."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data_urls, "CHUNK", chunk)
@@ -39,8 +41,8 @@ def test_every_spelling_is_the_same_bytes(spelling: str, data: bytes, chunk: int
 @example(text="AAAA@@@@", chunk=9)
 @example(text="AA==AAAA", chunk=4)
 @given(text=st.text(alphabet="AQ/+-_= \n@é\ud800", max_size=12), chunk=st.integers(1, 5))
-def test_what_is_accepted_is_what_a_strict_decoder_reads(text: str, chunk: int) -> None:
-    """No character is skipped or guessed: other texts are refused, with any size of chunk."""
+def test_accepted_texts_equal_a_strict_decoder(text: str, chunk: int) -> None:
+    """Nothing is skipped or guessed: other texts are rejected, with any chunk size."""
     plain = re.sub(r"[ \n]", "", text).replace("-", "+").replace("_", "/")
     digits = plain.rstrip("=")
     padded = digits + "=" * (-len(digits) % 4)
@@ -56,7 +58,7 @@ def test_what_is_accepted_is_what_a_strict_decoder_reads(text: str, chunk: int) 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_data_urls_with_any_parameters(prefix: str) -> None:
-    """Parameters, upper case, and a media type that is missing or wrong do not matter."""
+    """Parameters, upper case, and a missing or wrong media type are accepted."""
     assert decode_data_url(f"{prefix}aGVsbG8=", name="x") == b"hello"
     assert decode_data_url(f" \n{prefix}\r\naGVs bG8", name="x") == b"hello"
 
@@ -69,6 +71,8 @@ def test_data_urls_with_any_parameters(prefix: str) -> None:
         ("data:image/png;base64x,aGVsbG8=", "not in base64"),
         ("data:image/png;base64;charset=utf-8,aGVsbG8=", "not in base64"),
         ("data:" + "a" * 2_000 + ";base64,aGVsbG8=", "without a comma"),
+        ("data:" + '"' * 1_500 + ";base64,aGVsbG8=", "without a comma"),
+        ('data:image/png;name="a,b;base64', "not in base64"),
         ("data:image/png;base64,aGVs@G8=", "character 5 is '@'"),
         ("data:image/png;base64,aGVs%3D", "character 5 is '%'"),
         ("data:image/png;base64,aGV\u00e9", "character 4 is 'é'"),
@@ -78,15 +82,15 @@ def test_data_urls_with_any_parameters(prefix: str) -> None:
         ("data:image/png;base64,aGVs=bG8=", "padding"),
     ],
 )
-def test_a_damaged_data_url_is_named(url: str, message: str) -> None:
-    """The sentence says which image it is, and what is wrong with it."""
+def test_an_invalid_data_url_is_described(url: str, message: str) -> None:
+    """The message has the image and the fault."""
     with pytest.raises(RequestError, match=r"^Image 1 is ") as refused:
         decode_data_url(url, name="Image 1")
     assert message in str(refused.value)
 
 
 def test_decoding_needs_memory_for_the_result_only() -> None:
-    """Of a large text no second copy is made, in whatever spelling it comes."""
+    """No second copy of a large text is made, in any variant."""
     data = bytes(12_000_000)
     for spelling in SPELLINGS.values():
         text = spelling(data)

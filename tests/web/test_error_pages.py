@@ -1,4 +1,4 @@
-"""Errors for people: a page wherever a browser opens an address or sends a form."""
+"""Error pages: HTML for browsers that navigate or submit a form."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ RIGHT = {"username": "ann", "password": PASSWORDS["ann"]}
 
 @pytest.fixture(scope="module")
 def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
-    """The application with users; these tests change nothing in it."""
+    """The application with users, shared by tests that do not change it."""
     folder = tmp_path_factory.mktemp("pages")
     store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
@@ -30,7 +30,7 @@ def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
 
 
 def is_page(response: Response) -> bool:
-    """Whether a response is one of our pages: text, a style sheet, and no JSON."""
+    """Whether a response is an HTML error page."""
     html = response.headers["content-type"].startswith("text/html")
     return html and "login.css" in response.text and '{"' not in response.text
 
@@ -52,10 +52,10 @@ def is_page(response: Response) -> bool:
         ("GET", "/v1/corrections", {"json": True}, 401),
     ],
 )
-def test_people_see_pages_and_programs_get_json(
+def test_browsers_get_pages_programs_get_json(
     web_app: WebApp, method: str, path: str, options: dict, status: int
 ) -> None:
-    """The same status either way; the API's routes speak JSON to everyone."""
+    """The status is the same; routes of the API always respond with JSON."""
     options = dict(options)
     always_json = options.pop("json", False)
     headers = options.pop("headers", {})
@@ -81,7 +81,7 @@ def test_people_see_pages_and_programs_get_json(
 def test_a_sign_in_that_fails_shows_a_page(
     web_app: WebApp, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
-    """Also when the server has too much to do, or fails; Retry-After stays."""
+    """Also for overload and internal errors; Retry-After is kept."""
 
     def fail(*args: object, **kwargs: object) -> str:
         raise error
@@ -97,8 +97,8 @@ def test_a_sign_in_that_fails_shows_a_page(
     assert page.headers.get("retry-after") == ("3" if status in {429, 503} else None)
 
 
-def test_an_error_page_shows_no_markup_of_others(web_app: WebApp) -> None:
-    """What a message quotes is text."""
+def test_an_error_page_is_escaped(web_app: WebApp) -> None:
+    """Values in messages are escaped."""
     hostile = {**HTML, "origin": "http://<script>alert(1)</script>"}
     page = web_app.client.post("/login", data=RIGHT, headers=hostile)
     assert page.status_code == 403

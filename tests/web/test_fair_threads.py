@@ -1,4 +1,4 @@
-"""Threads for images: callers take turns, and a call that is cancelled takes no place."""
+"""Fair worker threads: callers take turns, and a cancelled call holds no thread."""
 
 import threading
 from collections.abc import Awaitable, Callable
@@ -12,13 +12,13 @@ from nsfw_app.web.http.fair_threads import FairThreads
 
 
 def run(function: Callable[[], Awaitable[None]]) -> None:
-    """Run it in a thread without a loop: the tests' browser has one in this."""
+    """Run in a thread without an event loop: the browser tests keep one in this thread."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(anyio.run, function).result()
 
 
 def test_callers_take_turns() -> None:
-    """While one thread is in use, a caller with many calls waits for each call of the others."""
+    """While threads are busy, waiting calls are taken from each caller in turn."""
     order: list[str] = []
     go = threading.Event()
 
@@ -39,7 +39,7 @@ def test_callers_take_turns() -> None:
 
 
 def test_no_thread_is_lost() -> None:
-    """After errors and cancelled calls, waiting or running, all threads are free again."""
+    """After errors and cancellations, waiting or running, all threads are available."""
 
     def fail() -> None:
         raise KeyError

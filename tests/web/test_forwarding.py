@@ -1,4 +1,4 @@
-"""Forwarding headers: who is believed, what is taken from them, and what remains of them."""
+"""Forwarding headers: which proxies are trusted, what is applied, what is removed."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ SPACE = {"SPACE_ID": "me/review", "SPACE_HOST": "x.hf.space"}
 def passed(
     proxies: TrustedProxies, headers: dict[str, str], *, peer: str = PROXY, root_path: str = ""
 ) -> Scope:
-    """A request as it is seen behind the middleware."""
+    """The scope of a request after the middleware."""
     seen: list[Scope] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,16 +67,16 @@ NAMED = TrustedProxies([PROXY, "10.1.0.0/16", "2001:db8::1"])
         (ANY, FORGED, f"{VISITOR}, 192.168.1.9", "192.168.1.9"),
     ],
 )
-def test_the_client_is_the_rightmost_hop_that_is_no_proxy(
+def test_the_client_is_the_rightmost_untrusted_hop(
     proxies: TrustedProxies, peer: str, hops: str, client: str
 ) -> None:
-    """What stands left of it may be forged; without a trusted proxy the peer is the client."""
+    """Hops to its left may be forged; without a trusted proxy the peer is the client."""
     scope = passed(proxies, {"x-forwarded-for": hops}, peer=peer)
     assert scope["client"][0] == client
 
 
-def test_forwarding_headers_of_others_are_removed() -> None:
-    """From a peer that is not named nothing is believed, and nothing behind sees the headers."""
+def test_untrusted_forwarding_headers_are_removed() -> None:
+    """Headers of an untrusted peer are ignored, and removed from the request."""
     sent = {
         "x-forwarded-for": FORGED,
         "X-Forwarded-Proto": "https",
@@ -120,24 +120,24 @@ def test_forwarding_headers_of_others_are_removed() -> None:
         ("x-forwarded-prefix", "/a\\elsewhere", ("http", b"127.0.0.1:7860", "")),
     ],
 )
-def test_what_a_named_proxy_says_is_applied(
+def test_headers_of_a_trusted_proxy_are_applied(
     header: str, value: str, result: tuple[str, bytes, str]
 ) -> None:
-    """Scheme, host and prefix are taken from it; a value that is none counts as absent."""
+    """Scheme, host and prefix are applied; invalid values are ignored."""
     scope = passed(NAMED, {header: value})
     host = dict(scope["headers"])[b"host"]
     assert (scope["scheme"], host, proxy_of(scope).root_path) == result
 
 
-def test_a_root_path_that_is_set_is_preferred() -> None:
-    """With NSFW_ROOT_PATH no proxy is needed that names the prefix, and none changes it."""
+def test_a_configured_root_path_takes_precedence() -> None:
+    """NSFW_ROOT_PATH takes precedence over the header, and needs no trusted proxy."""
     for proxies in (TrustedProxies(), NAMED):
         scope = passed(proxies, {"x-forwarded-prefix": "/other"}, root_path="/review")
         assert proxy_of(scope).root_path == "/review"
 
 
-def test_who_is_trusted_by_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody by default, the named ones, and on a Space the platform for two headers."""
+def test_trusted_proxies_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None by default, the configured ones, and on a Space the platform for two headers."""
     assert not trusted_proxies(settings.load()).trusts("127.0.0.1")
     for name, value in SPACE.items():
         monkeypatch.setenv(name, value)
@@ -152,8 +152,8 @@ def test_who_is_trusted_by_the_settings(monkeypatch: pytest.MonkeyPatch) -> None
     assert trusted_proxies(settings.load()).trusts("192.0.2.1")
 
 
-def test_below_a_prefix_everything_leads_back(engine: Engine, store: Store, tmp_path: Path) -> None:
-    """Redirects, forms, cookies and counters know the prefix that a named proxy stripped."""
+def test_urls_have_the_prefix_of_the_proxy(engine: Engine, store: Store, tmp_path: Path) -> None:
+    """Redirects, forms, cookies and metrics use the prefix that a trusted proxy stripped."""
     chosen = {"FORWARDED_ALLOW_IPS": "127.0.0.1"}
     with open_app(engine, store, tmp_path, **chosen) as web_app:
         client = TestClient(
@@ -182,7 +182,7 @@ def test_below_a_prefix_everything_leads_back(engine: Engine, store: Store, tmp_
 def test_the_cookie_with_the_longest_path_counts(
     engine: Engine, store: Store, tmp_path: Path
 ) -> None:
-    """Another installation at the host's root does not hide the session of this one."""
+    """A cookie of an installation at the host's root does not hide this one's session."""
     with open_app(engine, store, tmp_path) as web_app:
         mine = web_app.signed_in("ann").cookies["nsfw_review"]
         cookies = {"cookie": f"a=b; nsfw_review={mine}; nsfw_review=of-the-other-page"}

@@ -1,8 +1,10 @@
-"""Calls to Gradio's queue: no URL is fetched, no other's file named, and only so many wait."""
+"""Calls to Gradio's queue: no URL is fetched, ownership is checked, and shares are limited."""
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,7 @@ def space(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
 
 @pytest.fixture
 def asked() -> Iterator[tuple[str, list[str]]]:
-    """A server that remembers who asked it for a file; its address, and the paths."""
+    """A server that records requested paths; its URL, and the paths."""
     paths: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -64,43 +66,64 @@ def asked() -> Iterator[tuple[str, list[str]]]:
         server.server_close()
 
 
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Fail when the block takes longer: a stream that is opened by mistake never ends."""
+
+    def end(*_: object) -> None:
+        raise TimeoutError
+
+    previous = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
 @pytest.fixture
 def no_private_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets this machine stand for a host of the public internet."""
+    """Makes Gradio treat loopback addresses as public."""
     import safehttpx
 
     monkeypatch.setattr(safehttpx, "is_public_ip", lambda _: True)
 
 
 def file(path: str) -> dict[str, Any]:
-    """A file as gradio_client names it."""
+    """A file reference as gradio_client sends it."""
     return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+def endpoint(client: TestClient) -> int:
+    """The index of `/classify`."""
+    config = client.get("/config").json()
+    (number,) = [f["id"] for f in config["dependencies"] if f["api_name"] == "classify"]
+    return int(number)
 
 
 def call(client: TestClient, *data: Any, session: str = "s", path: str = JOIN) -> Any:
     """Join the queue for `/classify`."""
-    config = client.get("/config").json()
-    (number,) = [f["id"] for f in config["dependencies"] if f["api_name"] == "classify"]
-    body = {"data": data, "fn_index": number, "session_hash": session}
+    body = {"data": data, "fn_index": endpoint(client), "session_hash": session}
     return client.post(path, json=body, headers={"x-forwarded-host": "x"})
 
 
 def upload(client: TestClient) -> str:
-    """Send a file; the path it got."""
+    """Upload a file; its path on the server."""
     answer = client.post("/gradio_api/upload", files={"files": ("a.png", image_bytes(9))})
     (path,) = answer.json()
     return str(path)
 
 
 def results(client: TestClient, session: str = "s") -> str:
-    """The events of a session, until all its calls have ended."""
+    """The events of a session until all its calls have completed."""
     with client.stream("GET", DATA, params={"session_hash": session}) as stream:
         assert stream.headers["cache-control"] == "private, no-store"
         return "".join(stream.iter_text())
 
 
 def left(tmp_path: Path) -> list[Path]:
-    """Every file and folder below the folder of uploads."""
+    """All files and directories in the uploads directory."""
     return list((tmp_path / "uploads").rglob("*"))
 
 
@@ -115,7 +138,7 @@ def test_no_url_is_fetched(
     who: str,
     nested: bool,
 ) -> None:
-    """Whoever calls, and wherever the URL stands: nobody is asked and nothing is kept."""
+    """For every caller and position of the URL: no request is made and no file is stored."""
     url, paths = asked
     client = {
         "visitor": space.client,
@@ -131,13 +154,13 @@ def test_no_url_is_fetched(
 
 
 @pytest.mark.usefixtures("no_private_addresses")
-def test_no_path_goes_around_the_check(
+def test_no_path_bypasses_the_check(
     web_app: WebApp, space: WebApp, asked: tuple[str, list[str]], tmp_path: Path
 ) -> None:
-    """A decorated path neither deletes others' uploads, nor fetches a URL, nor fills the disk."""
+    """A decorated path cannot delete uploads of others, fetch a URL, or fill the disk."""
     path = upload(web_app.signed_in("ann"))
     before = left(tmp_path)
-    everyone = str(Path(path).parents[1] / "zz")  # once judged, all in its folder was deleted
+    everyone = str(Path(path).parents[1] / "zz")  # its directory would be deleted with it
     url, paths = asked
     for client in (web_app.signed_in("bob"), web_app.with_key(Permission.CLASSIFY), space.client):
         for named in (everyone, path, url):
@@ -152,7 +175,7 @@ def test_no_path_goes_around_the_check(
 def test_the_handler_checks_the_owner_itself(
     web_app: WebApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a file is read and deleted, its owner is checked again: no call can slip through."""
+    """The owner of a file is checked again where it is read and deleted."""
     path = Path(upload(web_app.signed_in("ann")))
     bob = web_app.signed_in("bob")
     everyone = path.parents[1] / "zz"
@@ -165,8 +188,8 @@ def test_the_handler_checks_the_owner_itself(
         assert everyone.is_file()
 
 
-def test_only_own_uploads_are_named(web_app: WebApp, tmp_path: Path) -> None:
-    """Not another's, not by a way around, and no other file of the machine."""
+def test_only_own_uploads_are_accepted(web_app: WebApp, tmp_path: Path) -> None:
+    """Files of others, path traversal and other files of the server are not found."""
     ann, bob = web_app.signed_in("ann"), web_app.signed_in("bob")
     path = upload(ann)
     own = upload(bob)
@@ -178,22 +201,115 @@ def test_only_own_uploads_are_named(web_app: WebApp, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff", b'"text"', b"null"])
-def test_calls_that_are_none(web_app: WebApp, body: bytes) -> None:
-    """Refused, and never with a server error."""
+def test_invalid_json_is_rejected(web_app: WebApp, body: bytes) -> None:
+    """Rejected with a client error."""
     answer = web_app.signed_in("ann").post(JOIN, content=body)
     assert 400 <= answer.status_code < 500
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fn_index": -1},
+        {"fn_index": 10**6},
+        {"fn_index": 10**30},
+        {"fn_index": "x"},
+        {"fn_index": "0"},
+        {"fn_index": None},
+        {"fn_index": True},
+        {"fn_index": 1.5},
+        {"session_hash": ""},
+        {"session_hash": None},
+        {"session_hash": 5},
+        {"session_hash": "x" * 101},
+        {"data": {}},
+        {"data": None},
+        {"data": "x"},
+        {"data": []},
+        {"data": [5]},
+        {"data": [{}]},
+        {"data": [{"path": "x"}]},
+        {"trigger_id": "x"},
+        {"trigger_id": -1},
+        {"trigger_id": 10**30},
+        {"event_id": 5},
+        {"batched": "x"},
+        {"simple_format": []},
+        {"oauth_token": 5},
+    ],
+    ids=str,
+)
+def test_malformed_call_is_rejected(
+    web_app: WebApp, changes: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """400 in the common error shape with the field's name, and no traceback in the log."""
+    ann = web_app.signed_in("ann")
+    body = {"data": [None], "fn_index": endpoint(ann), "session_hash": "s", **changes}
+    for sent in (body, {key: value for key, value in body.items() if key not in changes}):
+        if sent is not body and next(iter(changes)) not in {"data", "fn_index", "session_hash"}:
+            continue  # not required
+        response = ann.post(JOIN, json=sent)
+        error = response.json()["error"]
+        assert (response.status_code, error["kind"]) == (400, "request")
+        assert next(iter(changes)) in error["message"]
+        assert error["request_id"] == response.headers["x-request-id"]
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"event_id": ""},
+        {"event_id": None},
+        {"fn_index": "x"},
+        {"fn_index": -1},
+        {"session_hash": 1},
+    ],
+    ids=str,
+)
+def test_malformed_cancellation_is_rejected(web_app: WebApp, changes: dict[str, Any]) -> None:
+    """400 in the common error shape with the field's name."""
+    body = {"event_id": "e", "fn_index": 0, "session_hash": "s", **changes}
+    response = web_app.signed_in("ann").post("/gradio_api/cancel", json=body)
+    assert (response.status_code, response.json()["error"]["kind"]) == (400, "request")
+    assert next(iter(changes)) in response.json()["error"]["message"]
+
+
+def test_errors_of_gradio_have_the_shape_of_all_errors(
+    web_app: WebApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradio's own 4xx and 5xx responses are translated."""
+    ann = web_app.signed_in("ann")
+    blocks = web_app.client.app.routes[-1].app.blocks
+    for method, path, sent, status, kind in (
+        ("POST", "/gradio_api/reset", {"json": {}}, 422, "request"),
+        ("POST", "/gradio_api/reset", {"json": {"event_id": 5}}, 422, "request"),
+        ("GET", "/assets/nothing.js", {}, 404, "not_found"),
+        ("GET", "/static/nothing.png", {}, 404, "not_found"),
+    ):
+        response = ann.request(method, path, **sent)
+        assert (response.status_code, response.json()["error"]["kind"]) == (status, kind)
+        assert response.json()["error"]["message"]
+
+    async def push(**_: Any) -> tuple[bool, str, str]:
+        return False, "The queue has a fault.", "error"
+
+    monkeypatch.setattr(blocks._queue, "push", push)
+    response = call(ann, file(upload(ann)))
+    assert response.status_code == 400
+    assert response.json()["error"]["message"] == "The queue has a fault."
+
+
 def test_a_call_is_limited(web_app: WebApp) -> None:
-    """More than a call can need is not read."""
+    """A body over the limit of calls is rejected."""
     answer = web_app.signed_in("ann").post(JOIN, content=b" " * (MAX_CALL_BYTES + 1))
     assert (answer.status_code, answer.json()["error"]["kind"]) == (413, "request_too_large")
 
 
-def test_a_full_queue_is_told(
+def test_a_full_queue_is_overloaded(
     web_app: WebApp, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Too many calls: 503 in the shape of every error, and when to come back."""
+    """A full queue is 503 in the common error shape with Retry-After."""
     client = web_app.signed_in("ann")
     blocks = web_app.client.app.routes[-1].app.blocks
     assert blocks._queue.max_size is not None
@@ -203,10 +319,10 @@ def test_a_full_queue_is_told(
     assert int(full.headers["retry-after"]) > 0
 
 
-def test_a_key_puts_nothing_before_people(
+def test_a_key_without_the_queue_scope_queues_nothing(
     web_app: WebApp, store: Store, tmp_path: Path, engine: Engine
 ) -> None:
-    """With the scope `classify` an image is judged, and neither queued nor kept."""
+    """With the scope `classify` an image is classified, and neither queued nor stored."""
     path = tmp_path / "band.png"
     path.write_bytes(image_bytes(128))  # a score in the review band
     client = web_app.with_key(Permission.CLASSIFY)
@@ -219,10 +335,8 @@ def test_a_key_puts_nothing_before_people(
     assert engine.queue.waiting("nobody") == 0
 
 
-def test_a_viewer_puts_nothing_into_the_queue(
-    web_app: WebApp, store: Store, engine: Engine
-) -> None:
-    """A viewer's image is judged and shown to them; only who may queue it puts it before others."""
+def test_a_viewer_queues_nothing(web_app: WebApp, store: Store, engine: Engine) -> None:
+    """A viewer's image is classified and shown; only callers with the permission queue it."""
     query = {"name": "a.png", "source": "gallery"}
     for name, waiting in (("vera", 0), ("ann", 1)):
         data = image_bytes(128 + waiting)
@@ -235,17 +349,19 @@ def test_a_viewer_puts_nothing_into_the_queue(
 def test_a_session_belongs_to_the_caller_that_used_it_first(
     web_app: WebApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another caller can neither join it, nor read its results, nor cancel its calls."""
+    """Another caller cannot join it, read its results, or cancel its calls."""
     blocks = web_app.client.app.routes[-1].app.blocks
     monkeypatch.setattr(blocks._queue, "active_jobs", [])  # all calls wait
     ann, bob, key = web_app.signed_in("ann"), web_app.signed_in("bob"), web_app.with_every_scope()
     event = call(ann, file(upload(ann)), session="anns").json()["event_id"]
     for other in (bob, key):
-        for refused in (
-            call(other, file(upload(other)), session="anns"),
-            other.get(DATA, params={"session_hash": "anns"}),
-            cancel(other, "anns", event),
-        ):
+        with time_limit(20):
+            responses = (
+                call(other, file(upload(other)), session="anns"),
+                other.get(DATA, params={"session_hash": "anns"}),
+                cancel(other, "anns", event),
+            )
+        for refused in responses:
             assert (refused.status_code, refused.json()["error"]["kind"]) == (404, "not_found")
     call(bob, file(upload(bob)), session="bobs")
     assert cancel(bob, "bobs", event).status_code == 404
@@ -259,10 +375,10 @@ def cancel(client: TestClient, session: str, event: str) -> Any:
 
 
 @pytest.mark.parametrize("query", ["", "?session_hash=a", "?session_hash=a&session_hash=b"])
-def test_an_unknown_session_is_refused_in_one_line(
+def test_an_unknown_session_is_rejected_without_traceback(
     web_app: WebApp, query: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is 404 or 400 before a stream begins, and the log holds no traceback."""
+    """404 or 400 before a stream starts, without a traceback in the log."""
     refused = web_app.signed_in("ann").get(DATA + query)
     assert refused.status_code in {400, 404}
     assert refused.headers["content-type"] == "application/json"
@@ -272,7 +388,7 @@ def test_an_unknown_session_is_refused_in_one_line(
 def test_a_session_that_gradio_has_forgotten_is_unknown(
     web_app: WebApp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its owner gets 404 as well, because Gradio would begin a stream and break it off."""
+    """Its owner gets 404 too, because Gradio would start a stream and abort it."""
     ann = web_app.signed_in("ann")
     call(ann, file(upload(ann)))
     web_app.client.app.routes[-1].app.blocks._queue.pending_messages_per_session.pop("s")
@@ -280,10 +396,10 @@ def test_a_session_that_gradio_has_forgotten_is_unknown(
     assert caplog.records == []
 
 
-def test_one_caller_cannot_push_out_the_sessions_of_others(
+def test_one_caller_cannot_evict_sessions_of_others(
     web_app: WebApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond its part, a caller loses its own oldest session; a session's name has a length."""
+    """Beyond its share, a caller loses its own oldest session; long session ids are rejected."""
     monkeypatch.setattr("nsfw_app.web.middleware.gradio_sessions.MAX_SESSIONS", 8)
     ann, bob = web_app.signed_in("ann"), web_app.signed_in("bob")
     call(bob, file(upload(bob)), session="bobs")
@@ -295,8 +411,8 @@ def test_one_caller_cannot_push_out_the_sessions_of_others(
     assert call(ann, file(upload(ann)), session="x" * 101).status_code == 400
 
 
-def test_results_are_not_kept_by_caches(web_app: WebApp) -> None:
-    """The stream of a session, the configuration and every call carry no-store."""
+def test_results_are_not_cached(web_app: WebApp) -> None:
+    """The stream of a session, the configuration and every call have no-store."""
     ann = web_app.signed_in("ann")
     joined = call(ann, file(upload(ann)))
     assert "process_completed" in results(ann)
@@ -308,7 +424,7 @@ def test_results_are_not_kept_by_caches(web_app: WebApp) -> None:
 def test_one_caller_cannot_fill_the_queue(
     web_app: WebApp, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A quarter of the waiting calls is one caller's; others still join."""
+    """One caller holds a quarter of the queue at most; others can still join."""
     ann, bob = web_app.signed_in("ann"), web_app.signed_in("bob")
     blocks = web_app.client.app.routes[-1].app.blocks
     monkeypatch.setattr(blocks._queue, "max_size", 8)
@@ -320,8 +436,8 @@ def test_one_caller_cannot_fill_the_queue(
     assert call(bob, file(upload(bob)), session="bobs").status_code == 200
 
 
-def test_the_page_takes_no_query(web_app: WebApp) -> None:
-    """No query opens another page, or a state that somebody has uploaded."""
+def test_the_page_ignores_its_query(web_app: WebApp) -> None:
+    """Queries cannot open another page or a saved state."""
     ann = web_app.signed_in("ann")
     for query in ("page=x", "deep_link=aaaa", "page=x&deep_link=%00../x"):
         assert ann.get(f"/?{query}").status_code == 200

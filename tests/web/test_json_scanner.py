@@ -1,4 +1,4 @@
-"""JSON bodies: read in any slices as `json` reads them, and refused beyond their limits."""
+"""The JSON scanner: the same values as `json` for any slices, and rejection over the limits."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ VALUES = st.recursive(
 
 
 def value_of(data: bytes, *, size: int = 1_000_000, limits: JsonLimits = LIMITS) -> Any:
-    """What a splitter makes of a body in slices of this size."""
+    """Parse a body in slices of a size."""
     splitter = JsonSplitter(limits)
     for start in range(0, len(data), size):
         splitter.feed(data[start : start + size])
@@ -39,7 +39,7 @@ def value_of(data: bytes, *, size: int = 1_000_000, limits: JsonLimits = LIMITS)
 def test_any_slices_give_the_same_value(
     value: Any, size: int, escapes: bool, ascii_only: bool
 ) -> None:
-    """Wherever a body is cut, in a text or in an escape, its value is that of `json`."""
+    """Cut anywhere, also in a string or an escape, the value equals that of `json`."""
     data = json.dumps(value, ensure_ascii=ascii_only).encode()
     if escapes:  # as PHP and Gson write base64
         data = data.replace(b"+/=", b"+\\/\\u003d")
@@ -50,7 +50,7 @@ def test_any_slices_give_the_same_value(
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"[" + b"{}," * 1_000 + b"{}]", "limit of 1000 brackets, commas, colons and texts"),
+        (b"[" + b"{}," * 1_000 + b"{}]", "limit of 1000 brackets, commas, colons and strings"),
         (b"[" + b'"",' * 1_000 + b'""]', "limit of 1000"),
         (b'""' * 1_001, "limit of 1000"),
         (b":" * 1_001, "limit of 1000"),
@@ -62,7 +62,7 @@ def test_any_slices_give_the_same_value(
     ],
 )
 def test_each_limit_is_checked_while_the_body_arrives(data: bytes, message: str) -> None:
-    """Too many parts, levels or bytes are refused with the limit, and nothing was parsed."""
+    """Too many parts, levels or bytes are rejected with the limit before parsing."""
     splitter = JsonSplitter(LIMITS)
     with pytest.raises(RequestTooLarge, match=message):
         splitter.feed(data)
@@ -91,27 +91,44 @@ def test_each_limit_is_checked_while_the_body_arrives(data: bytes, message: str)
     ],
 )
 @pytest.mark.parametrize("size", [1, 7, 1_000_000])
-def test_what_is_no_json_is_refused(data: bytes, size: int) -> None:
-    """Damaged JSON, other encodings, half characters, and long texts that cannot be base64."""
+def test_invalid_json_is_rejected(data: bytes, size: int) -> None:
+    """Invalid JSON, other encodings, unpaired surrogates, and long strings outside ASCII."""
     with pytest.raises(RequestError):
         value_of(data, size=size)
 
 
-def test_a_text_is_not_taken_for_a_reference() -> None:
-    """References to long texts cannot be guessed, so a text that looks like one stays itself."""
+def test_a_string_is_not_mistaken_for_a_reference() -> None:
+    """References to long strings cannot be guessed: similar strings are unchanged."""
     value = [LONG, "0", "-0", "0-0", "f" * 16 + "-0"]
     assert value_of(json.dumps(value).encode()) == value
 
 
-def test_texts_do_not_count_as_structure() -> None:
-    """Brackets and commas inside a text are text, also when it comes in single bytes."""
+@pytest.mark.parametrize("size", [1, 7, 39, 1_000_000])
+@pytest.mark.parametrize("number", [b"9" * 41, b"-0." + b"1" * 38, b"1" * 40 + b"e1", b"0" * 4_290])
+def test_a_long_number_is_rejected(number: bytes, size: int) -> None:
+    """Long integers, which are slow to parse, are rejected wherever the body is cut."""
+    for data in (b"[" + number + b"]", b'{"a": ' + number, number):
+        with pytest.raises(RequestError, match="more than 40 characters"):
+            value_of(data, size=size)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000_000])
+def test_numbers_of_ordinary_length_are_read(size: int) -> None:
+    """Adjacent numbers are not one long number, nor are digits in strings."""
+    value = [*[-1.7976931348623157e308] * 9, "9" * 99, 12345678901234567890, *range(90), "1" * 9]
+    for data in (json.dumps(value), json.dumps(value, separators=(",", ":"))):
+        assert value_of(data.encode(), size=size) == value
+
+
+def test_strings_do_not_count_as_structure() -> None:
+    """Brackets and commas in strings are not counted, also in slices of one byte."""
     counter = JsonCounter(JsonLimits(max_parts=4, max_depth=1))
     for byte in b'["[[[[,,,,::::\\"]]]]", "\\\\"]':
         counter.feed(bytes([byte]))
 
 
 def test_parsing_is_strict() -> None:
-    """A pair of surrogates is one character; numbers are finite."""
+    """A surrogate pair is one character; infinite numbers are rejected."""
     assert parse(b'["\\ud83d\\ude00", 1e10]') == ["\U0001f600", 1e10]
     assert parse(b'"1e999"') == "1e999"
     for wrong in (b"Infinity", b'"\\udfff"', b"[1,]", b"\xef\xbb\xbf{}"):

@@ -1,4 +1,4 @@
-"""The shell around the page: who may write, who may see, what is closed."""
+"""The web application: permissions, ownership, closed routes, response headers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,20 +14,20 @@ from tests.support.fakes import image_bytes
 
 @pytest.fixture
 def local(engine: Engine, store: Store, tmp_path: Path) -> Iterator[TestClient]:
-    """The application as this machine's own, without users."""
+    """The application without users."""
     with open_app(engine, store, tmp_path, roles={}) as app:
         yield app.client
 
 
 @pytest.fixture
 def app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
-    """The application as it is served to others, with users."""
+    """The application with users."""
     with open_app(engine, store, tmp_path) as app:
         yield app
 
 
-def test_an_image_is_judged_answered_and_undone(local: TestClient) -> None:
-    """The desk's routes carry one review from bytes to an undone decision."""
+def test_an_image_is_classified_decided_undone(local: TestClient) -> None:
+    """An image is classified, decided and undone through the routes of the page."""
     card = add(local)
     assert (card["label"], card["action"]) == ("nsfw", "review")
     assert card["nsfw_score"] == pytest.approx(200 / 255)
@@ -51,10 +51,10 @@ def test_an_image_is_judged_answered_and_undone(local: TestClient) -> None:
         ("/v1/corrections?all=true", False),
     ],
 )
-def test_csv_for_spreadsheets_says_that_it_is_utf_8(
+def test_csv_for_spreadsheets_has_a_byte_order_mark(
     local: TestClient, path: str, has_mark: bool
 ) -> None:
-    """A byte order mark begins the page's CSV and what asks for one, and nothing for programs."""
+    """The page's CSV and CSV requested with a BOM begin with one; other CSV does not."""
     card = add(local, name="日本.png")
     assert local.post("/desk/decisions", json=answer_to(card)).status_code == 200
     log = local.get(path).content
@@ -76,10 +76,8 @@ def test_csv_for_spreadsheets_says_that_it_is_utf_8(
         ({"image_sha256": "0" * 64}, 404),
     ],
 )
-def test_an_answer_that_makes_no_sense_is_refused(
-    local: TestClient, changes: dict, status: int
-) -> None:
-    """Each wrong field is refused with a reason, and nothing is recorded."""
+def test_an_invalid_decision_is_rejected(local: TestClient, changes: dict, status: int) -> None:
+    """Each invalid field is rejected with a message, and nothing is recorded."""
     card = add(local)
     response = local.post("/desk/decisions", json=answer_to(card, **changes))
     assert response.status_code == status
@@ -87,7 +85,7 @@ def test_an_answer_that_makes_no_sense_is_refused(
 
 
 def test_a_file_over_the_limit_is_unavailable(local: TestClient) -> None:
-    """An upload past the limit is cut off and answered like any file that cannot be judged."""
+    """An upload over the limit is reported like any file that cannot be classified."""
     response = local.post(
         "/desk/images", params={"name": "big.png", "source": "test"}, content=b"x" * 200_000_00
     )
@@ -95,10 +93,10 @@ def test_a_file_over_the_limit_is_unavailable(local: TestClient) -> None:
     assert (card["action"], card["error"]["kind"]) == ("unavailable", "too_large")
 
 
-def test_pictures_are_only_their_owners(app: WebApp) -> None:
-    """Others get neither picture, thumbnail nor a decision about an upload; an admin sees it."""
+def test_previews_belong_to_their_owner(app: WebApp) -> None:
+    """Other callers get neither preview nor thumbnail, and cannot decide; an admin can."""
     ann, bob, root = (app.signed_in(name) for name in ("ann", "bob", "root"))
-    card = add(ann, red=250)  # outside the review band, so in nobody's queue
+    card = add(ann, red=250)  # outside the review band, so not queued
     for kind in ("picture", "thumbnail"):
         url = f"/desk/images/{card['sha256']}/{kind}"
         mine = ann.get(url)
@@ -108,8 +106,8 @@ def test_pictures_are_only_their_owners(app: WebApp) -> None:
     assert bob.post("/desk/decisions", json=answer_to(card)).status_code == 404
 
 
-def test_an_image_in_the_queue_is_shown_to_its_reviewers(app: WebApp) -> None:
-    """What waits for a person can be seen and answered by a reviewer, and by no viewer."""
+def test_a_queued_image_is_visible_to_reviewers(app: WebApp) -> None:
+    """A queued image can be seen and decided by reviewers, not by viewers."""
     card = add(app.signed_in("root"), red=200)
     url = f"/desk/images/{card['sha256']}/picture"
     bob = app.signed_in("bob")
@@ -120,7 +118,7 @@ def test_an_image_in_the_queue_is_shown_to_its_reviewers(app: WebApp) -> None:
 
 
 def test_decisions_of_others_cannot_be_undone(app: WebApp) -> None:
-    """An answer is taken back by whoever gave it."""
+    """A decision can be undone by its reviewer only."""
     ann, bob = app.signed_in("ann"), app.signed_in("bob")
     decision = ann.post("/desk/decisions", json=answer_to(add(ann))).json()
     undo = f"/desk/decisions/{decision['decision_id']}/undo"
@@ -129,8 +127,8 @@ def test_decisions_of_others_cannot_be_undone(app: WebApp) -> None:
 
 
 @pytest.mark.parametrize("path", ["/desk/images", "/desk/decisions", "/gradio_api/upload"])
-def test_writes_from_other_sites_are_refused(local: TestClient, path: str) -> None:
-    """A page of another origin cannot make a browser write here."""
+def test_cross_site_writes_are_rejected(local: TestClient, path: str) -> None:
+    """Writes from pages of other origins are rejected."""
     response = local.post(path, headers={"origin": "http://elsewhere.test"})
     assert response.status_code == 403
     same = local.post(path, headers={"origin": "http://127.0.0.1"})
@@ -138,13 +136,13 @@ def test_writes_from_other_sites_are_refused(local: TestClient, path: str) -> No
 
 
 @pytest.mark.parametrize("host", ["elsewhere.test", "127.0.0.1.elsewhere.test"])
-def test_another_name_for_this_machine_is_refused(local: TestClient, host: str) -> None:
-    """A foreign name pointed at the local address gets nothing."""
+def test_another_host_name_is_rejected(local: TestClient, host: str) -> None:
+    """Requests for another host name are rejected (DNS rebinding)."""
     assert local.get("/desk/status", headers={"host": host}).status_code == 400
 
 
 def test_gradio_serves_no_files(local: TestClient, tmp_path: Path) -> None:
-    """Neither uploads nor anything else on the disk can be asked for by path."""
+    """Neither uploads nor other files can be requested by path."""
     upload = local.post(
         "/gradio_api/upload", files={"files": ("a.png", image_bytes(10), "image/png")}
     )
@@ -155,7 +153,7 @@ def test_gradio_serves_no_files(local: TestClient, tmp_path: Path) -> None:
             assert local.get(f"{prefix}{target}").status_code in {400, 404}
 
 
-def test_pictures_answer_head(local: TestClient) -> None:
+def test_previews_support_head(local: TestClient) -> None:
     """HEAD has the status and headers of GET, and no body."""
     card = add(local, red=250)
     for kind in ("picture", "thumbnail"):
@@ -167,7 +165,7 @@ def test_pictures_answer_head(local: TestClient) -> None:
 
 
 def test_other_sites_cannot_embed_anything(local: TestClient) -> None:
-    """Every response, refusals included, may be loaded by pages of the same origin only."""
+    """Every response, errors included, has Cross-Origin-Resource-Policy: same-origin."""
     card = add(local, red=250)
     picture = f"/desk/images/{card['sha256']}/picture"
     for path in (
@@ -182,12 +180,7 @@ def test_other_sites_cannot_embed_anything(local: TestClient) -> None:
         assert policy == "same-origin", path
 
 
-def test_types_are_never_guessed(local: TestClient) -> None:
-    """Every answer forbids sniffing, the page's own scripts included."""
-    for path in (
-        "/",
-        "/desk/status",
-        "/desk/assets/shared/dom.js",
-        "/desk/assets/log/log.js",
-    ):
+def test_content_sniffing_is_disabled(local: TestClient) -> None:
+    """Every response has X-Content-Type-Options: nosniff."""
+    for path in ("/", "/desk/status", "/desk/assets/shared/dom.js", "/desk/assets/log/log.js"):
         assert local.get(path).headers["x-content-type-options"] == "nosniff"

@@ -1,4 +1,4 @@
-"""Cross-site request forgery: which writes are refused, and what the refusal says."""
+"""Cross-site request forgery: which writes are rejected, with which message."""
 
 import pytest
 from starlette.requests import HTTPConnection
@@ -14,7 +14,7 @@ def connection(
     proxy: ProxyInfo | None = None,
     **headers: str,
 ) -> HTTPConnection:
-    """A write that arrived with these headers."""
+    """A POST request with these headers."""
     sent = {"host": host, **{name.replace("_", "-"): value for name, value in headers.items()}}
     return HTTPConnection(
         {
@@ -41,7 +41,7 @@ def connection(
     ],
 )
 def test_the_pages_own_writes_pass(host: str, scheme: str, headers: dict[str, str]) -> None:
-    """The browser's judgment holds; without it the Origin must be the address, ports aside."""
+    """Sec-Fetch-Site decides; without it the Origin must equal the address, with default ports."""
     check_origin(connection(host, scheme, **headers))
 
 
@@ -64,9 +64,9 @@ def test_the_pages_own_writes_pass(host: str, scheme: str, headers: dict[str, st
         {"sec_fetch_site": "same-site", "origin": "http://review.test"},
     ],
 )
-def test_other_writes_are_refused(headers: dict[str, str]) -> None:
-    """Another scheme, port, host or site, and what is no origin at all."""
-    with pytest.raises(Forbidden, match="Writes from other sites are refused"):
+def test_cross_site_writes_are_rejected(headers: dict[str, str]) -> None:
+    """Another scheme, port, host or site, and invalid origins, are rejected."""
+    with pytest.raises(Forbidden, match="Cross-site writes are rejected"):
         check_origin(connection(**headers))
 
 
@@ -79,14 +79,14 @@ def test_other_writes_are_refused(headers: dict[str, str]) -> None:
             "127.0.0.1:7860",
             "https://r.test",
             ProxyInfo(headers=("x-forwarded-host",)),
-            "(x-forwarded-host) were ignored: name its address in FORWARDED_ALLOW_IPS",
+            "(x-forwarded-host) were ignored: add its address to FORWARDED_ALLOW_IPS",
         ),
     ],
 )
-def test_the_refusal_says_what_to_configure(
+def test_the_message_has_what_to_configure(
     host: str, origin: str, proxy: ProxyInfo, advice: str
 ) -> None:
-    """The sentence names both addresses and the header that is missing or ignored."""
+    """The message has both addresses and the header that is missing or ignored."""
     with pytest.raises(Forbidden) as refused:
         check_origin(connection(host, proxy=proxy, origin=origin))
     for part in (origin, f"http://{host}", advice):

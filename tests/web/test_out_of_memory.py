@@ -1,11 +1,13 @@
-"""Too little memory, wherever it is noticed, is the same answer: `no_memory`, and never safe."""
+"""Out of memory anywhere is reported as `no_memory`, and never as safe."""
 
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 
 from nsfw_app.errors import ImageError, OutOfMemory, PredictionFailed, lacks_memory
@@ -18,12 +20,16 @@ from nsfw_app.records import Action, Retain, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
+from nsfw_app.web.middleware.gradio_routes import JOIN
 from tests.support.application import open_app
 from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 from tests.support.flawed_files import DISPLAY_P3, PHOTO, profile_with
 from tests.support.image_files import FILES, encoded
-from tests.unit.test_scheduler import SlowBackend, pictures
+from tests.unit.test_scheduler import SlowBackend, plain_images
 
+CARD = "/desk/images?name=a.png&source=review"
+FILE = {"file": ("a.png", image_bytes(9))}
+DATA_URL = f"data:image/png;base64,{b64encode(image_bytes(9)).decode()}"
 TRANSPARENT = encoded(Image.merge("LA", [Image.radial_gradient("L")] * 2), "PNG")
 
 P3 = profile_with(primaries=DISPLAY_P3)
@@ -44,12 +50,12 @@ PLACES: dict[str, tuple[object, str, bytes]] = {
 
 
 def fail(*_: Any, **__: Any) -> Any:
-    """Memory is used up."""
+    """Raise MemoryError."""
     raise MemoryError
 
 
 def assert_no_memory(engine: Engine, data: bytes, name: str = "a.png") -> None:
-    """An image of this engine is unavailable for want of memory."""
+    """Assert that an image is unavailable because of memory."""
     review = engine.review(data, Upload(name, "gallery", "ann", retain=Retain.QUEUE))
     assert review.verdict.action is Action.UNAVAILABLE
     assert review.problem is not None
@@ -61,7 +67,7 @@ def assert_no_memory(engine: Engine, data: bytes, name: str = "a.png") -> None:
 def test_image_is_unavailable_wherever_memory_runs_out(
     place: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Inside the decoder and after it, until the preview is saved; later it is judged."""
+    """In the decoder and after it, until the preview is saved; later it is classified."""
     owner, attribute, data = PLACES[place]
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
@@ -77,10 +83,10 @@ def test_image_is_unavailable_wherever_memory_runs_out(
     )
 
 
-def test_run_over_files_goes_on(
+def test_a_run_over_files_continues(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that there is not enough memory for does not end `classify`."""
+    """A file that does not fit into memory does not end `classify`."""
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for number, path in enumerate(paths):
         path.write_bytes(image_bytes(10 * number))
@@ -100,7 +106,7 @@ def test_run_over_files_goes_on(
 def test_file_that_cannot_be_read_into_memory(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reading the file is no exception."""
+    """Reading the file is covered too."""
     path = tmp_path / "a.png"
     path.write_bytes(image_bytes(9))
     monkeypatch.setattr(Path, "open", fail)
@@ -113,7 +119,7 @@ def test_file_that_cannot_be_read_into_memory(
 def test_preview_and_thumbnail_are_refused(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, attribute: str
 ) -> None:
-    """They are refused with that kind, and never with an unknown error."""
+    """Both fail with the same kind."""
     data = encoded(PHOTO.resize((2000, 1500)), "JPEG")
     engine.review(data, Upload("a.jpg", "gallery", "ann", retain=Retain.QUEUE))
     kept = engine.render_preview(data, name="a.jpg", frame=0)
@@ -141,8 +147,8 @@ MESSAGES = [
 
 @pytest.mark.parametrize("made", [DynamicBatcher, UnbatchedClassifier])
 @pytest.mark.parametrize("error", MESSAGES, ids=str)
-def test_network_without_memory_says_so(made: Callable[..., Any], error: Exception) -> None:
-    """However a library reports it; a batch of fewer pictures may still succeed."""
+def test_a_model_out_of_memory_is_typed(made: Callable[..., Any], error: Exception) -> None:
+    """Reports of all libraries are recognized; a smaller batch may still succeed."""
 
     def raised() -> Exception:
         return error
@@ -150,27 +156,27 @@ def test_network_without_memory_says_so(made: Callable[..., Any], error: Excepti
     network = SlowBackend(raised)
     classifier = made(network, max_waiting=9)
     with pytest.raises(OutOfMemory) as caught:
-        classifier.predict(pictures(255))
+        classifier.predict(plain_images(255))
     assert caught.value.kind == "no_memory"
-    assert classifier.predict(pictures(10))[0]["nsfw"] == pytest.approx(10 / 255)
+    assert classifier.predict(plain_images(10))[0]["nsfw"] == pytest.approx(10 / 255)
 
 
 @pytest.mark.parametrize("error", [ValueError("a bad allocation of desks"), KeyError("memory")])
-def test_other_errors_are_not_taken_for_it(error: Exception) -> None:
-    """Only what allocators write counts."""
+def test_other_errors_are_not_mistaken_for_it(error: Exception) -> None:
+    """Only messages of allocators count."""
     assert not lacks_memory(error)
 
 
 class Scarce(FakeClassifier):
-    """Has no memory for any picture."""
+    """Has no memory for any image."""
 
     def prepare(self, image: Image.Image) -> Pixels:
         """See `Classifier.prepare`."""
         raise MemoryError
 
 
-def test_routes_answer_503_and_never_500(store: Store, tmp_path: Path) -> None:
-    """Where only a verdict will do, want of memory is a reason to come back."""
+def test_routes_respond_503_instead_of_500(store: Store, tmp_path: Path) -> None:
+    """Routes that need a verdict respond 503 with Retry-After."""
     loader = ModelLoader("fake", lambda: Loaded(Scarce()))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
@@ -185,8 +191,92 @@ def test_routes_answer_503_and_never_500(store: Store, tmp_path: Path) -> None:
         assert (card.status_code, card.json()["error"]["kind"]) == (200, "no_memory")
 
 
-def test_boxes_cover_a_picture_once() -> None:
-    """Parts are small, lie side by side and leave nothing out, for any shape."""
+# Where a request needs memory outside decoder and model: what raises, and the request.
+REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "reading a file": ("nsfw_app.web.http.bodies.chunks", "/v1/image-classification", {}),
+    "reading for the gate": ("nsfw_app.web.http.bodies.chunks", "/v1/gate", {}),
+    "reading a form": ("starlette.formparsers.MultiPartParser.parse", "/v1/gate", {"files": FILE}),
+    "hashing for the gate": ("nsfw_app.web.api.upload_gate.image_result", "/v1/gate", {}),
+    "decoding a data URL": (
+        "nsfw_app.web.http.data_urls._decoded",
+        "/v1/moderations",
+        {"json": {"input": [{"type": "image_url", "image_url": {"url": DATA_URL}}]}},
+    ),
+    "scanning JSON": ("nsfw_app.web.http.json_scanner.JsonCounter.scan", "/v1/moderations", {}),
+    "parsing JSON": (
+        "nsfw_app.web.http.json_scanner.parse",
+        "/v1/moderations",
+        {"json": {"input": "x"}},
+    ),
+    "reading a decision": (
+        "nsfw_app.web.http.bodies.chunks",
+        "/desk/decisions",
+        {"json": {}},
+    ),
+    "parsing a decision": ("nsfw_app.web.middleware.auth.parse", "/desk/decisions", {"json": {}}),
+    "reading a call": (
+        "nsfw_app.web.middleware.auth.parse",
+        JOIN,
+        {"json": {}},
+    ),
+    "checking a call": (
+        "nsfw_app.web.middleware.gradio_calls._files",
+        JOIN,
+        {"json": {}},
+    ),
+    "writing a card": (
+        "nsfw_app.web.page.images.card_json",
+        CARD,
+        {},
+    ),
+    "writing a review": (
+        "nsfw_app.review.exports.review_json",
+        CARD,
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("place", REQUESTS)
+def test_requests_out_of_memory_get_503(
+    place: str, engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bodies, JSON, data URLs and responses: `no_memory` with Retry-After, never `internal`."""
+    target, path, sent = REQUESTS[place]
+    with open_app(engine, store, tmp_path) as app:
+        client = app.with_every_scope() if path.startswith("/v1/") else app.signed_in("ann")
+        with monkeypatch.context() as patch:
+            patch.setattr(target, fail)
+            response = client.post(path, **(sent or {"content": image_bytes(9)}))
+    assert (response.status_code, response.json()["error"]["kind"]) == (503, "no_memory")
+    assert int(response.headers["retry-after"]) > 0
+    assert response.headers["x-request-id"] == response.json()["error"]["request_id"]
+    assert response.headers.get("nsfw-action") == ("unavailable" if path == "/v1/gate" else None)
+
+
+def test_an_out_of_memory_library_gets_503(
+    engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An allocation failure of a native library is `no_memory` as well."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("std::bad_alloc")
+
+    with open_app(engine, store, tmp_path) as app:
+        client = app.signed_in("ann")
+        quiet = TestClient(
+            client.app,
+            cookies=client.cookies,
+            base_url=str(client.base_url),
+            raise_server_exceptions=False,
+        )
+        monkeypatch.setattr("nsfw_app.web.page.images.card_json", fail)
+        response = quiet.post(CARD, content=image_bytes(9))
+    assert (response.status_code, response.json()["error"]["kind"]) == (503, "no_memory")
+
+
+def test_boxes_cover_an_image_once() -> None:
+    """Boxes are small, disjoint and complete for any shape."""
     for size in [(1, 1), (1000, 70), (3, 100_000), (200_000, 2), (65_537, 3)]:
         for step in (1, 2, 7):
             covered = np.zeros(size[::-1], dtype=np.uint8)

@@ -34,7 +34,7 @@ def web_app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
 
 @pytest.fixture
 def callers(store: Store) -> Callers:
-    """Who is let in without users."""
+    """Callers without users."""
     return Callers(settings.load(), Accounts(store))
 
 
@@ -61,18 +61,32 @@ def callers(store: Store) -> Callers:
         ),
     ],
 )
-def test_a_request_through_a_proxy_is_refused(
+def test_a_request_through_a_proxy_is_rejected(
     callers: Callers, headers: dict[str, str], sign: str
 ) -> None:
-    """Whatever shows a proxy, the answer names it and says what to do."""
+    """The message has the sign of the proxy and what to do."""
     with pytest.raises(Forbidden, match="has no users") as refused:
         callers.identify(connection(headers))
     assert f"({sign})" in str(refused.value)
     assert ADVICE in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "name",
+    """CF-Ray CF-Connecting-IP X-Envoy-External-Address X-Azure-ClientIP X-Forwarded Forwarded Via
+    X-Forwarded-Port X-Amzn-Trace-Id Fly-Client-IP X-AppEngine-User-IP True-Client-IP
+    X-Real-IP""".split(),
+)
+def test_every_common_proxy_header_is_rejected(web_app: WebApp, name: str) -> None:
+    """Over HTTP/1.1 a single header is enough to recognize a proxy or a platform."""
+    assert web_app.client.get("/desk/status").status_code == 200
+    refused = web_app.client.get("/desk/status", headers={name: "203.0.113.9"})
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (403, "forbidden")
+    assert f"header {name.title()}" in refused.json()["error"]["message"]
+
+
 def connection(headers: dict[str, str]) -> HTTPConnection:
-    """A request as it is after `Forwarding`, whose headers are those that it received."""
+    """A request after `Forwarding` that received these headers."""
     forwarding = tuple(name for name in headers if name not in PASSED_ON)
     return HTTPConnection(
         {
@@ -89,8 +103,8 @@ def connection(headers: dict[str, str]) -> HTTPConnection:
     )
 
 
-def test_a_named_proxy_is_refused_too(engine: Engine, store: Store, tmp_path: Path) -> None:
-    """To trust a proxy's headers does not make its visitors the local reviewer."""
+def test_a_trusted_proxy_is_rejected_too(engine: Engine, store: Store, tmp_path: Path) -> None:
+    """Requests through a trusted proxy are not the local reviewer's."""
     chosen = {"FORWARDED_ALLOW_IPS": "*"}
     with open_app(engine, store, tmp_path, roles={}, **chosen) as web_app:
         sent = {"x-forwarded-for": "127.0.0.1", "x-forwarded-host": "127.0.0.1"}
@@ -116,12 +130,12 @@ def test_a_named_proxy_is_refused_too(engine: Engine, store: Store, tmp_path: Pa
     ],
 )
 def test_this_machine_is_served(callers: Callers, headers: dict[str, str]) -> None:
-    """Browsers, curl, local development servers, and links from other sites still work."""
+    """Browsers, curl, local development servers, and links from other sites work."""
     assert callers.identify(connection(headers)).may(Permission.MANAGE)
 
 
 def test_http_1_0_is_what_a_default_nginx_speaks(web_app: WebApp) -> None:
-    """With nothing else to tell a proxy by, the version of HTTP does."""
+    """Without other signs, HTTP/1.0 is the sign of a proxy."""
     with served(web_app.client.app) as url:
         statuses = []
         for version in (11, 10):
@@ -134,10 +148,8 @@ def test_http_1_0_is_what_a_default_nginx_speaks(web_app: WebApp) -> None:
     assert statuses == [200, 403]
 
 
-def test_behind_nginx_nobody_is_let_in_until_there_is_a_user(
-    web_app: WebApp, tmp_path: Path
-) -> None:
-    """Nginx's defaults open nothing; with a user, everyone signs in."""
+def test_behind_nginx_a_user_is_required(web_app: WebApp, tmp_path: Path) -> None:
+    """With nginx's defaults requests are rejected; with a user, a sign-in is required."""
     with (
         served(web_app.client.app) as url,
         nginx(tmp_path, {"root": url}) as running,
@@ -157,15 +169,15 @@ def test_behind_nginx_nobody_is_let_in_until_there_is_a_user(
 
 
 def test_a_key_needs_no_user(web_app: WebApp) -> None:
-    """A program with an API key is known, and may come through a proxy."""
+    """An API key authenticates a program also through a proxy."""
     program = web_app.with_key(Permission.CLASSIFY)
     program.headers["x-forwarded-for"] = "203.0.113.9"
     sent = program.post("/v1/image-classification", content=image_bytes(9))
     assert sent.status_code == 200
 
 
-def test_another_host_name_is_refused_in_words(web_app: WebApp) -> None:
-    """A foreign name that leads here gets nothing, and hears what to do."""
+def test_another_host_name_is_rejected(web_app: WebApp) -> None:
+    """Another host name gets 400 with what to do."""
     refused = web_app.client.get("/desk/status", headers={"host": "review.test"})
     assert refused.status_code == 400
     message = refused.json()["error"]["message"]

@@ -1,4 +1,4 @@
-"""Unusual paths: each is refused before any route is looked up, whatever route it decorates."""
+"""Unusual paths are rejected before routing, for every route."""
 
 import asyncio
 import re
@@ -50,7 +50,7 @@ NORMAL = [
 
 @pytest.fixture(scope="module")
 def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
-    """The application with users, over a model that is never asked."""
+    """The application with users and a model that is not used."""
     path = tmp_path_factory.mktemp("paths")
     store = Store(path / "review.db", previews_dir=path / "images", journal_mode="wal")
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
@@ -60,21 +60,21 @@ def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
 
 
 def target(raw: str, query: bytes = b"") -> dict[str, Any]:
-    """A scope with this path as uvicorn makes it."""
+    """A scope with this path, as from uvicorn."""
     path = unquote(raw)
     return {"path": path, "raw_path": raw.encode("utf-8", "surrogatepass"), "query_string": query}
 
 
 @pytest.mark.parametrize("path", NORMAL)
 def test_a_normal_path_passes(path: str) -> None:
-    """Letters, spaces and dots inside a segment are fine, encoded or not."""
+    """Letters, spaces and dots in a segment are accepted, encoded or not."""
     check_target(target(path))
 
 
 @pytest.mark.parametrize("decoration", DECORATIONS)
 @pytest.mark.parametrize("with_raw_path", [True, False])
-def test_an_unusual_path_is_refused(decoration: str, with_raw_path: bool) -> None:
-    """Also by a server that hands on the decoded path alone."""
+def test_an_unusual_path_is_rejected(decoration: str, with_raw_path: bool) -> None:
+    """Also if the server provides the decoded path only."""
     scope = target(decoration.replace("{path}", "/gradio_api/queue/join"))
     if not with_raw_path:
         del scope["raw_path"]
@@ -84,8 +84,8 @@ def test_an_unusual_path_is_refused(decoration: str, with_raw_path: bool) -> Non
         check_target(scope)
 
 
-def test_the_message_says_what_is_wrong() -> None:
-    """The limit of the length, and bytes that should have been encoded."""
+def test_the_message_has_the_fault() -> None:
+    """The message has the length limit, or the fault."""
     with pytest.raises(RequestError, match=f"2001 bytes; the limit is {MAX_PATH_BYTES}"):
         check_target(target("/" + "a" * MAX_PATH_BYTES))
     with pytest.raises(RequestError, match="not percent-encoded"):
@@ -95,7 +95,7 @@ def test_the_message_says_what_is_wrong() -> None:
 
 
 def gradio_routes(routes: Any) -> Iterator[tuple[str, str]]:
-    """Every method and path below some routes, the parameters filled in."""
+    """Methods and paths of routes with parameters filled in."""
     for route in routes:
         if included := getattr(route, "original_router", None):
             yield from gradio_routes(included.routes)
@@ -112,7 +112,7 @@ async def status_of(
     body: bytes = b"{}",
     query: bytes = b"",
 ) -> int:
-    """The status of a request with exactly these bytes, which no client would send."""
+    """The status of a request with exactly this path."""
     messages = iter([{"type": "http.request", "body": body, "more_body": False}])
     statuses: list[int] = []
     answered = anyio.Event()
@@ -148,13 +148,13 @@ async def status_of(
 
 
 def run(function: Callable[[], Awaitable[None]]) -> None:
-    """Run it in a thread without a loop: the tests' browser has one in this."""
+    """Run in a thread without an event loop: the browser tests keep one in this thread."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(anyio.run, function).result()
 
 
-def test_no_decoration_opens_a_route_of_gradios(web_app: WebApp) -> None:
-    """Each route x decoration x caller: 400, or what the guard says of the plain route."""
+def test_no_decoration_opens_a_gradio_route(web_app: WebApp) -> None:
+    """Each route, decoration and caller: 400, or the status of the plain route."""
     app: Any = web_app.client.app
     (page,) = [r.app for r in app.routes if isinstance(r, Mount) and not r.path]
     routes = set(gradio_routes(page.routes))

@@ -80,7 +80,7 @@ WRONG: list[tuple[str, dict[str, Any], int, str]] = [
     (MODERATIONS, {"content": PNG, "headers": {"content-type": "image/png"}}, 400,
      "takes JSON here, not image/png."),
     (MODERATIONS, {"content": b'{"input": "' + b"a" * 500_000 + b'"}', "headers": JSON}, 413,
-     "A text in the request has more than 0.29 MB"),
+     "A string in the request has more than 0.29 MB"),
     (CLASSIFICATION, {"files": FILE}, 400,
      "takes the image's bytes as the body, not multipart/form-data"),
     (CLASSIFICATION, {"content": b' {"inputs": ""}'}, 400,
@@ -97,7 +97,7 @@ WRONG: list[tuple[str, dict[str, Any], int, str]] = [
      "parameters.function_to_apply is 'none'. Allowed: 'softmax'."),
     (CLASSIFICATION, {"content": b"{", "headers": JSON}, 400, "The body is not valid JSON: "),
     (CLASSIFICATION, {"content": b'{"inputs": "' + b"a" * 500_000 + b'"}', "headers": JSON}, 413,
-     "A text in the request has more than 0.29 MB"),
+     "A string in the request has more than 0.29 MB"),
     (CLASSIFICATION, {"json": {"inputs": base64.b64encode(bytes(MAX_BYTES + 1)).decode()}}, 413,
      "0.2 MB"),
     (CLASSIFICATION, {"content": bytes(MAX_BYTES + 1)}, 413, "0.2 MB"),
@@ -152,7 +152,7 @@ def test_an_invalid_parameter_is_described(
 
 def test_an_unknown_path_or_method_is_described(client: TestClient) -> None:
     """404 has the path, 405 the method and the allowed ones."""
-    assert refusal(client.post("/v1/nothing")) == (404, "There is nothing at /v1/nothing.")
+    assert refusal(client.post("/v1/nothing")) == (404, "Not found: /v1/nothing.")
     assert refusal(client.put(IMAGES)) == (405, "PUT is not allowed here; allowed: POST.")
     assets = client.post("/desk/assets/gallery/grid.js")
     assert refusal(assets) == (405, "POST is not allowed here; allowed: GET, HEAD.")

@@ -19,7 +19,7 @@ from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.data_urls import EXAMPLE, decode_data_url, is_data_url, is_url
 from nsfw_app.web.http.errors import request_id, responses
-from nsfw_app.web.http.gate import ClassifyGate, gather, require_prediction
+from nsfw_app.web.http.gate import CALLER, ClassifyGate, gather, require_prediction
 from nsfw_app.web.http.json_bodies import read_json
 from nsfw_app.web.http.request_limits import MAX_IMAGES
 from nsfw_app.web.http.validation import shown
@@ -126,7 +126,7 @@ def moderation_routes(gate: ClassifyGate, fetcher: Fetcher | None) -> APIRouter:
         if fetcher is None:
             what = "a URL, and fetching URLs is off" if is_url(url) else "not a data URL"
             raise RequestError(f"{name} is {what}. Send {EXAMPLE}")
-        return await fetcher.fetch(url, name=name)
+        return await fetcher.fetch(url, name=name, caller=CALLER.get())
 
     @router.post(
         "/moderations",

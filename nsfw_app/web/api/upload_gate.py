@@ -17,6 +17,7 @@ from nsfw_app.errors import (
     ImageErrorKind,
     NSFWReviewError,
     RequestError,
+    RequestOutOfMemory,
     Unavailable,
 )
 from nsfw_app.records import Action
@@ -77,6 +78,8 @@ def gate_routes(gate: ClassifyGate) -> APIRouter:
                 name, data = await _read_file(request, gate, name)
                 retain = retain_submission(caller)
                 image = await image_result(gate, data, name=name, caller=caller, retain=retain)
+        except MemoryError:
+            return _unavailable(request, RequestOutOfMemory())
         except NSFWReviewError as error:
             return _unavailable(request, error)
         if image.error is None:

@@ -1,8 +1,8 @@
-"""Who asks: a signed-in browser, a program with a key, whoever sits at this machine, or nobody.
+"""Identifies callers: a session, an API key, the local reviewer, or anonymous.
 
-Nobody has to sign in where only this machine is served and no user was ever added; then requests
-that came through a reverse proxy are refused, because anyone may have sent them. A Space's
-anonymous visitor may open the page and try it; elsewhere an unknown caller may do nothing.
+- While the server listens on this machine only and there are no users, every request is the local
+  reviewer's; requests through a reverse proxy are rejected, because they may come from anywhere.
+- Anonymous visitors of a Space may open the page and try it. Elsewhere they have no permissions.
 """
 
 from collections.abc import Callable
@@ -24,35 +24,35 @@ COOKIE = "nsfw_review"
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost"})
 FOREIGN_SITES = frozenset({"cross-site", "same-site"})  # values of Sec-Fetch-Site
 ADD_USER = "Add a user, and everyone signs in: python -m nsfw_app users add NAME --role admin"
-KEY_HEADER = "x-api-key"  # where something in front of us has taken Authorization for itself
+KEY_HEADER = "x-api-key"  # if a proxy uses Authorization itself
 BEARER = "bearer "
 
 
 class Callers:
-    """Tells callers apart.
+    """Identifies the caller of a request.
 
     Args:
-        settings: Who is served.
-        accounts: Who is known.
+        settings: Where the server is reachable.
+        accounts: Users, sessions and API keys.
     """
 
     def __init__(self, settings: Settings, accounts: Accounts) -> None:
         self._local = local_caller(settings.reviewer)
         self._local_only = settings.local_only
         self._accounts = accounts
-        self._unknown = DEMO if settings.on_space else ANONYMOUS
+        self._anonymous = DEMO if settings.on_space else ANONYMOUS
 
     @property
     def open(self) -> bool:
-        """Whether everyone who reaches the page is the local reviewer."""
+        """Whether every caller is the local reviewer."""
         return self._local_only and not self._accounts.has_users
 
     def identify(self, connection: HTTPConnection) -> Caller:
-        """Who sent a request. Reads the database.
+        """Identify the caller of a request. Reads the database.
 
         Raises:
-            NotSignedIn: The API key is not known.
-            TooManyRequests: The API key has used up its minute.
+            NotSignedIn: The API key is invalid.
+            TooManyRequests: The API key's rate limit is used up.
             Forbidden: There are no users, and the request came through a reverse proxy.
             RequestError: There are no users, and the request is for another host name.
         """
@@ -65,14 +65,14 @@ class Callers:
         if key:
             return self._accounts.key_caller(key)
         token = session_token(connection)
-        return (self._accounts.session_caller(token) if token else None) or self._unknown
+        return (self._accounts.session_caller(token) if token else None) or self._anonymous
 
 
 def _check_direct(connection: HTTPConnection) -> None:
-    """Refuse what may come from another machine, for a page without users.
+    """Reject requests that may come from another machine, for a page without users.
 
-    Not every proxy can be told: one that adds no header, speaks HTTP/1.1 and replaces the Host is
-    noticed only when a browser names the page's public address.
+    Not every proxy can be detected: one that adds no header, speaks HTTP/1.1 and replaces the Host
+    is noticed only when a browser sends the page's public address.
     """
     if sign := _proxy_sign(connection):
         raise Forbidden(
@@ -80,7 +80,7 @@ def _check_direct(connection: HTTPConnection) -> None:
             f"through a reverse proxy ({sign}). {ADD_USER}"
         )
     if connection.url.hostname not in LOCAL_HOSTS:
-        # Otherwise another site's host name that resolves to this machine would be let in.
+        # Prevents DNS rebinding: another site's name may resolve to this machine.
         raise RequestError(
             f"Host '{connection.url.hostname}' is not allowed: this page has no users and serves "
             f"this machine only, as 127.0.0.1 or localhost. {ADD_USER}"
@@ -88,10 +88,10 @@ def _check_direct(connection: HTTPConnection) -> None:
 
 
 def _proxy_sign(connection: HTTPConnection) -> str | None:
-    """What shows that a request came through a reverse proxy; None where nothing does."""
+    """The sign that a request came through a reverse proxy; None if there is none."""
     if sent := proxy_of(connection.scope).headers:
         return f"header {sent[0].title()}"
-    if connection.scope["http_version"] == "1.0":  # nginx's default, and no browser's
+    if connection.scope["http_version"] == "1.0":  # nginx's default; browsers do not use it
         return "HTTP/1.0"
     if connection.headers.get("sec-fetch-site") not in FOREIGN_SITES:
         for name in ("origin", "referer"):
@@ -102,9 +102,9 @@ def _proxy_sign(connection: HTTPConnection) -> str | None:
 
 
 def session_token(connection: HTTPConnection) -> str | None:
-    """The session token that a browser sent.
+    """The session token of a request.
 
-    Of several cookies with this name the first counts: browsers send the one with the longest path
+    Of several cookies with this name the first is used: browsers send the one with the longest path
     first, which is this page's and not that of another installation above it.
     """
     for header in connection.headers.getlist("cookie"):
@@ -116,14 +116,14 @@ def session_token(connection: HTTPConnection) -> str | None:
 
 
 def session_cookie(token: str, *, path: str, secure: bool, framed: bool) -> str:
-    """The Set-Cookie header that gives a browser its token; an empty one takes it away.
+    """The Set-Cookie header of a session token.
 
     Args:
-        token: What the browser is to keep.
+        token: The token; empty deletes the cookie.
         path: The page's path.
-        secure: Whether the page is reached by HTTPS.
-        framed: Whether it is shown inside another site's page, as on a Space, where browsers keep
-            only a cookie that is partitioned.
+        secure: Whether the page is served over HTTPS.
+        framed: Whether the page is in a cross-site frame, as on a Space, where browsers accept
+            partitioned cookies only.
     """
     cookie: SimpleCookie = SimpleCookie({COOKIE: token})
     morsel = cookie[COOKIE]
@@ -137,7 +137,7 @@ def session_cookie(token: str, *, path: str, secure: bool, framed: bool) -> str:
 
 
 def needs(permission: Permission) -> Callable[[Request], Caller]:
-    """A dependency of a route: the caller, who must have this permission."""
+    """A route dependency: the caller, who must have this permission."""
 
     def permitted(request: Request) -> Caller:
         caller = caller_of(request)

@@ -1,8 +1,8 @@
-"""Signing in with a name and a password, and signing out.
+"""Sign-in with username and password, and sign-out.
 
-A password is checked in threads for that alone, so that no other request waits for it; only so
-many sign-ins wait for them. A browser gets the page back, with a sentence when it did not work; a
-program gets JSON.
+- Passwords are hashed in a thread of their own, so that no other request waits for it; the number
+  of waiting sign-ins is limited.
+- A browser gets the page with a message on failure; a program gets JSON.
 """
 
 import html
@@ -39,10 +39,10 @@ HUB_LINK = Template('<a class="button" href="$root/login/hub">Sign in with Huggi
 
 
 class SignIns:
-    """Checks passwords in threads of its own, for which only so many sign-ins wait.
+    """Checks passwords in a dedicated thread with a limited queue.
 
     Args:
-        accounts: What knows them.
+        accounts: The users.
     """
 
     def __init__(self, accounts: Accounts) -> None:
@@ -50,14 +50,14 @@ class SignIns:
         self._threads = anyio.CapacityLimiter(SIGN_INS_AT_ONCE)
 
     async def check(self, name: str, password: str, *, address: str) -> str:
-        """The token of a new session; see `Accounts.sign_in`.
+        """Create a session and return its token; see `Accounts.sign_in`.
 
         Raises:
-            Overloaded: Too many wait already.
+            Overloaded: Too many sign-ins are waiting.
         """
         if self._threads.statistics().tasks_waiting >= SIGN_INS_WAITING:
             raise Overloaded(
-                f"{SIGN_INS_WAITING} people are signing in already. Try again in a moment.",
+                f"{SIGN_INS_WAITING} sign-ins are waiting already. Try again in a moment.",
                 retry_after_s=RETRY_AFTER_S,
             )
         call = partial(self._accounts.sign_in, name, password, address=address)
@@ -65,7 +65,7 @@ class SignIns:
 
 
 def login_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
-    """The sign-in page, what its form sends to, and the way out."""
+    """Routes of the sign-in page, its form, and sign-out."""
     router = APIRouter(include_in_schema=False)
     sign_ins = SignIns(accounts)
 
@@ -80,7 +80,7 @@ def login_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
         password: Annotated[str, Form(max_length=2 * MAX_PASSWORD_CHARACTERS)],
     ) -> Response:
         if settings.hub_sign_in:
-            raise NotFound("Here people sign in with their Hugging Face account.")
+            raise NotFound("This page uses sign-in with a Hugging Face account.")
         try:
             token = await sign_ins.check(username, password, address=client_address(request))
         except NSFWReviewError as error:
@@ -95,8 +95,8 @@ def login_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
     def sign_out(request: Request) -> Response:
         if token := session_token(request):
             accounts.sign_out(token)
-        away = RedirectResponse(root_path_of(request) + "/login", 303)
-        return signed_in(away, "", request, settings)
+        redirect = RedirectResponse(root_path_of(request) + "/login", 303)
+        return signed_in(redirect, "", request, settings)
 
     return router
 
@@ -113,7 +113,7 @@ def login_page(
     *,
     name: str = "",
 ) -> HTMLResponse:
-    """The sign-in, with a sentence about what did not work and the name that was tried."""
+    """Render the sign-in page, after a failure with the message and the submitted name."""
     hub, root = settings.hub_sign_in, root_path_of(request)
     form = HUB_LINK if hub else NAME_FORM
     page = PAGE.substitute(
@@ -129,7 +129,7 @@ def login_page(
 
 
 def signed_in(response: Response, token: str, request: Request, settings: Settings) -> Response:
-    """The response, with the cookie that signs a browser in, or out when there is no token."""
+    """Add the session cookie to a response; without a token the cookie is deleted."""
     cookie = session_cookie(
         token,
         path=root_path_of(request) or "/",

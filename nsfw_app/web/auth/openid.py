@@ -1,8 +1,8 @@
-"""Signing in on a Space with a Hugging Face account, by OpenID Connect.
+"""Sign-in with a Hugging Face account on a Space, by OpenID Connect.
 
-The Space tells a client id and secret; the code flow with PKCE runs in authlib. Between the way
-out and the way back a browser keeps the flow's state in a cookie of its own, so that nobody can be
-signed in by a link. Afterwards it has a session like any other; no token of Hugging Face is kept.
+- The Space provides client id and secret; authlib runs the authorization code flow with PKCE.
+- During the flow its state is also in a cookie, which prevents login CSRF.
+- Afterwards the browser has an ordinary session; no token of Hugging Face is kept.
 """
 
 import secrets
@@ -26,7 +26,7 @@ from nsfw_app.settings import Settings
 from nsfw_app.web.auth.login import login_page, signed_in, to_page
 from nsfw_app.web.http.forwarding import client_address, root_path_of
 
-SCOPES = "openid profile"  # a name and the names of organisations, no address and no token to act
+SCOPES = "openid profile"  # username and organization names; no email address, no API access
 METADATA = "/.well-known/openid-configuration"
 COOKIE = "nsfw_review_flow"
 FLOW_S = 600
@@ -34,99 +34,103 @@ TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
-    """A sign-in that has begun: what must come back with it, and until when."""
+class PendingLogin:
+    """A pending sign-in: its PKCE verifier, and when it expires (monotonic seconds)."""
 
     verifier: str
-    until: float
+    expires_at: float
 
 
 @dataclass(slots=True)
 class PendingLogins:
-    """Sign-ins under way, by the state that came with them."""
+    """Pending sign-ins by state. Thread-safe."""
 
-    begun: dict[str, Flow] = field(default_factory=dict)
+    pending: dict[str, PendingLogin] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def begin(self, state: str, verifier: str) -> None:
-        """Remember one, and forget those that took too long."""
+    def add(self, state: str, verifier: str) -> None:
+        """Add a sign-in, and drop expired ones."""
         now = time.monotonic()
         with self.lock:
-            self.begun = {key: flow for key, flow in self.begun.items() if flow.until > now}
-            self.begun[state] = Flow(verifier, now + FLOW_S)
+            self.pending = {
+                key: login for key, login in self.pending.items() if login.expires_at > now
+            }
+            self.pending[state] = PendingLogin(verifier, now + FLOW_S)
 
-    def end(self, state: str) -> Flow | None:
-        """The one that began with this state, once."""
+    def pop(self, state: str) -> PendingLogin | None:
+        """Remove and return the sign-in with this state; None if unknown or expired."""
         with self.lock:
-            flow = self.begun.pop(state, None)
-        return flow if flow and flow.until > time.monotonic() else None
+            login = self.pending.pop(state, None)
+        return login if login and login.expires_at > time.monotonic() else None
 
 
 def hub_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
-    """The way to Hugging Face and the way back."""
+    """Routes of the redirect to Hugging Face and of its callback."""
     router = APIRouter(include_in_schema=False)
-    flows = PendingLogins()
-    back = f"https://{settings.space_host}{settings.root_path}/login/callback"
+    logins = PendingLogins()
+    callback_url = f"https://{settings.space_host}{settings.root_path}/login/callback"
 
     @router.get("/login/hub")
     def login(request: Request) -> Response:
-        _check_used(settings)
-        accounts.count_attempt(client_address(request))  # each is kept for a while
+        _require_hub_sign_in(settings)
+        accounts.count_attempt(client_address(request))  # each uses memory for a while
         state, verifier = secrets.token_urlsafe(32), generate_token(48)
         try:
-            with _client(settings, back) as client:
+            with _client(settings, callback_url) as client:
                 url, _ = client.create_authorization_url(
                     _metadata(client, settings)["authorization_endpoint"],
                     state=state,
                     code_verifier=verifier,
                 )
         except (httpx2.HTTPError, KeyError, ValueError):
-            unreachable = NotSignedIn("Hugging Face does not answer. Try again.")
+            unreachable = NotSignedIn("Hugging Face does not respond. Try again.")
             return login_page(request, settings, unreachable)
-        flows.begin(state, verifier)
+        logins.add(state, verifier)
         response = RedirectResponse(url, 303)
         response.headers.append("set-cookie", _cookie(state, root_path_of(request)))
         return response
 
     @router.get("/login/callback")
     def callback(request: Request, state: str = "", code: str = "") -> Response:
-        _check_used(settings)
-        flow = flows.end(state)
-        if flow is None or not secrets.compare_digest(
+        _require_hub_sign_in(settings)
+        login = logins.pop(state)
+        if login is None or not secrets.compare_digest(
             request.cookies.get(COOKIE, "").encode(), state.encode()
         ):
             return login_page(
                 request,
                 settings,
                 NotSignedIn(
-                    "This sign-in was not begun in this browser, or took too long. Try again; if "
-                    f"that does not help, open https://{settings.space_host} in a tab of its own."
+                    "This sign-in was not started in this browser, or has expired. Try again; if "
+                    f"that fails, open https://{settings.space_host} in a tab of its own."
                 ),
             )
         try:
-            person = _person(settings, back, code=code, verifier=flow.verifier)
-            token = accounts.sign_in_from_hub(*person)
+            name, organizations = _userinfo(
+                settings, callback_url, code=code, verifier=login.verifier
+            )
+            token = accounts.sign_in_from_hub(name, organizations)
         except NSFWReviewError as error:
             return login_page(request, settings, error)
         except (httpx2.HTTPError, OAuthError, KeyError, ValueError):
-            unnamed = NotSignedIn("Hugging Face did not say who you are.")
-            return login_page(request, settings, unnamed)
+            failed = NotSignedIn("Hugging Face did not confirm your account. Try again.")
+            return login_page(request, settings, failed)
         return signed_in(to_page(request), token, request, settings)
 
     return router
 
 
-def _check_used(settings: Settings) -> None:
+def _require_hub_sign_in(settings: Settings) -> None:
     if not settings.hub_sign_in:
-        raise NotFound("On this page people sign in with a name and a password, at /login.")
+        raise NotFound("This page uses sign-in with username and password, at /login.")
 
 
-def _client(settings: Settings, back: str) -> OAuth2Client:
+def _client(settings: Settings, callback_url: str) -> OAuth2Client:
     return OAuth2Client(
         settings.oauth_client_id,
         settings.oauth_client_secret,
         scope=SCOPES,
-        redirect_uri=back,
+        redirect_uri=callback_url,
         code_challenge_method="S256",
         timeout=TIMEOUT_S,
     )
@@ -140,22 +144,22 @@ def _metadata(client: OAuth2Client, settings: Settings) -> Mapping[str, Any]:
     return found
 
 
-def _person(
-    settings: Settings, back: str, *, code: str, verifier: str
+def _userinfo(
+    settings: Settings, callback_url: str, *, code: str, verifier: str
 ) -> tuple[str, tuple[str, ...]]:
-    """The name of whoever came back, and those of their organisations."""
-    with _client(settings, back) as client:
+    """The username of the account that signed in, and the names of its organizations."""
+    with _client(settings, callback_url) as client:
         metadata = _metadata(client, settings)
         client.fetch_token(metadata["token_endpoint"], code=code, code_verifier=verifier)
         response = client.get(metadata["userinfo_endpoint"])
         response.raise_for_status()
-        told = response.json()
-    organisations = (str(org["preferred_username"]) for org in told.get("orgs") or ())
-    return str(told["preferred_username"]), tuple(organisations)
+        userinfo = response.json()
+    organizations = (str(org["preferred_username"]) for org in userinfo.get("orgs") or ())
+    return str(userinfo["preferred_username"]), tuple(organizations)
 
 
 def _cookie(state: str, root_path: str) -> str:
-    """Kept by a browser also inside Hugging Face's page, where only a partitioned cookie is."""
+    """The state cookie; partitioned, because the page may be in a frame of Hugging Face."""
     return (
         f"{COOKIE}={quote(state)}; Path={root_path}/login; Max-Age={FLOW_S}; HttpOnly; Secure; "
         "SameSite=None; Partitioned"

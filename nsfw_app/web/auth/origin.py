@@ -1,8 +1,8 @@
-"""Protection against cross-site request forgery by the headers that only browsers write.
+"""Protection against cross-site request forgery (CSRF) by fetch metadata headers.
 
-`Sec-Fetch-Site` is the browser's own judgment, which holds whatever Host a proxy passes on.
-Browsers leave it out on addresses without HTTPS; there the Origin must equal the address of the
-request. Programs send neither.
+- `Sec-Fetch-Site` is set by the browser and does not depend on the Host that a proxy forwards.
+- Browsers omit it on addresses without HTTPS; there the Origin must equal the request's address.
+- Programs send neither header.
 
 Source: OWASP, Cross-Site Request Forgery Prevention Cheat Sheet, "Fetch Metadata headers".
 """
@@ -14,14 +14,14 @@ from starlette.requests import HTTPConnection
 from nsfw_app.errors import Forbidden
 from nsfw_app.web.http.forwarding import HOST, PROTO, proxy_of
 
-OWN_SITES = frozenset({"same-origin", "none"})  # none: typed, or from a bookmark
+OWN_SITES = frozenset({"same-origin", "none"})  # none: address bar or bookmark
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-ModelVersion = tuple[str, str, int]
+Origin = tuple[str, str, int]
 
 
 def check_origin(connection: HTTPConnection) -> None:
-    """Refuse a write that another site's page made a browser send.
+    """Reject a cross-site write.
 
     Raises:
         Forbidden: The request is from another site, or its Origin differs from its address; the
@@ -31,27 +31,27 @@ def check_origin(connection: HTTPConnection) -> None:
     if site in OWN_SITES:
         return
     if site is not None:
-        raise Forbidden(f"Writes from other sites are refused (Sec-Fetch-Site: {site}).")
+        raise Forbidden(f"Cross-site writes are rejected (Sec-Fetch-Site: {site}).")
     sent = connection.headers.get("origin")
     if sent is None:
         return
     origin = parse_origin(sent)
     if origin is None:
-        raise Forbidden(f"Writes from other sites are refused: {sent!r} is no origin of a site.")
+        raise Forbidden(f"Cross-site writes are rejected: {sent!r} is not a valid Origin.")
     host = connection.headers.get("host", "")
     scheme = connection.scope["scheme"]
     if origin == parse_origin(f"{scheme}://{host}"):
         return
     raise Forbidden(
-        f"Writes from other sites are refused: the Origin is {sent}, but the request arrived as "
+        f"Cross-site writes are rejected: the Origin is {sent}, but the request arrived as "
         f"{scheme}://{host}. {_advice(connection, origin, scheme)}"
     )
 
 
-def parse_origin(text: str) -> ModelVersion | None:
-    """Scheme, host and port of `scheme://host[:port]`, in lower case, with default ports filled in.
+def parse_origin(text: str) -> Origin | None:
+    """Parse `scheme://host[:port]`: scheme, host and port, in lower case, with default ports.
 
-    None where the text is not an origin.
+    Returns None if the text is not an origin.
     """
     try:
         parts = urlsplit(text)
@@ -61,12 +61,12 @@ def parse_origin(text: str) -> ModelVersion | None:
     return (parts.scheme, parts.hostname, port) if parts.hostname else None
 
 
-def _advice(connection: HTTPConnection, origin: ModelVersion, scheme: str) -> str:
+def _advice(connection: HTTPConnection, origin: Origin, scheme: str) -> str:
     """What to configure if the page is behind a reverse proxy."""
     proxy = proxy_of(connection.scope)
     if proxy.headers and not proxy.trusted:
         return (
-            f"The proxy's headers ({', '.join(proxy.headers)}) were ignored: name its address in "
+            f"The proxy's headers ({', '.join(proxy.headers)}) were ignored: add its address to "
             "FORWARDED_ALLOW_IPS."
         )
     if origin[0] != scheme:

@@ -1,1 +1,1 @@
-"""HTTP: bodies, forms, limits, errors, and the way from a request to the engine."""
+"""HTTP: protocol, bodies, forms, limits, error responses, and access to the engine."""

@@ -1,7 +1,7 @@
-"""Request bodies: never more than a limit, and never slower than a minimum rate.
+"""Reads request bodies within a size limit and above a minimum rate.
 
-A body that is too slow is cut, because it holds a place that others could use (slow-loris
-protection). A body whose declared length is over the limit is refused before it is read.
+- A body below the minimum rate is rejected, because it holds a slot (slow-loris protection).
+- A body whose declared length is over the limit is rejected before it is read.
 """
 
 import io
@@ -20,23 +20,23 @@ from starlette.types import Message, Receive
 from nsfw_app.errors import RequestError, RequestTooLarge, RequestTooSlow
 
 WINDOW_S = 10.0
-MIN_BYTES_PER_S = 10_000  # within any window; a modem of 1996 sent 3,500
+MIN_BYTES_PER_S = 10_000  # in every window of that length
 CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
-SLICE_BYTES = 16_384  # checked without a pause, in a few milliseconds at most
-STEP_S = 0.1  # arrivals this close together are one
+SLICE_BYTES = 16_384  # checked without yielding to the event loop, in a few ms at most
+STEP_S = 0.1  # chunks this close together are counted as one
 
 
 class Arrival(Protocol):
-    """What follows a body while it arrives, and may end it by raising an error."""
+    """Observes a body while it arrives; may reject it by raising an error."""
 
     def expect(self, size: int) -> None:
-        """So many bytes were declared."""
+        """Called with the declared length, if there is one."""
 
     def receive(self, size: int) -> None:
-        """So many more bytes have arrived."""
+        """Called with the size of each chunk."""
 
     def complete(self) -> None:
-        """The last byte has arrived."""
+        """Called after the last byte."""
 
 
 async def body(
@@ -46,44 +46,44 @@ async def body(
     check: Callable[[bytes], None] | None = None,
     arrival: Arrival | None = None,
 ) -> bytes:
-    """A request's body.
+    """Read a request's body.
 
     Args:
-        request: The request; its body was not read yet.
-        max_bytes: The most bytes.
-        check: Is called with each slice of at most `SLICE_BYTES`, and may refuse it.
-        arrival: What follows it; by default the place that `ClassifyGate.place` has taken, if any.
+        request: The request; its body has not been read.
+        max_bytes: The size limit.
+        check: Called with each slice of at most `SLICE_BYTES`; may reject it.
+        arrival: The observer; by default the slot that `ClassifyGate.slot` has acquired, if any.
 
     Raises:
-        RequestTooLarge: It has more bytes, or declares more.
-        RequestTooSlow: It arrives more slowly than the minimum rate.
-        RequestError: The connection was closed before.
+        RequestTooLarge: The body, or its declared length, is over the limit.
+        RequestTooSlow: The body arrives below the minimum rate.
+        RequestError: The connection was closed before the body was complete.
     """
     received = io.BytesIO()
     async for chunk in chunks(request, max_bytes=max_bytes, arrival=arrival):
         received.write(chunk)
         if check is not None:
             await in_slices(chunk, check)
-    return received.getvalue()  # no copy: the buffer is handed over
+    return received.getvalue()  # without a copy
 
 
 def chunks(
     request: Request, *, max_bytes: int, arrival: Arrival | None = None
 ) -> AsyncIterator[bytes]:
-    """A request's body as it arrives; see `body`."""
+    """Iterate over a request's body as it arrives; see `body`."""
     receive = limited(request, request.receive, max_bytes, arrival)
     return Request(request.scope, receive).stream()
 
 
-async def in_slices(chunk: bytes, take: Callable[[bytes], None]) -> None:
-    """Hand a chunk on in slices, between which other requests have their turn."""
+async def in_slices(chunk: bytes, process: Callable[[bytes], None]) -> None:
+    """Process a chunk in slices, and yield to the event loop after each."""
     for start in range(0, len(chunk), SLICE_BYTES):
-        take(chunk[start : start + SLICE_BYTES])
+        process(chunk[start : start + SLICE_BYTES])
         await anyio.lowlevel.checkpoint()
 
 
-def again(data: bytes, receive: Receive) -> Receive:
-    """The messages of a request whose body was read already: the body, and what comes after."""
+def replay(data: bytes, receive: Receive) -> Receive:
+    """Receive the messages of a request whose body was read already, beginning with the body."""
     messages = iter([{"type": "http.request", "body": data, "more_body": False}])
 
     async def next_message() -> Message:
@@ -95,9 +95,9 @@ def again(data: bytes, receive: Receive) -> Receive:
 def limited(
     connection: HTTPConnection, receive: Receive, max_bytes: int, arrival: Arrival | None = None
 ) -> Receive:
-    """The same messages of a request, until its body is too large or too slow; see `body`.
+    """Wrap `receive` with the limits of `body`.
 
-    What comes after the body is waited for without end: it says that the caller has gone.
+    The message after the body has no time limit: it reports that the client disconnected.
 
     Raises:
         RequestTooLarge: The declared length is over the limit.
@@ -108,13 +108,13 @@ def limited(
         raise too_large(max_bytes)
     if arrival is not None and declared is not None:
         arrival.expect(declared)
-    pace, received, complete = Pace(), 0, False
+    pace, received, complete = MinimumRate(), 0, False
 
     async def next_message() -> Message:
         nonlocal received, complete
         if complete:
             return await receive()
-        begun = time.monotonic()
+        started_at = time.monotonic()
         try:
             with anyio.fail_after(pace.patience_s):
                 message = await receive()
@@ -127,7 +127,7 @@ def limited(
             raise RequestError("The connection was closed before the body was complete.")
         complete = not message.get("more_body", False)
         size = len(message.get("body", b""))
-        pace.arrived(size, time.monotonic() - begun)
+        pace.arrived(size, time.monotonic() - started_at)
         received += size
         if received > max_bytes:
             raise too_large(max_bytes)
@@ -141,10 +141,10 @@ def limited(
 
 
 def declared_length(connection: HTTPConnection) -> int | None:
-    """The length that a request declares for its body; None for a body of unknown length.
+    """The declared length of a request's body; None if it is unknown.
 
     Raises:
-        RequestError: It is not a number.
+        RequestError: The Content-Length is not a number.
     """
     declared = connection.headers.get("content-length")
     if declared is None:
@@ -155,10 +155,10 @@ def declared_length(connection: HTTPConnection) -> int | None:
 
 
 def check_charset(connection: HTTPConnection) -> None:
-    """Refuse a body in another charset than UTF-8: some decode to what no text can hold.
+    """Require UTF-8: other codecs, such as unicode_escape, can decode to invalid text.
 
     Raises:
-        RequestError: It is in another.
+        RequestError: The charset is another.
     """
     options = parse_options_header(connection.headers.get("content-type"))[1]
     charset = options.get(b"charset", b"utf-8").decode("latin-1")
@@ -171,26 +171,26 @@ def too_large(max_bytes: int) -> RequestTooLarge:
     return RequestTooLarge(f"The request has more than the limit of {max_bytes / 1e6:.3g} MB.")
 
 
-class Pace:
-    """How long the next bytes of a body may take, so that no window is below the minimum rate.
+class MinimumRate:
+    """Time limit for the next bytes of a body, so that no window is below the minimum rate.
 
-    Only the time counts in which the server waits for the caller, not that in which it is busy.
+    Only time that the server spends waiting for the client counts.
     """
 
     def __init__(self) -> None:
         self._needed = WINDOW_S * MIN_BYTES_PER_S
-        # The latest arrivals that together are enough; the start counts as one of them.
+        # The latest chunks that together are enough; the start counts as one of them.
         self._recent = deque([[0.0, self._needed]])
         self._sum = self._needed
         self._waited = 0.0
 
     @property
     def patience_s(self) -> float:
-        """The seconds until the rate falls below the minimum if nothing arrives."""
+        """Seconds until the rate falls below the minimum if nothing arrives."""
         return max(0.0, self._recent[0][0] + WINDOW_S - self._waited)
 
     def arrived(self, size: int, waited_s: float) -> None:
-        """Count bytes that were waited for."""
+        """Count received bytes and the time spent waiting for them."""
         self._waited += waited_s
         if self._waited - self._recent[-1][0] < STEP_S and len(self._recent) > 1:
             self._recent[-1][1] += size

@@ -1,8 +1,8 @@
-"""Images written as base64 text, alone or in a data URL (RFC 2397).
+"""Decodes images in base64, alone or in a data URL (RFC 2397).
 
-Read as leniently as the endpoints whose clients come here: white space anywhere, the URL-safe
-alphabet, missing padding, and parameters in the data URL are accepted. Everything else is refused
-with its place, because skipping a character would decode another image than the one that was sent.
+- White space anywhere, the URL-safe alphabet, missing padding, and parameters in a data URL are
+  accepted, as by the APIs that this one is compatible with.
+- Anything else is rejected with its position: skipping a character would decode another image.
 """
 
 import binascii
@@ -11,7 +11,10 @@ import re
 
 from nsfw_app.errors import RequestError
 
-PREFIX = re.compile(r"\s*data:([^,]{0,1000}),", re.IGNORECASE)
+SCHEME = re.compile(r"\s*data:", re.IGNORECASE)
+# A comma in a quoted value, as in name="a,b.jpg", does not end the parameters. No backtracking.
+PARAMETERS = re.compile(r"""((?>"(?:[^"\\]|\\.)*+"|[^,])*+),""", re.DOTALL)
+MAX_PARAMETER_CHARACTERS = 1_000
 BASE64_MARK = re.compile(r".*;\s*base64\s*", re.IGNORECASE | re.DOTALL)
 WHITE_SPACE = b" \t\n\f\r"  # ASCII white space of the WHATWG's forgiving base64
 FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")  # RFC 4648, section 5
@@ -26,21 +29,23 @@ def is_data_url(text: str) -> bool:
 
 
 def is_url(text: str) -> bool:
-    """Whether a text is a URL of the web."""
+    """Whether a text is an http or https URL."""
     return text[:100].lstrip().lower().startswith(("http://", "https://"))
 
 
 def decode_data_url(url: str, *, name: str) -> bytes:
-    """The bytes in a data URL. Its media type does not matter: the content decides the format.
+    """Decode a data URL. Its media type is ignored: the content decides the format.
 
     Args:
         url: `data:[media type][;parameter=value...];base64,...`
-        name: What to call the image in a message.
+        name: How messages name the image.
 
     Raises:
-        RequestError: It is no data URL, not in base64, or the base64 is damaged.
+        RequestError: It is not a data URL in base64, or the base64 is invalid.
     """
-    prefix = PREFIX.match(url)
+    scheme = SCHEME.match(url)
+    start = scheme.end() if scheme else len(url)
+    prefix = PARAMETERS.match(url, start, start + MAX_PARAMETER_CHARACTERS + 1)
     if prefix is None:
         raise RequestError(f"{name} is a data URL without a comma. Send {EXAMPLE}")
     if not BASE64_MARK.fullmatch(prefix[1]):
@@ -49,12 +54,12 @@ def decode_data_url(url: str, *, name: str) -> bytes:
 
 
 def decode_base64(text: str, *, name: str, start: int = 0) -> bytes:
-    """The bytes that a text encodes. Needs memory for the result and one chunk, no other copy.
+    """Decode base64. Needs memory for the result and one chunk only.
 
     Args:
         text: Base64 in the standard or URL-safe alphabet, with complete padding or none.
-        name: What to call it in a message.
-        start: Where in the text the base64 begins.
+        name: How messages name the text.
+        start: Index of the first character of the base64.
 
     Raises:
         RequestError: A character, the padding or the length is wrong.
@@ -72,7 +77,7 @@ def _decoded(text: str, start: int) -> bytes:
         padded = chunk.translate(FROM_URL_SAFE, WHITE_SPACE)
         digits = padded.rstrip(b"=")
         if padding and digits:
-            raise binascii.Error("There is more after the padding.")
+            raise binascii.Error("There is data after the padding.")
         padding += len(padded) - len(digits)
         rest += digits
         complete = len(rest) - len(rest) % 4
@@ -80,13 +85,13 @@ def _decoded(text: str, start: int) -> bytes:
         rest = rest[complete:]
     missing = -len(rest) % 4
     if padding not in {0, missing}:
-        raise binascii.Error("The padding has another length than the last group needs.")
+        raise binascii.Error("The padding has the wrong length.")
     decoded.write(binascii.a2b_base64(rest + b"=" * missing, strict_mode=True))
     return decoded.getvalue()
 
 
 def _fault(text: str, start: int) -> str:
-    """What is wrong with a text that cannot be decoded."""
+    """Describe the first fault of a text that cannot be decoded."""
     if foreign := FOREIGN.search(text, start):
         return f"character {foreign.start() - start + 1} is {foreign[0]!r}"
     return "its length or its padding '=' is wrong; it may have been cut short"

@@ -1,4 +1,4 @@
-"""Error pages: what a person sees where a program gets JSON."""
+"""HTML error pages for browsers; other clients get JSON."""
 
 import html
 from collections.abc import Mapping
@@ -12,16 +12,16 @@ from starlette.responses import HTMLResponse
 from nsfw_app.web.http.forwarding import root_path_of
 
 ERROR_PAGE = Template((Path(__file__).parent / "error.html").read_text(encoding="utf-8"))
-FOR_PROGRAMS = ("/v1/", "/gradio_api/")
+JSON_ONLY = ("/v1/", "/gradio_api/")
 
 
 def wants_page(connection: HTTPConnection) -> bool:
-    """Whether a person's browser asks for a page: it opens an address or sends a form."""
+    """Whether a browser expects a page: it navigates to an address or submits a form."""
     scope, root_path = connection.scope, root_path_of(connection)
     path: str = scope["path"]
-    if scope.get("root_path", "").startswith(root_path):  # `RootPath` has been passed
+    if scope.get("root_path", "").startswith(root_path):  # after `RootPath`
         path = path.removeprefix(root_path)
-    return "text/html" in connection.headers.get("accept", "") and not path.startswith(FOR_PROGRAMS)
+    return "text/html" in connection.headers.get("accept", "") and not path.startswith(JSON_ONLY)
 
 
 def error_page(
@@ -32,7 +32,7 @@ def error_page(
     request_id: str,
     headers: Mapping[str, str],
 ) -> HTMLResponse:
-    """An error as a page, with a link back."""
+    """Render an error as a page with a link to the application."""
     page = ERROR_PAGE.substitute(
         root=root_path_of(connection),
         title=HTTPStatus(status).phrase,

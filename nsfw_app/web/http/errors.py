@@ -1,13 +1,14 @@
-"""How an error leaves the server: one JSON shape, the same kinds as in `errors`, and a status.
+"""Error responses: one JSON shape, the kinds of `nsfw_app.errors`, and an HTTP status for each.
 
     {"error": {"kind": "truncated", "message": "a.jpg ends too early.", "request_id": "..."}}
 
-A browser that opens an address or sends a form gets the same sentence as a page; see `pages`.
+A browser that navigates or submits a form gets the same message as a page; see `error_pages`.
 `request_id` is also in the header `X-Request-ID` of every response.
 """
 
 import logging
 from collections.abc import Mapping
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +19,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
 
-from nsfw_app.errors import NotSignedIn, NSFWReviewError, RequestTooSlow, StorageError, TryLater
+from nsfw_app.errors import (
+    NotSignedIn,
+    NSFWReviewError,
+    RequestOutOfMemory,
+    RequestTooSlow,
+    StorageError,
+    TryLater,
+    lacks_memory,
+)
 from nsfw_app.web.http.error_pages import error_page, wants_page
 from nsfw_app.web.http.validation import describe
 from nsfw_app.web.monitoring import monitor_of
@@ -53,29 +62,29 @@ STATUSES: Mapping[str, int] = MappingProxyType(
         "storage_failed": 503,
         "storage_full": 507,
     }
-)  # any other error of ours is 400
+)  # other errors of this package are 400
 DESCRIPTIONS: Mapping[int, str] = MappingProxyType(
     {
-        400: "The request, or the image in it, cannot be used.",
-        401: "Nobody has signed in, and no known API key was sent.",
-        403: "The API key's scopes, or the person's role, do not allow this.",
-        404: "There is no such thing, or it is somebody else's.",
+        400: "The request, or the image in it, is invalid.",
+        401: "The request is not authenticated: no session and no valid API key.",
+        403: "The API key's scopes or the user's role do not allow this.",
+        404: "It does not exist, or belongs to another caller.",
         408: "The body arrived more slowly than 10 kB/s over 10 s.",
         413: "More bytes or pixels than the limit.",
-        415: "What was sent is not an image.",
-        422: "The request has another form than it should, or the model failed on the image.",
-        429: "The caller uses its share already, or the API key its requests of this minute; "
-        "Retry-After says when to come back.",
-        503: "Overloaded, no model is loaded, or nothing can be saved; see Retry-After.",
+        415: "The file is not an image.",
+        422: "The request has the wrong form, or the model failed on the image.",
+        429: "The caller's share or the API key's rate limit is used up; see Retry-After.",
+        503: "Overloaded, no model is loaded, or data cannot be saved; see Retry-After.",
         507: "The server's disk is full.",
     }
 )
-STORAGE = (503, 507)  # any route may answer these: even to know the caller, the database is read
-MODEL_SECONDS = 5  # how long to wait before asking again whether the model is loaded
+STORAGE = (503, 507)  # of any route: authentication reads the database
+INTERNAL = "Internal error. See the server log for this request id."
+MODEL_SECONDS = 5  # until the model may be loaded
 
 
 class Problem(BaseModel):
-    """What went wrong: a stable word, a sentence, and the request it happened in."""
+    """A stable kind, a message, and the id of the request."""
 
     kind: str
     message: str
@@ -83,27 +92,30 @@ class Problem(BaseModel):
 
 
 class ProblemBody(BaseModel):
-    """The body of every response that is an error."""
+    """The body of every error response."""
 
     error: Problem
 
 
 def status_of(error: NSFWReviewError) -> int:
-    """The HTTP status of an error, by its kind."""
+    """The HTTP status of an error."""
     return STATUSES.get(error.kind, 400)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """How a route's errors are described in the OpenAPI document."""
+    """Describe a route's errors in the OpenAPI document."""
     return {
         status: {"model": ProblemBody, "description": DESCRIPTIONS[status]}
         for status in sorted({*statuses, *STORAGE})
     }
 
 
-def problem(connection: HTTPConnection, error: NSFWReviewError) -> Response:
-    """The response for an error of ours."""
+def problem(connection: HTTPConnection, error: NSFWReviewError | MemoryError) -> Response:
+    """Build the response for an error of this package or a failed allocation."""
     headers = {}
+    if isinstance(error, MemoryError):
+        log.warning("Request %s: not enough memory.", request_id(connection))
+        error = RequestOutOfMemory()
     if isinstance(error, StorageError):
         log.warning("Request %s: %s (%s)", request_id(connection), error.kind, error.__cause__)
     if isinstance(error, TryLater):
@@ -113,15 +125,15 @@ def problem(connection: HTTPConnection, error: NSFWReviewError) -> Response:
     elif isinstance(error, NotSignedIn):
         headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(error, RequestTooSlow):
-        headers["Connection"] = "close"  # the rest of the body is not waited for
+        headers["Connection"] = "close"  # the rest of the body is discarded
     return _response(connection, status_of(error), error.kind, str(error), headers)
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Give every error of an application this shape."""
+    """Install handlers that give every error of an application this shape."""
 
-    async def ours(request: Request, error: Exception) -> Response:
-        if not isinstance(error, NSFWReviewError):  # registered for no other
+    async def known(request: Request, error: Exception) -> Response:
+        if not isinstance(error, NSFWReviewError | MemoryError):  # not registered for others
             raise error
         return problem(request, error)
 
@@ -135,36 +147,47 @@ def install_error_handlers(app: FastAPI) -> None:
     async def protocol(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
             raise error
-        if isinstance(error.__cause__, NSFWReviewError):  # FastAPI's, for a body it could not read
+        if isinstance(
+            error.__cause__, NSFWReviewError | MemoryError
+        ):  # FastAPI's, for a body it could not read
             return problem(request, error.__cause__)
-        kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "request")
-        message = _protocol_message(request, error)
-        return _response(request, error.status_code, kind, message, error.headers)
+        return http_problem(request, error.status_code, str(error.detail), error.headers)
 
-    async def unforeseen(request: Request, error: Exception) -> Response:
+    async def unexpected(request: Request, error: Exception) -> Response:
+        if lacks_memory(error):
+            return problem(request, RequestOutOfMemory())
         log.error("Request %s failed.", request_id(request), exc_info=error)
-        return _response(
-            request, 500, "internal", "Something went wrong here; the log tells under this id."
-        )
+        return _response(request, 500, "internal", INTERNAL)
 
-    app.add_exception_handler(NSFWReviewError, ours)
+    app.add_exception_handler(NSFWReviewError, known)
+    app.add_exception_handler(MemoryError, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, protocol)
-    app.add_exception_handler(Exception, unforeseen)
+    app.add_exception_handler(Exception, unexpected)
 
 
-def _protocol_message(request: Request, error: HTTPException) -> str:
-    """What is wrong with a request that the framework refused."""
-    if error.status_code == 404:
-        return f"There is nothing at {request.url.path}."
-    if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "GET, HEAD")  # of files it is not said
-        return f"{request.method} is not allowed here; allowed: {allowed}."
-    return str(error.detail)
+def http_problem(
+    connection: HTTPConnection,
+    status: int,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Build the response for an error of FastAPI or Gradio."""
+    if status == 404:
+        kind, message = "not_found", f"Not found: {connection.url.path}."
+    elif status == 405:
+        allowed = (headers or {}).get("Allow", "GET, HEAD")  # static files do not send it
+        kind = "method_not_allowed"
+        message = f"{connection.scope['method']} is not allowed here; allowed: {allowed}."
+    elif status < 500:
+        kind, message = "request", detail or HTTPStatus(status).phrase
+    else:
+        kind, message = "internal", INTERNAL
+    return _response(connection, status, kind, message, headers)
 
 
 def request_id(connection: HTTPConnection) -> str:
-    """The id that the guard gave this request."""
+    """The id that `AuthMiddleware` assigned to a request."""
     return str(connection.scope["state"]["request_id"])
 
 

@@ -1,4 +1,4 @@
-"""Worker threads that serve callers in turn, so that none waits for all images of another."""
+"""Worker threads with fair scheduling: waiting calls are taken from each caller in turn."""
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -12,13 +12,14 @@ T = TypeVar("T")
 
 
 class FairThreads:
-    """Runs functions in threads, only so many at once.
+    """Runs functions in a limited number of threads, round-robin over callers.
 
-    While all threads are in use, calls wait in one queue for each caller, and the queues take
-    turns. Within a queue, calls keep their order. To be used from one event loop.
+    - While all threads are busy, calls wait in one queue per caller, and the queues take turns.
+    - Calls of one caller keep their order.
+    - Must be used from one event loop.
 
     Args:
-        threads: How many functions run at once.
+        threads: The most functions that run at once.
     """
 
     def __init__(self, threads: int) -> None:
@@ -27,7 +28,7 @@ class FairThreads:
         self._waiting: OrderedDict[str, deque[anyio.Event]] = OrderedDict()
 
     async def run(self, caller: str, function: Callable[[], T]) -> T:
-        """Call a function in a thread, when it is its caller's turn."""
+        """Call a function in a thread when it is the caller's turn."""
         await self._acquire(caller)
         try:
             return await anyio.to_thread.run_sync(function, limiter=self._limiter)
@@ -35,7 +36,7 @@ class FairThreads:
             self._release()
 
     async def _acquire(self, caller: str) -> None:
-        if self._free:  # then nothing waits
+        if self._free:  # then no call waits
             self._free -= 1
             return
         turn = anyio.Event()

@@ -1,9 +1,7 @@
-"""Reverse proxies: which forwarding headers are believed, and what they say about a request.
+"""Reverse proxies: applies and removes forwarding headers.
 
-Invariants:
-- Forwarding headers are read here and nowhere else. They are believed only if the connection comes
-  from a trusted proxy, and removed in any case, so that nothing further in, Gradio included, acts
-  on a header that a visitor wrote.
+- Forwarding headers are read here only. They are trusted only if the connection comes from a
+  trusted proxy, and always removed, so that neither Gradio nor a route acts on a client's header.
 - The client is the rightmost hop of `X-Forwarded-For` that is not a trusted proxy. Every hop to the
   left of it may have been written by the client.
 """
@@ -20,13 +18,31 @@ from nsfw_app.settings import ANY_PROXY, ROOT_PATH, Settings
 
 FOR, PROTO = "x-forwarded-for", "x-forwarded-proto"
 HOST, PREFIX = "x-forwarded-host", "x-forwarded-prefix"
-# Every other header by which common proxies say that there is one, or for whom they ask.
-OTHERS = frozenset(
-    """forwarded via x-real-ip x-client-ip x-cluster-client-ip x-original-host x-original-for
-    x-original-url x-scheme x-script-name front-end-https cf-connecting-ip true-client-ip
-    fastly-client-ip""".split()
+# Headers that common proxies and platforms add; each is a sign that a request was forwarded.
+SINGLE_HEADERS = frozenset(
+    """forwarded via x-forwarded x-real-ip x-client-ip x-cluster-client-ip x-original-host
+    x-original-for x-original-url x-rewrite-url x-scheme x-script-name front-end-https
+    true-client-ip fastly-client-ip fly-client-ip do-connecting-ip x-appengine-user-ip
+    x-proxyuser-ip x-remote-ip x-remote-addr wl-proxy-client-ip proxy-client-ip cdn-loop
+    client-ip""".split()
 )
-GRADIO_SERVER = "x-gradio-server"  # Gradio's own, by which anyone may choose the page's address
+# And every header of these proxies and platforms.
+HEADER_FAMILIES = (
+    "x-forwarded-",
+    "cf-",
+    "x-envoy-",
+    "x-azure-",
+    "x-amzn-",
+    "x-amz-cf-",
+    "x-vercel-",
+    "fly-",
+    "akamai-",
+    "x-akamai-",
+    "x-arr-",
+    "x-nf-",
+    "x-cloud-trace-",
+)
+GRADIO_SERVER = "x-gradio-server"  # Gradio's own; a client could set the page's address with it
 HOST_VALUE = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:\d{1,5})?")
 # A Space is reached through its platform's proxies, which are on networks like these.
 PRIVATE_NETWORKS = (
@@ -40,10 +56,9 @@ class ProxyInfo:
     """How a request reached this server.
 
     Attributes:
-        headers: Names of the forwarding headers that came with it.
-        trusted: Whether they were believed.
-        root_path: The prefix of the page's public address that the proxy strips: `/review`, or
-            empty.
+        headers: Names of the forwarding headers of the request.
+        trusted: Whether they were trusted.
+        root_path: The path prefix that the proxy strips: `/review`, or empty.
     """
 
     headers: tuple[str, ...] = ()
@@ -52,12 +67,12 @@ class ProxyInfo:
 
 
 class TrustedProxies:
-    """The proxies whose forwarding headers are believed.
+    """The proxies whose forwarding headers are trusted.
 
     Args:
         networks: IP addresses and networks of proxies.
-        any_peer: Whether every peer is a trusted proxy, because nothing else can connect.
-        headers: Which headers they are believed.
+        any_peer: Whether every peer is a trusted proxy, because only the proxy can connect.
+        headers: The headers that are trusted.
     """
 
     def __init__(
@@ -72,7 +87,7 @@ class TrustedProxies:
         self.headers = frozenset(headers)
 
     def trusts(self, peer: str) -> bool:
-        """Whether the address at the other end of the connection is a trusted proxy."""
+        """Whether the peer of the connection is a trusted proxy."""
         return self._any_peer or self._named(_ip(peer))
 
     def client(self, peer: str, hops: Sequence[str]) -> str:
@@ -84,7 +99,7 @@ class TrustedProxies:
 
         Returns:
             The rightmost hop that is not a named proxy; the rightmost one if all are; the peer's
-            address where there is none, or where that hop is not an IP address.
+            address if there is no hop, or that hop is not an IP address.
         """
         addresses = [_ip(hop) for hop in hops]
         outside = [one for one in addresses if not self._named(one)]
@@ -96,22 +111,21 @@ class TrustedProxies:
 
 
 def trusted_proxies(settings: Settings) -> TrustedProxies:
-    """The proxies that the settings trust: those that are named, on a Space the platform's."""
+    """The trusted proxies of the settings; on a Space by default the platform's."""
     named = settings.forwarded_allow_ips
     if not named and settings.on_space:
-        # The platform says for whom it asks; it takes no part in how the page is addressed.
+        # The platform forwards the client address and scheme, not the page's host or prefix.
         return TrustedProxies(PRIVATE_NETWORKS, any_peer=True, headers=(FOR, PROTO))
     return TrustedProxies([one for one in named if one != ANY_PROXY], any_peer=ANY_PROXY in named)
 
 
 class Forwarding:
-    """ASGI middleware: applies the headers of trusted proxies, and removes everyone's.
+    """ASGI middleware: applies the headers of trusted proxies, and removes all.
 
     Args:
-        app: What follows.
-        proxies: Whose headers are believed.
-        root_path: The prefix of the page's public address, where it is set; it is preferred to
-            what a proxy says.
+        app: The next application.
+        proxies: The trusted proxies.
+        root_path: The configured path prefix; takes precedence over a proxy's header.
     """
 
     def __init__(self, app: ASGIApp, *, proxies: TrustedProxies, root_path: str) -> None:
@@ -137,15 +151,15 @@ class Forwarding:
                 kept.append((raw_name, value))
         peer = scope["client"][0] if scope.get("client") else ""
         trusted = self._proxies.trusts(peer)
-        believed = {k: v for k, v in sent.items() if trusted and k in self._proxies.headers}
-        if hops := believed.get(FOR):
+        trusted_headers = {k: v for k, v in sent.items() if trusted and k in self._proxies.headers}
+        if hops := trusted_headers.get(FOR):
             scope["client"] = (self._proxies.client(peer, hops), 0)
         # Each proxy adds its own view on the right. The first one saw what the client used.
-        if (scheme := believed.get(PROTO, [""])[0].lower()) in {"http", "https"}:
+        if (scheme := trusted_headers.get(PROTO, [""])[0].lower()) in {"http", "https"}:
             scope["scheme"] = scheme
-        if HOST_VALUE.fullmatch(host := believed.get(HOST, [""])[-1]):
+        if HOST_VALUE.fullmatch(host := trusted_headers.get(HOST, [""])[-1]):
             kept = [(b"host", host.encode()), *(h for h in kept if h[0].lower() != b"host")]
-        prefix = believed.get(PREFIX, [""])[-1].rstrip("/")
+        prefix = trusted_headers.get(PREFIX, [""])[-1].rstrip("/")
         scope["headers"] = kept
         scope.setdefault("state", {})["proxy"] = ProxyInfo(
             headers=tuple(sorted(sent)),
@@ -155,10 +169,10 @@ class Forwarding:
 
 
 class RootPath:
-    """ASGI middleware: puts the prefix that a proxy stripped before a request's path again.
+    """ASGI middleware: restores the path prefix that a proxy stripped.
 
-    It comes last, so that all checks before it see paths as they are without a proxy. Starlette
-    and Gradio need the prefix in `root_path` and `path` to make addresses that lead back.
+    It comes last, so that all checks before it see paths without the prefix. Starlette and Gradio
+    need it in `root_path` and `path` to build URLs.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -167,7 +181,7 @@ class RootPath:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         root_path = proxy_of(scope).root_path if scope["type"] == "http" else ""
-        if root_path:  # changed in place, because middleware further out reads the route from it
+        if root_path:  # in place: outer middleware reads the route from it
             scope["root_path"] = root_path
             scope["path"] = root_path + scope["path"]
             scope["raw_path"] = root_path.encode() + scope.get("raw_path", b"")
@@ -181,21 +195,21 @@ def proxy_of(scope: Scope) -> ProxyInfo:
 
 
 def root_path_of(connection: HTTPConnection) -> str:
-    """The prefix of the page's public address, without a slash at its end."""
+    """The path prefix of the page's public address, without a trailing slash."""
     return proxy_of(connection.scope).root_path
 
 
 def client_address(connection: HTTPConnection) -> str:
-    """The IP address of the client, as far as trusted proxies say it."""
+    """The IP address of the client, as reported by trusted proxies."""
     return connection.client.host if connection.client else ""
 
 
 def _is_forwarding(name: str) -> bool:
-    return name.startswith("x-forwarded-") or name in OTHERS
+    return name.startswith(HEADER_FAMILIES) or name in SINGLE_HEADERS
 
 
 def _ip(text: str) -> IPv4Address | IPv6Address | None:
-    """The IP address in `1.2.3.4`, `1.2.3.4:5`, `::1` or `[::1]:5`; None where there is none."""
+    """Parse `1.2.3.4`, `1.2.3.4:5`, `::1` or `[::1]:5`; None if it is not an IP address."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -1,10 +1,10 @@
-"""The way from a request to the engine: places that callers share, and threads of its own.
+"""Admission control for classification: slots, per-caller shares, and fair worker threads.
 
-- A request has a place among those that arrive, and when its body is complete, one among those
-  that are judged: a slow upload does not keep others from the model.
-- One caller holds a quarter of the places at most, and a quarter of the bytes.
-- Judging has threads of its own, in which callers take turns: however many images wait for the
-  model, the page and the sign-in still answer, and no caller waits for all images of another.
+- A request holds an arrival slot while its body is received, then a classification slot: slow
+  uploads do not keep others from the model.
+- One caller holds at most a quarter of the slots and of the bytes.
+- Classification has its own threads, which serve callers in turn: a backlog of images delays
+  neither the page, nor the sign-in, nor other callers' images.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,17 +30,17 @@ from nsfw_app.web.monitoring import Monitor
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CALLER: ContextVar[str] = ContextVar("caller", default="")  # whose request this task serves
+CALLER: ContextVar[str] = ContextVar("caller", default="")  # of the request that this task serves
 
 
 class ClassifyGate:
-    """Judges for routes.
+    """Access of routes to the engine.
 
     Args:
-        engine: What judges.
-        monitor: What counts.
-        max_requests: Requests whose bodies may arrive, and requests that may be judged, at once.
-        threads: Images that may be judged at once.
+        engine: Classifies images.
+        monitor: Counts reviews.
+        max_requests: The most requests that arrive, and the most that are classified, at once.
+        threads: The most images that are classified at once.
     """
 
     def __init__(
@@ -49,43 +49,47 @@ class ClassifyGate:
         self.engine = engine
         self.limits = RequestLimits(engine.limits.max_bytes)
         self._monitor = monitor
-        judged = Shares(max_requests, quarter(max_requests), "requests that are being judged")
-        self._places = SlotPool(max_requests, caller_bytes=self.limits.caller_bytes, then=judged)
+        classifying = Shares(
+            max_requests, quarter(max_requests), "requests that are being classified"
+        )
+        self._slots = SlotPool(
+            max_requests, caller_bytes=self.limits.caller_bytes, processing=classifying
+        )
         self._threads = FairThreads(threads)
 
     @asynccontextmanager
     async def slot(self, request: Request) -> AsyncIterator[None]:
-        """A place for one request, from before its body is read; see the module.
+        """Hold a slot for one request, from before its body is read; see the module docstring.
 
         Raises:
-            TooManyRequests: The caller holds its part already.
-            Overloaded: None is free.
+            TooManyRequests: The caller's share is used up.
+            Overloaded: No slot is free.
         """
         caller = share_key(request)
-        place = Slot(self._places, caller)
-        request.scope["state"]["arrival"] = place
+        slot = Slot(self._slots, caller)
+        request.scope["state"]["arrival"] = slot
         token = CALLER.set(caller)
         try:
             yield
         finally:
             CALLER.reset(token)
-            place.leave()
+            slot.release()
 
     async def review(self, data: bytes, upload: Upload) -> Review:
         """See `Engine.review`."""
         return self.record(await self.run(self.engine.review, data, upload))
 
     def record(self, review: Review) -> Review:
-        """The same review, counted."""
+        """Count a review and return it."""
         self._monitor.record(review)
         return review
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call something that takes long in one of the threads for it."""
+        """Call a slow function in a classification thread."""
         return await self._threads.run(CALLER.get(), lambda: function(*args, **kwargs))
 
     async def file(self, request: Request, *, name: str) -> bytes:
-        """The bytes of a file that is the whole body, never more than the limit.
+        """Read a file that is the whole body of a request.
 
         Raises:
             ImageError: Empty, or over the limit.
@@ -101,37 +105,37 @@ class ClassifyGate:
 
 
 async def gather(*calls: Callable[[], Awaitable[T]]) -> list[T]:
-    """What each of some calls gives, in their order, made side by side.
+    """Run calls concurrently and return their results in order.
 
-    The first error ends them all: those that wait are not made any more, and it is raised when
-    those under way have ended. One that nobody foresaw goes before the others.
+    - The first error cancels the calls that wait; it is raised when running ones have ended.
+    - Of several errors, one that is not of this package is raised first.
     """
     found: dict[int, T] = {}
 
-    async def make(number: int, call: Callable[[], Awaitable[T]]) -> None:
+    async def run(number: int, call: Callable[[], Awaitable[T]]) -> None:
         found[number] = await call()
 
     try:
         async with anyio.create_task_group() as group:
             for number, call in enumerate(calls):
-                group.start_soon(make, number, call)
+                group.start_soon(run, number, call)
     except ExceptionGroup as errors:
-        unforeseen = [e for e in errors.exceptions if not isinstance(e, NSFWReviewError)]
-        raise (unforeseen or errors.exceptions)[0] from None
+        unexpected = [e for e in errors.exceptions if not isinstance(e, NSFWReviewError)]
+        raise (unexpected or errors.exceptions)[0] from None
     return [found[number] for number in range(len(calls))]
 
 
 def require_prediction(review: Review) -> Prediction:
-    """The prediction of a review, for answers that have a score and no action.
+    """The prediction of a review, for responses with a score and without an action.
 
     Raises:
-        Unavailable: The image could not be judged, or only a part of it: the score of that part
+        Unavailable: The image was not classified, or only a part of it: the score of that part
             must not read as the image's.
     """
     if review.image is not None and review.image.incomplete:
         missing = [w.message for w in review.warnings if w.code is WarningCode.TRUNCATED]
         raise Unavailable(WarningCode.TRUNCATED, f"{review.name}: {' '.join(missing)}")
     if review.prediction is None:
-        problem = review.problem or ImageProblem("model", "The image was not judged.")
+        problem = review.problem or ImageProblem("model", "The image was not classified.")
         raise Unavailable(problem.kind, problem.message)
     return review.prediction

@@ -1,4 +1,4 @@
-"""Bodies in JSON of routes that read them by hand, so that they can be limited."""
+"""Reads JSON bodies within limits on size, depth and number of parts."""
 
 from typing import TypeVar
 
@@ -16,22 +16,22 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def media_type(request: Request) -> str:
-    """The media type of a request's body, lower case and without parameters; empty if unknown."""
+    """The media type of a request, in lower case without parameters; empty if not sent."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def read_json(request: Request, model: type[Model], *, limits: RequestLimits) -> Model:
-    """A request's body as a model. Any content type is accepted, as long as the body is JSON.
+    """Read and validate a JSON body, whatever its declared content type.
 
     Args:
-        request: The request; its body was not read yet.
-        model: What the body must look like.
-        limits: What the body may hold.
+        request: The request; its body has not been read.
+        model: The schema.
+        limits: The limits of the body.
 
     Raises:
-        RequestTooLarge: It passes a limit.
-        RequestTooSlow: It arrives more slowly than the minimum rate.
-        RequestError: It is empty, not JSON, or JSON of another shape.
+        RequestTooLarge: The body passes a limit.
+        RequestTooSlow: The body arrives below the minimum rate.
+        RequestError: The body is empty, not JSON, or does not match the schema.
     """
     sent_as = media_type(request)
     if sent_as.startswith(("multipart/", "image/")):

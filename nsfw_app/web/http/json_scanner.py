@@ -1,12 +1,11 @@
-"""JSON bodies, counted while they arrive, so that no parser ever meets an absurd one.
+"""Scans JSON bodies while they arrive, and rejects those that would be expensive to parse.
 
-A body that is short in bytes can cost a parser seconds and gigabytes: millions of empty parts,
-thousands of levels, or one emoji that makes a long text four times as wide in memory. These
-classes read the bytes before any parser does, a slice at a time, and refuse such a body as soon
-as a limit is passed.
+A small body can cost a parser seconds and gigabytes: millions of empty elements, thousands of
+levels, integers of thousands of digits, or one emoji that makes a long string four times as wide
+in memory. The scanners read slices of bytes, and reject a body as soon as it passes a limit.
 
-    JsonCounter    counts only; the bytes go on to the parser that follows
-    JsonSplitter   also keeps long texts apart from a short outline, which alone is parsed
+    JsonCounter    counts only; another parser reads the bytes
+    JsonSplitter   also separates long strings from a short outline, and parses the outline only
 """
 
 import json
@@ -21,21 +20,26 @@ import pydantic_core
 
 from nsfw_app.errors import NotJson, RequestError, RequestTooLarge
 
-LONG_BYTES = 8_192  # from here on a text is kept apart
-OUTLINE_BYTES = 262_144  # of all that is not a long text; 64 images need about 10 kB
+LONG_BYTES = 8_192  # longer strings are kept out of the outline
+OUTLINE_BYTES = 262_144  # everything but long strings; 64 images need about 10 kB
 BETWEEN = re.compile(rb'[^"]*')
 TEXT = re.compile(rb'(?:[^"\\]++|\\[^u]|\\u[0-9a-fA-F]{4})*+', re.DOTALL)  # RFC 8259, section 7
-HUGE = re.compile(rb"\d[eE]\+?\d{3}")  # a number, perhaps, that is infinite as a float
+HUGE = re.compile(rb"\d[eE]\+?\d{3}")  # may be a number that is infinite as a float
+MAX_NUMBER_CHARACTERS = 40  # a double has up to 24; reading an integer is quadratic in its digits
+NUMBER_END = re.compile(rb"[-+.0-9eE]*\Z")
+LONG_NUMBER = re.compile(rb"(?<![-+.0-9eE])[-+.0-9eE]{%d}" % (MAX_NUMBER_CHARACTERS + 1))
 BRACKET = re.compile(rb"[\[\]{}]")
-ESCAPE_BYTES = 6  # of the longest, \u0000
+ESCAPE_BYTES = 6  # of the longest escape, \u0000
 
 
 @dataclass(frozen=True, slots=True)
 class JsonLimits:
-    """What a JSON body may hold.
+    """Limits of a JSON body.
 
-    `max_parts` is of brackets that open, commas, colons and texts together; `max_depth` is how
-    many brackets may be open at once; `max_text_bytes` is of one text that is kept apart.
+    Attributes:
+        max_parts: Opening brackets, commas, colons and strings together.
+        max_depth: Brackets that are open at once.
+        max_text_bytes: Bytes of one long string.
     """
 
     max_parts: int
@@ -44,7 +48,7 @@ class JsonLimits:
 
 
 class Piece(NamedTuple):
-    """Bytes of a text, or from between two texts; `ends` when a quotation mark follows."""
+    """Bytes in a string or between two strings; `ends` if a quotation mark follows."""
 
     data: bytes
     in_text: bool
@@ -52,28 +56,30 @@ class Piece(NamedTuple):
 
 
 class JsonCounter:
-    """Takes the bytes of one JSON text in slices of any size, and checks the limits."""
+    """Checks the limits of one JSON document, in slices of any size."""
 
     def __init__(self, limits: JsonLimits) -> None:
         self._limits = limits
         self._parts = 0
         self._depth = 0
         self._in_text = False
-        self._rest = b""  # an escape sequence that has only begun
+        self._number = b""  # an incomplete number at the end of the last slice
+        self._rest = b""  # an incomplete escape sequence at the end of the last slice
 
     def feed(self, data: bytes) -> None:
-        """Count the next bytes; see `scan`."""
+        """Check the next bytes; see `scan`."""
         for _ in self.scan(data):
             pass
 
     def scan(self, data: bytes) -> Iterator[Piece]:
-        """The pieces of the next bytes, counted.
+        """Check the next bytes and split them into pieces.
 
         Raises:
-            RequestTooLarge: It has more parts or levels than the limits.
-            NotJson: It is not JSON in UTF-8.
+            RequestTooLarge: There are more parts or levels than allowed.
+            RequestError: A number is too long.
+            NotJson: The bytes are not JSON in UTF-8.
         """
-        if b"\0" in data:  # as in UTF-16, of which another reading would be possible
+        if b"\0" in data:  # as in UTF-16, which another parser might accept
             raise NotJson("The body is not JSON in UTF-8.")
         data, self._rest, position = self._rest + data, b"", 0
         while position < len(data):
@@ -85,7 +91,7 @@ class JsonCounter:
                 self._count(data[position:end], texts=ends)
             elif not ends and end < len(data):
                 if len(data) - end >= ESCAPE_BYTES:
-                    raise NotJson("The body is not JSON: a text has an unknown escape.")
+                    raise NotJson("The body is not JSON: a string has an unknown escape sequence.")
                 self._rest = data[end:]
             yield Piece(data[position:end], in_text, ends)
             if self._rest:
@@ -94,6 +100,13 @@ class JsonCounter:
             position = end + 1
 
     def _count(self, between: bytes, *, texts: int) -> None:
+        tokens = self._number + between
+        if LONG_NUMBER.search(tokens):
+            raise RequestError(
+                f"A number in the JSON has more than {MAX_NUMBER_CHARACTERS} characters."
+            )
+        end = NUMBER_END.search(tokens, max(0, len(tokens) - MAX_NUMBER_CHARACTERS))
+        self._number = end[0] if end and not texts else b""
         self._parts += texts + between.count(b",") + between.count(b":")
         for bracket in BRACKET.findall(between):
             if bracket in b"[{":
@@ -102,7 +115,7 @@ class JsonCounter:
             else:
                 self._depth -= 1
             if self._depth < 0:
-                raise NotJson("The body is not JSON: a bracket closes that is not open.")
+                raise NotJson("The body is not JSON: a bracket is closed that was not opened.")
             if self._depth > self._limits.max_depth:
                 raise RequestTooLarge(
                     f"The JSON is nested more deeply than the limit of {self._limits.max_depth}."
@@ -110,33 +123,33 @@ class JsonCounter:
         if self._parts > self._limits.max_parts:
             raise RequestTooLarge(
                 f"The JSON has more than the limit of {self._limits.max_parts} brackets, commas, "
-                "colons and texts."
+                "colons and strings."
             )
 
 
 class JsonSplitter:
-    """Takes the bytes of one JSON text, and gives the value that it describes.
+    """Parses one JSON document in slices, with long strings kept out of the parser.
 
-    - Long texts never pass through a parser, and exist once: they are ASCII, as base64 is.
-    - All else is the outline, in which a reference stands for each of them.
+    - Long strings must be ASCII, as base64 is, and exist in memory once.
+    - Everything else is the outline, in which each long string is replaced by a reference.
     """
 
     def __init__(self, limits: JsonLimits) -> None:
         self._limits = limits
         self._counter = JsonCounter(limits)
-        self._reference = secrets.token_hex(8)  # so that no text sent can be taken for one
+        self._reference = secrets.token_hex(8)  # unguessable, so that no string equals one
         self._outline = bytearray()
         self._long_texts: dict[str, str] = {}
         self._text = bytearray()
         self._is_long = False
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes.
+        """Add the next bytes.
 
         Raises:
             RequestTooLarge: A limit is passed.
             NotJson: It is not JSON.
-            RequestError: A long text is not ASCII.
+            RequestError: A long string is not ASCII.
         """
         for piece in self._counter.scan(data):
             if piece.in_text:
@@ -149,16 +162,16 @@ class JsonSplitter:
                 self._outline += b'"'
         if len(self._outline) > OUTLINE_BYTES:
             raise RequestTooLarge(
-                f"Besides its images, the request has more than {OUTLINE_BYTES / 1e3:g} kB."
+                f"Without its images, the request has more than {OUTLINE_BYTES / 1e3:g} kB."
             )
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was fed."""
+        """Whether no bytes were added."""
         return not self._outline
 
     def value(self) -> Any:
-        """The value, once all bytes were fed.
+        """The value, after all bytes were added.
 
         Raises:
             NotJson: They are not JSON.
@@ -172,8 +185,8 @@ class JsonSplitter:
             self._text = bytearray(_unescaped(bytes(self._text)))
         if self._is_long and len(self._text) > self._limits.max_text_bytes:
             raise RequestTooLarge(
-                f"A text in the request has more than {self._limits.max_text_bytes / 1e6:.3g} MB, "
-                "which an image of the largest size does not need."
+                f"A string in the request has more than {self._limits.max_text_bytes / 1e6:.3g} "
+                "MB, which an image of the largest size does not need."
             )
 
     def _end_text(self) -> None:
@@ -196,11 +209,11 @@ class JsonSplitter:
 
 
 def parse(data: bytes | bytearray) -> Any:
-    """The value of a JSON text as RFC 8259 has it: without NaN, half characters and bad UTF-8.
+    """Parse JSON strictly by RFC 8259: no NaN, unpaired surrogates or invalid UTF-8.
 
     Raises:
         NotJson: It is not JSON.
-        RequestError: It has a number that is not finite.
+        RequestError: A number is not finite.
     """
     try:
         value = pydantic_core.from_json(data, allow_inf_nan=False)
@@ -218,7 +231,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def _unescaped(data: bytes) -> bytes:
-    """Part of a text without its escape sequences, each of which is complete."""
+    """Resolve the escape sequences in part of a string, each of which is complete."""
     try:
         if b"\\" in data:
             data = json.loads(b'"' + data + b'"', strict=False).encode("ascii")
@@ -226,7 +239,7 @@ def _unescaped(data: bytes) -> bytes:
         data = b"\xff"
     if not data.isascii():
         raise RequestError(
-            f"A text of more than {LONG_BYTES} bytes has characters outside ASCII, which base64 "
+            f"A string of more than {LONG_BYTES} bytes has characters outside ASCII, which base64 "
             "does not have."
         )
     return data

@@ -1,15 +1,15 @@
-"""How much one request may carry, and all requests together, derived from the largest file."""
+"""Size limits of requests, derived from the largest accepted file."""
 
 from dataclasses import dataclass
 
 from nsfw_app.web.http.json_scanner import OUTLINE_BYTES, JsonLimits
 
 MAX_IMAGES = 64  # in one request
-IMAGE_BYTES = 1_500_000  # of each when there are so many: a photograph of 12 megapixels
+IMAGE_BYTES = 1_500_000  # of each in a full request: a JPEG of 12 megapixels
 BASE64 = 1.43  # bytes of text for a byte: 4/3, and 7 % for line breaks or escaped slashes
-PART_BYTES = 4_096  # of a form's part besides its content
+PART_BYTES = 4_096  # overhead of one part of a form
 MAX_FIELDS = 8  # of a form, besides files
-FILES_AT_ONCE = 4  # of the largest size, that one caller may send side by side
+FILES_AT_ONCE = 4  # of the largest size, from one caller concurrently
 JSON_PARTS = 4_096  # 64 images need 900
 
 
@@ -25,7 +25,7 @@ class RequestLimits:
 
     @property
     def files_bytes(self) -> int:
-        """All images of one request together: 64 photographs, or one file of the largest size."""
+        """All images of one request: 64 of `IMAGE_BYTES`, or one of the largest size."""
         return max(self.file_bytes, MAX_IMAGES * min(self.file_bytes, IMAGE_BYTES))
 
     @property
@@ -40,10 +40,10 @@ class RequestLimits:
 
     @property
     def json(self) -> JsonLimits:
-        """What such a body may hold."""
+        """Structure of such a body."""
         return JsonLimits(JSON_PARTS, max_text_bytes=int(BASE64 * self.file_bytes) + PART_BYTES)
 
     @property
     def caller_bytes(self) -> int:
-        """All bodies of one caller that are arriving or judged."""
+        """All bodies of one caller that are received or classified."""
         return max(self.json_bytes, self.form_bytes, FILES_AT_ONCE * self.file_bytes)

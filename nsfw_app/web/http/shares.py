@@ -1,4 +1,4 @@
-"""Limited resources that callers share: one caller never holds more than its part."""
+"""Limited resources with a share per caller."""
 
 import threading
 from collections import Counter
@@ -15,48 +15,48 @@ RETRY_AFTER_S = 1
 
 
 class Shares:
-    """A resource of which callers take amounts and give them back.
+    """A resource that callers acquire and release. Thread-safe.
 
     Args:
-        total: How much there is.
-        part: How much of it one caller may hold.
-        what: What it is, with its unit, for messages.
-        unit: The size of that unit.
-        retry_after_s: When some of it may be free again.
+        total: The whole amount.
+        share: The most that one caller may hold.
+        what: Name of the resource with its unit, for messages.
+        unit: Amount in one unit.
+        retry_after_s: Seconds until some of it may be free.
     """
 
     def __init__(
         self,
         total: int,
-        part: int,
+        share: int,
         what: str,
         *,
         unit: float = 1,
         retry_after_s: int = RETRY_AFTER_S,
     ) -> None:
         self._total = total
-        self._part = part
+        self._share = share
         self._what = what
         self._unit = unit
         self._retry_after_s = retry_after_s
         self._held: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def take(self, caller: str, amount: int = 1) -> None:
-        """Take some of it.
+    def acquire(self, caller: str, amount: int = 1) -> None:
+        """Acquire an amount without waiting.
 
         Raises:
-            TooManyRequests: The caller would hold more than its part.
-            Overloaded: All callers together would hold more than there is.
+            TooManyRequests: The caller would hold more than its share.
+            Overloaded: All callers together would hold more than the total.
         """
         with self._lock:
             held, all_held = self._held[caller], self._held.total()
-            if held + amount <= self._part and all_held + amount <= self._total:
+            if held + amount <= self._share and all_held + amount <= self._total:
                 self._held[caller] += amount
                 return
-        if held + amount > self._part:
+        if held + amount > self._share:
             raise TooManyRequests(
-                f"One caller may use {self._part / self._unit:g} {self._what} at once, and "
+                f"One caller may use {self._share / self._unit:g} {self._what} at once, and "
                 f"{held / self._unit:g} are in use. {self._advice}",
                 retry_after_s=self._retry_after_s,
             )
@@ -66,8 +66,8 @@ class Shares:
             retry_after_s=self._retry_after_s,
         )
 
-    def give_back(self, caller: str, amount: int = 1) -> None:
-        """Give some of it back."""
+    def release(self, caller: str, amount: int = 1) -> None:
+        """Release an amount."""
         with self._lock:
             self._held[caller] -= amount
             if not self._held[caller]:
@@ -75,12 +75,12 @@ class Shares:
 
     @contextmanager
     def held(self, caller: str, amount: int = 1) -> Iterator[None]:
-        """Some of it, until the block ends; see `take`."""
-        self.take(caller, amount)
+        """Hold an amount until the block ends; see `acquire`."""
+        self.acquire(caller, amount)
         try:
             yield
         finally:
-            self.give_back(caller, amount)
+            self.release(caller, amount)
 
     @property
     def _advice(self) -> str:
@@ -89,7 +89,7 @@ class Shares:
 
 
 def share_key(connection: HTTPConnection) -> str:
-    """The name under which a request's share is counted: its owner, or its address."""
+    """The key of a request's share: its owner, or its client address."""
     owner = caller_of(connection).owner
     if owner is not None:
         return owner

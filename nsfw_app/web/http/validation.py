@@ -1,9 +1,9 @@
-"""What is wrong with a request, in words: the parameter, its value, and what is allowed."""
+"""Messages for validation errors: the parameter, its value, and what is allowed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-MAX_SHOWN = 60  # characters of a value that a message repeats
+MAX_SHOWN = 60  # characters of a value in a message
 JSON_TYPES: Mapping[type, str] = {
     type(None): "null",
     bool: "a boolean",
@@ -25,13 +25,13 @@ EXPECTED: Mapping[str, str] = {
 
 
 def describe(error: Mapping[str, Any], path: Sequence[int | str]) -> str:
-    """The sentence for one of pydantic's errors.
+    """The message for one of pydantic's errors.
 
     Args:
         error: An entry of `ValidationError.errors()`.
-        path: Where in the request it is: names and indices, outermost first.
+        path: Names and indices of the value in the request, outermost first.
     """
-    where, value, context = _written(path), error.get("input"), error.get("ctx", {})
+    where, value, context = _format_path(path), error.get("input"), error.get("ctx", {})
     match error["type"]:
         case "missing":
             return f"{where} is missing."
@@ -48,13 +48,13 @@ def describe(error: Mapping[str, Any], path: Sequence[int | str]) -> str:
             return f"{where}: {error['msg'].removesuffix('.')}."
 
 
-def _written(path: Sequence[int | str]) -> str:
-    """A path as programmers write it: `input[0].image_url.url`."""
+def _format_path(path: Sequence[int | str]) -> str:
+    """Format a path: `input[0].image_url.url`."""
     steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return "".join(steps).removeprefix(".") or "The body"
 
 
 def shown(value: object) -> str:
-    """A value as a message repeats it: quoted, escaped and shortened."""
+    """Format a value for a message: quoted, escaped and shortened."""
     text = repr(value)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -1,1 +1,1 @@
-"""ASGI middleware: every request passes it before a route is looked up."""
+"""ASGI middleware that every request passes before routing."""

@@ -1,12 +1,10 @@
-"""The Content-Security-Policy of every response, as strict as Gradio can live with.
+"""The Content-Security-Policy of every response, as strict as Gradio permits.
 
-Nothing is loaded from another site, no plug-in and no frame; the page itself is framed by nobody,
-on a Space by Hugging Face alone. Scripts written into a page run only if they are the ones that
-were sent, each named by its hash. Gradio makes functions out of text and puts styles into
-attributes, so `unsafe-eval` and inline styles stay allowed.
-
-The links of Gradio's page are made relative on the way, so that below a proxy's path nothing is
-asked for outside of it.
+- Nothing is loaded from other sites; plug-ins and frames are forbidden. The page itself cannot be
+  framed, except by Hugging Face on a Space.
+- Inline scripts are allowed by hash. Gradio needs `unsafe-eval` and inline styles.
+- Absolute links of Gradio's page are made relative, so that below a proxy's path nothing is
+  requested outside of it.
 """
 
 import base64
@@ -20,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 INLINE_SCRIPT = re.compile(
     rb"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE
 )
-# Gradio's only link that is not relative. Without an icon a browser asks the host's root for one.
+# Gradio's only absolute link. Without an icon link browsers request /favicon.ico.
 ABSOLUTE_LINK = b'<link rel="manifest" href="/manifest.json" />'
 RELATIVE_LINKS = (
     b'<link rel="manifest" href="./manifest.json" /><link rel="icon" href="./favicon.ico" />'
@@ -29,11 +27,11 @@ HUGGING_FACE = "https://huggingface.co https://*.hf.space"
 
 
 class ContentSecurity:
-    """ASGI middleware; see the module.
+    """ASGI middleware; see the module docstring.
 
     Args:
-        app: What it protects.
-        framed: Whether the page is shown on a Space, inside Hugging Face's own.
+        app: The next application.
+        framed: Whether the page is shown in a frame of Hugging Face, as on a Space.
     """
 
     def __init__(self, app: ASGIApp, *, framed: bool) -> None:
@@ -41,11 +39,11 @@ class ContentSecurity:
         self._ancestors = HUGGING_FACE if framed else "'none'"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; a page is held back until its scripts are known."""
+        """Serve one request; a page is buffered until its scripts are known."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if _wants_page(scope):  # which is read here, so it must not arrive compressed
+        if _wants_page(scope):  # it is read here, so it must not be compressed
             scope["headers"] = [(k, v) for k, v in scope["headers"] if k != b"accept-encoding"]
         start: Message | None = None
         body = bytearray()
@@ -67,7 +65,7 @@ class ContentSecurity:
                 headers["Content-Security-Policy"] = self._policy(INLINE_SCRIPT.findall(page))
                 if page:
                     headers["Content-Length"] = str(len(page))
-                else:  # the response to HEAD, whose page is not known
+                else:  # the response to HEAD has no page
                     del headers["Content-Length"]
                 await send(start)
                 message = {"type": "http.response.body", "body": page}

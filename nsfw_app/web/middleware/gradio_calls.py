@@ -1,100 +1,150 @@
-"""What reaches Gradio's queue: calls that name only the caller's own uploads and sessions.
+"""Calls to Gradio's queue: validated, and limited to the caller's own uploads and sessions.
 
-Gradio itself fetches any URL, and moves any upload, that stands where a component expects a file,
-before a handler is asked whether the caller may call it at all.
+- Gradio fetches any URL, and moves any upload, that a call names where a component expects a file,
+  before a handler can check the caller's permissions. Such a call is rejected here.
+- Gradio fails with a traceback on some malformed calls. They are rejected here with a message.
+- An error response of any of Gradio's routes gets the JSON shape of all other errors.
 """
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
+import gradio as gr
 from fastapi import Request
+from gradio.blocks import BlockFunction
+from pydantic import BaseModel, Field, StrictInt, ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nsfw_app.errors import NSFWReviewError, Overloaded, RequestError
-from nsfw_app.web.http.bodies import again
-from nsfw_app.web.http.errors import problem
+from nsfw_app.web.http.bodies import replay
+from nsfw_app.web.http.errors import http_problem, problem
 from nsfw_app.web.http.request_state import caller_of
 from nsfw_app.web.http.shares import share_key
-from nsfw_app.web.middleware.gradio_routes import CANCEL, DATA, JOIN
+from nsfw_app.web.http.validation import describe
+from nsfw_app.web.middleware.gradio_routes import CANCEL, DATA, JOIN, is_gradio
 from nsfw_app.web.middleware.gradio_sessions import GradioSessions
 from nsfw_app.web.middleware.gradio_uploads import Uploads
 
 MAX_ID_CHARACTERS = 100  # of a session or event; Gradio's have 11 and 32
-FULL = 503  # the status of Gradio's answer
+MAX_INDEX = 2**31 - 1  # of an endpoint or component; Gradio counts from 0
+QUEUE_FULL = 503  # the status of Gradio's response
 RETRY_AFTER_S = 1
+
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
+Index = Annotated[StrictInt, Field(ge=0, le=MAX_INDEX)]
+
+
+class Join(BaseModel):
+    """A call that joins the queue."""
+
+    session_hash: Id
+    fn_index: Index
+    data: list[Any]
+    trigger_id: Index | None = None
+    event_id: Id | None = None
+    simple_format: bool = False
+    batched: bool | None = None
+    oauth_token: str | None = None
+
+
+class Cancel(BaseModel):
+    """A request that cancels a call."""
+
+    session_hash: Id
+    fn_index: Index
+    event_id: Id
+
+
+Call = TypeVar("Call", Join, Cancel)
 
 
 class GradioCalls:
-    """ASGI middleware; see the module.
+    """ASGI middleware; see the module docstring.
 
     Args:
-        app: What follows.
-        uploads: Where callers' files lie.
-        sessions: Which session belongs to whom.
+        app: The next application.
+        blocks: The page whose queue is called.
+        uploads: The callers' uploaded files.
     """
 
-    def __init__(self, app: ASGIApp, *, uploads: Uploads, sessions: GradioSessions) -> None:
+    def __init__(self, app: ASGIApp, *, blocks: gr.Blocks, uploads: Uploads) -> None:
         self._app = app
+        self._blocks = blocks
+        self._sessions = GradioSessions(blocks)
         self._uploads = uploads
-        self._sessions = sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a call on, or refuse it."""
-        if scope["type"] != "http" or scope["path"] not in {JOIN, DATA, CANCEL}:
-            if scope.get("path") == "/":  # a query could name another page, or a saved state
-                scope["query_string"] = b""
+        """Forward a request, or reject it."""
+        if scope["type"] != "http" or not is_gradio(scope["path"]):
             await self._app(scope, receive, send)
             return
+        if scope["path"] == "/":  # a query could name another page, or a saved state
+            scope["query_string"] = b""
         scope["state"]["uploads"] = self._uploads
         request = Request(scope, receive)
         try:
             if scope["path"] == DATA:
                 self._sessions.check(_session_of_query(request), share_key(request))
-                await self._app(scope, receive, send)
-                return
-            data = await request.body()  # within the guard's limits
-            self._check(_parsed(data), request)
-            await self._pass_on(scope, again(data, receive), send)
-        except NSFWReviewError as error:
+            elif scope["path"] in {JOIN, CANCEL}:
+                data = await request.body()  # within the limits of `AuthMiddleware`
+                self._check(_parsed(data), request)
+                receive = replay(data, receive)
+            await self._forward(request, receive, send)
+        except (NSFWReviewError, MemoryError) as error:
             await problem(request, error)(scope, receive, send)
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let Gradio answer, but for a full queue, which it tells in its own way.
+    async def _forward(self, request: Request, receive: Receive, send: Send) -> None:
+        """Let Gradio respond, and translate its error responses.
 
         Raises:
             Overloaded: The queue is full.
         """
-        full = False
+        error: Message | None = None
+        body = b""
 
-        async def send_unless_full(message: Message) -> None:
-            nonlocal full
-            full = full or message.get("status") == FULL
-            if not full:
+        async def send_success(message: Message) -> None:
+            nonlocal error, body
+            if message.get("status", 200) >= 400:
+                error = message
+            if error is None:
                 await send(message)
+            else:
+                body += message.get("body", b"")
 
-        await self._app(scope, receive, send_unless_full)
-        if full:
+        await self._app(request.scope, receive, send_success)
+        if error is None:
+            return
+        if error["status"] == QUEUE_FULL:
             raise Overloaded(
                 "Too many calls are waiting already. Try again in a moment.",
                 retry_after_s=RETRY_AFTER_S,
             )
+        response = http_problem(request, error["status"], _detail(body))
+        await response(request.scope, receive, send)
 
     def _check(self, call: dict[str, Any], request: Request) -> None:
-        """Refuse a call that names something of another caller's.
+        """Reject a malformed call, or one that names something of another caller's.
 
         Raises:
+            RequestError: A field is missing or has a wrong value.
             NotFound: A file or the session is not the caller's.
-            TooManyRequests: The caller has used up its part of the queue.
+            TooManyRequests: The caller has used up its share of the queue.
         """
         for path in _files(call):
             self._uploads.check_owner(Path(str(path)), caller_of(request))
-        session, owner = _text(call, "session_hash"), share_key(request)
-        if request.scope["path"] == JOIN:
-            self._sessions.join(session, owner)
-        else:
-            self._sessions.check(session, owner, event=_text(call, "event_id"))
+        owner = share_key(request)
+        if request.scope["path"] == CANCEL:
+            cancel = _validated(Cancel, call)
+            self._sessions.check(cancel.session_hash, owner, event=cancel.event_id)
+            return
+        join = _validated(Join, call)
+        function = self._blocks.fns.get(join.fn_index)
+        if function is None or function.fn is None:  # the latter runs in the browser only
+            raise RequestError(f"fn_index is {join.fn_index}: there is no such endpoint.")
+        _check_data(join.data, function)
+        self._sessions.join(join.session_hash, owner)
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
@@ -107,29 +157,56 @@ def _parsed(data: bytes) -> dict[str, Any]:
     return call
 
 
-def _text(call: dict[str, Any], name: str) -> str:
-    if not isinstance(value := call.get(name), str):
-        raise RequestError(f"{name} is missing, or is not a text.")
-    if len(value) > MAX_ID_CHARACTERS:
-        raise RequestError(f"{name} has more than {MAX_ID_CHARACTERS} characters.")
-    return value
+def _validated(model: type[Call], call: dict[str, Any]) -> Call:
+    try:
+        return model.model_validate(call)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise RequestError(describe(first, first["loc"])) from None
+
+
+def _detail(body: bytes) -> str:
+    """The message of one of Gradio's error responses."""
+    try:
+        found = json.loads(body)["detail"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    if isinstance(found, list) and found:  # FastAPI's validation errors
+        return describe(found[0], found[0]["loc"][1:])
+    return str(found)
+
+
+def _check_data(data: list[Any], function: BlockFunction) -> None:
+    """Check number of the values for an endpoint, and the form of files among them."""
+    if len(data) < len(function.inputs):
+        raise RequestError(f"data has {len(data)} values; {len(function.inputs)} are required.")
+    for number, (component, value) in enumerate(zip(function.inputs, data, strict=False)):
+        form = getattr(component, "data_model", None)
+        if form is None or value is None or number in function.component_prop_inputs:
+            continue
+        try:
+            form.model_validate(value, context={"validate_meta": True})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            message = describe(first, ("data", number, *first["loc"]))
+            raise RequestError(message) from None
 
 
 def _session_of_query(request: Request) -> str:
     sessions = request.query_params.getlist("session_hash")
     if len(sessions) != 1:
-        raise RequestError("session_hash is needed once.")
+        raise RequestError("session_hash is required exactly once.")
     return sessions[0]
 
 
 def _files(value: Any) -> Iterator[Any]:
-    """The path of everything in a call that Gradio would take for a file."""
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
+    """The paths of all objects in a call that Gradio would treat as files."""
+    pending = [value]
+    while pending:
+        value = pending.pop()
         if isinstance(value, dict):
             if "path" in value and "meta" in value:
                 yield value["path"]
-            waiting.extend(value.values())
+            pending.extend(value.values())
         elif isinstance(value, list):
-            waiting.extend(value)
+            pending.extend(value)

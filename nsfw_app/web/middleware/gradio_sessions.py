@@ -1,7 +1,7 @@
-"""Sessions of Gradio's queue: each belongs to the caller that used it first.
+"""Sessions of Gradio's queue: each is owned by the caller that used it first.
 
-Gradio knows a session by a text that the browser chose, and gives its results to any caller that
-sends the same text. This module is the only one that looks inside Gradio's queue.
+Gradio identifies a session by a string that the browser chooses, and returns its results to any
+caller that sends it. This is the only module that uses the internals of Gradio's queue.
 """
 
 from collections import OrderedDict
@@ -12,14 +12,14 @@ from nsfw_app.concurrency_limits import quarter
 from nsfw_app.errors import NotFound, TooManyRequests
 from nsfw_app.web.http.shares import RETRY_AFTER_S, share_key
 
-MAX_SESSIONS = 2_000  # that Gradio remembers; it forgets the one that was not used for longest
+MAX_SESSIONS = 2_000  # that are remembered; the least recently used is dropped
 
 
 class GradioSessions:
-    """Who owns which session.
+    """Owners of sessions.
 
     Args:
-        blocks: The page whose queue it is.
+        blocks: The page with the queue.
     """
 
     def __init__(self, blocks: gr.Blocks) -> None:
@@ -27,11 +27,11 @@ class GradioSessions:
         self._owners: OrderedDict[str, str] = OrderedDict()
 
     def join(self, session: str, caller: str) -> None:
-        """Let a caller use a session, which belongs to it from now on.
+        """Check that a caller may use a session; an unknown session becomes the caller's.
 
         Raises:
-            NotFound: It belongs to another caller.
-            TooManyRequests: The caller has used up its part of the queue.
+            NotFound: The session belongs to another caller.
+            TooManyRequests: The caller's share of the queue is used up.
         """
         if self._owners.setdefault(session, caller) != caller:
             raise NotFound("No such session of yours.")
@@ -41,21 +41,21 @@ class GradioSessions:
             size
         ):
             raise TooManyRequests(
-                f"{quarter(size)} of your calls are waiting, which is your part of the queue. "
+                f"{quarter(size)} of your calls are waiting, which is your share of the queue. "
                 f"Try again in {RETRY_AFTER_S} second.",
                 retry_after_s=RETRY_AFTER_S,
             )
 
     def check(self, session: str, caller: str, *, event: str | None = None) -> None:
-        """Let a caller read or cancel only what belongs to it.
+        """Check that a session and one of its calls belong to a caller.
 
         Args:
             session: The session.
-            caller: Who asks.
-            event: One call in it.
+            caller: Key of the caller's share.
+            event: A call in the session.
 
         Raises:
-            NotFound: It is another caller's, or unknown to Gradio.
+            NotFound: It belongs to another caller, or is unknown to Gradio.
         """
         queue = self._blocks._queue
         found = queue.event_ids_to_events.get(event)
@@ -67,10 +67,10 @@ class GradioSessions:
             raise NotFound("No such session of yours.")
 
     def _forget_oldest(self, caller: str) -> None:
-        """Forget the caller's oldest session where it has too many, then the oldest of all."""
-        mine = [session for session, owner in self._owners.items() if owner == caller]
-        if len(mine) > quarter(MAX_SESSIONS):
-            self._end(mine[0])
+        """Drop the caller's oldest session if it has too many, then the oldest of all."""
+        owned = [session for session, owner in self._owners.items() if owner == caller]
+        if len(owned) > quarter(MAX_SESSIONS):
+            self._end(owned[0])
         if len(self._owners) > MAX_SESSIONS:
             self._owners.popitem(last=False)
 
@@ -78,11 +78,11 @@ class GradioSessions:
         queue = self._blocks._queue
         for event in list(queue.event_ids_to_events.values()):
             if event.session_hash == session:
-                event.alive = False  # its results go nowhere any more
+                event.alive = False  # its results are dropped
         queue.pending_messages_per_session.pop(session, None)
         del self._owners[session]
 
     def _waiting(self, caller: str) -> int:
-        """How many calls of a caller wait in the queue."""
+        """Number of a caller's calls in the queue."""
         queues = self._blocks._queue.event_queue_per_concurrency_id.values()
         return sum(share_key(event.request) == caller for queue in queues for event in queue.queue)

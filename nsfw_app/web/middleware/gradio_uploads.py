@@ -87,11 +87,11 @@ class Uploads:
         """
         owner = _folder(caller)
         size = sum(file.size or 0 for file in files)
-        self._files.take(owner, len(files))
+        self._files.acquire(owner, len(files))
         try:
-            self._bytes.take(owner, size)
+            self._bytes.acquire(owner, size)
         except Exception:
-            self._files.give_back(owner, len(files))
+            self._files.release(owner, len(files))
             raise
         paths = []
         for file in files:
@@ -124,8 +124,8 @@ class Uploads:
             with suppress(OSError):  # the folder has other uploads
                 path.parent.parent.rmdir()
         if upload := self._uploads.pop(path, None):
-            self._files.give_back(upload.owner)
-            self._bytes.give_back(upload.owner, upload.size)
+            self._files.release(upload.owner)
+            self._bytes.release(upload.owner, upload.size)
 
     def delete_old(self) -> None:
         """Delete everything older than `KEPT_S`."""

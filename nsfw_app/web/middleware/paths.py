@@ -1,9 +1,8 @@
-"""Which request targets are accepted: those that every layer behind reads in the same way.
+"""Rejects ambiguous request targets before routing.
 
-Routers, middlewares and file handlers disagree about unusual paths: one strips a newline, one
-matches before it, others cut at a semicolon, join double slashes or resolve `..`. A check that
-one of them makes is then bypassed at another. Such paths are refused before any route is looked
-up, so that `scope["path"]` is the one path on which everything decides.
+Routers, middleware and file handlers normalize unusual paths differently: one strips a newline,
+others cut at a semicolon, merge double slashes or resolve `..`, so that a check of one is bypassed
+at another. After this check `scope["path"]` means the same to all of them.
 """
 
 from urllib.parse import quote, unquote_to_bytes
@@ -13,18 +12,18 @@ from starlette.types import Scope
 from nsfw_app.errors import RequestError
 
 MAX_PATH_BYTES = 2_000  # as sent, percent-encoded; the longest route here needs about 100
-UNRESERVED = "".join(map(chr, range(33, 127))).replace("%", "")  # what need not be encoded here
+UNRESERVED = "".join(map(chr, range(33, 127))).replace("%", "")  # not encoded
 DOT_SEGMENTS = frozenset({".", ".."})
 
 
 def check_target(scope: Scope) -> None:
-    """Refuse a path or query that layers could read differently, as sent and as decoded.
+    """Reject a path or query that layers could interpret differently, encoded or decoded.
 
     Raises:
         RequestError: The path is too long, does not begin with a slash, is not UTF-8, or has a
             control or invisible character, a backslash, a semicolon, an encoded slash, a double
-            slash, a dot segment, or a percent sign that is left after decoding; or path or query
-            have bytes outside ASCII.
+            slash, a dot segment, or a percent sign after decoding; or path or query have bytes
+            outside ASCII.
     """
     if not scope["query_string"].isascii():
         raise RequestError("The query has bytes that are not percent-encoded.")
@@ -45,10 +44,10 @@ def check_target(scope: Scope) -> None:
 
 
 def _fault(path: str) -> str:
-    """What is wrong with a decoded path, or an empty text."""
+    """The fault of a decoded path; empty if there is none."""
     if not path.startswith("/"):
         return "does not begin with a slash"
-    if "\ufffd" in path:  # what an invalid byte is decoded as
+    if "\ufffd" in path:  # the replacement for an invalid byte
         return "is not UTF-8"
     if not path.isprintable():
         return "has a control or invisible character"
