@@ -34,8 +34,9 @@ from sqlite_utils import Database
 
 from nsfw_app.evidence.agreement import Insights
 from nsfw_app.models.equivalence import EquivalentBackends
-from nsfw_app.records import Label, LogFilter, NewDecision, Policy
+from nsfw_app.records import Label, LogFilter, NewDecision
 from nsfw_app.review.exports import log_csv
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import PERMISSIONS, Caller, UserRole
 from nsfw_app.store import Store
 from nsfw_app.store.migrations import migrations
@@ -45,7 +46,6 @@ CLAIM_PAUSE_S = 0.1
 DECISION_PAUSE_S = 0.01
 DECISIONS = 1_000  # that are timed
 REPEATS = 25
-POLICY = Policy(0.5, 0.2, 0.8)
 PROCESSES = multiprocessing.get_context("spawn")
 
 # Of 20 decided images, 14 have one decision, 5 two and 1 three; one of each 20 is misclassified.
@@ -175,8 +175,7 @@ def opened(directory: Path) -> Store:
 
 def measured(store: Store, directory: Path) -> dict[str, float]:
     """Every figure, in the order of the module's docstring."""
-    policy_of: Callable[[str], Policy] = lambda _: POLICY  # noqa: E731
-    insights = Insights(store, policy_of, EquivalentBackends(None, policy_of))
+    insights = Insights(store, PolicyBook(store.policies), EquivalentBackends(None))
     reviewer = "reviewer 1"
     blind = LogFilter(blind_to=reviewer)
 

@@ -1,0 +1,27 @@
+"""The benchmark of the store: one JSON object, from a small database."""
+
+import json
+import sys
+
+import pytest
+
+from benchmarks import store
+
+FIGURES = """claim_10_ms waiting_ms insights_ms misclassifications_ms facets_ms log_deep_page_ms
+    export_s export_grew_mb decision_p99_ms""".split()
+
+
+def test_one_object_has_every_figure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Built, upgraded and measured, in the documented order of figures."""
+    monkeypatch.setattr(store, "DECISIONS", 20)
+    monkeypatch.setattr(store, "REVIEWERS", 2)
+    arguments = ["benchmarks.store", "--decisions", "1000", "--open", "100", "--json"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    store.main()
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert list(found) == FIGURES
+    assert all(value >= 0 for value in found.values())
+    assert "1000 decisions built" in printed.err
