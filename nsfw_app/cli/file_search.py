@@ -58,7 +58,7 @@ class FileSearch:
         """The files, in the order of the paths and sorted within each.
 
         Linked directories come last, so that a file that is reached without a link keeps its own
-        path. A path that was named is included whatever its extension.
+        path. A path that was named is included with any extension.
         """
         links: list[tuple[Path, Path]] = []
         for path in paths:

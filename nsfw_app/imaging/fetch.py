@@ -6,8 +6,8 @@ Invariants:
 - One deadline covers everything: waiting for a slot, DNS, connecting, TLS, headers, body and
   redirects. It cancels the request wherever it is, also while a host sends single header bytes.
 - Callers share the slots: each has a few, for fetches and for DNS lookups, which cannot be
-  interrupted and count until they end. So has each network, whatever names lead to it: neither a
-  slow machine nor one caller delays the others.
+  interrupted and count until they end. So has each network, under any host name: neither a slow
+  machine nor one caller delays the others.
 - Nothing is read past the size limit.
 """
 

@@ -162,7 +162,7 @@ def test_a_key_is_sent_in_either_header(web_app: WebApp, header: str) -> None:
 
 
 def test_the_local_reviewer_needs_no_sign_in(engine: Engine, store: Store, tmp_path: Path) -> None:
-    """Without users the local reviewer has all permissions, whatever key is sent."""
+    """Without users the local reviewer has all permissions; keys of other apps are ignored."""
     with open_app(engine, store, tmp_path, roles={}) as web_app:
         client = web_app.client
         dummy = {"authorization": "Bearer dummy"}

@@ -228,7 +228,7 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
     ),
     "unknown activation": (config(hidden_act="nonsense"), "model_load_failed", "See the log"),
     "patches of nothing": (config(patch_size=0), "model_load_failed", r"\(ZeroDivisionError\)"),
-    "size in words": (config(hidden_size="many"), "model_load_failed", "See the log"),
+    "size as text": (config(hidden_size="many"), "model_load_failed", "See the log"),
     "a timm model": (
         as_timm,
         "model_library_missing",

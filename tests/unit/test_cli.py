@@ -417,11 +417,11 @@ def test_an_invalid_setting_is_one_sentence(
 def test_an_unknown_model_is_an_error(folder: Path, tmp_path: Path) -> None:
     """A named model that cannot be loaded ends the command; no other model replaces it."""
     here = str(tmp_path)
-    settings = {"NSFW_MODEL": "nobody/nothing", "NSFW_DATA_DIR": here, "HF_HOME": here}
+    settings = {"NSFW_MODEL": "missing/model", "NSFW_DATA_DIR": here, "HF_HOME": here}
     ended = run_process("classify", folder, **settings)
     assert (ended.code, ended.out) == (1, "")
     error = ended.err.splitlines()[-1]
-    assert error.startswith("Error: The model 'nobody/nothing'")
+    assert error.startswith("Error: The model 'missing/model'")
     assert "NSFW_MODEL" in error
     assert "Traceback" not in ended.err
 
@@ -533,7 +533,7 @@ def test_export_to_an_invalid_path_is_one_sentence(
 
 def test_export_needs_no_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The log is exported without loading the model."""
-    monkeypatch.setenv("NSFW_MODEL", "nobody/nothing")
+    monkeypatch.setenv("NSFW_MODEL", "missing/model")
     ended = run("export", "--all")
     assert (ended.code, ended.out) == (0, ",".join(LOG_COLUMNS) + "\r\n")
 

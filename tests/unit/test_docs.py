@@ -90,40 +90,40 @@ def test_documented_defaults_are_those_in_force() -> None:
     assert documented["`NSFW_FETCH_URLS`"] == str(in_force.fetch_urls).lower()
 
 
-def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The words of every command of a group and of the groups in it."""
+def commands(command: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The names that call every command of a group and of the groups in it."""
     if isinstance(command, TyperGroup):
         for name, inner in command.commands.items():
-            yield from commands(inner, (*words, name))
+            yield from commands(inner, (*names, name))
     else:
-        yield words
+        yield names
 
 
 CLI = typer.main.get_command(app)
 COMMANDS = list(commands(CLI))
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_every_command_is_in_its_page(words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("names", COMMANDS, ids=" ".join)
+def test_every_command_is_in_its_page(names: tuple[str, ...]) -> None:
     """Each command is shown as it is typed, with every option that it has."""
-    documented = page(COMMAND_PAGES.get(words[0], "commands.md"))
-    assert f"nsfw-review {' '.join(words)}" in documented
+    documented = page(COMMAND_PAGES.get(names[0], "commands.md"))
+    assert f"nsfw-review {' '.join(names)}" in documented
     command: Any = CLI
-    for word in words:
-        command = command.commands[word]
+    for name in names:
+        command = command.commands[name]
     options = [o for p in command.params if isinstance(p, TyperOption) for o in p.opts]
     assert [option for option in options if option not in documented] == []
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_every_command_is_in_the_list_of_commands(words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("names", COMMANDS, ids=" ".join)
+def test_every_command_is_in_the_list_of_commands(names: tuple[str, ...]) -> None:
     """docs/commands.md lists every command, those with a page of their own too."""
-    assert f"`nsfw-review {words[0]}`" in page("commands.md")
+    assert f"`nsfw-review {names[0]}`" in page("commands.md")
 
 
 def test_no_page_shows_a_command_that_does_not_exist() -> None:
     """The word after `nsfw-review` or `python -m nsfw_app` is a command."""
-    known = {words[0] for words in COMMANDS} | {"COMMAND"}
+    known = {names[0] for names in COMMANDS} | {"COMMAND"}
     for path in PAGES:
         shown = re.findall(r"(?:nsfw-review|python -m nsfw_app) ([a-zA-Z]+)", path.read_text())
         assert set(shown) <= known, path

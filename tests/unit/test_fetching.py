@@ -17,7 +17,7 @@ from nsfw_app.imaging.fetch import SLOTS, SLOTS_PER_CALLER, SLOTS_PER_NETWORK, F
 from tests.support.application import run_async
 
 MAX_BYTES = 100_000
-ELSEWHERE = "127.0.0.2"  # stands for an inner address; the servers of these tests are on 127.0.0.1
+ELSEWHERE = "127.0.0.2"  # is used as an inner address; the servers of these tests are on 127.0.0.1
 
 
 @dataclass
@@ -265,10 +265,10 @@ def test_the_deadline_covers_the_whole_request(
 ) -> None:
     """Wherever a host is slow, the fetch ends at the deadline, and long before the host does."""
     with slow_host(behave) as port:
-        begun = time.monotonic()
+        started = time.monotonic()
         with pytest.raises(RequestError, match=r"takes more than 0\.3 s"):
             fetch(impatient(0.3), f"{scheme}://127.0.0.1:{port}/")
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - started < 5
 
 
 def test_the_deadline_covers_all_redirects(site: Site) -> None:
@@ -291,10 +291,10 @@ def test_the_deadline_covers_the_name_lookup(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("nsfw_app.imaging.fetch.socket.getaddrinfo", lookup)
 
     async def measure() -> float:
-        begun = time.monotonic()
+        started = time.monotonic()
         with pytest.raises(RequestError, match=r"takes more than 0\.3 s"):
             await impatient(0.3).fetch("http://slow.test/", name="Image 1", caller="ann")
-        took = time.monotonic() - begun
+        took = time.monotonic() - started
         released.set()  # the event loop ends with its threads
         return took
 

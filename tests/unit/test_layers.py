@@ -195,7 +195,7 @@ def test_imports_point_downward_within_packages() -> None:
 
 
 def test_no_modules_import_each_other() -> None:
-    """The graph of imports has no circle, whatever the order of layers allows."""
+    """The graph of imports has no circle, even where the order of layers would allow one."""
     assert circles(sources()) == []
 
 

@@ -264,9 +264,9 @@ def test_rows_leave_out_what_is_added_meanwhile(
     add(log, answer("1"))
     repeat(database, 1_200, decided_at="2001-03-01T12:00:00.000Z")
     reading = log.rows(EVERYTHING)
-    begun = list(islice(reading, 10))
+    first = list(islice(reading, 10))
     repeat(database, 700, decided_at="2001-03-01T13:00:00.000Z")
-    ids = [decision.decision_id for decision in (*begun, *reading)]
+    ids = [decision.decision_id for decision in (*first, *reading)]
     assert ids == list(range(1_201, 0, -1))
 
 

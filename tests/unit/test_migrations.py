@@ -213,7 +213,7 @@ def test_migrated_database_stays_as_it_is(path: Path, database: sqlite3.Connecti
 
 def test_failed_step_leaves_nothing_behind(path: Path, database: sqlite3.Connection) -> None:
     """A failed step is rolled back, and can be retried."""
-    database.execute("create table policies (somebody_elses)")
+    database.execute("create table policies (other_column)")
     with pytest.raises(SettingsError, match="policies"):
         opened(path)
     assert [name for name, _ in schema(database)] == ["policies"]

@@ -85,7 +85,7 @@ def test_verdicts_are_monotonic_in_the_score(one: float, other: float, policy: P
 def test_what_is_allowed_is_normal_and_what_is_blocked_is_nsfw(
     score: float, policy: Policy
 ) -> None:
-    """Label and action never contradict each other, whatever the policy."""
+    """Label and action never contradict each other, under any policy."""
     verdict = judge(score, policy)
     assert verdict.action is not Action.UNAVAILABLE
     assert (verdict.action, verdict.label) not in {

@@ -162,7 +162,7 @@ def test_a_lease_excludes_others_until_it_expires(
 
 
 def test_a_clock_set_back_ends_leases(queue_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lease from before ends instead of lasting a day; one that has just begun does not."""
+    """A lease from before ends instead of lasting a day; one that has just started does not."""
     prediction = waiting(queue_store, 0.6)
     queue_store.leases.claim("ann", count=1)
     later(monkeypatch, timedelta(minutes=-1))

@@ -34,7 +34,7 @@ REPLACEMENTS = {
     r"(?:optimi|recogni|normali|initiali|authori|summari)s(?:e|es|ed|ing|ation)": "-ize",
 }
 # Names in files and databases that exist already, which stay as they are.
-PUBLIC = re.compile(r"[\"`]artefact[\"`]|artefact\.json|\borganisations\b")
+PUBLIC = re.compile(r"[\"`](?:artefact|glances)[\"`]|artefact\.json|\borganisations\b")
 PATTERN = re.compile(
     rf"(?<![a-z])(?:{'|'.join(REPLACEMENTS)})(?![a-z])",
     re.IGNORECASE,
@@ -78,6 +78,7 @@ def test_every_text_uses_the_terms_of_the_glossary() -> None:
         ("def is_begun():\n    grey = 1", ["1: begun", "2: grey"]),
         ("unfolded, lender_of, greyscale, besides", []),
         ("Reads artefact.json of an artefact.", ["1: artefact"]),
+        ('The key "glances" holds glances.', ["1: glances"]),
     ],
 )
 def test_words_are_found_in_sentences_and_names(text: str, words: list[str]) -> None:

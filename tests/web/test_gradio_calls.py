@@ -332,7 +332,7 @@ def test_a_key_without_the_queue_scope_queues_nothing(
         review = program.predict(handle_file(path), api_name="/classify")
     assert review["action"] == "review"
     assert not engine.has_preview(review["sha256"])
-    assert engine.queue.waiting("nobody") == 0
+    assert engine.queue.waiting("cat") == 0
 
 
 def test_a_viewer_queues_nothing(web_app: WebApp, store: Store, engine: Engine) -> None:
@@ -343,7 +343,7 @@ def test_a_viewer_queues_nothing(web_app: WebApp, store: Store, engine: Engine) 
         card = web_app.signed_in(name).post("/desk/images", params=query, content=data).json()
         assert card["action"] == "review"
         assert engine.has_preview(card["sha256"])
-        assert engine.queue.waiting("nobody") == waiting
+        assert engine.queue.waiting("cat") == waiting
 
 
 def test_a_session_belongs_to_the_caller_that_used_it_first(

@@ -192,7 +192,7 @@ def test_one_request_neither_blocks_nor_exhausts_memory(busy: Busy, kind: str) -
     pytest.fail(f"{max(taken):.3f} s, {grown / 1e6:.0f} MB for {len(body) / 1e6:.0f} MB")
 
 
-def test_one_caller_with_slow_uploads_starves_nobody(busy: Busy) -> None:
+def test_one_caller_with_slow_uploads_starves_no_other(busy: Busy) -> None:
     """With 64 stalled uploads of one viewer, another viewer and an admin are still served."""
     address = urlsplit(busy.server.url)
 
@@ -230,7 +230,7 @@ def test_many_sign_ins_do_not_delay_the_page(busy: Busy) -> None:
     """60 at once: the status responds within 500 ms; each sign-in gets 401, 429 or 503."""
 
     def sign_in(number: int) -> int:
-        form = urlencode({"username": f"nobody{number}", "password": "wrong"}).encode()
+        form = urlencode({"username": f"unknown{number}", "password": "wrong"}).encode()
         headers = {"content-type": "application/x-www-form-urlencoded", "authorization": ""}
         return busy.post("/login", form, headers)[0]
 
@@ -247,7 +247,7 @@ def test_many_sign_ins_do_not_delay_the_page(busy: Busy) -> None:
 
 
 def test_stalled_requests_do_not_delay_shutdown(tmp_path: Path) -> None:
-    """After SIGTERM the server ends within 5 s, whatever requests are stalled."""
+    """After SIGTERM the server ends within 5 s, at any stage that requests are stalled in."""
     with serving(tmp_path) as server, ExitStack() as stack:
         address = urlsplit(server.url)
         head = b"HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"

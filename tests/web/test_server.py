@@ -90,7 +90,7 @@ def wait_until_ready(server: Server) -> None:
 
 
 def test_other_accounts_cannot_read_the_data(tmp_path: Path) -> None:
-    """Existing and new files are private, whatever the umask."""
+    """Existing and new files are private under any umask."""
     data = tmp_path / "data"
     before = os.umask(0)
     try:
@@ -206,7 +206,7 @@ def test_the_embedded_model_uses_half_precision_if_verified(tmp_path: Path) -> N
 
 def test_a_named_model_is_not_replaced(tmp_path: Path) -> None:
     """Without it, the page is served, the message says what to do, images are unavailable."""
-    with serving(tmp_path, NSFW_MODEL="nobody/nothing") as server:
+    with serving(tmp_path, NSFW_MODEL="missing/model") as server:
         state = "loading"
         while state == "loading":
             with urllib.request.urlopen(f"{server.url}/desk/status", timeout=30) as response:

@@ -92,7 +92,7 @@ def test_a_request_is_stored_completely_or_not_at_all(
 
 
 def test_uploads_are_private(uploads: Uploads, tmp_path: Path) -> None:
-    """Files are 0600 and folders 0700, whatever the umask."""
+    """Files are 0600 and folders 0700 under any umask."""
     before = os.umask(0)
     try:
         (path,) = uploads.add([file()], ANN)

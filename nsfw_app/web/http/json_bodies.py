@@ -21,7 +21,7 @@ def media_type(request: Request) -> str:
 
 
 async def read_json(request: Request, model: type[Model], *, limits: RequestLimits) -> Model:
-    """Read and validate a JSON body, whatever its declared content type.
+    """Read and validate a JSON body of any declared content type.
 
     Args:
         request: The request; its body has not been read.
