@@ -1,4 +1,4 @@
-"""Webhooks: signed, sent again until they arrive, and on record."""
+"""Webhook messages: signatures, retries, order, and the recorded result of each delivery."""
 
 import base64
 import json
@@ -30,22 +30,22 @@ from tests.support.fakes import image_bytes
 from tests.support.sample_records import answer_to, person
 
 ANN, BOB = person("ann"), person("bob")
-AT_ONCE = timedelta(0)
+NO_DELAY = timedelta(0)
 
 
 @dataclass
 class Receiver:
-    """Somebody's server: what it was sent, and the statuses it answers with, the last for ever."""
+    """A webhook server: its received messages, and its response statuses, the last one repeated."""
 
     url: str = ""
     statuses: list[int] = field(default_factory=lambda: [204])
     received: list[tuple[dict[str, str], str]] = field(default_factory=list)
-    before: Callable[[], object] = lambda: None  # before it answers
+    before: Callable[[], object] = lambda: None  # runs before each response
     body_length: int = 0
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
+def running_receiver() -> Iterator[Receiver]:
     """Run a receiver for the length of a `with` block."""
     running = Receiver()
 
@@ -58,11 +58,11 @@ def receiving() -> Iterator[Receiver]:
             self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
             self.send_header("content-length", str(running.body_length))
             self.end_headers()
-            if running.body_length:  # which never comes
+            if running.body_length:  # the body is announced but never sent
                 threading.Event().wait(30)
 
         def log_message(self, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     running.url = f"http://127.0.0.1:{server.server_port}/hook"
@@ -76,63 +76,63 @@ def receiving() -> Iterator[Receiver]:
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """A receiver that takes everything."""
-    with receiving() as running:
+    """A running receiver that responds with 204."""
+    with running_receiver() as running:
         yield running
 
 
 @dataclass(frozen=True)
-class Program:
-    """A program with a key and a webhook."""
+class Client:
+    """An API client with a key and a webhook."""
 
     caller: Caller
     secret: str
 
 
 @pytest.fixture
-def program(store: Store, receiver: Receiver) -> Program:
-    """The program that submits."""
-    return program_with(store, receiver.url)
+def client(store: Store, receiver: Receiver) -> Client:
+    """The API client that submits images."""
+    return client_with(store, receiver.url)
 
 
-def program_with(store: Store, url: str, name: str = "upload") -> Program:
-    """A program that is told at this address."""
+def client_with(store: Store, url: str, name: str = "upload") -> Client:
+    """An API client with this webhook URL."""
     accounts = Accounts(store)
     made = accounts.add_key(name, [Permission.QUEUE], per_minute=99, webhook_url=url, actor="test")
     assert made.webhook_secret is not None
-    return Program(accounts.key_caller(made.key), made.webhook_secret)
+    return Client(accounts.key_caller(made.key), made.webhook_secret)
 
 
 @pytest.fixture
 def sender(store: Store) -> WebhookSender:
-    """Sends what is due, and again at once when that fails, three times in all."""
-    return WebhookSender(store.deliveries, backoff=(AT_ONCE, AT_ONCE))
+    """A sender that attempts each message up to three times, without delay."""
+    return WebhookSender(store.deliveries, backoff=(NO_DELAY, NO_DELAY))
 
 
-def submission(name: str, program: Program) -> Upload:
-    """An image of this name that the program submits for review."""
-    caller = program.caller
+def submission(name: str, client: Client) -> Upload:
+    """Upload settings of an image that the client submits for review."""
+    caller = client.caller
     retain = Retain.SUBMISSION
     return Upload(name, "api", caller.owner, retain=retain, key_name=caller.key_name)
 
 
-def submit(engine: Engine, program: Program, red: int = 150) -> tuple[Review, str]:
-    """Submit a picture that falls into the review band."""
-    review = engine.review(image_bytes(red), submission(f"{red}.png", program))
+def submit(engine: Engine, client: Client, red: int = 150) -> tuple[Review, str]:
+    """Submit an image in the review band; return the review and the submission id."""
+    review = engine.review(image_bytes(red), submission(f"{red}.png", client))
     assert review.submission_id is not None
     return review, review.submission_id
 
 
-def test_a_settled_image_is_told(
-    engine: Engine, program: Program, receiver: Receiver, sender: WebhookSender
+def test_settling_an_image_sends_a_message(
+    engine: Engine, client: Client, receiver: Receiver, sender: WebhookSender
 ) -> None:
-    """The answer that settles an image sends one message, which the receiver can verify."""
-    review, submission_id = submit(engine, program)
+    """The decision that settles an image sends one message, which the receiver can verify."""
+    review, submission_id = submit(engine, client)
     assert sender.send_due() == 0
     engine.decide(answer_to(review, label=Label.NSFW), ANN)
     assert sender.send_due() == 1
     ((headers, body),) = receiver.received
-    message = Webhook(program.secret).verify(body, headers)
+    message = Webhook(client.secret).verify(body, headers)
     assert message["type"] == "image.settled"
     assert message["data"] == {
         "id": submission_id,
@@ -141,57 +141,57 @@ def test_a_settled_image_is_told(
         "label": "nsfw",
     }
     assert sender.send_due() == 0
-    submission, _ = engine.submissions.find(submission_id, program.caller)
+    submission, _ = engine.submissions.find(submission_id, client.caller)
     (record,) = engine.submissions.messages(submission)
     assert (record.attempts, record.last_status, record.last_error) == (1, 204, None)
     assert (record.type, record.label) == ("image.settled", "nsfw")
     assert record.delivered_at is not None
 
 
-def test_another_secret_or_body_does_not_verify(
-    engine: Engine, program: Program, receiver: Receiver, sender: WebhookSender
+def test_another_secret_or_body_fails_verification(
+    engine: Engine, client: Client, receiver: Receiver, sender: WebhookSender
 ) -> None:
-    """Whoever changes a message, or does not know the secret, is found out."""
-    review, _ = submit(engine, program)
+    """A changed message, or one signed with another secret, fails verification."""
+    review, _ = submit(engine, client)
     engine.decide(answer_to(review, label=Label.NSFW), ANN)
     sender.send_due()
     ((headers, body),) = receiver.received
     other = "whsec_" + "A" * 43 + "="
-    for secret, text in ((other, body), (program.secret, body.replace("nsfw", "normal"))):
+    for secret, text in ((other, body), (client.secret, body.replace("nsfw", "normal"))):
         with pytest.raises(WebhookVerificationError):
             Webhook(secret).verify(text, headers)
 
 
-def test_a_message_is_sent_again_until_it_arrives(
-    engine: Engine, program: Program, receiver: Receiver, sender: WebhookSender
+def test_failed_messages_are_retried(
+    engine: Engine, client: Client, receiver: Receiver, sender: WebhookSender
 ) -> None:
-    """After two failures the third attempt arrives, under the same id."""
+    """After two failures the third attempt is delivered, with the same id."""
     receiver.statuses = [500, 302, 200]
-    review, submission_id = submit(engine, program)
+    review, submission_id = submit(engine, client)
     engine.decide(answer_to(review, label=Label.NSFW), ANN)
     assert sender.send_due() == 3
     assert len({headers["webhook-id"] for headers, _ in receiver.received}) == 1
-    submission, _ = engine.submissions.find(submission_id, program.caller)
+    submission, _ = engine.submissions.find(submission_id, client.caller)
     (record,) = engine.submissions.messages(submission)
     assert (record.attempts, record.last_status, record.given_up_at) == (3, 200, None)
 
 
-def test_it_waits_longer_after_each_failure(
-    engine: Engine, program: Program, receiver: Receiver, store: Store
+def test_a_failed_message_waits_for_its_backoff(
+    engine: Engine, client: Client, receiver: Receiver, store: Store
 ) -> None:
-    """A message that failed is not due before its time."""
+    """A failed message is not due before its delay is over."""
     receiver.statuses = [500]
     patient = WebhookSender(store.deliveries, backoff=(timedelta(hours=1),))
-    review, _ = submit(engine, program)
+    review, _ = submit(engine, client)
     engine.decide(answer_to(review, label=Label.NSFW), ANN)
     assert [patient.send_due(), patient.send_due()] == [1, 0]
 
 
 def test_a_clock_set_back_delays_no_message(
-    engine: Engine, program: Program, sender: WebhookSender, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, client: Client, sender: WebhookSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A message that was due before the clock was set back by a day is sent now."""
-    review, _ = submit(engine, program)
+    review, _ = submit(engine, client)
     engine.decide(answer_to(review, label=Label.NSFW), ANN)
     yesterday = datetime.now(UTC) - timedelta(days=1, minutes=1)
     monkeypatch.setattr(deliveries, "datetime", Mock(now=lambda _: yesterday))
@@ -201,7 +201,7 @@ def test_a_clock_set_back_delays_no_message(
 @pytest.mark.parametrize(
     ("url", "error"), [("http://127.0.0.1:1/hook", "ConnectError"), (None, "Status 500")]
 )
-def test_in_the_end_it_gives_up_and_says_so(
+def test_a_message_is_dropped_after_the_last_attempt(
     engine: Engine,
     store: Store,
     receiver: Receiver,
@@ -209,13 +209,13 @@ def test_in_the_end_it_gives_up_and_says_so(
     url: str | None,
     error: str,
 ) -> None:
-    """After the last attempt nothing more is sent, and what went wrong is on record."""
+    """After the last attempt nothing more is sent, and the error is recorded."""
     receiver.statuses = [500]
-    program = program_with(store, url or receiver.url, "other")
-    review, submission_id = submit(engine, program)
+    client = client_with(store, url or receiver.url, "other")
+    review, submission_id = submit(engine, client)
     engine.decide(answer_to(review, label=Label.NSFW), ANN)
     assert [sender.send_due(), sender.send_due()] == [3, 0]
-    submission, _ = engine.submissions.find(submission_id, program.caller)
+    submission, _ = engine.submissions.find(submission_id, client.caller)
     (record,) = engine.submissions.messages(submission)
     assert record.given_up_at is not None
     assert record.delivered_at is None
@@ -223,15 +223,15 @@ def test_in_the_end_it_gives_up_and_says_so(
     assert record.last_error.startswith(error)
 
 
-def test_each_change_of_the_state_is_sent_in_its_order(
-    engine: Engine, program: Program, receiver: Receiver, sender: WebhookSender
+def test_state_changes_are_sent_in_order(
+    engine: Engine, client: Client, receiver: Receiver, sender: WebhookSender
 ) -> None:
-    """Settled, reopened by an undo, settled again; a failure in between changes no order."""
+    """Settled, reopened by an undo, settled again: failed attempts do not change the order."""
     receiver.statuses = [500, 500, 204]
-    review, submission_id = submit(engine, program)
+    review, submission_id = submit(engine, client)
     first = engine.decide(answer_to(review, "1", Label.NSFW), ANN)
     engine.undo(first.decision_id, reviewer="ann", nonce="undo")
-    submission, _ = engine.submissions.find(submission_id, program.caller)
+    submission, _ = engine.submissions.find(submission_id, client.caller)
     assert (submission.state, submission.label) == ("waiting", None)
     engine.decide(answer_to(review, "2", Label.NSFW), BOB)
     assert sender.send_due() == 5
@@ -243,33 +243,33 @@ def test_each_change_of_the_state_is_sent_in_its_order(
     ]
 
 
-def test_a_later_message_waits_for_an_earlier_one(
-    engine: Engine, program: Program, receiver: Receiver, store: Store
+def test_a_message_waits_for_earlier_ones_of_its_image(
+    engine: Engine, client: Client, receiver: Receiver, store: Store
 ) -> None:
-    """One that is due later, because it failed, is not overtaken by the next about the image."""
+    """The next message about an image waits while a failed one awaits its retry."""
     receiver.statuses = [500, 204]
     patient = WebhookSender(store.deliveries, backoff=(timedelta(hours=1),))
-    review, _ = submit(engine, program)
+    review, _ = submit(engine, client)
     first = engine.decide(answer_to(review, "1", Label.NSFW), ANN)
     assert patient.send_due() == 1
     engine.undo(first.decision_id, reviewer="ann", nonce="undo")
     assert patient.send_due() == 0
-    other, _ = submit(engine, program, 151)
+    other, _ = submit(engine, client, 151)
     engine.decide(answer_to(other, "2", Label.NSFW), ANN)
     assert patient.send_due() == 1
 
 
-def test_an_address_that_is_gone_gets_nothing_more(
-    engine: Engine, store: Store, program: Program, receiver: Receiver, sender: WebhookSender
+def test_status_410_ends_all_messages_to_a_url(
+    engine: Engine, store: Store, client: Client, receiver: Receiver, sender: WebhookSender
 ) -> None:
-    """410 ends the messages of every key with that address, those that wait and later ones."""
-    same, other = program_with(store, receiver.url, "same"), program_with(store, "http://b", "b")
+    """410 ends pending and later messages of every key with that URL, until it is restarted."""
+    same, other = client_with(store, receiver.url, "same"), client_with(store, "http://b", "b")
     receiver.statuses = [410]
     reviews = [
         submit(engine, submitter, red)[0]
-        for red, submitter in ((150, program), (151, program), (152, same), (153, other))
+        for red, submitter in ((150, client), (151, client), (152, same), (153, other))
     ]
-    submission_id = submit(engine, program, 150)[1]
+    submission_id = submit(engine, client, 150)[1]
     for review in reviews[:3]:
         engine.decide(answer_to(review, review.name, Label.NSFW), ANN)
     assert sender.send_due() == 1
@@ -282,24 +282,24 @@ def test_an_address_that_is_gone_gets_nothing_more(
     assert keys["upload"]
     assert keys["same"]
     assert keys["b"] is None
-    later, _ = submit(engine, program, 154)
+    later, _ = submit(engine, client, 154)
     engine.decide(answer_to(later, "later", Label.NSFW), ANN)
     assert sender.send_due() == 0
     receiver.statuses = [204]
     store.keys.restart_webhook("upload", actor="test")
-    last, _ = submit(engine, program, 155)
+    last, _ = submit(engine, client, 155)
     engine.decide(answer_to(last, "last", Label.NSFW), ANN)
     assert sender.send_due() == 1
     assert json.loads(receiver.received[-1][1])["data"]["sha256"] == last.sha256
 
 
-def test_a_revoked_key_gets_nothing_more(
-    engine: Engine, store: Store, program: Program, receiver: Receiver, sender: WebhookSender
+def test_revoking_a_key_drops_its_messages(
+    engine: Engine, store: Store, client: Client, receiver: Receiver, sender: WebhookSender
 ) -> None:
-    """What waits is dropped, also while it is being sent and fails."""
+    """Pending messages are dropped, also one whose attempt fails during the revocation."""
     receiver.statuses = [500]
     receiver.before = lambda: len(receiver.received) > 1 or store.keys.revoke("upload", actor="t")
-    review, submission_id = submit(engine, program)
+    review, submission_id = submit(engine, client)
     engine.decide(answer_to(review, label=Label.NSFW), ANN)
     assert sender.send_due() == 1
     assert sender.send_due() == 0
@@ -308,25 +308,25 @@ def test_a_revoked_key_gets_nothing_more(
     assert len(receiver.received) == 1
 
 
-def test_the_secret_is_encrypted_on_disk(store: Store, program: Program, tmp_path: Path) -> None:
-    """The database does not hold it in any form that a copy alone reveals."""
-    secret = program.secret.removeprefix("whsec_")
+def test_the_secret_is_encrypted_on_disk(store: Store, client: Client, tmp_path: Path) -> None:
+    """A copy of the database alone does not reveal the secret or the encryption key."""
+    secret = client.secret.removeprefix("whsec_")
     key = (tmp_path / "review.db.key").read_bytes()
     held = b"".join(path.read_bytes() for path in tmp_path.glob("review.db*"))
     for hidden in (secret.encode(), base64.b64decode(secret), base64.b64decode(secret).hex()):
         assert (hidden if isinstance(hidden, bytes) else hidden.encode()) not in held
-    assert key not in held.replace(key, b"", 1)  # only in its own file
+    assert key not in held.replace(key, b"", 1)  # no copy outside the key file
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])
-def test_secrets_in_clear_are_encrypted_at_the_upgrade(tmp_path: Path, mode: str) -> None:
-    """The secret stays the same, and the old bytes are nowhere in the database's files."""
+def test_the_upgrade_encrypts_plaintext_secrets(tmp_path: Path, mode: str) -> None:
+    """The secret stays the same, and its plaintext is in no file of the database."""
     path = tmp_path / "old.db"
 
     def opened() -> Store:
         return Store(path, previews_dir=tmp_path / "images", journal_mode=mode)
 
-    secret = program_with(opened(), "https://example.com/hook").secret
+    secret = client_with(opened(), "https://example.com/hook").secret
     with closing(sqlite3.connect(path)) as db:
         db.execute("update api_keys set webhook_secret = ?", (secret,))
         db.commit()
@@ -340,77 +340,77 @@ def test_secrets_in_clear_are_encrypted_at_the_upgrade(tmp_path: Path, mode: str
 
 
 @pytest.mark.parametrize("key", [None, b"", b"damaged", Fernet.generate_key()])
-def test_a_secret_that_cannot_be_decrypted_is_a_failed_message(
-    engine: Engine, program: Program, sender: WebhookSender, tmp_path: Path, key: bytes | None
+def test_an_undecryptable_secret_is_a_failed_attempt(
+    engine: Engine, client: Client, sender: WebhookSender, tmp_path: Path, key: bytes | None
 ) -> None:
-    """It says which file to restore, and is tried again like any other failure."""
+    """The recorded error names the file to restore, and the message is retried like any other."""
     file = tmp_path / "review.db.key"
     right = file.read_bytes()
     file.unlink() if key is None else file.write_bytes(key)
-    review, submission_id = submit(engine, program)
+    review, submission_id = submit(engine, client)
     engine.decide(answer_to(review, label=Label.NSFW), ANN)
     assert sender.send_due() == 3
-    submission, _ = engine.submissions.find(submission_id, program.caller)
+    submission, _ = engine.submissions.find(submission_id, client.caller)
     (record,) = engine.submissions.messages(submission)
     assert "review.db.key" in (record.last_error or "")
     file.write_bytes(right)
-    review, _ = submit(engine, program, 151)
+    review, _ = submit(engine, client, 151)
     engine.decide(answer_to(review, "again", Label.NSFW), ANN)
     assert sender.send_due() == 1
 
 
-def test_a_purged_image_is_told_as_withdrawn(
-    engine: Engine, store: Store, program: Program, receiver: Receiver, sender: WebhookSender
+def test_purging_a_waiting_image_sends_withdrawn(
+    engine: Engine, store: Store, client: Client, receiver: Receiver, sender: WebhookSender
 ) -> None:
-    """When its picture is deleted before anyone answered, the program learns that nobody will."""
-    review, submission_id = submit(engine, program)
+    """If the preview is deleted before a decision, the client is notified that none will follow."""
+    review, submission_id = submit(engine, client)
     store.purges.purge(review.sha256 or "", actor="test")
     sender.send_due()
     ((_, body),) = receiver.received
     assert json.loads(body)["type"] == "image.withdrawn"
-    submission, _ = engine.submissions.find(submission_id, program.caller)
+    submission, _ = engine.submissions.find(submission_id, client.caller)
     assert submission.state == "withdrawn"
 
 
-def test_what_is_settled_already_is_told_at_once(
-    engine: Engine, store: Store, program: Program, receiver: Receiver, sender: WebhookSender
+def test_submitting_a_settled_image_sends_a_message(
+    engine: Engine, store: Store, client: Client, receiver: Receiver, sender: WebhookSender
 ) -> None:
-    """A second program that submits an image people have answered need not wait."""
-    review, _ = submit(engine, program)
+    """A second client that submits a settled image gets its message without another decision."""
+    review, _ = submit(engine, client)
     engine.decide(answer_to(review, label=Label.NSFW), ANN)
     sender.send_due()
-    other = program_with(store, receiver.url, "other")
+    other = client_with(store, receiver.url, "other")
     _, submission_id = submit(engine, other)
     assert sender.send_due() == 1
     assert json.loads(receiver.received[-1][1])["data"]["id"] == submission_id
 
 
-def test_submitting_again_is_the_same_submission(engine: Engine, program: Program) -> None:
-    """A request that a client repeats makes no second entry and no second message."""
-    _, first = submit(engine, program)
-    _, again = submit(engine, program)
+def test_submissions_are_idempotent(engine: Engine, client: Client) -> None:
+    """A repeated request returns the same submission: no second queue entry, no second message."""
+    _, first = submit(engine, client)
+    _, again = submit(engine, client)
     assert first == again
     assert engine.queue.waiting("ann") == 1
 
 
-def test_only_the_submitter_and_admins_may_ask(
-    engine: Engine, store: Store, program: Program, receiver: Receiver
+def test_submissions_are_hidden_from_other_clients(
+    engine: Engine, store: Store, client: Client, receiver: Receiver
 ) -> None:
-    """To another program a submission does not exist."""
-    _, submission_id = submit(engine, program)
-    other = program_with(store, receiver.url, "other")
+    """For another client a submission is not found, as an unknown id is."""
+    _, submission_id = submit(engine, client)
+    other = client_with(store, receiver.url, "other")
     with pytest.raises(NotFound):
         engine.submissions.find(submission_id, other.caller)
     with pytest.raises(NotFound):
-        engine.submissions.find("unknown", program.caller)
+        engine.submissions.find("unknown", client.caller)
 
 
 @pytest.mark.parametrize("red", [10, 250])
-def test_what_the_model_is_sure_of_waits_for_nobody(
-    engine: Engine, program: Program, red: int
+def test_scores_outside_the_band_make_no_submission(
+    engine: Engine, client: Client, red: int
 ) -> None:
-    """Outside the band there is no id, and no picture is kept."""
-    review = engine.review(image_bytes(red), submission("a.png", program))
+    """Outside the review band there is no submission id, and no preview is kept."""
+    review = engine.review(image_bytes(red), submission("a.png", client))
     assert review.submission_id is None
     assert not engine.has_preview(review.sha256 or "")
 
@@ -426,17 +426,17 @@ def test_what_the_model_is_sure_of_waits_for_nobody(
         "http://[::1/hook",
     ],
 )
-def test_an_invalid_webhook_url_is_refused(store: Store, url: str) -> None:
-    """A key is not added with a URL to which no message can be sent."""
+def test_invalid_webhook_urls_are_rejected(store: Store, url: str) -> None:
+    """No key is added with a URL to which no message can be sent."""
     with pytest.raises(AccountError, match="is not a webhook URL"):
-        program_with(store, url)
+        client_with(store, url)
 
 
-def test_a_started_sender_sends_by_itself(
-    engine: Engine, program: Program, receiver: Receiver, sender: WebhookSender
+def test_a_started_sender_sends_in_the_background(
+    engine: Engine, client: Client, receiver: Receiver, sender: WebhookSender
 ) -> None:
-    """In a running server a message leaves within seconds."""
-    review, _ = submit(engine, program)
+    """A started sender sends a due message within seconds."""
+    review, _ = submit(engine, client)
     sender.start()
     try:
         engine.decide(answer_to(review, label=Label.NSFW), ANN)
@@ -445,17 +445,17 @@ def test_a_started_sender_sends_by_itself(
         sender.stop()
 
 
-def test_one_address_that_cannot_be_used_stops_no_other(
+def test_an_invalid_host_does_not_stop_other_messages(
     engine: Engine, store: Store, receiver: Receiver, sender: WebhookSender, tmp_path: Path
 ) -> None:
-    """A host's name that no name can be is recorded as a failure, and the next message leaves."""
-    good, bad = program_with(store, receiver.url, "good"), program_with(store, receiver.url, "bad")
+    """An invalid host name is recorded as a failure, and the next message is sent."""
+    good, bad = client_with(store, receiver.url, "good"), client_with(store, receiver.url, "bad")
     with closing(sqlite3.connect(tmp_path / "review.db")) as db:
         db.execute("update api_keys set webhook_url = 'http://a..b/hook' where name = 'bad'")
         db.commit()
     submissions = []
-    for red, program in enumerate((bad, good), start=150):
-        review, submission_id = submit(engine, program, red)
+    for red, client in enumerate((bad, good), start=150):
+        review, submission_id = submit(engine, client, red)
         submissions.append(submission_id)
         engine.decide(answer_to(review, label=Label.NSFW, nonce=f"n{red}"), ANN)
     sender.send_due()
@@ -466,67 +466,65 @@ def test_one_address_that_cannot_be_used_stops_no_other(
     assert arrived[0].delivered_at
 
 
-def test_a_message_that_cannot_be_built_is_a_failure(
-    engine: Engine, program: Program, sender: WebhookSender, monkeypatch: pytest.MonkeyPatch
+def test_a_message_that_cannot_be_built_is_a_failed_attempt(
+    engine: Engine, client: Client, sender: WebhookSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is counted, on record, and given up in the end like any other."""
+    """The attempt is counted, its error recorded, and the message dropped after the last one."""
     monkeypatch.setattr(webhooks, "message", Mock(side_effect=TypeError("no JSON")))
-    review, submission_id = submit(engine, program)
+    review, submission_id = submit(engine, client)
     engine.decide(answer_to(review, label=Label.NSFW), ANN)
     sender.send_due()
-    submission, _ = engine.submissions.find(submission_id, program.caller)
+    submission, _ = engine.submissions.find(submission_id, client.caller)
     (record,) = engine.submissions.messages(submission)
     assert record.last_error == "TypeError: no JSON"
     assert record.attempts > 1
     assert record.given_up_at
 
 
-def test_a_slow_receiver_keeps_no_other_waiting(
+def test_a_slow_receiver_does_not_delay_others(
     engine: Engine, store: Store, receiver: Receiver, sender: WebhookSender
 ) -> None:
-    """While one is being waited for, messages to others leave; to it they go one by one."""
-    waiting, let_go = threading.Event(), threading.Event()
-    with receiving() as slow:
-        slow.before = lambda: (waiting.set(), let_go.wait(10))
-        other, patient = program_with(store, receiver.url, "o"), program_with(store, slow.url, "s")
-        for red, program in ((150, patient), (151, patient), (152, other)):
-            review, _ = submit(engine, program, red)
+    """While one receiver is slow, others get messages; the slow one gets one message at a time."""
+    waiting, released = threading.Event(), threading.Event()
+    with running_receiver() as slow:
+        slow.before = lambda: (waiting.set(), released.wait(10))
+        other, patient = client_with(store, receiver.url, "o"), client_with(store, slow.url, "s")
+        for red, client in ((150, patient), (151, patient), (152, other)):
+            review, _ = submit(engine, client, red)
             engine.decide(answer_to(review, label=Label.NSFW, nonce=f"n{red}"), ANN)
         sender.start()
         try:
             assert waiting.wait(10)
             until(lambda: bool(receiver.received))
             assert len(slow.received) == 1
-            let_go.set()
+            released.set()
             until(lambda: len(slow.received) == 2)
         finally:
-            let_go.set()
+            released.set()
             sender.stop()
 
 
-def test_what_a_receiver_says_is_not_read(
-    engine: Engine, store: Store, sender: WebhookSender
-) -> None:
-    """Its status counts; a body without end keeps nobody."""
-    with receiving() as endless:
+def test_response_bodies_are_not_read(engine: Engine, store: Store, sender: WebhookSender) -> None:
+    """Only the response's status counts; a body that never ends delays no message."""
+    with running_receiver() as endless:
         endless.body_length = 10**9
-        program = program_with(store, endless.url)
-        review, submission = submit(engine, program)
+        client = client_with(store, endless.url)
+        review, submission = submit(engine, client)
         engine.decide(answer_to(review, label=Label.NSFW), ANN)
         sender.send_due()
     assert store.deliveries.of(submission)[0].delivered_at
 
 
 def on_disk(path: Path) -> bytes:
-    """Everything that the database's files hold."""
+    """Bytes of all files of the database."""
     return b"".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that another thread brings about."""
+    """Wait up to 10 s for a condition that another thread fulfills."""
     waited = threading.Event()
     for _ in range(1_000):
         if condition():
             return
         waited.wait(0.01)
-    raise AssertionError("it never came")
+    raise AssertionError("The condition did not become true.")
