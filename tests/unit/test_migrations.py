@@ -135,9 +135,9 @@ KILLED_UPGRADE = """
 import os, sys
 from pathlib import Path
 from nsfw_app.store import Store, migrations
-from nsfw_app.store.migrations import derived_tables
+from nsfw_app.store.migrations import derived_rows
 
-derived_tables.BATCH_SIZE = 1
+derived_rows.BATCH_SIZE = 1
 path, batches = Path(sys.argv[1]), int(sys.argv[2])
 calls = []
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlite_utils import Database, Migrations
 
 from nsfw_app.store.migrations.account_tables import ACCOUNT_TABLES
-from nsfw_app.store.migrations.derived_tables import create_derived_tables
+from nsfw_app.store.migrations.derived_rows import create_derived_tables
 from nsfw_app.store.migrations.queue_tables import QUEUE_TABLES
 from nsfw_app.store.migrations.review_tables import TABLES
 from nsfw_app.store.migrations.submission_tables import SUBMISSION_TABLES
