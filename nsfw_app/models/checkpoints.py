@@ -59,9 +59,8 @@ def load_errors(model: str) -> Iterator[None]:
 
 
 def log_cause(logger: logging.Logger, event: str, error: Exception) -> None:
-    """Log the cause of an error in one line, and its traceback at level DEBUG."""
-    logger.error("%s: %s: %s", event, type(error).__name__, " ".join(str(error).split()))
-    logger.debug("%s.", event, exc_info=error)
+    """Log an error with its traceback, which commands print with `--verbose` only."""
+    logger.error("%s.", event, exc_info=error)
 
 
 def load_error(model: str, error: Exception) -> ModelError:

@@ -278,14 +278,13 @@ def test_a_model_that_cannot_be_loaded(
     ours = [record for record in caplog.records if record.name.startswith("nsfw_app")]
     for record in ours:
         assert "\n" not in record.getMessage()
-        assert not record.exc_info or record.levelno == logging.DEBUG
     if kind == "model_load_failed":
         assert any(record.exc_info for record in ours)
         assert any(record.levelno == logging.ERROR for record in ours)
 
 
-def test_a_command_prints_two_lines(directory: Path, tmp_path: Path) -> None:
-    """The cause as the library puts it, and the sentence that says what to do; no traceback."""
+def test_a_command_prints_one_sentence(directory: Path, tmp_path: Path) -> None:
+    """It says what is wrong and what to do; the traceback is not printed."""
     (directory / "model.safetensors").write_bytes(b"")
     done = subprocess.run(
         [sys.executable, "-m", "nsfw_app", "classify", __file__],
@@ -295,10 +294,8 @@ def test_a_command_prints_two_lines(directory: Path, tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    cause, sentence = done.stderr.splitlines()
-    assert cause.startswith("Loading 'model' failed: SafetensorError: ")
-    assert (
-        sentence == "Error: The weights of 'model' are damaged. Download or save the model again."
+    assert done.stderr == (
+        "Error: The weights of 'model' are damaged. Download or save the model again.\n"
     )
     assert (done.returncode, done.stdout) == (1, "")
 
