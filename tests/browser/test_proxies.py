@@ -23,9 +23,9 @@ from tests.support.server import Server, serving
 # What a script or a Gradio handler has drawn once a tab works.
 TABS = {
     "Gallery": "#gallery-upload :text('Drop images')",
-    "Queue": "#queue-bar :text('images wait')",
-    "Insights": "#insights :text('No answers yet')",
-    "Log": "#log-table :text('No answers match')",
+    "Queue": "#queue-bar :text('images waiting')",
+    "Insights": "#insights :text('No decisions yet')",
+    "Log": "#log-table :text('No decisions match')",
     "Model": "#model-facts :text('Open-NSFW')",
     "Review": "#image-input :text('Drop an image')",
 }
