@@ -118,7 +118,7 @@ def test_an_unreachable_provider_is_reported(engine: Engine, store: Store, tmp_p
     with open_app(engine, store, tmp_path, roles={}, **chosen) as app:
         refused = app.client.get("/login/hub")
         assert refused.status_code == 401
-        assert "does not answer" in refused.text
+        assert "does not respond" in refused.text
 
 
 def test_there_is_no_password_on_a_space(space: WebApp) -> None:
