@@ -539,7 +539,7 @@ def test_the_command_with_the_embedded_model(
     ("arguments", "message"),
     [
         (["--model", "open-nsfw", "--format", "onnx"], "has no formats"),
-        (["--format", "torch-bf16"], "has no files to make"),
+        (["--format", "torch-bf16"], "cannot be exported"),
         (["--format", "gguf"], "gguf"),
         (["--images", "nowhere"], "nowhere"),
     ],

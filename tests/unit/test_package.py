@@ -24,7 +24,7 @@ from nsfw_app import __version__
 from tests.support.server import free_port
 
 ROOT = Path(__file__).parents[2]
-SAMPLE = ROOT / "nsfw_app/ui/assets/samples/cat.jpg"
+SAMPLE = ROOT / "nsfw_app/ui/assets/review/samples/cat.jpg"
 START_SECONDS = 60
 BUILD_FILES = ("pyproject.toml", "LICENSE", "requirements*.txt", "tests/requirements.txt")
 
