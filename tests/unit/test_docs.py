@@ -268,7 +268,7 @@ def test_the_documented_limits_are_those_in_force() -> None:
         f"| all images of one request | {limits.files_bytes / 1e6:g} MB:",
         f"| body in multipart/form-data | {limits.form_bytes / 1e6:.1f} MB |",
         f"| body in JSON, with images in base64 | {limits.json_bytes / 1e6:.1f} MB |",
-        f"| its brackets, commas, colons and texts | {limits.json.max_parts:,} |",
+        f"| its brackets, commas, colons and strings | {limits.json.max_parts:,} |",
         f"| its levels | {limits.json.max_depth} |",
         f"| its content besides images | {OUTLINE_BYTES // 1_000} kB |",
         f"| {MAX_JSON_BYTES / 1e6:g} MB with {PAGE_JSON.max_parts:,} parts |",
