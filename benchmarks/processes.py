@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
+from nsfw_app.cli import LogHandler
 from nsfw_app.errors import NSFWReviewError
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,8 @@ def _run(
 ) -> None:
     """Send a pair: the result and None, or None and the kind and message of an error."""
     end_with_parent(parent)
+    # Typed errors are the parent's to print; the traceback of one is not.
+    logging.getLogger("nsfw_app").handlers = [LogHandler(verbose=False)]
     result, failure = None, None
     try:
         result = function(*arguments)
