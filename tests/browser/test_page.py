@@ -282,7 +282,7 @@ def test_many_tabs_of_one_browser_all_work(page: Page, server: Server, sample: P
 
 
 def test_a_late_verdict_does_not_replace_a_newer_image(page: Page, sample: Path) -> None:
-    """Of two images added in a row the second stays, whichever is classified first."""
+    """Of two images added in a row the second stays, also if it is classified first."""
     held = []
     page.route("**/desk/images?name=slow.jpg*", lambda route: held.append(route))
     upload = page.locator("#image-input input[type=file]")
