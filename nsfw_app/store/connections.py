@@ -25,7 +25,7 @@ from nsfw_app import private_files
 from nsfw_app.errors import StorageError, StorageErrorKind
 from nsfw_app.records import utc
 from nsfw_app.store.lock_waits import LockWaits
-from nsfw_app.store.migrations import migrations
+from nsfw_app.store.migrations import upgrade
 from nsfw_app.store.sqlite_errors import storage_error
 
 T = TypeVar("T")
@@ -144,8 +144,7 @@ class Connections:
             companions = [self._path.with_name(self._path.name + end) for end in COMPANIONS]
             private_files.restrict(self._path, *companions)
         self._set_journal(journal_mode)
-        with self.writing() as db:
-            migrations.apply(db)
+        upgrade(self.writing)
         self._origin = _origin(_connection(self.db))
 
     def _set_journal(self, journal_mode: str) -> None:

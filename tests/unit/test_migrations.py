@@ -13,7 +13,7 @@ from sqlite_utils import Database
 from nsfw_app.errors import SettingsError
 from nsfw_app.records import LogFilter
 from nsfw_app.store import Store
-from nsfw_app.store.migrations import migrations
+from nsfw_app.store.migrations import derived_rows, migrations
 from tests.support.sample_records import add, add_image, answer
 
 STEPS = [step.name for step in migrations.pending(Database(memory=True))]
@@ -151,21 +151,61 @@ Store(path, previews_dir=path.parent / "images", journal_mode="wal")
 """
 
 
-@pytest.mark.parametrize("batches", [1, 5, 9])
-def test_a_killed_upgrade_starts_again(path: Path, batches: int, tmp_path: Path) -> None:
-    """Killed in the middle, it leaves the old database whole, and the next start upgrades it."""
-    fill_old(path, "keep_standing_decisions")
+def kill_upgrade(path: Path, batches: int) -> None:
+    """Upgrade in a process that is killed in that batch, before it is committed."""
     killed = subprocess.run(
         [sys.executable, "-c", KILLED_UPGRADE, str(path), str(batches)],
         check=False,
         cwd=Path(__file__).parents[2],
     )
     assert killed.returncode == -9
+
+
+@pytest.mark.parametrize("batches", [1, 5, 9, 22])
+def test_a_killed_upgrade_continues(
+    path: Path, batches: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Batches that were committed are not derived again; the rows are those of the decisions."""
+    fill_old(path, "keep_standing_decisions")
+    kill_upgrade(path, batches)
     with closing(Database(path)) as old:
         assert [step.name for step in migrations.pending(old)] == ["keep_standing_decisions"]
+    monkeypatch.setattr(derived_rows, "BATCH_SIZE", 1)
     store = opened(path)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == [f"Upgrading the database: {done} of 22 rows." for done in range(batches, 23)]
     assert store.consistency.check() == []
     assert store.log.size(LogFilter()) == 4
+
+
+def test_an_upgrade_can_be_killed_again_and_again(path: Path) -> None:
+    """Each start derives one batch more than was committed, until all are."""
+    fill_old(path, "keep_standing_decisions")
+    for _ in range(5):
+        kill_upgrade(path, 2)
+    assert opened(path).consistency.check() == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        OLD_ROWS[1].replace("(1, 'a'", "(9, 'a'"),
+        "insert into training_labels values (9, 1, 'nsfw', 'ann', '2026')",
+        OLD_ROWS[2].replace("(1, '1'", "(9, '9'"),
+        OLD_ENTRIES,
+        "update queue set settled_at = '2026', settled_label = 'nsfw' where settled_at is null",
+        "delete from queue",
+    ],
+)
+def test_an_older_version_cannot_write_during_an_upgrade(path: Path, statement: str) -> None:
+    """Rows that others derive from stay as they are until the upgrade has finished."""
+    fill_old(path, "keep_standing_decisions")
+    kill_upgrade(path, 3)
+    with closing(sqlite3.connect(path)) as old:
+        with pytest.raises(sqlite3.IntegrityError, match="being upgraded"):
+            old.execute(statement)
+        old.rollback()
+    assert opened(path).consistency.check() == []
 
 
 def test_an_upgrade_reports_its_progress(path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,16 +5,19 @@
   to the row it undoes.
 - The view `correction_log` has the columns of the log. `undone` is true of a decision that was
   undone, or replaced by a later one of the same reviewer about the same prediction.
-- An upgrade is one transaction: a killed one leaves the database as it was and starts again.
+- Each migration is one transaction, except that rows of older databases are derived in batches, so
+  that a killed upgrade continues where it was.
 """
 
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from sqlite_utils import Database, Migrations
 
+from nsfw_app.store.migrations import derived_rows
 from nsfw_app.store.migrations.account_tables import ACCOUNT_TABLES
-from nsfw_app.store.migrations.derived_rows import create_derived_tables
 from nsfw_app.store.migrations.queue_tables import QUEUE_TABLES
 from nsfw_app.store.migrations.review_tables import TABLES
 from nsfw_app.store.migrations.submission_tables import SUBMISSION_TABLES
@@ -89,7 +92,31 @@ def name_local_models(db: Database) -> None:
 @migrations()
 def keep_standing_decisions(db: Database) -> None:
     """Tables of standing decisions, outcomes and counts, kept current by triggers."""
-    create_derived_tables(db, _log_progress)
+    derived_rows.start(db)
+    while derived_rows.derive_batch(db, _log_progress):
+        pass
+    derived_rows.finish(db)
+
+
+def upgrade(writing: Callable[[], AbstractContextManager[Database]]) -> None:
+    """Create the schema, or apply the migrations that are pending.
+
+    Several processes may upgrade one database: each takes the next batch.
+
+    Args:
+        writing: Opens a transaction that holds the write lock, and commits it.
+    """
+    derived = keep_standing_decisions.__name__
+    with writing() as db:
+        if derived not in (step.name for step in migrations.applied(db)):
+            migrations.apply(db, stop_before=derived)
+            derived_rows.start(db)
+    more = True
+    while more:
+        with writing() as db:
+            more = derived_rows.derive_batch(db, _log_progress)
+    with writing() as db:
+        migrations.apply(db)
 
 
 def _log_progress(done: int, total: int) -> None:

@@ -1,11 +1,17 @@
-"""The derived rows of an older database: filled in batches at its upgrade."""
+"""The derived rows of an older database, filled in batches at its upgrade.
 
-from collections.abc import Callable, Mapping
+- The position is stored with each batch: an upgrade that was killed continues from there.
+- Until the last batch, triggers refuse every change of the rows that others derive from.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 
 from sqlite_utils import Database
 
 from nsfw_app.store.migrations.derived_tables import (
+    COMPUTED_VIEWS,
     DECIDED_BY,
     INDEXES,
     OUTCOME_COLUMNS,
@@ -72,32 +78,83 @@ FILLS: Mapping[str, str | None] = MappingProxyType(
 )
 
 
-def create_derived_tables(db: Database, progress: Callable[[int, int], None]) -> None:
-    """Create the tables, derive the rows of an older database, then add indexes and triggers.
+# Rows may not change while others derive from them, also not by a server of an older version.
+GUARDED = (
+    "insert on predictions",
+    "insert on decisions",
+    "insert on training_labels",
+    "insert on queue",
+    "delete on queue",
+    "update of prediction_id, priority, answers_wanted, settled_at, settled_label on queue",
+)
+GUARD = """
+create trigger upgrading_{number} before {change} begin
+  select raise(abort, 'The database is being upgraded. Start the newer version again.');
+end
+"""
+
+
+def start(db: Database) -> None:
+    """Create the tables and the position in `FILLS`, unless an interrupted upgrade did."""
+    if "upgrade_progress" in db.table_names():
+        return
+    for statement in (*TABLES, *COMPUTED_VIEWS):
+        db.execute(statement)
+    for number, change in enumerate(GUARDED):
+        db.execute(GUARD.format(number=number, change=change))
+    db.execute("create table upgrade_progress (step integer not null, done_up_to integer not null)")
+    db.execute("insert into upgrade_progress values (0, 0)")
+
+
+def derive_batch(db: Database, progress: Callable[[int, int], None]) -> bool:
+    """Derive the next rows and store how far they are, in the transaction that is open.
 
     Args:
-        db: Where a transaction is open: what is killed leaves nothing behind and starts again.
-        progress: Called with the number of rows done and of all rows, after each batch.
+        db: Where `start` was called.
+        progress: Called with the number of rows done and of all rows.
+
+    Returns:
+        Whether there was a batch left, or False also when the upgrade is finished.
     """
-    cache = db.execute("pragma cache_size").fetchone()[0]
-    db.execute(f"pragma cache_size = -{CACHE_KB}")
-    for statement in (*TABLES, *VIEWS):
-        db.execute(statement)
-    last = {
-        table: db.execute(f"select coalesce(max(id), 0) from {table}").fetchone()[0]
-        for table in ("predictions", "decisions", "queue")
-    }
-    steps = [last[table] if table else 0 for table in FILLS.values()]
-    done, total = 0, sum(steps)
-    for (statement, table), rows in zip(FILLS.items(), steps, strict=True):
+    if "upgrade_progress" not in db.table_names():
+        return False
+    step, after = db.execute("select step, done_up_to from upgrade_progress").fetchone()
+    if step == len(FILLS):
+        return False
+    sizes = [_last_id(db, table) if table else 0 for table in FILLS.values()]
+    up_to = min(after + BATCH_SIZE, sizes[step])
+    statement, table = list(FILLS.items())[step]
+    with _large_cache(db):
         if table is None:
             db.execute(statement)
-            continue
-        for after in range(0, rows, BATCH_SIZE):
-            up_to = min(after + BATCH_SIZE, rows)
+        elif up_to > after:
             db.execute(statement, {"after": after, "up_to": up_to})
-            progress(done + up_to, total)
-        done += rows
-    for statement in (*INDEXES, *TRIGGERS):
-        db.execute(statement)
-    db.execute(f"pragma cache_size = {cache}")
+            progress(sum(sizes[:step]) + up_to, sum(sizes))
+    following = (step, up_to) if up_to < sizes[step] else (step + 1, 0)
+    db.execute("update upgrade_progress set step = ?, done_up_to = ?", following)
+    return True
+
+
+def finish(db: Database) -> None:
+    """Add indexes, triggers and the views that read the derived rows."""
+    db.execute("drop table upgrade_progress")
+    for number in range(len(GUARDED)):
+        db.execute(f"drop trigger upgrading_{number}")
+    with _large_cache(db):
+        for statement in (*VIEWS, *INDEXES, *TRIGGERS):
+            db.execute(statement)
+
+
+def _last_id(db: Database, table: str) -> int:
+    last: int = db.execute(f"select coalesce(max(id), 0) from {table}").fetchone()[0]
+    return last
+
+
+@contextmanager
+def _large_cache(db: Database) -> Iterator[None]:
+    size = db.execute("pragma cache_size").fetchone()[0]
+    db.execute(f"pragma cache_size = -{CACHE_KB}")
+    try:
+        yield
+    finally:
+        db.execute(f"pragma cache_size = {size}")

@@ -173,10 +173,7 @@ INDEXES = (
     "create index log_rows_by_group on log_rows (group_id)",
 )
 
-VIEWS = (
-    "drop view settled_disagreements",
-    "drop view standing_answers",
-    "drop view correction_log",
+COMPUTED_VIEWS = (
     f"""
     create view computed_standing_decisions as
     select d.prediction_id, d.reviewer, d.id as decision_id, d.label, d.model_label,
@@ -295,6 +292,12 @@ VIEWS = (
     select substr(decided_at, 1, 10) as day, min(id) as first_id, max(id) as last_id
     from decisions where label is not null group by 1
     """,
+)
+
+VIEWS = (
+    "drop view settled_disagreements",
+    "drop view standing_answers",
+    "drop view correction_log",
     """
     create view standing_answers as
     select decision_id as id, prediction_id, reviewer, label, model_label, decided_at, elapsed_ms
