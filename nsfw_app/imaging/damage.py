@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from nsfw_app.imaging.boxes import BOX_PIXELS
-from nsfw_app.imaging.jpeg import GRAY
+from nsfw_app.imaging.jpeg_segments import GRAY
 
 # Distances of the columns and rows that are there after each pass of an interlaced file.
 WHOLE = ((1, 1),)

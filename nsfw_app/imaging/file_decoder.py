@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFile, JpegImagePlugin
 
 from nsfw_app.errors import ImageError, ImageErrorKind
-from nsfw_app.imaging import avif, color, damage, exif, formats, jpeg, memory, png, webp
+from nsfw_app.imaging import avif, color, damage, exif, formats, jpeg_segments, memory, png, webp
 from nsfw_app.imaging.damage import Part
 from nsfw_app.imaging.frames import DecodedImage, Frame, Limits, MinSize
 from nsfw_app.imaging.rendering import Renderer
@@ -121,7 +121,7 @@ class FileDecoder:
             EOFError: Some may be missing.
         """
         if isinstance(image, JpegImagePlugin.JpegImageFile):
-            is_suspect = jpeg.ends_in_gray(image) or not self._has_all_scans()
+            is_suspect = jpeg_segments.ends_in_gray(image) or not self._has_all_scans()
         elif image.format == "PNG" and is_first and png.may_lack_rows(image):
             is_suspect = not png.has_all_rows(self._source.data)
         else:
@@ -131,7 +131,7 @@ class FileDecoder:
 
     def _has_all_scans(self) -> bool:
         data = self._source.data
-        return not data.startswith(jpeg.SIGNATURE) or jpeg.has_all_scans(data)
+        return not data.startswith(jpeg_segments.SIGNATURE) or jpeg_segments.has_all_scans(data)
 
     def _first_frame(self) -> tuple[ImageFile.ImageFile, list[int], ImageInfo, Part | None] | None:
         """Open a damaged file, load its first frame, and find the part that was decoded."""
@@ -169,8 +169,8 @@ class FileDecoder:
     def _variants(self) -> Iterator[tuple[Source, int | None]]:
         """Versions of a damaged file to compare: its bytes, and the number of the fill color."""
         data = self._source.data
-        if data.startswith(jpeg.SIGNATURE):
-            closed, noisy = jpeg.damage_variants(data)
+        if data.startswith(jpeg_segments.SIGNATURE):
+            closed, noisy = jpeg_segments.damage_variants(data)
             variants: Iterable[bytes] = (noisy, closed)
         elif data.startswith(b"RIFF"):
             variants = webp.damage_variants(data, max_bytes=self._limits.max_bytes)
@@ -205,7 +205,7 @@ class FileDecoder:
         is_still = len(numbers) == 1 and not webp.is_animation(self._source.data)
         is_whole = part is not None and part.is_whole and self._has_all_scans()
         if is_whole and is_still and info.format != "GIF":
-            ended = info.format == "JPEG" and jpeg.has_end(self._source.data)
+            ended = info.format == "JPEG" and jpeg_segments.has_end(self._source.data)
             self._truncated = "" if ended else ENDS_EARLY
         else:
             self._incomplete = True
@@ -220,8 +220,8 @@ class FileDecoder:
         except Exception:
             if source.warnings:
                 raise
-            if source.data.startswith(jpeg.SIGNATURE):
-                self._source = jpeg.without_metadata(source.data)
+            if source.data.startswith(jpeg_segments.SIGNATURE):
+                self._source = jpeg_segments.without_metadata(source.data)
             elif source.data[4:8] == formats.BOX:
                 self._source = avif.without_exif(source.data)
             else:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from nsfw_app.imaging import avif, damage, gif, heif, jpeg, png, tiff, webp
+from nsfw_app.imaging import avif, damage, gif, heif, jpeg_segments, png, tiff, webp
 from nsfw_app.imaging.source import Source
 
 # Pillow's name of each format, and the name in messages.
@@ -28,13 +28,13 @@ VARIANTS = {"MPO": "JPEG", "DIB": "BMP"}
 OPENED = (*NAMES, "DIB")
 SUPPORTED = f"{', '.join([*NAMES.values()][:-1])} or {[*NAMES.values()][-1]}"
 
-SIGNATURES = (jpeg.SIGNATURE, b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")  # at the start
+SIGNATURES = (jpeg_segments.SIGNATURE, b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")  # at the start
 BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")  # of AVIF and HEIC
 BOX = b"ftyp"  # at byte 4 of AVIF and HEIC; the brand follows
 
-PLUGINS = (heif, avif, jpeg, tiff, webp, damage)
+PLUGINS = (heif, avif, jpeg_segments, tiff, webp, damage)
 CLEANERS: tuple[tuple[bytes | tuple[bytes, ...], Callable[[bytes], Source]], ...] = (
-    (jpeg.SIGNATURE, jpeg.cleaned),
+    (jpeg_segments.SIGNATURE, jpeg_segments.cleaned),
     (png.SIGNATURE, png.cleaned),
     (gif.SIGNATURES, gif.cleaned),
     (tiff.SIGNATURES, tiff.checked),
