@@ -11,7 +11,7 @@ from PIL import Image
 from benchmarks.timing import CALLERS, durations, images_per_s, percentile_ms
 from nsfw_app import system
 from nsfw_app.errors import ModelNotFound
-from nsfw_app.models import builds, calibration_set
+from nsfw_app.models import build_files, calibration_set
 from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.cards import OPEN_NSFW, first_policy, label_roles
 from nsfw_app.models.classifier import Backend, Classifier, nsfw_score
@@ -166,7 +166,7 @@ def _open(subject: Subject, name: str) -> Backend:
     if name in FILES:
         files = find(subject.model, revision=subject.revision)
         origin = ModelVersion.of_files(subject.model, files)
-        optimized_model = builds.latest(subject.artifacts_dir, origin, Format(name))
+        optimized_model = build_files.latest(subject.artifacts_dir, origin, Format(name))
         if optimized_model is None:
             raise ModelNotFound(f"{name} was not built.")
         return open_optimized_model(

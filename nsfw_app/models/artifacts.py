@@ -3,7 +3,7 @@
 - An optimized model is only used for exactly the weights and configuration it was built from.
 - It is not used once its files or its description differ from what was verified.
 
-`builds` reads and writes them on disk.
+`build_files` reads and writes them on disk.
 """
 
 import hashlib

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nsfw_app.models.artifacts import ModelVersion
-from nsfw_app.models.builds import verified_backends
+from nsfw_app.models.build_files import verified_backends
 from nsfw_app.records import ModelIdentity, Policy
 
 

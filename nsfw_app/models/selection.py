@@ -20,7 +20,7 @@ from PIL import Image
 
 from nsfw_app import system
 from nsfw_app.errors import ModelError, ModelNotFound, ModelUnsupported
-from nsfw_app.models import builds, calibration_set
+from nsfw_app.models import build_files, calibration_set
 from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.cards import display_name, label_roles
 from nsfw_app.models.checkpoints import load_errors
@@ -123,7 +123,7 @@ def fastest(artifacts_dir: Path, origin: ModelVersion, policy: Policy) -> list[O
     """The formats of a model that `auto` may use on this machine, the fastest first."""
     return [
         optimized_model
-        for optimized_model in builds.find(artifacts_dir, origin)
+        for optimized_model in build_files.find(artifacts_dir, origin)
         if optimized_model.is_faster
         and not optimized_model.incompatibility
         and optimized_model.passes(policy)
@@ -193,7 +193,7 @@ def compare_half(original: HalfPrecision, half: Backend, artifacts_dir: Path) ->
         half: What its `to_half` returned.
         artifacts_dir: Directory of optimized models, where the report is stored.
     """
-    with builds.lock(artifacts_dir):
+    with build_files.lock(artifacts_dir):
         return _compare_half(original, half, artifacts_dir)
 
 
@@ -201,8 +201,8 @@ def _compare_half(original: HalfPrecision, half: Backend, artifacts_dir: Path) -
     images = calibration_set.bundled()
     scores = zip(_scores(original, images), _scores(half, images), strict=True)
     speed = compare_speed(original, half, images)
-    directory = builds.builds_dir(artifacts_dir, original.origin, original.half_format)
-    with builds.new_build(directory) as build:
+    directory = build_files.builds_dir(artifacts_dir, original.origin, original.half_format)
+    with build_files.new_build(directory) as build:
         report = OptimizedModel.from_directory(
             build, original.half_format, original.origin, original.roles
         )
@@ -214,7 +214,7 @@ def _compare_half(original: HalfPrecision, half: Backend, artifacts_dir: Path) -
             scores=tuple(scores),
             images=len(images),
         )
-        builds.write(build, report)
+        build_files.write(build, report)
     return report
 
 
@@ -222,7 +222,7 @@ def _named(backends: BackendConfig, origin: ModelVersion) -> OptimizedModel:
     """The optimized model that NSFW_BACKEND names, also one whose parity report failed."""
     wanted, name = backends.wanted, display_name(origin.model)
     command = f"python -m nsfw_app optimize --model {origin.model} --format {wanted}"
-    optimized_model = builds.latest(backends.artifacts_dir, origin, Format(wanted))
+    optimized_model = build_files.latest(backends.artifacts_dir, origin, Format(wanted))
     if optimized_model is None:
         raise ModelNotFound(
             f"NSFW_BACKEND={wanted}, but it was not built for revision {origin.revision} of "
@@ -291,13 +291,13 @@ def _first_half_report(
     original: HalfPrecision, half: Backend, artifacts_dir: Path
 ) -> OptimizedModel:
     """Compare, unless another process has stored a report meanwhile."""
-    with builds.lock(artifacts_dir):
+    with build_files.lock(artifacts_dir):
         return _half_report(original, artifacts_dir) or _compare_half(original, half, artifacts_dir)
 
 
 def _half_report(original: HalfPrecision, artifacts_dir: Path) -> OptimizedModel | None:
     """The stored report on half precision, if it holds for these labels and this machine."""
-    report = builds.latest(artifacts_dir, original.origin, original.half_format)
+    report = build_files.latest(artifacts_dir, original.origin, original.half_format)
     if (
         report is None
         or report.incompatibility

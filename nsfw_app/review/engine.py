@@ -14,7 +14,7 @@ from nsfw_app.concurrency import map_ordered
 from nsfw_app.errors import ImageError, ModelError, StorageError
 from nsfw_app.imaging import decode
 from nsfw_app.imaging.decode import Limits
-from nsfw_app.models import builds
+from nsfw_app.models import build_files
 from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import ModelLoader, ModelStatus
@@ -114,15 +114,15 @@ class Engine:
         classifier = self.status.classifier
         if classifier is None or self._artifacts_dir is None:
             return []
-        return builds.find(self._artifacts_dir, ModelVersion.of(classifier.identity))
+        return build_files.find(self._artifacts_dir, ModelVersion.of(classifier.identity))
 
     @property
-    def optimization_attempts(self) -> list[builds.Attempt]:
+    def optimization_attempts(self) -> list[build_files.Attempt]:
         """What the latest `optimize` of the loaded model tried."""
         classifier = self.status.classifier
         if classifier is None or self._artifacts_dir is None:
             return []
-        return builds.read_attempts(self._artifacts_dir, ModelVersion.of(classifier.identity))
+        return build_files.read_attempts(self._artifacts_dir, ModelVersion.of(classifier.identity))
 
     @property
     def log(self) -> CorrectionLog:

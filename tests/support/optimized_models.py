@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nsfw_app.models import builds
+from nsfw_app.models import build_files
 from nsfw_app.models.artifacts import OptimizedModel
 from nsfw_app.models.classifier import Classifier
 from nsfw_app.models.formats import FILES, Format
@@ -79,5 +79,5 @@ def all_formats(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for kind in FILES:
             kept = build(trained(tmp_path_factory), kind, artifacts_dir, images=images)
             # So small a model may be slower when optimized; the tests set the measured speed.
-            builds.write(kept.directory, replace(kept, speedup=2.0))
+            build_files.write(kept.directory, replace(kept, speedup=2.0))
     return artifacts_dir

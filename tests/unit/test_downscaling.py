@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nsfw_app.imaging.decode import Limits
-from nsfw_app.models import builds, calibration_set
+from nsfw_app.models import build_files, calibration_set
 from nsfw_app.models.classifier import DownscaleRule, Pixels
 from nsfw_app.models.formats import FILES
 from nsfw_app.models.loader import Loaded, ModelLoader
@@ -112,7 +112,7 @@ def test_optimized_models_have_calibrated_rules(
     """The classifier of an optimized model has the rules of its description."""
     artifacts_dir = all_formats(tmp_path_factory)
     (directory,) = artifacts_dir.glob(f"*/*/{kind}/*")
-    found = builds.read(directory)
+    found = build_files.read(directory)
     assert found is not None
     assert all(rule.min_side in {2 * SIDE, 4 * SIDE} for rule in found.downscale_rules)
     assert all(0 < rule.max_score <= ANY_SCORE for rule in found.downscale_rules)

@@ -38,7 +38,7 @@ SUBLAYERS: Mapping[str, Sequence[frozenset[str]]] = {
         frozenset({"hub", "image_processor", "preprocessing", "scheduler", "parity"}),
         frozenset({"checkpoints", "calibration_set"}),
         frozenset({"artifacts"}),
-        frozenset({"builds", "backends"}),
+        frozenset({"build_files", "backends"}),
         frozenset({"equivalence", "selection", "optimize"}),
         frozenset({"loader"}),
     ],

@@ -9,9 +9,9 @@ from huggingface_hub import constants
 
 from nsfw_app import settings, system
 from nsfw_app.bootstrap import open_engine, open_store
-from nsfw_app.models import builds
+from nsfw_app.models import build_files
 from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
-from nsfw_app.models.builds import Attempt
+from nsfw_app.models.build_files import Attempt
 from nsfw_app.models.formats import FILES, Format
 from nsfw_app.models.loader import ModelState
 from nsfw_app.records import Label, LogFilter, NewDecision, Retain, Upload
@@ -87,7 +87,7 @@ def test_each_format_has_its_report(data: Path, monkeypatch: pytest.MonkeyPatch)
         "openvino-int8"
     ]
     for kind, text in rows.items():
-        kept = builds.read(next(data.glob(f"engines/*/*/{kind}/*")))
+        kept = build_files.read(next(data.glob(f"engines/*/*/{kind}/*")))
         assert kept is not None
         report = kept.report(engine.policy)
         assert report.largest_difference == max(abs(a - b) for a, b in kept.scores)
@@ -98,9 +98,9 @@ def test_each_format_has_its_report(data: Path, monkeypatch: pytest.MonkeyPatch)
 def test_why_a_format_is_not_used(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another CPU, or a report that failed."""
     directory = next(data.glob("engines/*/*/onnx/*"))
-    failed = builds.read(directory)
+    failed = build_files.read(directory)
     assert failed is not None
-    builds.write(directory, replace(failed, scores=((0.1, 0.9),)))
+    build_files.write(directory, replace(failed, scores=((0.1, 0.9),)))
     monkeypatch.setenv("NSFW_BACKEND", "torch")
     engine = open_loaded_engine()
     assert optimized_rows(engine)["onnx"].startswith("Not used: too many labels change.")
@@ -123,7 +123,7 @@ def test_formats_that_were_not_kept(data: Path, monkeypatch: pytest.MonkeyPatch)
         Attempt(Format.OPENVINO_FP32, kept=False, outcome="Not kept: it is not faster."),
         Attempt(Format.ONNX, kept=True, outcome="Kept."),
     ]
-    builds.write_attempts(data / "engines", ModelVersion.of(classifier.identity), tried)
+    build_files.write_attempts(data / "engines", ModelVersion.of(classifier.identity), tried)
     rows = optimized_rows(engine)
     assert rows["openvino-fp32"] == "Tried by optimize. Not kept: it is not faster."
     assert rows["onnx"].startswith("Verified, and does not run now.")
@@ -156,10 +156,10 @@ def test_the_embedded_model_in_half_precision(
     assert classifier is not None
     origin = ModelVersion.of(classifier.identity)
     kind = Format.OPENVINO_BF16
-    with builds.new_build(builds.builds_dir(data / "engines", origin, kind)) as directory:
+    with build_files.new_build(build_files.builds_dir(data / "engines", origin, kind)) as directory:
         model = OptimizedModel.from_directory(directory, kind, origin, classifier.roles)
         rates = {"images_per_s": rate, "original_images_per_s": 100.0}
-        builds.write(directory, replace(model, scores=((0.1, 0.1),), **rates))
+        build_files.write(directory, replace(model, scores=((0.1, 0.1),), **rates))
     (text,) = optimized_rows(engine).values()
     assert text.startswith(beginning)
     assert text.endswith(end)

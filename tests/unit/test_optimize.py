@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from nsfw_app import system
 from nsfw_app.cli import app
 from nsfw_app.errors import ModelUnsupported
-from nsfw_app.models import builds, calibration_set, parity, selection
+from nsfw_app.models import build_files, calibration_set, parity, selection
 from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
-from nsfw_app.models.builds import Attempt
+from nsfw_app.models.build_files import Attempt
 from nsfw_app.models.classifier import Backend, nsfw_score, weights_sha256
 from nsfw_app.models.formats import FILES, OPENVINO_FILES, Format, ladder
 from nsfw_app.models.hub import find
@@ -65,7 +65,7 @@ def scores(vit: Path, artifacts_dir: Path, wanted: str, images: Path) -> list[fl
 def optimized_model(artifacts_dir: Path, kind: str) -> OptimizedModel:
     """The optimized model of a format."""
     (directory,) = artifacts_dir.glob(f"*/*/{kind}/*")
-    found = builds.read(directory)
+    found = build_files.read(directory)
     assert found is not None
     return found
 
@@ -234,15 +234,15 @@ def test_a_new_build_replaces_the_first(vit: Path, images: Path, tmp_path: Path)
 def test_concurrent_builds_leave_one_complete_build(tmp_path: Path) -> None:
     """The last one stays, no writer fails, and a reader always finds a complete build."""
     origin = ModelVersion("m", "r", "w")
-    directory_of_builds = builds.builds_dir(tmp_path, origin, Format.ONNX)
+    directory_of_builds = build_files.builds_dir(tmp_path, origin, Format.ONNX)
 
     def write(number: int) -> None:
-        with builds.new_build(directory_of_builds) as directory:
+        with build_files.new_build(directory_of_builds) as directory:
             (directory / "model.onnx").write_text(str(number))
             model = OptimizedModel.from_directory(
                 directory, Format.ONNX, origin, {"nsfw": LabelRole.UNSAFE}
             )
-            builds.write(directory, replace(model, images_per_s=number))
+            build_files.write(directory, replace(model, images_per_s=number))
 
     write(0)
     with ThreadPoolExecutor(4) as pool:
@@ -253,7 +253,7 @@ def test_concurrent_builds_leave_one_complete_build(tmp_path: Path) -> None:
             writer.result()
     write(100)
     (left,) = directory_of_builds.iterdir()
-    kept = builds.latest(tmp_path, origin, Format.ONNX)
+    kept = build_files.latest(tmp_path, origin, Format.ONNX)
     assert kept is not None
     kept.check()
     assert (kept.directory, kept.images_per_s) == (left, 100)
@@ -311,7 +311,7 @@ def try_all(
     config = OptimizationConfig(str(model), "main", (), images=images)
     kept = optimize(config, backends, threads=1, progress=messages.append)
     origin = ModelVersion.of_files(str(model), find(str(model), revision="main"))
-    attempts = builds.read_attempts(artifacts_dir, origin)
+    attempts = build_files.read_attempts(artifacts_dir, origin)
     for attempt in attempts:
         assert f"{attempt.format}: {attempt.outcome}" in messages
     return kept, attempts
@@ -489,7 +489,7 @@ def test_the_command(vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     done = CliRunner().invoke(app, ["optimize", "--format", "onnx"])
     assert done.exit_code == 0, done.output
     directory = Path(done.stdout.strip().splitlines()[-1])
-    kept = builds.read(directory)
+    kept = build_files.read(directory)
     assert kept is not None
     assert "Over 384 views of 64 images" in done.stderr
 

@@ -10,7 +10,7 @@ import pytest
 
 from nsfw_app import private_files
 from nsfw_app.errors import StorageError
-from nsfw_app.models.builds import new_build
+from nsfw_app.models.build_files import new_build
 from nsfw_app.private_files import make_directory, restrict, restrict_tree, staged, storage_errors
 from nsfw_app.review.engine import Engine
 from nsfw_app.store import Store

@@ -19,7 +19,7 @@ from PIL import Image
 
 from nsfw_app import system
 from nsfw_app.errors import ModelNotFound, ModelUnsupported, PredictionFailed
-from nsfw_app.models import builds, calibration_set, parity, selection
+from nsfw_app.models import build_files, calibration_set, parity, selection
 from nsfw_app.models.artifacts import MIN_SPEEDUP, ModelVersion
 from nsfw_app.models.backends import open_nsfw, pytorch
 from nsfw_app.models.backends.open_nsfw_runtimes import Bf16Runtime
@@ -78,9 +78,9 @@ def measured(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
 
 def change(directory: Path, **values: Any) -> None:
     """Rewrite the description of a build with other values."""
-    optimized_model = builds.read(directory)
+    optimized_model = build_files.read(directory)
     assert optimized_model is not None
-    builds.write(directory, replace(optimized_model, **values))
+    build_files.write(directory, replace(optimized_model, **values))
 
 
 def backend(model: Path, artifacts_dir: Path, wanted: str = "auto") -> str:
@@ -142,7 +142,7 @@ def test_other_weights_have_no_optimized_model(
     origin = ModelVersion.of_files(str(other), find(str(other), revision="main"))
     for kind in FILES:
         build = build_of(artifacts_dir, kind)
-        copytree(build, builds.builds_dir(artifacts_dir, origin, kind) / build.name)
+        copytree(build, build_files.builds_dir(artifacts_dir, origin, kind) / build.name)
     assert backend(other, artifacts_dir) == "torch"
     with pytest.raises(ModelNotFound):
         loaded(other, artifacts_dir, FILES[0])
@@ -253,10 +253,10 @@ def test_optimized_models_need_no_torch(artifacts_dir: Path, kind: str) -> None:
     script = f"""
 import json, sys
 from pathlib import Path
-from nsfw_app.models import builds
+from nsfw_app.models import build_files
 from nsfw_app.models.selection import open_optimized_model
 from tests.support.tiny_vit import tinted_image
-model = builds.read(Path({str(build_of(artifacts_dir, kind))!r}))
+model = build_files.read(Path({str(build_of(artifacts_dir, kind))!r}))
 backend = open_optimized_model(model, "test", unsafe_labels=(), threads=1)
 row = backend.score(backend.prepare(tinted_image(0.9))[None])
 print(json.dumps({{"modules": list(sys.modules), "rows": row.tolist()}}))
@@ -296,7 +296,7 @@ def test_half_precision_where_the_cpu_has_it(
     assert low < high
     assert loaded(model, tmp_path, policy=FAR).identity.backend == "torch-bf16"
     (build,) = tmp_path.glob("*/*/torch-bf16/*")
-    kept = builds.read(build)
+    kept = build_files.read(build)
     assert kept is not None
     report = kept.report(FAR)
     assert (report.images, report.views) == (64, 64)
@@ -395,7 +395,7 @@ def test_half_precision_that_is_not_faster(
     for _ in range(2):  # also with the stored report
         assert loaded(model, tmp_path, policy=FAR).identity.backend == "torch"
     (build,) = tmp_path.glob("*/*/torch-bf16/*")
-    kept = builds.read(build)
+    kept = build_files.read(build)
     assert kept is not None
     assert kept.passes(FAR)
     assert not kept.is_faster
@@ -465,7 +465,7 @@ def test_the_embedded_model_in_half_precision(
     """Once verified it is used, and the report is stored for the next start."""
     assert in_half.identity.backend == "openvino-bf16"
     (build,) = tmp_path.glob("*/*/openvino-bf16/*")
-    kept = builds.read(build)
+    kept = build_files.read(build)
     assert kept is not None
     fp32 = loaded(OPEN_NSFW, tmp_path, "torch")
     assert (fp32.identity.backend, fp32.identity.model) == ("onnxruntime", OPEN_NSFW)
@@ -561,7 +561,7 @@ def test_verified_backends(model: Path, artifacts_dir: Path) -> None:
     """The original's, and those whose report passes the policy, on any CPU."""
     origin = ModelVersion.of_files(str(model), find(str(model), revision="main"))
     originals = {"torch", "torch-cuda", "torch-mps", "onnxruntime"}
-    assert builds.verified_backends(artifacts_dir, origin, POLICY) == originals | set(FILES)
+    assert build_files.verified_backends(artifacts_dir, origin, POLICY) == originals | set(FILES)
     change(build_of(artifacts_dir, "onnx"), scores=((0.4, 0.6),) * 10)
     change(
         build_of(artifacts_dir, "openvino"),
@@ -569,12 +569,12 @@ def test_verified_backends(model: Path, artifacts_dir: Path) -> None:
         cpu_features=PLAIN,
         runtime_version="0.1",
     )
-    verified = builds.verified_backends(artifacts_dir, origin, POLICY)
+    verified = build_files.verified_backends(artifacts_dir, origin, POLICY)
     assert verified == (originals | set(FILES)) - {"onnx"}
     strict = Policy(threshold=0.7, review_from=0.2, review_to=0.8)
-    assert "onnx" in builds.verified_backends(artifacts_dir, origin, strict)
+    assert "onnx" in build_files.verified_backends(artifacts_dir, origin, strict)
     other = replace(origin, weights_sha256="0" * 64)
-    assert builds.verified_backends(artifacts_dir, other, POLICY) == originals
+    assert build_files.verified_backends(artifacts_dir, other, POLICY) == originals
 
 
 # GPUs, simulated.

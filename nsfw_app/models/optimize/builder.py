@@ -15,7 +15,7 @@ from PIL import Image
 
 from nsfw_app import system
 from nsfw_app.errors import ModelUnsupported
-from nsfw_app.models import builds
+from nsfw_app.models import build_files
 from nsfw_app.models.artifacts import OptimizedModel, configuration_files
 from nsfw_app.models.classifier import Backend, Pixels, nsfw_score
 from nsfw_app.models.formats import Format
@@ -68,7 +68,9 @@ class Builder:
             ModelError: It was not kept; the message says why.
         """
         origin = self.original.origin
-        with builds.new_build(builds.builds_dir(self.artifacts_dir, origin, kind)) as directory:
+        with build_files.new_build(
+            build_files.builds_dir(self.artifacts_dir, origin, kind)
+        ) as directory:
             model = self._export(kind, directory)
             backend = self._open(model)
             if not _batches_change_nothing(backend, self.views[:BATCHED_VIEWS]):
@@ -86,8 +88,8 @@ class Builder:
                 speedup=speed.speedup,
                 downscale_rules=downscaling.calibrate(backend, self._side, self.views),
             )
-            builds.write(directory, model)
-        return builds.latest(self.artifacts_dir, origin, kind) or model
+            build_files.write(directory, model)
+        return build_files.latest(self.artifacts_dir, origin, kind) or model
 
     def _open(self, model: OptimizedModel) -> Backend:
         unsafe = [label for label, role in model.roles.items() if role is LabelRole.UNSAFE]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from nsfw_app import system
 from nsfw_app.errors import ModelError
-from nsfw_app.models import builds, calibration_set
+from nsfw_app.models import build_files, calibration_set
 from nsfw_app.models.artifacts import MIN_SPEEDUP, ModelVersion, OptimizedModel
-from nsfw_app.models.builds import Attempt
+from nsfw_app.models.build_files import Attempt
 from nsfw_app.models.cards import display_name
 from nsfw_app.models.checkpoints import load_errors
 from nsfw_app.models.formats import Format, ladder
@@ -153,7 +153,7 @@ def _first_that_passes(builder: Builder, progress: Callable[[str], None]) -> Opt
             continue
         record(Attempt(kind, kept=True, outcome=_outcome(kept, builder.policy)))
         break
-    builds.write_attempts(builder.artifacts_dir, builder.original.origin, attempts)
+    build_files.write_attempts(builder.artifacts_dir, builder.original.origin, attempts)
     if kept is None:
         progress("No optimized model both matches the original and is faster: torch computes it.")
     return kept
