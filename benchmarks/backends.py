@@ -15,9 +15,9 @@ from nsfw_app.models import build_files, calibration_set
 from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.cards import OPEN_NSFW, first_policy, label_roles
 from nsfw_app.models.classifier import Backend, Classifier, nsfw_score
-from nsfw_app.models.formats import FILES, Format
 from nsfw_app.models.hub import find
 from nsfw_app.models.optimize.optimizer import OptimizationConfig, optimize
+from nsfw_app.models.optimized_formats import FILES, Format
 from nsfw_app.models.parity import compare
 from nsfw_app.models.scheduler import MAX_BATCH, DynamicBatcher, UnbatchedClassifier
 from nsfw_app.models.selection import (

@@ -19,7 +19,7 @@ from benchmarks.processes import in_new_process
 from nsfw_app import system
 from nsfw_app.models import hub
 from nsfw_app.models.cards import FALCONSAI
-from nsfw_app.models.formats import ladder
+from nsfw_app.models.optimized_formats import ladder
 from nsfw_app.settings import Settings
 
 LIBRARIES = ("torch", "transformers", "onnxruntime", "openvino", "nncf", "pillow", "gradio")

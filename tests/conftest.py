@@ -25,7 +25,7 @@ from tests.support.server import server  # noqa: F401  # a fixture
 SLOW = (
     "browser/",
     "unit/test_benchmark.py",
-    "unit/test_downscaling.py::test_it_is_measured",
+    "unit/test_downscale_calibration.py::test_it_is_measured",
     "unit/test_memory.py::test_every_decoder",
     "unit/test_memory.py::test_float_bomb",
     "unit/test_optimize.py",

@@ -8,9 +8,9 @@ import typer
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store
 from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
-from nsfw_app.models.formats import FILES, Format
 from nsfw_app.models.optimize.optimizer import OptimizationConfig, measure_embedded
 from nsfw_app.models.optimize.optimizer import optimize as optimize_model
+from nsfw_app.models.optimized_formats import FILES, Format
 from nsfw_app.models.selection import BackendConfig
 
 

@@ -19,8 +19,8 @@ from nsfw_app.errors import ModelUnsupported
 from nsfw_app.models.cards import display_name
 from nsfw_app.models.checkpoints import CONFIG, PROCESSOR_CONFIG
 from nsfw_app.models.classifier import DownscaleRule, weights_sha256
-from nsfw_app.models.formats import Format
 from nsfw_app.models.hub import ModelFiles
+from nsfw_app.models.optimized_formats import Format
 from nsfw_app.models.parity import NOT_COMPARED, ParityReport, compare
 from nsfw_app.models.preprocessing import Preprocessing
 from nsfw_app.records import LabelRole, ModelIdentity, Policy

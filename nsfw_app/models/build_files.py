@@ -27,7 +27,7 @@ from typing import Any
 
 from nsfw_app import private_files
 from nsfw_app.models.artifacts import DESCRIPTION, ModelVersion, OptimizedModel
-from nsfw_app.models.formats import ORIGINAL_BACKENDS, Format
+from nsfw_app.models.optimized_formats import ORIGINAL_BACKENDS, Format
 from nsfw_app.records import Policy
 
 log = logging.getLogger(__name__)

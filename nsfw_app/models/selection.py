@@ -25,9 +25,9 @@ from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.cards import display_name, label_roles
 from nsfw_app.models.checkpoints import load_errors
 from nsfw_app.models.classifier import Backend, nsfw_score
-from nsfw_app.models.formats import OPENVINO_FILES, Format
 from nsfw_app.models.hub import ModelFiles
 from nsfw_app.models.optimize.speed import compare_speed
+from nsfw_app.models.optimized_formats import OPENVINO_FILES, Format
 from nsfw_app.records import Policy
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ import pytest
 from nsfw_app.models import build_files
 from nsfw_app.models.artifacts import OptimizedModel
 from nsfw_app.models.classifier import Classifier
-from nsfw_app.models.formats import FILES, Format
 from nsfw_app.models.loader import load_classifier
 from nsfw_app.models.optimize.optimizer import OptimizationConfig, optimize
+from nsfw_app.models.optimized_formats import FILES, Format
 from nsfw_app.models.selection import BackendConfig
 from nsfw_app.records import Policy
 from tests.support.tiny_vit import tinted_image, trained

@@ -20,8 +20,8 @@ from nsfw_app.errors import ModelNotFound
 from nsfw_app.models.backends.open_nsfw import OpenNSFW
 from nsfw_app.models.cards import FALCONSAI, display_name
 from nsfw_app.models.classifier import Classifier
-from nsfw_app.models.formats import FILES
 from nsfw_app.models.loader import load_classifier
+from nsfw_app.models.optimized_formats import FILES
 from nsfw_app.models.scheduler import UnbatchedClassifier
 from nsfw_app.models.selection import BackendConfig
 from nsfw_app.records import LabelRole

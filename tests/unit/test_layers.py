@@ -34,7 +34,7 @@ SUBLAYERS: Mapping[str, Sequence[frozenset[str]]] = {
         frozenset({"app"}),
     ],
     "models": [
-        frozenset({"cards", "classifier", "formats"}),
+        frozenset({"cards", "classifier", "optimized_formats"}),
         frozenset({"hub", "image_processor", "preprocessing", "scheduler", "parity"}),
         frozenset({"checkpoints", "calibration_set"}),
         frozenset({"artifacts"}),

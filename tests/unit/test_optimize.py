@@ -19,12 +19,12 @@ from nsfw_app.models import build_files, calibration_set, parity, selection
 from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.build_files import Attempt
 from nsfw_app.models.classifier import Backend, nsfw_score, weights_sha256
-from nsfw_app.models.formats import FILES, OPENVINO_FILES, Format, ladder
 from nsfw_app.models.hub import find
 from nsfw_app.models.optimize import builder
 from nsfw_app.models.optimize.export import Exporter
 from nsfw_app.models.optimize.optimizer import OptimizationConfig, optimize
 from nsfw_app.models.optimize.speed import Speed
+from nsfw_app.models.optimized_formats import FILES, OPENVINO_FILES, Format, ladder
 from nsfw_app.models.parity import ParityReport, compare
 from nsfw_app.models.preprocessing import Preprocessing
 from nsfw_app.models.selection import BackendConfig, open_optimized_model

@@ -26,9 +26,9 @@ from nsfw_app.models.backends.open_nsfw_runtimes import Bf16Runtime
 from nsfw_app.models.backends.pytorch import Device, TransformersBackend
 from nsfw_app.models.cards import OPEN_NSFW
 from nsfw_app.models.classifier import Backend, Classifier
-from nsfw_app.models.formats import FILES
 from nsfw_app.models.hub import find
 from nsfw_app.models.optimize.speed import Speed
+from nsfw_app.models.optimized_formats import FILES
 from nsfw_app.models.selection import nsfw_scores
 from nsfw_app.records import LabelRole, Policy
 from nsfw_app.system import Cpu

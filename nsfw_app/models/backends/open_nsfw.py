@@ -25,7 +25,7 @@ from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.backends.open_nsfw_runtimes import Bf16Runtime, Fp32Runtime
 from nsfw_app.models.cards import OPEN_NSFW
 from nsfw_app.models.classifier import DownscaleRule, Pixels, weights_sha256
-from nsfw_app.models.formats import Format
+from nsfw_app.models.optimized_formats import Format
 from nsfw_app.records import LabelRole, ModelIdentity
 
 FP32 = "onnxruntime"  # the backend's name in 32-bit floats

@@ -12,7 +12,7 @@ from nsfw_app.errors import ModelUnsupported
 from nsfw_app.models.artifacts import OptimizedModel
 from nsfw_app.models.backends.optimized import OptimizedBackend
 from nsfw_app.models.classifier import Pixels
-from nsfw_app.models.formats import Format
+from nsfw_app.models.optimized_formats import Format
 
 MODEL = "model.xml"
 

@@ -21,9 +21,9 @@ from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.cards import display_name, label_roles
 from nsfw_app.models.checkpoints import check_checkpoint, load_errors, weights_mismatch
 from nsfw_app.models.classifier import DownscaleRule, Pixels
-from nsfw_app.models.formats import Format
 from nsfw_app.models.hub import ModelFiles
 from nsfw_app.models.image_processor import ImageProcessor
+from nsfw_app.models.optimized_formats import Format
 from nsfw_app.records import ModelIdentity
 
 TEST_IMAGE = Image.new("RGB", (320, 240), (128, 128, 128))

@@ -18,9 +18,9 @@ from nsfw_app.errors import ModelUnsupported
 from nsfw_app.models import build_files
 from nsfw_app.models.artifacts import OptimizedModel, configuration_files
 from nsfw_app.models.classifier import Backend, Pixels, nsfw_score
-from nsfw_app.models.formats import Format
-from nsfw_app.models.optimize import downscaling
+from nsfw_app.models.optimize import downscale_calibration
 from nsfw_app.models.optimize.speed import Speed, compare_speed
+from nsfw_app.models.optimized_formats import Format
 from nsfw_app.models.parity import MAX_CHANGED, NEAR, ParityReport, compare
 from nsfw_app.models.preprocessing import Preprocessing
 from nsfw_app.models.selection import nsfw_scores, open_optimized_model
@@ -86,7 +86,7 @@ class Builder:
                 images_per_s=speed.images_per_s,
                 original_images_per_s=speed.original_images_per_s,
                 speedup=speed.speedup,
-                downscale_rules=downscaling.calibrate(backend, self._side, self.views),
+                downscale_rules=downscale_calibration.calibrate(backend, self._side, self.views),
             )
             build_files.write(directory, model)
         return build_files.latest(self.artifacts_dir, origin, kind) or model

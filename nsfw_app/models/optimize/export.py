@@ -31,7 +31,7 @@ from torch import nn
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.models.backends import onnx_runtime, openvino_runtime
 from nsfw_app.models.classifier import Pixels
-from nsfw_app.models.formats import Format
+from nsfw_app.models.optimized_formats import Format
 from nsfw_app.models.parity import MAX_CHANGED
 from nsfw_app.models.preprocessing import Preprocessing
 

@@ -15,10 +15,10 @@ from nsfw_app.models.artifacts import MIN_SPEEDUP, ModelVersion, OptimizedModel
 from nsfw_app.models.build_files import Attempt
 from nsfw_app.models.cards import display_name
 from nsfw_app.models.checkpoints import load_errors
-from nsfw_app.models.formats import Format, ladder
 from nsfw_app.models.hub import find
 from nsfw_app.models.optimize.builder import Builder, recorded_preprocessing
 from nsfw_app.models.optimize.speed import Speed
+from nsfw_app.models.optimized_formats import Format, ladder
 from nsfw_app.models.selection import BackendConfig, compare_half, nsfw_scores
 from nsfw_app.records import Policy
 

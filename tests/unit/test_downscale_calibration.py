@@ -12,9 +12,15 @@ from PIL import Image
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models import build_files, calibration_set
 from nsfw_app.models.classifier import DownscaleRule, Pixels
-from nsfw_app.models.formats import FILES
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.models.optimize.downscaling import ANY_SCORE, MAX_SCORES, MAX_SHIFT, calibrate, limit
+from nsfw_app.models.optimize.downscale_calibration import (
+    ANY_SCORE,
+    MAX_SCORES,
+    MAX_SHIFT,
+    calibrate,
+    limit,
+)
+from nsfw_app.models.optimized_formats import FILES
 from nsfw_app.records import LabelRole, ModelIdentity, Retain, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
