@@ -26,7 +26,7 @@ from nsfw_app.records import (
 )
 from nsfw_app.review.exports import LOG_COLUMNS, LOG_FORMATS, log_csv, log_jsonl, review_json
 from nsfw_app.store import Store
-from nsfw_app.web.api.submissions import ImageResult
+from nsfw_app.web.api.images import ImageResult
 from tests.support.sample_records import FAKE, HOSTILE, SHA256, add, add_image, answer
 
 REVIEW_KEYS = """name sha256 nsfw_score probabilities label action threshold review_from review_to

@@ -22,7 +22,7 @@ from nsfw_app.errors import (
 )
 from nsfw_app.records import Action
 from nsfw_app.rules.permissions import Caller, retain_submission
-from nsfw_app.web.api.submissions import SubmittedImage, caller_of_request, image_result
+from nsfw_app.web.api.images import SubmittedImage, caller_of_request, image_result
 from nsfw_app.web.http.errors import ProblemBody, problem, responses, status_of
 from nsfw_app.web.http.forms import FIELD, FORM, files_of, limited_form
 from nsfw_app.web.http.gate import ClassifyGate

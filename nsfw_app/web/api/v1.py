@@ -11,8 +11,8 @@ from nsfw_app.imaging.fetch import Fetcher
 from nsfw_app.settings import Settings
 from nsfw_app.web.api.classification import ClassificationRequest, classification_routes
 from nsfw_app.web.api.corrections import correction_routes
+from nsfw_app.web.api.images import image_routes
 from nsfw_app.web.api.moderations import ModerationRequest, moderation_routes
-from nsfw_app.web.api.submissions import submission_routes
 from nsfw_app.web.api.upload_gate import gate_routes
 from nsfw_app.web.auth.callers import KEY_HEADER
 from nsfw_app.web.http.errors import install_error_handlers
@@ -59,6 +59,6 @@ def v1_application(gate: ClassifyGate, *, settings: Settings) -> Api:
     v1.include_router(moderation_routes(gate, fetcher))
     v1.include_router(classification_routes(gate))
     v1.include_router(gate_routes(gate))
-    v1.include_router(submission_routes(gate))
+    v1.include_router(image_routes(gate))
     v1.include_router(correction_routes(gate.engine))
     return v1

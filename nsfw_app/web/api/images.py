@@ -86,7 +86,7 @@ class SubmissionStatus(BaseModel):
     webhook: list[WebhookMessage]
 
 
-def submission_routes(gate: ClassifyGate) -> APIRouter:
+def image_routes(gate: ClassifyGate) -> APIRouter:
     """`POST /images` and `GET /images/{submission_id}`."""
     router = APIRouter(tags=["queue"])
     engine = gate.engine
