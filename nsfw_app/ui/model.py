@@ -15,7 +15,7 @@ from nsfw_app.ui.handlers import INTERNAL, authorize, show_errors
 
 # Fills the form only once its fields are rendered.
 FIELDS_RENDERED = """async () => {
-    const form = await import(new URL('desk/assets/model/policyForm.js', document.baseURI))
+    const form = await import(new URL('desk/assets/model/fieldsRendered.js', document.baseURI))
     await form.fieldsRendered()
     return []
 }"""

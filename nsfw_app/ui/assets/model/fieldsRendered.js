@@ -1,4 +1,4 @@
-// The form that changes the policy.
+// Waits for the fields of the policy form. The form itself and its save handler are in ui/model.py.
 
 const FIELDS = '#policy-form input[type=number], #policy-form textarea'
 const FIELD_COUNT = 4
@@ -6,7 +6,7 @@ const MAX_FRAMES = 600
 
 /**
  * Resolves once Gradio has rendered the form's fields. Gradio sets the value of a field that is not
- * rendered yet a second time, after rendering it, which would overwrite what was typed meanwhile.
+ * rendered yet a second time, after rendering it, which would overwrite what was typed in between.
  */
 export async function fieldsRendered() {
   for (let frame = 0; frame < MAX_FRAMES; frame += 1) {
