@@ -73,7 +73,7 @@ class Engine:
         self._store = store
         self._loader = loader
         self._artifacts_dir = artifacts_dir
-        self._previews = Previews(store.catalog, store.previews, limits=limits, loader=loader)
+        self._previews = Previews(store.visibility, store.previews, limits=limits, loader=loader)
         self._predictions = Predictions(
             store,
             loader,

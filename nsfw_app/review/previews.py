@@ -12,15 +12,15 @@ from nsfw_app.imaging.decode import Limits, MinSize
 from nsfw_app.models.loader import ModelLoader
 from nsfw_app.records import Ground, JudgedImage, Prediction, Preview
 from nsfw_app.rules.permissions import Caller
-from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.previews import PreviewFiles
+from nsfw_app.store.visibility import Visibility
 
 
 class Previews:
     """Previews over a store.
 
     Args:
-        catalog: Placeholders, and who may see an image.
+        visibility: Which callers may see an image.
         files: Preview files.
         limits: Largest input accepted.
         loader: Source of the model, whose CPU slots are shared.
@@ -28,13 +28,13 @@ class Previews:
 
     def __init__(
         self,
-        catalog: Catalog,
+        visibility: Visibility,
         files: PreviewFiles,
         *,
         limits: Limits,
         loader: ModelLoader,
     ) -> None:
-        self._catalog = catalog
+        self._visibility = visibility
         self._files = files
         self._limits = limits
         self._loader = loader
@@ -49,7 +49,7 @@ class Previews:
         Raises:
             NotFound: There is none, or the caller may not see it.
         """
-        if not self._catalog.shows(image_sha256, caller):
+        if not self._visibility.is_visible(image_sha256, caller):
             raise NotFound("No such image.")
         return self._files.get(image_sha256)
 

@@ -98,7 +98,7 @@ class QueueService:
             NotFound: The caller may see no such image, or that model made no prediction of it.
         """
         stored = self._store.catalog.find(image_sha256, identity)
-        if stored is None or not self._store.catalog.shows(image_sha256, caller):
+        if stored is None or not self._store.visibility.is_visible(image_sha256, caller):
             raise NotFound(f"No prediction of {image_sha256} by {identity.model} is known.")
         return self._store.queue.escalate(stored.prediction_id, caller.name)
 

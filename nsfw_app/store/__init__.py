@@ -30,6 +30,7 @@ from nsfw_app.store.standing_decisions import StandingDecisions
 from nsfw_app.store.submissions import Submissions
 from nsfw_app.store.training import TrainingLabels
 from nsfw_app.store.users import AccountRows
+from nsfw_app.store.visibility import Visibility
 
 __all__ = ["Store"]
 
@@ -80,8 +81,13 @@ class Store:
         self.submissions = Submissions(connections)
         self.deliveries = Deliveries(connections, cipher)
         self.queue = ReviewQueue(connections, rules=rules)
+        self.visibility = Visibility(connections)
         self.catalog = Catalog(
-            connections, self.previews, queue=self.queue, submissions=self.submissions
+            connections,
+            self.previews,
+            visibility=self.visibility,
+            queue=self.queue,
+            submissions=self.submissions,
         )
         self.leases = Leases(connections)
         self.log = CorrectionLog(connections, catalog=self.catalog, queue=self.queue)

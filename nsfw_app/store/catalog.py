@@ -21,26 +21,14 @@ from nsfw_app.records import (
     Upload,
     WarningCode,
 )
-from nsfw_app.rules.permissions import Caller, Permission
+from nsfw_app.rules.permissions import Caller
 from nsfw_app.rules.queue import QueueReason
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.queue_entries import ReviewQueue
 from nsfw_app.store.submissions import Submissions
+from nsfw_app.store.visibility import Visibility
 
-VISIBLE = """
-select :manages
-  or exists (select 1 from uploads where image_sha256 = :sha256 and owner = :owner)
-  or (:reviews and exists (
-    select 1 from predictions p where p.image_sha256 = :sha256 and (
-      exists (select 1 from queue q where q.prediction_id = p.id and q.settled_at is null)
-      or exists (
-        select 1 from standing_answers a
-        where a.prediction_id = p.id and (a.reviewer = :reviewer or a.label <> a.model_label)
-      )
-    )
-  ))
-"""
 FIRST_UPLOAD = """
 select * from uploads where image_sha256 = :sha256 order by queues desc, id limit 1
 """
@@ -51,7 +39,8 @@ class Catalog:
 
     Args:
         connections: The database.
-        pictures: The preview files.
+        files: The preview files.
+        visibility: Which callers may see an image.
         queue: Where images enter the queue.
         submissions: Where submissions of programs are added.
     """
@@ -59,13 +48,15 @@ class Catalog:
     def __init__(
         self,
         connections: Connections,
-        pictures: PreviewFiles,
+        files: PreviewFiles,
         *,
+        visibility: Visibility,
         queue: ReviewQueue,
         submissions: Submissions,
     ) -> None:
         self._connections = connections
-        self._pictures = pictures
+        self._files = files
+        self._visibility = visibility
         self._queue = queue
         self._submissions = submissions
 
@@ -149,7 +140,7 @@ class Catalog:
             StorageError: Nothing was stored.
         """
         sha256, submission_id, added = image.info.sha256, None, False
-        with self._pictures.staged(sha256, jpeg) if jpeg is not None else nullcontext() as place:
+        with self._files.staged(sha256, jpeg) if jpeg is not None else nullcontext() as place:
             try:
                 with self._connections.writing() as db:
                     prediction_id = image.prediction_id or _add_prediction(db, image)
@@ -161,32 +152,14 @@ class Catalog:
                         self._queue.enter(db, prediction_id, reason)
                         if upload is not None and upload.retain is Retain.SUBMISSION:
                             submission_id = self._submissions.add(db, prediction_id, upload)
-                    if place is not None and not self._pictures.has(sha256):
+                    if place is not None and not self._files.has(sha256):
                         place()  # before the commit, so that no row lacks its preview
                         added = True
             except BaseException:
                 if added:
-                    self._pictures.remove(sha256)
+                    self._files.remove(sha256)
                 raise
         return replace(image, prediction_id=prediction_id, submission_id=submission_id)
-
-    def shows(self, image_sha256: str, caller: Caller) -> bool:
-        """Whether this caller may see an image.
-
-        Its owners may, administrators, and reviewers: while it waits in the queue, after their
-        own decision, and when any standing decision about it is a disagreement.
-        """
-        row = self._connections.row(
-            VISIBLE,
-            {
-                "sha256": image_sha256,
-                "owner": caller.owner,
-                "reviewer": caller.name,
-                "reviews": caller.may(Permission.REVIEW),
-                "manages": caller.may(Permission.MANAGE),
-            },
-        )
-        return bool(row[0])
 
     def preview(self, image_sha256: str) -> Preview:
         """The preview record of an image.
@@ -209,7 +182,7 @@ class Catalog:
         It is one of the caller's own, or the one that names the image for reviewers, see `name`.
         Preferred are uploads of that name, then their own, then of that batch, then the latest.
         """
-        if not self.shows(image_sha256, caller):
+        if not self._visibility.is_visible(image_sha256, caller):
             return None
         row: sqlite3.Row | None = self._connections.row(
             f"""

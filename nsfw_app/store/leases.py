@@ -22,7 +22,7 @@ from nsfw_app.records import utc
 from nsfw_app.rules.queue import QueueOrder
 from nsfw_app.store.connections import Connections, Durability, now
 
-LEASE = timedelta(minutes=10)
+LEASE_DURATION = timedelta(minutes=10)
 
 # Groups of open entries whose predictions this reviewer has not decided on.
 GROUPS = """
@@ -242,4 +242,4 @@ def _release(db: Database, entry_ids: Sequence[int], reviewer: str) -> None:
 
 
 def _after(moment: str) -> str:
-    return utc((datetime.fromisoformat(moment).astimezone(UTC) + LEASE).isoformat())
+    return utc((datetime.fromisoformat(moment).astimezone(UTC) + LEASE_DURATION).isoformat())

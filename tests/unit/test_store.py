@@ -178,10 +178,10 @@ def test_images_are_visible_to_their_uploaders(store: Store) -> None:
     """An image is owned by every caller who uploaded it and by no other."""
     add_image(store)
     callers = person("ann"), person("bob")
-    assert [store.catalog.shows(SHA256, caller) for caller in callers] == [True, False]
+    assert [store.visibility.is_visible(SHA256, caller) for caller in callers] == [True, False]
     upload = Upload("b.png", "api", "bob", retain=Retain.QUEUE)
     store.catalog.record(store.catalog.get(1), upload)
-    assert store.catalog.shows(SHA256, callers[1])
+    assert store.visibility.is_visible(SHA256, callers[1])
 
 
 def test_reviewers_see_images_that_they_may_decide_on(store: Store) -> None:
@@ -190,15 +190,17 @@ def test_reviewers_see_images_that_they_may_decide_on(store: Store) -> None:
     root = person("root", role=UserRole.ADMIN)
     zoe = person("zoe")
     agreed = store.log.add(answer("agreed", Label.NSFW), root)
-    assert not store.catalog.shows(SHA256, zoe)
-    assert store.catalog.shows(SHA256, person("root", owner="another"))  # their own decision
-    assert not store.catalog.shows(SHA256, person("vera", role=UserRole.VIEWER))
+    assert not store.visibility.is_visible(SHA256, zoe)
+    assert store.visibility.is_visible(
+        SHA256, person("root", owner="another")
+    )  # own decision
+    assert not store.visibility.is_visible(SHA256, person("vera", role=UserRole.VIEWER))
     with pytest.raises(NotFound):
         store.log.add(answer("zoe"), zoe)
     store.log.undo(agreed.decision_id, reviewer="root", nonce="undo")
     store.log.add(answer("against", Label.NORMAL), root)
-    assert store.catalog.shows(SHA256, zoe)
-    assert not store.catalog.shows(SHA256, person("vera", role=UserRole.VIEWER))
+    assert store.visibility.is_visible(SHA256, zoe)
+    assert not store.visibility.is_visible(SHA256, person("vera", role=UserRole.VIEWER))
 
 
 def test_deleted_data_is_overwritten(store: Store, tmp_path: Path) -> None:
@@ -308,7 +310,7 @@ def test_texts_are_never_interpreted_as_sql(store: Store, text: str) -> None:
     nothing = LogFilter(model=text, label=text)
     assert (store.log.page(nothing, limit=9), store.log.size(nothing)) == ([], 0)
     assert standing(store.log, replace(FAKE, model=text), reviewer=text) is None
-    assert not store.catalog.shows(SHA256, person("zoe", owner=text, role=UserRole.VIEWER))
+    assert not store.visibility.is_visible(SHA256, person("zoe", owner=text, role=UserRole.VIEWER))
 
 
 def test_concurrent_requests_with_one_nonce_are_one_decision(store: Store, tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_a_preview_is_removed_when_its_rows_are_not_committed(
             failed = kind_of(lambda: store.catalog.record(image, upload, jpeg=b"new"))
         assert failed == "storage_full"
         assert store.previews.has(SHA256) is bool(earlier)
-        assert not store.catalog.shows(SHA256, person("bob"))
+        assert not store.visibility.is_visible(SHA256, person("bob"))
 
 
 def test_on_a_full_disk_every_entry_point_responds_507(disk: Disk, quick: None) -> None:
