@@ -19,7 +19,7 @@ from nsfw_app.cli.action_folders import ActionFolders, Transfer
 from nsfw_app.cli.file_search import FileSearch, FoundFile, LeftOut
 from nsfw_app.errors import SortingError
 from nsfw_app.records import Review
-from nsfw_app.review import exports
+from nsfw_app.review import image_json
 
 EXIT_UNSORTED = 1
 EXIT_UNAVAILABLE = 3
@@ -66,7 +66,7 @@ def classify(
     failures: list[str] = []
     with _output(len(files)) as (write, advance):
         if chosen_format is ReviewFormat.CSV:
-            write(exports.review_csv_heading())
+            write(image_json.review_csv_heading())
         reviews = engine.review_files((file.path for file in files), source="command")
         for file, review in zip(files, reviews, strict=True):
             write(LINES[chosen_format](review))
@@ -148,7 +148,7 @@ def _folders(paths: list[Path], move_to: Path | None, copy_to: Path | None) -> A
 
 
 def _json_line(review: Review) -> str:
-    return json.dumps(exports.review_json(review)) + "\n"
+    return json.dumps(image_json.review_json(review)) + "\n"
 
 
 def _text_line(review: Review) -> str:
@@ -169,6 +169,6 @@ def _printable(text: str) -> str:
 
 LINES: Mapping[ReviewFormat, Callable[[Review], str]] = {
     ReviewFormat.TABLE: _text_line,
-    ReviewFormat.CSV: exports.review_csv,
+    ReviewFormat.CSV: image_json.review_csv,
     ReviewFormat.JSONL: _json_line,
 }

@@ -14,7 +14,7 @@ from nsfw_app import settings
 from nsfw_app.bootstrap import open_store
 from nsfw_app.cli.operator import operator
 from nsfw_app.records import LogFilter
-from nsfw_app.review import exports
+from nsfw_app.review import csv_lines, exports
 from nsfw_app.store.audit import AuditAction
 
 
@@ -55,7 +55,7 @@ def export(
     store.audit.add(operator(), AuditAction.EXPORT, "correction log", **_audit_details(wanted))
     lines = exports.LOG_FORMATS[file_format](store.log.rows(wanted))
     if bom:
-        lines = exports.with_bom(lines)
+        lines = csv_lines.with_bom(lines)
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")  # which the mark promises
     if output is None:

@@ -10,7 +10,7 @@ import gradio as gr
 
 from nsfw_app.errors import DecisionError
 from nsfw_app.records import Label, NewDecision, Reason, Upload
-from nsfw_app.review import exports
+from nsfw_app.review import image_json
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission, retain_upload
 from nsfw_app.ui.handlers import authorize, show_errors
@@ -35,7 +35,7 @@ def add_endpoints(engine: Engine) -> None:
             upload = Upload(file.name, "api", caller.owner, retain=retain_upload(caller))
             review = engine.review_file(file, upload)
             monitor_of(request.request).record(review)
-            return exports.review_json(review)
+            return image_json.review_json(review)
         finally:
             uploads.forget(file)
 

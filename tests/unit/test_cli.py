@@ -19,7 +19,8 @@ import nsfw_app
 from nsfw_app.cli import main
 from nsfw_app.records import Label, Retain, Review, Upload
 from nsfw_app.review.engine import Engine
-from nsfw_app.review.exports import LOG_COLUMNS, REVIEW_COLUMNS, review_json
+from nsfw_app.review.exports import LOG_COLUMNS
+from nsfw_app.review.image_json import REVIEW_COLUMNS, review_json
 from tests.support.fakes import image_bytes
 from tests.support.sample_records import answer_to, person
 

@@ -18,7 +18,8 @@ from nsfw_app.cli.keys import DEFAULT_PER_MINUTE
 from nsfw_app.concurrency_limits import GRADIO_QUEUE, concurrency_limits
 from nsfw_app.records import Action, Reason, WarningCode
 from nsfw_app.review.engine import Engine
-from nsfw_app.review.exports import LOG_COLUMNS, REVIEW_COLUMNS
+from nsfw_app.review.exports import LOG_COLUMNS
+from nsfw_app.review.image_json import REVIEW_COLUMNS
 from nsfw_app.rules.permissions import KEY_SCOPES, UserRole
 from nsfw_app.rules.queue import QueueReason
 from nsfw_app.settings import Settings

@@ -24,7 +24,8 @@ from nsfw_app.records import (
     Verdict,
     WarningCode,
 )
-from nsfw_app.review.exports import LOG_COLUMNS, LOG_FORMATS, log_csv, log_jsonl, review_json
+from nsfw_app.review.exports import LOG_COLUMNS, LOG_FORMATS, log_csv, log_jsonl
+from nsfw_app.review.image_json import review_json
 from nsfw_app.store import Store
 from nsfw_app.web.api.images import ImageResult
 from tests.support.sample_records import FAKE, HOSTILE, SHA256, add, add_image, answer

@@ -26,7 +26,8 @@ from nsfw_app.records import (
     WarningCode,
 )
 from nsfw_app.review.engine import Engine
-from nsfw_app.review.exports import log_csv, log_jsonl, review_json
+from nsfw_app.review.exports import log_csv, log_jsonl
+from nsfw_app.review.image_json import review_json
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.queue import QueueReason, QueueRules
 from nsfw_app.store import Store

@@ -191,9 +191,7 @@ def test_reviewers_see_images_that_they_may_decide_on(store: Store) -> None:
     zoe = person("zoe")
     agreed = store.log.add(answer("agreed", Label.NSFW), root)
     assert not store.visibility.is_visible(SHA256, zoe)
-    assert store.visibility.is_visible(
-        SHA256, person("root", owner="another")
-    )  # own decision
+    assert store.visibility.is_visible(SHA256, person("root", owner="another"))  # own decision
     assert not store.visibility.is_visible(SHA256, person("vera", role=UserRole.VIEWER))
     with pytest.raises(NotFound):
         store.log.add(answer("zoe"), zoe)

@@ -230,7 +230,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {},
     ),
     "writing a review": (
-        "nsfw_app.review.exports.review_json",
+        "nsfw_app.review.image_json.review_json",
         CARD,
         {},
     ),

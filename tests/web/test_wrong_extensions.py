@@ -19,7 +19,7 @@ from gradio_client import Client, handle_file
 from nsfw_app.cli import main
 from nsfw_app.records import Retain, Upload
 from nsfw_app.review.engine import Engine
-from nsfw_app.review.exports import review_json
+from nsfw_app.review.image_json import review_json
 from nsfw_app.rules.permissions import KEY_SCOPES
 from nsfw_app.store import Store
 from tests.support.application import open_app, served

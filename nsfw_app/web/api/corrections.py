@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from nsfw_app.errors import RequestError
 from nsfw_app.records import Label, LogFilter
-from nsfw_app.review import exports
+from nsfw_app.review import csv_lines, exports
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store.audit import AuditAction
@@ -65,7 +65,7 @@ def correction_routes(engine: Engine) -> APIRouter:
         engine.audit.add(caller.name, AuditAction.EXPORT, "correction log", **chosen)
         lines: Iterator[str] = exports.LOG_FORMATS[format](engine.log.rows(visible(wanted, caller)))
         if bom:
-            lines = exports.with_bom(lines)
+            lines = csv_lines.with_bom(lines)
         return StreamingResponse(lines, media_type=LOG_TYPES[format])
 
     return router

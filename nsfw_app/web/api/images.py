@@ -10,7 +10,7 @@ from starlette.datastructures import UploadFile
 
 from nsfw_app.errors import RequestError
 from nsfw_app.records import ImageProblem, ImageWarning, Retain, Upload
-from nsfw_app.review import exports
+from nsfw_app.review import image_json
 from nsfw_app.rules.permissions import Caller, Permission, retain_submission
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.errors import responses
@@ -134,7 +134,7 @@ def image_routes(gate: ClassifyGate) -> APIRouter:
             "answers": submission.answers,
             "submitted_at": submission.submitted_at,
             "settled_at": submission.settled_at,
-            "image": exports.review_json(review),
+            "image": image_json.review_json(review),
             "webhook": [asdict(message) for message in engine.submissions.messages(submission)],
         }
 
@@ -163,7 +163,7 @@ async def image_result(
     """
     upload = Upload(name, "api", caller.owner, retain=retain, key_name=caller.key_name)
     review = await gate.review(data, upload)
-    return SubmittedImage(**exports.review_json(review), id=review.submission_id)
+    return SubmittedImage(**image_json.review_json(review), id=review.submission_id)
 
 
 async def _classify(

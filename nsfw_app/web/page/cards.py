@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from nsfw_app.records import Decision, Preview, Review
-from nsfw_app.review import exports
+from nsfw_app.review import image_json
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller
 
@@ -20,7 +20,7 @@ def card_json(engine: Engine, review: Review, caller: Caller) -> dict[str, Any]:
     - `ground`: the color behind transparent pixels.
     - `decision`: the caller's own decision that stands, or null.
     """
-    card = {**exports.review_json(review), "placeholder": None, "decision": None}
+    card = {**image_json.review_json(review), "placeholder": None, "decision": None}
     card |= {"perceptual_hash": None, "kept": False}
     card["incomplete"] = review.image is not None and review.image.incomplete
     card["ground"] = review.prediction.ground if review.prediction else None

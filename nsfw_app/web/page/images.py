@@ -14,7 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from nsfw_app.accounts import Accounts
 from nsfw_app.errors import ImageError, NotSignedIn
 from nsfw_app.records import Ground, Upload
-from nsfw_app.review import exports
+from nsfw_app.review import image_json
 from nsfw_app.rules.permissions import Caller, retain_upload
 from nsfw_app.web.auth.callers import Visitor
 from nsfw_app.web.http.forwarding import client_address
@@ -44,7 +44,7 @@ def image_routes(gate: ClassifyGate, accounts: Accounts) -> APIRouter:
             try:
                 data = await gate.file(request, name=name)
             except ImageError as error:
-                return exports.review_json(gate.record(engine.unavailable(name, error)))
+                return image_json.review_json(gate.record(engine.unavailable(name, error)))
             review = await gate.review(data, upload)
             return await run_in_threadpool(card_json, engine, review, visitor)
 

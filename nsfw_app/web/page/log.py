@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from nsfw_app.records import Label, LogFilter
-from nsfw_app.review import exports
+from nsfw_app.review import csv_lines, exports
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store.audit import AuditAction
@@ -45,7 +45,7 @@ def log_routes(engine: Engine) -> APIRouter:
         engine.audit.add(exporter.name, AuditAction.EXPORT, "correction log", **chosen)
         lines = exports.LOG_FORMATS[file_format](rows)
         return StreamingResponse(
-            exports.with_bom(lines) if file_format == "csv" else lines,  # opened in spreadsheets
+            csv_lines.with_bom(lines) if file_format == "csv" else lines,  # opened in spreadsheets
             media_type=LOG_TYPES[file_format],
             headers={"Content-Disposition": f'attachment; filename="corrections.{file_format}"'},
         )
