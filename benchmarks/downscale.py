@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -51,7 +52,7 @@ def random_jpeg(image: Image.Image, rng: random.Random) -> bytes:
     if rng.random() < 0.1:
         image = image.convert(rng.choice(["L", "CMYK"]))
     buffer = io.BytesIO()
-    options = rng.choice([{}, {"subsampling": 0}, {"progressive": True}])
+    options: dict[str, Any] = rng.choice([{}, {"subsampling": 0}, {"progressive": True}])
     image.save(buffer, "JPEG", quality=rng.choice([10, 25, 50, 75, 88, 95]), **options)
     return buffer.getvalue()
 

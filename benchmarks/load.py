@@ -29,6 +29,7 @@ from benchmarks.files import numbered
 from benchmarks.processes import in_new_process
 from nsfw_app.accounts import Accounts
 from nsfw_app.models.loader import load_classifier
+from nsfw_app.models.scheduler import QueuedClassifier
 from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.settings import load
 from nsfw_app.store import Store
@@ -96,6 +97,7 @@ def measure_without_server(model: str, callers: int) -> dict[str, float]:
     classifier = load_classifier(
         model, revision="main", unsafe_labels=(), threads=load().threads, max_waiting=4 * callers
     ).classifier
+    assert isinstance(classifier, QueuedClassifier)
     image, backend = NumberedFiles().image, classifier._backend
 
     def bare() -> None:
@@ -104,8 +106,8 @@ def measure_without_server(model: str, callers: int) -> dict[str, float]:
     def scheduled() -> None:
         classifier.predict([image])
 
-    for act in (bare, scheduled):
-        act()
+    for warm_up in (bare, scheduled):
+        warm_up()
     bare_times = durations(bare, BARE_SECONDS)
     scheduled_times = durations(scheduled, BARE_SECONDS)
     done: list[float] = []
@@ -177,7 +179,7 @@ def one_caller(server: Server, key: str, files: NumberedFiles) -> dict[str, floa
 def many_callers(
     server: Server, key: str, files: NumberedFiles, callers: int, seconds: int
 ) -> dict[str, object]:
-    """Concurrent requests, and the server's memory meanwhile."""
+    """Concurrent requests, and the server's memory during them."""
     times: list[float] = []
     failures: list[str] = []
     end = time.perf_counter() + seconds

@@ -12,7 +12,7 @@ LABELS: dict[str, Any] = {
     "label2id": {"normal": 0, "nsfw": 1},
 }
 # Where a processor's defaults do not fit the model's default configuration.
-REAL_PROCESSORS = {
+REAL_PROCESSORS: dict[str, dict[str, Any]] = {
     "convnext": {"size": {"shortest_edge": 224}},
     "resnet": {"size": {"shortest_edge": 224}},
     "beit": {"do_center_crop": True, "size": {"height": 256, "width": 256}},

@@ -63,7 +63,8 @@ def train_and_save(directory: Path) -> None:
         for _ in range(STEPS):
             optimizer.zero_grad()
             logits = model(pixel_values=pixels).logits
-            torch.nn.functional.cross_entropy(logits, targets).backward()
+            loss = torch.nn.functional.cross_entropy(logits, targets)
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     torch.set_num_threads(threads)
     model.eval().save_pretrained(directory)
