@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from benchmarks.timing import CALLERS, durations, images_per_s, percentile_ms
+from benchmarks.timing import CONCURRENT_CALLERS, durations, images_per_s, percentile_ms
 from nsfw_app import system
 from nsfw_app.errors import ModelNotFound
 from nsfw_app.models import build_files, calibration_set
@@ -19,7 +19,7 @@ from nsfw_app.models.hub import find
 from nsfw_app.models.optimize.optimizer import OptimizationConfig, optimize
 from nsfw_app.models.optimized_formats import FILES, Format
 from nsfw_app.models.parity import compare
-from nsfw_app.models.scheduler import MAX_BATCH, DynamicBatcher, UnbatchedClassifier
+from nsfw_app.models.scheduler import DynamicBatcher, UnbatchedClassifier
 from nsfw_app.models.selection import (
     AUTO,
     TORCH,
@@ -28,6 +28,7 @@ from nsfw_app.models.selection import (
     open_optimized_model,
 )
 from nsfw_app.records import Policy
+from nsfw_app.settings import DEFAULT_BATCH_SIZE
 from nsfw_app.system import Cpu
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def open_classifier(subject: Subject, name: str) -> Classifier:
     """A backend with its scheduler, as the product uses it."""
     backend = _open(subject, name)
     kind = DynamicBatcher if backend.supports_batching else UnbatchedClassifier
-    return kind(backend, max_waiting=2 * CALLERS)
+    return kind(backend, max_waiting=2 * CONCURRENT_CALLERS)
 
 
 def _open(subject: Subject, name: str) -> Backend:
@@ -202,8 +203,11 @@ def _measure_pipeline(subject: Subject, images: Sequence[Image.Image], seconds: 
 
     numbers = _one_by_one(score, images, seconds)
     endless = cycle(images)
-    times = durations(lambda: pipe(list(islice(endless, MAX_BATCH)), batch_size=MAX_BATCH), seconds)
-    batched = round(MAX_BATCH * len(times) / sum(times), 2)
+    times = durations(
+        lambda: pipe(list(islice(endless, DEFAULT_BATCH_SIZE)), batch_size=DEFAULT_BATCH_SIZE),
+        seconds,
+    )
+    batched = round(DEFAULT_BATCH_SIZE * len(times) / sum(times), 2)
     return numbers | {"images_per_s": max(batched, numbers["images_per_s"])}
 
 

@@ -9,19 +9,19 @@ import numpy as np
 from PIL import Image
 
 from nsfw_app.models.classifier import Classifier
-from nsfw_app.models.scheduler import MAX_BATCH
+from nsfw_app.settings import DEFAULT_BATCH_SIZE
 
-CALLERS = 3 * MAX_BATCH  # two batches may be prepared while one is computed
+CONCURRENT_CALLERS = 3 * DEFAULT_BATCH_SIZE  # two batches may be prepared while one is computed
 
 
-def durations(act: Callable[[], object], seconds: float) -> list[float]:
+def durations(call: Callable[[], object], seconds: float) -> list[float]:
     """Duration of each call in seconds, after one call to warm up; at least one is measured."""
-    act()
+    call()
     times: list[float] = []
     end = time.perf_counter() + seconds
     while not times or time.perf_counter() < end:
         start = time.perf_counter()
-        act()
+        call()
         times.append(time.perf_counter() - start)
     return times
 
@@ -33,10 +33,10 @@ def percentile_ms(times: Sequence[float], share: float) -> float:
 
 def images_per_s(classifier: Classifier, images: Sequence[Image.Image], seconds: float) -> float:
     """Throughput on decoded images, with enough concurrent callers to fill every batch."""
-    classifier.predict(list(islice(cycle(images), MAX_BATCH)))
+    classifier.predict(list(islice(cycle(images), DEFAULT_BATCH_SIZE)))
     end = time.perf_counter() + seconds
 
-    def call(first: int) -> int:
+    def run_caller(first: int) -> int:
         own, done = islice(cycle(images), first, None), 0
         while time.perf_counter() < end:
             classifier.predict([next(own)])
@@ -44,6 +44,6 @@ def images_per_s(classifier: Classifier, images: Sequence[Image.Image], seconds:
         return done
 
     start = time.perf_counter()
-    with ThreadPoolExecutor(CALLERS) as pool:
-        done = sum(pool.map(call, range(CALLERS)))
+    with ThreadPoolExecutor(CONCURRENT_CALLERS) as pool:
+        done = sum(pool.map(run_caller, range(CONCURRENT_CALLERS)))
     return done / (time.perf_counter() - start)

@@ -18,8 +18,9 @@ from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
 from nsfw_app.models.checkpoints import load_errors
 from nsfw_app.models.classifier import Backend, Classifier
 from nsfw_app.models.hub import ModelFiles, download, find, find_local, hub_problem
-from nsfw_app.models.scheduler import MAX_BATCH, DynamicBatcher, UnbatchedClassifier
+from nsfw_app.models.scheduler import DynamicBatcher, UnbatchedClassifier
 from nsfw_app.models.selection import AUTO, BackendConfig, open_backend, open_embedded
+from nsfw_app.settings import DEFAULT_BATCH_SIZE
 
 
 class ModelState(StrEnum):
@@ -57,7 +58,7 @@ def load_classifier(
     threads: int,
     max_waiting: int,
     backends: BackendConfig | None = None,
-    max_batch: int = MAX_BATCH,
+    max_batch: int = DEFAULT_BATCH_SIZE,
 ) -> Loaded:
     """Load the model that the settings name.
 

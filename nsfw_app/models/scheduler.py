@@ -1,6 +1,6 @@
 """Schedulers: how concurrent requests share one model.
 
-- `DynamicBatcher` computes the requests that arrived meanwhile as its next batch;
+- `DynamicBatcher` computes the requests that arrived during one batch as the next batch;
   `UnbatchedClassifier` computes each request in its caller's thread, for backends that gain
   nothing from batches.
 - A single caller never waits for a batch to fill.
@@ -26,11 +26,11 @@ from nsfw_app.concurrency import CpuSlots
 from nsfw_app.concurrency_limits import in_flight_batched, in_flight_unbatched
 from nsfw_app.errors import OutOfMemory, Overloaded, PredictionFailed, lacks_memory
 from nsfw_app.models.classifier import Backend, Pixels
+from nsfw_app.settings import DEFAULT_BATCH_SIZE
 from nsfw_app.system import usable_cpus
 
 log = logging.getLogger(__name__)
 
-MAX_BATCH = 8  # images; measured, no model is faster on a CPU with more
 RETRY_AFTER_S = 1  # a full queue of a fast model is empty in about this time
 MODEL_FAILED = "The model failed. See the server log."
 
@@ -41,7 +41,7 @@ class QueuedClassifier(ABC):
     Args:
         backend: Computes the model.
         max_waiting: Requests that may wait, each with all its images; further ones are rejected.
-        max_batch: Images computed at once.
+        max_batch: Images computed at once, set by NSFW_BATCH_SIZE.
         cpu_slots: CPU threads that it shares with decoding; None for all that this process may
             use.
     """
@@ -51,7 +51,7 @@ class QueuedClassifier(ABC):
         backend: Backend,
         *,
         max_waiting: int,
-        max_batch: int = MAX_BATCH,
+        max_batch: int = DEFAULT_BATCH_SIZE,
         cpu_slots: CpuSlots | None = None,
     ) -> None:
         self._backend = backend

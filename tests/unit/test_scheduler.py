@@ -12,8 +12,9 @@ from PIL import Image
 from nsfw_app.concurrency import CpuSlots
 from nsfw_app.errors import Overloaded, PredictionFailed
 from nsfw_app.models.classifier import DownscaleRule, Pixels
-from nsfw_app.models.scheduler import MAX_BATCH, DynamicBatcher, UnbatchedClassifier
+from nsfw_app.models.scheduler import DynamicBatcher, UnbatchedClassifier
 from nsfw_app.records import LabelRole, ModelIdentity
+from nsfw_app.settings import DEFAULT_BATCH_SIZE
 
 TIMEOUT_S = 10
 BAD = 255  # the red of an image that the backend fails on
@@ -105,7 +106,7 @@ def test_waiting_requests_become_one_batch() -> None:
         backend.released.set()
         assert first.result() == [1]
         assert [other.result() for other in others] == [[red] for red in range(10)]
-    assert backend.batches == [1, MAX_BATCH, 2]
+    assert backend.batches == [1, DEFAULT_BATCH_SIZE, 2]
 
 
 @pytest.mark.parametrize("kind", [DynamicBatcher, UnbatchedClassifier])
@@ -115,7 +116,7 @@ def test_a_long_animation_is_split_into_batches(
     """No batch exceeds the limit, also for a single caller."""
     backend = SlowBackend()
     assert scores(kind(backend, max_waiting=1), *range(20)) == list(range(20))
-    assert max(backend.batches) == MAX_BATCH
+    assert max(backend.batches) == DEFAULT_BATCH_SIZE
 
 
 def test_a_full_queue_rejects_the_next_request() -> None:

@@ -12,7 +12,7 @@ from nsfw_app.web.auth.callers import Reviewer
 from nsfw_app.web.page.cards import decision_json
 from nsfw_app.web.parameters import MAX_NAME_CHARACTERS, RowId, Sha256
 
-MAX_BATCH = 1000  # decisions in one request
+MAX_DECISIONS = 1000  # decisions in one request
 
 
 class DecisionBody(BaseModel):
@@ -43,7 +43,9 @@ class DecisionBody(BaseModel):
 class BatchBody(BaseModel):
     """One decision for each image of a selection."""
 
-    answers: Annotated[list[DecisionBody], FailFast()] = Field(min_length=1, max_length=MAX_BATCH)
+    answers: Annotated[list[DecisionBody], FailFast()] = Field(
+        min_length=1, max_length=MAX_DECISIONS
+    )
 
 
 class UndoBody(BaseModel):

@@ -9,7 +9,7 @@ import { makeHistory } from '../shared/history.js'
 import { may, READ_ONLY } from '../shared/permissions.js'
 import { decide, decideAll, messageOf, undo, undoBatch } from '../shared/server.js'
 
-const MAX_BATCH = 1000 // decisions in one request, the server's limit
+const MAX_DECISIONS = 1000 // decisions in one request, the server's limit
 
 /**
  * Saves and undoes. A card shows a decision only after the server has recorded it.
@@ -78,8 +78,10 @@ export function makeBatchDecisions({ threshold, say, onChange }) {
       say('Nothing to decide: none of these images could be classified.')
       return true
     }
-    if (classified.length > MAX_BATCH) {
-      say(`Not saved: ${classified.length} images. The limit is ${MAX_BATCH} decisions at a time.`)
+    if (classified.length > MAX_DECISIONS) {
+      say(
+        `Not saved: ${classified.length} images. The limit is ${MAX_DECISIONS} decisions at a time.`,
+      )
       return false
     }
     const batchId = crypto.randomUUID()
