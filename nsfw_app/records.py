@@ -64,7 +64,7 @@ class WarningCode(StrEnum):
     TRANSPARENCY = "transparency"
 
 
-class Ground(StrEnum):
+class Background(StrEnum):
     """The color behind transparent pixels."""
 
     WHITE = "white"
@@ -130,7 +130,7 @@ class Prediction:
 
     - `frame` is the 0-based index of the frame that the probabilities are of: of the frames that
       were decoded, the one with the highest nsfw score.
-    - `ground` is the color behind its transparent pixels.
+    - `background` is the color behind its transparent pixels.
     """
 
     image_sha256: str
@@ -138,7 +138,7 @@ class Prediction:
     probabilities: Mapping[str, float]
     nsfw_score: float
     frame: int = 0
-    ground: Ground = Ground.WHITE
+    background: Background = Background.WHITE
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +237,7 @@ class Review:
     """Everything known about one file that was classified.
 
     - `problem` is set when it has no prediction.
-    - `warnings` are all that concern the file: its bytes, its name, and the rendered ground.
+    - `warnings` are all that concern the file: its bytes, its name, and its background.
     - `submission_id` is set when it entered the queue for a program.
     """
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from nsfw_app.records import Ground, ImageInfo
+from nsfw_app.records import Background, ImageInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class Frame:
     Attributes:
         number: Counts from 0.
         image: RGB.
-        ground: The color that its transparent pixels are shown on.
+        background: The color that its transparent pixels are shown on.
     """
 
     number: int
     image: Image.Image
-    ground: Ground = Ground.WHITE
+    background: Background = Background.WHITE
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,20 @@ from pathlib import Path
 from PIL import Image
 
 from nsfw_app.imaging import formats
-from nsfw_app.records import Ground, ImageInfo, ImageWarning, WarningCode
+from nsfw_app.records import Background, ImageInfo, ImageWarning, WarningCode
 
 
-def warnings_of(name: str, image: ImageInfo, ground: Ground) -> tuple[ImageWarning, ...]:
+def warnings_of(name: str, image: ImageInfo, background: Background) -> tuple[ImageWarning, ...]:
     """All warnings about a file, in the order of `WarningCode`.
 
     Args:
-        name: The file's name in this review.
-        image: With the warnings about its bytes.
-        ground: The background of the frame that the prediction is for.
+        name: The uploaded file's name.
+        image: Image facts, including warnings found while decoding.
+        background: The background of the frame that the prediction is for.
     """
     extension = extension_warning(name, image.format)
     return tuple(
-        replace(warning, message=f"{warning.message} {_ground_sentence(ground)}")
+        replace(warning, message=f"{warning.message} {_background_sentence(background)}")
         if warning.code is WarningCode.TRANSPARENCY
         else warning
         for warning in ((extension,) if extension else ()) + image.warnings
@@ -44,11 +44,11 @@ def extension_warning(name: str, image_format: str) -> ImageWarning | None:
             return None
     elif formats.canonical(expected) == image_format:
         return None
-    spoken = formats.NAMES.get(image_format, image_format)
+    format_name = formats.NAMES.get(image_format, image_format)
     return ImageWarning(
-        WarningCode.EXTENSION, f"The file is a {spoken} image, but its name ends in {suffix}."
+        WarningCode.EXTENSION, f"The file is a {format_name} image, but its name ends in {suffix}."
     )
 
 
-def _ground_sentence(ground: Ground) -> str:
-    return f"Both were classified; score and preview are of the one on {ground}."
+def _background_sentence(background: Background) -> str:
+    return f"Both renderings were classified; score and preview use the {background} background."

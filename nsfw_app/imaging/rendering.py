@@ -10,7 +10,7 @@ from PIL.ExifTags import Base
 from nsfw_app.imaging import color, grayscale, memory, transparency
 from nsfw_app.imaging.boxes import reduced
 from nsfw_app.imaging.frames import Frame
-from nsfw_app.records import Ground, WarningCode
+from nsfw_app.records import Background, WarningCode
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +52,13 @@ class Renderer:
         )
         if flat.has_other_content:
             self.warnings.add(WarningCode.TRANSPARENCY)
-        for ground, shown in ((Ground.WHITE, flat.on_white), (Ground.BLACK, flat.on_black)):
+        for background, shown in (
+            (Background.WHITE, flat.on_white),
+            (Background.BLACK, flat.on_black),
+        ):
             if shown is not None:
                 upright = _upright(shown, self.orientation)
-                yield Frame(number, _within(upright, self.frame_pixels), ground)
+                yield Frame(number, _within(upright, self.frame_pixels), background)
 
     def _in_srgb(self, image: Image.Image, profile: object) -> Image.Image:
         if profile == b"":

@@ -19,7 +19,7 @@ from PIL import Image
 from nsfw_app.imaging.boxes import boxes
 
 OPAQUE = 255
-GROUND_SIDE = 64  # parts a side at which opacity is averaged; models take 224 and more
+OPACITY_SIDE = 64  # parts a side at which opacity is averaged; models take 224 and more
 NEARLY_OPAQUE = 247  # average opacity from which an image looks the same on both
 SAMPLES_SIDE = 128  # points a side at which the two images are compared
 VISIBLE, SOLID = (
@@ -59,7 +59,7 @@ def flatten(image: Image.Image, *, max_black_pixels: int) -> Flattened:
     if opacity.getextrema() == (OPAQUE, OPAQUE):
         return Flattened(_without_alpha(image))
     small = opacity.resize(
-        (min(GROUND_SIDE, image.width), min(GROUND_SIDE, image.height)), Image.Resampling.BOX
+        (min(OPACITY_SIDE, image.width), min(OPACITY_SIDE, image.height)), Image.Resampling.BOX
     )
     opacity.close()
     if np.asarray(small).min() >= NEARLY_OPAQUE:
@@ -112,9 +112,9 @@ def _on_black(image: Image.Image, max_pixels: int) -> Image.Image:
     return result
 
 
-def _composed(part: Image.Image, ground: str) -> Image.Image:
+def _composed(part: Image.Image, background: str) -> Image.Image:
     rgba = part.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, ground), rgba).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, background), rgba).convert("RGB")
 
 
 def _shows_other_content(image: Image.Image) -> bool:

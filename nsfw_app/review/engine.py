@@ -19,8 +19,8 @@ from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import ModelLoader, ModelStatus
 from nsfw_app.records import (
+    Background,
     Decision,
-    Ground,
     ImageProblem,
     LabelRole,
     NewDecision,
@@ -268,10 +268,10 @@ class Engine:
         return self._previews.thumbnail(image_sha256, caller)
 
     def render_preview(
-        self, data: bytes, *, name: str, frame: int, ground: Ground = Ground.WHITE
+        self, data: bytes, *, name: str, frame: int, background: Background = Background.WHITE
     ) -> bytes:
         """The preview of an image of which none is kept; see `Previews.render`."""
-        return self._previews.render(data, name=name, frame=frame, ground=ground)
+        return self._previews.render(data, name=name, frame=frame, background=background)
 
     def check_writable(self) -> None:
         """Write to the data directory as an upload does.

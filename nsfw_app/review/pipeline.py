@@ -12,7 +12,7 @@ from PIL import Image
 from nsfw_app.imaging import decode, previews
 from nsfw_app.imaging.decode import Limits, MinSize
 from nsfw_app.models.classifier import Classifier, Pixels, nsfw_score
-from nsfw_app.records import Ground, ImageInfo, JudgedImage, Prediction
+from nsfw_app.records import Background, ImageInfo, JudgedImage, Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class ImageFile:
 class _Prepared:
     """A decoded file without its pixels: facts, and the model's input for each frame.
 
-    - `sources` has the frame number and the ground of each of `inputs`.
+    - `sources` has the frame number and the background of each of `inputs`.
     - `shorter_side` is that of a frame, in pixels.
     - `rendered` is the only frame at preview size; None with several frames, of which the model has
       yet to choose, and with fewer pixels than a preview needs.
@@ -37,7 +37,7 @@ class _Prepared:
     info: ImageInfo
     reduced: bool
     shorter_side: int
-    sources: Sequence[tuple[int, Ground]]
+    sources: Sequence[tuple[int, Background]]
     inputs: Sequence[Pixels]
     rendered: Image.Image | None
 
@@ -108,7 +108,7 @@ def _prepare(
         info=decoded.info,
         reduced=decoded.reduced,
         shorter_side=min(frames[0].size),
-        sources=[(frame.number, frame.ground) for frame in decoded.frames],
+        sources=[(frame.number, frame.background) for frame in decoded.frames],
         inputs=[classifier.prepare(image) for image in frames],
         rendered=(
             previews.fitted(frames[0], preview_side)

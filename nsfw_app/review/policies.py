@@ -75,6 +75,6 @@ def reviewed(name: str, policy: Policy, image: JudgedImage) -> Review:
         image.info,
         prediction,
         image.preview,
-        warnings=warnings_of(name, image.info, prediction.ground),
+        warnings=warnings_of(name, image.info, prediction.background),
         submission_id=image.submission_id,
     )

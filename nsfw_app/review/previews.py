@@ -10,7 +10,7 @@ from nsfw_app.imaging import decode
 from nsfw_app.imaging import previews as renderings
 from nsfw_app.imaging.decode import Limits, MinSize
 from nsfw_app.models.loader import ModelLoader
-from nsfw_app.records import Ground, JudgedImage, Prediction, Preview
+from nsfw_app.records import Background, JudgedImage, Prediction, Preview
 from nsfw_app.rules.permissions import Caller
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.visibility import Visibility
@@ -57,34 +57,34 @@ class Previews:
         """A kept preview at the size of a card; see `jpeg`."""
         return renderings.thumbnail(self.jpeg(image_sha256, caller))
 
-    def render(self, data: bytes, *, name: str, frame: int, ground: Ground) -> bytes:
+    def render(self, data: bytes, *, name: str, frame: int, background: Background) -> bytes:
         """The preview of one frame, JPEG, without storing anything.
 
         Args:
             data: The file's bytes.
             name: The file's name.
             frame: Its number from 0; the nearest decoded frame is taken.
-            ground: The color behind transparent pixels.
+            background: The color behind transparent pixels.
 
         Raises:
             ImageError: The bytes are not an image within the limits.
         """
         name = Path(name).name
         with self._cpu_slot(), decode.memory_for(name):
-            return renderings.preview(self._frame(data, name, frame, ground))
+            return renderings.preview(self._frame(data, name, frame, background))
 
     def frame(self, data: bytes, prediction: Prediction, *, name: str, side: int) -> Image.Image:
         """The frame that a prediction is of, decoded again, with at most `side` pixels a side."""
         with self._cpu_slot():
-            image = self._frame(data, name, prediction.frame, prediction.ground)
+            image = self._frame(data, name, prediction.frame, prediction.background)
             return renderings.fitted(image, side)
 
-    def _frame(self, data: bytes, name: str, number: int, ground: Ground) -> Image.Image:
-        """The frame with this number and ground; else the nearest one, and on the other ground."""
+    def _frame(self, data: bytes, name: str, number: int, background: Background) -> Image.Image:
+        """The frame with this number and background; else the nearest, on the other one."""
         min_size = MinSize(longer=renderings.PREVIEW_SIDE)
         decoded = decode.decode(data, name=name, limits=self._limits, min_size=min_size)
         frames = decoded.frames
-        return min(frames, key=lambda f: (abs(f.number - number), f.ground != ground)).image
+        return min(frames, key=lambda f: (abs(f.number - number), f.background != background)).image
 
     def _cpu_slot(self) -> AbstractContextManager[object]:
         classifier = self._loader.status.classifier

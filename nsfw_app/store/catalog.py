@@ -10,7 +10,7 @@ from sqlite_utils import Database
 
 from nsfw_app.errors import NotFound
 from nsfw_app.records import (
-    Ground,
+    Background,
     ImageInfo,
     ImageWarning,
     JudgedImage,
@@ -237,7 +237,7 @@ def _add_prediction(db: Database, image: JudgedImage) -> int:
             "probabilities": json.dumps(dict(prediction.probabilities)),
             "nsfw_score": prediction.nsfw_score,
             "frame": prediction.frame,
-            "ground": prediction.ground,
+            "ground": prediction.background,
             "predicted_at": now(),
         },
         ignore=True,
@@ -291,7 +291,7 @@ def _stored(row: Any) -> JudgedImage:
         json.loads(row["probabilities"]),
         row["nsfw_score"],
         row["frame"],
-        Ground(row["ground"]),
+        Background(row["ground"]),
     )
     preview = Preview(bytes(row["placeholder"]), row["perceptual_hash"])
     return JudgedImage(info, prediction, preview, row["id"])

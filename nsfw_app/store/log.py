@@ -113,7 +113,7 @@ class CorrectionLog:
                 "that you may see. Add the image first."
             )
         stored = self._catalog.get(prediction["id"])
-        warnings = warnings_of(upload["name"], stored.info, stored.prediction.ground)
+        warnings = warnings_of(upload["name"], stored.info, stored.prediction.background)
         flagged = prediction["nsfw_score"] >= new.threshold
         db.execute(
             """

@@ -1,4 +1,4 @@
-"""Warnings on the page: on cards, in Review and Queue, and what a moved threshold makes of them."""
+"""Warnings on the page: on cards, in Review and Queue, and how the threshold affects them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +9,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import open_tab, opened
-from tests.support.flawed_files import TWIN_PNG, chunk, mirage, with_chunk
-from tests.support.image_files import encoded, photograph
+from tests.support.flawed_files import PHOTO_PNG, chunk, differs_on_black, with_chunk
+from tests.support.image_files import encoded, sample_photo
 from tests.support.server import Server, serving
 
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -20,15 +20,15 @@ MARKUP = "<img src=x onerror=alert(1)>"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files that each have a warning."""
     folder = tmp_path_factory.mktemp("files")
-    photo = photograph((320, 240))
+    photo = sample_photo((320, 240))
     jpeg = encoded(photo, "JPEG")
     (folder / "cut.jpg").write_bytes(jpeg[: len(jpeg) * 2 // 3])
     (folder / "named.png").write_bytes(jpeg)
     (folder / f"damaged{MARKUP}.jpg").write_bytes(
-        with_chunk(TWIN_PNG, chunk(b"tEXt", b"a\0b", checksum=1))
+        with_chunk(PHOTO_PNG, chunk(b"tEXt", b"a\0b", checksum=1))
     )
     other = photo.transpose(Image.Transpose.ROTATE_180)
-    (folder / "mirage.png").write_bytes(encoded(mirage(other, photo), "PNG"))
+    (folder / "on-black.png").write_bytes(encoded(differs_on_black(other, photo), "PNG"))
     (folder / "sound.jpg").write_bytes(encoded(photo.rotate(5), "JPEG"))
     return folder
 
@@ -58,7 +58,7 @@ def test_cards_have_their_warnings(page: Page, folder: Path) -> None:
 
     expect(card("cut.jpg").locator(".warnings li")).to_contain_text(["cut short"])
     expect(card("named.png").locator(".warnings li")).to_contain_text(["its name ends in .png"])
-    expect(card("mirage.png").locator(".warnings li")).to_contain_text(["on black than on white"])
+    expect(card("on-black.png").locator(".warnings li")).to_contain_text(["on black than on white"])
     expect(card("sound.jpg").locator(".warnings")).to_have_count(0)
     damaged = card("damaged").locator(".warnings li")
     expect(damaged).to_contain_text(["its name ends in .jpg", "metadata was ignored"])
@@ -69,7 +69,7 @@ def test_cards_have_their_warnings(page: Page, folder: Path) -> None:
 
 
 def test_threshold_never_allows_an_incomplete_image(page: Page, folder: Path) -> None:
-    """However far the slider moves, the card and the verdict of a cut image say review."""
+    """At any threshold, the action of a truncated image stays 'review'."""
     open_tab(page, "Gallery")
     page.locator("#gallery-upload input[type=file]").set_input_files(
         [folder / "cut.jpg", folder / "sound.jpg"]
@@ -92,7 +92,7 @@ def test_threshold_never_allows_an_incomplete_image(page: Page, folder: Path) ->
     expect(verdict).to_contain_text("Review")
 
 
-def test_queue_has_warnings_and_the_missing_image(page: Page, folder: Path) -> None:
+def test_queue_shows_truncation_warning(page: Page, folder: Path) -> None:
     """A queue entry with missing pixels has its warning on the card."""
     open_tab(page, "Review")
     page.locator("#image-input input[type=file]").set_input_files(folder / "cut.jpg")
@@ -103,9 +103,9 @@ def test_queue_has_warnings_and_the_missing_image(page: Page, folder: Path) -> N
     expect(verdict).to_contain_text("because parts of the image are missing")
 
 
-def test_mirage_is_shown_on_its_ground(page: Page, folder: Path) -> None:
-    """The message names the ground, and the revealed preview is on it."""
+def test_image_that_differs_on_black_is_shown_on_its_background(page: Page, folder: Path) -> None:
+    """The message names the background, and the revealed preview has it."""
     open_tab(page, "Review")
-    page.locator("#image-input input[type=file]").set_input_files(folder / "mirage.png")
+    page.locator("#image-input input[type=file]").set_input_files(folder / "on-black.png")
     warning = page.locator("#verdict .warnings li")
-    expect(warning).to_contain_text(["Both were classified; score and preview are of the one on"])
+    expect(warning).to_contain_text(["Both renderings were classified; score and preview use the"])

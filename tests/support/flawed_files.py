@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
-from tests.support.image_files import PNG_SIGNATURE, encoded, photograph, png, srgb_profile
+from tests.support.image_files import PNG_SIGNATURE, encoded, png, sample_photo, srgb_profile
 
 HEADER_END = len(PNG_SIGNATURE) + 25  # a PNG's first chunk
 ADAM7 = (
@@ -152,7 +152,7 @@ def _profile(
     return bytes(header) + struct.pack(">I", len(tags)) + index + body
 
 
-def mirage(seen_on_white: Image.Image, seen_on_black: Image.Image) -> Image.Image:
+def differs_on_black(seen_on_white: Image.Image, seen_on_black: Image.Image) -> Image.Image:
     """An image, mode LA, that shows one gray image on white and another on black."""
     white = 128 + np.asarray(seen_on_white.convert("L"), dtype=float) / 2
     black = np.asarray(seen_on_black.convert("L"), dtype=float) * 0.45
@@ -184,5 +184,5 @@ def joined(parts: Iterable[bytes]) -> bytes:
     return b"".join(parts)
 
 
-PHOTO = photograph((128, 96))
-TWIN_PNG = encoded(PHOTO, "PNG")
+PHOTO = sample_photo((128, 96))
+PHOTO_PNG = encoded(PHOTO, "PNG")

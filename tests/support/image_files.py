@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, ImageCms
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def photograph(size: tuple[int, int] = (64, 48)) -> Image.Image:
+def sample_photo(size: tuple[int, int] = (64, 48)) -> Image.Image:
     """A cup of coffee on a table, RGB."""
     with (
         resources.as_file(resources.files("skimage") / "data" / "coffee.png") as path,
@@ -86,7 +86,7 @@ def srgb_profile() -> bytes:
 
 
 def _files() -> dict[str, bytes]:
-    photo = photograph()
+    photo = sample_photo()
     frames = [photo.rotate(15 * turn, fillcolor="black") for turn in range(4)]
     deep = Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257)
     exif = camera_exif(6, secret="camera")

@@ -1,6 +1,6 @@
 """The promises of every backend, checked on all of them, and those of single ones.
 
-The Vision Transformer is a tiny one, trained on generated images. The photographs are part of
+The Vision Transformer is a tiny one, trained on generated images. The photos are part of
 scikit-image and scikit-learn.
 """
 
@@ -36,8 +36,8 @@ def package_file(package: str, name: str) -> Path:
     return Path(find_spec(package).origin).parent / name
 
 
-def photograph(package: str, name: str) -> Image.Image:
-    """An ordinary photograph of a package, as RGB."""
+def package_image(package: str, name: str) -> Image.Image:
+    """An ordinary photo from a package, as RGB."""
     with Image.open(package_file(package, name)) as image:
         return image.convert("RGB")
 
@@ -90,9 +90,9 @@ def subject(
 def images() -> list[Image.Image]:
     """Five images of different sizes and scores."""
     return [
-        photograph("skimage", "data/astronaut.png"),
+        package_image("skimage", "data/astronaut.png"),
         tinted_image(0.2, seed=1, size=(1, 1)),
-        photograph("skimage", "data/coffee.png"),
+        package_image("skimage", "data/coffee.png"),
         tinted_image(0.45, seed=1, size=(1, 1)),
         tinted_image(0.0, seed=1, size=(7, 300)),
     ]
@@ -150,7 +150,7 @@ def test_identity(subject: Subject) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (224, 224), (257, 255), (640, 427), (3000, 11)])
 def test_the_embedded_model_prepares_images_like_its_package(size: tuple[int, int]) -> None:
     """The input is equal to the last bit, though the cropped edge is never computed."""
-    image = photograph("skimage", "data/astronaut.png").resize(size)
+    image = package_image("skimage", "data/astronaut.png").resize(size)
     assert np.array_equal(OpenNSFW(threads=1).prepare(image), preprocess(image))
 
 
@@ -165,9 +165,9 @@ def test_the_embedded_model_prepares_images_like_its_package(size: tuple[int, in
         ("sklearn", "datasets/images/flower.jpg", 0.002001),
     ],
 )
-def test_embedded_scores_of_photographs(package: str, name: str, score: float) -> None:
-    """Photographs have the scores that they had when the package was pinned."""
-    [row] = load("open-nsfw").predict([photograph(package, name)])
+def test_embedded_scores_of_photos(package: str, name: str, score: float) -> None:
+    """Photos have the scores that they had when the package was pinned."""
+    [row] = load("open-nsfw").predict([package_image(package, name)])
     assert row["nsfw"] == pytest.approx(score, abs=2e-4)
 
 

@@ -11,14 +11,14 @@ from PIL import Image, ImageCms
 from nsfw_app.imaging import color
 from nsfw_app.imaging.decode import DecodedImage, decode
 from nsfw_app.imaging.frames import MinSize
-from nsfw_app.records import Ground, Retain, Upload, WarningCode
+from nsfw_app.records import Background, Retain, Upload, WarningCode
 from nsfw_app.review.engine import Engine
 from tests.support.fakes import LIMITS
 from tests.support.flawed_files import (
     DISPLAY_P3,
     PHOTO,
+    PHOTO_PNG,
     SWAPPED,
-    TWIN_PNG,
     chunk,
     cmyk_profile,
     gray_profile,
@@ -37,14 +37,14 @@ RGB_FORMATS = ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"]
 
 def decoded(data: bytes, *, min_size: MinSize | None = None) -> DecodedImage:
     """The decoded file, under a name without extension."""
-    return decode(data, name="picture", limits=LIMITS, min_size=min_size)
+    return decode(data, name="image", limits=LIMITS, min_size=min_size)
 
 
 def on_white(data: bytes) -> np.ndarray:
     """The first frame on white of a file without warnings."""
     image = decoded(data)
     assert image.info.warnings == ()
-    frames = [frame for frame in image.frames if frame.ground is Ground.WHITE]
+    frames = [frame for frame in image.frames if frame.background is Background.WHITE]
     return np.asarray(frames[0].image).astype(int)
 
 
@@ -65,20 +65,20 @@ def test_profile_is_applied_in_every_format(image_format: str) -> None:
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "LA", "1"])
 def test_profile_is_applied_to_every_mode(mode: str) -> None:
     """An RGB profile counts for colors, palettes and grays, with and without transparency."""
-    picture = PHOTO.quantize(64) if mode == "P" else swapped(PHOTO).convert(mode)
+    image = PHOTO.quantize(64) if mode == "P" else swapped(PHOTO).convert(mode)
     if mode == "P":
-        picture.putpalette(np.array(picture.getpalette()).reshape(-1, 3)[:, ::-1].ravel().tolist())
+        image.putpalette(np.array(image.getpalette()).reshape(-1, 3)[:, ::-1].ravel().tolist())
     if mode.endswith("A"):
-        picture.putalpha(Image.linear_gradient("L").resize(picture.size))
-    with_profile = on_white(encoded(picture, "PNG", icc_profile=SWAP))
-    without = on_white(encoded(picture, "PNG"))
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    with_profile = on_white(encoded(image, "PNG", icc_profile=SWAP))
+    without = on_white(encoded(image, "PNG"))
     assert np.abs(with_profile - without[..., ::-1]).max() <= 1
 
 
 def test_colors_are_those_of_the_profile() -> None:
     """Display P3's red is more than sRGB has, and its grays are sRGB's."""
-    picture = Image.new("RGB", (16, 16), (200, 30, 40))
-    shown = on_white(encoded(picture, "PNG", icc_profile=P3))[8, 8]
+    image = Image.new("RGB", (16, 16), (200, 30, 40))
+    shown = on_white(encoded(image, "PNG", icc_profile=P3))[8, 8]
     assert shown.tolist() == pytest.approx([218, 0, 27], abs=3)
     gray = Image.new("RGB", (16, 16), (120, 120, 120))
     assert np.abs(on_white(encoded(gray, "PNG", icc_profile=P3)) - 120).max() <= 1
@@ -86,26 +86,26 @@ def test_colors_are_those_of_the_profile() -> None:
 
 def test_gray_profile_is_applied() -> None:
     """A gray of a power law is the gray that it is in sRGB."""
-    picture = Image.new("L", (16, 16), 128)
+    image = Image.new("L", (16, 16), 128)
     for gamma, expected in ((1.0, 188), (2.2, 128), (3.0, 102)):
         for image_format in ("JPEG", "PNG", "TIFF"):
-            data = encoded(picture, image_format, icc_profile=gray_profile(gamma))
+            data = encoded(image, image_format, icc_profile=gray_profile(gamma))
             assert on_white(data)[8, 8].tolist() == pytest.approx([expected] * 3, abs=4)
 
 
 def test_gray_profile_keeps_transparency() -> None:
     """The profile does not change the alpha channel of a gray image."""
-    picture = Image.new("LA", (16, 16), (128, 100))
-    shown = on_white(encoded(picture, "PNG", icc_profile=gray_profile(1.0)))[8, 8]
+    image = Image.new("LA", (16, 16), (128, 100))
+    shown = on_white(encoded(image, "PNG", icc_profile=gray_profile(1.0)))[8, 8]
     assert shown.tolist() == pytest.approx([188 * 100 / 255 + 155] * 3, abs=3)
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "TIFF"])
 def test_cmyk_profile_is_applied(image_format: str) -> None:
     """CMYK is converted by its profile, not by Pillow's formula."""
-    picture = PHOTO.convert("CMYK")
+    image = PHOTO.convert("CMYK")
     options = {"quality": 100} if image_format == "JPEG" else {}
-    data = encoded(picture, image_format, icc_profile=cmyk_profile(), **options)
+    data = encoded(image, image_format, icc_profile=cmyk_profile(), **options)
     with Image.open(io.BytesIO(data)) as stored:
         transform = ImageCms.buildTransform(
             io.BytesIO(cmyk_profile()),
@@ -117,7 +117,7 @@ def test_cmyk_profile_is_applied(image_format: str) -> None:
         expected = np.asarray(ImageCms.applyTransform(stored, transform)).astype(int)
     shown = on_white(data)
     assert np.abs(shown - expected).max() <= 1
-    assert np.abs(shown - on_white(encoded(picture, image_format, **options))).mean() > 10
+    assert np.abs(shown - on_white(encoded(image, image_format, **options))).mean() > 10
 
 
 def test_profile_is_applied_at_reduced_scale() -> None:
@@ -163,9 +163,9 @@ def test_broken_profile_is_ignored(image_format: str, flaw: str) -> None:
 def test_profile_of_a_png_that_does_not_unpack_is_ignored() -> None:
     """Damaged compression in the chunk is a damaged profile."""
     for body in (b"name\0\0not zlib", b"name\0\1x", b""):
-        image = decoded(with_chunk(TWIN_PNG, chunk(b"iCCP", body)))
+        image = decoded(with_chunk(PHOTO_PNG, chunk(b"iCCP", body)))
         assert [warning.code for warning in image.info.warnings] == [WarningCode.COLOR_PROFILE]
-        assert np.array_equal(np.asarray(image.frames[0].image), pixels(TWIN_PNG))
+        assert np.array_equal(np.asarray(image.frames[0].image), pixels(PHOTO_PNG))
 
 
 def test_profile_of_a_jpeg_that_lacks_a_part_is_ignored() -> None:
@@ -223,12 +223,12 @@ def test_without_a_profile_pixels_are_what_pillow_makes_of_them() -> None:
 @pytest.mark.parametrize("kind", ["RGBA", "LA"])
 def test_transparency_without_a_profile_is_composed_as_before(kind: str) -> None:
     """Flattened in boxes and in place, the image on white is the same to the bit."""
-    picture = PHOTO.resize((900, 700)).convert("RGBA")
-    picture.putalpha(Image.radial_gradient("L").resize(picture.size))
-    picture = picture.convert(kind)
-    white = Image.new("RGBA", picture.size, "white")
-    expected = Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
-    assert np.array_equal(on_white(encoded(picture, "PNG")), np.asarray(expected))
+    image = PHOTO.resize((900, 700)).convert("RGBA")
+    image.putalpha(Image.radial_gradient("L").resize(image.size))
+    image = image.convert(kind)
+    white = Image.new("RGBA", image.size, "white")
+    expected = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    assert np.array_equal(on_white(encoded(image, "PNG")), np.asarray(expected))
 
 
 def test_image_with_a_profile_scores_like_its_twin(engine: Engine) -> None:
@@ -248,8 +248,8 @@ def test_image_with_a_profile_scores_like_its_twin(engine: Engine) -> None:
 
 def test_preview_shows_the_same_colors(engine: Engine) -> None:
     """Previews are sRGB, without a profile."""
-    picture = Image.new("RGB", (64, 48), (200, 30, 40))
-    data = encoded(picture, "PNG", icc_profile=SWAP)
+    original = Image.new("RGB", (64, 48), (200, 30, 40))
+    data = encoded(original, "PNG", icc_profile=SWAP)
     sha256 = (
         engine.review(data, Upload("a.png", "gallery", "ann", retain=Retain.QUEUE)).sha256 or ""
     )
@@ -297,14 +297,14 @@ def test_gamma_of_a_png_is_applied(exponent: int) -> None:
 
 def test_primaries_of_a_png_are_applied() -> None:
     """Display P3 described by gAMA with cHRM, or by cICP, looks as with its profile."""
-    picture = encoded(Image.new("RGB", (16, 16), (200, 30, 40)), "PNG")
+    image = encoded(Image.new("RGB", (16, 16), (200, 30, 40)), "PNG")
     expected = [218, 0, 27]
     for chunks in (
         gamma(45_455) + primaries(*P3_POINTS),
         chunk(b"cICP", bytes([12, 13, 0, 1])),
         chunk(b"cICP", bytes([12, 13, 0, 1])) + profile_chunk(SWAP),
     ):
-        shown = on_white(with_chunk(picture, chunks))[8, 8]
+        shown = on_white(with_chunk(image, chunks))[8, 8]
         assert shown.tolist() == pytest.approx(expected, abs=9)
 
 
@@ -323,7 +323,7 @@ def test_primaries_of_a_png_are_applied() -> None:
 )
 def test_srgb_in_other_words_changes_nothing(chunks: bytes) -> None:
     """To the bit, as do chunks that browsers ignore."""
-    assert np.array_equal(on_white(with_chunk(TWIN_PNG, chunks)), pixels(TWIN_PNG))
+    assert np.array_equal(on_white(with_chunk(PHOTO_PNG, chunks)), pixels(PHOTO_PNG))
 
 
 @pytest.mark.parametrize(
@@ -338,9 +338,9 @@ def test_srgb_in_other_words_changes_nothing(chunks: bytes) -> None:
 )
 def test_colors_that_cannot_be_converted_are_named(chunks: bytes) -> None:
     """The image is shown as sRGB, with a warning."""
-    image = decoded(with_chunk(TWIN_PNG, chunks))
+    image = decoded(with_chunk(PHOTO_PNG, chunks))
     assert [warning.code for warning in image.info.warnings] == [WarningCode.COLOR_PROFILE]
-    assert np.array_equal(np.asarray(image.frames[0].image), pixels(TWIN_PNG))
+    assert np.array_equal(np.asarray(image.frames[0].image), pixels(PHOTO_PNG))
 
 
 def test_first_of_two_profiles_counts() -> None:

@@ -41,7 +41,7 @@ def decoded(
     data: bytes, *, limits: Limits = LIMITS, min_size: MinSize | None = None
 ) -> DecodedImage:
     """The decoded file, under a name without extension."""
-    return decode(data, name="picture", limits=limits, min_size=min_size)
+    return decode(data, name="image", limits=limits, min_size=min_size)
 
 
 def codes(image: DecodedImage) -> list[WarningCode]:
@@ -203,9 +203,9 @@ def test_black_end_of_an_image_is_whole() -> None:
     for mode, color in (("RGB", 0), ("L", 0), ("RGBA", (0, 0, 0, 0)), ("1", 0)):
         data = encoded(Image.new(mode, (64, 48), color), "PNG")
         assert codes(decoded(data)) == []
-    picture = PHOTO.copy()
-    picture.paste("black", (0, 60, 128, 96))
-    for data in (encoded(picture, "PNG"), interlaced_png(picture)):
+    image = PHOTO.copy()
+    image.paste("black", (0, 60, 128, 96))
+    for data in (encoded(image, "PNG"), interlaced_png(image)):
         assert codes(decoded(data)) == []
 
 
@@ -235,14 +235,14 @@ def test_short_data_of_a_later_frame_are_noticed() -> None:
 
 @pytest.mark.parametrize("share", [0.6, 0.75, 0.9, 0.99])
 @pytest.mark.parametrize("options", [{}, {"lossless": True}], ids=["lossy", "lossless"])
-@pytest.mark.parametrize("kind", ["photograph", "palette", "transparent", "small"])
+@pytest.mark.parametrize("kind", ["photo", "palette", "transparent", "small"])
 def test_every_cut_webp_shows_its_rows(kind: str, options: dict[str, object], share: float) -> None:
     """Some bytes after the end let a decoder fail; others are tried until two decode."""
-    picture = PHOTO.convert("RGBA") if kind == "transparent" else PHOTO
+    original = PHOTO.convert("RGBA") if kind == "transparent" else PHOTO
     if kind == "transparent":
-        picture.putalpha(Image.linear_gradient("L").resize(picture.size))
-    picture = {"palette": PHOTO.quantize(32), "small": PHOTO.resize((60, 45))}.get(kind, picture)
-    data = encoded(picture, "WEBP", **options)
+        original.putalpha(Image.linear_gradient("L").resize(original.size))
+    original = {"palette": PHOTO.quantize(32), "small": PHOTO.resize((60, 45))}.get(kind, original)
+    data = encoded(original, "WEBP", **options)
     start = max(data.find(b"VP8 "), data.find(b"VP8L"))
     image = decoded(data[: start + 8 + int((len(data) - start - 8) * share)])
     assert image.info.incomplete or share > 0.9

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from nsfw_app.imaging.decode import decode
-from nsfw_app.records import Ground
+from nsfw_app.records import Background
 from tests.support.fakes import LIMITS
-from tests.support.image_files import FILES, camera_exif, encoded, photograph, png
+from tests.support.image_files import FILES, camera_exif, encoded, png, sample_photo
 
 FORMATS = {
     "jpeg": "JPEG",
@@ -43,8 +43,8 @@ AS_STORED = {
 
 def only_frame(data: bytes) -> Image.Image:
     """The image on white of a file with one frame."""
-    frames = decode(data, name="picture", limits=LIMITS).frames
-    (frame,) = [frame for frame in frames if frame.ground is Ground.WHITE]
+    frames = decode(data, name="image", limits=LIMITS).frames
+    (frame,) = [frame for frame in frames if frame.background is Background.WHITE]
     return frame.image
 
 
@@ -58,7 +58,7 @@ def far_apart(one: Image.Image, other: Image.Image) -> float:
 @pytest.mark.parametrize("kind", FILES)
 def test_every_format_becomes_rgb_without_metadata(kind: str) -> None:
     """Every accepted file decodes to RGB frames that carry nothing else of the upload."""
-    decoded = decode(FILES[kind], name="picture", limits=LIMITS)
+    decoded = decode(FILES[kind], name="image", limits=LIMITS)
     assert decoded.info.format == FORMATS[kind.partition("-")[0]]
     for frame in decoded.frames:
         assert frame.image.mode == "RGB"
@@ -69,14 +69,14 @@ def test_every_format_becomes_rgb_without_metadata(kind: str) -> None:
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "HEIF"])
 def test_decoded_image_is_the_original(image_format: str) -> None:
     """Decoding gives back what was encoded, but for what compression takes."""
-    photo = photograph()
+    photo = sample_photo()
     assert far_apart(only_frame(encoded(photo, image_format)), photo) < 8
 
 
 def test_facts_are_those_of_the_file() -> None:
     """Hash and size are those of the uploaded bytes, width and height of the upright image."""
-    data = encoded(photograph((60, 40)), "JPEG", exif=camera_exif(6))
-    info = decode(data, name="picture.jpg", limits=LIMITS).info
+    data = encoded(sample_photo((60, 40)), "JPEG", exif=camera_exif(6))
+    info = decode(data, name="image.jpg", limits=LIMITS).info
     assert info.sha256 == hashlib.sha256(data).hexdigest()
     assert (info.size_bytes, info.width, info.height) == (len(data), 40, 60)
     assert (info.format, info.frames) == ("JPEG", 1)
@@ -95,7 +95,7 @@ def test_images_are_rotated_upright(image_format: str, orientation: int) -> None
 @pytest.mark.parametrize("orientation", [0, 9, 65_535])
 def test_an_orientation_that_means_nothing_is_ignored(orientation: int) -> None:
     """A tag outside 1 to 8 turns nothing and refuses nothing."""
-    data = encoded(photograph((60, 40)), "PNG", exif=camera_exif(orientation))
+    data = encoded(sample_photo((60, 40)), "PNG", exif=camera_exif(orientation))
     assert only_frame(data).size == (60, 40)
 
 

@@ -8,16 +8,16 @@ from PIL import ExifTags, Image
 
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging.decode import DecodedImage, Limits, decode
-from nsfw_app.records import Ground, WarningCode
+from nsfw_app.records import Background, WarningCode
 from tests.support.fakes import LIMITS
-from tests.support.image_files import animated, camera_exif, encoded, grays, level, photograph
+from tests.support.image_files import animated, camera_exif, encoded, grays, level, sample_photo
 
 SEVERAL = ["GIF", "WEBP", "PNG", "TIFF", "AVIF", "HEIF"]
 
 
 def decoded(data: bytes, limits: Limits = LIMITS) -> DecodedImage:
     """The decoded file, under a name without extension."""
-    return decode(data, name="picture", limits=limits)
+    return decode(data, name="image", limits=limits)
 
 
 def limited(*, max_pixels: int = LIMITS.max_pixels, max_frames: int = 16) -> Limits:
@@ -64,7 +64,7 @@ def test_a_limit_of_one_frame_takes_the_first() -> None:
 
 def test_a_phones_preview_is_not_a_frame() -> None:
     """Of an MPO only the first image is decoded, and its format is JPEG."""
-    data = animated([photograph(), Image.new("RGB", (64, 48), "red")], "MPO")
+    data = animated([sample_photo(), Image.new("RGB", (64, 48), "red")], "MPO")
     image = decode(data, name="photo.jpg", limits=LIMITS)
     assert (image.info.format, image.info.frames, len(image.frames)) == ("JPEG", 1, 1)
     assert image.frames[0].image.getpixel((2, 2)) != (254, 0, 0)
@@ -87,18 +87,18 @@ def test_every_page_is_turned_by_its_own_tag() -> None:
     assert sizes == [(16, 24), (24, 16), (16, 24)]
 
 
-def test_transparent_frames_are_on_both_grounds() -> None:
+def test_transparent_frames_are_on_both_backgrounds() -> None:
     """Areas that no frame covers are white in one image of each frame and black in another."""
     frames = [Image.new("RGBA", (24, 16), (0, 0, 0, 0)) for _ in range(3)]
     for number, frame in enumerate(frames):
         frame.paste((0, level(number), 0, 255), (0, 0, 8, 8))
     image = decoded(animated(frames, "PNG"))
     for frame in image.frames:
-        ground = (255, 255, 255) if frame.ground is Ground.WHITE else (0, 0, 0)
-        assert frame.image.getpixel((20, 12)) == ground
+        color = (255, 255, 255) if frame.background is Background.WHITE else (0, 0, 0)
+        assert frame.image.getpixel((20, 12)) == color
         assert frame.image.getpixel((2, 2)) == (0, level(frame.number), 0)
-    grounds = [(frame.number, frame.ground.value) for frame in image.frames]
-    assert grounds == [(n, ground) for n in range(3) for ground in ("white", "black")]
+    backgrounds = [(frame.number, frame.background.value) for frame in image.frames]
+    assert backgrounds == [(n, color) for n in range(3) for color in ("white", "black")]
 
 
 def test_frames_share_the_pixels_allowed() -> None:

@@ -46,7 +46,7 @@ import sys
 from nsfw_app.errors import ImageError
 from nsfw_app.imaging.decode import Limits, decode
 try:
-    decode(sys.stdin.buffer.read(), name="picture", limits=Limits(10**7, 10**6, 4))
+    decode(sys.stdin.buffer.read(), name="image", limits=Limits(10**7, 10**6, 4))
 except ImageError:
     pass
 """
@@ -89,7 +89,7 @@ def damaged(draw: st.DrawFn, original: bytes) -> bytes:
     return data
 
 
-def outcome(data: bytes, name: str = "picture") -> str:
+def outcome(data: bytes, name: str = "image") -> str:
     """`decoded` or `refused`; any other exception or an unsound result fails."""
     try:
         image = decode(data, name=name, limits=SMALL)

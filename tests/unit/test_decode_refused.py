@@ -17,7 +17,7 @@ from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging.decode import Limits, check_size, decode, read_file, sha256
 from nsfw_app.imaging.previews import thumbnail
 from tests.support.fakes import LIMITS
-from tests.support.image_files import FILES, encoded, photograph, png
+from tests.support.image_files import FILES, encoded, png, sample_photo
 
 HTML = b"<!doctype html><html><head><title>404</title></head><body>Not found</body></html>"
 SVG = b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"
@@ -30,7 +30,7 @@ pytestmark = [  # Pillow's own, about the very files that are refused here
 SUPPORTED = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "HEIC")
 
 
-def refused(data: bytes, name: str = "picture", limits: Limits = LIMITS) -> ImageError:
+def refused(data: bytes, name: str = "image", limits: Limits = LIMITS) -> ImageError:
     """The error for these bytes."""
     with pytest.raises(ImageError) as caught:
         decode(data, name=name, limits=limits)
@@ -78,7 +78,7 @@ def refused_without_memory() -> ImageError:
 
 # A way to provoke each kind, and a text that its message contains.
 KINDS: dict[ImageErrorKind, tuple[Callable[[Path], ImageError], str]] = {
-    ImageErrorKind.MISSING: (lambda folder: unread(folder / "picture"), "No such file"),
+    ImageErrorKind.MISSING: (lambda folder: unread(folder / "image"), "No such file"),
     ImageErrorKind.DIRECTORY: (lambda folder: unread(folder), "is a directory"),
     ImageErrorKind.EMPTY: (lambda _: refused(b""), "is empty"),
     ImageErrorKind.TOO_LARGE: (
@@ -101,17 +101,17 @@ KINDS: dict[ImageErrorKind, tuple[Callable[[Path], ImageError], str]] = {
 def test_every_kind_has_its_message(kind: ImageErrorKind, tmp_path: Path) -> None:
     """Each kind occurs, and its message, one sentence, names the file and the fault."""
     meet, words = KINDS[kind]
-    folder = tmp_path / "picture-folder"
+    folder = tmp_path / "image-folder"
     folder.mkdir()
     error = meet(folder)
     assert error.kind == kind
-    assert str(error).startswith("picture")
+    assert str(error).startswith("image")
     assert words in str(error)
     assert re.fullmatch(r"[^\n]+\.", str(error))
 
 
 @pytest.mark.parametrize("data", [HTML, SVG, PDF, POSTSCRIPT, b"\0", b"\0" * 5000, b"GIF", b"RIFF"])
-@pytest.mark.parametrize("name", ["picture", "picture.jpg", "picture.html"])
+@pytest.mark.parametrize("name", ["image", "image.jpg", "image.html"])
 def test_other_files_are_refused_with_the_supported_formats(data: bytes, name: str) -> None:
     """Pages, drawings, documents and noise are refused with the list of what is accepted."""
     error = refused(data, name)
@@ -122,7 +122,7 @@ def test_other_files_are_refused_with_the_supported_formats(data: bytes, name: s
 @pytest.mark.parametrize("image_format", ["ICO", "PPM", "TGA", "PCX", "JPEG2000", "EPS"])
 def test_other_formats_are_refused(image_format: str) -> None:
     """Formats that Pillow reads but that are not supported are not tried."""
-    assert refused(encoded(photograph(), image_format)).kind == ImageErrorKind.NOT_AN_IMAGE
+    assert refused(encoded(sample_photo(), image_format)).kind == ImageErrorKind.NOT_AN_IMAGE
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -149,17 +149,17 @@ def test_formats_that_are_whole_or_nothing(kind: str, share: float) -> None:
 def test_sizes_up_to_the_limit_pass() -> None:
     """A file of exactly the limit is accepted; one byte more, or none, is not."""
     limits = few_bytes(1000)
-    check_size(1, name="picture", limits=limits)
-    check_size(1000, name="picture", limits=limits)
+    check_size(1, name="image", limits=limits)
+    check_size(1000, name="image", limits=limits)
     for size in (0, 1001):
         with pytest.raises(ImageError):
-            check_size(size, name="picture", limits=limits)
+            check_size(size, name="image", limits=limits)
 
 
 def test_pixels_up_to_the_limit_pass() -> None:
     """An image of exactly the limit is accepted; with a limit of one row less it is refused."""
     data = encoded(Image.new("RGB", (100, 50)), "PNG")
-    assert decode(data, name="picture", limits=Limits(10_000, 5_000, 1)).frames
+    assert decode(data, name="image", limits=Limits(10_000, 5_000, 1)).frames
     error = refused(data, limits=Limits(10_000, 4_999, 1))
     assert error.kind == ImageErrorKind.TOO_MANY_PIXELS
 
@@ -201,7 +201,7 @@ def test_a_heic_bomb_is_refused() -> None:
 
 def test_reading_stops_at_the_limit(tmp_path: Path) -> None:
     """A file of exactly the limit is read whole; a larger one is refused as such."""
-    path = tmp_path / "picture"
+    path = tmp_path / "image"
     path.write_bytes(b"x" * 1000)
     assert read_file(path, few_bytes(1000)) == b"x" * 1000
     with pytest.raises(ImageError, match=r"0\.000999 MB") as caught:
@@ -214,10 +214,10 @@ def test_reading_an_endless_file_ends() -> None:
     assert unread(Path("/dev/zero")).kind == ImageErrorKind.TOO_LARGE
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "a\0b.png", "\ud800.png", "picture/inside"])
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b.png", "\ud800.png", "image/inside"])
 def test_paths_that_cannot_be_opened_are_missing(name: str, tmp_path: Path) -> None:
     """Names that no file system accepts are reported like a missing file."""
-    (tmp_path / "picture").write_bytes(FILES["png"])
+    (tmp_path / "image").write_bytes(FILES["png"])
     assert unread(tmp_path / name).kind == ImageErrorKind.MISSING
 
 

@@ -1,4 +1,4 @@
-"""Deep, signed and floating-point grays look like their 8-bit twins."""
+"""Deep, signed and floating-point grays look like the same image in 8-bit grays."""
 
 import io
 
@@ -12,16 +12,16 @@ from nsfw_app.imaging.decode import decode
 from nsfw_app.imaging.tiff import PACKED_BITS
 from tests.support.fakes import LIMITS
 from tests.support.flawed_files import tiff_gray
-from tests.support.image_files import encoded, photograph
+from tests.support.image_files import encoded, sample_photo
 
-TWIN = np.asarray(ImageOps.autocontrast(photograph((61, 47)).convert("L")))  # black to white
-FULL = TWIN.astype(np.int64)
+EXPECTED = np.asarray(ImageOps.autocontrast(sample_photo((61, 47)).convert("L")))  # black to white
+FULL = EXPECTED.astype(np.int64)
 FULL.setflags(write=False)
 
 
 def shown(data: bytes) -> np.ndarray:
     """The gray levels of the only frame."""
-    image = decode(data, name="picture", limits=LIMITS)
+    image = decode(data, name="image", limits=LIMITS)
     assert image.info.warnings == ()
     (frame,) = image.frames
     return np.asarray(frame.image)[..., 0]
@@ -66,7 +66,7 @@ def test_deep_gray_looks_like_its_twin(kind: str, order: str, white_is_zero: boo
         white_is_zero=white_is_zero,
         sample_format=sample_format,
     )
-    assert np.abs(shown(data).astype(int) - TWIN).max() <= 1
+    assert np.abs(shown(data).astype(int) - EXPECTED).max() <= 1
 
 
 @pytest.mark.parametrize("white_is_zero", [False, True])
@@ -79,14 +79,14 @@ def test_signed_gray_looks_like_its_twin(kind: str, order: str, white_is_zero: b
     data = tiff_gray(
         stored.astype(order + dtype), bits=bits, white_is_zero=white_is_zero, sample_format=SIGNED
     )
-    assert np.abs(shown(data).astype(int) - TWIN).max() <= 1
+    assert np.abs(shown(data).astype(int) - EXPECTED).max() <= 1
 
 
 def test_signed_long_gray_uses_the_range_that_is_there() -> None:
     """32 signed bits have no usual range; the darkest value is black and the brightest white."""
     values = ((FULL - 128) * 1_000_000).astype("<i4")
     data = tiff_gray(values, bits=32, sample_format=SIGNED)
-    low, high = TWIN.min(), TWIN.max()
+    low, high = EXPECTED.min(), EXPECTED.max()
     expected = (FULL - low) / (high - low) * 255
     assert np.abs(shown(data) - expected).max() <= 1
 
@@ -96,9 +96,9 @@ def test_signed_long_gray_uses_the_range_that_is_there() -> None:
 def test_compressed_deep_gray_looks_like_its_twin(mode: str, compression: str) -> None:
     """What libtiff unpacks is read in the byte order that it unpacks to."""
     kinds = {"I;16": np.uint16, "I;16B": ">u2", "I": np.int32, "F": np.float32}
-    picture = Image.fromarray((FULL * (257 if mode.startswith("I;16") else 1)).astype(kinds[mode]))
+    gray = Image.fromarray((FULL * (257 if mode.startswith("I;16") else 1)).astype(kinds[mode]))
     assert (
-        np.abs(shown(encoded(picture, "TIFF", compression=compression)).astype(int) - TWIN).max()
+        np.abs(shown(encoded(gray, "TIFF", compression=compression)).astype(int) - EXPECTED).max()
         <= 1
     )
 
@@ -111,31 +111,31 @@ def test_compressed_samples_are_read_in_both_byte_orders(order: str, kind: str) 
     buffer = io.BytesIO()
     values = (FULL * factor).astype(order + kind)
     tifffile.imwrite(buffer, values, byteorder=order, compression="zlib", photometric="minisblack")
-    assert np.abs(shown(buffer.getvalue()).astype(int) - TWIN).max() <= 1
+    assert np.abs(shown(buffer.getvalue()).astype(int) - EXPECTED).max() <= 1
 
 
 def test_deep_gray_of_a_png_looks_like_its_twin() -> None:
     """And where one gray is transparent, it is white on white."""
     deep = Image.fromarray((FULL * 257).astype(np.uint16))
-    assert np.abs(shown(encoded(deep, "PNG")).astype(int) - TWIN).max() == 0
+    assert np.abs(shown(encoded(deep, "PNG")).astype(int) - EXPECTED).max() == 0
     chosen = int(FULL[10, 10])
     frames = decode(
-        encoded(deep, "PNG", transparency=chosen * 257), name="picture", limits=LIMITS
+        encoded(deep, "PNG", transparency=chosen * 257), name="image", limits=LIMITS
     ).frames
     assert frames[0].image.getpixel((10, 10)) == (255, 255, 255)
-    rest = np.asarray(frames[0].image)[..., 0][chosen != TWIN]
-    assert np.array_equal(rest, TWIN[chosen != TWIN])
+    rest = np.asarray(frames[0].image)[..., 0][chosen != EXPECTED]
+    assert np.array_equal(rest, EXPECTED[chosen != EXPECTED])
 
 
 @pytest.mark.parametrize("bits", PACKED_BITS)
 def test_packed_gray_that_is_cut_short_keeps_its_first_rows(bits: int) -> None:
     """Rows that are there are unpacked."""
     data = tiff_gray(scaled(FULL, 2**bits - 1).astype("<u2"), bits=bits)
-    image = decode(data[: len(data) * 2 // 3], name="picture", limits=LIMITS)
+    image = decode(data[: len(data) * 2 // 3], name="image", limits=LIMITS)
     part = np.asarray(image.frames[0].image)[..., 0].astype(int)
     assert image.info.incomplete
     assert 20 < len(part) < 47
-    assert np.abs(part - TWIN[: len(part)]).max() <= 1
+    assert np.abs(part - EXPECTED[: len(part)]).max() <= 1
 
 
 def test_packing_that_is_not_supported_is_refused() -> None:
@@ -143,7 +143,7 @@ def test_packing_that_is_not_supported_is_refused() -> None:
     data = bytearray(tiff_gray(scaled(FULL, 1023).astype("<u2"), bits=10))
     data[8 + 2 + 12 * 3 + 8] = 5  # compression: LZW
     with pytest.raises(ImageError):
-        decode(bytes(data), name="picture", limits=LIMITS)
+        decode(bytes(data), name="image", limits=LIMITS)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from nsfw_app.imaging.image_warnings import extension_warning, warnings_of
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import (
     Action,
-    Ground,
+    Background,
     ImageInfo,
     ImageWarning,
     JudgedImage,
@@ -34,20 +34,20 @@ from nsfw_app.store import Store
 from nsfw_app.store.migrations import migrations
 from tests.support.application import open_app
 from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
-from tests.support.flawed_files import TWIN_PNG, chunk, with_chunk, without_end
-from tests.support.image_files import FILES, encoded, photograph
+from tests.support.flawed_files import PHOTO_PNG, chunk, with_chunk, without_end
+from tests.support.image_files import FILES, encoded, sample_photo
 from tests.support.sample_records import SHA256, answer_to, person
 
 ANN = person("ann")
 BY_ANN = Upload("a.png", "gallery", "ann", retain=Retain.QUEUE)
-FLAWED = with_chunk(TWIN_PNG, chunk(b"tEXt", b"a\0b", checksum=1))
+FLAWED = with_chunk(PHOTO_PNG, chunk(b"tEXt", b"a\0b", checksum=1))
 
 
 def dark_jpeg() -> bytes:
     """A truncated image with a low score of the fake classifier."""
-    picture = Image.new("RGB", (64, 96), (3, 90, 60))
-    picture.paste(photograph((64, 64)), (0, 32))
-    data = encoded(picture, "JPEG", subsampling=0)
+    image = Image.new("RGB", (64, 96), (3, 90, 60))
+    image.paste(sample_photo((64, 64)), (0, 32))
+    data = encoded(image, "JPEG", subsampling=0)
     return data[: len(data) * 2 // 3]
 
 
@@ -59,22 +59,22 @@ def codes(review: object) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "image_format", "expected"),
     [
-        ("picture.png", "JPEG", "The file is a JPEG image, but its name ends in .png."),
-        ("picture.HEIC", "JPEG", "The file is a JPEG image, but its name ends in .heic."),
-        ("picture.jpg", "HEIF", "The file is a HEIC image, but its name ends in .jpg."),
-        ("PICTURE.JPG", "WEBP", "The file is a WebP image, but its name ends in .jpg."),
-        ("picture.ico", "PNG", "The file is a PNG image, but its name ends in .ico."),
-        ("picture.html", "GIF", "The file is a GIF image, but its name ends in .html."),
-        ("picture.pdf", "TIFF", "The file is a TIFF image, but its name ends in .pdf."),
-        ("picture.jpg.exe", "JPEG", "The file is a JPEG image, but its name ends in .exe."),
-        ("picture.JPG", "JPEG", None),
-        ("picture.jfif", "JPEG", None),
-        ("picture.mpo", "JPEG", None),
-        ("picture.apng", "PNG", None),
-        ("picture.dib", "BMP", None),
-        ("picture.hif", "HEIF", None),
-        ("picture.2024-05-01", "PNG", None),
-        ("picture.part", "PNG", None),
+        ("image.png", "JPEG", "The file is a JPEG image, but its name ends in .png."),
+        ("image.HEIC", "JPEG", "The file is a JPEG image, but its name ends in .heic."),
+        ("image.jpg", "HEIF", "The file is a HEIC image, but its name ends in .jpg."),
+        ("IMAGE.JPG", "WEBP", "The file is a WebP image, but its name ends in .jpg."),
+        ("image.ico", "PNG", "The file is a PNG image, but its name ends in .ico."),
+        ("image.html", "GIF", "The file is a GIF image, but its name ends in .html."),
+        ("image.pdf", "TIFF", "The file is a TIFF image, but its name ends in .pdf."),
+        ("image.jpg.exe", "JPEG", "The file is a JPEG image, but its name ends in .exe."),
+        ("image.JPG", "JPEG", None),
+        ("image.jfif", "JPEG", None),
+        ("image.mpo", "JPEG", None),
+        ("image.apng", "PNG", None),
+        ("image.dib", "BMP", None),
+        ("image.hif", "HEIF", None),
+        ("image.2024-05-01", "PNG", None),
+        ("image.part", "PNG", None),
         (".hidden", "WEBP", None),
         ("", "WEBP", None),
     ],
@@ -107,15 +107,15 @@ def test_name_does_not_affect_the_prediction(engine: Engine, classifier: FakeCla
 
 
 def test_warnings_are_listed_in_one_order() -> None:
-    """In the order of the codes; the message about transparency names the ground."""
+    """In the order of the codes; the message about transparency names the background."""
     about_bytes = tuple(
         ImageWarning(code, f"{code}.") for code in WarningCode if code is not WarningCode.EXTENSION
     )
     info = ImageInfo(SHA256, "PNG", 4, 3, 9, 1, about_bytes)
-    found = warnings_of("a.jpg", info, Ground.BLACK)
+    found = warnings_of("a.jpg", info, Background.BLACK)
     assert [warning.code for warning in found] == list(WarningCode)
     assert "on black" in found[-1].message
-    assert warnings_of("a.png", replace(info, warnings=()), Ground.WHITE) == ()
+    assert warnings_of("a.png", replace(info, warnings=()), Background.WHITE) == ()
 
 
 def test_warnings_are_stored_with_the_image(engine: Engine, store: Store) -> None:
@@ -160,9 +160,9 @@ def test_incomplete_image_is_never_allowed(engine: Engine, store: Store) -> None
 
 def test_incomplete_image_with_a_high_score_is_blocked(engine: Engine) -> None:
     """Missing pixels make nothing milder."""
-    picture = Image.new("RGB", (64, 96), (255, 0, 0))
-    picture.paste(photograph((64, 64)), (0, 32))
-    data = encoded(picture, "JPEG", subsampling=0)
+    image = Image.new("RGB", (64, 96), (255, 0, 0))
+    image.paste(sample_photo((64, 64)), (0, 32))
+    data = encoded(image, "JPEG", subsampling=0)
     review = engine.review(data[: len(data) * 2 // 3], Upload("a.jpg", "command"))
     assert review.verdict.action is Action.BLOCK
 
@@ -239,7 +239,7 @@ def test_older_images_have_no_warnings(tmp_path: Path) -> None:
     store = Store(path, previews_dir=tmp_path / "images", journal_mode="wal")
     stored = store.catalog.get(1)
     assert (stored.info.warnings, stored.info.incomplete) == ((), False)
-    assert (stored.prediction.frame, stored.prediction.ground) == (2, Ground.WHITE)
+    assert (stored.prediction.frame, stored.prediction.background) == (2, Background.WHITE)
     [decision] = store.log.rows(LogFilter())
     assert decision.warnings == ()
     with closing(sqlite3.connect(path)) as database, pytest.raises(sqlite3.IntegrityError):
@@ -265,13 +265,13 @@ def test_every_route_lists_warnings(
     assert keys.index("warnings") == keys.index("error") - 1
 
 
-def test_preview_on_a_ground(engine: Engine, store: Store, tmp_path: Path) -> None:
-    """The page requests the ground of the prediction; an unknown one is refused."""
+def test_preview_on_a_background(engine: Engine, store: Store, tmp_path: Path) -> None:
+    """The page requests the background of the prediction; an unknown one is refused."""
     data = FILES["webp-lossless"]
     with open_app(engine, store, tmp_path) as app:
         ann = app.signed_in("ann")
-        for ground, status in (("black", 200), ("white", 200), ("red", 422)):
-            params = {"name": "a.webp", "frame": 0, "ground": ground}
+        for background, status in (("black", 200), ("white", 200), ("red", 422)):
+            params = {"name": "a.webp", "frame": 0, "ground": background}
             answer = ann.post("/desk/pictures", params=params, content=data)
             assert answer.status_code == status
 

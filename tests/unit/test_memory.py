@@ -82,7 +82,7 @@ for path in large:
 """
 
 
-def picture() -> Image.Image:
+def colorful_image() -> Image.Image:
     """A colorful image that compresses well enough to be encoded quickly."""
     small = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     return Image.fromarray(small).resize(SIZE, Image.Resampling.BILINEAR)
@@ -99,7 +99,7 @@ def deep_png(image: Image.Image, chunks: list[tuple[bytes, bytes]]) -> bytes:
 
 def files() -> Iterator[tuple[str, bytes]]:
     """A file of each format in each mode that is decoded in another way."""
-    color = picture()
+    color = colorful_image()
     gray = color.convert("L")
     alpha = color.copy()
     alpha.putalpha(gray)
@@ -234,16 +234,16 @@ def test_message_has_the_limit_of_the_format(data: bytes, limit: float, kind: st
     with pytest.raises(
         ImageError, match=rf"2000000 pixels; the limit of {kind} is {most}\."
     ) as caught:
-        decode(data, name="picture", limits=Limits(10**7, 2_000_000, 4))
+        decode(data, name="image", limits=Limits(10**7, 2_000_000, 4))
     assert caught.value.kind == "too_many_pixels"
-    assert decode(data, name="picture", limits=Limits(10**7, 4_000_000, 4)).frames
+    assert decode(data, name="image", limits=Limits(10**7, 4_000_000, 4)).frames
 
 
 def test_ordinary_images_keep_the_whole_limit() -> None:
     """Baseline JPEG, PNG, GIF and BMP of exactly the limit are accepted."""
     for image_format in ("JPEG", "PNG", "GIF", "BMP"):
         data = encoded(Image.new("RGB", (1000, 1000), "teal"), image_format)
-        image = decode(data, name="picture", limits=Limits(10**7, 1_000_000, 4))
+        image = decode(data, name="image", limits=Limits(10**7, 1_000_000, 4))
         assert image.frames[0].image.size == (1000, 1000)
 
 

@@ -17,7 +17,7 @@ from nsfw_app.imaging.decode import DecodedImage, decode
 from nsfw_app.imaging.exif import orientation
 from nsfw_app.records import WarningCode
 from tests.support.fakes import LIMITS
-from tests.support.flawed_files import PHOTO, TWIN_PNG, chunk, joined, pixels, with_chunk
+from tests.support.flawed_files import PHOTO, PHOTO_PNG, chunk, joined, pixels, with_chunk
 from tests.support.image_files import camera_exif, encoded
 
 NO_TIFF = b"b'Exif\\x00\\x00MM'"  # as some programs write it
@@ -26,34 +26,34 @@ PROFILE_BOMB = zlib.compress(bytes(80_000_000))
 TEXT_BOMB = zlib.compress(bytes(64_000_000))
 
 FLAWED_PNG = {
-    "exif that is no TIFF": with_chunk(TWIN_PNG, chunk(b"eXIf", NO_TIFF)),
-    "exif of zeros": with_chunk(TWIN_PNG, chunk(b"eXIf", bytes(20))),
-    "exif cut short": with_chunk(TWIN_PNG, chunk(b"eXIf", camera_exif(6).tobytes()[6:20])),
-    "exif after the pixels": with_chunk(TWIN_PNG, chunk(b"eXIf", NO_TIFF), last=True),
+    "exif that is no TIFF": with_chunk(PHOTO_PNG, chunk(b"eXIf", NO_TIFF)),
+    "exif of zeros": with_chunk(PHOTO_PNG, chunk(b"eXIf", bytes(20))),
+    "exif cut short": with_chunk(PHOTO_PNG, chunk(b"eXIf", camera_exif(6).tobytes()[6:20])),
+    "exif after the pixels": with_chunk(PHOTO_PNG, chunk(b"eXIf", NO_TIFF), last=True),
     "resolution with a wrong checksum": with_chunk(
-        TWIN_PNG, chunk(b"pHYs", struct.pack(">IIB", 2835, 2835, 1), checksum=1)
+        PHOTO_PNG, chunk(b"pHYs", struct.pack(">IIB", 2835, 2835, 1), checksum=1)
     ),
-    "text with a wrong checksum": with_chunk(TWIN_PNG, chunk(b"tEXt", b"a\0b", checksum=1)),
+    "text with a wrong checksum": with_chunk(PHOTO_PNG, chunk(b"tEXt", b"a\0b", checksum=1)),
     "wrong checksum after the pixels": with_chunk(
-        TWIN_PNG, chunk(b"tIME", bytes(7), checksum=1), last=True
+        PHOTO_PNG, chunk(b"tIME", bytes(7), checksum=1), last=True
     ),
     "large compressed text": with_chunk(
-        TWIN_PNG, chunk(b"zTXt", b"workflow\0\0" + zlib.compress(LARGE_TEXT))
+        PHOTO_PNG, chunk(b"zTXt", b"workflow\0\0" + zlib.compress(LARGE_TEXT))
     ),
     "large international text": with_chunk(
-        TWIN_PNG, chunk(b"iTXt", b"prompt\0\1\0\0\0" + zlib.compress(LARGE_TEXT)), last=True
+        PHOTO_PNG, chunk(b"iTXt", b"prompt\0\1\0\0\0" + zlib.compress(LARGE_TEXT)), last=True
     ),
-    "large plain text": with_chunk(TWIN_PNG, chunk(b"tEXt", b"parameters\0" + LARGE_TEXT)),
-    "bomb of text": with_chunk(TWIN_PNG, chunk(b"zTXt", b"a\0\0" + TEXT_BOMB)),
-    "many bombs of text": with_chunk(TWIN_PNG, 40 * chunk(b"zTXt", b"a\0\0" + TEXT_BOMB)),
-    "bomb of a profile": with_chunk(TWIN_PNG, chunk(b"iCCP", b"a\0\0" + PROFILE_BOMB)),
-    "profile with a wrong checksum": with_chunk(TWIN_PNG, chunk(b"iCCP", b"a\0\0", checksum=1)),
+    "large plain text": with_chunk(PHOTO_PNG, chunk(b"tEXt", b"parameters\0" + LARGE_TEXT)),
+    "bomb of text": with_chunk(PHOTO_PNG, chunk(b"zTXt", b"a\0\0" + TEXT_BOMB)),
+    "many bombs of text": with_chunk(PHOTO_PNG, 40 * chunk(b"zTXt", b"a\0\0" + TEXT_BOMB)),
+    "bomb of a profile": with_chunk(PHOTO_PNG, chunk(b"iCCP", b"a\0\0" + PROFILE_BOMB)),
+    "profile with a wrong checksum": with_chunk(PHOTO_PNG, chunk(b"iCCP", b"a\0\0", checksum=1)),
 }
 
 
 def decoded(data: bytes) -> DecodedImage:
     """The decoded file, under a name without extension."""
-    return decode(data, name="picture", limits=LIMITS)
+    return decode(data, name="image", limits=LIMITS)
 
 
 def codes(image: DecodedImage) -> list[WarningCode]:
@@ -74,7 +74,7 @@ def test_flawed_png_looks_like_its_twin(flaw: str) -> None:
     image = decoded(FLAWED_PNG[flaw])
     assert codes(image) == [WarningCode.METADATA]
     assert not image.info.incomplete
-    assert np.array_equal(np.asarray(image.frames[0].image), pixels(TWIN_PNG))
+    assert np.array_equal(np.asarray(image.frames[0].image), pixels(PHOTO_PNG))
 
 
 @pytest.mark.parametrize("flaw", ["many bombs of text", "bomb of a profile"])
@@ -132,10 +132,10 @@ def test_jpeg_with_a_broken_segment_is_decoded(segment: bytes) -> None:
 
 def test_transparency_with_a_wrong_checksum_is_dropped() -> None:
     """It is dropped as in libpng: the image is opaque, as in browsers."""
-    flawed = with_chunk(TWIN_PNG, chunk(b"tRNS", bytes(6), checksum=1))
+    flawed = with_chunk(PHOTO_PNG, chunk(b"tRNS", bytes(6), checksum=1))
     image = decoded(flawed)
     assert codes(image) == [WarningCode.METADATA]
-    assert np.array_equal(np.asarray(image.frames[0].image), pixels(TWIN_PNG))
+    assert np.array_equal(np.asarray(image.frames[0].image), pixels(PHOTO_PNG))
 
 
 def test_frames_with_a_wrong_checksum_are_decoded() -> None:
@@ -161,7 +161,7 @@ def test_orientation_is_that_of_exif_alone() -> None:
 def test_exif_after_the_pixels_rotates() -> None:
     """A PNG may have its EXIF anywhere."""
     exif = camera_exif(6).tobytes().removeprefix(b"Exif\0\0")
-    flawed = with_chunk(TWIN_PNG, chunk(b"eXIf", exif), last=True)
+    flawed = with_chunk(PHOTO_PNG, chunk(b"eXIf", exif), last=True)
     assert without_warning(flawed).shape == (128, 96, 3)
 
 
@@ -178,7 +178,7 @@ def test_orientation_is_read_in_both_byte_orders(order: str) -> None:
 
 def test_chunks_that_are_in_order_warn_of_nothing() -> None:
     """Text, resolution, time and private chunks of usual size are dropped without a word."""
-    data = TWIN_PNG
+    data = PHOTO_PNG
     for kind, body in [
         (b"tEXt", b"Comment\0by hand"),
         (b"zTXt", b"Comment\0\0" + zlib.compress(b"by hand")),
@@ -189,12 +189,12 @@ def test_chunks_that_are_in_order_warn_of_nothing() -> None:
         (b"caBX", os.urandom(2_000_000)),
     ]:
         data = with_chunk(data, chunk(kind, body))
-    assert np.array_equal(without_warning(data), pixels(TWIN_PNG))
+    assert np.array_equal(without_warning(data), pixels(PHOTO_PNG))
 
 
-TWIN_GIF = encoded(PHOTO.quantize(32), "GIF")
-TWIN_JPEG = encoded(PHOTO, "JPEG")
-TWIN_TIFF = encoded(PHOTO, "TIFF")
+PHOTO_GIF = encoded(PHOTO.quantize(32), "GIF")
+PHOTO_JPEG = encoded(PHOTO, "JPEG")
+PHOTO_TIFF = encoded(PHOTO, "TIFF")
 GIF_START = 13 + 3 * 32  # after the palette
 APPLICATION_DATA = b"!\xff\x0bNETSCAPE2.0" + 90 * (b"\x20" + 32 * b"x") + b"\0"
 COMMENT = b"\xff\xfe\0\x0fby hand      "
@@ -208,34 +208,37 @@ def many(twin: bytes, at: int, part: bytes, size_bytes: int) -> bytes:
 # Files of any size that took quadratic time, or memory for each of millions of parts.
 OVERSIZED: dict[str, tuple[bytes, Callable[[int], bytes]]] = {
     "gif: a long comment": (
-        TWIN_GIF,
+        PHOTO_GIF,
         lambda size: many(
-            TWIN_GIF[:GIF_START] + b"!\xfe" + b"\0" + TWIN_GIF[GIF_START:],
+            PHOTO_GIF[:GIF_START] + b"!\xfe" + b"\0" + PHOTO_GIF[GIF_START:],
             GIF_START + 2,
             b"\xff" + b"c" * 255,
             size,
         ),
     ),
     "gif: application data": (
-        TWIN_GIF,
-        lambda size: many(TWIN_GIF, GIF_START, APPLICATION_DATA, size),
+        PHOTO_GIF,
+        lambda size: many(PHOTO_GIF, GIF_START, APPLICATION_DATA, size),
     ),
-    "gif: bytes between blocks": (TWIN_GIF, lambda size: many(TWIN_GIF, GIF_START, b"\0", size)),
+    "gif: bytes between blocks": (PHOTO_GIF, lambda size: many(PHOTO_GIF, GIF_START, b"\0", size)),
     "jpeg: segments of EXIF": (
-        TWIN_JPEG,
-        lambda size: many(TWIN_JPEG, 2, b"\xff\xe1\0\x0aExif\0\0ab", size),
+        PHOTO_JPEG,
+        lambda size: many(PHOTO_JPEG, 2, b"\xff\xe1\0\x0aExif\0\0ab", size),
     ),
     "jpeg: large segments of EXIF": (
-        TWIN_JPEG,
-        lambda size: many(TWIN_JPEG, 2, b"\xff\xe1\xff\xffExif\0\0" + bytes(65_527), size),
+        PHOTO_JPEG,
+        lambda size: many(PHOTO_JPEG, 2, b"\xff\xe1\xff\xffExif\0\0" + bytes(65_527), size),
     ),
     "jpeg: comments": (
-        TWIN_JPEG,
-        lambda size: many(TWIN_JPEG, 2, COMMENT, size),
+        PHOTO_JPEG,
+        lambda size: many(PHOTO_JPEG, 2, COMMENT, size),
     ),
-    "jpeg: bytes between segments": (TWIN_JPEG, lambda size: many(TWIN_JPEG, 2, b"\xff\0", size)),
-    "png: empty image data": (TWIN_PNG, lambda size: many(TWIN_PNG, 33, chunk(b"IDAT", b""), size)),
-    "png: empty texts": (TWIN_PNG, lambda size: many(TWIN_PNG, 33, chunk(b"tEXt", b""), size)),
+    "jpeg: bytes between segments": (PHOTO_JPEG, lambda size: many(PHOTO_JPEG, 2, b"\xff\0", size)),
+    "png: empty image data": (
+        PHOTO_PNG,
+        lambda size: many(PHOTO_PNG, 33, chunk(b"IDAT", b""), size),
+    ),
+    "png: empty texts": (PHOTO_PNG, lambda size: many(PHOTO_PNG, 33, chunk(b"tEXt", b""), size)),
 }
 
 
@@ -276,11 +279,11 @@ def test_oversized_metadata_takes_little_memory(kind: str) -> None:
 def tiff_with(entries: list[tuple[int, int, int, int]], *, directories: int = 1) -> bytes:
     """A TIFF with more tags: number, type, count, and value or offset."""
     order = "<"
-    (start,) = struct.unpack_from("<L", TWIN_TIFF, 4)
-    (count,) = struct.unpack_from("<H", TWIN_TIFF, start)
-    tags = TWIN_TIFF[start + 2 : start + 2 + 12 * count]
+    (start,) = struct.unpack_from("<L", PHOTO_TIFF, 4)
+    (count,) = struct.unpack_from("<H", PHOTO_TIFF, start)
+    tags = PHOTO_TIFF[start + 2 : start + 2 + 12 * count]
     added = b"".join(struct.pack(f"{order}HHLL", *entry) for entry in entries)
-    data = TWIN_TIFF
+    data = PHOTO_TIFF
     result = data[:4] + struct.pack("<L", len(data)) + data[8:]
     for number in range(directories):
         size = 2 + len(tags) + len(added) + 4
@@ -290,14 +293,17 @@ def tiff_with(entries: list[tuple[int, int, int, int]], *, directories: int = 1)
 
 
 REFUSED = {
-    "png: chunks of a byte": many(TWIN_PNG, 33, chunk(b"tEXt", b"a"), 2_000_000),
+    "png: chunks of a byte": many(PHOTO_PNG, 33, chunk(b"tEXt", b"a"), 2_000_000),
     "gif: parts of a byte": many(
-        TWIN_GIF[:GIF_START] + b"!\xfe\0" + TWIN_GIF[GIF_START:], GIF_START + 2, b"\x01a", 3_000_000
+        PHOTO_GIF[:GIF_START] + b"!\xfe\0" + PHOTO_GIF[GIF_START:],
+        GIF_START + 2,
+        b"\x01a",
+        3_000_000,
     ),
-    "gif: blocks": many(TWIN_GIF, GIF_START, b"!\xfe\0", 400_000),
-    "jpeg: segments": many(TWIN_JPEG, 2, b"\xff\xfe\0\x02", 3_000_000),
-    "jpeg: frame headers": many(TWIN_JPEG, 2, b"\xff\xc0\0\x0b\x08\0\x10\0\x10\1\1\x11\0", 100),
-    "jpeg: tables": many(TWIN_JPEG, 2, b"\xff\xdd\0\4\0\0", 100_000),
+    "gif: blocks": many(PHOTO_GIF, GIF_START, b"!\xfe\0", 400_000),
+    "jpeg: segments": many(PHOTO_JPEG, 2, b"\xff\xfe\0\x02", 3_000_000),
+    "jpeg: frame headers": many(PHOTO_JPEG, 2, b"\xff\xc0\0\x0b\x08\0\x10\0\x10\1\1\x11\0", 100),
+    "jpeg: tables": many(PHOTO_JPEG, 2, b"\xff\xdd\0\4\0\0", 100_000),
     "tiff: tags that share a value": tiff_with([(40_000 + n, 7, 30_000, 8) for n in range(100)]),
     "tiff: directories": tiff_with([], directories=10_001),
 }
@@ -329,7 +335,7 @@ def test_entries_of_exif_may_not_multiply_memory() -> None:
     )
     body = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, count) + entries + value
     segment = b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
-    data = TWIN_JPEG[:2] + segment + TWIN_JPEG[20:]  # without the resolution in its JFIF segment
+    data = PHOTO_JPEG[:2] + segment + PHOTO_JPEG[20:]  # without the resolution in its JFIF segment
     tracemalloc.start()
     try:
         decoded(data)
@@ -342,26 +348,26 @@ def test_entries_of_exif_may_not_multiply_memory() -> None:
 def test_exif_counts_once() -> None:
     """Of two EXIF chunks or segments the first counts, as in browsers."""
     first, second = (camera_exif(n).tobytes().removeprefix(b"Exif\0\0") for n in (6, 3))
-    png = with_chunk(TWIN_PNG, chunk(b"eXIf", first) + chunk(b"eXIf", second))
+    png = with_chunk(PHOTO_PNG, chunk(b"eXIf", first) + chunk(b"eXIf", second))
     segments = joined(
         b"\xff\xe1" + struct.pack(">H", len(e) + 8) + b"Exif\0\0" + e for e in (first, second)
     )
-    jpeg = TWIN_JPEG[:2] + segments + TWIN_JPEG[2:]
-    for data, twin in ((png, TWIN_PNG), (jpeg, TWIN_JPEG)):
+    jpeg = PHOTO_JPEG[:2] + segments + PHOTO_JPEG[2:]
+    for data, twin in ((png, PHOTO_PNG), (jpeg, PHOTO_JPEG)):
         shown = without_warning(data)
         assert np.array_equal(shown, np.rot90(without_warning(twin), -1))
 
 
 def test_wrong_checksum_of_the_pixels_is_tolerated() -> None:
     """Where all rows are there, a wrong Adler-32 is no more than damaged metadata."""
-    start = TWIN_PNG.index(b"IDAT") - 4
-    length = int.from_bytes(TWIN_PNG[start : start + 4])
-    body = TWIN_PNG[start + 8 : start + 8 + length - 4] + b"abcd"
+    start = PHOTO_PNG.index(b"IDAT") - 4
+    length = int.from_bytes(PHOTO_PNG[start : start + 4])
+    body = PHOTO_PNG[start + 8 : start + 8 + length - 4] + b"abcd"
     for size in (len(body), 1000):
         chunks = [chunk(b"IDAT", body[at : at + size]) for at in range(0, len(body), size)]
-        image = decoded(TWIN_PNG[:start] + joined(chunks) + TWIN_PNG[start + 12 + length :])
+        image = decoded(PHOTO_PNG[:start] + joined(chunks) + PHOTO_PNG[start + 12 + length :])
         assert (codes(image), image.info.incomplete) == ([WarningCode.METADATA], False)
-        assert np.array_equal(np.asarray(image.frames[0].image), pixels(TWIN_PNG))
+        assert np.array_equal(np.asarray(image.frames[0].image), pixels(PHOTO_PNG))
 
 
 @pytest.mark.parametrize(
@@ -379,7 +385,7 @@ def test_metadata_beyond_the_end_of_a_tiff_is_ignored(
     """A tag whose value is not in the file is named in a warning."""
     image = decoded(tiff_with([tag]))
     assert codes(image) == [code]
-    assert np.array_equal(np.asarray(image.frames[0].image), pixels(TWIN_TIFF))
+    assert np.array_equal(np.asarray(image.frames[0].image), pixels(PHOTO_TIFF))
 
 
 def test_libtiff_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:

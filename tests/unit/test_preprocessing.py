@@ -10,12 +10,12 @@ from PIL import Image
 
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.models.preprocessing import Preprocessing
-from tests.unit.test_classifiers import photograph
+from tests.unit.test_classifiers import package_image
 
 IMAGES = [
-    photograph("skimage", "data/astronaut.png"),
-    photograph("skimage", "data/rocket.jpg"),
-    photograph("sklearn", "datasets/images/china.jpg").crop((0, 0, 41, 300)),
+    package_image("skimage", "data/astronaut.png"),
+    package_image("skimage", "data/rocket.jpg"),
+    package_image("sklearn", "datasets/images/china.jpg").crop((0, 0, 41, 300)),
     Image.new("RGB", (1, 1), (200, 10, 10)),
 ]
 
@@ -60,7 +60,9 @@ def test_the_same_pixels_as_the_processor(kind: str, number: int) -> None:
 
 def test_large_images_are_resized_in_two_steps() -> None:
     """For 12 megapixels the result is within 2 gray levels of a resize in one step."""
-    image = photograph("skimage", "data/retina.jpg").resize((4000, 3000), Image.Resampling.BICUBIC)
+    image = package_image("skimage", "data/retina.jpg").resize(
+        (4000, 3000), Image.Resampling.BICUBIC
+    )
     record = Preprocessing.of(PROCESSORS["stretched"].to_dict())
     one_step = image.resize((224, 224), Image.Resampling.BILINEAR)
     difference = np.abs(record.prepare(image).astype(int) - np.asarray(one_step, dtype=int))

@@ -9,7 +9,7 @@ from PIL import Image, PngImagePlugin
 from nsfw_app.imaging.decode import decode
 from nsfw_app.imaging.previews import are_near_duplicates, placeholder, preview, thumbnail
 from tests.support.fakes import LIMITS
-from tests.support.image_files import camera_exif, encoded, photograph, srgb_profile
+from tests.support.image_files import camera_exif, encoded, sample_photo, srgb_profile
 
 SECRET = "Taken by Ada at home"
 XMP = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'><creator>{SECRET}</creator></x:xmpmeta>".encode()
@@ -22,7 +22,7 @@ def telling_png() -> bytes:
     texts.add_itxt("XML:com.adobe.xmp", XMP.decode())
     profile = srgb_profile()
     exif = camera_exif(6, SECRET)
-    return encoded(photograph(), "PNG", pnginfo=texts, exif=exif, icc_profile=profile)
+    return encoded(sample_photo(), "PNG", pnginfo=texts, exif=exif, icc_profile=profile)
 
 
 def telling(image_format: str) -> bytes:
@@ -30,7 +30,7 @@ def telling(image_format: str) -> bytes:
     if image_format == "PNG":
         return telling_png()
     if image_format == "GIF":
-        return encoded(photograph(), "GIF", comment=SECRET.encode(), xmp=XMP)
+        return encoded(sample_photo(), "GIF", comment=SECRET.encode(), xmp=XMP)
     options = {
         "exif": camera_exif(6, SECRET).tobytes(),
         "icc_profile": srgb_profile(),
@@ -38,14 +38,14 @@ def telling(image_format: str) -> bytes:
     }
     if image_format == "JPEG":
         options |= {"comment": SECRET.encode(), "dpi": (301, 301)}
-    return encoded(photograph(), image_format, **options)
+    return encoded(sample_photo(), image_format, **options)
 
 
 def given_out(data: bytes) -> dict[str, bytes]:
     """All that is ever shown of a file."""
-    image = decode(data, name="picture", limits=LIMITS).frames[0].image
+    image = decode(data, name="image", limits=LIMITS).frames[0].image
     kept = preview(image)
-    return {"picture": kept, "thumbnail": thumbnail(kept), "placeholder": placeholder(image)}
+    return {"preview": kept, "thumbnail": thumbnail(kept), "placeholder": placeholder(image)}
 
 
 def jpeg_markers(data: bytes) -> set[int]:
@@ -84,7 +84,7 @@ def test_previews_have_no_metadata_segments() -> None:
     """Of application and comment segments a preview and a thumbnail have JFIF's only."""
     shown = given_out(telling("JPEG"))
     assert {0xE1, 0xE2, 0xFE} <= jpeg_markers(telling("JPEG"))
-    for name in ("picture", "thumbnail"):
+    for name in ("preview", "thumbnail"):
         segments = {m for m in jpeg_markers(shown[name]) if 0xE0 <= m <= 0xEF or m == 0xFE}
         assert segments == {0xE0}
         with Image.open(io.BytesIO(shown[name])) as image:
@@ -99,10 +99,10 @@ def test_placeholders_hold_only_the_pixels() -> None:
 @pytest.mark.parametrize(
     ("size", "expected"),
     [
-        ((2400, 1200), {"picture": (1600, 800), "thumbnail": (320, 160), "placeholder": (24, 12)}),
-        ((400, 800), {"picture": (400, 800), "thumbnail": (160, 320), "placeholder": (12, 24)}),
-        ((20, 10), {"picture": (20, 10), "thumbnail": (20, 10), "placeholder": (20, 10)}),
-        ((3000, 1), {"picture": (1600, 1), "thumbnail": (320, 1), "placeholder": (24, 1)}),
+        ((2400, 1200), {"preview": (1600, 800), "thumbnail": (320, 160), "placeholder": (24, 12)}),
+        ((400, 800), {"preview": (400, 800), "thumbnail": (160, 320), "placeholder": (12, 24)}),
+        ((20, 10), {"preview": (20, 10), "thumbnail": (20, 10), "placeholder": (20, 10)}),
+        ((3000, 1), {"preview": (1600, 1), "thumbnail": (320, 1), "placeholder": (24, 1)}),
     ],
 )
 def test_sizes_are_fitted(size: tuple[int, int], expected: dict[str, tuple[int, int]]) -> None:

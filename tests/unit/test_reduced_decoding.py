@@ -20,7 +20,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
-from tests.unit.test_classifiers import load, photograph
+from tests.unit.test_classifiers import load, package_image
 
 LARGE = Limits(max_bytes=50_000_000, max_pixels=20_000_000, max_frames=4)
 NEAR = 0.01
@@ -43,7 +43,7 @@ def jpeg(image: Image.Image, *, quality: int = 90, **options: object) -> bytes:
 
 def enlarged(package: str, name: str, longer: int) -> Image.Image:
     """A sample image with this many pixels on its longer side."""
-    image = photograph(package, name)
+    image = package_image(package, name)
     share = longer / max(image.size)
     return image.resize(
         (round(image.width * share), round(image.height * share)), Image.Resampling.LANCZOS

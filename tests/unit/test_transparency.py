@@ -11,21 +11,22 @@ from PIL import Image, ImageDraw, ImageFilter
 from nsfw_app.imaging import transparency
 from nsfw_app.imaging.decode import DecodedImage, decode
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.records import Ground, Retain, Upload, WarningCode
+from nsfw_app.records import Background, Retain, Upload, WarningCode
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
-from tests.support.flawed_files import PHOTO, mirage
+from tests.support.flawed_files import PHOTO, differs_on_black
 from tests.support.image_files import animated, encoded, png
 
 OTHER = PHOTO.transpose(Image.Transpose.ROTATE_180)
-MIRAGE = mirage(OTHER.resize((300, 300)), PHOTO.resize((300, 300)))
+BOTH = [Background.WHITE, Background.BLACK]
+DIFFERENT = differs_on_black(OTHER.resize((300, 300)), PHOTO.resize((300, 300)))
 
 
 def decoded(data: bytes) -> DecodedImage:
     """The decoded file, under a name without extension."""
-    return decode(data, name="picture", limits=LIMITS)
+    return decode(data, name="image", limits=LIMITS)
 
 
 def warned(data: bytes) -> bool:
@@ -33,14 +34,14 @@ def warned(data: bytes) -> bool:
     return WarningCode.TRANSPARENCY in [warning.code for warning in decoded(data).info.warnings]
 
 
-def grounds(data: bytes) -> list[Ground]:
-    """The grounds of the frames."""
-    return [frame.ground for frame in decoded(data).frames]
+def backgrounds(data: bytes) -> list[Background]:
+    """The backgrounds of the frames."""
+    return [frame.background for frame in decoded(data).frames]
 
 
-def with_alpha(alpha: Image.Image, picture: Image.Image = PHOTO) -> bytes:
+def with_alpha(alpha: Image.Image, image: Image.Image = PHOTO) -> bytes:
     """A PNG of an image with an alpha channel."""
-    result = picture.convert("RGB").resize(alpha.size)
+    result = image.convert("RGB").resize(alpha.size)
     result.putalpha(alpha)
     return encoded(result, "PNG")
 
@@ -54,37 +55,43 @@ def disc(size: int = 256) -> Image.Image:
 
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP", "TIFF", "AVIF"])
 def test_both_contents_are_decoded(image_format: str) -> None:
-    """A mirage is decoded on white and on black, with a warning."""
-    data = encoded(MIRAGE if image_format != "AVIF" else MIRAGE.convert("RGBA"), image_format)
+    """An image that differs on black is decoded on white and on black, with a warning."""
+    data = encoded(DIFFERENT if image_format != "AVIF" else DIFFERENT.convert("RGBA"), image_format)
     image = decoded(data)
-    assert [frame.ground for frame in image.frames] == [Ground.WHITE, Ground.BLACK]
+    assert [frame.background for frame in image.frames] == BOTH
     assert [w.code for w in image.info.warnings] == [WarningCode.TRANSPARENCY]
-    for frame, picture, scale in zip(image.frames, (OTHER, PHOTO), (0.5, 0.45), strict=True):
-        expected = np.asarray(picture.resize((300, 300)).convert("L")) * scale
+    for frame, original, scale in zip(image.frames, (OTHER, PHOTO), (0.5, 0.45), strict=True):
+        expected = np.asarray(original.resize((300, 300)).convert("L")) * scale
         seen = np.asarray(frame.image.convert("L"), dtype=float)
         assert np.corrcoef(expected.ravel(), seen.ravel())[0, 1] > 0.9
 
 
 HARMLESS = {
-    "a logo with a smooth edge": (with_alpha(disc()), [Ground.WHITE, Ground.BLACK]),
-    "a photograph with few round corners": (
+    "a logo with a smooth edge": (with_alpha(disc()), BOTH),
+    "a photo with few round corners": (
         with_alpha(Image.new("L", (256, 256), 255)),
-        [Ground.WHITE],
+        [Background.WHITE],
     ),
-    "an even fade": (with_alpha(Image.new("L", (256, 256), 128)), [Ground.WHITE, Ground.BLACK]),
-    "a gradient": (with_alpha(Image.linear_gradient("L")), [Ground.WHITE, Ground.BLACK]),
-    "a vignette": (with_alpha(Image.radial_gradient("L")), [Ground.WHITE, Ground.BLACK]),
-    "nearly opaque": (with_alpha(Image.new("L", (256, 256), 253)), [Ground.WHITE]),
-    "nothing at all": (with_alpha(Image.new("L", (256, 256), 0)), [Ground.WHITE, Ground.BLACK]),
+    "an even fade": (
+        with_alpha(Image.new("L", (256, 256), 128)),
+        BOTH,
+    ),
+    "a gradient": (with_alpha(Image.linear_gradient("L")), BOTH),
+    "a vignette": (with_alpha(Image.radial_gradient("L")), BOTH),
+    "nearly opaque": (with_alpha(Image.new("L", (256, 256), 253)), [Background.WHITE]),
+    "nothing at all": (
+        with_alpha(Image.new("L", (256, 256), 0)),
+        BOTH,
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", HARMLESS)
-def test_same_content_on_both_grounds_has_no_warning(kind: str) -> None:
-    """Surroundings, edges and fades are decoded on both grounds, without a warning."""
+def test_same_content_on_both_backgrounds_has_no_warning(kind: str) -> None:
+    """Surroundings, edges and fades are decoded on both backgrounds, without a warning."""
     data, expected = HARMLESS[kind]
     assert not warned(data)
-    assert grounds(data) == expected
+    assert backgrounds(data) == expected
 
 
 def test_what_only_black_shows_is_warned_of() -> None:
@@ -97,15 +104,15 @@ def test_what_only_black_shows_is_warned_of() -> None:
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_opaque_alpha_costs_nothing_more(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An opaque alpha channel gives one frame, and nothing is composed."""
-    picture = PHOTO.convert(mode)
+    original = PHOTO.convert(mode)
 
     def fail(*_: object) -> None:
         pytest.fail("Composed.")
 
     monkeypatch.setattr(transparency, "_composed", fail)
-    image = decoded(encoded(picture, "PNG"))
-    assert [frame.ground for frame in image.frames] == [Ground.WHITE]
-    assert np.array_equal(np.asarray(image.frames[0].image), np.asarray(picture.convert("RGB")))
+    image = decoded(encoded(original, "PNG"))
+    assert [frame.background for frame in image.frames] == [Background.WHITE]
+    assert np.array_equal(np.asarray(image.frames[0].image), np.asarray(original.convert("RGB")))
 
 
 def test_large_image_is_smaller_on_black() -> None:
@@ -119,22 +126,22 @@ def test_large_image_is_smaller_on_black() -> None:
     assert np.abs(one - other).max() <= 1
 
 
-def test_every_frame_is_on_both_grounds() -> None:
+def test_every_frame_is_on_both_backgrounds() -> None:
     """Also in an animation, as long as its opacity makes a difference."""
-    frames = [MIRAGE.convert("RGBA").rotate(90 * number) for number in range(3)]
+    frames = [DIFFERENT.convert("RGBA").rotate(90 * number) for number in range(3)]
     image = decoded(animated(frames, "PNG"))
-    assert [(f.number, f.ground.value) for f in image.frames] == [
-        (number, ground) for number in range(3) for ground in ("white", "black")
+    assert [(f.number, f.background.value) for f in image.frames] == [
+        (number, background) for number in range(3) for background in ("white", "black")
     ]
 
 
 @pytest.fixture
 def data() -> bytes:
-    """A mirage whose first pixel has a red of 150 on white and of 20 on black."""
-    pictures = [picture.resize((64, 64)) for picture in (OTHER, PHOTO)]
-    for picture in pictures:
-        picture.paste((45, 45, 45), (0, 0, 8, 8))
-    return encoded(mirage(*pictures), "PNG")
+    """A differing image whose first pixel has a red of 150 on white and of 20 on black."""
+    images = [image.resize((64, 64)) for image in (OTHER, PHOTO)]
+    for image in images:
+        image.paste((45, 45, 45), (0, 0, 8, 8))
+    return encoded(differs_on_black(*images), "PNG")
 
 
 class Inverted(FakeClassifier):
@@ -151,10 +158,11 @@ class Inverted(FakeClassifier):
 
 
 @pytest.mark.parametrize(
-    ("classifier", "ground"), [(FakeClassifier(), Ground.WHITE), (Inverted(), Ground.BLACK)]
+    ("classifier", "background"),
+    [(FakeClassifier(), Background.WHITE), (Inverted(), Background.BLACK)],
 )
-def test_the_worse_ground_counts(
-    store: Store, data: bytes, classifier: FakeClassifier, ground: Ground
+def test_the_worse_background_counts(
+    store: Store, data: bytes, classifier: FakeClassifier, background: Background
 ) -> None:
     """Both are classified in one batch; score, preview and warning are of the higher score."""
     loader = ModelLoader("fake", lambda: Loaded(classifier))
@@ -164,18 +172,18 @@ def test_the_worse_ground_counts(
     white, black = (frame.image.getpixel((0, 0))[0] for frame in decoded(data).frames)
     assert (white > 120, black < 60) == (True, True)
     assert review.prediction is not None
-    assert review.prediction.ground is ground
-    expected = {Ground.WHITE: white / 255, Ground.BLACK: 1 - black / 255}[ground]
+    assert review.prediction.background is background
+    expected = {Background.WHITE: white / 255, Background.BLACK: 1 - black / 255}[background]
     assert review.prediction.nsfw_score == pytest.approx(expected)
     assert classifier.seen == 2
     [warning] = review.warnings
-    assert warning.message.endswith(f"of the one on {ground}.")
+    assert warning.message.endswith(f"use the {background} background.")
     kept = store.previews.get(review.sha256 or "")
-    again = engine.render_preview(data, name="a.png", frame=0, ground=ground)
+    again = engine.render_preview(data, name="a.png", frame=0, background=background)
     for jpeg in (kept, again):
         with Image.open(io.BytesIO(jpeg)) as image:
             red = image.getpixel((2, 2))[0]
-        assert red == pytest.approx(white if ground is Ground.WHITE else black, abs=12)
+        assert red == pytest.approx(white if background is Background.WHITE else black, abs=12)
     stored = store.catalog.find(review.sha256 or "", classifier.identity)
     assert stored is not None
     assert stored.prediction == review.prediction
@@ -187,7 +195,7 @@ def test_opaque_image_is_classified_once(engine: Engine, classifier: FakeClassif
     review = engine.review(image_bytes(9), Upload("a.png", "command"))
     assert classifier.seen == 1
     assert review.prediction is not None
-    assert review.prediction.ground is Ground.WHITE
+    assert review.prediction.background is Background.WHITE
 
 
 @pytest.mark.parametrize(
@@ -195,7 +203,7 @@ def test_opaque_image_is_classified_once(engine: Engine, classifier: FakeClassif
     [(1, 0, 1), (2, 0, 2), (4, 0, 9), (8, 0, 77), (16, 0, 0x1234), (8, 2, 77), (16, 2, 0x12FF)],
 )
 def test_transparent_color_has_the_depth_of_the_file(depth: int, color: int, sample: int) -> None:
-    """In a PNG of any depth, pixels of exactly that color show the ground, and no others do."""
+    """In a PNG of any depth, pixels of exactly that color show the background, and no others do."""
     channels = 3 if color == 2 else 1
     other = 0 if depth == 1 else 1 << (depth - 1) - (depth == 2)
     values = [sample] * 32 * channels + [other] * 32 * channels

@@ -167,10 +167,10 @@ def test_previews_support_head(local: TestClient) -> None:
 def test_other_sites_cannot_embed_anything(local: TestClient) -> None:
     """Every response, errors included, has Cross-Origin-Resource-Policy: same-origin."""
     card = add(local, red=250)
-    picture = f"/desk/images/{card['sha256']}/picture"
+    image = f"/desk/images/{card['sha256']}/picture"
     for path in (
         "/",
-        picture,
+        image,
         "/desk/status",
         "/desk/assets/shared/dom.js",
         "/v1/x",

@@ -1,4 +1,4 @@
-"""Warnings about images, missing pixels, and the ground behind transparent ones."""
+"""Warnings about images, missing pixels, and the background of transparent ones."""
 
 # Earlier predictions have no warnings and no missing pixels, and were made on white.
 WARNING_COLUMNS = (

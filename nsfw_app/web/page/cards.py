@@ -23,7 +23,7 @@ def card_json(engine: Engine, review: Review, caller: Caller) -> dict[str, Any]:
     card = {**image_json.review_json(review), "placeholder": None, "decision": None}
     card |= {"perceptual_hash": None, "kept": False}
     card["incomplete"] = review.image is not None and review.image.incomplete
-    card["ground"] = review.prediction.ground if review.prediction else None
+    card["ground"] = review.prediction.background if review.prediction else None
     if review.prediction is not None and review.preview is not None:
         card["placeholder"] = placeholder_url(review.preview)
         card["perceptual_hash"] = review.preview.perceptual_hash

@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from nsfw_app.accounts import Accounts
 from nsfw_app.errors import ImageError, NotSignedIn
-from nsfw_app.records import Ground, Upload
+from nsfw_app.records import Background, Upload
 from nsfw_app.review import image_json
 from nsfw_app.rules.permissions import Caller, retain_upload
 from nsfw_app.web.auth.callers import Visitor
@@ -54,7 +54,7 @@ def image_routes(gate: ClassifyGate, accounts: Accounts) -> APIRouter:
         visitor: Visitor,
         name: Annotated[str, Query(max_length=MAX_NAME_CHARACTERS)],
         frame: Annotated[int, Query(ge=0, lt=1 << 31)] = 0,
-        ground: Annotated[Ground, Query()] = Ground.WHITE,
+        background: Annotated[Background, Query(alias="ground")] = Background.WHITE,
     ) -> Response:
         """Render a preview of an uploaded file, for one of which none is stored."""
         if visitor.owner is None:
@@ -62,7 +62,7 @@ def image_routes(gate: ClassifyGate, accounts: Accounts) -> APIRouter:
         async with gate.slot(request):
             data = await gate.file(request, name=name)
             jpeg = await gate.run(
-                engine.render_preview, data, name=name, frame=frame, ground=ground
+                engine.render_preview, data, name=name, frame=frame, background=background
             )
         return Response(jpeg, media_type="image/jpeg")
 
