@@ -34,10 +34,10 @@ def benchmark(
     ] = None,
     seconds: Annotated[float, typer.Option(min=0, help="Duration of each measurement.")] = 8,
     classified: Annotated[
-        int, typer.Option(min=1, help="Number of 12-megapixel photographs to classify.")
+        int, typer.Option(min=1, help="Number of 12-megapixel images to classify.")
     ] = 200,
     uploaded: Annotated[
-        int, typer.Option(min=1, help="Number of 12-megapixel photographs to upload.")
+        int, typer.Option(min=1, help="Number of 12-megapixel images to upload.")
     ] = 500,
     megapixels: Annotated[
         list[float] | None, typer.Option(min=0.01, max=80, help="Sizes of files to score.")

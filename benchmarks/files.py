@@ -61,7 +61,7 @@ def to_score(
         engine = _engine(subject, backend, Path(folder))
         for size in sizes:
             files = jpegs(size)
-            upload = Upload("photograph.jpg", "benchmark")
+            upload = Upload("photo.jpg", "benchmark")
             new = durations(lambda: engine.review(next(files), upload), seconds)  # noqa: B023
             known = next(files)
             again = durations(lambda: engine.review(known, upload), seconds / 4)  # noqa: B023

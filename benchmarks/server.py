@@ -150,7 +150,7 @@ def _gallery(client: httpx2.Client, uploaded: int) -> dict[str, float]:
     client.post("/login", data={"username": NAME, "password": PASSWORD}).raise_for_status()
     files = islice(jpegs(MEGAPIXELS, motifs=min(uploaded, MOTIFS)), uploaded)
     lock = threading.Lock()
-    query = {"name": "photograph.jpg", "source": "gallery", "batch_id": NAME}
+    query = {"name": "photo.jpg", "source": "gallery", "batch_id": NAME}
 
     def send() -> None:
         while True:

@@ -28,7 +28,7 @@ SAMPLES = 10
 FIRST_IMAGES = 200
 # Presses a key, and waits for the next image's placeholder to be decoded and painted.
 REVIEW = """async (count) => {
-  const name = () => document.querySelector('#queue-picture figcaption b')?.textContent
+  const name = () => document.querySelector('#queue-preview figcaption b')?.textContent
   const frame = () => new Promise(requestAnimationFrame)
   const times = []
   for (let n = 0; n < count; n += 1) {
@@ -36,7 +36,7 @@ REVIEW = """async (count) => {
     const start = performance.now()
     document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'a', bubbles: true }))
     while (!name() || name() === before) await frame()
-    await document.querySelector('#queue-picture .placeholder').decode()
+    await document.querySelector('#queue-preview .placeholder').decode()
     await frame()
     times.push(performance.now() - start)
   }
@@ -128,7 +128,7 @@ def grid(server: Server, page: Page) -> dict[str, float]:
 def review_queue(server: Server, page: Page, images: int) -> dict[str, object]:
     """Review images one after the other; returns times and memory."""
     open_tab(page, "Queue")
-    expect(page.locator("#queue-picture figcaption b")).to_be_visible()
+    expect(page.locator("#queue-preview figcaption b")).to_be_visible()
     tools = page.context.new_cdp_session(page)
     times: list[float] = []
     memory = [memory_of(server, tools, 0)]

@@ -83,7 +83,7 @@ def run(
             progress(f"Measuring {backend}.")
             measured[backend] = in_new_process(backends.measure, subject, backend, workload.seconds)
         progress("Measuring from file to score.")
-        photographs = files.write(folder / "photographs", workload.classified)
+        images = files.write(folder / "images", workload.classified)
         best = ladder(multiplies_int8=cpu.multiplies_int8)[0]
         fastest = best if best in chosen else None
         to_score = {
@@ -92,16 +92,16 @@ def run(
             )
             for backend in ("open-nsfw", *((fastest,) if fastest else ()))
         }
-        progress(f"Classifying {workload.classified} photographs of 12 megapixels.")
+        progress(f"Classifying {workload.classified} images of 12 megapixels.")
         rounds = [
             (
-                in_new_process(files.package_loop, photographs),
-                in_new_process(files.classify, subject, photographs),
+                in_new_process(files.package_loop, images),
+                in_new_process(files.classify, subject, images),
             )
             for _ in range(ROUNDS)
         ]
         package, ours = (max(rates) for rates in zip(*rounds, strict=True))
-        progress(f"Starting a server, and uploading {workload.uploaded} photographs to it.")
+        progress(f"Starting a server, and uploading {workload.uploaded} images to it.")
         served = server.measure(folder / "server", workload.seconds, workload.uploaded)
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
