@@ -1,3 +1,3 @@
-"""NSFW Review: judge images with a model, let people answer, keep what they say."""
+"""NSFW Review: classify images, collect reviewers' decisions, export corrections."""
 
 __version__ = "0.1.0"

@@ -55,7 +55,7 @@ TOKEN_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A new API key and the signing secret of its webhook, in clear; both are shown only once."""
+    """A new API key and the signing secret of its webhook in clear text, both shown only once."""
 
     name: str
     key: str

@@ -60,7 +60,7 @@ def concurrency_limits(settings: Settings) -> ConcurrencyLimits:
         request_slots=slots,
         caller_slots=quarter(slots),
         page_uploads=min(PAGE_UPLOADS, quarter(slots)),
-        # One batch is prepared while another is computed, or some images are stored meanwhile.
+        # One batch is prepared while another is computed, or some images are stored at that time.
         threads=2 * max(batch, cpu_slots),
         model_queue=slots,
         in_flight_batched=in_flight_batched(batch),

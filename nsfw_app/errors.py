@@ -89,7 +89,7 @@ class ImageError(NSFWReviewError):
 
 
 class Unavailable(NSFWReviewError):
-    """An image has no verdict, in a response that has no other way to say so."""
+    """An image has no verdict, in a response that has no field for that."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -277,7 +277,7 @@ STORAGE_MESSAGES: Mapping[StorageErrorKind, str] = MappingProxyType(
         StorageErrorKind.FULL: "The disk of the data directory or of temporary files is full, so "
         "nothing was saved. Free space on it and try again.",
         StorageErrorKind.BUSY: "Another process keeps the database locked, so nothing was saved. "
-        "Try again; if this goes on, end the process that holds the lock.",
+        "Try again; if this persists, end the process that holds the lock.",
         StorageErrorKind.READ_ONLY: "The data directory cannot be written, so nothing was saved. "
         "Make it writable for the account that runs this program.",
         StorageErrorKind.CORRUPT: "The database is damaged. Stop the server, restore review.db "
@@ -288,7 +288,7 @@ STORAGE_MESSAGES: Mapping[StorageErrorKind, str] = MappingProxyType(
         "saved. Check the disk; the server log has the details.",
     }
 )
-STORAGE_RETRY_AFTER_S = 30  # until a person has acted
+STORAGE_RETRY_AFTER_S = 30  # until an operator has acted
 BUSY_RETRY_AFTER_S = 2  # until another process has finished its transaction
 
 

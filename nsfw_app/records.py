@@ -1,4 +1,4 @@
-"""The nouns of the product, as frozen dataclasses and enums.
+"""Domain types, as frozen dataclasses and enums.
 
 - A score is a probability in [0, 1].
 - A time is an ISO 8601 text in UTC.
@@ -16,7 +16,7 @@ SHA256_PATTERN = "^[0-9a-f]{64}$"  # an image's hash, in texts and in JSON Schem
 
 
 class Label(StrEnum):
-    """Class of an image. A model gives the first two, a reviewer any."""
+    """Class of an image. Models predict the first two; reviewers may choose any."""
 
     NORMAL = "normal"
     NSFW = "nsfw"
@@ -128,8 +128,8 @@ class Preview:
 class Prediction:
     """Label probabilities of one image from one model.
 
-    - `frame` is the 0-based index of the frame that the probabilities are of: of the frames that
-      were decoded, the one with the highest nsfw score.
+    - `frame` is the 0-based index of the frame the probabilities belong to: the decoded frame
+      with the highest nsfw score.
     - `background` is the color behind its transparent pixels.
     """
 
@@ -188,7 +188,7 @@ class Verdict:
 
 
 class Retain(StrEnum):
-    """What the store keeps of an image that is classified."""
+    """What the store keeps of a classified image."""
 
     NOTHING = "nothing"
     SCORE = "score"  # facts and prediction

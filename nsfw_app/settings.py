@@ -2,6 +2,7 @@
 
 - This is the only module that reads the environment. A setting's variable is `NSFW_` and its name
   in capitals.
+- `bootstrap.py` and `server.py` pass the values on; `docs/settings.md` documents them.
 - `SPACE_ID`, which Hugging Face Spaces set, changes three defaults: host, data directory and
   journal mode.
 """
@@ -25,7 +26,7 @@ from nsfw_app.system import usable_cpus
 SPACE_DATA_DIR = Path("/data")  # where a Space's bucket is mounted
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # a Space is reached through its host's proxy
 DEFAULT_BATCH_SIZE = 8  # images; measured, no model is faster on a CPU with more
-MAX_POLICY_BYTES = 1_000_000  # longer than any policy that is read
+MAX_POLICY_BYTES = 1_000_000  # longer than any real policy
 MAX_PIXELS = 89_478_485  # Pillow's own default limit: a quarter GiB of 24-bit pixels
 
 ANY_PROXY = "*"
@@ -365,7 +366,7 @@ def load(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        # A default that depends on a wrong value is not itself wrong.
+        # A default that depends on an invalid value is not itself invalid.
         wrong = [e for e in error.errors() if e["type"] != "default_factory_not_called"]
         raise SettingsError("\n".join(map(_sentence, wrong))) from None
 

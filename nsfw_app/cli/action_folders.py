@@ -1,10 +1,10 @@
 """Action folders: a directory with one folder per action, into which files are sorted.
 
 - No file is overwritten: a different file of the same name gets part of its hash in its name.
-- A file appears complete or not at all, also if the command is killed or the disk is full. On a
+- A file appears complete or not at all, even if the command is killed or the disk is full. On a
   file system without hard links, a killed command may leave an empty file of that name.
-- A file is not stored twice. One that lies under another action, because the policy changed or
-  the model was unavailable before, is moved to the folder of its new action.
+- A file is not stored twice. A file already in another action's folder, because the policy changed
+  or the model was unavailable, is moved to the folder of its new action.
 - The original of a moved file is deleted only after its bytes are in the destination.
 """
 
@@ -34,7 +34,7 @@ class ActionFolders:
     """The action folders below a directory.
 
     Args:
-        directory: Their parent; created with the first file.
+        directory: Directory that contains the action folders; created with the first file.
         transfer: Whether originals are moved or copied. The target of a link is always copied,
             because it may lie outside the directories that were named.
     """
@@ -43,7 +43,7 @@ class ActionFolders:
     transfer: Transfer
 
     def find_sorted(self, file: FoundFile) -> Path | None:
-        """The place of a file that a former run has moved, found by its relative path.
+        """The place of a file that a previous run has moved, found by its relative path.
 
         None if the original still exists, or if no folder has a file of this path.
         """
@@ -81,7 +81,7 @@ class ActionFolders:
             _transfer(file.path, _free(folder, names), digest, keeps=keeps)
             return
         _part(sorted_file, digest).unlink(missing_ok=True)  # left by a run killed in its last step
-        # The same file with a single link is the original itself, seen through another mount.
+        # The same file with a single link is the original itself, reached via another mount point.
         is_original = sorted_file.samefile(file.path) and sorted_file.stat().st_nlink == 1
         if not sorted_file.is_relative_to(folder):
             _transfer(sorted_file, _free(folder, names), digest, keeps=False)
@@ -89,7 +89,7 @@ class ActionFolders:
             file.path.unlink()
 
     def _find(self, names: list[Path], source: Path, digest: str) -> Path | None:
-        """A file with the same bytes that a former run has put into any of the folders."""
+        """A file with the same bytes that a previous run has put into any of the folders."""
         size = source.stat().st_size
         for action in Action:
             for path in (self.directory / action / name for name in names):
@@ -123,8 +123,8 @@ def _transfer(source: Path, target: Path, digest: str, *, keeps: bool) -> None:
     """Move or copy a file to a free name.
 
     Raises:
-        OSError: An operation failed, or the name was taken meanwhile.
-        SortingError: The bytes changed meanwhile.
+        OSError: An operation failed, or the name was taken in the meantime.
+        SortingError: The bytes changed during the copy.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if not keeps and _link(source, target):
@@ -152,7 +152,7 @@ def _part(target: Path, digest: str) -> Path:
 
 
 def _link(source: Path, target: Path) -> bool:
-    """Create a hard link; False if the file system, or a pair of two, has none.
+    """Create a hard link; False if not supported, or the two paths are on different file systems.
 
     Raises:
         FileExistsError: The name is taken.

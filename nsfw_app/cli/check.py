@@ -1,4 +1,4 @@
-"""`check`: compare derived tables of the database with the rows that they derive from."""
+"""`check`: compare derived tables of the database with their source rows."""
 
 import typer
 

@@ -49,7 +49,7 @@ def classify(
 
     Linked directories are followed. Hidden files and files without an image extension are left out.
 
-    Exits 1 if files could not be moved or copied; these stay in place. A named file that a former
+    Exits 1 if files could not be moved or copied; these stay in place. A named file that a previous
     run has moved to the destination is reported as already sorted.
     """
     chosen_format = _format(file_format, jsonl=jsonl)
@@ -86,7 +86,7 @@ def classify(
 
 
 def _unsorted(files: list[FoundFile], folders: ActionFolders) -> list[FoundFile]:
-    """The files to classify; reports each that a former run has moved already."""
+    """The files to classify; reports each that a previous run has moved already."""
     remaining = []
     for file in files:
         if place := folders.find_sorted(file):

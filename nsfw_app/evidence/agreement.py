@@ -28,7 +28,7 @@ CODES = {label: code for code, label in enumerate(Label)}
 class ModelRecord:
     """A model compared with reviewers, at a threshold.
 
-    - `undecided` images are not in the counts: reviewers disagree about them, or are unsure.
+    - `undecided`: images left out of the confusion matrix because reviewers disagree or are unsure.
     - `backends` computed the predictions; their parity is verified, or there is only one.
     """
 
@@ -42,7 +42,10 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True)
 class ReviewerRecord:
-    """A reviewer's stats, and the share of others' decisions about the same images that agree."""
+    """A reviewer's stats and agreement with others.
+
+    `with_others`: share of other reviewers' decisions on the same images with the same label.
+    """
 
     stats: ReviewerStats
     with_others: Share
@@ -58,11 +61,11 @@ class PairRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class People:
+class ReviewerAgreement:
     """Agreement of all reviewers, of pairs, and of each.
 
     - `pairs` are those with the most images in common.
-    - `all_pairs` is how many pairs have images in common.
+    - `all_pairs` is the number of pairs that have images in common.
     """
 
     alpha: Agreement
@@ -93,7 +96,7 @@ class Insights:
     def models(self, *, viewer: str | None = None) -> list[ModelRecord]:
         """Each model with decisions, the one with the most images first.
 
-        An image counts once for a model, also with predictions of several verified backends.
+        An image counts once for a model, even if several verified backends predicted it.
 
         Args:
             viewer: Reviewer who sees the numbers; decisions about images that wait for this
@@ -116,7 +119,7 @@ class Insights:
                 count.identity, count.label, count.predictions, count.flagged
             )
         latest: dict[tuple[Any, ...], Outcome] = {}
-        for outcome in self._decisions.rival_outcomes(viewer=viewer):
+        for outcome in self._decisions.competing_outcomes(viewer=viewer):
             key = group_of(outcome.identity), outcome.image_sha256
             known = latest.get(key)
             if known is None or known.last_decision_id < outcome.last_decision_id:
@@ -130,7 +133,7 @@ class Insights:
             for (model, revision, _), tally in found
         ]
 
-    def people(self, *, viewer: str | None = None) -> People:
+    def people(self, *, viewer: str | None = None) -> ReviewerAgreement:
         """Agreement of reviewers, and the stats of each; see `models` for the viewer."""
         tables: dict[tuple[str, str], NDArray[np.int64]] = defaultdict(
             lambda: np.zeros((len(CODES), len(CODES)), dtype=np.int64)
@@ -140,7 +143,7 @@ class Insights:
             cell = CODES[count.first_label], CODES[count.second_label]
             tables[count.first, count.second][cell] += count.images
         pairs = sorted(tables, key=lambda pair: (-tables[pair].sum(), pair))
-        return People(
+        return ReviewerAgreement(
             alpha=metrics.alpha_of_counts(
                 np.array([[c.normal, c.nsfw, c.unsure] for c in labels]).reshape(-1, len(CODES)),
                 np.array([c.images for c in labels], dtype=np.int64),
@@ -171,7 +174,7 @@ class _Tally:
         return self.labels.total()
 
     def add(self, identity: ModelIdentity, label: Label | None, images: int, flagged: int) -> None:
-        """Count images with this label, of which so many are flagged."""
+        """Count images with this label, of which `flagged` are flagged."""
         self.labels[label] += images
         self.flagged[label] += flagged
         self.backends.add(identity.backend)

@@ -73,17 +73,17 @@ def confusion(labels: NDArray[Any], scores: NDArray[Any], *, threshold: float) -
     Raises:
         ValueError: Shapes differ, or a score leaves [0, 1].
     """
-    people, scores = np.asarray(labels, dtype=bool), np.asarray(scores, dtype=float)
-    if people.shape != scores.shape or people.ndim != 1:
-        raise ValueError(f"Labels have shape {people.shape}, scores {scores.shape}.")
+    reviewed, scores = np.asarray(labels, dtype=bool), np.asarray(scores, dtype=float)
+    if reviewed.shape != scores.shape or reviewed.ndim != 1:
+        raise ValueError(f"Labels have shape {reviewed.shape}, scores {scores.shape}.")
     if not np.all((scores >= 0) & (scores <= 1)):
         raise ValueError("A score is not between 0 and 1.")
     model = scores >= threshold
     return Confusion(
-        true_positives=int(np.sum(model & people)),
-        false_positives=int(np.sum(model & ~people)),
-        true_negatives=int(np.sum(~model & ~people)),
-        false_negatives=int(np.sum(~model & people)),
+        true_positives=int(np.sum(model & reviewed)),
+        false_positives=int(np.sum(model & ~reviewed)),
+        true_negatives=int(np.sum(~model & ~reviewed)),
+        false_negatives=int(np.sum(~model & reviewed)),
     )
 
 

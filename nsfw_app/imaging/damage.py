@@ -34,7 +34,7 @@ _tolerant: ContextVar[bool] = ContextVar("tolerant", default=False)
 
 
 class _Tolerance:
-    """Pillow's switch for truncated files, one for each thread: the original is the process's."""
+    """Pillow's switch for truncated files, per thread instead of per process."""
 
     def __bool__(self) -> bool:
         return _tolerant.get()
@@ -147,21 +147,22 @@ def digests(image: Image.Image, grids: Grids) -> Digests:
     return found
 
 
-def common_part(image: Image.Image, one: Digests, other: Digests, grids: Grids) -> Part | None:
+def common_part(image: Image.Image, first: Digests, second: Digests, grids: Grids) -> Part | None:
     """The part that is equal in two decodings, in the finest grid that is complete.
 
     Args:
         image: One of the two, loaded.
-        one: Digests of the first.
-        other: Digests of the second.
+        first: Digests of the first decoding.
+        second: Digests of the second decoding.
         grids: Grids to compare, the finest first.
 
     Returns:
         None if nothing is equal.
     """
-    height = len(one[1])
+    height = len(first[1])
     same = {
-        across: [a == b for a, b in zip(one[across], other[across], strict=True)] for across in one
+        across: [a == b for a, b in zip(first[across], second[across], strict=True)]
+        for across in first
     }
     is_whole = all(same[1])
     if image.info.get("progressive"):  # every scan covers all rows

@@ -103,7 +103,7 @@ class Fetcher:
         Raises:
             TooManyRequests: Lookups of this caller that were given up are still running.
             RequestError: It is not a URL, resolves to a private address, takes too long, or is
-                not answered with status 200.
+                does not return status 200.
             ImageError: The file is larger than `max_bytes`.
         """
         try:

@@ -1,8 +1,9 @@
-"""The image formats that are decoded; a new format is added here.
+"""The supported image formats; a new format is added here.
 
 - `NAMES` lists the formats; Pillow opens no others.
 - `CLEANERS` prepare files of a format for its decoder.
 - `PLUGINS` replace Pillow's own where it lacks something.
+- `memory` states the memory per pixel of a format, `damage` how truncated files are detected.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """JPEG segments: oversized metadata is removed, missing scans and rows are detected.
 
 Work and memory are proportional to the size of the file: Pillow's parser needs quadratic time for
-repeated EXIF segments, and libjpeg goes over the whole image once a scan.
+repeated EXIF segments, and libjpeg processes the whole image once per scan.
 """
 
 import re
@@ -19,14 +19,14 @@ SIGNATURE = b"\xff\xd8\xff"
 END = b"\xff\xd9"
 START_OF_SCAN, RESTART_INTERVAL, EXIF_SEGMENT = 0xDA, 0xDD, 0xE1
 METADATA = frozenset({*range(0xE0, 0xF0), 0xFE})  # application segments and comments
-FRAME_HEADERS = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # but tables
+FRAME_HEADERS = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # except table markers
 PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-# Segments that define how colors are meant, by marker: how they begin, and their least length.
+# Segments that define colors, by marker: their first bytes and minimum length.
 COLOR = {0xE0: (b"JFIF\0", 14), 0xE2: (b"ICC_PROFILE\0", 14), 0xEE: (b"Adobe", 12)}
 # Markers that are followed by a segment, or end the file: no stuffed byte, no restart.
 MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 RESTART = re.compile(rb"\xff([\xd0-\xd7])")
-GRAY = range(127, 130)  # what libjpeg makes of blocks that are missing, inverted or not
+GRAY = range(127, 130)  # the value that libjpeg gives missing blocks, inverted or not
 # Bits that no encoder writes after the last block: blocks decoded from them are not gray.
 NOISE = b"\x55" * 64
 
@@ -116,7 +116,7 @@ def cleaned(data: bytes) -> Source:
 
 
 def without_metadata(data: bytes) -> Source:
-    """The file without application segments, but for those that define how colors are meant.
+    """The file without application segments, except those that define colors.
 
     Returns:
         EXIF apart from the bytes, up to `MAX_EXIF_BYTES`; its warning is that metadata was dropped.
@@ -147,7 +147,7 @@ def without_metadata(data: bytes) -> Source:
 def damage_variants(data: bytes) -> tuple[bytes, bytes]:
     """The file up to its end marker, twice: closed there, and with noise before the new end.
 
-    A decoder makes the same of both if and only if the last scan is complete.
+    Both decode to the same image if and only if the last scan is complete.
     """
     body = data[: _end(data)]
     return body + END, body + NOISE + END
@@ -159,7 +159,7 @@ def has_end(data: bytes) -> bool:
 
 
 def ends_in_gray(image: Image.Image) -> bool:
-    """Whether the last row of a loaded JPEG is what libjpeg makes of missing blocks."""
+    """Whether the last row of a loaded JPEG is the gray that libjpeg fills missing blocks with."""
     bottom = image.crop((0, image.height - 1, *image.size)).getextrema()
     bands = bottom if isinstance(bottom[0], tuple) else (bottom,)
     return all(low in GRAY and high in GRAY for low, high in bands)
@@ -173,7 +173,7 @@ class _Frame:
         is_progressive: Whether coefficients come in several scans.
         factors: Horizontal and vertical sampling factor of each component.
         units: Blocks, or groups of blocks, of a scan with all components.
-        restart_interval: Of so many units; 0 for no restart markers.
+        restart_interval: Units per restart interval; 0 for no restart markers.
         end: Where the first scan's data begin.
     """
 
@@ -206,7 +206,7 @@ class _Scan:
 def has_all_scans(data: bytes) -> bool:
     """Whether the scans define all coefficients to their last bit, with all restart markers.
 
-    libjpeg makes an image of any scans; where some are missing, it has less detail or no color.
+    libjpeg returns an image for any scans; if some are missing, it has less detail or no color.
     """
     frame = _frame(data)
     if frame is None:
@@ -218,7 +218,7 @@ def has_all_scans(data: bytes) -> bool:
             if not missing:
                 return count > 0 or _has_all_restarts(data, frame)
         return False
-    # Bits that are still to come, of each coefficient; a scan goes on where another ended.
+    # Missing low bits of each coefficient; a scan continues where another ended.
     left: dict[tuple[int, int], int] = {}
     for scan in _scans(data):
         for component in scan.components:

@@ -83,7 +83,7 @@ class _Cleaner:
         self._in_pixels = False
 
     def run(self) -> Source:
-        """Sort out every chunk."""
+        """Keep or drop every chunk."""
         ends = self._walk()
         self._replace(self._end, self._end)
         # The bytes themselves where nothing was dropped: a copy may take as much as the pixels.
@@ -99,7 +99,7 @@ class _Cleaner:
         )
 
     def _walk(self) -> bool:
-        """Sort out every chunk; whether the last one was the end chunk."""
+        """Keep or drop every chunk; returns whether the last one was the end chunk."""
         for _ in range(MAX_CHUNKS):
             self._skip_empty()
             at = self._end
@@ -252,7 +252,7 @@ def _coded_profile(body: bytes) -> bytes:
         ValueError: A matrix profile cannot express it, such as HDR.
     """
     if len(body) != 4 or body[2:] != b"\0\1":  # RGB, full range
-        raise ValueError("The samples are no full-range RGB.")
+        raise ValueError("The samples are not full-range RGB.")
     primaries, curve = CICP_PRIMARIES.get(body[0]), CICP_CURVES.get(body[1])
     if primaries is None or curve is None:
         raise ValueError(f"Primaries {body[0]} with transfer function {body[1]}.")
@@ -286,7 +286,7 @@ def _gamma_profile(gamma: bytes, chromaticities: bytes) -> bytes:
 
 
 def may_lack_rows(image: Image.Image) -> bool:
-    """Whether `has_all_rows` has to be asked about a loaded PNG.
+    """Whether `has_all_rows` must be called for a loaded PNG.
 
     Pillow does not report image data that end early: it leaves zeros in the rows that are
     missing. Where the last row is something else, all rows are there.

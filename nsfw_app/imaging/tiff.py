@@ -156,7 +156,7 @@ class _Entry:
 
 
 def checked(data: bytes) -> Source:
-    """The file itself, with warnings about metadata that lies beyond its end.
+    """The file itself, with warnings about metadata beyond its end.
 
     Args:
         data: A file that begins with one of `SIGNATURES`.

@@ -189,11 +189,11 @@ def _delete_replaced(builds: Path, *, by: str) -> None:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _same_cpu(one: OptimizedModel | None, other: OptimizedModel | None) -> bool:
-    """Whether two builds were verified on the same kind of CPU; true where one is unreadable."""
-    if one is None or other is None:
+def _same_cpu(first: OptimizedModel | None, second: OptimizedModel | None) -> bool:
+    """Whether two builds were verified on the same kind of CPU; true if either is unreadable."""
+    if first is None or second is None:
         return True
-    return (one.cpu, one.cpu_features) == (other.cpu, other.cpu_features)
+    return (first.cpu, first.cpu_features) == (second.cpu, second.cpu_features)
 
 
 def _digest(values: Mapping[str, Any]) -> str:

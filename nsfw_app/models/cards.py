@@ -1,6 +1,6 @@
 """Model cards: the roles of labels, default thresholds and known limitations of models.
 
-A model that has no card here works, too; its labels must then be among the words below or be named
+A model without a card works as well; its labels must then be among the words below or be named
 by NSFW_UNSAFE_LABELS. The meaning of a label is never guessed from its position.
 """
 
@@ -68,7 +68,7 @@ CARDS: Mapping[str, ModelCard] = {
 
 
 def card(model: str) -> ModelCard:
-    """The card of a model; for one that is not listed, a card that says so."""
+    """The card of a model; an unlisted model gets one without facts."""
     return CARDS.get(model) or ModelCard(
         name=model,
         license="See the model's own page.",

@@ -11,13 +11,15 @@ from nsfw_app.records import Policy
 from nsfw_app.rules.policy import judge
 
 MAX_CHANGED = 0.005  # share of labels that may change, not counting those near the threshold
-NEAR = 0.01  # distance of scores from the threshold within which a changed label is noise
+NEAR = 0.01  # label changes between scores this close to the threshold are ignored
 EPSILON = 1e-9  # rounding errors of floats
 
 
 @dataclass(frozen=True, slots=True)
 class ParityReport:
-    """The scores of two models compared over the same views of images.
+    """The scores of two models compared over the same views.
+
+    A view is an image, or a mirrored or cropped version of one.
 
     - Shares are in [0, 1] of the views; differences are of nsfw scores.
     - `images` counts different images, 0 where that was not recorded.
@@ -77,32 +79,32 @@ NOT_COMPARED = ParityReport(0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # does not pass
 def compare(
     original: Sequence[float], optimized: Sequence[float], policy: Policy, *, images: int = 0
 ) -> ParityReport:
-    """Compare the scores of two models.
+    """Compare the scores of an optimized model with those of the original.
 
     Args:
-        original: nsfw scores in [0, 1], one for each view.
-        optimized: The other model's, in the same order.
+        original: The original model's nsfw scores in [0, 1], one for each view.
+        optimized: The optimized model's scores of the same views, in the same order.
         policy: Computes labels and actions from scores.
         images: How many different images the views show; 0 where that is not known.
 
     Raises:
         ValueError: The lengths differ, there are none, or a score is not a number in [0, 1].
     """
-    one, other = _scores(original), _scores(optimized)
-    if one.shape != other.shape or not one.size:
-        raise ValueError(f"{one.size} and {other.size} scores cannot be compared.")
-    verdicts = [(judge(a, policy), judge(b, policy)) for a, b in zip(one, other, strict=True)]
+    before, after = _scores(original), _scores(optimized)
+    if before.shape != after.shape or not before.size:
+        raise ValueError(f"{before.size} and {after.size} scores cannot be compared.")
+    verdicts = [(judge(a, policy), judge(b, policy)) for a, b in zip(before, after, strict=True)]
     changed = np.array([a.label is not b.label for a, b in verdicts])
-    near = np.maximum(abs(one - policy.threshold), abs(other - policy.threshold)) <= NEAR
-    difference = np.abs(one - other)
+    near = np.maximum(abs(before - policy.threshold), abs(after - policy.threshold)) <= NEAR
+    difference = np.abs(before - after)
     return ParityReport(
         images=images,
-        views=one.size,
+        views=before.size,
         largest_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
         changed_labels=float((changed & ~near).mean()),
         changed_near=float((changed & near).mean()),
-        changed_actions=sum(a.action is not b.action for a, b in verdicts) / one.size,
+        changed_actions=sum(a.action is not b.action for a, b in verdicts) / before.size,
         threshold=policy.threshold,
     )
 

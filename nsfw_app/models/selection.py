@@ -290,7 +290,7 @@ def _half_or_original(original: HalfPrecision, backends: BackendConfig) -> Backe
 def _first_half_report(
     original: HalfPrecision, half: Backend, artifacts_dir: Path
 ) -> OptimizedModel:
-    """Compare, unless another process has stored a report meanwhile."""
+    """Compare, unless another process has stored a report by now."""
     with build_files.lock(artifacts_dir):
         return _half_report(original, artifacts_dir) or _compare_half(original, half, artifacts_dir)
 

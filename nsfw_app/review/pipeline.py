@@ -1,4 +1,4 @@
-"""From bytes to a prediction: decode, prepare, predict. Reads and writes no store.
+"""From bytes to a prediction: decode, prepare, predict. Does not access the store.
 
 - No more images are decoded at once than there are CPU slots.
 - While an image waits for the model, only its prepared input and its preview are in memory.
@@ -30,8 +30,8 @@ class _Prepared:
 
     - `sources` has the frame number and the background of each of `inputs`.
     - `shorter_side` is that of a frame, in pixels.
-    - `rendered` is the only frame at preview size; None with several frames, of which the model has
-      yet to choose, and with fewer pixels than a preview needs.
+    - `rendered` is the only frame at preview size. None if the file has several frames or was
+      decoded too small for a preview.
     """
 
     info: ImageInfo
@@ -50,20 +50,20 @@ def classify(
     min_longer: int = 0,
     preview_side: int = 0,
 ) -> tuple[JudgedImage, Image.Image | None]:
-    """Compute the prediction of an image: that of its frame with the highest nsfw score.
+    """Compute the prediction of the frame with the highest nsfw score.
 
-    A JPEG may be decoded at reduced scale first. That score counts where a downscale rule of the
-    model says so; elsewhere the image is decoded again, with more pixels or all of them.
+    A JPEG may be decoded at reduced scale first. If a downscale rule accepts that score it is
+    used; otherwise the image is decoded again at higher or full resolution.
 
     Args:
         file: The file.
         classifier: The model.
         limits: Largest input accepted.
-        min_longer: Pixels of the longer side that the first decoding has at least.
+        min_longer: Minimum longer side of the first decoding, in pixels.
         preview_side: Pixels of the longer side of the rendered frame; 0 renders none.
 
     Returns:
-        The image, without a preview, and its only frame at preview size where it was decoded with
+        The image, without a preview, and its only frame at preview size if it was decoded with
         enough pixels.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Sends webhook messages when the state of a submitted image changes.
+"""Sends due webhook messages, and decides when to retry failed ones (`BACKOFF`).
 
 - Messages follow the Standard Webhooks specification: JSON with a type and data, signed with HMAC
   over id, time and body, so that its libraries verify them.

@@ -1,7 +1,8 @@
 """Roles of users, scopes of API keys, and the caller of a request.
 
 - Permissions are denied by default.
-- Nothing is kept of what a caller without an owner uploads.
+- Uploads of callers without `owner` are not stored.
+- Which images a caller may see is decided in `nsfw_app/store/visibility.py`.
 """
 
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ class Permission(StrEnum):
 
 
 class UserRole(StrEnum):
-    """Role of a user; each has all permissions of the one before."""
+    """Role of a user; each role includes the previous role's permissions."""
 
     VIEWER = "viewer"
     REVIEWER = "reviewer"
@@ -51,7 +52,7 @@ class Caller:
     """The caller of a request, with its permissions.
 
     - `name` is recorded with decisions and in the audit.
-    - `owner` is what uploads are kept under; None for a caller of whom nothing is kept.
+    - `owner` is what uploads are stored under. None: uploads are not stored.
     - `key_name` is the name of the API key, where one was sent.
     """
 
@@ -68,8 +69,8 @@ class Caller:
         """Check that the caller has a permission.
 
         Raises:
-            NotSignedIn: It has not, and the request is not authenticated.
-            Forbidden: It has not.
+            NotSignedIn: The permission is missing, and the request is not authenticated.
+            Forbidden: The permission is missing.
         """
         if self.may(permission):
             return
@@ -79,7 +80,7 @@ class Caller:
 
 
 def retain_upload(caller: Caller) -> Retain:
-    """What is kept of an image that a caller classifies on the page or with its endpoints."""
+    """What is stored of an image that a caller classifies on the page or with its endpoints."""
     if caller.owner is None:
         return Retain.NOTHING
     if not caller.may(Permission.PAGE):
@@ -88,7 +89,7 @@ def retain_upload(caller: Caller) -> Retain:
 
 
 def retain_submission(caller: Caller) -> Retain:
-    """What is kept of an image that a caller submits through the REST API for human review."""
+    """What is stored of an image that a caller submits through the REST API for human review."""
     if caller.owner is None or not caller.may(Permission.QUEUE):
         return Retain.SCORE
     return Retain.SUBMISSION

@@ -1,4 +1,4 @@
-"""Verdicts: label and action of a score under a policy. Pure.
+"""Verdicts: label and action of a score under a policy. No I/O.
 
 - `nsfw` from the threshold upwards; `block` from `review_to` upwards; `allow` strictly below
   `review_from`; `review` between.

@@ -1,4 +1,4 @@
-"""Queue rules: why an image enters the queue, how many decisions it needs, when it settles. Pure.
+"""Queue rules: why an image enters the queue, how many decisions it needs, when it settles. No I/O.
 
 - An image settles when as many reviewers as wanted have decided and agree.
 - If they disagree, it is adjudicated: one more reviewer, who does not see the others' decisions,
@@ -53,7 +53,7 @@ class QueueRules:
     answers: Mapping[QueueReason, int] = field(default_factory=lambda: DEFAULT_ANSWERS)
 
     def answers_wanted(self, reason: QueueReason) -> int:
-        """How many reviewers must decide on an image that entered for this reason."""
+        """Number of reviewers who must decide on an image that entered for this reason."""
         return self.answers.get(reason, DEFAULT_ANSWERS[reason])
 
     def reason_for(self, prediction: Prediction, action: Action) -> QueueReason | None:

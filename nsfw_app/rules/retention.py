@@ -1,4 +1,4 @@
-"""Retention: which previews are kept, and for how long. Pure."""
+"""Retention: which previews are kept, and for how long. No I/O."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -128,10 +128,10 @@ class Catalog:
 
         Args:
             image: Without a `prediction_id`, its facts and prediction are stored first. Those
-                stored before stay, but for warnings: those of the latest decoding count.
+                stored before stay, except warnings: those of the latest decoding count.
             upload: Added as a row; None adds none.
             jpeg: The preview file, stored with the placeholder unless one is there; None for none.
-            reason: Enters the queue for this reason; None for not.
+            reason: Why the image enters the queue; None if it does not.
 
         Returns:
             The image with its prediction id, and its submission id where the upload is one.

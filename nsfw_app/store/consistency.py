@@ -1,4 +1,4 @@
-"""Compares derived tables with the rows that they derive from."""
+"""Compares derived tables with their source rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,11 +87,11 @@ class Consistency:
         self._connections = connections
 
     def check(self) -> list[Difference]:
-        """Derive every derived row anew and compare it with the stored one.
+        """Recompute every derived row and compare it with the stored one.
 
         Returns:
             The tables that differ; none in a sound database. They are read in one transaction,
-            so that decisions made meanwhile are no differences.
+            so that concurrent decisions are no differences.
         """
         found = []
         with self._connections.reading() as db:

@@ -1,4 +1,4 @@
-"""Delivery of messages to webhooks. `states` writes the messages.
+"""Webhook messages and their due times. `states` writes them, `review/webhooks.py` sends them.
 
 - A message is taken before it is sent, so that two servers do not send it at once, and it is sent
   again after a server was killed.

@@ -1,8 +1,8 @@
-"""Leases of queue entries, each for one reviewer.
+"""Leases of queue entries, each for one reviewer and 10 minutes.
 
 - An entry is leased to one reviewer at most: entries are selected and leased in one transaction.
-- A lease expires. One that ends later than two leases from now was taken before the clock was set
-  back, and has expired as well.
+- A lease expires after `LEASE_DURATION`. One that ends later than two leases from now was taken
+  before the clock was set back, and has expired as well.
 - A reviewer never gets an entry for an image that they decided on.
 - A claim reads the first entries of each group of open entries with the same `decided_by` and
   priority, in the order of an index, so that its time does not grow with the queue.
@@ -22,7 +22,7 @@ from nsfw_app.records import utc
 from nsfw_app.rules.queue import QueueOrder
 from nsfw_app.store.connections import Connections, Durability, now
 
-LEASE_DURATION = timedelta(minutes=10)
+LEASE_DURATION = timedelta(minutes=10)  # ui/assets/queue/queue.js renews within it
 
 # Groups of open entries whose predictions this reviewer has not decided on.
 GROUPS = """
@@ -43,7 +43,8 @@ ORDERS = {
     QueueOrder.PRIORITY: f"q.priority, {DISTANCE.format(entry='q')}, q.entered_at, q.id",
     QueueOrder.OLDEST: "q.entered_at, q.id",
 }
-# The first entries of each group, at and above the threshold, below it, or the oldest.
+# SQL conditions, formatted into `_scan`: the first entries of each group, at and above the
+# threshold, below it, or the oldest.
 SCANS = {
     QueueOrder.PRIORITY: (
         "i.priority = g.priority and i.nsfw_score >= :threshold "
@@ -161,7 +162,7 @@ class Leases:
 
 
 def note_skip(db: Database, entry_id: int, reviewer: str) -> None:
-    """Let an entry come after all others for this reviewer, within an open transaction."""
+    """Order an entry after all others for this reviewer, within an open transaction."""
     db.execute(
         "insert into queue_skips select id, ?, ? from queue where id = ? on conflict do nothing",
         (reviewer, now(), entry_id),

@@ -43,7 +43,7 @@ class Policies:
             latest = self.latest(model)
             if replaces not in {None, (latest or first).version}:
                 raise PolicyError(
-                    "The policy was changed meanwhile. Close this form and open it again."
+                    "The policy has changed since this form was opened. Close it and open it again."
                 )
             if latest is None:
                 _insert(db, model, first)

@@ -54,33 +54,33 @@ class Purges:
 
     Args:
         connections: The database.
-        pictures: The preview files.
+        files: The preview files.
         retention: Which previews are kept, and for how long.
     """
 
     def __init__(
-        self, connections: Connections, pictures: PreviewFiles, *, retention: Retention
+        self, connections: Connections, files: PreviewFiles, *, retention: Retention
     ) -> None:
         self._connections = connections
-        self._pictures = pictures
+        self._files = files
         self.retention = retention
 
     def tidy(self, images: Iterable[str]) -> int:
         """Delete the previews among these that retention does not keep; return their number."""
-        due = self._due([image for image in images if self._pictures.has(image)])
+        due = self._due([image for image in images if self._files.has(image)])
         if not due:
             return 0
         with self._connections.writing() as db:
             due = self._due(due)  # one of them may have been uploaded again since
             for image in due:
-                self._pictures.remove(image)
+                self._files.remove(image)
             _forget(db, due)
         return len(due)
 
     def run(self, *, actor: str) -> int:
         """Delete every preview that retention does not keep, audit it, return the number."""
-        self._pictures.forget_unfinished()
-        deleted = sum(self.tidy(images) for images in _batches(self._pictures.all()))
+        self._files.forget_unfinished()
+        deleted = sum(self.tidy(images) for images in _batches(self._files.all()))
         with self._connections.writing() as db:
             details = {"keep": self.retention.keep, "days": self.retention.days}
             note(db, actor, AuditAction.PURGE, "pictures", deleted=deleted, **details)
@@ -90,7 +90,7 @@ class Purges:
     def purge(self, image_sha256: str, *, actor: str) -> bool:
         """Delete the preview of an image, and audit it; return whether there was anything."""
         with self._connections.writing() as db:
-            had = self._pictures.remove(image_sha256)
+            had = self._files.remove(image_sha256)
             known = _forget(db, [image_sha256])
             note(db, actor, AuditAction.PURGE, image_sha256, picture=had, known=known > 0)
         self._connections.overwrite_log()

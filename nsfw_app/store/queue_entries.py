@@ -36,7 +36,7 @@ class ReviewQueue:
     def enter(self, db: Database, prediction_id: int, reason: QueueReason) -> None:
         """Put a prediction into the queue, unless it ever was there or the reason is not in use.
 
-        Runs inside an open transaction. One that was withdrawn, because its picture was deleted,
+        Runs inside an open transaction. One that was withdrawn, because its preview was deleted,
         enters again. An audit's entry has the probability with which it was drawn.
         """
         draw = self.rules.audit_rate if reason is QueueReason.AUDIT else None

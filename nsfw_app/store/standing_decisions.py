@@ -2,7 +2,7 @@
 
 - A decision stands while it is neither undone nor replaced by a later one of the same reviewer
   about the same prediction.
-- With a `viewer`, decisions about predictions that wait for an opinion of this reviewer are left
+- With a `viewer`, decisions about predictions that wait for a decision of this reviewer are left
   out.
 - Of several decisions of a reviewer about one image, made about different predictions, only the
   latest counts towards the agreement between reviewers.
@@ -93,20 +93,21 @@ select label, count(*), sum(nsfw_score >= :threshold) from outcomes o
 where identity_id = :identity and rivals = 0 and audience <> '*' and {SEEN.format(row="o")}
 group by label
 """
-# Images of which this viewer may know more than everyone.
-SEALED_IMAGES = """
+# Images whose decisions this viewer may see and not every reviewer may.
+RESTRICTED_IMAGES = """
 select distinct p.image_sha256 from standing_decisions s
 join predictions p on p.id = s.prediction_id
 where s.reviewer = :viewer and s.audience > '*'
 """
 PUBLIC_LABELS = f"""
 select l.image_sha256, l.reviewer, l.label
-from ({SEALED_IMAGES}) image cross join image_labels_public l on l.image_sha256 = image.image_sha256
+from ({RESTRICTED_IMAGES}) image
+cross join image_labels_public l on l.image_sha256 = image.image_sha256
 order by 1, 2
 """
 VIEWER_LABELS = f"""
 select p.image_sha256, s.reviewer, s.label
-from ({SEALED_IMAGES}) image
+from ({RESTRICTED_IMAGES}) image
   cross join predictions p on p.image_sha256 = image.image_sha256
   cross join standing_decisions s on s.prediction_id = p.id
 where {SEEN.format(row="s")} and not exists (
@@ -142,8 +143,8 @@ class StandingDecisions:
         """
         return self._outcomes(f"{OUTCOMES} order by o.prediction_id", viewer)
 
-    def rival_outcomes(self, *, viewer: str | None = None) -> list[Outcome]:
-        """The outcomes of images that have several, by the same revision of a model."""
+    def competing_outcomes(self, *, viewer: str | None = None) -> list[Outcome]:
+        """Outcomes of images that have several, from backends of one revision of a model."""
         return self._outcomes(f"{OUTCOMES} and o.rivals > 0 order by o.prediction_id", viewer)
 
     def outcome_counts(

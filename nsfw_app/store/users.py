@@ -121,7 +121,7 @@ class AccountRows:
                 db.execute("delete from sessions where owner = ?", (f"user:{row['name']}",))
 
     def add_session(self, token_sha256: str, session: Session, *, expires_at: str) -> None:
-        """Remember a browser; forget those whose time is over."""
+        """Add a session; delete expired ones."""
         with self._connections.writing() as db:
             db.execute("delete from sessions where expires_at <= ?", (now(),))
             db.execute(
@@ -138,7 +138,7 @@ class AccountRows:
             note(db, session.name, AuditAction.SIGN_IN, session.owner)
 
     def session(self, token_sha256: str) -> Session | None:
-        """Who this browser belongs to, while its time is not over."""
+        """The session with this token, unless it has expired."""
         row = self._connections.row(
             "select owner, name, organisations from sessions "
             "where token_sha256 = ? and expires_at > ?",
@@ -147,7 +147,7 @@ class AccountRows:
         return row and Session(row[0], row[1], tuple(json.loads(row[2])))
 
     def end_session(self, token_sha256: str) -> None:
-        """Forget a browser."""
+        """Delete a session."""
         with self._connections.writing() as db:
             row = db.execute(
                 "delete from sessions where token_sha256 = ? returning owner, name",
@@ -157,7 +157,7 @@ class AccountRows:
                 note(db, row["name"], AuditAction.SIGN_OUT, row["owner"])
 
     def end_sessions(self, name: str, *, actor: str) -> int:
-        """Forget every browser of a person, and say how many there were."""
+        """Delete all sessions of a user; returns their number."""
         with self._connections.writing() as db:
             rows = db.execute(
                 "delete from sessions where name = ? collate nocase returning owner", (name,)

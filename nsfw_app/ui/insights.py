@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from nsfw_app.evidence.agreement import Insights, ModelRecord, People
+from nsfw_app.evidence.agreement import Insights, ModelRecord, ReviewerAgreement
 from nsfw_app.evidence.metrics import Agreement, Share, wilson_interval
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.ui.components import InsightsReport
@@ -31,7 +31,7 @@ def insights_json(insights: Insights, caller: Caller) -> dict[str, Any]:
     viewer = caller.name if caller.may(Permission.REVIEW) else None
     return {
         "models": [_model_json(model) for model in insights.models(viewer=viewer)],
-        "people": _people_json(insights.people(viewer=viewer)),
+        "people": _reviewers_json(insights.people(viewer=viewer)),
     }
 
 
@@ -44,17 +44,17 @@ def _model_json(record: ModelRecord) -> dict[str, Any]:
     }
 
 
-def _people_json(people: People) -> dict[str, Any]:
+def _reviewers_json(agreement: ReviewerAgreement) -> dict[str, Any]:
     return {
-        "alpha": _agreement_json(people.alpha),
-        "all_pairs": people.all_pairs,
+        "alpha": _agreement_json(agreement.alpha),
+        "all_pairs": agreement.all_pairs,
         "pairs": [
             {"reviewers": [pair.first, pair.second], "kappa": _agreement_json(pair.kappa)}
-            for pair in people.pairs
+            for pair in agreement.pairs
         ],
         "reviewers": [
             {**asdict(record.stats), "with_others": _share_json(record.with_others)}
-            for record in people.reviewers
+            for record in agreement.reviewers
         ],
     }
 

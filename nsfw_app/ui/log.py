@@ -89,7 +89,10 @@ def create_log_tab(engine: Engine, tab: gr.Tab) -> None:
             gr.update(choices=[ANY, *facets.models]),
         )
 
-    for field in (since, until):  # the export must not differ from the fields: disable it meanwhile
+    for field in (
+        since,
+        until,
+    ):  # the export must not differ from the fields: disable it until they are applied
         field.input(None, table, table, js="(page) => ({ ...page, stale: true })", **INTERNAL)
     outputs = [table, page, newer, older]
     tab.select(choices, outputs=[reviewer, model], **INTERNAL)

@@ -27,7 +27,7 @@ def create_model_tab(engine: Engine, tab: gr.Tab, topbar: TopBar, sliders: list[
     with gr.Accordion("Change the policy", open=False, elem_id="policy-form") as form:
         gr.Markdown(
             "Scores below the first number are allowed, scores from the last one on are blocked, "
-            "a person decides between them. Scores are stored: earlier verdicts change too."
+            "reviewers decide between them. Scores are stored: earlier verdicts change too."
         )
         with gr.Row():
             review_from = gr.Number(label="Review from", minimum=0, maximum=1, step=0.01)

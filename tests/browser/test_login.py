@@ -43,7 +43,7 @@ def test_a_browser_is_redirected_to_the_sign_in(web_app: WebApp) -> None:
     assert client.get("/", headers=BROWSER).status_code == 200
     token = client.cookies["nsfw_review"]
     client.post("/logout")
-    client.cookies.set("nsfw_review", token)  # as a thief would
+    client.cookies.set("nsfw_review", token)  # a stolen cookie
     assert client.get("/desk/status").status_code == 401
 
 
@@ -88,7 +88,7 @@ def test_other_sites_can_neither_sign_in_nor_out(web_app: WebApp) -> None:
     for path in ("/login", "/logout"):
         assert web_app.client.post(path, data=RIGHT, headers=elsewhere).status_code == 403
     assert web_app.client.post("/login", data=RIGHT, headers={"origin": "null"}).status_code == 403
-    hidden = {"sec-fetch-site": "cross-site"}  # a browser that tells no origin
+    hidden = {"sec-fetch-site": "cross-site"}  # a browser that sends no Origin
     assert web_app.client.post("/login", data=RIGHT, headers=hidden).status_code == 403
     assert web_app.client.post(
         "/login", data=RIGHT, headers={"origin": "http://review.test"}

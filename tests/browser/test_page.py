@@ -359,7 +359,9 @@ def test_an_outdated_policy_form_saves_nothing(browser: Browser, tmp_path: Path)
         first.get_by_role("button", name="Save policy").click()
         expect(first.locator("#model-facts")).to_contain_text("Policy, version 2")
         second.get_by_role("button", name="Save policy").click()
-        expect(second.get_by_text("The policy was changed meanwhile.")).to_be_visible()
+        expect(
+            second.get_by_text("The policy has changed since this form was opened.")
+        ).to_be_visible()
         assert [row["threshold"] for row in own.rows("select threshold from policies")] == [
             0.33,
             0.6,

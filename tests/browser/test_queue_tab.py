@@ -226,7 +226,7 @@ def test_a_second_reviewer_is_blind(browser: Browser, ann: Server, bob: Server) 
 
 
 def test_an_expired_lease_goes_to_another_reviewer(browser: Browser, tmp_path: Path) -> None:
-    """An image that Ann leased goes to Bob once her lease has expired, and her page says so."""
+    """An image that Ann leased goes to Bob once her lease has expired, and her page shows that."""
     folders = [tmp_path / "ann", tmp_path / "bob"]
     for folder in folders:
         folder.mkdir()

@@ -115,7 +115,7 @@ def gray_profile(gamma: float) -> bytes:
 
 
 def cmyk_profile() -> bytes:
-    """An ICC profile that makes of cyan, magenta, yellow and black the Lab of a simple printer."""
+    """An ICC profile that converts CMYK to the Lab colors of a simple printer."""
     grid = (0.0, 1.0)
     table = []
     for cyan in grid:

@@ -79,7 +79,7 @@ def test_an_unknown_name_takes_as_long_as_a_wrong_password(
 
 
 def test_no_secret_is_on_disk(accounts: Accounts, tmp_path: Path) -> None:
-    """The database has no password, session token or API key in clear."""
+    """The database has no password, session token or API key in clear text."""
     token = sign_in(accounts)
     key = accounts.add_key("upload", [Permission.CLASSIFY], per_minute=9, actor="test").key
     data = on_disk(tmp_path)

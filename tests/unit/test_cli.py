@@ -575,7 +575,7 @@ def test_closed_standard_output_is_discarded(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_moved_file_is_already_sorted(run: Run, folder: Path, tmp_path: Path) -> None:
-    """A named file that a former run has moved is reported, the others are classified, exit 0."""
+    """A named file that a previous run has moved is reported, the others are classified, exit 0."""
     target = tmp_path / "sorted"
     named = [folder / "b.png", folder / "deeper" / "a.JPG"]
     assert run("classify", named[0], "--move-to", target).code == 0

@@ -1,4 +1,4 @@
-"""Embedded color profiles: model and people see what a color-managed browser shows."""
+"""Embedded color profiles: model and reviewers see what a color-managed browser shows."""
 
 import io
 import struct
@@ -153,7 +153,7 @@ BROKEN = {
 @pytest.mark.parametrize("image_format", RGB_FORMATS)
 @pytest.mark.parametrize("flaw", BROKEN)
 def test_broken_profile_is_ignored(image_format: str, flaw: str) -> None:
-    """A profile that cannot be used changes no pixel, and a warning says so."""
+    """A profile that cannot be used changes no pixel, and adds a warning."""
     image = decoded(encoded(PHOTO, image_format, icc_profile=BROKEN[flaw]))
     assert [warning.code for warning in image.info.warnings] == [WarningCode.COLOR_PROFILE]
     plain = on_white(encoded(PHOTO, image_format))
@@ -209,7 +209,7 @@ def test_profiles_are_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_a_profile_pixels_are_what_pillow_makes_of_them() -> None:
-    """Files of every format without a profile give the very pixels that they gave before."""
+    """Files of every format without a profile have the same pixels as before."""
     kinds = ["jpeg-progressive", "jpeg-cmyk", "png-palette", "gif", "bmp", "dib", "tiff-lzw"]
     for kind in kinds:
         with Image.open(io.BytesIO(FILES[kind])) as image:
@@ -232,7 +232,7 @@ def test_transparency_without_a_profile_is_composed_as_before(kind: str) -> None
 
 
 def test_image_with_a_profile_scores_like_its_twin(engine: Engine) -> None:
-    """With the embedded model, an image with a profile is within 0.01 of its plain twin."""
+    """With the embedded model, an image with a profile is within 0.01 of the same image without."""
     classifier = load("open-nsfw")
     scores = []
     for data in (
@@ -287,7 +287,7 @@ def linear(levels: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("exponent", [100_000, 50_000, 20_000])
 def test_gamma_of_a_png_is_applied(exponent: int) -> None:
-    """An image stored with another gamma, and a chunk that says so, shows the same."""
+    """An image stored with another gamma, and a chunk with that gamma, shows the same."""
     stored = np.round(linear(np.asarray(PHOTO)) ** (exponent / 100_000) * 255).astype(np.uint8)
     data = with_chunk(encoded(Image.fromarray(stored), "PNG"), gamma(exponent))
     shown = on_white(data)

@@ -1,4 +1,4 @@
-"""Derived tables: after any sequence of changes they hold what their sources say."""
+"""Derived tables: after any sequence of changes they equal their sources."""
 
 import sqlite3
 import tempfile
@@ -56,7 +56,7 @@ class Scenario:
                 self.store.catalog.record(JudgedImage(info, prediction, Preview(b"webp")), upload)
 
     def apply(self, action: str, prediction: int, reviewer: int, label: Label) -> None:
-        """Do one thing that a person or a program does."""
+        """Perform one action of a reviewer or a program."""
         self.step += 1
         store, name = self.store, REVIEWERS[reviewer]
         image, identity = f"{prediction // 3:064x}", IDENTITIES[prediction % 3]
@@ -116,7 +116,7 @@ def test_triggers_keep_what_a_recomputation_finds(
 
 
 def test_a_difference_is_found_in_each_table(store: Store, tmp_path: Path) -> None:
-    """A row that was changed behind the product's back is missing, and is one too many."""
+    """A row changed by another program counts as one missing and one surplus."""
     add_image(store)
     for name in ("ann", "bob"):
         add(store.log, answer(name), reviewer=name)
@@ -159,7 +159,7 @@ def test_a_missing_row_is_counted(store: Store, tmp_path: Path) -> None:
     assert store.consistency.check() == [Difference("log_days", 1, 0)]
 
 
-# The same questions, asked of decisions and entries alone.
+# The same results, computed from decisions and entries alone.
 OPEN_TO = """
 select q.id from queue q join predictions p on p.id = q.prediction_id
 where q.settled_at is null
@@ -198,7 +198,7 @@ where :reviewer is null or not {HIDDEN} order by d.decision_id
 def test_answers_from_derived_tables_are_those_of_their_sources(
     steps: list[tuple[str, int, int, Label]],
 ) -> None:
-    """Queue, log and insights are for each reviewer what the log and the queue say."""
+    """Queue, log and insights of each reviewer equal those computed from log and queue."""
     with tempfile.TemporaryDirectory() as directory:
         scenario = Scenario(Path(directory))
         for step in steps:
@@ -263,4 +263,4 @@ def check_insights(store: Store, viewer: str | None) -> None:
     counted = sum(
         count.predictions for count in store.insights.outcome_counts(lambda _: 0.5, viewer=viewer)
     )
-    assert counted + len(store.insights.rival_outcomes(viewer=viewer)) == len(outcomes)
+    assert counted + len(store.insights.competing_outcomes(viewer=viewer)) == len(outcomes)

@@ -68,7 +68,7 @@ def test_every_format_becomes_rgb_without_metadata(kind: str) -> None:
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "HEIF"])
 def test_decoded_image_is_the_original(image_format: str) -> None:
-    """Decoding gives back what was encoded, but for what compression takes."""
+    """Decoding returns what was encoded, except what compression loses."""
     photo = sample_photo()
     assert far_apart(only_frame(encoded(photo, image_format)), photo) < 8
 
@@ -85,7 +85,7 @@ def test_facts_are_those_of_the_file() -> None:
 @pytest.mark.parametrize("orientation", AS_STORED)
 @pytest.mark.parametrize("image_format", WITH_EXIF)
 def test_images_are_rotated_upright(image_format: str, orientation: int) -> None:
-    """All eight orientations come out as the camera was held, in every format that has them."""
+    """All eight orientations are decoded upright, in every format that has them."""
     upright = QUADRANTS.repeat(16, axis=0).repeat(24, axis=1).astype(np.uint8)
     stored = Image.fromarray(np.ascontiguousarray(AS_STORED[orientation](upright)))
     data = encoded(stored, image_format, exif=camera_exif(orientation).tobytes())
@@ -94,7 +94,7 @@ def test_images_are_rotated_upright(image_format: str, orientation: int) -> None
 
 @pytest.mark.parametrize("orientation", [0, 9, 65_535])
 def test_an_orientation_that_means_nothing_is_ignored(orientation: int) -> None:
-    """A tag outside 1 to 8 turns nothing and refuses nothing."""
+    """A tag outside 1 to 8 is ignored."""
     data = encoded(sample_photo((60, 40)), "PNG", exif=camera_exif(orientation))
     assert only_frame(data).size == (60, 40)
 

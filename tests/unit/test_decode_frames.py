@@ -21,7 +21,7 @@ def decoded(data: bytes, limits: Limits = LIMITS) -> DecodedImage:
 
 
 def limited(*, max_pixels: int = LIMITS.max_pixels, max_frames: int = 16) -> Limits:
-    """The usual limits but for these."""
+    """The usual limits with these changed."""
     return Limits(LIMITS.max_bytes, max_pixels, max_frames)
 
 
@@ -136,7 +136,7 @@ def test_pixels_of_all_frames_have_a_limit() -> None:
 
 
 def test_every_page_keeps_the_limit() -> None:
-    """A small first page does not smuggle in a large second one."""
+    """A large second page is refused even if the first page is small."""
     pages = [Image.new("RGB", (10, 10)), Image.new("RGB", (300, 200))]
     with pytest.raises(ImageError, match=r"60000 pixels; the limit is 50000\.") as caught:
         decoded(animated(pages, "TIFF"), limited(max_pixels=50_000))

@@ -58,7 +58,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of d
 
 @st.composite
 def damaged(draw: st.DrawFn, original: bytes) -> bytes:
-    """The file after one to four accidents, of which most happen to its headers."""
+    """The file with one to four faults, most of them in its headers."""
     data = original
     for _ in range(draw(st.integers(1, 4))):
         reach = draw(st.sampled_from([64, 512, len(data)]))
@@ -129,7 +129,7 @@ def test_damaged_files_are_decoded_or_refused(kind: str) -> None:
 @given(st.binary(max_size=400), st.text(max_size=20))
 @example(b"", "")
 def test_arbitrary_bytes_are_refused(data: bytes, name: str) -> None:
-    """Bytes that were never an image, under any name, are nothing but an `ImageError`."""
+    """Bytes that were never an image raise an `ImageError` under any name."""
     assert outcome(data, name) == "refused"
 
 
@@ -138,7 +138,7 @@ def test_arbitrary_bytes_are_refused(data: bytes, name: str) -> None:
 def test_arbitrary_bytes_after_a_signature_are_decoded_or_refused(
     start: bytes, data: bytes
 ) -> None:
-    """Noise that announces itself as a format raises nothing else either."""
+    """Noise with the signature of a format raises no other error."""
     assert outcome(start + data) in {"decoded", "refused"}
 
 
@@ -156,7 +156,7 @@ def test_any_name_has_a_warning_or_none(name: str, image_format: str) -> None:
 
 
 def test_a_heic_with_a_name_that_is_no_text_does_not_end_the_process() -> None:
-    """An item type that is not UTF-8 is at most an `ImageError`, never the end of the server."""
+    """An item type that is not UTF-8 is at most an `ImageError` and never ends the server."""
     data = FILES["heic"].replace(b"Exif", b"\xffxif", 1)
     assert data != FILES["heic"]
     result = subprocess.run([sys.executable, "-c", DECODE], input=data, cwd=ROOT, check=False)

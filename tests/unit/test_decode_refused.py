@@ -23,7 +23,7 @@ HTML = b"<!doctype html><html><head><title>404</title></head><body>Not found</bo
 SVG = b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"
 PDF = b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\ntrailer << >>\n%%EOF\n"
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n9 9 scale\n%%EOF\n"
-pytestmark = [  # Pillow's own, about the very files that are refused here
+pytestmark = [  # Pillow's own, about the files that are refused here
     pytest.mark.filterwarnings("ignore::UserWarning"),
     pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
 ]
@@ -189,13 +189,13 @@ def with_size(kind: str, side: int) -> bytes:
 @pytest.mark.parametrize("side", [5_000, 12_000, 60_000])
 @pytest.mark.parametrize("kind", ["png", "gif", "bmp", "jpeg-progressive", "tiff-lzw"])
 def test_decompression_bombs_are_refused(kind: str, side: int) -> None:
-    """A header that promises too many pixels refuses the file, under and over Pillow's limits."""
+    """A file whose header declares too many pixels is refused, under and over Pillow's limits."""
     error = refused(with_size(kind, side))
     assert error.kind == ImageErrorKind.TOO_MANY_PIXELS
 
 
 def test_a_heic_bomb_is_refused() -> None:
-    """What a HEIC's container promises and its stream does not hold is never decoded."""
+    """A HEIC whose container declares more pixels than its stream has is refused."""
     refused(with_size("heic", 60_000))
 
 

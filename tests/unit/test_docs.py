@@ -282,7 +282,7 @@ def test_the_documented_limits_are_those_in_force() -> None:
         f"| files uploaded for Gradio endpoints | {4 * CALLER_FILES:,} | {CALLER_FILES} |",
         f"| bytes of these files | {4 * uploads / 1e6:,.0f} MB | {uploads / 1e6:.0f} MB |",
         f"after {KEPT_S // 60} minutes in any case",
-        f"when {SIGN_INS_WAITING} people wait",
+        f"when {SIGN_INS_WAITING} sign-ins wait for that",
     ):
         assert row in documented, row
 

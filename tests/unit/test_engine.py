@@ -322,7 +322,7 @@ def test_decision_is_about_what_was_on_screen(engine: Engine) -> None:
     """A decision has the score, threshold and model that the reviewer saw."""
     review = engine.review(image_bytes(200), BY_ANN)
     shown = replace(answer_to(review), threshold=0.79)
-    engine.save_policy(Policy(0.1, 0.1, 0.1), author="bob", reason="meanwhile")
+    engine.save_policy(Policy(0.1, 0.1, 0.1), author="bob", reason="concurrently")
     decision = engine.decide(shown, ANN)
     assert review.prediction is not None
     assert (decision.nsfw_score, decision.threshold) == (review.prediction.nsfw_score, 0.79)

@@ -332,7 +332,7 @@ def test_neither_a_machine_nor_a_caller_holds_all_slots(
     callers: list[str],
     connected: int,
 ) -> None:
-    """Many names of one slow machine are one network; meanwhile another caller fetches."""
+    """Many names of one slow machine are one network; another caller can still fetch."""
     addresses = {**names, "fast.test": OTHER_NETWORK}
     monkeypatch.setattr(
         "nsfw_app.imaging.fetch.socket.getaddrinfo",
@@ -361,7 +361,7 @@ def test_neither_a_machine_nor_a_caller_holds_all_slots(
 def test_lookups_that_do_not_end_count_for_their_caller(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A caller of a DNS server that does not respond starts only so many; others are served."""
+    """DNS lookups of one caller that do not end are limited; others are served."""
     released, started = threading.Event(), threading.Semaphore(0)
 
     def lookup(host: str, *args: object, **kwargs: object) -> list[tuple]:

@@ -114,7 +114,7 @@ def test_warnings_are_listed_in_one_order() -> None:
     info = ImageInfo(SHA256, "PNG", 4, 3, 9, 1, about_bytes)
     found = warnings_of("a.jpg", info, Background.BLACK)
     assert [warning.code for warning in found] == list(WarningCode)
-    assert "on black" in found[-1].message
+    assert "the black background" in found[-1].message
     assert warnings_of("a.png", replace(info, warnings=()), Background.WHITE) == ()
 
 
@@ -159,7 +159,7 @@ def test_incomplete_image_is_never_allowed(engine: Engine, store: Store) -> None
 
 
 def test_incomplete_image_with_a_high_score_is_blocked(engine: Engine) -> None:
-    """Missing pixels make nothing milder."""
+    """Missing pixels do not weaken a verdict."""
     image = Image.new("RGB", (64, 96), (255, 0, 0))
     image.paste(sample_photo((64, 64)), (0, 32))
     data = encoded(image, "JPEG", subsampling=0)
@@ -168,7 +168,7 @@ def test_incomplete_image_with_a_high_score_is_blocked(engine: Engine) -> None:
 
 
 def test_jpeg_without_its_end_marker_is_classified_as_usual(engine: Engine) -> None:
-    """No pixel is missing, so it does not wait for a person."""
+    """No pixel is missing, so no reviewer has to decide it."""
     data = without_end(encoded(Image.new("RGB", (64, 64), (3, 90, 60)), "JPEG"))
     review = engine.review(data, BY_ANN)
     assert review.verdict.action is Action.ALLOW
@@ -177,7 +177,7 @@ def test_jpeg_without_its_end_marker_is_classified_as_usual(engine: Engine) -> N
 
 
 def test_submitted_image_that_is_incomplete_waits_for_people(engine: Engine) -> None:
-    """A program's submission is put before people for the same reason."""
+    """A program's submission enters the queue for the same reason."""
     upload = Upload("a.jpg", "api", ANN.owner, retain=Retain.SUBMISSION)
     review = engine.review(dark_jpeg(), upload)
     submission = review.submission_id

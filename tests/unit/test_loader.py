@@ -125,7 +125,7 @@ def test_auto_without_a_hub(connect: Connect, url: str) -> None:
 
 
 def test_auto_with_a_slow_hub(connect: Connect, tmp_path: Path) -> None:
-    """One request gets 3 s; then the embedded model is loaded, and the reason says so."""
+    """One request gets 3 s; then the embedded model is loaded, with that reason."""
     with serve(tmp_path, delay_seconds=60) as hub:
         connect(hub.url)
         load(OPEN_NSFW)  # so that its imports are not measured

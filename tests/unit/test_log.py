@@ -70,7 +70,7 @@ def test_decision_holds_what_was_on_screen(log: CorrectionLog) -> None:
 def test_models_label_is_the_one_at_the_threshold(
     log: CorrectionLog, threshold: float, label: str
 ) -> None:
-    """The model's label in the log is what its score says at the threshold that was seen."""
+    """The model's label in the log is computed at the threshold that the reviewer saw."""
     assert add(log, answer("n", threshold=threshold)).model_label == label
 
 
@@ -78,7 +78,7 @@ def test_models_label_is_the_one_at_the_threshold(
     ("label", "agrees"), [(Label.NSFW, True), (Label.NORMAL, False), (Label.UNSURE, False)]
 )
 def test_agreement_is_the_same_label(log: CorrectionLog, label: Label, agrees: bool) -> None:
-    """A reviewer agrees who says what the model says; to be unsure is not to agree."""
+    """A reviewer agrees if both labels are equal; `unsure` is not agreement."""
     assert add(log, answer("n", label)).agrees is agrees
 
 
@@ -257,7 +257,7 @@ def test_facets_are_what_the_log_names(full_log: CorrectionLog) -> None:
     assert full_log.facets(LogFilter()) == Facets(["ann", "bob"], ["fake", "other"])
 
 
-def test_rows_leave_out_what_is_added_meanwhile(
+def test_rows_leave_out_concurrent_additions(
     log: CorrectionLog, database: sqlite3.Connection
 ) -> None:
     """Reading yields each row that existed at the start once, and no later row."""

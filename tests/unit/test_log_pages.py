@@ -17,7 +17,7 @@ ALL = LogFilter()
 def test_pages_turn_both_ways_and_keep_their_place(
     engine: Engine, store: Store, tmp_path: Path
 ) -> None:
-    """Older and newer pages follow each other; a decision made meanwhile shifts the numbers."""
+    """Older and newer pages follow each other; a concurrent decision shifts the numbers."""
     add_image(store)
     add(store.log, answer("n"))
     with closing(sqlite3.connect(tmp_path / "review.db")) as database:

@@ -100,14 +100,14 @@ def test_exif_that_cannot_be_read_is_ignored(image_format: str, exif: bytes) -> 
         sound = encoded(PHOTO, "AVIF", exif=camera_exif(1, "x" * 40).tobytes(), **options)
         start = sound.index(b"MM\0*")
         flawed = sound[:start] + exif.ljust(30, b"\0") + sound[start + max(30, len(exif)) :]
-        twin = encoded(PHOTO, "AVIF", **options)
+        plain = encoded(PHOTO, "AVIF", **options)
     else:
         prefix = b"Exif\0\0" if image_format == "JPEG" else b""
         flawed = encoded(PHOTO, image_format, exif=prefix + exif, **options)
-        twin = encoded(PHOTO, image_format, **options)
+        plain = encoded(PHOTO, image_format, **options)
     image = decoded(flawed)
     assert codes(image) == [WarningCode.METADATA]
-    assert np.array_equal(np.asarray(image.frames[0].image), without_warning(twin))
+    assert np.array_equal(np.asarray(image.frames[0].image), without_warning(plain))
 
 
 @pytest.mark.parametrize(
@@ -122,12 +122,12 @@ def test_exif_that_cannot_be_read_is_ignored(image_format: str, exif: bytes) -> 
 )
 def test_jpeg_with_a_broken_segment_is_decoded(segment: bytes) -> None:
     """An application segment that ends in its middle does not keep the pixels from being read."""
-    twin = encoded(PHOTO, "JPEG", exif=camera_exif(3))
-    assert twin[:4] == b"\xff\xd8\xff\xe0"
-    flawed = twin[:2] + segment + twin[2:]
+    plain = encoded(PHOTO, "JPEG", exif=camera_exif(3))
+    assert plain[:4] == b"\xff\xd8\xff\xe0"
+    flawed = plain[:2] + segment + plain[2:]
     image = decoded(flawed)
     assert set(codes(image)) <= {WarningCode.METADATA}
-    assert np.array_equal(np.asarray(image.frames[0].image), without_warning(twin))
+    assert np.array_equal(np.asarray(image.frames[0].image), without_warning(plain))
 
 
 def test_transparency_with_a_wrong_checksum_is_dropped() -> None:
@@ -177,7 +177,7 @@ def test_orientation_is_read_in_both_byte_orders(order: str) -> None:
 
 
 def test_chunks_that_are_in_order_warn_of_nothing() -> None:
-    """Text, resolution, time and private chunks of usual size are dropped without a word."""
+    """Text, resolution, time and private chunks of usual size are dropped without a warning."""
     data = PHOTO_PNG
     for kind, body in [
         (b"tEXt", b"Comment\0by hand"),
@@ -200,9 +200,9 @@ APPLICATION_DATA = b"!\xff\x0bNETSCAPE2.0" + 90 * (b"\x20" + 32 * b"x") + b"\0"
 COMMENT = b"\xff\xfe\0\x0fby hand      "
 
 
-def many(twin: bytes, at: int, part: bytes, size_bytes: int) -> bytes:
-    """A file with so many bytes of the same part in it."""
-    return twin[:at] + part * (size_bytes // len(part)) + twin[at:]
+def many(plain: bytes, at: int, part: bytes, size_bytes: int) -> bytes:
+    """A file with `size_bytes` of the same part in it."""
+    return plain[:at] + part * (size_bytes // len(part)) + plain[at:]
 
 
 # Files of any size that took quadratic time, or memory for each of millions of parts.
@@ -255,11 +255,11 @@ def cpu_s(data: bytes) -> float:
 @pytest.mark.parametrize("kind", OVERSIZED)
 def test_oversized_metadata_takes_linear_time(kind: str) -> None:
     """Twice as much takes less than three times as long; the pixels stay, with a warning."""
-    twin, made = OVERSIZED[kind]
+    plain, made = OVERSIZED[kind]
     data = made(1_200_000)
     image = decoded(data)
     assert codes(image) == [WarningCode.METADATA]
-    assert np.array_equal(np.asarray(image.frames[0].image), without_warning(twin))
+    assert np.array_equal(np.asarray(image.frames[0].image), without_warning(plain))
     assert cpu_s(made(2_400_000)) < 3 * cpu_s(data) + 0.05
 
 
@@ -311,14 +311,14 @@ REFUSED = {
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_more_parts_than_any_image_has_are_refused(kind: str) -> None:
-    """Where each part costs time or memory, their number is limited, and the message says so."""
+    """Where each part costs time or memory, their number has a limit, which the message names."""
     with pytest.raises(ImageError, match="cannot be decoded: it has") as caught:
         decoded(REFUSED[kind])
     assert caught.value.kind == ImageErrorKind.CORRUPT
 
 
 def test_scans_are_limited() -> None:
-    """Each scan of a progressive JPEG goes over all pixels, in however few bytes."""
+    """Each scan of a progressive JPEG processes all pixels, even if it has few bytes."""
     data = encoded(PHOTO, "JPEG", progressive=True)
     last = data[data.rindex(b"\xff\xda") : -2]
     assert decoded(data[:-2] + 50 * last + data[-2:]).frames
@@ -353,9 +353,9 @@ def test_exif_counts_once() -> None:
         b"\xff\xe1" + struct.pack(">H", len(e) + 8) + b"Exif\0\0" + e for e in (first, second)
     )
     jpeg = PHOTO_JPEG[:2] + segments + PHOTO_JPEG[2:]
-    for data, twin in ((png, PHOTO_PNG), (jpeg, PHOTO_JPEG)):
+    for data, plain in ((png, PHOTO_PNG), (jpeg, PHOTO_JPEG)):
         shown = without_warning(data)
-        assert np.array_equal(shown, np.rot90(without_warning(twin), -1))
+        assert np.array_equal(shown, np.rot90(without_warning(plain), -1))
 
 
 def test_wrong_checksum_of_the_pixels_is_tolerated() -> None:
@@ -389,7 +389,7 @@ def test_metadata_beyond_the_end_of_a_tiff_is_ignored(
 
 
 def test_libtiff_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    """A TIFF cut short leaves no lines in the server's log that do not say where they are from."""
+    """A TIFF cut short leaves no lines of unknown origin in the log."""
     data = bytearray(encoded(PHOTO, "TIFF", compression="tiff_adobe_deflate"))
     data[200:260] = bytes(60)
     with suppress(ImageError):

@@ -78,7 +78,7 @@ def test_the_log_has_the_backend_of_the_setting(
 
 
 def test_each_format_has_its_report(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The row of the one in use says so; each has its parity report and its speed."""
+    """The row of the one in use is marked; each has its parity report and its speed."""
     monkeypatch.setenv("NSFW_BACKEND", "openvino-int8")
     engine = open_loaded_engine()
     rows = optimized_rows(engine)

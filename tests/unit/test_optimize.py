@@ -419,7 +419,7 @@ def test_sensitive_layers_are_restored_to_floats(vit: Path, images: Path, tmp_pa
     )
     preprocessing = Preprocessing.of(backend.processor.config)
     prepared = [preprocessing.prepare(image) for image in calibration_set.load_dir(images)[:8]]
-    # In int8 but for the first and last layer; of one image; then of all: in floats, in int8, and
+    # In int8 except the first and last layer; of one image; then of all: in floats, in int8, and
     # with some layers restored.
     agreements = iter([0.5, 1.0, 1.0, 0.5, 0.8])
     exporter = Exporter(

@@ -37,7 +37,7 @@ def test_half_a_percent_of_labels_may_change(views: int, changed: int, passed: b
 
 
 def test_the_summary_is_true_at_the_limit() -> None:
-    """Counts cannot round to the limit: 2 of 384 is over 0.5 %, and both figures say so."""
+    """Counts cannot round to the limit: 2 of 384 is over 0.5 %, in both figures."""
     report = compare([0.45] * 384, [0.55] * 2 + [0.45] * 382, POLICY, images=64)
     assert not report.passed
     assert "2 of 384 labels change (at most 1 may)" in report.summary()

@@ -125,7 +125,7 @@ def test_known_bytes_are_not_decoded(
 def test_a_known_score_needs_one_decoding_for_its_preview(
     engine: Engine, classifier: FakeClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An image of which only the score is stored is decoded once for people, not for the model."""
+    """An image with only a stored score is decoded once for its preview, not for the model."""
     engine.review(LARGE_JPEG, Upload("a.jpg", "command"))
     seen = classifier.seen
     with costs(monkeypatch) as found:

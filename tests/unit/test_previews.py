@@ -16,7 +16,7 @@ XMP = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'><creator>{SECRET}</creator></x:xmpme
 
 
 def telling_png() -> bytes:
-    """A PNG that tells its secret in text chunks and EXIF."""
+    """A PNG with the secret in text chunks and EXIF."""
     texts = PngImagePlugin.PngInfo()
     texts.add_text("Comment", SECRET)
     texts.add_itxt("XML:com.adobe.xmp", XMP.decode())
@@ -26,7 +26,7 @@ def telling_png() -> bytes:
 
 
 def telling(image_format: str) -> bytes:
-    """A file that tells its secret in every way its format has."""
+    """A file with the secret in every kind of metadata of its format."""
     if image_format == "PNG":
         return telling_png()
     if image_format == "GIF":
@@ -42,7 +42,7 @@ def telling(image_format: str) -> bytes:
 
 
 def given_out(data: bytes) -> dict[str, bytes]:
-    """All that is ever shown of a file."""
+    """Preview, thumbnail and placeholder of a file."""
     image = decode(data, name="image", limits=LIMITS).frames[0].image
     kept = preview(image)
     return {"preview": kept, "thumbnail": thumbnail(kept), "placeholder": placeholder(image)}
@@ -69,7 +69,7 @@ def webp_chunks(data: bytes) -> set[bytes]:
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIF"])
 def test_metadata_of_the_upload_is_dropped(image_format: str) -> None:
-    """No EXIF, place, comment, XMP or profile is in anything that is given out."""
+    """No EXIF, place, comment, XMP or profile is in a preview, thumbnail or placeholder."""
     data = telling(image_format)
     assert SECRET.encode() in data
     for shown in given_out(data).values():

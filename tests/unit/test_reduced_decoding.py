@@ -24,7 +24,7 @@ from tests.unit.test_classifiers import load, package_image
 
 LARGE = Limits(max_bytes=50_000_000, max_pixels=20_000_000, max_frames=4)
 NEAR = 0.01
-PHOTOGRAPHS = [
+PHOTOS = [
     ("skimage", "data/chelsea.png"),
     ("skimage", "data/coffee.png"),
     ("skimage", "data/astronaut.png"),
@@ -66,7 +66,7 @@ def real(store: Store, embedded: Loaded) -> Engine:
 
 @pytest.mark.parametrize("quality", [10, 30, 60, 95])
 @pytest.mark.parametrize("longer", [1200, 2600, 4000])
-@pytest.mark.parametrize(("package", "name"), PHOTOGRAPHS)
+@pytest.mark.parametrize(("package", "name"), PHOTOS)
 def test_score_is_that_of_full_size(
     real: Engine, embedded: Loaded, package: str, name: str, longer: int, quality: int
 ) -> None:

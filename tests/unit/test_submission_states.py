@@ -190,7 +190,7 @@ def test_nothing_is_written_for_a_revoked_key(submitted: Submitted) -> None:
 
 
 def test_a_webhook_that_is_not_stopped_cannot_be_restarted(submitted: Submitted) -> None:
-    """The command says so instead of doing nothing."""
+    """The command reports it instead of doing nothing."""
     with pytest.raises(AccountError, match="no key 'upload' whose webhook is stopped"):
         submitted.store.keys.restart_webhook("upload", actor="test")
 

@@ -1,4 +1,4 @@
-"""Images that show one thing on white and another on black."""
+"""Transparent images, whose content may differ on white and on black."""
 
 import io
 import zlib

@@ -21,6 +21,15 @@ REPLACEMENTS = {
     r"on the desk|stands? for|at hand|turned away|in words": "the term for it",
     r"beside": "next to, in addition to, concurrently",
     r"begun": "started",
+    r"anew": "again, recompute",
+    r"meanwhile": "concurrently, during it",
+    r"former": "previous, earlier",
+    r"tells?": "reports, shows, sends",
+    r"sealed": "restricted",
+    r"rivals?": "competing, by other backends",
+    r"mirages?": "differs on black",
+    r"grounds?": "background",
+    r"pictures?": "image, preview",
     r"glances?": "downscale rule",
     r"misfits?": "incompatibility",
     r"artefacts?": "artifact",
@@ -34,7 +43,17 @@ REPLACEMENTS = {
     r"(?:optimi|recogni|normali|initiali|authori|summari)s(?:e|es|ed|ing|ation)": "-ize",
 }
 # Names in files and databases that exist already, which stay as they are.
-PUBLIC = re.compile(r"[\"`](?:artefact|glances)[\"`]|artefact\.json|\borganisations\b")
+PUBLIC = re.compile(
+    r"[\"`](?:artefact|glances)[\"`]|artefact\.json|\borganisations\b"
+    r"|[\"'`/(]pictures?\b|\bpicture=|\brivals\b|outcomes_rivals"
+    r"|[\"`]ground[\"`]|\bcolumn ground\b|\bground: String|\[ground\]|\bimage\.ground\b"
+    r"|\.tell\(\)"  # of Pillow
+)
+# Modules that still contain a word.
+KNOWN = {
+    ("benchmarks/store.py", "sealed"),
+    ("nsfw_app/store/migrations/__init__.py", "ground"),
+}
 PATTERN = re.compile(
     rf"(?<![a-z])(?:{'|'.join(REPLACEMENTS)})(?![a-z])",
     re.IGNORECASE,
@@ -67,6 +86,7 @@ def test_every_text_uses_the_terms_of_the_glossary() -> None:
         f"{path.relative_to(ROOT)}:{fault}"
         for path, text in texts.items()
         for fault in faults(text)
+        if (str(path.relative_to(ROOT)), fault.partition(" ")[2]) not in KNOWN
     ]
     assert found == []
 
@@ -79,6 +99,8 @@ def test_every_text_uses_the_terms_of_the_glossary() -> None:
         ("unfolded, lender_of, greyscale, besides", []),
         ("Reads artefact.json of an artefact.", ["1: artefact"]),
         ('The key "glances" holds glances.', ["1: glances"]),
+        ("The background; a ground.", ["1: ground"]),
+        ("/desk/pictures of a picture", ["1: picture"]),
     ],
 )
 def test_words_are_found_in_sentences_and_names(text: str, words: list[str]) -> None:

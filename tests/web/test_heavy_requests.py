@@ -27,7 +27,7 @@ from tests.support.server import Server, serving
 
 ATTEMPTS = 3  # of a measurement that other work on the machine may spoil
 HEALTHY_S, STATUS_S = 0.25, 0.5
-NOISE_BYTES = 40_000_000  # that threads and caches of the process may grow by meanwhile
+NOISE_BYTES = 40_000_000  # that threads and caches of the process may grow by during a request
 JSON = {"content-type": "application/json"}
 FORM = {"content-type": "multipart/form-data; boundary=b"}
 FORM_PART = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.png"\r\n\r\n%s\r\n'
@@ -172,7 +172,7 @@ HEAVY: dict[str, tuple[str, Callable[[], bytes], dict[str, str]]] = {
 
 @pytest.mark.parametrize("kind", HEAVY)
 def test_one_request_neither_blocks_nor_exhausts_memory(busy: Busy, kind: str) -> None:
-    """Meanwhile /healthz answers within 250 ms, and memory grows by three times the body at most.
+    """/healthz responds within 250 ms, and memory grows by three times the body at most.
 
     The measurement is repeated when it fails, because other work on the machine slows it down.
     """

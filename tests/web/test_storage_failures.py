@@ -415,12 +415,12 @@ def test_writes_to_a_deleted_file_are_not_acknowledged(tmp_path: Path) -> None:
     add_image(store)
     for name in ("review.db-wal", "review.db"):
 
-        def delete_meanwhile(name: str = name) -> None:
+        def delete_concurrently(name: str = name) -> None:
             with store._connections.writing() as db:
                 db.execute("pragma user_version = 1")
                 (tmp_path / name).unlink()
 
-        assert kind_of(delete_meanwhile) == "storage_missing"
+        assert kind_of(delete_concurrently) == "storage_missing"
     assert kind_of(lambda: store.log.add(answer("n"), ANN)) == "storage_missing"
 
 

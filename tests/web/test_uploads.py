@@ -184,7 +184,7 @@ def test_the_running_application_deletes_old_uploads(
     monkeypatch.setattr(module, "EVERY_S", 0.01)
     with open_app(engine, store, tmp_path) as app:
         (path,) = map(Path, post(app.signed_in("ann"), image_bytes(9)).json())
-        clock = time.monotonic  # it goes on: the event loop's timers use it too
+        clock = time.monotonic  # not stopped: the event loop's timers use it too
         monkeypatch.setattr(module.time, "monotonic", lambda: clock() + KEPT_S + 1)
         end = time.perf_counter() + 10
         while path.exists():

@@ -4,7 +4,7 @@
 - The package's own preprocessing is used. Its JPEG round trip is part of the model; without it
   scores differ.
 - In half precision, bf16 results are used below 0.05, where they differ from fp32 by at most 0.006
-  (3,800 crops of ordinary photographs); above it they differ by up to 0.03, and fp32 runs again.
+  (3,800 crops of ordinary photos); above it they differ by up to 0.03, and fp32 runs again.
 """
 
 import copy

@@ -1,1 +1,1 @@
-"""Optimized models: export, quantization, measured speed, and calibration of downscaling."""
+"""Optimized models: export, quantization to int8, measured speed, calibration of downscaling."""

@@ -1,5 +1,7 @@
 """Builder of optimized models: exports one format, compares it with the original, and keeps it.
 
+`export` writes the files; `quantization` makes the int8 formats.
+
 A build that differs too much or is not fast enough is deleted. Files and report appear together and
 complete in the directory of optimized models, or not at all.
 """
@@ -169,14 +171,14 @@ def _agreement(
 
     Args:
         scores: The original's nsfw scores.
-        roles: Of the labels.
+        roles: Role of each label.
         policy: Computes labels from scores.
         indices: Which of the scores to compare.
-        rows: Another model's probabilities of the same images, shape (n, labels).
+        rows: The quantized model's probabilities of the same images, shape (n, labels).
     """
     unsafe = [role is LabelRole.UNSAFE for role in roles.values()]
-    other = rows[:, unsafe].astype(np.float64).sum(axis=1).clip(0, 1)
-    return 1 - compare([scores[i] for i in indices], list(other), policy).changed_labels
+    quantized = rows[:, unsafe].astype(np.float64).sum(axis=1).clip(0, 1)
+    return 1 - compare([scores[i] for i in indices], list(quantized), policy).changed_labels
 
 
 def _batches_change_nothing(backend: Backend, images: Sequence[Image.Image]) -> bool:

@@ -1,16 +1,17 @@
 """Tables derived from decisions and queue entries, their indexes, and views that compute them.
 
-- Each table has a view `computed_...` that derives the same rows anew. `consistency` compares them;
+- Each table has a view `computed_...` that recomputes the same rows. `consistency` compares them;
   the upgrade of an older database copies them.
-- `derived_triggers` changes derived rows in the transaction of the row that they derive from.
+- `derived_triggers` changes derived rows in the transaction of their source row.
 - `decided_by` lists the reviewers with a standing decision about an entry's prediction, as hex
   digits of their UTF-8 names, each followed by a slash, in order of name.
 - `cross join` makes SQLite read its left side first: there are few predictions of one image.
-- `audience` is who may know of decisions about a prediction: `*` for everyone, or, while an entry
-  that wants several opinions is open, its `decided_by`.
+- `audience` is who may see the decisions about a prediction: `*` for everyone, or, while an entry
+  that wants several decisions is open, its `decided_by`.
+- `rivals` counts predictions of this image and model by other backends that have decisions.
 """
 
-SCOPES = ("all", "public")  # every standing decision; those that everyone may know of
+SCOPES = ("all", "public")  # every standing decision; those that everyone may see
 
 DECIDED_BY = """
 coalesce((
@@ -162,7 +163,7 @@ INDEXES = (
     where rivals = 0 and audience = '*'
     """,
     """
-    create index outcomes_sealed on outcomes (identity_id, label, nsfw_score, audience)
+    create index outcomes_restricted on outcomes (identity_id, label, nsfw_score, audience)
     where rivals = 0 and audience <> '*'
     """,
     "create index outcomes_rivals on outcomes (prediction_id) where rivals > 0",

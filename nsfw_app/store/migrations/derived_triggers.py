@@ -1,4 +1,4 @@
-"""Triggers that keep derived tables current, in the transaction of the row they derive from."""
+"""Triggers that keep derived tables current, in the transaction of their source row."""
 
 from nsfw_app.store.migrations.derived_tables import (
     AUDIENCE,
@@ -31,7 +31,7 @@ def _image_labels(sign: str, row: str) -> str:
 
 
 def _outcome(prediction: str) -> str:
-    """Derive a prediction's outcome anew."""
+    """Recompute a prediction's outcome."""
     changes = ", ".join(f"{column} = excluded.{column}" for column in OUTCOME_COLUMNS)
     return f"""
         delete from outcomes where prediction_id = {prediction} and not exists (
@@ -61,7 +61,7 @@ def _log_rows(decisions: str) -> str:
 
 
 def _audience(prediction: str) -> str:
-    """Derive anew who may know of the decisions about a prediction."""
+    """Recompute who may see the decisions about a prediction."""
     audience = AUDIENCE.format(prediction=prediction)
     return f"""
         update standing_decisions set audience = {audience}
@@ -70,8 +70,8 @@ def _audience(prediction: str) -> str:
     """
 
 
-def _rivals(row: str) -> str:
-    """Count the other decided predictions of the same image by the same model."""
+def _count_competing(row: str) -> str:
+    """Count the predictions of the image and model by other backends that have decisions."""
     return f"""
         update outcomes set rivals = (
           select count(*) from predictions own cross join predictions other
@@ -90,7 +90,7 @@ def _rivals(row: str) -> str:
 
 
 def _queue_count(sign: str, row: str) -> str:
-    """Count an open entry, or count it no more."""
+    """Count an open entry, or uncount it."""
     return f"""
         insert into queue_counts
         select {row}.decided_by, {row}.priority, {sign}1 where {row}.settled_at is null
@@ -101,7 +101,7 @@ def _queue_count(sign: str, row: str) -> str:
 
 
 def _log_tally(sign: str, row: str) -> str:
-    """Count a row of the log in its group and day, or count it no more."""
+    """Count a row of the log in its group and day, or uncount it."""
     return f"""
         update log_groups set entries = entries {sign} 1 where id = {row}.group_id;
         insert into log_tallies
@@ -115,13 +115,13 @@ def _log_tally(sign: str, row: str) -> str:
 
 
 def _standing_changed(row: str) -> str:
-    """Derive anew what depends on the standing decisions about a prediction."""
+    """Recompute what depends on the standing decisions about a prediction."""
     return f"""
         {_log_rows(f"{row}.decision_id")}
         update queue set decided_by = {DECIDED_BY.format(prediction=f"{row}.prediction_id")}
         where prediction_id = {row}.prediction_id;
         {_outcome(f"{row}.prediction_id")}
-        {_rivals(row)}
+        {_count_competing(row)}
     """
 
 
@@ -131,7 +131,7 @@ where d.prediction_id = new.prediction_id and d.reviewer = new.reviewer
   and d.label is not null and not {UNDONE.format(row="d")}
 order by d.id desc limit 1
 """
-SEALED = "({row}.settled_at is null and {row}.answers_wanted > 1)"
+RESTRICTED = "({row}.settled_at is null and {row}.answers_wanted > 1)"
 TRIGGERS = (
     """
     create trigger predictions_identified after insert on predictions begin
@@ -237,8 +237,8 @@ TRIGGERS = (
     f"""
     create trigger queue_changed
     after update of settled_at, settled_label, answers_wanted, decided_by on queue
-    when {SEALED.format(row="old")} <> {SEALED.format(row="new")}
-      or {SEALED.format(row="new")} and old.decided_by <> new.decided_by
+    when {RESTRICTED.format(row="old")} <> {RESTRICTED.format(row="new")}
+      or {RESTRICTED.format(row="new")} and old.decided_by <> new.decided_by
       or old.settled_label is not new.settled_label
       or (old.settled_at is null) <> (new.settled_at is null)
     begin

@@ -24,7 +24,10 @@ BOOLEAN = TypeAdapter(bool)
 
 
 class ImageResult(BaseModel):
-    """Result of one file. One that could not be classified is `unavailable` and has an `error`."""
+    """Result of one file, as `nsfw_app/review/image_json.py` writes it.
+
+    One that could not be classified is `unavailable` and has an `error`.
+    """
 
     name: str
     sha256: str | None

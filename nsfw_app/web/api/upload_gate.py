@@ -1,4 +1,4 @@
-"""`POST /v1/gate`: classify one image; the status is the action, for servers that accept uploads.
+"""`POST /v1/gate`: classify one image; the status encodes the action, for upload servers.
 
     204 allow    202 review    451 block    422 unavailable
 
@@ -72,7 +72,7 @@ def gate_routes(gate: ClassifyGate) -> APIRouter:
             str, Query(max_length=MAX_NAME_CHARACTERS, description="File name, optional.")
         ] = "",
     ) -> Response:
-        """Classify the image in the body, or the only file of a form. The status is the action."""
+        """Classify an image, the body or the only file of a form; the status encodes the action."""
         try:
             async with gate.slot(request):
                 name, data = await _read_file(request, gate, name)

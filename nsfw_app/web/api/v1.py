@@ -1,4 +1,7 @@
-"""REST API application, mounted at /v1, with its OpenAPI document."""
+"""REST API application, mounted at /v1, with its OpenAPI document.
+
+New router: one module in this package, included here.
+"""
 
 from typing import Any
 
@@ -22,7 +25,8 @@ DESCRIPTION = """Classify images with a Vision Transformer, queue uncertain ones
 and export the corrections. All errors have the same JSON: a stable `kind`, a message, and the id of
 the request.
 """
-# Bodies that routes read themselves to limit them, and which FastAPI therefore does not describe.
+# Request models whose bodies routes parse themselves (to enforce size limits), so FastAPI cannot
+# document them.
 REQUESTS = (ModerationRequest, ClassificationRequest)
 REFERENCE = "#/components/schemas/{model}"
 # For the document only: `AuthMiddleware` has checked the key before any route.

@@ -2,7 +2,8 @@
 
 - White space anywhere, the URL-safe alphabet, missing padding, and parameters in a data URL are
   accepted, as by the APIs that this one is compatible with.
-- Anything else is rejected with its position: skipping a character would decode another image.
+- Anything else is rejected with its position: skipping it would change the decoded
+  image.
 """
 
 import binascii
@@ -38,7 +39,7 @@ def decode_data_url(url: str, *, name: str) -> bytes:
 
     Args:
         url: `data:[media type][;parameter=value...];base64,...`
-        name: How messages name the image.
+        name: Name of the image in error messages.
 
     Raises:
         RequestError: It is not a data URL in base64, or the base64 is invalid.
@@ -58,7 +59,7 @@ def decode_base64(text: str, *, name: str, start: int = 0) -> bytes:
 
     Args:
         text: Base64 in the standard or URL-safe alphabet, with complete padding or none.
-        name: How messages name the text.
+        name: Name of the text in error messages.
         start: Index of the first character of the base64.
 
     Raises:

@@ -1,7 +1,7 @@
 """Calls to Gradio's queue: validated, and limited to the caller's own uploads and sessions.
 
-- Gradio fetches any URL, and moves any upload, that a call names where a component expects a file,
-  before a handler can check the caller's permissions. Such a call is rejected here.
+- For file inputs, Gradio fetches any URL or moves any uploaded file named in the call, before a
+  handler can check the caller's permissions. Such a call is rejected here.
 - Gradio fails with a traceback on some malformed calls. They are rejected here with a message.
 - An error response of any of Gradio's routes gets the JSON shape of all other errors.
 """
@@ -125,7 +125,7 @@ class GradioCalls:
         await response(request.scope, receive, send)
 
     def _check(self, call: dict[str, Any], request: Request) -> None:
-        """Reject a malformed call, or one that names something of another caller's.
+        """Reject a call that is malformed or refers to another caller's file or session.
 
         Raises:
             RequestError: A field is missing or has a wrong value.
@@ -177,7 +177,7 @@ def _detail(body: bytes) -> str:
 
 
 def _check_data(data: list[Any], function: BlockFunction) -> None:
-    """Check number of the values for an endpoint, and the form of files among them."""
+    """Validate the number of values and the shape of file objects."""
     if len(data) < len(function.inputs):
         raise RequestError(f"data has {len(data)} values; {len(function.inputs)} are required.")
     for number, (component, value) in enumerate(zip(function.inputs, data, strict=False)):

@@ -188,7 +188,7 @@ def _delete_old(directory: Path) -> None:
     for folder, folders, files in os.walk(directory, topdown=False):
         for name in (*files, *folders):
             path = Path(folder, name)
-            with suppress(FileNotFoundError):  # deleted meanwhile
+            with suppress(FileNotFoundError):  # deleted concurrently
                 if abs(now - path.lstat().st_mtime) > KEPT_S:
                     old.append(path)
     for path in old:

@@ -9,7 +9,7 @@ import { verdictOf } from '../shared/policy.js'
 import { Preview } from '../shared/preview.js'
 import { ACTION_WORDS, ScoreBar, warningList } from '../shared/verdict.js'
 
-/** @type {Partial<Record<Action, SVGSVGElement>>} Cloned, which is faster than drawing anew. */
+/** @type {Partial<Record<Action, SVGSVGElement>>} Cloned, which is faster than drawing each. */
 const icons = {}
 
 /**

@@ -8,7 +8,7 @@ import { addImage, status } from '../shared/server.js'
 /** @typedef {{ files: File[], total: number, done: number, batchId: string, stopped: boolean }} Run */
 
 /**
- * One upload at a time; files added meanwhile join it.
+ * One upload at a time; files added during it join it.
  *
  * @param {{ onImage: (image: Image) => void }} handlers Called with each image once classified.
  */

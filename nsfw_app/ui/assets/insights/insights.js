@@ -30,14 +30,14 @@ import { make } from '../shared/dom.js'
 /** @typedef {{ reviewers: string[], kappa: Agreement }} Pair */
 
 /**
- * @typedef {object} People
+ * @typedef {object} ReviewerAgreement
  * @property {Agreement} alpha
  * @property {number} all_pairs
  * @property {Pair[]} pairs
  * @property {ReviewerRecord[]} reviewers
  */
 
-/** @typedef {{ models: ModelRecord[], people: People }} Insights */
+/** @typedef {{ models: ModelRecord[], people: ReviewerAgreement }} Insights */
 /** @typedef {(Node | string | null)[]} Nodes */
 
 const REVISION_CHARACTERS = 12
@@ -59,7 +59,7 @@ function drawInsights(value) {
   if (!value?.models) return [make('p', { class: 'empty', role: 'status' }, 'Loading...')]
   const { models, people } = value
   if (models.length || people.reviewers.length)
-    return [...models.map(drawModel), ...drawPeople(people)]
+    return [...models.map(drawModel), ...drawReviewerAgreement(people)]
   const content = 'This tab compares the model with reviewers, and reviewers with one another.'
   return [
     make(
@@ -178,11 +178,11 @@ function drawShare(name, share, { meaning, none }) {
   ]
 }
 
-/** @param {People} people */
-function drawPeople(people) {
+/** @param {ReviewerAgreement} agreement */
+function drawReviewerAgreement(agreement) {
   return [
-    section('Agreement between reviewers', drawAlpha(people.alpha), ...drawPairs(people)),
-    section('Reviewers', drawReviewers(people.reviewers)),
+    section('Agreement between reviewers', drawAlpha(agreement.alpha), ...drawPairs(agreement)),
+    section('Reviewers', drawReviewers(agreement.reviewers)),
   ]
 }
 
@@ -218,7 +218,7 @@ function drawAlpha(alpha) {
   )
 }
 
-/** @param {People} people */
+/** @param {ReviewerAgreement} agreement */
 function drawPairs({ pairs, all_pairs: all }) {
   if (!pairs.length) return []
   const note =

@@ -19,7 +19,7 @@ import {
 
 const MAX_LEASES = 10 // the image on screen included
 const REFILL_AT = 7 // leases, or fewer
-const RENEW_MS = 120_000 // a lease lasts ten minutes
+const RENEW_MS = 120_000 // a lease lasts ten minutes: LEASE_DURATION in nsfw_app/store/leases.py
 const POLL_MS = 10_000 // while the queue is empty
 
 /**
@@ -229,7 +229,7 @@ export async function mount(root, { props, watch }) {
 
   new IntersectionObserver(() => (isVisible(root) ? enter() : leave())).observe(root)
   window.addEventListener('pagehide', leave)
-  document.addEventListener('visibilitychange', renewLeases) // some may have expired meanwhile
+  document.addEventListener('visibilitychange', renewLeases) // some may have expired while it was hidden
   setInterval(renewLeases, RENEW_MS)
   setInterval(() => !items.length && fill(), POLL_MS)
   status.subscribe((now) => {

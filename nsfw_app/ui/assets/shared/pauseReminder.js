@@ -17,7 +17,10 @@ function remind(count) {
   notice.replaceChildren(make('p', {}, `${images} revealed today. Consider a short break.`), button)
 }
 
-/** Adds the notice to the page, empty until it is due: screen readers ignore a late live region. */
+/**
+ * Adds the notice to the page, empty until it is due: screen readers ignore a live region that is
+ * added only when it has text.
+ */
 export function startPauseReminder() {
   document.body.append(notice)
   revealedToday.subscribe((count, previous) => {

@@ -62,8 +62,8 @@ export function explain(action, image, policy) {
   return {
     allow: `Allowed below ${from}.`,
     review: inBand
-      ? `A person decides from ${from} to ${to}.`
-      : 'A person decides because parts of the image are missing.',
+      ? `A reviewer decides from ${from} to ${to}.`
+      : 'A reviewer decides because parts of the image are missing.',
     block: `Blocked at ${to} and above.`,
     unavailable: '',
   }[action]

@@ -65,7 +65,7 @@ const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error in
  * @property {string} [format]
  * @property {number} [frame]
  * @property {number} [frames]
- * @property {string} [ground] What transparency was composed on.
+ * @property {string} [ground] The color behind transparent pixels.
  * @property {string} [placeholder] A data URL, 24 pixels at most.
  * @property {string} [perceptual_hash]
  * @property {boolean} [kept] Whether the server stores a preview.
@@ -219,7 +219,7 @@ async function post(path, file) {
 }
 
 /**
- * Whether a retry soon can help. It cannot where a person must free disk space or restore a database.
+ * Whether a retry soon can help. It cannot if an operator must free disk space or restore a database.
  *
  * @param {Response} response
  */
