@@ -24,7 +24,7 @@ class Label(StrEnum):
 
 
 class Action(StrEnum):
-    """What should happen to an image. The first is the zero value: no verdict, never safe."""
+    """The action to take on an image. The first is the zero value: no verdict, never safe."""
 
     UNAVAILABLE = "unavailable"
     ALLOW = "allow"

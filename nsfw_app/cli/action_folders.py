@@ -23,7 +23,7 @@ SHORT_HASH = 12  # hexadecimal digits added to a name that is taken
 
 
 class Transfer(StrEnum):
-    """What happens to the original."""
+    """Whether the original is moved or copied."""
 
     MOVE = "move"
     COPY = "copy"

@@ -34,7 +34,7 @@ MIN_SPEEDUP = 1.1
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """The weights that an optimized model or a prediction is of."""
+    """Identifies the original weights of an optimized model or a prediction."""
 
     model: str
     revision: str

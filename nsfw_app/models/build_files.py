@@ -141,7 +141,7 @@ def write(directory: Path, optimized_model: OptimizedModel) -> None:
 
 
 def write_attempts(artifacts_dir: Path, origin: ModelVersion, attempts: Sequence[Attempt]) -> None:
-    """Store what `optimize` tried, in place of its earlier attempts."""
+    """Store the attempts of `optimize` in place of its earlier ones."""
     path = _model_dir(artifacts_dir, origin) / ATTEMPTS
     private_files.make_directory(path.parent)
     values = {"origin": asdict(origin), "attempts": [asdict(attempt) for attempt in attempts]}
@@ -151,7 +151,7 @@ def write_attempts(artifacts_dir: Path, origin: ModelVersion, attempts: Sequence
 
 
 def read_attempts(artifacts_dir: Path, origin: ModelVersion) -> list[Attempt]:
-    """What `optimize` tried last with these weights, in the order it was tried."""
+    """Attempts of the latest `optimize` with these weights, in order."""
     try:
         values = json.loads(
             (_model_dir(artifacts_dir, origin) / ATTEMPTS).read_text(encoding="utf-8")

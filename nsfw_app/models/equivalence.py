@@ -32,7 +32,7 @@ class EquivalentBackends:
         """The verified backends of the weights, read once for each policy.
 
         A report is written before a model that relies on it is ready, so that what was read for
-        the running model stays right.
+        the running model stays valid.
         """
         if self._artifacts_dir is None:
             return frozenset()

@@ -137,7 +137,7 @@ class ModelLoader:
         return self._status
 
     def join(self) -> ModelStatus:
-        """Wait until loading has succeeded or failed. Call `start` first, or it waits for ever."""
+        """Wait until loading has succeeded or failed. Call `start` first, or it waits forever."""
         self._done.wait()
         return self._status
 

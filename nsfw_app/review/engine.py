@@ -118,7 +118,7 @@ class Engine:
 
     @property
     def optimization_attempts(self) -> list[build_files.Attempt]:
-        """What the latest `optimize` of the loaded model tried."""
+        """Attempts of the latest `optimize` of the loaded model."""
         classifier = self.status.classifier
         if classifier is None or self._artifacts_dir is None:
             return []

@@ -118,7 +118,7 @@ class Predictions:
     def _rendered(
         self, file: ImageFile, image: JudgedImage, rendered: Image.Image | None, *, side: int
     ) -> Image.Image:
-        """The frame that the prediction is of, decoded again where it is not rendered yet."""
+        """The frame of the prediction, decoded again unless it is rendered already."""
         if rendered is not None:
             return rendered
         return self._previews.frame(file.data, image.prediction, name=file.name, side=side)

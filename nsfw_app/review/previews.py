@@ -74,7 +74,7 @@ class Previews:
             return renderings.preview(self._frame(data, name, frame, background))
 
     def frame(self, data: bytes, prediction: Prediction, *, name: str, side: int) -> Image.Image:
-        """The frame that a prediction is of, decoded again, with at most `side` pixels a side."""
+        """The frame of a prediction, decoded again, with at most `side` pixels a side."""
         with self._cpu_slot():
             image = self._frame(data, name, prediction.frame, prediction.background)
             return renderings.fitted(image, side)

@@ -18,7 +18,7 @@ MAX_MISCLASSIFICATIONS = 500
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
-    """A claimed image. It has neither others' decisions nor the reason why it is in the queue."""
+    """A claimed image, without others' decisions and without the reason of its entry."""
 
     entry_id: int
     review: Review

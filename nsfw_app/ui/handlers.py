@@ -1,4 +1,4 @@
-"""What the page's event handlers share: permission checks, and errors shown as messages."""
+"""Helpers of the page's event handlers: permission checks, and errors shown as messages."""
 
 import functools
 from collections.abc import Callable

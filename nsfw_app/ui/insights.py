@@ -26,7 +26,7 @@ def create_insights_tab(insights: Insights, tab: gr.Tab) -> None:
 def insights_json(insights: Insights, caller: Caller) -> dict[str, Any]:
     """The report as JSON.
 
-    - A reviewer sees no decisions about images that they have yet to decide.
+    - A reviewer sees no decisions about images that still need their decision.
     """
     viewer = caller.name if caller.may(Permission.REVIEW) else None
     return {

@@ -155,10 +155,10 @@ def test_a_key_is_sent_in_either_header(web_app: WebApp, header: str) -> None:
     key = web_app.with_key(Permission.CLASSIFY).headers["authorization"]
     value = key if header == "authorization" else key.removeprefix("Bearer ")
     client = web_app.anonymous()
-    answer = client.post(
+    response = client.post(
         "/v1/image-classification", content=image_bytes(9), headers={header: value}
     )
-    assert answer.status_code == 200
+    assert response.status_code == 200
 
 
 def test_the_local_reviewer_needs_no_sign_in(engine: Engine, store: Store, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def enter(page: Page, server: Server, name: str) -> None:
     ],
 )
 def test_each_role_sees_its_controls(
-    browser: Browser, server: Server, name: str, tabs: list[str], answers: bool, manages: bool
+    browser: Browser, server: Server, name: str, tabs: list[str], decides: bool, manages: bool
 ) -> None:
     """A viewer sees, a reviewer decides, an admin sets the policy; the bar has the username."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
@@ -226,7 +226,7 @@ def test_each_role_sees_its_controls(
     shown = [text for text in page.get_by_role("tab").all_inner_texts() if text]
     assert [text for text in shown if text in tabs] == tabs
     assert set(shown) <= set(tabs)
-    expect(page.locator("#agree")).to_be_visible(visible=answers)
+    expect(page.locator("#agree")).to_be_visible(visible=decides)
     open_tab(page, "Model")
     expect(page.locator("#model-facts")).to_contain_text("Open-NSFW")
     expect(page.locator("#policy-form")).to_be_visible(visible=manages)

@@ -130,13 +130,13 @@ def test_there_is_no_password_on_a_space(space: WebApp) -> None:
 
 def test_pending_logins_are_limited(space: WebApp) -> None:
     """Pending logins are limited per visitor, with an error page."""
-    answers = [
+    responses = [
         space.client.get("/login/hub", follow_redirects=False, headers={"accept": "text/html"})
         for _ in range(51)
     ]
-    assert {response.status_code for response in answers[:50]} == {303}
-    assert answers[50].status_code == 429
-    assert answers[50].headers["content-type"].startswith("text/html")
+    assert {response.status_code for response in responses[:50]} == {303}
+    assert responses[50].status_code == 429
+    assert responses[50].headers["content-type"].startswith("text/html")
 
 
 def test_the_callback_keeps_the_path_prefix(

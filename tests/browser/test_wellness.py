@@ -44,7 +44,7 @@ graph TD; A-->B
 
 $$x^2$$
 
-| kind | answer |
+| kind | label |
 |---|---|
 | art <svg onload="window.hacked = 6"> | normal |
 
@@ -172,8 +172,8 @@ def test_preferences_are_stored_per_reviewer(browser: Browser, ada: Server) -> N
     name = "Ada"
 
     def rename(route: Route) -> None:
-        answer = route.fetch()
-        route.fulfill(response=answer, json={**answer.json(), "reviewer": name})
+        response = route.fetch()
+        route.fulfill(response=response, json={**response.json(), "reviewer": name})
 
     with opened(browser, ada.url) as page:
         page.route("**/desk/status", rename)

@@ -1,1 +1,1 @@
-"""What tests share: a fake classifier, servers, browsers, sample files and records."""
+"""Helpers of all tests: a fake classifier, servers, browsers, sample files and records."""

@@ -9,17 +9,17 @@ from tests.support.sample_records import FAKE, add_image, answer, person
 LABELS = {"n": Label.NORMAL, "x": Label.NSFW, "u": Label.UNSURE}
 
 
-def fill(store: Store, answers: dict[str, str], *, identity: ModelIdentity = FAKE) -> None:
+def fill(store: Store, labels: dict[str, str], *, identity: ModelIdentity = FAKE) -> None:
     """Add images and decisions about them.
 
     Args:
         store: Where to.
-        answers: A word for each reviewer with a letter for each image: n, x, u, or a dot for none.
+        labels: A word for each reviewer with a letter for each image: n, x, u, or a dot for none.
         identity: The model that gives each of the images a score of 0.9.
     """
-    for number in range(max(map(len, answers.values()))):
+    for number in range(max(map(len, labels.values()))):
         add_image(store, sha256=f"{number:064x}", identity=identity, name=f"image {number}.png")
-    for reviewer, word in answers.items():
+    for reviewer, word in labels.items():
         for number, letter in enumerate(word):
             if letter == ".":
                 continue

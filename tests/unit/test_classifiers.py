@@ -1,4 +1,4 @@
-"""The promises of every backend, checked on all of them, and those of single ones.
+"""The contract of every backend, checked on all of them, and properties of single ones.
 
 The Vision Transformer is a tiny one, trained on generated images. The photos are part of
 scikit-image and scikit-learn.

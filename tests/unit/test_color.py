@@ -241,8 +241,8 @@ def test_image_with_a_profile_scores_like_its_twin(engine: Engine) -> None:
             swapped(PHOTO.resize((300, 300))), "JPEG", quality=95, subsampling=0, icc_profile=SWAP
         ),
     ):
-        [answer] = classifier.predict([decoded(data).frames[0].image])
-        scores.append(answer["nsfw"])
+        [probabilities] = classifier.predict([decoded(data).frames[0].image])
+        scores.append(probabilities["nsfw"])
     assert scores[0] == pytest.approx(scores[1], abs=0.01)
 
 

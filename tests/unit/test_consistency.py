@@ -248,11 +248,11 @@ def check_insights(store: Store, viewer: str | None) -> None:
         images.setdefault(row["image_sha256"], {})[row["reviewer"]] = row["label"]
     pairs: Counter[tuple[str, ...]] = Counter()
     labels: Counter[tuple[int, ...]] = Counter()
-    for answers in images.values():
-        for first, second in combinations(sorted(answers), 2):
-            pairs[first, second, answers[first], answers[second]] += 1
-        if len(answers) > 1:
-            labels[tuple(list(answers.values()).count(label) for label in Label)] += 1
+    for decisions in images.values():
+        for first, second in combinations(sorted(decisions), 2):
+            pairs[first, second, decisions[first], decisions[second]] += 1
+        if len(decisions) > 1:
+            labels[tuple(list(decisions.values()).count(label) for label in Label)] += 1
     found_pairs, found_labels = store.insights.shared_counts(viewer=viewer)
     assert {astuple(pair)[:4]: pair.images for pair in found_pairs} == pairs
     assert {astuple(count)[:3]: count.images for count in found_labels} == labels

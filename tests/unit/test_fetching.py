@@ -110,14 +110,14 @@ def test_a_name_with_one_private_address_is_refused(
     site: Site, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name with a public and a private address is refused, after one lookup."""
-    looked_up = answers(monkeypatch, ["127.0.0.1", ELSEWHERE])
+    looked_up = resolve_to(monkeypatch, ["127.0.0.1", ELSEWHERE])
     with pytest.raises(RequestError, match="not on the public internet"):
         fetch(fetcher, site.url("/a.png", "mixed.test"), name="Image 1")
     assert len(looked_up) == 1
     assert site.asked == []
 
 
-def answers(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> list[str]:
+def resolve_to(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> list[str]:
     """Resolve every name to these addresses; returns the names that were looked up."""
     looked_up: list[str] = []
 

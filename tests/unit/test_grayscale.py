@@ -94,7 +94,7 @@ def test_signed_long_gray_uses_the_range_that_is_there() -> None:
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate"])
 @pytest.mark.parametrize("mode", ["I;16", "I;16B", "I", "F"])
 def test_compressed_deep_gray_looks_like_its_twin(mode: str, compression: str) -> None:
-    """What libtiff unpacks is read in the byte order that it unpacks to."""
+    """Samples that libtiff unpacked are read in the byte order it unpacks to."""
     kinds = {"I;16": np.uint16, "I;16B": ">u2", "I": np.int32, "F": np.float32}
     gray = Image.fromarray((FULL * (257 if mode.startswith("I;16") else 1)).astype(kinds[mode]))
     assert (

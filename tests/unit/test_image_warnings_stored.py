@@ -272,8 +272,8 @@ def test_preview_on_a_background(engine: Engine, store: Store, tmp_path: Path) -
         ann = app.signed_in("ann")
         for background, status in (("black", 200), ("white", 200), ("red", 422)):
             params = {"name": "a.webp", "frame": 0, "ground": background}
-            answer = ann.post("/desk/pictures", params=params, content=data)
-            assert answer.status_code == status
+            response = ann.post("/desk/pictures", params=params, content=data)
+            assert response.status_code == status
 
 
 @pytest.mark.parametrize("path", ["/v1/image-classification", "/v1/moderations"])
@@ -286,6 +286,6 @@ def test_part_of_an_image_has_no_bare_score(
     with open_app(engine, store, tmp_path) as app:
         program = app.with_every_scope()
         asked = {"json": body} if path.endswith("moderations") else {"content": dark_jpeg()}
-        answer = program.post(path, **asked)
-    assert (answer.status_code, answer.json()["error"]["kind"]) == (400, "truncated")
-    assert "could be decoded" in answer.json()["error"]["message"]
+        response = program.post(path, **asked)
+    assert (response.status_code, response.json()["error"]["kind"]) == (400, "truncated")
+    assert "could be decoded" in response.json()["error"]["message"]

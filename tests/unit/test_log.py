@@ -186,7 +186,7 @@ def test_unknown_is_not_found(log: CorrectionLog, database: sqlite3.Connection) 
 
 @pytest.fixture
 def full_log(store: Store, log: CorrectionLog, database: sqlite3.Connection) -> CorrectionLog:
-    """Two reviewers, two models, all labels, changed and undone answers, several days."""
+    """Two reviewers, two models, all labels, changed and undone decisions, several days."""
     add_image(store, sha256="b" * 64, identity=OTHER)
     add(log, answer("1"))
     repeat(database, 1, decided_at="2001-03-01T12:00:00.000Z")

@@ -94,16 +94,16 @@ def test_agreement_does_not_depend_on_the_order_of_reviewers(rows: list[list[int
 @given(st.lists(st.lists(st.integers(N, 2), min_size=9, max_size=9), min_size=2, max_size=4))
 def test_agreement_is_what_the_libraries_compute(rows: list[list[int]]) -> None:
     """Alpha equals that of `krippendorff`, kappa that of scikit-learn, wherever both exist."""
-    answers = np.array(rows)
-    alpha = metrics.krippendorff_alpha(answers)
+    labels = np.array(rows)
+    alpha = metrics.krippendorff_alpha(labels)
     if alpha.value is not None:
-        given_answers = np.where(answers == N, np.nan, answers)
-        expected = krippendorff.alpha(given_answers, level_of_measurement="nominal")
+        given_labels = np.where(labels == N, np.nan, labels)
+        expected = krippendorff.alpha(given_labels, level_of_measurement="nominal")
         assert alpha.value == pytest.approx(expected)
-    kappa = metrics.cohen_kappa(answers[0], answers[1])
+    kappa = metrics.cohen_kappa(labels[0], labels[1])
     if kappa.value is not None:
-        both = (answers[0] != N) & (answers[1] != N)
-        assert kappa.value == pytest.approx(cohen_kappa_score(answers[0][both], answers[1][both]))
+        both = (labels[0] != N) & (labels[1] != N)
+        assert kappa.value == pytest.approx(cohen_kappa_score(labels[0][both], labels[1][both]))
 
 
 def test_confusion_counts_each_image_once() -> None:

@@ -115,7 +115,7 @@ def test_any_exception_becomes_a_typed_error(
 
 
 def test_a_library_that_ends_the_thread(uncaught: Errors) -> None:
-    """No caller waits for ever: loading has failed, with a sentence that says why."""
+    """No caller waits forever: loading has failed, with a sentence that says why."""
     loader = ModelLoader("x/y", failing(KeyboardInterrupt()))
     with pytest.raises(ModelError, match="A library ended the loading"):
         loader.wait()

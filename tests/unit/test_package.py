@@ -196,7 +196,7 @@ def served(installation: Installation) -> Iterator[str]:
 
 
 def test_the_installed_command_serves_page_and_api(served: str) -> None:
-    """`nsfw-review serve` answers with the page, its assets, its version and a verdict."""
+    """`nsfw-review serve` responds with the page, its assets, its version and a verdict."""
 
     def get(path: str) -> str:
         with urllib.request.urlopen(served + path, timeout=30) as response:

@@ -152,10 +152,10 @@ def test_the_request_costs_no_more(
     with open_app(engine, store, tmp_path) as web_app:
         program = web_app.with_key(Permission.QUEUE)
         with costs(monkeypatch) as found:
-            answer = program.post(
+            response = program.post(
                 "/v1/images", params={"queue": "true"}, files={"file": ("a.jpg", LARGE_JPEG)}
             )
-    [image] = answer.json()["images"]
+    [image] = response.json()["images"]
     assert (image["action"], bool(image["id"])) == ("review", True)
     assert (found["decodings"], found["policies"], len(finds), len(records)) == (2, 1, 1, 1)
 

@@ -69,8 +69,8 @@ def decide(store: Store, prediction_id: int, reviewer: str, label: Label) -> int
     """Record a decision; return its id."""
     sha256 = store.catalog.get(prediction_id).prediction.image_sha256
     nonce = f"{prediction_id}-{reviewer}-{label}-{datetime.now(UTC).timestamp()}"
-    answer = NewDecision(nonce, sha256, label, 0.5, FAKE.model, FAKE.revision, FAKE.backend)
-    return store.log.add(answer, person(reviewer, owner="local")).decision_id
+    decision = NewDecision(nonce, sha256, label, 0.5, FAKE.model, FAKE.revision, FAKE.backend)
+    return store.log.add(decision, person(reviewer, owner="local")).decision_id
 
 
 def offered(store: Store, reviewer: str, **options: object) -> list[int]:

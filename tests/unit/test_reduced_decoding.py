@@ -75,10 +75,10 @@ def test_score_is_that_of_full_size(
     data = jpeg(image, quality=quality)
     review = real.review(data, Upload("a.jpg", "command"))
     with Image.open(io.BytesIO(data)) as whole:
-        [answer] = embedded.classifier.predict([whole.convert("RGB")])
+        [probabilities] = embedded.classifier.predict([whole.convert("RGB")])
     assert review.prediction is not None
     assert review.image is not None
-    assert review.prediction.nsfw_score == pytest.approx(answer["nsfw"], abs=NEAR)
+    assert review.prediction.nsfw_score == pytest.approx(probabilities["nsfw"], abs=NEAR)
     assert review.prediction.image_sha256 == hashlib.sha256(data).hexdigest()
     assert (review.image.width, review.image.height) == image.size
 

@@ -366,7 +366,7 @@ def without_rights(directory: Path) -> None:
 
 
 def test_a_damaged_database_is_reported_and_recovered_from(tmp_path: Path) -> None:
-    """What the file held before is read again after it was restored."""
+    """The earlier content of the file is readable after it was restored."""
     store = opened(tmp_path)
     add_image(store)
     decision = store.log.add(answer("n1"), ANN)

@@ -157,7 +157,7 @@ export function makeGrid({ filters, onRefresh }) {
   }
 
   /**
-   * The card so many places from the current one, or the last one in that direction.
+   * The card `by` places after the current one, or the last one in that direction.
    *
    * @param {number} by
    * @returns {Card | undefined}
