@@ -1,4 +1,4 @@
-"""Export formats: the JSON object of an image, the correction log as CSV and JSON Lines."""
+"""Exports: the correction log as CSV and JSON Lines."""
 
 import csv
 import io
@@ -10,32 +10,18 @@ from dataclasses import asdict, replace
 import pytest
 
 from nsfw_app.records import (
-    Action,
     Decision,
-    ImageInfo,
-    ImageProblem,
-    ImageWarning,
     Label,
     LogFilter,
-    Policy,
-    Prediction,
     Reason,
-    Review,
-    Verdict,
-    WarningCode,
 )
 from nsfw_app.review.exports import LOG_COLUMNS, LOG_FORMATS, log_csv, log_jsonl
-from nsfw_app.review.image_json import review_json
 from nsfw_app.store import Store
-from nsfw_app.web.api.images import ImageResult
-from tests.support.sample_records import FAKE, HOSTILE, SHA256, add, add_image, answer
+from tests.support.sample_records import HOSTILE, SHA256, add, add_image, answer
 
-REVIEW_KEYS = """name sha256 nsfw_score probabilities label action threshold review_from review_to
-    model revision weights_sha256 backend width height format frame frames warnings error""".split()
 COLUMNS = """decision_id decided_at reviewer image_sha256 name source model revision backend
     nsfw_score threshold model_label reviewer_label agrees reasons note batch_id undone
     warnings""".split()
-POLICY = Policy(0.5, 0.2, 0.8)
 DECISION = Decision(
     7, "2001-03-01T12:00:00.000Z", "ann", SHA256, "a.png", "gallery", "fake", "r1", "test",
     0.1 + 0.2, 0.53, "normal", "nsfw", False, ("art", "medical"), "", "batch 1", True,
@@ -53,41 +39,6 @@ def csv_row(decision: Decision) -> dict[str, str]:
     """One decision, written as CSV and read again."""
     (row,) = read_csv("".join(log_csv([decision])))
     return row
-
-
-def test_a_classified_image_has_the_documented_keys() -> None:
-    """The object has the documented keys in their order, with plain JSON values."""
-    prediction = Prediction(SHA256, FAKE, {"normal": 0.3, "nsfw": 0.7}, 0.7, frame=2)
-    info = ImageInfo(SHA256, "GIF", 40, 30, 1_000, 5)
-    verdict = Verdict(Label.NSFW, Action.REVIEW)
-    warning = ImageWarning(WarningCode.METADATA, "Damaged metadata was ignored.")
-    made = review_json(
-        Review("a.gif", POLICY, verdict, SHA256, info, prediction, warnings=(warning,))
-    )
-    values = [
-        "a.gif", SHA256, 0.7, {"normal": 0.3, "nsfw": 0.7}, "nsfw", "review", 0.5, 0.2, 0.8,
-        "fake", "r1", "f" * 64, "test", 40, 30, "GIF", 2, 5,
-        [{"code": "metadata", "message": "Damaged metadata was ignored."}], None,
-    ]  # fmt: skip
-    assert list(made) == REVIEW_KEYS
-    assert json.loads(json.dumps(made)) == dict(zip(REVIEW_KEYS, values, strict=True))
-
-
-def test_an_unavailable_image_has_an_error() -> None:
-    """Without a prediction the object has the same keys, no score, and the error."""
-    problem = ImageProblem("truncated", "a.jpg ends too early.")
-    made = review_json(Review("a.jpg", POLICY, Verdict(), None, problem=problem))
-    assert list(made) == REVIEW_KEYS
-    assert made["error"] == {"kind": "truncated", "message": "a.jpg ends too early."}
-    assert {key: made[key] for key in REVIEW_KEYS if made[key] is not None} == {
-        "name": "a.jpg",
-        "action": "unavailable",
-        "threshold": 0.5,
-        "review_from": 0.2,
-        "review_to": 0.8,
-        "warnings": [],
-        "error": made["error"],
-    }
 
 
 def test_the_log_has_the_documented_columns() -> None:
@@ -168,8 +119,3 @@ def test_empty_csv_has_a_header() -> None:
     """A log without rows is a header in CSV and empty in JSON Lines."""
     assert "".join(log_csv([])) == ",".join(COLUMNS) + "\r\n"
     assert list(log_jsonl([])) == []
-
-
-def test_the_rest_api_describes_the_same_keys() -> None:
-    """The schema of an image in the OpenAPI document has the keys of its JSON object."""
-    assert list(ImageResult.model_fields) == REVIEW_KEYS
