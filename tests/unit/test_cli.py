@@ -58,7 +58,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A directory with two images, one of them in a subdirectory, and a text file."""
-    folder = tmp_path / "images"
+    folder = tmp_path / "photos"
     (folder / "deeper").mkdir(parents=True)
     (folder / "b.png").write_bytes(image_bytes(200))
     (folder / "deeper" / "a.JPG").write_bytes(image_bytes(20, image_format="JPEG"))
