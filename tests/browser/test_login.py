@@ -204,7 +204,7 @@ def enter(page: Page, server: Server, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "tabs", "answers", "manages"),
+    ("name", "tabs", "decides", "manages"),
     [
         ("vera", ["Review", "Gallery", "Insights", "Log", "Model"], False, False),
         ("ann", ["Review", "Gallery", "Queue", "Insights", "Log", "Model"], True, False),
