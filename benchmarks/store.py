@@ -5,7 +5,7 @@ a start of the server does, and measures what the page and the commands wait for
 prints one object:
 
 - `claim_10_ms`, `waiting_ms`: to lease ten entries, and to count those a reviewer could claim.
-- `insights_ms`: the model against people, and people with one another.
+- `insights_ms`: agreement of the model with reviewers, and between reviewers.
 - `misclassifications_ms`: the first page of the Relabel tab.
 - `facets_ms`, `log_deep_page_ms`: the choices of the log's filters, and a page at its middle.
 - `export_s`, `export_grew_mb`: the whole log as CSV, and how much more memory it took at its peak.
@@ -81,14 +81,14 @@ ROWS = (
       '2026-01-01T00:00:00.000Z' from n
     """,
     """
-    create temp table answer as
+    create temp table decision as
     select n, place, score >= 0.5 as flagged,
       case when n > :decided then not (score >= 0.5)
         when n % 20 = 7 then not (score >= 0.5)
         when n % 20 = 0 and place = 1 then not (score >= 0.5)
         else score >= 0.5 end as says_nsfw
     from n join (select 1 as place union all select 2 union all select 3)
-    where n <= :decided + :sealed and (
+    where n <= :decided + :second_waiting and (
       place = 1
       or n <= :decided and (place = 2 and (n % 20 in (3, 7, 11, 13, 17) or n % 20 = 0)
         or place = 3 and n % 20 = 0)
@@ -104,15 +104,15 @@ ROWS = (
       case when says_nsfw then 'nsfw' else 'normal' end,
       case when says_nsfw = flagged then '[]' else '["art"]' end, '', 'batch ' || (n / 100),
       800 + abs(random()) % 8000
-    from answer order by n, place
+    from decision order by n, place
     """,
     """
     insert into queue (prediction_id, reason, priority, answers_wanted, entered_at, settled_at,
       settled_label)
     select n.n,
-      case when n.n > :decided + :sealed then 'review' else 'disagreement' end,
-      case when n.n > :decided + :sealed then 3 else 2 end,
-      case when n.n > :decided + :sealed then 1 else 2 end,
+      case when n.n > :decided + :second_waiting then 'review' else 'disagreement' end,
+      case when n.n > :decided + :second_waiting then 3 else 2 end,
+      case when n.n > :decided + :second_waiting then 1 else 2 end,
       strftime('%Y-%m-%dT%H:%M:%f', 1735689600 + n.n * 31536000.0 / :images, 'unixepoch') || 'Z',
       case when n.n <= :decided then '2026-01-02T00:00:00.000Z' end,
       case when n.n > :decided then null
@@ -120,7 +120,7 @@ ROWS = (
           when (n.score >= 0.5) = (n.n % 20 = 0) then 'nsfw' else 'normal' end end
     from n where n.n > :decided or n.n % 20 in (0, 7)
     """,
-    "drop table temp.answer",
+    "drop table temp.decision",
     "drop table temp.n",
 )
 
@@ -149,12 +149,12 @@ def main() -> None:
 
 def build(directory: Path, *, decisions: int, open_entries: int) -> None:
     """Write a database as it was before derived tables existed."""
-    sealed = open_entries // 2
-    decided = max(0, round((decisions - sealed) / 1.35))
+    second_waiting = open_entries // 2
+    decided = max(0, round((decisions - second_waiting) / 1.35))
     numbers = {
         "images": decided + open_entries,
         "decided": decided,
-        "sealed": sealed,
+        "second_waiting": second_waiting,
         "reviewers": REVIEWERS,
     }
     start = time.monotonic()

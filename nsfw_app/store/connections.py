@@ -3,7 +3,7 @@
 - What is committed is in the file that lies under the database's path: a file that was deleted,
   moved, unmounted or cut short is noticed before and after each transaction.
 - The file is not opened except by SQLite: to close it would drop the process's locks on it.
-- A connection that met a storage error is replaced, so that everything works again by itself when
+- A connection with a storage error is replaced, so that everything works again by itself when
   the cause is gone.
 - The file is created at start only. An empty database made later would have no users, and so
   would not require anyone to sign in.
@@ -171,9 +171,9 @@ class Connections:
         return db
 
     def _check_length(self, connection: _Connection) -> None:
-        """Notice a file that was emptied or cut short in place.
+        """Detect a file that was emptied or cut short in place.
 
-        SQLite goes on with it for a while, out of caches and of the write-ahead log, and loses what
+        SQLite goes on with it for a while, from caches and of the write-ahead log, and loses what
         it writes. `vacuum` makes the file shorter, too, but leaves it sound.
 
         Raises:

@@ -49,11 +49,6 @@ PUBLIC = re.compile(
     r"|[\"`]ground[\"`]|\bcolumn ground\b|\bground: String|\[ground\]|\bimage\.ground\b"
     r"|\.tell\(\)"  # of Pillow
 )
-# Modules that still contain a word.
-KNOWN = {
-    ("benchmarks/store.py", "sealed"),
-    ("nsfw_app/store/migrations/__init__.py", "ground"),
-}
 PATTERN = re.compile(
     rf"(?<![a-z])(?:{'|'.join(REPLACEMENTS)})(?![a-z])",
     re.IGNORECASE,
@@ -86,7 +81,6 @@ def test_every_text_uses_the_terms_of_the_glossary() -> None:
         f"{path.relative_to(ROOT)}:{fault}"
         for path, text in texts.items()
         for fault in faults(text)
-        if (str(path.relative_to(ROOT)), fault.partition(" ")[2]) not in KNOWN
     ]
     assert found == []
 

@@ -73,7 +73,7 @@ def mark_queueing_uploads(db: Database) -> None:
 
 @migrations()
 def add_warnings(db: Database) -> None:
-    """Warnings about images, missing pixels, and the ground behind transparent ones."""
+    """Warnings about images, missing pixels, and the background of transparent ones."""
     for statement in WARNING_COLUMNS:
         db.execute(statement)
 
