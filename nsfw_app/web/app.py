@@ -46,10 +46,7 @@ class Page:
 def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: Page) -> FastAPI:
     """Build the application to serve. While it runs, it deletes old uploads."""
     monitor = Monitor(engine)
-    concurrency = concurrency_limits(settings)
-    gate = ClassifyGate(
-        engine, monitor, max_requests=concurrency.request_slots, threads=concurrency.threads
-    )
+    gate = ClassifyGate(engine, monitor, concurrency=concurrency_limits(settings))
     uploads = Uploads(
         settings.uploads_dir.resolve(),
         root=settings.uploads_root.resolve(),

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from nsfw_app.concurrency_limits import concurrency_limits
+from nsfw_app.concurrency_limits import concurrency_limits, in_flight_batched
 from nsfw_app.settings import load
 
 
@@ -12,14 +12,11 @@ def test_all_limits_follow_from_three_settings() -> None:
     """Slots from NSFW_MAX_WAITING, batches from NSFW_BATCH_SIZE, CPU slots from NSFW_THREADS."""
     assert asdict(concurrency_limits(load(max_waiting=40, batch_size=6, threads=2))) == {
         "backlog": 2048,
-        "gradio_queue": 256,
         "request_slots": 40,
         "caller_slots": 10,
         "page_uploads": 2,
         "threads": 12,
         "model_queue": 40,
-        "in_flight_batched": 9,
-        "in_flight_unbatched": 4,
         "batch": 6,
         "cpu_slots": 2,
     }
@@ -31,4 +28,4 @@ def test_no_stage_is_closed_or_starves_the_next(value: int) -> None:
     limits = concurrency_limits(load(max_waiting=value, batch_size=value, threads=value))
     assert min(asdict(limits).values()) >= 1
     assert limits.page_uploads <= limits.caller_slots <= limits.request_slots
-    assert limits.threads >= max(limits.batch, limits.in_flight_batched)
+    assert limits.threads >= max(limits.batch, in_flight_batched(limits.batch))

@@ -49,7 +49,7 @@ def test_failed_acquisition_changes_nothing() -> None:
 def test_slot_is_exchanged_when_the_body_is_complete() -> None:
     """While its body arrives, a request holds an arrival slot only; then a processing slot only."""
     processing = Shares(1, 1, "processing requests")
-    pool = SlotPool(4, caller_bytes=10, processing=processing)
+    pool = SlotPool(4, 1, caller_bytes=10, processing=processing)
     slot = Slot(pool, "ann")
     processing.acquire("bob")
     with pytest.raises(TooManyRequests):
@@ -65,7 +65,7 @@ def test_slot_is_exchanged_when_the_body_is_complete() -> None:
 
 def test_bytes_are_counted_as_declared_or_as_they_arrive() -> None:
     """Declared bytes are held at once, others as they arrive; all until the slot is released."""
-    pool = SlotPool(8, caller_bytes=10)
+    pool = SlotPool(8, 2, caller_bytes=10)
     declared, undeclared = Slot(pool, "ann"), Slot(pool, "ann")
     declared.expect(6)
     for _ in range(4):

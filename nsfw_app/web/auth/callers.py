@@ -148,7 +148,6 @@ def needs(permission: Permission) -> Callable[[Request], Caller]:
 
 
 Visitor = Annotated[Caller, Depends(needs(Permission.PAGE))]
-Reader = Annotated[Caller, Depends(needs(Permission.READ))]
 Reviewer = Annotated[Caller, Depends(needs(Permission.REVIEW))]
 Exporter = Annotated[Caller, Depends(needs(Permission.EXPORT))]
 

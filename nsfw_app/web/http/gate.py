@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 import anyio
 from fastapi import Request
 
-from nsfw_app.concurrency_limits import quarter
+from nsfw_app.concurrency_limits import ConcurrencyLimits
 from nsfw_app.errors import NSFWReviewError, RequestTooLarge, Unavailable
 from nsfw_app.imaging.decode import check_size
 from nsfw_app.records import ImageProblem, Prediction, Review, Upload, WarningCode
@@ -39,23 +39,20 @@ class ClassifyGate:
     Args:
         engine: Classifies images.
         monitor: Counts reviews.
-        max_requests: The most requests that arrive, and the most that are classified, at once.
-        threads: The most images that are classified at once.
+        concurrency: How many requests arrive, and are classified, at once; in all and per caller.
     """
 
-    def __init__(
-        self, engine: Engine, monitor: Monitor, *, max_requests: int, threads: int
-    ) -> None:
+    def __init__(self, engine: Engine, monitor: Monitor, *, concurrency: ConcurrencyLimits) -> None:
         self.engine = engine
         self.limits = RequestLimits(engine.limits.max_bytes)
         self._monitor = monitor
-        classifying = Shares(
-            max_requests, quarter(max_requests), "requests that are being classified"
-        )
+        slots = concurrency.request_slots, concurrency.caller_slots
         self._slots = SlotPool(
-            max_requests, caller_bytes=self.limits.caller_bytes, processing=classifying
+            *slots,
+            caller_bytes=self.limits.caller_bytes,
+            processing=Shares(*slots, "requests that are being classified"),
         )
-        self._threads = FairThreads(threads)
+        self._threads = FairThreads(concurrency.threads)
 
     @asynccontextmanager
     async def slot(self, request: Request) -> AsyncIterator[None]:

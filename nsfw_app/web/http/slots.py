@@ -1,6 +1,6 @@
 """Slots of requests while their bodies arrive; one caller holds a quarter at most."""
 
-from nsfw_app.concurrency_limits import CALLERS, quarter
+from nsfw_app.concurrency_limits import CALLERS
 from nsfw_app.web.http.shares import Shares
 
 
@@ -9,14 +9,20 @@ class SlotPool:
 
     Args:
         requests: The most bodies that arrive at once.
+        caller_requests: The most of these that belong to one caller.
         caller_bytes: The most bytes of one caller's bodies, from arrival until the response.
         processing: What a request acquires when its body is complete.
     """
 
     def __init__(
-        self, requests: int, *, caller_bytes: int, processing: Shares | None = None
+        self,
+        requests: int,
+        caller_requests: int,
+        *,
+        caller_bytes: int,
+        processing: Shares | None = None,
     ) -> None:
-        self.arriving = Shares(requests, quarter(requests), "uploads that are arriving")
+        self.arriving = Shares(requests, caller_requests, "uploads that are arriving")
         self.bytes = Shares(CALLERS * caller_bytes, caller_bytes, "MB of request bodies", unit=1e6)
         self.processing = processing
 

@@ -20,6 +20,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nsfw_app.concurrency_limits import quarter
 from nsfw_app.errors import Forbidden, NotFound, NotSignedIn, NSFWReviewError
 from nsfw_app.rules.permissions import ANONYMOUS, Caller
 from nsfw_app.web.auth.callers import Callers
@@ -85,7 +86,7 @@ class AuthMiddleware:
     def __init__(self, app: ASGIApp, *, callers: Callers) -> None:
         self._app = app
         self._callers = callers
-        self._slots = SlotPool(MAX_ARRIVING, caller_bytes=4 * MAX_JSON_BYTES)
+        self._slots = SlotPool(MAX_ARRIVING, quarter(MAX_ARRIVING), caller_bytes=4 * MAX_JSON_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or reject one request."""
