@@ -17,9 +17,9 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web.middleware.auth import MAX_CALL_BYTES
-from tests.browser.test_space import SPACE
 from tests.support.application import WebApp, open_app, served
 from tests.support.fakes import image_bytes
+from tests.web.test_space import SPACE
 
 JOIN, DATA = "/gradio_api/queue/join", "/gradio_api/queue/data"
 
