@@ -15,7 +15,12 @@ from nsfw_app import __version__, settings
 from nsfw_app.accounts import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS
 from nsfw_app.cli import app
 from nsfw_app.cli.keys import DEFAULT_PER_MINUTE
-from nsfw_app.concurrency_limits import GRADIO_QUEUE, concurrency_limits
+from nsfw_app.concurrency_limits import (
+    GRADIO_QUEUE,
+    concurrency_limits,
+    in_flight_batched,
+    in_flight_unbatched,
+)
 from nsfw_app.records import Action, Reason, WarningCode
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.exports import LOG_COLUMNS
@@ -40,7 +45,14 @@ README = (ROOT / "README.md").read_text()
 MAX_README_LINES = 150
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("benchmarks/*.md")])
 # Variables that a Space sets by itself are not documented as settings.
-SETTINGS = [name for name, field in Settings.model_fields.items() if not field.validation_alias]
+SET_BY_SPACES = (
+    "SPACE_ID SPACE_HOST OAUTH_CLIENT_ID OAUTH_CLIENT_SECRET OPENID_PROVIDER_URL".split()
+)
+VARIABLES = {
+    name: str(field.validation_alias or f"NSFW_{name.upper()}")
+    for name, field in Settings.model_fields.items()
+}
+SETTINGS = [name for name, variable in VARIABLES.items() if variable not in SET_BY_SPACES]
 # The page of each command; of all others it is commands.md.
 COMMAND_PAGES = {
     "export": "correction-log.md",
@@ -66,7 +78,7 @@ def rows(text: str) -> Iterator[list[str]]:
 def test_every_setting_has_a_row(name: str) -> None:
     """docs/settings.md has one row for each setting."""
     first_cells = [cells[0] for cells in rows(page("settings.md"))]
-    assert first_cells.count(f"`NSFW_{name.upper()}`") == 1
+    assert first_cells.count(f"`{VARIABLES[name]}`") == 1
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -81,11 +93,11 @@ def test_documented_defaults_are_those_in_force() -> None:
     documented = {cells[0]: cells[1].strip("`") for cells in rows(page("settings.md"))}
     in_force = settings.load()
     for name in ("model", "model_revision", "backend", "batch_size", "host", "port", "reviewer"):
-        assert documented[f"`NSFW_{name.upper()}`"] == str(getattr(in_force, name))
+        assert documented[f"`{VARIABLES[name]}`"] == str(getattr(in_force, name))
     for name in ("review_from", "review_to", "audit_rate", "max_file_mb", "max_pixels"):
-        assert float(documented[f"`NSFW_{name.upper()}`"]) == getattr(in_force, name)
+        assert float(documented[f"`{VARIABLES[name]}`"]) == getattr(in_force, name)
     for name in ("max_frames", "max_waiting", "max_files", "pause_after", "keep_days"):
-        assert int(documented[f"`NSFW_{name.upper()}`"]) == getattr(in_force, name)
+        assert int(documented[f"`{VARIABLES[name]}`"]) == getattr(in_force, name)
     assert documented["`NSFW_QUEUE_RULES`"] == ",".join(in_force.queue_rules)
     assert documented["`NSFW_KEEP_IMAGES`"] == in_force.keep_images
     assert documented["`NSFW_FETCH_URLS`"] == str(in_force.fetch_urls).lower()
@@ -132,7 +144,7 @@ def test_no_page_shows_a_command_that_does_not_exist() -> None:
 
 def test_every_route_of_the_api_is_documented(engine: Engine) -> None:
     """docs/api.md has a row for each method and path of the OpenAPI document, and no other."""
-    gate = ClassifyGate(engine, Monitor(engine), max_requests=1, threads=1)
+    gate = ClassifyGate(engine, Monitor(engine), concurrency=concurrency_limits(settings.load()))
     document = v1_application(gate, settings=settings.load()).openapi()
     served = {
         f"{method.upper()} /v1{path}"
@@ -291,6 +303,7 @@ def test_the_architecture_shows_the_limits_in_force() -> None:
     """The table of limits has the numbers that two cores and the default settings give."""
     limits = concurrency_limits(settings.load(threads=2))
     documented = {cells[0]: cells[1] for cells in rows(page("architecture.md"))}
+    batched, unbatched = in_flight_batched(limits.batch), in_flight_unbatched(limits.cpu_slots)
     for name, value in {
         "uploads at once": limits.page_uploads,
         "backlog": limits.backlog,
@@ -300,6 +313,6 @@ def test_the_architecture_shows_the_limits_in_force() -> None:
         "queue": limits.model_queue,
         "batch": limits.batch,
         "CPU slots": limits.cpu_slots,
-        "in flight": f"{limits.in_flight_batched} or {limits.in_flight_unbatched}",
+        "in flight": f"{batched} or {unbatched}",
     }.items():
         assert documented[name] == str(value), name
