@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 HEADER_BYTES = 128  # ICC.1:2022, 7.2
-VERSION = 4 << 24
 D50 = (0.9642, 1.0, 0.8249)  # XYZ of the profile connection space, ICC.1:2022, 7.2.16
 # Bradford cone response, ICC.1:2022, annex E.
 BRADFORD = np.array(

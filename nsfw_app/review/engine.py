@@ -1,7 +1,7 @@
 """The engine: the facade over review that page, API and commands use.
 
 - Images are classified, decisions recorded and previews read through it only. Accounts, statistics
-  (`evidence`), exports by commands and webhooks use parts of the store directly.
+  (`evidence`), webhooks and all commands but `classify` use parts of the store directly.
 - An image that cannot be classified comes back as a review with a problem: never as an exception,
   and never as safe.
 """
