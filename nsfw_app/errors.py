@@ -1,4 +1,4 @@
-"""The error tree: every error that this package raises on purpose.
+"""The error tree: every error that page, API and commands report.
 
     NSFWReviewError
     ├── SettingsError        a setting has a value that is not allowed

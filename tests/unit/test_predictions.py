@@ -158,6 +158,8 @@ def test_the_request_costs_no_more(
     [image] = response.json()["images"]
     assert (image["action"], bool(image["id"])) == ("review", True)
     assert (found["decodings"], found["policies"], len(finds), len(records)) == (2, 1, 1, 1)
+    # One read is the key's, one the policy's, one the catalog's.
+    assert (found["reads"], found["writes"]) == (3, 1)
 
 
 @pytest.mark.parametrize(
