@@ -3,20 +3,21 @@
 #
 #   bash tests/run.sh                  everything
 #   bash tests/run.sh -m "not slow"    without the slow tests; arguments are passed to pytest
+#   PYTHON=python3.13 bash tests/run.sh  with this Python, instead of the first one found
 #
 # Creates a virtual environment in tests/.venv, and again when Python or the requirements change.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python=""
-for candidate in python3.11 python3.12 python3.13 python3; do
+for candidate in ${PYTHON:-python3.11 python3.12 python3.13 python3}; do
   if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
     python=$candidate
     break
   fi
 done
 if [ -z "$python" ]; then
-  echo "Python 3.11, 3.12 or 3.13 is needed, and none was found on PATH." >&2
+  echo "Python 3.11, 3.12 or 3.13 is needed, and ${PYTHON:-PATH} has none." >&2
   exit 1
 fi
 
