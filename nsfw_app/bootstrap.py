@@ -9,6 +9,7 @@ from nsfw_app.models.loader import Loaded, ModelLoader, load_classifier
 from nsfw_app.models.selection import BackendConfig
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook, PolicyDefaults
+from nsfw_app.rules.decisions import DecisionRules
 from nsfw_app.rules.queue import QueueRules
 from nsfw_app.rules.retention import Retention
 from nsfw_app.settings import Settings
@@ -22,7 +23,10 @@ def open_store(settings: Settings) -> Store:
         previews_dir=settings.previews_dir,
         journal_mode=settings.journal_mode,
         rules=QueueRules(frozenset(settings.queue_rules), settings.audit_rate, settings.answers),
-        retention=Retention(settings.keep_images, settings.keep_days),
+        retention=Retention(
+            settings.keep_images, settings.keep_days, settings.preview_grace_minutes
+        ),
+        decision_rules=DecisionRules(frozenset(settings.require_seen), settings.require_reason),
     )
 
 

@@ -16,6 +16,8 @@
     │       └── OutOfMemory  there is not enough memory to run the model
     ├── PolicyError          thresholds out of order or out of range
     ├── DecisionError        a decision that cannot be recorded
+    │   └── DecisionRefused  a rule of the installation forbids it; `kind` says which
+    ├── ImageRestricted      the image is hidden from everyone but administrators
     ├── FilterError          an invalid filter of the log
     ├── AccountError         a user or key that cannot be created or changed like this
     ├── SortingError         a file could not be moved into the folder of its action
@@ -37,7 +39,7 @@ Each has a `kind`, a stable code for programs, and a message for people. Message
 they are, so they name the value, the limit and what to do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -169,6 +171,47 @@ class DecisionError(NSFWReviewError):
     """A decision that cannot be recorded."""
 
     kind: str = "decision"
+
+
+class Refusal(StrEnum):
+    """Why a valid decision is not recorded."""
+
+    NOT_SEEN = "not_seen"
+    NO_PREVIEW = "no_preview"
+    REASON_REQUIRED = "reason_required"
+
+
+REFUSALS: Mapping[Refusal, str] = MappingProxyType(
+    {
+        Refusal.NOT_SEEN: "Reveal the image before you decide.",
+        Refusal.NO_PREVIEW: "The preview of this image was deleted, so it cannot be decided. "
+        "Upload the image again.",
+        Refusal.REASON_REQUIRED: "A disagreement needs a reason. Choose at least one.",
+    }
+)
+
+
+class DecisionRefused(DecisionError):
+    """A rule of the installation forbids a decision, or some decisions of a batch.
+
+    Args:
+        reason: The first rule that one of them breaks.
+        images: SHA-256 of the images whose decisions break that rule.
+    """
+
+    def __init__(self, reason: Refusal, images: Sequence[str]) -> None:
+        super().__init__(REFUSALS[reason])
+        self.kind = reason.value
+        self.images = tuple(images)
+
+
+class ImageRestricted(NSFWReviewError):
+    """The image is hidden from everyone but administrators, and its preview must be kept."""
+
+    kind: str = "restricted"
+
+    def __init__(self) -> None:
+        super().__init__("This image is restricted: administrators only may see it.")
 
 
 class FilterError(NSFWReviewError):

@@ -54,6 +54,15 @@ class Reason(StrEnum):
     OTHER = "other"
 
 
+class Tab(StrEnum):
+    """A tab of the page in which decisions are made."""
+
+    REVIEW = "review"
+    GALLERY = "gallery"
+    QUEUE = "queue"
+    RELABEL = "relabel"
+
+
 class WarningCode(StrEnum):
     """Tolerated faults of a file, in the order in which warnings are listed."""
 
@@ -260,6 +269,10 @@ class NewDecision:
     - `nonce` is an idempotency key: the same one again records nothing more.
     - `name` is the one shown, of those the image was uploaded under.
     - `elapsed_ms` is how long the image was on the screen, where that is known.
+    - `seen` is the page's word that the reviewer revealed the image, `seen_ms` for how long in all.
+    - `tab` is where it was made; None for a program.
+    - `policy_version` is the version of the policy on the screen, where that is known.
+    - `entry_id` is the queue entry that the reviewer claimed; None outside the queue.
 
     Raises:
         DecisionError: The threshold leaves [0, 1], or a text is too long, missing or not Unicode.
@@ -277,6 +290,11 @@ class NewDecision:
     batch_id: str = ""
     name: str = ""
     elapsed_ms: int | None = None
+    seen: bool = False
+    seen_ms: int | None = None
+    tab: Tab | None = None
+    policy_version: int | None = None
+    entry_id: int | None = None
 
     MAX_NOTE_CHARACTERS = 4_000
     MAX_NONCE_CHARACTERS = 64
@@ -300,7 +318,15 @@ class NewDecision:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One row of the correction log, its fields in the log's order."""
+    """One row of the correction log, its fields in the log's order.
+
+    - `agrees` is None for unsure.
+    - `seen` is whether this reviewer had revealed the image; None where it was not recorded.
+    - `queue_reason` is why the image was in the queue from which it was decided; None elsewhere.
+    - `draw_probability` is that of the rule which admitted it to the queue; None where people did.
+    - `policy_version` is the version that was on the screen.
+    - `settled_label` is that of the prediction now; None while it waits or reviewers differ.
+    """
 
     decision_id: int
     decided_at: str
@@ -315,12 +341,19 @@ class Decision:
     threshold: float
     model_label: str
     reviewer_label: str
-    agrees: bool
+    agrees: bool | None
     reasons: tuple[str, ...]
     note: str
     batch_id: str
     undone: bool
+    seen: bool | None
+    elapsed_ms: int | None
+    queue_reason: str | None
+    draw_probability: float | None
+    policy_version: int | None
+    settled_label: str | None
     warnings: tuple[str, ...]
+    seen_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)

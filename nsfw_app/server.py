@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 import threading
+import time
 from importlib.util import find_spec
 
 from nsfw_app import settings
@@ -22,6 +23,7 @@ from nsfw_app.review.webhooks import WebhookSender
 from nsfw_app.settings import EVERYWHERE, Settings
 
 DAY_S = 86_400
+SWEEP_S = 60  # how late a preview may be deleted after its grace period
 SHUTDOWN_S = 3  # grace period of running requests after SIGTERM
 
 
@@ -69,6 +71,7 @@ def main() -> None:
     print_banner(chosen, accounts, port=listener.getsockname()[1])
     threading.Thread(target=load_model, args=[engine], daemon=True).start()
     schedule_purge(engine)
+    threading.Thread(target=sweep_previews, args=[engine], daemon=True).start()
     WebhookSender(store.deliveries).start()
     # The application reads proxy headers itself; uvicorn would take the leftmost hop.
     config = uvicorn.Config(
@@ -149,3 +152,13 @@ def purge(engine: Engine) -> None:
         engine.tidy_up(actor="daily purge")
     except StorageError as error:
         print(f"The daily purge failed: {error}", file=sys.stderr, flush=True)
+
+
+def sweep_previews(engine: Engine) -> None:
+    """Delete previews whose grace period has ended, every minute; the purge at start was first."""
+    while True:
+        time.sleep(SWEEP_S)
+        try:
+            engine.sweep_previews()
+        except StorageError as error:
+            print(f"Previews could not be deleted: {error}", file=sys.stderr, flush=True)

@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nsfw_app.errors import SettingsError
+from nsfw_app.records import Tab
 from nsfw_app.rules.permissions import UserRole
 from nsfw_app.rules.queue import QueueReason
 from nsfw_app.rules.retention import Keep
@@ -219,6 +220,25 @@ class Settings(BaseSettings):
         description="Images whose previews are kept: `disagreements`, `all` or `none`.",
     )
     keep_days: int = Field(30, gt=0, description="Days after which a preview is deleted.")
+    preview_grace_minutes: int = Field(
+        60,
+        ge=0,
+        description="Minutes for which a preview is kept after a decision about its image.",
+    )
+    require_seen: Annotated[tuple[Tab, ...], NoDecode] = Field(
+        (Tab.QUEUE, Tab.RELABEL),
+        description="Tabs that refuse decisions on images which the reviewer has not revealed, "
+        "separated by commas: review, gallery, queue, relabel; `none` for no tab.",
+    )
+    require_reason: bool = Field(
+        False, description="Whether a decision that contradicts the model needs a reason."
+    )
+    escalation_text: str = Field(
+        "",
+        max_length=10_000,
+        description="What reviewers must do about an image with a minor; shown when they choose "
+        "that reason.",
+    )
     policy_text: Path | None = Field(
         None,
         description="Path of a Markdown file with the moderation policy, which the key P shows.",
@@ -245,6 +265,14 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(label.strip() for label in value.split(",") if label.strip())
+        return value
+
+    @field_validator("require_seen", mode="before")
+    @classmethod
+    def _tabs(cls, value: object) -> object:
+        if isinstance(value, str):
+            tabs = [tab.strip() for tab in value.split(",") if tab.strip()]
+            return () if tabs == ["none"] else tuple(tabs)
         return value
 
     @field_validator("forwarded_allow_ips")

@@ -6,12 +6,11 @@
   and never as safe.
 """
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nsfw_app.concurrency import map_ordered
-from nsfw_app.errors import ImageError, ModelError, StorageError
+from nsfw_app.errors import ImageError, ModelError, NSFWReviewError
 from nsfw_app.imaging import decode
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models import build_files
@@ -23,6 +22,8 @@ from nsfw_app.records import (
     Decision,
     ImageProblem,
     LabelRole,
+    LogFilter,
+    ModelIdentity,
     NewDecision,
     Policy,
     Prediction,
@@ -31,6 +32,7 @@ from nsfw_app.records import (
     Upload,
     Verdict,
 )
+from nsfw_app.review.galleries import GalleryService
 from nsfw_app.review.policies import PolicyBook, reviewed
 from nsfw_app.review.predictions import Predictions
 from nsfw_app.review.previews import Previews
@@ -41,13 +43,11 @@ from nsfw_app.store import Store
 from nsfw_app.store.audit import Audit
 from nsfw_app.store.log import CorrectionLog
 
-log = logging.getLogger(__name__)
-
 
 class Engine:
     """Classifies images and records decisions.
 
-    `queue`, `submissions`, `log` and `audit` are its parts for those nouns.
+    `queue`, `submissions`, `galleries`, `log` and `audit` are its parts for those nouns.
 
     Args:
         store: Images, predictions, decisions and the queue.
@@ -73,7 +73,15 @@ class Engine:
         self._store = store
         self._loader = loader
         self._artifacts_dir = artifacts_dir
-        self._previews = Previews(store.visibility, store.previews, limits=limits, loader=loader)
+        self._previews = Previews(
+            store.visibility,
+            store.previews,
+            views=store.views,
+            restrictions=store.restrictions,
+            limits=limits,
+            loader=loader,
+        )
+        self.galleries = GalleryService(store, self.queue, previews=self._previews, loader=loader)
         self._predictions = Predictions(
             store,
             loader,
@@ -166,8 +174,8 @@ class Engine:
             return _unavailable(upload.name, policy, error, sha256=decode.sha256(data))
         return reviewed(upload.name, policy, image)
 
-    def unavailable(self, name: str, error: ImageError | ModelError) -> Review:
-        """The review of a file that could not be read."""
+    def unavailable(self, name: str, error: NSFWReviewError) -> Review:
+        """The review of a file that could not be read, or that the caller may not see."""
         return _unavailable(name, self.policy, error)
 
     def review_file(self, path: Path, upload: Upload) -> Review:
@@ -199,17 +207,28 @@ class Engine:
         Raises:
             NotFound: The caller may see no such image, or the model made no such prediction.
             DecisionError: The decision contradicts an earlier one with the same nonce.
+            DecisionRefused: The rules of the installation refuse it.
         """
         return self.decide_all([decision], caller)[0]
 
     def decide_all(self, decisions: Sequence[NewDecision], caller: Caller) -> list[Decision]:
-        """Record several decisions, all or none; see `decide`."""
-        recorded = self._store.log.add_all(decisions, caller)
-        try:
-            self._store.purges.tidy({decision.image_sha256 for decision in recorded})
-        except StorageError as error:  # the decisions are on disk all the same
-            log.warning("Previews are left for the daily purge: %s", error)
-        return recorded
+        """Record several decisions, all or none; see `decide`.
+
+        Previews are left for `sweep_previews`: a reviewer may undo.
+        """
+        return self._store.log.add_all(decisions, caller)
+
+    def recent(self, caller: Caller, *, limit: int) -> list[tuple[Decision, Review]]:
+        """The caller's latest decisions that stand, newest first, with the images' reviews."""
+        wanted = LogFilter(reviewer=caller.name, undone=False)
+        found = []
+        for decision in self._store.log.page(wanted, limit=limit):
+            identity = ModelIdentity(decision.model, decision.revision, "", decision.backend)
+            image = self._store.catalog.find(decision.image_sha256, identity)
+            if image is not None:
+                policy = self.policies.of(decision.model)
+                found.append((decision, reviewed(decision.name, policy, image)))
+        return found
 
     def undo_batch(self, batch_id: str, *, reviewer: str, nonce: str) -> list[Decision]:
         """Undo every decision that a reviewer recorded under one batch id.
@@ -268,10 +287,34 @@ class Engine:
         return self._previews.thumbnail(image_sha256, caller)
 
     def render_preview(
-        self, data: bytes, *, name: str, frame: int, background: Background = Background.WHITE
+        self,
+        data: bytes,
+        *,
+        name: str,
+        frame: int,
+        caller: Caller,
+        background: Background = Background.WHITE,
     ) -> bytes:
         """The preview of an image of which none is kept; see `Previews.render`."""
-        return self._previews.render(data, name=name, frame=frame, background=background)
+        return self._previews.render(
+            data, name=name, frame=frame, background=background, caller=caller
+        )
+
+    def record_view(self, image_sha256: str, caller: Caller) -> None:
+        """Record that a reviewer is being sent a preview; see `Previews.record_view`."""
+        self._previews.record_view(image_sha256, caller)
+
+    def hides(self, image_sha256: str, caller: Caller) -> bool:
+        """Whether an image is restricted to administrators, and the caller is none."""
+        return self._previews.hides(image_sha256, caller)
+
+    def lift_restriction(self, image_sha256: str, *, actor: str) -> None:
+        """Show a restricted image again as any other.
+
+        Raises:
+            NotFound: It is not restricted.
+        """
+        self._store.restrictions.lift(image_sha256, actor=actor)
 
     def check_writable(self) -> None:
         """Write to the data directory as an upload does.
@@ -281,13 +324,17 @@ class Engine:
         """
         self._store.check_writable()
 
+    def sweep_previews(self) -> int:
+        """Delete the previews of decided images after the grace period; how many there were."""
+        return self._store.purges.sweep()
+
     def tidy_up(self, *, actor: str) -> int:
         """Delete every preview that retention does not keep; how many there were."""
         return self._store.purges.run(actor=actor)
 
 
 def _unavailable(
-    name: str, policy: Policy, error: ImageError | ModelError, *, sha256: str | None = None
+    name: str, policy: Policy, error: NSFWReviewError, *, sha256: str | None = None
 ) -> Review:
     problem = ImageProblem(error.kind, str(error))
     return Review(name, policy, Verdict(), sha256, problem=problem)

@@ -1,19 +1,24 @@
 """Previews of images: rendered from bytes, and read by callers who may see them."""
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from PIL import Image
 
-from nsfw_app.errors import NotFound
+from nsfw_app.errors import ImageRestricted, NotFound, StorageError
 from nsfw_app.imaging import decode
 from nsfw_app.imaging import previews as renderings
 from nsfw_app.imaging.decode import Limits, MinSize
 from nsfw_app.models.loader import ModelLoader
 from nsfw_app.records import Background, JudgedImage, Prediction, Preview
-from nsfw_app.rules.permissions import Caller
+from nsfw_app.rules.permissions import Caller, Permission
+from nsfw_app.store.preview_views import PreviewViews
 from nsfw_app.store.previews import PreviewFiles
+from nsfw_app.store.restrictions import Restrictions
 from nsfw_app.store.visibility import Visibility
+
+log = logging.getLogger(__name__)
 
 
 class Previews:
@@ -22,6 +27,8 @@ class Previews:
     Args:
         visibility: Which callers may see an image.
         files: Preview files.
+        views: To which reviewers a preview was sent.
+        restrictions: Images that only administrators may see.
         limits: Largest input accepted.
         loader: Source of the model, whose CPU slots are shared.
     """
@@ -31,11 +38,15 @@ class Previews:
         visibility: Visibility,
         files: PreviewFiles,
         *,
+        views: PreviewViews,
+        restrictions: Restrictions,
         limits: Limits,
         loader: ModelLoader,
     ) -> None:
         self._visibility = visibility
         self._files = files
+        self._views = views
+        self._restrictions = restrictions
         self._limits = limits
         self._loader = loader
 
@@ -57,21 +68,45 @@ class Previews:
         """A kept preview at the size of a card; see `jpeg`."""
         return renderings.thumbnail(self.jpeg(image_sha256, caller))
 
-    def render(self, data: bytes, *, name: str, frame: int, background: Background) -> bytes:
-        """The preview of one frame, JPEG, without storing anything.
+    def hides(self, image_sha256: str, caller: Caller) -> bool:
+        """Whether an image is restricted, and the caller is no administrator."""
+        return not caller.may(Permission.MANAGE) and self._restrictions.holds(image_sha256)
+
+    def record_view(self, image_sha256: str, caller: Caller) -> None:
+        """Record that a reviewer is being sent a preview; decisions then may count as seen.
+
+        The preview is sent also where this cannot be recorded: images can be looked at while the
+        disk is full.
+        """
+        if caller.may(Permission.REVIEW):
+            try:
+                self._views.add(image_sha256, caller.name)
+            except StorageError as error:
+                log.warning("The view of a preview was not recorded: %s", error)
+
+    def render(
+        self, data: bytes, *, name: str, frame: int, background: Background, caller: Caller
+    ) -> bytes:
+        """The preview of one frame, JPEG, without storing it.
 
         Args:
             data: The file's bytes.
             name: The file's name.
             frame: Its number from 0; the nearest decoded frame is taken.
             background: The color behind transparent pixels.
+            caller: To whom it is sent.
 
         Raises:
             ImageError: The bytes are not an image within the limits.
+            ImageRestricted: Administrators only may see it.
         """
-        name = Path(name).name
+        name, sha256 = Path(name).name, decode.sha256(data)
+        if caller.owner is not None and self.hides(sha256, caller):
+            raise ImageRestricted
         with self._cpu_slot(), decode.memory_for(name):
-            return renderings.preview(self._frame(data, name, frame, background))
+            jpeg = renderings.preview(self._frame(data, name, frame, background))
+        self.record_view(sha256, caller)
+        return jpeg
 
     def frame(self, data: bytes, prediction: Prediction, *, name: str, side: int) -> Image.Image:
         """The frame of a prediction, decoded again, with at most `side` pixels a side."""

@@ -122,13 +122,19 @@ class QueueService:
                 groups.append([misclassification])
         return groups
 
-    def label_for_training(self, prediction_id: int, label: Label | None, reviewer: str) -> None:
-        """Confirm a training label, or set the image aside with label None.
-
-        Raises:
-            NotFound: The prediction is not a settled misclassification.
-        """
-        self._store.training.decide(prediction_id, label, reviewer=reviewer)
+    def label_for_training(
+        self,
+        prediction_id: int,
+        label: Label | None,
+        reviewer: str,
+        *,
+        seen: bool = False,
+        seen_ms: int | None = None,
+    ) -> None:
+        """Confirm or correct a training label, or set the image aside; see `TrainingLabels`."""
+        self._store.training.decide(
+            prediction_id, label, reviewer=reviewer, seen=seen, seen_ms=seen_ms
+        )
 
     def review_of(self, prediction_id: int, *, name: str | None = None) -> Review:
         """The review of a stored prediction under the policy in force.

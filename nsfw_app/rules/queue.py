@@ -3,6 +3,7 @@
 - An image settles when as many reviewers as wanted have decided and agree.
 - If they disagree, it is adjudicated: one more reviewer, who does not see the others' decisions,
   decides.
+- Unsure is no vote: the image waits for another reviewer, who may be able to tell.
 """
 
 from collections import Counter
@@ -56,6 +57,11 @@ class QueueRules:
         """Number of reviewers who must decide on an image that entered for this reason."""
         return self.answers.get(reason, DEFAULT_ANSWERS[reason])
 
+    def draw_probability(self, reason: QueueReason) -> float | None:
+        """With which probability an image that a rule admits is drawn; None where people choose."""
+        drawn = {QueueReason.REVIEW: 1.0, QueueReason.AUDIT: self.audit_rate}
+        return drawn.get(reason)
+
     def reason_for(self, prediction: Prediction, action: Action) -> QueueReason | None:
         """Why a classified image enters the queue; None where no rule in use matches.
 
@@ -89,17 +95,27 @@ def settle(labels: Sequence[Label], *, wanted: int) -> Settlement:
         wanted: How many must agree.
 
     Returns:
-        Settled with the common label. Where labels differ: to be adjudicated by one more than
-        wanted, and never by fewer than three; settled after that with the label of the majority,
-        or the last label where there is none. Open while there are fewer than wanted.
+        Of the decisions that are not unsure: settled with the common label. Where labels differ, to
+        be adjudicated by one more than wanted, and never by fewer than three; settled after that
+        with the label of the majority, or the last label where there is none. Open while there are
+        fewer than wanted. What these do not settle is settled as unsure once as many reviewers as
+        wanted, at least two, are unsure.
     """
-    if len(labels) < wanted:
+    votes = [label for label in labels if label is not Label.UNSURE]
+    outcome = _settle_votes(votes, wanted=wanted)
+    if not outcome.settled and len(labels) - len(votes) >= max(wanted, 2):
+        return Settlement(settled=True, label=Label.UNSURE)
+    return outcome
+
+
+def _settle_votes(votes: Sequence[Label], *, wanted: int) -> Settlement:
+    if len(votes) < wanted:
         return Settlement()
-    label, votes = Counter(labels).most_common(1)[0]
-    if votes == len(labels):
+    label, most = Counter(votes).most_common(1)[0]
+    if most == len(votes):
         return Settlement(settled=True, label=label)
-    if len(labels) > max(wanted, 2):
-        return Settlement(settled=True, label=label if 2 * votes > len(labels) else labels[-1])
+    if len(votes) > max(wanted, 2):
+        return Settlement(settled=True, label=label if 2 * most > len(votes) else votes[-1])
     return Settlement(adjudicating=True)
 
 

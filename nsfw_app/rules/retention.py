@@ -7,17 +7,21 @@ from enum import StrEnum
 class Keep(StrEnum):
     """Images whose previews are kept."""
 
-    DISAGREEMENTS = "disagreements"  # and, until a decision, images that wait for one
+    DISAGREEMENTS = "disagreements"  # also unsure, and until a decision, what waits for one
     ALL = "all"
     NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Which previews are kept, and after how many days each is deleted in any case."""
+    """Which previews are kept, and after how many days each is deleted in any case.
+
+    `grace_minutes` is how long a preview is kept after a decision about its image or its undo.
+    """
 
     keep: Keep = Keep.DISAGREEMENTS
     days: int = 30
+    grace_minutes: int = 60
 
     @property
     def keeps_any(self) -> bool:

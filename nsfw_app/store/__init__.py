@@ -11,6 +11,7 @@ import sqlite3
 from pathlib import Path
 
 from nsfw_app.errors import SettingsError, StorageError
+from nsfw_app.rules.decisions import DecisionRules
 from nsfw_app.rules.queue import QueueRules
 from nsfw_app.rules.retention import Retention
 from nsfw_app.store.audit import Audit
@@ -19,13 +20,16 @@ from nsfw_app.store.connections import Connections
 from nsfw_app.store.consistency import Consistency
 from nsfw_app.store.deliveries import Deliveries
 from nsfw_app.store.encryption import SecretCipher
+from nsfw_app.store.galleries import Galleries
 from nsfw_app.store.keys import ApiKeys
 from nsfw_app.store.leases import Leases
 from nsfw_app.store.log import CorrectionLog
 from nsfw_app.store.policies import Policies
+from nsfw_app.store.preview_views import PreviewViews
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.purges import Purges
 from nsfw_app.store.queue_entries import ReviewQueue
+from nsfw_app.store.restrictions import Restrictions
 from nsfw_app.store.standing_decisions import StandingDecisions
 from nsfw_app.store.submissions import Submissions
 from nsfw_app.store.training import TrainingLabels
@@ -35,6 +39,7 @@ from nsfw_app.store.visibility import Visibility
 __all__ = ["Store"]
 
 DEFAULT_RULES = QueueRules()
+DEFAULT_DECISION_RULES = DecisionRules()
 DEFAULT_RETENTION = Retention()
 
 
@@ -48,6 +53,7 @@ class Store:
         rules: Which images enter the queue, and how many decisions each needs. Where retention
             keeps no previews, none enters, because reviewers could not see it.
         retention: Which previews are kept, and for how long.
+        decision_rules: Which decisions are refused.
 
     Raises:
         StorageError: The data directory cannot be read or written.
@@ -62,6 +68,7 @@ class Store:
         journal_mode: str,
         rules: QueueRules = DEFAULT_RULES,
         retention: Retention = DEFAULT_RETENTION,
+        decision_rules: DecisionRules = DEFAULT_DECISION_RULES,
     ) -> None:
         try:
             connections = Connections(database, journal_mode=journal_mode)
@@ -80,7 +87,7 @@ class Store:
             rules = QueueRules(frozenset())
         self.submissions = Submissions(connections)
         self.deliveries = Deliveries(connections, cipher)
-        self.queue = ReviewQueue(connections, rules=rules)
+        self.queue = ReviewQueue(connections, self.previews, rules=rules)
         self.visibility = Visibility(connections)
         self.catalog = Catalog(
             connections,
@@ -90,8 +97,18 @@ class Store:
             submissions=self.submissions,
         )
         self.leases = Leases(connections)
-        self.log = CorrectionLog(connections, catalog=self.catalog, queue=self.queue)
-        self.training = TrainingLabels(connections)
+        self.galleries = Galleries(connections)
+        self.views = PreviewViews(connections)
+        self.restrictions = Restrictions(connections)
+        self.log = CorrectionLog(
+            connections,
+            catalog=self.catalog,
+            queue=self.queue,
+            previews=self.previews,
+            rules=decision_rules,
+            keeps_previews=retention.keeps_any,
+        )
+        self.training = TrainingLabels(connections, self.previews, decision_rules)
         self.insights = StandingDecisions(connections)
         self.accounts = AccountRows(connections)
         self.keys = ApiKeys(connections, cipher)

@@ -1,4 +1,4 @@
-"""The audit: sign-ins, exports, purges, and changes of policies, users and keys.
+"""The audit: sign-ins, exports, purges, restrictions, and changes of policies, users and keys.
 
 - It is append-only.
 - The row of a change is written in the transaction of that change.
@@ -26,6 +26,7 @@ class AuditAction(StrEnum):
     POLICY = "policy"
     USER = "user"
     KEY = "key"
+    RESTRICT = "restrict"
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,13 +148,13 @@ class Catalog:
                         _add_upload(db, sha256, upload)
                     if place is not None:
                         _set_preview(db, sha256, image.preview)
+                    if place is not None and not self._files.has(sha256):
+                        place()  # before the commit, so that no row lacks its preview
+                        added = True
                     if reason is not None:
                         self._queue.enter(db, prediction_id, reason)
                         if upload is not None and upload.retain is Retain.SUBMISSION:
                             submission_id = self._submissions.add(db, prediction_id, upload)
-                    if place is not None and not self._files.has(sha256):
-                        place()  # before the commit, so that no row lacks its preview
-                        added = True
             except BaseException:
                 if added:
                     self._files.remove(sha256)
@@ -199,6 +199,14 @@ class Catalog:
             },
         )
         return row
+
+    def owns(self, image_sha256: str, caller: Caller) -> bool:
+        """Whether this caller uploaded an image."""
+        row = self._connections.row(
+            "select 1 from uploads where image_sha256 = ? and owner = ? limit 1",
+            (image_sha256, caller.owner),
+        )
+        return row is not None
 
 
 def _add_prediction(db: Database, image: JudgedImage) -> int:

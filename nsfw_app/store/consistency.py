@@ -63,6 +63,10 @@ DERIVED: Mapping[str, tuple[str, str]] = MappingProxyType(
             "select * from log_days",
             "select * from computed_log_days",
         ),
+        "restricted_images": (
+            "select image_sha256, decision_id from restricted_images",
+            "select * from computed_restricted_images",
+        ),
     }
 )
 

@@ -3,17 +3,29 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlite_utils import Database
 
-from nsfw_app.errors import DecisionError, NotFound
+from nsfw_app.errors import DecisionError, DecisionRefused, NotFound, Refusal
 from nsfw_app.imaging.image_warnings import warnings_of
-from nsfw_app.records import Decision, Facets, Label, LogFilter, NewDecision
+from nsfw_app.records import (
+    Decision,
+    Facets,
+    Label,
+    LogFilter,
+    ModelIdentity,
+    NewDecision,
+    Reason,
+)
+from nsfw_app.rules.decisions import DecisionRules
 from nsfw_app.rules.permissions import Caller
+from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections, now
-from nsfw_app.store.queue_entries import ReviewQueue
+from nsfw_app.store.previews import PreviewFiles
+from nsfw_app.store.queue_entries import ReviewQueue, withdraw_images
 from nsfw_app.store.states import reported_changes
 
 # A reviewer does not find others' decisions about a prediction that waits for one of their own.
@@ -21,10 +33,45 @@ VISIBLE = """
 (g.audience = '*' or g.reviewer = :blind_to
   or instr('/' || g.audience, '/' || hex(:blind_to) || '/'))
 """
+# What the database knows about a decision that is made now. Version 1 of a policy is that of
+# the settings, and is stored when the second one is.
+CIRCUMSTANCES = """
+select
+  exists (
+    select 1 from preview_views where image_sha256 = :image and reviewer = :reviewer
+  ) as viewed,
+  case when q.adjudicating then 'adjudication' else q.reason end as queue_reason,
+  q.draw_probability,
+  coalesce(
+    case when :version = 1 then 1 end,
+    (select version from policies where model = :model and version = :version),
+    (select max(version) from policies where model = :model),
+    1
+  ) as policy_version
+from (select 1) left join queue q on q.id = :entry and q.prediction_id = :prediction
+"""
 PARAMETER = re.compile(r":(\w+)")
 ROWS_AT_ONCE = 500  # read ahead while the log is streamed
 MAX_ID = (1 << 63) - 1
 MIDNIGHT = "T00:00:00.000Z"
+
+
+@dataclass(frozen=True, slots=True)
+class _Circumstances:
+    """What a new decision is stored with, and why it is refused, if it is."""
+
+    image: str
+    prediction_id: int
+    name: str
+    source: str
+    batch_id: str
+    model_label: Label
+    warnings: list[str]
+    seen: bool
+    queue_reason: str | None
+    draw_probability: float | None
+    policy_version: int
+    refusal: Refusal | None
 
 
 class CorrectionLog:
@@ -34,12 +81,28 @@ class CorrectionLog:
         connections: The database.
         catalog: The images.
         queue: Entries are settled or reopened in the transaction of each decision.
+        previews: The preview files, without which an image cannot be decided.
+        rules: Which decisions are refused.
+        keeps_previews: Whether retention keeps previews. Where it keeps none, the bytes of the
+            reviewer's own upload, which the browser has, stand for the preview.
     """
 
-    def __init__(self, connections: Connections, *, catalog: Catalog, queue: ReviewQueue) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        *,
+        catalog: Catalog,
+        queue: ReviewQueue,
+        previews: PreviewFiles,
+        rules: DecisionRules,
+        keeps_previews: bool,
+    ) -> None:
         self._connections = connections
         self._catalog = catalog
         self._queue = queue
+        self._previews = previews
+        self._rules = rules
+        self._keeps_previews = keeps_previews
 
     def add(self, new: NewDecision, caller: Caller) -> Decision:
         """Append a decision about an image that the caller may see; idempotent by its nonce.
@@ -47,13 +110,29 @@ class CorrectionLog:
         Raises:
             NotFound: The caller may see no such image, or it has no prediction by that model.
             DecisionError: The nonce belongs to another decision.
+            DecisionRefused: The rules refuse it.
         """
         return self.add_all([new], caller)[0]
 
     def add_all(self, decisions: Sequence[NewDecision], caller: Caller) -> list[Decision]:
         """Append decisions, all or none; see `add`."""
         with self._connections.writing() as db, reported_changes(db) as watch:
-            return [self._add(db, new, caller, watch) for new in decisions]
+            circumstances = [
+                self._circumstances(db, new, caller)
+                if self._recorded(db, new, caller.name) is None
+                else None
+                for new in decisions
+            ]
+            refused = [
+                (made.refusal, made.image) for made in circumstances if made and made.refusal
+            ]
+            if refused:
+                reason = refused[0][0]
+                raise DecisionRefused(reason, [image for each, image in refused if each is reason])
+            return [
+                self._add(db, new, caller, made, watch)
+                for new, made in zip(decisions, circumstances, strict=True)
+            ]
 
     def undo(self, decision_id: int, *, reviewer: str, nonce: str) -> Decision:
         """Append a row that undoes a decision. Undoing it again changes nothing.
@@ -95,62 +174,119 @@ class CorrectionLog:
                 for number, row in enumerate(rows)
             ]
 
-    def _add(
-        self, db: Database, new: NewDecision, caller: Caller, watch: Callable[[int], None]
-    ) -> Decision:
-        reviewer = caller.name
-        upload = self._catalog.upload(new.image_sha256, caller, new.name, new.batch_id)
-        prediction = self._connections.row(
+    def _recorded(self, db: Database, new: NewDecision, reviewer: str) -> int | None:
+        """The id of a decision that was recorded under this nonce before.
+
+        Raises:
+            DecisionError: It is another decision.
+        """
+        row = db.execute(
             """
-            select id, nsfw_score from predictions
-            where image_sha256 = ? and model = ? and revision = ? and backend = ?
+            select d.id, d.reviewer, d.label, p.image_sha256, p.model, p.revision, p.backend
+            from decisions d join predictions p on p.id = d.prediction_id where d.nonce = ?
             """,
-            (new.image_sha256, new.model, new.revision, new.backend),
-        )
-        if upload is None or prediction is None:
+            (new.nonce,),
+        ).fetchone()
+        if row is None:
+            return None
+        same = (reviewer, new.label, new.image_sha256, new.model, new.revision, new.backend)
+        if tuple(row)[1:] != same:
+            raise DecisionError("This nonce was used for another decision. Send a new one.")
+        return int(row["id"])
+
+    def _circumstances(self, db: Database, new: NewDecision, caller: Caller) -> "_Circumstances":
+        upload = self._catalog.upload(new.image_sha256, caller, new.name, new.batch_id)
+        identity = ModelIdentity(new.model, new.revision, "", new.backend)
+        image = self._catalog.find(new.image_sha256, identity)
+        if upload is None or image is None:
             raise NotFound(
                 f"There is no prediction by {new.model} of an image {new.image_sha256} "
                 "that you may see. Add the image first."
             )
-        stored = self._catalog.get(prediction["id"])
-        warnings = warnings_of(upload["name"], stored.info, stored.prediction.background)
-        flagged = prediction["nsfw_score"] >= new.threshold
-        db.execute(
+        row = db.execute(
+            CIRCUMSTANCES,
+            {
+                "image": new.image_sha256,
+                "reviewer": caller.name,
+                "model": new.model,
+                "version": new.policy_version,
+                "entry": new.entry_id,
+                "prediction": image.prediction_id,
+            },
+        ).fetchone()
+        model_label = Label.NSFW if image.prediction.nsfw_score >= new.threshold else Label.NORMAL
+        viewable = (
+            row["viewed"]
+            or self._previews.has(new.image_sha256)
+            or (not self._keeps_previews and self._catalog.owns(new.image_sha256, caller))
+        )
+        seen = new.seen and bool(row["viewed"])
+        warnings = warnings_of(upload["name"], image.info, image.prediction.background)
+        return _Circumstances(
+            image=new.image_sha256,
+            prediction_id=image.prediction_id,
+            name=upload["name"],
+            source=upload["source"],
+            batch_id=new.batch_id or upload["batch_id"],
+            model_label=model_label,
+            warnings=[warning.code for warning in warnings],
+            seen=seen,
+            queue_reason=row["queue_reason"],
+            draw_probability=row["draw_probability"],
+            policy_version=row["policy_version"],
+            refusal=self._rules.refusal(new, model_label=model_label, seen=seen, viewable=viewable),
+        )
+
+    def _add(
+        self,
+        db: Database,
+        new: NewDecision,
+        caller: Caller,
+        made: "_Circumstances | None",
+        watch: Callable[[int], None],
+    ) -> Decision:
+        # Again, because a batch may have a nonce twice.
+        recorded = self._recorded(db, new, caller.name)
+        if recorded is not None:
+            return self.get(recorded)
+        if made is None:
+            raise NotFound(f"The decision with the nonce {new.nonce} was not found again.")
+        decision_id = db.execute(
             """
             insert into decisions
-              (nonce, decided_at, reviewer, prediction_id, name, source, threshold,
-               model_label, label, reasons, note, batch_id, elapsed_ms, warnings)
-            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (nonce) do nothing
+              (nonce, decided_at, reviewer, prediction_id, name, source, threshold, model_label,
+               label, reasons, note, batch_id, elapsed_ms, warnings, seen, seen_ms, queue_reason,
+               draw_probability, policy_version)
+            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning id
             """,
             (
                 new.nonce,
                 now(),
-                reviewer,
-                prediction["id"],
-                upload["name"],
-                upload["source"],
+                caller.name,
+                made.prediction_id,
+                made.name,
+                made.source,
                 new.threshold,
-                Label.NSFW if flagged else Label.NORMAL,
+                made.model_label,
                 new.label,
                 json.dumps(list(new.reasons)),
                 new.note,
-                new.batch_id or upload["batch_id"],
+                made.batch_id,
                 new.elapsed_ms,
-                json.dumps([warning.code for warning in warnings]),
+                json.dumps(made.warnings),
+                made.seen,
+                new.seen_ms,
+                made.queue_reason,
+                made.draw_probability,
+                made.policy_version,
             ),
-        )
-        row = self._connections.row(
-            """
-            select d.id from decisions d
-            where d.nonce = ? and d.reviewer = ? and d.prediction_id = ? and d.label = ?
-            """,
-            (new.nonce, reviewer, prediction["id"], new.label),
-        )
-        if row is None:
-            raise DecisionError("This nonce was used for another decision. Send a new one.")
-        watch(prediction["id"])
-        self._queue.reconsider(db, prediction["id"], reviewer)
-        return self.get(row["id"])
+        ).fetchall()[0][0]
+        watch(made.prediction_id)
+        self._queue.reconsider(db, made.prediction_id, caller.name)
+        if Reason.MINOR_PRESENT in new.reasons:
+            withdraw_images(db, [made.image], watch)
+            note(db, caller.name, AuditAction.RESTRICT, made.image, decision_id=decision_id)
+        return self.get(decision_id)
 
     def _undo(
         self,
@@ -393,8 +529,8 @@ def _decision(row: Any) -> Decision:
     values = dict(row)
     values["reasons"] = _texts(values["reasons"])
     values["warnings"] = _texts(values["warnings"])
-    values["agrees"] = bool(values["agrees"])
-    values["undone"] = bool(values["undone"])
+    for name in ("agrees", "undone", "seen"):
+        values[name] = None if values[name] is None else bool(values[name])
     return Decision(**values)
 
 

@@ -3,6 +3,9 @@
 - Scores and decisions stay.
 - The file is deleted before its placeholder, so that an interrupted purge leaves no file behind.
 - The queue entry of an image without a preview is withdrawn.
+- A preview outlives each decision about its image by the grace period, and while its reviewer can
+  undo that from the list of recent decisions. Without a grace period neither holds.
+- The preview of a restricted image is never deleted.
 """
 
 import json
@@ -12,23 +15,44 @@ from itertools import islice
 
 from sqlite_utils import Database
 
+from nsfw_app.errors import ImageRestricted
 from nsfw_app.records import utc
 from nsfw_app.rules.retention import Keep, Retention
 from nsfw_app.store.audit import AuditAction, note
-from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.connections import Connections
 from nsfw_app.store.previews import PreviewFiles
+from nsfw_app.store.queue_entries import withdraw_images
+from nsfw_app.store.restrictions import RESTRICTED, is_restricted
 from nsfw_app.store.states import reported_changes
 
 AT_ONCE = 500
 ON_THE_DESK = timedelta(hours=12)  # as long as a session, in which its owner may still review it
+RECENT_DECISIONS = 20  # of a reviewer within a session, which the page lists to be undone
 
-# Of these images, those uploaded since :oldest that are still needed.
-NEEDED = """
+# Decisions and undos since :since, by way of the days of the log.
+SINCE = """
+decisions d where d.decided_at >= :since and d.id > coalesce((
+  select max(last_id) from log_days where day < substr(:since, 1, 10)
+), 0)
+"""
+# Of these images, those restricted, and those uploaded since :oldest that are still needed.
+NEEDED = f"""
 select wanted.value as sha256 from json_each(:images) wanted
-where exists (
+where {RESTRICTED.format(image="wanted.value")} or :keeps_any and exists (
   select 1 from uploads u where u.image_sha256 = wanted.value and u.uploaded_at >= :oldest
 ) and (
   :all
+  or wanted.value in (
+    select p.image_sha256 from (
+      select d.prediction_id, d.decided_at, d.label, row_number() over (
+        partition by d.reviewer, d.label is null order by d.id desc
+      ) as number
+      from {SINCE}
+    ) d
+    join predictions p on p.id = d.prediction_id
+    where d.decided_at >= :grace
+      or d.label is not null and d.number <= {RECENT_DECISIONS} and d.decided_at >= :undoable
+  )
   or exists (
     select 1 from uploads u where u.image_sha256 = wanted.value and u.uploaded_at >= :recent
       and not exists (
@@ -46,6 +70,14 @@ where exists (
     )
   )
 )
+"""
+
+
+# Images with previews and decisions since :since.
+DECIDED = f"""
+select distinct i.sha256 from (select d.prediction_id from {SINCE}) d
+  join predictions p on p.id = d.prediction_id join images i on i.sha256 = p.image_sha256
+where i.placeholder <> x''
 """
 
 
@@ -77,6 +109,16 @@ class Purges:
             _forget(db, due)
         return len(due)
 
+    def sweep(self) -> int:
+        """Delete the previews of decided images whose time is over; return their number.
+
+        It reads the decisions of the last days only, so that it can run every minute; `run` finds
+        what it missed while no server ran.
+        """
+        since = {"since": self._times()["since"]}
+        rows = self._connections.db.execute(DECIDED, since).fetchall()
+        return sum(self.tidy(images) for images in _batches(row["sha256"] for row in rows))
+
     def run(self, *, actor: str) -> int:
         """Delete every preview that retention does not keep, audit it, return the number."""
         self._files.forget_unfinished()
@@ -88,8 +130,14 @@ class Purges:
         return deleted
 
     def purge(self, image_sha256: str, *, actor: str) -> bool:
-        """Delete the preview of an image, and audit it; return whether there was anything."""
+        """Delete the preview of an image, and audit it; return whether there was anything.
+
+        Raises:
+            ImageRestricted: It must be kept.
+        """
         with self._connections.writing() as db:
+            if is_restricted(db, image_sha256):
+                raise ImageRestricted
             had = self._files.remove(image_sha256)
             known = _forget(db, [image_sha256])
             note(db, actor, AuditAction.PURGE, image_sha256, picture=had, known=known > 0)
@@ -98,45 +146,47 @@ class Purges:
 
     def _due(self, images: list[str]) -> list[str]:
         """The images among these that retention does not keep."""
-        moment = datetime.now(UTC)
-        if not images or not self.retention.keeps_any:
-            return images
         rows = self._connections.db.execute(
             NEEDED,
             {
                 "images": json.dumps(images),
-                "oldest": utc((moment - timedelta(days=self.retention.days)).isoformat()),
-                "recent": utc((moment - ON_THE_DESK).isoformat()),
                 "all": self.retention.keep is Keep.ALL,
+                "keeps_any": self.retention.keeps_any,
+                **self._times(),
             },
         )
         needed = {row["sha256"] for row in rows}
         return [image for image in images if image not in needed]
 
+    def _times(self) -> dict[str, str]:
+        """Since when an upload or a decision keeps a preview."""
+        moment = datetime.now(UTC)
+        grace = timedelta(minutes=self.retention.grace_minutes)
+        ages = {
+            "oldest": timedelta(days=self.retention.days),
+            "recent": ON_THE_DESK,
+            "grace": grace,
+            "undoable": ON_THE_DESK if grace else grace,
+            # A sweep that was late finds decisions whose time was over meanwhile.
+            "since": max(ON_THE_DESK, grace) + timedelta(days=1),
+        }
+        return {name: utc((moment - age).isoformat()) for name, age in ages.items()}
+
 
 def _forget(db: Database, images: list[str]) -> int:
-    """Empty placeholders, withdraw queue entries; return how many of the images exist."""
+    """Empty placeholders, forget views, withdraw entries; return how many of the images exist."""
     wanted = json.dumps(images)
     known = db.execute(
         "update images set placeholder = x'' "
         "where sha256 in (select value from json_each(?)) returning sha256",
         (wanted,),
     ).fetchall()
-    waiting = db.execute(
-        """
-        select q.id, q.prediction_id from queue q join predictions p on p.id = q.prediction_id
-        where q.settled_at is null and p.image_sha256 in (select value from json_each(?))
-        """,
+    db.execute(
+        "delete from preview_views where image_sha256 in (select value from json_each(?))",
         (wanted,),
-    ).fetchall()
+    )
     with reported_changes(db) as watch:
-        for entry in waiting:
-            watch(entry["prediction_id"])
-            db.execute(
-                "update queue set settled_at = ?, settled_label = null, leased_by = null "
-                "where id = ?",
-                (now(), entry["id"]),
-            )
+        withdraw_images(db, images, watch)
     return len(known)
 
 

@@ -1,13 +1,19 @@
 """Queue entries: why an image enters the queue, and when it is settled.
 
 - An entry is settled in the transaction of the decision that settles it.
+- An image waits only while it has a preview and is not restricted: no entry is opened for another
+  one, and what a decision or its undo would reopen is withdrawn instead.
 """
 
+import json
 import sqlite3
+from collections.abc import Callable, Sequence
 
 from sqlite_utils import Database
 
+from nsfw_app.errors import DecisionRefused, ImageRestricted, Refusal
 from nsfw_app.records import Label
+from nsfw_app.rules.decisions import contradicts
 from nsfw_app.rules.queue import (
     ADJUDICATION_PRIORITY,
     PRIORITIES,
@@ -18,6 +24,8 @@ from nsfw_app.rules.queue import (
 )
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.leases import note_skip
+from nsfw_app.store.previews import PreviewFiles
+from nsfw_app.store.restrictions import RESTRICTED
 from nsfw_app.store.states import reported_changes
 
 
@@ -26,20 +34,23 @@ class ReviewQueue:
 
     Args:
         connections: The database.
+        previews: The preview files.
         rules: The reasons in use, and how many decisions each needs.
     """
 
-    def __init__(self, connections: Connections, *, rules: QueueRules) -> None:
+    def __init__(
+        self, connections: Connections, previews: PreviewFiles, *, rules: QueueRules
+    ) -> None:
         self._connections = connections
+        self._previews = previews
         self.rules = rules
 
     def enter(self, db: Database, prediction_id: int, reason: QueueReason) -> None:
         """Put a prediction into the queue, unless it ever was there or the reason is not in use.
 
         Runs inside an open transaction. One that was withdrawn, because its preview was deleted,
-        enters again. An audit's entry has the probability with which it was drawn.
+        enters again.
         """
-        draw = self.rules.audit_rate if reason is QueueReason.AUDIT else None
         with reported_changes(db) as watch:
             watch(prediction_id)
             known = db.execute(
@@ -48,12 +59,10 @@ class ReviewQueue:
                 (prediction_id,),
             )
             if known.fetchone() is None:
-                self._enter(db, prediction_id, reason, draw=draw)
+                self._enter(db, prediction_id, reason)
 
-    def _enter(
-        self, db: Database, prediction_id: int, reason: QueueReason, *, draw: float | None = None
-    ) -> None:
-        if reason not in self.rules.reasons:
+    def _enter(self, db: Database, prediction_id: int, reason: QueueReason) -> None:
+        if reason not in self.rules.reasons or self._obstacle(db, prediction_id):
             return
         db.execute(
             """
@@ -66,7 +75,7 @@ class ReviewQueue:
                 reason,
                 PRIORITIES[reason],
                 self.rules.answers_wanted(reason),
-                draw,
+                self.rules.draw_probability(reason),
                 now(),
             ),
         )
@@ -81,11 +90,17 @@ class ReviewQueue:
 
         Returns:
             Whether second opinions are in use.
+
+        Raises:
+            DecisionRefused: The image has no preview.
+            ImageRestricted: Administrators only may see it.
         """
         reason = QueueReason.SECOND_OPINION
         if reason not in self.rules.reasons:
             return False
         with self._connections.writing() as db, reported_changes(db) as watch:
+            if obstacle := self._obstacle(db, prediction_id):
+                raise obstacle
             watch(prediction_id)
             self._enter(db, prediction_id, reason)
             entry = db.execute(
@@ -110,15 +125,16 @@ class ReviewQueue:
         """Settle or reopen the entry of a prediction after its standing decisions changed.
 
         - Disagreements with the model, or decisions that differ, open a disagreement entry unless
-          they settle the image.
+          they settle the image. Unsure neither disagrees nor differs.
         - When no disagreement stands any more, that entry is deleted and the one before it counts.
+        - An image that can no longer wait is withdrawn where it is not settled.
         """
         decisions = db.execute(
             "select label, model_label from standing_answers where prediction_id = ? order by id",
             (prediction_id,),
         ).fetchall()
         labels = [Label(decision["label"]) for decision in decisions]
-        against = any(d["label"] != d["model_label"] for d in decisions)
+        against = any(contradicts(Label(d["label"]), Label(d["model_label"])) for d in decisions)
         entry = self._latest(db, prediction_id)
         if entry is not None and entry["reason"] == QueueReason.DISAGREEMENT and not against:
             db.execute("delete from queue_skips where queue_id = ?", (entry["id"],))
@@ -128,12 +144,29 @@ class ReviewQueue:
             self._write(db, entry, settle(labels, wanted=entry["answers_wanted"]), reviewer)
         reason = QueueReason.DISAGREEMENT
         outcome = settle(labels, wanted=self.rules.answers_wanted(reason))
-        differ = against or len(set(labels)) > 1
+        differ = against or len({*labels} - {Label.UNSURE}) > 1
         if differ and not outcome.settled and reason in self.rules.reasons:
             self._enter(db, prediction_id, reason)
             latest = self._latest(db, prediction_id)
             if latest is not None and latest["reason"] == reason:
                 self._write(db, latest, outcome, reviewer)
+        if self._obstacle(db, prediction_id):
+            _withdraw(db, prediction_id)
+
+    def _obstacle(
+        self, db: Database, prediction_id: int
+    ) -> DecisionRefused | ImageRestricted | None:
+        """Why the image of a prediction cannot wait for a decision; None where it can."""
+        row = db.execute(
+            f"select p.image_sha256, {RESTRICTED.format(image='p.image_sha256')} as restricted "
+            "from predictions p where p.id = ?",
+            (prediction_id,),
+        ).fetchone()
+        if row["restricted"]:
+            return ImageRestricted()
+        if not self._previews.has(row["image_sha256"]):
+            return DecisionRefused(Refusal.NO_PREVIEW, [row["image_sha256"]])
+        return None
 
     @staticmethod
     def _latest(db: Database, prediction_id: int) -> sqlite3.Row | None:
@@ -167,3 +200,28 @@ class ReviewQueue:
                 "now": now(),
             },
         )
+
+
+def withdraw_images(db: Database, images: Sequence[str], watch: Callable[[int], None]) -> None:
+    """Withdraw the open entries of these images, within an open transaction.
+
+    `watch` is that of `reported_changes`.
+    """
+    entries = db.execute(
+        """
+        select q.id, q.prediction_id from queue q join predictions p on p.id = q.prediction_id
+        where q.settled_at is null and p.image_sha256 in (select value from json_each(?))
+        """,
+        (json.dumps(list(images)),),
+    ).fetchall()
+    for entry in entries:
+        watch(entry["prediction_id"])
+        _withdraw(db, entry["prediction_id"])
+
+
+def _withdraw(db: Database, prediction_id: int) -> None:
+    db.execute(
+        "update queue set settled_at = ?, settled_label = null, leased_by = null "
+        "where prediction_id = ? and settled_at is null",
+        (now(), prediction_id),
+    )

@@ -1,11 +1,18 @@
-"""Training labels: misclassifications that a reviewer confirmed or set aside."""
+"""Training labels: misclassifications that a reviewer confirmed, corrected or set aside.
 
+Restricted images are left out.
+"""
+
+import json
 from dataclasses import dataclass
 from typing import Any
 
-from nsfw_app.errors import NotFound
-from nsfw_app.records import Label
+from nsfw_app.errors import DecisionRefused, NotFound
+from nsfw_app.records import Label, Tab
+from nsfw_app.rules.decisions import DecisionRules
 from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.previews import PreviewFiles
+from nsfw_app.store.restrictions import RESTRICTED
 
 MISCLASSIFIED = """
 {row}.waiting = 0 and {row}.label in ('normal', 'nsfw') and {row}.label <> {row}.model_label
@@ -14,10 +21,20 @@ MISCLASSIFIED = """
 # with the latest prediction, or the latest that has a training label.
 ONE_PER_IMAGE = f"""
 select o.prediction_id, p.image_sha256, p.model, o.nsfw_score, o.label, o.error, o.answers,
-  i.perceptual_hash, o.confirmed
+  i.perceptual_hash, o.confirmed, p.revision, p.backend, i.width, i.height,
+  coalesce((
+    select u.name from uploads u where u.image_sha256 = p.image_sha256
+    order by u.queues desc, u.id limit 1
+  ), p.image_sha256) as name,
+  (
+    select json_group_array(json_object('reasons', json(d.reasons), 'note', d.note))
+    from standing_decisions s join decisions d on d.id = s.decision_id
+    where s.prediction_id = o.prediction_id
+  ) as decisions
 from outcomes o join predictions p on p.id = o.prediction_id
   join images i on i.sha256 = p.image_sha256
-where {MISCLASSIFIED.format(row="o")} and not exists (
+where {MISCLASSIFIED.format(row="o")}
+  and not {RESTRICTED.format(image="p.image_sha256")} and not exists (
   select 1 from predictions same join outcomes better on better.prediction_id = same.id
   where same.image_sha256 = p.image_sha256 and same.model = p.model
     and {MISCLASSIFIED.format(row="better")}
@@ -31,8 +48,10 @@ where {MISCLASSIFIED.format(row="o")} and not exists (
 class Misclassification:
     """A prediction that reviewers settled against the model.
 
-    `error` is the distance of the score from the settled label, in [0, 1]. `confirmed` is the
-    training label, empty if it was set aside, None if neither.
+    - `error` is the distance of the score from the settled label, in [0, 1].
+    - `confirmed` is the training label, empty if it was set aside, None if neither.
+    - `name` is that for reviewers who did not upload the image.
+    - `reasons` and `notes` are those of the standing decisions, each once.
     """
 
     prediction_id: int
@@ -44,13 +63,30 @@ class Misclassification:
     answers: int
     perceptual_hash: str | None
     confirmed: str | None
+    revision: str
+    backend: str
+    width: int
+    height: int
+    name: str
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 class TrainingLabels:
-    """Lists misclassifications, and records training labels."""
+    """Lists misclassifications, and records training labels.
 
-    def __init__(self, connections: Connections) -> None:
+    Args:
+        connections: The database.
+        previews: The preview files, without which no label can be confirmed.
+        rules: Which labels are refused.
+    """
+
+    def __init__(
+        self, connections: Connections, previews: PreviewFiles, rules: DecisionRules
+    ) -> None:
         self._connections = connections
+        self._previews = previews
+        self._rules = rules
 
     def misclassifications(self, *, limit: int) -> list[Misclassification]:
         """Misclassifications, those with the largest error first.
@@ -71,27 +107,63 @@ class TrainingLabels:
         )
         return [_misclassification(row) for row in rows]
 
-    def decide(self, prediction_id: int, label: Label | None, *, reviewer: str) -> None:
+    def decide(
+        self,
+        prediction_id: int,
+        label: Label | None,
+        *,
+        reviewer: str,
+        seen: bool = False,
+        seen_ms: int | None = None,
+    ) -> None:
         """Confirm a training label, or set the prediction aside with None. The latest call counts.
+
+        Args:
+            prediction_id: A misclassification.
+            label: The label; it may differ from the settled one. None says nothing about the
+                image, and is recorded whether it was seen or not.
+            reviewer: Name of the reviewer.
+            seen: The page's word that the reviewer revealed the image.
+            seen_ms: For how long in all, in milliseconds.
 
         Raises:
             NotFound: It is not a misclassification.
+            DecisionRefused: The image was not seen, or has no preview any more.
         """
         with self._connections.writing() as db:
-            known = db.execute(
-                "select 1 from settled_disagreements where prediction_id = ?", (prediction_id,)
+            row = db.execute(
+                f"""
+                select d.image_sha256, exists (
+                  select 1 from preview_views v
+                  where v.image_sha256 = d.image_sha256 and v.reviewer = ?
+                ) as viewed
+                from settled_disagreements d where d.prediction_id = ?
+                  and not {RESTRICTED.format(image="d.image_sha256")}
+                """,
+                (reviewer, prediction_id),
             ).fetchone()
-            if known is None:
+            if row is None:
                 raise NotFound(f"Prediction {prediction_id} is not a misclassification.")
+            seen = seen and bool(row["viewed"])
+            viewable = self._previews.has(row["image_sha256"])
+            refusal = self._rules.view_refusal(Tab.RELABEL, seen=seen, viewable=viewable)
+            if label is not None and refusal:
+                raise DecisionRefused(refusal, [row["image_sha256"]])
             db.execute(
                 """
-                insert into training_labels (prediction_id, label, decided_by, decided_at)
-                values (?, ?, ?, ?)
+                insert into training_labels
+                  (prediction_id, label, decided_by, decided_at, seen, seen_ms)
+                values (?, ?, ?, ?, ?, ?)
                 """,
-                (prediction_id, label, reviewer, now()),
+                (prediction_id, label, reviewer, now(), seen, seen_ms),
             )
 
 
 def _misclassification(row: Any) -> Misclassification:
     values = dict(row)
-    return Misclassification(**{**values, "label": Label(values["label"])})
+    decisions = json.loads(values.pop("decisions"))
+    reasons = dict.fromkeys(reason for made in decisions for reason in made["reasons"])
+    notes = dict.fromkeys(made["note"] for made in decisions if made["note"])
+    return Misclassification(
+        **{**values, "label": Label(values["label"])}, reasons=tuple(reasons), notes=tuple(notes)
+    )

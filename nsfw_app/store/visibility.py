@@ -2,19 +2,23 @@
 
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.restrictions import RESTRICTED
 
-VISIBLE = """
-select :manages
-  or exists (select 1 from uploads where image_sha256 = :sha256 and owner = :owner)
+VISIBLE = f"""
+select :manages or not {RESTRICTED.format(image=":sha256")} and (
+  exists (select 1 from uploads where image_sha256 = :sha256 and owner = :owner)
   or (:reviews and exists (
     select 1 from predictions p where p.image_sha256 = :sha256 and (
       exists (select 1 from queue q where q.prediction_id = p.id and q.settled_at is null)
       or exists (
         select 1 from standing_answers a
-        where a.prediction_id = p.id and (a.reviewer = :reviewer or a.label <> a.model_label)
+        where a.prediction_id = p.id and (
+          a.reviewer = :reviewer or a.label not in ('unsure', a.model_label)
+        )
       )
     )
   ))
+)
 """
 
 
@@ -30,6 +34,7 @@ class Visibility:
         - Its owners and administrators may.
         - Reviewers may while it waits in the queue, after their own decision, and when any
           standing decision about it is a disagreement.
+        - A restricted image is for administrators only.
         """
         row = self._connections.row(
             VISIBLE,

@@ -52,7 +52,7 @@ def add_endpoints(engine: Engine) -> None:
         note: str = "",
         nonce: str = "",
     ) -> dict[str, Any]:
-        """Record a decision about a classified image."""
+        """Record a decision about a classified image. A program sees none, so `seen` is false."""
         decision = NewDecision(
             nonce=_text("nonce", nonce or "") or secrets.token_hex(16),
             image_sha256=_text("sha256", sha256),

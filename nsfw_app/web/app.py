@@ -27,7 +27,8 @@ from nsfw_app.web.middleware.gradio_calls import GradioCalls
 from nsfw_app.web.middleware.gradio_uploads import CALLER_FORMS, Uploads, upload_routes
 from nsfw_app.web.monitoring import Measured, Monitor, health_routes
 from nsfw_app.web.page.decisions import decision_routes
-from nsfw_app.web.page.images import image_routes
+from nsfw_app.web.page.galleries import gallery_routes
+from nsfw_app.web.page.images import image_routes, preview_routes
 from nsfw_app.web.page.log import log_routes
 from nsfw_app.web.page.queue import queue_routes
 from nsfw_app.web.page.status import status_routes
@@ -104,6 +105,13 @@ def _page_routes(
     application.mount("/assets", StaticFiles(directory=assets))
     application.include_router(status_routes(gate.engine, settings=settings))
     application.include_router(image_routes(gate, accounts))
-    for routes in (decision_routes, queue_routes, training_routes, log_routes):
+    for routes in (
+        preview_routes,
+        decision_routes,
+        gallery_routes,
+        queue_routes,
+        training_routes,
+        log_routes,
+    ):
         application.include_router(routes(gate.engine))
     return application

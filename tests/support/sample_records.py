@@ -40,7 +40,7 @@ def add_image(
     prediction = Prediction(sha256, identity, {"normal": 0.1, "nsfw": 0.9}, 0.9)
     info = ImageInfo(sha256, "PNG", 40, 30, 1_000, 1)
     upload = Upload(name, "gallery", "ann", "batch 1", retain=Retain.QUEUE)
-    store.catalog.record(JudgedImage(info, prediction, Preview(b"webp")), upload)
+    store.catalog.record(JudgedImage(info, prediction, Preview(b"webp")), upload, jpeg=b"jpeg")
 
 
 def answer(nonce: str, label: Label = Label.NORMAL, **changes: Any) -> NewDecision:

@@ -11,7 +11,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nsfw_app.errors import NotFound
+from nsfw_app.errors import DecisionRefused, ImageRestricted, NotFound
 from nsfw_app.records import (
     ImageInfo,
     JudgedImage,
@@ -20,9 +20,11 @@ from nsfw_app.records import (
     NewDecision,
     Prediction,
     Preview,
+    Reason,
     Retain,
     Upload,
 )
+from nsfw_app.rules.permissions import UserRole
 from nsfw_app.rules.queue import QueueOrder, QueueReason, QueueRules
 from nsfw_app.store import Store
 from nsfw_app.store.connections import now
@@ -53,7 +55,8 @@ class Scenario:
                 probabilities = {"normal": 1 - score, "nsfw": score}
                 prediction = Prediction(info.sha256, identity, probabilities, score)
                 upload = Upload("a.png", "gallery", "ann", retain=Retain.QUEUE)
-                self.store.catalog.record(JudgedImage(info, prediction, Preview(b"webp")), upload)
+                image = JudgedImage(info, prediction, Preview(b"webp"))
+                self.store.catalog.record(image, upload, jpeg=b"jpeg")
 
     def apply(self, action: str, prediction: int, reviewer: int, label: Label) -> None:
         """Perform one action of a reviewer or a program."""
@@ -66,9 +69,11 @@ class Scenario:
                 identity.model, identity.revision, identity.backend,
                 batch_id="b" if action == "decide batch" else "",
                 elapsed_ms=self.step,
+                reasons=(Reason.MINOR_PRESENT,) if self.step % 7 == 0 else (),
             )  # fmt: skip
-            decision = store.log.add(made, person(name, owner="ann"))
-            self.made.append((decision.decision_id, name))
+            with suppress(DecisionRefused):  # its preview was withdrawn
+                decision = store.log.add(made, person(name, owner="ann", role=UserRole.ADMIN))
+                self.made.append((decision.decision_id, name))
         elif action == "undo" and self.made:
             decision_id, author = self.made[prediction % len(self.made)]
             store.log.undo(decision_id, reviewer=author, nonce=str(self.step))
@@ -77,21 +82,28 @@ class Scenario:
                 store.log.undo_batch("b", reviewer=name, nonce=str(self.step))
         elif action == "enter":
             reason = list(QueueReason)[self.step % len(QueueReason)]
-            store.catalog.record(store.catalog.get(prediction + 1), reason=reason)
+            found = store.catalog.get(prediction + 1)
+            store.catalog.record(found, jpeg=b"jpeg", reason=reason)
         elif action == "escalate":
-            store.queue.escalate(prediction + 1, name)
+            with suppress(DecisionRefused, ImageRestricted):
+                store.queue.escalate(prediction + 1, name)
         elif action == "withdraw":
-            store.purges.purge(image, actor="test")
-        elif action == "train":
+            with suppress(ImageRestricted):
+                store.purges.purge(image, actor="test")
+        elif action == "lift":
             with suppress(NotFound):
+                store.restrictions.lift(image, actor="test")
+        elif action == "train":
+            with suppress(NotFound, DecisionRefused):
                 chosen = None if label is Label.UNSURE else label
-                store.training.decide(prediction + 1, chosen, reviewer=name)
+                store.views.add(image, name)
+                store.training.decide(prediction + 1, chosen, reviewer=name, seen=True)
         elif action == "claim":
             store.leases.claim(name, count=2)
 
 
 ACTIONS = """decide decide decide decide undo undo undo_batch decide_batch enter escalate withdraw
-    train claim""".split()
+    lift train claim""".split()
 STEPS = st.tuples(
     st.sampled_from([action.replace("_", " ") for action in ACTIONS]),
     st.integers(0, 8),
@@ -120,6 +132,7 @@ def test_a_difference_is_found_in_each_table(store: Store, tmp_path: Path) -> No
     add_image(store)
     for name in ("ann", "bob"):
         add(store.log, answer(name), reviewer=name)
+    add(store.log, answer("minor", reasons=(Reason.MINOR_PRESENT,)))
     add_image(store, sha256="b" * 64)
     store.catalog.record(store.catalog.get(2), reason=QueueReason.REVIEW)
     assert store.consistency.check() == []
@@ -139,6 +152,7 @@ def test_a_difference_is_found_in_each_table(store: Store, tmp_path: Path) -> No
             "log_groups": "entries = 7",
             "log_tallies": "entries = 7",
             "log_days": "first_id = 7",
+            "restricted_images": "decision_id = 1",
         }
         assert changes.keys() == DERIVED.keys()
         for table, change in changes.items():

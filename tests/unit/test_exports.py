@@ -21,11 +21,12 @@ from tests.support.sample_records import HOSTILE, SHA256, add, add_image, answer
 
 COLUMNS = """decision_id decided_at reviewer image_sha256 name source model revision backend
     nsfw_score threshold model_label reviewer_label agrees reasons note batch_id undone
-    warnings""".split()
+    seen elapsed_ms queue_reason draw_probability policy_version settled_label
+    warnings seen_ms""".split()
 DECISION = Decision(
     7, "2001-03-01T12:00:00.000Z", "ann", SHA256, "a.png", "gallery", "fake", "r1", "test",
     0.1 + 0.2, 0.53, "normal", "nsfw", False, ("art", "medical"), "", "batch 1", True,
-    ("extension", "truncated"),
+    True, 900, "audit", 0.1 + 0.2, 4, "nsfw", ("extension", "truncated"), 700,
 )  # fmt: skip
 TEXT_COLUMNS = ["reviewer", "name", "source", "model", "revision", "backend", "note", "batch_id"]
 
@@ -51,14 +52,25 @@ def test_the_log_has_the_documented_columns() -> None:
 def test_csv_loses_no_values() -> None:
     """Numbers keep all their digits, booleans are words, reasons and warnings are JSON lists."""
     row = csv_row(DECISION)
-    assert (row["agrees"], row["undone"]) == ("false", "true")
+    assert (row["agrees"], row["undone"], row["seen"]) == ("false", "true", "true")
     assert json.loads(row["reasons"]) == ["art", "medical"]
     assert json.loads(row["warnings"]) == ["extension", "truncated"]
     assert json.loads(csv_row(replace(DECISION, reasons=()))["reasons"]) == []
     assert (int(row["decision_id"]), float(row["nsfw_score"])) == (7, 0.1 + 0.2)
-    changed = {"agrees", "undone", "reasons", "warnings"}
+    changed = {"agrees", "undone", "seen", "reasons", "warnings"}
     expected = {k: str(v) for k, v in asdict(DECISION).items() if k not in changed}
     assert {k: v for k, v in row.items() if k not in changed} == expected
+
+
+def test_unknown_values_are_empty_in_csv_and_null_in_jsonl() -> None:
+    """Unsure neither agrees nor disagrees; what was not recorded is not false."""
+    names = """agrees seen elapsed_ms queue_reason draw_probability policy_version settled_label
+        seen_ms""".split()
+    unknown = replace(DECISION, reviewer_label="unsure", **dict.fromkeys(names))
+    row = csv_row(unknown)
+    assert {row[name] for name in names} == {""}
+    read = json.loads(next(log_jsonl([unknown])))
+    assert {name: read[name] for name in names} == dict.fromkeys(names)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

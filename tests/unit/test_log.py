@@ -60,7 +60,8 @@ def test_decision_holds_what_was_on_screen(log: CorrectionLog) -> None:
     decision = add(log, made, reviewer="bob")
     expected = Decision(
         1, decision.decided_at, "bob", SHA256, "a.png", "gallery", "fake", "r1", "test", 0.9, 0.25,
-        "nsfw", "normal", False, ("art", "other"), "x", "batch 1", False, (),
+        "nsfw", "normal", False, ("art", "other"), "x", "batch 1", False,
+        False, None, None, None, 1, None, (), None,
     )  # fmt: skip
     assert decision == log.get(1) == expected
     assert decision.decided_at.endswith("Z")
@@ -75,10 +76,10 @@ def test_models_label_is_the_one_at_the_threshold(
 
 
 @pytest.mark.parametrize(
-    ("label", "agrees"), [(Label.NSFW, True), (Label.NORMAL, False), (Label.UNSURE, False)]
+    ("label", "agrees"), [(Label.NSFW, True), (Label.NORMAL, False), (Label.UNSURE, None)]
 )
-def test_agreement_is_the_same_label(log: CorrectionLog, label: Label, agrees: bool) -> None:
-    """A reviewer agrees if both labels are equal; `unsure` is not agreement."""
+def test_agreement_is_the_same_label(log: CorrectionLog, label: Label, agrees: bool | None) -> None:
+    """A reviewer agrees who says what the model says; unsure neither agrees nor disagrees."""
     assert add(log, answer("n", label)).agrees is agrees
 
 
@@ -202,14 +203,14 @@ FILTERS: list[tuple[LogFilter, Callable[[Decision], bool]]] = [
     (LogFilter(reviewer="bob"), lambda d: d.reviewer == "bob"),
     (LogFilter(label="unsure"), lambda d: d.reviewer_label == "unsure"),
     (LogFilter(agrees=True), lambda d: d.agrees),
-    (LogFilter(agrees=False), lambda d: not d.agrees),
+    (LogFilter(agrees=False), lambda d: d.agrees is False),
     (LogFilter(model="other"), lambda d: d.model == "other"),
     (LogFilter(since="2001-03-02"), lambda d: d.decided_at >= "2001-03-02"),
     (LogFilter(until="2001-03-02"), lambda d: d.decided_at < "2001-03-02"),
     (LogFilter(undone=True), lambda d: d.undone),
     (LogFilter(undone=False), lambda d: not d.undone),
     (
-        LogFilter(reviewer="bob", label="unsure", agrees=False, since="2001-03-02", undone=True),
+        LogFilter(reviewer="bob", label="unsure", since="2001-03-02", undone=True),
         lambda d: (d.reviewer, d.reviewer_label, d.undone) == ("bob", "unsure", True),
     ),
 ]

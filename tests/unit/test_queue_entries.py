@@ -15,6 +15,7 @@ from nsfw_app.records import (
     LogFilter,
     NewDecision,
     Prediction,
+    Preview,
     Retain,
     Upload,
     utc,
@@ -62,7 +63,8 @@ def waiting(store: Store, score: float, reason: QueueReason = QueueReason.REVIEW
     info = ImageInfo(sha256, "PNG", 4, 3, 99, 1)
     prediction = Prediction(sha256, FAKE, {"normal": 1 - score, "nsfw": score}, score)
     upload = Upload(f"{number}.png", "test", "local", retain=Retain.QUEUE)
-    return store.catalog.record(JudgedImage(info, prediction), upload, reason=reason).prediction_id
+    image = JudgedImage(info, prediction, Preview(b"webp"))
+    return store.catalog.record(image, upload, jpeg=b"jpeg", reason=reason).prediction_id
 
 
 def decide(store: Store, prediction_id: int, reviewer: str, label: Label) -> int:
@@ -71,6 +73,12 @@ def decide(store: Store, prediction_id: int, reviewer: str, label: Label) -> int
     nonce = f"{prediction_id}-{reviewer}-{label}-{datetime.now(UTC).timestamp()}"
     decision = NewDecision(nonce, sha256, label, 0.5, FAKE.model, FAKE.revision, FAKE.backend)
     return store.log.add(decision, person(reviewer, owner="local")).decision_id
+
+
+def confirm(store: Store, prediction_id: int, label: Label | None, reviewer: str) -> None:
+    """Record a training label after a look at the image."""
+    store.views.add(store.catalog.get(prediction_id).info.sha256, reviewer)
+    store.training.decide(prediction_id, label, reviewer=reviewer, seen=True)
 
 
 def offered(store: Store, reviewer: str, **options: object) -> list[int]:
@@ -303,9 +311,9 @@ def test_training_labels_are_confirmed_or_set_aside(queue_store: Store) -> None:
         ids[2],
         ids[0],
     ]
-    queue_store.training.decide(ids[1], Label.NORMAL, reviewer="ann")
-    queue_store.training.decide(ids[2], Label.NORMAL, reviewer="ann")
-    queue_store.training.decide(ids[2], None, reviewer="ann")
+    confirm(queue_store, ids[1], Label.NORMAL, "ann")
+    confirm(queue_store, ids[2], Label.NORMAL, "ann")
+    confirm(queue_store, ids[2], None, "ann")
     said = {m.prediction_id: m.confirmed for m in queue_store.training.misclassifications(limit=9)}
     assert said == {ids[1]: "normal", ids[2]: "", ids[0]: None}
 
@@ -368,6 +376,6 @@ def test_confirmed_labels_are_all_exported(queue_store: Store) -> None:
         for who in ("ann", "bob"):
             decide(queue_store, prediction, who, Label.NORMAL)
         if score == 0.9:
-            queue_store.training.decide(prediction, Label.NORMAL, reviewer="ann")
+            confirm(queue_store, prediction, Label.NORMAL, "ann")
     assert [m.nsfw_score for m in queue_store.training.misclassifications(limit=2)] == [0.8, 0.7]
     assert [m.nsfw_score for m in queue_store.training.confirmed()] == [0.9]

@@ -19,16 +19,25 @@ OPEN, ADJUDICATE = Settlement(), Settlement(adjudicating=True)
         ([NSFW], 2, OPEN),
         ([NSFW, NSFW], 2, Settlement(settled=True, label=NSFW)),
         ([NSFW, NORMAL], 2, ADJUDICATE),
-        ([NSFW, UNSURE], 2, ADJUDICATE),
+        ([UNSURE], 1, OPEN),
+        ([UNSURE, NSFW], 1, Settlement(settled=True, label=NSFW)),
+        ([NSFW, UNSURE], 1, Settlement(settled=True, label=NSFW)),
+        ([UNSURE, UNSURE], 1, Settlement(settled=True, label=UNSURE)),
+        ([NSFW, UNSURE], 2, OPEN),
+        ([NSFW, UNSURE, UNSURE], 2, Settlement(settled=True, label=UNSURE)),
         ([NSFW, NORMAL, NORMAL], 2, Settlement(settled=True, label=NORMAL)),
-        ([NSFW, NORMAL, UNSURE], 2, Settlement(settled=True, label=UNSURE)),
+        ([NSFW, NORMAL, UNSURE], 2, ADJUDICATE),
+        ([NSFW, NORMAL, UNSURE, NORMAL], 2, Settlement(settled=True, label=NORMAL)),
         ([NSFW, NORMAL], 1, ADJUDICATE),
         ([NSFW, NSFW, NORMAL], 3, ADJUDICATE),
         ([NSFW, NSFW, NORMAL], 2, Settlement(settled=True, label=NSFW)),
     ],
 )
 def test_settlement(labels: list[Label], wanted: int, outcome: Settlement) -> None:
-    """As many agreeing decisions as wanted settle an image; if they differ, one more decides."""
+    """As many agreeing decisions as wanted settle an image; if they differ, one more decides.
+
+    Unsure is no vote, until several reviewers are.
+    """
     assert settle(labels, wanted=wanted) == outcome
 
 

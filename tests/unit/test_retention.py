@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nsfw_app.errors import NotFound
+from nsfw_app.errors import DecisionRefused, NotFound
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import Label, LogFilter, Retain, Review, Upload
 from nsfw_app.review.engine import Engine
@@ -28,13 +28,13 @@ Make = Callable[..., Engine]
 def make(tmp_path: Path) -> Make:
     """Create an engine with the given retention settings."""
 
-    def make(keep: Keep = Keep.DISAGREEMENTS, days: int = 30) -> Engine:
+    def make(keep: Keep = Keep.DISAGREEMENTS, days: int = 30, grace_minutes: int = 60) -> Engine:
         store = Store(
             tmp_path / "review.db",
             previews_dir=tmp_path / "images",
             journal_mode="wal",
             rules=QueueRules(),
-            retention=Retention(keep, days),
+            retention=Retention(keep, days, grace_minutes),
         )
         loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
         loader.wait()
@@ -73,16 +73,81 @@ def advance_clock(monkeypatch: pytest.MonkeyPatch, by: timedelta) -> None:
     monkeypatch.setattr(purges, "datetime", Later)
 
 
-def test_an_agreeing_decision_deletes_the_preview(make: Make, tmp_path: Path) -> None:
-    """The decision deletes preview and placeholder; prediction and decision stay."""
+def test_the_preview_of_an_agreement_is_deleted(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep deletes preview and placeholder; prediction and decision stay."""
     engine = make()
     review = upload(engine, BLOCKED)
-    assert has_preview(engine, review)
     engine.decide(answer_to(review, label=Label.NSFW), ANN)
+    assert has_preview(engine, review)
+    advance_clock(monkeypatch, timedelta(hours=13))
+    assert engine.sweep_previews() == 1
     assert count_files(tmp_path) == 0
     assert engine.preview(review.sha256 or "").placeholder == b""
     assert engine.log.size(LogFilter()) == 1
     assert upload(engine, BLOCKED).prediction == review.prediction
+
+
+def test_a_preview_outlives_its_decision(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is kept for the grace period, and longer while it is one of the latest twenty."""
+    engine = make()
+    first = upload(engine, BLOCKED)
+    engine.decide(answer_to(first, "first", Label.NSFW), ANN)
+    advance_clock(monkeypatch, timedelta(minutes=61))
+    assert engine.sweep_previews() == 0
+    for number in range(purges.RECENT_DECISIONS):
+        review = upload(engine, 230 - number)
+        engine.decide(answer_to(review, str(number), Label.NSFW), ANN)
+    advance_clock(monkeypatch, timedelta(minutes=59))
+    assert engine.sweep_previews() == 0
+    advance_clock(monkeypatch, timedelta(minutes=61))
+    assert engine.sweep_previews() == 1
+    assert not has_preview(engine, first)
+
+
+def test_without_a_grace_period_the_next_sweep_deletes(make: Make) -> None:
+    """With 0 minutes, the sweep after an agreement deletes its preview."""
+    engine = make(grace_minutes=0)
+    review = upload(engine, BLOCKED)
+    engine.decide(answer_to(review, label=Label.NSFW), ANN)
+    assert engine.sweep_previews() == 1
+    assert not has_preview(engine, review)
+
+
+def test_a_reopened_image_finds_its_preview(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an undo within the grace period the image waits again, with its preview."""
+    engine = make()
+    review = upload(engine, WAITING)
+    decision = engine.decide(answer_to(review, label=Label.NSFW), ANN)
+    assert engine.queue.waiting("bob") == 0
+    engine.undo(decision.decision_id, reviewer="ann", nonce="undo")
+    assert engine.queue.waiting("bob") == 1
+    assert engine.preview_jpeg(review.sha256 or "", BOB)
+    advance_clock(monkeypatch, timedelta(hours=13))
+    assert engine.sweep_previews() == 0
+
+
+def test_an_image_reopened_without_preview_is_withdrawn(make: Make) -> None:
+    """After its preview went, an undo does not bring the image back: nobody could look at it."""
+    engine = make(grace_minutes=0)
+    review = upload(engine, WAITING)
+    decision = engine.decide(answer_to(review, label=Label.NSFW), ANN)
+    assert engine.sweep_previews() == 1
+    engine.undo(decision.decision_id, reviewer="ann", nonce="undo")
+    assert engine.queue.waiting("bob") == 0
+    assert engine.queue.open_entries() == 0
+    with pytest.raises(DecisionRefused) as refused:
+        engine.decide(answer_to(review, "again", Label.NSFW), ANN)
+    assert (refused.value.kind, refused.value.images) == ("no_preview", (review.sha256,))
+    assert review.prediction is not None
+    with pytest.raises(DecisionRefused):
+        engine.queue.request_second_opinion(review.sha256 or "", review.prediction.identity, ANN)
+    assert engine.decide(answer_to(review, label=Label.NSFW), ANN) == engine.log.get(
+        decision.decision_id
+    )
+    upload(engine, WAITING)
+    assert engine.queue.waiting("bob") == 1
 
 
 def test_disagreements_keep_the_preview(make: Make) -> None:
@@ -118,25 +183,28 @@ def test_queued_images_keep_their_previews(make: Make, monkeypatch: pytest.Monke
     assert engine.tidy_up(actor="test") == 1
     assert [has_preview(engine, review) for review in (waiting, blocked)] == [True, False]
     engine.decide(answer_to(waiting, label=Label.NSFW), BOB)
+    assert engine.tidy_up(actor="test") == 1
     assert not has_preview(engine, waiting)
 
 
 def test_a_requested_second_opinion_keeps_the_preview(make: Make) -> None:
     """An agreeing decision deletes nothing while a second opinion is requested."""
-    engine = make()
+    engine = make(grace_minutes=0)
     review = upload(engine, BLOCKED)
     assert review.prediction is not None
     assert engine.queue.request_second_opinion(review.sha256 or "", review.prediction.identity, ANN)
     engine.decide(answer_to(review, "1", Label.NSFW), ANN)
-    assert has_preview(engine, review)
+    assert engine.sweep_previews() == 0
     engine.decide(answer_to(review, "2", Label.NSFW), BOB)
+    assert engine.sweep_previews() == 1
     assert not has_preview(engine, review)
 
 
 def test_uploading_a_deleted_image_again_restores_its_preview(make: Make) -> None:
     """The same bytes, uploaded after the deletion, have a preview and a placeholder again."""
-    engine = make()
+    engine = make(grace_minutes=0)
     engine.decide(answer_to(upload(engine, BLOCKED), label=Label.NSFW), ANN)
+    assert engine.sweep_previews() == 1
     again = upload(engine, BLOCKED)
     assert has_preview(engine, again)
     assert engine.preview_jpeg(again.sha256 or "", ANN)

@@ -147,6 +147,14 @@ APP_ROUTES: dict[Names, Expected] = {
     ("GET", "/desk/images/{sha256}/thumbnail"): Expected(
         QUEUED, get("/desk/images/{scene.waiting[sha256]}/thumbnail")
     ),
+    ("POST", "/desk/images/{sha256}/unrestrict"): Expected(
+        (401, 403, 403, 403, 404, 403), post("/desk/images/{scene.waiting[sha256]}/unrestrict")
+    ),
+    ("GET", "/desk/gallery/batches"): Expected(PEOPLE, get("/desk/gallery/batches")),
+    ("GET", "/desk/gallery/batches/{batch_id}"): Expected(
+        (401, 404, 404, 404, 404, 403), get("/desk/gallery/batches/none")
+    ),
+    ("GET", "/desk/recent"): Expected(REVIEWERS, get("/desk/recent")),
     ("POST", "/desk/decisions"): Expected(REVIEWERS, decide("/desk/decisions")),
     ("POST", "/desk/decisions/{decision_id}/undo"): Expected(
         (401, 403, 200, 404, 404, 403),

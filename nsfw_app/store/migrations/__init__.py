@@ -18,6 +18,7 @@ from sqlite_utils import Database, Migrations
 
 from nsfw_app.store.migrations import derived_rows
 from nsfw_app.store.migrations.account_tables import ACCOUNT_TABLES
+from nsfw_app.store.migrations.decision_context import DECISION_CONTEXT
 from nsfw_app.store.migrations.queue_tables import QUEUE_TABLES
 from nsfw_app.store.migrations.review_tables import TABLES
 from nsfw_app.store.migrations.submission_tables import SUBMISSION_TABLES
@@ -96,6 +97,13 @@ def keep_standing_decisions(db: Database) -> None:
     while derived_rows.derive_batch(db, _log_progress):
         pass
     derived_rows.finish(db)
+
+
+@migrations()
+def store_circumstances(db: Database) -> None:
+    """Circumstances of decisions, views of previews, restricted images."""
+    for statement in DECISION_CONTEXT:
+        db.execute(statement)
 
 
 def upgrade(writing: Callable[[], AbstractContextManager[Database]]) -> None:

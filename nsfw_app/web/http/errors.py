@@ -3,11 +3,12 @@
     {"error": {"kind": "truncated", "message": "a.jpg ends too early.", "request_id": "..."}}
 
 A browser that navigates or submits a form gets the same message as a page; see `error_pages`.
+A refused decision also has `images`: the SHA-256 of those concerned.
 `request_id` is also in the header `X-Request-ID` of every response.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
@@ -20,8 +21,10 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
 
 from nsfw_app.errors import (
+    DecisionRefused,
     NotSignedIn,
     NSFWReviewError,
+    Refusal,
     RequestOutOfMemory,
     RequestTooSlow,
     StorageError,
@@ -38,8 +41,10 @@ STATUSES: Mapping[str, int] = MappingProxyType(
     {
         "not_signed_in": 401,
         "forbidden": 403,
+        "restricted": 403,
         "not_found": 404,
         "request_too_slow": 408,
+        **dict.fromkeys(Refusal, 409),
         "request_too_large": 413,
         "too_large": 413,
         "too_many_pixels": 413,
@@ -126,7 +131,8 @@ def problem(connection: HTTPConnection, error: NSFWReviewError | MemoryError) ->
         headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(error, RequestTooSlow):
         headers["Connection"] = "close"  # the rest of the body is discarded
-    return _response(connection, status_of(error), error.kind, str(error), headers)
+    images = error.images if isinstance(error, DecisionRefused) else ()
+    return _response(connection, status_of(error), error.kind, str(error), headers, images=images)
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -197,10 +203,14 @@ def _response(
     kind: str,
     message: str,
     headers: Mapping[str, str] | None = None,
+    *,
+    images: Sequence[str] = (),
 ) -> Response:
     monitor_of(connection).errors.labels(kind).inc()
     identifier, headers = request_id(connection), dict(headers or {})
     if wants_page(connection):
         return error_page(connection, status, message, request_id=identifier, headers=headers)
-    body = ProblemBody(error=Problem(kind=kind, message=message, request_id=identifier))
-    return JSONResponse(body.model_dump(), status, headers)
+    error: dict[str, Any] = {"kind": kind, "message": message, "request_id": identifier}
+    if images:
+        error["images"] = list(images)
+    return JSONResponse({"error": error}, status, headers)

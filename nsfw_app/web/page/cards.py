@@ -10,7 +10,9 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller
 
 
-def card_json(engine: Engine, review: Review, caller: Caller) -> dict[str, Any]:
+def card_json(
+    engine: Engine, review: Review, caller: Caller, *, queue_reason: str | None = None
+) -> dict[str, Any]:
     """A review with what the page needs to draw it.
 
     - `placeholder`: data URL of the 24-pixel stand-in, or null.
@@ -19,9 +21,12 @@ def card_json(engine: Engine, review: Review, caller: Caller) -> dict[str, Any]:
     - `incomplete`: whether pixels are missing.
     - `ground`: the color behind transparent pixels.
     - `decision`: the caller's own decision that stands, or null.
+    - `queue_reason`: why it is in the queue from which it was claimed; null elsewhere.
+    - `restricted`: whether the image is hidden from this caller.
     """
     card = {**image_json.review_json(review), "placeholder": None, "decision": None}
-    card |= {"perceptual_hash": None, "kept": False}
+    card |= {"perceptual_hash": None, "kept": False, "queue_reason": queue_reason}
+    card["restricted"] = False
     card["incomplete"] = review.image is not None and review.image.incomplete
     card["ground"] = review.prediction.background if review.prediction else None
     if review.prediction is not None and review.preview is not None:
@@ -30,6 +35,8 @@ def card_json(engine: Engine, review: Review, caller: Caller) -> dict[str, Any]:
         if caller.owner is not None:
             decision = engine.standing(review.prediction, caller.name)
             card["decision"] = asdict(decision) if decision else None
+            if engine.hides(review.prediction.image_sha256, caller):
+                return card | {"restricted": True, "placeholder": None, "perceptual_hash": None}
             card["kept"] = engine.has_preview(review.prediction.image_sha256)
     return card
 

@@ -1,18 +1,21 @@
-"""Decisions of reviewers: one, a batch of them, and undo."""
+"""Decisions of reviewers: one, a batch of them, undo, and the latest ones."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, FailFast, Field
 
-from nsfw_app.records import Label, NewDecision, Reason
+from nsfw_app.records import Label, NewDecision, Reason, Tab
 from nsfw_app.review.engine import Engine
+from nsfw_app.store.purges import RECENT_DECISIONS
 from nsfw_app.web.auth.callers import Reviewer
-from nsfw_app.web.page.cards import decision_json
+from nsfw_app.web.page.cards import card_json, decision_json
 from nsfw_app.web.parameters import MAX_NAME_CHARACTERS, RowId, Sha256
 
 MAX_DECISIONS = 1000  # decisions in one request
+MAX_RECENT = 100
+DAY_MS = 86_400_000
 
 
 class DecisionBody(BaseModel):
@@ -29,7 +32,12 @@ class DecisionBody(BaseModel):
     note: str = ""
     batch_id: str = Field("", max_length=64)
     name: str = Field("", max_length=MAX_NAME_CHARACTERS)
-    elapsed_ms: int | None = Field(None, ge=0, le=86_400_000)
+    elapsed_ms: int | None = Field(None, ge=0, le=DAY_MS)
+    seen: bool = False
+    seen_ms: int | None = Field(None, ge=0, le=DAY_MS)
+    tab: Tab | None = None
+    policy_version: int | None = Field(None, ge=0, lt=1 << 63)
+    entry_id: int | None = Field(None, ge=1, lt=1 << 63)
 
     def to_record(self) -> NewDecision:
         """The decision to store.
@@ -55,12 +63,23 @@ class UndoBody(BaseModel):
 
 
 def decision_routes(engine: Engine) -> APIRouter:
-    """Record and undo decisions."""
+    """Record, list and undo decisions."""
     router = APIRouter()
 
     @router.post("/decisions")
     def decide(body: DecisionBody, reviewer: Reviewer) -> dict[str, Any]:
         return decision_json(engine, engine.decide(body.to_record(), reviewer))
+
+    @router.get("/recent")
+    def recent(
+        reviewer: Reviewer, limit: Annotated[int, Query(ge=1, le=MAX_RECENT)] = RECENT_DECISIONS
+    ) -> dict[str, Any]:
+        """The images of the reviewer's latest decisions that stand, newest first."""
+        images = [
+            {**card_json(engine, review, reviewer), "decision": asdict(decision)}
+            for decision, review in engine.recent(reviewer, limit=limit)
+        ]
+        return {"images": images}
 
     @router.post("/decisions/{decision_id}/undo")
     def undo(decision_id: RowId, body: UndoBody, reviewer: Reviewer) -> dict[str, Any]:

@@ -5,26 +5,29 @@
 - A preview is sent only to a caller who may see it; see `Engine.preview_jpeg`.
 """
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from nsfw_app.accounts import Accounts
-from nsfw_app.errors import ImageError, NotSignedIn
-from nsfw_app.records import Background, Upload
+from nsfw_app.errors import ImageError, ImageRestricted, NotSignedIn
+from nsfw_app.records import SHA256_PATTERN, Background, Review, Upload
 from nsfw_app.review import image_json
-from nsfw_app.rules.permissions import Caller, retain_upload
-from nsfw_app.web.auth.callers import Visitor
+from nsfw_app.review.engine import Engine
+from nsfw_app.rules.permissions import Caller, Permission, retain_upload
+from nsfw_app.web.auth.callers import Visitor, needs
 from nsfw_app.web.http.forwarding import client_address
 from nsfw_app.web.http.gate import ClassifyGate
 from nsfw_app.web.page.cards import card_json
 from nsfw_app.web.parameters import MAX_NAME_CHARACTERS
 
+Admin = Annotated[Caller, Depends(needs(Permission.MANAGE))]
+Sha256Path = Annotated[str, Path(pattern=SHA256_PATTERN)]
+
 
 def image_routes(gate: ClassifyGate, accounts: Accounts) -> APIRouter:
-    """Upload an image, render a preview of one that is not stored, read stored previews."""
+    """Upload an image, and render a preview of one that is not stored."""
     router = APIRouter()
     engine = gate.engine
 
@@ -46,7 +49,7 @@ def image_routes(gate: ClassifyGate, accounts: Accounts) -> APIRouter:
             except ImageError as error:
                 return image_json.review_json(gate.record(engine.unavailable(name, error)))
             review = await gate.review(data, upload)
-            return await run_in_threadpool(card_json, engine, review, visitor)
+            return await run_in_threadpool(_card, engine, review, visitor)
 
     @router.post("/pictures")
     async def render_preview(
@@ -62,21 +65,52 @@ def image_routes(gate: ClassifyGate, accounts: Accounts) -> APIRouter:
         async with gate.slot(request):
             data = await gate.file(request, name=name)
             jpeg = await gate.run(
-                engine.render_preview, data, name=name, frame=frame, background=background
+                engine.render_preview,
+                data,
+                name=name,
+                frame=frame,
+                background=background,
+                caller=visitor,
             )
         return Response(jpeg, media_type="image/jpeg")
 
+    return router
+
+
+def preview_routes(engine: Engine) -> APIRouter:
+    """Read stored previews, and lift restrictions."""
+    router = APIRouter()
+
     @router.api_route("/images/{sha256}/picture", methods=["GET", "HEAD"])
-    def preview(sha256: str, visitor: Visitor) -> Response:
+    def preview(request: Request, sha256: str, visitor: Visitor) -> Response:
         """The stored preview of an image."""
-        return _jpeg(engine.preview_jpeg, sha256, visitor)
+        return sent(request, engine.preview_jpeg(sha256, visitor), sha256, visitor)
 
     @router.api_route("/images/{sha256}/thumbnail", methods=["GET", "HEAD"])
-    def thumbnail(sha256: str, visitor: Visitor) -> Response:
+    def thumbnail(request: Request, sha256: str, visitor: Visitor) -> Response:
         """The stored preview of an image, smaller."""
-        return _jpeg(engine.thumbnail_jpeg, sha256, visitor)
+        return sent(request, engine.thumbnail_jpeg(sha256, visitor), sha256, visitor)
+
+    def sent(request: Request, jpeg: bytes, sha256: str, caller: Caller) -> Response:
+        if request.method == "GET":  # HEAD sends no pixels
+            engine.record_view(sha256, caller)
+        return Response(jpeg, media_type="image/jpeg")
+
+    @router.post("/images/{sha256}/unrestrict")
+    def unrestrict(sha256: Sha256Path, admin: Admin) -> dict[str, bool]:
+        """Show an image that was restricted because of a minor again as any other."""
+        engine.lift_restriction(sha256, actor=admin.name)
+        return {"restricted": False}
 
     return router
+
+
+def _card(engine: Engine, review: Review, caller: Caller) -> dict[str, Any]:
+    """The card of an upload; `unavailable` where the image is restricted."""
+    card = card_json(engine, review, caller)
+    if card["restricted"]:
+        return image_json.review_json(engine.unavailable(review.name, ImageRestricted()))
+    return card
 
 
 def _check_demo(request: Request, upload: Upload, accounts: Accounts) -> None:
@@ -89,7 +123,3 @@ def _check_demo(request: Request, upload: Upload, accounts: Accounts) -> None:
     if upload.source != "review" or upload.batch_id:
         raise NotSignedIn("Sign in to classify images outside the Review tab.")
     accounts.count_demo(client_address(request))
-
-
-def _jpeg(read: Callable[[str, Caller], bytes], sha256: str, caller: Caller) -> Response:
-    return Response(read(sha256, caller), media_type="image/jpeg")

@@ -38,6 +38,9 @@ def status_routes(engine: Engine, *, settings: Settings) -> APIRouter:
             "max_bytes": engine.limits.max_bytes,
             "pause_after": settings.pause_after,
             "policy_text": settings.policy_text is not None,
+            "require_seen": list(settings.require_seen),
+            "require_reason": settings.require_reason,
+            "escalation_text": settings.escalation_text,
         }
 
     return router

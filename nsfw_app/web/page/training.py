@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from nsfw_app.records import Label
 from nsfw_app.review import exports
@@ -15,13 +15,19 @@ from nsfw_app.store.audit import AuditAction
 from nsfw_app.store.training import Misclassification
 from nsfw_app.web.auth.callers import Exporter, Reviewer
 from nsfw_app.web.page.cards import placeholder_url
+from nsfw_app.web.page.decisions import DAY_MS
 from nsfw_app.web.parameters import RowId
 
 
 class TrainingBody(BaseModel):
-    """A training label; null excludes the image from the training set."""
+    """A training label; null excludes the image from the training set.
 
-    label: Label | None
+    The label may differ from the settled one, which it then corrects.
+    """
+
+    label: Literal[Label.NORMAL, Label.NSFW] | None
+    seen: bool = False
+    seen_ms: int | None = Field(None, ge=0, le=DAY_MS)
 
 
 def training_routes(engine: Engine) -> APIRouter:
@@ -40,7 +46,9 @@ def training_routes(engine: Engine) -> APIRouter:
 
     @router.post("/{prediction_id}")
     def decide(prediction_id: RowId, body: TrainingBody, reviewer: Reviewer) -> dict[str, bool]:
-        engine.queue.label_for_training(prediction_id, body.label, reviewer.name)
+        engine.queue.label_for_training(
+            prediction_id, body.label, reviewer.name, seen=body.seen, seen_ms=body.seen_ms
+        )
         return {"saved": True}
 
     @router.get("/labels.jsonl")

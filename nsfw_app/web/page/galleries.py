@@ -1,0 +1,29 @@
+"""Galleries of the page that survive a reload: the caller's batches, and one of them reopened."""
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter
+
+from nsfw_app.review.engine import Engine
+from nsfw_app.web.auth.callers import Visitor
+from nsfw_app.web.page.cards import card_json
+
+
+def gallery_routes(engine: Engine) -> APIRouter:
+    """Routes below `/desk/gallery`."""
+    router = APIRouter(prefix="/gallery")
+
+    @router.get("/batches")
+    def batches(visitor: Visitor) -> list[dict[str, Any]]:
+        """The caller's batches, the latest first."""
+        return [asdict(gallery) for gallery in engine.galleries.latest(visitor)]
+
+    @router.get("/batches/{batch_id}")
+    def batch(batch_id: str, visitor: Visitor) -> dict[str, Any]:
+        """The cards of a batch whose previews are kept, and what was left out."""
+        gallery = engine.galleries.reopen(batch_id, visitor)
+        cards = [card_json(engine, review, visitor) for review in gallery.reviews]
+        return {"cards": cards, "left_out": gallery.left_out, "why": gallery.why}
+
+    return router
