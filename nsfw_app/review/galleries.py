@@ -43,9 +43,7 @@ class GalleryService:
 
     def latest(self, caller: Caller) -> list[Gallery]:
         """The caller's galleries, the latest first; none without an owner."""
-        if caller.owner is None:
-            return []
-        return self._store.galleries.latest(caller.owner, limit=MAX_GALLERIES)
+        return self._store.galleries.latest(caller.owner or "", limit=MAX_GALLERIES)
 
     def reopen(self, batch_id: str, caller: Caller) -> ReopenedGallery:
         """The images of one of the caller's galleries whose previews are kept.

@@ -10,6 +10,7 @@ from nsfw_app.review.policies import PolicyBook, reviewed
 from nsfw_app.rules.permissions import Caller
 from nsfw_app.rules.queue import QueueOrder
 from nsfw_app.store import Store
+from nsfw_app.store.leases import Lease
 from nsfw_app.store.training import Misclassification
 
 CLAIMS_AT_ONCE = 10
@@ -56,14 +57,21 @@ class QueueService:
             order: By priority or the oldest first.
             first: Entry that comes before all others, if it is available.
         """
-        claims = self._store.leases.claim(
-            reviewer,
-            count=min(count, CLAIMS_AT_ONCE),
-            holding=holding,
-            threshold=self._policies.of(model).threshold,
-            order=order,
-            first=first,
-        )
+
+        def lease() -> list[Lease]:
+            return self._store.leases.claim(
+                reviewer,
+                count=min(count, CLAIMS_AT_ONCE),
+                holding=holding,
+                threshold=self._policies.of(model).threshold,
+                order=order,
+                first=first,
+            )
+
+        claims = lease()
+        # Files may be lost from the disk: an image without a preview is not handed out.
+        while self._store.queue.withdraw_lost([claim.prediction_id for claim in claims]):
+            claims = lease()
         return [QueueItem(claim.entry_id, self.review_of(claim.prediction_id)) for claim in claims]
 
     def renew(self, entry_ids: Sequence[int], reviewer: str) -> list[int]:

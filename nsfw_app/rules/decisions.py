@@ -31,7 +31,7 @@ class DecisionRules:
         return None
 
     def view_refusal(self, tab: Tab | None, *, seen: bool, viewable: bool) -> Refusal | None:
-        """Why an image cannot be decided in a tab, whatever the decision; None where it can."""
+        """Why no decision about an image is possible in a tab; None where one is."""
         if not viewable:
             return Refusal.NO_PREVIEW
         return Refusal.NOT_SEEN if tab in self.require_seen and not seen else None

@@ -3,7 +3,7 @@
 - An image settles when as many reviewers as wanted have decided and agree.
 - If they disagree, it is adjudicated: one more reviewer, who does not see the others' decisions,
   decides.
-- Unsure is no vote: the image waits for another reviewer, who may be able to tell.
+- Unsure is no vote: the image waits for another reviewer.
 """
 
 from collections import Counter

@@ -83,8 +83,8 @@ class CorrectionLog:
         queue: Entries are settled or reopened in the transaction of each decision.
         previews: The preview files, without which an image cannot be decided.
         rules: Which decisions are refused.
-        keeps_previews: Whether retention keeps previews. Where it keeps none, the bytes of the
-            reviewer's own upload, which the browser has, stand for the preview.
+        keeps_previews: Whether retention keeps previews. Where it keeps none, reviewers can decide
+            on their own uploads: the browser has the bytes.
     """
 
     def __init__(

@@ -79,6 +79,10 @@ select distinct i.sha256 from (select d.prediction_id from {SINCE}) d
   join predictions p on p.id = d.prediction_id join images i on i.sha256 = p.image_sha256
 where i.placeholder <> x''
 """
+WAITING = """
+select distinct p.image_sha256 from queue q join predictions p on p.id = q.prediction_id
+where q.settled_at is null
+"""
 
 
 class Purges:
@@ -120,10 +124,16 @@ class Purges:
         return sum(self.tidy(images) for images in _batches(row["sha256"] for row in rows))
 
     def run(self, *, actor: str) -> int:
-        """Delete every preview that retention does not keep, audit it, return the number."""
+        """Delete every preview that retention does not keep, audit it, return the number.
+
+        Open entries whose preview file was lost are withdrawn.
+        """
         self._files.forget_unfinished()
         deleted = sum(self.tidy(images) for images in _batches(self._files.all()))
+        waiting = self._connections.db.execute(WAITING).fetchall()
+        lost = [row["image_sha256"] for row in waiting if not self._files.has(row["image_sha256"])]
         with self._connections.writing() as db:
+            _forget(db, lost)
             details = {"keep": self.retention.keep, "days": self.retention.days}
             note(db, actor, AuditAction.PURGE, "pictures", deleted=deleted, **details)
         self._connections.overwrite_log()
@@ -167,7 +177,7 @@ class Purges:
             "recent": ON_THE_DESK,
             "grace": grace,
             "undoable": ON_THE_DESK if grace else grace,
-            # A sweep that was late finds decisions whose time was over meanwhile.
+            # A sweep that was late finds decisions whose time was over before it.
             "since": max(ON_THE_DESK, grace) + timedelta(days=1),
         }
         return {name: utc((moment - age).isoformat()) for name, age in ages.items()}

@@ -153,6 +153,17 @@ class ReviewQueue:
         if self._obstacle(db, prediction_id):
             _withdraw(db, prediction_id)
 
+    def withdraw_lost(self, prediction_ids: Sequence[int]) -> int:
+        """Withdraw those of these open entries that cannot wait; return how many they were."""
+        db = self._connections.db
+        lost = [number for number in prediction_ids if self._obstacle(db, number)]
+        if lost:
+            with self._connections.writing() as db, reported_changes(db) as watch:
+                for number in lost:
+                    watch(number)
+                    _withdraw(db, number)
+        return len(lost)
+
     def _obstacle(
         self, db: Database, prediction_id: int
     ) -> DecisionRefused | ImageRestricted | None:

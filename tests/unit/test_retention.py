@@ -2,17 +2,18 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from nsfw_app.errors import DecisionRefused, NotFound
+from nsfw_app.errors import DecisionRefused, ImageRestricted, NotFound
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.records import Label, LogFilter, Retain, Review, Upload
+from nsfw_app.records import Label, LogFilter, Reason, Retain, Review, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
-from nsfw_app.rules.queue import QueueRules
+from nsfw_app.rules.queue import QueueOrder, QueueRules
 from nsfw_app.rules.retention import Keep, Retention
 from nsfw_app.store import Store, purges
 from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
@@ -129,7 +130,7 @@ def test_a_reopened_image_finds_its_preview(make: Make, monkeypatch: pytest.Monk
 
 
 def test_an_image_reopened_without_preview_is_withdrawn(make: Make) -> None:
-    """After its preview went, an undo does not bring the image back: nobody could look at it."""
+    """After its preview was deleted, an undo does not bring the image back into the queue."""
     engine = make(grace_minutes=0)
     review = upload(engine, WAITING)
     decision = engine.decide(answer_to(review, label=Label.NSFW), ANN)
@@ -228,6 +229,43 @@ def test_previews_are_purged_after_the_retention_period(
     again = upload(engine, WAITING)
     assert again.prediction == waiting.prediction
     assert engine.queue.waiting("bob") == 1
+
+
+def test_an_image_whose_file_was_lost_is_not_handed_out(make: Make, tmp_path: Path) -> None:
+    """A claim withdraws the entry of an image without a preview file, and so does a purge."""
+    engine = make()
+    reviews = [upload(engine, WAITING + number) for number in range(3)]
+    for review in reviews[:2]:
+        (tmp_path / "images" / f"{review.sha256}"[:2] / f"{review.sha256}.jpg").unlink()
+    items = engine.queue.claim(
+        "bob", model="fake", count=2, holding=[], order=QueueOrder.PRIORITY, first=None
+    )
+    assert [item.review.sha256 for item in items] == [reviews[2].sha256]
+    assert engine.queue.open_entries() == 1
+    (tmp_path / "images" / f"{reviews[2].sha256}"[:2] / f"{reviews[2].sha256}.jpg").unlink()
+    engine.tidy_up(actor="test")
+    assert engine.queue.open_entries() == 0
+
+
+def test_a_restricted_image_keeps_its_preview(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No purge deletes it, neither the daily one nor one on request; it does not wait."""
+    engine = make(days=7)
+    review, other = upload(engine, WAITING), upload(engine, WAITING + 1)
+    made = replace(answer_to(review, label=Label.NORMAL), reasons=(Reason.MINOR_PRESENT,))
+    decision = engine.decide(made, ANN)
+    assert engine.queue.waiting("bob") == 1
+    engine.undo(decision.decision_id, reviewer="ann", nonce="undo")
+    assert engine.queue.waiting("bob") == 1
+    advance_clock(monkeypatch, timedelta(days=8))
+    assert engine.tidy_up(actor="test") == 1
+    assert [has_preview(engine, each) for each in (review, other)] == [True, False]
+    with pytest.raises(ImageRestricted):
+        engine._store.purges.purge(review.sha256 or "", actor="test")
+    assert has_preview(engine, review)
+    audited = [row for row in engine.audit.entries() if row.action == "restrict"]
+    assert [(row.actor, row.subject) for row in audited] == [("ann", review.sha256)]
+    engine.lift_restriction(review.sha256 or "", actor="root")
+    assert engine.tidy_up(actor="test") == 1
 
 
 def test_all_keeps_agreements_for_the_retention_period(

@@ -72,13 +72,13 @@ def error(response: Any) -> tuple[int, str, list[str]]:
 def test_seen_needs_a_preview_that_was_sent(ann: TestClient, web_app: WebApp) -> None:
     """The page's word does not count before the server sent that reviewer the pixels."""
     card, bob = upload(ann, 150, 41), web_app.signed_in("bob")
-    picture = f"/desk/images/{card['sha256']}/picture"
-    assert bob.get(picture).status_code == 200
-    assert ann.head(picture).status_code == 200
+    preview = f"/desk/images/{card['sha256']}/picture"
+    assert bob.get(preview).status_code == 200
+    assert ann.head(preview).status_code == 200
     unseen = decide(ann, card, seen=True, seen_ms=900, tab="gallery")
     assert unseen.json()["seen"] is False
     assert error(decide(ann, card, seen=True, tab="queue")) == (409, "not_seen", [card["sha256"]])
-    assert ann.get(picture.replace("picture", "thumbnail")).status_code == 200
+    assert ann.get(f"/desk/images/{card['sha256']}/thumbnail").status_code == 200
     assert error(decide(ann, card, seen=False, tab="queue"))[1] == "not_seen"
     seen = decide(ann, card, seen=True, seen_ms=900, elapsed_ms=1200, tab="queue")
     assert {k: seen.json()[k] for k in ("seen", "seen_ms", "elapsed_ms")} == {

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from nsfw_app.review.engine import Engine
-from nsfw_app.web.auth.callers import Visitor
+from nsfw_app.web.auth.callers import Reader
 from nsfw_app.web.page.cards import card_json
 
 
@@ -15,15 +15,15 @@ def gallery_routes(engine: Engine) -> APIRouter:
     router = APIRouter(prefix="/gallery")
 
     @router.get("/batches")
-    def batches(visitor: Visitor) -> list[dict[str, Any]]:
+    def batches(reader: Reader) -> list[dict[str, Any]]:
         """The caller's batches, the latest first."""
-        return [asdict(gallery) for gallery in engine.galleries.latest(visitor)]
+        return [asdict(gallery) for gallery in engine.galleries.latest(reader)]
 
     @router.get("/batches/{batch_id}")
-    def batch(batch_id: str, visitor: Visitor) -> dict[str, Any]:
+    def batch(batch_id: str, reader: Reader) -> dict[str, Any]:
         """The cards of a batch whose previews are kept, and what was left out."""
-        gallery = engine.galleries.reopen(batch_id, visitor)
-        cards = [card_json(engine, review, visitor) for review in gallery.reviews]
+        gallery = engine.galleries.reopen(batch_id, reader)
+        cards = [card_json(engine, review, reader) for review in gallery.reviews]
         return {"cards": cards, "left_out": gallery.left_out, "why": gallery.why}
 
     return router
