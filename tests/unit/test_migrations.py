@@ -242,6 +242,41 @@ def test_models_named_by_a_path_are_named_by_their_directory(path: Path) -> None
             assert models == {"vit", "owner/name", "open-nsfw"}
 
 
+def test_old_decisions_keep_their_meaning(path: Path) -> None:
+    """Unsure no longer disagrees; what was not recorded is unknown; a minor restricts the image.
+
+    It does not where that decision was undone.
+    """
+    fill_old(path, "store_circumstances")
+    minor = """
+        insert into decisions (id, nonce, decided_at, reviewer, prediction_id, name, source,
+          threshold, model_label, label, reasons, note, batch_id, undoes)
+        values (6, '6', '2026-01-04T00:00:00.000Z', 'cy', 1, '', '', 0.5, 'nsfw', 'unsure',
+            '["art", "minor_present"]', '', '', null),
+          (7, '7', '2026-01-04T00:00:00.000Z', 'cy', 3, '', '', 0.5, 'normal', 'nsfw',
+            '["minor_present"]', '', '', null),
+          (8, '8', '2026-01-04T00:00:00.000Z', 'cy', 3, '', '', 0.5, 'normal', null, '[]', '', '',
+            7)
+    """
+    with closing(Database(path)) as old:
+        old.execute(minor)
+    store = opened(path)
+    assert store.consistency.check() == []
+    rows = {row.decision_id: row for row in store.log.rows(LogFilter())}
+    assert [rows[number].agrees for number in (5, 6, 7)] == [True, None, False]
+    assert store.log.size(LogFilter(agrees=False, reviewer="cy")) == 1
+    assert (rows[6].seen, rows[6].policy_version, rows[6].draw_probability) == (None,) * 3
+    assert [store.restrictions.holds(image) for image in "ab"] == [True, False]
+    probabilities = store.log._connections.db.execute(
+        "select reason, draw_probability from queue order by id"
+    )
+    assert [tuple(row) for row in probabilities] == [
+        ("review", 1.0),
+        ("disagreement", None),
+        ("review", 1.0),
+    ]
+
+
 def test_migrated_database_stays_as_it_is(path: Path, database: sqlite3.Connection) -> None:
     """Opening a database again changes neither its schema nor its rows."""
     store = opened(path)
