@@ -210,7 +210,7 @@ def test_log_has_the_warnings_that_were_shown(engine: Engine) -> None:
     [line] = log_jsonl(engine.log.rows(LogFilter()))
     assert json.loads(line)["warnings"] == ["extension", "metadata"]
     heading, row = log_csv(engine.log.rows(LogFilter()))
-    assert heading.strip().endswith(",warnings")
+    assert heading.strip().endswith(",warnings,seen_ms")
     assert row.strip().endswith('"[""extension"", ""metadata""]"')
 
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from nsfw_app import settings
 from nsfw_app.errors import SettingsError
+from nsfw_app.records import Tab
 from nsfw_app.rules.queue import QueueReason
 from nsfw_app.settings import Settings, load
 
@@ -27,6 +28,10 @@ DEFAULTS = {
     "max_pixels": 89_478_485,
     "max_frames": 16,
     "max_files": 500,
+    "preview_grace_minutes": 60,
+    "require_seen": (Tab.QUEUE, Tab.RELABEL),
+    "require_reason": False,
+    "escalation_text": "",
 }
 WRONG = [
     ("JOURNAL_MODE", "off", "'wal' or 'delete'"),
@@ -54,6 +59,8 @@ WRONG = [
     ("ROOT_PATH", "//elsewhere.test", "begins with /"),
     ("ROOT_PATH", "/a/../b", "begins with /"),
     ("ROOT_PATH", "/a b", "begins with /"),
+    ("PREVIEW_GRACE_MINUTES", "-1", "greater than or equal to 0"),
+    ("REQUIRE_REASON", "sometimes", "valid boolean"),
     ("THREADS", "0", "greater than 0"),
     ("THREADS", "1.5", "valid integer"),
 ]
@@ -99,6 +106,18 @@ def test_proxies_are_named_by_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "proxy.test")
     with pytest.raises(SettingsError, match=r"^FORWARDED_ALLOW_IPS='proxy\.test'"):
         load()
+
+
+@pytest.mark.parametrize(
+    ("value", "tabs"),
+    [("none", ()), ("", ()), ("gallery, review", (Tab.GALLERY, Tab.REVIEW))],
+)
+def test_tabs_that_need_a_look_are_named(
+    monkeypatch: pytest.MonkeyPatch, value: str, tabs: tuple[Tab, ...]
+) -> None:
+    """`none` names no tab."""
+    monkeypatch.setenv("NSFW_REQUIRE_SEEN", value)
+    assert load().require_seen == tabs
 
 
 def test_every_setting_is_described() -> None:
@@ -291,6 +310,8 @@ def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     ("name", "value", "wrong", "allowed"),
     [
         ("QUEUE_RULES", "review,adit", "adit", "'audit'"),
+        ("REQUIRE_SEEN", "queue,log", "log", "'relabel'"),
+        ("REQUIRE_SEEN", "none,queue", "none", "'relabel'"),
         ("ANSWERS", "disagreement", "''", "valid integer"),
         ("ANSWERS", "disagreement=0", "'0'", "greater than 0"),
         ("ANSWERS", "doubt=2", "doubt", "'disagreement'"),

@@ -168,6 +168,7 @@ def test_a_preview_is_removed_when_its_rows_are_not_committed(
     """If the commit fails, the new file is deleted; an earlier one is kept."""
     store = opened(tmp_path)
     add_image(store)
+    store.previews.remove(SHA256)
     image = store.catalog.get(1)
     upload = Upload("b.png", "gallery", "bob", retain=Retain.QUEUE)
 
