@@ -211,7 +211,7 @@ def test_log_has_the_warnings_that_were_shown(engine: Engine) -> None:
     assert json.loads(line)["warnings"] == ["extension", "metadata"]
     heading, row = log_csv(engine.log.rows(LogFilter()))
     assert heading.strip().endswith(",warnings,seen_ms")
-    assert row.strip().endswith('"[""extension"", ""metadata""]"')
+    assert row.strip().endswith('"[""extension"", ""metadata""]",')
 
 
 def test_older_images_have_no_warnings(tmp_path: Path) -> None:

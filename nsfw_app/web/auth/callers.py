@@ -148,7 +148,9 @@ def needs(permission: Permission) -> Callable[[Request], Caller]:
 
 
 Visitor = Annotated[Caller, Depends(needs(Permission.PAGE))]
+Reader = Annotated[Caller, Depends(needs(Permission.READ))]
 Reviewer = Annotated[Caller, Depends(needs(Permission.REVIEW))]
+Manager = Annotated[Caller, Depends(needs(Permission.MANAGE))]
 Exporter = Annotated[Caller, Depends(needs(Permission.EXPORT))]
 
 

@@ -7,7 +7,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from nsfw_app.accounts import Accounts
@@ -15,14 +15,13 @@ from nsfw_app.errors import ImageError, ImageRestricted, NotSignedIn
 from nsfw_app.records import SHA256_PATTERN, Background, Review, Upload
 from nsfw_app.review import image_json
 from nsfw_app.review.engine import Engine
-from nsfw_app.rules.permissions import Caller, Permission, retain_upload
-from nsfw_app.web.auth.callers import Visitor, needs
+from nsfw_app.rules.permissions import Caller, retain_upload
+from nsfw_app.web.auth.callers import Manager, Visitor
 from nsfw_app.web.http.forwarding import client_address
 from nsfw_app.web.http.gate import ClassifyGate
 from nsfw_app.web.page.cards import card_json
 from nsfw_app.web.parameters import MAX_NAME_CHARACTERS
 
-Admin = Annotated[Caller, Depends(needs(Permission.MANAGE))]
 Sha256Path = Annotated[str, Path(pattern=SHA256_PATTERN)]
 
 
@@ -97,9 +96,9 @@ def preview_routes(engine: Engine) -> APIRouter:
         return Response(jpeg, media_type="image/jpeg")
 
     @router.post("/images/{sha256}/unrestrict")
-    def unrestrict(sha256: Sha256Path, admin: Admin) -> dict[str, bool]:
+    def unrestrict(sha256: Sha256Path, manager: Manager) -> dict[str, bool]:
         """Show an image that was restricted because of a minor again as any other."""
-        engine.lift_restriction(sha256, actor=admin.name)
+        engine.lift_restriction(sha256, actor=manager.name)
         return {"restricted": False}
 
     return router
