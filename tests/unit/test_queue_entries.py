@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -239,6 +240,21 @@ def test_two_that_differ_are_adjudicated_by_a_third(queue_store: Store) -> None:
     assert [m.label for m in queue_store.training.misclassifications(limit=9)] == [Label.NORMAL]
 
 
+def test_unsure_opens_no_entry_and_settles_none(queue_store: Store) -> None:
+    """An unsure decision is no disagreement: another reviewer gets the image that waits."""
+    prediction, blocked = waiting(queue_store, 0.6), waiting(queue_store, 0.9)
+    with queue_store.queue._connections.writing() as db:
+        db.execute("delete from queue where prediction_id = ?", (blocked,))
+    decide(queue_store, blocked, "ann", Label.UNSURE)
+    decide(queue_store, prediction, "ann", Label.UNSURE)
+    assert (offered(queue_store, "ann"), offered(queue_store, "bob")) == ([], [prediction])
+    decision = decide(queue_store, prediction, "bob", Label.NSFW)
+    row = queue_store.log.get(decision)
+    assert (row.agrees, row.settled_label) == (True, "nsfw")
+    assert offered(queue_store, "cat") == []
+    assert queue_store.log.size(LogFilter(agrees=False)) == 0
+
+
 def test_decisions_that_differ_without_an_entry_are_adjudicated(queue_store: Store) -> None:
     """An agreement and a disagreement about an image without an entry open one."""
     prediction = waiting(queue_store, 0.9)
@@ -367,6 +383,30 @@ def test_an_audit_stays_an_audit_after_escalation(queue_store: Store) -> None:
     queue_store.queue.escalate(prediction, "ann")
     row = queue_store.queue._connections.row("select reason, answers_wanted from queue")
     assert tuple(row) == ("audit", 2)
+
+
+@pytest.mark.parametrize(
+    ("reason", "probability"),
+    [
+        (QueueReason.REVIEW, 1.0),
+        (QueueReason.AUDIT, 0.5),
+        (QueueReason.SECOND_OPINION, None),
+        (QueueReason.DISAGREEMENT, None),
+    ],
+)
+def test_a_decision_has_the_probability_of_its_entry(
+    queue_store: Store, reason: QueueReason, probability: float | None
+) -> None:
+    """That is the probability of the rule which admitted the image; none where people did."""
+    prediction = waiting(queue_store, 0.6, reason)
+    (claim,) = queue_store.leases.claim("ann", count=1)
+    sha256 = queue_store.catalog.get(prediction).info.sha256
+    made = NewDecision("n", sha256, Label.NSFW, 0.5, FAKE.model, FAKE.revision, FAKE.backend)
+    caller = person("ann", owner="local")
+    row = queue_store.log.add(replace(made, entry_id=claim.entry_id), caller)
+    assert (row.queue_reason, row.draw_probability) == (reason, probability)
+    elsewhere = queue_store.log.add(replace(made, nonce="m"), caller)
+    assert (elsewhere.queue_reason, elsewhere.draw_probability) == (None, None)
 
 
 def test_confirmed_labels_are_all_exported(queue_store: Store) -> None:
