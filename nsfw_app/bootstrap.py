@@ -22,7 +22,12 @@ def open_store(settings: Settings) -> Store:
         settings.database,
         previews_dir=settings.previews_dir,
         journal_mode=settings.journal_mode,
-        rules=QueueRules(frozenset(settings.queue_rules), settings.audit_rate, settings.answers),
+        rules=QueueRules(
+            frozenset(settings.queue_rules),
+            settings.audit_rate,
+            settings.answers,
+            frozenset(settings.blind_reasons),
+        ),
         retention=Retention(
             settings.keep_images, settings.keep_days, settings.preview_grace_minutes
         ),

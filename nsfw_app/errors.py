@@ -18,6 +18,7 @@
     ├── DecisionError        a decision that cannot be recorded
     │   └── DecisionRefused  a rule of the installation forbids it; `kind` says which
     ├── ImageRestricted      the image is hidden from everyone but administrators
+    ├── LeaseError           a queue entry cannot be leased, or not be changed any more
     ├── FilterError          an invalid filter of the log
     ├── AccountError         a user or key that cannot be created or changed like this
     ├── SortingError         a file could not be moved into the folder of its action
@@ -212,6 +213,12 @@ class ImageRestricted(NSFWReviewError):
 
     def __init__(self) -> None:
         super().__init__("This image is restricted: administrators only may see it.")
+
+
+class LeaseError(NSFWReviewError):
+    """A queue entry is leased to another reviewer, or was decided since."""
+
+    kind: str = "lease"
 
 
 class FilterError(NSFWReviewError):

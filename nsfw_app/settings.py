@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from nsfw_app.errors import SettingsError
 from nsfw_app.records import Tab
 from nsfw_app.rules.permissions import UserRole
-from nsfw_app.rules.queue import QueueReason
+from nsfw_app.rules.queue import DEFAULT_BLIND, EntryReason, QueueReason
 from nsfw_app.rules.retention import Keep
 from nsfw_app.system import usable_cpus
 
@@ -215,6 +215,12 @@ class Settings(BaseSettings):
         description="How many agreeing decisions an image needs, by reason: "
         "`second_opinion=2,disagreement=2,review=1,audit=1`.",
     )
+    blind_reasons: Annotated[tuple[EntryReason, ...], NoDecode] = Field(
+        tuple(reason for reason in EntryReason if reason in DEFAULT_BLIND),
+        description="Reasons for which the Queue tab hides score and verdict until the decision, "
+        "separated by commas: adjudication, second_opinion, disagreement, review, audit. Empty "
+        "hides none.",
+    )
     keep_images: Keep = Field(
         Keep.DISAGREEMENTS,
         description="Images whose previews are kept: `disagreements`, `all` or `none`.",
@@ -260,7 +266,9 @@ class Settings(BaseSettings):
             return {reason.strip(): number.strip() for reason, _, number in pairs}
         return value
 
-    @field_validator("forwarded_allow_ips", "unsafe_labels", "queue_rules", mode="before")
+    @field_validator(
+        "forwarded_allow_ips", "unsafe_labels", "queue_rules", "blind_reasons", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -8,9 +8,9 @@ from nsfw_app.imaging.previews import are_near_duplicates
 from nsfw_app.records import Label, ModelIdentity, Review
 from nsfw_app.review.policies import PolicyBook, reviewed
 from nsfw_app.rules.permissions import Caller
-from nsfw_app.rules.queue import QueueOrder
+from nsfw_app.rules.queue import EntryReason, QueueOrder
 from nsfw_app.store import Store
-from nsfw_app.store.leases import Lease
+from nsfw_app.store.leases import Holding, Lease, QueueSummary
 from nsfw_app.store.training import Misclassification
 
 CLAIMS_AT_ONCE = 10
@@ -19,10 +19,16 @@ MAX_MISCLASSIFICATIONS = 500
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
-    """A claimed image, without others' decisions and without the reason of its entry."""
+    """A claimed image, without others' decisions.
+
+    - `reason` is why it waits.
+    - `blind` is whether score and verdict are hidden from the reviewer until the decision.
+    """
 
     entry_id: int
     review: Review
+    reason: EntryReason
+    blind: bool
 
 
 class QueueService:
@@ -45,6 +51,7 @@ class QueueService:
         count: int,
         holding: Sequence[int],
         order: QueueOrder,
+        reason: EntryReason | None = None,
         first: int | None = None,
     ) -> list[QueueItem]:
         """Claim the next entries for a reviewer; see `Leases.claim`.
@@ -55,6 +62,7 @@ class QueueService:
             count: How many, at most `CLAIMS_AT_ONCE`.
             holding: Entries that the reviewer has leased already.
             order: By priority or the oldest first.
+            reason: Only entries that wait for this reason; None for all.
             first: Entry that comes before all others, if it is available.
         """
 
@@ -65,6 +73,7 @@ class QueueService:
                 holding=holding,
                 threshold=self._policies.of(model).threshold,
                 order=order,
+                reason=reason,
                 first=first,
             )
 
@@ -72,7 +81,20 @@ class QueueService:
         # Files may be lost from the disk: an image without a preview is not handed out.
         while self._store.queue.withdraw_lost([claim.prediction_id for claim in claims]):
             claims = lease()
-        return [QueueItem(claim.entry_id, self.review_of(claim.prediction_id)) for claim in claims]
+        return [
+            QueueItem(
+                claim.entry_id,
+                self.review_of(claim.prediction_id),
+                claim.reason,
+                not self.blind_reasons.isdisjoint({claim.reason, claim.entered_for}),
+            )
+            for claim in claims
+        ]
+
+    @property
+    def blind_reasons(self) -> frozenset[EntryReason]:
+        """Reasons for which score and verdict are hidden until the decision."""
+        return self._store.queue.rules.blind
 
     def renew(self, entry_ids: Sequence[int], reviewer: str) -> list[int]:
         """Extend leases; the entries that the reviewer still holds."""
@@ -86,9 +108,25 @@ class QueueService:
         """Return a lease; the entry comes last for this reviewer."""
         self._store.leases.skip(entry_id, reviewer)
 
+    def unskip(self, entry_id: int, reviewer: str) -> None:
+        """Undo a skip; the entry is leased to the reviewer again. See `Leases.unskip`."""
+        self._store.leases.unskip(entry_id, reviewer)
+
+    def held(self) -> list[Holding]:
+        """Every lease in force."""
+        return self._store.leases.held()
+
+    def take_back(self, entry_id: int, *, actor: str) -> None:
+        """End the lease of any reviewer; see `Leases.take_back`."""
+        self._store.leases.take_back(entry_id, actor=actor)
+
     def waiting(self, reviewer: str) -> int:
         """Number of entries that this reviewer could claim."""
         return self._store.leases.waiting(reviewer)
+
+    def summary(self, reviewer: str) -> QueueSummary:
+        """The open entries as a reviewer sees them."""
+        return self._store.leases.summary(reviewer)
 
     def open_entries(self) -> int:
         """Number of open entries."""
@@ -105,10 +143,21 @@ class QueueService:
         Raises:
             NotFound: The caller may see no such image, or that model made no prediction of it.
         """
+        prediction_id = self._prediction(image_sha256, identity, caller)
+        return self._store.queue.escalate(prediction_id, caller.name)
+
+    def withdraw_second_opinion(
+        self, image_sha256: str, identity: ModelIdentity, caller: Caller
+    ) -> int | None:
+        """Undo the caller's escalation; see `ReviewQueue.withdraw_escalation`."""
+        prediction_id = self._prediction(image_sha256, identity, caller)
+        return self._store.queue.withdraw_escalation(prediction_id, caller.name)
+
+    def _prediction(self, image_sha256: str, identity: ModelIdentity, caller: Caller) -> int:
         stored = self._store.catalog.find(image_sha256, identity)
         if stored is None or not self._store.visibility.is_visible(image_sha256, caller):
             raise NotFound(f"No prediction of {image_sha256} by {identity.model} is known.")
-        return self._store.queue.escalate(stored.prediction_id, caller.name)
+        return stored.prediction_id
 
     def misclassifications(self) -> list[Misclassification]:
         """Settled misclassifications: unconfirmed ones first, then by confidence of the model."""

@@ -24,6 +24,29 @@ class QueueReason(StrEnum):
     AUDIT = "audit"
 
 
+class EntryReason(StrEnum):
+    """Why an entry waits now, in the order of priority.
+
+    That is what it entered for, unless it was escalated or reviewers differ since.
+    """
+
+    ADJUDICATION = "adjudication"
+    SECOND_OPINION = "second_opinion"
+    DISAGREEMENT = "disagreement"
+    REVIEW = "review"
+    AUDIT = "audit"
+
+    @property
+    def priority(self) -> int:
+        """Its place in the order, from 0."""
+        return list(EntryReason).index(self)
+
+    @classmethod
+    def of_priority(cls, priority: int) -> "EntryReason":
+        """The reason with a priority."""
+        return list(cls)[priority]
+
+
 class QueueOrder(StrEnum):
     """Order in which a reviewer claims entries: by priority, or the oldest first."""
 
@@ -32,9 +55,9 @@ class QueueOrder(StrEnum):
 
 
 PRIORITIES: Mapping[QueueReason, int] = MappingProxyType(
-    {reason: number for number, reason in enumerate(QueueReason, start=1)}
+    {reason: EntryReason(reason).priority for reason in QueueReason}
 )
-ADJUDICATION_PRIORITY = 0  # first: two reviewers have worked on it already
+ADJUDICATION_PRIORITY = EntryReason.ADJUDICATION.priority  # two reviewers have worked on it already
 DEFAULT_ANSWERS: Mapping[QueueReason, int] = MappingProxyType(
     {
         QueueReason.SECOND_OPINION: 2,
@@ -45,13 +68,20 @@ DEFAULT_ANSWERS: Mapping[QueueReason, int] = MappingProxyType(
 )
 
 
+DEFAULT_BLIND = frozenset({EntryReason.AUDIT, EntryReason.SECOND_OPINION, EntryReason.ADJUDICATION})
+
+
 @dataclass(frozen=True, slots=True)
 class QueueRules:
-    """Reasons in use, share sampled for audit in [0, 1], and decisions wanted by reason."""
+    """Reasons in use, share sampled for audit in [0, 1], and decisions wanted by reason.
+
+    `blind` are the reasons for which score and verdict are hidden until the reviewer has decided.
+    """
 
     reasons: frozenset[QueueReason] = frozenset(QueueReason) - {QueueReason.AUDIT}
     audit_rate: float = 0.0
     answers: Mapping[QueueReason, int] = field(default_factory=lambda: DEFAULT_ANSWERS)
+    blind: frozenset[EntryReason] = DEFAULT_BLIND
 
     def answers_wanted(self, reason: QueueReason) -> int:
         """Number of reviewers who must decide on an image that entered for this reason."""

@@ -1,4 +1,4 @@
-"""The audit: sign-ins, exports, purges, restrictions, and changes of policies, users and keys.
+"""The audit: sign-ins, exports, purges, restrictions, changes of policies, users, keys and queue.
 
 - It is append-only.
 - The row of a change is written in the transaction of that change.
@@ -26,6 +26,10 @@ class AuditAction(StrEnum):
     POLICY = "policy"
     USER = "user"
     KEY = "key"
+    LEASE = "lease"
+    RELEASE = "release"
+    VIEWING_DEFAULTS = "viewing_defaults"
+    REVIEWING = "reviewing"
     RESTRICT = "restrict"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from sqlite_utils import Database
 
-from nsfw_app.errors import DecisionRefused, ImageRestricted, Refusal
+from nsfw_app.errors import DecisionRefused, ImageRestricted, LeaseError, NotFound, Refusal
 from nsfw_app.records import Label
 from nsfw_app.rules.decisions import contradicts
 from nsfw_app.rules.queue import (
@@ -23,7 +23,7 @@ from nsfw_app.rules.queue import (
     settle,
 )
 from nsfw_app.store.connections import Connections, now
-from nsfw_app.store.leases import note_skip
+from nsfw_app.store.leases import note_skip, take_lease
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.restrictions import RESTRICTED
 from nsfw_app.store.states import reported_changes
@@ -102,6 +102,10 @@ class ReviewQueue:
             if obstacle := self._obstacle(db, prediction_id):
                 raise obstacle
             watch(prediction_id)
+            before = db.execute(
+                "select * from queue where prediction_id = ? and settled_at is null",
+                (prediction_id,),
+            ).fetchone()
             self._enter(db, prediction_id, reason)
             entry = db.execute(
                 """
@@ -118,8 +122,52 @@ class ReviewQueue:
                     prediction_id,
                 ),
             ).fetchone()
+            _note_escalation(db, entry["id"], reviewer, before)
             note_skip(db, entry["id"], reviewer)
         return True
+
+    def withdraw_escalation(self, prediction_id: int, reviewer: str) -> int | None:
+        """Undo a reviewer's request for a second opinion, while no other has decided since.
+
+        The entry is again what it was before, unless others requested one, too.
+
+        Returns:
+            The entry, where it is leased to this reviewer again.
+
+        Raises:
+            NotFound: This reviewer requested none, or it is decided.
+            LeaseError: Another reviewer has decided since.
+        """
+        with self._connections.writing() as db, reported_changes(db) as watch:
+            watch(prediction_id)
+            escalation = db.execute(
+                """
+                delete from escalations where reviewer = ? and queue_id = (
+                  select id from queue where prediction_id = ? and settled_at is null
+                ) returning *
+                """,
+                (reviewer, prediction_id),
+            ).fetchone()
+            if escalation is None:
+                raise NotFound("You requested no second opinion about this image that is open.")
+            entry_id = escalation["queue_id"]
+            decided = db.execute(
+                "select 1 from standing_decisions "
+                "where prediction_id = ? and reviewer <> ? and decided_at >= ?",
+                (prediction_id, reviewer, escalation["escalated_at"]),
+            ).fetchone()
+            if decided:
+                raise LeaseError("Another reviewer has decided since you requested this.")
+            if not escalation["had_skipped"]:
+                db.execute(
+                    "delete from queue_skips where queue_id = ? and reviewer = ?",
+                    (entry_id, reviewer),
+                )
+            others = db.execute("select 1 from escalations where queue_id = ?", (entry_id,))
+            if others.fetchone() is None:
+                _restore(db, escalation)
+            self.reconsider(db, prediction_id, reviewer)
+            return entry_id if take_lease(db, entry_id, reviewer) else None
 
     def reconsider(self, db: Database, prediction_id: int, reviewer: str) -> None:
         """Settle or reopen the entry of a prediction after its standing decisions changed.
@@ -235,4 +283,45 @@ def _withdraw(db: Database, prediction_id: int) -> None:
         "update queue set settled_at = ?, settled_label = null, leased_by = null "
         "where prediction_id = ? and settled_at is null",
         (now(), prediction_id),
+    )
+
+
+def _note_escalation(
+    db: Database, entry_id: int, reviewer: str, before: sqlite3.Row | None
+) -> None:
+    """Keep what the entry was before its first escalation, and who requested this one."""
+    db.execute(
+        """
+        insert into escalations
+        select :id, :reviewer, :now,
+          exists (select 1 from queue_skips where queue_id = :id and reviewer = :reviewer),
+          case when first.queue_id is null then :reason else first.reason end,
+          case when first.queue_id is null then :priority else first.priority end,
+          case when first.queue_id is null then :answers_wanted else first.answers_wanted end
+        from (select 1) left join (
+          select * from escalations where queue_id = :id limit 1
+        ) first
+        where true on conflict do nothing
+        """,
+        {
+            "id": entry_id,
+            "reviewer": reviewer,
+            "now": now(),
+            "reason": before and before["reason"],
+            "priority": before and before["priority"],
+            "answers_wanted": before and before["answers_wanted"],
+        },
+    )
+
+
+def _restore(db: Database, escalation: sqlite3.Row) -> None:
+    """Make an entry what it was before its escalations; delete one that they opened."""
+    entry_id = escalation["queue_id"]
+    if escalation["reason"] is None:
+        db.execute("delete from queue_skips where queue_id = ?", (entry_id,))
+        db.execute("delete from queue where id = ?", (entry_id,))
+        return
+    db.execute(
+        "update queue set reason = ?, priority = ?, answers_wanted = ? where id = ?",
+        (escalation["reason"], escalation["priority"], escalation["answers_wanted"], entry_id),
     )

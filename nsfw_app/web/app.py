@@ -30,7 +30,7 @@ from nsfw_app.web.page.decisions import decision_routes
 from nsfw_app.web.page.galleries import gallery_routes
 from nsfw_app.web.page.images import image_routes, preview_routes
 from nsfw_app.web.page.log import log_routes
-from nsfw_app.web.page.queue import queue_routes
+from nsfw_app.web.page.queue import lease_routes, queue_routes
 from nsfw_app.web.page.status import status_routes
 from nsfw_app.web.page.training import training_routes
 
@@ -110,6 +110,7 @@ def _page_routes(
         decision_routes,
         gallery_routes,
         queue_routes,
+        lease_routes,
         training_routes,
         log_routes,
     ):

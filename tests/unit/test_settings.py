@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from nsfw_app import settings
 from nsfw_app.errors import SettingsError
 from nsfw_app.records import Tab
-from nsfw_app.rules.queue import QueueReason
+from nsfw_app.rules.queue import EntryReason, QueueReason
 from nsfw_app.settings import Settings, load
 
 DEFAULTS = {
@@ -334,3 +334,15 @@ def test_rules_of_the_queue_are_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = settings.load()
     assert chosen.queue_rules == (QueueReason.AUDIT, QueueReason.REVIEW)
     assert chosen.answers == {QueueReason.DISAGREEMENT: 1, QueueReason.REVIEW: 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", ()), ("audit, adjudication", (EntryReason.AUDIT, EntryReason.ADJUDICATION))],
+)
+def test_blind_reasons(
+    monkeypatch: pytest.MonkeyPatch, text: str, expected: tuple[EntryReason, ...]
+) -> None:
+    """Any reason can hide the score, adjudication too; an empty text hides none."""
+    monkeypatch.setenv("NSFW_BLIND_REASONS", text)
+    assert settings.load().blind_reasons == expected

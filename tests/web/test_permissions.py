@@ -97,10 +97,18 @@ def decide_batch(client: TestClient, scene: Scene) -> Response:
 
 def second_opinion(client: TestClient, scene: Scene) -> Response:
     """Request a second opinion about the queued image."""
-    body = {key: scene.waiting[key] for key in ("model", "revision", "backend")}
-    return client.post(
-        "/desk/queue/second-opinion", json={"image_sha256": scene.waiting["sha256"], **body}
-    )
+    return client.post("/desk/queue/second-opinion", json=prediction_of(scene.waiting))
+
+
+def withdraw(client: TestClient, scene: Scene) -> Response:
+    """Withdraw such a request, that was never made."""
+    return client.post("/desk/queue/second-opinion/withdraw", json=prediction_of(scene.waiting))
+
+
+def prediction_of(card: dict[str, Any]) -> dict[str, str]:
+    """JSON that names a card's prediction."""
+    names = ("model", "revision", "backend")
+    return {"image_sha256": card["sha256"], **{name: card[name] for name in names}}
 
 
 def sign_in(client: TestClient, scene: Scene) -> Response:
@@ -172,7 +180,18 @@ APP_ROUTES: dict[Names, Expected] = {
     ("POST", "/desk/queue/{entry_id}/skip"): Expected(
         REVIEWERS, post("/desk/queue/99/skip", json={})
     ),
+    ("POST", "/desk/queue/entries/{entry_id}/unskip"): Expected(
+        (401, 403, 404, 404, 404, 403), post("/desk/queue/entries/99/unskip", json={})
+    ),
+    ("GET", "/desk/queue/summary"): Expected(REVIEWERS, get("/desk/queue/summary")),
+    ("GET", "/desk/queue/leases"): Expected(ADMINS, get("/desk/queue/leases")),
+    ("POST", "/desk/queue/leases/{entry_id}/release"): Expected(
+        (401, 403, 403, 403, 404, 403), post("/desk/queue/leases/99/release", json={})
+    ),
     ("POST", "/desk/queue/second-opinion"): Expected(REVIEWERS, second_opinion),
+    ("POST", "/desk/queue/second-opinion/withdraw"): Expected(
+        (401, 403, 404, 404, 404, 403), withdraw
+    ),
     ("POST", "/desk/batches"): Expected(REVIEWERS, decide_batch),
     ("POST", "/desk/batches/{batch_id}/undo"): Expected(
         (401, 403, 404, 404, 404, 403), post("/desk/batches/none/undo", **UNDO)

@@ -22,6 +22,7 @@ from nsfw_app.store.migrations.decision_context import DECISION_CONTEXT
 from nsfw_app.store.migrations.queue_tables import QUEUE_TABLES
 from nsfw_app.store.migrations.review_tables import TABLES
 from nsfw_app.store.migrations.submission_tables import SUBMISSION_TABLES
+from nsfw_app.store.migrations.team_tables import TEAM_TABLES
 from nsfw_app.store.migrations.upload_columns import QUEUEING_UPLOADS
 from nsfw_app.store.migrations.warning_columns import WARNING_COLUMNS
 from nsfw_app.store.migrations.webhook_events import WEBHOOK_EVENTS
@@ -103,6 +104,13 @@ def keep_standing_decisions(db: Database) -> None:
 def store_circumstances(db: Database) -> None:
     """Circumstances of decisions, views of previews, restricted images."""
     for statement in DECISION_CONTEXT:
+        db.execute(statement)
+
+
+@migrations()
+def add_team_tables(db: Database) -> None:
+    """Escalations, viewing defaults, admins who do not review, and indexes."""
+    for statement in TEAM_TABLES:
         db.execute(statement)
 
 

@@ -45,6 +45,7 @@ STATUSES: Mapping[str, int] = MappingProxyType(
         "not_found": 404,
         "request_too_slow": 408,
         **dict.fromkeys(Refusal, 409),
+        "lease": 409,
         "request_too_large": 413,
         "too_large": 413,
         "too_many_pixels": 413,

@@ -1,5 +1,10 @@
-"""Work queue of the page: claim, renew and release leases, skip, request a second opinion."""
+"""Work queue of the page: claim, renew and release leases, skip, request a second opinion.
 
+- An item whose reason is blind has no score, label, action or probabilities.
+- Skips and requests for a second opinion can be undone.
+"""
+
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
@@ -7,10 +12,14 @@ from pydantic import BaseModel, Field
 
 from nsfw_app.records import ModelIdentity
 from nsfw_app.review.engine import Engine
-from nsfw_app.rules.queue import QueueOrder
-from nsfw_app.web.auth.callers import Reviewer
+from nsfw_app.review.queue import QueueItem
+from nsfw_app.rules.permissions import Caller
+from nsfw_app.rules.queue import EntryReason, QueueOrder
+from nsfw_app.web.auth.callers import Manager, Reviewer
 from nsfw_app.web.page.cards import card_json
 from nsfw_app.web.parameters import RowId, Sha256
+
+HIDDEN = dict.fromkeys(("nsfw_score", "probabilities", "label", "action"))
 
 
 class ClaimBody(BaseModel):
@@ -19,6 +28,7 @@ class ClaimBody(BaseModel):
     count: int = Field(1, ge=1, le=10)
     holding: list[RowId] = Field([], max_length=100)
     order: QueueOrder = QueueOrder.PRIORITY
+    reason: EntryReason | None = None
     first: RowId | None = None
 
 
@@ -35,6 +45,11 @@ class PredictionBody(BaseModel):
     model: str
     revision: str
     backend: str
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """The model; predictions are found without the hash of its weights."""
+        return ModelIdentity(self.model, self.revision, "", self.backend)
 
 
 def queue_routes(engine: Engine) -> APIRouter:
@@ -54,12 +69,10 @@ def queue_routes(engine: Engine) -> APIRouter:
             count=body.count,
             holding=body.holding,
             order=body.order,
+            reason=body.reason,
             first=body.first,
         )
-        cards = [
-            {**card_json(engine, item.review, reviewer), "entry_id": item.entry_id}
-            for item in items
-        ]
+        cards = [item_json(engine, item, reviewer) for item in items]
         return {"items": cards, "waiting": engine.queue.waiting(reviewer.name)}
 
     @router.post("/renew")
@@ -76,10 +89,62 @@ def queue_routes(engine: Engine) -> APIRouter:
         engine.queue.skip(entry_id, reviewer.name)
         return {"skipped": True}
 
+    @router.post("/entries/{entry_id}/unskip")
+    def unskip(entry_id: RowId, reviewer: Reviewer) -> dict[str, bool]:
+        """Undo a skip: the entry is leased to the caller again."""
+        engine.queue.unskip(entry_id, reviewer.name)
+        return {"leased": True}
+
+    @router.get("/summary")
+    def summary(reviewer: Reviewer) -> dict[str, Any]:
+        """The open entries: those the caller could claim, and how many are hidden and why."""
+        found = engine.queue.summary(reviewer.name)
+        return {
+            **asdict(found),
+            "waiting": found.waiting,
+            "hidden": found.held + found.decided,
+        }
+
     @router.post("/second-opinion")
     def second_opinion(body: PredictionBody, reviewer: Reviewer) -> dict[str, bool]:
-        identity = ModelIdentity(body.model, body.revision, "", body.backend)
-        asked = engine.queue.request_second_opinion(body.image_sha256, identity, reviewer)
+        asked = engine.queue.request_second_opinion(body.image_sha256, body.identity, reviewer)
         return {"asked": asked}
 
+    @router.post("/second-opinion/withdraw")
+    def withdraw(body: PredictionBody, reviewer: Reviewer) -> dict[str, Any]:
+        """Undo the caller's request; `entry_id` where the entry is leased to them again."""
+        entry_id = engine.queue.withdraw_second_opinion(body.image_sha256, body.identity, reviewer)
+        return {"withdrawn": True, "entry_id": entry_id}
+
     return router
+
+
+def lease_routes(engine: Engine) -> APIRouter:
+    """Routes below `/desk/queue/leases`, for administrators."""
+    router = APIRouter(prefix="/queue/leases")
+
+    @router.get("")
+    def leases(_: Manager) -> list[dict[str, Any]]:
+        """Every lease in force."""
+        return [asdict(lease) for lease in engine.queue.held()]
+
+    @router.post("/{entry_id}/release")
+    def take_back(entry_id: RowId, manager: Manager) -> dict[str, bool]:
+        """End the lease of any reviewer."""
+        engine.queue.take_back(entry_id, actor=manager.name)
+        return {"released": True}
+
+    return router
+
+
+def item_json(engine: Engine, item: QueueItem, reviewer: Caller) -> dict[str, Any]:
+    """The card of a claimed image, its entry, and why it waits."""
+    card = card_json(engine, item.review, reviewer)
+    if item.blind:
+        card |= HIDDEN
+    return {
+        **card,
+        "entry_id": item.entry_id,
+        "queue_reason": item.reason,
+        "blind": item.blind,
+    }

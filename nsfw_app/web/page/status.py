@@ -41,6 +41,7 @@ def status_routes(engine: Engine, *, settings: Settings) -> APIRouter:
             "require_seen": list(settings.require_seen),
             "require_reason": settings.require_reason,
             "escalation_text": settings.escalation_text,
+            "blind_reasons": sorted(engine.queue.blind_reasons),
         }
 
     return router
