@@ -145,6 +145,7 @@ APP_ROUTES: dict[Names, Expected] = {
     ("POST", "/logout"): Expected((401, 303, 303, 303, 303, 303), post("/logout")),
     ("GET", "/desk/assets/{path}"): Expected(EVERYONE, get("/desk/assets/gallery/grid.js")),
     ("GET", "/desk/status"): Expected(PEOPLE, get("/desk/status")),
+    ("GET", "/desk/heartbeat"): Expected(PEOPLE, get("/desk/heartbeat")),
     ("POST", "/desk/images"): Expected(
         PEOPLE, post("/desk/images?name=a.png&source=review", **PNG)
     ),
@@ -365,6 +366,7 @@ VISITOR_STATUSES: dict[Names, int] = {
     ("POST", "/login"): 404,
     ("POST", "/logout"): 303,
     ("GET", "/desk/status"): 200,
+    ("GET", "/desk/heartbeat"): 200,
     ("POST", "/desk/images"): 200,
     ("POST", "/desk/pictures"): 200,
     ("GET", "/v1/openapi.json"): 200,

@@ -1,13 +1,14 @@
 """Status of the model, the policy in force, the caller and the limits, for the page."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter
 
 from nsfw_app import __version__
 from nsfw_app.concurrency_limits import concurrency_limits
-from nsfw_app.records import Reason
+from nsfw_app.records import Reason, utc
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import LOCAL_OWNER, Caller
 from nsfw_app.settings import Settings
@@ -15,8 +16,9 @@ from nsfw_app.web.auth.callers import Visitor
 
 
 def status_routes(engine: Engine, *, settings: Settings) -> APIRouter:
-    """`GET /desk/status`."""
+    """`GET /desk/status` and `GET /desk/heartbeat`."""
     router = APIRouter()
+    started_at = utc(datetime.now(UTC).isoformat())
 
     @router.get("/status")
     def status(visitor: Visitor) -> dict[str, Any]:
@@ -42,6 +44,15 @@ def status_routes(engine: Engine, *, settings: Settings) -> APIRouter:
             "require_reason": settings.require_reason,
             "escalation_text": settings.escalation_text,
             "blind_reasons": sorted(engine.queue.blind_reasons),
+        }
+
+    @router.get("/heartbeat")
+    def heartbeat(_: Visitor) -> dict[str, Any]:
+        """What an open page polls: the server runs, and under which policy."""
+        return {
+            "policy_version": engine.policy.version,
+            "state": engine.status.state,
+            "started_at": started_at,
         }
 
     return router
