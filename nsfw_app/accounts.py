@@ -74,6 +74,7 @@ class Accounts:
         self._rows = store.accounts
         self._keys = store.keys
         self._audit = store.audit
+        self._team = store.team
         self._hub_roles = {name.lower(): role for name, role in (hub_roles or {}).items()}
         self._hasher = PasswordHasher()  # RFC 9106, second recommended option
         self._hashing = threading.BoundedSemaphore(MAX_CONCURRENT_HASHES)
@@ -84,6 +85,10 @@ class Accounts:
     def has_users(self) -> bool:
         """Whether there is a user, enabled or disabled; if so, everyone must sign in."""
         return self._rows.has_users()
+
+    def reviews(self, name: str) -> bool:
+        """Whether an administrator reviews; see `Team.reviews`."""
+        return self._team.reviews(name)
 
     def add_user(self, name: str, password: str, role: UserRole, *, actor: str) -> None:
         """Add a user.

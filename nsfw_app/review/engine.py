@@ -42,12 +42,13 @@ from nsfw_app.rules.permissions import Caller
 from nsfw_app.store import Store
 from nsfw_app.store.audit import Audit
 from nsfw_app.store.log import CorrectionLog
+from nsfw_app.store.team import Team
 
 
 class Engine:
     """Classifies images and records decisions.
 
-    `queue`, `submissions`, `galleries`, `log` and `audit` are its parts for those nouns.
+    `queue`, `submissions`, `galleries`, `log`, `team` and `audit` are its parts for those nouns.
 
     Args:
         store: Images, predictions, decisions and the queue.
@@ -136,6 +137,11 @@ class Engine:
     def log(self) -> CorrectionLog:
         """The correction log, for reading."""
         return self._store.log
+
+    @property
+    def team(self) -> Team:
+        """What administrators set for the team."""
+        return self._store.team
 
     @property
     def audit(self) -> Audit:

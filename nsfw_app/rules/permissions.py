@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -54,12 +54,14 @@ class Caller:
     - `name` is recorded with decisions and in the audit.
     - `owner` is what uploads are stored under. None: uploads are not stored.
     - `key_name` is the name of the API key, where one was sent.
+    - `abstains` is whether this administrator said that they do not review.
     """
 
     name: str
     owner: str | None
     permissions: frozenset[Permission]
     key_name: str | None = None
+    abstains: bool = False
 
     def may(self, permission: Permission) -> bool:
         """Whether the caller has a permission."""
@@ -76,7 +78,14 @@ class Caller:
             return
         if self.owner is None:
             raise NotSignedIn("Sign in, or send an API key as 'Authorization: Bearer KEY'.")
+        if self.abstains and permission is Permission.REVIEW:
+            raise Forbidden(f"{self.name} does not review. Say in the Log tab that you do.")
         raise Forbidden(f"{self.name} lacks the permission '{permission}' that this needs.")
+
+
+def abstaining(caller: Caller) -> Caller:
+    """An administrator who does not review: the same caller without that permission."""
+    return replace(caller, permissions=caller.permissions - {Permission.REVIEW}, abstains=True)
 
 
 def retain_upload(caller: Caller) -> Retain:

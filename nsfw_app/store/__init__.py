@@ -32,6 +32,7 @@ from nsfw_app.store.queue_entries import ReviewQueue
 from nsfw_app.store.restrictions import Restrictions
 from nsfw_app.store.standing_decisions import StandingDecisions
 from nsfw_app.store.submissions import Submissions
+from nsfw_app.store.team import Team
 from nsfw_app.store.training import TrainingLabels
 from nsfw_app.store.users import AccountRows
 from nsfw_app.store.visibility import Visibility
@@ -110,6 +111,7 @@ class Store:
         )
         self.training = TrainingLabels(connections, self.previews, decision_rules)
         self.insights = StandingDecisions(connections)
+        self.team = Team(connections)
         self.accounts = AccountRows(connections)
         self.keys = ApiKeys(connections, cipher)
         self.keys.encrypt_secrets()

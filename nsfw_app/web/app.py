@@ -33,6 +33,7 @@ from nsfw_app.web.page.log import log_routes
 from nsfw_app.web.page.policy_version import PolicyVersion
 from nsfw_app.web.page.queue import lease_routes, queue_routes
 from nsfw_app.web.page.status import status_routes
+from nsfw_app.web.page.team import team_routes
 from nsfw_app.web.page.training import training_routes
 
 
@@ -115,6 +116,7 @@ def _page_routes(
         lease_routes,
         training_routes,
         log_routes,
+        team_routes,
     ):
         application.include_router(routes(gate.engine))
     return application

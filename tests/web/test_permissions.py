@@ -169,6 +169,8 @@ APP_ROUTES: dict[Names, Expected] = {
         (401, 403, 200, 404, 404, 403),
         post("/desk/decisions/{scene.decision[decision_id]}/undo", **UNDO),
     ),
+    ("POST", "/desk/viewing-defaults"): Expected(ADMINS, post("/desk/viewing-defaults", json={})),
+    ("POST", "/desk/reviewing"): Expected(ADMINS, post("/desk/reviewing", json={"reviews": True})),
     ("GET", "/desk/log.{file_format}"): Expected(REVIEWERS, get("/desk/log.jsonl"), frozenset(E)),
     ("GET", "/desk/queue"): Expected(REVIEWERS, get("/desk/queue")),
     ("POST", "/desk/queue/claim"): Expected(REVIEWERS, post("/desk/queue/claim", json={})),

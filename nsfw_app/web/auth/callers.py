@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection
 
 from nsfw_app.accounts import KEY_PREFIX, SESSION, Accounts
 from nsfw_app.errors import Forbidden, RequestError
-from nsfw_app.rules.permissions import ANONYMOUS, DEMO, Caller, Permission, local_caller
+from nsfw_app.rules.permissions import ANONYMOUS, DEMO, Caller, Permission, abstaining, local_caller
 from nsfw_app.settings import Settings
 from nsfw_app.web.auth.origin import parse_origin
 from nsfw_app.web.http.forwarding import proxy_of
@@ -56,6 +56,11 @@ class Callers:
             Forbidden: There are no users, and the request came through a reverse proxy.
             RequestError: There are no users, and the request is for another host name.
         """
+        caller = self._identify(connection)
+        manages = caller.may(Permission.MANAGE)
+        return abstaining(caller) if manages and not self._accounts.reviews(caller.name) else caller
+
+    def _identify(self, connection: HTTPConnection) -> Caller:
         key = _key(connection)
         if key.startswith(KEY_PREFIX):
             return self._accounts.key_caller(key)

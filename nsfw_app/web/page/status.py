@@ -13,6 +13,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import LOCAL_OWNER, Caller
 from nsfw_app.settings import Settings
 from nsfw_app.web.auth.callers import Visitor
+from nsfw_app.web.page.team import viewing_json
 
 
 def status_routes(engine: Engine, *, settings: Settings) -> APIRouter:
@@ -44,6 +45,8 @@ def status_routes(engine: Engine, *, settings: Settings) -> APIRouter:
             "require_reason": settings.require_reason,
             "escalation_text": settings.escalation_text,
             "blind_reasons": sorted(engine.queue.blind_reasons),
+            "viewing_defaults": viewing_json(engine),
+            "reviews": not visitor.abstains,
         }
 
     @router.get("/heartbeat")
