@@ -42,6 +42,8 @@ from nsfw_app.rules.permissions import Caller
 from nsfw_app.store import Store
 from nsfw_app.store.audit import Audit
 from nsfw_app.store.log import CorrectionLog
+from nsfw_app.store.policies import PolicyVersion
+from nsfw_app.store.policy_effects import PolicyEffect
 from nsfw_app.store.team import Team
 
 
@@ -155,16 +157,53 @@ class Engine:
         return self.policies.of(classifier.identity.model if classifier else self.status.wanted)
 
     def save_policy(
-        self, policy: Policy, *, author: str, reason: str, replaces: int | None = None
+        self,
+        policy: Policy,
+        *,
+        author: str,
+        reason: str,
+        replaces: int | None = None,
+        reverts_to: int | None = None,
     ) -> Policy:
         """Put a policy in force for the loaded model; see `PolicyBook.save`.
 
         Raises:
             ModelError: No model is loaded.
-            PolicyError: Another version is in force.
+            PolicyError: There is no reason, or another version is in force.
+        """
+        return self.policies.save(
+            self._loader.classifier.identity.model,
+            policy,
+            author=author,
+            reason=reason,
+            replaces=replaces,
+            reverts_to=reverts_to,
+        )
+
+    @property
+    def policy_versions(self) -> list[PolicyVersion]:
+        """Every version of that policy, the latest first; the first policy, where none is saved."""
+        classifier = self.status.classifier
+        model = classifier.identity.model if classifier else self.status.wanted
+        return self.policies.versions(model)
+
+    def policy_effect(self, policy: Policy) -> PolicyEffect:
+        """What changes when a policy replaces the one in force; see `PolicyEffects.effect`.
+
+        Raises:
+            ModelError: No model is loaded.
+        """
+        identity = self._loader.classifier.identity
+        return self._store.policy_effects.effect(identity, old=self.policy, new=policy)
+
+    def release_outside(self, policy: Policy, *, actor: str) -> int:
+        """Withdraw waiting images outside of a policy's band; see `PolicyEffects.release`.
+
+        Raises:
+            ModelError: No model is loaded.
         """
         model = self._loader.classifier.identity.model
-        return self.policies.save(model, policy, author=author, reason=reason, replaces=replaces)
+        return self._store.policy_effects.release(model, policy, actor=actor)
 
     def review(self, data: bytes, upload: Upload) -> Review:
         """Classify one image and store what `upload.retain` says.

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, replace
 
+from nsfw_app.errors import PolicyError
 from nsfw_app.imaging.image_warnings import warnings_of
 from nsfw_app.models import cards
 from nsfw_app.records import JudgedImage, Policy, Review
 from nsfw_app.rules.policy import judge
-from nsfw_app.store.policies import Policies
+from nsfw_app.store.policies import Policies, PolicyVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,20 @@ class PolicyBook:
         """The policy in force for a model: the latest stored version, or the first policy."""
         return self._policies.latest(model) or self._first(model)
 
+    def versions(self, model: str) -> list[PolicyVersion]:
+        """Every version of a model's policy, the latest first; see `of` for the first policy."""
+        saved = self._policies.versions(model)
+        return saved or [PolicyVersion(self._first(model), "")]
+
     def save(
-        self, model: str, policy: Policy, *, author: str, reason: str, replaces: int | None = None
+        self,
+        model: str,
+        policy: Policy,
+        *,
+        author: str,
+        reason: str,
+        replaces: int | None = None,
+        reverts_to: int | None = None,
     ) -> Policy:
         """Save a policy as the model's next version; earlier versions stay in the store.
 
@@ -48,13 +61,18 @@ class PolicyBook:
             author: Name of the person who saves it.
             reason: Why it is changed.
             replaces: The version that must still be in force; None accepts any.
+            reverts_to: The earlier version whose numbers these are.
 
         Raises:
-            PolicyError: Another version is in force.
+            PolicyError: There is no reason, or another version is in force.
         """
+        if not reason.strip():
+            raise PolicyError("Say why the policy is changed.")
         policy = replace(policy, author=author, reason=reason)
         first = self._first(model)
-        return self._policies.add(model, policy, first=first, replaces=replaces)
+        return self._policies.add(
+            model, policy, first=first, replaces=replaces, reverts_to=reverts_to
+        )
 
     def _first(self, model: str) -> Policy:
         return cards.first_policy(

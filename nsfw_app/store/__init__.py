@@ -25,6 +25,7 @@ from nsfw_app.store.keys import ApiKeys
 from nsfw_app.store.leases import Leases
 from nsfw_app.store.log import CorrectionLog
 from nsfw_app.store.policies import Policies
+from nsfw_app.store.policy_effects import PolicyEffects
 from nsfw_app.store.preview_views import PreviewViews
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.purges import Purges
@@ -84,6 +85,7 @@ class Store:
         self._connections = connections
         cipher = SecretCipher(database.with_name(f"{database.name}.key"))
         self.policies = Policies(connections)
+        self.policy_effects = PolicyEffects(connections)
         if not retention.keeps_any:
             rules = QueueRules(frozenset())
         self.submissions = Submissions(connections)

@@ -1,11 +1,21 @@
 """Policies: every version, with its author and reason."""
 
+from dataclasses import dataclass
+
 from sqlite_utils import Database
 
 from nsfw_app.errors import PolicyError
 from nsfw_app.records import Policy
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """A saved policy, and when it was saved."""
+
+    policy: Policy
+    created_at: str
 
 
 class Policies:
@@ -25,8 +35,25 @@ class Policies:
         )
         return row and Policy(*row)
 
+    def versions(self, model: str) -> list[PolicyVersion]:
+        """Every saved version of a model's policy, the latest first."""
+        rows = self._connections.db.execute(
+            """
+            select threshold, review_from, review_to, version, author, reason, created_at
+            from policies where model = ? order by version desc
+            """,
+            (model,),
+        )
+        return [PolicyVersion(Policy(*row[:6]), row[6]) for row in rows]
+
     def add(
-        self, model: str, policy: Policy, *, first: Policy, replaces: int | None = None
+        self,
+        model: str,
+        policy: Policy,
+        *,
+        first: Policy,
+        replaces: int | None = None,
+        reverts_to: int | None = None,
     ) -> Policy:
         """Save a policy as the model's next version; return it with its version number.
 
@@ -35,6 +62,7 @@ class Policies:
             policy: The thresholds, with author and reason.
             first: The default in force before any policy was saved; kept as the first version.
             replaces: The version that must still be in force; None for any.
+            reverts_to: The earlier version whose numbers these are; kept in the audit.
 
         Raises:
             PolicyError: Another version is in force.
@@ -48,7 +76,10 @@ class Policies:
             if latest is None:
                 _insert(db, model, first)
             saved = _insert(db, model, policy)
-            note(db, policy.author, AuditAction.POLICY, model, version=saved.version)
+            details = {"version": saved.version}
+            if reverts_to is not None:
+                details["reverts_to"] = reverts_to
+            note(db, policy.author, AuditAction.POLICY, model, **details)
             return saved
 
 

@@ -24,7 +24,7 @@ class SubmissionState(StrEnum):
 
     WAITING = "waiting"
     SETTLED = "settled"
-    WITHDRAWN = "withdrawn"  # its preview was deleted before it was settled
+    WITHDRAWN = "withdrawn"  # unsettled: its preview was deleted, or a new policy released it
 
 
 class WebhookEvent(StrEnum):

@@ -70,7 +70,7 @@ def test_models_have_counts_under_the_policy_in_force(
     assert (fake.model, fake.threshold, fake.confusion) == ("fake", 0.5, Confusion(2, 1, 0, 0))
     assert (other.model, other.confusion, other.undecided) == ("other", Confusion(1, 1, 0, 0), 1)
     high = replace(engine.policy, threshold=0.95, review_to=1.0)
-    engine.save_policy(high, author="ann", reason="")
+    engine.save_policy(high, author="ann", reason="a trial")
     fake, other = insights.models()
     assert fake.confusion == Confusion(0, 0, 1, 2)
     assert other.confusion == Confusion(1, 1, 0, 0)

@@ -314,7 +314,7 @@ def test_a_saved_policy_applies_to_stored_predictions(
     review = engine.review(image_bytes(102), COMMAND)
     assert (review.verdict, review.policy) == (Verdict(Label.NSFW, Action.BLOCK), saved)
     assert engine_with(store, classifier).policy == saved
-    assert engine.save_policy(saved, author="bob", reason="").version == 3
+    assert engine.save_policy(saved, author="bob", reason="again").version == 3
     assert classifier.seen == 1
 
 

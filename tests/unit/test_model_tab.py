@@ -16,7 +16,7 @@ from nsfw_app.models.loader import ModelState
 from nsfw_app.models.optimized_formats import FILES, Format
 from nsfw_app.records import Label, LogFilter, NewDecision, Retain, Upload
 from nsfw_app.review.engine import Engine
-from nsfw_app.ui.model import model_facts
+from nsfw_app.ui.model_facts import model_facts
 from tests.support.optimized_models import all_formats
 from tests.support.sample_records import person
 from tests.support.tiny_vit import tinted_image, trained

@@ -1,4 +1,4 @@
-// Waits for the fields of the policy form. The form itself and its save handler are in ui/model.py.
+// Waits for the fields of the policy form. The form itself and its save handler are in ui/policy_form.py.
 
 const FIELDS = '#policy-form input[type=number], #policy-form textarea'
 const FIELD_COUNT = 4

@@ -1,0 +1,212 @@
+"""The form that changes the policy: its effect before and after, and the way back to a version."""
+
+from typing import Any
+
+import gradio as gr
+
+from nsfw_app.errors import ModelLoading, PolicyError
+from nsfw_app.records import Policy
+from nsfw_app.review.engine import Engine
+from nsfw_app.rules.permissions import Permission
+from nsfw_app.store.policies import PolicyVersion
+from nsfw_app.store.policy_effects import PolicyEffect
+from nsfw_app.ui.components import ModelReport, TopBar
+from nsfw_app.ui.handlers import INTERNAL, authorize, show_errors
+from nsfw_app.ui.model_facts import model_facts
+
+# Fills the form only once its fields are rendered.
+FIELDS_RENDERED = """async () => {
+    const form = await import(new URL('desk/assets/model/fieldsRendered.js', document.baseURI))
+    await form.fieldsRendered()
+    return []
+}"""
+NO_EFFECT = "No stored image moves to another action."
+ENTERING = (
+    "Images that move to review do not enter the queue by themselves, but when they are classified "
+    "again."
+)
+
+
+def create_policy_form(
+    engine: Engine, facts: ModelReport, topbar: TopBar, sliders: list[gr.Slider]
+) -> None:
+    """A form that saves a new policy, sets the sliders to it and releases waiting images."""
+    with gr.Accordion("Change the policy", open=False, elem_id="policy-form") as form:
+        gr.Markdown(
+            "Scores below the first number are allowed, scores from the last one on are blocked, "
+            "reviewers decide between them. Scores are stored: earlier verdicts change too."
+        )
+        with gr.Row():
+            review_from = gr.Number(label="Review from", minimum=0, maximum=1, step=0.01)
+            threshold = gr.Number(label="Threshold", minimum=0, maximum=1, step=0.01)
+            review_to = gr.Number(label="Review to", minimum=0, maximum=1, step=0.01)
+        earlier = gr.Dropdown([], label="Take the numbers of", filterable=False)
+        effect = gr.Markdown(elem_id="policy-effect")
+        release = gr.Checkbox(visible=False, elem_id="policy-release")
+        reason = gr.Textbox(label="Why", max_lines=2, placeholder="Required; kept with the policy")
+        save = gr.Button("Save policy", elem_id="save-policy")
+    fields = [review_from, threshold, review_to]
+    version = gr.State()  # of the policy that the form was filled with
+
+    @show_errors
+    def fill(request: gr.Request) -> tuple[Any, ...]:
+        authorize(request, Permission.READ)
+        if engine.status.classifier is None:  # a policy belongs to a model
+            raise ModelLoading("No model runs yet. Close this form and open it later.")
+        return *numbers(engine.policy), engine.policy.version, choices(engine)
+
+    @show_errors
+    def take(chosen: int | None, request: gr.Request) -> tuple[Any, ...]:
+        authorize(request, Permission.READ)
+        return numbers(version_of(engine, chosen).policy)
+
+    @show_errors
+    def preview(request: gr.Request, *values: float | None) -> tuple[Any, ...]:
+        authorize(request, Permission.READ)
+        return preview_of(engine, *values)
+
+    @show_errors
+    def save_policy(
+        low: float | None,
+        middle: float | None,
+        high: float | None,
+        why: str,
+        changed: int | None,
+        chosen: int | None,
+        releases: bool,
+        request: gr.Request,
+    ) -> tuple[Any, ...]:
+        manager = authorize(request, Permission.MANAGE)
+        if changed is None:
+            raise PolicyError("The form is not filled yet. Close it and open it again.")
+        policy = policy_of(low, middle, high)
+        found = engine.policy_effect(policy)
+        saved = engine.save_policy(
+            policy,
+            author=manager.name,
+            reason=why,
+            replaces=changed,
+            reverts_to=reverted(engine, chosen, policy),
+        )
+        released = engine.release_outside(saved, actor=manager.name) if releases else 0
+        return (
+            model_facts(engine),
+            "",
+            saved.version,
+            saved.version,
+            saved_text(saved, found, released),
+            *(gr.update(value=False, visible=False), choices(engine)),
+            *[middle] * len(sliders),
+        )
+
+    form.expand(fill, outputs=[*fields, version, earlier], js=FIELDS_RENDERED, **INTERNAL)
+    earlier.input(take, inputs=earlier, outputs=fields, **INTERNAL)
+    gr.on(
+        [field.change for field in fields],
+        preview,
+        inputs=fields,
+        outputs=[effect, release],
+        trigger_mode="always_last",
+        **INTERNAL,
+    )
+    save.click(
+        save_policy,
+        inputs=[*fields, reason, version, earlier, release],
+        outputs=[facts, reason, version, topbar, effect, release, earlier, *sliders],
+        **INTERNAL,
+    )
+
+
+def policy_of(low: float | None, middle: float | None, high: float | None) -> Policy:
+    """The policy of the three fields.
+
+    Raises:
+        PolicyError: A number is missing, or they are out of order.
+    """
+    if low is None or middle is None or high is None:
+        raise PolicyError("A policy needs all three numbers.")
+    return Policy(threshold=middle, review_from=low, review_to=high)
+
+
+def numbers(policy: Policy) -> tuple[float, float, float]:
+    """The values of the three fields."""
+    return policy.review_from, policy.threshold, policy.review_to
+
+
+def version_of(engine: Engine, number: int | None) -> PolicyVersion:
+    """A version of the running model's policy.
+
+    Raises:
+        PolicyError: There is none of this number.
+    """
+    for saved in engine.policy_versions:
+        if saved.policy.version == number:
+            return saved
+    raise PolicyError(f"There is no version {number} of this policy.")
+
+
+def reverted(engine: Engine, chosen: int | None, policy: Policy) -> int | None:
+    """The chosen version, if the policy still has its numbers."""
+    if chosen is None or numbers(version_of(engine, chosen).policy) != numbers(policy):
+        return None
+    return chosen
+
+
+def choices(engine: Engine) -> Any:
+    """The earlier versions, to take their numbers from; none is chosen."""
+    earlier = [saved.policy for saved in engine.policy_versions[1:]]
+    named = [
+        (f"Version {p.version}: {p.review_from:g}, {p.threshold:g}, {p.review_to:g}", p.version)
+        for p in earlier
+    ]
+    return gr.update(choices=named, value=None, visible=bool(named))
+
+
+def preview_of(engine: Engine, *values: float | None) -> tuple[str, Any]:
+    """The effect that the fields' policy would have, and the choice to release waiting images."""
+    hidden = gr.update(value=False, visible=False)
+    try:
+        effect = engine.policy_effect(policy_of(*values))
+    except PolicyError as error:
+        return str(error), hidden
+    if not effect.outside:
+        return moves_text(effect, "move"), hidden
+    text = f"{moves_text(effect, 'move')} {outside_text(effect.outside)}."
+    return text, gr.update(value=False, visible=True, label=f"Release {_images(effect.outside)}")
+
+
+def saved_text(policy: Policy, effect: PolicyEffect, released: int) -> str:
+    """What a saved policy changed."""
+    text = f"Saved as version {policy.version}. {moves_text(effect, 'moved')}"
+    if released:
+        were = "was" if released == 1 else "were"
+        return f"{text} {_images(released, 'waiting ')} {were} released, without a decision."
+    if effect.outside:
+        return f"{text} {outside_text(effect.outside)} and still {_verb(effect.outside, 'wait')}."
+    return text
+
+
+def moves_text(effect: PolicyEffect, verb: str) -> str:
+    """How many images move between actions; `verb` is move or moved."""
+    if not effect.moves:
+        return NO_EFFECT
+    parts = [
+        f"{_images(move.images)} {verb if verb != 'move' else _verb(move.images, verb)} "
+        f"from {move.before} to {move.after}"
+        for move in effect.moves
+    ]
+    entering = any(move.after == "review" for move in effect.moves)
+    return ", ".join(parts) + "." + (f" {ENTERING}" if entering else "")
+
+
+def outside_text(images: int) -> str:
+    """How many waiting images are outside of the review band."""
+    return f"{_images(images, 'waiting ')} {_verb(images, 'fall')} outside of the band"
+
+
+def _images(count: int, kind: str = "") -> str:
+    return f"{count:,} {kind}{'image' if count == 1 else 'images'}"
+
+
+def _verb(count: int, verb: str) -> str:
+    return f"{verb}s" if count == 1 else verb
