@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from string import hexdigits
 
 from nsfw_app.errors import DecisionError, FilterError, PolicyError
 
@@ -362,11 +363,13 @@ class LogFilter:
 
     - `since` and `until` are given as `utc` takes them; `until` is exclusive.
     - `undone` False matches standing decisions only.
+    - `search` is a part of the image's name or of the note, in any case of ASCII letters.
+    - `sha256` are the first digits of the image's hash, at least `MIN_HASH_DIGITS`.
     - `blind_to` is a reviewer; decisions of others about images that wait for this reviewer's own
       decision are left out.
 
     Raises:
-        FilterError: `since` or `until` is not a date.
+        FilterError: `since` or `until` is not a date, or `sha256` is not the start of a hash.
     """
 
     reviewer: str | None = None
@@ -377,11 +380,24 @@ class LogFilter:
     until: str | None = None
     undone: bool | None = None
     blind_to: str | None = None
+    reason: Reason | None = None
+    search: str | None = None
+    sha256: str | None = None
+
+    MIN_HASH_DIGITS = 4  # of a million images, about 15 share four digits
 
     def __post_init__(self) -> None:
         for name in ("since", "until"):
             if text := getattr(self, name):
                 object.__setattr__(self, name, utc(text))
+        if self.sha256 is not None:
+            digits = self.sha256.strip().lower()
+            if not self.MIN_HASH_DIGITS <= len(digits) <= 64 or set(digits) - set(hexdigits):
+                raise FilterError(
+                    f"'{self.sha256}' is not the start of a hash. Write at least "
+                    f"{self.MIN_HASH_DIGITS} of its 64 digits 0 to 9 and a to f."
+                )
+            object.__setattr__(self, "sha256", digits)
 
 
 def utc(text: str) -> str:

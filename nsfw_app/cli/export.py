@@ -15,6 +15,7 @@ from nsfw_app.bootstrap import open_store
 from nsfw_app.cli.operator import operator
 from nsfw_app.records import LogFilter
 from nsfw_app.review import csv_lines, exports
+from nsfw_app.review.left_out import omission_sentence
 from nsfw_app.store.audit import AuditAction
 
 
@@ -54,6 +55,9 @@ def export(
     )
     store.audit.add(operator(), AuditAction.EXPORT, "correction log", **_audit_details(wanted))
     lines = exports.LOG_FORMATS[file_format](store.log.rows(wanted))
+    if omitted := omission_sentence(store.log, wanted):
+        hint = "" if everything else " --all includes agreements, unsure and undone decisions."
+        typer.echo(f"{omitted}{hint}", err=True)
     if bom:
         lines = csv_lines.with_bom(lines)
         if isinstance(sys.stdout, io.TextIOWrapper):

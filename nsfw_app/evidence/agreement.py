@@ -18,6 +18,7 @@ from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label, ModelIdentity, Policy
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
+from nsfw_app.store.blind_review import Hidden
 from nsfw_app.store.standing_decisions import Outcome, ReviewerStats
 
 MAX_PAIRS = 100
@@ -92,6 +93,10 @@ class Insights:
         self._decisions = store.insights
         self._policies = policies
         self._equivalents = equivalents
+
+    def hidden(self, viewer: str | None) -> Hidden:
+        """The standing decisions that these numbers leave out for a viewer."""
+        return self._decisions.hidden(viewer)
 
     def models(self, *, viewer: str | None = None) -> list[ModelRecord]:
         """Each model with decisions, the one with the most images first.

@@ -319,6 +319,10 @@ class Engine:
         """
         return self._store.catalog.preview(image_sha256)
 
+    def shows(self, image_sha256: str, caller: Caller) -> bool:
+        """Whether a caller may see an image; see `Visibility.is_visible`."""
+        return self._store.visibility.is_visible(image_sha256, caller)
+
     def has_preview(self, image_sha256: str) -> bool:
         """Whether a preview file of an image is kept."""
         return self._store.previews.has(image_sha256)

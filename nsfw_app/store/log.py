@@ -22,17 +22,13 @@ from nsfw_app.records import (
 from nsfw_app.rules.decisions import DecisionRules
 from nsfw_app.rules.permissions import Caller
 from nsfw_app.store.audit import AuditAction, note
+from nsfw_app.store.blind_review import VISIBLE, Hidden, count_hidden
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.queue_entries import ReviewQueue, withdraw_images
 from nsfw_app.store.states import reported_changes
 
-# A reviewer does not find others' decisions about a prediction that waits for one of their own.
-VISIBLE = """
-(g.audience = '*' or g.reviewer = :blind_to
-  or instr('/' || g.audience, '/' || hex(:blind_to) || '/'))
-"""
 # What the database knows about a decision that is made now. Version 1 of a policy is that of
 # the settings, and is stored when the second one is.
 CIRCUMSTANCES = """
@@ -51,9 +47,22 @@ select
 from (select 1) left join queue q on q.id = :entry and q.prediction_id = :prediction
 """
 PARAMETER = re.compile(r":(\w+)")
+LIKE_CHARACTER, LIKE_ESCAPED = re.compile(r"[\\%_]"), r"\\\g<0>"
+OF_HASH = """
+select id from predictions where image_sha256 < :sha256 || 'g' and image_sha256 >= :sha256
+"""
 ROWS_AT_ONCE = 500  # read ahead while the log is streamed
+SEARCHED_ROWS = 20_000  # by name, note or reason, in about 10 ms
 MAX_ID = (1 << 63) - 1
 MIDNIGHT = "T00:00:00.000Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Rows that a search found, and the id of the last row it read; None when it read them all."""
+
+    rows: list[Decision]
+    searched_to: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,34 +355,44 @@ class CorrectionLog:
         )
         return row and _decision(row)
 
-    def page(
-        self,
-        wanted: LogFilter,
-        *,
-        limit: int,
-        before: int | None = None,
-        after: int | None = None,
-    ) -> list[Decision]:
+    def page(self, wanted: LogFilter, *, limit: int, before: int | None = None) -> list[Decision]:
         """A page of the log, newest first.
+
+        Args:
+            wanted: Which rows; neither a reason, nor a search, nor a hash: see `search`.
+            limit: How many at most.
+            before: The page of the rows next older than this decision id.
+        """
+        groups = _Groups(wanted)
+        rows = self._connections.db.execute(
+            groups.page_sql,
+            {**groups.values, "limit": limit, "before": MAX_ID if before is None else before},
+        )
+        return [_decision(row) for row in rows]
+
+    def search(self, wanted: LogFilter, *, limit: int, before: int | None = None) -> Found:
+        """The next rows that a filter with a reason, a search or a hash leaves, newest first.
+
+        Rows of a hash are found by an index. For the others at most `SEARCHED_ROWS` are read.
 
         Args:
             wanted: Which rows.
             limit: How many at most.
-            before: The page of the rows next older than this decision id.
-            after: The page of the rows next newer than this decision id; not with `before`.
+            before: Only rows older than this decision id.
         """
-        newer = after is not None
         groups = _Groups(wanted)
-        rows = self._connections.db.execute(
-            groups.page_sql(newer=newer),
-            {
-                **groups.values,
-                "limit": limit,
-                "after": -1 if after is None else after,
-                "before": MAX_ID if before is None else before,
-            },
-        ).fetchall()
-        return [_decision(row) for row in (reversed(rows) if newer else rows)]
+        values = {
+            **groups.values,
+            "limit": limit,
+            "before": MAX_ID if before is None else before,
+            "searched": SEARCHED_ROWS,
+        }
+        with self._connections.reading() as db:
+            rows = [_decision(row) for row in db.execute(groups.search_sql, values)]
+            if len(rows) == limit:
+                return Found(rows, rows[-1].decision_id)
+            last, searched = db.execute(groups.searched_sql, values).fetchone()
+        return Found(rows, last if searched == SEARCHED_ROWS else None)
 
     def size(self, wanted: LogFilter) -> int:
         """How many rows of the log the filter leaves."""
@@ -396,6 +415,10 @@ class CorrectionLog:
                 return
             before = page[-1]["decision_id"]
 
+    def hidden(self, reviewer: str | None) -> Hidden:
+        """What is hidden from a reviewer, with any filter; nothing with None."""
+        return count_hidden(self._connections, reviewer)
+
     def facets(self, wanted: LogFilter) -> Facets:
         """The reviewers and models among the rows that the filter leaves."""
         groups = _Groups(wanted)
@@ -410,7 +433,8 @@ class _Groups:
     """SQL for the rows of a filter, by way of the groups that they belong to.
 
     All rows of a group have the same reviewer, model, labels and audience; the groups are few.
-    Dates narrow the ids to those of the days, and are compared row by row within these.
+    Dates narrow the ids to those of the days, and are compared row by row within these. Reason,
+    search and hash are compared row by row.
     """
 
     def __init__(self, wanted: LogFilter) -> None:
@@ -426,12 +450,25 @@ class _Groups:
             "d.decided_at >= :since": wanted.since,
             "d.decided_at < :until": wanted.until,
         }
-        used = {clause: value for clause, value in (clauses | dates).items() if value is not None}
+        texts = {
+            "d.reasons like :reason": wanted.reason and f'%"{wanted.reason}"%',
+            "(d.name like :search escape '\\' or d.note like :search escape '\\')": (
+                wanted.search and f"%{LIKE_CHARACTER.sub(LIKE_ESCAPED, wanted.search)}%"
+            ),
+            f"d.prediction_id in ({OF_HASH})": wanted.sha256,
+        }
+        used = {
+            clause: value
+            for clause, value in (clauses | dates | texts).items()
+            if value is not None
+        }
         self.values: dict[str, Any] = {
             PARAMETER.findall(clause)[-1]: value for clause, value in used.items()
         }
         self._groups = " and ".join(["g.entries > 0", *(c for c in used if c in clauses)])
-        self._dates = " and ".join(clause for clause in used if clause in dates)
+        self._dates = [clause for clause in used if clause in dates]
+        self._texts = [clause for clause in used if clause in texts]
+        self._by_hash = wanted.sha256 is not None
         days = ["true"]
         if wanted.since is not None:
             days.append("day >= substr(:since, 1, 10)")
@@ -439,25 +476,25 @@ class _Groups:
             days.append("day <= substr(:until, 1, 10)")
         self._days = " and ".join(days)
 
-    def page_sql(self, *, newer: bool) -> str:
+    @property
+    def page_sql(self) -> str:
         """A page: the first rows of each group, and of these the first of all."""
-        order = "asc" if newer else "desc"
         rows = f"""
             select i.decision_id from log_rows i
-            where i.group_id = g.id and i.decision_id > :after and i.decision_id < :before
-              {self._in_days("i")}{self._dated("i")}
-            order by i.decision_id {order}
+            where i.group_id = g.id and i.decision_id < :before
+              {self._in_days("i")}{_matching("i", self._dates)}
+            order by i.decision_id desc
         """
         return f"""
             select l.* from correction_log l where l.decision_id in (
               select r.decision_id from (
                 select g.id from log_groups g where {self._groups}
-                order by ({rows} limit 1) {order} nulls last limit :limit
+                order by ({rows} limit 1) desc nulls last limit :limit
               ) g
               join log_rows r on r.decision_id in ({rows} limit :limit)
-              order by r.decision_id {order} limit :limit
+              order by r.decision_id desc limit :limit
             )
-            order by l.decision_id {order}
+            order by l.decision_id desc
         """
 
     @property
@@ -465,9 +502,43 @@ class _Groups:
         """The next rows of the log, older than `before`; `+` keeps the order of the ids."""
         return f"""
             select l.* from log_rows r cross join correction_log l on l.decision_id = r.decision_id
-            where r.decision_id < :before{self._in_days("r")}{self._dated("r")}
+            where r.decision_id < :before{self._in_days("r")}
+              {_matching("r", [*self._dates, *self._texts])}
               and +r.group_id in (select g.id from log_groups g where {self._groups})
             order by r.decision_id desc limit :limit
+        """
+
+    @property
+    def search_sql(self) -> str:
+        """The next rows among those that are read."""
+        return f"""
+            select l.* from correction_log l where l.decision_id in (
+              select r.decision_id from ({self._read_sql}) r
+              where r.group_id in (select g.id from log_groups g where {self._groups})
+                {_matching("r", [*self._dates, *self._texts])}
+              order by r.decision_id desc limit :limit
+            )
+            order by l.decision_id desc
+        """
+
+    @property
+    def searched_sql(self) -> str:
+        """The last row that is read, and how many are."""
+        return f"select min(r.decision_id), count(*) from ({self._read_sql}) r"
+
+    @property
+    def _read_sql(self) -> str:
+        """The rows that a search reads: those of a hash by its index, or else the next ones."""
+        rows = "log_rows r"
+        if self._by_hash:
+            rows = f"""
+                ({OF_HASH}) p cross join decisions d on d.prediction_id = p.id
+                cross join log_rows r on r.decision_id = d.id
+            """
+        return f"""
+            select r.decision_id, r.group_id from {rows}
+            where r.decision_id < :before{self._in_days("r")}
+            order by r.decision_id desc limit :searched
         """
 
     @property
@@ -491,7 +562,7 @@ class _Groups:
                   and substr(d.decided_at, 1, 10) = cut.day
               join log_rows r on r.decision_id = d.id join log_groups g on g.id = r.group_id
               where cut.day in (select day from log_days where {self._days} and not ({inside}))
-                and {self._groups} and {self._dates}
+                and {self._groups} and {" and ".join(self._dates)}
             )
         """
 
@@ -501,7 +572,7 @@ class _Groups:
         if self._dates:
             used = f"""and exists (
               select 1 from log_rows i
-              where i.group_id = g.id{self._in_days("i")}{self._dated("i")}
+              where i.group_id = g.id{self._in_days("i")}{_matching("i", self._dates)}
             )"""
         return f"""
             select distinct g.{column} from log_groups g where {self._groups} {used} order by 1
@@ -515,14 +586,17 @@ class _Groups:
             and {row}.decision_id <= (select max(last_id) from log_days where {self._days})
         """
 
-    def _dated(self, row: str) -> str:
-        if not self._dates:
-            return ""
-        return f"""
-            and exists (
-              select 1 from decisions d where d.id = {row}.decision_id and {self._dates}
-            )
-        """
+
+def _matching(row: str, conditions: list[str]) -> str:
+    """The condition that a row's decision, `d`, meets others."""
+    if not conditions:
+        return ""
+    return f"""
+        and exists (
+          select 1 from decisions d
+          where d.id = {row}.decision_id and {" and ".join(conditions)}
+        )
+    """
 
 
 def _decision(row: Any) -> Decision:

@@ -16,6 +16,7 @@ from operator import itemgetter
 from typing import Any
 
 from nsfw_app.records import Label, ModelIdentity
+from nsfw_app.store.blind_review import Hidden, count_hidden
 from nsfw_app.store.connections import Connections
 
 
@@ -218,6 +219,10 @@ class StandingDecisions:
             ReviewerStats(reviewer, answers, *self._times(reviewer, viewer))
             for reviewer, answers in reviewers
         ]
+
+    def hidden(self, reviewer: str | None) -> Hidden:
+        """What is hidden from a reviewer; nothing with None."""
+        return count_hidden(self._connections, reviewer, condition="not g.undone")
 
     def _times(self, reviewer: str, viewer: str | None) -> tuple[int, float | None]:
         """How many decisions were timed, and the median time in milliseconds."""

@@ -56,8 +56,8 @@ def build_ui(engine: Engine, insights: Insights, *, policy_text: str | None = No
             sliders = [review_threshold, gallery_threshold, queue_threshold]
             with gr.Tab("Insights", id="insights") as insights_tab:
                 create_insights_tab(insights, insights_tab)
-            with gr.Tab("Log", id="log") as log_tab:
-                create_log_tab(engine, log_tab)
+            with gr.Tab("Log", id="log"):
+                create_log_tab()
             with gr.Tab("Model", id="model") as model_tab:
                 create_model_tab(engine, model_tab, topbar, sliders)
         create_policy_text(policy_text, topbar)

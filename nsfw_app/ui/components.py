@@ -26,15 +26,6 @@ class Section(TypedDict):
     rows: list[tuple[str, str]]
 
 
-class LogPage(TypedDict):
-    """A page of the correction log."""
-
-    rows: list[dict[str, Any]]
-    first: int  # number of the first row, from 1
-    total: int
-    query: str  # the filter, for the export links
-
-
 class _ComponentType(ComponentMeta):  # type: ignore[misc]
     """Gradio's metaclass, which otherwise writes a `.pyi` file next to the source of a subclass."""
 
@@ -120,7 +111,7 @@ class InsightsReport(ScriptedRegion):
 
 
 class LogTable(ScriptedRegion):
-    """The correction log. Value: a `LogPage`."""
+    """The correction log, with its filters; its script fetches them."""
 
     script = "log/log.js"
 

@@ -7,9 +7,11 @@ import gradio as gr
 
 from nsfw_app.evidence.agreement import Insights, ModelRecord, ReviewerAgreement
 from nsfw_app.evidence.metrics import Agreement, Share, wilson_interval
+from nsfw_app.review.left_out import hidden_sentence
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.ui.components import InsightsReport
 from nsfw_app.ui.handlers import INTERNAL, authorize, show_errors
+from nsfw_app.web.page.log import blind_name
 
 
 def create_insights_tab(insights: Insights, tab: gr.Tab) -> None:
@@ -26,10 +28,12 @@ def create_insights_tab(insights: Insights, tab: gr.Tab) -> None:
 def insights_json(insights: Insights, caller: Caller) -> dict[str, Any]:
     """The report as JSON.
 
-    - A reviewer sees no decisions about images that still need their decision.
+    - A reviewer sees no decisions about images that still need their decision; `left_out` says how
+      many, and is empty if there are none.
     """
-    viewer = caller.name if caller.may(Permission.REVIEW) else None
+    viewer = blind_name(caller)
     return {
+        "left_out": hidden_sentence(insights.hidden(viewer)),
         "models": [_model_json(model) for model in insights.models(viewer=viewer)],
         "people": _reviewers_json(insights.people(viewer=viewer)),
     }

@@ -118,9 +118,9 @@ def walk(page: Page) -> Iterator[str]:
     open_tab(page, "Log")
     expect(page.locator("#log-table tbody tr").first).to_be_visible()
     yield "Log"
-    page.locator("#log-filters").get_by_label("Decision").click()
-    expect(page.get_by_role("option", name="Undone")).to_be_visible()
-    yield "Log, choosing a filter"
+    page.locator("#log-table tbody .link").first.click()
+    expect(page.locator("dialog.log-image")).to_be_visible()
+    yield "Log, an image"
     page.keyboard.press("Escape")
     open_tab(page, "Model")
     expect(page.locator("#model-facts")).to_contain_text("BSD-2-Clause")

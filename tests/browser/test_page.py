@@ -246,18 +246,16 @@ def test_log_and_export_use_the_same_filter(page: Page, server: Server, sample: 
     expect(page.locator(".saved")).to_contain_text("Saved: nsfw")
     open_tab(page, "Log")
     expect(page.locator("#log-table tbody tr").first).to_be_visible()
-    page.locator("#log-filters").get_by_label("Decision").click()
-    page.get_by_role("option", name="Disagreements in force").click()
+    page.locator("#log-filters").get_by_label("Decision").select_option("Disagreements in force")
     sql = "select decision_id from correction_log where not agrees and not undone order by 1 desc"
     wanted = [row["decision_id"] for row in server.rows(sql)]
-    status = page.locator("#log-table [role=status]")
+    status = page.locator("#log-table .log-head [role=status]")
     expect(status).to_have_text(f"Rows 1 to {len(wanted)} of {len(wanted)}")
     with page.expect_download() as download:
         page.locator("#export-jsonl").click()
     lines = download.value.path().read_text().splitlines()
     assert [json.loads(line)["decision_id"] for line in lines] == wanted
-    page.get_by_label("To (UTC date)").fill("2001-01-01")
-    page.get_by_label("To (UTC date)").press("Enter")
+    page.get_by_label("To (UTC)").fill("2001-01-01")
     expect(status).to_have_text("No decisions match")
 
 
@@ -356,6 +354,7 @@ def test_an_outdated_policy_form_saves_nothing(browser: Browser, tmp_path: Path)
             threshold = policy_form(page)
             expect(threshold).to_have_value("0.33")
             threshold.fill(value)
+            page.get_by_label("Why").fill("a trial")
         first.get_by_role("button", name="Save policy").click()
         expect(first.locator("#model-facts")).to_contain_text("Policy, version 2")
         second.get_by_role("button", name="Save policy").click()

@@ -460,6 +460,19 @@ def test_export_all_is_every_decision(run: Run, reviews: dict[str, Review]) -> N
     ]
 
 
+def test_export_says_what_it_leaves_out(run: Run, reviews: dict[str, Review]) -> None:
+    """On standard error, with the numbers and the option that includes them."""
+    ended = run("export")
+    assert "decisions are left out: " in ended.err
+    assert "--all includes agreements" in ended.err
+    everything = len(names(run("export", "--all").out))
+    left_out = int(ended.err.split()[0])
+    assert left_out + len(names(ended.out)) == everything
+    assert run("export", "--all").err == ""
+    future = run("export", "--all", "--since", "2999-01-01")
+    assert f"{everything} decisions are left out: {everything} outside of the dates." in future.err
+
+
 def test_export_formats_have_the_same_values(run: Run, reviews: dict[str, Review]) -> None:
     """A row is the same in both formats, with the values of the reviewer's screen."""
     (row,) = csv.DictReader(io.StringIO(run("export").out, newline=""))

@@ -27,6 +27,7 @@ from nsfw_app.records import (
 from nsfw_app.rules.permissions import UserRole
 from nsfw_app.rules.queue import QueueOrder, QueueReason, QueueRules
 from nsfw_app.store import Store
+from nsfw_app.store.blind_review import Hidden
 from nsfw_app.store.connections import now
 from nsfw_app.store.consistency import DERIVED, Difference
 from tests.support.sample_records import FAKE, OTHER, add, add_image, answer, person
@@ -240,7 +241,7 @@ def test_answers_from_derived_tables_are_those_of_their_sources(
 
 
 def check_log(store: Store, wanted: LogFilter, expected: list[int]) -> None:
-    """Rows, size, facets and pages in both directions are those of these decisions."""
+    """Rows, size, facets, pages and what is hidden are those of these decisions."""
     rows = list(store.log.rows(wanted))
     assert [row.decision_id for row in rows] == expected
     assert store.log.size(wanted) == len(expected)
@@ -249,9 +250,12 @@ def check_log(store: Store, wanted: LogFilter, expected: list[int]) -> None:
     assert facets.models == sorted({row.model for row in rows})
     for place, row in enumerate(rows):
         older = store.log.page(wanted, limit=2, before=row.decision_id)
-        newer = store.log.page(wanted, limit=2, after=row.decision_id)
         assert older == rows[place + 1 : place + 3]
-        assert newer == rows[max(0, place - 2) : place]
+        assert store.log.search(wanted, limit=2, before=row.decision_id).rows == older
+    if wanted == LogFilter(blind_to=wanted.blind_to):
+        hidden = [row for row in store.log.rows(LogFilter()) if row not in rows]
+        images = {row.image_sha256 for row in hidden}
+        assert store.log.hidden(wanted.blind_to) == Hidden(len(hidden), len(images))
 
 
 def check_insights(store: Store, viewer: str | None) -> None:

@@ -247,8 +247,6 @@ def test_pages_follow_each_other(full_log: CorrectionLog) -> None:
         paged.append(full_log.page(EVERYTHING, limit=3, before=paged[-1][-1].decision_id))
     assert [decision for page in paged for decision in page] == everything
     assert [len(page) for page in paged] == [3, 3, 2, 0]
-    back = [full_log.page(EVERYTHING, limit=3, after=page[0].decision_id) for page in paged[1:3]]
-    assert back == [paged[0], paged[1]]
     ids = [decision.decision_id for decision in everything]
     assert ids == sorted(ids, reverse=True)
 

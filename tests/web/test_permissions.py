@@ -169,6 +169,8 @@ APP_ROUTES: dict[Names, Expected] = {
         (401, 403, 200, 404, 404, 403),
         post("/desk/decisions/{scene.decision[decision_id]}/undo", **UNDO),
     ),
+    ("GET", "/desk/log"): Expected(PEOPLE, get("/desk/log")),
+    ("GET", "/desk/log/choices"): Expected(PEOPLE, get("/desk/log/choices")),
     ("POST", "/desk/viewing-defaults"): Expected(ADMINS, post("/desk/viewing-defaults", json={})),
     ("POST", "/desk/reviewing"): Expected(ADMINS, post("/desk/reviewing", json={"reviews": True})),
     ("GET", "/desk/log.{file_format}"): Expected(REVIEWERS, get("/desk/log.jsonl"), frozenset(E)),

@@ -11,11 +11,12 @@ from nsfw_app.errors import RequestError
 from nsfw_app.records import Label, LogFilter
 from nsfw_app.review import csv_lines, exports
 from nsfw_app.review.engine import Engine
+from nsfw_app.review.left_out import left_out_header, omission_sentence
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.errors import responses
-from nsfw_app.web.page.log import LOG_TYPES, visible
+from nsfw_app.web.page.log import LOG_TYPES, left_out, visible
 
 
 class LogFormat(StrEnum):
@@ -55,17 +56,25 @@ def correction_routes(engine: Engine) -> APIRouter:
         """Export decisions, newest first: the disagreements that stand, or all."""
         if bom and format is not LogFormat.CSV:
             raise RequestError(f"bom is for format=csv, not for format={format}.")
-        wanted = LogFilter(
-            agrees=None if everything else False,
-            undone=None if everything else False,
-            since=since,
-            label=label,
+        wanted = visible(
+            LogFilter(
+                agrees=None if everything else False,
+                undone=None if everything else False,
+                since=since,
+                label=label,
+            ),
+            caller,
         )
         chosen = {"all": everything, "since": since, "label": label}
         engine.audit.add(caller.name, AuditAction.EXPORT, "correction log", **chosen)
-        lines: Iterator[str] = exports.LOG_FORMATS[format](engine.log.rows(visible(wanted, caller)))
+        lines: Iterator[str] = exports.LOG_FORMATS[format](engine.log.rows(wanted))
         if bom:
             lines = csv_lines.with_bom(lines)
-        return StreamingResponse(lines, media_type=LOG_TYPES[format])
+        omitted = omission_sentence(engine.log, wanted) if label is None else ""
+        return StreamingResponse(
+            lines,
+            media_type=LOG_TYPES[format],
+            headers=left_out_header(omitted, left_out(engine, caller)),
+        )
 
     return router

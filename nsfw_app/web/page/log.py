@@ -1,20 +1,29 @@
-"""Correction log of the page: its filter and its export."""
+"""Correction log of the page: its pages, the choices of its filters, and its export.
 
-from dataclasses import replace
-from typing import Annotated, Literal
+- A reviewer sees no decision of others about an image that waits for one of their own.
+- Each page and each export says how many decisions it leaves out for that.
+"""
+
+from dataclasses import asdict, replace
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from nsfw_app.records import Label, LogFilter
+from nsfw_app.records import Decision, Label, LogFilter, Reason
 from nsfw_app.review import csv_lines, exports
 from nsfw_app.review.engine import Engine
+from nsfw_app.review.left_out import hidden_sentence, left_out_header
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store.audit import AuditAction
-from nsfw_app.web.auth.callers import Exporter
+from nsfw_app.web.auth.callers import Exporter, Reader
+from nsfw_app.web.page.cards import placeholder_url
+from nsfw_app.web.parameters import RowId
 
 LOG_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
+ROWS_PER_PAGE = 50
+MAX_SEARCH_CHARACTERS = 200
 
 
 class LogQuery(BaseModel):
@@ -27,11 +36,58 @@ class LogQuery(BaseModel):
     since: str | None = None
     until: str | None = None
     undone: bool | None = None
+    reason: Reason | None = None
+    search: str | None = Field(None, min_length=1, max_length=MAX_SEARCH_CHARACTERS)
+    sha256: str | None = None
+
+    def to_filter(self, caller: Caller) -> LogFilter:
+        """The filter, restricted for this caller; see `visible`.
+
+        Raises:
+            FilterError: A date or the hash is invalid.
+        """
+        values = {name: getattr(self, name) for name in LogQuery.model_fields}
+        return visible(LogFilter(**values), caller)
+
+
+class PageQuery(LogQuery):
+    """A page of the log: the filter, and the id of the decision that it follows."""
+
+    before: RowId | None = None
 
 
 def log_routes(engine: Engine) -> APIRouter:
-    """`GET /desk/log.csv` and `/desk/log.jsonl`."""
+    """`GET /desk/log`, `/desk/log/choices`, `/desk/log.csv` and `/desk/log.jsonl`."""
     router = APIRouter()
+
+    @router.get("/log")
+    def page(reader: Reader, query: Annotated[PageQuery, Query()]) -> dict[str, Any]:
+        """A page, newest first.
+
+        `total` counts all rows of the filter. It is null where the filter has a reason, a search or
+        a hash: such pages say how far they were searched, in `searched_to` and `searched_since`;
+        null means to the end.
+        """
+        wanted = query.to_filter(reader)
+        found: dict[str, Any] = {"total": None, "searched_to": None, "searched_since": None}
+        if query.reason or query.search or query.sha256:
+            result = engine.log.search(wanted, limit=ROWS_PER_PAGE, before=query.before)
+            rows, found["searched_to"] = result.rows, result.searched_to
+            if result.searched_to is not None:
+                found["searched_since"] = engine.log.get(result.searched_to).decided_at
+        else:
+            found["total"] = engine.log.size(wanted)
+            rows = engine.log.page(wanted, limit=ROWS_PER_PAGE, before=query.before)
+        return {
+            **found,
+            "rows": rows_json(engine, rows, reader),
+            "left_out": left_out(engine, reader),
+        }
+
+    @router.get("/log/choices")
+    def choices(reader: Reader) -> dict[str, list[str]]:
+        """The reviewers and models that the log can be filtered by."""
+        return asdict(engine.log.facets(visible(LogFilter(), reader)))
 
     @router.get("/log.{file_format}")
     def log(
@@ -39,15 +95,17 @@ def log_routes(engine: Engine) -> APIRouter:
         exporter: Exporter,
         query: Annotated[LogQuery, Query()],
     ) -> StreamingResponse:
-        wanted = LogFilter(**query.model_dump())
-        rows = engine.log.rows(visible(wanted, exporter))
+        rows = engine.log.rows(query.to_filter(exporter))
         chosen = query.model_dump(exclude_none=True)
         engine.audit.add(exporter.name, AuditAction.EXPORT, "correction log", **chosen)
         lines = exports.LOG_FORMATS[file_format](rows)
         return StreamingResponse(
             csv_lines.with_bom(lines) if file_format == "csv" else lines,  # opened in spreadsheets
             media_type=LOG_TYPES[file_format],
-            headers={"Content-Disposition": f'attachment; filename="corrections.{file_format}"'},
+            headers={
+                "Content-Disposition": f'attachment; filename="corrections.{file_format}"',
+                **left_out_header(left_out(engine, exporter)),
+            },
         )
 
     return router
@@ -55,4 +113,38 @@ def log_routes(engine: Engine) -> APIRouter:
 
 def visible(wanted: LogFilter, caller: Caller) -> LogFilter:
     """The filter, restricted for blind review: a reviewer sees no decision before their own."""
-    return replace(wanted, blind_to=caller.name) if caller.may(Permission.REVIEW) else wanted
+    return replace(wanted, blind_to=blind_name(caller))
+
+
+def blind_name(caller: Caller) -> str | None:
+    """The name of a caller who reviews blind; None for one who does not review."""
+    return caller.name if caller.may(Permission.REVIEW) else None
+
+
+def left_out(engine: Engine, caller: Caller) -> str:
+    """What the log leaves out for this caller, in a sentence; empty if nothing."""
+    return hidden_sentence(engine.log.hidden(blind_name(caller)))
+
+
+def rows_json(engine: Engine, rows: list[Decision], caller: Caller) -> list[dict[str, Any]]:
+    """Rows with what the page needs to draw their images.
+
+    - `placeholder`: null where the image was purged, or the caller may not see it.
+    - `kept`: whether the caller can see a preview.
+    - `own`: whether it is the caller's, who can correct it while it stands.
+    """
+    images = {row.image_sha256 for row in rows}
+    shown = {image for image in images if engine.shows(image, caller)}
+    placeholders = {image: placeholder_url(engine.preview(image)) for image in shown}
+    kept = {image for image in shown if engine.has_preview(image)}
+    may_decide = caller.may(Permission.REVIEW)
+    return [
+        {
+            **asdict(row),
+            "sha256": row.image_sha256,
+            "placeholder": placeholders.get(row.image_sha256),
+            "kept": row.image_sha256 in kept,
+            "own": may_decide and row.reviewer == caller.name,
+        }
+        for row in rows
+    ]

@@ -37,7 +37,7 @@ import { make } from '../shared/dom.js'
  * @property {ReviewerRecord[]} reviewers
  */
 
-/** @typedef {{ models: ModelRecord[], people: ReviewerAgreement }} Insights */
+/** @typedef {{ left_out: string, models: ModelRecord[], people: ReviewerAgreement }} Insights */
 /** @typedef {(Node | string | null)[]} Nodes */
 
 const REVISION_CHARACTERS = 12
@@ -57,11 +57,13 @@ export function mount(root, { props, watch }) {
 /** @param {Insights | null} value */
 function drawInsights(value) {
   if (!value?.models) return [make('p', { class: 'empty', role: 'status' }, 'Loading...')]
-  const { models, people } = value
+  const { left_out, models, people } = value
+  const hidden = left_out ? [make('p', { class: 'left-out', role: 'status' }, left_out)] : []
   if (models.length || people.reviewers.length)
-    return [...models.map(drawModel), ...drawReviewerAgreement(people)]
+    return [...hidden, ...models.map(drawModel), ...drawReviewerAgreement(people)]
   const content = 'This tab compares the model with reviewers, and reviewers with one another.'
   return [
+    ...hidden,
     make(
       'div',
       { class: 'empty' },

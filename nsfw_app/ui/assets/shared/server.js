@@ -33,6 +33,7 @@ const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error in
  * @property {number} pause_after
  * @property {boolean} policy_text
  * @property {string} version Of the program.
+ * @property {boolean} reviews False for an administrator who said that they do not review.
  */
 
 /**
@@ -76,6 +77,16 @@ const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error in
  */
 /** @typedef {ImageFields & Partial<ModelIdentity>} Image */
 /** @typedef {Image & { entry_id: number }} QueuedImage */
+
+/** @import { Row } from '../log/table.js' */
+/**
+ * @typedef {object} LogPage
+ * @property {Row[]} rows
+ * @property {number | null} total Null where the filter's rows are not counted.
+ * @property {number | null} searched_to The last decision that was read; null for all.
+ * @property {string | null} searched_since When that was made.
+ * @property {string} left_out Which decisions are hidden and why, or empty.
+ */
 
 /**
  * @typedef {object} NewDecision
@@ -450,3 +461,31 @@ export function setTrainingLabel(predictionId, label) {
 
 /** The address of the confirmed training labels. */
 export const trainingLabelsUrl = deskUrl('training/labels.jsonl')
+
+/**
+ * A page of the correction log.
+ *
+ * @param {URLSearchParams} query
+ * @returns {Promise<LogPage>}
+ */
+export function logPage(query) {
+  return get(`log?${query}`)
+}
+
+/**
+ * The reviewers and models that the log can be filtered by.
+ *
+ * @returns {Promise<{ reviewers: string[], models: string[] }>}
+ */
+export function logChoices() {
+  return get('log/choices')
+}
+
+/**
+ * Says whether the caller, an administrator, reviews.
+ *
+ * @param {boolean} reviews
+ */
+export function setReviews(reviews) {
+  return send('reviewing', { reviews })
+}

@@ -1,0 +1,86 @@
+// The dialog of one row of the log: its image, blurred, and the form that corrects the decision.
+
+/** @import { Row } from './table.js' */
+
+import { makeDecisionForm } from '../shared/decisionForm.js'
+import { make } from '../shared/dom.js'
+import { Preview } from '../shared/preview.js'
+import { decide, messageOf, status } from '../shared/server.js'
+
+/**
+ * Opens the dialog.
+ *
+ * @param {Row} row
+ * @param {object} handlers
+ * @param {() => void} handlers.onCorrected A new decision is on disk.
+ * @param {(hash: string) => void} handlers.onShowAll The other decisions about the image are wanted.
+ */
+export function openImageDialog(row, { onCorrected, onShowAll }) {
+  const dialog = make('dialog', {
+    class: 'decision-dialog log-image',
+    'aria-labelledby': 'log-image-name',
+  })
+  const preview = new Preview(row, 'picture')
+  const message = make('p', { role: 'status' })
+  const all = make(
+    'button',
+    {
+      type: 'button',
+      class: 'quiet',
+      onclick() {
+        dialog.close()
+        onShowAll(row.sha256)
+      },
+    },
+    'All decisions about this image',
+  )
+  const close = make(
+    'button',
+    { type: 'button', class: 'quiet', onclick: () => dialog.close() },
+    'Close',
+  )
+  dialog.append(
+    make('h2', { id: 'log-image-name', dir: 'auto', tabindex: '-1', autofocus: true }, row.name),
+    preview.element,
+    make('div', { class: 'buttons' }, row.kept ? preview.makeButton() : null, all, close),
+    make('p', { class: 'hash' }, `SHA-256 ${row.sha256}`),
+    make(
+      'p',
+      {},
+      `Score ${row.nsfw_score.toFixed(3)}, ${row.model_label} at threshold ` +
+        `${row.threshold.toFixed(2)}. ${row.reviewer}: ${row.reviewer_label}.`,
+    ),
+    correction() ?? '',
+    message,
+  )
+
+  /** The form, where the decision is the caller's own and stands. */
+  function correction() {
+    if (!row.own || row.undone) return null
+    if (!row.kept) {
+      return make('p', { class: 'muted' }, 'It cannot be corrected: its preview was deleted.')
+    }
+    const initial = { label: row.reviewer_label, reasons: row.reasons, note: row.note }
+    const { form } = makeDecisionForm(status.value?.reasons ?? [], initial, {
+      onCancel: () => dialog.close(),
+      async onSave({ label, reasons, note }) {
+        message.textContent = 'Saving...'
+        try {
+          await decide(row, { label, reasons, note, threshold: row.threshold })
+          dialog.close()
+          onCorrected()
+        } catch (error) {
+          message.textContent = messageOf(error)
+        }
+      },
+    })
+    return make('section', { 'aria-label': 'Correct this decision' }, form)
+  }
+
+  dialog.addEventListener('close', () => {
+    preview.hide()
+    dialog.remove()
+  })
+  document.body.append(dialog)
+  dialog.showModal()
+}
