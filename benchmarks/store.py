@@ -8,6 +8,11 @@ prints one object:
 - `insights_ms`: agreement of the model with reviewers, and between reviewers.
 - `misclassifications_ms`: the first page of the Relabel tab.
 - `facets_ms`, `log_deep_page_ms`: the choices of the log's filters, and a page at its middle.
+- `log_hidden_ms`: to count the decisions that are hidden from a reviewer.
+- `log_search_ms`, `log_reason_ms`, `log_hash_ms`: the rows of a name that none has, as far as one
+  request searches; of a reason; of the first digits of a hash.
+- `queue_summary_ms`, `claim_reason_ms`: the queue's counts, and ten leases of one reason.
+- `policy_effect_ms`: what a policy would change, over every prediction.
 - `export_s`, `export_grew_mb`: the whole log as CSV, and how much more memory it took at its peak.
 - `decision_p99_ms`: to record a decision, while another process exports the log again and again,
   and eight claim ten entries each, ten times a second. Each follows a bare write of as many bytes
@@ -28,6 +33,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 from typing import Any
@@ -36,10 +42,11 @@ from sqlite_utils import Database
 
 from nsfw_app.evidence.agreement import Insights
 from nsfw_app.models.equivalence import EquivalentBackends
-from nsfw_app.records import Label, LogFilter, NewDecision
+from nsfw_app.records import Label, LogFilter, ModelIdentity, NewDecision, Policy, Reason
 from nsfw_app.review.exports import log_csv
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import PERMISSIONS, Caller, UserRole
+from nsfw_app.rules.queue import EntryReason, QueueOrder
 from nsfw_app.store import Store
 from nsfw_app.store.migrations import migrations
 
@@ -205,9 +212,37 @@ def measured(store: Store, directory: Path) -> dict[str, float]:
             lambda: (store.log.size(blind), store.log.page(blind, limit=50, before=middle))
         ),
     }
+    text, hashed = (replace(blind, search="none of them"), replace(blind, sha256=_hash(store)))
+    identity = ModelIdentity("open-nsfw", "revision", "weights", "onnxruntime")
+    old, new = Policy(0.5, 0.2, 0.8), Policy(0.5, 0.3, 0.7)
+
+    def claim_reviews() -> None:
+        claimed.extend(
+            store.leases.claim(
+                reviewer, count=10, order=QueueOrder.OLDEST, reason=EntryReason.REVIEW
+            )
+        )
+
+    found |= {
+        "log_hidden_ms": _median_ms(lambda: store.log.hidden(reviewer)),
+        "log_search_ms": _median_ms(lambda: store.log.search(text, limit=50, before=middle)),
+        "log_reason_ms": _median_ms(
+            lambda: store.log.search(replace(blind, reason=Reason.ART), limit=50)
+        ),
+        "log_hash_ms": _median_ms(lambda: store.log.search(hashed, limit=50)),
+        "queue_summary_ms": _median_ms(lambda: store.leases.summary(reviewer)),
+        "claim_reason_ms": _median_ms(claim_reviews, release),
+        "policy_effect_ms": _median_ms(
+            lambda: store.policy_effects.effect(identity, old=old, new=new), repeats=3
+        ),
+    }
     found["export_s"], found["export_grew_mb"] = _export(directory)
     found["decision_p99_ms"] = _decision_p99_ms(store, directory)
     return {name: round(value, 3) for name, value in found.items()}
+
+
+def _hash(store: Store) -> str:
+    return store.log.page(LogFilter(), limit=1)[0].image_sha256[:8]
 
 
 def export(directory: Path) -> tuple[float, float]:

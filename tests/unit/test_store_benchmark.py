@@ -8,7 +8,8 @@ import pytest
 from benchmarks import store
 
 FIGURES = """claim_10_ms waiting_ms insights_ms misclassifications_ms facets_ms log_deep_page_ms
-    export_s export_grew_mb decision_p99_ms""".split()
+    log_hidden_ms log_search_ms log_reason_ms log_hash_ms queue_summary_ms claim_reason_ms
+    policy_effect_ms export_s export_grew_mb decision_p99_ms""".split()
 
 
 def test_one_object_has_every_figure(
