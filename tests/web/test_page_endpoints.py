@@ -54,6 +54,7 @@ def test_a_decision_needs_no_reasons_note_or_nonce(ann: Client, decision: dict[s
     first = ann.predict(**decision, api_name="/decide")
     second = ann.predict(**decision, api_name="/decide")
     assert (first["reasons"], first["note"], first["agrees"]) == ([], "", True)
+    assert (first["seen"], first["queue_reason"], first["policy_version"]) == (False, None, 1)
     assert second["decision_id"] > first["decision_id"]
 
 
