@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nsfw_app.errors import NotFound
 from nsfw_app.imaging.previews import are_near_duplicates
-from nsfw_app.records import Label, ModelIdentity, Review
+from nsfw_app.records import Label, ModelIdentity, Prediction, Review
 from nsfw_app.review.policies import PolicyBook, reviewed
 from nsfw_app.rules.permissions import Caller
 from nsfw_app.rules.queue import EntryReason, QueueOrder
@@ -145,6 +145,10 @@ class QueueService:
         """
         prediction_id = self._prediction(image_sha256, identity, caller)
         return self._store.queue.escalate(prediction_id, caller.name)
+
+    def is_escalated(self, prediction: Prediction, reviewer: str) -> bool:
+        """Whether the reviewer's request for a second opinion waits."""
+        return self._store.queue.is_escalated(prediction, reviewer)
 
     def withdraw_second_opinion(
         self, image_sha256: str, identity: ModelIdentity, caller: Caller

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from sqlite_utils import Database
 
 from nsfw_app.errors import DecisionRefused, ImageRestricted, LeaseError, NotFound, Refusal
-from nsfw_app.records import Label
+from nsfw_app.records import Label, Prediction
 from nsfw_app.rules.decisions import contradicts
 from nsfw_app.rules.queue import (
     ADJUDICATION_PRIORITY,
@@ -125,6 +125,26 @@ class ReviewQueue:
             _note_escalation(db, entry["id"], reviewer, before)
             note_skip(db, entry["id"], reviewer)
         return True
+
+    def is_escalated(self, prediction: Prediction, reviewer: str) -> bool:
+        """Whether a reviewer requested a second opinion about an image that waits for it."""
+        identity = prediction.identity
+        row = self._connections.row(
+            """
+            select 1 from predictions p join queue q on q.prediction_id = p.id
+              join escalations e on e.queue_id = q.id
+            where p.image_sha256 = ? and p.model = ? and p.revision = ? and p.backend = ?
+              and q.settled_at is null and e.reviewer = ?
+            """,
+            (
+                prediction.image_sha256,
+                identity.model,
+                identity.revision,
+                identity.backend,
+                reviewer,
+            ),
+        )
+        return row is not None
 
     def withdraw_escalation(self, prediction_id: int, reviewer: str) -> int | None:
         """Undo a reviewer's request for a second opinion, while no other has decided since.

@@ -135,6 +135,19 @@ def test_a_decision_stores_its_policy_and_entry(ann: TestClient, web_app: WebApp
     assert [chosen[column] for column in columns] == [None, None, 1, "nsfw"]
 
 
+def test_a_card_says_that_it_was_escalated(ann: TestClient, web_app: WebApp) -> None:
+    """To the reviewer who requested a second opinion, until that is withdrawn."""
+    card = upload(ann, 251, 52)
+    keys = ("model", "revision", "backend")
+    body = {"image_sha256": card["sha256"], **{key: card[key] for key in keys}}
+    assert not card["escalated"]
+    assert ann.post("/desk/queue/second-opinion", json=body).json() == {"asked": True}
+    assert upload(ann, 251, 52)["escalated"]
+    assert not upload(web_app.signed_in("bob"), 251, 52)["escalated"]
+    assert ann.post("/desk/queue/second-opinion/withdraw", json=body).status_code == 200
+    assert not upload(ann, 251, 52)["escalated"]
+
+
 def test_recent_decisions_survive_a_reload(ann: TestClient, web_app: WebApp) -> None:
     """The caller's own, newest first, with placeholder and decision."""
     cards = [upload(ann, 251, 46), upload(ann, 252, 46)]

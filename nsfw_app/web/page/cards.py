@@ -22,11 +22,12 @@ def card_json(
     - `ground`: the color behind transparent pixels.
     - `decision`: the caller's own decision that stands, or null.
     - `queue_reason`: why it is in the queue from which it was claimed; null elsewhere.
+    - `escalated`: whether the caller's request for a second opinion waits.
     - `restricted`: whether the image is hidden from this caller.
     """
     card = {**image_json.review_json(review), "placeholder": None, "decision": None}
     card |= {"perceptual_hash": None, "kept": False, "queue_reason": queue_reason}
-    card["restricted"] = False
+    card |= {"escalated": False, "restricted": False}
     card["incomplete"] = review.image is not None and review.image.incomplete
     card["ground"] = review.prediction.background if review.prediction else None
     if review.prediction is not None and review.preview is not None:
@@ -35,6 +36,7 @@ def card_json(
         if caller.owner is not None:
             decision = engine.standing(review.prediction, caller.name)
             card["decision"] = asdict(decision) if decision else None
+            card["escalated"] = engine.queue.is_escalated(review.prediction, caller.name)
             if engine.hides(review.prediction.image_sha256, caller):
                 return card | {"restricted": True, "placeholder": None, "perceptual_hash": None}
             card["kept"] = engine.has_preview(review.prediction.image_sha256)
