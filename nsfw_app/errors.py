@@ -28,6 +28,7 @@
     │   └── RequestTooSlow   its body arrives more slowly than the minimum rate
     ├── NotSignedIn          the request is not authenticated
     ├── Forbidden            the caller lacks a permission
+    ├── OtherReviewer        a decision was made under another name than the caller's
     ├── NotFound             no such image, prediction or decision, or another caller's
     ├── SecretError          a stored secret cannot be decrypted
     └── TryLater             the server cannot do this now; `retry_after_s` says when to retry
@@ -225,6 +226,12 @@ class FilterError(NSFWReviewError):
     """An invalid filter of the log."""
 
     kind: str = "filter"
+
+
+class OtherReviewer(NSFWReviewError):
+    """A decision was made under another name than the caller's."""
+
+    kind: str = "other_reviewer"
 
 
 class NotFound(NSFWReviewError):

@@ -8,12 +8,13 @@
 from collections.abc import Callable
 from http.cookies import SimpleCookie
 from typing import Annotated
+from urllib.parse import unquote
 
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
 from nsfw_app.accounts import KEY_PREFIX, SESSION, Accounts
-from nsfw_app.errors import Forbidden, RequestError
+from nsfw_app.errors import Forbidden, OtherReviewer, RequestError
 from nsfw_app.rules.permissions import ANONYMOUS, DEMO, Caller, Permission, abstaining, local_caller
 from nsfw_app.settings import Settings
 from nsfw_app.web.auth.origin import parse_origin
@@ -25,6 +26,7 @@ LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost"})
 FOREIGN_SITES = frozenset({"cross-site", "same-site"})  # values of Sec-Fetch-Site
 ADD_USER = "Add a user, and everyone signs in: python -m nsfw_app users add NAME --role admin"
 KEY_HEADER = "x-api-key"  # if a proxy uses Authorization itself
+REVIEWER_HEADER = "nsfw-reviewer"  # percent-encoded; who made the decisions of a request
 BEARER = "bearer "
 
 
@@ -152,9 +154,24 @@ def needs(permission: Permission) -> Callable[[Request], Caller]:
     return permitted
 
 
+def _same_reviewer(request: Request) -> Caller:
+    """The caller, who must be the reviewer that the page names, if it names one.
+
+    A decision that waited in a browser may be sent after another reviewer signed in there.
+    """
+    caller = needs(Permission.REVIEW)(request)
+    named = unquote(request.headers.get(REVIEWER_HEADER, ""))
+    if named and named != caller.name:
+        raise OtherReviewer(
+            f"This decision is {named}'s, and {caller.name} is signed in. It stays in the browser "
+            f"until {named} signs in there again."
+        )
+    return caller
+
+
 Visitor = Annotated[Caller, Depends(needs(Permission.PAGE))]
 Reader = Annotated[Caller, Depends(needs(Permission.READ))]
-Reviewer = Annotated[Caller, Depends(needs(Permission.REVIEW))]
+Reviewer = Annotated[Caller, Depends(_same_reviewer)]
 Manager = Annotated[Caller, Depends(needs(Permission.MANAGE))]
 Exporter = Annotated[Caller, Depends(needs(Permission.EXPORT))]
 

@@ -43,6 +43,7 @@ STATUSES: Mapping[str, int] = MappingProxyType(
         "forbidden": 403,
         "restricted": 403,
         "not_found": 404,
+        "other_reviewer": 409,
         "request_too_slow": 408,
         **dict.fromkeys(Refusal, 409),
         "lease": 409,
