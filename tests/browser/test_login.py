@@ -200,7 +200,7 @@ def enter(page: Page, server: Server, name: str) -> None:
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORDS[name])
     page.keyboard.press("Enter")
-    expect(page.locator("#model-banner")).to_contain_text("Running", timeout=30_000)
+    expect(page.locator("#model-state")).to_have_attribute("data-state", "ready", timeout=30_000)
 
 
 @pytest.mark.parametrize(
@@ -249,6 +249,8 @@ def test_an_ended_session_loses_nothing(browser: Browser, server: Server) -> Non
     store = Store(data / "review.db", previews_dir=data / "images", journal_mode="wal")
     store.accounts.end_sessions("ann", actor="test")
     page.keyboard.press("a")
-    expect(page.locator(".recent-decisions")).to_contain_text("Your session has ended")
+    expect(page.locator("#review-decision .recent-decisions")).to_contain_text(
+        "Your session has ended"
+    )
     expect(page.locator("#verdict")).to_contain_text("The model calls it")
     context.close()

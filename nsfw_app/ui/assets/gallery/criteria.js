@@ -18,7 +18,7 @@
  * @typedef {object} Candidate
  * @property {string[]} names Lowercase.
  * @property {{ nsfw_score: number | null }} image
- * @property {{ agrees: boolean, reasons: string[] } | null} decision
+ * @property {{ agrees: boolean | null, reasons: string[] } | null} decision
  */
 
 /**

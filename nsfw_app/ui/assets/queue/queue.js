@@ -15,6 +15,7 @@ import {
   requestSecondOpinion,
   skip,
   status,
+  unsavedDecisions,
 } from '../shared/server.js'
 
 const MAX_LEASES = 10 // the image on screen included
@@ -59,7 +60,10 @@ export async function mount(root, { props, watch }) {
     button('Undo', 'Backspace', undoLast),
   )
 
-  const recent = makeRecentDecisions({ onUndone: ({ entry_id }) => bringBack(entry_id) })
+  const recent = makeRecentDecisions({
+    tab: 'queue',
+    onUndone: ({ entry_id }) => bringBack(entry_id),
+  })
   /** @type {ReturnType<typeof makeReviewPanel<QueuedImage>>} */
   const panel = makeReviewPanel({
     parts: { stage, verdict, decision: root },
@@ -73,8 +77,17 @@ export async function mount(root, { props, watch }) {
    */
   async function save(image, decision) {
     if (!items.includes(image)) return
-    advance(image)
+    if (leaving.has(image.entry_id)) {
+      panel.say('Decided already, but not saved yet. Go on with the arrow keys.')
+      return
+    }
+    // In an outage the desk stays on the image: the reviewer goes on by arrow key, or waits.
+    const { stalled } = unsavedDecisions
+    leaving.add(image.entry_id)
+    if (stalled) panel.say(`Not saved yet: ${image.name}. The server does not respond.`)
+    else advance(image)
     const recorded = await recent.send(image, decision)
+    if (stalled && items.includes(image)) advance(image)
     if (recorded) leaving.delete(image.entry_id)
     panel.say(
       recorded

@@ -26,7 +26,7 @@ export async function mount(root, { props, watch }) {
   const [input, stage, verdict] = await Promise.all(
     ['image-input', 'review-preview', 'review-verdict'].map(regionOf),
   )
-  const recent = makeRecentDecisions()
+  const recent = makeRecentDecisions({ tab: 'review', onOpen: (image) => panel.show(image) })
   const panel = makeReviewPanel({
     parts: { stage, verdict, decision: root },
     ids: {
@@ -79,8 +79,25 @@ export async function mount(root, { props, watch }) {
     const progress = `Classifying ${files[0].name}`
     stage.replaceChildren(make('p', { class: 'empty', role: 'status' }, progress))
     const own = ++latest
-    const image = await addImage(files[0], 'review')
-    if (own === latest) panel.show(image)
+    try {
+      const image = await addImage(files[0], 'review')
+      if (own === latest) panel.show(image)
+    } catch (error) {
+      if (own === latest) drawNotSent(files, messageOf(error))
+    }
+  }
+
+  /** @param {File[]} files @param {string} why */
+  function drawNotSent(files, why) {
+    const retry = () => add(files)
+    stage.replaceChildren(
+      make(
+        'div',
+        { class: 'empty', role: 'status' },
+        make('p', {}, `${files[0].name} was not sent. ${why}`),
+        make('button', { type: 'button', onclick: retry }, 'Retry'),
+      ),
+    )
   }
 
   /** @param {string} file */

@@ -1,5 +1,5 @@
-// The recent decisions, each changed or undone with one click. Undo reaches back to the first
-// decision of the visit.
+// The reviewer's latest decisions in all tabs, as the server stores them, and above them those that
+// are not saved. Each is changed or reopened with one click.
 
 /** @import { Undo } from './history.js' */
 /** @import { Label } from './policy.js' */
@@ -7,104 +7,118 @@
 
 import { make } from './dom.js'
 import { makeHistory } from './history.js'
+import { may } from './permissions.js'
 import { LABELS } from './policy.js'
-import { decide, messageOf, undo } from './server.js'
+import { decide, messageOf, recentImages, recorded, status, undo, undone } from './server.js'
+import { signal } from './signal.js'
+import { makeUnsavedList } from './unsavedList.js'
 
 const MAX_SHOWN = 10
 
-/**
- * @typedef {object} Entry
- * @property {Image} image
- * @property {NewDecision} decision As sent last.
- * @property {'saving' | 'saved' | 'failed'} state
- * @property {number} inForce How many of its decisions were recorded and not undone.
- * @property {Label} [label] As recorded last.
- * @property {string} [message] Why it was not saved.
- */
+/** @typedef {Image & { decision: Decision }} Decided */
+
+/** The images decided last, newest first. */
+export const recent = signal(/** @type {Decided[]} */ ([]))
+
+/** @param {Image} image @returns {image is Decided} */
+const isDecided = (image) => Boolean(image.decision)
+
+/** @param {Decided[]} images Of which only the newest decision about each image is kept. */
+function show(images) {
+  const newest = [...images].sort((a, b) => b.decision.decision_id - a.decision.decision_id)
+  /** @type {Map<string | undefined, Decided>} */
+  const byImage = new Map()
+  for (const image of newest) if (!byImage.has(image.sha256)) byImage.set(image.sha256, image)
+  recent.value = [...byImage.values()].slice(0, MAX_SHOWN)
+}
+
+async function load() {
+  const before = recent.value[0]?.decision.decision_id ?? 0
+  const stored = (await recentImages(MAX_SHOWN)).filter(isDecided)
+  // What was recorded since the request was sent is not in its response.
+  show([...recent.value.filter(({ decision }) => decision.decision_id > before), ...stored])
+}
+
+/** @type {string | null} */
+let reviewer = null
+status.subscribe((now) => {
+  if (now.reviewer === reviewer) return
+  reviewer = now.reviewer
+  recent.value = []
+  if (may('review')) load().catch(() => null) // without it the list starts empty
+})
+recorded.subscribe((images) => {
+  const kept = images.filter(isDecided).map(({ file, ...image }) => image) // its bytes are released
+  show([...kept, ...recent.value])
+})
+undone.subscribe((ids) => {
+  recent.value = recent.value.filter(({ decision }) => !ids.includes(decision.decision_id))
+  load().catch(() => null) // an earlier decision may be in force again
+})
 
 /**
- * Creates the list. `onUndone` is called with the image whose last decision was undone.
+ * Creates a list of them for one tab.
  *
- * @param {{ onUndone?: (image: Image) => void }} [handlers]
+ * @param {object} [options]
+ * @param {'review' | 'queue'} [options.tab]
+ * @param {ReturnType<typeof makeHistory<string>>} [options.history]
+ * @param {(image: Image) => void} [options.onUndone] Called with an image without a decision.
+ * @param {(image: Decided) => void} [options.onOpen] Called with an image to show again.
+ * @param {(image: Image, decision: NewDecision, error: unknown) => void} [options.onRefused] Called
+ *   with a decision that the server refused.
  */
-export function makeRecentDecisions({ onUndone = () => {} } = {}) {
-  /** @type {Entry[]} */
-  const entries = []
-  /** @type {ReturnType<typeof makeHistory<string>>} */
-  const history = makeHistory()
+export function makeRecentDecisions({
+  tab,
+  history = makeHistory(),
+  onUndone = () => {},
+  onOpen,
+  onRefused = () => {},
+} = {}) {
   const list = make('ol', { class: 'recent-list' })
+  const unsaved = makeUnsavedList()
   const element = make(
     'section',
     { class: 'recent-decisions', 'aria-label': 'Recent decisions' },
     make('h2', {}, 'Recent decisions'),
+    unsaved.element,
     list,
   )
-  draw()
+  recent.subscribe((images) => {
+    list.replaceChildren(...images.map(line))
+    draw()
+  })
+  unsaved.subscribe(draw)
+
+  function draw() {
+    element.hidden = !list.childElementCount && unsaved.element.hidden
+  }
 
   /**
-   * Sends a decision. Resolves to what was recorded, or to null when it was not saved.
+   * Sends a decision. Resolves to what was recorded, or to null when the server refused it; the list
+   * then says why.
    *
    * @param {Image} image
    * @param {NewDecision} decision
    */
   function send(image, decision) {
-    /** @type {Entry} */
-    const entry = { image, decision, state: 'saving', inForce: 0 }
-    entries.push(entry)
-    return save(entry, decision)
-  }
-
-  /**
-   * A retry keeps its nonce, so that it is recorded once.
-   *
-   * @param {Entry} entry
-   * @param {NewDecision} decision
-   * @param {string} [nonce]
-   */
-  function save(entry, decision, nonce = crypto.randomUUID()) {
-    const sent = record(entry, { ...decision, nonce })
-    history.add(sent.then((recorded) => recorded && undoOf(entry, recorded)))
+    const sent = decide(image, { tab, ...decision }).catch((error) => {
+      onRefused(image, decision, error)
+      return null
+    })
+    history.add(sent.then((decided) => decided && undoOf(image, decided)))
     return sent
   }
 
   /**
-   * @param {Entry} entry
-   * @param {NewDecision} decision
-   */
-  async function record(entry, decision) {
-    entry.state = 'saving'
-    entry.decision = decision
-    draw()
-    try {
-      const recorded = await decide(entry.image, decision)
-      entry.inForce += 1
-      entry.label = recorded.reviewer_label
-      entry.state = 'saved'
-      return recorded
-    } catch (error) {
-      entry.state = 'failed'
-      entry.message = messageOf(error)
-      return null
-    } finally {
-      draw()
-    }
-  }
-
-  /**
-   * @param {Entry} entry
-   * @param {Decision} recorded
+   * @param {Image} image
+   * @param {Decision} decided
    * @returns {Undo<string>}
    */
-  function undoOf(entry, recorded) {
+  function undoOf(image, decided) {
     return async () => {
-      const standing = await undo(recorded.decision_id)
-      entry.inForce -= 1
-      entry.label = standing?.reviewer_label
-      if (!entry.inForce) {
-        entries.splice(entries.indexOf(entry), 1)
-        onUndone(entry.image)
-      }
-      draw()
+      const standing = await undo(decided.decision_id)
+      image.decision = standing
+      if (!standing) onUndone(image)
       return 'Undone. The decision stays in the log, marked as undone.'
     }
   }
@@ -118,38 +132,9 @@ export function makeRecentDecisions({ onUndone = () => {} } = {}) {
     }
   }
 
-  /**
-   * Releases the placeholder and file of an entry that is no longer shown.
-   *
-   * @param {Entry | undefined} entry
-   */
-  function releaseImage(entry) {
-    if (entry?.state !== 'saved') return
-    const { entry_id, name, sha256, model, revision, backend, nsfw_score, label, action } =
-      entry.image
-    const identity = { entry_id, name, sha256, model, revision, backend }
-    entry.image = { ...identity, nsfw_score, label, action, error: null }
-  }
-
-  function draw() {
-    releaseImage(entries.at(-MAX_SHOWN - 1))
-    list.replaceChildren(...entries.slice(-MAX_SHOWN).reverse().map(line))
-    element.hidden = !entries.length
-  }
-
-  /** @param {Entry} entry */
-  function line(entry) {
-    if (entry.state === 'failed') {
-      const retry = () => save(entry, entry.decision, entry.decision.nonce)
-      return make(
-        'li',
-        { class: 'failed' },
-        make('span', { class: 'recent-name' }, entry.image.name),
-        make('span', {}, `Not saved. ${entry.message}`),
-        make('button', { type: 'button', onclick: retry }, 'Save again'),
-      )
-    }
-    const current = entry.label ?? entry.decision.label
+  /** @param {Decided} image */
+  function line(image) {
+    const { name, decision, placeholder } = image
     /** @param {Label} label */
     const change = (label) =>
       make(
@@ -157,19 +142,50 @@ export function makeRecentDecisions({ onUndone = () => {} } = {}) {
         {
           type: 'button',
           class: 'quick',
-          'aria-pressed': String(current === label),
-          disabled: entry.state === 'saving',
-          onclick: () => label !== entry.label && save(entry, { ...entry.decision, label }),
+          'aria-pressed': String(decision.reviewer_label === label),
+          'aria-label': `${label}: ${name}`,
+          onclick: () => label !== decision.reviewer_label && send(image, changed(decision, label)),
         },
         label,
       )
+    const thumbnail = make(
+      'span',
+      { class: 'preview' },
+      placeholder
+        ? make('img', { class: 'placeholder', src: placeholder, alt: '', draggable: 'false' })
+        : null,
+    )
+    const title = make('span', { class: 'recent-name', title: name, dir: 'auto' }, name)
+    const open = onOpen && (() => onOpen(image))
     return make(
       'li',
       {},
-      make('span', { class: 'recent-name', title: entry.image.name }, entry.image.name),
+      open
+        ? make(
+            'button',
+            { type: 'button', class: 'recent-open', onclick: open, 'aria-label': `Open ${name}` },
+            thumbnail,
+            title,
+          )
+        : make('span', { class: 'recent-open' }, thumbnail, title),
       make('span', { class: 'recent-labels' }, ...LABELS.map(change)),
     )
   }
 
   return { element, send, undoLast }
 }
+
+/**
+ * The same decision with another label.
+ *
+ * @param {Decision} decision
+ * @param {Label} label
+ * @returns {NewDecision}
+ */
+const changed = ({ threshold, reasons, note, seen = false }, label) => ({
+  label,
+  threshold,
+  reasons,
+  note,
+  seen,
+})

@@ -1,9 +1,26 @@
-// Client of the routes below /desk. A repeated request carries the same nonce, so a decision is
-// recorded once.
+// Client of the routes below /desk. Decisions pass through the store of unsaved decisions; what is
+// repeated carries the same nonce, so it is recorded once.
 
 /** @import { Action, Label, ModelLabel, Policy } from './policy.js' */
+/** @import { Unsaved } from './unsavedDecisions.js' */
 
+import { connection, heartbeat } from './connection.js'
+import {
+  announcedVersion,
+  deskUrl,
+  get,
+  jsonOf,
+  jsonPost,
+  messageOf,
+  RequestError,
+  request,
+  Unreachable,
+} from './requests.js'
 import { signal } from './signal.js'
+import { forget, recall, remember } from './storage.js'
+import { makeUnsavedDecisions } from './unsavedDecisions.js'
+
+export { deskUrl, messageOf, RequestError, Unreachable }
 
 const RETRY_MS = [400, 1200, 3000]
 const POLL_MS = 500
@@ -34,6 +51,20 @@ const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error in
  * @property {boolean} policy_text
  * @property {string} version Of the program.
  * @property {boolean} reviews False for an administrator who said that they do not review.
+ * @property {string[]} [require_seen] Tabs that refuse decisions about unseen images.
+ * @property {boolean} [require_reason] Whether a disagreement needs a reason.
+ * @property {string} [escalation_text] The duty when a minor may be shown.
+ * @property {string[]} [blind_reasons] Queue reasons whose score is hidden until the decision.
+ * @property {Partial<ViewingDefaults>} [viewing_defaults] Of the team; null where not set.
+ */
+
+/**
+ * @typedef {object} ViewingDefaults
+ * @property {number | null} blurPx
+ * @property {boolean | null} greyscale
+ * @property {boolean | null} greyscaleRevealed
+ * @property {string | null} reveal
+ * @property {number | null} pauseAfter
  */
 
 /**
@@ -41,12 +72,13 @@ const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error in
  * @property {number} decision_id
  * @property {Label} reviewer_label
  * @property {ModelLabel} model_label
- * @property {boolean} agrees
+ * @property {boolean | null} agrees Null for unsure.
  * @property {string[]} reasons
  * @property {string} note
  * @property {number} nsfw_score
  * @property {number} threshold
  * @property {string} model
+ * @property {boolean} [seen] Whether the reviewer had revealed the image.
  * @property {boolean} [kept] Whether the server stores a preview of the image.
  */
 
@@ -74,6 +106,8 @@ const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error in
  * @property {number} [entry_id] Its queue entry.
  * @property {File} [file] Its bytes, for a preview where the server stores none.
  * @property {string} [batchId] Its upload.
+ * @property {string | null} [queue_reason] Why it is in the queue.
+ * @property {boolean} [escalated]
  */
 /** @typedef {ImageFields & Partial<ModelIdentity>} Image */
 /** @typedef {Image & { entry_id: number }} QueuedImage */
@@ -96,7 +130,10 @@ const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error in
  * @property {string} [note]
  * @property {string} [batchId]
  * @property {number | null} [elapsedMs]
- * @property {string} [nonce]
+ * @property {boolean} [seen] Whether the reviewer has revealed the image.
+ * @property {number | null} [seenMs] For how long in all.
+ * @property {'review' | 'gallery' | 'queue' | 'relabel'} [tab]
+ * @property {number | null} [policyVersion] On screen; by default that of the status.
  */
 
 /**
@@ -112,79 +149,48 @@ const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error in
  * @property {boolean} kept
  */
 
-const root = new URL('../../', import.meta.url)
-
 /**
- * The address of a route below /desk.
+ * Sends JSON; a request that did not arrive is sent again.
  *
- * @param {string} path
- */
-export const deskUrl = (path) => new URL(path, root).href
-
-/**
- * The message of anything that was thrown.
- *
- * @param {unknown} error
- */
-export const messageOf = (error) => (error instanceof Error ? error.message : String(error))
-
-/**
- * @param {Response} response
- * @returns {Promise<any>}
- */
-async function jsonOf(response) {
-  const body = await response.json().catch(() => null)
-  if (response.ok) return body
-  if (response.status === 401)
-    throw new Error(
-      'Your session has ended. Sign in again in another tab; nothing that is shown here is lost.',
-    )
-  const message = body?.error?.message
-  throw new Error(message ?? `The server responded with status ${response.status}.`)
-}
-
-/** @param {string} path */
-async function get(path) {
-  return jsonOf(await fetch(new URL(path, root)))
-}
-
-/**
  * @param {string} path
  * @param {unknown} body
  */
 async function send(path, body) {
   for (const wait of [...RETRY_MS, null]) {
-    let response
     try {
-      response = await fetch(new URL(path, root), {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(body),
-      })
-    } catch {
+      return await jsonOf(await request(path, jsonPost(body)))
+    } catch (error) {
+      if (!(error instanceof Unreachable)) throw error
       if (wait === null)
-        throw new Error(
+        throw new Unreachable(
           'The server cannot be reached. Try again; a request that did arrive is not recorded twice.',
         )
       await new Promise((resolve) => setTimeout(resolve, wait))
-      continue
     }
-    return jsonOf(response)
   }
 }
 
 /** The latest status; null until the first one has arrived. */
 export const status = signal(/** @type {Status | null} */ (null))
 
+/** @type {Promise<Status> | null} */
+let refreshing = null
+
 /**
- * Fetches the status once.
+ * Fetches the status; callers at the same time share one request.
  *
  * @returns {Promise<Status>}
  */
-export async function refreshStatus() {
-  const next = await get('status')
-  status.value = next
-  return next
+export function refreshStatus() {
+  refreshing ??= get('status')
+    .then((/** @type {Status} */ next) => {
+      status.value = next
+      return next
+    })
+    .finally(() => {
+      refreshing = null
+    })
+  return refreshing
 }
 
 /** Polls the status until the model is ready or has failed. */
@@ -197,6 +203,21 @@ export async function watchStatus() {
   }
   setTimeout(watchStatus, POLL_MS)
 }
+
+/** Refreshes the status; without a response, the next heartbeat tries again. */
+const refreshQuietly = () => refreshStatus().catch(() => null)
+
+// Another window, a restart or an administrator changed the policy, the model or the session.
+announcedVersion.subscribe((version) => {
+  if (status.value && status.value.policy.version !== version) refreshQuietly()
+})
+heartbeat.subscribe(({ policy_version, state }) => {
+  const now = status.value
+  if (now && (now.policy.version !== policy_version || now.state !== state)) refreshQuietly()
+})
+connection.subscribe((now, previous) => {
+  if (now === 'online' && previous === 'offline') refreshQuietly()
+})
 
 /**
  * @param {File} file
@@ -222,7 +243,7 @@ function unavailable(file, kind, message) {
  */
 async function post(path, file) {
   for (;;) {
-    const response = await fetch(new URL(path, root), { method: 'POST', body: file })
+    const response = await request(path, { method: 'POST', body: file })
     if (!(await isBusy(response))) return response
     const seconds = Number(response.headers.get('retry-after'))
     await new Promise((resolve) => setTimeout(resolve, 1000 * seconds))
@@ -247,14 +268,13 @@ async function isBusy(response) {
 }
 
 /**
- * Classifies one file. Never throws: a failure is an `unavailable` image with an error.
- *
- * The image keeps its file, for previews where the server stores none.
+ * Classifies one file. The image keeps its file, for previews where the server stores none.
  *
  * @param {File} file
  * @param {string} source
  * @param {string} [batchId]
  * @returns {Promise<Image>}
+ * @throws {Unreachable | RequestError} It was not classified, which says nothing about the image.
  */
 export async function addImage(file, source, batchId = '') {
   const maxBytes = status.value?.max_bytes
@@ -263,15 +283,14 @@ export async function addImage(file, source, batchId = '') {
     return unavailable(file, 'too_large', `${file.name} is larger than the limit of ${limit}.`)
   }
   const query = new URLSearchParams({ name: file.name, source, batch_id: batchId })
-  try {
-    return { ...(await jsonOf(await post(`images?${query}`, file))), file }
-  } catch (error) {
-    return unavailable(file, 'not_sent', `${file.name} could not be sent: ${messageOf(error)}`)
-  }
+  const image = await jsonOf(await post(`images?${query}`, file))
+  if (image.error?.kind === 'model_loading')
+    throw new RequestError(image.error.message, { status: 503, kind: image.error.kind })
+  return { ...image, file }
 }
 
 /**
- * The body of one decision, with a new nonce unless it is a retry.
+ * The body of one decision, with its nonce.
  *
  * @param {Image} image
  * @param {NewDecision} decision
@@ -285,18 +304,26 @@ function decisionBody(
     note = '',
     batchId = '',
     elapsedMs = null,
-    nonce = crypto.randomUUID(),
+    seen = false,
+    seenMs = null,
+    tab,
+    policyVersion = status.value?.policy.version ?? null,
   },
 ) {
   return {
-    nonce,
-    image_sha256: image.sha256,
+    nonce: crypto.randomUUID(),
+    image_sha256: image.sha256 ?? '',
     model: image.model,
     revision: image.revision,
     backend: image.backend,
     batch_id: batchId,
     name: image.name,
+    entry_id: image.entry_id ?? null,
     elapsed_ms: elapsedMs,
+    seen,
+    seen_ms: seenMs,
+    tab,
+    policy_version: policyVersion,
     label,
     threshold,
     reasons,
@@ -304,17 +331,60 @@ function decisionBody(
   }
 }
 
+/** The images whose decisions were recorded last, in order. */
+export const recorded = signal(/** @type {Image[] | null} */ (null))
+
+/** The ids of the decisions that were undone last. */
+export const undone = signal(/** @type {number[] | null} */ (null))
+
+const UNSAVED = 'unsaved'
+const DECISION_TIMEOUT_MS = 10_000 // then it is sent again, with the same nonce
+
+/** All decisions that are not saved yet, of all tabs. */
+export const unsavedDecisions = makeUnsavedDecisions({
+  post: postDecisions,
+  read: (reviewer) => recall(UNSAVED, reviewer),
+  write: (reviewer, items) =>
+    items.length ? remember(UNSAVED, reviewer, items) : forget(UNSAVED, reviewer),
+  later: (ms, then) => {
+    const timer = setTimeout(then, ms)
+    return () => clearTimeout(timer)
+  },
+})
+status.subscribe(({ reviewer }) => unsavedDecisions.setReviewer(reviewer))
+connection.subscribe((now, previous) => {
+  if (now === 'online' && previous === 'offline') unsavedDecisions.retry()
+})
+
 /**
- * Records a decision about a classified image. Resolves once it is on disk.
+ * Sends decisions once, under the name of who made them: the server compares it with the session.
+ *
+ * @param {Unsaved} item
+ */
+async function postDecisions({ path, answers, reviewer }) {
+  const options = jsonPost(path === 'batches' ? { answers } : answers[0])
+  options.headers['nsfw-reviewer'] = encodeURIComponent(reviewer)
+  options.signal = AbortSignal.timeout(DECISION_TIMEOUT_MS)
+  try {
+    return await jsonOf(await request(path, options))
+  } catch (error) {
+    if (error instanceof RequestError && error.kind === 'other_reviewer') refreshQuietly()
+    throw error
+  }
+}
+
+/**
+ * Records a decision about a classified image. Resolves once it is on disk, however long an outage
+ * lasts; rejects when the server refuses it.
  *
  * @param {Image} image
  * @param {NewDecision} decision
  * @returns {Promise<Decision>}
  */
 export async function decide(image, decision) {
-  const recorded = await send('decisions', decisionBody(image, decision))
-  image.kept = recorded.kept
-  return recorded
+  const made = await unsavedDecisions.submit('decisions', [decisionBody(image, decision)])
+  announce([image], [made])
+  return made
 }
 
 /**
@@ -324,14 +394,63 @@ export async function decide(image, decision) {
  * @returns {Promise<Decision[]>}
  */
 export async function decideAll(decisions) {
-  /** @type {{ decisions: Decision[] }} */
-  const recorded = await send('batches', {
-    answers: decisions.map(({ image, ...decision }) => decisionBody(image, decision)),
+  const bodies = decisions.map(({ image, ...decision }) => decisionBody(image, decision))
+  const { decisions: made } = await unsavedDecisions.submit('batches', bodies)
+  announce(
+    decisions.map(({ image }) => image),
+    made,
+  )
+  return made
+}
+
+/**
+ * @param {Image[]} images
+ * @param {Decision[]} made
+ */
+function announce(images, made) {
+  images.forEach((image, index) => {
+    image.kept = made[index].kept
   })
-  recorded.decisions.forEach(({ kept }, index) => {
-    decisions[index].image.kept = kept
-  })
-  return recorded.decisions
+  recorded.value = images.map((image, index) => ({ ...image, decision: made[index] }))
+}
+
+/**
+ * The images that the caller decided last, newest first, each with its decision.
+ *
+ * @param {number} limit
+ * @returns {Promise<Image[]>}
+ */
+export async function recentImages(limit) {
+  return (await get(`recent?limit=${limit}`)).images
+}
+
+/**
+ * @typedef {object} Batch An upload of a gallery.
+ * @property {string} batch_id
+ * @property {string} name
+ * @property {number} images
+ * @property {number} kept How many of them have a preview.
+ * @property {string} first_at
+ * @property {string} last_at
+ */
+
+/**
+ * The caller's uploads of galleries, the latest first.
+ *
+ * @returns {Promise<Batch[]>}
+ */
+export function galleryBatches() {
+  return get('gallery/batches')
+}
+
+/**
+ * The images of an earlier upload, how many are left out, and why.
+ *
+ * @param {string} batchId
+ * @returns {Promise<{ cards: Image[], left_out: number, why: string }>}
+ */
+export function galleryBatch(batchId) {
+  return get(`gallery/batches/${encodeURIComponent(batchId)}`)
 }
 
 /**
@@ -341,10 +460,11 @@ export async function decideAll(decisions) {
  * @returns {Promise<number[]>}
  */
 export async function undoBatch(batchId) {
-  const { undone } = await send(`batches/${encodeURIComponent(batchId)}/undo`, {
+  const answer = await send(`batches/${encodeURIComponent(batchId)}/undo`, {
     nonce: crypto.randomUUID(),
   })
-  return undone
+  undone.value = answer.undone
+  return answer.undone
 }
 
 /**
@@ -355,6 +475,7 @@ export async function undoBatch(batchId) {
  */
 export async function undo(decisionId) {
   const { standing } = await send(`decisions/${decisionId}/undo`, { nonce: crypto.randomUUID() })
+  undone.value = [decisionId]
   return standing
 }
 
@@ -381,8 +502,8 @@ export async function previewUrl(image, size) {
 
 /** Ends the session and opens the sign-in page. */
 export async function signOut() {
-  await fetch(new URL('../logout', root), { method: 'POST', redirect: 'manual' })
-  window.location.assign(new URL('../login', root))
+  await request('../logout', { method: 'POST', redirect: 'manual' })
+  window.location.assign(deskUrl('../login'))
 }
 
 /**
@@ -412,12 +533,7 @@ export function renew(entries) {
  */
 export async function release(entries) {
   if (!entries.length) return
-  await fetch(new URL('queue/release', root), {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ entries }),
-    keepalive: true,
-  }).catch(() => null)
+  await request('queue/release', { ...jsonPost({ entries }), keepalive: true }).catch(() => null)
 }
 
 /**

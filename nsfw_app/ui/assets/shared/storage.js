@@ -1,4 +1,5 @@
-// Small JSON values that the browser keeps for a reviewer between visits. Nothing about images.
+// Small JSON values that the browser keeps for a reviewer between visits. Of images no
+// pixels: only the names, hashes and labels of decisions that are not saved yet.
 
 /**
  * Where localStorage is not available, as in some frames, values last for the visit.
@@ -40,5 +41,21 @@ export function remember(name, reviewer, value) {
     localStorage.setItem(key, JSON.stringify(value))
   } catch {
     // Storage is full or blocked: the value lasts until the page is closed.
+  }
+}
+
+/**
+ * Removes the value stored under this name for this reviewer.
+ *
+ * @param {string} name
+ * @param {string} reviewer
+ */
+export function forget(name, reviewer) {
+  const key = keyOf(name, reviewer)
+  fallback.delete(key)
+  try {
+    localStorage.removeItem(key)
+  } catch {
+    // Nothing can be stored, so nothing is left.
   }
 }

@@ -1,0 +1,111 @@
+// Requests to routes below /desk, and the two ways in which they fail.
+
+import { checkConnection, connection } from './connection.js'
+import { signal } from './signal.js'
+
+const root = new URL('../../', import.meta.url)
+const VERSION_HEADER = 'nsfw-policy-version'
+
+/** The policy version named by the latest response. */
+export const announcedVersion = signal(/** @type {number | null} */ (null))
+
+/** A request did not arrive, or its response did not. */
+export class Unreachable extends Error {}
+
+/** The server refused a request or could not serve it. */
+export class RequestError extends Error {
+  /**
+   * @param {string} message
+   * @param {{ status: number, kind?: string, images?: string[] }} details
+   */
+  constructor(message, { status, kind = '', images = [] }) {
+    super(message)
+    this.status = status
+    /** A stable code, such as `not_seen`. */
+    this.kind = kind
+    /** SHA-256 of the images of a batch for which it was refused. */
+    this.images = images
+  }
+}
+
+/**
+ * The address of a route below /desk.
+ *
+ * @param {string} path
+ */
+export const deskUrl = (path) => new URL(path, root).href
+
+/**
+ * The message of anything that was thrown.
+ *
+ * @param {unknown} error
+ */
+export const messageOf = (error) => (error instanceof Error ? error.message : String(error))
+
+/**
+ * Sends one request.
+ *
+ * @param {string} path
+ * @param {RequestInit} [options]
+ * @returns {Promise<Response>}
+ * @throws {Unreachable} There was no response.
+ */
+export async function request(path, options) {
+  let response
+  try {
+    response = await fetch(new URL(path, root), options)
+  } catch {
+    checkConnection()
+    throw new Unreachable('The server cannot be reached.')
+  }
+  if (connection.value === 'offline') checkConnection()
+  const version = Number(response.headers.get(VERSION_HEADER) ?? Number.NaN)
+  if (Number.isInteger(version)) announcedVersion.value = version
+  return response
+}
+
+/**
+ * The JSON of a response.
+ *
+ * @param {Response} response
+ * @returns {Promise<any>}
+ * @throws {RequestError} It is an error.
+ * @throws {Unreachable} It is not JSON, so it is not from this server, or it ended too early.
+ */
+export async function jsonOf(response) {
+  const { status } = response
+  const body = await response.json().catch(() => null)
+  if (response.ok && body !== null) return body
+  if (response.ok) throw new Unreachable('The response of the server did not arrive completely.')
+  if (status === 401)
+    throw new RequestError(
+      'Your session has ended. Sign in again in another tab; nothing that is shown here is lost.',
+      { status, kind: 'not_signed_in' },
+    )
+  const { message, kind, images } = body?.error ?? {}
+  throw new RequestError(message ?? `The server responded with status ${status}.`, {
+    status,
+    kind,
+    images,
+  })
+}
+
+/**
+ * @param {string} path
+ * @returns {Promise<any>}
+ */
+export async function get(path) {
+  return jsonOf(await request(path))
+}
+
+/**
+ * The options of a request with a JSON body.
+ *
+ * @param {unknown} body
+ * @returns {RequestInit & { headers: Record<string, string> }}
+ */
+export const jsonPost = (body) => ({
+  method: 'POST',
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify(body),
+})
