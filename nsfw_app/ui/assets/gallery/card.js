@@ -32,6 +32,8 @@ export class Card {
   names = []
   /** Files with the same content beyond the first, within one upload. */
   spare = 0
+  /** Whether its file was not sent: then nothing is known about the image. */
+  unsent = false
 
   /** @type {Map<string, string[]>} Names of its files by upload. */
   #copies = new Map()
@@ -150,6 +152,7 @@ export class Card {
    * @param {Policy} policy
    */
   applyPolicy(policy) {
+    if (this.unsent) return
     this.#bar?.drawPolicy(policy)
     const { label, action } = verdictOf(this.image, policy)
     if (this.#verdictDrawn && this.action === action && this.label === label) return
@@ -165,6 +168,33 @@ export class Card {
     this.element.dataset.label = label ?? ''
     this.#labelText.textContent = label ?? ''
     this.#describe()
+  }
+
+  /**
+   * Shows a file that was not sent.
+   *
+   * @param {{ onRetry: () => void, onRemove: () => void }} handlers
+   */
+  setUnsent({ onRetry, onRemove }) {
+    const { name } = this.image
+    /** @param {string} word @param {() => void} onclick */
+    const button = (word, onclick) =>
+      make(
+        'button',
+        { type: 'button', class: 'quick', 'aria-label': `${word}: ${name}`, onclick },
+        word,
+      )
+    this.unsent = true
+    this.element.dataset.action = 'not_sent'
+    this.#mark.className = 'action action-not_sent'
+    this.#mark.textContent = 'Not sent'
+    this.#buttons.replaceChildren(button('Retry', onRetry), button('Remove', onRemove))
+  }
+
+  /** @param {string} why The file was not sent. */
+  explainUnsent(why) {
+    this.element.querySelector('.problem')?.replaceChildren(why)
+    this.element.setAttribute('aria-label', `${this.image.name}: Not sent. ${why}`)
   }
 
   /** @param {boolean} selected */

@@ -10,6 +10,7 @@ import { useKeys } from '../shared/keys.js'
 import { INITIAL_POLICY, opposite, parseThreshold, policyAt } from '../shared/policy.js'
 import { messageOf, requestSecondOpinion, status } from '../shared/server.js'
 import { makeBatchDecisions } from './batchDecisions.js'
+import { makeBatches } from './batches.js'
 import { Card } from './card.js'
 import { openDecisionDialog } from './decisionDialog.js'
 import { makeGroups } from './duplicates.js'
@@ -17,6 +18,7 @@ import { makeFilters } from './filters.js'
 import { makeGrid } from './grid.js'
 import { makeSelection, makeSelectionBar } from './selection.js'
 import { fillToolbar } from './toolbar.js'
+import { makeUnsentCards } from './unsentCards.js'
 import { makeUploads } from './uploads.js'
 
 /** @typedef {(card: Card) => Label} LabelOf */
@@ -64,7 +66,25 @@ export async function mount(root, { props, watch }) {
     say,
     onChange: () => grid.refresh(),
   })
-  const uploads = makeUploads({ onImage: place })
+  const unsent = makeUnsentCards({
+    grid,
+    handlers: {
+      onFocus: (card) => grid.setCurrent(card),
+      onPick: (card, event) => pick(card, event, { toggling: true }),
+    },
+    onRetry: (upload) => uploads.retry(upload),
+    onRemove: (upload) => uploads.remove(upload),
+  })
+  const uploads = makeUploads({
+    onImage: (image, upload) => {
+      unsent.remove(upload)
+      place(image)
+    },
+    onUnsent: unsent.show,
+    onRemoved: unsent.remove,
+  })
+  const batches = makeBatches({ onImages: (images) => images.forEach(place), say })
+  uploads.parts.push(batches.button)
   root.replaceChildren(summary, message, empty, grid.element, bar.element)
   fillToolbar(tools, { filters, grid, uploads })
 

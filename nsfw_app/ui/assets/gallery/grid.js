@@ -48,6 +48,16 @@ export function makeGrid({ filters, onRefresh }) {
   const cardOf = new WeakMap()
 
   /** @param {Card} card */
+  function remove(card) {
+    const hadFocus = card.focused
+    ordered = ordered.filter((other) => other !== card)
+    card.element.remove()
+    if (current === card) current = null
+    refresh()
+    if (hadFocus) focus(current, { scroll: false })
+  }
+
+  /** @param {Card} card */
   function add(card) {
     cardOf.set(card.element, card)
     ordered.push(card)
@@ -78,8 +88,8 @@ export function makeGrid({ filters, onRefresh }) {
   /** Applies the filters and counts what passes. */
   function refresh() {
     const criteria = filters.criteria()
-    /** @type {Record<Action, number>} */
-    const counts = { allow: 0, review: 0, block: 0, unavailable: 0 }
+    /** @type {Record<Action | 'not_sent', number>} */
+    const counts = { allow: 0, review: 0, block: 0, unavailable: 0, not_sent: 0 }
     /** @type {Map<Group, { card: Card, count: number }>} The first card on screen of each group. */
     const firsts = new Map()
     /** @type {Card[]} */
@@ -92,8 +102,9 @@ export function makeGrid({ filters, onRefresh }) {
       const { action, group } = card
       const fits = passes(card, criteria)
       for (const code of card.decision?.reasons ?? []) reasons.add(code)
-      if (fits) counts[action] += 1
-      let visible = fits && (criteria.action === 'all' || criteria.action === action)
+      if (fits) counts[card.unsent ? 'not_sent' : action] += 1
+      const wanted = criteria.action === action && !card.unsent
+      let visible = fits && (criteria.action === 'all' || wanted)
       if (visible) {
         passing.push(card)
         const first = firsts.get(group)
@@ -175,6 +186,7 @@ export function makeGrid({ filters, onRefresh }) {
   return {
     element,
     add,
+    remove,
     refresh,
     focus,
     setCurrent,

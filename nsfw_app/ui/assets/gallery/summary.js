@@ -4,7 +4,7 @@
 
 import { ACTIONS } from '../shared/policy.js'
 
-/** @typedef {{ action: Action, decision: { agrees: boolean } | null, spare: number }} Counted */
+/** @typedef {{ action: Action, decision: { agrees: boolean | null } | null, spare: number }} Counted */
 
 /**
  * Sentences about the cards that pass the filters.
@@ -12,13 +12,13 @@ import { ACTIONS } from '../shared/policy.js'
  * @param {object} found
  * @param {Policy} found.policy
  * @param {number} found.total Of all cards.
- * @param {Counted[]} found.passing
+ * @param {(Counted & { unsent?: boolean })[]} found.passing
  * @param {number} found.onScreen Of those, not collapsed.
  */
 export function summarize({ policy, total, passing, onScreen }) {
   const parts = ACTIONS.map((action) => ({
     action,
-    count: passing.filter((card) => card.action === action).length,
+    count: passing.filter((card) => card.action === action && !card.unsent).length,
   }))
     .filter(({ count }) => count)
     .map(({ action, count }) => `${count} ${action}`)
@@ -32,6 +32,8 @@ export function summarize({ policy, total, passing, onScreen }) {
     `${of} at threshold ${policy.threshold.toFixed(2)}${parts.length ? ': ' : ''}${parts.join(', ')}.`,
     `${decided} decided, ${counted(disagreements, 'disagreement')}.`,
   ]
+  const unsent = passing.filter((card) => card.unsent).length
+  if (unsent) sentences.push(`${counted(unsent, 'file')} not sent.`)
   if (hidden) sentences.push(`${hidden} ${hidden === 1 ? 'is' : 'are'} hidden by the filters.`)
   if (copies) sentences.push(`${counted(copies, 'more file')} with the same content.`)
   if (collapsed) sentences.push(`${counted(collapsed, 'near duplicate')} collapsed.`)
