@@ -28,8 +28,9 @@ from nsfw_app.web.app import Page
 ASSETS = Path(__file__).parent / "assets"
 # Later ones override earlier ones.
 STYLES = """
-    shared/tokens shared/base shared/preview shared/verdict shared/decision
-    gallery/gallery gallery/grid queue/queue relabel/relabel
+    shared/tokens shared/base shared/topBar shared/notices shared/preview shared/recentDecisions
+    shared/verdict shared/decision gallery/gallery gallery/grid gallery/uploads
+    queue/queue relabel/relabel
     shared/wellness shared/policyText insights/insights log/log
     model/definitionList shared/narrow
 """.split()

@@ -147,7 +147,7 @@ def test_planted_faults_are_found(page: Page) -> None:
     """Low contrast and a button without a name are found and attributed."""
     page.evaluate(
         """() => {
-          for (const place of [document.querySelector('#model-banner .region'), document.body]) {
+          for (const place of [document.querySelector('#topbar .region'), document.body]) {
             const button = document.createElement('button')
             const text = document.createElement('p')
             text.textContent = 'pale'

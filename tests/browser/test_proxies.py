@@ -124,13 +124,13 @@ def sign_in(page: Page, deployment: Deployment) -> None:
         page.get_by_role("button", name="Sign in").click()
         if password == "wrong":
             expect(page.get_by_role("alert")).to_have_text("Incorrect username or password.")
-    expect(page.locator("#model-banner")).to_contain_text("Running", timeout=30_000)
+    expect(page.locator("#model-state")).to_have_attribute("data-state", "ready", timeout=30_000)
     assert page.url == deployment.url
 
 
 def review_and_export(page: Page, deployment: Deployment) -> None:
     """Open every tab, classify an image, reveal it, agree, and export the log."""
-    expect(page.locator("#model-banner")).to_contain_text("Running", timeout=30_000)
+    expect(page.locator("#model-state")).to_have_attribute("data-state", "ready", timeout=30_000)
     expect(page.locator("#review-threshold input[type=number]")).not_to_have_value("0.5")
     for name, drawn in TABS.items():
         open_tab(page, name)

@@ -273,6 +273,82 @@ def test_a_reload_turns_blur_on_again(page: Page, files: list[Path]) -> None:
     expect(fill_gallery(page, files[:2]).locator(".real")).to_have_count(0)
 
 
+def hide_page(page: Page, *, hidden: bool) -> None:
+    """Make the page believe that another browser tab is in front of it, or no longer."""
+    page.evaluate(
+        """(hidden) => {
+          Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden })
+          document.dispatchEvent(new Event('visibilitychange'))
+        }""",
+        hidden,
+    )
+
+
+def test_blur_that_was_turned_off_ends_by_itself(
+    browser: Browser, server: Server, files: list[Path]
+) -> None:
+    """Amber in the top bar on every tab; over after 15 minutes without input or a minute hidden."""
+    with opened(browser, server.url, clock=True) as page:
+        blur = page.locator("#blur")
+        expect(blur).to_have_text("Blur onB")
+        page.locator("#image-input input[type=file]").set_input_files(files[0])
+        expect(page.locator("#review-preview .placeholder")).to_be_visible()
+        real = page.locator("#review-preview .real")
+        for tab in ("Log", "Review"):
+            open_tab(page, tab)
+            if tab == "Log":
+                blur.click()
+            expect(blur).to_have_text("Blur offB")
+            assert blur.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(230, 159, 0)"
+        expect(real).to_be_visible()
+        page.evaluate("window.dispatchEvent(new Event('blur'))")  # the window loses the focus
+        expect(blur).to_have_attribute("data-state", "off")
+        page.clock.fast_forward("14:00")
+        page.keyboard.press("Shift")
+        page.clock.fast_forward("14:59")
+        expect(blur).to_have_attribute("data-state", "off")
+        page.clock.fast_forward("00:02")
+        expect(blur).to_have_attribute("data-state", "on")
+        expect(real).to_have_count(0)
+        expect(page.locator(".notice")).to_contain_text("no input")
+
+        blur.click()
+        hide_page(page, hidden=True)
+        page.clock.fast_forward("00:59")
+        hide_page(page, hidden=False)
+        expect(blur).to_have_attribute("data-state", "off")
+        hide_page(page, hidden=True)
+        page.clock.fast_forward("01:01")
+        expect(blur).to_have_attribute("data-state", "on")
+        expect(real).to_have_count(0)
+
+
+def test_the_top_bar_is_one_line_on_a_phone(browser: Browser, server: Server) -> None:
+    """At 390 pixels facts and tools are in a menu; nothing overflows, also in an outage."""
+    with opened(browser, server.url) as page:
+        expect(page.locator("#model-banner")).to_be_hidden()
+        page.set_viewport_size({"width": 390, "height": 844})
+        bar = page.locator(".topbar")
+        assert bar.evaluate("e => e.offsetHeight") <= 40
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        expect(page.get_by_role("button", name="Viewing")).to_be_hidden()
+        menu = page.get_by_role("button", name="Menu")
+        menu.click()
+        expect(menu).to_have_attribute("aria-expanded", "true")
+        expect(page.locator("#model-state")).to_be_visible()
+        page.get_by_role("button", name="Viewing").click()
+        close(page)
+        page.evaluate(
+            """() => {
+              const unsaved = document.querySelector('#unsaved')
+              unsaved.hidden = false
+              unsaved.textContent = '10 not saved'
+            }"""
+        )
+        assert bar.evaluate("e => e.offsetHeight") <= 40
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
 def test_the_counter_stores_only_a_day_and_a_number(page: Page, files: list[Path]) -> None:
     """The top bar counts different images per day; the browser stores a day and a number."""
     revealed = page.locator("#revealed-today")
@@ -307,9 +383,9 @@ def test_the_pause_reminder_blocks_nothing(app: Page, ada: Server, files: list[P
     """After the configured number a notice appears; focus stays, keys work, it can be dismissed."""
     cards = fill_gallery(app, files)
     expect(app.locator("#gallery-tools")).to_contain_text(f"Done: {len(files)}")
-    notice = app.locator(".pause")
+    notice = app.locator(".notice[data-subject=pause]")
     for number in range(PAUSE_AFTER):
-        expect(notice).to_be_empty()
+        expect(notice).to_have_count(0)
         preview(app, cards.nth(number))
     expect(notice).to_contain_text("3 images revealed today")
     last = cards.nth(PAUSE_AFTER - 1)
@@ -318,10 +394,10 @@ def test_the_pause_reminder_blocks_nothing(app: Page, ada: Server, files: list[P
     expect(last).to_have_attribute("data-decision", "agree")
     expect(cards.nth(PAUSE_AFTER)).to_be_focused()
     notice.get_by_role("button", name="Dismiss").click()
-    expect(notice).to_be_empty()
+    expect(notice).to_have_count(0)
     expect(cards.nth(PAUSE_AFTER)).to_be_focused()
     preview(app, cards.nth(PAUSE_AFTER))
-    expect(notice).to_be_empty()
+    expect(notice).to_have_count(0)
 
 
 def policy_text(page: Page) -> Locator:

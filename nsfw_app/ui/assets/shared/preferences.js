@@ -5,7 +5,7 @@ import { status } from './server.js'
 import { signal } from './signal.js'
 import { recall, remember } from './storage.js'
 
-/** @typedef {'hold' | 'click'} RevealMode */
+/** @typedef {'hold' | 'click' | 'at_once'} RevealMode `at_once`: as `click`, and in the Queue by itself. */
 
 /**
  * @typedef {object} Preferences Stored by browsers under these names.
@@ -49,7 +49,7 @@ export function validated(stored) {
     blurPx: inRange ? blurPx : DEFAULTS.blurPx,
     greyscale: greyscale !== false,
     greyscaleRevealed: greyscaleRevealed === true,
-    reveal: reveal === 'click' ? 'click' : DEFAULTS.reveal,
+    reveal: ['click', 'at_once'].includes(reveal) ? reveal : DEFAULTS.reveal,
   }
 }
 
@@ -58,7 +58,7 @@ preferences.subscribe((now) => {
   style.setProperty('--preview-blur', `${now.blurPx}px`)
   style.setProperty('--hidden-gray', now.greyscale ? '1' : '0')
   style.setProperty('--revealed-gray', now.greyscaleRevealed ? '1' : '0')
-  dataset.reveal = now.reveal
+  dataset.reveal = now.reveal === 'hold' ? 'hold' : 'click'
 })
 
 status.subscribe((now) => {

@@ -14,6 +14,23 @@ export const blurred = signal(true)
 /** The SHA-256 of the image whose pixels were displayed last. */
 export const displayed = signal(/** @type {string | null} */ (null))
 
+/** @typedef {{ ms: number, since: number | null }} Exposure `since`: on screen now, from then on. */
+
+/** @type {Map<string, Exposure>} By the SHA-256 of each image that was revealed. */
+const exposures = new Map()
+
+/**
+ * For how long the reviewer has seen an image in all, wherever it was revealed; null if never.
+ *
+ * @param {string | null | undefined} sha256
+ */
+export function seenMs(sha256) {
+  const exposure = sha256 ? exposures.get(sha256) : undefined
+  if (!exposure) return null
+  const now = exposure.since === null ? 0 : performance.now() - exposure.since
+  return Math.round(exposure.ms + now)
+}
+
 /**
  * All previews; weak, because one can exist before its element is added to the page.
  *
@@ -29,16 +46,23 @@ function* previews() {
   }
 }
 
-const isClickMode = () => preferences.value.reveal === 'click'
+const isClickMode = () => preferences.value.reveal !== 'hold'
 
-/** Turns blur off or on for all previews. */
-export function toggleBlur() {
-  blurred.value = !blurred.value
+/**
+ * Turns blur on or off for all previews.
+ *
+ * @param {boolean} on
+ */
+export function setBlur(on) {
+  if (on === blurred.value) return
+  blurred.value = on
   for (const preview of previews()) {
     if (blurred.value) preview.hide()
     else preview.reveal()
   }
 }
+
+export const toggleBlur = () => setBlur(!blurred.value)
 
 /** Hides all previews, unless blur is off. To be called on moving to another image. */
 export function hideAll() {
@@ -126,8 +150,8 @@ export class Preview {
   hide() {
     const pixels = this.#pixels
     if (!pixels) return
-    this.#announce(pixels)
     this.#pixels = null
+    this.#announce(pixels)
     if (pixels.src) revoke(pixels.src)
     for (const shown of this.element.querySelectorAll('.real')) shown.remove()
     this.#draw()
@@ -146,7 +170,18 @@ export class Preview {
   /** @param {HTMLImageElement} pixels */
   #announce({ complete, naturalWidth }) {
     if (!complete || !naturalWidth) return // hidden before it arrived
-    displayed.value = this.#image.sha256 ?? null
+    const { sha256 } = this.#image
+    if (sha256) this.#expose(sha256)
+    displayed.value = sha256 ?? null
+  }
+
+  /** @param {string} sha256 */
+  #expose(sha256) {
+    const now = performance.now()
+    const exposure = exposures.get(sha256) ?? { ms: 0, since: null }
+    if (exposure.since !== null) exposure.ms += now - exposure.since
+    exposure.since = this.#pixels ? now : null
+    exposures.set(sha256, exposure)
   }
 
   #draw() {

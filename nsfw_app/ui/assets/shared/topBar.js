@@ -1,25 +1,33 @@
-// The bar at the top and the banner below it: model, policy, reviewer, tools.
+// The bar at the top and the banner below it: connection, unsaved decisions, model, policy,
+// reviewer, blur, tools.
 
 /** @import { Status } from './server.js' */
 
+import { startBlurLimit } from './blurLimit.js'
+import { connection, startHeartbeat } from './connection.js'
 import { make, regionOf } from './dom.js'
+import { notify, startNotices } from './notices.js'
 import { startPauseReminder } from './pauseReminder.js'
 import { connectPolicyText, policyDialog } from './policyDialog.js'
+import { blurred, toggleBlur } from './preview.js'
 import { revealedToday } from './revealCounter.js'
-import { refreshStatus, signOut, status, watchStatus } from './server.js'
+import { refreshStatus, signOut, status, unsavedDecisions, watchStatus } from './server.js'
+import { countOf } from './unsavedDecisions.js'
+import { makeUnsavedList, unsaved } from './unsavedList.js'
 import { openViewingDialog } from './viewingDialog.js'
 
 /**
  * Builds bar and banner.
  *
- * - Triggers `ready` once the model is ready: Python then sets the sliders to its policy.
+ * - Triggers `ready` once the model is ready and after each change of the policy: Python then sets
+ *   the sliders to it.
  * - Triggers `policy_text` when the policy text is opened for the first time.
- * - Its value is the version of the policy saved last; the status is fetched again when it changes.
+ * - Its value is the version of the policy that this page saved last.
  *
  * @param {HTMLElement} root
- * @param {{ trigger: (event: string) => void, watch: (name: string, listener: () => void) => void }} component
+ * @param {{ props: { value: unknown }, trigger: (event: string) => void, watch: (name: string, listener: () => void) => void }} component
  */
-export async function mount(root, { trigger, watch }) {
+export async function mount(root, { props, trigger, watch }) {
   const banner = await regionOf('model-banner')
   const message = make('p', { role: 'status' })
   banner.replaceChildren(message)
@@ -27,48 +35,83 @@ export async function mount(root, { trigger, watch }) {
   const revealed = make('span', { id: 'revealed-today' })
   const policyButton = quietButton(policyDialog.toggle, 'Policy text', make('kbd', {}, 'P'))
   policyButton.hidden = true
+  const more = make(
+    'div',
+    { id: 'topbar-more', class: 'topbar-more' },
+    facts,
+    fact('Revealed today', revealed),
+    make(
+      'span',
+      { class: 'topbar-tools' },
+      quietButton(openViewingDialog, 'Viewing'),
+      policyButton,
+      makeAuthAction(),
+    ),
+  )
   root.replaceChildren(
     make(
       'header',
       { class: 'topbar' },
       make('h1', {}, 'NSFW Review'),
-      facts,
-      fact('Revealed today', revealed),
-      make(
-        'span',
-        { class: 'topbar-tools' },
-        quietButton(openViewingDialog, 'Viewing'),
-        policyButton,
-        makeAuthAction(),
-      ),
+      makeUnsavedButton(),
+      makeConnection(),
+      makeBlurButton(),
+      more,
+      makeMenuButton(more),
     ),
   )
   revealedToday.subscribe((count) => {
     revealed.textContent = String(count)
   })
+  startNotices()
   startPauseReminder()
+  startBlurLimit()
+  startHeartbeat()
   connectPolicyText(() => trigger('policy_text'))
-  let ready = false
-  status.subscribe((now) => {
-    const { version, threshold, review_from: from, review_to: to } = now.policy
-    const band = `${threshold.toFixed(2)}, review ${from.toFixed(2)} to ${to.toFixed(2)}`
-    const name = now.model?.model ?? now.wanted
+
+  function draw() {
+    const now = status.value
+    if (!now) return
+    const online = connection.value === 'online'
+    const { version } = now.policy
+    const state = online ? now.state : 'unknown'
+    const words = `${now.model?.model ?? now.wanted}, ${online ? state : 'state unknown'}`
     facts.replaceChildren(
-      fact('Model', make('span', { class: `state ${now.state}` }, `${name}, ${now.state}`)),
-      fact('Policy', `version ${version}: ${band}`),
+      fact(
+        'Model',
+        make('span', { id: 'model-state', class: `state ${state}`, 'data-state': state }, words),
+      ),
+      fact('Policy', `version ${version}: ${describePolicy(now)}`),
       fact('Reviewer', now.reviewer),
     )
     policyButton.hidden = !now.policy_text
     banner.dataset.state = now.state
-    banner.classList.toggle('fallback', now.state === 'ready' && Boolean(now.message))
-    message.replaceChildren(...describeModel(now))
-    if (now.state === 'ready' && !ready) {
-      ready = true
-      trigger('ready')
-    }
+    const problem = describeProblem(now)
+    banner.classList.toggle('shown', problem !== '')
+    message.replaceChildren(problem)
+  }
+
+  status.subscribe((now, previous) => {
+    draw()
+    if (now.state !== 'ready') return
+    const wasReady = previous !== now && previous?.state === 'ready'
+    const changed = previous?.policy.version !== now.policy.version
+    if (!wasReady || changed) trigger('ready')
+    if (wasReady && changed && Number(props.value) !== now.policy.version)
+      notify(
+        'policy',
+        `The policy has changed to version ${now.policy.version}: ${describePolicy(now)}. ` +
+          'All verdicts on the page follow it.',
+      )
   })
-  watch('value', refreshStatus)
+  connection.subscribe(draw)
+  watch('value', () => refreshStatus().catch(() => null))
   watchStatus()
+}
+
+/** @param {Status} status */
+function describePolicy({ policy: { threshold, review_from: from, review_to: to } }) {
+  return `${threshold.toFixed(2)}, review ${from.toFixed(2)} to ${to.toFixed(2)}`
 }
 
 /**
@@ -85,6 +128,99 @@ function quietButton(onclick, ...words) {
  */
 function fact(name, value) {
   return make('span', { class: 'fact' }, make('span', { class: 'muted' }, name), value)
+}
+
+/** Whether the server responds. */
+function makeConnection() {
+  const element = make('span', { id: 'connection', role: 'status' })
+  connection.subscribe((state) => {
+    element.dataset.state = state
+    element.textContent = state === 'online' ? 'Online' : 'Offline'
+  })
+  return element
+}
+
+/** The number of decisions that are not saved, which opens their list. */
+function makeUnsavedButton() {
+  const list = makeUnsavedList()
+  const explanation = make('p', { class: 'muted' })
+  const dialog = make(
+    'dialog',
+    { class: 'viewing unsaved-dialog', 'aria-labelledby': 'unsaved-title' },
+    make('h2', { id: 'unsaved-title' }, 'Decisions that are not saved'),
+    explanation,
+    list.element,
+    make('form', { method: 'dialog' }, make('button', { class: 'quiet' }, 'Close')),
+  )
+  const button = make('button', { id: 'unsaved', type: 'button', onclick: () => open() })
+  function open() {
+    if (!dialog.isConnected) document.body.append(dialog)
+    dialog.showModal()
+  }
+  unsaved.subscribe((items) => {
+    const count = countOf(items)
+    button.dataset.count = String(count)
+    button.hidden = count === 0
+    button.textContent = `${count} not saved`
+    explanation.textContent = items.some(({ state }) => state === 'waiting')
+      ? 'They are kept in this browser and sent again by themselves once the server responds.'
+      : ''
+    if (count === 0) dialog.close()
+  })
+  window.addEventListener('beforeunload', (event) => {
+    if (unsavedDecisions.items.value.length) event.preventDefault()
+  })
+  return button
+}
+
+/** Blur on or off for all images; off is conspicuous. */
+function makeBlurButton() {
+  const word = make('span', {})
+  const button = make(
+    'button',
+    { id: 'blur', type: 'button', onclick: toggleBlur },
+    word,
+    make('kbd', {}, 'B'),
+  )
+  blurred.subscribe((on) => {
+    button.dataset.state = on ? 'on' : 'off'
+    button.title = on ? 'Reveal all images' : 'Blur all images'
+    word.textContent = on ? 'Blur on' : 'Blur off'
+  })
+  return button
+}
+
+/**
+ * The button that opens facts and tools where they do not fit next to the title.
+ *
+ * @param {HTMLElement} more
+ */
+function makeMenuButton(more) {
+  const button = make(
+    'button',
+    {
+      type: 'button',
+      class: 'quiet topbar-menu',
+      'aria-expanded': 'false',
+      'aria-controls': more.id,
+      onclick: () => setOpen(button.getAttribute('aria-expanded') !== 'true'),
+    },
+    'Menu',
+  )
+  /** @param {boolean} open */
+  function setOpen(open) {
+    button.setAttribute('aria-expanded', String(open))
+    more.classList.toggle('open', open)
+  }
+  document.addEventListener('pointerdown', ({ target }) => {
+    if (target instanceof Node && !more.contains(target) && !button.contains(target)) setOpen(false)
+  })
+  more.addEventListener('keydown', (event) => {
+    if (event.key !== 'Escape') return
+    setOpen(false)
+    button.focus()
+  })
+  return button
 }
 
 /** The link to sign in or the button to sign out; empty without users. */
@@ -107,19 +243,16 @@ function makeAuthAction() {
 }
 
 /**
+ * What is wrong with the model, or that it is a fallback; empty if nothing is.
+ *
  * @param {Status} status
- * @returns {(Node | string)[]}
  */
-function describeModel({ state, wanted, message, model }) {
-  if (state === 'loading') return ['The model is loading. You can add images once it is ready.']
+function describeProblem({ state, wanted, message, model }) {
+  if (state === 'loading') return ''
   if (state === 'failed' || !model)
-    return [`No model is running, so images cannot be classified. ${message}`]
-  const running = [
-    'Running ',
-    make('b', {}, model.model),
-    ` (revision ${model.revision.slice(0, 12)}, ${model.backend}).`,
-  ]
-  if (!message) return running
-  const fallback = wanted === 'auto' ? ' It is the embedded model, used because ' : ' '
-  return [...running, fallback + message]
+    return `No model is running, so images cannot be classified. ${message}`
+  if (!message) return ''
+  const running = `Running ${model.model} (revision ${model.revision.slice(0, 12)}, ${model.backend}).`
+  const fallback = wanted === 'auto' ? 'It is the embedded model, used because ' : ''
+  return `${running} ${fallback}${message}`
 }

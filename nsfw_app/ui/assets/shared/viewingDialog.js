@@ -15,7 +15,7 @@ const strengthText = make('output', { for: 'blur-strength' })
 const greyscale = checkbox((on) => setPreferences({ greyscale: on }))
 const greyscaleRevealed = checkbox((on) => setPreferences({ greyscaleRevealed: on }))
 /** @type {Record<RevealMode, HTMLInputElement>} */
-const modes = { hold: radio('hold'), click: radio('click') }
+const modes = { hold: radio('hold'), click: radio('click'), at_once: radio('at_once') }
 
 const dialog = make(
   'dialog',
@@ -36,6 +36,7 @@ const dialog = make(
     make('legend', {}, 'Images are revealed'),
     labeled(modes.hold, 'While V or the button is held'),
     labeled(modes.click, 'On and off by V, or by a click on the image'),
+    labeled(modes.at_once, 'Likewise, and at once when an image comes up in the Queue'),
   ),
   make('p', { class: 'muted' }, 'Stored in this browser, for you only.'),
   make(
