@@ -46,16 +46,21 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def serving(
-    directory: Path, *, command: tuple[str, ...] = (APP,), **environment: str
+    directory: Path,
+    *,
+    command: tuple[str, ...] = (APP,),
+    port: int | None = None,
+    **environment: str,
 ) -> Iterator[Server]:
     """Run a server with a data directory below `directory`, until the block ends.
 
     Args:
         directory: Working directory of the server.
         command: Arguments of Python; `app.py` by default.
+        port: An unused one by default.
         environment: Variables, in addition to those of a server with the embedded model.
     """
-    port = free_port()
+    port = port or free_port()
     foreign = ("NSFW_", "SPACE", "HF_", "OAUTH_", "FORWARDED_")
     clean = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
     settings = {
