@@ -28,7 +28,8 @@ SAMPLES = 10
 FIRST_IMAGES = 200
 # Presses a key, and waits for the next image's placeholder to be decoded and painted.
 REVIEW = """async (count) => {
-  const name = () => document.querySelector('#queue-preview figcaption b')?.textContent
+  const stage = document.querySelector('#queue-stage, #queue-preview')
+  const name = () => stage.querySelector('figcaption b')?.textContent
   const frame = () => new Promise(requestAnimationFrame)
   const times = []
   for (let n = 0; n < count; n += 1) {
@@ -36,7 +37,7 @@ REVIEW = """async (count) => {
     const start = performance.now()
     document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'a', bubbles: true }))
     while (!name() || name() === before) await frame()
-    await document.querySelector('#queue-preview .placeholder').decode()
+    await stage.querySelector('.placeholder').decode()
     await frame()
     times.push(performance.now() - start)
   }
@@ -49,8 +50,17 @@ GRID = """async () => {
   const cards = [...document.querySelectorAll('#grid .card')]
   const click = (card, keys) =>
     card.querySelector('.name').dispatchEvent(new MouseEvent('click', { bubbles: true, ...keys }))
-  const slide = (at) => document.dispatchEvent(
-    new CustomEvent('threshold:gallery', { detail: 0.3 + at / 100 }))
+  const field = document.querySelector('#gallery-threshold input[type=number]')
+  const slide = (at) => {
+    const judged = new Promise((done) => new MutationObserver((_, observer) => {
+      observer.disconnect()
+      done()
+    }).observe(document.querySelector('#grid'), {
+      subtree: true, childList: true, attributes: true, characterData: true }))
+    field.value = String(0.3 + at / 100)
+    field.dispatchEvent(new Event('input', { bubbles: true }))
+    return judged
+  }
   const select = (at) =>
     at % 2 ? click(cards[0], {}) : click(cards[499 - at], { shiftKey: true })
   const p95 = async (input) => {
@@ -59,7 +69,7 @@ GRID = """async () => {
       await new Promise(requestAnimationFrame)
       document.body.getBoundingClientRect() // pending layout is not measured
       const start = performance.now()
-      input(at)
+      await input(at)
       document.body.getBoundingClientRect() // its own style and layout are
       times.push(performance.now() - start)
     }
@@ -73,8 +83,10 @@ def main(images: int) -> None:
     """Fill the queue, review it, and print the numbers as JSON."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        # Every image is in the review band.
-        serving(Path(folder), NSFW_REVIEW_FROM="0", NSFW_REVIEW_TO="1") as server,
+        # Every image is in the review band, and is decided without a look.
+        serving(
+            Path(folder), NSFW_REVIEW_FROM="0", NSFW_REVIEW_TO="1", NSFW_REQUIRE_SEEN="none"
+        ) as server,
     ):
         fill(server, images + 10)
         with sync_playwright() as playwright:
@@ -128,7 +140,7 @@ def grid(server: Server, page: Page) -> dict[str, float]:
 def review_queue(server: Server, page: Page, images: int) -> dict[str, object]:
     """Review images one after the other; returns times and memory."""
     open_tab(page, "Queue")
-    expect(page.locator("#queue-preview figcaption b")).to_be_visible()
+    expect(page.locator(":is(#queue-stage, #queue-preview) figcaption b")).to_be_visible()
     tools = page.context.new_cdp_session(page)
     times: list[float] = []
     memory = [memory_of(server, tools, 0)]
