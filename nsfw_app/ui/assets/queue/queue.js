@@ -15,6 +15,7 @@ import {
   requestSecondOpinion,
   skip,
   status,
+  Unreachable,
   unsavedDecisions,
 } from '../shared/server.js'
 
@@ -165,7 +166,8 @@ export async function mount(root, { props, watch }) {
       else release(claimed.items.map((item) => item.entry_id))
       draw()
     } catch (error) {
-      panel.say(messageOf(error))
+      // The top bar shows an outage; what was said about the decision stays.
+      if (!(error instanceof Unreachable)) panel.say(messageOf(error))
     } finally {
       claiming = false
     }
