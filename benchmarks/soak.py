@@ -25,7 +25,7 @@ from tests.support.server import Server, free_port, serving
 
 IMAGES = 2000
 RESTART_EVERY = 300
-AFTER_THE_KILL = 3  # decisions made while the server is down; from five on the desk waits
+AFTER_THE_KILL = 3  # decisions made while the server is down; after five the page waits
 NAME = ":is(#queue-stage, #queue-preview) figcaption b"
 # Decides by key, and waits for the next image each time; returns the names.
 DECIDE = """async ([count, selector]) => {

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 from tests.support.server import Server
 
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-FAILED_REQUEST = "Failed to load resource"  # how the console begins to tell of an outage
+FAILED_REQUEST = "Failed to load resource"  # what the console reports in an outage
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ export function makeUnsavedDecisions({ post, read, write, later }) {
   let cancel = () => {}
 
   /**
-   * Changes this item only: another window of the reviewer may have stored its own meanwhile.
+   * Changes this item only: another window of the reviewer stores its own.
    *
    * @param {Unsaved} item
    * @param {Unsaved | null} next Null removes it.

@@ -13,7 +13,7 @@ import { signal } from './signal.js'
  */
 export const unsaved = signal(/** @type {Unsaved[]} */ ([]))
 
-/** Whether an outage has begun after which not everything is saved yet. */
+/** Whether decisions of an outage wait, also after its end. */
 let failing = false
 
 function update() {
