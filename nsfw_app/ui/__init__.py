@@ -30,7 +30,7 @@ ASSETS = Path(__file__).parent / "assets"
 STYLES = """
     shared/tokens shared/base shared/topBar shared/notices shared/preview shared/recentDecisions
     shared/verdict shared/decision gallery/gallery gallery/grid gallery/uploads
-    queue/queue relabel/relabel
+    queue/queue relabel/relabel shared/loupe
     shared/wellness shared/policyText insights/insights log/log
     model/definitionList shared/narrow
 """.split()
