@@ -1,8 +1,9 @@
 // Which cards pass the filters. No DOM.
 
 /** @import { Action } from '../shared/policy.js' */
+/** @import { Agreement } from './agreement.js' */
 
-/** @typedef {'any' | 'open' | 'agree' | 'disagree'} DecisionState */
+/** @typedef {'any' | 'open' | Agreement} DecisionState */
 
 /**
  * @typedef {object} Criteria
@@ -18,7 +19,8 @@
  * @typedef {object} Candidate
  * @property {string[]} names Lowercase.
  * @property {{ nsfw_score: number | null }} image
- * @property {{ agrees: boolean | null, reasons: string[] } | null} decision
+ * @property {{ reasons: string[] } | null} decision
+ * @property {Agreement | null} agreement Of the decision with the label on the card.
  */
 
 /**
@@ -27,10 +29,8 @@
  * @param {Candidate} card
  * @param {Criteria} criteria
  */
-export function passes({ image, names, decision }, { state, reason, name, low, high }) {
-  if (state === 'open' && decision) return false
-  if (state === 'agree' && decision?.agrees !== true) return false
-  if (state === 'disagree' && decision?.agrees !== false) return false
+export function passes({ image, names, decision, agreement }, { state, reason, name, low, high }) {
+  if (state === 'open' ? decision : state !== 'any' && state !== agreement) return false
   if (reason && !decision?.reasons.includes(reason)) return false
   if (name && !names.some((candidate) => candidate.includes(name))) return false
   if (low === null && high === null) return true

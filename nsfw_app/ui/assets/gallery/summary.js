@@ -1,10 +1,11 @@
 // The line above the grid: what is shown, what is hidden, and why. No DOM.
 
 /** @import { Action, Policy } from '../shared/policy.js' */
+/** @import { Agreement } from './agreement.js' */
 
 import { ACTIONS } from '../shared/policy.js'
 
-/** @typedef {{ action: Action, decision: { agrees: boolean | null } | null, spare: number }} Counted */
+/** @typedef {{ action: Action, agreement: Agreement | null, spare: number }} Counted */
 
 /**
  * Sentences about the cards that pass the filters.
@@ -22,15 +23,16 @@ export function summarize({ policy, total, passing, onScreen }) {
   }))
     .filter(({ count }) => count)
     .map(({ action, count }) => `${count} ${action}`)
-  const decided = passing.filter(({ decision }) => decision).length
-  const disagreements = passing.filter(({ decision }) => decision?.agrees === false).length
+  const decided = passing.filter(({ agreement }) => agreement).length
+  const disagreements = passing.filter(({ agreement }) => agreement === 'disagree').length
+  const unsure = passing.filter(({ agreement }) => agreement === 'unsure').length
   const copies = passing.reduce((sum, { spare }) => sum + spare, 0)
   const hidden = total - passing.length
   const collapsed = passing.length - onScreen
   const of = hidden ? `${passing.length} of ${counted(total, 'image')}` : counted(total, 'image')
   const sentences = [
     `${of} at threshold ${policy.threshold.toFixed(2)}${parts.length ? ': ' : ''}${parts.join(', ')}.`,
-    `${decided} decided, ${counted(disagreements, 'disagreement')}.`,
+    `${decided} decided, ${counted(disagreements, 'disagreement')}${unsure ? `, ${unsure} unsure` : ''}.`,
   ]
   const unsent = passing.filter((card) => card.unsent).length
   if (unsent) sentences.push(`${counted(unsent, 'file')} not sent.`)
