@@ -6,11 +6,11 @@
 /** @import { makeFilters } from './filters.js' */
 /** @import { Order } from './order.js' */
 
-import { make } from '../shared/dom.js'
 import { INITIAL_POLICY } from '../shared/policy.js'
 import { passes } from './criteria.js'
 import { gatherGroups } from './duplicates.js'
-import { comparator, longestIncreasing } from './order.js'
+import { comparator } from './order.js'
+import { makeRows } from './rows.js'
 import { summarize } from './summary.js'
 
 const REST_MS = 200 // after the last move of the slider, before cards change places
@@ -18,19 +18,17 @@ const REST_MS = 200 // after the last move of the slider, before cards change pl
 /** @typedef {{ total: number, summary: string, shown: Card[] }} GridState */
 
 /**
- * Creates an empty grid. `onRefresh` is called after each change of what is shown.
+ * Creates an empty grid. `onRefresh` is called after each change of what is shown, `onCurrent` when
+ * another card becomes the current one.
  *
  * @param {object} options
  * @param {ReturnType<typeof makeFilters>} options.filters
  * @param {(state: GridState) => void} options.onRefresh
+ * @param {() => void} options.onCurrent
  */
-export function makeGrid({ filters, onRefresh }) {
-  const cells = make('div', { class: 'cards', role: 'row' })
-  const element = make(
-    'div',
-    { role: 'grid', 'aria-label': 'Images', 'aria-multiselectable': 'true' },
-    cells,
-  )
+export function makeGrid({ filters, onRefresh, onCurrent }) {
+  const rows = makeRows()
+  const { element } = rows
   /** @type {Order} */
   let order = 'score'
   let collapsed = false
@@ -44,6 +42,8 @@ export function makeGrid({ filters, onRefresh }) {
   let policy = INITIAL_POLICY
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let restTimer
+  /** @type {Map<Group, Card[]>} */
+  let membersOf = new Map()
   /** @type {WeakMap<Element, Card>} */
   const cardOf = new WeakMap()
 
@@ -65,24 +65,10 @@ export function makeGrid({ filters, onRefresh }) {
     refresh()
   }
 
-  /** Sorts. Moves as few elements as possible, since each move causes a layout. */
   function arrange() {
     const compare = comparator(order, policy)
     ordered.sort((a, b) => compare(a.image, b.image))
     if (collapsed) ordered = gatherGroups(ordered)
-    const places = new Map([...cells.children].map((element, at) => [element, at]))
-    const staying = longestIncreasing(ordered.map(({ element }) => places.get(element) ?? -1))
-    const focused = cells.contains(document.activeElement) ? document.activeElement : null
-    /** @type {Element | null} */
-    let next = null
-    for (let at = ordered.length - 1; at >= 0; at -= 1) {
-      const { element } = ordered[at]
-      if (!staying.has(at)) cells.insertBefore(element, next)
-      next = element
-    }
-    if (focused instanceof HTMLElement && focused !== document.activeElement) {
-      focused.focus({ preventScroll: true })
-    }
   }
 
   /** Applies the filters and counts what passes. */
@@ -90,12 +76,14 @@ export function makeGrid({ filters, onRefresh }) {
     const criteria = filters.criteria()
     /** @type {Record<Action | 'not_sent', number>} */
     const counts = { allow: 0, review: 0, block: 0, unavailable: 0, not_sent: 0 }
-    /** @type {Map<Group, { card: Card, count: number }>} The first card on screen of each group. */
-    const firsts = new Map()
+    /** @type {Map<Group, Card[]>} The cards of each group that pass the filters. */
+    const members = new Map()
     /** @type {Card[]} */
     const passing = []
     /** @type {Set<string>} */
     const reasons = new Set()
+    /** @type {Card[]} */
+    const hidden = []
     const hadFocus = current?.focused ?? false
     shown = []
     for (const card of ordered) {
@@ -107,23 +95,25 @@ export function makeGrid({ filters, onRefresh }) {
       let visible = fits && (criteria.action === 'all' || wanted)
       if (visible) {
         passing.push(card)
-        const first = firsts.get(group)
-        if (first) first.count += 1
-        else firsts.set(group, { card, count: 1 })
-        if (first && collapsed && !group.expanded) visible = false
+        const earlier = members.get(group)
+        if (earlier) earlier.push(card)
+        else members.set(group, [card])
+        if (earlier && collapsed && !group.expanded) visible = false
       }
       if (visible) shown.push(card)
+      else hidden.push(card)
       card.hidden = !visible
     }
     for (const card of ordered) {
-      const first = firsts.get(card.group)
-      const represents = collapsed && first?.card === card
-      card.setGroupCount(represents ? first.count : 0, card.group.expanded)
+      const group = members.get(card.group)
+      const represents = collapsed && group?.[0] === card
+      card.setGroupCount(represents ? group.length : 0, card.group.expanded)
     }
     filters.drawCounts(counts)
     filters.offerReasons(reasons)
-    element.hidden = shown.length === 0
+    rows.place(shown, hidden)
     if (!current || current.hidden) replaceCurrent(hadFocus)
+    membersOf = members
     onRefresh({
       total: ordered.length,
       summary: summarize({ policy, total: ordered.length, passing, onScreen: shown.length }),
@@ -152,8 +142,10 @@ export function makeGrid({ filters, onRefresh }) {
       current.preview.conceal()
       current.element.tabIndex = -1
     }
+    const changed = current !== card
     current = card
     card.element.tabIndex = 0
+    if (changed) onCurrent()
   }
 
   /**
@@ -178,9 +170,21 @@ export function makeGrid({ filters, onRefresh }) {
     return shown[Math.max(0, Math.min(shown.length - 1, at === -1 ? 0 : at + by))]
   }
 
-  /** How many cards a row holds. */
-  function columns() {
-    return getComputedStyle(cells).gridTemplateColumns.split(' ').length
+  /** How many cards fit on the screen, in whole rows. */
+  function page() {
+    const height = current ? current.element.offsetHeight + rows.gap : 1
+    return rows.columns * Math.max(1, Math.floor(innerHeight / height) - 1)
+  }
+
+  /**
+   * The cards that a decision on this one is about: the whole group, while its near duplicates are
+   * collapsed.
+   *
+   * @param {Card} card
+   */
+  function represented(card) {
+    if (!collapsed || card.group.expanded) return [card]
+    return membersOf.get(card.group) ?? [card]
   }
 
   return {
@@ -191,7 +195,9 @@ export function makeGrid({ filters, onRefresh }) {
     focus,
     setCurrent,
     neighbor,
-    columns,
+    page,
+    represented,
+    rows,
     /** @param {Element | null} node */
     cardOf: (node) => (node ? cardOf.get(node) : undefined),
     shown: () => shown,

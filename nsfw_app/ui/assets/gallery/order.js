@@ -31,32 +31,3 @@ export function comparator(order, { threshold }) {
     nearest: (/** @type {Sortable} */ a, /** @type {Sortable} */ b) => distance(a) - distance(b),
   }[order]
 }
-
-/**
- * The indices of a longest increasing subsequence; negative numbers are never part of it.
- *
- * @param {number[]} numbers
- * @returns {Set<number>}
- */
-export function longestIncreasing(numbers) {
-  /** @type {number[]} For each length, the index of the smallest last number. */
-  const tails = []
-  /** @type {(number | undefined)[]} For each index, the one before it in the subsequence. */
-  const previous = new Array(numbers.length)
-  numbers.forEach((number, at) => {
-    if (number < 0) return
-    let low = 0
-    let high = tails.length
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if (numbers[tails[middle]] < number) low = middle + 1
-      else high = middle
-    }
-    previous[at] = tails[low - 1]
-    tails[low] = at
-  })
-  /** @type {Set<number>} */
-  const found = new Set()
-  for (let at = tails.at(-1); at !== undefined; at = previous[at]) found.add(at)
-  return found
-}
