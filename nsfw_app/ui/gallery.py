@@ -6,9 +6,9 @@ from nsfw_app.ui.components import GalleryGrid, Region, connect_threshold, thres
 
 
 def create_gallery_tab() -> gr.Slider:
-    """Drop zone, a sticky toolbar, the grid; returns the threshold slider."""
-    Region("gallery-upload")
+    """One line of tools, which holds the drop zone, and the grid; returns the threshold slider."""
     with gr.Column(elem_id="gallery-toolbar"):
+        Region("gallery-upload")
         slider = threshold_slider("gallery")
         Region("gallery-tools")
     connect_threshold(slider, GalleryGrid("grid"))

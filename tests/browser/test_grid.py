@@ -38,10 +38,15 @@ def files(tmp_path: Path) -> list[Path]:
 def add(page: Page, files: list[Path]) -> None:
     """Add files in the Gallery tab, sorted by name, and wait until all are classified."""
     open_tab(page, "Gallery")
-    page.get_by_label("Order").select_option("name")
     page.locator("#gallery-upload input[type=file]").set_input_files(files)
     done = f"Done: {len(files)} of {len(files)}"
     expect(page.locator("#gallery-tools")).to_contain_text(done, timeout=60_000)
+    page.get_by_label("Order").select_option("name")
+
+
+def open_filters(page: Page) -> None:
+    """Open the line of filter fields."""
+    page.get_by_role("button", name="Filters", exact=True).click()
 
 
 def selected(page: Page) -> list[int]:
@@ -191,11 +196,12 @@ def test_agreeing_with_the_rest_skips_decided_and_hidden_cards(
     page.locator("#grid .card").first.focus()
     page.keyboard.press("x")
     expect(page.locator("#grid .card").first).to_have_attribute("data-decision", "disagree")
+    open_filters(page)
     page.get_by_label("Name", exact=True).fill("AXE 0")
     ids = ids_of(page)
     assert len(ids) == 10
     rest = page.locator("#agree-rest")
-    expect(rest).to_have_text("Agree with the rest of this page9")
+    expect(rest).to_have_text("Agree with 9 unseen images")
     rest.click()
     expect(rest).to_be_disabled()
     expect(page.locator("#grid .message")).to_have_text("Saved: 9 images, 9 as normal.")
@@ -272,6 +278,7 @@ def test_filters_hide_cards_and_the_summary_counts_the_rest(page: Page, files: l
     page.get_by_role("button", name="Save decision").click()
     expect(summary).to_contain_text("3 decided, 2 disagreements.")
 
+    open_filters(page)
     decision = page.get_by_label("Decision", exact=True)
     for value, count in (("agree", 1), ("disagree", 2), ("open", 9), ("any", 12)):
         decision.select_option(value)
@@ -310,6 +317,7 @@ def test_hidden_cards_are_deselected(page: Page, server: Server, files: list[Pat
     names.nth(0).click()
     names.nth(11).click(modifiers=["Shift"])
     expect(page.locator(".selection-bar")).to_contain_text("12 selected")
+    open_filters(page)
     page.get_by_label("Name", exact=True).fill("axe 1")
     expect(page.locator(".selection-bar")).to_contain_text("2 selected")
     ids = ids_of(page)
@@ -327,6 +335,7 @@ def test_typing_a_name_decides_nothing(page: Page, server: Server, files: list[P
     names = page.locator("#grid .card .name")
     names.nth(0).click()
     names.nth(3).click(modifiers=["Shift"])
+    open_filters(page)
     requests = requests_of(page)
     field = page.get_by_label("Name", exact=True)
     field.click()
@@ -353,6 +362,7 @@ def test_the_same_file_twice_is_one_card_with_a_count(page: Page, files: list[Pa
     expect(first).to_have_attribute("aria-label", re.compile("2 files"))
     expect(page.locator("#grid .copies")).to_have_count(1)
     expect(page.locator("#grid .summary")).to_contain_text("1 more file with the same content.")
+    open_filters(page)
     page.get_by_label("Name", exact=True).fill("zebra")
     expect(page.locator("#grid .card:visible")).to_have_count(1)
     page.get_by_label("Name", exact=True).fill("")
@@ -362,39 +372,43 @@ def test_the_same_file_twice_is_one_card_with_a_count(page: Page, files: list[Pa
     expect(first.locator(".copies")).to_have_text("2 files")
 
 
-def test_near_duplicates_collapse_into_one_card_and_expand(
-    page: Page, server: Server, files: list[Path]
-) -> None:
-    """Near duplicates show as one card with their count; hidden ones are not decided."""
-    duplicates = []
-    with Image.open(files[4]) as image:
+def near_duplicates(of: Path, tmp_path: Path) -> list[Path]:
+    """Three files with other bytes that look like an image."""
+    made = []
+    with Image.open(of) as image:
         first = previews.perceptual_hash(image)
         for quality in (60, 80, 90):
-            path = files[4].with_name(f"like 04 at {quality}.jpg")
+            path = tmp_path / f"like {of.stem} at {quality}.jpg"
             image.save(path, quality=quality)
-            duplicates.append(path)
-    for path in duplicates:
+            made.append(path)
+    for path in made:
         with Image.open(path) as image:
             bits = int(first, 16) ^ int(previews.perceptual_hash(image), 16)
         assert bits.bit_count() <= 4
+    return made
+
+
+def test_near_duplicates_collapse_into_one_card_and_expand(
+    page: Page, files: list[Path], tmp_path: Path
+) -> None:
+    """Near duplicates show as one card with their count, until it is expanded."""
+    duplicates = near_duplicates(files[4], tmp_path)
     add(page, [*files, *duplicates])
     card = page.locator("#grid .card:visible")
     expect(card).to_have_count(COUNT + 3)
     expect(page.locator("#grid .near-duplicates")).to_have_count(0)
+    open_filters(page)
     page.get_by_role("button", name="Collapse near duplicates").click()
     expect(card).to_have_count(COUNT)
     badge = page.locator("#grid .near-duplicates:visible")
     expect(badge).to_have_text("4 near duplicates")
     expect(page.locator("#grid .summary")).to_contain_text("3 near duplicates collapsed.")
     expect(page.locator("#grid .summary")).to_contain_text("15 images at threshold")
-    page.locator("#agree-rest").click()
-    expect(page.locator("#grid .message")).to_contain_text("Saved: 12 images")
     badge.click()
     expect(card).to_have_count(COUNT + 3)
     expect(badge).to_have_attribute("aria-expanded", "true")
     names = page.locator("#grid .card:visible .name").all_text_contents()
     assert names[4:8] == [files[4].name, *(path.name for path in duplicates)]
-    assert decided(page)[5:8] == ["", "", ""]
     badge.click()
     expect(card).to_have_count(COUNT)
     page.get_by_role("button", name="Collapse near duplicates").click()
@@ -432,3 +446,295 @@ def test_the_grid_is_accessible_to_screen_readers(page: Page, files: list[Path])
     cells.nth(0).locator(".name").click()
     cells.nth(4).locator(".name").click(modifiers=["Shift"])
     expect(page.locator("#grid .real")).to_have_count(0)
+
+
+def test_a_row_of_the_grid_is_a_line_of_cards(page: Page, files: list[Path]) -> None:
+    """Rows follow the lines on screen, also at another width, card size or filter."""
+    add(page, files)
+    grid = page.get_by_role("grid", name="Images")
+
+    def check(cards: int) -> None:
+        page.wait_for_function(
+            """() => {
+              const grid = document.querySelector('#grid [role=grid]')
+              const rows = [...grid.querySelectorAll('[role=row]')]
+              const lines = rows.map((row) => [...row.children].map((card) => card.offsetTop))
+              return rows.length === +grid.ariaRowCount
+                && lines.every((tops) => new Set(tops).size === 1)
+                && new Set(lines.map(([top]) => top)).size === rows.length
+                && lines.slice(0, -1).every((line) => line.length === +grid.ariaColCount)
+            }"""
+        )
+        assert grid.get_by_role("row").get_by_role("gridcell").count() == cards
+
+    check(COUNT)
+    page.set_viewport_size({"width": 900, "height": 900})
+    check(COUNT)
+    page.locator("#grid .card").nth(5).focus()
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    check(COUNT)
+    expect(page.locator("#grid .card").nth(5)).to_be_focused()
+    wide = page.locator("#grid .card").nth(5).bounding_box()
+    page.get_by_role("button", name="Smaller cards").click()
+    narrow = page.locator("#grid .card").nth(5).bounding_box()
+    assert wide is not None
+    assert narrow is not None
+    assert narrow["width"] < wide["width"]
+    open_filters(page)
+    page.get_by_label("Name", exact=True).fill("axe 0")
+    check(10)
+    names = page.locator("#grid .card:visible .name").all_text_contents()
+    assert names == [f"axe {number:02}.png" for number in range(10)]
+    page.get_by_label("Name", exact=True).fill("nothing")
+    expect(grid).to_be_hidden()
+    page.get_by_label("Name", exact=True).fill("")
+    check(COUNT)
+    page.reload()
+    add(page, files)
+    kept = page.locator("#grid .card").nth(5).bounding_box()
+    assert kept is not None
+    assert kept["width"] == narrow["width"]
+    first = page.locator("#grid .card").first
+    for name in ("Agree: axe 00.png", "Disagree: axe 00.png", "Select axe 00.png"):
+        expect(first.get_by_role("button", name=name, exact=True)).to_have_count(1)
+    expect(first.locator(".reveal")).to_contain_text("axe 00.png")
+
+
+def test_keys_of_a_long_list(page: Page, files: list[Path]) -> None:
+    """Home, End and the page keys move, with Shift they select; Ctrl+A selects what is shown."""
+    add(page, files)
+    card = page.locator("#grid .card")
+    card.nth(3).focus()
+    for key, at in (("End", COUNT - 1), ("Home", 0), ("PageDown", COUNT - 1), ("PageUp", 0)):
+        page.keyboard.press(key)
+        expect(card.nth(at)).to_be_focused()
+    card.nth(8).focus()
+    page.keyboard.press("Shift+End")
+    assert selected(page) == [8, 9, 10, 11]
+    page.keyboard.press("Control+a")
+    assert selected(page) == list(range(COUNT))
+    assert page.evaluate("getSelection().toString()") == ""
+    page.keyboard.press("Escape")
+    open_filters(page)
+    page.get_by_label("Name", exact=True).fill("axe 1")
+    page.locator("#grid .card:visible").first.focus()
+    page.keyboard.press("Control+a")
+    expect(page.locator(".selection-bar")).to_contain_text("2 selected")
+
+
+def test_unsure_is_neither_agreement_nor_disagreement(page: Page, files: list[Path]) -> None:
+    """Unsure is shown, counted and filtered on its own; the threshold changes who agrees."""
+    add(page, files[:3])
+    card = page.locator("#grid .card")
+    summary = page.locator("#grid .summary")
+    card.nth(0).focus()
+    for key in "3a2":
+        page.keyboard.press(key)
+    for at, decision in enumerate(("unsure", "agree", "disagree")):
+        expect(card.nth(at)).to_have_attribute("data-decision", decision)
+    expect(summary).to_contain_text("3 decided, 1 disagreement, 1 unsure.")
+    expect(card.nth(0)).to_contain_text("You: unsure")
+    expect(card.nth(0).locator('.quick[aria-pressed="true"]')).to_have_count(0)
+    page.locator("#gallery-threshold input[type=number]").fill("0")
+    page.keyboard.press("Tab")
+    expect(card.nth(2)).to_have_attribute("data-label", "nsfw")
+    assert decided(page) == ["unsure", "disagree", "agree"]
+    expect(card.nth(1)).to_contain_text("You: normal")
+    expect(card.nth(2).locator(".agree")).to_have_attribute("aria-pressed", "true")
+    expect(summary).to_contain_text("3 decided, 1 disagreement, 1 unsure.")
+    open_filters(page)
+    for state, at in (("unsure", 0), ("disagree", 1), ("agree", 2)):
+        page.get_by_label("Decision", exact=True).select_option(state)
+        shown = page.locator("#grid .card:visible")
+        expect(shown).to_have_count(1)
+        expect(shown).to_have_attribute("aria-label", re.compile(f"^axe 0{at}"))
+
+
+def test_decisions_say_whether_the_image_was_seen(page: Page, files: list[Path]) -> None:
+    """Cards, the button for the rest and each request say what was revealed, and for how long."""
+    add(page, files[:3])
+    requests = requests_of(page)
+    card = page.locator("#grid .card")
+    rest = page.locator("#agree-rest")
+    expect(card.nth(0)).to_contain_text("Not seen")
+    expect(rest).to_have_text("Agree with 3 unseen images")
+    card.nth(0).focus()
+    page.keyboard.down("v")
+    expect(card.nth(0).locator(".seen")).to_have_text("Seen")
+    page.keyboard.up("v")
+    expect(card.nth(0)).to_have_attribute("aria-label", re.compile(", seen, no decision"))
+    expect(rest).to_have_text("Agree with 3 images, 2 unseen")
+    page.keyboard.press("a")
+    expect(rest).to_have_text("Agree with 2 unseen images")
+    for at in (1, 2):
+        expect(card.nth(at)).to_have_attribute("data-decision", "")
+        card.nth(at).focus()
+        page.keyboard.down("v")
+        expect(card.nth(at).locator(".seen")).to_have_text("Seen")
+        page.keyboard.up("v")
+    expect(rest).to_have_text("Agree with 2 images")
+    page.keyboard.press("a")
+    expect(card.nth(2)).to_have_attribute("data-decision", "agree")
+    card.nth(1).locator(".disagree").click()
+    expect(card.nth(1)).to_have_attribute("data-decision", "disagree")
+    expect(card.nth(1)).to_be_focused()
+    bodies = [r.post_data_json for r in requests if r.url.endswith("/decisions")]
+    assert len(bodies) == 3
+    for body in bodies:
+        assert body["tab"] == "gallery"
+        assert body["policy_version"] == 1
+        assert body["seen"] is True
+        assert 0 <= body["seen_ms"] < 60_000
+
+
+def test_agreeing_with_many_asks_first(
+    page: Page, server: Server, files: list[Path], tmp_path: Path
+) -> None:
+    """Above 20 images a question comes first; Space and Escape record nothing."""
+    more = []
+    for number in range(9):
+        path = tmp_path / f"more {number}.png"
+        noise(100 + number).resize((90 + number, 80)).save(path)
+        more.append(path)
+    add(page, [*files, *more])
+    rest = page.locator("#agree-rest")
+    expect(rest).to_have_text("Agree with 21 unseen images")
+    ids = ids_of(page)
+    question = page.get_by_role("dialog", name="Agree with 21 images?")
+    for key in (" ", "a", "Escape"):
+        rest.click()
+        expect(question).to_contain_text("You have not seen 21 of them.")
+        page.keyboard.press(key)
+        page.keyboard.press("Escape")
+        expect(question).to_be_hidden()
+    assert rows_of(server, ids) == []
+    rest.click()
+    question.get_by_role("button", name="Agree with 21 unseen images").click()
+    expect(page.locator("#grid .message")).to_contain_text("Saved: 21 images")
+    assert len({row["batch_id"] for row in rows_of(server, ids)}) == 1
+    expect(page.locator("#grid .card:focus")).to_have_count(1)
+
+
+def test_collapsed_near_duplicates_are_decided_together(
+    page: Page, server: Server, files: list[Path], tmp_path: Path
+) -> None:
+    """A decision on a collapsed group shows all members first, then is recorded for each."""
+    duplicates = near_duplicates(files[4], tmp_path)
+    add(page, [*files[:6], *duplicates])
+    open_filters(page)
+    page.get_by_role("button", name="Collapse near duplicates").click()
+    card = page.locator("#grid .card:visible")
+    expect(card).to_have_count(6)
+    strip = page.get_by_role("dialog", name="4 near duplicates")
+    items = strip.get_by_role("listitem")
+    card.nth(4).focus()
+    page.keyboard.press("x")
+    expect(items).to_have_count(4)
+    expect(strip.locator(".real")).to_have_count(0)
+    expect(items.nth(1)).to_contain_text("will be nsfw")
+    page.keyboard.down("v")
+    expect(strip.locator(".real")).to_have_count(4)
+    page.keyboard.up("v")
+    expect(strip.locator(".real")).to_have_count(0)
+    page.keyboard.press("Escape")
+    expect(strip).to_be_hidden()
+    expect(card.nth(4)).to_be_focused()
+    ids = ids_of(page)
+    members = page.locator("#grid .card").evaluate_all(
+        "cards => cards.filter(c => c.ariaLabel.includes('04')).map(c => c.dataset.id)"
+    )
+    assert len(members) == 4
+    assert rows_of(server, members) == []
+
+    card.nth(4).locator(".disagree").click()
+    expect(strip).to_contain_text("One decision is recorded for each of them.")
+    page.keyboard.press("Enter")
+    expect(page.locator("#grid .message")).to_have_text("Saved: 4 images, 4 as nsfw.")
+    rows = rows_of(server, members)
+    assert {row["image_sha256"] for row in rows} == set(members)
+    assert {row["reviewer_label"] for row in rows} == {"nsfw"}
+    assert len({row["batch_id"] for row in rows}) == 1
+    page.keyboard.press("Backspace")
+    expect(page.locator("#grid .message")).to_contain_text("Undone: the decisions about 4 images")
+
+    page.locator("#agree-rest").click()
+    expect(strip).to_contain_text("and for 5 more images")
+    strip.get_by_role("button", name="Save 9 images as normal").click()
+    expect(page.locator("#grid .message")).to_have_text("Saved: 9 images, 9 as normal.")
+    assert len(rows_of(server, ids)) == 6 + 1  # of the group's first member, one is undone
+
+
+def test_reasons_and_a_note_for_a_selection(page: Page, server: Server, files: list[Path]) -> None:
+    """N opens one form for the selection; its label, reasons and note are saved for each image."""
+    add(page, files[:5])
+    ids = ids_of(page)
+    card = page.locator("#grid .card")
+    card.nth(1).locator(".name").click()
+    card.nth(3).locator(".name").click(modifiers=["Shift"])
+    page.keyboard.press("n")
+    form = page.get_by_role("dialog", name="Decision about 3 images")
+    form.get_by_text("Medical", exact=True).click()
+    form.get_by_label("Note").fill("the same ward")
+    form.get_by_role("button", name="Save decision").click()
+    expect(page.locator("#grid .message")).to_have_text("Saved: 3 images, 3 as nsfw.")
+    rows = rows_of(server, ids)
+    assert [row["image_sha256"] for row in rows] == ids[1:4]
+    assert {(row["reasons"], row["note"]) for row in rows} == {('["medical"]', "the same ward")}
+    assert len({row["batch_id"] for row in rows}) == 1
+    expect(card.nth(4)).to_be_focused()
+
+
+def test_a_whole_card_is_visible_on_a_low_screen(page: Page, files: list[Path]) -> None:
+    """At 720x450, as at 200 % zoom, a card and its buttons are in view, uncovered by bars."""
+    long = files[0].with_name("a rather long name of an image that does not fit 0042.png")
+    files[0].rename(long)
+    page.set_viewport_size({"width": 720, "height": 450})
+    add(page, [long, *files[1:]])
+    for size in range(6):
+        card = page.locator("#grid .card").nth(4)
+        card.focus()
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowLeft")
+        box = card.bounding_box()
+        assert box is not None
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= 450, size
+        covered = card.locator(".quick").evaluate_all(
+            """buttons => buttons.filter((button) => {
+              const { left, top, width, height } = button.getBoundingClientRect()
+              return document.elementFromPoint(left + width / 2, top + height / 2) !== button
+            }).length"""
+        )
+        assert covered == 0, size
+        page.keyboard.press("+")
+    page.keyboard.press("Home")
+    first = page.locator("#grid .card").first.locator(".name")
+    expect(first).to_have_attribute("dir", "auto")
+    expect(first).to_have_text(long.name)
+    for _ in range(6):
+        page.keyboard.press("-")
+    end = first.locator(".name-end")
+    assert end.inner_text().endswith("0042.png")
+    inside = first.evaluate(
+        "name => name.lastChild.getBoundingClientRect().right <= name.getBoundingClientRect().right"
+    )
+    assert inside
+    assert first.locator(".name-start").evaluate("start => start.scrollWidth > start.clientWidth")
+
+
+def test_the_tools_take_one_line_above_the_cards(page: Page, files: list[Path]) -> None:
+    """With cards, drop zone and tools share one line of at most 48 pixels, on a phone none."""
+    open_tab(page, "Gallery")
+    expect(page.locator("#gallery-tools .chips")).to_be_hidden()
+    expect(page.get_by_text("Drop images, paste them, or choose files")).to_be_visible()
+    add(page, files)
+    expect(page.get_by_text("Add files", exact=True)).to_be_visible()
+    for size, most in (((1440, 900), 56), ((390, 844), 8)):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.evaluate("scrollTo(0, 0)")
+        tabs = page.locator("[role=tabpanel]:visible").first.bounding_box()
+        card = page.locator("#grid .card").first.bounding_box()
+        assert tabs is not None
+        assert card is not None
+        assert card["y"] - tabs["y"] <= most

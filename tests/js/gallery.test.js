@@ -1,19 +1,23 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { agreementOf } from '../../nsfw_app/ui/assets/gallery/agreement.js'
 import { passes } from '../../nsfw_app/ui/assets/gallery/criteria.js'
 import { gatherGroups, makeGroups } from '../../nsfw_app/ui/assets/gallery/duplicates.js'
-import { comparator, longestIncreasing } from '../../nsfw_app/ui/assets/gallery/order.js'
+import { comparator } from '../../nsfw_app/ui/assets/gallery/order.js'
+import { agreeWords } from '../../nsfw_app/ui/assets/gallery/selection.js'
 import { summarize } from '../../nsfw_app/ui/assets/gallery/summary.js'
 
 const POLICY = { threshold: 0.5, review_from: 0.2, review_to: 0.8 }
 const ANY = { action: 'all', state: 'any', reason: '', name: '', low: null, high: null }
-const agreed = { agrees: true, reasons: [] }
-const disagreed = { agrees: false, reasons: ['art'] }
+const agreed = { decision: { reasons: [] }, agreement: 'agree' }
+const disagreed = { decision: { reasons: ['art'] }, agreement: 'disagree' }
+const unsure = { decision: { reasons: [] }, agreement: 'unsure' }
 
 const card = (changes = {}) => ({
   names: ['a.png'],
   image: { nsfw_score: 0.4 },
   decision: null,
+  agreement: null,
   ...changes,
 })
 
@@ -23,16 +27,34 @@ test('without criteria every card passes', () => {
 })
 
 test('cards are filtered by decision', () => {
-  const cards = [card(), card({ decision: agreed }), card({ decision: disagreed })]
+  const cards = [card(), card(agreed), card(disagreed), card(unsure)]
   const passing = (state) => cards.map((one) => passes(one, { ...ANY, state }))
-  assert.deepEqual(passing('open'), [true, false, false])
-  assert.deepEqual(passing('agree'), [false, true, false])
-  assert.deepEqual(passing('disagree'), [false, false, true])
+  assert.deepEqual(passing('any'), [true, true, true, true])
+  assert.deepEqual(passing('open'), [true, false, false, false])
+  assert.deepEqual(passing('agree'), [false, true, false, false])
+  assert.deepEqual(passing('disagree'), [false, false, true, false])
+  assert.deepEqual(passing('unsure'), [false, false, false, true])
+})
+
+test('unsure neither agrees nor disagrees; a moved threshold changes what agrees', () => {
+  assert.equal(agreementOf(undefined, 'normal'), null)
+  assert.equal(agreementOf('normal', 'normal'), 'agree')
+  assert.equal(agreementOf('normal', 'nsfw'), 'disagree')
+  assert.equal(agreementOf('unsure', 'normal'), 'unsure')
+  assert.equal(agreementOf('unsure', 'nsfw'), 'unsure')
+})
+
+test('the button that agrees with all says how many are unseen', () => {
+  assert.equal(agreeWords({ count: 12, unseen: 12 }), 'Agree with 12 unseen images')
+  assert.equal(agreeWords({ count: 1, unseen: 1 }), 'Agree with 1 unseen image')
+  assert.equal(agreeWords({ count: 12, unseen: 0 }), 'Agree with 12 images')
+  assert.equal(agreeWords({ count: 12, unseen: 5 }), 'Agree with 12 images, 5 unseen')
+  assert.equal(agreeWords({ count: 0, unseen: 0 }), 'Agree with 0 images')
 })
 
 test('cards are filtered by reason, and by any of their names', () => {
-  assert.ok(passes(card({ decision: disagreed }), { ...ANY, reason: 'art' }))
-  assert.ok(!passes(card({ decision: agreed }), { ...ANY, reason: 'art' }))
+  assert.ok(passes(card(disagreed), { ...ANY, reason: 'art' }))
+  assert.ok(!passes(card(agreed), { ...ANY, reason: 'art' }))
   assert.ok(!passes(card(), { ...ANY, reason: 'art' }))
   assert.ok(passes(card({ names: ['a.png', 'zebra.png'] }), { ...ANY, name: 'zeb' }))
   assert.ok(!passes(card(), { ...ANY, name: 'zeb' }))
@@ -57,15 +79,6 @@ test('cards are sorted by score, by name with numbers, or by distance', () => {
   assert.deepEqual(sorted('score'), ['a', 'b10', 'b9', 'c'])
   assert.deepEqual(sorted('name'), ['a', 'b9', 'b10', 'c'])
   assert.deepEqual(sorted('nearest'), ['a', 'b9', 'b10', 'c'])
-})
-
-test('the longest increasing subsequence leaves out negative numbers', () => {
-  const at = (numbers) => [...longestIncreasing(numbers)].sort((a, b) => a - b)
-  assert.deepEqual(at([0, 1, 2]), [0, 1, 2])
-  assert.deepEqual(at([3, 0, 1, -1, 2]), [1, 2, 4])
-  assert.equal(longestIncreasing([2, 1, 0]).size, 1)
-  assert.deepEqual(at([-1, -1]), [])
-  assert.deepEqual(at([]), [])
 })
 
 test('hashes that differ in at most four bits are one group', () => {
@@ -104,13 +117,14 @@ test('members of a group follow its first one', () => {
 
 test('the summary counts what is shown and says what is hidden', () => {
   const shown = [
-    { action: 'allow', decision: agreed, spare: 0 },
-    { action: 'allow', decision: null, spare: 2 },
-    { action: 'block', decision: disagreed, spare: 0 },
+    { action: 'allow', agreement: 'agree', spare: 0 },
+    { action: 'allow', agreement: null, spare: 2 },
+    { action: 'block', agreement: 'disagree', spare: 0 },
+    { action: 'block', agreement: 'unsure', spare: 0 },
   ]
   assert.equal(
-    summarize({ policy: POLICY, total: 4, passing: shown, onScreen: 2 }),
-    '3 of 4 images at threshold 0.50: 2 allow, 1 block. 2 decided, 1 disagreement. ' +
+    summarize({ policy: POLICY, total: 5, passing: shown, onScreen: 3 }),
+    '4 of 5 images at threshold 0.50: 2 allow, 2 block. 3 decided, 1 disagreement, 1 unsure. ' +
       '1 is hidden by the filters. 2 more files with the same content. 1 near duplicate collapsed.',
   )
   assert.equal(

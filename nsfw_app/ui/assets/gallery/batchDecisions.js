@@ -7,6 +7,7 @@
 
 import { makeHistory } from '../shared/history.js'
 import { may, READ_ONLY } from '../shared/permissions.js'
+import { seenMs } from '../shared/preview.js'
 import { decide, decideAll, messageOf, undo, undoBatch } from '../shared/server.js'
 
 const MAX_DECISIONS = 1000 // decisions in one request, the server's limit
@@ -15,11 +16,12 @@ const MAX_DECISIONS = 1000 // decisions in one request, the server's limit
  * Saves and undoes. A card shows a decision only after the server has recorded it.
  *
  * @param {object} options
- * @param {() => number} options.threshold The threshold on screen.
+ * @param {() => { threshold: number, policyVersion: number | null }} options.onScreen What the
+ *   verdicts on screen follow.
  * @param {(message: string) => void} options.say
  * @param {() => void} options.onChange Called when the decisions in force have changed.
  */
-export function makeBatchDecisions({ threshold, say, onChange }) {
+export function makeBatchDecisions({ onScreen, say, onChange }) {
   /** @type {ReturnType<typeof makeHistory<Card>>} */
   const history = makeHistory()
 
@@ -34,13 +36,21 @@ export function makeBatchDecisions({ threshold, say, onChange }) {
    * @param {Card} card
    * @param {{ label: Label, reasons?: string[], note?: string }} values
    */
-  async function save(card, { label, reasons = [], note = '' }) {
+  async function save(card, values) {
     if (!card.classified || !isAllowed()) return
     const { batchId } = card.image
-    card.setSaving(label)
-    const sent = record(card, { label, reasons, note, threshold: threshold(), batchId })
+    card.setSaving()
+    const sent = record(card, { ...values, ...circumstances(card), batchId })
     history.add(sent)
     await sent
+  }
+
+  /** @param {Card} card */
+  function circumstances({ image: { sha256 } }) {
+    const ms = seenMs(sha256)
+    /** @type {'gallery'} */
+    const tab = 'gallery'
+    return { ...onScreen(), tab, seen: ms !== null, seenMs: ms }
   }
 
   /**
@@ -69,9 +79,9 @@ export function makeBatchDecisions({ threshold, say, onChange }) {
    * Resolves to whether they were saved.
    *
    * @param {Card[]} cards
-   * @param {(card: Card) => Label} labelOf
+   * @param {(card: Card) => { label: Label, reasons?: string[], note?: string }} valuesOf
    */
-  async function saveAll(cards, labelOf) {
+  async function saveAll(cards, valuesOf) {
     const classified = cards.filter((card) => card.classified)
     if (!isAllowed()) return true
     if (!classified.length) {
@@ -85,16 +95,13 @@ export function makeBatchDecisions({ threshold, say, onChange }) {
       return false
     }
     const batchId = crypto.randomUUID()
-    const at = threshold()
     const decisions = classified.map((card) => ({
       image: card.image,
-      label: labelOf(card),
-      threshold: at,
+      ...valuesOf(card),
+      ...circumstances(card),
       batchId,
     }))
-    classified.forEach((card, index) => {
-      card.setSaving(decisions[index].label)
-    })
+    for (const card of classified) card.setSaving()
     const sent = recordAll(classified, decisions, batchId, cards.length - classified.length)
     history.add(sent)
     return Boolean(await sent)

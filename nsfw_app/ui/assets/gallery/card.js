@@ -1,13 +1,16 @@
 // One image in the gallery's grid.
 
-/** @import { Action, Label, ModelLabel, Policy } from '../shared/policy.js' */
+/** @import { Action, ModelLabel, Policy } from '../shared/policy.js' */
 /** @import { Decision, Image } from '../shared/server.js' */
+/** @import { Agreement } from './agreement.js' */
 /** @import { Group } from './duplicates.js' */
 
 import { icon, make } from '../shared/dom.js'
+import { fileName } from '../shared/fileName.js'
 import { verdictOf } from '../shared/policy.js'
-import { Preview } from '../shared/preview.js'
+import { Preview, seenMs } from '../shared/preview.js'
 import { ACTION_WORDS, ScoreBar, warningList } from '../shared/verdict.js'
+import { agreementOf } from './agreement.js'
 
 /** @type {Partial<Record<Action, SVGSVGElement>>} Cloned, which is faster than drawing each. */
 const icons = {}
@@ -27,6 +30,8 @@ export class Card {
   action = 'unavailable'
   /** @type {ModelLabel | null} By the model. */
   label = null
+  /** Whether the decision agrees with this label. @type {Agreement | null} */
+  agreement = null
   saving = false
   /** Lowercase names of all its files. @type {string[]} */
   names = []
@@ -43,9 +48,10 @@ export class Card {
   #labelText = make('span', { class: 'label' })
   #name
   #copiesText = make('div', { class: 'copies' })
-  #decisionText = make('div', { class: 'decision' })
+  #decisionText = make('span', { class: 'decision' })
   #groupButton
   #pick
+  #seenText = make('span', { class: 'seen' })
   #thumbnail
   #agree
   #disagree
@@ -63,7 +69,7 @@ export class Card {
     this.group = group
     this.preview = new Preview(image, 'thumbnail')
     this.#bar = image.error ? null : makeSilentBar(image.nsfw_score)
-    this.#name = make('div', { class: 'name', title: image.name }, image.name)
+    this.#name = fileName(image.name)
     this.#pick = make('button', {
       type: 'button',
       class: 'pick',
@@ -73,6 +79,10 @@ export class Card {
       onclick: (/** @type {MouseEvent} */ event) => onPick(this, event),
     })
     this.#thumbnail = make('div', { class: 'card-preview' }, this.preview.element, this.#pick)
+    if (image.width) {
+      this.#thumbnail.style.setProperty('--width', `${image.width}px`)
+      this.#thumbnail.style.setProperty('--height', `${image.height}px`)
+    }
     this.#groupButton = make('button', {
       type: 'button',
       class: 'quiet near-duplicates',
@@ -97,11 +107,18 @@ export class Card {
       this.#bar?.element ?? make('p', { class: 'problem' }, image.error?.message),
       this.#name,
       warningList(image),
+      make('div', { class: 'card-state' }, this.#seenText, this.#decisionText),
       this.#buttons,
     )
     this.element.addEventListener('focusin', () => onFocus(this))
-    if (image.placeholder) this.preview.element.append(this.preview.makeButton())
+    if (image.placeholder) {
+      const reveal = this.preview.makeButton()
+      reveal.append(make('span', { class: 'visually-hidden' }, image.name))
+      reveal.tabIndex = -1
+      this.preview.element.append(reveal)
+    }
     this.addFile(image)
+    this.drawSeen()
     this.setDecision(image.decision ?? null)
   }
 
@@ -116,6 +133,11 @@ export class Card {
   /** Whether the model classified it. */
   get classified() {
     return !this.image.error
+  }
+
+  /** Whether the reviewer has revealed it. */
+  get seen() {
+    return seenMs(this.image.sha256) !== null
   }
 
   /** The caller's decision that is in force. */
@@ -167,6 +189,7 @@ export class Card {
     this.element.dataset.action = action
     this.element.dataset.label = label ?? ''
     this.#labelText.textContent = label ?? ''
+    this.#drawAgreement()
     this.#describe()
   }
 
@@ -219,21 +242,18 @@ export class Card {
     }
     if (button.textContent !== words) {
       button.textContent = words
+      button.setAttribute('aria-label', `${words}: ${this.image.name}`)
       button.hidden = !words
     }
     button.title = expanded ? 'Show one card for all of them' : 'Show all of them'
     button.setAttribute('aria-expanded', String(expanded))
   }
 
-  /**
-   * Shows a decision that is being saved.
-   *
-   * @param {Label} label
-   */
-  setSaving(label) {
+  /** Shows that a decision is being saved. */
+  setSaving() {
     this.saving = true
     this.element.classList.add('saving')
-    this.#drawDecision(`${label}, saving`)
+    this.#decisionText.textContent = 'Saving'
   }
 
   /**
@@ -245,20 +265,27 @@ export class Card {
     this.image.decision = decision
     this.saving = false
     this.element.classList.remove('saving')
-    this.element.dataset.decision = decision ? (decision.agrees ? 'agree' : 'disagree') : ''
-    this.#drawDecision(decision ? `You: ${decision.reviewer_label}` : '')
-    this.#agree.setAttribute('aria-pressed', String(decision?.agrees === true))
-    this.#disagree.setAttribute('aria-pressed', String(decision?.agrees === false))
+    this.#decisionText.textContent = decision ? `You: ${decision.reviewer_label}` : ''
+    this.#drawAgreement()
     this.#describe()
   }
 
-  /** @param {string} text */
-  #drawDecision(text) {
-    if (text && !this.#decisionText.parentNode) this.#buttons.before(this.#decisionText)
-    this.#decisionText.textContent = text
+  #drawAgreement() {
+    this.agreement = agreementOf(this.decision?.reviewer_label, this.label)
+    this.element.dataset.decision = this.agreement ?? ''
+    this.#agree.setAttribute('aria-pressed', String(this.agreement === 'agree'))
+    this.#disagree.setAttribute('aria-pressed', String(this.agreement === 'disagree'))
   }
 
-  #describe() {
+  /** Shows whether the reviewer has revealed the image. */
+  drawSeen() {
+    if (!this.image.placeholder) return
+    this.#seenText.textContent = this.seen ? 'Seen' : 'Not seen'
+    this.#describe()
+  }
+
+  /** Verdict, score, files, seen and decision as a phrase. */
+  describe() {
     const { image } = this
     const score =
       image.nsfw_score == null ? image.error?.message : `score ${image.nsfw_score.toFixed(3)}`
@@ -266,12 +293,14 @@ export class Card {
     const decision = this.decision
       ? `, your decision ${this.decision.reviewer_label}`
       : ', no decision'
+    const seen = image.placeholder ? `, ${this.#seenText.textContent?.toLowerCase()}` : ''
     const warnings = (image.warnings ?? []).map(({ message }) => ` ${message}`).join('')
     const action = this.#verdictDrawn ? ACTION_WORDS[this.action] : ''
-    this.element.setAttribute(
-      'aria-label',
-      `${image.name}: ${action} ${this.label ?? ''}, ${score}${files}${image.error ? '' : `${decision}.${warnings}`}`,
-    )
+    return `${action} ${this.label ?? ''}, ${score}${files}${seen}${image.error ? '' : `${decision}.${warnings}`}`
+  }
+
+  #describe() {
+    this.element.setAttribute('aria-label', `${this.image.name}: ${this.describe()}`)
   }
 }
 
@@ -295,7 +324,7 @@ function makeSilentBar(score) {
  * @param {() => void} onclick
  * @param {Image} image
  */
-function quickButton(kind, word, key, onclick, { error }) {
+function quickButton(kind, word, key, onclick, { name, error }) {
   return make(
     'button',
     {
@@ -303,6 +332,7 @@ function quickButton(kind, word, key, onclick, { error }) {
       class: `quick ${kind}`,
       tabindex: '-1',
       title: `${word} (${key})`,
+      'aria-label': `${word}: ${name}`,
       onclick,
       disabled: Boolean(error),
     },

@@ -1,28 +1,30 @@
-// The decision form in a dialog, for a card that has no room for it.
+// The decision form in a dialog, for a card that has no room for it, or for a whole selection.
 
 /** @import { FormValues } from '../shared/decisionForm.js' */
 /** @import { Label } from '../shared/policy.js' */
-/** @import { Image } from '../shared/server.js' */
+/** @import { Card } from './card.js' */
 
 import { makeDecisionForm } from '../shared/decisionForm.js'
 import { make } from '../shared/dom.js'
 
 /**
- * Opens the dialog, filled with the decision in force, else with `label`.
+ * Opens the dialog: for one card filled with the decision in force, else with `label`.
  *
- * @param {Image} image
+ * @param {Card[]} cards
  * @param {object} options
  * @param {string[]} options.reasons
  * @param {Label} options.label
  * @param {(values: FormValues) => void} options.onSave
  * @param {() => void} options.onClose
  */
-export function openDecisionDialog(image, { reasons, label, onSave, onClose }) {
+export function openDecisionDialog(cards, { reasons, label, onSave, onClose }) {
+  const [{ image }] = cards
+  const title = cards.length === 1 ? image.name : `${cards.length} images`
   const dialog = make('dialog', {
     class: 'decision-dialog',
-    'aria-label': `Decision about ${image.name}`,
+    'aria-label': `Decision about ${title}`,
   })
-  const { decision } = image
+  const decision = cards.length === 1 ? image.decision : null
   const initial = decision
     ? { label: decision.reviewer_label, reasons: decision.reasons, note: decision.note }
     : { label }
@@ -33,7 +35,7 @@ export function openDecisionDialog(image, { reasons, label, onSave, onClose }) {
       onSave(values)
     },
   })
-  dialog.append(make('h2', {}, image.name), form)
+  dialog.append(make('h2', { dir: 'auto' }, title), form)
   dialog.addEventListener('close', () => {
     dialog.remove()
     onClose()

@@ -14,8 +14,8 @@ const STATES = [
   ['open', 'No decision'],
   ['agree', 'Agreed'],
   ['disagree', 'Disagreed'],
+  ['unsure', 'Unsure'],
 ]
-const WIDE = '(width >= 900px)' // narrower, the fields open on request
 
 /**
  * Creates the parts to place (`chips`, `toggle`, `fields`) and reads the criteria from them.
@@ -81,7 +81,7 @@ export function makeFilters({ onChange }) {
     'aria-controls': fields.id,
     onclick: () => setOpen(fields.hidden),
   })
-  setOpen(matchMedia(WIDE).matches)
+  setOpen(false)
 
   /** @param {boolean} open */
   function setOpen(open) {

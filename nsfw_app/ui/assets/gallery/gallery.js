@@ -1,5 +1,7 @@
 // The Gallery tab: many files, classified as they arrive, decided by key or click.
 
+/** @import { FormValues } from '../shared/decisionForm.js' */
+/** @import { LeftOut } from '../shared/droppedFiles.js' */
 /** @import { Label, ModelLabel } from '../shared/policy.js' */
 /** @import { Image } from '../shared/server.js' */
 /** @import { GridState } from './grid.js' */
@@ -7,19 +9,29 @@
 import { closest, make, regionOf } from '../shared/dom.js'
 import { fillDropZone } from '../shared/dropZone.js'
 import { useKeys } from '../shared/keys.js'
+import { followInLoupe, inLoupe, isLoupeOpen, toggleLoupe } from '../shared/loupe.js'
 import { INITIAL_POLICY, opposite, parseThreshold, policyAt } from '../shared/policy.js'
+import { displayed } from '../shared/preview.js'
 import { messageOf, requestSecondOpinion, status } from '../shared/server.js'
+import { agreementOf } from './agreement.js'
 import { makeBatchDecisions } from './batchDecisions.js'
 import { makeBatches } from './batches.js'
 import { Card } from './card.js'
+import { makeCardSize } from './cardSize.js'
+import { askFirst } from './confirmation.js'
 import { openDecisionDialog } from './decisionDialog.js'
 import { makeGroups } from './duplicates.js'
 import { makeFilters } from './filters.js'
+import { makeFolderButton } from './folderButton.js'
 import { makeGrid } from './grid.js'
-import { makeSelection, makeSelectionBar } from './selection.js'
+import { makeLeftOutList } from './leftOut.js'
+import { agreeWords, makeSelection, makeSelectionBar } from './selection.js'
+import { openStrip } from './strip.js'
 import { fillToolbar } from './toolbar.js'
 import { makeUnsentCards } from './unsentCards.js'
 import { makeUploads } from './uploads.js'
+
+const ASK_ABOVE = 20 // images that one press agrees with, without a question
 
 /** @typedef {(card: Card) => Label} LabelOf */
 
@@ -42,7 +54,9 @@ export async function mount(root, { props, watch }) {
   const cards = new Map()
   const groupOf = makeGroups()
   let policy = INITIAL_POLICY
-  /** @type {Card[]} Cards on screen without a decision. */
+  /** @type {number | null} */
+  let policyVersion = null
+  /** @type {Card[]} Cards that the last button of the bar agrees with. */
   let open = []
 
   const summary = make('p', { class: 'summary', role: 'status' })
@@ -51,18 +65,20 @@ export async function mount(root, { props, watch }) {
   /** @param {string} text */
   const say = (text) => {
     message.textContent = text
+    drawLoupe()
   }
   const filters = makeFilters({ onChange: () => grid.refresh() })
-  const grid = makeGrid({ filters, onRefresh: draw })
+  const grid = makeGrid({ filters, onRefresh: draw, onCurrent: drawLoupe })
   const selection = makeSelection({ visible: grid.shown, onChange: drawBar })
   const bar = makeSelectionBar({
     onAgree: () => decideMany(selection.cards(), modelLabel),
     onLabel: (label) => decideMany(selection.cards(), always(label)),
+    onReasons: openForm,
     onClear: () => selection.clear(),
     onAgreeWithRest: agreeWithRest,
   })
   const decisions = makeBatchDecisions({
-    threshold: () => policy.threshold,
+    onScreen: () => ({ threshold: policy.threshold, policyVersion }),
     say,
     onChange: () => grid.refresh(),
   })
@@ -85,20 +101,40 @@ export async function mount(root, { props, watch }) {
   })
   const batches = makeBatches({ onImages: (images) => images.forEach(place), say })
   uploads.parts.push(batches.button)
-  root.replaceChildren(summary, message, empty, grid.element, bar.element)
-  fillToolbar(tools, { filters, grid, uploads })
+  const leftOutList = makeLeftOutList()
+  const size = makeCardSize((next) => {
+    grid.rows.setSize(next)
+    grid.current?.element.scrollIntoView({ block: 'nearest' })
+  })
+  const statusLine = make('div', { class: 'status-line' }, summary, message)
+  const footer = make(
+    'div',
+    { class: 'gallery-footer' },
+    leftOutList.element,
+    statusLine,
+    bar.element,
+  )
+  root.replaceChildren(empty, grid.element, footer)
+  fillToolbar(tools, { filters, grid, uploads, size: size.element, folder: makeFolderButton(add) })
 
-  /** @param {File[]} files */
-  function add(files) {
+  /**
+   * @param {File[]} files
+   * @param {LeftOut[]} [leftOut] Files of the same folder or drop that are not images.
+   */
+  function add(files, leftOut = []) {
     const limit = status.value?.max_files ?? files.length
     const accepted = files.slice(0, limit)
-    const omitted = files.length - accepted.length
+    const over = files
+      .slice(limit)
+      .map(({ name }) => ({ name, why: `over the limit of ${limit} files at a time` }))
+    const omitted = over.length + leftOut.length
+    leftOutList.add([...over, ...leftOut])
     say(
       omitted
-        ? `The first ${accepted.length} of ${files.length} files were added; ${omitted} were left out. The limit is ${limit}.`
+        ? `${accepted.length} of ${files.length + leftOut.length} files were added; ${omitted} ${omitted === 1 ? 'was' : 'were'} left out.`
         : '',
     )
-    uploads.add(accepted)
+    if (accepted.length) uploads.add(accepted)
   }
 
   /** @param {Image} image */
@@ -111,8 +147,8 @@ export async function mount(root, { props, watch }) {
       return
     }
     const card = new Card(image, groupOf(image.perceptual_hash), {
-      onAgree: (card) => decisions.save(card, { label: modelLabel(card) }),
-      onDisagree: (card) => decisions.save(card, { label: otherLabel(card) }),
+      onAgree: (card) => decideByClick(card, modelLabel),
+      onDisagree: (card) => decideByClick(card, otherLabel),
       onFocus: (card) => grid.setCurrent(card),
       onPick: (card, event) => pick(card, event, { toggling: true }),
       onGroup: ({ group }) => {
@@ -134,8 +170,9 @@ export async function mount(root, { props, watch }) {
   /** @param {GridState} state */
   function draw({ total, summary: words, shown }) {
     selection.keepVisible()
-    open = shown.filter((card) => card.classified && !card.decision && !card.saving)
-    summary.hidden = total === 0
+    open = shown.flatMap(grid.represented).filter(mayBeAgreedWith)
+    tools.closest('#gallery-toolbar')?.classList.toggle('filled', total > 0)
+    footer.classList.toggle('filled', total > 0)
     if (summary.textContent !== words) summary.textContent = words
     empty.hidden = shown.length > 0
     empty.textContent = total
@@ -143,10 +180,43 @@ export async function mount(root, { props, watch }) {
       : 'Add files above. Cards appear here as they are classified, all blurred.'
     bar.element.hidden = total === 0
     drawBar()
+    drawLoupe()
   }
 
+  /**
+   * Whether the last button of the bar agrees with a card: one without a decision, and a seen one
+   * where only those may be decided.
+   *
+   * @param {Card} card
+   */
+  function mayBeAgreedWith(card) {
+    const seen = card.seen || !status.value?.require_seen?.includes('gallery')
+    return card.classified && !card.decision && !card.saving && seen
+  }
+
+  const rest = () => ({ count: open.length, unseen: open.filter((card) => !card.seen).length })
+
   function drawBar() {
-    bar.draw(selection.size, open.length)
+    bar.draw(selection.size, rest())
+  }
+
+  function drawLoupe() {
+    if (!isLoupeOpen()) return
+    const card = grid.current
+    if (card && !card.hidden) followInLoupe(card.image, card.preview, loupeText(card))
+    else followInLoupe(null, null)
+  }
+
+  /** @param {Card} card */
+  const loupeText = (card) => [card.describe(), message.textContent].filter(Boolean).join(' ')
+
+  function openLoupe() {
+    const card = grid.current
+    if (!card || card.hidden) return
+    toggleLoupe(card.image, card.preview, {
+      text: loupeText(card),
+      onClose: () => grid.focus(grid.current),
+    })
   }
 
   /**
@@ -164,6 +234,12 @@ export async function mount(root, { props, watch }) {
     else selection.only(card)
   }
 
+  grid.element.addEventListener('keydown', (event) => {
+    const letter = /^[a-z]$/i.test(event.key) ? event.key.toLowerCase() : event.code.slice(-1)
+    if (!(event.ctrlKey || event.metaKey) || event.altKey || letter.toLowerCase() !== 'a') return
+    event.preventDefault()
+    selection.choose(grid.shown())
+  })
   grid.element.addEventListener('mousedown', (event) => {
     if (event.shiftKey) event.preventDefault() // else the browser selects text and moves the focus
   })
@@ -200,31 +276,117 @@ export async function mount(root, { props, watch }) {
     const card = grid.current
     if (!card || card.hidden) return
     // A decision is about the card that has the focus: the first key only focuses one.
-    if (!card.focused) {
+    if (!card.focused && !isLoupeOpen()) {
       grid.focus(card)
       return
     }
-    moveOn()
-    decisions.save(card, { label: labelOf(card) })
+    if (grid.represented(card).length > 1) decideMany([card], labelOf)
+    else if (needsReason([card], labelOf)) openDialog([card], labelOf(card))
+    else {
+      moveOn()
+      decisions.save(card, { label: labelOf(card) })
+    }
   }
+
+  /**
+   * Decides the card of the button that was clicked; the focus goes to the card, so that no key
+   * presses the button again.
+   *
+   * @param {Card} card
+   * @param {LabelOf} labelOf
+   */
+  function decideByClick(card, labelOf) {
+    card.element.focus({ preventScroll: true })
+    if (grid.represented(card).length > 1) decideMany([card], labelOf)
+    else if (needsReason([card], labelOf)) openDialog([card], labelOf(card))
+    else decisions.save(card, { label: labelOf(card) })
+  }
+
+  /**
+   * Decides several cards, and all near duplicates that they represent after a look at those.
+   *
+   * @param {Card[]} list
+   * @param {LabelOf} labelOf
+   */
+  function decideMany(list, labelOf) {
+    if (!list.length) return
+    const labels = new Set(list.map(labelOf))
+    if (needsReason(list, labelOf)) {
+      if (labels.size === 1) openDialog(list, labelOf(list[0]))
+      else say('A disagreement needs a reason: decide images with one label at a time.')
+      return
+    }
+    withDuplicates(list, labelOf, (all) => saveMany(all, (card) => ({ label: labelOf(card) })))
+  }
+
+  /**
+   * Passes on the cards with the near duplicates that they represent, after a look at those.
+   *
+   * @param {Card[]} list
+   * @param {(card: Card) => Label | null} labelOf Null where a form asks for the label next.
+   * @param {(all: Card[]) => void} then
+   * @param {(card: Card) => Card[]} [membersOf]
+   */
+  function withDuplicates(list, labelOf, then, membersOf = grid.represented) {
+    const all = list.flatMap(membersOf)
+    const duplicates = list.filter((card) => grid.represented(card).length > 1).flatMap(membersOf)
+    if (!duplicates.length) {
+      then(all)
+      return
+    }
+    openStrip(duplicates, {
+      total: all.length,
+      labelOf,
+      onConfirm: () => then(all),
+      onClose: focusCurrent,
+    })
+  }
+
+  const focusCurrent = () => grid.focus(grid.current, { scroll: false })
 
   /**
    * @param {Card[]} list
    * @param {LabelOf} labelOf
    */
-  async function decideMany(list, labelOf) {
-    const last = list.at(-1)
-    if (!last) return
+  function needsReason(list, labelOf) {
+    if (!status.value?.require_reason) return false
+    return list.some((card) => agreementOf(labelOf(card), card.label) === 'disagree')
+  }
+
+  /**
+   * @param {Card[]} list
+   * @param {(card: Card) => FormValues | { label: Label }} valuesOf
+   */
+  async function saveMany(list, valuesOf) {
     selection.clear()
-    grid.setCurrent(last)
+    grid.setCurrent(list[list.length - 1])
     grid.focus(grid.neighbor(1))
-    const saved = await decisions.saveAll(list, labelOf)
+    const saved = await decisions.saveAll(list, valuesOf)
     if (!saved && selection.size === 0) selection.choose(list.filter((card) => !card.hidden))
   }
 
-  async function agreeWithRest() {
-    await decisions.saveAll(open, modelLabel)
-    if (document.activeElement === document.body) grid.focus(grid.current, { scroll: false })
+  function agreeWithRest() {
+    const { count, unseen } = rest()
+    const undecided = (/** @type {Card} */ card) => grid.represented(card).filter(mayBeAgreedWith)
+    const save = () => withDuplicates(grid.shown(), modelLabel, saveRest, undecided)
+    if (count <= ASK_ABOVE) {
+      save()
+      return
+    }
+    const seen = unseen ? `You have not seen ${unseen} of them.` : 'You have seen all of them.'
+    askFirst({
+      title: `Agree with ${count} images?`,
+      text: `${seen} The model's label is saved as your decision about each.`,
+      confirm: agreeWords({ count, unseen }),
+      onConfirm: save,
+      onClose: focusCurrent,
+    })
+  }
+
+  /** @param {Card[]} list */
+  function saveRest(list) {
+    focusCurrent()
+    decisions.saveAll(list, (card) => ({ label: modelLabel(card) }))
   }
 
   async function undoLast() {
@@ -232,21 +394,41 @@ export async function mount(root, { props, watch }) {
     if (card && !card.hidden) grid.focus(card)
   }
 
+  /** Opens the form for the selection, or for the current card. */
   function openForm() {
-    const card = grid.current
+    const list = selection.size > 1 ? selection.cards() : grid.current ? [grid.current] : []
+    const classified = list.filter((card) => card.classified)
+    if (!classified.length) return
+    const labels = new Set(classified.map(otherLabel))
+    openDialog(classified, labels.size === 1 ? otherLabel(classified[0]) : 'unsure')
+  }
+
+  /**
+   * Opens the form for one card or several; its values are saved for each.
+   *
+   * @param {Card[]} list
+   * @param {Label} label Proposed.
+   */
+  function openDialog(list, label) {
     const reasons = status.value?.reasons
-    if (!card?.classified || !reasons) return
-    openDecisionDialog(card.image, {
-      reasons,
-      label: otherLabel(card),
-      onSave: (values) => decisions.save(card, values),
-      onClose: () => grid.focus(card),
-    })
+    if (!reasons) return
+    withDuplicates(
+      list,
+      () => null,
+      (all) =>
+        openDecisionDialog(all, {
+          reasons,
+          label,
+          onSave: (values) =>
+            all.length > 1 ? saveMany(all, () => values) : decisions.save(all[0], values),
+          onClose: focusCurrent,
+        }),
+    )
   }
 
   async function askForSecondOpinion() {
     const card = grid.current
-    if (!card?.classified || !card.focused) return
+    if (!card?.classified || !(card.focused || isLoupeOpen())) return
     moveOn()
     try {
       await requestSecondOpinion(card.image)
@@ -256,13 +438,18 @@ export async function mount(root, { props, watch }) {
     }
   }
 
-  const row = () => grid.columns()
+  const row = () => grid.rows.columns
+  const all = () => grid.shown().length
   /** @type {[string, () => number][]} */
   const arrows = [
     ['ArrowRight', () => 1],
     ['ArrowLeft', () => -1],
     ['ArrowDown', row],
     ['ArrowUp', () => -row()],
+    ['PageDown', grid.page],
+    ['PageUp', () => -grid.page()],
+    ['Home', () => -all()],
+    ['End', all],
   ]
   useKeys(root, {
     keys: {
@@ -272,6 +459,11 @@ export async function mount(root, { props, watch }) {
       x: decide(otherLabel),
       1: decide(always('normal')),
       2: decide(always('nsfw')),
+      3: decide(always('unsure')),
+      '+': () => size.step(1),
+      '=': () => size.step(1),
+      '-': () => size.step(-1),
+      Enter: openLoupe,
       ' ': moveOn,
       Escape: () => selection.clear(),
       undo: undoLast,
@@ -279,10 +471,11 @@ export async function mount(root, { props, watch }) {
       n: openForm,
     },
     hold: () => {
-      const held = grid.current?.preview
+      const held = inLoupe(grid.current?.preview)
       held?.reveal()
       return () => held?.conceal()
     },
+    stage: () => grid.current?.element,
   })
   watch('value', () => {
     const threshold = parseThreshold(props.value)
@@ -295,14 +488,21 @@ export async function mount(root, { props, watch }) {
   status.subscribe((now) => {
     const version = `${now.policy.version} ${now.state}`
     if (version !== applied) policy = policyAt(now.policy, now.policy.threshold)
+    policyVersion = now.policy.version
     applied = version
     applyPolicy()
   })
   fillDropZone(input, {
     label: 'Drop images, paste them, or choose files',
     hint: 'Many at once; each is classified as it arrives',
+    short: 'Add files',
     multiple: true,
     onFiles: add,
+  })
+  displayed.subscribe((sha256) => {
+    cards.get(sha256)?.drawSeen()
+    drawBar()
+    drawLoupe()
   })
   applyPolicy()
 }

@@ -96,21 +96,21 @@ export function makeSelection({ visible, onChange }) {
  * @param {object} handlers
  * @param {() => void} handlers.onAgree
  * @param {(label: Label) => void} handlers.onLabel
+ * @param {() => void} handlers.onReasons
  * @param {() => void} handlers.onClear
  * @param {() => void} handlers.onAgreeWithRest
  */
-export function makeSelectionBar({ onAgree, onLabel, onClear, onAgreeWithRest }) {
+export function makeSelectionBar({ onAgree, onLabel, onReasons, onClear, onAgreeWithRest }) {
   const text = make('span', { class: 'selection-count', role: 'status' })
   /** @param {string} word @param {() => void} onclick @param {Record<string, any>} [attributes] */
   const button = (word, onclick, attributes = {}) =>
     make('button', { type: 'button', onclick, ...attributes }, word)
   const agree = button('Agree', onAgree)
   const labels = LABELS.map((label) => button(label, () => onLabel(label)))
+  const reasons = button('Reasons, note', onReasons, { class: 'reasons' })
   const clear = button('Clear', onClear, { class: 'quiet clear' })
-  const restCount = make('span', { class: 'rest-count' })
-  const rest = button('Agree with the rest of this page', onAgreeWithRest, { id: 'agree-rest' })
-  rest.append(restCount)
-  const selectedActions = [agree, ...labels, clear]
+  const rest = button('', onAgreeWithRest, { id: 'agree-rest' })
+  const selectedActions = [agree, ...labels, reasons, clear]
   const element = make(
     'div',
     { class: 'selection-bar', role: 'group', 'aria-label': 'Decide several images', hidden: true },
@@ -125,25 +125,40 @@ export function makeSelectionBar({ onAgree, onLabel, onClear, onAgreeWithRest })
         { class: 'label-buttons', role: 'group', 'aria-labelledby': 'set-label' },
         ...labels,
       ),
+      reasons,
       clear,
     ),
     rest,
   )
 
   /**
-   * Shows how many cards are selected, and how many on screen have no decision.
+   * Shows how many cards are selected, and with how many the last button agrees.
    *
    * @param {number} selected
-   * @param {number} open
+   * @param {Rest} others
    */
-  function draw(selected, open) {
+  function draw(selected, others) {
     const words = selected ? `${selected} selected` : 'None selected'
     if (text.textContent !== words) text.textContent = words
     element.classList.toggle('has-selection', selected > 0)
     for (const action of selectedActions) action.disabled = selected === 0
-    restCount.textContent = String(open)
-    rest.disabled = open === 0
+    const name = agreeWords(others)
+    if (rest.textContent !== name) rest.textContent = name
+    rest.disabled = others.count === 0
   }
 
   return { element, draw }
+}
+
+/** @typedef {{ count: number, unseen: number }} Rest Images without a decision; how many of them were never revealed. */
+
+/**
+ * The name of the button that agrees with all images without a decision.
+ *
+ * @param {Rest} rest
+ */
+export function agreeWords({ count, unseen }) {
+  const noun = count === 1 ? 'image' : 'images'
+  if (unseen && unseen === count) return `Agree with ${count} unseen ${noun}`
+  return `Agree with ${count} ${noun}${unseen ? `, ${unseen} unseen` : ''}`
 }

@@ -1,12 +1,10 @@
-// The bar above the grid: chips, order, filters, blur, upload progress.
+// The line above the grid: chips, order, card size, filters, upload progress.
 
 /** @import { makeFilters } from './filters.js' */
 /** @import { makeGrid } from './grid.js' */
 /** @import { makeUploads } from './uploads.js' */
 
 import { make } from '../shared/dom.js'
-import { toggleHelp } from '../shared/keys.js'
-import { blurred, toggleBlur } from '../shared/preview.js'
 import { ORDERS } from './order.js'
 
 /**
@@ -17,31 +15,33 @@ import { ORDERS } from './order.js'
  * @param {ReturnType<typeof makeFilters>} parts.filters
  * @param {ReturnType<typeof makeGrid>} parts.grid
  * @param {ReturnType<typeof makeUploads>} parts.uploads
+ * @param {HTMLElement} parts.size
+ * @param {HTMLElement} parts.folder
  */
-export function fillToolbar(root, { filters, grid, uploads }) {
+export function fillToolbar(root, { filters, grid, uploads, size, folder }) {
   let collapsed = false
   const sort = make('select', {
     'aria-label': 'Order',
     onchange: () => grid.setOrder(ORDERS[sort.selectedIndex][0]),
   })
   sort.append(...ORDERS.map(([value, word]) => make('option', { value }, word)))
-  /** @param {(Node | string)[]} words @param {() => void} onclick @param {Record<string, any>} [attributes] */
-  const button = (words, onclick, attributes = {}) =>
-    make('button', { type: 'button', class: 'quiet', onclick, ...attributes }, ...words)
-  const blur = button(['Blur', make('kbd', {}, 'B')], toggleBlur)
-  blurred.subscribe((on) => blur.setAttribute('aria-pressed', String(on)))
-  const collapse = button(['Collapse near duplicates'], toggleCollapse, {
-    class: 'chip collapse',
-    'aria-pressed': 'false',
-  })
+  const collapse = make(
+    'button',
+    { type: 'button', class: 'chip collapse', 'aria-pressed': 'false', onclick: toggleCollapse },
+    'Collapse near duplicates',
+  )
   filters.fields.append(collapse)
   root.replaceChildren(
-    filters.chips,
-    make('label', { class: 'order' }, make('span', {}, 'Order'), sort),
-    filters.toggle,
-    blur,
-    button(['Keys', make('kbd', {}, '?')], toggleHelp),
-    ...uploads.parts,
+    make(
+      'div',
+      { class: 'tool-line' },
+      folder,
+      filters.chips,
+      make('label', { class: 'order' }, sort),
+      filters.toggle,
+      size,
+      ...uploads.parts,
+    ),
     filters.fields,
   )
   const toolbar = root.closest('#gallery-toolbar')

@@ -27,6 +27,7 @@ const HELP = [
  * @typedef {object} Shortcuts
  * @property {Record<string, () => unknown>} keys By the name of the key; `undo` is Backspace and Ctrl+Z.
  * @property {() => () => void} [hold] Reveals; the function that it returns hides.
+ * @property {() => HTMLElement | null | undefined} [stage] Takes the focus after a click.
  */
 
 /** @type {(Shortcuts & { root: HTMLElement })[]} */
