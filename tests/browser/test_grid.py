@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from nsfw_app.imaging import previews
 from tests.support.browser import open_tab, requests_of
@@ -738,3 +738,37 @@ def test_the_tools_take_one_line_above_the_cards(page: Page, files: list[Path]) 
         assert tabs is not None
         assert card is not None
         assert card["y"] - tabs["y"] <= most
+
+
+def test_required_reasons_and_required_sight(page: Page, files: list[Path]) -> None:
+    """A disagreement opens the form where it needs a reason; the rest are the seen images only."""
+
+    def require(route: Route) -> None:
+        required = {"require_seen": ["gallery"], "require_reason": True}
+        route.fulfill(json={**route.fetch().json(), **required})
+
+    page.route("**/desk/status", require)
+    page.reload()
+    add(page, files[:4])
+    requests = requests_of(page)
+    card = page.locator("#grid .card")
+    rest = page.locator("#agree-rest")
+    expect(rest).to_have_text("Agree with 0 images")
+    expect(rest).to_be_disabled()
+    card.nth(0).focus()
+    page.keyboard.down("v")
+    expect(rest).to_have_text("Agree with 1 image")
+    page.keyboard.up("v")
+    for open_form in (
+        lambda: page.keyboard.press("x"),
+        lambda: card.nth(0).locator(".disagree").click(),
+    ):
+        open_form()
+        form = page.get_by_role("dialog", name="Decision about axe 00.png")
+        expect(form.get_by_role("radio", name="NSFW")).to_be_checked()
+        page.keyboard.press("Escape")
+        expect(card.nth(0)).to_be_focused()
+    assert [request for request in requests if request.method == "POST"] == []
+    rest.click()
+    expect(card.nth(0)).to_have_attribute("data-decision", "agree")
+    assert decided(page)[1:] == [""] * 3

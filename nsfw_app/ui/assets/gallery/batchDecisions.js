@@ -76,23 +76,24 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
 
   /**
    * Records a decision about each card as one batch; images without a verdict are left out.
-   * Resolves to whether they were saved.
+   * Resolves to the cards to look at again: none when all were saved, those that the server refused,
+   * or all.
    *
    * @param {Card[]} cards
    * @param {(card: Card) => { label: Label, reasons?: string[], note?: string }} valuesOf
    */
   async function saveAll(cards, valuesOf) {
     const classified = cards.filter((card) => card.classified)
-    if (!isAllowed()) return true
+    if (!isAllowed()) return []
     if (!classified.length) {
       say('Nothing to decide: none of these images could be classified.')
-      return true
+      return []
     }
     if (classified.length > MAX_DECISIONS) {
       say(
         `Not saved: ${classified.length} images. The limit is ${MAX_DECISIONS} decisions at a time.`,
       )
-      return false
+      return cards
     }
     const batchId = crypto.randomUUID()
     const decisions = classified.map((card) => ({
@@ -102,9 +103,18 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
       batchId,
     }))
     for (const card of classified) card.setSaving()
-    const sent = recordAll(classified, decisions, batchId, cards.length - classified.length)
+    /** @type {Card[]} */
+    const unsaved = []
+    const sent = recordAll(
+      classified,
+      decisions,
+      batchId,
+      cards.length - classified.length,
+      unsaved,
+    )
     history.add(sent)
-    return Boolean(await sent)
+    await sent
+    return unsaved
   }
 
   /**
@@ -112,9 +122,10 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
    * @param {(NewDecision & { image: Image })[]} decisions
    * @param {string} batchId
    * @param {number} omitted
+   * @param {Card[]} unsaved Filled when the server refuses.
    * @returns {Promise<Undo<Card> | null>}
    */
-  async function recordAll(cards, decisions, batchId, omitted) {
+  async function recordAll(cards, decisions, batchId, omitted, unsaved) {
     const before = cards.map((card) => ({ card, decision: card.decision }))
     try {
       const recorded = await decideAll(decisions)
@@ -128,6 +139,7 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
       return () => undoMany(batchId, before)
     } catch (error) {
       for (const card of cards) card.setDecision(card.decision)
+      unsaved.push(...refusedOf(error, cards))
       say(`Not saved: ${counted(cards.length)}. ${messageOf(error)}`)
       return null
     } finally {
@@ -173,6 +185,19 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
   }
 
   return { save, saveAll, undoLast }
+}
+
+/**
+ * The cards whose decisions the server refused; all of them where it names none.
+ *
+ * @param {unknown} error
+ * @param {Card[]} cards
+ */
+function refusedOf(error, cards) {
+  const images = error instanceof Error && 'images' in error ? error.images : null
+  if (!Array.isArray(images)) return cards
+  const named = cards.filter(({ image }) => images.includes(image.sha256))
+  return named.length ? named : cards
 }
 
 /** @param {number} count */

@@ -170,16 +170,16 @@ export async function mount(root, { props, watch }) {
   /** @param {GridState} state */
   function draw({ total, summary: words, shown }) {
     selection.keepVisible()
-    open = shown.flatMap(grid.represented).filter(mayBeAgreedWith)
     tools.closest('#gallery-toolbar')?.classList.toggle('filled', total > 0)
     footer.classList.toggle('filled', total > 0)
+    summary.hidden = total === 0
     if (summary.textContent !== words) summary.textContent = words
     empty.hidden = shown.length > 0
     empty.textContent = total
       ? 'No image matches the filters. Change or clear them above.'
       : 'Add files above. Cards appear here as they are classified, all blurred.'
     bar.element.hidden = total === 0
-    drawBar()
+    drawRest()
     drawLoupe()
   }
 
@@ -195,6 +195,11 @@ export async function mount(root, { props, watch }) {
   }
 
   const rest = () => ({ count: open.length, unseen: open.filter((card) => !card.seen).length })
+
+  function drawRest() {
+    open = grid.shown().flatMap(grid.represented).filter(mayBeAgreedWith)
+    drawBar()
+  }
 
   function drawBar() {
     bar.draw(selection.size, rest())
@@ -361,8 +366,8 @@ export async function mount(root, { props, watch }) {
     selection.clear()
     grid.setCurrent(list[list.length - 1])
     grid.focus(grid.neighbor(1))
-    const saved = await decisions.saveAll(list, valuesOf)
-    if (!saved && selection.size === 0) selection.choose(list.filter((card) => !card.hidden))
+    const unsaved = await decisions.saveAll(list, valuesOf)
+    if (selection.size === 0) selection.choose(unsaved.filter((card) => !card.hidden))
   }
 
   function agreeWithRest() {
@@ -501,7 +506,7 @@ export async function mount(root, { props, watch }) {
   })
   displayed.subscribe((sha256) => {
     cards.get(sha256)?.drawSeen()
-    drawBar()
+    drawRest()
     drawLoupe()
   })
   applyPolicy()
