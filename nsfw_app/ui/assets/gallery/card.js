@@ -93,7 +93,7 @@ export class Card {
     this.#disagree = quickButton('disagree', 'Disagree', 'X', () => onDisagree(this), image)
     this.#buttons = make('div', { class: 'quick-buttons' }, this.#agree, this.#disagree)
     this.element = make(
-      'article',
+      'div',
       {
         class: 'card',
         role: 'gridcell',
