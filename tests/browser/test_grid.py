@@ -551,7 +551,9 @@ def test_unsure_is_neither_agreement_nor_disagreement(page: Page, files: list[Pa
         expect(shown).to_have_attribute("aria-label", re.compile(f"^axe 0{at}"))
 
 
-def test_decisions_say_whether_the_image_was_seen(page: Page, files: list[Path]) -> None:
+def test_decisions_say_whether_the_image_was_seen(
+    page: Page, server: Server, files: list[Path]
+) -> None:
     """Cards, the button for the rest and each request say what was revealed, and for how long."""
     add(page, files[:3])
     requests = requests_of(page)
@@ -586,6 +588,7 @@ def test_decisions_say_whether_the_image_was_seen(page: Page, files: list[Path])
         assert body["policy_version"] == 1
         assert body["seen"] is True
         assert 0 <= body["seen_ms"] < 60_000
+    assert [row["seen"] for row in rows_of(server, ids_of(page))] == [1] * 3
 
 
 def test_agreeing_with_many_asks_first(
