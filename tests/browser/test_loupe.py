@@ -176,7 +176,7 @@ def test_the_loupe_shows_frames_of_an_animation(page: Page, cards: Locator) -> N
     expect(frames).to_have_text(f"Frame {judged} of {FRAMES}, the judged one")
     page.keyboard.down("v")
     expect(revealed).to_have_attribute("src", re.compile("/picture$"))
-    page.keyboard.press("]")
+    page.keyboard.press("]" if judged < FRAMES else "[")
     expect(frames).to_contain_text(f"judged: {judged}")
     expect(revealed).to_have_attribute("src", re.compile("^blob:"))
     page.keyboard.up("v")
