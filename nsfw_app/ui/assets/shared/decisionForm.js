@@ -1,14 +1,17 @@
-// The form for a decision: label, reasons, note.
+// The form for a decision: label, reasons, note. Each label and reason has a key.
 
 /** @import { Label } from './policy.js' */
 
 import { make } from './dom.js'
+import { confirmEscalation } from './escalationDialog.js'
+import { REASON_KEYS } from './keymap.js'
+import { keyWord, useForm } from './keys.js'
 
-/** @type {[Label, string][]} */
-const LABEL_WORDS = [
-  ['normal', 'Normal'],
-  ['nsfw', 'NSFW'],
-  ['unsure', 'Unsure'],
+/** With the names of their shortcuts. @type {[Label, string, string][]} */
+export const LABEL_WORDS = [
+  ['normal', 'Normal', '1'],
+  ['nsfw', 'NSFW', '2'],
+  ['unsure', 'Unsure', '3'],
 ]
 /** @type {Record<string, string>} */
 const REASON_WORDS = {
@@ -23,11 +26,15 @@ const REASON_WORDS = {
   minor_present: 'Minor present',
   other: 'Other',
 }
+const ESCALATED = 'minor_present'
 const MAX_NOTE_CHARACTERS = 4000
 
 /** @typedef {{ label: Label, reasons: string[], note: string }} FormValues */
 
 let serial = 0
+
+/** @param {string} word */
+const hintOf = (word) => make('kbd', { 'aria-hidden': 'true' }, word)
 
 /**
  * The words for a reason code.
@@ -37,26 +44,37 @@ let serial = 0
 export const reasonWord = (code) => REASON_WORDS[code] ?? code
 
 /**
- * Creates a form.
+ * Creates a form, which takes the keys while it is visible.
  *
  * @param {string[]} reasonCodes
- * @param {{ label: Label, reasons?: string[], note?: string }} initial
- * @param {{ onSave: (values: FormValues) => void, onCancel: () => void }} handlers
+ * @param {object} initial
+ * @param {Label | null} initial.label Null: none is chosen yet.
+ * @param {string[]} [initial.reasons]
+ * @param {string} [initial.note]
+ * @param {string} [initial.problem] What is wanted, shown at once.
+ * @param {object} handlers
+ * @param {(values: FormValues) => void} handlers.onSave
+ * @param {() => void} handlers.onCancel
+ * @param {(values: FormValues) => string | null} [handlers.refuse] Why it cannot be saved.
  */
-export function makeDecisionForm(reasonCodes, initial, { onSave, onCancel }) {
+export function makeDecisionForm(reasonCodes, initial, { onSave, onCancel, refuse = () => null }) {
   const group = `decision-${++serial}`
-  const labels = LABEL_WORDS.map(([value, word]) => {
+  const labels = LABEL_WORDS.map(([value, word, key]) => {
     const checked = value === initial.label
-    return { word, input: make('input', { type: 'radio', name: group, value, checked }) }
+    const input = make('input', { type: 'radio', name: group, value, checked })
+    return { value, word, key, hint: hintOf(keyWord(key)), input }
   })
   const reasons = reasonCodes.map((value) => {
     const checked = Boolean(initial.reasons?.includes(value))
-    return { word: reasonWord(value), input: make('input', { type: 'checkbox', value, checked }) }
+    const input = make('input', { type: 'checkbox', value, checked })
+    const key = REASON_KEYS[value]
+    const hint = key ? hintOf(key.toUpperCase()) : null
+    return { word: reasonWord(value), key, hint, input }
   })
-  /** @param {{ word: string, input: HTMLInputElement }} choice */
-  const choice = ({ word, input }) =>
-    make('label', { class: 'choice' }, input, make('span', {}, word))
-  /** @param {string} legend @param {{ word: string, input: HTMLInputElement }[]} choices */
+  /** @param {{ word: string, hint: HTMLElement | null, input: HTMLInputElement }} choice */
+  const choice = ({ word, hint, input }) =>
+    make('label', { class: 'choice' }, input, make('span', {}, word), hint)
+  /** @param {string} legend @param {{ word: string, hint: HTMLElement | null, input: HTMLInputElement }[]} choices */
   const fieldset = (legend, choices) =>
     make(
       'fieldset',
@@ -78,31 +96,55 @@ export function makeDecisionForm(reasonCodes, initial, { onSave, onCancel }) {
     'Cancel',
     make('kbd', {}, 'Esc'),
   )
+  const problem = make('p', { class: 'problem', role: 'alert' }, initial.problem)
   const form = make(
     'form',
-    { class: 'decision-form' },
+    { class: 'decision-form', tabindex: '-1', 'aria-label': 'Decision' },
     fieldset('Correct label', labels),
     fieldset('Reasons', reasons),
-    make('label', { class: 'note' }, make('span', {}, 'Note'), note),
+    make('label', { class: 'note' }, make('span', {}, 'Note', hintOf(keyWord('n'))), note),
+    problem,
     make('div', { class: 'buttons' }, save, cancel),
   )
+
+  async function submit() {
+    const label = labels.find(({ input }) => input.checked)?.value
+    if (!label) {
+      problem.textContent = 'Choose a label.'
+      return
+    }
+    const chosen = reasons.filter(({ input }) => input.checked).map(({ input }) => input.value)
+    const values = { label, reasons: chosen, note: note.value }
+    problem.textContent = refuse(values) ?? ''
+    if (problem.textContent) return
+    const isNew = chosen.includes(ESCALATED) && !initial.reasons?.includes(ESCALATED)
+    if (isNew && !(await confirmEscalation())) {
+      form.focus()
+      return
+    }
+    onSave(values)
+  }
+
+  /** @param {string} name @param {string} key */
+  function press(name, key) {
+    const label = labels.find((option) => option.key === name)
+    const reason = reasons.find((option) => option.key === key)
+    if (label) label.input.checked = true
+    else if (reason) reason.input.checked = !reason.input.checked
+    else if (name === 'n') note.focus()
+    else if (name === 'Enter') form.requestSubmit()
+    else if (name === 'Escape') onCancel()
+    else return false
+    return true
+  }
+
   form.addEventListener('submit', (event) => {
     event.preventDefault()
-    const chosen = LABEL_WORDS.find((_, index) => labels[index].input.checked)
-    onSave({
-      label: chosen?.[0] ?? initial.label,
-      reasons: reasons.filter(({ input }) => input.checked).map(({ input }) => input.value),
-      note: note.value,
-    })
+    submit()
   })
-  form.addEventListener('keydown', (event) => {
-    if (event.key === 'Escape') onCancel()
-    const newline = event.target === note && !event.ctrlKey && !event.metaKey
-    const onButton = event.target instanceof HTMLButtonElement
-    if (event.key === 'Enter' && !onButton && !newline) {
-      event.preventDefault()
-      form.requestSubmit()
-    }
+  note.addEventListener('keydown', (event) => {
+    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) form.requestSubmit()
   })
-  return { form, focus: () => save.focus(), focusNote: () => note.focus() }
+  useForm({ element: form, press })
+  return { form, focus: () => form.focus(), focusNote: () => note.focus() }
 }
