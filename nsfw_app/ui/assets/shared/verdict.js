@@ -92,3 +92,17 @@ export class ScoreBar {
     )
   }
 }
+
+/** What the parts of a score bar mean. */
+export function makeLegend() {
+  /** @param {string} part @param {string} words */
+  const entry = (part, words) =>
+    make('span', {}, make('span', { class: `legend-${part}`, 'aria-hidden': 'true' }), words)
+  return make(
+    'p',
+    { class: 'legend' },
+    entry('dot', 'score of this image'),
+    entry('tick', 'threshold: NSFW from here'),
+    entry('band', 'review band: a person decides'),
+  )
+}
