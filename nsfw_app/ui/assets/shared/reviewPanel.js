@@ -1,30 +1,36 @@
-// One image and the decision about it: preview, verdict, score bar, buttons, form. Used by the
-// Review and the Queue tab, which handle the decision.
+// One image and the decision about it: stage, verdict, score bar, buttons, form. Used by the Review
+// and the Queue tab, which handle the decision.
 
 /** @import { FormValues } from './decisionForm.js' */
 /** @import { Label } from './policy.js' */
-/** @import { Image, NewDecision } from './server.js' */
+/** @import { Decision, Image, NewDecision } from './server.js' */
 
-import { makeDecisionForm } from './decisionForm.js'
-import { make } from './dom.js'
-import { toggleHelp } from './keys.js'
+import { LABEL_WORDS, makeDecisionForm } from './decisionForm.js'
+import { isVisible, make } from './dom.js'
+import { fileName } from './fileName.js'
+import { focusStage, keyHint, keyWord, toggleHelp } from './keys.js'
 import { may, READ_ONLY } from './permissions.js'
 import { explain, INITIAL_POLICY, opposite, parseThreshold, policyAt, verdictOf } from './policy.js'
-import { Preview } from './preview.js'
-import { status } from './server.js'
+import { preferences } from './preferences.js'
+import { Preview, seenMs } from './preview.js'
+import { messageOf, RequestError, status, unsavedDecisions } from './server.js'
 import { actionMark, ScoreBar, warningList } from './verdict.js'
 
+const REASON_WANTED = 'Choose a reason: each disagreement needs one here.'
+const BLIND = 'Score and verdict are hidden until you decide, so that they do not influence you.'
+
 /**
- * Builds the panel. The ids are of the elements that have fixed selectors.
+ * Builds the panel. The buttons with fixed selectors have their ids while the panel is visible.
  *
  * @template {Image} I
  * @param {object} options
+ * @param {'review' | 'queue'} options.tab
  * @param {{ stage: HTMLElement, verdict: HTMLElement, decision: HTMLElement }} options.parts
- * @param {{ verdict?: string, probabilities?: string, agree?: string, disagree?: string }} [options.ids]
+ * @param {{ verdict?: string, probabilities?: string }} [options.ids]
  * @param {(image: I, decision: NewDecision) => void} options.onDecision
  * @param {HTMLElement[]} [options.extra] Shown below the buttons.
  */
-export function makeReviewPanel({ parts, ids = {}, onDecision, extra = [] }) {
+export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }) {
   let policy = INITIAL_POLICY
   /** @type {number | null} */
   let policyVersion = null
@@ -34,6 +40,10 @@ export function makeReviewPanel({ parts, ids = {}, onDecision, extra = [] }) {
   let preview = null
   let shownAt = 0
 
+  const { stage } = parts
+  stage.tabIndex = -1
+  stage.setAttribute('role', 'group')
+  stage.setAttribute('aria-label', 'Image')
   const verdict = make('section', {
     id: ids.verdict,
     class: 'verdict',
@@ -45,23 +55,40 @@ export function makeReviewPanel({ parts, ids = {}, onDecision, extra = [] }) {
 
   /** @param {string} word @param {string} key @param {Record<string, any>} attributes */
   const button = (word, key, attributes) =>
-    make('button', { type: 'button', ...attributes }, word, make('kbd', {}, key))
-  const agreeButton = button('Agree', 'A', { id: ids.agree, class: 'primary', onclick: agree })
-  const disagreeButton = button('Disagree', 'X', { id: ids.disagree, onclick: disagree })
+    make('button', { type: 'button', ...attributes }, word, keyHint(key))
+  const agreeButton = button('Agree', 'a', { class: 'primary', onclick: agree })
+  const disagreeButton = button('Disagree', 'x', { onclick: disagree })
+  const labelButtons = LABEL_WORDS.map(([label, word, key]) => {
+    const onclick = () => decide(label)
+    return { label, element: button(word, key, { 'aria-pressed': 'false', onclick }) }
+  })
+  const comparing = make('div', { class: 'buttons' }, agreeButton, disagreeButton)
+  const labeling = make('div', { class: 'buttons' }, ...labelButtons.map(({ element }) => element))
   const formSlot = make('div', { class: 'form-slot' })
   const message = make('p', { class: 'saved', role: 'status' })
+  const details = make('div', { class: 'details' })
   const probabilities = make('section', {
     id: ids.probabilities,
     class: 'probabilities',
     'aria-label': 'Probabilities',
   })
   parts.decision.replaceChildren(
-    make('div', { class: 'buttons decision-buttons' }, agreeButton, disagreeButton),
-    formSlot,
+    make('div', { class: 'decision-buttons' }, comparing, labeling),
     message,
+    formSlot,
+    details,
     ...extra,
     probabilities,
-    make('div', { class: 'buttons' }, button('Keys', '?', { class: 'quiet', onclick: toggleHelp })),
+    make(
+      'div',
+      { class: 'buttons' },
+      make(
+        'button',
+        { type: 'button', class: 'quiet', onclick: toggleHelp },
+        'Keys',
+        make('kbd', {}, '?'),
+      ),
+    ),
   )
 
   /**
@@ -76,9 +103,13 @@ export function makeReviewPanel({ parts, ids = {}, onDecision, extra = [] }) {
     preview = null
     if (image) {
       preview = new Preview(image, 'picture')
+      const frame = make('div', { class: 'frame' }, preview.element)
       const caption = make('figcaption', {}, describe(image), preview.makeButton())
-      parts.stage.replaceChildren(make('figure', {}, preview.element, caption))
+      frame.style.setProperty('--width', String(image.width ?? 0))
+      stage.replaceChildren(make('figure', {}, frame, caption))
+      if (tab === 'queue' && preferences.value.reveal === 'at_once') preview.reveal()
     }
+    stage.setAttribute('aria-label', image ? `Image ${image.name}` : 'Image')
     shownAt = performance.now()
     draw()
   }
@@ -87,16 +118,28 @@ export function makeReviewPanel({ parts, ids = {}, onDecision, extra = [] }) {
   function describe({ name, format, width, height, frame = 0, frames = 1 }) {
     const position = frames > 1 ? `, frame ${frame + 1} of ${frames}` : ''
     const size = width ? `${format}, ${width} × ${height}${position}` : ''
-    return make('span', { class: 'name' }, make('b', {}, name), make('span', {}, size))
+    return make('div', { class: 'caption' }, fileName(name), make('span', { class: 'muted' }, size))
   }
 
+  /** Whether score and verdict stay hidden until the decision. */
+  const isBlind = () => Boolean(image && !image.error && image.nsfw_score == null)
+
   function draw() {
-    agreeButton.disabled = disagreeButton.disabled = !classified()
+    const blocked = !classified() || formSlot.children.length > 0
+    agreeButton.disabled = disagreeButton.disabled = blocked || isBlind()
+    comparing.classList.toggle('unseen', isBlind())
+    for (const { label, element } of labelButtons) {
+      element.disabled = blocked
+      element.setAttribute('aria-pressed', String(image?.decision?.reviewer_label === label))
+    }
+    bar.element.classList.toggle('unseen', isBlind())
     bar.drawScore(image?.nsfw_score)
     bar.drawPolicy(policy)
     bar.describe()
     drawVerdict()
     drawProbabilities()
+    const warnings = image && warningList(image)
+    details.replaceChildren(...(warnings ? [warnings] : []))
   }
 
   function drawVerdict() {
@@ -104,13 +147,14 @@ export function makeReviewPanel({ parts, ids = {}, onDecision, extra = [] }) {
       verdict.replaceChildren(make('p', { class: 'muted' }, 'The verdict appears here.'))
     } else if (image.error) {
       verdict.replaceChildren(actionMark('unavailable'), make('p', {}, image.error.message))
+    } else if (isBlind()) {
+      verdict.replaceChildren(make('p', { class: 'muted' }, BLIND))
     } else {
       const { label, action } = verdictOf(image, policy)
       const word = make('b', { class: 'label' }, label)
       const reason = explain(action, image, policy)
       const sentence = make('p', {}, 'The model calls it ', word, `. ${reason}`)
-      const warnings = warningList(image)
-      verdict.replaceChildren(actionMark(action), sentence, ...(warnings ? [warnings] : []))
+      verdict.replaceChildren(actionMark(action), sentence)
     }
   }
 
@@ -136,54 +180,107 @@ export function makeReviewPanel({ parts, ids = {}, onDecision, extra = [] }) {
 
   /** The image, if the model classified it. */
   const classified = () => (image && !image.error ? image : null)
+  /** By the model; null without a score on screen. */
   const modelLabel = () => verdictOf(image, policy).label
+
+  /**
+   * Why these values cannot be saved, or null.
+   *
+   * @param {{ label: Label, reasons?: string[] }} values
+   */
+  function refusal({ label, reasons = [] }) {
+    if (!may('review')) return READ_ONLY
+    if (isUnseen()) return unseenMessage()
+    return needsReason(label) && !reasons.length ? REASON_WANTED : null
+  }
+
+  /** Whether this tab refuses decisions about images like the one on the stage. */
+  function isUnseen() {
+    const required = status.value?.require_seen?.includes(tab)
+    return Boolean(required && image && seenMs(image.sha256) === null)
+  }
+
+  /** @param {Label} label */
+  function needsReason(label) {
+    const model = modelLabel()
+    return Boolean(status.value?.require_reason && model && label !== 'unsure' && label !== model)
+  }
 
   /** @param {{ label: Label } & Partial<FormValues>} values */
   function save(values) {
     const about = classified()
     if (!about) return
-    if (!may('review')) {
-      message.replaceChildren(READ_ONLY)
-      return
-    }
+    const ms = seenMs(about.sha256)
     const elapsedMs = Math.round(performance.now() - shownAt)
     closeForm()
-    onDecision(about, { ...values, threshold: policy.threshold, elapsedMs })
+    focusStage()
+    onDecision(about, {
+      ...values,
+      threshold: policy.threshold,
+      elapsedMs,
+      seen: ms !== null,
+      seenMs: ms,
+      tab,
+      policyVersion,
+    })
   }
 
   /**
-   * Saves without a form. While the form is open, only the form saves.
+   * Saves without the form, or says why not.
    *
-   * @param {Label | null} label
+   * @param {Label} label
    */
-  function saveLabel(label) {
-    if (label && !formSlot.children.length) save({ label })
+  function decide(label) {
+    if (!classified() || formSlot.children.length) return
+    const problem = refusal({ label })
+    if (problem === null) save({ label })
+    else if (problem === REASON_WANTED) openForm(label, problem)?.focus()
+    else say(problem)
   }
 
   function agree() {
-    saveLabel(modelLabel())
+    const label = modelLabel()
+    if (label) decide(label)
+    else if (isBlind()) say(`${BLIND} Choose Normal, NSFW or Unsure.`)
   }
 
   function disagree() {
-    openForm()?.focus()
+    const label = modelLabel()
+    if (label) openForm(opposite(label))?.focus()
+    else agree()
   }
 
-  function openForm() {
+  /**
+   * Opens the form; one that is open stays as it is.
+   *
+   * @param {Label | null} label
+   * @param {string} [problem]
+   */
+  function openForm(label, problem = '') {
     const reasons = status.value?.reasons
-    if (!classified() || !reasons || !may('review')) return null
+    if (!classified() || !reasons || !may('review') || formSlot.children.length) return null
     const form = makeDecisionForm(
       reasons,
-      { label: opposite(modelLabel()) },
-      { onSave: save, onCancel: closeForm },
+      { label, problem },
+      { onSave: save, onCancel: closeForm, refuse: refusal },
     )
     formSlot.replaceChildren(form.form)
+    draw()
     return form
   }
 
+  /** Closes the form; the focus goes to the stage, unless it is in another tab. */
   function closeForm() {
-    const focused = formSlot.contains(document.activeElement)
+    const wasOpen = formSlot.children.length > 0
     formSlot.replaceChildren()
-    if (focused) agreeButton.focus()
+    if (!wasOpen) return
+    draw()
+    if (isVisible(stage)) focusStage()
+  }
+
+  /** @param {...(Node | string)} nodes */
+  function say(...nodes) {
+    message.replaceChildren(...nodes)
   }
 
   /**
@@ -205,20 +302,55 @@ export function makeReviewPanel({ parts, ids = {}, onDecision, extra = [] }) {
     if (!same) policy = policyAt(now.policy, now.policy.threshold)
     draw()
   })
+  new IntersectionObserver(() => {
+    const visible = isVisible(parts.decision)
+    agreeButton.id = visible ? 'agree' : ''
+    disagreeButton.id = visible ? 'disagree' : ''
+  }).observe(parts.decision)
   draw()
 
   return {
     show,
     setThreshold,
     image: classified,
-    /** @param {...(Node | string)} nodes */
-    say: (...nodes) => message.replaceChildren(...nodes),
+    say,
+    get formOpen() {
+      return formSlot.children.length > 0
+    },
+    /**
+     * Shows the decision about an image, if it is still on the stage.
+     *
+     * @param {Image} about
+     * @param {Decision | null} decision
+     */
+    setDecision(about, decision) {
+      about.decision = decision
+      if (about === image) draw()
+    },
+    /**
+     * Says why the server refused a decision about the image on the stage, and how to decide it.
+     *
+     * @param {Image} about
+     * @param {NewDecision} decision
+     * @param {unknown} error
+     */
+    explainRefusal(about, { label }, error) {
+      if (isCorrectable(error)) dismissRefused(about)
+      if (kindOf(error) === 'not_seen') say(unseenMessage())
+      else if (kindOf(error) === 'reason_required') openForm(label, REASON_WANTED)?.focus()
+      else say(`Not saved: ${about.name}. ${messageOf(error)}`)
+    },
+    stage: () => stage,
     keys: {
       a: agree,
       x: disagree,
-      1: () => saveLabel('normal'),
-      2: () => saveLabel('nsfw'),
-      n: () => openForm()?.focusNote(),
+      1: () => decide('normal'),
+      2: () => decide('nsfw'),
+      3: () => decide('unsure'),
+      n: () => {
+        const label = modelLabel()
+        openForm(label && opposite(label))?.focusNote()
+      },
     },
     /** Reveals the preview; the function that is returned hides it. */
     hold: () => {
@@ -227,4 +359,32 @@ export function makeReviewPanel({ parts, ids = {}, onDecision, extra = [] }) {
       return () => held?.conceal()
     },
   }
+}
+
+/** @param {unknown} error */
+const kindOf = (error) => (error instanceof RequestError ? error.kind : '')
+
+/**
+ * Whether a refused decision is recorded once the reviewer has seen the image, or given a reason.
+ *
+ * @param {unknown} error
+ */
+export const isCorrectable = (error) => ['not_seen', 'reason_required'].includes(kindOf(error))
+
+/** It is on the stage again, so it is not listed as unsaved. @param {Image} image */
+function dismissRefused({ sha256 }) {
+  for (const item of unsavedDecisions.items.value) {
+    const isAbout = item.answers.every((answer) => answer.image_sha256 === sha256)
+    if (item.state === 'refused' && isAbout) unsavedDecisions.dismiss(item)
+  }
+}
+
+/** How to reveal an image that was not seen, as a sentence. */
+function unseenMessage() {
+  const how = {
+    hold: `Hold ${keyWord('v')}, or the button below the image, to see it`,
+    click: `Press ${keyWord('v')}, or click the image, to see it`,
+    at_once: 'Wait until it is shown',
+  }[preferences.value.reveal]
+  return `Not saved: this image is still hidden. ${how}; then decide.`
 }
