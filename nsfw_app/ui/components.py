@@ -93,7 +93,7 @@ class GalleryGrid(ScriptedRegion):
 
 
 class QueuePanel(ScriptedRegion):
-    """Preview, verdict and decision in the Queue tab. Value: the threshold."""
+    """Stage, verdict and decision in the Queue tab."""
 
     script = "queue/queue.js"
 

@@ -2,29 +2,15 @@
 
 import gradio as gr
 
-from nsfw_app.ui.components import (
-    QueuePanel,
-    Region,
-    RelabelList,
-    connect_threshold,
-    threshold_slider,
-)
+from nsfw_app.ui.components import QueuePanel, Region
 
 
-def create_queue_tab() -> gr.Slider:
-    """Preview on the left, verdict and decision on the right, settled misclassifications below.
-
-    Returns:
-        The threshold slider.
-    """
-    Region("queue-bar")
+def create_queue_tab() -> None:
+    """Stage on the left; counts, verdict and decision on the right."""
     with gr.Row(elem_classes="review-panel", equal_height=False):
         with gr.Column(scale=3, min_width=320):
-            Region("queue-preview")
+            Region("queue-stage")
         with gr.Column(scale=2, min_width=300):
+            Region("queue-bar")
             Region("queue-verdict")
-            slider = threshold_slider("queue")
-            connect_threshold(slider, QueuePanel("queue-decision"))
-    with gr.Accordion("Relabel: settled misclassifications", open=False):
-        RelabelList("relabel")
-    return slider
+            QueuePanel("queue-decision")

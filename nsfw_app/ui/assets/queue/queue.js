@@ -1,15 +1,18 @@
 // The Queue tab: leased images, one after the other. The next ones are claimed in advance, and a
 // decision is sent while the next image is already on screen.
 
-/** @import { NewDecision, QueuedImage } from '../shared/server.js' */
+/** @import { Label } from '../shared/policy.js' */
+/** @import { Decision, Image, NewDecision, QueuedImage } from '../shared/server.js' */
 
 import { isVisible, make, regionOf } from '../shared/dom.js'
+import { makeHistory } from '../shared/history.js'
 import { useKeys } from '../shared/keys.js'
 import { makeRecentDecisions } from '../shared/recentDecisions.js'
-import { makeReviewPanel } from '../shared/reviewPanel.js'
+import { isCorrectable, makeReviewPanel } from '../shared/reviewPanel.js'
 import {
   claim,
   messageOf,
+  queueSummary,
   release,
   renew,
   requestSecondOpinion,
@@ -17,60 +20,67 @@ import {
   status,
   Unreachable,
   unsavedDecisions,
+  unskip,
+  withdrawSecondOpinion,
 } from '../shared/server.js'
+import { makeLeaseList } from './leaseList.js'
+import { makeQueueHeader } from './queueHeader.js'
 
 const MAX_LEASES = 10 // the image on screen included
 const REFILL_AT = 7 // leases, or fewer
 const RENEW_MS = 120_000 // a lease lasts ten minutes: LEASE_DURATION in nsfw_app/store/leases.py
-const POLL_MS = 10_000 // while the queue is empty
+const POLL_MS = 10_000
+const FORM_OPEN = 'Save the form or cancel it first.'
 
 /**
- * Builds the tab; `root` is the last of its regions. The component's value is the threshold.
+ * Builds the tab; `root` is the last of its regions.
  *
  * @param {HTMLElement} root
- * @param {{ props: { value: unknown }, watch: (name: string, listener: () => void) => void }} component
  */
-export async function mount(root, { props, watch }) {
+export async function mount(root) {
   const [bar, stage, verdict] = await Promise.all(
-    ['queue-bar', 'queue-preview', 'queue-verdict'].map(regionOf),
+    ['queue-bar', 'queue-stage', 'queue-verdict'].map(regionOf),
   )
   /** @type {QueuedImage[]} Leased; the first is on screen. */
   let items = []
   /** @type {Set<number>} Entries with a request in flight; not to be claimed again. */
   const leaving = new Set()
-  let waiting = 0
   let claiming = false
   let ready = false
   let open = false
 
-  const count = make('span', { class: 'waiting', role: 'status' })
-  const order = make(
-    'select',
-    { 'aria-label': 'Order', onchange: startOver },
-    make('option', { value: 'priority' }, 'By priority, nearest to the threshold'),
-    make('option', { value: 'oldest' }, 'Oldest first'),
-  )
-  /** @param {string} word @param {string} key @param {() => void} onclick */
-  const button = (word, key, onclick) =>
-    make('button', { type: 'button', class: 'quiet', onclick }, word, make('kbd', {}, key))
-  bar.replaceChildren(
-    count,
-    make('label', { class: 'order' }, make('span', {}, 'Order'), order),
-    button('Skip', 'Space', skipCurrent),
-    button('Second opinion', 'F', askForSecondOpinion),
-    button('Undo', 'Backspace', undoLast),
-  )
-
+  /** @type {ReturnType<typeof makeHistory<string>>} */
+  const history = makeHistory()
+  const header = makeQueueHeader({
+    onFilter: startOver,
+    onSkip: skipCurrent,
+    onSecondOpinion: askForSecondOpinion,
+    onUndo: undoLast,
+  })
+  bar.replaceChildren(header.element, makeLeaseList())
   const recent = makeRecentDecisions({
     tab: 'queue',
-    onUndone: ({ entry_id }) => bringBack(entry_id),
+    history,
+    onUndone: ({ entry_id }) => {
+      header.pace.undo()
+      bringBack(entry_id)
+    },
+    onRefused: takeBack,
   })
   /** @type {ReturnType<typeof makeReviewPanel<QueuedImage>>} */
   const panel = makeReviewPanel({
+    tab: 'queue',
     parts: { stage, verdict, decision: root },
     extra: [recent.element],
     onDecision: save,
   })
+
+  /** The image on screen, where it can be left now. */
+  function leavable() {
+    if (!panel.formOpen) return items[0]
+    panel.say(FORM_OPEN)
+    return undefined
+  }
 
   /**
    * @param {QueuedImage} image
@@ -88,67 +98,115 @@ export async function mount(root, { props, watch }) {
     if (stalled) panel.say(`Not saved yet: ${image.name}. The server does not respond.`)
     else advance(image)
     const recorded = await recent.send(image, decision)
-    if (stalled && items.includes(image)) advance(image)
-    if (recorded) leaving.delete(image.entry_id)
-    panel.say(
-      recorded
-        ? `Saved: ${image.name} is ${recorded.reviewer_label}.`
-        : 'Not saved; see the list below.',
-    )
+    if (recorded) {
+      if (stalled && items.includes(image)) advance(image)
+      leaving.delete(image.entry_id)
+      header.pace.add(performance.now())
+      header.draw()
+      panel.say(describeSaved(image, recorded))
+    }
     fill()
+  }
+
+  /**
+   * Shows an image again whose decision the server refused, and says how it can be decided.
+   *
+   * @param {Image} image
+   * @param {NewDecision} decision
+   * @param {unknown} error
+   */
+  function takeBack(image, decision, error) {
+    if (isCorrectable(error)) putFirst(/** @type {QueuedImage} */ (image))
+    panel.explainRefusal(image, decision, error)
   }
 
   /** @param {QueuedImage} image */
   function advance(image) {
     leaving.add(image.entry_id)
     items = items.filter((item) => item.entry_id !== image.entry_id)
-    waiting = Math.max(0, waiting - 1)
+    header.setWaiting(header.waiting - 1)
     draw()
     fill()
   }
 
-  async function skipCurrent() {
-    const [image] = items
+  function skipCurrent() {
+    const image = leavable()
     if (!image) return
-    advance(image)
-    const success = `Skipped: ${image.name} comes back after the others.`
-    await report(image, skip(image.entry_id), success)
+    leave(image, skip(image.entry_id), {
+      done: `Skipped: ${image.name} comes back after the others.`,
+      async undo() {
+        await unskip(image.entry_id)
+        putFirst(image)
+        return `The skip is undone: ${image.name}.`
+      },
+    })
   }
 
-  async function askForSecondOpinion() {
-    const [image] = items
+  function askForSecondOpinion() {
+    const image = leavable()
     if (!image) return
-    advance(image)
-    const success = `${image.name} is in the queue for a second opinion.`
-    await report(image, requestSecondOpinion(image), success)
+    leave(image, requestSecondOpinion(image), {
+      done: `${image.name} is in the queue for a second opinion.`,
+      async undo() {
+        await withdrawSecondOpinion(image)
+        await bringBack(image.entry_id)
+        return `The request for a second opinion is withdrawn: ${image.name}.`
+      },
+    })
   }
 
   /**
+   * Moves on; an image that could not be left is shown again later.
+   *
    * @param {QueuedImage} image
    * @param {Promise<unknown>} request
-   * @param {string} success
+   * @param {{ done: string, undo: () => Promise<string> }} action
    */
-  async function report(image, request, success) {
-    try {
-      await request
-      panel.say(success)
-    } catch (error) {
-      panel.say(messageOf(error))
-    }
-    leaving.delete(image.entry_id)
-    fill()
+  function leave(image, request, { done, undo }) {
+    advance(image)
+    const left = request.then(
+      () => {
+        panel.say(done)
+        return undo
+      },
+      (error) => {
+        panel.say(messageOf(error))
+        items.push(image)
+        return null
+      },
+    )
+    history.add(left)
+    left.then(() => {
+      leaving.delete(image.entry_id)
+      draw()
+      fill()
+    })
   }
 
   async function undoLast() {
-    panel.say(await recent.undoLast())
+    if (panel.formOpen) panel.say(FORM_OPEN)
+    else panel.say(await recent.undoLast())
+  }
+
+  /** @param {QueuedImage} image */
+  function putFirst(image) {
+    leaving.delete(image.entry_id)
+    items = [image, ...items.filter((item) => item.entry_id !== image.entry_id)]
+    header.setWaiting(header.waiting + 1)
+    draw()
   }
 
   /** @param {number | undefined} entry */
   async function bringBack(entry) {
-    const wanted = { count: 1, holding: holding(), order: order.value, first: entry }
-    const claimed = await claim(wanted)
-    waiting = claimed.waiting
-    items = [...claimed.items, ...items]
+    /** @type {QueuedImage[]} */
+    let found = items.filter((item) => item.entry_id === entry) // claimed again meanwhile
+    if (!found.length) {
+      const wanted = { count: 1, holding: holding(), order: header.order, first: entry }
+      const claimed = await claim(wanted)
+      header.setWaiting(claimed.waiting)
+      found = claimed.items
+    }
+    items = [...found, ...items.filter((item) => !found.includes(item))]
     draw()
   }
 
@@ -158,11 +216,13 @@ export async function mount(root, { props, watch }) {
   async function fill() {
     if (!ready || !open || claiming || items.length > REFILL_AT) return
     claiming = true
-    const wanted = { count: MAX_LEASES - items.length, holding: holding(), order: order.value }
+    const { order, reason } = header
+    const wanted = { count: MAX_LEASES - items.length, holding: holding(), order, reason }
     try {
       const claimed = await claim(wanted)
-      waiting = claimed.waiting
-      if (open) items.push(...claimed.items)
+      header.setWaiting(claimed.waiting)
+      const wantedStill = open && order === header.order && reason === header.reason
+      if (wantedStill) items.push(...claimed.items)
       else release(claimed.items.map((item) => item.entry_id))
       draw()
     } catch (error) {
@@ -177,23 +237,20 @@ export async function mount(root, { props, watch }) {
   let drawn = null
   function draw() {
     const [image] = items
-    count.textContent = waiting === 1 ? '1 image waiting' : `${waiting} images waiting`
+    header.setImage(Boolean(image))
     if (image && image === drawn) return
     drawn = image ?? null
     panel.show(drawn)
-    if (image) return
+    if (!image) drawEmpty()
+  }
+
+  function drawEmpty() {
+    const why = header.reason
+      ? 'No image waits for this reason. Choose another above.'
+      : 'Images enter the queue when their score is in the review band, when a reviewer requests ' +
+        'a second opinion, and when a disagreement needs a second decision.'
     stage.replaceChildren(
-      make(
-        'div',
-        { class: 'empty' },
-        make('p', {}, 'The queue is empty.'),
-        make(
-          'p',
-          {},
-          'Images enter the queue when their score is in the review band, when a reviewer requests ' +
-            'a second opinion, and when a disagreement needs a second decision.',
-        ),
-      ),
+      make('div', { class: 'empty' }, make('p', {}, 'The queue is empty.'), make('p', {}, why)),
     )
   }
 
@@ -208,16 +265,26 @@ export async function mount(root, { props, watch }) {
   async function enter() {
     if (open) return
     open = true
-    await fill()
+    fill()
+    summarize()
   }
 
-  function leave() {
+  function leaveTab() {
     if (!open) return
     open = false
     const held = entries()
     items = []
     draw()
     if (held.length) release(held)
+  }
+
+  async function summarize() {
+    if (!ready || !open || document.hidden) return
+    try {
+      header.setSummary(await queueSummary())
+    } catch {
+      // The counts stay as they are; the connection state says that the server does not answer.
+    }
   }
 
   async function renewLeases() {
@@ -242,16 +309,19 @@ export async function mount(root, { props, watch }) {
     draw()
   }
 
-  new IntersectionObserver(() => (isVisible(root) ? enter() : leave())).observe(root)
-  window.addEventListener('pagehide', leave)
+  new IntersectionObserver(() => (isVisible(root) ? enter() : leaveTab())).observe(root)
+  window.addEventListener('pagehide', leaveTab)
   document.addEventListener('visibilitychange', renewLeases) // some may have expired while it was hidden
   setInterval(renewLeases, RENEW_MS)
-  setInterval(() => !items.length && fill(), POLL_MS)
+  setInterval(() => {
+    if (!items.length) fill()
+    summarize()
+  }, POLL_MS)
   status.subscribe((now) => {
     ready = now.state === 'ready'
     fill()
+    summarize()
   })
-  watch('value', () => panel.setThreshold(props.value))
   useKeys(root, {
     keys: {
       ...panel.keys,
@@ -262,6 +332,19 @@ export async function mount(root, { props, watch }) {
       ArrowLeft: turn(-1),
     },
     hold: panel.hold,
+    stage: panel.stage,
   })
   draw()
+}
+
+/**
+ * What was recorded, with the score where it was hidden before.
+ *
+ * @param {QueuedImage} image
+ * @param {Decision} recorded
+ */
+function describeSaved({ name, nsfw_score: before }, recorded) {
+  const { reviewer_label: label, model_label: model, nsfw_score: score } = recorded
+  const revealed = before == null ? ` The model calls it ${model}, score ${score.toFixed(3)}.` : ''
+  return `Saved: ${name} is ${label}.${revealed}`
 }

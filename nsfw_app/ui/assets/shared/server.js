@@ -507,13 +507,14 @@ export async function signOut() {
 }
 
 /**
- * Claims the next images of the queue. `first` is an entry to put before all others.
+ * Claims the next images of the queue. `first` is an entry to put before all others, `reason` the
+ * only one that is wanted.
  *
- * @param {{ count: number, holding: number[], order: string, first?: number | null }} wanted
+ * @param {{ count: number, holding: number[], order: string, first?: number | null, reason?: string | null }} wanted
  * @returns {Promise<{ waiting: number, items: QueuedImage[] }>}
  */
-export function claim({ count, holding, order, first = null }) {
-  return send('queue/claim', { count, holding, order, first })
+export function claim({ count, holding, order, first = null, reason = null }) {
+  return send('queue/claim', { count, holding, order, first, reason })
 }
 
 /**
@@ -546,6 +547,44 @@ export function skip(entry) {
 }
 
 /**
+ * Undoes a skip: the entry is leased again. Throws where another reviewer holds it.
+ *
+ * @param {number} entry
+ */
+export function unskip(entry) {
+  return send(`queue/entries/${entry}/unskip`, {})
+}
+
+/**
+ * @typedef {object} QueueSummary What waits for this reviewer.
+ * @property {number} waiting
+ * @property {string | null} oldest_entered_at
+ * @property {Record<string, number>} by_reason
+ * @property {number} hidden
+ */
+
+/** @returns {Promise<QueueSummary>} */
+export function queueSummary() {
+  return get('queue/summary')
+}
+
+/** @typedef {{ entry_id: number, reviewer: string, until: string, reason: string }} HeldLease */
+
+/** All leases, for administrators. @returns {Promise<HeldLease[]>} */
+export function queueLeases() {
+  return get('queue/leases')
+}
+
+/**
+ * Takes a lease back from its reviewer.
+ *
+ * @param {number} entry
+ */
+export function releaseLease(entry) {
+  return send(`queue/leases/${entry}/release`, {})
+}
+
+/**
  * Requests a second opinion; throws where second opinions are disabled.
  *
  * @param {Image} image
@@ -554,6 +593,15 @@ export async function requestSecondOpinion({ sha256, model, revision, backend })
   const body = { image_sha256: sha256, model, revision, backend }
   const { asked } = await send('queue/second-opinion', body)
   if (!asked) throw new Error('Second opinions are disabled.')
+}
+
+/**
+ * Undoes a request for a second opinion that is not decided yet.
+ *
+ * @param {Image} image
+ */
+export function withdrawSecondOpinion({ sha256, model, revision, backend }) {
+  return send('queue/second-opinion/withdraw', { image_sha256: sha256, model, revision, backend })
 }
 
 /**
