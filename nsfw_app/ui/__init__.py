@@ -29,8 +29,8 @@ ASSETS = Path(__file__).parent / "assets"
 # Later ones override earlier ones.
 STYLES = """
     shared/tokens shared/base shared/topBar shared/notices shared/preview shared/recentDecisions
-    shared/verdict shared/decision gallery/gallery gallery/grid gallery/uploads
-    queue/queue relabel/relabel shared/loupe
+    shared/verdict shared/decision shared/reviewPanel review/review
+    gallery/gallery gallery/grid gallery/uploads queue/queue relabel/relabel shared/loupe
     shared/wellness shared/policyText insights/insights log/log
     model/definitionList shared/narrow
 """.split()
@@ -53,8 +53,8 @@ def build_ui(engine: Engine, insights: Insights, *, policy_text: str | None = No
             with gr.Tab("Gallery", id="gallery"):
                 gallery_threshold = create_gallery_tab()
             with gr.Tab("Queue", id="queue"):
-                queue_threshold = create_queue_tab()
-            sliders = [review_threshold, gallery_threshold, queue_threshold]
+                create_queue_tab()
+            sliders = [review_threshold, gallery_threshold]
             with gr.Tab("Insights", id="insights") as insights_tab:
                 create_insights_tab(insights, insights_tab)
             with gr.Tab("Log", id="log"):

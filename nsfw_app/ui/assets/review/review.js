@@ -1,20 +1,23 @@
 // The Review tab: one image that the reviewer adds.
 
-/** @import { Image, NewDecision } from '../shared/server.js' */
+/** @import { Decision, Image, NewDecision } from '../shared/server.js' */
 
 import { reasonWord } from '../shared/decisionForm.js'
 import { make, regionOf } from '../shared/dom.js'
 import { fillDropZone } from '../shared/dropZone.js'
+import { makeHistory } from '../shared/history.js'
 import { useKeys } from '../shared/keys.js'
 import { makeRecentDecisions } from '../shared/recentDecisions.js'
 import { makeReviewPanel } from '../shared/reviewPanel.js'
-import { addImage, messageOf, requestSecondOpinion } from '../shared/server.js'
-
-const SAMPLES = [
-  ['cat.jpg', 'A cat'],
-  ['coffee.jpg', 'A cup of coffee'],
-  ['astronaut.jpg', 'An astronaut'],
-]
+import {
+  addImage,
+  messageOf,
+  requestSecondOpinion,
+  withdrawSecondOpinion,
+} from '../shared/server.js'
+import { makeThresholdLine } from '../shared/thresholdLine.js'
+import { makeLegend } from '../shared/verdict.js'
+import { makeWelcome } from './welcome.js'
 
 /**
  * Builds the tab; `root` is the last of its four regions. The component's value is the threshold.
@@ -26,18 +29,24 @@ export async function mount(root, { props, watch }) {
   const [input, stage, verdict] = await Promise.all(
     ['image-input', 'review-preview', 'review-verdict'].map(regionOf),
   )
-  const recent = makeRecentDecisions({ tab: 'review', onOpen: (image) => panel.show(image) })
+  /** @type {ReturnType<typeof makeHistory<string>>} */
+  const history = makeHistory()
+  const recent = makeRecentDecisions({
+    tab: 'review',
+    history,
+    onUndone: (image) => panel.setDecision(image, null),
+    onRefused: (...refused) => panel.explainRefusal(...refused),
+    onOpen: (image) => panel.show(image),
+  })
   const panel = makeReviewPanel({
+    tab: 'review',
     parts: { stage, verdict, decision: root },
-    ids: {
-      verdict: 'verdict',
-      probabilities: 'probabilities',
-      agree: 'agree',
-      disagree: 'disagree',
-    },
+    ids: { verdict: 'verdict', probabilities: 'probabilities' },
     extra: [recent.element],
     onDecision: save,
   })
+  verdict.append(makeLegend())
+  const thresholdLine = makeThresholdLine('review')
   let saving = false
   let latest = 0
 
@@ -51,19 +60,10 @@ export async function mount(root, { props, watch }) {
     panel.say('Saving')
     const recorded = await recent.send(image, decision)
     saving = false
-    if (!recorded) {
-      panel.say('Not saved; see below.')
-      return
-    }
-    const model = recorded.agrees
-      ? 'the model agrees'
-      : `the model's label is ${recorded.model_label}`
-    const reasons = recorded.reasons.length
-      ? ` Reasons: ${recorded.reasons.map(reasonWord).join(', ')}.`
-      : ''
+    if (!recorded) return
+    panel.setDecision(image, recorded)
     panel.say(
-      `Saved: ${recorded.reviewer_label}, ${model} (score ${recorded.nsfw_score.toFixed(3)}, ` +
-        `threshold ${recorded.threshold.toFixed(2)}, ${recorded.model}).${reasons} `,
+      describeSaved(recorded),
       make('button', { type: 'button', class: 'link', onclick: undoLast }, 'Undo'),
     )
   }
@@ -83,82 +83,83 @@ export async function mount(root, { props, watch }) {
       const image = await addImage(files[0], 'review')
       if (own === latest) panel.show(image)
     } catch (error) {
-      if (own === latest) drawNotSent(files, messageOf(error))
+      if (own === latest) explainNotSent(files, error)
     }
   }
 
-  /** @param {File[]} files @param {string} why */
-  function drawNotSent(files, why) {
-    const retry = () => add(files)
+  /**
+   * @param {File[]} files
+   * @param {unknown} error
+   */
+  function explainNotSent(files, error) {
+    const words = `${files[0].name} was not sent. ${messageOf(error)}`
+    const again = make('button', { type: 'button', onclick: () => add(files) }, 'Send again')
     stage.replaceChildren(
-      make(
-        'div',
-        { class: 'empty', role: 'status' },
-        make('p', {}, `${files[0].name} was not sent. ${why}`),
-        make('button', { type: 'button', onclick: retry }, 'Retry'),
-      ),
-    )
-  }
-
-  /** @param {string} file */
-  async function addSample(file) {
-    const response = await fetch(new URL(`samples/${file}`, import.meta.url))
-    add([new File([await response.blob()], file)])
-  }
-
-  function drawEmpty() {
-    const samples = SAMPLES.map(([file, word]) => {
-      const onclick = () => addSample(file)
-      return make('button', { type: 'button', class: 'quiet sample', onclick }, word)
-    })
-    stage.replaceChildren(
-      make(
-        'div',
-        { class: 'empty' },
-        make(
-          'p',
-          {},
-          'Drop, paste or choose an image above. It is sent to this server only, and shown blurred.',
-        ),
-        make('p', {}, 'Or start with a harmless sample:'),
-        make('div', { class: 'buttons' }, ...samples),
-        make(
-          'p',
-          { class: 'source' },
-          'Cat by Stéfan van der Walt and coffee by Rachel Michetti, both CC0; Eileen Collins by NASA, public domain. ' +
-            'All three from scikit-image.',
-        ),
-      ),
+      make('div', { class: 'empty' }, make('p', { role: 'alert' }, words), again),
     )
   }
 
   async function askForSecondOpinion() {
     const image = panel.image()
     if (!image) return
-    try {
-      await requestSecondOpinion(image)
-      panel.say(`${image.name} is in the queue for a second opinion.`)
-    } catch (error) {
-      panel.say(messageOf(error))
-    }
+    const asked = requestSecondOpinion(image).then(
+      () => {
+        panel.say(`${image.name} is in the queue for a second opinion.`)
+        return async () => {
+          await withdrawSecondOpinion(image)
+          return `The request for a second opinion is withdrawn: ${image.name}.`
+        }
+      },
+      (error) => {
+        panel.say(messageOf(error))
+        return null
+      },
+    )
+    history.add(asked)
   }
 
+  /** Removes the image from the stage, to which undo brings it back. */
   function skip() {
+    const image = panel.image()
     latest += 1
     panel.show(null)
-    drawEmpty()
+    stage.replaceChildren(makeWelcome((file) => add([file])))
+    if (!image) return
+    history.add(
+      Promise.resolve(async () => {
+        panel.show(image)
+        return `The skip is undone: ${image.name}.`
+      }),
+    )
+    panel.say(`Skipped: ${image.name}.`)
   }
 
   useKeys(root, {
     keys: { ...panel.keys, ' ': skip, f: askForSecondOpinion, undo: undoLast },
     hold: panel.hold,
+    stage: panel.stage,
   })
-  watch('value', () => panel.setThreshold(props.value))
+  watch('value', () => {
+    panel.setThreshold(props.value)
+    thresholdLine.draw(props.value)
+  })
   fillDropZone(input, {
     label: 'Drop an image, paste it, or choose a file',
     hint: 'JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC',
     multiple: false,
     onFiles: add,
   })
-  drawEmpty()
+  skip()
+}
+
+/** @param {Decision} recorded */
+function describeSaved(recorded) {
+  const { reviewer_label: label, model_label, agrees, nsfw_score: score, threshold } = recorded
+  const models = agrees ? ', the model agrees' : `, the model's label is ${model_label}`
+  const codes = recorded.reasons.map(reasonWord)
+  const reasons = codes.length ? ` Reasons: ${codes.join(', ')}.` : ''
+  return (
+    `Saved: ${label}${label === 'unsure' ? '' : models} (score ${score.toFixed(3)}, ` +
+    `threshold ${threshold.toFixed(2)}, ${recorded.model}).${reasons} `
+  )
 }
