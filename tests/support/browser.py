@@ -27,11 +27,18 @@ def browser() -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def opened(
-    browser: Browser, url: str, *, clock: bool = False, outage: bool = False, **context_options: Any
+    browser: Browser,
+    url: str,
+    *,
+    clock: bool = False,
+    outage: bool = False,
+    script: str = "",
+    **context_options: Any,
 ) -> Iterator[Page]:
     """The page in a fresh browser context, its model ready. Fails on console errors.
 
-    With `clock`, the test controls the page's time. With `outage`, requests may fail.
+    With `clock`, the test controls the page's time. With `outage`, requests may fail. `script`
+    runs before the page's own.
     """
     context = browser.new_context(viewport={"width": 1440, "height": 900}, **context_options)
     context.set_default_timeout(15_000)
@@ -41,6 +48,8 @@ def opened(
         route.continue_() if local else route.abort()
 
     context.route("**/*", block_other_sites)
+    if script:
+        context.add_init_script(script)
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))

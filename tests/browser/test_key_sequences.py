@@ -1,0 +1,273 @@
+"""Every sequence of up to three keys and clicks, compared with a model of what each one means.
+
+The page is the real one; the routes of decisions are scripted in it, so that thousands of
+sequences take minutes. `scripted_desk.js` writes down each key, the image on the stage at that
+moment, and what the page then asked of the server.
+"""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, CDPSession, Page, expect
+
+from tests.support.browser import open_tab, opened
+from tests.support.server import Server
+
+SCRIPT = Path(__file__).with_name("scripted_desk.js").read_text()
+KEYS = [*"ax123fnvbp?", " ", "Backspace", "Control+z", "Enter", "Escape"]
+ARROWS = ["ArrowLeft", "ArrowRight"]
+CLICKS = [f"click {word}" for word in ("Agree", "Disagree", "Normal", "NSFW", "Unsure")]
+FORM_CLICKS = ["click Save decision", "click Cancel"]
+LABELS = {"1": "normal", "2": "nsfw", "3": "unsure"}
+LABELS |= {"click Normal": "normal", "click NSFW": "nsfw", "click Unsure": "unsure"}
+OPPOSITE = {"normal": "nsfw", "nsfw": "normal"}
+
+
+@dataclass
+class Meaning:
+    """What each key means: the model that the page is compared with.
+
+    `done` are the actions that can be undone, the last one last.
+    """
+
+    tab: str
+    form: str | None = None
+    typing: bool = False
+    listing: bool = False
+    given: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    done: list[tuple[str, str | None]] = field(default_factory=list)
+
+    def press(self, key: str, stage: str | None) -> list[tuple[str, ...]]:
+        """What the server is asked when a key is pressed while this image is on the stage."""
+        if self.listing:
+            self.listing = key not in ("?", "Escape")
+            return []
+        if key == "Escape":
+            self.form, self.typing = None, False
+            return []
+        if self.typing and not key.startswith("click"):
+            return []
+        if key == "?":
+            self.listing = True
+            return []
+        return self._in_form(key, stage) if self.form else self._on_stage(key, stage)
+
+    def _in_form(self, key: str, stage: str | None) -> list[tuple[str, ...]]:
+        if key in ("Enter", "click Save decision"):
+            label, self.form, self.typing = self.form or "", None, False
+            return self._decide(stage, label)
+        if key == "click Cancel":
+            self.form, self.typing = None, False
+        elif key.startswith("click"):
+            self.typing = False  # its buttons are disabled: only the focus moves
+        elif key in LABELS:
+            self.form = LABELS[key]
+        elif key == "n":
+            self.typing = True
+        return []
+
+    def _on_stage(self, key: str, stage: str | None) -> list[tuple[str, ...]]:
+        if key in ("Backspace", "Control+z"):
+            return self._undo()
+        if stage is None:
+            return []
+        if key in ("a", "click Agree"):
+            return self._decide(stage, model_label(stage))
+        if key in LABELS:
+            return self._decide(stage, LABELS[key])
+        if key in ("x", "n", "click Disagree"):
+            return self._disagree(key, stage)
+        if key == " " and self.tab != "Gallery":  # where it only moves
+            return self._act("skip", stage, silent=self.tab != "Queue")
+        if key == "f":
+            return self._act("escalate", stage)
+        return []
+
+    def _disagree(self, key: str, stage: str) -> list[tuple[str, ...]]:
+        other = OPPOSITE[model_label(stage)]
+        if self.tab == "Gallery" and key != "n":
+            return self._decide(stage, other)
+        own = self.given[stage] if self.tab == "Gallery" else []
+        self.form, self.typing = (own or [other])[-1], key == "n"
+        return []
+
+    def _decide(self, stage: str | None, label: str) -> list[tuple[str, ...]]:
+        assert stage is not None
+        self.done.append(("decision", stage))
+        self.given[stage].append(label)
+        return [("decision", stage, label)]
+
+    def _act(self, kind: str, stage: str, *, silent: bool = False) -> list[tuple[str, ...]]:
+        self.done.append(("moved" if silent else kind, stage))
+        return [] if silent else [(kind, stage)]
+
+    def _undo(self) -> list[tuple[str, ...]]:
+        if not self.done:
+            return []
+        kind, image = self.done.pop()
+        if kind == "decision":
+            self.given[image or ""].pop()
+        undone = {"decision": "undo", "skip": "unskip", "escalate": "withdraw"}.get(kind)
+        return [(undone, image or "")] if undone else []
+
+
+def model_label(image: str) -> str:
+    """The label that the scripted model gave: names begin with it."""
+    return image.split()[0]
+
+
+@dataclass
+class Driver:
+    """Presses keys and clicks in the page, and reads its journal."""
+
+    page: Page
+    cdp: CDPSession
+
+    def press(self, key: str) -> None:
+        """Press one key, or click a button where there is one."""
+        if key.startswith("click "):
+            self.click(key.removeprefix("click "))
+            return
+        modifiers, name = (2, key[8:]) if key.startswith("Control+") else (0, key)
+        one = len(name) == 1
+        values = {
+            "key": name,
+            "code": code_of(name),
+            "modifiers": modifiers,
+            "windowsVirtualKeyCode": virtual_key(name),
+        }
+        text = name if one and not modifiers else "\r" if name == "Enter" else ""
+        kind = "keyDown" if text else "rawKeyDown"
+        self.cdp.send("Input.dispatchKeyEvent", {"type": kind, "text": text, **values})
+        self.cdp.send("Input.dispatchKeyEvent", {"type": "keyUp", **values})
+
+    def click(self, words: str) -> None:
+        """Click the visible button with these words, if there is one."""
+        point = self.evaluate(f"desk.aim({words!r})")
+        if point is None:
+            return
+        for kind in ("mousePressed", "mouseReleased"):
+            values = {"type": kind, "x": point[0], "y": point[1], "button": "left", "clickCount": 1}
+            self.cdp.send("Input.dispatchMouseEvent", values)
+
+    def evaluate(self, script: str) -> Any:
+        """The value of an expression in the page."""
+        found = self.cdp.send(
+            "Runtime.evaluate", {"expression": script, "returnByValue": True, "awaitPromise": True}
+        )
+        assert "exceptionDetails" not in found, found["exceptionDetails"]
+        return found["result"].get("value")
+
+
+def code_of(name: str) -> str:
+    """The physical key."""
+    if name.isalpha() and len(name) == 1:
+        return f"Key{name.upper()}"
+    return f"Digit{name}" if name.isdigit() else {" ": "Space", "?": "Slash"}.get(name, name)
+
+
+def virtual_key(name: str) -> int:
+    """Its number on Windows, which Chromium needs for keys that act themselves."""
+    named = {"Backspace": 8, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39}
+    return named.get(name) or (191 if name == "?" else ord(name.upper()))
+
+
+@pytest.fixture
+def scripted(browser: Browser, server: Server) -> Iterator[Page]:
+    """The page with scripted routes of decisions."""
+    with opened(browser, server.url, script=SCRIPT) as page:
+        yield page
+
+
+def sequences(symbols: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
+    """All sequences of up to this length."""
+    for size in range(1, length + 1):
+        yield from itertools.product(symbols, repeat=size)
+
+
+def closing(tab: str, keys: Sequence[str]) -> list[str]:
+    """The keys that close what a sequence leaves open: the list of keys, then the form."""
+    after = Meaning(tab)
+    for key in keys:
+        after.press(key, "normal")
+    loupe = tab == "Gallery" and "Enter" in keys
+    return ["Escape"] * (after.listing + (after.form is not None) + loupe)
+
+
+def check(journal: list[dict[str, Any]], meaning: Meaning) -> int:
+    """Compare a journal with the model; the number of sequences.
+
+    Each key's events come after it. What was pressed before, since the sequence began, is part of
+    the message.
+    """
+    begun = 0
+    pressed: list[str] = []
+    steps: list[tuple[dict[str, Any], list[tuple[str, ...]]]] = []
+    for line in journal:
+        if line["kind"] in ("key", "click", "begin"):
+            steps.append((line, []))
+        else:
+            event = [line["kind"], line["image"], *([line["label"]] if "label" in line else [])]
+            steps[-1][1].append(tuple(event))
+    for line, events in steps:
+        if line["kind"] == "begin":
+            begun += 1
+            pressed = []
+            continue
+        key = line["key"] if line["kind"] == "key" else f"click {line['key']}"
+        pressed.append(key)
+        expected = meaning.press(key, line["stage"])
+        assert events == expected, f"{meaning.tab}: {pressed} on {line['stage']}"
+    return begun
+
+
+ALL = [*KEYS, *CLICKS, *FORM_CLICKS]
+# From where the focus is elsewhere, three keys of these: the others do the same or nothing.
+GALLERY = [*KEYS, *ARROWS, *CLICKS[:2], *FORM_CLICKS]
+GALLERY.remove("f")
+CORE = [*"ax1fn", " ", "Backspace", "Enter", "click Agree", "click Disagree", "click Cancel"]
+STARTS = {
+    "Queue, stage": ("Queue", "#queue-stage .region", [*ALL, *ARROWS], 3),
+    "Queue, tab": ("Queue", "[role=tab][aria-selected=true]", ALL, 2),
+    "Queue, tab, core": ("Queue", "[role=tab][aria-selected=true]", CORE, 3),
+    "Queue, button": ("Queue", "#queue-stage .reveal", [k for k in ALL if k not in " Enter"], 2),
+    "Review, stage": ("Review", "#review-preview .region", ALL, 3),
+    "Review, slider": ("Review", "#review-threshold input[type=range]", ALL, 2),
+    "Gallery, card": ("Gallery", "#grid .card", GALLERY, 2),
+    "Review, slider, core": ("Review", "#review-threshold input[type=range]", CORE, 3),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", STARTS)
+def test_each_key_records_what_it_means(scripted: Page, start: str) -> None:
+    """No sequence of keys and clicks records what its last key does not mean."""
+    tab, focus, symbols, length = STARTS[start]
+    driver = Driver(scripted, scripted.context.new_cdp_session(scripted))
+    open_tab(scripted, tab)
+    if tab == "Queue":
+        expect(scripted.locator("#queue-stage figcaption")).to_be_visible()
+    elif tab == "Gallery":
+        names = [f"{label} {number}.png" for number in range(4) for label in OPPOSITE]
+        expect(scripted.locator("#gallery-upload input[type=file]")).to_be_enabled()
+        scripted.evaluate(f"desk.fill('#gallery-upload', ...{names})")
+        expect(scripted.locator("#grid .card")).to_have_count(len(names))
+    else:
+        scripted.evaluate("desk.fill('#image-input', 'nsfw first.png')")
+        expect(scripted.locator("#agree")).to_be_enabled()
+    driver.evaluate(f"desk.watch({tab!r})")
+    meaning = Meaning(tab)
+    count = 0
+    for number, keys in enumerate(sequences(symbols, length)):
+        driver.evaluate(f"desk.begin({focus!r})")
+        for key in [*keys, *closing(tab, keys)]:
+            driver.press(key)
+        if number % 500 == 0:
+            count += check(driver.evaluate("desk.read()"), meaning)
+    count += check(driver.evaluate("desk.read()"), meaning)
+    assert count == sum(len(symbols) ** size for size in range(1, length + 1))
