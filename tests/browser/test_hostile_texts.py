@@ -105,7 +105,7 @@ def test_the_queue_shows_them_as_text(browser: Browser, app: Server) -> None:
         assert image["id"]
     with opened(browser, app.url) as page:
         open_tab(page, "Queue")
-        caption = page.locator("#queue-preview figcaption b")
+        caption = page.locator("#queue-stage figcaption .name")
         expect(caption).to_be_visible()
         seen = []
         while image["name"] not in seen:  # images of other tests may come before it
