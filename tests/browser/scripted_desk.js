@@ -145,7 +145,7 @@
     /** Begins a sequence with the focus on an element. */
     begin(selector) {
       const open = document.querySelector('dialog[open], .decision-form, .loupe')
-      if (open) throw new Error(`still open: ${open.className}`)
+      if (open?.checkVisibility()) throw new Error(`still open: ${open.className}`)
       document.querySelector(selector).focus()
       journal.push({ kind: 'begin' })
     },

@@ -37,6 +37,7 @@ class Meaning:
 
     tab: str
     form: str | None = None
+    about: str = ""
     typing: bool = False
     listing: bool = False
     given: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -55,12 +56,12 @@ class Meaning:
         if key == "?":
             self.listing = True
             return []
-        return self._in_form(key, stage) if self.form else self._on_stage(key, stage)
+        return self._in_form(key) if self.form else self._on_stage(key, stage)
 
-    def _in_form(self, key: str, stage: str | None) -> list[tuple[str, ...]]:
+    def _in_form(self, key: str) -> list[tuple[str, ...]]:
         if key in ("Enter", "click Save decision"):
             label, self.form, self.typing = self.form or "", None, False
-            return self._decide(stage, label)
+            return self._decide(self.about, label)
         if key == "click Cancel":
             self.form, self.typing = None, False
         elif key.startswith("click"):
@@ -93,11 +94,10 @@ class Meaning:
         if self.tab == "Gallery" and key != "n":
             return self._decide(stage, other)
         own = self.given[stage] if self.tab == "Gallery" else []
-        self.form, self.typing = (own or [other])[-1], key == "n"
+        self.form, self.about, self.typing = (own or [other])[-1], stage, key == "n"
         return []
 
-    def _decide(self, stage: str | None, label: str) -> list[tuple[str, ...]]:
-        assert stage is not None
+    def _decide(self, stage: str, label: str) -> list[tuple[str, ...]]:
         self.done.append(("decision", stage))
         self.given[stage].append(label)
         return [("decision", stage, label)]
@@ -229,7 +229,8 @@ def check(journal: list[dict[str, Any]], meaning: Meaning) -> int:
 ALL = [*KEYS, *CLICKS, *FORM_CLICKS]
 # From where the focus is elsewhere, three keys of these: the others do the same or nothing.
 GALLERY = [*KEYS, *ARROWS, *CLICKS[:2], *FORM_CLICKS]
-GALLERY.remove("f")
+for not_yet in "f3":  # no undo of the one, no such key for the other
+    GALLERY.remove(not_yet)
 CORE = [*"ax1fn", " ", "Backspace", "Enter", "click Agree", "click Disagree", "click Cancel"]
 STARTS = {
     "Queue, stage": ("Queue", "#queue-stage .region", [*ALL, *ARROWS], 3),
