@@ -228,9 +228,6 @@ def check(journal: list[dict[str, Any]], meaning: Meaning) -> int:
 
 ALL = [*KEYS, *CLICKS, *FORM_CLICKS]
 # From where the focus is elsewhere, three keys of these: the others do the same or nothing.
-GALLERY = [*KEYS, *ARROWS, *CLICKS[:2], *FORM_CLICKS]
-for not_yet in "f3":  # no undo of the one, no such key for the other
-    GALLERY.remove(not_yet)
 CORE = [*"ax1fn", " ", "Backspace", "Enter", "click Agree", "click Disagree", "click Cancel"]
 STARTS = {
     "Queue, stage": ("Queue", "#queue-stage .region", [*ALL, *ARROWS], 3),
@@ -239,7 +236,6 @@ STARTS = {
     "Queue, button": ("Queue", "#queue-stage .reveal", [k for k in ALL if k not in " Enter"], 2),
     "Review, stage": ("Review", "#review-preview .region", ALL, 3),
     "Review, slider": ("Review", "#review-threshold input[type=range]", ALL, 2),
-    "Gallery, card": ("Gallery", "#grid .card", GALLERY, 2),
     "Review, slider, core": ("Review", "#review-threshold input[type=range]", CORE, 3),
 }
 

@@ -217,7 +217,7 @@ function onClick(event) {
   const byPointer = event.detail > 0
   if (!control || !byPointer || closest(event, 'dialog')) return
   if (control.getAttribute('role') === 'tab') clickedTab = control
-  requestAnimationFrame(() => leave(control))
+  leave(control) // at once: the next key may follow immediately
 }
 
 /**
