@@ -167,6 +167,10 @@ class QueueService:
         """Settled misclassifications: unconfirmed ones first, then by confidence of the model."""
         return self._store.training.misclassifications(limit=MAX_MISCLASSIFICATIONS)
 
+    def count_misclassifications(self, listed: int) -> int:
+        """Number of settled misclassifications, with those that a list of this many leaves out."""
+        return listed if listed < MAX_MISCLASSIFICATIONS else self._store.training.size()
+
     def training_labels(self) -> list[Misclassification]:
         """Every misclassification that was confirmed as a training label."""
         return self._store.training.confirmed()
@@ -196,6 +200,14 @@ class QueueService:
         self._store.training.decide(
             prediction_id, label, reviewer=reviewer, seen=seen, seen_ms=seen_ms
         )
+
+    def withdraw_training_label(self, prediction_id: int, reviewer: str) -> None:
+        """Leave an image without a training label, neither confirmed nor set aside.
+
+        Raises:
+            NotFound: The prediction is not a settled misclassification.
+        """
+        self._store.training.withdraw(prediction_id, reviewer=reviewer)
 
     def review_of(self, prediction_id: int, *, name: str | None = None) -> Review:
         """The review of a stored prediction under the policy in force.

@@ -100,6 +100,29 @@ class TrainingLabels:
         )
         return [_misclassification(row) for row in rows]
 
+    def size(self) -> int:
+        """Number of misclassifications."""
+        found = self._connections.db.execute(f"select count(*) from ({ONE_PER_IMAGE})")
+        return int(found.fetchone()[0])
+
+    def withdraw(self, prediction_id: int, *, reviewer: str) -> None:
+        """Leave a prediction without a training label, as before its first one.
+
+        Raises:
+            NotFound: It is not a misclassification.
+        """
+        with self._connections.writing() as db:
+            withdrawn = db.execute(
+                """
+                insert into training_labels (prediction_id, decided_by, decided_at, withdrawn)
+                select prediction_id, ?, ?, 1 from settled_disagreements where prediction_id = ?
+                returning id
+                """,
+                (reviewer, now(), prediction_id),
+            ).fetchall()
+            if not withdrawn:
+                raise NotFound(f"Prediction {prediction_id} is not a misclassification.")
+
     def confirmed(self) -> list[Misclassification]:
         """Every misclassification that is confirmed as a training label."""
         rows = self._connections.db.execute(

@@ -332,6 +332,21 @@ def test_training_labels_are_confirmed_or_set_aside(queue_store: Store) -> None:
     confirm(queue_store, ids[2], None, "ann")
     said = {m.prediction_id: m.confirmed for m in queue_store.training.misclassifications(limit=9)}
     assert said == {ids[1]: "normal", ids[2]: "", ids[0]: None}
+    assert queue_store.training.size() == 3
+
+
+def test_a_training_label_is_withdrawn(queue_store: Store) -> None:
+    """The image has no training label again, as before the first one, and can get another."""
+    prediction = waiting(queue_store, 0.9)
+    for who in ("ann", "bob"):
+        decide(queue_store, prediction, who, Label.NORMAL)
+    training = queue_store.training
+    for _ in range(2):
+        training.decide(prediction, None, reviewer="ann")
+        assert [m.confirmed for m in training.misclassifications(limit=9)] == [""]
+        training.withdraw(prediction, reviewer="ann")
+        assert [m.confirmed for m in training.misclassifications(limit=9)] == [None]
+    assert queue_store.consistency.check() == []
 
 
 def test_the_log_hides_decisions_from_a_second_reviewer(queue_store: Store) -> None:

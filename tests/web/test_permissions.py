@@ -206,6 +206,9 @@ APP_ROUTES: dict[Names, Expected] = {
         (401, 403, 404, 404, 404, 403),
         post("/desk/training/999", json={"label": None}),
     ),
+    ("POST", "/desk/training/{prediction_id}/withdraw"): Expected(
+        (401, 403, 404, 404, 404, 403), post("/desk/training/999/withdraw")
+    ),
     ("GET", "/desk/training/labels.jsonl"): Expected(
         REVIEWERS, get("/desk/training/labels.jsonl"), frozenset(E)
     ),

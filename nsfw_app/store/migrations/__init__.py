@@ -26,6 +26,7 @@ from nsfw_app.store.migrations.team_tables import TEAM_TABLES
 from nsfw_app.store.migrations.upload_columns import QUEUEING_UPLOADS
 from nsfw_app.store.migrations.warning_columns import WARNING_COLUMNS
 from nsfw_app.store.migrations.webhook_events import WEBHOOK_EVENTS
+from nsfw_app.store.migrations.withdrawn_labels import allow_withdrawals
 
 log = logging.getLogger(__name__)
 migrations = Migrations("nsfw_review")
@@ -105,6 +106,12 @@ def store_circumstances(db: Database) -> None:
     """Circumstances of decisions, views of previews, restricted images."""
     for statement in DECISION_CONTEXT:
         db.execute(statement)
+
+
+@migrations()
+def withdraw_training_labels(db: Database) -> None:
+    """Training labels that are undone."""
+    allow_withdrawals(db)
 
 
 @migrations()

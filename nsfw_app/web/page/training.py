@@ -36,12 +36,14 @@ def training_routes(engine: Engine) -> APIRouter:
 
     @router.get("")
     def groups(_: Reviewer) -> dict[str, Any]:
-        """Misclassifications, near-duplicates in one group."""
+        """Misclassifications, near-duplicates in one group; `total` counts those left out too."""
+        groups = engine.queue.misclassification_groups()
         return {
+            "total": engine.queue.count_misclassifications(sum(map(len, groups))),
             "groups": [
                 [misclassification_json(engine, misclassification) for misclassification in group]
-                for group in engine.queue.misclassification_groups()
-            ]
+                for group in groups
+            ],
         }
 
     @router.post("/{prediction_id}")
@@ -50,6 +52,12 @@ def training_routes(engine: Engine) -> APIRouter:
             prediction_id, body.label, reviewer.name, seen=body.seen, seen_ms=body.seen_ms
         )
         return {"saved": True}
+
+    @router.post("/{prediction_id}/withdraw")
+    def withdraw(prediction_id: RowId, reviewer: Reviewer) -> dict[str, bool]:
+        """Undo: the image has no training label again."""
+        engine.queue.withdraw_training_label(prediction_id, reviewer.name)
+        return {"withdrawn": True}
 
     @router.get("/labels.jsonl")
     def labels(exporter: Exporter) -> StreamingResponse:
