@@ -21,6 +21,7 @@ from nsfw_app.ui.log import create_log_tab
 from nsfw_app.ui.model import create_model_tab
 from nsfw_app.ui.policy_text import create_policy_text
 from nsfw_app.ui.queue import create_queue_tab
+from nsfw_app.ui.relabel import create_relabel_tab
 from nsfw_app.ui.review import create_review_tab
 from nsfw_app.ui.theme import theme
 from nsfw_app.web.app import Page
@@ -54,6 +55,8 @@ def build_ui(engine: Engine, insights: Insights, *, policy_text: str | None = No
                 gallery_threshold = create_gallery_tab()
             with gr.Tab("Queue", id="queue"):
                 create_queue_tab()
+            with gr.Tab("Relabel", id="relabel"):
+                create_relabel_tab()
             sliders = [review_threshold, gallery_threshold]
             with gr.Tab("Insights", id="insights") as insights_tab:
                 create_insights_tab(insights, insights_tab)

@@ -98,8 +98,8 @@ class QueuePanel(ScriptedRegion):
     script = "queue/queue.js"
 
 
-class RelabelList(ScriptedRegion):
-    """Settled misclassifications; its script fetches them."""
+class RelabelGrid(ScriptedRegion):
+    """The grid of settled misclassifications in the Relabel tab; its script fetches them."""
 
     script = "relabel/relabel.js"
 

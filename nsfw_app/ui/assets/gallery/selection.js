@@ -1,14 +1,16 @@
 // The selected cards, with the conventions of a file list, and the bar with their actions.
 
 /** @import { Label } from '../shared/policy.js' */
-/** @import { Card } from './card.js' */
 
 import { make } from '../shared/dom.js'
 import { LABELS } from '../shared/policy.js'
 
+/** @typedef {{ hidden: boolean, setSelected: (selected: boolean) => void }} Selectable */
+
 /**
  * A selection of cards.
  *
+ * @template {Selectable} Card
  * @param {object} options
  * @param {() => Card[]} options.visible The cards on screen, in order: a range runs through these only.
  * @param {() => void} options.onChange

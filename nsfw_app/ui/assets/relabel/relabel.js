@@ -1,117 +1,285 @@
-// The Relabel list: settled misclassifications, to confirm as training labels or to exclude.
+// The Relabel tab: settled misclassifications, to be confirmed, corrected or excluded as training
+// labels.
 
-/** @import { ModelLabel } from '../shared/policy.js' */
 /** @import { Misclassified } from '../shared/server.js' */
+/** @import { LabelCard as Card, TrainingLabel } from './labelCard.js' */
 
-import { isVisible, make } from '../shared/dom.js'
-import { Preview } from '../shared/preview.js'
-import {
-  messageOf,
-  misclassifications,
-  setTrainingLabel,
-  trainingLabelsUrl,
-} from '../shared/server.js'
+import { makeSelection } from '../gallery/selection.js'
+import { closest, isVisible, make, regionOf } from '../shared/dom.js'
+import { toggleHelp, useKeys } from '../shared/keys.js'
+import { followInLoupe, inLoupe, isLoupeOpen, toggleLoupe } from '../shared/loupe.js'
+import { messageOf, misclassifications, trainingLabelsUrl } from '../shared/server.js'
+import { CHOICES, LabelCard } from './labelCard.js'
+import { makeLabelGrid } from './labelGrid.js'
+import { makeTrainingLabels } from './trainingLabels.js'
+
+const PAGE_ROWS = 3 // that PageUp and PageDown move
+
+const NOTHING =
+  'A disagreement is settled when a second reviewer makes the same decision. A single reviewer ' +
+  'can set NSFW_ANSWERS to disagreement=1.'
+
+/** @param {Card} card */
+const settled = (card) => card.settled
 
 /**
- * Loads the list whenever it becomes visible.
+ * Builds the tab in the grid's region. Loads the list whenever the tab is opened.
  *
  * @param {HTMLElement} root
  */
-export function mount(root) {
-  const status = make('span', { role: 'status' })
-  const list = make('div', { class: 'misclassifications' })
-  const reload = make('button', { type: 'button', class: 'quiet', onclick: load }, 'Refresh')
-  const link = make(
-    'a',
-    { class: 'button', href: trainingLabelsUrl, download: 'training-labels.jsonl' },
-    'Export confirmed labels',
+export async function mount(root) {
+  const tools = await regionOf('relabel-tools')
+  /** @type {Map<number, Card>} By prediction: a reload keeps cards, and with them focus and undo. */
+  const cards = new Map()
+  let total = 0
+
+  const summary = make('span', { class: 'summary', role: 'status' })
+  const leftOut = make('p', { class: 'left-out', hidden: true })
+  const message = make('p', { class: 'message', role: 'status' })
+  const empty = make('p', { class: 'empty', hidden: true }, NOTHING)
+  /** @param {string} text */
+  const say = (text) => {
+    message.textContent = text
+  }
+
+  const grid = makeLabelGrid()
+  const selection = makeSelection({ visible: grid.cards, onChange: drawBar })
+  const labels = makeTrainingLabels({ say, onChange: draw })
+
+  /** @param {(Node | string)[]} words @param {() => unknown} onclick @param {Record<string, any>} [attributes] */
+  const button = (words, onclick, attributes = {}) =>
+    make('button', { type: 'button', class: 'quiet', onclick, ...attributes }, ...words)
+  const link = {
+    class: 'button export',
+    href: trainingLabelsUrl,
+    download: 'training-labels.jsonl',
+  }
+  tools.replaceChildren(
+    summary,
+    button(['Undo', make('kbd', {}, 'Backspace')], undoLast),
+    button(['Keys', make('kbd', {}, '?')], toggleHelp),
+    button(['Refresh'], load),
+    make('a', link, 'Export confirmed labels'),
   )
-  root.replaceChildren(
-    make('div', { class: 'log-head' }, status, make('span', { class: 'buttons' }, reload, link)),
-    list,
+
+  const count = make('span', { class: 'selection-count', role: 'status' })
+  const bar = make(
+    'div',
+    { class: 'selection-bar', role: 'group', 'aria-label': 'Label several images', hidden: true },
+    count,
+    make(
+      'div',
+      { class: 'selection-actions' },
+      button(['Confirm settled label'], () => labelSelection(settled), { class: '' }),
+      ...CHOICES.map(([label, word]) =>
+        button([word], () => labelSelection(() => label), { class: '' }),
+      ),
+      button(['Clear'], () => selection.clear(), { class: 'quiet clear' }),
+    ),
   )
+  root.replaceChildren(leftOut, message, empty, grid.element, bar)
 
   async function load() {
     try {
-      draw(await misclassifications())
-    } catch (error) {
-      status.textContent = messageOf(error)
-    }
-  }
-
-  /** @param {Misclassified[][]} groups */
-  function draw(groups) {
-    const count = groups.flat().length
-    const words = count === 1 ? 'misclassification' : 'misclassifications'
-    status.textContent = `${count} settled ${words}, the most confident first`
-    if (count) list.replaceChildren(...groups.map(drawGroup))
-    else {
-      list.replaceChildren(
-        make(
-          'p',
-          { class: 'empty' },
-          'A disagreement is settled when a second reviewer makes the same decision. A single reviewer can set NSFW_ANSWERS to disagreement=1.',
+      const list = await misclassifications()
+      total = list.total
+      const namesModel = new Set(list.groups.flat().map(({ model }) => model)).size > 1
+      grid.show(
+        list.groups.flatMap((group) =>
+          group.map((item) => cardFor(item, { nearDuplicates: group.length, namesModel })),
         ),
       )
+      selection.clear()
+      draw()
+      empty.hidden = total > 0
+    } catch (error) {
+      say(messageOf(error))
     }
   }
 
+  /**
+   * The card of an image, with its label as stored now.
+   *
+   * @param {Misclassified} item
+   * @param {{ nearDuplicates: number, namesModel: boolean }} list
+   */
+  function cardFor(item, list) {
+    const known = cards.get(item.prediction_id)
+    if (known) {
+      if (!known.saving) known.setLabel(item.confirmed)
+      return known
+    }
+    const card = new LabelCard(item, {
+      ...list,
+      onLabel: (card, label) => labels.save([card], () => label),
+      onFocus: grid.setCurrent,
+      onPick: (card, event) => pick(card, event, { toggling: true }),
+    })
+    cards.set(item.prediction_id, card)
+    return card
+  }
+
+  function draw() {
+    const listed = grid.cards()
+    const open = listed.filter((card) => card.confirmed === null).length
+    const words = listed.length === 1 ? 'misclassification' : 'misclassifications'
+    summary.textContent = `${listed.length} settled ${words}, ${open} without a training label`
+    const lines = describeLeftOut(listed, total)
+    leftOut.hidden = !lines.length
+    leftOut.textContent = lines.join(' ')
+    follow()
+  }
+
+  function drawBar() {
+    bar.hidden = selection.size === 0
+    count.textContent = `${selection.size} selected`
+  }
+
+  /**
+   * Selects by click: one card, with Shift a range, with Ctrl one more.
+   *
+   * @param {Card} card
+   * @param {MouseEvent} event
+   * @param {{ toggling?: boolean }} [options]
+   */
+  function pick(card, event, { toggling = event.ctrlKey || event.metaKey } = {}) {
+    const start = grid.current
+    grid.focus(card, { scroll: false })
+    if (event.shiftKey) selection.extendTo(card, start, { adding: event.ctrlKey || event.metaKey })
+    else if (toggling) selection.toggle(card)
+    else selection.only(card)
+  }
+
+  grid.element.addEventListener('mousedown', (event) => {
+    if (event.shiftKey) event.preventDefault() // else the browser selects text and moves the focus
+  })
+  grid.element.addEventListener('click', (event) => {
+    const card = grid.cardOf(closest(event, '.card'))
+    if (card && !closest(event, 'button, details')) pick(card, event)
+  })
+
+  grid.element.addEventListener('dblclick', (event) => {
+    if (closest(event, '.card') && !closest(event, 'button, details')) enlarge()
+  })
+
+  function follow() {
+    const card = grid.current
+    if (card) followInLoupe(card.image, card.preview, card.describe())
+  }
+
+  function enlarge() {
+    const card = grid.current
+    toggleLoupe(card?.image, card?.preview, {
+      text: card?.describe(),
+      onClose: () => grid.focus(grid.current),
+    })
+  }
+
+  /** @param {(card: Card) => TrainingLabel} labelOf */
+  function labelSelection(labelOf) {
+    const chosen = selection.cards()
+    selection.clear()
+    grid.focus(chosen.at(-1))
+    return labels.save(chosen, labelOf)
+  }
+
+  /**
+   * Labels the selection, or the focused card and moves on to the next.
+   *
+   * @param {(card: Card) => TrainingLabel} labelOf
+   */
+  const label = (labelOf) => () => {
+    if (selection.size > 1) return labelSelection(labelOf)
+    const card = grid.current
+    if (!card) return
+    // A label is about the card that has the focus: the first key only focuses one.
+    if (!card.focused && !isLoupeOpen()) return grid.focus(card)
+    moveOn()
+    return labels.save([card], labelOf)
+  }
+
+  /** @param {() => number} distance */
+  const move = (distance) => () => {
+    selection.clear()
+    grid.focus(grid.neighbor(distance()))
+    follow()
+  }
+  /** @param {() => number} distance */
+  const extend = (distance) => () => {
+    const start = grid.current
+    const card = grid.neighbor(distance())
+    if (!card) return
+    grid.focus(card)
+    selection.extendTo(card, start)
+  }
+  const moveOn = move(() => 1)
+
+  async function undoLast() {
+    const card = await labels.undoLast()
+    if (card && grid.cards().includes(card)) grid.focus(card)
+  }
+
+  function escalate() {
+    const card = grid.current
+    if (!card || (!card.focused && !isLoupeOpen())) return
+    moveOn()
+    labels.escalate(card)
+  }
+
+  const row = () => grid.columns()
+  /** @type {[string, () => number][]} */
+  const moves = [
+    ['ArrowRight', () => 1],
+    ['ArrowLeft', () => -1],
+    ['ArrowDown', row],
+    ['ArrowUp', () => -row()],
+    ['PageDown', () => PAGE_ROWS * row()],
+    ['PageUp', () => -PAGE_ROWS * row()],
+    ['End', () => cards.size],
+    ['Home', () => -cards.size],
+  ]
+  useKeys(root, {
+    keys: {
+      ...Object.fromEntries(moves.map(([key, distance]) => [key, move(distance)])),
+      ...Object.fromEntries(moves.map(([key, distance]) => [`Shift+${key}`, extend(distance)])),
+      a: label(settled),
+      1: label(() => 'normal'),
+      2: label(() => 'nsfw'),
+      x: label(() => null),
+      ' ': moveOn,
+      Enter: enlarge,
+      'Ctrl+a': () => selection.choose(grid.cards()),
+      Escape: () => selection.clear(),
+      undo: undoLast,
+      f: escalate,
+      n: () => grid.current?.toggleNotes(),
+    },
+    hold: () => {
+      const held = inLoupe(grid.current?.preview)
+      held?.reveal()
+      return () => held?.conceal()
+    },
+    stage: () => grid.current?.element,
+  })
   new IntersectionObserver(() => isVisible(root) && load()).observe(root)
 }
 
-/** @param {Misclassified[]} members */
-function drawGroup(members) {
-  const note =
-    members.length > 1 ? make('p', { class: 'muted' }, `${members.length} near duplicates`) : null
-  return make('section', { class: 'misclassification-group' }, note, ...members.map(drawItem))
-}
-
-/** @param {Misclassified} item */
-function drawItem(item) {
-  const image = { ...item, name: '', action: /** @type {const} */ ('review'), error: null }
-  const preview = new Preview(image, 'thumbnail')
-  preview.element.append(preview.makeButton())
-  const state = make('span', { class: 'muted', role: 'status' }, describe(item.confirmed))
-  /** @param {string} word @param {ModelLabel | null} label */
-  const choice = (word, label) => {
-    const onclick = async () => {
-      try {
-        await setTrainingLabel(item.prediction_id, label)
-        state.textContent = describe(label ?? '')
-      } catch (error) {
-        state.textContent = `Not saved. ${messageOf(error)}`
-      }
-    }
-    return make('button', { type: 'button', onclick }, word)
-  }
-  const score = item.nsfw_score.toFixed(3)
-  const decisions = item.answers === 1 ? '1 decision' : `${item.answers} decisions`
-  return make(
-    'article',
-    { class: 'misclassification', 'data-id': item.sha256 },
-    preview.element,
-    make(
-      'div',
-      { class: 'misclassification-text' },
-      make('span', {}, `Settled as ${item.label}; the model's score is ${score}.`),
-      make('span', { class: 'muted' }, `${decisions}, ${item.model}`),
-      state,
-      make(
-        'span',
-        { class: 'buttons' },
-        choice(`Confirm ${item.label}`, item.label),
-        choice('Exclude', null),
-      ),
-    ),
-  )
-}
-
 /**
- * The state of a training label.
+ * What the list lacks, in sentences.
  *
- * @param {string | null} confirmed
+ * @param {Card[]} listed
+ * @param {number} total
  */
-function describe(confirmed) {
-  if (confirmed === null) return 'Not reviewed'
-  return confirmed ? `Training label: ${confirmed}` : 'Excluded'
+function describeLeftOut(listed, total) {
+  const lines = []
+  const more = total - listed.length
+  if (more > 0) {
+    lines.push(
+      `The list has the ${listed.length} with the largest error; ${more} more follow as these are labeled.`,
+    )
+  }
+  const bare = listed.filter((card) => !card.item.kept).length
+  if (bare === 1) lines.push('One image has no preview any more and cannot be revealed.')
+  else if (bare) lines.push(`${bare} images have no preview any more and cannot be revealed.`)
+  return lines
 }

@@ -147,6 +147,13 @@ const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error in
  * @property {string | null} confirmed The training label; empty if excluded, null if undecided.
  * @property {string} placeholder
  * @property {boolean} kept
+ * @property {string} name
+ * @property {string} revision
+ * @property {string} backend
+ * @property {number} width
+ * @property {number} height
+ * @property {string[]} reasons Of earlier reviewers.
+ * @property {string[]} notes Of earlier reviewers.
  */
 
 /**
@@ -605,22 +612,32 @@ export function withdrawSecondOpinion({ sha256, model, revision, backend }) {
 }
 
 /**
- * Settled misclassifications, in groups of near duplicates.
+ * Settled misclassifications, in groups of near duplicates, and how many there are in all.
  *
- * @returns {Promise<Misclassified[][]>}
+ * @returns {Promise<{ groups: Misclassified[][], total: number }>}
  */
-export async function misclassifications() {
-  return (await get('training')).groups
+export function misclassifications() {
+  return get('training')
 }
 
 /**
- * Confirms a training label, or excludes the image with null.
+ * Confirms or corrects a training label, or excludes the image with null.
  *
  * @param {number} predictionId
  * @param {ModelLabel | null} label
+ * @param {{ seen: boolean, seenMs: number | null }} exposure Whether the reviewer has revealed the image.
  */
-export function setTrainingLabel(predictionId, label) {
-  return send(`training/${predictionId}`, { label })
+export function setTrainingLabel(predictionId, label, { seen, seenMs }) {
+  return send(`training/${predictionId}`, { label, seen, seen_ms: seenMs })
+}
+
+/**
+ * Leaves an image without a training label, neither confirmed nor excluded.
+ *
+ * @param {number} predictionId
+ */
+export function withdrawTrainingLabel(predictionId) {
+  return send(`training/${predictionId}/withdraw`, {})
 }
 
 /** The address of the confirmed training labels. */

@@ -1,0 +1,154 @@
+// Saving training labels, one image or a selection at a time, and undoing them.
+
+/** @import { Undo } from '../shared/history.js' */
+/** @import { LabelCard, TrainingLabel } from './labelCard.js' */
+
+import { makeHistory } from '../shared/history.js'
+import { may, READ_ONLY } from '../shared/permissions.js'
+import { seenMs } from '../shared/preview.js'
+import {
+  messageOf,
+  requestSecondOpinion,
+  setTrainingLabel,
+  withdrawSecondOpinion,
+  withdrawTrainingLabel,
+} from '../shared/server.js'
+import { describeLabel } from './labelCard.js'
+
+/**
+ * A card shows a label only after the server has recorded it.
+ *
+ * @param {object} options
+ * @param {(message: string) => void} options.say
+ * @param {() => void} options.onChange Called after labels have changed.
+ */
+export function makeTrainingLabels({ say, onChange }) {
+  /** @type {ReturnType<typeof makeHistory<LabelCard>>} */
+  const history = makeHistory()
+
+  /**
+   * Labels each card; one undo takes all of them back.
+   *
+   * @param {LabelCard[]} cards
+   * @param {(card: LabelCard) => TrainingLabel} labelOf
+   */
+  async function save(cards, labelOf) {
+    if (!cards.length) return
+    if (!may('review')) {
+      say(READ_ONLY)
+      return
+    }
+    for (const card of cards) card.setSaving()
+    const sent = saveEach(cards, labelOf)
+    history.add(sent)
+    await sent
+    onChange()
+  }
+
+  /**
+   * @param {LabelCard[]} cards
+   * @param {(card: LabelCard) => TrainingLabel} labelOf
+   * @returns {Promise<Undo<LabelCard> | null>}
+   */
+  async function saveEach(cards, labelOf) {
+    /** @type {{ card: LabelCard, before: string | null }[]} */
+    const saved = []
+    for (const card of cards) {
+      const before = card.confirmed
+      try {
+        await store(card, labelOf(card) ?? '')
+        saved.push({ card, before })
+      } catch (error) {
+        card.setLabel(before, messageOf(error))
+      }
+    }
+    const failed = cards.length - saved.length
+    say([...summarize(saved.map(({ card }) => card)), ...notSaved(failed)].join(' '))
+    return saved.length ? () => restore(saved) : null
+  }
+
+  /**
+   * Records a label as the server stores it: empty excludes, null withdraws.
+   *
+   * @param {LabelCard} card
+   * @param {string | null} confirmed
+   */
+  async function store(card, confirmed) {
+    const id = card.item.prediction_id
+    const ms = seenMs(card.item.sha256)
+    const label = /** @type {TrainingLabel} */ (confirmed || null)
+    if (confirmed === null) await withdrawTrainingLabel(id)
+    else await setTrainingLabel(id, label, { seen: ms !== null, seenMs: ms })
+    card.setLabel(confirmed)
+  }
+
+  /** @param {{ card: LabelCard, before: string | null }[]} saved */
+  async function restore(saved) {
+    for (const { card, before } of saved) await store(card, before)
+    const [{ card, before }] = saved
+    say(
+      saved.length === 1
+        ? `Undone: ${card.image.name}. ${describeLabel(before)}.`
+        : `Undone: the training labels of ${saved.length} images.`,
+    )
+    return card
+  }
+
+  /**
+   * Puts an image back into the queue, for another decision.
+   *
+   * @param {LabelCard} card
+   */
+  async function escalate(card) {
+    if (!may('review')) {
+      say(READ_ONLY)
+      return
+    }
+    const { image } = card
+    const sent = requestSecondOpinion(image).then(
+      () => {
+        card.setState('In the queue for a second opinion')
+        say(`${image.name} is in the queue for a second opinion.`)
+        return async () => {
+          await withdrawSecondOpinion(image)
+          card.setLabel(card.confirmed)
+          say(`Undone: the request for a second opinion on ${image.name}.`)
+          return card
+        }
+      },
+      (error) => {
+        say(messageOf(error))
+        return null
+      },
+    )
+    history.add(sent)
+    await sent
+  }
+
+  /** Undoes the last label, selection or escalation. Resolves to the card to focus, or undefined. */
+  async function undoLast() {
+    try {
+      const card = await history.undoLast()
+      if (!card) say('Nothing to undo.')
+      return card ?? undefined
+    } catch (error) {
+      say(`Not undone. ${messageOf(error)}`)
+      return undefined
+    } finally {
+      onChange()
+    }
+  }
+
+  return { save, escalate, undoLast }
+}
+
+/** @param {LabelCard[]} cards */
+function summarize(cards) {
+  if (cards.length !== 1) return cards.length ? [`Saved: ${cards.length} images.`] : []
+  const [card] = cards
+  return [`Saved: ${card.image.name}. ${describeLabel(card.confirmed)}.`]
+}
+
+/** @param {number} failed */
+const notSaved = (failed) =>
+  failed ? [`Not saved: ${failed === 1 ? 'one image' : `${failed} images`}; see the cards.`] : []
