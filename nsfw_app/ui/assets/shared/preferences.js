@@ -1,5 +1,5 @@
-// How previews are shown to this reviewer. Until the reviewer is known, the defaults apply: blurred
-// and grayscale.
+// How previews are shown to this reviewer: as the reviewer chose, else as the team's defaults say, else
+// blurred and grayscale. Until the reviewer is known, the last.
 
 import { status } from './server.js'
 import { signal } from './signal.js'
@@ -23,6 +23,9 @@ const NAME = 'viewing'
 /** @type {string | null} */
 let reviewer = null
 
+/** What this reviewer chose. @type {Partial<Preferences>} */
+let chosen = {}
+
 /** The preferences in force. */
 export const preferences = signal(DEFAULTS)
 
@@ -32,8 +35,34 @@ export const preferences = signal(DEFAULTS)
  * @param {Partial<Preferences>} changes
  */
 export function setPreferences(changes) {
-  preferences.value = validated({ ...preferences.value, ...changes })
-  if (reviewer !== null) remember(NAME, reviewer, preferences.value)
+  choose({ ...chosen, ...changes })
+}
+
+/** Forgets what the reviewer chose: the team's defaults apply. */
+export function resetPreferences() {
+  choose({})
+}
+
+/** @param {Partial<Preferences>} next */
+function choose(next) {
+  chosen = next
+  if (reviewer !== null) remember(NAME, reviewer, chosen)
+  apply()
+}
+
+function apply() {
+  preferences.value = inForce(status.value?.viewing_defaults ?? {}, chosen)
+}
+
+/**
+ * The preferences in force.
+ *
+ * @param {Record<string, any>} team The team's defaults; null where there is none.
+ * @param {Record<string, any> | null} own What the reviewer chose.
+ */
+export function inForce(team, own) {
+  const set = Object.entries(team).filter(([, value]) => value !== null)
+  return validated({ ...Object.fromEntries(set), ...own })
 }
 
 /**
@@ -62,12 +91,16 @@ preferences.subscribe((now) => {
 })
 
 status.subscribe((now) => {
-  if (now.reviewer === reviewer) return
-  reviewer = now.reviewer
-  preferences.value = validated(recall(NAME, reviewer))
+  if (now.reviewer !== reviewer) {
+    reviewer = now.reviewer
+    chosen = recall(NAME, reviewer) ?? {}
+  }
+  apply()
 })
 
 // Another window of the same reviewer changed them.
 window.addEventListener('storage', () => {
-  if (reviewer !== null) preferences.value = validated(recall(NAME, reviewer))
+  if (reviewer === null) return
+  chosen = recall(NAME, reviewer) ?? {}
+  apply()
 })

@@ -49,6 +49,7 @@ const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error in
  * @property {number} max_bytes
  * @property {number} pause_after
  * @property {boolean} policy_text
+ * @property {ViewingDefaults} [viewing_defaults]
  * @property {string} version Of the program.
  * @property {boolean} reviews False for an administrator who said that they do not review.
  * @property {string[]} [require_seen] Tabs that refuse decisions about unseen images.
@@ -60,6 +61,15 @@ const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error in
 
 /**
  * @typedef {object} ViewingDefaults
+ * @property {number | null} blurPx
+ * @property {boolean | null} greyscale
+ * @property {boolean | null} greyscaleRevealed
+ * @property {string | null} reveal
+ * @property {number | null} pauseAfter
+ */
+
+/**
+ * @typedef {object} ViewingDefaults Set by admins for the team; null where unset.
  * @property {number | null} blurPx
  * @property {boolean | null} greyscale
  * @property {boolean | null} greyscaleRevealed
@@ -609,6 +619,16 @@ export async function requestSecondOpinion({ sha256, model, revision, backend })
  */
 export function withdrawSecondOpinion({ sha256, model, revision, backend }) {
   return send('queue/second-opinion/withdraw', { image_sha256: sha256, model, revision, backend })
+}
+
+/**
+ * Sets the team's viewing defaults; for admins.
+ *
+ * @param {ViewingDefaults} defaults
+ */
+export async function setViewingDefaults(defaults) {
+  await send('viewing-defaults', defaults)
+  await refreshStatus()
 }
 
 /**
