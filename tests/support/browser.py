@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, Request, expect, sync_playwright
 
 from tests.support.server import Server
 
@@ -14,15 +14,21 @@ CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-network
 FAILED_REQUEST = "Failed to load resource"  # what the console reports in an outage
 
 
+@contextlib.contextmanager
+def launched(playwright: Playwright) -> Iterator[Browser]:
+    """Chromium as Debian packages it, until the block ends."""
+    chromium = playwright.chromium.launch(
+        executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS
+    )
+    yield chromium
+    chromium.close()
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Chromium as Debian packages it."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS
-        )
+    """Chromium, for all tests."""
+    with sync_playwright() as playwright, launched(playwright) as chromium:
         yield chromium
-        chromium.close()
 
 
 @contextlib.contextmanager
