@@ -33,7 +33,7 @@ STYLES = """
     shared/verdict shared/decision shared/reviewPanel review/review
     gallery/gallery gallery/grid gallery/uploads queue/queue relabel/relabel shared/loupe
     shared/wellness shared/policyText insights/insights log/log
-    model/definitionList shared/narrow
+    model/definitionList shared/narrow shared/forcedColors
 """.split()
 
 
