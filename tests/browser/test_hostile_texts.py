@@ -57,6 +57,14 @@ def submit(client: httpx.Client, number: int, text: str) -> None:
     assert response.json()["note"] == text
 
 
+# Innermost elements whose whole text is a name, and that are not in the direction of its script.
+UNDIRECTED = """name => [...document.querySelectorAll('.gradio-container *')]
+  .filter((node) => node.checkVisibility() && node.textContent === name)
+  .filter((node) => ![...node.children].some((child) => child.textContent === name))
+  .filter((node) => node.closest('[dir]')?.dir !== 'auto')
+  .map((node) => node.outerHTML)"""
+
+
 def is_unharmed(page: Page) -> bool:
     """Whether no text was executed or became an element."""
     return bool(
@@ -114,6 +122,22 @@ def test_the_queue_shows_them_as_text(browser: Browser, app: Server) -> None:
             page.keyboard.press(" ")
             expect(caption).not_to_have_text(seen[-1])
         assert is_unharmed(page)
+
+
+def test_names_have_the_direction_of_their_script(browser: Browser, app: Server) -> None:
+    """A name that runs from right to left does so in every tab that shows it."""
+    name = "\u05ea\u05de\u05d5\u05e0\u05d4 1.png"
+    file = {"name": name, "mimeType": "image/png", "buffer": image_bytes(250)}
+    with opened(browser, app.url) as page:
+        shown = page.get_by_text(name, exact=True).filter(visible=True).first
+        for tab, zone in (("Review", "#image-input"), ("Gallery", "#gallery-upload")):
+            open_tab(page, tab)
+            page.locator(f"{zone} input[type=file]").set_input_files(file)
+            expect(shown).to_be_visible()
+            assert page.evaluate(UNDIRECTED, name) == []
+        open_tab(page, "Log")
+        expect(page.locator("#log-table tbody tr").first).to_be_visible()
+        assert page.evaluate(UNDIRECTED, HOSTILE["right to left"]) == []
 
 
 def test_csv_neutralizes_formulas(app: Server) -> None:
