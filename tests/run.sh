@@ -33,6 +33,7 @@ export PATH="$PWD/$venv/bin:$PATH"
 
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
+command -v firefox-esr >/dev/null || missing+=(firefox-esr)
 PATH="$PATH:/usr/sbin" command -v nginx >/dev/null || missing+=(nginx-light)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
@@ -42,7 +43,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then
     sudo apt-get update -qq && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
   else
-    echo "The tests need Chromium, nginx and Node.js. Run 'apt-get install ${missing[*]}' as root, then run this again." >&2
+    echo "The tests need Chromium, Firefox, nginx and Node.js. Run 'apt-get install ${missing[*]}' as root, then run this again." >&2
     exit 1
   fi
 fi
@@ -50,7 +51,7 @@ fi
 ruff check .
 ruff format --check .
 biome check --config-path tests nsfw_app/ui/assets
-(cd tests && biome check js)
+(cd tests && biome check js browser)
 [ tests/node_modules/.package-lock.json -nt tests/package-lock.json ] || npm --prefix tests ci --no-audit --no-fund --silent
 node tests/node_modules/typescript/bin/tsc --project tests/jsconfig.json
 node --test tests/js/*.test.js
