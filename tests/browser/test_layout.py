@@ -105,7 +105,10 @@ def test_a_low_screen_shows_an_image_with_its_buttons(browser: Browser, app: Ser
     shown = {
         "Review": ("#review-preview .preview", "#agree", "#disagree"),
         "Gallery": ("#grid .card", "#grid .card .agree", "#grid .card .disagree"),
-        "Queue": ("#queue-preview .preview", "#queue-decision .decision-buttons"),
+        "Queue": (
+            ":is(#queue-stage, #queue-preview) .preview",
+            "#queue-decision .decision-buttons",
+        ),
         "Relabel": ("#relabel .card", "#relabel .quick"),
     }
     with opened(browser, app.url) as page:

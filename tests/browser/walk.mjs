@@ -124,8 +124,12 @@ async function walk(page) {
   progress('Gallery, the window left and entered')
 
   await tab('Queue')
-  await expect('an image is on the stage', '#queue-preview .preview', (all) => all.length === 1)
-  await reveal('#queue-preview')
+  await expect(
+    'an image is on the stage',
+    ':is(#queue-stage, #queue-preview) .preview',
+    (all) => all.length === 1,
+  )
+  await reveal(':is(#queue-stage, #queue-preview)')
   await page.keyboard.press('1')
   await texts('#queue-decision .saved', 'Saved')
   await page.keyboard.press('Backspace')

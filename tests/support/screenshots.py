@@ -4,7 +4,7 @@
     python -m tests.support.screenshots --readme
 
 The first form writes TAB-THEME-SIZE.png: what is on the screen, or with --full the whole page. The
-second one writes the two pictures of the README.
+second one writes the two screenshots of the README.
 """
 
 import contextlib

@@ -18,7 +18,7 @@ export const CHOICES = [
 ]
 
 /**
- * A training label in words.
+ * The text for a training label.
  *
  * @param {string | null} confirmed As the server stores it: empty if excluded, null if undecided.
  */

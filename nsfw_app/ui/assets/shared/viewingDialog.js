@@ -160,7 +160,7 @@ status.subscribe(({ viewing_defaults: defaults = UNSET, pause_after: pauseAfter 
 })
 
 /**
- * The team's defaults in words; empty without any.
+ * Phrases for the team's defaults; empty without any.
  *
  * @param {ViewingDefaults} defaults
  */
