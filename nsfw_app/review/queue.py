@@ -171,6 +171,10 @@ class QueueService:
         """Number of settled misclassifications, with those that a list of this many leaves out."""
         return listed if listed < MAX_MISCLASSIFICATIONS else self._store.training.size()
 
+    def hidden_misclassifications(self) -> int:
+        """Number of restricted images that would be in the list."""
+        return self._store.training.hidden()
+
     def training_labels(self) -> list[Misclassification]:
         """Every misclassification that was confirmed as a training label."""
         return self._store.training.confirmed()

@@ -105,6 +105,18 @@ class TrainingLabels:
         found = self._connections.db.execute(f"select count(*) from ({ONE_PER_IMAGE})")
         return int(found.fetchone()[0])
 
+    def hidden(self) -> int:
+        """Number of images with a misclassification that are left out because restricted."""
+        found = self._connections.db.execute(
+            f"""
+            select count(distinct r.image_sha256) from restricted_images r
+            join predictions p on p.image_sha256 = r.image_sha256
+            join outcomes o on o.prediction_id = p.id
+            where r.lifted_at is null and {MISCLASSIFIED.format(row="o")}
+            """
+        )
+        return int(found.fetchone()[0])
+
     def withdraw(self, prediction_id: int, *, reviewer: str) -> None:
         """Leave a prediction without a training label, as before its first one.
 

@@ -17,14 +17,16 @@ from tests.support.server import Server, serving
 REDS = (60, 120, 180, 240)
 
 
-def misclassify(client: httpx.Client, red: int, name: str = "") -> dict[str, Any]:
+def misclassify(
+    client: httpx.Client, red: int, *, name: str = "", reason: str = "art"
+) -> dict[str, Any]:
     """Upload a plain image, and settle it as what the model does not say."""
     query = urllib.parse.urlencode({"name": name or f"red {red}.png", "source": "test"})
     card: dict[str, Any] = client.post(f"/desk/images?{query}", content=image_bytes(red)).json()
     assert card["error"] is None
     body = {key: card[key] for key in ("model", "revision", "backend", "name")}
     body |= {"image_sha256": card["sha256"], "nonce": f"n{red}", "threshold": 0.5}
-    body |= {"label": "nsfw", "reasons": ["art"], "note": f"A painting, {red}."}
+    body |= {"label": "nsfw", "reasons": [reason], "note": f"A painting, {red}."}
     assert client.post("/desk/decisions", json=body).status_code == 200
     return card
 
@@ -180,7 +182,7 @@ def test_a_long_name_keeps_its_end(browser: Browser, app: Server) -> None:
     """A name that is cut shows its number and extension, in the direction of its script."""
     name = "\u05ea\u05de\u05d5\u05e0\u05d4" * 40 + " 0042.png"
     with httpx.Client(base_url=app.url, timeout=30) as client:
-        card = misclassify(client, 30, name)
+        card = misclassify(client, 30, name=name)
     with opened(browser, app.url) as page:
         open_tab(page, "Relabel")
         shown = page.locator(f"#relabel .card[data-id='{card['sha256']}'] .name")
@@ -195,13 +197,17 @@ def test_a_long_name_keeps_its_end(browser: Browser, app: Server) -> None:
 
 
 def test_what_the_list_leaves_out_is_said(browser: Browser, app: Server) -> None:
-    """An image without a preview is listed, and counted in a sentence."""
-    preview, *_ = sorted((app.data / "images").rglob("*.*"))
-    for path in preview.parent.glob(f"{preview.stem.split('.')[0]}*"):
+    """Images without a preview, and restricted ones, are counted in sentences."""
+    with httpx.Client(base_url=app.url, timeout=30) as client:
+        misclassify(client, 20, reason="minor_present")
+    with httpx.Client(base_url=app.url, timeout=30) as client:
+        listed = client.get("/desk/training").json()["groups"][0][0]["sha256"]
+    for path in (app.data / "images").rglob(f"{listed}*"):
         path.unlink()
     with opened(browser, app.url) as page:
         open_tab(page, "Relabel")
         expect(cards(page)).to_have_count(4)
         expect(page.locator("#relabel .left-out")).to_have_text(
-            "One image has no preview any more and cannot be revealed."
+            "One image has no preview any more and cannot be revealed. "
+            "One image is hidden because a minor may be present."
         )

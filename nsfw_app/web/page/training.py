@@ -36,10 +36,14 @@ def training_routes(engine: Engine) -> APIRouter:
 
     @router.get("")
     def groups(_: Reviewer) -> dict[str, Any]:
-        """Misclassifications, near-duplicates in one group; `total` counts those left out too."""
+        """Misclassifications, near-duplicates in one group.
+
+        `total` counts those beyond the limit too, `hidden` the restricted images.
+        """
         groups = engine.queue.misclassification_groups()
         return {
             "total": engine.queue.count_misclassifications(sum(map(len, groups))),
+            "hidden": engine.queue.hidden_misclassifications(),
             "groups": [
                 [misclassification_json(engine, misclassification) for misclassification in group]
                 for group in groups

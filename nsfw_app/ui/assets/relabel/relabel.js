@@ -32,6 +32,7 @@ export async function mount(root) {
   /** @type {Map<number, Card>} By prediction: a reload keeps cards, and with them focus and undo. */
   const cards = new Map()
   let total = 0
+  let hidden = 0
 
   const summary = make('span', { class: 'summary', role: 'status' })
   const leftOut = make('p', { class: 'left-out', hidden: true })
@@ -83,6 +84,7 @@ export async function mount(root) {
     try {
       const list = await misclassifications()
       total = list.total
+      hidden = list.hidden
       const namesModel = new Set(list.groups.flat().map(({ model }) => model)).size > 1
       grid.show(
         list.groups.flatMap((group) =>
@@ -124,7 +126,7 @@ export async function mount(root) {
     const open = listed.filter((card) => card.confirmed === null).length
     const words = listed.length === 1 ? 'misclassification' : 'misclassifications'
     summary.textContent = `${listed.length} settled ${words}, ${open} without a training label`
-    const lines = describeLeftOut(listed, total)
+    const lines = describeLeftOut(listed, { total, hidden })
     leftOut.hidden = !lines.length
     leftOut.textContent = lines.join(' ')
     follow()
@@ -268,9 +270,9 @@ export async function mount(root) {
  * What the list lacks, in sentences.
  *
  * @param {Card[]} listed
- * @param {number} total
+ * @param {{ total: number, hidden: number }} counts
  */
-function describeLeftOut(listed, total) {
+function describeLeftOut(listed, { total, hidden }) {
   const lines = []
   const more = total - listed.length
   if (more > 0) {
@@ -281,5 +283,7 @@ function describeLeftOut(listed, total) {
   const bare = listed.filter((card) => !card.item.kept).length
   if (bare === 1) lines.push('One image has no preview any more and cannot be revealed.')
   else if (bare) lines.push(`${bare} images have no preview any more and cannot be revealed.`)
+  if (hidden === 1) lines.push('One image is hidden because a minor may be present.')
+  else if (hidden) lines.push(`${hidden} images are hidden because a minor may be present.`)
   return lines
 }

@@ -632,9 +632,10 @@ export async function setViewingDefaults(defaults) {
 }
 
 /**
- * Settled misclassifications, in groups of near duplicates, and how many there are in all.
+ * Settled misclassifications, in groups of near duplicates, how many there are in all, and how many
+ * restricted images are hidden.
  *
- * @returns {Promise<{ groups: Misclassified[][], total: number }>}
+ * @returns {Promise<{ groups: Misclassified[][], total: number, hidden: number }>}
  */
 export function misclassifications() {
   return get('training')
