@@ -109,16 +109,16 @@ def store_circumstances(db: Database) -> None:
 
 
 @migrations()
-def withdraw_training_labels(db: Database) -> None:
-    """Training labels that are undone."""
-    allow_withdrawals(db)
-
-
-@migrations()
 def add_team_tables(db: Database) -> None:
     """Escalations, viewing defaults, admins who do not review, and indexes."""
     for statement in TEAM_TABLES:
         db.execute(statement)
+
+
+@migrations()
+def withdraw_training_labels(db: Database) -> None:
+    """Training labels that are undone."""
+    allow_withdrawals(db)
 
 
 def upgrade(writing: Callable[[], AbstractContextManager[Database]]) -> None:
