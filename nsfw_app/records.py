@@ -126,8 +126,8 @@ class Preview:
     """Placeholder and perceptual hash of an image.
 
     - `placeholder` is a WebP of 24 pixels, empty where it was deleted.
-    - `perceptual_hash` is 64 bits as 16 hexadecimal digits, which differ in few bits between
-      near-duplicates; None where it is not known.
+    - `perceptual_hash` is that of `imaging.previews`, by which near-duplicates are found; None
+      where it is not known.
     """
 
     placeholder: bytes = b""

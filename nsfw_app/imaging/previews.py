@@ -6,6 +6,7 @@
 import io
 
 import imagehash
+import numpy as np
 from PIL import Image
 
 from nsfw_app.imaging import decode
@@ -13,7 +14,12 @@ from nsfw_app.imaging import decode
 PREVIEW_SIDE = 1600  # pixels; fills 70 % of the height of a large screen
 THUMBNAIL_SIDE = 320  # pixels; a card is 160 CSS pixels wide, twice that on dense screens
 HASHED_SIDE = 256  # pixels; the hash itself uses 9 by 8
-NEAR_BITS = 4  # of 64; recompressed and resized copies differ in fewer
+HASH_BITS, HASH_DIGITS = 64, 16
+NEAR_BITS = 4  # recompressed and resized copies differ in fewer
+FLAT_BITS = 10  # a hash with fewer bits that are set, or that are not, is that of a flat image
+GRID_SIDE = 16  # cells
+NEAR_LEVELS = 6  # of 255; a flat image encoded with low quality differs by half of it
+NEAR_CONTRAST = 0.15  # of the range of levels; cropping half a percent moves an edge by this
 STORED_PREVIEW = "The stored preview"
 PLACEHOLDER_SIDE = 24  # pixels; too few to recognize the content
 
@@ -41,15 +47,48 @@ def placeholder(image: Image.Image) -> bytes:
 
 
 def perceptual_hash(image: Image.Image) -> str:
-    """A difference hash of 64 bits as 16 hexadecimal digits; similar images differ in few bits."""
-    return str(imagehash.dhash(fitted(image, HASHED_SIDE)))
+    """A difference hash of 64 bits as 16 hexadecimal digits; similar images differ in few bits.
+
+    Hashes of flat images, gradients and nearly blank pages have few bits set, or nearly all, and
+    hardly differ. To these, and to those near them, the colors of a grid of 16 by 16 cells are
+    appended, in hexadecimal digits.
+    """
+    small = fitted(image, HASHED_SIDE)
+    digits = str(imagehash.dhash(small))
+    if not _is_flat(int(digits, 16), margin_bits=NEAR_BITS):
+        return digits
+    grid = small.convert("RGB").resize((GRID_SIDE, GRID_SIDE), Image.Resampling.BOX)
+    return digits + grid.tobytes().hex()
 
 
 def are_near_duplicates(one: str | None, other: str | None) -> bool:
-    """Whether two perceptual hashes are those of near duplicates; False if one is unknown."""
+    """Whether two perceptual hashes are those of near duplicates; False if one is unknown.
+
+    The bits of flat images prove nothing: their grids are compared, too. Hashes that were stored
+    without a grid are compared by their bits, and those of flat images never alike.
+    """
     if one is None or other is None:
         return False
-    return (int(one, 16) ^ int(other, 16)).bit_count() <= NEAR_BITS
+    bits = [int(text[:HASH_DIGITS], 16) for text in (one, other)]
+    if (bits[0] ^ bits[1]).bit_count() > NEAR_BITS:
+        return False
+    if not any(_is_flat(value) for value in bits):
+        return True
+    return _have_near_grids(*(bytes.fromhex(text[HASH_DIGITS:]) for text in (one, other)))
+
+
+def _is_flat(bits: int, *, margin_bits: int = 0) -> bool:
+    least = FLAT_BITS + margin_bits
+    return not least <= bits.bit_count() <= HASH_BITS - least
+
+
+def _have_near_grids(one: bytes, other: bytes) -> bool:
+    """Whether no cell differs by more than re-encoding, resizing and slight cropping explain."""
+    if not one or not other:
+        return False
+    grids = np.array([list(one), list(other)])
+    contrast = np.ptp(grids, axis=1).max()
+    return bool(np.ptp(grids, axis=0).max() <= max(NEAR_LEVELS, NEAR_CONTRAST * contrast))
 
 
 def fitted(image: Image.Image, side: int) -> Image.Image:

@@ -83,17 +83,37 @@ test('cards are sorted by score, by name with numbers, or by distance', () => {
 
 test('hashes that differ in at most four bits are one group', () => {
   const groupOf = makeGroups()
-  const first = groupOf('0000000000000000')
-  assert.equal(groupOf('000000000000000f'), first)
-  assert.equal(groupOf('8000000000000007'), first)
-  assert.notEqual(groupOf('000000000000001f'), first)
+  const first = groupOf('00000000ffffffff')
+  assert.equal(groupOf('0000000fffffffff'), first)
+  assert.equal(groupOf('80000000fffffff8'), first)
+  assert.notEqual(groupOf('0000001fffffffff'), first)
 })
 
 test('a chain of small differences does not join different images', () => {
   const groupOf = makeGroups()
-  const first = groupOf('0000000000000000')
-  assert.equal(groupOf('000000000000000f'), first)
-  assert.notEqual(groupOf('00000000000000ff'), first)
+  const first = groupOf('00000000ffffffff')
+  assert.equal(groupOf('0000000fffffffff'), first)
+  assert.notEqual(groupOf('000000ffffffffff'), first)
+})
+
+test('flat images are one group only if no cell of their grids differs much', () => {
+  const flat = (bits, cells) => bits + cells.padEnd(1536, '80')
+  const groupOf = makeGroups()
+  const first = groupOf(flat('0000000000000000', ''))
+  assert.equal(groupOf(flat('0000000000000000', '86')), first)
+  assert.equal(groupOf(flat('000000000000000f', '7a')), first)
+  assert.notEqual(groupOf(flat('0000000000000000', '87')), first)
+  assert.notEqual(groupOf(flat('ffffffffffffffff', '')), first)
+  const edge = groupOf(flat('0000000000000000', 'ff00'))
+  assert.equal(groupOf(flat('0000000000000000', 'ff26')), edge)
+  assert.notEqual(groupOf(flat('0000000000000000', 'ff27')), edge)
+})
+
+test('flat images with hashes of earlier versions are not near duplicates', () => {
+  const groupOf = makeGroups()
+  for (const hash of ['0000000000000000', '00000000000001ff', 'ffffffffffffffff'])
+    assert.notEqual(groupOf(hash), groupOf(hash))
+  assert.equal(groupOf('00000000000003ff'), groupOf('00000000000003ff'))
 })
 
 test('an image without a valid hash has its own group', () => {

@@ -1,12 +1,23 @@
-// Near duplicates: images whose perceptual hashes differ in few bits. No DOM.
+// Near duplicates: images whose perceptual hashes differ in few bits. The bits of flat images prove
+// nothing: the colors of their grids are compared, too. The same rule as imaging/previews.py. No DOM.
 
-const MAX_DISTANCE = 4 // of the 64 bits of a difference hash
+const HASH_BITS = 64
+const HASH_DIGITS = 16
+const MAX_DISTANCE = 4 // bits
+const FLAT_BITS = 10 // a hash with fewer bits that are set, or that are not, is that of a flat image
+const MAX_LEVELS = 6 // of 255, between two cells
+const MAX_SHARE = 0.15 // of the contrast of the images
+const HASH = /^[0-9a-f]{16}([0-9a-f]{1536})?$/i
 
-/** @typedef {[number, number]} Bits The two halves of a hash. */
+/**
+ * @typedef {object} Hash
+ * @property {[number, number]} bits The two halves of the difference hash.
+ * @property {Uint8Array} grid Levels of the cells; empty where the bits are enough.
+ */
 
 /**
  * @typedef {object} Group
- * @property {Bits | null} bits Of its first image.
+ * @property {Hash | null} hash Of its first image.
  * @property {boolean} expanded Whether all its cards are shown while near duplicates are collapsed.
  */
 
@@ -21,36 +32,67 @@ export function makeGroups() {
   const groups = []
 
   /**
-   * The group of a hash of 16 hexadecimal digits. An invalid hash has a group of its own.
+   * The group of a perceptual hash. An invalid one has a group of its own.
    *
-   * @param {string | null | undefined} hash
+   * @param {string | null | undefined} text Hexadecimal digits.
    * @returns {Group}
    */
-  return function groupOf(hash) {
-    const bits = parse(hash)
-    const near =
-      bits && groups.find((group) => group.bits && distance(group.bits, bits) <= MAX_DISTANCE)
+  return function groupOf(text) {
+    const hash = parse(text)
+    const near = hash && groups.find((group) => group.hash && areNear(group.hash, hash))
     if (near) return near
-    const group = { bits, expanded: false }
-    if (bits) groups.push(group)
+    const group = { hash, expanded: false }
+    if (hash) groups.push(group)
     return group
   }
 }
 
 /**
- * @param {string | null | undefined} hash
- * @returns {Bits | null}
+ * @param {string | null | undefined} text
+ * @returns {Hash | null}
  */
-function parse(hash) {
-  if (!hash || !/^[0-9a-f]{16}$/i.test(hash)) return null
-  return [Number.parseInt(hash.slice(0, 8), 16), Number.parseInt(hash.slice(8), 16)]
+function parse(text) {
+  if (!text || !HASH.test(text)) return null
+  const digits = text.slice(HASH_DIGITS)
+  const grid = new Uint8Array(digits.length / 2)
+  for (let at = 0; at < grid.length; at += 1)
+    grid[at] = Number.parseInt(digits.slice(2 * at, 2 * at + 2), 16)
+  const halves = [text.slice(0, 8), text.slice(8, HASH_DIGITS)]
+  const [first = 0, second = 0] = halves.map((half) => Number.parseInt(half, 16))
+  return { bits: [first, second], grid }
 }
 
 /**
- * @param {Bits} a
- * @param {Bits} b
+ * @param {Hash} a
+ * @param {Hash} b
  */
-const distance = (a, b) => countOnes(a[0] ^ b[0]) + countOnes(a[1] ^ b[1])
+function areNear(a, b) {
+  const [first, second] = [a.bits[0] ^ b.bits[0], a.bits[1] ^ b.bits[1]]
+  if (countOnes(first) + countOnes(second) > MAX_DISTANCE) return false
+  return !(isFlat(a) || isFlat(b)) || haveNearGrids(a.grid, b.grid)
+}
+
+/** @param {Hash} hash */
+function isFlat({ bits }) {
+  const count = countOnes(bits[0]) + countOnes(bits[1])
+  return count < FLAT_BITS || count > HASH_BITS - FLAT_BITS
+}
+
+/**
+ * Whether no cell differs by more than re-encoding, resizing and slight cropping explain.
+ *
+ * @param {Uint8Array} a
+ * @param {Uint8Array} b
+ */
+function haveNearGrids(a, b) {
+  if (!a.length || !b.length) return false
+  const contrast = Math.max(range(a), range(b))
+  const limit = Math.max(MAX_LEVELS, MAX_SHARE * contrast)
+  return a.every((level, at) => Math.abs(level - (b[at] ?? 0)) <= limit)
+}
+
+/** @param {Uint8Array} grid */
+const range = (grid) => Math.max(...grid) - Math.min(...grid)
 
 /** @param {number} word */
 function countOnes(word) {
