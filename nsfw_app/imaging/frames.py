@@ -21,7 +21,8 @@ class Limits:
 class MinSize:
     """Smallest sides that the caller needs, in pixels.
 
-    A JPEG with more may be decoded at half, a quarter or an eighth of its size.
+    A JPEG with more may be decoded at a half, three eighths, a quarter or an eighth of its
+    size.
     """
 
     shorter: int = 0

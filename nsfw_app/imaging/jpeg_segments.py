@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from PIL import Image, JpegImagePlugin
+from PIL import Image, ImageFile, JpegImagePlugin, features
 
 from nsfw_app.imaging import exif
 from nsfw_app.imaging.source import Source, TooManyParts
@@ -37,17 +37,43 @@ MAX_TABLES = 1000  # and other segments that are no metadata
 MAX_SEGMENTS = 500_000
 MAX_SCANS = 100  # libjpeg's own scripts have 10 at most
 BLOCK = 8  # samples a side
+# Older libraries round other scales to a half, for which Pillow's row of pixels is too short.
+HAS_THREE_EIGHTHS = features.check_feature("libjpeg_turbo")
 COEFFICIENTS = 64  # of a block
 
 
 class _JpegImageFile(JpegImagePlugin.JpegImageFile):
     """A JPEG file of which only the first image is opened, and EXIF is not parsed.
 
-    Entries of an EXIF directory may overlap: parsed, a megabyte of them takes gigabytes.
+    - It is also decoded at three eighths of its size, which Pillow does not offer.
+    - Entries of an EXIF directory may overlap: parsed, a megabyte of them takes gigabytes.
     """
+
+    def draft(
+        self, mode: str | None, size: tuple[int, int] | None
+    ) -> tuple[str, tuple[int, int, float, float]] | None:
+        """Decode at the smallest scale with at least this size; see `Image.Image.draft`."""
+        whole = self.size
+        drafted = super().draft(mode, size)
+        if drafted is None or size is None or not HAS_THREE_EIGHTHS:
+            return drafted
+        scaled = _three_eighths(whole)
+        if self.decoderconfig == (2, 0) and scaled[0] >= size[0] and scaled[1] >= size[1]:
+            [(codec, _, offset, options)] = self.tile
+            self.tile = [ImageFile._Tile(codec, (0, 0, *scaled), offset, options)]
+            self._size = scaled
+            # A denominator: libjpeg-turbo takes the next larger number of eighths.
+            self.decoderconfig = (3, 0)
+            return self.mode, (0, 0, whole[0] * 3 / BLOCK, whole[1] * 3 / BLOCK)
+        return drafted
 
     def _read_dpi_from_exif(self) -> None:
         """Do not read the resolution."""
+
+
+def _three_eighths(size: tuple[int, int]) -> tuple[int, int]:
+    """The size that libjpeg-turbo decodes to at three eighths: rounded up."""
+    return -(-size[0] * 3 // BLOCK), -(-size[1] * 3 // BLOCK)
 
 
 def register() -> None:

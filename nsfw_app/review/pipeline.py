@@ -103,7 +103,7 @@ def _prepare(
         file.data, name=file.name, limits=limits, min_size=min_size, sha256=file.sha256
     )
     frames = [frame.image for frame in decoded.frames]
-    enough = not decoded.reduced or max(frames[0].size) >= preview_side
+    enough = not decoded.reduced or max(frames[0].size) >= previews.min_side(preview_side)
     return _Prepared(
         info=decoded.info,
         reduced=decoded.reduced,

@@ -111,7 +111,7 @@ class Predictions:
             classifier,
             limits=self._limits,
             # Few submissions enter the queue: the others need no pixels for a preview.
-            min_longer=0 if retain is Retain.SUBMISSION else side,
+            min_longer=0 if retain is Retain.SUBMISSION else renderings.min_side(side),
             preview_side=side,
         )
 

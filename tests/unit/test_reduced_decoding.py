@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
@@ -20,6 +21,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
+from tests.support.flawed_files import DISPLAY_P3, profile_with
 from tests.unit.test_classifiers import load, package_image
 
 LARGE = Limits(max_bytes=50_000_000, max_pixels=20_000_000, max_frames=4)
@@ -117,13 +119,70 @@ def test_no_side_is_below_the_minimum_size(min_size: MinSize | None) -> None:
     assert max(frame.image.size) >= needed.longer
 
 
-def test_stored_preview_is_large(real: Engine, store: Store) -> None:
-    """The preview has 1600 pixels on its longer side, though the model needs fewer."""
-    data = jpeg(enlarged("skimage", "data/coffee.png", 4000))
+@pytest.mark.parametrize(
+    ("longer", "side"), [(4000, 1500), (4300, 1600), (3000, 1500), (2800, 1600), (1500, 1500)]
+)
+def test_stored_preview_is_large(real: Engine, store: Store, longer: int, side: int) -> None:
+    """The preview has at least 1440 pixels on its longer side, though the model needs fewer."""
+    data = jpeg(enlarged("skimage", "data/coffee.png", longer))
     review = real.review(data, Upload("a.jpg", "gallery", "ann", retain=Retain.QUEUE))
     assert review.sha256 is not None
     with Image.open(io.BytesIO(store.previews.get(review.sha256))) as kept:
-        assert max(kept.size) == 1600
+        assert max(kept.size) == side
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("size", [(801, 601), (802, 602), (803, 603), (805, 604), (807, 606)])
+def test_three_eighths_are_decoded_like_other_scales(
+    size: tuple[int, int], mode: str, options: dict[str, object]
+) -> None:
+    """Three eighths, rounded up, show the same image, for every width and kind of JPEG."""
+    image = package_image("skimage", "data/coffee.png").resize(size).convert(mode)
+    data = jpeg(image, **options)
+    scaled = -(-size[0] * 3 // 8), -(-size[1] * 3 // 8)
+    (whole,) = decode(data, name="a.jpg", limits=LARGE).frames
+    (frame,) = decode(data, name="a.jpg", limits=LARGE, min_size=MinSize(scaled[1] - 2)).frames
+    assert frame.image.size == scaled
+    # Smaller still, as rounding up moves the right edge by up to a pixel.
+    shown = [one.resize((64, 48), Image.Resampling.BOX) for one in (frame.image, whole.image)]
+    assert difference(*shown) < 4
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """Mean difference of two images of the same size, in gray levels."""
+    pixels = (np.asarray(image, dtype=float) for image in (one, other))
+    return float(np.abs(np.subtract(*pixels)).mean())
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("profile", [b"", profile_with(primaries=DISPLAY_P3)], ids=["srgb", "p3"])
+def test_preview_shows_the_image_at_full_size(
+    real: Engine, store: Store, profile: bytes, orientation: int
+) -> None:
+    """A preview decoded at three eighths looks like one made of all pixels."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    image = enlarged("skimage", "data/astronaut.png", 4000)
+    data = jpeg(image, exif=exif, icc_profile=profile)
+    review = real.review(data, Upload("a.jpg", "gallery", "ann", retain=Retain.QUEUE))
+    (frame,) = decode(data, name="a.jpg", limits=LARGE).frames
+    with Image.open(io.BytesIO(store.previews.get(review.sha256 or ""))) as kept:
+        expected = frame.image.resize(kept.size, Image.Resampling.HAMMING)
+        assert kept.size == (1500, 1500)
+        assert difference(kept, expected) < 2
+
+
+def test_scores_with_and_without_a_preview_agree(real: Engine, store: Store) -> None:
+    """The larger decoding for a preview moves no score by more than the documented limit."""
+    scores = []
+    for package, name in PHOTOS:
+        data = jpeg(enlarged(package, name, 4000))
+        for retain in (Retain.NOTHING, Retain.QUEUE):
+            kept = real.review(data, Upload("a.jpg", "gallery", "ann", retain=retain))
+            assert kept.prediction is not None
+            scores.append(kept.prediction.nsfw_score)
+    assert scores[::2] == pytest.approx(scores[1::2], abs=NEAR)
 
 
 class RecordsSizes(FakeClassifier):

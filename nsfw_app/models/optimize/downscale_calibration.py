@@ -19,7 +19,7 @@ from nsfw_app.models.classifier import Backend, DownscaleRule
 from nsfw_app.models.selection import nsfw_scores
 
 MIN_SIDES = (2, 4)  # rules to try, in multiples of the side that a model resizes images to
-SCALES = (2, 4)  # full size of the files, in multiples of the reduced size
+SCALES = (2, 8 / 3, 4)  # full size of the files, in multiples of the reduced size
 QUALITIES = (50, 90)
 SAMPLE = 16  # images
 MAX_SCORES = (0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
@@ -83,7 +83,7 @@ def _shifts(backend: Backend, min_side: int, images: Sequence[Image.Image]) -> I
             yield float(abs(full - reduced)) if known else math.nan
 
 
-def _jpeg(image: Image.Image, shorter_side: int, quality: int) -> bytes:
+def _jpeg(image: Image.Image, shorter_side: float, quality: int) -> bytes:
     """An image encoded as by a camera, with a shorter side of this many pixels."""
     factor = shorter_side / min(image.size)
     size = (round(image.width * factor), round(image.height * factor))
