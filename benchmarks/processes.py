@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from nsfw_app.cli import LogHandler
@@ -57,6 +58,13 @@ def in_new_process(function: Callable[..., Any], *arguments: Any) -> Any:
     if failure is not None:
         raise ProcessFailed(*failure)
     return result
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has used, all its threads together; Linux only."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system = fields[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def end_with_parent(parent: int) -> None:

@@ -48,12 +48,12 @@ class ServerFailed(NSFWReviewError):
 def measure(folder: Path, seconds: float, uploaded: int) -> dict[str, Any]:
     """Start a server with its data in a folder, and measure it from outside."""
     key = _account(folder)
-    with _started(folder) as (process, address):
+    with started(folder) as (process, address):
         start = time.perf_counter()
         with httpx2.Client(base_url=address, timeout=TIMEOUT_S, trust_env=False) as client:
-            _until_served(process, client, "/login")
+            until_served(process, client, "/login")
             first_byte = time.perf_counter() - start
-            _until_served(process, client, "/readyz")
+            until_served(process, client, "/readyz")
             ready = time.perf_counter() - start
             time.sleep(SETTLE_S)
             idle = system.memory_mb(process.pid).now
@@ -80,7 +80,7 @@ def _account(folder: Path) -> str:
 
 
 @contextmanager
-def _started(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def started(folder: Path, *, app: Path = APP) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A server in a child process, until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -91,7 +91,7 @@ def _started(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         NSFW_MODEL=OPEN_NSFW,
     )
     process = subprocess.Popen(
-        [sys.executable, str(APP)],
+        [sys.executable, str(app)],
         env=chosen,
         stdout=subprocess.DEVNULL,
         preexec_fn=partial(end_with_parent, os.getpid()),
@@ -107,7 +107,7 @@ def _started(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
             process.wait()
 
 
-def _until_served(process: subprocess.Popen[bytes], client: httpx2.Client, path: str) -> None:
+def until_served(process: subprocess.Popen[bytes], client: httpx2.Client, path: str) -> None:
     """Request a path until its status is 200.
 
     Raises:
@@ -149,20 +149,26 @@ def _gallery(client: httpx2.Client, uploaded: int) -> dict[str, float]:
     """Throughput of the page's upload route, with as many concurrent requests as the page."""
     client.post("/login", data={"username": NAME, "password": PASSWORD}).raise_for_status()
     files = islice(jpegs(MEGAPIXELS, motifs=min(uploaded, MOTIFS)), uploaded)
-    lock = threading.Lock()
-    query = {"name": "photo.jpg", "source": "gallery", "batch_id": NAME}
+    return {"files": uploaded, "images_per_s": round(upload(client, files, batch_id=NAME), 2)}
 
-    def send() -> None:
+
+def upload(client: httpx2.Client, files: Iterator[bytes], *, batch_id: str) -> float:
+    """Upload files as the gallery does; images a second."""
+    lock = threading.Lock()
+    query = {"name": "photo.jpg", "source": "gallery", "batch_id": batch_id}
+
+    def send() -> int:
+        sent = 0
         while True:
             with lock:
                 data = next(files, None)
             if data is None:
-                return
+                return sent
             client.post("/desk/images", params=query, content=data).raise_for_status()
+            sent += 1
 
     start = time.perf_counter()
     with ThreadPoolExecutor(CONCURRENCY) as pool:
-        for sender in [pool.submit(send) for _ in range(CONCURRENCY)]:
-            sender.result()
-    rate = uploaded / (time.perf_counter() - start)
-    return {"files": uploaded, "images_per_s": round(rate, 2)}
+        senders = [pool.submit(send) for _ in range(CONCURRENCY)]
+        sent = sum(sender.result() for sender in senders)
+    return sent / (time.perf_counter() - start)
