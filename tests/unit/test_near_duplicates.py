@@ -55,7 +55,7 @@ def distance(one: str, other: str) -> int:
 
 
 def test_different_images_form_no_group(hashes: dict[str, str]) -> None:
-    """Flat colors, gradients, dark scenes, pages and screenshots are told apart."""
+    """Flat colors, gradients, dark scenes, pages and screenshots are distinguished."""
     pairs = list(combinations(hashes, 2))
     assert [pair for pair in pairs if near(*(hashes[name] for name in pair))] == []
     # By the bits alone hundreds of them would be near duplicates.
