@@ -24,7 +24,7 @@ export function makeUnsentCards({ grid, handlers, onRetry, onRemove }) {
     const error = { kind: 'not_sent', message: upload.why }
     const card = new Card(
       { name, nsfw_score: null, label: null, action: 'unavailable', error },
-      { bits: null, expanded: false },
+      { hash: null, expanded: false },
       { ...unused, ...handlers },
     )
     card.setUnsent({ onRetry: () => onRetry(upload), onRemove: () => onRemove(upload) })

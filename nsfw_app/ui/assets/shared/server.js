@@ -60,15 +60,6 @@ const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error in
  */
 
 /**
- * @typedef {object} ViewingDefaults
- * @property {number | null} blurPx
- * @property {boolean | null} greyscale
- * @property {boolean | null} greyscaleRevealed
- * @property {string | null} reveal
- * @property {number | null} pauseAfter
- */
-
-/**
  * @typedef {object} ViewingDefaults Set by admins for the team; null where unset.
  * @property {number | null} blurPx
  * @property {boolean | null} greyscale
