@@ -28,8 +28,8 @@ SAMPLES = 10
 FIRST_IMAGES = 200
 # Presses a key, and waits for the next image's placeholder to be decoded and painted.
 REVIEW = """async (count) => {
-  const stage = document.querySelector('#queue-stage, #queue-preview')
-  const name = () => stage.querySelector('figcaption b')?.textContent
+  const stage = document.querySelector('#queue-stage')
+  const name = () => stage.querySelector('figcaption .name')?.title
   const frame = () => new Promise(requestAnimationFrame)
   const times = []
   for (let n = 0; n < count; n += 1) {
@@ -140,7 +140,7 @@ def grid(server: Server, page: Page) -> dict[str, float]:
 def review_queue(server: Server, page: Page, images: int) -> dict[str, object]:
     """Review images one after the other; returns times and memory."""
     open_tab(page, "Queue")
-    expect(page.locator(":is(#queue-stage, #queue-preview) figcaption b")).to_be_visible()
+    expect(page.locator("#queue-stage figcaption .name")).to_be_visible()
     tools = page.context.new_cdp_session(page)
     times: list[float] = []
     memory = [memory_of(server, tools, 0)]

@@ -26,10 +26,10 @@ from tests.support.server import Server, free_port, serving
 IMAGES = 2000
 RESTART_EVERY = 300
 AFTER_THE_KILL = 3  # decisions made while the server is down; after five the page waits
-NAME = ":is(#queue-stage, #queue-preview) figcaption b"
+NAME = "#queue-stage figcaption .name"
 # Decides by key, and waits for the next image each time; returns the names.
 DECIDE = """async ([count, selector]) => {
-  const name = () => document.querySelector(selector)?.textContent
+  const name = () => document.querySelector(selector)?.title
   const press = (key) =>
     document.body.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }))
   const names = []
