@@ -223,7 +223,7 @@ def test_a_refused_batch_marks_nothing(page: Page, server: Server, files: list[P
           const real = window.fetch
           window.fetch = (url, options) => String(url).endsWith('/batches')
             ? Promise.resolve(new Response('{"error": {"message": "The disk is full."}}',
-                                           { status: 503 }))
+                                           { status: 409 }))
             : real(url, options)
         }"""
     )
@@ -257,11 +257,14 @@ def test_uploads_are_retried_only_while_the_server_is_busy(page: Page, files: li
           }
         }"""
     )
-    add(page, files[:2])
+    open_tab(page, "Gallery")
+    page.locator("#gallery-upload input[type=file]").set_input_files(files[:2])
+    expect(page.locator("#gallery-tools")).to_contain_text("Done: 1 of 2, 1 not sent")
     cards = page.locator("#grid .card")
-    expect(cards.nth(0)).not_to_have_attribute("data-action", "unavailable")
-    expect(cards.nth(1)).to_have_attribute("data-action", "unavailable")
-    expect(cards.nth(1)).to_contain_text("It is gone.")
+    expect(cards.filter(has_text="axe 00")).to_have_attribute("data-action", "allow")
+    refused = cards.filter(has_text="axe 01")
+    expect(refused).to_have_attribute("data-action", "not_sent")
+    expect(refused).to_contain_text("It is gone.")
 
 
 def test_filters_hide_cards_and_the_summary_counts_the_rest(page: Page, files: list[Path]) -> None:

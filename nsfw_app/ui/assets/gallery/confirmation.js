@@ -48,6 +48,7 @@ export function askFirst({ title, text, confirm, content = [], onConfirm, onClos
     const onControl = target instanceof HTMLButtonElement
     if (event.key !== 'Enter' || event.repeat || onControl) return
     event.preventDefault()
+    event.stopPropagation() // the dialog is closed when the page's shortcuts would see this key
     accept()
   })
   dialog.addEventListener('close', () => {
