@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.support.browser import open_tab, opened
-from tests.support.server import Server, serving
+from tests.support.server import serving
 
 SAMPLE = Path(__file__).parents[2] / "nsfw_app/ui/assets/review/samples/astronaut.jpg"
 SAVED = "#review-decision .saved"
@@ -167,7 +167,7 @@ def test_a_minor_is_recorded_after_a_confirmation(browser: Browser, tmp_path: Pa
         assert json.loads(row["reasons"]) == ["minor_present"]
 
 
-def test_the_slider_says_how_far_it_is_from_the_policy(page: Page, server: Server) -> None:
+def test_the_slider_says_how_far_it_is_from_the_policy(page: Page) -> None:
     """The line names both thresholds while they differ, and resets the slider."""
     show(page)
     line = page.locator("#review-threshold .threshold-line")
@@ -180,6 +180,26 @@ def test_the_slider_says_how_far_it_is_from_the_policy(page: Page, server: Serve
     expect(page.locator("#review-verdict .score-bar")).to_have_attribute(
         "aria-label", re.compile("threshold 0.33, review band 0.20 to 0.80")
     )
+
+
+def test_the_gallery_s_slider_says_how_far_it_is_from_the_policy(page: Page) -> None:
+    """The line takes the place of the slider's name: nothing else moves."""
+    open_tab(page, "Gallery")
+    page.locator("#gallery-upload input[type=file]").set_input_files(SAMPLE)
+    expect(page.locator("#grid .card")).to_have_count(1)
+    slider = page.locator("#gallery-threshold input[type=range]")
+    line = page.locator("#gallery-threshold .threshold-line")
+    before = slider.bounding_box()
+    expect(line).to_be_empty()
+    slider.fill("0.5")
+    expect(line).to_have_text("0.50, policy 0.33, reset")
+    expect(page.locator("#grid .summary")).to_contain_text("at threshold 0.50")
+    assert slider.bounding_box() == before
+    line.get_by_role("button").click()
+    expect(page.locator("#gallery-threshold input[type=number]")).to_have_value("0.33")
+    expect(page.locator("#grid .summary")).to_contain_text("at threshold 0.33")
+    expect(line).to_be_empty()
+    assert slider.bounding_box() == before
 
 
 def test_the_first_visit_explains_itself(page: Page) -> None:

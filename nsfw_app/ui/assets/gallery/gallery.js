@@ -13,6 +13,7 @@ import { followInLoupe, inLoupe, isLoupeOpen, toggleLoupe } from '../shared/loup
 import { INITIAL_POLICY, opposite, parseThreshold, policyAt } from '../shared/policy.js'
 import { displayed } from '../shared/preview.js'
 import { messageOf, requestSecondOpinion, status } from '../shared/server.js'
+import { makeThresholdLine } from '../shared/thresholdLine.js'
 import { agreementOf } from './agreement.js'
 import { makeBatchDecisions } from './batchDecisions.js'
 import { makeBatches } from './batches.js'
@@ -115,6 +116,7 @@ export async function mount(root, { props, watch }) {
     bar.element,
   )
   root.replaceChildren(empty, grid.element, footer)
+  const thresholdLine = makeThresholdLine('gallery')
   fillToolbar(tools, { filters, grid, uploads, size: size.element, folder: makeFolderButton(add) })
 
   /**
@@ -483,6 +485,7 @@ export async function mount(root, { props, watch }) {
     stage: () => grid.current?.element,
   })
   watch('value', () => {
+    thresholdLine.draw(props.value)
     const threshold = parseThreshold(props.value)
     if (threshold === null) return
     policy = policyAt(status.value?.policy ?? policy, threshold)
