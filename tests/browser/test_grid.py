@@ -509,6 +509,72 @@ def test_keys_of_a_long_list(page: Page, files: list[Path]) -> None:
     expect(page.locator(".selection-bar")).to_contain_text("2 selected")
 
 
+def test_one_history_of_decisions_second_opinions_and_skips(
+    page: Page, server: Server, files: list[Path]
+) -> None:
+    """Backspace takes back what was done last, whatever it was, and returns to its card."""
+    add(page, files[:4])
+    ids = ids_of(page)
+    card = page.locator("#grid .card")
+    message = page.locator("#grid .message")
+    waiting = """
+        select p.image_sha256 from queue q join predictions p on p.id = q.prediction_id
+        where q.reason = 'second_opinion' and p.image_sha256 = ?
+    """
+    card.nth(0).focus()
+    page.keyboard.press("2")
+    expect(message).to_have_text("Saved: axe 00.png is nsfw.")
+    page.keyboard.press("f")
+    expect(message).to_have_text("axe 01.png is in the queue for a second opinion.")
+    assert len(server.rows(waiting, ids[1])) == 1
+    page.keyboard.press("Space")
+    expect(card.nth(3)).to_be_focused()
+    page.keyboard.press("Space")  # there is no next card: nothing is skipped
+    page.keyboard.press("Backspace")
+    expect(message).to_have_text("The skip is undone: axe 02.png.")
+    expect(card.nth(2)).to_be_focused()
+    page.keyboard.press("Backspace")
+    expect(message).to_have_text("The request for a second opinion is withdrawn: axe 01.png.")
+    expect(card.nth(1)).to_be_focused()
+    assert server.rows(waiting, ids[1]) == []
+    expect(card.nth(0)).to_have_attribute("data-decision", "disagree")
+    page.keyboard.press("Backspace")
+    expect(message).to_contain_text("Undone: the decision about axe 00.png.")
+    expect(card.nth(0)).to_be_focused()
+    page.keyboard.press("Backspace")
+    expect(message).to_have_text("Nothing to undo.")
+
+
+def test_a_filter_with_the_focus_swallows_no_keys(page: Page, files: list[Path]) -> None:
+    """After a click the next key decides; after Tab it focuses the card, and V reveals."""
+    add(page, files[:3])
+    card = page.locator("#grid .card")
+    chip = page.get_by_role("button", name=re.compile("^Allow"))
+    chip.click()
+    expect(card.nth(0)).to_be_focused()
+    page.keyboard.press("2")
+    expect(card.nth(0)).to_have_attribute("data-decision", "disagree")
+    every = page.get_by_role("button", name=re.compile("^All "))
+    every.focus()
+    page.keyboard.down("v")
+    expect(card.nth(1).locator(".real")).to_have_js_property("complete", True)
+    page.keyboard.up("v")
+    for key in ("2", "f", "n"):
+        every.focus()
+        page.keyboard.press(key)
+        expect(card.nth(1)).to_be_focused()
+    page.keyboard.press("2")
+    expect(card.nth(1)).to_have_attribute("data-decision", "disagree")
+    every.focus()
+    page.keyboard.press("Space")
+    expect(card.nth(2)).to_be_focused()
+    expect(chip).to_have_attribute("aria-pressed", "true")
+    every.focus()
+    page.keyboard.press("Backspace")
+    expect(card.nth(1)).to_have_attribute("data-decision", "")
+    assert decided(page) == ["disagree", "", ""]
+
+
 def test_unsure_is_neither_agreement_nor_disagreement(page: Page, files: list[Path]) -> None:
     """Unsure is shown, counted and filtered on its own; the threshold changes who agrees."""
     add(page, files[:3])
@@ -672,6 +738,29 @@ def test_reasons_and_a_note_for_a_selection(page: Page, server: Server, files: l
     assert {(row["reasons"], row["note"]) for row in rows} == {('["medical"]', "the same ward")}
     assert len({row["batch_id"] for row in rows}) == 1
     expect(card.nth(4)).to_be_focused()
+
+
+def test_the_form_for_images_of_both_labels_asks(page: Page, files: list[Path]) -> None:
+    """It proposes no label, and saves nothing until one is chosen."""
+
+    def classify(route: Route) -> None:
+        image = route.fetch().json()
+        route.fulfill(json=image | ({"nsfw_score": 0.9} if "01" in image["name"] else {}))
+
+    page.route("**/desk/images?*", classify)
+    add(page, files[:3])
+    card = page.locator("#grid .card")
+    expect(card.nth(1)).to_have_attribute("data-label", "nsfw")
+    card.nth(0).locator(".name").click()
+    card.nth(1).locator(".name").click(modifiers=["Shift"])
+    page.keyboard.press("n")
+    form = page.get_by_role("dialog", name="Decision about 2 images")
+    expect(form.get_by_role("radio", checked=True)).to_have_count(0)
+    form.get_by_role("button", name="Save decision").click()
+    expect(form.get_by_role("alert")).to_have_text("Choose a label.")
+    form.get_by_text("Normal", exact=True).click()
+    form.get_by_role("button", name="Save decision").click()
+    expect(page.locator("#grid .message")).to_have_text("Saved: 2 images, 2 as normal.")
 
 
 def test_a_whole_card_is_visible_on_a_low_screen(page: Page, files: list[Path]) -> None:

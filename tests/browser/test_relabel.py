@@ -107,6 +107,37 @@ def test_labels_are_confirmed_corrected_excluded(browser: Browser, app: Server) 
         assert set(labels(app).values()) == {None}
 
 
+def test_one_history_of_labels_second_opinions_and_skips(browser: Browser, app: Server) -> None:
+    """Backspace takes back what was done last, whatever it was, and returns to its card."""
+    waiting = "select * from queue where settled_at is null and reason = 'second_opinion'"
+    with opened(browser, app.url) as page:
+        open_tab(page, "Relabel")
+        message = page.locator("#relabel .message")
+        cards(page).first.focus()
+        see(page)
+        page.keyboard.press("a")
+        expect(message).to_contain_text("Saved: ")
+        page.keyboard.press("f")
+        expect(message).to_contain_text("is in the queue for a second opinion.")
+        assert len(app.rows(waiting)) == 1
+        page.keyboard.press("Space")
+        expect(cards(page).nth(3)).to_be_focused()
+        page.keyboard.press("Space")  # there is no next image: nothing is skipped
+        for at, words in (
+            (2, "The skip is undone: "),
+            (1, "Undone: the request for a second opinion on "),
+            (0, "No training label."),
+        ):
+            expect(cards(page).first).to_have_attribute("data-training", "nsfw")
+            page.keyboard.press("Backspace")
+            expect(message).to_contain_text(words)
+            expect(cards(page).nth(at)).to_be_focused()
+        assert app.rows(waiting) == []
+        expect(cards(page).first).to_have_attribute("data-training", "")
+        page.keyboard.press("Backspace")
+        expect(message).to_have_text("Nothing to undo.")
+
+
 def test_a_selection_is_labeled_at_once(browser: Browser, app: Server) -> None:
     """A range of cards gets one label, and one undo takes it back."""
     with opened(browser, app.url) as page:

@@ -1,4 +1,5 @@
-// Records and undoes decisions from the grid, one by one or as a batch.
+// What is done to cards of the grid, and can be undone: decisions, one by one or as a batch, requests
+// for a second opinion, skips.
 
 /** @import { Undo } from '../shared/history.js' */
 /** @import { Label } from '../shared/policy.js' */
@@ -8,7 +9,15 @@
 import { makeHistory } from '../shared/history.js'
 import { may, READ_ONLY } from '../shared/permissions.js'
 import { seenMs } from '../shared/preview.js'
-import { decide, decideAll, messageOf, undo, undoBatch } from '../shared/server.js'
+import {
+  decide,
+  decideAll,
+  messageOf,
+  requestSecondOpinion,
+  undo,
+  undoBatch,
+  withdrawSecondOpinion,
+} from '../shared/server.js'
 
 const MAX_DECISIONS = 1000 // decisions in one request, the server's limit
 
@@ -147,7 +156,53 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
     }
   }
 
-  /** Undoes the last decision or batch. Resolves to the card to focus, or undefined. */
+  /**
+   * Requests a second opinion.
+   *
+   * @param {Card} card
+   */
+  async function escalate(card) {
+    if (!isAllowed()) return
+    const sent = requestFor(card)
+    history.add(sent)
+    await sent
+  }
+
+  /**
+   * @param {Card} card
+   * @returns {Promise<Undo<Card> | null>}
+   */
+  async function requestFor(card) {
+    const { image } = card
+    try {
+      await requestSecondOpinion(image)
+      say(`${image.name} is in the queue for a second opinion.`)
+      return async () => {
+        await withdrawSecondOpinion(image)
+        say(`The request for a second opinion is withdrawn: ${image.name}.`)
+        return card
+      }
+    } catch (error) {
+      say(messageOf(error))
+      return null
+    }
+  }
+
+  /**
+   * Remembers that the reviewer skipped a card.
+   *
+   * @param {Card} card
+   */
+  function skip(card) {
+    history.add(
+      Promise.resolve(async () => {
+        say(`The skip is undone: ${card.image.name}.`)
+        return card
+      }),
+    )
+  }
+
+  /** Undoes what was done last. Resolves to the card to focus, or undefined. */
   async function undoLast() {
     try {
       const card = await history.undoLast()
@@ -184,7 +239,7 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
     return before[0].card
   }
 
-  return { save, saveAll, undoLast }
+  return { save, saveAll, escalate, skip, undoLast }
 }
 
 /**

@@ -13,7 +13,7 @@ import { make } from '../shared/dom.js'
  * @param {Card[]} cards
  * @param {object} options
  * @param {string[]} options.reasons
- * @param {Label} options.label
+ * @param {Label | null} options.label Null: the reviewer chooses one.
  * @param {(values: FormValues) => void} options.onSave
  * @param {() => void} options.onClose
  */

@@ -12,7 +12,7 @@ import { useKeys } from '../shared/keys.js'
 import { followInLoupe, inLoupe, isLoupeOpen, toggleLoupe } from '../shared/loupe.js'
 import { INITIAL_POLICY, opposite, parseThreshold, policyAt } from '../shared/policy.js'
 import { displayed } from '../shared/preview.js'
-import { messageOf, requestSecondOpinion, status } from '../shared/server.js'
+import { status } from '../shared/server.js'
 import { makeThresholdLine } from '../shared/thresholdLine.js'
 import { agreementOf } from './agreement.js'
 import { makeBatchDecisions } from './batchDecisions.js'
@@ -74,7 +74,7 @@ export async function mount(root, { props, watch }) {
   const bar = makeSelectionBar({
     onAgree: () => decideMany(selection.cards(), modelLabel),
     onLabel: (label) => decideMany(selection.cards(), always(label)),
-    onReasons: openForm,
+    onReasons: () => openForm(selection.cards()),
     onClear: () => selection.clear(),
     onAgreeWithRest: agreeWithRest,
   })
@@ -270,6 +270,15 @@ export async function mount(root, { props, watch }) {
   }
   const moveOn = move(() => 1)
 
+  /** The card that a key acts on, which has the focus; the first key only focuses it. */
+  function cardInFocus() {
+    const card = grid.current
+    if (!card || card.hidden) return null
+    if (card.focused || isLoupeOpen()) return card
+    grid.focus(card)
+    return null
+  }
+
   /**
    * Decides the selection, or the focused card and moves on to the next.
    *
@@ -280,13 +289,8 @@ export async function mount(root, { props, watch }) {
       decideMany(selection.cards(), labelOf)
       return
     }
-    const card = grid.current
-    if (!card || card.hidden) return
-    // A decision is about the card that has the focus: the first key only focuses one.
-    if (!card.focused && !isLoupeOpen()) {
-      grid.focus(card)
-      return
-    }
+    const card = cardInFocus()
+    if (!card) return
     if (grid.represented(card).length > 1) decideMany([card], labelOf)
     else if (needsReason([card], labelOf)) openDialog([card], labelOf(card))
     else {
@@ -401,20 +405,33 @@ export async function mount(root, { props, watch }) {
     if (card && !card.hidden) grid.focus(card)
   }
 
-  /** Opens the form for the selection, or for the current card. */
-  function openForm() {
-    const list = selection.size > 1 ? selection.cards() : grid.current ? [grid.current] : []
+  /** Opens the form for the selection, or for the focused card. */
+  function addReasons() {
+    if (selection.size > 1) {
+      openForm(selection.cards())
+      return
+    }
+    const card = cardInFocus()
+    if (card) openForm([card])
+  }
+
+  /**
+   * Opens the form. It proposes the label that the model did not give, and none where cards differ.
+   *
+   * @param {Card[]} list
+   */
+  function openForm(list) {
     const classified = list.filter((card) => card.classified)
     if (!classified.length) return
     const labels = new Set(classified.map(otherLabel))
-    openDialog(classified, labels.size === 1 ? otherLabel(classified[0]) : 'unsure')
+    openDialog(classified, labels.size === 1 ? otherLabel(classified[0]) : null)
   }
 
   /**
    * Opens the form for one card or several; its values are saved for each.
    *
    * @param {Card[]} list
-   * @param {Label} label Proposed.
+   * @param {Label | null} label Proposed.
    */
   function openDialog(list, label) {
     const reasons = status.value?.reasons
@@ -433,16 +450,18 @@ export async function mount(root, { props, watch }) {
     )
   }
 
-  async function askForSecondOpinion() {
-    const card = grid.current
-    if (!card?.classified || !(card.focused || isLoupeOpen())) return
+  function askForSecondOpinion() {
+    const card = cardInFocus()
+    if (!card?.classified) return
     moveOn()
-    try {
-      await requestSecondOpinion(card.image)
-      say(`${card.image.name} is in the queue for a second opinion.`)
-    } catch (error) {
-      say(messageOf(error))
-    }
+    decisions.escalate(card)
+  }
+
+  function skip() {
+    const card = grid.current
+    const focused = card?.focused || isLoupeOpen()
+    moveOn()
+    if (card && focused && grid.current !== card) decisions.skip(card)
   }
 
   const row = () => grid.rows.columns
@@ -471,11 +490,11 @@ export async function mount(root, { props, watch }) {
       '=': () => size.step(1),
       '-': () => size.step(-1),
       Enter: openLoupe,
-      ' ': moveOn,
+      ' ': skip,
       Escape: () => selection.clear(),
       undo: undoLast,
       f: askForSecondOpinion,
-      n: openForm,
+      n: addReasons,
     },
     hold: () => {
       const held = inLoupe(grid.current?.preview)

@@ -185,6 +185,14 @@ export async function mount(root) {
     return labels.save(chosen, labelOf)
   }
 
+  /** The card that a key acts on, which has the focus; the first key only focuses it. */
+  function cardInFocus() {
+    const card = grid.current
+    if (!card || card.focused || isLoupeOpen()) return card
+    grid.focus(card)
+    return null
+  }
+
   /**
    * Labels the selection, or the focused card and moves on to the next.
    *
@@ -192,10 +200,8 @@ export async function mount(root) {
    */
   const label = (labelOf) => () => {
     if (selection.size > 1) return labelSelection(labelOf)
-    const card = grid.current
+    const card = cardInFocus()
     if (!card) return
-    // A label is about the card that has the focus: the first key only focuses one.
-    if (!card.focused && !isLoupeOpen()) return grid.focus(card)
     moveOn()
     return labels.save([card], labelOf)
   }
@@ -222,10 +228,17 @@ export async function mount(root) {
   }
 
   function escalate() {
-    const card = grid.current
-    if (!card || (!card.focused && !isLoupeOpen())) return
+    const card = cardInFocus()
+    if (!card) return
     moveOn()
     labels.escalate(card)
+  }
+
+  function skip() {
+    const card = grid.current
+    const focused = card?.focused || isLoupeOpen()
+    moveOn()
+    if (card && focused && grid.current !== card) labels.skip(card)
   }
 
   const row = () => grid.columns()
@@ -248,13 +261,13 @@ export async function mount(root) {
       1: label(() => 'normal'),
       2: label(() => 'nsfw'),
       x: label(() => null),
-      ' ': moveOn,
+      ' ': skip,
       Enter: enlarge,
       'Ctrl+a': () => selection.choose(grid.cards()),
       Escape: () => selection.clear(),
       undo: undoLast,
       f: escalate,
-      n: () => grid.current?.toggleNotes(),
+      n: () => cardInFocus()?.toggleNotes(),
     },
     hold: () => {
       const held = inLoupe(grid.current?.preview)

@@ -1,4 +1,5 @@
-// Saving training labels, one image or a selection at a time, and undoing them.
+// What is done in the Relabel tab, and can be undone: training labels, of one image or a selection,
+// requests for a second opinion, skips.
 
 /** @import { Undo } from '../shared/history.js' */
 /** @import { LabelCard, TrainingLabel } from './labelCard.js' */
@@ -125,7 +126,21 @@ export function makeTrainingLabels({ say, onChange }) {
     await sent
   }
 
-  /** Undoes the last label, selection or escalation. Resolves to the card to focus, or undefined. */
+  /**
+   * Remembers that the reviewer skipped an image.
+   *
+   * @param {LabelCard} card
+   */
+  function skip(card) {
+    history.add(
+      Promise.resolve(async () => {
+        say(`The skip is undone: ${card.image.name}.`)
+        return card
+      }),
+    )
+  }
+
+  /** Undoes what was done last. Resolves to the card to focus, or undefined. */
   async function undoLast() {
     try {
       const card = await history.undoLast()
@@ -139,7 +154,7 @@ export function makeTrainingLabels({ say, onChange }) {
     }
   }
 
-  return { save, escalate, undoLast }
+  return { save, escalate, skip, undoLast }
 }
 
 /** @param {LabelCard[]} cards */
