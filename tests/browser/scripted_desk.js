@@ -3,7 +3,12 @@
 ;(() => {
   const real = window.fetch.bind(window)
   const journal = []
+  const PIXEL =
+    'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII='
+  const PICTURE = `data:image/png;base64,${PIXEL}`
+  const bytes = Uint8Array.from(atob(PIXEL), (character) => character.charCodeAt(0))
   const images = new Map() // by SHA-256
+  const misclassified = [] // settled as the label that their names begin with
   const decisions = []
   let serial = 0
 
@@ -62,6 +67,24 @@
     return standing?.decision ?? null
   }
 
+  const settle = (name) => {
+    const { entry_id: prediction_id, ...image } = make(name)
+    misclassified.push({
+      ...image,
+      prediction_id,
+      placeholder: PICTURE,
+      answers: 2,
+      confirmed: null,
+      reasons: [],
+      notes: ['A painting.'],
+    })
+  }
+  const label = (id, confirmed) => {
+    const item = misclassified.find(({ prediction_id }) => prediction_id === Number(id))
+    item.confirmed = confirmed
+    note('training', item, { label: confirmed ?? 'withdrawn' })
+  }
+
   const routes = [
     [
       'queue/claim',
@@ -96,7 +119,13 @@
     ],
     ['recent', () => ({ images: [] })],
     ['gallery/batches', () => ({ batches: [] })],
-    ['images', (_, __, query) => make(query.get('name'))],
+    ['images', (_, __, query) => ({ ...make(query.get('name')), placeholder: PICTURE })],
+    [
+      'training',
+      () => ({ groups: misclassified.map((item) => [item]), total: misclassified.length, hidden: 0 }),
+    ],
+    ['training/(\\d+)', (body, id) => label(id, body.label ?? '')],
+    ['training/(\\d+)/withdraw', (_, id) => label(id, null)],
   ].map(([path, respond]) => [new RegExp(`/desk/${path}$`), respond])
 
   window.fetch = async (input, options = {}) => {
@@ -108,6 +137,9 @@
       const answer = respond(body, match[1], searchParams) ?? {}
       return { ok: true, status: 200, headers: new Headers(), json: async () => answer }
     }
+    if (pathname.endsWith('/desk/pictures')) {
+      return { ok: true, status: 200, headers: new Headers(), blob: async () => new Blob([bytes]) }
+    }
     if (pathname.endsWith('/desk/status')) {
       const status = await (await real(input, options)).json()
       const answer = { ...status, require_seen: [], require_reason: false }
@@ -116,15 +148,18 @@
     return real(input, options)
   }
 
+  /** Of the card that keys act on: the loupe's, else the focused one. */
+  const nameInGrid = (selector) => {
+    const card = document.querySelector('.loupe')
+      ? document.querySelector(`${selector} .card[tabindex="0"]`)
+      : document.activeElement?.closest(`${selector} .card`)
+    return card?.querySelector('.name')?.title
+  }
   const STAGES = {
     Queue: () => document.querySelector('#queue-stage figcaption .name')?.title,
     Review: () => document.querySelector('#review-preview figcaption .name')?.title,
-    Gallery: () => {
-      const card = document.querySelector('.loupe')
-        ? document.querySelector('#grid .card[tabindex="0"]')
-        : document.activeElement?.closest('#grid .card')
-      return card?.querySelector('.name')?.title
-    },
+    Gallery: () => nameInGrid('#grid'),
+    Relabel: () => nameInGrid('#relabel'),
   }
   let tab = ''
   const stage = () => STAGES[tab]?.() ?? null
@@ -142,13 +177,14 @@
       tab = name
       journal.length = 0
     },
-    /** Begins a sequence with the focus on an element. */
-    begin(selector) {
+    /** Begins a sequence with the focus on an element, after it was on those before it. */
+    begin(...selectors) {
       const open = document.querySelector('dialog[open], .decision-form, .loupe')
       if (open?.checkVisibility()) throw new Error(`still open: ${open.className}`)
-      document.querySelector(selector).focus()
+      for (const selector of selectors) document.querySelector(selector).focus()
       journal.push({ kind: 'begin' })
     },
+    settle,
     /** Adds an image to a tab that has none. */
     fill(selector, ...names) {
       const files = new DataTransfer()
@@ -160,7 +196,7 @@
     /** The center of a button with these words, and writes the click down; null without one. */
     aim(words) {
       const panels = document.querySelectorAll(
-        '.review-panel, dialog[open], #grid .card:focus-within',
+        '.review-panel, dialog[open], .card:focus-within',
       )
       const buttons = [...panels].flatMap((panel) => [
         ...panel.querySelectorAll(

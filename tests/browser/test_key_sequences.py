@@ -1,4 +1,9 @@
-"""Every sequence of up to three keys and clicks, compared with a model of what each one means.
+"""Sequences of keys and clicks, compared with a model of what each one means.
+
+All sequences of up to two keys and clicks from each start: the stage or a card of Queue, Review,
+Gallery and Relabel, a tab, a slider, a filter and a button with the focus. From stages and cards
+also all of up to three of those that decide, undo, leave an image, or open or close something; the
+others change how images are shown, or do the same as one of these.
 
 The page is the real one; the routes of decisions are scripted in it, so that thousands of
 sequences take minutes. `scripted_desk.js` writes down each key, the image on the stage at that
@@ -20,22 +25,28 @@ from tests.support.server import Server
 
 SCRIPT = Path(__file__).with_name("scripted_desk.js").read_text()
 KEYS = [*"ax123fnvbp?", " ", "Backspace", "Control+z", "Enter", "Escape"]
-ARROWS = ["ArrowLeft", "ArrowRight"]
-CLICKS = [f"click {word}" for word in ("Agree", "Disagree", "Normal", "NSFW", "Unsure")]
+CORE_KEYS = [*"axfn", " ", "Backspace", "Enter", "Escape"]
+ANSWERS = ["click Agree", "click Disagree"]
+LABEL_CLICKS = ["click Normal", "click NSFW", "click Unsure"]
 FORM_CLICKS = ["click Save decision", "click Cancel"]
 LABELS = {"1": "normal", "2": "nsfw", "3": "unsure"}
 LABELS |= {"click Normal": "normal", "click NSFW": "nsfw", "click Unsure": "unsure"}
 OPPOSITE = {"normal": "nsfw", "nsfw": "normal"}
+RELEASED = (" ", "v", "Enter")  # of the others the release does nothing
+EXCLUDED = ""  # from the training set
+WITHDRAWN = "withdrawn"
 
 
 @dataclass
 class Meaning:
     """What each key means: the model that the page is compared with.
 
-    `done` are the actions that can be undone, the last one last.
+    `done` are the actions that can be undone, the last one last. `last` is the last card of a grid,
+    after which Space finds none.
     """
 
     tab: str
+    last: str | None = None
     form: str | None = None
     about: str = ""
     typing: bool = False
@@ -77,17 +88,30 @@ class Meaning:
             return self._undo()
         if stage is None:
             return []
+        if key == " " and stage == self.last:
+            return []
+        if key == " ":
+            return self._act("skip", stage, silent=self.tab != "Queue")
+        if key == "f":
+            return self._act("escalate", stage)
+        if self.tab == "Relabel":
+            return self._relabel(key, stage)
         if key in ("a", "click Agree"):
             return self._decide(stage, model_label(stage))
         if key in LABELS:
             return self._decide(stage, LABELS[key])
         if key in ("x", "n", "click Disagree"):
             return self._disagree(key, stage)
-        if key == " " and self.tab != "Gallery":  # where it only moves
-            return self._act("skip", stage, silent=self.tab != "Queue")
-        if key == "f":
-            return self._act("escalate", stage)
         return []
+
+    def _relabel(self, key: str, stage: str) -> list[tuple[str, ...]]:
+        labels = {"a": model_label(stage), "x": EXCLUDED, "click Exclude": EXCLUDED, **LABELS}
+        label = labels.get(key)
+        if label is None or label == "unsure":
+            return []
+        self.done.append(("training", stage))
+        self.given[stage].append(label)
+        return [("training", stage, label)]
 
     def _disagree(self, key: str, stage: str) -> list[tuple[str, ...]]:
         other = OPPOSITE[model_label(stage)]
@@ -110,14 +134,16 @@ class Meaning:
         if not self.done:
             return []
         kind, image = self.done.pop()
-        if kind == "decision":
+        if kind in ("decision", "training"):
             self.given[image or ""].pop()
+        if kind == "training":
+            return [("training", image or "", (self.given[image or ""] or [WITHDRAWN])[-1])]
         undone = {"decision": "undo", "skip": "unskip", "escalate": "withdraw"}.get(kind)
         return [(undone, image or "")] if undone else []
 
 
 def model_label(image: str) -> str:
-    """The label that the scripted model gave: names begin with it."""
+    """The label that A agrees with, the model's or the settled one: names begin with it."""
     return image.split()[0]
 
 
@@ -144,7 +170,8 @@ class Driver:
         text = name if one and not modifiers else "\r" if name == "Enter" else ""
         kind = "keyDown" if text else "rawKeyDown"
         self.cdp.send("Input.dispatchKeyEvent", {"type": kind, "text": text, **values})
-        self.cdp.send("Input.dispatchKeyEvent", {"type": "keyUp", **values})
+        if name in RELEASED:
+            self.cdp.send("Input.dispatchKeyEvent", {"type": "keyUp", **values})
 
     def click(self, words: str) -> None:
         """Click the visible button with these words, if there is one."""
@@ -195,7 +222,7 @@ def closing(tab: str, keys: Sequence[str]) -> list[str]:
     after = Meaning(tab)
     for key in keys:
         after.press(key, "normal")
-    loupe = tab == "Gallery" and "Enter" in keys
+    loupe = tab in GRIDS and "Enter" in keys
     return ["Escape"] * (after.listing + (after.form is not None) + loupe)
 
 
@@ -226,45 +253,70 @@ def check(journal: list[dict[str, Any]], meaning: Meaning) -> int:
     return begun
 
 
-ALL = [*KEYS, *CLICKS, *FORM_CLICKS]
-# From where the focus is elsewhere, three keys of these: the others do the same or nothing.
-CORE = [*"ax1fn", " ", "Backspace", "Enter", "click Agree", "click Disagree", "click Cancel"]
-STARTS = {
-    "Queue, stage": ("Queue", "#queue-stage .region", [*ALL, *ARROWS], 3),
-    "Queue, tab": ("Queue", "[role=tab][aria-selected=true]", ALL, 2),
-    "Queue, tab, core": ("Queue", "[role=tab][aria-selected=true]", CORE, 3),
-    "Queue, button": ("Queue", "#queue-stage .reveal", [k for k in ALL if k not in " Enter"], 2),
-    "Review, stage": ("Review", "#review-preview .region", ALL, 3),
-    "Review, slider": ("Review", "#review-threshold input[type=range]", ALL, 2),
-    "Review, slider, core": ("Review", "#review-threshold input[type=range]", CORE, 3),
+STAGED = ([*KEYS, *ANSWERS, *LABEL_CLICKS, *FORM_CLICKS], [*CORE_KEYS, *ANSWERS, FORM_CLICKS[1]])
+# By tab: all symbols, and those of the sequences of three.
+SYMBOLS = {
+    "Queue": ([*STAGED[0], "ArrowLeft", "ArrowRight"], STAGED[1]),
+    "Review": STAGED,
+    "Gallery": ([*KEYS, *ANSWERS, *FORM_CLICKS], STAGED[1]),
+    "Relabel": ([*KEYS, *LABEL_CLICKS[:2], "click Exclude"], [*CORE_KEYS, "click Exclude"]),
 }
+# Where the focus is, after it was on the elements before.
+STARTS = {
+    "Queue, stage": ["#queue-stage .region"],
+    "Queue, tab": ["[role=tab][aria-selected=true]"],
+    "Queue, button": ["#queue-stage .reveal"],
+    "Review, stage": ["#review-preview .region"],
+    "Review, slider": ["#review-threshold input[type=range]"],
+    "Gallery, card": ["#grid .card"],
+    "Gallery, chip": ["#grid .card", "#gallery-tools .chip"],
+    "Relabel, item": ["#relabel .card"],
+}
+REVEALING = [" ", "Enter"]  # what they do on the button that reveals
+LONG = ["Queue, stage", "Review, stage", "Gallery, card", "Relabel, item"]
+RUNS = [*itertools.product(STARTS, [2]), *itertools.product(LONG, [3])]
+GRIDS = {"Gallery": "#grid", "Relabel": "#relabel"}
+NAMES = [f"{label} {number}.png" for number in range(4) for label in OPPOSITE]
+
+
+def show_images(page: Page, tab: str) -> None:
+    """Open a tab and wait for its images."""
+    if tab == "Relabel":
+        for name in NAMES:
+            page.evaluate("name => desk.settle(name)", name)
+    open_tab(page, tab)
+    if tab == "Queue":
+        expect(page.locator("#queue-stage figcaption")).to_be_visible()
+    elif tab == "Review":
+        page.evaluate("desk.fill('#image-input', 'nsfw first.png')")
+        expect(page.locator("#agree")).to_be_enabled()
+    elif tab == "Gallery":
+        expect(page.locator("#gallery-upload input[type=file]")).to_be_enabled()
+        page.evaluate(f"desk.fill('#gallery-upload', ...{NAMES})")
+        expect(page.locator("#grid .card")).to_have_count(len(NAMES))
+    else:
+        expect(page.locator("#relabel .card")).to_have_count(len(NAMES))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", STARTS)
-def test_each_key_records_what_it_means(scripted: Page, start: str) -> None:
+@pytest.mark.parametrize(("start", "length"), RUNS)
+def test_each_key_records_what_it_means(scripted: Page, start: str, length: int) -> None:
     """No sequence of keys and clicks records what its last key does not mean."""
-    tab, focus, symbols, length = STARTS[start]
+    tab = start.split(",")[0]
+    symbols = SYMBOLS[tab][length == 3]
+    if start == "Queue, button":
+        symbols = [symbol for symbol in symbols if symbol not in REVEALING]
     driver = Driver(scripted, scripted.context.new_cdp_session(scripted))
-    open_tab(scripted, tab)
-    if tab == "Queue":
-        expect(scripted.locator("#queue-stage figcaption")).to_be_visible()
-    elif tab == "Gallery":
-        names = [f"{label} {number}.png" for number in range(4) for label in OPPOSITE]
-        expect(scripted.locator("#gallery-upload input[type=file]")).to_be_enabled()
-        scripted.evaluate(f"desk.fill('#gallery-upload', ...{names})")
-        expect(scripted.locator("#grid .card")).to_have_count(len(names))
-    else:
-        scripted.evaluate("desk.fill('#image-input', 'nsfw first.png')")
-        expect(scripted.locator("#agree")).to_be_enabled()
+    show_images(scripted, tab)
     driver.evaluate(f"desk.watch({tab!r})")
-    meaning = Meaning(tab)
+    names = scripted.locator(f"{GRIDS[tab]} .card .name").all() if tab in GRIDS else []
+    meaning = Meaning(tab, names[-1].get_attribute("title") if names else None)
     count = 0
     for number, keys in enumerate(sequences(symbols, length)):
-        driver.evaluate(f"desk.begin({focus!r})")
+        driver.evaluate(f"desk.begin(...{STARTS[start]!r})")
         for key in [*keys, *closing(tab, keys)]:
             driver.press(key)
-        if number % 500 == 0:
+        if number % 100 == 0:
             count += check(driver.evaluate("desk.read()"), meaning)
     count += check(driver.evaluate("desk.read()"), meaning)
     assert count == sum(len(symbols) ** size for size in range(1, length + 1))
