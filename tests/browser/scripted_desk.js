@@ -122,7 +122,11 @@
     ['images', (_, __, query) => ({ ...make(query.get('name')), placeholder: PICTURE })],
     [
       'training',
-      () => ({ groups: misclassified.map((item) => [item]), total: misclassified.length, hidden: 0 }),
+      () => ({
+        groups: misclassified.map((item) => [item]),
+        total: misclassified.length,
+        hidden: 0,
+      }),
     ],
     ['training/(\\d+)', (body, id) => label(id, body.label ?? '')],
     ['training/(\\d+)/withdraw', (_, id) => label(id, null)],
@@ -195,9 +199,7 @@
     },
     /** The center of a button with these words, and writes the click down; null without one. */
     aim(words) {
-      const panels = document.querySelectorAll(
-        '.review-panel, dialog[open], .card:focus-within',
-      )
+      const panels = document.querySelectorAll('.review-panel, dialog[open], .card:focus-within')
       const buttons = [...panels].flatMap((panel) => [
         ...panel.querySelectorAll(
           '.decision-buttons button, .decision-form button, .quick-buttons button',
