@@ -5,7 +5,7 @@
   const journal = []
   const PIXEL =
     'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII='
-  const PICTURE = `data:image/png;base64,${PIXEL}`
+  const PREVIEW = `data:image/png;base64,${PIXEL}`
   const bytes = Uint8Array.from(atob(PIXEL), (character) => character.charCodeAt(0))
   const images = new Map() // by SHA-256
   const misclassified = [] // settled as the label that their names begin with
@@ -72,7 +72,7 @@
     misclassified.push({
       ...image,
       prediction_id,
-      placeholder: PICTURE,
+      placeholder: PREVIEW,
       answers: 2,
       confirmed: null,
       reasons: [],
@@ -119,7 +119,7 @@
     ],
     ['recent', () => ({ images: [] })],
     ['gallery/batches', () => ({ batches: [] })],
-    ['images', (_, __, query) => ({ ...make(query.get('name')), placeholder: PICTURE })],
+    ['images', (_, __, query) => ({ ...make(query.get('name')), placeholder: PREVIEW })],
     [
       'training',
       () => ({

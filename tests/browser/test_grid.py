@@ -512,7 +512,7 @@ def test_keys_of_a_long_list(page: Page, files: list[Path]) -> None:
 def test_one_history_of_decisions_second_opinions_and_skips(
     page: Page, server: Server, files: list[Path]
 ) -> None:
-    """Backspace takes back what was done last, whatever it was, and returns to its card."""
+    """Backspace takes back what was done last, of any kind, and returns to its card."""
     add(page, files[:4])
     ids = ids_of(page)
     card = page.locator("#grid .card")

@@ -232,7 +232,7 @@ def check(journal: list[dict[str, Any]], meaning: Meaning) -> int:
     Each key's events come after it. What was pressed before, since the sequence began, is part of
     the message.
     """
-    begun = 0
+    started = 0
     pressed: list[str] = []
     steps: list[tuple[dict[str, Any], list[tuple[str, ...]]]] = []
     for line in journal:
@@ -243,14 +243,14 @@ def check(journal: list[dict[str, Any]], meaning: Meaning) -> int:
             steps[-1][1].append(tuple(event))
     for line, events in steps:
         if line["kind"] == "begin":
-            begun += 1
+            started += 1
             pressed = []
             continue
         key = line["key"] if line["kind"] == "key" else f"click {line['key']}"
         pressed.append(key)
         expected = meaning.press(key, line["stage"])
         assert events == expected, f"{meaning.tab}: {pressed} on {line['stage']}"
-    return begun
+    return started
 
 
 STAGED = ([*KEYS, *ANSWERS, *LABEL_CLICKS, *FORM_CLICKS], [*CORE_KEYS, *ANSWERS, FORM_CLICKS[1]])

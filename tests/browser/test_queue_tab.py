@@ -122,7 +122,7 @@ def test_undo_brings_images_back_last_first(browser: Browser, ann: Server) -> No
 
 
 def test_one_undo_takes_back_decisions_skips_and_escalations(browser: Browser, ann: Server) -> None:
-    """Backspace takes back what came last, whatever it was, and shows its image again."""
+    """Backspace takes back what came last, of any kind, and shows its image again."""
     for red in range(100, 105):
         add(ann, red)
     with at_queue(browser, ann) as page:

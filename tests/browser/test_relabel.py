@@ -108,7 +108,7 @@ def test_labels_are_confirmed_corrected_excluded(browser: Browser, app: Server) 
 
 
 def test_one_history_of_labels_second_opinions_and_skips(browser: Browser, app: Server) -> None:
-    """Backspace takes back what was done last, whatever it was, and returns to its card."""
+    """Backspace takes back what was done last, of any kind, and returns to its card."""
     waiting = "select * from queue where settled_at is null and reason = 'second_opinion'"
     with opened(browser, app.url) as page:
         open_tab(page, "Relabel")

@@ -26,7 +26,7 @@ test('Latin letters are read as printed, wherever they are', () => {
   assert.equal(keyOf({ key: 'Backspace', code: 'Backspace' }), 'Backspace')
 })
 
-test('a key stands for its shortcut, and no longer once that was moved', () => {
+test('a key triggers its shortcut, and no longer once that was moved', () => {
   const moved = { ...DEFAULT_KEYMAP, a: 'j', undo: 'k' }
   assert.equal(shortcutOf(DEFAULT_KEYMAP, 'a'), 'a')
   assert.equal(shortcutOf(DEFAULT_KEYMAP, 'Backspace'), 'undo')

@@ -73,7 +73,7 @@ export function keyOf({ key, code }) {
 }
 
 /**
- * The shortcut that a key stands for; keys without one stand for themselves.
+ * The shortcut that a key triggers; keys without one are their own name.
  *
  * @param {Keymap} keymap
  * @param {string} key
