@@ -227,7 +227,7 @@ def test_a_reload_keeps_decisions_and_galleries(
         expect(page.locator("#review-preview .placeholder")).to_be_visible()
         open_tab(page, "Gallery")
         page.get_by_role("button", name="Earlier").click()
-        page.get_by_role("dialog").get_by_role("listitem").get_by_role("button").first.click()
+        page.get_by_role("dialog").get_by_role("button", name="3 images").click()
         expect(page.locator("#grid .card")).to_have_count(3)
         expect(page.get_by_text("3 images are shown again.")).to_be_visible()
         expect(page.locator(".real")).to_have_count(0)

@@ -212,7 +212,7 @@ def test_review_and_queue_have_the_loupe_too(browser: Browser, tmp_path: Path) -
         page.locator("#queue-stage [role=group]").focus()
         page.keyboard.press("Enter")
         expect(page.get_by_role("dialog", name=f"Loupe: {first}")).to_be_focused()
-        expect(loupe.locator(".loupe-text")).to_have_text("")  # it could tell a hidden score
+        expect(loupe.locator(".loupe-text")).to_have_text("")  # a verdict is hidden here
         page.keyboard.press("1")
         expect(page.locator("#queue-decision .saved")).to_contain_text("still hidden")
         expect(revealed).to_have_count(0)

@@ -28,7 +28,7 @@ export function makePace() {
 }
 
 /**
- * A length of time in words, rounded down to its largest unit.
+ * A length of time as text, rounded down to its largest unit.
  *
  * @param {number} ms
  */

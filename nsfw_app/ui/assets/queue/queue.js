@@ -255,7 +255,7 @@ export async function mount(root) {
   /** @param {number | undefined} entry */
   async function bringBack(entry) {
     /** @type {QueuedImage[]} */
-    let found = items.filter((item) => item.entry_id === entry) // claimed again meanwhile
+    let found = items.filter((item) => item.entry_id === entry) // it may have been claimed again
     if (!found.length) {
       const wanted = { count: 1, holding: holding(), order: header.order, first: entry }
       const claimed = await claim(wanted)

@@ -89,7 +89,7 @@ export function focusStage() {
 }
 
 /**
- * The key of a shortcut in words, as the reviewer chose it.
+ * The key of a shortcut as text, as the reviewer chose it.
  *
  * @param {string} name
  */
