@@ -85,7 +85,7 @@ def walk(page: Page) -> Iterator[str]:
     expect(card).to_have_attribute("data-decision", "agree")
     yield "Gallery, with cards"
     open_tab(page, "Queue")
-    expect(page.locator("#queue-verdict")).to_contain_text("The model calls it")
+    expect(page.locator("#queue-stage .preview")).to_be_visible()
     yield "Queue, with an image"
     open_tab(page, "Relabel")
     expect(page.locator("#relabel .card").first).to_be_visible()

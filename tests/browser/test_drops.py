@@ -10,7 +10,7 @@ from tests.support.browser import open_tab, opened
 from tests.support.fakes import image_bytes
 from tests.support.server import Server, serving
 
-TABS = ("Review", "Gallery", "Queue", "Insights", "Log", "Model")
+TABS = ("Review", "Gallery", "Queue", "Relabel", "Insights", "Log", "Model")
 
 
 @pytest.fixture(scope="module")

@@ -117,7 +117,7 @@ def test_the_queue_shows_them_as_text(browser: Browser, app: Server) -> None:
         expect(caption).to_be_visible()
         seen = []
         while image["name"] not in seen:  # images of other tests may come before it
-            seen.append(caption.inner_text())
+            seen.append(caption.text_content())
             assert len(seen) == len(set(seen)), "it is not in the queue"
             page.keyboard.press(" ")
             expect(caption).not_to_have_text(seen[-1])

@@ -177,3 +177,24 @@ def test_forced_colors_show_what_is_chosen(browser: Browser, app: Server) -> Non
         assert share_of_highlight(page, slider) > 0.01
         score = page.locator("#grid .score-bar").first
         assert share_of_highlight(page, score) > 0
+
+
+def test_little_is_above_the_first_image(browser: Browser, app: Server) -> None:
+    """Gallery and Queue begin with an image, and at 1440 pixels all tools are on one line."""
+    images = {"Gallery": "#grid .card .preview", "Queue": "#queue-stage .preview"}
+    with opened(browser, app.url) as page:
+        for tab in walk(page):
+            if tab not in images:
+                continue
+            for size, most in (("390x844", 90), ("1440x900", 120)):
+                page.set_viewport_size(SIZES[size])
+                page.wait_for_function(FITS)
+                page.evaluate("() => window.scrollTo(0, 0)")
+                box = page.locator(images[tab]).first.bounding_box()
+                assert box is not None
+                assert box["y"] <= most, f"{tab} at {size}"
+            if tab == "Gallery":
+                line = page.locator("#gallery-tools .tool-line")
+                expect(line).to_have_js_property(
+                    "scrollWidth", line.evaluate("element => element.clientWidth")
+                )

@@ -91,20 +91,20 @@ def test_the_log_from_search_to_correction(browser: Browser, app: Server) -> Non
         reveal = dialog.locator("button.reveal")
         reveal.focus()
         page.keyboard.press("Enter")
-        expect(dialog.locator("img.real")).to_be_visible()
+        expect(dialog.locator("img.real")).not_to_have_js_property("naturalWidth", 0)
         dialog.get_by_text("Normal", exact=True).click()
         dialog.get_by_label("Note").fill("a mistake")
         dialog.get_by_role("button", name="Save decision").click()
         expect(dialog).to_have_count(0)
         expect(status).to_have_text("Rows 1 to 3 of 3")
         rows = app.rows(
-            "select reviewer, name, reviewer_label, note, undone from correction_log "
+            "select reviewer, name, reviewer_label, note, undone, seen from correction_log "
             "where reviewer = 'ann' order by decision_id desc"
         )
         assert [tuple(row.values()) for row in rows] == [
-            ("ann", "beach.png", "normal", "a mistake", 0),
-            ("ann", "museum.png", "nsfw", "a statue", 0),
-            ("ann", "beach.png", "nsfw", "", 1),
+            ("ann", "beach.png", "normal", "a mistake", 0, 1),
+            ("ann", "museum.png", "nsfw", "a statue", 0, 0),
+            ("ann", "beach.png", "nsfw", "", 1, 0),
         ]
         expect(table.locator("tbody tr.undone")).to_have_count(1)
         page.get_by_role("button", name="beach.png").last.click()

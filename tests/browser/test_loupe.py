@@ -1,4 +1,4 @@
-"""The loupe in Chromium: size, blur, keys, zoom, rotation, frames of an animation."""
+"""The loupe in Chromium: size, blur, keys, zoom, rotation, frames of an animation, each tab."""
 
 import re
 from pathlib import Path
@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.support.browser import open_tab
-from tests.support.server import Server
+from tests.browser.test_queue_tab import EVERYTHING_WAITS, add, decisions
+from tests.support.browser import open_tab, opened
+from tests.support.fakes import image_bytes
+from tests.support.server import Server, serving
 
 FRAMES = 5
 
@@ -181,3 +183,70 @@ def test_the_loupe_shows_frames_of_an_animation(page: Page, cards: Locator) -> N
     expect(revealed).to_have_attribute("src", re.compile("^blob:"))
     page.keyboard.up("v")
     expect(revealed).to_have_count(0)
+
+
+def test_review_and_queue_have_the_loupe_too(browser: Browser, tmp_path: Path) -> None:
+    """Enter opens the image on the stage, hidden until revealed; the tab's keys decide in it."""
+    with serving(tmp_path, **EVERYTHING_WAITS) as server, opened(browser, server.url) as page:
+        loupe, revealed = page.locator(".loupe"), page.locator(".loupe .real")
+        file = {"name": "own.png", "mimeType": "image/png", "buffer": image_bytes(5)}
+        page.locator("#image-input input[type=file]").set_input_files(file)
+        expect(page.locator("#agree")).to_be_enabled()
+        page.locator("#review-preview [role=group]").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("dialog", name="Loupe: own.png")).to_be_focused()
+        expect(loupe.locator(".placeholder")).to_be_visible()
+        expect(revealed).to_have_count(0)
+        page.keyboard.press("1")
+        expect(page.locator("#review-decision .saved")).to_contain_text("Saved: normal")
+        page.keyboard.press("Enter")
+        expect(loupe).to_have_count(0)
+        expect(page.locator("#review-preview [role=group]")).to_be_focused()
+        assert [row["seen"] for row in decisions(server, "own.png")] == [0]
+
+        for red in (60, 70):
+            add(server, red)
+        open_tab(page, "Queue")
+        name = page.locator("#queue-stage figcaption .name")
+        first = name.get_attribute("title")
+        page.locator("#queue-stage [role=group]").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("dialog", name=f"Loupe: {first}")).to_be_focused()
+        expect(loupe.locator(".loupe-text")).to_have_text("")  # a verdict is hidden here
+        page.keyboard.press("1")
+        expect(page.locator("#queue-decision .saved")).to_contain_text("still hidden")
+        expect(revealed).to_have_count(0)
+        page.keyboard.down("v")
+        expect(revealed).to_have_js_property("complete", value=True)
+        expect(page.locator("#queue-stage .real")).to_have_count(0)
+        page.keyboard.up("v")
+        expect(revealed).to_have_count(0)
+        page.keyboard.press("2")
+        expect(page.locator("#queue-decision .saved")).to_contain_text(f"Saved: {first} is nsfw")
+        expect(name).not_to_have_attribute("title", str(first))
+        second = name.get_attribute("title")
+        expect(page.get_by_role("dialog", name=f"Loupe: {second}")).to_be_focused()
+        expect(revealed).to_have_count(0)
+        page.keyboard.press("Escape")
+        expect(page.locator("#queue-stage [role=group]")).to_be_focused()
+
+
+def test_notices_lie_above_the_loupe(browser: Browser, tmp_path: Path) -> None:
+    """The suggestion to pause is read and dismissed while an image is enlarged."""
+    with (
+        serving(tmp_path, NSFW_PAUSE_AFTER="1") as server,
+        opened(browser, server.url) as page,
+    ):
+        file = {"name": "own.png", "mimeType": "image/png", "buffer": image_bytes(5)}
+        page.locator("#image-input input[type=file]").set_input_files(file)
+        expect(page.locator("#agree")).to_be_enabled()
+        page.locator("#review-preview [role=group]").focus()
+        page.keyboard.press("Enter")
+        page.keyboard.down("v")
+        expect(page.locator(".loupe .real")).to_have_js_property("complete", value=True)
+        page.keyboard.up("v")
+        notice = page.locator(".notice[data-subject=pause]")
+        expect(notice).to_be_visible()
+        notice.get_by_role("button", name="Dismiss").click()
+        expect(notice).to_have_count(0)
+        expect(page.locator(".loupe")).to_be_visible()

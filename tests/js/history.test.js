@@ -62,3 +62,10 @@ test('an undo that failed can be tried again', async () => {
   await assert.rejects(history.undoLast(), /offline/)
   assert.equal(await history.undoLast(), 'undone')
 })
+
+test('what was taken back already is passed over', async () => {
+  const history = makeHistory()
+  history.add(done('earlier'))
+  history.add(Promise.resolve(async () => null))
+  assert.equal(await history.undoLast(), 'earlier')
+})

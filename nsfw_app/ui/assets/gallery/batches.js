@@ -1,8 +1,11 @@
-// Earlier uploads, which the server lists: each is opened again with what retention still holds.
+// Earlier uploads and the latest decisions, which the server lists: each is opened again with what
+// retention still holds.
 
+/** @import { Decided } from '../shared/recentDecisions.js' */
 /** @import { Batch, Image } from '../shared/server.js' */
 
 import { make } from '../shared/dom.js'
+import { makeRecentList } from '../shared/recentDecisions.js'
 import { galleryBatch, galleryBatches, messageOf } from '../shared/server.js'
 
 /**
@@ -10,23 +13,35 @@ import { galleryBatch, galleryBatches, messageOf } from '../shared/server.js'
  *
  * @param {object} handlers
  * @param {(images: Image[]) => void} handlers.onImages Called with the images of a chosen upload.
+ * @param {(image: Decided) => void} handlers.onDecided Called with a chosen image.
  * @param {(message: string) => void} handlers.say
  */
-export function makeBatches({ onImages, say }) {
+export function makeBatches({ onImages, onDecided, say }) {
   const list = make('ul', { class: 'batch-list' })
   const message = make('p', { class: 'muted', role: 'status' })
   const dialog = make(
     'dialog',
-    { class: 'viewing', 'aria-labelledby': 'batches-title' },
+    { class: 'viewing earlier', 'aria-labelledby': 'batches-title' },
     make('h2', { id: 'batches-title' }, 'Earlier uploads'),
     message,
     list,
+    make('h2', {}, 'Recent decisions'),
+    makeRecentList((image) => {
+      dialog.close()
+      onDecided(image)
+    }),
     make('form', { method: 'dialog' }, make('button', { class: 'quiet' }, 'Close')),
   )
   const button = make(
     'button',
-    { id: 'earlier-uploads', type: 'button', class: 'quiet', onclick: open },
-    'Earlier uploads',
+    {
+      id: 'earlier',
+      type: 'button',
+      class: 'quiet',
+      title: 'Uploads and decisions',
+      onclick: open,
+    },
+    'Earlier',
   )
 
   async function open() {

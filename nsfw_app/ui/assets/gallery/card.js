@@ -113,7 +113,7 @@ export class Card {
     this.element.addEventListener('focusin', () => onFocus(this))
     if (image.placeholder) {
       const reveal = this.preview.makeButton()
-      reveal.append(make('span', { class: 'visually-hidden' }, image.name))
+      reveal.append(make('span', { class: 'visually-hidden', dir: 'auto' }, image.name))
       reveal.tabIndex = -1
       this.preview.element.append(reveal)
     }

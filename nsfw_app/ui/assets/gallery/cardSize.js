@@ -1,9 +1,9 @@
 // The size of the cards: two buttons and two keys. The browser keeps it for the reviewer.
 
 import { make } from '../shared/dom.js'
+import { DEFAULT_SIZE, SIZES } from '../shared/gridRows.js'
 import { status } from '../shared/server.js'
 import { recall, remember } from '../shared/storage.js'
-import { DEFAULT_SIZE, SIZES } from './rows.js'
 
 const NAME = 'card-size'
 

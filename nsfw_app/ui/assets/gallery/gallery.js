@@ -3,6 +3,7 @@
 /** @import { FormValues } from '../shared/decisionForm.js' */
 /** @import { LeftOut } from '../shared/droppedFiles.js' */
 /** @import { Label, ModelLabel } from '../shared/policy.js' */
+/** @import { Decided } from '../shared/recentDecisions.js' */
 /** @import { Image } from '../shared/server.js' */
 /** @import { GridState } from './grid.js' */
 
@@ -100,7 +101,11 @@ export async function mount(root, { props, watch }) {
     onUnsent: unsent.show,
     onRemoved: unsent.remove,
   })
-  const batches = makeBatches({ onImages: (images) => images.forEach(place), say })
+  const batches = makeBatches({
+    onImages: (images) => images.forEach(place),
+    onDecided: showDecided,
+    say,
+  })
   uploads.parts.push(batches.button)
   const leftOutList = makeLeftOutList()
   const size = makeCardSize((next) => {
@@ -146,7 +151,7 @@ export async function mount(root, { props, watch }) {
     if (earlier) {
       earlier.addFile(image)
       grid.refresh()
-      return
+      return earlier
     }
     const card = new Card(image, groupOf(image.perceptual_hash), {
       onAgree: (card) => decideByClick(card, modelLabel),
@@ -161,6 +166,16 @@ export async function mount(root, { props, watch }) {
     cards.set(key, card)
     card.applyPolicy(policy)
     grid.add(card)
+    return card
+  }
+
+  /** @param {Decided} image Whose card gets the focus; it is added where there is none. */
+  function showDecided(image) {
+    const card = cards.get(image.sha256 ?? '') ?? place({ ...image })
+    card.setDecision(image.decision)
+    grid.refresh()
+    if (card.hidden) say(`${image.name} does not pass the filters.`)
+    else grid.focus(card)
   }
 
   function applyPolicy() {

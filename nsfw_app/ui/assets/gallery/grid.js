@@ -6,11 +6,11 @@
 /** @import { makeFilters } from './filters.js' */
 /** @import { Order } from './order.js' */
 
+import { makeRows } from '../shared/gridRows.js'
 import { INITIAL_POLICY } from '../shared/policy.js'
 import { passes } from './criteria.js'
 import { gatherGroups } from './duplicates.js'
 import { comparator } from './order.js'
-import { makeRows } from './rows.js'
 import { summarize } from './summary.js'
 
 const REST_MS = 200 // after the last move of the slider, before cards change places
@@ -27,7 +27,7 @@ const REST_MS = 200 // after the last move of the slider, before cards change pl
  * @param {() => void} options.onCurrent
  */
 export function makeGrid({ filters, onRefresh, onCurrent }) {
-  const rows = makeRows()
+  const rows = makeRows({ label: 'Images' })
   const { element } = rows
   /** @type {Order} */
   let order = 'score'

@@ -63,7 +63,7 @@ export function openStrip(members, { total, labelOf, onConfirm, onClose }) {
  */
 function item({ image, decision }, preview, label) {
   const reveal = preview.makeButton()
-  reveal.append(make('span', { class: 'visually-hidden' }, image.name))
+  reveal.append(make('span', { class: 'visually-hidden', dir: 'auto' }, image.name))
   const now = decision ? `You: ${decision.reviewer_label}` : ''
   return make(
     'div',

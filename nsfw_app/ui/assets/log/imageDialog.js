@@ -4,7 +4,7 @@
 
 import { makeDecisionForm } from '../shared/decisionForm.js'
 import { make } from '../shared/dom.js'
-import { Preview } from '../shared/preview.js'
+import { Preview, seenMs } from '../shared/preview.js'
 import { decide, messageOf, status } from '../shared/server.js'
 
 /**
@@ -65,8 +65,10 @@ export function openImageDialog(row, { onCorrected, onShowAll }) {
       onCancel: () => dialog.close(),
       async onSave({ label, reasons, note }) {
         message.textContent = 'Saving...'
+        const ms = seenMs(row.sha256)
+        const exposure = { seen: ms !== null, seenMs: ms }
         try {
-          await decide(row, { label, reasons, note, threshold: row.threshold })
+          await decide(row, { label, reasons, note, threshold: row.threshold, ...exposure })
           dialog.close()
           onCorrected()
         } catch (error) {

@@ -2,11 +2,12 @@
 // decision is sent while the next image is already on screen.
 
 /** @import { Label } from '../shared/policy.js' */
+/** @import { Decided } from '../shared/recentDecisions.js' */
 /** @import { Decision, Image, NewDecision, QueuedImage } from '../shared/server.js' */
 
 import { isVisible, make, regionOf } from '../shared/dom.js'
 import { makeHistory } from '../shared/history.js'
-import { useKeys } from '../shared/keys.js'
+import { focusStage, useKeys } from '../shared/keys.js'
 import { makeRecentDecisions } from '../shared/recentDecisions.js'
 import { isCorrectable, makeReviewPanel } from '../shared/reviewPanel.js'
 import {
@@ -48,6 +49,8 @@ export async function mount(root) {
   let claiming = false
   let ready = false
   let open = false
+  /** A decided image that is on screen again, before those that are leased. @type {Image | null} */
+  let reopened = null
 
   /** @type {ReturnType<typeof makeHistory<string>>} */
   const history = makeHistory()
@@ -61,19 +64,47 @@ export async function mount(root) {
   const recent = makeRecentDecisions({
     tab: 'queue',
     history,
-    onUndone: ({ entry_id }) => {
+    onUndone: (image) => {
       header.pace.undo()
-      bringBack(entry_id)
+      reopened = image.entry_id === undefined ? image : null
+      draw()
+      if (!reopened) bringBack(image.entry_id)
     },
     onRefused: takeBack,
+    onOpen: reopen,
   })
-  /** @type {ReturnType<typeof makeReviewPanel<QueuedImage>>} */
+  /** @type {ReturnType<typeof makeReviewPanel<Image>>} */
   const panel = makeReviewPanel({
     tab: 'queue',
     parts: { stage, verdict, decision: root },
     extra: [recent.element],
     onDecision: save,
   })
+
+  /** @param {Decided} image */
+  function reopen(image) {
+    if (panel.formOpen) {
+      panel.say(FORM_OPEN)
+      return
+    }
+    const back = make('button', { type: 'button', class: 'link', onclick: goOn }, 'Go on')
+    reopened = panel.reopen(image, recent.undoDecision, back)
+    drawn = reopened
+    header.setImage(true)
+    focusStage()
+  }
+
+  /** Shows the leased images again; nothing is recorded. */
+  function goOn() {
+    if (panel.formOpen) panel.say(FORM_OPEN)
+    else closeReopened()
+  }
+
+  function closeReopened() {
+    reopened = null
+    panel.say('')
+    draw()
+  }
 
   /** The image on screen, where it can be left now. */
   function leavable() {
@@ -83,10 +114,22 @@ export async function mount(root) {
   }
 
   /**
-   * @param {QueuedImage} image
+   * @param {Image} image
    * @param {NewDecision} decision
    */
   async function save(image, decision) {
+    if (image === reopened) {
+      closeReopened()
+      const changed = await recent.send(image, decision)
+      if (changed) panel.say(describeSaved(image, changed))
+    } else await saveQueued(/** @type {QueuedImage} */ (image), decision)
+  }
+
+  /**
+   * @param {QueuedImage} image
+   * @param {NewDecision} decision
+   */
+  async function saveQueued(image, decision) {
     if (!items.includes(image)) return
     if (leaving.has(image.entry_id)) {
       panel.say('Decided already, but not saved yet. Go on with the arrow keys.')
@@ -116,7 +159,12 @@ export async function mount(root) {
    * @param {unknown} error
    */
   function takeBack(image, decision, error) {
-    if (isCorrectable(error)) putFirst(/** @type {QueuedImage} */ (image))
+    if (isCorrectable(error)) {
+      if (image.decision || image.entry_id === undefined) {
+        reopened = image
+        draw()
+      } else putFirst(/** @type {QueuedImage} */ (image))
+    }
     panel.explainRefusal(image, decision, error)
   }
 
@@ -130,6 +178,10 @@ export async function mount(root) {
   }
 
   function skipCurrent() {
+    if (reopened) {
+      goOn()
+      return
+    }
     const image = leavable()
     if (!image) return
     leave(image, skip(image.entry_id), {
@@ -143,6 +195,10 @@ export async function mount(root) {
   }
 
   function askForSecondOpinion() {
+    if (reopened) {
+      panel.say('You have decided this image. Go on to the queue first, with Space.')
+      return
+    }
     const image = leavable()
     if (!image) return
     leave(image, requestSecondOpinion(image), {
@@ -233,14 +289,14 @@ export async function mount(root) {
     }
   }
 
-  /** @type {QueuedImage | null} */
+  /** @type {Image | null} */
   let drawn = null
   function draw() {
-    const [image] = items
+    const image = reopened ?? items[0] ?? null
     header.setImage(Boolean(image))
     if (image && image === drawn) return
-    drawn = image ?? null
-    panel.show(drawn)
+    drawn = image
+    panel.show(image)
     if (!image) drawEmpty()
   }
 
@@ -257,6 +313,7 @@ export async function mount(root) {
   async function startOver() {
     const held = entries()
     items = []
+    reopened = null
     draw()
     await release(held)
     fill()
@@ -274,6 +331,7 @@ export async function mount(root) {
     open = false
     const held = entries()
     items = []
+    reopened = null
     draw()
     if (held.length) release(held)
   }
@@ -304,6 +362,10 @@ export async function mount(root) {
    * @param {number} by
    */
   const turn = (by) => () => {
+    if (reopened) {
+      goOn()
+      return
+    }
     if (items.length < 2) return
     items = by > 0 ? [...items.slice(1), items[0]] : [...items.slice(-1), ...items.slice(0, -1)]
     draw()
@@ -340,7 +402,7 @@ export async function mount(root) {
 /**
  * What was recorded, with the score where it was hidden before.
  *
- * @param {QueuedImage} image
+ * @param {Image} image
  * @param {Decision} recorded
  */
 function describeSaved({ name, nsfw_score: before }, recorded) {

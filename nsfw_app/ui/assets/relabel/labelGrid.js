@@ -1,19 +1,12 @@
-// The Relabel tab's grid: the order of the cards, a row for each line of them on the screen, so that a
-// screen reader says where a card is, and which card has the focus.
+// The Relabel tab's grid: the order of the cards, and which one has the focus.
 
 /** @import { LabelCard } from './labelCard.js' */
 
-import { make } from '../shared/dom.js'
+import { makeRows, SIZES } from '../shared/gridRows.js'
 
 /** Creates an empty grid. */
 export function makeLabelGrid() {
-  const element = make('div', {
-    class: 'cards',
-    role: 'grid',
-    'aria-label': 'Misclassifications',
-    'aria-multiselectable': 'true',
-  })
-  let perRow = 0
+  const rows = makeRows({ label: 'Misclassifications', size: SIZES.indexOf(200) })
   /** @type {LabelCard[]} */
   let cards = []
   /** @type {LabelCard | null} The one in the tab order. */
@@ -23,31 +16,13 @@ export function makeLabelGrid() {
 
   /** @param {LabelCard[]} next All cards, in order. */
   function show(next) {
+    const gone = cards.filter((card) => !next.includes(card))
     cards = next
     for (const card of cards) cardOf.set(card.element, card)
-    place()
+    rows.place(cards, gone)
     if (!current || !cards.includes(current)) current = null
     if (cards.length) setCurrent(current ?? cards[0])
   }
-
-  /** How many cards a line on the screen holds. */
-  const columns = () => getComputedStyle(element).gridTemplateColumns.split(' ').length
-
-  /** Puts the cards in rows. */
-  function place() {
-    const focused = element.contains(document.activeElement) ? document.activeElement : null
-    element.hidden = !cards.length
-    perRow = columns()
-    const rows = []
-    for (let at = 0; at < cards.length; at += perRow) {
-      const line = cards.slice(at, at + perRow).map((card) => card.element)
-      rows.push(make('div', { role: 'row' }, ...line))
-    }
-    element.replaceChildren(...rows)
-    if (focused instanceof HTMLElement) focused.focus({ preventScroll: true })
-  }
-
-  new ResizeObserver(() => element.offsetParent && columns() !== perRow && place()).observe(element)
 
   /** @param {LabelCard} card */
   function setCurrent(card) {
@@ -82,12 +57,12 @@ export function makeLabelGrid() {
   }
 
   return {
-    element,
+    element: rows.element,
     show,
     focus,
     setCurrent,
     neighbor,
-    columns,
+    columns: () => rows.columns,
     cards: () => cards,
     /** @param {Element | null} node */
     cardOf: (node) => (node ? cardOf.get(node) : undefined),

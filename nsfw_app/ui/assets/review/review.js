@@ -36,7 +36,7 @@ export async function mount(root, { props, watch }) {
     history,
     onUndone: (image) => panel.setDecision(image, null),
     onRefused: (...refused) => panel.explainRefusal(...refused),
-    onOpen: (image) => panel.show(image),
+    onOpen: (image) => panel.reopen(image, recent.undoDecision),
   })
   const panel = makeReviewPanel({
     tab: 'review',

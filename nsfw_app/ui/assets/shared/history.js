@@ -2,7 +2,7 @@
 
 /**
  * @template T
- * @typedef {() => Promise<T>} Undo Takes one action back.
+ * @typedef {() => Promise<T | null>} Undo Takes one action back; null where it was taken back already.
  */
 
 /**
@@ -31,7 +31,8 @@ export function makeHistory() {
       const undo = await step
       if (!undo) continue
       try {
-        return await undo()
+        const result = await undo()
+        if (result !== null) return result
       } catch (error) {
         steps.push(step)
         throw error

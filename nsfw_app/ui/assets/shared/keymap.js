@@ -29,7 +29,7 @@ export const SHORTCUTS = [
 export const FIXED = [
   ['Ctrl+Z', 'Undo, as Backspace'],
   ['Arrows', 'Move without deciding'],
-  ['Enter', 'Gallery, Relabel: enlarge the image. In a form: save'],
+  ['Enter', 'Enlarge the image. In a form: save'],
   ['Shift+Arrows', 'Gallery, Relabel: select a range, which the keys then decide together'],
   ['Esc', 'Close the form; Gallery, Relabel: clear the selection'],
   ['?', 'Show or hide these keys'],

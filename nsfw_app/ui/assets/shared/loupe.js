@@ -3,7 +3,7 @@
 
 /** @import { Image } from './server.js' */
 
-import { make } from './dom.js'
+import { closest, make } from './dom.js'
 import { fileName } from './fileName.js'
 import { scaleLimits } from './loupeView.js'
 import { Preview } from './preview.js'
@@ -127,6 +127,10 @@ class Loupe {
     this.#stage.addEventListener('click', (event) => this.#dragged && event.stopPropagation(), true)
     window.addEventListener('resize', () => this.#draw(), { signal })
     document.addEventListener('focusin', (event) => this.#keepFocus(event), { signal })
+    // A notice can open another tab, which has its own images.
+    document.addEventListener('click', (event) => closest(event, '[role="tab"]') && this.close(), {
+      signal,
+    })
     element.focus()
   }
 
@@ -359,7 +363,7 @@ class Loupe {
    */
   #keepFocus({ target }) {
     if (!(target instanceof HTMLElement) || this.#element.contains(target)) return
-    if (target.closest('dialog')) return
+    if (target.closest('dialog, .notices')) return
     if (!target.closest('form')) {
       this.#element.focus({ preventScroll: true })
       return

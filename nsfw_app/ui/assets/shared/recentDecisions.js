@@ -20,6 +20,9 @@ const MAX_SHOWN = 10
 /** The images decided last, newest first. */
 export const recent = signal(/** @type {Decided[]} */ ([]))
 
+/** Decisions that were undone since the page was opened. @type {Set<number>} */
+const undoneIds = new Set()
+
 /** @param {Image} image @returns {image is Decided} */
 const isDecided = (image) => Boolean(image.decision)
 
@@ -52,6 +55,7 @@ recorded.subscribe((images) => {
   show([...kept, ...recent.value])
 })
 undone.subscribe((ids) => {
+  for (const id of ids) undoneIds.add(id)
   recent.value = recent.value.filter(({ decision }) => !ids.includes(decision.decision_id))
   load().catch(() => null) // an earlier decision may be in force again
 })
@@ -74,7 +78,7 @@ export function makeRecentDecisions({
   onOpen,
   onRefused = () => {},
 } = {}) {
-  const list = make('ol', { class: 'recent-list' })
+  const list = makeList(line)
   const unsaved = makeUnsavedList()
   const element = make(
     'section',
@@ -83,10 +87,7 @@ export function makeRecentDecisions({
     unsaved.element,
     list,
   )
-  recent.subscribe((images) => {
-    list.replaceChildren(...images.map(line))
-    draw()
-  })
+  recent.subscribe(draw)
   unsaved.subscribe(draw)
 
   function draw() {
@@ -116,6 +117,7 @@ export function makeRecentDecisions({
    */
   function undoOf(image, decided) {
     return async () => {
+      if (undoneIds.has(decided.decision_id)) return null
       const standing = await undo(decided.decision_id)
       image.decision = standing
       if (!standing) onUndone(image)
@@ -132,9 +134,22 @@ export function makeRecentDecisions({
     }
   }
 
+  /**
+   * Undoes the decision about an image. Resolves to a status message.
+   *
+   * @param {Decided} image
+   */
+  async function undoDecision(image) {
+    try {
+      return (await undoOf(image, image.decision)()) ?? 'It is undone already.'
+    } catch (error) {
+      return `Not undone. ${messageOf(error)}`
+    }
+  }
+
   /** @param {Decided} image */
   function line(image) {
-    const { name, decision, placeholder } = image
+    const { name, decision } = image
     /** @param {Label} label */
     const change = (label) =>
       make(
@@ -148,31 +163,55 @@ export function makeRecentDecisions({
         },
         label,
       )
-    const thumbnail = make(
-      'span',
-      { class: 'preview' },
-      placeholder
-        ? make('img', { class: 'placeholder', src: placeholder, alt: '', draggable: 'false' })
-        : null,
-    )
-    const title = make('span', { class: 'recent-name', title: name, dir: 'auto' }, name)
-    const open = onOpen && (() => onOpen(image))
     return make(
       'li',
       {},
-      open
-        ? make(
-            'button',
-            { type: 'button', class: 'recent-open', onclick: open, 'aria-label': `Open ${name}` },
-            thumbnail,
-            title,
-          )
-        : make('span', { class: 'recent-open' }, thumbnail, title),
+      nameOf(image, onOpen),
       make('span', { class: 'recent-labels' }, ...LABELS.map(change)),
     )
   }
 
-  return { element, send, undoLast }
+  return { element, send, undoLast, undoDecision }
+}
+
+/**
+ * A list of them in which each opens its image again.
+ *
+ * @param {(image: Decided) => void} onOpen
+ */
+export const makeRecentList = (onOpen) => makeList((image) => make('li', {}, nameOf(image, onOpen)))
+
+/** @param {(image: Decided) => HTMLElement} line */
+function makeList(line) {
+  const list = make('ol', { class: 'recent-list' })
+  recent.subscribe((images) => list.replaceChildren(...images.map(line)))
+  return list
+}
+
+/**
+ * The blurred thumbnail and the name, which open the image.
+ *
+ * @param {Decided} image
+ * @param {((image: Decided) => void) | undefined} onOpen
+ */
+function nameOf(image, onOpen) {
+  const { name, placeholder } = image
+  const thumbnail = make(
+    'span',
+    { class: 'preview' },
+    placeholder
+      ? make('img', { class: 'placeholder', src: placeholder, alt: '', draggable: 'false' })
+      : null,
+  )
+  const title = make('span', { class: 'recent-name', title: name, dir: 'auto' }, name)
+  if (!onOpen) return make('span', { class: 'recent-open' }, thumbnail, title)
+  const onclick = () => onOpen(image)
+  return make(
+    'button',
+    { type: 'button', class: 'recent-open', onclick, 'aria-label': `Open ${name}` },
+    thumbnail,
+    title,
+  )
 }
 
 /**

@@ -9,6 +9,7 @@ import { LABEL_WORDS, makeDecisionForm } from './decisionForm.js'
 import { isVisible, make } from './dom.js'
 import { fileName } from './fileName.js'
 import { focusStage, keyHint, keyWord, toggleHelp } from './keys.js'
+import { followInLoupe, inLoupe, toggleLoupe } from './loupe.js'
 import { may, READ_ONLY } from './permissions.js'
 import { explain, INITIAL_POLICY, opposite, parseThreshold, policyAt, verdictOf } from './policy.js'
 import { preferences } from './preferences.js'
@@ -112,6 +113,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
     stage.setAttribute('aria-label', image ? `Image ${image.name}` : 'Image')
     shownAt = performance.now()
     draw()
+    if (isVisible(stage)) followInLoupe(image, preview) // else it shows another tab's image
   }
 
   /** @param {Image} of */
@@ -278,6 +280,32 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
     if (isVisible(stage)) focusStage()
   }
 
+  /**
+   * Shows a decided image again, with its label, to be changed or undone.
+   *
+   * @param {I & { decision: Decision }} decided
+   * @param {(image: I & { decision: Decision }) => Promise<string>} undo Resolves to a message.
+   * @param {...Node} actions
+   */
+  function reopen(decided, undo, ...actions) {
+    const again = { ...decided }
+    show(again)
+    const undoButton = make('button', { type: 'button', class: 'link', onclick }, 'Undo')
+    const { reviewer_label: label } = again.decision
+    say(`Your decision: ${again.name} is ${label}. `, undoButton, ' ', ...actions)
+
+    async function onclick() {
+      undoButton.disabled = true
+      const words = await undo(again)
+      if (again !== image) say(words)
+      else {
+        draw()
+        say(`${words} `, ...actions)
+      }
+    }
+    return again
+  }
+
   /** @param {...(Node | string)} nodes */
   function say(...nodes) {
     message.replaceChildren(...nodes)
@@ -311,6 +339,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
 
   return {
     show,
+    reopen,
     setThreshold,
     image: classified,
     say,
@@ -351,10 +380,11 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
         const label = modelLabel()
         openForm(label && opposite(label))?.focusNote()
       },
+      Enter: () => toggleLoupe(image, preview, { onClose: focusStage }),
     },
     /** Reveals the preview; the function that is returned hides it. */
     hold: () => {
-      const held = preview
+      const held = inLoupe(preview)
       held?.reveal()
       return () => held?.conceal()
     },

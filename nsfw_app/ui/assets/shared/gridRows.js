@@ -1,30 +1,35 @@
 // The cards in lines: one row of the grid for each line on the screen, so that a screen reader says
 // where a card is.
 
-/** @import { Card } from './card.js' */
+import { make } from './dom.js'
 
-import { make } from '../shared/dom.js'
+/** @typedef {{ element: HTMLElement }} Cell */
 
 const GAP = 12 // pixels, as in gallery.css
 /** Least widths of a card, in pixels. */
 export const SIZES = [140, 160, 200, 260, 340, 440]
 export const DEFAULT_SIZE = SIZES.indexOf(160)
 
-/** Creates the grid's element and keeps cards in its rows. */
-export function makeRows() {
+/**
+ * Creates the grid's element and keeps cards in its rows.
+ *
+ * @param {object} options
+ * @param {string} options.label
+ * @param {number} [options.size] Of the cards, an index of `SIZES`.
+ */
+export function makeRows({ label, size = DEFAULT_SIZE }) {
   const grid = make('div', {
     class: 'cards',
     role: 'grid',
-    'aria-label': 'Images',
+    'aria-label': label,
     'aria-multiselectable': 'true',
   })
   const holder = make('div', { hidden: true }) // of the cards that are not shown
   const element = make('div', { class: 'grid' }, grid, holder)
   /** @type {HTMLElement[]} */
   const rows = []
-  /** @type {Card[]} */
+  /** @type {Cell[]} */
   let shown = []
-  let size = DEFAULT_SIZE
   let width = 0
   let columns = 1
   setSize(size)
@@ -54,8 +59,8 @@ export function makeRows() {
    *
    * Moves as few elements as possible, since each move causes a layout.
    *
-   * @param {Card[]} next
-   * @param {Card[]} hidden
+   * @param {Cell[]} next
+   * @param {Cell[]} hidden
    */
   function place(next, hidden) {
     shown = next
@@ -100,7 +105,7 @@ export function makeRows() {
  * takes it.
  *
  * @param {HTMLElement} row
- * @param {Card[]} cards
+ * @param {Cell[]} cards
  */
 function fill(row, cards) {
   let node = row.firstChild
