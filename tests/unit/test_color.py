@@ -27,6 +27,7 @@ from tests.support.flawed_files import (
     with_chunk,
 )
 from tests.support.image_files import FILES, animated, encoded, srgb_profile
+from tests.support.sample_records import person
 from tests.unit.test_classifiers import load
 
 SWAP = profile_with(names=SWAPPED)
@@ -253,7 +254,7 @@ def test_preview_shows_the_same_colors(engine: Engine) -> None:
     sha256 = (
         engine.review(data, Upload("a.png", "gallery", "ann", retain=Retain.QUEUE)).sha256 or ""
     )
-    shown = [engine.render_preview(data, name="a.png", frame=0), engine._store.previews.get(sha256)]
+    shown = [engine.render_preview(data, name="a.png", frame=0, caller=person("ann")), engine._store.previews.get(sha256)]
     for jpeg in shown:
         with Image.open(io.BytesIO(jpeg)) as image:
             assert "icc_profile" not in image.info

@@ -104,6 +104,7 @@ def test_a_misclassified_image_is_listed_once(store: Store) -> None:
             decision = answer(f"{reviewer}-{number}", Label.NORMAL, backend=identity.backend)
             add(store.log, decision, reviewer=reviewer)
     (misclassification,) = store.training.misclassifications(limit=10)
-    store.training.decide(misclassification.prediction_id, Label.NORMAL, reviewer="ann")
+    store.views.add(SHA256, "ann")
+    store.training.decide(misclassification.prediction_id, Label.NORMAL, reviewer="ann", seen=True)
     assert [m.confirmed for m in store.training.misclassifications(limit=10)] == ["normal"]
     assert len(store.training.confirmed()) == 1

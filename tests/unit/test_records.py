@@ -77,7 +77,8 @@ def test_a_decision_is_a_row_of_the_correction_log() -> None:
     assert [field.name for field in dataclasses.fields(Decision)] == (
         "decision_id decided_at reviewer image_sha256 name source model revision backend "
         "nsfw_score threshold model_label reviewer_label agrees reasons note batch_id undone "
-        "warnings"
+        "seen elapsed_ms queue_reason draw_probability policy_version settled_label "
+        "warnings seen_ms"
     ).split()
 
 
