@@ -14,7 +14,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.store import Store
 from tests.support.application import PASSWORDS, WebApp, add, answer_to, open_app, served
-from tests.support.browser import open_tab
+from tests.support.browser import open_tab, sign_out
 from tests.support.fakes import image_bytes
 from tests.support.server import Server, serving
 
@@ -207,8 +207,8 @@ def enter(page: Page, server: Server, name: str) -> None:
     ("name", "tabs", "decides", "manages"),
     [
         ("vera", ["Review", "Gallery", "Insights", "Log", "Model"], False, False),
-        ("ann", ["Review", "Gallery", "Queue", "Insights", "Log", "Model"], True, False),
-        ("root", ["Review", "Gallery", "Queue", "Insights", "Log", "Model"], True, True),
+        ("ann", ["Review", "Gallery", "Queue", "Relabel", "Insights", "Log", "Model"], True, False),
+        ("root", ["Review", "Gallery", "Queue", "Relabel", "Insights", "Log", "Model"], True, True),
     ],
 )
 def test_each_role_sees_its_controls(
@@ -230,7 +230,7 @@ def test_each_role_sees_its_controls(
     open_tab(page, "Model")
     expect(page.locator("#model-facts")).to_contain_text("Open-NSFW")
     expect(page.locator("#policy-form")).to_be_visible(visible=manages)
-    page.get_by_role("button", name="Sign out").click()
+    sign_out(page)
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     page.goto(server.url)
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()

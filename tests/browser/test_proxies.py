@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from nsfw_app.accounts import Accounts
 from nsfw_app.rules.permissions import KEY_SCOPES, UserRole
 from nsfw_app.store import Store
-from tests.support.browser import open_tab
+from tests.support.browser import open_tab, sign_out
 from tests.support.fakes import image_bytes
 from tests.support.nginx import Nginx, configurations, nginx
 from tests.support.server import Server, serving
@@ -96,7 +96,7 @@ def test_the_page_works_behind_nginx(deployment: Deployment, browser: Browser) -
     page.reload()
     review_and_export(page, deployment)
     check_cookie(context, deployment)
-    page.get_by_role("button", name="Sign out").click()
+    sign_out(page)
     expect(page.get_by_label("Password")).to_be_visible()
     assert errors == []
     context.close()

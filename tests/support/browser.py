@@ -83,8 +83,23 @@ def open_tab(page: Page, name: str) -> None:
     page.get_by_role("tab", name=name, exact=True).click()
 
 
+def sign_out(page: Page) -> None:
+    """Press the button of the top bar, which is in a menu where the bar is narrow."""
+    menu = page.get_by_role("button", name="Menu")
+    button = page.locator(".auth-action button")
+    expect(menu.or_(button).first).to_be_visible()
+    if menu.is_visible():
+        menu.click()
+    button.click()
+
+
 def requests_of(page: Page) -> list[Request]:
-    """The requests of the page from now on."""
+    """The requests of the page from now on, except its heartbeat."""
     seen: list[Request] = []
-    page.on("request", lambda request: seen.append(request))
+
+    def add(request: Request) -> None:
+        if not request.url.endswith("/desk/heartbeat"):
+            seen.append(request)
+
+    page.on("request", add)
     return seen

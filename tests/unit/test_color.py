@@ -254,7 +254,8 @@ def test_preview_shows_the_same_colors(engine: Engine) -> None:
     sha256 = (
         engine.review(data, Upload("a.png", "gallery", "ann", retain=Retain.QUEUE)).sha256 or ""
     )
-    shown = [engine.render_preview(data, name="a.png", frame=0, caller=person("ann")), engine._store.previews.get(sha256)]
+    rendered = engine.render_preview(data, name="a.png", frame=0, caller=person("ann"))
+    shown = [rendered, engine._store.previews.get(sha256)]
     for jpeg in shown:
         with Image.open(io.BytesIO(jpeg)) as image:
             assert "icc_profile" not in image.info
