@@ -3,7 +3,8 @@
 All sequences of up to two keys and clicks from each start: the stage or a card of Queue, Review,
 Gallery and Relabel, a tab, a slider, a filter and a button with the focus. From stages and cards
 also all of up to three of those that decide, undo, leave an image, or open or close something; the
-others change how images are shown, or do the same as one of these.
+others change how images are shown, or do the same as one of these. The marker `exhaustive` is of
+starts that are left out of the usual run for their time.
 
 The page is the real one; the routes of decisions are scripted in it, so that thousands of
 sequences take minutes. `scripted_desk.js` writes down each key, the image on the stage at that
@@ -273,8 +274,17 @@ STARTS = {
     "Relabel, item": ["#relabel .card"],
 }
 REVEALING = [" ", "Enter"]  # what they do on the button that reveals
-LONG = ["Queue, stage", "Review, stage", "Gallery, card", "Relabel, item"]
-RUNS = [*itertools.product(STARTS, [2]), *itertools.product(LONG, [3])]
+STAGES = ["Queue, stage", "Review, stage", "Gallery, card", "Relabel, item"]
+ALWAYS = [*itertools.product(STAGES, [2]), ("Queue, stage", 3)]
+EXHAUSTIVE = [
+    run
+    for run in [*itertools.product(STARTS, [2]), *itertools.product(STAGES, [3])]
+    if run not in ALWAYS
+]
+RUNS = [
+    *ALWAYS,
+    *(pytest.param(*run, marks=pytest.mark.exhaustive) for run in EXHAUSTIVE),
+]
 GRIDS = {"Gallery": "#grid", "Relabel": "#relabel"}
 NAMES = [f"{label} {number}.png" for number in range(4) for label in OPPOSITE]
 
