@@ -18,6 +18,7 @@ from nsfw_app.store import Store
 from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 from tests.support.flawed_files import PHOTO, differs_on_black
 from tests.support.image_files import animated, encoded, png
+from tests.support.sample_records import person
 
 OTHER = PHOTO.transpose(Image.Transpose.ROTATE_180)
 BOTH = [Background.WHITE, Background.BLACK]
@@ -179,7 +180,9 @@ def test_the_worse_background_counts(
     [warning] = review.warnings
     assert warning.message.endswith(f"use the {background} background.")
     kept = store.previews.get(review.sha256 or "")
-    again = engine.render_preview(data, name="a.png", frame=0, background=background)
+    again = engine.render_preview(
+        data, name="a.png", frame=0, background=background, caller=person("ann")
+    )
     for jpeg in (kept, again):
         with Image.open(io.BytesIO(jpeg)) as image:
             red = image.getpixel((2, 2))[0]

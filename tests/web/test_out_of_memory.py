@@ -25,6 +25,7 @@ from tests.support.application import open_app
 from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 from tests.support.flawed_files import DISPLAY_P3, PHOTO, profile_with
 from tests.support.image_files import FILES, encoded
+from tests.support.sample_records import person
 from tests.unit.test_scheduler import SlowBackend, plain_images
 
 CARD = "/desk/images?name=a.png&source=review"
@@ -122,10 +123,10 @@ def test_preview_and_thumbnail_are_refused(
     """Both fail with the same kind."""
     data = encoded(PHOTO.resize((2000, 1500)), "JPEG")
     engine.review(data, Upload("a.jpg", "gallery", "ann", retain=Retain.QUEUE))
-    kept = engine.render_preview(data, name="a.jpg", frame=0)
+    kept = engine.render_preview(data, name="a.jpg", frame=0, caller=person("ann"))
     monkeypatch.setattr(Image.Image, attribute, fail)
     for call in (
-        lambda: engine.render_preview(data, name="a.jpg", frame=0),
+        lambda: engine.render_preview(data, name="a.jpg", frame=0, caller=person("ann")),
         lambda: thumbnail(kept),
     ):
         with pytest.raises(ImageError) as caught:
