@@ -226,6 +226,8 @@ def test_each_role_sees_its_controls(
     shown = [text for text in page.get_by_role("tab").all_inner_texts() if text]
     assert [text for text in shown if text in tabs] == tabs
     assert set(shown) <= set(tabs)
+    if decides:
+        page.get_by_role("button", name="A cat").click()
     expect(page.locator("#agree")).to_be_visible(visible=decides)
     open_tab(page, "Model")
     expect(page.locator("#model-facts")).to_contain_text("Open-NSFW")
