@@ -199,6 +199,7 @@
     },
     /** The center of a button with these words, and writes the click down; null without one. */
     aim(words) {
+      if (document.querySelector('.loupe')?.checkVisibility()) return null // it covers the buttons
       const panels = document.querySelectorAll('.review-panel, dialog[open], .card:focus-within')
       const buttons = [...panels].flatMap((panel) => [
         ...panel.querySelectorAll(

@@ -219,12 +219,11 @@ def sequences(symbols: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
 
 
 def closing(tab: str, keys: Sequence[str]) -> list[str]:
-    """The keys that close what a sequence leaves open: the list of keys, then the form."""
+    """The keys that close what a sequence leaves open: the list of keys, the form, the loupe."""
     after = Meaning(tab)
     for key in keys:
         after.press(key, "normal")
-    loupe = tab in GRIDS and "Enter" in keys
-    return ["Escape"] * (after.listing + (after.form is not None) + loupe)
+    return ["Escape"] * (after.listing + (after.form is not None) + ("Enter" in keys))
 
 
 def check(journal: list[dict[str, Any]], meaning: Meaning) -> int:
