@@ -259,7 +259,7 @@ def test_named_endpoints_of_the_page(server: Server, tmp_path: Path) -> None:
     assert decision == client.predict(*arguments, api_name="/decide")
     (row,) = server.rows("select * from correction_log where note = 'by program'")
     assert row["decision_id"] == decision["decision_id"]
-    assert (row["reviewer_label"], row["threshold"], row["agrees"]) == ("unsure", 0.4, 0)
+    assert (row["reviewer_label"], row["threshold"], row["agrees"]) == ("unsure", 0.4, None)
     text = tmp_path / "text.png"
     text.write_text("not an image")
     refused = client.predict(handle_file(text), api_name="/classify")
