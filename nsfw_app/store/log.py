@@ -1,7 +1,6 @@
 """The correction log: append-only decisions, read by page, filter and reviewer."""
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +21,10 @@ from nsfw_app.records import (
 from nsfw_app.rules.decisions import DecisionRules
 from nsfw_app.rules.permissions import Caller
 from nsfw_app.store.audit import AuditAction, note
-from nsfw_app.store.blind_review import VISIBLE, Hidden, count_hidden
+from nsfw_app.store.blind_review import Hidden, count_hidden
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.log_query import LogQuery
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.queue_entries import ReviewQueue, withdraw_images
 from nsfw_app.store.states import reported_changes
@@ -46,15 +46,9 @@ select
   ) as policy_version
 from (select 1) left join queue q on q.id = :entry and q.prediction_id = :prediction
 """
-PARAMETER = re.compile(r":(\w+)")
-LIKE_CHARACTER, LIKE_ESCAPED = re.compile(r"[\\%_]"), r"\\\g<0>"
-OF_HASH = """
-select id from predictions where image_sha256 < :sha256 || 'g' and image_sha256 >= :sha256
-"""
 ROWS_AT_ONCE = 500  # read ahead while the log is streamed
 SEARCHED_ROWS = 20_000  # by name, note or reason, in about 10 ms
 MAX_ID = (1 << 63) - 1
-MIDNIGHT = "T00:00:00.000Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +357,7 @@ class CorrectionLog:
             limit: How many at most.
             before: The page of the rows next older than this decision id.
         """
-        groups = _Groups(wanted)
+        groups = LogQuery(wanted)
         rows = self._connections.db.execute(
             groups.page_sql,
             {**groups.values, "limit": limit, "before": MAX_ID if before is None else before},
@@ -380,7 +374,7 @@ class CorrectionLog:
             limit: How many at most.
             before: Only rows older than this decision id.
         """
-        groups = _Groups(wanted)
+        groups = LogQuery(wanted)
         values = {
             **groups.values,
             "limit": limit,
@@ -396,7 +390,7 @@ class CorrectionLog:
 
     def size(self, wanted: LogFilter) -> int:
         """How many rows of the log the filter leaves."""
-        groups = _Groups(wanted)
+        groups = LogQuery(wanted)
         return int(self._connections.row(groups.size_sql, groups.values)[0])
 
     def rows(self, wanted: LogFilter) -> Iterator[Decision]:
@@ -404,7 +398,7 @@ class CorrectionLog:
 
         Rows added while it is read do not appear. Each page may be read by another thread.
         """
-        groups = _Groups(wanted)
+        groups = LogQuery(wanted)
         before = MAX_ID
         while True:
             page = self._connections.db.execute(
@@ -421,182 +415,12 @@ class CorrectionLog:
 
     def facets(self, wanted: LogFilter) -> Facets:
         """The reviewers and models among the rows that the filter leaves."""
-        groups = _Groups(wanted)
+        groups = LogQuery(wanted)
         reviewers, models = (
             self._connections.db.execute(groups.distinct_sql(column), groups.values)
             for column in ("reviewer", "model")
         )
         return Facets([row[0] for row in reviewers], [row[0] for row in models])
-
-
-class _Groups:
-    """SQL for the rows of a filter, by way of the groups that they belong to.
-
-    All rows of a group have the same reviewer, model, labels and audience; the groups are few.
-    Dates narrow the ids to those of the days, and are compared row by row within these. Reason,
-    search and hash are compared row by row.
-    """
-
-    def __init__(self, wanted: LogFilter) -> None:
-        clauses = {
-            "g.reviewer = :reviewer": wanted.reviewer,
-            "g.label = :label": wanted.label,
-            "g.agrees = :agrees": wanted.agrees,
-            "g.model = :model": wanted.model,
-            "g.undone = :undone": wanted.undone,
-            VISIBLE: wanted.blind_to,
-        }
-        dates = {
-            "d.decided_at >= :since": wanted.since,
-            "d.decided_at < :until": wanted.until,
-        }
-        texts = {
-            "d.reasons like :reason": wanted.reason and f'%"{wanted.reason}"%',
-            "(d.name like :search escape '\\' or d.note like :search escape '\\')": (
-                wanted.search and f"%{LIKE_CHARACTER.sub(LIKE_ESCAPED, wanted.search)}%"
-            ),
-            f"d.prediction_id in ({OF_HASH})": wanted.sha256,
-        }
-        used = {
-            clause: value
-            for clause, value in (clauses | dates | texts).items()
-            if value is not None
-        }
-        self.values: dict[str, Any] = {
-            PARAMETER.findall(clause)[-1]: value for clause, value in used.items()
-        }
-        self._groups = " and ".join(["g.entries > 0", *(c for c in used if c in clauses)])
-        self._dates = [clause for clause in used if clause in dates]
-        self._texts = [clause for clause in used if clause in texts]
-        self._by_hash = wanted.sha256 is not None
-        days = ["true"]
-        if wanted.since is not None:
-            days.append("day >= substr(:since, 1, 10)")
-        if wanted.until is not None:
-            days.append("day <= substr(:until, 1, 10)")
-        self._days = " and ".join(days)
-
-    @property
-    def page_sql(self) -> str:
-        """A page: the first rows of each group, and of these the first of all."""
-        rows = f"""
-            select i.decision_id from log_rows i
-            where i.group_id = g.id and i.decision_id < :before
-              {self._in_days("i")}{_matching("i", self._dates)}
-            order by i.decision_id desc
-        """
-        return f"""
-            select l.* from correction_log l where l.decision_id in (
-              select r.decision_id from (
-                select g.id from log_groups g where {self._groups}
-                order by ({rows} limit 1) desc nulls last limit :limit
-              ) g
-              join log_rows r on r.decision_id in ({rows} limit :limit)
-              order by r.decision_id desc limit :limit
-            )
-            order by l.decision_id desc
-        """
-
-    @property
-    def scan_sql(self) -> str:
-        """The next rows of the log, older than `before`; `+` keeps the order of the ids."""
-        return f"""
-            select l.* from log_rows r cross join correction_log l on l.decision_id = r.decision_id
-            where r.decision_id < :before{self._in_days("r")}
-              {_matching("r", [*self._dates, *self._texts])}
-              and +r.group_id in (select g.id from log_groups g where {self._groups})
-            order by r.decision_id desc limit :limit
-        """
-
-    @property
-    def search_sql(self) -> str:
-        """The next rows among those that are read."""
-        return f"""
-            select l.* from correction_log l where l.decision_id in (
-              select r.decision_id from ({self._read_sql}) r
-              where r.group_id in (select g.id from log_groups g where {self._groups})
-                {_matching("r", [*self._dates, *self._texts])}
-              order by r.decision_id desc limit :limit
-            )
-            order by l.decision_id desc
-        """
-
-    @property
-    def searched_sql(self) -> str:
-        """The last row that is read, and how many are."""
-        return f"select min(r.decision_id), count(*) from ({self._read_sql}) r"
-
-    @property
-    def _read_sql(self) -> str:
-        """The rows that a search reads: those of a hash by its index, or else the next ones."""
-        rows = "log_rows r"
-        if self._by_hash:
-            rows = f"""
-                ({OF_HASH}) p cross join decisions d on d.prediction_id = p.id
-                cross join log_rows r on r.decision_id = d.id
-            """
-        return f"""
-            select r.decision_id, r.group_id from {rows}
-            where r.decision_id < :before{self._in_days("r")}
-            order by r.decision_id desc limit :searched
-        """
-
-    @property
-    def size_sql(self) -> str:
-        """How many rows there are; only those of a day that a date cuts in two are counted."""
-        if not self._dates:
-            return f"select coalesce(sum(g.entries), 0) from log_groups g where {self._groups}"
-        whole = []
-        if "since" in self.values:
-            whole.append(f"day || '{MIDNIGHT}' >= :since")
-        if "until" in self.values:
-            whole.append("day < substr(:until, 1, 10)")
-        inside = " and ".join(whole)
-        return f"""
-            select (
-              select coalesce(sum(t.entries), 0) from log_tallies t
-              join log_groups g on g.id = t.group_id where {self._groups} and {inside}
-            ) + (
-              select count(*) from log_days cut join decisions d
-                on d.id between cut.first_id and cut.last_id
-                  and substr(d.decided_at, 1, 10) = cut.day
-              join log_rows r on r.decision_id = d.id join log_groups g on g.id = r.group_id
-              where cut.day in (select day from log_days where {self._days} and not ({inside}))
-                and {self._groups} and {" and ".join(self._dates)}
-            )
-        """
-
-    def distinct_sql(self, column: str) -> str:
-        """The values of a column of the groups."""
-        used = ""
-        if self._dates:
-            used = f"""and exists (
-              select 1 from log_rows i
-              where i.group_id = g.id{self._in_days("i")}{_matching("i", self._dates)}
-            )"""
-        return f"""
-            select distinct g.{column} from log_groups g where {self._groups} {used} order by 1
-        """
-
-    def _in_days(self, row: str) -> str:
-        if not self._dates:
-            return ""
-        return f"""
-            and {row}.decision_id >= (select min(first_id) from log_days where {self._days})
-            and {row}.decision_id <= (select max(last_id) from log_days where {self._days})
-        """
-
-
-def _matching(row: str, conditions: list[str]) -> str:
-    """The condition that a row's decision, `d`, meets others."""
-    if not conditions:
-        return ""
-    return f"""
-        and exists (
-          select 1 from decisions d
-          where d.id = {row}.decision_id and {" and ".join(conditions)}
-        )
-    """
 
 
 def _decision(row: Any) -> Decision:
