@@ -292,7 +292,7 @@ def _decision_p99_ms(store: Store, directory: Path) -> float:
         ).fetchall()
     db.close()
     for sha256, _ in images:
-        store.views.add(sha256, caller.name)  # an image can be decided that was looked at
+        store.views.add(sha256, caller.name)  # only an image that was viewed can be decided
     times, bare_times = [], []
     content = os.urandom(DECISION_BYTES)
     with _others(directory), (directory / "bare").open("wb", buffering=0) as bare:

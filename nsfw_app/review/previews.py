@@ -75,7 +75,7 @@ class Previews:
     def record_view(self, image_sha256: str, caller: Caller) -> None:
         """Record that a reviewer is being sent a preview; decisions then may count as seen.
 
-        The preview is sent also where this cannot be recorded: images can be looked at while the
+        The preview is sent also where this cannot be recorded: previews can be viewed while the
         disk is full.
         """
         if caller.may(Permission.REVIEW):
