@@ -147,11 +147,12 @@ def review_queue(server: Server, page: Page, images: int) -> dict[str, object]:
     for part in range(SAMPLES):
         times += page.evaluate(REVIEW, images // SAMPLES)
         memory.append(memory_of(server, tools, (part + 1) * images // SAMPLES))
+    expect(page.locator("#unsaved")).to_be_hidden()
     (decided,) = server.rows("select count(*) as n from decisions")
     first = times[:FIRST_IMAGES]
     return {
         "images": len(times),
-        "answers_on_disk": decided["n"],
+        "decisions_on_disk": decided["n"],
         "key_to_next_image_ms": {
             f"p{share}": round(float(np.percentile(first, share)), 1) for share in (50, 95)
         },
@@ -168,7 +169,7 @@ def memory_of(server: Server, tools: CDPSession, reviewed: int) -> dict[str, flo
     heap = tools.send("Runtime.getHeapUsage")["usedSize"] / 1e6
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     rss_kb = next(int(line.split()[1]) for line in status.splitlines() if "VmRSS" in line)
-    return {"answered": reviewed, "page_mb": round(heap, 1), "server_mb": round(rss_kb / 1e3)}
+    return {"reviewed": reviewed, "page_mb": round(heap, 1), "server_mb": round(rss_kb / 1e3)}
 
 
 if __name__ == "__main__":

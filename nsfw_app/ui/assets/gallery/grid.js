@@ -36,8 +36,9 @@ export function makeGrid({ filters, onRefresh, onCurrent }) {
   let ordered = []
   /** @type {Card[]} Those on screen. */
   let shown = []
-  /** @type {Card | null} The one in the tab order. */
+  /** @type {Card | null} The one in the tab order: the first one, until a card had the focus. */
   let current = null
+  let visited = false
   /** @type {Policy} */
   let policy = INITIAL_POLICY
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -113,6 +114,7 @@ export function makeGrid({ filters, onRefresh, onCurrent }) {
     filters.offerReasons(reasons)
     rows.place(shown, hidden)
     if (!current || current.hidden) replaceCurrent(hadFocus)
+    else if (!visited && shown[0]) makeCurrent(shown[0])
     membersOf = members
     onRefresh({
       total: ordered.length,
@@ -132,12 +134,18 @@ export function makeGrid({ filters, onRefresh, onCurrent }) {
     const visible = (card) => !card.hidden
     const next = ordered.slice(at).find(visible) ?? ordered.slice(0, at).findLast(visible)
     if (!next) return
-    setCurrent(next)
+    makeCurrent(next)
     if (takeFocus) next.element.focus({ preventScroll: true })
   }
 
   /** @param {Card} card */
   function setCurrent(card) {
+    visited = true
+    makeCurrent(card)
+  }
+
+  /** @param {Card} card */
+  function makeCurrent(card) {
     if (current && current !== card) {
       current.preview.conceal()
       current.element.tabIndex = -1
