@@ -30,7 +30,7 @@ from nsfw_app.web.page.decisions import decision_routes
 from nsfw_app.web.page.galleries import gallery_routes
 from nsfw_app.web.page.images import image_routes, preview_routes
 from nsfw_app.web.page.log import log_routes
-from nsfw_app.web.page.policy_version import PolicyVersion
+from nsfw_app.web.page.policy_version_header import PolicyVersionHeader
 from nsfw_app.web.page.queue import lease_routes, queue_routes
 from nsfw_app.web.page.status import status_routes
 from nsfw_app.web.page.team import team_routes
@@ -104,7 +104,7 @@ def _page_routes(
 ) -> FastAPI:
     """The application at `/desk`, called by the page's scripts."""
     application = _application()
-    application.add_middleware(PolicyVersion, engine=gate.engine)
+    application.add_middleware(PolicyVersionHeader, engine=gate.engine)
     application.mount("/assets", StaticFiles(directory=assets))
     application.include_router(status_routes(gate.engine, settings=settings))
     application.include_router(image_routes(gate, accounts))

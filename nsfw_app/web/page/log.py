@@ -26,7 +26,7 @@ ROWS_PER_PAGE = 50
 MAX_SEARCH_CHARACTERS = 200
 
 
-class LogQuery(BaseModel):
+class LogParameters(BaseModel):
     """The log's filter as query parameters."""
 
     reviewer: str | None = None
@@ -46,11 +46,11 @@ class LogQuery(BaseModel):
         Raises:
             FilterError: A date or the hash is invalid.
         """
-        values = {name: getattr(self, name) for name in LogQuery.model_fields}
+        values = {name: getattr(self, name) for name in LogParameters.model_fields}
         return visible(LogFilter(**values), caller)
 
 
-class PageQuery(LogQuery):
+class PageParameters(LogParameters):
     """A page of the log: the filter, and the id of the decision that it follows."""
 
     before: RowId | None = None
@@ -61,7 +61,7 @@ def log_routes(engine: Engine) -> APIRouter:
     router = APIRouter()
 
     @router.get("/log")
-    def page(reader: Reader, query: Annotated[PageQuery, Query()]) -> dict[str, Any]:
+    def page(reader: Reader, query: Annotated[PageParameters, Query()]) -> dict[str, Any]:
         """A page, newest first.
 
         `total` counts all rows of the filter. It is null where the filter has a reason, a search or
@@ -93,7 +93,7 @@ def log_routes(engine: Engine) -> APIRouter:
     def log(
         file_format: Literal["csv", "jsonl"],
         exporter: Exporter,
-        query: Annotated[LogQuery, Query()],
+        query: Annotated[LogParameters, Query()],
     ) -> StreamingResponse:
         rows = engine.log.rows(query.to_filter(exporter))
         chosen = query.model_dump(exclude_none=True)

@@ -13,7 +13,7 @@ from nsfw_app.review.engine import Engine
 HEADER = "NSFW-Policy-Version"
 
 
-class PolicyVersion:
+class PolicyVersionHeader:
     """ASGI middleware of the page's routes; see the module docstring."""
 
     def __init__(self, app: ASGIApp, *, engine: Engine) -> None:
