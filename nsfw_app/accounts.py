@@ -71,7 +71,7 @@ class Accounts:
     """
 
     def __init__(self, store: Store, *, hub_roles: Mapping[str, UserRole] | None = None) -> None:
-        self._rows = store.accounts
+        self._users = store.users
         self._keys = store.keys
         self._audit = store.audit
         self._team = store.team
@@ -84,7 +84,7 @@ class Accounts:
     @property
     def has_users(self) -> bool:
         """Whether there is a user, enabled or disabled; if so, everyone must sign in."""
-        return self._rows.has_users()
+        return self._users.has_users()
 
     def reviews(self, name: str) -> bool:
         """Whether an administrator reviews; see `Team.reviews`."""
@@ -97,7 +97,7 @@ class Accounts:
             AccountError: The name is taken or invalid, or the password is too short or too long.
         """
         _check_name(name)
-        self._rows.add_user(name, self._hash(_valid_password(password)), role, actor=actor)
+        self._users.add_user(name, self._hash(_valid_password(password)), role, actor=actor)
 
     def set_password(self, name: str, password: str, *, actor: str) -> None:
         """Change a user's password and end all of their sessions.
@@ -105,7 +105,7 @@ class Accounts:
         Raises:
             AccountError: There is no such user, or the password is too short or too long.
         """
-        self._rows.change_user(
+        self._users.change_user(
             name, password_hash=self._hash(_valid_password(password)), actor=actor
         )
 
@@ -126,7 +126,7 @@ class Accounts:
             self._audit.add(name[:64], AuditAction.SIGN_IN_FAILED, address)
             raise NotSignedIn(INCORRECT)
         self._limiter.clear(FAILURES, name.casefold(), network)
-        user = self._rows.user(name)
+        user = self._users.user(name)
         if user is None:
             raise NotSignedIn(INCORRECT)
         return self._create_session(Session(f"user:{user.name}", user.name, ()))
@@ -147,17 +147,17 @@ class Accounts:
 
     def sign_out(self, token: str) -> None:
         """End a session."""
-        self._rows.end_session(_sha256(token))
+        self._users.end_session(_sha256(token))
 
     def session_caller(self, token: str) -> Caller | None:
         """The caller of a session token, with their current role; None if it is not valid."""
-        session = self._rows.session(_sha256(token))
+        session = self._users.session(_sha256(token))
         if session is None:
             return None
         if session.owner.startswith("hf:"):
             role = self._hub_role(session)
             return hub_caller(session.name, role) if role else None
-        user = self._rows.user(session.name)
+        user = self._users.user(session.name)
         return user_caller(user.name, user.role) if user and user.disabled_at is None else None
 
     def add_key(
@@ -234,7 +234,7 @@ class Accounts:
             )
 
     def _verify(self, name: str, password: str) -> bool:
-        stored = self._rows.password_hash(name)
+        stored = self._users.password_hash(name)
         with self._hashing:
             try:
                 self._hasher.verify(stored or self._dummy_hash, password)
@@ -249,7 +249,7 @@ class Accounts:
     def _create_session(self, session: Session) -> str:
         token = secrets.token_urlsafe(TOKEN_BYTES)
         expires_at = utc((datetime.now(UTC) + SESSION).isoformat())
-        self._rows.add_session(_sha256(token), session, expires_at=expires_at)
+        self._users.add_session(_sha256(token), session, expires_at=expires_at)
         return token
 
     def _hub_role(self, session: Session) -> UserRole | None:

@@ -41,35 +41,35 @@ def password(name: Name) -> None:
 @users.command()
 def role(name: Name, role: Role) -> None:
     """Change a user's role. Takes effect on the next request."""
-    open_store(settings.load()).accounts.change_user(name, role=role, actor=operator())
+    open_store(settings.load()).users.change_user(name, role=role, actor=operator())
     typer.echo(f"{name} has the role {role}.")
 
 
 @users.command()
 def disable(name: Name) -> None:
     """Disable a user and end their sessions. Their decisions stay."""
-    open_store(settings.load()).accounts.change_user(name, disabled=True, actor=operator())
+    open_store(settings.load()).users.change_user(name, disabled=True, actor=operator())
     typer.echo(f"{name} is disabled and cannot sign in.")
 
 
 @users.command()
 def enable(name: Name) -> None:
     """Enable a disabled user."""
-    open_store(settings.load()).accounts.change_user(name, disabled=False, actor=operator())
+    open_store(settings.load()).users.change_user(name, disabled=False, actor=operator())
     typer.echo(f"{name} can sign in again.")
 
 
 @users.command(name="sign-out")
 def sign_out(name: Name) -> None:
     """End all sessions of a user, who can sign in again."""
-    ended = open_store(settings.load()).accounts.end_sessions(name, actor=operator())
+    ended = open_store(settings.load()).users.end_sessions(name, actor=operator())
     typer.echo(f"{ended} sessions of {name} ended.")
 
 
 @users.command(name="list")
 def list_users() -> None:
     """List the users, one per line: name, role, state."""
-    for user in open_store(settings.load()).accounts.users():
+    for user in open_store(settings.load()).users.all():
         state = f"disabled {user.disabled_at}" if user.disabled_at else "enabled"
         typer.echo(f"{user.name:<24}{user.role:<10}{state}")
 

@@ -90,7 +90,7 @@ class Insights:
         policies: PolicyBook,
         equivalents: EquivalentBackends,
     ) -> None:
-        self._decisions = store.insights
+        self._decisions = store.standing_decisions
         self._policies = policies
         self._equivalents = equivalents
 

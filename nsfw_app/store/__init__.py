@@ -35,7 +35,7 @@ from nsfw_app.store.standing_decisions import StandingDecisions
 from nsfw_app.store.submissions import Submissions
 from nsfw_app.store.team import Team
 from nsfw_app.store.training import TrainingLabels
-from nsfw_app.store.users import AccountRows
+from nsfw_app.store.users import Users
 from nsfw_app.store.visibility import Visibility
 
 __all__ = ["Store"]
@@ -46,7 +46,7 @@ DEFAULT_RETENTION = Retention()
 
 
 class Store:
-    """Images, policies, the correction log, the queue, training labels, accounts.
+    """Images, policies, the correction log, the queue, training labels, users.
 
     Args:
         database: The SQLite file; created and migrated when needed.
@@ -112,9 +112,9 @@ class Store:
             keeps_previews=retention.keeps_any,
         )
         self.training = TrainingLabels(connections, self.previews, decision_rules)
-        self.insights = StandingDecisions(connections)
+        self.standing_decisions = StandingDecisions(connections)
         self.team = Team(connections)
-        self.accounts = AccountRows(connections)
+        self.users = Users(connections)
         self.keys = ApiKeys(connections, cipher)
         self.keys.encrypt_secrets()
         self.audit = Audit(connections)

@@ -29,13 +29,13 @@ class Session:
     organisations: tuple[str, ...]
 
 
-class AccountRows:
+class Users:
     """Reads and writes users and sessions. Each change of a user is audited."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    def users(self) -> list[User]:
+    def all(self) -> list[User]:
         """Every user, in order of name."""
         rows = self._connections.db.execute(
             "select name, role, created_at, disabled_at from users order by name"

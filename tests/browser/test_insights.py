@@ -26,10 +26,10 @@ BOSS = person("ann")
 def test_outcomes_are_the_labels_that_reviewers_agree_on(store: Store) -> None:
     """One decision, or several that agree, give a label; others give none until settled."""
     fill(store, {"bob": "x.n..", "ann": "xnxxu"})
-    labels = [outcome.label for outcome in store.insights.outcomes()]
+    labels = [outcome.label for outcome in store.standing_decisions.outcomes()]
     assert labels == [Label.NSFW, Label.NORMAL, None, Label.NSFW, Label.UNSURE]
     fill(store, {"cy": "..x"})
-    assert store.insights.outcomes()[2].label is Label.NSFW
+    assert store.standing_decisions.outcomes()[2].label is Label.NSFW
 
 
 def test_undone_and_replaced_decisions_do_not_count(store: Store) -> None:
@@ -39,9 +39,9 @@ def test_undone_and_replaced_decisions_do_not_count(store: Store) -> None:
     add(store.log, answer("2", Label.NSFW, elapsed_ms=300))
     undone = add(store.log, answer("3", Label.NORMAL), reviewer="bob")
     store.log.undo(undone.decision_id, reviewer="bob", nonce="4")
-    assert store.insights.outcomes() == [Outcome(SHA256, FAKE, 0.9, Label.NSFW, 2)]
-    assert store.insights.shared_counts() == ([], [])
-    assert store.insights.reviewer_stats() == [ReviewerStats("ann", 1, 1, 300)]
+    assert store.standing_decisions.outcomes() == [Outcome(SHA256, FAKE, 0.9, Label.NSFW, 2)]
+    assert store.standing_decisions.shared_counts() == ([], [])
+    assert store.standing_decisions.reviewer_stats() == [ReviewerStats("ann", 1, 1, 300)]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_median_leaves_out_untimed_decisions(
         add(store.log, answer(str(number), image_sha256=sha256, elapsed_ms=elapsed_ms))
     timed = sum(time is not None for time in times)
     expected = [ReviewerStats("ann", len(times), timed, median)] if times else []
-    assert store.insights.reviewer_stats() == expected
+    assert store.standing_decisions.reviewer_stats() == expected
 
 
 def test_models_have_counts_under_the_policy_in_force(

@@ -64,7 +64,7 @@ def test_an_unknown_name_takes_as_long_as_a_wrong_password(
 ) -> None:
     """Each failed sign-in verifies one hash; otherwise its duration would reveal existing names."""
     accounts.add_user("bob", PASSWORD, UserRole.VIEWER, actor="test")
-    store.accounts.change_user("bob", disabled=True, actor="test")
+    store.users.change_user("bob", disabled=True, actor="test")
     hasher = Mock(wraps=accounts._hasher)
     monkeypatch.setattr(accounts, "_hasher", hasher)
     hashes = []
@@ -185,7 +185,7 @@ def test_what_ends_a_session(
     assert accounts.session_caller(token) is None
 
     token = sign_in(accounts, password="another password")
-    assert store.accounts.end_sessions("ann", actor="test") == 1
+    assert store.users.end_sessions("ann", actor="test") == 1
     assert accounts.session_caller(token) is None
 
     monkeypatch.setattr(accounts_module, "SESSION", timedelta(seconds=-1))
@@ -193,12 +193,12 @@ def test_what_ends_a_session(
     monkeypatch.undo()
 
     token = sign_in(accounts, password="another password")
-    store.accounts.change_user("ann", disabled=True, actor="test")
-    assert store.accounts.has_users()  # otherwise the page would need no sign-in
+    store.users.change_user("ann", disabled=True, actor="test")
+    assert store.users.has_users()  # otherwise the page would need no sign-in
     assert accounts.session_caller(token) is None
     with pytest.raises(NotSignedIn):
         sign_in(accounts, password="another password")
-    store.accounts.change_user("ann", disabled=False, actor="test")
+    store.users.change_user("ann", disabled=False, actor="test")
     assert sign_in(accounts, password="another password")
 
 
@@ -210,7 +210,7 @@ def test_a_session_lasts_twelve_hours() -> None:
 def test_a_role_change_takes_effect_on_the_next_request(accounts: Accounts, store: Store) -> None:
     """An open session has the new role."""
     token = sign_in(accounts)
-    store.accounts.change_user("ann", role=UserRole.VIEWER, actor="test")
+    store.users.change_user("ann", role=UserRole.VIEWER, actor="test")
     caller = accounts.session_caller(token)
     assert caller is not None
     with pytest.raises(Forbidden, match="review"):
@@ -245,7 +245,7 @@ def test_short_and_very_long_passwords_are_refused(accounts: Accounts, password:
 def test_changing_an_unknown_user_or_key_is_an_error(accounts: Accounts, store: Store) -> None:
     """The message has the name."""
     with pytest.raises(AccountError, match="no user 'bob'"):
-        store.accounts.change_user("bob", disabled=True, actor="test")
+        store.users.change_user("bob", disabled=True, actor="test")
     with pytest.raises(AccountError, match="no key 'none'"):
         store.keys.revoke("none", actor="test")
 

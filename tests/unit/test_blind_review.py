@@ -21,11 +21,11 @@ def test_hidden_decisions_are_counted_until_the_own_decision(queue_store: Store)
     assert queue_store.log.hidden("ann") == Hidden()
     assert queue_store.log.hidden(None) == Hidden()
     assert queue_store.log.hidden("bob") == Hidden(4, 2)
-    assert queue_store.insights.hidden("bob") == Hidden(2, 2)
+    assert queue_store.standing_decisions.hidden("bob") == Hidden(2, 2)
     decide(queue_store, first, "bob", Label.NSFW)
     assert queue_store.log.hidden("bob") == Hidden(2, 1)
     assert queue_store.log.hidden("cat") == Hidden(5, 2)
-    assert queue_store.insights.hidden("cat") == Hidden(3, 2)
+    assert queue_store.standing_decisions.hidden("cat") == Hidden(3, 2)
 
 
 def test_too_many_are_counted_without_their_images(

@@ -271,14 +271,17 @@ def check_insights(store: Store, viewer: str | None) -> None:
             pairs[first, second, decisions[first], decisions[second]] += 1
         if len(decisions) > 1:
             labels[tuple(list(decisions.values()).count(label) for label in Label)] += 1
-    found_pairs, found_labels = store.insights.shared_counts(viewer=viewer)
+    found_pairs, found_labels = store.standing_decisions.shared_counts(viewer=viewer)
     assert {astuple(pair)[:4]: pair.images for pair in found_pairs} == pairs
     assert {astuple(count)[:3]: count.images for count in found_labels} == labels
-    stats = store.insights.reviewer_stats(viewer=viewer)
+    stats = store.standing_decisions.reviewer_stats(viewer=viewer)
     assert {each.reviewer: each.answers for each in stats} == Counter(r["reviewer"] for r in rows)
-    outcomes = store.insights.outcomes(viewer=viewer)
+    outcomes = store.standing_decisions.outcomes(viewer=viewer)
     assert len(outcomes) == len({row["id"] for row in rows})
     counted = sum(
-        count.predictions for count in store.insights.outcome_counts(lambda _: 0.5, viewer=viewer)
+        count.predictions
+        for count in store.standing_decisions.outcome_counts(lambda _: 0.5, viewer=viewer)
     )
-    assert counted + len(store.insights.competing_outcomes(viewer=viewer)) == len(outcomes)
+    assert counted + len(store.standing_decisions.competing_outcomes(viewer=viewer)) == len(
+        outcomes
+    )

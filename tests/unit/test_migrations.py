@@ -126,7 +126,7 @@ def test_old_decisions_are_derived_from(path: Path, step: str) -> None:
     store = opened(path)
     assert store.consistency.check() == []
     assert [row.decision_id for row in store.log.rows(LogFilter(undone=False))] == [5, 2, 1]
-    assert len(store.insights.outcomes()) == 3
+    assert len(store.standing_decisions.outcomes()) == 3
     assert store.leases.waiting("bob") == (
         2 if STEPS.index(step) > STEPS.index("create_queue") else 0
     )

@@ -369,14 +369,19 @@ def test_insights_leave_out_decisions_for_a_second_reviewer(queue_store: Store) 
     """Counts change for a second reviewer only after their own decision."""
     prediction = waiting(queue_store, 0.6)
     decide(queue_store, prediction, "ann", Label.NORMAL)
-    assert [len(queue_store.insights.outcomes(viewer=who)) for who in ("ann", "bob")] == [1, 0]
-    assert [len(queue_store.insights.reviewer_stats(viewer=who)) for who in ("ann", "bob")] == [
+    assert [len(queue_store.standing_decisions.outcomes(viewer=who)) for who in ("ann", "bob")] == [
+        1,
+        0,
+    ]
+    assert [
+        len(queue_store.standing_decisions.reviewer_stats(viewer=who)) for who in ("ann", "bob")
+    ] == [
         1,
         0,
     ]
     decide(queue_store, prediction, "bob", Label.NORMAL)
-    assert len(queue_store.insights.outcomes(viewer="cat")) == 1
-    assert queue_store.insights.shared_counts(viewer="cat")[1] == [LabelCount(2, 0, 0, 1)]
+    assert len(queue_store.standing_decisions.outcomes(viewer="cat")) == 1
+    assert queue_store.standing_decisions.shared_counts(viewer="cat")[1] == [LabelCount(2, 0, 0, 1)]
 
 
 def test_decisions_of_others_do_not_end_a_lease(queue_store: Store) -> None:

@@ -176,7 +176,7 @@ def test_deleted_data_is_overwritten(store: Store, tmp_path: Path) -> None:
     add_image(store)
     placeholder, token = b"placeholder of a purged image", "token of an ended session"
     store.catalog.record(replace(store.catalog.get(1), preview=Preview(placeholder)), jpeg=b"jpeg")
-    store.accounts.add_session(token, Session("user:ann", "ann", ()), expires_at="9999")
+    store.users.add_session(token, Session("user:ann", "ann", ()), expires_at="9999")
     store._connections.overwrite_log()  # moves the log into the database file
 
     def on_disk() -> bytes:
@@ -184,7 +184,7 @@ def test_deleted_data_is_overwritten(store: Store, tmp_path: Path) -> None:
 
     assert placeholder in on_disk()
     assert token.encode() in on_disk()
-    store.accounts.end_session(token)
+    store.users.end_session(token)
     store.purges.purge(SHA256, actor="test")
     assert placeholder not in on_disk()
     assert token.encode() not in on_disk()

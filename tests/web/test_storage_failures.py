@@ -307,9 +307,9 @@ def test_readers_time_out_on_a_lock(tmp_path: Path) -> None:
     path = tmp_path / "review.db"
     store = Store(path, previews_dir=tmp_path / "images", journal_mode="delete")
     with locked(path):
-        assert kind_of(store.accounts.has_users) == "storage_busy"
-        assert kind_of(lambda: in_new_thread(store.accounts.has_users)) == "storage_busy"
-    assert not store.accounts.has_users()
+        assert kind_of(store.users.has_users) == "storage_busy"
+        assert kind_of(lambda: in_new_thread(store.users.has_users)) == "storage_busy"
+    assert not store.users.has_users()
 
 
 def test_threads_are_not_refused_while_the_lock_moves_on(
