@@ -6,8 +6,6 @@
 - An image with missing pixels is never `allow`: the score does not cover them.
 """
 
-from dataclasses import replace
-
 from nsfw_app.records import Action, Label, Policy, Verdict
 
 
@@ -29,23 +27,3 @@ def judge(score: float | None, policy: Policy, *, incomplete: bool = False) -> V
         return Verdict(label, Action.BLOCK)
     allowed = score < policy.review_from and not incomplete
     return Verdict(label, Action.ALLOW if allowed else Action.REVIEW)
-
-
-def at_threshold(policy: Policy, threshold: float) -> Policy:
-    """The policy with another threshold; the review band is widened to include it.
-
-    The page's slider does the same in JavaScript; the browser tests compare it with this.
-
-    Args:
-        policy: The policy in force.
-        threshold: Probability in [0, 1].
-
-    Raises:
-        PolicyError: The threshold leaves [0, 1].
-    """
-    return replace(
-        policy,
-        threshold=threshold,
-        review_from=min(policy.review_from, threshold),
-        review_to=max(policy.review_to, threshold),
-    )

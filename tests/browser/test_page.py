@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from nsfw_app import __version__
 from nsfw_app.records import Policy
-from nsfw_app.rules.policy import at_threshold, judge
+from nsfw_app.rules.policy import judge
 from tests.support.browser import open_tab, opened, requests_of
 from tests.support.server import Server, serving
 
@@ -52,6 +52,15 @@ def set_threshold(page: Page, name: str, value: float) -> None:
     page.locator(f"#{name}-threshold input[type=range]").fill(str(value))
 
 
+def at_threshold(threshold: float) -> Policy:
+    """The first policy with another threshold, the review band widened to include it."""
+    return Policy(
+        threshold,
+        review_from=min(FIRST_POLICY.review_from, threshold),
+        review_to=max(FIRST_POLICY.review_to, threshold),
+    )
+
+
 def cards(page: Page) -> list[dict[str, str]]:
     """The data attributes of each card."""
     script = "cards => cards.map(c => ({...c.dataset, hidden: String(c.hidden)}))"
@@ -69,7 +78,7 @@ def test_gallery_from_upload_to_export(page: Page, server: Server, files: list[P
     for value in (0.0, round(scores[COUNT // 2], 2), 0.25, 1.0, round(scores[COUNT // 3], 2)):
         set_threshold(page, "gallery", value)
         expect(page.locator("#grid .summary")).to_contain_text(f"threshold {value:.2f}")
-        policy = at_threshold(FIRST_POLICY, value)
+        policy = at_threshold(value)
         for card in cards(page):
             verdict = judge(float(card["score"]), policy)
             assert (card["label"], card["action"]) == (verdict.label, verdict.action)

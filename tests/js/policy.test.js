@@ -35,10 +35,20 @@ test('an incomplete image is never allowed', () => {
   assert.equal(verdictOf({ nsfw_score: 0.9, incomplete: true }, POLICY).action, 'block')
 })
 
-test('the band stretches to include the threshold', () => {
-  assert.deepEqual(policyAt(POLICY, 0.1), { threshold: 0.1, review_from: 0.1, review_to: 0.8 })
-  assert.deepEqual(policyAt(POLICY, 0.9), { threshold: 0.9, review_from: 0.2, review_to: 0.9 })
-  assert.deepEqual(policyAt(POLICY, 0.4), { threshold: 0.4, review_from: 0.2, review_to: 0.8 })
+test('the band stretches only as far as it must to include the threshold', () => {
+  const bands = {
+    0: [0, 0.8],
+    0.1: [0.1, 0.8],
+    0.2: [0.2, 0.8],
+    0.6: [0.2, 0.8],
+    0.9: [0.2, 0.9],
+    1: [0.2, 1],
+  }
+  for (const [text, [review_from, review_to]] of Object.entries(bands)) {
+    const threshold = Number(text)
+    assert.deepEqual(policyAt(POLICY, threshold), { threshold, review_from, review_to })
+  }
+  assert.equal(POLICY.threshold, 0.5)
 })
 
 test('the explanation names the limit, or the missing parts', () => {

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nsfw_app.errors import PolicyError
 from nsfw_app.records import Action, Label, Policy, Verdict
-from nsfw_app.rules.policy import at_threshold, judge
+from nsfw_app.rules.policy import judge
 
 POLICY = Policy(threshold=0.5, review_from=0.2, review_to=0.8)
 scores = st.floats(0, 1)
@@ -92,35 +91,3 @@ def test_what_is_allowed_is_normal_and_what_is_blocked_is_nsfw(
         (Action.ALLOW, Label.NSFW),
         (Action.BLOCK, Label.NORMAL),
     }
-
-
-@pytest.mark.parametrize(
-    ("threshold", "band"),
-    [
-        (0.2, (0.2, 0.8)),
-        (0.6, (0.2, 0.8)),
-        (0.1, (0.1, 0.8)),
-        (0.9, (0.2, 0.9)),
-        (0, (0, 0.8)),
-        (1, (0.2, 1)),
-    ],
-)
-def test_the_band_widens_to_a_moved_threshold(threshold: float, band: tuple[float, float]) -> None:
-    """Moving the threshold changes the band only as far as it must."""
-    moved = at_threshold(POLICY, threshold)
-    assert (moved.threshold, (moved.review_from, moved.review_to)) == (threshold, band)
-
-
-def test_a_moved_policy_keeps_its_origin() -> None:
-    """Version, author and reason stay, and the policy in force is not changed."""
-    policy = Policy(0.5, 0.2, 0.8, version=3, author="Ada", reason="fewer misses")
-    moved = at_threshold(policy, 0.6)
-    assert (moved.version, moved.author, moved.reason) == (3, "Ada", "fewer misses")
-    assert policy.threshold == 0.5
-
-
-@pytest.mark.parametrize("threshold", [-0.1, 1.1, math.nan, math.inf])
-def test_thresholds_outside_zero_to_one_are_refused(threshold: float) -> None:
-    """A threshold that is not a probability is refused with its value."""
-    with pytest.raises(PolicyError, match=str(threshold)):
-        at_threshold(POLICY, threshold)
