@@ -24,7 +24,10 @@ from nsfw_app.store.connections import Connections
 class Outcome:
     """A prediction with decisions, and the label that reviewers give its image.
 
-    `label` is None while they differ. `last_decision_id` is that of the latest decision.
+    - `label` is what the queue settled on, or else what all decisions share; None while they
+      differ. A single decision is enough: a disagreement that still waits for its second one would
+      otherwise be missing where an agreement is not.
+    - `last_decision_id` is that of the latest decision.
     """
 
     image_sha256: str
@@ -79,12 +82,13 @@ SEEN = """
 (:viewer is null or {row}.audience = '*'
   or instr('/' || {row}.audience, '/' || hex(:viewer) || '/'))
 """
-OUTCOMES = f"""
+COMPETING_OUTCOMES = f"""
 select p.image_sha256, i.model, i.revision, i.weights_sha256, i.backend, o.nsfw_score, o.label,
   o.last_decision_id
 from outcomes o join predictions p on p.id = o.prediction_id
   join model_identities i on i.id = o.identity_id
-where {SEEN.format(row="o")}
+where {SEEN.format(row="o")} and o.rivals > 0
+order by o.prediction_id
 """
 COUNTS = f"""
 select label, count(*) as predictions, sum(nsfw_score >= :threshold) as flagged from outcomes o
@@ -135,18 +139,19 @@ class StandingDecisions:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    def outcomes(self, *, viewer: str | None = None) -> list[Outcome]:
-        """Every prediction with decisions and its label, the oldest first.
-
-        That is the label the queue settled on, or else the one that all decisions share. A single
-        decision is enough: a disagreement that still waits for its second one would otherwise be
-        missing where an agreement is not.
-        """
-        return self._outcomes(f"{OUTCOMES} order by o.prediction_id", viewer)
-
     def competing_outcomes(self, *, viewer: str | None = None) -> list[Outcome]:
         """Outcomes of images that have several, from backends of one revision of a model."""
-        return self._outcomes(f"{OUTCOMES} and o.rivals > 0 order by o.prediction_id", viewer)
+        rows = self._connections.db.execute(COMPETING_OUTCOMES, {"viewer": viewer})
+        return [
+            Outcome(
+                row["image_sha256"],
+                _identity(row),
+                row["nsfw_score"],
+                Label(row["label"]) if row["label"] else None,
+                row["last_decision_id"],
+            )
+            for row in rows
+        ]
 
     def outcome_counts(
         self, threshold_of: Callable[[str], float], *, viewer: str | None = None
@@ -234,18 +239,6 @@ class StandingDecisions:
             {**values, "timed": timed},
         )
         return timed, middle[0] if timed else None
-
-    def _outcomes(self, sql: str, viewer: str | None) -> list[Outcome]:
-        return [
-            Outcome(
-                row["image_sha256"],
-                _identity(row),
-                row["nsfw_score"],
-                Label(row["label"]) if row["label"] else None,
-                row["last_decision_id"],
-            )
-            for row in self._connections.db.execute(sql, {"viewer": viewer})
-        ]
 
 
 def _identity(row: Any) -> ModelIdentity:

@@ -1,5 +1,6 @@
-"""Fills a store with images and decisions of several reviewers."""
+"""Fills a store with images and decisions of several reviewers, and counts their outcomes."""
 
+from collections import Counter
 from dataclasses import replace
 
 from nsfw_app.records import Label, ModelIdentity
@@ -36,3 +37,13 @@ def fill(store: Store, labels: dict[str, str], *, identity: ModelIdentity = FAKE
                 backend=identity.backend,
             )
             store.log.add(made, person(reviewer, owner="ann"))
+
+
+def count_outcomes(store: Store, *, viewer: str | None = None) -> Counter[Label | None]:
+    """The number of predictions that reviewers give each label; None while they differ."""
+    decisions = store.standing_decisions
+    found: Counter[Label | None] = Counter()
+    for count in decisions.outcome_counts(lambda _: 0.5, viewer=viewer):
+        found[count.label] += count.predictions
+    found.update(outcome.label for outcome in decisions.competing_outcomes(viewer=viewer))
+    return found

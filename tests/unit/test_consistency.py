@@ -30,6 +30,7 @@ from nsfw_app.store import Store
 from nsfw_app.store.blind_review import Hidden
 from nsfw_app.store.connections import now
 from nsfw_app.store.consistency import DERIVED, Difference
+from tests.support.decisions import count_outcomes
 from tests.support.sample_records import FAKE, OTHER, add, add_image, answer, person
 
 RULES = QueueRules(frozenset(QueueReason), audit_rate=0.5)
@@ -276,12 +277,4 @@ def check_insights(store: Store, viewer: str | None) -> None:
     assert {astuple(count)[:3]: count.images for count in found_labels} == labels
     stats = store.standing_decisions.reviewer_stats(viewer=viewer)
     assert {each.reviewer: each.answers for each in stats} == Counter(r["reviewer"] for r in rows)
-    outcomes = store.standing_decisions.outcomes(viewer=viewer)
-    assert len(outcomes) == len({row["id"] for row in rows})
-    counted = sum(
-        count.predictions
-        for count in store.standing_decisions.outcome_counts(lambda _: 0.5, viewer=viewer)
-    )
-    assert counted + len(store.standing_decisions.competing_outcomes(viewer=viewer)) == len(
-        outcomes
-    )
+    assert count_outcomes(store, viewer=viewer).total() == len({row["id"] for row in rows})

@@ -27,6 +27,7 @@ from nsfw_app.store import connections as clock
 from nsfw_app.store import leases as leases_module
 from nsfw_app.store import queue_entries as queue_module
 from nsfw_app.store.standing_decisions import LabelCount
+from tests.support.decisions import count_outcomes
 from tests.support.sample_records import FAKE, person
 
 ALL = QueueRules(frozenset(QueueReason), audit_rate=0.5)
@@ -369,19 +370,13 @@ def test_insights_leave_out_decisions_for_a_second_reviewer(queue_store: Store) 
     """Counts change for a second reviewer only after their own decision."""
     prediction = waiting(queue_store, 0.6)
     decide(queue_store, prediction, "ann", Label.NORMAL)
-    assert [len(queue_store.standing_decisions.outcomes(viewer=who)) for who in ("ann", "bob")] == [
-        1,
-        0,
-    ]
-    assert [
-        len(queue_store.standing_decisions.reviewer_stats(viewer=who)) for who in ("ann", "bob")
-    ] == [
-        1,
-        0,
-    ]
+    decisions = queue_store.standing_decisions
+    for viewer, seen in (("ann", 1), ("bob", 0)):
+        assert count_outcomes(queue_store, viewer=viewer).total() == seen
+        assert len(decisions.reviewer_stats(viewer=viewer)) == seen
     decide(queue_store, prediction, "bob", Label.NORMAL)
-    assert len(queue_store.standing_decisions.outcomes(viewer="cat")) == 1
-    assert queue_store.standing_decisions.shared_counts(viewer="cat")[1] == [LabelCount(2, 0, 0, 1)]
+    assert count_outcomes(queue_store, viewer="cat").total() == 1
+    assert decisions.shared_counts(viewer="cat")[1] == [LabelCount(2, 0, 0, 1)]
 
 
 def test_decisions_of_others_do_not_end_a_lease(queue_store: Store) -> None:
