@@ -1,4 +1,4 @@
-"""The error tree: every error that page, API and commands report.
+"""All exceptions of this package: those that page, API and commands report, and of decoders.
 
     NSFWReviewError
     ├── SettingsError        a setting has a value that is not allowed
@@ -31,14 +31,19 @@
     ├── OtherReviewer        a decision was made under another name than the caller's
     ├── NotFound             no such image, prediction or decision, or another caller's
     ├── SecretError          a stored secret cannot be decrypted
+    ├── OutputError          a command cannot write to standard output
     └── TryLater             the server cannot do this now; `retry_after_s` says when to retry
         ├── RequestOutOfMemory  there was not enough memory to serve the request
         ├── TooManyRequests  the caller is over its rate limit or share
         ├── Overloaded       too many images are waiting for the model
         └── StorageError     database or files cannot be read or written; `kind` says why
 
-Each has a `kind`, a stable code for programs, and a message for people. Messages are shown as
-they are, so they name the value, the limit and what to do.
+    DecoderError             a decoder rejects a file; reported as an ImageError with its name
+    ├── TooManyParts         the file has more parts than any real image
+    └── UnsupportedSamples   the file is sound, but no decoder here can read its samples
+
+Each NSFWReviewError has a `kind`, a stable code for programs, and a message for people. Messages
+are shown as they are, so they name the value, the limit and what to do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -329,6 +334,12 @@ class SecretError(NSFWReviewError):
     kind: str = "secret"
 
 
+class OutputError(NSFWReviewError):
+    """Standard output cannot be written; the cause is the `OSError`."""
+
+    kind: str = "output"
+
+
 STORAGE_MESSAGES: Mapping[StorageErrorKind, str] = MappingProxyType(
     {
         StorageErrorKind.FULL: "The disk of the data directory or of temporary files is full, so "
@@ -365,6 +376,18 @@ class StorageError(TryLater):
         )
         self.reason = kind
         self.kind = kind.value
+
+
+class DecoderError(ValueError):
+    """A decoder rejects a file, whose name it does not know; the text completes a sentence."""
+
+
+class TooManyParts(DecoderError):
+    """A file has more parts than any real image; the text says how many of what."""
+
+
+class UnsupportedSamples(DecoderError):
+    """A sound file whose samples no decoder here can read; the text describes them."""
 
 
 # How native libraries report a failed allocation: libtiff and libheif, libstdc++, torch, CUDA.

@@ -22,9 +22,9 @@ from nsfw_app.cli.keys import keys
 from nsfw_app.cli.optimize import optimize
 from nsfw_app.cli.purge import purge
 from nsfw_app.cli.serve import serve
-from nsfw_app.cli.standard_output import OutputError, checked
+from nsfw_app.cli.standard_output import checked
 from nsfw_app.cli.users import users
-from nsfw_app.errors import NSFWReviewError
+from nsfw_app.errors import NSFWReviewError, OutputError
 
 app = typer.Typer(
     help="Classify images, serve the review page, export decisions, manage users and keys.",
@@ -44,7 +44,7 @@ app.add_typer(keys, name="keys")
 
 
 def main() -> None:
-    """Run a command. Errors of this package and of standard output become a sentence, exit 1."""
+    """Run a command. Errors of this package become a sentence, exit 1."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # escape characters that its encoding lacks
             stream.reconfigure(errors="backslashreplace")
@@ -55,12 +55,9 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except NSFWReviewError as error:
+        if isinstance(error, OutputError) and isinstance(error.__cause__, BrokenPipeError):
+            sys.exit(1)  # the reader of a pipe may stop reading
         _fail(str(error))
-    except OutputError as error:
-        if isinstance(error.__cause__, BrokenPipeError):  # the reader of a pipe may stop reading
-            sys.exit(1)
-        reason = getattr(error.__cause__, "strerror", None)
-        _fail(f"Standard output cannot be written: {reason}.")
 
 
 def _print_version(requested: bool) -> None:

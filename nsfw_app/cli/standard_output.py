@@ -6,9 +6,7 @@ from typing import TextIO
 
 from typing_extensions import Buffer
 
-
-class OutputError(Exception):
-    """Standard output cannot be written; the cause is the `OSError`."""
+from nsfw_app.errors import OutputError
 
 
 class StandardOutput(io.FileIO):
@@ -25,7 +23,7 @@ class StandardOutput(io.FileIO):
             return super().write(data)
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
-            raise OutputError from error
+            raise OutputError(f"Standard output cannot be written: {error.strerror}.") from error
 
 
 def checked(stream: TextIO | None) -> TextIO:

@@ -30,10 +30,6 @@ GRAYS = frozenset({"1", "L", "LA"})
 COLORS = frozenset({"P", "PA", "RGB", "RGBA", "RGBa", "RGBX"})
 
 
-class ProfileError(ValueError):
-    """The profile is damaged, or for another color model than that of the pixels."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Transform:
     """Conversion from a profile to sRGB, by mode of the pixels; empty if it changes nothing."""
@@ -49,12 +45,8 @@ class _Transforms:
         self._lock = threading.Lock()
         self._kept: OrderedDict[bytes, _Transform | None] = OrderedDict()
 
-    def of(self, profile: bytes) -> _Transform:
-        """The transform of a profile.
-
-        Raises:
-            ProfileError: The profile is damaged.
-        """
+    def of(self, profile: bytes) -> _Transform | None:
+        """The transform of a profile; None if the profile is damaged."""
         key = hashlib.sha256(profile).digest()
         with self._lock:
             known = key in self._kept
@@ -66,8 +58,6 @@ class _Transforms:
             self._kept.move_to_end(key)
             while len(self._kept) > KEPT_TRANSFORMS:
                 self._kept.popitem(last=False)
-        if transform is None:
-            raise ProfileError("littleCMS cannot use the profile.")
         return transform
 
 
@@ -82,30 +72,30 @@ def converts(profile: object) -> bool:
     """
     if not isinstance(profile, bytes) or not profile:
         return False
-    try:
-        return bool(_TRANSFORMS.of(profile).by_mode)
-    except ProfileError:
-        return False
+    transform = _TRANSFORMS.of(profile)
+    return transform is not None and bool(transform.by_mode)
 
 
-def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+def to_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
     """Convert an image to sRGB, reduced in size if it is large. Consumes its input.
 
     Args:
         image: Loaded, of at most 8 bits a channel.
         profile: An ICC profile.
 
-    Raises:
-        ProfileError: The profile is damaged, or for other pixels; the image is unchanged.
+    Returns:
+        None if the profile is damaged, or for other pixels; the image is unchanged.
     """
     transform = _TRANSFORMS.of(profile)
+    if transform is None:
+        return None
     fits = {
         "RGB": image.mode in COLORS or image.mode in GRAYS,
         "L": image.mode in GRAYS,
         "CMYK": image.mode == "CMYK",
     }
     if not fits[transform.mode]:
-        raise ProfileError(f"The profile is for {transform.mode}, the pixels are {image.mode}.")
+        return None
     if not transform.by_mode:
         return image
     if transform.mode == "RGB":

@@ -16,11 +16,17 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from nsfw_app.errors import ImageError, ImageErrorKind, NSFWReviewError, lacks_memory
+from nsfw_app.errors import (
+    ImageError,
+    ImageErrorKind,
+    NSFWReviewError,
+    TooManyParts,
+    UnsupportedSamples,
+    lacks_memory,
+)
 from nsfw_app.imaging import formats
 from nsfw_app.imaging.file_decoder import FileDecoder
 from nsfw_app.imaging.frames import DecodedImage, Frame, Limits, MinSize
-from nsfw_app.imaging.source import TooManyParts, UnsupportedSamples
 
 __all__ = ["DecodedImage", "Frame", "Limits", "MinSize"]  # and the functions below
 

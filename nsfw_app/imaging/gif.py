@@ -5,7 +5,8 @@ Pillow joins the parts of a comment in quadratic time, and reads every block in 
 
 import re
 
-from nsfw_app.imaging.source import Source, TooManyParts
+from nsfw_app.errors import TooManyParts
+from nsfw_app.imaging.source import Source
 from nsfw_app.records import WarningCode
 
 SIGNATURES = (b"GIF87a", b"GIF89a")

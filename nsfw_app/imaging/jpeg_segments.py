@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageFile, JpegImagePlugin, features
 
+from nsfw_app.errors import TooManyParts
 from nsfw_app.imaging import exif
-from nsfw_app.imaging.source import Source, TooManyParts
+from nsfw_app.imaging.source import Source
 from nsfw_app.records import WarningCode
 
 SIGNATURE = b"\xff\xd8\xff"

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from nsfw_app.errors import TooManyParts
 from nsfw_app.imaging import icc
-from nsfw_app.imaging.source import Source, TooManyParts
+from nsfw_app.imaging.source import Source
 from nsfw_app.records import WarningCode
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

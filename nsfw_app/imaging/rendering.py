@@ -1,6 +1,5 @@
 """Renders decoded images as frames: 8 bits a channel, sRGB, opaque, upright, within limits."""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,8 +10,6 @@ from nsfw_app.imaging import color, grayscale, memory, transparency
 from nsfw_app.imaging.boxes import reduced
 from nsfw_app.imaging.frames import Frame
 from nsfw_app.records import Background, WarningCode
-
-log = logging.getLogger(__name__)
 
 BLACK_SHARE = 4  # images on black are reduced to this fraction of a frame's pixels
 
@@ -63,11 +60,10 @@ class Renderer:
     def _in_srgb(self, image: Image.Image, profile: object) -> Image.Image:
         if profile == b"":
             return image
-        try:
-            if isinstance(profile, bytes):
-                return color.to_srgb(image, profile)
-        except color.ProfileError:
-            log.debug("A color profile is ignored.", exc_info=True)
+        if isinstance(profile, bytes):
+            converted = color.to_srgb(image, profile)
+            if converted is not None:
+                return converted
         self.warnings.add(WarningCode.COLOR_PROFILE)
         return image
 

@@ -22,11 +22,3 @@ class Source:
     icc_profile: bytes | None = None
     warnings: frozenset[WarningCode] = frozenset()
     ends: bool = True
-
-
-class TooManyParts(ValueError):
-    """A file has more parts than any real image; the text says how many of what."""
-
-
-class UnsupportedSamples(ValueError):
-    """A sound file whose samples no decoder here can read; the text describes them."""

@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin, _imaging
 from PIL.ExifTags import Base
 
+from nsfw_app.errors import TooManyParts, UnsupportedSamples
 from nsfw_app.imaging.grayscale import Levels
-from nsfw_app.imaging.source import Source, TooManyParts, UnsupportedSamples
+from nsfw_app.imaging.source import Source
 from nsfw_app.records import WarningCode
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two of BigTIFF

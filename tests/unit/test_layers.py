@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from nsfw_app import errors
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = "nsfw_app"
 
@@ -65,6 +67,11 @@ HOMES = {
     "authlib": {"web"},
     "standardwebhooks": {"review"},
     "httpx2": {"models", "review", "imaging", "web"},
+}
+ERRORS = {
+    name
+    for name, each in vars(errors).items()
+    if isinstance(each, type) and issubclass(each, BaseException)
 }
 READS_OF_THE_ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 
@@ -184,6 +191,19 @@ def reads_of_the_environment(text: str) -> list[int]:
     return lines
 
 
+def exceptions(text: str) -> list[str]:
+    """Names of the exception classes that a module defines, by the names of their bases."""
+    return [
+        node.name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ClassDef)
+        and any(
+            name.endswith(("Error", "Exception")) or name in ERRORS
+            for name in (ast.unparse(base).rpartition(".")[2] for base in node.bases)
+        )
+    ]
+
+
 def test_imports_point_downward() -> None:
     """No module imports one that stands above it, and none uses a library away from its home."""
     assert faults(sources()) == []
@@ -192,6 +212,13 @@ def test_imports_point_downward() -> None:
 def test_imports_point_downward_within_packages() -> None:
     """No module of web or models imports one that stands above it in its package."""
     assert inner_faults(sources()) == []
+
+
+def test_every_exception_is_defined_in_errors() -> None:
+    """What this package raises on purpose is in one tree, or a built-in or library exception."""
+    found = {module: exceptions(text) for module, text in sources().items()}
+    assert "StorageError" in found.pop("nsfw_app.errors")
+    assert not {module: names for module, names in found.items() if names}
 
 
 def test_no_modules_import_each_other() -> None:
