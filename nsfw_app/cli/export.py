@@ -4,7 +4,6 @@ import io
 import sys
 from dataclasses import asdict
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,22 +13,16 @@ from nsfw_app import settings
 from nsfw_app.bootstrap import open_store
 from nsfw_app.cli.operator import operator
 from nsfw_app.records import LogFilter
-from nsfw_app.review import csv_lines, exports
+from nsfw_app.review import csv_lines
+from nsfw_app.review.exports import LOG_FORMATS, LogFormat
 from nsfw_app.review.left_out import omission_sentence
 from nsfw_app.store.audit import AuditAction
 
 
-class ExportFormat(StrEnum):
-    """Format of the correction log."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-
-
 def export(
     file_format: Annotated[
-        ExportFormat, typer.Option("--format", help="csv or jsonl.")
-    ] = ExportFormat.CSV,
+        LogFormat, typer.Option("--format", help="csv or jsonl.")
+    ] = LogFormat.CSV,
     everything: Annotated[
         bool, typer.Option("--all", help="Include agreements and undone decisions.")
     ] = False,
@@ -45,7 +38,7 @@ def export(
     ] = None,
 ) -> None:
     """Write the correction log: the disagreements that stand, or all decisions."""
-    if bom and file_format is not ExportFormat.CSV:
+    if bom and file_format is not LogFormat.CSV:
         raise typer.BadParameter(f"--bom is for CSV, not for {file_format}.")
     store = open_store(settings.load())
     wanted = LogFilter(
@@ -54,7 +47,7 @@ def export(
         since=since.isoformat() if since else None,
     )
     store.audit.add(operator(), AuditAction.EXPORT, "correction log", **_audit_details(wanted))
-    lines = exports.LOG_FORMATS[file_format](store.log.rows(wanted))
+    lines = LOG_FORMATS[file_format](store.log.rows(wanted))
     if omitted := omission_sentence(store.log, wanted):
         hint = "" if everything else " --all includes agreements, unsure and undone decisions."
         typer.echo(f"{omitted}{hint}", err=True)

@@ -7,12 +7,28 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
+from enum import StrEnum
 
 from nsfw_app.records import Decision
 from nsfw_app.review.csv_lines import csv_line
 from nsfw_app.store.training import Misclassification
 
 LOG_COLUMNS = tuple(field.name for field in fields(Decision))
+
+
+class LogFormat(StrEnum):
+    """Format of the correction log."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+    @property
+    def media_type(self) -> str:
+        """The content type of a response."""
+        return {
+            LogFormat.CSV: "text/csv; charset=utf-8",
+            LogFormat.JSONL: "application/x-ndjson",
+        }[self]
 
 
 def log_csv(decisions: Iterable[Decision]) -> Iterator[str]:
@@ -42,7 +58,7 @@ def training_jsonl(misclassifications: Iterable[Misclassification]) -> Iterator[
             yield json.dumps(row) + "\n"
 
 
-LOG_FORMATS: Mapping[str, Callable[[Iterable[Decision]], Iterator[str]]] = {
-    "csv": log_csv,
-    "jsonl": log_jsonl,
+LOG_FORMATS: Mapping[LogFormat, Callable[[Iterable[Decision]], Iterator[str]]] = {
+    LogFormat.CSV: log_csv,
+    LogFormat.JSONL: log_jsonl,
 }

@@ -1,7 +1,6 @@
 """`GET /v1/corrections`: export of the correction log, for retraining the model."""
 
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
@@ -9,29 +8,23 @@ from fastapi.responses import StreamingResponse
 
 from nsfw_app.errors import RequestError
 from nsfw_app.records import Label, LogFilter
-from nsfw_app.review import csv_lines, exports
+from nsfw_app.review import csv_lines
 from nsfw_app.review.engine import Engine
+from nsfw_app.review.exports import LOG_FORMATS, LogFormat
 from nsfw_app.review.left_out import left_out_header, omission_sentence
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.errors import responses
-from nsfw_app.web.page.log import LOG_TYPES, left_out, visible
-
-
-class LogFormat(StrEnum):
-    """Format of the correction log."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
+from nsfw_app.web.page.log import left_out, visible
 
 
 def correction_routes(engine: Engine) -> APIRouter:
     """`GET /corrections`."""
     router = APIRouter(tags=["export"])
     content: dict[str, Any] = {
-        media_type.partition(";")[0]: {"schema": {"type": "string"}}
-        for media_type in LOG_TYPES.values()
+        log_format.media_type.partition(";")[0]: {"schema": {"type": "string"}}
+        for log_format in LogFormat
     }
 
     @router.get(
@@ -67,13 +60,13 @@ def correction_routes(engine: Engine) -> APIRouter:
         )
         chosen = {"all": everything, "since": since, "label": label}
         engine.audit.add(caller.name, AuditAction.EXPORT, "correction log", **chosen)
-        lines: Iterator[str] = exports.LOG_FORMATS[format](engine.log.rows(wanted))
+        lines: Iterator[str] = LOG_FORMATS[format](engine.log.rows(wanted))
         if bom:
             lines = csv_lines.with_bom(lines)
         omitted = omission_sentence(engine.log, wanted) if label is None else ""
         return StreamingResponse(
             lines,
-            media_type=LOG_TYPES[format],
+            media_type=format.media_type,
             headers=left_out_header(omitted, left_out(engine, caller)),
         )
 

@@ -5,15 +5,16 @@
 """
 
 from dataclasses import asdict, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from nsfw_app.records import Decision, Label, LogFilter, Reason
-from nsfw_app.review import csv_lines, exports
+from nsfw_app.review import csv_lines
 from nsfw_app.review.engine import Engine
+from nsfw_app.review.exports import LOG_FORMATS, LogFormat
 from nsfw_app.review.left_out import hidden_sentence, left_out_header
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store.audit import AuditAction
@@ -21,7 +22,6 @@ from nsfw_app.web.auth.callers import Exporter, Reader
 from nsfw_app.web.page.cards import placeholder_url
 from nsfw_app.web.parameters import RowId
 
-LOG_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 ROWS_PER_PAGE = 50
 MAX_SEARCH_CHARACTERS = 200
 
@@ -91,17 +91,19 @@ def log_routes(engine: Engine) -> APIRouter:
 
     @router.get("/log.{file_format}")
     def log(
-        file_format: Literal["csv", "jsonl"],
+        file_format: LogFormat,
         exporter: Exporter,
         query: Annotated[LogParameters, Query()],
     ) -> StreamingResponse:
         rows = engine.log.rows(query.to_filter(exporter))
         chosen = query.model_dump(exclude_none=True)
         engine.audit.add(exporter.name, AuditAction.EXPORT, "correction log", **chosen)
-        lines = exports.LOG_FORMATS[file_format](rows)
+        lines = LOG_FORMATS[file_format](rows)
+        if file_format is LogFormat.CSV:  # opened in spreadsheets
+            lines = csv_lines.with_bom(lines)
         return StreamingResponse(
-            csv_lines.with_bom(lines) if file_format == "csv" else lines,  # opened in spreadsheets
-            media_type=LOG_TYPES[file_format],
+            lines,
+            media_type=file_format.media_type,
             headers={
                 "Content-Disposition": f'attachment; filename="corrections.{file_format}"',
                 **left_out_header(left_out(engine, exporter)),
