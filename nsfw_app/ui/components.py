@@ -2,21 +2,27 @@
 
 - Their template is constant: Gradio executes what a template prints.
 - A script is an ES module in `assets/` that exports `mount(root, {props, watch, trigger})`.
-- Values are JSON; each class states the type of its value and the events that its script triggers.
+- Values are JSON: each class states the type of its value as `ScriptedRegion[...]`, what it means,
+  and the events that its script triggers.
 """
 
 from abc import ABCMeta
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Generic, TypedDict, TypeVar
 
 import gradio as gr
 from gradio.component_meta import ComponentMeta
 from gradio.events import EventListener
+
+from nsfw_app.ui.insights_json import InsightsJson
 
 TEMPLATE = '<div class="region"></div>'
 LOAD_SCRIPT = (
     "import(new URL('desk/assets/' + props.script, document.baseURI)).then("
     "(module) => module.mount(element.firstElementChild, { props, watch, trigger }))"
 )
+
+
+Value = TypeVar("Value")
 
 
 class Section(TypedDict):
@@ -40,12 +46,16 @@ class Region(gr.HTML, metaclass=_ComponentType):  # type: ignore[misc]
 
     Args:
         elem_id: Its id in the page.
-        options: As of `gr.HTML`; unknown ones are props for the script.
     """
 
-    def __init__(self, elem_id: str, **options: Any) -> None:
-        super().__init__(
-            **{"js_on_load": "", **options},
+    def __init__(self, elem_id: str) -> None:
+        self._build(elem_id, js_on_load="")
+
+    def _build(self, elem_id: str, **options: Any) -> None:
+        """Call the constructor of `gr.HTML`; options that it does not know are props."""
+        gr.HTML.__init__(
+            self,
+            **options,
             html_template=TEMPLATE,
             elem_id=elem_id,
             elem_classes="bare",
@@ -54,22 +64,23 @@ class Region(gr.HTML, metaclass=_ComponentType):  # type: ignore[misc]
         )
 
 
-class ScriptedRegion(Region):
-    """An element with a script.
+class ScriptedRegion(Region, Generic[Value]):
+    """An element with a script, which draws its value.
 
     Args:
         elem_id: Its id in the page.
-        value: JSON that the script draws, or the threshold of its slider.
+        value: What the script draws, and draws again whenever an event sets another; None until
+            then. Always None for a `ScriptedRegion[None]`, whose script fetches what it draws.
     """
 
     script: ClassVar[str]  # in assets/
 
-    def __init__(self, elem_id: str, value: object = None) -> None:
-        super().__init__(elem_id, value=value, js_on_load=LOAD_SCRIPT, script=self.script)
+    def __init__(self, elem_id: str, value: Value | None = None) -> None:
+        self._build(elem_id, value=value, js_on_load=LOAD_SCRIPT, script=self.script)
 
 
-class TopBar(ScriptedRegion):
-    """The bar at the top. Value: the version of the policy that this page saved last.
+class TopBar(ScriptedRegion[int]):
+    """The bar at the top. Value: the number of the policy version that this page saved last.
 
     Triggers `ready` once the model is ready, `policy_text` when that text is opened for the first
     time.
@@ -80,44 +91,44 @@ class TopBar(ScriptedRegion):
     policy_text = EventListener("policy_text").listener
 
 
-class ReviewPanel(ScriptedRegion):
-    """Preview, verdict and decision in the Review tab. Value: the threshold."""
+class ReviewPanel(ScriptedRegion[float]):
+    """Preview, verdict and decision in the Review tab. Value: the threshold, in [0, 1]."""
 
     script = "review/review.js"
 
 
-class GalleryGrid(ScriptedRegion):
-    """The grid of cards in the Gallery tab. Value: the threshold."""
+class GalleryGrid(ScriptedRegion[float]):
+    """The grid of cards in the Gallery tab. Value: the threshold, in [0, 1]."""
 
     script = "gallery/gallery.js"
 
 
-class QueuePanel(ScriptedRegion):
-    """Stage, verdict and decision in the Queue tab."""
+class QueuePanel(ScriptedRegion[None]):
+    """Stage, verdict and decision in the Queue tab; its script claims entries."""
 
     script = "queue/queue.js"
 
 
-class RelabelGrid(ScriptedRegion):
+class RelabelGrid(ScriptedRegion[None]):
     """The grid of settled misclassifications in the Relabel tab; its script fetches them."""
 
     script = "relabel/relabel.js"
 
 
-class InsightsReport(ScriptedRegion):
-    """Agreement of model and reviewers. Value: see `insights_json`."""
+class InsightsReport(ScriptedRegion[InsightsJson]):
+    """Agreement of the model with reviewers, and of reviewers. Value: their statistics."""
 
     script = "insights/insights.js"
 
 
-class LogTable(ScriptedRegion):
+class LogTable(ScriptedRegion[None]):
     """The correction log, with its filters; its script fetches them."""
 
     script = "log/log.js"
 
 
-class ModelReport(ScriptedRegion):
-    """Model, optimized models and policy. Value: a list of `Section`."""
+class ModelReport(ScriptedRegion[list[Section]]):
+    """Model, optimized models and policy. Value: the sections, from top to bottom."""
 
     script = "model/model.js"
 
@@ -129,7 +140,7 @@ def threshold_slider(name: str) -> gr.Slider:
     )
 
 
-def connect_threshold(slider: gr.Slider, target: ScriptedRegion) -> None:
+def connect_threshold(slider: gr.Slider, target: ScriptedRegion[float]) -> None:
     """Make the slider's value the target's, in the browser and without a request."""
     for event in (slider.input, slider.change):
         event(None, slider, target, js="(threshold) => threshold", api_visibility="private")

@@ -10,7 +10,7 @@ from nsfw_app.records import Label
 from nsfw_app.review.engine import Engine
 from nsfw_app.store import Store
 from nsfw_app.store.standing_decisions import ReviewerStats
-from nsfw_app.ui.insights import insights_json
+from nsfw_app.ui.insights_json import insights_json
 from tests.support.decisions import count_outcomes, fill
 from tests.support.sample_records import OTHER, add, add_image, answer, person
 

@@ -48,7 +48,7 @@ const always = (label) => () => label
  * Builds the tab in the grid's region. The component's value is the threshold.
  *
  * @param {HTMLElement} root
- * @param {{ props: { value: unknown }, watch: (name: string, listener: () => void) => void }} component
+ * @param {{ props: { value: number | null }, watch: (name: string, listener: () => void) => void }} component
  */
 export async function mount(root, { props, watch }) {
   const [input, tools] = await Promise.all(['gallery-upload', 'gallery-tools'].map(regionOf))

@@ -23,7 +23,7 @@ import { makeWelcome } from './welcome.js'
  * Builds the tab; `root` is the last of its four regions. The component's value is the threshold.
  *
  * @param {HTMLElement} root
- * @param {{ props: { value: unknown }, watch: (name: string, listener: () => void) => void }} component
+ * @param {{ props: { value: number | null }, watch: (name: string, listener: () => void) => void }} component
  */
 export async function mount(root, { props, watch }) {
   const [input, stage, verdict] = await Promise.all(

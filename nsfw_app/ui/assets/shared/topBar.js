@@ -25,7 +25,7 @@ import { openViewingDialog } from './viewingDialog.js'
  * - Its value is the version of the policy that this page saved last.
  *
  * @param {HTMLElement} root
- * @param {{ props: { value: unknown }, trigger: (event: string) => void, watch: (name: string, listener: () => void) => void }} component
+ * @param {{ props: { value: number | null }, trigger: (event: string) => void, watch: (name: string, listener: () => void) => void }} component
  */
 export async function mount(root, { props, trigger, watch }) {
   const banner = await regionOf('model-banner')
