@@ -2,6 +2,8 @@
 
 import json
 
+from pydantic import TypeAdapter
+
 from nsfw_app.records import (
     Action,
     ImageInfo,
@@ -15,7 +17,7 @@ from nsfw_app.records import (
     WarningCode,
 )
 from nsfw_app.review.image_json import review_json
-from nsfw_app.web.api.images import ImageResult
+from nsfw_app.web.api.images import SubmissionStatus, SubmittedImage
 from tests.support.sample_records import FAKE, SHA256
 
 REVIEW_KEYS = """name sha256 nsfw_score probabilities label action threshold review_from review_to
@@ -60,4 +62,7 @@ def test_an_unavailable_image_has_an_error() -> None:
 
 def test_the_rest_api_describes_the_same_keys() -> None:
     """The schema of an image in the OpenAPI document has the keys of its JSON object."""
-    assert list(ImageResult.model_fields) == REVIEW_KEYS
+    status = TypeAdapter(SubmissionStatus).json_schema(mode="serialization")
+    assert list(status["$defs"]["ImageResult"]["properties"]) == REVIEW_KEYS
+    submitted = TypeAdapter(SubmittedImage).json_schema(mode="serialization")
+    assert list(submitted["properties"]) == [*REVIEW_KEYS, "id"]

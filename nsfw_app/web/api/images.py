@@ -1,16 +1,16 @@
 """`/v1/images`: classify files, submit those to review to the queue, and report their state."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.datastructures import UploadFile
 
 from nsfw_app.errors import RequestError
-from nsfw_app.records import ImageProblem, ImageWarning, Retain, Upload
-from nsfw_app.review import image_json
+from nsfw_app.records import Retain, Upload
+from nsfw_app.review.image_json import ImageResult, review_json
 from nsfw_app.rules.permissions import Caller, Permission, retain_submission
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.errors import responses
@@ -23,34 +23,7 @@ from nsfw_app.web.http.validation import describe
 BOOLEAN = TypeAdapter(bool)
 
 
-class ImageResult(BaseModel):
-    """Result of one file, as `nsfw_app/review/image_json.py` writes it.
-
-    One that could not be classified is `unavailable` and has an `error`.
-    """
-
-    name: str
-    sha256: str | None
-    nsfw_score: float | None = Field(description="In [0, 1].")
-    probabilities: dict[str, float] | None
-    label: Literal["normal", "nsfw"] | None
-    action: Literal["unavailable", "allow", "review", "block"]
-    threshold: float
-    review_from: float
-    review_to: float
-    model: str | None
-    revision: str | None
-    weights_sha256: str | None
-    backend: str | None
-    width: int | None
-    height: int | None
-    format: str | None
-    frame: int | None
-    frames: int | None
-    warnings: list[ImageWarning]
-    error: ImageProblem | None
-
-
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubmittedImage(ImageResult):
     """Result of one file, with the id of its submission if it was queued for review."""
 
@@ -137,7 +110,7 @@ def image_routes(gate: ClassifyGate) -> APIRouter:
             "answers": submission.answers,
             "submitted_at": submission.submitted_at,
             "settled_at": submission.settled_at,
-            "image": image_json.review_json(review),
+            "image": review_json(review),
             "webhook": [asdict(message) for message in engine.submissions.messages(submission)],
         }
 
@@ -166,7 +139,7 @@ async def image_result(
     """
     upload = Upload(name, "api", caller.owner, retain=retain, key_name=caller.key_name)
     review = await gate.review(data, upload)
-    return SubmittedImage(**image_json.review_json(review), id=review.submission_id)
+    return SubmittedImage.of(review, id=review.submission_id)
 
 
 async def _classify(

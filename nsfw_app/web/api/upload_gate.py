@@ -6,6 +6,7 @@ Any other status is not a verdict: let an upload pass with 204, or 202, and noth
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -119,7 +120,7 @@ def _verdict(image: SubmittedImage) -> Response:
     status = STATUSES[image.action]
     if status == STATUSES[Action.ALLOW]:
         return Response(status_code=status, headers=headers)
-    return JSONResponse(image.model_dump(), status, headers)
+    return JSONResponse(asdict(image), status, headers)
 
 
 def _unavailable(
