@@ -22,7 +22,7 @@ from nsfw_app.cli.keys import keys
 from nsfw_app.cli.optimize import optimize
 from nsfw_app.cli.purge import purge
 from nsfw_app.cli.serve import serve
-from nsfw_app.cli.standard_output import checked
+from nsfw_app.cli.standard_output import with_output_errors
 from nsfw_app.cli.users import users
 from nsfw_app.errors import NSFWReviewError, OutputError
 
@@ -48,7 +48,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # escape characters that its encoding lacks
             stream.reconfigure(errors="backslashreplace")
-    sys.stdout = checked(sys.stdout)
+    sys.stdout = with_output_errors(sys.stdout)
     try:
         try:
             app()

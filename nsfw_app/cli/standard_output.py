@@ -26,7 +26,7 @@ class StandardOutput(io.FileIO):
             raise OutputError(f"Standard output cannot be written: {error.strerror}.") from error
 
 
-def checked(stream: TextIO | None) -> TextIO:
+def with_output_errors(stream: TextIO | None) -> TextIO:
     """A standard output that raises `OutputError`, with the encoding of the given one.
 
     Characters that the encoding lacks are escaped. A stream that is not a file is returned as it

@@ -21,7 +21,7 @@ from nsfw_app.models.build_files import Attempt
 from nsfw_app.models.classifier import Backend, nsfw_score, weights_sha256
 from nsfw_app.models.hub import find
 from nsfw_app.models.optimize import builder
-from nsfw_app.models.optimize.export import Exporter
+from nsfw_app.models.optimize.onnx_export import Exporter
 from nsfw_app.models.optimize.optimizer import OptimizationConfig, optimize
 from nsfw_app.models.optimize.speed import Speed
 from nsfw_app.models.optimized_formats import FILES, OPENVINO_FILES, Format, ladder

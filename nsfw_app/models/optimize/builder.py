@@ -99,7 +99,7 @@ class Builder:
 
     def _export(self, kind: Format, directory: Path) -> OptimizedModel:
         """Write the files of a format, with the description that is known before comparing."""
-        from nsfw_app.models.optimize.export import Exporter
+        from nsfw_app.models.optimize.onnx_export import Exporter
 
         step = max(1, len(self.views) // CALIBRATION_VIEWS)
         prepare = self.preprocessing.prepare if self.preprocessing else self.original.prepare

@@ -10,7 +10,7 @@ from nsfw_app.records import Label, NewDecision, Reason, Tab
 from nsfw_app.review.engine import Engine
 from nsfw_app.store.purges import RECENT_DECISIONS
 from nsfw_app.web.auth.callers import Reviewer
-from nsfw_app.web.page.cards import card_json, decision_json
+from nsfw_app.web.page.card_json import card_json, decision_json
 from nsfw_app.web.parameters import MAX_NAME_CHARACTERS, RowId, Sha256
 
 MAX_DECISIONS = 1000  # decisions in one request

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from nsfw_app.review.engine import Engine
 from nsfw_app.web.auth.callers import Reader
-from nsfw_app.web.page.cards import card_json
+from nsfw_app.web.page.card_json import card_json
 
 
 def gallery_routes(engine: Engine) -> APIRouter:

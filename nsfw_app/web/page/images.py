@@ -19,7 +19,7 @@ from nsfw_app.rules.permissions import Caller, retain_upload
 from nsfw_app.web.auth.callers import Manager, Visitor
 from nsfw_app.web.http.forwarding import client_address
 from nsfw_app.web.http.gate import ClassifyGate
-from nsfw_app.web.page.cards import card_json
+from nsfw_app.web.page.card_json import card_json
 from nsfw_app.web.parameters import MAX_NAME_CHARACTERS
 
 Sha256Path = Annotated[str, Path(pattern=SHA256_PATTERN)]

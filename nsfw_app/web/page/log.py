@@ -19,7 +19,7 @@ from nsfw_app.review.left_out import hidden_sentence, left_out_header
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.web.auth.callers import Exporter, Reader
-from nsfw_app.web.page.cards import placeholder_url
+from nsfw_app.web.page.card_json import placeholder_url
 from nsfw_app.web.parameters import RowId
 
 ROWS_PER_PAGE = 50

@@ -16,7 +16,7 @@ from nsfw_app.review.queue import QueueItem
 from nsfw_app.rules.permissions import Caller
 from nsfw_app.rules.queue import EntryReason, QueueOrder
 from nsfw_app.web.auth.callers import Manager, Reviewer
-from nsfw_app.web.page.cards import card_json
+from nsfw_app.web.page.card_json import card_json
 from nsfw_app.web.parameters import RowId, Sha256
 
 HIDDEN = dict.fromkeys(("nsfw_score", "probabilities", "label", "action"))

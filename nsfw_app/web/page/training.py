@@ -14,7 +14,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.store.training import Misclassification
 from nsfw_app.web.auth.callers import Exporter, Reviewer
-from nsfw_app.web.page.cards import placeholder_url
+from nsfw_app.web.page.card_json import placeholder_url
 from nsfw_app.web.page.decisions import DAY_MS
 from nsfw_app.web.parameters import RowId
 
