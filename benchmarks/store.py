@@ -72,7 +72,7 @@ ROWS = (
     insert into images (sha256, format, width, height, size_bytes, frames, placeholder,
       first_seen_at, perceptual_hash)
     select sha256, 'JPEG', 1024, 768, 200000, 1, randomblob(150), '2026-01-01T00:00:00.000Z',
-      lower(hex(randomblob(8)))
+      lower(hex(randomblob(776)))
     from n order by sha256
     """,
     """

@@ -105,8 +105,18 @@ test('flat images are one group only if no cell of their grids differs much', ()
   assert.notEqual(groupOf(flat('0000000000000000', '87')), first)
   assert.notEqual(groupOf(flat('ffffffffffffffff', '')), first)
   const edge = groupOf(flat('0000000000000000', 'ff00'))
-  assert.equal(groupOf(flat('0000000000000000', 'ff26')), edge)
-  assert.notEqual(groupOf(flat('0000000000000000', 'ff27')), edge)
+  assert.equal(groupOf(flat('0000000000000000', 'ff23')), edge)
+  assert.notEqual(groupOf(flat('0000000000000000', 'ff24')), edge)
+})
+
+test('hashes that differ in some more bits are one group if their grids are near', () => {
+  const grid = (/** @type {string} */ level) => level.repeat(768)
+  const groupOf = makeGroups()
+  const first = groupOf(`00000000ffffffff${grid('80')}`)
+  assert.equal(groupOf(`00000fffffffffff${grid('86')}`), first)
+  assert.notEqual(groupOf(`00000fffffffffff${grid('87')}`), first)
+  assert.notEqual(groupOf(`00001fffffffffff${grid('80')}`), first)
+  assert.notEqual(groupOf('00000fffffffffff'), first)
 })
 
 test('flat images with hashes of earlier versions are not near duplicates', () => {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nsfw_app.imaging.previews import FLAT_BITS, HASH_BITS, HASH_DIGITS, NEAR_BITS
+from nsfw_app.imaging.previews import FLAT_BITS, HASH_DIGITS, NEAR_BITS
 from nsfw_app.imaging.previews import are_near_duplicates as near
 from nsfw_app.review.previews import describe
 from tests.support import flat_images
@@ -62,34 +62,22 @@ def test_different_images_form_no_group(hashes: dict[str, str]) -> None:
     assert sum(distance(hashes[a], hashes[b]) <= NEAR_BITS for a, b in pairs) > 300
 
 
-def test_copies_of_flat_images_are_found(
-    hashes: dict[str, str], copies: list[tuple[str, str, str]]
-) -> None:
-    """Encoded again, resized or slightly cropped, flat images and nearly blank pages are found."""
-    flat = {name for name, text in hashes.items() if len(text) > HASH_DIGITS}
-    assert len(flat) == 33
-    lost = [copy[:2] for copy in copies if copy[0] in flat and not near(hashes[copy[0]], copy[2])]
-    assert lost == []
+def test_copies_are_found(hashes: dict[str, str], copies: list[tuple[str, str, str]]) -> None:
+    """Encoded again, resized or slightly cropped, flat, dark and text images are found."""
+    assert [copy[:2] for copy in copies if not near(hashes[copy[0]], copy[2])] == []
+    # By the bits alone, those of text and dark scenes would be lost.
+    far = [copy for copy in copies if distance(hashes[copy[0]], copy[2]) > NEAR_BITS]
+    assert len(far) >= 40
 
 
-def test_grids_lose_no_copies(hashes: dict[str, str], copies: list[tuple[str, str, str]]) -> None:
-    """What the bits find remains found for images of every kind."""
-    for name, change, text in copies:
-        expected = distance(hashes[name], text) <= NEAR_BITS
-        assert near(hashes[name], text) is expected, (name, change)
-
-
-def test_grids_are_stored_where_they_may_be_compared(hashes: dict[str, str]) -> None:
-    """Each hash within the distance of a flat one has a grid, and no other hash has."""
-    least = FLAT_BITS + NEAR_BITS
-    for text in hashes.values():
-        count = int(text[:HASH_DIGITS], 16).bit_count()
-        assert (len(text) > HASH_DIGITS) == (not least <= count <= HASH_BITS - least)
-
-
-def test_hashes_of_earlier_versions_form_no_false_group() -> None:
-    """Without a grid flat images are never near duplicates, others are by their bits."""
+def test_hashes_of_earlier_versions_form_no_false_group(hashes: dict[str, str]) -> None:
+    """Without a grid flat images are never near duplicates, others are by few bits."""
     assert [near(text, text) for text in EARLIER] == [False, True, True]
+    text = next(text for name, text in hashes.items() if name.startswith("text"))
+    for bits in (NEAR_BITS, NEAR_BITS + 1):
+        changed = f"{int(text[:HASH_DIGITS], 16) ^ ((1 << bits) - 1):016x}"
+        assert near(text, changed) is (bits == NEAR_BITS)
+        assert near(text, changed + text[HASH_DIGITS:])
 
 
 def test_the_browser_applies_the_same_rule(
@@ -97,7 +85,7 @@ def test_the_browser_applies_the_same_rule(
 ) -> None:
     """Page and server agree about every pair, at the limits of bits and levels too."""
     made = [FLAT + "80" * 2 + rest * 766 for rest in ("80", "86", "87")]
-    made += [FLAT + "ff00" + cell + "80" * 765 for cell in ("80", "a6", "a7")]
+    made += [FLAT + "ff00" + cell + "80" * 765 for cell in ("80", "a3", "a4")]
     made += [f"{(1 << bits) - 1:016x}" + "80" * 768 for bits in range(0, 65, 3)]
     pairs = [
         *combinations(hashes.values(), 2),

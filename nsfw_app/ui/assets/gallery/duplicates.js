@@ -1,18 +1,20 @@
-// Near duplicates: images whose perceptual hashes differ in few bits. The bits of flat images prove
-// nothing: the colors of their grids are compared, too. The same rule as imaging/previews.py. No DOM.
+// Near duplicates: images whose perceptual hashes differ in few bits. Of flat images, whose bits prove
+// nothing, and of hashes that differ in some more bits, the colors of a grid are compared. The same
+// rule as imaging/previews.py. No DOM.
 
 const HASH_BITS = 64
 const HASH_DIGITS = 16
 const MAX_DISTANCE = 4 // bits
+const MAX_COMPARED = 12 // bits; up to here the grids decide
 const FLAT_BITS = 10 // a hash with fewer bits that are set, or that are not, is that of a flat image
 const MAX_LEVELS = 6 // of 255, between two cells
-const MAX_SHARE = 0.15 // of the contrast of the images
+const MAX_SHARE = 0.14 // of the contrast of the images
 const HASH = /^[0-9a-f]{16}([0-9a-f]{1536})?$/i
 
 /**
  * @typedef {object} Hash
  * @property {[number, number]} bits The two halves of the difference hash.
- * @property {Uint8Array} grid Levels of the cells; empty where the bits are enough.
+ * @property {Uint8Array} grid Levels of the cells; empty in hashes of earlier versions.
  */
 
 /**
@@ -68,8 +70,10 @@ function parse(text) {
  */
 function areNear(a, b) {
   const [first, second] = [a.bits[0] ^ b.bits[0], a.bits[1] ^ b.bits[1]]
-  if (countOnes(first) + countOnes(second) > MAX_DISTANCE) return false
-  return !(isFlat(a) || isFlat(b)) || haveNearGrids(a.grid, b.grid)
+  const distance = countOnes(first) + countOnes(second)
+  if (distance > MAX_COMPARED) return false
+  if (distance <= MAX_DISTANCE && !isFlat(a) && !isFlat(b)) return true
+  return haveNearGrids(a.grid, b.grid)
 }
 
 /** @param {Hash} hash */
