@@ -214,17 +214,20 @@ def test_a_long_name_keeps_its_end(browser: Browser, app: Server) -> None:
     name = "\u05ea\u05de\u05d5\u05e0\u05d4" * 40 + " 0042.png"
     with httpx.Client(base_url=app.url, timeout=30) as client:
         card = misclassify(client, 30, name=name)
+    inside = """(end, box) => {
+      const [inner, outer] = [end, end.closest(box)].map((e) => e.getBoundingClientRect())
+      return outer.left <= inner.left && inner.right <= outer.right
+    }"""
     with opened(browser, app.url) as page:
-        open_tab(page, "Relabel")
-        shown = page.locator(f"#relabel .card[data-id='{card['sha256']}'] .name")
-        expect(shown).to_have_text(name)
-        expect(shown).to_have_attribute("dir", "auto")
-        expect(shown.locator(".name-end")).to_contain_text("0042.png")
-        inside = """end => {
-          const [inner, outer] = [end, end.parentElement].map((e) => e.getBoundingClientRect())
-          return outer.left <= inner.left && inner.right <= outer.right
-        }"""
-        assert shown.locator(".name-end").evaluate(inside)
+        for tab, box, shown in (
+            ("Review", ".recent-list li", page.locator("#review-decision .recent-name .name")),
+            ("Relabel", ".card", page.locator(f"#relabel .card[data-id='{card['sha256']}'] .name")),
+        ):
+            open_tab(page, tab)
+            expect(shown.first).to_have_text(name)
+            expect(shown.first).to_have_attribute("dir", "auto")
+            expect(shown.first.locator(".name-end")).to_contain_text("0042.png")
+            assert shown.first.locator(".name-end").evaluate(inside, box)
 
 
 def test_what_the_list_leaves_out_is_said(browser: Browser, app: Server) -> None:

@@ -29,7 +29,7 @@ export function splitName(name) {
 export function fileName(name) {
   const [start, end] = splitName(name)
   return make(
-    'div',
+    'span',
     { class: 'name one-line', dir: 'auto', title: name },
     make('span', { class: 'name-start' }, start),
     end && make('span', { class: 'name-end' }, end),

@@ -6,6 +6,7 @@
 /** @import { Decision, Image, NewDecision } from './server.js' */
 
 import { make } from './dom.js'
+import { fileName } from './fileName.js'
 import { makeHistory } from './history.js'
 import { may } from './permissions.js'
 import { LABELS } from './policy.js'
@@ -203,7 +204,7 @@ function nameOf(image, onOpen) {
       ? make('img', { class: 'placeholder', src: placeholder, alt: '', draggable: 'false' })
       : null,
   )
-  const title = make('span', { class: 'recent-name', title: name, dir: 'auto' }, name)
+  const title = make('span', { class: 'recent-name' }, fileName(name))
   if (!onOpen) return make('span', { class: 'recent-open' }, thumbnail, title)
   const onclick = () => onOpen(image)
   return make(
