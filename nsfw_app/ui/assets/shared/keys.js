@@ -155,8 +155,8 @@ function use(event, name, key) {
   if (name === '?' && keyDialog.open) return once(event, toggleHelp)
   if (name === 'p' && policyDialog.open) return once(event, policyDialog.toggle)
   const form = openForm()
-  const dialog = document.querySelector('dialog[open]:not([data-keys])')
-  if (dialog && !(form && dialog.contains(form.element))) {
+  const dialogs = [...document.querySelectorAll('dialog[open]:not([data-keys])')]
+  if (dialogs.some((dialog) => !dialog.contains(form?.element ?? null))) {
     return key === ' ' && closest(event, '[data-records]') !== null
   }
   if (form && name === 'Escape') return once(event, () => form.press(name, key))
