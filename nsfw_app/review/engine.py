@@ -357,6 +357,10 @@ class Engine:
         """Whether an image is restricted to administrators, and the caller is none."""
         return self._previews.hides(image_sha256, caller)
 
+    def is_restricted(self, image_sha256: str) -> bool:
+        """Whether an image is shown to administrators only."""
+        return self._store.restrictions.holds(image_sha256)
+
     def lift_restriction(self, image_sha256: str, *, actor: str) -> None:
         """Show a restricted image again as any other.
 

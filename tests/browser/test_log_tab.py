@@ -32,14 +32,14 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def decide(client: httpx.Client, number: int, name: str, note: str) -> None:
+def decide(client: httpx.Client, number: int, name: str, note: str, *, reason: str = "art") -> None:
     """Upload an image and record a decision about it."""
     content = image_bytes(100 + number)
     card = client.post(f"/desk/images?name={name}&source=review", content=content).json()
     assert client.get(f"/desk/images/{card['sha256']}/picture").status_code == 200
     decision = {key: card[key] for key in ("model", "revision", "backend", "name")}
     decision |= {"image_sha256": card["sha256"], "nonce": f"n{number}", "label": "nsfw"}
-    decision |= {"threshold": 0.5, "note": note, "reasons": ["art"] if note else []}
+    decision |= {"threshold": 0.5, "note": note, "reasons": [reason] if note else []}
     assert client.post("/desk/decisions", json=decision).status_code == 200
 
 
@@ -121,3 +121,30 @@ def test_the_log_from_search_to_correction(browser: Browser, app: Server) -> Non
         expect(table.locator(".left-out")).to_have_text(LEFT_OUT)
         open_tab(page, "Insights")
         expect(page.locator("#insights .left-out")).to_have_text(LEFT_OUT)
+
+
+def test_an_admin_lifts_a_restriction(browser: Browser, app: Server) -> None:
+    """The row says that its image is restricted; lifting asks first, and is audited."""
+    with httpx.Client(base_url=app.url, timeout=30) as client:
+        decide(client, 9, "pool.png", "a child", reason="minor_present")
+    lifted = "select actor, subject from audit where action = 'restrict' and details like '%lift%'"
+    with opened(browser, app.url) as page:
+        open_tab(page, "Log")
+        row = page.locator("#log-table tbody tr", has_text="pool.png")
+        expect(row).to_contain_text("Restricted")
+        expect(page.locator("#log-table .restricted")).to_have_count(1)
+        row.get_by_role("button", name="pool.png").click()
+        dialog = page.locator("dialog.log-image")
+        dialog.get_by_role("button", name="Lift the restriction").click()
+        page.keyboard.press("Escape")
+        expect(dialog).to_be_visible()
+        assert app.rows(lifted) == []
+        dialog.get_by_role("button", name="Lift the restriction").click()
+        page.keyboard.press("Enter")
+        expect(dialog).to_have_count(0)
+        expect(row).not_to_contain_text("Restricted")
+        expect(row.locator(".placeholder")).to_be_visible()
+        assert [entry["actor"] for entry in app.rows(lifted)] == ["ann"]
+        row.get_by_role("button", name="pool.png").click()
+        expect(dialog).to_be_visible()
+        expect(dialog.get_by_role("button", name="Lift the restriction")).to_have_count(0)

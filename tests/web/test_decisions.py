@@ -63,6 +63,12 @@ def decide(client: TestClient, card: dict[str, Any], **changes: object) -> Any:
     return client.post("/desk/decisions", json=answer_to(card, **changes))
 
 
+def marked(client: TestClient, card: dict[str, Any]) -> set[bool]:
+    """How the log marks the rows about an image: whether the caller can lift its restriction."""
+    found = client.get(f"/desk/log?sha256={card['sha256']}").json()["rows"]
+    return {row["restricted"] for row in found}
+
+
 def error(response: Any) -> tuple[int, str, list[str]]:
     """Status, kind and images of a refusal."""
     body = response.json()["error"]
@@ -215,7 +221,10 @@ def test_an_image_with_a_minor_is_seen_by_admins_only(ann: TestClient, web_app: 
     assert upload(root, 150, 49)["restricted"] is False
     lift = f"/desk/images/{card['sha256']}/unrestrict"
     assert ann.post(lift).status_code == 403
+    assert marked(root, card) == {True}
+    assert marked(ann, card) == {False}, "the control is for administrators only"
     assert root.post(lift).status_code == 200
+    assert marked(root, card) == {False}
     assert ann.get(f"/desk/images/{card['sha256']}/picture").status_code == 200
 
 

@@ -134,11 +134,15 @@ def rows_json(engine: Engine, rows: list[Decision], caller: Caller) -> list[dict
     - `placeholder`: null where the image was purged, or the caller may not see it.
     - `kept`: whether the caller can see a preview.
     - `own`: whether it is the caller's, who can correct it while it stands.
+    - `restricted`: whether the image is shown to administrators only, of whom the caller is one and
+      can lift it. Others are not told which images are restricted.
     """
     images = {row.image_sha256 for row in rows}
     shown = {image for image in images if engine.shows(image, caller)}
     placeholders = {image: placeholder_url(engine.preview(image)) for image in shown}
     kept = {image for image in shown if engine.has_preview(image)}
+    manages = caller.may(Permission.MANAGE)
+    restricted = {image for image in images if manages and engine.is_restricted(image)}
     may_decide = caller.may(Permission.REVIEW)
     return [
         {
@@ -147,6 +151,7 @@ def rows_json(engine: Engine, rows: list[Decision], caller: Caller) -> list[dict
             "placeholder": placeholders.get(row.image_sha256),
             "kept": row.image_sha256 in kept,
             "own": may_decide and row.reviewer == caller.name,
+            "restricted": row.image_sha256 in restricted,
         }
         for row in rows
     ]

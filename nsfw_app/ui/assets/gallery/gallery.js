@@ -7,6 +7,7 @@
 /** @import { Image } from '../shared/server.js' */
 /** @import { GridState } from './grid.js' */
 
+import { askFirst } from '../shared/confirmation.js'
 import { closest, make, regionOf } from '../shared/dom.js'
 import { fillDropZone } from '../shared/dropZone.js'
 import { useKeys } from '../shared/keys.js'
@@ -20,7 +21,6 @@ import { makeBatchDecisions } from './batchDecisions.js'
 import { makeBatches } from './batches.js'
 import { Card } from './card.js'
 import { makeCardSize } from './cardSize.js'
-import { askFirst } from './confirmation.js'
 import { openDecisionDialog } from './decisionDialog.js'
 import { makeGroups } from './duplicates.js'
 import { makeFilters } from './filters.js'

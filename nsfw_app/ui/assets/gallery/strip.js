@@ -4,10 +4,10 @@
 /** @import { Label } from '../shared/policy.js' */
 /** @import { Card } from './card.js' */
 
+import { askFirst } from '../shared/confirmation.js'
 import { make } from '../shared/dom.js'
 import { fileName } from '../shared/fileName.js'
 import { Preview } from '../shared/preview.js'
-import { askFirst } from './confirmation.js'
 
 /**
  * Opens the strip. The members are blurred; V reveals all of them, the button of one reveals that one.

@@ -2,20 +2,21 @@
 
 /** @import { Row } from './table.js' */
 
+import { askFirst } from '../shared/confirmation.js'
 import { makeDecisionForm } from '../shared/decisionForm.js'
 import { make } from '../shared/dom.js'
 import { Preview, seenMs } from '../shared/preview.js'
-import { decide, messageOf, status } from '../shared/server.js'
+import { decide, liftRestriction, messageOf, status } from '../shared/server.js'
 
 /**
  * Opens the dialog.
  *
  * @param {Row} row
  * @param {object} handlers
- * @param {() => void} handlers.onCorrected A new decision is on disk.
+ * @param {() => void} handlers.onChanged A new decision is on disk, or a restriction is lifted.
  * @param {(hash: string) => void} handlers.onShowAll The other decisions about the image are wanted.
  */
-export function openImageDialog(row, { onCorrected, onShowAll }) {
+export function openImageDialog(row, { onChanged, onShowAll }) {
   const dialog = make('dialog', {
     class: 'decision-dialog log-image',
     'aria-labelledby': 'log-image-name',
@@ -50,9 +51,44 @@ export function openImageDialog(row, { onCorrected, onShowAll }) {
       `Score ${row.nsfw_score.toFixed(3)}, ${row.model_label} at threshold ` +
         `${row.threshold.toFixed(2)}. ${row.reviewer}: ${row.reviewer_label}.`,
     ),
+    restriction() ?? '',
     correction() ?? '',
     message,
   )
+
+  /** What restricts the image, and the button that lifts it; for administrators. */
+  function restriction() {
+    if (!row.restricted) return null
+    return make(
+      'div',
+      { class: 'restriction' },
+      make('p', {}, 'Restricted, because a minor may be present: only administrators see it.'),
+      make('button', { type: 'button', onclick: askToLift }, 'Lift the restriction'),
+    )
+  }
+
+  function askToLift() {
+    askFirst({
+      title: 'Lift the restriction?',
+      text:
+        'Everyone who could see this image before sees it again. Its preview can be deleted and ' +
+        'its training label exported. The audit records that you lifted it.',
+      confirm: 'Lift the restriction',
+      onConfirm: lift,
+      onClose: () => dialog.querySelector('h2')?.focus(),
+    })
+  }
+
+  async function lift() {
+    message.textContent = 'Saving...'
+    try {
+      await liftRestriction(row.sha256)
+      dialog.close()
+      onChanged()
+    } catch (error) {
+      message.textContent = messageOf(error)
+    }
+  }
 
   /** The form, where the decision is the caller's own and stands. */
   function correction() {
@@ -70,7 +106,7 @@ export function openImageDialog(row, { onCorrected, onShowAll }) {
         try {
           await decide(row, { label, reasons, note, threshold: row.threshold, ...exposure })
           dialog.close()
-          onCorrected()
+          onChanged()
         } catch (error) {
           message.textContent = messageOf(error)
         }

@@ -125,7 +125,7 @@ export function mount(root) {
 
   /** @param {LogPage['rows'][number]} row */
   function open(row) {
-    openImageDialog(row, { onCorrected: load, onShowAll: form.showImage })
+    openImageDialog(row, { onChanged: load, onShowAll: form.showImage })
   }
 
   async function changeReviews() {

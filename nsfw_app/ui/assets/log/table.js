@@ -26,6 +26,7 @@ import { Preview } from '../shared/preview.js'
  * @property {string} backend
  * @property {boolean} kept Whether the caller can see its preview.
  * @property {boolean} own Whether the caller can correct it.
+ * @property {boolean} restricted Shown to administrators only; false for others.
  */
 /** @typedef {Image & RowFields} Row */
 
@@ -89,5 +90,6 @@ function drawImage(row, onOpen) {
       { type: 'button', class: 'link', dir: 'auto', title: row.sha256, onclick: () => onOpen(row) },
       row.name,
     ),
+    row.restricted ? make('b', { class: 'restricted' }, 'Restricted') : null,
   )
 }

@@ -656,6 +656,15 @@ export function withdrawTrainingLabel(predictionId) {
 export const trainingLabelsUrl = deskUrl('training/labels.jsonl')
 
 /**
+ * What the export of training labels leaves out, as a sentence; empty if nothing.
+ *
+ * @returns {Promise<string>}
+ */
+export async function trainingLeftOut() {
+  return (await get('training/left-out')).left_out
+}
+
+/**
  * A page of the correction log.
  *
  * @param {URLSearchParams} query
@@ -672,6 +681,15 @@ export function logPage(query) {
  */
 export function logChoices() {
   return get('log/choices')
+}
+
+/**
+ * Shows an image that was restricted because of a minor again as any other; for administrators.
+ *
+ * @param {string} sha256
+ */
+export function liftRestriction(sha256) {
+  return send(`images/${sha256}/unrestrict`, {})
 }
 
 /**

@@ -1,7 +1,7 @@
-// A question before many decisions are recorded. Enter confirms, Escape cancels; Space presses
+// A question before many decisions are recorded, or what hides an image is lifted. Enter confirms, Escape cancels; Space presses
 // neither button.
 
-import { make } from '../shared/dom.js'
+import { make } from './dom.js'
 
 /**
  * Opens the question. `onClose` is called when it has gone, confirmed or not.
