@@ -1,10 +1,12 @@
-"""Sentences about the decisions that a list or an export leaves out, and why."""
+"""Sentences about what a list or an export leaves out, and why."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from nsfw_app.records import LogFilter
 from nsfw_app.store.blind_review import Hidden
 from nsfw_app.store.log import CorrectionLog
+from nsfw_app.store.training import WithoutLabel
 
 LEFT_OUT = "NSFW-Left-Out"  # the header of an export
 NOTHING = "none"
@@ -43,10 +45,24 @@ def omission_sentence(log: CorrectionLog, wanted: LogFilter) -> str:
         counts["unsure"] = (
             log.size(standing) - counts["agreements"] - log.size(replace(standing, agrees=False))
         )
-    why = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
+    return _sentence(left_out, "decision", counts)
+
+
+def training_sentence(without_label: WithoutLabel) -> str:
+    """How many misclassifications an export of training labels leaves out; empty where none is."""
+    counts = {
+        "without a training label": without_label.undecided,
+        "excluded": without_label.excluded,
+        "hidden because a minor may be present": without_label.restricted,
+    }
+    return _sentence(sum(counts.values()), "misclassification", counts)
+
+
+def _sentence(left_out: int, noun: str, counts: Mapping[str, int]) -> str:
     if not left_out:
         return ""
-    return f"{left_out:,} {'decision is' if left_out == 1 else 'decisions are'} left out: {why}."
+    why = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
+    return f"{left_out:,} {noun}{' is' if left_out == 1 else 's are'} left out: {why}."
 
 
 def left_out_header(*sentences: str) -> dict[str, str]:

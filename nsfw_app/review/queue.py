@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from nsfw_app.errors import NotFound
 from nsfw_app.imaging.previews import are_near_duplicates
 from nsfw_app.records import Label, ModelIdentity, Prediction, Review
+from nsfw_app.review.left_out import training_sentence
 from nsfw_app.review.policies import PolicyBook, reviewed
 from nsfw_app.rules.permissions import Caller
 from nsfw_app.rules.queue import EntryReason, QueueOrder
@@ -178,6 +179,10 @@ class QueueService:
     def training_labels(self) -> list[Misclassification]:
         """Every misclassification that was confirmed as a training label."""
         return self._store.training.confirmed()
+
+    def training_left_out(self) -> str:
+        """How many misclassifications the export of training labels leaves out, and why."""
+        return training_sentence(self._store.training.without_label())
 
     def misclassification_groups(self) -> list[list[Misclassification]]:
         """Misclassifications in groups of near-duplicates."""

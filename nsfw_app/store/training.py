@@ -72,6 +72,15 @@ class Misclassification:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class WithoutLabel:
+    """How many misclassifications have no training label to export, by cause."""
+
+    undecided: int
+    excluded: int
+    restricted: int
+
+
 class TrainingLabels:
     """Lists misclassifications, and records training labels.
 
@@ -116,6 +125,16 @@ class TrainingLabels:
             """
         )
         return int(found.fetchone()[0])
+
+    def without_label(self) -> WithoutLabel:
+        """What `confirmed` leaves out."""
+        row = self._connections.row(
+            f"""
+            select coalesce(sum(confirmed is null), 0), coalesce(sum(confirmed = ''), 0)
+            from ({ONE_PER_IMAGE})
+            """
+        )
+        return WithoutLabel(row[0], row[1], self.hidden())
 
     def withdraw(self, prediction_id: int, *, reviewer: str) -> None:
         """Leave a prediction without a training label, as before its first one.

@@ -74,7 +74,11 @@ def see(page: Page) -> None:
 
 
 def test_labels_are_confirmed_corrected_excluded(browser: Browser, app: Server) -> None:
-    """Each key labels the focused image; undo restores what each had before; the export follows."""
+    """Each key labels the focused image; undo restores what each had before; the export follows.
+
+    What the export leaves out is said.
+    """
+    left_out = "The export: {} misclassifications are left out: {}."
     with opened(browser, app.url) as page:
         open_tab(page, "Relabel")
         expect(cards(page)).to_have_count(4)
@@ -93,6 +97,8 @@ def test_labels_are_confirmed_corrected_excluded(browser: Browser, app: Server) 
         assert labels(app) == dict(zip(named, ["nsfw", "normal", ""], strict=True))
         kinds = [card.get_attribute("data-training") for card in cards(page).all()]
         assert kinds == ["nsfw", "normal", "excluded", ""]
+        sentence = page.locator("#relabel .left-out.export")
+        expect(sentence).to_have_text(left_out.format(2, "1 without a training label, 1 excluded"))
         with page.expect_download() as download:
             page.get_by_role("link", name="Export confirmed labels").click()
         lines = download.value.path().read_text().splitlines()
@@ -105,6 +111,7 @@ def test_labels_are_confirmed_corrected_excluded(browser: Browser, app: Server) 
             expect(page.locator("#relabel .message")).to_contain_text("Undone")
             expect(first).to_have_attribute("data-training", expected)
         assert set(labels(app).values()) == {None}
+        expect(sentence).to_have_text(left_out.format(4, "4 without a training label"))
 
 
 def test_one_history_of_labels_second_opinions_and_skips(browser: Browser, app: Server) -> None:

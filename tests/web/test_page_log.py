@@ -65,6 +65,39 @@ def test_what_is_left_out_is_said(engine: Engine, store: Store, tmp_path: Path) 
         assert header == "1 decision is left out: 1 undone or replaced."
 
 
+def test_what_the_training_labels_leave_out_is_said(
+    engine: Engine, store: Store, tmp_path: Path
+) -> None:
+    """In the page and in a header of the export: undecided, excluded and restricted images."""
+    with open_app(engine, store, tmp_path) as app:
+        ann, root = app.signed_in("ann"), app.signed_in("root")
+
+        def left_out() -> str:
+            said = ann.get("/desk/training/left-out").json()["left_out"]
+            header = ann.get("/desk/training/labels.jsonl").headers["nsfw-left-out"]
+            assert header == (said or "none")
+            return str(said)
+
+        assert left_out() == ""
+        for red in range(250, 254):
+            card = add(ann, red)
+            for person, name in ((ann, "ann"), (root, "root")):
+                reasons = ["minor_present"] if (red, name) == (253, "root") else ["art"]
+                body = answer_to(card, label="normal", nonce=f"{name} {red}", reasons=reasons)
+                assert person.post("/desk/decisions", json=body).status_code == 200
+        groups = ann.get("/desk/training").json()["groups"]
+        one, other, _ = (row for group in groups for row in group)
+        for row, label in ((one, "nsfw"), (other, None)):
+            path = f"/desk/training/{row['prediction_id']}"
+            ann.get(f"/desk/images/{row['sha256']}/picture")
+            assert ann.post(path, json={"label": label, "seen": True}).status_code == 200
+        assert left_out() == (
+            "3 misclassifications are left out: 1 without a training label, 1 excluded, "
+            "1 hidden because a minor may be present."
+        )
+        assert len(ann.get("/desk/training/labels.jsonl").text.splitlines()) == 1
+
+
 def test_a_decision_is_corrected_as_a_new_row(engine: Engine, store: Store, tmp_path: Path) -> None:
     """A reviewer's row has what a new decision needs; the earlier row stays, replaced."""
     with open_app(engine, store, tmp_path) as app:

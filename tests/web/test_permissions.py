@@ -202,6 +202,9 @@ APP_ROUTES: dict[Names, Expected] = {
         (401, 403, 404, 404, 404, 403), post("/desk/batches/none/undo", **UNDO)
     ),
     ("GET", "/desk/training"): Expected(REVIEWERS, get("/desk/training")),
+    ("GET", "/desk/training/left-out"): Expected(
+        REVIEWERS, get("/desk/training/left-out"), frozenset(E)
+    ),
     ("POST", "/desk/training/{prediction_id}"): Expected(
         (401, 403, 404, 404, 404, 403),
         post("/desk/training/999", json={"label": None}),

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from nsfw_app.records import Label
 from nsfw_app.review import exports
 from nsfw_app.review.engine import Engine
+from nsfw_app.review.left_out import left_out_header
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.store.training import Misclassification
 from nsfw_app.web.auth.callers import Exporter, Reviewer
@@ -50,6 +51,11 @@ def training_routes(engine: Engine) -> APIRouter:
             ],
         }
 
+    @router.get("/left-out")
+    def left_out(_: Exporter) -> dict[str, str]:
+        """What the export leaves out, in a sentence; empty if nothing."""
+        return {"left_out": engine.queue.training_left_out()}
+
     @router.post("/{prediction_id}")
     def decide(prediction_id: RowId, body: TrainingBody, reviewer: Reviewer) -> dict[str, bool]:
         engine.queue.label_for_training(
@@ -70,7 +76,10 @@ def training_routes(engine: Engine) -> APIRouter:
         return StreamingResponse(
             lines,
             media_type="application/x-ndjson",
-            headers={"Content-Disposition": 'attachment; filename="training-labels.jsonl"'},
+            headers={
+                "Content-Disposition": 'attachment; filename="training-labels.jsonl"',
+                **left_out_header(engine.queue.training_left_out()),
+            },
         )
 
     return router

@@ -8,7 +8,13 @@ import { makeSelection } from '../gallery/selection.js'
 import { closest, isVisible, make, regionOf } from '../shared/dom.js'
 import { toggleHelp, useKeys } from '../shared/keys.js'
 import { followInLoupe, inLoupe, isLoupeOpen, toggleLoupe } from '../shared/loupe.js'
-import { messageOf, misclassifications, trainingLabelsUrl } from '../shared/server.js'
+import { may } from '../shared/permissions.js'
+import {
+  messageOf,
+  misclassifications,
+  trainingLabelsUrl,
+  trainingLeftOut,
+} from '../shared/server.js'
 import { CHOICES, LabelCard } from './labelCard.js'
 import { makeLabelGrid } from './labelGrid.js'
 import { makeTrainingLabels } from './trainingLabels.js'
@@ -33,9 +39,11 @@ export async function mount(root) {
   const cards = new Map()
   let total = 0
   let hidden = 0
+  let counted = 0 // requests for what the export leaves out
 
   const summary = make('span', { class: 'summary', role: 'status' })
   const leftOut = make('p', { class: 'left-out', hidden: true })
+  const unexported = make('p', { class: 'left-out export' })
   const message = make('p', { class: 'message', role: 'status' })
   const empty = make('p', { class: 'empty', hidden: true }, NOTHING)
   /** @param {string} text */
@@ -45,7 +53,7 @@ export async function mount(root) {
 
   const grid = makeLabelGrid()
   const selection = makeSelection({ visible: grid.cards, onChange: drawBar })
-  const labels = makeTrainingLabels({ say, onChange: draw })
+  const labels = makeTrainingLabels({ say, onChange: drawChange })
 
   /** @param {(Node | string)[]} words @param {() => unknown} onclick @param {Record<string, any>} [attributes] */
   const button = (words, onclick, attributes = {}) =>
@@ -78,7 +86,7 @@ export async function mount(root) {
       button(['Clear'], () => selection.clear(), { class: 'quiet clear' }),
     ),
   )
-  root.replaceChildren(leftOut, message, empty, grid.element, bar)
+  root.replaceChildren(leftOut, unexported, message, empty, grid.element, bar)
 
   async function load() {
     try {
@@ -92,7 +100,7 @@ export async function mount(root) {
         ),
       )
       selection.clear()
-      draw()
+      drawChange()
       empty.hidden = total > 0
     } catch (error) {
       say(messageOf(error))
@@ -130,6 +138,21 @@ export async function mount(root) {
     leftOut.hidden = !lines.length
     leftOut.textContent = lines.join(' ')
     follow()
+  }
+
+  function drawChange() {
+    draw()
+    drawUnexported()
+  }
+
+  async function drawUnexported() {
+    const number = ++counted
+    try {
+      const words = may('export') ? await trainingLeftOut() : ''
+      if (number === counted) unexported.textContent = words && `The export: ${words}`
+    } catch {
+      // The counts of the last time stay; the top bar shows an outage.
+    }
   }
 
   function drawBar() {
