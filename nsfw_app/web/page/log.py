@@ -135,7 +135,7 @@ def rows_json(engine: Engine, rows: list[Decision], caller: Caller) -> list[dict
     - `kept`: whether the caller can see a preview.
     - `own`: whether it is the caller's, who can correct it while it stands.
     - `restricted`: whether the image is shown to administrators only, of whom the caller is one and
-      can lift it. Others are not told which images are restricted.
+      can lift it. False for all others.
     """
     images = {row.image_sha256 for row in rows}
     shown = {image for image in images if engine.shows(image, caller)}
