@@ -19,7 +19,7 @@ from tests.support.server import Server, free_port, serving
 SETTINGS = {
     "NSFW_REVIEW_FROM": "0",
     "NSFW_REVIEW_TO": "1",
-    "NSFW_ANSWERS": "review=1",
+    "NSFW_ANSWERS": "review=1,disagreement=1",
     "NSFW_REQUIRE_SEEN": "none",  # in an outage no image can be revealed
 }
 MAX_AHEAD = 5  # unsaved decisions, then the desk stops advancing
@@ -125,6 +125,66 @@ def test_an_outage_loses_no_decision(browser: Browser, desk: Desk) -> None:
         expect(page.locator("#queue-decision .recent-list li").first).to_contain_text(names[-1])
         rows = desk.server.rows("select name from correction_log order by decision_id")
         assert [row["name"] for row in rows] == names
+
+
+def test_no_tab_accepts_more_than_five_unsaved_decisions(
+    browser: Browser, desk: Desk, tmp_path: Path
+) -> None:
+    """In an outage labels and decisions wait; the sixth is refused, until they are saved."""
+    fill_queue(desk.server, 2)
+    files = [tmp_path / f"{number}.png" for number in range(8)]
+    for number, path in enumerate(files):
+        path.write_bytes(image_bytes(number, size=(30 + number, 40)))
+    with opened(browser, desk.server.url, outage=True) as page:
+        open_tab(page, "Queue")
+        expect(page.locator("#queue-decision .decision-buttons button").first).to_be_enabled()
+        for _ in range(2):
+            page.keyboard.press("2")
+        expect(page.locator("#queue-stage")).to_contain_text("The queue is empty")
+        open_tab(page, "Gallery")
+        page.locator("#gallery-upload input[type=file]").first.set_input_files(files)
+        expect(page.locator("#gallery-tools")).to_contain_text("Done: 8 of 8")
+        open_tab(page, "Relabel")
+        labels, cards = page.locator("#relabel .card"), page.locator("#grid .card")
+        expect(labels).to_have_count(2)
+        desk.kill()
+        unsaved = page.locator("#unsaved")
+        expect(page.locator("#connection")).to_have_attribute("data-state", "offline")
+        labels.first.focus()
+        page.keyboard.press("a")
+        expect(unsaved).to_have_attribute("data-count", "1")
+        open_tab(page, "Gallery")
+        cards.first.focus()
+        for count in range(2, MAX_AHEAD + 1):
+            page.keyboard.press("1")
+            expect(unsaved).to_have_attribute("data-count", str(count))
+        waiting = f"Not recorded: {MAX_AHEAD} decisions wait for the server."
+        gallery, relabel = page.locator("#grid .message"), page.locator("#relabel .message")
+        for key in ("1", "n"):
+            page.keyboard.press(key)
+            expect(gallery).to_contain_text(waiting)
+            expect(cards.nth(MAX_AHEAD - 1)).to_be_focused()
+        expect(page.locator("dialog[open]")).to_have_count(0)
+        open_tab(page, "Relabel")
+        labels.last.focus()
+        page.keyboard.press("1")
+        expect(relabel).to_contain_text(waiting)
+        open_tab(page, "Review")
+        page.locator("#review-decision .recent-labels button[aria-pressed=false]").first.click()
+        expect(page.locator("#review-decision .saved")).to_contain_text(waiting)
+        expect(unsaved).to_have_attribute("data-count", str(MAX_AHEAD))
+
+        desk.start()
+        expect(unsaved).to_be_hidden(timeout=30_000)
+        open_tab(page, "Relabel")
+        expect(labels.first).to_have_attribute("data-training", "nsfw")
+        expect(labels.last).to_have_attribute("data-training", "")
+        open_tab(page, "Gallery")
+        cards.nth(MAX_AHEAD - 1).focus()
+        page.keyboard.press("1")
+        expect(gallery).to_contain_text("Saved: ")
+    assert len(desk.server.rows("select id from decisions")) == 2 + MAX_AHEAD
+    assert len(desk.server.rows("select id from training_labels")) == 1
 
 
 def test_a_reload_sends_what_was_not_saved(browser: Browser, desk: Desk) -> None:

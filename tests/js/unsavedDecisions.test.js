@@ -204,3 +204,25 @@ test('invalid stored values are left out', () => {
   stored.ada = JSON.stringify([null, { id: 'x' }, { id: 'y', reviewer: 'grace', answers: [] }])
   assert.deepEqual(open().items.value, [])
 })
+
+test('a training label waits like a decision, across a reload, and replaces no refused decision', async () => {
+  const unsaved = open()
+  server.failure = new RequestError('Not seen.', { status: 409, kind: 'not_seen' })
+  await assert.rejects(unsaved.submit('decisions', [answer('a')]))
+  server.failure = down
+  unsaved.submit('training/7', [answer('a')])
+  await settled()
+  const again = open()
+  await settled()
+  assert.deepEqual(
+    again.items.value.map(({ path }) => path),
+    ['decisions', 'training/7'],
+  )
+  server.failure = null
+  await again.retry()
+  await settled()
+  assert.deepEqual(
+    again.items.value.map(({ path }) => path),
+    ['decisions'],
+  )
+})

@@ -18,6 +18,7 @@ import {
   undoBatch,
   withdrawSecondOpinion,
 } from '../shared/server.js'
+import { stalledMessage } from '../shared/unsavedList.js'
 
 const MAX_DECISIONS = 1000 // decisions in one request, the server's limit
 
@@ -34,9 +35,11 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
   /** @type {ReturnType<typeof makeHistory<Card>>} */
   const history = makeHistory()
 
+  /** Whether a decision is accepted now; says why not. */
   function isAllowed() {
-    if (!may('review')) say(READ_ONLY)
-    return may('review')
+    const problem = may('review') ? stalledMessage() : READ_ONLY
+    if (problem) say(problem)
+    return !problem
   }
 
   /**
@@ -162,7 +165,10 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
    * @param {Card} card
    */
   async function escalate(card) {
-    if (!isAllowed()) return
+    if (!may('review')) {
+      say(READ_ONLY)
+      return
+    }
     const sent = requestFor(card)
     history.add(sent)
     await sent
@@ -239,7 +245,7 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
     return before[0].card
   }
 
-  return { save, saveAll, escalate, skip, undoLast }
+  return { isAllowed, save, saveAll, escalate, skip, undoLast }
 }
 
 /**

@@ -6,6 +6,7 @@
 
 import { makeDecisionForm } from '../shared/decisionForm.js'
 import { make } from '../shared/dom.js'
+import { stalledMessage } from '../shared/unsavedList.js'
 
 /**
  * Opens the dialog: for one card filled with the decision in force, else with `label`.
@@ -30,6 +31,7 @@ export function openDecisionDialog(cards, { reasons, label, onSave, onClose }) {
     : { label }
   const { form, focusNote } = makeDecisionForm(reasons, initial, {
     onCancel: () => dialog.close(),
+    refuse: stalledMessage,
     onSave: (values) => {
       dialog.close()
       onSave(values)

@@ -305,7 +305,7 @@ export async function mount(root, { props, watch }) {
       return
     }
     const card = cardInFocus()
-    if (!card) return
+    if (!card || !decisions.isAllowed()) return
     if (grid.represented(card).length > 1) decideMany([card], labelOf)
     else if (needsReason([card], labelOf)) openDialog([card], labelOf(card))
     else {
@@ -323,6 +323,7 @@ export async function mount(root, { props, watch }) {
    */
   function decideByClick(card, labelOf) {
     card.element.focus({ preventScroll: true })
+    if (!decisions.isAllowed()) return
     if (grid.represented(card).length > 1) decideMany([card], labelOf)
     else if (needsReason([card], labelOf)) openDialog([card], labelOf(card))
     else decisions.save(card, { label: labelOf(card) })
@@ -335,7 +336,7 @@ export async function mount(root, { props, watch }) {
    * @param {LabelOf} labelOf
    */
   function decideMany(list, labelOf) {
-    if (!list.length) return
+    if (!list.length || !decisions.isAllowed()) return
     const labels = new Set(list.map(labelOf))
     if (needsReason(list, labelOf)) {
       if (labels.size === 1) openDialog(list, labelOf(list[0]))
@@ -392,6 +393,7 @@ export async function mount(root, { props, watch }) {
   }
 
   function agreeWithRest() {
+    if (!decisions.isAllowed()) return
     const { count, unseen } = rest()
     const undecided = (/** @type {Card} */ card) => grid.represented(card).filter(mayBeAgreedWith)
     const save = () => withDuplicates(grid.shown(), modelLabel, saveRest, undecided)
@@ -450,7 +452,7 @@ export async function mount(root, { props, watch }) {
    */
   function openDialog(list, label) {
     const reasons = status.value?.reasons
-    if (!reasons) return
+    if (!reasons || !decisions.isAllowed()) return
     withDuplicates(
       list,
       () => null,

@@ -7,6 +7,7 @@ import { makeDecisionForm } from '../shared/decisionForm.js'
 import { make } from '../shared/dom.js'
 import { Preview, seenMs } from '../shared/preview.js'
 import { decide, liftRestriction, messageOf, status } from '../shared/server.js'
+import { stalledMessage } from '../shared/unsavedList.js'
 
 /**
  * Opens the dialog.
@@ -99,6 +100,7 @@ export function openImageDialog(row, { onChanged, onShowAll }) {
     const initial = { label: row.reviewer_label, reasons: row.reasons, note: row.note }
     const { form } = makeDecisionForm(status.value?.reasons ?? [], initial, {
       onCancel: () => dialog.close(),
+      refuse: stalledMessage,
       async onSave({ label, reasons, note }) {
         message.textContent = 'Saving...'
         const ms = seenMs(row.sha256)

@@ -71,6 +71,7 @@ export async function mount(root) {
       if (!reopened) bringBack(image.entry_id)
     },
     onRefused: takeBack,
+    onStalled: (message) => panel.say(message),
     onOpen: reopen,
   })
   /** @type {ReturnType<typeof makeReviewPanel<Image>>} */

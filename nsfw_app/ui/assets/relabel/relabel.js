@@ -202,6 +202,7 @@ export async function mount(root) {
 
   /** @param {(card: Card) => TrainingLabel} labelOf */
   function labelSelection(labelOf) {
+    if (!labels.isAllowed()) return
     const chosen = selection.cards()
     selection.clear()
     grid.focus(chosen.at(-1))
@@ -224,7 +225,7 @@ export async function mount(root) {
   const label = (labelOf) => () => {
     if (selection.size > 1) return labelSelection(labelOf)
     const card = cardInFocus()
-    if (!card) return
+    if (!card || !labels.isAllowed()) return
     moveOn()
     return labels.save([card], labelOf)
   }

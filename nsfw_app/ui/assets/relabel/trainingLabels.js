@@ -11,9 +11,11 @@ import {
   messageOf,
   requestSecondOpinion,
   setTrainingLabel,
+  unsavedDecisions,
   withdrawSecondOpinion,
   withdrawTrainingLabel,
 } from '../shared/server.js'
+import { stalledMessage } from '../shared/unsavedList.js'
 import { describeLabel } from './labelCard.js'
 
 /**
@@ -27,6 +29,13 @@ export function makeTrainingLabels({ say, onChange }) {
   /** @type {ReturnType<typeof makeHistory<LabelCard>>} */
   const history = makeHistory()
 
+  /** Whether a label is accepted now; says why not. */
+  function isAllowed() {
+    const problem = may('review') ? stalledMessage() : READ_ONLY
+    if (problem) say(problem)
+    return !problem
+  }
+
   /**
    * Labels each card; one undo takes all of them back.
    *
@@ -34,11 +43,7 @@ export function makeTrainingLabels({ say, onChange }) {
    * @param {(card: LabelCard) => TrainingLabel} labelOf
    */
   async function save(cards, labelOf) {
-    if (!cards.length) return
-    if (!may('review')) {
-      say(READ_ONLY)
-      return
-    }
+    if (!cards.length || !isAllowed()) return
     for (const card of cards) card.setSaving()
     const sent = saveEach(cards, labelOf)
     history.add(sent)
@@ -54,15 +59,18 @@ export function makeTrainingLabels({ say, onChange }) {
   async function saveEach(cards, labelOf) {
     /** @type {{ card: LabelCard, before: string | null }[]} */
     const saved = []
-    for (const card of cards) {
-      const before = card.confirmed
-      try {
-        await store(card, labelOf(card) ?? '')
-        saved.push({ card, before })
-      } catch (error) {
-        card.setLabel(before, messageOf(error))
-      }
-    }
+    await Promise.all(
+      cards.map(async (card) => {
+        const before = card.confirmed
+        try {
+          await store(card, labelOf(card) ?? '')
+          saved.push({ card, before })
+        } catch (error) {
+          dismissRefused(card)
+          card.setLabel(before, messageOf(error))
+        }
+      }),
+    )
     const failed = cards.length - saved.length
     say([...summarize(saved.map(({ card }) => card)), ...notSaved(failed)].join(' '))
     return saved.length ? () => restore(saved) : null
@@ -75,11 +83,10 @@ export function makeTrainingLabels({ say, onChange }) {
    * @param {string | null} confirmed
    */
   async function store(card, confirmed) {
-    const id = card.item.prediction_id
     const ms = seenMs(card.item.sha256)
     const label = /** @type {TrainingLabel} */ (confirmed || null)
-    if (confirmed === null) await withdrawTrainingLabel(id)
-    else await setTrainingLabel(id, label, { seen: ms !== null, seenMs: ms })
+    if (confirmed === null) await withdrawTrainingLabel(card.item.prediction_id)
+    else await setTrainingLabel(card.item, label, { seen: ms !== null, seenMs: ms })
     card.setLabel(confirmed)
   }
 
@@ -154,7 +161,13 @@ export function makeTrainingLabels({ say, onChange }) {
     }
   }
 
-  return { save, escalate, skip, undoLast }
+  return { isAllowed, save, escalate, skip, undoLast }
+}
+
+/** The card says why its label was refused, so it is not listed as unsaved. @param {LabelCard} card */
+function dismissRefused({ item: { prediction_id: id } }) {
+  for (const item of unsavedDecisions.items.value)
+    if (item.state === 'refused' && item.path === `training/${id}`) unsavedDecisions.dismiss(item)
 }
 
 /** @param {LabelCard[]} cards */

@@ -36,6 +36,7 @@ export async function mount(root, { props, watch }) {
     history,
     onUndone: (image) => panel.setDecision(image, null),
     onRefused: (...refused) => panel.explainRefusal(...refused),
+    onStalled: (message) => panel.say(message),
     onOpen: (image) => panel.reopen(image, recent.undoDecision),
   })
   const panel = makeReviewPanel({
@@ -55,7 +56,10 @@ export async function mount(root, { props, watch }) {
    * @param {NewDecision} decision
    */
   async function save(image, decision) {
-    if (saving) return
+    if (saving) {
+      panel.say('Not recorded: the last decision is not saved yet.')
+      return
+    }
     saving = true
     panel.say('Saving')
     const recorded = await recent.send(image, decision)

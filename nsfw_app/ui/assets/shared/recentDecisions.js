@@ -12,7 +12,7 @@ import { may } from './permissions.js'
 import { LABELS } from './policy.js'
 import { decide, messageOf, recentImages, recorded, status, undo, undone } from './server.js'
 import { signal } from './signal.js'
-import { makeUnsavedList } from './unsavedList.js'
+import { makeUnsavedList, stalledMessage } from './unsavedList.js'
 
 const MAX_SHOWN = 10
 
@@ -71,6 +71,7 @@ undone.subscribe((ids) => {
  * @param {(image: Decided) => void} [options.onOpen] Called with an image to show again.
  * @param {(image: Image, decision: NewDecision, error: unknown) => void} [options.onRefused] Called
  *   with a decision that the server refused.
+ * @param {(message: string) => void} [options.onStalled] Called when no decision is accepted.
  */
 export function makeRecentDecisions({
   tab,
@@ -78,6 +79,7 @@ export function makeRecentDecisions({
   onUndone = () => {},
   onOpen,
   onRefused = () => {},
+  onStalled = () => {},
 } = {}) {
   const list = makeList(line)
   const unsaved = makeUnsavedList()
@@ -160,7 +162,12 @@ export function makeRecentDecisions({
           class: 'quick',
           'aria-pressed': String(decision.reviewer_label === label),
           'aria-label': `${label}: ${name}`,
-          onclick: () => label !== decision.reviewer_label && send(image, changed(decision, label)),
+          onclick: () => {
+            if (label === decision.reviewer_label) return
+            const problem = stalledMessage()
+            if (problem) onStalled(problem)
+            else send(image, changed(decision, label))
+          },
         },
         label,
       )

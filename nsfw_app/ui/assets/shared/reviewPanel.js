@@ -15,6 +15,7 @@ import { explain, INITIAL_POLICY, opposite, parseThreshold, policyAt, verdictOf 
 import { preferences } from './preferences.js'
 import { Preview, seenMs } from './preview.js'
 import { messageOf, RequestError, status, unsavedDecisions } from './server.js'
+import { stalledMessage } from './unsavedList.js'
 import { actionMark, ScoreBar, warningList } from './verdict.js'
 
 const REASON_WANTED = 'Choose a reason: each disagreement needs one here.'
@@ -192,6 +193,8 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
    */
   function refusal({ label, reasons = [] }) {
     if (!may('review')) return READ_ONLY
+    const stalled = tab === 'review' ? stalledMessage() : null // the queue stays on the image instead
+    if (stalled) return stalled
     if (isUnseen()) return unseenMessage()
     return needsReason(label) && !reasons.length ? REASON_WANTED : null
   }

@@ -633,14 +633,17 @@ export function misclassifications() {
 }
 
 /**
- * Confirms or corrects a training label, or excludes the image with null.
+ * Confirms or corrects a training label, or excludes the image with null. Resolves once that is on
+ * disk, however long an outage lasts; rejects when the server refuses it.
  *
- * @param {number} predictionId
+ * @param {Misclassified} item
  * @param {ModelLabel | null} label
  * @param {{ seen: boolean, seenMs: number | null }} exposure Whether the reviewer has revealed the image.
  */
-export function setTrainingLabel(predictionId, label, { seen, seenMs }) {
-  return send(`training/${predictionId}`, { label, seen, seen_ms: seenMs })
+export async function setTrainingLabel(item, label, { seen, seenMs }) {
+  const { prediction_id: id, sha256, name } = item
+  const about = { nonce: crypto.randomUUID(), image_sha256: sha256, name }
+  await unsavedDecisions.submit(`training/${id}`, [{ ...about, label, seen, seen_ms: seenMs }])
 }
 
 /**

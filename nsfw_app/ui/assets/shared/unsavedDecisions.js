@@ -1,5 +1,5 @@
-// Decisions that the server has not acknowledged. All decisions of all tabs pass through here, one
-// after the other, so that they are recorded in the order in which they were made.
+// Decisions and training labels that the server has not acknowledged. Those of all tabs pass through
+// here, one after the other, so that they are recorded in the order in which they were made.
 //
 // - A decision is stored in the browser before it is sent and removed once the server recorded it.
 // - It is sent with the same nonce until then, so it is recorded once.
@@ -12,6 +12,7 @@ import { signal } from './signal.js'
 const RETRY_MS = [400, 1200, 3000, 5000] // the last one repeats
 const MAX_AHEAD = 5 // decisions that may wait before the desk stops advancing
 const MAX_SERVER_ERRORS = 3 // an internal error may be this decision's own fault
+const TRAINING = /^training\/\d+$/
 const TEMPORARY = [401, 408, 429, 502, 503, 504]
 
 /** @import { Label } from './policy.js' */
@@ -21,14 +22,20 @@ const TEMPORARY = [401, 408, 429, 502, 503, 504]
  * @property {string} nonce
  * @property {string} image_sha256
  * @property {string} name
- * @property {Label} label
+ * @property {Label | null} label Null excludes the image from the training labels.
+ * @property {boolean} [seen]
+ * @property {number | null} [seen_ms]
  */
 
 /**
- * @typedef {object} Unsaved One request: a decision, or a batch of decisions.
+ * @typedef {`training/${number}`} TrainingPath The training label of a prediction.
+ */
+/** @typedef {'decisions' | 'batches' | TrainingPath} Path */
+/**
+ * @typedef {object} Unsaved One request: a decision, a batch of decisions, or a training label.
  * @property {string} id
  * @property {string} reviewer Who decided.
- * @property {'decisions' | 'batches'} path
+ * @property {Path} path
  * @property {Answer[]} answers
  * @property {'waiting' | 'refused'} state
  * @property {string} message Why it is not saved; empty before the first failure.
@@ -67,9 +74,10 @@ export function makeUnsavedDecisions({ post, read, write, later }) {
   }
 
   /**
-   * Records a decision or a batch. Resolves to what the server recorded, however long that takes.
+   * Records a decision, a batch or a training label. Resolves to what the server recorded, however
+   * long that takes.
    *
-   * @param {'decisions' | 'batches'} path
+   * @param {Path} path
    * @param {Answer[]} answers
    * @returns {Promise<any>} Rejects when the server refuses.
    */
@@ -111,7 +119,8 @@ export function makeUnsavedDecisions({ post, read, write, later }) {
     const about = new Set(item.answers.map(({ image_sha256 }) => image_sha256))
     for (const other of items.value) {
       const replaced = other.answers.every(({ image_sha256 }) => about.has(image_sha256))
-      if (other.state === 'refused' && replaced) replace(other, null)
+      const alike = isTraining(other) === isTraining(item)
+      if (other.state === 'refused' && replaced && alike) replace(other, null)
     }
     settle(item, 'resolve', recorded)
   }
@@ -191,6 +200,9 @@ export function makeUnsavedDecisions({ post, read, write, later }) {
  */
 export const countOf = (items) => items.reduce((sum, { answers }) => sum + answers.length, 0)
 
+/** @param {Unsaved} item */
+const isTraining = ({ path }) => TRAINING.test(path)
+
 /**
  * Whether the same request can succeed later.
  *
@@ -217,7 +229,7 @@ function valid(stored, reviewer) {
     (item) =>
       typeof item?.id === 'string' &&
       item.reviewer === reviewer &&
-      ['decisions', 'batches'].includes(item.path) &&
+      (['decisions', 'batches'].includes(item.path) || TRAINING.test(item.path)) &&
       ['waiting', 'refused'].includes(item.state) &&
       Array.isArray(item.answers) &&
       item.answers.length > 0 &&

@@ -7,6 +7,7 @@ import { connection } from './connection.js'
 import { make } from './dom.js'
 import { unsavedDecisions } from './server.js'
 import { signal } from './signal.js'
+import { countOf } from './unsavedDecisions.js'
 
 /**
  * What is to be shown as not saved. A decision that is being sent is not, until a first failure.
@@ -27,6 +28,16 @@ function update() {
 const isDelayed = ({ state, attempts }) => state === 'waiting' && attempts > 0
 unsavedDecisions.items.subscribe(update)
 connection.subscribe(update)
+
+/**
+ * Why no further decision is accepted: so many wait in an outage. Null where one is, which it is again
+ * as soon as these are saved.
+ */
+export function stalledMessage() {
+  if (!failing || !unsavedDecisions.stalled) return null
+  const count = countOf(unsavedDecisions.items.value.filter(({ state }) => state === 'waiting'))
+  return `Not recorded: ${count} decisions wait for the server. Go on when they are saved.`
+}
 
 /** Creates the list; it is hidden while everything is saved. */
 export function makeUnsavedList() {
@@ -49,7 +60,7 @@ export function makeUnsavedList() {
 function line(item) {
   const { answers, state, message } = item
   const [{ name, label }] = answers
-  const what = answers.length > 1 ? `${answers.length} images` : `${name}: ${label}`
+  const what = answers.length > 1 ? `${answers.length} images` : `${name}: ${label ?? 'excluded'}`
   const why =
     state === 'refused' ? `Refused: ${message}` : `Not saved yet. ${message || 'Waiting.'}`
   /** @param {string} word @param {() => void} onclick */
