@@ -242,10 +242,13 @@ def test_an_outage_during_an_upload_makes_no_image_unavailable(
 
 
 def test_a_new_policy_reaches_an_open_desk(browser: Browser, desk: Desk) -> None:
-    """Within 5 s the page says so, judges by it, and decisions carry its version."""
+    """Within 5 s the page says so and judges by it; a decision has the version on the screen."""
     with opened(browser, desk.server.url) as page, opened(browser, desk.server.url) as admin:
         page.get_by_role("button", name="A cat").click()
         expect(page.locator("#review-decision .decision-buttons button").first).to_be_enabled()
+        # The page does not learn of the new policy before the decision.
+        beat = page.request.get(f"{desk.server.url}/desk/heartbeat").json()
+        page.route("**/desk/heartbeat", lambda route: route.fulfill(json=beat))
         open_tab(admin, "Model")
         admin.get_by_role("button", name="Change the policy").click()
         field = admin.get_by_label("Threshold", exact=True).locator("visible=true").last
@@ -253,12 +256,27 @@ def test_a_new_policy_reaches_an_open_desk(browser: Browser, desk: Desk) -> None
         field.fill("0.44")
         admin.get_by_label("Why").fill("A test")
         admin.locator("#save-policy").click()
+        expect(admin.get_by_text("version 2: 0.44").first).to_be_visible()
+        expect(page.locator("#review-threshold input[type=number]")).to_have_value("0.33")
+        page.keyboard.press("2")
+        expect(page.locator("#review-decision .saved")).to_contain_text("Saved: nsfw")
+        circumstances = "select policy_version, threshold, model_label from correction_log"
+        (row,) = desk.server.rows(circumstances)
+        assert row == {"policy_version": 1, "threshold": 0.33, "model_label": "normal"}
+        page.unroute("**/desk/heartbeat")
         notice = page.locator(".notice[data-subject=policy]")
         expect(notice).to_contain_text("version 2: 0.44", timeout=8_000)
         expect(page.locator("#review-threshold input[type=number]")).to_have_value("0.44")
         expect(page.locator("#review-verdict .score-bar")).to_have_attribute(
             "aria-label", re.compile("threshold 0.44")
         )
+        page.keyboard.press("1")
+        expect(page.locator("#review-decision .saved")).to_contain_text("Saved: normal")
+        rows = desk.server.rows(f"{circumstances} order by decision_id")
+        assert [(made["policy_version"], made["threshold"]) for made in rows] == [
+            (1, 0.33),
+            (2, 0.44),
+        ]
 
 
 def test_a_reload_keeps_decisions_and_galleries(
