@@ -65,6 +65,20 @@ OVERLAPS = """() => {
         found.push([a, b].map(({ node }) => node.outerHTML.slice(0, 90)).join(' / '))
   return found
 }"""
+# The tools with 500 files: the text, and whether files are being sent. Returns by how much they
+# exceed the line.
+TOOLS = {"Done: 500 of 500": False, "Stopped: 488 of 500": False, "Waiting: 488 of 500": True}
+FORCE_TOOLS = """([words, sending]) => {
+  const line = document.querySelector('#gallery-tools .tool-line')
+  const counts = [500, 288, 200, 100, 100]
+  line.querySelectorAll('.chip').forEach((chip, at) => {
+    chip.textContent = chip.textContent.replace(/\\d+/, String(counts[at]))
+  })
+  line.querySelector('.progress-text').textContent = words
+  line.querySelector('progress').hidden = !sending
+  line.querySelector('#stop').disabled = !sending
+  return line.scrollWidth - line.clientWidth
+}"""
 FITS = "() => document.scrollingElement.scrollWidth <= window.innerWidth"
 LOW = SIZES["720x450"]
 
@@ -194,7 +208,8 @@ def test_little_is_above_the_first_image(browser: Browser, app: Server) -> None:
                 assert box is not None
                 assert box["y"] <= most, f"{tab} at {size}"
             if tab == "Gallery":
-                line = page.locator("#gallery-tools .tool-line")
-                expect(line).to_have_js_property(
-                    "scrollWidth", line.evaluate("element => element.clientWidth")
-                )
+                page.locator("#gallery-threshold input[type=number]").fill("0.55")
+                assert is_on_screen(page.locator("#gallery-threshold input[type=number]"))
+                expect(page.locator("#gallery-tools .progress-text")).to_contain_text("Done")
+                for words, sending in TOOLS.items():
+                    assert page.evaluate(FORCE_TOOLS, [words, sending]) <= 0, words

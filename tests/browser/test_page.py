@@ -404,6 +404,7 @@ def test_files_added_after_stop_are_classified(page: Page, files: list[Path]) ->
     page.locator("#stop").click()
     page.unroute("**/desk/images?*")
     upload.set_input_files(files[20:23])
-    expect(page.locator("#gallery-tools")).to_contain_text("Done: 5 of 13, 8 not sent")
+    expect(page.locator("#gallery-tools")).to_contain_text("Done: 5 of 13")
+    expect(page.locator("#grid .summary")).to_contain_text("8 files not sent.")
     expect(page.locator("#grid .card")).to_have_count(13)
     expect(page.locator("#grid .card[data-action=not_sent]")).to_have_count(13 - 3 - len(held))

@@ -112,7 +112,8 @@ export async function mount(root, { props, watch }) {
     grid.rows.setSize(next)
     grid.current?.element.scrollIntoView({ block: 'nearest' })
   })
-  const statusLine = make('div', { class: 'status-line' }, summary, message)
+  const state = make('div', { class: 'upload-state' }, summary, ...uploads.recovery)
+  const statusLine = make('div', { class: 'status-line' }, state, message)
   const footer = make(
     'div',
     { class: 'gallery-footer' },

@@ -1,4 +1,4 @@
-// The line above the grid: chips, order, card size, filters, upload progress.
+// The line above the grid: chips, order, filters, upload progress; and what the filters open.
 
 /** @import { makeFilters } from './filters.js' */
 /** @import { makeGrid } from './grid.js' */
@@ -30,7 +30,7 @@ export function fillToolbar(root, { filters, grid, uploads, size, folder }) {
     { type: 'button', class: 'chip collapse', 'aria-pressed': 'false', onclick: toggleCollapse },
     'Collapse near duplicates',
   )
-  filters.fields.append(collapse)
+  filters.fields.append(collapse, size)
   root.replaceChildren(
     make(
       'div',
@@ -39,7 +39,6 @@ export function fillToolbar(root, { filters, grid, uploads, size, folder }) {
       filters.chips,
       make('label', { class: 'order' }, sort),
       filters.toggle,
-      size,
       ...uploads.parts,
     ),
     filters.fields,

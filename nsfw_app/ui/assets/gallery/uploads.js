@@ -174,10 +174,10 @@ export function makeUploads({ onImage, onUnsent, onRemoved }) {
     progress.hidden = !running
     progress.max = total || 1
     progress.value = done
-    const share = `${done} of ${total}`
-    const rest = unsent ? `, ${unsent} not sent` : ''
-    const word = running ? (isPaused() ? 'Waiting' : 'Classifying') : stopped ? 'Stopped' : 'Done'
-    text.textContent = total ? `${word}${running && !isPaused() ? '' : ':'} ${share}${rest}` : ''
+    const idle = stopped ? 'Stopped: ' : 'Done: '
+    const active = isPaused() ? 'Waiting: ' : ''
+    // How many were not sent is in the line below the cards, with what can be done about them.
+    text.textContent = total ? `${running ? active : idle}${done} of ${total}` : ''
   }
 
   connection.subscribe((now, previous) => {
@@ -188,7 +188,10 @@ export function makeUploads({ onImage, onUnsent, onRemoved }) {
   })
 
   return {
-    parts: [stop, resume, discard, progress, text],
+    /** For the line above the cards. */
+    parts: [stop, make('span', { class: 'upload-progress' }, text, progress)],
+    /** For the line that says how many were not sent. */
+    recovery: [resume, discard],
     add,
     /** @param {Upload} upload */
     retry: (upload) => retry([upload]),
