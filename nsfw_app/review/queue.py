@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nsfw_app.errors import NotFound
 from nsfw_app.imaging.previews import are_near_duplicates
-from nsfw_app.records import Label, ModelIdentity, Prediction, Review
+from nsfw_app.records import ModelIdentity, Prediction, Review
 from nsfw_app.review.left_out import training_sentence
 from nsfw_app.review.policies import PolicyBook, reviewed
 from nsfw_app.rules.permissions import Caller
@@ -43,6 +43,7 @@ class QueueService:
     def __init__(self, store: Store, policies: PolicyBook) -> None:
         self._store = store
         self._policies = policies
+        self.training = store.training
 
     def claim(
         self,
@@ -166,23 +167,15 @@ class QueueService:
 
     def misclassifications(self) -> list[Misclassification]:
         """Settled misclassifications: unconfirmed ones first, then by confidence of the model."""
-        return self._store.training.misclassifications(limit=MAX_MISCLASSIFICATIONS)
+        return self.training.misclassifications(limit=MAX_MISCLASSIFICATIONS)
 
     def count_misclassifications(self, listed: int) -> int:
         """Number of settled misclassifications, with those that a list of this many leaves out."""
-        return listed if listed < MAX_MISCLASSIFICATIONS else self._store.training.size()
-
-    def hidden_misclassifications(self) -> int:
-        """Number of restricted images that would be in the list."""
-        return self._store.training.hidden()
-
-    def training_labels(self) -> list[Misclassification]:
-        """Every misclassification that was confirmed as a training label."""
-        return self._store.training.confirmed()
+        return listed if listed < MAX_MISCLASSIFICATIONS else self.training.size()
 
     def training_left_out(self) -> str:
         """How many misclassifications the export of training labels leaves out, and why."""
-        return training_sentence(self._store.training.without_label())
+        return training_sentence(self.training.without_label())
 
     def misclassification_groups(self) -> list[list[Misclassification]]:
         """Misclassifications in groups of near-duplicates."""
@@ -195,28 +188,6 @@ class QueueService:
             else:
                 groups.append([misclassification])
         return groups
-
-    def label_for_training(
-        self,
-        prediction_id: int,
-        label: Label | None,
-        reviewer: str,
-        *,
-        seen: bool = False,
-        seen_ms: int | None = None,
-    ) -> None:
-        """Confirm or correct a training label, or set the image aside; see `TrainingLabels`."""
-        self._store.training.decide(
-            prediction_id, label, reviewer=reviewer, seen=seen, seen_ms=seen_ms
-        )
-
-    def withdraw_training_label(self, prediction_id: int, reviewer: str) -> None:
-        """Leave an image without a training label, neither confirmed nor set aside.
-
-        Raises:
-            NotFound: The prediction is not a settled misclassification.
-        """
-        self._store.training.withdraw(prediction_id, reviewer=reviewer)
 
     def review_of(self, prediction_id: int, *, name: str | None = None) -> Review:
         """The review of a stored prediction under the policy in force.

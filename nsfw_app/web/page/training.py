@@ -44,7 +44,7 @@ def training_routes(engine: Engine) -> APIRouter:
         groups = engine.queue.misclassification_groups()
         return {
             "total": engine.queue.count_misclassifications(sum(map(len, groups))),
-            "hidden": engine.queue.hidden_misclassifications(),
+            "hidden": engine.queue.training.hidden(),
             "groups": [
                 [misclassification_json(engine, misclassification) for misclassification in group]
                 for group in groups
@@ -58,21 +58,21 @@ def training_routes(engine: Engine) -> APIRouter:
 
     @router.post("/{prediction_id}")
     def decide(prediction_id: RowId, body: TrainingBody, reviewer: Reviewer) -> dict[str, bool]:
-        engine.queue.label_for_training(
-            prediction_id, body.label, reviewer.name, seen=body.seen, seen_ms=body.seen_ms
+        engine.queue.training.decide(
+            prediction_id, body.label, reviewer=reviewer.name, seen=body.seen, seen_ms=body.seen_ms
         )
         return {"saved": True}
 
     @router.post("/{prediction_id}/withdraw")
     def withdraw(prediction_id: RowId, reviewer: Reviewer) -> dict[str, bool]:
         """Undo: the image has no training label again."""
-        engine.queue.withdraw_training_label(prediction_id, reviewer.name)
+        engine.queue.training.withdraw(prediction_id, reviewer=reviewer.name)
         return {"withdrawn": True}
 
     @router.get("/labels.jsonl")
     def labels(exporter: Exporter) -> StreamingResponse:
         engine.audit.add(exporter.name, AuditAction.EXPORT, "training labels")
-        lines: Iterator[str] = exports.training_jsonl(engine.queue.training_labels())
+        lines: Iterator[str] = exports.training_jsonl(engine.queue.training.confirmed())
         return StreamingResponse(
             lines,
             media_type="application/x-ndjson",
