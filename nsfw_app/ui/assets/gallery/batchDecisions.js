@@ -6,7 +6,7 @@
 /** @import { Decision, Image, NewDecision } from '../shared/server.js' */
 /** @import { Card } from './card.js' */
 
-import { makeHistory } from '../shared/history.js'
+import { makeCardHistory } from '../shared/history.js'
 import { may, READ_ONLY } from '../shared/permissions.js'
 import { seenMs } from '../shared/preview.js'
 import {
@@ -32,8 +32,8 @@ const MAX_DECISIONS = 1000 // decisions in one request, the server's limit
  * @param {() => void} options.onChange Called when the decisions in force have changed.
  */
 export function makeBatchDecisions({ onScreen, say, onChange }) {
-  /** @type {ReturnType<typeof makeHistory<Card>>} */
-  const history = makeHistory()
+  /** @type {ReturnType<typeof makeCardHistory<Card>>} */
+  const history = makeCardHistory({ say, onChange })
 
   /** Whether a decision is accepted now; says why not. */
   function isAllowed() {
@@ -195,34 +195,6 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
   }
 
   /**
-   * Remembers that the reviewer skipped a card.
-   *
-   * @param {Card} card
-   */
-  function skip(card) {
-    history.add(
-      Promise.resolve(async () => {
-        say(`The skip is undone: ${card.image.name}.`)
-        return card
-      }),
-    )
-  }
-
-  /** Undoes what was done last. Resolves to the card to focus, or undefined. */
-  async function undoLast() {
-    try {
-      const card = await history.undoLast()
-      if (!card) say('Nothing to undo.')
-      return card ?? undefined
-    } catch (error) {
-      say(`Not undone. ${messageOf(error)}`)
-      return undefined
-    } finally {
-      onChange()
-    }
-  }
-
-  /**
    * @param {Card} card
    * @param {number} id
    */
@@ -245,7 +217,7 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
     return before[0].card
   }
 
-  return { isAllowed, save, saveAll, escalate, skip, undoLast }
+  return { isAllowed, save, saveAll, escalate, skip: history.skip, undoLast: history.undoLast }
 }
 
 /**

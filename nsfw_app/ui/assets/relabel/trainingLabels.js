@@ -4,7 +4,7 @@
 /** @import { Undo } from '../shared/history.js' */
 /** @import { LabelCard, TrainingLabel } from './labelCard.js' */
 
-import { makeHistory } from '../shared/history.js'
+import { makeCardHistory } from '../shared/history.js'
 import { may, READ_ONLY } from '../shared/permissions.js'
 import { seenMs } from '../shared/preview.js'
 import {
@@ -26,8 +26,8 @@ import { describeLabel } from './labelCard.js'
  * @param {() => void} options.onChange Called after labels have changed.
  */
 export function makeTrainingLabels({ say, onChange }) {
-  /** @type {ReturnType<typeof makeHistory<LabelCard>>} */
-  const history = makeHistory()
+  /** @type {ReturnType<typeof makeCardHistory<LabelCard>>} */
+  const history = makeCardHistory({ say, onChange })
 
   /** Whether a label is accepted now; says why not. */
   function isAllowed() {
@@ -133,35 +133,7 @@ export function makeTrainingLabels({ say, onChange }) {
     await sent
   }
 
-  /**
-   * Remembers that the reviewer skipped an image.
-   *
-   * @param {LabelCard} card
-   */
-  function skip(card) {
-    history.add(
-      Promise.resolve(async () => {
-        say(`The skip is undone: ${card.image.name}.`)
-        return card
-      }),
-    )
-  }
-
-  /** Undoes what was done last. Resolves to the card to focus, or undefined. */
-  async function undoLast() {
-    try {
-      const card = await history.undoLast()
-      if (!card) say('Nothing to undo.')
-      return card ?? undefined
-    } catch (error) {
-      say(`Not undone. ${messageOf(error)}`)
-      return undefined
-    } finally {
-      onChange()
-    }
-  }
-
-  return { isAllowed, save, escalate, skip, undoLast }
+  return { isAllowed, save, escalate, skip: history.skip, undoLast: history.undoLast }
 }
 
 /** The card says why its label was refused, so it is not listed as unsaved. @param {LabelCard} card */

@@ -1,5 +1,7 @@
 // The undo history: last action first, one undo at a time, never past an action still in flight.
 
+import { messageOf } from './requests.js'
+
 /**
  * @template T
  * @typedef {() => Promise<T | null>} Undo Takes one action back; null where it was taken back already.
@@ -48,4 +50,47 @@ export function makeHistory() {
   }
 
   return { add, undoLast }
+}
+
+/**
+ * The history of what is done to cards; each undo resolves to the card to focus.
+ *
+ * @template {{ image: { name: string } }} C
+ * @param {object} options
+ * @param {(message: string) => void} options.say
+ * @param {() => void} options.onChange Called after each undo.
+ */
+export function makeCardHistory({ say, onChange }) {
+  /** @type {ReturnType<typeof makeHistory<C>>} */
+  const history = makeHistory()
+
+  /**
+   * Remembers that the reviewer skipped a card.
+   *
+   * @param {C} card
+   */
+  function skip(card) {
+    history.add(
+      Promise.resolve(async () => {
+        say(`The skip is undone: ${card.image.name}.`)
+        return card
+      }),
+    )
+  }
+
+  /** Undoes what was done last. Resolves to the card to focus, or undefined. */
+  async function undoLast() {
+    try {
+      const card = await history.undoLast()
+      if (!card) say('Nothing to undo.')
+      return card ?? undefined
+    } catch (error) {
+      say(`Not undone. ${messageOf(error)}`)
+      return undefined
+    } finally {
+      onChange()
+    }
+  }
+
+  return { add: history.add, skip, undoLast }
 }
