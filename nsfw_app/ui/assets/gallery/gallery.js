@@ -7,11 +7,12 @@
 /** @import { Image } from '../shared/server.js' */
 /** @import { GridState } from './grid.js' */
 
+import { makeCardKeys } from '../shared/cardKeys.js'
 import { askFirst } from '../shared/confirmation.js'
-import { closest, make, regionOf } from '../shared/dom.js'
+import { make, regionOf } from '../shared/dom.js'
 import { fillDropZone } from '../shared/dropZone.js'
 import { useKeys } from '../shared/keys.js'
-import { followInLoupe, inLoupe, isLoupeOpen, toggleLoupe } from '../shared/loupe.js'
+import { followInLoupe, isLoupeOpen, toggleLoupe } from '../shared/loupe.js'
 import { INITIAL_POLICY, opposite, parseThreshold, policyAt } from '../shared/policy.js'
 import { displayed } from '../shared/preview.js'
 import { status } from '../shared/server.js'
@@ -242,58 +243,21 @@ export async function mount(root, { props, watch }) {
     })
   }
 
-  /**
-   * Selects by click: one card, with Shift a range, with Ctrl one more.
-   *
-   * @param {Card} card
-   * @param {MouseEvent} event
-   * @param {{ toggling?: boolean }} [options]
-   */
-  function pick(card, event, { toggling = event.ctrlKey || event.metaKey } = {}) {
-    const start = grid.current
-    grid.focus(card, { scroll: false })
-    if (event.shiftKey) selection.extendTo(card, start, { adding: event.ctrlKey || event.metaKey })
-    else if (toggling) selection.toggle(card)
-    else selection.only(card)
-  }
-
   grid.element.addEventListener('keydown', (event) => {
     const letter = /^[a-z]$/i.test(event.key) ? event.key.toLowerCase() : event.code.slice(-1)
     if (!(event.ctrlKey || event.metaKey) || event.altKey || letter.toLowerCase() !== 'a') return
     event.preventDefault()
     selection.choose(grid.shown())
   })
-  grid.element.addEventListener('mousedown', (event) => {
-    if (event.shiftKey) event.preventDefault() // else the browser selects text and moves the focus
+  const cardKeys = makeCardKeys({
+    grid,
+    selection,
+    row: () => grid.rows.columns,
+    page: grid.page,
+    count: () => grid.shown().length,
+    onSkip: (card) => decisions.skip(card),
   })
-  grid.element.addEventListener('click', (event) => {
-    const card = grid.cardOf(closest(event, '.card'))
-    if (card && !closest(event, 'button')) pick(card, event)
-  })
-
-  /** @param {() => number} distance */
-  const move = (distance) => () => {
-    selection.clear()
-    grid.focus(grid.neighbor(distance()))
-  }
-  /** @param {() => number} distance */
-  const extend = (distance) => () => {
-    const start = grid.current
-    const card = grid.neighbor(distance())
-    if (!card) return
-    grid.focus(card)
-    selection.extendTo(card, start)
-  }
-  const moveOn = move(() => 1)
-
-  /** The card that a key acts on, which has the focus; the first key only focuses it. */
-  function cardInFocus() {
-    const card = grid.current
-    if (!card || card.hidden) return null
-    if (card.focused || isLoupeOpen()) return card
-    grid.focus(card)
-    return null
-  }
+  const { cardInFocus, moveOn, pick } = cardKeys
 
   /**
    * Decides the selection, or the focused card and moves on to the next.
@@ -475,30 +439,9 @@ export async function mount(root, { props, watch }) {
     decisions.escalate(card)
   }
 
-  function skip() {
-    const card = grid.current
-    const focused = card?.focused || isLoupeOpen()
-    moveOn()
-    if (card && focused && grid.current !== card) decisions.skip(card)
-  }
-
-  const row = () => grid.rows.columns
-  const all = () => grid.shown().length
-  /** @type {[string, () => number][]} */
-  const arrows = [
-    ['ArrowRight', () => 1],
-    ['ArrowLeft', () => -1],
-    ['ArrowDown', row],
-    ['ArrowUp', () => -row()],
-    ['PageDown', grid.page],
-    ['PageUp', () => -grid.page()],
-    ['Home', () => -all()],
-    ['End', all],
-  ]
   useKeys(root, {
     keys: {
-      ...Object.fromEntries(arrows.map(([key, distance]) => [key, move(distance)])),
-      ...Object.fromEntries(arrows.map(([key, distance]) => [`Shift+${key}`, extend(distance)])),
+      ...cardKeys.keys,
       a: decide(modelLabel),
       x: decide(otherLabel),
       1: decide(always('normal')),
@@ -508,18 +451,12 @@ export async function mount(root, { props, watch }) {
       '=': () => size.step(1),
       '-': () => size.step(-1),
       Enter: openLoupe,
-      ' ': skip,
-      Escape: () => selection.clear(),
       undo: undoLast,
       f: askForSecondOpinion,
       n: addReasons,
     },
-    hold: () => {
-      const held = inLoupe(grid.current?.preview)
-      held?.reveal()
-      return () => held?.conceal()
-    },
-    stage: () => grid.current?.element,
+    hold: cardKeys.hold,
+    stage: cardKeys.stage,
   })
   watch('value', () => {
     thresholdLine.draw(props.value)

@@ -5,9 +5,10 @@
 /** @import { LabelCard as Card, TrainingLabel } from './labelCard.js' */
 
 import { makeSelection } from '../gallery/selection.js'
+import { makeCardKeys } from '../shared/cardKeys.js'
 import { closest, isVisible, make, regionOf } from '../shared/dom.js'
 import { toggleHelp, useKeys } from '../shared/keys.js'
-import { followInLoupe, inLoupe, isLoupeOpen, toggleLoupe } from '../shared/loupe.js'
+import { followInLoupe, toggleLoupe } from '../shared/loupe.js'
 import { may } from '../shared/permissions.js'
 import {
   messageOf,
@@ -54,6 +55,16 @@ export async function mount(root) {
   const grid = makeLabelGrid()
   const selection = makeSelection({ visible: grid.cards, onChange: drawBar })
   const labels = makeTrainingLabels({ say, onChange: drawChange })
+  const cardKeys = makeCardKeys({
+    grid,
+    selection,
+    row: grid.columns,
+    page: () => PAGE_ROWS * grid.columns(),
+    count: () => grid.cards().length,
+    onSkip: (card) => labels.skip(card),
+    onMove: follow,
+  })
+  const { cardInFocus, moveOn, pick } = cardKeys
 
   /** @param {(Node | string)[]} words @param {() => unknown} onclick @param {Record<string, any>} [attributes] */
   const button = (words, onclick, attributes = {}) =>
@@ -160,29 +171,6 @@ export async function mount(root) {
     count.textContent = `${selection.size} selected`
   }
 
-  /**
-   * Selects by click: one card, with Shift a range, with Ctrl one more.
-   *
-   * @param {Card} card
-   * @param {MouseEvent} event
-   * @param {{ toggling?: boolean }} [options]
-   */
-  function pick(card, event, { toggling = event.ctrlKey || event.metaKey } = {}) {
-    const start = grid.current
-    grid.focus(card, { scroll: false })
-    if (event.shiftKey) selection.extendTo(card, start, { adding: event.ctrlKey || event.metaKey })
-    else if (toggling) selection.toggle(card)
-    else selection.only(card)
-  }
-
-  grid.element.addEventListener('mousedown', (event) => {
-    if (event.shiftKey) event.preventDefault() // else the browser selects text and moves the focus
-  })
-  grid.element.addEventListener('click', (event) => {
-    const card = grid.cardOf(closest(event, '.card'))
-    if (card && !closest(event, 'button, details')) pick(card, event)
-  })
-
   grid.element.addEventListener('dblclick', (event) => {
     if (closest(event, '.card') && !closest(event, 'button, details')) enlarge()
   })
@@ -209,14 +197,6 @@ export async function mount(root) {
     return labels.save(chosen, labelOf)
   }
 
-  /** The card that a key acts on, which has the focus; the first key only focuses it. */
-  function cardInFocus() {
-    const card = grid.current
-    if (!card || card.focused || isLoupeOpen()) return card
-    grid.focus(card)
-    return null
-  }
-
   /**
    * Labels the selection, or the focused card and moves on to the next.
    *
@@ -230,22 +210,6 @@ export async function mount(root) {
     return labels.save([card], labelOf)
   }
 
-  /** @param {() => number} distance */
-  const move = (distance) => () => {
-    selection.clear()
-    grid.focus(grid.neighbor(distance()))
-    follow()
-  }
-  /** @param {() => number} distance */
-  const extend = (distance) => () => {
-    const start = grid.current
-    const card = grid.neighbor(distance())
-    if (!card) return
-    grid.focus(card)
-    selection.extendTo(card, start)
-  }
-  const moveOn = move(() => 1)
-
   async function undoLast() {
     const card = await labels.undoLast()
     if (card && grid.cards().includes(card)) grid.focus(card)
@@ -258,47 +222,21 @@ export async function mount(root) {
     labels.escalate(card)
   }
 
-  function skip() {
-    const card = grid.current
-    const focused = card?.focused || isLoupeOpen()
-    moveOn()
-    if (card && focused && grid.current !== card) labels.skip(card)
-  }
-
-  const row = () => grid.columns()
-  /** @type {[string, () => number][]} */
-  const moves = [
-    ['ArrowRight', () => 1],
-    ['ArrowLeft', () => -1],
-    ['ArrowDown', row],
-    ['ArrowUp', () => -row()],
-    ['PageDown', () => PAGE_ROWS * row()],
-    ['PageUp', () => -PAGE_ROWS * row()],
-    ['End', () => cards.size],
-    ['Home', () => -cards.size],
-  ]
   useKeys(root, {
     keys: {
-      ...Object.fromEntries(moves.map(([key, distance]) => [key, move(distance)])),
-      ...Object.fromEntries(moves.map(([key, distance]) => [`Shift+${key}`, extend(distance)])),
+      ...cardKeys.keys,
       a: label(settled),
       1: label(() => 'normal'),
       2: label(() => 'nsfw'),
       x: label(() => null),
-      ' ': skip,
       Enter: enlarge,
       'Ctrl+a': () => selection.choose(grid.cards()),
-      Escape: () => selection.clear(),
       undo: undoLast,
       f: escalate,
       n: () => cardInFocus()?.toggleNotes(),
     },
-    hold: () => {
-      const held = inLoupe(grid.current?.preview)
-      held?.reveal()
-      return () => held?.conceal()
-    },
-    stage: () => grid.current?.element,
+    hold: cardKeys.hold,
+    stage: cardKeys.stage,
   })
   new IntersectionObserver(() => isVisible(root) && load()).observe(root)
 }
