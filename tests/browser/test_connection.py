@@ -256,7 +256,7 @@ def test_a_new_policy_reaches_an_open_desk(browser: Browser, desk: Desk) -> None
         field.fill("0.44")
         admin.get_by_label("Why").fill("A test")
         admin.locator("#save-policy").click()
-        expect(admin.get_by_text("version 2: 0.44").first).to_be_visible()
+        expect(admin.get_by_text("version 2: 0.44").first).to_be_visible(timeout=8_000)
         expect(page.locator("#review-threshold input[type=number]")).to_have_value("0.33")
         page.keyboard.press("2")
         expect(page.locator("#review-decision .saved")).to_contain_text("Saved: nsfw")
