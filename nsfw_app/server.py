@@ -12,7 +12,7 @@ import threading
 import time
 from importlib.util import find_spec
 
-from nsfw_app import settings
+from nsfw_app import settings, system
 from nsfw_app.accounts import Accounts
 from nsfw_app.bootstrap import open_engine, open_insights, open_store
 from nsfw_app.concurrency_limits import concurrency_limits
@@ -24,11 +24,13 @@ from nsfw_app.settings import EVERYWHERE, Settings
 
 DAY_S = 86_400
 SWEEP_S = 60  # how late a preview may be deleted after its grace period
+TRIM_S = 60  # how long memory of finished uploads is kept for the next ones
 SHUTDOWN_S = 3  # grace period of running requests after SIGTERM
 
 
 def main() -> None:
     """Serve until interrupted."""
+    system.keep_heap()
     os.umask(0o077)  # files that libraries write into the data directory are private, too
     try:
         chosen = settings.load()
@@ -72,6 +74,7 @@ def main() -> None:
     threading.Thread(target=load_model, args=[engine], daemon=True).start()
     schedule_purge(engine)
     threading.Thread(target=sweep_previews, args=[engine], daemon=True).start()
+    threading.Thread(target=trim_memory, daemon=True).start()
     WebhookSender(store.deliveries).start()
     # The application reads proxy headers itself; uvicorn would take the leftmost hop.
     config = uvicorn.Config(
@@ -162,3 +165,10 @@ def sweep_previews(engine: Engine) -> None:
             engine.sweep_previews()
         except StorageError as error:
             print(f"Previews could not be deleted: {error}", file=sys.stderr, flush=True)
+
+
+def trim_memory() -> None:
+    """Return memory of finished uploads to the system, every minute."""
+    while True:
+        time.sleep(TRIM_S)
+        system.trim_heap()

@@ -1,6 +1,8 @@
 """Resources of the process: no more CPUs than it may use."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,3 +75,30 @@ def test_instructions_of_a_cpu() -> None:
     new = Cpu("new", 2, frozenset({"avx2", "avx512_vnni", "avx512_bf16"}))
     assert (plain.multiplies_int8, plain.multiplies_bf16) == (False, False)
     assert (new.multiplies_int8, new.multiplies_bf16) == (True, True)
+
+
+FAULTS = """
+import resource
+from PIL import Image
+from nsfw_app import system
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    Image.new("RGB", (4000, 3000)).close()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+system.keep_heap()
+faults()
+kept = faults()
+system.trim_heap()
+print(kept, faults())
+"""
+
+
+def test_memory_of_an_image_is_kept_for_the_next() -> None:
+    """The pixels of a second image cause no page faults, until freed memory is returned."""
+    command = [sys.executable, "-c", FAULTS]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    kept, trimmed = map(int, result.stdout.split())
+    assert kept < 100
+    assert trimmed > 5_000  # 48 MB in pages of 4 KiB
