@@ -56,4 +56,4 @@ biome check --config-path tests nsfw_app/ui/assets
 node tests/node_modules/typescript/bin/tsc --project tests/jsconfig.json
 node --test tests/js/*.test.js
 mypy
-pytest "$@"
+pytest --numprocesses 2 --dist loadfile "$@"
