@@ -339,7 +339,11 @@ def test_the_upgrade_encrypts_plaintext_secrets(tmp_path: Path, mode: str) -> No
     assert store.deliveries.signing_secret(delivery) == secret
 
 
-@pytest.mark.parametrize("key", [None, b"", b"damaged", Fernet.generate_key()])
+@pytest.mark.parametrize(
+    "key",
+    [None, b"", b"damaged", Fernet.generate_key()],
+    ids=["no key", "an empty key", "a damaged key", "another key"],
+)
 def test_an_undecryptable_secret_is_a_failed_attempt(
     engine: Engine, client: Client, sender: WebhookSender, tmp_path: Path, key: bytes | None
 ) -> None:
