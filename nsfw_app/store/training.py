@@ -203,13 +203,28 @@ class TrainingLabels:
             refusal = self._rules.view_refusal(Tab.RELABEL, seen=seen, viewable=viewable)
             if label is not None and refusal:
                 raise DecisionRefused(refusal, [row["image_sha256"]])
+            # Sent again after its reply was lost, the same label is no second row.
             db.execute(
                 """
                 insert into training_labels
                   (prediction_id, label, decided_by, decided_at, seen, seen_ms)
-                values (?, ?, ?, ?, ?, ?)
+                select :prediction, :label, :reviewer, :now, :seen, :seen_ms
+                where not exists (
+                  select 1 from training_labels t
+                  where t.id = (
+                      select max(id) from training_labels where prediction_id = :prediction
+                    )
+                    and t.label is :label and t.decided_by = :reviewer and not t.withdrawn
+                )
                 """,
-                (prediction_id, label, reviewer, now(), seen, seen_ms),
+                {
+                    "prediction": prediction_id,
+                    "label": label,
+                    "reviewer": reviewer,
+                    "now": now(),
+                    "seen": seen,
+                    "seen_ms": seen_ms,
+                },
             )
 
 

@@ -336,6 +336,21 @@ def test_training_labels_are_confirmed_or_set_aside(queue_store: Store) -> None:
     assert queue_store.training.size() == 3
 
 
+def test_a_training_label_that_is_sent_again_is_one_row(queue_store: Store) -> None:
+    """What is stored already is not stored twice; after another label, or by another, it is."""
+    prediction = waiting(queue_store, 0.9)
+    for who in ("ann", "bob"):
+        decide(queue_store, prediction, who, Label.NORMAL)
+    made = [("ann", Label.NORMAL)] * 2 + [("bob", Label.NORMAL), ("bob", None), ("bob", None)]
+    for who, label in [*made, ("bob", Label.NORMAL)]:
+        confirm(queue_store, prediction, label, who)
+    rows = queue_store.log._connections.db.execute(
+        "select decided_by, label from training_labels order by id"
+    )
+    stored = [("ann", "normal"), ("bob", "normal"), ("bob", None), ("bob", "normal")]
+    assert [tuple(row) for row in rows] == stored
+
+
 def test_a_training_label_is_withdrawn(queue_store: Store) -> None:
     """The image has no training label again, as before the first one, and can get another."""
     prediction = waiting(queue_store, 0.9)
