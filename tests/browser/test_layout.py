@@ -194,8 +194,12 @@ def test_forced_colors_show_what_is_chosen(browser: Browser, app: Server) -> Non
 
 
 def test_little_is_above_the_first_image(browser: Browser, app: Server) -> None:
-    """Gallery and Queue begin with an image, and at 1440 pixels all tools are on one line."""
-    images = {"Gallery": "#grid .card .preview", "Queue": "#queue-stage .preview"}
+    """Tabs of images begin with one, and at 1440 pixels the Gallery's tools are on one line."""
+    images = {
+        "Gallery": "#grid .card .preview",
+        "Queue": "#queue-stage .preview",
+        "Relabel": "#relabel .card .preview",
+    }
     with opened(browser, app.url) as page:
         for tab in walk(page):
             if tab not in images:

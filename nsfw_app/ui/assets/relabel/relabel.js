@@ -75,11 +75,15 @@ export async function mount(root) {
     download: 'training-labels.jsonl',
   }
   tools.replaceChildren(
-    summary,
-    button(['Undo', make('kbd', {}, 'Backspace')], undoLast),
-    button(['Keys', make('kbd', {}, '?')], toggleHelp),
-    button(['Refresh'], load),
-    make('a', link, 'Export confirmed labels'),
+    make(
+      'div',
+      { class: 'tool-line' },
+      summary,
+      button(['Undo', make('kbd', {}, 'Backspace')], undoLast),
+      button(['Keys', make('kbd', {}, '?')], toggleHelp),
+      button(['Refresh'], load),
+      make('a', link, 'Export confirmed labels'),
+    ),
   )
 
   const count = make('span', { class: 'selection-count', role: 'status' })
@@ -97,7 +101,7 @@ export async function mount(root) {
       button(['Clear'], () => selection.clear(), { class: 'quiet clear' }),
     ),
   )
-  root.replaceChildren(leftOut, unexported, message, empty, grid.element, bar)
+  root.replaceChildren(empty, grid.element, message, leftOut, unexported, bar)
 
   async function load() {
     try {
