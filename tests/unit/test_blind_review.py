@@ -2,7 +2,7 @@
 
 import pytest
 
-from nsfw_app.records import Label
+from nsfw_app.records import Label, LogFilter
 from nsfw_app.review.left_out import hidden_sentence
 from nsfw_app.store import Store, blind_review
 from nsfw_app.store.blind_review import Hidden
@@ -26,6 +26,16 @@ def test_hidden_decisions_are_counted_until_the_own_decision(queue_store: Store)
     assert queue_store.log.hidden("bob") == Hidden(2, 1)
     assert queue_store.log.hidden("cat") == Hidden(5, 2)
     assert queue_store.standing_decisions.hidden("cat") == Hidden(3, 2)
+
+
+def test_an_unsure_decision_is_hidden_while_the_image_waits(queue_store: Store) -> None:
+    """The next reviewer decides without it, also where one decision settles the image."""
+    prediction = waiting(queue_store, 0.6)
+    decide(queue_store, prediction, "ann", Label.UNSURE)
+    assert queue_store.log.hidden("bob") == Hidden(1, 1)
+    assert list(queue_store.log.rows(LogFilter(blind_to="bob"))) == []
+    decide(queue_store, prediction, "bob", Label.NSFW)
+    assert queue_store.log.hidden("cat") == Hidden()
 
 
 def test_too_many_are_counted_without_their_images(

@@ -24,6 +24,7 @@ from nsfw_app.store.migrations.review_tables import TABLES
 from nsfw_app.store.migrations.submission_tables import SUBMISSION_TABLES
 from nsfw_app.store.migrations.team_tables import TEAM_TABLES
 from nsfw_app.store.migrations.upload_columns import QUEUEING_UPLOADS
+from nsfw_app.store.migrations.waiting_audience import hide_from_undecided
 from nsfw_app.store.migrations.warning_columns import WARNING_COLUMNS
 from nsfw_app.store.migrations.webhook_events import WEBHOOK_EVENTS
 from nsfw_app.store.migrations.withdrawn_labels import allow_withdrawals
@@ -119,6 +120,12 @@ def add_team_tables(db: Database) -> None:
 def withdraw_training_labels(db: Database) -> None:
     """Training labels that are undone."""
     allow_withdrawals(db)
+
+
+@migrations()
+def hide_waiting_decisions(db: Database) -> None:
+    """Decisions about an image that waits are hidden from those who have not decided."""
+    hide_from_undecided(db)
 
 
 def upgrade(writing: Callable[[], AbstractContextManager[Database]]) -> None:

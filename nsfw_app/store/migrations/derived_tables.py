@@ -7,7 +7,8 @@
   digits of their UTF-8 names, each followed by a slash, in order of name.
 - `cross join` makes SQLite read its left side first: there are few predictions of one image.
 - `audience` is who may see the decisions about a prediction: `*` for everyone, or, while an entry
-  that wants several decisions is open, its `decided_by`.
+  that wants several decisions is open, its `decided_by`; `waiting_audience` extends that to every
+  open entry.
 - `rivals` counts predictions of this image and model by other backends that have decisions.
 """
 

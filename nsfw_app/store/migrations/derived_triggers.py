@@ -272,3 +272,9 @@ TRIGGERS = (
     end
     """,
 )
+
+
+def audience_statements(prediction: str) -> list[str]:
+    """Recompute who may see the decisions about a prediction, and its outcome."""
+    script = _audience(prediction) + _outcome(prediction)
+    return [statement for part in script.split(";") if (statement := part.strip())]
