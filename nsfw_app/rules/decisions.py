@@ -14,7 +14,14 @@ class DecisionRules:
     require_reason: bool = False
 
     def refusal(
-        self, new: NewDecision, *, model_label: Label, seen: bool, viewable: bool
+        self,
+        new: NewDecision,
+        *,
+        model_label: Label,
+        seen: bool,
+        viewable: bool,
+        queued: bool = False,
+        blind: bool = False,
     ) -> Refusal | None:
         """Why a decision is refused; None where it is not.
 
@@ -23,12 +30,16 @@ class DecisionRules:
             model_label: The model's label at the threshold that the reviewer saw.
             seen: Whether this reviewer revealed the image.
             viewable: Whether the image has a preview that the reviewer can look at.
+            queued: Whether it is about a queue entry; the rules of the Queue tab then apply,
+                also when the request names another tab.
+            blind: Whether the model's label is hidden. No reason is then required: asking for
+                one would reveal that the reviewer disagrees.
         """
-        if refusal := self.view_refusal(new.tab, seen=seen, viewable=viewable):
+        tab = Tab.QUEUE if queued else new.tab
+        if refusal := self.view_refusal(tab, seen=seen, viewable=viewable):
             return refusal
-        if self.require_reason and contradicts(new.label, model_label) and not new.reasons:
-            return Refusal.REASON_REQUIRED
-        return None
+        missing = contradicts(new.label, model_label) and not new.reasons
+        return Refusal.REASON_REQUIRED if self.require_reason and missing and not blind else None
 
     def view_refusal(self, tab: Tab | None, *, seen: bool, viewable: bool) -> Refusal | None:
         """Why no decision about an image is possible in a tab; None where one is."""

@@ -237,7 +237,14 @@ class CorrectionLog:
             queue_reason=row["queue_reason"],
             draw_probability=row["draw_probability"],
             policy_version=row["policy_version"],
-            refusal=self._rules.refusal(new, model_label=model_label, seen=seen, viewable=viewable),
+            refusal=self._rules.refusal(
+                new,
+                model_label=model_label,
+                seen=seen,
+                viewable=viewable,
+                queued=row["queue_reason"] is not None,
+                blind=row["queue_reason"] in self._queue.rules.blind,
+            ),
         )
 
     def _add(

@@ -32,6 +32,28 @@ def test_a_disagreement_needs_a_reason(label: Label, reasons: tuple[Reason, ...]
     assert lenient is None
 
 
+def test_a_blind_disagreement_needs_no_reason() -> None:
+    """Asking for a reason would reveal the model's label."""
+    made = answer("n", Label.NORMAL, tab=Tab.QUEUE)
+    asked = [
+        STRICT.refusal(
+            made, model_label=Label.NSFW, seen=True, viewable=True, queued=True, blind=blind
+        )
+        for blind in (False, True)
+    ]
+    assert asked == [Refusal.REASON_REQUIRED, None]
+
+
+@pytest.mark.parametrize("tab", [None, Tab.GALLERY])
+def test_a_queue_entry_has_the_rules_of_the_queue(tab: Tab | None) -> None:
+    """A request cannot avoid them by naming another tab, or none."""
+    rules = DecisionRules(frozenset({Tab.QUEUE}))
+    made = answer("n", tab=tab)
+    for seen, expected in ((False, Refusal.NOT_SEEN), (True, None)):
+        refusal = rules.refusal(made, model_label=Label.NSFW, seen=seen, viewable=True, queued=True)
+        assert refusal == expected
+
+
 def test_without_a_preview_nothing_is_recorded() -> None:
     """The missing preview is reported before all else, also to programs."""
     made = answer("n", tab=Tab.QUEUE)

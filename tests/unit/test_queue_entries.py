@@ -433,7 +433,8 @@ def test_a_decision_has_the_probability_of_its_entry(
     sha256 = queue_store.catalog.get(prediction).info.sha256
     made = NewDecision("n", sha256, Label.NSFW, 0.5, FAKE.model, FAKE.revision, FAKE.backend)
     caller = person("ann", owner="local")
-    row = queue_store.log.add(replace(made, entry_id=claim.entry_id), caller)
+    queue_store.views.add(sha256, "ann")
+    row = queue_store.log.add(replace(made, entry_id=claim.entry_id, seen=True), caller)
     assert (row.queue_reason, row.draw_probability) == (reason, probability)
     elsewhere = queue_store.log.add(replace(made, nonce="m"), caller)
     assert (elsewhere.queue_reason, elsewhere.draw_probability) == (None, None)

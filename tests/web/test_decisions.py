@@ -127,14 +127,18 @@ def test_a_batch_is_refused_as_a_whole(ann: TestClient) -> None:
 
 
 def test_a_decision_stores_its_policy_and_entry(ann: TestClient, web_app: WebApp) -> None:
-    """The version on the screen, where it exists; reason and probability of the entry."""
+    """The version on the screen, reason and probability of the entry, whose rules apply."""
     card, bob = upload(ann, 150, 45), web_app.signed_in("bob")
     item = next(
         each
         for each in bob.post("/desk/queue/claim", json={"count": 10}).json()["items"]
         if each["sha256"] == card["sha256"]
     )
-    made = decide(bob, card, entry_id=item["entry_id"], policy_version=77).json()
+    about = {"entry_id": item["entry_id"], "policy_version": 77, "seen": True}
+    for tab in ("gallery", None):
+        assert error(decide(bob, card, tab=tab, **about))[1] == "not_seen"
+    assert bob.get(f"/desk/images/{card['sha256']}/picture").status_code == 200
+    made = decide(bob, card, **about).json()
     columns = ("queue_reason", "draw_probability", "policy_version", "settled_label")
     assert [made[column] for column in columns] == ["review", 1.0, 1, "nsfw"]
     chosen = decide(ann, card, policy_version=1).json()
