@@ -1,6 +1,6 @@
 """Builder of optimized models: exports one format, compares it with the original, and keeps it.
 
-`export` writes the files; `quantization` makes the int8 formats.
+`onnx_export` writes the files; `quantization` makes the int8 formats.
 
 A build that differs too much or is not fast enough is deleted. Files and report appear together and
 complete in the directory of optimized models, or not at all.
