@@ -42,8 +42,9 @@ class Builder:
     """Builds optimized models of one original.
 
     - `directory` holds the original's files.
-    - `views` are the images to compare scores on, of `images` different images; `scores` are the
-      original's scores of them.
+    - `views`: variants of the calibration images, or these as they are, used to compare scores.
+    - `images`: number of source images.
+    - `scores`: the original's scores of the views.
     - `preprocessing` is None where the original's image processor is needed.
     - `force` keeps a model although its parity report fails.
     """
