@@ -427,7 +427,7 @@ def test_sensitive_layers_are_restored_to_floats(vit: Path, images: Path, tmp_pa
         preprocessing,
         calibration=prepared,
         agreement=lambda indices, rows: next(agreements, 1.0),
-        narrow=False,
+        reduce_range=False,
     )
     quantized = {}
     for kind in (Format.OPENVINO_INT8, Format.OPENVINO_INT8_MIXED):

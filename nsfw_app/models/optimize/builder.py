@@ -109,7 +109,7 @@ class Builder:
             self.preprocessing,
             calibration=[prepare(view) for view in self.views[::step]],
             agreement=partial(_agreement, self.scores[::step], self.original.roles, self.policy),
-            narrow=not system.cpu().multiplies_int8,
+            reduce_range=not system.cpu().multiplies_int8,
         )
         exporter.write(kind, directory)
         if self.preprocessing is None:  # the image processor reads its configuration there

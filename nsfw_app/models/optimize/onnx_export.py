@@ -68,7 +68,7 @@ class Exporter:
         preprocessing: Its recorded preprocessing; None for its own image processor.
         calibration: Prepared images, see `Quantizer`.
         agreement: See `Quantizer`.
-        narrow: See `Quantizer`.
+        reduce_range: See `Quantizer`.
     """
 
     def __init__(
@@ -78,11 +78,13 @@ class Exporter:
         *,
         calibration: Sequence[Pixels],
         agreement: Callable[[Sequence[int], Pixels], float],
-        narrow: bool,
+        reduce_range: bool,
     ) -> None:
         self._exported = ExportedModel(model, preprocessing).eval()
         self._input = calibration[0]
-        self._quantizer = Quantizer(calibration=calibration, agreement=agreement, narrow=narrow)
+        self._quantizer = Quantizer(
+            calibration=calibration, agreement=agreement, reduce_range=reduce_range
+        )
         self._writers: Mapping[Format, Callable[[Path], None]] = {
             Format.OPENVINO: self._openvino,
             Format.OPENVINO_FP32: self._openvino,

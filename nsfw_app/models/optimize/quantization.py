@@ -35,8 +35,8 @@ class Quantizer:
         calibration: Prepared images; the value ranges of activations are measured on them.
         agreement: Takes indices of calibration images and probabilities of shape (n, labels) for
             them, and returns the share of labels that equal the original's, in [0, 1].
-        narrow: Keep 8-bit weights within 7 bits. Without it, CPUs that have no instructions for
-            8-bit dot products overflow.
+        reduce_range: Keep 8-bit weights within 7 bits. Without it, CPUs that have no instructions
+            for 8-bit dot products overflow.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class Quantizer:
         *,
         calibration: Sequence[Pixels],
         agreement: Callable[[Sequence[int], Pixels], float],
-        narrow: bool,
+        reduce_range: bool,
     ) -> None:
         self._calibration = calibration
         self._agreement = agreement
-        self._narrow = narrow
+        self._reduce_range = reduce_range
 
     def quantize(self, model: openvino.Model) -> openvino.Model:
         """Quantize all layers."""
@@ -72,7 +72,7 @@ class Quantizer:
             floats,
             path,
             per_channel=True,
-            reduce_range=self._narrow,
+            reduce_range=self._reduce_range,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=MULTIPLICATIONS,
         )
@@ -125,7 +125,7 @@ class Quantizer:
     @property
     def _quantization(self) -> AdvancedQuantizationParameters:
         return AdvancedQuantizationParameters(
-            overflow_fix=OverflowFix.ENABLE if self._narrow else OverflowFix.DISABLE
+            overflow_fix=OverflowFix.ENABLE if self._reduce_range else OverflowFix.DISABLE
         )
 
 
