@@ -69,7 +69,7 @@ def load_classifier(
         threads: CPU threads.
         max_waiting: Images that may wait for it.
         backends: Which backends may be used; None for 32-bit floats only.
-        max_batch: Images computed at once.
+        max_batch: Images computed at once; see `QueuedClassifier`.
 
     Raises:
         ModelError: A model requested by name is not available or cannot be used.

@@ -41,7 +41,8 @@ class QueuedClassifier(ABC):
     Args:
         backend: Computes the model.
         max_waiting: Requests that may wait, each with all its images; further ones are rejected.
-        max_batch: Images computed at once; the server passes NSFW_BATCH_SIZE.
+        max_batch: Images computed at once. The server's value is NSFW_BATCH_SIZE of
+            `settings.py`, passed on by `concurrency_limits.py`.
         cpu_slots: CPU threads that it shares with decoding; None for all that this process may
             use.
     """
