@@ -3,6 +3,8 @@
 - For any input, `ImageError` is the only exception.
 - The content determines the format, not the file name.
 - A decoded frame is RGB in sRGB, upright, without transparency, and without metadata.
+- A large JPEG may be decoded at a smaller scale. `review/pipeline.py` decides whether, by the
+  `DownscaleRule` of the model, and passes `min_size`; `file_decoder` chooses the scale.
 - Damage outside of the pixel data is tolerated with a warning. If pixels are missing, the part that
   can be decoded is returned and the image is `incomplete`.
 """
@@ -99,7 +101,8 @@ def decode(
         data: The file's bytes.
         name: The file's name in messages.
         limits: Largest input accepted.
-        min_size: Sides that the caller needs; None for full size.
+        min_size: Smallest sides needed; a larger JPEG may be decoded at 1/2, 3/8, 1/4 or 1/8 scale
+            (libjpeg DCT scaling, Pillow `draft`). None for full size.
         sha256: Of the bytes; computed if None.
 
     Returns:

@@ -39,7 +39,7 @@ class FileDecoder:
         data: The file's bytes.
         name: The file's name in messages.
         limits: Largest input accepted.
-        min_size: Sides that the caller needs; None for full size.
+        min_size: Smallest sides needed; see `decode.decode`.
         sha256: Of the bytes.
     """
 

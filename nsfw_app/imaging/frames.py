@@ -19,11 +19,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class MinSize:
-    """Smallest sides that the caller needs, in pixels.
-
-    A JPEG with more may be decoded at a half, three eighths, a quarter or an eighth of its
-    size.
-    """
+    """Smallest sides needed, in pixels; a larger JPEG may be decoded at a smaller scale."""
 
     shorter: int = 0
     longer: int = 0
