@@ -24,7 +24,7 @@ def boxes(size: tuple[int, int], *, step: int = 1) -> Iterator[Box]:
             yield left, top, min(left + across, width), min(top + down, height)
 
 
-def reduced(image: Image.Image, step: int) -> Image.Image:
+def box_averaged(image: Image.Image, step: int) -> Image.Image:
     """A loaded image with a fraction of its width and height. Closes its input.
 
     Args:

@@ -19,7 +19,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageCms
 
-from nsfw_app.imaging.boxes import reduced
+from nsfw_app.imaging.boxes import box_averaged
 
 SAME_LEVELS = 2  # of 255; not visible
 KEPT_TRANSFORMS = 32
@@ -121,7 +121,7 @@ def _from_rgb(image: Image.Image, transform: _Transform) -> Image.Image:
 
 def _downscaled(image: Image.Image) -> Image.Image:
     step = min(min(image.size) // SHORTER, max(image.size) // LONGER)
-    return reduced(image, step) if step > 1 else image
+    return box_averaged(image, step) if step > 1 else image
 
 
 def _applied(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.Image:

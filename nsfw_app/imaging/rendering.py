@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 from PIL.ExifTags import Base
 
 from nsfw_app.imaging import color, grayscale, memory, transparency
-from nsfw_app.imaging.boxes import reduced
+from nsfw_app.imaging.boxes import box_averaged
 from nsfw_app.imaging.frames import Frame
 from nsfw_app.records import Background, WarningCode
 
@@ -42,7 +42,7 @@ class Renderer:
             image = grayscale.eight_bit(image)
         is_copied = self.orientation != 1 or image.mode not in memory.IN_PLACE
         if is_copied and not memory.holds_copy(image.size, max_pixels=self.max_pixels):
-            image = reduced(image, 2)
+            image = box_averaged(image, 2)
         flat = transparency.flatten(
             self._in_srgb(image, profile),
             max_black_pixels=max(1, self.frame_pixels // BLACK_SHARE),
