@@ -167,7 +167,12 @@ class FileDecoder:
         return None
 
     def _variants(self) -> Iterator[tuple[Source, int | None]]:
-        """Versions of a damaged file to compare: its bytes, and the number of the fill color."""
+        """Two versions of a damaged file that fill missing data differently.
+
+        - Pixels equal in both were really decoded.
+        - A version has other bytes after the end, or the number of another fill color.
+        - AVIF and HEIC, which cannot be decoded in part, are decoded twice as they are.
+        """
         data = self._source.data
         if data.startswith(jpeg_segments.SIGNATURE):
             closed, noisy = jpeg_segments.damage_variants(data)
