@@ -244,8 +244,9 @@ class ImageProblem:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """Everything known about one file that was classified.
+    """The machine's result for one file: verdict, prediction, preview, and problem.
 
+    - It is no decision: what a reviewer records about an image is a `Decision`.
     - `problem` is set when it has no prediction.
     - `warnings` are all that concern the file: its bytes, its name, and its background.
     - `submission_id` is set when it entered the queue for a program.

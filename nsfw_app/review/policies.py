@@ -83,7 +83,10 @@ class PolicyBook:
 
 
 def reviewed(name: str, policy: Policy, image: JudgedImage) -> Review:
-    """The review of a judged image: its verdict under a policy, and all warnings about the file."""
+    """The machine's result for a judged image: its verdict under a policy, and all warnings.
+
+    It is no reviewer's decision; see `Review`.
+    """
     prediction = image.prediction
     return Review(
         name,
