@@ -125,11 +125,13 @@ def settle(labels: Sequence[Label], *, wanted: int) -> Settlement:
         wanted: How many must agree.
 
     Returns:
-        Of the decisions that are not unsure: settled with the common label. Where labels differ, to
-        be adjudicated by one more than wanted, and never by fewer than three; settled after that
-        with the label of the majority, or the last label where there is none. Open while there are
-        fewer than wanted. What these do not settle is settled as unsure once as many reviewers as
-        wanted, at least two, are unsure.
+        The votes are the decisions that are not unsure.
+
+        - Fewer than wanted: open.
+        - Labels agree: settled with that label.
+        - Labels differ: adjudicating until there are max(wanted, 2) + 1 votes, then settled by
+          majority, or by the last vote if there is none.
+        - Not settled by these, and max(wanted, 2) reviewers are unsure: settled as unsure.
     """
     votes = [label for label in labels if label is not Label.UNSURE]
     outcome = _settle_votes(votes, wanted=wanted)
