@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 from nsfw_app.store.connections import Connections
 
-VISIBLE = """
+# `audience` holds who may see a group's decisions: `*` for everyone, or the reviewers who decided
+# already on the open entry, as hex digits of their names, each followed by a slash.
+DECISION_VISIBLE = """
 (g.audience = '*' or g.reviewer = :blind_to
   or instr('/' || g.audience, '/' || hex(:blind_to) || '/'))
 """
 COUNTED_ROWS = 2_000  # in about 8 ms; of more, the images are not counted
 HIDDEN = f"""
-select {{columns}} from log_groups g where g.entries > 0 and not {VISIBLE} and {{condition}}
+select {{columns}} from log_groups g
+where g.entries > 0 and not {DECISION_VISIBLE} and {{condition}}
 """
 
 

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from nsfw_app.records import LogFilter
-from nsfw_app.store.blind_review import VISIBLE
+from nsfw_app.store.blind_review import DECISION_VISIBLE
 
 PARAMETER = re.compile(r":(\w+)")
 LIKE_CHARACTER, LIKE_ESCAPED = re.compile(r"[\\%_]"), r"\\\g<0>"
@@ -29,7 +29,7 @@ class LogQuery:
             "g.agrees = :agrees": wanted.agrees,
             "g.model = :model": wanted.model,
             "g.undone = :undone": wanted.undone,
-            VISIBLE: wanted.blind_to,
+            DECISION_VISIBLE: wanted.blind_to,
         }
         dates = {
             "d.decided_at >= :since": wanted.since,

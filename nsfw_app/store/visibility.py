@@ -4,7 +4,7 @@ from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store.connections import Connections
 from nsfw_app.store.restrictions import RESTRICTED
 
-VISIBLE = f"""
+IMAGE_VISIBLE = f"""
 select :manages or not {RESTRICTED.format(image=":sha256")} and (
   exists (select 1 from uploads where image_sha256 = :sha256 and owner = :owner)
   or (:reviews and exists (
@@ -37,7 +37,7 @@ class Visibility:
         - A restricted image is for administrators only.
         """
         row = self._connections.row(
-            VISIBLE,
+            IMAGE_VISIBLE,
             {
                 "sha256": image_sha256,
                 "owner": caller.owner,
