@@ -196,14 +196,14 @@ class Engine:
         identity = self._loader.classifier.identity
         return self._store.policy_effects.effect(identity, old=self.policy, new=policy)
 
-    def release_outside(self, policy: Policy, *, actor: str) -> int:
-        """Withdraw waiting images outside of a policy's band; see `PolicyEffects.release`.
+    def withdraw_outside_band(self, policy: Policy, *, actor: str) -> int:
+        """Withdraw waiting images; see `PolicyEffects.withdraw_outside_band`.
 
         Raises:
             ModelError: No model is loaded.
         """
         model = self._loader.classifier.identity.model
-        return self._store.policy_effects.release(model, policy, actor=actor)
+        return self._store.policy_effects.withdraw_outside_band(model, policy, actor=actor)
 
     def review(self, data: bytes, upload: Upload) -> Review:
         """Classify one image and store what `upload.retain` says.

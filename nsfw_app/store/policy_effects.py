@@ -1,9 +1,9 @@
-"""What a policy changes: how many images move between actions, and which entries wait in vain.
+"""What a policy changes: how many images move between actions, and which entries it excludes.
 
 - An image counts once: with its prediction by the model's revision and backend that run now.
-- An entry waits in vain when it entered for review, no reviewer has decided on it, and its score is
-  outside the policy's review band. Releasing it makes no decision: it is withdrawn.
-- A release can be repeated: it affects the entries that are outside then.
+- An entry is outside the new review band when it entered for review, no reviewer has decided on it,
+  and its score is not in the policy's band. It can be withdrawn, which makes no decision.
+- A withdrawal can be repeated: it affects the entries that are outside then.
 """
 
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class PolicyEffect:
 
 
 class PolicyEffects:
-    """Computes effects and releases entries."""
+    """Computes effects, and withdraws entries outside of the band."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
@@ -84,7 +84,7 @@ class PolicyEffects:
             outside = db.execute(f"select count(*) as n {OUTSIDE}", values).fetchone()["n"]
         return PolicyEffect(moves, outside)
 
-    def release(self, model: str, policy: Policy, *, actor: str) -> int:
+    def withdraw_outside_band(self, model: str, policy: Policy, *, actor: str) -> int:
         """Withdraw the entries outside of a policy's band, and audit it; return their number."""
         with self._connections.writing() as db, reported_changes(db) as watch:
             entries = db.execute(

@@ -88,7 +88,7 @@ def create_policy_form(
             replaces=changed,
             reverts_to=reverted(engine, chosen, policy),
         )
-        released = engine.release_outside(saved, actor=manager.name) if releases else 0
+        released = engine.withdraw_outside_band(saved, actor=manager.name) if releases else 0
         return (
             model_facts(engine),
             "",

@@ -82,7 +82,7 @@ def test_releasing_makes_no_decision(queue_store: Store, ready: Engine) -> None:
     decide(queue_store, differs, "ann", Label.NORMAL)
     assert ready.policy_effect(NARROW).outside == 2
     policy = replace(NARROW, version=5)
-    assert ready.release_outside(policy, actor="root") == 2
+    assert ready.withdraw_outside_band(policy, actor="root") == 2
     assert set(offered(queue_store, "bob")) == {inside, cut, escalated, differs, audit}
     assert queue_store.log.size(LogFilter()) == 1
     assert ready.policy_effect(NARROW).outside == 0
