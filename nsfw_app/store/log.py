@@ -27,7 +27,7 @@ from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.log_query import LogQuery
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.queue_entries import ReviewQueue, withdraw_images
-from nsfw_app.store.states import reported_changes
+from nsfw_app.store.states import webhooks_on_state_change
 
 # What the database knows about a decision that is made now. Version 1 of a policy is that of
 # the settings, and is stored when the second one is.
@@ -119,7 +119,7 @@ class CorrectionLog:
 
     def add_all(self, decisions: Sequence[NewDecision], caller: Caller) -> list[Decision]:
         """Append decisions, all or none; see `add`."""
-        with self._connections.writing() as db, reported_changes(db) as watch:
+        with self._connections.writing() as db, webhooks_on_state_change(db) as watch:
             circumstances = [
                 self._circumstances(db, new, caller)
                 if self._recorded(db, new, caller.name) is None
@@ -144,7 +144,7 @@ class CorrectionLog:
             NotFound: This reviewer made no such decision.
             DecisionError: The nonce belongs to another decision.
         """
-        with self._connections.writing() as db, reported_changes(db) as watch:
+        with self._connections.writing() as db, webhooks_on_state_change(db) as watch:
             return self._undo(db, decision_id, reviewer, nonce, watch)
 
     def undo_batch(self, batch_id: str, *, reviewer: str, nonce: str) -> list[Decision]:
@@ -153,7 +153,7 @@ class CorrectionLog:
         Raises:
             NotFound: There is none that is not undone.
         """
-        with self._connections.writing() as db, reported_changes(db) as watch:
+        with self._connections.writing() as db, webhooks_on_state_change(db) as watch:
             rows = db.execute(
                 """
                 select d.id from decisions d where d.batch_id = ? and d.reviewer = ?

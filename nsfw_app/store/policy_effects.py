@@ -13,7 +13,7 @@ from nsfw_app.records import Action, ModelIdentity, Policy
 from nsfw_app.rules.queue import PRIORITIES, QueueReason
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
-from nsfw_app.store.states import reported_changes
+from nsfw_app.store.states import webhooks_on_state_change
 
 # As `rules.policy.judge`, for the columns of a prediction; an image with missing pixels is never
 # allowed.
@@ -86,7 +86,7 @@ class PolicyEffects:
 
     def withdraw_outside_band(self, model: str, policy: Policy, *, actor: str) -> int:
         """Withdraw the entries outside of a policy's band, and audit it; return their number."""
-        with self._connections.writing() as db, reported_changes(db) as watch:
+        with self._connections.writing() as db, webhooks_on_state_change(db) as watch:
             entries = db.execute(
                 f"select q.id, q.prediction_id {OUTSIDE}", {"model": model, **_band("new", policy)}
             ).fetchall()

@@ -23,7 +23,7 @@ from nsfw_app.store.connections import Connections
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.queue_entries import withdraw_images
 from nsfw_app.store.restrictions import RESTRICTED, is_restricted
-from nsfw_app.store.states import reported_changes
+from nsfw_app.store.states import webhooks_on_state_change
 
 AT_ONCE = 500
 ON_THE_DESK = timedelta(hours=12)  # as long as a session, in which its owner may still review it
@@ -195,7 +195,7 @@ def _forget(db: Database, images: list[str]) -> int:
         "delete from preview_views where image_sha256 in (select value from json_each(?))",
         (wanted,),
     )
-    with reported_changes(db) as watch:
+    with webhooks_on_state_change(db) as watch:
         withdraw_images(db, images, watch)
     return len(known)
 

@@ -26,7 +26,7 @@ from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.leases import note_skip, take_lease
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.restrictions import RESTRICTED
-from nsfw_app.store.states import reported_changes
+from nsfw_app.store.states import webhooks_on_state_change
 
 
 class ReviewQueue:
@@ -51,7 +51,7 @@ class ReviewQueue:
         Runs inside an open transaction. One that was withdrawn, because its preview was deleted,
         enters again.
         """
-        with reported_changes(db) as watch:
+        with webhooks_on_state_change(db) as watch:
             watch(prediction_id)
             known = db.execute(
                 "select 1 from queue where prediction_id = ? "
@@ -98,7 +98,7 @@ class ReviewQueue:
         reason = QueueReason.SECOND_OPINION
         if reason not in self.rules.reasons:
             return False
-        with self._connections.writing() as db, reported_changes(db) as watch:
+        with self._connections.writing() as db, webhooks_on_state_change(db) as watch:
             if obstacle := self._obstacle(db, prediction_id):
                 raise obstacle
             watch(prediction_id)
@@ -158,7 +158,7 @@ class ReviewQueue:
             NotFound: This reviewer requested none, or it is decided.
             LeaseError: Another reviewer has decided since.
         """
-        with self._connections.writing() as db, reported_changes(db) as watch:
+        with self._connections.writing() as db, webhooks_on_state_change(db) as watch:
             watch(prediction_id)
             escalation = db.execute(
                 """
@@ -226,7 +226,7 @@ class ReviewQueue:
         db = self._connections.db
         lost = [number for number in prediction_ids if self._obstacle(db, number)]
         if lost:
-            with self._connections.writing() as db, reported_changes(db) as watch:
+            with self._connections.writing() as db, webhooks_on_state_change(db) as watch:
                 for number in lost:
                     watch(number)
                     _withdraw(db, number)
@@ -284,7 +284,7 @@ class ReviewQueue:
 def withdraw_images(db: Database, images: Sequence[str], watch: Callable[[int], None]) -> None:
     """Withdraw the open entries of these images, within an open transaction.
 
-    `watch` is that of `reported_changes`.
+    `watch` is that of `webhooks_on_state_change`.
     """
     entries = db.execute(
         """

@@ -62,8 +62,10 @@ def state_of(row: Any) -> State:
 
 
 @contextmanager
-def reported_changes(db: Database) -> Iterator[Callable[[int], None]]:
-    """Write a message for each change of state within the block, inside an open transaction.
+def webhooks_on_state_change(db: Database) -> Iterator[Callable[[int], None]]:
+    """Queue a webhook message for every submission whose state changes within the block.
+
+    The block is inside an open transaction.
 
     Yields:
         A function to call with a prediction's id before anything of it changes.
