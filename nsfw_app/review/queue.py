@@ -81,7 +81,7 @@ class QueueService:
 
         claims = lease()
         # Files may be lost from the disk: an image without a preview is not handed out.
-        while self._store.queue.withdraw_lost([claim.prediction_id for claim in claims]):
+        while self._store.queue.withdraw_unreviewable([claim.prediction_id for claim in claims]):
             claims = lease()
         return [
             QueueItem(

@@ -221,8 +221,11 @@ class ReviewQueue:
         if self._obstacle(db, prediction_id):
             _withdraw(db, prediction_id)
 
-    def withdraw_lost(self, prediction_ids: Sequence[int]) -> int:
-        """Withdraw those of these open entries that cannot wait; return how many they were."""
+    def withdraw_unreviewable(self, prediction_ids: Sequence[int]) -> int:
+        """Of these open entries, withdraw those whose image has no preview or is restricted.
+
+        Return their number.
+        """
         db = self._connections.db
         lost = [number for number in prediction_ids if self._obstacle(db, number)]
         if lost:
