@@ -392,7 +392,7 @@ class CorrectionLog:
             rows = [_decision(row) for row in db.execute(groups.search_sql, values)]
             if len(rows) == limit:
                 return Found(rows, rows[-1].decision_id)
-            last, searched = db.execute(groups.searched_sql, values).fetchone()
+            last, searched = db.execute(groups.search_cursor_sql, values).fetchone()
         return Found(rows, last if searched == SEARCHED_ROWS else None)
 
     def size(self, wanted: LogFilter) -> int:

@@ -107,8 +107,8 @@ class LogQuery:
         """
 
     @property
-    def searched_sql(self) -> str:
-        """The last row that is read, and how many are."""
+    def search_cursor_sql(self) -> str:
+        """The cursor of a search: the last row that is read, and how many are."""
         return f"select min(r.decision_id), count(*) from ({self._read_sql}) r"
 
     @property
@@ -128,7 +128,11 @@ class LogQuery:
 
     @property
     def size_sql(self) -> str:
-        """How many rows there are; only those of a day that a date cuts in two are counted."""
+        """How many rows there are.
+
+        Whole days come from the stored tallies; only days that `since` or `until` splits are
+        counted row by row.
+        """
         if not self._dates:
             return f"select coalesce(sum(g.entries), 0) from log_groups g where {self._groups}"
         whole = []
