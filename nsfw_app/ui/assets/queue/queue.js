@@ -70,7 +70,7 @@ export async function mount(root) {
       draw()
       if (!reopened) bringBack(image.entry_id)
     },
-    onRefused: takeBack,
+    onRefused: showRefused,
     onStalled: (message) => panel.say(message),
     onOpen: reopen,
   })
@@ -159,7 +159,7 @@ export async function mount(root) {
    * @param {NewDecision} decision
    * @param {unknown} error
    */
-  function takeBack(image, decision, error) {
+  function showRefused(image, decision, error) {
     if (isCorrectable(error)) {
       if (image.decision || image.entry_id === undefined) {
         reopened = image
