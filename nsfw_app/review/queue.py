@@ -118,9 +118,9 @@ class QueueService:
         """Every lease in force."""
         return self._store.leases.held()
 
-    def take_back(self, entry_id: int, *, actor: str) -> None:
-        """End the lease of any reviewer; see `Leases.take_back`."""
-        self._store.leases.take_back(entry_id, actor=actor)
+    def revoke(self, entry_id: int, *, actor: str) -> None:
+        """End the lease of any reviewer; see `Leases.revoke`."""
+        self._store.leases.revoke(entry_id, actor=actor)
 
     def waiting(self, reviewer: str) -> int:
         """Number of entries that this reviewer could claim."""

@@ -226,7 +226,7 @@ class Leases:
         )
         return [Holding(row[0], row[1], row[2], EntryReason.of_priority(row[3])) for row in rows]
 
-    def take_back(self, entry_id: int, *, actor: str) -> None:
+    def revoke(self, entry_id: int, *, actor: str) -> None:
         """End the lease of any reviewer, and audit it.
 
         Raises:

@@ -95,17 +95,17 @@ def test_a_skip_of_an_entry_that_another_holds_or_decided_is_not_undone(queue_st
 
 
 def test_an_admin_sees_and_ends_leases(queue_store: Store) -> None:
-    """Who holds what, until when and why; a lease that is taken back is audited."""
+    """Who holds what, until when and why; a lease that is revoked is audited."""
     waiting(queue_store, 0.5)
     (lease,) = queue_store.leases.claim("ann", count=1)
     (holding,) = queue_store.leases.held()
     assert (holding.entry_id, holding.reviewer) == (lease.entry_id, "ann")
     assert holding.reason is EntryReason.REVIEW
-    queue_store.leases.take_back(lease.entry_id, actor="root")
+    queue_store.leases.revoke(lease.entry_id, actor="root")
     assert queue_store.leases.held() == []
     assert queue_store.leases.renew([lease.entry_id], "ann") == []
     (entry,) = queue_store.audit.entries()
     assert (entry.actor, entry.action, entry.subject) == ("root", "lease", "ann")
     assert entry.details == {"released_entry": lease.entry_id}
     with pytest.raises(NotFound):
-        queue_store.leases.take_back(lease.entry_id, actor="root")
+        queue_store.leases.revoke(lease.entry_id, actor="root")

@@ -129,9 +129,9 @@ def lease_routes(engine: Engine) -> APIRouter:
         return [asdict(lease) for lease in engine.queue.held()]
 
     @router.post("/{entry_id}/release")
-    def take_back(entry_id: RowId, manager: Manager) -> dict[str, bool]:
+    def revoke(entry_id: RowId, manager: Manager) -> dict[str, bool]:
         """End the lease of any reviewer."""
-        engine.queue.take_back(entry_id, actor=manager.name)
+        engine.queue.revoke(entry_id, actor=manager.name)
         return {"released": True}
 
     return router
