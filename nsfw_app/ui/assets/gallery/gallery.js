@@ -455,7 +455,7 @@ export async function mount(root, { props, watch }) {
       f: askForSecondOpinion,
       n: addReasons,
     },
-    hold: cardKeys.hold,
+    reveal: cardKeys.reveal,
     stage: cardKeys.stage,
   })
   watch('value', () => {

@@ -394,7 +394,7 @@ export async function mount(root) {
       ArrowRight: turn(1),
       ArrowLeft: turn(-1),
     },
-    hold: panel.hold,
+    reveal: panel.reveal,
     stage: panel.stage,
   })
   draw()

@@ -239,7 +239,7 @@ export async function mount(root) {
       f: escalate,
       n: () => cardInFocus()?.toggleNotes(),
     },
-    hold: cardKeys.hold,
+    reveal: cardKeys.reveal,
     stage: cardKeys.stage,
   })
   new IntersectionObserver(() => isVisible(root) && load()).observe(root)

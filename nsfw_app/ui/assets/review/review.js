@@ -140,7 +140,7 @@ export async function mount(root, { props, watch }) {
 
   useKeys(root, {
     keys: { ...panel.keys, ' ': skip, f: askForSecondOpinion, undo: undoLast },
-    hold: panel.hold,
+    reveal: panel.reveal,
     stage: panel.stage,
   })
   watch('value', () => {

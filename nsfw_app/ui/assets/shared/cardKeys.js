@@ -126,7 +126,7 @@ export function makeCardKeys({ grid, selection, row, page, count, onSkip, onMove
       ' ': skip,
       Escape: () => selection.clear(),
     },
-    hold: () => {
+    reveal: () => {
       const held = inLoupe(grid.current?.preview)
       held?.reveal()
       return () => held?.conceal()

@@ -20,8 +20,9 @@ export { toggleHelp }
  * @typedef {object} Shortcuts
  * @property {Record<string, () => unknown>} keys By the name of the shortcut, see `keymap.js`, with
  *   `Shift+` or `Ctrl+` before it.
- * @property {() => () => void} [hold] Reveals; the function that it returns hides.
- * @property {() => HTMLElement | null | undefined} [stage] Takes the focus after a click.
+ * @property {() => () => void} [reveal] Unblurs the image; returns a function that blurs it again.
+ * @property {() => HTMLElement | null | undefined} [stage] The element that shows the image; focused
+ *   after a click.
  */
 /**
  * @typedef {object} OpenForm A form that takes the keys while it is on the page.
@@ -195,7 +196,7 @@ const once = (event, action) => event.repeat || run(action)
  */
 function revealBy(tab, code) {
   const before = revealedCount()
-  const hide = tab.hold?.() ?? null
+  const hide = tab.reveal?.() ?? null
   if (preferences.value.reveal === 'hold') held = hide && { code, hide }
   else if (revealedCount() === before) hide?.() // already revealed: the second press hides
 }

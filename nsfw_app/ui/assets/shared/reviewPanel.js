@@ -385,8 +385,8 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
       },
       Enter: () => toggleLoupe(image, preview, { onClose: focusStage }),
     },
-    /** Reveals the preview; the function that is returned hides it. */
-    hold: () => {
+    /** Unblurs the preview; returns a function that blurs it again. */
+    reveal: () => {
       const held = inLoupe(preview)
       held?.reveal()
       return () => held?.conceal()
