@@ -17,7 +17,7 @@ HASHED_SIDE = 256  # pixels; the hash itself uses 9 by 8
 HASH_BITS, HASH_DIGITS = 64, 16
 NEAR_BITS = 4  # most recompressed and resized copies differ in at most as many
 COMPARED_BITS = 12  # the most in which one of 1,285 copies of 257 images differs
-FLAT_BITS = 10  # a hash with fewer bits that are set, or that are not, is that of a flat image
+FLAT_BITS = 20  # a hash with fewer bits that are set, or that are not, is that of a flat image
 GRID_SIDE = 16  # cells
 NEAR_LEVELS = 6  # of 255; a flat image encoded with low quality differs by half of it
 # Of the range of levels. Those copies, some cropped by half a percent, differ by 0.13 at most;
@@ -72,7 +72,8 @@ def are_near_duplicates(one: str | None, other: str | None) -> bool:
     """Whether two perceptual hashes are those of near duplicates; False if one is unknown.
 
     - Hashes that differ in few bits are those of near duplicates, unless an image is flat: those of
-      gradients and nearly blank pages have few bits set, or nearly all, and hardly differ.
+      gradients, captions and nearly blank pages have few bits set, or nearly all, and hardly
+      differ.
     - Of flat images, and of hashes that differ in some more bits, as copies of text and of dark
       scenes do, the grids decide. Hashes of earlier versions have none, and are no near duplicates.
     """

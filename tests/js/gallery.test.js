@@ -121,9 +121,9 @@ test('hashes that differ in some more bits are one group if their grids are near
 
 test('flat images with hashes of earlier versions are not near duplicates', () => {
   const groupOf = makeGroups()
-  for (const hash of ['0000000000000000', '00000000000001ff', 'ffffffffffffffff'])
+  for (const hash of ['0000000000000000', '000000000007ffff', 'ffffffffffffffff'])
     assert.notEqual(groupOf(hash), groupOf(hash))
-  assert.equal(groupOf('00000000000003ff'), groupOf('00000000000003ff'))
+  assert.equal(groupOf('00000000000fffff'), groupOf('00000000000fffff'))
 })
 
 test('an image without a valid hash has its own group', () => {

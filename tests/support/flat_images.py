@@ -24,6 +24,8 @@ def distinct() -> dict[str, Image.Image]:
         found[f"blank page {number}"] = _nearly_blank(number, "white", "black")
         found[f"dark page {number}"] = _nearly_blank(number, "black", "#909090")
         found[f"screenshot {number}"] = _screenshot(np.random.default_rng(number))
+    for caption in ("D3", "G6", "B8", "A1", "OK", "NO"):
+        found[f"caption {caption}"] = _caption(caption)
     return found
 
 
@@ -87,6 +89,13 @@ def _screenshot(rng: np.random.Generator) -> Image.Image:
     draw.rectangle((0, 0, SIZE[0], 30), "#3b5998")
     draw.rectangle((0, 30, 120, SIZE[1]), "#e0e0e0")
     _write(image, rng, (140, 50, SIZE[0] - 20, SIZE[1] - 20), "black")
+    return image
+
+
+def _caption(words: str) -> Image.Image:
+    image = Image.new("RGB", (600, 400), "white")
+    draw = ImageDraw.Draw(image)
+    draw.text((300, 200), words, "black", ImageFont.load_default(140), anchor="mm")
     return image
 
 
