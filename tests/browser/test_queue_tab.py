@@ -241,6 +241,12 @@ def test_the_stage_keeps_its_size_and_place(browser: Browser, ann: Server) -> No
                 assert shown["width"] <= 2 * natural + 1
                 assert shown["y"] <= above
             assert len(places) == 1
+            if height == 900:
+                page.keyboard.press("x")
+                expect(page.locator("#queue-decision .decision-form")).to_be_focused()
+                places.add(json.dumps(page.evaluate(PLACES)))
+                assert len(places) == 1
+                page.keyboard.press("Escape")
 
 
 PLACES = """() => ['#queue-stage .frame', '#agree', '#disagree', '#queue-stage .reveal'].map(

@@ -107,6 +107,15 @@ export function makeDecisionForm(reasonCodes, initial, { onSave, onCancel, refus
     make('div', { class: 'buttons' }, save, cancel),
   )
 
+  const [correctLabel] = form.children
+
+  /** Scrolls only where the labels are not on the screen, so that the image stays in place. */
+  function focus() {
+    form.focus({ preventScroll: true })
+    const { top, bottom } = correctLabel.getBoundingClientRect()
+    if (top < 0 || bottom > innerHeight) form.scrollIntoView({ block: 'center' })
+  }
+
   async function submit() {
     const label = labels.find(({ input }) => input.checked)?.value
     if (!label) {
@@ -119,7 +128,7 @@ export function makeDecisionForm(reasonCodes, initial, { onSave, onCancel, refus
     if (problem.textContent) return
     const isNew = chosen.includes(ESCALATED) && !initial.reasons?.includes(ESCALATED)
     if (isNew && !(await confirmEscalation())) {
-      form.focus()
+      focus()
       return
     }
     onSave(values)
@@ -146,5 +155,5 @@ export function makeDecisionForm(reasonCodes, initial, { onSave, onCancel, refus
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) form.requestSubmit()
   })
   useForm({ element: form, press })
-  return { form, focus: () => form.focus(), focusNote: () => note.focus() }
+  return { form, focus, focusNote: () => note.focus() }
 }
