@@ -378,11 +378,17 @@ def expire_leases(data: Path) -> None:
 
 
 def test_leaving_the_tab_releases_leases(browser: Browser, ann: Server) -> None:
-    """No lease remains when another tab is opened."""
+    """No lease remains when another tab is opened, also on a phone; ids stay unique."""
     for red in range(80, 84):
         add(ann, red)
     leases = "select count(*) as n from queue where leased_by = 'ann'"
-    with at_queue(browser, ann) as page:
+    with opened(browser, ann.url) as page:
+        page.set_viewport_size({"width": 390, "height": 844})
+        open_tab(page, "Queue")
+        expect(page.locator(CAPTION)).to_be_visible()
+        expect(page.locator("#queue-decision .region")).not_to_be_in_viewport()
+        expect(page.locator("#agree")).to_have_count(1)
+        expect(page.locator("#queue-decision #agree")).to_have_count(1)
         assert ann.rows(leases)[0]["n"] > 0
         with page.expect_response("**/queue/release"):
             open_tab(page, "Log")

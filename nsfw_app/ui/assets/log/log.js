@@ -3,7 +3,7 @@
 /** @import { LogPage } from '../shared/server.js' */
 /** @import { Filter } from './query.js' */
 
-import { isVisible, make } from '../shared/dom.js'
+import { make, watchVisibility } from '../shared/dom.js'
 import { may } from '../shared/permissions.js'
 import {
   deskUrl,
@@ -156,7 +156,7 @@ export function mount(root) {
     reviewing.hidden = !may('manage')
   })
   drawLinks()
-  new IntersectionObserver(() => isVisible(root) && enter()).observe(root)
+  watchVisibility(root, (visible) => visible && enter())
 }
 
 /**

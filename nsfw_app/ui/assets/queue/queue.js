@@ -5,7 +5,7 @@
 /** @import { Decided } from '../shared/recentDecisions.js' */
 /** @import { Decision, Image, NewDecision, QueuedImage } from '../shared/server.js' */
 
-import { isVisible, make, regionOf } from '../shared/dom.js'
+import { make, regionOf, watchVisibility } from '../shared/dom.js'
 import { makeHistory } from '../shared/history.js'
 import { focusStage, useKeys } from '../shared/keys.js'
 import { makeRecentDecisions } from '../shared/recentDecisions.js'
@@ -372,7 +372,7 @@ export async function mount(root) {
     draw()
   }
 
-  new IntersectionObserver(() => (isVisible(root) ? enter() : leaveTab())).observe(root)
+  watchVisibility(root, (visible) => (visible ? enter() : leaveTab()))
   window.addEventListener('pagehide', leaveTab)
   document.addEventListener('visibilitychange', renewLeases) // some may have expired while it was hidden
   setInterval(renewLeases, RENEW_MS)

@@ -6,7 +6,7 @@
 
 import { makeSelection } from '../gallery/selection.js'
 import { makeCardKeys } from '../shared/cardKeys.js'
-import { closest, isVisible, make, regionOf } from '../shared/dom.js'
+import { closest, make, regionOf, watchVisibility } from '../shared/dom.js'
 import { toggleHelp, useKeys } from '../shared/keys.js'
 import { followInLoupe, toggleLoupe } from '../shared/loupe.js'
 import { may } from '../shared/permissions.js'
@@ -242,7 +242,7 @@ export async function mount(root) {
     reveal: cardKeys.reveal,
     stage: cardKeys.stage,
   })
-  new IntersectionObserver(() => isVisible(root) && load()).observe(root)
+  watchVisibility(root, (visible) => visible && load())
 }
 
 /**

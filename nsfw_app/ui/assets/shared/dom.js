@@ -112,3 +112,20 @@ export function inField(event) {
 export function isVisible(node) {
   return node.isConnected && node.offsetParent !== null
 }
+
+/**
+ * Calls back with true when an element's tab is opened, with false when it is left. Does not depend
+ * on where the page is scrolled to.
+ *
+ * @param {HTMLElement} node
+ * @param {(visible: boolean) => void} onChange
+ */
+export function watchVisibility(node, onChange) {
+  let visible = false
+  // An element that is not rendered has no size.
+  new ResizeObserver(() => {
+    if (isVisible(node) === visible) return
+    visible = !visible
+    onChange(visible)
+  }).observe(node)
+}

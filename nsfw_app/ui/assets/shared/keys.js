@@ -6,7 +6,7 @@
 // - Space never presses a button of a tab with shortcuts: it skips.
 // - After a click on a button the focus goes to the tab's stage.
 
-import { closest, isVisible, make } from './dom.js'
+import { closest, isVisible, make, watchVisibility } from './dom.js'
 import { keyDialog, toggleHelp } from './keyDialog.js'
 import { keyOf, shortcutOf, wordOf } from './keymap.js'
 import { keymap } from './keyPreferences.js'
@@ -68,11 +68,11 @@ const KEYS_OF_CONTROLS = [
  */
 export function useKeys(root, shortcuts) {
   tabs.push({ root, ...shortcuts })
-  new IntersectionObserver(() => {
-    if (!clickedTab || !isVisible(root)) return
+  watchVisibility(root, (visible) => {
+    if (!clickedTab || !visible) return
     leave(clickedTab)
     clickedTab = null
-  }).observe(root)
+  })
 }
 
 /**

@@ -6,7 +6,7 @@
 /** @import { Decision, Image, NewDecision } from './server.js' */
 
 import { LABEL_WORDS, makeDecisionForm } from './decisionForm.js'
-import { isVisible, make } from './dom.js'
+import { isVisible, make, watchVisibility } from './dom.js'
 import { fileName } from './fileName.js'
 import { focusStage, keyHint, keyWord, toggleHelp } from './keys.js'
 import { followInLoupe, inLoupe, toggleLoupe } from './loupe.js'
@@ -333,11 +333,10 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
     if (!same) policy = policyAt(now.policy, now.policy.threshold)
     draw()
   })
-  new IntersectionObserver(() => {
-    const visible = isVisible(parts.decision)
+  watchVisibility(parts.decision, (visible) => {
     agreeButton.id = visible ? 'agree' : ''
     disagreeButton.id = visible ? 'disagree' : ''
-  }).observe(parts.decision)
+  })
   draw()
 
   return {
