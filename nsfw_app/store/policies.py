@@ -12,7 +12,7 @@ from nsfw_app.store.connections import Connections, now
 
 @dataclass(frozen=True, slots=True)
 class PolicyVersion:
-    """A saved policy, and when it was saved."""
+    """A policy, and when it was saved; empty for the first one, which is that of the settings."""
 
     policy: Policy
     created_at: str
@@ -37,9 +37,11 @@ class Policies:
 
     def versions(self, model: str) -> list[PolicyVersion]:
         """Every saved version of a model's policy, the latest first."""
+        # The first one has no author: its row was added with the second, at that one's time.
         rows = self._connections.db.execute(
             """
-            select threshold, review_from, review_to, version, author, reason, created_at
+            select threshold, review_from, review_to, version, author, reason,
+              iif(author = '', '', created_at)
             from policies where model = ? order by version desc
             """,
             (model,),

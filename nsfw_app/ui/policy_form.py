@@ -45,6 +45,7 @@ def create_policy_form(
         release = gr.Checkbox(visible=False, elem_id="policy-release")
         reason = gr.Textbox(label="Why", max_lines=2, placeholder="Required; kept with the policy")
         save = gr.Button("Save policy", elem_id="save-policy")
+        release_now = gr.Button(visible=False, elem_id="release-now")
     fields = [review_from, threshold, review_to]
     version = gr.State()  # of the policy that the form was filled with
 
@@ -95,9 +96,19 @@ def create_policy_form(
             saved.version,
             saved.version,
             saved_text(saved, found, released),
-            *(gr.update(value=False, visible=False), choices(engine)),
+            *(release_hidden(), release_button(0 if releases else found.outside)),
+            choices(engine),
             *[middle] * len(sliders),
         )
+
+    @show_errors
+    def release_waiting(filled: int | None, request: gr.Request) -> tuple[Any, ...]:
+        manager = authorize(request, Permission.MANAGE)
+        policy = engine.policy
+        if policy.version != filled:
+            raise PolicyError("The policy has changed. Close this form and open it again.")
+        released = engine.withdraw_outside_band(policy, actor=manager.name)
+        return released_text(released), release_button(0)
 
     form.expand(fill, outputs=[*fields, version, earlier], js=FIELDS_RENDERED, **INTERNAL)
     earlier.input(take, inputs=earlier, outputs=fields, **INTERNAL)
@@ -105,16 +116,20 @@ def create_policy_form(
         [field.change for field in fields],
         preview,
         inputs=fields,
-        outputs=[effect, release],
+        outputs=[effect, release, release_now],
         trigger_mode="always_last",
         **INTERNAL,
     )
     save.click(
         save_policy,
         inputs=[*fields, reason, version, earlier, release],
-        outputs=[facts, reason, version, topbar, effect, release, earlier, *sliders],
+        outputs=[
+            *(facts, reason, version, topbar, effect, release, release_now, earlier),
+            *sliders,
+        ],
         **INTERNAL,
     )
+    release_now.click(release_waiting, inputs=version, outputs=[effect, release_now], **INTERNAL)
 
 
 def policy_of(low: float | None, middle: float | None, high: float | None) -> Policy:
@@ -162,28 +177,49 @@ def choices(engine: Engine) -> Any:
     return gr.update(choices=named, value=None, visible=bool(named))
 
 
-def preview_of(engine: Engine, *values: float | None) -> tuple[str, Any]:
-    """The effect that the fields' policy would have, and the choice to release waiting images."""
-    hidden = gr.update(value=False, visible=False)
+def preview_of(engine: Engine, *values: float | None) -> tuple[str, Any, Any]:
+    """The effect that the fields' policy would have, and the controls that release waiting images.
+
+    A checkbox releases them with the policy that is saved, a button under the policy in force.
+    """
     try:
-        effect = engine.policy_effect(policy_of(*values))
+        policy = policy_of(*values)
+        effect = engine.policy_effect(policy)
     except PolicyError as error:
-        return str(error), hidden
+        return str(error), release_hidden(), release_button(0)
     if not effect.outside:
-        return moves_text(effect, "move"), hidden
+        return moves_text(effect, "move"), release_hidden(), release_button(0)
     text = f"{moves_text(effect, 'move')} {outside_text(effect.outside)}."
-    return text, gr.update(value=False, visible=True, label=f"Release {_images(effect.outside)}")
+    if numbers(policy) == numbers(engine.policy):
+        return text, release_hidden(), release_button(effect.outside)
+    label = f"Release {_images(effect.outside)}"
+    return text, gr.update(value=False, visible=True, label=label), release_button(0)
+
+
+def release_hidden() -> Any:
+    """The checkbox, hidden."""
+    return gr.update(value=False, visible=False)
+
+
+def release_button(images: int) -> Any:
+    """The button that releases so many images at once; none hides it."""
+    return gr.update(value=f"Release {_images(images)} now", visible=images > 0)
 
 
 def saved_text(policy: Policy, effect: PolicyEffect, released: int) -> str:
     """What a saved policy changed."""
     text = f"Saved as version {policy.version}. {moves_text(effect, 'moved')}"
     if released:
-        were = "was" if released == 1 else "were"
-        return f"{text} {_images(released, 'waiting ')} {were} released, without a decision."
+        return f"{text} {released_text(released)}"
     if effect.outside:
         return f"{text} {outside_text(effect.outside)} and still {_verb(effect.outside, 'wait')}."
     return text
+
+
+def released_text(released: int) -> str:
+    """How many waiting images were released."""
+    were = "was" if released == 1 else "were"
+    return f"{_images(released, 'waiting ')} {were} released, without a decision."
 
 
 def moves_text(effect: PolicyEffect, verb: str) -> str:

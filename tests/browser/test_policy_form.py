@@ -40,13 +40,15 @@ def test_a_policy_shows_its_effect_and_is_reverted(browser: Browser, tmp_path: P
             save.click()
             expect(page.get_by_text("Say why the policy is changed.")).to_be_visible()
             assert own.rows("select * from policies") == []
-            page.get_by_label("Release 3 images").check()
             page.get_by_label("Why").fill("too much to review")
             save.click()
             expect(effect).to_contain_text(
                 "Saved as version 2. 3 images moved from review to allow. "
-                "3 waiting images were released, without a decision."
+                "3 waiting images fall outside of the band and still wait."
             )
+            page.get_by_role("button", name="Release 3 images now").click()
+            expect(effect).to_contain_text("3 waiting images were released, without a decision.")
+            expect(page.locator("#release-now")).to_be_hidden()
             facts = page.locator("#model-facts")
             expect(facts).to_contain_text("too much to review")
             assert own.rows("select * from decisions") == []
@@ -63,3 +65,14 @@ def test_a_policy_shows_its_effect_and_is_reverted(browser: Browser, tmp_path: P
             expect(facts).to_contain_text("Threshold 0.40, review 0.00 to 1.00. reviewer, ")
             audited = own.rows("select details from audit where action = 'policy' order by id desc")
             assert audited[0]["details"] == '{"version": 3, "reverts_to": 1}'
+
+            with httpx.Client(base_url=own.url, timeout=30) as client:
+                path = "/desk/images?name=3.png&source=review"
+                assert client.post(path, content=image_bytes(3)).json()["action"] == "review"
+            threshold.fill("0.99")
+            low.fill("0.99")
+            page.get_by_label("Release 1 image").check()
+            page.get_by_label("Why").fill("too much again")
+            save.click()
+            expect(effect).to_contain_text("1 waiting image was released, without a decision.")
+            expect(page.locator("#release-now")).to_be_hidden()

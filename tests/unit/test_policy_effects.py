@@ -109,7 +109,7 @@ def test_a_policy_needs_a_reason(ready: Engine) -> None:
     assert [(v.policy.version, v.policy.author, v.policy.reason) for v in versions[:2]] == [
         (3, "bob", "too few"), (2, "ann", "too many"),
     ]  # fmt: skip
-    assert all(version.created_at.endswith("Z") for version in versions)
+    assert [bool(version.created_at) for version in versions] == [True, True, False]
     assert ready.policy.review_from == first.review_from
     details = [e.details for e in ready.audit.entries() if e.action == "policy"]
     assert details == [{"version": 2}, {"version": 3, "reverts_to": 1}]

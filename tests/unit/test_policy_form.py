@@ -57,13 +57,15 @@ def test_the_form_offers_to_release_waiting_images(ready: Engine) -> None:
     """Only where there are some; numbers that are no policy are explained instead."""
     for score in (0.3, 0.31, 0.5):
         waiting_image(ready, score)
-    text, release = preview_of(ready, 0.4, 0.5, 0.6)
+    text, release, now = preview_of(ready, 0.4, 0.5, 0.6)
     assert text == (
         "2 images move from review to allow. 2 waiting images fall outside of the band."
     )
     assert (release["visible"], release["value"]) == (True, False)
     assert release["label"] == "Release 2 images"
-    assert preview_of(ready, 0.2, 0.5, 0.8) == (NO_EFFECT, {**release_hidden()})
+    assert now["visible"] is False
+    text, release, now = preview_of(ready, 0.2, 0.5, 0.8)
+    assert (text, release["visible"], now["visible"]) == (NO_EFFECT, False, False)
     assert preview_of(ready, 0.9, 0.5, 0.8)[0].startswith("A policy needs")
     assert preview_of(ready, None, 0.5, 0.8)[0] == "A policy needs all three numbers."
 
@@ -73,9 +75,14 @@ def waiting_image(engine: Engine, score: float) -> None:
     waiting(engine._store, score)
 
 
-def release_hidden() -> dict[str, object]:
-    """The update that hides the choice."""
-    return {"__type__": "update", "value": False, "visible": False}
+def test_a_saved_policy_can_release_afterwards(ready: Engine) -> None:
+    """A button counts the images that wait outside of the band in force."""
+    waiting_image(ready, 0.3)
+    ready.save_policy(policy_of(0.4, 0.5, 0.6), author="ann", reason="a trial")
+    text, release, now = preview_of(ready, 0.4, 0.5, 0.6)
+    assert text == f"{NO_EFFECT} 1 waiting image falls outside of the band."
+    assert (release["visible"], now["visible"]) == (False, True)
+    assert now["value"] == "Release 1 image now"
 
 
 def test_a_revert_is_known_by_its_numbers(ready: Engine) -> None:
@@ -98,4 +105,4 @@ def test_every_version_is_listed(ready: Engine) -> None:
     assert (latest, first) == ("Version 2", "Version 1")
     assert text.startswith("Threshold 0.40, review 0.30 to 0.50. ann, 20")
     assert text.endswith("UTC: too many missed")
-    assert ". settings, 20" in settings
+    assert ". settings: First policy" in settings
