@@ -327,6 +327,10 @@ class Engine:
         """Whether a preview file of an image is kept."""
         return self._store.previews.has(image_sha256)
 
+    def was_sent(self, image_sha256: str, caller: Caller) -> bool:
+        """Whether a caller was sent a preview of an image."""
+        return self._previews.was_sent(image_sha256, caller)
+
     def preview_jpeg(self, image_sha256: str, caller: Caller) -> bytes:
         """A kept preview, JPEG; see `Previews.jpeg`."""
         return self._previews.jpeg(image_sha256, caller)

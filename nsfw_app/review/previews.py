@@ -72,6 +72,10 @@ class Previews:
         """Whether an image is restricted, and the caller is no administrator."""
         return not caller.may(Permission.MANAGE) and self._restrictions.holds(image_sha256)
 
+    def was_sent(self, image_sha256: str, caller: Caller) -> bool:
+        """Whether the caller was sent a preview."""
+        return self._views.has(image_sha256, caller.name)
+
     def record_view(self, image_sha256: str, caller: Caller) -> None:
         """Record that a reviewer is being sent a preview; decisions then may count as seen.
 

@@ -86,6 +86,9 @@ def test_seen_needs_a_preview_that_was_sent(ann: TestClient, web_app: WebApp) ->
     assert error(decide(ann, card, seen=True, tab="queue")) == (409, "not_seen", [card["sha256"]])
     assert ann.get(f"/desk/images/{card['sha256']}/thumbnail").status_code == 200
     assert error(decide(ann, card, seen=False, tab="queue"))[1] == "not_seen"
+    assert not card["seen"]
+    assert upload(ann, 150, 41)["seen"]  # as the page shows it after a reload
+    assert decide(ann, card, seen=True, tab="queue").json()["seen"] is True
     seen = decide(ann, card, seen=True, seen_ms=900, elapsed_ms=1200, tab="queue")
     assert {k: seen.json()[k] for k in ("seen", "seen_ms", "elapsed_ms")} == {
         "seen": True,

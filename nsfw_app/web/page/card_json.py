@@ -18,6 +18,7 @@ def card_json(
     - `placeholder`: data URL of the 24-pixel stand-in, or null.
     - `perceptual_hash`: for finding near-duplicates, or null.
     - `kept`: whether the server has a preview.
+    - `seen`: whether the server has sent the caller a preview.
     - `incomplete`: whether pixels are missing.
     - `ground`: the color behind transparent pixels.
     - `decision`: the caller's own decision that stands, or null.
@@ -27,7 +28,7 @@ def card_json(
     """
     card = {**image_json.review_json(review), "placeholder": None, "decision": None}
     card |= {"perceptual_hash": None, "kept": False, "queue_reason": queue_reason}
-    card |= {"escalated": False, "restricted": False}
+    card |= {"escalated": False, "restricted": False, "seen": False}
     card["incomplete"] = review.image is not None and review.image.incomplete
     card["ground"] = review.prediction.background if review.prediction else None
     if review.prediction is not None and review.preview is not None:
@@ -37,6 +38,7 @@ def card_json(
             decision = engine.standing(review.prediction, caller.name)
             card["decision"] = asdict(decision) if decision else None
             card["escalated"] = engine.queue.is_escalated(review.prediction, caller.name)
+            card["seen"] = engine.was_sent(review.prediction.image_sha256, caller)
             if engine.hides(review.prediction.image_sha256, caller):
                 return card | {"restricted": True, "placeholder": None, "perceptual_hash": None}
             card["kept"] = engine.has_preview(review.prediction.image_sha256)

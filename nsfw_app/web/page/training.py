@@ -12,6 +12,7 @@ from nsfw_app.records import Label
 from nsfw_app.review import exports
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.left_out import left_out_header
+from nsfw_app.rules.permissions import Caller
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.store.training import Misclassification
 from nsfw_app.web.auth.callers import Exporter, Reviewer
@@ -36,7 +37,7 @@ def training_routes(engine: Engine) -> APIRouter:
     router = APIRouter(prefix="/training")
 
     @router.get("")
-    def groups(_: Reviewer) -> dict[str, Any]:
+    def groups(reviewer: Reviewer) -> dict[str, Any]:
         """Misclassifications, near-duplicates in one group.
 
         `total` counts those beyond the limit too, `hidden` the restricted images.
@@ -46,7 +47,7 @@ def training_routes(engine: Engine) -> APIRouter:
             "total": engine.queue.count_misclassifications(sum(map(len, groups))),
             "hidden": engine.queue.training.hidden(),
             "groups": [
-                [misclassification_json(engine, misclassification) for misclassification in group]
+                [misclassification_json(engine, each, reviewer) for each in group]
                 for group in groups
             ],
         }
@@ -85,11 +86,14 @@ def training_routes(engine: Engine) -> APIRouter:
     return router
 
 
-def misclassification_json(engine: Engine, misclassification: Misclassification) -> dict[str, Any]:
-    """A misclassification with its placeholder, and whether a preview is kept."""
+def misclassification_json(
+    engine: Engine, misclassification: Misclassification, caller: Caller
+) -> dict[str, Any]:
+    """A misclassification: its placeholder, and whether a preview is kept and was sent."""
     return {
         **asdict(misclassification),
         "sha256": misclassification.image_sha256,
         "placeholder": placeholder_url(engine.preview(misclassification.image_sha256)),
         "kept": engine.has_preview(misclassification.image_sha256),
+        "seen": engine.was_sent(misclassification.image_sha256, caller),
     }

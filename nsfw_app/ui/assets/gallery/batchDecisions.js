@@ -6,9 +6,9 @@
 /** @import { Decision, Image, NewDecision } from '../shared/server.js' */
 /** @import { Card } from './card.js' */
 
+import { exposureOf } from '../shared/exposure.js'
 import { makeCardHistory } from '../shared/history.js'
 import { may, READ_ONLY } from '../shared/permissions.js'
-import { seenMs } from '../shared/preview.js'
 import {
   decide,
   decideAll,
@@ -58,11 +58,10 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
   }
 
   /** @param {Card} card */
-  function circumstances({ image: { sha256 } }) {
-    const ms = seenMs(sha256)
+  function circumstances({ image }) {
     /** @type {'gallery'} */
     const tab = 'gallery'
-    return { ...onScreen(), tab, seen: ms !== null, seenMs: ms }
+    return { ...onScreen(), tab, ...exposureOf(image) }
   }
 
   /**

@@ -6,9 +6,10 @@
 /** @import { Group } from './duplicates.js' */
 
 import { icon, make } from '../shared/dom.js'
+import { exposureOf } from '../shared/exposure.js'
 import { fileName } from '../shared/fileName.js'
 import { verdictOf } from '../shared/policy.js'
-import { Preview, seenMs } from '../shared/preview.js'
+import { Preview } from '../shared/preview.js'
 import { ACTION_WORDS, ScoreBar, warningList } from '../shared/verdict.js'
 import { agreementOf } from './agreement.js'
 
@@ -137,7 +138,7 @@ export class Card {
 
   /** Whether the reviewer has revealed it. */
   get seen() {
-    return seenMs(this.image.sha256) !== null
+    return exposureOf(this.image).seen
   }
 
   /** The caller's decision that is in force. */

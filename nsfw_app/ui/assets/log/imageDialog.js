@@ -5,7 +5,8 @@
 import { askFirst } from '../shared/confirmation.js'
 import { makeDecisionForm } from '../shared/decisionForm.js'
 import { make } from '../shared/dom.js'
-import { Preview, seenMs } from '../shared/preview.js'
+import { exposureOf } from '../shared/exposure.js'
+import { Preview } from '../shared/preview.js'
 import { decide, liftRestriction, messageOf, status } from '../shared/server.js'
 import { stalledMessage } from '../shared/unsavedList.js'
 
@@ -103,10 +104,9 @@ export function openImageDialog(row, { onChanged, onShowAll }) {
       refuse: stalledMessage,
       async onSave({ label, reasons, note }) {
         message.textContent = 'Saving...'
-        const ms = seenMs(row.sha256)
-        const exposure = { seen: ms !== null, seenMs: ms }
         try {
-          await decide(row, { label, reasons, note, threshold: row.threshold, ...exposure })
+          const { threshold } = row
+          await decide(row, { label, reasons, note, threshold, ...exposureOf(row) })
           dialog.close()
           onChanged()
         } catch (error) {

@@ -4,9 +4,9 @@
 /** @import { Undo } from '../shared/history.js' */
 /** @import { LabelCard, TrainingLabel } from './labelCard.js' */
 
+import { exposureOf } from '../shared/exposure.js'
 import { makeCardHistory } from '../shared/history.js'
 import { may, READ_ONLY } from '../shared/permissions.js'
-import { seenMs } from '../shared/preview.js'
 import {
   messageOf,
   requestSecondOpinion,
@@ -83,10 +83,9 @@ export function makeTrainingLabels({ say, onChange }) {
    * @param {string | null} confirmed
    */
   async function store(card, confirmed) {
-    const ms = seenMs(card.item.sha256)
     const label = /** @type {TrainingLabel} */ (confirmed || null)
     if (confirmed === null) await withdrawTrainingLabel(card.item.prediction_id)
-    else await setTrainingLabel(card.item, label, { seen: ms !== null, seenMs: ms })
+    else await setTrainingLabel(card.item, label, exposureOf(card.item))
     card.setLabel(confirmed)
   }
 

@@ -4,6 +4,7 @@
 /** @import { Image } from './server.js' */
 
 import { closest, make } from './dom.js'
+import { noteExposure } from './exposure.js'
 import { preferences } from './preferences.js'
 import { messageOf, previewUrl } from './server.js'
 import { signal } from './signal.js'
@@ -13,23 +14,6 @@ export const blurred = signal(true)
 
 /** The SHA-256 of the image whose pixels were displayed last. */
 export const displayed = signal(/** @type {string | null} */ (null))
-
-/** @typedef {{ ms: number, since: number | null }} Exposure `since`: on screen now, from then on. */
-
-/** @type {Map<string, Exposure>} By the SHA-256 of each image that was revealed. */
-const exposures = new Map()
-
-/**
- * For how long the reviewer has seen an image in all, wherever it was revealed; null if never.
- *
- * @param {string | null | undefined} sha256
- */
-export function seenMs(sha256) {
-  const exposure = sha256 ? exposures.get(sha256) : undefined
-  if (!exposure) return null
-  const now = exposure.since === null ? 0 : performance.now() - exposure.since
-  return Math.round(exposure.ms + now)
-}
 
 /**
  * All previews; weak, because one can exist before its element is added to the page.
@@ -171,17 +155,8 @@ export class Preview {
   #announce({ complete, naturalWidth }) {
     if (!complete || !naturalWidth) return // hidden before it arrived
     const { sha256 } = this.#image
-    if (sha256) this.#expose(sha256)
+    if (sha256) noteExposure(sha256, this.revealed)
     displayed.value = sha256 ?? null
-  }
-
-  /** @param {string} sha256 */
-  #expose(sha256) {
-    const now = performance.now()
-    const exposure = exposures.get(sha256) ?? { ms: 0, since: null }
-    if (exposure.since !== null) exposure.ms += now - exposure.since
-    exposure.since = this.#pixels ? now : null
-    exposures.set(sha256, exposure)
   }
 
   #draw() {

@@ -7,13 +7,14 @@
 
 import { LABEL_WORDS, makeDecisionForm } from './decisionForm.js'
 import { isVisible, make, watchVisibility } from './dom.js'
+import { exposureOf } from './exposure.js'
 import { fileName } from './fileName.js'
 import { focusStage, keyHint, keyWord, toggleHelp } from './keys.js'
 import { followInLoupe, inLoupe, toggleLoupe } from './loupe.js'
 import { may, READ_ONLY } from './permissions.js'
 import { explain, INITIAL_POLICY, opposite, parseThreshold, policyAt, verdictOf } from './policy.js'
 import { preferences } from './preferences.js'
-import { Preview, seenMs } from './preview.js'
+import { Preview } from './preview.js'
 import { messageOf, RequestError, status, unsavedDecisions } from './server.js'
 import { stalledMessage } from './unsavedList.js'
 import { actionMark, ScoreBar, warningList } from './verdict.js'
@@ -202,7 +203,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
   /** Whether this tab refuses decisions about images like the one on the stage. */
   function isUnseen() {
     const required = status.value?.require_seen?.includes(tab)
-    return Boolean(required && image && seenMs(image.sha256) === null)
+    return Boolean(required && image && !exposureOf(image).seen)
   }
 
   /** @param {Label} label */
@@ -215,7 +216,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
   function save(values) {
     const about = classified()
     if (!about) return
-    const ms = seenMs(about.sha256)
+    const exposure = exposureOf(about)
     const elapsedMs = Math.round(performance.now() - shownAt)
     closeForm()
     focusStage()
@@ -223,8 +224,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
       ...values,
       threshold: policy.threshold,
       elapsedMs,
-      seen: ms !== null,
-      seenMs: ms,
+      ...exposure,
       tab,
       policyVersion,
     })

@@ -103,6 +103,7 @@ const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error in
  * @property {string} [placeholder] A data URL, 24 pixels at most.
  * @property {string} [perceptual_hash]
  * @property {boolean} [kept] Whether the server stores a preview.
+ * @property {boolean} [seen] Whether the server has sent the caller a preview.
  * @property {Decision | null} [decision] The caller's own, still in force.
  * @property {number} [entry_id] Its queue entry.
  * @property {File} [file] Its bytes, for a preview where the server stores none.
@@ -148,6 +149,7 @@ const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error in
  * @property {string | null} confirmed The training label; empty if excluded, null if undecided.
  * @property {string} placeholder
  * @property {boolean} kept
+ * @property {boolean} seen Whether the server has sent the caller a preview.
  * @property {string} name
  * @property {string} revision
  * @property {string} backend
