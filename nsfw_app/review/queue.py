@@ -118,6 +118,10 @@ class QueueService:
         """Every lease in force."""
         return self._store.leases.held()
 
+    def image_name(self, image_sha256: str) -> str:
+        """An image's name for reviewers; see `Catalog.name`."""
+        return self._store.catalog.name(image_sha256)
+
     def revoke(self, entry_id: int, *, actor: str) -> None:
         """End the lease of any reviewer; see `Leases.revoke`."""
         self._store.leases.revoke(entry_id, actor=actor)

@@ -82,6 +82,7 @@ class Holding:
     """A lease as administrators see it."""
 
     entry_id: int
+    image_sha256: str
     reviewer: str
     until: str
     reason: EntryReason
@@ -217,14 +218,17 @@ class Leases:
         """Every lease in force, the one that ends first at the top."""
         rows = self._connections.db.execute(
             f"""
-            select q.id, q.leased_by, q.leased_until, q.priority from queue q
+            select q.id, p.image_sha256, q.leased_by, q.leased_until, q.priority
+            from queue q join predictions p on p.id = q.prediction_id
             where q.settled_at is null and q.leased_by is not null
               and {HELD.format(entry="q")}
             order by q.leased_until, q.id
             """,
             _moments("", now()),
         )
-        return [Holding(row[0], row[1], row[2], EntryReason.of_priority(row[3])) for row in rows]
+        return [
+            Holding(row[0], row[1], row[2], row[3], EntryReason.of_priority(row[4])) for row in rows
+        ]
 
     def revoke(self, entry_id: int, *, actor: str) -> None:
         """End the lease of any reviewer, and audit it.

@@ -202,7 +202,7 @@ def test_scores_of_blind_reasons_are_hidden(browser: Browser, ann: Server, bob: 
 
 def test_the_header_counts_filters_and_releases(browser: Browser, ann: Server) -> None:
     """What waits, for which reason and since when, what was decided here, and who holds what."""
-    for red in (130, 131, 132):
+    for red in range(130, 142):
         add(ann, red)
     with at_queue(browser, ann) as page:
         header = page.locator("#queue-bar")
@@ -217,7 +217,10 @@ def test_the_header_counts_filters_and_releases(browser: Browser, ann: Server) -
         header.get_by_text("Who holds what").click()
         held = header.locator(".lease-list li")
         expect(held.first).to_contain_text("ann")
+        expect(held.first.locator(".name")).to_have_attribute("title", re.compile("red .*png"))
         count = held.count()
+        assert count == 10
+        expect(page.locator("#agree")).to_be_in_viewport(ratio=1)
         held.first.get_by_role("button").click()
         expect(held).to_have_count(count - 1)
 

@@ -101,6 +101,8 @@ def test_an_admin_sees_and_ends_leases(queue_store: Store) -> None:
     (holding,) = queue_store.leases.held()
     assert (holding.entry_id, holding.reviewer) == (lease.entry_id, "ann")
     assert holding.reason is EntryReason.REVIEW
+    stored = queue_store.catalog.get(lease.prediction_id)
+    assert holding.image_sha256 == stored.info.sha256
     queue_store.leases.revoke(lease.entry_id, actor="root")
     assert queue_store.leases.held() == []
     assert queue_store.leases.renew([lease.entry_id], "ann") == []

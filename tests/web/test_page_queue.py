@@ -83,5 +83,6 @@ def test_the_summary_says_what_is_hidden(engine: Engine, store: Store, tmp_path:
         (lease,) = root.get("/desk/queue/leases").json()
         assert (lease["entry_id"], lease["reviewer"]) == (item["entry_id"], "bob")
         assert (lease["reason"], "until" in lease) == ("review", True)
+        assert lease["name"] == item["name"]
         root.post(f"/desk/queue/leases/{item['entry_id']}/release", json={})
         assert ann.get("/desk/queue/summary").json()["hidden"] == 0

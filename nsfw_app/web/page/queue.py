@@ -125,8 +125,11 @@ def lease_routes(engine: Engine) -> APIRouter:
 
     @router.get("")
     def leases(_: Manager) -> list[dict[str, Any]]:
-        """Every lease in force."""
-        return [asdict(lease) for lease in engine.queue.held()]
+        """Every lease in force, with the name of its image."""
+        return [
+            {**asdict(lease), "name": engine.queue.image_name(lease.image_sha256)}
+            for lease in engine.queue.held()
+        ]
 
     @router.post("/{entry_id}/release")
     def revoke(entry_id: RowId, manager: Manager) -> dict[str, bool]:

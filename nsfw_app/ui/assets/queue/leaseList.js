@@ -1,8 +1,9 @@
-// Who holds which entries of the queue, for administrators, who can take a lease back.
+// Who holds which images of the queue, for administrators, who can take a lease back.
 
 /** @import { HeldLease } from '../shared/server.js' */
 
 import { make } from '../shared/dom.js'
+import { fileName } from '../shared/fileName.js'
 import { may } from '../shared/permissions.js'
 import { messageOf, queueLeases, releaseLease, status } from '../shared/server.js'
 import { REASON_WORDS } from './queueHeader.js'
@@ -38,17 +39,18 @@ export function makeLeaseList() {
   }
 
   /** @param {HeldLease} lease */
-  function drawLease({ entry_id: entry, reviewer, until, reason }) {
+  function drawLease({ entry_id: entry, name, reviewer, until, reason }) {
     const time = new Date(until).toLocaleTimeString([], { timeStyle: 'short' })
     const onclick = () => take(entry)
     return make(
       'li',
       {},
       make('b', { dir: 'auto' }, reviewer),
-      make('span', {}, `entry ${entry}, ${REASON_WORDS[reason] ?? reason}, until ${time}`),
+      fileName(name),
+      make('span', {}, `${REASON_WORDS[reason] ?? reason}, until ${time}`),
       make(
         'button',
-        { type: 'button', onclick, 'aria-label': `Release entry ${entry} of ${reviewer}` },
+        { type: 'button', onclick, 'aria-label': `Release ${name} of ${reviewer}` },
         'Release',
       ),
     )

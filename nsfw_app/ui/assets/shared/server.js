@@ -578,7 +578,14 @@ export function queueSummary() {
   return get('queue/summary')
 }
 
-/** @typedef {{ entry_id: number, reviewer: string, until: string, reason: string }} HeldLease */
+/**
+ * @typedef {object} HeldLease
+ * @property {number} entry_id
+ * @property {string} name Of the image.
+ * @property {string} reviewer
+ * @property {string} until
+ * @property {string} reason
+ */
 
 /** All leases, for administrators. @returns {Promise<HeldLease[]>} */
 export function queueLeases() {
