@@ -107,7 +107,7 @@
     ],
     ['queue/second-opinion/withdraw', ({ image_sha256: id }) => note('withdraw', images.get(id))],
     ['decisions', record],
-    ['decisions/(\\d+)/undo', (_, id) => ({ standing: undo(decisions[id - 1]) })],
+    ['decisions/(\\d+)/undo', (_, id) => ({ standing: undo(decisions[id - 1]), kept: true })],
     ['batches', ({ answers }) => ({ decisions: answers.map(record) })],
     [
       'batches/([^/]+)/undo',

@@ -107,7 +107,10 @@ def test_keys_decide_and_go_on(browser: Browser, ann: Server, key: str, label: s
 
 
 def test_undo_brings_images_back_last_first(browser: Browser, ann: Server) -> None:
-    """Three decisions are undone one by one; each image is shown again, all stay in the log."""
+    """Decisions are undone one by one; each image is shown again, unless its preview is gone.
+
+    All stay in the log.
+    """
     for red in range(10, 15):
         add(ann, red)
     with at_queue(browser, ann) as page:
@@ -117,8 +120,21 @@ def test_undo_brings_images_back_last_first(browser: Browser, ann: Server) -> No
             page.keyboard.press("Control+z")
             expect(page.locator(CAPTION)).to_have_attribute("title", name)
         page.keyboard.press("Backspace")
-        expect(page.locator("#queue-decision .saved")).to_contain_text("Nothing to undo")
-    assert [row["undone"] for name in left for row in decisions(ann, name)] == [1, 1, 1]
+        message = page.locator("#queue-decision .saved")
+        expect(message).to_contain_text("Nothing to undo")
+        assert [row["undone"] for name in left for row in decisions(ann, name)] == [1, 1, 1]
+
+        lost = press(page, "1")
+        expect(message).to_contain_text(f"Saved: {lost}")
+        sha256 = decisions(ann, lost)[-1]["image_sha256"]
+        (preview,) = (path for path in ann.data.rglob(f"*{sha256}*") if path.is_file())
+        preview.unlink()
+        page.keyboard.press("Backspace")
+        expect(message).to_contain_text(
+            f"Undone. The decision stays in the log, marked as undone. {lost} left the queue, "
+            "because its preview was deleted."
+        )
+        expect(page.locator(CAPTION)).not_to_have_attribute("title", lost)
 
 
 def test_one_undo_takes_back_decisions_skips_and_escalations(browser: Browser, ann: Server) -> None:

@@ -37,7 +37,7 @@ def test_an_image_is_classified_decided_undone(local: TestClient) -> None:
     assert first.pop("kept") is True  # for the grace period after the decision
     assert add(local)["decision"] == first
     undo = local.post(f"/desk/decisions/{first['decision_id']}/undo", json={"nonce": "n2"})
-    assert undo.json() == {"standing": None}
+    assert undo.json() == {"standing": None, "kept": True}
     assert add(local)["decision"] is None
 
 

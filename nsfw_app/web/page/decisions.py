@@ -83,8 +83,10 @@ def decision_routes(engine: Engine) -> APIRouter:
 
     @router.post("/decisions/{decision_id}/undo")
     def undo(decision_id: RowId, body: UndoBody, reviewer: Reviewer) -> dict[str, Any]:
+        """The decision that stands again, and whether the image's preview is kept."""
         standing = engine.undo(decision_id, reviewer=reviewer.name, nonce=body.nonce)
-        return {"standing": asdict(standing) if standing else None}
+        kept = engine.has_preview(engine.log.get(decision_id).image_sha256)
+        return {"standing": asdict(standing) if standing else None, "kept": kept}
 
     @router.post("/batches")
     def decide_batch(body: BatchBody, reviewer: Reviewer) -> dict[str, Any]:

@@ -198,7 +198,7 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
    * @param {number} id
    */
   async function undoOne(card, id) {
-    card.setDecision(await undo(id))
+    card.setDecision((await undo(id)).standing)
     say(`Undone: the decision about ${card.image.name}. It stays in the log, marked as undone.`)
     return card
   }

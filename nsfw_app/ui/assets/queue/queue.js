@@ -64,11 +64,11 @@ export async function mount(root) {
   const recent = makeRecentDecisions({
     tab: 'queue',
     history,
-    onUndone: (image) => {
+    onUndone: (image, kept) => {
       header.pace.undo()
-      reopened = image.entry_id === undefined ? image : null
+      reopened = kept && image.entry_id === undefined ? image : null
       draw()
-      if (!reopened) bringBack(image.entry_id)
+      if (kept && !reopened) bringBack(image.entry_id)
     },
     onRefused: showRefused,
     onStalled: (message) => panel.say(message),

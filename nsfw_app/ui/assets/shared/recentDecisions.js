@@ -67,7 +67,8 @@ undone.subscribe((ids) => {
  * @param {object} [options]
  * @param {'review' | 'queue'} [options.tab]
  * @param {ReturnType<typeof makeHistory<string>>} [options.history]
- * @param {(image: Image) => void} [options.onUndone] Called with an image without a decision.
+ * @param {(image: Image, kept: boolean) => void} [options.onUndone] Called with an image without a
+ *   decision, and whether it has a preview still.
  * @param {(image: Decided) => void} [options.onOpen] Called with an image to show again.
  * @param {(image: Image, decision: NewDecision, error: unknown) => void} [options.onRefused] Called
  *   with a decision that the server refused.
@@ -121,10 +122,14 @@ export function makeRecentDecisions({
   function undoOf(image, decided) {
     return async () => {
       if (undoneIds.has(decided.decision_id)) return null
-      const standing = await undo(decided.decision_id)
+      const { standing, kept } = await undo(decided.decision_id)
       image.decision = standing
-      if (!standing) onUndone(image)
-      return 'Undone. The decision stays in the log, marked as undone.'
+      if (!standing) onUndone(image, kept)
+      const left =
+        tab === 'queue' && !standing && !kept
+          ? ` ${image.name} left the queue, because its preview was deleted.`
+          : ''
+      return `Undone. The decision stays in the log, marked as undone.${left}`
     }
   }
 

@@ -478,15 +478,16 @@ export async function undoBatch(batchId) {
 }
 
 /**
- * Undoes a decision; resolves to the caller's decision now in force, or null.
+ * Undoes a decision; resolves to the caller's decision now in force, or null, and to whether the
+ * server has a preview of the image.
  *
  * @param {number} decisionId
- * @returns {Promise<Decision | null>}
+ * @returns {Promise<{ standing: Decision | null, kept: boolean }>}
  */
 export async function undo(decisionId) {
-  const { standing } = await send(`decisions/${decisionId}/undo`, { nonce: crypto.randomUUID() })
+  const answer = await send(`decisions/${decisionId}/undo`, { nonce: crypto.randomUUID() })
   undone.value = [decisionId]
-  return standing
+  return answer
 }
 
 /**
