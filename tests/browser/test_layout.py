@@ -79,6 +79,11 @@ FORCE_TOOLS = """([words, sending]) => {
   line.querySelector('#stop').disabled = !sending
   return line.scrollWidth - line.clientWidth
 }"""
+# In how many colors the review band is drawn: on the bar, and in the legend.
+BANDS = """() => new Set(['score-band', 'legend-band'].map((name) => {
+  const part = document.querySelector(`#review-verdict .${name}`)
+  return getComputedStyle(part).backgroundColor
+})).size"""
 FITS = "() => document.scrollingElement.scrollWidth <= window.innerWidth"
 LOW = SIZES["720x450"]
 
@@ -171,6 +176,7 @@ def share_of_highlight(page: Page, element: Locator) -> float:
 def test_forced_colors_show_what_is_chosen(browser: Browser, app: Server) -> None:
     """Selection, pressed buttons, the slider, the open tab differ by more than a background."""
     with opened(browser, app.url, forced_colors="active") as page:
+        assert page.evaluate(BANDS) == 1
         open_tab(page, "Gallery")
         page.locator("#gallery-upload input[type=file]").set_input_files(GALLERY[:4])
         expect(page.locator("#grid .card")).to_have_count(4)
