@@ -220,6 +220,10 @@ def test_little_is_above_the_first_image(browser: Browser, app: Server) -> None:
             if tab == "Gallery":
                 page.locator("#gallery-threshold input[type=number]").fill("0.55")
                 assert is_on_screen(page.locator("#gallery-threshold input[type=number]"))
+                slider = page.locator("#gallery-threshold input[type=range]").bounding_box()
+                assert slider is not None
+                assert slider["width"] >= 100
+                assert page.evaluate(OVERLAPS) == []
                 expect(page.locator("#gallery-tools .progress-text")).to_contain_text("Done")
                 for words, sending in TOOLS.items():
                     assert page.evaluate(FORCE_TOOLS, [words, sending]) <= 0, words

@@ -10,7 +10,8 @@ import { status } from './server.js'
  * @param {string} name Of the tab.
  */
 export function makeThresholdLine(name) {
-  const text = make('span')
+  const chosen = make('span')
+  const usual = make('span')
   const reset = make('button', { type: 'button', class: 'link', onclick: toPolicy }, 'reset')
   const line = make('span', { class: 'threshold-line', role: 'status' })
   let threshold = status.value?.policy.threshold ?? null
@@ -41,8 +42,9 @@ export function makeThresholdLine(name) {
       line.replaceChildren()
       return
     }
-    text.textContent = `${threshold.toFixed(2)}, policy ${policy.toFixed(2)}, `
-    if (!line.hasChildNodes()) line.replaceChildren(text, reset)
+    chosen.textContent = `${threshold.toFixed(2)}, policy `
+    usual.textContent = `${policy.toFixed(2)}, `
+    if (!line.hasChildNodes()) line.replaceChildren(chosen, usual, reset)
   }
 
   status.subscribe(redraw)
