@@ -120,7 +120,10 @@ def is_on_screen(element: Locator) -> bool:
 
 
 def test_a_low_screen_shows_an_image_with_its_buttons(browser: Browser, app: Server) -> None:
-    """At 200 % zoom no bar sticks, and each tab's image is whole on screen with what decides it."""
+    """At 200 % zoom no bar sticks, and each tab's image is whole on screen with what decides it.
+
+    The Queue's is so without scrolling.
+    """
     shown = {
         "Review": ("#review-preview .preview", "#agree", "#disagree"),
         "Gallery": ("#grid .card", "#grid .card .agree", "#grid .card .disagree"),
@@ -144,7 +147,10 @@ def test_a_low_screen_shows_an_image_with_its_buttons(browser: Browser, app: Ser
             )
             assert stuck == [], tab
             image, *buttons = (page.locator(selector).first for selector in shown[tab])
-            image.evaluate("element => element.scrollIntoView({ block: 'start' })")
+            if tab == "Queue":
+                page.evaluate("() => window.scrollTo(0, 0)")
+            else:
+                image.evaluate("element => element.scrollIntoView({ block: 'start' })")
             assert is_on_screen(image), tab
             assert [is_on_screen(button) for button in buttons] == [True] * len(buttons), tab
 
