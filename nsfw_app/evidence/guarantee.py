@@ -1,0 +1,207 @@
+"""A threshold whose recall is guaranteed, however often one looks.
+
+Each image contributes x = (y / p if reviewed else 0) * ((score >= t) - recall): y is 1 for an unsafe
+image, p the probability with which it was drawn. Its expectation is negative exactly when the true
+recall at t is below the target. A bettor who stakes a fixed fraction on x being positive gains
+capital on average only if the target is reached, so that by Ville's inequality the capital reaches
+1 / (1 - confidence) with a probability of at most 1 - confidence otherwise, at any time.
+
+- The bets are mixed: several fractions, each with and without scores. With scores, x is replaced by
+  an estimate of the same expectation that predicts y by the score of images at or above 0.5 and
+  corrects the prediction with the reviewed ones. It varies less where the model is right, and stays
+  valid where it is wrong.
+- The stake is limited by the smallest probability among the images before, so that no image can
+  ruin a bet. An image with a smaller probability than all before costs a fixed part of the capital,
+  whatever its label.
+- Candidates are tested from the lowest, and testing stops at the first that is not certified. That
+  needs no correction, because recall falls with the threshold.
+- An image that was drawn and is not settled counts as the worst case: unsafe below a candidate,
+  safe from it upwards. Settling it later never lowers the capital.
+
+Sources: Ville (1939); Waudby-Smith and Ramdas (2024), Estimating means of bounded random variables
+by betting; Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro (2024), Anytime-valid off-policy
+inference for contextual bandits, for weights and the predicted part; Maurer, Hothorn and Lehmacher
+(1995), for the fixed sequence.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsfw_app.evidence.sample import SAFE, UNSAFE, Sample
+
+FRACTIONS = np.array([0.1, 0.3, 0.5, 0.7, 0.85])[:, np.newaxis]  # of the largest stake
+WARM_UP = 50  # images without a bet, from which the smallest probability is learned
+PREDICTED_FROM = 0.5  # scores from here upwards predict that an image is unsafe
+CANDIDATES = np.arange(1, 100) / 100
+BOUND_STEPS = 14  # of the bisection; the bound is exact to less than 0.0001
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The result of a test for a recall.
+
+    - `threshold` is the highest that is certified; None where none is.
+    - `recall_lower` is the lower confidence bound of the recall at that threshold.
+    - `more_reviews` is about how many more sampled reviews are needed when none is certified; None
+      where the reviews so far do not show that the target is reached.
+    - `reviews` is the number of settled labels, `unsettled` that of drawn images without one.
+    """
+
+    threshold: float | None
+    recall_lower: float | None
+    more_reviews: int | None
+    recall: float
+    confidence: float
+    reviews: int
+    unsettled: int
+
+
+def certify_threshold(
+    sample: Sample,
+    *,
+    recall: float,
+    confidence: float,
+    candidates: NDArray[Any] | None = None,
+) -> Certificate:
+    """The highest threshold whose recall is shown to be at least a target.
+
+    The guarantee: if this is called as often as one likes while images and labels are added, and the
+    first certificate is adopted, the true recall at its threshold is below the target with a
+    probability of at most 1 - confidence.
+
+    Args:
+        sample: The images that arrived, in order of arrival.
+        recall: The target, in (0, 1).
+        confidence: In (0, 1).
+        candidates: Shape (k,), thresholds in [0, 1], chosen without knowledge of the labels; None
+            for 0.01 to 0.99 in steps of 0.01.
+
+    Raises:
+        ValueError: A value leaves its range.
+    """
+    for name, value in (("recall", recall), ("confidence", confidence)):
+        if not 0 < value < 1:
+            raise ValueError(f"`{name}` is {value}, expected a number between 0 and 1.")
+    thresholds = np.unique(CANDIDATES if candidates is None else np.asarray(candidates, float))
+    if not np.all((thresholds >= 0) & (thresholds <= 1)):
+        raise ValueError("A candidate is not between 0 and 1.")
+    bets = _Bets(sample)
+    needed = -math.log1p(-confidence)
+    best = None
+    for threshold in thresholds:
+        if bets.log_capital(threshold, recall).max(initial=0.0) < needed:
+            break
+        best = float(threshold)
+    return Certificate(
+        threshold=best,
+        recall_lower=None if best is None else bets.lower_bound(best, recall, needed),
+        more_reviews=(
+            bets.more_reviews(thresholds[0], recall, needed)
+            if best is None and len(thresholds)
+            else None
+        ),
+        recall=recall,
+        confidence=confidence,
+        reviews=sample.reviews,
+        unsettled=sample.open_draws,
+    )
+
+
+class _Bets:
+    """Bets on a sample, prepared for many thresholds and targets.
+
+    Only images that can change the capital are looked at: reviewed or drawn ones that are unsafe or
+    predicted, and those with a smaller probability than all before. The gain by predicted images
+    that were not drawn is summed up between them.
+    """
+
+    def __init__(self, sample: Sample) -> None:
+        assert sample.unsettled is not None
+        self._count = len(sample)
+        smallest = np.minimum.accumulate(np.concatenate([[1.0], sample.probabilities]))[:-1]
+        if self._count:
+            smallest[: WARM_UP + 1] = smallest[min(WARM_UP, self._count - 1)]
+        bettable = np.arange(self._count) >= WARM_UP
+        rarer = bettable & (sample.probabilities < smallest)
+        predicted = sample.scores >= PREDICTED_FROM
+        drawn = sample.reviewed | sample.unsettled
+        counts = (sample.labels == UNSAFE) | sample.unsettled | (sample.reviewed & predicted)
+        at = np.flatnonzero((bettable & counts) | rarer)
+        self._at = at
+        self._scores, self._labels = sample.scores[at], sample.labels[at]
+        self._unsettled, self._rarer = sample.unsettled[at], rarer[at]
+        self._weights = 1 / sample.probabilities[at]
+        self._smallest = smallest[at]
+        # Predicted images that were not drawn.
+        self._silent_at = np.flatnonzero(bettable & predicted & ~drawn & ~rarer)
+        self._silent_scores = sample.scores[self._silent_at]
+        self._silent_smallest = smallest[self._silent_at]
+        self._silent_before = np.searchsorted(self._silent_at, at)
+        self._reviews = sample.reviews
+        self._silent: dict[float, NDArray[np.float64]] = {}
+
+    def log_capital(self, threshold: float, recall: float) -> NDArray[np.float64]:
+        """Shape (m,): the logarithm of the mixed capital after each of the images looked at."""
+        paths = self._paths(threshold, recall)
+        return np.asarray(np.logaddexp.reduce(paths, axis=0) - math.log(len(paths)))
+
+    def lower_bound(self, threshold: float, recall: float, needed: float) -> float:
+        """The highest recall that the capital shows at a threshold; `recall` is shown already."""
+        lower, upper = recall, 1.0
+        for _ in range(BOUND_STEPS):
+            middle = (lower + upper) / 2
+            if self.log_capital(threshold, middle).max(initial=0.0) >= needed:
+                lower = middle
+            else:
+                upper = middle
+        return lower
+
+    def more_reviews(self, threshold: float, recall: float, needed: float) -> int | None:
+        """About how many more reviews certify a threshold, if they are like those so far."""
+        paths = self._paths(threshold, recall)
+        if not self._reviews or not paths.shape[1]:
+            return None
+        growth = float(paths[:, -1].max()) / self._reviews
+        if growth <= 0:
+            return None
+        missing = needed - float(self.log_capital(threshold, recall)[-1])
+        return max(1, math.ceil(missing / growth))
+
+    def _paths(self, threshold: float, recall: float) -> NDArray[np.float64]:
+        """Shape (bets, m): the logarithm of the capital of each bet."""
+        flagged = self._scores >= threshold
+        side = flagged - recall
+        unsafe = np.where(self._unsettled, ~flagged, self._labels == UNSAFE)
+        seen = self._unsettled | (self._labels >= SAFE)
+        predicted_from = max(threshold, PREDICTED_FROM)
+        prediction = np.where(self._scores >= predicted_from, self._scores, 0.0)
+        plain = np.where(seen, unsafe * self._weights, 0.0) * side
+        informed = (
+            prediction + np.where(seen, (unsafe - prediction) * self._weights, 0.0)
+        ) * side
+        stakes = FRACTIONS * self._smallest / max(recall, 1 - recall)
+        cost = np.log1p(-FRACTIONS * self._smallest)
+        steps = np.stack(
+            [
+                np.where(self._rarer, cost, np.log1p(stakes * np.where(self._rarer, 0.0, x)))
+                for x in (plain, informed)
+            ]
+        )
+        paths = steps.cumsum(axis=2)
+        paths[1] += self._silent_gain(predicted_from, recall)
+        return np.asarray(paths.reshape(2 * len(FRACTIONS), -1))
+
+    def _silent_gain(self, predicted_from: float, recall: float) -> NDArray[np.float64]:
+        """Shape (fractions, m): what predicted images that were not drawn added before each."""
+        gains = self._silent.get(recall)
+        if gains is None:
+            stakes = FRACTIONS * self._silent_smallest / max(recall, 1 - recall)
+            gains = np.log1p(stakes * (1 - recall) * self._silent_scores)
+            self._silent = {recall: gains}
+        chosen = np.where(self._silent_scores >= predicted_from, gains, 0.0)
+        sums = np.concatenate([np.zeros((len(FRACTIONS), 1)), chosen.cumsum(axis=1)], axis=1)
+        return np.asarray(sums[:, self._silent_before])

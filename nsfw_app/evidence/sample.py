@@ -1,0 +1,91 @@
+"""The sample that estimates and guarantees are computed from: scores, probabilities and labels.
+
+- An image is drawn for review with a known probability, by a rule that does not know its label.
+- Decisions about images that were not drawn, because people chose them, are not labels here.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNSAFE, SAFE, NOT_REVIEWED = 1, 0, -1
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Images that arrived, in order of arrival; every array has the shape (n,).
+
+    Args:
+        scores: Nsfw scores, in [0, 1].
+        probabilities: Probability with which each image is put before people, in (0, 1].
+        labels: 1 nsfw, 0 normal, -1 not reviewed.
+        unsettled: Whether an image was drawn and has no settled label, because nobody has decided
+            yet, or reviewers are unsure or differ. Its label is then -1. None means no image.
+
+    Raises:
+        ValueError: Shapes differ, or a value leaves its range.
+    """
+
+    scores: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    labels: NDArray[np.int8]
+    unsettled: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        """Convert the arrays and check them."""
+        count = np.size(self.scores)
+        unsettled = np.zeros(count, bool) if self.unsettled is None else self.unsettled
+        arrays: dict[str, NDArray[Any]] = {
+            "scores": np.asarray(self.scores, np.float64),
+            "probabilities": np.asarray(self.probabilities, np.float64),
+            "labels": np.asarray(self.labels),
+            "unsettled": np.asarray(unsettled, bool),
+        }
+        for name, values in arrays.items():
+            if values.shape != (count,):
+                raise ValueError(f"`{name}` has shape {values.shape}, expected ({count},).")
+        _check(arrays["scores"], (arrays["scores"] >= 0) & (arrays["scores"] <= 1), "a score")
+        drawn = arrays["probabilities"]
+        _check(drawn, (drawn > 0) & (drawn <= 1), "a probability of review")
+        _check(arrays["labels"], np.isin(arrays["labels"], (UNSAFE, SAFE, NOT_REVIEWED)), "a label")
+        if np.any(arrays["unsettled"] & (arrays["labels"] != NOT_REVIEWED)):
+            raise ValueError("An image has a label and is not settled.")
+        arrays["labels"] = arrays["labels"].astype(np.int8)
+        for field in fields(self):
+            object.__setattr__(self, field.name, arrays[field.name])
+
+    def __len__(self) -> int:
+        """The number of images that arrived."""
+        return len(self.scores)
+
+    @property
+    def reviewed(self) -> NDArray[np.bool_]:
+        """Shape (n,): whether an image has a settled label."""
+        return self.labels != NOT_REVIEWED
+
+    @property
+    def reviews(self) -> int:
+        """The number of images with a settled label."""
+        return int(np.count_nonzero(self.reviewed))
+
+    @property
+    def open_draws(self) -> int:
+        """The number of images that were drawn and have no settled label."""
+        return int(np.count_nonzero(self.unsettled))
+
+    def subset(self, chosen: NDArray[Any]) -> "Sample":
+        """The images that an index or mask of shape (n,) chooses, in their order."""
+        assert self.unsettled is not None  # `__post_init__` replaces None
+        return Sample(
+            self.scores[chosen],
+            self.probabilities[chosen],
+            self.labels[chosen],
+            self.unsettled[chosen],
+        )
+
+
+def _check(values: NDArray[Any], valid: NDArray[np.bool_], what: str) -> None:
+    if not np.all(valid):
+        raise ValueError(f"{values[~valid][0]} is not {what}.")
