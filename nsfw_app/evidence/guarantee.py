@@ -1,18 +1,18 @@
 """A threshold whose recall is guaranteed, however often one looks.
 
-Each image contributes x = (y / p if reviewed else 0) * ((score >= t) - recall): y is 1 for an unsafe
-image, p the probability with which it was drawn. Its expectation is negative exactly when the true
-recall at t is below the target. A bettor who stakes a fixed fraction on x being positive gains
-capital on average only if the target is reached, so that by Ville's inequality the capital reaches
+Each image contributes x = (y / p if reviewed else 0) * ((score >= t) - recall): y is 1 for an
+unsafe image, p the probability with which it was drawn. Its expectation is negative exactly when
+the true recall at t is below the target. A bettor who stakes a fixed fraction on x being positive
+gains capital on average only if the target is reached. By Ville's inequality the capital reaches
 1 / (1 - confidence) with a probability of at most 1 - confidence otherwise, at any time.
 
 - The bets are mixed: several fractions, each with and without scores. With scores, x is replaced by
   an estimate of the same expectation that predicts y by the score of images at or above 0.5 and
   corrects the prediction with the reviewed ones. It varies less where the model is right, and stays
   valid where it is wrong.
-- The stake is limited by the smallest probability among the images before, so that no image can
-  ruin a bet. An image with a smaller probability than all before costs a fixed part of the capital,
-  whatever its label.
+- The stake is limited by the smallest probability of the images before, a few exceptions aside, so
+  that no image can ruin a bet. An image with a smaller probability than that costs a fixed part of
+  the capital, whatever its label.
 - Candidates are tested from the lowest, and testing stops at the first that is not certified. That
   needs no correction, because recall falls with the threshold.
 - An image that was drawn and is not settled counts as the worst case: unsafe below a candidate,
@@ -35,6 +35,7 @@ from nsfw_app.evidence.sample import SAFE, UNSAFE, Sample
 
 FRACTIONS = np.array([0.1, 0.3, 0.5, 0.7, 0.85])[:, np.newaxis]  # of the largest stake
 WARM_UP = 50  # images without a bet, from which the smallest probability is learned
+EXCEPTIONS = 4  # images with a smaller probability that do not lower the stakes yet
 PREDICTED_FROM = 0.5  # scores from here upwards predict that an image is unsafe
 CANDIDATES = np.arange(1, 100) / 100
 BOUND_STEPS = 14  # of the bisection; the bound is exact to less than 0.0001
@@ -69,8 +70,8 @@ def certify_threshold(
 ) -> Certificate:
     """The highest threshold whose recall is shown to be at least a target.
 
-    The guarantee: if this is called as often as one likes while images and labels are added, and the
-    first certificate is adopted, the true recall at its threshold is below the target with a
+    The guarantee: if this is called as often as one likes while images and labels are added, and
+    the first certificate is adopted, the true recall at its threshold is below the target with a
     probability of at most 1 - confidence.
 
     Args:
@@ -115,16 +116,13 @@ class _Bets:
     """Bets on a sample, prepared for many thresholds and targets.
 
     Only images that can change the capital are looked at: reviewed or drawn ones that are unsafe or
-    predicted, and those with a smaller probability than all before. The gain by predicted images
+    predicted, and those with a smaller probability than those before. The gain by predicted images
     that were not drawn is summed up between them.
     """
 
     def __init__(self, sample: Sample) -> None:
-        assert sample.unsettled is not None
         self._count = len(sample)
-        smallest = np.minimum.accumulate(np.concatenate([[1.0], sample.probabilities]))[:-1]
-        if self._count:
-            smallest[: WARM_UP + 1] = smallest[min(WARM_UP, self._count - 1)]
+        smallest = _smallest_before(sample.probabilities)
         bettable = np.arange(self._count) >= WARM_UP
         rarer = bettable & (sample.probabilities < smallest)
         predicted = sample.scores >= PREDICTED_FROM
@@ -165,11 +163,12 @@ class _Bets:
         paths = self._paths(threshold, recall)
         if not self._reviews or not paths.shape[1]:
             return None
-        growth = float(paths[:, -1].max()) / self._reviews
-        if growth <= 0:
+        best = float(paths[:, -1].max())
+        if best <= 0:
             return None
-        missing = needed - float(self.log_capital(threshold, recall)[-1])
-        return max(1, math.ceil(missing / growth))
+        # In the long run the best bet decides, with its share of the first capital.
+        missing = needed + math.log(len(paths)) - best
+        return max(1, math.ceil(missing * self._reviews / best))
 
     def _paths(self, threshold: float, recall: float) -> NDArray[np.float64]:
         """Shape (bets, m): the logarithm of the capital of each bet."""
@@ -180,9 +179,7 @@ class _Bets:
         predicted_from = max(threshold, PREDICTED_FROM)
         prediction = np.where(self._scores >= predicted_from, self._scores, 0.0)
         plain = np.where(seen, unsafe * self._weights, 0.0) * side
-        informed = (
-            prediction + np.where(seen, (unsafe - prediction) * self._weights, 0.0)
-        ) * side
+        informed = (prediction + np.where(seen, (unsafe - prediction) * self._weights, 0.0)) * side
         stakes = FRACTIONS * self._smallest / max(recall, 1 - recall)
         cost = np.log1p(-FRACTIONS * self._smallest)
         steps = np.stack(
@@ -205,3 +202,24 @@ class _Bets:
         chosen = np.where(self._silent_scores >= predicted_from, gains, 0.0)
         sums = np.concatenate([np.zeros((len(FRACTIONS), 1)), chosen.cumsum(axis=1)], axis=1)
         return np.asarray(sums[:, self._silent_before])
+
+
+def _smallest_before(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shape (n,): the smallest probability of the images before each, `EXCEPTIONS` aside.
+
+    The stake at an image must not depend on its own probability, which its score decides.
+    """
+    count = len(probabilities)
+    found = np.ones(count)
+    lowest = sorted(probabilities[:WARM_UP])[: EXCEPTIONS + 1]
+    at = WARM_UP
+    while at < count:
+        current = lowest[EXCEPTIONS] if len(lowest) > EXCEPTIONS else 1.0
+        found[at:] = current
+        lower = probabilities[at:] < current
+        step = int(lower.argmax())
+        if not lower[step]:
+            break
+        at += step + 1
+        lowest = sorted([*lowest, float(probabilities[at - 1])])[: EXCEPTIONS + 1]
+    return found

@@ -4,7 +4,7 @@
 - Decisions about images that were not drawn, because people chose them, are not labels here.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ class Sample:
         probabilities: Probability with which each image is put before people, in (0, 1].
         labels: 1 nsfw, 0 normal, -1 not reviewed.
         unsettled: Whether an image was drawn and has no settled label, because nobody has decided
-            yet, or reviewers are unsure or differ. Its label is then -1. None means no image.
+            yet, or reviewers are unsure or differ. Its label is then -1. By default no image is.
 
     Raises:
         ValueError: Shapes differ, or a value leaves its range.
@@ -31,12 +31,12 @@ class Sample:
     scores: NDArray[np.float64]
     probabilities: NDArray[np.float64]
     labels: NDArray[np.int8]
-    unsettled: NDArray[np.bool_] | None = None
+    unsettled: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
 
     def __post_init__(self) -> None:
         """Convert the arrays and check them."""
         count = np.size(self.scores)
-        unsettled = np.zeros(count, bool) if self.unsettled is None else self.unsettled
+        unsettled = self.unsettled if np.size(self.unsettled) else np.zeros(count, bool)
         arrays: dict[str, NDArray[Any]] = {
             "scores": np.asarray(self.scores, np.float64),
             "probabilities": np.asarray(self.probabilities, np.float64),
@@ -53,8 +53,8 @@ class Sample:
         if np.any(arrays["unsettled"] & (arrays["labels"] != NOT_REVIEWED)):
             raise ValueError("An image has a label and is not settled.")
         arrays["labels"] = arrays["labels"].astype(np.int8)
-        for field in fields(self):
-            object.__setattr__(self, field.name, arrays[field.name])
+        for column in fields(self):
+            object.__setattr__(self, column.name, arrays[column.name])
 
     def __len__(self) -> int:
         """The number of images that arrived."""
@@ -63,7 +63,7 @@ class Sample:
     @property
     def reviewed(self) -> NDArray[np.bool_]:
         """Shape (n,): whether an image has a settled label."""
-        return self.labels != NOT_REVIEWED
+        return np.asarray(self.labels != NOT_REVIEWED)
 
     @property
     def reviews(self) -> int:
@@ -77,7 +77,6 @@ class Sample:
 
     def subset(self, chosen: NDArray[Any]) -> "Sample":
         """The images that an index or mask of shape (n,) chooses, in their order."""
-        assert self.unsettled is not None  # `__post_init__` replaces None
         return Sample(
             self.scores[chosen],
             self.probabilities[chosen],

@@ -1,0 +1,215 @@
+"""Calibrated probabilities: what share of the images with a score is unsafe.
+
+- Three methods are fitted: Platt scaling and beta calibration, which are smooth, and isotonic
+  regression, which needs many reviews. The one with the lowest cross-validated log loss is used.
+- Reviews count with the inverse of the probability with which they were drawn, everywhere.
+- Calibrated probabilities are for display and exports. Verdicts are computed from the scores.
+
+Sources: Platt (1999); Zadrozny and Elkan (2002), for isotonic regression; Kull, Silva Filho and
+Flach (2017), Beta calibration; Naeini, Cooper and Hauskrecht (2015), for the calibration error.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from betacal import BetaCalibration
+from numpy.typing import NDArray
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+
+from nsfw_app.evidence.estimates import Interval
+from nsfw_app.evidence.sample import UNSAFE, Sample
+
+FOLDS = 5
+MIN_LABELS = 20  # of each label; with fewer, a fold has hardly any
+ECE_BINS = 15
+RESAMPLES = 200
+CONFIDENCE = 0.95
+SEED = 0  # of folds and resamples: the same reviews give the same calibration
+EDGE = 1e-6  # scores are moved this far from 0 and 1, where logarithms end
+Floats = NDArray[np.float64]
+
+
+class Method(StrEnum):
+    """How scores are turned into probabilities."""
+
+    PLATT = "platt"
+    BETA = "beta"
+    ISOTONIC = "isotonic"
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A function from scores to probabilities, in a form that can be stored.
+
+    Platt scaling and beta calibration have `coefficients` (a, b, c): the log odds are
+    a * ln(score) - b * ln(1 - score) + c. Isotonic regression has points that are joined by lines,
+    `scores` and `probabilities`, both rising.
+    """
+
+    method: Method
+    coefficients: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
+    probabilities: tuple[float, ...] = ()
+
+    def __call__(self, scores: NDArray[Any]) -> Floats:
+        """Shape (n,): the probabilities of scores of shape (n,), both in [0, 1]."""
+        if self.method is Method.ISOTONIC:
+            return np.asarray(np.interp(scores, self.scores, self.probabilities))
+        a, b, c = self.coefficients
+        logs = _logs(scores)
+        return np.asarray(1 / (1 + np.exp(-(logs @ np.array([a, b]) + c))))
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A measure of the raw scores and of the calibrated probabilities, with 95 % intervals."""
+
+    raw: Interval
+    calibrated: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A fitted calibration, and how well it does on reviews that it was not fitted to.
+
+    `brier`, `log_loss` and `ece` (expected calibration error) are cross-validated: each review is
+    judged by a curve that was fitted to the others. Lower is better.
+    """
+
+    curve: Curve
+    reviews: int
+    brier: Comparison
+    log_loss: Comparison
+    ece: Comparison
+
+    @property
+    def method(self) -> Method:
+        """The method with the lowest cross-validated log loss."""
+        return self.curve.method
+
+    def __call__(self, scores: NDArray[Any]) -> Floats:
+        """Shape (n,): the probabilities of scores of shape (n,), both in [0, 1]."""
+        return self.curve(scores)
+
+
+def fit_calibration(sample: Sample) -> Calibration | None:
+    """Fit a calibration to the reviewed images of a sample.
+
+    Returns:
+        None with too few reviews: fewer than `MIN_LABELS` of either label.
+    """
+    reviewed = sample.reviewed
+    scores, weights = sample.scores[reviewed], 1 / sample.probabilities[reviewed]
+    unsafe = sample.labels[reviewed] == UNSAFE
+    if min(np.count_nonzero(unsafe), np.count_nonzero(~unsafe)) < MIN_LABELS:
+        return None
+    folds = list(
+        StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(scores[:, None], unsafe)
+    )
+    held_out = {method: np.empty(len(scores)) for method in Method}
+    for method, predicted in held_out.items():
+        for fitted, left_out in folds:
+            curve = _fit(method, scores[fitted], unsafe[fitted], weights[fitted])
+            predicted[left_out] = curve(scores[left_out])
+    losses = {m: _log_loss(held_out[m], unsafe, weights) for m in Method}
+    best = min(Method, key=lambda method: losses[method])
+
+    def compared(measure: Callable[[Floats, NDArray[np.bool_], Floats], float]) -> Comparison:
+        return Comparison(
+            *(_with_interval(measure, p, unsafe, weights) for p in (scores, held_out[best]))
+        )
+
+    return Calibration(
+        _fit(best, scores, unsafe, weights),
+        len(scores),
+        brier=compared(_brier),
+        log_loss=compared(_log_loss),
+        ece=compared(calibration_error),
+    )
+
+
+def calibration_error(
+    probabilities: NDArray[Any], unsafe: NDArray[np.bool_], weights: NDArray[Any]
+) -> float:
+    """The expected calibration error: mean distance of probability and observed share, by bins.
+
+    Args:
+        probabilities: Shape (n,), in [0, 1].
+        unsafe: Shape (n,).
+        weights: Shape (n,); each of `ECE_BINS` bins has the same sum of weights.
+    """
+    order = np.argsort(probabilities, kind="stable")
+    shares = (weights[order].cumsum() - weights[order] / 2) / weights.sum()
+    bins = np.minimum((shares * ECE_BINS).astype(int), ECE_BINS - 1)
+    gap = weights[order] * (probabilities[order] - unsafe[order])
+    return float(np.abs(np.bincount(bins, gap, ECE_BINS)).sum() / weights.sum())
+
+
+def _fit(method: Method, scores: Floats, unsafe: NDArray[np.bool_], weights: Floats) -> Curve:
+    if method is Method.ISOTONIC:
+        isotonic = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+        isotonic.fit(scores, unsafe, sample_weight=weights)
+        # No share is 0 or 1 for having been seen a few times: half a review of the other label.
+        half = 0.5 / (len(scores) + 1)
+        points = np.clip(isotonic.y_thresholds_, half, 1 - half)
+        return Curve(
+            method,
+            scores=tuple(map(float, isotonic.X_thresholds_)),
+            probabilities=tuple(map(float, points)),
+        )
+    clipped = np.clip(scores, EDGE, 1 - EDGE)
+    weights = weights / weights.mean()
+    if method is Method.BETA:
+        with warnings.catch_warnings():  # the library turns warnings off for the whole process
+            beta = BetaCalibration("abm").fit(clipped[:, None], unsafe, sample_weight=weights)
+        a, b, _ = beta.calibrator_.map_
+        return Curve(method, (float(a), float(b), float(beta.calibrator_.lr_.intercept_[0])))
+    odds = _logs(clipped).sum(axis=1, keepdims=True)
+    platt = LogisticRegression(C=np.inf).fit(odds, unsafe, sample_weight=weights)
+    slope = float(platt.coef_[0, 0])
+    return Curve(method, (slope, slope, float(platt.intercept_[0])))
+
+
+def _logs(scores: NDArray[Any]) -> Floats:
+    """Shape (n, 2): ln(score) and -ln(1 - score)."""
+    clipped = np.clip(scores, EDGE, 1 - EDGE)
+    return np.stack([np.log(clipped), -np.log1p(-clipped)], axis=-1)
+
+
+def _brier(probabilities: Floats, unsafe: NDArray[np.bool_], weights: Floats) -> float:
+    return float(weights @ (probabilities - unsafe) ** 2 / weights.sum())
+
+
+def _log_loss(probabilities: Floats, unsafe: NDArray[np.bool_], weights: Floats) -> float:
+    clipped = np.clip(probabilities, EDGE, 1 - EDGE)
+    losses = -np.log(np.where(unsafe, clipped, 1 - clipped))
+    return float(weights @ losses / weights.sum())
+
+
+def _with_interval(
+    measure: Callable[[Floats, NDArray[np.bool_], Floats], float],
+    probabilities: Floats,
+    unsafe: NDArray[np.bool_],
+    weights: Floats,
+) -> Interval:
+    """A measure with its percentile bootstrap interval (Efron 1979).
+
+    The calibration error of a resample is larger on average than that of the whole: the interval
+    is extended to contain the value.
+    """
+    count = len(probabilities)
+    rng = np.random.default_rng(SEED)
+    values = []
+    for _ in range(RESAMPLES):
+        at = rng.integers(0, count, count)
+        values.append(measure(probabilities[at], unsafe[at], weights[at]))
+    tail = (1 - CONFIDENCE) / 2
+    lower, upper = np.quantile(values, [tail, 1 - tail])
+    value = measure(probabilities, unsafe, weights)
+    return Interval(value, min(float(lower), value), max(float(upper), value), count)

@@ -1,0 +1,164 @@
+"""The certificate of a threshold: its error rate and power by simulation, and its parts."""
+
+import numpy as np
+import pytest
+
+from nsfw_app.evidence.guarantee import Certificate, certify_threshold
+from nsfw_app.evidence.sample import NOT_REVIEWED, SAFE, UNSAFE, Sample
+from tests.support.streams import HIGH, LOW, failing_stream, stream, true_recall
+
+CANDIDATES = np.array([0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4])
+TARGET = {"recall": 0.95, "confidence": 0.9}
+RUNS = 60
+IMAGES = 50_000
+
+
+def certified(sample: Sample, **changes: float) -> Certificate:
+    """The certificate at the reference target."""
+    return certify_threshold(sample, candidates=CANDIDATES, **{**TARGET, **changes})
+
+
+def first(sample: Sample, count: int) -> Sample:
+    """The images that had arrived after `count`."""
+    return sample.subset(np.arange(len(sample)) < count)
+
+
+def test_a_good_model_is_certified_in_most_runs() -> None:
+    """Recall 0.95 is certified at 0.2 or higher in at least 70 % of the reference runs."""
+    rng = np.random.default_rng(1)
+    thresholds = [certified(stream(rng, IMAGES)).threshold or 0 for _ in range(RUNS)]
+    assert np.mean(np.array(thresholds) >= 0.2) >= 0.7
+    assert np.mean([true_recall(t) < 0.95 for t in thresholds if t]) <= 0.1
+
+
+def test_a_model_below_the_target_is_rarely_certified() -> None:
+    """With recall 0.94 everywhere, at most 10 % of the runs end with a certificate."""
+    assert min(CANDIDATES) >= LOW
+    assert max(CANDIDATES) <= HIGH
+    rng = np.random.default_rng(2)
+    runs = [certified(failing_stream(rng, IMAGES, recall=0.94)) for _ in range(2 * RUNS)]
+    # 19 of 120 or more would be seen in 3 % of the tries at a rate of 10 %.
+    assert sum(run.threshold is not None for run in runs) < 19
+
+
+def test_looking_often_finds_what_looking_at_the_end_does() -> None:
+    """A certificate that one look gave is there in every later look."""
+    rng = np.random.default_rng(3)
+    for _ in range(3):
+        sample = stream(rng, IMAGES)
+        found = [certified(first(sample, n)).threshold or 0 for n in range(0, IMAGES + 1, 1000)]
+        assert found == sorted(found)
+        assert found[-1] > 0
+
+
+def test_unsettled_images_are_the_worst_case() -> None:
+    """Settling a drawn image, with either label, never takes a certificate away."""
+    rng = np.random.default_rng(4)
+    sample = stream(rng, IMAGES)
+    late = sample.reviewed & (rng.random(len(sample)) < 0.01)
+    waiting = Sample(
+        sample.scores,
+        sample.probabilities,
+        np.where(late, NOT_REVIEWED, sample.labels),
+        unsettled=late,
+    )
+    settled, open_ = certified(sample), certified(waiting)
+    assert (open_.unsettled, settled.unsettled) == (late.sum(), 0)
+    assert settled.threshold is not None
+    assert (open_.threshold or 0) <= settled.threshold
+    for label in (SAFE, UNSAFE):
+        guess = Sample(sample.scores, sample.probabilities, np.where(late, label, sample.labels))
+        assert (open_.threshold or 0) <= (certified(guess).threshold or 0)
+
+
+def test_an_audited_miss_lowers_the_bound() -> None:
+    """The bound of recall is at least the target, at most the truth in most runs, and falls."""
+    sample = stream(np.random.default_rng(5), IMAGES)
+    before = certified(sample)
+    assert before.threshold is not None
+    assert before.recall_lower is not None
+    assert 0.95 <= before.recall_lower <= true_recall(before.threshold)
+    misses = Sample(
+        np.concatenate([np.full(3, 0.01), sample.scores]),
+        np.concatenate([np.full(3, 0.05), sample.probabilities]),
+        np.concatenate([np.full(3, UNSAFE), sample.labels]),
+    )
+    # The first images are not bet on: the misses go between those.
+    order = np.argsort(np.concatenate([[100.5, 200.5, 300.5], np.arange(IMAGES)]))
+    after = certified(misses.subset(order))
+    assert (after.recall_lower or 0) < before.recall_lower
+
+
+def test_more_reviews_are_estimated_while_none_is_certified() -> None:
+    """A short stream says how many more reviews it needs; a longer one certifies near that."""
+    sample = stream(np.random.default_rng(6), IMAGES)
+    start = certified(first(sample, 8000))
+    assert start.threshold is None
+    assert start.recall_lower is None
+    assert start.more_reviews is not None
+    reviews = sample.reviewed.cumsum()
+    enough = int(np.searchsorted(reviews, start.reviews + 1.2 * start.more_reviews))
+    assert enough < IMAGES
+    assert certified(first(sample, enough)).threshold is not None
+
+
+def test_a_hopeless_model_is_promised_nothing() -> None:
+    """Where reviews speak against the target, or there are none, no number is given."""
+    bad = failing_stream(np.random.default_rng(7), IMAGES, recall=0.7)
+    assert certified(bad).more_reviews is None
+    nothing = Sample(np.array([]), np.array([]), np.array([]))
+    assert certified(nothing) == Certificate(None, None, None, 0.95, 0.9, 0, 0)
+
+
+@pytest.mark.parametrize("smaller", [0.04, 0.001])
+def test_a_rarer_audit_does_not_ruin_the_bets(smaller: float) -> None:
+    """A single image with a smaller probability costs the same with any label."""
+    sample = stream(np.random.default_rng(8), IMAGES)
+    found = []
+    for label in (NOT_REVIEWED, SAFE, UNSAFE):
+        arrays = (sample.scores, sample.probabilities, sample.labels)
+        scores, probabilities, labels = (values.copy() for values in arrays)
+        scores[1000], probabilities[1000], labels[1000] = 0.01, smaller, label
+        found.append(certified(Sample(scores, probabilities, labels)))
+    assert found[0].threshold is not None
+    assert len({run.threshold for run in found}) == 1
+
+
+def test_confident_mistakes_leave_the_certificate_valid() -> None:
+    """Safe images with high scores do not make a bad model pass."""
+    rng = np.random.default_rng(9)
+    certificates = []
+    for _ in range(RUNS):
+        sample = failing_stream(rng, IMAGES, recall=0.94)
+        confident = rng.random(len(sample)) < 0.1
+        scores = np.where(confident & (sample.labels != UNSAFE), 0.95, sample.scores)
+        certificates.append(certified(Sample(scores, sample.probabilities, sample.labels)))
+    assert sum(run.threshold is not None for run in certificates) < 12
+
+
+@pytest.mark.parametrize(
+    "values", [{"recall": 0.0}, {"recall": 1.0}, {"confidence": 1.0}, {"confidence": -1.0}]
+)
+def test_targets_out_of_range_are_refused(values: dict[str, float]) -> None:
+    """Recall and confidence lie between 0 and 1."""
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        certified(stream(np.random.default_rng(0), 100), **values)
+    with pytest.raises(ValueError, match="candidate"):
+        certify_threshold(
+            stream(np.random.default_rng(0), 100), candidates=np.array([1.5]), **TARGET
+        )
+
+
+def test_samples_are_checked() -> None:
+    """Values out of range and arrays of different lengths are refused in words."""
+    good = {"scores": [0.5], "probabilities": [1.0], "labels": [1]}
+    for name, values, words in (
+        ("scores", [1.5], "1.5 is not a score"),
+        ("scores", [np.nan], "nan is not a score"),
+        ("probabilities", [0.0], "0.0 is not a probability of review"),
+        ("labels", [2], "2 is not a label"),
+        ("labels", [1, 0], "`labels` has shape"),
+        ("unsettled", [True], "not settled"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            Sample(**{**{k: np.array(v) for k, v in good.items()}, name: np.array(values)})
