@@ -9,6 +9,7 @@ from nsfw_app.models.loader import Loaded, ModelLoader, load_classifier
 from nsfw_app.models.selection import BackendConfig
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook, PolicyDefaults
+from nsfw_app.rules.audit_plan import AuditPlan
 from nsfw_app.rules.decisions import DecisionRules
 from nsfw_app.rules.queue import QueueRules
 from nsfw_app.rules.retention import Retention
@@ -24,7 +25,7 @@ def open_store(settings: Settings) -> Store:
         journal_mode=settings.journal_mode,
         rules=QueueRules(
             frozenset(settings.queue_rules),
-            settings.audit_rate,
+            AuditPlan(settings.audit_rate, settings.audit_plan),
             settings.answers,
             frozenset(settings.blind_reasons),
         ),

@@ -89,6 +89,10 @@ class SettingsError(NSFWReviewError):
     kind: str = "setting"
 
 
+class AuditPlanError(SettingsError):
+    """Audit rates that are not of the expected form, out of range, or contradict each other."""
+
+
 class ImageError(NSFWReviewError):
     """A file that cannot be classified."""
 

@@ -157,6 +157,7 @@ class JudgedImage:
 
     - `prediction_id` is the prediction's row in the store; 0 where it is not stored.
     - `submission_id` is set when the image entered the queue for a program.
+    - `arrived` is whether an upload of it that may enter the queue is stored.
     """
 
     info: ImageInfo
@@ -164,6 +165,7 @@ class JudgedImage:
     preview: Preview = Preview()
     prediction_id: int = 0
     submission_id: str | None = None
+    arrived: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from nsfw_app.errors import SettingsError
+from nsfw_app.errors import AuditPlanError, SettingsError
 from nsfw_app.records import Tab
+from nsfw_app.rules.audit_plan import AuditPlan, AuditRange, parse_ranges
 from nsfw_app.rules.permissions import UserRole
 from nsfw_app.rules.queue import DEFAULT_BLIND, EntryReason, QueueReason
 from nsfw_app.rules.retention import Keep
@@ -210,6 +211,11 @@ class Settings(BaseSettings):
     audit_rate: Score = Field(
         0.0, description="Share of the images outside the review band sampled for audit, in [0, 1]."
     )
+    audit_plan: Annotated[tuple[AuditRange, ...], NoDecode] = Field(
+        (),
+        description="Audit rates by range of scores, in place of `NSFW_AUDIT_RATE`: "
+        "`0-0.05=0.005,0.05-0.2=0.1,0.8-1=0.05`. Ranges must not overlap.",
+    )
     answers: Annotated[dict[QueueReason, Annotated[int, Field(gt=0)]], NoDecode] = Field(
         {},
         description="How many agreeing decisions an image needs, by reason: "
@@ -274,6 +280,16 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(label.strip() for label in value.split(",") if label.strip())
         return value
+
+    @field_validator("audit_plan", mode="before")
+    @classmethod
+    def _ranges(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return AuditPlan(ranges=parse_ranges(value)).ranges
+        except AuditPlanError as error:
+            raise PydanticCustomError("audit_plan", str(error)) from error
 
     @field_validator("require_seen", mode="before")
     @classmethod

@@ -23,8 +23,8 @@ from nsfw_app.review import pipeline
 from nsfw_app.review.pipeline import ImageFile
 from nsfw_app.review.previews import Previews, describe
 from nsfw_app.rules.policy import judge
-from nsfw_app.rules.queue import QueueReason
 from nsfw_app.store import Store
+from nsfw_app.store.arrivals import Arrival
 
 # Pixels of the longer side that are rendered while the image is decoded for the model.
 SIDES = {Retain.NOTHING: renderings.HASHED_SIDE, Retain.SCORE: 0}
@@ -89,17 +89,19 @@ class Predictions:
         image = catalog.find(file.sha256, classifier.identity, backends=backends)
         if image is None:
             image, rendered = self._compute(file, classifier, upload.retain)
-        reason = self._queue_reason(image, upload.retain, policy)
-        if upload.retain is Retain.SCORE or (upload.retain is Retain.SUBMISSION and not reason):
-            return image if image.prediction_id else catalog.record(image)
+        arrival = self._arrival(image, upload, policy)
+        drawn = arrival is not None and arrival.admission.reason is not None
+        if upload.retain is Retain.SCORE or (upload.retain is Retain.SUBMISSION and not drawn):
+            known = image.prediction_id and (arrival is None or image.arrived)
+            return image if known else catalog.record(image, arrival=arrival)
         if self._previews.is_kept(image):
-            return catalog.record(image, upload, reason=reason)
+            return catalog.record(image, upload, arrival=arrival)
         rendered = self._rendered(file, image, rendered, side=renderings.PREVIEW_SIDE)
         preview = describe(rendered)
         if not self._store.purges.retention.keeps_any:
-            return replace(catalog.record(image, upload, reason=reason), preview=preview)
+            return replace(catalog.record(image, upload, arrival=arrival), preview=preview)
         image = replace(image, preview=preview)
-        return catalog.record(image, upload, jpeg=renderings.preview(rendered), reason=reason)
+        return catalog.record(image, upload, jpeg=renderings.preview(rendered), arrival=arrival)
 
     def _compute(
         self, file: ImageFile, classifier: Classifier, retain: Retain
@@ -123,14 +125,13 @@ class Predictions:
             return rendered
         return self._previews.frame(file.data, image.prediction, name=file.name, side=side)
 
-    def _queue_reason(
-        self, image: JudgedImage, retain: Retain, policy: Policy
-    ) -> QueueReason | None:
-        if not retain.queues:
+    def _arrival(self, image: JudgedImage, upload: Upload, policy: Policy) -> Arrival | None:
+        if not upload.retain.queues:
             return None
         score = image.prediction.nsfw_score
         verdict = judge(score, policy, incomplete=image.info.incomplete)
-        return self._store.queue.rules.reason_for(image.prediction, verdict.action)
+        admission = self._store.queue.rules.admit(image.prediction, verdict.action)
+        return Arrival(admission, upload.source, policy.version)
 
     def _lock_of(self, sha256: str) -> threading.Lock:
         """The lock of an image, for as long as a thread uses it."""

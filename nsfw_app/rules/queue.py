@@ -13,6 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from nsfw_app.records import Action, Label, Prediction
+from nsfw_app.rules.audit_plan import NO_AUDITS, AuditPlan
 
 
 class QueueReason(StrEnum):
@@ -72,14 +73,33 @@ DEFAULT_BLIND = frozenset({EntryReason.AUDIT, EntryReason.SECOND_OPINION, EntryR
 
 
 @dataclass(frozen=True, slots=True)
+class Admission:
+    """What the rules say of an image that arrives.
+
+    - `reason` is why it enters the queue; None where it does not.
+    - `probability` is that with which the rules draw an image of this score, in [0, 1], whether
+      this one was drawn or not.
+    """
+
+    reason: QueueReason | None
+    probability: float
+
+    @property
+    def draw_probability(self) -> float | None:
+        """The probability of a drawn image; None for reasons that people choose."""
+        drawn = self.reason in (QueueReason.REVIEW, QueueReason.AUDIT)
+        return self.probability if drawn else None
+
+
+@dataclass(frozen=True, slots=True)
 class QueueRules:
-    """Reasons in use, share sampled for audit in [0, 1], and decisions wanted by reason.
+    """Reasons in use, audit rates, and decisions wanted by reason.
 
     `blind` are the reasons for which score and verdict are hidden until the reviewer has decided.
     """
 
     reasons: frozenset[QueueReason] = frozenset(QueueReason) - {QueueReason.AUDIT}
-    audit_rate: float = 0.0
+    audits: AuditPlan = NO_AUDITS
     answers: Mapping[QueueReason, int] = field(default_factory=lambda: DEFAULT_ANSWERS)
     blind: frozenset[EntryReason] = DEFAULT_BLIND
 
@@ -87,25 +107,22 @@ class QueueRules:
         """Number of reviewers who must decide on an image that entered for this reason."""
         return self.answers.get(reason, DEFAULT_ANSWERS[reason])
 
-    def draw_probability(self, reason: QueueReason) -> float | None:
-        """With which probability an image that a rule admits is drawn; None where people choose."""
-        drawn = {QueueReason.REVIEW: 1.0, QueueReason.AUDIT: self.audit_rate}
-        return drawn.get(reason)
-
-    def reason_for(self, prediction: Prediction, action: Action) -> QueueReason | None:
-        """Why a classified image enters the queue; None where no rule in use matches.
+    def admit(self, prediction: Prediction, action: Action) -> Admission:
+        """Whether a classified image enters the queue, and why.
 
         Args:
             prediction: Of the image.
             action: The verdict's.
         """
-        weights_sha256 = prediction.identity.weights_sha256
-        reason = None
         if action is Action.REVIEW:
-            reason = QueueReason.REVIEW
-        elif is_sampled(prediction.image_sha256, weights_sha256, rate=self.audit_rate):
-            reason = QueueReason.AUDIT
-        return reason if reason in self.reasons else None
+            reason, probability, drawn = QueueReason.REVIEW, 1.0, True
+        else:
+            reason, probability = QueueReason.AUDIT, self.audits.rate(prediction.nsfw_score)
+            weights_sha256 = prediction.identity.weights_sha256
+            drawn = is_sampled(prediction.image_sha256, weights_sha256, rate=probability)
+        if reason not in self.reasons:
+            return Admission(None, 0.0)
+        return Admission(reason if drawn else None, probability)
 
 
 @dataclass(frozen=True, slots=True)

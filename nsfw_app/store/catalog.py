@@ -22,7 +22,7 @@ from nsfw_app.records import (
     WarningCode,
 )
 from nsfw_app.rules.permissions import Caller
-from nsfw_app.rules.queue import QueueReason
+from nsfw_app.store.arrivals import Arrival, add_arrival
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.queue_entries import ReviewQueue
@@ -32,6 +32,8 @@ from nsfw_app.store.visibility import Visibility
 FIRST_UPLOAD = """
 select * from uploads where image_sha256 = :sha256 order by queues desc, id limit 1
 """
+
+ARRIVED = "exists (select 1 from arrivals a where a.prediction_id = p.id)"
 
 
 class Catalog:
@@ -76,8 +78,9 @@ class Catalog:
                 one with decisions comes first, then the oldest.
         """
         row = self._connections.row(
-            """
-            select i.*, p.* from predictions p join images i on i.sha256 = p.image_sha256
+            f"""
+            select i.*, p.*, {ARRIVED} as arrived
+            from predictions p join images i on i.sha256 = p.image_sha256
             where p.image_sha256 = :sha256 and p.model = :model and p.revision = :revision
               and p.backend in (select value from json_each(:backends))
             order by exists (select 1 from decisions d where d.prediction_id = p.id) desc, p.id
@@ -99,8 +102,8 @@ class Catalog:
             NotFound: There is none.
         """
         row = self._connections.row(
-            "select i.*, p.* from predictions p join images i on i.sha256 = p.image_sha256 "
-            "where p.id = ?",
+            f"select i.*, p.*, {ARRIVED} as arrived "
+            "from predictions p join images i on i.sha256 = p.image_sha256 where p.id = ?",
             (prediction_id,),
         )
         if row is None:
@@ -122,7 +125,7 @@ class Catalog:
         upload: Upload | None = None,
         *,
         jpeg: bytes | None = None,
-        reason: QueueReason | None = None,
+        arrival: Arrival | None = None,
     ) -> JudgedImage:
         """Store what is kept of an image, in one transaction: rows and preview file, or nothing.
 
@@ -131,7 +134,8 @@ class Catalog:
                 stored before stay, except warnings: those of the latest decoding count.
             upload: Added as a row; None adds none.
             jpeg: The preview file, stored with the placeholder unless one is there; None for none.
-            reason: Why the image enters the queue; None if it does not.
+            arrival: How the image arrives, stored the first time; None where it may not enter the
+                queue.
 
         Returns:
             The image with its prediction id, and its submission id where the upload is one.
@@ -151,8 +155,10 @@ class Catalog:
                     if place is not None and not self._files.has(sha256):
                         place()  # before the commit, so that no row lacks its preview
                         added = True
-                    if reason is not None:
-                        self._queue.enter(db, prediction_id, reason)
+                    if arrival is not None:
+                        add_arrival(db, prediction_id, arrival)
+                    if arrival is not None and arrival.admission.reason is not None:
+                        self._queue.enter(db, prediction_id, arrival.admission)
                         if upload is not None and upload.retain is Retain.SUBMISSION:
                             submission_id = self._submissions.add(db, prediction_id, upload)
             except BaseException:
@@ -302,4 +308,4 @@ def _stored(row: Any) -> JudgedImage:
         Background(row["ground"]),
     )
     preview = Preview(bytes(row["placeholder"]), row["perceptual_hash"])
-    return JudgedImage(info, prediction, preview, row["id"])
+    return JudgedImage(info, prediction, preview, row["id"], arrived=bool(row["arrived"]))

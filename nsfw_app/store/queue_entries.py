@@ -17,6 +17,7 @@ from nsfw_app.rules.decisions import contradicts
 from nsfw_app.rules.queue import (
     ADJUDICATION_PRIORITY,
     PRIORITIES,
+    Admission,
     QueueReason,
     QueueRules,
     Settlement,
@@ -45,7 +46,7 @@ class ReviewQueue:
         self._previews = previews
         self.rules = rules
 
-    def enter(self, db: Database, prediction_id: int, reason: QueueReason) -> None:
+    def enter(self, db: Database, prediction_id: int, admission: Admission) -> None:
         """Put a prediction into the queue, unless it ever was there or the reason is not in use.
 
         Runs inside an open transaction. One that was withdrawn, because its preview was deleted,
@@ -58,10 +59,16 @@ class ReviewQueue:
                 "and (settled_at is null or settled_label is not null)",
                 (prediction_id,),
             )
-            if known.fetchone() is None:
-                self._enter(db, prediction_id, reason)
+            if known.fetchone() is None and admission.reason is not None:
+                self._enter(db, prediction_id, admission.reason, admission.draw_probability)
 
-    def _enter(self, db: Database, prediction_id: int, reason: QueueReason) -> None:
+    def _enter(
+        self,
+        db: Database,
+        prediction_id: int,
+        reason: QueueReason,
+        draw_probability: float | None = None,
+    ) -> None:
         if reason not in self.rules.reasons or self._obstacle(db, prediction_id):
             return
         db.execute(
@@ -75,7 +82,7 @@ class ReviewQueue:
                 reason,
                 PRIORITIES[reason],
                 self.rules.answers_wanted(reason),
-                self.rules.draw_probability(reason),
+                draw_probability,
                 now(),
             ),
         )

@@ -17,7 +17,9 @@ from nsfw_app.records import (
     Upload,
 )
 from nsfw_app.rules.permissions import PERMISSIONS, Caller, UserRole
+from nsfw_app.rules.queue import Admission, QueueReason
 from nsfw_app.store import Store
+from nsfw_app.store.arrivals import Arrival
 from nsfw_app.store.log import CorrectionLog
 
 SHA256 = "a" * 64
@@ -41,6 +43,11 @@ def add_image(
     info = ImageInfo(sha256, "PNG", 40, 30, 1_000, 1)
     upload = Upload(name, "gallery", "ann", "batch 1", retain=Retain.QUEUE)
     store.catalog.record(JudgedImage(info, prediction, Preview(b"webp")), upload, jpeg=b"jpeg")
+
+
+def admitted(reason: QueueReason, probability: float = 1.0) -> Arrival:
+    """An arrival that enters the queue."""
+    return Arrival(Admission(reason, probability), "test")
 
 
 def answer(nonce: str, label: Label = Label.NORMAL, **changes: Any) -> NewDecision:

@@ -24,6 +24,7 @@ from nsfw_app.records import (
     Retain,
     Upload,
 )
+from nsfw_app.rules.audit_plan import AuditPlan
 from nsfw_app.rules.permissions import UserRole
 from nsfw_app.rules.queue import QueueOrder, QueueReason, QueueRules
 from nsfw_app.store import Store
@@ -31,9 +32,9 @@ from nsfw_app.store.blind_review import Hidden
 from nsfw_app.store.connections import now
 from nsfw_app.store.consistency import DERIVED, Difference
 from tests.support.decisions import count_outcomes
-from tests.support.sample_records import FAKE, OTHER, add, add_image, answer, person
+from tests.support.sample_records import FAKE, OTHER, add, add_image, admitted, answer, person
 
-RULES = QueueRules(frozenset(QueueReason), audit_rate=0.5)
+RULES = QueueRules(frozenset(QueueReason), AuditPlan(0.5))
 IDENTITIES = (FAKE, replace(FAKE, backend="onnxruntime"), OTHER)
 SCORES = (0.1, 0.5, 0.9)
 REVIEWERS = ("ann", "bob", "cy", 'd"/\0')
@@ -85,7 +86,7 @@ class Scenario:
         elif action == "enter":
             reason = list(QueueReason)[self.step % len(QueueReason)]
             found = store.catalog.get(prediction + 1)
-            store.catalog.record(found, jpeg=b"jpeg", reason=reason)
+            store.catalog.record(found, jpeg=b"jpeg", arrival=admitted(reason))
         elif action == "escalate":
             with suppress(DecisionRefused, ImageRestricted):
                 store.queue.escalate(prediction + 1, name)
@@ -136,7 +137,7 @@ def test_a_difference_is_found_in_each_table(store: Store, tmp_path: Path) -> No
         add(store.log, answer(name), reviewer=name)
     add(store.log, answer("minor", reasons=(Reason.MINOR_PRESENT,)))
     add_image(store, sha256="b" * 64)
-    store.catalog.record(store.catalog.get(2), reason=QueueReason.REVIEW)
+    store.catalog.record(store.catalog.get(2), arrival=admitted(QueueReason.REVIEW))
     assert store.consistency.check() == []
     with closing(sqlite3.connect(tmp_path / "review.db", isolation_level=None)) as db:
         triggers = db.execute("select name from sqlite_master where type = 'trigger'").fetchall()

@@ -29,6 +29,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.review.exports import log_csv, log_jsonl
 from nsfw_app.review.image_json import review_json
 from nsfw_app.review.policies import PolicyBook
+from nsfw_app.rules.audit_plan import AuditPlan
 from nsfw_app.rules.queue import QueueReason, QueueRules
 from nsfw_app.store import Store
 from nsfw_app.store.migrations import migrations
@@ -189,15 +190,15 @@ def test_submitted_image_that_is_incomplete_waits_for_people(engine: Engine) -> 
 
 def test_audit_draws_from_the_others_only(store: Store) -> None:
     """An incomplete image enters for review, not as drawn at random."""
-    store.queue.rules = QueueRules(frozenset(QueueReason), audit_rate=1.0)
+    store.queue.rules = QueueRules(frozenset(QueueReason), AuditPlan(1.0))
     loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     incomplete = engine.review(dark_jpeg(), Upload("a.jpg", "command"))
     whole = engine.review(image_bytes(3), Upload("a.png", "command"))
     rules = store.queue.rules
-    assert rules.reason_for(incomplete.prediction, incomplete.verdict.action) is QueueReason.REVIEW
-    assert rules.reason_for(whole.prediction, whole.verdict.action) is QueueReason.AUDIT
+    for review, reason in ((incomplete, QueueReason.REVIEW), (whole, QueueReason.AUDIT)):
+        assert rules.admit(review.prediction, review.verdict.action).reason is reason
     engine.review(b"", BY_ANN)
     assert engine.queue.open_entries() == 0
 

@@ -57,7 +57,9 @@ HOMES = {
     "nncf": {"models"},
     "onnx": {"models"},
     "pi_heif": {"imaging"},
-    "sklearn": set(),  # tests only
+    "sklearn": {"evidence"},
+    "betacal": {"evidence"},
+    "scipy": {"evidence"},
     "krippendorff": set(),  # tests only
     "ray": {"datasets"},
     "pydantic_settings": {"settings"},

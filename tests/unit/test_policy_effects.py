@@ -24,7 +24,7 @@ from nsfw_app.rules.queue import QueueReason
 from nsfw_app.store import Store
 from nsfw_app.store.policy_effects import Move
 from tests.support.fakes import LIMITS, FakeClassifier
-from tests.support.sample_records import FAKE, OTHER
+from tests.support.sample_records import FAKE, OTHER, admitted
 from tests.unit.test_queue_entries import decide, offered, queue_store, waiting
 
 __all__ = ["queue_store"]  # a fixture
@@ -48,7 +48,7 @@ def incomplete(store: Store, score: float) -> int:
     upload = Upload("cut.png", "test", "local", retain=Retain.QUEUE)
     image = JudgedImage(info, prediction)
     reason = QueueReason.REVIEW
-    return store.catalog.record(image, upload, jpeg=b"jpeg", reason=reason).prediction_id
+    return store.catalog.record(image, upload, jpeg=b"jpeg", arrival=admitted(reason)).prediction_id
 
 
 def test_images_are_counted_by_their_actions(queue_store: Store, ready: Engine) -> None:
@@ -90,7 +90,7 @@ def test_releasing_makes_no_decision(queue_store: Store, ready: Engine) -> None:
     assert [(e.actor, e.details) for e in released] == [
         ("root", {"policy_version": 5, "entries": 2})
     ]
-    queue_store.catalog.record(queue_store.catalog.get(below), reason=QueueReason.REVIEW)
+    queue_store.catalog.record(queue_store.catalog.get(below), arrival=admitted(QueueReason.REVIEW))
     assert below in offered(queue_store, "bob")
     assert above not in offered(queue_store, "bob")
     assert queue_store.consistency.check() == []

@@ -21,6 +21,7 @@ from nsfw_app.records import (
     Upload,
     utc,
 )
+from nsfw_app.rules.audit_plan import AuditPlan
 from nsfw_app.rules.queue import QueueOrder, QueueReason, QueueRules
 from nsfw_app.store import Store
 from nsfw_app.store import connections as clock
@@ -28,9 +29,9 @@ from nsfw_app.store import leases as leases_module
 from nsfw_app.store import queue_entries as queue_module
 from nsfw_app.store.standing_decisions import LabelCount
 from tests.support.decisions import count_outcomes
-from tests.support.sample_records import FAKE, person
+from tests.support.sample_records import FAKE, admitted, person
 
-ALL = QueueRules(frozenset(QueueReason), audit_rate=0.5)
+ALL = QueueRules(frozenset(QueueReason), AuditPlan(0.5))
 CLAIMERS = 8
 ENTRIES = 2000
 CLAIM = """
@@ -66,7 +67,8 @@ def waiting(store: Store, score: float, reason: QueueReason = QueueReason.REVIEW
     prediction = Prediction(sha256, FAKE, {"normal": 1 - score, "nsfw": score}, score)
     upload = Upload(f"{number}.png", "test", "local", retain=Retain.QUEUE)
     image = JudgedImage(info, prediction, Preview(b"webp"))
-    return store.catalog.record(image, upload, jpeg=b"jpeg", reason=reason).prediction_id
+    arrival = admitted(reason, 0.5 if reason is QueueReason.AUDIT else 1.0)
+    return store.catalog.record(image, upload, jpeg=b"jpeg", arrival=arrival).prediction_id
 
 
 def decide(store: Store, prediction_id: int, reviewer: str, label: Label) -> int:
@@ -311,7 +313,9 @@ def test_an_image_enters_once(queue_store: Store) -> None:
     """A settled image does not enter again."""
     prediction = waiting(queue_store, 0.6)
     decide(queue_store, prediction, "ann", Label.NSFW)
-    queue_store.catalog.record(queue_store.catalog.get(prediction), reason=QueueReason.REVIEW)
+    queue_store.catalog.record(
+        queue_store.catalog.get(prediction), arrival=admitted(QueueReason.REVIEW)
+    )
     assert offered(queue_store, "bob") == []
 
 

@@ -13,7 +13,7 @@ from sqlite_utils import Database
 from nsfw_app.errors import AccountError, DecisionRefused
 from nsfw_app.records import Label, Upload
 from nsfw_app.rules.permissions import Permission
-from nsfw_app.rules.queue import QueueReason
+from nsfw_app.rules.queue import Admission, QueueReason
 from nsfw_app.store import Store
 from nsfw_app.store.keys import Webhook
 from nsfw_app.store.migrations import migrations
@@ -72,7 +72,7 @@ class Submitted:
         """Upload it again, which brings it into the queue because of its score."""
         self.store.previews.add(self.sha256, b"jpeg")
         with self.store._connections.writing() as db:
-            self.store.queue.enter(db, self.prediction_id, QueueReason.REVIEW)
+            self.store.queue.enter(db, self.prediction_id, Admission(QueueReason.REVIEW, 1.0))
 
     def decide(self, reviewer: str, label: Label) -> None:
         """Record a decision."""

@@ -18,6 +18,7 @@ from sqlite_utils import Database, Migrations
 
 from nsfw_app.store.migrations import derived_rows
 from nsfw_app.store.migrations.account_tables import ACCOUNT_TABLES
+from nsfw_app.store.migrations.arrival_table import ARRIVAL_TABLE
 from nsfw_app.store.migrations.decision_context import DECISION_CONTEXT
 from nsfw_app.store.migrations.queue_tables import QUEUE_TABLES
 from nsfw_app.store.migrations.review_tables import TABLES
@@ -126,6 +127,13 @@ def withdraw_training_labels(db: Database) -> None:
 def hide_waiting_decisions(db: Database) -> None:
     """Decisions about an image that waits are hidden from those who have not decided."""
     hide_from_undecided(db)
+
+
+@migrations()
+def add_arrivals(db: Database) -> None:
+    """Images as they arrive, and the probability with which each is drawn."""
+    for statement in ARRIVAL_TABLE:
+        db.execute(statement)
 
 
 def upgrade(writing: Callable[[], AbstractContextManager[Database]]) -> None:
