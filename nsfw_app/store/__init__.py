@@ -14,6 +14,7 @@ from nsfw_app.errors import SettingsError, StorageError
 from nsfw_app.rules.decisions import DecisionRules
 from nsfw_app.rules.queue import QueueRules
 from nsfw_app.rules.retention import Retention
+from nsfw_app.store.arrivals import Arrivals
 from nsfw_app.store.audit import Audit
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections
@@ -99,6 +100,7 @@ class Store:
             queue=self.queue,
             submissions=self.submissions,
         )
+        self.arrivals = Arrivals(connections)
         self.leases = Leases(connections)
         self.galleries = Galleries(connections)
         self.views = PreviewViews(connections)

@@ -5,11 +5,17 @@
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlite_utils import Database
 
+from nsfw_app.records import Label, ModelIdentity
 from nsfw_app.rules.queue import Admission
-from nsfw_app.store.connections import now
+from nsfw_app.store.connections import Connections, now
+
+LABEL = f"""
+case when o.waiting = 0 and o.label in ('{Label.NSFW}', '{Label.NORMAL}') then o.label end
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,76 @@ class Arrival:
     admission: Admission
     source: str
     policy_version: int = 0
+
+
+class ArrivalRow(NamedTuple):
+    """A stored arrival; `identity` is a key of `Arrivals.identities`, times are in UTC."""
+
+    arrival_id: int
+    prediction_id: int
+    identity: int
+    arrived_at: str
+    source: str
+    probability: float
+    drawn: int
+    nsfw_score: float
+
+
+class Arrivals:
+    """Reads arrivals and the labels of those that were drawn."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def after(self, arrival_id: int) -> list[ArrivalRow]:
+        """The arrivals after one, in order of arrival; all after 0."""
+        rows = self._connections.db.execute(
+            """
+            select a.id, a.prediction_id, i.id, substr(a.arrived_at, 1, 19), a.source,
+              a.probability, a.drawn, p.nsfw_score
+            from arrivals a join predictions p on p.id = a.prediction_id
+              join model_identities i on i.model = p.model and i.revision = p.revision
+                and i.weights_sha256 = p.weights_sha256 and i.backend = p.backend
+            where a.id > ? order by a.id
+            """,
+            (arrival_id,),
+        )
+        return [ArrivalRow(*row) for row in rows]
+
+    def labels(self, *, after_decision: int, after_arrival: int) -> list[tuple[int, str | None]]:
+        """Predictions of drawn images and their labels as they are now.
+
+        Only those that arrived after an arrival, or with decisions after one. The label is None
+        while the image is not settled, or settled as unsure.
+        """
+        rows = self._connections.db.execute(
+            f"""
+            select a.prediction_id, {LABEL} as label
+            from (
+                select prediction_id from decisions where id > :decision
+                union select prediction_id from arrivals where id > :arrival
+              ) d
+              join arrivals a on a.prediction_id = d.prediction_id
+              left join outcomes o on o.prediction_id = d.prediction_id
+            where a.drawn
+            """,
+            {"decision": after_decision, "arrival": after_arrival},
+        )
+        return [(prediction_id, label) for prediction_id, label in rows]
+
+    def last_decision(self) -> int:
+        """The id of the latest decision or undo; 0 without any."""
+        return int(self._connections.row("select coalesce(max(id), 0) as n from decisions")["n"])
+
+    def identities(self) -> dict[int, ModelIdentity]:
+        """Models that made predictions, by the key that arrivals have."""
+        rows = self._connections.db.execute("select * from model_identities").fetchall()
+        return {
+            row["id"]: ModelIdentity(
+                row["model"], row["revision"], row["weights_sha256"], row["backend"]
+            )
+            for row in rows
+        }
 
 
 def add_arrival(db: Database, prediction_id: int, arrival: Arrival) -> None:

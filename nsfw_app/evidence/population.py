@@ -1,0 +1,158 @@
+"""The images that arrived, in memory: read once, then kept up to date with what is new.
+
+- Columns are arrays in order of arrival, so that a sample of a period is a slice of them.
+- A sample holds one model: backends of the same weights whose parity was verified count as one.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsfw_app.evidence.sample import NOT_REVIEWED, SAFE, UNSAFE, Sample
+from nsfw_app.records import Label, ModelIdentity
+from nsfw_app.store.arrivals import Arrivals
+
+CODES = {Label.NSFW: UNSAFE, Label.NORMAL: SAFE}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which images a sample is of.
+
+    - `counts` says which predictions do: those of one model and of its verified backends.
+    - `since` and `until` bound the time of arrival, in UTC; `until` itself is left out.
+    - `source` is where the images came from.
+    - None selects all.
+    """
+
+    counts: Callable[[ModelIdentity], bool]
+    since: datetime | None = None
+    until: datetime | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Images that arrived in a period, and the sample that can be estimated from.
+
+    - `sample` leaves out the images that no rule could have drawn: `never_drawn` is their number,
+      and nothing is known of them.
+    - `scores` and `times` are of all images, `times` as datetime64[s] in UTC.
+    - `prediction_ids` are those of the images in `sample`.
+    """
+
+    sample: Sample
+    prediction_ids: NDArray[np.int64]
+    sample_times: NDArray[np.datetime64]
+    scores: NDArray[np.float64]
+    times: NDArray[np.datetime64]
+    never_drawn: int
+
+    def __len__(self) -> int:
+        """The number of images that arrived."""
+        return len(self.scores)
+
+
+class ArrivedImages:
+    """Reads arrivals and labels from the store into memory, and selects samples."""
+
+    def __init__(self, arrivals: Arrivals) -> None:
+        self._arrivals = arrivals
+        self._lock = threading.Lock()
+        self._columns = _columns([])
+        self._decision_id = 0
+
+    def select(self, selection: Selection) -> Population:
+        """The images of a selection, as the store has them now."""
+        with self._lock:
+            self._refresh()
+            columns, identities = self._columns, self._arrivals.identities()
+        wanted = [key for key, identity in identities.items() if selection.counts(identity)]
+        chosen = np.isin(columns["identity"], wanted)
+        times = columns["times"]
+        if selection.since is not None:
+            chosen &= times >= np.datetime64(selection.since.replace(tzinfo=None), "s")
+        if selection.until is not None:
+            chosen &= times < np.datetime64(selection.until.replace(tzinfo=None), "s")
+        if selection.source is not None:
+            chosen &= columns["source"] == selection.source
+        drawable = chosen & (columns["probability"] > 0)
+        labels = columns["labels"][drawable]
+        drawn = columns["drawn"][drawable]
+        return Population(
+            Sample(
+                columns["scores"][drawable],
+                columns["probability"][drawable],
+                np.where(drawn, labels, NOT_REVIEWED),
+                drawn & (labels == NOT_REVIEWED),
+            ),
+            columns["prediction_id"][drawable],
+            times[drawable],
+            columns["scores"][chosen],
+            times[chosen],
+            int(np.count_nonzero(chosen & ~drawable)),
+        )
+
+    def sources(self) -> list[str]:
+        """Where images came from, in order of name."""
+        with self._lock:
+            self._refresh()
+            return [str(source) for source in np.unique(self._columns["source"])]
+
+    def models(self) -> list[ModelIdentity]:
+        """The models that judged arrived images, the one with the most images first."""
+        with self._lock:
+            self._refresh()
+            keys, counts = np.unique(self._columns["identity"], return_counts=True)
+            identities = self._arrivals.identities()
+        return [identities[int(key)] for key in keys[np.argsort(-counts, kind="stable")]]
+
+    def _refresh(self) -> None:
+        """Read arrivals and labels that are new."""
+        ids = self._columns["arrival_id"]
+        arrival_id = int(ids[-1]) if len(ids) else 0
+        rows = self._arrivals.after(arrival_id)
+        # Decisions that are made while this reads are read again the next time.
+        decision_id = self._arrivals.last_decision()
+        changed = self._arrivals.labels(after_decision=self._decision_id, after_arrival=arrival_id)
+        self._decision_id = decision_id
+        if rows:
+            new = _columns(rows)
+            self._columns = {
+                name: np.concatenate([values, new[name]]) for name, values in self._columns.items()
+            }
+        if changed:
+            order = np.argsort(self._columns["prediction_id"], kind="stable")
+            known = self._columns["prediction_id"][order]
+            predictions = np.array([prediction_id for prediction_id, _ in changed])
+            at = np.searchsorted(known, predictions)
+            # An image that arrived after the arrivals were read is read again the next time, too.
+            found = (at < len(known)) & (known[np.minimum(at, len(known) - 1)] == predictions)
+            labels = np.array(
+                [CODES[Label(label)] if label else NOT_REVIEWED for _, label in changed], np.int8
+            )
+            column = self._columns["labels"].copy()
+            column[order[at[found]]] = labels[found]
+            self._columns = {**self._columns, "labels": column}
+
+
+def _columns(rows: list[Any]) -> dict[str, NDArray[Any]]:
+    """Arrivals as arrays, without labels."""
+    values = list(zip(*rows, strict=True)) or [()] * 8
+    ids, predictions, identities, times, sources, probabilities, drawn, scores = values
+    return {
+        "arrival_id": np.array(ids, np.int64),
+        "prediction_id": np.array(predictions, np.int64),
+        "identity": np.array(identities, np.int64),
+        "times": np.array(times, "datetime64[s]"),
+        "source": np.array(sources, object),
+        "probability": np.array(probabilities, np.float64),
+        "drawn": np.array(drawn, bool),
+        "scores": np.array(scores, np.float64),
+        "labels": np.full(len(ids), NOT_REVIEWED, np.int8),
+    }
