@@ -38,7 +38,8 @@ WARM_UP = 50  # images without a bet, from which the smallest probability is lea
 EXCEPTIONS = 4  # images with a smaller probability that do not lower the stakes yet
 PREDICTED_FROM = 0.5  # scores from here upwards predict that an image is unsafe
 CANDIDATES = np.arange(1, 100) / 100
-BOUND_STEPS = 14  # of the bisection; the bound is exact to less than 0.0001
+LEAST_BOUND = 0.5  # of recall that `recall_bounds` looks for
+TOLERANCE = 0.0001  # of the bound of a certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,34 @@ def certify_threshold(
     )
 
 
+def recall_bounds(
+    sample: Sample, *, confidence: float, thresholds: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Lower confidence bounds of the recall at each threshold, valid at any time.
+
+    The highest threshold with a bound of at least a target, below which all have one, is the one
+    that `certify_threshold` certifies for that target, to within 0.001.
+
+    Args:
+        sample: The images that arrived, in order of arrival.
+        confidence: In (0, 1).
+        thresholds: Shape (k,), rising.
+
+    Returns:
+        Shape (k,), falling; 0 where less than 0.5 is shown.
+    """
+    bets, needed = _Bets(sample), -math.log1p(-confidence)
+    found = np.zeros(len(thresholds))
+    upper = 1.0
+    for at, threshold in enumerate(thresholds):
+        if bets.log_capital(threshold, LEAST_BOUND).max(initial=0.0) < needed:
+            break
+        if bets.log_capital(threshold, upper).max(initial=0.0) < needed:
+            upper = bets.lower_bound(threshold, LEAST_BOUND, needed, upper=upper, tolerance=0.001)
+        found[at] = upper
+    return found
+
+
 class _Bets:
     """Bets on a sample, prepared for many thresholds and targets.
 
@@ -147,10 +176,18 @@ class _Bets:
         paths = self._paths(threshold, recall)
         return np.asarray(np.logaddexp.reduce(paths, axis=0) - math.log(len(paths)))
 
-    def lower_bound(self, threshold: float, recall: float, needed: float) -> float:
+    def lower_bound(
+        self,
+        threshold: float,
+        recall: float,
+        needed: float,
+        *,
+        upper: float = 1.0,
+        tolerance: float = TOLERANCE,
+    ) -> float:
         """The highest recall that the capital shows at a threshold; `recall` is shown already."""
-        lower, upper = recall, 1.0
-        for _ in range(BOUND_STEPS):
+        lower = recall
+        while upper - lower > tolerance:
             middle = (lower + upper) / 2
             if self.log_capital(threshold, middle).max(initial=0.0) >= needed:
                 lower = middle

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nsfw_app.evidence.guarantee import Certificate, certify_threshold
+from nsfw_app.evidence.guarantee import Certificate, certify_threshold, recall_bounds
 from nsfw_app.evidence.sample import NOT_REVIEWED, SAFE, UNSAFE, Sample
 from tests.support.streams import HIGH, LOW, failing_stream, stream, true_recall
 
@@ -87,6 +87,20 @@ def test_an_audited_miss_lowers_the_bound() -> None:
     order = np.argsort(np.concatenate([[100.5, 200.5, 300.5], np.arange(IMAGES)]))
     after = certified(misses.subset(order))
     assert (after.recall_lower or 0) < before.recall_lower
+
+
+def test_bounds_for_all_thresholds_give_the_same_certificates() -> None:
+    """The highest threshold whose bound reaches a target is the certified one."""
+    sample = stream(np.random.default_rng(10), IMAGES)
+    bounds = recall_bounds(sample, confidence=0.9, thresholds=CANDIDATES)
+    assert np.all(np.diff(bounds) <= 0)
+    for target in (0.85, 0.9, 0.95, 0.97):
+        reached = CANDIDATES[bounds >= target - 0.001]
+        assert certified(sample, recall=target).threshold in (
+            reached.max(initial=0) or None,
+            CANDIDATES[bounds >= target].max(initial=0) or None,
+        )
+    assert recall_bounds(first(sample, 100), confidence=0.9, thresholds=CANDIDATES).max() == 0
 
 
 def test_more_reviews_are_estimated_while_none_is_certified() -> None:
