@@ -1,0 +1,81 @@
+"""Measures on a labeled set: values by other libraries, intervals, paired comparisons."""
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from nsfw_app.evidence.evaluation import Measured, compare, evaluate
+
+THRESHOLDS = (0.5, 0.2)
+
+
+def labeled(seed: int, images: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and labels of a model with some mistakes."""
+    rng = np.random.default_rng(seed)
+    unsafe = rng.random(images) < 0.3
+    return np.where(unsafe, rng.beta(4, 2, images), rng.beta(1, 4, images)), unsafe
+
+
+def test_values_are_those_of_scikit_learn() -> None:
+    """Accuracy, balanced accuracy, AUROC, average precision and the Brier score agree."""
+    scores, unsafe = labeled(1)
+    found = evaluate(scores, unsafe, thresholds=THRESHOLDS)
+    labels = scores >= 0.5
+    expected = {
+        "accuracy": metrics.accuracy_score(unsafe, labels),
+        "balanced_accuracy": metrics.balanced_accuracy_score(unsafe, labels),
+        "auroc": metrics.roc_auc_score(unsafe, scores),
+        "average_precision": metrics.average_precision_score(unsafe, scores),
+        "brier": metrics.brier_score_loss(unsafe, scores),
+        "recall@0.5": metrics.recall_score(unsafe, labels),
+        "recall@0.2": metrics.recall_score(unsafe, scores >= 0.2),
+        "false_positive_rate@0.2": (scores >= 0.2)[~unsafe].mean(),
+    }
+    for name, value in expected.items():
+        measured = found.measures[name]
+        assert measured.value == pytest.approx(value), name
+        assert measured.lower < measured.value < measured.upper, name
+    assert (found.images, found.unsafe) == (400, unsafe.sum())
+    assert 0 < found.measures["ece"].value < 1
+
+
+def test_the_interval_covers_the_accuracy() -> None:
+    """In 80 sets the interval of the accuracy contains the true one in about 95 %."""
+    truth = evaluate(*labeled(0, 200_000), thresholds=[0.5]).measures["brier"].value
+    covered = 0
+    for seed in range(80):
+        interval = evaluate(*labeled(seed + 1, 200), thresholds=[0.5]).measures["brier"]
+        covered += interval.lower <= truth <= interval.upper
+    assert covered >= 70
+
+
+def test_one_label_leaves_measures_undefined() -> None:
+    """Without safe images there is no AUROC and no false positive rate."""
+    found = evaluate(np.array([0.2, 0.9]), np.array([True, True]), thresholds=[0.5])
+    nothing = Measured(None, None, None)
+    assert found.measures["auroc"] == found.measures["false_positive_rate@0.5"] == nothing
+    assert found.measures["accuracy"].value == 0.5
+
+
+def test_models_are_compared_on_the_same_images() -> None:
+    """A better model is found with far fewer images than its own interval would need."""
+    scores, unsafe = labeled(2)
+    better = np.where(unsafe, np.minimum(1, scores + 0.15), scores)
+    found = compare(scores, better, unsafe, thresholds=THRESHOLDS)
+    assert found.measures["recall@0.5"].lower > 0
+    assert found.only_first == 0
+    assert found.only_second == ((better >= 0.5) & (scores < 0.5)).sum()
+    assert found.p_value == pytest.approx(2 * 0.5**found.only_second)
+    same = compare(scores, scores, unsafe, thresholds=THRESHOLDS)
+    assert (same.p_value, same.measures["accuracy"]) == (1.0, Measured(0.0, 0.0, 0.0))
+
+
+def test_bad_sets_are_refused() -> None:
+    """Different lengths, scores out of range and empty sets."""
+    for scores, unsafe, words in (
+        ([0.5], [True, False], "shape"),
+        ([1.5], [True], "between 0 and 1"),
+        ([], [], "no image"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            evaluate(np.array(scores), np.array(unsafe), thresholds=[0.5])
