@@ -130,6 +130,14 @@ def _measures(thresholds: Sequence[float]) -> dict[str, Measure]:
 
         return measured
 
+    def at_threshold(threshold: float) -> dict[str, Measure]:
+        return {
+            f"recall@{threshold:g}": lambda scores, unsafe: rate(scores >= threshold, unsafe),
+            f"false_positive_rate@{threshold:g}": lambda scores, unsafe: rate(
+                scores >= threshold, ~unsafe
+            ),
+        }
+
     found: dict[str, Measure] = {
         "accuracy": lambda scores, unsafe: float(((scores >= policy) == unsafe).mean()),
         "balanced_accuracy": balanced,
@@ -139,12 +147,7 @@ def _measures(thresholds: Sequence[float]) -> dict[str, Measure]:
         "ece": lambda scores, unsafe: calibration_error(scores, unsafe, np.ones(len(scores))),
     }
     for threshold in thresholds:
-        found[f"recall@{threshold:g}"] = lambda scores, unsafe, t=threshold: rate(
-            scores >= t, unsafe
-        )
-        found[f"false_positive_rate@{threshold:g}"] = lambda scores, unsafe, t=threshold: rate(
-            scores >= t, ~unsafe
-        )
+        found |= at_threshold(threshold)
     return found
 
 
