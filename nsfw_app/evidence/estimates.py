@@ -29,7 +29,7 @@ PSEUDO_REVIEWS = 0.1
 class Interval:
     """A number with its confidence interval.
 
-    - `value` is None where no review tells anything about it; the interval is then the whole range.
+    - `value` is None where no review is about it; the interval is then the whole range.
     - `reviews` is the number of settled labels that it is computed from.
     """
 

@@ -164,7 +164,7 @@ def test_targets_out_of_range_are_refused(values: dict[str, float]) -> None:
 
 
 def test_samples_are_checked() -> None:
-    """Values out of range and arrays of different lengths are refused in words."""
+    """Values out of range and arrays of different lengths are refused."""
     good = {"scores": [0.5], "probabilities": [1.0], "labels": [1]}
     for name, values, words in (
         ("scores", [1.5], "1.5 is not a score"),
