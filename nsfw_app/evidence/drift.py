@@ -21,6 +21,7 @@ from scipy.special import betaincinv
 ALPHA = 0.01
 CUTS = 9  # scores at which the distributions are compared: the reference's deciles
 STAKES = np.array([0.02, 0.05, 0.1, 0.2, 0.5])[:, np.newaxis]  # of the largest one
+MOST = 500.0  # logarithm of the capital, far beyond every alarm
 MIN_REFERENCE = 100  # images or reviews; with fewer nothing is compared
 
 
@@ -86,7 +87,8 @@ def _capital(happened: NDArray[np.bool_], lower: float, upper: float) -> NDArray
     """Shape (n,): the mean capital of bets that a rate is above `upper`, or below `lower`."""
     more = np.log1p(STAKES * (happened - upper) / max(upper, 1e-9)).cumsum(axis=1)
     less = np.log1p(STAKES * (lower - happened) / max(1 - lower, 1e-9)).cumsum(axis=1)
-    return np.asarray(np.exp(np.concatenate([more, less])).mean(axis=0))
+    paths = np.minimum(np.concatenate([more, less]), MOST)
+    return np.asarray(np.exp(paths).mean(axis=0))
 
 
 def _drift(path: NDArray[np.float64], reference: int, recent: int) -> Drift:

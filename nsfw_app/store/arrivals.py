@@ -86,6 +86,10 @@ class Arrivals:
         )
         return [(prediction_id, label) for prediction_id, label in rows]
 
+    def last_arrival(self) -> int:
+        """The id of the latest arrival; 0 without any."""
+        return int(self._connections.row("select coalesce(max(id), 0) as n from arrivals")["n"])
+
     def last_decision(self) -> int:
         """The id of the latest decision or undo; 0 without any."""
         return int(self._connections.row("select coalesce(max(id), 0) as n from decisions")["n"])

@@ -1,0 +1,126 @@
+"""Summaries of the evidence by model, period and source, kept until something changes.
+
+- A summary that is older than the data is returned at once, and computed again in the background,
+  so that a page with a million images never waits for more than the first one.
+"""
+
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from nsfw_app.evidence.population import ArrivedImages, Selection
+from nsfw_app.evidence.summary import Summary, summarize
+from nsfw_app.models.equivalence import EquivalentBackends
+from nsfw_app.records import ModelIdentity
+from nsfw_app.review.policies import PolicyBook
+from nsfw_app.store import Store
+
+MAX_KEPT = 32
+FRESH = timedelta(seconds=5)  # a summary is not computed more often
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceQuery:
+    """Which evidence: a model with its verified backends, the last `days` days, and a source.
+
+    None for `days` or `source` selects all.
+    """
+
+    identity: ModelIdentity
+    days: int | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatedSummary:
+    """A summary, when it was computed, and whether what is stored has changed since."""
+
+    summary: Summary
+    computed_at: datetime
+    outdated: bool
+
+
+@dataclass(slots=True)
+class _Kept:
+    summary: Summary
+    computed_at: datetime
+    state: tuple[int, int, int]
+    refreshing: bool = False
+
+
+class Summaries:
+    """Computes and keeps summaries.
+
+    Args:
+        store: Arrivals, labels, and the audit plan in force.
+        policies: The policy in force for each model.
+        equivalents: Backends whose predictions count as those of one model.
+    """
+
+    def __init__(self, store: Store, policies: PolicyBook, equivalents: EquivalentBackends) -> None:
+        self._store = store
+        self._policies = policies
+        self._equivalents = equivalents
+        self.images = ArrivedImages(store.arrivals)
+        self._lock = threading.Lock()
+        self._kept: dict[EvidenceQuery, _Kept] = {}
+
+    def get(self, query: EvidenceQuery) -> DatedSummary:
+        """The summary of a query; the last one that was computed, if that was recently."""
+        state = self._state(query)
+        with self._lock:
+            kept = self._kept.get(query)
+            if kept is not None:
+                outdated = kept.state != state
+                old = datetime.now(UTC) - kept.computed_at > FRESH
+                if outdated and old and not kept.refreshing:
+                    kept.refreshing = True
+                    threading.Thread(target=self._compute, args=(query,), daemon=True).start()
+                return DatedSummary(kept.summary, kept.computed_at, outdated)
+        fresh = self._compute(query)
+        return DatedSummary(fresh.summary, fresh.computed_at, fresh.state != self._state(query))
+
+    def _compute(self, query: EvidenceQuery) -> _Kept:
+        try:
+            state, now = self._state(query), datetime.now(UTC)
+            policy = self._policies.of(query.identity.model)
+            backends = self._equivalents.of(query.identity, policy)
+            population = self.images.select(
+                Selection(
+                    lambda other: _is_same(query.identity, other, backends),
+                    since=None if query.days is None else now - timedelta(days=query.days),
+                    source=query.source,
+                )
+            )
+            saved_at = self._policies.versions(query.identity.model)[0].created_at
+            summary = summarize(
+                population,
+                policy,
+                self._store.queue.rules.audits,
+                evidence_until=datetime.fromisoformat(saved_at) if saved_at else None,
+            )
+            kept = _Kept(summary, now, state)
+            with self._lock:
+                self._kept.pop(query, None)
+                self._kept[query] = kept
+                while len(self._kept) > MAX_KEPT:
+                    self._kept.pop(next(iter(self._kept)))
+        finally:
+            with self._lock:
+                if query in self._kept:
+                    self._kept[query].refreshing = False
+        return kept
+
+    def _state(self, query: EvidenceQuery) -> tuple[int, int, int]:
+        """What a summary depends on: the latest arrival and decision, and the policy."""
+        arrivals = self._store.arrivals
+        version = self._policies.of(query.identity.model).version
+        return arrivals.last_arrival(), arrivals.last_decision(), version
+
+
+def _is_same(one: ModelIdentity, other: ModelIdentity, backends: frozenset[str]) -> bool:
+    """Whether two are one model: the same weights, by the same or a verified backend."""
+    weights = (one.model, one.revision, one.weights_sha256)
+    return weights == (other.model, other.revision, other.weights_sha256) and (
+        other.backend in backends
+    )

@@ -1,0 +1,245 @@
+"""What the evidence says about a model under its policy: the numbers of the Insights tab.
+
+- All numbers are of one period, model and source; what they leave out is counted.
+- The curves are computed once for all thresholds, so that a page can look up any policy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsfw_app.evidence.calibration import Calibration, fit_calibration
+from nsfw_app.evidence.drift import Drift, rate_drift, score_drift
+from nsfw_app.evidence.estimates import Estimates, Interval, estimate, proportion
+from nsfw_app.evidence.guarantee import recall_bounds
+from nsfw_app.evidence.population import Population
+from nsfw_app.evidence.sample import SAFE, UNSAFE, Sample
+from nsfw_app.records import Policy
+from nsfw_app.rules.audit_plan import AuditPlan
+
+CONFIDENCE = 0.95  # of intervals
+BOUND_CONFIDENCE = 0.9  # of the certificate
+BINS = 100
+THRESHOLDS = np.arange(BINS + 1) / BINS
+RELIABILITY_BINS = 10
+WEEK = np.timedelta64(7, "D")
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """How recall, precision and work depend on the threshold; one entry per hundredth.
+
+    - `recall` and `precision` are estimates, `bounds` lower confidence bounds of the recall that
+      are valid at any time.
+    - `images` are counts of scores in each hundredth, `audits` the images of those that the audit
+      plan is expected to draw where they are outside the band.
+    """
+
+    thresholds: list[float]
+    recall: list[Interval]
+    precision: list[Interval]
+    bounds: list[float]
+    images: list[int]
+    audits: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Estimated numbers of unsafe and safe images, by tenths of the score; weighted reviews."""
+
+    unsafe: list[float]
+    safe: list[float]
+    reviews: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityPoint:
+    """Images whose probability is in a tenth: its mean, and the share that is unsafe."""
+
+    probability: float
+    unsafe: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The evidence of a period.
+
+    - `allowed` are estimates at `review_from`: what is below is allowed without a person.
+      `labeled` are those at the threshold.
+    - `never_drawn` images had no chance to be reviewed: nothing is known of them.
+    - `days` is the length of the period in which images arrived; None without any.
+    - `reliability` is that of the raw scores, `reliability_calibrated` that of probabilities.
+    """
+
+    policy: Policy
+    images: int
+    never_drawn: int
+    reviews: int
+    unsettled: int
+    days: float | None
+    allowed: Estimates
+    labeled: Estimates
+    curve: Curve
+    histogram: Histogram
+    calibration: Calibration | None
+    reliability: list[ReliabilityPoint]
+    reliability_calibrated: list[ReliabilityPoint]
+    drift: Drift
+    disagreement_drift: Drift
+
+
+def summarize(
+    population: Population, policy: Policy, audits: AuditPlan, *, evidence_until: datetime | None
+) -> Summary:
+    """Summarize the images of a period.
+
+    Args:
+        population: The images that arrived.
+        policy: In force.
+        audits: The audit plan in force.
+        evidence_until: When the policy was saved: images before are its evidence, images after are
+            compared with them. None compares the last week with the time before.
+    """
+    sample = population.sample
+    calibration = fit_calibration(sample)
+    reference, recent = _split(population, evidence_until)
+    return Summary(
+        policy=policy,
+        images=len(population),
+        never_drawn=population.never_drawn,
+        reviews=sample.reviews,
+        unsettled=sample.open_draws,
+        days=_days(population.times),
+        allowed=estimate(sample, threshold=policy.review_from, confidence=CONFIDENCE),
+        labeled=estimate(sample, threshold=policy.threshold, confidence=CONFIDENCE),
+        curve=_curve(population, audits),
+        histogram=_histogram(sample),
+        calibration=calibration,
+        reliability=_reliability(sample, sample.scores),
+        reliability_calibrated=(
+            _reliability(sample, calibration(sample.scores)) if calibration else []
+        ),
+        drift=score_drift(
+            population.scores[population.times < reference],
+            population.scores[population.times >= recent],
+        ),
+        disagreement_drift=_disagreements(population, policy, reference, recent),
+    )
+
+
+def headline(summary: Summary, *, period: str) -> str:
+    """The first sentence of Insights: what is allowed, or what is missing to know it.
+
+    Args:
+        summary: Of the period.
+        period: Its name within a sentence, such as "in the last 30 days".
+    """
+    images = f"{summary.images:,} image{'s' if summary.images != 1 else ''}"
+    if not summary.images:
+        return f"No image arrived {period}. Images count that may enter the review queue."
+    if summary.never_drawn == summary.images or not summary.reviews:
+        missing = (
+            "none of them could be drawn for review: set NSFW_AUDIT_RATE, and add audit to "
+            "NSFW_QUEUE_RULES"
+            if summary.never_drawn == summary.images
+            else f"none of them is reviewed and settled; {summary.unsettled:,} wait"
+        )
+        return f"Of {images} {period} nothing is known: {missing}."
+    missed, recall = summary.allowed.missed, summary.allowed.recall
+    if recall.value is None or missed.value is None:
+        return (
+            f"Of {images} {period} at most {missed.upper:,.0f} unsafe ones were allowed: none of "
+            f"the {summary.reviews:,} sampled reviews is unsafe."
+        )
+    return (
+        f"Of {images} {period} about {missed.value:,.0f} unsafe ones were allowed "
+        f"({missed.lower:,.0f} to {missed.upper:,.0f}). Recall {100 * recall.value:.1f} % "
+        f"({100 * recall.lower:.1f} to {100 * recall.upper:.1f}), from {summary.reviews:,} sampled "
+        "reviews."
+    )
+
+
+def _curve(population: Population, audits: AuditPlan) -> Curve:
+    sample = population.sample
+    reviewed = sample.reviewed
+    weights = 1 / sample.probabilities[reviewed]
+    unsafe, scores = sample.labels[reviewed] == UNSAFE, sample.scores[reviewed]
+
+    def share(part: NDArray[np.bool_], of: NDArray[np.bool_]) -> Interval:
+        return proportion(part[of], weights[of], confidence=CONFIDENCE)
+
+    cells = np.minimum((population.scores * BINS).astype(int), BINS - 1)
+    images = np.bincount(cells, minlength=BINS)
+    middles = (np.arange(BINS) + 0.5) / BINS
+    return Curve(
+        thresholds=THRESHOLDS.tolist(),
+        recall=[share(scores >= t, unsafe) for t in THRESHOLDS],
+        precision=[share(unsafe, scores >= t) for t in THRESHOLDS],
+        bounds=recall_bounds(sample, confidence=BOUND_CONFIDENCE, thresholds=THRESHOLDS).tolist(),
+        images=images.tolist(),
+        audits=[int(n) * audits.rate(float(m)) for n, m in zip(images, middles, strict=True)],
+    )
+
+
+def _histogram(sample: Sample) -> Histogram:
+    tenths = np.minimum((sample.scores * 10).astype(int), 9)
+
+    def weighted(label: int) -> list[float]:
+        chosen = sample.labels == label
+        weights = 1 / sample.probabilities[chosen]
+        return [float(n) for n in np.bincount(tenths[chosen], weights, minlength=10)]
+
+    return Histogram(
+        weighted(UNSAFE),
+        weighted(SAFE),
+        np.bincount(tenths[sample.reviewed], minlength=10).tolist(),
+    )
+
+
+def _reliability(sample: Sample, probabilities: NDArray[Any]) -> list[ReliabilityPoint]:
+    reviewed = sample.reviewed
+    values, weights = probabilities[reviewed], 1 / sample.probabilities[reviewed]
+    unsafe = sample.labels[reviewed] == UNSAFE
+    cells = np.minimum((values * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
+    return [
+        ReliabilityPoint(
+            float(np.average(values[cells == cell], weights=weights[cells == cell])),
+            proportion(unsafe[cells == cell], weights[cells == cell], confidence=CONFIDENCE),
+        )
+        for cell in np.unique(cells)
+    ]
+
+
+def _split(
+    population: Population, evidence_until: datetime | None
+) -> tuple[np.datetime64, np.datetime64]:
+    """Until when images are the reference, and from when they are compared with it."""
+    if evidence_until is not None:
+        moment = np.datetime64(evidence_until.astimezone(UTC).replace(tzinfo=None), "s")
+        return moment, moment
+    latest = population.times[-1] if len(population.times) else np.datetime64(0, "s")
+    return latest - WEEK, latest - WEEK
+
+
+def _disagreements(
+    population: Population, policy: Policy, reference: np.datetime64, recent: np.datetime64
+) -> Drift:
+    """Disagreement of settled labels with those of the model, among images in the band.
+
+    They are all reviewed, so that their rate needs no weights.
+    """
+    sample, times = population.sample, population.sample_times
+    band = sample.reviewed & (sample.probabilities == 1)
+    differ = (sample.labels == UNSAFE) != (sample.scores >= policy.threshold)
+    return rate_drift(differ[band & (times < reference)], differ[band & (times >= recent)])
+
+
+def _days(times: Sequence[Any] | NDArray[Any]) -> float | None:
+    """The time between the first and the last image, at least one day."""
+    if not len(times):
+        return None
+    return max(1.0, float((times[-1] - times[0]) / np.timedelta64(1, "D")))

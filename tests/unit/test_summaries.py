@@ -1,0 +1,66 @@
+"""Kept summaries: computed once, returned at once, and brought up to date."""
+
+import time
+
+import pytest
+
+from nsfw_app.evidence import summaries as module
+from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
+from nsfw_app.models.equivalence import EquivalentBackends
+from nsfw_app.records import Label, Policy
+from nsfw_app.review.policies import PolicyBook
+from nsfw_app.store import Store
+from tests.support.sample_records import FAKE, OTHER
+from tests.unit.test_population import AUDIT, REVIEW, arrive, arriving, decide
+
+__all__ = ["arriving"]  # a fixture
+
+
+@pytest.fixture
+def summaries(arriving: Store) -> Summaries:
+    """Summaries over a store in which every rule is on."""
+    return Summaries(arriving, PolicyBook(arriving.policies), EquivalentBackends(None))
+
+
+def test_a_summary_is_kept_until_something_changes(
+    summaries: Summaries, arriving: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same object is returned; after a decision it is outdated, and soon replaced."""
+    monkeypatch.setattr(module, "FRESH", module.timedelta(0))
+    query = EvidenceQuery(FAKE)
+    image = arrive(arriving, 0.5, REVIEW)
+    first = summaries.get(query)
+    assert (first.summary.images, first.summary.reviews, first.outdated) == (1, 0, False)
+    assert summaries.get(query).summary is first.summary
+    decide(arriving, image, Label.NSFW)
+    assert summaries.get(query).outdated
+    deadline = time.monotonic() + 10
+    while (found := summaries.get(query)).outdated and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (found.summary.reviews, found.outdated) == (1, False)
+
+
+def test_a_new_policy_makes_a_summary_outdated(summaries: Summaries, arriving: Store) -> None:
+    """The estimates are those of the policy in force."""
+    arrive(arriving, 0.5, REVIEW)
+    query = EvidenceQuery(FAKE)
+    assert not summaries.get(query).outdated
+    policies = PolicyBook(arriving.policies)
+    policies.save(FAKE.model, Policy(0.6, 0.3, 0.9), author="ann", reason="test")
+    assert summaries.get(query).outdated
+
+
+def test_queries_are_separate(summaries: Summaries, arriving: Store) -> None:
+    """Another model, source or period has a summary of its own."""
+    arrive(arriving, 0.5, REVIEW)
+    arrive(arriving, 0.1, AUDIT, source="gallery")
+    arrive(arriving, 0.6, REVIEW, identity=OTHER)
+    counts = [
+        summaries.get(query).summary.images
+        for query in (
+            EvidenceQuery(FAKE),
+            EvidenceQuery(FAKE, source="gallery"),
+            EvidenceQuery(OTHER, days=7),
+        )
+    ]
+    assert counts == [2, 1, 1]
