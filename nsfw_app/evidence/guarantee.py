@@ -12,7 +12,7 @@ gains capital on average only if the target is reached. By Ville's inequality th
   valid where it is wrong.
 - The stake is limited by the smallest probability of the images before, a few exceptions aside, so
   that no image can ruin a bet. An image with a smaller probability than that costs a fixed part of
-  the capital, whatever its label.
+  the capital with either label.
 - Candidates are tested from the lowest, and testing stops at the first that is not certified. That
   needs no correction, because recall falls with the threshold.
 - An image that was drawn and is not settled counts as the worst case: unsafe below a candidate,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nsfw_app.evidence.calibration import Calibration, fit_calibration
 from nsfw_app.evidence.drift import Drift, rate_drift, score_drift
 from nsfw_app.evidence.estimates import Estimates, Interval, estimate, proportion
-from nsfw_app.evidence.guarantee import recall_bounds
+from nsfw_app.evidence.guarantee import certify_threshold, recall_bounds
 from nsfw_app.evidence.population import Population
 from nsfw_app.evidence.sample import SAFE, UNSAFE, Sample
 from nsfw_app.records import Policy
@@ -23,6 +23,7 @@ from nsfw_app.rules.audit_plan import AuditPlan
 
 CONFIDENCE = 0.95  # of intervals
 BOUND_CONFIDENCE = 0.9  # of the certificate
+RECALL_TARGETS = (0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 BINS = 100
 THRESHOLDS = np.arange(BINS + 1) / BINS
 RELIABILITY_BINS = 10
@@ -71,6 +72,8 @@ class Summary:
     - `allowed` are estimates at `review_from`: what is below is allowed without a person.
       `labeled` are those at the threshold.
     - `never_drawn` images had no chance to be reviewed: nothing is known of them.
+    - `more_reviews` is about how many more sampled reviews certify a threshold for each recall in
+      `RECALL_TARGETS`; None where one is certified, or the reviews speak against it.
     - `days` is the length of the period in which images arrived; None without any.
     - `reliability` is that of the raw scores, `reliability_calibrated` that of probabilities.
     """
@@ -84,6 +87,7 @@ class Summary:
     allowed: Estimates
     labeled: Estimates
     curve: Curve
+    more_reviews: dict[str, int | None]
     histogram: Histogram
     calibration: Calibration | None
     reliability: list[ReliabilityPoint]
@@ -117,6 +121,12 @@ def summarize(
         allowed=estimate(sample, threshold=policy.review_from, confidence=CONFIDENCE),
         labeled=estimate(sample, threshold=policy.threshold, confidence=CONFIDENCE),
         curve=_curve(population, audits),
+        more_reviews={
+            f"{target:g}": certify_threshold(
+                sample, recall=target, confidence=BOUND_CONFIDENCE, candidates=THRESHOLDS[1:-1]
+            ).more_reviews
+            for target in RECALL_TARGETS
+        },
         histogram=_histogram(sample),
         calibration=calibration,
         reliability=_reliability(sample, sample.scores),

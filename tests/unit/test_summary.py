@@ -55,9 +55,9 @@ def test_the_first_sentence_says_what_is_missing() -> None:
     never = population(Sample(np.array([]), np.array([]), np.array([])), never_drawn=2)
     waiting = Sample(few, few, np.full(3, NOT_REVIEWED), np.array([True, False, False]))
     safe = Sample(few, few, np.zeros(3))
-    nobody = Sample(np.array([]), np.array([]), np.array([]))
+    empty = Sample(np.array([]), np.array([]), np.array([]))
     for found, words in (
-        (population(nobody), "No image arrived in the last 30 days."),
+        (population(empty), "No image arrived in the last 30 days."),
         (never, "Of 2 images in the last 30 days nothing is known: none of them could be drawn"),
         (population(waiting), "none of them is reviewed and settled; 1 wait"),
         (population(safe), "none of the 3 sampled reviews is unsafe"),

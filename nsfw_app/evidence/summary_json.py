@@ -1,0 +1,74 @@
+"""The JSON of a summary, for the page, the API and the report."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from nsfw_app.evidence.calibration import Calibration
+from nsfw_app.evidence.drift import Drift
+from nsfw_app.evidence.summaries import DatedSummary, EvidenceQuery
+from nsfw_app.evidence.summary import BOUND_CONFIDENCE, CONFIDENCE, headline
+
+CURVE_POINTS = np.arange(101) / 100
+DRIFT_SENTENCE = "The {what} of recent images differ from those that this evidence is from."
+
+
+def summary_json(dated: DatedSummary, query: EvidenceQuery) -> dict[str, Any]:
+    """A summary as JSON; numbers are not rounded, an interval is value, lower, upper, reviews."""
+    summary, identity = dated.summary, query.identity
+    return {
+        "headline": headline(summary, period=period_phrase(query.days)),
+        "alarms": alarms(summary.drift, summary.disagreement_drift),
+        "computed_at": dated.computed_at.isoformat(),
+        "outdated": dated.outdated,
+        "model": identity.model,
+        "revision": identity.revision,
+        "weights_sha256": identity.weights_sha256,
+        "days_selected": query.days,
+        "source": query.source,
+        "confidence": CONFIDENCE,
+        "bound_confidence": BOUND_CONFIDENCE,
+        "policy": asdict(summary.policy),
+        "images": summary.images,
+        "never_drawn": summary.never_drawn,
+        "reviews": summary.reviews,
+        "unsettled": summary.unsettled,
+        "days": summary.days,
+        "allowed": asdict(summary.allowed),
+        "labeled": asdict(summary.labeled),
+        "curve": asdict(summary.curve),
+        "more_reviews": summary.more_reviews,
+        "histogram": asdict(summary.histogram),
+        "calibration": _calibration_json(summary.calibration),
+        "reliability": [asdict(point) for point in summary.reliability],
+        "reliability_calibrated": [asdict(point) for point in summary.reliability_calibrated],
+        "drift": asdict(summary.drift),
+        "disagreement_drift": asdict(summary.disagreement_drift),
+    }
+
+
+def period_phrase(days: int | None) -> str:
+    """A period within a sentence."""
+    if days is None:
+        return "since the first one"
+    return "in the last day" if days == 1 else f"in the last {days} days"
+
+
+def alarms(scores: Drift, disagreements: Drift) -> list[str]:
+    """Sentences about what has changed since the evidence was collected; empty if nothing has."""
+    found = (("scores", scores), ("disagreements", disagreements))
+    return [DRIFT_SENTENCE.format(what=what) for what, drift in found if drift.shown]
+
+
+def _calibration_json(calibration: Calibration | None) -> dict[str, Any] | None:
+    if calibration is None:
+        return None
+    return {
+        "method": calibration.method,
+        "reviews": calibration.reviews,
+        "probabilities": calibration(CURVE_POINTS).tolist(),
+        "brier": asdict(calibration.brier),
+        "log_loss": asdict(calibration.log_loss),
+        "ece": asdict(calibration.ece),
+    }
