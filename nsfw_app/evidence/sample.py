@@ -21,8 +21,8 @@ class Sample:
         scores: Nsfw scores, in [0, 1].
         probabilities: Probability with which each image is put before people, in (0, 1].
         labels: 1 nsfw, 0 normal, -1 not reviewed.
-        unsettled: Whether an image was drawn and has no settled label, because no reviewer has decided
-            yet, or reviewers are unsure or differ. Its label is then -1. By default no image is.
+        unsettled: Whether an image was drawn and has no settled label, because no reviewer has
+            decided yet, or they are unsure or differ. Its label is then -1. By default no image is.
 
     Raises:
         ValueError: Shapes differ, or a value leaves its range.
