@@ -5,55 +5,12 @@ import pytest
 
 from nsfw_app.evidence.estimates import Interval, estimate, proportion
 from nsfw_app.evidence.sample import Sample
-from tests.support.streams import (
-    PREVALENCE,
-    Plan,
-    band_and_audits,
-    stream,
-    true_false_positive_rate,
-    true_recall,
-)
+from tests.support.streams import COVERAGE_CASES, Plan, stream, truths
 
 RUNS = 800
 
 
-def everything(scores: np.ndarray) -> np.ndarray:
-    """Each image is reviewed."""
-    return np.ones_like(scores)
-
-
-def one_in_twenty(scores: np.ndarray) -> np.ndarray:
-    """Each image is reviewed with a probability of 5 %."""
-    return np.full_like(scores, 0.05)
-
-
-def audit_plan(scores: np.ndarray) -> np.ndarray:
-    """Four rates, by score."""
-    return np.select([scores < 0.05, scores < 0.2, scores < 0.8], [0.02, 0.1, 1.0], 0.05)
-
-
-def truths(threshold: float) -> dict[str, float]:
-    """What is true of `stream` at a threshold."""
-    recall, fpr = true_recall(threshold), true_false_positive_rate(threshold)
-    flagged = PREVALENCE * recall + (1 - PREVALENCE) * fpr
-    return {
-        "recall": recall,
-        "precision": PREVALENCE * recall / flagged,
-        "prevalence": PREVALENCE,
-        "false_positive_rate": fpr,
-    }
-
-
-@pytest.mark.parametrize(
-    ("plan", "images", "threshold", "at_least"),
-    [
-        (everything, 500, 0.6, 0.93),  # 30 unsafe images are reviewed
-        (one_in_twenty, 10_000, 0.6, 0.93),  # as many
-        (band_and_audits, 20_000, 0.5, 0.93),
-        (audit_plan, 20_000, 0.4, 0.93),
-        (band_and_audits, 1500, 0.3, 0.88),  # some five reviews carry most of the weight
-    ],
-)
+@pytest.mark.parametrize(("plan", "images", "threshold", "at_least"), COVERAGE_CASES)
 def test_intervals_cover_the_truth(
     plan: Plan, images: int, threshold: float, at_least: float
 ) -> None:

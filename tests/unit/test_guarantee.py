@@ -5,9 +5,16 @@ import pytest
 
 from nsfw_app.evidence.guarantee import Certificate, certify_threshold, recall_bounds
 from nsfw_app.evidence.sample import NOT_REVIEWED, SAFE, UNSAFE, Sample
-from tests.support.streams import HIGH, LOW, failing_stream, stream, true_recall
+from tests.support.streams import (
+    CANDIDATES,
+    HIGH,
+    LOW,
+    failing_stream,
+    first_images,
+    stream,
+    true_recall,
+)
 
-CANDIDATES = np.array([0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4])
 TARGET = {"recall": 0.95, "confidence": 0.9}
 RUNS = 60
 IMAGES = 50_000
@@ -16,11 +23,6 @@ IMAGES = 50_000
 def certified(sample: Sample, **changes: float) -> Certificate:
     """The certificate at the reference target."""
     return certify_threshold(sample, candidates=CANDIDATES, **{**TARGET, **changes})
-
-
-def first(sample: Sample, count: int) -> Sample:
-    """The images that had arrived after `count`."""
-    return sample.subset(np.arange(len(sample)) < count)
 
 
 def test_a_good_model_is_certified_in_most_runs() -> None:
@@ -46,7 +48,9 @@ def test_looking_often_finds_what_looking_at_the_end_does() -> None:
     rng = np.random.default_rng(3)
     for _ in range(3):
         sample = stream(rng, IMAGES)
-        found = [certified(first(sample, n)).threshold or 0 for n in range(0, IMAGES + 1, 1000)]
+        found = [
+            certified(first_images(sample, n)).threshold or 0 for n in range(0, IMAGES + 1, 1000)
+        ]
         assert found == sorted(found)
         assert found[-1] > 0
 
@@ -100,20 +104,22 @@ def test_bounds_for_all_thresholds_give_the_same_certificates() -> None:
             reached.max(initial=0) or None,
             CANDIDATES[bounds >= target].max(initial=0) or None,
         )
-    assert recall_bounds(first(sample, 100), confidence=0.9, thresholds=CANDIDATES).max() == 0
+    assert (
+        recall_bounds(first_images(sample, 100), confidence=0.9, thresholds=CANDIDATES).max() == 0
+    )
 
 
 def test_more_reviews_are_estimated_while_none_is_certified() -> None:
     """A short stream says how many more reviews it needs; a longer one certifies near that."""
     sample = stream(np.random.default_rng(6), IMAGES)
-    start = certified(first(sample, 8000))
+    start = certified(first_images(sample, 8000))
     assert start.threshold is None
     assert start.recall_lower is None
     assert start.more_reviews is not None
     reviews = sample.reviewed.cumsum()
     enough = int(np.searchsorted(reviews, start.reviews + 1.2 * start.more_reviews))
     assert enough < IMAGES
-    assert certified(first(sample, enough)).threshold is not None
+    assert certified(first_images(sample, enough)).threshold is not None
 
 
 def test_a_hopeless_model_is_promised_nothing() -> None:
@@ -143,10 +149,8 @@ def test_confident_mistakes_leave_the_certificate_valid() -> None:
     rng = np.random.default_rng(9)
     certificates = []
     for _ in range(RUNS):
-        sample = failing_stream(rng, IMAGES, recall=0.94)
-        confident = rng.random(len(sample)) < 0.1
-        scores = np.where(confident & (sample.labels != UNSAFE), 0.95, sample.scores)
-        certificates.append(certified(Sample(scores, sample.probabilities, sample.labels)))
+        sample = failing_stream(rng, IMAGES, recall=0.94, confident_mistakes=0.1)
+        certificates.append(certified(sample))
     assert sum(run.threshold is not None for run in certificates) < 12
 
 
