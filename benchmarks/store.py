@@ -13,6 +13,9 @@ prints one object:
   request searches; of a reason; of the first digits of a hash.
 - `queue_summary_ms`, `claim_reason_ms`: the queue's counts, and ten leases of one reason.
 - `policy_effect_ms`: what a policy would change, over every prediction.
+- `evidence_first_s`: the first summary of the evidence of a model after a start, over every image.
+- `evidence_open_ms`, `evidence_refresh_s`: a later one while there are new decisions, which is the
+  one kept, and how long it takes in the background until it includes them.
 - `export_s`, `export_grew_mb`: the whole log as CSV, and how much more memory it took at its peak.
 - `decision_p99_ms`: to record a decision, while another process exports the log again and again,
   and eight claim ten entries each, ten times a second. Each follows a bare write of as many bytes
@@ -41,6 +44,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from nsfw_app.evidence.agreement import Insights
+from nsfw_app.evidence.summaries import FRESH, EvidenceQuery, Summaries
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label, LogFilter, ModelIdentity, NewDecision, Policy, Reason
 from nsfw_app.review.exports import log_csv
@@ -55,6 +59,9 @@ CLAIM_PAUSE_S = 0.1
 DECISION_PAUSE_S = 0.01
 DECISIONS = 1_000  # that are timed
 DECISION_BYTES = 18 * 4_096  # pages that a decision adds to the write-ahead log
+NEW_DECISIONS = 25  # before later summaries
+IDENTITY = ModelIdentity("open-nsfw", "revision", "weights", "onnxruntime")
+REVIEWER = Caller("local", "local", PERMISSIONS[UserRole.ADMIN])
 REPEATS = 25
 PROCESSES = multiprocessing.get_context("spawn")
 
@@ -131,6 +138,17 @@ ROWS = (
     "drop table temp.n",
 )
 
+# Each image arrived, and was drawn: all in the review band, nine of ten others.
+ARRIVALS = """
+    insert into arrivals (prediction_id, arrived_at, source, probability, drawn, policy_version)
+    select id,
+      strftime('%Y-%m-%dT%H:%M:%f', 1735689600 + id * 31536000.0 / :images, 'unixepoch') || 'Z',
+      case when id % 3 = 0 then 'gallery' else 'api' end,
+      case when nsfw_score >= 0.2 and nsfw_score < 0.8 then 1 else 0.9 end,
+      nsfw_score >= 0.2 and nsfw_score < 0.8 or id % 10 <> 0, 0
+    from predictions where true order by id on conflict do nothing
+"""
+
 
 def main() -> None:
     """Build, upgrade, measure and print."""
@@ -146,6 +164,7 @@ def main() -> None:
         start = time.monotonic()
         store = opened(directory)
         _say(f"upgraded in {time.monotonic() - start:.1f} s")
+        add_arrivals(directory)
         found = measured(store, directory)
     if chosen.json:
         print(json.dumps(found))
@@ -176,6 +195,13 @@ def build(directory: Path, *, decisions: int, open_entries: int) -> None:
         db.execute("commit")
         rows = db.execute("select count(*) from decisions").fetchone()[0]
     _say(f"{rows} decisions built in {time.monotonic() - start:.1f} s")
+
+
+def add_arrivals(directory: Path) -> None:
+    """Add the arrivals of all images, which no version before derived tables stored."""
+    with closing(sqlite3.connect(directory / "review.db")) as db, db:
+        images = db.execute("select count(*) from predictions").fetchone()[0]
+        db.execute(ARRIVALS, {"images": images})
 
 
 def opened(directory: Path) -> Store:
@@ -213,7 +239,6 @@ def measured(store: Store, directory: Path) -> dict[str, float]:
         ),
     }
     text, hashed = (replace(blind, search="none of them"), replace(blind, sha256=_hash(store)))
-    identity = ModelIdentity("open-nsfw", "revision", "weights", "onnxruntime")
     old, new = Policy(0.5, 0.2, 0.8), Policy(0.5, 0.3, 0.7)
 
     def claim_reviews() -> None:
@@ -233,9 +258,10 @@ def measured(store: Store, directory: Path) -> dict[str, float]:
         "queue_summary_ms": _median_ms(lambda: store.leases.summary(reviewer)),
         "claim_reason_ms": _median_ms(claim_reviews, release),
         "policy_effect_ms": _median_ms(
-            lambda: store.policy_effects.effect(identity, old=old, new=new), repeats=3
+            lambda: store.policy_effects.effect(IDENTITY, old=old, new=new), repeats=3
         ),
     }
+    found |= _evidence(store, directory)
     found["export_s"], found["export_grew_mb"] = _export(directory)
     found["decision_p99_ms"] = _decision_p99_ms(store, directory)
     return {name: round(value, 3) for name, value in found.items()}
@@ -281,32 +307,61 @@ def _export(directory: Path) -> tuple[float, float]:
         return pool.apply(export, [directory])
 
 
+def _evidence(store: Store, directory: Path) -> dict[str, float]:
+    summaries = Summaries(store, PolicyBook(store.policies), EquivalentBackends(None))
+    query = EvidenceQuery(IDENTITY)
+    start = time.perf_counter()
+    summaries.get(query)
+    found = {"evidence_first_s": time.perf_counter() - start}
+    opening = []
+    for sha256, flagged in _viewed(store, directory, NEW_DECISIONS):
+        store.log.add(_new_decision(sha256, Label.NSFW if flagged else Label.NORMAL), REVIEWER)
+        start = time.perf_counter()
+        outdated = summaries.get(query).outdated
+        opening.append((time.perf_counter() - start) * 1_000)
+        assert outdated
+    found["evidence_open_ms"] = statistics.median(opening)
+    time.sleep(FRESH.total_seconds())
+    start = time.perf_counter()
+    while summaries.get(query).outdated:
+        time.sleep(0.05)
+    found["evidence_refresh_s"] = time.perf_counter() - start
+    return found
+
+
+def _viewed(store: Store, directory: Path, count: int) -> list[tuple[str, int]]:
+    """The first images, and whether each is flagged; only what was viewed can be decided."""
+    with closing(sqlite3.connect(directory / "review.db")) as db:
+        images = db.execute(
+            "select image_sha256, nsfw_score >= 0.5 from predictions where id <= ? order by id",
+            (count,),
+        ).fetchall()
+    for sha256, _ in images:
+        store.views.add(sha256, REVIEWER.name)
+    return images
+
+
+def _new_decision(sha256: str, label: Label) -> NewDecision:
+    return NewDecision(
+        f"benchmark-{time.time_ns()}", sha256, label, 0.5,
+        IDENTITY.model, IDENTITY.revision, IDENTITY.backend,
+    )  # fmt: skip
+
+
 def _decision_p99_ms(store: Store, directory: Path) -> float:
     """Decisions about images without one, an agreement and a disagreement in turn."""
-    caller = Caller("local", "local", PERMISSIONS[UserRole.ADMIN])
-    with sqlite3.connect(directory / "review.db") as db:
-        images = db.execute(
-            "select p.image_sha256, p.nsfw_score >= 0.5 from predictions p "
-            "where p.id <= ? order by p.id",
-            (DECISIONS,),
-        ).fetchall()
-    db.close()
-    for sha256, _ in images:
-        store.views.add(sha256, caller.name)  # only an image that was viewed can be decided
+    images = _viewed(store, directory, DECISIONS)
     times, bare_times = [], []
     content = os.urandom(DECISION_BYTES)
     with _others(directory), (directory / "bare").open("wb", buffering=0) as bare:
         for number, (sha256, flagged) in enumerate(images):
             label = Label.NSFW if flagged == number % 2 else Label.NORMAL
-            made = NewDecision(
-                f"benchmark-{time.time_ns()}", sha256, label, 0.5,
-                "open-nsfw", "revision", "onnxruntime",
-            )  # fmt: skip
+            made = _new_decision(sha256, label)
             start = time.perf_counter()
             bare.write(content)
             os.fdatasync(bare.fileno())
             between = time.perf_counter()
-            store.log.add(made, caller)
+            store.log.add(made, REVIEWER)
             bare_times.append((between - start) * 1_000)
             times.append((time.perf_counter() - between) * 1_000)
             time.sleep(DECISION_PAUSE_S)
