@@ -5,7 +5,7 @@
 """
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from nsfw_app.evidence.population import ArrivedImages, Selection
@@ -17,6 +17,7 @@ from nsfw_app.store import Store
 
 MAX_KEPT = 32
 FRESH = timedelta(seconds=5)  # a summary is not computed more often
+PAUSES = 10  # times as long as it took, before it is computed again: requests need the CPU, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class _Kept:
     summary: Summary
     computed_at: datetime
     state: tuple[int, int, int]
+    took: timedelta
     refreshing: bool = False
 
 
@@ -72,7 +74,8 @@ class Summaries:
             kept = self._kept.get(query)
             if kept is not None:
                 outdated = kept.state != state
-                old = datetime.now(UTC) - kept.computed_at > FRESH
+                age = datetime.now(UTC) - kept.computed_at
+                old = age > max(FRESH, PAUSES * kept.took)
                 if outdated and old and not kept.refreshing:
                     kept.refreshing = True
                     threading.Thread(target=self._compute, args=(query,), daemon=True).start()
@@ -85,12 +88,13 @@ class Summaries:
             state, now = self._state(query), datetime.now(UTC)
             policy = self._policies.of(query.identity.model)
             backends = self._equivalents.of(query.identity, policy)
-            population = self.images.select(
-                Selection(
-                    lambda other: _is_same(query.identity, other, backends),
-                    since=None if query.days is None else now - timedelta(days=query.days),
-                    source=query.source,
-                )
+            history = Selection(
+                lambda other: _is_same(query.identity, other, backends), source=query.source
+            )
+            since = None if query.days is None else now - timedelta(days=query.days)
+            all_images = self.images.select(history)
+            population = (
+                all_images if since is None else self.images.select(replace(history, since=since))
             )
             saved_at = self._policies.versions(query.identity.model)[0].created_at
             summary = summarize(
@@ -98,8 +102,9 @@ class Summaries:
                 policy,
                 self._store.queue.rules.audits,
                 evidence_until=datetime.fromisoformat(saved_at) if saved_at else None,
+                history=all_images,
             )
-            kept = _Kept(summary, now, state)
+            kept = _Kept(summary, now, state, took=datetime.now(UTC) - now)
             with self._lock:
                 self._kept.pop(query, None)
                 self._kept[query] = kept

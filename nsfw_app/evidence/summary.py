@@ -1,6 +1,9 @@
 """What the evidence says about a model under its policy: the numbers of the Insights tab.
 
-- All numbers are of one period, model and source; what they leave out is counted.
+- Estimates are of one period, model and source; what they leave out is counted.
+- Bounds of recall and alarms of drift are of all images of the model and source, in every period:
+  they are valid at any time only if each look continues the one before. A period that moves leaves
+  out its oldest images, so that each look is a new try, and some try succeeds by chance.
 - The curves are computed once for all thresholds, so that a page can look up any policy.
 """
 
@@ -75,6 +78,8 @@ class Summary:
     - `more_reviews` is about how many more sampled reviews certify a threshold for each recall in
       `RECALL_TARGETS`; None where one is certified, or the reviews speak against it.
     - `days` is the length of the period in which images arrived; None without any.
+    - `bounds_images` and `bounds_reviews` are those of the bounds of recall, of `more_reviews` and
+      of both drifts, which are not limited to the period.
     - `reliability` is that of the raw scores, `reliability_calibrated` that of probabilities.
     """
 
@@ -94,10 +99,17 @@ class Summary:
     reliability_calibrated: list[ReliabilityPoint]
     drift: Drift
     disagreement_drift: Drift
+    bounds_images: int
+    bounds_reviews: int
 
 
 def summarize(
-    population: Population, policy: Policy, audits: AuditPlan, *, evidence_until: datetime | None
+    population: Population,
+    policy: Policy,
+    audits: AuditPlan,
+    *,
+    evidence_until: datetime | None,
+    history: Population | None = None,
 ) -> Summary:
     """Summarize the images of a period.
 
@@ -107,10 +119,12 @@ def summarize(
         audits: The audit plan in force.
         evidence_until: When the policy was saved: images before are its evidence, images after are
             compared with them. None compares the last week with the time before.
+        history: All images of the model and source; None where the period is all of them.
     """
     sample = population.sample
+    history = population if history is None else history
     calibration = fit_calibration(sample)
-    reference, recent = _split(population, evidence_until)
+    reference, recent = _split(history, evidence_until)
     return Summary(
         policy=policy,
         images=len(population),
@@ -120,10 +134,13 @@ def summarize(
         days=_days(population.times),
         allowed=estimate(sample, threshold=policy.review_from, confidence=CONFIDENCE),
         labeled=estimate(sample, threshold=policy.threshold, confidence=CONFIDENCE),
-        curve=_curve(population, audits),
+        curve=_curve(population, audits, history.sample),
         more_reviews={
             f"{target:g}": certify_threshold(
-                sample, recall=target, confidence=BOUND_CONFIDENCE, candidates=THRESHOLDS[1:-1]
+                history.sample,
+                recall=target,
+                confidence=BOUND_CONFIDENCE,
+                candidates=THRESHOLDS[1:-1],
             ).more_reviews
             for target in RECALL_TARGETS
         },
@@ -134,10 +151,12 @@ def summarize(
             _reliability(sample, calibration(sample.scores)) if calibration else []
         ),
         drift=score_drift(
-            population.scores[population.times < reference],
-            population.scores[population.times >= recent],
+            history.scores[history.times < reference],
+            history.scores[history.times >= recent],
         ),
-        disagreement_drift=_disagreements(population, policy, reference, recent),
+        disagreement_drift=_disagreements(history, policy, reference, recent),
+        bounds_images=len(history.sample),
+        bounds_reviews=history.sample.reviews,
     )
 
 
@@ -173,7 +192,7 @@ def headline(summary: Summary, *, period: str) -> str:
     )
 
 
-def _curve(population: Population, audits: AuditPlan) -> Curve:
+def _curve(population: Population, audits: AuditPlan, history: Sample) -> Curve:
     sample = population.sample
     reviewed = sample.reviewed
     weights = 1 / sample.probabilities[reviewed]
@@ -189,7 +208,7 @@ def _curve(population: Population, audits: AuditPlan) -> Curve:
         thresholds=THRESHOLDS.tolist(),
         recall=[share(scores >= t, unsafe) for t in THRESHOLDS],
         precision=[share(unsafe, scores >= t) for t in THRESHOLDS],
-        bounds=recall_bounds(sample, confidence=BOUND_CONFIDENCE, thresholds=THRESHOLDS).tolist(),
+        bounds=recall_bounds(history, confidence=BOUND_CONFIDENCE, thresholds=THRESHOLDS).tolist(),
         images=images.tolist(),
         audits=[int(n) * audits.rate(float(m)) for n, m in zip(images, middles, strict=True)],
     )

@@ -45,6 +45,8 @@ def summary_json(dated: DatedSummary, query: EvidenceQuery) -> dict[str, Any]:
         "reliability_calibrated": [asdict(point) for point in summary.reliability_calibrated],
         "drift": asdict(summary.drift),
         "disagreement_drift": asdict(summary.disagreement_drift),
+        "bounds_images": summary.bounds_images,
+        "bounds_reviews": summary.bounds_reviews,
     }
 
 

@@ -64,3 +64,29 @@ def test_queries_are_separate(summaries: Summaries, arriving: Store) -> None:
         )
     ]
     assert counts == [2, 1, 1]
+
+
+def test_bounds_are_of_older_images_too(summaries: Summaries, arriving: Store) -> None:
+    """An image that arrived before the period counts for what is valid at any time."""
+    arrive(arriving, 0.5, REVIEW)
+    old = arrive(arriving, 0.6, REVIEW)
+    with arriving.arrivals._connections.writing() as db:
+        db.execute("update arrivals set arrived_at = '2020-01-01T00:00:00.000Z' where id = 2")
+    decide(arriving, old, Label.NSFW)
+    summary = summaries.get(EvidenceQuery(FAKE, days=7)).summary
+    assert (summary.images, summary.reviews) == (1, 0)
+    assert (summary.bounds_images, summary.bounds_reviews) == (2, 1)
+
+
+def test_a_slow_summary_is_computed_rarely(
+    summaries: Summaries, arriving: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The background has the CPU for a small part of the time only."""
+    monkeypatch.setattr(module, "FRESH", module.timedelta(0))
+    query = EvidenceQuery(FAKE)
+    image = arrive(arriving, 0.5, REVIEW)
+    summaries.get(query)
+    summaries._kept[query].took = module.timedelta(hours=1)
+    decide(arriving, image, Label.NSFW)
+    assert summaries.get(query).outdated
+    assert not summaries._kept[query].refreshing

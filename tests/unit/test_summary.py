@@ -111,3 +111,29 @@ def test_drift_since_the_policy_is_found() -> None:
     assert not summary_of(population(sample), until=saved).disagreement_drift.shown
     later = summary_of(drifting, until=saved + timedelta(days=30)).drift
     assert (later.recent, later.shown) == (0, False)
+
+
+def test_bounds_and_drift_are_of_all_images() -> None:
+    """A period that is a part changes the estimates, not what must hold at any time."""
+    sample = stream(np.random.default_rng(3), 30_000)
+    history = population(sample)
+    part = np.arange(30_000) >= 25_000
+    period = Population(
+        sample.subset(part),
+        history.prediction_ids[part],
+        history.sample_times[part],
+        history.scores[part],
+        history.times[part],
+        0,
+    )
+    saved = datetime(2026, 1, 6, tzinfo=UTC)
+    found = summarize(period, POLICY, AuditPlan(0.05), evidence_until=saved, history=history)
+    whole = summary_of(history, until=saved)
+    assert found.images == 5_000
+    assert found.allowed != whole.allowed
+    assert found.curve.bounds == whole.curve.bounds
+    assert max(found.curve.bounds) > max(summary_of(period).curve.bounds)
+    assert found.more_reviews == whole.more_reviews
+    assert found.drift == whole.drift
+    assert found.drift.compared
+    assert (found.bounds_images, found.bounds_reviews) == (30_000, whole.reviews)
