@@ -8,6 +8,7 @@ Prints one JSON object. Shares are of runs, from 0 to 1:
 - `attacks`: the same for streams that are chosen to break the bets, with a recall of 0.001 below
   the target.
 - `rolling`: the same if each look takes the latest 50,000 of 500,000 images, in place of all.
+- `bounds`: how often any bound of recall exceeds the truth, in runs of the reference stream.
 - `coverage`: how often intervals of 95 % contain the truth, by case and number.
 - `drift`: how often an alarm is raised without a change, and the median delay after one.
 - `times_ms`: medians, by number of images.
@@ -53,6 +54,7 @@ from tests.support.streams import (
     one_rare_range,
     rare_audits,
     stream,
+    true_recall,
     truths,
 )
 
@@ -81,6 +83,7 @@ def main() -> None:
         "errors": lambda: {name: error_rate(make, chosen.runs) for name, make in FAILING.items()},
         "attacks": lambda: attacks(chosen.runs),
         "rolling": lambda: rolling_error_rate(max(1, chosen.runs // 5)),
+        "bounds": lambda: bound_error_rate(max(1, chosen.runs // 2)),
         "coverage": lambda: coverage(chosen.coverage_runs),
         "drift": lambda: drift(chosen.runs),
         "times_ms": lambda: {str(images): times_ms(images) for images in chosen.timed_images},
@@ -187,6 +190,16 @@ def rolling_error_rate(runs: int) -> float:
             _certified(sample.subset(np.arange(start, start + WINDOW))) is not None
             for start in starts
         )
+    return wrong / runs
+
+
+def bound_error_rate(runs: int) -> float:
+    """How often any of the bounds at the candidates exceeds the recall of a good model."""
+    rng, wrong = np.random.default_rng(8), 0
+    right = np.array([true_recall(threshold) for threshold in CANDIDATES])
+    for _ in range(runs):
+        bounds = recall_bounds(stream(rng, IMAGES), confidence=CONFIDENCE, thresholds=CANDIDATES)
+        wrong += bool(np.any(bounds > right))
     return wrong / runs
 
 

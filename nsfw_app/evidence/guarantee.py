@@ -17,6 +17,9 @@ gains capital on average only if the target is reached. By Ville's inequality th
   needs no correction, because recall falls with the threshold.
 - An image that was drawn and is not settled counts as the worst case: unsafe below a candidate,
   safe from it upwards. Settling it later never lowers the capital.
+- Each look must have all images of the looks before. One that leaves out the oldest is a new try.
+
+docs/evidence.md derives each of these claims.
 
 Sources: Ville (1939); Waudby-Smith and Ramdas (2024), Estimating means of bounded random variables
 by betting; Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro (2024), Anytime-valid off-policy
@@ -73,7 +76,8 @@ def certify_threshold(
 
     The guarantee: if this is called as often as one likes while images and labels are added, and
     the first certificate is adopted, the true recall at its threshold is below the target with a
-    probability of at most 1 - confidence.
+    probability of at most 1 - confidence. It is for one target, chosen before the first look, and
+    for images that are added only: a window that moves along them has no guarantee.
 
     Args:
         sample: The images that arrived, in order of arrival.
@@ -117,6 +121,8 @@ def recall_bounds(
     sample: Sample, *, confidence: float, thresholds: NDArray[Any]
 ) -> NDArray[np.float64]:
     """Lower confidence bounds of the recall at each threshold, valid at any time.
+
+    Each has the confidence by itself, not all of them together.
 
     The highest threshold with a bound of at least a target, below which all have one, is the one
     that `certify_threshold` certifies for that target, to within 0.001.
