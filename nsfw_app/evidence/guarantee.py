@@ -33,6 +33,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from nsfw_app.evidence.sample import SAFE, UNSAFE, Sample
 
@@ -40,6 +41,7 @@ FRACTIONS = np.array([0.1, 0.3, 0.5, 0.7, 0.85])[:, np.newaxis]  # of the larges
 WARM_UP = 50  # images without a bet, from which the smallest probability is learned
 EXCEPTIONS = 4  # images with a smaller probability that do not lower the stakes yet
 PREDICTED_FROM = 0.5  # scores from here upwards predict that an image is unsafe
+LEAST_BLOCK, BLOCK_SHARE = 16, 200  # images of a block: 16, or half a percent of those before it
 CANDIDATES = np.arange(1, 100) / 100
 LEAST_BOUND = 0.5  # of recall that `recall_bounds` looks for
 TOLERANCE = 0.0001  # of the bound of a certificate
@@ -95,7 +97,7 @@ def certify_threshold(
     thresholds = np.unique(CANDIDATES if candidates is None else np.asarray(candidates, float))
     if not np.all((thresholds >= 0) & (thresholds <= 1)):
         raise ValueError("A candidate is not between 0 and 1.")
-    bets = _Bets(sample)
+    bets = _Bets(sample, thresholds)
     needed = -math.log1p(-confidence)
     best = None
     for threshold in thresholds:
@@ -135,7 +137,7 @@ def recall_bounds(
     Returns:
         Shape (k,), falling; 0 where less than 0.5 is shown.
     """
-    bets, needed = _Bets(sample), -math.log1p(-confidence)
+    bets, needed = _Bets(sample, thresholds), -math.log1p(-confidence)
     found = np.zeros(len(thresholds))
     upper = 1.0
     for at, threshold in enumerate(thresholds):
@@ -148,37 +150,50 @@ def recall_bounds(
 
 
 class _Bets:
-    """Bets on a sample, prepared for many thresholds and targets.
+    """Bets on a sample at some thresholds, prepared for many targets.
 
-    Only images that can change the capital are looked at: reviewed or drawn ones that are unsafe or
-    predicted, and those with a smaller probability than those before. The gain by predicted images
-    that were not drawn is summed up between them.
+    - Images that change the capital equally are counted, by block of images: those with the same
+      label, probabilities, and scores between the same thresholds. The others change nothing.
+    - The capital is known after each whole block. Blocks grow with the number of images, so that
+      a million costs little more than a thousand; which images are in a block never changes.
     """
 
-    def __init__(self, sample: Sample) -> None:
-        self._count = len(sample)
+    def __init__(self, sample: Sample, thresholds: NDArray[Any]) -> None:
+        self._reviews = sample.reviews
         smallest = _smallest_before(sample.probabilities)
-        bettable = np.arange(self._count) >= WARM_UP
+        bettable = np.arange(len(sample)) >= WARM_UP
         rarer = bettable & (sample.probabilities < smallest)
         predicted = sample.scores >= PREDICTED_FROM
-        drawn = sample.reviewed | sample.unsettled
-        counts = (sample.labels == UNSAFE) | sample.unsettled | (sample.reviewed & predicted)
+        counts = (sample.labels == UNSAFE) | sample.unsettled | predicted
+        ends = _block_ends(len(sample))
         at = np.flatnonzero((bettable & counts) | rarer)
-        self._at = at
-        self._scores, self._labels = sample.scores[at], sample.labels[at]
-        self._unsettled, self._rarer = sample.unsettled[at], rarer[at]
-        self._weights = 1 / sample.probabilities[at]
-        self._smallest = smallest[at]
-        # Predicted images that were not drawn.
-        self._silent_at = np.flatnonzero(bettable & predicted & ~drawn & ~rarer)
-        self._silent_scores = sample.scores[self._silent_at]
-        self._silent_smallest = smallest[self._silent_at]
-        self._silent_before = np.searchsorted(self._silent_at, at)
-        self._reviews = sample.reviews
-        self._silent: dict[float, NDArray[np.float64]] = {}
+        at = at[at < ends[-1]] if len(ends) else at[:0]
+        edges = np.unique(np.append(thresholds, PREDICTED_FROM))
+        # What the score predicts is rounded, so that images with nearly the same are counted.
+        predictions = np.where(predicted, np.round(sample.scores, 2), 0.0)[at]
+        columns = (
+            np.searchsorted(edges, sample.scores[at], side="right"),
+            predictions,
+            sample.labels[at],
+            sample.unsettled[at],
+            rarer[at],
+            sample.probabilities[at],
+            smallest[at],
+        )
+        first, kinds = _kinds(columns)
+        self._counts = csr_matrix(
+            (np.ones(len(at)), (np.searchsorted(ends, at, side="right"), kinds)),
+            shape=(len(ends), len(first)),
+        )
+        self._predictions = predictions[first]
+        chosen = at[first]
+        self._scores, self._labels = sample.scores[chosen], sample.labels[chosen]
+        self._unsettled, self._rarer = sample.unsettled[chosen], rarer[chosen]
+        self._weights = 1 / sample.probabilities[chosen]
+        self._smallest = smallest[chosen]
 
     def log_capital(self, threshold: float, recall: float) -> NDArray[np.float64]:
-        """Shape (m,): the logarithm of the mixed capital after each of the images looked at."""
+        """Shape (blocks,): the logarithm of the mixed capital after each block of images."""
         paths = self._paths(threshold, recall)
         return np.asarray(np.logaddexp.reduce(paths, axis=0) - math.log(len(paths)))
 
@@ -214,37 +229,40 @@ class _Bets:
         return max(1, math.ceil(missing * self._reviews / best))
 
     def _paths(self, threshold: float, recall: float) -> NDArray[np.float64]:
-        """Shape (bets, m): the logarithm of the capital of each bet."""
+        """Shape (bets, blocks): the logarithm of the capital of each bet."""
         flagged = self._scores >= threshold
         side = flagged - recall
         unsafe = np.where(self._unsettled, ~flagged, self._labels == UNSAFE)
         seen = self._unsettled | (self._labels >= SAFE)
         predicted_from = max(threshold, PREDICTED_FROM)
-        prediction = np.where(self._scores >= predicted_from, self._scores, 0.0)
+        prediction = np.where(self._scores >= predicted_from, self._predictions, 0.0)
         plain = np.where(seen, unsafe * self._weights, 0.0) * side
         informed = (prediction + np.where(seen, (unsafe - prediction) * self._weights, 0.0)) * side
         stakes = FRACTIONS * self._smallest / max(recall, 1 - recall)
         cost = np.log1p(-FRACTIONS * self._smallest)
-        steps = np.stack(
-            [
-                np.where(self._rarer, cost, np.log1p(stakes * np.where(self._rarer, 0.0, x)))
-                for x in (plain, informed)
-            ]
-        )
-        paths = steps.cumsum(axis=2)
-        paths[1] += self._silent_gain(predicted_from, recall)
-        return np.asarray(paths.reshape(2 * len(FRACTIONS), -1))
+        steps = [
+            np.where(self._rarer, cost, np.log1p(stakes * np.where(self._rarer, 0.0, x)))
+            for x in (plain, informed)
+        ]
+        return np.asarray((self._counts @ np.concatenate(steps).T).cumsum(axis=0).T)
 
-    def _silent_gain(self, predicted_from: float, recall: float) -> NDArray[np.float64]:
-        """Shape (fractions, m): what predicted images that were not drawn added before each."""
-        gains = self._silent.get(recall)
-        if gains is None:
-            stakes = FRACTIONS * self._silent_smallest / max(recall, 1 - recall)
-            gains = np.log1p(stakes * (1 - recall) * self._silent_scores)
-            self._silent = {recall: gains}
-        chosen = np.where(self._silent_scores >= predicted_from, gains, 0.0)
-        sums = np.concatenate([np.zeros((len(FRACTIONS), 1)), chosen.cumsum(axis=1)], axis=1)
-        return np.asarray(sums[:, self._silent_before])
+
+def _block_ends(count: int) -> NDArray[np.int64]:
+    """Shape (blocks,): after how many images each whole block of the first `count` ends."""
+    ends, end = [], 0
+    while (end := end + max(LEAST_BLOCK, end // BLOCK_SHARE)) <= count:
+        ends.append(end)
+    return np.array(ends, np.int64)
+
+
+def _kinds(columns: tuple[NDArray[Any], ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows that are equal in all columns: the first of each kind, and the kind of each row."""
+    kinds = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        values, codes = np.unique(column, return_inverse=True)
+        kinds = kinds * len(values) + codes
+    _, first, kinds = np.unique(kinds, return_index=True, return_inverse=True)
+    return first, kinds
 
 
 def _smallest_before(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
