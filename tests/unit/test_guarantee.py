@@ -3,14 +3,24 @@
 import numpy as np
 import pytest
 
-from nsfw_app.evidence.guarantee import Certificate, certify_threshold, recall_bounds
+from nsfw_app.evidence.guarantee import (
+    Certificate,
+    _Bets,
+    _block_ends,
+    certify_threshold,
+    recall_bounds,
+)
 from nsfw_app.evidence.sample import NOT_REVIEWED, SAFE, UNSAFE, Sample
 from tests.support.streams import (
     CANDIDATES,
     HIGH,
     LOW,
+    audit_plan,
+    band_and_audits,
+    ever_rarer_ranges,
     failing_stream,
     first_images,
+    joined,
     stream,
     true_recall,
 )
@@ -107,6 +117,36 @@ def test_bounds_for_all_thresholds_give_the_same_certificates() -> None:
     assert (
         recall_bounds(first_images(sample, 100), confidence=0.9, thresholds=CANDIDATES).max() == 0
     )
+
+
+@pytest.mark.parametrize(("threshold", "recall"), [(0.1, 0.95), (0.7, 0.5), (0.3, 0.3)])
+def test_the_capital_is_that_of_each_image_in_turn(threshold: float, recall: float) -> None:
+    """Counting images that are alike gives what the formulas of docs/evidence.md give."""
+    rng = np.random.default_rng(12)
+    parts = [stream(rng, 700, plan) for plan in (band_and_audits, audit_plan, ever_rarer_ranges)]
+    sample = joined(joined(parts[0], parts[1]), parts[2])
+    late = sample.reviewed & (rng.random(len(sample)) < 0.1)
+    labels = np.where(late, NOT_REVIEWED, sample.labels)
+    sample = Sample(np.round(sample.scores, 2), sample.probabilities, labels, late)
+    fractions = (0.1, 0.3, 0.5, 0.7, 0.85)
+    capitals, means = np.ones((2, 5)), []
+    for at, (s, p, y, waits) in enumerate(
+        zip(sample.scores, sample.probabilities, sample.labels, sample.unsettled, strict=True)
+    ):
+        q = sorted(sample.probabilities[:at])[4] if at >= 50 else 0
+        f, d = s >= threshold, waits or y != NOT_REVIEWED
+        if waits:
+            y = SAFE if f else UNSAFE
+        m = s if s >= max(threshold, 0.5) else 0
+        for bet, x in enumerate((y / p if d else 0, m + ((y - m) / p if d else 0))):
+            for row, fraction in enumerate(fractions):
+                gain = fraction * q / max(recall, 1 - recall) * x * (f - recall)
+                capitals[bet, row] *= 1 - fraction * q if p < q else 1 + gain
+        means.append(capitals.mean())
+    ends = _block_ends(len(sample))
+    assert len(ends) > 100
+    found = _Bets(sample, np.array([threshold])).log_capital(threshold, recall)
+    assert found == pytest.approx(np.log(means)[ends - 1])
 
 
 def test_more_reviews_are_estimated_while_none_is_certified() -> None:
