@@ -17,7 +17,7 @@ from nsfw_app.evidence.sample import NOT_REVIEWED, SAFE, UNSAFE, Sample
 from nsfw_app.records import Label, ModelIdentity
 from nsfw_app.store.arrivals import Arrivals
 
-CODES = {Label.NSFW: UNSAFE, Label.NORMAL: SAFE}
+CODES: dict[str | None, int] = {Label.NSFW: UNSAFE, Label.NORMAL: SAFE, None: NOT_REVIEWED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +133,7 @@ class ArrivedImages:
             at = np.searchsorted(known, predictions)
             # An image that arrived after the arrivals were read is read again the next time, too.
             found = (at < len(known)) & (known[np.minimum(at, len(known) - 1)] == predictions)
-            labels = np.array(
-                [CODES[Label(label)] if label else NOT_REVIEWED for _, label in changed], np.int8
-            )
+            labels = np.array([CODES[label] for _, label in changed], np.int8)
             column = self._columns["labels"].copy()
             column[order[at[found]]] = labels[found]
             self._columns = {**self._columns, "labels": column}

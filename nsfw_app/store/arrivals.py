@@ -62,8 +62,8 @@ class Arrivals:
             where a.id > ? order by a.id
             """,
             (arrival_id,),
-        )
-        return [ArrivalRow(*row) for row in rows]
+        ).fetchall()
+        return list(map(ArrivalRow._make, rows))
 
     def labels(self, *, after_decision: int, after_arrival: int) -> list[tuple[int, str | None]]:
         """Predictions of drawn images and their labels as they are now.
@@ -83,7 +83,7 @@ class Arrivals:
             where a.drawn
             """,
             {"decision": after_decision, "arrival": after_arrival},
-        )
+        ).fetchall()
         return [(prediction_id, label) for prediction_id, label in rows]
 
     def last_arrival(self) -> int:
