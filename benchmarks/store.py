@@ -14,8 +14,8 @@ prints one object:
 - `queue_summary_ms`, `claim_reason_ms`: the queue's counts, and ten leases of one reason.
 - `policy_effect_ms`: what a policy would change, over every prediction.
 - `evidence_first_s`: the first summary of the evidence of a model after a start, over every image.
-- `evidence_open_ms`, `evidence_refresh_s`: a later one while there are new decisions, which is the
-  one kept, and how long it takes in the background until it includes them.
+- `evidence_open_ms`: a later one while there are new decisions: the one that is kept until another
+  is computed in the background.
 - `export_s`, `export_grew_mb`: the whole log as CSV, and how much more memory it took at its peak.
 - `decision_p99_ms`: to record a decision, while another process exports the log again and again,
   and eight claim ten entries each, ten times a second. Each follows a bare write of as many bytes
@@ -44,7 +44,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from nsfw_app.evidence.agreement import Insights
-from nsfw_app.evidence.summaries import FRESH, EvidenceQuery, Summaries
+from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label, LogFilter, ModelIdentity, NewDecision, Policy, Reason
 from nsfw_app.review.exports import log_csv
@@ -321,11 +321,6 @@ def _evidence(store: Store, directory: Path) -> dict[str, float]:
         opening.append((time.perf_counter() - start) * 1_000)
         assert outdated
     found["evidence_open_ms"] = statistics.median(opening)
-    time.sleep(FRESH.total_seconds())
-    start = time.perf_counter()
-    while summaries.get(query).outdated:
-        time.sleep(0.05)
-    found["evidence_refresh_s"] = time.perf_counter() - start
     return found
 
 
