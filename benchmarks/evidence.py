@@ -241,10 +241,12 @@ def drift(runs: int) -> dict[str, Any]:
     for count in REFERENCES:
         same = [score_drift(scores(count), scores(recent)).shown for _ in range(runs)]
         steady = [rate_drift(disagreements(count), disagreements(recent)) for _ in range(runs)]
-        moved = [score_drift(scores(count), np.sqrt(scores(recent))) for _ in range(runs // 5)]
+        moved = [
+            score_drift(scores(count), np.sqrt(scores(recent))) for _ in range(max(1, runs // 5))
+        ]
         risen = [
             rate_drift(disagreements(count), disagreements(recent, MORE_DISAGREEMENTS))
-            for _ in range(runs // 5)
+            for _ in range(max(1, runs // 5))
         ]
         found[f"reference of {count}"] = {
             "false_alarms_scores": sum(same) / runs,
