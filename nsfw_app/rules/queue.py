@@ -6,6 +6,7 @@
 - Unsure is no vote: the image waits for another reviewer.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -95,13 +96,15 @@ class Admission:
 class QueueRules:
     """Reasons in use, audit rates, and decisions wanted by reason.
 
-    `blind` are the reasons for which score and verdict are hidden until the reviewer has decided.
+    - `blind` are the reasons for which score and verdict are hidden until the reviewer has decided.
+    - `secret` is that of the installation's draws; see `is_sampled`.
     """
 
     reasons: frozenset[QueueReason] = frozenset(QueueReason) - {QueueReason.AUDIT}
     audits: AuditPlan = NO_AUDITS
     answers: Mapping[QueueReason, int] = field(default_factory=lambda: DEFAULT_ANSWERS)
     blind: frozenset[EntryReason] = DEFAULT_BLIND
+    secret: str = ""
 
     def answers_wanted(self, reason: QueueReason) -> int:
         """Number of reviewers who must decide on an image that entered for this reason."""
@@ -119,7 +122,9 @@ class QueueRules:
         else:
             reason, probability = QueueReason.AUDIT, self.audits.rate(prediction.nsfw_score)
             weights_sha256 = prediction.identity.weights_sha256
-            drawn = is_sampled(prediction.image_sha256, weights_sha256, rate=probability)
+            drawn = is_sampled(
+                prediction.image_sha256, weights_sha256, rate=probability, secret=self.secret
+            )
         if reason not in self.reasons:
             return Admission(None, 0.0)
         return Admission(reason if drawn else None, probability)
@@ -168,13 +173,14 @@ def _settle_votes(votes: Sequence[Label], *, wanted: int) -> Settlement:
     return Settlement(adjudicating=True)
 
 
-def is_sampled(image_sha256: str, weights_sha256: str, *, rate: float) -> bool:
-    """Whether an image is in the audit sample: a deterministic draw by its hashes.
+def is_sampled(image_sha256: str, weights_sha256: str, *, rate: float, secret: str) -> bool:
+    """Whether an image is in the audit sample: the same draw whenever the image arrives.
 
     Args:
         image_sha256: Hash of the image.
         weights_sha256: Hash of the model's weights, so that each model has its own sample.
         rate: Probability of being sampled, in [0, 1].
+        secret: Of this installation, so that an uploader cannot predict the draws.
     """
-    mixed = int(image_sha256, 16) ^ int(weights_sha256, 16)
-    return mixed < rate * (1 << 256)
+    drawn = hashlib.sha256(f"{secret} {weights_sha256} {image_sha256}".encode()).digest()
+    return int.from_bytes(drawn) < rate * (1 << 256)

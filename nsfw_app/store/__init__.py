@@ -8,6 +8,7 @@
 """
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 from nsfw_app.errors import SettingsError, StorageError
@@ -87,8 +88,10 @@ class Store:
         cipher = SecretCipher(database.with_name(f"{database.name}.key"))
         self.policies = Policies(connections)
         self.policy_effects = PolicyEffects(connections)
+        self.arrivals = Arrivals(connections)
         if not retention.keeps_any:
             rules = QueueRules(frozenset())
+        rules = replace(rules, secret=self.arrivals.draw_secret())
         self.submissions = Submissions(connections)
         self.deliveries = Deliveries(connections, cipher)
         self.queue = ReviewQueue(connections, self.previews, rules=rules)
@@ -100,7 +103,6 @@ class Store:
             queue=self.queue,
             submissions=self.submissions,
         )
-        self.arrivals = Arrivals(connections)
         self.leases = Leases(connections)
         self.galleries = Galleries(connections)
         self.views = PreviewViews(connections)

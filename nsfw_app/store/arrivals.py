@@ -86,6 +86,10 @@ class Arrivals:
         ).fetchall()
         return [(prediction_id, label) for prediction_id, label in rows]
 
+    def draw_secret(self) -> str:
+        """The secret of this store's draws."""
+        return str(self._connections.row("select secret from draw_secret")["secret"])
+
     def last_arrival(self) -> int:
         """The id of the latest arrival; 0 without any."""
         return int(self._connections.row("select coalesce(max(id), 0) as n from arrivals")["n"])

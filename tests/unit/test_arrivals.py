@@ -1,5 +1,7 @@
 """Arrivals: each image that arrives has the probability with which the queue rules draw it."""
 
+from pathlib import Path
+
 import pytest
 
 from nsfw_app.errors import AuditPlanError, SettingsError
@@ -58,6 +60,16 @@ def test_rules_that_are_not_in_use_draw_nothing(engine: Engine, store: Store) ->
     review = engine.review(image_bytes(250), Upload("a.png", "api", "ann", retain=Retain.QUEUE))
     assert store.queue.rules.admit(review.prediction, Action.BLOCK) == Admission(None, 0.0)
     assert [row[1] for row in arrivals(store)] == [0.0]
+
+
+def test_each_installation_draws_other_images(store: Store, tmp_path: Path) -> None:
+    """The secret is random, is kept across restarts, and is the one that the rules draw with."""
+    secret = store.arrivals.draw_secret()
+    assert len(secret) == 64
+    assert store.queue.rules.secret == secret
+    for name, same in (("review.db", True), ("other.db", False)):
+        again = Store(tmp_path / name, previews_dir=tmp_path / "images", journal_mode="wal")
+        assert (again.arrivals.draw_secret() == secret) is same
 
 
 def test_a_plan_gives_each_score_one_rate() -> None:

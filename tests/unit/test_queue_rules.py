@@ -53,6 +53,8 @@ def test_the_sampled_share_is_the_rate(rate: float) -> None:
     """Over many images the sampled share is the rate, and a second draw gives the same sample."""
     hashes = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(4000)]
     weights = hashlib.sha256(b"weights").hexdigest()
-    first = [is_sampled(image, weights, rate=rate) for image in hashes]
+    first = [is_sampled(image, weights, rate=rate, secret="s") for image in hashes]
     assert sum(first) / len(first) == pytest.approx(rate, abs=0.03)
-    assert first == [is_sampled(image, weights, rate=rate) for image in hashes]
+    assert first == [is_sampled(image, weights, rate=rate, secret="s") for image in hashes]
+    other = [is_sampled(image, weights, rate=rate, secret="t") for image in hashes]
+    assert (other == first) is (rate in (0.0, 1.0))

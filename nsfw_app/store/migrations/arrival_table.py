@@ -1,4 +1,7 @@
-"""Images as they arrive, with the probability with which the queue rules draw them."""
+"""Images as they arrive, with the probability with which the queue rules draw them.
+
+The secret makes draws unpredictable: an uploader who knows which images are audited avoids audits.
+"""
 
 # `id` rises in order of arrival. `probability` is 0 where the rules never draw an image of this
 # score. An image that arrives again is not a second row.
@@ -14,4 +17,6 @@ ARRIVAL_TABLE = (
       policy_version integer not null
     )
     """,
+    "create table draw_secret (secret text not null)",
+    "insert into draw_secret values (lower(hex(randomblob(32))))",
 )
