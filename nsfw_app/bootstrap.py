@@ -2,6 +2,7 @@
 
 from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.evidence.agreement import Insights
+from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models.cards import display_name
 from nsfw_app.models.equivalence import EquivalentBackends
@@ -69,3 +70,8 @@ def open_engine(settings: Settings, store: Store) -> Engine:
 def open_insights(settings: Settings, store: Store, policies: PolicyBook) -> Insights:
     """Insights over a store, under the policies in force."""
     return Insights(store, policies, EquivalentBackends(settings.artifacts_dir))
+
+
+def open_summaries(settings: Settings, store: Store, policies: PolicyBook) -> Summaries:
+    """Summaries of the evidence in a store, under the policies in force."""
+    return Summaries(store, policies, EquivalentBackends(settings.artifacts_dir))

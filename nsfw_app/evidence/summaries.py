@@ -7,13 +7,17 @@
 import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
+from nsfw_app.errors import NotFound
 from nsfw_app.evidence.population import ArrivedImages, Selection
-from nsfw_app.evidence.summary import Summary, summarize
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import ModelIdentity
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
+
+if TYPE_CHECKING:
+    from nsfw_app.evidence.summary import Summary
 
 MAX_KEPT = 32
 FRESH = timedelta(seconds=5)  # a summary is not computed more often
@@ -36,14 +40,14 @@ class EvidenceQuery:
 class DatedSummary:
     """A summary, when it was computed, and whether what is stored has changed since."""
 
-    summary: Summary
+    summary: "Summary"
     computed_at: datetime
     outdated: bool
 
 
 @dataclass(slots=True)
 class _Kept:
-    summary: Summary
+    summary: "Summary"
     computed_at: datetime
     state: tuple[int, int, int]
     took: timedelta
@@ -83,7 +87,27 @@ class Summaries:
         fresh = self._compute(query)
         return DatedSummary(fresh.summary, fresh.computed_at, fresh.state != self._state(query))
 
+    def identity(self, model: str | None, *, loaded: ModelIdentity | None) -> ModelIdentity:
+        """The model that a name means: the loaded one, or the one with the most images.
+
+        Args:
+            model: Its name; None for any.
+            loaded: The loaded model.
+
+        Raises:
+            NotFound: No image that it judged has arrived.
+        """
+        if loaded is not None and model in {None, loaded.model}:
+            return loaded
+        for identity in self.images.models():
+            if model in {None, identity.model}:
+                return identity
+        named = "any model" if model is None else model
+        raise NotFound(f"No image has arrived that was judged by {named}.")
+
     def _compute(self, query: EvidenceQuery) -> _Kept:
+        from nsfw_app.evidence.summary import summarize  # its libraries take a second to import
+
         try:
             state, now = self._state(query), datetime.now(UTC)
             policy = self._policies.of(query.identity.model)
