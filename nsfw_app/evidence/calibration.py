@@ -12,7 +12,6 @@ Flach (2017), Beta calibration; Naeini, Cooper and Hauskrecht (2015), for the ca
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
+from nsfw_app.evidence.curve import EDGE, Curve, Method, logs
 from nsfw_app.evidence.estimates import Interval
 from nsfw_app.evidence.sample import UNSAFE, Sample
 
@@ -31,39 +31,7 @@ ECE_BINS = 15
 RESAMPLES = 200
 CONFIDENCE = 0.95
 SEED = 0  # of folds and resamples: the same reviews give the same calibration
-EDGE = 1e-6  # scores are moved this far from 0 and 1, where logarithms end
 Floats = NDArray[np.float64]
-
-
-class Method(StrEnum):
-    """How scores are turned into probabilities."""
-
-    PLATT = "platt"
-    BETA = "beta"
-    ISOTONIC = "isotonic"
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A function from scores to probabilities, in a form that can be stored.
-
-    Platt scaling and beta calibration have `coefficients` (a, b, c): the log odds are
-    a * ln(score) - b * ln(1 - score) + c. Isotonic regression has points that are joined by lines,
-    `scores` and `probabilities`, both rising.
-    """
-
-    method: Method
-    coefficients: tuple[float, ...] = ()
-    scores: tuple[float, ...] = ()
-    probabilities: tuple[float, ...] = ()
-
-    def __call__(self, scores: NDArray[Any]) -> Floats:
-        """Shape (n,): the probabilities of scores of shape (n,), both in [0, 1]."""
-        if self.method is Method.ISOTONIC:
-            return np.asarray(np.interp(scores, self.scores, self.probabilities))
-        a, b, c = self.coefficients
-        logs = _logs(scores)
-        return np.asarray(1 / (1 + np.exp(-(logs @ np.array([a, b]) + c))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +138,10 @@ def _fit(method: Method, scores: Floats, unsafe: NDArray[np.bool_], weights: Flo
             beta = BetaCalibration("abm").fit(clipped[:, None], unsafe, sample_weight=weights)
         a, b, _ = beta.calibrator_.map_
         return Curve(method, (float(a), float(b), float(beta.calibrator_.lr_.intercept_[0])))
-    odds = _logs(clipped).sum(axis=1, keepdims=True)
+    odds = logs(clipped).sum(axis=1, keepdims=True)
     platt = LogisticRegression(C=np.inf).fit(odds, unsafe, sample_weight=weights)
     slope = float(platt.coef_[0, 0])
     return Curve(method, (slope, slope, float(platt.intercept_[0])))
-
-
-def _logs(scores: NDArray[Any]) -> Floats:
-    """Shape (n, 2): ln(score) and -ln(1 - score)."""
-    clipped = np.clip(scores, EDGE, 1 - EDGE)
-    return np.stack([np.log(clipped), -np.log1p(-clipped)], axis=-1)
 
 
 def _brier(probabilities: Floats, unsafe: NDArray[np.bool_], weights: Floats) -> float:
