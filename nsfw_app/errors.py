@@ -15,6 +15,7 @@
     │   └── PredictionFailed the model raised on this image
     │       └── OutOfMemory  there is not enough memory to run the model
     ├── PolicyError          thresholds out of order or out of range
+    ├── CalibrationError     too few reviews to fit a calibration
     ├── DecisionError        a decision that cannot be recorded
     │   └── DecisionRefused  a rule of the installation forbids it; `kind` says which
     ├── ImageRestricted      the image is hidden from everyone but administrators
@@ -176,6 +177,12 @@ class PolicyError(NSFWReviewError):
     """A policy with thresholds out of range or out of order."""
 
     kind: str = "policy"
+
+
+class CalibrationError(NSFWReviewError):
+    """There are too few reviews to fit a calibration."""
+
+    kind: str = "calibration"
 
 
 class DecisionError(NSFWReviewError):

@@ -17,6 +17,7 @@ from nsfw_app.rules.queue import QueueRules
 from nsfw_app.rules.retention import Retention
 from nsfw_app.store.arrivals import Arrivals
 from nsfw_app.store.audit import Audit
+from nsfw_app.store.calibrations import Calibrations
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections
 from nsfw_app.store.consistency import Consistency
@@ -103,6 +104,7 @@ class Store:
             queue=self.queue,
             submissions=self.submissions,
         )
+        self.calibrations = Calibrations(connections)
         self.leases = Leases(connections)
         self.galleries = Galleries(connections)
         self.views = PreviewViews(connections)

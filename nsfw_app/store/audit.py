@@ -1,5 +1,6 @@
-"""The audit: sign-ins, exports, purges, restrictions, changes of policies, users, keys and queue.
+"""The audit: sign-ins, exports, purges, restrictions, and changes of settings and accounts.
 
+- Changes are those of policies, calibrations, users, keys, viewing defaults and the queue.
 - It is append-only.
 - The row of a change is written in the transaction of that change.
 """
@@ -24,6 +25,7 @@ class AuditAction(StrEnum):
     EXPORT = "export"
     PURGE = "purge"
     POLICY = "policy"
+    CALIBRATION = "calibration"
     USER = "user"
     KEY = "key"
     LEASE = "lease"

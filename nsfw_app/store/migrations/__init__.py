@@ -19,6 +19,7 @@ from sqlite_utils import Database, Migrations
 from nsfw_app.store.migrations import derived_rows
 from nsfw_app.store.migrations.account_tables import ACCOUNT_TABLES
 from nsfw_app.store.migrations.arrival_table import ARRIVAL_TABLE
+from nsfw_app.store.migrations.calibration_table import CALIBRATION_TABLE
 from nsfw_app.store.migrations.decision_context import DECISION_CONTEXT
 from nsfw_app.store.migrations.queue_tables import QUEUE_TABLES
 from nsfw_app.store.migrations.review_tables import TABLES
@@ -133,6 +134,13 @@ def hide_waiting_decisions(db: Database) -> None:
 def add_arrivals(db: Database) -> None:
     """Images as they arrive, and the probability with which each is drawn."""
     for statement in ARRIVAL_TABLE:
+        db.execute(statement)
+
+
+@migrations()
+def add_calibrations(db: Database) -> None:
+    """Versions of calibrations."""
+    for statement in CALIBRATION_TABLE:
         db.execute(statement)
 
 
