@@ -14,7 +14,7 @@ from importlib.util import find_spec
 
 from nsfw_app import settings, system
 from nsfw_app.accounts import Accounts
-from nsfw_app.bootstrap import open_engine, open_insights, open_store
+from nsfw_app.bootstrap import open_engine, open_insights, open_store, open_summaries
 from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.errors import NSFWReviewError, SettingsError, StorageError
 from nsfw_app.private_files import restrict_tree
@@ -40,6 +40,7 @@ def main() -> None:
         check_sign_in(chosen, accounts)
         engine = open_engine(chosen, store)
         insights = open_insights(chosen, store, engine.policies)
+        summaries = open_summaries(chosen, store, engine.policies)
     except NSFWReviewError as error:
         sys.exit(f"Error: {error}")
     try:
@@ -67,6 +68,7 @@ def main() -> None:
     app = create_app(
         engine,
         accounts,
+        summaries,
         settings=chosen,
         page=build_ui(engine, insights, policy_text=chosen.policy_markdown),
     )

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from nsfw_app import settings
-from nsfw_app.bootstrap import open_store
+from nsfw_app.bootstrap import open_policies, open_store, open_summaries
 from nsfw_app.cli.operator import operator
 from nsfw_app.records import LogFilter
 from nsfw_app.review import csv_lines
@@ -40,14 +40,16 @@ def export(
     """Write the correction log: the disagreements that stand, or all decisions."""
     if bom and file_format is not LogFormat.CSV:
         raise typer.BadParameter(f"--bom is for CSV, not for {file_format}.")
-    store = open_store(settings.load())
+    configured = settings.load()
+    store = open_store(configured)
     wanted = LogFilter(
         agrees=None if everything else False,
         undone=None if everything else False,
         since=since.isoformat() if since else None,
     )
     store.audit.add(operator(), AuditAction.EXPORT, "correction log", **_audit_details(wanted))
-    lines = LOG_FORMATS[file_format](store.log.rows(wanted))
+    calibrations = open_summaries(configured, store, open_policies(configured, store)).calibrations
+    lines = LOG_FORMATS[file_format](store.log.rows(wanted), calibrations.probability())
     if omitted := omission_sentence(store.log, wanted):
         hint = "" if everything else " --all includes agreements, unsure and undone decisions."
         typer.echo(f"{omitted}{hint}", err=True)

@@ -5,12 +5,13 @@
 """
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from nsfw_app.errors import NotFound
-from nsfw_app.evidence.population import ArrivedImages, Selection
+from nsfw_app.evidence.calibrations import CalibrationBook
+from nsfw_app.evidence.population import ArrivedImages, Population, Selection
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import ModelIdentity
 from nsfw_app.review.policies import PolicyBook
@@ -68,6 +69,11 @@ class Summaries:
         self._policies = policies
         self._equivalents = equivalents
         self.images = ArrivedImages(store.arrivals)
+        self.calibrations = CalibrationBook(
+            store.calibrations,
+            sample_of=lambda identity: self.population(identity).sample,
+            backends_of=self._backends,
+        )
         self._lock = threading.Lock()
         self._kept: dict[EvidenceQuery, _Kept] = {}
 
@@ -105,20 +111,42 @@ class Summaries:
         named = "any model" if model is None else model
         raise NotFound(f"No image has arrived that was judged by {named}.")
 
+    def population(
+        self,
+        identity: ModelIdentity,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        source: str | None = None,
+    ) -> Population:
+        """The images that a model judged, as the store has them now; see `Selection`."""
+        backends = self._backends(identity)
+        return self.images.select(
+            Selection(
+                lambda other: _is_same(identity, other, backends),
+                since=since,
+                until=until,
+                source=source,
+            )
+        )
+
+    def _backends(self, identity: ModelIdentity) -> frozenset[str]:
+        """The backends whose predictions count as those of a model."""
+        return self._equivalents.of(identity, self._policies.of(identity.model))
+
     def _compute(self, query: EvidenceQuery) -> _Kept:
         from nsfw_app.evidence.summary import summarize  # its libraries take a second to import
 
         try:
             state, now = self._state(query), datetime.now(UTC)
             policy = self._policies.of(query.identity.model)
-            backends = self._equivalents.of(query.identity, policy)
-            history = Selection(
-                lambda other: _is_same(query.identity, other, backends), source=query.source
-            )
-            since = None if query.days is None else now - timedelta(days=query.days)
-            all_images = self.images.select(history)
+            all_images = self.population(query.identity, source=query.source)
             population = (
-                all_images if since is None else self.images.select(replace(history, since=since))
+                all_images
+                if query.days is None
+                else self.population(
+                    query.identity, since=now - timedelta(days=query.days), source=query.source
+                )
             )
             saved_at = self._policies.versions(query.identity.model)[0].created_at
             summary = summarize(

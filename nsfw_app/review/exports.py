@@ -1,6 +1,8 @@
 """Exports: the correction log as CSV and JSON Lines, training labels as JSON Lines.
 
 - Exports are generators: one row is in memory at a time.
+- `probability`, the last column of the log, is computed by the calibration in force; a caller
+  passes the function.
 - The JSON object of an image is in `image_json`.
 """
 
@@ -13,7 +15,9 @@ from nsfw_app.records import Decision
 from nsfw_app.review.csv_lines import csv_line
 from nsfw_app.store.training import Misclassification
 
-LOG_COLUMNS = tuple(field.name for field in fields(Decision))
+STORED_COLUMNS = tuple(field.name for field in fields(Decision))
+LOG_COLUMNS = (*STORED_COLUMNS, "probability")
+Probability = Callable[[Decision], float | None]
 
 
 class LogFormat(StrEnum):
@@ -31,17 +35,27 @@ class LogFormat(StrEnum):
         }[self]
 
 
-def log_csv(decisions: Iterable[Decision]) -> Iterator[str]:
+def uncalibrated(_: Decision) -> None:
+    """The probability of a row while no calibration is in force."""
+
+
+def log_csv(
+    decisions: Iterable[Decision], probability: Probability = uncalibrated
+) -> Iterator[str]:
     """The correction log as CSV, one text per row, the header first."""
     yield csv_line(LOG_COLUMNS)
     for decision in decisions:
-        yield csv_line(getattr(decision, column) for column in LOG_COLUMNS)
+        values = [getattr(decision, column) for column in STORED_COLUMNS]
+        yield csv_line([*values, probability(decision)])
 
 
-def log_jsonl(decisions: Iterable[Decision]) -> Iterator[str]:
+def log_jsonl(
+    decisions: Iterable[Decision], probability: Probability = uncalibrated
+) -> Iterator[str]:
     """The correction log as JSON Lines, one text per row."""
     for decision in decisions:
-        yield json.dumps({name: getattr(decision, name) for name in LOG_COLUMNS}) + "\n"
+        row = {name: getattr(decision, name) for name in STORED_COLUMNS}
+        yield json.dumps({**row, "probability": probability(decision)}) + "\n"
 
 
 def training_jsonl(misclassifications: Iterable[Misclassification]) -> Iterator[str]:
@@ -58,7 +72,7 @@ def training_jsonl(misclassifications: Iterable[Misclassification]) -> Iterator[
             yield json.dumps(row) + "\n"
 
 
-LOG_FORMATS: Mapping[LogFormat, Callable[[Iterable[Decision]], Iterator[str]]] = {
+LOG_FORMATS: Mapping[LogFormat, Callable[[Iterable[Decision], Probability], Iterator[str]]] = {
     LogFormat.CSV: log_csv,
     LogFormat.JSONL: log_jsonl,
 }

@@ -11,6 +11,7 @@ from starlette.types import Lifespan
 
 from nsfw_app.accounts import Accounts
 from nsfw_app.concurrency_limits import concurrency_limits
+from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.review.engine import Engine
 from nsfw_app.settings import Settings
 from nsfw_app.web.api.v1 import v1_application
@@ -26,6 +27,7 @@ from nsfw_app.web.middleware.content_security import ContentSecurity
 from nsfw_app.web.middleware.gradio_calls import GradioCalls
 from nsfw_app.web.middleware.gradio_uploads import CALLER_FORMS, Uploads, upload_routes
 from nsfw_app.web.monitoring import Measured, Monitor, health_routes
+from nsfw_app.web.page.calibrations import calibration_routes
 from nsfw_app.web.page.decisions import decision_routes
 from nsfw_app.web.page.galleries import gallery_routes
 from nsfw_app.web.page.images import image_routes, preview_routes
@@ -46,7 +48,9 @@ class Page:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: Page) -> FastAPI:
+def create_app(
+    engine: Engine, accounts: Accounts, summaries: Summaries, *, settings: Settings, page: Page
+) -> FastAPI:
     """Build the application to serve. While it runs, it deletes old uploads."""
     monitor = Monitor(engine)
     gate = ClassifyGate(engine, monitor, concurrency=concurrency_limits(settings))
@@ -66,8 +70,10 @@ def create_app(engine: Engine, accounts: Accounts, *, settings: Settings, page: 
     app.include_router(login_routes(accounts, settings=settings))
     app.include_router(hub_routes(accounts, settings=settings))
     app.include_router(upload_routes(gate, uploads))
-    app.mount("/v1", v1_application(gate, settings=settings))
-    app.mount("/desk", _page_routes(gate, accounts, settings=settings, assets=page.assets))
+    app.mount("/v1", v1_application(gate, summaries, settings=settings))
+    app.mount(
+        "/desk", _page_routes(gate, accounts, summaries, settings=settings, assets=page.assets)
+    )
     # A mounted Gradio checks which files a caller may name only if this is set.
     page.blocks.has_launched = True
     page.blocks.space_id = None  # else the page of a Space sends requests to huggingface.co
@@ -100,7 +106,12 @@ def _application(*, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
 
 
 def _page_routes(
-    gate: ClassifyGate, accounts: Accounts, *, settings: Settings, assets: Path
+    gate: ClassifyGate,
+    accounts: Accounts,
+    summaries: Summaries,
+    *,
+    settings: Settings,
+    assets: Path,
 ) -> FastAPI:
     """The application at `/desk`, called by the page's scripts."""
     application = _application()
@@ -108,6 +119,8 @@ def _page_routes(
     application.mount("/assets", StaticFiles(directory=assets))
     application.include_router(status_routes(gate.engine, settings=settings))
     application.include_router(image_routes(gate, accounts))
+    application.include_router(log_routes(gate.engine, summaries.calibrations))
+    application.include_router(calibration_routes(gate.engine, summaries))
     for routes in (
         preview_routes,
         decision_routes,
@@ -115,7 +128,6 @@ def _page_routes(
         queue_routes,
         lease_routes,
         training_routes,
-        log_routes,
         team_routes,
     ):
         application.include_router(routes(gate.engine))

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from nsfw_app import settings
 from nsfw_app.accounts import Accounts
-from nsfw_app.bootstrap import open_insights
+from nsfw_app.bootstrap import open_insights, open_summaries
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import KEY_SCOPES, Permission, UserRole
 from nsfw_app.store import Store
@@ -93,7 +93,9 @@ def open_app(
         uploads = configured.uploads_dir.resolve()
         patch.setenv("GRADIO_TEMP_DIR", str(uploads))  # as app.py sets it
         insights = open_insights(configured, store, engine.policies)
-        app = create_app(engine, accounts, settings=configured, page=build_ui(engine, insights))
+        summaries = open_summaries(configured, store, engine.policies)
+        page = build_ui(engine, insights)
+        app = create_app(engine, accounts, summaries, settings=configured, page=page)
         with TestClient(app, base_url=url if roles else "http://127.0.0.1") as client:
             yield WebApp(client, accounts)
 

@@ -13,6 +13,7 @@ from typer.core import TyperGroup, TyperOption
 
 from nsfw_app import __version__, settings
 from nsfw_app.accounts import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS
+from nsfw_app.bootstrap import open_summaries
 from nsfw_app.cli import app
 from nsfw_app.cli.keys import DEFAULT_PER_MINUTE
 from nsfw_app.concurrency_limits import (
@@ -28,6 +29,7 @@ from nsfw_app.review.image_json import REVIEW_COLUMNS
 from nsfw_app.rules.permissions import KEY_SCOPES, UserRole
 from nsfw_app.rules.queue import QueueReason
 from nsfw_app.settings import Settings
+from nsfw_app.store import Store
 from nsfw_app.web.api.v1 import v1_application
 from nsfw_app.web.auth.login import SIGN_INS_WAITING
 from nsfw_app.web.http.bodies import MIN_BYTES_PER_S, WINDOW_S
@@ -142,10 +144,11 @@ def test_no_page_shows_a_command_that_does_not_exist() -> None:
         assert set(shown) <= known, path
 
 
-def test_every_route_of_the_api_is_documented(engine: Engine) -> None:
+def test_every_route_of_the_api_is_documented(engine: Engine, store: Store) -> None:
     """docs/api.md has a row for each method and path of the OpenAPI document, and no other."""
     gate = ClassifyGate(engine, Monitor(engine), concurrency=concurrency_limits(settings.load()))
-    document = v1_application(gate, settings=settings.load()).openapi()
+    summaries = open_summaries(settings.load(), store, engine.policies)
+    document = v1_application(gate, summaries, settings=settings.load()).openapi()
     served = {
         f"{method.upper()} /v1{path}"
         for path, operations in document["paths"].items()

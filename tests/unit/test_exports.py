@@ -22,7 +22,7 @@ from tests.support.sample_records import HOSTILE, SHA256, add, add_image, answer
 COLUMNS = """decision_id decided_at reviewer image_sha256 name source model revision backend
     nsfw_score threshold model_label reviewer_label agrees reasons note batch_id undone
     seen elapsed_ms queue_reason draw_probability policy_version settled_label
-    warnings seen_ms""".split()
+    warnings seen_ms probability""".split()
 DECISION = Decision(
     7, "2001-03-01T12:00:00.000Z", "ann", SHA256, "a.png", "gallery", "fake", "r1", "test",
     0.1 + 0.2, 0.53, "normal", "nsfw", False, ("art", "medical"), "", "batch 1", True,
@@ -36,9 +36,14 @@ def read_csv(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
+def probability(decision: Decision) -> float:
+    """A calibration that halves the score."""
+    return decision.nsfw_score / 2
+
+
 def csv_row(decision: Decision) -> dict[str, str]:
     """One decision, written as CSV and read again."""
-    (row,) = read_csv("".join(log_csv([decision])))
+    (row,) = read_csv("".join(log_csv([decision], probability)))
     return row
 
 
@@ -58,7 +63,8 @@ def test_csv_loses_no_values() -> None:
     assert json.loads(csv_row(replace(DECISION, reasons=()))["reasons"]) == []
     assert (int(row["decision_id"]), float(row["nsfw_score"])) == (7, 0.1 + 0.2)
     changed = {"agrees", "undone", "seen", "reasons", "warnings"}
-    expected = {k: str(v) for k, v in asdict(DECISION).items() if k not in changed}
+    values = asdict(DECISION) | {"probability": (0.1 + 0.2) / 2}
+    expected = {k: str(v) for k, v in values.items() if k not in changed}
     assert {k: v for k, v in row.items() if k not in changed} == expected
 
 
@@ -71,6 +77,13 @@ def test_unknown_values_are_empty_in_csv_and_null_in_jsonl() -> None:
     assert {row[name] for name in names} == {""}
     read = json.loads(next(log_jsonl([unknown])))
     assert {name: read[name] for name in names} == dict.fromkeys(names)
+
+
+def test_without_a_calibration_there_is_no_probability() -> None:
+    """The column stays, empty in CSV and null in JSON Lines."""
+    (row,) = read_csv("".join(log_csv([DECISION])))
+    assert row["probability"] == ""
+    assert json.loads(next(log_jsonl([DECISION])))["probability"] is None
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -91,12 +104,12 @@ def test_csv_escapes_formulas(column: str, start: str) -> None:
 def test_jsonl_keeps_texts_and_types() -> None:
     """JSON Lines have booleans, lists, numbers and texts as they are, one line per decision."""
     formula = replace(DECISION, note="=1+1", name="two\nlines \u2028 \U0001f642", agrees=True)
-    lines = list(log_jsonl([DECISION, formula]))
+    lines = list(log_jsonl([DECISION, formula], probability))
     assert [line.count("\n") for line in lines] == [1, 1]
     assert [len(line.splitlines()) for line in lines] == [1, 1]
     read = json.loads(lines[1])
     lists = {"reasons": ["art", "medical"], "warnings": ["extension", "truncated"]}
-    assert read == asdict(formula) | lists
+    assert read == asdict(formula) | lists | {"probability": (0.1 + 0.2) / 2}
     assert (read["agrees"], read["undone"]) == (True, True)
 
 

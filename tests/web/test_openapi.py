@@ -39,6 +39,7 @@ OPERATIONS = {
     "/images": "POST",
     "/images/{submission_id}": "GET",
     "/corrections": "GET",
+    "/insights": "GET",
 }
 
 

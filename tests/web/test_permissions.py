@@ -171,6 +171,10 @@ APP_ROUTES: dict[Names, Expected] = {
     ),
     ("GET", "/desk/log"): Expected(PEOPLE, get("/desk/log")),
     ("GET", "/desk/log/choices"): Expected(PEOPLE, get("/desk/log/choices")),
+    ("GET", "/desk/calibrations"): Expected(PEOPLE, get("/desk/calibrations")),
+    ("POST", "/desk/calibrations"): Expected(
+        (401, 403, 403, 403, 409, 403), post("/desk/calibrations")
+    ),
     ("POST", "/desk/viewing-defaults"): Expected(ADMINS, post("/desk/viewing-defaults", json={})),
     ("POST", "/desk/reviewing"): Expected(ADMINS, post("/desk/reviewing", json={"reviews": True})),
     ("GET", "/desk/log.{file_format}"): Expected(REVIEWERS, get("/desk/log.jsonl"), frozenset(E)),
@@ -230,6 +234,7 @@ APP_ROUTES: dict[Names, Expected] = {
         (401, 403, 404, 404, 200, 403), get("/v1/images/{scene.submission}"), frozenset(Q)
     ),
     ("GET", "/v1/corrections"): Expected(REVIEWERS, get("/v1/corrections"), frozenset(E)),
+    ("GET", "/v1/insights"): Expected(REVIEWERS, get("/v1/insights"), frozenset(E)),
     ("POST", "/gradio_api/upload"): Expected(
         PEOPLE, post("/gradio_api/upload", **IMAGE), frozenset(C)
     ),

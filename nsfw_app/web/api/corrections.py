@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 
 from nsfw_app.errors import RequestError
+from nsfw_app.evidence.calibrations import CalibrationBook
 from nsfw_app.records import Label, LogFilter
 from nsfw_app.review import csv_lines
 from nsfw_app.review.engine import Engine
@@ -19,7 +20,7 @@ from nsfw_app.web.http.errors import responses
 from nsfw_app.web.page.log import left_out, visible
 
 
-def correction_routes(engine: Engine) -> APIRouter:
+def correction_routes(engine: Engine, calibrations: CalibrationBook) -> APIRouter:
     """`GET /corrections`."""
     router = APIRouter(tags=["export"])
     content: dict[str, Any] = {
@@ -60,7 +61,9 @@ def correction_routes(engine: Engine) -> APIRouter:
         )
         chosen = {"all": everything, "since": since, "label": label}
         engine.audit.add(caller.name, AuditAction.EXPORT, "correction log", **chosen)
-        lines: Iterator[str] = LOG_FORMATS[format](engine.log.rows(wanted))
+        lines: Iterator[str] = LOG_FORMATS[format](
+            engine.log.rows(wanted), calibrations.probability()
+        )
         if bom:
             lines = csv_lines.with_bom(lines)
         omitted = omission_sentence(engine.log, wanted) if label is None else ""

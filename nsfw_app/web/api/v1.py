@@ -10,11 +10,13 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic.json_schema import models_json_schema
 
 from nsfw_app import __version__
+from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.imaging.fetch import Fetcher
 from nsfw_app.settings import Settings
 from nsfw_app.web.api.classification import ClassificationRequest, classification_routes
 from nsfw_app.web.api.corrections import correction_routes
 from nsfw_app.web.api.images import image_routes
+from nsfw_app.web.api.insights import insight_routes
 from nsfw_app.web.api.moderations import ModerationRequest, moderation_routes
 from nsfw_app.web.api.upload_gate import gate_routes
 from nsfw_app.web.auth.callers import KEY_HEADER
@@ -47,7 +49,7 @@ class Api(FastAPI):
         return super().openapi()
 
 
-def v1_application(gate: ClassifyGate, *, settings: Settings) -> Api:
+def v1_application(gate: ClassifyGate, summaries: Summaries, *, settings: Settings) -> Api:
     """Build the API as an application to mount."""
     v1 = Api(
         title="NSFW Review",
@@ -64,5 +66,6 @@ def v1_application(gate: ClassifyGate, *, settings: Settings) -> Api:
     v1.include_router(classification_routes(gate))
     v1.include_router(gate_routes(gate))
     v1.include_router(image_routes(gate))
-    v1.include_router(correction_routes(gate.engine))
+    v1.include_router(correction_routes(gate.engine, summaries.calibrations))
+    v1.include_router(insight_routes(gate.engine, summaries))
     return v1

@@ -47,6 +47,7 @@ STATUSES: Mapping[str, int] = MappingProxyType(
         "request_too_slow": 408,
         **dict.fromkeys(Refusal, 409),
         "lease": 409,
+        "calibration": 409,
         "request_too_large": 413,
         "too_large": 413,
         "too_many_pixels": 413,

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from nsfw_app.evidence.calibrations import CalibrationBook
 from nsfw_app.records import Decision, Label, LogFilter, Reason
 from nsfw_app.review import csv_lines
 from nsfw_app.review.engine import Engine
@@ -56,7 +57,7 @@ class PageParameters(LogParameters):
     before: RowId | None = None
 
 
-def log_routes(engine: Engine) -> APIRouter:
+def log_routes(engine: Engine, calibrations: CalibrationBook) -> APIRouter:
     """`GET /desk/log`, `/desk/log/choices`, `/desk/log.csv` and `/desk/log.jsonl`."""
     router = APIRouter()
 
@@ -98,7 +99,7 @@ def log_routes(engine: Engine) -> APIRouter:
         rows = engine.log.rows(query.to_filter(exporter))
         chosen = query.model_dump(exclude_none=True)
         engine.audit.add(exporter.name, AuditAction.EXPORT, "correction log", **chosen)
-        lines = LOG_FORMATS[file_format](rows)
+        lines = LOG_FORMATS[file_format](rows, calibrations.probability())
         if file_format is LogFormat.CSV:  # opened in spreadsheets
             lines = csv_lines.with_bom(lines)
         return StreamingResponse(

@@ -1,0 +1,172 @@
+"""`GET /v1/insights`: what the decisions prove about a model, as the Insights tab shows it."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
+from nsfw_app.review.engine import Engine
+from nsfw_app.rules.permissions import Caller, Permission
+from nsfw_app.web.auth.callers import needs
+from nsfw_app.web.http.errors import responses
+from nsfw_app.web.parameters import MAX_DAYS
+
+
+class Body(BaseModel):
+    """A part of the response, with exactly these keys."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class IntervalBody(Body):
+    """A number, its confidence interval, and how many reviews it is computed from."""
+
+    value: float | None
+    lower: float
+    upper: float
+    reviews: int
+
+
+class EstimatesBody(Body):
+    """What a threshold does to the images that arrived."""
+
+    threshold: float
+    confidence: float
+    recall: IntervalBody
+    precision: IntervalBody
+    prevalence: IntervalBody
+    false_positive_rate: IntervalBody
+    missed: IntervalBody
+    flagged: IntervalBody
+    images: int
+    unsettled: int
+
+
+class PolicyBody(Body):
+    """The policy in force."""
+
+    threshold: float
+    review_from: float
+    review_to: float
+    version: int
+    author: str
+    reason: str
+
+
+class CurveBody(Body):
+    """One entry per hundredth of the threshold; `bounds` are valid at any time."""
+
+    thresholds: list[float]
+    recall: list[IntervalBody]
+    precision: list[IntervalBody]
+    bounds: list[float]
+    images: list[int]
+    audits: list[float]
+
+
+class HistogramBody(Body):
+    """Estimated numbers of images by tenths of the score."""
+
+    unsafe: list[float]
+    safe: list[float]
+    reviews: list[int]
+
+
+class ComparisonBody(Body):
+    """A measure of the raw scores and of the calibrated probabilities."""
+
+    raw: IntervalBody
+    calibrated: IntervalBody
+
+
+class CalibrationBody(Body):
+    """A calibration of these reviews; `probabilities` are those of the scores 0, 0.01, ... 1."""
+
+    method: Literal["platt", "beta", "isotonic"]
+    reviews: int
+    probabilities: list[float]
+    brier: ComparisonBody
+    log_loss: ComparisonBody
+    ece: ComparisonBody
+
+
+class ReliabilityBody(Body):
+    """Images whose probability is in a tenth: its mean, and the share that is unsafe."""
+
+    probability: float
+    unsafe: IntervalBody
+
+
+class DriftBody(Body):
+    """Recent images compared with a reference; `alarm` is null where no change is shown."""
+
+    alarm: int | None
+    evidence: float
+    reference: int
+    recent: int
+    compared: bool
+
+
+class InsightsBody(Body):
+    """The evidence of a period. Shares are in [0, 1], times are ISO 8601 in UTC."""
+
+    headline: str
+    alarms: list[str]
+    computed_at: str
+    outdated: bool
+    model: str
+    revision: str
+    weights_sha256: str
+    days_selected: int | None
+    source: str | None
+    confidence: float
+    bound_confidence: float
+    policy: PolicyBody
+    images: int
+    never_drawn: int
+    reviews: int
+    unsettled: int
+    days: float | None
+    allowed: EstimatesBody
+    labeled: EstimatesBody
+    curve: CurveBody
+    more_reviews: dict[str, int | None] = Field(description="By target of the recall.")
+    histogram: HistogramBody
+    calibration: CalibrationBody | None
+    reliability: list[ReliabilityBody]
+    reliability_calibrated: list[ReliabilityBody]
+    drift: DriftBody
+    disagreement_drift: DriftBody
+
+
+def insight_routes(engine: Engine, summaries: Summaries) -> APIRouter:
+    """`GET /insights`."""
+    router = APIRouter(tags=["export"])
+
+    @router.get(
+        "/insights",
+        response_model=InsightsBody,
+        responses=responses(400, 401, 403, 404, 422, 429),
+    )
+    def insights(
+        _: Annotated[Caller, Depends(needs(Permission.EXPORT))],
+        days: Annotated[
+            int | None, Query(ge=1, le=MAX_DAYS, description="The last days; all without it.")
+        ] = None,
+        source: Annotated[
+            str | None, Query(description="Where the images came from; all without it.")
+        ] = None,
+        model: Annotated[
+            str | None, Query(description="The model; the loaded one without it.")
+        ] = None,
+    ) -> dict[str, Any]:
+        """Estimates, certificate, calibration and drift, from the reviews drawn at random."""
+        from nsfw_app.evidence.summary_json import summary_json  # slow to import
+
+        classifier = engine.status.classifier
+        loaded = classifier.identity if classifier else None
+        query = EvidenceQuery(summaries.identity(model, loaded=loaded), days, source)
+        return summary_json(summaries.get(query), query)
+
+    return router

@@ -1,0 +1,90 @@
+"""Evidence over HTTP: insights for programs, calibrations of the page, probabilities in exports."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nsfw_app.evidence.summaries import EvidenceQuery
+from nsfw_app.evidence.summary_json import summary_json
+from nsfw_app.records import Policy
+from nsfw_app.review.engine import Engine
+from nsfw_app.rules.permissions import Permission
+from nsfw_app.store import Store
+from nsfw_app.web.api.insights import InsightsBody
+from tests.support.application import WebApp, open_app
+from tests.support.reviewed_arrivals import add_reviewed
+from tests.support.sample_records import FAKE, OTHER
+
+
+@pytest.fixture
+def app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
+    """The application, with reviewed images of two models."""
+    add_reviewed(store)
+    add_reviewed(store, 10, identity=OTHER, source="gallery")
+    with open_app(engine, store, tmp_path) as app:
+        yield app
+
+
+def test_insights_are_those_of_the_page(app: WebApp, store: Store, engine: Engine) -> None:
+    """The response has every key of the summary, and its numbers; queries select."""
+    program = app.with_key(Permission.EXPORT)
+    found = program.get("/v1/insights").json()
+    assert set(found) == set(InsightsBody.model_fields)
+    assert (found["model"], found["images"], found["days_selected"]) == (FAKE.model, 150, None)
+    assert found["calibration"]["reviews"] == found["reviews"] > 40
+    assert found["policy"]["threshold"] == engine.policy.threshold
+    assert found["headline"].startswith("Of 150 images")
+    other = program.get("/v1/insights", params={"model": OTHER.model, "days": 7}).json()
+    assert (other["model"], other["images"], other["calibration"]) == (OTHER.model, 10, None)
+    source = program.get("/v1/insights", params={"source": "gallery"}).json()
+    assert (source["model"], source["images"], source["source"]) == (FAKE.model, 0, "gallery")
+
+
+def test_insights_of_an_unknown_model_are_not_found(app: WebApp) -> None:
+    """The message names it; a period of no day is rejected."""
+    program = app.with_key(Permission.EXPORT)
+    missing = program.get("/v1/insights", params={"model": "none"})
+    assert missing.status_code == 404
+    assert "judged by none" in missing.json()["error"]["message"]
+    assert program.get("/v1/insights", params={"days": 0}).status_code == 422
+
+
+def test_an_admin_refits_the_calibration(app: WebApp, store: Store, engine: Engine) -> None:
+    """Everyone sees the version in force; exports have its probabilities; verdicts stay."""
+    root, vera, ann = (app.signed_in(name) for name in ("root", "vera", "ann"))
+    assert vera.get("/desk/calibrations").json() == {"calibration": None}
+    before = engine.policy
+    fitted = root.post("/desk/calibrations").json()["calibration"]
+    assert (fitted["version"], fitted["model"], fitted["author"]) == (1, FAKE.model, "root")
+    assert "curve" not in fitted
+    assert vera.get("/desk/calibrations").json() == {"calibration": fitted}
+    other = vera.get("/desk/calibrations", params={"model": OTHER.model})
+    assert other.json() == {"calibration": None}
+    for path in ("/desk/log.jsonl", "/v1/corrections?all=true"):
+        rows = [json.loads(line) for line in ann.get(path).text.splitlines()]
+        assert all((row["probability"] is None) is (row["model"] != FAKE.model) for row in rows)
+        assert {row["model"] for row in rows} == {FAKE.model, OTHER.model}
+    assert engine.policy == before
+    assert isinstance(before, Policy)
+
+
+def test_too_few_reviews_are_a_conflict(app: WebApp) -> None:
+    """The message says how many there are of each label."""
+    refused = app.signed_in("root").post("/desk/calibrations", params={"model": OTHER.model})
+    assert refused.status_code == 409
+    assert refused.json()["error"]["kind"] == "calibration"
+    assert "at least 20" in refused.json()["error"]["message"]
+
+
+def test_the_documented_body_is_that_of_a_summary(app: WebApp, store: Store) -> None:
+    """No key of the JSON is missing in the OpenAPI document, at any depth."""
+    from nsfw_app.bootstrap import open_summaries
+    from nsfw_app.review.policies import PolicyBook
+    from nsfw_app.settings import load
+
+    summaries = open_summaries(load(), store, PolicyBook(store.policies))
+    query = EvidenceQuery(FAKE)
+    found = summary_json(summaries.get(query), query)
+    assert InsightsBody.model_validate(found).model_dump() == json.loads(json.dumps(found))
