@@ -1,8 +1,8 @@
 """Command line interface: `nsfw-review`, also `python -m nsfw_app`.
 
 - Results go to standard output; progress, warnings and errors to standard error.
-- Exit codes: 0 success; 1 an error stopped the command, or `classify` could not sort a file;
-  2 wrong usage; 3 `classify` could not classify all images.
+- Exit codes: 0 success; 1 an error stopped the command, `classify` could not sort a file, or
+  `audit-plan` found no plan; 2 wrong usage; 3 `classify` could not classify all images.
 - An error is one sentence. Tracebacks are printed with `--verbose` only.
 """
 
@@ -15,6 +15,7 @@ import typer
 
 from nsfw_app import __version__
 from nsfw_app.cli.audit import audit
+from nsfw_app.cli.audit_plan import audit_plan
 from nsfw_app.cli.check import check
 from nsfw_app.cli.classify import classify
 from nsfw_app.cli.export import export
@@ -38,6 +39,7 @@ app.command()(export)
 app.command()(purge)
 app.command()(optimize)
 app.command()(audit)
+app.command()(audit_plan)
 app.command()(check)
 app.add_typer(users, name="users")
 app.add_typer(keys, name="keys")

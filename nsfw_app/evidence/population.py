@@ -57,6 +57,13 @@ class Population:
         """The number of images that arrived."""
         return len(self.scores)
 
+    @property
+    def days(self) -> float | None:
+        """The time between the first and the last image, at least one day; None without any."""
+        if not len(self):
+            return None
+        return max(1.0, float((self.times[-1] - self.times[0]) / np.timedelta64(1, "D")))
+
 
 class ArrivedImages:
     """Reads arrivals and labels from the store into memory, and selects samples."""

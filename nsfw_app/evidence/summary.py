@@ -7,7 +7,6 @@
 - The curves are computed once for all thresholds, so that a page can look up any policy.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -131,7 +130,7 @@ def summarize(
         never_drawn=population.never_drawn,
         reviews=sample.reviews,
         unsettled=sample.open_draws,
-        days=_days(population.times),
+        days=population.days,
         allowed=estimate(sample, threshold=policy.review_from, confidence=CONFIDENCE),
         labeled=estimate(sample, threshold=policy.threshold, confidence=CONFIDENCE),
         curve=_curve(population, audits, history.sample),
@@ -265,10 +264,3 @@ def _disagreements(
     band = sample.reviewed & (sample.probabilities == 1)
     differ = (sample.labels == UNSAFE) != (sample.scores >= policy.threshold)
     return rate_drift(differ[band & (times < reference)], differ[band & (times >= recent)])
-
-
-def _days(times: Sequence[Any] | NDArray[Any]) -> float | None:
-    """The time between the first and the last image, at least one day."""
-    if not len(times):
-        return None
-    return max(1.0, float((times[-1] - times[0]) / np.timedelta64(1, "D")))

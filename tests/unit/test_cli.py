@@ -7,20 +7,19 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 import nsfw_app
-from nsfw_app.cli import main
 from nsfw_app.records import Label, Retain, Review, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.exports import LOG_COLUMNS
 from nsfw_app.review.image_json import REVIEW_COLUMNS, review_json
+from tests.support.commands import Result, Run, run
 from tests.support.fakes import image_bytes
 from tests.support.sample_records import answer_to, person
 
@@ -28,31 +27,7 @@ ROOT = Path(nsfw_app.__file__).parents[1]
 OPEN_NSFW_WEIGHTS = "864bb37bf8863564b87eb330ab8c785a79a773f4e7c43cb96db52ed8611305fa"
 
 
-class Result(NamedTuple):
-    """Exit code, standard output and standard error of a command."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Runs a command in this process, with the embedded model and a temporary data directory."""
-    monkeypatch.setenv("NSFW_MODEL", "open-nsfw")
-    monkeypatch.setenv("NSFW_BACKEND", "torch")
-    monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
-
-    def run(*arguments: str | Path) -> Result:
-        monkeypatch.setattr(sys, "argv", ["nsfw_app", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Result(ended.value.code or 0, *capsys.readouterr())
-
-    return run
+__all__ = ["run"]  # a fixture
 
 
 @pytest.fixture

@@ -187,15 +187,15 @@ APP_ROUTES: dict[Names, Expected] = {
         REVIEWERS, post("/desk/queue/release", json={"entries": [1, 2]})
     ),
     ("POST", "/desk/queue/{entry_id}/skip"): Expected(
-        REVIEWERS, post("/desk/queue/99/skip", json={})
+        REVIEWERS, post("/desk/queue/99999/skip", json={})
     ),
     ("POST", "/desk/queue/entries/{entry_id}/unskip"): Expected(
-        (401, 403, 404, 404, 404, 403), post("/desk/queue/entries/99/unskip", json={})
+        (401, 403, 404, 404, 404, 403), post("/desk/queue/entries/99999/unskip", json={})
     ),
     ("GET", "/desk/queue/summary"): Expected(REVIEWERS, get("/desk/queue/summary")),
     ("GET", "/desk/queue/leases"): Expected(ADMINS, get("/desk/queue/leases")),
     ("POST", "/desk/queue/leases/{entry_id}/release"): Expected(
-        (401, 403, 403, 403, 404, 403), post("/desk/queue/leases/99/release", json={})
+        (401, 403, 403, 403, 404, 403), post("/desk/queue/leases/99999/release", json={})
     ),
     ("POST", "/desk/queue/second-opinion"): Expected(REVIEWERS, second_opinion),
     ("POST", "/desk/queue/second-opinion/withdraw"): Expected(
