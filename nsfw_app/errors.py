@@ -21,6 +21,7 @@
     ├── ImageRestricted      the image is hidden from everyone but administrators
     ├── LeaseError           a queue entry cannot be leased, or not be changed any more
     ├── FilterError          an invalid filter of the log
+    ├── LabelSetError        a labeled set cannot be read, or holds nothing to evaluate
     ├── AccountError         a user or key that cannot be created or changed like this
     ├── SortingError         a file could not be moved into the folder of its action
     ├── RequestError         an invalid request
@@ -242,6 +243,12 @@ class FilterError(NSFWReviewError):
     """An invalid filter of the log."""
 
     kind: str = "filter"
+
+
+class LabelSetError(NSFWReviewError):
+    """A labeled set cannot be read, or holds nothing to evaluate."""
+
+    kind: str = "labels"
 
 
 class OtherReviewer(NSFWReviewError):

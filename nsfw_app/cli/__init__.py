@@ -2,7 +2,8 @@
 
 - Results go to standard output; progress, warnings and errors to standard error.
 - Exit codes: 0 success; 1 an error stopped the command, `classify` could not sort a file, or
-  `audit-plan` found no plan; 2 wrong usage; 3 `classify` could not classify all images.
+  `audit-plan` found no plan; 2 wrong usage; 3 `classify` or `evaluate` could not classify all
+  images.
 - An error is one sentence. Tracebacks are printed with `--verbose` only.
 """
 
@@ -18,6 +19,7 @@ from nsfw_app.cli.audit import audit
 from nsfw_app.cli.audit_plan import audit_plan
 from nsfw_app.cli.check import check
 from nsfw_app.cli.classify import classify
+from nsfw_app.cli.evaluate import evaluate
 from nsfw_app.cli.export import export
 from nsfw_app.cli.keys import keys
 from nsfw_app.cli.optimize import optimize
@@ -36,6 +38,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(classify)
 app.command()(export)
+app.command()(evaluate)
 app.command()(purge)
 app.command()(optimize)
 app.command()(audit)

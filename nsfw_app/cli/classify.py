@@ -1,22 +1,18 @@
 """`classify`: classify files and directories, and sort the files by action."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_engine, open_store
 from nsfw_app.cli.action_folders import ActionFolders, Transfer
 from nsfw_app.cli.file_search import FileSearch, FoundFile, LeftOut
+from nsfw_app.cli.progress import printable, progress_output
 from nsfw_app.errors import SortingError
 from nsfw_app.records import Review
 from nsfw_app.review import image_json
@@ -57,14 +53,14 @@ def classify(
     search = FileSearch(excluded=folders.directory if folders else None)
     files = list(search.files(paths))
     if summary := search.summary():
-        typer.echo(_printable(summary), err=True)
+        typer.echo(printable(summary), err=True)
     if folders:
         files = _unsorted(files, folders)
     chosen = settings.load()
     engine = open_engine(chosen, open_store(chosen))
     unavailable = search.left_out[LeftOut.UNREADABLE]
     failures: list[str] = []
-    with _output(len(files)) as (write, advance):
+    with progress_output(len(files)) as (write, advance):
         if chosen_format is ReviewFormat.CSV:
             write(image_json.review_csv_heading())
         reviews = engine.review_files((file.path for file in files), source="command")
@@ -75,7 +71,7 @@ def classify(
                 if folders:
                     folders.add(file, review)
             except SortingError as error:
-                failures.append(_printable(str(error)))
+                failures.append(printable(str(error)))
             advance()
     for message in failures:
         typer.echo(message, err=True)
@@ -90,33 +86,10 @@ def _unsorted(files: list[FoundFile], folders: ActionFolders) -> list[FoundFile]
     remaining = []
     for file in files:
         if place := folders.find_sorted(file):
-            typer.echo(_printable(f"{file.path} is already sorted: {place}."), err=True)
+            typer.echo(printable(f"{file.path} is already sorted: {place}."), err=True)
         else:
             remaining.append(file)
     return remaining
-
-
-@contextmanager
-def _output(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[], None]]]:
-    """Two functions: write a line of results, advance the progress bar.
-
-    The bar is shown on a terminal only.
-    """
-    on_terminal = sys.stdout.isatty()
-    # On the terminal that shows the bar, lines must be printed above it.
-    console = Console(stderr=not on_terminal)
-    progress = Progress(console=console, disable=not console.is_terminal, redirect_stdout=False)
-
-    def write(line: str) -> None:
-        if on_terminal:
-            console.out(_printable(line.rstrip("\r\n")), highlight=False)
-        else:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-
-    with progress:
-        task = progress.add_task("Working...", total=total)
-        yield write, partial(progress.advance, task)
 
 
 def _format(given: ReviewFormat | None, *, jsonl: bool) -> ReviewFormat:
@@ -138,11 +111,11 @@ def _folders(paths: list[Path], move_to: Path | None, copy_to: Path | None) -> A
     if move_to and copy_to:
         raise typer.BadParameter("Either --move-to or --copy-to, not both.")
     if directory.exists() and not directory.is_dir():
-        raise typer.BadParameter(f"{_printable(str(directory))} is not a directory.")
+        raise typer.BadParameter(f"{printable(str(directory))} is not a directory.")
     for path in paths:
         if path.resolve().is_relative_to(directory.resolve()):
             raise typer.BadParameter(
-                f"{_printable(str(path))} lies in the destination {_printable(str(directory))}."
+                f"{printable(str(path))} lies in the destination {printable(str(directory))}."
             )
     return ActionFolders(directory, Transfer.MOVE if move_to else Transfer.COPY)
 
@@ -152,19 +125,14 @@ def _json_line(review: Review) -> str:
 
 
 def _text_line(review: Review) -> str:
-    name, verdict = _printable(review.name), review.verdict
+    name, verdict = printable(review.name), review.verdict
     if review.prediction is None:
-        message = _printable(review.problem.message) if review.problem else ""
+        message = printable(review.problem.message) if review.problem else ""
         return f"{verdict.action:<12}{'-':<8}{'-':<7}  {name}  {message}\n"
     score = f"{review.prediction.nsfw_score:.3f}"
     codes = ", ".join(warning.code for warning in review.warnings)
     warnings = f"  (warnings: {codes})" if codes else ""
     return f"{verdict.action:<12}{verdict.label:<8}{score:<7}  {name}{warnings}\n"
-
-
-def _printable(text: str) -> str:
-    """The text with line breaks and terminal escape sequences made visible."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 LINES: Mapping[ReviewFormat, Callable[[Review], str]] = {

@@ -7,14 +7,13 @@
 Sources: Efron (1979), for the bootstrap; McNemar (1947), exact version, for two models' labels.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from nsfw_app.evidence.calibration import calibration_error
 
@@ -76,16 +75,23 @@ def evaluate(
         ValueError: Shapes differ, a score leaves [0, 1], or there is no image.
     """
     scores, unsafe = _checked(scores, unsafe)
-    resamples = _resamples(len(scores))
+    count = len(scores)
     found = {
-        name: _measured(measure(scores, unsafe), [measure(scores[i], unsafe[i]) for i in resamples])
-        for name, measure in _measures(thresholds).items()
+        name: _measured(
+            measure(scores, unsafe), [measure(scores[i], unsafe[i]) for i in _resamples(count)]
+        )
+        for name, measure in _measures(thresholds)
     }
     return Evaluation(len(scores), int(unsafe.sum()), found)
 
 
 def compare(
-    first: NDArray[Any], second: NDArray[Any], unsafe: NDArray[Any], *, thresholds: Sequence[float]
+    first: NDArray[Any],
+    second: NDArray[Any],
+    unsafe: NDArray[Any],
+    *,
+    thresholds: Sequence[float],
+    second_thresholds: Sequence[float] | None = None,
 ) -> Difference:
     """Compare two models on the same images.
 
@@ -94,28 +100,73 @@ def compare(
         second: Shape (n,), those of the other, in the same order.
         unsafe: Shape (n,), whether the label is nsfw.
         thresholds: As in `evaluate`; labels are compared at the first.
+        second_thresholds: Those of the second model, where its policy is another; as many. A
+            measure at two thresholds is named after the policy: `recall@policy`.
 
     Raises:
         ValueError: Shapes differ, a score leaves [0, 1], or there is no image.
     """
     one, unsafe = _checked(first, unsafe)
     other, _ = _checked(second, unsafe)
-    resamples = _resamples(len(one))
+    own = thresholds if second_thresholds is None else second_thresholds
+    if len(own) != len(thresholds):
+        raise ValueError(f"One model has {len(thresholds)} thresholds, the other {len(own)}.")
     found = {
-        name: _measured(
-            measure(other, unsafe) - measure(one, unsafe),
-            [measure(other[i], unsafe[i]) - measure(one[i], unsafe[i]) for i in resamples],
+        _common_name(name, second_name): _measured(
+            second_measure(other, unsafe) - measure(one, unsafe),
+            [
+                second_measure(other[i], unsafe[i]) - measure(one[i], unsafe[i])
+                for i in _resamples(len(one))
+            ],
         )
-        for name, measure in _measures(thresholds).items()
+        for (name, measure), (second_name, second_measure) in zip(
+            _measures(thresholds), _measures(own), strict=True
+        )
     }
-    right = [(scores >= thresholds[0]) == unsafe for scores in (one, other)]
+    right = [(scores >= at) == unsafe for scores, at in ((one, thresholds[0]), (other, own[0]))]
     only_first, only_second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     differ = only_first + only_second
     p_value = float(binomtest(only_first, differ).pvalue) if differ else 1.0
     return Difference(found, only_first, only_second, p_value)
 
 
-def _measures(thresholds: Sequence[float]) -> dict[str, Measure]:
+def curve_points(
+    scores: NDArray[Any], unsafe: NDArray[Any]
+) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
+    """What every possible threshold flags: the scores that occur, falling, with their counts.
+
+    Args:
+        scores: Shape (n,).
+        unsafe: Shape (n,), bool.
+
+    Returns:
+        Thresholds, and how many unsafe and how many safe images have at least that score.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
+    caught = np.cumsum(unsafe[order])[last]
+    return ordered[last], caught, last + 1 - caught
+
+
+def _auroc(scores: Floats, unsafe: NDArray[np.bool_]) -> float:
+    _, caught, flagged_safe = curve_points(scores, unsafe)
+    heights = np.concatenate([[0], caught]) / caught[-1]
+    widths = np.concatenate([[0], flagged_safe]) / flagged_safe[-1]
+    return float((np.diff(widths) * (heights[1:] + heights[:-1]) / 2).sum())
+
+
+def _average_precision(scores: Floats, unsafe: NDArray[np.bool_]) -> float:
+    _, caught, flagged_safe = curve_points(scores, unsafe)
+    gained = np.diff(np.concatenate([[0], caught])) / caught[-1]
+    return float((gained * caught / (caught + flagged_safe)).sum())
+
+
+def _common_name(name: str, second_name: str) -> str:
+    return name if name == second_name else f"{name.partition('@')[0]}@policy"
+
+
+def _measures(thresholds: Sequence[float]) -> list[tuple[str, Measure]]:
     policy = thresholds[0]
 
     def rate(flagged: NDArray[np.bool_], of: NDArray[np.bool_]) -> float:
@@ -126,34 +177,37 @@ def _measures(thresholds: Sequence[float]) -> dict[str, Measure]:
 
     def both(measure: Callable[..., float]) -> Measure:
         def measured(scores: Floats, unsafe: NDArray[np.bool_]) -> float:
-            return float(measure(unsafe, scores)) if 0 < unsafe.sum() < len(unsafe) else np.nan
+            return measure(scores, unsafe) if 0 < unsafe.sum() < len(unsafe) else np.nan
 
         return measured
 
-    def at_threshold(threshold: float) -> dict[str, Measure]:
-        return {
-            f"recall@{threshold:g}": lambda scores, unsafe: rate(scores >= threshold, unsafe),
-            f"false_positive_rate@{threshold:g}": lambda scores, unsafe: rate(
-                scores >= threshold, ~unsafe
+    def at_threshold(threshold: float) -> list[tuple[str, Measure]]:
+        return [
+            (f"recall@{threshold:g}", lambda scores, unsafe: rate(scores >= threshold, unsafe)),
+            (
+                f"false_positive_rate@{threshold:g}",
+                lambda scores, unsafe: rate(scores >= threshold, ~unsafe),
             ),
-        }
+        ]
 
-    found: dict[str, Measure] = {
-        "accuracy": lambda scores, unsafe: float(((scores >= policy) == unsafe).mean()),
-        "balanced_accuracy": balanced,
-        "auroc": both(roc_auc_score),
-        "average_precision": both(average_precision_score),
-        "brier": lambda scores, unsafe: float(((scores - unsafe) ** 2).mean()),
-        "ece": lambda scores, unsafe: calibration_error(scores, unsafe, np.ones(len(scores))),
-    }
+    found: list[tuple[str, Measure]] = [
+        ("accuracy", lambda scores, unsafe: float(((scores >= policy) == unsafe).mean())),
+        ("balanced_accuracy", balanced),
+        ("auroc", both(_auroc)),
+        ("average_precision", both(_average_precision)),
+        ("brier", lambda scores, unsafe: float(((scores - unsafe) ** 2).mean())),
+        ("ece", lambda scores, unsafe: calibration_error(scores, unsafe, np.ones(len(scores)))),
+    ]
     for threshold in thresholds:
-        found |= at_threshold(threshold)
+        found += at_threshold(threshold)
     return found
 
 
-def _resamples(count: int) -> list[NDArray[np.int64]]:
+def _resamples(count: int) -> Iterator[NDArray[np.int64]]:
+    """The same each time; made one by one, because those of a large set do not fit into memory."""
     rng = np.random.default_rng(SEED)
-    return [rng.integers(0, count, count) for _ in range(RESAMPLES)]
+    for _ in range(RESAMPLES):
+        yield rng.integers(0, count, count)
 
 
 def _measured(value: float, values: list[float]) -> Measured:

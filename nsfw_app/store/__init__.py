@@ -34,6 +34,7 @@ from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.purges import Purges
 from nsfw_app.store.queue_entries import ReviewQueue
 from nsfw_app.store.restrictions import Restrictions
+from nsfw_app.store.settled_labels import SettledLabels
 from nsfw_app.store.standing_decisions import StandingDecisions
 from nsfw_app.store.submissions import Submissions
 from nsfw_app.store.team import Team
@@ -119,6 +120,7 @@ class Store:
         )
         self.training = TrainingLabels(connections, self.previews, decision_rules)
         self.standing_decisions = StandingDecisions(connections)
+        self.settled_labels = SettledLabels(connections)
         self.team = Team(connections)
         self.users = Users(connections)
         self.keys = ApiKeys(connections, cipher)

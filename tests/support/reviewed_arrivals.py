@@ -13,7 +13,8 @@ from nsfw_app.records import (
     Retain,
     Upload,
 )
-from nsfw_app.rules.queue import Admission, QueueReason
+from nsfw_app.rules.audit_plan import AuditPlan
+from nsfw_app.rules.queue import Admission, QueueReason, QueueRules
 from nsfw_app.store import Store
 from nsfw_app.store.arrivals import Arrival
 from tests.support.sample_records import FAKE, person
@@ -29,6 +30,7 @@ def add_reviewed(
 
     An image is unsafe with the probability of its squared score, so that scores are too high.
     """
+    store.queue.rules = QueueRules(frozenset(QueueReason), AuditPlan(AUDITS))
     rng = np.random.default_rng(images)
     for number, score in enumerate(rng.random(images).tolist()):
         sha256 = f"{identity.model[:4].encode().hex():0>16}{number:048x}"

@@ -70,6 +70,29 @@ def test_models_are_compared_on_the_same_images() -> None:
     assert (same.p_value, same.measures["accuracy"]) == (1.0, Measured(0.0, 0.0, 0.0))
 
 
+def test_models_are_compared_at_their_own_policies() -> None:
+    """Each is labeled at its own threshold, and the measures at them are named after the policy."""
+    scores, unsafe = labeled(3)
+    found = compare(
+        scores, scores / 2, unsafe, thresholds=(0.5, 0.1), second_thresholds=(0.25, 0.1)
+    )
+    assert (found.p_value, found.measures["accuracy"]) == (1.0, Measured(0.0, 0.0, 0.0))
+    assert found.measures["recall@policy"].value == 0
+    assert found.measures["recall@0.1"].value < 0
+    with pytest.raises(ValueError, match="2 thresholds, the other 1"):
+        compare(scores, scores, unsafe, thresholds=(0.5, 0.1), second_thresholds=(0.5,))
+
+
+def test_tied_scores_are_one_threshold() -> None:
+    """AUROC and average precision agree with scikit-learn where scores repeat."""
+    scores, unsafe = labeled(4)
+    rounded = np.round(scores, 1)
+    found = evaluate(rounded, unsafe, thresholds=[0.5]).measures
+    assert found["auroc"].value == pytest.approx(metrics.roc_auc_score(unsafe, rounded))
+    expected = metrics.average_precision_score(unsafe, rounded)
+    assert found["average_precision"].value == pytest.approx(expected)
+
+
 def test_bad_sets_are_refused() -> None:
     """Different lengths, scores out of range and empty sets."""
     for scores, unsafe, words in (

@@ -60,6 +60,7 @@ HOMES = {
     "sklearn": {"evidence"},
     "betacal": {"evidence"},
     "scipy": {"evidence"},
+    "jinja2": {"evidence"},
     "krippendorff": set(),  # tests only
     "ray": {"datasets"},
     "pydantic_settings": {"settings"},

@@ -1,0 +1,1 @@
+"""Owns sets of many images: labeled sets to evaluate models on."""
