@@ -24,6 +24,7 @@ from nsfw_app.cli.export import export
 from nsfw_app.cli.keys import keys
 from nsfw_app.cli.optimize import optimize
 from nsfw_app.cli.purge import purge
+from nsfw_app.cli.report import report
 from nsfw_app.cli.serve import serve
 from nsfw_app.cli.standard_output import with_output_errors
 from nsfw_app.cli.users import users
@@ -39,6 +40,7 @@ app.command()(serve)
 app.command()(classify)
 app.command()(export)
 app.command()(evaluate)
+app.command()(report)
 app.command()(purge)
 app.command()(optimize)
 app.command()(audit)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_engine, open_policies, open_store
 from nsfw_app.cli.file_search import MAX_NAMED, FileSearch, LeftOut
-from nsfw_app.cli.output_file import write_file
+from nsfw_app.cli.output_file import check_directory, write_file
 from nsfw_app.cli.progress import printable, progress_output
 from nsfw_app.datasets.labels import LabeledImage, is_table, labeled_by_folder, read_table
 from nsfw_app.errors import LabelSetError
@@ -79,8 +79,8 @@ def evaluate(
     """
     if bool(labels) is decisions:
         raise typer.BadParameter("Name labeled sets, or use --decisions: one of the two.")
-    if html is not None and not html.parent.is_dir():
-        raise typer.BadParameter(f"{printable(str(html.parent))} is not a directory.")
+    if html is not None:
+        check_directory(html)
     chosen = settings.load()
     store = open_store(chosen)
     names = list(dict.fromkeys(model or ()))

@@ -130,6 +130,10 @@ class Summaries:
             )
         )
 
+    def is_same(self, one: ModelIdentity, other: ModelIdentity) -> bool:
+        """Whether two count as one model: the same weights, by the same or a verified backend."""
+        return _is_same(one, other, self._backends(one))
+
     def _backends(self, identity: ModelIdentity) -> frozenset[str]:
         """The backends whose predictions count as those of a model."""
         return self._equivalents.of(identity, self._policies.of(identity.model))

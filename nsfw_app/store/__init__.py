@@ -27,6 +27,7 @@ from nsfw_app.store.galleries import Galleries
 from nsfw_app.store.keys import ApiKeys
 from nsfw_app.store.leases import Leases
 from nsfw_app.store.log import CorrectionLog
+from nsfw_app.store.period_counts import PeriodCounts
 from nsfw_app.store.policies import Policies
 from nsfw_app.store.policy_effects import PolicyEffects
 from nsfw_app.store.preview_views import PreviewViews
@@ -120,6 +121,7 @@ class Store:
         )
         self.training = TrainingLabels(connections, self.previews, decision_rules)
         self.standing_decisions = StandingDecisions(connections)
+        self.period_counts = PeriodCounts(connections)
         self.settled_labels = SettledLabels(connections)
         self.team = Team(connections)
         self.users = Users(connections)

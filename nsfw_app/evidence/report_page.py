@@ -1,0 +1,90 @@
+"""The HTML file of a transparency report."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nsfw_app.evidence.html_page import count, percent, render, score
+
+SHARES = {
+    "recall": "Recall: share of unsafe images that are not below the threshold",
+    "precision": "Precision: share of images from the threshold upwards that are unsafe",
+    "prevalence": "Share of images that are unsafe",
+    "false_positive_rate": "Share of safe images from the threshold upwards",
+}
+
+
+def report_page(report: Mapping[str, Any]) -> str:
+    """The page of a report; see `TransparencyReport`."""
+    return render(
+        "report.html",
+        report=report,
+        estimates=estimate_rows,
+        certificates=certificate_rows,
+        calibration=calibration_rows,
+        rows=rows,
+    )
+
+
+def rows(items: Iterable[Mapping[str, Any]], keys: str) -> list[list[str]]:
+    """The values of these keys of each item, as texts."""
+    return [[_text(item[key]) for key in keys.split()] for item in items]
+
+
+def estimate_rows(estimates: Mapping[str, Any]) -> list[list[str]]:
+    """Name, value, interval and number of reviews of each estimate, as texts."""
+    shares = [
+        [
+            name,
+            percent(estimates[key]["value"]),
+            f"{percent(estimates[key]['lower'])} to {percent(estimates[key]['upper'])}",
+            count(estimates[key]["reviews"]),
+        ]
+        for key, name in SHARES.items()
+    ]
+    missed = estimates["missed"]
+    return [
+        [
+            "Unsafe images below the threshold",
+            count(missed["value"]),
+            f"{count(missed['lower'])} to {count(missed['upper'])}",
+            count(missed["reviews"]),
+        ],
+        *shares,
+    ]
+
+
+def certificate_rows(certificates: list[Mapping[str, Any]]) -> list[list[str]]:
+    """Target, certified threshold, lower bound of the recall, missing reviews."""
+    return [
+        [
+            percent(each["recall"]),
+            "none yet" if each["threshold"] is None else f"{each['threshold']:.2f}",
+            "" if each["recall_lower"] is None else percent(each["recall_lower"]),
+            _more(each),
+        ]
+        for each in certificates
+    ]
+
+
+def calibration_rows(calibration: Mapping[str, Any]) -> list[list[str]]:
+    """Measure, raw value and calibrated value with their intervals."""
+    names = {"brier": "Brier score", "log_loss": "Log loss", "ece": "Expected calibration error"}
+    return [[name, *map(_interval, calibration[key].values())] for key, name in names.items()]
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _interval(found: Mapping[str, Any]) -> str:
+    return f"{score(found['value'])} ({score(found['lower'])} to {score(found['upper'])})"
+
+
+def _more(certificate: Mapping[str, Any]) -> str:
+    if certificate["threshold"] is not None:
+        return ""
+    if certificate["more_reviews"] is None:
+        return "the reviews so far do not show that the target is reached"
+    return f"about {count(certificate['more_reviews'])}"

@@ -1,0 +1,158 @@
+"""The transparency report: its numbers, its period, its names, and a page that stands alone."""
+
+import json
+import re
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nsfw_app.bootstrap import open_policies, open_summaries
+from nsfw_app.evidence.estimates import estimate
+from nsfw_app.evidence.guarantee import certify_threshold
+from nsfw_app.evidence.summary import THRESHOLDS
+from nsfw_app.records import Policy
+from nsfw_app.settings import load
+from nsfw_app.store import Store
+from tests.support.commands import Run, run
+from tests.support.reviewed_arrivals import add_reviewed
+from tests.support.sample_records import FAKE, OTHER
+
+__all__ = ["run"]  # a fixture
+TODAY = datetime.now(UTC).replace(tzinfo=None)
+SINCE = (TODAY - timedelta(days=2)).date().isoformat()
+UNTIL = (TODAY + timedelta(days=2)).date().isoformat()
+PERIOD = ("report", "--since", SINCE, "--until", UNTIL)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory: reviewed images of two models, two policies, a calibration, a purge."""
+    directory = tmp_path_factory.mktemp("report")
+    store = open_in(directory)
+    add_reviewed(store)
+    add_reviewed(store, 10, identity=OTHER, source="gallery")
+    chosen = load()
+    policies = open_policies(chosen, store)
+    open_summaries(chosen, store, policies).calibrations.refit(FAKE, author="Root Name")
+    policies.save(FAKE.model, Policy(0.6, 0.3, 0.9), author="Root Name", reason="Fewer reviews")
+    store.purges.run(actor="daily purge")
+    return directory
+
+
+@pytest.fixture
+def filled(template: Path, tmp_path: Path) -> Store:
+    """A copy of it as the data directory of the test's commands."""
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    return open_in(tmp_path)
+
+
+def open_in(directory: Path) -> Store:
+    """The store in a data directory."""
+    previews_dir = directory / "images"
+    return Store(directory / "review.db", previews_dir=previews_dir, journal_mode="wal")
+
+
+def found(run: Run, *options: str) -> dict[str, Any]:
+    """The JSON of a report."""
+    ended = run(*PERIOD, "--json", *options)
+    assert ended.code == 0, ended.err
+    report: dict[str, Any] = json.loads(ended.out)
+    return report
+
+
+def test_the_numbers_are_those_of_the_store(run: Run, filled: Store) -> None:
+    """Volumes by action, queue, agreement, estimates, certificates, versions, purges."""
+    report = found(run)
+    volumes = {each["model"]: each for each in report["volumes"]}
+    assert (volumes["fake"]["images"], volumes["fake"]["source"]) == (150, "api")
+    scores = [a.nsfw_score for a in filled.arrivals.after(0)][:150]
+    assert volumes["fake"]["block"] == sum(score >= 0.8 for score in scores)
+    assert volumes["fake"]["allow"] == sum(score < 0.2 for score in scores)
+    entered = {each["reason"]: each for each in report["queue"]}
+    assert set(entered) == {"review", "audit", "disagreement"}
+    for each in entered.values():
+        ends = ("settled_nsfw", "settled_normal", "settled_unsure", "withdrawn", "waiting")
+        assert each["entered"] == sum(each[end] for end in ends)
+    agreement = report["agreement"]
+    assert agreement["krippendorff_alpha"] == 1
+    assert agreement["same_pairs"] == agreement["pairs"] == agreement["images"] > 40
+    model = report["models"][0]
+    assert (model["model"], model["backends"], model["predictions"]) == ("fake", ["test"], 150)
+    assert [p["version"] for p in model["policies"]] == [2, 1]
+    assert model["policies"][0]["reason"] == "Fewer reviews"
+    assert [c["version"] for c in model["calibrations"]] == [1]
+    chosen = load()
+    policies = open_policies(chosen, filled)
+    sample = open_summaries(chosen, filled, policies).population(FAKE).sample
+    evidence = model["evidence"]
+    expected = estimate(sample, threshold=0.3)
+    assert evidence["allowed"]["recall"]["value"] == expected.recall.value
+    certificate = certify_threshold(sample, recall=0.8, confidence=0.9, candidates=THRESHOLDS[1:-1])
+    assert evidence["certificates"][0]["threshold"] == certificate.threshold
+    assert evidence["calibration"]["reviews"] == sample.reviews
+    assert evidence["headline"].startswith(f"Of 150 images from {SINCE} to {UNTIL} about")
+    assert report["retention"] == {"keep": "disagreements", "days": 30, "grace_minutes": 60}
+    assert report["purges"]["runs"] == 1
+
+
+def test_a_period_leaves_out_what_is_outside(run: Run, filled: Store) -> None:
+    """A period before the first image is empty, and says so."""
+    ended = run("report", "--since", "2020-01-01", "--until", "2020-02-01", "--json")
+    report = json.loads(ended.out)
+    assert (report["volumes"], report["queue"], report["reviewers"], report["models"]) == (
+        [], [], [], [],
+    )  # fmt: skip
+    assert report["agreement"]["krippendorff_alpha"] is None
+    assert report["purges"]["runs"] == 0
+
+
+def test_names_are_shown_on_request_only(run: Run, filled: Store, tmp_path: Path) -> None:
+    """Neither reviewers nor authors are named; with --names they are. Each report is audited."""
+    page = tmp_path / "report.html"
+    report = found(run, "--output", str(page))
+    for text in (json.dumps(report), page.read_text()):
+        assert not re.search(r"\b(ann|bob|Root Name)\b", text)
+    assert [each["reviewer"] for each in report["reviewers"]] == ["reviewer 1", "reviewer 2"]
+    named = found(run, "--names", "--output", str(page))
+    assert {each["reviewer"] for each in named["reviewers"]} == {"ann", "bob"}
+    assert named["models"][0]["policies"][0]["author"] == "Root Name"
+    assert "Root Name" in page.read_text()
+    entries = [e for e in filled.audit.entries() if e.subject == "transparency report"]
+    assert [entry.details["names"] for entry in entries] == [False, True]
+
+
+def test_the_page_stands_alone(run: Run, filled: Store, tmp_path: Path) -> None:
+    """No script, image or link; every table has a caption and headings; both color schemes."""
+    page = tmp_path / "report.html"
+    ended = run(*PERIOD, "--output", page)
+    text = page.read_text()
+    assert (ended.code, ended.out) == (0, "")
+    assert not re.search(r"<(script|img|link|iframe)|(src|href)=|url\(", text)
+    assert '<html lang="en">' in text
+    assert "prefers-color-scheme: dark" in text
+    assert text.count("<table>") == text.count("<caption>") == text.count("<thead>") > 8
+    assert len(re.findall(r"<h1>", text)) == 1
+    assert "Certified thresholds at a confidence of 90.0 %" in text
+    assert "not defined" not in text
+
+
+def test_a_reason_cannot_add_markup(run: Run, filled: Store, tmp_path: Path) -> None:
+    """Texts of people are escaped."""
+    policies = open_policies(load(), filled)
+    policies.save(FAKE.model, Policy(0.6, 0.3, 0.9), author="x", reason="<b>bold</b>")
+    page = tmp_path / "report.html"
+    run(*PERIOD, "--output", page)
+    assert "<b>" not in page.read_text()
+    assert "&lt;b&gt;bold" in page.read_text()
+
+
+def test_wrong_usage(run: Run, tmp_path: Path) -> None:
+    """There must be an output, a period, and a directory to write to."""
+    assert run(*PERIOD).code == 2
+    assert run("report", "--json").code == 2
+    assert run("report", "--since", UNTIL, "--until", SINCE, "--json").code == 2
+    assert run(*PERIOD, "--output", tmp_path / "none" / "a.html").code == 2
+    assert run(*PERIOD, "--output", tmp_path).code == 2
