@@ -8,6 +8,11 @@ from typing import Any
 from nsfw_app import __version__
 from nsfw_app.evidence.html_page import render, score
 
+NAMES = {
+    "auroc": "AUROC",
+    "brier": "Brier score",
+    "ece": "Expected calibration error",
+}
 Points = list[tuple[float, float]]
 
 
@@ -31,10 +36,12 @@ def evaluation_page(report: Mapping[str, Any]) -> str:
 
 def measure_rows(measures: Mapping[str, Mapping[str, float | None]]) -> list[list[str]]:
     """Name, value and interval of each measure, as texts."""
-    return [
-        [name.replace("_", " ").replace("@", " at "), *map(score, values.values())]
-        for name, values in measures.items()
-    ]
+    return [[_words(name), *map(score, values.values())] for name, values in measures.items()]
+
+
+def _words(name: str) -> str:
+    """A measure's name as words: `recall@0.5` is recall at 0.5."""
+    return NAMES.get(name) or name.replace("_", " ").replace("@", " at ").capitalize()
 
 
 def _line(curve: Iterable[Mapping[str, float | None]], x: str, y: str) -> Points:

@@ -37,8 +37,8 @@ def score(value: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A share with one decimal."""
-    return "not known" if value is None else f"{100 * value:.1f} %"
+    """A share with one decimal, and a space that does not break."""
+    return "not known" if value is None else f"{100 * value:.1f}\u00a0%"
 
 
 def count(value: float | None) -> str:

@@ -79,6 +79,7 @@ class TransparencyReport:
             "made_at": utc(datetime.now(UTC).isoformat()),
             "since": period.since,
             "until": period.until,
+            "names": scope.names,
             "volumes": self._volumes(period),
             "queue": [asdict(each) for each in self._store.period_counts.entries(period)],
             "reviewers": self._reviewers(scope),

@@ -115,11 +115,13 @@ def test_names_are_shown_on_request_only(run: Run, filled: Store, tmp_path: Path
     report = found(run, "--output", str(page))
     for text in (json.dumps(report), page.read_text()):
         assert not re.search(r"\b(ann|bob|Root Name)\b", text)
+    assert "Author" not in page.read_text()
     assert [each["reviewer"] for each in report["reviewers"]] == ["reviewer 1", "reviewer 2"]
     named = found(run, "--names", "--output", str(page))
     assert {each["reviewer"] for each in named["reviewers"]} == {"ann", "bob"}
     assert named["models"][0]["policies"][0]["author"] == "Root Name"
     assert "Root Name" in page.read_text()
+    assert page.read_text().count(">Author</th>") == 3
     entries = [e for e in filled.audit.entries() if e.subject == "transparency report"]
     assert [entry.details["names"] for entry in entries] == [False, True]
 
@@ -135,7 +137,7 @@ def test_the_page_stands_alone(run: Run, filled: Store, tmp_path: Path) -> None:
     assert "prefers-color-scheme: dark" in text
     assert text.count("<table>") == text.count("<caption>") == text.count("<thead>") > 8
     assert len(re.findall(r"<h1>", text)) == 1
-    assert "Certified thresholds at a confidence of 90.0 %" in text
+    assert "Certified thresholds at a confidence of 90.0\u00a0%" in text
     assert "not defined" not in text
 
 
