@@ -3,8 +3,10 @@
 - Every image of the set counts once: a labeled set is taken as a sample of itself.
 - Intervals are percentile bootstrap intervals over images. All measures, groups and models are
   computed from the same resamples, so that a difference of two models is paired.
+- A rate of 0 or 1 has the same value in every resample: its interval is Wilson's, of its count.
 
-Sources: Efron (1979), for the bootstrap; McNemar (1947), exact version, for two models' labels.
+Sources: Efron (1979), for the bootstrap; Wilson (1927), for rates of 0 and 1; McNemar
+(1947), exact version, for two models' labels.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from nsfw_app.evidence.calibration import calibration_error
+from nsfw_app.evidence.metrics import Share, wilson_interval
 
 RESAMPLES = 1000
 SEED = 0  # the same set gives the same intervals
@@ -76,9 +79,16 @@ def evaluate(
     """
     scores, unsafe = _checked(scores, unsafe)
     count = len(scores)
+    rates = {
+        "accuracy": count,
+        "recall": int(unsafe.sum()),
+        "false_positive_rate": int((~unsafe).sum()),
+    }
     found = {
         name: _measured(
-            measure(scores, unsafe), [measure(scores[i], unsafe[i]) for i in _resamples(count)]
+            measure(scores, unsafe),
+            [measure(scores[i], unsafe[i]) for i in _resamples(count)],
+            of=rates.get(name.partition("@")[0]),
         )
         for name, measure in _measures(thresholds)
     }
@@ -210,10 +220,13 @@ def _resamples(count: int) -> Iterator[NDArray[np.int64]]:
         yield rng.integers(0, count, count)
 
 
-def _measured(value: float, values: list[float]) -> Measured:
+def _measured(value: float, values: list[float], *, of: int | None = None) -> Measured:
+    """A measure with its interval; `of` is how many images a rate is of, None for no rate."""
     defined = np.array(values)[~np.isnan(values)]
     if np.isnan(value) or not len(defined):
         return Measured(None, None, None)
+    if of and value in {0.0, 1.0} and (wilson := wilson_interval(Share(round(value * of), of))):
+        return Measured(value, *wilson)
     lower, upper = np.quantile(defined, [0.025, 0.975])
     return Measured(value, float(lower), float(upper))
 

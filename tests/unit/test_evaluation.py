@@ -83,6 +83,18 @@ def test_models_are_compared_at_their_own_policies() -> None:
         compare(scores, scores, unsafe, thresholds=(0.5, 0.1), second_thresholds=(0.5,))
 
 
+def test_a_rate_of_nothing_is_not_certain() -> None:
+    """None of five found does not show that none ever is; an accuracy of 1 may be lower."""
+    scores, unsafe = np.array([0.1] * 5 + [0.2] * 20), np.array([True] * 5 + [False] * 20)
+    found = evaluate(scores, unsafe, thresholds=[0.5]).measures
+    recall, false_positives = found["recall@0.5"], found["false_positive_rate@0.5"]
+    assert (recall.value, recall.lower) == (0, 0)
+    assert recall.upper == pytest.approx(0.434, abs=0.001)
+    assert false_positives.upper == pytest.approx(0.161, abs=0.001)
+    perfect = evaluate(np.array([0.1, 0.9]), np.array([False, True]), thresholds=[0.5]).measures
+    assert perfect["accuracy"].lower == pytest.approx(0.342, abs=0.001)
+
+
 def test_tied_scores_are_one_threshold() -> None:
     """AUROC and average precision agree with scikit-learn where scores repeat."""
     scores, unsafe = labeled(4)
