@@ -84,13 +84,17 @@ def evaluate(
         "recall": int(unsafe.sum()),
         "false_positive_rate": int((~unsafe).sum()),
     }
+    order = np.argsort(-scores, kind="stable")  # resamples of sorted scores are sorted fast
+    scores, unsafe = scores[order], unsafe[order]
+    measures = _measures(thresholds)
+    values: dict[str, list[float]] = {name: [] for name, _ in measures}
+    for chosen in _resamples(count):
+        some, labels = scores[chosen], unsafe[chosen]
+        for name, measure in measures:
+            values[name].append(measure(some, labels))
     found = {
-        name: _measured(
-            measure(scores, unsafe),
-            [measure(scores[i], unsafe[i]) for i in _resamples(count)],
-            of=rates.get(name.partition("@")[0]),
-        )
-        for name, measure in _measures(thresholds)
+        name: _measured(measure(scores, unsafe), values[name], of=rates.get(name.partition("@")[0]))
+        for name, measure in measures
     }
     return Evaluation(len(scores), int(unsafe.sum()), found)
 
@@ -121,17 +125,20 @@ def compare(
     own = thresholds if second_thresholds is None else second_thresholds
     if len(own) != len(thresholds):
         raise ValueError(f"One model has {len(thresholds)} thresholds, the other {len(own)}.")
-    found = {
-        _common_name(name, second_name): _measured(
-            second_measure(other, unsafe) - measure(one, unsafe),
-            [
-                second_measure(other[i], unsafe[i]) - measure(one[i], unsafe[i])
-                for i in _resamples(len(one))
-            ],
-        )
+    measures = [
+        (_common_name(name, second_name), measure, second_measure)
         for (name, measure), (second_name, second_measure) in zip(
             _measures(thresholds), _measures(own), strict=True
         )
+    ]
+    values: dict[str, list[float]] = {name: [] for name, _, _ in measures}
+    for i in _resamples(len(one)):
+        some, others, labels = one[i], other[i], unsafe[i]
+        for name, measure, second_measure in measures:
+            values[name].append(second_measure(others, labels) - measure(some, labels))
+    found = {
+        name: _measured(second_measure(other, unsafe) - measure(one, unsafe), values[name])
+        for name, measure, second_measure in measures
     }
     right = [(scores >= at) == unsafe for scores, at in ((one, thresholds[0]), (other, own[0]))]
     only_first, only_second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
@@ -217,7 +224,7 @@ def _resamples(count: int) -> Iterator[NDArray[np.int64]]:
     """The same each time; made one by one, because those of a large set do not fit into memory."""
     rng = np.random.default_rng(SEED)
     for _ in range(RESAMPLES):
-        yield rng.integers(0, count, count)
+        yield np.sort(rng.integers(0, count, count))
 
 
 def _measured(value: float, values: list[float], *, of: int | None = None) -> Measured:
