@@ -117,7 +117,8 @@ def proportion(
     if not reviews:
         return Interval(None, 0.0, 1.0, 0)
     total, squares = float(weights.sum()), float((weights**2).sum())
-    value = float(weights @ part) / total
+    # Exactly 1 where it is true of all: rounding would make the number of reviews look tiny.
+    value = 1.0 if part.all() else float(weights @ part) / total
     if 0 < value < 1:
         residuals = float((weights**2) @ (part - value) ** 2)
         rarer = min(value, 1 - value)

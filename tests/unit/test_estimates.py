@@ -72,3 +72,13 @@ def test_values_out_of_range_are_refused(values: dict[str, float]) -> None:
     """Threshold and confidence are checked."""
     with pytest.raises(ValueError, match="expected a number"):
         estimate(stream(np.random.default_rng(0), 10), **values)
+
+
+def test_a_share_of_all_reviews_is_exactly_one() -> None:
+    """Rounding of weights does not widen the interval of what is true of each review."""
+    rng = np.random.default_rng(3)
+    for reviews in range(100, 200):
+        weights = 1 / rng.choice([0.05, 0.3, 1.0], reviews)
+        found = proportion(np.ones(reviews, bool), weights, confidence=0.95)
+        assert (found.value, found.upper) == (1.0, 1.0)
+        assert found.lower > 0.9
