@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 DIRECTORIES = ("nsfw_app", "tests", "docs", "benchmarks")
 SUFFIXES = {".py", ".js", ".css", ".html", ".md", ".sh", ".toml", ".txt", ".json", ".yaml"}
 # Not ours: licenses of others, and installed packages.
-EXCLUDED = {"LICENSES.md", ".venv", "node_modules", "__pycache__", Path(__file__).name}
+EXCLUDED = {"LICENSES.md", "vendor", ".venv", "node_modules", "__pycache__", Path(__file__).name}
 
 # Words that a practitioner would not search for, with the ones to use.
 REPLACEMENTS = {
