@@ -138,6 +138,11 @@ class Summaries:
         """The backends whose predictions count as those of a model."""
         return self._equivalents.of(identity, self._policies.of(identity.model))
 
+    def has_images(self, identity: ModelIdentity) -> bool:
+        """Whether images arrived that count as a model's."""
+        backends = self._backends(identity)
+        return any(_is_same(identity, other, backends) for other in self.images.models())
+
     def _compute(self, query: EvidenceQuery) -> _Kept:
         from nsfw_app.evidence.summary import summarize  # its libraries take a second to import
 

@@ -1,0 +1,63 @@
+"""`/desk/insights`: what the Insights tab is drawn from."""
+
+from pathlib import Path
+
+import pytest
+
+from nsfw_app.review.engine import Engine
+from nsfw_app.store import Store
+from tests.support.application import open_app
+from tests.support.sample_records import OTHER
+from tests.unit.test_population import AUDIT, REVIEW, arrive, arriving
+
+__all__ = ["arriving"]  # a fixture
+ANY = "/desk/insights"
+
+
+def test_it_has_the_numbers_and_the_choices(
+    engine: Engine, arriving: Store, tmp_path: Path
+) -> None:
+    """The summary of the chosen images, all sources and models, the running model first."""
+    running = engine.status.classifier.identity
+    for score in (0.3, 0.5):
+        arrive(arriving, score, REVIEW, identity=OTHER)
+    arrive(arriving, 0.5, REVIEW, identity=running)
+    arrive(arriving, 0.1, AUDIT, source="gallery", identity=running)
+    with open_app(engine, arriving, tmp_path) as app:
+        ann = app.signed_in("ann")
+        found = ann.get(ANY).json()
+        other = ann.get(ANY, params={"days": 7, "source": "api", "model": OTHER.model}).json()
+        none = ann.get(ANY, params={"source": "elsewhere"}).json()
+    assert found["headline"].startswith("Of 2 images since the first one nothing is known")
+    assert (found["images"], found["runs"], found["unsettled"]) == (2, True, 2)
+    assert (found["sources"], found["models"]) == (["api", "gallery"], [running.model, OTHER.model])
+    assert (other["images"], other["runs"], other["days_selected"]) == (2, False, 7)
+    assert none["headline"].startswith("No image arrived")
+    assert found["alarms"] == other["alarms"] == []
+
+
+def test_a_running_model_without_evidence_raises_an_alarm(
+    engine: Engine, arriving: Store, tmp_path: Path
+) -> None:
+    """It names both models; the evidence of the other one can be chosen."""
+    arrive(arriving, 0.5, REVIEW, identity=OTHER)
+    with open_app(engine, arriving, tmp_path) as app:
+        found = app.signed_in("vera").get(ANY).json()
+    (alarm,) = found["alarms"]
+    assert alarm.startswith("The model that runs now has no evidence: ")
+    assert f"judged by {OTHER.model}, revision {OTHER.revision}, {OTHER.backend}" in alarm
+
+
+@pytest.mark.parametrize("query", ["days=0", "days=many", "days=99999999"])
+def test_an_impossible_period_is_refused(
+    engine: Engine, store: Store, tmp_path: Path, query: str
+) -> None:
+    """A period is a number of days from 1."""
+    with open_app(engine, store, tmp_path) as app:
+        assert app.signed_in("ann").get(f"{ANY}?{query}").status_code == 422
+
+
+def test_an_unknown_model_is_not_found(engine: Engine, store: Store, tmp_path: Path) -> None:
+    """A name that judged no image gives 404."""
+    with open_app(engine, store, tmp_path) as app:
+        assert app.signed_in("ann").get(f"{ANY}?model=none").status_code == 404
