@@ -1,0 +1,49 @@
+// Sentences about what the evidence leaves out, and what has changed since.
+
+/** @import { Drift } from './evidence.js' */
+
+import { whole } from './finder.js'
+
+const NOT_COMPARED = 'fewer than 100 in the reference, so nothing is compared'
+
+/**
+ * @param {{ never_drawn: number, unsettled: number, outdated: boolean, images: number }} summary
+ * @returns {string[]}
+ */
+export function leftOutSentences({ never_drawn: never, unsettled, outdated, images }) {
+  const found = []
+  if (never && never < images)
+    found.push(
+      `${counted(never)} could not have been drawn for review, so nothing is known of ${never === 1 ? 'it' : 'them'}.`,
+    )
+  if (unsettled)
+    found.push(
+      `${counted(unsettled)} drawn for review ${unsettled === 1 ? 'has' : 'have'} no settled label yet: left out of estimates, and the worst case in certificates.`,
+    )
+  if (outdated) found.push('Newer images or decisions are being counted.')
+  return found
+}
+
+/**
+ * @param {{ drift: Drift, disagreement_drift: Drift }} summary
+ * @returns {string[]}
+ */
+export function driftSentences({ drift, disagreement_drift: disagreements }) {
+  return [
+    `Scores: ${compared(drift, 'images')}.`,
+    `Disagreements with the model in the review band: ${compared(disagreements, 'reviews')}.`,
+    'Images since the policy was saved are compared with those before it. If nothing has changed, an alarm is ever raised with a probability of at most 1 %, however often one looks.',
+  ]
+}
+
+/** @param {Drift} drift @param {string} what */
+function compared({ alarm, reference, recent, compared: known }, what) {
+  if (!known) return NOT_COMPARED
+  const sizes = `${whole(recent)} recent ${what} compared with ${whole(reference)}`
+  return alarm === null
+    ? `${sizes}, no change is shown`
+    : `${sizes}, a change is shown from recent number ${whole(alarm + 1)} on`
+}
+
+/** @param {number} count */
+const counted = (count) => `${whole(count)} ${count === 1 ? 'image' : 'images'}`

@@ -1,0 +1,293 @@
+// The threshold finder without its page: what is certified at three numbers, and its sentences.
+
+/** @typedef {{ value: number | null, lower: number, upper: number, reviews: number }} Interval */
+
+/**
+ * @typedef {object} Curve One entry per hundredth of the score, from 0; `images` and `audits` are
+ *   counts between two of them.
+ * @property {number[]} thresholds
+ * @property {Interval[]} recall
+ * @property {Interval[]} precision
+ * @property {number[]} bounds Lower confidence bounds of the recall, valid at any time.
+ * @property {number[]} images
+ * @property {number[]} audits
+ */
+
+/** @typedef {{ review_from: number, threshold: number, review_to: number }} Numbers */
+/** @typedef {keyof Numbers} Handle */
+
+/**
+ * @typedef {object} Targets
+ * @property {number} recall At least.
+ * @property {number | null} precision At least; null for none.
+ * @property {number | null} reviews A day, at most; null for none.
+ */
+
+/**
+ * @typedef {object} Evidence The part of the summary that the finder uses.
+ * @property {Curve} curve
+ * @property {Numbers} policy
+ * @property {number | null} days
+ * @property {number | null} days_selected
+ * @property {number} images
+ * @property {number} reviews
+ * @property {number} [bounds_reviews] Those of `bounds`, where these are not of the period.
+ * @property {number} bound_confidence
+ * @property {Record<string, number | null>} more_reviews
+ * @property {{ images: number, prevalence: Interval }} allowed
+ */
+
+/**
+ * @typedef {object} Assessment
+ * @property {number | null} certified The highest threshold that is certified.
+ * @property {boolean} holds Whether `review_from` is certified.
+ * @property {number | null} more About how many more sampled reviews certify a threshold.
+ * @property {Interval} recall Of what people or the block see: at `review_from`.
+ * @property {Interval} precision At the threshold.
+ * @property {number | null} missed Expected number of unsafe images that are allowed.
+ * @property {number | null} reviewsADay
+ */
+
+const EPSILON = 1e-9 // the hundredths are not exact
+const STEPS = 100
+
+/**
+ * The index of a threshold in the curve; the next one above it where it lies between two.
+ *
+ * @param {number} threshold
+ */
+export const indexOf = (threshold) =>
+  Math.max(0, Math.min(STEPS, Math.ceil(threshold * STEPS - EPSILON)))
+
+/**
+ * The index of the highest threshold that is certified for a recall; null for none. Index 0 flags
+ * everything and needs no certificate.
+ *
+ * @param {number[]} bounds
+ * @param {number} recall
+ */
+export function certifiedIndex(bounds, recall) {
+  let index = 0
+  while (index + 1 < bounds.length && bounds[index + 1] >= recall) index += 1
+  return index || null
+}
+
+/**
+ * Images that people review in a day: all in the band, and the audits outside of it.
+ *
+ * @param {Curve} curve
+ * @param {number | null} days
+ * @param {{ review_from: number, review_to: number }} band
+ */
+export function reviewsADay({ images, audits }, days, { review_from: from, review_to: to }) {
+  if (!days) return null
+  let reviews = 0
+  for (let cell = 0; cell < images.length; cell += 1) {
+    const low = Math.max(from * STEPS, cell)
+    const high = Math.min(to * STEPS, cell + 1)
+    const inside = Math.max(0, high - low)
+    reviews += inside * images[cell] + (1 - inside) * audits[cell]
+  }
+  return reviews / days
+}
+
+/**
+ * About how many more reviews certify a recall: the forecast for the next target that is listed.
+ *
+ * @param {Record<string, number | null>} forecasts By recall.
+ * @param {number} recall
+ */
+export function moreReviews(forecasts, recall) {
+  const listed = Object.keys(forecasts).map(Number)
+  const next = listed.sort((a, b) => a - b).find((target) => target >= recall - EPSILON)
+  return next === undefined ? null : forecasts[String(next)]
+}
+
+/**
+ * What the evidence says at three numbers.
+ *
+ * @param {Evidence} evidence
+ * @param {Numbers} numbers
+ * @param {Targets} targets
+ * @returns {Assessment}
+ */
+export function assess({ curve, days, allowed, more_reviews: forecasts }, numbers, targets) {
+  const index = certifiedIndex(curve.bounds, targets.recall)
+  const at = indexOf(numbers.review_from)
+  const recall = curve.recall[at]
+  const prevalence = allowed.prevalence.value
+  return {
+    certified: index === null ? null : curve.thresholds[index],
+    holds: at === 0 || (index !== null && at <= index),
+    more: index === null ? moreReviews(forecasts, targets.recall) : null,
+    recall,
+    precision: curve.precision[indexOf(numbers.threshold)],
+    missed:
+      prevalence === null || recall.value === null
+        ? null
+        : allowed.images * prevalence * (1 - recall.value),
+    reviewsADay: reviewsADay(curve, days, numbers),
+  }
+}
+
+/**
+ * The numbers after one of them was moved; it pushes those that would be out of order.
+ *
+ * @param {Numbers} numbers
+ * @param {Handle} handle
+ * @param {number} value
+ * @returns {Numbers}
+ */
+export function moved(numbers, handle, value) {
+  const { review_from: from, threshold, review_to: to } = numbers
+  if (handle === 'review_from')
+    return {
+      review_from: value,
+      threshold: Math.max(threshold, value),
+      review_to: Math.max(to, value),
+    }
+  if (handle === 'review_to')
+    return {
+      review_from: Math.min(from, value),
+      threshold: Math.min(threshold, value),
+      review_to: value,
+    }
+  return { review_from: Math.min(from, value), threshold: value, review_to: Math.max(to, value) }
+}
+
+/**
+ * Numbers that meet the targets as far as the evidence goes: as much is allowed as is certified,
+ * the lowest threshold has the precision, and the band is no wider than the reviews of a day.
+ *
+ * @param {Evidence} evidence
+ * @param {Numbers} numbers From which to start.
+ * @param {Targets} targets
+ * @returns {Numbers}
+ */
+export function proposed({ curve, days }, numbers, targets) {
+  const index = certifiedIndex(curve.bounds, targets.recall)
+  let found = index === null ? numbers : moved(numbers, 'review_from', curve.thresholds[index])
+  if (targets.precision !== null) {
+    const wanted = targets.precision
+    const first = curve.thresholds.find(
+      (threshold, at) =>
+        threshold >= found.review_from && (curve.precision[at].value ?? 0) >= wanted,
+    )
+    if (first !== undefined) found = moved(found, 'threshold', first)
+  }
+  if (targets.reviews !== null) {
+    const limit = targets.reviews
+    const fits = (/** @type {number} */ to) =>
+      (reviewsADay(curve, days, { ...found, review_to: to }) ?? 0) <= limit
+    const narrower = curve.thresholds.filter((to) => to >= found.threshold && to < found.review_to)
+    while (!fits(found.review_to) && narrower.length)
+      found = { ...found, review_to: Number(narrower.pop()) }
+  }
+  return found
+}
+
+/**
+ * What is certified, as a sentence.
+ *
+ * @param {Evidence} evidence
+ * @param {Numbers} numbers
+ * @param {Targets} targets
+ * @param {Assessment} found
+ */
+export function certificateSentence(evidence, numbers, targets, { certified, holds, more }) {
+  const recall = `ecall of at least ${percent(targets.recall)}`
+  const confidence = `${percent(evidence.bound_confidence)} confidence`
+  if (certified !== null) {
+    const words = `R${recall} is certified up to ${certified.toFixed(2)} with ${confidence}`
+    if (holds) return `${words}.`
+    const from = numbers.review_from.toFixed(2)
+    return `${words}, but not at ${from}: images below ${from} would be allowed.`
+  }
+  const reviewed = reviewsOf(evidence)
+  if (!reviewed) return 'Not yet: no image that was drawn for review has a settled label.'
+  if (more !== null) {
+    const reviews = more === 1 ? 'review' : 'reviews'
+    return `Not yet: about ${whole(roundedUp(more))} more sampled ${reviews} certify a r${recall}, if they are like those so far.`
+  }
+  return `Not yet: the ${whole(reviewed)} sampled reviews so far do not show a r${recall}.`
+}
+
+/**
+ * The result as sentences: certificate, missed images, reviews a day, precision.
+ *
+ * @param {Evidence} evidence
+ * @param {Numbers} numbers
+ * @param {Targets} targets
+ * @returns {string[]}
+ */
+export function resultSentences(evidence, numbers, targets) {
+  const found = assess(evidence, numbers, targets)
+  const sentences = [certificateSentence(evidence, numbers, targets, found)]
+  if (found.missed !== null)
+    sentences.push(
+      `About ${whole(found.missed)} unsafe images of ${whole(evidence.allowed.images)} are allowed: estimated recall ${rate(found.recall)}.`,
+    )
+  if (found.reviewsADay !== null) {
+    const over = targets.reviews !== null && found.reviewsADay > targets.reviews
+    const limit = over ? `, more than the target of ${decimal(targets.reviews ?? 0)}` : ''
+    sentences.push(`About ${decimal(found.reviewsADay)} reviews a day${limit}.`)
+  }
+  if (found.precision.value !== null) {
+    const { precision } = targets
+    const under = precision !== null && found.precision.value < precision
+    const limit = under ? `, less than the target of ${percent(precision)}` : ''
+    sentences.push(`Precision at the threshold ${rate(found.precision)}${limit}.`)
+  }
+  return sentences
+}
+
+/**
+ * The reason that is stored with a policy: what the evidence for it is.
+ *
+ * @param {Evidence} evidence
+ * @param {Numbers} numbers
+ * @param {Targets} targets
+ */
+export function reasonOf(evidence, numbers, targets) {
+  const { certified, holds, recall, reviewsADay: work } = assess(evidence, numbers, targets)
+  const { days_selected: days } = evidence
+  const target = `Recall of at least ${percent(targets.recall)}`
+  const basis = `from ${whole(reviewsOf(evidence))} sampled reviews`
+  const claim =
+    holds && certified !== null
+      ? `${target} certified up to ${certified.toFixed(2)} with ${percent(evidence.bound_confidence)} confidence, ${basis}`
+      : `${target} not certified, ${basis}`
+  const period = days === null ? '' : ` in the last ${days === 1 ? 'day' : `${days} days`}`
+  const estimated = `estimated ${rate(recall)}${period}, from ${whole(recall.reviews)} reviewed unsafe images`
+  return `${claim}; ${estimated}${work === null ? '' : `; about ${decimal(work)} reviews a day`}.`
+}
+
+/** @param {Evidence} evidence */
+const reviewsOf = ({ reviews, bounds_reviews: all }) => all ?? reviews
+
+/** @param {Interval} interval */
+export function rate({ value, lower, upper }) {
+  if (value === null) return 'unknown'
+  const [low, high] = [lower, upper].map((limit) => (100 * limit).toFixed(1))
+  return `${(100 * value).toFixed(1)} % (${low} to ${high})`
+}
+
+/** @param {number} share */
+export const percent = (share) => `${Number((100 * share).toFixed(1))} %`
+
+/** @param {number} count */
+export const whole = (count) => Math.round(count).toLocaleString('en-US')
+
+/** @param {number} count */
+const decimal = (count) =>
+  count < 10 ? String(Number(count.toFixed(1))) : Math.round(count).toLocaleString('en-US')
+
+/**
+ * Two significant digits: a forecast has no more.
+ *
+ * @param {number} count
+ */
+function roundedUp(count) {
+  const unit = 10 ** Math.max(0, Math.floor(Math.log10(count)) - 1)
+  return Math.ceil(count / unit) * unit
+}

@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { csvOf } from '../../nsfw_app/ui/assets/insights/csv.js'
+import { driftSentences, leftOutSentences } from '../../nsfw_app/ui/assets/insights/evidenceText.js'
+
+test('what is left out is counted, and nothing is said of nothing', () => {
+  const all = { images: 100, never_drawn: 0, unsettled: 0, outdated: false }
+  assert.deepEqual(leftOutSentences(all), [])
+  assert.deepEqual(leftOutSentences({ ...all, never_drawn: 1, unsettled: 2, outdated: true }), [
+    '1 image could not have been drawn for review, so nothing is known of it.',
+    '2 images drawn for review have no settled label yet: left out of estimates, and the worst case in certificates.',
+    'Newer images or decisions are being counted.',
+  ])
+})
+
+test('drift has the sizes that are compared', () => {
+  const calm = { alarm: null, reference: 3000, recent: 400, compared: true }
+  const [scores, disagreements] = driftSentences({
+    drift: { ...calm, alarm: 29 },
+    disagreement_drift: { ...calm, compared: false },
+  })
+  assert.equal(
+    scores,
+    'Scores: 400 recent images compared with 3,000, a change is shown from recent number 30 on.',
+  )
+  assert.match(disagreements, /fewer than 100 in the reference/)
+})
+
+test('fields with commas, quotes and line ends are quoted, missing ones are empty', () => {
+  assert.equal(
+    csvOf(
+      ['a,b', 'c'],
+      [
+        [0.5, null],
+        ['say "x"', 'two\nlines'],
+      ],
+    ),
+    '"a,b",c\n0.5,\n"say ""x""","two\nlines"\n',
+  )
+})

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import {
+  assess,
+  certifiedIndex,
+  indexOf,
+  moreReviews,
+  moved,
+  proposed,
+  reasonOf,
+  resultSentences,
+  reviewsADay,
+} from '../../nsfw_app/ui/assets/insights/finder.js'
+
+const interval = (value, reviews = 50) => ({
+  value,
+  lower: Math.max(0, value - 0.02),
+  upper: Math.min(1, value + 0.02),
+  reviews,
+})
+const hundredths = Array.from({ length: 101 }, (_, at) => at / 100)
+const POLICY = { review_from: 0.2, threshold: 0.5, review_to: 0.8 }
+const TARGETS = { recall: 0.95, precision: null, reviews: null }
+
+/** Recall falls from 1 by a tenth of the threshold; 10 images in each hundredth, 1 of them audited. */
+const EVIDENCE = {
+  curve: {
+    thresholds: hundredths,
+    recall: hundredths.map((t) => interval(1 - t / 10)),
+    precision: hundredths.map((t) => interval(t)),
+    bounds: hundredths.map((t) => 0.98 - t / 10),
+    images: Array(100).fill(10),
+    audits: Array(100).fill(1),
+  },
+  policy: POLICY,
+  days: 10,
+  days_selected: 30,
+  images: 1000,
+  reviews: 640,
+  bound_confidence: 0.9,
+  more_reviews: { 0.9: null, 0.95: null, 0.98: 1234, 0.99: null },
+  allowed: { images: 1000, prevalence: interval(0.1) },
+}
+
+test('a threshold is certified if it and all lower ones have the bound', () => {
+  assert.equal(certifiedIndex([0, 0.99, 0.97, 0.96, 0.94, 0.99], 0.95), 3)
+  assert.equal(certifiedIndex([1, 0.94, 0.99], 0.95), null)
+  assert.equal(certifiedIndex([1, 0.96, 0.95], 0.95), 2)
+})
+
+test('a number between two thresholds has the recall of the higher one', () => {
+  assert.deepEqual([0, 0.2, 0.29, 0.333, 1].map(indexOf), [0, 20, 29, 34, 100])
+})
+
+test('reviews are the whole band, the audits outside of it, and parts of a hundredth', () => {
+  const { curve } = EVIDENCE
+  assert.equal(reviewsADay(curve, 10, POLICY), (60 * 10 + 40) / 10)
+  assert.equal(reviewsADay(curve, 10, { review_from: 0.5, review_to: 0.5 }), 10)
+  const half = reviewsADay(curve, 10, { review_from: 0.205, review_to: 0.8 })
+  assert.ok(Math.abs(half - (59.5 * 10 + 40.5) / 10) < 1e-9)
+  assert.equal(reviewsADay(curve, null, POLICY), null)
+})
+
+test('the forecast is that of the next target that is listed', () => {
+  assert.equal(moreReviews(EVIDENCE.more_reviews, 0.96), 1234)
+  assert.equal(moreReviews(EVIDENCE.more_reviews, 0.98), 1234)
+  assert.equal(moreReviews(EVIDENCE.more_reviews, 0.995), null)
+})
+
+test('a moved number pushes the others', () => {
+  assert.deepEqual(moved(POLICY, 'threshold', 0.6), { ...POLICY, threshold: 0.6 })
+  assert.deepEqual(moved(POLICY, 'threshold', 0.1), { ...POLICY, review_from: 0.1, threshold: 0.1 })
+  assert.deepEqual(moved(POLICY, 'review_from', 0.9), {
+    review_from: 0.9,
+    threshold: 0.9,
+    review_to: 0.9,
+  })
+  assert.deepEqual(moved(POLICY, 'review_to', 0.3), {
+    review_from: 0.2,
+    threshold: 0.3,
+    review_to: 0.3,
+  })
+})
+
+test('the result says what is certified, missed, reviewed and how precise it is', () => {
+  assert.deepEqual(resultSentences(EVIDENCE, POLICY, TARGETS), [
+    'Recall of at least 95 % is certified up to 0.30 with 90 % confidence.',
+    'About 2 unsafe images of 1,000 are allowed: estimated recall 98.0 % (96.0 to 100.0).',
+    'About 64 reviews a day.',
+    'Precision at the threshold 50.0 % (48.0 to 52.0).',
+  ])
+  const strict = { recall: 0.95, precision: 0.6, reviews: 20 }
+  const [, , reviews, precision] = resultSentences(EVIDENCE, POLICY, strict)
+  assert.equal(reviews, 'About 64 reviews a day, more than the target of 20.')
+  assert.match(precision, /, less than the target of 60 %\.$/)
+})
+
+test('what is not certified is said', () => {
+  const high = { ...POLICY, review_from: 0.31 }
+  assert.equal(assess(EVIDENCE, POLICY, TARGETS).holds, true)
+  assert.match(
+    resultSentences(EVIDENCE, high, TARGETS)[0],
+    /^Recall of at least 95 % is certified up to 0\.30 with 90 % confidence, but not at 0\.31/,
+  )
+  const first = (evidence, recall) => resultSentences(evidence, POLICY, { ...TARGETS, recall })[0]
+  assert.match(first(EVIDENCE, 0.98), /^Not yet: about 1,300 more sampled reviews certify/)
+  assert.match(first(EVIDENCE, 0.99), /^Not yet: the 640 sampled reviews so far do not show/)
+  assert.match(first({ ...EVIDENCE, reviews: 0 }, 0.99), /^Not yet: no image that was drawn/)
+})
+
+test('nothing is estimated without reviews', () => {
+  const none = { value: null, lower: 0, upper: 1, reviews: 0 }
+  const empty = {
+    ...EVIDENCE,
+    reviews: 0,
+    days: null,
+    curve: {
+      ...EVIDENCE.curve,
+      recall: Array(101).fill(none),
+      precision: Array(101).fill(none),
+      bounds: Array(101).fill(0),
+    },
+    allowed: { images: 0, prevalence: none },
+  }
+  assert.equal(resultSentences(empty, POLICY, TARGETS).length, 1)
+})
+
+test('the proposal allows what is certified, has the precision, and fits the reviews of a day', () => {
+  assert.deepEqual(proposed(EVIDENCE, POLICY, TARGETS), { ...POLICY, review_from: 0.3 })
+  const found = proposed(EVIDENCE, POLICY, { recall: 0.95, precision: 0.4, reviews: 30 })
+  assert.deepEqual([found.review_from, found.threshold], [0.3, 0.4])
+  assert.ok(reviewsADay(EVIDENCE.curve, 10, found) <= 30)
+  assert.ok(reviewsADay(EVIDENCE.curve, 10, { ...found, review_to: found.review_to + 0.01 }) > 30)
+  assert.deepEqual(proposed(EVIDENCE, POLICY, { ...TARGETS, recall: 0.99 }), POLICY)
+})
+
+test('the reviews of the certificate are counted where it is of more than the period', () => {
+  const longer = { ...EVIDENCE, reviews: 0, bounds_reviews: 900 }
+  assert.match(reasonOf(longer, POLICY, TARGETS), /confidence, from 900 sampled reviews; /)
+})
+
+test('the reason states the evidence', () => {
+  assert.equal(
+    reasonOf(EVIDENCE, POLICY, TARGETS),
+    'Recall of at least 95 % certified up to 0.30 with 90 % confidence, from 640 sampled reviews; estimated 98.0 % (96.0 to 100.0) in the last 30 days, from 50 reviewed unsafe images; about 64 reviews a day.',
+  )
+  assert.match(
+    reasonOf(EVIDENCE, { ...POLICY, review_from: 0.4 }, TARGETS),
+    /^Recall of at least 95 % not certified, from 640 sampled reviews; /,
+  )
+})
