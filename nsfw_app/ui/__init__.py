@@ -32,7 +32,7 @@ STYLES = """
     shared/tokens shared/base shared/topBar shared/notices shared/preview shared/recentDecisions
     shared/verdict shared/decision shared/reviewPanel review/review
     gallery/gallery gallery/grid gallery/uploads queue/queue relabel/relabel shared/loupe
-    shared/wellness shared/policyText insights/insights log/log
+    shared/wellness shared/policyText insights/insights insights/evidence log/log
     model/definitionList shared/narrow shared/forcedColors
 """.split()
 
@@ -48,7 +48,7 @@ def build_ui(engine: Engine, insights: Insights, *, policy_text: str | None = No
     with gr.Blocks(title="NSFW Review", fill_width=True, analytics_enabled=False) as blocks:
         topbar = TopBar("topbar")
         Region("model-banner")
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Review", id="review"):
                 review_threshold = create_review_tab()
             with gr.Tab("Gallery", id="gallery"):
@@ -59,11 +59,12 @@ def build_ui(engine: Engine, insights: Insights, *, policy_text: str | None = No
                 create_relabel_tab()
             sliders = [review_threshold, gallery_threshold]
             with gr.Tab("Insights", id="insights") as insights_tab:
-                create_insights_tab(insights, insights_tab)
+                evidence = create_insights_tab(insights, insights_tab)
             with gr.Tab("Log", id="log"):
                 create_log_tab()
             with gr.Tab("Model", id="model") as model_tab:
-                create_model_tab(engine, model_tab, topbar, sliders)
+                form = create_model_tab(engine, model_tab, topbar, sliders)
+            form.take_proposals(evidence, tabs)
         create_policy_text(policy_text, topbar)
 
         @show_errors

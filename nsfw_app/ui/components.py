@@ -115,6 +115,16 @@ class RelabelGrid(ScriptedRegion[None]):
     script = "relabel/relabel.js"
 
 
+class EvidencePanel(ScriptedRegion[None]):
+    """Evidence and threshold finder; its script fetches the summary.
+
+    Triggers `use` with the three numbers of the finder and a reason: see `policy_form.Proposal`.
+    """
+
+    script = "insights/evidence.js"
+    use = EventListener("use").listener
+
+
 class InsightsReport(ScriptedRegion[InsightsJson]):
     """Agreement of the model with reviewers, and of reviewers. Value: their statistics."""
 

@@ -1,16 +1,17 @@
-"""The Insights tab: agreement of the model with reviewers, and of reviewers with one another."""
+"""The Insights tab: evidence for a policy, and agreement of the model and of reviewers."""
 
 import gradio as gr
 
 from nsfw_app.evidence.agreement import Insights
 from nsfw_app.rules.permissions import Permission
-from nsfw_app.ui.components import InsightsReport
+from nsfw_app.ui.components import EvidencePanel, InsightsReport
 from nsfw_app.ui.handlers import INTERNAL, authorize, show_errors
 from nsfw_app.ui.insights_json import InsightsJson, insights_json
 
 
-def create_insights_tab(insights: Insights, tab: gr.Tab) -> None:
-    """One component; its value is computed whenever the tab is opened."""
+def create_insights_tab(insights: Insights, tab: gr.Tab) -> EvidencePanel:
+    """The evidence, and the agreement, which is computed whenever the tab is opened."""
+    evidence = EvidencePanel("evidence")
     report = InsightsReport("insights")
 
     @show_errors
@@ -18,3 +19,4 @@ def create_insights_tab(insights: Insights, tab: gr.Tab) -> None:
         return insights_json(insights, authorize(request, Permission.READ))
 
     tab.select(show, outputs=report, **INTERNAL)
+    return evidence

@@ -1,6 +1,7 @@
 """The form that changes the policy: its effect before and after, and the way back to a version."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypedDict
 
 import gradio as gr
 
@@ -10,16 +11,17 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store.policies import PolicyVersion
 from nsfw_app.store.policy_effects import PolicyEffect
-from nsfw_app.ui.components import ModelReport, TopBar
+from nsfw_app.ui.components import EvidencePanel, ModelReport, TopBar
 from nsfw_app.ui.handlers import INTERNAL, authorize, show_errors
 from nsfw_app.ui.model_facts import model_facts
 
 # Fills the form only once its fields are rendered.
-FIELDS_RENDERED = """async () => {
+FIELDS_RENDERED = """async (...values) => {
     const form = await import(new URL('desk/assets/model/fieldsRendered.js', document.baseURI))
     await form.fieldsRendered()
-    return []
+    return values
 }"""
+MODEL_TAB = "model"
 NO_EFFECT = "No stored image moves to another action."
 ENTERING = (
     "Images that move to review do not enter the queue by themselves, but when they are classified "
@@ -27,9 +29,51 @@ ENTERING = (
 )
 
 
+class Proposal(TypedDict):
+    """What the threshold finder puts into the form: three numbers, and the evidence for them."""
+
+    review_from: float
+    threshold: float
+    review_to: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class PolicyForm:
+    """The form's components, for a proposal that is made elsewhere on the page."""
+
+    engine: Engine
+    form: gr.Accordion
+    fields: list[gr.Number]
+    version: gr.State
+    earlier: gr.Dropdown
+    reason: gr.Textbox
+
+    def take_proposals(self, source: EvidencePanel, tabs: gr.Tabs) -> None:
+        """Fill and show the form when a proposal is used; a person saves it."""
+
+        @show_errors
+        def take_proposal(event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
+            authorize(request, Permission.MANAGE)
+            policy, reason = proposal_of(event._data)
+            return (
+                gr.update(selected=MODEL_TAB),
+                gr.update(open=True),
+                *numbers(policy),
+                *filled(self.engine),
+                reason,
+            )
+
+        source.use(
+            take_proposal,
+            outputs=[tabs, self.form, *self.fields, self.version, self.earlier, self.reason],
+            **INTERNAL,
+        )
+
+
 def create_policy_form(
     engine: Engine, facts: ModelReport, topbar: TopBar, sliders: list[gr.Slider]
-) -> None:
+) -> PolicyForm:
     """A form that saves a new policy, sets the sliders to it and releases waiting images."""
     with gr.Accordion("Change the policy", open=False, elem_id="policy-form") as form:
         gr.Markdown(
@@ -50,11 +94,14 @@ def create_policy_form(
     version = gr.State()  # of the policy that the form was filled with
 
     @show_errors
-    def fill(request: gr.Request) -> tuple[Any, ...]:
+    def fill(
+        low: float | None, middle: float | None, high: float | None, why: str, request: gr.Request
+    ) -> tuple[Any, ...]:
+        """Fill in the policy in force; a draft, which has a reason, keeps its numbers."""
         authorize(request, Permission.READ)
-        if engine.status.classifier is None:  # a policy belongs to a model
-            raise ModelLoading("No model runs yet. Close this form and open it later.")
-        return *numbers(engine.policy), engine.policy.version, choices(engine)
+        version_and_choices = filled(engine)
+        draft = low, middle, high
+        return *(draft if why else numbers(engine.policy)), *version_and_choices
 
     @show_errors
     def take(chosen: int | None, request: gr.Request) -> tuple[Any, ...]:
@@ -110,7 +157,13 @@ def create_policy_form(
         released = engine.withdraw_outside_band(policy, actor=manager.name)
         return released_text(released), release_button(0)
 
-    form.expand(fill, outputs=[*fields, version, earlier], js=FIELDS_RENDERED, **INTERNAL)
+    form.expand(
+        fill,
+        inputs=[*fields, reason],
+        outputs=[*fields, version, earlier],
+        js=FIELDS_RENDERED,
+        **INTERNAL,
+    ).then(preview, inputs=fields, outputs=[effect, release, release_now], **INTERNAL)
     earlier.input(take, inputs=earlier, outputs=fields, **INTERNAL)
     gr.on(
         [field.change for field in fields],
@@ -130,6 +183,32 @@ def create_policy_form(
         **INTERNAL,
     )
     release_now.click(release_waiting, inputs=version, outputs=[effect, release_now], **INTERNAL)
+    return PolicyForm(engine, form, fields, version, earlier, reason)
+
+
+def filled(engine: Engine) -> tuple[int, Any]:
+    """The version that the form is filled to replace, and the choices of earlier ones.
+
+    Raises:
+        ModelLoading: No model runs yet, and a policy belongs to a model.
+    """
+    if engine.status.classifier is None:
+        raise ModelLoading("No model runs yet. Close this form and open it later.")
+    return engine.policy.version, choices(engine)
+
+
+def proposal_of(data: Proposal) -> tuple[Policy, str]:
+    """The policy and the reason of a proposal, as the browser sends it.
+
+    Raises:
+        PolicyError: A number is missing or is none, or they are out of order.
+    """
+    names = ("review_from", "threshold", "review_to")
+    found = data if isinstance(data, dict) else {}
+    low, middle, high = (
+        value if isinstance(value := found.get(name), int | float) else None for name in names
+    )
+    return policy_of(low, middle, high), str(found.get("reason", ""))
 
 
 def policy_of(low: float | None, middle: float | None, high: float | None) -> Policy:

@@ -13,6 +13,7 @@ from nsfw_app.ui.policy_form import (
     moves_text,
     policy_of,
     preview_of,
+    proposal_of,
     reverted,
     saved_text,
 )
@@ -106,3 +107,12 @@ def test_every_version_is_listed(ready: Engine) -> None:
     assert text.startswith("Threshold 0.40, review 0.30 to 0.50. ann, 20")
     assert text.endswith("UTC: too many missed")
     assert ". settings: First policy" in settings
+
+
+def test_a_proposal_is_checked_as_it_comes_from_the_browser() -> None:
+    """Three numbers in order, and a reason; anything else is refused."""
+    sent = {"review_from": 0.3, "threshold": 0.5, "review_to": 1, "reason": "certified"}
+    assert proposal_of(sent) == (Policy(0.5, 0.3, 1), "certified")
+    for wrong in ({}, None, {**sent, "threshold": "0.5"}, {**sent, "review_from": 0.9}):
+        with pytest.raises(PolicyError):
+            proposal_of(wrong)

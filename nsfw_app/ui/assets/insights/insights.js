@@ -1,6 +1,7 @@
-// The Insights tab. Every rate has its count and interval; without data there is a sentence instead.
+// Agreement in the Insights tab. Every rate has its count and interval; without data there is a sentence instead.
 
 import { make } from '../shared/dom.js'
+import { dataTable } from './dataTable.js'
 
 /** @typedef {{ part: number, whole: number, interval?: [number, number] | null }} Share */
 /** @typedef {{ true_positives: number, false_positives: number, false_negatives: number, true_negatives: number }} Confusion */
@@ -227,7 +228,7 @@ function drawPairs({ pairs, all_pairs: all }) {
     all > pairs.length
       ? make('p', { class: 'muted' }, `The ${pairs.length} pairs with the most images of ${all}.`)
       : null
-  const table = drawTable('Pairs of reviewers', pairs, [
+  const table = dataTable('Pairs of reviewers', pairs, [
     ['Reviewers', ({ reviewers }) => reviewers.join(' and ')],
     ["Cohen's kappa", ({ kappa }) => kappa.value?.toFixed(3) ?? 'Undefined: one label used'],
     ['Images in common', ({ kappa }) => String(kappa.images)],
@@ -238,7 +239,7 @@ function drawPairs({ pairs, all_pairs: all }) {
 
 /** @param {ReviewerRecord[]} reviewers */
 function drawReviewers(reviewers) {
-  return drawTable('Reviewers', reviewers, [
+  return dataTable('Reviewers', reviewers, [
     ['Reviewer', ({ reviewer }) => reviewer],
     ['Decisions in force', ({ answers }) => String(answers)],
     ['Median seconds', medianSeconds],
@@ -254,30 +255,6 @@ function medianSeconds({ median_ms: median, timed, answers }) {
   if (median === null) return 'No decision was timed'
   const seconds = (median / 1000).toFixed(1)
   return timed === answers ? seconds : `${seconds} (${timed} timed)`
-}
-
-/**
- * A table that scrolls by itself.
- *
- * @template R
- * @param {string} label
- * @param {R[]} rows
- * @param {[string, (row: R) => string][]} columns
- */
-function drawTable(label, rows, columns) {
-  const titles = columns.map(([title]) => make('th', { scope: 'col' }, title))
-  const lines = rows.map((row) =>
-    make(
-      'tr',
-      {},
-      ...columns.map(([title, cell]) => make('td', { 'data-title': title }, cell(row))),
-    ),
-  )
-  return make(
-    'div',
-    { class: 'table', role: 'region', tabindex: '0', 'aria-label': label },
-    make('table', {}, make('thead', {}, make('tr', {}, ...titles)), make('tbody', {}, ...lines)),
-  )
 }
 
 /** @param {number} value */

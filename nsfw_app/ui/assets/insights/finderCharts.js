@@ -1,0 +1,202 @@
+// The charts of the threshold finder: recall and precision, and reviews a day, by threshold.
+
+/** @import { Data, Plot } from './chart.js' */
+/** @import { Evidence, Interval, Numbers, Targets } from './finder.js' */
+
+import { DASHES, drawLine, makeChart } from './chart.js'
+import { assess, percent, reviewsADay } from './finder.js'
+
+/** @typedef {{ evidence: Evidence, numbers: Numbers, targets: Targets }} Found */
+
+const RATES_HEIGHT = 240
+const REVIEWS_HEIGHT = 120
+
+/** Of table and download. */
+const COLUMNS = [
+  'Threshold',
+  'Recall',
+  'Recall, lower',
+  'Recall, upper',
+  'Certified',
+  'Precision',
+  'Precision, lower',
+  'Precision, upper',
+  'Reviews',
+]
+
+export function makeFinderCharts() {
+  /** @type {Found | null} */
+  let now = null
+
+  const rates = makeChart({
+    title: 'Recall and precision by threshold',
+    file: 'recall-and-precision',
+    height: RATES_HEIGHT,
+    columns: COLUMNS,
+    keys: [
+      { name: 'Recall, with 95 % interval', token: 'accent', line: 'solid' },
+      { name: 'Certified recall', token: 'allow', line: 'dotted' },
+      { name: 'Precision, with 95 % interval', token: 'block', line: 'dashed' },
+    ],
+    draw: (color) => ({
+      series: [
+        {},
+        ...interval(color, 'accent', DASHES.solid),
+        ...interval(color, 'block', DASHES.dashed),
+        { stroke: () => color('allow'), width: 3, dash: DASHES.dotted, points: { show: false } },
+      ],
+      bands: [
+        { series: [2, 1], fill: () => faint(color('accent')) },
+        { series: [5, 4], fill: () => faint(color('block')) },
+      ],
+      hooks: { draw: [(/** @type {Plot} */ plot) => drawMarks(plot, color)] },
+    }),
+  })
+  const reviews = makeChart({
+    title: 'Reviews a day, if reviews begin at this score',
+    file: 'reviews-a-day',
+    height: REVIEWS_HEIGHT,
+    columns: ['Review from', 'Reviews a day'],
+    keys: [],
+    draw: (color) => ({
+      scales: {
+        x: { time: false, range: [0, 1] },
+        y: {
+          range: (/** @type {any} */ _, /** @type {number} */ __, /** @type {number} */ max) => [
+            0,
+            (max || 1) * 1.1,
+          ],
+        },
+      },
+      series: [{}, { stroke: () => color('accent'), width: 2, points: { show: false } }],
+      hooks: {
+        draw: [
+          (/** @type {Plot} */ plot) => {
+            if (!now) return
+            const { numbers, targets } = now
+            drawLine(plot, { scale: 'x', value: numbers.review_from, color: color('ink') })
+            if (targets.reviews !== null)
+              drawLine(plot, {
+                scale: 'y',
+                value: targets.reviews,
+                color: color('muted'),
+                dash: DASHES.dotted,
+              })
+          },
+        ],
+      },
+    }),
+  })
+
+  /** @param {Plot} plot @param {(token: string) => string} color */
+  function drawMarks(plot, color) {
+    if (!now) return
+    const { evidence, numbers, targets } = now
+    for (const value of Object.values(numbers))
+      drawLine(plot, { scale: 'x', value, color: color('ink') })
+    const dash = DASHES.dotted
+    drawLine(plot, { scale: 'y', value: targets.recall, color: color('muted'), dash })
+    const { certified } = assess(evidence, numbers, targets)
+    if (certified === null) return
+    drawLine(plot, {
+      scale: 'x',
+      value: certified,
+      color: color('allow'),
+      width: 3,
+      text: `certified to ${certified.toFixed(2)}`,
+    })
+  }
+
+  return {
+    rates,
+    reviews,
+    /** @param {Found} found */
+    show(found) {
+      now = found
+      const { evidence, numbers } = found
+      const { curve, days } = evidence
+      const { thresholds } = curve
+      const [recall, precision] = [curve.recall, curve.precision].map(columnsOf)
+      rates.show(
+        [thresholds, ...recall, ...precision, curve.bounds.map((bound) => bound || null)],
+        ratesLabel(found),
+        () =>
+          thresholds.map((threshold, at) => [
+            threshold,
+            ...cells(curve.recall[at]),
+            curve.bounds[at],
+            ...cells(curve.precision[at]),
+            curve.recall[at].reviews,
+          ]),
+      )
+      const work = thresholds.map((from) =>
+        reviewsADay(curve, days, {
+          review_from: from,
+          review_to: Math.max(from, numbers.review_to),
+        }),
+      )
+      reviews.show([thresholds, work], reviewsLabel(work), () =>
+        thresholds.map((from, at) => [from, work[at]]),
+      )
+    },
+  }
+}
+
+/**
+ * The three series of a rate: lower, upper, value.
+ *
+ * @param {(token: string) => string} color
+ * @param {string} token
+ * @param {number[]} dash
+ */
+function interval(color, token, dash) {
+  const points = { show: false }
+  return [
+    { width: 0, points },
+    { width: 0, points },
+    { stroke: () => color(token), width: 2, dash, points },
+  ]
+}
+
+/**
+ * @param {Interval[]} intervals
+ * @returns {Data}
+ */
+function columnsOf(intervals) {
+  const known = intervals.map((each) => (each.value === null ? null : each))
+  return [
+    known.map((each) => each?.lower ?? null),
+    known.map((each) => each?.upper ?? null),
+    known.map((each) => each?.value ?? null),
+  ]
+}
+
+/** @param {Interval} interval */
+const cells = ({ value, lower, upper }) =>
+  value === null ? [null, null, null] : [value, lower, upper]
+
+/**
+ * A color at a fifth of its strength.
+ *
+ * @param {string} color As the browser computes it: rgb(1, 2, 3).
+ */
+const faint = (color) => color.replace(/^rgb\((.*)\)$/, 'rgba($1, 0.2)')
+
+/** @param {Found} found */
+function ratesLabel({ evidence, numbers, targets }) {
+  const { certified, recall, precision } = assess(evidence, numbers, targets)
+  const shares = [recall, precision].map(({ value }) =>
+    value === null ? 'unknown' : percent(value),
+  )
+  const mark =
+    certified === null ? 'No threshold is certified' : `Certified up to ${certified.toFixed(2)}`
+  return `Lines of recall and precision from threshold 0 to 1. At these numbers: recall ${shares[0]}, precision ${shares[1]}. ${mark}. The table has all values.`
+}
+
+/** @param {(number | null)[]} work */
+function reviewsLabel(work) {
+  const known = work.filter((each) => each !== null)
+  if (!known.length) return 'No images arrived.'
+  const [first, last] = [known[0], known[known.length - 1]].map((each) => Math.round(each ?? 0))
+  return `A line of reviews a day: ${first} if reviews begin at a score of 0, ${last} at 1.`
+}
