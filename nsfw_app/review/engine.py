@@ -21,6 +21,7 @@ from nsfw_app.records import (
     Background,
     Decision,
     ImageProblem,
+    JudgedImage,
     LabelRole,
     LogFilter,
     ModelIdentity,
@@ -310,6 +311,15 @@ class Engine:
             backend=prediction.identity.backend,
             reviewer=reviewer,
         )
+
+    def stored(self, prediction_id: int) -> tuple[JudgedImage, str]:
+        """The image of a prediction, and its name; see `Catalog.name`.
+
+        Raises:
+            NotFound: There is no such prediction.
+        """
+        image = self._store.catalog.get(prediction_id)
+        return image, self._store.catalog.name(image.info.sha256)
 
     def preview(self, image_sha256: str) -> Preview:
         """Placeholder and perceptual hash of an image.

@@ -29,6 +29,7 @@ from nsfw_app.web.middleware.gradio_uploads import CALLER_FORMS, Uploads, upload
 from nsfw_app.web.monitoring import Measured, Monitor, health_routes
 from nsfw_app.web.page.calibrations import calibration_routes
 from nsfw_app.web.page.decisions import decision_routes
+from nsfw_app.web.page.disagreements import disagreement_routes
 from nsfw_app.web.page.evidence import evidence_routes
 from nsfw_app.web.page.galleries import gallery_routes
 from nsfw_app.web.page.images import image_routes, preview_routes
@@ -123,6 +124,7 @@ def _page_routes(
     application.include_router(log_routes(gate.engine, summaries.calibrations))
     application.include_router(calibration_routes(gate.engine, summaries))
     application.include_router(evidence_routes(gate.engine, summaries))
+    application.include_router(disagreement_routes(gate.engine, summaries))
     for routes in (
         preview_routes,
         decision_routes,

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from nsfw_app.records import Label, Policy
 from nsfw_app.review.engine import Engine
 from nsfw_app.store import Store
 from tests.support.application import open_app
 from tests.support.sample_records import OTHER
-from tests.unit.test_population import AUDIT, REVIEW, arrive, arriving
+from tests.unit.test_population import AUDIT, REVIEW, arrive, arriving, decide
 
 __all__ = ["arriving"]  # a fixture
 ANY = "/desk/insights"
@@ -61,3 +62,24 @@ def test_an_unknown_model_is_not_found(engine: Engine, store: Store, tmp_path: P
     """A name that judged no image gives 404."""
     with open_app(engine, store, tmp_path) as app:
         assert app.signed_in("ann").get(f"{ANY}?model=none").status_code == 404
+
+
+def test_disagreements_are_listed_with_the_allowed_ones_first(
+    engine: Engine, arriving: Store, tmp_path: Path
+) -> None:
+    """An unsafe image below the band is the worst; what a viewer may not see has no placeholder."""
+    running = engine.status.classifier.identity
+    engine.save_policy(Policy(0.5, 0.2, 0.8), author="root", reason="test")
+    for score, label in ((0.9, Label.NORMAL), (0.1, Label.NSFW), (0.4, Label.NSFW)):
+        image = arrive(arriving, score, AUDIT, identity=running)
+        for reviewer in ("ann", "bob"):
+            decide(arriving, image, label, reviewer)
+    decide(arriving, arrive(arriving, 0.3, REVIEW, identity=running), Label.NORMAL)
+    with open_app(engine, arriving, tmp_path) as app:
+        found = app.signed_in("root").get(f"{ANY}/disagreements").json()
+        viewed = app.signed_in("vera").get(f"{ANY}/disagreements?days=7&source=api").json()
+    assert (found["total"], found["allowed"]) == (3, 1)
+    assert [image["nsfw_score"] for image in found["images"]] == [0.1, 0.9, 0.4]
+    assert [image["allowed"] for image in found["images"]] == [True, False, False]
+    assert all(image["kept"] for image in found["images"])
+    assert not any(image["kept"] or image["placeholder"] for image in viewed["images"])

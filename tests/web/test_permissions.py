@@ -176,6 +176,7 @@ APP_ROUTES: dict[Names, Expected] = {
         (401, 403, 403, 403, 409, 403), post("/desk/calibrations")
     ),
     ("GET", "/desk/insights"): Expected(PEOPLE, get("/desk/insights")),
+    ("GET", "/desk/insights/disagreements"): Expected(PEOPLE, get("/desk/insights/disagreements")),
     ("POST", "/desk/viewing-defaults"): Expected(ADMINS, post("/desk/viewing-defaults", json={})),
     ("POST", "/desk/reviewing"): Expected(ADMINS, post("/desk/reviewing", json={"reviews": True})),
     ("GET", "/desk/log.{file_format}"): Expected(REVIEWERS, get("/desk/log.jsonl"), frozenset(E)),

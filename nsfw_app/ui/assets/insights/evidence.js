@@ -10,6 +10,7 @@ import { isVisible, make } from '../shared/dom.js'
 import { get, messageOf } from '../shared/requests.js'
 import { status } from '../shared/server.js'
 import { makeHistogram, makeReliability } from './diagrams.js'
+import { makeDisagreements } from './disagreements.js'
 import { makeEvidenceFilter } from './evidenceFilter.js'
 import { driftSentences, leftOutSentences } from './evidenceText.js'
 import { makeFinderPanel } from './finderPanel.js'
@@ -57,6 +58,9 @@ export function mount(root, { trigger }) {
   const histogram = makeHistogram()
   const reliability = makeReliability()
   const counts = make('section', { class: 'definition-list insight', 'aria-label': 'Rates' })
+  const disagreements = makeDisagreements()
+  const numbers = make('div')
+  counts.append(numbers, disagreements.element)
   const drift = make('div', { class: 'drift' })
   const details = make(
     'div',
@@ -109,7 +113,8 @@ export function mount(root, { trigger }) {
     alarm.replaceChildren(...summary.alarms.map((text) => make('p', {}, text)))
     leftOut.replaceChildren(...leftOutSentences(summary).map((text) => make('li', {}, text)))
     details.hidden = !summary.images
-    counts.replaceChildren(...drawWeightedCounts(summary.labeled))
+    numbers.replaceChildren(...drawWeightedCounts(summary.labeled))
+    disagreements.show(filter.query())
     finder.show(summary, summary.runs)
     histogram.show(summary.histogram)
     const { reliability: raw, reliability_calibrated: calibrated, calibration, model } = summary
