@@ -109,7 +109,7 @@ class ArrivedImages:
         """Where images came from, in order of name."""
         with self._lock:
             self._refresh()
-            return [str(source) for source in np.unique(self._columns["source"])]
+            return sorted(set(self._columns["source"]))  # numpy would compare a million texts
 
     def models(self) -> list[ModelIdentity]:
         """The models that judged arrived images, the one with the most images first."""
