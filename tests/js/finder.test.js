@@ -85,12 +85,13 @@ test('a moved number pushes the others', () => {
 test('the result says what is certified, missed, reviewed and how precise it is', () => {
   assert.deepEqual(resultSentences(EVIDENCE, POLICY, TARGETS), [
     'Recall of at least 95 % is certified up to 0.30 with 90 % confidence.',
-    'About 2 unsafe images of 1,000 are allowed: estimated recall 98.0 % (96.0 to 100.0).',
+    'The certificate is from 640 sampled reviews.',
+    'About 2 unsafe images of 1,000 are allowed: estimated recall 98.0 % (96.0 to 100.0), from 50 reviewed unsafe images.',
     'About 64 reviews a day.',
-    'Precision at the threshold 50.0 % (48.0 to 52.0).',
+    'Precision at the threshold 50.0 % (48.0 to 52.0), from 50 reviews.',
   ])
   const strict = { recall: 0.95, precision: 0.6, reviews: 20 }
-  const [, , reviews, precision] = resultSentences(EVIDENCE, POLICY, strict)
+  const [, , , reviews, precision] = resultSentences(EVIDENCE, POLICY, strict)
   assert.equal(reviews, 'About 64 reviews a day, more than the target of 20.')
   assert.match(precision, /, less than the target of 60 %\.$/)
 })
@@ -137,6 +138,7 @@ test('the proposal allows what is certified, has the precision, and fits the rev
 test('the reviews of the certificate are counted where it is of more than the period', () => {
   const longer = { ...EVIDENCE, reviews: 0, bounds_reviews: 900 }
   assert.match(reasonOf(longer, POLICY, TARGETS), /confidence, from 900 sampled reviews; /)
+  assert.match(resultSentences(longer, POLICY, TARGETS)[1], /900 .* in all periods\.$/)
 })
 
 test('the reason states the evidence', () => {

@@ -223,9 +223,10 @@ export function certificateSentence(evidence, numbers, targets, { certified, hol
 export function resultSentences(evidence, numbers, targets) {
   const found = assess(evidence, numbers, targets)
   const sentences = [certificateSentence(evidence, numbers, targets, found)]
+  if (found.certified !== null) sentences.push(basisSentence(evidence))
   if (found.missed !== null)
     sentences.push(
-      `About ${whole(found.missed)} unsafe images of ${whole(evidence.allowed.images)} are allowed: estimated recall ${rate(found.recall)}.`,
+      `About ${whole(found.missed)} unsafe images of ${whole(evidence.allowed.images)} are allowed: estimated recall ${rate(found.recall)}, from ${whole(found.recall.reviews)} reviewed unsafe images.`,
     )
   if (found.reviewsADay !== null) {
     const over = targets.reviews !== null && found.reviewsADay > targets.reviews
@@ -236,7 +237,9 @@ export function resultSentences(evidence, numbers, targets) {
     const { precision } = targets
     const under = precision !== null && found.precision.value < precision
     const limit = under ? `, less than the target of ${percent(precision)}` : ''
-    sentences.push(`Precision at the threshold ${rate(found.precision)}${limit}.`)
+    sentences.push(
+      `Precision at the threshold ${rate(found.precision)}, from ${whole(found.precision.reviews)} reviews${limit}.`,
+    )
   }
   return sentences
 }
@@ -260,6 +263,17 @@ export function reasonOf(evidence, numbers, targets) {
   const period = days === null ? '' : ` in the last ${days === 1 ? 'day' : `${days} days`}`
   const estimated = `estimated ${rate(recall)}${period}, from ${whole(recall.reviews)} reviewed unsafe images`
   return `${claim}; ${estimated}${work === null ? '' : `; about ${decimal(work)} reviews a day`}.`
+}
+
+/**
+ * What the certificate is from.
+ *
+ * @param {Evidence} evidence
+ */
+function basisSentence(evidence) {
+  const period =
+    evidence.bounds_reviews === undefined ? '' : ' of this model and source, in all periods'
+  return `The certificate is from ${whole(reviewsOf(evidence))} sampled reviews${period}.`
 }
 
 /** @param {Evidence} evidence */
