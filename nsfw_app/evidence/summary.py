@@ -29,7 +29,6 @@ RECALL_TARGETS = (0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 BINS = 100
 THRESHOLDS = np.arange(BINS + 1) / BINS
 RELIABILITY_BINS = 10
-WEEK = np.timedelta64(7, "D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +116,13 @@ def summarize(
         policy: In force.
         audits: The audit plan in force.
         evidence_until: When the policy was saved: images before are its evidence, images after are
-            compared with them. None compares the last week with the time before.
+            compared with them. None, before any policy was saved, compares nothing.
         history: All images of the model and source; None where the period is all of them.
     """
     sample = population.sample
     history = population if history is None else history
     calibration = fit_calibration(sample)
-    reference, recent = _split(history, evidence_until)
+    saved = _policy_saved(evidence_until)
     return Summary(
         policy=policy,
         images=len(population),
@@ -150,10 +149,10 @@ def summarize(
             _reliability(sample, calibration(sample.scores)) if calibration else []
         ),
         drift=score_drift(
-            history.scores[history.times < reference],
-            history.scores[history.times >= recent],
+            history.scores[history.times < saved],
+            history.scores[history.times >= saved],
         ),
-        disagreement_drift=_disagreements(history, policy, reference, recent),
+        disagreement_drift=_disagreements(history, policy, saved),
         bounds_images=len(history.sample),
         bounds_reviews=history.sample.reviews,
     )
@@ -242,20 +241,14 @@ def _reliability(sample: Sample, probabilities: NDArray[Any]) -> list[Reliabilit
     ]
 
 
-def _split(
-    population: Population, evidence_until: datetime | None
-) -> tuple[np.datetime64, np.datetime64]:
-    """Until when images are the reference, and from when they are compared with it."""
-    if evidence_until is not None:
-        moment = np.datetime64(evidence_until.astimezone(UTC).replace(tzinfo=None), "s")
-        return moment, moment
-    latest = population.times[-1] if len(population.times) else np.datetime64(0, "s")
-    return latest - WEEK, latest - WEEK
+def _policy_saved(evidence_until: datetime | None) -> np.datetime64:
+    """Until when images are the reference; without a saved policy none is."""
+    if evidence_until is None:
+        return np.datetime64(0, "s")
+    return np.datetime64(evidence_until.astimezone(UTC).replace(tzinfo=None), "s")
 
 
-def _disagreements(
-    population: Population, policy: Policy, reference: np.datetime64, recent: np.datetime64
-) -> Drift:
+def _disagreements(population: Population, policy: Policy, saved: np.datetime64) -> Drift:
     """Disagreement of settled labels with those of the model, among images in the band.
 
     They are all reviewed, so that their rate needs no weights.
@@ -263,4 +256,4 @@ def _disagreements(
     sample, times = population.sample, population.sample_times
     band = sample.reviewed & (sample.probabilities == 1)
     differ = (sample.labels == UNSAFE) != (sample.scores >= policy.threshold)
-    return rate_drift(differ[band & (times < reference)], differ[band & (times >= recent)])
+    return rate_drift(differ[band & (times < saved)], differ[band & (times >= saved)])

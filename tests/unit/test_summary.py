@@ -109,6 +109,7 @@ def test_drift_since_the_policy_is_found() -> None:
     assert summary_of(drifting, until=saved).drift.shown
     assert not summary_of(population(sample), until=saved).drift.shown
     assert not summary_of(population(sample), until=saved).disagreement_drift.shown
+    assert not summary_of(drifting).drift.compared
     later = summary_of(drifting, until=saved + timedelta(days=30)).drift
     assert (later.recent, later.shown) == (0, False)
 
