@@ -6,7 +6,7 @@
 /** @import { Estimates } from './weightedCounts.js' */
 /** @import { Calibration, Histogram, Point } from './diagrams.js' */
 
-import { isVisible, make } from '../shared/dom.js'
+import { isVisible, make, watchVisibility } from '../shared/dom.js'
 import { get, messageOf } from '../shared/requests.js'
 import { status } from '../shared/server.js'
 import { makeHistogram, makeReliability } from './diagrams.js'
@@ -129,21 +129,5 @@ export function mount(root, { trigger }) {
     if (known && next !== known && isVisible(root)) load()
     known = next
   })
-  new IntersectionObserver(([entry]) => entry.isIntersecting || clearTimeout(timer)).observe(root)
-  whenShown(root, load)
-}
-
-/**
- * Calls a function whenever an element becomes visible, not while it is scrolled.
- *
- * @param {HTMLElement} node
- * @param {() => void} shown
- */
-function whenShown(node, shown) {
-  let before = false
-  new ResizeObserver(() => {
-    const visible = isVisible(node)
-    if (visible && !before) shown()
-    before = visible
-  }).observe(node)
+  watchVisibility(root, (visible) => (visible ? load() : clearTimeout(timer)))
 }
