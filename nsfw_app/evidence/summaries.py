@@ -15,6 +15,7 @@ from nsfw_app.evidence.population import ArrivedImages, Population, Selection
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import ModelIdentity
 from nsfw_app.review.policies import PolicyBook
+from nsfw_app.rules.queue import QueueReason
 from nsfw_app.store import Store
 
 if TYPE_CHECKING:
@@ -137,6 +138,11 @@ class Summaries:
     def _backends(self, identity: ModelIdentity) -> frozenset[str]:
         """The backends whose predictions count as those of a model."""
         return self._equivalents.of(identity, self._policies.of(identity.model))
+
+    @property
+    def queue_reasons(self) -> frozenset[QueueReason]:
+        """The queue rules in use."""
+        return self._store.queue.rules.reasons
 
     def has_images(self, identity: ModelIdentity) -> bool:
         """Whether images arrived that count as a model's."""

@@ -64,6 +64,8 @@ def test_from_no_evidence_to_a_policy_to_drift(browser: Browser, app: Server) ->
         expect(worst.first).to_contain_text("Score 0.")
         assert findings(page, "Insights, with evidence") == []
 
+        page.get_by_text("Audit plan", exact=True).click()
+        expect(page.locator("#audit-plan")).to_contain_text("NSFW_AUDIT_PLAN=0-0.05=")
         sent = requests_of(page)
         page.locator("#finder-recall").fill("0.99")
         expect(result).to_contain_text(re.compile(r"Not yet: about \d,\d00 more sampled reviews"))

@@ -24,7 +24,7 @@ def test_the_plan_is_the_value_of_the_setting(run: Run, store: Store) -> None:
     plan = AuditPlan(ranges=parse_ranges(line.partition("=")[2]))
     assert plan.rate(0.1) > 0
     assert plan.rate(0.5) == 0  # the band is reviewed whole
-    assert "NSFW_QUEUE_RULES=review,second_opinion,disagreement,audit" in ended.out
+    assert "NSFW_QUEUE_RULES=second_opinion,disagreement,review,audit" in ended.out
     assert "uncalibrated scores" in ended.out
     assert "certify a recall of 95.0 % at a confidence of 90.0 %" in ended.out
     assert ended.code == 0

@@ -6,8 +6,11 @@ import pytest
 
 from nsfw_app.records import Label, Policy
 from nsfw_app.review.engine import Engine
+from nsfw_app.rules.audit_plan import parse_ranges
+from nsfw_app.rules.queue import QueueReason, QueueRules
 from nsfw_app.store import Store
 from tests.support.application import open_app
+from tests.support.reviewed_arrivals import add_reviewed
 from tests.support.sample_records import OTHER
 from tests.unit.test_population import AUDIT, REVIEW, arrive, arriving, decide
 
@@ -47,6 +50,27 @@ def test_a_running_model_without_evidence_raises_an_alarm(
     (alarm,) = found["alarms"]
     assert alarm.startswith("The model that runs now has no evidence: ")
     assert f"judged by {OTHER.model}, revision {OTHER.revision}, {OTHER.backend}" in alarm
+
+
+def test_the_audit_plan_is_that_of_the_command(
+    engine: Engine, arriving: Store, tmp_path: Path
+) -> None:
+    """What is proposed, what it costs, and what to set; without a plan, why there is none."""
+    running = engine.status.classifier.identity
+    add_reviewed(arriving, 60, identity=running)
+    arriving.queue.rules = QueueRules(frozenset({QueueReason.REVIEW}))
+    with open_app(engine, arriving, tmp_path) as app:
+        ann = app.signed_in("ann")
+        found = ann.get(f"{ANY}/audit-plan").json()
+        none = ann.get(f"{ANY}/audit-plan", params={"recall": 0.9999}).json()
+        assert ann.get(f"{ANY}/audit-plan", params={"recall": 1}).status_code == 422
+    assert found["sentences"][0].startswith(f"Model {running.model}: 60 images, 60 a day.")
+    assert "certify a recall of 95.0 % at a confidence of 90.0 %" in found["sentences"][-1]
+    plan, rules = found["settings"]
+    assert parse_ranges(plan.removeprefix("NSFW_AUDIT_PLAN="))
+    assert rules == "NSFW_QUEUE_RULES=review,audit"
+    assert none["settings"] == []
+    assert "does not exceed it" in none["sentences"][-1]
 
 
 @pytest.mark.parametrize("query", ["days=0", "days=many", "days=99999999"])

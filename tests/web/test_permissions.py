@@ -177,6 +177,7 @@ APP_ROUTES: dict[Names, Expected] = {
     ),
     ("GET", "/desk/insights"): Expected(PEOPLE, get("/desk/insights")),
     ("GET", "/desk/insights/disagreements"): Expected(PEOPLE, get("/desk/insights/disagreements")),
+    ("GET", "/desk/insights/audit-plan"): Expected(PEOPLE, get("/desk/insights/audit-plan")),
     ("POST", "/desk/viewing-defaults"): Expected(ADMINS, post("/desk/viewing-defaults", json={})),
     ("POST", "/desk/reviewing"): Expected(ADMINS, post("/desk/reviewing", json={"reviews": True})),
     ("GET", "/desk/log.{file_format}"): Expected(REVIEWERS, get("/desk/log.jsonl"), frozenset(E)),

@@ -1,4 +1,4 @@
-"""The evidence behind the policy, for the Insights tab: `GET /desk/insights`.
+"""The evidence behind the policy, for the Insights tab: `GET /desk/insights`, its audit plan.
 
 Its numbers are those of `GET /v1/insights`; it adds the choices of the tab's filters, and whether
 the evidence is of the model that runs.
@@ -29,8 +29,17 @@ class EvidenceParameters(BaseModel):
     model: str | None = Field(None, max_length=MAX_NAME_CHARACTERS)
 
 
+class AuditParameters(BaseModel):
+    """The target of an audit plan, for a model's name; without one, the model that runs."""
+
+    recall: float = Field(0.95, gt=0, lt=1)
+    confidence: float = Field(0.9, gt=0, lt=1)
+    max_reviews_a_day: float | None = Field(None, ge=0)
+    model: str | None = Field(None, max_length=MAX_NAME_CHARACTERS)
+
+
 def evidence_routes(engine: Engine, summaries: Summaries) -> APIRouter:
-    """`GET /desk/insights`."""
+    """`GET /desk/insights` and `GET /desk/insights/audit-plan`."""
     router = APIRouter()
 
     @router.get("/insights")
@@ -56,6 +65,28 @@ def evidence_routes(engine: Engine, summaries: Summaries) -> APIRouter:
             "sources": summaries.images.sources(),
             "models": list(dict.fromkeys([*names, *(other.model for other in arrived)])),
             "runs": identity == running,
+        }
+
+    @router.get("/insights/audit-plan")
+    def audit_plan(_: Reader, query: Annotated[AuditParameters, Query()]) -> dict[str, Any]:
+        """The proposal of the command `audit-plan`, in the same sentences."""
+        from nsfw_app.evidence.audit_forecast import forecast_audits  # slow to import
+
+        classifier = engine.status.classifier
+        identity = summaries.identity(
+            query.model, loaded=classifier.identity if classifier else None
+        )
+        found = forecast_audits(
+            summaries,
+            identity,
+            engine.policies.of(identity.model),
+            recall=query.recall,
+            confidence=query.confidence,
+            max_reviews_a_day=query.max_reviews_a_day,
+        )
+        return {
+            "sentences": [*found.introduction(), found.outcome()],
+            "settings": found.settings(summaries.queue_reasons),
         }
 
     return router

@@ -25,6 +25,7 @@
 
 /**
  * @typedef {object} Evidence The part of the summary that the finder uses.
+ * @property {string} model
  * @property {Curve} curve
  * @property {Numbers} policy
  * @property {number | null} days

@@ -5,6 +5,7 @@
 
 import { make } from '../shared/dom.js'
 import { signal } from '../shared/signal.js'
+import { makeAuditPlan } from './auditPlan.js'
 import { moved, proposed, reasonOf, resultSentences } from './finder.js'
 import { makeFinderCharts } from './finderCharts.js'
 
@@ -24,6 +25,7 @@ const OTHER_MODEL =
 export function makeFinderPanel(use) {
   const state = signal(/** @type {State | null} */ (null))
   const charts = makeFinderCharts()
+  const auditPlan = makeAuditPlan()
   const fields = {
     recall: field('finder-recall', 'Recall, at least', { value: RECALL, min: 0.5, step: 0.01 }),
     precision: field('finder-precision', 'Precision, at least', { min: 0, step: 0.01 }),
@@ -61,6 +63,7 @@ export function makeFinderPanel(use) {
     result,
     make('div', { class: 'buttons' }, useIt),
     hint,
+    auditPlan.element,
     charts.reviews.element,
   )
 
@@ -111,6 +114,7 @@ export function makeFinderPanel(use) {
   }
 
   state.subscribe(({ evidence, runs, numbers, targets: wanted }) => {
+    auditPlan.show({ recall: wanted.recall, reviews: wanted.reviews, model: evidence.model })
     for (const [name] of HANDLES) {
       const { input, number } = handles[name]
       const text = numbers[name].toFixed(2)
