@@ -72,6 +72,7 @@ def propose_audits(
     lower, upper = np.array(edges[:-1]), np.array(edges[1:])
     band = (lower >= policy.review_from) & (upper <= policy.review_to)
     missed = upper <= policy.review_from
+    lost = missed & (shares > 0)
     expected = 1 - float(risks[missed].sum() / risks.sum()) if risks.sum() else 0.0
     if not expected > recall:
         return AuditProposal(policy.review_from, expected, None, None, None, None)
@@ -81,11 +82,11 @@ def propose_audits(
         probabilities = np.ones(len(shares))
         probabilities[~band] = rates
         stakes = FRACTIONS[:, 0] * probabilities[shares > 0].min(initial=1.0)
-        losses = np.log1p(-stakes[:, np.newaxis] / probabilities[missed])
+        losses = np.log1p(-stakes[:, np.newaxis] / probabilities[lost])
         gain = stakes * (1 - recall) / recall
         # In the band each unsafe image is seen; above it, it is predicted by its score.
         seen = risks[band & ~missed].sum() + predicted[~band & ~missed].sum()
-        growth = (losses @ (risks * probabilities)[missed] + np.log1p(gain) * seen).max()
+        growth = (losses @ (risks * probabilities)[lost] + np.log1p(gain) * seen).max()
         if growth <= 0:
             continue
         load = float(shares @ probabilities)

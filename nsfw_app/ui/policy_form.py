@@ -95,13 +95,19 @@ def create_policy_form(
 
     @show_errors
     def fill(
-        low: float | None, middle: float | None, high: float | None, why: str, request: gr.Request
+        low: float | None,
+        middle: float | None,
+        high: float | None,
+        why: str,
+        changed: int | None,
+        request: gr.Request,
     ) -> tuple[Any, ...]:
-        """Fill in the policy in force; a draft, which has a reason, keeps its numbers."""
+        """Fill in the policy in force; a draft of its change, which has a reason, is kept."""
         authorize(request, Permission.READ)
         version_and_choices = filled(engine)
+        keeps = why and changed == engine.policy.version
         draft = low, middle, high
-        return *(draft if why else numbers(engine.policy)), *version_and_choices
+        return *(draft if keeps else numbers(engine.policy)), *version_and_choices
 
     @show_errors
     def take(chosen: int | None, request: gr.Request) -> tuple[Any, ...]:
@@ -159,7 +165,7 @@ def create_policy_form(
 
     form.expand(
         fill,
-        inputs=[*fields, reason],
+        inputs=[*fields, reason, version],
         outputs=[*fields, version, earlier],
         js=FIELDS_RENDERED,
         **INTERNAL,

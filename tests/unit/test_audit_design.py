@@ -84,3 +84,10 @@ def test_nothing_is_proposed_for_a_model_below_the_target() -> None:
     assert found.expected_recall < 0.95
     empty = propose_audits(np.array([]), np.array([]), BAND, **TARGET)
     assert empty.plan is None
+
+
+def test_ranges_without_images_are_no_obstacle() -> None:
+    """A range in which no image arrived costs nothing, and a band may begin at 0."""
+    scores = np.array([0.15, 0.5, 0.9])
+    for band in (BAND, Policy(0.5, 0.0, 0.8)):
+        assert propose_audits(scores, np.array([0.001, 0.5, 0.9]), band, **TARGET).plan is not None

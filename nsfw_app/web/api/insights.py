@@ -138,6 +138,8 @@ class InsightsBody(Body):
     reliability_calibrated: list[ReliabilityBody]
     drift: DriftBody
     disagreement_drift: DriftBody
+    bounds_images: int = Field(description="Of all periods; bounds and drift are of them.")
+    bounds_reviews: int
 
 
 def insight_routes(engine: Engine, summaries: Summaries) -> APIRouter:
