@@ -20,7 +20,6 @@ from nsfw_app.models.loader import ModelLoader, ModelStatus
 from nsfw_app.records import (
     Background,
     Decision,
-    ImageProblem,
     JudgedImage,
     LabelRole,
     LogFilter,
@@ -31,7 +30,6 @@ from nsfw_app.records import (
     Preview,
     Review,
     Upload,
-    Verdict,
 )
 from nsfw_app.review.galleries import GalleryService
 from nsfw_app.review.policies import PolicyBook, reviewed
@@ -39,6 +37,7 @@ from nsfw_app.review.predictions import Predictions
 from nsfw_app.review.previews import Previews
 from nsfw_app.review.queue import QueueService
 from nsfw_app.review.submissions import SubmissionService
+from nsfw_app.review.unstored import unavailable
 from nsfw_app.rules.permissions import Caller
 from nsfw_app.store import Store
 from nsfw_app.store.audit import Audit
@@ -217,12 +216,12 @@ class Engine:
         try:
             image = self._predictions.classify(data, upload, policy)
         except (ImageError, ModelError) as error:
-            return _unavailable(upload.name, policy, error, sha256=decode.sha256(data))
+            return unavailable(upload.name, policy, error, sha256=decode.sha256(data))
         return reviewed(upload.name, policy, image)
 
     def unavailable(self, name: str, error: NSFWReviewError) -> Review:
         """The review of a file that could not be read, or that the caller may not see."""
-        return _unavailable(name, self.policy, error)
+        return unavailable(name, self.policy, error)
 
     def review_file(self, path: Path, upload: Upload) -> Review:
         """Classify one file; see `review`."""
@@ -398,10 +397,3 @@ class Engine:
     def tidy_up(self, *, actor: str) -> int:
         """Delete every preview that retention does not keep; how many there were."""
         return self._store.purges.run(actor=actor)
-
-
-def _unavailable(
-    name: str, policy: Policy, error: NSFWReviewError, *, sha256: str | None = None
-) -> Review:
-    problem = ImageProblem(error.kind, str(error))
-    return Review(name, policy, Verdict(), sha256, problem=problem)

@@ -6,6 +6,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 from PIL import Image
 
@@ -22,6 +24,11 @@ class ImageFile:
     data: bytes
     name: str
     sha256: str
+
+    @classmethod
+    def of(cls, data: bytes, name: str) -> Self:
+        """A file of these bytes; of a path, messages have the last part only."""
+        return cls(data, Path(name).name, decode.sha256(data))
 
 
 @dataclass(frozen=True, slots=True)

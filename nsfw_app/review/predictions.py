@@ -7,7 +7,6 @@
 
 import threading
 from dataclasses import replace
-from pathlib import Path
 from weakref import WeakValueDictionary
 
 from PIL import Image
@@ -19,15 +18,12 @@ from nsfw_app.models.classifier import Classifier
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import ModelLoader
 from nsfw_app.records import JudgedImage, Policy, Retain, Upload
-from nsfw_app.review import pipeline
+from nsfw_app.review import pipeline, unstored
 from nsfw_app.review.pipeline import ImageFile
-from nsfw_app.review.previews import Previews, describe
+from nsfw_app.review.previews import Previews, describe, rendered_frame
 from nsfw_app.rules.policy import judge
 from nsfw_app.store import Store
 from nsfw_app.store.arrivals import Arrival
-
-# Pixels of the longer side that are rendered while the image is decoded for the model.
-SIDES = {Retain.NOTHING: renderings.HASHED_SIDE, Retain.SCORE: 0}
 
 
 class Predictions:
@@ -71,13 +67,11 @@ class Predictions:
             ModelError: The model failed or is not loaded.
             StorageError: Nothing was stored.
         """
-        file = ImageFile(data, Path(upload.name).name, decode.sha256(data))
+        file = ImageFile.of(data, upload.name)
         classifier = self._loader.classifier
         with decode.memory_for(file.name):
             if upload.retain is Retain.NOTHING:
-                image, rendered = self._compute(file, classifier, Retain.NOTHING)
-                rendered = self._rendered(file, image, rendered, side=renderings.HASHED_SIDE)
-                return replace(image, preview=describe(rendered))
+                return unstored.classify(file, classifier, self._limits)
             with self._lock_of(file.sha256):  # spans look-up and storing
                 return self._classify(file, classifier, upload, policy)
 
@@ -96,7 +90,7 @@ class Predictions:
             return image if known else catalog.record(image, arrival=arrival)
         if self._previews.is_kept(image):
             return catalog.record(image, upload, arrival=arrival)
-        rendered = self._rendered(file, image, rendered, side=renderings.PREVIEW_SIDE)
+        rendered = self._rendered(file, image, rendered)
         preview = describe(rendered)
         if not self._store.purges.retention.keeps_any:
             return replace(catalog.record(image, upload, arrival=arrival), preview=preview)
@@ -107,7 +101,7 @@ class Predictions:
         self, file: ImageFile, classifier: Classifier, retain: Retain
     ) -> tuple[JudgedImage, Image.Image | None]:
         """The prediction, and the frame at preview size where it was decoded with enough pixels."""
-        side = SIDES.get(retain, renderings.PREVIEW_SIDE)
+        side = 0 if retain is Retain.SCORE else renderings.PREVIEW_SIDE
         return pipeline.classify(
             file,
             classifier,
@@ -118,12 +112,14 @@ class Predictions:
         )
 
     def _rendered(
-        self, file: ImageFile, image: JudgedImage, rendered: Image.Image | None, *, side: int
+        self, file: ImageFile, image: JudgedImage, rendered: Image.Image | None
     ) -> Image.Image:
         """The frame of the prediction, decoded again unless it is rendered already."""
         if rendered is not None:
             return rendered
-        return self._previews.frame(file.data, image.prediction, name=file.name, side=side)
+        with self._loader.classifier.cpu_slots.acquire():
+            frame = rendered_frame(file.data, image.prediction, name=file.name, limits=self._limits)
+            return renderings.fitted(frame, renderings.PREVIEW_SIDE)
 
     def _arrival(self, image: JudgedImage, upload: Upload, policy: Policy) -> Arrival | None:
         if not upload.retain.queues:

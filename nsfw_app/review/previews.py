@@ -108,26 +108,30 @@ class Previews:
         if caller.owner is not None and self.hides(sha256, caller):
             raise ImageRestricted
         with self._cpu_slot(), decode.memory_for(name):
-            jpeg = renderings.preview(self._frame(data, name, frame, background))
+            decoded = _frame(data, frame, background, name=name, limits=self._limits)
+            jpeg = renderings.preview(decoded)
         self.record_view(sha256, caller)
         return jpeg
-
-    def frame(self, data: bytes, prediction: Prediction, *, name: str, side: int) -> Image.Image:
-        """The frame of a prediction, decoded again, with at most `side` pixels a side."""
-        with self._cpu_slot():
-            image = self._frame(data, name, prediction.frame, prediction.background)
-            return renderings.fitted(image, side)
-
-    def _frame(self, data: bytes, name: str, number: int, background: Background) -> Image.Image:
-        """The frame with this number and background; else the nearest, on the other one."""
-        min_size = MinSize(longer=renderings.min_side(renderings.PREVIEW_SIDE))
-        decoded = decode.decode(data, name=name, limits=self._limits, min_size=min_size)
-        frames = decoded.frames
-        return min(frames, key=lambda f: (abs(f.number - number), f.background != background)).image
 
     def _cpu_slot(self) -> AbstractContextManager[object]:
         classifier = self._loader.status.classifier
         return classifier.cpu_slots.acquire() if classifier else nullcontext()
+
+
+def rendered_frame(
+    data: bytes, prediction: Prediction, *, name: str, limits: Limits
+) -> Image.Image:
+    """The frame of a prediction, decoded again, large enough for a preview."""
+    return _frame(data, prediction.frame, prediction.background, name=name, limits=limits)
+
+
+def _frame(
+    data: bytes, number: int, background: Background, *, name: str, limits: Limits
+) -> Image.Image:
+    """The frame with this number and background; else the nearest, on the other one."""
+    min_size = MinSize(longer=renderings.min_side(renderings.PREVIEW_SIDE))
+    frames = decode.decode(data, name=name, limits=limits, min_size=min_size).frames
+    return min(frames, key=lambda f: (abs(f.number - number), f.background != background)).image
 
 
 def describe(image: Image.Image) -> Preview:

@@ -1,0 +1,65 @@
+"""Reviews of images of which nothing is stored: they need a model and a policy, and no store."""
+
+from dataclasses import replace
+
+from nsfw_app.errors import ImageError, ModelError, NSFWReviewError
+from nsfw_app.imaging import decode
+from nsfw_app.imaging import previews as renderings
+from nsfw_app.imaging.decode import Limits
+from nsfw_app.models.classifier import Classifier
+from nsfw_app.records import ImageProblem, JudgedImage, Policy, Review, Verdict
+from nsfw_app.review import pipeline
+from nsfw_app.review.pipeline import ImageFile
+from nsfw_app.review.policies import reviewed
+from nsfw_app.review.previews import describe, rendered_frame
+
+
+def review(
+    data: bytes, name: str, *, classifier: Classifier, policy: Policy, limits: Limits
+) -> Review:
+    """Classify one image; a problem is part of the result, never an exception.
+
+    Args:
+        data: The file's bytes.
+        name: What the result is called, for example a path.
+        classifier: The model.
+        policy: Decides label and action.
+        limits: Largest input accepted.
+    """
+    file = ImageFile.of(data, name)
+    try:
+        with decode.memory_for(file.name):
+            image = classify(file, classifier, limits)
+    except (ImageError, ModelError) as error:
+        return unavailable(name, policy, error, sha256=file.sha256)
+    return reviewed(name, policy, image)
+
+
+def classify(file: ImageFile, classifier: Classifier, limits: Limits) -> JudgedImage:
+    """The prediction of an image, with placeholder and perceptual hash.
+
+    Raises:
+        ImageError: The bytes are not an image within the limits.
+        ModelError: The model failed.
+    """
+    side = renderings.HASHED_SIDE
+    image, rendered = pipeline.classify(
+        file,
+        classifier,
+        limits=limits,
+        min_longer=renderings.min_side(side),
+        preview_side=side,
+    )
+    if rendered is None:
+        with classifier.cpu_slots.acquire():
+            frame = rendered_frame(file.data, image.prediction, name=file.name, limits=limits)
+            rendered = renderings.fitted(frame, side)
+    return replace(image, preview=describe(rendered))
+
+
+def unavailable(
+    name: str, policy: Policy, error: NSFWReviewError, *, sha256: str | None = None
+) -> Review:
+    """The review of a file that could not be read or classified."""
+    problem = ImageProblem(error.kind, str(error))
+    return Review(name, policy, Verdict(), sha256, problem=problem)
