@@ -95,6 +95,17 @@ def test_keys_are_changed_in_the_list_of_keys(page: Page) -> None:
     expect(keys.get_by_role("button", name="A, change the key")).to_be_visible()
 
 
+@pytest.mark.parametrize("key", [" ", "PageDown", "End"])
+def test_the_page_behind_a_dialog_stays(page: Page, key: str) -> None:
+    """A key that scrolls does nothing in a dialog that has nothing to scroll."""
+    show(page)
+    page.evaluate("addEventListener('keydown', (e) => { window.stays = e.defaultPrevented })")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press(key)
+    assert page.evaluate("window.stays")
+
+
 def test_a_half_filled_form_is_not_lost(page: Page) -> None:
     """N, X and Space keep it as it is; Esc closes it wherever the focus is."""
     show(page)

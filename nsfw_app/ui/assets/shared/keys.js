@@ -47,6 +47,7 @@ const TEXT_FIELDS = [
   'textarea, [contenteditable], input:not([type])',
   ...TEXT_TYPES.map((type) => `input[type="${type}"]`),
 ].join()
+const CONTROLS = `button, a, summary, select, input, ${TEXT_FIELDS}`
 const MOVES = ['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown', 'Home', 'End']
 const PAGES = ['PageUp', 'PageDown']
 /** Keys that a focused control needs itself. @type {[string, string[]][]} */
@@ -135,6 +136,17 @@ function isOfControl({ target, key }) {
   return KEYS_OF_CONTROLS.some(([selector, keys]) => keys.includes(key) && target.closest(selector))
 }
 
+/**
+ * Whether the key would scroll the page behind a dialog that has nothing to scroll.
+ *
+ * @param {KeyboardEvent} event
+ */
+function scrollsPage(event) {
+  if (![' ', ...MOVES, ...PAGES].includes(event.key) || closest(event, CONTROLS)) return false
+  const dialog = closest(event, 'dialog')
+  return dialog !== null && dialog.scrollHeight <= dialog.clientHeight
+}
+
 /** @param {KeyboardEvent} event */
 function onKeyDown(event) {
   spaceUsed = false
@@ -158,7 +170,7 @@ function use(event, name, key) {
   const form = openForm()
   const dialogs = [...document.querySelectorAll('dialog[open]:not([data-keys])')]
   if (dialogs.some((dialog) => !dialog.contains(form?.element ?? null))) {
-    return key === ' ' && closest(event, '[data-records]') !== null
+    return scrollsPage(event) || (key === ' ' && closest(event, '[data-records]') !== null)
   }
   if (form && name === 'Escape') return once(event, () => form.press(name, key))
   if (closest(event, TEXT_FIELDS) || isOfControl(event)) return false
