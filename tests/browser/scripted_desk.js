@@ -199,8 +199,10 @@
     },
     /** The center of a button with these words, and writes the click down; null without one. */
     aim(words) {
-      if (document.querySelector('.loupe')?.checkVisibility()) return null // it covers the buttons
-      const panels = document.querySelectorAll('.review-panel, dialog[open], .card:focus-within')
+      const loupe = document.querySelector('.loupe')?.checkVisibility() // covers all but dialogs
+      const panels = document.querySelectorAll(
+        loupe ? 'dialog[open]' : '.review-panel, dialog[open], .card:focus-within',
+      )
       const buttons = [...panels].flatMap((panel) => [
         ...panel.querySelectorAll(
           '.decision-buttons button, .decision-form button, .quick-buttons button',
@@ -208,7 +210,7 @@
       ])
       const button = buttons.find((one) => one.offsetParent && one.firstChild.textContent === words)
       if (!button) return null
-      button.scrollIntoView({ block: 'nearest' })
+      button.scrollIntoView({ block: 'nearest', behavior: 'instant' })
       const { x, y, width, height } = button.getBoundingClientRect()
       journal.push({ kind: 'click', key: words, stage: stage(), disabled: button.disabled })
       return [x + width / 2, y + height / 2]
