@@ -63,6 +63,7 @@ HOMES = {
     "jinja2": {"evidence"},
     "krippendorff": set(),  # tests only
     "ray": {"datasets"},
+    "pyarrow": {"datasets"},
     "pydantic_settings": {"settings"},
     "argon2": {"accounts"},
     "cryptography": {"store"},

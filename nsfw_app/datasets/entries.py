@@ -1,0 +1,46 @@
+"""Images of a source, and the parts in which they are scanned."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One image of a source.
+
+    Attributes:
+        uri: Names it, the same in each scan: the path or URL of a file; for a member of an archive
+            the URL chain of fsspec, such as `zip://a/b.jpg::/data/x.zip`; for a row of a table the
+            file's path with `#` and the number of the row, from 0.
+        file: Path or URL of the file that holds it.
+        member: Its name in an archive, or its row; empty where it is the file itself.
+        size: Bytes; None where that is not known before it is read.
+        version: Changes when the file changes: size and time of modification, or an ETag.
+    """
+
+    uri: str
+    file: str
+    member: str = ""
+    size: int | None = None
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Images that are scanned and written together.
+
+    `key` depends on the entries and on nothing else: when one of them changes, the part is another
+    one.
+    """
+
+    key: str
+    entries: Sequence[Entry]
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry]) -> "Part":
+        """The part of these entries."""
+        digest = hashlib.sha256()
+        for entry in entries:
+            digest.update(f"{entry.uri}\0{entry.version}\n".encode(errors="surrogateescape"))
+        return cls(digest.hexdigest()[:24], entries)

@@ -1,0 +1,79 @@
+"""The table of scanned images: one row per image, in Parquet files.
+
+- Its columns are those of the JSON of one image, the error in two columns, between facts of the
+  source and of the scan.
+- `probabilities` has a field for each label of the model, in the model's order.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from nsfw_app.datasets.entries import Entry
+from nsfw_app.records import Review
+from nsfw_app.review.image_json import review_json
+
+TIME = pa.timestamp("ms", tz="UTC")
+WARNINGS = pa.list_(pa.struct([("code", pa.string()), ("message", pa.string())]))
+
+
+def schema(labels: Sequence[str]) -> pa.Schema:
+    """The columns of the table for a model with these labels."""
+    return pa.schema(
+        [
+            ("uri", pa.string()),
+            ("version", pa.string()),  # of the file, see `Entry`
+            ("size_bytes", pa.int64()),
+            ("name", pa.string()),
+            ("sha256", pa.string()),
+            ("perceptual_hash", pa.string()),
+            ("nsfw_score", pa.float64()),
+            ("probabilities", pa.struct([(label, pa.float64()) for label in labels])),
+            ("label", pa.string()),
+            ("action", pa.string()),
+            ("threshold", pa.float64()),
+            ("review_from", pa.float64()),
+            ("review_to", pa.float64()),
+            ("model", pa.string()),
+            ("revision", pa.string()),
+            ("weights_sha256", pa.string()),
+            ("backend", pa.string()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("format", pa.string()),
+            ("frame", pa.int32()),
+            ("frames", pa.int32()),
+            ("warnings", WARNINGS),
+            ("error_kind", pa.string()),
+            ("error_message", pa.string()),
+            ("scanned_at", TIME),
+        ]
+    )
+
+
+def row(entry: Entry, review: Review, *, size_bytes: int | None) -> dict[str, Any]:
+    """The row of a scanned image, or of one that could not be read or classified.
+
+    Args:
+        entry: The image.
+        review: Its result, whose name is that of the entry.
+        size_bytes: Of the bytes that were read; None where none were.
+    """
+    values = review_json(review)
+    error = values.pop("error") or {}
+    return values | {
+        "uri": entry.uri,
+        "version": entry.version,
+        "size_bytes": size_bytes,
+        "perceptual_hash": review.preview.perceptual_hash if review.preview else None,
+        "error_kind": error.get("kind"),
+        "error_message": error.get("message"),
+        "scanned_at": datetime.now(UTC),
+    }
+
+
+def table(rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> pa.Table:
+    """Rows as a table."""
+    return pa.Table.from_pylist(list(rows), schema(labels))
