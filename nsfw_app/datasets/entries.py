@@ -44,3 +44,15 @@ class Part:
         for entry in entries:
             digest.update(f"{entry.uri}\0{entry.version}\n".encode(errors="surrogateescape"))
         return cls(digest.hexdigest()[:24], entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What is listed together: a group of files, or one container that holds images.
+
+    - Of a container `entries` has one: the file itself.
+    - It is small, so that it can be sent to another machine, which then finds the parts.
+    """
+
+    entries: Sequence[Entry]
+    is_container: bool = False
