@@ -49,8 +49,8 @@ def evaluate(
     labels: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Directories with a directory for each label (normal, nsfw, ...), or CSV or JSONL "
-            "files with the columns path and label."
+            help="Directories with a directory for each label (normal, nsfw, ...), or CSV, "
+            "JSONL or Parquet files with the columns path and label."
         ),
     ] = None,
     model: Annotated[
@@ -184,7 +184,7 @@ def _labeled_files(paths: Sequence[Path]) -> tuple[list[LabeledImage], Counter[s
                     images.append(image)
         else:
             raise typer.BadParameter(
-                f"{printable(str(path))} is neither a directory nor a CSV or JSONL file."
+                f"{printable(str(path))} is neither a directory nor a CSV, JSONL or Parquet file."
             )
     if summary := search.summary():
         typer.echo(printable(summary), err=True)

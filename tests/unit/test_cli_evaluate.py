@@ -7,8 +7,10 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from nsfw_app.evidence import evaluation
 from nsfw_app.evidence.evaluation import Measured
@@ -101,10 +103,16 @@ def check_page(text: str) -> None:
         assert ET.fromstring(svg).find("polyline") is not None
 
 
-def test_tables_have_columns_to_group_by(run: Run, labeled: Path) -> None:
+@pytest.mark.parametrize("name", ["set.csv", "set.parquet"])
+def test_tables_have_columns_to_group_by(run: Run, labeled: Path, name: str) -> None:
     """A missing file is unavailable; an unknown column is wrong usage before anything runs."""
-    table = labeled / "set.csv"
-    table.write_text("path,label,kind\nnormal/0.png,normal,a\nnsfw/5.png,nsfw,b\nno.png,nsfw,b\n")
+    table = labeled / name
+    rows = ["normal/0.png,normal,a", "nsfw/5.png,nsfw,b", "no.png,nsfw,b"]
+    if table.suffix == ".csv":
+        table.write_text("\n".join(["path,label,kind", *rows]))
+    else:
+        paths, words, kinds = zip(*(row.split(",") for row in rows), strict=True)
+        parquet.write_table(pa.table({"path": paths, "label": words, "kind": kinds}), table)
     ended = run("evaluate", table, "--group", "kind", "--json")
     found = json.loads(ended.out)
     assert (ended.code, found["images"]) == (3, 2)

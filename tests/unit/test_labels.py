@@ -1,9 +1,13 @@
 """Labeled sets: tables and directories, what they need, and what is wrong with them."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
+from nsfw_app.datasets import labels
 from nsfw_app.datasets.labels import labeled_by_folder, read_table
 from nsfw_app.errors import LabelSetError
 
@@ -23,6 +27,91 @@ def test_jsonl_is_the_same(tmp_path: Path) -> None:
     table.write_text('{"path": "a.png", "label": "sfw", "year": 2020}\n\n', encoding="utf-8")
     (image,) = read_table(table)
     assert (image.unsafe, image.columns["year"]) == (False, "2020")
+
+
+def test_parquet_is_the_same(tmp_path: Path) -> None:
+    """Other plain columns become texts; bytes, lists and structures are left out."""
+    table = tmp_path / "set.parquet"
+    columns = {
+        "path": pa.array(["a.png", "b/c.png"], pa.large_string()),
+        "label": pa.array(["nsfw", "neutral"]).dictionary_encode(),
+        "kind": pa.array(["art", None]).dictionary_encode(),
+        "year": [2020, None],
+        "graded": [True, False],
+        "taken": pa.array([datetime(2026, 1, 2, tzinfo=UTC), None], pa.timestamp("ns", "UTC")),
+        "image": [{"bytes": b"\xff"}, None],
+        "tags": [["a"], []],
+        "bytes": [b"\xff", None],
+    }
+    parquet.write_table(pa.table(columns), table)
+    first, second = read_table(table)
+    assert (first.path, first.unsafe) == (tmp_path / "a.png", True)
+    assert (second.path, second.unsafe) == (tmp_path / "b" / "c.png", False)
+    taken = first.columns["taken"]
+    assert taken.startswith("2026-01-02 00:00:00")
+    assert first.columns == {
+        "path": "a.png",
+        "label": "nsfw",
+        "kind": "art",
+        "year": "2020",
+        "graded": "True",
+        "taken": taken,
+    }
+    assert [second.columns[name] for name in ("kind", "year", "taken")] == ["", "", ""]
+
+
+def test_parquet_is_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of every batch are read, in order, and counted through."""
+    monkeypatch.setattr(labels, "BATCH_ROWS", 2)
+    table = tmp_path / "set.parquet"
+    names = [f"{number}.png" for number in range(5)]
+    parquet.write_table(pa.table({"path": names, "label": ["sfw"] * 5}), table)
+    assert [image.path.name for image in read_table(table)] == names
+    parquet.write_table(pa.table({"path": names, "label": ["sfw"] * 4 + ["?"]}), table)
+    with pytest.raises(LabelSetError, match="row 5: the label '\\?' is not known"):
+        read_table(table)
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"path": ["a.png"]}, "the column 'label' is missing or repeated"),
+        ({"path": ["a.png"], "label": [1]}, "the column 'label' has the type int64. Use text"),
+        ({"path": [["a"]], "label": ["nsfw"]}, "the column 'path' has the type list"),
+        ({"path": ["a", None], "label": ["nsfw", "nsfw"]}, "row 2: the column 'path' is missing"),
+        ({"path": ["a"], "label": ["unsure"]}, "row 1: the label 'unsure' is not known"),
+    ],
+)
+def test_faults_of_parquet_have_their_row(
+    tmp_path: Path, columns: dict[str, list[object]], words: str
+) -> None:
+    """Columns that are missing or of another type are an error before any row is read."""
+    parquet.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(LabelSetError, match=words):
+        read_table(tmp_path / "a.parquet")
+
+
+def test_damaged_parquet_is_an_error(tmp_path: Path) -> None:
+    """At each length and with each byte changed, a file is read or is a typed error."""
+    table = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"path": ["a.png"] * 9, "label": ["nsfw"] * 9}), table)
+    content = table.read_bytes()
+    damaged = [content[:length] for length in range(0, len(content), 7)]
+    damaged += [
+        content[:at] + bytes([content[at] ^ 255]) + content[at + 1 :]
+        for at in range(0, len(content), 3)
+    ]
+    faults = 0
+    for each in damaged:
+        table.write_bytes(each)
+        try:
+            read_table(table)
+        except LabelSetError:
+            faults += 1
+    assert faults > len(damaged) / 2
+    table.write_bytes(b"path,label\na.png,nsfw\n")
+    with pytest.raises(LabelSetError, match="it is damaged, or not a Parquet file"):
+        read_table(table)
 
 
 @pytest.mark.parametrize(
