@@ -79,4 +79,5 @@ def _json(found: "AuditForecast") -> dict[str, Any]:
         "reviews": proposal.reviews,
         "reviews_a_day": proposal.reviews_a_day,
         "days": proposal.days,
+        "without_images": ",".join(map(str, proposal.assumed)),
     }

@@ -20,6 +20,7 @@ from nsfw_app.rules.audit_plan import AuditPlan, AuditRange
 
 ALMOST = 1.3  # of the fewest reviews: among plans with as many the one with the least daily work
 RATES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+LEAST_WITHOUT_IMAGES = 0.05  # where no image arrived yet: the rate of docs/evidence.md's audits
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,9 @@ class AuditProposal:
 
     - `plan` is None where the recall that is expected at `threshold` does not exceed the target, or
       the work of a day suffices for no plan.
+    - `assumed` are the ranges of the plan in which no image has arrived: they have the rate of the
+      nearest range that has images, or `LEAST_WITHOUT_IMAGES` where that is more. This costs
+      nothing today, and does not lower the stakes if images come there later.
     - `reviews` counts all images put before people until then, those of the band included;
       `reviews_a_day` those of a day, `days` is None where it is not known how many images arrive.
     """
@@ -38,6 +42,7 @@ class AuditProposal:
     reviews: int | None
     reviews_a_day: float | None
     days: float | None
+    assumed: tuple[AuditRange, ...] = ()
 
 
 def propose_audits(
@@ -76,11 +81,13 @@ def propose_audits(
     expected = 1 - float(risks[missed].sum() / risks.sum()) if risks.sum() else 0.0
     if not expected > recall:
         return AuditProposal(policy.review_from, expected, None, None, None, None)
+    empty = ~band & (shares == 0)
+    free = ~band & ~empty
     needed = -math.log1p(-confidence) + math.log(2 * len(FRACTIONS))
     found: list[tuple[float, float, NDArray[np.float64]]] = []
-    for rates in itertools.product(RATES, repeat=int(np.count_nonzero(~band))):
+    for rates in itertools.product(RATES, repeat=int(np.count_nonzero(free))):
         probabilities = np.ones(len(shares))
-        probabilities[~band] = rates
+        probabilities[free] = rates
         stakes = FRACTIONS[:, 0] * probabilities[shares > 0].min(initial=1.0)
         losses = np.log1p(-stakes[:, np.newaxis] / probabilities[lost])
         gain = stakes * (1 - recall) / recall
@@ -98,19 +105,31 @@ def propose_audits(
     reviews, load, probabilities = min(
         (plan for plan in found if plan[0] <= ALMOST * fewest), key=lambda plan: plan[1]
     )
-    ranges = tuple(
+    probabilities[empty] = _rates_without_images(probabilities, empty=empty, free=free)
+    ranges = [
         AuditRange(float(a), float(b), float(p))
-        for a, b, p, whole in zip(lower, upper, probabilities, band, strict=True)
-        if not whole
-    )
+        for a, b, p in zip(lower, upper, probabilities, strict=True)
+    ]
     return AuditProposal(
         policy.review_from,
         expected,
-        AuditPlan(ranges=ranges),
+        AuditPlan(ranges=tuple(itertools.compress(ranges, ~band))),
         math.ceil(reviews),
         None if images_a_day is None else load * images_a_day,
         None if not images_a_day else reviews / (load * images_a_day),
+        tuple(itertools.compress(ranges, empty)),
     )
+
+
+def _rates_without_images(
+    probabilities: NDArray[np.float64], *, empty: NDArray[np.bool_], free: NDArray[np.bool_]
+) -> list[float]:
+    """The rates of empty ranges, from the nearest range outside the band that has images."""
+    known = np.flatnonzero(free).tolist()
+    if not known:
+        return [LEAST_WITHOUT_IMAGES] * int(np.count_nonzero(empty))
+    nearest = (min(known, key=lambda at: abs(at - each)) for each in np.flatnonzero(empty))
+    return [max(float(probabilities[at]), LEAST_WITHOUT_IMAGES) for at in nearest]
 
 
 def _edges(policy: Policy) -> list[float]:

@@ -8,7 +8,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from nsfw_app.evidence.audit_design import AuditProposal, propose_audits
+from nsfw_app.evidence.audit_design import LEAST_WITHOUT_IMAGES, AuditProposal, propose_audits
 from nsfw_app.evidence.calibration import fit_calibration
 from nsfw_app.evidence.calibrations import parse_curve
 from nsfw_app.evidence.summaries import Summaries
@@ -61,6 +61,7 @@ class AuditForecast:
                 f"About {proposal.reviews:,} reviews, {proposal.reviews_a_day:,.0f} a day for "
                 f"{proposal.days:,.0f} days, are expected to certify a recall of "
                 f"{_percent(self.recall)} at a confidence of {_percent(self.confidence)}."
+                f"{self._assumption()}"
             )
         if proposal.expected_recall > self.recall:
             most = self.max_reviews_a_day
@@ -73,6 +74,17 @@ class AuditForecast:
             f"No plan certifies {_percent(self.recall)}: the recall that is expected at "
             f"{proposal.threshold:g} does not exceed it. Lower the policy's 'review from', or the "
             "target."
+        )
+
+    def _assumption(self) -> str:
+        """What is assumed of scores that no image has had."""
+        if not self.proposal.assumed:
+            return ""
+        named = _listed([f"{each.lower:g} to {each.upper:g}" for each in self.proposal.assumed])
+        rates = _listed([f"{100 * each.rate:g} %" for each in self.proposal.assumed])
+        return (
+            f" No image had a score from {named} so far. The rate there is {rates}: that of the "
+            f"nearest range with images, at least {100 * LEAST_WITHOUT_IMAGES:g} %."
         )
 
     def settings(self, rules: Collection[QueueReason]) -> list[str]:
@@ -133,6 +145,10 @@ def forecast_audits(
         used.reviews if used else None,
         proposal,
     )
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(words)
 
 
 def _percent(share: float) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from nsfw_app.evidence.audit_design import AuditProposal, propose_audits
+from nsfw_app.evidence.audit_design import LEAST_WITHOUT_IMAGES, AuditProposal, propose_audits
 from nsfw_app.evidence.guarantee import certify_threshold
 from nsfw_app.records import Policy
 from nsfw_app.rules.audit_plan import AuditPlan
@@ -86,8 +86,33 @@ def test_nothing_is_proposed_for_a_model_below_the_target() -> None:
     assert empty.plan is None
 
 
-def test_ranges_without_images_are_no_obstacle() -> None:
-    """A range in which no image arrived costs nothing, and a band may begin at 0."""
-    scores = np.array([0.15, 0.5, 0.9])
+def without(lower: float, upper: float) -> tuple[np.ndarray, np.ndarray]:
+    """The reference stream without the images of a range of scores."""
+    scores, risks = scores_and_risks()
+    kept = (scores < lower) | (scores >= upper)
+    return scores[kept], risks[kept]
+
+
+@pytest.mark.parametrize("empty", [(0.0, 0.05), (0.05, 0.2), (0.8, 1.01)])
+def test_a_range_without_images_has_the_rate_of_its_neighbor(empty: tuple[float, float]) -> None:
+    """At least 5 %, and never less than the smallest rate: images that come later slow no bet."""
+    proposal = propose_audits(*without(*empty), BAND, images_a_day=5000, **TARGET)
+    (assumed,) = proposal.assumed
+    assert (assumed.lower, assumed.upper) == (empty[0], min(empty[1], 1.0))
+    known = [each.rate for each in proposal.plan.ranges if each != assumed]
+    nearest = known[0] if assumed.lower < 0.8 else known[-1]
+    assert assumed.rate == max(nearest, LEAST_WITHOUT_IMAGES) >= min(known)
+
+
+def test_ranges_with_images_assume_nothing() -> None:
+    """All rates are computed."""
+    assert propose_audits(*scores_and_risks(), BAND, **TARGET).assumed == ()
+
+
+def test_a_band_without_images_around_it() -> None:
+    """Where all images are of the band, other ranges have the least rate; a band may begin at 0."""
+    scores, risks = np.array([0.25, 0.5, 0.75]), np.array([0.001, 0.5, 0.9])
     for band in (BAND, Policy(0.5, 0.0, 0.8)):
-        assert propose_audits(scores, np.array([0.001, 0.5, 0.9]), band, **TARGET).plan is not None
+        found = propose_audits(scores, risks, band, **TARGET)
+        assert found.assumed == found.plan.ranges
+        assert {each.rate for each in found.assumed} == {LEAST_WITHOUT_IMAGES}

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from nsfw_app.bootstrap import open_policies, open_summaries
+from nsfw_app.records import Policy
 from nsfw_app.rules.audit_plan import AuditPlan, parse_ranges
 from nsfw_app.settings import load
 from nsfw_app.store import Store
@@ -54,6 +55,19 @@ def test_json_has_the_numbers(run: Run, store: Store) -> None:
         run(*COMMAND, "--recall", "0.9", "--max-reviews-a-day", str(limit), "--json").out
     )
     assert limited["reviews_a_day"] <= limit
+
+
+def test_scores_that_no_image_had_are_named(run: Run, store: Store) -> None:
+    """The sentence has the range, its rate and where that is from; the JSON has the range."""
+    add_reviewed(store, 62)
+    open_policies(load(), store).save(
+        FAKE.model, Policy(0.5, 0.2, 0.999), author="root", reason="test"
+    )
+    ended = run(*COMMAND)
+    assert "No image had a score from 0.999 to 1 so far. The rate there is " in ended.out
+    assert "that of the nearest range with images, at least 5 %." in ended.out
+    found = json.loads(run(*COMMAND, "--json").out)
+    assert found["without_images"] == found["plan"].rpartition(",")[2]
 
 
 @pytest.mark.parametrize(
