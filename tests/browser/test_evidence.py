@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, expect
 from nsfw_app.records import ModelIdentity
 from nsfw_app.store import Store
 from tests.browser.test_accessibility import findings
+from tests.support.arrivals import SETTINGS, arrive_all, generate, review_drawn
 from tests.support.browser import open_tab, opened, requests_of
-from tests.support.evidence_data import SETTINGS, arrive, generate, review
 from tests.support.server import Server, serving
 
 IMAGES, DRIFTED = 3_000, 400
@@ -42,13 +42,13 @@ def test_from_no_evidence_to_a_policy_to_drift(browser: Browser, app: Server) ->
 
         running = ModelIdentity(**httpx.get(f"{app.url}/desk/status").json()["model"])
         truth = generate(rng, IMAGES)
-        arrive(store, truth, running)
+        arrive_all(store, truth, running)
         page.locator("#evidence-days").select_option("7")
         expect(headline).to_contain_text("Of 3,000 images in the last 7 days nothing is known")
         expect(result).to_contain_text("Not yet: no image that was drawn for review")
         expect(use).to_be_disabled()
 
-        review(store, truth, running)
+        review_drawn(store, truth, running)
         page.locator("#evidence-days").select_option("90")
         expect(headline).to_contain_text("Of 3,000 images in the last 90 days about ")
         expect(headline).to_contain_text(f"from {truth.drawn.sum():,} sampled reviews.")
@@ -100,7 +100,7 @@ def test_from_no_evidence_to_a_policy_to_drift(browser: Browser, app: Server) ->
         page.locator("#save-policy").click()
         expect(effect).to_contain_text("Saved as version 2.")
 
-        arrive(store, generate(rng, DRIFTED, shift=SHIFT), running)
+        arrive_all(store, generate(rng, DRIFTED, shift=SHIFT), running)
         open_tab(page, "Insights")
         page.locator("#evidence-days").select_option("365")
         expect(alarm).to_contain_text("The scores of recent images differ")

@@ -18,7 +18,7 @@ from nsfw_app.records import Policy
 from nsfw_app.settings import load
 from nsfw_app.store import Store
 from tests.browser.test_accessibility import findings
-from tests.support.reviewed_arrivals import add_reviewed
+from tests.support.arrivals import add_reviewed
 from tests.support.sample_records import FAKE, OTHER
 
 

@@ -17,7 +17,7 @@ from nsfw_app.records import LogFilter
 from nsfw_app.review.exports import log_csv
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
-from tests.support.reviewed_arrivals import add_reviewed
+from tests.support.arrivals import add_reviewed
 from tests.support.sample_records import FAKE, OTHER
 
 

@@ -9,8 +9,8 @@ from nsfw_app.records import Policy
 from nsfw_app.rules.audit_plan import AuditPlan, parse_ranges
 from nsfw_app.settings import load
 from nsfw_app.store import Store
+from tests.support.arrivals import add_reviewed
 from tests.support.commands import Run, run
-from tests.support.reviewed_arrivals import add_reviewed
 from tests.support.sample_records import FAKE
 
 __all__ = ["run"]  # a fixture

@@ -16,8 +16,8 @@ from nsfw_app.evidence import evaluation
 from nsfw_app.evidence.evaluation import Measured
 from nsfw_app.evidence.evaluation_report import claim_sentence
 from nsfw_app.store import Store
+from tests.support.arrivals import add_reviewed
 from tests.support.commands import Run, run
-from tests.support.reviewed_arrivals import add_reviewed
 from tests.support.sample_records import FAKE, OTHER
 from tests.support.tiny_vit import tinted_image, trained
 

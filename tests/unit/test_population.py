@@ -10,7 +10,6 @@ from nsfw_app.records import (
     ImageInfo,
     JudgedImage,
     Label,
-    NewDecision,
     Prediction,
     Preview,
     Retain,
@@ -20,11 +19,10 @@ from nsfw_app.rules.audit_plan import AuditPlan
 from nsfw_app.rules.queue import Admission, QueueReason, QueueRules
 from nsfw_app.store import Store
 from nsfw_app.store.arrivals import Arrival
-from tests.support.sample_records import FAKE, OTHER, person
+from tests.support.arrivals import AUDIT, REVIEW, arrive, decide
+from tests.support.sample_records import FAKE, OTHER
 
 ALL = Selection(lambda identity: identity == FAKE)
-REVIEW = Admission(QueueReason.REVIEW, 1.0)
-AUDIT = Admission(QueueReason.AUDIT, 0.1)
 NOT_DRAWN = Admission(None, 0.1)
 NEVER = Admission(None, 0.0)
 
@@ -34,29 +32,6 @@ def arriving(store: Store) -> Store:
     """A store in which every rule is on."""
     store.queue.rules = QueueRules(frozenset(QueueReason), AuditPlan(0.1))
     return store
-
-
-def arrive(
-    store: Store, score: float, admission: Admission, *, source: str = "api", identity=FAKE
-) -> str:
-    """Add an image that arrives; its hash."""
-    count = store.log._connections.row("select count(*) as n from images")["n"]
-    sha256 = f"{count:064x}"
-    image = JudgedImage(
-        ImageInfo(sha256, "PNG", 4, 3, 99, 1),
-        Prediction(sha256, identity, {"normal": 1 - score, "nsfw": score}, score),
-        Preview(b"webp"),
-    )
-    upload = Upload(f"{count}.png", source, "local", retain=Retain.QUEUE)
-    store.catalog.record(image, upload, jpeg=b"jpeg", arrival=Arrival(admission, source))
-    return sha256
-
-
-def decide(store: Store, sha256: str, label: Label, reviewer: str = "ann") -> int:
-    """Record a decision; its id."""
-    nonce = f"{sha256[-4:]} {reviewer} {datetime.now(UTC).timestamp()}"
-    made = NewDecision(nonce, sha256, label, 0.5, FAKE.model, FAKE.revision, FAKE.backend)
-    return store.log.add(made, person(reviewer, owner="local")).decision_id
 
 
 def test_drawn_images_have_their_settled_labels(arriving: Store) -> None:

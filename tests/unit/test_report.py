@@ -16,8 +16,8 @@ from nsfw_app.evidence.summary import THRESHOLDS
 from nsfw_app.records import Policy
 from nsfw_app.settings import load
 from nsfw_app.store import Store
+from tests.support.arrivals import add_reviewed
 from tests.support.commands import Run, run
-from tests.support.reviewed_arrivals import add_reviewed
 from tests.support.sample_records import FAKE, OTHER
 
 __all__ = ["run"]  # a fixture

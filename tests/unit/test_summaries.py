@@ -10,8 +10,9 @@ from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label, Policy
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
+from tests.support.arrivals import AUDIT, REVIEW, arrive, decide
 from tests.support.sample_records import FAKE, OTHER
-from tests.unit.test_population import AUDIT, REVIEW, arrive, arriving, decide
+from tests.unit.test_population import arriving
 
 __all__ = ["arriving"]  # a fixture
 

@@ -14,7 +14,7 @@ from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web.api.insights import InsightsBody
 from tests.support.application import WebApp, open_app
-from tests.support.reviewed_arrivals import add_reviewed
+from tests.support.arrivals import add_reviewed
 from tests.support.sample_records import FAKE, OTHER
 
 

@@ -10,9 +10,9 @@ from nsfw_app.rules.audit_plan import parse_ranges
 from nsfw_app.rules.queue import QueueReason, QueueRules
 from nsfw_app.store import Store
 from tests.support.application import open_app
-from tests.support.reviewed_arrivals import add_reviewed
+from tests.support.arrivals import AUDIT, REVIEW, add_reviewed, arrive, decide
 from tests.support.sample_records import OTHER
-from tests.unit.test_population import AUDIT, REVIEW, arrive, arriving, decide
+from tests.unit.test_population import arriving
 
 __all__ = ["arriving"]  # a fixture
 ANY = "/desk/insights"
