@@ -137,6 +137,21 @@ def test_undo_brings_images_back_last_first(browser: Browser, ann: Server) -> No
         expect(page.locator(CAPTION)).not_to_have_attribute("title", lost)
 
 
+def test_a_late_reply_does_not_replace_a_newer_message(browser: Browser, ann: Server) -> None:
+    """A decision that is saved after the next image was skipped leaves "Skipped" on screen."""
+    for red in range(110, 113):
+        add(ann, red)
+    held: list[Route] = []
+    with at_queue(browser, ann) as page:
+        page.route("**/desk/decisions", lambda route: held.append(route))
+        decided, skipped = press(page, "1"), press(page, " ")
+        message = page.locator("#queue-decision .saved")
+        expect(message).to_contain_text(f"Skipped: {skipped}")
+        held[0].continue_()
+        expect(page.locator(f"{RECENT} .recent-name").first).to_have_text(decided)
+        expect(message).to_contain_text(f"Skipped: {skipped}")
+
+
 def test_one_undo_takes_back_decisions_skips_and_escalations(browser: Browser, ann: Server) -> None:
     """Backspace takes back what came last, of any kind, and shows its image again."""
     for red in range(100, 105):

@@ -2,6 +2,7 @@
 // for a second opinion, skips.
 
 /** @import { Undo } from '../shared/history.js' */
+/** @import { Action, MessageLine } from '../shared/messageLine.js' */
 /** @import { Label } from '../shared/policy.js' */
 /** @import { Decision, Image, NewDecision } from '../shared/server.js' */
 /** @import { Card } from './card.js' */
@@ -28,12 +29,13 @@ const MAX_DECISIONS = 1000 // decisions in one request, the server's limit
  * @param {object} options
  * @param {() => { threshold: number, policyVersion: number | null }} options.onScreen What the
  *   verdicts on screen follow.
- * @param {(message: string) => void} options.say
+ * @param {MessageLine} options.line
  * @param {() => void} options.onChange Called when the decisions in force have changed.
  */
-export function makeBatchDecisions({ onScreen, say, onChange }) {
+export function makeBatchDecisions({ onScreen, line, onChange }) {
+  const { begin, say } = line
   /** @type {ReturnType<typeof makeCardHistory<Card>>} */
-  const history = makeCardHistory({ say, onChange })
+  const history = makeCardHistory({ line, onChange })
 
   /** Whether a decision is accepted now; says why not. */
   function isAllowed() {
@@ -71,11 +73,12 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
    */
   async function record(card, decision) {
     const { image } = card
+    const action = begin()
     try {
       const recorded = await decide(image, decision)
       card.setDecision(recorded)
-      say(`Saved: ${image.name} is ${decision.label}.`)
-      return () => undoOne(card, recorded.decision_id)
+      action.done(`Saved: ${image.name} is ${decision.label}.`)
+      return (undoing) => undoOne(card, recorded.decision_id, undoing)
     } catch (error) {
       card.setDecision(card.decision)
       say(`Not saved: ${image.name}. ${messageOf(error)}`)
@@ -138,6 +141,7 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
    */
   async function recordAll(cards, decisions, batchId, omitted, unsaved) {
     const before = cards.map((card) => ({ card, decision: card.decision }))
+    const action = begin()
     try {
       const recorded = await decideAll(decisions)
       cards.forEach((card, index) => {
@@ -146,8 +150,8 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
       const rest = omitted
         ? ` ${omitted} that could not be classified ${omitted === 1 ? 'was' : 'were'} left out.`
         : ''
-      say(`Saved: ${counted(cards.length)}, ${countLabels(decisions)}.${rest}`)
-      return () => undoMany(batchId, before)
+      action.done(`Saved: ${counted(cards.length)}, ${countLabels(decisions)}.${rest}`)
+      return (undoing) => undoMany(batchId, before, undoing)
     } catch (error) {
       for (const card of cards) card.setDecision(card.decision)
       unsaved.push(...refusedOf(error, cards))
@@ -179,12 +183,13 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
    */
   async function requestFor(card) {
     const { image } = card
+    const action = begin()
     try {
       await requestSecondOpinion(image)
-      say(`${image.name} is in the queue for a second opinion.`)
-      return async () => {
+      action.done(`${image.name} is in the queue for a second opinion.`)
+      return async (undoing) => {
         await withdrawSecondOpinion(image)
-        say(`The request for a second opinion is withdrawn: ${image.name}.`)
+        undoing.done(`The request for a second opinion is withdrawn: ${image.name}.`)
         return card
       }
     } catch (error) {
@@ -196,21 +201,25 @@ export function makeBatchDecisions({ onScreen, say, onChange }) {
   /**
    * @param {Card} card
    * @param {number} id
+   * @param {Action} action
    */
-  async function undoOne(card, id) {
+  async function undoOne(card, id, action) {
     card.setDecision((await undo(id)).standing)
-    say(`Undone: the decision about ${card.image.name}. It stays in the log, marked as undone.`)
+    action.done(
+      `Undone: the decision about ${card.image.name}. It stays in the log, marked as undone.`,
+    )
     return card
   }
 
   /**
    * @param {string} batchId
    * @param {{ card: Card, decision: Decision | null }[]} before
+   * @param {Action} action
    */
-  async function undoMany(batchId, before) {
+  async function undoMany(batchId, before, action) {
     await undoBatch(batchId)
     for (const { card, decision } of before) card.setDecision(decision)
-    say(
+    action.done(
       `Undone: the decisions about ${counted(before.length)}. They stay in the log, marked as undone.`,
     )
     return before[0].card

@@ -13,6 +13,7 @@ import { make, regionOf } from '../shared/dom.js'
 import { fillDropZone } from '../shared/dropZone.js'
 import { useKeys } from '../shared/keys.js'
 import { followInLoupe, isLoupeOpen, toggleLoupe } from '../shared/loupe.js'
+import { makeMessageLine } from '../shared/messageLine.js'
 import { INITIAL_POLICY, opposite, parseThreshold, policyAt } from '../shared/policy.js'
 import { displayed } from '../shared/preview.js'
 import { status } from '../shared/server.js'
@@ -65,11 +66,11 @@ export async function mount(root, { props, watch }) {
   const summary = make('p', { class: 'summary', role: 'status' })
   const message = make('p', { class: 'message', role: 'status' })
   const empty = make('p', { class: 'empty' })
-  /** @param {string} text */
-  const say = (text) => {
-    message.textContent = text
+  const messageLine = makeMessageLine((...words) => {
+    message.replaceChildren(...words)
     drawLoupe()
-  }
+  })
+  const { say } = messageLine
   const filters = makeFilters({ onChange: () => grid.refresh() })
   const grid = makeGrid({ filters, onRefresh: draw, onCurrent: drawLoupe })
   const selection = makeSelection({ visible: grid.shown, onChange: drawBar })
@@ -82,7 +83,7 @@ export async function mount(root, { props, watch }) {
   })
   const decisions = makeBatchDecisions({
     onScreen: () => ({ threshold: policy.threshold, policyVersion }),
-    say,
+    line: messageLine,
     onChange: () => grid.refresh(),
   })
   const unsent = makeUnsentCards({

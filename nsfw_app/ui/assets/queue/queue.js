@@ -1,6 +1,7 @@
 // The Queue tab: leased images, one after the other. The next ones are claimed in advance, and a
 // decision is sent while the next image is already on screen.
 
+/** @import { Action } from '../shared/messageLine.js' */
 /** @import { Label } from '../shared/policy.js' */
 /** @import { Decided } from '../shared/recentDecisions.js' */
 /** @import { Decision, Image, NewDecision, QueuedImage } from '../shared/server.js' */
@@ -44,8 +45,8 @@ export async function mount(root) {
   )
   /** @type {QueuedImage[]} Leased; the first is on screen. */
   let items = []
-  /** @type {Set<number>} Entries with a request in flight; not to be claimed again. */
-  const leaving = new Set()
+  /** @type {Map<number, Action>} Entries with a request in flight; not to be claimed again. */
+  const leaving = new Map()
   let claiming = false
   let ready = false
   let open = false
@@ -121,8 +122,9 @@ export async function mount(root) {
   async function save(image, decision) {
     if (image === reopened) {
       closeReopened()
+      const action = panel.begin()
       const changed = await recent.send(image, decision)
-      if (changed) panel.say(describeSaved(image, changed))
+      if (changed) action.done(describeSaved(image, changed))
     } else await saveQueued(/** @type {QueuedImage} */ (image), decision)
   }
 
@@ -132,14 +134,16 @@ export async function mount(root) {
    */
   async function saveQueued(image, decision) {
     if (!items.includes(image)) return
-    if (leaving.has(image.entry_id)) {
-      panel.say('Decided already, but not saved yet. Go on with the arrow keys.')
+    const inFlight = leaving.get(image.entry_id)
+    if (inFlight) {
+      inFlight.pending('Decided already, but not saved yet. Go on with the arrow keys.')
       return
     }
     // In an outage the desk stays on the image: the reviewer goes on by arrow key, or waits.
     const { stalled } = unsavedDecisions
-    leaving.add(image.entry_id)
-    if (stalled) panel.say(`Not saved yet: ${image.name}. The server does not respond.`)
+    const action = panel.begin()
+    leaving.set(image.entry_id, action)
+    if (stalled) action.pending(`Not saved yet: ${image.name}. The server does not respond.`)
     else advance(image)
     const recorded = await recent.send(image, decision)
     if (recorded) {
@@ -147,7 +151,7 @@ export async function mount(root) {
       leaving.delete(image.entry_id)
       header.pace.add(performance.now())
       header.draw()
-      panel.say(describeSaved(image, recorded))
+      action.done(describeSaved(image, recorded))
     }
     fill()
   }
@@ -171,7 +175,6 @@ export async function mount(root) {
 
   /** @param {QueuedImage} image */
   function advance(image) {
-    leaving.add(image.entry_id)
     items = items.filter((item) => item.entry_id !== image.entry_id)
     header.setWaiting(header.waiting - 1)
     draw()
@@ -220,10 +223,12 @@ export async function mount(root) {
    * @param {{ done: string, undo: () => Promise<string> }} action
    */
   function leave(image, request, { done, undo }) {
+    const action = panel.begin()
+    leaving.set(image.entry_id, action)
     advance(image)
     const left = request.then(
       () => {
-        panel.say(done)
+        action.done(done)
         return undo
       },
       (error) => {
@@ -242,7 +247,7 @@ export async function mount(root) {
 
   async function undoLast() {
     if (panel.formOpen) panel.say(FORM_OPEN)
-    else panel.say(await recent.undoLast())
+    else await recent.undoLast(panel)
   }
 
   /** @param {QueuedImage} image */
@@ -268,7 +273,7 @@ export async function mount(root) {
   }
 
   const entries = () => items.map((item) => item.entry_id)
-  const holding = () => [...entries(), ...leaving]
+  const holding = () => [...entries(), ...leaving.keys()]
 
   async function fill() {
     if (!ready || !open || claiming || items.length > REFILL_AT) return

@@ -9,6 +9,7 @@ import { makeCardKeys } from '../shared/cardKeys.js'
 import { closest, make, regionOf, watchVisibility } from '../shared/dom.js'
 import { toggleHelp, useKeys } from '../shared/keys.js'
 import { followInLoupe, toggleLoupe } from '../shared/loupe.js'
+import { makeMessageLine } from '../shared/messageLine.js'
 import { may } from '../shared/permissions.js'
 import {
   messageOf,
@@ -47,14 +48,12 @@ export async function mount(root) {
   const unexported = make('p', { class: 'left-out export' })
   const message = make('p', { class: 'message', role: 'status' })
   const empty = make('p', { class: 'empty', hidden: true }, NOTHING)
-  /** @param {string} text */
-  const say = (text) => {
-    message.textContent = text
-  }
+  const line = makeMessageLine((...words) => message.replaceChildren(...words))
+  const { say } = line
 
   const grid = makeLabelGrid()
   const selection = makeSelection({ visible: grid.cards, onChange: drawBar })
-  const labels = makeTrainingLabels({ say, onChange: drawChange })
+  const labels = makeTrainingLabels({ line, onChange: drawChange })
   const cardKeys = makeCardKeys({
     grid,
     selection,

@@ -2,6 +2,7 @@
 // requests for a second opinion, skips.
 
 /** @import { Undo } from '../shared/history.js' */
+/** @import { Action, MessageLine } from '../shared/messageLine.js' */
 /** @import { LabelCard, TrainingLabel } from './labelCard.js' */
 
 import { exposureOf } from '../shared/exposure.js'
@@ -22,12 +23,13 @@ import { describeLabel } from './labelCard.js'
  * A card shows a label only after the server has recorded it.
  *
  * @param {object} options
- * @param {(message: string) => void} options.say
+ * @param {MessageLine} options.line
  * @param {() => void} options.onChange Called after labels have changed.
  */
-export function makeTrainingLabels({ say, onChange }) {
+export function makeTrainingLabels({ line, onChange }) {
+  const { begin, say } = line
   /** @type {ReturnType<typeof makeCardHistory<LabelCard>>} */
-  const history = makeCardHistory({ say, onChange })
+  const history = makeCardHistory({ line, onChange })
 
   /** Whether a label is accepted now; says why not. */
   function isAllowed() {
@@ -59,6 +61,7 @@ export function makeTrainingLabels({ say, onChange }) {
   async function saveEach(cards, labelOf) {
     /** @type {{ card: LabelCard, before: string | null }[]} */
     const saved = []
+    const action = begin()
     await Promise.all(
       cards.map(async (card) => {
         const before = card.confirmed
@@ -72,8 +75,9 @@ export function makeTrainingLabels({ say, onChange }) {
       }),
     )
     const failed = cards.length - saved.length
-    say([...summarize(saved.map(({ card }) => card)), ...notSaved(failed)].join(' '))
-    return saved.length ? () => restore(saved) : null
+    const outcome = failed ? say : action.done
+    outcome([...summarize(saved.map(({ card }) => card)), ...notSaved(failed)].join(' '))
+    return saved.length ? (undoing) => restore(saved, undoing) : null
   }
 
   /**
@@ -89,11 +93,14 @@ export function makeTrainingLabels({ say, onChange }) {
     card.setLabel(confirmed)
   }
 
-  /** @param {{ card: LabelCard, before: string | null }[]} saved */
-  async function restore(saved) {
+  /**
+   * @param {{ card: LabelCard, before: string | null }[]} saved
+   * @param {Action} action
+   */
+  async function restore(saved, action) {
     for (const { card, before } of saved) await store(card, before)
     const [{ card, before }] = saved
-    say(
+    action.done(
       saved.length === 1
         ? `Undone: ${card.image.name}. ${describeLabel(before)}.`
         : `Undone: the training labels of ${saved.length} images.`,
@@ -112,14 +119,15 @@ export function makeTrainingLabels({ say, onChange }) {
       return
     }
     const { image } = card
+    const action = begin()
     const sent = requestSecondOpinion(image).then(
       () => {
         card.setState('In the queue for a second opinion')
-        say(`${image.name} is in the queue for a second opinion.`)
-        return async () => {
+        action.done(`${image.name} is in the queue for a second opinion.`)
+        return async (/** @type {Action} */ undoing) => {
           await withdrawSecondOpinion(image)
           card.setLabel(card.confirmed)
-          say(`Undone: the request for a second opinion on ${image.name}.`)
+          undoing.done(`Undone: the request for a second opinion on ${image.name}.`)
           return card
         }
       },

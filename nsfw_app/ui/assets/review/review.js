@@ -1,5 +1,6 @@
 // The Review tab: one image that the reviewer adds.
 
+/** @import { Action } from '../shared/messageLine.js' */
 /** @import { Decision, Image, NewDecision } from '../shared/server.js' */
 
 import { reasonWord } from '../shared/decisionForm.js'
@@ -48,7 +49,8 @@ export async function mount(root, { props, watch }) {
   })
   verdict.append(makeLegend())
   const thresholdLine = makeThresholdLine('review')
-  let saving = false
+  /** @type {Action | null} */
+  let saving = null
   let latest = 0
 
   /**
@@ -57,24 +59,23 @@ export async function mount(root, { props, watch }) {
    */
   async function save(image, decision) {
     if (saving) {
-      panel.say('Not recorded: the last decision is not saved yet.')
+      saving.pending('Not recorded: the last decision is not saved yet.')
       return
     }
-    saving = true
-    panel.say('Saving')
+    const action = panel.begin()
+    saving = action
+    action.pending('Saving')
     const recorded = await recent.send(image, decision)
-    saving = false
+    saving = null
     if (!recorded) return
     panel.setDecision(image, recorded)
-    panel.say(
+    action.done(
       describeSaved(recorded),
       make('button', { type: 'button', class: 'link', onclick: undoLast }, 'Undo'),
     )
   }
 
-  async function undoLast() {
-    panel.say(await recent.undoLast())
-  }
+  const undoLast = () => recent.undoLast(panel)
 
   /** @param {File[]} files */
   async function add(files) {
@@ -106,9 +107,10 @@ export async function mount(root, { props, watch }) {
   async function askForSecondOpinion() {
     const image = panel.image()
     if (!image) return
+    const action = panel.begin()
     const asked = requestSecondOpinion(image).then(
       () => {
-        panel.say(`${image.name} is in the queue for a second opinion.`)
+        action.done(`${image.name} is in the queue for a second opinion.`)
         return async () => {
           await withdrawSecondOpinion(image)
           return `The request for a second opinion is withdrawn: ${image.name}.`

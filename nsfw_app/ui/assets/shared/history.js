@@ -1,10 +1,13 @@
 // The undo history: last action first, one undo at a time, never past an action still in flight.
 
+/** @import { Action, MessageLine } from './messageLine.js' */
+
 import { messageOf } from './requests.js'
 
 /**
  * @template T
- * @typedef {() => Promise<T | null>} Undo Takes one action back; null where it was taken back already.
+ * @typedef {(undo: Action) => Promise<T | null>} Undo Takes one action back; null where it was taken
+ *   back already. The undo is an action itself, whose outcome can be said.
  */
 
 /**
@@ -27,13 +30,16 @@ export function makeHistory() {
     steps.push(sent)
   }
 
-  /** @returns {Promise<T | null>} */
-  async function undoOne() {
+  /**
+   * @param {Action} action
+   * @returns {Promise<T | null>}
+   */
+  async function undoOne(action) {
     for (let step = steps.pop(); step; step = steps.pop()) {
       const undo = await step
       if (!undo) continue
       try {
-        const result = await undo()
+        const result = await undo(action)
         if (result !== null) return result
       } catch (error) {
         steps.push(step)
@@ -43,9 +49,14 @@ export function makeHistory() {
     return null
   }
 
-  /** Undoes the last action. Resolves to the result of its undo, or to null without an action. */
-  function undoLast() {
-    undoing = undoing.then(undoOne, undoOne)
+  /**
+   * Undoes the last action. Resolves to the result of its undo, or to null without an action.
+   *
+   * @param {Action} action The undo.
+   */
+  function undoLast(action) {
+    const next = () => undoOne(action)
+    undoing = undoing.then(next, next)
     return undoing
   }
 
@@ -57,10 +68,10 @@ export function makeHistory() {
  *
  * @template {{ image: { name: string } }} C
  * @param {object} options
- * @param {(message: string) => void} options.say
+ * @param {MessageLine} options.line
  * @param {() => void} options.onChange Called after each undo.
  */
-export function makeCardHistory({ say, onChange }) {
+export function makeCardHistory({ line, onChange }) {
   /** @type {ReturnType<typeof makeHistory<C>>} */
   const history = makeHistory()
 
@@ -71,8 +82,8 @@ export function makeCardHistory({ say, onChange }) {
    */
   function skip(card) {
     history.add(
-      Promise.resolve(async () => {
-        say(`The skip is undone: ${card.image.name}.`)
+      Promise.resolve(async (action) => {
+        action.done(`The skip is undone: ${card.image.name}.`)
         return card
       }),
     )
@@ -80,12 +91,13 @@ export function makeCardHistory({ say, onChange }) {
 
   /** Undoes what was done last. Resolves to the card to focus, or undefined. */
   async function undoLast() {
+    const action = line.begin()
     try {
-      const card = await history.undoLast()
-      if (!card) say('Nothing to undo.')
+      const card = await history.undoLast(action)
+      if (!card) action.done('Nothing to undo.')
       return card ?? undefined
     } catch (error) {
-      say(`Not undone. ${messageOf(error)}`)
+      line.say(`Not undone. ${messageOf(error)}`)
       return undefined
     } finally {
       onChange()

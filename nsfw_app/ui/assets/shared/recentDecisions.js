@@ -2,6 +2,7 @@
 // are not saved. Each is changed or reopened with one click.
 
 /** @import { Undo } from './history.js' */
+/** @import { MessageLine } from './messageLine.js' */
 /** @import { Label } from './policy.js' */
 /** @import { Decision, Image, NewDecision } from './server.js' */
 
@@ -117,7 +118,7 @@ export function makeRecentDecisions({
   /**
    * @param {Image} image
    * @param {Decision} decided
-   * @returns {Undo<string>}
+   * @returns {() => Promise<string | null>}
    */
   function undoOf(image, decided) {
     return async () => {
@@ -133,12 +134,17 @@ export function makeRecentDecisions({
     }
   }
 
-  /** Undoes the last decision. Resolves to a status message. */
-  async function undoLast() {
+  /**
+   * Undoes the last decision and says so.
+   *
+   * @param {MessageLine} line
+   */
+  async function undoLast(line) {
+    const action = line.begin()
     try {
-      return (await history.undoLast()) ?? 'Nothing to undo.'
+      action.done((await history.undoLast(action)) ?? 'Nothing to undo.')
     } catch (error) {
-      return `Not undone. ${messageOf(error)}`
+      line.say(`Not undone. ${messageOf(error)}`)
     }
   }
 
@@ -148,11 +154,7 @@ export function makeRecentDecisions({
    * @param {Decided} image
    */
   async function undoDecision(image) {
-    try {
-      return (await undoOf(image, image.decision)()) ?? 'It is undone already.'
-    } catch (error) {
-      return `Not undone. ${messageOf(error)}`
-    }
+    return (await undoOf(image, image.decision)()) ?? 'It is undone already.'
   }
 
   /** @param {Decided} image */

@@ -2,6 +2,7 @@
 // and the Queue tab, which handle the decision.
 
 /** @import { FormValues } from './decisionForm.js' */
+/** @import { Say } from './messageLine.js' */
 /** @import { Label } from './policy.js' */
 /** @import { Decision, Image, NewDecision } from './server.js' */
 
@@ -11,6 +12,7 @@ import { exposureOf } from './exposure.js'
 import { fileName } from './fileName.js'
 import { focusStage, keyHint, keyWord, toggleHelp } from './keys.js'
 import { followInLoupe, inLoupe, toggleLoupe } from './loupe.js'
+import { makeMessageLine } from './messageLine.js'
 import { may, READ_ONLY } from './permissions.js'
 import { explain, INITIAL_POLICY, opposite, parseThreshold, policyAt, verdictOf } from './policy.js'
 import { preferences } from './preferences.js'
@@ -69,6 +71,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
   const labeling = make('div', { class: 'buttons' }, ...labelButtons.map(({ element }) => element))
   const formSlot = make('div', { class: 'form-slot' })
   const message = make('p', { class: 'saved', role: 'status' })
+  const { begin, say } = makeMessageLine((...words) => message.replaceChildren(...words))
   const details = make('div', { class: 'details' })
   const probabilities = make('section', {
     id: ids.probabilities,
@@ -299,19 +302,23 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
 
     async function onclick() {
       undoButton.disabled = true
-      const words = await undo(again)
-      if (again !== image) say(words)
+      const action = begin()
+      try {
+        sayUndone(await undo(again), action.done)
+      } catch (error) {
+        sayUndone(`Not undone. ${messageOf(error)}`, say)
+      }
+    }
+
+    /** @param {string} words @param {Say} outcome */
+    function sayUndone(words, outcome) {
+      if (again !== image) outcome(words)
       else {
         draw()
-        say(`${words} `, ...actions)
+        outcome(`${words} `, ...actions)
       }
     }
     return again
-  }
-
-  /** @param {...(Node | string)} nodes */
-  function say(...nodes) {
-    message.replaceChildren(...nodes)
   }
 
   /**
@@ -344,6 +351,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
     reopen,
     setThreshold,
     image: classified,
+    begin,
     say,
     get formOpen() {
       return formSlot.children.length > 0
