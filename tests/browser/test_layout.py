@@ -169,7 +169,8 @@ def share_of_highlight(page: Page, element: Locator) -> float:
           probe.id = 'probe'
           probe.style.cssText = 'forced-color-adjust: none; background: Highlight; z-index: 99;' +
             'position: fixed; top: 0; left: 0; width: 8px; height: 8px'
-          document.body.append(probe)
+          const top = document.querySelector('dialog[open]') ?? document.body
+          top.append(probe)
         }"""
     )
     probe = page.locator("#probe")
@@ -177,6 +178,22 @@ def share_of_highlight(page: Page, element: Locator) -> float:
     probe.evaluate("element => element.remove()")
     counts = pixels(element)
     return counts.get(highlight, 0) / sum(counts.values())
+
+
+# Selectors of media queries that Gradio limits to its own container, and that mean dialogs, which
+# are children of the body: each has to be nested in a rule of its own.
+OUT_OF_REACH = r"""() => {
+  const prefix = /^\.gradio-container\S* \.contain /
+  const rules = (list) => [...list].flatMap((rule) =>
+    rule instanceof CSSMediaRule ? [...rule.cssRules] : [])
+  return [...document.styleSheets]
+    .flatMap((sheet) => rules(sheet.cssRules))
+    .flatMap((rule) => (rule.selectorText ?? '').split(/, (?=\.gradio)/))
+    .filter((selector) => prefix.test(selector))
+    .map((selector) => selector.replace(prefix, '').replace(/::[\w-]+$/, ''))
+    .filter((selector) => document.querySelector(`body > :not(gradio-app) ${selector}`) ||
+      document.querySelector(`body > ${selector}`))
+}"""
 
 
 def test_forced_colors_show_what_is_chosen(browser: Browser, app: Server) -> None:
@@ -203,6 +220,14 @@ def test_forced_colors_show_what_is_chosen(browser: Browser, app: Server) -> Non
         assert share_of_highlight(page, slider) > 0.01
         score = page.locator("#grid .score-bar").first
         assert share_of_highlight(page, score) > 0
+        page.keyboard.press("?")
+        keys = page.locator("dialog[open] button.key")
+        keys.first.click()
+        expect(keys.first).to_have_attribute("aria-pressed", "true")
+        keys.nth(1).hover()
+        assert share_of_highlight(page, keys.first) > 0.3
+        assert share_of_highlight(page, keys.nth(1)) == 0
+        assert page.evaluate(OUT_OF_REACH) == []
 
 
 def test_little_is_above_the_first_image(browser: Browser, app: Server) -> None:
