@@ -150,6 +150,8 @@ def test_a_late_reply_does_not_replace_a_newer_message(browser: Browser, ann: Se
         held[0].continue_()
         expect(page.locator(f"{RECENT} .recent-name").first).to_have_text(decided)
         expect(message).to_contain_text(f"Skipped: {skipped}")
+        page.keyboard.press("Backspace")
+        expect(message).to_contain_text(f"The skip is undone: {skipped}")
 
 
 def test_one_undo_takes_back_decisions_skips_and_escalations(browser: Browser, ann: Server) -> None:
