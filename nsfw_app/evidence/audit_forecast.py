@@ -57,9 +57,10 @@ class AuditForecast:
         """What the plan costs, or why there is none."""
         proposal = self.proposal
         if proposal.plan is not None:
+            days = f"{proposal.days:,.0f}"
             return (
                 f"About {proposal.reviews:,} reviews, {proposal.reviews_a_day:,.0f} a day for "
-                f"{proposal.days:,.0f} days, are expected to certify a recall of "
+                f"{days} day{'' if days == '1' else 's'}, are expected to certify a recall of "
                 f"{_percent(self.recall)} at a confidence of {_percent(self.confidence)}."
                 f"{self._assumption()}"
             )
