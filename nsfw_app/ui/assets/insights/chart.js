@@ -181,7 +181,7 @@ export function axesOf(color, vertical = {}) {
 }
 
 /**
- * A straight line across a plot, with a word at its upper end.
+ * A straight line across a plot, with a word at its lower end.
  *
  * @param {Plot} plot
  * @param {object} line
@@ -191,8 +191,12 @@ export function axesOf(color, vertical = {}) {
  * @param {number[]} [line.dash]
  * @param {number} [line.width]
  * @param {string} [line.text]
+ * @param {string} [line.background] Of the text, so that it can be read over other lines.
  */
-export function drawLine(plot, { scale, value, color, dash = [], width = 1, text = '' }) {
+export function drawLine(
+  plot,
+  { scale, value, color, dash = [], width = 1, text = '', background = 'transparent' },
+) {
   const { ctx, bbox } = plot
   const ratio = devicePixelRatio
   const at = plot.valToPos(value, scale, true)
@@ -223,7 +227,13 @@ export function drawLine(plot, { scale, value, color, dash = [], width = 1, text
     ctx.textBaseline = 'bottom'
     const fits = at + ctx.measureText(text).width + 8 * ratio < right
     ctx.textAlign = fits ? 'left' : 'right'
-    ctx.fillText(text, at + (fits ? 5 : -5) * ratio, bottom - 4 * ratio)
+    const [x, y] = [at + (fits ? 5 : -5) * ratio, bottom - 4 * ratio]
+    ctx.setLineDash([])
+    ctx.lineJoin = 'round'
+    ctx.lineWidth = 5 * ratio
+    ctx.strokeStyle = background
+    ctx.strokeText(text, x, y)
+    ctx.fillText(text, x, y)
   }
   ctx.restore()
 }

@@ -104,6 +104,7 @@ export function makeFinderCharts() {
       color: color('allow'),
       width: 3,
       text: `certified to ${certified.toFixed(2)}`,
+      background: color('surface'),
     })
   }
 
