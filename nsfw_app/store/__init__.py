@@ -21,6 +21,7 @@ from nsfw_app.store.calibrations import Calibrations
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections
 from nsfw_app.store.consistency import Consistency
+from nsfw_app.store.decision_rows import DecisionRows
 from nsfw_app.store.deliveries import Deliveries
 from nsfw_app.store.encryption import SecretCipher
 from nsfw_app.store.galleries import Galleries
@@ -121,6 +122,7 @@ class Store:
         )
         self.training = TrainingLabels(connections, self.previews, decision_rules)
         self.standing_decisions = StandingDecisions(connections)
+        self.decision_rows = DecisionRows(connections)
         self.period_counts = PeriodCounts(connections)
         self.settled_labels = SettledLabels(connections)
         self.team = Team(connections)
