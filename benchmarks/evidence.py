@@ -269,7 +269,8 @@ def times_ms(images: int) -> dict[str, float]:
     sample = stream(np.random.default_rng(7), images)
     minutes = np.arange(images) * 30 * 24 * 60 // images
     times = np.datetime64("2026-01-01T00:00:00", "s") + minutes.astype("timedelta64[m]")
-    population = Population(sample, np.arange(images), times, sample.scores, times, 0)
+    sources = np.full(images, "api", object)
+    population = Population(sample, np.arange(images), times, sample.scores, times, 0, sources)
     calls: dict[str, Callable[[], object]] = {
         "certify_threshold": lambda: _certified(sample),
         "certify_threshold, 99 candidates": lambda: certify_threshold(

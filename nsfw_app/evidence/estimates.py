@@ -96,7 +96,7 @@ def estimate(sample: Sample, *, threshold: float, confidence: float = 0.95) -> E
         precision=share(unsafe, flagged),
         prevalence=share(unsafe, everything),
         false_positive_rate=share(flagged, ~unsafe),
-        missed=_scaled(missed, count),
+        missed=scaled(missed, count),
         flagged=Interval(above, above, above, int(np.count_nonzero(flagged))),
         images=count,
         unsettled=sample.open_draws,
@@ -134,7 +134,7 @@ def proportion(
     return Interval(value, lower, upper, reviews)
 
 
-def _scaled(share: Interval, count: int) -> Interval:
+def scaled(share: Interval, count: int) -> Interval:
     """A share of the images as a number of them."""
     value = None if share.value is None else share.value * count
     return Interval(value, share.lower * count, share.upper * count, share.reviews)

@@ -43,7 +43,7 @@ class Population:
     - `sample` leaves out the images that no rule could have drawn: `never_drawn` is their number,
       and nothing is known of them.
     - `scores` and `times` are of all images, `times` as datetime64[s] in UTC.
-    - `prediction_ids` are those of the images in `sample`.
+    - `prediction_ids`, `sample_times` and `sample_sources` are those of the images in `sample`.
     """
 
     sample: Sample
@@ -52,6 +52,7 @@ class Population:
     scores: NDArray[np.float64]
     times: NDArray[np.datetime64]
     never_drawn: int
+    sample_sources: NDArray[np.object_]
 
     def __len__(self) -> int:
         """The number of images that arrived."""
@@ -103,6 +104,7 @@ class ArrivedImages:
             columns["scores"][chosen],
             times[chosen],
             int(np.count_nonzero(chosen & ~drawable)),
+            columns["source"][drawable],
         )
 
     def sources(self) -> list[str]:

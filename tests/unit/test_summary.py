@@ -23,7 +23,8 @@ def population(sample: Sample, *, days: float = 10, never_drawn: int = 0) -> Pop
     scores = np.concatenate([sample.scores, np.full(never_drawn, 0.01)])
     times = np.concatenate([START + seconds, np.full(never_drawn, START)])
     ids = np.arange(len(sample)) + 1
-    return Population(sample, ids, START + seconds, scores, times, never_drawn)
+    sources = np.full(len(sample), "api", object)
+    return Population(sample, ids, START + seconds, scores, times, never_drawn, sources)
 
 
 def summary_of(found: Population, *, until: datetime | None = None) -> Summary:
@@ -126,6 +127,7 @@ def test_bounds_and_drift_are_of_all_images() -> None:
         history.scores[part],
         history.times[part],
         0,
+        history.sample_sources[part],
     )
     saved = datetime(2026, 1, 6, tzinfo=UTC)
     found = summarize(period, POLICY, AuditPlan(0.05), evidence_until=saved, history=history)
