@@ -16,6 +16,8 @@ prints one object:
 - `evidence_first_s`: the first summary of the evidence of a model after a start, over every image.
 - `evidence_open_ms`: a later one while there are new decisions: the one that is kept until another
   is computed in the background.
+- `people_first_s`, `people_open_ms`: to count decisions by reason, source, day, reviewer and week
+  the first time after a start, and with each new decision.
 - `export_s`, `export_grew_mb`: the whole log as CSV, and how much more memory it took at its peak.
 - `decision_p99_ms`: to record a decision, while another process exports the log again and again,
   and eight claim ten entries each, ten times a second. Each follows a bare write of as many bytes
@@ -44,6 +46,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from nsfw_app.evidence.agreement import Insights
+from nsfw_app.evidence.decision_counts import count_decisions, count_people
 from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label, LogFilter, ModelIdentity, NewDecision, Policy, Reason
@@ -262,6 +265,7 @@ def measured(store: Store, directory: Path) -> dict[str, float]:
         ),
     }
     found |= _evidence(store, directory)
+    found |= _people(store, directory)
     found["export_s"], found["export_grew_mb"] = _export(directory)
     found["decision_p99_ms"] = _decision_p99_ms(store, directory)
     return {name: round(value, 3) for name, value in found.items()}
@@ -321,6 +325,25 @@ def _evidence(store: Store, directory: Path) -> dict[str, float]:
         opening.append((time.perf_counter() - start) * 1_000)
         assert outdated
     found["evidence_open_ms"] = statistics.median(opening)
+    return found
+
+
+def _people(store: Store, directory: Path) -> dict[str, float]:
+    summaries = Summaries(store, PolicyBook(store.policies), EquivalentBackends(None))
+
+    def count() -> float:
+        start = time.perf_counter()
+        decisions = summaries.decisions(IDENTITY)
+        count_decisions(decisions)
+        count_people(decisions)
+        return time.perf_counter() - start
+
+    found = {"people_first_s": count()}
+    opening = []
+    for sha256, flagged in _viewed(store, directory, NEW_DECISIONS):
+        store.log.add(_new_decision(sha256, Label.NSFW if flagged else Label.NORMAL), REVIEWER)
+        opening.append(count() * 1_000)
+    found["people_open_ms"] = statistics.median(opening)
     return found
 
 

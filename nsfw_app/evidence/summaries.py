@@ -5,12 +5,14 @@
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from nsfw_app.errors import NotFound
 from nsfw_app.evidence.calibrations import CalibrationBook
+from nsfw_app.evidence.decisions import Decisions, StandingDecisionArrays
 from nsfw_app.evidence.population import ArrivedImages, Population, Selection
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import ModelIdentity
@@ -19,6 +21,8 @@ from nsfw_app.rules.queue import QueueReason
 from nsfw_app.store import Store
 
 if TYPE_CHECKING:
+    from nsfw_app.evidence.decision_counts import DecisionCounts
+    from nsfw_app.evidence.errors import ErrorEstimates
     from nsfw_app.evidence.summary import Summary
 
 MAX_KEPT = 32
@@ -40,9 +44,15 @@ class EvidenceQuery:
 
 @dataclass(frozen=True, slots=True)
 class DatedSummary:
-    """A summary, when it was computed, and whether what is stored has changed since."""
+    """A summary, when it was computed, and whether what is stored has changed since.
+
+    `errors` are estimated from the same images; `decisions` are counts of all decisions of the
+    period, also of those that people chose to make.
+    """
 
     summary: "Summary"
+    errors: "ErrorEstimates"
+    decisions: "DecisionCounts"
     computed_at: datetime
     outdated: bool
 
@@ -50,10 +60,15 @@ class DatedSummary:
 @dataclass(slots=True)
 class _Kept:
     summary: "Summary"
+    errors: "ErrorEstimates"
+    decisions: "DecisionCounts"
     computed_at: datetime
     state: tuple[int, int, int]
     took: timedelta
     refreshing: bool = False
+
+    def dated(self, *, outdated: bool) -> DatedSummary:
+        return DatedSummary(self.summary, self.errors, self.decisions, self.computed_at, outdated)
 
 
 class Summaries:
@@ -70,6 +85,7 @@ class Summaries:
         self._policies = policies
         self._equivalents = equivalents
         self.images = ArrivedImages(store.arrivals)
+        self._decisions = StandingDecisionArrays(store.decision_rows, store.arrivals.identities)
         self.calibrations = CalibrationBook(
             store.calibrations,
             sample_of=lambda identity: self.population(identity).sample,
@@ -90,9 +106,9 @@ class Summaries:
                 if outdated and old and not kept.refreshing:
                     kept.refreshing = True
                     threading.Thread(target=self._compute, args=(query,), daemon=True).start()
-                return DatedSummary(kept.summary, kept.computed_at, outdated)
+                return kept.dated(outdated=outdated)
         fresh = self._compute(query)
-        return DatedSummary(fresh.summary, fresh.computed_at, fresh.state != self._state(query))
+        return fresh.dated(outdated=fresh.state != self._state(query))
 
     def identity(self, model: str | None, *, loaded: ModelIdentity | None) -> ModelIdentity:
         """The model that a name means: the loaded one, or the one with the most images.
@@ -121,15 +137,33 @@ class Summaries:
         source: str | None = None,
     ) -> Population:
         """The images that a model judged, as the store has them now; see `Selection`."""
-        backends = self._backends(identity)
         return self.images.select(
-            Selection(
-                lambda other: _is_same(identity, other, backends),
-                since=since,
-                until=until,
-                source=source,
-            )
+            Selection(self._counts_as(identity), since=since, until=until, source=source)
         )
+
+    def decisions(
+        self,
+        identity: ModelIdentity,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        source: str | None = None,
+        reviewer: str | None = None,
+    ) -> Decisions:
+        """The standing decisions about predictions of a model, made in a period."""
+        return self._decisions.select(
+            Selection(self._counts_as(identity), since=since, until=until, source=source),
+            reviewer=reviewer,
+        )
+
+    def reviewers(self) -> list[str]:
+        """Reviewers with a decision that counts, of any model, in order of their names."""
+        return self._decisions.reviewers()
+
+    def _counts_as(self, identity: ModelIdentity) -> Callable[[ModelIdentity], bool]:
+        """Whether predictions of another model count as those of a model."""
+        backends = self._backends(identity)
+        return lambda other: _is_same(identity, other, backends)
 
     def is_same(self, one: ModelIdentity, other: ModelIdentity) -> bool:
         """Whether two count as one model: the same weights, by the same or a verified backend."""
@@ -150,18 +184,19 @@ class Summaries:
         return any(_is_same(identity, other, backends) for other in self.images.models())
 
     def _compute(self, query: EvidenceQuery) -> _Kept:
-        from nsfw_app.evidence.summary import summarize  # its libraries take a second to import
+        from nsfw_app.evidence.decision_counts import count_decisions
+        from nsfw_app.evidence.errors import estimate_errors  # libraries take a second to import
+        from nsfw_app.evidence.summary import CONFIDENCE, summarize
 
         try:
             state, now = self._state(query), datetime.now(UTC)
             policy = self._policies.of(query.identity.model)
             all_images = self.population(query.identity, source=query.source)
+            since = None if query.days is None else now - timedelta(days=query.days)
             population = (
                 all_images
-                if query.days is None
-                else self.population(
-                    query.identity, since=now - timedelta(days=query.days), source=query.source
-                )
+                if since is None
+                else self.population(query.identity, since=since, source=query.source)
             )
             saved_at = self._policies.versions(query.identity.model)[0].created_at
             summary = summarize(
@@ -171,7 +206,14 @@ class Summaries:
                 evidence_until=datetime.fromisoformat(saved_at) if saved_at else None,
                 history=all_images,
             )
-            kept = _Kept(summary, now, state, took=datetime.now(UTC) - now)
+            errors = estimate_errors(
+                population, policy, self.decisions(query.identity), confidence=CONFIDENCE
+            )
+            counts = count_decisions(
+                self.decisions(query.identity, since=since, source=query.source)
+            )
+            took = datetime.now(UTC) - now
+            kept = _Kept(summary, errors, counts, now, state, took)
             with self._lock:
                 self._kept.pop(query, None)
                 self._kept[query] = kept

@@ -43,6 +43,8 @@ def summary_json(dated: DatedSummary, query: EvidenceQuery) -> dict[str, Any]:
         "calibration": _calibration_json(summary.calibration),
         "reliability": [asdict(point) for point in summary.reliability],
         "reliability_calibrated": [asdict(point) for point in summary.reliability_calibrated],
+        "errors": asdict(dated.errors),
+        "decisions": asdict(dated.decisions),
         "drift": asdict(summary.drift),
         "disagreement_drift": asdict(summary.disagreement_drift),
         "bounds_images": summary.bounds_images,

@@ -28,6 +28,7 @@ from nsfw_app.web.middleware.gradio_calls import GradioCalls
 from nsfw_app.web.middleware.gradio_uploads import CALLER_FORMS, Uploads, upload_routes
 from nsfw_app.web.monitoring import Measured, Monitor, health_routes
 from nsfw_app.web.page.calibrations import calibration_routes
+from nsfw_app.web.page.decision_counts import decision_count_routes
 from nsfw_app.web.page.decisions import decision_routes
 from nsfw_app.web.page.disagreements import disagreement_routes
 from nsfw_app.web.page.evidence import evidence_routes
@@ -125,6 +126,7 @@ def _page_routes(
     application.include_router(calibration_routes(gate.engine, summaries))
     application.include_router(evidence_routes(gate.engine, summaries))
     application.include_router(disagreement_routes(gate.engine, summaries))
+    application.include_router(decision_count_routes(gate.engine, summaries))
     for routes in (
         preview_routes,
         decision_routes,

@@ -9,7 +9,8 @@ from benchmarks import store
 
 FIGURES = """claim_10_ms waiting_ms insights_ms misclassifications_ms facets_ms log_deep_page_ms
     log_hidden_ms log_search_ms log_reason_ms log_hash_ms queue_summary_ms claim_reason_ms
-    policy_effect_ms evidence_first_s evidence_open_ms export_s export_grew_mb
+    policy_effect_ms evidence_first_s evidence_open_ms people_first_s
+    people_open_ms export_s export_grew_mb
     decision_p99_ms""".split()
 
 

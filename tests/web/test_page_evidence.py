@@ -107,3 +107,70 @@ def test_disagreements_are_listed_with_the_allowed_ones_first(
     assert [image["allowed"] for image in found["images"]] == [True, False, False]
     assert all(image["kept"] for image in found["images"])
     assert not any(image["kept"] or image["placeholder"] for image in viewed["images"])
+
+
+def test_decisions_are_counted_for_all_or_for_one_reviewer(
+    engine: Engine, arriving: Store, tmp_path: Path
+) -> None:
+    """The filter selects decisions; the evidence does not know it, and its numbers stay."""
+    running = engine.status.classifier.identity
+    engine.save_policy(Policy(0.5, 0.2, 0.8), author="root", reason="test")
+    hashes = [arrive(arriving, score, AUDIT, identity=running) for score in (0.9, 0.1, 0.4)]
+    for sha256 in hashes[:2]:
+        for reviewer in ("ann", "bob"):
+            decide(arriving, sha256, Label.NSFW, reviewer)
+    decide(arriving, hashes[2], Label.NORMAL, "bob")
+    decide(arriving, arrive(arriving, 0.6, REVIEW, identity=running), Label.UNSURE, "cy")
+    with open_app(engine, arriving, tmp_path) as app:
+        ann = app.signed_in("ann")
+        found = ann.get(f"{ANY}/decisions").json()
+        of_ann = ann.get(f"{ANY}/decisions", params={"reviewer": "ann", "days": 7}).json()
+        elsewhere = ann.get(f"{ANY}/decisions", params={"source": "elsewhere"}).json()
+        worst = [
+            ann.get(f"{ANY}/disagreements", params={"reviewer": name}).json()
+            for name in ("ann", "no one")
+        ]
+        whole, unfiltered = (ann.get(f"{ANY}{query}").json() for query in ("", "?reviewer=ann"))
+        assert ann.get(f"{ANY}/decisions?model=none").status_code == 404
+    assert found["reviewers"] == ["ann", "bob"]
+    assert [(p["reviewer"], p["decisions"]) for p in found["people"]] == [("bob", 3), ("ann", 2)]
+    assert found["counts"]["total"] == {
+        "name": "all",
+        "decisions": 5,
+        "false_negatives": 2,
+        "false_positives": 0,
+        "unsure": 0,
+    }
+    assert found["counts"]["waiting"] == 1
+    assert sum(week["decisions"] for week in found["weeks"]) == 5
+    (person,) = of_ann["people"]
+    assert person["with_others"] == {
+        "part": 2,
+        "whole": 2,
+        "interval": [pytest.approx(0.342, abs=0.001), 1.0],
+    }
+    assert (of_ann["counts"]["total"]["decisions"], of_ann["reviewers"]) == (2, ["ann", "bob"])
+    assert (elsewhere["people"], elsewhere["weeks"]) == ([], [])
+    assert [(each["total"], each["allowed"]) for each in worst] == [(1, 1), (0, 0)]
+    assert whole["allowed"] == unfiltered["allowed"]
+    assert whole["errors"] == unfiltered["errors"]
+    assert whole["errors"]["sources"][0]["reviews"] == 3
+
+
+def test_no_count_says_what_is_hidden_from_a_reviewer(
+    engine: Engine, arriving: Store, tmp_path: Path
+) -> None:
+    """An image that waits for a second decision is in no count, whatever the filter."""
+    running = engine.status.classifier.identity
+    sha256 = arrive(arriving, 0.9, AUDIT, identity=running)
+    decide(arriving, sha256, Label.NORMAL, "ann")
+    with open_app(engine, arriving, tmp_path) as app:
+        vera = app.signed_in("vera")
+        found = vera.get(f"{ANY}/decisions").json()
+        of_ann = vera.get(f"{ANY}/decisions?reviewer=ann").json()
+        summary = vera.get(ANY).json()
+    for each in (found, of_ann):
+        assert each["counts"]["total"]["decisions"] == 0
+        assert (each["counts"]["waiting"], each["people"], each["reviewers"]) == (1, [], [])
+    assert summary["decisions"]["total"]["decisions"] == 0
+    assert summary["errors"]["reasons"] == []

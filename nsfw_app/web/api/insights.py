@@ -98,6 +98,54 @@ class ReliabilityBody(Body):
     unsafe: IntervalBody
 
 
+class ErrorGroupBody(Body):
+    """Images of a source or a day, and the shares that the model labels wrongly."""
+
+    name: str
+    images: int
+    reviews: int
+    wrong: IntervalBody
+    false_negatives: IntervalBody
+    false_positives: IntervalBody
+
+
+class ReasonErrorsBody(Body):
+    """Wrongly labeled images with a reason: `found` in the sample, `images` estimated of all."""
+
+    name: str = Field(description="The reason code; empty for none.")
+    found: int
+    images: IntervalBody
+
+
+class ErrorsBody(Body):
+    """Wrong labels at the threshold, estimated from sampled reviews."""
+
+    threshold: float
+    reasons: list[ReasonErrorsBody]
+    sources: list[ErrorGroupBody]
+    days: list[ErrorGroupBody] = Field(description="Days of arrival, in UTC.")
+
+
+class GroupCountBody(Body):
+    """Decisions, and those that differ from the model's label when they were made."""
+
+    name: str
+    decisions: int
+    false_negatives: int
+    false_positives: int
+    unsure: int
+
+
+class DecisionCountsBody(Body):
+    """Standing decisions of the period, unweighted, also those that people chose to make."""
+
+    total: GroupCountBody
+    reasons: list[GroupCountBody]
+    sources: list[GroupCountBody]
+    days: list[GroupCountBody] = Field(description="Days of decision, in UTC.")
+    waiting: int = Field(description="Left out, of all periods: the image waits for another one.")
+
+
 class DriftBody(Body):
     """Recent images compared with a reference; `alarm` is null where no change is shown."""
 
@@ -136,6 +184,8 @@ class InsightsBody(Body):
     calibration: CalibrationBody | None
     reliability: list[ReliabilityBody]
     reliability_calibrated: list[ReliabilityBody]
+    errors: ErrorsBody
+    decisions: DecisionCountsBody
     drift: DriftBody
     disagreement_drift: DriftBody
     bounds_images: int = Field(description="Of all periods; bounds and drift are of them.")

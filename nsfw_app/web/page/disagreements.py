@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Query
 
 from nsfw_app.evidence.disagreements import disagreements
@@ -11,7 +12,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller
 from nsfw_app.web.auth.callers import Reader
 from nsfw_app.web.page.card_json import placeholder_url
-from nsfw_app.web.page.evidence import EvidenceParameters
+from nsfw_app.web.page.evidence import DecisionParameters
 
 MAX_SHOWN = 24
 
@@ -21,8 +22,11 @@ def disagreement_routes(engine: Engine, summaries: Summaries) -> APIRouter:
     router = APIRouter()
 
     @router.get("/insights/disagreements")
-    def found(reader: Reader, query: Annotated[EvidenceParameters, Query()]) -> dict[str, Any]:
-        """The worst of them; `total` counts all, `allowed` the unsafe ones below the band."""
+    def listed(reader: Reader, query: Annotated[DecisionParameters, Query()]) -> dict[str, Any]:
+        """The worst of them; `total` counts all, `allowed` the unsafe ones below the band.
+
+        With a reviewer, those that this reviewer has decided on.
+        """
         classifier = engine.status.classifier
         identity = summaries.identity(
             query.model, loaded=classifier.identity if classifier else None
@@ -30,13 +34,17 @@ def disagreement_routes(engine: Engine, summaries: Summaries) -> APIRouter:
         since = None if query.days is None else datetime.now(UTC) - timedelta(days=query.days)
         population = summaries.population(identity, since=since, source=query.source)
         worst = disagreements(population, engine.policies.of(identity.model))
-        ids = worst.prediction_ids
+        found = [(each, place < worst.allowed) for place, each in enumerate(worst.prediction_ids)]
+        if query.reviewer is not None:
+            own = summaries.decisions(identity, reviewer=query.reviewer).prediction_ids
+            decided = np.isin(worst.prediction_ids, own)
+            found = [item for item, keep in zip(found, decided, strict=True) if keep]
         return {
-            "total": len(ids),
-            "allowed": worst.allowed,
+            "total": len(found),
+            "allowed": sum(allowed for _, allowed in found),
             "images": [
-                _image_json(engine, prediction_id, reader, allowed=place < worst.allowed)
-                for place, prediction_id in enumerate(ids[:MAX_SHOWN])
+                _image_json(engine, prediction_id, reader, allowed=allowed)
+                for prediction_id, allowed in found[:MAX_SHOWN]
             ],
         }
 

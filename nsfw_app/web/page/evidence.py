@@ -29,6 +29,12 @@ class EvidenceParameters(BaseModel):
     model: str | None = Field(None, max_length=MAX_NAME_CHARACTERS)
 
 
+class DecisionParameters(EvidenceParameters):
+    """The evidence, and whose decisions: a reviewer's name; without it all."""
+
+    reviewer: str | None = Field(None, max_length=MAX_NAME_CHARACTERS)
+
+
 class AuditParameters(BaseModel):
     """The target of an audit plan, for a model's name; without one, the model that runs."""
 

@@ -1,0 +1,56 @@
+"""Decisions of a period, counted for the Insights tab: `GET /desk/insights/decisions`."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from nsfw_app.evidence.decision_counts import count_decisions, count_people
+from nsfw_app.evidence.metrics import Share, wilson_interval
+from nsfw_app.evidence.summaries import Summaries
+from nsfw_app.review.engine import Engine
+from nsfw_app.web.auth.callers import Reader
+from nsfw_app.web.page.evidence import DecisionParameters
+
+
+def decision_count_routes(engine: Engine, summaries: Summaries) -> APIRouter:
+    """`GET /desk/insights/decisions`."""
+    router = APIRouter()
+
+    @router.get("/insights/decisions")
+    def counted(_: Reader, query: Annotated[DecisionParameters, Query()]) -> dict[str, Any]:
+        """Counts against the model's label, by reviewer and by week.
+
+        - `reviewers`: all whose decisions count, in any period.
+        - What waits for another decision is hidden from some reviewers, and is counted for none.
+        """
+        classifier = engine.status.classifier
+        identity = summaries.identity(
+            query.model, loaded=classifier.identity if classifier else None
+        )
+        found = summaries.decisions(
+            identity,
+            since=None if query.days is None else datetime.now(UTC) - timedelta(days=query.days),
+            source=query.source,
+            reviewer=query.reviewer,
+        )
+        people = count_people(found)
+        return {
+            "counts": asdict(count_decisions(found)),
+            "people": [
+                {**asdict(each), "with_others": _share_json(each.with_others)}
+                for each in people.reviewers
+            ],
+            "weeks": [
+                {**asdict(each), "with_others": _share_json(each.with_others)}
+                for each in people.weeks
+            ],
+            "reviewers": summaries.reviewers(),
+        }
+
+    return router
+
+
+def _share_json(share: Share) -> dict[str, Any]:
+    return {"part": share.part, "whole": share.whole, "interval": wilson_interval(share)}
