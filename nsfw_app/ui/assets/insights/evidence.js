@@ -1,16 +1,19 @@
 // The evidence in the Insights tab: what is allowed, alarms, the threshold finder, scores and their
-// calibration. It is fetched whenever the tab becomes visible, and with each change of a filter, of
-// the policy and of the model's state.
+// calibration, wrong labels, and counts of decisions. It is fetched whenever the tab becomes visible,
+// and with each change of a filter, of the policy and of the model's state.
 
 /** @import { Evidence, Numbers } from './finder.js' */
 /** @import { Estimates } from './weightedCounts.js' */
+/** @import { Errors } from './errorEstimates.js' */
 /** @import { Calibration, Histogram, Point } from './diagrams.js' */
 
 import { isVisible, make, watchVisibility } from '../shared/dom.js'
 import { get, messageOf } from '../shared/requests.js'
 import { status } from '../shared/server.js'
+import { makeDecisionCounts } from './decisionCounts.js'
 import { makeHistogram, makeReliability } from './diagrams.js'
 import { makeDisagreements } from './disagreements.js'
+import { makeErrorEstimates } from './errorEstimates.js'
 import { makeEvidenceFilter } from './evidenceFilter.js'
 import { driftSentences, leftOutSentences } from './evidenceText.js'
 import { makeFinderPanel } from './finderPanel.js'
@@ -26,6 +29,7 @@ import { drawWeightedCounts } from './weightedCounts.js'
  * @property {string} model
  * @property {Numbers & { version: number }} policy
  * @property {Estimates} labeled At the threshold.
+ * @property {Errors} errors
  * @property {number} never_drawn
  * @property {number} unsettled
  * @property {Histogram} histogram
@@ -50,7 +54,7 @@ export function mount(root, { trigger }) {
   let request = 0
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer
-  const filter = makeEvidenceFilter(load)
+  const filter = makeEvidenceFilter(load, loadDecisions)
   const alarm = make('div', { id: 'evidence-alarm', role: 'status', hidden: true })
   const headline = make('p', { id: 'evidence-headline', role: 'status' }, 'Loading...')
   const leftOut = make('ul', { class: 'evidence-notes' })
@@ -61,12 +65,15 @@ export function mount(root, { trigger }) {
   const disagreements = makeDisagreements()
   const numbers = make('div')
   counts.append(numbers, disagreements.element)
+  const errors = makeErrorEstimates()
+  const decisions = makeDecisionCounts(filter.offerReviewers)
   const drift = make('div', { class: 'drift' })
   const details = make(
     'div',
     { hidden: true },
     finder.element,
     counts,
+    errors.element,
     make(
       'section',
       { class: 'definition-list insight', 'aria-label': 'Scores and calibration' },
@@ -84,7 +91,14 @@ export function mount(root, { trigger }) {
     filter.element,
     make('section', { class: 'definition-list insight' }, alarm, headline, leftOut),
     details,
+    decisions.element,
   )
+
+  function loadDecisions() {
+    const query = filter.decisionQuery()
+    decisions.load(query)
+    disagreements.show(query)
+  }
 
   async function load() {
     const number = ++request
@@ -102,6 +116,7 @@ export function mount(root, { trigger }) {
     headline.textContent = message
     alarm.hidden = true
     details.hidden = true
+    decisions.element.hidden = true
     leftOut.replaceChildren()
   }
 
@@ -114,7 +129,8 @@ export function mount(root, { trigger }) {
     leftOut.replaceChildren(...leftOutSentences(summary).map((text) => make('li', {}, text)))
     details.hidden = !summary.images
     numbers.replaceChildren(...drawWeightedCounts(summary.labeled))
-    disagreements.show(filter.query())
+    errors.show(summary.errors, summary.reviews)
+    loadDecisions()
     finder.show(summary, summary.runs)
     histogram.show(summary.histogram)
     const { reliability: raw, reliability_calibrated: calibrated, calibration, model } = summary

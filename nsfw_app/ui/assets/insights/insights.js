@@ -42,6 +42,7 @@ import { dataTable } from './dataTable.js'
 /** @typedef {(Node | string | null)[]} Nodes */
 
 const REVISION_CHARACTERS = 12
+const ALL_PERIODS = 'Of all periods, models and sources; counts of a period are above.'
 
 /**
  * Draws the component's value now and whenever it changes.
@@ -184,8 +185,13 @@ function drawShare(name, share, { meaning, none }) {
 /** @param {ReviewerAgreement} agreement */
 function drawReviewerAgreement(agreement) {
   return [
-    section('Agreement between reviewers', drawAlpha(agreement.alpha), ...drawPairs(agreement)),
-    section('Reviewers', drawReviewers(agreement.reviewers)),
+    section(
+      'Agreement between reviewers',
+      make('p', { class: 'muted' }, ALL_PERIODS),
+      drawAlpha(agreement.alpha),
+      ...drawPairs(agreement),
+    ),
+    section('Reviewers, all periods', drawReviewers(agreement.reviewers)),
   ]
 }
 
