@@ -14,12 +14,15 @@ import numpy as np
 
 from nsfw_app import __version__
 from nsfw_app.evidence.calibrations import calibration_json
+from nsfw_app.evidence.decision_counts import count_decisions
+from nsfw_app.evidence.errors import estimate_errors
 from nsfw_app.evidence.guarantee import certify_threshold
 from nsfw_app.evidence.metrics import alpha_of_counts
 from nsfw_app.evidence.population import Population
 from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.evidence.summary import (
     BOUND_CONFIDENCE,
+    CONFIDENCE,
     RECALL_TARGETS,
     THRESHOLDS,
     headline,
@@ -188,6 +191,10 @@ class TransparencyReport:
         policy = self._policies.of(identity.model)
         summary = summarize(population, policy, self._store.queue.rules.audits, evidence_until=None)
         calibration = summary.calibration
+        errors = estimate_errors(
+            population, policy, self._summaries.decisions(identity), confidence=CONFIDENCE
+        )
+        decisions = self._summaries.decisions(identity, since=scope.since, until=scope.until)
         period = f"from {scope.period.since[:10]} to {scope.period.until[:10]}"
         return {
             "headline": headline(summary, period=period),
@@ -210,6 +217,8 @@ class TransparencyReport:
                 )
                 for target in RECALL_TARGETS
             ],
+            "errors": asdict(errors),
+            "decisions": asdict(count_decisions(decisions)),
             "calibration": calibration
             and {
                 "method": calibration.method,

@@ -22,6 +22,9 @@ def report_page(report: Mapping[str, Any]) -> str:
         certificates=certificate_rows,
         calibration=calibration_rows,
         rows=rows,
+        errors=error_rows,
+        reasons=reason_rows,
+        counts=decision_rows,
     )
 
 
@@ -66,6 +69,38 @@ def certificate_rows(certificates: list[Mapping[str, Any]]) -> list[list[str]]:
     ]
 
 
+def error_rows(groups: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """Name, images, reviews, and the shares of wrong labels with their intervals."""
+    return [
+        [
+            group["name"],
+            count(group["images"]),
+            count(group["reviews"]),
+            *map(_share, (group[key] for key in ("wrong", "false_negatives", "false_positives"))),
+        ]
+        for group in groups
+    ]
+
+
+def reason_rows(reasons: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """Reason code, sampled images, and the estimated number of all with its interval."""
+    return [
+        [
+            each["name"] or "none given",
+            count(each["found"]),
+            f"{count(each['images']['value'])} "
+            f"({count(each['images']['lower'])} to {count(each['images']['upper'])})",
+        ]
+        for each in reasons
+    ]
+
+
+def decision_rows(groups: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """Reason code, decisions, and those that differ from the model."""
+    keys = "decisions false_negatives false_positives unsure"
+    return [[group["name"] or "none given", *rows([group], keys)[0]] for group in groups]
+
+
 def calibration_rows(calibration: Mapping[str, Any]) -> list[list[str]]:
     """Measure, raw value and calibrated value with their intervals."""
     names = {"brier": "Brier score", "log_loss": "Log loss", "ece": "Expected calibration error"}
@@ -80,6 +115,10 @@ def _text(value: object) -> str:
 
 def _interval(found: Mapping[str, Any]) -> str:
     return f"{score(found['value'])} ({score(found['lower'])} to {score(found['upper'])})"
+
+
+def _share(found: Mapping[str, Any]) -> str:
+    return f"{percent(found['value'])} ({percent(found['lower'])} to {percent(found['upper'])})"
 
 
 def _more(certificate: Mapping[str, Any]) -> str:

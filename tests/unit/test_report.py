@@ -94,6 +94,12 @@ def test_the_numbers_are_those_of_the_store(run: Run, filled: Store) -> None:
     assert evidence["certificates"][0]["threshold"] == certificate.threshold
     assert evidence["calibration"]["reviews"] == sample.reviews
     assert evidence["headline"].startswith(f"Of 150 images from {SINCE} to {UNTIL} about")
+    (source,) = evidence["errors"]["sources"]
+    policy_threshold = model["policies"][0]["threshold"]
+    missed = estimate(sample, threshold=policy_threshold).missed
+    assert (source["name"], source["images"], source["reviews"]) == ("api", 150, sample.reviews)
+    assert source["false_negatives"]["value"] == pytest.approx(missed.value / 150)
+    assert evidence["decisions"]["total"]["decisions"] == 2 * sample.reviews
     assert report["retention"] == {"keep": "disagreements", "days": 30, "grace_minutes": 60}
     assert report["purges"]["runs"] == 1
 
@@ -138,6 +144,8 @@ def test_the_page_stands_alone(run: Run, filled: Store, tmp_path: Path) -> None:
     assert text.count("<table>") == text.count("<caption>") == text.count("<thead>") > 8
     assert len(re.findall(r"<h1>", text)) == 1
     assert "Certified thresholds at a confidence of 90.0\u00a0%" in text
+    assert "Wrong labels by source, estimated, fake" in text
+    assert "Decisions by reason, fake" in text
     assert "not defined" not in text
 
 
