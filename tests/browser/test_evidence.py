@@ -62,6 +62,10 @@ def test_from_no_evidence_to_a_policy_to_drift(browser: Browser, app: Server) ->
         worst = page.locator(".disagreements li")
         expect(worst).to_have_count(24)
         expect(worst.first).to_contain_text("Score 0.")
+        api = page.locator("#evidence-errors").get_by_role("row", name="api")
+        expect(api).to_contain_text(re.compile(rf"^api3,000{truth.drawn.sum():,}\d+\.\d % \("))
+        counts = page.locator("#decision-counts")
+        expect(counts).to_contain_text(f"Decisions: {truth.drawn.sum():,}, unweighted.")
         assert findings(page, "Insights, with evidence") == []
 
         page.get_by_text("Audit plan", exact=True).click()

@@ -13,9 +13,9 @@ const total = {
 
 test('counts are named unweighted, and what waits is counted', () => {
   const [counted, waiting] = countSentences({ total, waiting: 3 })
-  assert.match(counted, /^1,200 decisions, unweighted: 30 say nsfw .* 70 normal .* 200 unsure\./)
+  assert.match(counted, /^Decisions: 1,200, unweighted\. Nsfw .*: 30; normal .*: 70; unsure: 200\./)
   assert.match(counted, /not rates of all images/)
-  assert.match(waiting, /^Not counted, in any period: 3 decisions/)
+  assert.match(waiting, /^Not counted, in any period: .*, 3\.$/)
   assert.equal(countSentences({ total, waiting: 0 }).length, 1)
   assert.deepEqual(countSentences({ total: { ...total, decisions: 0 }, waiting: 0 }), [
     'No decision of this selection counts.',

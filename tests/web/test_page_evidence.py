@@ -160,7 +160,7 @@ def test_decisions_are_counted_for_all_or_for_one_reviewer(
 def test_no_count_says_what_is_hidden_from_a_reviewer(
     engine: Engine, arriving: Store, tmp_path: Path
 ) -> None:
-    """An image that waits for a second decision is in no count, whatever the filter."""
+    """An image that waits for a second decision is in no count, under any filter."""
     running = engine.status.classifier.identity
     sha256 = arrive(arriving, 0.9, AUDIT, identity=running)
     decide(arriving, sha256, Label.NORMAL, "ann")

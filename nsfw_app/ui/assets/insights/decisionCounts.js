@@ -125,6 +125,7 @@ export function makeDecisionCounts(offer) {
       `Decisions in each of ${weeks.length} weeks. The table has each week.`,
       () => weeks.map(({ week, decisions }) => [week, decisions]),
     )
+    together.element.hidden = weeks.every(({ with_others: share }) => !share.whole)
     together.show(
       weeks.map(({ week, with_others: share }) => ({ date: week, ...intervalOf(share) })),
       `Share of others' decisions about the same images with the same label, in each of ${weeks.length} weeks. The table has each week.`,

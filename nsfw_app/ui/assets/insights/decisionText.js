@@ -14,12 +14,12 @@ export const NONE = 'No decision of this selection counts.'
 export function countSentences({ total, waiting }) {
   const { decisions, false_negatives: missed, false_positives: wrong, unsure } = total
   const found = decisions
-    ? `${whole(decisions)} decisions, unweighted: ${whole(missed)} say nsfw where the model said normal, ${whole(wrong)} normal where it said nsfw, ${whole(unsure)} unsure. Reviewers chose many of these images, so the counts are not rates of all images.`
+    ? `Decisions: ${whole(decisions)}, unweighted. Nsfw where the model said normal: ${whole(missed)}; normal where it said nsfw: ${whole(wrong)}; unsure: ${whole(unsure)}. Reviewers chose many of these images, so the counts are not rates of all images.`
     : NONE
   return waiting
     ? [
         found,
-        `Not counted, in any period: ${whole(waiting)} decisions about images that wait for another one.`,
+        `Not counted, in any period: decisions about images that wait for another one, ${whole(waiting)}.`,
       ]
     : [found]
 }
