@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from nsfw_app.cli.file_search import FoundFile
+from nsfw_app.datasets.file_search import FoundFile
 from nsfw_app.errors import SortingError
 from nsfw_app.records import Action, Review
 

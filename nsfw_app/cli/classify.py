@@ -11,8 +11,9 @@ import typer
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_engine, open_store
 from nsfw_app.cli.action_folders import ActionFolders, Transfer
-from nsfw_app.cli.file_search import FileSearch, FoundFile, LeftOut
 from nsfw_app.cli.progress import printable, progress_output
+from nsfw_app.datasets.file_search import FileSearch, FoundFile
+from nsfw_app.datasets.left_out import LeftOut
 from nsfw_app.errors import SortingError
 from nsfw_app.records import Review
 from nsfw_app.review import image_json
@@ -52,13 +53,13 @@ def classify(
     folders = _folders(paths, move_to, copy_to)
     search = FileSearch(excluded=folders.directory if folders else None)
     files = list(search.files(paths))
-    if summary := search.summary():
+    if summary := search.left_out.summary():
         typer.echo(printable(summary), err=True)
     if folders:
         files = _unsorted(files, folders)
     chosen = settings.load()
     engine = open_engine(chosen, open_store(chosen))
-    unavailable = search.left_out[LeftOut.UNREADABLE]
+    unavailable = search.left_out.counts[LeftOut.UNREADABLE]
     failures: list[str] = []
     with progress_output(len(files)) as (write, advance):
         if chosen_format is ReviewFormat.CSV:

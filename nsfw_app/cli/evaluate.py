@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_engine, open_policies, open_store
-from nsfw_app.cli.file_search import MAX_NAMED, FileSearch, LeftOut
 from nsfw_app.cli.output_file import check_directory, write_file
 from nsfw_app.cli.progress import printable, progress_output
+from nsfw_app.datasets.file_search import FileSearch
 from nsfw_app.datasets.labels import LabeledImage, is_table, labeled_by_folder, read_table
+from nsfw_app.datasets.left_out import MAX_NAMED, LeftOut
 from nsfw_app.errors import LabelSetError
 from nsfw_app.models.cards import display_name
 from nsfw_app.models.equivalence import EquivalentBackends
@@ -186,13 +187,13 @@ def _labeled_files(paths: Sequence[Path]) -> tuple[list[LabeledImage], Counter[s
             raise typer.BadParameter(
                 f"{printable(str(path))} is neither a directory nor a CSV, JSONL or Parquet file."
             )
-    if summary := search.summary():
+    if summary := search.left_out.summary():
         typer.echo(printable(summary), err=True)
     if unlabeled:
         typer.echo(f"Left out: {_named(WITHOUT_LABEL, unlabeled)}.", err=True)
     if not images:
         raise LabelSetError("There is no labeled image in what was named.")
-    left_out = Counter({str(reason): count for reason, count in search.left_out.items()})
+    left_out = Counter({str(reason): count for reason, count in search.left_out.counts.items()})
     left_out[WITHOUT_LABEL] += len(unlabeled)
     return images, +left_out
 

@@ -13,7 +13,7 @@ import pytest
 
 from nsfw_app.cli import action_folders
 from nsfw_app.cli.action_folders import ActionFolders, Transfer
-from nsfw_app.cli.file_search import FoundFile
+from nsfw_app.datasets.file_search import FoundFile
 from nsfw_app.errors import SortingError
 from nsfw_app.imaging.decode import sha256
 from nsfw_app.records import Action, Policy, Review, Verdict

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nsfw_app.cli.file_search import FileSearch, LeftOut
+from nsfw_app.datasets.file_search import FileSearch
+from nsfw_app.datasets.left_out import LeftOut
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def test_directories_are_searched_in_order(root: Path) -> None:
     """Files come before subdirectories, both sorted; other files are counted."""
     search = FileSearch()
     assert found(search, root) == ["LICENSE", "a.JPG", "b.png", "deep/c.webp", "deep/er/d.gif"]
-    assert search.summary() == f"Left out: not named as an image: 1 ({root}/notes.txt)."
+    assert search.left_out.summary() == f"Left out: not named as an image: 1 ({root}/notes.txt)."
 
 
 def test_a_named_file_is_always_included(root: Path) -> None:
@@ -36,7 +37,7 @@ def test_a_named_file_is_always_included(root: Path) -> None:
     hidden = root / ".hidden.txt"
     search = FileSearch()
     assert found(search, hidden, hidden) == [".hidden.txt"] * 2
-    assert search.summary() == ""
+    assert search.left_out.summary() == ""
 
 
 def test_hidden_files_are_left_out_and_counted(root: Path) -> None:
@@ -47,8 +48,10 @@ def test_hidden_files_are_left_out_and_counted(root: Path) -> None:
         (root / f".{number}.png").touch()
     search = FileSearch()
     assert not [name for name in found(search, root) if "x.png" in name or name.startswith(".")]
-    assert search.left_out[LeftOut.HIDDEN] == 5
-    assert f"hidden: 5 ({root}/.0.png, {root}/.1.png, {root}/.2.png, ...)" in search.summary()
+    assert search.left_out.counts[LeftOut.HIDDEN] == 5
+    assert (
+        f"hidden: 5 ({root}/.0.png, {root}/.1.png, {root}/.2.png, ...)" in search.left_out.summary()
+    )
 
 
 def test_linked_directories_and_files_are_followed(root: Path, tmp_path: Path) -> None:
@@ -73,8 +76,8 @@ def test_circular_links_end(root: Path) -> None:
     (root / "deep" / "er" / "self").symlink_to(".")
     search = FileSearch()
     assert found(search, root) == ["LICENSE", "a.JPG", "b.png", "deep/c.webp", "deep/er/d.gif"]
-    assert search.left_out[LeftOut.REPEATED] == 4
-    assert "searched already: 4" in search.summary()
+    assert search.left_out.counts[LeftOut.REPEATED] == 4
+    assert "searched already: 4" in search.left_out.summary()
 
 
 def test_links_between_linked_directories_are_followed(root: Path, tmp_path: Path) -> None:
@@ -94,7 +97,7 @@ def test_the_destination_is_not_searched(root: Path) -> None:
     (root / "link").symlink_to(root / "sorted" / "allow")
     search = FileSearch(excluded=root / "sorted")
     assert not [name for name in found(search, root) if "x.png" in name]
-    assert search.left_out[LeftOut.DESTINATION] == 2
+    assert search.left_out.counts[LeftOut.DESTINATION] == 2
 
 
 def test_an_unreadable_directory_is_reported(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +112,7 @@ def test_an_unreadable_directory_is_reported(root: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "scandir", refuse)
     search = FileSearch()
     assert found(search, root) == ["LICENSE", "a.JPG", "b.png"]
-    assert search.summary().endswith(f"cannot be read: 1 ({root}/deep).")
+    assert search.left_out.summary().endswith(f"cannot be read: 1 ({root}/deep).")
 
 
 def test_names_that_are_not_text(root: Path) -> None:
@@ -118,4 +121,4 @@ def test_names_that_are_not_text(root: Path) -> None:
         Path(os.fsdecode(os.fsencode(root) + b"/" + name)).touch()
     search = FileSearch()
     assert os.fsdecode(b"\xff.png") in found(search, root)
-    assert search.left_out[LeftOut.NAME] == 2
+    assert search.left_out.counts[LeftOut.NAME] == 2

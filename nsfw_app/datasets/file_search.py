@@ -5,25 +5,19 @@
 """
 
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.imaging.formats import SUFFIXES
 
-MAX_NAMED = 3  # paths that are named for each reason
+IMAGE_SUFFIXES = frozenset({*SUFFIXES, ""})
 
 
-class LeftOut(StrEnum):
-    """Why a file or directory is not classified."""
-
-    NAME = "not named as an image"
-    HIDDEN = "hidden"
-    REPEATED = "directories that were searched already"
-    UNREADABLE = "directories that cannot be read"
-    DESTINATION = "inside the destination"
+def is_image_name(name: str) -> bool:
+    """Whether a file may be an image by its name: with the suffix of a format, or with none."""
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +41,13 @@ class FileSearch:
 
     Args:
         excluded: A directory that is never searched: the one that files are sorted into.
+        left_out: Counts what is left out.
+        is_wanted: Whether a file in a directory is listed, by its name.
     """
 
     excluded: Path | None = None
-    left_out: Counter[LeftOut] = field(default_factory=Counter)
-    _names: dict[LeftOut, list[str]] = field(default_factory=lambda: defaultdict(list))
+    left_out: LeftOutFiles = field(default_factory=LeftOutFiles)
+    is_wanted: Callable[[str], bool] = is_image_name
     _searched: set[tuple[int, int]] = field(default_factory=set)
 
     def files(self, paths: list[Path]) -> Iterator[FoundFile]:
@@ -69,16 +65,6 @@ class FileSearch:
         for path, root in links:  # grows during the loop: linked directories may contain links
             yield from self._directory(path, root, links, linked=True)
 
-    def summary(self) -> str:
-        """One sentence about what was left out; empty if nothing was."""
-        if not self.left_out:
-            return ""
-        parts = []
-        for reason, count in self.left_out.items():
-            names = ", ".join(self._names[reason]) + (", ..." if count > MAX_NAMED else "")
-            parts.append(f"{reason}: {count} ({names})")
-        return f"Left out: {'; '.join(parts)}."
-
     def _directory(
         self, top: Path, root: Path, links: list[tuple[Path, Path]], *, linked: bool
     ) -> Iterator[FoundFile]:
@@ -92,19 +78,19 @@ class FileSearch:
                 with os.scandir(directory) as scan:
                     entries = sorted(scan, key=lambda entry: entry.name)
             except OSError:
-                self._leave_out(LeftOut.UNREADABLE, directory)
+                self.left_out.add(LeftOut.UNREADABLE, str(directory))
                 continue
             inner = []
             for entry in entries:
                 path = Path(entry.path)
                 if entry.name.startswith("."):
-                    self._leave_out(LeftOut.HIDDEN, path)
+                    self.left_out.add(LeftOut.HIDDEN, str(path))
                 elif entry.is_dir(follow_symlinks=False):
                     inner.append(path)
                 elif entry.is_dir():
                     links.append((path, root))
-                elif path.suffix.lower() not in {*SUFFIXES, ""}:
-                    self._leave_out(LeftOut.NAME, path)
+                elif not self.is_wanted(entry.name):
+                    self.left_out.add(LeftOut.NAME, str(path))
                 else:
                     is_link = linked or entry.is_symlink()
                     yield FoundFile(path, path.relative_to(root), is_link)
@@ -115,19 +101,14 @@ class FileSearch:
         try:
             status = directory.stat()
         except OSError:
-            self._leave_out(LeftOut.UNREADABLE, directory)
+            self.left_out.add(LeftOut.UNREADABLE, str(directory))
             return False
         if self.excluded and directory.resolve().is_relative_to(self.excluded.resolve()):
-            self._leave_out(LeftOut.DESTINATION, directory)
+            self.left_out.add(LeftOut.DESTINATION, str(directory))
             return False
         identity = (status.st_dev, status.st_ino)
         if identity in self._searched:
-            self._leave_out(LeftOut.REPEATED, directory)
+            self.left_out.add(LeftOut.REPEATED, str(directory))
             return False
         self._searched.add(identity)
         return True
-
-    def _leave_out(self, reason: LeftOut, path: Path) -> None:
-        self.left_out[reason] += 1
-        if self.left_out[reason] <= MAX_NAMED:
-            self._names[reason].append(str(path))
