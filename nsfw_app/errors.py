@@ -22,6 +22,7 @@
     ├── LeaseError           a queue entry cannot be leased, or not be changed any more
     ├── FilterError          an invalid filter of the log
     ├── LabelSetError        a labeled set cannot be read, or holds nothing to evaluate
+    ├── SourceError          a source of images that was named cannot be listed
     ├── AccountError         a user or key that cannot be created or changed like this
     ├── SortingError         a file could not be moved into the folder of its action
     ├── RequestError         an invalid request
@@ -66,6 +67,9 @@ class ImageErrorKind(StrEnum):
     CORRUPT = "corrupt"
     UNSUPPORTED = "unsupported"
     NO_MEMORY = "no_memory"
+    UNREADABLE = "unreadable"  # its container or its storage cannot be read
+    ENCRYPTED = "encrypted"
+    POINTER = "pointer"  # Git LFS has not downloaded the file
 
 
 class StorageErrorKind(StrEnum):
@@ -249,6 +253,12 @@ class LabelSetError(NSFWReviewError):
     """A labeled set cannot be read, or holds nothing to evaluate."""
 
     kind: str = "labels"
+
+
+class SourceError(NSFWReviewError):
+    """A source of images that was named cannot be listed."""
+
+    kind: str = "source"
 
 
 class OtherReviewer(NSFWReviewError):

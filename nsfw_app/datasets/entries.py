@@ -4,6 +4,25 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nsfw_app.records import ImageProblem
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the bytes of a member are in its container.
+
+    Attributes:
+        offset: Of the first byte; in a zip that of the member's own header.
+        size: Bytes there, as the container has them: of a zip compressed.
+        method: Compression method of a zip; None where the bytes are the member's own.
+        crc32: Checksum of the member in a zip.
+    """
+
+    offset: int
+    size: int
+    method: int | None = None
+    crc32: int = 0
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -11,12 +30,14 @@ class Entry:
 
     Attributes:
         uri: Names it, the same in each scan: the path or URL of a file; for a member of an archive
-            the URL chain of fsspec, such as `zip://a/b.jpg::/data/x.zip`; for a row of a table the
-            file's path with `#` and the number of the row, from 0.
-        file: Path or URL of the file that holds it.
+            the URL chain of fsspec, such as `zip://a/b.jpg::/data/x.zip`; for an image in a table
+            the file's path with `#` and the number of the row, from 0. It has no credentials.
+        file: Path or URL of the file that holds it, with credentials where the source has them.
         member: Its name in an archive, or its row; empty where it is the file itself.
         size: Bytes; None where that is not known before it is read.
         version: Changes when the file changes: size and time of modification, or an ETag.
+        place: Where a member of an archive is in its file.
+        problem: Why it cannot be read, where that is known when it is listed.
     """
 
     uri: str
@@ -24,6 +45,8 @@ class Entry:
     member: str = ""
     size: int | None = None
     version: str = ""
+    place: Place | None = None
+    problem: ImageProblem | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ HOMES = {
     "krippendorff": set(),  # tests only
     "ray": {"datasets"},
     "pyarrow": {"datasets"},
+    "fsspec": {"datasets"},
     "pydantic_settings": {"settings"},
     "argon2": {"accounts"},
     "cryptography": {"store"},

@@ -47,7 +47,7 @@ PUBLIC = re.compile(
     r"[\"`](?:artefact|glances)[\"`]|artefact\.json|\borganisations\b"
     r"|[\"'`/(]pictures?\b|\bpicture=|\brivals\b|outcomes_rivals"
     r"|[\"`]ground[\"`]|\bcolumn ground\b|\bground: String|\[ground\]|\bimage\.ground\b"
-    r"|\.tell\(\)"  # of Pillow
+    r"|\.tell\b|\bdef tell\b"  # of files
 )
 PATTERN = re.compile(
     rf"(?<![a-z])(?:{'|'.join(REPLACEMENTS)})(?![a-z])",

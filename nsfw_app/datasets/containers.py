@@ -1,0 +1,90 @@
+"""Containers: single files that hold many images, known by their names."""
+
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+from nsfw_app.datasets.entries import Entry
+from nsfw_app.datasets.file_search import is_image_name
+from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
+from nsfw_app.datasets.locations import name_of
+
+
+class Kind(StrEnum):
+    """What a container is."""
+
+    ZIP = "zip"
+    TAR = "tar"
+    PARQUET = "parquet"
+    PATHS = "paths"  # a table of paths
+
+
+SUFFIXES = {
+    ".zip": Kind.ZIP,
+    ".tar": Kind.TAR,
+    ".tar.gz": Kind.TAR,
+    ".tgz": Kind.TAR,
+    ".tar.bz2": Kind.TAR,
+    ".tbz2": Kind.TAR,
+    ".tar.xz": Kind.TAR,
+    ".txz": Kind.TAR,
+    ".tar.zst": Kind.TAR,
+    ".parquet": Kind.PARQUET,
+    ".csv": Kind.PATHS,
+    ".jsonl": Kind.PATHS,
+    ".ndjson": Kind.PATHS,
+}
+# Found in directories: a table of paths there usually describes the images next to it.
+IN_DIRECTORIES = frozenset({Kind.ZIP, Kind.TAR, Kind.PARQUET})
+
+
+def kind_of(location: str) -> Kind | None:
+    """The kind of a container by its name; None for other files."""
+    suffixes = PurePosixPath(name_of(location).lower()).suffixes
+    for count in (2, 1):
+        if kind := SUFFIXES.get("".join(suffixes[-count:])):
+            return kind
+    return None
+
+
+def is_in_directories(name: str) -> bool:
+    """Whether a file in a directory is a source by its name: an image, or a container."""
+    return kind_of(name) in IN_DIRECTORIES or is_image_name(name)
+
+
+def is_image_member(name: str, uri: str, left_out: LeftOutFiles) -> bool:
+    """Whether a member of an archive is an image by its name; counts it where it is none."""
+    if any(part.startswith(".") and part.strip(".") for part in name.split("/")):
+        left_out.add(LeftOut.HIDDEN, uri)
+    elif kind_of(name) in IN_DIRECTORIES:
+        left_out.add(LeftOut.NESTED, uri)
+    elif not is_image_name(name):
+        left_out.add(LeftOut.NAME, uri)
+    else:
+        return True
+    return False
+
+
+class MemberUris:
+    """Names the members of an archive; a repeated name gets a number.
+
+    Of each name a hash is kept in memory while the archive is listed.
+
+    Args:
+        container: The archive.
+    """
+
+    def __init__(self, container: Entry, chain: str) -> None:
+        self._container = container.uri
+        self._chain = chain
+        self._seen: set[int] = set()
+        self._repeated: dict[str, int] = {}
+
+    def of(self, name: str) -> str:
+        """The uri of the next member with this name."""
+        name = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        if (hashed := hash(name)) in self._seen:
+            count = self._repeated[name] = self._repeated.get(name, 1) + 1
+            name = f"{name}#{count}"
+        else:
+            self._seen.add(hashed)
+        return f"{self._chain}://{name}::{self._container}"

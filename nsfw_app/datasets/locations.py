@@ -1,0 +1,85 @@
+"""Locations of files: paths and URLs, and what is shown of them."""
+
+import os
+import posixpath
+import re
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+
+from nsfw_app.errors import ImageError, ImageErrorKind
+
+SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+WEB = frozenset({"http", "https"})
+# Parameters by which S3, Google Cloud, CloudFront and Azure sign URLs, and usual names of keys.
+SECRETS = re.compile(
+    r"(x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id"
+    r"|s[eiprv]|sig|sks|skt|ske|skv|skoid|sktid|spr|.*(token|secret|password|key|auth|sign).*)",
+    re.IGNORECASE,
+)
+
+
+def scheme(location: str) -> str:
+    """The scheme of a URL, in lower case; empty for a path."""
+    match = SCHEME.match(location)
+    return match[1].lower() if match else ""
+
+
+def is_url(location: str) -> bool:
+    """Whether a location is a URL, and not a path."""
+    return bool(scheme(location))
+
+
+def absolute(location: str) -> str:
+    """The same location for each working directory; a file:// URL as a path."""
+    if scheme(location) == "file":
+        location = unquote(urlsplit(location).path)
+    return location if is_url(location) else os.path.abspath(location)  # noqa: PTH100
+
+
+def redacted(location: str) -> str:
+    """The location as it is shown and stored: without credentials, as valid Unicode."""
+    if is_url(location):
+        prefix, rest = location.split("://", 1)
+        host, slash, path = rest.partition("/")
+        host = host.rpartition("@")[2]
+        if scheme(location) in WEB:  # elsewhere ? and # are characters of a name
+            parts = urlsplit(f"{slash}{path}")
+            pairs = parse_qsl(parts.query, keep_blank_values=True)
+            kept = [pair for pair in pairs if not SECRETS.fullmatch(pair[0])]
+            query = parts.query if len(kept) == len(pairs) else urlencode(kept)
+            slash, path = "", urlunsplit(("", "", parts.path, query, ""))
+        location = f"{prefix}://{host}{slash}{path}"
+    return os.fsencode(location).decode(errors="backslashreplace")
+
+
+def name_of(location: str) -> str:
+    """The last part of the path: names a file in messages, and its kind by the suffix."""
+    if scheme(location) in WEB:
+        location = unquote(urlsplit(location).path)
+    return posixpath.basename(redacted(location).rstrip("/"))
+
+
+def resolved(path: str, *, table: str) -> str:
+    """The location that a table means by a path: relative to the table's directory.
+
+    Args:
+        path: A path or URL.
+        table: Location of the table.
+
+    Raises:
+        ImageError: A table from elsewhere names a file of this machine.
+    """
+    if not is_url(table):
+        base = os.path.dirname(table)  # noqa: PTH120
+        return absolute(path if is_url(path) else os.path.join(base, path))  # noqa: PTH118
+    if scheme(path) == "file":
+        raise ImageError(
+            ImageErrorKind.UNREADABLE,
+            f"{name_of(path)} is a file of this machine, and the table that names it is not.",
+        )
+    if is_url(path):
+        return path
+    prefix, rest = table.split("://", 1)
+    if scheme(table) in WEB:
+        rest, path = rest.partition("?")[0], quote(path, safe="/%")
+    host, _, folder = posixpath.dirname(rest).partition("/")
+    return f"{prefix}://{host}{posixpath.normpath(posixpath.join('/', folder, path))}"

@@ -1,0 +1,115 @@
+"""Lists the images of sources: units that can be sent to other machines, and their parts.
+
+- The order is the same each time. Files are listed when they are needed, one directory at a time:
+  the names of that one directory are in memory.
+- A group of files ends where its uris say, so that a file that is added or removed changes one
+  part only.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from nsfw_app.datasets import containers, files, tar_archives, zip_archives
+from nsfw_app.datasets.containers import Kind
+from nsfw_app.datasets.entries import Entry, Part, Unit
+from nsfw_app.datasets.file_search import FileSearch
+from nsfw_app.datasets.left_out import LeftOutFiles
+from nsfw_app.datasets.locations import absolute, redacted
+from nsfw_app.errors import ImageError, SourceError
+from nsfw_app.records import ImageProblem
+
+FILES_PER_CUT = 500  # mean number of files in a group
+# A group that has grown to this size is cut ten times as often, so that it practically never
+# reaches the maximum, where a file that is added would move all cuts up to the next.
+LARGE_GROUP = 1_000
+MAX_FILES = 2_000
+ENTRIES_PER_PART = 1_000  # of a container
+
+
+def find_units(
+    specs: Sequence[str], *, left_out: LeftOutFiles, excluded: Path | None = None
+) -> Iterator[Unit]:
+    """The units of sources, listed while they are taken.
+
+    Args:
+        specs: Files, directories, containers.
+        left_out: Counts what is not listed.
+        excluded: A directory that is not searched: the one of the results.
+
+    Raises:
+        SourceError: One of them does not exist, or its file system is not installed.
+    """
+    locations = [absolute(spec) for spec in specs]
+    for location in locations:
+        files.check_installed(location)
+        if not Path(location).exists():
+            raise SourceError(f"{redacted(location)} does not exist.")
+    return grouped(_found(locations, left_out, excluded))
+
+
+def parts_of(unit: Unit, *, left_out: LeftOutFiles | None = None) -> Iterator[Part]:
+    """The parts of a unit, listed while they are taken.
+
+    Args:
+        unit: The unit.
+        left_out: Counts the members of a container that are not listed.
+    """
+    if not unit.is_container:
+        yield Part.of(unit.entries)
+        return
+    (container,) = unit.entries
+    entries = _members(container, LeftOutFiles() if left_out is None else left_out)
+    while piece := list(itertools.islice(entries, ENTRIES_PER_PART)):
+        yield Part.of(piece)
+
+
+def grouped(found: Iterator[Entry]) -> Iterator[Unit]:
+    """Groups of files, and containers each of their own, in the order in which they are found."""
+    group: list[Entry] = []
+    for entry in found:
+        if containers.kind_of(entry.file):
+            yield Unit([entry], is_container=True)
+            continue
+        group.append(entry)
+        mean = FILES_PER_CUT if len(group) < LARGE_GROUP else FILES_PER_CUT // 10
+        if len(group) == MAX_FILES or _hash(entry.uri) % mean == 0:
+            yield Unit(group)
+            group = []
+    if group:
+        yield Unit(group)
+
+
+def _found(
+    locations: Sequence[str], left_out: LeftOutFiles, excluded: Path | None
+) -> Iterator[Entry]:
+    search = FileSearch(excluded, left_out, containers.is_in_directories)
+    for found in search.files([Path(location) for location in locations]):
+        yield _entry(str(found.path))
+
+
+def _entry(location: str) -> Entry:
+    """A file as it is now; one that cannot be read has neither size nor version."""
+    try:
+        status = files.status(location)
+    except ImageError:
+        return Entry(redacted(location), location)
+    return Entry(redacted(location), location, "", status.size, status.version)
+
+
+def _hash(uri: str) -> int:
+    digest = hashlib.blake2b(uri.encode(errors="surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
+
+
+def _members(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
+    """The images of a container; itself, with the problem, where it cannot be opened."""
+    listing = zip_archives if containers.kind_of(container.file) is Kind.ZIP else tar_archives
+    try:
+        yield from listing.entries(container, left_out)
+    except ImageError as error:
+        problem = ImageProblem(error.kind, str(error))
+        yield Entry(
+            container.uri, container.file, "", container.size, container.version, None, problem
+        )

@@ -1,0 +1,207 @@
+"""Sources: the units and parts of directories and archives, and the bytes of their entries."""
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from nsfw_app.datasets.entries import Entry, Part
+from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
+from nsfw_app.datasets.reading import Reader
+from nsfw_app.datasets.units import find_units, grouped, parts_of
+from nsfw_app.errors import ImageError, SourceError
+from nsfw_app.imaging.decode import Limits
+
+LIMITS = Limits(max_bytes=100_000, max_pixels=1_000_000, max_frames=4)
+
+
+@pytest.fixture
+def reader() -> Iterator[Reader]:
+    """A reader of images up to 100 kB."""
+    with Reader(LIMITS) as reader:
+        yield reader
+
+
+def parts(*specs: Path | str, left_out: LeftOutFiles | None = None) -> list[Part]:
+    """All parts of sources."""
+    left_out = left_out or LeftOutFiles()
+    return [
+        part
+        for unit in find_units([str(spec) for spec in specs], left_out=left_out)
+        for part in parts_of(unit, left_out=left_out)
+    ]
+
+
+def entries(*specs: Path | str, left_out: LeftOutFiles | None = None) -> list[Entry]:
+    """All entries of sources."""
+    return [entry for part in parts(*specs, left_out=left_out) for entry in part.entries]
+
+
+def outcome(reader: Reader, entry: Entry) -> bytes | str:
+    """What reading an entry gives: bytes, or the kind of the error."""
+    try:
+        return reader.read(entry)
+    except ImageError as error:
+        return error.kind
+
+
+def zipped(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    """A zip archive."""
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def tarred(members: list[tuple[str, bytes]]) -> bytes:
+    """A tar archive."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def zstd(data: bytes) -> bytes:
+    """Bytes compressed by Zstandard."""
+    return pa.Codec("zstd").compress(data, asbytes=True)
+
+
+def test_directories_are_listed_in_order(tmp_path: Path, reader: Reader) -> None:
+    """Files have absolute paths, sizes and versions; other files are counted."""
+    for name in ("b.png", "a.jpg", "deep/c.webp", ".hidden.png", "notes.txt", "labels.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    left_out = LeftOutFiles()
+    found = entries(tmp_path, left_out=left_out)
+    assert [entry.uri for entry in found] == [
+        str(tmp_path / name) for name in ("a.jpg", "b.png", "deep/c.webp")
+    ]
+    assert [reader.read(entry) for entry in found] == [b"a.jpg", b"b.png", b"deep/c.webp"]
+    status = (tmp_path / "a.jpg").stat()
+    assert (found[0].size, found[0].version) == (5, f"5-{status.st_mtime_ns}")
+    assert left_out.counts == {LeftOut.NAME: 2, LeftOut.HIDDEN: 1}
+
+
+def test_the_output_directory_is_not_searched(tmp_path: Path) -> None:
+    """Results within a source are left out and counted."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "part-1.parquet").touch()
+    left_out = LeftOutFiles()
+    assert not list(find_units([str(tmp_path)], left_out=left_out, excluded=tmp_path / "out"))
+    assert left_out.counts == {LeftOut.DESTINATION: 1}
+
+
+def test_a_source_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    """It is raised before anything is listed, so that no results are removed for it."""
+    with pytest.raises(SourceError, match="missing does not exist"):
+        find_units([str(tmp_path), str(tmp_path / "missing")], left_out=LeftOutFiles())
+
+
+def test_one_file_changes_one_part() -> None:
+    """A file that is added, removed or changed leaves the keys of all other parts as they are."""
+    files = [Entry(f"/images/{number:05}.jpg", "", version="1") for number in range(20_000)]
+    before = keys(files)
+    assert 20 < len(before) < 80
+    for number in range(0, 20_000, 6_661):
+        added = Entry(f"/images/{number:05}-added.jpg", "", version="1")
+        assert len(before - keys([*files[:number], added, *files[number:]])) == 1
+        assert len(before - keys(files[:number] + files[number + 1 :])) <= 2  # a cut itself
+        changed = Entry(files[number].uri, "", version="2")
+        assert len(before - keys([*files[:number], changed, *files[number + 1 :]])) == 1
+
+
+def keys(entries: list[Entry]) -> set[str]:
+    """The keys of the parts of files."""
+    units = list(grouped(iter(entries)))
+    assert max(len(unit.entries) for unit in units) < 2_000
+    return {Part.of(unit.entries).key for unit in units}
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_members_of_zip_archives_are_read(tmp_path: Path, reader: Reader, method: int) -> None:
+    """Each compression of the standard library; a path in a name is a name only."""
+    members = {"a.jpg": b"one" * 99, "deep/b.png": b"two", "../../etc/c.png": b"three"}
+    path = zipped(tmp_path / "x.zip", members | {"t.txt": b"", "in.zip": b"", "d/": b""}, method)
+    left_out = LeftOutFiles()
+    found = entries(path, left_out=left_out)
+    assert [entry.uri for entry in found] == [f"zip://{name}::{path}" for name in members]
+    assert [reader.read(entry) for entry in found] == list(members.values())
+    assert left_out.counts == {LeftOut.NAME: 1, LeftOut.NESTED: 1}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "compress"),
+    [
+        (".tar", bytes),
+        (".tar.gz", gzip.compress),
+        (".tgz", gzip.compress),
+        (".tar.bz2", bz2.compress),
+        (".tar.xz", lzma.compress),
+        (".tar.zst", zstd),
+    ],
+)
+def test_members_of_tar_archives_are_read(
+    tmp_path: Path, reader: Reader, suffix: str, compress: type[bytes]
+) -> None:
+    """Compressed or not, in any order; links and directories are no members."""
+    members = [(f"{number}.jpg", bytes([number]) * 999) for number in range(1, 60)]
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(compress(tarred([*members, ("1.txt", b"x"), ("x.tar", b"y")])))
+    left_out = LeftOutFiles()
+    found = entries(path, left_out=left_out)
+    assert [entry.uri for entry in found] == [f"tar://{name}::{path}" for name, _ in members]
+    assert [reader.read(entry) for entry in found] == [data for _, data in members]
+    assert reader.read(found[3]) == members[3][1]
+    assert left_out.counts == {LeftOut.NAME: 1, LeftOut.NESTED: 1}
+
+
+def test_repeated_members_have_uris_of_their_own(tmp_path: Path, reader: Reader) -> None:
+    """Each of them is read where it is."""
+    path = tmp_path / "x.tar"
+    path.write_bytes(tarred([("a.jpg", b"1"), ("a.jpg", b"2"), ("a.jpg", b"3")]))
+    found = entries(path)
+    assert [entry.uri.partition("::")[0] for entry in found] == [
+        "tar://a.jpg",
+        "tar://a.jpg#2",
+        "tar://a.jpg#3",
+    ]
+    assert [reader.read(entry) for entry in found] == [b"1", b"2", b"3"]
+
+
+def test_containers_are_cut_into_parts(tmp_path: Path) -> None:
+    """Of 1,000 entries, in the order of the container; its version is that of its entries."""
+    path = zipped(tmp_path / "x.zip", {f"{number}.jpg": b"x" for number in range(2_500)})
+    assert [len(part.entries) for part in parts(path)] == [1_000, 1_000, 500]
+    assert [part.key for part in parts(path)] == [part.key for part in parts(path)]
+
+
+def test_files_without_content_are_typed_errors(tmp_path: Path, reader: Reader) -> None:
+    """Empty files, missing ones, Git LFS pointers and files over the limit."""
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "large.jpg").write_bytes(bytes(100_001))
+    (tmp_path / "link.jpg").symlink_to("nowhere")
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    (tmp_path / "pointer.jpg").write_bytes(pointer)
+    (tmp_path / "pointer.tar").write_bytes(pointer)
+    (tmp_path / "pointer.zip").write_bytes(pointer)
+    found = {Path(entry.uri).name: outcome(reader, entry) for entry in entries(tmp_path)}
+    assert found == {
+        "empty.jpg": "empty",
+        "large.jpg": "too_large",
+        "link.jpg": "missing",
+        "pointer.jpg": "pointer",
+        "pointer.tar": "pointer",
+        "pointer.zip": "pointer",
+    }
