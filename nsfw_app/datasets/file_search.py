@@ -5,7 +5,7 @@
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -50,7 +50,7 @@ class FileSearch:
     is_wanted: Callable[[str], bool] = is_image_name
     _searched: set[tuple[int, int]] = field(default_factory=set)
 
-    def files(self, paths: list[Path]) -> Iterator[FoundFile]:
+    def files(self, paths: Iterable[Path]) -> Iterator[FoundFile]:
         """The files, in the order of the paths and sorted within each.
 
         Linked directories come last, so that a file that is reached without a link keeps its own

@@ -5,6 +5,7 @@
 - Each failure is an `ImageError` about the file.
 """
 
+import io
 import os
 import re
 import stat
@@ -24,6 +25,7 @@ INSTALL = "Install it with: pip install 'nsfw-review[remote]'."
 TAGS = ("ETag", "etag", "blob_id", "md5Hash", "Content-MD5")
 TIMES = ("LastModified", "last_modified", "mtime", "updated", "Last-Modified", "created")
 BLOCK_BYTES = 2**20  # fetched at once while the headers of an archive are listed
+MAX_LINE = 2**20
 MAX_REASON = 200  # characters of a message that a file system gives
 URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
 POINTER = b"version https://git-lfs.github.com/spec/v1"  # first line of a Git LFS pointer file
@@ -99,7 +101,7 @@ def read(location: str, limits: Limits, *, size: int | None = None) -> bytes:
     with _failures(location):
         system, path = _remote(location)
         if scheme(location) in WEB:  # a server may ignore the range, and send without end
-            with system.open(path, "rb", block_size=0, size=size or 1) as file:
+            with system.open(path, "rb", block_size=0, size=1) as file:
                 data = read_up_to(file, limits.max_bytes + 1)
         elif system.async_impl:
             data = system.cat_file(path, start=0, end=limits.max_bytes + 1)
@@ -160,6 +162,24 @@ def opened(location: str, *, block_bytes: int = BLOCK_BYTES) -> Iterator[IO[byte
             yield file
 
 
+def lines(location: str) -> Iterator[str]:
+    """The lines of a text, without their ends; bytes that are not UTF-8 are kept as surrogates.
+
+    Raises:
+        ImageError: It is missing or cannot be read, or a line is longer than any real one.
+    """
+    with _failures(location), _streamed(location) as file:
+        raw = io.BufferedReader(_Chunks(file))
+        with io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape") as text:
+            while line := text.readline(MAX_LINE):
+                if len(line) == MAX_LINE:
+                    raise ImageError(
+                        ImageErrorKind.UNREADABLE,
+                        f"{name_of(location)} has a line of more than {MAX_LINE:,} characters.",
+                    )
+                yield line.rstrip("\r\n")
+
+
 def read_up_to(file: IO[bytes], size: int) -> bytes:
     """Bytes from where a stream is, fewer than `size` only at its end."""
     data = bytearray()
@@ -196,6 +216,34 @@ def pointer_error(name: str) -> ImageError:
         ImageErrorKind.POINTER,
         f"{name} is a Git LFS pointer; the file itself is not here. Run 'git lfs pull'.",
     )
+
+
+@contextmanager
+def _streamed(location: str) -> Iterator[IO[bytes]]:
+    """A file that is read once, from its start; a web server needs no range requests for it."""
+    if scheme(location) in WEB:
+        system, path = _remote(location)
+        with system.open(path, "rb", block_size=0, size=1) as file:
+            yield file
+    else:
+        with opened(location) as file:
+            yield file
+
+
+class _Chunks(io.RawIOBase):
+    """A file of fsspec, of which `read` is all that is used."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__()
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _local_status(location: str, found: os.stat_result) -> FileStatus:

@@ -8,15 +8,18 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from nsfw_app.datasets import containers, files, tar_archives, zip_archives
+from nsfw_app.concurrency import map_ordered
+from nsfw_app.datasets import containers, files, patterns, tar_archives, zip_archives
 from nsfw_app.datasets.containers import Kind
 from nsfw_app.datasets.entries import Entry, Part, Unit
 from nsfw_app.datasets.file_search import FileSearch
+from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.left_out import LeftOutFiles
-from nsfw_app.datasets.locations import absolute, redacted
+from nsfw_app.datasets.locations import absolute, is_url, redacted, resolved
+from nsfw_app.datasets.remote_search import RemoteSearch
 from nsfw_app.errors import ImageError, SourceError
 from nsfw_app.records import ImageProblem
 
@@ -26,6 +29,8 @@ FILES_PER_CUT = 500  # mean number of files in a group
 LARGE_GROUP = 1_000
 MAX_FILES = 2_000
 ENTRIES_PER_PART = 1_000  # of a container
+LIST = "@"  # before the name of a list
+REQUESTS = 16  # at once, for the versions of remote files
 
 
 def find_units(
@@ -34,18 +39,16 @@ def find_units(
     """The units of sources, listed while they are taken.
 
     Args:
-        specs: Files, directories, containers.
+        specs: Paths and URLs of files, directories and containers; patterns; `@list.txt`, a file
+            with a source on each line, relative to its directory.
         left_out: Counts what is not listed.
         excluded: A directory that is not searched: the one of the results.
 
     Raises:
-        SourceError: One of them does not exist, or its file system is not installed.
+        SourceError: One of them does not exist, or its file system is not installed; while units
+            are taken, if a remote one does not.
     """
-    locations = [absolute(spec) for spec in specs]
-    for location in locations:
-        files.check_installed(location)
-        if not Path(location).exists():
-            raise SourceError(f"{redacted(location)} does not exist.")
+    locations = [_checked(spec) for spec in specs]
     return grouped(_found(locations, left_out, excluded))
 
 
@@ -81,21 +84,72 @@ def grouped(found: Iterator[Entry]) -> Iterator[Unit]:
         yield Unit(group)
 
 
+def _checked(spec: str) -> str:
+    """The location of a source, with the @ of a list."""
+    mark = LIST if spec.startswith(LIST) and not Path(spec).exists() else ""
+    location = absolute(spec.removeprefix(mark))
+    files.check_installed(location)
+    is_named = bool(mark) or not patterns.is_pattern(location)
+    if is_named and not is_url(location) and not Path(location).exists():
+        raise SourceError(f"{redacted(location)} does not exist.")
+    return mark + location
+
+
 def _found(
-    locations: Sequence[str], left_out: LeftOutFiles, excluded: Path | None
+    locations: Iterable[str], left_out: LeftOutFiles, excluded: Path | None
 ) -> Iterator[Entry]:
     search = FileSearch(excluded, left_out, containers.is_in_directories)
-    for found in search.files([Path(location) for location in locations]):
-        yield _entry(str(found.path))
+    remote = RemoteSearch(left_out)
+    # Runs of paths and runs of URLs: in each run of paths, linked directories come last.
+    for remotely, run in itertools.groupby(_expanded(locations, left_out), is_url):
+        if remotely:
+            found = (status for location in run for status in remote.files(location))
+            yield from map_ordered(_entry, found, concurrency=REQUESTS)
+        else:
+            for file in search.files(Path(location) for location in run):
+                yield _entry(FileStatus(str(file.path)))
 
 
-def _entry(location: str) -> Entry:
-    """A file as it is now; one that cannot be read has neither size nor version."""
+def _expanded(locations: Iterable[str], left_out: LeftOutFiles) -> Iterator[str]:
+    """Locations without lists and patterns."""
+    for location in locations:
+        if location.startswith(LIST):
+            yield from _lines(location.removeprefix(LIST))
+        elif patterns.is_pattern(location):
+            matched = False
+            for each in patterns.without_braces(location):
+                for match in patterns.matches(each, left_out):
+                    matched = True
+                    yield match
+            if not matched:
+                raise SourceError(f"{redacted(location)} matches nothing.")
+        else:
+            yield location
+
+
+def _lines(location: str) -> Iterator[str]:
+    """The sources on the lines of a list.
+
+    Raises:
+        SourceError: It cannot be read.
+    """
     try:
-        status = files.status(location)
-    except ImageError:
-        return Entry(redacted(location), location)
-    return Entry(redacted(location), location, "", status.size, status.version)
+        for line in files.lines(location):
+            if line:
+                yield resolved(line, table=location)
+    except ImageError as error:
+        raise SourceError(f"{redacted(location)}: {error}") from error
+
+
+def _entry(found: FileStatus) -> Entry:
+    """A file as it is now; one that cannot be read has neither size nor version."""
+    location = found.location
+    if not found.version:
+        try:
+            found = files.status(location)
+        except ImageError:
+            return Entry(redacted(location), location)
+    return Entry(redacted(location), location, "", found.size, found.version)
 
 
 def _hash(uri: str) -> int:

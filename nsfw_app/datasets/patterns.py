@@ -1,0 +1,116 @@
+"""Patterns that name many sources: braces as in WebDataset, and wildcards.
+
+shard-{000000..000099}.tar    a file for each number
+{train,test}/*.jpg            alternatives; files that match
+images/**/*.png               at any depth
+"""
+
+import fnmatch
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from nsfw_app.datasets import files
+from nsfw_app.datasets.containers import kind_of
+from nsfw_app.datasets.file_search import is_image_name
+from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
+from nsfw_app.datasets.locations import WEB, is_url, name_of, redacted, scheme
+from nsfw_app.errors import ImageError
+
+BRACES = re.compile(r"\{([^{}]*)\}")
+RANGE = re.compile(r"(\d+)\.\.(\d+)")
+WILDCARDS = re.compile(r"[*?\[]")
+ANY_DEPTH = "**"
+
+
+def is_pattern(location: str) -> bool:
+    """Whether a location has braces or wildcards, and no file has it as its name."""
+    if is_url(location):
+        # Of a URL on the web, ? begins the query.
+        wild = "*" in location if scheme(location) in WEB else bool(WILDCARDS.search(location))
+        return wild or _has_braces(location)
+    wild = bool(WILDCARDS.search(location))
+    return (wild or _has_braces(location)) and not Path(location).exists()
+
+
+def without_braces(location: str) -> Iterator[str]:
+    """Every location that a pattern with braces means, in its order."""
+    for match in BRACES.finditer(location):
+        if alternatives := _alternatives(match[1]):
+            for each in alternatives:
+                yield from without_braces(
+                    location[: match.start()] + each + location[match.end() :]
+                )
+            return
+    yield location
+
+
+def matches(location: str, left_out: LeftOutFiles) -> Iterator[str]:
+    """Files and directories that match a pattern with wildcards, sorted in each directory.
+
+    Args:
+        location: The pattern; `**` matches any number of directories.
+        left_out: Counts directories that cannot be read.
+    """
+    first = WILDCARDS.search(location)
+    if first is None:
+        yield location
+        return
+    base, _, rest = location[: first.start()].rpartition("/")
+    if is_url(location) and base.endswith(":/"):  # no wildcards in a bucket's name
+        yield location
+        return
+    yield from _below(base or "/", (rest + location[first.start() :]).split("/"), left_out)
+
+
+def _below(base: str, patterns: list[str], left_out: LeftOutFiles) -> Iterator[str]:
+    pattern, *rest = patterns
+    if pattern == ANY_DEPTH and rest:
+        yield from _below(base, rest, left_out)
+    for location, is_directory in _children(base, left_out):
+        name = name_of(location)
+        if name.startswith(".") and not pattern.startswith("."):
+            continue
+        if pattern == ANY_DEPTH:
+            if is_directory:
+                yield from _below(location, patterns, left_out)
+            elif not rest:
+                yield from _wanted(location, left_out)
+        elif fnmatch.fnmatchcase(name, pattern):
+            if is_directory:
+                yield from _below(location, rest, left_out) if rest else [f"{location}/"]
+            elif not rest:
+                yield from _wanted(location, left_out)
+
+
+def _wanted(location: str, left_out: LeftOutFiles) -> Iterator[str]:
+    """The file, if it is an image or a container by its name."""
+    if kind_of(location) or is_image_name(name_of(location)):
+        yield location
+    else:
+        left_out.add(LeftOut.NAME, redacted(location))
+
+
+def _children(base: str, left_out: LeftOutFiles) -> Iterator[tuple[str, bool]]:
+    """Locations in a directory, sorted, and whether each is a directory."""
+    try:
+        if is_url(base):
+            for each in files.listing(f"{base}/" if scheme(base) in WEB else base):
+                yield each.location.rstrip("/"), each.is_directory
+        else:
+            for path in sorted(Path(base).iterdir()):
+                yield str(path), path.is_dir()
+    except (ImageError, OSError):
+        left_out.add(LeftOut.UNREADABLE, redacted(base))
+
+
+def _has_braces(location: str) -> bool:
+    return any(_alternatives(match[1]) for match in BRACES.finditer(location))
+
+
+def _alternatives(text: str) -> Iterator[str] | None:
+    """What braces mean: a range of numbers or several texts; None where they are characters."""
+    if match := RANGE.fullmatch(text):
+        width = max(len(match[1]), len(match[2])) if match[1].startswith("0") else 0
+        return (f"{number:0{width}}" for number in range(int(match[1]), int(match[2]) + 1))
+    return iter(text.split(",")) if "," in text else None

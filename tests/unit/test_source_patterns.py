@@ -1,0 +1,115 @@
+"""Sources that name many: lists, braces, wildcards; local and in fsspec's memory file system."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from nsfw_app.datasets import patterns
+from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
+from nsfw_app.datasets.units import find_units
+from nsfw_app.errors import SourceError
+
+NAMES = ("a/1.jpg", "a/2.png", "a/b/3.jpg", "a/b/c/4.jpg", "d/5.jpg", "d/.6.jpg", "d/notes.txt")
+
+
+@pytest.fixture(params=["local", "memory"])
+def root(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A directory with the files of `NAMES`: a path, and a URL."""
+    system = fsspec.filesystem("memory" if request.param == "memory" else "file")
+    root = "memory://images" if request.param == "memory" else str(tmp_path)
+    for name in NAMES:
+        system.pipe_file(f"{root}/{name}", b"x") if request.param == "memory" else None
+        if request.param == "local":
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(b"x")
+    yield root
+    if request.param == "memory":
+        system.rm("/images", recursive=True)
+
+
+def found(*specs: str, left_out: LeftOutFiles | None = None) -> list[str]:
+    """The uris of all files and containers of sources."""
+    units = find_units(specs, left_out=left_out or LeftOutFiles())
+    return [entry.uri for unit in units for entry in unit.entries]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("a/*.jpg", ["a/1.jpg"]),
+        ("a/?.[pj]*g", ["a/1.jpg", "a/2.png"]),
+        ("a/**/*.jpg", ["a/1.jpg", "a/b/3.jpg", "a/b/c/4.jpg"]),
+        ("*/b", ["a/b/3.jpg", "a/b/c/4.jpg"]),
+        ("**/b/*/*", ["a/b/c/4.jpg"]),
+        ("{d,a}/*.{jpg,png}", ["d/5.jpg", "a/1.jpg", "a/2.png"]),
+        ("", ["a/1.jpg", "a/2.png", "a/b/3.jpg", "a/b/c/4.jpg", "d/5.jpg"]),
+    ],
+)
+def test_patterns_and_directories(root: str, pattern: str, names: list[str]) -> None:
+    """Directories that match are searched; order is that of the braces, then of names."""
+    assert found(f"{root}/{pattern}") == [f"{root}/{name}" for name in names]
+
+
+def test_files_that_a_pattern_leaves_out_are_counted(root: str) -> None:
+    """Files that are not named as images, as in directories."""
+    left_out = LeftOutFiles()
+    assert found(f"{root}/d/*", left_out=left_out) == [f"{root}/d/5.jpg"]
+    assert left_out.counts == {LeftOut.NAME: 1}
+
+
+@pytest.mark.parametrize("pattern", ["x/*.jpg", "a/*.webp"])
+def test_a_pattern_without_matches_is_an_error(root: str, pattern: str) -> None:
+    """A wrong pattern is not an empty data set."""
+    with pytest.raises(SourceError, match="matches nothing"):
+        found(f"{root}/{pattern}")
+
+
+def test_a_missing_source_is_an_error(root: str) -> None:
+    """A remote one, too."""
+    with pytest.raises(SourceError, match="does not exist"):
+        found(f"{root}/missing")
+
+
+def test_braces_count_with_leading_zeros() -> None:
+    """As in the names of WebDataset shards; other braces are characters."""
+    names = list(patterns.without_braces("/s-{008..011}{a}.tar"))
+    assert names == [f"/s-{number}{{a}}.tar" for number in ("008", "009", "010", "011")]
+
+
+def test_a_file_with_the_characters_of_a_pattern_is_that_file(tmp_path: Path) -> None:
+    """A name is a name first."""
+    path = tmp_path / "a[1]{b,c}.jpg"
+    path.touch()
+    assert found(str(path)) == [str(path)]
+
+
+def test_lists_name_sources(root: str, tmp_path: Path) -> None:
+    """Paths relative to the list, directories and URLs; empty lines are no sources."""
+    path = tmp_path / "list.txt"
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "1.png").touch()
+    path.write_text(f"here/1.png\n\n{root}/a/b\r\n{root}/d/5.jpg\n")
+    names = ["a/b/3.jpg", "a/b/c/4.jpg", "d/5.jpg"]
+    expected = [str(tmp_path / "here/1.png"), *(f"{root}/{name}" for name in names)]
+    assert found(f"@{path}") == expected
+
+
+def test_remote_lists_are_relative_to_themselves(root: str) -> None:
+    """A list in a bucket names files of the bucket."""
+    with fsspec.open(f"{root}/list.txt", "w") as file:
+        file.write("a/1.jpg\nd\n")
+    assert found(f"@{root}/list.txt") == [f"{root}/a/1.jpg", f"{root}/d/5.jpg"]
+
+
+def test_a_missing_list_is_an_error(tmp_path: Path) -> None:
+    """It is raised before anything is listed."""
+    with pytest.raises(SourceError, match=r"list\.txt does not exist"):
+        find_units([f"@{tmp_path}/list.txt"], left_out=LeftOutFiles())
+
+
+def test_an_unknown_scheme_is_an_error() -> None:
+    """Before anything is listed."""
+    with pytest.raises(SourceError, match="gopher:// is not a scheme"):
+        find_units(["gopher://x/y"], left_out=LeftOutFiles())
