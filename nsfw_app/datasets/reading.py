@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
 from types import TracebackType
-from typing import Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar, cast
 
 from nsfw_app.datasets import files, streams, tar_archives, zip_archives
 from nsfw_app.datasets.containers import Kind, kind_of
@@ -24,6 +24,9 @@ class Cursor(Protocol):
     def close(self) -> None:
         """Close it."""
 
+
+if TYPE_CHECKING:
+    from nsfw_app.datasets.parquet_files import ParquetCursor
 
 C = TypeVar("C", bound=Cursor)
 
@@ -85,8 +88,8 @@ class Reader:
                 "listed. Scan again.",
             )
         if entry.place is None:
-            raise ImageError(
-                ImageErrorKind.UNREADABLE, f"{name_of(entry.uri)} has no place in its container."
+            return self._cursor(entry.file, lambda: _parquet(entry.file, self._limits)).read(
+                entry.member
             )
         if kind_of(entry.file) is Kind.ZIP:
             return zip_archives.read(entry, entry.place, self._limits)
@@ -114,3 +117,9 @@ class Reader:
                     self._cursors.popitem(last=False)[1].close()
             self._cursors.move_to_end(file)
             return cast("C", self._cursors[file])
+
+
+def _parquet(file: str, limits: Limits) -> "ParquetCursor":
+    from nsfw_app.datasets.parquet_files import ParquetCursor
+
+    return ParquetCursor(file, limits)

@@ -38,40 +38,21 @@ DAMAGED = (
 
 
 def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
-    """The images of an archive, in its order; at a damaged place, the archive itself.
+    """The images of an archive, in its order.
 
     Raises:
-        ImageError: It cannot be opened.
+        ImageError: It cannot be opened, or is damaged after the images that were listed.
     """
-    name = name_of(container.file)
     uris = MemberUris(container, "tar")
     listed = 0
     with _content(container.file) as file:
-        members = _members(file, name)
-        while True:
-            try:
-                member = next(members, None)
-            except DAMAGED as error:
-                problem = _damaged(container, error, listed=listed)
-            except ImageError as error:  # a bomb
-                problem = error
-            else:
-                if member is None:
-                    return
+        try:
+            for member in _members(file, name_of(container.file)):
                 listed += 1
                 if entry := _entry(member, container, uris, left_out):
                     yield entry
-                continue
-            if not listed:
-                raise problem
-            yield Entry(
-                container.uri,
-                container.file,
-                size=container.size,
-                version=container.version,
-                problem=ImageProblem(problem.kind, str(problem)),
-            )
-            return
+        except DAMAGED as error:
+            raise _damaged(container, error, listed=listed) from error
 
 
 def read(entry: Entry, place: Place, limits: Limits, cursor: StreamCursor | None) -> bytes:

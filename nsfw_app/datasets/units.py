@@ -8,11 +8,11 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from nsfw_app.concurrency import map_ordered
-from nsfw_app.datasets import containers, files, patterns, tar_archives, zip_archives
+from nsfw_app.datasets import containers, files, path_tables, patterns, tar_archives, zip_archives
 from nsfw_app.datasets.containers import Kind
 from nsfw_app.datasets.entries import Entry, Part, Unit
 from nsfw_app.datasets.file_search import FileSearch
@@ -20,6 +20,7 @@ from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.locations import absolute, is_url, redacted, resolved
 from nsfw_app.datasets.remote_search import RemoteSearch
+from nsfw_app.datasets.versions import versioned
 from nsfw_app.errors import ImageError, SourceError
 from nsfw_app.records import ImageProblem
 
@@ -30,7 +31,6 @@ LARGE_GROUP = 1_000
 MAX_FILES = 2_000
 ENTRIES_PER_PART = 1_000  # of a container
 LIST = "@"  # before the name of a list
-REQUESTS = 16  # at once, for the versions of remote files
 
 
 def find_units(
@@ -103,11 +103,10 @@ def _found(
     # Runs of paths and runs of URLs: in each run of paths, linked directories come last.
     for remotely, run in itertools.groupby(_expanded(locations, left_out), is_url):
         if remotely:
-            found = (status for location in run for status in remote.files(location))
-            yield from map_ordered(_entry, found, concurrency=REQUESTS)
+            yield from versioned(status for location in run for status in remote.files(location))
         else:
-            for file in search.files(Path(location) for location in run):
-                yield _entry(FileStatus(str(file.path)))
+            found = search.files(Path(location) for location in run)
+            yield from versioned(FileStatus(str(file.path)) for file in found)
 
 
 def _expanded(locations: Iterable[str], left_out: LeftOutFiles) -> Iterator[str]:
@@ -141,29 +140,27 @@ def _lines(location: str) -> Iterator[str]:
         raise SourceError(f"{redacted(location)}: {error}") from error
 
 
-def _entry(found: FileStatus) -> Entry:
-    """A file as it is now; one that cannot be read has neither size nor version."""
-    location = found.location
-    if not found.version:
-        try:
-            found = files.status(location)
-        except ImageError:
-            return Entry(redacted(location), location)
-    return Entry(redacted(location), location, "", found.size, found.version)
-
-
 def _hash(uri: str) -> int:
     digest = hashlib.blake2b(uri.encode(errors="surrogateescape"), digest_size=8).digest()
     return int.from_bytes(digest, "big")
 
 
 def _members(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
-    """The images of a container; itself, with the problem, where it cannot be opened."""
-    listing = zip_archives if containers.kind_of(container.file) is Kind.ZIP else tar_archives
+    """The images of a container; then itself, with the problem, where it is damaged."""
     try:
-        yield from listing.entries(container, left_out)
+        yield from _listing(containers.kind_of(container.file))(container, left_out)
     except ImageError as error:
         problem = ImageProblem(error.kind, str(error))
-        yield Entry(
-            container.uri, container.file, "", container.size, container.version, None, problem
-        )
+        yield replace(container, problem=problem)
+
+
+def _listing(kind: Kind | None) -> Callable[[Entry, LeftOutFiles], Iterator[Entry]]:
+    if kind is Kind.ZIP:
+        return zip_archives.entries
+    if kind is Kind.TAR:
+        return tar_archives.entries
+    if kind is Kind.PATHS:
+        return path_tables.entries
+    from nsfw_app.datasets import parquet_files
+
+    return parquet_files.entries

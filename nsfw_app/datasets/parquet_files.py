@@ -1,0 +1,241 @@
+"""Parquet files with images: Hugging Face datasets, and tables of bytes or of paths.
+
+- A column of images is a struct of `bytes` and `path` as in Hugging Face datasets, or binary. A
+  column of text holds paths, relative to the file.
+- To list a file its footer is read. Rows are decoded a few at a time, never a whole row group.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from threading import Lock
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nsfw_app.datasets import files
+from nsfw_app.datasets.entries import Entry
+from nsfw_app.datasets.left_out import LeftOutFiles
+from nsfw_app.datasets.locations import name_of, resolved
+from nsfw_app.datasets.path_tables import listed, no_column, path_column
+from nsfw_app.errors import ImageError, ImageErrorKind
+from nsfw_app.imaging import decode
+from nsfw_app.imaging.decode import Limits
+
+# Usual names of a column of bytes; with one column of bytes, any name will do.
+COLUMNS = frozenset("image img images bytes image_bytes content data jpg jpeg png webp".split())
+ROWS = 8  # decoded at once; each may be as large as the largest image
+MIN_ROWS = 1_000  # that a file of any size may have; repeated images take little space
+PATHS = 1_000  # of a column of paths, decoded at once
+WINDOW_BYTES = 64 * 2**20  # of decoded rows, for threads that come a little later
+# What pyarrow raises on damaged files; ArrowInvalid is a ValueError.
+DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """An image in a row: its bytes, or only their number where they are over the limit."""
+
+    data: bytes | None
+    size: int
+    path: str | None = None
+
+
+def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:  # noqa: ARG001
+    """The images of a file, in its order.
+
+    Raises:
+        ImageError: It cannot be opened, or has no column of images.
+    """
+    with files.opened(container.file) as file:
+        table = _table(file, container.file)
+        columns = _byte_columns(table.schema_arrow)
+        if columns:
+            count = table.metadata.num_rows
+            if count > max(container.size or 0, MIN_ROWS):
+                raise ImageError(
+                    ImageErrorKind.UNREADABLE,
+                    f"{name_of(container.file)} states {count:,} rows, more than it has bytes.",
+                )
+        elif column := path_column(_text_columns(table.schema_arrow)):
+            yield from listed(_paths(table, column, container), container)
+            return
+        else:
+            raise no_column(container, table.schema_arrow.names)
+    for row in range(count):
+        for column in columns:
+            member = f"{row}.{column}" if len(columns) > 1 else str(row)
+            uri = f"{container.uri}#{member}"
+            yield Entry(uri, container.file, member, version=container.version)
+
+
+class ParquetCursor:
+    """Reads images of a file, in nearly their order, from several threads.
+
+    Args:
+        location: The file.
+        limits: Largest image that is read.
+    """
+
+    def __init__(self, location: str, limits: Limits) -> None:
+        self._location = location
+        self._limits = limits
+        self._lock = Lock()
+        self._open: AbstractContextManager[IO[bytes]] | None = None
+        self._table: Any = None
+        self._columns: Sequence[str] = ()
+        self._starts: list[int] = []  # first row of each row group, and the number of rows
+        self._batches: Iterator[Any] = iter(())
+        self._next = 0  # row
+        self._end = 0  # row after the row group that is being decoded
+        self._window: OrderedDict[int, dict[str, _Value]] = OrderedDict()
+        self._window_bytes = 0
+        # By the end of a row group: its first row that cannot be decoded, and why.
+        self._damaged: dict[int, tuple[int, str]] = {}
+
+    def read(self, member: str) -> bytes:
+        """The bytes of an image; of one that the table names by its path, those of the file.
+
+        Raises:
+            ImageError: There are none, they are too large, or cannot be decoded.
+        """
+        text, _, column = member.partition(".")
+        with self._lock:
+            values = self._row(int(text))
+            value = values[column or self._columns[0]]
+        name = f"{name_of(self._location)}#{member}"
+        if value.data is not None:
+            return value.data
+        if value.size:
+            decode.check_size(value.size, name=name, limits=self._limits)
+        if value.path:
+            return files.read(resolved(value.path, table=self._location), self._limits)
+        raise ImageError(ImageErrorKind.EMPTY, f"{name} is empty.")
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._open is not None:
+                self._batches = iter(())
+                self._table = None
+                self._open.__exit__(None, None, None)
+                self._open = None
+
+    def _row(self, row: int) -> dict[str, _Value]:
+        if row in self._window:
+            return self._window[row]
+        if self._table is None:
+            self._start()
+        if not self._next <= row < self._end:
+            self._enter_group(row)
+        while row >= self._next:
+            self._check_damage(row)
+            try:
+                batch = next(self._batches)
+            except (*DAMAGED, StopIteration) as error:  # or it has fewer rows than it states
+                self._damaged[self._end] = self._next, files.reason(error)
+            else:
+                self._keep(batch)
+        return self._window[row]
+
+    def _start(self) -> None:
+        self._open = files.opened(self._location)
+        self._table = _table(self._open.__enter__(), self._location)
+        self._columns = _byte_columns(self._table.schema_arrow)
+        metadata = self._table.metadata
+        self._starts = [0]
+        for group in range(metadata.num_row_groups):
+            self._starts.append(self._starts[-1] + metadata.row_group(group).num_rows)
+
+    def _enter_group(self, row: int) -> None:
+        group = next(g for g, end in enumerate(self._starts[1:]) if row < end)
+        self._next, self._end = self._starts[group], self._starts[group + 1]
+        self._batches = self._table.iter_batches(
+            batch_size=ROWS, row_groups=[group], columns=list(self._columns), use_threads=False
+        )
+
+    def _check_damage(self, row: int) -> None:
+        first, reason = self._damaged.get(self._end, (self._end, ""))
+        if row >= first:
+            raise ImageError(
+                ImageErrorKind.CORRUPT,
+                f"{name_of(self._location)}#{row} cannot be decoded: {reason}.",
+            )
+
+    def _keep(self, batch: Any) -> None:
+        """Put rows into the window, and take the first ones out of it."""
+        for index in range(batch.num_rows):
+            values = {c: self._value(batch.column(c)[index]) for c in self._columns}
+            self._window[self._next] = values
+            self._window_bytes += _bytes_of(values)
+            self._next += 1
+        while self._window_bytes > WINDOW_BYTES and len(self._window) > batch.num_rows:
+            self._window_bytes -= _bytes_of(self._window.popitem(last=False)[1])
+
+    def _value(self, scalar: Any) -> _Value:
+        path = None
+        if pa.types.is_struct(scalar.type):
+            if not scalar.is_valid:
+                return _Value(None, 0)
+            path = scalar["path"].as_py() if "path" in scalar else None
+            scalar = scalar["bytes"]
+        if not scalar.is_valid:
+            return _Value(None, 0, path)
+        size = scalar.as_buffer().size
+        return _Value(None if size > self._limits.max_bytes else scalar.as_py(), size, path)
+
+
+def _bytes_of(values: dict[str, _Value]) -> int:
+    return sum(len(value.data or b"") + 100 for value in values.values())
+
+
+def _table(file: IO[bytes], location: str) -> Any:
+    try:
+        return pq.ParquetFile(file, pre_buffer=False, buffer_size=files.BLOCK_BYTES)
+    except DAMAGED as error:
+        name = name_of(location)
+        file.seek(0)
+        if files.is_pointer(file.read(len(files.POINTER))):
+            raise files.pointer_error(name) from error
+        raise ImageError(
+            ImageErrorKind.UNREADABLE,
+            f"{name} cannot be opened as a Parquet file: {files.reason(error)}.",
+        ) from error
+
+
+def _byte_columns(schema: Any) -> list[str]:
+    """Columns of images as bytes: those of structs, or a known binary one, or the only one."""
+    structs = [
+        field.name
+        for field in schema
+        if pa.types.is_struct(field.type)
+        and any(each.name == "bytes" and _is_binary(each.type) for each in field.type)
+    ]
+    binary = [field.name for field in schema if _is_binary(field.type)]
+    known = [name for name in binary if name.lower() in COLUMNS]
+    return structs or known or (binary if len(binary) == 1 else [])
+
+
+def _text_columns(schema: Any) -> list[str]:
+    return [
+        field.name
+        for field in schema
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+    ]
+
+
+def _is_binary(kind: Any) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _paths(table: Any, column: str, container: Entry) -> Iterator[Any]:
+    try:
+        for batch in table.iter_batches(batch_size=PATHS, columns=[column], use_threads=False):
+            yield from batch.column(0).to_pylist()
+    except DAMAGED as error:
+        raise ImageError(
+            ImageErrorKind.UNREADABLE,
+            f"{name_of(container.file)} is damaged: {files.reason(error)}.",
+        ) from error

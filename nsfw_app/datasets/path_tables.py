@@ -1,0 +1,95 @@
+"""Tables of paths: CSV with a header, and JSONL. Paths are relative to the table."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from nsfw_app.datasets import files
+from nsfw_app.datasets.entries import Entry
+from nsfw_app.datasets.files import FileStatus
+from nsfw_app.datasets.left_out import LeftOutFiles
+from nsfw_app.datasets.locations import name_of, resolved
+from nsfw_app.datasets.versions import versioned
+from nsfw_app.errors import ImageError, ImageErrorKind
+from nsfw_app.records import ImageProblem
+
+# Usual names of the column, in the order of preference: ours, those of Hugging Face, others'.
+COLUMNS = """path uri file_name filename file image image_path file_path filepath url image_url
+""".split()
+
+
+def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:  # noqa: ARG001
+    """The images of a table, in its order; a row without a path is an entry with a problem.
+
+    Raises:
+        ImageError: It cannot be read, or has no column of paths.
+    """
+    lines = files.lines(container.file)
+    is_csv = name_of(container.file).lower().endswith(".csv")
+    return listed(_csv(lines, container) if is_csv else _jsonl(lines), container)
+
+
+def listed(paths: Iterable[Any], container: Entry) -> Iterator[Entry]:
+    """Entries of the files that the rows of a table name.
+
+    Args:
+        paths: Of each row the path or URL; anything but a text where it has none.
+        container: The table.
+    """
+    return versioned(_named(path, row, container) for row, path in enumerate(paths))
+
+
+def path_column(names: Iterable[str]) -> str | None:
+    """The column that has the paths; None where none does."""
+    known = {name.lower(): name for name in reversed(list(names))}
+    return next((known[name] for name in COLUMNS if name in known), None)
+
+
+def no_column(container: Entry, names: Iterable[str]) -> ImageError:
+    """The error about a table in which no column is known."""
+    return ImageError(
+        ImageErrorKind.UNREADABLE,
+        f"{name_of(container.file)} has no column of images. Name one path or image; it has: "
+        f"{', '.join(names) or 'none'}.",
+    )
+
+
+def _named(path: Any, row: int, container: Entry) -> FileStatus | Entry:
+    message = f"Row {row} of {name_of(container.file)} has no path of an image."
+    if isinstance(path, str) and path.strip():
+        try:
+            return FileStatus(resolved(path.strip(), table=container.file))
+        except ImageError as error:
+            message = str(error)
+    problem = ImageProblem(ImageErrorKind.UNREADABLE, message)
+    return Entry(f"{container.uri}#{row}", container.file, problem=problem)
+
+
+def _csv(lines: Iterator[str], container: Entry) -> Iterator[str | None]:
+    try:
+        reader = csv.DictReader(lines)
+        column = path_column(reader.fieldnames or ())
+        if column is None:
+            raise no_column(container, reader.fieldnames or ())
+        for row in reader:
+            yield row[column]
+    except csv.Error as error:
+        raise ImageError(
+            ImageErrorKind.UNREADABLE, f"{name_of(container.file)} is damaged: {error}."
+        ) from error
+
+
+def _jsonl(lines: Iterator[str]) -> Iterator[Any]:
+    for line in lines:
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                row = None
+            yield _path(row) if isinstance(row, Mapping) else row if isinstance(row, str) else None
+
+
+def _path(row: Mapping[str, Any]) -> Any:
+    column = path_column(row)
+    return row[column] if column else None

@@ -1,0 +1,39 @@
+"""Entries of files, with their sizes and versions; many requests at once for remote files."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+from nsfw_app.concurrency import map_ordered
+from nsfw_app.datasets import files
+from nsfw_app.datasets.entries import Entry
+from nsfw_app.datasets.files import FileStatus
+from nsfw_app.datasets.locations import is_url, redacted
+from nsfw_app.errors import ImageError
+
+REQUESTS = 16  # at once
+
+
+def versioned(found: Iterable[FileStatus | Entry]) -> Iterator[Entry]:
+    """An entry for each file, in the same order; entries stay as they are."""
+    for remotely, run in itertools.groupby(found, _needs_request):
+        if remotely:
+            yield from map_ordered(_entry, run, concurrency=REQUESTS)
+        else:
+            yield from map(_entry, run)
+
+
+def _needs_request(found: FileStatus | Entry) -> bool:
+    return isinstance(found, FileStatus) and not found.version and is_url(found.location)
+
+
+def _entry(found: FileStatus | Entry) -> Entry:
+    """A file as it is now; one that cannot be read has neither size nor version."""
+    if isinstance(found, Entry):
+        return found
+    location = found.location
+    if not found.version:
+        try:
+            found = files.status(location)
+        except ImageError:
+            return Entry(redacted(location), location)
+    return Entry(redacted(location), location, "", found.size, found.version)

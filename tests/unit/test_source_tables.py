@@ -1,0 +1,198 @@
+"""Tables of images: Parquet files with bytes or paths, CSV and JSONL with paths."""
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nsfw_app.datasets import parquet_files
+from nsfw_app.datasets.left_out import LeftOutFiles
+from nsfw_app.datasets.reading import Reader
+from nsfw_app.errors import ImageError
+from tests.unit.test_sources import LIMITS, entries, outcome, parts
+
+IMAGES = [bytes([number]) * (100 + number) for number in range(100)]
+
+
+@pytest.fixture
+def reader() -> Iterator[Reader]:
+    """A reader of images up to 100 kB."""
+    with Reader(LIMITS) as reader:
+        yield reader
+
+
+def written(path: Path, columns: dict[str, object], **options: object) -> Path:
+    """A Parquet file."""
+    pq.write_table(pa.table(columns), path, **options)
+    return path
+
+
+def hugging_face(images: list[bytes | None], paths: list[str | None]) -> pa.Array:
+    """A column of images as `datasets` writes it."""
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    rows = [{"bytes": b, "path": p} for b, p in zip(images, paths, strict=True)]
+    return pa.array(rows, kind)
+
+
+def test_hugging_face_datasets_are_read(tmp_path: Path, reader: Reader) -> None:
+    """A directory with its README: each row of each file, with its number."""
+    (tmp_path / "README.md").touch()
+    (tmp_path / "data").mkdir()
+    image = hugging_face(list(IMAGES), [None] * 100)
+    path = written(
+        tmp_path / "data" / "train-00000-of-00001.parquet",
+        {"image": image, "label": pa.array([0] * 100)},
+        row_group_size=30,
+    )
+    found = entries(tmp_path)
+    assert [entry.uri for entry in found] == [f"{path}#{row}" for row in range(100)]
+    assert [reader.read(entry) for entry in found] == IMAGES
+
+
+@pytest.mark.parametrize("name", ["jpg", "anything"])
+def test_a_column_of_bytes_is_read(tmp_path: Path, reader: Reader, name: str) -> None:
+    """By a usual name, or the only one; bytes that are missing are an error of one row."""
+    path = written(tmp_path / "x.parquet", {name: [b"one", None, b"", b"four"], "id": [1, 2, 3, 4]})
+    found = [outcome(reader, entry) for entry in entries(path)]
+    assert found == [b"one", "empty", "empty", b"four"]
+
+
+def test_several_columns_of_images_are_read(tmp_path: Path, reader: Reader) -> None:
+    """Each of them; the uri has the column."""
+    columns = {"a": hugging_face([b"1"], [None]), "b": hugging_face([b"2"], [None])}
+    path = written(tmp_path / "x.parquet", columns)
+    found = entries(path)
+    assert [entry.uri for entry in found] == [f"{path}#0.a", f"{path}#0.b"]
+    assert [reader.read(entry) for entry in found] == [b"1", b"2"]
+
+
+def test_paths_in_place_of_bytes_are_read(tmp_path: Path, reader: Reader) -> None:
+    """Relative to the file, as `datasets` writes images that it did not embed."""
+    (tmp_path / "a.jpg").write_bytes(b"file")
+    image = hugging_face([None, b"bytes", None], ["a.jpg", "b.jpg", "missing.jpg"])
+    path = written(tmp_path / "x.parquet", {"image": image})
+    assert [outcome(reader, e) for e in entries(path)] == [b"file", b"bytes", "missing"]
+
+
+def test_rows_are_read_by_threads_and_in_any_order(tmp_path: Path) -> None:
+    """Nearly in order as a scan reads them, backward, and with a small window."""
+    path = written(tmp_path / "x.parquet", {"image": list(IMAGES)}, row_group_size=40)
+    found = entries(path)
+    with Reader(LIMITS) as reader, ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(reader.read, found)) == IMAGES
+    with pytest.MonkeyPatch.context() as patch, Reader(LIMITS) as reader:
+        patch.setattr(parquet_files, "WINDOW_BYTES", 1_000)
+        assert [reader.read(entry) for entry in reversed(found)] == IMAGES[::-1]
+    assert threading.active_count() < 20
+
+
+def test_a_large_row_is_not_returned(tmp_path: Path, reader: Reader) -> None:
+    """It is over the limit; its neighbors are read."""
+    path = written(tmp_path / "x.parquet", {"image": [b"1", bytes(LIMITS.max_bytes + 1), b"3"]})
+    assert [outcome(reader, entry) for entry in entries(path)] == [b"1", "too_large", b"3"]
+
+
+def test_damaged_rows_lose_their_row_group_at_most(tmp_path: Path, reader: Reader) -> None:
+    """Damage in the middle of a file is an error of its rows; others are read."""
+    path = written(
+        tmp_path / "x.parquet",
+        {"image": list(IMAGES)},
+        row_group_size=25,
+        compression="none",
+        use_dictionary=False,
+    )
+    start = pq.ParquetFile(path).metadata.row_group(1).column(0).data_page_offset
+    data = bytearray(path.read_bytes())
+    data[start : start + 40] = b"\xff" * 40
+    path.write_bytes(data)
+    found = [outcome(reader, entry) for entry in entries(path)]
+    assert found[:25] == IMAGES[:25]
+    assert found[25:50] == ["corrupt"] * 25
+    assert found[50:] == IMAGES[50:]
+
+
+@pytest.mark.parametrize("size", [0, 3, 100, -20])
+def test_a_truncated_file_is_one_error(tmp_path: Path, reader: Reader, size: int) -> None:
+    """Its footer is at the end, so that nothing of it can be read."""
+    path = written(tmp_path / "x.parquet", {"image": list(IMAGES)})
+    path.write_bytes(path.read_bytes()[:size])
+    (entry,) = entries(path)
+    assert entry.uri == str(path)
+    with pytest.raises(ImageError, match="cannot be opened as a Parquet file") as caught:
+        reader.read(entry)
+    assert caught.value.kind == "unreadable"
+
+
+def test_a_table_without_images_is_one_error(tmp_path: Path, reader: Reader) -> None:
+    """The message has its columns."""
+    path = written(tmp_path / "x.parquet", {"id": [1], "caption": ["a"]})
+    (entry,) = entries(path)
+    with pytest.raises(ImageError, match=r"no column of images.*id, caption"):
+        reader.read(entry)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_tables_of_paths_are_read(tmp_path: Path, reader: Reader, suffix: str) -> None:
+    """Relative to the table; each entry is that of the file, with its size and version."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "ä 1.jpg").write_bytes(b"one")
+    (tmp_path / "2.jpg").write_bytes(b"two")
+    names = ["in/ä 1.jpg", str(tmp_path / "2.jpg"), "in/../2.jpg", "3.jpg"]
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".parquet":
+        written(path, {"label": ["a"] * 4, "file_name": names})
+    elif suffix == ".csv":
+        path.write_text("label,file_name\n" + "".join(f"a,{name}\n" for name in names))
+    else:
+        rows = ({"label": "a", "file_name": name} for name in names)
+        path.write_text("".join(json.dumps(row) + "\n\n" for row in rows))
+    found = entries(path)
+    assert [entry.uri for entry in found] == [
+        str(tmp_path / name) for name in ("in/ä 1.jpg", "2.jpg", "2.jpg", "3.jpg")
+    ]
+    assert found[1].version.startswith("3-")
+    assert [outcome(reader, e) for e in found] == [b"one", b"two", b"two", "missing"]
+
+
+def test_rows_without_a_path_are_errors_of_these_rows(tmp_path: Path, reader: Reader) -> None:
+    """Lines that are not JSON, other types, missing keys."""
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"path": "a.jpg"}\n{broken\n[1]\n{"path": 7}\n{"id": 1}\n"a.jpg"\n')
+    found = entries(path)
+    assert [outcome(reader, e) for e in found] == [b"x", *["unreadable"] * 4, b"x"]
+    assert [entry.uri for entry in found[1:3]] == [f"{path}#1", f"{path}#2"]
+
+
+def test_a_table_with_a_field_without_end_is_one_error(tmp_path: Path, reader: Reader) -> None:
+    """After the rows before it."""
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    path = tmp_path / "x.csv"
+    path.write_text("path\na.jpg\n" + 'x"' * 3 + "y" * 200_000 + "\n")
+    assert [outcome(reader, entry) for entry in entries(path)] == [b"x", "unreadable"]
+
+
+def test_tables_in_directories_are_not_sources(tmp_path: Path) -> None:
+    """They describe the images next to them, which would be listed twice."""
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.jpg"}\n')
+    assert [entry.uri for entry in entries(tmp_path)] == [str(tmp_path / "a.jpg")]
+
+
+def test_files_of_several_sources_share_a_part(tmp_path: Path) -> None:
+    """Containers between them are parts of their own."""
+    for name in ("1.jpg", "2.jpg", "3.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    table = tmp_path / "t.csv"
+    table.write_text("path\n3.jpg\n")
+    left_out = LeftOutFiles()
+    found = parts(tmp_path / "1.jpg", tmp_path / "2.jpg", table, left_out=left_out)
+    assert [[Path(e.uri).name for e in part.entries] for part in found] == [
+        ["3.jpg"],
+        ["1.jpg", "2.jpg"],
+    ]
