@@ -145,12 +145,14 @@ def opened(location: str, *, block_bytes: int = BLOCK_BYTES) -> Iterator[IO[byte
     with _failures(location):
         if is_url(location):
             system, path = _remote(location)
+            options = {}
             if scheme(location) in WEB:
                 info = system.info(path)
                 if not info.get("size") or not info.get("partial", True):
                     raise _no_ranges(location)
+                options["size"] = info["size"]
             file: IO[bytes] = system.open(
-                path, "rb", block_size=block_bytes, cache_type="readahead"
+                path, "rb", block_size=block_bytes, cache_type="readahead", **options
             )
         else:
             if not stat.S_ISREG(os.stat(location).st_mode):  # noqa: PTH116  opening a pipe waits

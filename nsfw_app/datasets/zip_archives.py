@@ -82,9 +82,8 @@ def read(entry: Entry, place: Place, limits: Limits) -> bytes:
         raise _corrupt(name, "its header is missing")
     _, name_bytes, extra_bytes = HEADER.unpack_from(data)
     start = HEADER.size + name_bytes + extra_bytes
-    missing = start + place.size - known
-    if missing > 0:
-        data += files.read_range(entry.file, place.offset + known, missing)
+    if start > known:
+        data += files.read_range(entry.file, place.offset + len(data), start - known)
     info = zipfile.ZipInfo(name or "member")
     info.compress_type, info.CRC = place.method or zipfile.ZIP_STORED, place.crc32
     info.compress_size, info.file_size = place.size, entry.size or 0

@@ -1,0 +1,237 @@
+"""Sources by URL: fsspec's memory file system, a web server and an S3 server on loopback."""
+
+import io
+import json
+import random
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import s3fs
+from moto.server import ThreadedMotoServer
+
+from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
+from nsfw_app.datasets.locations import redacted
+from nsfw_app.datasets.reading import Reader
+from nsfw_app.datasets.units import find_units
+from nsfw_app.errors import ImageError, SourceError
+from tests.support.range_server import RangeServer, range_server
+from tests.unit.test_sources import LIMITS, entries, outcome, tarred, zipped
+
+IMAGES = {f"in/{number}.jpg": random.Random(number).randbytes(2_000) for number in range(20)}
+Store = Callable[[str, bytes], str]
+
+
+@pytest.fixture
+def reader() -> Iterator[Reader]:
+    """A reader of images up to 100 kB."""
+    with Reader(LIMITS) as reader:
+        yield reader
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    """The URL of an S3 server."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def web() -> Iterator[RangeServer]:
+    """A web server."""
+    with range_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "s3", "web"])
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """Stores a file at a path, and returns its URL."""
+    if request.param == "web":
+        server: RangeServer = request.getfixturevalue("web")
+
+        def put(path: str, data: bytes) -> str:
+            server.files[f"/{path}"] = data
+            return f"{server.url}/{path}"
+
+        yield put
+        return
+    if request.param == "s3":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3_server"))
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key-of-the-environment")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        s3fs.S3FileSystem.clear_instance_cache()
+        system, root = s3fs.S3FileSystem(use_listings_cache=False), "s3://bucket"
+        system.mkdir("bucket")
+    else:
+        system, root = fsspec.filesystem("memory"), "memory://bucket"
+
+    def pipe(path: str, data: bytes) -> str:
+        system.pipe_file(f"{root}/{path}", data)
+        return f"{root}/{path}"
+
+    yield pipe
+    system.rm(root, recursive=True)
+
+
+def parquet(images: list[bytes]) -> bytes:
+    """A Parquet file."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"image": images}), sink, row_group_size=7)
+    return sink.getvalue()
+
+
+def test_directories_are_searched(store: Store, reader: Reader) -> None:
+    """By the rules of local directories; each file has the version that the server states."""
+    urls = [store(f"set/{name}", data) for name, data in IMAGES.items()]
+    for name in ("set/.hidden.jpg", "set/notes.txt", "set/.git/x.jpg", "set/empty.jpg"):
+        store(name, b"" if "empty" in name else b"x")
+    left_out = LeftOutFiles()
+    root = urls[0].removesuffix("in/0.jpg")
+    found = entries(root, left_out=left_out)
+    assert [entry.uri for entry in found] == [f"{root}empty.jpg", *sorted(urls)]
+    assert len({entry.version for entry in found} - {""}) == 21
+    by_uri = {entry.uri: outcome(reader, entry) for entry in found}
+    assert by_uri.pop(f"{root}empty.jpg") == "empty"
+    assert by_uri == dict(zip(urls, IMAGES.values(), strict=True))
+    assert left_out.counts == {LeftOut.HIDDEN: 2, LeftOut.NAME: 1}
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "parquet"])
+def test_containers_are_read_by_threads(store: Store, tmp_path: Path, kind: str) -> None:
+    """Each kind on each file system."""
+    data = {
+        "zip": lambda: zipped(tmp_path / "x.zip", IMAGES).read_bytes(),
+        "tar": lambda: tarred(list(IMAGES.items())),
+        "parquet": lambda: parquet(list(IMAGES.values())),
+    }[kind]()
+    url = store(f"x.{kind}", data)
+    found = entries(url)
+    assert found[3].uri == (f"{url}#3" if kind == "parquet" else f"{kind}://in/3.jpg::{url}")
+    with Reader(LIMITS) as reader, ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(reader.read, found)) == list(IMAGES.values())
+
+
+def test_tables_name_files_relative_to_themselves(store: Store, reader: Reader) -> None:
+    """And by URL; none of them names a file of this machine."""
+    here = store("set/a b.jpg", b"here")
+    store("set/in/c.jpg", b"deeper")
+    rows = ["a b.jpg", "in/c.jpg", "../set/a b.jpg", here, "file:///etc/passwd", "/etc/passwd"]
+    table = store("set/x.jsonl", "".join(json.dumps({"path": r}) + "\n" for r in rows).encode())
+    assert [outcome(reader, entry) for entry in entries(table)] == [
+        b"here",
+        b"deeper",
+        b"here",
+        b"here",
+        "unreadable",
+        "missing",
+    ]
+
+
+def test_missing_and_large_files_are_typed_errors(store: Store, reader: Reader) -> None:
+    """In a list; one over the limit is not fetched whole."""
+    large = store("large.jpg", bytes(LIMITS.max_bytes + 1))
+    urls = store("list.txt", f"{large}\nmissing.jpg\nmissing.zip\n".encode())
+    kinds = [outcome(reader, entry) for entry in entries(f"@{urls}")]
+    assert sorted(kinds) == ["missing", "missing", "too_large"]
+
+
+def test_only_bytes_of_the_member_are_fetched(web: RangeServer, tmp_path: Path) -> None:
+    """Of a large zip and a large tar, its directory or headers, and the member itself."""
+    noise = random.Random(1).randbytes(9_000_000)
+    members = {"video.mp4": noise, "a.jpg": b"image" * 1_000, "video2.mp4": noise}
+    web.files["/x.zip"] = zipped(tmp_path / "x.zip", members, zipfile.ZIP_STORED).read_bytes()
+    web.files["/x.tar"] = tarred(list(members.items()))
+    with Reader(LIMITS) as reader:
+        for name in ("x.zip", "x.tar"):
+            (entry,) = entries(f"{web.url}/{name}")
+            listed = web.sent_bytes.get(f"/{name}", 0)
+            assert listed < 4_000_000
+            assert reader.read(entry) == members["a.jpg"]
+            assert web.sent_bytes[f"/{name}"] - listed < 6_000
+
+
+def test_a_file_over_the_limit_is_not_fetched(web: RangeServer, reader: Reader) -> None:
+    """Its size is known before."""
+    web.files["/x.jpg"] = bytes(50_000_000)
+    (entry,) = entries(f"{web.url}/x.jpg")
+    assert outcome(reader, entry) == "too_large"
+    assert not web.sent_bytes
+
+
+def test_a_server_without_ranges_gives_files_but_no_members(
+    web: RangeServer, reader: Reader
+) -> None:
+    """The error of a container says what to do; a list is read as a whole."""
+    web.has_ranges = False
+    web.files |= {"/x.jpg": b"x", "/x.tar": tarred([("a.jpg", b"x")])}
+    web.files["/list.txt"] = b"x.jpg\nx.tar\n"
+    container, image = sorted(entries(f"@{web.url}/list.txt"), key=lambda e: e.problem is None)
+    assert reader.read(image) == b"x"
+    with pytest.raises(ImageError, match="does not support range requests") as caught:
+        reader.read(container)
+    assert caught.value.kind == "unreadable"
+
+
+def test_a_changed_file_has_another_version(store: Store) -> None:
+    """An ETag, or the time of modification."""
+    url = store("x.jpg", b"one")
+    (before,) = entries(url)
+    store("x.jpg", b"two")
+    (after,) = entries(url)
+    assert before.version != after.version
+
+
+def test_passwords_are_used_and_not_shown(web: RangeServer, reader: Reader) -> None:
+    """Neither in uris nor in messages, as are signatures of URLs."""
+    web.password = "anna:secret"
+    web.files |= {"/a.jpg": b"x", "/x.tar": tarred([("a.jpg", b"x")])}
+    url = web.url.replace("http://", "http://anna:secret@")
+    found = entries(f"{url}/a.jpg", f"{url}/x.tar?X-Amz-Signature=secret&id=1")
+    assert [entry.uri for entry in found] == [
+        f"tar://a.jpg::{web.url}/x.tar?id=1",
+        f"{web.url}/a.jpg",
+    ]
+    assert [reader.read(entry) for entry in found] == [b"x", b"x"]
+    web.password = "other:secret2"
+    (entry,) = entries(f"{url}/a.jpg?token=secret")
+    with pytest.raises(ImageError, match="401") as caught:
+        reader.read(entry)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(SourceError) as refused:
+        entries(f"{url}/set/")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("https://u:p@h/a.jpg?Signature=1&Expires=2&Key-Pair-Id=3", "https://h/a.jpg"),
+        ("https://h/a.jpg?sv=1&se=2&sr=b&sp=r&sig=x%3D&size=3", "https://h/a.jpg?size=3"),
+        ("https://h/a.jpg?access_token=1#x", "https://h/a.jpg"),
+        ("https://h/a.jpg?w=1&h=", "https://h/a.jpg?w=1&h="),
+        ("s3://key:secret@bucket/a?b#c@d.jpg", "s3://bucket/a?b#c@d.jpg"),
+        ("/a/u:p@h?sig=1", "/a/u:p@h?sig=1"),
+        ("/a/\udcff.jpg", "/a/\\xff.jpg"),
+    ],
+)
+def test_credentials_are_not_shown(location: str, shown: str) -> None:
+    """User and password, signatures, tokens; other parameters name the file."""
+    assert redacted(location) == shown
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that installs it; before anything is listed."""
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
+    with pytest.raises(SourceError, match=r"s3:// needs .*pip install 'nsfw-review\[remote\]'"):
+        find_units(["s3://bucket/x"], left_out=LeftOutFiles())
