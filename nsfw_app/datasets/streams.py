@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import zlib
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -19,6 +20,8 @@ WINDOW_BYTES = 64 * 2**20  # kept behind the furthest read, for threads that com
 # Images hardly shrink when they are compressed; a stream that grows by more is a bomb.
 MAX_RATIO = 200
 FREE_BYTES = 64 * 2**20  # that a stream may have beyond the ratio, for blank bitmaps
+# What decompressors raise on damaged files.
+DAMAGED = (zlib.error, lzma.LZMAError, EOFError, OSError, OverflowError, ValueError)
 
 
 def _zstd(file: IO[bytes]) -> Any:
@@ -58,6 +61,7 @@ class ForwardStream(io.RawIOBase):
         self._name = name
         self._inner = DECOMPRESSORS[compression](file)
         self._position = 0
+        self._damage: Exception | None = None
 
     def readable(self) -> bool:
         """It is."""
@@ -81,8 +85,22 @@ class ForwardStream(io.RawIOBase):
 
         Raises:
             ImageError: The file is a bomb.
+            OSError, ValueError, EOFError, zlib.error, LZMAError: It is damaged here, and all bytes
+                before were read.
         """
-        data: bytes = self._inner.read(min(size, CHUNK_BYTES) if size >= 0 else CHUNK_BYTES)
+        size = min(size, CHUNK_BYTES) if size >= 0 else CHUNK_BYTES
+        data = bytearray()
+        while len(data) < size and self._damage is None:
+            try:
+                piece = self._inner.read1(size - len(data))
+            except DAMAGED as error:
+                self._damage = error
+            else:
+                if not piece:
+                    break
+                data += piece
+        if self._damage is not None and not data:
+            raise self._damage
         self._position += len(data)
         if self._position > FREE_BYTES + MAX_RATIO * self._file.tell():
             raise ImageError(
@@ -90,7 +108,7 @@ class ForwardStream(io.RawIOBase):
                 f"{self._name} is not read further: it grows more than {MAX_RATIO} times when it "
                 "is decompressed.",
             )
-        return data
+        return bytes(data)
 
 
 class StreamCursor:

@@ -6,9 +6,7 @@
 - Nothing is unpacked: a name is a name only.
 """
 
-import lzma
 import tarfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, cast
@@ -25,16 +23,7 @@ from nsfw_app.imaging.decode import Limits
 from nsfw_app.records import ImageProblem
 
 MAX_HEADER_BYTES = 2**20  # of attributes and long names; tarfile would read any size
-# What tarfile and the decompressors raise on damaged archives.
-DAMAGED = (
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    OverflowError,
-    ValueError,
-)
+DAMAGED = (tarfile.TarError, *streams.DAMAGED)  # what tarfile raises
 
 
 def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:

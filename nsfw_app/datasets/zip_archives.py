@@ -6,6 +6,7 @@
 """
 
 import io
+import lzma
 import struct
 import zipfile
 import zlib
@@ -31,6 +32,7 @@ METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2
 DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     EOFError,
     NotImplementedError,
     OSError,  # of bz2
