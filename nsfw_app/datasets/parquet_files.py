@@ -118,8 +118,8 @@ class ParquetCursor:
         """Close the file."""
         with self._lock:
             if self._open is not None:
-                self._batches = iter(())
-                self._table = None
+                self._batches, self._table = iter(()), None
+                self._next = self._end = 0
                 self._open.__exit__(None, None, None)
                 self._open = None
 

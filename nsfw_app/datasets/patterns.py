@@ -64,23 +64,34 @@ def matches(location: str, left_out: LeftOutFiles) -> Iterator[str]:
 
 
 def _below(base: str, patterns: list[str], left_out: LeftOutFiles) -> Iterator[str]:
+    """What matches in a directory and below, by the parts of a pattern."""
     pattern, *rest = patterns
-    if pattern == ANY_DEPTH and rest:
-        yield from _below(base, rest, left_out)
+    if pattern == ANY_DEPTH:
+        yield from _at_any_depth(base, rest or ["*"], left_out)
+        return
     for location, is_directory in _children(base, left_out):
-        name = name_of(location)
-        if name.startswith(".") and not pattern.startswith("."):
+        if not _matches_name(location, pattern):
             continue
-        if pattern == ANY_DEPTH:
-            if is_directory:
-                yield from _below(location, patterns, left_out)
-            elif not rest:
-                yield from _wanted(location, left_out)
-        elif fnmatch.fnmatchcase(name, pattern):
-            if is_directory:
-                yield from _below(location, rest, left_out) if rest else [f"{location}/"]
-            elif not rest:
-                yield from _wanted(location, left_out)
+        if rest:
+            yield from _below(location, rest, left_out) if is_directory else ()
+        else:
+            yield from [f"{location}/"] if is_directory else _wanted(location, left_out)
+
+
+def _at_any_depth(base: str, patterns: list[str], left_out: LeftOutFiles) -> Iterator[str]:
+    yield from _below(base, patterns, left_out)
+    for location, is_directory in _children(base, left_out):
+        # A directory that matches has been found, with all that is in it.
+        is_found = len(patterns) == 1 and _matches_name(location, patterns[0])
+        if is_directory and not is_found and not name_of(location).startswith("."):
+            yield from _at_any_depth(location, patterns, left_out)
+
+
+def _matches_name(location: str, pattern: str) -> bool:
+    """Whether the last part of a location matches; hidden ones do only by a dot."""
+    name = name_of(location)
+    is_hidden = name.startswith(".") and not pattern.startswith(".")
+    return not is_hidden and fnmatch.fnmatchcase(name, pattern)
 
 
 def _wanted(location: str, left_out: LeftOutFiles) -> Iterator[str]:

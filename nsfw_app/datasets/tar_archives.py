@@ -66,7 +66,7 @@ def read(entry: Entry, place: Place, limits: Limits, cursor: StreamCursor | None
         )
     except DAMAGED as error:
         raise ImageError(
-            ImageErrorKind.UNREADABLE, f"{name} cannot be read: its archive is damaged before it."
+            ImageErrorKind.UNREADABLE, f"{name} cannot be read: its archive is damaged there."
         ) from error
     if len(data) < place.size:
         raise ImageError(

@@ -17,7 +17,7 @@ from nsfw_app.datasets.containers import Kind
 from nsfw_app.datasets.entries import Entry, Part, Unit
 from nsfw_app.datasets.file_search import FileSearch
 from nsfw_app.datasets.files import FileStatus
-from nsfw_app.datasets.left_out import LeftOutFiles
+from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import absolute, is_url, redacted, resolved
 from nsfw_app.datasets.remote_search import RemoteSearch
 from nsfw_app.datasets.versions import versioned
@@ -106,7 +106,19 @@ def _found(
             yield from versioned(status for location in run for status in remote.files(location))
         else:
             found = search.files(Path(location) for location in run)
-            yield from versioned(FileStatus(str(file.path)) for file in found)
+            yield from versioned(
+                FileStatus(str(file.path))
+                for file in found
+                if not _is_excluded(file.path, excluded, left_out)
+            )
+
+
+def _is_excluded(path: Path, excluded: Path | None, left_out: LeftOutFiles) -> bool:
+    """Whether a file that a pattern found is one of the results; counts it."""
+    if excluded is None or not path.is_relative_to(excluded.absolute()):
+        return False
+    left_out.add(LeftOut.DESTINATION, str(path))
+    return True
 
 
 def _expanded(locations: Iterable[str], left_out: LeftOutFiles) -> Iterator[str]:

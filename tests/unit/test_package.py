@@ -118,6 +118,7 @@ def test_the_wheel_requires_what_requirements_txt_pins(metadata: Message) -> Non
     [
         ("cluster", "requirements-cluster.txt"),
         ("dev", "tests/requirements.txt"),
+        ("remote", "requirements-remote.txt"),
         ("timm", "requirements-timm.txt"),
     ],
 )

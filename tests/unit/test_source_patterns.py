@@ -43,6 +43,8 @@ def found(*specs: str, left_out: LeftOutFiles | None = None) -> list[str]:
         ("a/**/*.jpg", ["a/1.jpg", "a/b/3.jpg", "a/b/c/4.jpg"]),
         ("*/b", ["a/b/3.jpg", "a/b/c/4.jpg"]),
         ("**/b/*/*", ["a/b/c/4.jpg"]),
+        ("**/*", ["a/1.jpg", "a/2.png", "a/b/3.jpg", "a/b/c/4.jpg", "d/5.jpg"]),
+        ("**", ["a/1.jpg", "a/2.png", "a/b/3.jpg", "a/b/c/4.jpg", "d/5.jpg"]),
         ("{d,a}/*.{jpg,png}", ["d/5.jpg", "a/1.jpg", "a/2.png"]),
         ("", ["a/1.jpg", "a/2.png", "a/b/3.jpg", "a/b/c/4.jpg", "d/5.jpg"]),
     ],

@@ -96,9 +96,10 @@ def test_the_output_directory_is_not_searched(tmp_path: Path) -> None:
     """Results within a source are left out and counted."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "part-1.parquet").touch()
-    left_out = LeftOutFiles()
-    assert not list(find_units([str(tmp_path)], left_out=left_out, excluded=tmp_path / "out"))
-    assert left_out.counts == {LeftOut.DESTINATION: 1}
+    for spec in (tmp_path, tmp_path / "**" / "*"):
+        left_out = LeftOutFiles()
+        assert not list(find_units([str(spec)], left_out=left_out, excluded=tmp_path / "out"))
+        assert left_out.counts == {LeftOut.DESTINATION: 1}
 
 
 def test_a_source_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
@@ -178,6 +179,24 @@ def test_repeated_members_have_uris_of_their_own(tmp_path: Path, reader: Reader)
         "tar://a.jpg#3",
     ]
     assert [reader.read(entry) for entry in found] == [b"1", b"2", b"3"]
+
+
+def test_webdataset_shards_are_read(tmp_path: Path, reader: Reader) -> None:
+    """Samples that are named by key: their images, by a pattern; a missing shard is an error."""
+    for shard in (0, 2):
+        samples = [(f"{shard}{key}.{kind}", b"x") for key in "ab" for kind in ("jpg", "json")]
+        (tmp_path / f"shard-{shard:06}.tar").write_bytes(tarred(samples))
+    left_out = LeftOutFiles()
+    found = entries(f"{tmp_path}/shard-{{000000..000002}}.tar", left_out=left_out)
+    members = [(entry.member, outcome(reader, entry)) for entry in found]
+    assert members == [
+        ("0a.jpg", b"x"),
+        ("0b.jpg", b"x"),
+        ("", "missing"),
+        ("2a.jpg", b"x"),
+        ("2b.jpg", b"x"),
+    ]
+    assert left_out.counts == {LeftOut.NAME: 4}
 
 
 def test_containers_are_cut_into_parts(tmp_path: Path) -> None:
