@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import random
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ from nsfw_app.datasets.locations import redacted
 from nsfw_app.datasets.reading import Reader
 from nsfw_app.datasets.units import find_units
 from nsfw_app.errors import ImageError, SourceError
+from tests.support.dataset_hub import dataset_hub
 from tests.support.range_server import RangeServer, range_server
 from tests.unit.test_sources import LIMITS, entries, outcome, tarred, zipped
 
@@ -143,6 +146,50 @@ def test_missing_and_large_files_are_typed_errors(store: Store, reader: Reader) 
     urls = store("list.txt", f"{large}\nmissing.jpg\nmissing.zip\n".encode())
     kinds = [outcome(reader, entry) for entry in entries(f"@{urls}")]
     assert sorted(kinds) == ["missing", "missing", "too_large"]
+
+
+def test_datasets_of_the_hugging_face_hub_are_read(tmp_path: Path) -> None:
+    """Their files, archives and Parquet files, in a process that has the hub's address."""
+    members = list(IMAGES.items())[:3]
+    files = {
+        "README.md": b"# A dataset",
+        "data/a.jpg": b"one",
+        "data/b.tar": tarred(members),
+        "data/train-00000-of-00001.parquet": parquet([data for _, data in members]),
+    }
+    program = """
+import sys
+from nsfw_app.datasets.reading import Reader
+from nsfw_app.datasets.units import find_units, parts_of
+from tests.unit.test_sources import LIMITS, LeftOutFiles
+with Reader(LIMITS) as reader:
+    for unit in find_units(sys.argv[1:], left_out=LeftOutFiles()):
+        for part in parts_of(unit):
+            for entry in part.entries:
+                print(entry.uri, reader.read(entry)[:4].hex())
+"""
+    with dataset_hub(files) as hub:
+        environment = {
+            **os.environ,
+            "HF_ENDPOINT": hub.url,
+            "HF_HUB_OFFLINE": "0",
+            "HF_HOME": str(tmp_path),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", program, "hf://datasets/org/name"],
+            env=environment,
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    root = "hf://datasets/org/name/data"
+    expected = [f"tar://{name}::{root}/b.tar {data[:4].hex()}" for name, data in members]
+    for row, (_, data) in enumerate(members):
+        expected.append(f"{root}/train-00000-of-00001.parquet#{row} {data[:4].hex()}")
+    expected.append(f"{root}/a.jpg {b'one'.hex()}")
+    assert done.stdout.splitlines() == expected, done.stderr
 
 
 def test_only_bytes_of_the_member_are_fetched(web: RangeServer, tmp_path: Path) -> None:
