@@ -46,7 +46,7 @@ def find_units(
 
     Raises:
         SourceError: One of them does not exist, or its file system is not installed; while units
-            are taken, if a remote one does not.
+            are taken, if a pattern matches nothing or a directory cannot be listed.
     """
     locations = [_checked(spec) for spec in specs]
     return grouped(_found(locations, left_out, excluded))
@@ -89,10 +89,20 @@ def _checked(spec: str) -> str:
     mark = LIST if spec.startswith(LIST) and not Path(spec).exists() else ""
     location = absolute(spec.removeprefix(mark))
     files.check_installed(location)
-    is_named = bool(mark) or not patterns.is_pattern(location)
-    if is_named and not is_url(location) and not Path(location).exists():
-        raise SourceError(f"{redacted(location)} does not exist.")
+    if mark or not patterns.is_pattern(location):
+        _check_exists(location)
     return mark + location
+
+
+def _check_exists(location: str) -> None:
+    if not is_url(location):
+        if not Path(location).exists():
+            raise SourceError(f"{redacted(location)} does not exist.")
+    elif not location.endswith("/"):  # a directory is checked when it is listed
+        try:
+            files.status(location)
+        except ImageError as error:
+            raise SourceError(f"{redacted(location)}: {error}") from error
 
 
 def _found(

@@ -140,6 +140,14 @@ def test_tables_name_files_relative_to_themselves(store: Store, reader: Reader) 
     ]
 
 
+@pytest.mark.parametrize("name", ["missing.jpg", "missing.zip", "missing", "@missing.txt"])
+def test_a_source_that_does_not_exist_is_an_error(store: Store, name: str) -> None:
+    """It is raised before anything is listed, so that no results are removed for it."""
+    url = store("x.jpg", b"x").replace("x.jpg", name.removeprefix("@"))
+    with pytest.raises(SourceError, match="does not exist"):
+        find_units([f"@{url}" if name.startswith("@") else url], left_out=LeftOutFiles())
+
+
 def test_missing_and_large_files_are_typed_errors(store: Store, reader: Reader) -> None:
     """In a list; one over the limit is not fetched whole."""
     large = store("large.jpg", bytes(LIMITS.max_bytes + 1))
@@ -249,14 +257,15 @@ def test_passwords_are_used_and_not_shown(web: RangeServer, reader: Reader) -> N
         f"{web.url}/a.jpg",
     ]
     assert [reader.read(entry) for entry in found] == [b"x", b"x"]
-    web.password = "other:secret2"
     (entry,) = entries(f"{url}/a.jpg?token=secret")
+    web.password = "other:secret2"
     with pytest.raises(ImageError, match="401") as caught:
         reader.read(entry)
     assert "secret" not in str(caught.value)
-    with pytest.raises(SourceError) as refused:
-        entries(f"{url}/set/")
-    assert "secret" not in str(refused.value)
+    for path in ("set/", "a.jpg?token=secret", "x.tar"):
+        with pytest.raises(SourceError) as refused:
+            entries(f"{url}/{path}")
+        assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from nsfw_app.datasets import parquet_files
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.reading import Reader
 from nsfw_app.errors import ImageError
-from tests.unit.test_sources import LIMITS, entries, outcome, parts
+from tests.unit.test_sources import LIMITS, entries, outcome, parts, tarred, zipped
 
 IMAGES = [bytes([number]) * (100 + number) for number in range(100)]
 
@@ -196,3 +196,21 @@ def test_files_of_several_sources_share_a_part(tmp_path: Path) -> None:
         ["3.jpg"],
         ["1.jpg", "2.jpg"],
     ]
+
+
+def test_all_kinds_of_sources_together(tmp_path: Path, reader: Reader) -> None:
+    """A directory with containers, a list, a table, a pattern: each image once, the same twice."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"a")
+    zipped(folder / "b.zip", {"b.jpg": b"b"})
+    (folder / "c.tar").write_bytes(tarred([("c.jpg", b"c")]))
+    written(folder / "d.parquet", {"image": [b"d"]})
+    for name in "efgh":
+        (tmp_path / f"{name}.png").write_bytes(name.encode())
+    (tmp_path / "list.txt").write_text("e.png\n")
+    (tmp_path / "table.csv").write_text("path\nf.png\n")
+    specs = (folder, f"@{tmp_path}/list.txt", tmp_path / "table.csv", f"{tmp_path}/{{g,h}}.png")
+    found = entries(*specs)
+    assert sorted(reader.read(entry) for entry in found) == [b"%c" % c for c in b"abcdefgh"]
+    assert [part.key for part in parts(*specs)] == [part.key for part in parts(*specs)]
