@@ -108,6 +108,18 @@ def test_a_source_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
         find_units([str(tmp_path), str(tmp_path / "missing")], left_out=LeftOutFiles())
 
 
+def test_directories_are_listed_when_they_are_needed(tmp_path: Path) -> None:
+    """What appears in a later directory before it is reached is found: nothing is listed ahead."""
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.zip").touch()
+    units = find_units([str(tmp_path)], left_out=LeftOutFiles())
+    next(units)
+    (tmp_path / "c" / "y.zip").touch()
+    names = [Path(unit.entries[0].file).relative_to(tmp_path) for unit in units]
+    assert [str(name) for name in names] == ["b/x.zip", "c/x.zip", "c/y.zip"]
+
+
 def test_one_file_changes_one_part() -> None:
     """A file that is added, removed or changed leaves the keys of all other parts as they are."""
     files = [Entry(f"/images/{number:05}.jpg", "", version="1") for number in range(20_000)]
