@@ -62,7 +62,7 @@ class Reader:
         Raises:
             ImageError: It cannot be read, or is over the limit; the size is checked before.
         """
-        name = name_of(entry.member or entry.uri)
+        name = name_of(entry.member if entry.place else entry.uri)
         if entry.problem:
             raise ImageError(ImageErrorKind(entry.problem.kind), entry.problem.message)
         if entry.size is not None:
