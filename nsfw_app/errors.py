@@ -23,6 +23,10 @@
     ├── FilterError          an invalid filter of the log
     ├── LabelSetError        a labeled set cannot be read, or holds nothing to evaluate
     ├── SourceError          a source of images that was named cannot be listed
+
+
+    ├── TrainingError        a model cannot be trained from a training set, or not be written
+    │   └── TrainingSetError a training set cannot be read, is too small, or leaks between splits
     ├── AccountError         a user or key that cannot be created or changed like this
     ├── SortingError         a file could not be moved into the folder of its action
     ├── RequestError         an invalid request
@@ -259,6 +263,18 @@ class SourceError(NSFWReviewError):
     """A source of images that was named cannot be listed."""
 
     kind: str = "source"
+
+
+class TrainingError(NSFWReviewError):
+    """A model cannot be trained from a training set, or not be written where it is to be."""
+
+    kind: str = "training"
+
+
+class TrainingSetError(TrainingError):
+    """A training set cannot be read, has too few images, or has a group in both splits."""
+
+    kind: str = "training_set"
 
 
 class OtherReviewer(NSFWReviewError):

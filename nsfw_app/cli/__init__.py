@@ -1,9 +1,9 @@
 """Command line interface: `nsfw-review`, also `python -m nsfw_app`.
 
 - Results go to standard output; progress, warnings and errors to standard error.
-- Exit codes: 0 success; 1 an error stopped the command, `classify` could not sort a file, or
-  `audit-plan` found no plan; 2 wrong usage; 3 `classify` or `evaluate` could not classify all
-  images.
+- Exit codes: 0 success; 1 an error stopped the command, `classify` could not sort a file,
+  `audit-plan` found no plan, or `train` wrote no model; 2 wrong usage; 3 `classify` or `evaluate`
+  could not classify all images.
 - An error is one sentence. Tracebacks are printed with `--verbose` only.
 """
 
@@ -27,6 +27,7 @@ from nsfw_app.cli.purge import purge
 from nsfw_app.cli.report import report
 from nsfw_app.cli.serve import serve
 from nsfw_app.cli.standard_output import with_output_errors
+from nsfw_app.cli.train import train
 from nsfw_app.cli.users import users
 from nsfw_app.errors import NSFWReviewError, OutputError
 
@@ -43,6 +44,7 @@ app.command()(evaluate)
 app.command()(report)
 app.command()(purge)
 app.command()(optimize)
+app.command()(train)
 app.command()(audit)
 app.command()(audit_plan)
 app.command()(check)

@@ -93,7 +93,7 @@ def evaluate(
         for name, measure in measures:
             values[name].append(measure(some, labels))
     found = {
-        name: _measured(measure(scores, unsafe), values[name], of=rates.get(name.partition("@")[0]))
+        name: measured(measure(scores, unsafe), values[name], of=rates.get(name.partition("@")[0]))
         for name, measure in measures
     }
     return Evaluation(len(scores), int(unsafe.sum()), found)
@@ -137,7 +137,7 @@ def compare(
         for name, measure, second_measure in measures:
             values[name].append(second_measure(others, labels) - measure(some, labels))
     found = {
-        name: _measured(second_measure(other, unsafe) - measure(one, unsafe), values[name])
+        name: measured(second_measure(other, unsafe) - measure(one, unsafe), values[name])
         for name, measure, second_measure in measures
     }
     right = [(scores >= at) == unsafe for scores, at in ((one, thresholds[0]), (other, own[0]))]
@@ -166,7 +166,8 @@ def curve_points(
     return ordered[last], caught, last + 1 - caught
 
 
-def _auroc(scores: Floats, unsafe: NDArray[np.bool_]) -> float:
+def auroc(scores: Floats, unsafe: NDArray[np.bool_]) -> float:
+    """Area under the ROC curve, in [0, 1]; both labels must occur."""
     _, caught, flagged_safe = curve_points(scores, unsafe)
     heights = np.concatenate([[0], caught]) / caught[-1]
     widths = np.concatenate([[0], flagged_safe]) / flagged_safe[-1]
@@ -210,7 +211,7 @@ def _measures(thresholds: Sequence[float]) -> list[tuple[str, Measure]]:
     found: list[tuple[str, Measure]] = [
         ("accuracy", lambda scores, unsafe: float(((scores >= policy) == unsafe).mean())),
         ("balanced_accuracy", balanced),
-        ("auroc", both(_auroc)),
+        ("auroc", both(auroc)),
         ("average_precision", both(_average_precision)),
         ("brier", lambda scores, unsafe: float(((scores - unsafe) ** 2).mean())),
         ("ece", lambda scores, unsafe: calibration_error(scores, unsafe, np.ones(len(scores)))),
@@ -227,8 +228,14 @@ def _resamples(count: int) -> Iterator[NDArray[np.int64]]:
         yield np.sort(rng.integers(0, count, count))
 
 
-def _measured(value: float, values: list[float], *, of: int | None = None) -> Measured:
-    """A measure with its interval; `of` is how many images a rate is of, None for no rate."""
+def measured(value: float, values: list[float], *, of: int | None = None) -> Measured:
+    """A measure with its interval.
+
+    Args:
+        value: Of the set.
+        values: Of its resamples; NaN where one does not define it.
+        of: How many images a rate is of; None for what is not a rate.
+    """
     defined = np.array(values)[~np.isnan(values)]
     if np.isnan(value) or not len(defined):
         return Measured(None, None, None)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from PIL import Image
 
@@ -29,6 +29,9 @@ from nsfw_app.models.hub import ModelFiles
 from nsfw_app.models.optimize.speed import compare_speed
 from nsfw_app.models.optimized_formats import OPENVINO_FILES, Format
 from nsfw_app.records import Policy
+
+if TYPE_CHECKING:
+    from nsfw_app.models.backends.pytorch import TransformersBackend
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +76,9 @@ class HalfPrecision(Backend, Protocol):
             RuntimeError: This machine cannot compute it in half precision.
         """
         ...
+
+
+Original = TypeVar("Original", bound=HalfPrecision)
 
 
 def open_backend(
@@ -254,13 +260,22 @@ def _torch(
         threads=threads,
         device=Device.CPU if fp32_on_cpu else device(),
     )
+    return fastest_precision(original, backends)
+
+
+def fastest_precision(
+    original: "TransformersBackend", backends: BackendConfig
+) -> "TransformersBackend":
+    """A model in half precision where its report passes and it is faster, else as it is."""
+    from nsfw_app.models.backends.pytorch import Device
+
     has_half = original.device is not Device.CPU or system.cpu().multiplies_bf16
     if original.on_zero_gpu or not has_half:
         return original
     return _half_or_original(original, backends)
 
 
-def _half_or_original(original: HalfPrecision, backends: BackendConfig) -> Backend:
+def _half_or_original(original: Original, backends: BackendConfig) -> Original:
     """Half precision where its report passes and it is faster, else the original.
 
     - A stored report of these weights, this runtime and this CPU is followed; without one, both

@@ -1,0 +1,175 @@
+"""The card of a trained model, and the same result as text for a terminal."""
+
+from collections.abc import Iterator, Mapping
+
+from nsfw_app.datasets.training_report import TrainingReport
+from nsfw_app.datasets.training_set import Split
+from nsfw_app.evidence.evaluation import Measured
+from nsfw_app.evidence.replacement import MARGIN, Comparison, Outcome, Part
+from nsfw_app.models.cards import card
+
+MEASURES: Mapping[str, str] = {
+    "auroc": "AUROC",
+    "log_loss": "log loss",
+    "accuracy": "accuracy",
+    "recall": "recall",
+    "false_positive_rate": "false positive rate",
+}
+PARTS: Mapping[Part, str] = {
+    Part.ALL: "All test images",
+    Part.CORRECTIONS: "Corrections",
+    Part.ELSEWHERE: "Images that are no corrections",
+}
+
+
+def model_card(report: TrainingReport) -> str:
+    """README.md of a trained model: result, data, training, measures, limits."""
+    model = report.model
+    base = [f"base_model: {model.model}"] if "/" in model.model else []
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: image-classification",
+        *base,
+        "tags:",
+        "  - image-classification",
+        "  - content-moderation",
+        "---",
+        "",
+        f"# {report.name}",
+        "",
+        f"{model.model} with a new head, trained by NSFW Review from the decisions of reviewers. "
+        "It takes the same images and has the same labels.",
+        "",
+        "## Result",
+        "",
+        *_result(report),
+        "",
+        "## Data",
+        "",
+        f"Training set {report.training_set}, SHA-256 of its labels {report.training_set_sha256}.",
+        "",
+        "| split | label source | normal | nsfw |",
+        "|---|---|---|---|",
+        *_counts(report),
+        "",
+        f"Groups of near duplicates: {report.groups[Split.TRAIN]:,} in train, "
+        f"{report.groups[Split.TEST]:,} in test; none is in both.",
+        "",
+        "## Training",
+        "",
+        *_training(report),
+        "",
+        "## Evaluation",
+        "",
+        "Both models on the same images of the test split, with 95 % bootstrap intervals over "
+        "groups of near duplicates. Accuracy, recall and false positive rate are at threshold "
+        f"{report.replacement.threshold:g}.",
+        *_tables(report),
+        "",
+        "## Use",
+        "",
+        "Set `NSFW_MODEL` to this directory, or pass it to `nsfw-review optimize --model`. Its "
+        "policy starts from the settings: save the threshold above for it in the Model tab.",
+        "",
+        "## Limits",
+        "",
+        "- Measured on images that reviewers of one installation labeled, corrections more often "
+        "than they occur. The size of a difference is that of this test split, not of the images "
+        "that arrive.",
+        "- Scores are not calibrated. Training weighs both labels the same.",
+        "- A test split that is used to choose among several trained models favors the chosen one.",
+        f"- Limits of {model.model}: {card(model.model).limits}",
+        f"- License of {model.model}: {card(model.model).license}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def summary(report: TrainingReport) -> str:
+    """The result with every measure, for a terminal."""
+    lines = [f"{report.name}: {report.replacement.outcome}.", *_result(report)[1:]]
+    for part, found in report.replacement.parts.items():
+        lines += [f"{PARTS[part]}: {_images(found)}"]
+        for name, paired in found.measures.items():
+            lines.append(
+                f"  {MEASURES[name]:<20}{_value(paired.current)} -> {_value(paired.candidate)}, "
+                f"difference {_with_interval(paired.difference)}"
+            )
+        lines.append(f"  {_mcnemar(found)}")
+    return "\n".join(lines)
+
+
+def _result(report: TrainingReport) -> list[str]:
+    found = report.replacement
+    forced = found.outcome is not Outcome.BETTER and report.written
+    return [
+        f"Compared with {report.model.model} on held-out images, it is **{found.outcome}**."
+        + (" It was written because that was forced." if forced else ""),
+        "",
+        *(f"- {reason}" for reason in found.reasons),
+        f"- Better is said only if the interval of the difference of AUROC lies above 0, and, on "
+        f"images that are no corrections, neither recall nor false positive rate may be worse by "
+        f"more than {MARGIN:g}.",
+    ]
+
+
+def _counts(report: TrainingReport) -> Iterator[str]:
+    for split, sources in report.counts.items():
+        for source, labels in sources.items():
+            yield f"| {split} | {source} | {labels['normal']:,} | {labels['nsfw']:,} |"
+
+
+def _training(report: TrainingReport) -> list[str]:
+    head, model = report.head, report.model
+    lines = [
+        f"- Trained on: {model.model}, revision {model.revision}, SHA-256 of its weights "
+        f"{model.weights_sha256}.",
+        f"- Head: logistic regression over the features, regularized toward the current head; "
+        f"penalty {head.penalty:g}, chosen by cross-validation with near duplicates in one fold "
+        f"(mean log loss {head.losses[head.penalty]:.4f}, current model {head.current_loss:.4f}).",
+        f"- Features and scores were computed by {report.backend}.",
+    ]
+    if tuning := report.fine_tuning:
+        lines.append(
+            f"- The last {tuning.blocks} blocks: log loss of {tuning.validation_images:,} "
+            f"validation images {tuning.losses[0]:.4f} before, "
+            f"{tuning.losses[tuning.best_epoch]:.4f} after epoch {tuning.best_epoch} of "
+            f"{len(tuning.losses) - 1}."
+            + ("" if tuning.best_epoch else " It did not fall, so only the head is new.")
+        )
+    versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
+    return [*lines, f"- Seed {report.seed}; {versions}."]
+
+
+def _tables(report: TrainingReport) -> Iterator[str]:
+    for part, found in report.replacement.parts.items():
+        yield from ("", f"### {PARTS[part]}", "", _images(found), "")
+        yield from ("| measure | current | new | difference |", "|---|---|---|---|")
+        for name, paired in found.measures.items():
+            cells = map(_with_interval, (paired.current, paired.candidate, paired.difference))
+            yield f"| {MEASURES[name]} | {' | '.join(cells)} |"
+        yield from ("", _mcnemar(found))
+
+
+def _images(found: Comparison) -> str:
+    return (
+        f"{found.images:,} images, {found.unsafe:,} of them nsfw, in {found.groups:,} groups of "
+        "near duplicates."
+    )
+
+
+def _mcnemar(found: Comparison) -> str:
+    return (
+        f"Groups in which only the current model is right: {found.only_current:,}; only the new "
+        f"one: {found.only_candidate:,} (McNemar's exact p = {found.p_value:.3g})."
+    )
+
+
+def _value(measure: Measured) -> str:
+    return "-" if measure.value is None else f"{measure.value:.3f}"
+
+
+def _with_interval(measure: Measured) -> str:
+    if measure.lower is None or measure.upper is None:
+        return _value(measure)
+    return f"{_value(measure)} ({measure.lower:.3f} to {measure.upper:.3f})"

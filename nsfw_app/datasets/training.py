@@ -1,0 +1,258 @@
+"""Training: a candidate from a training set, compared with the current model, written if better.
+
+- Nothing but features is on disk until the end: the model is written under a hidden name, and
+  renamed when it is complete and kept.
+- What is compared is the written model, loaded as any other.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsfw_app import __version__, private_files
+from nsfw_app.datasets.model_card import model_card
+from nsfw_app.datasets.training_report import TrainingReport
+from nsfw_app.datasets.training_set import Labeled, Split, TrainingSet, read_training_set
+from nsfw_app.errors import ModelUnsupported, TrainingError
+from nsfw_app.evidence.replacement import Outcome, Replacement, TestImages, compare_candidate
+from nsfw_app.models.artifacts import ModelVersion
+from nsfw_app.models.backends.pytorch import TransformersBackend, device
+from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
+from nsfw_app.models.checkpoints import load_errors
+from nsfw_app.models.hub import find
+from nsfw_app.models.selection import AUTO, TORCH, BackendConfig, fastest_precision
+from nsfw_app.models.training import fine_tuning
+from nsfw_app.models.training.features import Features, compute_features
+from nsfw_app.models.training.fine_tuning import FineTuning, TrainingData
+from nsfw_app.models.training.head import Floats, Head, log_odds, nsfw_scores, update_head
+from nsfw_app.models.training.model_files import open_model, score_files, write_model
+from nsfw_app.models.training.regression import FittedHead, fit_head, fit_update
+
+CARD, REPORT = "README.md", "training.json"
+PACKAGES = ("torch", "transformers", "scikit-learn")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """What to train from what.
+
+    - `directory` is the training set, `output` where the model is written.
+    - `model` and `revision` name the current model, which is trained on; `unsafe_labels` are those
+      that are not known words.
+    - `blocks` is how many of the last encoder blocks are trained, too.
+    - `seed` is of folds, parts, and the order of images.
+    - `force` writes a model that is not shown to be better.
+    """
+
+    directory: Path
+    output: Path
+    model: str
+    revision: str
+    unsafe_labels: Sequence[str]
+    blocks: int = 0
+    seed: int = 0
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where progress is shown: sentences, and a step of so many images, one call after each."""
+
+    say: Callable[[str], None]
+    track: Callable[[int], AbstractContextManager[Callable[[], None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """Trains a model and compares it with the current one; writes it if it is better, or forced.
+
+    - `backends` says whether half precision may be used, where its parity reports are, and which
+      policy is in force for the current model.
+    - `threads` are CPU threads.
+    """
+
+    config: TrainingConfig
+    backends: BackendConfig
+    threads: int
+    progress: Progress
+
+    def train(self) -> TrainingReport:
+        """Train, compare, and keep or discard the result.
+
+        Raises:
+            TrainingSetError: The training set cannot be read or used.
+            TrainingError: The output exists, or the model has fewer blocks.
+            ModelError: The model cannot be loaded, is no transformers model, or has no head.
+            StorageError: Features or model cannot be written.
+        """
+        output = _checked_output(self.config.output)
+        name = FALCONSAI if self.config.model == AUTO else self.config.model
+        if name == OPEN_NSFW:
+            raise ModelUnsupported(
+                f"{OPEN_NSFW} cannot be trained, because it is no transformers model. Name one "
+                "with --model or NSFW_MODEL."
+            )
+        images = read_training_set(self.config.directory)
+        source, original = self._load(name)
+        # Features are computed by torch, not by an optimized model, in the faster precision.
+        wanted = TORCH if self.backends.wanted == TORCH else AUTO
+        current = fastest_precision(original, replace(self.backends, wanted=wanted))
+
+        cached = output.with_name(f"{output.name}.features")
+        train, test = images.labeled(Split.TRAIN), images.labeled(Split.TEST)
+        features = self._features(current, [*train.paths, *test.paths], cached)
+        count = len(train.paths)
+        known, held_out = features[:count], features[count:]
+        self.progress.say(f"Fitting a head to {count:,} images.")
+        unsafe_labels = Head(original).unsafe
+        odds = log_odds(known.logits, unsafe_labels)
+        head = fit_head(known.values, odds, train.unsafe, train.groups, seed=self.config.seed)
+        candidate, tuning = self._tuned(original, head, known.values, odds, train)
+        scores = nsfw_scores(held_out.logits, unsafe_labels)
+        partial = output.with_name(f".{output.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            write_model(candidate, source, partial)
+            replacement = self._compared(partial, current, scores, test, name)
+            report = self._report(images, current, head, tuning, replacement)
+            if report.written:
+                _keep(partial, output, report)
+                shutil.rmtree(cached, ignore_errors=True)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return report
+
+    def _load(self, name: str) -> tuple[Path, TransformersBackend]:
+        """Directory and weights of the current model, which is checked to be one to train."""
+        with load_errors(name):
+            files = find(name, revision=self.config.revision)
+            origin = ModelVersion.of_files(name, files)
+            self.progress.say(f"Loading {origin.model}, revision {origin.revision}.")
+            original = TransformersBackend(
+                origin,
+                files=files,
+                unsafe_labels=self.config.unsafe_labels,
+                threads=self.threads,
+                device=device(),
+            )
+        Head(original)
+        fine_tuning.check_blocks(original, self.config.blocks)
+        return files.directory, original
+
+    def _features(
+        self, current: TransformersBackend, paths: Sequence[Path], directory: Path
+    ) -> Features:
+        self.progress.say(
+            f"Computing features of {len(paths):,} images with {current.identity.backend}."
+        )
+        with self.progress.track(len(paths)) as advance:
+            return compute_features(
+                paths, current, directory=directory, threads=self.threads, advance=advance
+            )
+
+    def _tuned(
+        self,
+        original: TransformersBackend,
+        head: FittedHead,
+        features: NDArray[np.float32],
+        odds: Floats,
+        train: Labeled,
+    ) -> tuple[TransformersBackend, FineTuning | None]:
+        """The model with its new head, and with its last blocks trained where that helps."""
+        unsafe_labels = Head(original).unsafe
+        with_head = fine_tuning.copy_backend(original)
+        update_head(with_head.model, head.update, unsafe_labels)
+        if not self.config.blocks:
+            return with_head, None
+        data = TrainingData(train.paths, train.unsafe, train.groups)
+        fitted, _ = data.split(seed=self.config.seed)
+        # The validation part must be new to the head, too.
+        update = fit_update(
+            features[fitted], odds[fitted], train.unsafe[fitted], penalty=head.penalty
+        )
+        tuned = fine_tuning.copy_backend(original)
+        update_head(tuned.model, update, unsafe_labels)
+        self.progress.say(f"Training the last {self.config.blocks} blocks.")
+        tuning = fine_tuning.fine_tune(
+            tuned,
+            data,
+            blocks=self.config.blocks,
+            seed=self.config.seed,
+            threads=self.threads,
+            progress=self.progress.say,
+        )
+        return (tuned if tuning.best_epoch else with_head), tuning
+
+    def _compared(
+        self,
+        directory: Path,
+        current: TransformersBackend,
+        scores: Floats,
+        test: Labeled,
+        name: str,
+    ) -> Replacement:
+        """The written model and the current one on the test split."""
+        self.progress.say(f"Scoring {len(test.paths):,} held-out images with the new model.")
+        opened = open_model(directory, self.config.output.name, like=current, threads=self.threads)
+        with self.progress.track(len(test.paths)) as advance:
+            candidate = score_files(test.paths, opened, threads=self.threads, advance=advance)
+        return compare_candidate(
+            scores,
+            candidate,
+            TestImages(test.unsafe, test.groups, test.corrections),
+            threshold=self.backends.policy_of(name).threshold,
+        )
+
+    def _report(
+        self,
+        images: TrainingSet,
+        current: TransformersBackend,
+        head: FittedHead,
+        tuning: FineTuning | None,
+        replacement: Replacement,
+    ) -> TrainingReport:
+        return TrainingReport(
+            name=self.config.output.name,
+            model=current.origin,
+            backend=current.identity.backend,
+            training_set=images.name,
+            training_set_sha256=images.sha256,
+            counts={split: images.counts(split) for split in Split},
+            groups={split: len({each.group for each in images.splits[split]}) for split in Split},
+            head=head,
+            fine_tuning=tuning,
+            replacement=replacement,
+            seed=self.config.seed,
+            versions={"nsfw-review": __version__} | {name: version(name) for name in PACKAGES},
+            written=self.config.force or replacement.outcome is Outcome.BETTER,
+        )
+
+
+def _checked_output(output: Path) -> Path:
+    """The absolute path to write to.
+
+    Raises:
+        TrainingError: It exists, or the directory that it is to be in does not.
+    """
+    path = output.expanduser().absolute()
+    if path.exists() or path.is_symlink():
+        raise TrainingError(f"{output} exists already. Name a directory that does not exist.")
+    if not path.parent.is_dir():
+        raise TrainingError(f"{output} cannot be written: {path.parent} is not a directory.")
+    return path
+
+
+def _keep(partial: Path, output: Path, report: TrainingReport) -> None:
+    """Add card and report to a written model, and give it its name."""
+    with private_files.storage_errors():
+        text = json.dumps(report.to_json(), indent=2) + "\n"
+        (partial / REPORT).write_text(text, encoding="utf-8")
+        (partial / CARD).write_text(model_card(report), encoding="utf-8")
+        partial.rename(output)
