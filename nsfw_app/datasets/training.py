@@ -5,13 +5,16 @@
 - What is compared is the written model, loaded as any other.
 """
 
+import copy
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +24,7 @@ from nsfw_app.datasets.model_card import model_card
 from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.datasets.training_set import Labeled, Split, TrainingSet, read_training_set
 from nsfw_app.errors import ModelUnsupported, TrainingError
-from nsfw_app.evidence.replacement import Outcome, Replacement, TestImages, compare_candidate
+from nsfw_app.evidence.replacement import HeldOut, Outcome, Replacement, compare_candidate
 from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.backends.pytorch import TransformersBackend, device
 from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
@@ -164,11 +167,11 @@ class Trainer:
         features: NDArray[np.float32],
         odds: Floats,
         train: Labeled,
-    ) -> tuple[TransformersBackend, FineTuning | None]:
+    ) -> tuple[Any, FineTuning | None]:
         """The model with its new head, and with its last blocks trained where that helps."""
         unsafe_labels = Head(original).unsafe
-        with_head = fine_tuning.copy_backend(original)
-        update_head(with_head.model, head.update, unsafe_labels)
+        with_head = copy.deepcopy(original.model)
+        update_head(with_head, head.update, unsafe_labels)
         if not self.config.blocks:
             return with_head, None
         data = TrainingData(train.paths, train.unsafe, train.groups)
@@ -177,11 +180,12 @@ class Trainer:
         update = fit_update(
             features[fitted], odds[fitted], train.unsafe[fitted], penalty=head.penalty
         )
-        tuned = fine_tuning.copy_backend(original)
-        update_head(tuned.model, update, unsafe_labels)
+        tuned = copy.deepcopy(original.model)
+        update_head(tuned, update, unsafe_labels)
         self.progress.say(f"Training the last {self.config.blocks} blocks.")
         tuning = fine_tuning.fine_tune(
             tuned,
+            original,
             data,
             blocks=self.config.blocks,
             seed=self.config.seed,
@@ -206,7 +210,7 @@ class Trainer:
         return compare_candidate(
             scores,
             candidate,
-            TestImages(test.unsafe, test.groups, test.corrections),
+            HeldOut(test.unsafe, test.groups, test.corrections),
             threshold=self.backends.policy_of(name).threshold,
         )
 
@@ -246,6 +250,8 @@ def _checked_output(output: Path) -> Path:
         raise TrainingError(f"{output} exists already. Name a directory that does not exist.")
     if not path.parent.is_dir():
         raise TrainingError(f"{output} cannot be written: {path.parent} is not a directory.")
+    if not os.access(path.parent, os.W_OK):
+        raise TrainingError(f"{output} cannot be written: {path.parent} is not writable.")
     return path
 
 

@@ -25,7 +25,7 @@ from scipy.stats import binomtest
 
 from nsfw_app.evidence.evaluation import SEED, Floats, Measured, auroc, measured
 
-RESAMPLES = 2000
+RESAMPLES = 1000
 PRIMARY = "auroc"
 MARGIN = 0.05  # by which recall may be lower, and the false positive rate higher, elsewhere
 # Groups of each label elsewhere. With fewer, even no changed label at all would not show that the
@@ -94,10 +94,12 @@ class Replacement:
 
 
 @dataclass(frozen=True, slots=True)
-class TestImages:
-    """Held-out images, as arrays of shape (n,); see `datasets.training_set.Labeled`."""
+class HeldOut:
+    """Images that neither model was fitted to, as arrays of shape (n,).
 
-    __test__ = False  # the name begins as that of a test
+    `groups` has the same number for near duplicates; `corrections` is whether an image was chosen
+    because the current model was wrong about it.
+    """
 
     unsafe: Bools
     groups: NDArray[np.int64]
@@ -105,7 +107,7 @@ class TestImages:
 
 
 def compare_candidate(
-    current: Floats, candidate: Floats, images: TestImages, *, threshold: float
+    current: Floats, candidate: Floats, images: HeldOut, *, threshold: float
 ) -> Replacement:
     """Compare a candidate with the current model.
 

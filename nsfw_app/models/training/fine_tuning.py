@@ -9,7 +9,6 @@
 Sources: Kumar et al. (2022), for the head first; Loshchilov and Hutter (2019), for AdamW.
 """
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from nsfw_app.models.training.features import batched
 from nsfw_app.models.training.head import find_layer
 from nsfw_app.models.training.image_inputs import ImageInput, read_inputs
 from nsfw_app.models.training.regression import class_weights
+from nsfw_app.records import LabelRole
 
 if TYPE_CHECKING:
     from nsfw_app.models.backends.pytorch import TransformersBackend
@@ -84,6 +84,7 @@ def check_blocks(backend: "TransformersBackend", count: int) -> None:
 
 
 def fine_tune(
+    model: Any,
     backend: "TransformersBackend",
     data: TrainingData,
     *,
@@ -95,21 +96,19 @@ def fine_tune(
     """Train the last blocks and the head of a model in 32-bit floats.
 
     Args:
-        backend: Its model is changed; the head is fitted already.
+        model: In evaluation mode, so that dropout and the statistics of normalization layers stay
+            as in use; is changed. Its head is fitted already.
+        backend: Its original, which prepares the images.
         data: The images; `data.split(seed=seed)` are the parts that are used.
         blocks: How many encoder blocks.
         seed: Of the order of images and of the validation part.
         threads: Images decoded at once.
         progress: Called with a sentence after each epoch.
 
-    Raises:
-        TrainingError: The model has fewer blocks.
     """
-    check_blocks(backend, blocks)
-    model = backend.model
     fitted, validation = data.split(seed=seed)
     parameters = _parameters(model, blocks)
-    unsafe_labels = torch.tensor([role == "unsafe" for role in backend.roles.values()])
+    unsafe_labels = torch.tensor([role is LabelRole.UNSAFE for role in backend.roles.values()])
     weights = class_weights(data.unsafe)
 
     def losses(order: NDArray[np.int64]) -> Any:
@@ -155,16 +154,6 @@ def fine_tune(
             parameter.copy_(value)
             parameter.requires_grad_(False)
     return FineTuning(blocks, tuple(found), best, len(validation))
-
-
-def copy_backend(backend: "TransformersBackend") -> "TransformersBackend":
-    """The same model with weights of its own, in evaluation mode.
-
-    Dropout and the statistics of normalization layers stay as in use, also in training.
-    """
-    copied = copy.copy(backend)
-    copied.model = copy.deepcopy(backend.model).eval()
-    return copied
 
 
 def _blocks(model: Any) -> Sequence[nn.Module]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from nsfw_app.models.backends.pytorch import TransformersBackend
 
 
-def write_model(backend: "TransformersBackend", source: Path, directory: Path) -> None:
+def write_model(model: Any, source: Path, directory: Path) -> None:
     """Write a model in 32-bit floats, with its configuration and that of its image processor.
 
     Args:
-        backend: The model.
+        model: The model.
         source: Directory of the model that it was trained from, whose image processor it uses.
         directory: Where to write it.
 
@@ -32,7 +32,7 @@ def write_model(backend: "TransformersBackend", source: Path, directory: Path) -
         StorageError: It cannot be written.
     """
     with private_files.storage_errors():
-        backend.model.save_pretrained(directory)
+        model.save_pretrained(directory)
         processor = source / PROCESSOR_CONFIG
         if processor.is_file():
             (directory / PROCESSOR_CONFIG).write_bytes(processor.read_bytes())
