@@ -23,8 +23,6 @@
     ├── FilterError          an invalid filter of the log
     ├── LabelSetError        a labeled set cannot be read, or holds nothing to evaluate
     ├── SourceError          a source of images that was named cannot be listed
-
-
     ├── TrainingError        a model cannot be trained from a training set, or not be written
     │   └── TrainingSetError a training set cannot be read, is too small, or leaks between splits
     ├── AccountError         a user or key that cannot be created or changed like this

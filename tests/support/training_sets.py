@@ -9,15 +9,21 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from nsfw_app.datasets.training import Progress, Trainer, TrainingConfig
+from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.datasets.training_set import LabelSource, Split
 from nsfw_app.records import Label
-from tests.support.tiny_vit import tinted_image
+from tests.support.optimized_models import backends
+from tests.support.tiny_vit import tinted_image, trained
 
 GREEN = np.array([60, 150, 50])
 
@@ -85,3 +91,35 @@ def write_training_set(directory: Path, examples: Iterable[Example]) -> Path:
         (directory / split / "metadata.jsonl").write_text(lines)
     (directory / "README.md").write_text("# A training set of generated images\n")
     return directory
+
+
+def corrected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training set with 300 corrections, written once per session; tests only read it."""
+    directory = tmp_path_factory.getbasetemp() / "corrected"
+    if not directory.is_dir():
+        write_training_set(
+            directory,
+            [
+                *decisions(Split.TRAIN, 100),
+                *corrections(Split.TRAIN, 300),
+                *decisions(Split.TEST, 80, seed=7_000),
+                *corrections(Split.TEST, 60, seed=9_000),
+            ],
+        )
+    return directory
+
+
+def trained_again(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny Vision Transformer after these corrections, trained once per session."""
+    output = tmp_path_factory.getbasetemp() / "corrected-vit"
+    if not output.is_dir():
+        report = train(trained(tmp_path_factory), corrected(tmp_path_factory), output)
+        assert report.written
+    return output
+
+
+def train(model: Path, training_set: Path, output: Path, **options: Any) -> TrainingReport:
+    """Train in 32-bit floats and one thread, with the policy of the optimized models' tests."""
+    config = TrainingConfig(training_set, output, str(model), "main", (), **options)
+    progress = Progress(lambda _: None, lambda _: nullcontext(lambda: None))
+    return Trainer(config, backends(output.parent, "torch"), 1, progress).train()

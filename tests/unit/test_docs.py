@@ -59,6 +59,7 @@ SETTINGS = [name for name, variable in VARIABLES.items() if variable not in SET_
 COMMAND_PAGES = {
     "export": "correction-log.md",
     "optimize": "optimize.md",
+    "train": "datasets.md",
     "users": "users-and-keys.md",
     "keys": "users-and-keys.md",
 }

@@ -1,0 +1,231 @@
+"""Training from a training set: a model that is better is written, and used as any other."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nsfw_app.datasets.training_set import Split
+from nsfw_app.errors import ModelUnsupported, TrainingError, TrainingSetError
+from nsfw_app.evidence import replacement
+from nsfw_app.evidence.replacement import Outcome, Part
+from nsfw_app.models.classifier import Classifier, nsfw_score
+from nsfw_app.models.optimized_formats import Format
+from nsfw_app.models.training import fine_tuning
+from nsfw_app.records import Label
+from tests.support.commands import Run, run
+from tests.support.optimized_models import POLICY, build, loaded
+from tests.support.tiny_vit import tinted_image, trained
+from tests.support.training_sets import (
+    Example,
+    corrected,
+    decisions,
+    meadow,
+    train,
+    trained_again,
+    write_training_set,
+)
+
+__all__ = ["run"]  # a fixture
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The current model, which takes meadows for nsfw."""
+    return trained(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def better(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model after 300 corrections."""
+    return trained_again(tmp_path_factory)
+
+
+@pytest.fixture
+def noise(tmp_path: Path) -> Path:
+    """A training set whose labels have nothing to do with the images."""
+    rng = np.random.default_rng(0)
+    examples = [
+        Example(each.image, rng.choice([Label.NORMAL, Label.NSFW]), each.split)
+        for each in (*decisions(Split.TRAIN, 60), *decisions(Split.TEST, 80, seed=7_000))
+    ]
+    return write_training_set(tmp_path / "noise", examples)
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few resamples, for intervals that decide the same; one thread, for so small a model."""
+    monkeypatch.setattr(replacement, "RESAMPLES", 200)
+    monkeypatch.setenv("NSFW_THREADS", "1")
+
+
+def score(model: Classifier, image: Image.Image) -> float:
+    """The nsfw score of an image."""
+    (labels,) = model.predict([image])
+    return nsfw_score(labels, model.roles)
+
+
+def test_after_300_corrections_the_model_is_right_there_and_elsewhere(
+    vit: Path, better: Path, tmp_path: Path
+) -> None:
+    """Meadows that neither model has seen are normal now; blue and orange images stay as before."""
+    old, new = loaded(vit, tmp_path), loaded(better, tmp_path)
+    assert new.roles == old.roles
+    seeds = range(90_000, 90_040)
+    meadows = [meadow(0.65 + 0.35 * i / 40, seed=seed) for i, seed in enumerate(seeds)]
+    assert all(score(old, image) >= 0.5 for image in meadows)
+    assert all(score(new, image) < 0.5 for image in meadows)
+    for i, seed in enumerate(seeds):
+        assert score(new, tinted_image(0.35 * i / 40, seed=seed)) < 0.5
+        assert score(new, tinted_image(0.65 + 0.35 * i / 40, seed=seed)) >= 0.5
+
+
+def test_what_is_written(better: Path, vit: Path) -> None:
+    """A transformers model with the labels and the preprocessing of the current one, and a card."""
+    names = "README.md config.json model.safetensors preprocessor_config.json training.json"
+    assert sorted(path.name for path in better.iterdir()) == names.split()
+    config, old = (json.loads((each / "config.json").read_text()) for each in (better, vit))
+    assert config["id2label"] == old["id2label"] == {"0": "normal", "1": "nsfw"}
+    processor = "preprocessor_config.json"
+    assert (better / processor).read_bytes() == (vit / processor).read_bytes()
+    report = json.loads((better / "training.json").read_text())
+    assert report["replacement"]["outcome"] == "better"
+    assert report["counts"]["train"] == {
+        "decision": {"normal": 100, "nsfw": 100},
+        "relabel": {"normal": 300, "nsfw": 0},
+    }
+    assert not better.with_name("corrected-vit.features").exists()
+
+
+def test_the_card_has_data_measures_and_limits(better: Path) -> None:
+    """Counts by source, each measure with its interval, McNemar's test, and limits."""
+    card = (better / "README.md").read_text()
+    for text in (
+        "it is **better**",
+        "| train | relabel | 300 | 0 |",
+        "| test | decision | 80 | 80 |",
+        "Groups of near duplicates: 500 in train, 220 in test; none is in both.",
+        "SHA-256 of its weights ",
+        "only the new one: 60 (McNemar's exact p = 1.73e-18)",
+        "| false positive rate | 1.000 (0.940 to 1.000) | 0.000 (0.000 to 0.060) | -1.000",
+        "Scores are not calibrated.",
+        "Limits of tiny-vit: Not known here.",
+        "at threshold 0.5.",
+    ):
+        assert text in card
+
+
+def test_random_labels_are_not_written(vit: Path, noise: Path, tmp_path: Path) -> None:
+    """Nothing is left but the features, with which the next run begins."""
+    report = train(vit, noise, tmp_path / "new")
+    assert report.replacement.outcome is not Outcome.BETTER
+    assert not report.written
+    left = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".", "new")))
+    assert left == ["new.features"]
+
+
+def test_a_forced_model_says_so(vit: Path, noise: Path, tmp_path: Path) -> None:
+    """Its card has the outcome, and that writing was forced."""
+    report = train(vit, noise, tmp_path / "new", force=True)
+    assert report.written
+    card = (tmp_path / "new/README.md").read_text()
+    assert f"it is **{report.replacement.outcome}**. It was written because that was" in card
+
+
+def test_the_last_blocks_are_trained_as_well(
+    vit: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The card has the validation losses, and the result is compared as any other."""
+    monkeypatch.setattr(fine_tuning, "MAX_EPOCHS", 1)
+    report = train(vit, corrected(tmp_path_factory), tmp_path / "new", blocks=1)
+    assert report.fine_tuning is not None
+    assert report.replacement.outcome is Outcome.BETTER
+    assert report.replacement.parts[Part.CORRECTIONS].measures["accuracy"].candidate.value == 1
+    assert "- The last 1 blocks: log loss of " in (tmp_path / "new/README.md").read_text()
+
+
+def test_the_result_is_optimized_as_any_other(better: Path, tmp_path: Path) -> None:
+    """`optimize` exports it, and its scores are the same."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(12):
+        make = meadow if number % 2 else tinted_image
+        make(0.9 if number % 3 else 0.1, seed=number).save(images / f"{number}.png")
+    kept = build(better, Format.OPENVINO_FP32, tmp_path / "artifacts", images=images)
+    assert kept.report(POLICY).passed
+    model = loaded(better, tmp_path / "artifacts", Format.OPENVINO_FP32)
+    assert model.identity.backend == "openvino-fp32"
+    assert score(model, meadow(0.9, seed=1)) < 0.5 <= score(model, tinted_image(0.9, seed=1))
+
+
+def test_the_command_prints_the_result(
+    run: Run, vit: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Standard output has the outcome and the measures; the model is at the path that is named."""
+    training_set = corrected(tmp_path_factory)
+    code, out, err = run("train", training_set, "--output", tmp_path / "new", "--model", vit)
+    assert (code, err.splitlines()[-1]) == (0, f"Written: {tmp_path / 'new'}")
+    assert out.startswith("new: better.")
+    assert "Corrections: 60 images, 0 of them nsfw, in 60 groups of near duplicates." in out
+    assert "  accuracy            0.000 -> 1.000, difference 1.000 (1.000 to 1.000)" in out
+    code, _, err = run("train", training_set, "--output", tmp_path / "new", "--model", vit)
+    assert (code, "exists already" in err) == (1, True)
+
+
+def test_the_command_exits_with_1_if_nothing_is_written(
+    run: Run, vit: Path, noise: Path, tmp_path: Path
+) -> None:
+    """So that a script sees it; --json prints the whole report."""
+    code, out, err = run("train", noise, "--output", tmp_path / "new", "--model", vit, "--json")
+    assert code == 1
+    assert json.loads(out)["written"] is False
+    assert "was not written; --force writes it nevertheless." in err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_model_of_another_kind_is_refused(run: Run, noise: Path, tmp_path: Path) -> None:
+    """The embedded model is no transformers model."""
+    code, out, err = run("train", noise, "--output", tmp_path / "new")
+    assert (code, out) == (1, "")
+    assert err == (
+        "Error: open-nsfw cannot be trained, because it is no transformers model. Name one with "
+        "--model or NSFW_MODEL.\n"
+    )
+    with pytest.raises(ModelUnsupported):
+        train(Path("open-nsfw"), noise, tmp_path / "new")
+
+
+def test_damaged_images_are_an_error(vit: Path, noise: Path, tmp_path: Path) -> None:
+    """They are named, and no model is written."""
+    damaged = min(noise.glob("train/normal/*.jpg"))
+    damaged.write_bytes(b"no image")
+    with pytest.raises(TrainingSetError, match=f"1 of 280 images cannot be used: {damaged.name}"):
+        train(vit, noise, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_too_many_blocks_are_an_error_before_anything_is_computed(
+    vit: Path, noise: Path, tmp_path: Path
+) -> None:
+    """The model has two."""
+    with pytest.raises(TrainingError, match="tiny-vit' has 2 encoder blocks"):
+        train(vit, noise, tmp_path / "new", blocks=3)
+    assert not (tmp_path / "new.features").exists()
+
+
+def test_an_output_that_cannot_be_written_is_an_error(
+    vit: Path, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before hours of work: it exists, its directory does not, or is not writable."""
+    with pytest.raises(TrainingError, match="exists already"):
+        train(vit, noise, tmp_path)
+    with pytest.raises(TrainingError, match="is not a directory"):
+        train(vit, noise, tmp_path / "missing/new")
+    monkeypatch.setattr("nsfw_app.datasets.training.os.access", lambda *_: False)
+    with pytest.raises(TrainingError, match="is not writable"):
+        train(vit, noise, tmp_path / "new")
