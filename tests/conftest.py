@@ -30,7 +30,6 @@ SLOW = (
     "unit/test_memory.py::test_float_bomb",
     "unit/test_optimize.py",
     "unit/test_package.py",
-    "unit/test_training.py",
     "web/test_heavy_requests.py",
     "web/test_openapi.py::test_generated_requests_conform",
     "web/test_server.py",

@@ -38,7 +38,7 @@ def model_card(report: TrainingReport) -> str:
         "",
         f"# {report.name}",
         "",
-        f"{model.model} with a new head, trained by NSFW Review from the decisions of reviewers. "
+        f"{model.model} with a new head, trained by NSFW Review from labels of reviewers. "
         "It takes the same images and has the same labels.",
         "",
         "## Result",

@@ -123,7 +123,7 @@ class Trainer:
         shutil.rmtree(partial, ignore_errors=True)
         try:
             write_model(candidate, source, partial)
-            replacement = self._compared(partial, current, scores, test, name)
+            replacement = self._compared(partial, current, scores, test)
             report = self._report(images, current, head, tuning, replacement)
             if report.written:
                 _keep(partial, output, report)
@@ -200,7 +200,6 @@ class Trainer:
         current: TransformersBackend,
         scores: Floats,
         test: Labeled,
-        name: str,
     ) -> Replacement:
         """The written model and the current one on the test split."""
         self.progress.say(f"Scoring {len(test.paths):,} held-out images with the new model.")
@@ -211,7 +210,7 @@ class Trainer:
             scores,
             candidate,
             HeldOut(test.unsafe, test.groups, test.corrections),
-            threshold=self.backends.policy_of(name).threshold,
+            threshold=self.backends.policy_of(current.origin.model).threshold,
         )
 
     def _report(

@@ -5,10 +5,14 @@ images are normal, orange ones nsfw, and scores spread over [0, 1].
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
+
+if TYPE_CHECKING:
+    from nsfw_app.models.backends.pytorch import TransformersBackend
 
 COLD = np.array([40, 90, 200])  # red, green, blue
 WARM = np.array([230, 120, 40])
@@ -77,3 +81,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not directory.is_dir():
         train_and_save(directory)
     return directory
+
+
+def torch_backend(directory: Path) -> "TransformersBackend":
+    """A saved model in 32-bit floats."""
+    from nsfw_app.models.artifacts import ModelVersion
+    from nsfw_app.models.backends.pytorch import TransformersBackend
+    from nsfw_app.models.hub import find
+
+    files = find(str(directory), revision="main")
+    origin = ModelVersion.of_files(str(directory), files)
+    return TransformersBackend(origin, files=files, unsafe_labels=(), threads=1)

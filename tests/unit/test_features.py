@@ -10,8 +10,7 @@ from nsfw_app.errors import StorageError, TrainingSetError
 from nsfw_app.models.backends.pytorch import TransformersBackend
 from nsfw_app.models.training.features import BATCH, FeatureFile, Features, compute_features
 from nsfw_app.models.training.head import Head
-from tests.support.tiny_vit import tinted_image, trained
-from tests.unit.test_head import backend
+from tests.support.tiny_vit import tinted_image, torch_backend, trained
 
 COUNT = 20
 
@@ -19,7 +18,7 @@ COUNT = 20
 @pytest.fixture(scope="module")
 def vit(tmp_path_factory: pytest.TempPathFactory) -> TransformersBackend:
     """The trained model."""
-    return backend(trained(tmp_path_factory))
+    return torch_backend(trained(tmp_path_factory))
 
 
 @pytest.fixture

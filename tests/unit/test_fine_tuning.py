@@ -18,9 +18,8 @@ from nsfw_app.models.training.fine_tuning import (
     fine_tune,
 )
 from tests.support.architectures import architectures, saved
-from tests.support.tiny_vit import tinted_image, trained
+from tests.support.tiny_vit import tinted_image, torch_backend, trained
 from tests.support.training_sets import meadow
-from tests.unit.test_head import backend
 
 COUNT = 48
 
@@ -28,7 +27,7 @@ COUNT = 48
 @pytest.fixture(scope="module")
 def vit(tmp_path_factory: pytest.TempPathFactory) -> TransformersBackend:
     """The trained model."""
-    return backend(trained(tmp_path_factory))
+    return torch_backend(trained(tmp_path_factory))
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +111,7 @@ def test_more_blocks_than_the_model_has_are_an_error(vit: TransformersBackend) -
 @pytest.mark.parametrize("name", architectures())
 def test_every_architecture_has_blocks(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Blocks, or stages of hierarchical models, are found."""
-    check_blocks(backend(saved(name, tmp_path_factory)), 1)
+    check_blocks(torch_backend(saved(name, tmp_path_factory)), 1)
 
 
 def test_a_file_that_was_damaged_since_is_an_error(

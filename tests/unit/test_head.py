@@ -1,17 +1,13 @@
 """Heads of models: features, updates, logistic regression, and labels that are noise."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-from nsfw_app.errors import ModelUnsupported
+from nsfw_app.errors import ModelUnsupported, OutOfMemory, PredictionFailed
 from nsfw_app.evidence import replacement
 from nsfw_app.evidence.replacement import HeldOut, Outcome, compare_candidate
-from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.backends.pytorch import TransformersBackend
-from nsfw_app.models.hub import find
 from nsfw_app.models.training.head import Head, HeadUpdate, log_odds, nsfw_scores, update_head
 from nsfw_app.models.training.regression import (
     PENALTIES,
@@ -20,22 +16,15 @@ from nsfw_app.models.training.regression import (
     fit_update,
 )
 from tests.support.architectures import architectures, saved
-from tests.support.tiny_vit import tinted_image, trained
+from tests.support.tiny_vit import tinted_image, torch_backend, trained
 
 SEEDS = 20
-
-
-def backend(directory: Path) -> TransformersBackend:
-    """A model in 32-bit floats."""
-    files = find(str(directory), revision="main")
-    origin = ModelVersion.of_files(str(directory), files)
-    return TransformersBackend(origin, files=files, unsafe_labels=(), threads=1)
 
 
 @pytest.fixture(scope="module")
 def vit(tmp_path_factory: pytest.TempPathFactory) -> TransformersBackend:
     """The trained model."""
-    return backend(trained(tmp_path_factory))
+    return torch_backend(trained(tmp_path_factory))
 
 
 def inputs(model: TransformersBackend, count: int) -> np.ndarray:
@@ -49,7 +38,7 @@ def test_features_are_what_the_head_receives(
     name: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """For ten architectures: adding a function of them to the head moves scores by just that."""
-    model = backend(saved(name, tmp_path_factory))
+    model = torch_backend(saved(name, tmp_path_factory))
     head, batch = Head(model), inputs(model, 4)
     features, logits = head.compute(batch)
     assert features.shape == (4, head.shape[0])
@@ -92,10 +81,28 @@ def test_a_model_without_a_linear_head_is_refused(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """Logits that are not the output of the last linear layer cannot be updated."""
-    model = backend(trained(tmp_path_factory))
+    model = torch_backend(trained(tmp_path_factory))
     model.model.classifier = torch.nn.Sequential(model.model.classifier, torch.nn.Tanh())
     with pytest.raises(ModelUnsupported, match="does not end with a linear layer"):
         Head(model)
+
+
+@pytest.mark.parametrize(
+    ("problem", "kind"),
+    [("not enough memory: you tried to allocate", OutOfMemory), ("shapes", PredictionFailed)],
+)
+def test_a_model_that_fails_is_an_error(
+    problem: str, kind: type[Exception], vit: TransformersBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the memory is not enough."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(problem)
+
+    head, batch = Head(vit), inputs(vit, 2)
+    monkeypatch.setattr(vit.model, "forward", fail)
+    with pytest.raises(kind):
+        head.compute(batch)
 
 
 def examples(count: int, *, seed: int, features: int = 12) -> tuple[np.ndarray, np.ndarray]:

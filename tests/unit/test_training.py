@@ -6,7 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import SafetensorError
+from transformers import ViTForImageClassification
 
+from nsfw_app import settings
+from nsfw_app.bootstrap import open_store
 from nsfw_app.datasets.training_set import Split
 from nsfw_app.errors import ModelUnsupported, TrainingError, TrainingSetError
 from nsfw_app.evidence import replacement
@@ -14,7 +18,8 @@ from nsfw_app.evidence.replacement import Outcome, Part
 from nsfw_app.models.classifier import Classifier, nsfw_score
 from nsfw_app.models.optimized_formats import Format
 from nsfw_app.models.training import fine_tuning
-from nsfw_app.records import Label
+from nsfw_app.records import Label, Policy
+from nsfw_app.review.policies import PolicyBook
 from tests.support.commands import Run, run
 from tests.support.optimized_models import POLICY, build, loaded
 from tests.support.tiny_vit import tinted_image, trained
@@ -186,6 +191,31 @@ def test_the_command_exits_with_1_if_nothing_is_written(
     assert json.loads(out)["written"] is False
     assert "was not written; --force writes it nevertheless." in err
     assert not (tmp_path / "new").exists()
+
+
+def test_rates_are_at_the_threshold_of_the_current_policy(
+    run: Run, vit: Path, noise: Path, tmp_path: Path
+) -> None:
+    """Policies are saved under the name of a model's directory, not its path."""
+    policies = PolicyBook(open_store(settings.load()).policies)
+    policy = Policy(threshold=0.7, review_from=0.2, review_to=0.8)
+    policies.save(vit.name, policy, author="ann", reason="Fewer false alarms.")
+    _, out, _ = run("train", noise, "--output", tmp_path / "new", "--model", vit, "--json")
+    assert json.loads(out)["replacement"]["threshold"] == 0.7
+
+
+def test_a_model_that_cannot_be_written_is_an_error(
+    vit: Path, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk; nothing is left under its name or a hidden one."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(ViTForImageClassification, "save_pretrained", fail)
+    with pytest.raises(TrainingError, match="cannot be written: I/O error: No space left"):
+        train(vit, noise, tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir() if "new" in path.name] == ["new.features"]
 
 
 def test_a_model_of_another_kind_is_refused(run: Run, noise: Path, tmp_path: Path) -> None:

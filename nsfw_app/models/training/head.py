@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import nn
 
-from nsfw_app.errors import ModelUnsupported
+from nsfw_app.errors import ModelUnsupported, OutOfMemory, PredictionFailed, lacks_memory
 from nsfw_app.models.cards import display_name
 from nsfw_app.models.classifier import Pixels
 from nsfw_app.records import LabelRole
@@ -68,7 +68,7 @@ class Head:
 
         try:
             features, logits = self.compute(self._backend.prepare(TEST_IMAGE)[None])
-        except RuntimeError:
+        except PredictionFailed:
             return False
         if features.shape != (1, layer.in_features):
             return False
@@ -92,13 +92,19 @@ class Head:
 
         Returns:
             Features, shape (n, features), and logits, shape (n, labels).
+
+        Raises:
+            PredictionFailed: The model failed.
         """
         layer: Any = self._layer
-        with torch.inference_mode(), _inputs_of(layer) as inputs:
-            pixels = torch.from_numpy(batch).to(self._backend.device, layer.weight.dtype)
-            logits = self._backend.model(pixel_values=pixels).logits
-        features = inputs[-1].float().cpu().numpy()
-        return features, logits.float().cpu().numpy()
+        try:
+            with torch.inference_mode(), _inputs_of(layer) as inputs:
+                pixels = torch.from_numpy(batch).to(self._backend.device, layer.weight.dtype)
+                logits = self._backend.model(pixel_values=pixels).logits
+            features = inputs[-1].float().cpu().numpy()
+            return features, logits.float().cpu().numpy()
+        except Exception as error:
+            raise _failed(self._backend.origin.model, error) from error
 
 
 def find_layer(model: Any) -> nn.Linear | None:
@@ -135,6 +141,12 @@ def nsfw_scores(logits: NDArray[Any], unsafe: NDArray[np.bool_]) -> Floats:
     """Sums of the unsafe labels' probabilities, shape (n,), from logits of shape (n, labels)."""
     scores: Floats = expit(log_odds(logits, unsafe))
     return scores
+
+
+def _failed(model: str, error: Exception) -> PredictionFailed:
+    if lacks_memory(error):
+        return OutOfMemory()
+    return PredictionFailed(f"'{display_name(model)}' failed on the images: {error}")
 
 
 @contextmanager

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from nsfw_app import private_files
+from nsfw_app.errors import TrainingError
 from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.checkpoints import PROCESSOR_CONFIG
 from nsfw_app.models.classifier import nsfw_score
@@ -29,10 +31,13 @@ def write_model(model: Any, source: Path, directory: Path) -> None:
         directory: Where to write it.
 
     Raises:
-        StorageError: It cannot be written.
+        StorageError, TrainingError: It cannot be written.
     """
     with private_files.storage_errors():
-        model.save_pretrained(directory)
+        try:
+            model.save_pretrained(directory)
+        except SafetensorError as error:  # also for what the operating system reports
+            raise TrainingError(f"The new model cannot be written: {error}") from error
         processor = source / PROCESSOR_CONFIG
         if processor.is_file():
             (directory / PROCESSOR_CONFIG).write_bytes(processor.read_bytes())
