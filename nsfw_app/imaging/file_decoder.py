@@ -339,6 +339,8 @@ def _refuse_pixels(pixels: int, name: str, limit: int, *, of: str = "") -> None:
 
 def _spread(count: int, most: int) -> list[int]:
     """At most `most` of `count` frame numbers, evenly spaced, first and last included."""
+    if count <= most:
+        return list(range(count))
     return sorted({round(i) for i in np.linspace(0, count - 1, most)})
 
 

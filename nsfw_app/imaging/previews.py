@@ -64,7 +64,8 @@ def perceptual_hash(image: Image.Image) -> str:
     16 hexadecimal digits for the 64 bits of the hash, then 6 for each of 16 by 16 cells.
     """
     small = fitted(image, HASHED_SIDE)
-    grid = small.convert("RGB").resize((GRID_SIDE, GRID_SIDE), Image.Resampling.BOX)
+    colors = small if small.mode == "RGB" else small.convert("RGB")  # which would copy it
+    grid = colors.resize((GRID_SIDE, GRID_SIDE), Image.Resampling.BOX)
     return f"{imagehash.dhash(small)}{grid.tobytes().hex()}"
 
 

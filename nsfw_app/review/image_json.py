@@ -68,9 +68,16 @@ class ImageResult:
         )
 
 
+_KEYS = tuple(field.name for field in fields(ImageResult))
+
+
 def review_json(review: Review) -> dict[str, Any]:
     """The JSON object of one image: the same in the page's API, the REST API and the commands."""
-    return asdict(ImageResult.of(review))
+    result = ImageResult.of(review)
+    values = {name: getattr(result, name) for name in _KEYS}  # `asdict` takes ten times as long
+    values["warnings"] = [asdict(warning) for warning in result.warnings]
+    values["error"] = asdict(result.error) if result.error else None
+    return values
 
 
 # The keys of `review_json`, with the error in two columns.

@@ -26,9 +26,9 @@ class ImageFile:
     sha256: str
 
     @classmethod
-    def of(cls, data: bytes, name: str) -> Self:
+    def of(cls, data: bytes, name: str, sha256: str | None = None) -> Self:
         """A file of these bytes; of a path, messages have the last part only."""
-        return cls(data, Path(name).name, decode.sha256(data))
+        return cls(data, Path(name).name, sha256 or decode.sha256(data))
 
 
 @dataclass(frozen=True, slots=True)

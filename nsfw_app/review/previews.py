@@ -136,6 +136,16 @@ def _frame(
 
 def describe(image: Image.Image) -> Preview:
     """Placeholder and perceptual hash of a frame."""
-    # Averages of whole pixels: half the time of resizing to the exact size.
-    small = image.reduce(max(1, max(image.size) // renderings.HASHED_SIDE))
+    small = _reduced(image)
     return Preview(renderings.placeholder(small), renderings.perceptual_hash(small))
+
+
+def hashed(image: Image.Image) -> Preview:
+    """The perceptual hash of a frame alone, for images that are not shown."""
+    return Preview(perceptual_hash=renderings.perceptual_hash(_reduced(image)))
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    # Averages of whole pixels: half the time of resizing to the exact size.
+    factor = max(image.size) // renderings.HASHED_SIDE
+    return image.reduce(factor) if factor > 1 else image

@@ -1,23 +1,34 @@
 """Reviews of images of which nothing is stored: they need a model and a policy, and no store."""
 
+from collections.abc import Callable
 from dataclasses import replace
+
+from PIL import Image
 
 from nsfw_app.errors import ImageError, ModelError, NSFWReviewError
 from nsfw_app.imaging import decode
 from nsfw_app.imaging import previews as renderings
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models.classifier import Classifier
-from nsfw_app.records import ImageProblem, JudgedImage, Policy, Review, Verdict
+from nsfw_app.records import ImageProblem, JudgedImage, Policy, Preview, Review, Verdict
 from nsfw_app.review import pipeline
 from nsfw_app.review.pipeline import ImageFile
 from nsfw_app.review.policies import reviewed
-from nsfw_app.review.previews import describe, rendered_frame
+from nsfw_app.review.previews import describe, hashed, rendered_frame
 
 
 def review(
-    data: bytes, name: str, *, classifier: Classifier, policy: Policy, limits: Limits
+    data: bytes,
+    name: str,
+    *,
+    classifier: Classifier,
+    policy: Policy,
+    limits: Limits,
+    sha256: str | None = None,
 ) -> Review:
     """Classify one image; a problem is part of the result, never an exception.
+
+    Its preview is the perceptual hash alone.
 
     Args:
         data: The file's bytes.
@@ -25,18 +36,25 @@ def review(
         classifier: The model.
         policy: Decides label and action.
         limits: Largest input accepted.
+        sha256: Of the bytes; computed if None.
     """
-    file = ImageFile.of(data, name)
+    file = ImageFile.of(data, name, sha256)
     try:
         with decode.memory_for(file.name):
-            image = classify(file, classifier, limits)
+            image = classify(file, classifier, limits, described=hashed)
     except (ImageError, ModelError) as error:
         return unavailable(name, policy, error, sha256=file.sha256)
     return reviewed(name, policy, image)
 
 
-def classify(file: ImageFile, classifier: Classifier, limits: Limits) -> JudgedImage:
-    """The prediction of an image, with placeholder and perceptual hash.
+def classify(
+    file: ImageFile,
+    classifier: Classifier,
+    limits: Limits,
+    *,
+    described: Callable[[Image.Image], Preview] = describe,
+) -> JudgedImage:
+    """The prediction of an image, with what `described` makes of its frame.
 
     Raises:
         ImageError: The bytes are not an image within the limits.
@@ -54,7 +72,7 @@ def classify(file: ImageFile, classifier: Classifier, limits: Limits) -> JudgedI
         with classifier.cpu_slots.acquire():
             frame = rendered_frame(file.data, image.prediction, name=file.name, limits=limits)
             rendered = renderings.fitted(frame, side)
-    return replace(image, preview=describe(rendered))
+    return replace(image, preview=described(rendered))
 
 
 def unavailable(
