@@ -3,6 +3,7 @@
     NSFWReviewError
     ├── SettingsError        a setting has a value that is not allowed
     ├── ImageError           a file cannot be classified; `kind` says why
+    ├── ImageFailed          a file made the program fail; a scan goes on with the others
     ├── Unavailable          an image has no verdict; `kind` says why, as in its review
     ├── ModelError           the model cannot be used
     │   ├── ModelLoading     the model is not loaded yet
@@ -22,6 +23,9 @@
     ├── LeaseError           a queue entry cannot be leased, or not be changed any more
     ├── FilterError          an invalid filter of the log
     ├── LabelSetError        a labeled set cannot be read, or holds nothing to evaluate
+    ├── ScanError            a scan's directory cannot be read, written or continued
+    │   ├── ScanDiffers      it has a scan with another model, limits or sources
+    │   └── ScanRunning      another process scans into it
     ├── SourceError          a source of images that was named cannot be listed
     ├── TrainingError        a model cannot be trained from a training set, or not be written
     │   └── TrainingSetError a training set cannot be read, is too small, or leaks between splits
@@ -107,6 +111,12 @@ class ImageError(NSFWReviewError):
     def __init__(self, kind: ImageErrorKind, message: str) -> None:
         super().__init__(message)
         self.kind = kind.value
+
+
+class ImageFailed(NSFWReviewError):
+    """A file made the program fail, which it should not; see the log."""
+
+    kind: str = "failed"
 
 
 class Unavailable(NSFWReviewError):
@@ -255,6 +265,24 @@ class LabelSetError(NSFWReviewError):
     """A labeled set cannot be read, or holds nothing to evaluate."""
 
     kind: str = "labels"
+
+
+class ScanError(NSFWReviewError):
+    """The directory of a scan cannot be read, written or continued."""
+
+    kind: str = "scan"
+
+
+class ScanDiffers(ScanError):
+    """The directory has a scan with another model, other limits or other sources."""
+
+    kind: str = "scan_differs"
+
+
+class ScanRunning(ScanError):
+    """Another process scans into the directory."""
+
+    kind: str = "scan_running"
 
 
 class SourceError(NSFWReviewError):

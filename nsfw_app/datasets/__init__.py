@@ -1,1 +1,1 @@
-"""Owns sets of many images: labeled sets to evaluate models on, sources and their parts."""
+"""Owns sets of many images: labeled sets to evaluate models on, sources and their scans."""

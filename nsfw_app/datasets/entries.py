@@ -48,6 +48,12 @@ class Entry:
     place: Place | None = None
     problem: ImageProblem | None = None
 
+    @property
+    def name(self) -> str:
+        """What results and messages call it: the name of a member of an archive, else the URI."""
+        is_row = self.uri.endswith(f"#{self.member}")
+        return self.member if self.member and not is_row else self.uri
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -65,7 +71,7 @@ class Part:
         """The part of these entries."""
         digest = hashlib.sha256()
         for entry in entries:
-            digest.update(f"{entry.uri}\0{entry.version}\n".encode(errors="surrogateescape"))
+            digest.update(f"{entry.uri}\0{entry.version}\n".encode(errors="surrogatepass"))
         return cls(digest.hexdigest()[:24], entries)
 
 

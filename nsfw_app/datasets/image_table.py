@@ -5,14 +5,16 @@
 - `probabilities` has a field for each label of the model, in the model's order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
 from nsfw_app.datasets.entries import Entry
-from nsfw_app.records import Review
+from nsfw_app.imaging.image_warnings import extension_warning
+from nsfw_app.records import Review, WarningCode
 from nsfw_app.review.image_json import review_json
 
 TIME = pa.timestamp("ms", tz="UTC")
@@ -64,14 +66,34 @@ def row(entry: Entry, review: Review, *, size_bytes: int | None) -> dict[str, An
     values = review_json(review)
     error = values.pop("error") or {}
     return values | {
-        "uri": entry.uri,
+        "uri": text(entry.uri),
+        "name": text(review.name),
         "version": entry.version,
         "size_bytes": size_bytes,
         "perceptual_hash": review.preview.perceptual_hash if review.preview else None,
         "error_kind": error.get("kind"),
-        "error_message": error.get("message"),
+        "error_message": text(error["message"]) if error else None,
         "scanned_at": datetime.now(UTC),
     }
+
+
+def copied(known: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
+    """The row of an image whose bytes are those of another one, which has this row."""
+    extension = extension_warning(entry.name, known["format"])
+    others = [each for each in known["warnings"] if each["code"] != WarningCode.EXTENSION]
+    return {
+        **known,
+        "uri": text(entry.uri),
+        "version": entry.version,
+        "name": text(entry.name),
+        "warnings": [asdict(extension), *others] if extension else others,
+        "scanned_at": datetime.now(UTC),
+    }
+
+
+def text(value: str) -> str:
+    """A text that a table can hold: of a file name that is not UTF-8, bytes become escapes."""
+    return value.encode(errors="backslashreplace").decode()
 
 
 def table(rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> pa.Table:
