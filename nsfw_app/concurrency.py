@@ -1,13 +1,13 @@
-"""Bounded concurrency: CPU slots that decoding and models share, and an ordered parallel map."""
+"""Bounded concurrency: CPU slots that decoding and models share, ordered map, reading ahead."""
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from nsfw_app.errors import Overloaded
 
@@ -57,7 +57,7 @@ class CpuSlots:
 
 def map_ordered(
     act: Callable[[Item], Result], items: Iterable[Item], *, concurrency: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Apply a function to items in threads; results come in the order of the items.
 
     - At most `2 * concurrency` results are computed ahead of the consumer.
@@ -82,6 +82,23 @@ def map_ordered(
                 yield result
         finally:  # also when the consumer stops early
             workers.shutdown(wait=False, cancel_futures=True)
+
+
+def read_ahead(items: Iterable[Item], *, count: int) -> Generator[Item, None, None]:
+    """Iterate in a thread, at most `count` items ahead of the consumer."""
+    remaining, end = iter(items), object()
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as worker:
+
+        def submit() -> Future[Item | object]:
+            return worker.submit(next, remaining, end)
+
+        futures = deque(submit() for _ in range(count))
+        try:
+            while (item := futures.popleft().result()) is not end:
+                futures.append(submit())
+                yield cast(Item, item)
+        finally:  # also when the consumer stops early
+            worker.shutdown(wait=False, cancel_futures=True)
 
 
 def _retry_on_overload(act: Callable[[Item], Result], item: Item) -> Result:
