@@ -1,5 +1,7 @@
 """Opens store, policies, engine and insights as the settings describe them."""
 
+from collections.abc import Callable
+
 from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.evidence.agreement import Insights
 from nsfw_app.evidence.summaries import Summaries
@@ -8,6 +10,7 @@ from nsfw_app.models.cards import display_name
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import Loaded, ModelLoader, load_classifier
 from nsfw_app.models.selection import BackendConfig
+from nsfw_app.records import Policy
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook, PolicyDefaults
 from nsfw_app.rules.audit_plan import AuditPlan
@@ -43,9 +46,19 @@ def open_policies(settings: Settings, store: Store) -> PolicyBook:
     return PolicyBook(store.policies, defaults)
 
 
-def open_engine(settings: Settings, store: Store) -> Engine:
-    """An engine as the settings describe it. The model is not loaded yet: see `Engine.start`."""
-    policies, concurrency = open_policies(settings, store), concurrency_limits(settings)
+def image_limits(settings: Settings) -> Limits:
+    """The largest input that is accepted."""
+    return Limits(settings.max_bytes, settings.max_pixels, settings.max_frames)
+
+
+def open_loader(settings: Settings, policy_of: Callable[[str], Policy]) -> ModelLoader:
+    """The loader of the model that the settings name; it has not started.
+
+    Args:
+        settings: Model, backend and limits.
+        policy_of: The policy of a model, for which its backends are verified.
+    """
+    concurrency = concurrency_limits(settings)
 
     def load() -> Loaded:
         return load_classifier(
@@ -54,15 +67,21 @@ def open_engine(settings: Settings, store: Store) -> Engine:
             unsafe_labels=settings.unsafe_labels,
             threads=concurrency.cpu_slots,
             max_waiting=concurrency.model_queue,
-            backends=BackendConfig(settings.backend, settings.artifacts_dir, policies.of),
+            backends=BackendConfig(settings.backend, settings.artifacts_dir, policy_of),
             max_batch=concurrency.batch,
         )
 
+    return ModelLoader(display_name(settings.model), load)
+
+
+def open_engine(settings: Settings, store: Store) -> Engine:
+    """An engine as the settings describe it. The model is not loaded yet: see `Engine.start`."""
+    policies = open_policies(settings, store)
     return Engine(
         store=store,
-        loader=ModelLoader(display_name(settings.model), load),
+        loader=open_loader(settings, policies.of),
         policies=policies,
-        limits=Limits(settings.max_bytes, settings.max_pixels, settings.max_frames),
+        limits=image_limits(settings),
         artifacts_dir=settings.artifacts_dir,
     )
 
