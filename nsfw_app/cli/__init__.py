@@ -2,8 +2,8 @@
 
 - Results go to standard output; progress, warnings and errors to standard error.
 - Exit codes: 0 success; 1 an error stopped the command, `classify` could not sort a file,
-  `audit-plan` found no plan, or `train` wrote no model; 2 wrong usage; 3 `classify` or `evaluate`
-  could not classify all images.
+  `audit-plan` found no plan, or `train` wrote no model; 2 wrong usage; 3 `classify`, `scan` or
+  `evaluate` could not classify all images; 130 `scan` was interrupted.
 - An error is one sentence. Tracebacks are printed with `--verbose` only.
 """
 
@@ -25,6 +25,7 @@ from nsfw_app.cli.keys import keys
 from nsfw_app.cli.optimize import optimize
 from nsfw_app.cli.purge import purge
 from nsfw_app.cli.report import report
+from nsfw_app.cli.scan import scan
 from nsfw_app.cli.serve import serve
 from nsfw_app.cli.standard_output import with_output_errors
 from nsfw_app.cli.train import train
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(classify)
+app.command()(scan)
 app.command()(export)
 app.command()(evaluate)
 app.command()(report)

@@ -60,6 +60,7 @@ COMMAND_PAGES = {
     "export": "correction-log.md",
     "optimize": "optimize.md",
     "train": "datasets.md",
+    "scan": "datasets.md",
     "users": "users-and-keys.md",
     "keys": "users-and-keys.md",
 }

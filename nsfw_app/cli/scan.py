@@ -1,0 +1,179 @@
+"""`scan`: classify the images of data sets into Parquet files, resumable."""
+
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nsfw_app import settings
+from nsfw_app.bootstrap import image_limits, open_loader, open_policies, open_store
+from nsfw_app.cli.progress import printable
+from nsfw_app.cli.scan_display import displayed, errors_text
+from nsfw_app.errors import NSFWReviewError
+from nsfw_app.records import Policy, utc
+
+if TYPE_CHECKING:
+    from nsfw_app.datasets.scan_progress import ScanProgress
+    from nsfw_app.datasets.scan_record import ScanRecord
+
+EXIT_UNAVAILABLE = 3
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+REMOTE = 4  # times as many images in flight: a request takes longer than the model
+STOPPING = "\nFinishing the images in flight. Press Ctrl+C again to stop at once.\n"
+
+
+def scan(
+    sources: Annotated[
+        list[str], typer.Argument(help="Directories, archives, tables, lists or URLs of images.")
+    ],
+    output: Annotated[
+        Path, typer.Option(help="Directory of the results; the same again continues the scan.")
+    ],
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Scan images with an error again.")
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Read all files again, and scan those that have changed."),
+    ] = False,
+) -> None:
+    """Classify the images of data sets into Parquet files; the same command again continues.
+
+    Nothing is written into the database. Exits 3 if some images could not be classified, after all
+    the others, and 130 if it was interrupted.
+    """
+    from nsfw_app.datasets.left_out import LeftOutFiles
+    from nsfw_app.datasets.locations import is_url
+    from nsfw_app.datasets.scan import Redo, Scanner  # with pyarrow; slow to import
+    from nsfw_app.datasets.scan_directory import ScanDirectory, source_name
+    from nsfw_app.datasets.scan_record import ScanRecord
+    from nsfw_app.datasets.units import find_units
+
+    if output.exists() and not output.is_dir():
+        raise typer.BadParameter(f"{printable(str(output))} is not a directory.")
+    find_units(sources, left_out=LeftOutFiles())  # before the model is loaded: do they exist?
+    named = {source_name(source): source for source in sources}
+    chosen = settings.load()
+    policies = open_policies(chosen, open_store(chosen))
+    loader = open_loader(chosen, policies.of)
+    classifier = loader.wait()
+    if message := loader.status.message:
+        typer.echo(message, err=True)
+    wanted = ScanRecord(
+        sources=tuple(named),
+        model=classifier.identity,
+        roles=dict(classifier.roles),
+        policy=policies.of(classifier.identity.model),
+        limits=image_limits(chosen),
+        started_at=_now(),
+    )
+    redo = {Redo.ERRORS: retry_errors, Redo.CHANGED: verify}
+    with ScanDirectory.opened(output, wanted) as directory:
+        record = directory.record
+        _print_policy(record.policy, wanted.policy)
+        scanner = Scanner(
+            directory.parts,
+            classifier=classifier,
+            policy=record.policy,
+            limits=record.limits,
+            redo=frozenset(each for each, is_wanted in redo.items() if is_wanted),
+            concurrency=classifier.max_in_flight * (REMOTE if any(map(is_url, sources)) else 1),
+        )
+        keys = set()
+        in_order = [named[source] for source in record.sources]  # in the order of the scan
+        _find_total(scanner.progress, in_order, output)
+        units = find_units(in_order, left_out=scanner.left_out, excluded=output)
+        with displayed(scanner.progress), _interrupts(scanner.stop):
+            for part in scanner.scan(units):
+                keys.add(part.key)
+        if summary := scanner.left_out.summary():
+            typer.echo(printable(summary), err=True)
+        if scanner.is_stopped:
+            _print_continuation()
+            raise typer.Exit(EXIT_INTERRUPTED)
+        record = directory.finish(
+            keys, left_out=scanner.left_out, unopened=scanner.unopened, finished_at=_now()
+        )
+    _print_summary(record, scanner.progress, output)
+    if record.counts.errors:
+        raise typer.Exit(EXIT_UNAVAILABLE)
+
+
+def _print_policy(policy: Policy, in_force: Policy) -> None:
+    """Say that another policy is in force now than in the scan."""
+    numbers = [(p.threshold, p.review_from, p.review_to) for p in (policy, in_force)]
+    if numbers[0] != numbers[1]:
+        texts = [f"threshold {n[0]:g}, review band {n[1]:g} to {n[2]:g}" for n in numbers]
+        typer.echo(
+            f"The scan keeps its policy ({texts[0]}), so that all rows are consistent; in force "
+            f"now: {texts[1]}. Scores do not depend on it.",
+            err=True,
+        )
+
+
+def _print_continuation() -> None:
+    command = shlex.join(["nsfw-review", *sys.argv[1:]])
+    typer.echo(f"Interrupted. Continue with: {printable(command)}", err=True)
+
+
+def _print_summary(record: "ScanRecord", progress: "ScanProgress", output: Path) -> None:
+    counts, errors = record.counts, sum(record.counts.errors.values())
+    sentences = [
+        f"{counts.images:,} images in {output}: {counts.images - errors:,} classified, "
+        f"{errors:,} with an error{f' ({errors_text(counts.errors)})' if errors else ''}.",
+        f"This run scanned {progress.scanned:,}, {progress.duplicates:,} of them duplicates.",
+    ]
+    if progress.changed:
+        sentences.append(f"{progress.changed:,} had changed.")
+    typer.echo(" ".join(sentences))
+
+
+def _now() -> str:
+    return utc(datetime.now(UTC).isoformat())
+
+
+def _find_total(progress: "ScanProgress", sources: Sequence[str], output: Path) -> None:
+    """Find the total size of the sources in a thread, for the share that is done.
+
+    The scan itself lists them as it goes on, so that it starts at once.
+    """
+    from nsfw_app.datasets.left_out import LeftOutFiles
+    from nsfw_app.datasets.scan_progress import total_bytes
+    from nsfw_app.datasets.units import find_units
+
+    def measure() -> None:
+        with suppress(NSFWReviewError):  # the scan reports it
+            units = find_units(sources, left_out=LeftOutFiles(), excluded=output)
+            progress.total_bytes = total_bytes(units)
+
+    threading.Thread(target=measure, name="total", daemon=True).start()
+
+
+@contextmanager
+def _interrupts(stop: Callable[[], None]) -> Iterator[None]:
+    """Within the block the first Ctrl+C calls `stop`, and the second ends the process at once."""
+    interrupts = 0
+
+    def handle(_: int, __: FrameType | None) -> None:
+        nonlocal interrupts
+        interrupts += 1
+        if interrupts > 1:
+            os._exit(EXIT_INTERRUPTED)  # threads that compute cannot be interrupted
+        stop()
+        os.write(2, STOPPING.encode())  # safe in a signal handler
+
+    earlier = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        if not interrupts:  # else the process is about to end
+            signal.signal(signal.SIGINT, earlier)

@@ -1,0 +1,250 @@
+"""`scan` as a command: output, exit codes, killed and interrupted runs."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nsfw_app.cli import scan_display
+from nsfw_app.datasets.scan_record import ScanRecord
+from tests.support.commands import Run, run
+from tests.support.fakes import image_bytes
+from tests.support.scans import change, rows
+
+__all__ = ["run"]  # a fixture
+
+ROOT = Path(__file__).parents[2]
+# The command, with parts of few files.
+PROGRAM = "\n".join(
+    (
+        "from nsfw_app.datasets import units",
+        "from nsfw_app.cli import main",
+        "units.FILES_PER_CUT, units.MAX_FILES = 5, 8",
+        "main()",
+    )
+)
+COUNT = 60
+TIMEOUT_S = 120
+KILLS = 2
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A directory with 6 images of one size, two of them the same, and a text file."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(6):
+        data = image_bytes(max(1, number), image_format="BMP")
+        (source / f"{number}.bmp").write_bytes(data)
+    (source / "notes.txt").write_text("no image")
+    return source
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """The directory of a scan, not created yet."""
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A directory with so many images that a scan can be interrupted; every tenth is a copy."""
+    large = tmp_path / "large"
+    large.mkdir()
+    for number in range(COUNT):
+        red = number // 10 * 10 if number % 10 == 9 else number
+        (large / f"{number:03}.png").write_bytes(image_bytes(red, size=(200, 150)))
+    (large / "bad.png").write_bytes(b"<html>")
+    return large
+
+
+def started(source: Path, output: Path) -> subprocess.Popen[str]:
+    """A scan in a process of its own, with the embedded model."""
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "NSFW_MODEL": "open-nsfw",
+        "NSFW_DATA_DIR": str(output.parent / "data"),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "scan", str(source), "--output", str(output)],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_parts(process: subprocess.Popen[str], output: Path, count: int) -> None:
+    """Wait until there are this many part files, or the scan has ended."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while process.poll() is None and len(list(output.glob("images/part-*"))) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def assert_complete(output: Path) -> None:
+    """Each image of `large` has one row."""
+    found = rows(output)
+    assert set(found) == {*(f"{number:03}.png" for number in range(COUNT)), "bad.png"}
+    assert [name for name, row in found.items() if row["error_kind"]] == ["bad.png"]
+    record = ScanRecord.read(output)
+    assert record.finished_at is not None
+    assert (record.counts.images, record.counts.errors) == (COUNT + 1, {"not_an_image": 1})
+    assert not list(output.rglob(".partial-*"))
+    assert not (output / "unfinished").exists()
+
+
+def test_it_prints_what_it_did(run: Run, source: Path, output: Path) -> None:
+    """A summary on standard output; what was left out and the last counts on standard error."""
+    ended = run("scan", source, "--output", output)
+    assert ended.out == (
+        f"6 images in {output}: 6 classified, 0 with an error. "
+        "This run scanned 6, 1 of them duplicates.\n"
+    )
+    assert f"Left out: not named as an image: 1 ({source}/notes.txt)." in ended.err
+    (line,) = [json.loads(line) for line in ended.err.splitlines() if line.startswith("{")]
+    assert (line["images"], line["scanned"], line["errors"]) == (6, 6, {})
+    assert ended.code == 0
+    record = ScanRecord.read(output)
+    assert record.sources == (str(source),)
+    assert (record.model.model, record.counts.images) == ("open-nsfw", 6)
+    assert record.left_out == {"not named as an image": 1}
+    assert list(rows(output)) == [f"{number}.bmp" for number in range(6)]
+
+
+def test_errors_exit_3_and_are_retried(run: Run, source: Path, output: Path) -> None:
+    """Errors are counted by kind; `--retry-errors` scans them again, without it they stay."""
+    (source / "bad.png").write_bytes(b"<html>")
+    (source / "empty.png").touch()
+    ended = run("scan", source, "--output", output)
+    assert "8 images" in ended.out
+    assert "2 with an error (empty 1, not_an_image 1)" in ended.out
+    assert ended.code == 3
+    assert "This run scanned 0," in run("scan", source, "--output", output).out
+    ended = run("scan", source, "--output", output, "--retry-errors")
+    assert "This run scanned 2," in ended.out
+    assert ended.code == 3
+
+
+def test_verify_reads_all_files(run: Run, source: Path, output: Path) -> None:
+    """It says how many had changed."""
+    run("scan", source, "--output", output)
+    change(source / "3.bmp", (source / "4.bmp").read_bytes(), unnoticed=True)
+    ended = run("scan", source, "--output", output, "--verify")
+    assert "This run scanned 6, 1 of them duplicates. 1 had changed." in ended.out
+    found = rows(output)
+    assert found["3.bmp"]["sha256"] == found["4.bmp"]["sha256"]
+
+
+def test_another_policy_does_not_mix(
+    run: Run, source: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scan keeps its policy and says so; all rows have the same numbers."""
+    run("scan", source, "--output", output)
+    (source / "new.png").write_bytes(image_bytes(99))
+    monkeypatch.setenv("NSFW_THRESHOLD", "0.5")
+    monkeypatch.setenv("NSFW_DATA_DIR", str(output.parent / "other"))
+    ended = run("scan", source, "--output", output)
+    assert "keeps its policy (threshold 0.33" in ended.err
+    assert "in force now: threshold 0.5" in ended.err
+    assert {row["threshold"] for row in rows(output).values()} == {0.33}
+
+
+def test_other_limits_are_refused(
+    run: Run, source: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the setting's name; nothing is changed."""
+    run("scan", source, "--output", output)
+    before = (output / "scan.json").read_text()
+    monkeypatch.setenv("NSFW_MAX_FRAMES", "3")
+    ended = run("scan", source, "--output", output)
+    assert "NSFW_MAX_FRAMES" in ended.err
+    assert ended.code == 1
+    assert (output / "scan.json").read_text() == before
+
+
+def test_an_output_that_cannot_be_used(run: Run, source: Path) -> None:
+    """A file is refused before the model is loaded."""
+    ended = run("scan", source, "--output", source / "1.bmp")
+    assert "is not a directory" in ended.err
+    assert ended.code == 2
+
+
+def test_an_output_in_a_source_is_not_scanned(
+    run: Run, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The part files are no source; relative paths name the same sources and images."""
+    monkeypatch.chdir(source)
+    assert run("scan", ".", "--output", "out").code == 0
+    monkeypatch.chdir(source / "out")
+    ended = run("scan", source, "--output", source / "out")
+    assert "This run scanned 0," in ended.out
+    assert len(rows(source / "out")) == 6
+
+
+def test_a_line_of_json_is_printed_regularly(
+    run: Run, source: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not on a terminal: each minute, and at the end."""
+    monkeypatch.setattr(scan_display, "SAMPLE_S", 0.001)
+    monkeypatch.setattr(scan_display, "LINE_S", 0.001)
+    ended = run("scan", source, "--output", output)
+    lines = [json.loads(line) for line in ended.err.splitlines() if line.startswith("{")]
+    assert len(lines) > 1
+    assert [line["images"] for line in lines] == sorted(line["images"] for line in lines)
+    keys = {"images", "scanned", "images_per_s", "share", "seconds_left", "errors"}
+    assert set(lines[0]) == keys
+
+
+def test_a_scan_that_is_killed_at_any_moment_continues(large: Path, output: Path) -> None:
+    """With SIGKILL, several times: each image has one row, and complete parts are kept."""
+    moments = random.Random()
+    kept = 0
+    for _ in range(KILLS):
+        process = started(large, output)
+        wait_for_parts(process, output, kept + 1)
+        time.sleep(moments.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+        found = rows(output)
+        assert len(found) >= kept
+        kept = len(list(output.glob("images/part-*")))
+    written = len(rows(output))
+    out, err = started(large, output).communicate(timeout=TIMEOUT_S)
+    assert f"This run scanned {COUNT + 1 - written}," in out, err
+    assert_complete(output)
+
+
+def test_ctrl_c_finishes_what_is_in_flight(large: Path, output: Path) -> None:
+    """It exits 130 and says how to continue; images that it has scanned are not inferred again."""
+    process = started(large, output)
+    wait_for_parts(process, output, 1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 130
+    assert "Finishing the images in flight. Press Ctrl+C again to stop at once." in err
+    assert f"Continue with: nsfw-review scan {large} --output {output}" in err
+    assert ScanRecord.read(output).finished_at is None
+    scanned = json.loads(err.splitlines()[-2])["scanned"]
+    unfinished = scanned - len(rows(output))
+    out, err = started(large, output).communicate(timeout=TIMEOUT_S)
+    assert f"This run scanned {COUNT + 1 - scanned + unfinished}," in out, err
+    assert_complete(output)
+
+
+def test_a_second_ctrl_c_stops_at_once(large: Path, output: Path) -> None:
+    """The process ends with the same code; what is written is whole."""
+    process = started(large, output)
+    wait_for_parts(process, output, 1)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)  # or the system joins them to one
+    process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 130
+    assert rows(output)
