@@ -2,11 +2,13 @@
 
 import json
 import os
+import pty
 import random
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -64,7 +66,7 @@ def large(tmp_path: Path) -> Path:
     return large
 
 
-def started(source: Path, output: Path) -> subprocess.Popen[str]:
+def started(source: Path, output: Path, *, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
     """A scan in a process of its own, with the embedded model."""
     environment = {
         "PYTHONPATH": str(ROOT),
@@ -75,9 +77,18 @@ def started(source: Path, output: Path) -> subprocess.Popen[str]:
         [sys.executable, "-c", PROGRAM, "scan", str(source), "--output", str(output)],
         env=os.environ | environment,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
+
+
+def read_all(terminal: int) -> str:
+    """Everything that is written to a terminal until it is closed."""
+    shown = b""
+    with open(terminal, "rb", buffering=0) as file, suppress(OSError):  # its end is an error
+        while chunk := file.read(4_096):
+            shown += chunk
+    return shown.decode()
 
 
 def wait_for_parts(process: subprocess.Popen[str], output: Path, count: int) -> None:
@@ -167,6 +178,29 @@ def test_other_limits_are_refused(
     assert "NSFW_MAX_FRAMES" in ended.err
     assert ended.code == 1
     assert (output / "scan.json").read_text() == before
+
+
+def test_a_source_that_does_not_exist(run: Run, output: Path) -> None:
+    """The command ends before it loads the model or makes the directory."""
+    ended = run("scan", output.parent / "nowhere", "--output", output)
+    assert "nowhere does not exist" in ended.err
+    assert ended.code == 1
+    assert not output.exists()
+
+
+def test_a_bar_is_shown_on_a_terminal(source: Path, output: Path) -> None:
+    """With images, rate, share and errors by kind, and no JSON."""
+    (source / "bad.png").write_bytes(b"<html>")
+    controller, terminal = pty.openpty()
+    process = started(source, output, stderr=terminal)
+    os.close(terminal)
+    shown = read_all(controller)
+    out, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 3
+    assert "7 images" in out
+    for words in ("7 images", "/s", "100.0%", "errors: not_an_image 1"):
+        assert words in shown
+    assert '{"images"' not in shown
 
 
 def test_an_output_that_cannot_be_used(run: Run, source: Path) -> None:
