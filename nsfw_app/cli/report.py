@@ -24,6 +24,9 @@ def report(
     names: Annotated[
         bool, typer.Option("--names", help="Name reviewers and the authors of policies.")
     ] = False,
+    recall: Annotated[
+        float, typer.Option(help="Target of the certificate, set before looking at numbers.")
+    ] = 0.95,
 ) -> None:
     """Report on a period: volumes, actions, estimates, agreement, retention, versions.
 
@@ -34,6 +37,8 @@ def report(
     end = until or datetime.now(UTC).replace(tzinfo=None)
     if not since < end:
         raise typer.BadParameter("--since must be before --until.")
+    if not 0 < recall < 1:
+        raise typer.BadParameter("--recall must be between 0 and 1, such as 0.95.")
     if output is not None:
         check_directory(output)
     # Imported late: with scikit-learn.
@@ -41,7 +46,7 @@ def report(
     from nsfw_app.evidence.report_page import report_page
 
     evidence = open_evidence()
-    scope = ReportScope(since, end, names)
+    scope = ReportScope(since, end, names, recall)
     maker = TransparencyReport(evidence.store, evidence.policies, evidence.summaries)
     found = maker.json(scope)
     details = {"since": found["since"], "until": found["until"], "names": names}

@@ -2,6 +2,8 @@
 
 - No image is in it, and no reviewer's name unless it is asked for.
 - Numbers are of the period, as the store has them now: a later decision or undo changes them.
+- The certificate and the alarms are of all images up to the end of the period, as in Insights: a
+  certificate of a period that moves has no guarantee.
 """
 
 from collections import Counter
@@ -23,7 +25,7 @@ from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.evidence.summary import (
     BOUND_CONFIDENCE,
     CONFIDENCE,
-    RECALL_TARGETS,
+    RECALL_TARGET,
     THRESHOLDS,
     headline,
     summarize,
@@ -41,11 +43,16 @@ ACTIONS = (Action.ALLOW, Action.REVIEW, Action.BLOCK)
 
 @dataclass(frozen=True, slots=True)
 class ReportScope:
-    """The period of a report, in UTC, and whether reviewers and authors are named in it."""
+    """The period of a report, in UTC, and what is in it.
+
+    - `names`: whether reviewers and authors are named.
+    - `recall`: the one target of the certificate, in (0, 1), chosen before the numbers are seen.
+    """
 
     since: datetime
     until: datetime
     names: bool = False
+    recall: float = RECALL_TARGET
 
     @property
     def period(self) -> Period:
@@ -189,7 +196,14 @@ class TransparencyReport:
         self, identity: ModelIdentity, population: Population, scope: ReportScope
     ) -> dict[str, Any]:
         policy = self._policies.of(identity.model)
-        summary = summarize(population, policy, self._store.queue.rules.audits, evidence_until=None)
+        history = self._summaries.population(identity, until=scope.until)
+        summary = summarize(
+            population,
+            policy,
+            self._store.queue.rules.audits,
+            evidence_until=self._summaries.evidence_until(identity.model),
+            history=history,
+        )
         calibration = summary.calibration
         errors = estimate_errors(
             population, policy, self._summaries.decisions(identity), confidence=CONFIDENCE
@@ -206,17 +220,15 @@ class TransparencyReport:
             "unsettled": summary.unsettled,
             "allowed": asdict(summary.allowed),
             "labeled": asdict(summary.labeled),
-            "certificates": [
-                asdict(
-                    certify_threshold(
-                        population.sample,
-                        recall=target,
-                        confidence=BOUND_CONFIDENCE,
-                        candidates=THRESHOLDS[1:-1],
-                    )
+            "certificate": asdict(
+                certify_threshold(
+                    history.sample,
+                    recall=scope.recall,
+                    confidence=BOUND_CONFIDENCE,
+                    candidates=THRESHOLDS[1:-1],
                 )
-                for target in RECALL_TARGETS
-            ],
+            ),
+            "certificate_images": summary.bounds_images,
             "errors": asdict(errors),
             "decisions": asdict(count_decisions(decisions)),
             "calibration": calibration

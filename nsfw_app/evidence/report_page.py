@@ -19,7 +19,7 @@ def report_page(report: Mapping[str, Any]) -> str:
         "report.html",
         report=report,
         estimates=estimate_rows,
-        certificates=certificate_rows,
+        certificate=certificate_sentence,
         calibration=calibration_rows,
         rows=rows,
         errors=error_rows,
@@ -56,17 +56,28 @@ def estimate_rows(estimates: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-def certificate_rows(certificates: list[Mapping[str, Any]]) -> list[list[str]]:
-    """Target, certified threshold, lower bound of the recall, missing reviews."""
-    return [
-        [
-            percent(each["recall"]),
-            "none yet" if each["threshold"] is None else f"{each['threshold']:.2f}",
-            "" if each["recall_lower"] is None else percent(each["recall_lower"]),
-            _more(each),
-        ]
-        for each in certificates
-    ]
+def certificate_sentence(certificate: Mapping[str, Any], images: int) -> str:
+    """What is certified, and what its confidence covers."""
+    target = f"recall of at least {percent(certificate['recall'])}"
+    confidence = percent(certificate["confidence"])
+    if certificate["threshold"] is not None:
+        found = (
+            f"A {target} is certified up to the threshold {certificate['threshold']:.2f}, "
+            f"where the recall is at least {percent(certificate['recall_lower'])}."
+        )
+    elif certificate["more_reviews"] is not None:
+        found = (
+            f"A {target} is not certified yet: about {count(certificate['more_reviews'])} more "
+            "sampled reviews certify it, if they are like those so far."
+        )
+    else:
+        found = f"The reviews so far do not show a {target}."
+    return (
+        f"{found} The confidence of {confidence} is for this one target, if it was set before "
+        f"looking, however often one looks. It is from all {count(images)} images of the model "
+        f"up to the end of the period, and their {count(certificate['reviews'])} sampled reviews: "
+        "a certificate of single periods would have no such confidence."
+    )
 
 
 def error_rows(groups: Iterable[Mapping[str, Any]]) -> list[list[str]]:
@@ -119,11 +130,3 @@ def _interval(found: Mapping[str, Any]) -> str:
 
 def _share(found: Mapping[str, Any]) -> str:
     return f"{percent(found['value'])} ({percent(found['lower'])} to {percent(found['upper'])})"
-
-
-def _more(certificate: Mapping[str, Any]) -> str:
-    if certificate["threshold"] is not None:
-        return ""
-    if certificate["more_reviews"] is None:
-        return "the reviews so far do not show that the target is reached"
-    return f"about {count(certificate['more_reviews'])}"

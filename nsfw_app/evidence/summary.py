@@ -25,6 +25,7 @@ from nsfw_app.rules.audit_plan import AuditPlan
 
 CONFIDENCE = 0.95  # of intervals
 BOUND_CONFIDENCE = 0.9  # of the certificate
+RECALL_TARGET = 0.95  # that a lead starts with
 RECALL_TARGETS = (0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 BINS = 100
 THRESHOLDS = np.arange(BINS + 1) / BINS

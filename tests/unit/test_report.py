@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import pytest
 from nsfw_app.bootstrap import open_policies, open_summaries
 from nsfw_app.evidence.estimates import estimate
 from nsfw_app.evidence.guarantee import certify_threshold
+from nsfw_app.evidence.summaries import EvidenceQuery
 from nsfw_app.evidence.summary import THRESHOLDS
+from nsfw_app.evidence.summary_json import summary_json
 from nsfw_app.records import Policy
 from nsfw_app.settings import load
 from nsfw_app.store import Store
-from tests.support.arrivals import add_reviewed
+from tests.support.arrivals import REVIEW, add_reviewed, arrive
 from tests.support.commands import Run, run
 from tests.support.sample_records import FAKE, OTHER
 
@@ -90,8 +93,10 @@ def test_the_numbers_are_those_of_the_store(run: Run, filled: Store) -> None:
     evidence = model["evidence"]
     expected = estimate(sample, threshold=0.3)
     assert evidence["allowed"]["recall"]["value"] == expected.recall.value
-    certificate = certify_threshold(sample, recall=0.8, confidence=0.9, candidates=THRESHOLDS[1:-1])
-    assert evidence["certificates"][0]["threshold"] == certificate.threshold
+    certificate = certify_threshold(
+        sample, recall=0.95, confidence=0.9, candidates=THRESHOLDS[1:-1]
+    )
+    assert evidence["certificate"] == asdict(certificate)
     assert evidence["calibration"]["reviews"] == sample.reviews
     assert evidence["headline"].startswith(f"Of 150 images from {SINCE} to {UNTIL} about")
     (source,) = evidence["errors"]["sources"]
@@ -102,6 +107,51 @@ def test_the_numbers_are_those_of_the_store(run: Run, filled: Store) -> None:
     assert evidence["decisions"]["total"]["decisions"] == 2 * sample.reviews
     assert report["retention"] == {"keep": "disagreements", "days": 30, "grace_minutes": 60}
     assert report["purges"]["runs"] == 1
+
+
+def test_drift_is_reported_as_in_insights(run: Run, filled: Store, tmp_path: Path) -> None:
+    """Images since the policy was saved are compared with its evidence, in a short period, too."""
+    move_arrivals(filled, days=-20)
+    for _ in range(100):
+        arrive(filled, 0.97, REVIEW)
+    page = tmp_path / "report.html"
+    evidence = found(run, "--output", str(page))["models"][0]["evidence"]
+    chosen = load()
+    query = EvidenceQuery(FAKE, days=7)
+    shown = open_summaries(chosen, filled, open_policies(chosen, filled)).get(query)
+    assert evidence["alarms"] == summary_json(shown, query)["alarms"]
+    assert evidence["alarms"][0].startswith("The scores of recent images differ")
+    assert f"<strong>{evidence['alarms'][0]}</strong>" in page.read_text()
+
+
+def test_the_certificate_is_of_all_images_for_one_target(run: Run, filled: Store) -> None:
+    """Images before the period count, those after it do not; the target can be set."""
+    arrive(filled, 0.5, REVIEW)
+    move_arrivals(filled, days=60)
+    move_arrivals(filled, days=-80, last=150)
+    arrive(filled, 0.5, REVIEW)
+    ended = run(*PERIOD, "--json", "--recall", "0.8")
+    evidence = json.loads(ended.out)["models"][0]["evidence"]
+    assert (evidence["images"], evidence["certificate_images"]) == (1, 151)
+    chosen = load()
+    summaries = open_summaries(chosen, filled, open_policies(chosen, filled))
+    certificate = certify_threshold(
+        summaries.population(FAKE, until=TODAY + timedelta(2)).sample,
+        recall=0.8,
+        confidence=0.9,
+        candidates=THRESHOLDS[1:-1],
+    )
+    assert evidence["certificate"] == asdict(certificate)
+
+
+def move_arrivals(store: Store, *, days: int, last: int = 10_000) -> None:
+    """Move the images that arrived so far, up to an id."""
+    with store.log._connections.writing() as db:
+        db.execute(
+            "update arrivals set arrived_at = strftime('%Y-%m-%dT%H:%M:%fZ', arrived_at, ?)"
+            " where id <= ?",
+            (f"{days} days", last),
+        )
 
 
 def test_a_period_leaves_out_what_is_outside(run: Run, filled: Store) -> None:
@@ -143,7 +193,7 @@ def test_the_page_stands_alone(run: Run, filled: Store, tmp_path: Path) -> None:
     assert "prefers-color-scheme: dark" in text
     assert text.count("<table>") == text.count("<caption>") == text.count("<thead>") > 8
     assert len(re.findall(r"<h1>", text)) == 1
-    assert "Certified thresholds at a confidence of 90.0\u00a0%" in text
+    assert "The confidence of 90.0\u00a0% is for this one target" in text
     assert "Wrong labels by source, estimated, fake" in text
     assert "Decisions by reason, fake" in text
     assert "not defined" not in text
@@ -163,6 +213,7 @@ def test_wrong_usage(run: Run, tmp_path: Path) -> None:
     """There must be an output, a period, and a directory to write to."""
     assert run(*PERIOD).code == 2
     assert run("report", "--json").code == 2
+    assert run(*PERIOD, "--json", "--recall", "95").code == 2
     assert run("report", "--since", UNTIL, "--until", SINCE, "--json").code == 2
     assert run(*PERIOD, "--output", tmp_path / "none" / "a.html").code == 2
     assert run(*PERIOD, "--output", tmp_path).code == 2
