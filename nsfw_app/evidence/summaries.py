@@ -2,6 +2,8 @@
 
 - A summary that is older than the data is returned at once, and computed again in the background,
   so that a page with a million images never waits for more than the first one.
+- A caller that asks once a day would get the numbers of the day before. It can wait for new ones,
+  if those that are kept are older than a minute or of another policy.
 """
 
 import threading
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_KEPT = 32
 FRESH = timedelta(seconds=5)  # a summary is not computed more often
+MAX_AGE = timedelta(minutes=1)  # of a summary that is returned to a caller that can wait
 PAUSES = 10  # times as long as it took, before it is computed again: requests need the CPU, too
 
 
@@ -63,7 +66,7 @@ class _Kept:
     errors: "ErrorEstimates"
     decisions: "DecisionCounts"
     computed_at: datetime
-    state: tuple[int, int, int]
+    state: tuple[int, int, int, int]
     took: timedelta
     refreshing: bool = False
 
@@ -92,23 +95,43 @@ class Summaries:
             backends_of=self._backends,
         )
         self._lock = threading.Lock()
+        self._refreshed = threading.Condition(self._lock)
         self._kept: dict[EvidenceQuery, _Kept] = {}
 
-    def get(self, query: EvidenceQuery) -> DatedSummary:
-        """The summary of a query; the last one that was computed, if that was recently."""
+    def get(self, query: EvidenceQuery, *, wait_s: float = 0) -> DatedSummary:
+        """The summary of a query; the last one that was computed, if that was recently.
+
+        Args:
+            query: Which evidence.
+            wait_s: How long to wait for a new summary where the kept one is outdated, and older
+                than `MAX_AGE` or of another policy. After that the kept one is returned.
+        """
         state = self._state(query)
         with self._lock:
             kept = self._kept.get(query)
-            if kept is not None:
-                outdated = kept.state != state
+            if kept is not None and kept.state != state:
                 age = datetime.now(UTC) - kept.computed_at
-                old = age > max(FRESH, PAUSES * kept.took)
-                if outdated and old and not kept.refreshing:
+                too_old = age > MAX_AGE or kept.state[0] != state[0]
+                due = too_old if wait_s else age > max(FRESH, PAUSES * kept.took)
+                if due and not kept.refreshing:
                     kept.refreshing = True
-                    threading.Thread(target=self._compute, args=(query,), daemon=True).start()
-                return kept.dated(outdated=outdated)
-        fresh = self._compute(query)
-        return fresh.dated(outdated=fresh.state != self._state(query))
+                    threading.Thread(target=self._refresh, args=(query, kept), daemon=True).start()
+                if too_old and wait_s:
+                    self._refreshed.wait_for(
+                        lambda waited=kept: not waited.refreshing, timeout=wait_s
+                    )
+                    kept = self._kept.get(query, kept)
+        if kept is None:
+            kept = self._compute(query)
+        return kept.dated(outdated=kept.state != self._state(query))
+
+    def _refresh(self, query: EvidenceQuery, kept: _Kept) -> None:
+        try:
+            self._compute(query)
+        finally:
+            with self._lock:
+                kept.refreshing = False
+                self._refreshed.notify_all()
 
     def identity(self, model: str | None, *, loaded: ModelIdentity | None) -> ModelIdentity:
         """The model that a name means: the loaded one, or the one with the most images.
@@ -178,6 +201,11 @@ class Summaries:
         """The queue rules in use."""
         return self._store.queue.rules.reasons
 
+    def evidence_until(self, model: str) -> datetime | None:
+        """When the policy in force was saved: what arrived before is its evidence."""
+        saved_at = self._policies.versions(model)[0].created_at
+        return datetime.fromisoformat(saved_at) if saved_at else None
+
     def has_images(self, identity: ModelIdentity) -> bool:
         """Whether images arrived that count as a model's."""
         backends = self._backends(identity)
@@ -188,48 +216,41 @@ class Summaries:
         from nsfw_app.evidence.errors import estimate_errors  # libraries take a second to import
         from nsfw_app.evidence.summary import CONFIDENCE, summarize
 
-        try:
-            state, now = self._state(query), datetime.now(UTC)
-            policy = self._policies.of(query.identity.model)
-            all_images = self.population(query.identity, source=query.source)
-            since = None if query.days is None else now - timedelta(days=query.days)
-            population = (
-                all_images
-                if since is None
-                else self.population(query.identity, since=since, source=query.source)
-            )
-            saved_at = self._policies.versions(query.identity.model)[0].created_at
-            summary = summarize(
-                population,
-                policy,
-                self._store.queue.rules.audits,
-                evidence_until=datetime.fromisoformat(saved_at) if saved_at else None,
-                history=all_images,
-            )
-            errors = estimate_errors(
-                population, policy, self.decisions(query.identity), confidence=CONFIDENCE
-            )
-            counts = count_decisions(
-                self.decisions(query.identity, since=since, source=query.source)
-            )
-            took = datetime.now(UTC) - now
-            kept = _Kept(summary, errors, counts, now, state, took)
-            with self._lock:
-                self._kept.pop(query, None)
-                self._kept[query] = kept
-                while len(self._kept) > MAX_KEPT:
-                    self._kept.pop(next(iter(self._kept)))
-        finally:
-            with self._lock:
-                if query in self._kept:
-                    self._kept[query].refreshing = False
+        state, now = self._state(query), datetime.now(UTC)
+        policy = self._policies.of(query.identity.model)
+        all_images = self.population(query.identity, source=query.source)
+        since = None if query.days is None else now - timedelta(days=query.days)
+        population = (
+            all_images
+            if since is None
+            else self.population(query.identity, since=since, source=query.source)
+        )
+        summary = summarize(
+            population,
+            policy,
+            self._store.queue.rules.audits,
+            evidence_until=self.evidence_until(query.identity.model),
+            history=all_images,
+        )
+        errors = estimate_errors(
+            population, policy, self.decisions(query.identity), confidence=CONFIDENCE
+        )
+        counts = count_decisions(self.decisions(query.identity, since=since, source=query.source))
+        took = datetime.now(UTC) - now
+        kept = _Kept(summary, errors, counts, now, state, took)
+        with self._lock:
+            self._kept.pop(query, None)
+            self._kept[query] = kept
+            while len(self._kept) > MAX_KEPT:
+                self._kept.pop(next(iter(self._kept)))
         return kept
 
-    def _state(self, query: EvidenceQuery) -> tuple[int, int, int]:
-        """What a summary depends on: the latest arrival and decision, and the policy."""
+    def _state(self, query: EvidenceQuery) -> tuple[int, int, int, int]:
+        """What a summary depends on: policy, latest arrival and decision, the hour of a period."""
         arrivals = self._store.arrivals
         version = self._policies.of(query.identity.model).version
-        return arrivals.last_arrival(), arrivals.last_decision(), version
+        hour = 0 if query.days is None else int(datetime.now(UTC).timestamp() // 3600)
+        return version, arrivals.last_arrival(), arrivals.last_decision(), hour
 
 
 def _is_same(one: ModelIdentity, other: ModelIdentity, backends: frozenset[str]) -> bool:

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import Path
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from nsfw_app.records import SHA256_PATTERN
 
@@ -12,3 +12,23 @@ MAX_NAME_CHARACTERS = 4_000  # of a file name, which may be a path; PATH_MAX of 
 
 RowId = Annotated[int, Path(ge=1, lt=1 << 63)]  # a rowid of SQLite
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
+
+
+class EvidenceSelection(BaseModel):
+    """Which images evidence is of; what is left out selects all, or the model that runs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    days: int | None = Field(None, ge=1, le=MAX_DAYS, description="The last days; all without it.")
+    source: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_NAME_CHARACTERS,
+        description="Where the images came from; all without it.",
+    )
+    model: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_NAME_CHARACTERS,
+        description="The model's name; the loaded one without it.",
+    )

@@ -1,5 +1,6 @@
 """Kept summaries: computed once, returned at once, and brought up to date."""
 
+import threading
 import time
 
 import pytest
@@ -91,3 +92,50 @@ def test_a_slow_summary_is_computed_rarely(
     decide(arriving, image, Label.NSFW)
     assert summaries.get(query).outdated
     assert not summaries._kept[query].refreshing
+
+
+@pytest.mark.parametrize("change", ["age", "policy"])
+def test_a_caller_can_wait_for_new_numbers(
+    summaries: Summaries, arriving: Store, change: str
+) -> None:
+    """What is older than a minute, or of another policy, is computed again before it returns."""
+    query = EvidenceQuery(FAKE)
+    arrive(arriving, 0.5, REVIEW)
+    summaries.get(query)
+    arrive(arriving, 0.6, REVIEW)
+    assert summaries.get(query, wait_s=10).summary.images == 1
+    if change == "age":
+        summaries._kept[query].computed_at -= module.timedelta(days=1)
+        summaries._kept[query].took = module.timedelta(hours=1)
+    else:
+        policies = PolicyBook(arriving.policies)
+        policies.save(FAKE.model, Policy(0.6, 0.3, 0.9), author="ann", reason="test")
+    found = summaries.get(query, wait_s=10)
+    assert (found.summary.images, found.outdated) == (2, False)
+
+
+def test_a_caller_does_not_wait_for_long(
+    summaries: Summaries, arriving: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the limit the kept numbers are returned, and said to be outdated."""
+    query = EvidenceQuery(FAKE)
+    arrive(arriving, 0.5, REVIEW)
+    summaries.get(query)
+    arrive(arriving, 0.6, REVIEW)
+    summaries._kept[query].computed_at -= module.timedelta(days=1)
+    blocked = threading.Event()
+    monkeypatch.setattr(summaries, "_compute", lambda _: blocked.wait(10))
+    found = summaries.get(query, wait_s=0.01)
+    blocked.set()
+    assert (found.summary.images, found.outdated) == (1, True)
+
+
+def test_a_period_ends_now(summaries: Summaries, arriving: Store) -> None:
+    """After an hour a period is another one, even if nothing is new; all periods stay the same."""
+    arrive(arriving, 0.5, REVIEW)
+    for query, outdated in ((EvidenceQuery(FAKE, days=7), True), (EvidenceQuery(FAKE), False)):
+        summaries.get(query)
+        kept = summaries._kept[query]
+        hour = max(0, kept.state[-1] - 1)
+        kept.state = (*kept.state[:-1], hour)
+        assert summaries.get(query).outdated is outdated

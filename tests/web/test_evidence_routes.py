@@ -14,7 +14,7 @@ from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web.api.insights import InsightsBody
 from tests.support.application import WebApp, open_app
-from tests.support.arrivals import add_reviewed
+from tests.support.arrivals import REVIEW, add_reviewed, arrive
 from tests.support.sample_records import FAKE, OTHER
 
 
@@ -49,6 +49,29 @@ def test_insights_of_an_unknown_model_are_not_found(app: WebApp) -> None:
     assert missing.status_code == 404
     assert "judged by none" in missing.json()["error"]["message"]
     assert program.get("/v1/insights", params={"days": 0}).status_code == 422
+
+
+@pytest.mark.parametrize("query", ["model=", "source=", "day=7", "days=7&recall=0.9"])
+def test_a_query_that_selects_nothing_is_refused(app: WebApp, query: str) -> None:
+    """An empty name or an unknown parameter would return other numbers than it seems."""
+    program = app.with_key(Permission.EXPORT)
+    for refused in (
+        program.get(f"/v1/insights?{query}"),
+        app.signed_in("ann").get(f"/desk/insights?{query}"),
+    ):
+        assert refused.status_code == 422
+        assert refused.json()["error"]["kind"] == "request"
+        assert query.split("&")[-1].split("=")[0] in refused.json()["error"]["message"]
+
+
+def test_insights_are_not_of_yesterday(app: WebApp, store: Store, engine: Engine) -> None:
+    """A program that asks once a day gets the numbers of now; so it does after a new policy."""
+    program = app.with_key(Permission.EXPORT)
+    assert program.get("/v1/insights").json()["images"] == 150
+    arrive(store, 0.5, REVIEW)
+    engine.save_policy(Policy(0.6, 0.3, 0.9), author="root", reason="test")
+    found = program.get("/v1/insights").json()
+    assert (found["images"], found["policy"]["version"], found["outdated"]) == (151, 2, False)
 
 
 def test_an_admin_refits_the_calibration(app: WebApp, store: Store, engine: Engine) -> None:

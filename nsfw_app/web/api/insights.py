@@ -10,7 +10,9 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.errors import responses
-from nsfw_app.web.parameters import MAX_DAYS
+from nsfw_app.web.parameters import EvidenceSelection
+
+WAIT_S = 10  # for numbers that are not older than a minute; a million images take about 4 s
 
 
 class Body(BaseModel):
@@ -203,22 +205,15 @@ def insight_routes(engine: Engine, summaries: Summaries) -> APIRouter:
     )
     def insights(
         _: Annotated[Caller, Depends(needs(Permission.EXPORT))],
-        days: Annotated[
-            int | None, Query(ge=1, le=MAX_DAYS, description="The last days; all without it.")
-        ] = None,
-        source: Annotated[
-            str | None, Query(description="Where the images came from; all without it.")
-        ] = None,
-        model: Annotated[
-            str | None, Query(description="The model; the loaded one without it.")
-        ] = None,
+        query: Annotated[EvidenceSelection, Query()],
     ) -> dict[str, Any]:
         """Estimates, certificate, calibration and drift, from the reviews drawn at random."""
         from nsfw_app.evidence.summary_json import summary_json  # slow to import
 
         classifier = engine.status.classifier
         loaded = classifier.identity if classifier else None
-        query = EvidenceQuery(summaries.identity(model, loaded=loaded), days, source)
-        return summary_json(summaries.get(query), query)
+        identity = summaries.identity(query.model, loaded=loaded)
+        wanted = EvidenceQuery(identity, query.days, query.source)
+        return summary_json(summaries.get(wanted, wait_s=WAIT_S), wanted)
 
     return router

@@ -7,41 +7,32 @@ the evidence is of the model that runs.
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
 from nsfw_app.records import ModelIdentity
 from nsfw_app.review.engine import Engine
 from nsfw_app.web.auth.callers import Reader
-from nsfw_app.web.parameters import MAX_DAYS, MAX_NAME_CHARACTERS
+from nsfw_app.web.parameters import MAX_NAME_CHARACTERS, EvidenceSelection
 
 HASH_CHARACTERS = 12  # of a revision, in sentences
 
 
-class EvidenceParameters(BaseModel):
-    """The last `days`, a source and a model's name; what is left out selects all.
-
-    Without a model, the evidence is that of the model that runs.
-    """
-
-    days: int | None = Field(None, ge=1, le=MAX_DAYS)
-    source: str | None = Field(None, max_length=MAX_NAME_CHARACTERS)
-    model: str | None = Field(None, max_length=MAX_NAME_CHARACTERS)
-
-
-class DecisionParameters(EvidenceParameters):
+class DecisionParameters(EvidenceSelection):
     """The evidence, and whose decisions: a reviewer's name; without it all."""
 
-    reviewer: str | None = Field(None, max_length=MAX_NAME_CHARACTERS)
+    reviewer: str | None = Field(None, min_length=1, max_length=MAX_NAME_CHARACTERS)
 
 
 class AuditParameters(BaseModel):
     """The target of an audit plan, for a model's name; without one, the model that runs."""
 
+    model_config = ConfigDict(extra="forbid")
+
     recall: float = Field(0.95, gt=0, lt=1)
     confidence: float = Field(0.9, gt=0, lt=1)
     max_reviews_a_day: float | None = Field(None, ge=0)
-    model: str | None = Field(None, max_length=MAX_NAME_CHARACTERS)
+    model: str | None = Field(None, min_length=1, max_length=MAX_NAME_CHARACTERS)
 
 
 def evidence_routes(engine: Engine, summaries: Summaries) -> APIRouter:
@@ -49,7 +40,7 @@ def evidence_routes(engine: Engine, summaries: Summaries) -> APIRouter:
     router = APIRouter()
 
     @router.get("/insights")
-    def insights(_: Reader, query: Annotated[EvidenceParameters, Query()]) -> dict[str, Any]:
+    def insights(_: Reader, query: Annotated[EvidenceSelection, Query()]) -> dict[str, Any]:
         """The summary of the chosen images, and the choices.
 
         - `models`: names, the one that runs first; `runs` says whether the summary is of that one.
