@@ -115,11 +115,23 @@ class ArrivedImages:
 
     def models(self) -> list[ModelIdentity]:
         """The models that judged arrived images, the one with the most images first."""
+        return list(self.counts())
+
+    def counts(self, *, until: datetime | None = None) -> dict[ModelIdentity, int]:
+        """Arrived images of each model, the most first; only those before a time, if there is one.
+
+        Args:
+            until: In UTC.
+        """
         with self._lock:
             self._refresh()
-            keys, counts = np.unique(self._columns["identity"], return_counts=True)
+            keys, times = self._columns["identity"], self._columns["times"]
             identities = self._arrivals.identities()
-        return [identities[int(key)] for key in keys[np.argsort(-counts, kind="stable")]]
+        if until is not None:
+            keys = keys[times < np.datetime64(until.replace(tzinfo=None), "s")]
+        found, counts = np.unique(keys, return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        return {identities[int(found[at])]: int(counts[at]) for at in order}
 
     def _refresh(self) -> None:
         """Read arrivals and labels that are new."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from nsfw_app import __version__
+from nsfw_app.evidence.alarms import drift_alarms
 from nsfw_app.evidence.calibrations import calibration_json
 from nsfw_app.evidence.decision_counts import count_decisions
 from nsfw_app.evidence.errors import estimate_errors
@@ -30,7 +31,6 @@ from nsfw_app.evidence.summary import (
     headline,
     summarize,
 )
-from nsfw_app.evidence.summary_json import alarms
 from nsfw_app.records import Action, ModelIdentity, Policy, utc
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.policy import judge
@@ -212,7 +212,7 @@ class TransparencyReport:
         period = f"from {scope.period.since[:10]} to {scope.period.until[:10]}"
         return {
             "headline": headline(summary, period=period),
-            "alarms": alarms(summary.drift, summary.disagreement_drift),
+            "alarms": drift_alarms(summary),
             "policy_version": policy.version,
             "images": summary.images,
             "never_drawn": summary.never_drawn,

@@ -117,13 +117,15 @@ class Summaries:
                     kept.refreshing = True
                     threading.Thread(target=self._refresh, args=(query, kept), daemon=True).start()
                 if too_old and wait_s:
-                    self._refreshed.wait_for(
-                        lambda waited=kept: not waited.refreshing, timeout=wait_s
-                    )
+                    self._wait(kept, wait_s)
                     kept = self._kept.get(query, kept)
         if kept is None:
             kept = self._compute(query)
         return kept.dated(outdated=kept.state != self._state(query))
+
+    def _wait(self, kept: _Kept, timeout_s: float) -> None:
+        """Wait, with the lock, until the refresh of a summary has ended."""
+        self._refreshed.wait_for(lambda: not kept.refreshing, timeout=timeout_s)
 
     def _refresh(self, query: EvidenceQuery, kept: _Kept) -> None:
         try:
@@ -205,11 +207,6 @@ class Summaries:
         """When the policy in force was saved: what arrived before is its evidence."""
         saved_at = self._policies.versions(model)[0].created_at
         return datetime.fromisoformat(saved_at) if saved_at else None
-
-    def has_images(self, identity: ModelIdentity) -> bool:
-        """Whether images arrived that count as a model's."""
-        backends = self._backends(identity)
-        return any(_is_same(identity, other, backends) for other in self.images.models())
 
     def _compute(self, query: EvidenceQuery) -> _Kept:
         from nsfw_app.evidence.decision_counts import count_decisions

@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from nsfw_app.evidence.alarms import drift_alarms
 from nsfw_app.evidence.calibration import Calibration
-from nsfw_app.evidence.drift import Drift
 from nsfw_app.evidence.summaries import DatedSummary, EvidenceQuery
 from nsfw_app.evidence.summary import BOUND_CONFIDENCE, CONFIDENCE, headline
 
 CURVE_POINTS = np.arange(101) / 100
-DRIFT_SENTENCE = "The {what} of recent images differ from those that this evidence is from."
 
 
 def summary_json(dated: DatedSummary, query: EvidenceQuery) -> dict[str, Any]:
@@ -19,7 +18,7 @@ def summary_json(dated: DatedSummary, query: EvidenceQuery) -> dict[str, Any]:
     summary, identity = dated.summary, query.identity
     return {
         "headline": headline(summary, period=period_phrase(query.days)),
-        "alarms": alarms(summary.drift, summary.disagreement_drift),
+        "alarms": drift_alarms(summary),
         "computed_at": dated.computed_at.isoformat(),
         "outdated": dated.outdated,
         "model": identity.model,
@@ -57,12 +56,6 @@ def period_phrase(days: int | None) -> str:
     if days is None:
         return "since the first one"
     return "in the last day" if days == 1 else f"in the last {days} days"
-
-
-def alarms(scores: Drift, disagreements: Drift) -> list[str]:
-    """Sentences about what has changed since the evidence was collected; empty if nothing has."""
-    found = (("scores", scores), ("disagreements", disagreements))
-    return [DRIFT_SENTENCE.format(what=what) for what, drift in found if drift.shown]
 
 
 def _calibration_json(calibration: Calibration | None) -> dict[str, Any] | None:

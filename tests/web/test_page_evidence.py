@@ -1,5 +1,6 @@
 """`/desk/insights`: what the Insights tab is drawn from."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from nsfw_app.records import Label, Policy
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.audit_plan import parse_ranges
+from nsfw_app.rules.permissions import Permission
 from nsfw_app.rules.queue import QueueReason, QueueRules
 from nsfw_app.store import Store
 from tests.support.application import open_app
@@ -50,6 +52,54 @@ def test_a_running_model_without_evidence_raises_an_alarm(
     (alarm,) = found["alarms"]
     assert alarm.startswith("The model that runs now has no evidence: ")
     assert f"judged by {OTHER.model}, revision {OTHER.revision}, {OTHER.backend}" in alarm
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model": "earlier"}, "another model"),
+        ({"revision": "e" * 40}, "another revision"),
+        ({"weights_sha256": "e" * 64}, "other weights"),
+        ({"backend": "fast"}, "a backend whose scores were not verified"),
+    ],
+)
+def test_a_policy_whose_evidence_is_of_another_model_raises_an_alarm(
+    engine: Engine, arriving: Store, tmp_path: Path, change: dict[str, str], words: str
+) -> None:
+    """It stays when the running model has some images, until the policy is saved on its own."""
+    running = engine.status.classifier.identity
+    for _ in range(3):
+        arrive(arriving, 0.5, REVIEW, identity=replace(running, **change))
+    with arriving.arrivals._connections.writing() as db:
+        db.execute("update arrivals set arrived_at = '2020-01-01T00:00:00.000Z'")
+    engine.save_policy(Policy(0.5, 0.2, 0.8), author="root", reason="test")
+    arrive(arriving, 0.5, REVIEW, identity=running)
+    with open_app(engine, arriving, tmp_path) as app:
+        vera = app.signed_in("vera")
+        shown, found = vera.get(ANY).json()["alarms"], vera.get(f"{ANY}/alarms").json()["alarms"]
+        by_key = app.with_key(Permission.EXPORT).get("/v1/insights").json()["alarms"]
+    assert shown == found == by_key
+    (alarm,) = found
+    assert f"What runs now has {words}: {running.model}, revision" in alarm
+
+
+def test_other_tabs_show_the_alarms_of_drift(
+    engine: Engine, arriving: Store, tmp_path: Path
+) -> None:
+    """After a policy was saved, scores that differ from its evidence; before, nothing."""
+    running = engine.status.classifier.identity
+    for _ in range(100):
+        arrive(arriving, 0.3, REVIEW, identity=running)
+    with arriving.arrivals._connections.writing() as db:
+        db.execute("update arrivals set arrived_at = '2020-01-01T00:00:00.000Z'")
+    with open_app(engine, arriving, tmp_path) as app:
+        vera = app.signed_in("vera")
+        assert vera.get(f"{ANY}/alarms").json() == {"alarms": []}
+        engine.save_policy(Policy(0.5, 0.2, 0.8), author="root", reason="test")
+        for _ in range(100):
+            arrive(arriving, 0.7, REVIEW, identity=running)
+        (alarm,) = vera.get(f"{ANY}/alarms").json()["alarms"]
+    assert alarm.startswith("The scores of recent images differ")
 
 
 def test_the_audit_plan_is_that_of_the_command(

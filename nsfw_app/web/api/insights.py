@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from nsfw_app.evidence.alarms import model_alarms
 from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller, Permission
@@ -214,6 +215,7 @@ def insight_routes(engine: Engine, summaries: Summaries) -> APIRouter:
         loaded = classifier.identity if classifier else None
         identity = summaries.identity(query.model, loaded=loaded)
         wanted = EvidenceQuery(identity, query.days, query.source)
-        return summary_json(summaries.get(wanted, wait_s=WAIT_S), wanted)
+        found = summary_json(summaries.get(wanted, wait_s=WAIT_S), wanted)
+        return found | {"alarms": [*model_alarms(summaries, loaded), *found["alarms"]]}
 
     return router

@@ -9,13 +9,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from nsfw_app.evidence.alarms import current_alarms, model_alarms
 from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
-from nsfw_app.records import ModelIdentity
 from nsfw_app.review.engine import Engine
 from nsfw_app.web.auth.callers import Reader
 from nsfw_app.web.parameters import MAX_NAME_CHARACTERS, EvidenceSelection
-
-HASH_CHARACTERS = 12  # of a revision, in sentences
 
 
 class DecisionParameters(EvidenceSelection):
@@ -36,7 +34,7 @@ class AuditParameters(BaseModel):
 
 
 def evidence_routes(engine: Engine, summaries: Summaries) -> APIRouter:
-    """`GET /desk/insights` and `GET /desk/insights/audit-plan`."""
+    """`GET /desk/insights`, its alarms and its audit plan."""
     router = APIRouter()
 
     @router.get("/insights")
@@ -44,7 +42,7 @@ def evidence_routes(engine: Engine, summaries: Summaries) -> APIRouter:
         """The summary of the chosen images, and the choices.
 
         - `models`: names, the one that runs first; `runs` says whether the summary is of that one.
-        - `alarms` include one where the running model has no evidence and another model has.
+        - `alarms` include one where the evidence behind the policy is of another model than runs.
         """
         from nsfw_app.evidence.summary_json import summary_json  # slow to import
 
@@ -55,14 +53,20 @@ def evidence_routes(engine: Engine, summaries: Summaries) -> APIRouter:
         found = summary_json(summaries.get(wanted), wanted)
         arrived = summaries.images.models()
         names = [] if running is None else [running.model]
-        if running is not None and arrived and not summaries.has_images(running):
-            found["alarms"] = [_unknown(running, arrived[0]), *found["alarms"]]
         return {
             **found,
+            "alarms": [*model_alarms(summaries, running), *found["alarms"]],
             "sources": summaries.images.sources(),
             "models": list(dict.fromkeys([*names, *(other.model for other in arrived)])),
             "runs": identity == running,
         }
+
+    @router.get("/insights/alarms")
+    def alarms(_: Reader) -> dict[str, list[str]]:
+        """Why the evidence behind the policy in force no longer holds; shown in other tabs."""
+        classifier = engine.status.classifier
+        running = classifier.identity if classifier else None
+        return {"alarms": current_alarms(summaries, running)}
 
     @router.get("/insights/audit-plan")
     def audit_plan(_: Reader, query: Annotated[AuditParameters, Query()]) -> dict[str, Any]:
@@ -87,14 +91,3 @@ def evidence_routes(engine: Engine, summaries: Summaries) -> APIRouter:
         }
 
     return router
-
-
-def _unknown(running: ModelIdentity, other: ModelIdentity) -> str:
-    return (
-        f"The model that runs now has no evidence: {_name(running)}. The images so far were judged "
-        f"by {_name(other)}."
-    )
-
-
-def _name(identity: ModelIdentity) -> str:
-    return f"{identity.model}, revision {identity.revision[:HASH_CHARACTERS]}, {identity.backend}"

@@ -6,6 +6,7 @@
 /** @import { Decided } from '../shared/recentDecisions.js' */
 /** @import { Decision, Image, NewDecision, QueuedImage } from '../shared/server.js' */
 
+import { makeAlarmNotice } from '../insights/alarmNotice.js'
 import { make, regionOf, watchVisibility } from '../shared/dom.js'
 import { makeHistory } from '../shared/history.js'
 import { focusStage, useKeys } from '../shared/keys.js'
@@ -61,7 +62,9 @@ export async function mount(root) {
     onSecondOpinion: askForSecondOpinion,
     onUndo: undoLast,
   })
-  bar.replaceChildren(header.element, makeLeaseList())
+  const alarm = makeAlarmNotice()
+  bar.replaceChildren(alarm.element, header.element, makeLeaseList())
+  alarm.watch(bar)
   const recent = makeRecentDecisions({
     tab: 'queue',
     history,

@@ -129,3 +129,9 @@ export function watchVisibility(node, onChange) {
     onChange(visible)
   }).observe(node)
 }
+
+/** @param {string} id Of a tab, such as insights. */
+export function openTab(id) {
+  const tab = document.querySelector(`[role="tab"][data-tab-id="${id}"]`)
+  if (tab instanceof HTMLElement) tab.click()
+}

@@ -4,7 +4,7 @@
 /** @import { LeftOut } from './droppedFiles.js' */
 /** @import { Status } from './server.js' */
 
-import { closest, inField, isVisible, make } from './dom.js'
+import { closest, inField, isVisible, make, openTab } from './dom.js'
 import { droppedFiles } from './droppedFiles.js'
 import { notify } from './notices.js'
 import { may } from './permissions.js'
@@ -120,12 +120,6 @@ function obstacleNow() {
   if (!now) return ''
   if (!may('classify')) return 'Your role cannot add images.'
   return OBSTACLES[now.state] && `${OBSTACLES[now.state]}.`
-}
-
-/** @param {string} id */
-function openTab(id) {
-  const tab = document.querySelector(`[role="tab"][data-tab-id="${id}"]`)
-  if (tab instanceof HTMLElement) tab.click()
 }
 
 /**

@@ -1,0 +1,76 @@
+"""Alarms: sentences that say why the evidence behind a policy no longer holds."""
+
+from typing import TYPE_CHECKING
+
+from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
+from nsfw_app.records import ModelIdentity
+
+if TYPE_CHECKING:
+    from nsfw_app.evidence.summary import Summary
+
+LEAST_EVIDENCE = 100  # images of the running model before its policy was saved
+HASH_CHARACTERS = 12  # of a revision, in sentences
+DRIFT = "The {what} of recent images differ from those that this evidence is from."
+NO_EVIDENCE = (
+    "The model that runs now has no evidence: {running}. The images so far were judged by {other}."
+)
+OTHER_EVIDENCE = (
+    "The policy in force was saved when images had been judged by {other}. What runs now has "
+    "{differs}: {running}. Check the numbers of what runs now, and save the policy again."
+)
+
+
+def drift_alarms(summary: "Summary") -> list[str]:
+    """What has changed since the policy was saved; empty if no change is shown."""
+    found = (("scores", summary.drift), ("disagreements", summary.disagreement_drift))
+    return [DRIFT.format(what=what) for what, drift in found if drift.shown]
+
+
+def model_alarms(summaries: Summaries, running: ModelIdentity | None) -> list[str]:
+    """Whether the evidence behind the policy is of another model than the one that runs.
+
+    Models are the same if weights are, and the backend is, or was verified.
+    """
+    if running is None:
+        return []
+    saved = summaries.evidence_until(running.model)
+    arrived = summaries.images.counts()
+    if arrived and not any(summaries.is_same(running, each) for each in arrived):
+        return [NO_EVIDENCE.format(running=_name(running), other=_name(next(iter(arrived))))]
+    if saved is None:
+        return []
+    evidence = summaries.images.counts(until=saved)
+    own = sum(n for each, n in evidence.items() if summaries.is_same(running, each))
+    others = {each: n for each, n in evidence.items() if not summaries.is_same(running, each)}
+    if own >= LEAST_EVIDENCE or not others or max(others.values()) <= own:
+        return []
+    other = next(iter(others))
+    return [
+        OTHER_EVIDENCE.format(
+            running=_name(running), other=_name(other), differs=_difference(running, other)
+        )
+    ]
+
+
+def current_alarms(summaries: Summaries, running: ModelIdentity | None) -> list[str]:
+    """All alarms about the policy of the running model; without a saved one nothing drifts."""
+    if running is None:
+        return []
+    found = model_alarms(summaries, running)
+    if summaries.evidence_until(running.model) is None:
+        return found  # no summary is computed where it cannot say anything
+    return [*found, *drift_alarms(summaries.get(EvidenceQuery(running)).summary)]
+
+
+def _name(identity: ModelIdentity) -> str:
+    return f"{identity.model}, revision {identity.revision[:HASH_CHARACTERS]}, {identity.backend}"
+
+
+def _difference(running: ModelIdentity, other: ModelIdentity) -> str:
+    if running.model != other.model:
+        return "another model"
+    if running.revision != other.revision:
+        return "another revision"
+    if running.weights_sha256 != other.weights_sha256:
+        return "other weights"
+    return "a backend whose scores were not verified"
