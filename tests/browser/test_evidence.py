@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from nsfw_app.records import ModelIdentity
 from nsfw_app.store import Store
@@ -71,9 +71,13 @@ def test_from_no_evidence_to_a_policy_to_drift(browser: Browser, app: Server) ->
         page.get_by_text("Audit plan", exact=True).click()
         expect(page.locator("#audit-plan")).to_contain_text("NSFW_AUDIT_PLAN=0-0.05=")
         sent = requests_of(page)
-        page.locator("#finder-recall").fill("0.99")
+        page.locator("#finder-recall").fill("99")
         expect(result).to_contain_text(re.compile(r"Not yet: about \d,\d00 more sampled reviews"))
         page.locator("#finder-recall").fill("0.95")
+        expect(page.locator("#finder-wrong")).to_contain_text("a percentage from 50 to 99.9")
+        expect(result).to_have_text("Correct the targets to see what is certified.")
+        expect(use).to_be_disabled()
+        page.locator("#finder-recall").fill("95")
         handle = page.locator("#finder-review-from")
         handle.focus()
         too_high = certified + 0.02
@@ -81,7 +85,19 @@ def test_from_no_evidence_to_a_policy_to_drift(browser: Browser, app: Server) ->
             page.keyboard.press("ArrowRight")
         expect(handle).to_have_value(f"{too_high:g}")
         expect(result).to_contain_text(f"{statement}, but not at {too_high:.2f}")
+        use.click()
+        dialog = page.get_by_role("dialog", name="Nothing is certified at these numbers")
+        dialog.get_by_role("button", name="Cancel").click()
+        page.locator("#finder-reviews").fill("1")
         page.locator("#finder-propose").click()
+        expect(page.locator("#finder-unmet")).to_contain_text("At most 1 reviews a day cannot")
+        expect(handle).to_have_value(f"{too_high:g}")
+        page.locator("#finder-reviews").fill("")
+        page.locator("#finder-propose").click()
+        expect(handle).to_have_value(f"{certified:g}")
+        drag_line(page, certified, certified - 0.1)
+        expect(handle).to_have_value(f"{certified - 0.1:g}")
+        drag_line(page, certified - 0.1, certified)
         expect(handle).to_have_value(f"{certified:g}")
         page.get_by_text("Table", exact=True).first.click()
         table = page.get_by_role("region", name="Recall and precision by threshold")
@@ -108,7 +124,25 @@ def test_from_no_evidence_to_a_policy_to_drift(browser: Browser, app: Server) ->
         open_tab(page, "Insights")
         page.locator("#evidence-days").select_option("365")
         expect(alarm).to_contain_text("The scores of recent images differ")
+        for tab in ("Queue", "Model"):
+            open_tab(page, tab)
+            line = page.locator(".alarm-notice:visible")
+            expect(line).to_contain_text(
+                "no longer holds. The scores of recent", timeout=PATIENCE_MS
+            )
+        line.get_by_role("button", name="Open Insights").click()
         page.get_by_role("button", name="Refit calibration").click()
         expect(page.locator("#evidence")).to_contain_text(
             "by version 1, of 1,251 reviews, ", timeout=PATIENCE_MS
         )
+
+
+def drag_line(page: Page, start: float, end: float) -> None:
+    """Drag the line of the chart that is at a threshold, from 10 pixels beside it."""
+    box = page.locator(".plot.draggable .u-over").bounding_box()
+    assert box is not None
+    height = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + start * box["width"] - 10, height)
+    page.mouse.down()
+    page.mouse.move(box["x"] + end * box["width"], height, steps=4)
+    page.mouse.up()

@@ -6,11 +6,13 @@ import {
   indexOf,
   moreReviews,
   moved,
-  proposed,
+  nearestHandle,
   reasonOf,
   resultSentences,
   reviewsADay,
 } from '../../nsfw_app/ui/assets/insights/finder.js'
+import { proposal } from '../../nsfw_app/ui/assets/insights/proposal.js'
+import { checkedTargets } from '../../nsfw_app/ui/assets/insights/targets.js'
 
 const interval = (value, reviews = 50) => ({
   value,
@@ -127,12 +129,65 @@ test('nothing is estimated without reviews', () => {
 })
 
 test('the proposal allows what is certified, has the precision, and fits the reviews of a day', () => {
-  assert.deepEqual(proposed(EVIDENCE, POLICY, TARGETS), { ...POLICY, review_from: 0.3 })
-  const found = proposed(EVIDENCE, POLICY, { recall: 0.95, precision: 0.4, reviews: 30 })
-  assert.deepEqual([found.review_from, found.threshold], [0.3, 0.4])
-  assert.ok(reviewsADay(EVIDENCE.curve, 10, found) <= 30)
-  assert.ok(reviewsADay(EVIDENCE.curve, 10, { ...found, review_to: found.review_to + 0.01 }) > 30)
-  assert.deepEqual(proposed(EVIDENCE, POLICY, { ...TARGETS, recall: 0.99 }), POLICY)
+  const start = proposal(EVIDENCE, POLICY, TARGETS)
+  assert.deepEqual(start, { numbers: { ...POLICY, review_from: 0.3 }, unmet: [] })
+  const { numbers } = proposal(EVIDENCE, POLICY, { recall: 0.95, precision: 0.4, reviews: 30 })
+  assert.deepEqual([numbers.review_from, numbers.threshold], [0.3, 0.4])
+  assert.ok(reviewsADay(EVIDENCE.curve, 10, numbers) <= 30)
+  const wider = { ...numbers, review_to: numbers.review_to + 0.01 }
+  assert.ok(reviewsADay(EVIDENCE.curve, 10, wider) > 30)
+})
+
+test('targets that cannot be met have no proposal, and it is said by how much they are missed', () => {
+  assert.deepEqual(proposal(EVIDENCE, POLICY, { recall: 0.99, precision: null, reviews: null }), {
+    numbers: null,
+    unmet: [
+      'A recall of at least 99 % is not certified at any threshold: the highest bound is 97.9 %, 1.1 points less.',
+    ],
+  })
+  const evidence = {
+    ...EVIDENCE,
+    curve: { ...EVIDENCE.curve, precision: EVIDENCE.curve.thresholds.map(() => interval(0.83)) },
+  }
+  const found = proposal(evidence, POLICY, { recall: 0.95, precision: 0.999, reviews: 10 })
+  assert.equal(found.numbers, null)
+  assert.deepEqual(found.unmet, [
+    'A precision of at least 99.9 % cannot be met: the highest is 83 %, 16.9 points less.',
+    'At most 10 reviews a day cannot be met: between 0.30 and 0.50 and by audits there are about 28, 18 more.',
+  ])
+})
+
+test('targets are percentages, and a wrong one is a sentence', () => {
+  const empty = { precision: '', reviews: '' }
+  assert.deepEqual(checkedTargets({ recall: '95', precision: ' 80.5', reviews: '0' }).targets, {
+    recall: 0.95,
+    precision: 0.805,
+    reviews: 0,
+  })
+  assert.deepEqual(checkedTargets({ ...empty, recall: '99.9' }).targets.precision, null)
+  for (const recall of ['0.95', '0', '1.5', '-1', '101', '', 'abc', '100', '1e2']) {
+    const { targets, errors } = checkedTargets({ ...empty, recall })
+    assert.equal(targets, null, recall)
+    assert.match(errors.recall, /a percentage from 50 to 99\.9/)
+  }
+  for (const [name, text] of [
+    ['precision', '0.8'],
+    ['precision', '101'],
+    ['reviews', '-1'],
+    ['reviews', '1,000'],
+  ]) {
+    const { targets, errors } = checkedTargets({ ...empty, recall: '95', [name]: text })
+    assert.equal(targets, null)
+    assert.ok(errors[name] && !errors.recall)
+  }
+})
+
+test('a pointer grips the nearest number, of equal ones that which can be moved to its side', () => {
+  assert.equal(nearestHandle(POLICY, 0.21, 0.02), 'review_from')
+  assert.equal(nearestHandle(POLICY, 0.23, 0.02), null)
+  const same = { review_from: 0.5, threshold: 0.5, review_to: 0.5 }
+  assert.equal(nearestHandle(same, 0.51, 0.02), 'review_to')
+  assert.equal(nearestHandle(same, 0.49, 0.02), 'review_from')
 })
 
 test('the reviews of the certificate are counted where it is of more than the period', () => {

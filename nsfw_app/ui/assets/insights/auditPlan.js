@@ -19,7 +19,11 @@ export function makeAuditPlan() {
   )
 
   async function load() {
-    if (!element.open || !target) return
+    if (!element.open) return
+    if (!target) {
+      text.replaceChildren(make('p', {}, 'A plan needs correct targets.'))
+      return
+    }
     const number = ++request
     const { recall, reviews, model } = target
     const query = new URLSearchParams({ recall: String(recall), model })
@@ -34,7 +38,7 @@ export function makeAuditPlan() {
 
   return {
     element,
-    /** @param {Target} next What is asked when the plan is opened, or opened again. */
+    /** @param {Target | null} next What is asked when the plan is opened, or opened again. */
     show(next) {
       target = next
     },

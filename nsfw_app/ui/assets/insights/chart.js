@@ -13,12 +13,15 @@ import { dataTable } from './dataTable.js'
  * @property {{ left: number, top: number, width: number, height: number }} bbox In canvas pixels.
  * @property {CanvasRenderingContext2D} ctx
  * @property {(value: number, scale: string, canvas: boolean) => number} valToPos
+ * @property {(pixels: number, scale: string) => number} posToVal
+ * @property {HTMLElement} over The area between the axes.
  * @property {(data: Data) => void} setData
  * @property {(size: { width: number, height: number }) => void} setSize
  * @property {(rebuild?: boolean) => void} redraw
  */
 /** @typedef {(number | null)[][]} Data The x values, and the values of each series. */
 /** @typedef {{ name: string, token: string, line: 'solid' | 'dashed' | 'dotted' | 'filled' | 'outlined' }} Key */
+/** @typedef {ReturnType<typeof makeChart>} Chart */
 /** @typedef {(box: HTMLElement) => (token: string) => string} Colors */
 
 export const AXIS_WIDTH = 48
@@ -131,6 +134,19 @@ export function makeChart({ title, file, height, keys, columns, draw }) {
     element,
     /** What is between the chart and its table. */
     frame,
+    box,
+    /**
+     * The value on the horizontal axis below a pointer, and how much a pixel is; null before the
+     * chart is drawn.
+     *
+     * @param {number} clientX
+     */
+    valueAt(clientX) {
+      if (!plot) return null
+      const x = clientX - plot.over.getBoundingClientRect().left
+      const value = plot.posToVal(x, 'x')
+      return { value, perPixel: plot.posToVal(x + 1, 'x') - value }
+    },
     /**
      * @param {Data} next
      * @param {string} label What the chart shows, for screen readers.

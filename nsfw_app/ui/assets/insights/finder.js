@@ -157,34 +157,21 @@ export function moved(numbers, handle, value) {
 }
 
 /**
- * Numbers that meet the targets as far as the evidence goes: as much is allowed as is certified,
- * the lowest threshold has the precision, and the band is no wider than the reviews of a day.
+ * The number within reach of a value on the axis; null for none. Where several are as near, the one
+ * that can be moved to that side.
  *
- * @param {Evidence} evidence
- * @param {Numbers} numbers From which to start.
- * @param {Targets} targets
- * @returns {Numbers}
+ * @param {Numbers} numbers
+ * @param {number} value
+ * @param {number} reach
+ * @returns {Handle | null}
  */
-export function proposed({ curve, days }, numbers, targets) {
-  const index = certifiedIndex(curve.bounds, targets.recall)
-  let found = index === null ? numbers : moved(numbers, 'review_from', curve.thresholds[index])
-  if (targets.precision !== null) {
-    const wanted = targets.precision
-    const first = curve.thresholds.find(
-      (threshold, at) =>
-        threshold >= found.review_from && (curve.precision[at].value ?? 0) >= wanted,
-    )
-    if (first !== undefined) found = moved(found, 'threshold', first)
-  }
-  if (targets.reviews !== null) {
-    const limit = targets.reviews
-    const fits = (/** @type {number} */ to) =>
-      (reviewsADay(curve, days, { ...found, review_to: to }) ?? 0) <= limit
-    const narrower = curve.thresholds.filter((to) => to >= found.threshold && to < found.review_to)
-    while (!fits(found.review_to) && narrower.length)
-      found = { ...found, review_to: Number(narrower.pop()) }
-  }
-  return found
+export function nearestHandle(numbers, value, reach) {
+  /** @type {Handle[]} */
+  const order = ['review_from', 'threshold', 'review_to']
+  const least = Math.min(...order.map((name) => Math.abs(numbers[name] - value)))
+  if (least > reach) return null
+  const nearest = order.filter((name) => Math.abs(numbers[name] - value) < least + EPSILON)
+  return (value > numbers[nearest[0]] ? nearest.at(-1) : nearest[0]) ?? null
 }
 
 /**
@@ -294,7 +281,7 @@ export const percent = (share) => `${Number((100 * share).toFixed(1))} %`
 export const whole = (count) => Math.round(count).toLocaleString('en-US')
 
 /** @param {number} count */
-const decimal = (count) =>
+export const decimal = (count) =>
   count < 10 ? String(Number(count.toFixed(1))) : Math.round(count).toLocaleString('en-US')
 
 /**

@@ -1,12 +1,13 @@
 // The charts of the threshold finder: recall and precision, and reviews a day, by threshold.
 
 /** @import { Data, Plot } from './chart.js' */
-/** @import { Evidence, Interval, Numbers, Targets } from './finder.js' */
+/** @import { Evidence, Handle, Interval, Numbers, Targets } from './finder.js' */
 
 import { DASHES, drawLine, makeChart } from './chart.js'
 import { assess, percent, reviewsADay } from './finder.js'
+import { drawKnob, makeDraggable } from './plotHandles.js'
 
-/** @typedef {{ evidence: Evidence, numbers: Numbers, targets: Targets }} Found */
+/** @typedef {{ evidence: Evidence, numbers: Numbers, targets: Targets | null }} Found */
 
 const RATES_HEIGHT = 240
 const REVIEWS_HEIGHT = 120
@@ -24,7 +25,8 @@ const COLUMNS = [
   'Reviews',
 ]
 
-export function makeFinderCharts() {
+/** @param {(handle: Handle, value: number) => void} move A line of the chart is dragged. */
+export function makeFinderCharts(move) {
   /** @type {Found | null} */
   let now = null
 
@@ -52,6 +54,7 @@ export function makeFinderCharts() {
       hooks: { draw: [(/** @type {Plot} */ plot) => drawMarks(plot, color)] },
     }),
   })
+  makeDraggable(rates, () => now?.numbers ?? null, move)
   const reviews = makeChart({
     title: 'Reviews a day, if reviews begin at this score',
     file: 'reviews-a-day',
@@ -75,7 +78,7 @@ export function makeFinderCharts() {
             if (!now) return
             const { numbers, targets } = now
             drawLine(plot, { scale: 'x', value: numbers.review_from, color: color('ink') })
-            if (targets.reviews !== null)
+            if (targets && targets.reviews !== null)
               drawLine(plot, {
                 scale: 'y',
                 value: targets.reviews,
@@ -92,8 +95,11 @@ export function makeFinderCharts() {
   function drawMarks(plot, color) {
     if (!now) return
     const { evidence, numbers, targets } = now
-    for (const value of Object.values(numbers))
+    for (const value of Object.values(numbers)) {
       drawLine(plot, { scale: 'x', value, color: color('ink') })
+      drawKnob(plot, value, color('ink'), color('surface'))
+    }
+    if (!targets) return
     const dash = DASHES.dotted
     drawLine(plot, { scale: 'y', value: targets.recall, color: color('muted'), dash })
     const { certified } = assess(evidence, numbers, targets)
@@ -185,13 +191,15 @@ const faint = (color) => color.replace(/^rgb\((.*)\)$/, 'rgba($1, 0.2)')
 
 /** @param {Found} found */
 function ratesLabel({ evidence, numbers, targets }) {
+  const lines = 'Lines of recall and precision from threshold 0 to 1.'
+  if (!targets) return `${lines} The table has all values.`
   const { certified, recall, precision } = assess(evidence, numbers, targets)
   const shares = [recall, precision].map(({ value }) =>
     value === null ? 'unknown' : percent(value),
   )
   const mark =
     certified === null ? 'No threshold is certified' : `Certified up to ${certified.toFixed(2)}`
-  return `Lines of recall and precision from threshold 0 to 1. At these numbers: recall ${shares[0]}, precision ${shares[1]}. ${mark}. The table has all values.`
+  return `${lines} At these numbers: recall ${shares[0]}, precision ${shares[1]}. ${mark}. The table has all values.`
 }
 
 /** @param {(number | null)[]} work */

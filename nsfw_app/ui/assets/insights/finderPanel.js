@@ -1,15 +1,26 @@
-// The threshold finder: targets, charts, three handles below them, the result, "Use it". A moved
-// handle sends no request.
+// The threshold finder: targets, charts with three lines to drag, a slider for each, the result, "Use
+// it". A moved number sends no request.
 
-/** @import { Evidence, Handle, Numbers, Targets } from './finder.js' */
+/** @import { Evidence, Handle, Numbers } from './finder.js' */
+/** @import { Checked } from './targets.js' */
 
+import { askFirst } from '../shared/confirmation.js'
 import { make } from '../shared/dom.js'
 import { signal } from '../shared/signal.js'
 import { makeAuditPlan } from './auditPlan.js'
-import { moved, proposed, reasonOf, resultSentences } from './finder.js'
+import { assess, moved, reasonOf, resultSentences } from './finder.js'
 import { makeFinderCharts } from './finderCharts.js'
+import { proposal } from './proposal.js'
+import { checkedTargets } from './targets.js'
 
-/** @typedef {{ evidence: Evidence, runs: boolean, numbers: Numbers, targets: Targets }} State */
+/**
+ * @typedef {object} State
+ * @property {Evidence} evidence
+ * @property {boolean} runs
+ * @property {Numbers} numbers
+ * @property {Checked} checked The targets.
+ * @property {string[]} unmet Why there is no proposal.
+ */
 
 /** @type {[Handle, string][]} */
 const HANDLES = [
@@ -17,32 +28,54 @@ const HANDLES = [
   ['threshold', 'Threshold'],
   ['review_to', 'Review to'],
 ]
-const RECALL = 0.95
+const RECALL = '95'
+const BEFOREHAND =
+  'The confidence holds for targets that were set before looking. Trying several and taking the best one weakens it.'
 const OTHER_MODEL =
   'These numbers are not of the model that runs now, whose policy the form changes.'
 
 /** @param {(proposal: Numbers & { reason: string }) => void} use Fills the policy form. */
 export function makeFinderPanel(use) {
   const state = signal(/** @type {State | null} */ (null))
-  const charts = makeFinderCharts()
+  const charts = makeFinderCharts((name, value) =>
+    change((_, numbers) => moved(numbers, name, value)),
+  )
   const auditPlan = makeAuditPlan()
   const fields = {
-    recall: field('finder-recall', 'Recall, at least', { value: RECALL, min: 0.5, step: 0.01 }),
-    precision: field('finder-precision', 'Precision, at least', { min: 0, step: 0.01 }),
-    reviews: field('finder-reviews', 'Reviews a day, at most', { min: 0, step: 1 }),
+    recall: field('finder-recall', 'Recall, at least, in %', RECALL),
+    precision: field('finder-precision', 'Precision, at least, in %'),
+    reviews: field('finder-reviews', 'Reviews a day, at most'),
   }
+  const wrong = make('div', { id: 'finder-wrong', role: 'status' })
   const handles = Object.fromEntries(HANDLES.map(([name, word]) => [name, handle(name, word)]))
   const result = make('div', { id: 'finder-result', role: 'status' })
   const hint = make('p', { class: 'muted', id: 'finder-hint' })
-  const propose = button('finder-propose', 'Propose numbers', () => change(proposed))
+  const unmet = make('div', { id: 'finder-unmet', role: 'status' })
+  const propose = button('finder-propose', 'Propose numbers', () => {
+    const now = state.value
+    if (!now?.checked.targets) return
+    const { numbers, unmet: reasons } = proposal(now.evidence, now.numbers, now.checked.targets)
+    state.value = { ...now, numbers: numbers ?? now.numbers, unmet: reasons }
+  })
   const reset = button('finder-reset', 'Numbers of the policy', () =>
     change(({ policy }) => numbersOf(policy)),
   )
   const useIt = button('finder-use', 'Use it', () => {
-    const now = state.value
-    if (!now) return
-    const { evidence, numbers, targets } = now
-    use({ ...numbers, reason: reasonOf(evidence, numbers, targets) })
+    const { evidence, numbers, checked: found } = state.value ?? {}
+    const targets = found?.targets
+    if (!evidence || !numbers || !targets) return
+    const fill = () => use({ ...numbers, reason: reasonOf(evidence, numbers, targets) })
+    if (assess(evidence, numbers, targets).holds) {
+      fill()
+      return
+    }
+    askFirst({
+      title: 'Nothing is certified at these numbers',
+      text: `${resultSentences(evidence, numbers, targets)[0]} The reason of the policy will say that it is not certified.`,
+      confirm: 'Use without certificate',
+      onConfirm: fill,
+      onClose: () => useIt.focus(),
+    })
   })
   useIt.classList.add('primary')
   charts.rates.frame.after(
@@ -58,7 +91,10 @@ export function makeFinderPanel(use) {
       ...Object.values(fields).map(({ label }) => label),
       propose,
       reset,
+      make('p', { class: 'muted' }, BEFOREHAND),
     ),
+    wrong,
+    unmet,
     charts.rates.element,
     result,
     make('div', { class: 'buttons' }, useIt),
@@ -67,15 +103,12 @@ export function makeFinderPanel(use) {
     charts.reviews.element,
   )
 
-  /**
-   * @param {string} id
-   * @param {string} word
-   * @param {Record<string, string | number>} attributes
-   */
-  function field(id, word, attributes) {
-    const input = make('input', { id, type: 'number', inputmode: 'decimal', ...attributes })
+  /** @param {string} id @param {string} word @param {string} [value] */
+  function field(id, word, value = '') {
+    const input = make('input', { id, type: 'text', inputmode: 'decimal', value })
+    input.setAttribute('aria-describedby', 'finder-wrong')
     input.addEventListener('input', () => {
-      if (state.value) state.value = { ...state.value, targets: targets() }
+      if (state.value) state.value = { ...state.value, checked: checked(), unmet: [] }
     })
     return { input, label: make('label', {}, make('span', {}, word), input) }
   }
@@ -97,24 +130,30 @@ export function makeFinderPanel(use) {
     return { input, number, label }
   }
 
-  /** @param {(evidence: Evidence, numbers: Numbers, targets: Targets) => Numbers} next */
+  /** @param {(evidence: Evidence, numbers: Numbers) => Numbers} next */
   function change(next) {
     const now = state.value
     if (!now) return
-    state.value = { ...now, numbers: next(now.evidence, now.numbers, now.targets) }
+    state.value = { ...now, numbers: next(now.evidence, now.numbers), unmet: [] }
   }
 
-  /** What the fields say; without a recall, the one that the finder starts with. @returns {Targets} */
-  function targets() {
-    return {
-      recall: share(fields.recall.input.value) ?? RECALL,
-      precision: share(fields.precision.input.value),
-      reviews: amount(fields.reviews.input.value),
-    }
-  }
+  const checked = () =>
+    checkedTargets({
+      recall: fields.recall.input.value,
+      precision: fields.precision.input.value,
+      reviews: fields.reviews.input.value,
+    })
 
-  state.subscribe(({ evidence, runs, numbers, targets: wanted }) => {
-    auditPlan.show({ recall: wanted.recall, reviews: wanted.reviews, model: evidence.model })
+  state.subscribe(({ evidence, runs, numbers, checked: { targets, errors }, unmet: reasons }) => {
+    const { model } = evidence
+    auditPlan.show(targets && { recall: targets.recall, reviews: targets.reviews, model })
+    for (const [name, error] of Object.entries(errors))
+      fields[/** @type {keyof typeof fields} */ (name)].input.setAttribute(
+        'aria-invalid',
+        String(Boolean(error)),
+      )
+    say(wrong, Object.values(errors).filter(Boolean))
+    say(unmet, reasons.length ? ['No numbers meet these targets.', ...reasons] : [])
     for (const [name] of HANDLES) {
       const { input, number } = handles[name]
       const text = numbers[name].toFixed(2)
@@ -122,13 +161,17 @@ export function makeFinderPanel(use) {
       input.setAttribute('aria-valuetext', text)
       number.textContent = text
     }
-    result.replaceChildren(
-      ...resultSentences(evidence, numbers, wanted).map((text) => make('p', {}, text)),
+    say(
+      result,
+      targets
+        ? resultSentences(evidence, numbers, targets)
+        : ['Correct the targets to see what is certified.'],
     )
-    useIt.disabled = !runs || !evidence.reviews
+    propose.disabled = !targets
+    useIt.disabled = !targets || !runs || !evidence.reviews
     hint.textContent = runs ? '' : OTHER_MODEL
     hint.hidden = runs
-    charts.show({ evidence, numbers, targets: wanted })
+    charts.show({ evidence, numbers, targets })
   })
   return {
     element,
@@ -144,7 +187,7 @@ export function makeFinderPanel(use) {
         state.value && JSON.stringify(before) === JSON.stringify(evidence.policy)
           ? state.value.numbers
           : numbersOf(evidence.policy)
-      state.value = { evidence, runs, numbers, targets: targets() }
+      state.value = { evidence, runs, numbers, checked: checked(), unmet: [] }
     },
   }
 }
@@ -159,23 +202,6 @@ const button = (id, word, onclick) => make('button', { id, type: 'button', oncli
 /** @param {Numbers} policy @returns {Numbers} */
 const numbersOf = ({ review_from, threshold, review_to }) => ({ review_from, threshold, review_to })
 
-/**
- * A number of at least 0; null for none.
- *
- * @param {string} text
- */
-function amount(text) {
-  const number = Number(text)
-  return text.trim() && Number.isFinite(number) && number >= 0 ? number : null
-}
-
-/**
- * A share that is written as 0.95 or as 95; null for none.
- *
- * @param {string} text
- */
-function share(text) {
-  const number = amount(text)
-  if (number === null || number > 100) return null
-  return number > 1 ? number / 100 : number
-}
+/** @param {HTMLElement} element @param {string[]} sentences */
+const say = (element, sentences) =>
+  element.replaceChildren(...sentences.map((text) => make('p', {}, text)))
