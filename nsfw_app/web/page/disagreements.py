@@ -1,10 +1,11 @@
 """Sampled images that reviewers label differently: `GET /desk/insights/disagreements`."""
 
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Query
+from pydantic import Field
 
 from nsfw_app.evidence.disagreements import disagreements
 from nsfw_app.evidence.summaries import Summaries
@@ -17,13 +18,27 @@ from nsfw_app.web.page.evidence import DecisionParameters
 MAX_SHOWN = 24
 
 
+class Kind(StrEnum):
+    """Which disagreements."""
+
+    MISSED = "missed"
+    FALSE_ALARMS = "false_alarms"
+
+
+class DisagreementParameters(DecisionParameters):
+    """Whose, which, and how many of them to leave out from the first one."""
+
+    kind: Kind = Kind.MISSED
+    offset: int = Field(0, ge=0, lt=1 << 31)
+
+
 def disagreement_routes(engine: Engine, summaries: Summaries) -> APIRouter:
     """`GET /desk/insights/disagreements`."""
     router = APIRouter()
 
     @router.get("/insights/disagreements")
-    def listed(reader: Reader, query: Annotated[DecisionParameters, Query()]) -> dict[str, Any]:
-        """The worst of them; `total` counts all, `allowed` the unsafe ones below the band.
+    def listed(reader: Reader, query: Annotated[DisagreementParameters, Query()]) -> dict[str, Any]:
+        """The next images of a kind, the worst first, and how many there are of each kind.
 
         With a reviewer, those that this reviewer has decided on.
         """
@@ -32,19 +47,25 @@ def disagreement_routes(engine: Engine, summaries: Summaries) -> APIRouter:
             query.model, loaded=classifier.identity if classifier else None
         )
         since = None if query.days is None else datetime.now(UTC) - timedelta(days=query.days)
-        population = summaries.population(identity, since=since, source=query.source)
-        worst = disagreements(population, engine.policies.of(identity.model))
-        found = [(each, place < worst.allowed) for place, each in enumerate(worst.prediction_ids)]
+        own = None
         if query.reviewer is not None:
             own = summaries.decisions(identity, reviewer=query.reviewer).prediction_ids
-            decided = np.isin(worst.prediction_ids, own)
-            found = [item for item, keep in zip(found, decided, strict=True) if keep]
+        found = disagreements(
+            summaries.population(identity, since=since, source=query.source),
+            engine.policies.of(identity.model),
+            among=own,
+        )
+        missed = query.kind == Kind.MISSED
+        ids = found.missed if missed else found.false_alarms
+        allowed = found.allowed if missed else 0
+        end = query.offset + MAX_SHOWN
         return {
-            "total": len(found),
-            "allowed": sum(allowed for _, allowed in found),
+            "missed": len(found.missed),
+            "allowed": found.allowed,
+            "false_alarms": len(found.false_alarms),
             "images": [
-                _image_json(engine, prediction_id, reader, allowed=allowed)
-                for prediction_id, allowed in found[:MAX_SHOWN]
+                _image_json(engine, prediction_id, reader, allowed=place < allowed)
+                for place, prediction_id in enumerate(ids[query.offset : end], query.offset)
             ],
         }
 
