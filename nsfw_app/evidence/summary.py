@@ -18,6 +18,7 @@ from nsfw_app.evidence.calibration import Calibration, fit_calibration
 from nsfw_app.evidence.drift import Drift, rate_drift, score_drift
 from nsfw_app.evidence.estimates import Estimates, Interval, estimate, proportion
 from nsfw_app.evidence.guarantee import certify_threshold, recall_bounds
+from nsfw_app.evidence.metrics import Confusion, confusion
 from nsfw_app.evidence.population import Population
 from nsfw_app.evidence.sample import SAFE, UNSAFE, Sample
 from nsfw_app.records import Policy
@@ -72,7 +73,7 @@ class Summary:
     """The evidence of a period.
 
     - `allowed` are estimates at `review_from`: what is below is allowed without a person.
-      `labeled` are those at the threshold.
+      `labeled` are those at the threshold, and `labeled_reviews` the settled labels by the model's.
     - `never_drawn` images had no chance to be reviewed: nothing is known of them.
     - `more_reviews` is about how many more sampled reviews certify a threshold for each recall in
       `RECALL_TARGETS`; None where one is certified, or the reviews speak against it.
@@ -90,6 +91,7 @@ class Summary:
     days: float | None
     allowed: Estimates
     labeled: Estimates
+    labeled_reviews: Confusion
     curve: Curve
     more_reviews: dict[str, int | None]
     histogram: Histogram
@@ -133,6 +135,11 @@ def summarize(
         days=population.days,
         allowed=estimate(sample, threshold=policy.review_from, confidence=CONFIDENCE),
         labeled=estimate(sample, threshold=policy.threshold, confidence=CONFIDENCE),
+        labeled_reviews=confusion(
+            sample.labels[sample.reviewed] == UNSAFE,
+            sample.scores[sample.reviewed],
+            threshold=policy.threshold,
+        ),
         curve=_curve(population, audits, history.sample),
         more_reviews={
             f"{target:g}": certify_threshold(

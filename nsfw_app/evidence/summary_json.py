@@ -36,6 +36,7 @@ def summary_json(dated: DatedSummary, query: EvidenceQuery) -> dict[str, Any]:
         "days": summary.days,
         "allowed": asdict(summary.allowed),
         "labeled": asdict(summary.labeled),
+        "labeled_reviews": asdict(summary.labeled_reviews),
         "curve": asdict(summary.curve),
         "more_reviews": summary.more_reviews,
         "histogram": asdict(summary.histogram),

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from nsfw_app.evidence import summaries as module
+from nsfw_app.evidence.metrics import Confusion
 from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label, Policy
@@ -78,6 +79,9 @@ def test_bounds_are_of_older_images_too(summaries: Summaries, arriving: Store) -
     summary = summaries.get(EvidenceQuery(FAKE, days=7)).summary
     assert (summary.images, summary.reviews) == (1, 0)
     assert (summary.bounds_images, summary.bounds_reviews) == (2, 1)
+    assert summary.labeled_reviews == Confusion(0, 0, 0, 0)
+    whole = summaries.get(EvidenceQuery(FAKE)).summary
+    assert whole.labeled_reviews == Confusion(1, 0, 0, 0)
 
 
 def test_a_slow_summary_is_computed_rarely(

@@ -138,10 +138,10 @@ def test_an_unknown_model_is_not_found(engine: Engine, store: Store, tmp_path: P
         assert app.signed_in("ann").get(f"{ANY}?model=none").status_code == 404
 
 
-def test_disagreements_are_listed_with_the_allowed_ones_first(
+def test_misses_are_listed_before_false_alarms(
     engine: Engine, arriving: Store, tmp_path: Path
 ) -> None:
-    """An unsafe image below the band is the worst; what a viewer may not see has no placeholder."""
+    """Allowed ones first; false alarms are one choice away; the rest is at an offset."""
     running = engine.status.classifier.identity
     engine.save_policy(Policy(0.5, 0.2, 0.8), author="root", reason="test")
     for score, label in ((0.9, Label.NORMAL), (0.1, Label.NSFW), (0.4, Label.NSFW)):
@@ -150,11 +150,15 @@ def test_disagreements_are_listed_with_the_allowed_ones_first(
             decide(arriving, image, label, reviewer)
     decide(arriving, arrive(arriving, 0.3, REVIEW, identity=running), Label.NORMAL)
     with open_app(engine, arriving, tmp_path) as app:
-        found = app.signed_in("root").get(f"{ANY}/disagreements").json()
+        root = app.signed_in("root")
+        found = root.get(f"{ANY}/disagreements").json()
+        rest = root.get(f"{ANY}/disagreements?offset=1").json()["images"]
+        alarms = root.get(f"{ANY}/disagreements?kind=false_alarms").json()["images"]
         viewed = app.signed_in("vera").get(f"{ANY}/disagreements?days=7&source=api").json()
-    assert (found["total"], found["allowed"]) == (3, 1)
-    assert [image["nsfw_score"] for image in found["images"]] == [0.1, 0.9, 0.4]
-    assert [image["allowed"] for image in found["images"]] == [True, False, False]
+    assert (found["missed"], found["allowed"], found["false_alarms"]) == (2, 1, 1)
+    assert [image["nsfw_score"] for image in found["images"]] == [0.1, 0.4]
+    assert [image["allowed"] for image in found["images"]] == [True, False]
+    assert (rest, [image["nsfw_score"] for image in alarms]) == (found["images"][1:], [0.9])
     assert all(image["kept"] for image in found["images"])
     assert not any(image["kept"] or image["placeholder"] for image in viewed["images"])
 
@@ -202,7 +206,7 @@ def test_decisions_are_counted_for_all_or_for_one_reviewer(
     }
     assert (of_ann["counts"]["total"]["decisions"], of_ann["reviewers"]) == (2, ["ann", "bob"])
     assert (elsewhere["people"], elsewhere["weeks"]) == ([], [])
-    assert [(each["total"], each["allowed"]) for each in worst] == [(1, 1), (0, 0)]
+    assert [(each["missed"], each["allowed"]) for each in worst] == [(1, 1), (0, 0)]
     assert estimates["errors"]["sources"][0]["reviews"] == 3
 
 

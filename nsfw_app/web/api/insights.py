@@ -46,6 +46,15 @@ class EstimatesBody(Body):
     unsettled: int
 
 
+class ConfusionBody(Body):
+    """Settled labels of sampled images by the model's label at the threshold, unweighted."""
+
+    true_positives: int
+    false_positives: int
+    true_negatives: int
+    false_negatives: int
+
+
 class PolicyBody(Body):
     """The policy in force."""
 
@@ -181,6 +190,7 @@ class InsightsBody(Body):
     days: float | None
     allowed: EstimatesBody
     labeled: EstimatesBody
+    labeled_reviews: ConfusionBody
     curve: CurveBody
     more_reviews: dict[str, int | None] = Field(description="By target of the recall.")
     histogram: HistogramBody

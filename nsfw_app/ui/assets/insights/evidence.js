@@ -3,7 +3,7 @@
 // and with each change of a filter, of the policy and of the model's state.
 
 /** @import { Evidence, Numbers } from './finder.js' */
-/** @import { Estimates } from './weightedCounts.js' */
+/** @import { Counts, Estimates } from './weightedCounts.js' */
 /** @import { Errors } from './errorEstimates.js' */
 /** @import { Calibration, Histogram, Point } from './diagrams.js' */
 
@@ -29,6 +29,7 @@ import { drawWeightedCounts } from './weightedCounts.js'
  * @property {string} model
  * @property {Numbers & { version: number }} policy
  * @property {Estimates} labeled At the threshold.
+ * @property {Counts} labeled_reviews
  * @property {Errors} errors
  * @property {number} never_drawn
  * @property {number} unsettled
@@ -128,7 +129,7 @@ export function mount(root, { trigger }) {
     alarm.replaceChildren(...summary.alarms.map((text) => make('p', {}, text)))
     leftOut.replaceChildren(...leftOutSentences(summary).map((text) => make('li', {}, text)))
     details.hidden = !summary.images
-    numbers.replaceChildren(...drawWeightedCounts(summary.labeled))
+    numbers.replaceChildren(...drawWeightedCounts(summary.labeled, summary.labeled_reviews))
     errors.show(summary.errors, summary.reviews)
     loadDecisions()
     finder.show(summary, summary.runs)
