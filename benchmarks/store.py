@@ -225,16 +225,15 @@ def measured(store: Store, directory: Path) -> dict[str, float]:
         store.leases.release([lease.entry_id for lease in claimed], reviewer)
         claimed.clear()
 
-    def count_people_and_models() -> None:
+    def count_models() -> None:
         insights.models(viewer=reviewer)
-        insights.people(viewer=reviewer)
 
     claimed: list[Any] = []
     middle = store.log.page(blind, limit=1)[0].decision_id // 2
     found = {
         "claim_10_ms": _median_ms(claim, release),
         "waiting_ms": _median_ms(lambda: store.leases.waiting(reviewer)),
-        "insights_ms": _median_ms(count_people_and_models, repeats=3),
+        "insights_ms": _median_ms(count_models, repeats=3),
         "misclassifications_ms": _median_ms(lambda: store.training.misclassifications(limit=500)),
         "facets_ms": _median_ms(lambda: store.log.facets(blind)),
         "log_deep_page_ms": _median_ms(

@@ -1,28 +1,20 @@
-"""Agreement of the model with reviewers, and of reviewers with each other.
+"""Agreement of the model with reviewers, over all decisions as they came, unweighted.
 
 - An image with decisions of several reviewers counts once, with the label that they settled on.
 - The model's label is computed from the stored score under the policy in force.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nsfw_app.evidence import metrics
-from nsfw_app.evidence.metrics import Agreement, Confusion, Share
+from nsfw_app.evidence.metrics import Confusion
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label, ModelIdentity, Policy
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.store import Store
 from nsfw_app.store.blind_review import Hidden
-from nsfw_app.store.standing_decisions import Outcome, ReviewerStats
-
-MAX_PAIRS = 100
-CODES = {label: code for code, label in enumerate(Label)}
+from nsfw_app.store.standing_decisions import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,42 +33,8 @@ class ModelRecord:
     undecided: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewerRecord:
-    """A reviewer's stats and agreement with others.
-
-    `with_others`: share of other reviewers' decisions on the same images with the same label.
-    """
-
-    stats: ReviewerStats
-    with_others: Share
-
-
-@dataclass(frozen=True, slots=True)
-class PairRecord:
-    """Agreement of two reviewers."""
-
-    first: str
-    second: str
-    kappa: Agreement
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewerAgreement:
-    """Agreement of all reviewers, of pairs, and of each.
-
-    - `pairs` are those with the most images in common.
-    - `all_pairs` is the number of pairs that have images in common.
-    """
-
-    alpha: Agreement
-    pairs: list[PairRecord]
-    all_pairs: int
-    reviewers: list[ReviewerRecord]
-
-
 class Insights:
-    """Statistics over the standing decisions of a store.
+    """Models compared with the standing decisions of a store.
 
     Args:
         store: Source of the decisions.
@@ -138,32 +96,6 @@ class Insights:
             for (model, revision, _), tally in found
         ]
 
-    def people(self, *, viewer: str | None = None) -> ReviewerAgreement:
-        """Agreement of reviewers, and the stats of each; see `models` for the viewer."""
-        tables: dict[tuple[str, str], NDArray[np.int64]] = defaultdict(
-            lambda: np.zeros((len(CODES), len(CODES)), dtype=np.int64)
-        )
-        counts, labels = self._decisions.shared_counts(viewer=viewer)
-        for count in counts:
-            cell = CODES[count.first_label], CODES[count.second_label]
-            tables[count.first, count.second][cell] += count.images
-        pairs = sorted(tables, key=lambda pair: (-tables[pair].sum(), pair))
-        return ReviewerAgreement(
-            alpha=metrics.alpha_of_counts(
-                np.array([[c.normal, c.nsfw, c.unsure] for c in labels]).reshape(-1, len(CODES)),
-                np.array([c.images for c in labels], dtype=np.int64),
-            ),
-            pairs=[
-                PairRecord(*pair, metrics.kappa_of_table(tables[pair]))
-                for pair in pairs[:MAX_PAIRS]
-            ],
-            all_pairs=len(pairs),
-            reviewers=[
-                ReviewerRecord(stats, _with_others(tables, stats.reviewer))
-                for stats in self._decisions.reviewer_stats(viewer=viewer)
-            ],
-        )
-
 
 class _Tally:
     """Images of a model by settled label, and how many of each the model flags."""
@@ -201,9 +133,3 @@ def _model_record(model: str, revision: str, tally: _Tally, threshold: float) ->
         ),
         undecided=tally.images - nsfw - normal,
     )
-
-
-def _with_others(tables: Mapping[tuple[str, str], NDArray[np.int64]], reviewer: str) -> Share:
-    """How many of others' decisions on a reviewer's images give the same label."""
-    own = [table for pair, table in tables.items() if reviewer in pair]
-    return Share(sum(int(np.trace(t)) for t in own), sum(int(t.sum()) for t in own))

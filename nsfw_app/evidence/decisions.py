@@ -31,6 +31,7 @@ class Decisions:
     - `flagged` is whether the model's label was nsfw, at the threshold that the reviewer saw.
     - `reviewers`, `sources` and `reasons` are indexes of `reviewer_names`, `source_names` and
       `reason_lists`, the last of which are JSON.
+    - `images` are numbers that are equal for decisions about one image.
     - `elapsed_ms` is nan where a decision was not timed.
     - `others` is how many decisions other reviewers made about the same image, and `same` how many
       of those have the same label. Both are 0 where the reviewer decided on the image again.
@@ -38,6 +39,7 @@ class Decisions:
     """
 
     prediction_ids: NDArray[np.int64]
+    images: NDArray[np.int64]
     times: NDArray[np.datetime64]
     labels: NDArray[np.int8]
     flagged: NDArray[np.bool_]
@@ -115,6 +117,7 @@ class StandingDecisionArrays:
                 code = names[name].index(value) if value in names[name] else -1
                 chosen &= columns[name] == code
         return Decisions(
+            images=columns["image"][chosen],
             **{
                 name: columns[name][chosen]
                 for name in (

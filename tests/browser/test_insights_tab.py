@@ -4,14 +4,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from nsfw_app.records import Label
+from nsfw_app.records import Label, ModelIdentity
 from nsfw_app.store import Store
 from tests.support.browser import open_tab, opened
 from tests.support.decisions import fill
-from tests.support.sample_records import FAKE, SHA256, add, add_image, answer
+from tests.support.sample_records import SHA256, add, add_image, answer
 from tests.support.server import Server, serving
 
 
@@ -27,7 +28,7 @@ def test_the_tab_shows_what_is_missing_and_then_the_numbers(browser: Browser, ap
     directory: Path = app.data
     store = Store(directory / "review.db", previews_dir=directory / "images", journal_mode="wal")
     with opened(browser, app.url) as page:
-        insights = page.locator("#insights")
+        insights, decisions = page.locator("#insights"), page.locator("#decision-counts")
 
         def preview() -> None:
             open_tab(page, "Log")
@@ -35,21 +36,29 @@ def test_the_tab_shows_what_is_missing_and_then_the_numbers(browser: Browser, ap
 
         preview()
         expect(insights).to_contain_text("Agree or disagree with an image")
-        add_image(store, sha256=SHA256)
-        add(store.log, answer("one", Label.NSFW))
+        identity = ModelIdentity(**httpx.get(f"{app.url}/desk/status").json()["model"])
+        of = {key: getattr(identity, key) for key in ("model", "revision", "backend")}
+        add_image(store, sha256=SHA256, identity=identity)
+        add(store.log, answer("one", Label.NSFW, **of))
         preview()
-        expect(insights).to_contain_text("no image has decisions from two reviewers")
-        add(store.log, answer("two", Label.NSFW), reviewer="bob")
+        expect(decisions).to_contain_text("no image has decisions from two reviewers")
+        add(store.log, answer("two", Label.NSFW, **of), reviewer="bob")
         preview()
-        expect(insights).to_contain_text("all 1 pair of decisions about 1 image use one label")
-        fill(store, {"ann": "xxnn", "bob": "xnnn"}, identity=FAKE)
+        expect(decisions).to_contain_text("all 1 pair of decisions about 1 image use one label")
+        fill(store, {"ann": "xxnnu", "bob": "xnnnu"}, identity=identity)
         preview()
-        expect(insights.locator(".figure")).to_contain_text(
-            re.compile(r"^0\.\d{3}Krippendorff's alpha over 5 pairs of decisions about 5 images")
+        expect(decisions).to_contain_text("Images that wait for another decision are not in it yet")
+        fill(store, {"cy": ".x"}, identity=identity)
+        preview()
+        expect(decisions.locator(".figure")).to_contain_text(
+            re.compile(r"^0\.\d{3}Krippendorff's alpha over 8 pairs of decisions about 6 images")
         )
-        expect(insights).to_contain_text("Same label: 80.0 % (4 of 5)")
-        row = insights.get_by_role("row", name="ann and bob")
-        expect(row).to_contain_text(re.compile(r"0\.\d{3}580\.0 % \(4 of 5\)"))
-        expect(insights.get_by_role("row", name="Model: nsfw")).to_contain_text("2agree2differ")
-        expect(insights).to_contain_text("50.0 % (2 of 4)")
+        expect(decisions).to_contain_text("Same label: 75.0 % (6 of 8)")
+        row = decisions.get_by_role("row", name="ann and bob")
+        expect(row).to_contain_text(re.compile(r"0\.\d{3}683.3 % \(5 of 6\)"))
+        unweighted = insights.get_by_text(f"Decisions as they came, unweighted: {identity.model}")
+        expect(insights.get_by_role("row", name="Model: nsfw")).to_be_hidden()
+        unweighted.click()
+        expect(insights.get_by_role("row", name="Model: nsfw")).to_contain_text("3agree2differ")
+        expect(insights).to_contain_text("60.0 % (3 of 5)")
         expect(insights).to_contain_text("Not counted: 1 image that reviewers are unsure")

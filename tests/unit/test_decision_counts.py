@@ -4,12 +4,14 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from nsfw_app.evidence.decision_counts import NO_REASON, GroupCount, count_decisions, count_people
 from nsfw_app.evidence.decisions import StandingDecisionArrays
-from nsfw_app.evidence.metrics import Share
+from nsfw_app.evidence.metrics import Share, alpha_of_counts
 from nsfw_app.evidence.population import Selection
+from nsfw_app.evidence.reviewer_agreement import agreement
 from nsfw_app.records import Label, Reason
 from nsfw_app.rules.queue import QueueRules
 from nsfw_app.store import Store
@@ -171,3 +173,48 @@ def test_the_counts_are_json(store: Store, arrays: StandingDecisionArrays) -> No
     fill(store, {"ann": "xn", "bob": "xx"})
     found = arrays.select(ALL)
     assert json.dumps([asdict(count_decisions(found)), asdict(count_people(found))])
+
+
+def test_each_pair_has_a_kappa_and_all_an_alpha(
+    store: Store, arrays: StandingDecisionArrays
+) -> None:
+    """Pairs have images in common, those with the most first; a reviewer selects pairs."""
+    fill(store, {"ann": "xxnn....", "bob": "xnnnx...", "cy": "....x...", "dee": "......xx"})
+    found = agreement(arrays.select(ALL))
+    assert [(pair.first, pair.second) for pair in found.pairs] == [("ann", "bob"), ("bob", "cy")]
+    kappa, undefined = (pair.kappa for pair in found.pairs)
+    assert (kappa.value, kappa.same, kappa.images) == (pytest.approx(0.5), Share(3, 4), 4)
+    assert (undefined.value, undefined.images) == (None, 1)
+    assert found.alpha.value == pytest.approx(0.64)  # by hand: 1 - (2 / 10) / (50 / 90)
+    assert (found.alpha.same, found.alpha.images) == (Share(4, 5), 5)
+    of_cy = agreement(arrays.select(ALL), reviewer="cy")
+    assert ([pair.second for pair in of_cy.pairs], of_cy.alpha) == (["cy"], found.alpha)
+
+
+def test_agreement_is_that_of_all_pairs_of_each_image(
+    store: Store, arrays: StandingDecisionArrays
+) -> None:
+    """As the statistics of the store, also where an image has three decisions."""
+    fill(store, {"zoe": "xxnux", "bob": "xnn.u", "cy": "x..nx"})
+    found = agreement(arrays.select(ALL))
+    tables, labels = store.standing_decisions.shared_counts()
+    images: dict[tuple[str, str], int] = {}
+    for each in tables:
+        pair = (each.first, each.second)
+        images[pair] = images.get(pair, 0) + each.images
+    assert {(p.first, p.second): p.kappa.images for p in found.pairs} == images
+    counts = np.array([[each.normal, each.nsfw, each.unsure] for each in labels])
+    expected = alpha_of_counts(counts, np.array([each.images for each in labels]))
+    assert found.alpha.value == pytest.approx(expected.value)
+    assert found.alpha.images == expected.images
+
+
+def test_agreement_is_of_a_period(store: Store, arrays: StandingDecisionArrays) -> None:
+    """Decisions before it do not count; without any there is no number."""
+    fill(store, {"ann": "xn", "bob": "xx"})
+    for decision_id in (1, 3):
+        at(store, decision_id, "2026-01-01T00:00:00.000Z")
+    since = replace(ALL, since=datetime(2026, 2, 1, tzinfo=UTC))
+    assert agreement(arrays.select(since)).alpha.same == Share(0, 1)
+    none = agreement(arrays.select(replace(ALL, source="api")))
+    assert (none.alpha.value, none.alpha.images, none.pairs) == (None, 0, [])

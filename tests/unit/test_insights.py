@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nsfw_app.evidence.agreement import Insights
-from nsfw_app.evidence.metrics import Confusion, Share
+from nsfw_app.evidence.metrics import Confusion
 from nsfw_app.records import Label
 from nsfw_app.review.engine import Engine
 from nsfw_app.store import Store
@@ -69,24 +69,6 @@ def test_models_have_counts_under_the_policy_in_force(
     assert other.confusion == Confusion(1, 1, 0, 0)
 
 
-def test_each_pair_has_a_kappa_and_all_an_alpha(store: Store, insights: Insights) -> None:
-    """Pairs have images in common, those with the most first."""
-    fill(store, {"ann": "xxnn....", "bob": "xnnnx...", "cy": "....x...", "dee": "......xx"})
-    people = insights.people()
-    assert [(pair.first, pair.second) for pair in people.pairs] == [("ann", "bob"), ("bob", "cy")]
-    kappa, undefined = (pair.kappa for pair in people.pairs)
-    assert (kappa.value, kappa.same, kappa.images) == (pytest.approx(0.5), Share(3, 4), 4)
-    assert (undefined.value, undefined.images) == (None, 1)
-    assert people.alpha.value == pytest.approx(0.64)  # by hand: 1 - (2 / 10) / (50 / 90)
-    assert (people.alpha.same, people.alpha.images) == (Share(4, 5), 5)
-    shares = {r.stats.reviewer: r.with_others for r in people.reviewers}
-    assert shares == {
-        "bob": Share(4, 5), "ann": Share(3, 4), "dee": Share(0, 0), "cy": Share(1, 1)
-    }  # fmt: skip
-
-
 def test_an_empty_store_has_empty_insights(insights: Insights) -> None:
-    """Without decisions there are no models, no pairs and no numbers."""
-    seen = insights_json(insights, BOSS)
-    assert seen["models"] == seen["people"]["reviewers"] == seen["people"]["pairs"] == []
-    assert seen["people"]["alpha"]["value"] is None
+    """Without decisions there are no models."""
+    assert insights_json(insights, BOSS)["models"] == []

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from nsfw_app.evidence.decision_counts import count_decisions, count_people
 from nsfw_app.evidence.metrics import Share, wilson_interval
+from nsfw_app.evidence.reviewer_agreement import ReviewerAgreement, agreement
 from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.review.engine import Engine
 from nsfw_app.web.auth.callers import Reader
@@ -22,6 +23,7 @@ def decision_count_routes(engine: Engine, summaries: Summaries) -> APIRouter:
     def counted(_: Reader, query: Annotated[DecisionParameters, Query()]) -> dict[str, Any]:
         """Counts against the model's label, by reviewer and by week.
 
+        - `agreement` of reviewers with each other; with a reviewer, the pairs of this one.
         - `reviewers`: all whose decisions count, in any period.
         - What waits for another decision is hidden from some reviewers, and is counted for none.
         """
@@ -29,11 +31,14 @@ def decision_count_routes(engine: Engine, summaries: Summaries) -> APIRouter:
         identity = summaries.identity(
             query.model, loaded=classifier.identity if classifier else None
         )
-        found = summaries.decisions(
-            identity,
-            since=None if query.days is None else datetime.now(UTC) - timedelta(days=query.days),
-            source=query.source,
-            reviewer=query.reviewer,
+        since = None if query.days is None else datetime.now(UTC) - timedelta(days=query.days)
+        of_all = summaries.decisions(identity, since=since, source=query.source)
+        found = (
+            of_all
+            if query.reviewer is None
+            else summaries.decisions(
+                identity, since=since, source=query.source, reviewer=query.reviewer
+            )
         )
         people = count_people(found)
         return {
@@ -46,6 +51,7 @@ def decision_count_routes(engine: Engine, summaries: Summaries) -> APIRouter:
                 {**asdict(each), "with_others": _share_json(each.with_others)}
                 for each in people.weeks
             ],
+            "agreement": _agreement_json(agreement(of_all, reviewer=query.reviewer)),
             "reviewers": summaries.reviewers(),
         }
 
@@ -54,3 +60,14 @@ def decision_count_routes(engine: Engine, summaries: Summaries) -> APIRouter:
 
 def _share_json(share: Share) -> dict[str, Any]:
     return {"part": share.part, "whole": share.whole, "interval": wilson_interval(share)}
+
+
+def _agreement_json(found: ReviewerAgreement) -> dict[str, Any]:
+    return {
+        "alpha": asdict(found.alpha),
+        "pairs": [
+            {"reviewers": [pair.first, pair.second], "kappa": asdict(pair.kappa)}
+            for pair in found.pairs
+        ],
+        "all_pairs": found.all_pairs,
+    }

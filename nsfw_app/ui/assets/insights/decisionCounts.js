@@ -2,6 +2,7 @@
 // each change of a filter, the reviewer's among them.
 
 /** @import { Group } from './decisionText.js' */
+/** @import { ReviewerAgreement } from './reviewerAgreement.js' */
 
 import { make } from '../shared/dom.js'
 import { get, messageOf } from '../shared/requests.js'
@@ -9,13 +10,14 @@ import { countSentences, NONE, shareThatDiffers } from './decisionText.js'
 import { makeDownloadTable } from './downloadTable.js'
 import { reasonName } from './errorEstimates.js'
 import { percent, whole } from './finder.js'
+import { drawReviewerAgreement } from './reviewerAgreement.js'
 import { makeTimeChart } from './timeChart.js'
 
 /** @typedef {{ total: Group, reasons: Group[], sources: Group[], days: Group[], waiting: number }} Counts */
 /** @typedef {{ part: number, whole: number, interval: [number, number] | null }} Share */
 /** @typedef {{ reviewer: string, decisions: number, differ: number, timed: number, median_ms: number | null, with_others: Share }} Person */
 /** @typedef {{ week: string, decisions: number, with_others: Share }} Week */
-/** @typedef {{ counts: Counts, people: Person[], weeks: Week[], reviewers: string[] }} Counted */
+/** @typedef {{ counts: Counts, people: Person[], weeks: Week[], agreement: ReviewerAgreement, reviewers: string[] }} Counted */
 
 /** @param {(names: string[]) => void} offer Offers the reviewers in the filter. */
 export function makeDecisionCounts(offer) {
@@ -70,12 +72,14 @@ export function makeDecisionCounts(offer) {
     columns: ['Week from', 'Same label', "Others' decisions", 'Share', 'Lower', 'Upper'],
     kind: 'share',
   })
+  const shared = make('div', { class: 'reviewer-agreement' })
   const tables = make(
     'div',
     { hidden: true },
     make('div', { class: 'evidence-charts' }, days.element, reasons.element),
     sources.element,
     people.element,
+    shared,
     make('div', { class: 'evidence-charts' }, workload.element, together.element),
   )
   const element = make(
@@ -106,7 +110,7 @@ export function makeDecisionCounts(offer) {
   }
 
   /** @param {Counted} found */
-  function draw({ counts, people: reviewers, weeks, reviewers: names }) {
+  function draw({ counts, people: reviewers, weeks, agreement: found, reviewers: names }) {
     offer(names)
     const { total, waiting } = counts
     element.hidden = !names.length && !waiting
@@ -120,6 +124,7 @@ export function makeDecisionCounts(offer) {
     reasons.show(counts.reasons)
     sources.show(counts.sources)
     people.show(reviewers)
+    shared.replaceChildren(...drawReviewerAgreement(found, waiting))
     workload.show(
       weeks.map(({ week, decisions }) => ({ date: week, value: decisions })),
       `Decisions in each of ${weeks.length} weeks. The table has each week.`,

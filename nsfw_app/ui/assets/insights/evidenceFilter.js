@@ -12,7 +12,7 @@ const PERIODS = [
 ]
 const PERIOD = '30'
 const OF_REVIEWER =
-  'The reviewer selects decisions: the disagreements, the counts by reason, source and day, and the reviewers. Estimates, bounds, certificates and drift are of all images.'
+  'The reviewer selects decisions: the disagreements, the counts by reason, source and day, the reviewers, and their pairs; alpha is of all of them. Estimates, bounds, certificates and drift are of all images.'
 
 /**
  * @param {() => void} onChange

@@ -1,11 +1,9 @@
-// Agreement in the Insights tab. Every rate has its count and interval; without data there is a sentence instead.
+// Decisions as they came, by model. Every rate has its count and interval; without data there is a sentence instead.
 
 import { make } from '../shared/dom.js'
-import { dataTable } from './dataTable.js'
 
 /** @typedef {{ part: number, whole: number, interval?: [number, number] | null }} Share */
 /** @typedef {{ true_positives: number, false_positives: number, false_negatives: number, true_negatives: number }} Confusion */
-/** @typedef {{ value: number | null, same: Share, images: number }} Agreement */
 
 /**
  * @typedef {object} ModelRecord
@@ -19,30 +17,9 @@ import { dataTable } from './dataTable.js'
  * @property {Share} recall
  */
 
-/**
- * @typedef {object} ReviewerRecord
- * @property {string} reviewer
- * @property {number} answers
- * @property {number} timed
- * @property {number | null} median_ms
- * @property {Share} with_others
- */
-
-/** @typedef {{ reviewers: string[], kappa: Agreement }} Pair */
-
-/**
- * @typedef {object} ReviewerAgreement
- * @property {Agreement} alpha
- * @property {number} all_pairs
- * @property {Pair[]} pairs
- * @property {ReviewerRecord[]} reviewers
- */
-
-/** @typedef {{ left_out: string, models: ModelRecord[], people: ReviewerAgreement }} Insights */
-/** @typedef {(Node | string | null)[]} Nodes */
+/** @typedef {{ left_out: string, models: ModelRecord[] }} Insights */
 
 const REVISION_CHARACTERS = 12
-const ALL_PERIODS = 'Of all periods, models and sources; counts of a period are above.'
 
 /**
  * Draws the component's value now and whenever it changes.
@@ -59,36 +36,44 @@ export function mount(root, { props, watch }) {
 /** @param {Insights | null} value */
 function drawInsights(value) {
   if (!value?.models) return [make('p', { class: 'empty', role: 'status' }, 'Loading...')]
-  const { left_out, models, people } = value
+  const { left_out, models } = value
   const hidden = left_out ? [make('p', { class: 'left-out', role: 'status' }, left_out)] : []
-  if (models.length || people.reviewers.length)
-    return [...hidden, ...models.map(drawModel), ...drawReviewerAgreement(people)]
-  const content = 'This tab compares the model with reviewers, and reviewers with one another.'
+  if (models.length) return [...hidden, ...models.map(drawModel)]
   return [
     ...hidden,
     make(
       'div',
       { class: 'empty' },
       make('p', {}, make('b', {}, 'No decisions yet.')),
-      make('p', {}, `${content} Agree or disagree with an image in Review or Gallery to start.`),
+      make(
+        'p',
+        {},
+        'This tab compares the model with reviewers. Agree or disagree with an image in Review or Gallery to start.',
+      ),
     ),
   ]
 }
 
 /**
+ * Closed at first: for rates of all images there are the estimates above.
+ *
  * @param {string} title
  * @param {...(Node | null)} children
  */
 function section(title, ...children) {
-  const heading = make('h2', {}, title)
-  return make('section', { class: 'definition-list insight' }, heading, ...children)
+  return make(
+    'details',
+    { class: 'definition-list insight unweighted' },
+    make('summary', {}, title),
+    ...children.filter((child) => child !== null),
+  )
 }
 
 /** @param {ModelRecord} record */
 function drawModel(record) {
   const { model, revision, backends, threshold, confusion, undecided } = record
   const total = Object.values(confusion).reduce((sum, count) => sum + count, 0)
-  const title = `${model} compared with reviewers`
+  const title = `Decisions as they came, unweighted: ${model}`
   const left = undecided
     ? make(
         'p',
@@ -104,7 +89,7 @@ function drawModel(record) {
     'p',
     { class: 'muted' },
     `Revision ${revision.slice(0, REVISION_CHARACTERS)}, ${backends.join(', ')}. Labels are computed from the stored scores at the current threshold, ${threshold.toFixed(2)}. `,
-    'Images that reviewers chose are not a random sample, so these rates hold for them and not for all uploads.',
+    'Each decided image counts once, drawn or chosen, with the label that reviewers settled on; of all periods and sources, because the counts are kept for each model only. These are no rates of all images: for those see the estimates at the threshold.',
   )
   const shares = make(
     'dl',
@@ -182,92 +167,9 @@ function drawShare(name, share, { meaning, none }) {
   ]
 }
 
-/** @param {ReviewerAgreement} agreement */
-function drawReviewerAgreement(agreement) {
-  return [
-    section(
-      'Agreement between reviewers',
-      make('p', { class: 'muted' }, ALL_PERIODS),
-      drawAlpha(agreement.alpha),
-      ...drawPairs(agreement),
-    ),
-    section('Reviewers, all periods', drawReviewers(agreement.reviewers)),
-  ]
-}
-
-/** @param {Agreement} alpha */
-function drawAlpha(alpha) {
-  if (!alpha.same.whole) {
-    return make(
-      'p',
-      {},
-      'Not enough data: no image has decisions from two reviewers. ' +
-        'Request a second opinion on an image, or set NSFW_ANSWERS to two decisions, and have another reviewer decide it.',
-    )
-  }
-  const basis = `${pairsOf(alpha.same.whole)} of decisions about ${images(alpha.images)}`
-  if (alpha.value === null) {
-    return make(
-      'p',
-      {},
-      `Not enough data: all ${basis} use one label, and alpha is undefined until a second label is used. ` +
-        `Same label: ${counted(alpha.same)}. Have two reviewers decide more images.`,
-    )
-  }
-  return make(
-    'p',
-    { class: 'figure' },
-    make('b', {}, alpha.value.toFixed(3)),
-    make(
-      'span',
-      {},
-      `Krippendorff's alpha over ${basis}. 1 is full agreement, 0 is agreement by chance. `,
-      `Same label: ${counted(alpha.same)}.`,
-    ),
-  )
-}
-
-/** @param {ReviewerAgreement} agreement */
-function drawPairs({ pairs, all_pairs: all }) {
-  if (!pairs.length) return []
-  const note =
-    all > pairs.length
-      ? make('p', { class: 'muted' }, `The ${pairs.length} pairs with the most images of ${all}.`)
-      : null
-  const table = dataTable('Pairs of reviewers', pairs, [
-    ['Reviewers', ({ reviewers }) => reviewers.join(' and ')],
-    ["Cohen's kappa", ({ kappa }) => kappa.value?.toFixed(3) ?? 'Undefined: one label used'],
-    ['Images in common', ({ kappa }) => String(kappa.images)],
-    ['Same label', ({ kappa }) => counted(kappa.same)],
-  ])
-  return note ? [table, note] : [table]
-}
-
-/** @param {ReviewerRecord[]} reviewers */
-function drawReviewers(reviewers) {
-  return dataTable('Reviewers', reviewers, [
-    ['Reviewer', ({ reviewer }) => reviewer],
-    ['Decisions in force', ({ answers }) => String(answers)],
-    ['Median seconds', medianSeconds],
-    [
-      'Agrees with others',
-      ({ with_others: share }) => (share.whole ? counted(share) : 'No image in common'),
-    ],
-  ])
-}
-
-/** @param {ReviewerRecord} record */
-function medianSeconds({ median_ms: median, timed, answers }) {
-  if (median === null) return 'No decision was timed'
-  const seconds = (median / 1000).toFixed(1)
-  return timed === answers ? seconds : `${seconds} (${timed} timed)`
-}
-
 /** @param {number} value */
 const percent = (value) => `${(100 * value).toFixed(1)} %`
 /** @param {Share} share */
 const counted = ({ part, whole }) => `${percent(part / whole)} (${part} of ${whole})`
 /** @param {number} count */
 const images = (count) => (count === 1 ? '1 image' : `${count} images`)
-/** @param {number} count */
-const pairsOf = (count) => (count === 1 ? '1 pair' : `${count} pairs`)
