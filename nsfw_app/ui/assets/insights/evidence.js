@@ -5,6 +5,7 @@
 /** @import { Evidence, Numbers } from './finder.js' */
 /** @import { Counts, Estimates } from './weightedCounts.js' */
 /** @import { Errors } from './errorEstimates.js' */
+/** @import { Comparison } from './driftSeries.js' */
 /** @import { Calibration, Histogram, Point } from './diagrams.js' */
 
 import { isVisible, make, watchVisibility } from '../shared/dom.js'
@@ -13,6 +14,7 @@ import { status } from '../shared/server.js'
 import { makeDecisionCounts } from './decisionCounts.js'
 import { makeHistogram, makeReliability } from './diagrams.js'
 import { makeDisagreements } from './disagreements.js'
+import { makeDriftCharts } from './driftCharts.js'
 import { makeErrorEstimates } from './errorEstimates.js'
 import { makeEvidenceFilter } from './evidenceFilter.js'
 import { driftSentences, leftOutSentences } from './evidenceText.js'
@@ -39,6 +41,7 @@ import { drawWeightedCounts } from './weightedCounts.js'
  * @property {Point[]} reliability_calibrated
  * @property {Drift} drift
  * @property {Drift} disagreement_drift
+ * @property {Comparison} [comparison]
  * @property {string[]} sources
  * @property {string[]} models
  * @property {boolean} runs Whether it is of the model that runs.
@@ -69,6 +72,7 @@ export function mount(root, { trigger }) {
   const errors = makeErrorEstimates()
   const decisions = makeDecisionCounts(filter.offerReviewers)
   const drift = make('div', { class: 'drift' })
+  const driftCharts = makeDriftCharts()
   const details = make(
     'div',
     { hidden: true },
@@ -86,6 +90,7 @@ export function mount(root, { trigger }) {
       { class: 'definition-list insight', 'aria-label': 'Drift' },
       make('h2', {}, 'Drift'),
       drift,
+      driftCharts.element,
     ),
   )
   root.replaceChildren(
@@ -137,6 +142,8 @@ export function mount(root, { trigger }) {
     const { reliability: raw, reliability_calibrated: calibrated, calibration, model } = summary
     reliability.show(raw, calibrated, calibration, model)
     drift.replaceChildren(...driftSentences(summary).map((text) => make('p', {}, text)))
+    driftCharts.element.hidden = !summary.comparison
+    if (summary.comparison) driftCharts.show(summary.comparison)
     if (summary.outdated) timer = setTimeout(() => isVisible(root) && load(), REFRESH_MS)
   }
 
