@@ -8,6 +8,7 @@ from nsfw_app.records import ModelIdentity
 if TYPE_CHECKING:
     from nsfw_app.evidence.summary import Summary
 
+WAIT_S = 10  # for alarms that are not older than a minute
 LEAST_EVIDENCE = 100  # images of the running model before its policy was saved
 HASH_CHARACTERS = 12  # of a revision, in sentences
 DRIFT = "The {what} of recent images differ from those that this evidence is from."
@@ -53,13 +54,14 @@ def model_alarms(summaries: Summaries, running: ModelIdentity | None) -> list[st
 
 
 def current_alarms(summaries: Summaries, running: ModelIdentity | None) -> list[str]:
-    """All alarms about the policy of the running model; without a saved one nothing drifts."""
+    """All alarms about the policy of the running model."""
     if running is None:
         return []
     found = model_alarms(summaries, running)
-    if summaries.evidence_until(running.model) is None:
-        return found  # no summary is computed where it cannot say anything
-    return [*found, *drift_alarms(summaries.get(EvidenceQuery(running)).summary)]
+    arrived = summaries.images.counts().items()
+    if sum(n for each, n in arrived if summaries.is_same(running, each)) < LEAST_EVIDENCE:
+        return found  # no summary is computed where it cannot show drift
+    return [*found, *drift_alarms(summaries.get(EvidenceQuery(running), wait_s=WAIT_S).summary)]
 
 
 def _name(identity: ModelIdentity) -> str:

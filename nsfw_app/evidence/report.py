@@ -220,6 +220,13 @@ class TransparencyReport:
             "unsettled": summary.unsettled,
             "allowed": asdict(summary.allowed),
             "labeled": asdict(summary.labeled),
+            "curve": {
+                "thresholds": summary.curve.thresholds,
+                "recall": [asdict(each) for each in summary.curve.recall],
+                "precision": [asdict(each) for each in summary.curve.precision],
+            },
+            "histogram": asdict(summary.histogram),
+            "reliability": [asdict(point) for point in summary.reliability],
             "certificate": asdict(
                 certify_threshold(
                     history.sample,

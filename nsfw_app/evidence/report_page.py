@@ -25,6 +25,12 @@ def report_page(report: Mapping[str, Any]) -> str:
         errors=error_rows,
         reasons=reason_rows,
         counts=decision_rows,
+        rates=rate_series,
+        rate_rows=rate_rows,
+        histogram=histogram_series,
+        histogram_rows=histogram_rows,
+        reliability=reliability_series,
+        reliability_rows=reliability_rows,
     )
 
 
@@ -116,6 +122,73 @@ def calibration_rows(calibration: Mapping[str, Any]) -> list[list[str]]:
     """Measure, raw value and calibrated value with their intervals."""
     names = {"brier": "Brier score", "log_loss": "Log loss", "ece": "Expected calibration error"}
     return [[name, *map(_interval, calibration[key].values())] for key, name in names.items()]
+
+
+def rate_series(curve: Mapping[str, Any]) -> list[list[Any]]:
+    """Bands and lines of recall and precision by threshold; what is unknown is left out."""
+    series: list[list[Any]] = []
+    for key, kind, name in (("recall", "safe", "Recall"), ("precision", "unsafe", "Precision")):
+        known = [
+            (threshold, each)
+            for threshold, each in zip(curve["thresholds"], curve[key], strict=True)
+            if each["value"] is not None
+        ]
+        band = [(t, each["upper"]) for t, each in known]
+        band += [(t, each["lower"]) for t, each in reversed(known)]
+        series.append([f"band {kind}", "", band])
+        series.append([kind, name, [(t, each["value"]) for t, each in known]])
+    return series
+
+
+def rate_rows(curve: Mapping[str, Any]) -> list[list[str]]:
+    """Recall and precision at each twentieth of the threshold."""
+    step = len(curve["thresholds"]) // 20
+    return [
+        [
+            f"{curve['thresholds'][at]:.2f}",
+            _share(curve["recall"][at]),
+            _share(curve["precision"][at]),
+        ]
+        for at in range(0, len(curve["thresholds"]), step)
+    ]
+
+
+def histogram_series(histogram: Mapping[str, Any]) -> list[list[Any]]:
+    """A line of steps for each label, as shares of its images."""
+    series: list[list[Any]] = []
+    for kind, name in (("unsafe", "Unsafe"), ("safe", "Safe")):
+        total = sum(histogram[kind])
+        if total:
+            step = 1 / len(histogram[kind])
+            heights = [(at, number / total) for at, number in enumerate(histogram[kind])]
+            series.append([kind, name, [(x * step, y) for at, y in heights for x in (at, at + 1)]])
+    return series
+
+
+def histogram_rows(histogram: Mapping[str, Any]) -> list[list[str]]:
+    """Estimated images of each tenth of the score."""
+    columns = zip(histogram["unsafe"], histogram["safe"], histogram["reviews"], strict=True)
+    tenths = len(histogram["unsafe"])
+    return [
+        [f"{at / tenths:.1f} to {(at + 1) / tenths:.1f}", *map(count, row)]
+        for at, row in enumerate(columns)
+    ]
+
+
+def reliability_series(parts: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
+    """The ideal, an interval at each point, and the line of points."""
+    found = [(part["probability"], part["unsafe"]) for part in parts]
+    intervals = [["unsafe", "", [(x, each["lower"]), (x, each["upper"])]] for x, each in found]
+    line = ["unsafe", "Scores", [(x, each["value"]) for x, each in found]]
+    return [["even", "", [(0, 0), (1, 1)]], *intervals, line]
+
+
+def reliability_rows(parts: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """Mean score, share that is unsafe, and reviews of each tenth."""
+    return [
+        [score(part["probability"]), _share(part["unsafe"]), count(part["unsafe"]["reviews"])]
+        for part in parts
+    ]
 
 
 def _text(value: object) -> str:

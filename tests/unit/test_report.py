@@ -199,6 +199,32 @@ def test_the_page_stands_alone(run: Run, filled: Store, tmp_path: Path) -> None:
     assert "not defined" not in text
 
 
+def test_each_plot_has_its_table(run: Run, filled: Store, tmp_path: Path) -> None:
+    """Recall and precision with bands, scores, reliability: within the axes, and in tables."""
+    page = tmp_path / "report.html"
+    evidence = found(run, "--output", str(page))["models"][0]["evidence"]
+    text = page.read_text()
+    figures = re.findall(r"<figure>.*?</figure>", text, re.DOTALL)[:3]
+    rates, _, reliability = figures
+    assert len(re.findall(r'<polyline class="band (?:un)?safe" points="\S', rates)) == 2
+    assert reliability.count("<polyline") == 2 + len(evidence["reliability"])
+    for figure in figures:
+        assert 'role="img" aria-label="' in figure
+        for x, y in re.findall(
+            r"([-\d.]+),([-\d.]+)", " ".join(re.findall(r'points="([^"]+)"', figure))
+        ):
+            assert 0 <= float(x) <= 320
+            assert 0 <= float(y) <= 220
+    recall = evidence["curve"]["recall"][30]
+    assert f"{100 * recall['value']:.1f}\u00a0% ({100 * recall['lower']:.1f}" in text
+    for caption in (
+        "Recall and precision by threshold",
+        "Images by score",
+        "Share of unsafe images",
+    ):
+        assert re.search(f"<caption>{caption}.*, fake</caption>", text)
+
+
 def test_a_reason_cannot_add_markup(run: Run, filled: Store, tmp_path: Path) -> None:
     """Texts of people are escaped."""
     policies = open_policies(load(), filled)
