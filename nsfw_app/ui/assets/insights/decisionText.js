@@ -14,7 +14,7 @@ export const NONE = 'No decision of this selection counts.'
 export function countSentences({ total, waiting }) {
   const { decisions, false_negatives: missed, false_positives: wrong, unsure } = total
   const found = decisions
-    ? `Decisions: ${whole(decisions)}, unweighted. Nsfw where the model said normal: ${whole(missed)}; normal where it said nsfw: ${whole(wrong)}; unsure: ${whole(unsure)}. Reviewers chose many of these images, so the counts are not rates of all images.`
+    ? `Decisions: ${whole(decisions)}, unweighted. Nsfw where the model said normal: ${whole(missed)}; normal where it said nsfw: ${whole(wrong)}; unsure: ${whole(unsure)}. Drawn and chosen images count alike, so these are not rates of all images.`
     : NONE
   return waiting
     ? [

@@ -58,6 +58,7 @@ export function drawKnob(plot, value, color, background) {
   ctx.fillStyle = color
   ctx.strokeStyle = background
   ctx.lineWidth = 2 * ratio
+  ctx.setLineDash([])
   ctx.beginPath()
   ctx.roundRect(plot.valToPos(value, 'x', true) - width / 2, bbox.top, width, height, width / 2)
   ctx.fill()
