@@ -142,7 +142,7 @@ def test_from_no_evidence_to_a_policy_to_drift(browser: Browser, app: Server) ->
 
 
 def drag_line(page: Page, start: float, end: float) -> None:
-    """Drag the line of the chart that is at a threshold, from 10 pixels beside it."""
+    """Drag the line of the chart that is at a threshold, from 10 pixels left of it."""
     box = page.locator(".plot.draggable .u-over").bounding_box()
     assert box is not None
     height = box["y"] + box["height"] / 2

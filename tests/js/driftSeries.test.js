@@ -4,7 +4,7 @@ import { distance, scoreRows, sharesOf } from '../../nsfw_app/ui/assets/insights
 
 const COMPARISON = { reference_scores: [60, 40], week_scores: [1, 3] }
 
-test('scores are compared by their shares, whatever the numbers of images', () => {
+test('scores are compared by their shares, not by their numbers of images', () => {
   assert.deepEqual(scoreRows(COMPARISON), [
     [0, 0.5, 1, 0.25, 60, 0.6],
     [0.5, 1, 3, 0.75, 40, 0.4],
