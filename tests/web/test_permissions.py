@@ -176,6 +176,8 @@ APP_ROUTES: dict[Names, Expected] = {
         (401, 403, 403, 403, 409, 403), post("/desk/calibrations")
     ),
     ("GET", "/desk/insights"): Expected(PEOPLE, get("/desk/insights")),
+    ("GET", "/desk/insights/alarms"): Expected(PEOPLE, get("/desk/insights/alarms")),
+    ("GET", "/desk/insights/decisions"): Expected(PEOPLE, get("/desk/insights/decisions")),
     ("GET", "/desk/insights/disagreements"): Expected(PEOPLE, get("/desk/insights/disagreements")),
     ("GET", "/desk/insights/audit-plan"): Expected(PEOPLE, get("/desk/insights/audit-plan")),
     ("POST", "/desk/viewing-defaults"): Expected(ADMINS, post("/desk/viewing-defaults", json={})),
