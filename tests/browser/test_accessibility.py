@@ -93,7 +93,8 @@ def walk(page: Page) -> Iterator[str]:
     page.keyboard.press("Shift+ArrowRight")
     yield "Relabel, with a selection"
     open_tab(page, "Insights")
-    expect(page.locator("#insights .figure")).to_contain_text("Krippendorff's alpha")
+    expect(page.locator("#decision-counts")).to_contain_text("Agreement between reviewers")
+    page.locator(".unweighted summary").first.click()
     yield "Insights"
     open_tab(page, "Log")
     expect(page.locator("#log-table tbody tr").first).to_be_visible()
