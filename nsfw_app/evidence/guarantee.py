@@ -17,6 +17,8 @@ gains capital on average only if the target is reached. By Ville's inequality th
   needs no correction, because recall falls with the threshold.
 - An image that was drawn and is not settled counts as the worst case: unsafe below a candidate,
   safe from it upwards. Settling it later never lowers the capital.
+- Where it is not known which images were drawn, the capital counts up to the last label, and only
+  after blocks of images up to which about as many labels have come as draws are expected.
 - Each look must have all images of the looks before. One that leaves out the oldest is a new try.
 
 docs/evidence.md derives each of these claims.
@@ -43,6 +45,8 @@ EXCEPTIONS = 4  # images with a smaller probability that do not lower the stakes
 PREDICTED_FROM = 0.5  # scores from here upwards predict that an image is unsafe
 LEAST_BLOCK, BLOCK_SHARE = 16, 200  # images of a block: 16, or half a percent of those before it
 CANDIDATES = np.arange(1, 100) / 100
+PENDING_SHARE = 0.02  # of the surely drawn images, up to which the others count as reviewed, too
+FEWER_DRAWS = 3.0  # standard deviations below the expected draws are few enough to wait for labels
 LEAST_BOUND = 0.5  # of recall that `recall_bounds` looks for
 TOLERANCE = 0.0001  # of the bound of a certificate
 
@@ -191,11 +195,16 @@ class _Bets:
         self._unsettled, self._rarer = sample.unsettled[chosen], rarer[chosen]
         self._weights = 1 / sample.probabilities[chosen]
         self._smallest = smallest[chosen]
+        self._complete = _complete(sample, ends)
 
     def log_capital(self, threshold: float, recall: float) -> NDArray[np.float64]:
-        """Shape (blocks,): the logarithm of the mixed capital after each block of images."""
+        """Shape (blocks,): the logarithm of the mixed capital after each block of images.
+
+        It is minus infinity where the labels of the images so far are not complete.
+        """
         paths = self._paths(threshold, recall)
-        return np.asarray(np.logaddexp.reduce(paths, axis=0) - math.log(len(paths)))
+        capital = np.logaddexp.reduce(paths, axis=0) - math.log(len(paths))
+        return np.where(self._complete, capital, -np.inf)
 
     def lower_bound(
         self,
@@ -218,7 +227,7 @@ class _Bets:
 
     def more_reviews(self, threshold: float, recall: float, needed: float) -> int | None:
         """About how many more reviews certify a threshold, if they are like those so far."""
-        paths = self._paths(threshold, recall)
+        paths = self._paths(threshold, recall)[:, self._complete]
         if not self._reviews or not paths.shape[1]:
             return None
         best = float(paths[:, -1].max())
@@ -263,6 +272,34 @@ def _kinds(columns: tuple[NDArray[Any], ...]) -> tuple[NDArray[np.int64], NDArra
         kinds = kinds * len(values) + codes
     _, first, kinds = np.unique(kinds, return_index=True, return_inverse=True)
     return first, kinds
+
+
+def _complete(sample: Sample, ends: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Shape (blocks,): whether the labels of all drawn images up to the end of a block are there.
+
+    Known draws need no completeness: what waits counts as the worst case. Otherwise an image
+    without a label was not drawn, or waits for its label, and would count as not drawn.
+
+    - Labels that come in order of arrival are complete up to the last one.
+    - In other orders nearly all surely drawn images must have labels, and the inverse probabilities
+      of labels of low, and of high, scores must add up to about the number of such images.
+    """
+    if sample.draws_known:
+        return np.ones(len(ends), bool)
+    last = np.flatnonzero(sample.reviewed).max(initial=-1)
+    complete = np.asarray(ends <= last + 1)
+    if not complete.any():
+        return np.zeros(len(ends), bool)
+    at = ends - 1
+    sure = sample.probabilities == 1
+    complete &= sample.unsettled.cumsum()[at] <= PENDING_SHARE * sure.cumsum()[at]
+    weights = 1 / sample.probabilities
+    high = sample.scores >= PREDICTED_FROM
+    for side in (high & ~sure, ~high & ~sure):
+        found = np.where(side & sample.reviewed, weights, 0.0).cumsum()[at]
+        variance = np.where(side, weights - 1, 0.0).cumsum()[at]
+        complete &= found >= side.cumsum()[at] - FEWER_DRAWS * np.sqrt(variance)
+    return np.asarray(complete, bool)
 
 
 def _smallest_before(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

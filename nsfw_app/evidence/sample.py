@@ -4,7 +4,7 @@
 - Decisions about images that were not drawn, because people chose them, are not labels here.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,11 @@ class Sample:
         probabilities: Probability with which each image is put before people, in (0, 1].
         labels: 1 nsfw, 0 normal, -1 not reviewed.
         unsettled: Whether an image was drawn and has no settled label, because no reviewer has
-            decided yet, or they are unsure or differ. Its label is then -1. By default no image is.
+            decided yet, or they are unsure or differ. Its label is then -1. None where it is not
+            known which images were drawn: only those with a probability of 1 then surely were.
+
+    - After creation `unsettled` is an array: images with a probability of 1 and no label are in it.
+    - `draws_known` says whether the other images without a label are known not to be drawn.
 
     Raises:
         ValueError: Shapes differ, or a value leaves its range.
@@ -31,12 +35,13 @@ class Sample:
     scores: NDArray[np.float64]
     probabilities: NDArray[np.float64]
     labels: NDArray[np.int8]
-    unsettled: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    unsettled: NDArray[np.bool_] = None  # type: ignore[assignment]  # an array after creation
+    draws_known: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Convert the arrays and check them."""
         count = np.size(self.scores)
-        unsettled = self.unsettled if np.size(self.unsettled) else np.zeros(count, bool)
+        unsettled = np.zeros(count, bool) if self.unsettled is None else self.unsettled
         arrays: dict[str, NDArray[Any]] = {
             "scores": np.asarray(self.scores, np.float64),
             "probabilities": np.asarray(self.probabilities, np.float64),
@@ -53,8 +58,11 @@ class Sample:
         if np.any(arrays["unsettled"] & (arrays["labels"] != NOT_REVIEWED)):
             raise ValueError("An image has a label and is not settled.")
         arrays["labels"] = arrays["labels"].astype(np.int8)
-        for column in fields(self):
-            object.__setattr__(self, column.name, arrays[column.name])
+        # What is drawn with certainty and has no label waits for one, whether or not that is said.
+        arrays["unsettled"] = arrays["unsettled"] | ((drawn == 1) & (arrays["labels"] < SAFE))
+        object.__setattr__(self, "draws_known", self.unsettled is not None)
+        for name, values in arrays.items():
+            object.__setattr__(self, name, values)
 
     def __len__(self) -> int:
         """The number of images that arrived."""
@@ -81,7 +89,7 @@ class Sample:
             self.scores[chosen],
             self.probabilities[chosen],
             self.labels[chosen],
-            self.unsettled[chosen],
+            self.unsettled[chosen] if self.draws_known else None,  # type: ignore[arg-type]
         )
 
 
