@@ -45,6 +45,7 @@ from tests.support.streams import (
     Plan,
     audit_plan,
     band_and_audits,
+    coverage,
     ever_rarer_ranges,
     everything,
     failing_stream,
@@ -55,7 +56,6 @@ from tests.support.streams import (
     rare_audits,
     stream,
     true_recall,
-    truths,
 )
 
 IMAGES = 50_000
@@ -76,6 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evidence", description=__doc__)
     parser.add_argument("--runs", type=int, default=500, help="of streams of 50,000 images")
     parser.add_argument("--coverage-runs", type=int, default=2_000)
+    parser.add_argument("--only", nargs="*", help="parts to run; all by default")
     parser.add_argument("--timed-images", type=int, nargs="*", default=[100_000, 1_000_000])
     chosen = parser.parse_args()
     parts: dict[str, Callable[[], Any]] = {
@@ -84,7 +85,7 @@ def main() -> None:
         "attacks": lambda: attacks(chosen.runs),
         "rolling": lambda: rolling_error_rate(max(1, chosen.runs // 5)),
         "bounds": lambda: bound_error_rate(max(1, chosen.runs // 2)),
-        "coverage": lambda: coverage(chosen.coverage_runs),
+        "coverage": lambda: coverages(chosen.coverage_runs),
         "drift": lambda: drift(chosen.runs),
         "times_ms": lambda: {str(images): times_ms(images) for images in chosen.timed_images},
     }
@@ -94,6 +95,8 @@ def main() -> None:
         "error_limit": round(0.1 + 2 * float(np.sqrt(0.1 * 0.9 / chosen.runs)), 4),
     }
     for name, measure in parts.items():
+        if chosen.only and name not in chosen.only:
+            continue
         start = time.monotonic()
         found[name] = measure()
         print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr)
@@ -203,27 +206,12 @@ def bound_error_rate(runs: int) -> float:
     return wrong / runs
 
 
-def coverage(runs: int) -> list[dict[str, Any]]:
-    """How often intervals contain the truth, for the cases of the tests."""
-    found = []
-    for case in COVERAGE_CASES:
-        rng = np.random.default_rng(5)
-        right = truths(case.threshold)
-        covered = dict.fromkeys(right, 0)
-        for _ in range(runs):
-            estimates = estimate(stream(rng, case.images, case.plan), threshold=case.threshold)
-            for name, truth in right.items():
-                interval = getattr(estimates, name)
-                covered[name] += interval.lower <= truth <= interval.upper
-        found.append(
-            {
-                "plan": case.plan.__name__,
-                "images": case.images,
-                "threshold": case.threshold,
-                **{name: count / runs for name, count in covered.items()},
-            }
-        )
-    return found
+def coverages(runs: int) -> list[dict[str, Any]]:
+    """How often intervals contain the truth, for the cases of the tests and more."""
+    return [
+        {**case._asdict(), "plan": case.plan.__name__, **coverage(case, runs, seed=5)}
+        for case in COVERAGE_CASES
+    ]
 
 
 def drift(runs: int) -> dict[str, Any]:

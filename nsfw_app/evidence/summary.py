@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nsfw_app.evidence.calibration import Calibration, fit_calibration
 from nsfw_app.evidence.drift import Drift, rate_drift, score_drift
-from nsfw_app.evidence.estimates import Estimates, Interval, estimate, proportion
+from nsfw_app.evidence.estimates import Estimates, Estimator, Interval, proportion
 from nsfw_app.evidence.guarantee import certify_threshold, recall_bounds
 from nsfw_app.evidence.metrics import Confusion, confusion
 from nsfw_app.evidence.population import Population
@@ -125,6 +125,7 @@ def summarize(
     sample = population.sample
     history = population if history is None else history
     calibration = fit_calibration(sample)
+    estimator = Estimator(sample, confidence=CONFIDENCE)
     saved = _policy_saved(evidence_until)
     return Summary(
         policy=policy,
@@ -133,14 +134,14 @@ def summarize(
         reviews=sample.reviews,
         unsettled=sample.open_draws,
         days=population.days,
-        allowed=estimate(sample, threshold=policy.review_from, confidence=CONFIDENCE),
-        labeled=estimate(sample, threshold=policy.threshold, confidence=CONFIDENCE),
+        allowed=estimator.at(policy.review_from),
+        labeled=estimator.at(policy.threshold),
         labeled_reviews=confusion(
             sample.labels[sample.reviewed] == UNSAFE,
             sample.scores[sample.reviewed],
             threshold=policy.threshold,
         ),
-        curve=_curve(population, audits, history.sample),
+        curve=_curve(population, estimator, audits, history.sample),
         more_reviews={
             f"{target:g}": certify_threshold(
                 history.sample,
@@ -150,11 +151,13 @@ def summarize(
             ).more_reviews
             for target in RECALL_TARGETS
         },
-        histogram=_histogram(sample),
+        histogram=_histogram(sample, estimator.weights),
         calibration=calibration,
-        reliability=_reliability(sample, sample.scores),
+        reliability=_reliability(sample, sample.scores, estimator.weights),
         reliability_calibrated=(
-            _reliability(sample, calibration(sample.scores)) if calibration else []
+            _reliability(sample, calibration(sample.scores), estimator.weights)
+            if calibration
+            else []
         ),
         drift=score_drift(
             history.scores[history.times < saved],
@@ -198,46 +201,39 @@ def headline(summary: Summary, *, period: str) -> str:
     )
 
 
-def _curve(population: Population, audits: AuditPlan, history: Sample) -> Curve:
-    sample = population.sample
-    reviewed = sample.reviewed
-    weights = 1 / sample.probabilities[reviewed]
-    unsafe, scores = sample.labels[reviewed] == UNSAFE, sample.scores[reviewed]
-
-    def share(part: NDArray[np.bool_], of: NDArray[np.bool_]) -> Interval:
-        return proportion(part[of], weights[of], confidence=CONFIDENCE)
-
+def _curve(
+    population: Population, estimator: Estimator, audits: AuditPlan, history: Sample
+) -> Curve:
+    shares = [estimator.recall_and_precision(threshold) for threshold in THRESHOLDS]
     cells = np.minimum((population.scores * BINS).astype(int), BINS - 1)
     images = np.bincount(cells, minlength=BINS)
     middles = (np.arange(BINS) + 0.5) / BINS
     return Curve(
         thresholds=THRESHOLDS.tolist(),
-        recall=[share(scores >= t, unsafe) for t in THRESHOLDS],
-        precision=[share(unsafe, scores >= t) for t in THRESHOLDS],
+        recall=[recall for recall, _ in shares],
+        precision=[precision for _, precision in shares],
         bounds=recall_bounds(history, confidence=BOUND_CONFIDENCE, thresholds=THRESHOLDS).tolist(),
         images=images.tolist(),
         audits=[int(n) * audits.rate(float(m)) for n, m in zip(images, middles, strict=True)],
     )
 
 
-def _histogram(sample: Sample) -> Histogram:
-    tenths = np.minimum((sample.scores * 10).astype(int), 9)
+def _histogram(sample: Sample, weights: NDArray[Any]) -> Histogram:
+    tenths = np.minimum((sample.scores[sample.reviewed] * 10).astype(int), 9)
+    labels = sample.labels[sample.reviewed]
 
     def weighted(label: int) -> list[float]:
-        chosen = sample.labels == label
-        weights = 1 / sample.probabilities[chosen]
-        return [float(n) for n in np.bincount(tenths[chosen], weights, minlength=10)]
+        chosen = labels == label
+        return [float(n) for n in np.bincount(tenths[chosen], weights[chosen], minlength=10)]
 
-    return Histogram(
-        weighted(UNSAFE),
-        weighted(SAFE),
-        np.bincount(tenths[sample.reviewed], minlength=10).tolist(),
-    )
+    return Histogram(weighted(UNSAFE), weighted(SAFE), np.bincount(tenths, minlength=10).tolist())
 
 
-def _reliability(sample: Sample, probabilities: NDArray[Any]) -> list[ReliabilityPoint]:
+def _reliability(
+    sample: Sample, probabilities: NDArray[Any], weights: NDArray[Any]
+) -> list[ReliabilityPoint]:
     reviewed = sample.reviewed
-    values, weights = probabilities[reviewed], 1 / sample.probabilities[reviewed]
+    values = probabilities[reviewed]
     unsafe = sample.labels[reviewed] == UNSAFE
     cells = np.minimum((values * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
     return [

@@ -2,30 +2,36 @@
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 
 from nsfw_app.evidence.estimates import Interval, estimate, proportion
 from nsfw_app.evidence.sample import Sample
-from tests.support.streams import COVERAGE_CASES, Plan, stream, truths
+from tests.support.streams import (
+    COVERAGE_CASES,
+    UNSAFE_SCORES,
+    CoverageCase,
+    band_and_audits,
+    coverage,
+    everything,
+    one_in_twenty,
+    stream,
+)
 
-RUNS = 800
+RUNS = 250
+ERROR = 2 * np.sqrt(0.05 * 0.95 / RUNS)
+TESTED = COVERAGE_CASES[:2] + COVERAGE_CASES[4:6] + COVERAGE_CASES[8:9] + COVERAGE_CASES[11:12]
 
 
-@pytest.mark.parametrize(("plan", "images", "threshold", "at_least"), COVERAGE_CASES)
-def test_intervals_cover_the_truth(
-    plan: Plan, images: int, threshold: float, at_least: float
-) -> None:
-    """A 95 % interval contains the truth in 93 to 97 % of the runs, in more if near 0 or 1."""
-    rng = np.random.default_rng(images)
-    covered = dict.fromkeys(truths(threshold), 0)
-    for _ in range(RUNS):
-        estimates = estimate(stream(rng, images, plan), threshold=threshold)
-        for name, truth in truths(threshold).items():
-            interval = getattr(estimates, name)
-            covered[name] += interval.lower <= truth <= interval.upper
-    error = 2 * np.sqrt(0.05 * 0.95 / RUNS)
-    for name, count in covered.items():
-        assert count / RUNS >= at_least - error, (name, covered)
-    assert covered["recall"] / RUNS <= 0.97 + error
+@pytest.mark.parametrize("case", TESTED)
+def test_intervals_cover_the_truth(case: CoverageCase) -> None:
+    """A 95 % interval contains the truth in at least 93 % of the runs, also with few heavy reviews.
+
+    Where 30 unsafe images are a simple random sample, that of recall does in at most 97 %.
+    """
+    covered = coverage(case, RUNS, seed=case.images)
+    assert min(covered.values()) >= 0.93 - ERROR, covered
+    if case.plan in {everything, one_in_twenty}:
+        assert covered["recall"] <= 0.97 + ERROR
 
 
 def test_values_by_hand() -> None:
@@ -82,3 +88,53 @@ def test_a_share_of_all_reviews_is_exactly_one() -> None:
         found = proportion(np.ones(reviews, bool), weights, confidence=0.95)
         assert (found.value, found.upper) == (1.0, 1.0)
         assert found.lower > 0.9
+
+
+def test_a_value_lies_within_its_interval() -> None:
+    """Also where one review has nearly all of the weight."""
+    sample = Sample(np.append(np.full(500, 0.9), 0.01), np.append(np.ones(500), 1e-6), np.ones(501))
+    rng = np.random.default_rng(4)
+    for found in (sample, *(stream(rng, images) for images in (20, 100, 400) for _ in range(20))):
+        estimates = estimate(found, threshold=0.5)
+        for name in ("recall", "precision", "prevalence", "false_positive_rate", "missed"):
+            interval = getattr(estimates, name)
+            assert interval.lower <= interval.upper
+            if interval.value is not None:
+                assert interval.lower <= interval.value <= interval.upper, (name, interval)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("behind", ["audits", "band"])
+def test_a_backlog_leaves_the_estimates_right(known: bool, behind: str) -> None:
+    """If 80 % of the audits, or of the band, wait, those settled stand for them."""
+    rng = np.random.default_rng(5)
+    whole = stream(rng, 50_000, everything)
+    unsafe, probabilities = whole.labels == 1, band_and_audits(whole.scores)
+    drawn = rng.random(50_000) < probabilities
+    late = drawn & ((probabilities < 1) == (behind == "audits")) & (rng.random(50_000) < 0.8)
+    labels = np.where(drawn & ~late, unsafe, -1)
+    found = estimate(
+        Sample(whole.scores, probabilities, labels, late if known else None), threshold=0.5
+    )
+    recall = float(beta.sf(0.5, *UNSAFE_SCORES))
+    for interval, truth in (
+        (found.prevalence, unsafe.mean()),
+        (found.recall, recall),
+        (found.missed, np.count_nonzero(unsafe & (whole.scores < 0.5))),
+    ):
+        assert interval.lower <= truth <= interval.upper
+        assert interval.value == pytest.approx(truth, rel=0.2)
+    if known or behind == "band":
+        assert found.unsettled == late.sum()
+    assert found.hardly_settled == 0
+
+
+def test_what_is_hardly_settled_is_counted() -> None:
+    """Where drawn images wait and fewer than five are settled, no review stands for them."""
+    sample = stream(np.random.default_rng(6), 5_000)
+    late = sample.reviewed & (sample.scores > 0.8)
+    waiting = Sample(sample.scores, sample.probabilities, np.where(late, -1, sample.labels), late)
+    found = estimate(waiting, threshold=0.9)
+    assert found.hardly_settled == np.count_nonzero(sample.scores > 0.8)
+    assert found.unsettled == late.sum()
+    assert found.prevalence.upper - found.prevalence.lower > 0.03
