@@ -268,9 +268,7 @@ def times_ms(images: int) -> dict[str, float]:
             sample, confidence=CONFIDENCE, thresholds=HUNDREDTHS
         ),
         "estimate": lambda: estimate(sample, threshold=0.5),
-        "summarize": lambda: summarize(
-            population, Policy(0.5, 0.2, 0.8), AuditPlan(0.05), evidence_until=None
-        ),
+        "summarize": lambda: summarize(population, Policy(0.5, 0.2, 0.8), AuditPlan(0.05)),
     }
     found = {}
     for name, call in calls.items():

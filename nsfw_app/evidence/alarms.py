@@ -23,7 +23,7 @@ OTHER_EVIDENCE = (
 
 def drift_alarms(summary: "Summary") -> list[str]:
     """What has changed since the policy was saved; empty if no change is shown."""
-    found = (("scores", summary.drift), ("disagreements", summary.disagreement_drift))
+    found = (("scores", summary.comparison.scores), ("disagreements", summary.comparison.disagreements))
     return [DRIFT.format(what=what) for what, drift in found if drift.shown]
 
 

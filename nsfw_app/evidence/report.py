@@ -197,12 +197,13 @@ class TransparencyReport:
     ) -> dict[str, Any]:
         policy = self._policies.of(identity.model)
         history = self._summaries.population(identity, until=scope.until)
+        saved = [
+            datetime.fromisoformat(each.created_at)
+            for each in reversed(self._policies.versions(identity.model))
+            if each.created_at and each.created_at < scope.period.until
+        ]
         summary = summarize(
-            population,
-            policy,
-            self._store.queue.rules.audits,
-            evidence_until=self._summaries.evidence_until(identity.model),
-            history=history,
+            population, policy, self._store.queue.rules.audits, saved=saved, history=history
         )
         calibration = summary.calibration
         errors = estimate_errors(

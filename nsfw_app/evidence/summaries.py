@@ -222,11 +222,13 @@ class Summaries:
             if since is None
             else self.population(query.identity, since=since, source=query.source)
         )
+        versions = self._policies.versions(query.identity.model)
+        times = [each.created_at for each in reversed(versions) if each.created_at]
         summary = summarize(
             population,
             policy,
             self._store.queue.rules.audits,
-            evidence_until=self.evidence_until(query.identity.model),
+            saved=list(map(datetime.fromisoformat, times)),
             history=all_images,
         )
         errors = estimate_errors(

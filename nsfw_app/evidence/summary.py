@@ -7,15 +7,16 @@
 - The curves are computed once for all thresholds, so that a page can look up any policy.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nsfw_app.evidence.calibration import Calibration, fit_calibration
-from nsfw_app.evidence.drift import Drift, rate_drift, score_drift
+from nsfw_app.evidence.comparison import Comparison, compare
 from nsfw_app.evidence.estimates import Estimates, Estimator, Interval, proportion
 from nsfw_app.evidence.guarantee import certify_threshold, recall_bounds
 from nsfw_app.evidence.metrics import Confusion, confusion
@@ -79,7 +80,7 @@ class Summary:
       `RECALL_TARGETS`; None where one is certified, or the reviews speak against it.
     - `days` is the length of the period in which images arrived; None without any.
     - `bounds_images` and `bounds_reviews` are those of the bounds of recall, of `more_reviews` and
-      of both drifts, which are not limited to the period.
+      of the comparison, which are not limited to the period.
     - `reliability` is that of the raw scores, `reliability_calibrated` that of probabilities.
     """
 
@@ -98,8 +99,7 @@ class Summary:
     calibration: Calibration | None
     reliability: list[ReliabilityPoint]
     reliability_calibrated: list[ReliabilityPoint]
-    drift: Drift
-    disagreement_drift: Drift
+    comparison: Comparison
     bounds_images: int
     bounds_reviews: int
 
@@ -109,7 +109,7 @@ def summarize(
     policy: Policy,
     audits: AuditPlan,
     *,
-    evidence_until: datetime | None,
+    saved: Sequence[datetime] = (),
     history: Population | None = None,
 ) -> Summary:
     """Summarize the images of a period.
@@ -118,15 +118,13 @@ def summarize(
         population: The images that arrived.
         policy: In force.
         audits: The audit plan in force.
-        evidence_until: When the policy was saved: images before are its evidence, images after are
-            compared with them. None, before any policy was saved, compares nothing.
+        saved: When policies of the model were saved, the oldest first; see `comparison`.
         history: All images of the model and source; None where the period is all of them.
     """
     sample = population.sample
     history = population if history is None else history
     calibration = fit_calibration(sample)
     estimator = Estimator(sample, confidence=CONFIDENCE)
-    saved = _policy_saved(evidence_until)
     return Summary(
         policy=policy,
         images=len(population),
@@ -159,11 +157,7 @@ def summarize(
             if calibration
             else []
         ),
-        drift=score_drift(
-            history.scores[history.times < saved],
-            history.scores[history.times >= saved],
-        ),
-        disagreement_drift=_disagreements(history, policy, saved),
+        comparison=compare(history, policy, saved),
         bounds_images=len(history.sample),
         bounds_reviews=history.sample.reviews,
     )
@@ -243,21 +237,3 @@ def _reliability(
         )
         for cell in np.unique(cells)
     ]
-
-
-def _policy_saved(evidence_until: datetime | None) -> np.datetime64:
-    """Until when images are the reference; without a saved policy none is."""
-    if evidence_until is None:
-        return np.datetime64(0, "s")
-    return np.datetime64(evidence_until.astimezone(UTC).replace(tzinfo=None), "s")
-
-
-def _disagreements(population: Population, policy: Policy, saved: np.datetime64) -> Drift:
-    """Disagreement of settled labels with those of the model, among images in the band.
-
-    They are all reviewed, so that their rate needs no weights.
-    """
-    sample, times = population.sample, population.sample_times
-    band = sample.reviewed & (sample.probabilities == 1)
-    differ = (sample.labels == UNSAFE) != (sample.scores >= policy.threshold)
-    return rate_drift(differ[band & (times < saved)], differ[band & (times >= saved)])

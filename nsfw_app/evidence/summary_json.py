@@ -7,9 +7,12 @@ import numpy as np
 
 from nsfw_app.evidence.alarms import drift_alarms
 from nsfw_app.evidence.calibration import Calibration
+from nsfw_app.evidence.comparison import Comparison
+from nsfw_app.evidence.strata import LEAST_SETTLED
 from nsfw_app.evidence.summaries import DatedSummary, EvidenceQuery
-from nsfw_app.evidence.summary import BOUND_CONFIDENCE, CONFIDENCE, headline
+from nsfw_app.evidence.summary import BOUND_CONFIDENCE, CONFIDENCE, Summary, headline
 
+WAITING_SHARE = 0.2  # of drawn images; with more waiting, the estimates say so
 CURVE_POINTS = np.arange(101) / 100
 
 
@@ -19,6 +22,7 @@ def summary_json(dated: DatedSummary, query: EvidenceQuery) -> dict[str, Any]:
     return {
         "headline": headline(summary, period=period_phrase(query.days)),
         "alarms": drift_alarms(summary),
+        "warnings": warnings(summary),
         "computed_at": dated.computed_at.isoformat(),
         "outdated": dated.outdated,
         "model": identity.model,
@@ -45,8 +49,9 @@ def summary_json(dated: DatedSummary, query: EvidenceQuery) -> dict[str, Any]:
         "reliability_calibrated": [asdict(point) for point in summary.reliability_calibrated],
         "errors": asdict(dated.errors),
         "decisions": asdict(dated.decisions),
-        "drift": asdict(summary.drift),
-        "disagreement_drift": asdict(summary.disagreement_drift),
+        "drift": asdict(summary.comparison.scores),
+        "disagreement_drift": asdict(summary.comparison.disagreements),
+        "comparison": comparison_json(summary.comparison),
         "bounds_images": summary.bounds_images,
         "bounds_reviews": summary.bounds_reviews,
     }
@@ -57,6 +62,30 @@ def period_phrase(days: int | None) -> str:
     if days is None:
         return "since the first one"
     return "in the last day" if days == 1 else f"in the last {days} days"
+
+
+def warnings(summary: Summary) -> list[str]:
+    """Sentences about what the estimates assume because drawn images wait; empty if few do."""
+    drawn = summary.reviews + summary.unsettled
+    found = []
+    if summary.unsettled > WAITING_SHARE * drawn:
+        found.append(
+            f"{summary.unsettled:,} of {drawn:,} drawn images have no settled label. The estimates "
+            "take them to be like the settled ones of similar scores."
+        )
+    if summary.allowed.hardly_settled:
+        found.append(
+            f"{summary.allowed.hardly_settled:,} images have scores of which fewer than "
+            f"{LEAST_SETTLED} drawn images are settled: ranges are wide until more are."
+        )
+    return found
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """What the plots of drift need, without the two alarms."""
+    found = asdict(comparison)
+    del found["scores"], found["disagreements"]
+    return found
 
 
 def _calibration_json(calibration: Calibration | None) -> dict[str, Any] | None:

@@ -172,7 +172,7 @@ def coverage(case: CoverageCase, runs: int, *, seed: int) -> dict[str, float]:
         found = estimate(sample, threshold=case.threshold)
         for name, truth in right.items():
             covered[name] += getattr(found, name).lower <= truth <= getattr(found, name).upper
-        missed = np.count_nonzero((whole.labels == UNSAFE) & (whole.scores < case.threshold))
+        missed = int(np.count_nonzero((whole.labels == UNSAFE) & (whole.scores < case.threshold)))
         covered["missed, of the images"] += found.missed.lower <= missed <= found.missed.upper
     return {name: count / runs for name, count in covered.items()}
 

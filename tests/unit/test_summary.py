@@ -1,6 +1,6 @@
 """Summaries of the evidence: the first sentence, the curves, drift, and what is kept."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def population(sample: Sample, *, days: float = 10, never_drawn: int = 0) -> Pop
 
 def summary_of(found: Population, *, until: datetime | None = None) -> Summary:
     """The summary under the policy, with an audit rate of 5 %."""
-    return summarize(found, POLICY, AuditPlan(0.05), evidence_until=until)
+    return summarize(found, POLICY, AuditPlan(0.05), saved=[until] if until else [])
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +107,10 @@ def test_drift_since_the_policy_is_found() -> None:
     scores = np.where(changed, np.sqrt(sample.scores), sample.scores)
     drifting = population(Sample(scores, sample.probabilities, sample.labels))
     saved = datetime(2026, 1, 6, tzinfo=UTC)
-    assert summary_of(drifting, until=saved).drift.shown
-    assert not summary_of(population(sample), until=saved).drift.shown
-    assert not summary_of(population(sample), until=saved).disagreement_drift.shown
-    assert not summary_of(drifting).drift.compared
-    later = summary_of(drifting, until=saved + timedelta(days=30)).drift
-    assert (later.recent, later.shown) == (0, False)
+    assert summary_of(drifting, until=saved).comparison.scores.shown
+    steady = summary_of(population(sample), until=saved).comparison
+    assert not steady.scores.shown
+    assert not steady.disagreements.shown
 
 
 def test_bounds_and_drift_are_of_all_images() -> None:
@@ -130,13 +128,13 @@ def test_bounds_and_drift_are_of_all_images() -> None:
         history.sample_sources[part],
     )
     saved = datetime(2026, 1, 6, tzinfo=UTC)
-    found = summarize(period, POLICY, AuditPlan(0.05), evidence_until=saved, history=history)
+    found = summarize(period, POLICY, AuditPlan(0.05), saved=[saved], history=history)
     whole = summary_of(history, until=saved)
     assert found.images == 5_000
     assert found.allowed != whole.allowed
     assert found.curve.bounds == whole.curve.bounds
     assert max(found.curve.bounds) > max(summary_of(period).curve.bounds)
     assert found.more_reviews == whole.more_reviews
-    assert found.drift == whole.drift
-    assert found.drift.compared
+    assert found.comparison == whole.comparison
+    assert found.comparison.scores.compared
     assert (found.bounds_images, found.bounds_reviews) == (30_000, whole.reviews)

@@ -44,6 +44,7 @@ class EstimatesBody(Body):
     flagged: IntervalBody
     images: int
     unsettled: int
+    hardly_settled: int
 
 
 class ConfusionBody(Body):
@@ -85,7 +86,7 @@ class HistogramBody(Body):
     reviews: list[int]
 
 
-class ComparisonBody(Body):
+class MeasureBody(Body):
     """A measure of the raw scores and of the calibrated probabilities."""
 
     raw: IntervalBody
@@ -98,9 +99,9 @@ class CalibrationBody(Body):
     method: Literal["platt", "beta", "isotonic"]
     reviews: int
     probabilities: list[float]
-    brier: ComparisonBody
-    log_loss: ComparisonBody
-    ece: ComparisonBody
+    brier: MeasureBody
+    log_loss: MeasureBody
+    ece: MeasureBody
 
 
 class ReliabilityBody(Body):
@@ -168,11 +169,34 @@ class DriftBody(Body):
     compared: bool
 
 
+class WeeklyRateBody(Body):
+    """How often settled labels differ from the model's, of the images of a week; its Monday."""
+
+    start: str
+    disagreements: IntervalBody
+
+
+class ComparisonBody(Body):
+    """The latest seven days and the reference, by twentieths of the score; disagreements by week.
+
+    Disagreements are those of scores from `certain_from` to `certain_to`, which are reviewed whole.
+    """
+
+    reference_until: str | None
+    reference_scores: list[int]
+    week_start: str | None
+    week_scores: list[int]
+    weeks: list[WeeklyRateBody]
+    certain_from: float
+    certain_to: float
+
+
 class InsightsBody(Body):
     """The evidence of a period. Shares are in [0, 1], times are ISO 8601 in UTC."""
 
     headline: str
     alarms: list[str]
+    warnings: list[str]
     computed_at: str
     outdated: bool
     model: str
@@ -201,6 +225,7 @@ class InsightsBody(Body):
     decisions: DecisionCountsBody
     drift: DriftBody
     disagreement_drift: DriftBody
+    comparison: ComparisonBody
     bounds_images: int = Field(description="Of all periods; bounds and drift are of them.")
     bounds_reviews: int
 

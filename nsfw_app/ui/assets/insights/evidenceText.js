@@ -32,7 +32,7 @@ export function driftSentences({ drift, disagreement_drift: disagreements }) {
   return [
     `Scores: ${compared(drift, 'images')}.`,
     `Disagreements with the model in the review band: ${compared(disagreements, 'reviews')}.`,
-    'Images since the policy was saved are compared with those before it. If nothing has changed, an alarm is ever raised with a probability of at most 1 %, however often one looks.',
+    'Images that arrived since are compared with those before the latest policy that was saved without an alarm, or with the first week. If nothing has changed, an alarm is ever raised with a probability of at most 1 %, however often one looks.',
   ]
 }
 
