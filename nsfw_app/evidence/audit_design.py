@@ -3,6 +3,8 @@
 - The expected growth of the capital by an image (see `guarantee`) is computed for many plans from
   the scores seen so far, and from how likely an image of each score is unsafe. The reviews until
   the capital suffices follow.
+- Rates that were in force before are taken into account: where they were lower than a plan's, its
+  stakes rise only after `RECENT` images, and only half of the capital takes part.
 - It is a forecast, not a promise: the certificate itself assumes nothing of this.
 """
 
@@ -14,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nsfw_app.evidence.guarantee import FRACTIONS
+from nsfw_app.evidence.guarantee import FRACTIONS, RECENT, RECENT_STEP
 from nsfw_app.records import Policy
 from nsfw_app.rules.audit_plan import AuditPlan, AuditRange
 
 ALMOST = 1.3  # of the fewest reviews: among plans with as many the one with the least daily work
-RATES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+RATES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 LEAST_WITHOUT_IMAGES = 0.05  # where no image arrived yet: the rate of docs/evidence.md's audits
 
 
@@ -54,6 +56,7 @@ def propose_audits(
     confidence: float,
     images_a_day: float | None = None,
     max_reviews_a_day: float | None = None,
+    rates_before: NDArray[Any] | None = None,
 ) -> AuditProposal:
     """The audit plan that is expected to certify a recall with the fewest reviews.
 
@@ -67,6 +70,8 @@ def propose_audits(
         confidence: In (0, 1).
         images_a_day: How many images arrive in a day.
         max_reviews_a_day: Most images that people can review in a day; needs `images_a_day`.
+        rates_before: Shape (m,), the probabilities with which images of the same model were drawn;
+            None if there are none yet.
     """
     edges = _edges(policy)
     part = np.digitize(scores, edges[1:-1])
@@ -84,11 +89,14 @@ def propose_audits(
     empty = ~band & (shares == 0)
     free = ~band & ~empty
     needed = -math.log1p(-confidence) + math.log(2 * len(FRACTIONS))
+    before = np.min(rates_before, initial=1.0) if rates_before is not None else 1.0
     found: list[tuple[float, float, NDArray[np.float64]]] = []
     for rates in itertools.product(RATES, repeat=int(np.count_nonzero(free))):
         probabilities = np.ones(len(shares))
         probabilities[free] = rates
-        stakes = FRACTIONS[:, 0] * probabilities[shares > 0].min(initial=1.0)
+        smallest = probabilities[shares > 0].min(initial=1.0)
+        rising = smallest > before
+        stakes = FRACTIONS[:, 0] * smallest
         losses = np.log1p(-stakes[:, np.newaxis] / probabilities[lost])
         gain = stakes * (1 - recall) / recall
         # In the band each unsafe image is seen; above it, it is predicted by its score.
@@ -98,7 +106,8 @@ def propose_audits(
             continue
         load = float(shares @ probabilities)
         if max_reviews_a_day is None or load * (images_a_day or 0) <= max_reviews_a_day:
-            found.append((load * needed / growth, load, probabilities))
+            images = (needed + rising * math.log(2)) / growth + rising * (RECENT + RECENT_STEP / 2)
+            found.append((load * images, load, probabilities))
     if not found:
         return AuditProposal(policy.review_from, expected, None, None, None, None)
     fewest = min(reviews for reviews, _, _ in found)

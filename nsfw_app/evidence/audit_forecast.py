@@ -57,12 +57,11 @@ class AuditForecast:
         """What the plan costs, or why there is none."""
         proposal = self.proposal
         if proposal.plan is not None:
-            days = f"{proposal.days:,.0f}"
             return (
                 f"About {proposal.reviews:,} reviews, {proposal.reviews_a_day:,.0f} a day for "
-                f"{days} day{'' if days == '1' else 's'}, are expected to certify a recall of "
-                f"{_percent(self.recall)} at a confidence of {_percent(self.confidence)}."
-                f"{self._assumption()}"
+                f"{_days(proposal.days)}, are expected to certify a recall of "
+                f"{_percent(self.recall)} at a confidence of {_percent(self.confidence)}. It may "
+                f"take twice as long.{self._assumption()}"
             )
         if proposal.expected_recall > self.recall:
             most = self.max_reviews_a_day
@@ -133,6 +132,7 @@ def forecast_audits(
         confidence=confidence,
         images_a_day=images_a_day,
         max_reviews_a_day=max_reviews_a_day,
+        rates_before=population.sample.probabilities,
     )
     return AuditForecast(
         identity,
@@ -146,6 +146,13 @@ def forecast_audits(
         used.reviews if used else None,
         proposal,
     )
+
+
+def _days(days: float | None) -> str:
+    """A time within a sentence; never 0 days."""
+    if days is None or days < 1:
+        return "less than a day"
+    return "about a day" if days < 1.5 else f"about {days:,.0f} days"
 
 
 def _listed(words: list[str]) -> str:

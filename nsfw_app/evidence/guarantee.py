@@ -6,13 +6,14 @@ the true recall at t is below the target. A bettor who stakes a fixed fraction o
 gains capital on average only if the target is reached. By Ville's inequality the capital reaches
 1 / (1 - confidence) with a probability of at most 1 - confidence otherwise, at any time.
 
-- The bets are mixed: several fractions, each with and without scores. With scores, x is replaced by
-  an estimate of the same expectation that predicts y by the score of images at or above 0.5 and
-  corrects the prediction with the reviewed ones. It varies less where the model is right, and stays
-  valid where it is wrong.
+- The bets are mixed: several fractions, each with and without scores, and with two limits of the
+  stake. With scores, x is replaced by an estimate of the same expectation that predicts y by the
+  score of images at or above 0.5 and corrects the prediction with the reviewed ones. It varies less
+  where the model is right, and stays valid where it is wrong.
 - The stake is limited by the smallest probability of the images before, a few exceptions aside, so
-  that no image can ruin a bet. An image with a smaller probability than that costs a fixed part of
-  the capital with either label.
+  that no image can ruin a bet. Half of the bets take the latest thousand images for that, so that
+  rates may rise. An image with a smaller probability than that costs a fixed part of the capital
+  with either label.
 - Candidates are tested from the lowest, and testing stops at the first that is not certified. That
   needs no correction, because recall falls with the threshold.
 - An image that was drawn and is not settled counts as the worst case: unsafe below a candidate,
@@ -42,6 +43,7 @@ from nsfw_app.evidence.sample import SAFE, UNSAFE, Sample
 FRACTIONS = np.array([0.1, 0.3, 0.5, 0.7, 0.85])[:, np.newaxis]  # of the largest stake
 WARM_UP = 50  # images without a bet, from which the smallest probability is learned
 EXCEPTIONS = 4  # images with a smaller probability that do not lower the stakes yet
+RECENT, RECENT_STEP = 1000, 500  # images whose probabilities limit the stakes of half of the bets
 PREDICTED_FROM = 0.5  # scores from here upwards predict that an image is unsafe
 LEAST_BLOCK, BLOCK_SHARE = 16, 200  # images of a block: 16, or half a percent of those before it
 CANDIDATES = np.arange(1, 100) / 100
@@ -166,7 +168,7 @@ class _Bets:
         self._reviews = sample.reviews
         smallest = _smallest_before(sample.probabilities)
         bettable = np.arange(len(sample)) >= WARM_UP
-        rarer = bettable & (sample.probabilities < smallest)
+        rarer = np.any([bettable & (sample.probabilities < each) for each in smallest], axis=0)
         predicted = sample.scores >= PREDICTED_FROM
         counts = (sample.labels == UNSAFE) | sample.unsettled | predicted
         ends = _block_ends(len(sample))
@@ -180,9 +182,8 @@ class _Bets:
             predictions,
             sample.labels[at],
             sample.unsettled[at],
-            rarer[at],
             sample.probabilities[at],
-            smallest[at],
+            *(each[at] for each in smallest),
         )
         first, kinds = _kinds(columns)
         self._counts = csr_matrix(
@@ -192,9 +193,9 @@ class _Bets:
         self._predictions = predictions[first]
         chosen = at[first]
         self._scores, self._labels = sample.scores[chosen], sample.labels[chosen]
-        self._unsettled, self._rarer = sample.unsettled[chosen], rarer[chosen]
-        self._weights = 1 / sample.probabilities[chosen]
-        self._smallest = smallest[chosen]
+        self._unsettled = sample.unsettled[chosen]
+        self._probabilities = sample.probabilities[chosen]
+        self._smallest = [each[chosen] for each in smallest]
         self._complete = _complete(sample, ends)
 
     def log_capital(self, threshold: float, recall: float) -> NDArray[np.float64]:
@@ -245,14 +246,18 @@ class _Bets:
         seen = self._unsettled | (self._labels >= SAFE)
         predicted_from = max(threshold, PREDICTED_FROM)
         prediction = np.where(self._scores >= predicted_from, self._predictions, 0.0)
-        plain = np.where(seen, unsafe * self._weights, 0.0) * side
-        informed = (prediction + np.where(seen, (unsafe - prediction) * self._weights, 0.0)) * side
-        stakes = FRACTIONS * self._smallest / max(recall, 1 - recall)
-        cost = np.log1p(-FRACTIONS * self._smallest)
-        steps = [
-            np.where(self._rarer, cost, np.log1p(stakes * np.where(self._rarer, 0.0, x)))
-            for x in (plain, informed)
-        ]
+        weights = 1 / self._probabilities
+        plain = np.where(seen, unsafe * weights, 0.0) * side
+        informed = (prediction + np.where(seen, (unsafe - prediction) * weights, 0.0)) * side
+        steps = []
+        for smallest in self._smallest:
+            rarer = self._probabilities < smallest
+            stakes = FRACTIONS * smallest / max(recall, 1 - recall)
+            cost = np.log1p(-FRACTIONS * smallest)
+            steps += [
+                np.where(rarer, cost, np.log1p(stakes * np.where(rarer, 0.0, x)))
+                for x in (plain, informed)
+            ]
         return np.asarray((self._counts @ np.concatenate(steps).T).cumsum(axis=0).T)
 
 
@@ -302,16 +307,32 @@ def _complete(sample: Sample, ends: NDArray[np.int64]) -> NDArray[np.bool_]:
     return np.asarray(complete, bool)
 
 
-def _smallest_before(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Shape (n,): the smallest probability of the images before each, `EXCEPTIONS` aside.
+def _smallest_before(probabilities: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Shapes (n,): the smallest probability of the images before each, `EXCEPTIONS` aside.
 
-    The stake at an image must not depend on its own probability, which its score decides.
+    The stake at an image must not depend on its own probability, which its score decides. The first
+    array is of all images before; the second, where it differs, of the latest `RECENT` ones, so
+    that audit rates that rise lead to higher stakes.
     """
     count = len(probabilities)
-    found = np.ones(count)
-    lowest = sorted(probabilities[:WARM_UP])[: EXCEPTIONS + 1]
-    at = WARM_UP
-    while at < count:
+    of_all = np.ones(count)
+    of_all[WARM_UP:] = _follow(probabilities[WARM_UP:], probabilities[:WARM_UP])
+    recent = of_all.copy()
+    for start in range(RECENT, count, RECENT_STEP):
+        window = probabilities[start - RECENT : start]
+        step = slice(start, start + RECENT_STEP)
+        recent[step] = _follow(
+            probabilities[step], np.partition(window, EXCEPTIONS)[: EXCEPTIONS + 1]
+        )
+    return [of_all] if np.array_equal(of_all, recent) else [of_all, recent]
+
+
+def _follow(probabilities: NDArray[np.float64], before: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shape (n,): the smallest probability before each image and in `before`, exceptions aside."""
+    found = np.ones(len(probabilities))
+    lowest = sorted(before)[: EXCEPTIONS + 1]
+    at = 0
+    while at < len(probabilities):
         current = lowest[EXCEPTIONS] if len(lowest) > EXCEPTIONS else 1.0
         found[at:] = current
         lower = probabilities[at:] < current

@@ -1,5 +1,7 @@
 """The certificate of a threshold: its error rate and power by simulation, and its parts."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -15,12 +17,14 @@ from tests.support.streams import (
     CANDIDATES,
     HIGH,
     LOW,
+    Plan,
     audit_plan,
     band_and_audits,
     ever_rarer_ranges,
     failing_stream,
     first_images,
     joined,
+    rare_audits,
     stream,
     true_recall,
 )
@@ -177,25 +181,31 @@ def test_bounds_for_all_thresholds_give_the_same_certificates() -> None:
 def test_the_capital_is_that_of_each_image_in_turn(threshold: float, recall: float) -> None:
     """Counting images that are alike gives what the formulas of docs/evidence.md give."""
     rng = np.random.default_rng(12)
-    parts = [stream(rng, 700, plan) for plan in (band_and_audits, audit_plan, ever_rarer_ranges)]
-    sample = joined(joined(parts[0], parts[1]), parts[2])
+    plans = (band_and_audits, ever_rarer_ranges, audit_plan, band_and_audits)
+    parts = [stream(rng, 1000, plan) for plan in plans]
+    sample = joined(joined(parts[0], parts[1]), joined(parts[2], parts[3]))
     late = sample.reviewed & (rng.random(len(sample)) < 0.1)
     labels = np.where(late, NOT_REVIEWED, sample.labels)
     sample = Sample(np.round(sample.scores, 2), sample.probabilities, labels, late)
     fractions = (0.1, 0.3, 0.5, 0.7, 0.85)
-    capitals, means = np.ones((2, 5)), []
+    capitals, means = np.ones((2, 2, 5)), []
     for at, (s, p, y, waits) in enumerate(
         zip(sample.scores, sample.probabilities, sample.labels, sample.unsettled, strict=True)
     ):
-        q = sorted(sample.probabilities[:at])[4] if at >= 50 else 0
+        window = max(0, at // 500 * 500 - 1000)
+        smallest = (
+            sorted(sample.probabilities[:at])[4] if at >= 50 else 0,
+            sorted(sample.probabilities[window:at])[4] if at >= 50 else 0,
+        )
         f, d = s >= threshold, waits or y != NOT_REVIEWED
         if waits:
             y = SAFE if f else UNSAFE
         m = s if s >= max(threshold, 0.5) else 0
-        for bet, x in enumerate((y / p if d else 0, m + ((y - m) / p if d else 0))):
+        gains = (y / p if d else 0, m + ((y - m) / p if d else 0))
+        for (half, q), (bet, x) in product(enumerate(smallest), enumerate(gains)):
             for row, fraction in enumerate(fractions):
                 gain = fraction * q / max(recall, 1 - recall) * x * (f - recall)
-                capitals[bet, row] *= 1 - fraction * q if p < q else 1 + gain
+                capitals[half, bet, row] *= 1 - fraction * q if p < q else 1 + gain
         means.append(capitals.mean())
     ends = _block_ends(len(sample))
     assert len(ends) > 100
@@ -236,6 +246,23 @@ def test_a_rarer_audit_does_not_ruin_the_bets(smaller: float) -> None:
         found.append(certified(Sample(scores, probabilities, labels)))
     assert found[0].threshold is not None
     assert len({run.threshold for run in found}) == 1
+
+
+@pytest.mark.parametrize(("recall", "at_least", "at_most"), [(0.993, 5, 6), (0.94, 0, 0)])
+def test_higher_rates_from_the_middle_help(recall: float, at_least: int, at_most: int) -> None:
+    """After 5,000 images with rare audits, 50,000 with more of them certify what is good enough."""
+    rng = np.random.default_rng(15)
+
+    def images(count: int, plan: Plan) -> Sample:
+        if recall > 0.95:
+            return stream(rng, count, plan)
+        return failing_stream(rng, count, plan, recall=recall)
+
+    found = [
+        certified(joined(images(5000, rare_audits), images(IMAGES, band_and_audits)))
+        for _ in range(6)
+    ]
+    assert at_least <= sum((each.threshold or 0) >= 0.2 for each in found) <= at_most
 
 
 def test_confident_mistakes_leave_the_certificate_valid() -> None:
