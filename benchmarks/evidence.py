@@ -7,6 +7,8 @@ Prints one JSON object. Shares are of runs, from 0 to 1:
 - `errors`: how often a model whose recall is 0.94 at every candidate is certified at any look.
 - `attacks`: the same for streams that are chosen to break the bets, with a recall of 0.001 below
   the target.
+- `late_labels`: how often such a model, of 20,000 images, is certified at any look, one after every
+  150 labels, if draws are not known and labels come in these orders.
 - `rolling`: the same if each look takes the latest 50,000 of 500,000 images, in place of all.
 - `bounds`: how often any bound of recall exceeds the truth, in runs of the reference stream.
 - `coverage`: how often intervals of 95 % contain the truth, by case and number.
@@ -51,6 +53,8 @@ from tests.support.streams import (
     failing_stream,
     first_images,
     joined,
+    label_orders,
+    labels_revealed,
     one_in_twenty,
     one_rare_range,
     rare_audits,
@@ -83,6 +87,7 @@ def main() -> None:
         "power": lambda: {name: power(make, chosen.runs) for name, make in GOOD.items()},
         "errors": lambda: {name: error_rate(make, chosen.runs) for name, make in FAILING.items()},
         "attacks": lambda: attacks(chosen.runs),
+        "late_labels": lambda: late_labels(max(1, chosen.runs // 10)),
         "rolling": lambda: rolling_error_rate(max(1, chosen.runs // 5)),
         "bounds": lambda: bound_error_rate(max(1, chosen.runs // 2)),
         "coverage": lambda: coverages(chosen.coverage_runs),
@@ -181,6 +186,20 @@ def attacks(runs: int) -> dict[str, float]:
                     wrong / runs
                 )
     return found
+
+
+def late_labels(runs: int) -> dict[str, float]:
+    """Error rates by the order in which the labels of all images come."""
+    rng = np.random.default_rng(9)
+    wrong: dict[str, int] = {}
+    for run in range(runs):
+        sample = failing_stream(
+            rng, 20_000, recall=RECALL - BELOW, confident_mistakes=MISTAKES * (run % 2)
+        )
+        for name, order in label_orders(rng, sample).items():
+            looks = labels_revealed(sample, order, 150)
+            wrong[name] = wrong.get(name, 0) + any(_certified(look) is not None for look in looks)
+    return {name: count / runs for name, count in wrong.items()}
 
 
 def rolling_error_rate(runs: int) -> float:

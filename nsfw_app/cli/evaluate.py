@@ -285,11 +285,16 @@ def _model_text(model: Mapping[str, Any], report: Mapping[str, Any]) -> str:
 
 def _measures_text(measures: Mapping[str, Mapping[str, float | None]]) -> str:
     lines: Iterable[str] = (
-        f"  {name:<28}{_number(each['value']):>8}  {_number(each['lower'])} to "
-        f"{_number(each['upper'])}\n"
+        f"  {name:<28}{_number(each['value']):>8}  {_interval(each)}\n"
         for name, each in measures.items()
     )
     return "".join(lines)
+
+
+def _interval(measure: Mapping[str, float | None]) -> str:
+    if measure["lower"] is None and measure["value"] is not None:
+        return "too few images for an interval"
+    return f"{_number(measure['lower'])} to {_number(measure['upper'])}"
 
 
 def _number(value: float | None) -> str:

@@ -1,8 +1,12 @@
 """Calibrated probabilities: what share of the images with a score is unsafe.
 
 - Three methods are fitted: Platt scaling and beta calibration, which are smooth, and isotonic
-  regression, which needs many reviews. The one with the lowest cross-validated log loss is used.
-- Reviews count with the inverse of the probability with which they were drawn, everywhere.
+  regression, which needs many reviews. The one with the lowest cross-validated log loss is used, if
+  it is better than the scores as they are by more than the standard error of the difference.
+  Otherwise the scores are left as they are.
+- The choice itself is cross-validated: the measures that are shown are of reviews that had no part
+  in choosing or fitting (nested cross-validation).
+- Reviews count with the number of images that they represent, everywhere; see `strata`.
 - Calibrated probabilities are for display and exports. Verdicts are computed from the scores.
 
 Sources: Platt (1999); Zadrozny and Elkan (2002), for isotonic regression; Kull, Silva Filho and
@@ -24,8 +28,10 @@ from sklearn.model_selection import StratifiedKFold
 from nsfw_app.evidence.curve import EDGE, Curve, Method, logs
 from nsfw_app.evidence.estimates import Interval
 from nsfw_app.evidence.sample import UNSAFE, Sample
+from nsfw_app.evidence.strata import Strata
 
-FOLDS = 5
+FOLDS, INNER_FOLDS = 5, 3
+ERRORS = 1.5  # standard errors by which a method must be better than the scores as they are
 MIN_LABELS = 20  # of each label; with fewer, a fold has hardly any
 ECE_BINS = 15
 RESAMPLES = 200
@@ -47,7 +53,7 @@ class Calibration:
     """A fitted calibration, and how well it does on reviews that it was not fitted to.
 
     `brier`, `log_loss` and `ece` (expected calibration error) are cross-validated: each review is
-    judged by a curve that was fitted to the others. Lower is better.
+    judged by a curve whose method was chosen, and which was fitted, by others. Lower is better.
     """
 
     curve: Curve
@@ -58,7 +64,7 @@ class Calibration:
 
     @property
     def method(self) -> Method:
-        """The method with the lowest cross-validated log loss."""
+        """The method that was chosen."""
         return self.curve.method
 
     def __call__(self, scores: NDArray[Any]) -> Floats:
@@ -73,28 +79,27 @@ def fit_calibration(sample: Sample) -> Calibration | None:
         None with too few reviews: fewer than `MIN_LABELS` of either label.
     """
     reviewed = sample.reviewed
-    scores, weights = sample.scores[reviewed], 1 / sample.probabilities[reviewed]
+    scores, weights = sample.scores[reviewed], Strata(sample).weights
     unsafe = sample.labels[reviewed] == UNSAFE
     if min(np.count_nonzero(unsafe), np.count_nonzero(~unsafe)) < MIN_LABELS:
         return None
-    folds = list(
-        StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(scores[:, None], unsafe)
-    )
-    held_out = {method: np.empty(len(scores)) for method in Method}
-    for method, predicted in held_out.items():
-        for fitted, left_out in folds:
-            curve = _fit(method, scores[fitted], unsafe[fitted], weights[fitted])
-            predicted[left_out] = curve(scores[left_out])
-    losses = {m: _log_loss(held_out[m], unsafe, weights) for m in Method}
-    best = min(Method, key=lambda method: losses[method])
+    held_out = np.empty(len(scores))
+    for fitted, left_out in _folds(unsafe, FOLDS):
+        some = scores[fitted], unsafe[fitted], weights[fitted]
+        held_out[left_out] = _fit(_choose(*some, folds=INNER_FOLDS), *some)(scores[left_out])
+    method = _choose(scores, unsafe, weights, folds=FOLDS)
+    if method is Method.NONE or not _is_better(
+        _log_losses(scores, unsafe) - _log_losses(held_out, unsafe), weights
+    ):
+        method, held_out = Method.NONE, scores
 
     def compared(measure: Callable[[Floats, NDArray[np.bool_], Floats], float]) -> Comparison:
         return Comparison(
-            *(_with_interval(measure, p, unsafe, weights) for p in (scores, held_out[best]))
+            *(_with_interval(measure, p, unsafe, weights) for p in (scores, held_out))
         )
 
     return Calibration(
-        _fit(best, scores, unsafe, weights),
+        _fit(method, scores, unsafe, weights),
         len(scores),
         brier=compared(_brier),
         log_loss=compared(_log_loss),
@@ -119,7 +124,37 @@ def calibration_error(
     return float(np.abs(np.bincount(bins, gap, ECE_BINS)).sum() / weights.sum())
 
 
+def _folds(
+    unsafe: NDArray[np.bool_], count: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Indices to fit to, and those that are left out, with both labels in each part."""
+    splitter = StratifiedKFold(count, shuffle=True, random_state=SEED)
+    return list(splitter.split(unsafe[:, None], unsafe))
+
+
+def _choose(scores: Floats, unsafe: NDArray[np.bool_], weights: Floats, *, folds: int) -> Method:
+    """The method with the lowest cross-validated log loss, if that is clearly below the scores'."""
+    raw = _log_losses(scores, unsafe)
+    gains = {method: np.empty(len(scores)) for method in Method if method is not Method.NONE}
+    for fitted, left_out in _folds(unsafe, folds):
+        for method, gain in gains.items():
+            curve = _fit(method, scores[fitted], unsafe[fitted], weights[fitted])
+            found = _log_losses(curve(scores[left_out]), unsafe[left_out])
+            gain[left_out] = raw[left_out] - found
+    best = max(gains, key=lambda method: float(weights @ gains[method]))
+    return best if _is_better(gains[best], weights) else Method.NONE
+
+
+def _is_better(gains: Floats, weights: Floats) -> bool:
+    """Whether the mean gain is above 0 by more than some of its standard errors."""
+    mean = float(np.average(gains, weights=weights))
+    error = float(np.sqrt(weights**2 @ (gains - mean) ** 2)) / weights.sum()
+    return bool(mean > ERRORS * error)
+
+
 def _fit(method: Method, scores: Floats, unsafe: NDArray[np.bool_], weights: Floats) -> Curve:
+    if method is Method.NONE:
+        return Curve(method)
     if method is Method.ISOTONIC:
         isotonic = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
         isotonic.fit(scores, unsafe, sample_weight=weights)
@@ -139,7 +174,9 @@ def _fit(method: Method, scores: Floats, unsafe: NDArray[np.bool_], weights: Flo
         a, b, _ = beta.calibrator_.map_
         return Curve(method, (float(a), float(b), float(beta.calibrator_.lr_.intercept_[0])))
     odds = logs(clipped).sum(axis=1, keepdims=True)
-    platt = LogisticRegression(C=np.inf).fit(odds, unsafe, sample_weight=weights)
+    platt = LogisticRegression(C=np.inf, solver="newton-cholesky").fit(
+        odds, unsafe, sample_weight=weights
+    )
     slope = float(platt.coef_[0, 0])
     return Curve(method, (slope, slope, float(platt.intercept_[0])))
 
@@ -149,9 +186,12 @@ def _brier(probabilities: Floats, unsafe: NDArray[np.bool_], weights: Floats) ->
 
 
 def _log_loss(probabilities: Floats, unsafe: NDArray[np.bool_], weights: Floats) -> float:
+    return float(weights @ _log_losses(probabilities, unsafe) / weights.sum())
+
+
+def _log_losses(probabilities: Floats, unsafe: NDArray[np.bool_]) -> Floats:
     clipped = np.clip(probabilities, EDGE, 1 - EDGE)
-    losses = -np.log(np.where(unsafe, clipped, 1 - clipped))
-    return float(weights @ losses / weights.sum())
+    return np.asarray(-np.log(np.where(unsafe, clipped, 1 - clipped)))
 
 
 def _with_interval(

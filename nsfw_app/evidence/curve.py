@@ -11,8 +11,9 @@ EDGE = 1e-6  # scores are moved this far from 0 and 1, where logarithms end
 
 
 class Method(StrEnum):
-    """How scores are turned into probabilities."""
+    """How scores are turned into probabilities; `NONE` leaves them as they are."""
 
+    NONE = "none"
     PLATT = "platt"
     BETA = "beta"
     ISOTONIC = "isotonic"
@@ -24,7 +25,7 @@ class Curve:
 
     Platt scaling and beta calibration have `coefficients` (a, b, c): the log odds are
     a * ln(score) - b * ln(1 - score) + c. Isotonic regression has points that are joined by lines,
-    `scores` and `probabilities`, both rising.
+    `scores` and `probabilities`, both rising. `NONE` has neither.
     """
 
     method: Method
@@ -34,6 +35,8 @@ class Curve:
 
     def __call__(self, scores: NDArray[Any]) -> NDArray[np.float64]:
         """Shape (n,): the probabilities of scores of shape (n,), both in [0, 1]."""
+        if self.method is Method.NONE:
+            return np.asarray(scores, np.float64)
         if self.method is Method.ISOTONIC:
             return np.asarray(np.interp(scores, self.scores, self.probabilities))
         a, b, c = self.coefficients

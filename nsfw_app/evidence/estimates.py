@@ -101,7 +101,7 @@ class Estimator:
 
     @property
     def weights(self) -> Floats:
-        """Shape (reviews,): how many images each settled review stands for."""
+        """Shape (reviews,): how many images each settled review represents."""
         return self._strata.weights
 
     def at(self, threshold: float) -> Estimates:

@@ -1,14 +1,19 @@
 """Measures of a model on a labeled set, with bootstrap intervals, and paired comparisons.
 
 - Every image of the set counts once: a labeled set is taken as a sample of itself.
-- Intervals are percentile bootstrap intervals over images. All measures, groups and models are
-  computed from the same resamples, so that a difference of two models is paired.
-- A rate of 0 or 1 has the same value in every resample: its interval is Wilson's, of its count.
+- Rates have Wilson's intervals, the balanced accuracy combines two of them, and the AUROC has
+  Newcombe's: they are valid for small sets, and where the value is 0 or 1.
+- Average precision, Brier score, calibration error and differences have percentile bootstrap
+  intervals over images, from the same resamples for all, so that a difference of two models is
+  paired. Resamples of a few images say little: below `MIN_IMAGES` there is no interval.
 
-Sources: Efron (1979), for the bootstrap; Wilson (1927), for rates of 0 and 1; McNemar
-(1947), exact version, for two models' labels.
+Sources: Wilson (1927), for rates; Newcombe (1998), Interval estimation for the difference between
+independent proportions, for sums of two rates; Newcombe (2006), Confidence intervals for an effect
+size measure based on the Mann-Whitney statistic, method 5, after Hanley and McNeil (1982), for the
+AUROC; Efron (1979), for the bootstrap; McNemar (1947), exact version, for two models' labels.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +23,12 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from nsfw_app.evidence.calibration import calibration_error
-from nsfw_app.evidence.metrics import Share, wilson_interval
+from nsfw_app.evidence.metrics import Z_95, Share, wilson_interval
 
 RESAMPLES = 1000
+MIN_IMAGES, MIN_LABELS = 30, 10  # of a set, and of either label, for a bootstrap interval
+BOOTSTRAPPED = {"average_precision", "brier", "ece"}
+TOLERANCE = 1e-6  # of the bounds of the AUROC
 SEED = 0  # the same set gives the same intervals
 Floats = NDArray[np.float64]
 Measure = Callable[[Floats, NDArray[np.bool_]], float]
@@ -28,7 +36,10 @@ Measure = Callable[[Floats, NDArray[np.bool_]], float]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A measure with its 95 % bootstrap interval; None where the set does not define it."""
+    """A measure with its 95 % interval.
+
+    All are None where the set does not define it; bounds are where it has too few images.
+    """
 
     value: float | None
     lower: float | None
@@ -78,24 +89,23 @@ def evaluate(
         ValueError: Shapes differ, a score leaves [0, 1], or there is no image.
     """
     scores, unsafe = _checked(scores, unsafe)
-    count = len(scores)
-    rates = {
-        "accuracy": count,
-        "recall": int(unsafe.sum()),
-        "false_positive_rate": int((~unsafe).sum()),
-    }
     order = np.argsort(-scores, kind="stable")  # resamples of sorted scores are sorted fast
     scores, unsafe = scores[order], unsafe[order]
     measures = _measures(thresholds)
-    values: dict[str, list[float]] = {name: [] for name, _ in measures}
-    for chosen in _resamples(count):
-        some, labels = scores[chosen], unsafe[chosen]
-        for name, measure in measures:
-            values[name].append(measure(some, labels))
     found = {
-        name: measured(measure(scores, unsafe), values[name], of=rates.get(name.partition("@")[0]))
+        name: _exact(name, measure(scores, unsafe), scores, unsafe, policy=thresholds[0])
         for name, measure in measures
+        if name not in BOOTSTRAPPED
     }
+    resampled = [(name, measure) for name, measure in measures if name in BOOTSTRAPPED]
+    values: dict[str, list[float]] = {name: [] for name, _ in resampled}
+    if _are_enough(unsafe):
+        for chosen in _resamples(len(scores)):
+            some, labels = scores[chosen], unsafe[chosen]
+            for name, measure in resampled:
+                values[name].append(measure(some, labels))
+    found |= {name: measured(measure(scores, unsafe), values[name]) for name, measure in resampled}
+    found = {name: found[name] for name, _ in measures}
     return Evaluation(len(scores), int(unsafe.sum()), found)
 
 
@@ -132,7 +142,7 @@ def compare(
         )
     ]
     values: dict[str, list[float]] = {name: [] for name, _, _ in measures}
-    for i in _resamples(len(one)):
+    for i in _resamples(len(one)) if _are_enough(unsafe) else ():
         some, others, labels = one[i], other[i], unsafe[i]
         for name, measure, second_measure in measures:
             values[name].append(second_measure(others, labels) - measure(some, labels))
@@ -228,19 +238,76 @@ def _resamples(count: int) -> Iterator[NDArray[np.int64]]:
         yield np.sort(rng.integers(0, count, count))
 
 
+def _are_enough(unsafe: NDArray[np.bool_]) -> bool:
+    """Whether there are enough images for a bootstrap, where both labels occur."""
+    rarer = min(np.count_nonzero(unsafe), np.count_nonzero(~unsafe))
+    return len(unsafe) >= MIN_IMAGES and bool(rarer == 0 or rarer >= MIN_LABELS)
+
+
+def _exact(
+    name: str, value: float, scores: Floats, unsafe: NDArray[np.bool_], *, policy: float
+) -> Measured:
+    """A rate, a mean of two rates or the AUROC, with an interval for any number of images."""
+    if np.isnan(value):
+        return Measured(None, None, None)
+    positives, negatives = int(unsafe.sum()), int((~unsafe).sum())
+    if name == "auroc":
+        return Measured(value, *_auroc_interval(value, positives, negatives))
+    if name == "balanced_accuracy":
+        caught = _wilson(float((scores[unsafe] >= policy).mean()), positives)
+        passed = _wilson(float((scores[~unsafe] < policy).mean()), negatives)
+        down, up = (
+            math.hypot(*(rate - interval[at] for rate, interval in (caught, passed))) / 2
+            for at in (0, 1)
+        )
+        return Measured(value, max(0.0, value - down), min(1.0, value + up))
+    of = {"accuracy": len(unsafe), "recall": positives, "false_positive_rate": negatives}
+    return Measured(value, *_wilson(value, of[name.partition("@")[0]])[1])
+
+
+def _wilson(value: float, of: int) -> tuple[float, tuple[float, float]]:
+    """A rate and its Wilson interval."""
+    return value, wilson_interval(Share(round(value * of), of)) or (0.0, 1.0)
+
+
+def _auroc_interval(value: float, positives: int, negatives: int) -> tuple[float, float]:
+    """The values whose own standard error does not exclude the measured one."""
+    pairs = positives * negatives
+    half = (positives + negatives) / 2 - 1
+
+    def excluded(truth: float) -> bool:
+        spread = 1 + half * ((1 - truth) / (2 - truth) + truth / (1 + truth))
+        error = math.sqrt(truth * (1 - truth) * spread / pairs)
+        return abs(value - truth) > Z_95 * error
+
+    found = []
+    for end in (0.0, 1.0):
+        inside, outside = value, end
+        while abs(outside - inside) > TOLERANCE:
+            middle = (inside + outside) / 2
+            if excluded(middle):
+                outside = middle
+            else:
+                inside = middle
+        found.append(inside)
+    return found[0], found[1]
+
+
 def measured(value: float, values: list[float], *, of: int | None = None) -> Measured:
-    """A measure with its interval.
+    """A measure with the interval of its resamples; without bounds if there are none.
 
     Args:
         value: Of the set.
         values: Of its resamples; NaN where one does not define it.
         of: How many images a rate is of; None for what is not a rate.
     """
-    defined = np.array(values)[~np.isnan(values)]
-    if np.isnan(value) or not len(defined):
+    if np.isnan(value):
         return Measured(None, None, None)
-    if of and value in {0.0, 1.0} and (wilson := wilson_interval(Share(round(value * of), of))):
-        return Measured(value, *wilson)
+    defined = np.array(values)[~np.isnan(values)]
+    if not len(defined):
+        return Measured(value, None, None)
+    if of and value in {0.0, 1.0}:
+        return Measured(value, *_wilson(value, of)[1])
     lower, upper = np.quantile(defined, [0.025, 0.975])
     return Measured(value, float(lower), float(upper))
 

@@ -36,7 +36,15 @@ def evaluation_page(report: Mapping[str, Any]) -> str:
 
 def measure_rows(measures: Mapping[str, Mapping[str, float | None]]) -> list[list[str]]:
     """Name, value and interval of each measure, as texts."""
-    return [[_words(name), *map(score, values.values())] for name, values in measures.items()]
+    return [
+        [_words(name), score(found["value"]), *(_bound(found, end) for end in ("lower", "upper"))]
+        for name, found in measures.items()
+    ]
+
+
+def _bound(measure: Mapping[str, float | None], end: str) -> str:
+    few = measure["value"] is not None and measure[end] is None
+    return "too few images" if few else score(measure[end])
 
 
 def _words(name: str) -> str:

@@ -1,10 +1,10 @@
 """Strata of a sample: images that were drawn with the same probability.
 
-- Within a stratum the number of images that arrived is known, whatever their scores; only how many
-  of them are unsafe is estimated, from the settled reviews.
-- A settled review stands for all images of its stratum and range of scores: for those that were not
-  drawn, and for those that were and wait for their labels. That assumes that what waits is like
-  what is settled there.
+- Within a stratum the number of images with each score is known; only how many of them are unsafe
+  is estimated, from the settled reviews.
+- A settled review represents images of its stratum and range of scores: those that were not drawn,
+  and those that were and wait for their labels. That assumes that what waits is like what is
+  settled there.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Cells:
 class Strata:
     """A sample by strata, and the weights of its settled reviews.
 
-    - `weights`, shape (reviews,): how many images each settled review stands for, in the order of
+    - `weights`, shape (reviews,): how many images each settled review represents, in the order of
       the sample. They are inverse probabilities, scaled to add up to the images of the stratum and
       range of scores; not scaled where it has fewer than `LEAST_SETTLED` reviews.
     - `hardly_settled` is the number of images in such ranges in which drawn images wait: these are

@@ -1,6 +1,6 @@
 """Streams of images whose truth is known, for the simulations of guarantees and estimates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -144,6 +144,27 @@ def joined(first: Sample, second: Sample) -> Sample:
 def first_images(sample: Sample, count: int) -> Sample:
     """The images that had arrived after `count`."""
     return sample.subset(np.arange(min(count, len(sample))))
+
+
+def label_orders(rng: np.random.Generator, sample: Sample) -> dict[str, NDArray[Any]]:
+    """Orders in which people may decide on the drawn images, by name; shape (reviews,)."""
+    reviewed = np.flatnonzero(sample.reviewed)
+    band = sample.probabilities[reviewed] == 1
+    return {
+        "arrival": reviewed,
+        "any": rng.permutation(reviewed),
+        "newest first": reviewed[::-1],
+        "band first": np.concatenate([reviewed[band], reviewed[~band]]),
+        "audits first": np.concatenate([reviewed[~band], reviewed[band]]),
+    }
+
+
+def labels_revealed(sample: Sample, order: NDArray[Any], every: int) -> Iterator[Sample]:
+    """All images while their labels come in an order; which were drawn is not known."""
+    for count in range(0, len(order) + every, every):
+        labels = np.full(len(sample), NOT_REVIEWED)
+        labels[order[:count]] = sample.labels[order[:count]]
+        yield Sample(sample.scores, sample.probabilities, labels)
 
 
 def true_recall(threshold: float) -> float:

@@ -65,7 +65,8 @@ def test_class_folders_are_evaluated(run: Run, labeled: Path, tiny: Path) -> Non
     assert {name: group["unsafe"] for name, group in groups.items()} == {"normal": 0, "nsfw": 6}
     assert groups["nsfw"]["measures"]["auroc"]["value"] is None
     text = run("evaluate", labeled, "--model", tiny).out
-    assert re.search(r"auroc +1\.000  1\.000 to 1\.000\n", text)
+    assert re.search(r"auroc +1\.000  0\.\d{3} to 1\.000\n", text)
+    assert re.search(r"brier +0\.\d{3}  too few images for an interval\n", text)
 
 
 def test_models_are_compared_on_the_same_images(

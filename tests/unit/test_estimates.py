@@ -106,7 +106,7 @@ def test_a_value_lies_within_its_interval() -> None:
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("behind", ["audits", "band"])
 def test_a_backlog_leaves_the_estimates_right(known: bool, behind: str) -> None:
-    """If 80 % of the audits, or of the band, wait, those settled stand for them."""
+    """If 80 % of the audits, or of the band, wait, those settled represent them."""
     rng = np.random.default_rng(5)
     whole = stream(rng, 50_000, everything)
     unsafe, probabilities = whole.labels == 1, band_and_audits(whole.scores)
@@ -130,7 +130,7 @@ def test_a_backlog_leaves_the_estimates_right(known: bool, behind: str) -> None:
 
 
 def test_what_is_hardly_settled_is_counted() -> None:
-    """Where drawn images wait and fewer than five are settled, no review stands for them."""
+    """Where drawn images wait and fewer than five are settled, no review represents them."""
     sample = stream(np.random.default_rng(6), 5_000)
     late = sample.reviewed & (sample.scores > 0.8)
     waiting = Sample(sample.scores, sample.probabilities, np.where(late, -1, sample.labels), late)

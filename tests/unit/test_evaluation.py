@@ -114,3 +114,50 @@ def test_bad_sets_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             evaluate(np.array(scores), np.array(unsafe), thresholds=[0.5])
+
+
+def test_a_few_images_make_nothing_certain() -> None:
+    """Exact intervals are wide; where only a bootstrap is known, there is none."""
+    one = evaluate(np.array([0.012]), np.array([True]), thresholds=[0.5]).measures
+    assert one["brier"] == Measured(pytest.approx(0.976, abs=0.001), None, None)
+    assert one["ece"].lower is None
+    assert one["recall@0.5"].upper == pytest.approx(0.793, abs=0.001)
+    scores, unsafe = np.append(np.full(16, 0.1), np.full(16, 0.2)), np.arange(32) >= 16
+    few = evaluate(scores, unsafe, thresholds=[0.5]).measures
+    balanced = few["balanced_accuracy"]
+    assert (balanced.value, few["auroc"].value) == (0.5, 1.0)
+    assert balanced.lower == pytest.approx(0.4, abs=0.02)
+    assert balanced.upper == pytest.approx(0.6, abs=0.02)
+    assert 0.75 < few["auroc"].lower < 0.95
+    assert few["auroc"].upper == 1.0
+    pair = compare(np.array([0.1, 0.9]), np.array([0.2, 0.8]), unsafe[15:17], thresholds=[0.5])
+    assert pair.measures["brier"].value is not None
+    assert pair.measures["brier"].lower is None
+
+
+def test_intervals_of_small_sets_cover_the_truth() -> None:
+    """With 12 unsafe and 28 safe images, AUROC and balanced accuracy are in theirs in 93 %."""
+    whole, labels = labeled(0, 200_000)
+    truth = evaluate(whole, labels, thresholds=[0.5]).measures
+    rng, runs = np.random.default_rng(5), 300
+    covered = dict.fromkeys(("auroc", "balanced_accuracy"), 0)
+    for _ in range(runs):
+        chosen = np.concatenate(
+            [rng.choice(np.flatnonzero(labels), 12), rng.choice(np.flatnonzero(~labels), 28)]
+        )
+        scores, unsafe = whole[chosen], labels[chosen]
+        found = {
+            "auroc": evaluation._exact(
+                "auroc", metrics.roc_auc_score(unsafe, scores), scores, unsafe, policy=0.5
+            ),
+            "balanced_accuracy": evaluation._exact(
+                "balanced_accuracy",
+                metrics.balanced_accuracy_score(unsafe, scores >= 0.5),
+                scores,
+                unsafe,
+                policy=0.5,
+            ),
+        }
+        for name, measured in found.items():
+            covered[name] += measured.lower <= truth[name].value <= measured.upper
+    assert min(covered.values()) / runs >= 0.93 - 2 * np.sqrt(0.05 * 0.95 / runs), covered

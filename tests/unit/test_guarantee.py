@@ -24,6 +24,8 @@ from tests.support.streams import (
     failing_stream,
     first_images,
     joined,
+    label_orders,
+    labels_revealed,
     rare_audits,
     stream,
     true_recall,
@@ -98,37 +100,15 @@ def test_without_a_review_nothing_is_certified() -> None:
     assert found.unsettled == np.count_nonzero(sample.probabilities == 1)
 
 
-def revealed(sample: Sample, order: np.ndarray, every: int) -> list[Certificate]:
-    """Certificates while the labels of all images come in an order; draws are not known."""
-    found = []
-    for count in range(0, len(order) + every, every):
-        labels = np.full(len(sample), NOT_REVIEWED)
-        labels[order[:count]] = sample.labels[order[:count]]
-        found.append(certified(Sample(sample.scores, sample.probabilities, labels)))
-    return found
-
-
-def orders(rng: np.random.Generator, sample: Sample) -> dict[str, np.ndarray]:
-    """Orders in which people may decide on the drawn images."""
-    drawn = np.flatnonzero(sample.reviewed)
-    band = sample.probabilities[drawn] == 1
-    return {
-        "arrival": drawn,
-        "any": rng.permutation(drawn),
-        "newest first": drawn[::-1],
-        "band first": np.concatenate([drawn[band], drawn[~band]]),
-        "audits first": np.concatenate([drawn[~band], drawn[band]]),
-    }
-
-
 @pytest.mark.parametrize("name", ["arrival", "any", "newest first", "band first", "audits first"])
 def test_labels_that_come_late_certify_no_model_below_the_target(name: str) -> None:
     """At no look, in any order of the labels, with a recall of 0.001 below the target."""
     rng = np.random.default_rng(13)
     for mistakes in (0.0, 0.1, 0.1):
         sample = failing_stream(rng, 20_000, recall=0.949, confident_mistakes=mistakes)
-        looks = revealed(sample, orders(rng, sample)[name], 150)
-        assert [look.threshold for look in looks] == [None] * len(looks)
+        order = label_orders(rng, sample)[name]
+        looks = [certified(look).threshold for look in labels_revealed(sample, order, 150)]
+        assert looks == [None] * len(looks)
 
 
 @pytest.mark.parametrize("name", ["arrival", "any", "band first"])
@@ -136,9 +116,9 @@ def test_labels_that_come_late_certify_a_good_model(name: str) -> None:
     """It is certified before, or when, the last label has come; a few unsure ones wait for good."""
     rng = np.random.default_rng(14)
     sample = stream(rng, IMAGES)
-    order = orders(rng, sample)[name]
+    order = label_orders(rng, sample)[name]
     unsure = (sample.probabilities[order] == 1) & (rng.random(len(order)) < 0.005)
-    looks = revealed(sample, order[~unsure], 1500)
+    looks = list(map(certified, labels_revealed(sample, order[~unsure], 1500)))
     assert (looks[-1].threshold or 0) >= 0.2
     assert looks[-1].unsettled == unsure.sum()
 

@@ -96,7 +96,7 @@ class MeasureBody(Body):
 class CalibrationBody(Body):
     """A calibration of these reviews; `probabilities` are those of the scores 0, 0.01, ... 1."""
 
-    method: Literal["platt", "beta", "isotonic"]
+    method: Literal["none", "platt", "beta", "isotonic"]
     reviews: int
     probabilities: list[float]
     brier: MeasureBody

@@ -18,6 +18,7 @@ const RELIABILITY_HEIGHT = 280
 const LEAST_COUNT = 0.5 // of the logarithmic scale
 const BAR = 0.36 // of a tenth
 const METHODS = /** @type {Record<string, string>} */ ({
+  none: 'The scores as they are, to which no calibration is clearly better',
   platt: 'Platt scaling',
   beta: 'Beta calibration',
   isotonic: 'Isotonic regression',
@@ -160,7 +161,7 @@ function describe(calibration) {
     make(
       'p',
       {},
-      `${METHODS[method]}, fitted to ${whole(reviews)} sampled reviews. Lower is better; cross-validated, with 95 % intervals. Verdicts are computed from the scores, not from calibrated probabilities.`,
+      `${METHODS[method]}, from ${whole(reviews)} sampled reviews. Lower is better; cross-validated, with 95 % intervals. Verdicts are computed from the scores, not from calibrated probabilities.`,
     ),
     make(
       'dl',
