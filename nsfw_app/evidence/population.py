@@ -1,6 +1,8 @@
 """The images that arrived, in memory: read once, then kept up to date with what is new.
 
 - Columns are arrays in order of arrival, so that a sample of a period is a slice of them.
+- A drawn image has the label that its queue entry settled on, also if a decision in Gallery or
+  Review settled it: the draw put it into the sample. Other chosen decisions are no labels.
 - A sample holds one model: backends of the same weights whose parity was verified count as one.
 """
 
