@@ -228,7 +228,10 @@ def bound_error_rate(runs: int) -> float:
 def coverages(runs: int) -> list[dict[str, Any]]:
     """How often intervals contain the truth, for the cases of the tests and more."""
     return [
-        {**case._asdict(), "plan": case.plan.__name__, **coverage(case, runs, seed=5)}
+        {
+            "case": {**case._asdict(), "plan": case.plan.__name__},
+            "covered": coverage(case, runs, seed=5),
+        }
         for case in COVERAGE_CASES
     ]
 

@@ -2,9 +2,10 @@
 
 - Within a stratum the number of images with each score is known; only how many of them are unsafe
   is estimated, from the settled reviews.
-- A settled review represents images of its stratum and range of scores: those that were not drawn,
-  and those that were and wait for their labels. That assumes that what waits is like what is
-  settled there.
+- A settled review represents images of its stratum with scores of the same half: those that were
+  not drawn, and those that were and wait for their labels. Where images wait, ranges of scores are
+  smaller, because people may review by score. What waits is assumed to be like what is settled in
+  its range.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from nsfw_app.evidence.sample import UNSAFE, Sample
 
 STEPS = 4  # probabilities within a fourth of a power of 2 are one stratum
 LEAST_SETTLED = 5  # reviews of a range of scores; with fewer, weights would be mostly chance
-HALVES = (0, 5), (5, 10)  # ranges of tenths within which neighbors may be joined
+HALVES = (0, 5), (5, 10)  # ranges of tenths
 TENTHS = 10
 Floats = NDArray[np.float64]
 
@@ -103,7 +104,9 @@ def _weights(sample: Sample, stratum: NDArray[np.intp], kinds: int) -> tuple[Flo
     images, found = (np.bincount(at, x, kinds * TENTHS).reshape(shape) for x in (None, found))
     waiting = np.bincount(at, sample.unsettled, kinds * TENTHS).reshape(shape)
     for kind, (first, last) in product(range(kinds), HALVES):
-        for low, high in _ranges(settled[kind], first, last):
+        waits = waiting[kind, first:last].any()
+        ranges = _ranges(settled[kind], first, last) if waits else [(first, last)]
+        for low, high in ranges:
             of = kind, slice(low, high)
             if settled[of].sum() >= LEAST_SETTLED:
                 factors[of] = images[of].sum() / found[of].sum()
