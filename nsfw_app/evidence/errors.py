@@ -1,6 +1,6 @@
 """Wrong labels of the model, estimated from sampled reviews: by reason, by source and by day.
 
-- An image counts with the inverse of the probability with which it was drawn, as in `estimates`.
+- A review counts with the number of images that it represents, as in `estimates`.
 - The model's label is that of the policy in force, the truth is the settled label.
 """
 
@@ -16,6 +16,7 @@ from nsfw_app.evidence.decisions import NSFW, Decisions
 from nsfw_app.evidence.estimates import Interval, proportion, scaled
 from nsfw_app.evidence.population import Population
 from nsfw_app.evidence.sample import UNSAFE
+from nsfw_app.evidence.strata import Strata
 from nsfw_app.records import Policy
 
 
@@ -73,9 +74,11 @@ def estimate_errors(
     sample = population.sample
     unsafe, flagged = sample.labels == UNSAFE, sample.scores >= policy.threshold
     wrong = sample.reviewed & (unsafe != flagged)
+    represented = np.zeros(len(sample))
+    represented[sample.reviewed] = Strata(sample).weights
 
     def group(name: str, images: int, chosen: NDArray[np.int64]) -> ErrorGroup:
-        weights = 1 / sample.probabilities[chosen]
+        weights = represented[chosen]
         parts = (wrong[chosen], (wrong & unsafe)[chosen], (wrong & flagged)[chosen])
         return ErrorGroup(
             name,
@@ -113,7 +116,7 @@ def _by_reason(
     sample = population.sample
     reasons_of = _reasons(population, wrong, decisions)
     reviewed = np.flatnonzero(sample.reviewed)
-    weights = 1 / sample.probabilities[reviewed]
+    weights = Strata(sample).weights
     found: dict[str, list[int]] = {}
     for place in wrong.tolist():
         for reason in reasons_of.get(int(population.prediction_ids[place])) or {NO_REASON}:

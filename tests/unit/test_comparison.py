@@ -21,7 +21,8 @@ def population(sample: Sample) -> Population:
     start = np.datetime64(START.replace(tzinfo=None), "s")
     seconds = np.linspace(0, DAYS * 86_400 - 1, len(sample)).astype("timedelta64[s]")
     times = start + seconds
-    return Population(sample, np.arange(len(sample)), times, sample.scores, times, 0)
+    sources = np.full(len(sample), "api", object)
+    return Population(sample, np.arange(len(sample)), times, sample.scores, times, 0, sources)
 
 
 def day(number: float) -> datetime:
