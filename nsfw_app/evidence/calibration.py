@@ -174,9 +174,10 @@ def _fit(method: Method, scores: Floats, unsafe: NDArray[np.bool_], weights: Flo
         a, b, _ = beta.calibrator_.map_
         return Curve(method, (float(a), float(b), float(beta.calibrator_.lr_.intercept_[0])))
     odds = logs(clipped).sum(axis=1, keepdims=True)
-    platt = LogisticRegression(C=np.inf, solver="newton-cholesky").fit(
-        odds, unsafe, sample_weight=weights
-    )
+    with warnings.catch_warnings():  # equal scores have no slope; the solver then takes another way
+        warnings.simplefilter("ignore")
+        platt = LogisticRegression(C=np.inf, solver="newton-cholesky")
+        platt.fit(odds, unsafe, sample_weight=weights)
     slope = float(platt.coef_[0, 0])
     return Curve(method, (slope, slope, float(platt.intercept_[0])))
 

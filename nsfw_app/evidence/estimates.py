@@ -130,7 +130,12 @@ class Estimator:
         if not 0 <= threshold <= 1:
             raise ValueError(f"The threshold is {threshold}, expected a number from 0 to 1.")
         halves = np.arange(DRAWS) % 2
-        drawn = _draw(self._strata.cells(threshold), more_missed=halves, more_found=1 - halves)
+        drawn = _draw(
+            self._strata.cells(threshold),
+            more_missed=halves,
+            more_found=1 - halves,
+            possible=np.array([threshold > 0, True]),
+        )
         (missed, found), (passed, mistaken) = drawn
         unsafe, flagged = self._unsafe, self._scores >= threshold
         count = len(self._sample)
@@ -145,7 +150,9 @@ class Estimator:
     def _prevalence(self) -> Interval:
         halves = np.arange(DRAWS) % 2
         cells = self._strata.cells(PREVALENCE_SPLIT)
-        unsafe, safe = _draw(cells, more_missed=halves, more_found=halves).sum(axis=1)
+        unsafe, safe = _draw(
+            cells, more_missed=halves, more_found=halves, possible=np.array([True, True])
+        ).sum(axis=1)
         everything = np.ones(len(self._unsafe), bool)
         return self._share(self._unsafe, everything, _ratio(unsafe, safe))
 
@@ -205,7 +212,13 @@ def _weighted_share(part: NDArray[np.bool_], weights: Floats) -> float:
     return 1.0 if part.all() else float(weights @ part) / float(weights.sum())
 
 
-def _draw(cells: Cells, *, more_missed: NDArray[np.int64], more_found: NDArray[np.int64]) -> Floats:
+def _draw(
+    cells: Cells,
+    *,
+    more_missed: NDArray[np.int64],
+    more_found: NDArray[np.int64],
+    possible: NDArray[np.bool_],
+) -> Floats:
     """Draws of the numbers of unsafe and safe images below and from the threshold.
 
     Args:
@@ -213,13 +226,17 @@ def _draw(cells: Cells, *, more_missed: NDArray[np.int64], more_found: NDArray[n
         more_missed: Shape (draws,): 1 for draws of the unsafe images that are not flagged from the
             upper distribution, 0 for those from the lower one.
         more_found: The same for unsafe images that are flagged.
+        possible: Shape (2,): whether there are scores below the threshold, and from it.
 
     Returns:
         Shape (2, 2, draws): unsafe and safe, each not flagged and flagged.
     """
     rng = np.random.default_rng(SEED)
     upper = np.stack([more_missed, more_found], axis=1)[:, :, np.newaxis]  # (draws, 2, 1)
-    images = rng.standard_gamma(np.broadcast_to(cells.images, (DRAWS, *cells.images.shape)))
+    arrived = cells.images.copy()
+    # Where no image arrived, one may: a few images do not show that none ever does.
+    arrived[possible & (arrived.sum(axis=1) == 0), :1] = 1
+    images = rng.standard_gamma(np.broadcast_to(arrived, (DRAWS, *arrived.shape)))
     unsafe = rng.standard_gamma(cells.unsafe + upper)
     safe = rng.standard_gamma(cells.safe + 1 - upper)
     share = unsafe / np.maximum(unsafe + safe, 1e-300)

@@ -119,3 +119,11 @@ def test_many_reviews_are_fitted_fast() -> None:
     start = time.process_time()
     assert fit_calibration(sample) is not None
     assert time.process_time() - start < 3
+
+
+def test_equal_scores_are_left_as_they_are(recwarn: pytest.WarningsRecorder) -> None:
+    """Without differences there is nothing to fit, and no warning."""
+    found = fit_calibration(Sample(np.full(100, 0.5), np.ones(100), np.arange(100) % 2))
+    assert found is not None
+    assert found.method is Method.NONE
+    assert len(recwarn) == 0

@@ -138,3 +138,15 @@ def test_what_is_hardly_settled_is_counted() -> None:
     assert found.hardly_settled == np.count_nonzero(sample.scores > 0.8)
     assert found.unsettled == late.sum()
     assert found.prevalence.upper - found.prevalence.lower > 0.03
+
+
+def test_a_few_images_make_nothing_certain() -> None:
+    """One unsafe image with a high score does not show a recall of 1; a threshold of 0 does."""
+    one = Sample(np.array([0.9]), np.array([1.0]), np.array([1]))
+    found = estimate(one, threshold=0.5)
+    assert (found.recall.value, found.recall.upper) == (1.0, 1.0)
+    assert found.recall.lower < 0.2
+    assert found.missed.upper > 1 - 1e-9
+    many = estimate(Sample(np.full(1000, 0.9), np.ones(1000), np.ones(1000)), threshold=0.5)
+    assert 0.99 < many.recall.lower < 1
+    assert estimate(one, threshold=0.0).recall.lower == 1.0
