@@ -23,7 +23,8 @@ OTHER_EVIDENCE = (
 
 def drift_alarms(summary: "Summary") -> list[str]:
     """What has changed since the policy was saved; empty if no change is shown."""
-    found = (("scores", summary.comparison.scores), ("disagreements", summary.comparison.disagreements))
+    comparison = summary.comparison
+    found = (("scores", comparison.scores), ("disagreements", comparison.disagreements))
     return [DRIFT.format(what=what) for what, drift in found if drift.shown]
 
 
