@@ -25,6 +25,7 @@ from nsfw_app.store.decision_rows import DecisionRows
 from nsfw_app.store.deliveries import Deliveries
 from nsfw_app.store.encryption import SecretCipher
 from nsfw_app.store.galleries import Galleries
+from nsfw_app.store.image_labels import LabeledImages
 from nsfw_app.store.keys import ApiKeys
 from nsfw_app.store.leases import Leases
 from nsfw_app.store.log import CorrectionLog
@@ -125,6 +126,7 @@ class Store:
         self.decision_rows = DecisionRows(connections)
         self.period_counts = PeriodCounts(connections)
         self.settled_labels = SettledLabels(connections)
+        self.labeled_images = LabeledImages(connections)
         self.team = Team(connections)
         self.users = Users(connections)
         self.keys = ApiKeys(connections, cipher)

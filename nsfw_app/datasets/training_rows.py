@@ -1,0 +1,170 @@
+"""Rows of a training set: labeled images, in groups of near duplicates, each in one split.
+
+- A label that was confirmed in Relabel comes before a settled decision.
+- Restricted images are never among them, and neither are images in a group with one.
+- The same labels give the same rows. An image more changes few others: groups are in the order of
+  a hash of their names, and the test split takes the first of them until it is full.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nsfw_app.datasets.training_set import LabelSource, Split
+from nsfw_app.imaging.duplicate_groups import duplicate_groups
+from nsfw_app.records import Label
+from nsfw_app.store import Store
+from nsfw_app.store.image_labels import ImageLabels
+
+
+class Labels(StrEnum):
+    """Which labels a training set has."""
+
+    CORRECTIONS = "corrections"
+    ALL = "all"  # corrections and settled decisions
+
+
+class Omission(StrEnum):
+    """Why an image that reviewers decided about is not in a training set."""
+
+    RESTRICTED = "restricted"
+    NEAR_RESTRICTED = "near duplicates of restricted images"
+    SET_ASIDE = "set aside in Relabel"
+    DIFFERING = "with labels that differ"
+    UNSETTLED = "without a settled label of normal or nsfw"
+    NO_PREVIEW = "without a preview"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRow:
+    """A labeled image of a training set; `image` is what the store has of it."""
+
+    image: ImageLabels
+    label: Label
+    label_source: str
+    group: str
+    split: Split
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the image."""
+        return self.image.image_sha256
+
+    @property
+    def file_name(self) -> str:
+        """The path of its file, relative to its split."""
+        return f"{self.label}/{self.sha256}.jpg"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRows:
+    """The rows in order of hash, and how many images are left out, by reason."""
+
+    rows: Sequence[TrainingRow]
+    omitted: Mapping[Omission, int]
+
+    def of(self, split: Split) -> list[TrainingRow]:
+        """The rows of a split."""
+        return [row for row in self.rows if row.split is split]
+
+
+@dataclass(frozen=True, slots=True)
+class _Labeled:
+    image: ImageLabels
+    label: Label
+    source: LabelSource
+
+
+def read_rows(
+    store: Store, *, labels: Labels = Labels.CORRECTIONS, test_share: float = 0.2
+) -> TrainingRows:
+    """The rows of a training set from the labels in a store.
+
+    Args:
+        store: Labels and previews; an image without a preview is left out.
+        labels: Corrections only, or settled decisions as well.
+        test_share: The share of images for the test split, in [0, 1].
+    """
+    omitted: Counter[Omission] = Counter()
+    restricted = store.labeled_images.restricted()
+    if restricted:
+        omitted[Omission.RESTRICTED] = len(restricted)
+    labeled = []
+    for image in store.labeled_images.all():
+        found = _labeled(image, labels)
+        if isinstance(found, Omission):
+            omitted[found] += 1
+        elif found is not None and not store.previews.has(image.image_sha256):
+            omitted[Omission.NO_PREVIEW] += 1
+        elif found is not None:
+            labeled.append(found)
+    hashes = [each.image.perceptual_hash for each in labeled]
+    groups = duplicate_groups([*hashes, *restricted.values()])
+    barred = set(groups[len(labeled) :])
+    members: dict[int, list[_Labeled]] = defaultdict(list)
+    for each, group in zip(labeled, groups, strict=False):
+        if group in barred:
+            omitted[Omission.NEAR_RESTRICTED] += 1
+        else:
+            members[group].append(each)
+    named = {group[0].image.image_sha256: group for group in members.values()}
+    tested = _test_groups(named, test_share)
+    rows = [
+        TrainingRow(
+            each.image, each.label, each.source, name, Split.TEST if name in tested else Split.TRAIN
+        )
+        for name, group in named.items()
+        for each in group
+    ]
+    return TrainingRows(
+        sorted(rows, key=lambda row: row.sha256),
+        {reason: omitted[reason] for reason in Omission if omitted[reason]},
+    )
+
+
+def _labeled(image: ImageLabels, labels: Labels) -> _Labeled | Omission | None:
+    """The label of an image, or why it has none; None where it is not among these labels."""
+    if image.correction is not None:
+        if image.corrections_differ:
+            return Omission.DIFFERING
+        return _Labeled(image, image.correction, LabelSource.CORRECTION)
+    if image.set_aside:
+        return Omission.SET_ASIDE
+    if labels is Labels.CORRECTIONS:
+        return None
+    if image.settled_differ:
+        return Omission.DIFFERING
+    if image.settled is None:
+        return Omission.UNSETTLED
+    return _Labeled(image, image.settled, LabelSource.DECISION)
+
+
+def _test_groups(groups: Mapping[str, Sequence[_Labeled]], share: float) -> set[str]:
+    """Names of the groups for the test split.
+
+    Each stratum, of one label from one source, gets its share of images, as nearly as groups of
+    its size allow. A group with several labels belongs to the stratum of most of its images.
+    """
+    strata: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name, group in groups.items():
+        counts = Counter((str(each.label), str(each.source)) for each in group)
+        strata[min(counts, key=lambda key: (-counts[key], key))].append(name)
+    return {name for names in strata.values() for name in _drawn(names, groups, share)}
+
+
+def _drawn(
+    names: Sequence[str], groups: Mapping[str, Sequence[_Labeled]], share: float
+) -> Iterator[str]:
+    left = share * sum(len(groups[name]) for name in names)
+    for name in sorted(names, key=_order):
+        size = len(groups[name])
+        if abs(left - size) < abs(left):
+            left -= size
+            yield name
+
+
+def _order(name: str) -> str:
+    """A number that depends on nothing but the name, and not on its order."""
+    return hashlib.sha256(f"split {name}".encode()).hexdigest()

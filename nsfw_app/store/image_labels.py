@@ -1,0 +1,121 @@
+"""Labels of images that people decided about: confirmed in Relabel, settled, and how many agreed.
+
+Restricted images are named, so that near duplicates of them can be left out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nsfw_app.records import Label, ModelIdentity
+from nsfw_app.store.connections import Connections
+from nsfw_app.store.restrictions import RESTRICTED
+from nsfw_app.store.training import ONE_PER_IMAGE
+
+SETTLED_LABEL = "case when o.waiting = 0 and o.label in ('normal', 'nsfw') then o.label end"
+# An image has a row for each of its models in `ONE_PER_IMAGE`, and an outcome for each prediction:
+# where those differ, `lowest` and `highest` do. The prediction is the latest that has decisions.
+LABELS = f"""
+with corrections as (
+  select image_sha256, max(confirmed = '') as set_aside,
+    min(nullif(confirmed, '')) as lowest, max(nullif(confirmed, '')) as highest
+  from ({ONE_PER_IMAGE}) where confirmed is not null group by image_sha256
+),
+settled as (
+  select p.image_sha256, max(p.id) as prediction_id,
+    min({SETTLED_LABEL}) as lowest, max({SETTLED_LABEL}) as highest
+  from outcomes o join predictions p on p.id = o.prediction_id group by p.image_sha256
+),
+votes as (
+  select image_sha256, sum(label = 'normal') as normal, sum(label = 'nsfw') as nsfw,
+    sum(label = 'unsure') as unsure
+  from image_labels_all group by image_sha256
+)
+select p.image_sha256, i.perceptual_hash,
+  coalesce((
+    select u.source from uploads u where u.image_sha256 = p.image_sha256
+    order by u.queues desc, u.id limit 1
+  ), '') as source,
+  c.lowest as correction, c.lowest <> c.highest as corrections_differ,
+  coalesce(c.set_aside, 0) as set_aside,
+  s.lowest as settled, s.lowest <> s.highest as settled_differ,
+  v.normal, v.nsfw, v.unsure,
+  p.model, p.revision, p.weights_sha256, p.backend, p.nsfw_score,
+  (
+    select d.policy_version from standing_decisions t join decisions d on d.id = t.decision_id
+    where t.prediction_id = p.id order by d.id desc limit 1
+  ) as policy_version
+from settled s join predictions p on p.id = s.prediction_id
+  join images i on i.sha256 = p.image_sha256 join votes v on v.image_sha256 = p.image_sha256
+  left join corrections c on c.image_sha256 = p.image_sha256
+where not {RESTRICTED.format(image="p.image_sha256")}
+order by p.image_sha256
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """Numbers of reviewers by the label of their latest decision about an image."""
+
+    normal: int
+    nsfw: int
+    unsure: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLabels:
+    """The labels of an image that is not restricted.
+
+    - `correction` is that confirmed in Relabel, `settled` what reviewers settled on; None where
+      there is none.
+    - A label is that of one prediction or model where they `differ`.
+    - `set_aside` is whether a reviewer left it out of training in Relabel.
+    - `source` is that of the upload, for reviewers who did not upload it.
+    - Score and policy version are those of the latest prediction that has decisions.
+    """
+
+    image_sha256: str
+    perceptual_hash: str | None
+    source: str
+    correction: Label | None
+    corrections_differ: bool
+    set_aside: bool
+    settled: Label | None
+    settled_differ: bool
+    votes: Votes
+    identity: ModelIdentity
+    nsfw_score: float
+    policy_version: int | None
+
+
+class LabeledImages:
+    """Reads the labels of images, whether or not they wait for blind decisions."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def all(self) -> Iterator[ImageLabels]:
+        """Every image with a standing decision that is not restricted, in order of its hash."""
+        for row in self._connections.db.execute(LABELS):
+            yield ImageLabels(
+                row["image_sha256"],
+                row["perceptual_hash"],
+                row["source"],
+                row["correction"] and Label(row["correction"]),
+                bool(row["corrections_differ"]),
+                bool(row["set_aside"]),
+                row["settled"] and Label(row["settled"]),
+                bool(row["settled_differ"]),
+                Votes(row["normal"], row["nsfw"], row["unsure"]),
+                ModelIdentity(row["model"], row["revision"], row["weights_sha256"], row["backend"]),
+                row["nsfw_score"],
+                row["policy_version"],
+            )
+
+    def restricted(self) -> dict[str, str | None]:
+        """The perceptual hashes of restricted images, by hash."""
+        rows = self._connections.db.execute(
+            f"""
+            select sha256, perceptual_hash from images where {RESTRICTED.format(image="sha256")}
+            """
+        )
+        return {row[0]: row[1] for row in rows}

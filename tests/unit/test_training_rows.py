@@ -1,0 +1,134 @@
+"""Rows of a training set: which images, with which label, in which group and split."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nsfw_app.datasets.training_rows import Labels, Omission, TrainingRows, read_rows
+from nsfw_app.datasets.training_set import LabelSource, Split
+from nsfw_app.records import Label, Reason
+from nsfw_app.store import Store
+from nsfw_app.store.image_labels import Votes
+from tests.support.labeled_store import add_labeled, fill_labeled, open_labeled_store, pattern
+from tests.support.sample_records import FAKE, OTHER, answer, person
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store in which labels may be confirmed without a look."""
+    return open_labeled_store(tmp_path)
+
+
+def everything(store: Store, *, test_share: float = 0.2) -> TrainingRows:
+    """Corrections and settled decisions."""
+    return read_rows(store, labels=Labels.ALL, test_share=test_share)
+
+
+def test_corrections_are_the_labels_unless_more_are_asked_for(store: Store) -> None:
+    """Settled decisions come on request; a confirmed label comes before the settled one."""
+    corrected = add_labeled(store, pattern(1), Label.NORMAL, confirmed=Label.NSFW)
+    settled = add_labeled(store, pattern(2), Label.NSFW)
+    add_labeled(store, pattern(3), None)
+    (row,) = read_rows(store).rows
+    assert (row.sha256, row.label, row.label_source) == (
+        corrected,
+        Label.NSFW,
+        LabelSource.CORRECTION,
+    )
+    assert row.image.votes == Votes(2, 0, 0)
+    found = {each.sha256: (each.label, each.label_source) for each in everything(store).rows}
+    assert found == {
+        corrected: (Label.NSFW, LabelSource.CORRECTION),
+        settled: (Label.NSFW, LabelSource.DECISION),
+    }
+
+
+def test_restricted_images_and_their_copies_are_never_rows(store: Store) -> None:
+    """An image with a minor is left out, with every near duplicate, also after an undo."""
+    add_labeled(store, pattern(1), Label.NSFW)
+    minor = add_labeled(store, pattern(2), Label.NSFW)
+    add_labeled(store, pattern(2).resize((60, 60)), Label.NSFW)
+    reasons = (Reason.MINOR_PRESENT,)
+    made = answer("minor", Label.NSFW, image_sha256=minor, reasons=reasons)
+    decision = store.log.add(made, person("cid", owner="ann"))
+    store.log.undo(decision.decision_id, reviewer="cid", nonce="undo")
+    found = everything(store)
+    assert len(found.rows) == 1
+    assert found.omitted == {Omission.RESTRICTED: 1, Omission.NEAR_RESTRICTED: 1}
+
+
+def test_what_is_left_out_is_counted(store: Store) -> None:
+    """Images that are unsettled, set aside, labeled differently or without a preview."""
+    add_labeled(store, pattern(1), Label.UNSURE)
+    add_labeled(store, pattern(2), Label.NORMAL)
+    purged = add_labeled(store, pattern(3), Label.NSFW)
+    store.previews.remove(purged)
+    add_labeled(store, pattern(4), Label.NORMAL)
+    add_labeled(store, pattern(4), Label.NSFW, identity=OTHER)
+    for model, label in ((FAKE, Label.NSFW), (OTHER, Label.NORMAL)):
+        add_labeled(store, pattern(5), Label.NORMAL, confirmed=label, identity=model)
+    aside = add_labeled(store, pattern(6), Label.NORMAL)
+    (found,) = (
+        each.prediction_id
+        for each in store.training.misclassifications(limit=10)
+        if each.image_sha256 == aside
+    )
+    store.training.decide(found, None, reviewer="ann")
+    assert everything(store).omitted == {
+        Omission.SET_ASIDE: 1,
+        Omission.DIFFERING: 2,
+        Omission.UNSETTLED: 1,
+        Omission.NO_PREVIEW: 1,
+    }
+
+
+def test_blind_decisions_are_rows(store: Store) -> None:
+    """An image that waits for reviewers elsewhere keeps the label of its settled prediction."""
+    add_labeled(store, pattern(1), Label.NSFW)
+    add_labeled(store, pattern(1), Label.NORMAL, identity=OTHER, reviewers=["ann"])
+    (row,) = everything(store).rows
+    assert row.label is Label.NSFW
+
+
+def test_near_duplicates_share_group_and_split(store: Store) -> None:
+    """Copies are in one group, which is in one split; others are alone."""
+    for seed in range(12):
+        for side in (64, 60, 56):
+            image = pattern(seed).resize((side, side))
+            add_labeled(store, image, Label.NSFW if seed % 2 else Label.NORMAL)
+    rows = everything(store, test_share=0.3).rows
+    assert sorted(Counter(row.group for row in rows).values()) == [3] * 12
+    assert len({(row.group, row.split) for row in rows}) == 12
+    tested = Counter(row.label for row in rows if row.split is Split.TEST)
+    assert tested == {Label.NORMAL: 6, Label.NSFW: 6}
+
+
+def test_splits_are_stratified(store: Store) -> None:
+    """Each label of each source has its share in the test split, as nearly as groups allow."""
+    fill_labeled(store, 10)
+    found = everything(store)
+    counted = Counter((row.label, row.label_source) for row in found.of(Split.TEST))
+    assert counted == {
+        (Label.NORMAL, LabelSource.CORRECTION): 2,
+        (Label.NORMAL, LabelSource.DECISION): 2,
+        (Label.NSFW, LabelSource.DECISION): 2,
+    }
+    assert len(found.of(Split.TRAIN)) == 24
+
+
+def test_splits_are_deterministic(store: Store) -> None:
+    """The same labels give the same rows; some more move few images between splits."""
+    fill_labeled(store, 10)
+    first = everything(store).rows
+    assert first == everything(store).rows
+    fill_labeled(store, 2, seed=5_000)
+    now = {row.sha256: row.split for row in everything(store).rows}
+    moved = [row for row in first if now[row.sha256] is not row.split]
+    assert len(moved) <= 3
+
+
+def test_an_empty_store_has_no_rows(store: Store) -> None:
+    """Without labels there is nothing, and nothing fails."""
+    assert everything(store) == replace(everything(store), rows=[], omitted={})
