@@ -29,6 +29,7 @@ from nsfw_app.cli.scan import scan
 from nsfw_app.cli.serve import serve
 from nsfw_app.cli.standard_output import with_output_errors
 from nsfw_app.cli.train import train
+from nsfw_app.cli.training_set import training_set
 from nsfw_app.cli.users import users
 from nsfw_app.errors import NSFWReviewError, OutputError
 
@@ -46,6 +47,7 @@ app.command()(evaluate)
 app.command()(report)
 app.command()(purge)
 app.command()(optimize)
+app.command()(training_set)
 app.command()(train)
 app.command()(audit)
 app.command()(audit_plan)

@@ -61,6 +61,7 @@ COMMAND_PAGES = {
     "optimize": "optimize.md",
     "train": "datasets.md",
     "scan": "datasets.md",
+    "training-set": "datasets.md",
     "users": "users-and-keys.md",
     "keys": "users-and-keys.md",
 }
@@ -142,7 +143,9 @@ def test_no_page_shows_a_command_that_does_not_exist() -> None:
     """The word after `nsfw-review` or `python -m nsfw_app` is a command."""
     known = {names[0] for names in COMMANDS} | {"COMMAND"}
     for path in PAGES:
-        shown = re.findall(r"(?:nsfw-review|python -m nsfw_app) ([a-zA-Z]+)", path.read_text())
+        shown = re.findall(
+            r"(?:nsfw-review|python -m nsfw_app) ([a-zA-Z][a-zA-Z-]*)", path.read_text()
+        )
         assert set(shown) <= known, path
 
 

@@ -1,0 +1,95 @@
+"""Writes a training set as a new directory, which appears complete or not at all."""
+
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from nsfw_app import private_files
+from nsfw_app.datasets.dataset_card import CARD, Provenance, dataset_card
+from nsfw_app.datasets.image_folder import write_image_folder
+from nsfw_app.datasets.training_rows import TrainingRows
+from nsfw_app.datasets.training_set import Split
+from nsfw_app.errors import NotFound, TrainingSetError
+from nsfw_app.store import Store
+from nsfw_app.store.previews import PreviewFiles
+
+Writer = Callable[[Path, TrainingRows, PreviewFiles], None]
+
+
+class SetFormat(StrEnum):
+    """Format of a training set."""
+
+    IMAGE_FOLDER = "imagefolder"
+
+
+WRITERS: Mapping[SetFormat, Writer] = {
+    SetFormat.IMAGE_FOLDER: write_image_folder,
+}
+
+
+def write_training_set(
+    output: Path,
+    rows: TrainingRows,
+    store: Store,
+    provenance: Provenance,
+    *,
+    set_format: SetFormat = SetFormat.IMAGE_FOLDER,
+) -> None:
+    """Write images, labels and card to a directory that only its owner can read.
+
+    Args:
+        output: The directory; it must not exist.
+        rows: The images, from this store.
+        store: The previews and restrictions.
+        provenance: Where the images come from.
+        set_format: The format.
+
+    Raises:
+        TrainingSetError: The directory exists, a split would be empty, or an image was restricted
+            or lost its preview while the set was written.
+        StorageError: It cannot be written.
+    """
+    output = _checked(output)
+    for split in Split:
+        if not rows.of(split):
+            raise TrainingSetError(
+                f"The {split} split would be empty: {len(rows.rows)} labeled images in "
+                f"{len({row.group for row in rows.rows})} groups of near duplicates are too few. "
+                "Confirm labels in Relabel, or include settled decisions with --settled."
+            )
+    partial = output.with_name(f".{output.name}.{uuid.uuid4().hex}")
+    with private_files.storage_errors():
+        try:
+            partial.mkdir(mode=private_files.DIRECTORY_MODE)
+            WRITERS[set_format](partial, rows, store.previews)
+            text = dataset_card(output.name, rows, provenance)
+            (partial / CARD).write_text(text, encoding="utf-8")
+            _check_restrictions(rows, store)
+            partial.rename(output)
+        except NotFound as error:
+            raise TrainingSetError(
+                f"{error} It was deleted while the training set was written. Run the command again."
+            ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _checked(output: Path) -> Path:
+    path = output.expanduser().absolute()
+    if path.exists() or path.is_symlink():
+        raise TrainingSetError(f"{output} exists already. Name a directory that does not exist.")
+    if not path.parent.is_dir():
+        raise TrainingSetError(f"{output} cannot be written: {path.parent} is not a directory.")
+    return path
+
+
+def _check_restrictions(rows: TrainingRows, store: Store) -> None:
+    """Nothing leaves that was marked while it was written."""
+    restricted = store.labeled_images.restricted()
+    if any(row.sha256 in restricted for row in rows.rows):
+        raise TrainingSetError(
+            "An image was marked as showing a minor while the training set was written. Run the "
+            "command again; nothing was written."
+        )

@@ -1,0 +1,170 @@
+"""`training-set`: complete directories that others read, with a card of what is in them."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nsfw_app.datasets import training_set_export
+from nsfw_app.datasets.training_set import KEYS, Split, read_training_set
+from nsfw_app.records import Label, Reason
+from nsfw_app.store import Store
+from tests.support.commands import Run, run
+from tests.support.labeled_store import add_labeled, fill_labeled, open_labeled_store, pattern
+from tests.support.sample_records import answer, person
+
+__all__ = ["run"]
+# Prints the splits, columns and the content of the first image of a data set.
+LOAD = """
+import json, sys
+from datasets import Image, load_dataset
+loaded = load_dataset(sys.argv[1], data_dir=sys.argv[2])
+print(json.dumps({
+    name: [{**row, "image": list(row["image"].size)} for row in split]
+    for name, split in loaded.items()
+}))
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """The store of the command's data directory."""
+    return open_labeled_store(tmp_path)
+
+
+def load(builder: str, directory: Path, cache: Path) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each split, as Hugging Face datasets reads them without a network."""
+    environment = {**os.environ, "HF_HOME": str(cache), "HF_DATASETS_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, builder, str(directory)],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return dict(json.loads(done.stdout))
+
+
+def test_the_image_folder_is_what_train_reads(store: Store, tmp_path: Path, run: Run) -> None:
+    """Splits, labels and groups come back from the reader, with exactly the documented keys."""
+    fill_labeled(store, 50)
+    output = tmp_path / "set"
+    done = run("training-set", "--settled", "--output", output)
+    assert (done.code, done.out) == (
+        0,
+        "train: 80 normal, 40 nsfw, 120 groups\ntest: 20 normal, 10 nsfw, 30 groups\n",
+    )
+    assert "Too small" not in done.err
+    read = read_training_set(output)
+    assert read.counts(Split.TEST) == {
+        "decision": {"normal": 10, "nsfw": 10},
+        "relabel": {"normal": 10, "nsfw": 0},
+    }
+    image = read.splits[Split.TRAIN][0]
+    assert image.path.read_bytes() == store.previews.get(image.sha256)
+    lines = (output / "train" / "metadata.jsonl").read_text().splitlines()
+    assert all(tuple(json.loads(line)) == KEYS for line in lines)
+    assert stat.S_IMODE(output.stat().st_mode) == 0o700
+    (entry,) = [each for each in store.audit.entries() if each.action == "export"]
+    assert entry.details == {"images": 150, "labels": "all", "format": "imagefolder"}
+
+
+def test_the_image_folder_loads(store: Store, tmp_path: Path, run: Run) -> None:
+    """Hugging Face datasets finds both splits, the images and the columns."""
+    fill_labeled(store, 5)
+    output = tmp_path / "set"
+    assert run("training-set", "--settled", "--output", output).code == 0
+    loaded = load("imagefolder", output, tmp_path / "cache")
+    assert {name: len(rows) for name, rows in loaded.items()} == {"train": 12, "test": 3}
+    row = loaded["train"][0]
+    assert set(row) == {"image", "label", "sha256", "group", "label_source"}
+    assert row["image"] == [64, 64]
+    assert {each["label"] for each in loaded["train"]} == {"normal", "nsfw"}
+
+
+def test_the_card_counts_what_is_written(store: Store, tmp_path: Path, run: Run) -> None:
+    """Counts, agreement, versions and what is left out; no names of reviewers or files."""
+    fill_labeled(store, 5)
+    add_labeled(store, pattern(9_001), Label.UNSURE, name="holiday.png")
+    differing = add_labeled(store, pattern(9_002), Label.NSFW)
+    made = answer("third", Label.NORMAL, image_sha256=differing)
+    store.log.add(made, person("cid", owner="ann"))
+    output = tmp_path / "set"
+    done = run("training-set", "--settled", "--output", output)
+    assert "Left out: 2 without a settled label of normal or nsfw.\n" in done.err
+    assert "Too small for `nsfw-review train`: the train split has" in done.err
+    card = (output / "README.md").read_text()
+    for line in (
+        "# set",
+        "| train | decision | 4 | 4 |",
+        "| train | relabel | 4 | 0 |",
+        "| test | decision | 1 | 1 |",
+        "- 2 without a settled label of normal or nsfw",
+        "- Images that two or more reviewers decided on: 15 of 15.",
+        "- All of them gave the same label: 15 (100.0%).",
+        "- Krippendorff's alpha, for normal, nsfw and unsure: 1.00.",
+        "| gallery | 15 |",
+        "| fake, r1, test | 15 |",
+        "| fake | 1 | 15 |",
+        "- In force for fake when this was written: version 1, threshold 0.5, review from 0.2 to "
+        "0.8.",
+    ):
+        assert f"\n{line}\n" in card
+    assert "each for at most 30 days" in card
+    assert [word for word in ("ann", "ben", "photo.png") if f"{word} " in card] == []
+
+
+def test_nothing_is_written_that_is_not_complete(
+    store: Store, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too few labels, a name that exists, and an error while writing leave no directory."""
+    before = sorted(tmp_path.iterdir())
+    output = tmp_path / "set"
+    done = run("training-set", "--output", output)
+    assert done.code == 1
+    assert "The train split would be empty: 0 labeled images" in done.err
+    fill_labeled(store, 5)
+    assert "exists already" in run("training-set", "--settled", "--output", store_dir(tmp_path)).err
+    assert "is not a directory" in run("training-set", "--output", tmp_path / "no" / "set").err
+
+    def fails(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training_set_export, "dataset_card", fails)
+    assert run("training-set", "--settled", "--output", output).code == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def store_dir(directory: Path) -> Path:
+    """A directory that exists: that of the previews."""
+    return directory / "images"
+
+
+@pytest.mark.parametrize("change", ["restricted", "purged"])
+def test_changes_while_it_is_written_are_noticed(
+    change: str, store: Store, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image that is restricted, or loses its preview, after the rows were read is an error."""
+    fill_labeled(store, 5)
+    sha256 = add_labeled(store, pattern(9_001), Label.NSFW)
+    read = training_set_export.write_training_set
+
+    def write(*arguments: Any, **options: Any) -> None:
+        if change == "purged":
+            store.previews.remove(sha256)
+        else:
+            reasons = (Reason.MINOR_PRESENT,)
+            made = answer("minor", Label.NSFW, image_sha256=sha256, reasons=reasons)
+            store.log.add(made, person("cid", owner="ann"))
+        read(*arguments, **options)
+
+    monkeypatch.setattr(sys.modules["nsfw_app.cli.training_set"], "write_training_set", write)
+    done = run("training-set", "--settled", "--output", tmp_path / "set")
+    assert done.code == 1
+    assert "Run the command again" in done.err
+    assert not (tmp_path / "set").exists()
