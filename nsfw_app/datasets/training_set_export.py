@@ -2,31 +2,26 @@
 
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 
 from nsfw_app import private_files
+from nsfw_app.datasets import label_files
 from nsfw_app.datasets.dataset_card import CARD, Provenance, dataset_card
 from nsfw_app.datasets.image_folder import write_image_folder
 from nsfw_app.datasets.training_rows import TrainingRows
 from nsfw_app.datasets.training_set import Split
 from nsfw_app.errors import NotFound, TrainingSetError
 from nsfw_app.store import Store
-from nsfw_app.store.previews import PreviewFiles
-
-Writer = Callable[[Path, TrainingRows, PreviewFiles], None]
 
 
 class SetFormat(StrEnum):
     """Format of a training set."""
 
     IMAGE_FOLDER = "imagefolder"
-
-
-WRITERS: Mapping[SetFormat, Writer] = {
-    SetFormat.IMAGE_FOLDER: write_image_folder,
-}
+    PARQUET = "parquet"
+    CSV = "csv"
+    LABEL_STUDIO = "label-studio"
 
 
 def write_training_set(
@@ -63,7 +58,24 @@ def write_training_set(
     with private_files.storage_errors():
         try:
             partial.mkdir(mode=private_files.DIRECTORY_MODE)
-            WRITERS[set_format](partial, rows, store.previews)
+            match set_format:
+                case SetFormat.IMAGE_FOLDER:
+                    write_image_folder(partial, rows, store.previews)
+                case SetFormat.PARQUET:
+                    # With pyarrow; slow to import.
+                    from nsfw_app.datasets.parquet_set import write_parquet
+
+                    write_parquet(partial, rows, store.previews)
+                case SetFormat.CSV:
+                    label_files.write_csv(partial, rows, store.previews)
+                case SetFormat.LABEL_STUDIO:
+                    label_files.write_tasks(
+                        partial,
+                        rows,
+                        store.previews,
+                        name=output.name,
+                        policies=provenance.policies,
+                    )
             text = dataset_card(output.name, rows, provenance)
             (partial / CARD).write_text(text, encoding="utf-8")
             _check_restrictions(rows, store)

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
-from nsfw_app.datasets import training_set_export
+from nsfw_app.datasets import parquet_set, training_set_export
+from nsfw_app.datasets.labels import read_table
 from nsfw_app.datasets.training_set import KEYS, Split, read_training_set
 from nsfw_app.records import Label, Reason
 from nsfw_app.store import Store
@@ -74,17 +76,70 @@ def test_the_image_folder_is_what_train_reads(store: Store, tmp_path: Path, run:
     assert entry.details == {"images": 150, "labels": "all", "format": "imagefolder"}
 
 
-def test_the_image_folder_loads(store: Store, tmp_path: Path, run: Run) -> None:
-    """Hugging Face datasets finds both splits, the images and the columns."""
+@pytest.mark.parametrize("builder", ["imagefolder", "parquet"])
+def test_hugging_face_datasets_loads(
+    builder: str, store: Store, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both splits, the images and the columns are found, also in several files."""
+    monkeypatch.setattr(parquet_set, "FILE_ROWS", 5)
     fill_labeled(store, 5)
     output = tmp_path / "set"
-    assert run("training-set", "--settled", "--output", output).code == 0
-    loaded = load("imagefolder", output, tmp_path / "cache")
+    assert run("training-set", "--settled", "--output", output, "--format", builder).code == 0
+    loaded = load(builder, output, tmp_path / "cache")
     assert {name: len(rows) for name, rows in loaded.items()} == {"train": 12, "test": 3}
     row = loaded["train"][0]
     assert set(row) == {"image", "label", "sha256", "group", "label_source"}
     assert row["image"] == [64, 64]
     assert {each["label"] for each in loaded["train"]} == {"normal", "nsfw"}
+
+
+def test_csv_is_what_evaluate_reads(store: Store, tmp_path: Path, run: Run) -> None:
+    """The table has a row for each image, whose path is relative to the table."""
+    fill_labeled(store, 5)
+    output = tmp_path / "set"
+    assert run("training-set", "--settled", "--output", output, "--format", "csv").code == 0
+    images = read_table(output / "labels.csv")
+    assert len(images) == 15
+    assert sum(image.unsafe for image in images) == 5
+    first = images[0]
+    assert first.path.read_bytes() == store.previews.get(first.columns["sha256"])
+    assert set(first.columns) == {"path", "label", "split", "sha256", "group", "label_source"}
+
+
+def test_tasks_have_annotations_and_predictions(store: Store, tmp_path: Path, run: Run) -> None:
+    """Each task is an image with the label, and with what the model said, as Label Studio has it.
+
+    Names in the results are those of the labeling configuration.
+    """
+    fill_labeled(store, 5)
+    output = tmp_path / "set"
+    options = ("--settled", "--format", "label-studio")
+    assert run("training-set", *options, "--output", output).code == 0
+    tasks = json.loads((output / "tasks.json").read_text())
+    assert len(tasks) == 15
+    assert {task["annotations"][0]["result"][0]["value"]["choices"][0] for task in tasks} == {
+        "normal",
+        "nsfw",
+    }
+    task = tasks[0]
+    sha256 = task["data"]["sha256"]
+    assert task["data"]["image"] == f"/data/local-files/?d=set/images/{sha256}.jpg"
+    assert (output / "images" / f"{sha256}.jpg").read_bytes() == store.previews.get(sha256)
+    (prediction,) = task["predictions"]
+    assert (prediction["model_version"], prediction["score"]) == ("fake r1 test", 0.9)
+    (result,) = prediction["result"]
+    view = ElementTree.parse(output / "labeling.xml").getroot()
+    choices, image = view.find("Choices"), view.find("Image")
+    assert choices is not None
+    assert image is not None
+    assert result == {
+        "from_name": choices.get("name"),
+        "to_name": image.get("name"),
+        "type": "choices",
+        "value": {"choices": ["nsfw"]},
+    }
+    assert [each.get("value") for each in choices] == ["normal", "nsfw"]
+    assert image.get("value") == "$image"
 
 
 def test_the_card_counts_what_is_written(store: Store, tmp_path: Path, run: Run) -> None:
