@@ -21,6 +21,7 @@ from nsfw_app.cli.check import check
 from nsfw_app.cli.classify import classify
 from nsfw_app.cli.evaluate import evaluate
 from nsfw_app.cli.export import export
+from nsfw_app.cli.import_labels import import_labels
 from nsfw_app.cli.keys import keys
 from nsfw_app.cli.optimize import optimize
 from nsfw_app.cli.purge import purge
@@ -48,6 +49,7 @@ app.command()(report)
 app.command()(purge)
 app.command()(optimize)
 app.command()(training_set)
+app.command()(import_labels)
 app.command()(train)
 app.command()(audit)
 app.command()(audit_plan)

@@ -43,11 +43,9 @@ def read_table(path: Path) -> list[LabeledImage]:
         LabelSetError: It cannot be read, a column is missing or of another type, or a label is not
             known.
     """
-    read = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
     images = []
     try:
-        for place, row in read[path.suffix.lower()](path):
-            where = f"{path}, {place}"
+        for where, row in read_rows(path):
             for column in (PATH, LABEL):
                 if not row.get(column):
                     raise LabelSetError(f"{where}: the column '{column}' is missing or empty.")
@@ -58,6 +56,18 @@ def read_table(path: Path) -> list[LabeledImage]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise LabelSetError(f"{path} cannot be read: it is not UTF-8 text of its kind.") from error
     return images
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a table, each after the words that say where it is.
+
+    Raises:
+        LabelSetError: A row is not an object, or a column of another type.
+        OSError, UnicodeDecodeError, csv.Error: The table cannot be read.
+    """
+    read = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
+    for place, row in read[path.suffix.lower()](path):
+        yield f"{path}, {place}", row
 
 
 def labeled_by_folder(path: Path, relative: Path, root: Path) -> LabeledImage | None:

@@ -23,7 +23,7 @@ class Labels(StrEnum):
     """Which labels a training set has."""
 
     CORRECTIONS = "corrections"
-    ALL = "all"  # corrections and settled decisions
+    ALL = "all"  # corrections, settled decisions, imported labels
 
 
 class Omission(StrEnum):
@@ -74,7 +74,7 @@ class TrainingRows:
 class _Labeled:
     image: ImageLabels
     label: Label
-    source: LabelSource
+    source: str
 
 
 def read_rows(
@@ -138,7 +138,7 @@ def _labeled(image: ImageLabels, labels: Labels) -> _Labeled | Omission | None:
         return Omission.DIFFERING
     if image.settled is None:
         return Omission.UNSETTLED
-    return _Labeled(image, image.settled, LabelSource.DECISION)
+    return _Labeled(image, image.settled, image.imported_from or LabelSource.DECISION)
 
 
 def _test_groups(groups: Mapping[str, Sequence[_Labeled]], share: float) -> set[str]:

@@ -27,6 +27,7 @@ from nsfw_app.store.encryption import SecretCipher
 from nsfw_app.store.galleries import Galleries
 from nsfw_app.store.image_labels import LabeledImages
 from nsfw_app.store.keys import ApiKeys
+from nsfw_app.store.label_imports import LabelImports
 from nsfw_app.store.leases import Leases
 from nsfw_app.store.log import CorrectionLog
 from nsfw_app.store.period_counts import PeriodCounts
@@ -126,6 +127,7 @@ class Store:
         self.decision_rows = DecisionRows(connections)
         self.period_counts = PeriodCounts(connections)
         self.settled_labels = SettledLabels(connections)
+        self.label_imports = LabelImports(connections)
         self.labeled_images = LabeledImages(connections)
         self.team = Team(connections)
         self.users = Users(connections)

@@ -12,10 +12,26 @@ from sqlite_utils import Database
 from nsfw_app.records import Label, ModelIdentity
 from nsfw_app.rules.queue import Admission
 from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.label_imports import IMPORTED
 
-LABEL = f"""
-case when o.waiting = 0 and o.label in ('{Label.NSFW}', '{Label.NORMAL}') then o.label end
+# Where labels were imported, the outcome may be theirs: only what reviewers say counts.
+REVIEWED = f"""
+case when not exists (
+  select 1 from standing_decisions s
+  where s.prediction_id = o.prediction_id and {IMPORTED.format(row="s")}
+) then o.label else coalesce(
+  (
+    select q.settled_label from queue q where q.prediction_id = o.prediction_id
+    order by q.id desc limit 1
+  ),
+  (
+    select min(s.label) from standing_decisions s
+    where s.prediction_id = o.prediction_id and not {IMPORTED.format(row="s")}
+    having min(s.label) = max(s.label)
+  )
+) end
 """
+LABEL = f"case when o.waiting = 0 then nullif(({REVIEWED}), '{Label.UNSURE}') end"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class AuditAction(StrEnum):
     SIGN_IN_FAILED = "sign_in_failed"
     SIGN_OUT = "sign_out"
     EXPORT = "export"
+    IMPORT = "import"
     PURGE = "purge"
     POLICY = "policy"
     CALIBRATION = "calibration"

@@ -1,13 +1,14 @@
-"""Decisions as plain rows, to be counted in memory, and which of them are not counted.
+"""Decisions of reviewers as plain rows, to be counted in memory, and which of them are not counted.
 
 What a row holds never changes, because decisions are append-only. Whether it stands, and whether
-its image waits for another decision, does.
+its image waits for another decision, does. Imported labels are not among them.
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.label_imports import IMPORTED
 
 CHUNK = 20_000  # rows in memory at a time
 HASH_DIGITS = 15  # of SHA-256, as many as fit a 64-bit integer
@@ -48,7 +49,8 @@ class DecisionRows:
             from decisions d join predictions p on p.id = d.prediction_id
               join model_identities i on i.model = p.model and i.revision = p.revision
                 and i.weights_sha256 = p.weights_sha256 and i.backend = p.backend
-            where d.id > ? and d.label is not null order by d.id
+            where d.id > ? and d.label is not null and not {IMPORTED.format(row="d")}
+            order by d.id
             """,
             (decision_id,),
         )
@@ -58,10 +60,10 @@ class DecisionRows:
     def left_out(self) -> tuple[list[int], list[int]]:
         """The ids of decisions that do not stand, and of those whose image waits for another."""
         rows = self._connections.db.execute(
-            """
+            f"""
             select g.undone, r.decision_id
             from log_groups g cross join log_rows r on r.group_id = g.id
-            where g.undone or g.audience <> '*'
+            where (g.undone or g.audience <> '*') and not {IMPORTED.format(row="g")}
             """
         ).fetchall()
         return (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from nsfw_app.records import Label, ModelIdentity
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.label_imports import IMPORTED, PREFIX
 from nsfw_app.store.restrictions import RESTRICTED
 from nsfw_app.store.training import ONE_PER_IMAGE
 
@@ -28,7 +29,7 @@ settled as (
 votes as (
   select image_sha256, sum(label = 'normal') as normal, sum(label = 'nsfw') as nsfw,
     sum(label = 'unsure') as unsure
-  from image_labels_all group by image_sha256
+  from image_labels_all l where not {IMPORTED.format(row="l")} group by image_sha256
 )
 select p.image_sha256, i.perceptual_hash,
   coalesce((
@@ -38,14 +39,18 @@ select p.image_sha256, i.perceptual_hash,
   c.lowest as correction, c.lowest <> c.highest as corrections_differ,
   coalesce(c.set_aside, 0) as set_aside,
   s.lowest as settled, s.lowest <> s.highest as settled_differ,
-  v.normal, v.nsfw, v.unsure,
+  coalesce(v.normal, 0) as normal, coalesce(v.nsfw, 0) as nsfw, coalesce(v.unsure, 0) as unsure,
+  case when v.image_sha256 is null then (
+    select min(substr(l.reviewer, {len(PREFIX) + 1})) from image_labels_all l
+    where l.image_sha256 = p.image_sha256
+  ) end as imported_from,
   p.model, p.revision, p.weights_sha256, p.backend, p.nsfw_score,
   (
     select d.policy_version from standing_decisions t join decisions d on d.id = t.decision_id
     where t.prediction_id = p.id order by d.id desc limit 1
   ) as policy_version
 from settled s join predictions p on p.id = s.prediction_id
-  join images i on i.sha256 = p.image_sha256 join votes v on v.image_sha256 = p.image_sha256
+  join images i on i.sha256 = p.image_sha256 left join votes v on v.image_sha256 = p.image_sha256
   left join corrections c on c.image_sha256 = p.image_sha256
 where not {RESTRICTED.format(image="p.image_sha256")}
 order by p.image_sha256
@@ -70,6 +75,8 @@ class ImageLabels:
     - A label is that of one prediction or model where they `differ`.
     - `set_aside` is whether a reviewer left it out of training in Relabel.
     - `source` is that of the upload, for reviewers who did not upload it.
+    - `imported_from` is the source of its label, where no reviewer decided; such labels are not
+      among the votes.
     - Score and policy version are those of the latest prediction that has decisions.
     """
 
@@ -82,6 +89,7 @@ class ImageLabels:
     settled: Label | None
     settled_differ: bool
     votes: Votes
+    imported_from: str | None
     identity: ModelIdentity
     nsfw_score: float
     policy_version: int | None
@@ -106,6 +114,7 @@ class LabeledImages:
                 row["settled"] and Label(row["settled"]),
                 bool(row["settled_differ"]),
                 Votes(row["normal"], row["nsfw"], row["unsure"]),
+                row["imported_from"],
                 ModelIdentity(row["model"], row["revision"], row["weights_sha256"], row["backend"]),
                 row["nsfw_score"],
                 row["policy_version"],

@@ -24,6 +24,7 @@ from nsfw_app.rules.queue import (
     settle,
 )
 from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.label_imports import IMPORTED
 from nsfw_app.store.leases import note_skip, take_lease
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.restrictions import RESTRICTED
@@ -205,7 +206,8 @@ class ReviewQueue:
         - An image that can no longer wait is withdrawn where it is not settled.
         """
         decisions = db.execute(
-            "select label, model_label from standing_answers where prediction_id = ? order by id",
+            "select label, model_label from standing_answers a "
+            f"where prediction_id = ? and not {IMPORTED.format(row='a')} order by id",
             (prediction_id,),
         ).fetchall()
         labels = [Label(decision["label"]) for decision in decisions]

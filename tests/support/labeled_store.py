@@ -21,6 +21,7 @@ from nsfw_app.records import (
 )
 from nsfw_app.rules.decisions import DecisionRules
 from nsfw_app.store import Store
+from nsfw_app.store.arrivals import Arrival
 from tests.support.image_files import encoded
 from tests.support.sample_records import FAKE, answer, person
 
@@ -52,6 +53,7 @@ def add_labeled(
     identity: ModelIdentity = FAKE,
     reviewers: Sequence[str] = REVIEWERS,
     name: str = "photo.png",
+    arrival: Arrival | None = None,
 ) -> str:
     """Add an image that the model scores 0.9, and decisions of all reviewers; return its hash.
 
@@ -63,7 +65,7 @@ def add_labeled(
     prediction = Prediction(sha256, identity, {"normal": 0.1, "nsfw": 0.9}, 0.9)
     upload = Upload(name, "gallery", "ann", "batch 1", retain=Retain.QUEUE)
     judged = JudgedImage(info, prediction, Preview(b"webp", perceptual_hash(image)))
-    store.catalog.record(judged, upload, jpeg=jpeg)
+    store.catalog.record(judged, upload, jpeg=jpeg, arrival=arrival)
     for reviewer in reviewers if label else ():
         assert label is not None
         nonce = f"{reviewer} {sha256[:16]} {label} {identity.model}"

@@ -62,6 +62,7 @@ COMMAND_PAGES = {
     "train": "datasets.md",
     "scan": "datasets.md",
     "training-set": "datasets.md",
+    "import-labels": "datasets.md",
     "users": "users-and-keys.md",
     "keys": "users-and-keys.md",
 }

@@ -1,0 +1,56 @@
+"""`import-labels`: labels from elsewhere as decisions of a named source."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nsfw_app import settings
+from nsfw_app.bootstrap import open_policies, open_store
+from nsfw_app.cli.operator import operator
+from nsfw_app.datasets.label_import import Unused, match, read_labels
+from nsfw_app.datasets.training_set import LabelSource
+
+NAME = re.compile(r"\w[\w.@-]{0,47}")
+
+
+def import_labels(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="CSV, JSONL, JSON of Label Studio, or a directory in the imagefolder layout.",
+        ),
+    ],
+    source: Annotated[str, typer.Option(help="Name of where the labels come from.")],
+) -> None:
+    """Record labels from elsewhere as decisions of a named source.
+
+    Images are found by SHA-256 or by name. All labels are recorded, or none.
+    """
+    if not NAME.fullmatch(source) or source in list(LabelSource):
+        raise typer.BadParameter(
+            f"'{source}' is not the name of a source: up to 48 letters, digits and . @ - _, and "
+            f"not {' or '.join(LabelSource)}."
+        )
+    configured = settings.load()
+    store = open_store(configured)
+    found = list(read_labels(path))
+    matched = match(found, store.label_imports)
+    policies = open_policies(configured, store)
+    recorded = store.label_imports.record(
+        matched.labels,
+        source,
+        threshold_of=lambda model: policies.of(model).threshold,
+        actor=operator(),
+    )
+    unused = dict(matched.unused)
+    if recorded.restricted:
+        unused[Unused.RESTRICTED] = recorded.restricted
+    for reason, count in unused.items():
+        typer.echo(f"Not imported: {count:,} {reason}.", err=True)
+    typer.echo(
+        f"{len(found):,} labels read, {recorded.added:,} recorded, {recorded.unchanged:,} already "
+        "recorded."
+    )

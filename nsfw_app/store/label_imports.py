@@ -1,0 +1,156 @@
+"""Labels from elsewhere, recorded as decisions of a named source.
+
+- A source is a reviewer whose name no person can have, because it has a colon.
+- Its decisions neither open nor settle queue entries, and are no labels of the evidence: nothing
+  is known of how they were made, or of whether the images were chosen by their score.
+- All labels of an import are recorded, or none. Imported again, the same labels change nothing.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from nsfw_app.errors import NotFound
+from nsfw_app.records import Label
+from nsfw_app.store.audit import AuditAction, note
+from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.restrictions import RESTRICTED
+from nsfw_app.store.states import webhooks_on_state_change
+
+PREFIX = "import:"
+# Whether a row's decision was imported.
+IMPORTED = f"{{row}}.reviewer glob '{PREFIX}*'"
+# A decision of a source that is about the latest prediction of an image, and the one that stands.
+TARGET = f"""
+select p.id, p.model, p.nsfw_score,
+  coalesce((
+    select u.name from uploads u where u.image_sha256 = p.image_sha256
+    order by u.queues desc, u.id limit 1
+  ), p.image_sha256) as name,
+  coalesce((
+    select u.source from uploads u where u.image_sha256 = p.image_sha256
+    order by u.queues desc, u.id limit 1
+  ), '') as source,
+  {RESTRICTED.format(image="p.image_sha256")} as restricted,
+  (
+    select s.label from standing_decisions s
+    where s.prediction_id = p.id and s.reviewer = :reviewer
+  ) as standing,
+  (
+    select count(*) from decisions d where d.prediction_id = p.id and d.reviewer = :reviewer
+  ) as made
+from predictions p where p.image_sha256 = :image order by p.id desc limit 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """How many labels were recorded, stood already, or belong to a restricted image."""
+
+    added: int = 0
+    unchanged: int = 0
+    restricted: int = 0
+
+
+class LabelImports:
+    """Finds images by name, and records labels of sources."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def known(self, hashes: Iterable[str]) -> set[str]:
+        """Those of these hashes that are of images with a prediction."""
+        db = self._connections.db
+        return {
+            sha256
+            for sha256 in hashes
+            if db.execute("select 1 from predictions where image_sha256 = ?", (sha256,)).fetchone()
+        }
+
+    def by_name(self) -> dict[str, set[str]]:
+        """The hashes of the images that were uploaded under each name."""
+        found: dict[str, set[str]] = {}
+        rows = self._connections.db.execute(
+            """
+            select distinct u.name, u.image_sha256 from uploads u
+              join predictions p on p.image_sha256 = u.image_sha256
+            """
+        )
+        for name, sha256 in rows:
+            found.setdefault(name, set()).add(sha256)
+        return found
+
+    def record(
+        self,
+        labels: Mapping[str, Label],
+        source: str,
+        *,
+        threshold_of: Callable[[str], float],
+        actor: str,
+    ) -> Recorded:
+        """Record the labels of known images, by hash, and audit it.
+
+        Args:
+            labels: The label of each image.
+            source: The name of the source.
+            threshold_of: The threshold in force for a model, with which its label is compared.
+            actor: Who imports them.
+
+        Raises:
+            NotFound: An image is not stored; no label is recorded.
+        """
+        with self._connections.writing() as db, webhooks_on_state_change(db) as watch:
+            outcomes = [
+                self._add(db, image, label, PREFIX + source, threshold_of, watch)
+                for image, label in labels.items()
+            ]
+            recorded = _count(outcomes)
+            note(db, actor, AuditAction.IMPORT, source, labels=recorded.added)
+        return recorded
+
+    @staticmethod
+    def _add(
+        db: Database,
+        image: str,
+        label: Label,
+        reviewer: str,
+        threshold_of: Callable[[str], float],
+        watch: Callable[[int], None],
+    ) -> str:
+        row = db.execute(TARGET, {"image": image, "reviewer": reviewer}).fetchone()
+        if row is None:
+            raise NotFound(f"No image {image} is stored.")
+        if row["restricted"]:
+            return "restricted"
+        if row["standing"] == label:
+            return "unchanged"
+        threshold = threshold_of(row["model"])
+        watch(row["id"])
+        text = f"{reviewer} {row['id']} {label} {row['made']}"
+        db.execute(
+            """
+            insert into decisions
+              (nonce, decided_at, reviewer, prediction_id, name, source, threshold, model_label,
+               label, reasons, note, batch_id, warnings)
+            values (?, ?, ?, ?, ?, ?, ?, ?, ?, '[]', '', ?, '[]')
+            """,
+            (
+                hashlib.sha256(text.encode()).hexdigest(),
+                now(),
+                reviewer,
+                row["id"],
+                row["name"],
+                row["source"],
+                threshold,
+                Label.NSFW if row["nsfw_score"] >= threshold else Label.NORMAL,
+                label,
+                reviewer,
+            ),
+        )
+        return "added"
+
+
+def _count(outcomes: Sequence[str]) -> Recorded:
+    return Recorded(*(outcomes.count(name) for name in ("added", "unchanged", "restricted")))

@@ -1,0 +1,230 @@
+"""`import-labels`: labels from elsewhere become decisions of a source, and no evidence."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nsfw_app.datasets.training_rows import Labels, read_rows
+from nsfw_app.datasets.training_set import Split
+from nsfw_app.errors import NotFound
+from nsfw_app.records import Decision, Label, LogFilter, Reason
+from nsfw_app.rules.queue import QueueReason
+from nsfw_app.store import Store
+from tests.support.commands import Run, run
+from tests.support.labeled_store import add_labeled, fill_labeled, open_labeled_store, pattern
+from tests.support.sample_records import FAKE, admitted, answer, person
+
+__all__ = ["run"]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """The store of the command's data directory."""
+    return open_labeled_store(tmp_path)
+
+
+def imported(store: Store) -> list[Decision]:
+    """The decisions of sources, the oldest first."""
+    found = [each for each in store.log.rows(LogFilter()) if each.reviewer.startswith("import:")]
+    return found[::-1]
+
+
+def write_rows(path: Path, rows: list[dict[str, str]]) -> Path:
+    """Write a CSV table."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_labels_become_decisions_of_the_source_once(store: Store, tmp_path: Path, run: Run) -> None:
+    """The same file again records nothing, a changed label replaces the one before."""
+    first, second = (add_labeled(store, pattern(seed), None) for seed in range(2))
+    rows = [{"sha256": first, "label": "porn"}, {"sha256": second, "label": "neutral"}]
+    path = write_rows(tmp_path / "labels.csv", rows)
+    for added, unchanged in ((2, 0), (0, 2)):
+        done = run("import-labels", path, "--source", "lab")
+        assert done.code == 0
+        assert done.out == f"2 labels read, {added} recorded, {unchanged} already recorded.\n"
+    decisions = imported(store)
+    assert [(d.reviewer, d.image_sha256, d.reviewer_label, d.model_label) for d in decisions] == [
+        ("import:lab", first, "nsfw", "nsfw"),
+        ("import:lab", second, "normal", "nsfw"),
+    ]
+    for label in ("normal", "nsfw"):
+        write_rows(path, [{"sha256": first, "label": label}])
+        assert "1 recorded" in run("import-labels", path, "--source", "lab").out
+    assert [(d.reviewer_label, d.undone) for d in imported(store) if d.image_sha256 == first] == [
+        ("nsfw", True),
+        ("normal", True),
+        ("nsfw", False),
+    ]
+    assert store.consistency.check() == []
+
+
+def test_what_is_not_imported_is_counted(store: Store, tmp_path: Path, run: Run) -> None:
+    """Labels that are missing, unknown, of no image, of several, contradictory, restricted."""
+    image = add_labeled(store, pattern(1), None, name="cats/one.png")
+    for seed in (2, 3):
+        add_labeled(store, pattern(seed), None, name="same.png")
+    several = add_labeled(store, pattern(4), None, name="four.png")
+    minor = add_labeled(store, pattern(5), Label.NSFW, name="five.png")
+    made = answer("minor", Label.NSFW, image_sha256=minor, reasons=(Reason.MINOR_PRESENT,))
+    store.log.add(made, person("cid", owner="ann"))
+    paths = {
+        "cats/one.png": "normal",
+        "same.png": "normal",
+        f"{several}.jpg": "normal",
+        "folder/four.png": "nsfw",
+        "five.png": "nsfw",
+        "elsewhere.png": "nsfw",
+        "six.png": "",
+        "seven.png": "banana",
+    }
+    path = tmp_path / "labels.jsonl"
+    path.write_text("".join(json.dumps({"path": p, "label": v}) + "\n" for p, v in paths.items()))
+    done = run("import-labels", path, "--source", "lab")
+    assert done.out == "8 labels read, 1 recorded, 0 already recorded.\n"
+    assert done.err.splitlines() == [
+        "Not imported: 1 without a label.",
+        "Not imported: 1 with a label that is neither normal nor nsfw.",
+        "Not imported: 1 of images that are not stored here.",
+        "Not imported: 1 of a name that several images have.",
+        "Not imported: 1 of images with several labels.",
+        "Not imported: 1 of restricted images.",
+    ]
+    assert [d.image_sha256 for d in imported(store)] == [image]
+
+
+@pytest.mark.parametrize("set_format", ["imagefolder", "csv", "label-studio"])
+def test_training_sets_are_read_again(
+    set_format: str, store: Store, tmp_path: Path, run: Run
+) -> None:
+    """Each format that `training-set` writes comes back as the same labels."""
+    fill_labeled(store, 5)
+    output = tmp_path / "set"
+    run("training-set", "--settled", "--output", output, "--format", set_format)
+    path = {"csv": output / "labels.csv", "label-studio": output / "tasks.json"}
+    done = run("import-labels", path.get(set_format, output), "--source", "lab")
+    assert done.out == "15 labels read, 15 recorded, 0 already recorded.\n"
+    rows = {row.sha256: row.label for row in read_rows(store, labels=Labels.ALL).rows}
+    assert {d.image_sha256: d.reviewer_label for d in imported(store)} == rows
+
+
+def test_tasks_of_label_studio_are_read(store: Store, tmp_path: Path, run: Run) -> None:
+    """Uploaded files lose their prefix; predictions and cancelled annotations are no labels."""
+    one, two = (add_labeled(store, pattern(seed), None, name=f"{seed}.png") for seed in (1, 2))
+    add_labeled(store, pattern(3), None, name="3.png")
+
+    def choice(label: str) -> dict[str, object]:
+        return {"result": [{"type": "choices", "value": {"choices": [label]}}]}
+
+    tasks = [
+        {"data": {"image": "/data/upload/7/0a1b2c3d-1.png"}, "annotations": [choice("nsfw")] * 2},
+        {"data": {"image": "/data/local-files/?d=set/2.png"}, "annotations": [choice("normal")]},
+        {
+            "data": {"image": "https://images.example/3.png"},
+            "annotations": [{"was_cancelled": True, **choice("nsfw")}],
+            "predictions": [choice("nsfw")],
+        },
+    ]
+    path = tmp_path / "tasks.json"
+    path.write_text(json.dumps(tasks))
+    done = run("import-labels", path, "--source", "lab")
+    assert done.err == "Not imported: 1 without a label.\n"
+    assert {d.image_sha256: d.reviewer_label for d in imported(store)} == {
+        one: "nsfw",
+        two: "normal",
+    }
+
+
+def test_directories_named_by_label_are_read(store: Store, tmp_path: Path, run: Run) -> None:
+    """Without metadata, the directory of a file is its label."""
+    image = add_labeled(store, pattern(1), None, name="1.png")
+    folder = tmp_path / "labeled" / "train" / "neutral"
+    folder.mkdir(parents=True)
+    (folder / "1.png").write_bytes(b"any")
+    assert "1 recorded" in run("import-labels", tmp_path / "labeled", "--source", "lab").out
+    (decision,) = imported(store)
+    assert (decision.image_sha256, decision.reviewer_label) == (image, "normal")
+
+
+def test_imported_labels_enter_training_sets_under_their_source(store: Store) -> None:
+    """A label that no reviewer gave has the name of its source, and is no vote of a reviewer."""
+    image = add_labeled(store, pattern(1), None)
+    both = add_labeled(store, pattern(2), Label.NSFW)
+    labels = {image: Label.NORMAL, both: Label.NSFW}
+    store.label_imports.record(labels, "lab", threshold_of=lambda _: 0.5, actor="operator")
+    found = {row.sha256: row for row in read_rows(store, labels=Labels.ALL).rows}
+    assert found[image].label_source == "lab"
+    assert (found[image].image.votes.normal, found[image].split) == (0, Split.TRAIN)
+    assert found[both].label_source == "decision"
+    assert found[both].image.votes.nsfw == 2
+
+
+@pytest.mark.parametrize("withdrawn", [False, True])
+def test_imported_labels_are_no_evidence(withdrawn: bool, store: Store) -> None:
+    """An image that was drawn keeps its open entry, and has no label before a reviewer decides."""
+    image = add_labeled(store, pattern(1), None, arrival=admitted(QueueReason.REVIEW))
+    prediction = store.catalog.find(image, FAKE)
+    assert prediction is not None
+    assert prediction.prediction_id is not None
+    if withdrawn:
+        store.previews.remove(image)
+        store.queue.withdraw_unreviewable([prediction.prediction_id])
+    labels = {image: Label.NORMAL}
+    store.label_imports.record(labels, "lab", threshold_of=lambda _: 0.5, actor="operator")
+    after = {"after_decision": 0, "after_arrival": 0}
+    assert store.arrivals.labels(**after) == [(prediction.prediction_id, None)]
+    assert store.queue.size() == (0 if withdrawn else 1)
+    changed = {image: Label.NSFW}
+    store.label_imports.record(changed, "lab", threshold_of=lambda _: 0.5, actor="operator")
+    store.label_imports.record(labels, "lab", threshold_of=lambda _: 0.5, actor="operator")
+    assert list(store.decision_rows.after(0)) == []
+    assert store.decision_rows.left_out() == ([], [])
+    if not withdrawn:
+        made = replace(answer("n", Label.NSFW), image_sha256=image)
+        store.log.add(made, person("ann"))
+        assert store.arrivals.labels(**after) == [(prediction.prediction_id, "nsfw")]
+        assert store.queue.size() == 0
+    assert store.consistency.check() == []
+
+
+def test_labels_are_recorded_all_or_none(store: Store) -> None:
+    """An image that is not stored stops the import, and nothing stays of it."""
+    image = add_labeled(store, pattern(1), None)
+    labels = {image: Label.NORMAL, "0" * 64: Label.NORMAL}
+    with pytest.raises(NotFound):
+        store.label_imports.record(labels, "lab", threshold_of=lambda _: 0.5, actor="operator")
+    assert imported(store) == []
+
+
+@pytest.mark.parametrize("source", ["relabel", "decision", "a:b", "", "x" * 49])
+def test_names_of_sources_are_checked(source: str, tmp_path: Path, run: Run) -> None:
+    """A source is not named as a source of reviewers' labels, and has no colon."""
+    path = write_rows(tmp_path / "labels.csv", [{"sha256": "0" * 64, "label": "nsfw"}])
+    assert run("import-labels", path, "--source", source).code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.json", "{}", "is not an export of Label Studio"),
+        ("a.csv", "sha256\nabc\n", "the column 'label' is missing"),
+        ("a.csv", "label\nnsfw\n", "the column 'sha256 or image_sha256 or path or file_name'"),
+        ("a.jsonl", "[]\n", "line 1"),
+        ("a.txt", "", "does not end with .csv, .jsonl or .json"),
+    ],
+)
+def test_unreadable_files_are_named(
+    name: str, text: str, message: str, tmp_path: Path, run: Run
+) -> None:
+    """An error says what is wrong with the file."""
+    (tmp_path / name).write_text(text)
+    done = run("import-labels", tmp_path / name, "--source", "lab")
+    assert done.code == 1
+    assert message in done.err
