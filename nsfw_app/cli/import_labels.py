@@ -1,6 +1,7 @@
 """`import-labels`: labels from elsewhere as decisions of a named source."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +43,7 @@ def import_labels(
     recorded = store.label_imports.record(
         matched.labels,
         source,
-        threshold_of=lambda model: policies.of(model).threshold,
+        threshold_of=cache(lambda model: policies.of(model).threshold),
         actor=operator(),
     )
     unused = dict(matched.unused)

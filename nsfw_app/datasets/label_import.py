@@ -84,7 +84,8 @@ def read_labels(path: Path) -> Iterator[ForeignLabel]:
 def match(found: Sequence[ForeignLabel], imports: LabelImports) -> Matched:
     """Attribute labels to the images of a store."""
     unused: Counter[Unused] = Counter()
-    names = imports.by_name()
+    by_name = any(not _hash(each) for each in found)
+    names = imports.by_name() if by_name else {}
     known = imports.known({sha256 for each in found if (sha256 := _hash(each))})
     labels: dict[str, set[Label]] = {}
     for each in found:
