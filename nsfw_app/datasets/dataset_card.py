@@ -82,7 +82,7 @@ def dataset_card(name: str, rows: TrainingRows, provenance: Provenance) -> str:
         "|---|---|---|---|",
         *_label_counts(rows),
         "",
-        *(f"- `{source}`: {meaning}." for source, meaning in SOURCES.items()),
+        *_sources(rows.rows),
         f"- {len(groups):,} groups of near duplicates, none in both splits; the largest has "
         f"{max(groups.values()):,} images.",
         f"- Groups with both labels: {_mixed(rows.rows):,}.",
@@ -139,6 +139,11 @@ def _label_counts(rows: TrainingRows) -> Iterator[str]:
         for source in sorted({source for source, _ in found}):
             normal, nsfw = (found[source, label] for label in (Label.NORMAL, Label.NSFW))
             yield f"| {split} | {source} | {normal:,} | {nsfw:,} |"
+
+
+def _sources(rows: Iterable[TrainingRow]) -> Iterator[str]:
+    for source in sorted({row.label_source for row in rows}):
+        yield f"- {_cell(source)}: {SOURCES.get(source, 'imported under this name')}."
 
 
 def _counted(values: Iterable[tuple[str, ...]]) -> Iterator[str]:

@@ -147,6 +147,8 @@ def test_the_card_counts_what_is_written(store: Store, tmp_path: Path, run: Run)
     fill_labeled(store, 5)
     add_labeled(store, pattern(9_001), Label.UNSURE, name="holiday.png")
     differing = add_labeled(store, pattern(9_002), Label.NSFW)
+    foreign = {add_labeled(store, pattern(9_003), None): Label.NORMAL}
+    store.label_imports.record(foreign, "lab", threshold_of=lambda _: 0.5, actor="operator")
     made = answer("third", Label.NORMAL, image_sha256=differing)
     store.log.add(made, person("cid", owner="ann"))
     output = tmp_path / "set"
@@ -158,14 +160,18 @@ def test_the_card_counts_what_is_written(store: Store, tmp_path: Path, run: Run)
         "# set",
         "| train | decision | 4 | 4 |",
         "| train | relabel | 4 | 0 |",
+        "| train | lab | 1 | 0 |",
         "| test | decision | 1 | 1 |",
+        "- lab: imported under this name.",
+        "- relabel: confirmed in Relabel against the model.",
         "- 2 without a settled label of normal or nsfw",
-        "- Images that two or more reviewers decided on: 15 of 15.",
+        "- Images that two or more reviewers decided on: 15 of 16.",
         "- All of them gave the same label: 15 (100.0%).",
         "- Krippendorff's alpha, for normal, nsfw and unsure: 1.00.",
-        "| gallery | 15 |",
-        "| fake, r1, test | 15 |",
+        "| gallery | 16 |",
+        "| fake, r1, test | 16 |",
         "| fake | 1 | 15 |",
+        "| fake | unknown | 1 |",
         "- In force for fake when this was written: version 1, threshold 0.5, review from 0.2 to "
         "0.8.",
     ):
