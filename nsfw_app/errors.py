@@ -25,7 +25,8 @@
     ├── LabelSetError        a labeled set cannot be read, or holds nothing to evaluate
     ├── ScanError            a scan's directory cannot be read, written or continued
     │   ├── ScanDiffers      it has a scan with another model, limits or sources
-    │   └── ScanRunning      another process scans into it
+    │   ├── ScanRunning      another process scans into it
+    │   └── ScanFilterError  its rows cannot be filtered, or the result cannot be written
     ├── SourceError          a source of images that was named cannot be listed
     ├── TrainingError        a model cannot be trained from a training set, or not be written
     │   └── TrainingSetError a training set cannot be read, is too small, or leaks between splits
@@ -283,6 +284,12 @@ class ScanRunning(ScanError):
     """Another process scans into the directory."""
 
     kind: str = "scan_running"
+
+
+class ScanFilterError(ScanError):
+    """Rows of a scan cannot be filtered like this, or the result cannot be written."""
+
+    kind: str = "scan_filter"
 
 
 class SourceError(NSFWReviewError):
