@@ -1,0 +1,201 @@
+"""Filters rows of a scan by verdict, score, columns and hash, without inference.
+
+- Label and action are computed again from the score, under the policy that is given.
+- People's settled labels take the place of score and verdict, where they are given.
+- An image without a prediction is never kept, and neither is a restricted one.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+
+from nsfw_app.datasets.conditions import Condition
+from nsfw_app.imaging.file_decoder import ENDS_EARLY
+from nsfw_app.records import Action, Label, Policy, Verdict, WarningCode
+from nsfw_app.rules.policy import judge
+from nsfw_app.store.duplicate_index import DuplicateIndex
+
+SETTLED_LABEL = "settled_label"  # column of kept rows: people's label; empty where there is none
+ACTIONS = {Label.NORMAL: Action.ALLOW, Label.NSFW: Action.BLOCK}  # of a settled label
+
+
+class Drop(StrEnum):
+    """Why an image with a prediction is not kept; the first reason in this order counts."""
+
+    RESTRICTED = "restricted"
+    SETTLED_LABEL = "settled_label"  # people's label has an action that is not kept
+    ACTION = "action"
+    MAX_SCORE = "max_score"
+    WHERE = "where"
+    DUPLICATE = "duplicate"
+    CHANGED = "changed"  # its file has other bytes than those that were scanned
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criteria:
+    """Which images are kept.
+
+    Attributes:
+        policy: Decides label and action.
+        keep: Actions that are kept.
+        max_score: Highest nsfw score that is kept; None for no limit.
+        where: Condition that a row must satisfy; it sees label and action under `policy`.
+        is_unique: Whether of images with the same bytes one is kept.
+        settled: Labels that people settled on, by SHA-256.
+        restricted: SHA-256 of images that are never kept.
+    """
+
+    policy: Policy
+    keep: frozenset[Action] = frozenset({Action.ALLOW})
+    max_score: float | None = None
+    where: Condition | None = None
+    is_unique: bool = False
+    settled: Mapping[str, Label] = field(default_factory=dict)
+    restricted: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class FilterCounts:
+    """What became of the rows.
+
+    Attributes:
+        rows: All that were read.
+        kept: Those that are kept.
+        dropped: Those that are not, by reason.
+        unavailable: Those without a prediction, by kind of error.
+        by_settled_label: Those kept of which people settled the label.
+    """
+
+    rows: int = 0
+    kept: int = 0
+    dropped: Counter[Drop] = field(default_factory=Counter)
+    unavailable: Counter[str] = field(default_factory=Counter)
+    by_settled_label: int = 0
+
+    def drop_kept(self, drop: Drop) -> None:
+        """Count an image as dropped that was counted as kept."""
+        self.kept -= 1
+        self.dropped[drop] += 1
+
+
+class RowFilter:
+    """Filters tables of rows; a context manager, because hashes are in a temporary file.
+
+    Args:
+        criteria: Which images are kept.
+    """
+
+    def __init__(self, criteria: Criteria) -> None:
+        self.counts = FilterCounts()
+        self._criteria = criteria
+        self._seen = DuplicateIndex()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._seen.__exit__(kind, error, traceback)
+
+    def kept(self, table: pa.Table) -> tuple[list[int], pa.Table]:
+        """The numbers of the rows that are kept, and these rows with the verdict in force.
+
+        Raises:
+            ScanFilterError: Values of the condition cannot be compared.
+            StorageError: The disk of temporary files is full.
+        """
+        criteria, counts = self._criteria, self.counts
+        hashes: list[str] = table["sha256"].to_pylist()
+        scores: list[float | None] = table["nsfw_score"].to_pylist()
+        errors: list[str | None] = table["error_kind"].to_pylist()
+        warnings: list[Sequence[Mapping[str, str]] | None] = table["warnings"].to_pylist()
+        verdicts = [
+            judge(
+                score if error is None else None, criteria.policy, incomplete=_is_incomplete(found)
+            )
+            for score, error, found in zip(scores, errors, warnings, strict=True)
+        ]
+        settled = [criteria.settled.get(sha256) for sha256 in hashes]
+        judged = self._judged(table, verdicts, settled)
+        matching = range(len(table)) if criteria.where is None else criteria.where.numbers(judged)
+        matches = frozenset(matching)
+        numbers: list[int] = []
+        new: set[str] = set()
+        for number, (sha256, score, verdict, label) in enumerate(
+            zip(hashes, scores, verdicts, settled, strict=True)
+        ):
+            counts.rows += 1
+            if verdict.action is Action.UNAVAILABLE or score is None:
+                counts.unavailable[errors[number] or "unavailable"] += 1
+                continue
+            drop = self._drop(sha256, score, verdict, label)
+            if drop is None and number not in matches:
+                drop = Drop.WHERE
+            if drop is None and criteria.is_unique:
+                if sha256 in new or self._seen.find(sha256):
+                    drop = Drop.DUPLICATE
+                new.add(sha256)
+            if drop is not None:
+                counts.dropped[drop] += 1
+                continue
+            counts.kept += 1
+            counts.by_settled_label += label is not None
+            numbers.append(number)
+        self._seen.add((sha256, 0, 0) for sha256 in new)
+        return numbers, judged.take(pa.array(numbers, pa.int64()))
+
+    def _drop(
+        self, sha256: str, score: float, verdict: Verdict, settled: Label | None
+    ) -> Drop | None:
+        """Why an image is dropped for its label or score; None where it is not."""
+        criteria = self._criteria
+        if sha256 in criteria.restricted:
+            return Drop.RESTRICTED
+        if settled is not None:
+            return None if ACTIONS[settled] in criteria.keep else Drop.SETTLED_LABEL
+        if verdict.action not in criteria.keep:
+            return Drop.ACTION
+        if criteria.max_score is not None and not score <= criteria.max_score:
+            return Drop.MAX_SCORE
+        return None
+
+    def _judged(
+        self, table: pa.Table, verdicts: Sequence[Verdict], settled: Sequence[Label | None]
+    ) -> pa.Table:
+        """The rows with verdicts, policy and settled labels."""
+        policy, count = self._criteria.policy, len(table)
+        columns: dict[str, Sequence[Any]] = {
+            "label": [verdict.label for verdict in verdicts],
+            "action": [verdict.action for verdict in verdicts],
+            "threshold": [policy.threshold] * count,
+            "review_from": [policy.review_from] * count,
+            "review_to": [policy.review_to] * count,
+        }
+        for name, values in columns.items():
+            kind = table.schema.field(name).type
+            number = table.schema.get_field_index(name)
+            table = table.set_column(number, name, pa.array(values, kind))
+        return table.append_column(SETTLED_LABEL, pa.array(settled, pa.string()))
+
+
+def filtered_schema(schema: pa.Schema) -> pa.Schema:
+    """The columns of filtered rows; `schema` is that of the scan."""
+    return schema.append(pa.field(SETTLED_LABEL, pa.string()))
+
+
+def _is_incomplete(warnings: Sequence[Mapping[str, str]] | None) -> bool:
+    """Whether pixels are missing: the file ends early, and not only without its end marker."""
+    return any(
+        warning["code"] == WarningCode.TRUNCATED and warning["message"] != ENDS_EARLY
+        for warning in warnings or ()
+    )

@@ -1,0 +1,144 @@
+"""Filtered rows: verdicts computed again, people's labels, and why images are dropped."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from nsfw_app.datasets.conditions import Condition
+from nsfw_app.datasets.filtering import Criteria, Drop, RowFilter
+from nsfw_app.datasets.image_table import schema
+from nsfw_app.imaging.file_decoder import ENDS_EARLY
+from nsfw_app.records import Action, Label, Policy
+from nsfw_app.rules.policy import judge
+
+COLUMNS = schema(["normal", "nsfw"])
+POLICY = Policy(0.5, 0.2, 0.8)
+
+
+def row(number: int, score: float | None, **changes: Any) -> dict[str, Any]:
+    """A row of a scan whose own verdict is outdated."""
+    return {
+        "uri": f"/images/{number}.png",
+        "sha256": f"{number:064x}",
+        "nsfw_score": score,
+        "label": "normal",
+        "action": "allow",
+        "width": 100,
+        "warnings": [],
+        **changes,
+    }
+
+
+def run(rows: Sequence[dict[str, Any]], *more: Sequence[dict[str, Any]], **changes: Any) -> Any:
+    """The kept rows of one or more parts, and the counts."""
+    with RowFilter(Criteria(**{"policy": POLICY, **changes})) as found:
+        kept = []
+        for part in (rows, *more):
+            numbers, table = found.kept(pa.Table.from_pylist(part, COLUMNS))
+            assert [part[number]["uri"] for number in numbers] == table["uri"].to_pylist()
+            kept += table.to_pylist()
+    assert found.counts.kept == len(kept)
+    assert found.counts.rows == (
+        len(kept) + found.counts.dropped.total() + found.counts.unavailable.total()
+    )
+    return kept, found.counts
+
+
+def names(kept: Sequence[dict[str, Any]]) -> list[str]:
+    """The numbers of rows."""
+    return [each["uri"].removeprefix("/images/").removesuffix(".png") for each in kept]
+
+
+@pytest.mark.parametrize("action", [Action.ALLOW, Action.REVIEW, Action.BLOCK])
+def test_the_verdict_is_that_of_the_policy_given(action: Action) -> None:
+    """Not that of the rows, also at the exact borders; it is written into the kept rows."""
+    scores = [0.0, 0.19, 0.2, 0.49, 0.5, 0.79, 0.8, 1.0]
+    kept, counts = run([row(i, s) for i, s in enumerate(scores)], keep=frozenset({action}))
+    expected = [s for s in scores if judge(s, POLICY).action is action]
+    assert [each["nsfw_score"] for each in kept] == expected
+    for each in kept:
+        assert each["action"] == action
+        assert each["label"] == judge(each["nsfw_score"], POLICY).label
+        assert (each["threshold"], each["review_from"], each["review_to"]) == (0.5, 0.2, 0.8)
+        assert each["settled_label"] is None
+    assert counts.dropped == {Drop.ACTION: len(scores) - len(expected)}
+
+
+def test_images_without_a_prediction_are_never_kept() -> None:
+    """Also where people settled a label; they are counted by kind."""
+    broken = [
+        row(1, None, error_kind="corrupt", action="unavailable"),
+        row(2, None, error_kind="missing", sha256=None, warnings=None),
+        row(3, 0.0, error_kind="failed"),
+    ]
+    kept, counts = run(
+        broken,
+        keep=frozenset({Action.ALLOW, Action.REVIEW, Action.BLOCK}),
+        settled={f"{1:064x}": Label.NORMAL},
+    )
+    assert kept == []
+    assert counts.unavailable == {"corrupt": 1, "missing": 1, "failed": 1}
+
+
+def test_an_image_with_missing_pixels_is_never_allowed() -> None:
+    """One that lacks only the mark of its end is."""
+    warnings = [
+        [{"code": "truncated", "message": "Half of it is missing."}],
+        [{"code": "truncated", "message": ENDS_EARLY}],
+        [{"code": "extension", "message": "It is a JPEG."}],
+    ]
+    kept, _ = run([row(i, 0.1, warnings=found) for i, found in enumerate(warnings)])
+    assert names(kept) == ["1", "2"]
+
+
+def test_settled_labels_override_score_and_verdict() -> None:
+    """Normal is kept above every limit, nsfw is dropped below; other conditions still hold."""
+    kept, counts = run(
+        [row(1, 0.95), row(2, 0.05), row(3, 0.95, width=5), row(4, 0.05), row(5, 0.15)],
+        settled={
+            f"{1:064x}": Label.NORMAL,
+            f"{2:064x}": Label.NSFW,
+            f"{3:064x}": Label.NORMAL,
+        },
+        max_score=0.1,
+        where=Condition("width > 10", COLUMNS),
+    )
+    assert names(kept) == ["1", "4"]
+    assert [each["settled_label"] for each in kept] == ["normal", None]
+    assert counts.dropped == {Drop.SETTLED_LABEL: 1, Drop.WHERE: 1, Drop.MAX_SCORE: 1}
+    assert counts.by_settled_label == 1
+
+
+def test_restricted_images_are_never_kept() -> None:
+    """With any score, and with a settled label of normal, too."""
+    kept, counts = run(
+        [row(1, 0.0), row(2, 0.0)],
+        restricted=frozenset({f"{1:064x}"}),
+        settled={f"{1:064x}": Label.NORMAL},
+    )
+    assert names(kept) == ["2"]
+    assert counts.dropped == {Drop.RESTRICTED: 1}
+
+
+def test_one_of_the_images_with_the_same_bytes_is_kept() -> None:
+    """Within a part and across parts; one that is dropped for another reason does not count."""
+    kept, counts = run(
+        [row(1, 0.1, width=5), row(1, 0.1, uri="/images/a.png"), row(1, 0.1)],
+        [row(1, 0.1), row(2, 0.1)],
+        is_unique=True,
+        where=Condition("width > 10", COLUMNS),
+    )
+    assert names(kept) == ["a", "2"]
+    assert counts.dropped == {Drop.WHERE: 1, Drop.DUPLICATE: 2}
+
+
+def test_conditions_see_the_verdict_in_force() -> None:
+    """Label and action are those of the policy given, not of the scan."""
+    kept, _ = run(
+        [row(1, 0.1), row(2, 0.6)],
+        keep=frozenset({Action.ALLOW, Action.REVIEW}),
+        where=Condition("label == 'nsfw'", COLUMNS),
+    )
+    assert names(kept) == ["2"]
