@@ -1,0 +1,275 @@
+"""Writes filtered images: as rows, as a WebDataset, or as a directory of files.
+
+- Everything is written under a temporary name next to the output, and renamed when it is complete.
+- Nothing that exists is overwritten, and no source is changed.
+- The images of an output have the bytes that were scanned: others are not written.
+"""
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import tarfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nsfw_app.datasets.entries import Entry
+from nsfw_app.datasets.filter_formats import FilterFormat
+from nsfw_app.datasets.locations import is_url, name_of
+from nsfw_app.datasets.output_file import PARTIAL
+from nsfw_app.errors import ScanFilterError
+
+ROW_GROUP = 2_000  # rows of a Parquet file that are in memory
+SHARD_NUMBER = re.compile(r"%0?\d*d")  # in the name of shards, as in `train-%06d.tar`
+SUFFIXES = {"jpeg": "jpg"}  # of formats whose suffix is not their name
+MAX_NAME = 100  # characters of an image's own name that its file in a directory keeps
+METADATA = "metadata.jsonl"  # of a directory, as Hugging Face's imagefolder reads it
+
+
+class RowWriter(Protocol):
+    """Writes rows."""
+
+    def add(self, table: pa.Table) -> None:
+        """Write rows."""
+
+
+class ImageWriter(Protocol):
+    """Writes images with their rows."""
+
+    needs_bytes: bool
+
+    def add(self, row: Mapping[str, Any], entry: Entry, data: bytes, /) -> None:
+        """Write an image; `data` is empty where `needs_bytes` is false."""
+
+
+@contextmanager
+def row_output(path: Path, kind: FilterFormat, schema: pa.Schema) -> Iterator[RowWriter]:
+    """A file of rows, which appears when the block ends without an error.
+
+    Raises:
+        ScanFilterError: It exists, or it cannot be written.
+    """
+    with _appearing(path) as partial, partial.open("xb") as file:
+        if kind is FilterFormat.PARQUET:
+            parquet = _ParquetRows(file, schema)
+            try:
+                yield parquet
+            finally:
+                parquet.close()
+        else:
+            yield _Lines(file, kind)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def image_output(path: Path, kind: FilterFormat, *, shard_images: int) -> Iterator[ImageWriter]:
+    """A WebDataset or a directory, which appears when the block ends without an error.
+
+    Args:
+        path: A name with a number such as `%06d` is that of shards.
+        kind: One that has images.
+        shard_images: Most images in a shard.
+
+    Raises:
+        ScanFilterError: It exists, or it cannot be written.
+    """
+    if kind is FilterFormat.WEBDATASET:
+        is_sharded = bool(SHARD_NUMBER.search(path.name))
+        existing = sorted(path.parent.glob(SHARD_NUMBER.sub("*", path.name))) if is_sharded else []
+        for each in existing:
+            raise _exists(each)
+        with _appearing(path, is_directory=True, is_spread=True) as partial:
+            shards = _Shards(partial, path.name, shard_images if is_sharded else None)
+            try:
+                yield shards
+            finally:
+                shards.close()
+        return
+    with _appearing(path, is_directory=True) as partial:
+        directory = _Directory(partial, kind)
+        try:
+            yield directory
+        finally:
+            directory.close()
+
+
+class _Lines:
+    """A list of URIs, or a JSON object on each line."""
+
+    def __init__(self, file: IO[bytes], kind: FilterFormat) -> None:
+        self._file, self._kind = file, kind
+
+    def add(self, table: pa.Table) -> None:
+        if self._kind is FilterFormat.JSONL:
+            lines = map(json_row, table.to_pylist())
+        else:
+            lines = map(_line, table["uri"].to_pylist())
+        self._file.write("".join(f"{line}\n" for line in lines).encode())
+
+
+class _ParquetRows:
+    """A Parquet file, in row groups of a part or more."""
+
+    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
+        self._writer = pq.ParquetWriter(file, schema, compression="zstd")
+        self._waiting: list[pa.Table] = []
+
+    def add(self, table: pa.Table) -> None:
+        self._waiting.append(table.replace_schema_metadata(None))
+        if sum(map(len, self._waiting)) >= ROW_GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        if self._waiting:
+            self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        self._writer.write_table(pa.concat_tables(self._waiting))
+        self._waiting.clear()
+
+
+class _Shards:
+    """The archives of a WebDataset: of each image its file and a JSON object, with one key."""
+
+    needs_bytes = True
+
+    def __init__(self, directory: Path, name: str, shard_images: int | None) -> None:
+        self._directory, self._name, self._shard_images = directory, name, shard_images
+        self._count = 0
+        self._tar = self._opened(0)
+
+    def add(self, row: Mapping[str, Any], _: Entry, data: bytes) -> None:
+        shard = self._count // self._shard_images if self._shard_images else 0
+        if shard and not self._count % (self._shard_images or 1):
+            self._tar.close()
+            self._tar = self._opened(shard)
+        key = f"{self._count:09}"
+        self._count += 1
+        for suffix, content in ((_suffix(row), data), ("json", json_row(row).encode())):
+            member = tarfile.TarInfo(f"{key}.{suffix}")
+            member.size = len(content)
+            self._tar.addfile(member, io.BytesIO(content))
+
+    def close(self) -> None:
+        self._tar.close()
+
+    def _opened(self, shard: int) -> tarfile.TarFile:
+        name = self._name % shard if self._shard_images else self._name
+        return tarfile.open(self._directory / name, "x")
+
+
+class _Directory:
+    """A directory of files; the name of each is made of its URI, so that none meets another."""
+
+    def __init__(self, directory: Path, kind: FilterFormat) -> None:
+        self.needs_bytes = kind is FilterFormat.COPY
+        self._directory, self._kind = directory, kind
+        self._metadata = (directory / METADATA).open("x", encoding="utf-8")
+
+    def add(self, row: Mapping[str, Any], entry: Entry, data: bytes) -> None:
+        name = file_name(entry)
+        path = self._directory / name
+        path.parent.mkdir(exist_ok=True)
+        if self._kind is FilterFormat.COPY:
+            with path.open("xb") as file:
+                file.write(data)
+        else:
+            self._link(entry, path)
+        self._metadata.write(f"{json_row({'file_name': name, **row})}\n")
+
+    def close(self) -> None:
+        self._metadata.close()
+
+    def _link(self, entry: Entry, path: Path) -> None:
+        if entry.member or is_url(entry.file):
+            raise ScanFilterError(
+                f"{row_name(entry)} cannot be linked: it is no file of its own. Use --format copy."
+            )
+        target = Path(entry.file).resolve()
+        if self._kind is FilterFormat.SYMLINK:
+            path.symlink_to(target)
+            return
+        try:
+            path.hardlink_to(target)
+        except OSError as error:
+            raise ScanFilterError(
+                f"{row_name(entry)} cannot be linked: {error.strerror}. Hard links need the same "
+                "file system; use --format symlink or copy."
+            ) from error
+
+
+def file_name(entry: Entry) -> str:
+    """Where the file of an image is in a directory: the same each time, and safe on any system."""
+    digest = hashlib.sha256(entry.uri.encode(errors="surrogatepass")).hexdigest()
+    own = name_of(entry.member if entry.place else entry.uri)
+    own = re.sub(r"[^A-Za-z0-9._-]+", "_", own)[-MAX_NAME:]
+    return f"{digest[:2]}/{digest[:20]}-{own}"
+
+
+def row_name(entry: Entry) -> str:
+    """What messages call an image."""
+    return name_of(entry.uri)
+
+
+def json_row(row: Mapping[str, Any]) -> str:
+    """A row as JSON on one line, times in ISO 8601 in UTC."""
+    return json.dumps(row, default=_json_value)
+
+
+def _json_value(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _line(uri: str) -> str:
+    if "\n" in uri or "\r" in uri:
+        raise ScanFilterError(f"{uri!r} has a line break, which a list cannot hold. Use .jsonl.")
+    return uri
+
+
+def _suffix(row: Mapping[str, Any]) -> str:
+    name = (row["format"] or "bin").lower()
+    return SUFFIXES.get(name, name)
+
+
+def _exists(path: Path) -> ScanFilterError:
+    return ScanFilterError(f"{path} exists and is not overwritten. Choose another --output.")
+
+
+@contextmanager
+def _appearing(
+    path: Path, *, is_directory: bool = False, is_spread: bool = False
+) -> Iterator[Path]:
+    """A temporary name that becomes `path` when the block ends without an error.
+
+    `is_spread` renames each file in a temporary directory into the directory of `path`.
+    """
+    if os.path.lexists(path):
+        raise _exists(path)
+    partial = path.with_name(f"{PARTIAL}{uuid.uuid4().hex}")
+    try:
+        if is_directory:
+            partial.mkdir()
+        yield partial
+        for source in sorted(partial.iterdir()) if is_spread else [partial]:
+            target = path.with_name(source.name) if is_spread else path
+            if os.path.lexists(target):
+                raise _exists(target)
+            source.rename(target)
+    except OSError as error:
+        raise ScanFilterError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)

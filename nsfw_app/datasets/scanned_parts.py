@@ -1,0 +1,65 @@
+"""The parts of a scan, as tables, and with the entries by which their images are read."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from nsfw_app.datasets.entries import Entry
+from nsfw_app.datasets.left_out import LeftOutFiles
+from nsfw_app.datasets.part_files import PartFiles, read_table
+from nsfw_app.datasets.scan_record import ScanRecord
+from nsfw_app.datasets.units import find_units, parts_of
+
+
+class ScannedParts:
+    """Parts of the scan in a directory; one table is in memory at a time.
+
+    Args:
+        directory: Of the scan.
+
+    Raises:
+        ScanError: There is no scan.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.record = ScanRecord.read(directory)
+        self.directory = directory
+        self._files = PartFiles(directory, tuple(self.record.roles))
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The rows of each part.
+
+        Raises:
+            ScanError: A part file cannot be read.
+        """
+        for path in self._files.paths():
+            yield read_table(path)
+
+    def with_entries(self) -> Iterator[tuple[Sequence[Entry], pa.Table]]:
+        """The rows of each part with the entries of their images.
+
+        The sources are listed again. Entries of parts that are no longer listed, because one of
+        their files changed, are made of their rows: an archive's members can then not be read.
+
+        Raises:
+            ScanError: A part file cannot be read.
+            SourceError: A source does not exist any more.
+        """
+        units = find_units(self.record.sources, left_out=LeftOutFiles(), excluded=self.directory)
+        seen: set[str] = set()
+        for unit in units:
+            for part in parts_of(unit):
+                path = self._files.path(part.key)
+                if part.key in seen or not path.exists():
+                    continue
+                seen.add(part.key)
+                yield part.entries, read_table(path)
+        for key in sorted(self._files.keys() - seen):
+            table = read_table(self._files.path(key))
+            columns = [table[name].to_pylist() for name in ("uri", "version", "size_bytes")]
+            entries = [
+                Entry(uri, uri, version=version or "", size=size)
+                for uri, version, size in zip(*columns, strict=True)
+            ]
+            yield entries, table

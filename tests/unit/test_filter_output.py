@@ -1,0 +1,275 @@
+"""What `filter` writes: formats, names, sources that changed, and nothing half-written."""
+
+import json
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow.parquet as pq
+import pytest
+
+from nsfw_app.datasets import units
+from nsfw_app.datasets.filter_formats import FilterFormat, format_of
+from nsfw_app.datasets.filtered_images import write_images, write_rows
+from nsfw_app.datasets.filtering import Criteria, Drop, FilterCounts, RowFilter
+from nsfw_app.datasets.scanned_parts import ScannedParts
+from nsfw_app.errors import ScanError, ScanFilterError
+from tests.support.fakes import image_bytes
+from tests.support.scans import POLICY, change, scan
+
+ALLOWED = range(0, 60, 10)  # their scores are below 0.2
+
+Write = Callable[..., FilterCounts]
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts have 4 images at most."""
+    monkeypatch.setattr(units, "FILES_PER_CUT", 3)
+    monkeypatch.setattr(units, "MAX_FILES", 4)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A directory with 25 images, of which 6 are allowed, and one file that is none."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for red in range(0, 250, 10):
+        (source / f"{red:03}.png").write_bytes(image_bytes(red))
+    (source / "bad.png").write_bytes(b"<html>")
+    return source
+
+
+@pytest.fixture
+def scanned(source: Path, tmp_path: Path) -> Path:
+    """The directory of its scan."""
+    scan(source, tmp_path / "scanned")
+    return tmp_path / "scanned"
+
+
+@pytest.fixture
+def write(scanned: Path) -> Write:
+    """Writes the allowed images; the counts."""
+
+    def write(output: Path, kind: FilterFormat, *, shard_images: int = 1_000) -> FilterCounts:
+        parts = ScannedParts(scanned)
+        with RowFilter(Criteria(policy=POLICY)) as rows:
+            if kind.has_images:
+                write_images(parts, rows, output=output, kind=kind, shard_images=shard_images)
+            else:
+                write_rows(parts, rows, output=output, kind=kind)
+        return rows.counts
+
+    return write
+
+
+def files_in(directory: Path) -> list[Path]:
+    """The image files in a directory that was written."""
+    return sorted(path for path in directory.glob("*/*"))
+
+
+def snapshot(directory: Path) -> dict[Path, tuple[bytes, int]]:
+    """Bytes and times of all files."""
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in directory.rglob("*.*")}
+
+
+def read_tar(path: Path) -> dict[str, bytes]:
+    """The members of an archive."""
+    with tarfile.open(path) as tar:
+        return {each.name: tar.extractfile(each).read() for each in tar}  # type: ignore[union-attr]
+
+
+def assert_nothing_left(directory: Path) -> None:
+    """No temporary file or directory."""
+    assert [path for path in directory.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_list_is_a_source_of_scans(source: Path, write: Write, tmp_path: Path) -> None:
+    """A URI on each line."""
+    counts = write(tmp_path / "kept.txt", FilterFormat.LIST)
+    lines = (tmp_path / "kept.txt").read_text().splitlines()
+    assert sorted(lines) == [str(source / f"{red:03}.png") for red in ALLOWED]
+    assert (counts.rows, counts.kept) == (26, 6)
+    assert counts.dropped == {Drop.ACTION: 19}
+    assert counts.unavailable == {"not_an_image": 1}
+
+
+def test_rows_as_jsonl_and_parquet(write: Write, tmp_path: Path) -> None:
+    """Both have the same rows, with the columns of the scan and the settled label."""
+    write(tmp_path / "kept.jsonl", FilterFormat.JSONL)
+    write(tmp_path / "kept.parquet", FilterFormat.PARQUET)
+    lines = [json.loads(line) for line in (tmp_path / "kept.jsonl").read_text().splitlines()]
+    rows: list[dict[str, Any]] = pq.read_table(tmp_path / "kept.parquet").to_pylist()
+    for row in rows:
+        time = row["scanned_at"].isoformat(timespec="milliseconds")
+        row["scanned_at"] = time.replace("+00:00", "Z")
+    assert lines == rows
+    assert len(rows) == len(ALLOWED)
+    assert list(rows[0])[-2:] == ["scanned_at", "settled_label"]
+    assert pq.read_metadata(tmp_path / "kept.parquet").num_row_groups == 1
+
+
+def test_no_row_is_kept(source: Path, write: Write, tmp_path: Path) -> None:
+    """The files are there, empty."""
+    parts = ScannedParts(tmp_path / "scanned")
+    for name, kind in (("a.parquet", FilterFormat.PARQUET), ("a.txt", FilterFormat.LIST)):
+        with RowFilter(Criteria(policy=POLICY, max_score=0.0, keep=frozenset())) as rows:
+            write_rows(parts, rows, output=tmp_path / name, kind=kind)
+    assert pq.read_table(tmp_path / "a.parquet").num_rows == 0
+    assert (tmp_path / "a.txt").read_text() == ""
+
+
+def test_a_webdataset(source: Path, write: Write, tmp_path: Path) -> None:
+    """Of each image its bytes and its row, with one key and the suffix of its format."""
+    write(tmp_path / "kept.tar", FilterFormat.WEBDATASET)
+    members = read_tar(tmp_path / "kept.tar")
+    assert list(members) == [f"{i:09}.{s}" for i in range(6) for s in ("png", "json")]
+    for number in range(6):
+        row = json.loads(members[f"{number:09}.json"])
+        assert members[f"{number:09}.png"] == Path(row["uri"]).read_bytes()
+
+
+def test_shards(write: Write, tmp_path: Path) -> None:
+    """A name with a number is that of shards; keys go on across them."""
+    write(tmp_path / "kept-%04d.tar", FilterFormat.WEBDATASET, shard_images=2)
+    shards = sorted(tmp_path.glob("kept-*"))
+    assert [shard.name for shard in shards] == [f"kept-{n:04}.tar" for n in range(3)]
+    keys = [name for shard in shards for name in read_tar(shard)]
+    assert keys == [f"{i:09}.{s}" for i in range(6) for s in ("png", "json")]
+    with pytest.raises(ScanFilterError, match=r"kept-0000\.tar exists"):
+        write(tmp_path / "kept-%04d.tar", FilterFormat.WEBDATASET)
+
+
+@pytest.mark.parametrize("kind", [FilterFormat.COPY, FilterFormat.HARDLINK, FilterFormat.SYMLINK])
+def test_a_directory_of_files(
+    source: Path, write: Write, tmp_path: Path, kind: FilterFormat
+) -> None:
+    """Copies or links, which Hugging Face's datasets reads with their rows; sources stay."""
+    before = snapshot(source)
+    write(tmp_path / "kept", kind)
+    found = files_in(tmp_path / "kept")
+    assert [path.name.split("-")[1] for path in sorted(found, key=lambda p: p.name[-7:])] == [
+        f"{red:03}.png" for red in ALLOWED
+    ]
+    for path in found:
+        original = source / path.name.split("-")[1]
+        assert path.read_bytes() == original.read_bytes()
+        assert path.is_symlink() == (kind is FilterFormat.SYMLINK)
+        assert path.samefile(original) == (kind is not FilterFormat.COPY)
+    assert snapshot(source) == before
+    assert_nothing_left(tmp_path)
+    if kind is FilterFormat.COPY:
+        loaded = datasets.load_dataset(
+            "imagefolder", data_dir=str(tmp_path / "kept"), cache_dir=str(tmp_path / "cache")
+        )["train"]
+        assert sorted(loaded["nsfw_score"]) == pytest.approx([red / 255 for red in ALLOWED])
+
+
+def test_members_of_archives_are_copied(tmp_path: Path) -> None:
+    """With safe names inside the output, for members of any name; links are refused."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("../../evil.png", "/etc/a b.png", "x/same.png", "y/same.png"):
+            archive.writestr(name, image_bytes(1 + len(name)))
+    scan(tmp_path / "a.zip", tmp_path / "scanned")
+    parts = ScannedParts(tmp_path / "scanned")
+    with RowFilter(Criteria(policy=POLICY)) as rows:
+        write_images(parts, rows, output=tmp_path / "kept", kind=FilterFormat.COPY, shard_images=1)
+    names = sorted(path.name.split("-", 1)[1] for path in files_in(tmp_path / "kept"))
+    assert names == ["a_b.png", "evil.png", "same.png", "same.png"]
+    assert not list(tmp_path.glob("evil*"))
+    for kind in (FilterFormat.SYMLINK, FilterFormat.HARDLINK):
+        with (
+            RowFilter(Criteria(policy=POLICY)) as rows,
+            pytest.raises(ScanFilterError, match="cannot be linked: it is no file of its own"),
+        ):
+            write_images(parts, rows, output=tmp_path / "links", kind=kind, shard_images=1)
+    assert not (tmp_path / "links").exists()
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [FilterFormat.COPY, FilterFormat.SYMLINK])
+def test_only_the_bytes_that_were_scanned_are_written(
+    source: Path, write: Write, tmp_path: Path, kind: FilterFormat
+) -> None:
+    """Changed and removed files are counted, and do not cost the others of their part."""
+    change(source / "010.png", image_bytes(255))
+    (source / "020.png").unlink()
+    counts = write(tmp_path / "kept", kind)
+    names = sorted(path.name.split("-")[1] for path in files_in(tmp_path / "kept"))
+    assert names == ["000.png", "030.png", "040.png", "050.png"]
+    assert counts.kept == 4
+    assert counts.dropped == {Drop.ACTION: 19, Drop.CHANGED: 1, Drop.UNREADABLE: 1}
+
+
+def test_bytes_that_changed_unnoticed_are_not_copied(
+    source: Path, write: Write, tmp_path: Path
+) -> None:
+    """Size and time are the same, and the hash is not."""
+    data = bytearray((source / "010.png").read_bytes())
+    data[-1] ^= 1
+    change(source / "010.png", bytes(data), unnoticed=True)
+    assert write(tmp_path / "kept", FilterFormat.COPY).dropped[Drop.CHANGED] == 1
+    assert len(files_in(tmp_path / "kept")) == 5
+
+
+@pytest.mark.parametrize("kind", FilterFormat)
+def test_nothing_is_overwritten(write: Write, tmp_path: Path, kind: FilterFormat) -> None:
+    """A file, a directory or a broken link at the place of the output is an error."""
+    places = [tmp_path / "file", tmp_path / "directory", tmp_path / "link"]
+    places[0].write_text("mine")
+    places[1].mkdir()
+    places[2].symlink_to(tmp_path / "nowhere")
+    for place in places:
+        with pytest.raises(ScanFilterError, match="exists and is not overwritten"):
+            write(place, kind)
+    assert places[0].read_text() == "mine"
+    assert not (tmp_path / "nowhere").exists()
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("kind", FilterFormat)
+def test_an_error_leaves_nothing(
+    scanned: Path, write: Write, tmp_path: Path, kind: FilterFormat
+) -> None:
+    """A damaged part file ends it; neither the output nor a temporary file is there."""
+    max((scanned / "images").iterdir()).write_bytes(b"damaged")
+    with pytest.raises(ScanError, match="cannot be read or is damaged"):
+        write(tmp_path / "kept", kind)
+    assert not (tmp_path / "kept").exists()
+    assert_nothing_left(tmp_path)
+
+
+def test_outputs_stay_out_of_the_scan_and_of_sources(
+    source: Path, scanned: Path, write: Write
+) -> None:
+    """Rows must not become part files, and images not images of the next scan."""
+    for place in (scanned / "images" / "part-x.parquet", scanned / "kept.txt"):
+        with pytest.raises(ScanFilterError, match="lies in"):
+            write(place, FilterFormat.PARQUET)
+    with pytest.raises(ScanFilterError, match="lies in"):
+        write(source / "kept", FilterFormat.COPY)
+
+
+def test_a_list_refuses_names_with_line_breaks(tmp_path: Path) -> None:
+    """They would be two names."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a\nb.png").write_bytes(image_bytes(1))
+    scan(source, tmp_path / "scanned")
+    with (
+        RowFilter(Criteria(policy=POLICY)) as rows,
+        pytest.raises(ScanFilterError, match="line break"),
+    ):
+        write_rows(ScannedParts(tmp_path / "scanned"), rows, output=tmp_path / "kept.txt")
+    assert not (tmp_path / "kept.txt").exists()
+
+
+def test_formats_have_names() -> None:
+    """The suffix says the format; other names are an error that lists the suffixes."""
+    assert format_of(Path("a.TXT")) is FilterFormat.LIST
+    assert format_of(Path("a-%06d.tar")) is FilterFormat.WEBDATASET
+    with pytest.raises(ScanFilterError, match=r"\.txt, \.jsonl, \.parquet, \.tar"):
+        format_of(Path("kept"))
