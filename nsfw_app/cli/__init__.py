@@ -3,7 +3,7 @@
 - Results go to standard output; progress, warnings and errors to standard error.
 - Exit codes: 0 success; 1 an error stopped the command, `classify` could not sort a file,
   `audit-plan` found no plan, or `train` wrote no model; 2 wrong usage; 3 `classify`, `scan` or
-  `evaluate` could not classify all images; 130 `scan` was interrupted.
+  `evaluate` could not classify all images, or `filter` not read all; 130 `scan` was interrupted.
 - An error is one sentence. Tracebacks are printed with `--verbose` only.
 """
 
@@ -21,6 +21,7 @@ from nsfw_app.cli.check import check
 from nsfw_app.cli.classify import classify
 from nsfw_app.cli.evaluate import evaluate
 from nsfw_app.cli.export import export
+from nsfw_app.cli.filter import filter_images
 from nsfw_app.cli.import_labels import import_labels
 from nsfw_app.cli.keys import keys
 from nsfw_app.cli.optimize import optimize
@@ -43,6 +44,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(classify)
 app.command()(scan)
+app.command("filter")(filter_images)
 app.command()(export)
 app.command()(evaluate)
 app.command()(report)

@@ -28,6 +28,13 @@ class Restrictions:
         """Whether an image is restricted."""
         return is_restricted(self._connections.db, image_sha256)
 
+    def all(self) -> frozenset[str]:
+        """The hashes of all restricted images."""
+        rows = self._connections.db.execute(
+            "select image_sha256 from restricted_images where lifted_at is null"
+        )
+        return frozenset(row[0] for row in rows)
+
     def lift(self, image_sha256: str, *, actor: str) -> None:
         """Show an image again as any other, and audit it.
 

@@ -61,6 +61,7 @@ COMMAND_PAGES = {
     "optimize": "optimize.md",
     "train": "datasets.md",
     "scan": "datasets.md",
+    "filter": "datasets.md",
     "training-set": "datasets.md",
     "import-labels": "datasets.md",
     "users": "users-and-keys.md",

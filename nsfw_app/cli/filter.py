@@ -1,0 +1,139 @@
+"""`filter`: choose images of a scan by verdict, score, columns and reviewers' labels."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nsfw_app import settings
+from nsfw_app.bootstrap import open_policies, open_store
+from nsfw_app.cli.output_file import check_directory
+from nsfw_app.cli.progress import printable
+from nsfw_app.records import Action, Policy
+
+if TYPE_CHECKING:
+    from nsfw_app.datasets.filtering import FilterCounts
+
+EXIT_UNREAD = 3
+KEPT = (Action.ALLOW, Action.REVIEW, Action.BLOCK)
+REASONS = {
+    "restricted": "restricted",
+    "settled_label": "settled by people with another label",
+    "action": "by action",
+    "max_score": "over --max-score",
+    "where": "by --where",
+    "duplicate": "duplicates",
+    "changed": "changed since the scan",
+    "unreadable": "cannot be read any more",
+}
+
+
+def filter_images(
+    directory: Annotated[Path, typer.Argument(help="Directory of a scan.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="File or directory to write; without it the images are counted."),
+    ] = None,
+    file_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="list, jsonl, parquet, webdataset, copy, hardlink or symlink."
+        ),
+    ] = None,
+    keep: Annotated[
+        str, typer.Option(help="Actions to keep, with commas: allow, review, block.")
+    ] = Action.ALLOW.value,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Allow below, block from it on, in place of the policy."),
+    ] = None,
+    max_score: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Highest nsfw score to keep.")
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option(help='A condition on columns, such as "width >= 256".')
+    ] = None,
+    unique: Annotated[
+        bool, typer.Option("--unique", help="Keep one of the images with the same bytes.")
+    ] = False,
+    decisions: Annotated[
+        bool,
+        typer.Option("--decisions", help="Labels that reviewers settled override the model's."),
+    ] = False,
+    shard_images: Annotated[
+        int, typer.Option(min=1, help="Most images in a shard of a WebDataset.")
+    ] = 10_000,
+) -> None:
+    """Choose images of a scan, without inference, as a list, rows, archives, files or links.
+
+    An image that could not be classified is never kept. Exits 3 if images to keep could not be
+    read any more, after all the others.
+    """
+    from nsfw_app.datasets.conditions import Condition
+    from nsfw_app.datasets.filter_formats import FilterFormat, format_of
+    from nsfw_app.datasets.filtered_images import write_images, write_rows  # with pyarrow
+    from nsfw_app.datasets.filtering import Criteria, Drop, RowFilter
+    from nsfw_app.datasets.image_table import schema
+    from nsfw_app.datasets.scanned_parts import ScannedParts
+
+    actions = _actions(keep)
+    if file_format not in {None, *FilterFormat}:
+        raise typer.BadParameter(f"--format is one of {', '.join(FilterFormat)}.")
+    parts = ScannedParts(directory)
+    chosen = settings.load()
+    store = open_store(chosen)
+    policy = open_policies(chosen, store).of(parts.record.model.model)
+    if threshold is not None:
+        policy = Policy(threshold, threshold, threshold)
+    columns = schema(tuple(parts.record.roles))
+    settled = store.settled_labels.all() if decisions else []
+    criteria = Criteria(
+        policy=policy,
+        keep=actions,
+        max_score=max_score,
+        where=None if where is None else Condition(where, columns),
+        is_unique=unique,
+        settled={each.image_sha256: each.label for each in settled},
+        restricted=store.restrictions.all(),
+    )
+    kind = FilterFormat.LIST
+    if output is not None:
+        check_directory(output)
+        kind = FilterFormat(file_format) if file_format else format_of(output)
+    if parts.record.finished_at is None:
+        typer.echo("The scan is not finished: images without a row are left out.", err=True)
+    with RowFilter(criteria) as rows:
+        if output is not None and kind.has_images:
+            write_images(parts, rows, output=output, kind=kind, shard_images=shard_images)
+        else:
+            write_rows(parts, rows, output=output, kind=kind)
+    typer.echo(printable(_summary(rows.counts, policy)), err=True)
+    if rows.counts.dropped[Drop.CHANGED] or rows.counts.dropped[Drop.UNREADABLE]:
+        raise typer.Exit(EXIT_UNREAD)
+
+
+def _actions(text: str) -> frozenset[Action]:
+    names = {name.strip() for name in text.split(",")}
+    if not names <= set(KEPT):
+        raise typer.BadParameter(f"--keep {text}: choose from {', '.join(KEPT)}, with commas.")
+    return frozenset(map(Action, names))
+
+
+def _summary(counts: "FilterCounts", policy: Policy) -> str:
+    dropped, unavailable = counts.dropped.total(), counts.unavailable.total()
+    reasons = Counter({REASONS[drop]: number for drop, number in counts.dropped.items()})
+    sentences = [
+        f"{counts.rows:,} images: {counts.kept:,} kept, {dropped:,} dropped{_listed(reasons)}, "
+        f"{unavailable:,} could not be judged{_listed(counts.unavailable)}.",
+        f"Threshold {policy.threshold:g}, review band {policy.review_from:g} to "
+        f"{policy.review_to:g}.",
+    ]
+    if counts.by_settled_label:
+        sentences.append(f"{counts.by_settled_label:,} are kept by a settled label of people.")
+    return " ".join(sentences)
+
+
+def _listed(numbers: Counter[str]) -> str:
+    parts = [f"{number:,} {name}" for name, number in numbers.most_common() if number]
+    return f" ({', '.join(parts)})" if parts else ""

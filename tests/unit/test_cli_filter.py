@@ -1,0 +1,179 @@
+"""`filter` as a command: criteria, people's labels, messages and exit codes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nsfw_app import settings
+from nsfw_app.bootstrap import open_policies, open_store
+from nsfw_app.datasets.scan_record import ScanRecord
+from nsfw_app.imaging import decode
+from nsfw_app.records import Label, Policy, Reason
+from nsfw_app.rules.queue import Admission
+from nsfw_app.store import Store
+from tests.support.arrivals import arrive, decide
+from tests.support.commands import Run, run
+from tests.support.fakes import FakeClassifier, image_bytes
+from tests.support.sample_records import answer, person
+from tests.support.scans import scan
+
+__all__ = ["run"]  # a fixture
+
+SCORES = range(0, 250, 25)  # reds: 3 below 0.2, 2 more below 0.5
+
+
+@pytest.fixture
+def scanned(tmp_path: Path) -> Path:
+    """A scan of 10 images, one copy, and one file that is no image."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for red in SCORES:
+        (source / f"{red:03}.png").write_bytes(image_bytes(red, size=(100 + red, 50)))
+    (source / "copy.png").write_bytes((source / "000.png").read_bytes())
+    (source / "bad.png").write_bytes(b"<html>")
+    scan(source, tmp_path / "scanned")
+    return tmp_path / "scanned"
+
+
+@pytest.fixture
+def store(run: Run) -> Store:
+    """The store of the commands."""
+    return open_store(settings.load())
+
+
+def kept(path: Path) -> set[str]:
+    """The names in a list."""
+    return {Path(line).stem for line in path.read_text().splitlines()}
+
+
+def reviewed(store: Store, red: int, *labels: Label) -> str:
+    """An image of the scan that arrived, with decisions of different reviewers; its hash."""
+    sha256 = decode.sha256(image_bytes(red, size=(100 + red, 50)))
+    identity = FakeClassifier.identity
+    arrive(store, red / 255, Admission(None, 0.0), identity=identity, sha256=sha256)
+    for number, label in enumerate(labels):
+        decide(store, sha256, label, f"reviewer {number}", identity=identity)
+    return sha256
+
+
+def test_it_counts_without_an_output(run: Run, scanned: Path) -> None:
+    """What is kept, dropped and could not be judged, by reason, on standard error."""
+    before = sorted(scanned.rglob("*"))
+    ended = run("filter", scanned)
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err == (
+        "12 images: 4 kept, 7 dropped (7 by action), 1 could not be judged (1 not_an_image). "
+        "Threshold 0.5, review band 0.2 to 0.8.\n"
+    )
+    assert sorted(scanned.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ((), {"000", "copy", "025", "050"}),
+        (
+            ("--keep", "allow,review", "--max-score", "0.5"),
+            {*"000 copy 025 050 075 100 125".split()},
+        ),
+        (("--keep", "review,block", "--where", "width >= 325"), {"225"}),
+        (("--threshold", "0.1"), {"000", "copy", "025"}),
+        (("--threshold", "0.9", "--keep", "block"), set()),
+        (("--where", "format == 'PNG' and width > 100 and width < 140"), {"025"}),
+    ],
+)
+def test_criteria(
+    run: Run, scanned: Path, tmp_path: Path, options: tuple[str, ...], names: set[str]
+) -> None:
+    """Each option selects what it says."""
+    ended = run("filter", scanned, "--output", tmp_path / "kept.txt", *options)
+    assert ended.code == 0
+    assert kept(tmp_path / "kept.txt") == names
+
+
+def test_the_policy_is_the_one_in_force(
+    run: Run, scanned: Path, store: Store, tmp_path: Path
+) -> None:
+    """Not the one that the scan was made with, and no image is inferred again."""
+    policies = open_policies(settings.load(), store)
+    policies.save("fake", Policy(0.05, 0.05, 0.9), author="ann", reason="Strict.")
+    run("filter", scanned, "--output", tmp_path / "kept.txt")
+    assert kept(tmp_path / "kept.txt") == {"000", "copy"}
+
+
+def test_copies_are_left_out(run: Run, scanned: Path) -> None:
+    """`--unique` keeps one image of each hash."""
+    assert "3 kept, 8 dropped (7 by action, 1 duplicates)" in run("filter", scanned, "--unique").err
+
+
+def test_settled_labels_override_the_model(
+    run: Run, scanned: Path, store: Store, tmp_path: Path
+) -> None:
+    """With `--decisions` only; a label that is not settled does not count."""
+    reviewed(store, 225, Label.NORMAL, Label.NORMAL)
+    reviewed(store, 25, Label.NSFW, Label.NSFW)
+    reviewed(store, 50, Label.NSFW)  # a disagreement that waits for a second reviewer
+    run("filter", scanned, "--output", tmp_path / "model.txt")
+    assert kept(tmp_path / "model.txt") == {"000", "copy", "025", "050"}
+    ended = run("filter", scanned, "--output", tmp_path / "people.txt", "--decisions")
+    assert kept(tmp_path / "people.txt") == {"000", "copy", "050", "225"}
+    assert "1 settled by people with another label" in ended.err
+    assert "1 are kept by a settled label of people." in ended.err
+
+
+def test_restricted_images_are_left_out(
+    run: Run, scanned: Path, store: Store, tmp_path: Path
+) -> None:
+    """An image marked minor present is never kept, even where people settled normal."""
+    sha256 = reviewed(store, 25)
+    made = answer("n", Label.NORMAL, image_sha256=sha256, reasons=(Reason.MINOR_PRESENT,))
+    model = FakeClassifier.identity
+    made = replace(made, model=model.model, revision=model.revision, backend=model.backend)
+    store.log.add(made, person("ann", owner="local"))
+    ended = run("filter", scanned, "--output", tmp_path / "kept.txt", "--decisions")
+    assert "025" not in kept(tmp_path / "kept.txt")
+    assert "1 restricted" in ended.err
+
+
+def test_images_that_cannot_be_read_any_more(run: Run, scanned: Path, tmp_path: Path) -> None:
+    """All others are copied, and the command exits with 3."""
+    (tmp_path / "source" / "025.png").unlink()
+    ended = run("filter", scanned, "--output", tmp_path / "kept", "--format", "copy")
+    assert ended.code == 3
+    assert "3 kept, 8 dropped (7 by action, 1 cannot be read any more)" in ended.err
+    assert len(list((tmp_path / "kept").glob("*/*.png"))) == 3
+
+
+def test_a_scan_that_is_not_finished(run: Run, scanned: Path) -> None:
+    """The command says that rows are missing."""
+    replace(ScanRecord.read(scanned), finished_at=None).write(scanned)
+    assert "The scan is not finished" in run("filter", scanned).err
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--keep", "allow,unavailable"), 2, "choose from allow, review, block"),
+        (("--format", "zip"), 2, "--format is one of"),
+        (("--threshold", "1.5"), 2, "less than or equal to 1"),
+        (("--where", "wide > 5"), 1, "there is no column 'wide'"),
+        (("--output", "kept"), 1, "does not say a format"),
+        (("--output", "missing/kept.txt"), 2, "missing is not a directory"),
+    ],
+)
+def test_wrong_usage(
+    run: Run, scanned: Path, options: tuple[str, ...], code: int, words: str
+) -> None:
+    """A sentence that says what is wrong."""
+    ended = run("filter", scanned, *options)
+    assert ended.code == code
+    assert words in " ".join(ended.err.replace("│", " ").split())
+
+
+def test_a_directory_without_a_scan(run: Run, tmp_path: Path) -> None:
+    """It is an error, and no database is made."""
+    ended = run("filter", tmp_path)
+    assert ended.code == 1
+    assert "it is not the output of a scan" in ended.err
+    assert not settings.load().database.exists()
