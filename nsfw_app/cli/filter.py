@@ -1,5 +1,6 @@
 """`filter`: choose images of a scan by verdict, score, columns and reviewers' labels."""
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nsfw_app import settings
-from nsfw_app.bootstrap import open_policies, open_store
-from nsfw_app.cli.output_file import check_directory
+from nsfw_app.bootstrap import open_policies, open_store, open_summaries
+from nsfw_app.cli.output_file import check_directory, write_file
 from nsfw_app.cli.progress import printable
 from nsfw_app.records import Action, Policy
 
@@ -64,6 +65,10 @@ def filter_images(
     shard_images: Annotated[
         int, typer.Option(min=1, help="Most images in a shard of a WebDataset.")
     ] = 10_000,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(help="Datasheet to write, .html or .json; may be given more than once."),
+    ] = None,
 ) -> None:
     """Choose images of a scan, without inference, as a list, rows, archives, files or links.
 
@@ -71,19 +76,24 @@ def filter_images(
     read any more, after all the others.
     """
     from nsfw_app.datasets.conditions import Condition
+    from nsfw_app.datasets.datasheet import datasheet, datasheet_page
     from nsfw_app.datasets.filter_formats import FilterFormat, format_of
     from nsfw_app.datasets.filtered_images import write_images, write_rows  # with pyarrow
     from nsfw_app.datasets.filtering import Criteria, Drop, RowFilter
     from nsfw_app.datasets.image_table import schema
     from nsfw_app.datasets.scanned_parts import ScannedParts
+    from nsfw_app.evidence.kept_rate import kept_rate
 
     actions = _actions(keep)
     if file_format not in {None, *FilterFormat}:
         raise typer.BadParameter(f"--format is one of {', '.join(FilterFormat)}.")
+    for path in report or ():
+        _check_report(path)
     parts = ScannedParts(directory)
     chosen = settings.load()
     store = open_store(chosen)
-    policy = open_policies(chosen, store).of(parts.record.model.model)
+    policies = open_policies(chosen, store)
+    policy = policies.of(parts.record.model.model)
     if threshold is not None:
         policy = Policy(threshold, threshold, threshold)
     columns = schema(tuple(parts.record.roles))
@@ -108,9 +118,29 @@ def filter_images(
             write_images(parts, rows, output=output, kind=kind, shard_images=shard_images)
         else:
             write_rows(parts, rows, output=output, kind=kind)
+    if report:
+        summaries = open_summaries(chosen, store, policies)
+        sample = summaries.population(parts.record.model).sample
+        sheet = datasheet(
+            parts.record,
+            criteria,
+            rows.counts,
+            rate=kept_rate(sample, rows.counts.unsettled_scores),
+            where=where,
+            uses_decisions=decisions,
+        )
+        for path in report:
+            is_page = path.suffix.lower() == ".html"
+            write_file(path, datasheet_page(sheet) if is_page else json.dumps(sheet, indent=2))
     typer.echo(printable(_summary(rows.counts, policy)), err=True)
     if rows.counts.dropped[Drop.CHANGED] or rows.counts.dropped[Drop.UNREADABLE]:
         raise typer.Exit(EXIT_UNREAD)
+
+
+def _check_report(path: Path) -> None:
+    check_directory(path)
+    if path.suffix.lower() not in {".html", ".json"}:
+        raise typer.BadParameter(f"--report {path}: the name ends with .html or .json.")
 
 
 def _actions(text: str) -> frozenset[Action]:

@@ -1,10 +1,8 @@
 """The filtered images of a scan, written as rows or as images."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-
-import pyarrow as pa
 
 from nsfw_app.concurrency import map_ordered
 from nsfw_app.datasets import files
@@ -22,7 +20,6 @@ from nsfw_app.imaging import decode
 
 READS = 4  # images that are read at once
 Item = tuple[Entry, Row]
-Watch = Callable[[pa.Table, pa.Table], None]  # all rows of a part, and those that are kept
 
 
 def write_rows(
@@ -31,7 +28,6 @@ def write_rows(
     *,
     output: Path | None = None,
     kind: FilterFormat = FilterFormat.LIST,
-    watch: Watch | None = None,
 ) -> None:
     """Filter the rows of a scan, and write those that are kept.
 
@@ -40,27 +36,18 @@ def write_rows(
         rows: Filters and counts them.
         output: File to write; None only counts.
         kind: Its format, one without images.
-        watch: Called with all rows of each part, and with those that are kept.
 
     Raises:
         ScanError: A part file cannot be read, or the output cannot be written.
     """
-
-    def tables() -> Iterator[pa.Table]:
-        for table in parts.tables():
-            kept = rows.kept(table)[1]
-            if watch is not None:
-                watch(table, kept)
-            yield kept
-
     if output is None:
-        for _ in tables():
-            pass
+        for table in parts.tables():
+            rows.kept(table)
         return
     _check_outside(output, parts.directory)
     with row_output(output, kind, filtered_schema(schema(tuple(parts.record.roles)))) as writer:
-        for kept in tables():
-            writer.add(kept)
+        for table in parts.tables():
+            writer.add(rows.kept(table)[1])
 
 
 def write_images(
@@ -70,7 +57,6 @@ def write_images(
     output: Path,
     kind: FilterFormat,
     shard_images: int,
-    watch: Watch | None = None,
 ) -> None:
     """Filter the rows of a scan, and write the images that are kept.
 
@@ -82,7 +68,6 @@ def write_images(
         output: Archive, name of shards, or directory to write.
         kind: Its format, one with images.
         shard_images: Most images in a shard.
-        watch: Called with all rows of each part, and with those that are kept.
 
     Raises:
         ScanError: A part file cannot be read, or the output cannot be written.
@@ -96,8 +81,6 @@ def write_images(
     def items() -> Iterator[Item]:
         for entries, table in parts.with_entries():
             numbers, kept = rows.kept(table)
-            if watch is not None:
-                watch(table, kept)
             for number, row in zip(numbers, kept.to_pylist(), strict=True):
                 yield entries[number], row
 
@@ -112,7 +95,7 @@ def write_images(
         with closing(map_ordered(read, items(), concurrency=READS)) as results:
             for (entry, row), data in results:
                 if isinstance(data, Drop):
-                    rows.counts.drop_kept(data)
+                    rows.counts.drop_kept(data, row)
                 else:
                     writer.add(row, entry, data)
 

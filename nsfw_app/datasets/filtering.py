@@ -20,6 +20,7 @@ from nsfw_app.records import Action, Label, Policy, Verdict, WarningCode
 from nsfw_app.rules.policy import judge
 from nsfw_app.store.duplicate_index import DuplicateIndex
 
+BINS = 20  # ranges of scores in which images are counted
 SETTLED_LABEL = "settled_label"  # column of kept rows: people's label; empty where there is none
 ACTIONS = {Label.NORMAL: Action.ALLOW, Label.NSFW: Action.BLOCK}  # of a settled label
 
@@ -70,6 +71,9 @@ class FilterCounts:
         dropped: Those that are not, by reason.
         unavailable: Those without a prediction, by kind of error.
         by_settled_label: Those kept of which people settled the label.
+        scores: Those with a prediction, in `BINS` equal ranges of scores from 0 to 1.
+        kept_scores: Those kept, in the same ranges.
+        unsettled_scores: Those kept for their score, without a settled label.
     """
 
     rows: int = 0
@@ -77,10 +81,22 @@ class FilterCounts:
     dropped: Counter[Drop] = field(default_factory=Counter)
     unavailable: Counter[str] = field(default_factory=Counter)
     by_settled_label: int = 0
+    scores: list[int] = field(default_factory=lambda: [0] * BINS)
+    kept_scores: list[int] = field(default_factory=lambda: [0] * BINS)
+    unsettled_scores: list[int] = field(default_factory=lambda: [0] * BINS)
 
-    def drop_kept(self, drop: Drop) -> None:
-        """Count an image as dropped that was counted as kept."""
-        self.kept -= 1
+    def keep(self, score: float, settled: Label | None, *, count: int = 1) -> None:
+        """Count an image as kept; with a count of -1 as not kept."""
+        self.kept += count
+        self.kept_scores[_bin(score)] += count
+        if settled is None:
+            self.unsettled_scores[_bin(score)] += count
+        else:
+            self.by_settled_label += count
+
+    def drop_kept(self, drop: Drop, row: Mapping[str, Any]) -> None:
+        """Count an image as dropped that was counted as kept; `row` is that of the image."""
+        self.keep(row["nsfw_score"], row[SETTLED_LABEL], count=-1)
         self.dropped[drop] += 1
 
 
@@ -138,6 +154,7 @@ class RowFilter:
             if verdict.action is Action.UNAVAILABLE or score is None:
                 counts.unavailable[errors[number] or "unavailable"] += 1
                 continue
+            counts.scores[_bin(score)] += 1
             drop = self._drop(sha256, score, verdict, label)
             if drop is None and number not in matches:
                 drop = Drop.WHERE
@@ -148,8 +165,7 @@ class RowFilter:
             if drop is not None:
                 counts.dropped[drop] += 1
                 continue
-            counts.kept += 1
-            counts.by_settled_label += label is not None
+            counts.keep(score, label)
             numbers.append(number)
         self._seen.add((sha256, 0, 0) for sha256 in new)
         return numbers, judged.take(pa.array(numbers, pa.int64()))
@@ -186,6 +202,10 @@ class RowFilter:
             number = table.schema.get_field_index(name)
             table = table.set_column(number, name, pa.array(values, kind))
         return table.append_column(SETTLED_LABEL, pa.array(settled, pa.string()))
+
+
+def _bin(score: float) -> int:
+    return min(int(score * BINS), BINS - 1)
 
 
 def filtered_schema(schema: pa.Schema) -> pa.Schema:

@@ -1,0 +1,150 @@
+"""The datasheet: counts, settings, and an unsafe rate only where there is evidence."""
+
+import json
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nsfw_app import settings
+from nsfw_app.bootstrap import open_policies, open_store, open_summaries
+from nsfw_app.datasets.filtering import BINS
+from nsfw_app.evidence.kept_rate import kept_rate
+from nsfw_app.records import ModelIdentity
+from tests.support.arrivals import add_reviewed
+from tests.support.commands import Run, run
+from tests.support.fakes import FakeClassifier, image_bytes
+from tests.support.scans import scan
+
+__all__ = ["run"]  # a fixture
+
+Sheet = Callable[..., dict[str, Any]]
+
+
+class Links(HTMLParser):
+    """Collects what a page would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep scripts, images, and everything with an address."""
+        names = {name for name, _ in attrs}
+        if tag in {"script", "link", "img", "iframe"} or names & {"src", "href"}:
+            self.found.append((tag, str(attrs)))
+
+
+@pytest.fixture
+def scanned(tmp_path: Path) -> Path:
+    """A scan of 10 images and one file that is none, from a directory with markup in its name."""
+    source = tmp_path / "<b>source"
+    source.mkdir()
+    for red in range(0, 250, 25):
+        (source / f"{red:03}.png").write_bytes(image_bytes(red))
+    (source / "bad.png").write_bytes(b"<html>")
+    scan(source, tmp_path / "scanned")
+    return tmp_path / "scanned"
+
+
+@pytest.fixture
+def sheet(run: Run, scanned: Path, tmp_path: Path) -> Sheet:
+    """Filters with options; the datasheet as JSON, its page in `sheet.html`."""
+
+    def sheet(*options: str | Path) -> dict[str, Any]:
+        files = tmp_path / "sheet.json", tmp_path / "sheet.html"
+        ended = run("filter", scanned, "--report", files[0], "--report", files[1], *options)
+        assert ended.code in {0, 3}
+        found: dict[str, Any] = json.loads(files[0].read_text())
+        return found
+
+    return sheet
+
+
+def review(identity: ModelIdentity) -> None:
+    """Images that arrive in the store of the commands, half of them reviewed."""
+    add_reviewed(open_store(settings.load()), 150, identity=identity)
+
+
+def test_counts_settings_and_scores(sheet: Sheet, scanned: Path, tmp_path: Path) -> None:
+    """Everything that decided which images are kept, and what became of them."""
+    found = sheet("--max-score", "0.15", "--where", "width >= 10", "--unique")
+    assert found["counts"] == {
+        "images": 11,
+        "kept": 2,
+        "dropped": {"action": 7, "max_score": 1},
+        "unavailable": {"not_an_image": 1},
+        "kept_by_settled_label": 0,
+    }
+    assert found["criteria"] == {
+        "keep": ["allow"],
+        "max_score": 0.15,
+        "where": "width >= 10",
+        "unique": True,
+        "decisions": False,
+    }
+    assert found["model"]["weights_sha256"] == FakeClassifier.identity.weights_sha256
+    assert found["policy"]["threshold"] == 0.5
+    assert found["scan"]["sources"] == [str(tmp_path / "<b>source")]
+    assert (len(found["scores"]["all"]), sum(found["scores"]["all"])) == (BINS, 10)
+    assert [i for i, n in enumerate(found["scores"]["kept"]) if n] == [0, 1]
+
+
+def test_images_that_were_not_written_are_not_counted_as_kept(sheet: Sheet, tmp_path: Path) -> None:
+    """Counts and scores are those of the output."""
+    (tmp_path / "<b>source" / "025.png").unlink()
+    found = sheet("--output", tmp_path / "kept.tar")
+    assert found["counts"]["kept"] == sum(found["scores"]["kept"]) == 2
+    assert found["counts"]["dropped"]["unreadable"] == 1
+
+
+def test_without_evidence_no_rate_is_claimed(sheet: Sheet, tmp_path: Path) -> None:
+    """Neither without arrivals nor with those of another model; the page says so."""
+    for prepare in (lambda: None, lambda: review(ModelIdentity("other", "r", "o" * 64, "test"))):
+        prepare()
+        found = sheet()
+        assert found["unsafe_rate"] is None
+        assert "There is no evidence for this model" in found["limits"][0]
+        page = (tmp_path / "sheet.html").read_text()
+        assert "There is no evidence for this model" in page
+        assert "Estimated share" not in page
+
+
+def test_the_rate_is_that_of_the_evidence(sheet: Sheet, tmp_path: Path) -> None:
+    """Estimated from reviewed arrivals of the same model, with interval, count and assumption."""
+    review(FakeClassifier.identity)
+    found = sheet("--keep", "allow,review")
+    store = open_store(settings.load())
+    summaries = open_summaries(settings.load(), store, open_policies(settings.load(), store))
+    expected = kept_rate(
+        summaries.population(FakeClassifier.identity).sample, found["scores"]["kept"]
+    )
+    assert expected is not None
+    assert found["unsafe_rate"]["value"] == pytest.approx(expected.rate.value)
+    assert found["unsafe_rate"]["lower"] < found["unsafe_rate"]["value"]
+    assert found["unsafe_rate"]["value"] < found["unsafe_rate"]["upper"]
+    assert found["unsafe_rate"]["reviews"] == expected.rate.reviews > 10
+    assert "It assumes" in found["limits"][0]
+    assert "Estimated share" in (tmp_path / "sheet.html").read_text()
+
+
+def test_the_page_stands_alone(sheet: Sheet, tmp_path: Path) -> None:
+    """It loads nothing, and names from sources are escaped."""
+    sheet()
+    page = (tmp_path / "sheet.html").read_text()
+    links = Links()
+    links.feed(page)
+    assert links.found == []
+    assert "&lt;b&gt;source" in page
+    assert "<b>" not in page
+
+
+def test_the_name_of_a_report_says_its_format(run: Run, scanned: Path, tmp_path: Path) -> None:
+    """Others are wrong usage, before anything is written."""
+    ended = run(
+        "filter", scanned, "--output", tmp_path / "kept.txt", "--report", tmp_path / "sheet.pdf"
+    )
+    assert ended.code == 2
+    assert not (tmp_path / "kept.txt").exists()
