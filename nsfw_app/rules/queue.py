@@ -80,15 +80,17 @@ class Admission:
     - `reason` is why it enters the queue; None where it does not.
     - `probability` is that with which the rules draw an image of this score, in [0, 1], whether
       this one was drawn or not.
+    - `is_chosen` is whether a person chose the image, and no draw did.
     """
 
     reason: QueueReason | None
     probability: float
+    is_chosen: bool = False
 
     @property
     def draw_probability(self) -> float | None:
         """The probability of a drawn image; None for reasons that people choose."""
-        drawn = self.reason in (QueueReason.REVIEW, QueueReason.AUDIT)
+        drawn = self.reason in (QueueReason.REVIEW, QueueReason.AUDIT) and not self.is_chosen
         return self.probability if drawn else None
 
 

@@ -22,6 +22,7 @@ from nsfw_app.records import (
     WarningCode,
 )
 from nsfw_app.rules.permissions import Caller
+from nsfw_app.rules.queue import Admission
 from nsfw_app.store.arrivals import Arrival, add_arrival
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.previews import PreviewFiles
@@ -126,6 +127,7 @@ class Catalog:
         *,
         jpeg: bytes | None = None,
         arrival: Arrival | None = None,
+        admission: Admission | None = None,
     ) -> JudgedImage:
         """Store what is kept of an image, in one transaction: rows and preview file, or nothing.
 
@@ -135,7 +137,9 @@ class Catalog:
             upload: Added as a row; None adds none.
             jpeg: The preview file, stored with the placeholder unless one is there; None for none.
             arrival: How the image arrives, stored the first time; None where it may not enter the
-                queue.
+                queue as one that arrives.
+            admission: Why an image enters the queue that does not arrive, such as one of a data
+                set: it is no part of what is estimated about those that do.
 
         Returns:
             The image with its prediction id, and its submission id where the upload is one.
@@ -157,8 +161,9 @@ class Catalog:
                         added = True
                     if arrival is not None:
                         add_arrival(db, prediction_id, arrival)
-                    if arrival is not None and arrival.admission.reason is not None:
-                        self._queue.enter(db, prediction_id, arrival.admission)
+                        admission = arrival.admission
+                    if admission is not None and admission.reason is not None:
+                        self._queue.enter(db, prediction_id, admission)
                         if upload is not None and upload.retain is Retain.SUBMISSION:
                             submission_id = self._submissions.add(db, prediction_id, upload)
             except BaseException:

@@ -30,6 +30,10 @@ from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.restrictions import RESTRICTED
 from nsfw_app.store.states import webhooks_on_state_change
 
+ENTERED = """
+select 1 from queue where prediction_id = ? and (settled_at is null or settled_label is not null)
+"""
+
 
 class ReviewQueue:
     """Adds, escalates and settles entries.
@@ -55,13 +59,13 @@ class ReviewQueue:
         """
         with webhooks_on_state_change(db) as watch:
             watch(prediction_id)
-            known = db.execute(
-                "select 1 from queue where prediction_id = ? "
-                "and (settled_at is null or settled_label is not null)",
-                (prediction_id,),
-            )
-            if known.fetchone() is None and admission.reason is not None:
+            known = db.execute(ENTERED, (prediction_id,)).fetchone()
+            if known is None and admission.reason is not None:
                 self._enter(db, prediction_id, admission.reason, admission.draw_probability)
+
+    def has_entered(self, prediction_id: int) -> bool:
+        """Whether a prediction waits in the queue or was settled there."""
+        return self._connections.row(ENTERED, (prediction_id,)) is not None
 
     def _enter(
         self,
