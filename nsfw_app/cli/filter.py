@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,12 +10,14 @@ import typer
 
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store, open_summaries
+from nsfw_app.cli.operator import operator
 from nsfw_app.cli.output_file import check_directory, write_file
 from nsfw_app.cli.progress import printable
 from nsfw_app.records import Action, Policy
 
 if TYPE_CHECKING:
     from nsfw_app.datasets.filtering import FilterCounts
+    from nsfw_app.datasets.review_batch import Queued
 
 EXIT_UNREAD = 3
 KEPT = (Action.ALLOW, Action.REVIEW, Action.BLOCK)
@@ -43,8 +46,12 @@ def filter_images(
         ),
     ] = None,
     keep: Annotated[
-        str, typer.Option(help="Actions to keep, with commas: allow, review, block.")
-    ] = Action.ALLOW.value,
+        str | None,
+        typer.Option(
+            help="Actions to keep, with commas: allow, review, block. By default allow; all with "
+            "--review, but not with --sample."
+        ),
+    ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Allow below, block from it on, in place of the policy."),
@@ -69,6 +76,15 @@ def filter_images(
         list[Path] | None,
         typer.Option(help="Datasheet to write, .html or .json; may be given more than once."),
     ] = None,
+    review: Annotated[
+        int | None,
+        typer.Option(min=1, help="Put this many images nearest the threshold into the queue."),
+    ] = None,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="With --review, a random sample instead.")
+    ] = False,
+    batch: Annotated[str, typer.Option(help="With --review, the name of the batch.")] = "",
+    seed: Annotated[int, typer.Option(help="With --sample, of the draw.")] = 0,
 ) -> None:
     """Choose images of a scan, without inference, as a list, rows, archives, files or links.
 
@@ -81,14 +97,16 @@ def filter_images(
     from nsfw_app.datasets.filtered_images import write_images, write_rows  # with pyarrow
     from nsfw_app.datasets.filtering import Criteria, Drop, RowFilter
     from nsfw_app.datasets.image_table import schema
+    from nsfw_app.datasets.review_batch import Choice, ReviewBatch
     from nsfw_app.datasets.scanned_parts import ScannedParts
     from nsfw_app.evidence.kept_rate import kept_rate
 
-    actions = _actions(keep)
+    _check_review(review, is_written=bool(output or report), sample=sample, batch=batch)
+    is_nearest = review is not None and not sample
+    actions = _actions(keep or (",".join(KEPT) if is_nearest else Action.ALLOW))
     if file_format not in {None, *FilterFormat}:
         raise typer.BadParameter(f"--format is one of {', '.join(FilterFormat)}.")
-    for path in report or ():
-        _check_report(path)
+    _check_reports(report or ())
     parts = ScannedParts(directory)
     chosen = settings.load()
     store = open_store(chosen)
@@ -103,7 +121,7 @@ def filter_images(
         keep=actions,
         max_score=max_score,
         where=None if where is None else Condition(where, columns),
-        is_unique=unique,
+        is_unique=unique or review is not None,
         settled={each.image_sha256: each.label for each in settled},
         restricted=store.restrictions.all(),
     )
@@ -114,33 +132,68 @@ def filter_images(
     if parts.record.finished_at is None:
         typer.echo("The scan is not finished: images without a row are left out.", err=True)
     with RowFilter(criteria) as rows:
-        if output is not None and kind.has_images:
+        if review is not None:
+            to_review = ReviewBatch(
+                store,
+                name=batch,
+                owner=operator(),
+                choice=Choice.SAMPLE if sample else Choice.NEAREST,
+                limits=parts.record.limits,
+            )
+            queued = to_review.fill(
+                parts, rows, count=review, seed=seed, threshold=policy.threshold
+            )
+            typer.echo(printable(_queued(queued, batch)), err=True)
+        elif output is not None and kind.has_images:
             write_images(parts, rows, output=output, kind=kind, shard_images=shard_images)
         else:
             write_rows(parts, rows, output=output, kind=kind)
     if report:
-        summaries = open_summaries(chosen, store, policies)
-        sample = summaries.population(parts.record.model).sample
+        arrived = open_summaries(chosen, store, policies).population(parts.record.model).sample
         sheet = datasheet(
             parts.record,
             criteria,
             rows.counts,
-            rate=kept_rate(sample, rows.counts.unsettled_scores),
+            rate=kept_rate(arrived, rows.counts.unsettled_scores),
             where=where,
             uses_decisions=decisions,
         )
-        for path in report:
-            is_page = path.suffix.lower() == ".html"
-            write_file(path, datasheet_page(sheet) if is_page else json.dumps(sheet, indent=2))
+        _write_reports(report, page=datasheet_page(sheet), text=json.dumps(sheet, indent=2))
     typer.echo(printable(_summary(rows.counts, policy)), err=True)
     if rows.counts.dropped[Drop.CHANGED] or rows.counts.dropped[Drop.UNREADABLE]:
         raise typer.Exit(EXIT_UNREAD)
 
 
-def _check_report(path: Path) -> None:
-    check_directory(path)
-    if path.suffix.lower() not in {".html", ".json"}:
-        raise typer.BadParameter(f"--report {path}: the name ends with .html or .json.")
+def _check_review(review: int | None, *, is_written: bool, sample: bool, batch: str) -> None:
+    """Check that options fit each other.
+
+    Raises:
+        BadParameter: They do not.
+    """
+    if review is None and (sample or batch):
+        raise typer.BadParameter("--sample and --batch belong to --review.")
+    if review is not None and (not batch or is_written):
+        raise typer.BadParameter("--review needs a --batch, and has no --output or --report.")
+
+
+def _check_reports(paths: Iterable[Path]) -> None:
+    for path in paths:
+        check_directory(path)
+        if path.suffix.lower() not in {".html", ".json"}:
+            raise typer.BadParameter(f"--report {path}: the name ends with .html or .json.")
+
+
+def _write_reports(paths: Iterable[Path], *, page: str, text: str) -> None:
+    for path in paths:
+        write_file(path, page if path.suffix.lower() == ".html" else text)
+
+
+def _queued(queued: "Queued", batch: str) -> str:
+    return (
+        f"{queued.queued:,} images are in the review queue as batch {batch}, chosen from "
+        f"{queued.candidates:,}; {queued.known:,} were there before, {queued.unreadable:,} have "
+        "changed or cannot be read."
+    )
 
 
 def _actions(text: str) -> frozenset[Action]:

@@ -137,7 +137,7 @@ class RowFilter:
         warnings: list[Sequence[Mapping[str, str]] | None] = table["warnings"].to_pylist()
         verdicts = [
             judge(
-                score if error is None else None, criteria.policy, incomplete=_is_incomplete(found)
+                score if error is None else None, criteria.policy, incomplete=is_incomplete(found)
             )
             for score, error, found in zip(scores, errors, warnings, strict=True)
         ]
@@ -213,7 +213,7 @@ def filtered_schema(schema: pa.Schema) -> pa.Schema:
     return schema.append(pa.field(SETTLED_LABEL, pa.string()))
 
 
-def _is_incomplete(warnings: Sequence[Mapping[str, str]] | None) -> bool:
+def is_incomplete(warnings: Sequence[Mapping[str, str]] | None) -> bool:
     """Whether pixels are missing: the file ends early, and not only without its end marker."""
     return any(
         warning["code"] == WarningCode.TRUNCATED and warning["message"] != ENDS_EARLY

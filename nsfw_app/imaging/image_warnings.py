@@ -27,6 +27,15 @@ def warnings_of(name: str, image: ImageInfo, background: Background) -> tuple[Im
     )
 
 
+def without_background(warning: ImageWarning) -> tuple[ImageWarning, Background]:
+    """One of `warnings_of` as it was about the bytes, and the background that it names."""
+    for background in Background:
+        message = warning.message.removesuffix(f" {_background_sentence(background)}")
+        if message != warning.message:
+            return replace(warning, message=message), background
+    return warning, Background.WHITE
+
+
 def extension_warning(name: str, image_format: str) -> ImageWarning | None:
     """A warning if the file extension does not match the content; None if it does.
 

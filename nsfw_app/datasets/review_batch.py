@@ -1,0 +1,203 @@
+"""Images of a scan for people to review: chosen near the threshold or drawn, then queued.
+
+- They do not arrive: the images of a data set say nothing about those that do, so no estimate of
+  the evidence has them. Their decisions count as all others do for training and `--decisions`.
+- A draw depends on the seed and on hashes alone, so that it can be repeated. Its probability is
+  stored with the queue entry; an image near the threshold has none, because nothing was drawn.
+"""
+
+import hashlib
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from nsfw_app.datasets.entries import Entry
+from nsfw_app.datasets.filtering import RowFilter, is_incomplete
+from nsfw_app.datasets.locations import name_of
+from nsfw_app.datasets.part_files import Row
+from nsfw_app.datasets.reading import Reader
+from nsfw_app.datasets.scanned_parts import ScannedParts
+from nsfw_app.errors import ImageError, ScanFilterError
+from nsfw_app.imaging import decode
+from nsfw_app.imaging import previews as renderings
+from nsfw_app.imaging.decode import Limits
+from nsfw_app.imaging.image_warnings import without_background
+from nsfw_app.records import (
+    Background,
+    ImageInfo,
+    ImageWarning,
+    JudgedImage,
+    ModelIdentity,
+    Prediction,
+    Retain,
+    Upload,
+    WarningCode,
+)
+from nsfw_app.review.previews import describe, rendered_frame
+from nsfw_app.rules.queue import Admission, QueueReason
+from nsfw_app.store import Store
+
+SOURCE = "scan"  # of the uploads
+
+
+class Choice(StrEnum):
+    """Which images people review."""
+
+    NEAREST = "nearest"  # to the threshold
+    SAMPLE = "sample"  # random
+
+    @property
+    def reason(self) -> QueueReason:
+        """Why they wait; of a sample, score and verdict are hidden as of an audit."""
+        return QueueReason.AUDIT if self is Choice.SAMPLE else QueueReason.REVIEW
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """What became of the chosen images.
+
+    - `candidates` is from how many they were chosen; `known` were in the queue before.
+    """
+
+    candidates: int
+    queued: int
+    known: int
+    unreadable: int
+
+
+class ReviewBatch:
+    """Puts images of a scan into the review queue, with previews.
+
+    Args:
+        store: Where to.
+        name: Batch of the uploads.
+        owner: Of the uploads.
+        choice: Which images.
+        limits: Largest image that is read.
+
+    Raises:
+        ScanFilterError: The queue rule for them is not in use, or no previews are kept.
+    """
+
+    def __init__(
+        self, store: Store, *, name: str, owner: str, choice: Choice, limits: Limits
+    ) -> None:
+        if choice.reason not in store.queue.rules.reasons:
+            raise ScanFilterError(
+                f"Images cannot be reviewed for the reason {choice.reason}: add it to "
+                "NSFW_QUEUE_RULES, and let NSFW_KEEP_IMAGES keep previews."
+            )
+        self._store, self._choice, self._limits = store, choice, limits
+        self._name, self._owner = name, owner
+
+    def fill(
+        self, parts: ScannedParts, rows: RowFilter, *, count: int, seed: int, threshold: float
+    ) -> Queued:
+        """Choose among the images that are kept, and queue them.
+
+        Args:
+            parts: Of the scan.
+            rows: Keeps one of the images with the same bytes.
+            count: Most images to choose.
+            seed: Of the draw.
+            threshold: Score to which the nearest images are chosen.
+
+        Raises:
+            ScanError: A part file cannot be read.
+            StorageError: An image cannot be stored; those before it are.
+        """
+        known = self._answered() if self._choice is Choice.NEAREST else frozenset[str]()
+        heap: list[tuple[float, str, Entry, Row]] = []
+        candidates = 0
+        for entries, table in parts.with_entries():
+            numbers, kept = rows.kept(table)
+            for number, row in zip(numbers, kept.to_pylist(), strict=True):
+                if row["sha256"] in known:
+                    continue
+                candidates += 1
+                # The heap has the largest number first to go: the lowest ranks stay.
+                rank = self.rank(row, seed=seed, threshold=threshold)
+                item = (-rank, row["sha256"], entries[number], row)
+                if len(heap) < count:
+                    heapq.heappush(heap, item)
+                else:
+                    heapq.heappushpop(heap, item)
+        probability = min(1.0, count / candidates) if candidates else 0.0
+        admission = Admission(
+            self._choice.reason, probability, is_chosen=self._choice is Choice.NEAREST
+        )
+        results: list[bool | None] = []
+        with Reader(self._limits) as reader:
+            for _, _, entry, row in sorted(heap, key=lambda item: (-item[0], item[1])):
+                results.append(self._add(entry, row, reader, admission))
+        return Queued(candidates, results.count(True), results.count(False), results.count(None))
+
+    def rank(self, row: Row, *, seed: int, threshold: float) -> float:
+        """Images of the lowest ranks are chosen."""
+        if self._choice is Choice.NEAREST:
+            return abs(float(row["nsfw_score"]) - threshold)
+        digest = hashlib.sha256(f"{seed} {row['sha256']}".encode()).digest()
+        return int.from_bytes(digest) / (1 << 256)
+
+    def _answered(self) -> frozenset[str]:
+        return frozenset(each.image_sha256 for each in self._store.settled_labels.all())
+
+    def _add(self, entry: Entry, row: Row, reader: Reader, admission: Admission) -> bool | None:
+        """Queue an image; False where it was in the queue before, None where it cannot be read."""
+        image = judged_image(row)
+        stored = self._store.catalog.find(image.info.sha256, image.prediction.identity)
+        if stored is not None and self._store.queue.has_entered(stored.prediction_id):
+            return False
+        name = name_of(entry.member if entry.place else entry.uri)
+        try:
+            data = reader.read(entry)
+            if decode.sha256(data) != image.info.sha256:
+                return None
+            with decode.memory_for(name):
+                frame = rendered_frame(data, image.prediction, name=name, limits=self._limits)
+                rendered = renderings.fitted(frame, renderings.PREVIEW_SIDE)
+        except ImageError:
+            return None
+        described = JudgedImage(
+            image.info,
+            image.prediction,
+            describe(rendered),
+            stored.prediction_id if stored is not None else 0,
+        )
+        upload = Upload(name, SOURCE, self._owner, batch_id=self._name, retain=Retain.QUEUE)
+        self._store.catalog.record(
+            described, upload, jpeg=renderings.preview(rendered), admission=admission
+        )
+        return True
+
+
+def judged_image(row: Mapping[str, Any]) -> JudgedImage:
+    """The image and the prediction of a row that has one, as they were scanned.
+
+    A row names the background of the prediction only where the image shows something else on
+    another one; else white is taken.
+    """
+    background, warnings = Background.WHITE, []
+    for each in row["warnings"] or ():
+        warning = ImageWarning(WarningCode(each["code"]), each["message"])
+        if warning.code is WarningCode.TRANSPARENCY:
+            warning, background = without_background(warning)
+        if warning.code is not WarningCode.EXTENSION:
+            warnings.append(warning)
+    info = ImageInfo(
+        sha256=row["sha256"],
+        format=row["format"],
+        width=row["width"],
+        height=row["height"],
+        size_bytes=row["size_bytes"],
+        frames=row["frames"],
+        warnings=tuple(warnings),
+        incomplete=is_incomplete(row["warnings"]),
+    )
+    identity = ModelIdentity(row["model"], row["revision"], row["weights_sha256"], row["backend"])
+    prediction = Prediction(
+        row["sha256"], identity, row["probabilities"], row["nsfw_score"], row["frame"], background
+    )
+    return JudgedImage(info, prediction)

@@ -1,0 +1,224 @@
+"""Images of a scan in the review queue: which, with what, and outside the estimates."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from nsfw_app import settings
+from nsfw_app.bootstrap import open_policies, open_store, open_summaries
+from nsfw_app.datasets.review_batch import Choice, ReviewBatch, judged_image
+from nsfw_app.imaging import decode
+from nsfw_app.records import Background, Label
+from nsfw_app.review.unstored import review
+from nsfw_app.rules.queue import QueueOrder
+from nsfw_app.store import Store
+from tests.support.arrivals import decide
+from tests.support.commands import Run, run
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
+from tests.support.scans import POLICY, change, rows, scan
+
+__all__ = ["run"]  # a fixture
+
+REDS = range(0, 250, 10)
+MODEL = FakeClassifier.identity
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A directory with 25 images; one is there twice, and one file is no image."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for red in REDS:
+        (source / f"{red:03}.png").write_bytes(image_bytes(red))
+    (source / "copy.png").write_bytes(image_bytes(130))
+    (source / "bad.png").write_bytes(b"<html>")
+    return source
+
+
+@pytest.fixture
+def scanned(source: Path, tmp_path: Path) -> Path:
+    """The directory of its scan."""
+    scan(source, tmp_path / "scanned")
+    return tmp_path / "scanned"
+
+
+@pytest.fixture
+def store(run: Run, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The store of the commands, with audits in use."""
+    monkeypatch.setenv("NSFW_QUEUE_RULES", "review,audit,disagreement")
+    return open_store(settings.load())
+
+
+def entries(store: Store) -> dict[str, tuple[str, float | None]]:
+    """Reason and draw probability of the open entries, by the name of the image."""
+    found = store.log._connections.db.execute(
+        "select u.name, q.reason, q.draw_probability from queue q "
+        "join predictions p on p.id = q.prediction_id "
+        "join uploads u on u.image_sha256 = p.image_sha256 where q.settled_at is null"
+    )
+    return {row[0].removesuffix(".png"): (row[1], row[2]) for row in found}
+
+
+def sample_of(store: Store) -> int:
+    """The number of images that estimates are made of."""
+    chosen = settings.load()
+    summaries = open_summaries(chosen, store, open_policies(chosen, store))
+    return len(summaries.population(MODEL).sample)
+
+
+def test_the_images_nearest_the_threshold(run: Run, scanned: Path, store: Store) -> None:
+    """Of all actions, each hash once, chosen and not drawn."""
+    ended = run("filter", scanned, "--review", "4", "--batch", "first")
+    assert ended.code == 0
+    found = entries(store)
+    assert {name.replace("copy", "130") for name in found} == {"110", "120", "130", "140"}
+    assert set(found.values()) == {("review", None)}
+    assert "4 images are in the review queue as batch first, chosen from 25; 0 were" in ended.err
+
+
+def test_what_reviewers_get(run: Run, scanned: Path, store: Store) -> None:
+    """Preview, score and facts of the scan, without inference; the batch is that of the upload."""
+    run("filter", scanned, "--review", "1", "--batch", "first")
+    (lease,) = store.leases.claim(
+        "ann", count=5, holding=[], threshold=0.5, order=QueueOrder.PRIORITY
+    )
+    image = store.catalog.get(lease.prediction_id)
+    row = rows(scanned)["130.png"]
+    assert image.prediction.nsfw_score == row["nsfw_score"]
+    assert image.prediction.identity == MODEL
+    assert (image.info.width, image.info.height) == (40, 30)
+    assert store.previews.has(image.info.sha256)
+    assert image.preview.perceptual_hash == row["perceptual_hash"]
+    uploads = store.log._connections.db.execute("select source, batch_id from uploads").fetchall()
+    assert [tuple(each) for each in uploads] == [("scan", "first")]
+
+
+def test_answers_are_used_by_the_next_filter(
+    run: Run, scanned: Path, store: Store, tmp_path: Path
+) -> None:
+    """An image that people found to be normal is kept; it is not chosen for review again."""
+    run("filter", scanned, "--review", "1", "--batch", "first")
+    sha256 = decode.sha256(image_bytes(130))
+    for reviewer in ("ann", "bob"):  # a disagreement is settled by two
+        decide(store, sha256, Label.NORMAL, reviewer, identity=MODEL)
+    run("filter", scanned, "--decisions", "--output", tmp_path / "kept.txt")
+    kept = {Path(line).stem for line in (tmp_path / "kept.txt").read_text().splitlines()}
+    assert {"130", "copy"} <= kept
+    assert "120" not in kept
+    run("filter", scanned, "--review", "1", "--batch", "second")
+    assert set(entries(store)) == {"120"}
+
+
+def test_a_sample_is_drawn_from_what_is_kept(run: Run, scanned: Path, store: Store) -> None:
+    """With the probability of the draw; the same seed draws the same images."""
+    first = run("filter", scanned, "--review", "3", "--sample", "--batch", "s", "--seed", "5")
+    found = entries(store)
+    assert "3 images are in the review queue as batch s, chosen from 6; 0 were" in first.err
+    assert set(found) <= {f"{red:03}" for red in range(0, 60, 10)}
+    assert set(found.values()) == {("audit", 0.5)}
+    again = run("filter", scanned, "--review", "3", "--sample", "--batch", "t", "--seed", "5")
+    assert "0 images are in the review queue as batch t, chosen from 6; 3 were" in again.err
+    assert entries(store) == found
+
+
+def test_each_image_is_drawn_as_often(scanned: Path, store: Store) -> None:
+    """Over many seeds, within what chance allows."""
+    batch = ReviewBatch(store, name="s", owner="ann", choice=Choice.SAMPLE, limits=LIMITS)
+    counts: Counter[str] = Counter()
+    hashes = [f"{number:064x}" for number in range(6)]
+    for seed in range(2_000):
+        ranks = {each: batch.rank({"sha256": each}, seed=seed, threshold=0.5) for each in hashes}
+        counts.update(sorted(ranks, key=ranks.__getitem__)[:2])
+    assert all(abs(counts[each] / 2_000 - 1 / 3) < 0.05 for each in hashes)
+
+
+@pytest.mark.parametrize("options", [("--sample",), ()])
+def test_estimates_do_not_have_them(
+    run: Run, scanned: Path, store: Store, options: tuple[str, ...]
+) -> None:
+    """They did not arrive, so that what is known of arrivals does not change, answered or not."""
+    run("filter", scanned, "--review", "3", "--batch", "s", *options)
+    assert len(entries(store)) == 3
+    assert sample_of(store) == 0
+    hashes = store.log._connections.db.execute("select sha256 from images").fetchall()
+    for each in hashes:
+        decide(store, each[0], Label.NSFW, identity=MODEL)
+    assert sample_of(store) == 0
+
+
+def test_changed_and_missing_files_are_counted(
+    run: Run, source: Path, scanned: Path, store: Store
+) -> None:
+    """No other image is shown under the score of the one that was scanned."""
+    change(source / "120.png", image_bytes(1))
+    (source / "140.png").unlink()
+    ended = run("filter", scanned, "--review", "4", "--batch", "first")
+    assert "2 images are in the review queue" in ended.err
+    assert "2 have changed or cannot be read" in ended.err
+    assert not set(entries(store)) & {"120", "140"}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--review", "3"), 2, "--review needs a --batch"),
+        (("--sample",), 2, "belong to --review"),
+        (("--batch", "x"), 2, "belong to --review"),
+        (("--review", "3", "--batch", "x", "--output", "kept.txt"), 2, "has no --output"),
+        (("--review", "3", "--batch", "x", "--report", "a.html"), 2, "has no --output"),
+        (("--review", "0", "--batch", "x"), 2, "greater than or equal to 1"),
+    ],
+)
+def test_wrong_usage(
+    run: Run, scanned: Path, options: tuple[str, ...], code: int, words: str
+) -> None:
+    """A sentence that says what is wrong."""
+    ended = run("filter", scanned, *options)
+    assert ended.code == code
+    assert words in " ".join(ended.err.replace("│", " ").split())
+
+
+def test_a_rule_that_is_not_in_use(
+    run: Run, scanned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images would silently not enter: it is an error that names the setting."""
+    monkeypatch.setenv("NSFW_QUEUE_RULES", "review")
+    ended = run("filter", scanned, "--review", "3", "--sample", "--batch", "x")
+    assert ended.code == 1
+    assert "add it to NSFW_QUEUE_RULES" in ended.err
+
+
+class DarkClassifier(FakeClassifier):
+    """The fake with the opposite score: the less red, the more unsafe."""
+
+    def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
+        """See `Classifier.predict`."""
+        found = super().predict(images)
+        return [{"normal": each["nsfw"], "nsfw": each["normal"]} for each in found]
+
+
+@pytest.mark.parametrize(
+    ("classifier", "background"),
+    [(FakeClassifier, Background.WHITE), (DarkClassifier, Background.BLACK)],
+)
+def test_a_row_is_the_image_that_was_judged(
+    tmp_path: Path, classifier: type[FakeClassifier], background: Background
+) -> None:
+    """Also the background of a transparent image, which its row names in a warning."""
+    source = tmp_path / "source"
+    source.mkdir()
+    hidden = Image.new("RGBA", (200, 150), (255, 255, 255, 0))  # white on white, but not on black
+    ImageDraw.Draw(hidden).ellipse((40, 30, 160, 120), fill=(255, 255, 255, 255))
+    hidden.save(source / "a.jpg", "PNG")
+    scan(source, tmp_path / "scanned", classifier=classifier())
+    row = rows(tmp_path / "scanned")["a.jpg"]
+    data = (source / "a.jpg").read_bytes()
+    expected = review(data, "a.jpg", classifier=classifier(), policy=POLICY, limits=LIMITS)
+    assert [warning.code for warning in expected.warnings] == ["extension", "transparency"]
+    image = judged_image(row)
+    assert image.info == expected.image
+    assert image.prediction == expected.prediction
+    assert image.prediction.background is background
