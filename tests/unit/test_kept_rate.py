@@ -47,6 +47,16 @@ def test_the_interval_covers_the_rate_of_another_distribution() -> None:
     assert plain / REPEATS < 0.5
 
 
+def test_the_interval_covers_a_low_rate_from_few_reviews() -> None:
+    """Ranges in which no unsafe image was seen are not taken for safe."""
+    kept = np.random.default_rng(1).beta(1, 20, 100_000)
+    counts = np.histogram(kept, BINS, (0, 1))[0].tolist()
+    true_rate = float(truth(kept).mean())
+    found = [kept_rate(arrived(np.random.default_rng(s), 1_000), counts) for s in range(REPEATS)]
+    covering = sum(each.rate.lower <= true_rate <= each.rate.upper for each in found if each)
+    assert covering / REPEATS >= 0.92
+
+
 def test_the_estimate_by_hand() -> None:
     """In each range the share of unsafe reviews, weighted with the number of kept images."""
     scores, labels = [0.1, 0.2, 0.6, 0.7], [UNSAFE, SAFE, UNSAFE, UNSAFE]
