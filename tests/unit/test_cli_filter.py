@@ -177,3 +177,15 @@ def test_a_directory_without_a_scan(run: Run, tmp_path: Path) -> None:
     assert ended.code == 1
     assert "it is not the output of a scan" in ended.err
     assert not settings.load().database.exists()
+
+
+def test_imported_labels_override_the_model(
+    run: Run, scanned: Path, store: Store, tmp_path: Path
+) -> None:
+    """Where no reviewer decided."""
+    sha256 = reviewed(store, 225)
+    (tmp_path / "labels.csv").write_text(f"sha256,label\n{sha256},normal\n")
+    imported = run("import-labels", tmp_path / "labels.csv", "--source", "vendor")
+    assert imported.code == 0, imported.err
+    run("filter", scanned, "--output", tmp_path / "kept.txt", "--decisions")
+    assert "225" in kept(tmp_path / "kept.txt")
