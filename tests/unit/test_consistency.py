@@ -192,7 +192,7 @@ BY_AGE = f"{OPEN_TO} q.entered_at, q.id"
 HIDDEN = """
 exists (
   select 1 from queue q where q.prediction_id = d.prediction_id
-    and q.settled_at is null and q.answers_wanted > 1
+    and q.settled_at is null
     and not exists (
       select 1 from computed_standing_decisions a
       where a.prediction_id = d.prediction_id and a.reviewer = :reviewer
