@@ -30,6 +30,10 @@
     ├── SourceError          a source of images that was named cannot be listed
     ├── TrainingError        a model cannot be trained from a training set, or not be written
     │   └── TrainingSetError a training set cannot be read, is too small, or leaks between splits
+    ├── PushError            a training set cannot be uploaded to a repository
+    │   ├── PushForbidden    there is no token, or it has no permission there
+    │   ├── PublicRepository everyone could see the images there
+    │   └── HubFailed        the hub cannot be reached, or an upload to it failed
     ├── AccountError         a user or key that cannot be created or changed like this
     ├── SortingError         a file could not be moved into the folder of its action
     ├── RequestError         an invalid request
@@ -308,6 +312,30 @@ class TrainingSetError(TrainingError):
     """A training set cannot be read, has too few images, or has a group in both splits."""
 
     kind: str = "training_set"
+
+
+class PushError(NSFWReviewError):
+    """A training set cannot be uploaded to a dataset repository."""
+
+    kind: str = "push"
+
+
+class PushForbidden(PushError):
+    """There is no token, it has no permission, or there is no such organization."""
+
+    kind: str = "push_forbidden"
+
+
+class PublicRepository(PushError):
+    """The repository is public, and that was not allowed."""
+
+    kind: str = "public_repository"
+
+
+class HubFailed(PushError):
+    """The hub cannot be reached, or failed during an upload."""
+
+    kind: str = "hub_failed"
 
 
 class OtherReviewer(NSFWReviewError):

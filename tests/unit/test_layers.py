@@ -72,7 +72,7 @@ HOMES = {
     "prometheus_client": {"web"},
     "authlib": {"web"},
     "standardwebhooks": {"review"},
-    "httpx2": {"models", "review", "imaging", "web"},
+    "httpx2": {"models", "review", "imaging", "web", "datasets"},
 }
 ERRORS = {
     name

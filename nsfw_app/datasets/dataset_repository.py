@@ -1,0 +1,187 @@
+"""A dataset repository of the Hugging Face Hub, to which a training set is uploaded.
+
+- The upload is one commit, so readers of the repository find the whole set or the earlier one.
+  `HfApi.upload_folder` makes several commits of a large directory; `create_commit` does not.
+- Files of an earlier training set are deleted in the same commit; other files stay.
+- The token is sent to the hub only: it is neither printed nor logged, and removed from messages.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import httpx2
+import huggingface_hub
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+from nsfw_app.datasets.locations import redacted
+from nsfw_app.errors import HubFailed, PublicRepository, PushError, PushForbidden
+
+DATASET = "dataset"
+# What training sets of any format consist of; see `training_set_export`.
+SET_FILES = ("train/*", "test/*", "data/*", "images/*", "labels.csv", "tasks.json", "labeling.xml")
+DETAIL_LENGTH = 300  # of what the hub or its client says
+# What the client raises: of HTTP, of files, of malformed responses, of threads that upload.
+FAILURES = (httpx2.HTTPError, OSError, ValueError, KeyError, TypeError, RuntimeError)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRepository:
+    """A repository `ORG/NAME`, and the token with which it is written."""
+
+    name: str
+    token: str = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        """Its page."""
+        return f"{redacted(huggingface_hub.constants.ENDPOINT)}/datasets/{self.name}"
+
+    def prepare(self, *, public: bool = False) -> str | None:
+        """Create it, private, if it does not exist; return its latest commit.
+
+        Args:
+            public: Accept a repository that is public.
+
+        Raises:
+            PublicRepository: It is public.
+            PushForbidden: The token may not write it, or there is no such organization.
+            HubFailed: The hub cannot be reached or fails.
+        """
+        with self._failures():
+            self._api.create_repo(self.name, repo_type=DATASET, private=True, exist_ok=True)
+            info = self._api.repo_info(self.name, repo_type=DATASET)
+        # Of a repository that was created just now, too: the hub may have other ideas.
+        if not info.private and not public:
+            raise PublicRepository(
+                f"{self.name} is public: everyone could see the images. Nothing was uploaded. "
+                "Make it private in its settings, choose another one, or allow it with --public."
+            )
+        return info.sha
+
+    def upload(self, directory: Path, *, parent: str | None, message: str) -> str:
+        """Replace the training set in the repository by that of a directory, in one commit.
+
+        Args:
+            directory: A training set that is written whole.
+            parent: The commit that the upload follows; another one since is an error.
+            message: The commit message.
+
+        Returns:
+            The hash of the commit; that of the latest one if no file differs.
+
+        Raises:
+            PushForbidden: The token may not write it.
+            HubFailed: The hub cannot be reached or fails. It has no part of the set then.
+        """
+        files = sorted(path for path in directory.rglob("*") if path.is_file())
+        added = {path.relative_to(directory).as_posix(): path for path in files}
+        with self._failures():
+            earlier = self._api.list_repo_files(self.name, repo_type=DATASET, revision=parent)
+            commit = self._api.create_commit(
+                self.name,
+                repo_type=DATASET,
+                operations=[
+                    *(
+                        huggingface_hub.CommitOperationDelete(name, is_folder=False)
+                        for name in earlier
+                        if name not in added and _of_a_set(name)
+                    ),
+                    *(
+                        huggingface_hub.CommitOperationAdd(name, path)
+                        for name, path in added.items()
+                    ),
+                ],
+                commit_message=message,
+                parent_commit=parent,
+            )
+        return commit.oid
+
+    @property
+    def _api(self) -> huggingface_hub.HfApi:
+        return huggingface_hub.HfApi(token=self.token)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Translate errors of the hub and of its client within the block."""
+        try:
+            yield
+        except FAILURES as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> PushError:
+        # A thread that uploads a file wraps what the hub said.
+        if isinstance(error, RuntimeError) and isinstance(error.__cause__, FAILURES):
+            error = error.__cause__
+        if isinstance(error, OfflineModeIsEnabled):
+            return HubFailed("HF_HUB_OFFLINE forbids requests to the hub.")
+        if isinstance(error, HfHubHTTPError):
+            return self._refusal(error)
+        if isinstance(error, httpx2.TransportError):
+            return HubFailed(
+                f"The hub at {redacted(huggingface_hub.constants.ENDPOINT)} cannot be reached, or "
+                f"ended the connection: {self._detail(str(error))}"
+            )
+        return HubFailed(f"The upload to {self.name} failed: {self._detail(str(error))}")
+
+    def _refusal(self, error: HfHubHTTPError) -> PushError:
+        status = error.response.status_code
+        owner = self.name.partition("/")[0]
+        said = f" The hub says: {self._detail(text)}" if (text := error.server_message) else ""
+        match status:
+            case 401:
+                return PushForbidden(
+                    "The hub does not accept the token. Set HF_TOKEN to one with write access to "
+                    f"{self.name}, or sign in with `hf auth login`.{said}"
+                )
+            case 403:
+                return PushForbidden(
+                    f"The token has no permission to write {self.name}, or the hub has no "
+                    f"organization or user '{owner}'.{said}"
+                )
+            case 404:
+                return PushForbidden(
+                    f"The hub has no organization or user '{owner}', or does not show {self.name} "
+                    f"with this token.{said}"
+                )
+            case 412:
+                return HubFailed(f"{self.name} was changed during the upload. Try again.{said}")
+        return HubFailed(f"The hub responded with status {status}. Try again later.{said}")
+
+    def _detail(self, text: str) -> str:
+        """One line of what hub or client say, without the token."""
+        line = " ".join(text.replace(self.token, "(token)").split())
+        line = line if len(line) <= DETAIL_LENGTH else f"{line[:DETAIL_LENGTH]}…"
+        return line if line.endswith((".", "…")) else f"{line}."
+
+
+def _of_a_set(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in SET_FILES)
+
+
+def open_repository(name: str) -> DatasetRepository:
+    """The repository of a name, with the token that huggingface_hub finds; asks no hub.
+
+    Raises:
+        PushError: The name is not of the form ORG/NAME.
+        PushForbidden: There is no token.
+    """
+    try:
+        huggingface_hub.hf_hub_url(name, "README.md", repo_type=DATASET)
+    except HFValidationError:
+        valid = False
+    else:
+        valid = "/" in name
+    if not valid:
+        raise PushError(
+            f"'{name}' is not a repository of the form ORG/NAME: letters, digits and . - _ only."
+        )
+    token = huggingface_hub.get_token()
+    if not token:
+        raise PushForbidden(
+            f"There is no token for the hub. Set HF_TOKEN to one with write access to {name}, or "
+            "sign in with `hf auth login`."
+        )
+    return DatasetRepository(name, token)
