@@ -1,5 +1,6 @@
 """`training-set`: reviewers' labels with their images, as a training set."""
 
+import sys
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,9 +12,11 @@ from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store
 from nsfw_app.cli.operator import operator
 from nsfw_app.datasets.dataset_card import Provenance
+from nsfw_app.datasets.dataset_repository import DatasetRepository, open_repository
 from nsfw_app.datasets.training_rows import Labels, TrainingRows, read_rows
 from nsfw_app.datasets.training_set import MIN_GROUPS, Split
 from nsfw_app.datasets.training_set_export import SetFormat, write_training_set
+from nsfw_app.errors import PushError
 from nsfw_app.records import Label
 from nsfw_app.rules.retention import Retention
 from nsfw_app.store.audit import AuditAction
@@ -30,11 +33,27 @@ def training_set(
     set_format: Annotated[
         SetFormat, typer.Option("--format", help="How images and labels are written.")
     ] = SetFormat.IMAGE_FOLDER,
+    push: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ORG/NAME",
+            help="Upload the set to this private dataset repository of the Hugging Face Hub.",
+        ),
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="Allow --push to a repository that is public.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Upload without asking.")] = False,
 ) -> None:
     """Write the images that reviewers labeled, in a train and a test split.
 
-    Near duplicates are in one split. Images marked as showing a minor are never written.
+    Near duplicates are in one split. Images marked as showing a minor are never written. With
+    --push, the set is then uploaded to a private dataset repository.
     """
+    if (public or yes) and push is None:
+        raise typer.BadParameter("--public and --yes are for --push.")
+    # Before the first image is written, which can take long.
+    repository = _repository(push, yes=yes) if push is not None else None
     configured = settings.load()
     store = open_store(configured)
     labels = Labels.ALL if settled else Labels.CORRECTIONS
@@ -62,6 +81,57 @@ def training_set(
     if short := _too_small(rows):
         typer.echo(short, err=True)
     typer.echo(f"Written: {output}", err=True)
+    if repository is None:
+        return
+    counts = {str(split): len(rows.of(split)) for split in Split}
+    try:
+        if not yes:
+            _ask(len(rows.rows), repository)
+        latest = repository.prepare(public=public)
+        _check_again(rows, read_rows(store, labels=labels, test_share=test_share))
+        # Before the first image leaves: an interrupted upload is in the audit, too.
+        store.audit.add(
+            operator(),
+            AuditAction.EXPORT,
+            "training set",
+            to=repository.url,
+            public=public,
+            images=len(rows.rows),
+            **counts,
+        )
+        message = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+        repository.upload(
+            output.expanduser(), parent=latest, message=f"Training set: {message} images"
+        )
+    except PushError as error:
+        raise type(error)(f"{error} The training set is kept in {output}.") from error
+    typer.echo(repository.url)
+
+
+def _repository(name: str, *, yes: bool) -> DatasetRepository:
+    if not yes and not (sys.stdin and sys.stdin.isatty()):
+        raise PushError(
+            "An upload needs an answer on a terminal, and there is none. Say --yes to upload "
+            "without asking. Nothing was written."
+        )
+    return open_repository(name)
+
+
+def _ask(count: int, repository: DatasetRepository) -> None:
+    question = f"{count:,} images leave this machine for {repository.url}. Upload?"
+    if not typer.confirm(question, err=True):
+        raise PushError("Nothing was uploaded: the answer was no.")
+
+
+def _check_again(rows: TrainingRows, current: TrainingRows) -> None:
+    """Nothing leaves that was restricted while the set was written or the answer was awaited."""
+    exportable = {row.sha256 for row in current.rows}
+    if gone := sum(row.sha256 not in exportable for row in rows.rows):
+        raise PushError(
+            f"{gone:,} of its images may not be exported any more: an image was marked as showing "
+            "a minor, or a label or a preview was removed. Nothing was uploaded. Delete the set "
+            "and run the command again."
+        )
 
 
 def _counts(rows: TrainingRows, split: Split) -> str:
