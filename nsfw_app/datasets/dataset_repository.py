@@ -74,7 +74,7 @@ class DatasetRepository:
 
         Raises:
             PushForbidden: The token may not write it.
-            HubFailed: The hub cannot be reached or fails. It has no part of the set then.
+            HubFailed: The hub cannot be reached or fails. It has the whole set then, or none of it.
         """
         files = sorted(path for path in directory.rglob("*") if path.is_file())
         added = {path.relative_to(directory).as_posix(): path for path in files}
