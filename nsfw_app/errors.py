@@ -17,6 +17,8 @@
     │       └── OutOfMemory  there is not enough memory to run the model
     ├── PolicyError          thresholds out of order or out of range
     ├── CalibrationError     too few reviews to fit a calibration
+    ├── AcceptanceError      images cannot be accepted as the reference: no reason is given
+    │   └── NothingToAccept  no alarm of drift is raised, or nearly no image came after it
     ├── DecisionError        a decision that cannot be recorded
     │   └── DecisionRefused  a rule of the installation forbids it; `kind` says which
     ├── ImageRestricted      the image is hidden from everyone but administrators
@@ -205,6 +207,18 @@ class CalibrationError(NSFWReviewError):
     """There are too few reviews to fit a calibration."""
 
     kind: str = "calibration"
+
+
+class AcceptanceError(NSFWReviewError):
+    """Images cannot be accepted as the reference of drift: no reason is given."""
+
+    kind: str = "acceptance"
+
+
+class NothingToAccept(AcceptanceError):
+    """No alarm of drift is raised, or too few images came after it to compare others with."""
+
+    kind: str = "nothing_to_accept"
 
 
 class DecisionError(NSFWReviewError):

@@ -2,13 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
+from nsfw_app.evidence.summaries import WAIT_S, EvidenceQuery, Summaries
 from nsfw_app.records import ModelIdentity
 
 if TYPE_CHECKING:
     from nsfw_app.evidence.summary import Summary
 
-WAIT_S = 10  # for alarms that are not older than a minute
 LEAST_EVIDENCE = 100  # images of the running model before its policy was saved
 HASH_CHARACTERS = 12  # of a revision, in sentences
 DRIFT = "The {what} of recent images differ from those that this evidence is from."

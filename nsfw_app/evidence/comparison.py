@@ -4,6 +4,8 @@
   a policy while an alarm is raised leaves the reference, so that drifted images do not become
   evidence by that. Before a first policy, or if nearly nothing had arrived then, the reference is
   the first week.
+- An administrator can accept the images so far, which ends an alarm. What changed is then compared
+  with what came after its alarm: the images before would raise the next one.
 - Disagreements are compared among the scores that were always reviewed whole: a band that was
   changed leaves out what only one of the periods reviewed.
 """
@@ -21,8 +23,10 @@ from nsfw_app.evidence.estimates import Interval, proportion
 from nsfw_app.evidence.population import Population
 from nsfw_app.evidence.sample import UNSAFE
 from nsfw_app.records import Policy
+from nsfw_app.store.references import AcceptedReference
 
 WEEK = np.timedelta64(7, "D")
+SECOND = np.timedelta64(1, "s")
 MONDAY = np.datetime64("1970-01-05", "s")
 MAX_WEEKS = 53
 SCORE_BINS = 20
@@ -50,6 +54,8 @@ class Comparison:
       and of the seven days from `week_start` until the latest image.
     - `weeks` are those with images, at most `MAX_WEEKS`, the oldest first.
     - `certain_from` and `certain_to` bound the scores whose disagreements are compared.
+    - `accepted` is the latest accepted reference that counts: where the change was shown less than
+      `MIN_REFERENCE` images before, there is nothing to compare with.
     """
 
     reference_until: str | None
@@ -61,30 +67,50 @@ class Comparison:
     weeks: list[WeeklyRate]
     certain_from: float
     certain_to: float
+    accepted: AcceptedReference | None
+
+    @property
+    def alarm(self) -> bool:
+        """Whether a change is shown."""
+        return self.scores.shown or self.disagreements.shown
+
+    @property
+    def least_since_alarm(self) -> int:
+        """How many images, or reviews, came after the alarm; of two alarms the lower number."""
+        found = (self.scores, self.disagreements)
+        return min((drift.since_alarm for drift in found if drift.shown), default=0)
 
 
-def compare(history: Population, policy: Policy, saved: Sequence[datetime]) -> Comparison:
+def compare(
+    history: Population,
+    policy: Policy,
+    saved: Sequence[datetime],
+    accepted: Sequence[AcceptedReference] = (),
+) -> Comparison:
     """Compare recent images with the reference.
 
     Args:
         history: All images of a model and source, in order of arrival.
         policy: In force; its threshold decides what a disagreement is.
         saved: When policies of the model were saved, the oldest first.
+        accepted: References of the model that were accepted, the oldest first.
     """
     reviews = _CertainReviews(history, policy)
-    until = _reference_until(history, reviews, saved)
-    scores, disagreements = _drifts(history, reviews, until, None)
+    reference = _Reference(history, reviews, saved, accepted)
+    until = reference.until
+    scores, disagreements = reference.drifts()
     start = history.times.max() - WEEK if len(history) else until
     return Comparison(
         reference_until=_iso(until) if len(history) else None,
         scores=scores,
         disagreements=disagreements,
-        reference_scores=_counts(history.scores[history.times < until]),
+        reference_scores=_counts(history.scores[history.times < until][reference.first_image :]),
         week_start=_iso(start) if len(history) else None,
         week_scores=_counts(history.scores[history.times > start]),
         weeks=reviews.by_week(),
         certain_from=reviews.lower,
         certain_to=reviews.upper,
+        accepted=reference.accepted,
     )
 
 
@@ -119,39 +145,79 @@ class _CertainReviews:
         ]
 
 
-def _reference_until(
-    history: Population, reviews: _CertainReviews, saved: Sequence[datetime]
-) -> np.datetime64:
-    """When the reference ends: with the latest policy that was saved without an alarm."""
-    times = [np.datetime64(each.astimezone(UTC).replace(tzinfo=None), "s") for each in saved]
-    if not len(history):
-        return times[-1] if times else np.datetime64(0, "s")
-    times = [time for time in times if np.count_nonzero(history.times < time) >= MIN_REFERENCE]
-    until = history.times.min() + WEEK
-    if times and times[0] < until:
-        until = times[0]
-    for time in times:
-        if time > until and not any(d.shown for d in _drifts(history, reviews, until, time)):
-            until = time
-    return until  # type: ignore[no-any-return]
+class _Reference:
+    """The reference: images from number `first_image`, and reviews from `first_review`, to `until`.
+
+    Policies and acceptances are followed in order of their times.
+    """
+
+    def __init__(
+        self,
+        history: Population,
+        reviews: _CertainReviews,
+        saved: Sequence[datetime],
+        accepted: Sequence[AcceptedReference],
+    ) -> None:
+        self._history = history
+        self._reviews = reviews
+        self.first_image = self.first_review = 0
+        self.accepted: AcceptedReference | None = None
+        events = [(_second(time), None) for time in saved] + [
+            (_end(each), each) for each in accepted
+        ]
+        events.sort(key=lambda event: event[0])
+        if not len(history):
+            self.until = events[-1][0] if events else np.datetime64(0, "s")
+            return
+        events = [each for each in events if self._images_before(each[0]) >= MIN_REFERENCE]
+        self.until = min([history.times.min() + WEEK, *(time for time, _ in events)])
+        for time, acceptance in events:
+            if acceptance is not None:
+                self._accept(acceptance)
+            elif not any(drift.shown for drift in self.drifts(time)):
+                self.until = max(self.until, time)
+
+    def drifts(self, end: np.datetime64 | None = None) -> tuple[Drift, Drift]:
+        """Drift of scores and of disagreements after the reference, and before `end`."""
+
+        def parts(
+            times: Times, values: NDArray[Any], first: int
+        ) -> tuple[NDArray[Any], NDArray[Any]]:
+            recent = times >= self.until
+            return values[~recent][first:], values[
+                recent if end is None else recent & (times < end)
+            ]
+
+        return (
+            score_drift(*parts(self._history.times, self._history.scores, self.first_image)),
+            rate_drift(*parts(self._reviews.times, self._reviews.differ, self.first_review)),
+        )
+
+    def _accept(self, accepted: AcceptedReference) -> None:
+        """End the reference there; what has an alarm begins after it."""
+        end = _end(accepted)
+        scores, disagreements = self.drifts(end)
+        if any(d.shown and d.since_alarm < MIN_REFERENCE for d in (scores, disagreements)):
+            return
+        if scores.alarm is not None:
+            self.first_image = self._images_before(self.until) + scores.alarm + 1
+        if disagreements.alarm is not None:
+            before = int(np.count_nonzero(self._reviews.times < self.until))
+            self.first_review = before + disagreements.alarm + 1
+        self.until = max(self.until, end)
+        self.accepted = accepted
+
+    def _images_before(self, time: np.datetime64) -> int:
+        return int(np.count_nonzero(self._history.times < time))
 
 
-def _drifts(
-    history: Population,
-    reviews: _CertainReviews,
-    until: np.datetime64,
-    end: np.datetime64 | None,
-) -> tuple[Drift, Drift]:
-    """Drift of scores and of disagreements from `until` to `end`, compared with those before."""
+def _second(time: datetime) -> np.datetime64:
+    return np.datetime64(time.astimezone(UTC).replace(tzinfo=None), "s")
 
-    def parts(times: Times, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        recent = times >= until
-        return values[~recent], values[recent if end is None else recent & (times < end)]
 
-    return (
-        score_drift(*parts(history.times, history.scores)),
-        rate_drift(*parts(reviews.times, reviews.differ)),
-    )
+def _end(accepted: AcceptedReference) -> np.datetime64:
+    """When it ends: times of arrivals are whole seconds, and its own second belongs to it."""
+    return _second(datetime.fromisoformat(accepted.at)) + SECOND
 
 
 def _counts(scores: NDArray[Any]) -> list[int]:

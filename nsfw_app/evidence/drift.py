@@ -45,6 +45,11 @@ class Drift:
         """Whether a change is shown."""
         return self.alarm is not None
 
+    @property
+    def since_alarm(self) -> int:
+        """How many recent images came after the one at which the change is shown."""
+        return 0 if self.alarm is None else self.recent - self.alarm - 1
+
 
 def score_drift(reference: NDArray[Any], recent: NDArray[Any]) -> Drift:
     """Compare the distribution of recent scores with that of a reference.

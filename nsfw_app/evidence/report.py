@@ -202,8 +202,18 @@ class TransparencyReport:
             for each in reversed(self._policies.versions(identity.model))
             if each.created_at and each.created_at < scope.period.until
         ]
+        accepted = [
+            each
+            for each in self._store.references.accepted(identity.model)
+            if each.at < scope.period.until
+        ]
         summary = summarize(
-            population, policy, self._store.queue.rules.audits, saved=saved, history=history
+            population,
+            policy,
+            self._store.queue.rules.audits,
+            saved=saved,
+            accepted=accepted,
+            history=history,
         )
         calibration = summary.calibration
         errors = estimate_errors(

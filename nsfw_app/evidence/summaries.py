@@ -2,6 +2,8 @@
 
 - A summary that is older than the data is returned at once, and computed again in the background,
   so that a page with a million images never waits for more than the first one.
+- After images were accepted as the reference, a summary is computed before it is returned: none has
+  the alarm that ended.
 - A caller that asks once a day would get the numbers of the day before. It can wait for new ones,
   if those that are kept are older than a minute or of another policy.
 """
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from nsfw_app.errors import NotFound
+from nsfw_app.errors import AcceptanceError, NotFound, NothingToAccept
 from nsfw_app.evidence.calibrations import CalibrationBook
 from nsfw_app.evidence.decisions import Decisions, StandingDecisionArrays
 from nsfw_app.evidence.population import ArrivedImages, Population, Selection
@@ -21,6 +23,7 @@ from nsfw_app.records import ModelIdentity
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.queue import QueueReason
 from nsfw_app.store import Store
+from nsfw_app.store.references import AcceptedReference
 
 if TYPE_CHECKING:
     from nsfw_app.evidence.decision_counts import DecisionCounts
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 MAX_KEPT = 32
 FRESH = timedelta(seconds=5)  # a summary is not computed more often
 MAX_AGE = timedelta(minutes=1)  # of a summary that is returned to a caller that can wait
+WAIT_S = 10  # for an alarm that is not older than a minute
 PAUSES = 10  # times as long as it took, before it is computed again: requests need the CPU, too
 
 
@@ -66,7 +70,7 @@ class _Kept:
     errors: "ErrorEstimates"
     decisions: "DecisionCounts"
     computed_at: datetime
-    state: tuple[int, int, int, int]
+    state: tuple[int, int, int, int, int]
     took: timedelta
     refreshing: bool = False
 
@@ -109,6 +113,8 @@ class Summaries:
         state = self._state(query)
         with self._lock:
             kept = self._kept.get(query)
+            if kept is not None and kept.state[1] != state[1]:
+                kept = None
             if kept is not None and kept.state != state:
                 age = datetime.now(UTC) - kept.computed_at
                 too_old = age > MAX_AGE or kept.state[0] != state[0]
@@ -122,6 +128,39 @@ class Summaries:
         if kept is None:
             kept = self._compute(query)
         return kept.dated(outdated=kept.state != self._state(query))
+
+    def accept_images(
+        self, query: EvidenceQuery, *, author: str, reason: str
+    ) -> list[AcceptedReference]:
+        """Take the images so far as the reference, which ends the alarms of drift.
+
+        Args:
+            query: Evidence whose summary has an alarm. All sources of its model are accepted.
+            author: Name of the person who accepts them.
+            reason: Why.
+
+        Returns:
+            The accepted references of the model, the oldest first.
+
+        Raises:
+            AcceptanceError: There is no reason.
+            NothingToAccept: No alarm is raised, or too few images came after it.
+        """
+        from nsfw_app.evidence.drift import MIN_REFERENCE  # slow to import
+
+        if not reason.strip():
+            raise AcceptanceError("Say why the images are taken as the reference.")
+        found = self.get(query, wait_s=WAIT_S).summary.comparison
+        if not found.alarm:
+            raise NothingToAccept("No alarm of drift is raised: there is nothing to accept.")
+        if found.least_since_alarm < MIN_REFERENCE:
+            raise NothingToAccept(
+                f"{found.least_since_alarm} came after the alarm, and later ones need at least "
+                f"{MIN_REFERENCE} to be compared with. Accept them when more have arrived."
+            )
+        model = query.identity.model
+        self._store.references.accept(model, author=author, reason=reason.strip())
+        return self._store.references.accepted(model)
 
     def _wait(self, kept: _Kept, timeout_s: float) -> None:
         """Wait, with the lock, until the refresh of a summary has ended."""
@@ -229,6 +268,7 @@ class Summaries:
             policy,
             self._store.queue.rules.audits,
             saved=list(map(datetime.fromisoformat, times)),
+            accepted=self._store.references.accepted(query.identity.model),
             history=all_images,
         )
         errors = estimate_errors(
@@ -244,12 +284,16 @@ class Summaries:
                 self._kept.pop(next(iter(self._kept)))
         return kept
 
-    def _state(self, query: EvidenceQuery) -> tuple[int, int, int, int]:
-        """What a summary depends on: policy, latest arrival and decision, the hour of a period."""
-        arrivals = self._store.arrivals
-        version = self._policies.of(query.identity.model).version
+    def _state(self, query: EvidenceQuery) -> tuple[int, int, int, int, int]:
+        """What a summary depends on.
+
+        Policy, accepted reference, latest arrival and decision, the hour of a period.
+        """
+        arrivals, model = self._store.arrivals, query.identity.model
+        version = self._policies.of(model).version
+        accepted = self._store.references.latest_id(model)
         hour = 0 if query.days is None else int(datetime.now(UTC).timestamp() // 3600)
-        return version, arrivals.last_arrival(), arrivals.last_decision(), hour
+        return version, accepted, arrivals.last_arrival(), arrivals.last_decision(), hour
 
 
 def _is_same(one: ModelIdentity, other: ModelIdentity, backends: frozenset[str]) -> bool:

@@ -24,6 +24,7 @@ from nsfw_app.evidence.population import Population
 from nsfw_app.evidence.sample import SAFE, UNSAFE, Sample
 from nsfw_app.records import Policy
 from nsfw_app.rules.audit_plan import AuditPlan
+from nsfw_app.store.references import AcceptedReference
 
 CONFIDENCE = 0.95  # of intervals
 BOUND_CONFIDENCE = 0.9  # of the certificate
@@ -110,6 +111,7 @@ def summarize(
     audits: AuditPlan,
     *,
     saved: Sequence[datetime] = (),
+    accepted: Sequence[AcceptedReference] = (),
     history: Population | None = None,
 ) -> Summary:
     """Summarize the images of a period.
@@ -119,6 +121,7 @@ def summarize(
         policy: In force.
         audits: The audit plan in force.
         saved: When policies of the model were saved, the oldest first; see `comparison`.
+        accepted: References of the model that were accepted, the oldest first.
         history: All images of the model and source; None where the period is all of them.
     """
     sample = population.sample
@@ -157,7 +160,7 @@ def summarize(
             if calibration
             else []
         ),
-        comparison=compare(history, policy, saved),
+        comparison=compare(history, policy, saved, accepted),
         bounds_images=len(history.sample),
         bounds_reviews=history.sample.reviews,
     )

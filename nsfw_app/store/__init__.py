@@ -37,6 +37,7 @@ from nsfw_app.store.preview_views import PreviewViews
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.purges import Purges
 from nsfw_app.store.queue_entries import ReviewQueue
+from nsfw_app.store.references import References
 from nsfw_app.store.restrictions import Restrictions
 from nsfw_app.store.settled_labels import SettledLabels
 from nsfw_app.store.standing_decisions import StandingDecisions
@@ -110,6 +111,7 @@ class Store:
             submissions=self.submissions,
         )
         self.calibrations = Calibrations(connections)
+        self.references = References(connections)
         self.leases = Leases(connections)
         self.galleries = Galleries(connections)
         self.views = PreviewViews(connections)

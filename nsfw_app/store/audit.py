@@ -1,6 +1,7 @@
 """The audit: sign-ins, exports, purges, restrictions, and changes of settings and accounts.
 
-- Changes are those of policies, calibrations, users, keys, viewing defaults and the queue.
+- Changes are those of policies, calibrations, references, users, keys, viewing defaults and the
+  queue.
 - It is append-only.
 - The row of a change is written in the transaction of that change.
 """
@@ -27,6 +28,7 @@ class AuditAction(StrEnum):
     PURGE = "purge"
     POLICY = "policy"
     CALIBRATION = "calibration"
+    REFERENCE = "reference"
     USER = "user"
     KEY = "key"
     LEASE = "lease"

@@ -139,6 +139,17 @@ def test_from_no_evidence_to_a_policy_to_drift(browser: Browser, app: Server) ->
         expect(page.locator("#evidence")).to_contain_text(
             "by version 1, of 1,251 reviews, ", timeout=PATIENCE_MS
         )
+        take = page.get_by_role("button", name="Take the images so far as the reference")
+        take.click()
+        question = page.get_by_role("dialog", name="Take the images so far as the reference?")
+        page.keyboard.press("Enter")
+        expect(question.get_by_label("Why")).to_be_focused()
+        question.get_by_label("Why").fill("Uploads from a new app.")
+        assert findings(page, "Insights, reference") == []
+        page.keyboard.press("Enter")
+        expect(alarm).to_be_hidden()
+        expect(headline).to_be_focused()
+        expect(page.locator(".drift")).to_contain_text("UTC: Uploads from a new app.")
 
 
 def drag_line(page: Page, start: float, end: float) -> None:

@@ -24,6 +24,14 @@ test('drift has the sizes that are compared', () => {
     'Scores: 400 recent images compared with 3,000, a change is shown from recent number 30 on.',
   )
   assert.match(disagreements, /fewer than 100 in the reference/)
+  const [, , , accepted] = driftSentences({
+    drift: calm,
+    disagreement_drift: calm,
+    comparison: {
+      accepted: { at: '2026-02-03T04:05:06.789Z', author: 'ann', reason: 'A new app.' },
+    },
+  })
+  assert.equal(accepted, 'ann accepted all images until 2026-02-03 04:05 UTC: A new app.')
 })
 
 test('fields with commas, quotes and line ends are quoted, missing ones are empty', () => {

@@ -9,6 +9,7 @@ from nsfw_app.evidence.comparison import Comparison, compare
 from nsfw_app.evidence.population import Population
 from nsfw_app.evidence.sample import Sample
 from nsfw_app.records import Policy
+from nsfw_app.store.references import AcceptedReference
 from tests.support.streams import drawn, everything, stream
 
 POLICY = Policy(0.5, 0.2, 0.8)
@@ -65,11 +66,12 @@ def test_more_disagreements_are_found(review_from: float) -> None:
     assert not found.scores.shown
 
 
-def drifting(*, from_day: float) -> Population:
-    """Scores are higher from a day on."""
+def drifting(*, from_day: float, again_from: float = DAYS) -> Population:
+    """Scores are higher from a day on, and still higher from another one on."""
     sample = stream(np.random.default_rng(2), 20_000)
-    later = np.arange(20_000) >= from_day / DAYS * 20_000
-    scores = np.where(later, np.sqrt(sample.scores), sample.scores)
+    days = np.arange(20_000) * DAYS / 20_000
+    power = np.where(days >= again_from, 0.25, np.where(days >= from_day, 0.5, 1.0))
+    scores = sample.scores**power
     return population(Sample(scores, sample.probabilities, sample.labels))
 
 
@@ -95,6 +97,69 @@ def test_saving_a_policy_does_not_end_an_alarm() -> None:
         found = compare(history, POLICY, saved)
         assert reference_ends(found) == day(9)
         assert found.scores.shown
+
+
+def accept(number: float) -> AcceptedReference:
+    """The images until a day, accepted."""
+    return AcceptedReference(day(number).isoformat(), "root", "test")
+
+
+@pytest.mark.parametrize("saved", [[], [day(9)], [day(9), day(12)]])
+def test_accepted_images_end_the_alarm(saved: list[datetime]) -> None:
+    """Later ones are compared with those since the change was shown, after a new policy, too."""
+    history = drifting(from_day=10)
+    assert compare(history, POLICY, saved).alarm
+    found = compare(history, POLICY, saved, [accept(14)])
+    assert (found.accepted, reference_ends(found)) == (accept(14), day(14) + timedelta(seconds=1))
+    assert 3_500 < found.scores.reference < 4_000
+    assert sum(found.reference_scores) == found.scores.reference
+    assert found.disagreements.reference > 1_000  # of all times: they have not changed
+    assert not found.alarm
+    later = compare(history, POLICY, [*saved, day(16)], [accept(14)])
+    assert reference_ends(later) == day(16)
+    assert 5_500 < later.scores.reference < 6_000
+    assert not later.alarm
+
+
+def test_images_that_change_again_raise_the_alarm_again() -> None:
+    """A policy that is saved then does not end it; accepting them again does."""
+    history = drifting(from_day=10, again_from=17)
+    for saved in ([], [day(18)]):
+        found = compare(history, POLICY, saved, [accept(14)])
+        assert reference_ends(found) == day(14) + timedelta(seconds=1)
+        assert found.scores.shown
+    again = compare(history, POLICY, [], [accept(14), accept(19)])
+    assert (again.accepted, again.alarm) == (accept(19), False)
+    assert 1_500 < again.scores.reference < 2_000
+
+
+def test_more_disagreements_can_be_accepted() -> None:
+    """They are compared with those since the alarm, and scores with those of all times."""
+    history = reviewed(1, review_from=0.2, worse_from=0.6)
+    found = compare(history, POLICY, [day(10)], [accept(16)])
+    assert (found.accepted, found.alarm) == (accept(16), False)
+    assert 100 <= found.disagreements.reference < 0.25 * len(history.sample_times)
+    assert found.scores.reference == pytest.approx(32_000, abs=5)
+
+
+@pytest.mark.parametrize("early", [0.01, 10.08])
+def test_nearly_no_images_cannot_be_the_reference(early: float) -> None:
+    """Nor those of this model and source before the acceptance, nor those after the alarm."""
+    history = drifting(from_day=10)
+    found = compare(history, POLICY, [], [accept(early)])
+    assert found.accepted is None
+    assert reference_ends(found) == day(7)
+    assert found.least_since_alarm > 100
+    at_once = compare(drifting(from_day=19.92), POLICY, [])
+    assert 0 < at_once.least_since_alarm < 100
+
+
+def test_images_of_the_second_of_acceptance_are_accepted() -> None:
+    """Times of arrivals are whole seconds, and that of the acceptance is not."""
+    last = START + timedelta(seconds=DAYS * 86_400 - 1, milliseconds=500)
+    accepted = AcceptedReference(last.isoformat(), "root", "test")
+    found = compare(drifting(from_day=DAYS), POLICY, [], [accepted])
+    assert (found.scores.reference, found.scores.recent) == (20_000, 0)
 
 
 def test_without_a_policy_the_first_week_is_the_reference() -> None:

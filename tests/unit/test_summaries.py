@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from nsfw_app.errors import AcceptanceError, NothingToAccept
 from nsfw_app.evidence import summaries as module
 from nsfw_app.evidence.metrics import Confusion
 from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
@@ -82,6 +83,68 @@ def test_bounds_are_of_older_images_too(summaries: Summaries, arriving: Store) -
     assert summary.labeled_reviews == Confusion(0, 0, 0, 0)
     whole = summaries.get(EvidenceQuery(FAKE)).summary
     assert whole.labeled_reviews == Confusion(1, 0, 0, 0)
+
+
+def drift(store: Store, images: int = 160) -> None:
+    """A hundred images of long ago, and recent ones of another score."""
+    for _ in range(100):
+        arrive(store, 0.3, REVIEW)
+    with store.arrivals._connections.writing() as db:
+        db.execute("update arrivals set arrived_at = '2020-01-01T00:00:00.000Z'")
+    for _ in range(images):
+        arrive(store, 0.7, REVIEW)
+
+
+def test_accepted_images_end_the_alarm_at_once(summaries: Summaries, arriving: Store) -> None:
+    """Of every query of the model, in every process; then there is nothing to accept."""
+    other = Summaries(arriving, PolicyBook(arriving.policies), EquivalentBackends(None))
+    drift(arriving)
+    queries = [EvidenceQuery(FAKE), EvidenceQuery(FAKE, days=7), EvidenceQuery(FAKE, source="api")]
+    for each in (summaries, other):
+        assert all(each.get(query).summary.comparison.alarm for query in queries)
+    made = summaries.accept_images(queries[1], author="root", reason=" A new app. ")
+    assert [(each.author, each.reason) for each in made] == [("root", "A new app.")]
+    for each in (summaries, other):
+        for query in queries:
+            found = each.get(query)
+            assert (found.summary.comparison.alarm, found.outdated) == (False, False)
+            assert found.summary.comparison.accepted == made[0]
+            assert 100 <= found.summary.comparison.scores.reference < 160
+    with pytest.raises(NothingToAccept):
+        summaries.accept_images(queries[0], author="root", reason="Again.")
+
+
+def test_too_few_images_after_an_alarm_cannot_be_accepted(
+    summaries: Summaries, arriving: Store
+) -> None:
+    """Later ones could not be compared with them; the message says how many there are."""
+    drift(arriving, images=100)
+    since = summaries.get(EvidenceQuery(FAKE)).summary.comparison.least_since_alarm
+    assert 0 < since < 100
+    with pytest.raises(NothingToAccept, match=f"^{since} came after the alarm"):
+        summaries.accept_images(EvidenceQuery(FAKE), author="root", reason="A new app.")
+    assert arriving.references.accepted(FAKE.model) == []
+
+
+@pytest.mark.parametrize("reason", ["", " \n"])
+def test_images_are_not_accepted_without_a_reason(
+    summaries: Summaries, arriving: Store, reason: str
+) -> None:
+    """Nothing is recorded, and the alarm stays."""
+    drift(arriving)
+    with pytest.raises(AcceptanceError, match="Say why"):
+        summaries.accept_images(EvidenceQuery(FAKE), author="root", reason=reason)
+    assert arriving.references.accepted(FAKE.model) == []
+    assert summaries.get(EvidenceQuery(FAKE)).summary.comparison.alarm
+
+
+def test_accepted_references_are_found_by_an_index(arriving: Store) -> None:
+    """They are read with each summary, and the audit grows with each sign-in and export."""
+    plan = arriving.references._connections.db.execute(
+        "explain query plan select max(id) from audit where action = 'reference' and subject = ?",
+        ("model",),
+    ).fetchall()
+    assert "audit_references" in plan[0]["detail"]
 
 
 def test_a_slow_summary_is_computed_rarely(

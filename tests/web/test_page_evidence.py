@@ -102,6 +102,52 @@ def test_other_tabs_show_the_alarms_of_drift(
     assert alarm.startswith("The scores of recent images differ")
 
 
+def test_an_admin_accepts_the_images_so_far(
+    engine: Engine, arriving: Store, tmp_path: Path
+) -> None:
+    """The alarm ends in page and API, which say who accepted them; the audit has it; once."""
+    running = engine.status.classifier.identity
+    for _ in range(100):
+        arrive(arriving, 0.3, REVIEW, identity=running)
+    with arriving.arrivals._connections.writing() as db:
+        db.execute("update arrivals set arrived_at = '2020-01-01T00:00:00.000Z'")
+    with open_app(engine, arriving, tmp_path) as app:
+        root, ann, vera = (app.signed_in(name) for name in ("root", "ann", "vera"))
+        for _ in range(160):
+            arrive(arriving, 0.7, REVIEW, identity=running)
+        before = root.get(ANY, params={"days": 7}).json()
+        assert len(before["alarms"]) == 1
+        path, reason = f"{ANY}/reference?days=7", {"reason": "A new app."}
+        for caller, body, status, kind in (
+            (ann, reason, 403, "forbidden"),
+            (vera, reason, 403, "forbidden"),
+            (root, {"reason": " "}, 400, "acceptance"),
+            (root, {}, 422, "request"),
+            (root, {"reason": "x" * 4_001}, 422, "request"),
+        ):
+            refused = caller.post(path, json=body)
+            assert (refused.status_code, refused.json()["error"]["kind"]) == (status, kind)
+        broken = root.post(path, content=b'{"reason": "\\ud800"}')
+        assert broken.status_code in {400, 422}
+        assert root.get(ANY, params={"days": 7}).json()["alarms"] == before["alarms"]
+
+        made = root.post(path, json=reason).json()["accepted"]
+        after = vera.get(ANY, params={"days": 7}).json()
+        assert (after["alarms"], after["comparison"]["accepted"]) == ([], made)
+        assert (made["author"], made["reason"]) == ("root", "A new app.")
+        assert {key: before[key] for key in ("curve", "more_reviews", "allowed")} == {
+            key: after[key] for key in ("curve", "more_reviews", "allowed")
+        }
+        assert vera.get(f"{ANY}/alarms").json() == {"alarms": []}
+        by_key = app.with_key(Permission.EXPORT).get("/v1/insights").json()
+        assert (by_key["alarms"], by_key["comparison"]["accepted"]) == ([], made)
+        again = root.post(path, json=reason)
+        assert (again.status_code, again.json()["error"]["kind"]) == (409, "nothing_to_accept")
+    (entry,) = [each for each in arriving.audit.entries() if each.action == "reference"]
+    assert (entry.at, entry.actor, entry.subject) == (made["at"], "root", running.model)
+    assert entry.details == {"reason": "A new app."}
+
+
 def test_the_audit_plan_is_that_of_the_command(
     engine: Engine, arriving: Store, tmp_path: Path
 ) -> None:

@@ -177,6 +177,9 @@ APP_ROUTES: dict[Names, Expected] = {
     ),
     ("GET", "/desk/insights"): Expected(PEOPLE, get("/desk/insights")),
     ("GET", "/desk/insights/alarms"): Expected(PEOPLE, get("/desk/insights/alarms")),
+    ("POST", "/desk/insights/reference"): Expected(
+        (401, 403, 403, 403, 409, 403), post("/desk/insights/reference", json={"reason": "test"})
+    ),
     ("GET", "/desk/insights/decisions"): Expected(PEOPLE, get("/desk/insights/decisions")),
     ("GET", "/desk/insights/disagreements"): Expected(PEOPLE, get("/desk/insights/disagreements")),
     ("GET", "/desk/insights/audit-plan"): Expected(PEOPLE, get("/desk/insights/audit-plan")),

@@ -22,6 +22,7 @@ from nsfw_app.store.migrations.arrival_table import ARRIVAL_TABLE
 from nsfw_app.store.migrations.calibration_table import CALIBRATION_TABLE
 from nsfw_app.store.migrations.decision_context import DECISION_CONTEXT
 from nsfw_app.store.migrations.queue_tables import QUEUE_TABLES
+from nsfw_app.store.migrations.reference_index import REFERENCE_INDEX
 from nsfw_app.store.migrations.review_tables import TABLES
 from nsfw_app.store.migrations.submission_tables import SUBMISSION_TABLES
 from nsfw_app.store.migrations.team_tables import TEAM_TABLES
@@ -141,6 +142,13 @@ def add_arrivals(db: Database) -> None:
 def add_calibrations(db: Database) -> None:
     """Versions of calibrations."""
     for statement in CALIBRATION_TABLE:
+        db.execute(statement)
+
+
+@migrations()
+def index_references(db: Database) -> None:
+    """An index of accepted references."""
+    for statement in REFERENCE_INDEX:
         db.execute(statement)
 
 

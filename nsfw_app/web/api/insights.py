@@ -176,6 +176,14 @@ class WeeklyRateBody(Body):
     disagreements: IntervalBody
 
 
+class AcceptedBody(Body):
+    """All images until a time, accepted as the reference."""
+
+    at: str
+    author: str
+    reason: str
+
+
 class ComparisonBody(Body):
     """The latest seven days and the reference, by twentieths of the score; disagreements by week.
 
@@ -189,6 +197,7 @@ class ComparisonBody(Body):
     weeks: list[WeeklyRateBody]
     certain_from: float
     certain_to: float
+    accepted: AcceptedBody | None
 
 
 class InsightsBody(Body):

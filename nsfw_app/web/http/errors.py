@@ -48,6 +48,7 @@ STATUSES: Mapping[str, int] = MappingProxyType(
         **dict.fromkeys(Refusal, 409),
         "lease": 409,
         "calibration": 409,
+        "nothing_to_accept": 409,
         "request_too_large": 413,
         "too_large": 413,
         "too_many_pixels": 413,

@@ -4,6 +4,7 @@ Its numbers are those of `GET /v1/insights`; it adds the choices of the tab's fi
 the evidence is of the model that runs.
 """
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -11,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nsfw_app.evidence.alarms import current_alarms, model_alarms
 from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
+from nsfw_app.records import NewDecision
 from nsfw_app.review.engine import Engine
-from nsfw_app.web.auth.callers import Reader
+from nsfw_app.web.auth.callers import Manager, Reader
 from nsfw_app.web.parameters import MAX_NAME_CHARACTERS, EvidenceSelection
 
 
@@ -33,8 +35,14 @@ class AuditParameters(BaseModel):
     model: str | None = Field(None, min_length=1, max_length=MAX_NAME_CHARACTERS)
 
 
+class ReferenceBody(BaseModel):
+    """Why images are accepted as the reference."""
+
+    reason: str = Field(max_length=NewDecision.MAX_NOTE_CHARACTERS)
+
+
 def evidence_routes(engine: Engine, summaries: Summaries) -> APIRouter:
-    """`GET /desk/insights`, its alarms and its audit plan."""
+    """`GET /desk/insights`, its alarms, reference and audit plan."""
     router = APIRouter()
 
     @router.get("/insights")
@@ -67,6 +75,18 @@ def evidence_routes(engine: Engine, summaries: Summaries) -> APIRouter:
         classifier = engine.status.classifier
         running = classifier.identity if classifier else None
         return {"alarms": current_alarms(summaries, running)}
+
+    @router.post("/insights/reference")
+    def accept(
+        body: ReferenceBody, manager: Manager, query: Annotated[EvidenceSelection, Query()]
+    ) -> dict[str, Any]:
+        """Take all images so far as the reference of drift; the query is that of the summary."""
+        classifier = engine.status.classifier
+        running = classifier.identity if classifier else None
+        identity = summaries.identity(query.model, loaded=running)
+        wanted = EvidenceQuery(identity, query.days, query.source)
+        accepted = summaries.accept_images(wanted, author=manager.name, reason=body.reason)
+        return {"accepted": asdict(accepted[-1])}
 
     @router.get("/insights/audit-plan")
     def audit_plan(_: Reader, query: Annotated[AuditParameters, Query()]) -> dict[str, Any]:

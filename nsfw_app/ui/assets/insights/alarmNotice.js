@@ -4,6 +4,7 @@
 import { make, openTab, watchVisibility } from '../shared/dom.js'
 import { get } from '../shared/requests.js'
 import { status } from '../shared/server.js'
+import { accepted } from './referenceForm.js'
 
 const LEAST_AGE_MS = 60_000 // of alarms that are asked for again when the tab is opened
 
@@ -44,6 +45,9 @@ export function makeAlarmNotice() {
     const next = `${state} ${policy.version}`
     if (next !== known) asked = Number.NEGATIVE_INFINITY
     known = next
+  })
+  accepted.subscribe(() => {
+    asked = Number.NEGATIVE_INFINITY
   })
   return {
     element,

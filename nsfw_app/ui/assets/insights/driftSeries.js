@@ -10,6 +10,7 @@
  * @property {string | null} week_start
  * @property {number[]} week_scores
  * @property {{ start: string, disagreements: Interval }[]} weeks By the date of their Monday.
+ * @property {{ at: string, author: string, reason: string } | null} accepted The latest accepted reference.
  */
 
 /**

@@ -19,6 +19,7 @@ import { makeErrorEstimates } from './errorEstimates.js'
 import { makeEvidenceFilter } from './evidenceFilter.js'
 import { driftSentences, leftOutSentences } from './evidenceText.js'
 import { makeFinderPanel } from './finderPanel.js'
+import { makeReferenceForm } from './referenceForm.js'
 import { drawWeightedCounts } from './weightedCounts.js'
 
 /** @typedef {{ alarm: number | null, reference: number, recent: number, compared: boolean }} Drift */
@@ -59,8 +60,17 @@ export function mount(root, { trigger }) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer
   const filter = makeEvidenceFilter(load, loadDecisions)
-  const alarm = make('div', { id: 'evidence-alarm', role: 'status', hidden: true })
-  const headline = make('p', { id: 'evidence-headline', role: 'status' }, 'Loading...')
+  const alarms = make('div', { role: 'status' })
+  const reference = makeReferenceForm(filter.query, async () => {
+    await load()
+    headline.focus() // the button has gone
+  })
+  const alarm = make('div', { id: 'evidence-alarm', hidden: true }, alarms, reference.element)
+  const headline = make(
+    'p',
+    { id: 'evidence-headline', role: 'status', tabindex: '-1' },
+    'Loading...',
+  )
   const leftOut = make('ul', { class: 'evidence-notes' })
   const finder = makeFinderPanel((proposal) => trigger('use', proposal))
   const histogram = makeHistogram()
@@ -131,7 +141,8 @@ export function mount(root, { trigger }) {
     filter.offer(summary)
     headline.textContent = summary.headline
     alarm.hidden = !summary.alarms.length
-    alarm.replaceChildren(...summary.alarms.map((text) => make('p', {}, text)))
+    alarms.replaceChildren(...summary.alarms.map((text) => make('p', {}, text)))
+    reference.show(summary)
     leftOut.replaceChildren(...leftOutSentences(summary).map((text) => make('li', {}, text)))
     details.hidden = !summary.images
     numbers.replaceChildren(...drawWeightedCounts(summary.labeled, summary.labeled_reviews))

@@ -1,5 +1,6 @@
 // Sentences about what the evidence leaves out, and what has changed since.
 
+/** @import { Comparison } from './driftSeries.js' */
 /** @import { Drift } from './evidence.js' */
 
 import { whole } from './finder.js'
@@ -25,16 +26,25 @@ export function leftOutSentences({ never_drawn: never, unsettled, outdated, imag
 }
 
 /**
- * @param {{ drift: Drift, disagreement_drift: Drift }} summary
+ * @param {{ drift: Drift, disagreement_drift: Drift, comparison?: Pick<Comparison, 'accepted'> }} summary
  * @returns {string[]}
  */
-export function driftSentences({ drift, disagreement_drift: disagreements }) {
+export function driftSentences({ drift, disagreement_drift: disagreements, comparison }) {
+  const accepted = comparison?.accepted
   return [
     `Scores: ${compared(drift, 'images')}.`,
     `Disagreements with the model in the review band: ${compared(disagreements, 'reviews')}.`,
-    'Images that arrived since are compared with those before the latest policy that was saved without an alarm, or with the first week. If nothing has changed, an alarm is ever raised with a probability of at most 1 %, however often one looks.',
+    'Images that arrived since are compared with those before the latest policy that was saved without an alarm, or with the first week. What was accepted in an alarm is compared with what came after the alarm. If nothing has changed, an alarm is ever raised with a probability of at most 1 %, however often one looks.',
+    ...(accepted
+      ? [
+          `${accepted.author} accepted all images until ${dateTime(accepted.at)}: ${accepted.reason}`,
+        ]
+      : []),
   ]
 }
+
+/** @param {string} at In ISO 8601, UTC. */
+const dateTime = (at) => `${at.slice(0, 10)} ${at.slice(11, 16)} UTC`
 
 /** @param {Drift} drift @param {string} what */
 function compared({ alarm, reference, recent, compared: known }, what) {

@@ -1,5 +1,5 @@
 // A question before many decisions are recorded, or what hides an image is lifted. Enter confirms, Escape cancels; Space presses
-// neither button.
+// neither button. A field in it must be valid to confirm.
 
 import { make } from './dom.js'
 
@@ -38,6 +38,7 @@ export function askFirst({ title, text, confirm, content = [], onConfirm, onClos
   )
 
   function accept() {
+    for (const field of dialog.querySelectorAll('input')) if (!field.reportValidity()) return
     dialog.close()
     onConfirm()
   }
