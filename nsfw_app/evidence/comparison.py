@@ -54,8 +54,7 @@ class Comparison:
       and of the seven days from `week_start` until the latest image.
     - `weeks` are those with images, at most `MAX_WEEKS`, the oldest first.
     - `certain_from` and `certain_to` bound the scores whose disagreements are compared.
-    - `accepted` is the latest accepted reference that counts: where the change was shown less than
-      `MIN_REFERENCE` images before, there is nothing to compare with.
+    - `accepted` is the latest accepted reference with at least `MIN_REFERENCE` images.
     """
 
     reference_until: str | None
@@ -194,14 +193,15 @@ class _Reference:
         )
 
     def _accept(self, accepted: AcceptedReference) -> None:
-        """End the reference there; what has an alarm begins after it."""
+        """End the reference there; what has an alarm begins after it, if enough came after it.
+
+        Labels that came later can raise another alarm, which does not undo an acceptance.
+        """
         end = _end(accepted)
         scores, disagreements = self.drifts(end)
-        if any(d.shown and d.since_alarm < MIN_REFERENCE for d in (scores, disagreements)):
-            return
-        if scores.alarm is not None:
+        if scores.alarm is not None and scores.since_alarm >= MIN_REFERENCE:
             self.first_image = self._images_before(self.until) + scores.alarm + 1
-        if disagreements.alarm is not None:
+        if disagreements.alarm is not None and disagreements.since_alarm >= MIN_REFERENCE:
             before = int(np.count_nonzero(self._reviews.times < self.until))
             self.first_review = before + disagreements.alarm + 1
         self.until = max(self.until, end)
