@@ -1,8 +1,10 @@
-// Numbers of a chart as CSV.
+// Numbers of a chart as CSV that spreadsheets open safely, as `review/csv_lines.py` writes it.
 
 /** @typedef {(string | number | null)[]} Row */
 
-const SPECIAL = /[",\n]/
+const SPECIAL = /[",\r\n]/
+/** Text that a spreadsheet would run as a formula. */
+const FORMULA = /^ *[=+\-@\t\r\n\0]/
 
 /**
  * @param {string[]} columns
@@ -14,7 +16,8 @@ export function csvOf(columns, rows) {
 
 /** @param {string | number | null} value */
 function field(value) {
-  const text = value === null ? '' : String(value)
+  let text = value === null ? '' : String(value)
+  if (typeof value === 'string' && FORMULA.test(text)) text = `'${text}`
   return SPECIAL.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
 
