@@ -9,7 +9,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,7 @@ class Summary:
     - `never_drawn` images had no chance to be reviewed: nothing is known of them.
     - `more_reviews` is about how many more sampled reviews certify a threshold for each recall in
       `RECALL_TARGETS`; None where one is certified, or the reviews speak against it.
+    - `policy_held` is whether all of them arrived under the policy in force.
     - `days` is the length of the period in which images arrived; None without any.
     - `bounds_images` and `bounds_reviews` are those of the bounds of recall, of `more_reviews` and
       of the comparison, which are not limited to the period.
@@ -90,6 +91,7 @@ class Summary:
     never_drawn: int
     reviews: int
     unsettled: int
+    policy_held: bool
     days: float | None
     allowed: Estimates
     labeled: Estimates
@@ -134,6 +136,7 @@ def summarize(
         never_drawn=population.never_drawn,
         reviews=sample.reviews,
         unsettled=sample.open_draws,
+        policy_held=_is_after(population, saved),
         days=population.days,
         allowed=estimator.at(policy.review_from),
         labeled=estimator.at(policy.threshold),
@@ -174,6 +177,7 @@ def headline(summary: Summary, *, period: str) -> str:
         period: Its name within a sentence, such as "in the last 30 days".
     """
     images = f"{summary.images:,} image{'s' if summary.images != 1 else ''}"
+    verb = "were allowed" if summary.policy_held else "would be allowed by the policy in force"
     if not summary.images:
         return f"No image arrived {period}. Images count that may enter the review queue."
     if summary.never_drawn == summary.images or not summary.reviews:
@@ -187,15 +191,23 @@ def headline(summary: Summary, *, period: str) -> str:
     missed, recall = summary.allowed.missed, summary.allowed.recall
     if recall.value is None or missed.value is None:
         return (
-            f"Of {images} {period} at most {missed.upper:,.0f} unsafe ones were allowed: none of "
-            f"the {summary.reviews:,} sampled reviews is unsafe."
+            f"Of {images} {period} at most {missed.upper:,.0f} unsafe ones {verb}: none of the "
+            f"{summary.reviews:,} sampled reviews is unsafe."
         )
     return (
-        f"Of {images} {period} about {missed.value:,.0f} unsafe ones were allowed "
+        f"Of {images} {period} about {missed.value:,.0f} unsafe ones {verb} "
         f"({missed.lower:,.0f} to {missed.upper:,.0f}). Recall {100 * recall.value:.1f} % "
         f"({100 * recall.lower:.1f} to {100 * recall.upper:.1f}), from {summary.reviews:,} sampled "
         "reviews."
     )
+
+
+def _is_after(population: Population, saved: Sequence[datetime]) -> bool:
+    """Whether no image arrived before the latest policy was saved."""
+    if not saved or not len(population):
+        return True
+    latest = np.datetime64(saved[-1].astimezone(UTC).replace(tzinfo=None), "s")
+    return bool(population.times.min() >= latest)
 
 
 def _curve(

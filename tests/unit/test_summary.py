@@ -50,6 +50,16 @@ def test_the_first_sentence_has_counts_and_intervals(summary: Summary) -> None:
     assert recall.lower <= true_recall(0.2) <= recall.upper
 
 
+def test_the_first_sentence_does_not_blame_a_policy_for_earlier_images() -> None:
+    """Of images that arrived under another policy it says what the present one would allow."""
+    found = population(stream(np.random.default_rng(1), 2_000), days=10)
+    before, during = datetime(2025, 12, 31, tzinfo=UTC), datetime(2026, 1, 5, tzinfo=UTC)
+    assert " unsafe ones were allowed (" in headline(summary_of(found, until=before), period=PERIOD)
+    assert " unsafe ones would be allowed by the policy in force (" in headline(
+        summary_of(found, until=during), period=PERIOD
+    )
+
+
 def test_the_first_sentence_says_what_is_missing() -> None:
     """Without images, draws, reviews, or unsafe ones among them, it says so."""
     few = np.full(3, 0.1)
