@@ -90,7 +90,7 @@ def test_from_no_evidence_to_a_policy_to_drift(browser: Browser, app: Server) ->
         expect(handle).to_have_value(f"{too_high:g}")
         expect(result).to_contain_text(f"{statement}, but not at {too_high:.2f}")
         use.click()
-        dialog = page.get_by_role("dialog", name="Nothing is certified at these numbers")
+        dialog = page.get_by_role("dialog", name="The target is not certified at these numbers")
         dialog.get_by_role("button", name="Cancel").click()
         page.locator("#finder-reviews").fill("1")
         page.locator("#finder-propose").click()

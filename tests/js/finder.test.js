@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import {
   assess,
   certifiedIndex,
+  doubts,
   indexOf,
   moreReviews,
   moved,
@@ -194,6 +195,28 @@ test('the reviews of the certificate are counted where it is of more than the pe
   const longer = { ...EVIDENCE, reviews: 0, bounds_reviews: 900 }
   assert.match(reasonOf(longer, POLICY, TARGETS), /confidence, from 900 sampled reviews; /)
   assert.match(resultSentences(longer, POLICY, TARGETS)[1], /900 .* in all periods\.$/)
+})
+
+test('an alarm, a lower estimate or one source only are doubts, and in the reason', () => {
+  assert.deepEqual(doubts(EVIDENCE, POLICY, TARGETS), [])
+  const alarm = 'The scores of recent images differ.'
+  assert.deepEqual(doubts({ ...EVIDENCE, alarms: [alarm] }, POLICY, TARGETS), [alarm])
+  assert.match(
+    reasonOf({ ...EVIDENCE, alarms: [alarm] }, POLICY, TARGETS),
+    /an alarm was raised\.$/,
+  )
+  const api = { ...EVIDENCE, source: 'api' }
+  assert.match(doubts(api, POLICY, TARGETS)[0], /images from api only; .* all sources\.$/)
+  assert.match(reasonOf(api, POLICY, TARGETS), /; images from api only\.$/)
+  const low = { value: 0.82, lower: 0.79, upper: 0.86, reviews: 50 }
+  const worse = {
+    ...EVIDENCE,
+    curve: { ...EVIDENCE.curve, recall: EVIDENCE.curve.recall.map(() => low) },
+  }
+  assert.match(doubts(worse, POLICY, TARGETS)[0], /estimated recall of this one is lower: 82\.0 %/)
+  assert.match(resultSentences(worse, POLICY, TARGETS)[1], /estimated recall of this one is lower/)
+  const uncertified = { ...POLICY, review_from: 0.4 }
+  assert.match(doubts(EVIDENCE, uncertified, TARGETS)[0], /, but not at 0\.40/)
 })
 
 test('the reason states the evidence', () => {

@@ -30,6 +30,8 @@
  * @property {Numbers} policy
  * @property {number | null} days
  * @property {number | null} days_selected
+ * @property {string | null} [source] The only one that the numbers are of; null for all.
+ * @property {string[]} [alarms] Why the evidence no longer holds.
  * @property {number} images
  * @property {number} reviews
  * @property {number} [bounds_reviews] Those of `bounds`, where these are not of the period.
@@ -210,7 +212,10 @@ export function certificateSentence(evidence, numbers, targets, { certified, hol
  */
 export function resultSentences(evidence, numbers, targets) {
   const found = assess(evidence, numbers, targets)
-  const sentences = [certificateSentence(evidence, numbers, targets, found)]
+  const sentences = [
+    certificateSentence(evidence, numbers, targets, found),
+    ...contradictions(found, targets),
+  ]
   if (found.certified !== null) sentences.push(basisSentence(evidence))
   if (found.missed !== null)
     sentences.push(
@@ -233,6 +238,40 @@ export function resultSentences(evidence, numbers, targets) {
 }
 
 /**
+ * That the period has a lower recall than the certificate says, as a sentence; none if it has not.
+ *
+ * @param {Assessment} found
+ * @param {Targets} targets
+ */
+const contradictions = ({ holds, recall }, targets) =>
+  holds && recall.value !== null && recall.upper < targets.recall
+    ? [
+        `The certificate is of all periods, and the estimated recall of this one is lower: ${rate(recall)}.`,
+      ]
+    : []
+
+/**
+ * Why numbers should not be used without a second look, as sentences: no certificate, an alarm, an
+ * estimate that contradicts the certificate, one source only.
+ *
+ * @param {Evidence} evidence
+ * @param {Numbers} numbers
+ * @param {Targets} targets
+ * @returns {string[]}
+ */
+export function doubts(evidence, numbers, targets) {
+  const found = assess(evidence, numbers, targets)
+  const sentences = found.holds
+    ? contradictions(found, targets)
+    : [certificateSentence(evidence, numbers, targets, found)]
+  if (evidence.source)
+    sentences.push(
+      `These numbers are of images from ${evidence.source} only; the policy is for all sources.`,
+    )
+  return [...sentences, ...(evidence.alarms ?? [])]
+}
+
+/**
  * The reason that is stored with a policy: what the evidence for it is.
  *
  * @param {Evidence} evidence
@@ -250,7 +289,11 @@ export function reasonOf(evidence, numbers, targets) {
       : `${target} not certified, ${basis}`
   const period = days === null ? '' : ` in the last ${days === 1 ? 'day' : `${days} days`}`
   const estimated = `estimated ${rate(recall)}${period}, from ${whole(recall.reviews)} reviewed unsafe images`
-  return `${claim}; ${estimated}${work === null ? '' : `; about ${decimal(work)} reviews a day`}.`
+  const parts = [claim, estimated]
+  if (work !== null) parts.push(`about ${decimal(work)} reviews a day`)
+  if (evidence.source) parts.push(`images from ${evidence.source} only`)
+  if (evidence.alarms?.length) parts.push('saved while an alarm was raised')
+  return `${parts.join('; ')}.`
 }
 
 /**

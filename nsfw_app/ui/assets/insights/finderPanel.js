@@ -8,7 +8,7 @@ import { askFirst } from '../shared/confirmation.js'
 import { make } from '../shared/dom.js'
 import { signal } from '../shared/signal.js'
 import { makeAuditPlan } from './auditPlan.js'
-import { assess, moved, reasonOf, resultSentences } from './finder.js'
+import { assess, doubts, moved, reasonOf, resultSentences } from './finder.js'
 import { makeFinderCharts } from './finderCharts.js'
 import { proposal } from './proposal.js'
 import { checkedTargets } from './targets.js'
@@ -65,14 +65,16 @@ export function makeFinderPanel(use) {
     const targets = found?.targets
     if (!evidence || !numbers || !targets) return
     const fill = () => use({ ...numbers, reason: reasonOf(evidence, numbers, targets) })
-    if (assess(evidence, numbers, targets).holds) {
+    const against = doubts(evidence, numbers, targets)
+    if (!against.length) {
       fill()
       return
     }
+    const { holds } = assess(evidence, numbers, targets)
     askFirst({
-      title: 'Nothing is certified at these numbers',
-      text: `${resultSentences(evidence, numbers, targets)[0]} The reason of the policy will say that it is not certified.`,
-      confirm: 'Use without certificate',
+      title: holds ? 'The evidence is in doubt' : 'The target is not certified at these numbers',
+      text: `${against.join(' ')} The reason of the policy will say so.`,
+      confirm: holds ? 'Use it all the same' : 'Use without certificate',
       onConfirm: fill,
       onClose: () => useIt.focus(),
     })
