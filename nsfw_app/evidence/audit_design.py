@@ -20,7 +20,6 @@ from nsfw_app.evidence.guarantee import FRACTIONS, RECENT, RECENT_STEP
 from nsfw_app.records import Policy
 from nsfw_app.rules.audit_plan import AuditPlan, AuditRange
 
-ALMOST = 1.3  # of the fewest reviews: among plans with as many the one with the least daily work
 RATES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 LEAST_WITHOUT_IMAGES = 0.05  # where no image arrived yet: the rate of docs/evidence.md's audits
 
@@ -110,10 +109,7 @@ def propose_audits(
             found.append((load * images, load, probabilities))
     if not found:
         return AuditProposal(policy.review_from, expected, None, None, None, None)
-    fewest = min(reviews for reviews, _, _ in found)
-    reviews, load, probabilities = min(
-        (plan for plan in found if plan[0] <= ALMOST * fewest), key=lambda plan: plan[1]
-    )
+    reviews, load, probabilities = min(found, key=lambda plan: plan[:2])  # then the least a day
     probabilities[empty] = _rates_without_images(probabilities, empty=empty, free=free)
     ranges = [
         AuditRange(float(a), float(b), float(p))
