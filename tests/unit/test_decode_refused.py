@@ -3,6 +3,7 @@
 import io
 import re
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,14 @@ import pytest
 import tifffile
 from PIL import Image, ImageFile
 
+from nsfw_app.datasets.files import POINTER
+from nsfw_app.datasets.reading import Reader
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging.decode import Limits, check_size, decode, read_file, sha256
 from nsfw_app.imaging.previews import thumbnail
 from tests.support.fakes import LIMITS
 from tests.support.image_files import FILES, encoded, png, sample_photo
+from tests.unit.test_sources import entries
 
 HTML = b"<!doctype html><html><head><title>404</title></head><body>Not found</body></html>"
 SVG = b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"
@@ -76,6 +80,25 @@ def refused_without_memory() -> ImageError:
         return refused(FILES["png"])
 
 
+def unread_entry(path: Path, data: bytes) -> ImageError:
+    """The error for the only image of a data set, which a file with these bytes is or holds."""
+    path.write_bytes(data)
+    (entry,) = entries(path)
+    with Reader(LIMITS) as reader, pytest.raises(ImageError) as caught:
+        reader.read(entry)
+    return caught.value
+
+
+def encrypted_archive() -> bytes:
+    """A zip archive whose member is marked as encrypted."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("image.jpg", FILES["jpeg"])
+    data = bytearray(buffer.getvalue())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(data)
+
+
 # A way to provoke each kind, and a text that its message contains.
 KINDS: dict[ImageErrorKind, tuple[Callable[[Path], ImageError], str]] = {
     ImageErrorKind.MISSING: (lambda folder: unread(folder / "image"), "No such file"),
@@ -93,6 +116,18 @@ KINDS: dict[ImageErrorKind, tuple[Callable[[Path], ImageError], str]] = {
     ImageErrorKind.TRUNCATED: (lambda _: refused(FILES["jpeg"][:200]), "ends too early"),
     ImageErrorKind.CORRUPT: (lambda _: refused(garbled(FILES["webp-lossless"])), "is damaged"),
     ImageErrorKind.UNSUPPORTED: (lambda _: refused(float_color()), "are not supported"),
+    ImageErrorKind.UNREADABLE: (
+        lambda folder: unread_entry(folder / "image.zip", b"PK"),
+        "cannot be opened as a zip archive",
+    ),
+    ImageErrorKind.ENCRYPTED: (
+        lambda folder: unread_entry(folder / "image.zip", encrypted_archive()),
+        "is encrypted",
+    ),
+    ImageErrorKind.POINTER: (
+        lambda folder: unread_entry(folder / "image.jpg", POINTER + b"\noid sha256:0\nsize 9\n"),
+        "Git LFS",
+    ),
     ImageErrorKind.NO_MEMORY: (lambda _: refused_without_memory(), "not enough memory. Try again"),
 }
 
