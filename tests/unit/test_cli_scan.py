@@ -280,5 +280,6 @@ def test_a_second_ctrl_c_stops_at_once(large: Path, output: Path) -> None:
         process.send_signal(signal.SIGINT)
         time.sleep(0.05)  # or the system joins them to one
     process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 130
+    # Python that is ending already is killed by the signal; a shell says 130 for both.
+    assert process.returncode in {130, -signal.SIGINT}
     assert rows(output)
