@@ -56,4 +56,5 @@ biome check --config-path tests nsfw_app/ui/assets
 node tests/node_modules/typescript/bin/tsc --project tests/jsconfig.json
 node --test tests/js/*.test.js
 mypy
-pytest --numprocesses 2 --dist loadfile "$@"
+# Files in their order: by number of tests, browser files, which are slow, would be last.
+pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@"
