@@ -1,5 +1,6 @@
 """Containers: single files that hold many images, known by their names."""
 
+import re
 from enum import StrEnum
 from pathlib import PurePosixPath
 
@@ -15,6 +16,7 @@ class Kind(StrEnum):
     ZIP = "zip"
     TAR = "tar"
     PARQUET = "parquet"
+    ARROW = "arrow"
     PATHS = "paths"  # a table of paths
 
 
@@ -29,12 +31,14 @@ SUFFIXES = {
     ".txz": Kind.TAR,
     ".tar.zst": Kind.TAR,
     ".parquet": Kind.PARQUET,
+    ".arrow": Kind.ARROW,
     ".csv": Kind.PATHS,
     ".jsonl": Kind.PATHS,
     ".ndjson": Kind.PATHS,
 }
 # Found in directories: a table of paths there usually describes the images next to it.
-IN_DIRECTORIES = frozenset({Kind.ZIP, Kind.TAR, Kind.PARQUET})
+IN_DIRECTORIES = frozenset({Kind.ZIP, Kind.TAR, Kind.PARQUET, Kind.ARROW})
+CACHE = re.compile(r"cache-[^/]*\.arrow")  # what `datasets` computed from a table next to it
 
 
 def kind_of(location: str) -> Kind | None:
@@ -48,6 +52,8 @@ def kind_of(location: str) -> Kind | None:
 
 def is_in_directories(name: str) -> bool:
     """Whether a file in a directory is a source by its name: an image, or a container."""
+    if CACHE.fullmatch(name):
+        return False
     return kind_of(name) in IN_DIRECTORIES or is_image_name(name)
 
 

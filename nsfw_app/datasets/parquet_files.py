@@ -1,46 +1,36 @@
 """Parquet files with images: Hugging Face datasets, and tables of bytes or of paths.
 
-- A column of images is a struct of `bytes` and `path` as in Hugging Face datasets, or binary. A
-  column of text holds paths, relative to the file.
-- To list a file its footer is read. Rows are decoded a few at a time, never a whole row group.
+To list a file its footer is read. Rows are decoded a few at a time, never a whole row group.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from threading import Lock
 from typing import IO, Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nsfw_app.datasets import files
 from nsfw_app.datasets.entries import Entry
+from nsfw_app.datasets.image_columns import (
+    DAMAGED,
+    Value,
+    byte_columns,
+    bytes_of,
+    members,
+    text_columns,
+)
 from nsfw_app.datasets.left_out import LeftOutFiles
-from nsfw_app.datasets.locations import name_of, resolved
+from nsfw_app.datasets.locations import name_of
 from nsfw_app.datasets.path_tables import listed, no_column, path_column
 from nsfw_app.errors import ImageError, ImageErrorKind
-from nsfw_app.imaging import decode
 from nsfw_app.imaging.decode import Limits
 
-# Usual names of a column of bytes; with one column of bytes, any name will do.
-COLUMNS = frozenset("image img images bytes image_bytes content data jpg jpeg png webp".split())
 ROWS = 8  # decoded at once; each may be as large as the largest image
 MIN_ROWS = 1_000  # that a file of any size may have; repeated images take little space
 PATHS = 1_000  # of a column of paths, decoded at once
 WINDOW_BYTES = 64 * 2**20  # of decoded rows, for threads that come a little later
-# What pyarrow raises on damaged files; ArrowInvalid is a ValueError.
-DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError)
-
-
-@dataclass(frozen=True, slots=True)
-class _Value:
-    """An image in a row: its bytes, or only their number where they are over the limit."""
-
-    data: bytes | None
-    size: int
-    path: str | None = None
 
 
 def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:  # noqa: ARG001
@@ -51,7 +41,7 @@ def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:  # noq
     """
     with files.opened(container.file) as file:
         table = _table(file, container.file)
-        columns = _byte_columns(table.schema_arrow)
+        columns = byte_columns(table.schema_arrow)
         if columns:
             count = table.metadata.num_rows
             if count > max(container.size or 0, MIN_ROWS):
@@ -59,14 +49,13 @@ def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:  # noq
                     ImageErrorKind.UNREADABLE,
                     f"{name_of(container.file)} states {count:,} rows, more than it has bytes.",
                 )
-        elif column := path_column(_text_columns(table.schema_arrow)):
+        elif column := path_column(text_columns(table.schema_arrow)):
             yield from listed(_paths(table, column, container), container)
             return
         else:
             raise no_column(container, table.schema_arrow.names)
     for row in range(count):
-        for column in columns:
-            member = f"{row}.{column}" if len(columns) > 1 else str(row)
+        for member in members(row, columns):
             uri = f"{container.uri}#{member}"
             yield Entry(uri, container.file, member, version=container.version)
 
@@ -90,7 +79,7 @@ class ParquetCursor:
         self._batches: Iterator[Any] = iter(())
         self._next = 0  # row
         self._end = 0  # row after the row group that is being decoded
-        self._window: OrderedDict[int, dict[str, _Value]] = OrderedDict()
+        self._window: OrderedDict[int, dict[str, Value]] = OrderedDict()
         self._window_bytes = 0
         # By the end of a row group: its first row that cannot be decoded, and why.
         self._damaged: dict[int, tuple[int, str]] = {}
@@ -105,14 +94,7 @@ class ParquetCursor:
         with self._lock:
             values = self._row(int(text))
             value = values[column or self._columns[0]]
-        name = f"{name_of(self._location)}#{member}"
-        if value.data is not None:
-            return value.data
-        if value.size:
-            decode.check_size(value.size, name=name, limits=self._limits)
-        if value.path:
-            return files.read(resolved(value.path, table=self._location), self._limits)
-        raise ImageError(ImageErrorKind.EMPTY, f"{name} is empty.")
+        return value.content(self._location, member, self._limits)
 
     def close(self) -> None:
         """Close the file."""
@@ -123,7 +105,7 @@ class ParquetCursor:
                 self._open.__exit__(None, None, None)
                 self._open = None
 
-    def _row(self, row: int) -> dict[str, _Value]:
+    def _row(self, row: int) -> dict[str, Value]:
         if row in self._window:
             return self._window[row]
         if self._table is None:
@@ -143,7 +125,7 @@ class ParquetCursor:
     def _start(self) -> None:
         self._open = files.opened(self._location)
         self._table = _table(self._open.__enter__(), self._location)
-        self._columns = _byte_columns(self._table.schema_arrow)
+        self._columns = byte_columns(self._table.schema_arrow)
         metadata = self._table.metadata
         self._starts = [0]
         for group in range(metadata.num_row_groups):
@@ -167,28 +149,12 @@ class ParquetCursor:
     def _keep(self, batch: Any) -> None:
         """Put rows into the window, and take the first ones out of it."""
         for index in range(batch.num_rows):
-            values = {c: self._value(batch.column(c)[index]) for c in self._columns}
+            values = {c: Value.of(batch.column(c)[index], self._limits) for c in self._columns}
             self._window[self._next] = values
-            self._window_bytes += _bytes_of(values)
+            self._window_bytes += bytes_of(values)
             self._next += 1
         while self._window_bytes > WINDOW_BYTES and len(self._window) > batch.num_rows:
-            self._window_bytes -= _bytes_of(self._window.popitem(last=False)[1])
-
-    def _value(self, scalar: Any) -> _Value:
-        path = None
-        if pa.types.is_struct(scalar.type):
-            if not scalar.is_valid:
-                return _Value(None, 0)
-            path = scalar["path"].as_py() if "path" in scalar else None
-            scalar = scalar["bytes"]
-        if not scalar.is_valid:
-            return _Value(None, 0, path)
-        size = scalar.as_buffer().size
-        return _Value(None if size > self._limits.max_bytes else scalar.as_py(), size, path)
-
-
-def _bytes_of(values: dict[str, _Value]) -> int:
-    return sum(len(value.data or b"") + 100 for value in values.values())
+            self._window_bytes -= bytes_of(self._window.popitem(last=False)[1])
 
 
 def _table(file: IO[bytes], location: str) -> Any:
@@ -203,31 +169,6 @@ def _table(file: IO[bytes], location: str) -> Any:
             ImageErrorKind.UNREADABLE,
             f"{name} cannot be opened as a Parquet file: {files.reason(error)}.",
         ) from error
-
-
-def _byte_columns(schema: Any) -> list[str]:
-    """Columns of images as bytes: those of structs, or a known binary one, or the only one."""
-    structs = [
-        field.name
-        for field in schema
-        if pa.types.is_struct(field.type)
-        and any(each.name == "bytes" and _is_binary(each.type) for each in field.type)
-    ]
-    binary = [field.name for field in schema if _is_binary(field.type)]
-    known = [name for name in binary if name.lower() in COLUMNS]
-    return structs or known or (binary if len(binary) == 1 else [])
-
-
-def _text_columns(schema: Any) -> list[str]:
-    return [
-        field.name
-        for field in schema
-        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
-    ]
-
-
-def _is_binary(kind: Any) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _paths(table: Any, column: str, container: Entry) -> Iterator[Any]:

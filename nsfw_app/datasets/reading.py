@@ -26,6 +26,7 @@ class Cursor(Protocol):
 
 
 if TYPE_CHECKING:
+    from nsfw_app.datasets.arrow_files import ArrowCursor
     from nsfw_app.datasets.parquet_files import ParquetCursor
 
 C = TypeVar("C", bound=Cursor)
@@ -88,7 +89,7 @@ class Reader:
                 "listed. Scan again.",
             )
         if entry.place is None:
-            return self._cursor(entry.file, lambda: _parquet(entry.file, self._limits)).read(
+            return self._cursor(entry.file, lambda: _table(entry.file, self._limits)).read(
                 entry.member
             )
         if kind_of(entry.file) is Kind.ZIP:
@@ -119,7 +120,8 @@ class Reader:
             return cast("C", self._cursors[file])
 
 
-def _parquet(file: str, limits: Limits) -> "ParquetCursor":
+def _table(file: str, limits: Limits) -> "ArrowCursor | ParquetCursor":
+    from nsfw_app.datasets.arrow_files import ArrowCursor  # with pyarrow
     from nsfw_app.datasets.parquet_files import ParquetCursor
 
-    return ParquetCursor(file, limits)
+    return (ArrowCursor if kind_of(file) is Kind.ARROW else ParquetCursor)(file, limits)

@@ -183,6 +183,6 @@ def _listing(kind: Kind | None) -> Callable[[Entry, LeftOutFiles], Iterator[Entr
         return tar_archives.entries
     if kind is Kind.PATHS:
         return path_tables.entries
-    from nsfw_app.datasets import parquet_files
+    from nsfw_app.datasets import arrow_files, parquet_files  # with pyarrow
 
-    return parquet_files.entries
+    return arrow_files.entries if kind is Kind.ARROW else parquet_files.entries

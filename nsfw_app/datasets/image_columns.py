@@ -1,0 +1,96 @@
+"""Columns of images in Arrow tables, as Parquet and Arrow files have them.
+
+- A column of images is a struct of `bytes` and `path` as in Hugging Face datasets, or binary. A
+  column of text holds paths, relative to the file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from nsfw_app.datasets import files
+from nsfw_app.datasets.locations import name_of, resolved
+from nsfw_app.errors import ImageError, ImageErrorKind
+from nsfw_app.imaging import decode
+from nsfw_app.imaging.decode import Limits
+
+# Usual names of a column of bytes; with one column of bytes, any name will do.
+COLUMNS = frozenset("image img images bytes image_bytes content data jpg jpeg png webp".split())
+# What pyarrow raises on damaged files; ArrowInvalid is a ValueError.
+DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An image in a row: its bytes, or only their number where they are over the limit."""
+
+    data: bytes | None
+    size: int
+    path: str | None = None
+
+    @classmethod
+    def of(cls, scalar: Any, limits: Limits) -> "Value":
+        """The value of a cell of a column of images."""
+        path = None
+        if pa.types.is_struct(scalar.type):
+            if not scalar.is_valid:
+                return cls(None, 0)
+            path = scalar["path"].as_py() if "path" in scalar else None
+            scalar = scalar["bytes"]
+        if not scalar.is_valid:
+            return cls(None, 0, path)
+        size = scalar.as_buffer().size
+        return cls(None if size > limits.max_bytes else scalar.as_py(), size, path)
+
+    def content(self, location: str, member: str, limits: Limits) -> bytes:
+        """The bytes; of an image that the table names by its path, those of the file.
+
+        Raises:
+            ImageError: There are none, or they are too large.
+        """
+        name = f"{name_of(location)}#{member}"
+        if self.data is not None:
+            return self.data
+        if self.size:
+            decode.check_size(self.size, name=name, limits=limits)
+        if self.path:
+            return files.read(resolved(self.path, table=location), limits)
+        raise ImageError(ImageErrorKind.EMPTY, f"{name} is empty.")
+
+
+def bytes_of(values: Mapping[str, Value]) -> int:
+    """About the memory that the images of a row take."""
+    return sum(len(value.data or b"") + 100 for value in values.values())
+
+
+def byte_columns(schema: Any) -> list[str]:
+    """Columns of images as bytes: those of structs, or a known binary one, or the only one."""
+    structs = [
+        field.name
+        for field in schema
+        if pa.types.is_struct(field.type)
+        and any(each.name == "bytes" and _is_binary(each.type) for each in field.type)
+    ]
+    binary = [field.name for field in schema if _is_binary(field.type)]
+    known = [name for name in binary if name.lower() in COLUMNS]
+    return structs or known or (binary if len(binary) == 1 else [])
+
+
+def text_columns(schema: Any) -> list[str]:
+    """Columns of text, one of which may hold paths."""
+    return [
+        field.name
+        for field in schema
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+    ]
+
+
+def members(row: int, columns: list[str]) -> list[str]:
+    """The names of the images in a row."""
+    return [f"{row}.{column}" if len(columns) > 1 else str(row) for column in columns]
+
+
+def _is_binary(kind: Any) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
