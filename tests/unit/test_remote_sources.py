@@ -1,4 +1,4 @@
-"""Sources by URL: fsspec's memory file system, a web server and an S3 server on loopback."""
+"""Sources by URL: fsspec's memory file system; servers of S3, Google Cloud and files on loopback."""
 
 import io
 import json
@@ -12,10 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
+import gcsfs
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import s3fs
+from gcp_storage_emulator.server import create_server
 from moto.server import ThreadedMotoServer
 
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
@@ -48,6 +50,15 @@ def s3_server() -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture(scope="module")
+def gs_server() -> Iterator[str]:
+    """The URL of a server of Google Cloud Storage."""
+    server = create_server("127.0.0.1", 0, in_memory=True)
+    server.start()
+    yield "http://{}:{}".format(*server._api._httpd.server_address)
+    server.stop()
+
+
 @pytest.fixture
 def web() -> Iterator[RangeServer]:
     """A web server."""
@@ -55,7 +66,7 @@ def web() -> Iterator[RangeServer]:
         yield server
 
 
-@pytest.fixture(params=["memory", "s3", "web"])
+@pytest.fixture(params=["memory", "s3", "gs", "web"])
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """Stores a file at a path, and returns its URL."""
     if request.param == "web":
@@ -74,6 +85,13 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         s3fs.S3FileSystem.clear_instance_cache()
         system, root = s3fs.S3FileSystem(use_listings_cache=False), "s3://bucket"
+        system.mkdir("bucket")
+    elif request.param == "gs":
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", request.getfixturevalue("gs_server"))
+        monkeypatch.setenv("NO_GCE_CHECK", "true")  # else another machine is asked for credentials
+        monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        gcsfs.GCSFileSystem.clear_instance_cache()
+        system, root = gcsfs.GCSFileSystem(use_listings_cache=False), "gs://bucket"
         system.mkdir("bucket")
     else:
         system, root = fsspec.filesystem("memory"), "memory://bucket"
