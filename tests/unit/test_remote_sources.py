@@ -1,4 +1,4 @@
-"""Sources by URL: fsspec's memory file system; servers of S3, Google Cloud and files on loopback."""
+"""Sources by URL: the memory file system of fsspec, servers of S3, Google Cloud and files."""
 
 import io
 import json
