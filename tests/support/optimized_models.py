@@ -31,8 +31,13 @@ def write_images(directory: Path) -> Path:
 def backends(
     artifacts_dir: Path, wanted: str = "auto", *, policy: Policy = POLICY
 ) -> BackendConfig:
-    """A backend configuration with the same policy for every model."""
-    return BackendConfig(wanted, artifacts_dir, lambda _: policy)
+    """A backend configuration with the same policy for every model, by the name of each."""
+
+    def policy_of(model: str) -> Policy:
+        assert not Path(model).is_absolute(), "Policies are saved under names, not paths."
+        return policy
+
+    return BackendConfig(wanted, artifacts_dir, policy_of)
 
 
 def loaded(

@@ -87,7 +87,7 @@ def optimize(
         images=len(images),
         scores=scores,
         preprocessing=recorded_preprocessing(original, views, scores),
-        policy=backends.policy_of(config.model),
+        policy=backends.policy_of(origin.model),
         artifacts_dir=backends.artifacts_dir,
         threads=threads,
         force=config.force,
