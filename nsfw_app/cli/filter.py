@@ -14,6 +14,7 @@ from nsfw_app.cli.operator import operator
 from nsfw_app.cli.output_file import check_directory, write_file
 from nsfw_app.cli.progress import printable
 from nsfw_app.records import Action, Policy
+from nsfw_app.store.audit import AuditAction
 
 if TYPE_CHECKING:
     from nsfw_app.datasets.filtering import FilterCounts
@@ -131,6 +132,10 @@ def filter_images(
         kind = FilterFormat(file_format) if file_format else format_of(output)
     if parts.record.finished_at is None:
         typer.echo("The scan is not finished: images without a row are left out.", err=True)
+    if decisions and output is not None:  # before the first row: an interrupted export counts
+        store.audit.add(
+            operator(), AuditAction.EXPORT, "settled labels of a scan", scan=str(directory)
+        )
     with RowFilter(criteria) as rows:
         if review is not None:
             to_review = ReviewBatch(

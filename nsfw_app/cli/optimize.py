@@ -7,11 +7,13 @@ import typer
 
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store
+from nsfw_app.cli.operator import operator
 from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
 from nsfw_app.models.optimize.optimizer import OptimizationConfig, measure_embedded
 from nsfw_app.models.optimize.optimizer import optimize as optimize_model
 from nsfw_app.models.optimized_formats import FILES, Format
 from nsfw_app.models.selection import BackendConfig
+from nsfw_app.store.audit import AuditAction
 
 
 def optimize(
@@ -49,7 +51,8 @@ def optimize(
         raise typer.BadParameter(f"{kind} cannot be exported. Choose one of {', '.join(FILES)}.")
     if name == OPEN_NSFW and (kind is not None or images is not None or force):
         raise typer.BadParameter(f"{OPEN_NSFW} has no formats. Omit the other options.")
-    policies = open_policies(chosen, open_store(chosen))
+    store = open_store(chosen)
+    policies = open_policies(chosen, store)
     backends = BackendConfig(chosen.backend, chosen.artifacts_dir, policies.of)
     if name == OPEN_NSFW:
         measure_embedded(backends, threads=chosen.threads, progress=_print_progress)
@@ -64,6 +67,9 @@ def optimize(
     )
     kept = optimize_model(config, backends, threads=chosen.threads, progress=_print_progress)
     if kept is not None:
+        store.audit.add(
+            operator(), AuditAction.OPTIMIZE, kept.origin.model, format=kept.format, forced=force
+        )
         typer.echo(kept.directory)
 
 

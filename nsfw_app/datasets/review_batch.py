@@ -38,6 +38,7 @@ from nsfw_app.records import (
 from nsfw_app.review.previews import describe, rendered_frame
 from nsfw_app.rules.queue import Admission, QueueReason
 from nsfw_app.store import Store
+from nsfw_app.store.audit import AuditAction
 
 SOURCE = "scan"  # of the uploads
 
@@ -107,6 +108,8 @@ class ReviewBatch:
         Raises:
             ScanError: A part file cannot be read.
             StorageError: An image cannot be stored; those before it are.
+
+        The audit records who queued how many images of which scan, and why.
         """
         known = self._answered() if self._choice is Choice.NEAREST else frozenset[str]()
         heap: list[tuple[float, str, Entry, Row]] = []
@@ -128,11 +131,23 @@ class ReviewBatch:
         admission = Admission(
             self._choice.reason, probability, is_chosen=self._choice is Choice.NEAREST
         )
-        results: list[bool | None] = []
+        chosen = [
+            (entry, judged_image(row))
+            for _, _, entry, row in sorted(heap, key=lambda item: (-item[0], item[1]))
+        ]
+        new = [(entry, image) for entry, image in chosen if not self._has_entered(image)]
+        # Before the first image: an interrupted batch is in the audit, too.
+        self._store.audit.add(
+            self._owner,
+            AuditAction.QUEUE,
+            self._name,
+            images=len(new),
+            reason=self._choice.reason,
+            scan=str(parts.directory),
+        )
         with Reader(self._limits) as reader:
-            for _, _, entry, row in sorted(heap, key=lambda item: (-item[0], item[1])):
-                results.append(self._add(entry, row, reader, admission))
-        return Queued(candidates, results.count(True), results.count(False), results.count(None))
+            queued = sum(self._add(entry, image, reader, admission) for entry, image in new)
+        return Queued(candidates, queued, len(chosen) - len(new), len(new) - queued)
 
     def rank(self, row: Row, *, seed: int, threshold: float) -> float:
         """Images of the lowest ranks are chosen."""
@@ -144,22 +159,24 @@ class ReviewBatch:
     def _answered(self) -> frozenset[str]:
         return frozenset(each.image_sha256 for each in self._store.settled_labels.all())
 
-    def _add(self, entry: Entry, row: Row, reader: Reader, admission: Admission) -> bool | None:
-        """Queue an image; False where it was in the queue before, None where it cannot be read."""
-        image = judged_image(row)
+    def _has_entered(self, image: JudgedImage) -> bool:
+        """Whether it is in the queue, or was settled there."""
         stored = self._store.catalog.find(image.info.sha256, image.prediction.identity)
-        if stored is not None and self._store.queue.has_entered(stored.prediction_id):
-            return False
+        return stored is not None and self._store.queue.has_entered(stored.prediction_id)
+
+    def _add(self, entry: Entry, image: JudgedImage, reader: Reader, admission: Admission) -> bool:
+        """Queue an image; False where the bytes that were scanned cannot be read."""
+        stored = self._store.catalog.find(image.info.sha256, image.prediction.identity)
         name = name_of(entry.member if entry.place else entry.uri)
         try:
             data = reader.read(entry)
             if decode.sha256(data) != image.info.sha256:
-                return None
+                return False
             with decode.memory_for(name):
                 frame = rendered_frame(data, image.prediction, name=name, limits=self._limits)
                 rendered = renderings.fitted(frame, renderings.PREVIEW_SIDE)
         except ImageError:
-            return None
+            return False
         described = JudgedImage(
             image.info,
             image.prediction,

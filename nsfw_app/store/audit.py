@@ -1,7 +1,7 @@
 """The audit: sign-ins, exports, purges, restrictions, and changes of settings and accounts.
 
-- Changes are those of policies, calibrations, references, users, keys, viewing defaults and the
-  queue.
+- Changes are those of policies, calibrations, references, users, keys, viewing defaults, the queue
+  and optimized models.
 - It is append-only.
 - The row of a change is written in the transaction of that change.
 """
@@ -25,6 +25,8 @@ class AuditAction(StrEnum):
     SIGN_OUT = "sign_out"
     EXPORT = "export"
     IMPORT = "import"
+    QUEUE = "queue"
+    OPTIMIZE = "optimize"
     PURGE = "purge"
     POLICY = "policy"
     CALIBRATION = "calibration"

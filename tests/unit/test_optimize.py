@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from nsfw_app import system
+from nsfw_app import settings, system
+from nsfw_app.bootstrap import open_store
 from nsfw_app.cli import app
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.models import build_files, calibration_set, parity, selection
@@ -492,6 +493,9 @@ def test_the_command(vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     kept = build_files.read(directory)
     assert kept is not None
     assert "Over 384 views of 64 images" in done.stderr
+    (entry,) = open_store(settings.load()).audit.entries()
+    details = {"format": "onnx", "forced": False}
+    assert (entry.action, entry.subject, entry.details) == ("optimize", vit.name, details)
 
 
 @pytest.mark.usefixtures("int8_cpu")

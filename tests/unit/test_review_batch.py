@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store, open_summaries
+from nsfw_app.cli.operator import operator
 from nsfw_app.datasets.review_batch import Choice, ReviewBatch, judged_image
 from nsfw_app.imaging import decode
 from nsfw_app.records import Background, Label
@@ -94,6 +95,25 @@ def test_what_reviewers_get(run: Run, scanned: Path, store: Store) -> None:
     assert image.preview.perceptual_hash == row["perceptual_hash"]
     uploads = store.log._connections.db.execute("select source, batch_id from uploads").fetchall()
     assert [tuple(each) for each in uploads] == [("scan", "first")]
+
+
+def test_the_audit_has_the_batch_and_the_export(
+    run: Run, scanned: Path, store: Store, tmp_path: Path
+) -> None:
+    """Who queued how many images of what and why; and that people's labels left."""
+    run("filter", scanned, "--review", "3", "--batch", "first")
+    run("filter", scanned, "--review", "4", "--batch", "second")
+    run("filter", scanned, "--decisions")
+    run("filter", scanned, "--output", tmp_path / "kept.txt")
+    run("filter", scanned, "--decisions", "--output", tmp_path / "kept.jsonl")
+    found = [(e.action, e.subject, e.details) for e in store.audit.entries()]
+    details = {"reason": "review", "scan": str(scanned)}
+    assert found == [
+        ("queue", "first", {"images": 3, **details}),
+        ("queue", "second", {"images": 1, **details}),
+        ("export", "settled labels of a scan", {"scan": str(scanned)}),
+    ]
+    assert {e.actor for e in store.audit.entries()} == {operator()}
 
 
 def test_answers_are_used_by_the_next_filter(
