@@ -1,6 +1,5 @@
 """The real server process, `python app.py`: start, crash safety, privacy, a Space, endpoints."""
 
-import io
 import json
 import os
 import signal
@@ -19,8 +18,6 @@ from nsfw_app.records import LogFilter
 from nsfw_app.store import Store
 from tests.support.fakes import image_bytes
 from tests.support.server import ROOT, Server, serving
-from tests.support.tiny_vit import tinted_image
-from tests.support.training_sets import meadow, trained_again
 
 DECISIONS = 200
 SPACE = {
@@ -237,20 +234,6 @@ def test_the_path_of_a_local_model_is_not_shown(tmp_path: Path) -> None:
         assert "secret-place" not in unready.value.read().decode()
         assert "secret-place" not in str(card)
         assert "secret-place" not in server.log.read_text().replace(str(tmp_path / "data"), "")
-
-
-def test_a_trained_model_is_served(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """NSFW_MODEL takes what `train` has written; images that were corrected are normal."""
-    model = trained_again(tmp_path_factory)
-    with serving(tmp_path, NSFW_MODEL=str(model)) as server:
-        wait_until_ready(server)
-        for image, label in ((meadow(0.9, seed=1), "normal"), (tinted_image(0.9, seed=1), "nsfw")):
-            data = io.BytesIO()
-            image.save(data, "PNG")
-            card = post(f"{server.url}/desk/images?name=a.png&source=test", data.getvalue())
-            assert (card["model"], card["label"], card["error"]) == (model.name, label, None)
 
 
 def test_named_endpoints_of_the_page(server: Server, tmp_path: Path) -> None:
