@@ -10,9 +10,7 @@ import io
 import json
 import os
 import re
-import shutil
 import tarfile
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,7 +23,7 @@ import pyarrow.parquet as pq
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.filter_formats import FilterFormat
 from nsfw_app.datasets.locations import is_url, name_of
-from nsfw_app.datasets.output_file import PARTIAL
+from nsfw_app.datasets.partial_output import partial_directory, partial_file
 from nsfw_app.errors import ScanFilterError
 
 ROW_GROUP = 2_000  # rows of a Parquet file that are in memory
@@ -58,7 +56,7 @@ def row_output(path: Path, kind: FilterFormat, schema: pa.Schema) -> Iterator[Ro
     Raises:
         ScanFilterError: It exists, or it cannot be written.
     """
-    with _appearing(path) as partial, partial.open("xb") as file:
+    with _appearing(path) as partial, partial.open("wb") as file:
         if kind is FilterFormat.PARQUET:
             parquet = _ParquetRows(file, schema)
             try:
@@ -256,20 +254,13 @@ def _appearing(
     """
     if os.path.lexists(path):
         raise _exists(path)
-    partial = path.with_name(f"{PARTIAL}{uuid.uuid4().hex}")
     try:
-        if is_directory:
-            partial.mkdir()
-        yield partial
-        for source in sorted(partial.iterdir()) if is_spread else [partial]:
-            target = path.with_name(source.name) if is_spread else path
-            if os.path.lexists(target):
-                raise _exists(target)
-            source.rename(target)
+        with partial_directory(path) if is_directory else partial_file(path) as partial:
+            yield partial
+            for source in sorted(partial.iterdir()) if is_spread else [partial]:
+                target = path.with_name(source.name) if is_spread else path
+                if os.path.lexists(target):
+                    raise _exists(target)
+                source.rename(target)
     except OSError as error:
         raise ScanFilterError(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from nsfw_app import __version__, private_files
 from nsfw_app.datasets.model_card import model_card
+from nsfw_app.datasets.partial_output import partial_directory
 from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.datasets.training_set import Labeled, Split, TrainingSet, read_training_set
 from nsfw_app.errors import ModelUnsupported, TrainingError
@@ -119,17 +120,13 @@ class Trainer:
         head = fit_head(known.values, odds, train.unsafe, train.groups, seed=self.config.seed)
         candidate, tuning = self._tuned(original, head, known.values, odds, train)
         scores = nsfw_scores(held_out.logits, unsafe_labels)
-        partial = output.with_name(f".{output.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
+        with private_files.storage_errors(), partial_directory(output) as partial:
             write_model(candidate, source, partial)
             replacement = self._compared(partial, current, scores, test)
             report = self._report(images, current, head, tuning, replacement)
             if report.written:
                 _keep(partial, output, report)
                 shutil.rmtree(cached, ignore_errors=True)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
         return report
 
     def _load(self, name: str) -> tuple[Path, TransformersBackend]:

@@ -1,7 +1,5 @@
 """Writes a training set as a new directory, which appears complete or not at all."""
 
-import shutil
-import uuid
 from enum import StrEnum
 from pathlib import Path
 
@@ -9,6 +7,7 @@ from nsfw_app import private_files
 from nsfw_app.datasets import label_files
 from nsfw_app.datasets.dataset_card import CARD, Provenance, dataset_card
 from nsfw_app.datasets.image_folder import write_image_folder
+from nsfw_app.datasets.partial_output import partial_directory
 from nsfw_app.datasets.training_rows import TrainingRows
 from nsfw_app.datasets.training_set import Split
 from nsfw_app.errors import NotFound, TrainingSetError
@@ -54,38 +53,50 @@ def write_training_set(
                 f"{len({row.group for row in rows.rows})} groups of near duplicates are too few. "
                 "Confirm labels in Relabel, or include settled decisions with --settled."
             )
-    partial = output.with_name(f".{output.name}.{uuid.uuid4().hex}")
-    with private_files.storage_errors():
+    with (
+        private_files.storage_errors(),
+        partial_directory(output, mode=private_files.DIRECTORY_MODE) as partial,
+    ):
         try:
-            partial.mkdir(mode=private_files.DIRECTORY_MODE)
-            match set_format:
-                case SetFormat.IMAGE_FOLDER:
-                    write_image_folder(partial, rows, store.previews)
-                case SetFormat.PARQUET:
-                    # With pyarrow; slow to import.
-                    from nsfw_app.datasets.parquet_set import write_parquet
-
-                    write_parquet(partial, rows, store.previews)
-                case SetFormat.CSV:
-                    label_files.write_csv(partial, rows, store.previews)
-                case SetFormat.LABEL_STUDIO:
-                    label_files.write_tasks(
-                        partial,
-                        rows,
-                        store.previews,
-                        name=output.name,
-                        policies=provenance.policies,
-                    )
-            text = dataset_card(output.name, rows, provenance)
-            (partial / CARD).write_text(text, encoding="utf-8")
-            _check_restrictions(rows, store)
-            partial.rename(output)
+            _write(partial, output.name, rows, store, provenance, set_format=set_format)
         except NotFound as error:
             raise TrainingSetError(
                 f"{error} It was deleted while the training set was written. Run the command again."
             ) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        text = dataset_card(output.name, rows, provenance)
+        (partial / CARD).write_text(text, encoding="utf-8")
+        _check_restrictions(rows, store)
+        partial.rename(output)
+
+
+def _write(
+    directory: Path,
+    name: str,
+    rows: TrainingRows,
+    store: Store,
+    provenance: Provenance,
+    *,
+    set_format: SetFormat,
+) -> None:
+    """Write images and labels.
+
+    Raises:
+        NotFound: The preview of an image was deleted.
+        OSError: A file cannot be written.
+    """
+    match set_format:
+        case SetFormat.IMAGE_FOLDER:
+            write_image_folder(directory, rows, store.previews)
+        case SetFormat.PARQUET:
+            from nsfw_app.datasets.parquet_set import write_parquet  # with pyarrow
+
+            write_parquet(directory, rows, store.previews)
+        case SetFormat.CSV:
+            label_files.write_csv(directory, rows, store.previews)
+        case SetFormat.LABEL_STUDIO:
+            label_files.write_tasks(
+                directory, rows, store.previews, name=name, policies=provenance.policies
+            )
 
 
 def _checked(output: Path) -> Path:
