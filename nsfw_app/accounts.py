@@ -22,7 +22,7 @@ from argon2.exceptions import VerifyMismatchError
 
 from nsfw_app.errors import AccountError, NotSignedIn, TooManyRequests
 from nsfw_app.rate_limits import RateLimit, RateLimiter
-from nsfw_app.records import utc
+from nsfw_app.records import IMPORT_PREFIX, is_import_source, utc
 from nsfw_app.rules.permissions import (
     KEY_SCOPES,
     Caller,
@@ -135,9 +135,16 @@ class Accounts:
         """Create a session for a user whom Hugging Face has authenticated; see `sign_in`.
 
         Raises:
-            NotSignedIn: Neither the user nor one of their organizations has a role.
+            NotSignedIn: Neither the user nor one of their organizations has a role, or the name is
+                that of imported labels.
         """
         session = Session(f"hf:{name}", name, tuple(organizations))
+        if is_import_source(name):
+            self._audit.add(name[:64], AuditAction.SIGN_IN_FAILED, session.owner)
+            raise NotSignedIn(
+                f"{name} cannot sign in: decisions under a name that begins with {IMPORT_PREFIX} "
+                "are imported labels."
+            )
         if self._hub_role(session) is None:
             self._audit.add(name[:64], AuditAction.SIGN_IN_FAILED, session.owner)
             raise NotSignedIn(

@@ -13,7 +13,14 @@ from string import hexdigits
 
 from nsfw_app.errors import DecisionError, FilterError, PolicyError
 
+# Before the name of a source of imported labels, which decisions have in place of a reviewer.
+IMPORT_PREFIX = "import:"
 SHA256_PATTERN = "^[0-9a-f]{64}$"  # an image's hash, in texts and in JSON Schema
+
+
+def is_import_source(reviewer: str) -> bool:
+    """Whether a name is that of a source of imported labels, which no person may have."""
+    return reviewer.strip().casefold().startswith(IMPORT_PREFIX)
 
 
 class Label(StrEnum):

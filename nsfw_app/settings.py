@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nsfw_app.errors import AuditPlanError, SettingsError
-from nsfw_app.records import Tab
+from nsfw_app.records import IMPORT_PREFIX, Tab, is_import_source
 from nsfw_app.rules.audit_plan import AuditPlan, AuditRange, parse_ranges
 from nsfw_app.rules.permissions import UserRole
 from nsfw_app.rules.queue import DEFAULT_BLIND, EntryReason, QueueReason
@@ -298,6 +298,15 @@ class Settings(BaseSettings):
             tabs = [tab.strip() for tab in value.split(",") if tab.strip()]
             return () if tabs == ["none"] else tuple(tabs)
         return value
+
+    @field_validator("reviewer")
+    @classmethod
+    def _person(cls, name: str) -> str:
+        if is_import_source(name):
+            raise PydanticCustomError(
+                "reviewer", f"A name that begins with {IMPORT_PREFIX} is that of imported labels"
+            )
+        return name
 
     @field_validator("forwarded_allow_ips")
     @classmethod

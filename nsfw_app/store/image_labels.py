@@ -6,9 +6,9 @@ Restricted images are named, so that near duplicates of them can be left out.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nsfw_app.records import Label, ModelIdentity
+from nsfw_app.records import IMPORT_PREFIX, Label, ModelIdentity
 from nsfw_app.store.connections import Connections
-from nsfw_app.store.label_imports import IMPORTED, PREFIX
+from nsfw_app.store.label_imports import IMPORTED
 from nsfw_app.store.restrictions import RESTRICTED
 from nsfw_app.store.training import ONE_PER_IMAGE
 
@@ -41,7 +41,7 @@ select p.image_sha256, i.perceptual_hash,
   s.lowest as settled, s.lowest <> s.highest as settled_differ,
   coalesce(v.normal, 0) as normal, coalesce(v.nsfw, 0) as nsfw, coalesce(v.unsure, 0) as unsure,
   case when v.image_sha256 is null then (
-    select min(substr(l.reviewer, {len(PREFIX) + 1})) from image_labels_all l
+    select min(substr(l.reviewer, {len(IMPORT_PREFIX) + 1})) from image_labels_all l
     where l.image_sha256 = p.image_sha256
   ) end as imported_from,
   p.model, p.revision, p.weights_sha256, p.backend, p.nsfw_score,

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from nsfw_app.errors import NotFound
-from nsfw_app.records import Label
+from nsfw_app.records import IMPORT_PREFIX, Label
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.restrictions import RESTRICTED
 from nsfw_app.store.states import webhooks_on_state_change
 
-PREFIX = "import:"
 # Whether a row's decision was imported.
-IMPORTED = f"{{row}}.reviewer glob '{PREFIX}*'"
+IMPORTED = f"{{row}}.reviewer glob '{IMPORT_PREFIX}*'"
 # A decision of a source that is about the latest prediction of an image, and the one that stands.
 TARGET = f"""
 select p.id, p.model, p.nsfw_score,
@@ -103,7 +102,7 @@ class LabelImports:
         """
         with self._connections.writing() as db, webhooks_on_state_change(db) as watch:
             outcomes = [
-                self._add(db, image, label, PREFIX + source, threshold_of, watch)
+                self._add(db, image, label, IMPORT_PREFIX + source, threshold_of, watch)
                 for image, label in labels.items()
             ]
             recorded = _count(outcomes)

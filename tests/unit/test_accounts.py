@@ -218,7 +218,7 @@ def test_a_role_change_takes_effect_on_the_next_request(accounts: Accounts, stor
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a b", "../x", "hf:ann", "x" * 65, "<b>", "anonymous", "LOCAL"]
+    "name", ["", "a b", "../x", "hf:ann", "import:lab", "x" * 65, "<b>", "anonymous", "LOCAL"]
 )
 def test_invalid_names_are_refused(accounts: Accounts, name: str) -> None:
     """A name has letters, digits and . @ - _, and is not reserved."""
@@ -302,6 +302,13 @@ def test_a_hub_user_has_the_highest_role(accounts: Accounts) -> None:
     assert caller.may(Permission.REVIEW)
     with pytest.raises(NotSignedIn, match="eve has no role"):
         accounts.sign_in_from_hub("eve", ["other"])
+
+
+def test_a_hub_user_is_not_named_as_imported_labels(store: Store) -> None:
+    """Their decisions would be taken for those of a source."""
+    accounts = Accounts(store, hub_roles={"my-org": UserRole.ADMIN})
+    with pytest.raises(NotSignedIn, match="Import:lab cannot sign in"):
+        accounts.sign_in_from_hub("Import:lab", ["my-org"])
 
 
 def test_a_removed_hub_role_takes_effect_after_a_restart(accounts: Accounts, store: Store) -> None:

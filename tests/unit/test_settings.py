@@ -98,6 +98,16 @@ def test_the_root_path_has_no_slash_at_its_end(
     assert load().root_path == path
 
 
+@pytest.mark.parametrize("name", ["import:lab", " Import:lab"])
+def test_the_reviewer_is_not_named_as_imported_labels(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Decisions under such a name are taken for those of a source."""
+    monkeypatch.setenv("NSFW_REVIEWER", name)
+    with pytest.raises(SettingsError, match="begins with import: is that of imported labels"):
+        load()
+
+
 def test_proxies_are_named_by_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Addresses, networks and a star are allowed; a host name is refused."""
     assert load().forwarded_allow_ips == ()
