@@ -93,6 +93,7 @@ class TransparencyReport:
             "volumes": self._volumes(period),
             "queue": [asdict(each) for each in self._store.period_counts.entries(period)],
             "reviewers": self._reviewers(scope),
+            "imported_labels": self._store.period_counts.imported(period),
             "agreement": self._agreement(period),
             "models": [self._model(group, scope) for group in groups],
             "retention": asdict(self._store.purges.retention),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nsfw_app.records import IMPORT_PREFIX, Label, ModelIdentity
 from nsfw_app.store.connections import Connections
-from nsfw_app.store.label_imports import IMPORTED
+from nsfw_app.store.label_imports import IMPORTED, OVERRULED
 from nsfw_app.store.restrictions import RESTRICTED
 from nsfw_app.store.training import ONE_PER_IMAGE
 
@@ -24,7 +24,9 @@ with corrections as (
 settled as (
   select p.image_sha256, max(p.id) as prediction_id,
     min({SETTLED_LABEL}) as lowest, max({SETTLED_LABEL}) as highest
-  from outcomes o join predictions p on p.id = o.prediction_id group by p.image_sha256
+  from outcomes o join predictions p on p.id = o.prediction_id
+  where not ({OVERRULED.format(outcome="o", prediction="p")})
+  group by p.image_sha256
 ),
 votes as (
   select image_sha256, sum(label = 'normal') as normal, sum(label = 'nsfw') as nsfw,

@@ -3,6 +3,8 @@
 - A source is a reviewer whose name no person can have, because it has a colon.
 - Its decisions neither open nor settle queue entries, and are no labels of the evidence: nothing
   is known of how they were made, or of whether the images were chosen by their score.
+- They are no misclassifications, and no agreement or workload of reviewers. They settle an image
+  for training sets and filters, as long as no reviewer has decided on it.
 - All labels of an import are recorded, or none. Imported again, the same labels change nothing.
 """
 
@@ -21,6 +23,21 @@ from nsfw_app.store.states import webhooks_on_state_change
 
 # Whether a row's decision was imported.
 IMPORTED = f"{{row}}.reviewer glob '{IMPORT_PREFIX}*'"
+# Predictions that have standing decisions, and none of them is a reviewer's.
+IMPORTED_ONLY = f"""
+select s.prediction_id from standing_decisions s
+where {IMPORTED.format(row="s")} and not exists (
+  select 1 from standing_decisions r
+  where r.prediction_id = s.prediction_id and not {IMPORTED.format(row="r")}
+)
+"""
+# Whether a reviewer decided on another prediction of an image whose outcome was imported.
+OVERRULED = f"""
+{{outcome}}.prediction_id in ({IMPORTED_ONLY}) and exists (
+  select 1 from predictions same join standing_decisions r on r.prediction_id = same.id
+  where same.image_sha256 = {{prediction}}.image_sha256 and not {IMPORTED.format(row="r")}
+)
+"""
 # A decision of a source that is about the latest prediction of an image, and the one that stands.
 TARGET = f"""
 select p.id, p.model, p.nsfw_score,

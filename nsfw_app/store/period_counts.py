@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from nsfw_app.records import Label, ModelIdentity
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.label_imports import IMPORTED
 from nsfw_app.store.standing_decisions import LabelCount
 
 
@@ -90,9 +91,10 @@ class PeriodCounts:
         """The standing decisions made in it, by reviewer and label."""
         found: dict[str, dict[Label, int]] = {}
         rows = self._connections.db.execute(
-            """
-            select reviewer, label, count(*) from standing_decisions
-            where decided_at >= ? and decided_at < ? group by 1, 2 order by 1, 2
+            f"""
+            select reviewer, label, count(*) from standing_decisions d
+            where decided_at >= ? and decided_at < ? and not {IMPORTED.format(row="d")}
+            group by 1, 2 order by 1, 2
             """,
             (period.since, period.until),
         )
@@ -100,10 +102,21 @@ class PeriodCounts:
             found.setdefault(reviewer, dict.fromkeys(Label, 0))[Label(label)] = count
         return found
 
+    def imported(self, period: Period) -> int:
+        """How many labels were imported in it that stand; no other count of decisions has them."""
+        row = self._connections.row(
+            f"""
+            select count(*) from standing_decisions d
+            where decided_at >= ? and decided_at < ? and {IMPORTED.format(row="d")}
+            """,
+            (period.since, period.until),
+        )
+        return int(row[0])
+
     def shared(self, period: Period) -> list[LabelCount]:
         """How many images have which numbers of decisions made in it, two or more in all."""
         rows = self._connections.db.execute(
-            """
+            f"""
             select normal, nsfw, unsure, count(*) from (
               select sum(label = 'normal') as normal, sum(label = 'nsfw') as nsfw,
                 sum(label = 'unsure') as unsure
@@ -112,7 +125,7 @@ class PeriodCounts:
                   partition by p.image_sha256, s.reviewer order by s.decision_id desc
                 ) as number
                 from standing_decisions s join predictions p on p.id = s.prediction_id
-                where s.decided_at >= ? and s.decided_at < ?
+                where s.decided_at >= ? and s.decided_at < ? and not {IMPORTED.format(row="s")}
               )
               where number = 1 group by image_sha256 having count(*) > 1
             ) group by 1, 2, 3 order by 1, 2, 3

@@ -18,6 +18,7 @@ from typing import Any
 from nsfw_app.records import Label, ModelIdentity
 from nsfw_app.store.blind_review import Hidden, count_hidden
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.label_imports import IMPORTED_ONLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +88,18 @@ select p.image_sha256, i.model, i.revision, i.weights_sha256, i.backend, o.nsfw_
   o.last_decision_id
 from outcomes o join predictions p on p.id = o.prediction_id
   join model_identities i on i.id = o.identity_id
-where {SEEN.format(row="o")} and o.rivals > 0
+where {SEEN.format(row="o")} and o.rivals > 0 and o.prediction_id not in ({IMPORTED_ONLY})
 order by o.prediction_id
 """
 COUNTS = f"""
 select label, count(*) as predictions, sum(nsfw_score >= :threshold) as flagged from outcomes o
-where identity_id = :identity and rivals = 0 and audience = '*' group by label
+where identity_id = :identity and rivals = 0 and audience = '*'
+  and prediction_id not in ({IMPORTED_ONLY})
+group by label
 union all
 select label, count(*), sum(nsfw_score >= :threshold) from outcomes o
 where identity_id = :identity and rivals = 0 and audience <> '*' and {SEEN.format(row="o")}
+  and prediction_id not in ({IMPORTED_ONLY})
 group by label
 """
 # Images whose decisions this viewer may see and not every reviewer may.

@@ -11,11 +11,13 @@ from nsfw_app.errors import DecisionRefused, NotFound
 from nsfw_app.records import Label, Tab
 from nsfw_app.rules.decisions import DecisionRules
 from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.label_imports import IMPORTED_ONLY
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.restrictions import RESTRICTED
 
-MISCLASSIFIED = """
-{row}.waiting = 0 and {row}.label in ('normal', 'nsfw') and {row}.label <> {row}.model_label
+MISCLASSIFIED = f"""
+{{row}}.waiting = 0 and {{row}}.label in ('normal', 'nsfw') and {{row}}.label <> {{row}}.model_label
+  and {{row}}.prediction_id not in ({IMPORTED_ONLY})
 """
 # An image is listed once for a model, also when several of its revisions or backends predicted it:
 # with the latest prediction, or the latest that has a training label.
@@ -144,9 +146,10 @@ class TrainingLabels:
         """
         with self._connections.writing() as db:
             withdrawn = db.execute(
-                """
+                f"""
                 insert into training_labels (prediction_id, decided_by, decided_at, withdrawn)
-                select prediction_id, ?, ?, 1 from settled_disagreements where prediction_id = ?
+                select prediction_id, ?, ?, 1 from settled_disagreements
+                where prediction_id = ? and prediction_id not in ({IMPORTED_ONLY})
                 returning id
                 """,
                 (reviewer, now(), prediction_id),
@@ -192,6 +195,7 @@ class TrainingLabels:
                   where v.image_sha256 = d.image_sha256 and v.reviewer = ?
                 ) as viewed
                 from settled_disagreements d where d.prediction_id = ?
+                  and d.prediction_id not in ({IMPORTED_ONLY})
                   and not {RESTRICTED.format(image="d.image_sha256")}
                 """,
                 (reviewer, prediction_id),

@@ -2,6 +2,7 @@
 
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.label_imports import IMPORTED
 from nsfw_app.store.restrictions import RESTRICTED
 
 IMAGE_VISIBLE = f"""
@@ -13,7 +14,8 @@ select :manages or not {RESTRICTED.format(image=":sha256")} and (
       or exists (
         select 1 from standing_answers a
         where a.prediction_id = p.id and (
-          a.reviewer = :reviewer or a.label not in ('unsure', a.model_label)
+          a.reviewer = :reviewer
+          or a.label not in ('unsure', a.model_label) and not {IMPORTED.format(row="a")}
         )
       )
     )
@@ -33,7 +35,7 @@ class Visibility:
 
         - Its owners and administrators may.
         - Reviewers may while it waits in the queue, after their own decision, and when any
-          standing decision about it is a disagreement.
+          standing decision of a reviewer about it is a disagreement.
         - A restricted image is for administrators only.
         """
         row = self._connections.row(

@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,16 @@ import pytest
 from nsfw_app.datasets.training_rows import Labels, read_rows
 from nsfw_app.datasets.training_set import Split
 from nsfw_app.errors import NotFound
+from nsfw_app.evidence.agreement import Insights
+from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Decision, Label, LogFilter, Reason
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.queue import QueueReason
 from nsfw_app.store import Store
+from nsfw_app.store.period_counts import Period
 from tests.support.commands import Run, run
 from tests.support.labeled_store import add_labeled, fill_labeled, open_labeled_store, pattern
-from tests.support.sample_records import FAKE, admitted, answer, person
+from tests.support.sample_records import FAKE, OTHER, admitted, answer, person
 
 __all__ = ["run"]
 
@@ -192,6 +197,51 @@ def test_imported_labels_are_no_evidence(withdrawn: bool, store: Store) -> None:
         assert store.arrivals.labels(**after) == [(prediction.prediction_id, "nsfw")]
         assert store.queue.size() == 0
     assert store.consistency.check() == []
+
+
+def test_a_source_is_no_reviewer(store: Store) -> None:
+    """No misclassification, agreement, workload, and no sight of others' images, is from imports.
+
+    A reviewer's decision about the same image makes it one, with the reviewer's label.
+    """
+    image = add_labeled(store, pattern(1), None)  # the model says nsfw
+    record = partial(store.label_imports.record, threshold_of=lambda _: 0.5, actor="operator")
+    record({image: Label.NORMAL}, "lab")
+    record({image: Label.NORMAL}, "vendor")
+    period = Period("2000", "3000")
+    counts, insights = (
+        store.period_counts,
+        Insights(store, PolicyBook(store.policies), EquivalentBackends(None)),
+    )
+    assert (counts.decisions(period), counts.shared(period)) == ({}, [])
+    assert counts.imported(period) == 2
+    assert (insights.models(), store.training.size()) == ([], 0)
+    prediction = store.catalog.find(image, FAKE)
+    assert prediction is not None
+    with pytest.raises(NotFound):
+        store.training.decide(prediction.prediction_id, None, reviewer="ann")
+    with pytest.raises(NotFound):
+        store.training.withdraw(prediction.prediction_id, reviewer="ann")
+    assert not store.visibility.is_visible(image, person("cid", owner="cid"))
+    assert [each.label for each in store.settled_labels.all()] == ["normal"]
+    store.log.add(answer("n", Label.NSFW, image_sha256=image), person("ann"))
+    assert [each.label for each in store.settled_labels.all()] == ["nsfw"]
+    assert [each.settled for each in store.labeled_images.all()] == ["nsfw"]
+    assert list(counts.decisions(period)) == ["ann"]
+    (model,) = insights.models()
+    assert (model.confusion.true_positives, model.undecided) == (1, 0)
+    assert store.consistency.check() == []
+
+
+def test_a_reviewer_overrules_a_source_for_another_model(store: Store) -> None:
+    """The label was imported for the latest prediction of the image, and decided for another."""
+    image = add_labeled(store, pattern(1), Label.NSFW)
+    add_labeled(store, pattern(1), None, identity=OTHER)
+    labels = {image: Label.NORMAL}
+    store.label_imports.record(labels, "lab", threshold_of=lambda _: 0.5, actor="operator")
+    assert [each.label for each in store.settled_labels.all()] == ["nsfw"]
+    (row,) = store.labeled_images.all()
+    assert (row.settled, row.settled_differ) == ("nsfw", False)
 
 
 def test_labels_are_recorded_all_or_none(store: Store) -> None:

@@ -278,6 +278,27 @@ def test_old_decisions_keep_their_meaning(path: Path) -> None:
     ]
 
 
+def test_imported_labels_of_an_old_database_no_longer_unsettle(path: Path) -> None:
+    """Where a reviewer decided, the upgrade settles the image with the reviewer's label."""
+    with closing(Database(path)) as old:
+        migrations.apply(old, stop_before="settle_by_reviewers")
+        for statement in OLD_ROWS:
+            old.execute(statement)
+        old.execute(
+            """
+            insert into decisions (nonce, decided_at, reviewer, prediction_id, name, source,
+              threshold, model_label, label, reasons, note, batch_id, undoes, warnings)
+            values ('6', '2026-01-04T00:00:00.000Z', 'import:lab', 1, '', '', 0.5, 'nsfw', 'nsfw',
+              '[]', '', '', null, '[]')
+            """
+        )
+        label = "select label from outcomes where prediction_id = 1"
+        assert old.execute(label).fetchone()[0] is None
+    store = opened(path)
+    assert store.log._connections.db.execute(label).fetchone()[0] == "normal"
+    assert store.consistency.check() == []
+
+
 def test_migrated_database_stays_as_it_is(path: Path, database: sqlite3.Connection) -> None:
     """Opening a database again changes neither its schema nor its rows."""
     store = opened(path)

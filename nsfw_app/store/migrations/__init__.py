@@ -24,6 +24,7 @@ from nsfw_app.store.migrations.decision_context import DECISION_CONTEXT
 from nsfw_app.store.migrations.queue_tables import QUEUE_TABLES
 from nsfw_app.store.migrations.reference_index import REFERENCE_INDEX
 from nsfw_app.store.migrations.review_tables import TABLES
+from nsfw_app.store.migrations.reviewers_first import prefer_reviewers
 from nsfw_app.store.migrations.submission_tables import SUBMISSION_TABLES
 from nsfw_app.store.migrations.team_tables import TEAM_TABLES
 from nsfw_app.store.migrations.upload_columns import QUEUEING_UPLOADS
@@ -150,6 +151,12 @@ def index_references(db: Database) -> None:
     """An index of accepted references."""
     for statement in REFERENCE_INDEX:
         db.execute(statement)
+
+
+@migrations()
+def settle_by_reviewers(db: Database) -> None:
+    """Outcomes in which imported labels count only where no reviewer decided."""
+    prefer_reviewers(db)
 
 
 def upgrade(writing: Callable[[], AbstractContextManager[Database]]) -> None:
