@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,7 +107,7 @@ def filter_images(
     actions = _actions(keep or (",".join(KEPT) if is_nearest else Action.ALLOW))
     if file_format not in {None, *FilterFormat}:
         raise typer.BadParameter(f"--format is one of {', '.join(FilterFormat)}.")
-    _check_reports(report or ())
+    _check_outputs(output, report or ())
     parts = ScannedParts(directory)
     chosen = settings.load()
     store = open_store(chosen)
@@ -128,7 +128,6 @@ def filter_images(
     )
     kind = FilterFormat.LIST
     if output is not None:
-        check_directory(output)
         kind = FilterFormat(file_format) if file_format else format_of(output)
     if parts.record.finished_at is None:
         typer.echo("The scan is not finished: images without a row are left out.", err=True)
@@ -181,9 +180,15 @@ def _check_review(review: int | None, *, is_written: bool, sample: bool, batch: 
         raise typer.BadParameter("--review needs a --batch, and has no --output or --report.")
 
 
-def _check_reports(paths: Iterable[Path]) -> None:
-    for path in paths:
+def _check_outputs(output: Path | None, reports: Sequence[Path]) -> None:
+    """Check that files can be made where they are to be.
+
+    Raises:
+        BadParameter: One cannot.
+    """
+    for path in (*([output] if output else ()), *reports):
         check_directory(path)
+    for path in reports:
         if path.suffix.lower() not in {".html", ".json"}:
             raise typer.BadParameter(f"--report {path}: the name ends with .html or .json.")
 

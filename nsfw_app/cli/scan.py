@@ -16,6 +16,7 @@ import typer
 
 from nsfw_app import settings
 from nsfw_app.bootstrap import image_limits, open_loader, open_policies, open_store
+from nsfw_app.cli.output_file import check_local
 from nsfw_app.cli.progress import printable
 from nsfw_app.cli.scan_display import displayed, errors_text
 from nsfw_app.errors import NSFWReviewError
@@ -58,6 +59,7 @@ def scan(
     from nsfw_app.datasets.scan_record import ScanRecord
     from nsfw_app.datasets.units import find_units
 
+    check_local(output)
     if output.exists() and not output.is_dir():
         raise typer.BadParameter(f"{printable(str(output))} is not a directory.")
     find_units(sources, left_out=LeftOutFiles())  # before the model is loaded: do they exist?

@@ -10,6 +10,7 @@ import typer
 
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store
+from nsfw_app.cli.output_file import check_local
 from nsfw_app.cli.progress import progress_output
 from nsfw_app.models.selection import BackendConfig
 
@@ -38,6 +39,7 @@ def train(
 
     Better is measured on the test split. Exits 1 if no model was written.
     """
+    check_local(output)
     # With torch and scikit-learn; slow to import.
     from nsfw_app.datasets.model_card import summary
     from nsfw_app.datasets.training import Progress, Trainer, TrainingConfig

@@ -11,6 +11,7 @@ import typer
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store
 from nsfw_app.cli.operator import operator
+from nsfw_app.cli.output_file import check_local
 from nsfw_app.datasets.dataset_card import Provenance
 from nsfw_app.datasets.dataset_repository import DatasetRepository, open_repository
 from nsfw_app.datasets.training_rows import Labels, TrainingRows, read_rows
@@ -50,6 +51,7 @@ def training_set(
     Near duplicates are in one split. Images marked as showing a minor are never written. With
     --push, the set is then uploaded to a private dataset repository.
     """
+    check_local(output)
     if (public or yes) and push is None:
         raise typer.BadParameter("--public and --yes are for --push.")
     # Before the first image is written, which can take long.
