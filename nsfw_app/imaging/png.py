@@ -121,8 +121,7 @@ class _Cleaner:
         raise TooManyParts(f"more than {MAX_CHUNKS} chunks")
 
     def _skip_empty(self) -> None:
-        found = EMPTY.match(self._data, self._end)
-        if found:
+        if found := EMPTY.match(self._data, self._end):
             self._empty_bytes += found.end() - self._end
             self._replace(self._end, found.end())
             self._end = found.end()
@@ -186,13 +185,12 @@ class _Cleaner:
         _, _, rest = bytes(chunk[8:-4]).partition(b"\0")  # name, compression method, profile
         try:
             profile = _expanded(rest[1:])
+            if profile is None:
+                self._warnings.add(WarningCode.METADATA)
         except zlib.error:
             self._warnings.add(WarningCode.COLOR_PROFILE)
-            profile = b""
-        if profile is None:
-            self._warnings.add(WarningCode.METADATA)
-            profile = b""
-        self._colors[kind] = profile
+            profile = None
+        self._colors[kind] = profile or b""
 
     def _profile(self) -> bytes:
         """The profile of the colors; empty for sRGB."""
