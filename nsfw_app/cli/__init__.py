@@ -99,6 +99,8 @@ def options(
     """Options of all commands."""
     if context.invoked_subcommand != "serve":  # whose standard error is the server's log
         logging.getLogger("nsfw_app").handlers = [LogHandler(verbose=verbose)]
+        if not verbose:  # else Python prints warnings of other libraries, with their tracebacks
+            logging.getLogger().addHandler(logging.NullHandler())
 
 
 class LogHandler(logging.Handler):
