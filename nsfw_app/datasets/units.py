@@ -45,8 +45,8 @@ def find_units(
         excluded: A directory that is not searched: the one of the results.
 
     Raises:
-        SourceError: One of them does not exist, or its file system is not installed; while units
-            are taken, if a pattern matches nothing or a directory cannot be listed.
+        SourceError: One of them does not exist, a pattern matches nothing, or its file system is
+            not installed; while units are taken, if a directory cannot be listed.
     """
     locations = [_checked(spec) for spec in specs]
     return grouped(_found(locations, left_out, excluded))
@@ -91,6 +91,8 @@ def _checked(spec: str) -> str:
     files.check_installed(location)
     if mark or not patterns.is_pattern(location):
         _check_exists(location)
+    elif not any(True for _ in _matches(location, LeftOutFiles())):
+        raise SourceError(f"{redacted(location)} matches nothing.")
     return mark + location
 
 
@@ -137,15 +139,15 @@ def _expanded(locations: Iterable[str], left_out: LeftOutFiles) -> Iterator[str]
         if location.startswith(LIST):
             yield from _lines(location.removeprefix(LIST))
         elif patterns.is_pattern(location):
-            matched = False
-            for each in patterns.without_braces(location):
-                for match in patterns.matches(each, left_out):
-                    matched = True
-                    yield match
-            if not matched:
-                raise SourceError(f"{redacted(location)} matches nothing.")
+            yield from _matches(location, left_out)
         else:
             yield location
+
+
+def _matches(pattern: str, left_out: LeftOutFiles) -> Iterator[str]:
+    """What a pattern with braces or wildcards means."""
+    for each in patterns.without_braces(pattern):
+        yield from patterns.matches(each, left_out)
 
 
 def _lines(location: str) -> Iterator[str]:
