@@ -155,7 +155,9 @@ def _find_total(progress: "ScanProgress", sources: Sequence[str], output: Path) 
     def measure() -> None:
         with suppress(NSFWReviewError):  # the scan reports it
             units = find_units(sources, left_out=LeftOutFiles(), excluded=output)
-            progress.total_bytes = total_bytes(units)
+            found = total_bytes(units)
+            if progress.total_bytes is None:  # else the scan is complete
+                progress.total_bytes = found
 
     threading.Thread(target=measure, name="total", daemon=True).start()
 

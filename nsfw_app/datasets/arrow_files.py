@@ -37,10 +37,13 @@ def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:  # noq
         if columns:
             rows = 0
             for batch in _checked(batches, columns, container.file):
+                weight = batch.nbytes // max(1, batch.num_rows * len(columns))
                 for row in range(rows, rows + batch.num_rows):
                     for member in members(row, columns):
                         uri = f"{container.uri}#{member}"
-                        yield Entry(uri, container.file, member, version=container.version)
+                        yield Entry(
+                            uri, container.file, member, version=container.version, weight=weight
+                        )
                 rows += batch.num_rows
         elif column := path_column(text_columns(schema)):
             found = _checked(batches, [column], container.file)

@@ -38,6 +38,7 @@ class Entry:
         version: Changes when the file changes: size and time of modification, or an ETag.
         place: Where a member of an archive is in its file.
         problem: Why it cannot be read, where that is known when it is listed.
+        weight: About its part of the bytes of its file, for progress, where `size` is not known.
     """
 
     uri: str
@@ -47,6 +48,12 @@ class Entry:
     version: str = ""
     place: Place | None = None
     problem: ImageProblem | None = None
+    weight: int = 0
+
+    @property
+    def progress_bytes(self) -> int:
+        """What it adds to the bytes that are done."""
+        return self.weight if self.size is None else self.size
 
     @property
     def name(self) -> str:

@@ -54,10 +54,11 @@ def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:  # noq
             return
         else:
             raise no_column(container, table.schema_arrow.names)
+    weight = (container.size or 0) // max(1, count * len(columns))
     for row in range(count):
         for member in members(row, columns):
             uri = f"{container.uri}#{member}"
-            yield Entry(uri, container.file, member, version=container.version)
+            yield Entry(uri, container.file, member, version=container.version, weight=weight)
 
 
 class ParquetCursor:

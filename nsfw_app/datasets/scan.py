@@ -167,6 +167,8 @@ class Scanner:
             if writing is not None:
                 done.append(writing.result())
         yield from done
+        if not self.is_stopped:
+            self.progress.complete()
         if opened is not None and opened.footer is None:
             self._output.write_unfinished(opened.part.key, [row for row in opened.rows if row])
 
@@ -215,7 +217,7 @@ class Scanner:
                 if Redo.CHANGED in self._redo or (row and row["error_kind"] is not None)
             ]
         scanned = set(numbers)
-        kept = [each.size or 0 for number, each in enumerate(entries) if number not in scanned]
+        kept = [each.progress_bytes for n, each in enumerate(entries) if n not in scanned]
         self.progress.kept += len(kept)
         self.progress.kept_bytes += sum(kept)
         if not numbers:
@@ -279,7 +281,7 @@ class Scanner:
         """Add a row to its part and to the counts."""
         progress, earlier = self.progress, opened.rows[number]
         progress.scanned += 1
-        progress.scanned_bytes += opened.part.entries[number].size or 0
+        progress.scanned_bytes += opened.part.entries[number].progress_bytes
         progress.duplicates += is_known
         if row["error_kind"] is not None:
             progress.errors[row["error_kind"]] += 1

@@ -58,6 +58,10 @@ class ScanProgress:
             return None
         return min(1.0, done / self.total_bytes)
 
+    def complete(self) -> None:
+        """All images have a row: what is done is the total, which is an estimate until then."""
+        self.total_bytes = self.scanned_bytes + self.kept_bytes
+
     def sample(self) -> None:
         """Note counts and time for the rate. Call it regularly, in one thread."""
         now = self.clock()

@@ -11,10 +11,14 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from nsfw_app.cli import scan_display
+from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.scan_record import ScanRecord
+from nsfw_app.datasets.units import find_units, parts_of
 from tests.support.commands import Run, run
 from tests.support.fakes import image_bytes
 from tests.support.scans import change, rows
@@ -186,6 +190,31 @@ def test_a_source_that_does_not_exist(run: Run, output: Path) -> None:
     assert "nowhere does not exist" in ended.err
     assert ended.code == 1
     assert not output.exists()
+
+
+def test_a_pattern_without_a_match(run: Run, output: Path, tmp_path: Path) -> None:
+    """The command ends before the model is loaded, and nothing is made."""
+    code, _, err = run("scan", str(tmp_path / "*.jpg"), "--output", output)
+    assert (code, err) == (1, f"Error: {tmp_path}/*.jpg matches nothing.\n")
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_the_share_of_tables_is_known(run: Run, output: Path, tmp_path: Path, suffix: str) -> None:
+    """From their size; when all is done it is 1, also by the next run."""
+    path = tmp_path / f"x.{suffix}"
+    table = pa.table({"image": [image_bytes(red) for red in range(20)]})
+    if suffix == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.ipc.new_stream(path, table.schema) as writer:
+            writer.write_table(table)
+    (unit,) = find_units([str(path)], left_out=LeftOutFiles())
+    done = sum(entry.progress_bytes for part in parts_of(unit) for entry in part.entries)
+    assert 0.8 < done / path.stat().st_size <= 1
+    for _ in range(2):
+        _, _, err = run("scan", path, "--output", output)
+        assert json.loads(err.splitlines()[-1])["share"] == 1
 
 
 def test_a_bar_is_shown_on_a_terminal(source: Path, output: Path) -> None:
