@@ -100,11 +100,13 @@ class Condition:
             found = self._column(left)
             return found.is_null() if isinstance(how, ast.Is) else found.is_valid()
         if isinstance(how, ast.In | ast.NotIn):
-            if not isinstance(right, ast.Tuple | ast.List | ast.Set) or not right.elts:
+            # Parentheses around a single value make no tuple in Python.
+            values = right.elts if isinstance(right, ast.Tuple | ast.List | ast.Set) else [right]
+            if not values:
                 raise self._error("after 'in' values in parentheses are expected")
             column = self._column(left)
             try:
-                found = column.isin([self._constant(each) for each in right.elts])
+                found = column.isin([self._constant(each) for each in values])
             except (pa.ArrowException, TypeError) as error:
                 raise self._error("the values after 'in' are of different types") from error
             # Of an empty column `isin` is false, and its negation would be true.

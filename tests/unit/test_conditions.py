@@ -30,6 +30,8 @@ TABLE = pa.Table.from_pylist(
         ("0.2 <= nsfw_score < 0.9", [1]),
         ("format in ('PNG', 'GIF')", [0, 2]),
         ("format not in ('PNG', 'GIF')", [1]),
+        ("format in ('PNG')", [0]),
+        ("format not in ('PNG')", [1, 2]),
         ("not format in ('PNG', 'GIF')", [1]),
         ("format is None", [3]),
         ("width is not None", [0, 1, 2]),
