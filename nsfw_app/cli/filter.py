@@ -133,7 +133,10 @@ def filter_images(
         typer.echo("The scan is not finished: images without a row are left out.", err=True)
     if decisions and output is not None:  # before the first row: an interrupted export counts
         store.audit.add(
-            operator(), AuditAction.EXPORT, "settled labels of a scan", scan=str(directory)
+            operator(),
+            AuditAction.EXPORT,
+            "settled labels of a scan",
+            scan=str(directory.resolve()),
         )
     with RowFilter(criteria) as rows:
         if review is not None:

@@ -143,7 +143,7 @@ class ReviewBatch:
             self._name,
             images=len(new),
             reason=self._choice.reason,
-            scan=str(parts.directory),
+            scan=str(parts.directory.resolve()),
         )
         with Reader(self._limits) as reader:
             queued = sum(self._add(entry, image, reader, admission) for entry, image in new)
