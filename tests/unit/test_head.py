@@ -168,7 +168,7 @@ def test_random_labels_never_make_a_better_model(
 
     So many images are held out that the others, without corrections, would suffice for "better".
     """
-    monkeypatch.setattr(replacement, "RESAMPLES", 200)
+    monkeypatch.setattr(replacement, "RESAMPLES", 100)
     features, logits = Head(vit).compute(inputs(vit, 600))
     unsafe_labels = Head(vit).unsafe
     odds, scores = log_odds(logits, unsafe_labels), nsfw_scores(logits, unsafe_labels)

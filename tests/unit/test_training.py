@@ -185,23 +185,20 @@ def test_the_command_prints_the_result(
 def test_the_command_exits_with_1_if_nothing_is_written(
     run: Run, vit: Path, noise: Path, tmp_path: Path
 ) -> None:
-    """So that a script sees it; --json prints the whole report."""
-    code, out, err = run("train", noise, "--output", tmp_path / "new", "--model", vit, "--json")
-    assert code == 1
-    assert json.loads(out)["written"] is False
-    assert "was not written; --force writes it nevertheless." in err
-    assert not (tmp_path / "new").exists()
+    """So that a script sees it; --json prints the whole report.
 
-
-def test_rates_are_at_the_threshold_of_the_current_policy(
-    run: Run, vit: Path, noise: Path, tmp_path: Path
-) -> None:
-    """Policies are saved under the name of a model's directory, not its path."""
+    Rates are at the threshold of the current policy, which is saved under the name of a model's
+    directory, not its path.
+    """
     policies = PolicyBook(open_store(settings.load()).policies)
     policy = Policy(threshold=0.7, review_from=0.2, review_to=0.8)
     policies.save(vit.name, policy, author="ann", reason="Fewer false alarms.")
-    _, out, _ = run("train", noise, "--output", tmp_path / "new", "--model", vit, "--json")
-    assert json.loads(out)["replacement"]["threshold"] == 0.7
+    code, out, err = run("train", noise, "--output", tmp_path / "new", "--model", vit, "--json")
+    assert code == 1
+    report = json.loads(out)
+    assert (report["written"], report["replacement"]["threshold"]) == (False, 0.7)
+    assert "was not written; --force writes it nevertheless." in err
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_model_that_cannot_be_written_is_an_error(
