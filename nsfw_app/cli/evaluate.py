@@ -158,7 +158,11 @@ def _classified(
                     scores[number] = review.prediction.nsfw_score
                 elif review.problem is not None:
                     found.unavailable.append(
-                        {"path": review.name, "model": name, **asdict(review.problem)}
+                        {
+                            "path": review.name,
+                            "model": display_name(name),
+                            **asdict(review.problem),
+                        }
                     )
                 advance()
         status = engine.status

@@ -201,6 +201,16 @@ def test_the_command_exits_with_1_if_nothing_is_written(
     assert not (tmp_path / "new").exists()
 
 
+def test_evaluations_name_a_model_by_its_directory(run: Run, vit: Path, tmp_path: Path) -> None:
+    """Its path is private; measures and images without a score have the same name."""
+    tinted_image(0.9).save(tmp_path / "a.png")
+    (tmp_path / "set.csv").write_text("path,label\na.png,nsfw\nmissing.png,nsfw\n")
+    code, out, _ = run("evaluate", tmp_path / "set.csv", "--model", vit, "--json")
+    report = json.loads(out)
+    assert (code, report["models"][0]["model"]) == (3, vit.name)
+    assert [each["model"] for each in report["unavailable"]] == [vit.name]
+
+
 def test_a_model_that_cannot_be_written_is_an_error(
     vit: Path, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
