@@ -40,15 +40,15 @@ def directory(tmp_path: Path) -> Path:
     """A directory with photos/: blue and orange images, and meadows, which the model gets wrong."""
     photos = tmp_path / "photos"
     photos.mkdir()
-    for kind, count, make, low, high in (
+    kinds = (
         ("cold", COLD, tinted_image, 0.0, 0.35),
         ("meadow", MEADOWS, meadow, 0.65, 1.0),
         ("warm", WARM, tinted_image, 0.65, 1.0),
-    ):
-        for number in range(count):
+    )
+    for place, (kind, count, make, low, high) in enumerate(kinds):
+        for number in range(count):  # with the same grain, two would be near duplicates
             warmth = low + (high - low) * number / count
-            image = make(warmth, seed=1_000 * len(kind) + number)
-            image.save(photos / f"{kind}-{number:03}.png")
+            make(warmth, seed=1_000 * place + number).save(photos / f"{kind}-{number:03}.png")
     (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no image")
     return tmp_path
 
