@@ -15,10 +15,10 @@ from nsfw_app import settings
 from nsfw_app.bootstrap import open_engine, open_policies, open_store
 from nsfw_app.cli.output_file import check_directory, write_file
 from nsfw_app.cli.progress import printable, progress_output
+from nsfw_app.dataset_errors import LabelSetError
 from nsfw_app.datasets.file_search import FileSearch
 from nsfw_app.datasets.labels import LabeledImage, is_table, labeled_by_folder, read_table
 from nsfw_app.datasets.left_out import MAX_NAMED, LeftOut
-from nsfw_app.errors import LabelSetError
 from nsfw_app.models.cards import display_name
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label, ModelIdentity, Policy

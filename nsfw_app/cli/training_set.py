@@ -12,12 +12,12 @@ from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store
 from nsfw_app.cli.operator import operator
 from nsfw_app.cli.output_file import check_local
+from nsfw_app.dataset_errors import PushError
 from nsfw_app.datasets.dataset_card import Provenance
 from nsfw_app.datasets.dataset_repository import DatasetRepository, open_repository
 from nsfw_app.datasets.training_rows import Labels, TrainingRows, read_rows
 from nsfw_app.datasets.training_set import MIN_GROUPS, Split
 from nsfw_app.datasets.training_set_export import SetFormat, write_training_set
-from nsfw_app.errors import PushError
 from nsfw_app.records import Label
 from nsfw_app.rules.retention import Retention
 from nsfw_app.store.audit import AuditAction

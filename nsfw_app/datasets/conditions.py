@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nsfw_app.errors import ScanFilterError
+from nsfw_app.dataset_errors import ScanFilterError
 
 MAX_CHARACTERS = 4_000
 MAX_NUMBER = 2**63  # of 64-bit integers

@@ -16,8 +16,8 @@ import httpx2
 import huggingface_hub
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
+from nsfw_app.dataset_errors import HubFailed, PublicRepository, PushError, PushForbidden
 from nsfw_app.datasets.locations import redacted
-from nsfw_app.errors import HubFailed, PublicRepository, PushError, PushForbidden
 
 DATASET = "dataset"
 # What training sets of any format consist of; see `training_set_export`.

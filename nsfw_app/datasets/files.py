@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets.locations import WEB, is_url, name_of, redacted, scheme
-from nsfw_app.errors import ImageError, ImageErrorKind, SourceError, lacks_memory
+from nsfw_app.errors import ImageError, ImageErrorKind, lacks_memory
 from nsfw_app.imaging import decode
 from nsfw_app.imaging.decode import Limits
 

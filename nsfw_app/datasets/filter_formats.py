@@ -3,7 +3,7 @@
 from enum import StrEnum
 from pathlib import Path
 
-from nsfw_app.errors import ScanFilterError
+from nsfw_app.dataset_errors import ScanFilterError
 
 
 class FilterFormat(StrEnum):

@@ -20,11 +20,11 @@ from typing import IO, Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nsfw_app.dataset_errors import ScanFilterError
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.filter_formats import FilterFormat
 from nsfw_app.datasets.locations import is_url, name_of
 from nsfw_app.datasets.partial_output import partial_directory, partial_file
-from nsfw_app.errors import ScanFilterError
 
 ROW_GROUP = 2_000  # rows of a Parquet file that are in memory
 SHARD_NUMBER = re.compile(r"%0?\d*d")  # in the name of shards, as in `train-%06d.tar`

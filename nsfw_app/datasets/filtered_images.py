@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from nsfw_app.concurrency import map_ordered
+from nsfw_app.dataset_errors import ScanFilterError
 from nsfw_app.datasets import files
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.filter_formats import FilterFormat
@@ -15,7 +16,7 @@ from nsfw_app.datasets.locations import is_url
 from nsfw_app.datasets.part_files import Row
 from nsfw_app.datasets.reading import Reader
 from nsfw_app.datasets.scanned_parts import ScannedParts
-from nsfw_app.errors import ImageError, ScanFilterError
+from nsfw_app.errors import ImageError
 from nsfw_app.imaging import decode
 
 READS = 4  # images that are read at once

@@ -14,8 +14,8 @@ from typing import Self
 
 import pyarrow as pa
 
+from nsfw_app.dataset_errors import ScanError
 from nsfw_app.datasets.part_files import Row, read_table
-from nsfw_app.errors import ScanError
 from nsfw_app.store.duplicate_index import DuplicateIndex
 
 OPEN_TABLES = 4  # tables of part files in memory, at most 2,000 rows each

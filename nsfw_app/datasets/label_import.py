@@ -18,9 +18,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from nsfw_app.dataset_errors import LabelSetError
 from nsfw_app.datasets.labels import read_rows
 from nsfw_app.datasets.training_set import METADATA
-from nsfw_app.errors import LabelSetError
 from nsfw_app.models.cards import role_of
 from nsfw_app.records import SHA256_PATTERN, Label, LabelRole
 from nsfw_app.store.label_imports import LabelImports

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nsfw_app.errors import LabelSetError
+from nsfw_app.dataset_errors import LabelSetError
 from nsfw_app.models.cards import role_of
 from nsfw_app.records import LabelRole
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nsfw_app.errors import ScanError
+from nsfw_app.dataset_errors import ScanError
 
 PARTIAL = ".partial-"  # first characters of a temporary file's name
 

@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nsfw_app.dataset_errors import ScanError
 from nsfw_app.datasets import image_table, output_file
-from nsfw_app.errors import ScanError
 
 FOLDER, UNFINISHED = "images", "unfinished"
 PREFIX, SUFFIX = "part-", ".parquet"

@@ -6,12 +6,13 @@ from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar, cast
 
+from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import files, streams, tar_archives, zip_archives
 from nsfw_app.datasets.containers import Kind, kind_of
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.locations import is_url, name_of
 from nsfw_app.datasets.streams import StreamCursor
-from nsfw_app.errors import ImageError, ImageErrorKind, SourceError
+from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging import decode
 from nsfw_app.imaging.decode import Limits
 

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import containers, files
 from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import WEB, name_of, redacted, scheme
-from nsfw_app.errors import ImageError, SourceError
+from nsfw_app.errors import ImageError
 from nsfw_app.imaging.formats import SUFFIXES
 
 MAX_DEPTH = 64  # directories within each other; index pages of a web server can go on for ever

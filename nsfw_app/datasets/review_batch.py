@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from nsfw_app.dataset_errors import ScanFilterError
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.filtering import RowFilter, is_incomplete
 from nsfw_app.datasets.locations import name_of
 from nsfw_app.datasets.part_files import Row
 from nsfw_app.datasets.reading import Reader
 from nsfw_app.datasets.scanned_parts import ScannedParts
-from nsfw_app.errors import ImageError, ScanFilterError
+from nsfw_app.errors import ImageError
 from nsfw_app.imaging import decode
 from nsfw_app.imaging import previews as renderings
 from nsfw_app.imaging.decode import Limits

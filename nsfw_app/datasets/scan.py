@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from nsfw_app.concurrency import map_ordered, read_ahead
+from nsfw_app.dataset_errors import ScanError
 from nsfw_app.datasets import image_table
 from nsfw_app.datasets.entries import Entry, Part, Unit
 from nsfw_app.datasets.known_images import KnownImages
@@ -25,7 +26,7 @@ from nsfw_app.datasets.part_files import PartFiles, PartFooter, Row, read_footer
 from nsfw_app.datasets.reading import Reader
 from nsfw_app.datasets.scan_progress import ScanProgress
 from nsfw_app.datasets.units import parts_of
-from nsfw_app.errors import ImageError, ImageFailed, NSFWReviewError, ScanError, TryLater
+from nsfw_app.errors import ImageError, ImageFailed, NSFWReviewError, TryLater
 from nsfw_app.imaging import decode
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models.classifier import Classifier

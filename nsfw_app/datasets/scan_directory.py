@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from nsfw_app.dataset_errors import ScanDiffers, ScanError, ScanRunning
 from nsfw_app.datasets import output_file
 from nsfw_app.datasets.left_out import MAX_NAMED, LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import absolute, redacted
 from nsfw_app.datasets.part_files import PartFiles, read_footer
 from nsfw_app.datasets.scan_record import ScanCounts, ScanRecord
-from nsfw_app.errors import ScanDiffers, ScanError, ScanRunning
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.records import ModelIdentity
 

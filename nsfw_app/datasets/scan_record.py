@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from nsfw_app.dataset_errors import ScanError
 from nsfw_app.datasets import output_file
-from nsfw_app.errors import PolicyError, ScanError
+from nsfw_app.errors import PolicyError
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.records import LabelRole, ModelIdentity, Policy
 

@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsfw_app import __version__, private_files
+from nsfw_app.dataset_errors import TrainingError
 from nsfw_app.datasets.model_card import model_card
 from nsfw_app.datasets.partial_output import partial_directory
 from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.datasets.training_set import Labeled, Split, TrainingSet, read_training_set
-from nsfw_app.errors import ModelUnsupported, TrainingError
+from nsfw_app.errors import ModelUnsupported
 from nsfw_app.evidence.replacement import HeldOut, Outcome, Replacement, compare_candidate
 from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.backends.pytorch import TransformersBackend, device

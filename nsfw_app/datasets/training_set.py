@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nsfw_app.errors import TrainingSetError
+from nsfw_app.dataset_errors import TrainingSetError
 from nsfw_app.records import Label
 
 METADATA = "metadata.jsonl"

@@ -4,13 +4,14 @@ from enum import StrEnum
 from pathlib import Path
 
 from nsfw_app import private_files
+from nsfw_app.dataset_errors import TrainingSetError
 from nsfw_app.datasets import label_files
 from nsfw_app.datasets.dataset_card import CARD, Provenance, dataset_card
 from nsfw_app.datasets.image_folder import write_image_folder
 from nsfw_app.datasets.partial_output import partial_directory
 from nsfw_app.datasets.training_rows import TrainingRows
 from nsfw_app.datasets.training_set import Split
-from nsfw_app.errors import NotFound, TrainingSetError
+from nsfw_app.errors import NotFound
 from nsfw_app.store import Store
 
 

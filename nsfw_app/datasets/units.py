@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import containers, files, path_tables, patterns, tar_archives, zip_archives
 from nsfw_app.datasets.containers import Kind
 from nsfw_app.datasets.entries import Entry, Part, Unit
@@ -21,7 +22,7 @@ from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import absolute, is_url, redacted, resolved
 from nsfw_app.datasets.remote_search import RemoteSearch
 from nsfw_app.datasets.versions import versioned
-from nsfw_app.errors import ImageError, SourceError
+from nsfw_app.errors import ImageError
 from nsfw_app.records import ImageProblem
 
 FILES_PER_CUT = 500  # mean number of files in a group

@@ -3,9 +3,9 @@
 import pyarrow as pa
 import pytest
 
+from nsfw_app.dataset_errors import ScanFilterError
 from nsfw_app.datasets.conditions import Condition
 from nsfw_app.datasets.image_table import schema
-from nsfw_app.errors import ScanFilterError
 
 COLUMNS = schema(["normal", "nsfw"])
 ROWS = [

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nsfw_app.errors import StorageError, TrainingSetError
+from nsfw_app.dataset_errors import TrainingSetError
+from nsfw_app.errors import StorageError
 from nsfw_app.models.backends.pytorch import TransformersBackend
 from nsfw_app.models.training.features import BATCH, FeatureFile, Features, compute_features
 from nsfw_app.models.training.head import Head

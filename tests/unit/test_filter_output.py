@@ -11,12 +11,12 @@ import datasets
 import pyarrow.parquet as pq
 import pytest
 
+from nsfw_app.dataset_errors import ScanError, ScanFilterError
 from nsfw_app.datasets import units
 from nsfw_app.datasets.filter_formats import FilterFormat, format_of
 from nsfw_app.datasets.filtered_images import write_images, write_rows
 from nsfw_app.datasets.filtering import Criteria, Drop, FilterCounts, RowFilter
 from nsfw_app.datasets.scanned_parts import ScannedParts
-from nsfw_app.errors import ScanError, ScanFilterError
 from tests.support.fakes import image_bytes
 from tests.support.scans import POLICY, change, scan
 

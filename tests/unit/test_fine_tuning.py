@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from nsfw_app.errors import ImageError, TrainingError
+from nsfw_app.dataset_errors import TrainingError
+from nsfw_app.errors import ImageError
 from nsfw_app.models.backends.pytorch import TransformersBackend
 from nsfw_app.models.training import fine_tuning
 from nsfw_app.models.training.fine_tuning import (

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from nsfw_app.dataset_errors import LabelSetError
 from nsfw_app.datasets import labels
 from nsfw_app.datasets.labels import labeled_by_folder, read_table
-from nsfw_app.errors import LabelSetError
 
 
 def test_a_csv_has_paths_labels_and_columns(tmp_path: Path) -> None:

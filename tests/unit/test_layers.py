@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from nsfw_app import errors
+from nsfw_app import dataset_errors, errors
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "nsfw_app"
 
 # From the bottom up: a layer imports those before it, and itself where it is a package.
-LAYERS = """errors private_files system records rules concurrency settings
+LAYERS = """errors dataset_errors private_files system records rules concurrency settings
 concurrency_limits imaging models store rate_limits accounts review evidence datasets bootstrap web
 ui server cli __main__""".split()
 # Layers within a package, from the bottom up; modules of one set may import each other.
@@ -76,7 +76,7 @@ HOMES = {
 }
 ERRORS = {
     name
-    for name, each in vars(errors).items()
+    for name, each in (vars(errors) | vars(dataset_errors)).items()
     if isinstance(each, type) and issubclass(each, BaseException)
 }
 READS_OF_THE_ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
@@ -224,6 +224,7 @@ def test_every_exception_is_defined_in_errors() -> None:
     """What this package raises on purpose is in one tree, or a built-in or library exception."""
     found = {module: exceptions(text) for module, text in sources().items()}
     assert "StorageError" in found.pop("nsfw_app.errors")
+    assert "ScanError" in found.pop("nsfw_app.dataset_errors")
     assert not {module: names for module, names in found.items() if names}
 
 

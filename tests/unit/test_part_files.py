@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from nsfw_app.dataset_errors import ScanError
 from nsfw_app.datasets import output_file
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.image_table import row
 from nsfw_app.datasets.part_files import PartFiles, Row, read_footer, read_table
-from nsfw_app.errors import ImageError, ImageErrorKind, ScanError
+from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.records import Policy
 from nsfw_app.review.unstored import review, unavailable
 from tests.support.fakes import LIMITS, FakeClassifier, image_bytes

@@ -20,11 +20,12 @@ import s3fs
 from gcp_storage_emulator.server import create_server
 from moto.server import ThreadedMotoServer
 
+from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import redacted
 from nsfw_app.datasets.reading import Reader
 from nsfw_app.datasets.units import find_units
-from nsfw_app.errors import ImageError, SourceError
+from nsfw_app.errors import ImageError
 from tests.support.dataset_hub import dataset_hub
 from tests.support.range_server import RangeServer, range_server
 from tests.unit.test_sources import LIMITS, entries, outcome, tarred, zipped

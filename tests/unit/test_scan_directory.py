@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from nsfw_app.dataset_errors import ScanDiffers, ScanError, ScanRunning
 from nsfw_app.datasets.output_file import PARTIAL
 from nsfw_app.datasets.scan_directory import ScanDirectory, source_name
 from nsfw_app.datasets.scan_record import ScanRecord
-from nsfw_app.errors import ScanDiffers, ScanError, ScanRunning
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.records import LabelRole, ModelIdentity, Policy
 from tests.support.fakes import LIMITS, image_bytes

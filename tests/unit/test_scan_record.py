@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from nsfw_app.dataset_errors import ScanError
 from nsfw_app.datasets.scan_record import FILE, ScanCounts, ScanRecord
-from nsfw_app.errors import ScanError
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.records import LabelRole, ModelIdentity, Policy
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import patterns
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.units import find_units
-from nsfw_app.errors import SourceError
 
 NAMES = ("a/1.jpg", "a/2.png", "a/b/3.jpg", "a/b/c/4.jpg", "d/5.jpg", "d/.6.jpg", "d/notes.txt")
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets.entries import Entry, Part
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.reading import Reader
 from nsfw_app.datasets.units import find_units, grouped, parts_of
-from nsfw_app.errors import ImageError, SourceError
+from nsfw_app.errors import ImageError
 from nsfw_app.imaging.decode import Limits
 
 LIMITS = Limits(max_bytes=100_000, max_pixels=1_000_000, max_frames=4)

@@ -11,8 +11,9 @@ from transformers import ViTForImageClassification
 
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_store
+from nsfw_app.dataset_errors import TrainingError, TrainingSetError
 from nsfw_app.datasets.training_set import Split
-from nsfw_app.errors import ModelUnsupported, TrainingError, TrainingSetError
+from nsfw_app.errors import ModelUnsupported
 from nsfw_app.evidence import replacement
 from nsfw_app.evidence.replacement import Outcome, Part
 from nsfw_app.models.classifier import Classifier, nsfw_score

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from nsfw_app.dataset_errors import TrainingSetError
 from nsfw_app.datasets import training_set
 from nsfw_app.datasets.training_set import Split, read_training_set
-from nsfw_app.errors import TrainingSetError
 from nsfw_app.records import Label
 from tests.support.tiny_vit import tinted_image
 from tests.support.training_sets import Example, corrections, decisions, write_training_set

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsfw_app import private_files
-from nsfw_app.errors import TrainingSetError
+from nsfw_app.dataset_errors import TrainingSetError
 from nsfw_app.models.training.head import Head
 from nsfw_app.models.training.image_inputs import ImageInput, read_inputs
 

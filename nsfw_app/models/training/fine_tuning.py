@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import nn
 
-from nsfw_app.errors import TrainingError
+from nsfw_app.dataset_errors import TrainingError
 from nsfw_app.models.cards import display_name
 from nsfw_app.models.training.features import batched
 from nsfw_app.models.training.head import find_layer

@@ -8,7 +8,7 @@ import numpy as np
 from safetensors import SafetensorError
 
 from nsfw_app import private_files
-from nsfw_app.errors import TrainingError
+from nsfw_app.dataset_errors import TrainingError
 from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.checkpoints import PROCESSOR_CONFIG
 from nsfw_app.models.classifier import nsfw_score

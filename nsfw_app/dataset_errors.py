@@ -1,0 +1,92 @@
+"""Exceptions about data sets: labels, scans, clusters, training and uploads.
+
+    NSFWReviewError
+    ├── LabelSetError        a labeled set cannot be read, or holds nothing to evaluate
+    ├── ScanError            a scan's directory cannot be read, written or continued
+    │   ├── ScanDiffers      it has a scan with another model, limits or sources
+    │   ├── ScanRunning      another process scans into it
+    │   └── ScanFilterError  its rows cannot be filtered, or the result cannot be written
+    ├── SourceError          a source of images that was named cannot be listed
+    ├── TrainingError        a model cannot be trained from a training set, or not be written
+    │   └── TrainingSetError a training set cannot be read, is too small, or leaks between splits
+    └── PushError            a training set cannot be uploaded to a repository
+        ├── PushForbidden    there is no token, or it has no permission there
+        ├── PublicRepository everyone could see the images there
+        └── HubFailed        the hub cannot be reached, or an upload to it failed
+
+All others are in `errors`.
+"""
+
+from nsfw_app.errors import NSFWReviewError
+
+
+class LabelSetError(NSFWReviewError):
+    """A labeled set cannot be read, or holds nothing to evaluate."""
+
+    kind: str = "labels"
+
+
+class ScanError(NSFWReviewError):
+    """The directory of a scan cannot be read, written or continued."""
+
+    kind: str = "scan"
+
+
+class ScanDiffers(ScanError):
+    """The directory has a scan with another model, other limits or other sources."""
+
+    kind: str = "scan_differs"
+
+
+class ScanRunning(ScanError):
+    """Another process scans into the directory."""
+
+    kind: str = "scan_running"
+
+
+class ScanFilterError(ScanError):
+    """Rows of a scan cannot be filtered like this, or the result cannot be written."""
+
+    kind: str = "scan_filter"
+
+
+class SourceError(NSFWReviewError):
+    """A source of images that was named cannot be listed."""
+
+    kind: str = "source"
+
+
+class TrainingError(NSFWReviewError):
+    """A model cannot be trained from a training set, or not be written where it is to be."""
+
+    kind: str = "training"
+
+
+class TrainingSetError(TrainingError):
+    """A training set cannot be read, has too few images, or has a group in both splits."""
+
+    kind: str = "training_set"
+
+
+class PushError(NSFWReviewError):
+    """A training set cannot be uploaded to a dataset repository."""
+
+    kind: str = "push"
+
+
+class PushForbidden(PushError):
+    """There is no token, it has no permission, or there is no such organization."""
+
+    kind: str = "push_forbidden"
+
+
+class PublicRepository(PushError):
+    """The repository is public, and that was not allowed."""
+
+    kind: str = "public_repository"
+
+
+class HubFailed(PushError):
+    """The hub cannot be reached, or failed during an upload."""
+
+    kind: str = "hub_failed"
