@@ -4,8 +4,8 @@
   so that a page with a million images never waits for more than the first one.
 - After images were accepted as the reference, a summary is computed before it is returned: none has
   the alarm that ended.
-- A caller that asks once a day would get the numbers of the day before. It can wait for new ones,
-  if those that are kept are older than a minute or of another policy.
+- A caller that asks once a day would get the numbers of the day before, without a newer alarm. It
+  can wait for new ones, if those that are kept would be computed again now.
 """
 
 import threading
@@ -107,8 +107,9 @@ class Summaries:
 
         Args:
             query: Which evidence.
-            wait_s: How long to wait for a new summary where the kept one is outdated, and older
-                than `MAX_AGE` or of another policy. After that the kept one is returned.
+            wait_s: How long to wait for a new summary where the kept one is outdated, and is
+                computed again now, as it always is if it is older than `MAX_AGE` or of another
+                policy. After that the kept one is returned.
         """
         state = self._state(query)
         with self._lock:
@@ -118,11 +119,11 @@ class Summaries:
             if kept is not None and kept.state != state:
                 age = datetime.now(UTC) - kept.computed_at
                 too_old = age > MAX_AGE or kept.state[0] != state[0]
-                due = too_old if wait_s else age > max(FRESH, PAUSES * kept.took)
+                due = age > max(FRESH, PAUSES * kept.took) or (too_old and wait_s > 0)
                 if due and not kept.refreshing:
                     kept.refreshing = True
                     threading.Thread(target=self._refresh, args=(query, kept), daemon=True).start()
-                if too_old and wait_s:
+                if due and wait_s:
                     self._wait(kept, wait_s)
                     kept = self._kept.get(query, kept)
         if kept is None:

@@ -161,11 +161,11 @@ def test_a_slow_summary_is_computed_rarely(
     assert not summaries._kept[query].refreshing
 
 
-@pytest.mark.parametrize("change", ["age", "policy"])
+@pytest.mark.parametrize("change", ["age", "due", "policy"])
 def test_a_caller_can_wait_for_new_numbers(
     summaries: Summaries, arriving: Store, change: str
 ) -> None:
-    """What is older than a minute, or of another policy, is computed again before it returns."""
+    """What is due, older than a minute, or of another policy is computed before it returns."""
     query = EvidenceQuery(FAKE)
     arrive(arriving, 0.5, REVIEW)
     summaries.get(query)
@@ -174,6 +174,9 @@ def test_a_caller_can_wait_for_new_numbers(
     if change == "age":
         summaries._kept[query].computed_at -= module.timedelta(days=1)
         summaries._kept[query].took = module.timedelta(hours=1)
+    elif change == "due":
+        summaries._kept[query].computed_at -= module.timedelta(seconds=6)
+        summaries._kept[query].took = module.timedelta(seconds=0.1)
     else:
         policies = PolicyBook(arriving.policies)
         policies.save(FAKE.model, Policy(0.6, 0.3, 0.9), author="ann", reason="test")
