@@ -4,15 +4,26 @@
 import { make, openTab, watchVisibility } from '../shared/dom.js'
 import { get } from '../shared/requests.js'
 import { status } from '../shared/server.js'
+import { makeAlarms } from './alarms.js'
 import { accepted } from './referenceForm.js'
 
-const LEAST_AGE_MS = 60_000 // of alarms that are asked for again when the tab is opened
+const POLL_MS = 60_000 // while a tab with the line is open
 
-/** Hidden while there is no alarm. It is brought up to date when its tab is opened. */
+export const alarms = makeAlarms(() => get('insights/alarms'))
+
+const open = new Set() // tabs with the line: one, or two while another is opened
+let known = ''
+status.subscribe(({ state, policy }) => {
+  const next = `${state} ${policy.version}`
+  if (next === known) return
+  known = next
+  alarms.expire()
+  if (open.size) alarms.ask()
+})
+accepted.subscribe(() => alarms.expire())
+
+/** Hidden while there is no alarm. All lines show an alarm as soon as the page has it. */
 export function makeAlarmNotice() {
-  let asked = Number.NEGATIVE_INFINITY
-  let request = 0
-  let known = ''
   const text = make('span')
   const line = make(
     'p',
@@ -25,36 +36,25 @@ export function makeAlarmNotice() {
     ),
   )
   const element = make('div', { role: 'status' }, line)
-
-  async function load() {
-    const number = ++request
-    asked = performance.now()
-    try {
-      const { alarms } = await get('insights/alarms')
-      if (number !== request) return
-      text.textContent = alarms.length
-        ? `The evidence behind the policy no longer holds. ${alarms[0]}`
-        : ''
-      line.hidden = !alarms.length
-    } catch {
-      asked = Number.NEGATIVE_INFINITY // the connection's own notice says why
-    }
-  }
-
-  status.subscribe(({ state, policy }) => {
-    const next = `${state} ${policy.version}`
-    if (next !== known) asked = Number.NEGATIVE_INFINITY
-    known = next
-  })
-  accepted.subscribe(() => {
-    asked = Number.NEGATIVE_INFINITY
+  alarms.current.subscribe((found) => {
+    text.textContent = found.length
+      ? `The evidence behind the policy no longer holds. ${found[0]}`
+      : ''
+    line.hidden = !found.length
   })
   return {
     element,
     /** @param {HTMLElement} tab An element of the tab that is never hidden. */
     watch(tab) {
+      /** @type {ReturnType<typeof setInterval> | undefined} */
+      let timer
       watchVisibility(tab, (visible) => {
-        if (visible && performance.now() - asked > LEAST_AGE_MS) load()
+        clearInterval(timer)
+        open.delete(tab)
+        if (!visible) return
+        open.add(tab)
+        alarms.ask()
+        timer = setInterval(() => document.hidden || alarms.ask(), POLL_MS)
       })
     },
   }
