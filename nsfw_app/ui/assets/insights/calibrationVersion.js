@@ -10,6 +10,8 @@ const NONE = 'Exports have no probabilities yet: no calibration is stored.'
 
 export function makeCalibrationVersion() {
   let model = ''
+  let number = 0 // of the latest request
+  let fitting = false
   const text = make('p', { role: 'status' })
   const refit = make(
     'button',
@@ -19,25 +21,34 @@ export function makeCalibrationVersion() {
 
   const path = () => `calibrations?${new URLSearchParams({ model })}`
   const read = () => get(path())
-  const fit = async () => jsonOf(await request(path(), jsonPost({})))
+  async function fit() {
+    fitting = true
+    try {
+      return await jsonOf(await request(path(), jsonPost({})))
+    } finally {
+      fitting = false
+    }
+  }
 
   /** @param {() => Promise<{ calibration: Version | null }>} ask */
   async function load(ask) {
-    const asked = model
+    const mine = ++number
     refit.disabled = true
     try {
       const { calibration } = await ask()
-      if (asked === model) text.textContent = describe(calibration)
+      if (mine === number) text.textContent = describe(calibration)
     } catch (error) {
-      if (asked === model) text.textContent = messageOf(error)
+      if (mine === number) text.textContent = messageOf(error)
     }
-    refit.disabled = false
+    if (mine === number) refit.disabled = false
   }
 
   return {
     element: make('div', { class: 'calibration-version' }, text, refit),
     /** @param {string} name Of the model. */
     show(name) {
+      if (fitting && name === model) return // its answer is newer
+      if (name !== model) text.textContent = 'Loading...'
       model = name
       load(read)
     },

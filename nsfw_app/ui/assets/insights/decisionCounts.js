@@ -5,11 +5,13 @@
 /** @import { ReviewerAgreement } from './reviewerAgreement.js' */
 
 import { make } from '../shared/dom.js'
-import { get, messageOf } from '../shared/requests.js'
+import { get } from '../shared/requests.js'
 import { countSentences, NONE, shareThatDiffers } from './decisionText.js'
 import { makeDownloadTable } from './downloadTable.js'
 import { reasonName } from './errorEstimates.js'
 import { percent, whole } from './finder.js'
+import { makeLatestAnswer } from './latestAnswer.js'
+import { makePending } from './pending.js'
 import { drawReviewerAgreement } from './reviewerAgreement.js'
 import { makeTimeChart } from './timeChart.js'
 
@@ -21,8 +23,8 @@ import { makeTimeChart } from './timeChart.js'
 
 /** @param {(names: string[]) => void} offer Offers the reviewers in the filter. */
 export function makeDecisionCounts(offer) {
-  let request = 0
-  const text = make('div', { role: 'status' })
+  const text = make('div', { class: 'decision-text', role: 'status' })
+  const pending = makePending('Counting the decisions...', () => latest.again())
   const days = makeTimeChart({
     title: 'Decisions that differ from the model, by day',
     file: 'decisions-by-day',
@@ -91,23 +93,20 @@ export function makeDecisionCounts(offer) {
       'aria-label': 'Decisions',
     },
     make('h2', {}, 'Decisions'),
+    pending.line,
     text,
     tables,
   )
 
-  /** @param {URLSearchParams} query */
-  async function load(query) {
-    const number = ++request
-    try {
-      const found = await get(`insights/decisions?${query}`)
-      if (number === request) draw(found)
-    } catch (error) {
-      if (number !== request) return
-      text.replaceChildren(make('p', {}, messageOf(error)))
-      tables.hidden = true
-      element.hidden = false
-    }
-  }
+  const latest = makeLatestAnswer({
+    /** @returns {Promise<Counted>} */
+    ask: (query) => get(`insights/decisions?${query}`),
+    show: draw,
+    mark(state) {
+      if (state.error !== null) element.hidden = false
+      pending.mark(state, [element])
+    },
+  })
 
   /** @param {Counted} found */
   function draw({ counts, people: reviewers, weeks, agreement: found, reviewers: names }) {
@@ -142,7 +141,13 @@ export function makeDecisionCounts(offer) {
     )
   }
 
-  return { element, load }
+  return {
+    element,
+    /** @param {URLSearchParams} query */
+    load: (query) => latest.load(query.toString()),
+    /** While the summary of another selection is awaited, with which they are asked for. */
+    wait: () => pending.mark({ waiting: true, other: true, error: null }, [element]),
+  }
 }
 
 /** @param {string} title @param {(name: string) => string} [nameOf] */

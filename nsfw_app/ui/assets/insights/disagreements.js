@@ -2,8 +2,10 @@
 
 import { make } from '../shared/dom.js'
 import { Preview } from '../shared/preview.js'
-import { get, messageOf } from '../shared/requests.js'
+import { get } from '../shared/requests.js'
 import { whole } from './finder.js'
+import { makeLatestAnswer } from './latestAnswer.js'
+import { makePending } from './pending.js'
 
 /** @typedef {{ sha256: string, name: string, nsfw_score: number, allowed: boolean, placeholder: string | null, kept: boolean }} Item */
 /** @typedef {{ missed: number, allowed: number, false_alarms: number, images: Item[] }} Found */
@@ -17,12 +19,16 @@ const KINDS = [
 
 export function makeDisagreements() {
   let query = new URLSearchParams()
-  let request = 0
   /** @type {Kind} */
   let kind = 'missed'
+  const pending = makePending('Loading the disagreements...', () => latest.again())
   const text = make('p', { role: 'status' })
   const list = make('ul', { class: 'disagreements' })
-  const more = make('button', { type: 'button', class: 'quiet', onclick: () => load() })
+  const more = make('button', {
+    type: 'button',
+    class: 'quiet',
+    onclick: () => load(list.childElementCount),
+  })
   const buttons = KINDS.map(([name, word]) => {
     const button = make('button', { type: 'button', onclick: () => choose(name) }, word)
     return /** @type {[Kind, string, HTMLButtonElement]} */ ([name, word, button])
@@ -32,69 +38,70 @@ export function makeDisagreements() {
     { class: 'buttons', role: 'group', 'aria-label': 'Kind of disagreement' },
     ...buttons.map(([, , button]) => button),
   )
+  const results = make('div', {}, text, list, more)
   const element = make(
     'details',
-    { id: 'evidence-disagreements', ontoggle: startOver },
+    { id: 'evidence-disagreements', ontoggle: () => load(0) },
     make('summary', {}, 'Disagreements'),
     choice,
-    text,
-    list,
-    more,
+    pending.line,
+    results,
   )
   choice.hidden = true
   more.hidden = true
+  let shown = { filter: '', kind: '' } // what is on screen
+  const latest = makeLatestAnswer({
+    /** @returns {Promise<Found>} */
+    ask: (asked) => get(`insights/disagreements?${asked}`),
+    show: draw,
+    mark(state) {
+      const otherFilter = shown.filter !== query.toString()
+      pending.mark({ ...state, other: otherFilter || shown.kind !== kind }, [results])
+      choice.classList.toggle('other', otherFilter)
+    },
+  })
 
   /** @param {Kind} next */
   function choose(next) {
     kind = next
-    startOver()
+    load(0)
   }
 
-  function startOver() {
-    list.replaceChildren()
-    load()
-  }
-
-  /** Adds the next images of this kind. */
-  async function load() {
+  /** Asks for the images of this kind from a number on. @param {number} offset */
+  function load(offset) {
     if (!element.open) return
-    const number = ++request
-    const offset = list.childElementCount
     const asked = new URLSearchParams(query)
     asked.set('kind', kind)
     asked.set('offset', String(offset))
-    try {
-      const found = await get(`insights/disagreements?${asked}`)
-      if (number !== request) return
-      draw(found)
-      if (offset) focusOn(list.children[offset])
-    } catch (error) {
-      if (number === request) text.textContent = messageOf(error)
-    }
+    latest.load(asked.toString())
   }
 
-  /** @param {Found} found */
-  function draw(found) {
-    const total = found[kind]
-    choice.hidden = !(found.missed + found.false_alarms)
+  /** @param {Found} answer @param {string} asked */
+  function draw(answer, asked) {
+    const offset = Number(new URLSearchParams(asked).get('offset'))
+    const total = answer[kind]
+    shown = { filter: query.toString(), kind }
+    choice.hidden = !(answer.missed + answer.false_alarms)
     for (const [name, word, button] of buttons) {
-      button.textContent = `${word} (${whole(found[name])})`
+      button.textContent = `${word} (${whole(answer[name])})`
       button.setAttribute('aria-pressed', String(name === kind))
     }
-    list.append(...found.images.map((item) => drawItem(item, kind)))
-    const shown = list.childElementCount
-    text.textContent = sentence(found, kind, shown)
-    more.hidden = shown >= total
-    more.textContent = `Show more (${whole(total - shown)} left)`
+    if (!offset) list.replaceChildren()
+    list.append(...answer.images.map((item) => drawItem(item, kind)))
+    const count = list.childElementCount
+    text.textContent = sentence(answer, kind, count)
+    more.hidden = count >= total
+    more.textContent = `Show more (${whole(total - count)} left)`
+    if (offset) focusOn(list.children[offset])
   }
 
   return {
     element,
     /** @param {URLSearchParams} next */
     show(next) {
-      if (next.toString() === query.toString() && list.childElementCount) return
+      const same = next.toString() === query.toString()
       query = next
-      startOver()
+      if (!same || !list.childElementCount) load(0)
     },
   }
 }

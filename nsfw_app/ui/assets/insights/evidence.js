@@ -1,6 +1,7 @@
 // The evidence in the Insights tab: what is allowed, alarms, the threshold finder, scores and their
 // calibration, wrong labels, and counts of decisions. It is fetched whenever the tab becomes visible,
-// and with each change of a filter, of the policy and of the model's state.
+// and with each change of a filter, of the policy and of the model's state. An alarm that any tab
+// receives is shown here at once.
 
 /** @import { Evidence, Numbers } from './finder.js' */
 /** @import { Counts, Estimates } from './weightedCounts.js' */
@@ -9,8 +10,9 @@
 /** @import { Calibration, Histogram, Point } from './diagrams.js' */
 
 import { isVisible, make, watchVisibility } from '../shared/dom.js'
-import { get, messageOf } from '../shared/requests.js'
+import { get } from '../shared/requests.js'
 import { status } from '../shared/server.js'
+import { alarms } from './alarmNotice.js'
 import { makeDecisionCounts } from './decisionCounts.js'
 import { makeHistogram, makeReliability } from './diagrams.js'
 import { makeDisagreements } from './disagreements.js'
@@ -19,6 +21,8 @@ import { makeErrorEstimates } from './errorEstimates.js'
 import { makeEvidenceFilter } from './evidenceFilter.js'
 import { driftSentences, leftOutSentences } from './evidenceText.js'
 import { makeFinderPanel } from './finderPanel.js'
+import { makeLatestAnswer } from './latestAnswer.js'
+import { makePending } from './pending.js'
 import { makeReferenceForm } from './referenceForm.js'
 import { drawWeightedCounts } from './weightedCounts.js'
 
@@ -56,21 +60,19 @@ const REFRESH_MS = 6000 // the server computes a summary again after 5 s
  * @param {{ trigger: (event: string, data: object) => void }} component
  */
 export function mount(root, { trigger }) {
-  let request = 0
+  /** @type {Summary | null} */
+  let now = null
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer
   const filter = makeEvidenceFilter(load, loadDecisions)
-  const alarms = make('div', { role: 'status' })
+  const alarmTexts = make('div', { role: 'status' })
   const reference = makeReferenceForm(filter.query, async () => {
     await load()
     headline.focus() // the button has gone
   })
-  const alarm = make('div', { id: 'evidence-alarm', hidden: true }, alarms, reference.element)
-  const headline = make(
-    'p',
-    { id: 'evidence-headline', role: 'status', tabindex: '-1' },
-    'Loading...',
-  )
+  const alarm = make('div', { id: 'evidence-alarm', hidden: true }, alarmTexts, reference.element)
+  const headline = make('p', { id: 'evidence-headline', role: 'status', tabindex: '-1' })
+  const pending = makePending('Counting the images of this selection...', () => latest.again())
   const leftOut = make('ul', { class: 'evidence-notes' })
   const finder = makeFinderPanel((proposal) => trigger('use', proposal))
   const histogram = makeHistogram()
@@ -85,7 +87,7 @@ export function mount(root, { trigger }) {
   const driftCharts = makeDriftCharts()
   const details = make(
     'div',
-    { hidden: true },
+    { class: 'evidence-details', hidden: true },
     finder.element,
     counts,
     errors.element,
@@ -103,12 +105,15 @@ export function mount(root, { trigger }) {
       driftCharts.element,
     ),
   )
-  root.replaceChildren(
-    filter.element,
-    make('section', { class: 'definition-list insight' }, alarm, headline, leftOut),
-    details,
-    decisions.element,
+  const top = make(
+    'section',
+    { class: 'definition-list insight', 'aria-label': 'Summary' },
+    pending.line,
+    alarm,
+    headline,
+    leftOut,
   )
+  root.replaceChildren(filter.element, top, details, decisions.element)
 
   function loadDecisions() {
     const query = filter.decisionQuery()
@@ -116,35 +121,31 @@ export function mount(root, { trigger }) {
     disagreements.show(query)
   }
 
-  async function load() {
-    const number = ++request
-    clearTimeout(timer)
-    try {
-      const summary = await get(`insights?${filter.query()}`)
-      if (number === request) draw(summary)
-    } catch (error) {
-      if (number === request) fail(messageOf(error))
-    }
-  }
+  const latest = makeLatestAnswer({
+    /** @returns {Promise<Summary>} */
+    ask: (query) => get(`insights?${query}`),
+    show: draw,
+    mark(state) {
+      const sections = details.querySelectorAll('section')
+      pending.mark(state, [top, ...sections])
+      details.hidden = !now?.images || (state.other && state.error !== null)
+      decisions.element.hidden ||= state.other && state.error !== null
+      if (state.other && state.waiting) decisions.wait()
+    },
+  })
 
-  /** @param {string} message */
-  function fail(message) {
-    headline.textContent = message
-    alarm.hidden = true
-    details.hidden = true
-    decisions.element.hidden = true
-    leftOut.replaceChildren()
+  function load() {
+    clearTimeout(timer)
+    return latest.load(filter.query().toString())
   }
 
   /** @param {Summary} summary */
   function draw(summary) {
+    now = summary
     filter.offer(summary)
     headline.textContent = summary.headline
-    alarm.hidden = !summary.alarms.length
-    alarms.replaceChildren(...summary.alarms.map((text) => make('p', {}, text)))
     reference.show(summary)
     leftOut.replaceChildren(...leftOutSentences(summary).map((text) => make('li', {}, text)))
-    details.hidden = !summary.images
     numbers.replaceChildren(...drawWeightedCounts(summary.labeled, summary.labeled_reviews))
     errors.show(summary.errors, summary.reviews)
     loadDecisions()
@@ -156,8 +157,21 @@ export function mount(root, { trigger }) {
     driftCharts.element.hidden = !summary.comparison
     if (summary.comparison) driftCharts.show(summary.comparison)
     if (summary.outdated) timer = setTimeout(() => isVisible(root) && load(), REFRESH_MS)
+    if (summary.outdated) alarms.ask()
+    else if (isOfThePolicy(summary)) alarms.publish(summary.alarms)
+    drawAlarms()
+    return filter.query().toString() // the model is named in it from now on
   }
 
+  function drawAlarms() {
+    if (!now) return
+    const newer = isOfThePolicy(now) ? (alarms.current.value ?? []) : []
+    const texts = [...new Set([...now.alarms, ...newer])]
+    alarm.hidden = !texts.length
+    alarmTexts.replaceChildren(...texts.map((text) => make('p', {}, text)))
+  }
+
+  alarms.current.subscribe(drawAlarms)
   let known = ''
   status.subscribe(({ state, policy }) => {
     const next = `${state} ${policy.version}`
@@ -166,3 +180,6 @@ export function mount(root, { trigger }) {
   })
   watchVisibility(root, (visible) => (visible ? load() : clearTimeout(timer)))
 }
+
+/** Whether alarms of it are those about the policy in force, of all images. @param {Summary} summary */
+const isOfThePolicy = ({ runs, source }) => runs && !source
