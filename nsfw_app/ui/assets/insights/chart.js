@@ -110,7 +110,7 @@ export function makeChart({ title, file, height, keys, columns, draw }) {
       (column, at) =>
         /** @type {[string, (row: Row) => string]} */ ([column, (row) => shown(row[at])]),
     )
-    table.replaceChildren(dataTable(title, rows(), cells))
+    table.replaceChildren(dataTable(title, rows(), cells, 'numbers'))
   }
 
   async function resize() {
