@@ -1,6 +1,7 @@
 // Charts of uPlot (see vendor/uplot): canvases in the colors of the page, each with the same numbers
 // as a table and as a download.
 
+/** @import { Key } from './chartKeys.js' */
 /** @import { Row } from './csv.js' */
 
 import { make } from '../shared/dom.js'
@@ -20,7 +21,6 @@ import { dataTable } from './dataTable.js'
  * @property {(rebuild?: boolean) => void} redraw
  */
 /** @typedef {(number | null)[][]} Data The x values, and the values of each series. */
-/** @typedef {{ name: string, token: string, line: 'solid' | 'dashed' | 'dotted' | 'filled' | 'outlined' }} Key */
 /** @typedef {ReturnType<typeof makeChart>} Chart */
 /** @typedef {(box: HTMLElement) => (token: string) => string} Colors */
 

@@ -6,6 +6,7 @@
 import { make } from '../shared/dom.js'
 import { makeCalibrationVersion } from './calibrationVersion.js'
 import { axesOf, DASHES, makeChart } from './chart.js'
+import { KEYS } from './chartKeys.js'
 import { whole } from './finder.js'
 
 /** @typedef {{ unsafe: number[], safe: number[], reviews: number[] }} Histogram */
@@ -33,10 +34,7 @@ export function makeHistogram() {
     file: 'scores-by-label',
     height: HISTOGRAM_HEIGHT,
     columns: ['Score from', 'Score to', 'Unsafe, estimated', 'Safe, estimated', 'Reviews'],
-    keys: [
-      { name: 'Unsafe, estimated', token: 'block', line: 'filled' },
-      { name: 'Safe, estimated', token: 'ink', line: 'outlined' },
-    ],
+    keys: KEYS.histogram,
     draw: (color, uPlot) => ({
       scales: { x: { time: false, range: [0, 1] }, y: { distr: 3, range: wholeDecades } },
       axes: axesOf(color, {
@@ -96,11 +94,7 @@ export function makeReliability() {
     file: 'reliability',
     height: RELIABILITY_HEIGHT,
     columns: ['Of', 'Mean probability', 'Unsafe', 'Unsafe, lower', 'Unsafe, upper', 'Reviews'],
-    keys: [
-      { name: 'Score', token: 'block', line: 'dashed' },
-      { name: 'Calibrated', token: 'accent', line: 'solid' },
-      { name: 'Ideal', token: 'muted', line: 'dotted' },
-    ],
+    keys: KEYS.reliability,
     draw: (color) => ({
       series: [
         {},

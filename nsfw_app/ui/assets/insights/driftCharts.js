@@ -4,6 +4,7 @@
 
 import { make } from '../shared/dom.js'
 import { axesOf, makeChart } from './chart.js'
+import { KEYS } from './chartKeys.js'
 import { distance, scoreRows, sharesOf } from './driftSeries.js'
 import { percent } from './finder.js'
 import { makeTimeChart } from './timeChart.js'
@@ -24,10 +25,7 @@ export function makeDriftCharts() {
       'Reference',
       'Reference, share',
     ],
-    keys: [
-      { name: 'Latest 7 days', token: 'accent', line: 'filled' },
-      { name: 'Reference', token: 'ink', line: 'outlined' },
-    ],
+    keys: KEYS.scores,
     draw: (color, uPlot) => {
       /** @param {string} token @param {-1 | 1} align */
       const bars = (token, align) => ({

@@ -4,6 +4,7 @@
 /** @import { Evidence, Handle, Interval, Numbers, Targets } from './finder.js' */
 
 import { DASHES, drawLine, makeChart } from './chart.js'
+import { KEYS } from './chartKeys.js'
 import { assess, percent, reviewsADay } from './finder.js'
 import { drawKnob, makeDraggable } from './plotHandles.js'
 
@@ -35,17 +36,18 @@ export function makeFinderCharts(move) {
     file: 'recall-and-precision',
     height: RATES_HEIGHT,
     columns: COLUMNS,
-    keys: [
-      { name: 'Recall, with 95 % interval', token: 'accent', line: 'solid' },
-      { name: 'Certified recall', token: 'allow', line: 'dotted' },
-      { name: 'Precision, with 95 % interval', token: 'block', line: 'dashed' },
-    ],
+    keys: KEYS.rates,
     draw: (color) => ({
       series: [
         {},
         ...interval(color, 'accent', DASHES.solid),
         ...interval(color, 'block', DASHES.dashed),
-        { stroke: () => color('allow'), width: 3, dash: DASHES.dotted, points: { show: false } },
+        {
+          stroke: () => color('certified'),
+          width: 3,
+          dash: DASHES.dotted,
+          points: { show: false },
+        },
       ],
       bands: [
         { series: [2, 1], fill: () => faint(color('accent')) },
@@ -107,7 +109,7 @@ export function makeFinderCharts(move) {
     drawLine(plot, {
       scale: 'x',
       value: certified,
-      color: color('allow'),
+      color: color('certified'),
       width: 3,
       text: `certified to ${certified.toFixed(2)}`,
       background: color('surface'),
