@@ -154,7 +154,7 @@ test('targets that cannot be met have no proposal, and it is said by how much th
   assert.equal(found.numbers, null)
   assert.deepEqual(found.unmet, [
     'A precision of at least 99.9 % cannot be met: the highest is 83 %, 16.9 points less.',
-    'At most 10 reviews a day cannot be met: between 0.30 and 0.50 and by audits there are about 28, 18 more.',
+    'At most 10 reviews a day cannot be met: about 28 come from scores between 0.30 and 0.50 and from audits, which is 18 too many.',
   ])
 })
 
@@ -202,6 +202,8 @@ test('an alarm, a lower estimate or one source only are doubts, and in the reaso
   const alarm = 'The scores of recent images differ.'
   assert.deepEqual(doubts({ ...EVIDENCE, alarms: [alarm] }, POLICY, TARGETS), [alarm])
   assert.match(
+  const none = proposal(evidence, POLICY, { recall: 0.95, precision: null, reviews: 0 })
+  assert.match(none.unmet[0], /about 28 come from .*, which is 28 too many\.$/)
     reasonOf({ ...EVIDENCE, alarms: [alarm] }, POLICY, TARGETS),
     /an alarm was raised\.$/,
   )

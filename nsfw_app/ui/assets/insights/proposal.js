@@ -37,10 +37,7 @@ export function proposal({ curve, days }, numbers, targets) {
     while (work(found.review_to) > limit && narrower.length)
       found = { ...found, review_to: Number(narrower.pop()) }
     const least = work(found.review_to)
-    if (least > limit)
-      unmet.push(
-        `At most ${decimal(limit)} reviews a day cannot be met: between ${found.review_from.toFixed(2)} and ${found.review_to.toFixed(2)} and by audits there are about ${whole(least)}, ${whole(Math.ceil(least - limit))} more.`,
-      )
+    if (least > limit) unmet.push(tooManyReviews(found, Math.ceil(least), limit))
   }
   return { numbers: unmet.length ? null : found, unmet }
 }
@@ -56,6 +53,10 @@ function missingRecall(bound, target) {
 /** @param {number} best @param {number} target */
 const missingPrecision = (best, target) =>
   `A precision of at least ${percent(target)} cannot be met: the highest is ${percent(best)}, ${points(target - best)} less.`
+
+/** @param {Numbers} numbers @param {number} least @param {number} limit */
+const tooManyReviews = ({ review_from: from, review_to: to }, least, limit) =>
+  `At most ${decimal(limit)} reviews a day cannot be met: about ${whole(least)} come from scores between ${from.toFixed(2)} and ${to.toFixed(2)} and from audits, which is ${decimal(least - limit)} too many.`
 
 /** @param {number} difference Of two shares. */
 const points = (difference) => `${Math.max(0.1, Number((100 * difference).toFixed(1)))} points`
