@@ -19,6 +19,7 @@ from nsfw_app.evidence.sample import NOT_REVIEWED, SAFE, UNSAFE, Sample
 from nsfw_app.records import Label, ModelIdentity
 from nsfw_app.store.arrivals import Arrivals
 
+LEAST_DAYS = 7  # whole days from which their variation is computed: a week
 CODES: dict[str | None, int] = {Label.NSFW: UNSAFE, Label.NORMAL: SAFE, None: NOT_REVIEWED}
 
 
@@ -66,6 +67,22 @@ class Population:
         if not len(self):
             return None
         return max(1.0, float((self.times[-1] - self.times[0]) / np.timedelta64(1, "D")))
+
+    @property
+    def dispersion(self) -> float | None:
+        """How much days differ: the variance of the number of images in a day over its mean.
+
+        About 1 if images come independently of each other (Poisson). Days are counted back from the
+        latest image; None for fewer than `LEAST_DAYS` whole ones.
+        """
+        if not len(self):
+            return None
+        before = (self.times.max() - self.times) // np.timedelta64(1, "D")
+        whole_days = int(before.max())  # what is left of the first day is not one
+        if whole_days < LEAST_DAYS:
+            return None
+        counts = np.bincount(before.astype(int), minlength=whole_days)[:whole_days]
+        return float(counts.var(ddof=1) / counts.mean())
 
 
 class ArrivedImages:

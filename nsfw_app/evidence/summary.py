@@ -80,7 +80,8 @@ class Summary:
     - `more_reviews` is about how many more sampled reviews certify a threshold for each recall in
       `RECALL_TARGETS`; None where one is certified, or the reviews speak against it.
     - `policy_held` is whether all of them arrived under the policy in force.
-    - `days` is the length of the period in which images arrived; None without any.
+    - `days` is the length of the period in which images arrived; None without any. `dispersion` is
+      how much its days differ, see `Population`.
     - `bounds_images` and `bounds_reviews` are those of the bounds of recall, of `more_reviews` and
       of the comparison, which are not limited to the period.
     - `reliability` is that of the raw scores, `reliability_calibrated` that of probabilities.
@@ -105,6 +106,7 @@ class Summary:
     comparison: Comparison
     bounds_images: int
     bounds_reviews: int
+    dispersion: float | None
 
 
 def summarize(
@@ -166,6 +168,7 @@ def summarize(
         comparison=compare(history, policy, saved, accepted),
         bounds_images=len(history.sample),
         bounds_reviews=history.sample.reviews,
+        dispersion=population.dispersion,
     )
 
 

@@ -54,6 +54,7 @@ def summary_json(dated: DatedSummary, query: EvidenceQuery) -> dict[str, Any]:
         "comparison": comparison_json(summary.comparison),
         "bounds_images": summary.bounds_images,
         "bounds_reviews": summary.bounds_reviews,
+        "dispersion": summary.dispersion,
     }
 
 

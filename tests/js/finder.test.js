@@ -11,6 +11,7 @@ import {
   reasonOf,
   resultSentences,
   reviewsADay,
+  reviewsOfDays,
 } from '../../nsfw_app/ui/assets/insights/finder.js'
 import { proposal } from '../../nsfw_app/ui/assets/insights/proposal.js'
 import { checkedTargets } from '../../nsfw_app/ui/assets/insights/targets.js'
@@ -64,10 +65,49 @@ test('reviews are the whole band, the audits outside of it, and parts of a hundr
   assert.equal(reviewsADay(curve, null, POLICY), null)
 })
 
-test('the forecast is that of the next target that is listed', () => {
-  assert.equal(moreReviews(EVIDENCE.more_reviews, 0.96), 1234)
-  assert.equal(moreReviews(EVIDENCE.more_reviews, 0.98), 1234)
-  assert.equal(moreReviews(EVIDENCE.more_reviews, 0.995), null)
+test('the forecast is that of the nearest target that has one, the higher ones first', () => {
+  const forecasts = { 0.9: 300, 0.95: 600, 0.98: 1234, 0.99: null }
+  const of = (recall) => moreReviews(forecasts, recall)
+  assert.deepEqual(of(0.98), { target: 0.98, reviews: 1234 })
+  assert.deepEqual(of(0.96), { target: 0.98, reviews: 1234 })
+  assert.deepEqual(of(0.6), { target: 0.9, reviews: 300 })
+  assert.deepEqual(of(0.995), { target: 0.98, reviews: 1234 })
+  assert.equal(moreReviews({ 0.95: null }, 0.95), null)
+})
+
+test('the sentence says which target a forecast is for, where it is not the one that is set', () => {
+  const uncertain = { ...EVIDENCE, curve: { ...EVIDENCE.curve, bounds: Array(101).fill(0) } }
+  const first = (more_reviews, recall) =>
+    resultSentences({ ...uncertain, more_reviews }, POLICY, { ...TARGETS, recall })[0]
+  assert.equal(
+    first({ 0.95: 600, 0.98: 1234 }, 0.96),
+    'Not yet: about 1,300 more sampled reviews certify a recall of at least 98 %, if they are like those so far. That is the nearest target with a forecast; 96 % takes fewer.',
+  )
+  assert.equal(
+    first({ 0.98: 1234, 0.99: null }, 0.995),
+    'Not yet: the 640 sampled reviews so far do not show a recall of at least 99.5 %. About 1,300 more sampled reviews certify a recall of at least 98 %, the nearest target with a forecast, if they are like those so far.',
+  )
+  assert.equal(
+    first({ 0.95: 1 }, 0.95),
+    'Not yet: about 1 more sampled review certifies a recall of at least 95 %, if they are like those so far.',
+  )
+})
+
+test('the reviews of a day vary by chance, and as the images of a day do', () => {
+  const { curve } = EVIDENCE
+  const range = (dispersion, band = POLICY) => reviewsOfDays({ curve, days: 10, dispersion }, band)
+  const by_chance = range(null) // a mean of 64: quantiles of Poisson are 49 and 80
+  assert.ok(Math.abs(by_chance.lower - 49.3) < 0.5 && Math.abs(by_chance.upper - 80.6) < 0.5)
+  assert.deepEqual(range(1), by_chance)
+  // 100 images a day with a variance of 900; 64 % of them are reviewed: 64 * (1 + 0.64 * 8) = 19.8 squared
+  const { lower, upper } = range(9)
+  assert.ok(Math.abs(lower - 31) < 2 && Math.abs(upper - 108) < 2, `${lower} to ${upper}`)
+  assert.ok(range(9, { review_from: 1, review_to: 1 }).upper < 20) // 10 audits
+  const everything = range(0, { review_from: 0, review_to: 1 })
+  assert.deepEqual(everything, { lower: 100, upper: 100 })
+  assert.equal(reviewsOfDays({ curve, days: null }, POLICY), null)
+  const none = { ...curve, images: Array(100).fill(0), audits: Array(100).fill(0) }
+  assert.deepEqual(reviewsOfDays({ curve: none, days: 10 }, POLICY), { lower: 0, upper: 0 })
 })
 
 test('a moved number pushes the others', () => {
@@ -90,12 +130,15 @@ test('the result says what is certified, missed, reviewed and how precise it is'
     'Recall of at least 95 % is certified up to 0.30 with 90 % confidence.',
     'The certificate is from 640 sampled reviews.',
     'About 2 unsafe images of 1,000 are allowed: estimated recall 98.0 % (96.0 to 100.0), from 50 reviewed unsafe images.',
-    'About 64 reviews a day.',
+    'About 64 reviews a day; on 95 % of days 49 to 81.',
     'Precision at the threshold 50.0 % (48.0 to 52.0), from 50 reviews.',
   ])
   const strict = { recall: 0.95, precision: 0.6, reviews: 20 }
   const [, , , reviews, precision] = resultSentences(EVIDENCE, POLICY, strict)
-  assert.equal(reviews, 'About 64 reviews a day, more than the target of 20.')
+  assert.equal(
+    reviews,
+    'About 64 reviews a day, more than the target of 20; on 95 % of days 49 to 81.',
+  )
   assert.match(precision, /, less than the target of 60 %\.$/)
 })
 
@@ -108,7 +151,10 @@ test('what is not certified is said', () => {
   )
   const first = (evidence, recall) => resultSentences(evidence, POLICY, { ...TARGETS, recall })[0]
   assert.match(first(EVIDENCE, 0.98), /^Not yet: about 1,300 more sampled reviews certify/)
-  assert.match(first(EVIDENCE, 0.99), /^Not yet: the 640 sampled reviews so far do not show/)
+  assert.match(
+    first(EVIDENCE, 0.99),
+    /^Not yet: the 640 .* do not show a .* 99 %\. About 1,300 more/,
+  )
   assert.match(first({ ...EVIDENCE, reviews: 0 }, 0.99), /^Not yet: no image that was drawn/)
 })
 
@@ -156,6 +202,8 @@ test('targets that cannot be met have no proposal, and it is said by how much th
     'A precision of at least 99.9 % cannot be met: the highest is 83 %, 16.9 points less.',
     'At most 10 reviews a day cannot be met: about 28 come from scores between 0.30 and 0.50 and from audits, which is 18 too many.',
   ])
+  const none = proposal(evidence, POLICY, { recall: 0.95, precision: null, reviews: 0 })
+  assert.match(none.unmet[0], /about 28 come from .*, which is 28 too many\.$/)
 })
 
 test('targets are percentages, and a wrong one is a sentence', () => {
@@ -202,8 +250,6 @@ test('an alarm, a lower estimate or one source only are doubts, and in the reaso
   const alarm = 'The scores of recent images differ.'
   assert.deepEqual(doubts({ ...EVIDENCE, alarms: [alarm] }, POLICY, TARGETS), [alarm])
   assert.match(
-  const none = proposal(evidence, POLICY, { recall: 0.95, precision: null, reviews: 0 })
-  assert.match(none.unmet[0], /about 28 come from .*, which is 28 too many\.$/)
     reasonOf({ ...EVIDENCE, alarms: [alarm] }, POLICY, TARGETS),
     /an alarm was raised\.$/,
   )

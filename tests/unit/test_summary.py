@@ -91,6 +91,28 @@ def test_curves_hold_every_threshold(summary: Summary) -> None:
     assert summary.days == pytest.approx(10)
 
 
+def test_days_differ_by_chance_or_by_more() -> None:
+    """Variance over mean of whole days: about 1 by chance, higher with busy days, unknown in a week."""
+    rng = np.random.default_rng(4)
+
+    def dispersion(per_day: list[int]) -> float | None:
+        days = [START + np.timedelta64(day, "D") for day in range(len(per_day))]
+        seconds = [np.sort(rng.integers(0, 86_400, n)).astype("timedelta64[s]") for n in per_day]
+        times = np.concatenate([day + each for day, each in zip(days, seconds, strict=True)])
+        few = np.full(len(times), 0.1)
+        sample = Sample(few, few, np.full(len(times), NOT_REVIEWED))
+        sources = np.full(len(times), "api", object)
+        return Population(sample, few, times, few, times, 0, sources).dispersion
+
+    by_chance = dispersion(rng.poisson(400, 90).tolist())
+    busy = dispersion([400, 100] * 45)
+    assert by_chance is not None
+    assert busy is not None
+    assert 0.6 < by_chance < 1.6
+    assert 60 < busy < 110
+    assert dispersion([400] * 7) is None
+
+
 def test_the_histogram_estimates_all_images(summary: Summary) -> None:
     """Weighted reviews add up to about the images; their numbers are given, too."""
     histogram = summary.histogram

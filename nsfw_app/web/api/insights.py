@@ -237,6 +237,9 @@ class InsightsBody(Body):
     comparison: ComparisonBody
     bounds_images: int = Field(description="Of all periods; bounds and drift are of them.")
     bounds_reviews: int
+    dispersion: float | None = Field(
+        description="Variance over mean of the images of a day; null for fewer than 7 whole days."
+    )
 
 
 def insight_routes(engine: Engine, summaries: Summaries) -> APIRouter:

@@ -30,6 +30,7 @@
  * @property {Numbers} policy
  * @property {number | null} days
  * @property {number | null} days_selected
+ * @property {number | null} [dispersion] Variance over mean of the images of a day; null if unknown.
  * @property {string | null} [source] The only one that the numbers are of; null for all.
  * @property {string[]} [alarms] Why the evidence no longer holds.
  * @property {number} images
@@ -44,15 +45,20 @@
  * @typedef {object} Assessment
  * @property {number | null} certified The highest threshold that is certified.
  * @property {boolean} holds Whether `review_from` is certified.
- * @property {number | null} more About how many more sampled reviews certify a threshold.
+ * @property {Forecast | null} more If no threshold is certified.
  * @property {Interval} recall Of what people or the block see: at `review_from`.
  * @property {Interval} precision At the threshold.
  * @property {number | null} missed Expected number of unsafe images that are allowed.
  * @property {number | null} reviewsADay
+ * @property {Range | null} reviewsOfDays Of 95 % of days.
  */
+
+/** @typedef {{ lower: number, upper: number }} Range */
+/** @typedef {{ target: number, reviews: number }} Forecast Of reviews that certify a recall. */
 
 const EPSILON = 1e-9 // the hundredths are not exact
 const STEPS = 100
+const NORMAL = 1.96 // standard deviations to each side, for 95 %
 
 /**
  * The index of a threshold in the curve; the next one above it where it lies between two.
@@ -95,15 +101,41 @@ export function reviewsADay({ images, audits }, days, { review_from: from, revie
 }
 
 /**
- * About how many more reviews certify a recall: the forecast for the next target that is listed.
+ * Between which numbers the reviews of 95 % of days are expected. Reviews are a share of the images
+ * of a day, so that they vary as these do, and by chance. Without a dispersion images count as
+ * independent of each other (Poisson).
+ *
+ * Source: Wilson and Hilferty (1931), for the quantiles of a gamma distribution.
+ *
+ * @param {Pick<Evidence, 'curve' | 'days' | 'dispersion'>} evidence
+ * @param {{ review_from: number, review_to: number }} band
+ * @returns {Range | null}
+ */
+export function reviewsOfDays({ curve, days, dispersion }, band) {
+  const mean = reviewsADay(curve, days, band)
+  if (mean === null || !days) return null
+  if (!mean) return { lower: 0, upper: 0 }
+  const share = (mean * days) / curve.images.reduce((sum, count) => sum + count, 0)
+  const variance = mean * Math.max(0, 1 + share * ((dispersion ?? 1) - 1))
+  const ninth = variance / (9 * mean ** 2)
+  const limit = (/** @type {number} */ deviations) =>
+    mean * Math.max(0, 1 - ninth + deviations * Math.sqrt(ninth)) ** 3
+  return { lower: limit(-NORMAL), upper: limit(NORMAL) }
+}
+
+/**
+ * About how many more reviews certify a recall: the forecast for it, for the next higher target that
+ * has one, or else for the next lower one.
  *
  * @param {Record<string, number | null>} forecasts By recall.
  * @param {number} recall
+ * @returns {Forecast | null}
  */
 export function moreReviews(forecasts, recall) {
-  const listed = Object.keys(forecasts).map(Number)
-  const next = listed.sort((a, b) => a - b).find((target) => target >= recall - EPSILON)
-  return next === undefined ? null : forecasts[String(next)]
+  const known = Object.entries(forecasts)
+    .flatMap(([target, reviews]) => (reviews === null ? [] : [{ target: Number(target), reviews }]))
+    .sort((a, b) => a.target - b.target)
+  return known.find(({ target }) => target >= recall - EPSILON) ?? known.at(-1) ?? null
 }
 
 /**
@@ -114,7 +146,8 @@ export function moreReviews(forecasts, recall) {
  * @param {Targets} targets
  * @returns {Assessment}
  */
-export function assess({ curve, days, allowed, more_reviews: forecasts }, numbers, targets) {
+export function assess(evidence, numbers, targets) {
+  const { curve, days, allowed, more_reviews: forecasts } = evidence
   const index = certifiedIndex(curve.bounds, targets.recall)
   const at = indexOf(numbers.review_from)
   const recall = curve.recall[at]
@@ -130,6 +163,7 @@ export function assess({ curve, days, allowed, more_reviews: forecasts }, number
         ? null
         : allowed.images * prevalence * (1 - recall.value),
     reviewsADay: reviewsADay(curve, days, numbers),
+    reviewsOfDays: reviewsOfDays(evidence, numbers),
   }
 }
 
@@ -195,11 +229,27 @@ export function certificateSentence(evidence, numbers, targets, { certified, hol
   }
   const reviewed = reviewsOf(evidence)
   if (!reviewed) return 'Not yet: no image that was drawn for review has a settled label.'
-  if (more !== null) {
-    const reviews = more === 1 ? 'review' : 'reviews'
-    return `Not yet: about ${whole(roundedUp(more))} more sampled ${reviews} certify a r${recall}, if they are like those so far.`
-  }
-  return `Not yet: the ${whole(reviewed)} sampled reviews so far do not show a r${recall}.`
+  const none = `Not yet: the ${whole(reviewed)} sampled reviews so far do not show a r${recall}.`
+  return more === null ? none : forecastSentence(more, targets.recall, none)
+}
+
+/**
+ * The forecast, with the target that it is for where that is another one.
+ *
+ * @param {Forecast} forecast
+ * @param {number} recall The target that is set.
+ * @param {string} none The sentence if nothing is forecast for it.
+ */
+function forecastSentence({ target, reviews }, recall, none) {
+  const count = whole(roundedUp(reviews))
+  const words = `bout ${count} more sampled ${reviews === 1 ? 'review certifies' : 'reviews certify'} a recall of at least ${percent(target)}`
+  const like = 'if they are like those so far'
+  if (target < recall - EPSILON)
+    return `${none} A${words}, the nearest target with a forecast, ${like}.`
+  const sentence = `Not yet: a${words}, ${like}.`
+  return target > recall + EPSILON
+    ? `${sentence} That is the nearest target with a forecast; ${percent(recall)} takes fewer.`
+    : sentence
 }
 
 /**
@@ -224,7 +274,7 @@ export function resultSentences(evidence, numbers, targets) {
   if (found.reviewsADay !== null) {
     const over = targets.reviews !== null && found.reviewsADay > targets.reviews
     const limit = over ? `, more than the target of ${decimal(targets.reviews ?? 0)}` : ''
-    sentences.push(`About ${decimal(found.reviewsADay)} reviews a day${limit}.`)
+    sentences.push(`About ${decimal(found.reviewsADay)} reviews a day${limit}${range(found)}.`)
   }
   if (found.precision.value !== null) {
     const { precision } = targets
@@ -236,6 +286,10 @@ export function resultSentences(evidence, numbers, targets) {
   }
   return sentences
 }
+
+/** @param {Assessment} found */
+const range = ({ reviewsOfDays: days }) =>
+  days ? `; on 95 % of days ${decimal(days.lower)} to ${decimal(days.upper)}` : ''
 
 /**
  * That the period has a lower recall than the certificate says, as a sentence; none if it has not.

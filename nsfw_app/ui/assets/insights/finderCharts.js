@@ -3,15 +3,21 @@
 /** @import { Data, Plot } from './chart.js' */
 /** @import { Evidence, Handle, Interval, Numbers, Targets } from './finder.js' */
 
+import { make } from '../shared/dom.js'
 import { DASHES, drawLine, makeChart } from './chart.js'
 import { KEYS } from './chartKeys.js'
-import { assess, percent, reviewsADay } from './finder.js'
+import { assess, percent, reviewsADay, reviewsOfDays } from './finder.js'
 import { drawKnob, makeDraggable } from './plotHandles.js'
 
 /** @typedef {{ evidence: Evidence, numbers: Numbers, targets: Targets | null }} Found */
 
 const RATES_HEIGHT = 240
 const REVIEWS_HEIGHT = 120
+
+const AS_BEFORE =
+  'The band has 95 % of days, if images a day vary as on the days of the period, and reviews with them.'
+const BY_CHANCE =
+  'The band has 95 % of days, if images come independently of each other (Poisson). How days differ is not known yet: that takes 7 whole days.'
 
 /** Of table and download. */
 const COLUMNS = [
@@ -61,8 +67,8 @@ export function makeFinderCharts(move) {
     title: 'Reviews a day, if reviews begin at this score',
     file: 'reviews-a-day',
     height: REVIEWS_HEIGHT,
-    columns: ['Review from', 'Reviews a day'],
-    keys: [],
+    columns: ['Review from', 'Reviews a day', '95 % of days, from', '95 % of days, to'],
+    keys: KEYS.reviews,
     draw: (color) => ({
       scales: {
         x: { time: false, range: [0, 1] },
@@ -73,7 +79,8 @@ export function makeFinderCharts(move) {
           ],
         },
       },
-      series: [{}, { stroke: () => color('accent'), width: 2, points: { show: false } }],
+      series: [{}, ...interval(color, 'accent', DASHES.solid)],
+      bands: [{ series: [2, 1], fill: () => faint(color('accent')) }],
       hooks: {
         draw: [
           (/** @type {Plot} */ plot) => {
@@ -92,6 +99,9 @@ export function makeFinderCharts(move) {
       },
     }),
   })
+
+  const basis = make('p', { class: 'muted' })
+  reviews.frame.after(basis)
 
   /** @param {Plot} plot @param {(token: string) => string} color */
   function drawMarks(plot, color) {
@@ -138,15 +148,20 @@ export function makeFinderCharts(move) {
             curve.recall[at].reviews,
           ]),
       )
-      const work = thresholds.map((from) =>
-        reviewsADay(curve, days, {
-          review_from: from,
-          review_to: Math.max(from, numbers.review_to),
-        }),
+      const bands = thresholds.map((from) => ({
+        review_from: from,
+        review_to: Math.max(from, numbers.review_to),
+      }))
+      const work = bands.map((band) => reviewsADay(curve, days, band))
+      const ranges = bands.map((band) => reviewsOfDays(evidence, band))
+      const [lower, upper] = [
+        ranges.map((range) => range?.lower ?? null),
+        ranges.map((range) => range?.upper ?? null),
+      ]
+      reviews.show([thresholds, lower, upper, work], reviewsLabel(work), () =>
+        thresholds.map((from, at) => [from, work[at], lower[at], upper[at]]),
       )
-      reviews.show([thresholds, work], reviewsLabel(work), () =>
-        thresholds.map((from, at) => [from, work[at]]),
-      )
+      basis.textContent = evidence.dispersion == null ? BY_CHANCE : AS_BEFORE
     },
   }
 }
@@ -209,5 +224,5 @@ function reviewsLabel(work) {
   const known = work.filter((each) => each !== null)
   if (!known.length) return 'No images arrived.'
   const [first, last] = [known[0], known[known.length - 1]].map((each) => Math.round(each ?? 0))
-  return `A line of reviews a day: ${first} if reviews begin at a score of 0, ${last} at 1.`
+  return `A line of reviews a day with its band: ${first} if reviews begin at a score of 0, ${last} at 1. The table has all values.`
 }
