@@ -92,7 +92,7 @@ def test_curves_hold_every_threshold(summary: Summary) -> None:
 
 
 def test_days_differ_by_chance_or_by_more() -> None:
-    """Variance over mean of whole days: about 1 by chance, higher with busy days, unknown in a week."""
+    """Variance over mean of whole days: about 1 by chance, higher with busy days."""
     rng = np.random.default_rng(4)
 
     def dispersion(per_day: list[int]) -> float | None:
