@@ -86,6 +86,11 @@ BANDS = """() => new Set(['score-band', 'legend-band'].map((name) => {
 })).size"""
 FITS = "() => document.scrollingElement.scrollWidth <= window.innerWidth"
 LOW = SIZES["720x450"]
+SIDEWAYS = """() => ['#gallery-toolbar', '.tool-line', '.chips']
+  .filter((selector) => {
+    const { scrollWidth, clientWidth } = document.querySelector(selector)
+    return scrollWidth > clientWidth
+  })"""
 
 
 @pytest.fixture(scope="module")
@@ -231,13 +236,18 @@ def test_forced_colors_show_what_is_chosen(browser: Browser, app: Server) -> Non
 
 
 def test_little_is_above_the_first_image(browser: Browser, app: Server) -> None:
-    """Tabs of images begin with one, and at 1440 pixels the Gallery's tools are on one line."""
+    """Tabs of images begin with one, and the Gallery's tools are whole: on one line at 1440 pixels."""
     images = {
         "Gallery": "#grid .card .preview",
         "Queue": "#queue-stage .preview",
         "Relabel": "#relabel .card .preview",
     }
     with opened(browser, app.url) as page:
+        open_tab(page, "Gallery")
+        page.set_viewport_size(SIZES["390x844"])
+        folder = page.locator("#gallery-tools .folder")
+        expect(folder).to_be_visible()
+        assert is_on_screen(folder)
         for tab in walk(page):
             if tab not in images:
                 continue
@@ -248,6 +258,9 @@ def test_little_is_above_the_first_image(browser: Browser, app: Server) -> None:
                 box = page.locator(images[tab]).first.bounding_box()
                 assert box is not None
                 assert box["y"] <= most, f"{tab} at {size}"
+                if tab == "Gallery":
+                    assert is_on_screen(folder)
+                    assert page.evaluate(SIDEWAYS) == [], size
             if tab == "Gallery":
                 page.locator("#gallery-threshold input[type=number]").fill("0.55")
                 assert is_on_screen(page.locator("#gallery-threshold input[type=number]"))

@@ -8,7 +8,8 @@ import { make } from '../shared/dom.js'
 import { ORDERS } from './order.js'
 
 /**
- * Fills the toolbar, and publishes its height so that cards scroll into view below it.
+ * Fills the toolbar, and publishes its height so that cards scroll into view below it, and the footer
+ * is above it where it is at the bottom.
  *
  * @param {HTMLElement} root
  * @param {object} parts
@@ -46,7 +47,10 @@ export function fillToolbar(root, { filters, grid, uploads, size, folder }) {
   const toolbar = root.closest('#gallery-toolbar')
   const measured = toolbar instanceof HTMLElement ? toolbar : root
   new ResizeObserver(() =>
-    grid.element.style.setProperty('--toolbar', `${measured.offsetHeight}px`),
+    (grid.element.parentElement ?? grid.element).style.setProperty(
+      '--toolbar',
+      `${measured.offsetHeight}px`,
+    ),
   ).observe(measured)
 
   function toggleCollapse() {
