@@ -207,11 +207,21 @@ export function axesOf(color, vertical = {}) {
  * @param {number[]} [line.dash]
  * @param {number} [line.width]
  * @param {string} [line.text]
+ * @param {string} [line.textColor] The line's is too faint for a text.
  * @param {string} [line.background] Of the text, so that it can be read over other lines.
  */
 export function drawLine(
   plot,
-  { scale, value, color, dash = [], width = 1, text = '', background = 'transparent' },
+  {
+    scale,
+    value,
+    color,
+    dash = [],
+    width = 1,
+    text = '',
+    textColor = color,
+    background = 'transparent',
+  },
 ) {
   const { ctx, bbox } = plot
   const ratio = devicePixelRatio
@@ -231,7 +241,7 @@ export function drawLine(
     return
   ctx.save()
   ctx.strokeStyle = color
-  ctx.fillStyle = color
+  ctx.fillStyle = textColor
   ctx.lineWidth = width * ratio
   ctx.setLineDash(dash.map((length) => length * ratio))
   ctx.beginPath()

@@ -289,7 +289,7 @@ export function resultSentences(evidence, numbers, targets) {
 
 /** @param {Assessment} found */
 const range = ({ reviewsOfDays: days }) =>
-  days ? `; on 95 % of days ${decimal(days.lower)} to ${decimal(days.upper)}` : ''
+  days ? `; on 95 % of days ${whole(days.lower)} to ${whole(days.upper)}` : ''
 
 /**
  * That the period has a lower recall than the certificate says, as a sentence; none if it has not.

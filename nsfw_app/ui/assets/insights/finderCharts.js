@@ -122,6 +122,7 @@ export function makeFinderCharts(move) {
       color: color('certified'),
       width: 3,
       text: `certified to ${certified.toFixed(2)}`,
+      textColor: color('ink'),
       background: color('surface'),
     })
   }
