@@ -236,7 +236,7 @@ def test_forced_colors_show_what_is_chosen(browser: Browser, app: Server) -> Non
 
 
 def test_little_is_above_the_first_image(browser: Browser, app: Server) -> None:
-    """Tabs of images begin with one, and the Gallery's tools are whole: on one line at 1440 pixels."""
+    """Tabs of images begin with one; no tool of the Gallery is cut, at 1440 px in one line."""
     images = {
         "Gallery": "#grid .card .preview",
         "Queue": "#queue-stage .preview",
