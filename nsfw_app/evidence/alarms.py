@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from nsfw_app.evidence.summaries import WAIT_S, EvidenceQuery, Summaries
+from nsfw_app.evidence.summaries import WAIT_S, Summaries
 from nsfw_app.records import ModelIdentity
 
 if TYPE_CHECKING:
-    from nsfw_app.evidence.summary import Summary
+    from nsfw_app.evidence.comparison import Comparison
 
 LEAST_EVIDENCE = 100  # images of the running model before its policy was saved
 HASH_CHARACTERS = 12  # of a revision, in sentences
@@ -20,9 +20,8 @@ OTHER_EVIDENCE = (
 )
 
 
-def drift_alarms(summary: "Summary") -> list[str]:
+def drift_alarms(comparison: "Comparison") -> list[str]:
     """What has changed since the policy was saved; empty if no change is shown."""
-    comparison = summary.comparison
     found = (("scores", comparison.scores), ("disagreements", comparison.disagreements))
     return [DRIFT.format(what=what) for what, drift in found if drift.shown]
 
@@ -61,7 +60,7 @@ def current_alarms(summaries: Summaries, running: ModelIdentity | None) -> list[
     arrived = summaries.images.counts().items()
     if sum(n for each, n in arrived if summaries.is_same(running, each)) < LEAST_EVIDENCE:
         return found  # no summary is computed where it cannot show drift
-    return [*found, *drift_alarms(summaries.get(EvidenceQuery(running), wait_s=WAIT_S).summary)]
+    return [*found, *drift_alarms(summaries.comparison(running, wait_s=WAIT_S))]
 
 
 def _name(identity: ModelIdentity) -> str:

@@ -224,7 +224,7 @@ class TransparencyReport:
         period = f"from {scope.period.since[:10]} to {scope.period.until[:10]}"
         return {
             "headline": headline(summary, period=period),
-            "alarms": drift_alarms(summary),
+            "alarms": drift_alarms(summary.comparison),
             "policy_version": policy.version,
             "images": summary.images,
             "never_drawn": summary.never_drawn,

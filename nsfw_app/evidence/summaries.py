@@ -26,6 +26,7 @@ from nsfw_app.store import Store
 from nsfw_app.store.references import AcceptedReference
 
 if TYPE_CHECKING:
+    from nsfw_app.evidence.comparison import Comparison
     from nsfw_app.evidence.decision_counts import DecisionCounts
     from nsfw_app.evidence.errors import ErrorEstimates
     from nsfw_app.evidence.summary import Summary
@@ -129,6 +130,24 @@ class Summaries:
         if kept is None:
             kept = self._compute(query)
         return kept.dated(outdated=kept.state != self._state(query))
+
+    def comparison(self, identity: ModelIdentity, *, wait_s: float) -> "Comparison":
+        """All images of a model compared with its reference, which is the same in every period.
+
+        It is that of the latest summary of any period, so that none is computed for it alone.
+
+        Args:
+            identity: The model.
+            wait_s: As of `get`.
+        """
+        with self._lock:
+            kept = [
+                (each.computed_at, query.days or 0, query)
+                for query, each in self._kept.items()
+                if query.identity == identity and query.source is None
+            ]
+        query = max(kept)[2] if kept else EvidenceQuery(identity)
+        return self.get(query, wait_s=wait_s).summary.comparison
 
     def accept_images(
         self, query: EvidenceQuery, *, author: str, reason: str

@@ -21,7 +21,7 @@ def summary_json(dated: DatedSummary, query: EvidenceQuery) -> dict[str, Any]:
     summary, identity = dated.summary, query.identity
     return {
         "headline": headline(summary, period=period_phrase(query.days)),
-        "alarms": drift_alarms(summary),
+        "alarms": drift_alarms(summary.comparison),
         "warnings": warnings(summary),
         "computed_at": dated.computed_at.isoformat(),
         "outdated": dated.outdated,

@@ -184,6 +184,23 @@ def test_a_caller_can_wait_for_new_numbers(
     assert (found.summary.images, found.outdated) == (2, False)
 
 
+def test_the_comparison_is_that_of_the_latest_summary(
+    summaries: Summaries, arriving: Store
+) -> None:
+    """An alarm that a summary of any period has is known at once; nothing is computed for it."""
+    for _ in range(100):
+        arrive(arriving, 0.3, REVIEW)
+    with arriving.arrivals._connections.writing() as db:
+        db.execute("update arrivals set arrived_at = '2020-01-01T00:00:00.000Z'")
+    assert not summaries.get(EvidenceQuery(FAKE)).summary.comparison.alarm
+    for _ in range(60):
+        arrive(arriving, 0.7, REVIEW)
+    assert summaries.get(EvidenceQuery(FAKE, days=7)).summary.comparison.alarm
+    assert not summaries.get(EvidenceQuery(FAKE)).summary.comparison.alarm
+    assert summaries.comparison(FAKE, wait_s=0).alarm
+    assert len(summaries._kept) == 2
+
+
 def test_a_caller_does_not_wait_for_long(
     summaries: Summaries, arriving: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
