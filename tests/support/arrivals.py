@@ -6,6 +6,7 @@ finds out whether an image is unsafe.
 
 import secrets
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,13 +123,17 @@ def generate(rng: np.random.Generator, images: int, *, shift: float = 1.0) -> Tr
 
 
 def arrive_all(store: Store, truth: Truth, identity: ModelIdentity) -> None:
-    """Record the images as if they had been uploaded by a program; one decision settles each."""
+    """Record the images as if they had been uploaded by a program; one decision settles each.
+
+    Without flushing each to disk, which takes most of the time.
+    """
     store.queue.rules = QueueRules(frozenset(RULES), AuditPlan(AUDIT_RATE))
-    store.catalog._connections.db.execute("pragma synchronous = off")  # three times as fast
+    store.catalog._connections.db.execute("pragma synchronous = off")
     rows = zip(truth.hashes, truth.scores.tolist(), truth.drawn.tolist(), strict=True)
-    for sha256, score, drawn in rows:
-        admission = admission_of(score, AUDIT_RATE, drawn=drawn)
-        arrive(store, score, admission, identity=identity, sha256=sha256)
+    with patch("os.fsync"):
+        for sha256, score, drawn in rows:
+            admission = admission_of(score, AUDIT_RATE, drawn=drawn)
+            arrive(store, score, admission, identity=identity, sha256=sha256)
 
 
 def review_drawn(store: Store, truth: Truth, identity: ModelIdentity) -> None:
