@@ -7,18 +7,30 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from nsfw_app.records import ModelIdentity
 from nsfw_app.store import Store
 from tests.browser.test_accessibility import findings
+from tests.browser.test_layout import FITS, OVERLAPS
 from tests.support.arrivals import SETTINGS, arrive_all, generate, review_drawn
 from tests.support.browser import open_tab, opened, requests_of
+from tests.support.screenshots import SIZES
 from tests.support.server import Server, serving
 
 IMAGES, DRIFTED = 3_000, 400
 SHIFT = 0.5  # the square root of a score is higher
 PATIENCE_MS = 30_000  # scientific libraries are imported first
+OPEN_ALL = """open => {
+  for (const details of document.querySelectorAll('#evidence .chart details')) details.open = open
+}"""
+BROKEN_DATES = """() => [...document.querySelectorAll('.date')]
+  .filter((cell) => {
+    const range = document.createRange()
+    range.selectNodeContents(cell)
+    return range.getClientRects().length > 1
+  })
+  .map((cell) => cell.textContent)"""
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +83,7 @@ def test_from_no_evidence_to_a_policy_to_drift(browser: Browser, app: Server) ->
         counts = page.locator("#decision-counts")
         expect(counts).to_contain_text(f"Decisions: {truth.drawn.sum():,}, unweighted.")
         assert findings(page, "Insights, with evidence") == []
+        check_layout(page)
 
         page.get_by_text("Audit plan", exact=True).click()
         expect(page.locator("#audit-plan")).to_contain_text("NSFW_AUDIT_PLAN=0-0.05=")
@@ -127,7 +140,7 @@ def test_from_no_evidence_to_a_policy_to_drift(browser: Browser, app: Server) ->
         arrive_all(store, generate(rng, DRIFTED, shift=SHIFT), running)
         open_tab(page, "Insights")
         page.locator("#evidence-days").select_option("365")
-        expect(alarm).to_contain_text("The scores of recent images differ")
+        expect(alarm).to_contain_text("The scores of recent images differ", timeout=PATIENCE_MS)
         for tab in ("Queue", "Model"):
             open_tab(page, tab)
             line = page.locator(".alarm-notice:visible")
@@ -150,6 +163,40 @@ def test_from_no_evidence_to_a_policy_to_drift(browser: Browser, app: Server) ->
         expect(alarm).to_be_hidden()
         expect(headline).to_be_focused()
         expect(page.locator(".drift")).to_contain_text("UTC: Uploads from a new app.")
+
+
+def check_layout(page: Page) -> None:
+    """With all tables open nothing is cut or covered, at any size and in each set of colors."""
+    page.evaluate(OPEN_ALL, True)
+    for size, viewport in SIZES.items():
+        page.set_viewport_size(viewport)
+        page.wait_for_function(FITS)
+        assert page.evaluate(OVERLAPS) == [], size
+        assert page.evaluate(BROKEN_DATES) == [], size
+    page.set_viewport_size(SIZES["390x844"])
+    table = page.get_by_role("region", name="Recall and precision by threshold")
+    rows = table.get_by_role("row")
+    table.focus()
+    page.keyboard.press("End")
+    expect(rows.last).to_be_in_viewport()
+    assert is_in(table.get_by_role("columnheader", name="Threshold"), table)
+    assert all(is_in(row, table) for row in rows.all()[-8:])
+    page.set_viewport_size(SIZES["1440x900"])
+    page.evaluate(OPEN_ALL, False)
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("body.dark")).to_be_attached()
+    assert findings(page, "Insights, dark") == []
+    page.emulate_media(color_scheme="light", forced_colors="active")
+    assert findings(page, "Insights, forced colors") == []
+    page.emulate_media(forced_colors="none")
+
+
+def is_in(element: Locator, table: Locator) -> bool:
+    """Whether a row or cell is whole in the part of its table that is shown."""
+    inner, outer = element.bounding_box(), table.bounding_box()
+    assert inner is not None
+    assert outer is not None
+    return outer["y"] <= inner["y"] and inner["y"] + inner["height"] <= outer["y"] + outer["height"]
 
 
 def drag_line(page: Page, start: float, end: float) -> None:

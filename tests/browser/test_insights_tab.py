@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from nsfw_app.records import Label, ModelIdentity
 from nsfw_app.store import Store
@@ -62,3 +62,33 @@ def test_the_tab_shows_what_is_missing_and_then_the_numbers(browser: Browser, ap
         expect(insights.get_by_role("row", name="Model: nsfw")).to_contain_text("3agree2differ")
         expect(insights).to_contain_text("60.0 % (3 of 5)")
         expect(insights).to_contain_text("Not counted: 1 image that reviewers are unsure")
+
+
+def test_numbers_of_another_period_are_not_shown(browser: Browser, app: Server) -> None:
+    """Until its answer comes nothing is under its name, nothing moves; an error can be retried."""
+    held: list[Route] = []
+    with opened(browser, app.url, outage=True) as page:
+        period, headline = page.locator("#evidence-days"), page.locator("#evidence-headline")
+        summary = page.get_by_role("region", name="Summary")
+        open_tab(page, "Insights")
+        expect(headline).to_contain_text("No image arrived in the last 30 days.", timeout=30_000)
+        before = summary.bounding_box()
+        page.route("**/desk/insights?days=7*", lambda route: held.append(route))
+        period.select_option("7")
+        expect(summary).to_have_attribute("aria-busy", "true")
+        expect(headline).to_be_hidden()
+        expect(summary.get_by_text("Counting the images of this selection")).to_be_visible()
+        assert summary.bounding_box() == before
+        period.select_option("90")
+        expect(headline).to_contain_text("in the last 90 days.")
+        with page.expect_response("**/desk/insights?days=7*"):
+            held[0].continue_()
+        page.route("**/desk/insights?days=365*", lambda route: route.abort(), times=1)
+        expect(headline).to_contain_text("in the last 90 days.")
+        expect(summary).to_have_attribute("aria-busy", "false")
+        period.select_option("365")
+        expect(summary).to_contain_text("The server cannot be reached.")
+        expect(headline).to_be_hidden()
+        summary.get_by_role("button", name="Try again").click()
+        expect(headline).to_contain_text("in the last 365 days.")
+        expect(headline).to_be_visible()
