@@ -95,12 +95,13 @@ def test_from_no_evidence_to_a_policy_to_drift(browser: Browser, app: Server) ->
         expect(result).to_have_text("Correct the targets to see what is certified.")
         expect(use).to_be_disabled()
         page.locator("#finder-recall").fill("95")
-        handle = page.locator("#finder-review-from")
+        handle = page.get_by_role("slider", name="Review from", exact=True)
         handle.focus()
         too_high = certified + 0.02
         for _ in range(round(100 * (too_high - 0.2))):
             page.keyboard.press("ArrowRight")
         expect(handle).to_have_value(f"{too_high:g}")
+        expect(handle).to_have_attribute("aria-valuetext", f"{too_high:.2f}, not certified")
         expect(result).to_contain_text(f"{statement}, but not at {too_high:.2f}")
         use.click()
         dialog = page.get_by_role("dialog", name="The target is not certified at these numbers")

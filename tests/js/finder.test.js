@@ -13,6 +13,7 @@ import {
   reviewsADay,
   reviewsOfDays,
 } from '../../nsfw_app/ui/assets/insights/finder.js'
+import { handleText } from '../../nsfw_app/ui/assets/insights/handleText.js'
 import { proposal } from '../../nsfw_app/ui/assets/insights/proposal.js'
 import { checkedTargets } from '../../nsfw_app/ui/assets/insights/targets.js'
 
@@ -265,6 +266,16 @@ test('an alarm, a lower estimate or one source only are doubts, and in the reaso
   assert.match(resultSentences(worse, POLICY, TARGETS)[1], /estimated recall of this one is lower/)
   const uncertified = { ...POLICY, review_from: 0.4 }
   assert.match(doubts(EVIDENCE, uncertified, TARGETS)[0], /, but not at 0\.40/)
+})
+
+test('a slider says its number, and what follows from it', () => {
+  const of = (name, numbers = POLICY, targets = TARGETS) =>
+    handleText(name, EVIDENCE, numbers, targets)
+  assert.equal(of('review_from'), '0.20, certified')
+  assert.equal(of('review_from', { ...POLICY, review_from: 0.4 }), '0.40, not certified')
+  assert.equal(of('threshold'), '0.50, precision 50 %')
+  assert.equal(of('review_to'), '0.80, about 64 reviews a day')
+  assert.equal(of('review_to', POLICY, null), '0.80')
 })
 
 test('the reason states the evidence', () => {

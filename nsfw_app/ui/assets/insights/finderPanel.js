@@ -10,6 +10,7 @@ import { signal } from '../shared/signal.js'
 import { makeAuditPlan } from './auditPlan.js'
 import { assess, doubts, moved, reasonOf, resultSentences } from './finder.js'
 import { makeFinderCharts } from './finderCharts.js'
+import { handleText } from './handleText.js'
 import { proposal } from './proposal.js'
 import { checkedTargets } from './targets.js'
 
@@ -123,6 +124,7 @@ export function makeFinderPanel(use) {
       min: 0,
       max: 1,
       step: 0.01,
+      'aria-label': word, // without the number, which is the value
     })
     const number = make('output', { for: input.id })
     input.addEventListener('input', () =>
@@ -160,7 +162,7 @@ export function makeFinderPanel(use) {
       const { input, number } = handles[name]
       const text = numbers[name].toFixed(2)
       input.value = String(numbers[name])
-      input.setAttribute('aria-valuetext', text)
+      input.setAttribute('aria-valuetext', handleText(name, evidence, numbers, targets))
       number.textContent = text
     }
     say(
