@@ -7,8 +7,11 @@ Prints one JSON object. Shares are of runs, from 0 to 1:
 - `errors`: how often a model whose recall is 0.94 at every candidate is certified at any look.
 - `attacks`: the same for streams that are chosen to break the bets, with a recall of 0.001 below
   the target.
-- `late_labels`: how often such a model, of 20,000 images, is certified at any look, one after every
-  150 labels, if draws are not known and labels come in these orders.
+- `late_labels`: how often a model whose recall is 0.94, by misses in a narrow range of scores, is
+  certified at any look, one after every 100 labels, if draws are not known and labels come in these
+  orders.
+- `forecasts`: the reviews that a certificate is forecast to take after so many reviews, as a part
+  of those that it took; medians, with the draws known and not known.
 - `rolling`: the same if each look takes the latest 50,000 of 500,000 images, in place of all.
 - `bounds`: how often any bound of recall exceeds the truth, in runs of the reference stream.
 - `coverage`: how often intervals of 95 % contain the truth, by case and number.
@@ -44,6 +47,7 @@ from nsfw_app.rules.audit_plan import AuditPlan
 from tests.support.streams import (
     CANDIDATES,
     COVERAGE_CASES,
+    HIGH,
     Plan,
     audit_plan,
     band_and_audits,
@@ -60,6 +64,7 @@ from tests.support.streams import (
     rare_audits,
     stream,
     true_recall,
+    with_known_draws,
 )
 
 IMAGES = 50_000
@@ -68,6 +73,8 @@ CERTIFIED_FROM = 0.2
 FAILING_RECALL = 0.94
 LOOK_EVERY = 25  # reviews
 MISTAKES = 0.1  # share of safe images with a score of 0.95
+NARROW = ((0.0, 0.0001), (0.0, 0.001), (0.195, 0.2))  # scores of all misses, in `late_labels`
+FORECAST_AFTER = (500, 1_000, 2_000)  # reviews
 BELOW = 0.001  # the target, of the recall in attacks
 WINDOW, WINDOW_STEP, WINDOWS_IMAGES = 50_000, 10_000, 500_000
 REFERENCES = (300, 10_000)
@@ -88,6 +95,7 @@ def main() -> None:
         "errors": lambda: {name: error_rate(make, chosen.runs) for name, make in FAILING.items()},
         "attacks": lambda: attacks(chosen.runs),
         "late_labels": lambda: late_labels(max(1, chosen.runs // 10)),
+        "forecasts": lambda: forecasts(max(1, chosen.runs // 5)),
         "rolling": lambda: rolling_error_rate(max(1, chosen.runs // 5)),
         "bounds": lambda: bound_error_rate(max(1, chosen.runs // 2)),
         "coverage": lambda: coverages(chosen.coverage_runs),
@@ -117,12 +125,14 @@ _failing = partial(failing_stream, recall=FAILING_RECALL)
 _FEWER, _MORE = (band_and_audits, audit_plan), (audit_plan, band_and_audits)
 GOOD: dict[str, Make] = {
     "reference": lambda rng: stream(rng, IMAGES),
+    "reference, draws known": lambda rng: with_known_draws(stream(rng, IMAGES)),
     "confident mistakes": lambda rng: stream(rng, IMAGES, confident_mistakes=MISTAKES),
     "fewer audits of low scores from the middle": _rates_change(stream, _FEWER),
     "more audits of low scores from the middle": _rates_change(stream, _MORE),
 }
 FAILING: dict[str, Make] = {
     "reference": lambda rng: _failing(rng, IMAGES),
+    "reference, draws known": lambda rng: with_known_draws(_failing(rng, IMAGES)),
     "confident mistakes": lambda rng: _failing(rng, IMAGES, confident_mistakes=MISTAKES),
     "fewer audits of low scores from the middle": _rates_change(_failing, _FEWER),
     "more audits of low scores from the middle": _rates_change(_failing, _MORE),
@@ -146,13 +156,13 @@ def power(make: Make, runs: int) -> dict[str, float | None]:
     }
 
 
-def first_certificate(sample: Sample) -> int | None:
-    """The reviews at the first look that certifies `CERTIFIED_FROM`, or a higher threshold."""
+def first_certificate(sample: Sample, *, at_least: float = CERTIFIED_FROM) -> int | None:
+    """The reviews at the first look that certifies a threshold, or a higher one."""
     arrived = np.flatnonzero(sample.reviewed)[LOOK_EVERY - 1 :: LOOK_EVERY] + 1
     first, last = 0, len(arrived)
     while first < last:
         middle = (first + last) // 2
-        if (_certified(first_images(sample, int(arrived[middle]))) or 0) >= CERTIFIED_FROM:
+        if (_certified(first_images(sample, int(arrived[middle]))) or -1) >= at_least:
             last = middle
         else:
             first = middle + 1
@@ -193,13 +203,44 @@ def late_labels(runs: int) -> dict[str, float]:
     rng = np.random.default_rng(9)
     wrong: dict[str, int] = {}
     for run in range(runs):
-        sample = failing_stream(
-            rng, 20_000, recall=RECALL - BELOW, confident_mistakes=MISTAKES * (run % 2)
+        sample = _failing(
+            rng,
+            IMAGES,
+            confident_mistakes=MISTAKES * (run % 2),
+            missed_scores=NARROW[run % len(NARROW)],
         )
         for name, order in label_orders(rng, sample).items():
-            looks = labels_revealed(sample, order, 150)
-            wrong[name] = wrong.get(name, 0) + any(_certified(look) is not None for look in looks)
+            looks = labels_revealed(sample, order, 100)
+            wrong[name] = wrong.get(name, 0) + any(
+                _certified(look, candidates=np.array([0.2, HIGH])) is not None for look in looks
+            )
     return {name: count / runs for name, count in wrong.items()}
+
+
+def forecasts(runs: int) -> dict[str, float | None]:
+    """Forecasts of the reviews that a certificate takes, as a part of the true number."""
+    ratios: dict[str, list[float]] = {}
+    for known in (True, False):
+        rng = np.random.default_rng(10)
+        for _ in range(runs):
+            sample = stream(rng, IMAGES)
+            if known:
+                sample = with_known_draws(sample)
+            if (needed := first_certificate(sample, at_least=0)) is None:
+                continue
+            places = np.flatnonzero(sample.reviewed) + 1
+            for reviews in FORECAST_AFTER:
+                start = certify_threshold(
+                    first_images(sample, int(places[reviews - 1])),
+                    recall=RECALL,
+                    confidence=CONFIDENCE,
+                    candidates=CANDIDATES,
+                )
+                name = f"{reviews} reviews, draws {'' if known else 'not '}known"
+                if reviews < needed:
+                    forecast = np.inf if start.more_reviews is None else start.more_reviews
+                    ratios.setdefault(name, []).append(forecast / (needed - reviews))
+    return {name: round(statistics.median(each), 2) for name, each in ratios.items()}
 
 
 def rolling_error_rate(runs: int) -> float:
@@ -305,9 +346,11 @@ def times_ms(images: int) -> dict[str, float]:
     return found
 
 
-def _certified(sample: Sample, *, recall: float = RECALL) -> float | None:
+def _certified(
+    sample: Sample, *, recall: float = RECALL, candidates: NDArray[Any] = CANDIDATES
+) -> float | None:
     certificate = certify_threshold(
-        sample, recall=recall, confidence=CONFIDENCE, candidates=CANDIDATES
+        sample, recall=recall, confidence=CONFIDENCE, candidates=candidates
     )
     return certificate.threshold
 

@@ -19,7 +19,8 @@ gains capital on average only if the target is reached. By Ville's inequality th
 - An image that was drawn and is not settled counts as the worst case: unsafe below a candidate,
   safe from it upwards. Settling it later never lowers the capital.
 - Where it is not known which images were drawn, the capital counts up to the last label, and only
-  after blocks of images up to which about as many labels have come as draws are expected.
+  after blocks of images up to which about as many labels have come as draws are expected. What may
+  be hidden beyond the outermost labels is the worst case; see `unknown_draws`.
 - Each look must have all images of the looks before. One that leaves out the oldest is a new try.
 
 docs/evidence.md derives each of these claims.
@@ -32,6 +33,7 @@ inference for contextual bandits, for weights and the predicted part; Maurer, Ho
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -39,18 +41,25 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from nsfw_app.evidence.sample import SAFE, UNSAFE, Sample
+from nsfw_app.evidence.unknown_draws import OuterImages, complete, outer_images
 
-FRACTIONS = np.array([0.1, 0.3, 0.5, 0.7, 0.85])[:, np.newaxis]  # of the largest stake
+FRACTIONS = np.array([0.3, 0.6, 0.85])[:, np.newaxis]  # of the largest stake
 WARM_UP = 50  # images without a bet, from which the smallest probability is learned
 EXCEPTIONS = 4  # images with a smaller probability that do not lower the stakes yet
 RECENT, RECENT_STEP = 1000, 500  # images whose probabilities limit the stakes of half of the bets
 PREDICTED_FROM = 0.5  # scores from here upwards predict that an image is unsafe
 LEAST_BLOCK, BLOCK_SHARE = 16, 200  # images of a block: 16, or half a percent of those before it
 CANDIDATES = np.arange(1, 100) / 100
-PENDING_SHARE = 0.02  # of the surely drawn images, up to which the others count as reviewed, too
-FEWER_DRAWS = 3.0  # standard deviations below the expected draws are few enough to wait for labels
 LEAST_BOUND = 0.5  # of recall that `recall_bounds` looks for
 TOLERANCE = 0.0001  # of the bound of a certificate
+
+
+class NoForecast(StrEnum):
+    """Why it is not said how many more reviews a certificate needs."""
+
+    CERTIFIED = "certified"  # a threshold is certified already
+    NOT_SHOWN = "not_shown"  # the reviews so far speak against the target, or not for it
+    NO_REVIEWS = "no_reviews"  # no image has a settled label, or labels come in an unclear order
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,7 @@ class Certificate:
     - `threshold` is the highest that is certified; None where none is.
     - `recall_lower` is the lower confidence bound of the recall at that threshold.
     - `more_reviews` is about how many more sampled reviews are needed when none is certified; None
-      where the reviews so far do not show that the target is reached.
+      for the reason in `no_forecast`, which is None where there is a number.
     - `reviews` is the number of settled labels, `unsettled` that of drawn images without one.
     """
 
@@ -71,6 +80,7 @@ class Certificate:
     confidence: float
     reviews: int
     unsettled: int
+    no_forecast: NoForecast | None
 
 
 def certify_threshold(
@@ -110,18 +120,21 @@ def certify_threshold(
         if bets.log_capital(threshold, recall).max(initial=0.0) < needed:
             break
         best = float(threshold)
+    if best is not None:
+        more: int | NoForecast = NoForecast.CERTIFIED
+    elif len(thresholds):
+        more = bets.more_reviews(thresholds[0], recall, needed)
+    else:
+        more = NoForecast.NOT_SHOWN
     return Certificate(
         threshold=best,
         recall_lower=None if best is None else bets.lower_bound(best, recall, needed),
-        more_reviews=(
-            bets.more_reviews(thresholds[0], recall, needed)
-            if best is None and len(thresholds)
-            else None
-        ),
+        more_reviews=None if isinstance(more, NoForecast) else more,
         recall=recall,
         confidence=confidence,
         reviews=sample.reviews,
         unsettled=sample.open_draws,
+        no_forecast=more if isinstance(more, NoForecast) else None,
     )
 
 
@@ -196,7 +209,15 @@ class _Bets:
         self._unsettled = sample.unsettled[chosen]
         self._probabilities = sample.probabilities[chosen]
         self._smallest = [each[chosen] for each in smallest]
-        self._complete = _complete(sample, ends)
+        self._complete = np.ones(len(ends), bool)
+        self._outer: list[tuple[_Outer, ...]] = []
+        if not sample.draws_known:
+            self._complete = complete(sample, ends)
+            if self._complete.any():
+                self._outer = [
+                    tuple(_Outer(sample, side, smallest, self._complete) for side in half)
+                    for half in outer_images(sample, ends)
+                ]
 
     def log_capital(self, threshold: float, recall: float) -> NDArray[np.float64]:
         """Shape (blocks,): the logarithm of the mixed capital after each block of images.
@@ -204,6 +225,8 @@ class _Bets:
         It is minus infinity where the labels of the images so far are not complete.
         """
         paths = self._paths(threshold, recall)
+        if self._outer:
+            paths = paths + self._changes(threshold, recall)
         capital = np.logaddexp.reduce(paths, axis=0) - math.log(len(paths))
         return np.where(self._complete, capital, -np.inf)
 
@@ -226,17 +249,28 @@ class _Bets:
                 upper = middle
         return lower
 
-    def more_reviews(self, threshold: float, recall: float, needed: float) -> int | None:
-        """About how many more reviews certify a threshold, if they are like those so far."""
+    def more_reviews(self, threshold: float, recall: float, needed: float) -> int | NoForecast:
+        """About how many more reviews certify a threshold, if they are like those so far.
+
+        Each bet goes on to grow as it did for each review so far. What may be hidden beyond the
+        outermost labels does not grow: it stays what it was on average.
+        """
         paths = self._paths(threshold, recall)[:, self._complete]
         if not self._reviews or not paths.shape[1]:
-            return None
-        best = float(paths[:, -1].max())
-        if best <= 0:
-            return None
-        # In the long run the best bet decides, with its share of the first capital.
-        missing = needed + math.log(len(paths)) - best
-        return max(1, math.ceil(missing * self._reviews / best))
+            return NoForecast.NO_REVIEWS
+        growth = paths[:, -1] / self._reviews
+        if growth.max() <= 0:
+            return NoForecast.NOT_SHOWN
+        fixed = self._changes(threshold, recall)[:, self._complete].mean(axis=1)
+        needed += math.log(len(growth))
+        enough, most = 0.0, (needed - float(fixed.min())) / float(growth.max())
+        while most - enough > 0.5:
+            middle = (enough + most) / 2
+            if np.logaddexp.reduce(growth * middle + fixed) < needed:
+                enough = middle
+            else:
+                most = middle
+        return max(1, math.ceil(most) - self._reviews)
 
     def _paths(self, threshold: float, recall: float) -> NDArray[np.float64]:
         """Shape (bets, blocks): the logarithm of the capital of each bet."""
@@ -260,6 +294,56 @@ class _Bets:
             ]
         return np.asarray((self._counts @ np.concatenate(steps).T).cumsum(axis=0).T)
 
+    def _changes(self, threshold: float, recall: float) -> NDArray[np.float64]:
+        """Shape (bets, blocks): what images that may be hidden change of that; 0 without any."""
+        found = np.zeros((2 * len(self._smallest) * len(FRACTIONS), len(self._complete)))
+        for half in self._outer:  # labels come by rising scores or by falling ones
+            found += np.minimum(*(side.changes(threshold, recall) for side in half))
+        return found
+
+
+class _Outer:
+    """The images that may be hidden beyond the outermost labels, as the worst case in bets.
+
+    A flagged one gains nothing, another one loses what an unsafe image that is drawn with its
+    probability loses on average: no order of the labels by score makes that too little.
+    """
+
+    def __init__(
+        self,
+        sample: Sample,
+        outer: OuterImages,
+        smallest: list[NDArray[np.float64]],
+        complete: NDArray[np.bool_],
+    ) -> None:
+        self._blocks = len(complete)
+        counted = np.append(0, complete.cumsum())
+        chosen = (outer.images >= WARM_UP) & (counted[outer.last] > counted[outer.first])
+        images = outer.images[chosen]
+        self._first, self._last = outer.first[chosen], outer.last[chosen]
+        self._scores, self._probabilities = sample.scores[images], sample.probabilities[images]
+        self._smallest = [each[images] for each in smallest]
+
+    def changes(self, threshold: float, recall: float) -> NDArray[np.float64]:
+        """Shape (bets, blocks): what is added to the logarithm of the capital of each bet."""
+        flagged = self._scores >= threshold
+        predicted = self._scores >= max(threshold, PREDICTED_FROM)
+        gain = np.where(predicted, np.round(self._scores, 2), 0.0) * (1 - recall)
+        steps = []
+        for smallest in self._smallest:
+            stakes = FRACTIONS * smallest / max(recall, 1 - recall)
+            missed = np.log1p(-stakes * recall)
+            rarer = self._probabilities < smallest  # these cost the same with any label
+            steps += [
+                np.where(rarer, 0.0, np.where(flagged, -counted, missed))
+                for counted in (np.zeros_like(missed), np.log1p(stakes * gain))
+            ]
+        losses = np.concatenate(steps).T
+        found = np.zeros((self._blocks + 1, losses.shape[1]))
+        np.add.at(found, self._first, losses)
+        np.subtract.at(found, self._last, losses)
+        return np.asarray(found[:-1].cumsum(axis=0).T)
+
 
 def _block_ends(count: int) -> NDArray[np.int64]:
     """Shape (blocks,): after how many images each whole block of the first `count` ends."""
@@ -277,34 +361,6 @@ def _kinds(columns: tuple[NDArray[Any], ...]) -> tuple[NDArray[np.int64], NDArra
         kinds = kinds * len(values) + codes
     _, first, kinds = np.unique(kinds, return_index=True, return_inverse=True)
     return first, kinds
-
-
-def _complete(sample: Sample, ends: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Shape (blocks,): whether the labels of all drawn images up to the end of a block are there.
-
-    Known draws need no completeness: what waits counts as the worst case. Otherwise an image
-    without a label was not drawn, or waits for its label, and would count as not drawn.
-
-    - Labels that come in order of arrival are complete up to the last one.
-    - In other orders nearly all surely drawn images must have labels, and the inverse probabilities
-      of labels of low, and of high, scores must add up to about the number of such images.
-    """
-    if sample.draws_known:
-        return np.ones(len(ends), bool)
-    last = np.flatnonzero(sample.reviewed).max(initial=-1)
-    complete = np.asarray(ends <= last + 1)
-    if not complete.any():
-        return np.zeros(len(ends), bool)
-    at = ends - 1
-    sure = sample.probabilities == 1
-    complete &= sample.unsettled.cumsum()[at] <= PENDING_SHARE * sure.cumsum()[at]
-    weights = 1 / sample.probabilities
-    high = sample.scores >= PREDICTED_FROM
-    for side in (high & ~sure, ~high & ~sure):
-        found = np.where(side & sample.reviewed, weights, 0.0).cumsum()[at]
-        variance = np.where(side, weights - 1, 0.0).cumsum()[at]
-        complete &= found >= side.cumsum()[at] - FEWER_DRAWS * np.sqrt(variance)
-    return np.asarray(complete, bool)
 
 
 def _smallest_before(probabilities: NDArray[np.float64]) -> list[NDArray[np.float64]]:

@@ -113,12 +113,14 @@ def failing_stream(
     recall: float,
     prevalence: float = PREVALENCE,
     confident_mistakes: float = 0.0,
+    missed_scores: tuple[float, float] = (0.0, LOW),
 ) -> Sample:
-    """A model with this recall at every threshold from `LOW` to `HIGH`."""
+    """A model with this recall at every threshold from the end of `missed_scores` to `HIGH`."""
     unsafe = rng.random(images) < prevalence
     missed = rng.random(images) > recall
     high = HIGH + (1 - HIGH) * rng.beta(*UNSAFE_SCORES, images)
-    unsafe_scores = np.where(missed, LOW * rng.random(images), high)
+    lower, upper = missed_scores
+    unsafe_scores = np.where(missed, lower + (upper - lower) * rng.random(images), high)
     scores = np.where(unsafe, unsafe_scores, rng.beta(*SAFE_SCORES, images))
     return drawn(rng, _with_mistakes(rng, scores, unsafe, confident_mistakes), unsafe, plan)
 
@@ -130,6 +132,11 @@ def drawn(
     probabilities = plan(scores)
     reviewed = rng.random(len(scores)) < probabilities
     return Sample(scores, probabilities, np.where(reviewed, unsafe, NOT_REVIEWED))
+
+
+def with_known_draws(sample: Sample) -> Sample:
+    """The same, and the images without a label are known not to be drawn."""
+    return Sample(sample.scores, sample.probabilities, sample.labels, np.zeros(len(sample), bool))
 
 
 def joined(first: Sample, second: Sample) -> Sample:
@@ -149,19 +156,38 @@ def first_images(sample: Sample, count: int) -> Sample:
 def label_orders(rng: np.random.Generator, sample: Sample) -> dict[str, NDArray[Any]]:
     """Orders in which people may decide on the drawn images, by name; shape (reviews,)."""
     reviewed = np.flatnonzero(sample.reviewed)
+    scores, unsafe = sample.scores[reviewed], sample.labels[reviewed] == UNSAFE
     band = sample.probabilities[reviewed] == 1
+
+    def by(*keys: NDArray[Any]) -> NDArray[Any]:
+        """In rising order of the last key, then of those before it, then of arrival."""
+        return reviewed[np.lexsort(keys)]
+
     return {
         "arrival": reviewed,
         "any": rng.permutation(reviewed),
         "newest first": reviewed[::-1],
-        "band first": np.concatenate([reviewed[band], reviewed[~band]]),
-        "audits first": np.concatenate([reviewed[~band], reviewed[band]]),
+        "band first": by(~band),
+        "audits first": by(band),
+        "rising score": by(scores),
+        "falling score": by(-scores),
+        "band first, rising score": by(scores, ~band),
+        "band first, falling score": by(-scores, ~band),
+        "doubtful first": by(np.abs(scores - 0.5)),
+        "certain first": by(-np.abs(scores - 0.5)),
+        "normal last": by(~unsafe),
+        "unsafe last": by(unsafe),
     }
 
 
-def labels_revealed(sample: Sample, order: NDArray[Any], every: int) -> Iterator[Sample]:
-    """All images while their labels come in an order; which were drawn is not known."""
-    for count in range(0, len(order) + every, every):
+def labels_revealed(
+    sample: Sample, order: NDArray[Any], every: int, *, first: int = 0
+) -> Iterator[Sample]:
+    """All images while their labels come in an order; which were drawn is not known.
+
+    A look after each `every` labels, from the number `first` on.
+    """
+    for count in range(first, len(order) + every, every):
         labels = np.full(len(sample), NOT_REVIEWED)
         labels[order[:count]] = sample.labels[order[:count]]
         yield Sample(sample.scores, sample.probabilities, labels)

@@ -7,6 +7,7 @@ import pytest
 
 from nsfw_app.evidence.guarantee import (
     Certificate,
+    NoForecast,
     _Bets,
     _block_ends,
     certify_threshold,
@@ -29,6 +30,7 @@ from tests.support.streams import (
     rare_audits,
     stream,
     true_recall,
+    with_known_draws,
 )
 
 TARGET = {"recall": 0.95, "confidence": 0.9}
@@ -98,17 +100,31 @@ def test_without_a_review_nothing_is_certified() -> None:
     found = certify_threshold(none, **TARGET)
     assert (found.threshold, found.more_reviews, found.reviews) == (None, None, 0)
     assert found.unsettled == np.count_nonzero(sample.probabilities == 1)
+    assert found.no_forecast is NoForecast.NO_REVIEWS
 
 
-@pytest.mark.parametrize("name", ["arrival", "any", "newest first", "band first", "audits first"])
+ORDERS = list(label_orders(np.random.default_rng(0), Sample([0.1], [1.0], [1])))  # their names
+
+
+@pytest.mark.parametrize("name", ORDERS)
 def test_labels_that_come_late_certify_no_model_below_the_target(name: str) -> None:
-    """At no look, in any order of the labels, with a recall of 0.001 below the target."""
+    """At no look, in any order of the labels, with a recall below the target.
+
+    All misses are among the lowest scores, or next to the band, so that an order by score can keep
+    them for the last looks; looking only at those saves time.
+    """
     rng = np.random.default_rng(13)
-    for mistakes in (0.0, 0.1, 0.1):
-        sample = failing_stream(rng, 20_000, recall=0.949, confident_mistakes=mistakes)
+    for missed, mistakes in (((0.0, 0.0001), 0.0), ((0.0, 0.0006), 0.1), ((0.195, 0.2), 0.0)):
+        sample = failing_stream(
+            rng, IMAGES, recall=0.94, confident_mistakes=mistakes, missed_scores=missed
+        )
         order = label_orders(rng, sample)[name]
-        looks = [certified(look).threshold for look in labels_revealed(sample, order, 150)]
-        assert looks == [None] * len(looks)
+        looks = labels_revealed(sample, order, 30, first=len(order) - 300)
+        found = [
+            certify_threshold(look, candidates=np.array([0.2, HIGH]), **TARGET).threshold
+            for look in looks
+        ]
+        assert found == [None] * len(found)
 
 
 @pytest.mark.parametrize("name", ["arrival", "any", "band first"])
@@ -167,8 +183,8 @@ def test_the_capital_is_that_of_each_image_in_turn(threshold: float, recall: flo
     late = sample.reviewed & (rng.random(len(sample)) < 0.1)
     labels = np.where(late, NOT_REVIEWED, sample.labels)
     sample = Sample(np.round(sample.scores, 2), sample.probabilities, labels, late)
-    fractions = (0.1, 0.3, 0.5, 0.7, 0.85)
-    capitals, means = np.ones((2, 2, 5)), []
+    fractions = (0.3, 0.6, 0.85)
+    capitals, means = np.ones((2, 2, 3)), []
     for at, (s, p, y, waits) in enumerate(
         zip(sample.scores, sample.probabilities, sample.labels, sample.unsettled, strict=True)
     ):
@@ -193,25 +209,51 @@ def test_the_capital_is_that_of_each_image_in_turn(threshold: float, recall: flo
     assert found == pytest.approx(np.log(means)[ends - 1])
 
 
-def test_more_reviews_are_estimated_while_none_is_certified() -> None:
-    """A short stream says how many more reviews it needs; a longer one certifies near that."""
-    sample = stream(np.random.default_rng(6), IMAGES)
-    start = certified(first_images(sample, 8000))
-    assert start.threshold is None
-    assert start.recall_lower is None
-    assert start.more_reviews is not None
-    reviews = sample.reviewed.cumsum()
-    enough = int(np.searchsorted(reviews, start.reviews + 1.2 * start.more_reviews))
-    assert enough < IMAGES
-    assert certified(first_images(sample, enough)).threshold is not None
+@pytest.mark.parametrize("draws_known", [True, False])
+def test_more_reviews_are_estimated_without_bias(draws_known: bool) -> None:
+    """After 1,000 reviews the forecast is within 20 % of what it takes, in the middle of the runs.
+
+    Single runs differ more: what is still to come is chance.
+    """
+    rng = np.random.default_rng(6)
+    ratios = []
+    for _ in range(12):
+        sample = stream(rng, IMAGES)
+        if draws_known:
+            sample = with_known_draws(sample)
+        start = certified(first_images(sample, review_number(sample, 1000)))
+        assert (start.threshold, start.recall_lower, start.no_forecast) == (None, None, None)
+        assert start.more_reviews is not None
+        needed = reviews_until_certified(sample)
+        ratios.append((start.more_reviews + start.reviews) / needed)
+    assert 0.8 <= np.median(ratios) <= 1.2, ratios
+
+
+def review_number(sample: Sample, number: int) -> int:
+    """After how many images there are so many reviews."""
+    return int(np.searchsorted(sample.reviewed.cumsum(), number)) + 1
+
+
+def reviews_until_certified(sample: Sample) -> int:
+    """After how many reviews any threshold is certified: certificates only grow with the images."""
+    low, high = 0, sample.reviews
+    while low < high:
+        middle = (low + high) // 2
+        if certified(first_images(sample, review_number(sample, middle))).threshold is None:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def test_a_hopeless_model_is_promised_nothing() -> None:
-    """Where reviews speak against the target, or there are none, no number is given."""
-    bad = failing_stream(np.random.default_rng(7), IMAGES, recall=0.7)
-    assert certified(bad).more_reviews is None
-    nothing = Sample(np.array([]), np.array([]), np.array([]))
-    assert certified(nothing) == Certificate(None, None, None, 0.95, 0.9, 0, 0)
+    """Where reviews speak against the target, or there are none, no number is given, but why."""
+    bad = certified(failing_stream(np.random.default_rng(7), IMAGES, recall=0.7))
+    assert (bad.more_reviews, bad.no_forecast) == (None, NoForecast.NOT_SHOWN)
+    good = certified(stream(np.random.default_rng(7), IMAGES))
+    assert (good.more_reviews, good.no_forecast) == (None, NoForecast.CERTIFIED)
+    nothing = certified(Sample(np.array([]), np.array([]), np.array([])))
+    assert nothing == Certificate(None, None, None, 0.95, 0.9, 0, 0, NoForecast.NO_REVIEWS)
 
 
 @pytest.mark.parametrize("smaller", [0.04, 0.001])
