@@ -10,7 +10,7 @@
 - Calibrated probabilities are for display and exports. Verdicts are computed from the scores.
 
 Sources: Platt (1999); Zadrozny and Elkan (2002), for isotonic regression; Kull, Silva Filho and
-Flach (2017), Beta calibration; Naeini, Cooper and Hauskrecht (2015), for the calibration error.
+Flach (2017), Beta calibration. The calibration error is in `calibration_error`.
 """
 
 import warnings
@@ -25,6 +25,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
+from nsfw_app.evidence.calibration_error import calibration_error
 from nsfw_app.evidence.curve import EDGE, Curve, Method, logs
 from nsfw_app.evidence.estimates import Interval
 from nsfw_app.evidence.sample import UNSAFE, Sample
@@ -33,7 +34,6 @@ from nsfw_app.evidence.strata import Strata
 FOLDS, INNER_FOLDS = 5, 3
 ERRORS = 1.5  # standard errors by which a method must be better than the scores as they are
 MIN_LABELS = 20  # of each label; with fewer, a fold has hardly any
-ECE_BINS = 15
 RESAMPLES = 200
 CONFIDENCE = 0.95
 SEED = 0  # of folds and resamples: the same reviews give the same calibration
@@ -103,25 +103,8 @@ def fit_calibration(sample: Sample) -> Calibration | None:
         len(scores),
         brier=compared(_brier),
         log_loss=compared(_log_loss),
-        ece=compared(calibration_error),
+        ece=Comparison(*(_error(p, unsafe, weights) for p in (scores, held_out))),
     )
-
-
-def calibration_error(
-    probabilities: NDArray[Any], unsafe: NDArray[np.bool_], weights: NDArray[Any]
-) -> float:
-    """The expected calibration error: mean distance of probability and observed share, by bins.
-
-    Args:
-        probabilities: Shape (n,), in [0, 1].
-        unsafe: Shape (n,).
-        weights: Shape (n,); each of `ECE_BINS` bins has the same sum of weights.
-    """
-    order = np.argsort(probabilities, kind="stable")
-    shares = (weights[order].cumsum() - weights[order] / 2) / weights.sum()
-    bins = np.minimum((shares * ECE_BINS).astype(int), ECE_BINS - 1)
-    gap = weights[order] * (probabilities[order] - unsafe[order])
-    return float(np.abs(np.bincount(bins, gap, ECE_BINS)).sum() / weights.sum())
 
 
 def _folds(
@@ -201,11 +184,7 @@ def _with_interval(
     unsafe: NDArray[np.bool_],
     weights: Floats,
 ) -> Interval:
-    """A measure with its percentile bootstrap interval (Efron 1979).
-
-    The calibration error of a resample is larger on average than that of the whole: the interval
-    is extended to contain the value.
-    """
+    """A measure with its percentile bootstrap interval (Efron 1979)."""
     count = len(probabilities)
     order = np.argsort(probabilities, kind="stable")  # once, in place of for each resample
     probabilities, unsafe, weights = probabilities[order], unsafe[order], weights[order]
@@ -218,3 +197,9 @@ def _with_interval(
     lower, upper = np.quantile(values, [tail, 1 - tail])
     value = measure(probabilities, unsafe, weights)
     return Interval(value, min(float(lower), value), max(float(upper), value), count)
+
+
+def _error(probabilities: Floats, unsafe: NDArray[np.bool_], weights: Floats) -> Interval:
+    """The expected calibration error with its interval."""
+    found = calibration_error(probabilities, unsafe, weights)
+    return Interval(found.value, found.lower, found.upper, len(probabilities))

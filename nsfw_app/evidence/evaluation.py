@@ -3,9 +3,11 @@
 - Every image of the set counts once: a labeled set is taken as a sample of itself.
 - Rates have Wilson's intervals, the balanced accuracy combines two of them, and the AUROC has
   Newcombe's: they are valid for small sets, and where the value is 0 or 1.
-- Average precision, Brier score, calibration error and differences have percentile bootstrap
-  intervals over images, from the same resamples for all, so that a difference of two models is
-  paired. Resamples of a few images say little: below `MIN_IMAGES` there is no interval.
+- Average precision, Brier score and differences have percentile bootstrap intervals over images,
+  from the same resamples for all, so that a difference of two models is paired. Resamples of a few
+  images say little: below `MIN_IMAGES` there is no interval.
+- The calibration error is without the part that chance adds; see `calibration_error`. Resamples
+  have more of that part than the set: of a difference they give the width of the interval only.
 
 Sources: Wilson (1927), for rates; Newcombe (1998), Interval estimation for the difference between
 independent proportions, for sums of two rates; Newcombe (2006), Confidence intervals for an effect
@@ -22,12 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from nsfw_app.evidence.calibration import calibration_error
+from nsfw_app.evidence.calibration_error import calibration_error, seen_error
 from nsfw_app.evidence.metrics import Z_95, Share, wilson_interval
 
 RESAMPLES = 1000
 MIN_IMAGES, MIN_LABELS = 30, 10  # of a set, and of either label, for a bootstrap interval
-BOOTSTRAPPED = {"average_precision", "brier", "ece"}
+ERROR = "ece"
+BOOTSTRAPPED = {"average_precision", "brier"}
 TOLERANCE = 1e-6  # of the bounds of the AUROC
 SEED = 0  # the same set gives the same intervals
 Floats = NDArray[np.float64]
@@ -95,7 +98,7 @@ def evaluate(
     found = {
         name: _exact(name, measure(scores, unsafe), scores, unsafe, policy=thresholds[0])
         for name, measure in measures
-        if name not in BOOTSTRAPPED
+        if name not in {*BOOTSTRAPPED, ERROR}
     }
     resampled = [(name, measure) for name, measure in measures if name in BOOTSTRAPPED]
     values: dict[str, list[float]] = {name: [] for name, _ in resampled}
@@ -105,6 +108,7 @@ def evaluate(
             for name, measure in resampled:
                 values[name].append(measure(some, labels))
     found |= {name: measured(measure(scores, unsafe), values[name]) for name, measure in resampled}
+    found[ERROR] = _error(scores, unsafe)
     found = {name: found[name] for name, _ in measures}
     return Evaluation(len(scores), int(unsafe.sum()), found)
 
@@ -150,6 +154,8 @@ def compare(
         name: measured(second_measure(other, unsafe) - measure(one, unsafe), values[name])
         for name, measure, second_measure in measures
     }
+    errors = [_error(scores, unsafe).value or 0.0 for scores in (one, other)]
+    found[ERROR] = _centered(errors[1] - errors[0], values[ERROR])
     right = [(scores >= at) == unsafe for scores, at in ((one, thresholds[0]), (other, own[0]))]
     only_first, only_second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     differ = only_first + only_second
@@ -224,7 +230,7 @@ def _measures(thresholds: Sequence[float]) -> list[tuple[str, Measure]]:
         ("auroc", both(auroc)),
         ("average_precision", both(_average_precision)),
         ("brier", lambda scores, unsafe: float(((scores - unsafe) ** 2).mean())),
-        ("ece", lambda scores, unsafe: calibration_error(scores, unsafe, np.ones(len(scores)))),
+        (ERROR, lambda scores, unsafe: seen_error(scores, unsafe, np.ones(len(scores)))),
     ]
     for threshold in thresholds:
         found += at_threshold(threshold)
@@ -309,7 +315,23 @@ def measured(value: float, values: list[float], *, of: int | None = None) -> Mea
     if of and value in {0.0, 1.0}:
         return Measured(value, *_wilson(value, of)[1])
     lower, upper = np.quantile(defined, [0.025, 0.975])
-    return Measured(value, float(lower), float(upper))
+    return Measured(value, min(value, float(lower)), max(value, float(upper)))
+
+
+def _error(scores: Floats, unsafe: NDArray[np.bool_]) -> Measured:
+    """The expected calibration error; without bounds where there are too few images."""
+    found = calibration_error(scores, unsafe, np.ones(len(scores)))
+    if not _are_enough(unsafe):
+        return Measured(found.value, None, None)
+    return Measured(found.value, found.lower, found.upper)
+
+
+def _centered(value: float, values: list[float]) -> Measured:
+    """A difference with an interval as wide as that of its resamples, around it."""
+    if not values:
+        return Measured(value, None, None)
+    lower, upper = np.quantile(values, [0.025, 0.975]) - np.mean(values)
+    return Measured(value, value + min(0.0, float(lower)), value + max(0.0, float(upper)))
 
 
 def _checked(scores: NDArray[Any], unsafe: NDArray[Any]) -> tuple[Floats, NDArray[np.bool_]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from nsfw_app.evidence.calibration import Calibration, Method, calibration_error, fit_calibration
+from nsfw_app.evidence.calibration import Calibration, Method, fit_calibration
 from nsfw_app.evidence.sample import NOT_REVIEWED, Sample
 from tests.support.streams import Plan, band_and_audits, drawn, stream
 
@@ -84,14 +84,6 @@ def test_too_few_reviews_give_none() -> None:
         found = fit_calibration(Sample(scores, np.ones(200), labels))
         assert (found is not None) is enough
     assert fit_calibration(Sample(scores, np.ones(200), np.full(200, NOT_REVIEWED))) is None
-
-
-def test_calibration_error_by_hand() -> None:
-    """It is the mean distance of probabilities and shares; perfect ones have none."""
-    unsafe = np.array([True, False] * 15)
-    weights = np.ones(30)
-    assert calibration_error(np.full(30, 0.9), unsafe, weights) == pytest.approx(0.4)
-    assert calibration_error(np.full(30, 0.5), unsafe, weights) == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize("images", [200, 3000])

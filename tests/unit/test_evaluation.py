@@ -49,6 +49,20 @@ def test_the_interval_covers_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(found.lower <= truth <= found.upper for found in intervals) >= 33
 
 
+def test_a_difference_of_calibration_errors_lies_in_its_interval() -> None:
+    """It is that of the corrected values; two models that are right do not seem to differ."""
+    rng = np.random.default_rng(6)
+    for _ in range(5):
+        first = rng.beta(0.6, 1.5, 300)
+        unsafe = rng.random(300) < first
+        second = np.clip(first + rng.normal(0, 0.01, 300), 0, 1)
+        found = compare(first, second, unsafe, thresholds=[0.5]).measures["ece"]
+        own = [evaluate(each, unsafe, thresholds=[0.5]).measures["ece"] for each in (first, second)]
+        assert found.value == pytest.approx(own[1].value - own[0].value)
+        assert found.lower <= found.value <= found.upper
+        assert own[0].lower == 0
+
+
 def test_one_label_leaves_measures_undefined() -> None:
     """Without safe images there is no AUROC and no false positive rate."""
     found = evaluate(np.array([0.2, 0.9]), np.array([True, True]), thresholds=[0.5])
@@ -138,7 +152,10 @@ def test_a_few_images_make_nothing_certain() -> None:
 def test_intervals_of_small_sets_cover_the_truth() -> None:
     """With 12 unsafe and 28 safe images, AUROC and balanced accuracy are in theirs in 93 %."""
     whole, labels = labeled(0, 200_000)
-    truth = evaluate(whole, labels, thresholds=[0.5]).measures
+    truth = {
+        "auroc": metrics.roc_auc_score(labels, whole),
+        "balanced_accuracy": metrics.balanced_accuracy_score(labels, whole >= 0.5),
+    }
     rng, runs = np.random.default_rng(5), 300
     covered = dict.fromkeys(("auroc", "balanced_accuracy"), 0)
     for _ in range(runs):
@@ -159,5 +176,5 @@ def test_intervals_of_small_sets_cover_the_truth() -> None:
             ),
         }
         for name, measured in found.items():
-            covered[name] += measured.lower <= truth[name].value <= measured.upper
+            covered[name] += measured.lower <= truth[name] <= measured.upper
     assert min(covered.values()) / runs >= 0.93 - 2 * np.sqrt(0.05 * 0.95 / runs), covered
