@@ -39,8 +39,3 @@ def open_evidence() -> Evidence:
     store = open_store(chosen)
     policies = open_policies(chosen, store)
     return Evidence(chosen, store, policies, open_summaries(chosen, store, policies))
-
-
-def percent(share: float) -> str:
-    """A share with one decimal."""
-    return f"{100 * share:.1f} %"

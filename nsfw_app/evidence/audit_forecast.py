@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from nsfw_app.evidence.audit_design import LEAST_WITHOUT_IMAGES, AuditProposal, propose_audits
 from nsfw_app.evidence.calibration import fit_calibration
 from nsfw_app.evidence.calibrations import parse_curve
+from nsfw_app.evidence.html_page import percent, target_percent
 from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.records import ModelIdentity, Policy
 from nsfw_app.rules.queue import QueueReason
@@ -50,7 +51,7 @@ class AuditForecast:
             f"{policy.review_to:g}.",
             f"Probabilities are from {source}.",
             f"Expected recall at {policy.review_from:g}: "
-            f"{_percent(self.proposal.expected_recall)}.",
+            f"{_plain(percent(self.proposal.expected_recall))}.",
         ]
 
     def outcome(self) -> str:
@@ -60,18 +61,18 @@ class AuditForecast:
             return (
                 f"About {proposal.reviews:,} reviews, {proposal.reviews_a_day:,.0f} a day for "
                 f"{_days(proposal.days)}, are expected to certify a recall of "
-                f"{_percent(self.recall)} at a confidence of {_percent(self.confidence)}. It may "
+                f"{_target(self.recall)} at a confidence of {_target(self.confidence)}. It may "
                 f"take twice as long.{self._assumption()}"
             )
         if proposal.expected_recall > self.recall:
             most = self.max_reviews_a_day
             limit = "" if most is None else f" within {most:g} reviews a day"
             return (
-                f"No plan is expected to certify {_percent(self.recall)}{limit}. Allow more "
+                f"No plan is expected to certify {_target(self.recall)}{limit}. Allow more "
                 "reviews, or lower the target."
             )
         return (
-            f"No plan certifies {_percent(self.recall)}: the recall that is expected at "
+            f"No plan certifies {_target(self.recall)}: the recall that is expected at "
             f"{proposal.threshold:g} does not exceed it. Lower the policy's 'review from', or the "
             "target."
         )
@@ -159,5 +160,10 @@ def _listed(words: list[str]) -> str:
     return " and ".join(words)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def _target(share: float) -> str:
+    return _plain(target_percent(share))
+
+
+def _plain(text: str) -> str:
+    """With a space that every terminal and font has."""
+    return text.replace("\u00a0", " ")

@@ -1,6 +1,7 @@
 """HTML files that stand alone: one file, no script, no image, nothing loaded from elsewhere."""
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -37,8 +38,18 @@ def score(value: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A share with one decimal, and a space that does not break."""
-    return "not known" if value is None else f"{100 * value:.1f}\u00a0%"
+    """A share with one decimal, and a space that does not break; below 1 it is not 100.0 %."""
+    if value is None:
+        return "not known"
+    digits = next((n for n in range(1, 12) if value >= 1 or round(100 * value, n) < 100), 1)
+    return f"{100 * value:.{digits}f}\u00a0%"
+
+
+def target_percent(share: float) -> str:
+    """A share that was set, with all of its digits, so that it is never rounded up."""
+    exact = format(100 * Decimal(str(share)), "f").rstrip("0")
+    whole, _, decimals = exact.partition(".")
+    return f"{whole}.{decimals or '0'}\u00a0%"
 
 
 def count(value: float | None) -> str:

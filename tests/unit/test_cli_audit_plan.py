@@ -73,7 +73,11 @@ def test_scores_that_no_image_had_are_named(run: Run, store: Store) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--recall", "0.9999"), "does not exceed it. Lower the policy's 'review from'"),
+        (
+            ("--recall", "0.9999"),
+            "No plan certifies 99.99 %: the recall that is expected at 0.2 does not exceed it. "
+            "Lower the policy's 'review from'",
+        ),
         (("--max-reviews-a-day", "1"), "within 1 reviews a day. Allow more reviews"),
     ],
 )
