@@ -52,6 +52,13 @@ def model_alarms(summaries: Summaries, running: ModelIdentity | None) -> list[st
     ]
 
 
+def other_running(
+    summaries: Summaries, identity: ModelIdentity, running: ModelIdentity | None
+) -> ModelIdentity | None:
+    """The model that runs, if it does not count as the same as one that evidence is of."""
+    return running if running and not summaries.is_same(running, identity) else None
+
+
 def current_alarms(summaries: Summaries, running: ModelIdentity | None) -> list[str]:
     """All alarms about the policy of the running model."""
     if running is None:

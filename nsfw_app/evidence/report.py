@@ -19,15 +19,17 @@ from nsfw_app.evidence.alarms import drift_alarms
 from nsfw_app.evidence.calibrations import calibration_json
 from nsfw_app.evidence.decision_counts import count_decisions
 from nsfw_app.evidence.errors import estimate_errors
-from nsfw_app.evidence.guarantee import certify_threshold
 from nsfw_app.evidence.metrics import alpha_of_counts
+from nsfw_app.evidence.policy_coverage import (
+    certificate_json,
+    other_model_doubts,
+    policy_coverage,
+)
 from nsfw_app.evidence.population import Population
 from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.evidence.summary import (
-    BOUND_CONFIDENCE,
     CONFIDENCE,
     RECALL_TARGET,
-    THRESHOLDS,
     headline,
     summarize,
 )
@@ -95,7 +97,7 @@ class TransparencyReport:
             "reviewers": self._reviewers(scope),
             "imported_labels": self._store.period_counts.imported(period),
             "agreement": self._agreement(period),
-            "models": [self._model(group, scope) for group in groups],
+            "models": [self._model(group, scope, _later(group, groups)) for group in groups],
             "retention": asdict(self._store.purges.retention),
             "purges": self._purges(period),
         }
@@ -158,8 +160,13 @@ class TransparencyReport:
             "pairs": alpha.same.whole,
         }
 
-    def _model(self, uses: Sequence[ModelUse], scope: ReportScope) -> dict[str, Any]:
-        """A model, by one backend or by several whose parity was verified."""
+    def _model(
+        self, uses: Sequence[ModelUse], scope: ReportScope, later: ModelIdentity | None
+    ) -> dict[str, Any]:
+        """A model, by one backend or by several whose parity was verified.
+
+        `later` is what judged images under its policy after it; None if it was the last one.
+        """
         identity = uses[0].identity
         population = self._summaries.population(identity, since=scope.since, until=scope.until)
         return {
@@ -178,7 +185,9 @@ class TransparencyReport:
                 == (identity.model, identity.revision, identity.weights_sha256)
                 and each.fitted_at < scope.period.until
             ],
-            "evidence": self._evidence(identity, population, scope) if len(population) else None,
+            "evidence": (
+                self._evidence(identity, population, scope, later) if len(population) else None
+            ),
         }
 
     def _policy_json(self, model: str, scope: ReportScope) -> list[dict[str, Any]]:
@@ -194,7 +203,11 @@ class TransparencyReport:
         return found
 
     def _evidence(
-        self, identity: ModelIdentity, population: Population, scope: ReportScope
+        self,
+        identity: ModelIdentity,
+        population: Population,
+        scope: ReportScope,
+        latest: ModelIdentity | None,
     ) -> dict[str, Any]:
         policy = self._policies.of(identity.model)
         history = self._summaries.population(identity, until=scope.until)
@@ -215,6 +228,14 @@ class TransparencyReport:
             saved=saved,
             accepted=accepted,
             history=history,
+            recall=scope.recall,
+        )
+        alarms = drift_alarms(summary)
+        coverage = policy_coverage(
+            summary.certificate,
+            policy,
+            recall=summary.allowed.recall,
+            doubts=[*(other_model_doubts(identity, latest) if latest else ()), *alarms],
         )
         calibration = summary.calibration
         errors = estimate_errors(
@@ -224,7 +245,7 @@ class TransparencyReport:
         period = f"from {scope.period.since[:10]} to {scope.period.until[:10]}"
         return {
             "headline": headline(summary, period=period),
-            "alarms": drift_alarms(summary.comparison),
+            "alarms": alarms,
             "policy_version": policy.version,
             "images": summary.images,
             "never_drawn": summary.never_drawn,
@@ -239,14 +260,7 @@ class TransparencyReport:
             },
             "histogram": asdict(summary.histogram),
             "reliability": [asdict(point) for point in summary.reliability],
-            "certificate": asdict(
-                certify_threshold(
-                    history.sample,
-                    recall=scope.recall,
-                    confidence=BOUND_CONFIDENCE,
-                    candidates=THRESHOLDS[1:-1],
-                )
-            ),
+            "certificate": certificate_json(summary.certificate, coverage),
             "certificate_images": summary.bounds_images,
             "errors": asdict(errors),
             "decisions": asdict(count_decisions(decisions)),
@@ -272,6 +286,13 @@ class TransparencyReport:
             "on_request": sum("deleted" not in entry.details for entry in entries),
             "previews_deleted": _sum(entry.details.get("deleted", 0) for entry in entries),
         }
+
+
+def _later(group: Sequence[ModelUse], groups: Sequence[Sequence[ModelUse]]) -> ModelIdentity | None:
+    """What judged images under the same policy later than a group did; None if nothing did."""
+    same = [use for each in groups for use in each if use.identity.model == group[0].identity.model]
+    latest = max(same, key=lambda use: use.last_at)
+    return None if latest in group else latest.identity
 
 
 def _sum(numbers: Iterable[Any]) -> int:

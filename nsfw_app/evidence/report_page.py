@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nsfw_app.evidence.html_page import count, percent, render, score
+from nsfw_app.evidence.guarantee import NoForecast
+from nsfw_app.evidence.html_page import count, percent, render, score, target_percent
 
 SHARES = {
     "recall": "Recall: share of unsafe images that are not below the threshold",
@@ -63,9 +64,9 @@ def estimate_rows(estimates: Mapping[str, Any]) -> list[list[str]]:
 
 
 def certificate_sentence(certificate: Mapping[str, Any], images: int) -> str:
-    """What is certified, and what its confidence covers."""
-    target = f"recall of at least {percent(certificate['recall'])}"
-    confidence = percent(certificate["confidence"])
+    """What is certified, whether it covers the policy, and what its confidence is for."""
+    target = f"recall of at least {target_percent(certificate['recall'])}"
+    confidence = target_percent(certificate["confidence"])
     if certificate["threshold"] is not None:
         found = (
             f"A {target} is certified up to the threshold {certificate['threshold']:.2f}, "
@@ -76,13 +77,16 @@ def certificate_sentence(certificate: Mapping[str, Any], images: int) -> str:
             f"A {target} is not certified yet: about {count(certificate['more_reviews'])} more "
             "sampled reviews certify it, if they are like those so far."
         )
+    elif certificate["no_forecast"] == NoForecast.NO_REVIEWS:
+        found = f"A {target} is not certified: no image that was drawn has a settled label."
     else:
-        found = f"The reviews so far do not show a {target}."
+        found = f"A {target} is not certified: the reviews so far do not show that it is reached."
     return (
-        f"{found} The confidence of {confidence} is for this one target, if it was set before "
-        f"looking, however often one looks. It is from all {count(images)} images of the model "
-        f"up to the end of the period, and their {count(certificate['reviews'])} sampled reviews: "
-        "a certificate of single periods would have no such confidence."
+        f"{found} {certificate['coverage']} The confidence of {confidence} is for this one target, "
+        "if it was set before looking, however often one looks. It is from all "
+        f"{count(images)} images of the model up to the end of the period, and their "
+        f"{count(certificate['reviews'])} sampled reviews: a certificate of single periods would "
+        "have no such confidence."
     )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nsfw_app.evidence.calibration import Calibration, fit_calibration
 from nsfw_app.evidence.comparison import Comparison, compare
 from nsfw_app.evidence.estimates import Estimates, Estimator, Interval, proportion
-from nsfw_app.evidence.guarantee import certify_threshold, recall_bounds
+from nsfw_app.evidence.guarantee import Certificate, certify_threshold, recall_bounds
 from nsfw_app.evidence.metrics import Confusion, confusion
 from nsfw_app.evidence.population import Population
 from nsfw_app.evidence.sample import SAFE, UNSAFE, Sample
@@ -77,8 +77,9 @@ class Summary:
     - `allowed` are estimates at `review_from`: what is below is allowed without a person.
       `labeled` are those at the threshold, and `labeled_reviews` the settled labels by the model's.
     - `never_drawn` images had no chance to be reviewed: nothing is known of them.
+    - `certificate` is for one recall, `RECALL_TARGET` by default.
     - `more_reviews` is about how many more sampled reviews certify a threshold for each recall in
-      `RECALL_TARGETS`; None where one is certified, or the reviews speak against it.
+      `RECALL_TARGETS`; where it is None, `no_forecast` says why.
     - `policy_held` is whether all of them arrived under the policy in force.
     - `days` is the length of the period in which images arrived; None without any. `dispersion` is
       how much its days differ, see `Population`.
@@ -98,7 +99,9 @@ class Summary:
     labeled: Estimates
     labeled_reviews: Confusion
     curve: Curve
+    certificate: Certificate
     more_reviews: dict[str, int | None]
+    no_forecast: dict[str, str | None]
     histogram: Histogram
     calibration: Calibration | None
     reliability: list[ReliabilityPoint]
@@ -117,6 +120,7 @@ def summarize(
     saved: Sequence[datetime] = (),
     accepted: Sequence[AcceptedReference] = (),
     history: Population | None = None,
+    recall: float = RECALL_TARGET,
 ) -> Summary:
     """Summarize the images of a period.
 
@@ -127,11 +131,21 @@ def summarize(
         saved: When policies of the model were saved, the oldest first; see `comparison`.
         accepted: References of the model that were accepted, the oldest first.
         history: All images of the model and source; None where the period is all of them.
+        recall: The target of the certificate, in (0, 1).
     """
     sample = population.sample
     history = population if history is None else history
     calibration = fit_calibration(sample)
     estimator = Estimator(sample, confidence=CONFIDENCE)
+    certificates = {
+        target: certify_threshold(
+            history.sample,
+            recall=target,
+            confidence=BOUND_CONFIDENCE,
+            candidates=THRESHOLDS[1:-1],
+        )
+        for target in {*RECALL_TARGETS, recall}
+    }
     return Summary(
         policy=policy,
         images=len(population),
@@ -148,15 +162,9 @@ def summarize(
             threshold=policy.threshold,
         ),
         curve=_curve(population, estimator, audits, history.sample),
-        more_reviews={
-            f"{target:g}": certify_threshold(
-                history.sample,
-                recall=target,
-                confidence=BOUND_CONFIDENCE,
-                candidates=THRESHOLDS[1:-1],
-            ).more_reviews
-            for target in RECALL_TARGETS
-        },
+        certificate=certificates[recall],
+        more_reviews={f"{each:g}": certificates[each].more_reviews for each in RECALL_TARGETS},
+        no_forecast={f"{each:g}": certificates[each].no_forecast for each in RECALL_TARGETS},
         histogram=_histogram(sample, estimator.weights),
         calibration=calibration,
         reliability=_reliability(sample, sample.scores, estimator.weights),

@@ -1,5 +1,6 @@
 """The JSON of a summary, for the page, the API and the report."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -8,20 +9,48 @@ import numpy as np
 from nsfw_app.evidence.alarms import drift_alarms
 from nsfw_app.evidence.calibration import Calibration
 from nsfw_app.evidence.comparison import Comparison
+from nsfw_app.evidence.policy_coverage import (
+    certificate_json,
+    other_model_doubts,
+    policy_coverage,
+)
 from nsfw_app.evidence.strata import LEAST_SETTLED
 from nsfw_app.evidence.summaries import DatedSummary, EvidenceQuery
 from nsfw_app.evidence.summary import BOUND_CONFIDENCE, CONFIDENCE, Summary, headline
+from nsfw_app.records import ModelIdentity
 
 WAITING_SHARE = 0.2  # of drawn images; with more waiting, the estimates say so
 CURVE_POINTS = np.arange(101) / 100
 
 
-def summary_json(dated: DatedSummary, query: EvidenceQuery) -> dict[str, Any]:
-    """A summary as JSON; numbers are not rounded, an interval is value, lower, upper, reviews."""
+def summary_json(
+    dated: DatedSummary,
+    query: EvidenceQuery,
+    *,
+    model_alarms: Sequence[str] = (),
+    running: ModelIdentity | None = None,
+) -> dict[str, Any]:
+    """A summary as JSON; numbers are not rounded, an interval is value, lower, upper, reviews.
+
+    Args:
+        dated: The summary.
+        query: What it is of.
+        model_alarms: Those about the model that runs.
+        running: The model that runs, where it does not count as the same one.
+    """
     summary, identity = dated.summary, query.identity
+    alarms = [*model_alarms, *drift_alarms(summary.comparison)]
+    other = other_model_doubts(identity, running) if running else []
+    coverage = policy_coverage(
+        summary.certificate,
+        summary.policy,
+        recall=summary.allowed.recall,
+        doubts=[*other, *alarms],
+        source=query.source,
+    )
     return {
         "headline": headline(summary, period=period_phrase(query.days)),
-        "alarms": drift_alarms(summary.comparison),
+        "alarms": alarms,
         "warnings": warnings(summary),
         "computed_at": dated.computed_at.isoformat(),
         "outdated": dated.outdated,
@@ -42,7 +71,9 @@ def summary_json(dated: DatedSummary, query: EvidenceQuery) -> dict[str, Any]:
         "labeled": asdict(summary.labeled),
         "labeled_reviews": asdict(summary.labeled_reviews),
         "curve": asdict(summary.curve),
+        "certificate": certificate_json(summary.certificate, coverage),
         "more_reviews": summary.more_reviews,
+        "no_forecast": summary.no_forecast,
         "histogram": asdict(summary.histogram),
         "calibration": _calibration_json(summary.calibration),
         "reliability": [asdict(point) for point in summary.reliability],

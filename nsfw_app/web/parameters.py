@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from fastapi import Path
+from fastapi import Path, Request
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 
 from nsfw_app.records import SHA256_PATTERN
@@ -12,6 +13,19 @@ MAX_NAME_CHARACTERS = 4_000  # of a file name, which may be a path; PATH_MAX of 
 
 RowId = Annotated[int, Path(ge=1, lt=1 << 63)]  # a rowid of SQLite
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
+
+
+def single_values(request: Request) -> None:
+    """Refuse a query parameter that is given more than once: all but one would be ignored.
+
+    Raises:
+        RequestValidationError: One is.
+    """
+    for name in request.query_params:
+        given = len(request.query_params.getlist(name))
+        if given > 1:
+            error = {"type": "repeated", "loc": ("query", name), "input": given}
+            raise RequestValidationError([error | {"msg": f"given {given} times, expected once"}])
 
 
 class EvidenceSelection(BaseModel):

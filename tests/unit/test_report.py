@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from nsfw_app.evidence.guarantee import certify_threshold
 from nsfw_app.evidence.summaries import EvidenceQuery
 from nsfw_app.evidence.summary import THRESHOLDS
 from nsfw_app.evidence.summary_json import summary_json
-from nsfw_app.records import Policy
+from nsfw_app.records import Label, Policy
 from nsfw_app.settings import load
 from nsfw_app.store import Store
-from tests.support.arrivals import REVIEW, add_reviewed, arrive
+from tests.support.arrivals import REVIEW, add_reviewed, arrive, decide
 from tests.support.commands import Run, run
 from tests.support.sample_records import FAKE, OTHER
 
@@ -96,7 +96,11 @@ def test_the_numbers_are_those_of_the_store(run: Run, filled: Store) -> None:
     certificate = certify_threshold(
         sample, recall=0.95, confidence=0.9, candidates=THRESHOLDS[1:-1]
     )
-    assert evidence["certificate"] == asdict(certificate)
+    assert evidence["certificate"] == asdict(certificate) | {
+        "covers_policy": False,
+        "coverage": "No certificate covers the policy in force, version 2, which allows images "
+        "below 0.3.",
+    }
     assert evidence["calibration"]["reviews"] == sample.reviews
     assert evidence["headline"].startswith(f"Of 150 images from {SINCE} to {UNTIL} about")
     (source,) = evidence["errors"]["sources"]
@@ -141,7 +145,55 @@ def test_the_certificate_is_of_all_images_for_one_target(run: Run, filled: Store
         confidence=0.9,
         candidates=THRESHOLDS[1:-1],
     )
-    assert evidence["certificate"] == asdict(certificate)
+    assert evidence["certificate"].items() >= asdict(certificate).items()
+
+
+def test_the_report_says_whether_the_certificate_covers_the_policy(
+    run: Run, store: Store, tmp_path: Path
+) -> None:
+    """Where the policy allows more than is certified, or other weights judged images later."""
+    page = tmp_path / "report.html"
+    add_certain(store)
+    policies = open_policies(load(), store)
+
+    def coverage() -> tuple[bool, str]:
+        ended = run(*PERIOD, "--json", "--recall", "0.6", "--output", page)
+        (certificate,) = (
+            each["evidence"]["certificate"]
+            for each in json.loads(ended.out)["models"]
+            if each["weights_sha256"] == FAKE.weights_sha256
+        )
+        assert f"{certificate['coverage']} The confidence of 90.0" in page.read_text()
+        return certificate["covers_policy"], certificate["coverage"]
+
+    policies.save(FAKE.model, Policy(0.5, 0.3, 0.8), author="root", reason="test")
+    assert coverage() == (
+        True,
+        "The certificate covers the policy in force, version 2, which allows images below 0.3.",
+    )
+    policies.save(FAKE.model, Policy(0.95, 0.9, 0.99), author="root", reason="test")
+    covers, sentence = coverage()
+    assert not covers
+    assert sentence.startswith("The certificate does not cover the policy in force, version 3, ")
+    assert re.search(r" It reaches only up to 0\.\d+\.", sentence)
+    policies.save(FAKE.model, Policy(0.5, 0.3, 0.8), author="root", reason="test")
+    arrive(store, 0.5, REVIEW, identity=replace(FAKE, weights_sha256="b" * 64, backend="new"))
+    covers, sentence = coverage()
+    assert not covers
+    assert sentence.endswith(
+        f"It is of fake, revision {FAKE.revision[:12]}, test. What judges images now is "
+        f"fake, revision {FAKE.revision[:12]}, new."
+    )
+
+
+def add_certain(store: Store) -> None:
+    """Images that are all reviewed; the unsafe ones have scores of 0.85 and above."""
+    for number in range(160):
+        unsafe = number % 2 == 0
+        score = 0.85 + number / 2000 if unsafe else 0.1 + number / 2000
+        image = arrive(store, score, REVIEW)
+        for name in ("ann", "bob"):
+            decide(store, image, Label.NSFW if unsafe else Label.NORMAL, name)
 
 
 def move_arrivals(store: Store, *, days: int, last: int = 10_000) -> None:
@@ -233,6 +285,13 @@ def test_a_reason_cannot_add_markup(run: Run, filled: Store, tmp_path: Path) -> 
     run(*PERIOD, "--output", page)
     assert "<b>" not in page.read_text()
     assert "&lt;b&gt;bold" in page.read_text()
+
+
+def test_a_target_is_never_rounded_up(run: Run, filled: Store, tmp_path: Path) -> None:
+    """99.99 % is not 100 %, which cannot be certified."""
+    page = tmp_path / "report.html"
+    run(*PERIOD, "--output", page, "--recall", "0.9999")
+    assert "recall of at least 99.99\u00a0% is not certified" in page.read_text()
 
 
 def test_wrong_usage(run: Run, tmp_path: Path) -> None:

@@ -64,6 +64,49 @@ def test_a_query_that_selects_nothing_is_refused(app: WebApp, query: str) -> Non
         assert query.split("&")[-1].split("=")[0] in refused.json()["error"]["message"]
 
 
+def test_an_unknown_source_is_not_found(app: WebApp) -> None:
+    """The message lists the sources that images came from; empty numbers would look like none."""
+    program = app.with_key(Permission.EXPORT)
+    for missing in (
+        program.get("/v1/insights", params={"source": "apj"}),
+        app.signed_in("ann").get("/desk/insights", params={"source": "apj"}),
+    ):
+        assert missing.status_code == 404
+        assert missing.json()["error"]["kind"] == "not_found"
+        assert missing.json()["error"]["message"] == (
+            "No image has arrived from apj. Images came from: api, gallery."
+        )
+
+
+@pytest.mark.parametrize("query", ["days=7&days=30", "source=api&source=api", "model=a&model=a"])
+def test_a_parameter_given_twice_is_refused(app: WebApp, query: str) -> None:
+    """One of the values would be ignored."""
+    for refused in (
+        app.with_key(Permission.EXPORT).get(f"/v1/insights?{query}"),
+        app.signed_in("ann").get(f"/desk/insights?{query}"),
+    ):
+        assert refused.status_code == 422
+        name = query.split("=")[0]
+        assert refused.json()["error"]["kind"] == "request"
+        assert refused.json()["error"]["message"] == f"{name}: given 2 times, expected once."
+
+
+def test_the_certificate_says_whether_it_covers_the_policy(app: WebApp) -> None:
+    """Also of which model it is, if another one runs; a null forecast has its reason."""
+    program = app.with_key(Permission.EXPORT)
+    found = program.get("/v1/insights").json()
+    certificate = found["certificate"]
+    assert (certificate["threshold"], certificate["recall"]) == (None, 0.95)
+    assert certificate["reviews"] == found["bounds_reviews"]
+    assert certificate["more_reviews"] == found["more_reviews"]["0.95"]
+    assert certificate["no_forecast"] == found["no_forecast"]["0.95"]
+    assert (certificate["more_reviews"] is None) == (certificate["no_forecast"] is not None)
+    assert not certificate["covers_policy"]
+    assert certificate["coverage"].startswith("No certificate covers the policy in force")
+    page = app.signed_in("ann").get("/desk/insights").json()
+    assert page["certificate"] == certificate
+
+
 def test_insights_are_not_of_yesterday(app: WebApp, store: Store, engine: Engine) -> None:
     """A program that asks once a day gets the numbers of now; so it does after a new policy."""
     program = app.with_key(Permission.EXPORT)

@@ -5,13 +5,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from nsfw_app.evidence.alarms import model_alarms
-from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
+from nsfw_app.evidence.alarms import model_alarms, other_running
+from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.errors import responses
-from nsfw_app.web.parameters import EvidenceSelection
+from nsfw_app.web.parameters import EvidenceSelection, single_values
 
 WAIT_S = 10  # for numbers that are not older than a minute; a million images take about 4 s
 
@@ -76,6 +76,24 @@ class CurveBody(Body):
     bounds: list[float]
     images: list[int]
     audits: list[float]
+
+
+NoForecastWord = Literal["certified", "not_shown", "no_reviews"]
+
+
+class CertificateBody(Body):
+    """The certificate for one recall, of all images of the model and source."""
+
+    threshold: float | None = Field(description="The highest certified; null for none.")
+    recall_lower: float | None = Field(description="Lower bound of the recall there.")
+    more_reviews: int | None = Field(description="About how many more certify a threshold.")
+    recall: float = Field(description="The target.")
+    confidence: float
+    reviews: int
+    unsettled: int = Field(description="Drawn, without a settled label: the worst case.")
+    no_forecast: NoForecastWord | None = Field(description="Why `more_reviews` is null.")
+    covers_policy: bool
+    coverage: str = Field(description="Whether it covers the policy in force, or why not.")
 
 
 class HistogramBody(Body):
@@ -225,7 +243,11 @@ class InsightsBody(Body):
     labeled: EstimatesBody
     labeled_reviews: ConfusionBody
     curve: CurveBody
+    certificate: CertificateBody
     more_reviews: dict[str, int | None] = Field(description="By target of the recall.")
+    no_forecast: dict[str, NoForecastWord | None] = Field(
+        description="Why `more_reviews` is null, by target of the recall."
+    )
     histogram: HistogramBody
     calibration: CalibrationBody | None
     reliability: list[ReliabilityBody]
@@ -250,6 +272,7 @@ def insight_routes(engine: Engine, summaries: Summaries) -> APIRouter:
         "/insights",
         response_model=InsightsBody,
         responses=responses(400, 401, 403, 404, 422, 429),
+        dependencies=[Depends(single_values)],
     )
     def insights(
         _: Annotated[Caller, Depends(needs(Permission.EXPORT))],
@@ -260,9 +283,12 @@ def insight_routes(engine: Engine, summaries: Summaries) -> APIRouter:
 
         classifier = engine.status.classifier
         loaded = classifier.identity if classifier else None
-        identity = summaries.identity(query.model, loaded=loaded)
-        wanted = EvidenceQuery(identity, query.days, query.source)
-        found = summary_json(summaries.get(wanted, wait_s=WAIT_S), wanted)
-        return found | {"alarms": [*model_alarms(summaries, loaded), *found["alarms"]]}
+        wanted = summaries.query(query.model, loaded=loaded, days=query.days, source=query.source)
+        return summary_json(
+            summaries.get(wanted, wait_s=WAIT_S),
+            wanted,
+            model_alarms=model_alarms(summaries, loaded),
+            running=other_running(summaries, wanted.identity, loaded),
+        )
 
     return router

@@ -7,15 +7,15 @@ the evidence is of the model that runs.
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from nsfw_app.evidence.alarms import current_alarms, model_alarms
-from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
+from nsfw_app.evidence.alarms import current_alarms, model_alarms, other_running
+from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.records import NewDecision
 from nsfw_app.review.engine import Engine
 from nsfw_app.web.auth.callers import Manager, Reader
-from nsfw_app.web.parameters import MAX_NAME_CHARACTERS, EvidenceSelection
+from nsfw_app.web.parameters import MAX_NAME_CHARACTERS, EvidenceSelection, single_values
 
 
 class DecisionParameters(EvidenceSelection):
@@ -45,7 +45,7 @@ def evidence_routes(engine: Engine, summaries: Summaries) -> APIRouter:
     """`GET /desk/insights`, its alarms, reference and audit plan."""
     router = APIRouter()
 
-    @router.get("/insights")
+    @router.get("/insights", dependencies=[Depends(single_values)])
     def insights(_: Reader, query: Annotated[EvidenceSelection, Query()]) -> dict[str, Any]:
         """The summary of the chosen images, and the choices.
 
@@ -56,17 +56,20 @@ def evidence_routes(engine: Engine, summaries: Summaries) -> APIRouter:
 
         classifier = engine.status.classifier
         running = classifier.identity if classifier else None
-        identity = summaries.identity(query.model, loaded=running)
-        wanted = EvidenceQuery(identity, query.days, query.source)
-        found = summary_json(summaries.get(wanted), wanted)
+        wanted = summaries.query(query.model, loaded=running, days=query.days, source=query.source)
+        found = summary_json(
+            summaries.get(wanted),
+            wanted,
+            model_alarms=model_alarms(summaries, running),
+            running=other_running(summaries, wanted.identity, running),
+        )
         arrived = summaries.images.models()
         names = [] if running is None else [running.model]
         return {
             **found,
-            "alarms": [*model_alarms(summaries, running), *found["alarms"]],
             "sources": summaries.images.sources(),
             "models": list(dict.fromkeys([*names, *(other.model for other in arrived)])),
-            "runs": identity == running,
+            "runs": wanted.identity == running,
         }
 
     @router.get("/insights/alarms")
@@ -83,8 +86,7 @@ def evidence_routes(engine: Engine, summaries: Summaries) -> APIRouter:
         """Take all images so far as the reference of drift; the query is that of the summary."""
         classifier = engine.status.classifier
         running = classifier.identity if classifier else None
-        identity = summaries.identity(query.model, loaded=running)
-        wanted = EvidenceQuery(identity, query.days, query.source)
+        wanted = summaries.query(query.model, loaded=running, days=query.days, source=query.source)
         accepted = summaries.accept_images(wanted, author=manager.name, reason=body.reason)
         return {"accepted": asdict(accepted[-1])}
 
