@@ -28,6 +28,8 @@ from nsfw_app.store import Store
 EXIT_UNAVAILABLE = 3
 WITHOUT_LABEL = "in no directory that is named by a label"
 WITHOUT_SCORE = "without a stored score of every model"
+REPEATED = "same bytes as an image that is counted"
+CONFLICTING = "same bytes with different labels"
 CHOSEN_NOTE = (
     "Settled decisions are not a random sample of the images that arrive. For rates of all "
     "images, see Insights or the report."
@@ -43,6 +45,7 @@ class _Set:
     scores: list[tuple[ModelIdentity, Policy, NDArray[np.float64]]]
     unavailable: list[dict[str, str]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    conflicting: list[list[str]] = field(default_factory=list)
     note: str = ""
 
 
@@ -92,7 +95,7 @@ def evaluate(
         images, left_out = _labeled_files(labels or [])
         _check_group([image.columns for image in images], group)
         found = _classified(images, chosen, store, names or [chosen.model])
-        found.left_out = left_out
+        found.left_out += left_out
     _print_missing(found)
     report = _report(found, at or (), group)
     if html is not None:
@@ -131,6 +134,7 @@ def _report(found: _Set, at: Sequence[float], group: str | None) -> dict[str, An
         "note": found.note,
         "unavailable": found.unavailable,
         "left_out": dict(found.left_out),
+        "conflicting": found.conflicting,
     }
 
 
@@ -144,10 +148,11 @@ def _check_group(columns: Sequence[Mapping[str, str]], group: str | None) -> Non
 def _classified(
     images: Sequence[LabeledImage], chosen: Settings, store: Store, models: Sequence[str]
 ) -> _Set:
-    """Labeled files, classified by each model."""
+    """Labeled files, classified by each model; files with the same bytes are one image."""
     found = _Set(
         np.array([image.unsafe for image in images]), [image.columns for image in images], []
     )
+    hashes: list[str | None] = [None] * len(images)
     for name in models:
         engine = open_engine(chosen.model_copy(update={"model": name}), store)
         scores = np.full(len(images), np.nan)
@@ -156,6 +161,7 @@ def _classified(
             for number, review in enumerate(reviews):
                 if review.prediction is not None:
                     scores[number] = review.prediction.nsfw_score
+                    hashes[number] = review.prediction.image_sha256
                 elif review.problem is not None:
                     found.unavailable.append(
                         {
@@ -170,6 +176,29 @@ def _classified(
             typer.echo(status.message, err=True)
         if status.classifier is not None:
             found.scores.append((status.classifier.identity, engine.policy, scores))
+    return _counted_once(found, hashes, [printable(str(image.path)) for image in images])
+
+
+def _counted_once(found: _Set, hashes: Sequence[str | None], names: Sequence[str]) -> _Set:
+    """The set with each image once; an image with both labels has none, and is left out."""
+    copies: dict[str, list[int]] = defaultdict(list)
+    for number, sha256 in enumerate(hashes):
+        if sha256 is not None:
+            copies[sha256].append(number)
+    repeated: list[int] = []
+    for numbers in copies.values():
+        if len(set(found.unsafe[numbers])) > 1:
+            found.conflicting.append([names[number] for number in numbers])
+            found.left_out[CONFLICTING] += len(numbers)
+            repeated += numbers
+        else:
+            found.left_out[REPEATED] += len(numbers) - 1
+            repeated += numbers[1:]
+    found.left_out = +found.left_out
+    kept = np.delete(np.arange(len(hashes)), repeated)
+    found.unsafe = found.unsafe[kept]
+    found.columns = [found.columns[number] for number in kept]
+    found.scores = [(identity, policy, scores[kept]) for identity, policy, scores in found.scores]
     return found
 
 
@@ -239,8 +268,12 @@ def _print_missing(found: _Set) -> None:
     """What is not in the numbers, by kind, with the first names."""
     if found.note:
         typer.echo(found.note, err=True)
-    if count := found.left_out[WITHOUT_SCORE]:
-        typer.echo(f"Left out: {WITHOUT_SCORE}: {count}.", err=True)
+    for reason in (WITHOUT_SCORE, REPEATED):
+        if count := found.left_out[reason]:
+            typer.echo(f"Left out: {reason}: {count}.", err=True)
+    if found.conflicting:
+        names = [" = ".join(each) for each in found.conflicting]
+        typer.echo(f"Left out: {_named(CONFLICTING, names)}.", err=True)
     if found.left_out[LeftOut.UNREADABLE]:
         found.unavailable.append(
             {"path": "", "model": "", "kind": "directory", "message": LeftOut.UNREADABLE}
@@ -265,7 +298,7 @@ def _text(report: Mapping[str, Any]) -> str:
     pairs = [
         f"{pair['second']} minus {pair['first']}: only the first labels "
         f"{pair['only_first']:,} images correctly, only the second {pair['only_second']:,} "
-        f"(McNemar's exact p = {pair['p_value']:.3g})\n{_measures_text(pair['measures'])}"
+        f"(McNemar's exact p = {pair['p_value']:.3g})\n{_measures_text(pair['measures'], report)}"
         for pair in report["comparisons"]
     ]
     return "\n".join([*models, *pairs])
@@ -280,26 +313,33 @@ def _model_text(model: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     )
     groups = [
         f"{report['group']} {printable(each['group']) or '(empty)'}: {each['images']:,} images, "
-        f"{each['unsafe']:,} of them nsfw\n{_measures_text(each['measures'])}"
+        f"{each['unsafe']:,} of them nsfw\n{_measures_text(each['measures'], each)}"
         for each in model["groups"]
     ]
     claim = [model["claim"]["sentence"] + "\n"] if model["claim"] else []
-    return "\n".join([heading + _measures_text(model["measures"]), *groups, *claim])
+    return "\n".join([heading + _measures_text(model["measures"], report), *groups, *claim])
 
 
-def _measures_text(measures: Mapping[str, Mapping[str, float | None]]) -> str:
+def _measures_text(
+    measures: Mapping[str, Mapping[str, float | None]], labeled: Mapping[str, Any]
+) -> str:
+    """A line for each measure.
+
+    Args:
+        measures: By name.
+        labeled: With the numbers of `images`, and of `unsafe` ones among them.
+    """
+    from nsfw_app.evidence.evaluation_report import undefined_reason
+
+    undefined = undefined_reason(labeled["images"], labeled["unsafe"])
     lines: Iterable[str] = (
-        f"  {name:<28}{_number(each['value']):>8}  {_interval(each)}\n"
+        f"  {name:<28}{undefined if each['value'] is None else _value(each)}\n"
         for name, each in measures.items()
     )
     return "".join(lines)
 
 
-def _interval(measure: Mapping[str, float | None]) -> str:
-    if measure["lower"] is None and measure["value"] is not None:
-        return "too few images for an interval"
-    return f"{_number(measure['lower'])} to {_number(measure['upper'])}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _value(measure: Mapping[str, float | None]) -> str:
+    if measure["lower"] is None:
+        return f"{measure['value']:>8.3f}  too few images for an interval"
+    return f"{measure['value']:>8.3f}  {measure['lower']:.3f} to {measure['upper']:.3f}"

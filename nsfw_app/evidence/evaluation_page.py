@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nsfw_app import __version__
+from nsfw_app.evidence.evaluation_report import undefined_reason
 from nsfw_app.evidence.html_page import render, score
 
 NAMES = {
@@ -25,6 +26,7 @@ def evaluation_page(report: Mapping[str, Any]) -> str:
         version=__version__,
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         unavailable=sorted(kinds.items()),
+        left_out=sorted(report["left_out"].items()),
         rows=measure_rows,
         roc=lambda curve: [(0.0, 0.0), *_line(curve, "false_positive_rate", "recall")],
         precision_recall=lambda curve: _line(curve, "recall", "precision"),
@@ -34,17 +36,26 @@ def evaluation_page(report: Mapping[str, Any]) -> str:
     )
 
 
-def measure_rows(measures: Mapping[str, Mapping[str, float | None]]) -> list[list[str]]:
-    """Name, value and interval of each measure, as texts."""
+def measure_rows(
+    measures: Mapping[str, Mapping[str, float | None]], labeled: Mapping[str, Any]
+) -> list[list[str]]:
+    """Name, value and interval of each measure, as texts.
+
+    Args:
+        measures: By name.
+        labeled: With the numbers of `images`, and of `unsafe` ones among them.
+    """
+    undefined = undefined_reason(labeled["images"], labeled["unsafe"])
     return [
-        [_words(name), score(found["value"]), *(_bound(found, end) for end in ("lower", "upper"))]
+        [_words(name), undefined, "", ""]
+        if found["value"] is None
+        else [_words(name), score(found["value"]), *(_bound(found, e) for e in ("lower", "upper"))]
         for name, found in measures.items()
     ]
 
 
 def _bound(measure: Mapping[str, float | None], end: str) -> str:
-    few = measure["value"] is not None and measure[end] is None
-    return "too few images" if few else score(measure[end])
+    return "too few images" if measure[end] is None else score(measure[end])
 
 
 def _words(name: str) -> str:

@@ -57,6 +57,12 @@ def evaluation_report(
     }
 
 
+def undefined_reason(images: int, unsafe: int) -> str:
+    """Why labels do not define a measure, which is then null."""
+    missing = "nsfw" if not unsafe else "normal" if unsafe == images else ""
+    return "not defined" + (f": no {missing} image among the labels" if missing else "")
+
+
 def claim_sentence(claimed: float, accuracy: Measured, images: int) -> str:
     """Whether the accuracy that a model card claims is found on a set."""
     if accuracy.value is None or accuracy.lower is None or accuracy.upper is None:

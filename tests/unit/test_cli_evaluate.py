@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -102,6 +103,43 @@ def check_page(text: str) -> None:
     assert text.count("<table>") == text.count("<caption>") > 0
     for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
         assert ET.fromstring(svg).find("polyline") is not None
+
+
+def test_an_image_counts_once(run: Run, labeled: Path, tiny: Path, tmp_path: Path) -> None:
+    """Copies of a file are counted and left out; with both labels, all of them are, and named."""
+    one, both = labeled / "nsfw" / "0.png", labeled / "normal" / "0.png"
+    shutil.copy(one, labeled / "nsfw" / "again.png")
+    shutil.copy(one, labeled / "nsfw" / "and again.png")
+    shutil.copy(both, labeled / "nsfw" / "other.png")
+    page = tmp_path / "page.html"
+    ended = run("evaluate", labeled, "--model", tiny, "--json", "--html", page)
+    found = json.loads(ended.out)
+    assert (ended.code, found["images"], found["unsafe"]) == (0, IMAGES - 1, IMAGES // 2)
+    assert found["left_out"] == {
+        "same bytes as an image that is counted": 2,
+        "same bytes with different labels": 2,
+    }
+    assert found["conflicting"] == [[str(both), f"{labeled}/nsfw/other.png"]]
+    assert "Left out: same bytes as an image that is counted: 2.\n" in ended.err
+    assert (
+        f"Left out: same bytes with different labels: 1 ({both} = {labeled}/nsfw/other.png).\n"
+    ) in ended.err
+    assert "same bytes with different labels" in page.read_text()
+
+
+def test_one_label_defines_few_measures(
+    run: Run, labeled: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """The table says which label is missing, in the place of a number."""
+    page = tmp_path / "page.html"
+    text = run("evaluate", labeled / "normal", "--model", tiny, "--html", page).out
+    reason = "not defined: no nsfw image among the labels"
+    assert re.search(rf"auroc +{reason}\n", text)
+    assert re.search(rf"recall@0\.5 +{reason}\n", text)
+    assert re.search(r"false_positive_rate@0\.5 +0\.\d{3}  0\.\d{3} to 0\.\d{3}\n", text)
+    assert page.read_text().count(reason) == 4
+    text = run("evaluate", labeled / "nsfw", "--model", tiny).out
+    assert re.search(r"auroc +not defined: no normal image among the labels\n", text)
 
 
 @pytest.mark.parametrize("name", ["set.csv", "set.parquet"])
