@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -16,6 +17,7 @@ from pyarrow import parquet
 from nsfw_app.evidence import evaluation
 from nsfw_app.evidence.evaluation import Measured
 from nsfw_app.evidence.evaluation_report import claim_sentence
+from nsfw_app.models import cards
 from nsfw_app.store import Store
 from tests.support.arrivals import add_reviewed
 from tests.support.commands import Run, run
@@ -201,6 +203,53 @@ def test_settled_decisions_are_evaluated_with_stored_scores(run: Run, store: Sto
 def test_a_claim_is_checked_in_a_sentence(measured: Measured, words: str) -> None:
     """It fails only where the whole interval is below it."""
     assert claim_sentence(0.9804, measured, 2310).endswith(words)
+
+
+def test_the_claim_of_a_model_card_is_checked(
+    run: Run, labeled: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not hold where the labels are others, and is not excluded by 12 right ones."""
+    monkeypatch.setattr(cards, "CARDS", {"tiny-vit": cards.CARDS[cards.FALCONSAI]})
+    sentence = "The card claims 0.9804 accuracy: on your 12 images it is "
+
+    def evaluated(*, swapped: bool) -> str:
+        rows = ["path,label"]
+        for file in labeled.glob("*/*.png"):
+            is_nsfw = (file.parent.name == "nsfw") != swapped
+            rows.append(f"{file},{'nsfw' if is_nsfw else 'normal'}")
+        table = tmp_path / "labels.csv"
+        table.write_text("\n".join(rows))
+        return run("evaluate", table, "--model", tiny).out
+
+    right = re.escape(f"{sentence}1.000 (") + r"0\.\d{3} to 1\.000\); "
+    assert re.search(f"{right}the claim is within that interval\\.\n", evaluated(swapped=False))
+    wrong = re.escape(f"{sentence}0.000 (0.000 to ") + r"0\.\d{3}\); "
+    assert re.search(f"{wrong}the claim does not hold here\\.\n", evaluated(swapped=True))
+
+
+def test_verified_backends_of_the_same_weights_are_one_model(run: Run, store: Store) -> None:
+    """In evaluations, reports and audit plans; a backend without a verified parity is another."""
+    torch, runtime, forced = (
+        replace(OTHER, backend=name) for name in ("torch", "onnxruntime", "openvino-int8-forced")
+    )
+    for identity, images in ((torch, 40), (runtime, 30), (forced, 20)):
+        add_reviewed(store, images, identity=identity)
+    scores = [len(store.settled_labels.scores(each)) for each in (torch, runtime, forced)]
+    assert min(scores) > 5
+    evaluated = json.loads(run("evaluate", "--decisions", "--model", OTHER.model, "--json").out)
+    assert evaluated["images"] == scores[0] + scores[1]
+    assert evaluated["left_out"] == {"without a stored score of every model": scores[2]}
+    reported = json.loads(
+        run("report", "--since", "2020-01-01", "--until", "2100-01-01", "--json").out
+    )
+    groups = {tuple(sorted(each["backends"])): each["evidence"] for each in reported["models"]}
+    assert {name: each["images"] for name, each in groups.items()} == {
+        ("onnxruntime", "torch"): 70,
+        ("openvino-int8-forced",): 20,
+    }
+    assert groups["onnxruntime", "torch"]["certificate"]["reviews"] == scores[0] + scores[1]
+    planned = json.loads(run("audit-plan", "--model", OTHER.model, "--json").out)
+    assert planned["images"] == 70
 
 
 def test_wrong_usage(run: Run, labeled: Path, tmp_path: Path) -> None:

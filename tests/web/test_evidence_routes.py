@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,16 @@ def test_a_parameter_given_twice_is_refused(app: WebApp, query: str) -> None:
         name = query.split("=")[0]
         assert refused.json()["error"]["kind"] == "request"
         assert refused.json()["error"]["message"] == f"{name}: given 2 times, expected once."
+
+
+def test_verified_backends_count_as_one_model(app: WebApp, store: Store) -> None:
+    """Images of both are in the numbers of either; those of another backend are not."""
+    third = replace(OTHER, model="third")
+    for backend, images in (("onnxruntime", 7), ("torch", 5), ("openvino-int8-forced", 3)):
+        add_reviewed(store, images, identity=replace(third, backend=backend))
+    found = app.with_key(Permission.EXPORT).get("/v1/insights", params={"model": "third"}).json()
+    assert (found["images"], found["bounds_images"]) == (12, 12)
+    assert not found["certificate"]["covers_policy"]
 
 
 def test_the_certificate_says_whether_it_covers_the_policy(app: WebApp) -> None:
