@@ -230,7 +230,7 @@ class TransparencyReport:
             history=history,
             recall=scope.recall,
         )
-        alarms = drift_alarms(summary)
+        alarms = drift_alarms(summary.comparison)
         coverage = policy_coverage(
             summary.certificate,
             policy,

@@ -19,7 +19,7 @@
 /**
  * @typedef {object} Targets
  * @property {number} recall At least.
- * @property {number | null} precision At least; null for none.
+ * @property {number | null} precision At least, also at the lower end of its range; null for none.
  * @property {number | null} reviews A day, at most; null for none.
  */
 
@@ -278,8 +278,8 @@ export function resultSentences(evidence, numbers, targets) {
   }
   if (found.precision.value !== null) {
     const { precision } = targets
-    const under = precision !== null && found.precision.value < precision
-    const limit = under ? `, less than the target of ${percent(precision)}` : ''
+    const under = precision !== null && found.precision.lower < precision
+    const limit = under ? `; its lower end is below the target of ${percent(precision)}` : ''
     sentences.push(
       `Precision at the threshold ${rate(found.precision)}, from ${whole(found.precision.reviews)} reviews${limit}.`,
     )

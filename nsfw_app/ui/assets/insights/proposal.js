@@ -5,8 +5,8 @@
 import { certifiedIndex, decimal, moved, percent, reviewsADay, whole } from './finder.js'
 
 /**
- * As much is allowed as is certified, the lowest threshold has the precision, and the band is no wider than
- * the reviews of a day. Where a target cannot be met, there are no numbers.
+ * As much is allowed as is certified, the lowest threshold has the precision also at the lower end of
+ * its range, and the band is no wider than the reviews of a day. Where a target cannot be met, there are no numbers.
  *
  * @param {Evidence} evidence
  * @param {Numbers} numbers From which to start.
@@ -22,11 +22,11 @@ export function proposal({ curve, days }, numbers, targets) {
     const wanted = targets.precision
     const from = found.review_from
     const first = curve.thresholds.find(
-      (threshold, at) => threshold >= from && (curve.precision[at].value ?? 0) >= wanted,
+      (threshold, at) => threshold >= from && curve.precision[at].lower >= wanted,
     )
     if (first === undefined) {
       const known = curve.precision.filter((_, at) => curve.thresholds[at] >= from)
-      unmet.push(missingPrecision(Math.max(0, ...known.map(({ value }) => value ?? 0)), wanted))
+      unmet.push(missingPrecision(Math.max(0, ...known.map(({ lower }) => lower)), wanted))
     } else found = moved(found, 'threshold', first)
   }
   if (targets.reviews !== null) {
@@ -52,7 +52,7 @@ function missingRecall(bound, target) {
 
 /** @param {number} best @param {number} target */
 const missingPrecision = (best, target) =>
-  `A precision of at least ${percent(target)} cannot be met: the highest is ${percent(best)}, ${points(target - best)} less.`
+  `A precision of at least ${percent(target)} is not shown: the highest lower end of its range is ${percent(best)}, ${points(target - best)} less.`
 
 /** @param {Numbers} numbers @param {number} least @param {number} limit */
 const tooManyReviews = ({ review_from: from, review_to: to }, least, limit) =>
