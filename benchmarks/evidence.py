@@ -15,6 +15,8 @@ Prints one JSON object. Shares are of runs, from 0 to 1:
 - `rolling`: the same if each look takes the latest 50,000 of 500,000 images, in place of all.
 - `bounds`: how often any bound of recall exceeds the truth, in runs of the reference stream.
 - `coverage`: how often intervals of 95 % contain the truth, by case and number.
+- `calibration_error`: how often its interval of 95 % contains the truth, its mean, and the mean of
+  the seen errors, by truth and number of images.
 - `drift`: how often an alarm is raised without a change, and the median delay after one.
 - `times_ms`: medians, by number of images.
 
@@ -24,6 +26,7 @@ errors of the simulation above.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -44,6 +47,7 @@ from nsfw_app.evidence.sample import Sample
 from nsfw_app.evidence.summary import summarize
 from nsfw_app.records import Policy
 from nsfw_app.rules.audit_plan import AuditPlan
+from tests.support.miscalibration import TRUTHS, simulated, true_error
 from tests.support.streams import (
     CANDIDATES,
     COVERAGE_CASES,
@@ -99,6 +103,7 @@ def main() -> None:
         "rolling": lambda: rolling_error_rate(max(1, chosen.runs // 5)),
         "bounds": lambda: bound_error_rate(max(1, chosen.runs // 2)),
         "coverage": lambda: coverages(chosen.coverage_runs),
+        "calibration_error": lambda: calibration_errors(chosen.runs),
         "drift": lambda: drift(chosen.runs),
         "times_ms": lambda: {str(images): times_ms(images) for images in chosen.timed_images},
     }
@@ -275,6 +280,23 @@ def coverages(runs: int) -> list[dict[str, Any]]:
         }
         for case in COVERAGE_CASES
     ]
+
+
+def calibration_errors(runs: int) -> dict[str, dict[str, float]]:
+    """Coverage and bias of the expected calibration error, with and without audits."""
+    found = {}
+    for name in TRUTHS:
+        right = true_error(name)
+        for images, audits in itertools.product((200, 1_000, 5_000), (False, True)):
+            rng = np.random.default_rng(images)
+            errors = [simulated(rng, name, images, audits=audits) for _ in range(runs)]
+            found[f"{name}, {images} images{', audits' if audits else ''}"] = {
+                "truth": round(right, 4),
+                "covered": sum(each.lower <= right <= each.upper for each, _ in errors) / runs,
+                "mean": round(statistics.mean(each.value for each, _ in errors), 4),
+                "seen": round(statistics.mean(seen for _, seen in errors), 4),
+            }
+    return found
 
 
 def drift(runs: int) -> dict[str, Any]:

@@ -1,36 +1,12 @@
 """The expected calibration error: without bias, within its interval, and right where it is 0."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
-from scipy.special import expit, logit
 
-from nsfw_app.evidence.calibration_error import CalibrationError, calibration_error, seen_error
+from nsfw_app.evidence.calibration_error import calibration_error, seen_error
+from tests.support.miscalibration import TRUTHS, simulated, true_error
 
 RUNS = 60
-TRUTHS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "right": lambda scores: scores,
-    "all too high": lambda scores: expit(logit(scores) - 0.5),
-    "too sure": lambda scores: expit(0.6 * logit(scores)),
-    "one range": lambda scores: np.where((scores > 0.6) & (scores < 0.8), scores - 0.3, scores),
-}
-
-
-def found_of(
-    rng: np.random.Generator,
-    truth: Callable[[np.ndarray], np.ndarray],
-    images: int,
-    *,
-    audits: bool,
-) -> tuple[CalibrationError, float]:
-    """The error of some scores, and as it is seen; with audits, the band and a tenth of others."""
-    scores = rng.beta(0.6, 1.5, images).clip(1e-6, 1 - 1e-6)
-    weights = np.where(audits & ((scores < 0.2) | (scores > 0.8)), 10.0, 1.0)
-    drawn = rng.random(images) < 1 / weights
-    scores, weights = scores[drawn], weights[drawn]
-    unsafe = rng.random(len(scores)) < truth(scores)
-    return calibration_error(scores, unsafe, weights), seen_error(scores, unsafe, weights)
 
 
 @pytest.mark.parametrize("audits", [False, True])
@@ -40,11 +16,10 @@ def test_the_interval_contains_the_truth_and_the_value(
     name: str, images: int, audits: bool
 ) -> None:
     """In at least 95 % of the runs within the error of the simulation, also where it is 0."""
-    scores = np.random.default_rng(0).beta(0.6, 1.5, 200_000).clip(1e-6, 1 - 1e-6)
-    right = seen_error(scores, TRUTHS[name](scores), np.ones(200_000))  # type: ignore[arg-type]
+    right = true_error(name)
     rng, runs = np.random.default_rng(images), []
     for _ in range(RUNS):
-        found, seen = found_of(rng, TRUTHS[name], images, audits=audits)
+        found, seen = simulated(rng, name, images, audits=audits)
         assert 0 <= found.lower <= found.value <= found.upper <= 1
         assert found.value <= seen + 1e-3
         runs.append((found.lower <= right <= found.upper, found.value, seen))

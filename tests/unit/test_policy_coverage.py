@@ -81,7 +81,7 @@ def test_each_doubt_leaves_a_policy_uncovered(
 
 
 def test_shares_below_1_are_not_shown_as_1() -> None:
-    """Targets have all of their digits; other shares as many as tell them from 1."""
+    """Targets have all of their digits; other shares as many as show that they are below 1."""
     shares = (0.95, 0.9999, 0.9567, 0.5)
     targets = [target_percent(share).replace("\u00a0", " ") for share in shares]
     assert targets == ["95.0 %", "99.99 %", "95.67 %", "50.0 %"]
