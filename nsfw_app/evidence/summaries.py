@@ -212,24 +212,15 @@ class Summaries:
         named = "any model" if model is None else model
         raise NotFound(f"No image has arrived that was judged by {named}.")
 
-    def query(
-        self,
-        model: str | None,
-        *,
-        loaded: ModelIdentity | None,
-        days: int | None = None,
-        source: str | None = None,
-    ) -> EvidenceQuery:
-        """The evidence that a caller selects; see `identity`.
+    def check_source(self, source: str | None) -> None:
+        """Check that images came from a source; None is any.
 
         Raises:
-            NotFound: No image that the model judged has arrived, or none from the source.
+            NotFound: None did; the message lists the known ones.
         """
-        identity = self.identity(model, loaded=loaded)
         if source is not None and source not in (known := self.images.sources()):
             listed = ", ".join(known) or "none yet"
             raise NotFound(f"No image has arrived from {source}. Images came from: {listed}.")
-        return EvidenceQuery(identity, days, source)
 
     def population(
         self,

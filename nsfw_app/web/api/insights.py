@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from nsfw_app.evidence.alarms import model_alarms, other_running
-from nsfw_app.evidence.summaries import Summaries
+from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.auth.callers import needs
@@ -283,12 +283,14 @@ def insight_routes(engine: Engine, summaries: Summaries) -> APIRouter:
 
         classifier = engine.status.classifier
         loaded = classifier.identity if classifier else None
-        wanted = summaries.query(query.model, loaded=loaded, days=query.days, source=query.source)
+        identity = summaries.identity(query.model, loaded=loaded)
+        summaries.check_source(query.source)
+        wanted = EvidenceQuery(identity, query.days, query.source)
         return summary_json(
             summaries.get(wanted, wait_s=WAIT_S),
             wanted,
             model_alarms=model_alarms(summaries, loaded),
-            running=other_running(summaries, wanted.identity, loaded),
+            running=other_running(summaries, identity, loaded),
         )
 
     return router

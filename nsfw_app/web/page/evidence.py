@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from nsfw_app.evidence.alarms import current_alarms, model_alarms, other_running
-from nsfw_app.evidence.summaries import Summaries
+from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
 from nsfw_app.records import NewDecision
 from nsfw_app.review.engine import Engine
 from nsfw_app.web.auth.callers import Manager, Reader
@@ -56,12 +56,13 @@ def evidence_routes(engine: Engine, summaries: Summaries) -> APIRouter:
 
         classifier = engine.status.classifier
         running = classifier.identity if classifier else None
-        wanted = summaries.query(query.model, loaded=running, days=query.days, source=query.source)
+        identity = summaries.identity(query.model, loaded=running)
+        wanted = EvidenceQuery(identity, query.days, query.source)
         found = summary_json(
             summaries.get(wanted),
             wanted,
             model_alarms=model_alarms(summaries, running),
-            running=other_running(summaries, wanted.identity, running),
+            running=other_running(summaries, identity, running),
         )
         arrived = summaries.images.models()
         names = [] if running is None else [running.model]
@@ -69,7 +70,7 @@ def evidence_routes(engine: Engine, summaries: Summaries) -> APIRouter:
             **found,
             "sources": summaries.images.sources(),
             "models": list(dict.fromkeys([*names, *(other.model for other in arrived)])),
-            "runs": wanted.identity == running,
+            "runs": identity == running,
         }
 
     @router.get("/insights/alarms")
@@ -86,7 +87,8 @@ def evidence_routes(engine: Engine, summaries: Summaries) -> APIRouter:
         """Take all images so far as the reference of drift; the query is that of the summary."""
         classifier = engine.status.classifier
         running = classifier.identity if classifier else None
-        wanted = summaries.query(query.model, loaded=running, days=query.days, source=query.source)
+        identity = summaries.identity(query.model, loaded=running)
+        wanted = EvidenceQuery(identity, query.days, query.source)
         accepted = summaries.accept_images(wanted, author=manager.name, reason=body.reason)
         return {"accepted": asdict(accepted[-1])}
 
