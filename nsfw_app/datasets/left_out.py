@@ -32,6 +32,13 @@ class LeftOutFiles:
         if self.counts[reason] <= MAX_NAMED:
             self.names[reason].append(name)
 
+    def merge(self, other: "LeftOutFiles") -> None:
+        """Add what another listing left out."""
+        for reason, count in other.counts.items():
+            self.counts[reason] += count
+            names = self.names[reason] + other.names[reason]
+            self.names[reason] = names[:MAX_NAMED]
+
     def summary(self) -> str:
         """One sentence about what was left out; empty if nothing was."""
         if not self.counts:

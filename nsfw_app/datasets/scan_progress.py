@@ -6,13 +6,14 @@
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nsfw_app.datasets.entries import Unit
 
 WINDOW_S = 60.0  # the rate is that of the last minute
 SAMPLES = 120  # in this time
+COUNTS = ("scanned", "kept", "duplicates", "changed", "scanned_bytes", "kept_bytes")
 MAX_SURPLUS = 1.05  # of the bytes of archives: those of their members, which are compressed
 
 
@@ -83,6 +84,18 @@ class ScanProgress:
             return None
         return max(0, self.total_bytes - self.scanned_bytes - self.kept_bytes) / bytes_per_s
 
+    def snapshot(self) -> "ScanProgress":
+        """The counts as they are now, for another process. Other threads may go on counting."""
+        # Copying a dict is one step, iterating over it is not.
+        return replace(self, errors=Counter(dict(self.errors)), _samples=deque())
+
+    def count(self, runs: Iterable["ScanProgress"]) -> None:
+        """Set the counts to the sums of those of other runs: of the units of a cluster."""
+        runs = list(runs)
+        for name in COUNTS:
+            setattr(self, name, sum(getattr(run, name) for run in runs))
+        self.errors = sum((run.errors for run in runs), Counter())
+
     def json(self) -> dict[str, Any]:
         """The numbers as one JSON object."""
         left = self.seconds_left
@@ -101,7 +114,8 @@ class ScanProgress:
             return 0.0
         first = self._samples[0]
         elapsed = self.clock() - first[0]
-        return (now - first[column]) / elapsed if elapsed > 0 else 0.0
+        # Of a worker that was lost, images count that must be scanned again.
+        return max(0, now - first[column]) / elapsed if elapsed > 0 else 0.0
 
 
 def total_bytes(units: Iterable[Unit]) -> int:

@@ -1,5 +1,8 @@
 """Progress of a scan: rate, share and time left."""
 
+import pickle
+from collections import Counter
+
 import pytest
 
 from nsfw_app.datasets.entries import Entry, Unit
@@ -65,3 +68,24 @@ def test_the_total_counts_files_and_containers() -> None:
         Unit([Entry("c.zip", "c.zip", size=5)], is_container=True),
     ]
     assert total_bytes(units) == 8
+
+
+def test_counts_of_several_units_are_added() -> None:
+    """A snapshot of each is a value that can be sent; a smaller sum is no negative rate."""
+    clock = Clock()
+    units = [
+        ScanProgress(scanned=30, kept=2, scanned_bytes=300, errors=Counter(corrupt=1)),
+        ScanProgress(scanned=10, duplicates=4, errors=Counter(corrupt=1, empty=2)),
+    ]
+    progress = ScanProgress(clock, total_bytes=600)
+    progress.sample()
+    progress.count(pickle.loads(pickle.dumps([unit.snapshot() for unit in units])))
+    clock.now_s = 10
+    assert (progress.scanned, progress.kept, progress.duplicates) == (40, 2, 4)
+    assert progress.errors == {"corrupt": 2, "empty": 2}
+    assert progress.share == 0.5
+    assert progress.images_per_s == 4
+    clock.now_s = 65
+    progress.sample()
+    progress.count(units[1:])  # a worker was lost
+    assert progress.images_per_s == 0
