@@ -6,6 +6,10 @@
     │   ├── ScanDiffers      it has a scan with another model, limits or sources
     │   ├── ScanRunning      another process scans into it
     │   └── ScanFilterError  its rows cannot be filtered, or the result cannot be written
+    ├── ClusterError         a cluster cannot be used for a scan, or not any more
+    │   ├── NodeDiffers      a node has another model or other versions of libraries
+    │   ├── NotShared        a node cannot reach the output or a source of a scan
+    │   └── UnitsFailed      some units of a scan could not be scanned on any node
     ├── SourceError          a source of images that was named cannot be listed
     ├── TrainingError        a model cannot be trained from a training set, or not be written
     │   └── TrainingSetError a training set cannot be read, is too small, or leaks between splits
@@ -48,6 +52,30 @@ class ScanFilterError(ScanError):
     """Rows of a scan cannot be filtered like this, or the result cannot be written."""
 
     kind: str = "scan_filter"
+
+
+class ClusterError(NSFWReviewError):
+    """A cluster cannot be used for a scan, or not any more."""
+
+    kind: str = "cluster"
+
+
+class NodeDiffers(ClusterError):
+    """A node has another model, or other versions of libraries, than the others."""
+
+    kind: str = "node_differs"
+
+
+class NotShared(ClusterError):
+    """A node cannot reach the output or a source of a scan."""
+
+    kind: str = "not_shared"
+
+
+class UnitsFailed(ClusterError):
+    """Some units of a scan could not be scanned on any node; all others are."""
+
+    kind: str = "units_failed"
 
 
 class SourceError(NSFWReviewError):

@@ -35,6 +35,7 @@ from nsfw_app.review.unstored import review, unavailable
 
 log = logging.getLogger(__name__)
 
+REMOTE = 4  # times as many images in flight: a request takes longer than the model
 PARTS_AHEAD = 2  # listed while images of others are classified
 
 

@@ -1,0 +1,187 @@
+"""The scan of a cluster, with workers in this process: counts, lost workers, what ends it."""
+
+import threading
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nsfw_app.dataset_errors import ClusterError, ScanError, UnitsFailed
+from nsfw_app.datasets import cluster_scan, units
+from nsfw_app.datasets.cluster_scan import ClusterScanner, probes
+from nsfw_app.datasets.scan import DonePart
+from nsfw_app.datasets.scan_record import ScanRecord
+from nsfw_app.datasets.units import find_units
+from tests.support.fake_workers import FakeWorkers, job
+from tests.support.fakes import image_bytes
+from tests.support.scans import rows, scan
+
+COUNT = 40
+
+
+@pytest.fixture(autouse=True)
+def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units have 4 images at most."""
+    monkeypatch.setattr(units, "FILES_PER_CUT", 3)
+    monkeypatch.setattr(units, "MAX_FILES", 4)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Images, a file that is none, and an archive with a further image and a text."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for red in range(COUNT):
+        (source / f"{red:03}.png").write_bytes(image_bytes(red))
+    (source / "bad.png").write_bytes(b"<html>")
+    with zipfile.ZipFile(source / "a.zip", "w") as archive:
+        archive.writestr("member.png", image_bytes(200))
+        archive.writestr("notes.txt", "")
+    (source / "broken.tar").write_bytes(b"no archive")
+    return source
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """The directory of a scan."""
+    return tmp_path / "out"
+
+
+def run(
+    workers: FakeWorkers, source: Path, *, clock: Callable[[], float] | None = None
+) -> tuple[ClusterScanner, list[DonePart]]:
+    """Scan a directory with these workers."""
+    scanner = ClusterScanner(workers, clock) if clock else ClusterScanner(workers)
+    return scanner, list(scanner.scan(find_units([str(source)], left_out=scanner.left_out)))
+
+
+def test_it_counts_as_a_scan_on_one_machine(source: Path, output: Path, tmp_path: Path) -> None:
+    """The same parts, rows, counts, and files left out; the next run keeps all."""
+    one, expected = scan(source, tmp_path / "one")
+    scanner, parts = run(FakeWorkers(job(output), ["a", "b"]), source)
+    assert sorted(part.key for part in parts) == sorted(part.key for part in expected)
+    found, wanted = rows(output), rows(tmp_path / "one")
+    for row in (*found.values(), *wanted.values()):
+        row.pop("scanned_at")
+    assert found == wanted
+    assert scanner.progress.json() | {"images_per_s": 0} == one.progress.json() | {
+        "images_per_s": 0
+    }
+    assert scanner.progress.scanned_bytes == one.progress.scanned_bytes
+    assert scanner.left_out.summary() == one.left_out.summary()
+    assert scanner.unopened == one.unopened == [f"{source}/broken.tar"]
+    again, parts = run(FakeWorkers(job(output), ["a"]), source)
+    assert (again.progress.scanned, again.progress.kept) == (0, COUNT + 3)
+    assert not any(part.is_new for part in parts)
+
+
+def test_units_are_shared(source: Path, output: Path) -> None:
+    """Each worker has two at first; a source that was named twice is scanned once."""
+    workers = FakeWorkers(job(output), ["a", "b"])
+    scanner = ClusterScanner(workers)
+    sources = [str(source), str(source / "a.zip")]
+    list(scanner.scan(find_units(sources, left_out=scanner.left_out)))
+    assert workers.calls[:4] == [("a", 0), ("b", 1), ("a", 2), ("b", 3)]
+    assert len(rows(output)) == COUNT + 3
+
+
+def test_units_of_lost_workers_are_scanned_by_others(source: Path, output: Path) -> None:
+    """Also by one that joins when none is left. Each image has one row and counts once."""
+    workers = FakeWorkers(job(output), ["a", "b", "c"])
+    workers.loses, workers.joins = ["a", "b", "c"], ["d"]
+    scanner, parts = run(workers, source)
+    assert len(rows(output)) == sum(part.footer.rows for part in parts) == COUNT + 3
+    assert scanner.progress.scanned == COUNT + 3
+    assert {worker for worker, _ in workers.calls} == {"a", "b", "c", "d"}
+
+
+def test_a_unit_that_fails_everywhere_is_named(
+    source: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All others are scanned; the error names it, the reason, and how to go on."""
+
+    def fail(worker: str, number: int) -> None:
+        if number == 2:
+            monkeypatch.setattr("nsfw_app.datasets.cluster_worker.Scanner.scan", broken)
+        else:
+            monkeypatch.undo()
+
+    def broken(scanner: object, units: object) -> None:
+        raise MemoryError
+
+    workers = FakeWorkers(job(output), ["a", "b"], before=fail)
+    all_units = list(find_units([str(source)], left_out=ClusterScanner(workers).left_out))
+    scanner = ClusterScanner(workers)
+    with pytest.raises(UnitsFailed, match=r"1 of the .* \(MemoryError.*again") as failed:
+        list(scanner.scan(all_units))
+    assert all_units[2].entries[0].uri in str(failed.value)
+    missing = {Path(entry.uri).name for entry in all_units[2].entries}
+    assert len(rows(output)) == COUNT + 3 - len(missing)
+    assert not missing & set(rows(output))
+
+
+def test_a_worker_that_cannot_write_is_dismissed(
+    source: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its units go to others, and it gets no more."""
+
+    def fail(worker: str, number: int) -> None:
+        monkeypatch.undo()
+        if worker == "a":
+            monkeypatch.setattr("nsfw_app.datasets.cluster_worker.Scanner.scan", broken)
+
+    def broken(scanner: object, units: object) -> None:
+        raise ScanError("The disk is full.")
+
+    workers = FakeWorkers(job(output), ["a", "b"], before=fail)
+    scanner, _ = run(workers, source)
+    assert workers.dismissed == {"a": "The disk is full."}
+    assert scanner.progress.scanned == len(rows(output)) == COUNT + 3
+
+
+def test_without_workers_it_ends(source: Path, output: Path) -> None:
+    """After a while, with the last problem and what to do."""
+    workers = FakeWorkers(job(output), ["a"])
+    workers.loses = ["a"]
+    seconds = iter(range(0, 10**6, 60))
+    with pytest.raises(ClusterError, match=r"no worker for 10 minutes.*power.*run the same"):
+        run(workers, source, clock=lambda: next(seconds))
+
+
+def test_it_stops(source: Path, output: Path, tmp_path: Path) -> None:
+    """No further unit is sent; the rows that are done are kept for the next run."""
+    sent: list[int] = []
+
+    def stop(worker: str, number: int) -> None:
+        sent.append(number)
+        if number == 1:
+            scanner.stop()
+
+    workers = FakeWorkers(job(output), ["a"], before=stop)
+    scanner = ClusterScanner(workers)
+    list(scanner.scan(find_units([str(source)], left_out=scanner.left_out)))
+    assert scanner.is_stopped
+    assert max(sent) <= 3
+    assert 0 < len(rows(output)) < COUNT
+    scan(source, output)
+    assert len(rows(output)) == COUNT + 3
+    assert ScanRecord.read(output).finished_at is not None
+
+
+def test_workers_are_probed_with_an_image_of_each_source(source: Path, output: Path) -> None:
+    """The first that is listed; of many sources, of the first ones."""
+    found = probes([str(source), str(source / "a.zip")], excluded=output)
+    assert [entry.uri for entry in found] == [f"{source}/000.png", f"{source}/a.zip"]
+    many = [str(source / "a.zip")] * (cluster_scan.MAX_PROBES + 1)
+    assert len(probes(many, excluded=output)) == cluster_scan.MAX_PROBES
+
+
+def test_listing_errors_end_the_scan(source: Path, output: Path) -> None:
+    """No thread is left that lists."""
+    before = threading.active_count()
+    workers = FakeWorkers(job(output), ["a"])
+    scanner = ClusterScanner(workers)
+    with pytest.raises(Exception, match="matches nothing"):
+        list(scanner.scan(find_units([f"{source}/*.xyz"], left_out=scanner.left_out)))
+    assert threading.active_count() <= before
