@@ -1,15 +1,19 @@
 """Opens store, policies, engine and insights as the settings describe them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.evidence.agreement import Insights
 from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.imaging.decode import Limits
-from nsfw_app.models.cards import display_name
+from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW, display_name
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import Loaded, ModelLoader, load_classifier
-from nsfw_app.models.selection import BackendConfig
+from nsfw_app.models.selection import AUTO, BackendConfig
 from nsfw_app.records import Policy
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook, PolicyDefaults
@@ -18,7 +22,13 @@ from nsfw_app.rules.decisions import DecisionRules
 from nsfw_app.rules.queue import QueueRules
 from nsfw_app.rules.retention import Retention
 from nsfw_app.settings import Settings
+from nsfw_app.settings import load as load_settings
 from nsfw_app.store import Store
+
+# What another machine needs to load the model; no secrets.
+MODEL_SETTINGS = frozenset(
+    {"model", "model_revision", "backend", "batch_size", "unsafe_labels", "data_dir", "max_waiting"}
+)
 
 
 def open_store(settings: Settings) -> Store:
@@ -72,6 +82,33 @@ def open_loader(settings: Settings, policy_of: Callable[[str], Policy]) -> Model
         )
 
     return ModelLoader(display_name(settings.model), load)
+
+
+def loader_elsewhere(
+    settings: Settings, policy_of: Callable[[str], Policy]
+) -> Callable[[int], ModelLoader]:
+    """What opens the loader in another process, with a number of threads; it can be pickled.
+
+    Of the settings it has those of the model only.
+
+    Args:
+        settings: Model, backend and limits.
+        policy_of: The policy of a model; see `open_loader`.
+    """
+    values = settings.model_dump(include=set(MODEL_SETTINGS))
+    values["data_dir"] = settings.data_dir.absolute()
+    directory = Path(settings.model).expanduser()
+    if directory.is_dir():  # other processes have another working directory
+        values["model"] = str(directory.absolute())
+    names = (FALCONSAI, OPEN_NSFW) if settings.model == AUTO else (display_name(settings.model),)
+    policies = {name: replace(policy_of(name), author="", reason="") for name in names}
+    return partial(_open_elsewhere, values, policies)
+
+
+def _open_elsewhere(
+    values: Mapping[str, Any], policies: Mapping[str, Policy], threads: int
+) -> ModelLoader:
+    return open_loader(load_settings(**values, threads=threads), policies.__getitem__)
 
 
 def open_engine(settings: Settings, store: Store) -> Engine:

@@ -105,6 +105,7 @@ class ScanDirectory:
         )
         self.parts.remove(obsolete)
         self.parts.remove_unfinished()
+        output_file.remove_partial(self.parts.directory)  # of workers of a cluster that were lost
         self.record.write(self.path)
         return self.record
 
