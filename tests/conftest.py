@@ -28,6 +28,7 @@ SLOW = (
     "unit/test_cli_scan.py::test_a_scan_that_is_killed",
     "unit/test_cli_scan.py::test_a_second_ctrl_c",
     "unit/test_cli_scan.py::test_ctrl_c",
+    "unit/test_cluster.py",
     "unit/test_downscale_calibration.py::test_it_is_measured",
     "unit/test_memory.py::test_every_decoder",
     "unit/test_memory.py::test_float_bomb",

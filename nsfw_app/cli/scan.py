@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nsfw_app import settings
-from nsfw_app.bootstrap import image_limits, open_loader, open_policies, open_store
+from nsfw_app.bootstrap import image_limits, open_policies, open_store
 from nsfw_app.cli.output_file import check_local
 from nsfw_app.cli.progress import printable
 from nsfw_app.cli.scan_display import displayed, errors_text
+from nsfw_app.cli.scan_model import opened_model
 from nsfw_app.errors import NSFWReviewError
 from nsfw_app.records import Policy, utc
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 EXIT_UNAVAILABLE = 3
 EXIT_INTERRUPTED = 128 + signal.SIGINT
-REMOTE = 4  # times as many images in flight: a request takes longer than the model
 STOPPING = "\nFinishing the images in flight. Press Ctrl+C again to stop at once.\n"
 
 
@@ -46,6 +46,13 @@ def scan(
         bool,
         typer.Option("--verify", help="Read all files again, and scan those that have changed."),
     ] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Scan on a Ray cluster: HOST:PORT, ray://HOST:PORT, auto, or local.",
+        ),
+    ] = None,
 ) -> None:
     """Classify the images of data sets into Parquet files; the same command again continues.
 
@@ -53,8 +60,7 @@ def scan(
     the others, and 130 if it was interrupted.
     """
     from nsfw_app.datasets.left_out import LeftOutFiles
-    from nsfw_app.datasets.locations import is_url
-    from nsfw_app.datasets.scan import Redo, Scanner  # with pyarrow; slow to import
+    from nsfw_app.datasets.scan import Redo  # with pyarrow; slow to import
     from nsfw_app.datasets.scan_directory import ScanDirectory, source_name
     from nsfw_app.datasets.scan_record import ScanRecord
     from nsfw_app.datasets.units import find_units
@@ -66,45 +72,41 @@ def scan(
     named = {source_name(source): source for source in sources}
     chosen = settings.load()
     policies = open_policies(chosen, open_store(chosen))
-    loader = open_loader(chosen, policies.of)
-    classifier = loader.wait()
-    if message := loader.status.message:
-        typer.echo(message, err=True)
-    wanted = ScanRecord(
-        sources=tuple(named),
-        model=classifier.identity,
-        roles=dict(classifier.roles),
-        policy=policies.of(classifier.identity.model),
-        limits=image_limits(chosen),
-        started_at=_now(),
-    )
     redo = {Redo.ERRORS: retry_errors, Redo.CHANGED: verify}
-    with ScanDirectory.opened(output, wanted) as directory:
-        record = directory.record
-        _print_policy(record.policy, wanted.policy)
-        scanner = Scanner(
-            directory.parts,
-            classifier=classifier,
-            policy=record.policy,
-            limits=record.limits,
-            redo=frozenset(each for each, is_wanted in redo.items() if is_wanted),
-            concurrency=classifier.max_in_flight * (REMOTE if any(map(is_url, sources)) else 1),
+    with opened_model(cluster, chosen, policies) as model:
+        if model.message:
+            typer.echo(model.message, err=True)
+        wanted = ScanRecord(
+            sources=tuple(named),
+            model=model.identity,
+            roles=model.roles,
+            policy=policies.of(model.identity.model),
+            limits=image_limits(chosen),
+            started_at=_now(),
         )
-        keys = set()
-        in_order = [named[source] for source in record.sources]  # in the order of the scan
-        _find_total(scanner.progress, in_order, output)
-        units = find_units(in_order, left_out=scanner.left_out, excluded=output)
-        with displayed(scanner.progress), _interrupts(scanner.stop):
-            for part in scanner.scan(units):
-                keys.add(part.key)
-        if summary := scanner.left_out.summary():
-            typer.echo(printable(summary), err=True)
-        if scanner.is_stopped:
-            _print_continuation()
-            raise typer.Exit(EXIT_INTERRUPTED)
-        record = directory.finish(
-            keys, left_out=scanner.left_out, unopened=scanner.unopened, finished_at=_now()
-        )
+        with ScanDirectory.opened(output, wanted) as directory:
+            record = directory.record
+            _print_policy(record.policy, wanted.policy)
+            in_order = [named[source] for source in record.sources]  # in the order of the scan
+            scanner = model.scanner(
+                directory,
+                in_order,
+                frozenset(each for each, is_wanted in redo.items() if is_wanted),
+            )
+            keys = set()
+            _find_total(scanner.progress, in_order, output)
+            units = find_units(in_order, left_out=scanner.left_out, excluded=output)
+            with displayed(scanner.progress), _interrupts(scanner.stop):
+                for part in scanner.scan(units):
+                    keys.add(part.key)
+            if summary := scanner.left_out.summary():
+                typer.echo(printable(summary), err=True)
+            if scanner.is_stopped:
+                _print_continuation()
+                raise typer.Exit(EXIT_INTERRUPTED)
+            record = directory.finish(
+                keys, left_out=scanner.left_out, unopened=scanner.unopened, finished_at=_now()
+            )
     _print_summary(record, scanner.progress, output)
     if record.counts.errors:
         raise typer.Exit(EXIT_UNAVAILABLE)

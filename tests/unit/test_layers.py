@@ -220,6 +220,16 @@ def test_imports_point_downward_within_packages() -> None:
     assert inner_faults(sources()) == []
 
 
+def test_one_module_imports_ray() -> None:
+    """All others work without the extra `cluster`."""
+    found = {
+        module
+        for module, text in sources().items()
+        if any(name.partition(".")[0] == "ray" for name in imports(module, text))
+    }
+    assert found == {"nsfw_app.datasets.cluster"}
+
+
 def test_every_exception_is_defined_in_errors() -> None:
     """What this package raises on purpose is in one tree, or a built-in or library exception."""
     found = {module: exceptions(text) for module, text in sources().items()}
@@ -341,7 +351,14 @@ def test_reading_the_environment_is_reported(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["nsfw_app", "nsfw_app.review.engine", "nsfw_app.cli", "nsfw_app.datasets.labels"]
+    "module",
+    [
+        "nsfw_app",
+        "nsfw_app.review.engine",
+        "nsfw_app.cli",
+        "nsfw_app.cli.scan_model",
+        "nsfw_app.datasets.labels",
+    ],
 )
 def test_heavy_libraries_are_imported_when_needed(module: str) -> None:
     """Importing the package, the engine or the commands imports no model library and no gradio."""
