@@ -52,13 +52,13 @@ ENVIRONMENT = {
 @contextmanager
 def started_nodes(count: int, directory: Path) -> Iterator[Any]:
     """A cluster of nodes with one core each, until the block ends."""
+    os.environ["RAY_TMPDIR"] = str(directory)  # read by ray, also for its file of addresses
     from ray.cluster_utils import Cluster
 
     node = {
         "num_cpus": 1,
         "object_store_memory": OBJECT_STORE_BYTES,
         "node_ip_address": "127.0.0.1",
-        "temp_dir": str(directory),
     }
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     try:
