@@ -256,7 +256,7 @@ def check(journal: list[dict[str, Any]], meaning: Meaning) -> int:
     return started
 
 
-STAGED = ([*KEYS, *ANSWERS, *LABEL_CLICKS, *FORM_CLICKS], [*CORE_KEYS, *ANSWERS, FORM_CLICKS[1]])
+STAGED = ([*KEYS, *ANSWERS, *LABEL_CLICKS, *FORM_CLICKS], [*CORE_KEYS, ANSWERS[0]])
 # By tab: all symbols, and the core of them.
 SYMBOLS = {
     "Queue": ([*STAGED[0], "ArrowLeft", "ArrowRight"], STAGED[1]),
