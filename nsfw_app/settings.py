@@ -339,6 +339,13 @@ class Settings(BaseSettings):
         return path
 
     @model_validator(mode="after")
+    def _audited(self) -> Self:
+        if (self.audit_rate or self.audit_plan) and QueueReason.AUDIT not in self.queue_rules:
+            rules = ",".join([*self.queue_rules, QueueReason.AUDIT])
+            raise ValueError(f"To draw audits, set NSFW_QUEUE_RULES={rules}, too.")
+        return self
+
+    @model_validator(mode="after")
     def _in_order(self) -> Self:
         inside = self.review_from if self.threshold is None else self.threshold
         if not self.review_from <= inside <= self.review_to:
@@ -438,4 +445,4 @@ def _sentence(error: Any) -> str:
     name = str(error["loc"][0]).lower()
     field = Settings.model_fields[name]
     variable = field.validation_alias or f"NSFW_{name.upper()}"
-    return f"{variable}={error['input']!r}: {error['msg']}. {field.description}"
+    return f"{variable}={error['input']!r}: {error['msg'].rstrip('.')}. {field.description}"

@@ -96,6 +96,7 @@ def test_a_wrong_plan_is_refused_in_words(text: str, monkeypatch: pytest.MonkeyP
 
 def test_the_plan_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """`NSFW_AUDIT_PLAN` holds the ranges."""
+    monkeypatch.setenv("NSFW_QUEUE_RULES", "audit")
     monkeypatch.setenv("NSFW_AUDIT_PLAN", PLAN)
     assert load().audit_plan[0] == AuditRange(0.0, 0.05, 0.005)
 

@@ -98,6 +98,19 @@ def test_the_root_path_has_no_slash_at_its_end(
     assert load().root_path == path
 
 
+@pytest.mark.parametrize(("name", "value"), [("AUDIT_RATE", "0.1"), ("AUDIT_PLAN", "0-1=0.1")])
+def test_audits_need_their_rule(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """Without it nothing would be drawn, and the evidence would stay empty without a word."""
+    monkeypatch.setenv(f"NSFW_{name}", value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert str(caught.value) == (
+        "To draw audits, set NSFW_QUEUE_RULES=review,second_opinion,disagreement,audit, too."
+    )
+    monkeypatch.setenv("NSFW_QUEUE_RULES", "review,second_opinion,disagreement,audit")
+    assert load().queue_rules[-1] == "audit"
+
+
 @pytest.mark.parametrize("name", ["import:lab", " Import:lab"])
 def test_the_reviewer_is_not_named_as_imported_labels(
     monkeypatch: pytest.MonkeyPatch, name: str
