@@ -250,6 +250,8 @@ test('an alarm, a lower estimate or one source only are doubts, and in the reaso
   assert.deepEqual(doubts(EVIDENCE, POLICY, TARGETS), [])
   const alarm = 'The scores of recent images differ.'
   assert.deepEqual(doubts({ ...EVIDENCE, alarms: [alarm] }, POLICY, TARGETS), [alarm])
+  const blind = { ...POLICY, threshold: 1, review_to: 1 }
+  assert.match(doubts(EVIDENCE, blind, TARGETS)[0], /never labeled nsfw\.$/)
   assert.match(
     reasonOf({ ...EVIDENCE, alarms: [alarm] }, POLICY, TARGETS),
     /an alarm was raised\.$/,

@@ -306,7 +306,7 @@ const contradictions = ({ holds, recall }, targets) =>
 
 /**
  * Why numbers should not be used without a second look, as sentences: no certificate, an alarm, an
- * estimate that contradicts the certificate, one source only.
+ * estimate that contradicts the certificate, one source only, a threshold that no score reaches.
  *
  * @param {Evidence} evidence
  * @param {Numbers} numbers
@@ -322,6 +322,8 @@ export function doubts(evidence, numbers, targets) {
     sentences.push(
       `These numbers are of images from ${evidence.source} only; the policy is for all sources.`,
     )
+  if (numbers.threshold >= 1)
+    sentences.push('With a threshold of 1.00, images with lower scores are never labeled nsfw.')
   return [...sentences, ...(evidence.alarms ?? [])]
 }
 

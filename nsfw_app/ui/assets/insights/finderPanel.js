@@ -55,7 +55,9 @@ export function makeFinderPanel(use) {
   const propose = button('finder-propose', 'Propose numbers', () => {
     const now = state.value
     if (!now?.checked.targets) return
-    const { numbers, unmet: reasons } = proposal(now.evidence, now.numbers, now.checked.targets)
+    // From the policy's numbers: where handles were dragged to must not show in a proposal.
+    const policy = numbersOf(now.evidence.policy)
+    const { numbers, unmet: reasons } = proposal(now.evidence, policy, now.checked.targets)
     state.value = { ...now, numbers: numbers ?? now.numbers, unmet: reasons }
   })
   const reset = button('finder-reset', 'Numbers of the policy', () =>

@@ -9,7 +9,7 @@ import { certifiedIndex, decimal, moved, percent, reviewsADay, whole } from './f
  * its range, and the band is no wider than the reviews of a day. Where a target cannot be met, there are no numbers.
  *
  * @param {Evidence} evidence
- * @param {Numbers} numbers From which to start.
+ * @param {Numbers} numbers From which to start: those of the policy.
  * @param {Targets} targets
  * @returns {{ numbers: Numbers | null, unmet: string[] }}
  */
