@@ -8,6 +8,7 @@ import {
   moreReviews,
   moved,
   nearestHandle,
+  percent,
   reasonOf,
   resultSentences,
   reviewsADay,
@@ -289,4 +290,13 @@ test('the reason states the evidence', () => {
     reasonOf(EVIDENCE, { ...POLICY, review_from: 0.4 }, TARGETS),
     /^Recall of at least 95 % not certified, from 640 sampled reviews; /,
   )
+})
+
+test('less than all is never called 100 %', () => {
+  assert.deepEqual([0.953, 0.9994, 0.9997, 1].map(percent), [
+    '95.3 %',
+    '99.9 %',
+    '99.97 %',
+    '100 %',
+  ])
 })

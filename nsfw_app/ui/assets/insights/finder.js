@@ -373,8 +373,12 @@ export function rate({ value, lower, upper }) {
   return `${(100 * value).toFixed(1)} % (${low} to ${high})`
 }
 
-/** @param {number} share */
-export const percent = (share) => `${Number((100 * share).toFixed(1))} %`
+/** As many decimals as it takes not to call less than all 100 %. @param {number} share */
+export function percent(share) {
+  let decimals = 1
+  while (share < 1 && decimals < 9 && Number((100 * share).toFixed(decimals)) === 100) decimals++
+  return `${Number((100 * share).toFixed(decimals))} %`
+}
 
 /** @param {number} count */
 export const whole = (count) => Math.round(count).toLocaleString('en-US')
