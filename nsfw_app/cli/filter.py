@@ -31,6 +31,7 @@ REASONS = {
     "duplicate": "duplicates",
     "changed": "changed since the scan",
     "unreadable": "cannot be read any more",
+    "repeated": "listed more than once",
 }
 
 

@@ -5,6 +5,7 @@
 - The images of an output have the bytes that were scanned: others are not written.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -45,8 +46,12 @@ class ImageWriter(Protocol):
 
     needs_bytes: bool
 
-    def add(self, row: Mapping[str, Any], entry: Entry, data: bytes, /) -> None:
-        """Write an image; `data` is empty where `needs_bytes` is false."""
+    def add(self, row: Mapping[str, Any], entry: Entry, data: bytes, /) -> bool:
+        """Write an image; `data` is empty where `needs_bytes` is false.
+
+        Returns:
+            False where it is there already, because its source lists it more than once.
+        """
 
 
 @contextmanager
@@ -147,7 +152,7 @@ class _Shards:
         self._count = 0
         self._tar = self._opened(0)
 
-    def add(self, row: Mapping[str, Any], _: Entry, data: bytes) -> None:
+    def add(self, row: Mapping[str, Any], _: Entry, data: bytes) -> bool:
         shard = self._count // self._shard_images if self._shard_images else 0
         if shard and not self._count % (self._shard_images or 1):
             self._tar.close()
@@ -158,6 +163,7 @@ class _Shards:
             member = tarfile.TarInfo(f"{key}.{suffix}")
             member.size = len(content)
             self._tar.addfile(member, io.BytesIO(content))
+        return True
 
     def close(self) -> None:
         self._tar.close()
@@ -168,23 +174,36 @@ class _Shards:
 
 
 class _Directory:
-    """A directory of files; the name of each is made of its URI, so that none meets another."""
+    """A directory of files, each named after its URI.
+
+    A scan may have several rows of one URI: overlapping sources, members of one name in an archive,
+    a name that is not UTF-8 and another that is its escaped form. Of the same bytes one is written;
+    of others the name has their hash.
+    """
 
     def __init__(self, directory: Path, kind: FilterFormat) -> None:
         self.needs_bytes = kind is FilterFormat.COPY
         self._directory, self._kind = directory, kind
         self._metadata = (directory / METADATA).open("x", encoding="utf-8")
 
-    def add(self, row: Mapping[str, Any], entry: Entry, data: bytes) -> None:
+    def add(self, row: Mapping[str, Any], entry: Entry, data: bytes) -> bool:
         name = file_name(entry)
         path = self._directory / name
         path.parent.mkdir(exist_ok=True)
+        if os.path.lexists(path):
+            if _sha256(path) == row["sha256"]:
+                return False
+            name = file_name(entry, sha256=row["sha256"])
+            path = self._directory / name
+            if os.path.lexists(path):
+                return False
         if self._kind is FilterFormat.COPY:
             with path.open("xb") as file:
                 file.write(data)
         else:
             self._link(entry, path)
         self._metadata.write(f"{json_row({'file_name': name, **row})}\n")
+        return True
 
     def close(self) -> None:
         self._metadata.close()
@@ -201,18 +220,30 @@ class _Directory:
         try:
             path.hardlink_to(target)
         except OSError as error:
+            cause = " Hard links need the same file system." if error.errno == errno.EXDEV else ""
             raise ScanFilterError(
-                f"{row_name(entry)} cannot be linked: {error.strerror}. Hard links need the same "
-                "file system; use --format symlink or copy."
+                f"{row_name(entry)} cannot be linked: {error.strerror}.{cause} Use --format "
+                "symlink or copy."
             ) from error
 
 
-def file_name(entry: Entry) -> str:
-    """Where the file of an image is in a directory: the same each time, and safe on any system."""
+def file_name(entry: Entry, *, sha256: str = "") -> str:
+    """Where the file of an image is in a directory: the same each time, and safe on any system.
+
+    Args:
+        entry: The image.
+        sha256: Of its bytes, where another image has its URI.
+    """
     digest = hashlib.sha256(entry.uri.encode(errors="surrogatepass")).hexdigest()
     own = name_of(entry.member if entry.place else entry.uri)
     own = re.sub(r"[^A-Za-z0-9._-]+", "_", own)[-MAX_NAME:]
-    return f"{digest[:2]}/{digest[:20]}-{own}"
+    tail = f"-{sha256[:20]}" if sha256 else ""
+    return f"{digest[:2]}/{digest[:20]}{tail}-{own}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def row_name(entry: Entry) -> str:

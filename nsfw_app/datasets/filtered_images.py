@@ -61,7 +61,8 @@ def write_images(
 ) -> None:
     """Filter the rows of a scan, and write the images that are kept.
 
-    Images whose sources changed or cannot be read are counted as dropped.
+    Images whose sources changed or cannot be read are counted as dropped, and so are rows of an
+    image that a directory has already.
 
     Args:
         parts: Of the scan.
@@ -97,8 +98,8 @@ def write_images(
             for (entry, row), data in results:
                 if isinstance(data, Drop):
                     rows.counts.drop_kept(data, row)
-                else:
-                    writer.add(row, entry, data)
+                elif not writer.add(row, entry, data):
+                    rows.counts.drop_kept(Drop.REPEATED, row)
 
 
 def _content(entry: Entry, row: Row, reader: Reader | None) -> bytes | Drop:

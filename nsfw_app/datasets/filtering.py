@@ -36,6 +36,7 @@ class Drop(StrEnum):
     DUPLICATE = "duplicate"
     CHANGED = "changed"  # its file has other bytes than those that were scanned
     UNREADABLE = "unreadable"
+    REPEATED = "repeated"  # the output has the same bytes under the same URI
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What `filter` writes: formats, names, sources that changed, and nothing half-written."""
 
 import json
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -188,6 +189,27 @@ def test_members_of_archives_are_copied(tmp_path: Path) -> None:
             write_images(parts, rows, output=tmp_path / "links", kind=kind, shard_images=1)
     assert not (tmp_path / "links").exists()
     assert_nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [FilterFormat.COPY, FilterFormat.HARDLINK, FilterFormat.SYMLINK])
+@pytest.mark.parametrize(("other", "written"), [(1, 1), (2, 2)])
+def test_rows_of_one_uri(tmp_path: Path, kind: FilterFormat, other: int, written: int) -> None:
+    """The same bytes are one file, counted as listed more than once; other bytes are another."""
+    source = tmp_path / "source"
+    source.mkdir()
+    Path(os.fsdecode(bytes(source) + b"/a\xff.png")).write_bytes(image_bytes(1))
+    (source / "a\\xff.png").write_bytes(image_bytes(other))
+    scan(source, tmp_path / "scanned")
+    parts = ScannedParts(tmp_path / "scanned")
+    with RowFilter(Criteria(policy=POLICY)) as rows:
+        write_images(parts, rows, output=tmp_path / "kept", kind=kind, shard_images=1)
+    assert rows.counts.kept == written
+    assert rows.counts.dropped == ({Drop.REPEATED: 1} if written == 1 else {})
+    found = {path.read_bytes() for path in files_in(tmp_path / "kept")}
+    assert found == {image_bytes(1), image_bytes(other)}
+    lines = (tmp_path / "kept" / "metadata.jsonl").read_text().splitlines()
+    names = [json.loads(line)["file_name"] for line in lines]
+    assert sorted(names) == [f"{p.parent.name}/{p.name}" for p in files_in(tmp_path / "kept")]
 
 
 @pytest.mark.parametrize("kind", [FilterFormat.COPY, FilterFormat.SYMLINK])
