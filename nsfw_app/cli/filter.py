@@ -105,7 +105,7 @@ def filter_images(
 
     _check_review(review, is_written=bool(output or report), sample=sample, batch=batch)
     is_nearest = review is not None and not sample
-    actions = _actions(keep or (",".join(KEPT) if is_nearest else Action.ALLOW))
+    actions = _actions(_default_keep(is_nearest) if keep is None else keep)
     if file_format not in {None, *FilterFormat}:
         raise typer.BadParameter(f"--format is one of {', '.join(FilterFormat)}.")
     _check_outputs(output, report or ())
@@ -210,10 +210,14 @@ def _queued(queued: "Queued", batch: str) -> str:
     )
 
 
+def _default_keep(is_nearest: bool) -> str:
+    return ",".join(KEPT) if is_nearest else Action.ALLOW
+
+
 def _actions(text: str) -> frozenset[Action]:
     names = {name.strip() for name in text.split(",")}
     if not names <= set(KEPT):
-        raise typer.BadParameter(f"--keep {text}: choose from {', '.join(KEPT)}, with commas.")
+        raise typer.BadParameter(f"--keep '{text}': choose from {', '.join(KEPT)}, with commas.")
     return frozenset(map(Action, names))
 
 

@@ -155,6 +155,7 @@ def test_a_scan_that_is_not_finished(run: Run, scanned: Path) -> None:
     ("options", "code", "words"),
     [
         (("--keep", "allow,unavailable"), 2, "choose from allow, review, block"),
+        (("--keep", ""), 2, "choose from allow, review, block"),
         (("--format", "zip"), 2, "--format is one of"),
         (("--threshold", "1.5"), 2, "less than or equal to 1"),
         (("--where", "wide > 5"), 1, "there is no column 'wide'"),
