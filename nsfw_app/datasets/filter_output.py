@@ -79,15 +79,21 @@ def image_output(path: Path, kind: FilterFormat, *, shard_images: int) -> Iterat
     """A WebDataset or a directory, which appears when the block ends without an error.
 
     Args:
-        path: A name with a number such as `%06d` is that of shards.
+        path: A name with one number such as `%06d` is that of shards.
         kind: One that has images.
         shard_images: Most images in a shard.
 
     Raises:
-        ScanFilterError: It exists, or it cannot be written.
+        ScanFilterError: It exists, it cannot be written, or the name has several numbers.
     """
     if kind is FilterFormat.WEBDATASET:
-        is_sharded = bool(SHARD_NUMBER.search(path.name))
+        numbers = SHARD_NUMBER.findall(path.name)
+        if len(numbers) > 1:
+            raise ScanFilterError(
+                f"The name {path.name} has {len(numbers)} numbers of shards "
+                f"({', '.join(numbers)}); the limit is one."
+            )
+        is_sharded = bool(numbers)
         existing = sorted(path.parent.glob(SHARD_NUMBER.sub("*", path.name))) if is_sharded else []
         for each in existing:
             raise _exists(each)
@@ -169,7 +175,9 @@ class _Shards:
         self._tar.close()
 
     def _opened(self, shard: int) -> tarfile.TarFile:
-        name = self._name % shard if self._shard_images else self._name
+        name = self._name
+        if self._shard_images:  # any other % is a character of the name
+            name = SHARD_NUMBER.sub(lambda number: number[0] % shard, name)
         return tarfile.open(self._directory / name, "x")
 
 

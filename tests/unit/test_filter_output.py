@@ -144,6 +144,14 @@ def test_shards(write: Write, tmp_path: Path) -> None:
         write(tmp_path / "kept-%04d.tar", FilterFormat.WEBDATASET)
 
 
+def test_names_of_shards_have_one_number(write: Write, tmp_path: Path) -> None:
+    """Several numbers are an error; another % is a character of the name."""
+    with pytest.raises(ScanFilterError, match=r"has 2 numbers of shards \(%06d, %d\)"):
+        write(tmp_path / "a%06d-%d.tar", FilterFormat.WEBDATASET)
+    write(tmp_path / "50%-%02d.tar", FilterFormat.WEBDATASET)
+    assert (tmp_path / "50%-00.tar").exists()
+
+
 @pytest.mark.parametrize("kind", [FilterFormat.COPY, FilterFormat.HARDLINK, FilterFormat.SYMLINK])
 def test_a_directory_of_files(
     source: Path, write: Write, tmp_path: Path, kind: FilterFormat
