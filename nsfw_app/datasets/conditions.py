@@ -2,11 +2,13 @@
 
 - The text is parsed and translated, never evaluated as a program.
 - A row in which a compared column is empty does not satisfy a condition.
+- A column of times is compared with a text in ISO 8601, in UTC where it names no zone.
 """
 
 import ast
 import functools
 import operator
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -105,21 +107,40 @@ class Condition:
             if not values:
                 raise self._error("after 'in' values in parentheses are expected")
             column = self._column(left)
+            read = self._time if self._is_time(left) else self._constant
             try:
-                found = column.isin([self._constant(each) for each in values])
+                found = column.isin([read(each) for each in values])
             except (pa.ArrowException, TypeError) as error:
                 raise self._error("the values after 'in' are of different types") from error
             # Of an empty column `isin` is false, and its negation would be true.
             unknown = pc.scalar(pa.scalar(None, pa.bool_()))
             found = pc.if_else(column.is_valid(), found, unknown)
             return found if isinstance(how, ast.In) else ~found
-        compared: pc.Expression = COMPARISONS[type(how)](self._operand(left), self._operand(right))
+        has_time = self._is_time(left) or self._is_time(right)
+        operands = (self._operand(node, has_time=has_time) for node in (left, right))
+        compared: pc.Expression = COMPARISONS[type(how)](*operands)
         return compared
 
-    def _operand(self, node: ast.expr) -> pc.Expression:
+    def _operand(self, node: ast.expr, *, has_time: bool) -> pc.Expression:
         if isinstance(node, ast.Name | ast.Attribute):
             return self._column(node)
-        return pc.scalar(self._constant(node))
+        return pc.scalar(self._time(node) if has_time else self._constant(node))
+
+    def _is_time(self, node: ast.expr) -> bool:
+        return (
+            isinstance(node, ast.Name)
+            and node.id in self._schema.names
+            and pa.types.is_timestamp(self._schema.field(node.id).type)
+        )
+
+    def _time(self, node: ast.expr) -> pa.Scalar:
+        try:
+            time = datetime.fromisoformat(str(self._constant(node)))
+            time = time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
+        except (ValueError, OverflowError):
+            text = ast.unparse(node)
+            raise self._error(f"{text} is not a time such as '2026-01-31T12:00:00Z'") from None
+        return pa.scalar(time, pa.timestamp("us", tz="UTC"))
 
     def _column(self, node: ast.expr) -> pc.Expression:
         parent = node.value if isinstance(node, ast.Attribute) else None

@@ -1,5 +1,7 @@
 """Conditions on columns: what they select, and what is refused."""
 
+from datetime import UTC, datetime
+
 import pyarrow as pa
 import pytest
 
@@ -46,6 +48,24 @@ def test_rows_that_satisfy_a_condition(text: str, numbers: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("scanned_at >= '2026-01-02'", [1, 2]),
+        ("'2026-01-02T00:00:00.001Z' <= scanned_at", [2]),
+        ("'2026-01-01' < scanned_at < '2026-01-03T01:00:00+02:00'", [1]),
+        ("scanned_at == '2026-01-02 00:00:00'", [1]),
+        ("scanned_at in ('2026-01-01T00:00Z', '2026-01-03')", [0, 2]),
+        ("scanned_at not in ('2026-01-01')", [1, 2]),
+    ],
+)
+def test_times_are_compared_with_texts(text: str, numbers: list[int]) -> None:
+    """In ISO 8601, in UTC where the text names no zone."""
+    times = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3)]
+    table = pa.Table.from_pylist([{"scanned_at": time} for time in [*times, None]], COLUMNS)
+    assert Condition(text, COLUMNS).numbers(table) == numbers
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("wide >= 256", "there is no column 'wide'"),
@@ -53,6 +73,10 @@ def test_rows_that_satisfy_a_condition(text: str, numbers: list[int]) -> None:
         ("width.real > 1", "there is no column 'width.real'"),
         ("width >= 'large'", "different types"),
         ("format > 5", "different types"),
+        ("scanned_at > 'yesterday'", "'yesterday' is not a time such as '2026-01-31T12:00:00Z'"),
+        ("scanned_at > 5", "5 is not a time"),
+        ("scanned_at > '0001-01-01T00:00+12:00'", "is not a time"),
+        ("scanned_at in ('soon')", "is not a time"),
         ("format in ('PNG', 5)", "different types"),
         ("width in ()", "values in parentheses"),
         ("width", "compares nothing"),
