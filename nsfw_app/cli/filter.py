@@ -205,8 +205,8 @@ def _write_reports(paths: Iterable[Path], *, page: str, text: str) -> None:
 def _queued(queued: "Queued", batch: str) -> str:
     return (
         f"{queued.queued:,} images are in the review queue as batch {batch}, chosen from "
-        f"{queued.candidates:,}; {queued.known:,} were there before, {queued.unreadable:,} have "
-        "changed or cannot be read."
+        f"{queued.candidates:,}; {queued.known:,} wait or are settled already, "
+        f"{queued.unreadable:,} have changed or cannot be read."
     )
 
 

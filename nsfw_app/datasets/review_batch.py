@@ -60,7 +60,9 @@ class Choice(StrEnum):
 class Queued:
     """What became of the chosen images.
 
-    - `candidates` is from how many they were chosen; `known` were in the queue before.
+    - `candidates` is from how many they were chosen.
+    - `known` wait or are settled already: images that a draw has again, and those that the choice
+      of the nearest leaves out.
     """
 
     candidates: int
@@ -110,15 +112,20 @@ class ReviewBatch:
             ScanError: A part file cannot be read.
             StorageError: An image cannot be stored; those before it are.
 
+        The nearest are chosen among images that neither wait nor are settled, so that each batch
+        has new ones. A draw is among all, so that its probability and its repetition hold.
+
         The audit records who queued how many images of which scan, and why.
         """
-        known = self._answered() if self._choice is Choice.NEAREST else frozenset[str]()
+        is_nearest = self._choice is Choice.NEAREST
+        known = self._known(parts.record.model) if is_nearest else frozenset[str]()
         heap: list[tuple[float, str, Entry, Row]] = []
-        candidates = 0
+        candidates = left_out = 0
         for entries, table in parts.with_entries():
             numbers, kept = rows.kept(table)
             for number, row in zip(numbers, kept.to_pylist(), strict=True):
                 if row["sha256"] in known:
+                    left_out += 1
                     continue
                 candidates += 1
                 # The heap has the largest number first to go: the lowest ranks stay.
@@ -129,9 +136,7 @@ class ReviewBatch:
                 else:
                     heapq.heappushpop(heap, item)
         probability = min(1.0, count / candidates) if candidates else 0.0
-        admission = Admission(
-            self._choice.reason, probability, is_chosen=self._choice is Choice.NEAREST
-        )
+        admission = Admission(self._choice.reason, probability, is_chosen=is_nearest)
         chosen = [
             (entry, judged_image(row))
             for _, _, entry, row in sorted(heap, key=lambda item: (-item[0], item[1]))
@@ -148,7 +153,7 @@ class ReviewBatch:
         )
         with Reader(self._limits) as reader:
             queued = sum(self._add(entry, image, reader, admission) for entry, image in new)
-        return Queued(candidates, queued, len(chosen) - len(new), len(new) - queued)
+        return Queued(candidates, queued, left_out + len(chosen) - len(new), len(new) - queued)
 
     def rank(self, row: Row, *, seed: int, threshold: float) -> float:
         """Images of the lowest ranks are chosen."""
@@ -157,8 +162,10 @@ class ReviewBatch:
         digest = hashlib.sha256(f"{seed} {row['sha256']}".encode()).digest()
         return int.from_bytes(digest) / (1 << 256)
 
-    def _answered(self) -> frozenset[str]:
-        return frozenset(each.image_sha256 for each in self._store.settled_labels.all())
+    def _known(self, model: ModelIdentity) -> frozenset[str]:
+        """The hashes of images that wait or are settled."""
+        settled = (each.image_sha256 for each in self._store.settled_labels.all())
+        return self._store.queue.entered(model).union(settled)
 
     def _has_entered(self, image: JudgedImage) -> bool:
         """Whether it is in the queue, or was settled there."""

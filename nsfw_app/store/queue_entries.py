@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from sqlite_utils import Database
 
 from nsfw_app.errors import DecisionRefused, ImageRestricted, LeaseError, NotFound, Refusal
-from nsfw_app.records import Label, Prediction
+from nsfw_app.records import Label, ModelIdentity, Prediction
 from nsfw_app.rules.decisions import contradicts
 from nsfw_app.rules.queue import (
     ADJUDICATION_PRIORITY,
@@ -30,9 +30,8 @@ from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.restrictions import RESTRICTED
 from nsfw_app.store.states import webhooks_on_state_change
 
-ENTERED = """
-select 1 from queue where prediction_id = ? and (settled_at is null or settled_label is not null)
-"""
+IN_QUEUE = "(settled_at is null or settled_label is not null)"  # waits, or was settled there
+ENTERED = f"select 1 from queue where prediction_id = ? and {IN_QUEUE}"
 
 
 class ReviewQueue:
@@ -66,6 +65,18 @@ class ReviewQueue:
     def has_entered(self, prediction_id: int) -> bool:
         """Whether a prediction waits in the queue or was settled there."""
         return self._connections.row(ENTERED, (prediction_id,)) is not None
+
+    def entered(self, identity: ModelIdentity) -> frozenset[str]:
+        """The hashes of images of which a model's prediction waits or was settled there."""
+        rows = self._connections.db.execute(
+            f"""
+            select p.image_sha256 from queue q join predictions p on p.id = q.prediction_id
+            where {IN_QUEUE} and p.model = ? and p.revision = ? and p.weights_sha256 = ?
+              and p.backend = ?
+            """,
+            (identity.model, identity.revision, identity.weights_sha256, identity.backend),
+        )
+        return frozenset(row[0] for row in rows)
 
     def _enter(
         self,

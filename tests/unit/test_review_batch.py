@@ -77,7 +77,17 @@ def test_the_images_nearest_the_threshold(run: Run, scanned: Path, store: Store)
     found = entries(store)
     assert {name.replace("copy", "130") for name in found} == {"110", "120", "130", "140"}
     assert set(found.values()) == {("review", None)}
-    assert "4 images are in the review queue as batch first, chosen from 25; 0 were" in ended.err
+    assert "4 images are in the review queue as batch first, chosen from 25; 0 wait" in ended.err
+
+
+def test_a_second_batch_has_the_next_images(run: Run, scanned: Path, store: Store) -> None:
+    """Images that wait already are counted, and take no place in the batch."""
+    for batch, words in (
+        ("first", "20 images are in the review queue as batch first, chosen from 25; 0 wait"),
+        ("second", "5 images are in the review queue as batch second, chosen from 5; 20 wait"),
+    ):
+        assert words in run("filter", scanned, "--review", "20", "--batch", batch).err
+    assert len(entries(store)) == 25
 
 
 def test_what_reviewers_get(run: Run, scanned: Path, store: Store) -> None:
@@ -110,7 +120,7 @@ def test_the_audit_has_the_batch_and_the_export(
     details = {"reason": "review", "scan": str(scanned)}
     assert found == [
         ("queue", "first", {"images": 3, **details}),
-        ("queue", "second", {"images": 1, **details}),
+        ("queue", "second", {"images": 4, **details}),
         ("export", "settled labels of a scan", {"scan": str(scanned)}),
     ]
     assert {e.actor for e in store.audit.entries()} == {operator()}
@@ -136,11 +146,11 @@ def test_a_sample_is_drawn_from_what_is_kept(run: Run, scanned: Path, store: Sto
     """With the probability of the draw; the same seed draws the same images."""
     first = run("filter", scanned, "--review", "3", "--sample", "--batch", "s", "--seed", "5")
     found = entries(store)
-    assert "3 images are in the review queue as batch s, chosen from 6; 0 were" in first.err
+    assert "3 images are in the review queue as batch s, chosen from 6; 0 wait" in first.err
     assert set(found) <= {f"{red:03}" for red in range(0, 60, 10)}
     assert set(found.values()) == {("audit", 0.5)}
     again = run("filter", scanned, "--review", "3", "--sample", "--batch", "t", "--seed", "5")
-    assert "0 images are in the review queue as batch t, chosen from 6; 3 were" in again.err
+    assert "0 images are in the review queue as batch t, chosen from 6; 3 wait" in again.err
     assert entries(store) == found
 
 
