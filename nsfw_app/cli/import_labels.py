@@ -10,7 +10,7 @@ import typer
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store
 from nsfw_app.cli.operator import operator
-from nsfw_app.datasets.label_import import Unused, match, read_labels
+from nsfw_app.datasets.label_import import NameMatch, Unused, match, read_labels
 from nsfw_app.datasets.training_set import LabelSource
 
 NAME = re.compile(r"\w[\w.@-]{0,47}")
@@ -25,10 +25,18 @@ def import_labels(
         ),
     ],
     source: Annotated[str, typer.Option(help="Name of where the labels come from.")],
+    match_names: Annotated[
+        bool,
+        typer.Option(
+            "--match-names",
+            help="Find images also by the last part of a path, where only one path and one image "
+            "have it.",
+        ),
+    ] = False,
 ) -> None:
     """Record labels from elsewhere as decisions of a named source.
 
-    Images are found by SHA-256 or by name. All labels are recorded, or none.
+    Images are found by SHA-256 or by their whole path. All labels are recorded, or none.
     """
     if not NAME.fullmatch(source) or source in list(LabelSource):
         raise typer.BadParameter(
@@ -38,7 +46,8 @@ def import_labels(
     configured = settings.load()
     store = open_store(configured)
     found = list(read_labels(path))
-    matched = match(found, store.label_imports)
+    names_by = NameMatch.LAST_PART if match_names else NameMatch.WHOLE_PATH
+    matched = match(found, store.label_imports, names_by=names_by)
     policies = open_policies(configured, store)
     recorded = store.label_imports.record(
         matched.labels,

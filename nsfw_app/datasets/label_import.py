@@ -2,8 +2,9 @@
 
 - CSV and JSON Lines with a column `label` and one of `sha256`, `image_sha256`, `path`,
   `file_name`; a JSON export of Label Studio; a directory in the `imagefolder` layout.
-- An image is found by its hash, given as such or as the name of the file, or else by the name
-  under which it was uploaded: the whole path, or its last part.
+- An image is found by its hash, given as such or as the name of the file, or else by the whole path
+  under which it was uploaded. `NameMatch.LAST_PART` also takes the last part of a path, where
+  neither several images nor several paths have it.
 - What cannot be attributed to one known image with one label is counted, and not imported.
 """
 
@@ -36,9 +37,18 @@ class Unused(StrEnum):
     UNLABELED = "without a label"
     UNKNOWN_LABEL = "with a label that is neither normal nor nsfw"
     UNMATCHED = "of images that are not stored here"
+    NAME_ONLY = "of paths of which only the last part is known (see --match-names)"
+    SHARED_NAME = "of different paths with the same last part"
     AMBIGUOUS = "of a name that several images have"
     CONTRADICTORY = "of images with several labels"
     RESTRICTED = "of restricted images"
+
+
+class NameMatch(StrEnum):
+    """By what an image is found whose hash is not given."""
+
+    WHOLE_PATH = "whole_path"
+    LAST_PART = "last_part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +91,16 @@ def read_labels(path: Path) -> Iterator[ForeignLabel]:
         raise LabelSetError(f"{path} cannot be read: it is not UTF-8 text of its kind.") from error
 
 
-def match(found: Sequence[ForeignLabel], imports: LabelImports) -> Matched:
+def match(
+    found: Sequence[ForeignLabel],
+    imports: LabelImports,
+    *,
+    names_by: NameMatch = NameMatch.WHOLE_PATH,
+) -> Matched:
     """Attribute labels to the images of a store."""
     unused: Counter[Unused] = Counter()
     by_name = any(not _hash(each) for each in found)
-    names = imports.by_name() if by_name else {}
+    names = _Names(found, imports.by_name() if by_name else {}, names_by)
     known = imports.known({sha256 for each in found if (sha256 := _hash(each))})
     labels: dict[str, set[Label]] = {}
     for each in found:
@@ -93,11 +108,12 @@ def match(found: Sequence[ForeignLabel], imports: LabelImports) -> Matched:
         if isinstance(label, Unused):
             unused[label] += 1
             continue
-        images = _images(each, known, names)
-        if len(images) == 1:
-            labels.setdefault(next(iter(images)), set()).add(label)
+        sha256 = _hash(each)
+        image = sha256 if sha256 in known else Unused.UNMATCHED if sha256 else names.image(each)
+        if isinstance(image, Unused):
+            unused[image] += 1
         else:
-            unused[Unused.AMBIGUOUS if images else Unused.UNMATCHED] += 1
+            labels.setdefault(image, set()).add(label)
     kept = {image: next(iter(given)) for image, given in labels.items() if len(given) == 1}
     unused[Unused.CONTRADICTORY] = len(labels) - len(kept)
     return Matched(kept, {reason: unused[reason] for reason in Unused if unused[reason]})
@@ -118,14 +134,41 @@ def _hash(each: ForeignLabel) -> str:
     return text.lower() if re.fullmatch(SHA256_PATTERN, text.lower()) else ""
 
 
-def _images(each: ForeignLabel, known: set[str], names: Mapping[str, set[str]]) -> set[str]:
-    if sha256 := _hash(each):
-        return {sha256} & known
-    last = PurePosixPath(each.path).name
-    for name in (each.path, last, UPLOADED.sub("", last, count=1)):
-        if name in names:
-            return names[name]
-    return set()
+class _Names:
+    """Finds images by the paths of a file.
+
+    Args:
+        found: All labels of the file: a name that several of its paths have finds no image.
+        stored: The hashes of images by the path under which they were uploaded.
+        names_by: Whether the last part of a path is enough.
+    """
+
+    def __init__(
+        self, found: Sequence[ForeignLabel], stored: Mapping[str, set[str]], names_by: NameMatch
+    ) -> None:
+        self._stored, self._names_by = stored, names_by
+        self._paths: dict[str, set[str]] = {}
+        for each in found:
+            if not _hash(each):
+                self._paths.setdefault(self._name(each.path), set()).add(each.path)
+
+    def image(self, each: ForeignLabel) -> str | Unused:
+        """The hash of the image of a label, or why there is none."""
+        name = each.path if each.path in self._stored else self._name(each.path)
+        images = self._stored.get(name, set())
+        if not images:
+            return Unused.UNMATCHED
+        if name != each.path:
+            if self._names_by is NameMatch.WHOLE_PATH:
+                return Unused.NAME_ONLY
+            if len(self._paths[name]) > 1:
+                return Unused.SHARED_NAME
+        return next(iter(images)) if len(images) == 1 else Unused.AMBIGUOUS
+
+    def _name(self, path: str) -> str:
+        """The last part of a path, without Label Studio's prefix unless an image has it."""
+        last = PurePosixPath(path).name
+        return last if last in self._stored else UPLOADED.sub("", last, count=1)
 
 
 def _from_row(row: Mapping[str, str], where: str) -> ForeignLabel:

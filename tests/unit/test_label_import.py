@@ -80,24 +80,27 @@ def test_what_is_not_imported_is_counted(store: Store, tmp_path: Path, run: Run)
     minor = add_labeled(store, pattern(5), Label.NSFW, name="five.png")
     made = answer("minor", Label.NSFW, image_sha256=minor, reasons=(Reason.MINOR_PRESENT,))
     store.log.add(made, person("cid", owner="ann"))
+    add_labeled(store, pattern(6), None, name="eight.png")
     paths = {
         "cats/one.png": "normal",
         "same.png": "normal",
         f"{several}.jpg": "normal",
-        "folder/four.png": "nsfw",
+        "four.png": "nsfw",
         "five.png": "nsfw",
         "elsewhere.png": "nsfw",
         "six.png": "",
         "seven.png": "banana",
+        "folder/eight.png": "nsfw",
     }
     path = tmp_path / "labels.jsonl"
     path.write_text("".join(json.dumps({"path": p, "label": v}) + "\n" for p, v in paths.items()))
     done = run("import-labels", path, "--source", "lab")
-    assert done.out == "8 labels read, 1 recorded, 0 already recorded.\n"
+    assert done.out == "9 labels read, 1 recorded, 0 already recorded.\n"
     assert done.err.splitlines() == [
         "Not imported: 1 without a label.",
         "Not imported: 1 with a label that is neither normal nor nsfw.",
         "Not imported: 1 of images that are not stored here.",
+        "Not imported: 1 of paths of which only the last part is known (see --match-names).",
         "Not imported: 1 of a name that several images have.",
         "Not imported: 1 of images with several labels.",
         "Not imported: 1 of restricted images.",
@@ -139,7 +142,7 @@ def test_tasks_of_label_studio_are_read(store: Store, tmp_path: Path, run: Run) 
     ]
     path = tmp_path / "tasks.json"
     path.write_text(json.dumps(tasks))
-    done = run("import-labels", path, "--source", "lab")
+    done = run("import-labels", path, "--source", "lab", "--match-names")
     assert done.err == "Not imported: 1 without a label.\n"
     assert {d.image_sha256: d.reviewer_label for d in imported(store)} == {
         one: "nsfw",
@@ -153,9 +156,25 @@ def test_directories_named_by_label_are_read(store: Store, tmp_path: Path, run: 
     folder = tmp_path / "labeled" / "train" / "neutral"
     folder.mkdir(parents=True)
     (folder / "1.png").write_bytes(b"any")
-    assert "1 recorded" in run("import-labels", tmp_path / "labeled", "--source", "lab").out
+    done = run("import-labels", tmp_path / "labeled", "--source", "lab", "--match-names")
+    assert "1 recorded" in done.out
     (decision,) = imported(store)
     assert (decision.image_sha256, decision.reviewer_label) == (image, "normal")
+
+
+def test_two_paths_are_never_one_image(store: Store, tmp_path: Path, run: Run) -> None:
+    """The last part of a path finds an image on request only, and where no other path has it."""
+    add_labeled(store, pattern(1), None, name="one.png")
+    two = add_labeled(store, pattern(2), None, name="two.png")
+    paths = ("/other/a/one.png", "/other/b/one.png", "/other/a/two.png")
+    path = write_rows(tmp_path / "labels.csv", [{"path": p, "label": "nsfw"} for p in paths])
+    done = run("import-labels", path, "--source", "lab")
+    assert "3 labels read, 0 recorded" in done.out
+    assert "3 of paths of which only the last part is known (see --match-names)" in done.err
+    done = run("import-labels", path, "--source", "lab", "--match-names")
+    assert "3 labels read, 1 recorded" in done.out
+    assert done.err == "Not imported: 2 of different paths with the same last part.\n"
+    assert [d.image_sha256 for d in imported(store)] == [two]
 
 
 def test_imported_labels_enter_training_sets_under_their_source(store: Store) -> None:
