@@ -10,7 +10,7 @@ import typer
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store
 from nsfw_app.cli.operator import operator
-from nsfw_app.datasets.label_import import NameMatch, Unused, match, read_labels
+from nsfw_app.datasets.label_import import Effect, NameMatch, Unused, effect_of, match, read_labels
 from nsfw_app.datasets.training_set import LabelSource
 
 NAME = re.compile(r"\w[\w.@-]{0,47}")
@@ -64,3 +64,21 @@ def import_labels(
         f"{len(found):,} labels read, {recorded.added:,} recorded, {recorded.unchanged:,} already "
         "recorded."
     )
+    typer.echo(_sentences(effect_of(matched.labels, store)))
+
+
+def _sentences(effect: Effect) -> str:
+    sentences = [
+        f"{effect.counted:,} of their images have an imported label now, in filters, evaluations "
+        "and training sets of settled labels."
+    ]
+    if effect.waiting:
+        sentences.append(
+            f"{effect.waiting:,} of these wait in the queue, until a reviewer's decision replaces "
+            "the label."
+        )
+    if effect.decided:
+        sentences.append(f"{effect.decided:,} have reviewers' decisions, which come first.")
+    if effect.differing:
+        sentences.append(f"{effect.differing:,} have none, because labels of sources differ.")
+    return " ".join(sentences)

@@ -12,7 +12,7 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -24,6 +24,7 @@ from nsfw_app.datasets.labels import read_rows
 from nsfw_app.datasets.training_set import METADATA
 from nsfw_app.models.cards import role_of
 from nsfw_app.records import SHA256_PATTERN, Label, LabelRole
+from nsfw_app.store import Store
 from nsfw_app.store.label_imports import LabelImports
 
 HASH_COLUMNS = ("sha256", "image_sha256")
@@ -66,6 +67,35 @@ class Matched:
 
     labels: Mapping[str, Label]
     unused: Mapping[Unused, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What labels the images of an import have now.
+
+    Attributes:
+        counted: Images with an imported label.
+        waiting: Those of them in the queue.
+        decided: Images on which a reviewer decided, so that the imported label does not count.
+        differing: Images without a label, because those of several sources differ.
+    """
+
+    counted: int
+    waiting: int
+    decided: int
+    differing: int
+
+
+def effect_of(images: Iterable[str], store: Store) -> Effect:
+    """What labels images have after their labels were imported; restricted ones are left out."""
+    allowed = set(images) - store.restrictions.all()
+    decided = store.label_imports.decided(allowed)
+    settled = {each.image_sha256 for each in store.settled_labels.all()}
+    counted = (allowed - decided) & settled
+    waiting = store.label_imports.waiting(counted)
+    return Effect(
+        len(counted), len(waiting), len(decided), len(allowed) - len(decided) - len(counted)
+    )
 
 
 def read_labels(path: Path) -> Iterator[ForeignLabel]:

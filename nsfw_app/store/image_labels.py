@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from nsfw_app.records import IMPORT_PREFIX, Label, ModelIdentity
 from nsfw_app.store.connections import Connections
-from nsfw_app.store.label_imports import IMPORTED, OVERRULED
+from nsfw_app.store.label_imports import IMPORTED, OVERRULED, SETTLED_OUTCOME
 from nsfw_app.store.restrictions import RESTRICTED
 from nsfw_app.store.training import ONE_PER_IMAGE
 
-SETTLED_LABEL = "case when o.waiting = 0 and o.label in ('normal', 'nsfw') then o.label end"
+SETTLED_LABEL = f"""
+case when {SETTLED_OUTCOME.format(outcome="o")} and o.label in ('normal', 'nsfw') then o.label end
+"""
 # An image has a row for each of its models in `ONE_PER_IMAGE`, and an outcome for each prediction:
 # where those differ, `lowest` and `highest` do. The prediction is the latest that has decisions.
 LABELS = f"""

@@ -4,7 +4,7 @@
 - Its decisions neither open nor settle queue entries, and are no labels of the evidence: nothing
   is known of how they were made, or of whether the images were chosen by their score.
 - They are no misclassifications, and no agreement or workload of reviewers. They settle an image
-  for training sets and filters, as long as no reviewer has decided on it.
+  for training sets and filters, as long as no reviewer has decided on it, also while it waits.
 - All labels of an import are recorded, or none. Imported again, the same labels change nothing.
 """
 
@@ -31,12 +31,23 @@ where {IMPORTED.format(row="s")} and not exists (
   where r.prediction_id = s.prediction_id and not {IMPORTED.format(row="r")}
 )
 """
+# Whether an outcome is settled: its image does not wait, or no reviewer has decided yet.
+SETTLED_OUTCOME = f"({{outcome}}.waiting = 0 or {{outcome}}.prediction_id in ({IMPORTED_ONLY}))"
 # Whether a reviewer decided on another prediction of an image whose outcome was imported.
 OVERRULED = f"""
 {{outcome}}.prediction_id in ({IMPORTED_ONLY}) and exists (
   select 1 from predictions same join standing_decisions r on r.prediction_id = same.id
   where same.image_sha256 = {{prediction}}.image_sha256 and not {IMPORTED.format(row="r")}
 )
+"""
+# Whether a reviewer decided on an image, and whether it waits for one.
+DECIDED = f"""
+select 1 from predictions p join standing_decisions s on s.prediction_id = p.id
+where p.image_sha256 = ? and not {IMPORTED.format(row="s")} limit 1
+"""
+WAITING = """
+select 1 from predictions p join queue q on q.prediction_id = p.id
+where p.image_sha256 = ? and q.settled_at is null limit 1
 """
 # A decision of a source that is about the latest prediction of an image, and the one that stands.
 TARGET = f"""
@@ -78,12 +89,19 @@ class LabelImports:
 
     def known(self, hashes: Iterable[str]) -> set[str]:
         """Those of these hashes that are of images with a prediction."""
+        return self._such("select 1 from predictions where image_sha256 = ?", hashes)
+
+    def decided(self, hashes: Iterable[str]) -> set[str]:
+        """Those of these hashes that are of images on which a reviewer decided."""
+        return self._such(DECIDED, hashes)
+
+    def waiting(self, hashes: Iterable[str]) -> set[str]:
+        """Those of these hashes that are of images in the queue."""
+        return self._such(WAITING, hashes)
+
+    def _such(self, query: str, hashes: Iterable[str]) -> set[str]:
         db = self._connections.db
-        return {
-            sha256
-            for sha256 in hashes
-            if db.execute("select 1 from predictions where image_sha256 = ?", (sha256,)).fetchone()
-        }
+        return {sha256 for sha256 in hashes if db.execute(query, (sha256,)).fetchone()}
 
     def by_name(self) -> dict[str, set[str]]:
         """The hashes of the images that were uploaded under each name."""

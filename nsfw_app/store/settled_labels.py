@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from nsfw_app.records import Label, ModelIdentity
 from nsfw_app.store.connections import Connections
-from nsfw_app.store.label_imports import OVERRULED
+from nsfw_app.store.label_imports import OVERRULED, SETTLED_OUTCOME
 
 # An image whose predictions are settled with different labels has none.
 SETTLED = f"""
@@ -18,7 +18,7 @@ select p.image_sha256, min(o.label) as label,
     where same.image_sha256 = p.image_sha256 order by q.id limit 1
   ), '') as queue_reason
 from outcomes o join predictions p on p.id = o.prediction_id
-where o.waiting = 0 and o.label in ('{Label.NSFW}', '{Label.NORMAL}')
+where {SETTLED_OUTCOME.format(outcome="o")} and o.label in ('{Label.NSFW}', '{Label.NORMAL}')
   and not ({OVERRULED.format(outcome="o", prediction="p")})
 group by p.image_sha256 having min(o.label) = max(o.label)
 """

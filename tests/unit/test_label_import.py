@@ -54,7 +54,9 @@ def test_labels_become_decisions_of_the_source_once(store: Store, tmp_path: Path
     for added, unchanged in ((2, 0), (0, 2)):
         done = run("import-labels", path, "--source", "lab")
         assert done.code == 0
-        assert done.out == f"2 labels read, {added} recorded, {unchanged} already recorded.\n"
+        assert done.out.startswith(
+            f"2 labels read, {added} recorded, {unchanged} already recorded.\n"
+        )
     decisions = imported(store)
     assert [(d.reviewer, d.image_sha256, d.reviewer_label, d.model_label) for d in decisions] == [
         ("import:lab", first, "nsfw", "nsfw"),
@@ -95,7 +97,7 @@ def test_what_is_not_imported_is_counted(store: Store, tmp_path: Path, run: Run)
     path = tmp_path / "labels.jsonl"
     path.write_text("".join(json.dumps({"path": p, "label": v}) + "\n" for p, v in paths.items()))
     done = run("import-labels", path, "--source", "lab")
-    assert done.out == "9 labels read, 1 recorded, 0 already recorded.\n"
+    assert done.out.startswith("9 labels read, 1 recorded, 0 already recorded.\n")
     assert done.err.splitlines() == [
         "Not imported: 1 without a label.",
         "Not imported: 1 with a label that is neither normal nor nsfw.",
@@ -118,7 +120,7 @@ def test_training_sets_are_read_again(
     run("training-set", "--settled", "--output", output, "--format", set_format)
     path = {"csv": output / "labels.csv", "label-studio": output / "tasks.json"}
     done = run("import-labels", path.get(set_format, output), "--source", "lab")
-    assert done.out == "15 labels read, 15 recorded, 0 already recorded.\n"
+    assert done.out.startswith("15 labels read, 15 recorded, 0 already recorded.\n")
     rows = {row.sha256: row.label for row in read_rows(store, labels=Labels.ALL).rows}
     assert {d.image_sha256: d.reviewer_label for d in imported(store)} == rows
 
@@ -249,6 +251,37 @@ def test_a_source_is_no_reviewer(store: Store) -> None:
     assert list(counts.decisions(period)) == ["ann"]
     (model,) = insights.models()
     assert (model.confusion.true_positives, model.undecided) == (1, 0)
+    assert store.consistency.check() == []
+
+
+def test_labels_count_while_images_wait(store: Store, tmp_path: Path, run: Run) -> None:
+    """An image keeps its place in the queue, and the label until a reviewer decides on it."""
+    wait, disputed, ours, both = (
+        add_labeled(store, pattern(seed), None, arrival=admitted(QueueReason.REVIEW))
+        for seed in range(4)
+    )
+    store.log.add(answer("n", Label.NSFW, image_sha256=ours), person("ann"))
+    store.label_imports.record(
+        {both: Label.NSFW}, "other", threshold_of=lambda _: 0.5, actor="operator"
+    )
+    rows = [{"sha256": each, "label": "normal"} for each in (wait, disputed, ours, both)]
+    done = run("import-labels", write_rows(tmp_path / "a.csv", rows), "--source", "lab")
+    assert done.out.splitlines() == [
+        "4 labels read, 4 recorded, 0 already recorded.",
+        "2 of their images have an imported label now, in filters, evaluations and training sets "
+        "of settled labels. 2 of these wait in the queue, until a reviewer's decision replaces "
+        "the label. 1 have reviewers' decisions, which come first. 1 have none, because labels of "
+        "sources differ.",
+    ]
+    assert store.queue.size() == 3
+    labels = {each.image_sha256: each.label for each in store.settled_labels.all()}
+    assert labels == {wait: "normal", disputed: "normal", ours: "nsfw"}
+    trained = {row.sha256: row.label for row in read_rows(store, labels=Labels.ALL).rows}
+    assert trained == labels
+    store.log.add(answer("u", Label.UNSURE, image_sha256=disputed), person("ann"))
+    assert store.queue.size() == 3
+    assert {each.image_sha256 for each in store.settled_labels.all()} == {wait, ours}
+    assert disputed not in {row.sha256 for row in read_rows(store, labels=Labels.ALL).rows}
     assert store.consistency.check() == []
 
 

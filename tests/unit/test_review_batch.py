@@ -142,6 +142,19 @@ def test_answers_are_used_by_the_next_filter(
     assert set(entries(store)) == {"120"}
 
 
+def test_imported_labels_of_a_batch_are_used(
+    run: Run, scanned: Path, store: Store, tmp_path: Path
+) -> None:
+    """While its images wait for reviewers, who still find them in the queue."""
+    run("filter", scanned, "--review", "2", "--batch", "first")
+    hashes = [decode.sha256(image_bytes(red)) for red in (120, 130)]
+    (tmp_path / "l.csv").write_text("sha256,label\n" + "".join(f"{h},normal\n" for h in hashes))
+    run("import-labels", tmp_path / "l.csv", "--source", "lab")
+    ended = run("filter", scanned, "--decisions")
+    assert "3 are kept by a settled label of people" in ended.err
+    assert len(entries(store)) == 2
+
+
 def test_a_sample_is_drawn_from_what_is_kept(run: Run, scanned: Path, store: Store) -> None:
     """With the probability of the draw; the same seed draws the same images."""
     first = run("filter", scanned, "--review", "3", "--sample", "--batch", "s", "--seed", "5")
