@@ -13,7 +13,8 @@ from nsfw_app.bootstrap import open_policies, open_store, open_summaries
 from nsfw_app.cli.operator import operator
 from nsfw_app.cli.output_file import check_directory, write_file
 from nsfw_app.cli.progress import printable
-from nsfw_app.records import Action, Policy
+from nsfw_app.records import Action, Label, Policy
+from nsfw_app.store import Store
 from nsfw_app.store.audit import AuditAction
 
 if TYPE_CHECKING:
@@ -117,14 +118,13 @@ def filter_images(
     if threshold is not None:
         policy = Policy(threshold, threshold, threshold)
     columns = schema(tuple(parts.record.roles))
-    settled = store.settled_labels.all() if decisions else []
     criteria = Criteria(
         policy=policy,
         keep=actions,
         max_score=max_score,
         where=None if where is None else Condition(where, columns),
         is_unique=unique or review is not None,
-        settled={each.image_sha256: each.label for each in settled},
+        settled=_settled(store) if decisions else {},
         restricted=store.restrictions.all(),
     )
     kind = FilterFormat.LIST
@@ -208,6 +208,12 @@ def _queued(queued: "Queued", batch: str) -> str:
         f"{queued.candidates:,}; {queued.known:,} wait or are settled already, "
         f"{queued.unreadable:,} have changed or cannot be read."
     )
+
+
+def _settled(store: Store) -> dict[str, Label]:
+    """The labels of images, by hash, also of images that only scans have."""
+    settled = {each.image_sha256: each.label for each in store.settled_labels.all()}
+    return store.label_imports.unstored() | settled
 
 
 def _default_keep(is_nearest: bool) -> str:

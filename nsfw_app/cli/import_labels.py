@@ -36,7 +36,8 @@ def import_labels(
 ) -> None:
     """Record labels from elsewhere as decisions of a named source.
 
-    Images are found by SHA-256 or by their whole path. All labels are recorded, or none.
+    Images are found by SHA-256, also those that are not stored here, or by their whole path. All
+    labels are recorded, or none.
     """
     if not NAME.fullmatch(source) or source in list(LabelSource):
         raise typer.BadParameter(
@@ -76,6 +77,11 @@ def _sentences(effect: Effect) -> str:
         sentences.append(
             f"{effect.waiting:,} of these wait in the queue, until a reviewer's decision replaces "
             "the label."
+        )
+    if effect.unstored:
+        sentences.append(
+            f"{effect.unstored:,} of these are not stored here: their labels are in filters of "
+            "scans only."
         )
     if effect.decided:
         sentences.append(f"{effect.decided:,} have reviewers' decisions, which come first.")

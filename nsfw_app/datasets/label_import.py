@@ -5,6 +5,7 @@
 - An image is found by its hash, given as such or as the name of the file, or else by the whole path
   under which it was uploaded. `NameMatch.LAST_PART` also takes the last part of a path, where
   neither several images nor several paths have it.
+- A hash that is not known is the label of an image that is not stored, such as one of a scan.
 - What cannot be attributed to one known image with one label is counted, and not imported.
 """
 
@@ -76,12 +77,14 @@ class Effect:
     Attributes:
         counted: Images with an imported label.
         waiting: Those of them in the queue.
+        unstored: Those of them that are not stored here.
         decided: Images on which a reviewer decided, so that the imported label does not count.
         differing: Images without a label, because those of several sources differ.
     """
 
     counted: int
     waiting: int
+    unstored: int
     decided: int
     differing: int
 
@@ -91,10 +94,15 @@ def effect_of(images: Iterable[str], store: Store) -> Effect:
     allowed = set(images) - store.restrictions.all()
     decided = store.label_imports.decided(allowed)
     settled = {each.image_sha256 for each in store.settled_labels.all()}
+    settled |= store.label_imports.unstored().keys()
     counted = (allowed - decided) & settled
     waiting = store.label_imports.waiting(counted)
     return Effect(
-        len(counted), len(waiting), len(decided), len(allowed) - len(decided) - len(counted)
+        len(counted),
+        len(waiting),
+        len(counted - store.label_imports.known(counted)),
+        len(decided),
+        len(allowed) - len(decided) - len(counted),
     )
 
 
@@ -127,19 +135,17 @@ def match(
     *,
     names_by: NameMatch = NameMatch.WHOLE_PATH,
 ) -> Matched:
-    """Attribute labels to the images of a store."""
+    """Attribute labels to images, stored or not."""
     unused: Counter[Unused] = Counter()
     by_name = any(not _hash(each) for each in found)
     names = _Names(found, imports.by_name() if by_name else {}, names_by)
-    known = imports.known({sha256 for each in found if (sha256 := _hash(each))})
     labels: dict[str, set[Label]] = {}
     for each in found:
         label = _label(each.label)
         if isinstance(label, Unused):
             unused[label] += 1
             continue
-        sha256 = _hash(each)
-        image = sha256 if sha256 in known else Unused.UNMATCHED if sha256 else names.image(each)
+        image = _hash(each) or names.image(each)
         if isinstance(image, Unused):
             unused[image] += 1
         else:

@@ -165,7 +165,8 @@ class ReviewBatch:
     def _known(self, model: ModelIdentity) -> frozenset[str]:
         """The hashes of images that wait or are settled."""
         settled = (each.image_sha256 for each in self._store.settled_labels.all())
-        return self._store.queue.entered(model).union(settled)
+        unstored = self._store.label_imports.unstored()
+        return self._store.queue.entered(model).union(settled, unstored)
 
     def _has_entered(self, image: JudgedImage) -> bool:
         """Whether it is in the queue, or was settled there."""

@@ -27,7 +27,7 @@ class Labels(StrEnum):
 
 
 class Omission(StrEnum):
-    """Why an image that reviewers decided about is not in a training set."""
+    """Why an image with a label is not in a training set."""
 
     RESTRICTED = "restricted"
     NEAR_RESTRICTED = "near duplicates of restricted images"
@@ -35,6 +35,7 @@ class Omission(StrEnum):
     DIFFERING = "with labels that differ"
     UNSETTLED = "without a settled label of normal or nsfw"
     NO_PREVIEW = "without a preview"
+    UNSTORED = "not stored here when their labels were imported"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ def read_rows(
     restricted = store.labeled_images.restricted()
     if restricted:
         omitted[Omission.RESTRICTED] = len(restricted)
+    if labels is Labels.ALL:
+        omitted[Omission.UNSTORED] = len(store.label_imports.unstored())
     labeled = []
     for image in store.labeled_images.all():
         found = _labeled(image, labels)

@@ -5,6 +5,8 @@
   is known of how they were made, or of whether the images were chosen by their score.
 - They are no misclassifications, and no agreement or workload of reviewers. They settle an image
   for training sets and filters, as long as no reviewer has decided on it, also while it waits.
+- An image that is not stored has no prediction to decide about. Its label is kept by its hash, and
+  settles it for filters of scans until there is a decision.
 - All labels of an import are recorded, or none. Imported again, the same labels change nothing.
 """
 
@@ -14,7 +16,6 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from nsfw_app.errors import NotFound
 from nsfw_app.records import IMPORT_PREFIX, Label
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
@@ -48,6 +49,17 @@ where p.image_sha256 = ? and not {IMPORTED.format(row="s")} limit 1
 WAITING = """
 select 1 from predictions p join queue q on q.prediction_id = p.id
 where p.image_sha256 = ? and q.settled_at is null limit 1
+"""
+# The labels of images that were not stored, where none was decided about since.
+UNSTORED = """
+select u.image_sha256, u.source, u.label from unstored_labels u
+where not exists (
+  select 1 from unstored_labels later
+  where later.image_sha256 = u.image_sha256 and later.source = u.source and later.id > u.id
+) and not exists (
+  select 1 from predictions p join standing_decisions s on s.prediction_id = p.id
+  where p.image_sha256 = u.image_sha256
+)
 """
 # A decision of a source that is about the latest prediction of an image, and the one that stands.
 TARGET = f"""
@@ -99,6 +111,16 @@ class LabelImports:
         """Those of these hashes that are of images in the queue."""
         return self._such(WAITING, hashes)
 
+    def unstored(self) -> dict[str, Label]:
+        """The labels of images that were not stored, by hash, where all sources agree."""
+        rows = self._connections.db.execute(
+            f"""
+            select image_sha256, min(label) from ({UNSTORED})
+            group by image_sha256 having min(label) = max(label)
+            """
+        )
+        return {row[0]: Label(row[1]) for row in rows}
+
     def _such(self, query: str, hashes: Iterable[str]) -> set[str]:
         db = self._connections.db
         return {sha256 for sha256 in hashes if db.execute(query, (sha256,)).fetchone()}
@@ -124,16 +146,13 @@ class LabelImports:
         threshold_of: Callable[[str], float],
         actor: str,
     ) -> Recorded:
-        """Record the labels of known images, by hash, and audit it.
+        """Record the labels of images, by hash, stored or not, and audit it.
 
         Args:
             labels: The label of each image.
             source: The name of the source.
             threshold_of: The threshold in force for a model, with which its label is compared.
             actor: Who imports them.
-
-        Raises:
-            NotFound: An image is not stored; no label is recorded.
         """
         with self._connections.writing() as db, webhooks_on_state_change(db) as watch:
             outcomes = [
@@ -155,7 +174,7 @@ class LabelImports:
     ) -> str:
         row = db.execute(TARGET, {"image": image, "reviewer": reviewer}).fetchone()
         if row is None:
-            raise NotFound(f"No image {image} is stored.")
+            return _add_unstored(db, image, label, reviewer.removeprefix(IMPORT_PREFIX))
         if row["restricted"]:
             return "restricted"
         if row["standing"] == label:
@@ -184,6 +203,22 @@ class LabelImports:
             ),
         )
         return "added"
+
+
+def _add_unstored(db: Database, image: str, label: Label, source: str) -> str:
+    last = db.execute(
+        "select label from unstored_labels where image_sha256 = ? and source = ? "
+        "order by id desc limit 1",
+        (image, source),
+    ).fetchone()
+    if last is not None and last["label"] == label:
+        return "unchanged"
+    db.execute(
+        "insert into unstored_labels (image_sha256, source, label, recorded_at) "
+        "values (?, ?, ?, ?)",
+        (image, source, label, now()),
+    )
+    return "added"
 
 
 def _count(outcomes: Sequence[str]) -> Recorded:

@@ -180,11 +180,14 @@ def test_a_directory_without_a_scan(run: Run, tmp_path: Path) -> None:
     assert not settings.load().database.exists()
 
 
+@pytest.mark.parametrize("is_stored", [True, False])
 def test_imported_labels_override_the_model(
-    run: Run, scanned: Path, store: Store, tmp_path: Path
+    run: Run, scanned: Path, store: Store, tmp_path: Path, is_stored: bool
 ) -> None:
-    """Where no reviewer decided."""
-    sha256 = reviewed(store, 225)
+    """Where no reviewer decided, also of images that only the scan has."""
+    sha256 = decode.sha256(image_bytes(225, size=(325, 50)))
+    if is_stored:
+        assert reviewed(store, 225) == sha256
     (tmp_path / "labels.csv").write_text(f"sha256,label\n{sha256},normal\n")
     imported = run("import-labels", tmp_path / "labels.csv", "--source", "vendor")
     assert imported.code == 0, imported.err

@@ -1,6 +1,7 @@
 """`import-labels`: labels from elsewhere become decisions of a source, and no evidence."""
 
 import csv
+import hashlib
 import json
 from dataclasses import replace
 from functools import partial
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nsfw_app.datasets.training_rows import Labels, read_rows
+from nsfw_app.datasets.training_rows import Labels, Omission, read_rows
 from nsfw_app.datasets.training_set import Split
 from nsfw_app.errors import NotFound
 from nsfw_app.evidence.agreement import Insights
@@ -19,6 +20,7 @@ from nsfw_app.rules.queue import QueueReason
 from nsfw_app.store import Store
 from nsfw_app.store.period_counts import Period
 from tests.support.commands import Run, run
+from tests.support.image_files import encoded
 from tests.support.labeled_store import add_labeled, fill_labeled, open_labeled_store, pattern
 from tests.support.sample_records import FAKE, OTHER, admitted, answer, person
 
@@ -297,12 +299,51 @@ def test_a_reviewer_overrules_a_source_for_another_model(store: Store) -> None:
 
 
 def test_labels_are_recorded_all_or_none(store: Store) -> None:
-    """An image that is not stored stops the import, and nothing stays of it."""
+    """An error stops the import, and nothing stays of it."""
     image = add_labeled(store, pattern(1), None)
-    labels = {image: Label.NORMAL, "0" * 64: Label.NORMAL}
+
+    def failing(_: str) -> float:
+        raise NotFound("There is no policy.")
+
+    labels = {"0" * 64: Label.NORMAL, image: Label.NORMAL}
     with pytest.raises(NotFound):
-        store.label_imports.record(labels, "lab", threshold_of=lambda _: 0.5, actor="operator")
+        store.label_imports.record(labels, "lab", threshold_of=failing, actor="operator")
     assert imported(store) == []
+    assert store.label_imports.unstored() == {}
+
+
+def test_labels_of_images_that_are_not_stored(store: Store, tmp_path: Path, run: Run) -> None:
+    """They are recorded by hash, once; the latest of a source counts until there is a decision."""
+    hashes = [f"{number:064x}" for number in range(3)]
+    rows = [{"sha256": each, "label": "nsfw"} for each in hashes]
+    path = write_rows(tmp_path / "labels.csv", rows)
+    for added, unchanged in ((3, 0), (0, 3)):
+        done = run("import-labels", path, "--source", "lab")
+        assert f"3 labels read, {added} recorded, {unchanged} already recorded." in done.out
+        assert "3 of these are not stored here: their labels are in filters of scans" in done.out
+    rows = [{"sha256": hashes[0], "label": "normal"}]
+    run("import-labels", write_rows(path, rows), "--source", "lab")
+    rows = [{"sha256": hashes[1], "label": "normal"}]
+    done = run("import-labels", write_rows(path, rows), "--source", "vendor")
+    assert "1 have none, because labels of sources differ." in done.out
+    labels = {hashes[0]: Label.NORMAL, hashes[2]: Label.NSFW}
+    assert store.label_imports.unstored() == labels
+    found = read_rows(store, labels=Labels.ALL)
+    assert (found.rows, found.omitted) == ([], {Omission.UNSTORED: 2})
+
+
+def test_a_decision_replaces_a_label_of_an_image_that_was_not_stored(store: Store) -> None:
+    """Stored later, it has the label of the import until a reviewer or an import decides on it."""
+    record = partial(store.label_imports.record, threshold_of=lambda _: 0.5, actor="operator")
+    image = hashlib.sha256(encoded(pattern(1), "JPEG", quality=95)).hexdigest()
+    record({image: Label.NORMAL}, "lab")
+    assert add_labeled(store, pattern(1), None) == image
+    assert store.label_imports.unstored() == {image: Label.NORMAL}
+    assert record({image: Label.NORMAL}, "lab").added == 1
+    assert store.label_imports.unstored() == {}
+    assert [each.label for each in store.settled_labels.all()] == ["normal"]
+    store.log.add(answer("n", Label.NSFW, image_sha256=image), person("ann"))
+    assert [each.label for each in store.settled_labels.all()] == ["nsfw"]
 
 
 @pytest.mark.parametrize("source", ["relabel", "decision", "a:b", "", "x" * 49])

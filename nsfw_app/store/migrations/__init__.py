@@ -27,6 +27,7 @@ from nsfw_app.store.migrations.review_tables import TABLES
 from nsfw_app.store.migrations.reviewers_first import prefer_reviewers
 from nsfw_app.store.migrations.submission_tables import SUBMISSION_TABLES
 from nsfw_app.store.migrations.team_tables import TEAM_TABLES
+from nsfw_app.store.migrations.unstored_labels import UNSTORED_LABELS
 from nsfw_app.store.migrations.upload_columns import QUEUEING_UPLOADS
 from nsfw_app.store.migrations.waiting_audience import hide_from_undecided
 from nsfw_app.store.migrations.warning_columns import WARNING_COLUMNS
@@ -157,6 +158,13 @@ def index_references(db: Database) -> None:
 def settle_by_reviewers(db: Database) -> None:
     """Outcomes in which imported labels count only where no reviewer decided."""
     prefer_reviewers(db)
+
+
+@migrations()
+def add_unstored_labels(db: Database) -> None:
+    """Imported labels of images that are not stored."""
+    for statement in UNSTORED_LABELS:
+        db.execute(statement)
 
 
 def upgrade(writing: Callable[[], AbstractContextManager[Database]]) -> None:
