@@ -16,8 +16,10 @@ from typing import Protocol
 from nsfw_app.concurrency import read_ahead
 from nsfw_app.dataset_errors import ClusterError, UnitsFailed
 from nsfw_app.datasets.cluster_worker import Failure, FailureKind, UnitResult
+from nsfw_app.datasets.earlier_parts import EarlierParts, Origin
 from nsfw_app.datasets.entries import Entry, Part, Unit
 from nsfw_app.datasets.left_out import LeftOutFiles
+from nsfw_app.datasets.part_files import PartFiles
 from nsfw_app.datasets.scan import DonePart
 from nsfw_app.datasets.scan_progress import ScanProgress
 from nsfw_app.datasets.unit_assignments import Assignments
@@ -92,14 +94,18 @@ class ClusterScanner:
 
     Args:
         workers: Each has loaded the model of the scan.
+        output: Where they write part files.
         clock: Seconds.
     """
 
-    def __init__(self, workers: Workers, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, workers: Workers, output: PartFiles, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.progress = ScanProgress()
         self.left_out = LeftOutFiles()
         self.unopened: list[str] = []
         self._workers = workers
+        self._output = output
         self._clock = clock
         self._finished = ScanProgress()  # counts of finished units
         self._stopped = threading.Event()
@@ -120,7 +126,7 @@ class ClusterScanner:
             ClusterError: No worker is left, or some units could not be scanned.
             SourceError: While units are listed.
         """
-        with closing(read_ahead(_distinct(units), count=UNITS_AHEAD)) as ahead:
+        with closing(read_ahead(self._distinct(units), count=UNITS_AHEAD)) as ahead:
             assignments = Assignments(ahead)
             last_seen, is_stopping = self._clock(), False
             while True:
@@ -145,6 +151,22 @@ class ClusterScanner:
         if assignments.failed:
             raise UnitsFailed(_failed(assignments))
         self.progress.complete()
+
+    def _distinct(self, units: Iterable[Unit]) -> Iterator[Unit]:
+        """Units without those that were named twice.
+
+        The rows that a group of files replaces are deleted before it is scanned: the command knows
+        the parts of all groups, and a worker does not. Those of containers are the workers'.
+        """
+        earlier, seen = EarlierParts(self._output, Origin.FILES), set[str]()
+        for unit in units:
+            part = Part.of(unit.entries)
+            if part.key in seen:
+                continue
+            seen.add(part.key)
+            if not unit.is_container and self._output.complete(part) is None:
+                earlier.drop(part, earlier.holders(part, seen))
+            yield unit
 
     def _assign(self, assignments: Assignments) -> None:
         """Give each worker a unit, then each a second one."""
@@ -196,15 +218,6 @@ def probes(sources: Sequence[str], *, excluded: Path) -> Sequence[Entry]:
             find_units([source], left_out=LeftOutFiles(), excluded=excluded), 1
         )
     ]
-
-
-def _distinct(units: Iterable[Unit]) -> Iterator[Unit]:
-    """Units without those that were named twice."""
-    seen = set()
-    for unit in units:
-        if (key := Part.of(unit.entries).key) not in seen:
-            seen.add(key)
-            yield unit
 
 
 def _none_left(problem: str) -> str:

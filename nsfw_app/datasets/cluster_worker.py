@@ -21,6 +21,7 @@ from pathlib import Path
 from nsfw_app import __version__
 from nsfw_app.dataset_errors import NotShared
 from nsfw_app.datasets import files, output_file
+from nsfw_app.datasets.earlier_parts import EarlierParts, Origin
 from nsfw_app.datasets.entries import Entry, Part, Unit
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.locations import is_url, redacted
@@ -127,6 +128,7 @@ class ScanWorker:
         self._classifier: Classifier | None = None
         self._job: Job | None = None
         self._unfinished: Sequence[Path] = ()
+        self._earlier: EarlierParts | None = None
         self._running: dict[int, Scanner] = {}
         self._stopped = threading.Event()
 
@@ -153,7 +155,10 @@ class ScanWorker:
         try:
             _check_output(job)
             _check_sources(job.probes)
-            self._unfinished = PartFiles(job.output, job.labels).unfinished_paths()
+            parts = PartFiles(job.output, job.labels)
+            self._unfinished = parts.unfinished_paths()
+            # Those of files are the command's, which knows all units.
+            self._earlier = EarlierParts(parts, Origin.CONTAINERS)
         except NSFWReviewError as error:
             return Failure(FailureKind.NOT_SHARED, str(error))
         except Exception as error:
@@ -176,6 +181,7 @@ class ScanWorker:
             redo=job.redo,
             concurrency=self._classifier.max_in_flight * (REMOTE if is_remote else 1),
             known_files=self._known(unit),
+            earlier=self._earlier,
         )
         self._running[number] = scanner
         try:

@@ -67,19 +67,20 @@ class Part:
     """Images that are scanned and written together.
 
     `key` depends on the entries and on nothing else: when one of them changes, the part is another
-    one.
+    one. `container` is the uri of the container that holds or names them; empty for files.
     """
 
     key: str
     entries: Sequence[Entry]
+    container: str = ""
 
     @classmethod
-    def of(cls, entries: Sequence[Entry]) -> "Part":
+    def of(cls, entries: Sequence[Entry], container: str = "") -> "Part":
         """The part of these entries."""
         digest = hashlib.sha256()
         for entry in entries:
             digest.update(f"{entry.uri}\0{entry.version}\n".encode(errors="surrogatepass"))
-        return cls(digest.hexdigest()[:24], entries)
+        return cls(digest.hexdigest()[:24], entries, container)
 
 
 @dataclass(frozen=True, slots=True)

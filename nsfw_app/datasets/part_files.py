@@ -6,9 +6,10 @@
 """
 
 import json
+import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,18 @@ import pyarrow.parquet as pq
 
 from nsfw_app.dataset_errors import ScanError
 from nsfw_app.datasets import image_table, output_file
+from nsfw_app.datasets.entries import Part
+from nsfw_app.datasets.image_table import text
+
+log = logging.getLogger(__name__)
 
 FOLDER, UNFINISHED = "images", "unfinished"
 PREFIX, SUFFIX = "part-", ".parquet"
 PATTERN = f"{PREFIX}*{SUFFIX}"
-ERRORS = b"nsfw_review.errors"  # key of the footer: a JSON object, error kind to count
+# Keys of the footer, each of a JSON value.
+ERRORS = b"nsfw_review.errors"  # error kind to count
+CONTAINER = b"nsfw_review.container"  # its uri; empty for files
+URIS = b"nsfw_review.uris"  # the first and the last one in the order of texts
 UNREADABLE = (OSError, pa.ArrowException, ValueError)  # of a damaged file
 
 Row = dict[str, Any]
@@ -30,10 +38,19 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PartFooter:
-    """Counts of a part file. `errors` are by kind."""
+    """What the footer of a part file says.
+
+    Attributes:
+        rows: Their number.
+        errors: Counts by kind.
+        container: The uri of the container that holds or names the images; empty for files.
+        uris: Of the images the first and the last one, in the order of texts.
+    """
 
     rows: int
     errors: Mapping[str, int]
+    container: str
+    uris: tuple[str, str]
 
 
 class PartFiles:
@@ -70,22 +87,75 @@ class PartFiles:
         """The parts that have a file."""
         return {path.name[len(PREFIX) : -len(SUFFIX)] for path in self.paths()}
 
-    def write(self, key: str, rows: Sequence[Row]) -> PartFooter:
+    def complete(self, part: Part) -> PartFooter | None:
+        """The footer of a part's file; None where it is missing, damaged or lacks rows."""
+        path = self.path(part.key)
+        if not path.exists():
+            return None
+        try:
+            footer = read_footer(path)
+        except ScanError as error:
+            log.warning("%s", error)
+            return None
+        return footer if footer.rows == len(part.entries) else None
+
+    def write(self, key: str, rows: Sequence[Row], container: str = "") -> PartFooter:
         """Write the file of a part, replacing an earlier one.
+
+        Args:
+            key: Of the part.
+            rows: Of its images.
+            container: The uri of the container that holds or names them.
 
         Raises:
             ScanError: It cannot be written.
         """
-        return self._write(self.path(key), rows)
+        return self._write(self.path(key), self._table(rows), container)
 
-    def write_unfinished(self, key: str, rows: Sequence[Row]) -> None:
-        """Write the rows that a part has when it is interrupted.
+    def write_unfinished(self, key: str, rows: Sequence[Row], container: str = "") -> PartFooter:
+        """Write the rows that a part has when it is interrupted, or before it may appear.
 
         Raises:
             ScanError: They cannot be written.
         """
         output_file.make_directory(self._unfinished)
-        self._write(self._unfinished / f"{PREFIX}{key}{SUFFIX}", rows)
+        return self._write(self._unfinished_path(key), self._table(rows), container)
+
+    def finish(self, key: str) -> None:
+        """Let an unfinished file appear as that of its part.
+
+        Raises:
+            ScanError: It cannot be renamed.
+        """
+        with output_file.writing(self.directory):
+            try:
+                self._unfinished_path(key).replace(self.path(key))
+            except FileNotFoundError:  # another worker has just done so
+                if not self.path(key).exists():
+                    raise
+
+    def drop(self, key: str, uris: Collection[str]) -> Path | None:
+        """Delete rows from the file of a part, and the file with its last row.
+
+        Returns:
+            The file, if it has lost rows and has others; a file that cannot be read has none.
+
+        Raises:
+            ScanError: It cannot be written.
+        """
+        path = self.path(key)
+        try:
+            table, container = read_table(path), read_footer(path).container
+        except ScanError:
+            self.remove([key])
+            return None
+        kept = [number for number, uri in enumerate(table["uri"].to_pylist()) if uri not in uris]
+        if not kept:
+            self.remove([key])
+        elif len(kept) < len(table):
+            self._write(path, table.take(pa.array(kept)), container)
+            return path
+        return None
 
     def unfinished_paths(self) -> list[Path]:
         """The files with rows of interrupted parts, sorted."""
@@ -111,25 +181,36 @@ class PartFiles:
             for key in keys:
                 self.path(key).unlink(missing_ok=True)
 
-    def _write(self, path: Path, rows: Sequence[Row]) -> PartFooter:
-        errors = Counter(row["error_kind"] for row in rows if row["error_kind"] is not None)
-        table = image_table.table(rows, self._labels)
-        table = table.replace_schema_metadata({ERRORS: json.dumps(errors)})
+    def _unfinished_path(self, key: str) -> Path:
+        return self._unfinished / f"{PREFIX}{key}{SUFFIX}"
+
+    def _table(self, rows: Sequence[Row]) -> pa.Table:
+        return image_table.table(rows, self._labels)
+
+    def _write(self, path: Path, table: pa.Table, container: str) -> PartFooter:
+        errors = Counter(kind for kind in table["error_kind"].to_pylist() if kind is not None)
+        uris = table["uri"].to_pylist()
+        footer = PartFooter(len(table), errors, text(container), (min(uris), max(uris)))
+        values = {ERRORS: errors, CONTAINER: footer.container, URIS: footer.uris}
+        table = table.replace_schema_metadata({k: json.dumps(v) for k, v in values.items()})
         buffer = pa.BufferOutputStream()
         pq.write_table(table, buffer, compression="zstd")
         output_file.write(path, memoryview(buffer.getvalue()))
-        return PartFooter(len(rows), errors)
+        return footer
 
 
 def read_footer(path: Path) -> PartFooter:
-    """The counts of a part file.
+    """The footer of a part file.
 
     Raises:
         ScanError: It cannot be read.
     """
     try:
         metadata = pq.read_metadata(path)
-        return PartFooter(metadata.num_rows, json.loads(metadata.metadata[ERRORS]))
+        errors, container, (first, last) = (
+            json.loads(metadata.metadata[key]) for key in (ERRORS, CONTAINER, URIS)
+        )
+        return PartFooter(metadata.num_rows, errors, container, (first, last))
     except (*UNREADABLE, KeyError, TypeError) as error:
         raise _unreadable(path) from error
 

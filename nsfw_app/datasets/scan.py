@@ -4,6 +4,7 @@
   be written. A part is written when its last row is there, whole.
 - Only the rows of parts in flight are in memory.
 - A part whose file exists is left as it is, unless `Redo` says otherwise.
+- An image never has rows in two part files; see `earlier_parts`.
 """
 
 import logging
@@ -17,12 +18,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from nsfw_app.concurrency import map_ordered, read_ahead
-from nsfw_app.dataset_errors import ScanError
 from nsfw_app.datasets import image_table
+from nsfw_app.datasets.earlier_parts import EarlierParts
 from nsfw_app.datasets.entries import Entry, Part, Unit
 from nsfw_app.datasets.known_images import KnownImages
 from nsfw_app.datasets.left_out import LeftOutFiles
-from nsfw_app.datasets.part_files import PartFiles, PartFooter, Row, read_footer, read_table
+from nsfw_app.datasets.part_files import PartFiles, PartFooter, Row, read_table
 from nsfw_app.datasets.reading import Reader
 from nsfw_app.datasets.scan_progress import ScanProgress
 from nsfw_app.datasets.units import parts_of
@@ -90,6 +91,7 @@ class Scanner:
         concurrency: Images in flight; None for as many as keep the model busy. Remote files take
             more, because most of them wait for the network.
         known_files: Part files whose images are not inferred again; None for all of the output.
+        earlier: The part files of earlier runs; None for all of the output.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Scanner:
         redo: frozenset[Redo] = frozenset(),
         concurrency: int | None = None,
         known_files: Sequence[Path] | None = None,
+        earlier: EarlierParts | None = None,
     ) -> None:
         self.progress = ScanProgress()
         self.left_out = LeftOutFiles()
@@ -113,6 +116,8 @@ class Scanner:
         self._redo = redo
         self._concurrency = concurrency or classifier.max_in_flight
         self._known_files = known_files
+        self._earlier = earlier or EarlierParts(output)
+        self._current: set[str] = set()  # keys of the parts that are listed
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -172,19 +177,19 @@ class Scanner:
         if not self.is_stopped:
             self.progress.complete()
         if opened is not None and opened.footer is None:
-            self._output.write_unfinished(opened.part.key, [row for row in opened.rows if row])
+            rows = [row for row in opened.rows if row]
+            self._output.write_unfinished(opened.part.key, rows, opened.part.container)
 
     def _images(
         self, parts: Iterable[Part], known: KnownImages, done: deque[DonePart]
     ) -> Iterator[tuple[_OpenPart, int]]:
         """The images to scan; parts that need nothing are added to `done`."""
-        seen: set[str] = set()
         is_loaded = False
         for part in parts:
-            if part.key in seen:  # the same files were named twice
+            if part.key in self._current:  # the same files were named twice
                 continue
-            seen.add(part.key)
-            self.unopened += [e.uri for e in part.entries if e.problem and not e.member]
+            self._current.add(part.key)
+            self.unopened += [e.uri for e in part.entries if e.problem and e.uri == part.container]
             opened = self._opened(part, done)
             if opened is None:
                 continue
@@ -206,7 +211,7 @@ class Scanner:
     def _opened(self, part: Part, done: deque[DonePart]) -> _OpenPart | None:
         """A part with entries to scan; None where its file has all rows."""
         entries = part.entries
-        footer = self._footer(part)
+        footer = self._output.complete(part)
         if footer is None:
             return _OpenPart(part, [None] * len(entries), range(len(entries)))
         rows: list[Row | None] = []
@@ -227,18 +232,6 @@ class Scanner:
             done.append(DonePart(part.key, footer, is_new=False))
             return None
         return _OpenPart(part, rows, numbers, footer)
-
-    def _footer(self, part: Part) -> PartFooter | None:
-        """The counts of a part's file; None where it must be scanned."""
-        path = self._output.path(part.key)
-        if not path.exists():
-            return None
-        try:
-            footer = read_footer(path)
-        except ScanError as error:
-            log.warning("%s", error)
-            return None
-        return footer if footer.rows == len(part.entries) else None
 
     def _row(
         self, entry: Entry, earlier: Row | None, reader: Reader, known: KnownImages
@@ -293,10 +286,16 @@ class Scanner:
             progress.changed += earlier is not None and earlier["sha256"] != row["sha256"]
 
     def _written(self, opened: _OpenPart, known: KnownImages) -> DonePart:
-        key = opened.part.key
+        part, key = opened.part, opened.part.key
         if opened.footer is not None and not opened.is_changed:
             return DonePart(key, opened.footer, is_new=False)
         rows = [row for row in opened.rows if row is not None]
-        footer = self._output.write(key, rows)
+        if holders := self._earlier.holders(part, self._current):
+            # Killed in between, the rows are not lost, and no image has two.
+            footer = self._output.write_unfinished(key, rows, part.container)
+            known.load(self._earlier.drop(part, holders))
+            self._output.finish(key)
+        else:
+            footer = self._output.write(key, rows, part.container)
         known.written(self._output.path(key), rows)
         return DonePart(key, footer, is_new=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from nsfw_app.datasets.entries import Entry
+from nsfw_app.datasets.image_table import text
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.part_files import PartFiles, read_table
 from nsfw_app.datasets.scan_record import ScanRecord
@@ -54,7 +55,12 @@ class ScannedParts:
                 if part.key in seen or not path.exists():
                     continue
                 seen.add(part.key)
-                yield part.entries, read_table(path)
+                table = read_table(path)
+                entries = part.entries
+                if len(table) < len(entries):  # others of its rows are in newer parts
+                    by_uri = {text(entry.uri): entry for entry in entries}
+                    entries = [by_uri[uri] for uri in table["uri"].to_pylist()]
+                yield entries, table
         for key in sorted(self._files.keys() - seen):
             table = read_table(self._files.path(key))
             columns = [table[name].to_pylist() for name in ("uri", "version", "size_bytes")]

@@ -66,7 +66,7 @@ def parts_of(unit: Unit, *, left_out: LeftOutFiles | None = None) -> Iterator[Pa
     (container,) = unit.entries
     entries = _members(container, LeftOutFiles() if left_out is None else left_out)
     while piece := list(itertools.islice(entries, ENTRIES_PER_PART)):
-        yield Part.of(piece)
+        yield Part.of(piece, container.uri)
 
 
 def grouped(found: Iterator[Entry]) -> Iterator[Unit]:

@@ -45,6 +45,10 @@ class DuplicateIndex:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Delete it."""
         with self._lock:
             self._connection.close()
 

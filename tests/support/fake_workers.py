@@ -6,6 +6,7 @@ from pathlib import Path
 from nsfw_app.datasets.cluster_scan import Event, UnitEnded, WorkerLost
 from nsfw_app.datasets.cluster_worker import Job, ScanWorker
 from nsfw_app.datasets.entries import Unit
+from nsfw_app.datasets.part_files import PartFiles
 from nsfw_app.datasets.scan_progress import ScanProgress
 from nsfw_app.models.loader import Loaded, ModelLoader
 from tests.support.fakes import LIMITS, FakeClassifier
@@ -52,6 +53,7 @@ class FakeWorkers:
         joins: Names of workers that join when a worker was lost.
         dismissed: Reasons by worker.
         calls: Workers and numbers, in the order in which they were sent.
+        parts: Where they write.
 
     Args:
         scan: The job of all workers.
@@ -69,6 +71,7 @@ class FakeWorkers:
         self.joins: list[str] = []
         self.dismissed: dict[str, str] = {}
         self.calls: list[tuple[str, int]] = []
+        self.parts = PartFiles(scan.output, scan.labels)
         self._scan = scan
         self._before = before
         self._workers = {name: started(scan) for name in names}

@@ -1,6 +1,7 @@
 """The scan of a cluster, with workers in this process: counts, lost workers, what ends it."""
 
 import threading
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from nsfw_app.datasets.scan_record import ScanRecord
 from nsfw_app.datasets.units import find_units
 from tests.support.fake_workers import FakeWorkers, job
 from tests.support.fakes import image_bytes
-from tests.support.scans import rows, scan
+from tests.support.scans import change, rows, scan
 
 COUNT = 40
 
@@ -52,7 +53,7 @@ def run(
     workers: FakeWorkers, source: Path, *, clock: Callable[[], float] | None = None
 ) -> tuple[ClusterScanner, list[DonePart]]:
     """Scan a directory with these workers."""
-    scanner = ClusterScanner(workers, clock) if clock else ClusterScanner(workers)
+    scanner = ClusterScanner(workers, workers.parts, clock or time.monotonic)
     return scanner, list(scanner.scan(find_units([str(source)], left_out=scanner.left_out)))
 
 
@@ -76,10 +77,26 @@ def test_it_counts_as_a_scan_on_one_machine(source: Path, output: Path, tmp_path
     assert not any(part.is_new for part in parts)
 
 
+def test_changed_images_have_one_row(source: Path, output: Path) -> None:
+    """Before the scan is finished: in groups of files with other borders, and in archives."""
+    run(FakeWorkers(job(output), ["a", "b"]), source)
+    for number in range(0, COUNT, 3):
+        change(source / f"{number:03}.png", image_bytes(200 + number))
+    (source / "000.png").unlink()
+    with zipfile.ZipFile(source / "a.zip", "w") as archive:
+        archive.writestr("first.png", image_bytes(255))
+        archive.writestr("x.png", image_bytes(99))
+    workers = FakeWorkers(job(output), ["a", "b"])
+    scanner = ClusterScanner(workers, workers.parts)
+    list(scanner.scan(find_units([str(source)], left_out=scanner.left_out)))
+    assert rows(output)["003.png"]["nsfw_score"] == pytest.approx(203 / 255)
+    assert {"first.png", "x.png"} <= set(rows(output))
+
+
 def test_units_are_shared(source: Path, output: Path) -> None:
     """Each worker has two at first; a source that was named twice is scanned once."""
     workers = FakeWorkers(job(output), ["a", "b"])
-    scanner = ClusterScanner(workers)
+    scanner = ClusterScanner(workers, workers.parts)
     sources = [str(source), str(source / "a.zip")]
     list(scanner.scan(find_units(sources, left_out=scanner.left_out)))
     assert workers.calls[:4] == [("a", 0), ("b", 1), ("a", 2), ("b", 3)]
@@ -111,8 +128,8 @@ def test_a_unit_that_fails_everywhere_is_named(
         raise MemoryError
 
     workers = FakeWorkers(job(output), ["a", "b"], before=fail)
-    all_units = list(find_units([str(source)], left_out=ClusterScanner(workers).left_out))
-    scanner = ClusterScanner(workers)
+    scanner = ClusterScanner(workers, workers.parts)
+    all_units = list(find_units([str(source)], left_out=scanner.left_out))
     with pytest.raises(UnitsFailed, match=r"1 of the .* \(MemoryError.*again") as failed:
         list(scanner.scan(all_units))
     assert all_units[2].entries[0].uri in str(failed.value)
@@ -159,7 +176,7 @@ def test_it_stops(source: Path, output: Path, tmp_path: Path) -> None:
             scanner.stop()
 
     workers = FakeWorkers(job(output), ["a"], before=stop)
-    scanner = ClusterScanner(workers)
+    scanner = ClusterScanner(workers, workers.parts)
     list(scanner.scan(find_units([str(source)], left_out=scanner.left_out)))
     assert scanner.is_stopped
     assert max(sent) <= 3
@@ -181,7 +198,7 @@ def test_listing_errors_end_the_scan(source: Path, output: Path) -> None:
     """No thread is left that lists."""
     before = threading.active_count()
     workers = FakeWorkers(job(output), ["a"])
-    scanner = ClusterScanner(workers)
+    scanner = ClusterScanner(workers, workers.parts)
     with pytest.raises(Exception, match="matches nothing"):
         list(scanner.scan(find_units([f"{source}/*.xyz"], left_out=scanner.left_out)))
     assert threading.active_count() <= before

@@ -1,0 +1,117 @@
+"""Earlier parts: the part files of earlier runs, by the images whose rows they have.
+
+- Before a new part appears, its images lose their rows in earlier parts, so that an image never
+  has two. Rows that no new part has stay: their images are gone, or cannot be listed now.
+- They are read when the first new part is complete: a scan without changes reads none.
+"""
+
+import hashlib
+import threading
+import weakref
+from collections.abc import Collection, Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+
+from nsfw_app.dataset_errors import ScanError
+from nsfw_app.datasets.entries import Part
+from nsfw_app.datasets.image_table import text
+from nsfw_app.datasets.part_files import PartFiles, read_footer, read_table
+from nsfw_app.store.duplicate_index import DuplicateIndex
+
+
+class Origin(StrEnum):
+    """Where the images of parts are."""
+
+    ANY = "any"
+    FILES = "files"
+    CONTAINERS = "containers"
+
+
+class EarlierParts:
+    """The part files that are there when this is made.
+
+    An image is known by uri and container. An image that is named twice, by a directory and by
+    a pattern, has a row in each part. Several threads may use it.
+
+    Args:
+        files: Of the scan.
+        origin: Those that it knows; of others nothing is dropped.
+    """
+
+    def __init__(self, files: PartFiles, origin: Origin = Origin.ANY) -> None:
+        self._files = files
+        self._origin = origin
+        self._keys = sorted(files.keys())
+        self._lock = threading.Lock()
+        self._index: DuplicateIndex | None = None
+
+    def holders(self, part: Part, current: Collection[str]) -> list[str]:
+        """The keys of parts that may have rows of the same images, sorted.
+
+        Args:
+            part: A new part.
+            current: Keys of the parts that the sources have, so far as they are listed.
+        """
+        if not self._keys or not self._knows(part.container):
+            return []
+        with self._lock:
+            index = self._index = self._index or self._loaded()
+        numbers = {
+            number
+            for entry in part.entries
+            for number in _numbers(index, _hash(part.container, entry.uri))
+        }
+        found = {self._keys[number] for number in numbers} - {part.key}
+        return sorted(key for key in found if key not in current)
+
+    def drop(self, part: Part, keys: Iterable[str]) -> list[Path]:
+        """Delete the rows of a part's images from other parts; the files of those that have others.
+
+        Raises:
+            ScanError: A file cannot be written.
+        """
+        uris = {text(entry.uri) for entry in part.entries}
+        return [path for key in keys if (path := self._files.drop(key, uris)) is not None]
+
+    def _loaded(self) -> DuplicateIndex:
+        index = DuplicateIndex()
+        weakref.finalize(self, index.close)
+        for number, key in enumerate(self._keys):
+            path = self._files.path(key)
+            try:
+                container = read_footer(path).container
+                if not self._knows(container):
+                    continue
+                uris = read_table(path, ["uri"])["uri"].to_pylist()
+            except ScanError:  # it is damaged, or was replaced by another worker
+                continue
+            hashes = {_hash(container, uri) for uri in uris}
+            index.add([(_free(index, each), number, 0) for each in hashes])
+        return index
+
+    def _knows(self, container: str) -> bool:
+        if self._origin is Origin.ANY:
+            return True
+        return bool(container) is (self._origin is Origin.CONTAINERS)
+
+
+def _hash(container: str, uri: str) -> str:
+    return hashlib.sha256(f"{text(container)}\0{text(uri)}".encode()).hexdigest()
+
+
+def _numbers(index: DuplicateIndex, hashed: str) -> Iterator[int]:
+    """The parts that have an image: the first under its hash, others under hashes of that."""
+    while found := index.find(hashed):
+        yield found[0]
+        hashed = _next(hashed)
+
+
+def _free(index: DuplicateIndex, hashed: str) -> str:
+    """The hash under which one more part with an image is found."""
+    while index.find(hashed):
+        hashed = _next(hashed)
+    return hashed
+
+
+def _next(hashed: str) -> str:
+    return hashlib.sha256(hashed.encode()).hexdigest()
