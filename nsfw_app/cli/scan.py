@@ -46,6 +46,12 @@ def scan(
         bool,
         typer.Option("--verify", help="Read all files again, and scan those that have changed."),
     ] = False,
+    delete_gone: Annotated[
+        bool,
+        typer.Option(
+            "--delete-gone", help="Delete rows even where most images of a source are gone."
+        ),
+    ] = False,
     cluster: Annotated[
         str | None,
         typer.Option(
@@ -61,7 +67,7 @@ def scan(
     """
     from nsfw_app.datasets.left_out import LeftOutFiles
     from nsfw_app.datasets.scan import Redo  # with pyarrow; slow to import
-    from nsfw_app.datasets.scan_directory import ScanDirectory, source_name
+    from nsfw_app.datasets.scan_directory import Emptied, ScanDirectory, source_name
     from nsfw_app.datasets.scan_record import ScanRecord
     from nsfw_app.datasets.units import find_units
 
@@ -104,10 +110,15 @@ def scan(
             if scanner.is_stopped:
                 _print_continuation()
                 raise typer.Exit(EXIT_INTERRUPTED)
-            record = directory.finish(
-                keys, left_out=scanner.left_out, unopened=scanner.unopened, finished_at=_now()
+            gone = directory.finish(
+                keys,
+                left_out=scanner.left_out,
+                unopened=scanner.unopened,
+                finished_at=_now(),
+                emptied=Emptied.DELETE if delete_gone else Emptied.KEEP,
             )
-    _print_summary(record, scanner.progress, output)
+            record = directory.record
+    _print_summary(record, scanner.progress, output, gone.sentences())
     if record.counts.errors:
         raise typer.Exit(EXIT_UNAVAILABLE)
 
@@ -129,7 +140,9 @@ def _print_continuation() -> None:
     typer.echo(f"Interrupted. Continue with: {printable(command)}", err=True)
 
 
-def _print_summary(record: "ScanRecord", progress: "ScanProgress", output: Path) -> None:
+def _print_summary(
+    record: "ScanRecord", progress: "ScanProgress", output: Path, gone: Sequence[str]
+) -> None:
     counts, errors = record.counts, sum(record.counts.errors.values())
     sentences = [
         f"{counts.images:,} images in {output}: {counts.images - errors:,} classified, "
@@ -138,7 +151,7 @@ def _print_summary(record: "ScanRecord", progress: "ScanProgress", output: Path)
     ]
     if progress.changed:
         sentences.append(f"{progress.changed:,} had changed.")
-    typer.echo(" ".join(sentences))
+    typer.echo(printable(" ".join([*sentences, *gone])))
 
 
 def _now() -> str:

@@ -1,19 +1,23 @@
 """The directory of a scan: its record, its part files, and the lock of the process that scans.
 
 - One process scans into it at a time. The lock ends with the process, however it ends.
-- Part files that the sources no longer name are deleted when all others are written, not before.
+- Rows of images that are gone are deleted when all others are written, not before, and never many
+  of a source without being asked.
 """
 
 import fcntl
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 from nsfw_app.dataset_errors import ScanDiffers, ScanError, ScanRunning
 from nsfw_app.datasets import output_file
-from nsfw_app.datasets.left_out import MAX_NAMED, LeftOut, LeftOutFiles
+from nsfw_app.datasets.gone_images import MAX_NAMED, GoneImages, find_gone
+from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import absolute, redacted
 from nsfw_app.datasets.part_files import PartFiles, read_footer
 from nsfw_app.datasets.scan_record import ScanCounts, ScanRecord
@@ -21,6 +25,13 @@ from nsfw_app.imaging.decode import Limits
 from nsfw_app.records import ModelIdentity
 
 LOCK = ".lock"
+
+
+class Emptied(StrEnum):
+    """What happens to rows where a source has lost more than half of its images."""
+
+    KEEP = "keep"  # an error, because its disk may not be mounted
+    DELETE = "delete"
 
 
 class ScanDirectory:
@@ -66,48 +77,64 @@ class ScanDirectory:
             yield directory
 
     def finish(
-        self, keys: set[str], *, left_out: LeftOutFiles, unopened: Sequence[str], finished_at: str
-    ) -> ScanRecord:
-        """Record that all images have a row, and delete the parts that are not of the sources.
+        self,
+        keys: set[str],
+        *,
+        left_out: LeftOutFiles,
+        unopened: Sequence[str],
+        finished_at: str,
+        emptied: Emptied = Emptied.KEEP,
+    ) -> GoneImages:
+        """Record that all images have a row, and delete the rows of images that are gone.
 
         Args:
             keys: All parts of the sources.
             left_out: What the listing left out.
-            unopened: Containers that could not be listed.
+            unopened: Containers that cannot be read; the earlier rows of their images are kept.
             finished_at: ISO 8601 in UTC.
+            emptied: What happens where a source has lost more than half of its images.
+
+        Returns:
+            What was deleted and kept.
 
         Raises:
-            ScanError: Rows would be deleted of images that may still be there: no image was found,
-                or a directory or a container could not be read. Or a file cannot be written.
+            ScanError: Rows would be deleted of images that may still be there: a source has lost
+                more than half of them, or a directory could not be read. Or a file cannot be
+                written.
         """
-        obsolete = self.parts.keys() - keys
-        if obsolete and not keys:
+        gone = find_gone(self.parts, keys, sources=self.record.sources, unopened=unopened)
+        if gone.parts and not left_out.is_complete:
             raise ScanError(
-                f"{', '.join(self.record.sources)}: there are no images any more. The rows in "
-                f"{self.path} are kept. Is a disk not mounted?"
+                f"{', '.join(left_out.names[LeftOut.UNREADABLE])} cannot be read, so the scan is "
+                "not finished, and no earlier row is deleted. Make it readable or remove it, then "
+                "run the same command again."
             )
-        unread = [*left_out.names[LeftOut.UNREADABLE], *unopened[:MAX_NAMED]]
-        if obsolete and unread:
+        if gone.emptied and emptied is Emptied.KEEP:
+            lost = [
+                f"{name} has lost {gone.by_source[name]:,} of its {gone.earlier[name]:,} images"
+                for name in gone.emptied[:MAX_NAMED]
+            ]
             raise ScanError(
-                f"{', '.join(unread)} cannot be read, so the scan is not finished, and no earlier "
-                "row is deleted. Make it readable or remove it, then run the same command again."
+                f"{'; '.join(lost)}. Is a disk not mounted? Their rows in {self.path} are kept, "
+                "and the scan is not finished. If the images are meant to be gone, run the same "
+                "command with --delete-gone."
             )
-        footers = [read_footer(self.parts.path(key)) for key in sorted(keys)]
-        errors: dict[str, int] = {}
-        for footer in footers:
-            for kind, count in footer.errors.items():
-                errors[kind] = errors.get(kind, 0) + count
+        self.parts.remove(gone.parts)
+        images, errors, count = 0, Counter[str](), 0
+        for path in self.parts.paths():
+            footer = read_footer(path)
+            images, count = images + footer.rows, count + 1
+            errors.update(footer.errors)
         self.record = replace(
             self.record,
             finished_at=finished_at,
-            counts=ScanCounts(sum(footer.rows for footer in footers), len(keys), errors),
+            counts=ScanCounts(images, count, dict(errors)),
             left_out={str(reason): count for reason, count in left_out.counts.items()},
         )
-        self.parts.remove(obsolete)
         self.parts.remove_unfinished()
         output_file.remove_partial(self.parts.directory)  # of workers of a cluster that were lost
         self.record.write(self.path)
-        return self.record
+        return gone
 
 
 def source_name(source: str) -> str:

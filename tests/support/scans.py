@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from nsfw_app.datasets.scan import DonePart, Redo, Scanner
-from nsfw_app.datasets.scan_directory import ScanDirectory
+from nsfw_app.datasets.scan_directory import Emptied, ScanDirectory
 from nsfw_app.datasets.scan_record import ScanRecord
 from nsfw_app.datasets.units import find_units
 from nsfw_app.records import Policy
@@ -50,8 +50,21 @@ def scan(
     classifier: FakeClassifier | None = None,
 ) -> tuple[Scanner, list[DonePart]]:
     """Scan a directory to its end; the scanner and its parts."""
+    scanner, parts, _ = scan_all([source], output, *redo, classifier=classifier)
+    return scanner, parts
+
+
+def scan_all(
+    sources: Sequence[Path],
+    output: Path,
+    *redo: Redo,
+    classifier: FakeClassifier | None = None,
+    emptied: Emptied = Emptied.KEEP,
+) -> tuple[Scanner, list[DonePart], Sequence[str]]:
+    """Scan sources to their end; the scanner, its parts, and sentences about images gone."""
     model = classifier or CountingClassifier()
-    with ScanDirectory.opened(output, record(source, classifier=model)) as directory:
+    gone: Sequence[str] = ()
+    with ScanDirectory.opened(output, record(*sources, classifier=model)) as directory:
         scanner = Scanner(
             directory.parts,
             classifier=model,
@@ -59,15 +72,17 @@ def scan(
             limits=LIMITS,
             redo=frozenset(redo),
         )
-        parts = list(scanner.scan(find_units([str(source)], left_out=scanner.left_out)))
+        named = list(map(str, sources))
+        parts = list(scanner.scan(find_units(named, left_out=scanner.left_out)))
         if not scanner.is_stopped:
-            directory.finish(
+            gone = directory.finish(
                 {part.key for part in parts},
                 left_out=scanner.left_out,
                 unopened=scanner.unopened,
                 finished_at="2026",
-            )
-    return scanner, parts
+                emptied=emptied,
+            ).sentences()
+    return scanner, parts, gone
 
 
 def rows(output: Path) -> dict[str, dict[str, Any]]:

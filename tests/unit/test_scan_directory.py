@@ -1,6 +1,7 @@
 """The directory of a scan: one process at a time, and only rows that are consistent."""
 
 import os
+import tarfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,13 +11,14 @@ from typing import Any
 import pytest
 
 from nsfw_app.dataset_errors import ScanDiffers, ScanError, ScanRunning
+from nsfw_app.datasets import units
 from nsfw_app.datasets.output_file import PARTIAL
-from nsfw_app.datasets.scan_directory import ScanDirectory, source_name
+from nsfw_app.datasets.scan_directory import Emptied, ScanDirectory, source_name
 from nsfw_app.datasets.scan_record import ScanRecord
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.records import LabelRole, ModelIdentity, Policy
 from tests.support.fakes import LIMITS, image_bytes
-from tests.support.scans import record, rows, scan
+from tests.support.scans import CountingClassifier, change, record, rows, scan, scan_all
 
 WANTED = record(Path("photos"))
 
@@ -86,16 +88,68 @@ def test_files_of_killed_processes_are_deleted(tmp_path: Path) -> None:
     assert list(tmp_path.rglob(f"{PARTIAL}*")) == []
 
 
+def photos(directory: Path, count: int, *, first: int = 0) -> Path:
+    """A directory with this many images."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for red in range(first, first + count):
+        (directory / f"{red:03}.png").write_bytes(image_bytes(red))
+    return directory
+
+
+def empty(directory: Path) -> None:
+    """Delete the files in a directory."""
+    for path in directory.iterdir():
+        path.unlink()
+
+
 def test_a_source_without_images_deletes_nothing(tmp_path: Path) -> None:
-    """As when its disk is not mounted."""
-    source, output = tmp_path / "source", tmp_path / "out"
-    source.mkdir()
-    (source / "a.png").write_bytes(image_bytes(1))
+    """As when its disk is not mounted; the error says how to delete them."""
+    source, output = photos(tmp_path / "source", 1), tmp_path / "out"
     scan(source, output)
-    (source / "a.png").unlink()
-    with pytest.raises(ScanError, match="not mounted"):
+    empty(source)
+    with pytest.raises(ScanError, match=r"1 of its 1 images\. Is a disk not mounted") as kept:
         scan(source, output)
     assert len(rows(output)) == 1
+    assert "--delete-gone" in str(kept.value)
+    _, _, gone = scan_all([source], output, emptied=Emptied.DELETE)
+    assert gone == [f"1 row of an image that is gone was deleted ({source}: 1)."]
+    assert ScanRecord.read(output).counts.images == len(rows(output)) == 0
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_one_of_several_sources_without_images(
+    tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are kept, it is named, and the others are scanned; a later run goes on."""
+    monkeypatch.setattr(units, "FILES_PER_CUT", 10)
+    a, b = photos(tmp_path / "a", count), photos(tmp_path / "b", count + 1, first=100)
+    output = tmp_path / "out"
+    scan_all([a, b], output)
+    empty(a)
+    photos(b, 1, first=200)
+    for _ in range(2):
+        with pytest.raises(ScanError, match=f"{a} has lost {count} of its {count} images"):
+            scan_all([a, b], output)
+        assert len(rows(output)) == 2 * count + 2
+        assert ScanRecord.read(output).finished_at is None
+    photos(a, count)
+    classifier = CountingClassifier()
+    _, _, gone = scan_all([a, b], output, classifier=classifier)
+    assert (classifier.seen, gone) == (0, [])
+    assert len(rows(output)) == 2 * count + 2
+
+
+def test_rows_of_images_that_are_gone_are_counted(tmp_path: Path) -> None:
+    """Where a source has lost the smaller part, by the directories below it."""
+    source, output = tmp_path / "source", tmp_path / "out"
+    a, b = photos(source / "a" / "x", 3), photos(source / "b", 5, first=100)
+    scan(source, output)
+    empty(a)
+    (b / "100.png").unlink()
+    _, _, gone = scan_all([source], output)
+    assert gone == [f"4 rows of images that are gone were deleted ({source}/a: 3, {source}/b: 1)."]
+    assert len(rows(output)) == ScanRecord.read(output).counts.images == 4
+    assert scan_all([source], output)[2] == []
 
 
 def test_an_unreadable_directory_deletes_nothing(
@@ -123,23 +177,79 @@ def test_an_unreadable_directory_deletes_nothing(
     assert len(rows(output)) == 2
 
 
-def test_a_container_that_cannot_be_opened_deletes_nothing(tmp_path: Path) -> None:
-    """The rows of its members stay until it can be opened again, or is removed."""
-    source, output = tmp_path / "source", tmp_path / "out"
-    source.mkdir()
+def zipped(path: Path, *names: str) -> None:
+    """Write an archive of images."""
+    with zipfile.ZipFile(path, "w") as file:
+        for number, name in enumerate(names):
+            file.writestr(name, image_bytes(number))
+
+
+def test_a_container_that_cannot_be_opened_keeps_its_rows(tmp_path: Path) -> None:
+    """Until it can be opened again, or is removed; everything else is finished."""
+    source, output = photos(tmp_path / "source", 3, first=100), tmp_path / "out"
     archive = source / "a.zip"
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("x.png", image_bytes(1))
-    (source / "b.png").write_bytes(image_bytes(2))
+    zipped(archive, "x.png", "y.png")
     scan(source, output)
-    data = archive.read_bytes()
-    archive.write_bytes(data[:-30])
-    with pytest.raises(ScanError, match=r"a\.zip cannot be read, so the scan is not finished"):
-        scan(source, output)
-    assert {row["error_kind"] for row in rows(output).values()} == {None, "unreadable"}
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[:-30])
+    (source / "100.png").unlink()
+    change(source / "101.png", image_bytes(5))
+    for gone_count in (1, 0):
+        _, _, gone = scan_all([source], output)
+        assert len(gone) == 1 + gone_count
+        assert f"2 earlier rows of containers that cannot be read now are kept ({archive}: 2)." in (
+            gone
+        )
+        assert set(rows(output)) == {"101.png", "102.png", "x.png", "y.png", "a.zip"}
+        record = ScanRecord.read(output)
+        assert record.finished_at is not None
+        assert (record.counts.images, record.counts.errors) == (5, {"unreadable": 1})
+    archive.write_bytes(whole)
+    assert scan_all([source], output)[2] == []
+    assert set(rows(output)) == {"101.png", "102.png", "x.png", "y.png"}
     archive.unlink()
     scan(source, output)
-    assert list(rows(output)) == ["b.png"]
+    assert set(rows(output)) == {"101.png", "102.png"}
+
+
+def test_a_container_that_was_always_damaged(tmp_path: Path) -> None:
+    """Later runs accept it as the first one did, and other files are kept up to date."""
+    source, output = photos(tmp_path / "source", 3), tmp_path / "out"
+    (source / "bad.zip").write_bytes(b"no archive")
+    for red in (50, 60):
+        _, _, gone = scan_all([source], output)
+        assert gone == []
+        assert len(rows(output)) == 4
+        change(source / "001.png", image_bytes(red))
+
+
+def test_a_container_that_is_damaged_after_its_first_images(tmp_path: Path) -> None:
+    """These are scanned again; the rows of the others are kept, and no image has two."""
+    source, output = photos(tmp_path / "source", 1, first=100), tmp_path / "out"
+    archive = source / "a.tar"
+    with tarfile.open(archive, "w") as file:
+        for red in range(6):
+            image = tmp_path / f"{red}.png"
+            image.write_bytes(image_bytes(red))
+            file.add(image, f"{red}.png")
+    scan(source, output)
+    with tarfile.open(archive) as file:
+        sound = file.getmembers()[3].offset
+    archive.write_bytes(archive.read_bytes()[:sound] + bytes([255]) * 4_096)
+    _, _, (kept,) = scan_all([source], output)
+    assert kept.startswith("3 earlier rows")
+    assert set(rows(output)) == {"100.png", "a.tar", *(f"{red}.png" for red in range(6))}
+
+
+def test_a_row_without_a_path_is_no_damaged_table(tmp_path: Path) -> None:
+    """It has its row with an error, in later runs, too."""
+    images, output = photos(tmp_path / "images", 3), tmp_path / "out"
+    table = tmp_path / "paths.jsonl"
+    table.write_text(f'"{images}/000.png"\nnull\n"{images}/001.png"\n"{images}/002.png"\n')
+    scan(table, output)
+    change(images / "001.png", image_bytes(9))
+    assert scan_all([table], output)[2] == []
+    assert len(rows(output)) == 4
 
 
 def test_sources_are_named_by_absolute_paths_without_secrets() -> None:
