@@ -18,7 +18,7 @@ from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.image_columns import DAMAGED, Value, byte_columns, members, text_columns
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.locations import is_url, name_of
-from nsfw_app.datasets.path_tables import listed, no_column, path_column
+from nsfw_app.datasets.path_tables import is_left_out, listed, no_column, path_column
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging.decode import Limits
 
@@ -26,7 +26,7 @@ MAGIC = b"ARROW1"  # of files with a footer; others are streams, as those of `sa
 WINDOW_BYTES = 64 * 2**20  # of batches that are kept for threads that come a little later
 
 
-def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:  # noqa: ARG001
+def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
     """The images of a file, in its order; a remote file is read as a whole for that.
 
     Raises:
@@ -46,6 +46,8 @@ def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:  # noq
                         )
                 rows += batch.num_rows
         elif column := path_column(text_columns(schema)):
+            if is_left_out(container, left_out):
+                return
             found = _checked(batches, [column], container.file)
             paths = (path for batch in found for path in batch.column(column).to_pylist())
             yield from listed(paths, container)

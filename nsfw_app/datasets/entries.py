@@ -38,6 +38,7 @@ class Entry:
         version: Changes when the file changes: size and time of modification, or an ETag.
         place: Where a member of an archive is in its file.
         problem: Why it cannot be read, where that is known when it is listed.
+        is_found: Whether its file lies in a directory that was named, and was not named itself.
         weight: About its part of the bytes of its file, for progress, where `size` is not known.
     """
 
@@ -49,6 +50,7 @@ class Entry:
     place: Place | None = None
     problem: ImageProblem | None = None
     weight: int = 0
+    is_found: bool = False
 
     @property
     def progress_bytes(self) -> int:

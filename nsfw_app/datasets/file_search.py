@@ -28,11 +28,13 @@ class FoundFile:
         path: Where it is.
         relative: Its path below the directory that was named, or its name alone.
         linked: Whether it was reached through a link, so that it may lie anywhere.
+        is_found: Whether it lies in a directory that was named, and was not named itself.
     """
 
     path: Path
     relative: Path
     linked: bool
+    is_found: bool = False
 
 
 @dataclass(slots=True)
@@ -93,7 +95,7 @@ class FileSearch:
                     self.left_out.add(LeftOut.NAME, str(path))
                 else:
                     is_link = linked or entry.is_symlink()
-                    yield FoundFile(path, path.relative_to(root), is_link)
+                    yield FoundFile(path, path.relative_to(root), is_link, is_found=True)
             waiting += reversed(inner)
 
     def _is_new(self, directory: Path) -> bool:

@@ -41,12 +41,14 @@ class FileStatus:
         is_directory: Whether it holds files.
         size: Bytes; None where the server does not say.
         version: Changes when the file changes; empty where the server does not say.
+        is_found: Whether it lies in a directory that was named, and was not named itself.
     """
 
     location: str
     is_directory: bool = False
     size: int | None = None
     version: str = ""
+    is_found: bool = False
 
 
 def status(location: str) -> FileStatus:

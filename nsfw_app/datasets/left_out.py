@@ -16,6 +16,7 @@ class LeftOut(StrEnum):
     UNREADABLE = "directories that cannot be read"
     DESTINATION = "inside the destination"
     NESTED = "archives within archives"
+    PATHS = "tables of paths in directories"
     LINK = "links within archives"
 
 

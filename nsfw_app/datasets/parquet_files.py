@@ -23,7 +23,7 @@ from nsfw_app.datasets.image_columns import (
 )
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.locations import name_of
-from nsfw_app.datasets.path_tables import listed, no_column, path_column
+from nsfw_app.datasets.path_tables import is_left_out, listed, no_column, path_column
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging.decode import Limits
 
@@ -33,7 +33,7 @@ PATHS = 1_000  # of a column of paths, decoded at once
 WINDOW_BYTES = 64 * 2**20  # of decoded rows, for threads that come a little later
 
 
-def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:  # noqa: ARG001
+def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
     """The images of a file, in its order.
 
     Raises:
@@ -50,6 +50,8 @@ def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:  # noq
                     f"{name_of(container.file)} states {count:,} rows, more than it has bytes.",
                 )
         elif column := path_column(text_columns(table.schema_arrow)):
+            if is_left_out(container, left_out):
+                return
             yield from listed(_paths(table, column, container), container)
             return
         else:

@@ -8,7 +8,7 @@ from typing import Any
 from nsfw_app.datasets import files
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.files import FileStatus
-from nsfw_app.datasets.left_out import LeftOutFiles
+from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import name_of, resolved
 from nsfw_app.datasets.versions import versioned
 from nsfw_app.errors import ImageError, ImageErrorKind
@@ -38,6 +38,13 @@ def listed(paths: Iterable[Any], container: Entry) -> Iterator[Entry]:
         container: The table.
     """
     return versioned(_named(path, row, container) for row, path in enumerate(paths))
+
+
+def is_left_out(container: Entry, left_out: LeftOutFiles) -> bool:
+    """Whether a table of paths lies in a directory, where it describes other images; counts it."""
+    if container.is_found:
+        left_out.add(LeftOut.PATHS, container.uri)
+    return container.is_found
 
 
 def path_column(names: Iterable[str]) -> str | None:

@@ -1,7 +1,7 @@
 """File search below URLs, by the rules of `file_search`, without links."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from nsfw_app.dataset_errors import SourceError
@@ -52,7 +52,9 @@ class RemoteSearch:
                     self.left_out.add(LeftOut.UNREADABLE, redacted(location))
                 else:
                     waiting.append((location, depth + 1))
-            yield from (each for each in found if not each.is_directory and self._is_wanted(each))
+            for each in found:
+                if not each.is_directory and self._is_wanted(each):
+                    yield replace(each, is_found=True)
 
     def _is_wanted(self, file: FileStatus) -> bool:
         name = name_of(file.location)

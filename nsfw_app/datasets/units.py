@@ -120,7 +120,7 @@ def _found(
         else:
             found = search.files(Path(location) for location in run)
             yield from versioned(
-                FileStatus(str(file.path))
+                FileStatus(str(file.path), is_found=file.is_found)
                 for file in found
                 if not _is_excluded(file.path, excluded, left_out)
             )

@@ -30,10 +30,10 @@ def _entry(found: FileStatus | Entry) -> Entry:
     """A file as it is now; one that cannot be read has neither size nor version."""
     if isinstance(found, Entry):
         return found
-    location = found.location
+    location, is_found = found.location, found.is_found
     if not found.version:
         try:
             found = files.status(location)
         except ImageError:
             return Entry(redacted(location), location)
-    return Entry(redacted(location), location, "", found.size, found.version)
+    return Entry(redacted(location), location, "", found.size, found.version, is_found=is_found)

@@ -117,6 +117,9 @@ def test_directories_are_searched(store: Store, reader: Reader) -> None:
     urls = [store(f"set/{name}", data) for name, data in IMAGES.items()]
     for name in ("set/.hidden.jpg", "set/notes.txt", "set/.git/x.jpg", "set/empty.jpg"):
         store(name, b"" if "empty" in name else b"x")
+    paths = io.BytesIO()
+    pq.write_table(pa.table({"uri": ["in/0.jpg"]}), paths)
+    store("set/kept.parquet", paths.getvalue())
     left_out = LeftOutFiles()
     root = urls[0].removesuffix("in/0.jpg")
     found = entries(root, left_out=left_out)
@@ -125,7 +128,7 @@ def test_directories_are_searched(store: Store, reader: Reader) -> None:
     by_uri = {entry.uri: outcome(reader, entry) for entry in found}
     assert by_uri.pop(f"{root}empty.jpg") == "empty"
     assert by_uri == dict(zip(urls, IMAGES.values(), strict=True))
-    assert left_out.counts == {LeftOut.HIDDEN: 2, LeftOut.NAME: 1}
+    assert left_out.counts == {LeftOut.HIDDEN: 2, LeftOut.NAME: 1, LeftOut.PATHS: 1}
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "parquet"])

@@ -160,6 +160,28 @@ def test_tables_of_paths_are_read(tmp_path: Path, reader: Reader, suffix: str) -
     assert [outcome(reader, e) for e in found] == [b"one", b"two", b"two", "missing"]
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv", ".jsonl"])
+def test_tables_of_paths_in_directories_are_left_out(tmp_path: Path, suffix: str) -> None:
+    """And counted, so that a filtered table does not double its images. Named ones are read."""
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    path = tmp_path / f"kept{suffix}"
+    table = pa.table({"uri": ["a.jpg"], "nsfw_score": [0.1]})
+    if suffix == ".parquet":
+        pq.write_table(table, path)
+    elif suffix == ".arrow":
+        with pa.ipc.new_stream(path, table.schema) as writer:
+            writer.write_table(table)
+    else:
+        path.write_text("uri\na.jpg\n" if suffix == ".csv" else '{"uri": "a.jpg"}\n')
+    left_out = LeftOutFiles()
+    found = [entry.uri for entry in entries(tmp_path, left_out=left_out)]
+    assert found == [f"{tmp_path}/a.jpg"]
+    assert left_out.counts.total() == 1
+    assert path.name in left_out.summary()
+    for named in (path, f"{tmp_path}/*{suffix}"):
+        assert [entry.uri for entry in entries(named)] == found
+
+
 def test_rows_without_a_path_are_errors_of_these_rows(tmp_path: Path, reader: Reader) -> None:
     """Lines that are not JSON, other types, missing keys."""
     (tmp_path / "a.jpg").write_bytes(b"x")
