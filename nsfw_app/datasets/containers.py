@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.file_search import is_image_name
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
-from nsfw_app.datasets.locations import name_of
+from nsfw_app.datasets.locations import name_of, scheme
 
 
 class Kind(StrEnum):
@@ -38,6 +38,7 @@ SUFFIXES = {
 }
 # Found in directories: a table of paths there usually describes the images next to it.
 IN_DIRECTORIES = frozenset({Kind.ZIP, Kind.TAR, Kind.PARQUET, Kind.ARROW})
+ROW = re.compile(r"\d+(\..+)?")  # its number, and the column where there are several
 CACHE = re.compile(r"cache-[^/]*\.arrow")  # what `datasets` computed from a table next to it
 
 
@@ -48,6 +49,14 @@ def kind_of(location: str) -> Kind | None:
         if kind := SUFFIXES.get("".join(suffixes[-count:])):
             return kind
     return None
+
+
+def is_member(location: str) -> bool:
+    """Whether a location is the uri of an image in a container; see `Entry`."""
+    if scheme(location) in {Kind.ZIP, Kind.TAR}:
+        return "::" in location
+    table, mark, row = location.rpartition("#")
+    return bool(mark and ROW.fullmatch(row)) and kind_of(table) in {Kind.PARQUET, Kind.ARROW}
 
 
 def is_in_directories(name: str) -> bool:

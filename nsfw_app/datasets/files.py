@@ -293,7 +293,11 @@ def _failures(location: str) -> Iterator[None]:
         yield
     except (ImageError, SourceError):
         raise
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if _is_unreachable(error):  # of which fsspec says the same as of a missing file
+            raise ImageError(
+                ImageErrorKind.UNREADABLE, f"{name} cannot be read: its server cannot be reached."
+            ) from None
         raise ImageError(ImageErrorKind.MISSING, f"{name} does not exist.") from None
     except Exception as error:  # file systems may raise anything
         if lacks_memory(error):
@@ -303,6 +307,17 @@ def _failures(location: str) -> Iterator[None]:
         raise ImageError(
             ImageErrorKind.UNREADABLE, f"{name} cannot be read: {reason(error)}."
         ) from None
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    """Whether there was no connection to a server."""
+    cause = error.__cause__ or error.__context__
+    return cause is not None and (
+        isinstance(cause, ConnectionError | TimeoutError)
+        # Of aiohttp, which need not be installed.
+        or any(each.__name__ == "ClientConnectionError" for each in type(cause).__mro__)
+        or _is_unreachable(cause)
+    )
 
 
 def _no_ranges(location: str) -> ImageError:

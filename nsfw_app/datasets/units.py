@@ -73,7 +73,7 @@ def grouped(found: Iterator[Entry]) -> Iterator[Unit]:
     """Groups of files, and containers each of their own, in the order in which they are found."""
     group: list[Entry] = []
     for entry in found:
-        if containers.kind_of(entry.file):
+        if containers.kind_of(entry.file) and not entry.problem:
             yield Unit([entry], is_container=True)
             continue
         group.append(entry)
@@ -88,6 +88,8 @@ def grouped(found: Iterator[Entry]) -> Iterator[Unit]:
 def _checked(spec: str) -> str:
     """The location of a source, with the @ of a list."""
     mark = LIST if spec.startswith(LIST) and not Path(spec).exists() else ""
+    if not spec.removeprefix(mark).strip():
+        raise SourceError("A source is empty. Name a directory, file, pattern or URL.")
     location = absolute(spec.removeprefix(mark))
     files.check_installed(location)
     if mark or not patterns.is_pattern(location):

@@ -4,11 +4,12 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from nsfw_app.concurrency import map_ordered
-from nsfw_app.datasets import files
+from nsfw_app.datasets import containers, files
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.locations import is_url, redacted
-from nsfw_app.errors import ImageError
+from nsfw_app.errors import ImageError, ImageErrorKind
+from nsfw_app.records import ImageProblem
 
 REQUESTS = 16  # at once
 
@@ -31,6 +32,16 @@ def _entry(found: FileStatus | Entry) -> Entry:
     if isinstance(found, Entry):
         return found
     location, is_found = found.location, found.is_found
+    if containers.is_member(location):
+        return Entry(
+            redacted(location),
+            location,
+            problem=ImageProblem(
+                ImageErrorKind.UNREADABLE,
+                f"{redacted(location)} is in a container, and cannot be named alone. Name the "
+                "container, or write the images with: filter --format copy.",
+            ),
+        )
     if not found.version:
         try:
             found = files.status(location)

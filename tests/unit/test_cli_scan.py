@@ -147,6 +147,21 @@ def test_errors_exit_3_and_are_retried(run: Run, source: Path, output: Path) -> 
     assert ended.code == 3
 
 
+def test_a_source_that_is_lost_exits_1(run: Run, source: Path, output: Path) -> None:
+    """Its rows are kept until `--delete-gone`, which says how many it deleted."""
+    run("scan", source, "--output", output)
+    for path in source.glob("[0-3].bmp"):
+        path.unlink()
+    ended = run("scan", source, "--output", output)
+    assert ended.code == 1
+    assert f"{source} has lost 4 of its 6 images. Is a disk not mounted?" in ended.err
+    assert len(rows(output)) == 6
+    ended = run("scan", source, "--output", output, "--delete-gone")
+    assert f"4 rows of images that are gone were deleted ({source}: 4)." in ended.out
+    assert ended.code == 0
+    assert set(rows(output)) == {"4.bmp", "5.bmp"}
+
+
 def test_verify_reads_all_files(run: Run, source: Path, output: Path) -> None:
     """It says how many had changed."""
     run("scan", source, "--output", output)
@@ -299,6 +314,31 @@ def test_ctrl_c_finishes_what_is_in_flight(large: Path, output: Path) -> None:
     out, err = started(large, output).communicate(timeout=TIMEOUT_S)
     assert f"This run scanned {COUNT + 1 - scanned + unfinished}," in out, err
     assert_complete(output)
+
+
+@pytest.mark.parametrize("module", ["typer", "nsfw_app.cli", "nsfw_app.datasets.scan"])
+def test_ctrl_c_while_the_program_is_loaded(source: Path, output: Path, module: str) -> None:
+    """It ends quietly with the same code, whatever is imported at that moment."""
+    program = "\n".join(
+        (
+            "import os, signal, sys",
+            "class Interrupt:",
+            "    def find_spec(self, name, *_):",
+            f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)",
+            "sys.meta_path.insert(0, Interrupt())",
+            "from nsfw_app.__main__ import main",
+            "main()",
+        )
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "scan", str(source), "--output", str(output)],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "NSFW_DATA_DIR": str(output.parent)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr.strip()) == (130, "", "")
+    assert not output.exists()
 
 
 def test_a_second_ctrl_c_stops_at_once(large: Path, output: Path) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import zipfile
@@ -168,6 +169,14 @@ def test_a_source_that_does_not_exist_is_an_error(store: Store, name: str) -> No
     url = store("x.jpg", b"x").replace("x.jpg", name.removeprefix("@"))
     with pytest.raises(SourceError, match="does not exist"):
         find_units([f"@{url}" if name.startswith("@") else url], left_out=LeftOutFiles())
+
+
+def test_a_server_that_is_down_is_no_missing_file() -> None:
+    """The error says that it cannot be reached."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]  # and nothing listens there any more
+    with pytest.raises(SourceError, match=r"ok\.zip .*server cannot be reached"):
+        find_units([f"http://127.0.0.1:{port}/ok.zip"], left_out=LeftOutFiles())
 
 
 def test_missing_and_large_files_are_typed_errors(store: Store, reader: Reader) -> None:

@@ -237,3 +237,25 @@ def test_files_without_content_are_typed_errors(tmp_path: Path, reader: Reader) 
         "pointer.tar": "pointer",
         "pointer.zip": "pointer",
     }
+
+
+@pytest.mark.parametrize("spec", ["", " ", "@"])
+def test_an_empty_source_is_an_error(spec: str) -> None:
+    """It does not mean the working directory, as an unset variable of a script would."""
+    with pytest.raises(SourceError, match="A source is empty"):
+        find_units([spec], left_out=LeftOutFiles())
+
+
+def test_images_within_containers_cannot_be_named_alone(tmp_path: Path, reader: Reader) -> None:
+    """A list of uris has an error for each that says what to do; its files are read."""
+    (tmp_path / "a.jpg").write_bytes(b"one")
+    archive = zipped(tmp_path / "z.zip", {"in/b.jpg": b"two"})
+    lines = [f"zip://in/b.jpg::{archive}", f"{tmp_path}/x.parquet#3", str(tmp_path / "a.jpg")]
+    (tmp_path / "kept.txt").write_text("\n".join(lines))
+    found = {entry.uri: entry for entry in entries(f"@{tmp_path}/kept.txt")}
+    assert set(found) == set(lines)
+    assert outcome(reader, found[lines[2]]) == b"one"
+    for uri in lines[:2]:
+        with pytest.raises(ImageError, match="cannot be named alone") as refused:
+            reader.read(found[uri])
+        assert uri in str(refused.value)
