@@ -50,8 +50,9 @@ class GoneImages:
                 f"{count:,} {rows} of {are} gone {were} deleted ({_counts(self.by_directory)})."
             )
         if count := self.unreadable.total():
+            rows, are = ("row", "is") if count == 1 else ("rows", "are")
             sentences.append(
-                f"{count:,} earlier rows of containers that cannot be read now are kept "
+                f"{count:,} earlier {rows} of containers that cannot be read now {are} kept "
                 f"({_counts(self.unreadable)})."
             )
         return sentences

@@ -318,7 +318,7 @@ def test_ctrl_c_finishes_what_is_in_flight(large: Path, output: Path) -> None:
 
 @pytest.mark.parametrize("module", ["typer", "nsfw_app.cli", "nsfw_app.datasets.scan"])
 def test_ctrl_c_while_the_program_is_loaded(source: Path, output: Path, module: str) -> None:
-    """It ends quietly with the same code, whatever is imported at that moment."""
+    """It ends quietly with the same code: while modules are imported, too."""
     program = "\n".join(
         (
             "import os, signal, sys",
