@@ -31,7 +31,7 @@ WITHOUT_SCORE = "without a stored score of every model"
 REPEATED = "same bytes as an image that is counted"
 CONFLICTING = "same bytes with different labels"
 CHOSEN_NOTE = (
-    "Settled decisions are not a random sample of the images that arrive. For rates of all "
+    "Decisions are not a random sample of the images that arrive. For rates of all "
     "images, see Insights or the report."
 )
 
@@ -47,6 +47,7 @@ class _Set:
     left_out: Counter[str] = field(default_factory=Counter)
     conflicting: list[list[str]] = field(default_factory=list)
     note: str = ""
+    provisional: int = 0
 
 
 def evaluate(
@@ -63,7 +64,7 @@ def evaluate(
     ] = None,
     decisions: Annotated[
         bool,
-        typer.Option("--decisions", help="Use this installation's settled decisions and scores."),
+        typer.Option("--decisions", help="Use this installation's decisions and scores."),
     ] = False,
     at: Annotated[
         list[float] | None,
@@ -89,7 +90,7 @@ def evaluate(
     store = open_store(chosen)
     names = list(dict.fromkeys(model or ()))
     if decisions:
-        found = _settled(chosen, store, names)
+        found = _decided(chosen, store, names)
         _check_group(found.columns, group)
     else:
         images, left_out = _labeled_files(labels or [])
@@ -135,6 +136,7 @@ def _report(found: _Set, at: Sequence[float], group: str | None) -> dict[str, An
         "unavailable": found.unavailable,
         "left_out": dict(found.left_out),
         "conflicting": found.conflicting,
+        "provisional": found.provisional,
     }
 
 
@@ -231,27 +233,35 @@ def _labeled_files(paths: Sequence[Path]) -> tuple[list[LabeledImage], Counter[s
     return images, +left_out
 
 
-def _settled(chosen: Settings, store: Store, models: Sequence[str]) -> _Set:
-    """Settled images of this installation, with the scores that are stored."""
+def _decided(chosen: Settings, store: Store, models: Sequence[str]) -> _Set:
+    """Images of this installation with a label by reviewers, and the scores that are stored."""
     known = [identity for identity, _ in store.settled_labels.models()]
     if not known:
-        raise LabelSetError("No decision is settled yet.")
+        raise LabelSetError("No image has a label by decisions yet.")
     policies, equivalents = open_policies(chosen, store), EquivalentBackends(chosen.artifacts_dir)
     scored: list[tuple[ModelIdentity, Policy, dict[str, float]]] = []
     for name in models or [known[0].model]:
         identity = next((each for each in known if each.model == display_name(name)), None)
         if identity is None:
             listed = ", ".join(sorted({each.model for each in known}))
-            raise LabelSetError(f"No settled image has a score of {name}, only of {listed}.")
+            raise LabelSetError(f"No labeled image has a score of {name}, only of {listed}.")
         policy = policies.of(identity.model)
         scores: dict[str, float] = {}
         for backend in equivalents.of(identity, policy):
             scores |= store.settled_labels.scores(replace(identity, backend=backend))
         scored.append((identity, policy, scores | store.settled_labels.scores(identity)))
-    images = store.settled_labels.all()
+    images = store.settled_labels.reviewed()
     complete = [image for image in images if all(image.image_sha256 in each for *_, each in scored)]
     if not complete:
-        raise LabelSetError("No settled image has a stored score of every model.")
+        raise LabelSetError("No labeled image has a stored score of every model.")
+    provisional = sum(image.provisional for image in complete)
+    note = CHOSEN_NOTE
+    if provisional:
+        note = (
+            f"{provisional:,} of {len(complete):,} images are not settled yet: they count with the "
+            "label of most of their decisions, and at a tie with the one that the model does not "
+            f"give. {note}"
+        )
     return _Set(
         np.array([image.label is Label.NSFW for image in complete]),
         [{"source": image.source, "queue_reason": image.queue_reason} for image in complete],
@@ -260,7 +270,8 @@ def _settled(chosen: Settings, store: Store, models: Sequence[str]) -> _Set:
             for identity, policy, each in scored
         ],
         left_out=+Counter({WITHOUT_SCORE: len(images) - len(complete)}),
-        note=CHOSEN_NOTE,
+        note=note,
+        provisional=provisional,
     )
 
 

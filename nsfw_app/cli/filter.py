@@ -157,12 +157,16 @@ def filter_images(
         else:
             write_rows(parts, rows, output=output, kind=kind)
     if report:
-        arrived = open_summaries(chosen, store, policies).population(parts.record.model).sample
+        arrived = open_summaries(chosen, store, policies).population(parts.record.model)
         sheet = datasheet(
             parts.record,
             criteria,
             rows.counts,
-            rate=kept_rate(arrived, rows.counts.unsettled_scores),
+            rate=kept_rate(
+                arrived.estimated,
+                rows.counts.unsettled_scores,
+                provisional=arrived.is_provisional,
+            ),
             where=where,
             uses_decisions=decisions,
         )

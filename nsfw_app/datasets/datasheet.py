@@ -101,6 +101,7 @@ def _rate(rate: KeptRate) -> dict[str, float | int | None]:
         "reviews": rate.rate.reviews,
         "images": rate.images,
         "covered": rate.covered,
+        "provisional": rate.provisional,
     }
 
 

@@ -120,7 +120,7 @@ def forecast_audits(
     """
     population = summaries.population(identity)
     stored = summaries.calibrations.of(identity)
-    fitted = None if stored else fit_calibration(population.sample)
+    fitted = None if stored else fit_calibration(population.estimated)
     curve = parse_curve(stored.curve) if stored else fitted and fitted.curve
     used = stored or fitted
     scores = population.scores

@@ -57,7 +57,7 @@ class CalibrationBook:
         return self._calibrations.all()
 
     def refit(self, identity: ModelIdentity, *, author: str) -> StoredCalibration:
-        """Fit a calibration to all settled reviews of a model, and put it in force.
+        """Fit a calibration to all sampled reviews of a model, and put it in force.
 
         Raises:
             CalibrationError: There are too few reviews.

@@ -36,7 +36,7 @@ Times = NDArray[np.datetime64]
 
 @dataclass(frozen=True, slots=True)
 class WeeklyRate:
-    """How often settled labels differ from the model's, of the images that arrived in a week.
+    """How often reviewers' labels differ from the model's, of the images that arrived in a week.
 
     `start` is its Monday, as an ISO date.
     """
@@ -114,10 +114,14 @@ def compare(
 
 
 class _CertainReviews:
-    """Settled reviews of scores that were always drawn with certainty, around the threshold."""
+    """Reviews of scores that were always drawn with certainty, around the threshold.
+
+    Provisional labels are among them: disagreements wait for a second decision, so that settled
+    labels alone would show a lower rate for the latest images.
+    """
 
     def __init__(self, history: Population, policy: Policy) -> None:
-        sample = history.sample
+        sample = history.estimated
         uncertain = sample.scores[sample.probabilities < 1]
         below = uncertain < policy.threshold
         self.lower = float(uncertain[below].max(initial=0.0))

@@ -1,7 +1,8 @@
 """Wrong labels of the model, estimated from sampled reviews: by reason, by source and by day.
 
 - A review counts with the number of images that it represents, as in `estimates`.
-- The model's label is that of the policy in force, the truth is the settled label.
+- The model's label is that of the policy in force, the truth is the settled label or, until there
+  is one, the provisional one.
 """
 
 import json
@@ -19,12 +20,14 @@ from nsfw_app.evidence.sample import UNSAFE
 from nsfw_app.evidence.strata import Strata
 from nsfw_app.records import Policy
 
+NOT_SETTLED = "not_settled"
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
     """Images of a source or a day, and the shares of them that the model labels wrongly.
 
-    - `images` is how many arrived that could be drawn, `reviews` how many have a settled label.
+    - `images` is how many arrived that could be drawn, `reviews` how many have a label.
     - `wrong` is the share with either error: `false_negatives` are unsafe images that are labeled
       normal, `false_positives` safe ones that are labeled nsfw.
     """
@@ -42,7 +45,8 @@ class ReasonErrors:
     """Wrongly labeled images for which reviewers gave a reason.
 
     - `found` of the sampled images are; `images` is the estimated number among all.
-    - An image counts once for each of its reasons; `NO_REASON` are those without any.
+    - An image counts once for each of its reasons; `NO_REASON` are those without any, and
+      `NOT_SETTLED` those whose reasons are hidden while they wait for another decision.
     """
 
     name: str
@@ -71,7 +75,7 @@ def estimate_errors(
         decisions: Those about the images, for their reasons; others are ignored.
         confidence: Of each interval by itself, in (0, 1).
     """
-    sample = population.sample
+    sample = population.estimated
     unsafe, flagged = sample.labels == UNSAFE, sample.scores >= policy.threshold
     wrong = sample.reviewed & (unsafe != flagged)
     represented = np.zeros(len(sample))
@@ -113,13 +117,14 @@ def estimate_errors(
 def _by_reason(
     population: Population, wrong: NDArray[np.int64], decisions: Decisions, confidence: float
 ) -> list[ReasonErrors]:
-    sample = population.sample
+    sample = population.estimated
     reasons_of = _reasons(population, wrong, decisions)
     reviewed = np.flatnonzero(sample.reviewed)
     weights = Strata(sample).weights
     found: dict[str, list[int]] = {}
     for place in wrong.tolist():
-        for reason in reasons_of.get(int(population.prediction_ids[place])) or {NO_REASON}:
+        missing = NO_REASON if population.sample.reviewed[place] else NOT_SETTLED
+        for reason in reasons_of.get(int(population.prediction_ids[place])) or {missing}:
             found.setdefault(reason, []).append(place)
     return [
         ReasonErrors(
@@ -136,9 +141,9 @@ def _by_reason(
 def _reasons(
     population: Population, wrong: NDArray[np.int64], decisions: Decisions
 ) -> dict[int, set[str]]:
-    """Reasons by prediction, from the decisions with the label that the image settled on."""
+    """Reasons by prediction, from the decisions with the label of the image."""
     ids = population.prediction_ids[wrong]
-    unsafe = dict(zip(ids.tolist(), population.sample.labels[wrong] == UNSAFE, strict=True))
+    unsafe = dict(zip(ids.tolist(), population.estimated.labels[wrong] == UNSAFE, strict=True))
     lists = [set(json.loads(text)) for text in decisions.reason_lists]
     given = np.array([bool(reasons) for reasons in lists], bool)
     about = np.isin(decisions.prediction_ids, ids)

@@ -38,7 +38,7 @@ class Interval:
     """A number with its confidence interval, which contains it.
 
     - `value` is None where no review is about it; the interval is then the whole range.
-    - `reviews` is the number of settled labels that it is computed from.
+    - `reviews` is the number of labels that it is computed from.
     """
 
     value: float | None
@@ -57,7 +57,7 @@ class Estimates:
     - `missed`: number of unsafe images that are not flagged, as expected of as many images of the
       same kind. `flagged`: number of images with a score of at least the threshold, which is known
       exactly.
-    - `images` arrived; `unsettled` of them were drawn and have no settled label. `hardly_settled`
+    - `images` arrived; `unsettled` of them were drawn and have no label. `hardly_settled`
       images are of strata with too few labels to represent what waits in them.
     """
 
@@ -101,7 +101,7 @@ class Estimator:
 
     @property
     def weights(self) -> Floats:
-        """Shape (reviews,): how many images each settled review represents."""
+        """Shape (reviews,): how many images each review represents."""
         return self._strata.weights
 
     def at(self, threshold: float) -> Estimates:

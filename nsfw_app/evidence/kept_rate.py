@@ -34,22 +34,29 @@ class KeptRate:
         confidence: Of the interval.
         images: Kept images that the estimate is about.
         covered: Their share of all kept images, in [0, 1].
+        provisional: How many of the reviews are not settled yet.
     """
 
     rate: Interval
     confidence: float
     images: int
     covered: float
+    provisional: int = 0
 
 
 def kept_rate(
-    sample: Sample, kept: Sequence[int], *, confidence: float = CONFIDENCE
+    sample: Sample,
+    kept: Sequence[int],
+    *,
+    provisional: NDArray[np.bool_] | None = None,
+    confidence: float = CONFIDENCE,
 ) -> KeptRate | None:
     """Estimate the share of unsafe images among kept ones; None where no review says anything.
 
     Args:
         sample: The images that arrived.
         kept: Number of kept images in each of these equal ranges of scores from 0 to 1.
+        provisional: Shape (images of the sample,), whether the label is provisional; None for none.
         confidence: Of the interval, in (0, 1).
     """
     counts = np.asarray(kept, np.int64)
@@ -73,7 +80,8 @@ def kept_rate(
     lower, upper = map(float, np.quantile(drawn, [tail, 1 - tail]))
     reviews = int(np.count_nonzero(chosen[bins]))
     rate = Interval(value, min(lower, value), max(upper, value), reviews)
-    return KeptRate(rate, confidence, images, images / int(counts.sum()))
+    open_reviews = 0 if provisional is None else np.sum(chosen[bins] & provisional[reviewed])
+    return KeptRate(rate, confidence, images, images / int(counts.sum()), int(open_reviews))
 
 
 def _draw(rates: NDArray[np.float64], reviews: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,6 +3,8 @@
 - Columns are arrays in order of arrival, so that a sample of a period is a slice of them.
 - A drawn image has the label that its queue entry settled on, also if a decision in Gallery or
   Review settled it: the draw put it into the sample. Other chosen decisions are no labels.
+- Until it is settled it has the provisional label of its standing decisions, in the sample for
+  estimates only. What waits for a second decision differs from the model more often than the rest.
 - A sample holds one model: backends of the same weights whose parity was verified count as one.
 """
 
@@ -10,6 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,10 +44,12 @@ class Selection:
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """Images that arrived in a period, and the sample that can be estimated from.
+    """Images that arrived in a period, and the samples of those that could be drawn.
 
-    - `sample` leaves out the images that no rule could have drawn: `never_drawn` is their number,
-      and nothing is known of them.
+    - `sample` has the settled labels, for guarantees. It leaves out the images that no rule could
+      have drawn: `never_drawn` is their number, and nothing is known of them.
+    - `provisional` are the labels of images in `sample` that have decisions and are not settled,
+      `NOT_REVIEWED` for all others; None where there are none.
     - `scores` and `times` are of all images, `times` as datetime64[s] in UTC.
     - `prediction_ids`, `sample_times` and `sample_sources` are those of the images in `sample`.
     """
@@ -56,6 +61,22 @@ class Population:
     times: NDArray[np.datetime64]
     never_drawn: int
     sample_sources: NDArray[np.object_]
+    provisional: NDArray[np.int8] | None = None
+
+    @cached_property
+    def estimated(self) -> Sample:
+        """The sample with provisional labels, for estimates: only undecided draws have none."""
+        if self.provisional is None:
+            return self.sample
+        sample = self.sample
+        labels = np.where(sample.reviewed, sample.labels, self.provisional)
+        undecided = sample.unsettled & (labels == NOT_REVIEWED)
+        return Sample(sample.scores, sample.probabilities, labels, undecided)
+
+    @property
+    def is_provisional(self) -> NDArray[np.bool_]:
+        """Shape (images of `estimated`,): whether the label there is provisional."""
+        return self.estimated.reviewed & ~self.sample.reviewed
 
     def __len__(self) -> int:
         """The number of images that arrived."""
@@ -111,6 +132,7 @@ class ArrivedImages:
         drawable = chosen & (columns["probability"] > 0)
         labels = columns["labels"][drawable]
         drawn = columns["drawn"][drawable]
+        provisional = columns["provisional"][drawable]
         return Population(
             Sample(
                 columns["scores"][drawable],
@@ -124,6 +146,7 @@ class ArrivedImages:
             times[chosen],
             int(np.count_nonzero(chosen & ~drawable)),
             columns["source"][drawable],
+            provisional if np.any(provisional != NOT_REVIEWED) else None,
         )
 
     def sources(self) -> list[str]:
@@ -169,14 +192,18 @@ class ArrivedImages:
         if changed:
             order = np.argsort(self._columns["prediction_id"], kind="stable")
             known = self._columns["prediction_id"][order]
-            predictions = np.array([prediction_id for prediction_id, _ in changed])
+            predictions = np.array([row.prediction_id for row in changed])
             at = np.searchsorted(known, predictions)
             # An image that arrived after the arrivals were read is read again the next time, too.
             found = (at < len(known)) & (known[np.minimum(at, len(known) - 1)] == predictions)
-            labels = np.array([CODES[label] for _, label in changed], np.int8)
-            column = self._columns["labels"].copy()
-            column[order[at[found]]] = labels[found]
-            self._columns = {**self._columns, "labels": column}
+            places = order[at[found]]
+            for name, labels in (
+                ("labels", [CODES[row.settled] for row in changed]),
+                ("provisional", [CODES[row.provisional] for row in changed]),
+            ):
+                column = self._columns[name].copy()
+                column[places] = np.array(labels, np.int8)[found]
+                self._columns = {**self._columns, name: column}
 
 
 def _columns(rows: list[Any]) -> dict[str, NDArray[Any]]:
@@ -193,4 +220,5 @@ def _columns(rows: list[Any]) -> dict[str, NDArray[Any]]:
         "drawn": np.array(drawn, bool),
         "scores": np.array(scores, np.float64),
         "labels": np.full(len(ids), NOT_REVIEWED, np.int8),
+        "provisional": np.full(len(ids), NOT_REVIEWED, np.int8),
     }

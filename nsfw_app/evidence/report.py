@@ -272,6 +272,7 @@ class TransparencyReport:
                 "log_loss": asdict(calibration.log_loss),
                 "ece": asdict(calibration.ece),
             },
+            "provisional": summary.provisional,
         }
 
     def _purges(self, period: Period) -> dict[str, int]:

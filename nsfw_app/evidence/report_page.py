@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from nsfw_app.evidence.decision_counts import NO_REASON
+from nsfw_app.evidence.errors import NOT_SETTLED
 from nsfw_app.evidence.guarantee import NoForecast
 from nsfw_app.evidence.html_page import count, percent, render, score, target_percent
 
@@ -12,6 +14,8 @@ SHARES = {
     "prevalence": "Share of images that are unsafe",
     "false_positive_rate": "Share of safe images from the threshold upwards",
 }
+
+REASON_NAMES = {NO_REASON: "none given", NOT_SETTLED: "not settled yet"}
 
 
 def report_page(report: Mapping[str, Any]) -> str:
@@ -107,7 +111,7 @@ def reason_rows(reasons: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     """Reason code, sampled images, and the estimated number of all with its interval."""
     return [
         [
-            each["name"] or "none given",
+            REASON_NAMES.get(each["name"], each["name"]),
             count(each["found"]),
             f"{count(each['images']['value'])} "
             f"({count(each['images']['lower'])} to {count(each['images']['upper'])})",

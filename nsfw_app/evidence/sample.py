@@ -70,17 +70,17 @@ class Sample:
 
     @property
     def reviewed(self) -> NDArray[np.bool_]:
-        """Shape (n,): whether an image has a settled label."""
+        """Shape (n,): whether an image has a label."""
         return np.asarray(self.labels != NOT_REVIEWED)
 
     @property
     def reviews(self) -> int:
-        """The number of images with a settled label."""
+        """The number of images with a label."""
         return int(np.count_nonzero(self.reviewed))
 
     @property
     def open_draws(self) -> int:
-        """The number of images that were drawn and have no settled label."""
+        """The number of images that were drawn and have no label."""
         return int(np.count_nonzero(self.unsettled))
 
     def subset(self, chosen: NDArray[Any]) -> "Sample":

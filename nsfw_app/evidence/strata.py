@@ -1,10 +1,10 @@
 """Strata of a sample: images that were drawn with the same probability.
 
 - Within a stratum the number of images with each score is known; only how many of them are unsafe
-  is estimated, from the settled reviews.
-- A settled review represents images of its stratum with scores of the same half: those that were
-  not drawn, and those that were and wait for their labels. Where images wait, ranges of scores are
-  smaller, because people may review by score. What waits is assumed to be like what is settled in
+  is estimated, from the reviews: the images with a label, settled or provisional.
+- A review represents images of its stratum with scores of the same half: those that were not drawn,
+  and those that were and wait for a first decision. Where images wait, ranges of scores are
+  smaller, because people may review by score. What waits is assumed to be like what is reviewed in
   its range.
 """
 
@@ -29,7 +29,7 @@ class Cells:
 
     The first row is of the images that are not flagged.
 
-    - `images` arrived; `reviews` is the effective number of settled reviews, which is their number
+    - `images` arrived; `reviews` is the effective number of reviews, which is their number
       where all have the same weight.
     - `unsafe` and `safe` are parts of `reviews`.
     """
@@ -41,9 +41,9 @@ class Cells:
 
 
 class Strata:
-    """A sample by strata, and the weights of its settled reviews.
+    """A sample by strata, and the weights of its reviews.
 
-    - `weights`, shape (reviews,): how many images each settled review represents, in the order of
+    - `weights`, shape (reviews,): how many images each review represents, in the order of
       the sample. They are inverse probabilities, scaled to add up to the images of the stratum and
       range of scores; not scaled where it has fewer than `LEAST_SETTLED` reviews.
     - `hardly_settled` is the number of images in such ranges in which drawn images wait: these are
@@ -93,7 +93,7 @@ class Strata:
 
 
 def _weights(sample: Sample, stratum: NDArray[np.intp], kinds: int) -> tuple[Floats, int]:
-    """Shape (n,): what a settled review of each image counts; and the images in thin ranges."""
+    """Shape (n,): what a review of each image counts; and the images in thin ranges."""
     weights, thin = 1 / sample.probabilities, 0
     tenths = np.minimum((sample.scores * TENTHS).astype(int), TENTHS - 1)
     at = stratum * TENTHS + tenths

@@ -96,7 +96,7 @@ class Summaries:
         self._decisions = StandingDecisionArrays(store.decision_rows, store.arrivals.identities)
         self.calibrations = CalibrationBook(
             store.calibrations,
-            sample_of=lambda identity: self.population(identity).sample,
+            sample_of=lambda identity: self.population(identity).estimated,
             backends_of=self._backends,
         )
         self._lock = threading.Lock()

@@ -75,16 +75,20 @@ class Summary:
     """The evidence of a period.
 
     - `allowed` are estimates at `review_from`: what is below is allowed without a person.
-      `labeled` are those at the threshold, and `labeled_reviews` the settled labels by the model's.
+      `labeled` are those at the threshold, and `labeled_reviews` the reviewers' labels by the
+      model's.
     - `never_drawn` images had no chance to be reviewed: nothing is known of them.
+    - `reviews` are sampled images with a label; `provisional` of them are not settled, and count in
+      estimates with the label of their decisions so far. `unsettled` images were drawn and have no
+      settled label, with or without a provisional one: the worst case of the certificate.
     - `certificate` is for one recall, `RECALL_TARGET` by default.
     - `more_reviews` is about how many more sampled reviews certify a threshold for each recall in
       `RECALL_TARGETS`; where it is None, `no_forecast` says why.
     - `policy_held` is whether all of them arrived under the policy in force.
     - `days` is the length of the period in which images arrived; None without any. `dispersion` is
       how much its days differ, see `Population`.
-    - `bounds_images` and `bounds_reviews` are those of the bounds of recall, of `more_reviews` and
-      of the comparison, which are not limited to the period.
+    - `bounds_images` and `bounds_reviews` are those of the bounds of recall and of `more_reviews`,
+      which are not limited to the period, and are of settled labels only.
     - `reliability` is that of the raw scores, `reliability_calibrated` that of probabilities.
     """
 
@@ -110,6 +114,7 @@ class Summary:
     bounds_images: int
     bounds_reviews: int
     dispersion: float | None
+    provisional: int
 
 
 def summarize(
@@ -133,7 +138,7 @@ def summarize(
         history: All images of the model and source; None where the period is all of them.
         recall: The target of the certificate, in (0, 1).
     """
-    sample = population.sample
+    sample = population.estimated
     history = population if history is None else history
     calibration = fit_calibration(sample)
     estimator = Estimator(sample, confidence=CONFIDENCE)
@@ -151,7 +156,7 @@ def summarize(
         images=len(population),
         never_drawn=population.never_drawn,
         reviews=sample.reviews,
-        unsettled=sample.open_draws,
+        unsettled=population.sample.open_draws,
         policy_held=_is_after(population, saved),
         days=population.days,
         allowed=estimator.at(policy.review_from),
@@ -177,6 +182,7 @@ def summarize(
         bounds_images=len(history.sample),
         bounds_reviews=history.sample.reviews,
         dispersion=population.dispersion,
+        provisional=int(np.count_nonzero(population.is_provisional)),
     )
 
 
@@ -200,16 +206,19 @@ def headline(summary: Summary, *, period: str) -> str:
         )
         return f"Of {images} {period} nothing is known: {missing}."
     missed, recall = summary.allowed.missed, summary.allowed.recall
+    not_settled = (
+        f", {summary.provisional:,} of them not settled yet" if summary.provisional else ""
+    )
     if recall.value is None or missed.value is None:
         return (
             f"Of {images} {period} at most {missed.upper:,.0f} unsafe ones {verb}: none of the "
-            f"{summary.reviews:,} sampled reviews is unsafe."
+            f"{summary.reviews:,} sampled reviews{not_settled and not_settled + ','} is unsafe."
         )
     return (
         f"Of {images} {period} about {missed.value:,.0f} unsafe ones {verb} "
         f"({missed.lower:,.0f} to {missed.upper:,.0f}). Recall {100 * recall.value:.1f} % "
         f"({100 * recall.lower:.1f} to {100 * recall.upper:.1f}), from {summary.reviews:,} sampled "
-        "reviews."
+        f"reviews{not_settled}."
     )
 
 

@@ -19,7 +19,8 @@ from nsfw_app.evidence.summaries import DatedSummary, EvidenceQuery
 from nsfw_app.evidence.summary import BOUND_CONFIDENCE, CONFIDENCE, Summary, headline
 from nsfw_app.records import ModelIdentity
 
-WAITING_SHARE = 0.2  # of drawn images; with more waiting, the estimates say so
+WAITING_SHARE = 0.2  # of drawn images; with more undecided, the estimates say so
+PROVISIONAL_SHARE = 0.02  # of reviews; as errors wait more often, few of them matter
 CURVE_POINTS = np.arange(101) / 100
 
 
@@ -86,6 +87,7 @@ def summary_json(
         "bounds_images": summary.bounds_images,
         "bounds_reviews": summary.bounds_reviews,
         "dispersion": summary.dispersion,
+        "provisional": summary.provisional,
     }
 
 
@@ -98,17 +100,24 @@ def period_phrase(days: int | None) -> str:
 
 def warnings(summary: Summary) -> list[str]:
     """Sentences about what the estimates assume because drawn images wait; empty if few do."""
-    drawn = summary.reviews + summary.unsettled
+    undecided = summary.unsettled - summary.provisional
+    drawn = summary.reviews + undecided
     found = []
-    if summary.unsettled > WAITING_SHARE * drawn:
+    if summary.provisional > PROVISIONAL_SHARE * summary.reviews:
         found.append(
-            f"{summary.unsettled:,} of {drawn:,} drawn images have no settled label. The estimates "
-            "take them to be like the settled ones of similar scores."
+            f"{summary.provisional:,} of {summary.reviews:,} reviewed images are not settled yet. "
+            "The estimates count them with the label of most of their decisions, and at a tie with "
+            "the one that the model does not give. Certificates take the worst case."
+        )
+    if undecided > WAITING_SHARE * drawn:
+        found.append(
+            f"{undecided:,} of {drawn:,} drawn images have no decision, or only unsure ones. The "
+            "estimates take them to be like the reviewed ones of similar scores."
         )
     if summary.allowed.hardly_settled:
         found.append(
             f"{summary.allowed.hardly_settled:,} images have scores of which fewer than "
-            f"{LEAST_SETTLED} drawn images are settled: ranges are wide until more are."
+            f"{LEAST_SETTLED} drawn images are reviewed: ranges are wide until more are."
         )
     return found
 

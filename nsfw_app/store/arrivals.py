@@ -2,6 +2,8 @@
 
 - A prediction arrives once, with the first upload whose owner may put images into the queue.
 - The label of a drawn image is the one that its queue entry settled on.
+- Until then its standing decisions give it a provisional one. A first decision against the model
+  waits where one that agrees settles, so that to leave out what waits would hide the errors.
 """
 
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from nsfw_app.records import Label, ModelIdentity
 from nsfw_app.rules.queue import Admission
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.label_imports import IMPORTED
+from nsfw_app.store.provisional_labels import COUNTED, MAJORITY
 
 # Where labels were imported, the outcome may be theirs: only what reviewers say counts.
 REVIEWED = f"""
@@ -32,6 +35,12 @@ case when not exists (
 ) end
 """
 LABEL = f"case when o.waiting = 0 then nullif(({REVIEWED}), '{Label.UNSURE}') end"
+PROVISIONAL = f"""
+case when l.label is null and l.model_label is not null then (
+  select {MAJORITY.format(model_label="l.model_label")} from standing_decisions s
+  where s.prediction_id = l.prediction_id and {COUNTED} having count(*) > 0
+) end
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,14 @@ class ArrivalRow(NamedTuple):
     nsfw_score: float
 
 
+class LabelRow(NamedTuple):
+    """The settled label of a drawn image, or the provisional one; both None without either."""
+
+    prediction_id: int
+    settled: str | None
+    provisional: str | None
+
+
 class Arrivals:
     """Reads arrivals and the labels of those that were drawn."""
 
@@ -81,26 +98,30 @@ class Arrivals:
         ).fetchall()
         return list(map(ArrivalRow._make, rows))
 
-    def labels(self, *, after_decision: int, after_arrival: int) -> list[tuple[int, str | None]]:
+    def labels(self, *, after_decision: int, after_arrival: int) -> list[LabelRow]:
         """Predictions of drawn images and their labels as they are now.
 
-        Only those that arrived after an arrival, or with decisions after one. The label is None
-        while the image is not settled, or settled as unsure.
+        Only those that arrived after an arrival, or with decisions after one. The settled label is
+        None while the image is not settled, or settled as unsure; the provisional one is None where
+        there is a settled one, or where no reviewer has said nsfw or normal.
         """
         rows = self._connections.db.execute(
             f"""
-            select a.prediction_id, {LABEL} as label
-            from (
-                select prediction_id from decisions where id > :decision
-                union select prediction_id from arrivals where id > :arrival
-              ) d
-              join arrivals a on a.prediction_id = d.prediction_id
-              left join outcomes o on o.prediction_id = d.prediction_id
-            where a.drawn
+            with l as materialized (
+              select a.prediction_id, o.model_label, {LABEL} as label
+              from (
+                  select prediction_id from decisions where id > :decision
+                  union select prediction_id from arrivals where id > :arrival
+                ) d
+                join arrivals a on a.prediction_id = d.prediction_id
+                left join outcomes o on o.prediction_id = d.prediction_id
+              where a.drawn
+            )
+            select prediction_id, label, {PROVISIONAL} from l
             """,
             {"decision": after_decision, "arrival": after_arrival},
         ).fetchall()
-        return [(prediction_id, label) for prediction_id, label in rows]
+        return list(map(LabelRow._make, rows))
 
     def draw_secret(self) -> str:
         """The secret of this store's draws."""

@@ -4,13 +4,20 @@ import { csvOf } from '../../nsfw_app/ui/assets/insights/csv.js'
 import { driftSentences, leftOutSentences } from '../../nsfw_app/ui/assets/insights/evidenceText.js'
 
 test('what is left out is counted, and nothing is said of nothing', () => {
-  const all = { images: 100, never_drawn: 0, unsettled: 0, outdated: false }
+  const all = { images: 100, never_drawn: 0, unsettled: 0, provisional: 0, outdated: false }
   assert.deepEqual(leftOutSentences(all), [])
   assert.deepEqual(leftOutSentences({ ...all, never_drawn: 1, unsettled: 2, outdated: true }), [
     '1 image could not have been drawn for review, so nothing is known of it.',
-    '2 images drawn for review have no settled label yet: left out of estimates, and the worst case in certificates.',
+    '2 images drawn for review have no settled label yet: the worst case in certificates. Estimates take them to be like the reviewed ones of similar scores.',
     'Newer images or decisions are being counted.',
   ])
+  const [some] = leftOutSentences({ ...all, unsettled: 12, provisional: 9 })
+  assert.match(
+    some,
+    /count 9 of them with the label of most decisions so far, and take the other 3 to be like/,
+  )
+  const [each] = leftOutSentences({ ...all, unsettled: 2, provisional: 2 })
+  assert.match(each, /Estimates count them with the label of most decisions so far\.$/)
 })
 
 test('drift has the sizes that are compared', () => {

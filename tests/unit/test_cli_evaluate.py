@@ -18,8 +18,11 @@ from nsfw_app.evidence import evaluation
 from nsfw_app.evidence.evaluation import Measured
 from nsfw_app.evidence.evaluation_report import claim_sentence
 from nsfw_app.models import cards
+from nsfw_app.records import Label
+from nsfw_app.rules.audit_plan import AuditPlan
+from nsfw_app.rules.queue import QueueReason, QueueRules
 from nsfw_app.store import Store
-from tests.support.arrivals import add_reviewed
+from tests.support.arrivals import REVIEW, add_reviewed, arrive, decide
 from tests.support.commands import Run, run
 from tests.support.sample_records import FAKE, OTHER
 from tests.support.tiny_vit import tinted_image, trained
@@ -184,7 +187,7 @@ def test_settled_decisions_are_evaluated_with_stored_scores(run: Run, store: Sto
     missing = run("evaluate", "--decisions", "--model", "none")
     assert (missing.code, missing.err) == (
         1,
-        "Error: No settled image has a score of none, only of fake, other.\n",
+        "Error: No labeled image has a score of none, only of fake, other.\n",
     )
 
 
@@ -262,10 +265,28 @@ def test_wrong_usage(run: Run, labeled: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     assert run("evaluate", empty).err.endswith("no labeled image in what was named.\n")
-    assert run("evaluate", "--decisions").err == "Error: No decision is settled yet.\n"
+    assert run("evaluate", "--decisions").err == "Error: No image has a label by decisions yet.\n"
     Image.new("RGB", (4, 4)).save(empty / "a.png")
     (labeled / "bad.csv").write_text("path,label\nnone.png,nsfw\n")
     failed = run("evaluate", labeled / "bad.csv")
     assert failed.code == 1
     assert failed.err.endswith("Error: None of 1 images could be classified.\n")
     assert "Not classified: missing: 1" in failed.err
+
+
+def test_decisions_that_wait_are_evaluated(run: Run, store: Store) -> None:
+    """A first decision against the model counts, and how many do is said."""
+    store.queue.rules = QueueRules(frozenset(QueueReason), AuditPlan(0.1))
+    for score, label in ((0.3, "normal"), (0.4, "nsfw"), (0.7, "nsfw"), (0.6, "normal")):
+        decide(store, arrive(store, score, REVIEW), Label(label))
+    tied = arrive(store, 0.75, REVIEW)
+    decide(store, tied, Label.NSFW)
+    decide(store, tied, Label.NORMAL, "bob")
+    decide(store, arrive(store, 0.5, REVIEW), Label.UNSURE)
+    ended = run("evaluate", "--decisions", "--json")
+    found = json.loads(ended.out)
+    assert (found["images"], found["provisional"]) == (5, 3)
+    assert found["models"][0]["measures"]["accuracy"]["value"] == pytest.approx(2 / 5)
+    assert ended.err.startswith("3 of 5 images are not settled yet: they count with the label of")
+    assert [image.provisional for image in store.settled_labels.reviewed()].count(True) == 3
+    assert len(store.settled_labels.all()) == 2

@@ -207,7 +207,7 @@ def test_imported_labels_are_no_evidence(withdrawn: bool, store: Store) -> None:
     labels = {image: Label.NORMAL}
     store.label_imports.record(labels, "lab", threshold_of=lambda _: 0.5, actor="operator")
     after = {"after_decision": 0, "after_arrival": 0}
-    assert store.arrivals.labels(**after) == [(prediction.prediction_id, None)]
+    assert store.arrivals.labels(**after) == [(prediction.prediction_id, None, None)]
     assert store.queue.size() == (0 if withdrawn else 1)
     changed = {image: Label.NSFW}
     store.label_imports.record(changed, "lab", threshold_of=lambda _: 0.5, actor="operator")
@@ -217,7 +217,7 @@ def test_imported_labels_are_no_evidence(withdrawn: bool, store: Store) -> None:
     if not withdrawn:
         made = replace(answer("n", Label.NSFW), image_sha256=image)
         store.log.add(made, person("ann"))
-        assert store.arrivals.labels(**after) == [(prediction.prediction_id, "nsfw")]
+        assert store.arrivals.labels(**after) == [(prediction.prediction_id, "nsfw", None)]
         assert store.queue.size() == 0
     assert store.consistency.check() == []
 

@@ -259,7 +259,10 @@ def test_decisions_are_counted_for_all_or_for_one_reviewer(
 def test_no_count_says_what_is_hidden_from_a_reviewer(
     engine: Engine, arriving: Store, tmp_path: Path
 ) -> None:
-    """An image that waits for a second decision is in no count, under any filter."""
+    """An image that waits for a second decision is in no count of decisions, under any filter.
+
+    Estimates have its label, without reviewer and reason.
+    """
     running = engine.status.classifier.identity
     sha256 = arrive(arriving, 0.9, AUDIT, identity=running)
     decide(arriving, sha256, Label.NORMAL, "ann")
@@ -272,4 +275,7 @@ def test_no_count_says_what_is_hidden_from_a_reviewer(
         assert each["counts"]["total"]["decisions"] == 0
         assert (each["counts"]["waiting"], each["people"], each["reviewers"]) == (1, [], [])
     assert summary["decisions"]["total"]["decisions"] == 0
-    assert summary["errors"]["reasons"] == []
+    assert (summary["reviews"], summary["provisional"]) == (1, 1)
+    assert [(each["name"], each["found"]) for each in summary["errors"]["reasons"]] == [
+        ("not_settled", 1)
+    ]

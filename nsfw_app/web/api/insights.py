@@ -262,6 +262,9 @@ class InsightsBody(Body):
     dispersion: float | None = Field(
         description="Variance over mean of the images of a day; null for fewer than 7 whole days."
     )
+    provisional: int = Field(
+        description="Of `reviews`: not settled, counted with the label of most decisions."
+    )
 
 
 def insight_routes(engine: Engine, summaries: Summaries) -> APIRouter:

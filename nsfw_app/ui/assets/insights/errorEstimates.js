@@ -21,7 +21,8 @@ const RATES = [
 const RATE_COLUMNS = RATES.flatMap(([name]) => [name, `${name}, lower`, `${name}, upper`])
 
 /** @param {string} code */
-export const reasonName = (code) => (code ? reasonWord(code) : 'No reason given')
+export const reasonName = (code) =>
+  code === 'not_settled' ? 'Not settled yet' : code ? reasonWord(code) : 'No reason given'
 
 export function makeErrorEstimates() {
   const text = make('p', { class: 'muted' })
@@ -71,7 +72,7 @@ export function makeErrorEstimates() {
     /** @param {Errors} errors @param {number} reviews */
     show(errors, reviews) {
       const { days, threshold } = errors
-      text.textContent = `Estimated from ${whole(reviews)} sampled reviews, each weighted by its probability of being drawn, with 95 % intervals: settled labels compared with those of the model at ${threshold.toFixed(2)}. An image counts once for each of its reasons.`
+      text.textContent = `Estimated from ${whole(reviews)} sampled reviews, each weighted by its probability of being drawn, with 95 % intervals: labels of reviewers compared with those of the model at ${threshold.toFixed(2)}. An image counts once for each of its reasons.`
       const known = days.filter(({ wrong }) => wrong.value !== null)
       chart.show(
         days.map(({ name, wrong }) => ({ date: name, ...wrong })),

@@ -40,6 +40,7 @@ import { drawWeightedCounts } from './weightedCounts.js'
  * @property {Errors} errors
  * @property {number} never_drawn
  * @property {number} unsettled
+ * @property {number} provisional Of the reviews; not settled yet.
  * @property {Histogram} histogram
  * @property {Calibration | null} calibration
  * @property {Point[]} reliability

@@ -8,10 +8,10 @@ import { whole } from './finder.js'
 const NOT_COMPARED = 'fewer than 100 in the reference, so nothing is compared'
 
 /**
- * @param {{ never_drawn: number, unsettled: number, outdated: boolean, images: number }} summary
+ * @param {{ never_drawn: number, unsettled: number, provisional: number, outdated: boolean, images: number }} summary
  * @returns {string[]}
  */
-export function leftOutSentences({ never_drawn: never, unsettled, outdated, images }) {
+export function leftOutSentences({ never_drawn: never, unsettled, provisional, outdated, images }) {
   const found = []
   if (never && never < images)
     found.push(
@@ -19,10 +19,25 @@ export function leftOutSentences({ never_drawn: never, unsettled, outdated, imag
     )
   if (unsettled)
     found.push(
-      `${counted(unsettled)} drawn for review ${unsettled === 1 ? 'has' : 'have'} no settled label yet: left out of estimates, and the worst case in certificates.`,
+      `${counted(unsettled)} drawn for review ${unsettled === 1 ? 'has' : 'have'} no settled label yet: the worst case in certificates. ${estimatesCount(unsettled, provisional)}`,
     )
   if (outdated) found.push('Newer images or decisions are being counted.')
   return found
+}
+
+/**
+ * What estimates make of images without a settled label.
+ *
+ * @param {number} unsettled
+ * @param {number} provisional Those of them with decisions that say nsfw or normal.
+ */
+function estimatesCount(unsettled, provisional) {
+  const like = 'to be like the reviewed ones of similar scores'
+  if (!provisional) return `Estimates take ${unsettled === 1 ? 'it' : 'them'} ${like}.`
+  const rest = unsettled - provisional
+  const others = rest ? `, and take the other ${whole(rest)} ${like}` : ''
+  const some = rest ? `${whole(provisional)} of them` : unsettled === 1 ? 'it' : 'them'
+  return `Estimates count ${some} with the label of most decisions so far${others}.`
 }
 
 /**

@@ -47,7 +47,7 @@ const capped = ({ value, lower, upper }, most) => ({
   upper: Math.min(upper, most),
 })
 
-/** @param {Estimates} estimates @param {Counts} reviews Settled labels. */
+/** @param {Estimates} estimates @param {Counts} reviews */
 export function drawWeightedCounts(estimates, reviews) {
   const counts = weightedCounts(estimates)
   /** @param {Range} range @param {number} reviewed @param {boolean} agrees */
