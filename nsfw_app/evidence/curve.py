@@ -39,8 +39,10 @@ class Curve:
             return np.asarray(scores, np.float64)
         if self.method is Method.ISOTONIC:
             return np.asarray(np.interp(scores, self.scores, self.probabilities))
+        from scipy.special import expit  # slow to import
+
         a, b, c = self.coefficients
-        return np.asarray(1 / (1 + np.exp(-(logs(scores) @ np.array([a, b]) + c))))
+        return np.asarray(expit(logs(scores) @ np.array([a, b]) + c))
 
 
 def logs(scores: NDArray[Any]) -> NDArray[np.float64]:

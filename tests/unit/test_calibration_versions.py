@@ -97,3 +97,10 @@ def test_exports_have_the_probability_in_force(store: Store, summaries: Summarie
         else:
             assert row["probability"] == ""
     assert {row["model"] for row in rows} == {FAKE.model, OTHER.model}
+
+
+def test_a_steep_curve_needs_no_large_number() -> None:
+    """Log odds beyond what an exponential can hold are probabilities of 0 and 1, silently."""
+    steep = Curve(Method.PLATT, (100.0, 100.0, 0.0))
+    with np.errstate(all="raise", under="ignore"):
+        assert steep(np.array([0.0, 0.5, 1.0])) == pytest.approx([0.0, 0.5, 1.0])
