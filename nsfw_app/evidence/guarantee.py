@@ -20,7 +20,9 @@ gains capital on average only if the target is reached. By Ville's inequality th
   safe from it upwards. Settling it later never lowers the capital.
 - Where it is not known which images were drawn, the capital counts up to the last label, and only
   after blocks of images up to which about as many labels have come as draws are expected. What may
-  be hidden beyond the outermost labels is the worst case; see `unknown_draws`.
+  be hidden beyond the outermost labels is the worst case; see `unknown_draws`. That holds for
+  labels whose order depends neither on scores nor on labels; only `unsettled` makes it hold for
+  all.
 - Each look must have all images of the looks before. One that leaves out the oldest is a new try.
 
 docs/evidence.md derives each of these claims.
@@ -96,6 +98,11 @@ def certify_threshold(
     the first certificate is adopted, the true recall at its threshold is below the target with a
     probability of at most 1 - confidence. It is for one target, chosen before the first look, and
     for images that are added only: a window that moves along them has no guarantee.
+
+    With `unsettled` in the sample, which the product always passes, labels may come in any order.
+    Without it they must come in an order that depends neither on scores nor on labels, such as in
+    order of arrival, at random, or late by whole blocks. Some orders by score were simulated, see
+    docs/evidence.md; others break it, for example a narrow range with the misses that comes last.
 
     Args:
         sample: The images that arrived, in order of arrival.

@@ -8,7 +8,8 @@ of them as waiting would end each bet; to count none would let a backlog pass fo
   They may all be hidden if people review by score: bets take the worst case for them.
 
 Labels whose order depends on what the images show can hide the few misses that matter, and nothing
-in the three arrays shows that: only a sample with `unsettled` is safe from it.
+in the three arrays shows that. A range of scores between labels that is reviewed last can hide them
+as well, and is not looked for. Only a sample with `unsettled` is safe from both.
 """
 
 from dataclasses import dataclass
