@@ -78,8 +78,8 @@ def seen_error(
 class _Bins:
     """Weighted gaps between mean probability and share of unsafe images, as parts of the error.
 
-    `deviations` are the standard deviations of `gaps` by chance: of probabilities as they are, or
-    moved by the seen gap, whichever is more.
+    `deviations` are the standard deviations of `gaps` by chance: the larger one of probabilities as
+    they are and of probabilities moved by the seen gap.
     """
 
     def __init__(
