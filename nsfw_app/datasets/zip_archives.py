@@ -34,7 +34,7 @@ DAMAGED = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    NotImplementedError,
+    NotImplementedError,  # of zipfile, for an unknown compression
     OSError,  # of bz2
     OverflowError,
     struct.error,
