@@ -20,7 +20,8 @@ from nsfw_app.errors import NSFWReviewError, SettingsError, StorageError
 from nsfw_app.private_files import restrict_tree
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.webhooks import WebhookSender
-from nsfw_app.settings import EVERYWHERE, Settings
+from nsfw_app.settings import Settings
+from nsfw_app.settings.network import EVERYWHERE
 
 DAY_S = 86_400
 SWEEP_S = 60  # how late a preview may be deleted after its grace period

@@ -14,7 +14,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from nsfw_app.settings import ANY_PROXY, ROOT_PATH, Settings
+from nsfw_app.settings import Settings
+from nsfw_app.settings.network import ANY_PROXY, ROOT_PATH
 
 FOR, PROTO = "x-forwarded-for", "x-forwarded-proto"
 HOST, PREFIX = "x-forwarded-host", "x-forwarded-prefix"

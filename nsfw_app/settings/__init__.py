@@ -1,57 +1,48 @@
 """All configuration, read from environment variables once at start.
 
-- This is the only module that reads the environment. A setting's variable is `NSFW_` and its name
+- This is the only package that reads the environment. A setting's variable is `NSFW_` and its name
   in capitals.
 - `bootstrap.py` and `server.py` pass the values on; `docs/settings.md` documents them.
 - `SPACE_ID`, which Hugging Face Spaces set, changes three defaults: host, data directory and
   journal mode.
+- Each module defines the settings of one subject as a base class of `Settings`.
 """
 
 import os
-import re
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
 from nsfw_app.errors import AuditPlanError, SettingsError
 from nsfw_app.records import IMPORT_PREFIX, Tab, is_import_source
 from nsfw_app.rules.audit_plan import AuditPlan, AuditRange, parse_ranges
-from nsfw_app.rules.permissions import UserRole
 from nsfw_app.rules.queue import DEFAULT_BLIND, EntryReason, QueueReason
 from nsfw_app.rules.retention import Keep
+from nsfw_app.settings.network import NetworkSettings, is_on_space
+from nsfw_app.settings.values import split_items, split_pairs
 from nsfw_app.system import usable_cpus
 
 SPACE_DATA_DIR = Path("/data")  # where a Space's bucket is mounted
-EVERYWHERE = "0.0.0.0"  # noqa: S104  # a Space is reached through its host's proxy
 DEFAULT_BATCH_SIZE = 8  # images; measured, no model is faster on a CPU with more
 MAX_POLICY_BYTES = 1_000_000  # longer than any real policy
 MAX_PIXELS = 89_478_485  # Pillow's own default limit: a quarter GiB of 24-bit pixels
-
-ANY_PROXY = "*"
-# Browsers resolve dot segments, so that a path with one would not be the prefix.
-ROOT_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*"
 
 JournalMode = Literal["wal", "delete"]
 Score = Annotated[float, Field(ge=0, le=1)]
 
 
-def _on_space(data: dict[str, Any]) -> bool:
-    return bool(data.get("space_id"))
-
-
 def _data_dir(data: dict[str, Any]) -> Path:
-    if _on_space(data) and os.access(SPACE_DATA_DIR, os.W_OK):
+    if is_on_space(data) and os.access(SPACE_DATA_DIR, os.W_OK):
         return SPACE_DATA_DIR
     return Path("data")
 
 
 def _journal_mode(data: dict[str, Any]) -> JournalMode:
     """WAL needs shared memory, which a network mount does not provide."""
-    mounted = _on_space(data) and SPACE_DATA_DIR in (data["data_dir"], *data["data_dir"].parents)
+    mounted = is_on_space(data) and SPACE_DATA_DIR in (data["data_dir"], *data["data_dir"].parents)
     return "delete" if mounted else "wal"
 
 
@@ -80,38 +71,8 @@ def _read_markdown(path: Path) -> str:
     return text
 
 
-class Settings(BaseSettings):
+class Settings(NetworkSettings):
     """The settings. Construct with `load`, which turns validation errors into `SettingsError`."""
-
-    model_config = SettingsConfigDict(env_prefix="NSFW_", frozen=True, validate_default=True)
-
-    space_id: str = Field(
-        "", validation_alias="SPACE_ID", description="Set by Hugging Face Spaces."
-    )
-    space_host: str = Field(
-        "", validation_alias="SPACE_HOST", description="Set by Hugging Face Spaces."
-    )
-    forwarded_allow_ips: Annotated[tuple[str, ...], NoDecode] = Field(
-        (),
-        validation_alias="FORWARDED_ALLOW_IPS",
-        description="IP addresses and networks of the reverse proxies whose X-Forwarded-For, "
-        "-Proto, -Host and -Prefix are trusted, separated by commas; `*` for every peer.",
-    )
-    oauth_client_id: str = Field(
-        "",
-        validation_alias="OAUTH_CLIENT_ID",
-        description="Set by Hugging Face Spaces with hf_oauth.",
-    )
-    oauth_client_secret: str = Field(
-        "",
-        validation_alias="OAUTH_CLIENT_SECRET",
-        description="Set by Hugging Face Spaces with hf_oauth.",
-    )
-    oauth_provider_url: str = Field(
-        "https://huggingface.co",
-        validation_alias="OPENID_PROVIDER_URL",
-        description="Set by Hugging Face Spaces with hf_oauth.",
-    )
 
     model: str = Field(
         "auto",
@@ -153,26 +114,11 @@ class Settings(BaseSettings):
         default_factory=_journal_mode,
         description="Journal mode of SQLite: `wal` on a local disk, `delete` on a network mount.",
     )
-    host: str = Field(
-        default_factory=lambda data: EVERYWHERE if _on_space(data) else "127.0.0.1",
-        description="Address to listen on. Other addresses than 127.0.0.1 need users who sign in.",
-    )
-    port: int = Field(7860, ge=0, le=65535, description="TCP port to listen on.")
-    root_path: str = Field(
-        "",
-        description="Path prefix of the public address that a reverse proxy strips, such as "
-        "`/review`.",
-    )
     reviewer: str = Field(
         "reviewer",
         min_length=1,
         max_length=100,
         description="Name of the local reviewer, where there are no users.",
-    )
-    hub_roles: Annotated[dict[str, UserRole], NoDecode] = Field(
-        {},
-        description="On a Space: roles by the name of a user or an organization, such as "
-        "`ann=admin,my-org=reviewer`. Others may try the Review tab only.",
     )
     threshold: Score | None = Field(
         None, description="Threshold of the first policy, in [0, 1]. Default: that of the model."
@@ -264,22 +210,15 @@ class Settings(BaseSettings):
         description="CPU threads for the model. Default: the CPUs this process may use.",
     )
 
-    @field_validator("answers", "hub_roles", mode="before")
+    @field_validator("answers", mode="before")
     @classmethod
     def _pairs(cls, value: object) -> object:
-        if isinstance(value, str):
-            pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
-            return {reason.strip(): number.strip() for reason, _, number in pairs}
-        return value
+        return split_pairs(value)
 
-    @field_validator(
-        "forwarded_allow_ips", "unsafe_labels", "queue_rules", "blind_reasons", mode="before"
-    )
+    @field_validator("unsafe_labels", "queue_rules", "blind_reasons", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(label.strip() for label in value.split(",") if label.strip())
-        return value
+    def _items(cls, value: object) -> object:
+        return split_items(value)
 
     @field_validator("audit_plan", mode="before")
     @classmethod
@@ -307,24 +246,6 @@ class Settings(BaseSettings):
                 "reviewer", f"A name that begins with {IMPORT_PREFIX} is that of imported labels"
             )
         return name
-
-    @field_validator("forwarded_allow_ips")
-    @classmethod
-    def _networks(cls, peers: tuple[str, ...]) -> tuple[str, ...]:
-        for peer in peers:
-            if peer != ANY_PROXY:
-                ip_network(peer)
-        return peers
-
-    @field_validator("root_path")
-    @classmethod
-    def _prefix(cls, value: str) -> str:
-        path = value.rstrip("/")
-        if not re.fullmatch(ROOT_PATH, path):
-            raise PydanticCustomError(
-                "root_path", "It is not a path of letters, digits and . _ ~ - that begins with /"
-            )
-        return path
 
     @field_validator("policy_text", mode="before")
     @classmethod
@@ -399,21 +320,6 @@ class Settings(BaseSettings):
     def policy_markdown(self) -> str | None:
         """The current moderation policy, or None where none is set."""
         return None if self.policy_text is None else _read_markdown(self.policy_text)
-
-    @property
-    def on_space(self) -> bool:
-        """Whether this runs as a Hugging Face Space."""
-        return bool(self.space_id)
-
-    @property
-    def hub_sign_in(self) -> bool:
-        """Whether users sign in with their Hugging Face account."""
-        return self.on_space and bool(self.oauth_client_id and self.oauth_client_secret)
-
-    @property
-    def local_only(self) -> bool:
-        """Whether only this machine can reach the page."""
-        return self.host in {"127.0.0.1", "localhost"}
 
 
 def environment(**chosen: str) -> dict[str, str]:
