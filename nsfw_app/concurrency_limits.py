@@ -67,8 +67,11 @@ def quarter(total: int) -> int:
 
 
 def in_flight_batched(batch: int) -> int:
-    """Images in flight with batches: half a batch is prepared while one is computed."""
-    return batch + batch // 2
+    """Images in flight with batches: a whole one is prepared while another is computed.
+
+    With fewer, every other batch would be small.
+    """
+    return 2 * batch
 
 
 def in_flight_unbatched(max_concurrency: int) -> int:
