@@ -33,7 +33,9 @@ REASONS = {
     "changed": "changed since the scan",
     "unreadable": "cannot be read any more",
     "repeated": "listed more than once",
+    "line_break": "named with a line break, which a list cannot hold",
 }
+UNREAD = ("changed", "unreadable", "line_break")  # images to keep that the output lacks
 
 
 def filter_images(
@@ -92,13 +94,13 @@ def filter_images(
     """Choose images of a scan, without inference, as a list, rows, archives, files or links.
 
     An image that could not be classified is never kept. Exits 3 if images to keep could not be
-    read any more, after all the others.
+    read any more, or cannot be listed, after all the others.
     """
     from nsfw_app.datasets.conditions import Condition
     from nsfw_app.datasets.datasheet import datasheet, datasheet_page
     from nsfw_app.datasets.filter_formats import FilterFormat, format_of
     from nsfw_app.datasets.filtered_images import write_images, write_rows  # with pyarrow
-    from nsfw_app.datasets.filtering import Criteria, Drop, RowFilter
+    from nsfw_app.datasets.filtering import Criteria, RowFilter
     from nsfw_app.datasets.image_table import schema
     from nsfw_app.datasets.review_batch import Choice, ReviewBatch
     from nsfw_app.datasets.scanned_parts import ScannedParts
@@ -172,7 +174,7 @@ def filter_images(
         )
         _write_reports(report, page=datasheet_page(sheet), text=json.dumps(sheet, indent=2))
     typer.echo(printable(_summary(rows.counts, policy)), err=True)
-    if rows.counts.dropped[Drop.CHANGED] or rows.counts.dropped[Drop.UNREADABLE]:
+    if any(drop in UNREAD for drop in rows.counts.dropped):
         raise typer.Exit(EXIT_UNREAD)
 
 

@@ -122,7 +122,7 @@ class _Lines:
         if self._kind is FilterFormat.JSONL:
             lines = map(json_row, table.to_pylist())
         else:
-            lines = map(_line, table["uri"].to_pylist())
+            lines = map(str, table["uri"].to_pylist())
         self._file.write("".join(f"{line}\n" for line in lines).encode())
 
 
@@ -266,12 +266,6 @@ def json_row(row: Mapping[str, Any]) -> str:
 
 def _json_value(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _line(uri: str) -> str:
-    if "\n" in uri or "\r" in uri:
-        raise ScanFilterError(f"{uri!r} has a line break, which a list cannot hold. Use .jsonl.")
-    return uri
 
 
 def _suffix(row: Mapping[str, Any]) -> str:

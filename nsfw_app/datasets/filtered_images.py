@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from nsfw_app.concurrency import map_ordered
 from nsfw_app.dataset_errors import ScanFilterError
 from nsfw_app.datasets import files
@@ -32,6 +35,8 @@ def write_rows(
 ) -> None:
     """Filter the rows of a scan, and write those that are kept.
 
+    A name with a line break cannot be in a list; it is counted as dropped.
+
     Args:
         parts: Of the scan.
         rows: Filters and counts them.
@@ -48,7 +53,18 @@ def write_rows(
     _check_outside(output, parts.directory)
     with row_output(output, kind, filtered_schema(schema(tuple(parts.record.roles)))) as writer:
         for table in parts.tables():
-            writer.add(rows.kept(table)[1])
+            kept = rows.kept(table)[1]
+            if kind is FilterFormat.LIST:
+                kept = _listable(kept, rows)
+            writer.add(kept)
+
+
+def _listable(table: pa.Table, rows: RowFilter) -> pa.Table:
+    """The rows whose names are one line; the others are counted as dropped."""
+    has_break = pc.match_substring_regex(table["uri"], "[\\r\\n]")
+    for row in table.filter(has_break).to_pylist():
+        rows.counts.drop_kept(Drop.LINE_BREAK, row)
+    return table.filter(pc.invert(has_break))
 
 
 def write_images(

@@ -37,6 +37,7 @@ class Drop(StrEnum):
     CHANGED = "changed"  # its file has other bytes than those that were scanned
     UNREADABLE = "unreadable"
     REPEATED = "repeated"  # the output has the same bytes under the same URI
+    LINE_BREAK = "line_break"  # in its name, which a list of names cannot hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from nsfw_app.datasets.filter_formats import FilterFormat, format_of
 from nsfw_app.datasets.filtered_images import write_images, write_rows
 from nsfw_app.datasets.filtering import Criteria, Drop, FilterCounts, RowFilter
 from nsfw_app.datasets.scanned_parts import ScannedParts
+from nsfw_app.records import Action
 from tests.support.fakes import image_bytes
 from tests.support.scans import POLICY, change, scan
 
@@ -283,18 +284,17 @@ def test_outputs_stay_out_of_the_scan_and_of_sources(
         write(source / "kept", FilterFormat.COPY)
 
 
-def test_a_list_refuses_names_with_line_breaks(tmp_path: Path) -> None:
-    """They would be two names."""
+def test_a_list_leaves_out_names_with_line_breaks(tmp_path: Path) -> None:
+    """They would be two names; they are counted, while the others are written."""
     source = tmp_path / "source"
     source.mkdir()
-    (source / "a\nb.png").write_bytes(image_bytes(1))
+    for number, name in enumerate(["a\nb.png", "c\rd.png", "e.png"]):
+        (source / name).write_bytes(image_bytes(number))
     scan(source, tmp_path / "scanned")
-    with (
-        RowFilter(Criteria(policy=POLICY)) as rows,
-        pytest.raises(ScanFilterError, match="line break"),
-    ):
+    with RowFilter(Criteria(policy=POLICY, keep=frozenset(Action))) as rows:
         write_rows(ScannedParts(tmp_path / "scanned"), rows, output=tmp_path / "kept.txt")
-    assert not (tmp_path / "kept.txt").exists()
+    assert (tmp_path / "kept.txt").read_text() == f"{source}/e.png\n"
+    assert (rows.counts.kept, rows.counts.dropped) == (1, {Drop.LINE_BREAK: 2})
 
 
 def test_formats_have_names() -> None:
