@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.file_search import is_image_name
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
-from nsfw_app.datasets.locations import name_of, scheme
+from nsfw_app.datasets.locations import ARCHIVES, CHAIN, name_of, scheme
 
 
 class Kind(StrEnum):
@@ -53,8 +53,8 @@ def kind_of(location: str) -> Kind | None:
 
 def is_member(location: str) -> bool:
     """Whether a location is the uri of an image in a container; see `Entry`."""
-    if scheme(location) in {Kind.ZIP, Kind.TAR}:
-        return "::" in location
+    if scheme(location) in ARCHIVES:
+        return CHAIN in location
     table, mark, row = location.rpartition("#")
     return bool(mark and ROW.fullmatch(row)) and kind_of(table) in {Kind.PARQUET, Kind.ARROW}
 
@@ -102,4 +102,4 @@ class MemberUris:
             name = f"{name}#{count}"
         else:
             self._seen.add(hashed)
-        return f"{self._chain}://{name}::{self._container}"
+        return f"{self._chain}://{name}{CHAIN}{self._container}"

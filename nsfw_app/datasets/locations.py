@@ -9,6 +9,8 @@ from nsfw_app.errors import ImageError, ImageErrorKind
 
 SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 WEB = frozenset({"http", "https"})
+ARCHIVES = frozenset({"zip", "tar"})  # of images in an archive, as in `zip://a.jpg::/data/x.zip`
+CHAIN = "::"  # between such an image and its archive
 # Parameters by which S3, Google Cloud, CloudFront and Azure sign URLs, and usual names of keys.
 SECRETS = re.compile(
     r"(x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id"
@@ -30,6 +32,9 @@ def is_url(location: str) -> bool:
 
 def absolute(location: str) -> str:
     """The same location for each working directory; a file:// URL as a path."""
+    if scheme(location) in ARCHIVES and CHAIN in location:
+        member, _, archive = location.rpartition(CHAIN)
+        return f"{member}{CHAIN}{absolute(archive)}"
     if scheme(location) == "file":
         location = unquote(urlsplit(location).path)
     return location if is_url(location) else os.path.abspath(location)  # noqa: PTH100
@@ -62,12 +67,15 @@ def resolved(path: str, *, table: str) -> str:
     """The location that a table means by a path: relative to the table's directory.
 
     Args:
-        path: A path or URL.
+        path: A path or URL; of an image in an archive its URL chain, whose archive is resolved.
         table: Location of the table.
 
     Raises:
         ImageError: A table from elsewhere names a file of this machine.
     """
+    if scheme(path) in ARCHIVES and CHAIN in path:
+        member, _, archive = path.rpartition(CHAIN)
+        return f"{member}{CHAIN}{resolved(archive, table=table)}"
     if not is_url(table):
         base = os.path.dirname(table)  # noqa: PTH120
         return absolute(path if is_url(path) else os.path.join(base, path))  # noqa: PTH118

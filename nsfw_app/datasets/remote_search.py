@@ -67,6 +67,8 @@ class RemoteSearch:
         return False
 
     def _is_directory(self, url: str) -> bool:
+        if containers.is_member(url):
+            return False
         if scheme(url) in WEB:  # the index page of a web server
             return url.partition("?")[0].endswith("/")
         if url.endswith("/"):

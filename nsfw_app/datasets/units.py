@@ -8,12 +8,12 @@
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from nsfw_app.dataset_errors import SourceError
-from nsfw_app.datasets import containers, files, path_tables, patterns, tar_archives, zip_archives
+from nsfw_app.datasets import containers, files, named_members, path_tables, patterns
 from nsfw_app.datasets.containers import Kind
 from nsfw_app.datasets.entries import Entry, Part, Unit
 from nsfw_app.datasets.file_search import FileSearch
@@ -50,7 +50,7 @@ def find_units(
             not installed; while units are taken, if a directory cannot be listed.
     """
     locations = [_checked(spec) for spec in specs]
-    return grouped(_found(locations, left_out, excluded))
+    return grouped(named_members.found(_found(locations, left_out, excluded)))
 
 
 def parts_of(unit: Unit, *, left_out: LeftOutFiles | None = None) -> Iterator[Part]:
@@ -73,7 +73,7 @@ def grouped(found: Iterator[Entry]) -> Iterator[Unit]:
     """Groups of files, and containers each of their own, in the order in which they are found."""
     group: list[Entry] = []
     for entry in found:
-        if containers.kind_of(entry.file) and not entry.problem:
+        if containers.kind_of(entry.file) and not (entry.member or entry.problem):
             yield Unit([entry], is_container=True)
             continue
         group.append(entry)
@@ -93,7 +93,7 @@ def _checked(spec: str) -> str:
     location = absolute(spec.removeprefix(mark))
     files.check_installed(location)
     if mark or not patterns.is_pattern(location):
-        _check_exists(location)
+        _check_exists(named_members.container_of(location) or location)
     elif not any(True for _ in _matches(location, LeftOutFiles())):
         raise SourceError(f"{redacted(location)} matches nothing.")
     return mark + location
@@ -175,19 +175,9 @@ def _hash(uri: str) -> int:
 def _members(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
     """The images of a container; then itself, with the problem, where it is damaged."""
     try:
-        yield from _listing(containers.kind_of(container.file))(container, left_out)
+        kind = containers.kind_of(container.file)
+        entries = path_tables.entries if kind is Kind.PATHS else named_members.listing(kind)
+        yield from named_members.found(entries(container, left_out))
     except ImageError as error:
         problem = ImageProblem(error.kind, str(error))
         yield replace(container, problem=problem)
-
-
-def _listing(kind: Kind | None) -> Callable[[Entry, LeftOutFiles], Iterator[Entry]]:
-    if kind is Kind.ZIP:
-        return zip_archives.entries
-    if kind is Kind.TAR:
-        return tar_archives.entries
-    if kind is Kind.PATHS:
-        return path_tables.entries
-    from nsfw_app.datasets import arrow_files, parquet_files  # with pyarrow
-
-    return arrow_files.entries if kind is Kind.ARROW else parquet_files.entries

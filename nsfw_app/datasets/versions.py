@@ -8,8 +8,7 @@ from nsfw_app.datasets import containers, files
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.locations import is_url, redacted
-from nsfw_app.errors import ImageError, ImageErrorKind
-from nsfw_app.records import ImageProblem
+from nsfw_app.errors import ImageError
 
 REQUESTS = 16  # at once
 
@@ -24,7 +23,9 @@ def versioned(found: Iterable[FileStatus | Entry]) -> Iterator[Entry]:
 
 
 def _needs_request(found: FileStatus | Entry) -> bool:
-    return isinstance(found, FileStatus) and not found.version and is_url(found.location)
+    if not isinstance(found, FileStatus) or containers.is_member(found.location):
+        return False
+    return not found.version and is_url(found.location)
 
 
 def _entry(found: FileStatus | Entry) -> Entry:
@@ -32,16 +33,8 @@ def _entry(found: FileStatus | Entry) -> Entry:
     if isinstance(found, Entry):
         return found
     location, is_found = found.location, found.is_found
-    if containers.is_member(location):
-        return Entry(
-            redacted(location),
-            location,
-            problem=ImageProblem(
-                ImageErrorKind.UNREADABLE,
-                f"{redacted(location)} is in a container, and cannot be named alone. Name the "
-                "container, or write the images with: filter --format copy.",
-            ),
-        )
+    if containers.is_member(location):  # has those of its container, see `named_members`
+        return Entry(redacted(location), location)
     if not found.version:
         try:
             found = files.status(location)

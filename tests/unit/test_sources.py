@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets.entries import Entry, Part
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
+from nsfw_app.datasets.locations import resolved
 from nsfw_app.datasets.reading import Reader
 from nsfw_app.datasets.units import find_units, grouped, parts_of
 from nsfw_app.errors import ImageError
@@ -246,16 +248,68 @@ def test_an_empty_source_is_an_error(spec: str) -> None:
         find_units([spec], left_out=LeftOutFiles())
 
 
-def test_images_within_containers_cannot_be_named_alone(tmp_path: Path, reader: Reader) -> None:
-    """A list of uris has an error for each that says what to do; its files are read."""
+def test_a_list_names_images_within_containers(tmp_path: Path, reader: Reader) -> None:
+    """Its uris are those of a scan of the container; paths are relative to the list."""
     (tmp_path / "a.jpg").write_bytes(b"one")
-    archive = zipped(tmp_path / "z.zip", {"in/b.jpg": b"two"})
-    lines = [f"zip://in/b.jpg::{archive}", f"{tmp_path}/x.parquet#3", str(tmp_path / "a.jpg")]
+    archive = zipped(tmp_path / "z.zip", {"in/b.jpg": b"two", "c.jpg": b"three", "d.jpg": b"four"})
+    table = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"image": [b"five", b"six"]}), table)
+    lines = [f"zip://in/b.jpg::{archive}", f"{tmp_path}/a.jpg", f"{table}#1", "zip://d.jpg::z.zip"]
     (tmp_path / "kept.txt").write_text("\n".join(lines))
-    found = {entry.uri: entry for entry in entries(f"@{tmp_path}/kept.txt")}
-    assert set(found) == set(lines)
-    assert outcome(reader, found[lines[2]]) == b"one"
-    for uri in lines[:2]:
-        with pytest.raises(ImageError, match="cannot be named alone") as refused:
-            reader.read(found[uri])
-        assert uri in str(refused.value)
+    found = entries(f"@{tmp_path}/kept.txt")
+    assert [each.uri for each in found] == [*lines[:3], f"zip://d.jpg::{archive}"]
+    assert [outcome(reader, each) for each in found] == [b"two", b"one", b"six", b"four"]
+    whole = {each.uri: each for each in entries(archive, table)}
+    assert [each for each in found if each.member] == [whole[found[n].uri] for n in (0, 2, 3)]
+
+
+def test_named_members_come_in_the_order_of_their_archive(tmp_path: Path, reader: Reader) -> None:
+    """It may be compressed; what it lacks has an error, what is named twice two entries."""
+    archive = tmp_path / "t.tar.gz"
+    archive.write_bytes(gzip.compress(tarred([("a.jpg", b"1"), ("b.jpg", b"2")])))
+    names = ["b.jpg", "no.jpg", "a.jpg", "b.jpg"]
+    (tmp_path / "kept.txt").write_text("\n".join(f"tar://{name}::{archive}" for name in names))
+    found = entries(f"@{tmp_path}/kept.txt")
+    assert [each.name for each in found[:3]] == ["a.jpg", "b.jpg", "b.jpg"]
+    assert [outcome(reader, each) for each in found] == [b"1", b"2", b"2", "unreadable"]
+
+
+@pytest.mark.parametrize("name", ["no.zip", "damaged.zip"])
+def test_named_members_of_a_lost_archive_have_its_error(tmp_path: Path, name: str) -> None:
+    """Each of them; the rest of the list is read."""
+    (tmp_path / "damaged.zip").write_bytes(b"PK\x03\x04 damaged")
+    (tmp_path / "a.jpg").write_bytes(b"one")
+    lines = [f"zip://a.jpg::{name}", f"zip://b.jpg::{name}", "a.jpg"]
+    (tmp_path / "kept.txt").write_text("\n".join(lines))
+    found = entries(f"@{tmp_path}/kept.txt")
+    assert [bool(each.problem) for each in found] == [True, True, False]
+    assert all(name in each.problem.message for each in found if each.problem)
+
+
+def test_a_table_that_names_its_own_rows_ends(tmp_path: Path) -> None:
+    """Such a row is an error, and not a listing without an end."""
+    table = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"path": ["x.parquet#0"]}), table)
+    (found,) = entries(table)
+    assert found.problem
+    assert "no image of this name" in found.problem.message
+
+
+def test_a_member_can_be_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its archive is a path as any other, and must exist."""
+    archive = zipped(tmp_path / "z.zip", {"a.jpg": b"one", "b.jpg": b"two"})
+    monkeypatch.chdir(tmp_path)
+    assert [each.uri for each in entries("zip://b.jpg::z.zip")] == [f"zip://b.jpg::{archive}"]
+    with pytest.raises(SourceError, match="does not exist"):
+        find_units(["zip://b.jpg::no.zip"], left_out=LeftOutFiles())
+
+
+def test_a_list_from_elsewhere_names_no_archive_of_this_machine(tmp_path: Path) -> None:
+    """The archive of a member is resolved as a file is: relative to the list."""
+    archive = zipped(tmp_path / "z.zip", {"a.jpg": b"one"})
+    chain = f"zip://a.jpg::{archive}"
+    assert resolved(chain, table="https://example.org/lists/kept.txt") == (
+        f"zip://a.jpg::https://example.org{archive}"
+    )
+    with pytest.raises(ImageError, match="a file of this machine"):
+        resolved(f"zip://a.jpg::file://{archive}", table="https://example.org/lists/kept.txt")
