@@ -26,7 +26,8 @@ wanted=$({ "$python" --version; cat requirements.txt tests/requirements.txt; } |
 if [ "$(cat "$venv/installed" 2>/dev/null || true)" != "$wanted" ]; then
   rm -rf "$venv"
   "$python" -m venv "$venv"
-  "$venv/bin/pip" install --quiet -r requirements.txt -r tests/requirements.txt
+  # Python compiles what it imports; compiling all packages takes longer than that.
+  "$venv/bin/pip" install --quiet --no-compile -r requirements.txt -r tests/requirements.txt
   echo "$wanted" >"$venv/installed"
 fi
 export PATH="$PWD/$venv/bin:$PATH"
@@ -55,6 +56,12 @@ biome check --config-path tests nsfw_app/ui/assets
 [ tests/node_modules/.package-lock.json -nt tests/package-lock.json ] || npm --prefix tests ci --no-audit --no-fund --silent
 node tests/node_modules/typescript/bin/tsc --project tests/jsconfig.json
 node --test tests/js/*.test.js
-mypy
+# The tests do not keep two cores busy all the time.
+mypy >tests/.venv/mypy.log 2>&1 &
+types=$!
+failed=0
 # Files in their order: by number of tests, browser files, which are slow, would be last.
-pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@"
+pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@" || failed=$?
+wait "$types" || failed=$?
+cat tests/.venv/mypy.log
+exit "$failed"
