@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = "nsfw_app"
 
 # From the bottom up: a layer imports those before it, and itself where it is a package.
-LAYERS = """errors dataset_errors private_files system records rules concurrency settings
+LAYERS = """errors dataset_errors private_files system sync_status records rules concurrency settings
 concurrency_limits imaging models store rate_limits accounts review evidence datasets bootstrap web
 ui server cli __main__""".split()
 # Layers within a package, from the bottom up; modules of one set may import each other.
