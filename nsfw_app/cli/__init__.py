@@ -17,6 +17,7 @@ import typer
 from nsfw_app import __version__
 from nsfw_app.cli.audit import audit
 from nsfw_app.cli.audit_plan import audit_plan
+from nsfw_app.cli.backup import backup, restore
 from nsfw_app.cli.check import check
 from nsfw_app.cli.classify import classify
 from nsfw_app.cli.evaluate import evaluate
@@ -56,6 +57,8 @@ app.command()(train)
 app.command()(audit)
 app.command()(audit_plan)
 app.command()(check)
+app.command()(backup)
+app.command()(restore)
 app.add_typer(users, name="users")
 app.add_typer(keys, name="keys")
 

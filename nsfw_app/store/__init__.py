@@ -21,6 +21,7 @@ from nsfw_app.store.calibrations import Calibrations
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections
 from nsfw_app.store.consistency import Consistency
+from nsfw_app.store.database_copies import DatabaseCopies
 from nsfw_app.store.decision_rows import DecisionRows
 from nsfw_app.store.deliveries import Deliveries
 from nsfw_app.store.encryption import SecretCipher
@@ -69,6 +70,7 @@ class Store:
     Raises:
         StorageError: The data directory cannot be read or written.
         SettingsError: The file is a database of another program.
+        DatabaseTooNew: A newer version has changed the database.
     """
 
     def __init__(
@@ -92,7 +94,9 @@ class Store:
                 f"NSFW_DATA_DIR={str(database.parent)!r} cannot hold the data: {error}."
             ) from error
         self._connections = connections
-        cipher = SecretCipher(database.with_name(f"{database.name}.key"))
+        key_file = database.with_name(f"{database.name}.key")
+        cipher = SecretCipher(key_file)
+        self.copies = DatabaseCopies(connections, database, key_file=key_file)
         self.policies = Policies(connections)
         self.policy_effects = PolicyEffects(connections)
         self.arrivals = Arrivals(connections)
