@@ -10,9 +10,10 @@
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -94,6 +95,15 @@ def restore(
     return Restored(manifest, added, previews, tuple(missing))
 
 
+def verify(source: BinaryIO) -> Manifest:
+    """Compare the files of an archive with its manifest, without writing them.
+
+    Raises:
+        BackupDamaged, BackupError: See `restore`.
+    """
+    return _compared(source, _hashed)
+
+
 def unpack(source: BinaryIO, directory: Path) -> Manifest:
     """Write the files of an archive into a directory, and compare them with its manifest.
 
@@ -101,13 +111,17 @@ def unpack(source: BinaryIO, directory: Path) -> Manifest:
         BackupDamaged, BackupError: See `restore`.
         OSError: They cannot be written.
     """
+    return _compared(source, partial(_write, directory=directory))
+
+
+def _compared(source: BinaryIO, handle: Callable[[ArchivedContent], ArchivedFile]) -> Manifest:
     manifest: Manifest | None = None
     found: list[ArchivedFile] = []
     for content in read_archive(source):
         if content.name == MANIFEST:
             manifest = Manifest.from_json(content.read())
         else:
-            found.append(_write(content, directory))
+            found.append(handle(content))
     if manifest is None:
         raise BackupDamaged("The backup is truncated: its end is missing.")
     if sorted(found, key=_by_name) != sorted(manifest.files, key=_by_name):
@@ -167,6 +181,12 @@ def _staging(data_dir: Path) -> Iterator[Path]:
         yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _hashed(content: ArchivedContent) -> ArchivedFile:
+    for _ in content.chunks():
+        pass
+    return content.file
 
 
 def _write(content: ArchivedContent, directory: Path) -> ArchivedFile:

@@ -34,6 +34,7 @@ from nsfw_app.store.log import CorrectionLog
 from nsfw_app.store.period_counts import PeriodCounts
 from nsfw_app.store.policies import Policies
 from nsfw_app.store.policy_effects import PolicyEffects
+from nsfw_app.store.preview_rows import PreviewRows
 from nsfw_app.store.preview_views import PreviewViews
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.purges import Purges
@@ -119,6 +120,7 @@ class Store:
         self.leases = Leases(connections)
         self.galleries = Galleries(connections)
         self.views = PreviewViews(connections)
+        self.preview_rows = PreviewRows(connections)
         self.restrictions = Restrictions(connections)
         self.log = CorrectionLog(
             connections,
