@@ -26,6 +26,7 @@ from nsfw_app.cli.filter import filter_images
 from nsfw_app.cli.import_labels import import_labels
 from nsfw_app.cli.keys import keys
 from nsfw_app.cli.optimize import optimize
+from nsfw_app.cli.personal_data import personal_data
 from nsfw_app.cli.purge import purge
 from nsfw_app.cli.report import report
 from nsfw_app.cli.scan import scan
@@ -61,6 +62,7 @@ app.command()(backup)
 app.command()(restore)
 app.add_typer(users, name="users")
 app.add_typer(keys, name="keys")
+app.add_typer(personal_data, name="personal-data")
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ from nsfw_app.store.label_imports import LabelImports
 from nsfw_app.store.leases import Leases
 from nsfw_app.store.log import CorrectionLog
 from nsfw_app.store.period_counts import PeriodCounts
+from nsfw_app.store.personal_data import PersonalData
 from nsfw_app.store.policies import Policies
 from nsfw_app.store.policy_effects import PolicyEffects
 from nsfw_app.store.preview_rows import PreviewRows
@@ -142,6 +143,7 @@ class Store:
         self.keys = ApiKeys(connections, cipher)
         self.keys.encrypt_secrets()
         self.audit = Audit(connections)
+        self.personal_data = PersonalData(connections)
         self.consistency = Consistency(connections)
         self.purges = Purges(connections, self.previews, retention=retention)
 

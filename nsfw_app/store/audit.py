@@ -40,6 +40,7 @@ class AuditAction(StrEnum):
     RESTRICT = "restrict"
     BACKUP = "backup"
     RESTORE = "restore"
+    ERASE = "erase"
 
 
 @dataclass(frozen=True, slots=True)

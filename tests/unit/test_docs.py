@@ -57,6 +57,8 @@ VARIABLES = {
 SETTINGS = [name for name, variable in VARIABLES.items() if variable not in SET_BY_SPACES]
 # The page of each command; of all others it is commands.md.
 COMMAND_PAGES = {
+    "backup": "backups.md",
+    "restore": "backups.md",
     "export": "correction-log.md",
     "optimize": "optimize.md",
     "train": "datasets.md",

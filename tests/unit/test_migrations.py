@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from nsfw_app.errors import SettingsError
+from nsfw_app import __version__
+from nsfw_app.errors import DatabaseTooNew, SettingsError
 from nsfw_app.records import LogFilter
 from nsfw_app.store import Store
 from nsfw_app.store.migrations import derived_rows, migrations
@@ -306,6 +307,26 @@ def test_migrated_database_stays_as_it_is(path: Path, database: sqlite3.Connecti
     decision = add(store.log, answer("n"))
     before = "\n".join(database.iterdump())
     assert list(opened(path).log.rows(LogFilter())) == [decision]
+    assert "\n".join(database.iterdump()) == before
+
+
+def test_a_database_of_a_newer_version_is_refused(
+    path: Path, database: sqlite3.Connection
+) -> None:
+    """The sentence names this version, the unknown step and what to do; nothing is changed."""
+    opened(path)
+    step = "insert into _sqlite_migrations (migration_set, name, applied_at) values (?, ?, '')"
+    database.execute(step, ("nsfw_review", "paint_it_blue"))
+    database.execute(step, ("another_program", "other_step"))
+    database.commit()
+    before = "\n".join(database.iterdump())
+    with pytest.raises(DatabaseTooNew) as caught:
+        opened(path)
+    message = str(caught.value)
+    assert __version__ in message
+    assert "paint_it_blue" in message
+    assert "other_step" not in message
+    assert "Install the version that ran last" in message
     assert "\n".join(database.iterdump()) == before
 
 
