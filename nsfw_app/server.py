@@ -80,16 +80,17 @@ def main() -> None:
     from nsfw_app.web.app import create_app
     from nsfw_app.web.http.protocol import LimitedHttp
 
-    writer = snapshots and SnapshotWriter(
-        store, snapshots, interval_s=chosen.snapshot_minutes * MINUTE_S
-    )
+    writer = None
+    if snapshots is not None:
+        interval_s = chosen.snapshot_minutes * MINUTE_S
+        writer = SnapshotWriter(store, snapshots, interval_s=interval_s)
     app = create_app(
         engine,
         accounts,
         summaries,
         settings=chosen,
         page=build_ui(engine, insights, policy_text=chosen.policy_markdown),
-        snapshot_status=writer and (lambda: writer.status),
+        snapshot_status=writer.status if writer is not None else None,
     )
     print_banner(chosen, accounts, port=listener.getsockname()[1])
     if snapshots is not None:

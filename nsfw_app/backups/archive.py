@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, cast
 
 from nsfw_app import __version__
 from nsfw_app.backups.manifest import FORMAT, ArchivedFile, Manifest
@@ -48,7 +48,7 @@ def preview_name(image_sha256: str) -> str:
 
 
 class ArchiveWriter:
-    """Writes an archive; `finish` makes it complete.
+    """Writes an archive in a `with` block; `finish` makes it complete.
 
     Args:
         out: Where it is written, from its current position.
@@ -56,11 +56,21 @@ class ArchiveWriter:
     """
 
     def __init__(self, out: BinaryIO, *, created_at: str) -> None:
-        self._tar = tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT)
+        self._out = _Output(out)
+        self._tar = tarfile.open(  # noqa: SIM115  # closed when the block ends
+            fileobj=cast(BinaryIO, self._out), mode="w|", format=tarfile.GNU_FORMAT
+        )
         self._created_at = created_at
         self.files: list[ArchivedFile] = []
         header = {"format": FORMAT, "version": __version__, "created_at": created_at}
         self._add(HEADER, BytesIO(json.dumps(header).encode()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._out.is_open = kind is None  # the end of an archive that is not complete is lost
+        self._tar.close()
 
     def add_bytes(self, name: str, data: bytes) -> None:
         """Add a file with this content."""
@@ -72,9 +82,8 @@ class ArchiveWriter:
             self._record(name, file)
 
     def finish(self, manifest: Manifest) -> None:
-        """Write the manifest, and the end of the archive."""
+        """Write the manifest."""
         self._add(MANIFEST, BytesIO(manifest.to_json()))
-        self._tar.close()
 
     def _record(self, name: str, file: BinaryIO) -> None:
         hashed = _HashedReader(file)
@@ -89,6 +98,17 @@ class ArchiveWriter:
         member.mtime = int(time.time())
         self._tar.addfile(member, file)
         return member.size
+
+
+class _Output:
+    """A file that is written to until an error occurs; the tar module flushes its buffer later."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self.is_open = True
+
+    def write(self, data: bytes) -> int:
+        return self._out.write(data) if self.is_open else len(data)
 
 
 class _HashedReader:
@@ -163,7 +183,7 @@ def read_archive(source: BinaryIO) -> Iterator[ArchivedContent]:
         BackupError: It is another file, or has a format that this version does not know.
     """
     try:
-        tar = tarfile.open(fileobj=source, mode="r|", tarinfo=_RegularMember)
+        tar = tarfile.open(fileobj=source, mode="r|", tarinfo=_RegularMember)  # noqa: SIM115
     except tarfile.TarError as error:
         raise BackupError(NOT_A_BACKUP) from error
     with tar:

@@ -44,8 +44,8 @@ def write_backup(
     """
     manifest = Manifest(__version__, now(), copy.facts.steps, copy.facts.counts, (), {})
     left_out = {}
-    with storage_errors():
-        writer = ArchiveWriter(out, created_at=manifest.created_at)
+    archive = ArchiveWriter(out, created_at=manifest.created_at)
+    with storage_errors(), archive as writer:
         writer.add_file(DATABASE, copy.path)
         if copy.key is not None:
             writer.add_bytes(KEY, copy.key)

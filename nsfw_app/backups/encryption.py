@@ -37,7 +37,7 @@ def encrypted_for(recipients: Sequence[str], out: BinaryIO) -> Iterator[BinaryIO
     keys = [_recipient(text) for text in recipients]
     read, write = os.pipe()
     with os.fdopen(read, "rb") as source, os.fdopen(write, "wb") as target:
-        encryption = _Worker(lambda: pyrage.encrypt_io(source, out, keys), source)
+        encryption = _Worker(lambda: _encrypt(source, out, keys), source)
         with encryption.joined(target):
             yield target
 
@@ -134,9 +134,7 @@ def secret_of(path: Path, *, noun: str) -> str:
     except UnicodeDecodeError as error:
         raise BackupError(f"The {noun} in {path} is not UTF-8 text.") from error
     if not text.strip() or len(data) > MAX_SECRET_BYTES:
-        raise BackupError(
-            f"The {noun} in {path} must have between 1 and {MAX_SECRET_BYTES} bytes."
-        )
+        raise BackupError(f"The {noun} in {path} must have between 1 and {MAX_SECRET_BYTES} bytes.")
     return text
 
 
@@ -149,12 +147,22 @@ def _recipient(text: str) -> pyrage.x25519.Recipient:
         ) from error
 
 
-def _decrypt(
-    source: BinaryIO, target: BinaryIO, keys: Sequence[pyrage.x25519.Identity]
-) -> None:
+def _encrypt(source: BinaryIO, out: BinaryIO, keys: Sequence[pyrage.x25519.Recipient]) -> None:
+    try:
+        pyrage.encrypt_io(source, out, keys)
+    except pyrage.EncryptError as error:  # also for each error of the output
+        raise BackupError(f"The encrypted backup cannot be written: {error}.") from error
+
+
+def _decrypt(source: BinaryIO, target: BinaryIO, keys: Sequence[pyrage.x25519.Identity]) -> None:
     try:
         pyrage.decrypt_io(source, target, keys)
     except pyrage.DecryptError as error:
+        raise BackupError(_sentence(error)) from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # The library found content that was changed or cut off.
         raise BackupError(_sentence(error)) from error
 
 
@@ -201,5 +209,5 @@ class _Worker:
         with suppress(OSError):
             own.close()
         self._thread.join()
-        if error := failed_first or raised or self._error:
-            raise error
+        if first := failed_first or raised or self._error:
+            raise first

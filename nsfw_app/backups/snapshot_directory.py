@@ -66,7 +66,8 @@ class SnapshotDirectory:
         """Write a snapshot, and delete those that are no longer kept.
 
         Raises:
-            BackupError: It cannot be written, and earlier ones stay; or it was written, and another server wrote one since this one started.
+            BackupError: It cannot be written, and earlier ones stay; or it was written, and another
+                server wrote one since this one started.
         """
         try:
             return self._write(copy, previews)
@@ -86,9 +87,8 @@ class SnapshotDirectory:
         others = [each for each in self.archives() if each not in (*self._seen, *self._own)]
         if others:
             raise BackupError(
-                f"Another server wrote {others[0].name} to the directory of snapshots after this one "
-                "had started: its decisions are not in this database. Run one server for each "
-                "directory."
+                f"After this server started, another one wrote {others[0].name} to the same "
+                "directory: its decisions are not in this database. Run one server for each."
             )
         self._remove_purged(copy)
         for old in self.archives()[KEPT:]:
@@ -114,9 +114,7 @@ class SnapshotDirectory:
         for path in archives:
             try:
                 with storage_errors(), path.open("rb") as source:
-                    return restore(
-                        source, data_dir, previews_elsewhere=self.directory / "images"
-                    )
+                    return restore(source, data_dir, previews_elsewhere=self.directory / "images")
             except (BackupError, StorageError) as error:
                 log.warning("Snapshot %s cannot be restored: %s", path.name, error)
         if not archives:

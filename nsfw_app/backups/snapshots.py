@@ -44,7 +44,6 @@ class SnapshotWriter:
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._saved: object = None
 
-    @property
     def status(self) -> SyncStatus:
         """When the last snapshot was written, and the error of the last attempt."""
         return self._status

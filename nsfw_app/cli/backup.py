@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import BufferedReader
 from pathlib import Path
 from typing import Annotated, BinaryIO, cast
@@ -40,6 +40,7 @@ def backup(
     passphrase = passphrase_file and encryption.secret_of(passphrase_file, noun="passphrase")
     store = open_existing_store(settings.load())
     with _written(file) as out:
+        content: AbstractContextManager[BinaryIO]
         if recipients:
             content = encryption.encrypted_for(recipients, out)
         elif passphrase:

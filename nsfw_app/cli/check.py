@@ -1,8 +1,8 @@
 """`check`: whether data, secrets, optimized models, disk, clock and snapshots are sound."""
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -22,7 +22,6 @@ from nsfw_app.checks import (
 from nsfw_app.checks.finding import Finding, Severity, fault
 from nsfw_app.checks.previews import Depth
 from nsfw_app.errors import NSFWReviewError, StorageError, StorageErrorKind
-from nsfw_app.settings import Settings
 
 UNCHECKED = 2  # exit status
 
@@ -39,54 +38,63 @@ def check(
 
     Exits with 0 without a fault (warnings are printed), 1 with one, 2 if it could not check.
     """
-    findings: list[Finding] = []
-    unchecked: dict[str, str] = {}
-    names: list[str] = []
-    try:
-        checks = _checks(settings.load(), Depth.PIXELS if full else Depth.ENDS)
-    except StorageError as error:
-        if error.reason is not StorageErrorKind.CORRUPT:
-            raise _Unchecked(error) from error
-        checks = {}
-        names, findings = [database.NAME], [fault(database.NAME, str(error))]
-    except NSFWReviewError as error:
-        raise _Unchecked(error) from error
-    for name, run in checks.items():
-        names.append(name)
-        try:
-            findings += run()
-        except (NSFWReviewError, OSError) as error:
-            unchecked[name] = str(error)
-    faults = [finding for finding in findings if finding.severity is Severity.FAULT]
+    result = _Result()
+    result.run(_checks(Depth.PIXELS if full else Depth.ENDS))
     if as_json:
-        rows = [asdict(finding) for finding in findings]
-        typer.echo(json.dumps({"checks": names, "findings": rows, "unchecked": unchecked}))
+        typer.echo(json.dumps(asdict(result)))
     else:
-        for finding in findings:
-            typer.echo(f"{finding.severity}, {finding.check}: {finding.message}", err=True)
-        for name, reason in unchecked.items():
-            typer.echo(f"not checked, {name}: {reason}", err=True)
-        if not faults and not unchecked:
-            typer.echo(f"No fault found in {', '.join(names)}.")
-    if faults or unchecked:
-        raise typer.Exit(1 if faults else UNCHECKED)
+        _print(result)
+    if result.has_fault or result.unchecked:
+        raise typer.Exit(1 if result.has_fault else UNCHECKED)
 
 
-class _Unchecked(typer.Exit):
-    """Ends the command, after the sentence of an error."""
+@dataclass
+class _Result:
+    """What the checks found, and why some of them could not look."""
 
-    def __init__(self, error: NSFWReviewError) -> None:
-        typer.echo(f"Error: {error}", err=True)
-        super().__init__(UNCHECKED)
+    checks: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    unchecked: dict[str, str] = field(default_factory=dict)
+
+    def run(self, checks: Mapping[str, Check]) -> None:
+        """Run checks one after the other."""
+        for name, check in checks.items():
+            self.checks.append(name)
+            try:
+                self.findings += check()
+            except (NSFWReviewError, OSError) as error:
+                self.unchecked[name] = str(error)
+
+    @property
+    def has_fault(self) -> bool:
+        """Whether something is lost or damaged."""
+        return any(finding.severity is Severity.FAULT for finding in self.findings)
 
 
-def _checks(chosen: Settings, depth: Depth) -> dict[str, Check]:
+def _print(result: _Result) -> None:
+    for finding in result.findings:
+        typer.echo(f"{finding.severity}, {finding.check}: {finding.message}", err=True)
+    for name, reason in result.unchecked.items():
+        typer.echo(f"not checked, {name}: {reason}", err=True)
+    if not result.has_fault and not result.unchecked:
+        typer.echo(f"No fault found in {', '.join(result.checks)}.")
+
+
+def _checks(depth: Depth) -> Mapping[str, Check]:
     """The checks that this installation needs, by name.
 
     Raises:
-        NSFWReviewError: The store cannot be opened.
+        Exit: The data cannot be opened. A damaged database is a fault of its check.
     """
-    store, snapshots = open_existing_store(chosen), open_snapshots(chosen)
+    try:
+        chosen = settings.load()
+        store, snapshots = open_existing_store(chosen), open_snapshots(chosen)
+    except NSFWReviewError as error:
+        if isinstance(error, StorageError) and error.reason is StorageErrorKind.CORRUPT:
+            damaged = fault(database.NAME, str(error))
+            return {database.NAME: lambda: [damaged]}
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(UNCHECKED) from error
     checks: dict[str, Check] = {
         database.NAME: lambda: database.check_database(store, chosen.database),
         previews.NAME: lambda: previews.check_previews(store, depth=depth),

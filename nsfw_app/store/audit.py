@@ -1,4 +1,4 @@
-"""The audit: sign-ins, exports, backups, purges, restrictions, and changes of settings and accounts.
+"""The audit: sign-ins, exports, backups, purges, restrictions, changes of settings, accounts.
 
 - Changes are those of policies, calibrations, references, users, keys, viewing defaults, the queue
   and optimized models.

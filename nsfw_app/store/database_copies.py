@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nsfw_app import private_files
-from nsfw_app.errors import StorageError
 from nsfw_app.private_files import storage_errors
 from nsfw_app.store.connections import Connections
 from nsfw_app.store.database_files import DatabaseFacts, read_facts

@@ -41,7 +41,12 @@ PEOPLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 # Columns with `user:` before the name.
 OWNERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"sessions": ("owner",), "uploads": ("owner",), "submissions": ("owner",), "audit": ("subject",)}
+    {
+        "sessions": ("owner",),
+        "uploads": ("owner",),
+        "submissions": ("owner",),
+        "audit": ("subject",),
+    }
 )
 OWNER_PREFIX = "user:"
 # Subjects of the audit that are people; others are images, models and keys of any name.
@@ -166,9 +171,7 @@ class PersonalData:
             for table, columns in TEXTS.items():
                 for column in columns:
                     new = "''" if column == "note" else f"'{ERASED}'"
-                    db.execute(
-                        f"update {table} set {column} = {new} where {IMAGES[table]}", values
-                    )
+                    db.execute(f"update {table} set {column} = {new} where {IMAGES[table]}", values)
             note(db, actor, AuditAction.ERASE, image_sha256, kind="image")
         self._connections.overwrite_log()
 
@@ -199,7 +202,7 @@ def _is_person(table: str, column: str) -> str:
     return condition
 
 
-def _rows(db: Database, table: str, condition: str, values: Mapping[str, str]) -> Iterator[Row]:
+def _rows(db: Database, table: str, condition: str, values: dict[str, str]) -> Iterator[Row]:
     for row in db.execute(f"select * from {table} where {condition}", values).fetchall():
         yield Row(table, {key: row[key] for key in row.keys() if key not in SECRET})  # noqa: SIM118
 

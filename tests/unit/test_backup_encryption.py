@@ -8,15 +8,15 @@ import pyrage
 import pytest
 
 from nsfw_app.backups import encryption
+from nsfw_app.backups.archive import read_archive
 from nsfw_app.backups.encryption import (
     decrypted_by,
-    decrypted_with,
     encrypted_for,
     encrypted_with,
     is_encrypted,
     secret_of,
 )
-from nsfw_app.errors import BackupDamaged, BackupError
+from nsfw_app.errors import BackupError
 
 CONTENT = bytes(range(256)) * 2_000
 
@@ -57,20 +57,6 @@ def test_each_recipient_can_decrypt() -> None:
         assert pyrage.decrypt(out.getvalue(), [key]) == CONTENT
 
 
-def test_content_is_encrypted_with_a_passphrase() -> None:
-    """It is decrypted with the same one only."""
-    out = io.BytesIO()
-    with encrypted_with("correct horse", out) as target:
-        target.write(CONTENT)
-    with decrypted_with("correct horse", io.BytesIO(out.getvalue())) as content:
-        assert content.read() == CONTENT
-    with (
-        pytest.raises(BackupError, match="cannot be decrypted"),
-        decrypted_with("wrong", io.BytesIO(out.getvalue())),
-    ):
-        pass
-
-
 def test_another_key_is_refused(identity: pyrage.x25519.Identity) -> None:
     """The error is that of the decryption, not that of the empty content."""
     other = str(pyrage.x25519.Identity.generate())
@@ -78,8 +64,7 @@ def test_another_key_is_refused(identity: pyrage.x25519.Identity) -> None:
         pytest.raises(BackupError, match="cannot be decrypted"),
         decrypted_by(other, io.BytesIO(encrypted(identity))) as content,
     ):
-        if not content.read():
-            raise BackupDamaged("The backup is truncated.")
+        list(read_archive(content))  # which ends at once
 
 
 @pytest.mark.parametrize("place", [100, 70_000, -1])
@@ -134,11 +119,10 @@ def test_an_error_of_the_output_is_raised(identity: pyrage.x25519.Identity) -> N
             raise OSError(28, "No space left on device")
 
     with (
-        pytest.raises((OSError, BackupError), match="No space left"),
+        pytest.raises(BackupError, match="No space left"),
         encrypted_for([str(identity.to_public())], FullDisk()) as target,
     ):
-        for _ in range(200):
-            target.write(CONTENT)
+        target.writelines([CONTENT] * 200)
 
 
 def test_an_error_of_the_content_is_raised(identity: pyrage.x25519.Identity) -> None:
@@ -157,13 +141,17 @@ def test_a_large_backup_needs_a_recipient(monkeypatch: pytest.MonkeyPatch) -> No
     """With a passphrase it is held in memory, so its size is limited."""
     monkeypatch.setattr(encryption, "MAX_PASSPHRASE_BYTES", 1_000_000)
     with pytest.raises(BackupError, match="1 MB at most"), encrypted_with("x", io.BytesIO()) as out:
-        for _ in range(3):
-            out.write(CONTENT)
+        assert [out.write(CONTENT) for _ in range(3)] == []
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "cannot be read"), (b"\n", "between 1"), (b"\xff", "UTF-8"), (bytes(100_001), "100000")],
+    [
+        (None, "cannot be read"),
+        (b"\n", "between 1"),
+        (b"\xff", "UTF-8"),
+        (b"x" * 100_001, "100000"),
+    ],
 )
 def test_a_file_without_a_secret_is_named(
     content: bytes | None, words: str, tmp_path: Path

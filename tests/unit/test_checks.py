@@ -119,7 +119,8 @@ def test_missing_previews_are_found(filled: Store) -> None:
     (finding,) = check_previews(filled, depth=Depth.ENDS)
     assert finding.severity is Severity.FAULT
     assert OTHER_SHA256 in finding.message
-    filled.previews.remove(SHA256)
+    add_image(filled, sha256="c" * 64)
+    filled.previews.remove("c" * 64)
     findings = list(check_previews(filled, depth=Depth.ENDS))
     assert [each.severity for each in findings] == [Severity.FAULT, Severity.WARNING]
 

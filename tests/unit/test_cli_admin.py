@@ -2,10 +2,8 @@
 
 import io
 import json
-import sqlite3
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,7 @@ from nsfw_app.store import Store
 from nsfw_app.store.deliveries import Delivery
 from nsfw_app.store.states import WebhookEvent
 from tests.support.fakes import image_bytes
-from tests.support.sample_records import add, add_image, answer, answer_to, person
+from tests.support.sample_records import answer_to, person
 
 Run = Callable[..., str]
 PASSWORD = "a long password"

@@ -310,9 +310,7 @@ def test_migrated_database_stays_as_it_is(path: Path, database: sqlite3.Connecti
     assert "\n".join(database.iterdump()) == before
 
 
-def test_a_database_of_a_newer_version_is_refused(
-    path: Path, database: sqlite3.Connection
-) -> None:
+def test_a_database_of_a_newer_version_is_refused(path: Path, database: sqlite3.Connection) -> None:
     """The sentence names this version, the unknown step and what to do; nothing is changed."""
     opened(path)
     step = "insert into _sqlite_migrations (migration_set, name, applied_at) values (?, ?, '')"

@@ -369,7 +369,7 @@ def test_wrong_rules_of_the_queue_stop_the_start(
     """An invalid reason or number of decisions is reported with the allowed values."""
     monkeypatch.setenv(f"NSFW_{name}", value)
     with pytest.raises(SettingsError) as caught:
-        settings.load()
+        load()
     assert all(text in str(caught.value) for text in (f"NSFW_{name}", wrong, allowed))
 
 
@@ -377,7 +377,7 @@ def test_rules_of_the_queue_are_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reasons, and numbers of decisions by reason, are separated by commas."""
     monkeypatch.setenv("NSFW_QUEUE_RULES", "audit, review")
     monkeypatch.setenv("NSFW_ANSWERS", "disagreement=1, review=2")
-    chosen = settings.load()
+    chosen = load()
     assert chosen.queue_rules == (QueueReason.AUDIT, QueueReason.REVIEW)
     assert chosen.answers == {QueueReason.DISAGREEMENT: 1, QueueReason.REVIEW: 2}
 
@@ -391,4 +391,4 @@ def test_blind_reasons(
 ) -> None:
     """Any reason can hide the score, adjudication too; an empty text hides none."""
     monkeypatch.setenv("NSFW_BLIND_REASONS", text)
-    assert settings.load().blind_reasons == expected
+    assert load().blind_reasons == expected

@@ -3,7 +3,6 @@
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +30,7 @@ class Clock:
         self.time = datetime(2026, 1, 1, tzinfo=UTC)
 
     def __call__(self) -> datetime:
+        """The next second."""
         self.time += timedelta(seconds=1)
         return self.time
 
@@ -104,9 +104,7 @@ def test_no_database_is_open_on_the_mount(filled: Store, mount: Path, clock: Clo
     assert all(path.suffix in {".jpg", ".tar"} for path in files)
 
 
-def test_nothing_is_written_while_nothing_changes(
-    filled: Store, mount: Path, clock: Clock
-) -> None:
+def test_nothing_is_written_while_nothing_changes(filled: Store, mount: Path, clock: Clock) -> None:
     """A commit of another thread is a change."""
     writer = writer_of(filled, mount, clock)
     writer.write_if_changed()
@@ -182,7 +180,7 @@ def test_an_empty_mount_restores_nothing(mount: Path, tmp_path: Path) -> None:
 def test_a_database_on_the_mount_becomes_a_snapshot(
     mount: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Earlier versions kept it there. It is renamed, its previews stay where snapshots have them."""
+    """Earlier versions kept it there. It is renamed; its previews stay, as those of snapshots."""
     old = opened(mount, journal_mode="delete")
     add_image(old)
     add(old.log, answer("n"))
@@ -253,8 +251,8 @@ def test_another_server_on_the_directory_is_reported(
     second.stop()
     for _ in range(KEPT + 1):
         first.stop()
-    assert first.status.error is not None
-    assert "another one wrote" in first.status.error
+    assert first.status().error is not None
+    assert "another one wrote" in first.status().error
     assert len(archives(mount)) == KEPT + 2
 
 
@@ -265,20 +263,20 @@ def test_a_failed_snapshot_is_in_the_status(
     with small_disk(tmp_path / "disk") as disk:
         writer = writer_of(filled, disk.path, clock)
         writer.write_if_changed()
-        assert writer.status.error is None
-        success = writer.status.last_success_at
+        assert writer.status().error is None
+        success = writer.status().last_success_at
         assert success is not None
         disk.fill()
         writer.stop()
-        assert writer.status.error is not None
-        assert str(disk.path) in writer.status.error
-        assert writer.status.last_success_at == success
+        assert writer.status().error is not None
+        assert str(disk.path) in writer.status().error
+        assert writer.status().last_success_at == success
         assert "The snapshot failed" in caplog.text
         disk.clear()
         assert len(archives(disk.path)) == 1
         writer.stop()
-        assert writer.status.error is None
-        assert writer.status.last_success_at > success
+        assert writer.status().error is None
+        assert writer.status().last_success_at > success
 
 
 def test_snapshots_are_written_in_a_thread(filled: Store, mount: Path, clock: Clock) -> None:
@@ -296,26 +294,22 @@ def test_snapshots_are_written_in_a_thread(filled: Store, mount: Path, clock: Cl
     assert written.wait(60)
     writer.stop()
     assert len(archives(mount)) == 2
-    assert writer.status.target == str(mount)
-    assert writer.status.pending == 0
+    assert writer.status().target == str(mount)
+    assert writer.status().pending == 0
 
 
 @pytest.fixture
-def configured(
-    tmp_path: Path, mount: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[settings.Settings]:
+def configured(tmp_path: Path, mount: Path, monkeypatch: pytest.MonkeyPatch) -> settings.Settings:
     """Settings of a server with snapshots."""
     monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("NSFW_SNAPSHOT_DIR", str(mount))
-    yield settings.load()
+    return settings.load()
 
 
-def test_a_missing_directory_is_named(
-    configured: settings.Settings, mount: Path
-) -> None:
+def test_a_missing_directory_is_named(configured: settings.Settings, mount: Path) -> None:
     """A mount that is not there stops the start: without it the database would begin empty."""
     mount.rmdir()
-    with pytest.raises(SettingsError, match="NSFW_SNAPSHOT_DIR='.*mount' cannot be used: No such"):
+    with pytest.raises(SettingsError, match=r"NSFW_SNAPSHOT_DIR='.*mount' cannot be used: No such"):
         open_snapshots(configured)
 
 
