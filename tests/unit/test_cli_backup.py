@@ -138,7 +138,8 @@ def test_a_backup_can_be_piped(
     out = tmp_path / "piped"
     with out.open("wb") as file:
         monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
-        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(file, write_through=True))
+        stdout = io.TextIOWrapper(file)  # kept, as Python does: else its file is closed
+        monkeypatch.setattr(sys, "stdout", stdout)
         monkeypatch.setattr(sys, "argv", ["nsfw_app", "backup", "-"])
         with pytest.raises(SystemExit) as ended:
             main()
