@@ -68,7 +68,7 @@ class DatabaseCopies:
 
 @contextmanager
 def copied_file(database: Path, key_file: Path) -> Iterator[DatabaseCopy]:
-    """A copy of a database that no process has open, whatever its version.
+    """A copy of a database that no process has open, of any version.
 
     Raises:
         StorageError: It cannot be written, or the database cannot be read.

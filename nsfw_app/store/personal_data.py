@@ -39,7 +39,7 @@ PEOPLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "audit": ("actor", "subject"),
     }
 )
-# Columns with `user:` before the name.
+# Columns with a kind of sign-in before the name, such as `user:ann`.
 OWNERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "sessions": ("owner",),
@@ -48,7 +48,8 @@ OWNERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "audit": ("subject",),
     }
 )
-OWNER_PREFIX = "user:"
+OWNED = "(substr({0}, instr({0}, ':') + 1) = :name and {0} not like 'key:%')"
+RENAMED = "substr({0}, 1, instr({0}, ':')) || :new"
 # Subjects of the audit that are people; others are images, models and keys of any name.
 PERSONAL_ACTIONS = (
     AuditAction.USER, AuditAction.LEASE, AuditAction.REVIEWING, AuditAction.SIGN_IN,
@@ -113,12 +114,11 @@ class PersonalData:
 
     def of_person(self, name: str) -> Iterator[Row]:
         """Every row that names a user, read in one transaction, without secrets."""
-        values = {"name": name, "owner": OWNER_PREFIX + name}
         with self._connections.reading() as db:
             for table in sorted(PEOPLE.keys() | OWNERS.keys()):
                 names = [_is_person(table, column) for column in PEOPLE.get(table, ())]
-                owners = [f"{column} = :owner" for column in OWNERS.get(table, ())]
-                yield from _rows(db, table, " or ".join(names + owners), values)
+                owners = [_owned(table, column) for column in OWNERS.get(table, ())]
+                yield from _rows(db, table, " or ".join(names + owners), {"name": name})
 
     def of_image(self, image_sha256: str) -> Iterator[Row]:
         """Every row about an image, read in one transaction, without its placeholder."""
@@ -138,10 +138,9 @@ class PersonalData:
         if next(self.of_person(name), None) is None:
             raise NotFound(f"No row names {name!r}.")
         new = f"{ERASED}-{secrets.token_hex(4)}"
-        values = {"name": name, "new": new, "owner": OWNER_PREFIX + name}
-        values["new_owner"] = OWNER_PREFIX + new
+        values = {"name": name, "new": new}
         with self._connections.writing() as db, _without_triggers(db):
-            db.execute("delete from sessions where name = :name or owner = :owner", values)
+            db.execute("delete from sessions where name = :name", values)
             db.execute("delete from users where name = :name", values)
             for table, columns in (*PEOPLE.items(), *DERIVED_PEOPLE.items()):
                 for column in columns:
@@ -149,9 +148,8 @@ class PersonalData:
                     db.execute(f"update {table} set {column} = :new where {condition}", values)
             for table, columns in OWNERS.items():
                 for column in columns:
-                    db.execute(
-                        f"update {table} set {column} = :new_owner where {column} = :owner", values
-                    )
+                    change = f"{column} = {RENAMED.format(column)}"
+                    db.execute(f"update {table} set {change} where {_owned(table, column)}", values)
             _rename_derived(db, name, new)
             note(db, actor, AuditAction.ERASE, new, kind="person")
         self._connections.overwrite_log()
@@ -195,7 +193,14 @@ class _without_triggers:  # noqa: N801  # used like a function
 
 
 def _is_person(table: str, column: str) -> str:
-    condition = f"{column} = :name"
+    return _of_person(table, column, f"{column} = :name")
+
+
+def _owned(table: str, column: str) -> str:
+    return _of_person(table, column, OWNED.format(column))
+
+
+def _of_person(table: str, column: str, condition: str) -> str:
     if (table, column) == ("audit", "subject"):
         actions = ", ".join(f"'{action}'" for action in PERSONAL_ACTIONS)
         return f"({condition} and action in ({actions}))"

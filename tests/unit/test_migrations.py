@@ -23,7 +23,7 @@ from nsfw_app.store.database_files import damages, schema_differences
 from nsfw_app.store.migrations import derived_rows, migrations
 from nsfw_app.store.previews import PreviewFiles
 from tests.support.decisions import count_outcomes
-from tests.support.sample_records import add, add_image, answer
+from tests.support.sample_records import SHA256, add, add_image, answer
 
 STEPS = [step.name for step in migrations.pending(Database(memory=True))]
 COLUMNS = """decision_id decided_at reviewer image_sha256 name source model revision backend
@@ -357,6 +357,7 @@ def test_a_released_database_opens_with_its_rows(
     row, *_ = store.log.rows(LogFilter(reviewer="ann", undone=False))
     assert (row.reviewer_label, row.note, row.agrees) == (Label.NORMAL, "first", False)
     assert [user.name for user in store.users.all()] == ["ann", "bob"]
+    store.previews.add(SHA256, b"jpeg")
     add(store.log, answer("new"), reviewer="cy")
     assert store.consistency.check() == []
 

@@ -148,7 +148,7 @@ def test_unknown_subjects_are_refused(team: Store) -> None:
     with pytest.raises(NotFound, match="'anna'"):
         team.personal_data.erase_person("anna", actor="root")
     with pytest.raises(NotFound, match="is stored"):
-        team.personal_data.erase_image("c" * 64, actor="root")
+        team.personal_data.erase_image("d" * 64, actor="root")
 
 
 def test_an_erasure_that_fails_changes_nothing(team: Store, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_commands_show_and_erase(run: Run, team: Store) -> None:
         (["--person", "ann", "--image", SHA256], "either", 2),
         (["--image", "../x"], "SHA-256", 2),
         (["--person", "anna"], "No row names", 1),
-        (["--image", "c" * 64], "is stored", 1),
+        (["--image", "d" * 64], "is stored", 1),
     ],
 )
 def test_wrong_subjects_are_a_sentence(

@@ -29,6 +29,7 @@ from nsfw_app.store.migrations.review_tables import TABLES
 from nsfw_app.store.migrations.reviewers_first import prefer_reviewers
 from nsfw_app.store.migrations.submission_tables import SUBMISSION_TABLES
 from nsfw_app.store.migrations.team_tables import TEAM_TABLES
+from nsfw_app.store.migrations.undone_audience import hide_undone
 from nsfw_app.store.migrations.unstored_labels import UNSTORED_LABELS
 from nsfw_app.store.migrations.upload_columns import QUEUEING_UPLOADS
 from nsfw_app.store.migrations.waiting_audience import hide_from_undecided
@@ -167,6 +168,12 @@ def add_unstored_labels(db: Database) -> None:
     """Imported labels of images that are not stored."""
     for statement in UNSTORED_LABELS:
         db.execute(statement)
+
+
+@migrations()
+def hide_undone_decisions(db: Database) -> None:
+    """Undone decisions about an image that waits are hidden from those who have not decided."""
+    hide_undone(db)
 
 
 def applied_steps(db: Database) -> list[str]:
