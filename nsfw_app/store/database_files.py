@@ -15,7 +15,11 @@ from nsfw_app.store.sqlite_errors import storage_error
 
 COUNTED = ("images", "predictions", "decisions", "users", "api_keys", "audit")
 MAX_DAMAGES = 20  # lines of SQLite's check that are reported
-SCHEMA = "select name, sql from sqlite_master where name not like 'sqlite\\_%' escape '\\'"
+# Without SQLite's own tables, and those of Litestream, which replicates a database.
+SCHEMA = """
+select name, sql from sqlite_master
+where name not like 'sqlite\\_%' escape '\\' and name not like '\\_litestream\\_%' escape '\\'
+"""
 
 
 @dataclass(frozen=True, slots=True)
