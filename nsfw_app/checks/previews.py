@@ -59,15 +59,15 @@ def check_previews(store: Store, *, depth: Depth) -> Iterator[Finding]:
 
 def _is_sound(store: Store, image_sha256: str, depth: Depth) -> bool:
     try:
-        data = store.previews.get(image_sha256)
+        if store.previews.ends(image_sha256, len(JPEG_END)) != (JPEG_START, JPEG_END):
+            return False
+        data = store.previews.get(image_sha256) if depth is Depth.PIXELS else None
     except NotFound:
         return True  # purged since
-    if not (data.startswith(JPEG_START) and data.endswith(JPEG_END)):
-        return False
-    if depth is Depth.PIXELS:
-        try:
+    try:
+        if data is not None:
             with Image.open(BytesIO(data), formats=["JPEG"]) as image:
                 image.load()
-        except (OSError, ValueError, SyntaxError):  # what Pillow raises for damaged files
-            return False
+    except (OSError, ValueError, SyntaxError):  # what Pillow raises for damaged files
+        return False
     return True

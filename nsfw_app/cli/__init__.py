@@ -1,8 +1,9 @@
 """Command line interface: `nsfw-review`, also `python -m nsfw_app`.
 
 - Results go to standard output; progress, warnings and errors to standard error.
-- Exit codes: 0 success; 1 an error stopped the command, `classify` could not sort a file,
-  `audit-plan` found no plan, or `train` wrote no model; 2 wrong usage; 3 `classify`, `scan` or
+- Exit codes: 0 success; 1 an error stopped the command, `classify` could not sort a file, `check`
+  found a fault, `audit-plan` found no plan, or `train` wrote no model; 2 wrong usage, or `check`
+  could not check something; 3 `classify`, `scan` or
   `evaluate` could not classify all images, or `filter` not read all; 130 `scan` was interrupted.
 - An error is one sentence. Tracebacks are printed with `--verbose` only.
 """
