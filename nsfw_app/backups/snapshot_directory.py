@@ -10,6 +10,7 @@
 """
 
 import logging
+import shutil
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 KEPT = 3  # snapshots of this server
 OLD_NAME = f"{DATABASE}.before-snapshots"
 OLD_KEY_NAME = f"{KEY}.before-snapshots"
+UPLOADS = "uploads"  # temporary files of an earlier version, which it emptied at its start
 
 
 class SnapshotDirectory:
@@ -141,6 +143,7 @@ class SnapshotDirectory:
                 if (self.directory / KEY).exists():
                     (self.directory / KEY).replace(key)
                 database.replace(old)
+            shutil.rmtree(self.directory / UPLOADS, ignore_errors=True)
         if old.exists():
             log.warning("%s of an earlier version becomes the first snapshot.", database)
             with copied_file(old, key) as copy:

@@ -158,11 +158,11 @@ def shown_commands(path: Path) -> Iterator[list[str]]:
     """Arguments of each `nsfw-review` in the code blocks of a page."""
     for block in code(path, "bash"):
         for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(re.sub(r"\$\(.*?\)", "X", line), comments=True)
-            while words and "=" in words[0]:  # variables
-                words.pop(0)
-            if words[:1] == ["nsfw-review"]:
-                arguments = words[1:]
+            parts = shlex.split(re.sub(r"\$\(.*?\)", "X", line), comments=True)
+            while parts and "=" in parts[0]:  # variables
+                parts.pop(0)
+            if parts[:1] == ["nsfw-review"]:
+                arguments = parts[1:]
                 ends = [n for n, word in enumerate(arguments) if set(word) <= set("|<>&")]
                 yield arguments[: min(ends, default=len(arguments))]
 

@@ -180,11 +180,12 @@ def test_an_empty_mount_restores_nothing(mount: Path, tmp_path: Path) -> None:
 def test_a_database_on_the_mount_becomes_a_snapshot(
     mount: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Earlier versions kept it there. It is renamed; its previews stay, as those of snapshots."""
+    """Earlier versions kept it there. It is renamed; its previews become those of snapshots."""
     old = opened(mount, journal_mode="delete")
     add_image(old)
     add(old.log, answer("n"))
     (mount / "review.db.key").write_bytes(b"key")
+    (mount / "uploads" / "7860").mkdir(parents=True)
     store = restored(mount, tmp_path / "new")
     assert store is not None
     assert store.log.size(LogFilter()) == 1
