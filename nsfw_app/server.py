@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 
 from nsfw_app import settings, system
@@ -35,7 +36,7 @@ from nsfw_app.settings.network import EVERYWHERE
 
 DAY_S = 86_400
 MINUTE_S = 60
-SIGNALED = 128  # a shell's exit status of a process that a signal ended is higher by this
+TERMINATED = 128 + signal.SIGTERM  # as shells report it
 SWEEP_S = 60  # how late a preview may be deleted after its grace period
 TRIM_S = 60  # how long memory of finished uploads is kept for the next ones
 SHUTDOWN_S = 3  # grace period of running requests after SIGTERM
@@ -108,15 +109,33 @@ def main() -> None:
         timeout_graceful_shutdown=SHUTDOWN_S,
         proxy_headers=False,
     )
-    # uvicorn raises the signal again when it has shut down.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(SIGNALED + number))
     if writer is not None:
         writer.start()
+    terminated = False
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        terminated = is_terminated(lambda: uvicorn.Server(config).run(sockets=[listener]))
     finally:
         if writer is not None:
             writer.stop()
+    if terminated:  # end as by the signal: Python's own end would wait for, or abort in, the model
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
+
+
+def is_terminated(serve: Callable[[], None]) -> bool:
+    """Serve; returns whether SIGTERM ended it, which uvicorn raises again when it has shut down."""
+
+    def end(*_: object) -> None:
+        sys.exit(TERMINATED)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        serve()
+    except SystemExit as ended:
+        if ended.code != TERMINATED:
+            raise
+        return True
+    return False
 
 
 def restore_snapshot(chosen: Settings, snapshots: SnapshotDirectory | None) -> Restored | None:

@@ -173,7 +173,7 @@ def verify_database(database: Path, manifest: Manifest) -> tuple[str, ...]:
 @contextmanager
 def _staging(data_dir: Path) -> Iterator[Path]:
     private_files.make_directory(data_dir)
-    for abandoned in data_dir.glob(f"{STAGING}*"):  # of killed processes
+    for abandoned in data_dir.glob(STAGING + "[0-9a-f]" * 32):  # of killed processes
         shutil.rmtree(abandoned, ignore_errors=True)
     staging = data_dir / f"{STAGING}{uuid.uuid4().hex}"
     staging.mkdir(mode=private_files.DIRECTORY_MODE)

@@ -190,7 +190,8 @@ def test_a_restore_that_was_killed_can_be_repeated(
     """The database comes last; what was moved before it and the leftovers are no obstacle."""
     archive = backup_of(filled)
     target = tmp_path / "new"
-    (target / "restore-killed").mkdir(parents=True)
+    (target / f"restore-{'0' * 32}").mkdir(parents=True)
+    (target / "restore-notes").mkdir()
 
     class Killed(BaseException):
         """In place of a signal."""
@@ -204,7 +205,7 @@ def test_a_restore_that_was_killed_can_be_repeated(
             restore(io.BytesIO(archive), target)
     assert not (target / "review.db").exists()
     assert restore(io.BytesIO(archive), target).previews == 2
-    assert [path.name for path in target.glob("restore-*")] == []
+    assert [path.name for path in target.glob("restore-*")] == ["restore-notes"]
 
 
 def test_the_key_of_another_database_is_not_overwritten(filled: Store, tmp_path: Path) -> None:
