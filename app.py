@@ -9,7 +9,8 @@ USAGE = """Usage: python app.py
 Starts the server. There are no options: docs/settings.md lists the environment variables.
 
 Commands of `python -m nsfw_app`: serve, classify, scan, filter, export, training-set,
-import-labels, train, evaluate, report, purge, optimize, audit, audit-plan, check, users, keys.
+import-labels, train, evaluate, report, purge, optimize, audit, audit-plan, check, backup,
+restore, users, keys, personal-data.
 """
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nsfw_app.backups.snapshot_directory import SnapshotDirectory
 from nsfw_app.concurrency_limits import concurrency_limits
+from nsfw_app.errors import SettingsError, StorageError
 from nsfw_app.evidence.agreement import Insights
 from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.imaging.decode import Limits
@@ -48,6 +50,36 @@ def open_store(settings: Settings) -> Store:
         ),
         decision_rules=DecisionRules(frozenset(settings.require_seen), settings.require_reason),
     )
+
+
+def open_existing_store(settings: Settings) -> Store:
+    """The store that the settings describe, which must exist.
+
+    Raises:
+        SettingsError: There is none.
+    """
+    if not settings.database.exists():
+        raise SettingsError(
+            f"NSFW_DATA_DIR={str(settings.data_dir)!r} has no database, {settings.database.name}."
+        )
+    return open_store(settings)
+
+
+def open_snapshots(settings: Settings) -> SnapshotDirectory | None:
+    """The directory of snapshots, or None where there are none.
+
+    Raises:
+        SettingsError: It cannot be used.
+    """
+    if settings.snapshot_dir is None:
+        return None
+    try:
+        return SnapshotDirectory(settings.snapshot_dir)
+    except StorageError as error:
+        reason = getattr(error.__cause__, "strerror", None) or str(error)
+        raise SettingsError(
+            f"NSFW_SNAPSHOT_DIR={str(settings.snapshot_dir)!r} cannot be used: {reason}."
+        ) from error
 
 
 def open_policies(settings: Settings, store: Store) -> PolicyBook:

@@ -37,6 +37,9 @@ Those about data sets are in `dataset_errors`.
     ├── OtherReviewer        a decision was made under another name than the caller's
     ├── NotFound             no such image, prediction or decision, or another caller's
     ├── SecretError          a stored secret cannot be decrypted
+    ├── DatabaseTooNew       a newer version of the program has changed the database
+    ├── BackupError          a backup cannot be written, read or restored; nothing was changed
+    │   └── BackupDamaged    its content is not what was written
     ├── OutputError          a command cannot write to standard output
     └── TryLater             the server cannot do this now; `retry_after_s` says when to retry
         ├── RequestOutOfMemory  there was not enough memory to serve the request
@@ -369,6 +372,24 @@ class SecretError(NSFWReviewError):
     """A stored secret cannot be decrypted."""
 
     kind: str = "secret"
+
+
+class DatabaseTooNew(NSFWReviewError):
+    """A newer version of the program has changed the database."""
+
+    kind: str = "database_too_new"
+
+
+class BackupError(NSFWReviewError):
+    """A backup cannot be written, read or restored; nothing was changed."""
+
+    kind: str = "backup"
+
+
+class BackupDamaged(BackupError):
+    """A backup whose content is not what was written."""
+
+    kind: str = "backup_damaged"
 
 
 class OutputError(NSFWReviewError):

@@ -12,8 +12,10 @@ import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from enum import Enum, auto
 from pathlib import Path
 from types import MappingProxyType
+from typing import BinaryIO
 
 from nsfw_app.errors import StorageError, StorageErrorKind
 
@@ -34,6 +36,13 @@ KINDS: Mapping[int, StorageErrorKind] = MappingProxyType(
         errno.ESTALE: StorageErrorKind.MISSING,
     }
 )
+
+
+class Sync(Enum):
+    """When a file is certain to be on disk."""
+
+    NOW = auto()  # before it gets its name
+    LATER = auto()  # the caller syncs the whole disk after many files, which is faster
 
 
 @contextmanager
@@ -73,6 +82,29 @@ def staged(path: Path, data: bytes) -> Iterator[Path]:
             file.flush()
             os.fsync(file.fileno())
         yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged_file(path: Path, *, sync: Sync = Sync.NOW) -> Iterator[BinaryIO]:
+    """A private file that gets its name, in place of an older one, once it is complete.
+
+    Args:
+        path: The file.
+        sync: When it is certain to be on disk.
+
+    Raises:
+        OSError: It cannot be written; no partial file remains, and an older one stays.
+    """
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    try:
+        with open(part, "xb", opener=_private) as file:  # Path has no opener
+            yield file
+            file.flush()
+            if sync is Sync.NOW:
+                os.fsync(file.fileno())
+        part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 

@@ -6,15 +6,26 @@
 
 import os
 import shutil
+import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 
 from nsfw_app import settings, system
 from nsfw_app.accounts import Accounts
-from nsfw_app.bootstrap import open_engine, open_insights, open_store, open_summaries
+from nsfw_app.backups.restore import Restored
+from nsfw_app.backups.snapshot_directory import SnapshotDirectory
+from nsfw_app.backups.snapshots import SnapshotWriter
+from nsfw_app.bootstrap import (
+    open_engine,
+    open_insights,
+    open_snapshots,
+    open_store,
+    open_summaries,
+)
 from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.errors import NSFWReviewError, SettingsError, StorageError
 from nsfw_app.private_files import restrict_tree
@@ -24,6 +35,8 @@ from nsfw_app.settings import Settings
 from nsfw_app.settings.network import EVERYWHERE
 
 DAY_S = 86_400
+MINUTE_S = 60
+TERMINATED = 128 + signal.SIGTERM  # as shells report it
 SWEEP_S = 60  # how late a preview may be deleted after its grace period
 TRIM_S = 60  # how long memory of finished uploads is kept for the next ones
 SHUTDOWN_S = 3  # grace period of running requests after SIGTERM
@@ -35,6 +48,8 @@ def main() -> None:
     os.umask(0o077)  # files that libraries write into the data directory are private, too
     try:
         chosen = settings.load()
+        snapshots = open_snapshots(chosen)
+        restored = restore_snapshot(chosen, snapshots)
         store = open_store(chosen)
         restrict_tree(*chosen.private_paths)  # files of earlier versions
         accounts = Accounts(store, hub_roles=chosen.hub_roles)
@@ -66,14 +81,21 @@ def main() -> None:
     from nsfw_app.web.app import create_app
     from nsfw_app.web.http.protocol import LimitedHttp
 
+    writer = None
+    if snapshots is not None:
+        interval_s = chosen.snapshot_minutes * MINUTE_S
+        writer = SnapshotWriter(store, snapshots, interval_s=interval_s)
     app = create_app(
         engine,
         accounts,
         summaries,
         settings=chosen,
         page=build_ui(engine, insights, policy_text=chosen.policy_markdown),
+        snapshot_status=writer.status if writer is not None else None,
     )
     print_banner(chosen, accounts, port=listener.getsockname()[1])
+    if snapshots is not None:
+        print_snapshots(snapshots, restored)
     threading.Thread(target=load_model, args=[engine], daemon=True).start()
     schedule_purge(engine)
     threading.Thread(target=sweep_previews, args=[engine], daemon=True).start()
@@ -87,7 +109,44 @@ def main() -> None:
         timeout_graceful_shutdown=SHUTDOWN_S,
         proxy_headers=False,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    if writer is not None:
+        writer.start()
+    terminated = False
+    try:
+        terminated = is_terminated(lambda: uvicorn.Server(config).run(sockets=[listener]))
+    finally:
+        if writer is not None:
+            writer.stop()
+    if terminated:  # end as by the signal: Python's own end would wait for, or abort in, the model
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
+
+
+def is_terminated(serve: Callable[[], None]) -> bool:
+    """Serve; returns whether SIGTERM ended it, which uvicorn raises again when it has shut down."""
+
+    def end(*_: object) -> None:
+        sys.exit(TERMINATED)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        serve()
+    except SystemExit as ended:
+        if ended.code != TERMINATED:
+            raise
+        return True
+    return False
+
+
+def restore_snapshot(chosen: Settings, snapshots: SnapshotDirectory | None) -> Restored | None:
+    """Restore the newest snapshot if the data directory has no database.
+
+    Raises:
+        BackupError: There are snapshots, and none can be restored.
+    """
+    if snapshots is None or chosen.database.exists():
+        return None
+    return snapshots.restore_newest(chosen.data_dir)
 
 
 def check_sign_in(chosen: Settings, accounts: Accounts) -> None:
@@ -129,6 +188,18 @@ def print_banner(chosen: Settings, accounts: Accounts, *, port: int) -> None:
         print("Users: everyone must sign in.")
     else:
         print("Users: none; no sign-in, only this machine is served.")
+    sys.stdout.flush()
+
+
+def print_snapshots(snapshots: SnapshotDirectory, restored: Restored | None) -> None:
+    """Print where snapshots are written, and which one was restored."""
+    print(f"Snapshots: {snapshots.directory.resolve()}")
+    if restored is not None:
+        counts = restored.manifest.counts
+        print(
+            f"       Restored {counts['decisions']} decisions and {restored.previews} previews "
+            f"of {restored.manifest.created_at}."
+        )
     sys.stdout.flush()
 
 

@@ -30,6 +30,7 @@ SLOW = (
     "unit/test_cli_scan.py::test_ctrl_c",
     "unit/test_cluster.py",
     "unit/test_downscale_calibration.py::test_it_is_measured",
+    "unit/test_litestream.py",
     "unit/test_memory.py::test_every_decoder",
     "unit/test_memory.py::test_float_bomb",
     "unit/test_optimize.py",
@@ -37,6 +38,7 @@ SLOW = (
     "web/test_heavy_requests.py",
     "web/test_openapi.py::test_generated_requests_conform",
     "web/test_server.py",
+    "web/test_snapshots.py",
     "web/test_walk.py",
 )
 

@@ -1,8 +1,9 @@
 """Command line interface: `nsfw-review`, also `python -m nsfw_app`.
 
 - Results go to standard output; progress, warnings and errors to standard error.
-- Exit codes: 0 success; 1 an error stopped the command, `classify` could not sort a file,
-  `audit-plan` found no plan, or `train` wrote no model; 2 wrong usage; 3 `classify`, `scan` or
+- Exit codes: 0 success; 1 an error stopped the command, `classify` could not sort a file, `check`
+  found a fault, `audit-plan` found no plan, or `train` wrote no model; 2 wrong usage, or `check`
+  could not check something; 3 `classify`, `scan` or
   `evaluate` could not classify all images, or `filter` not read all; 130 `scan` was interrupted.
 - An error is one sentence. Tracebacks are printed with `--verbose` only.
 """
@@ -17,6 +18,7 @@ import typer
 from nsfw_app import __version__
 from nsfw_app.cli.audit import audit
 from nsfw_app.cli.audit_plan import audit_plan
+from nsfw_app.cli.backup import backup, restore
 from nsfw_app.cli.check import check
 from nsfw_app.cli.classify import classify
 from nsfw_app.cli.evaluate import evaluate
@@ -25,6 +27,7 @@ from nsfw_app.cli.filter import filter_images
 from nsfw_app.cli.import_labels import import_labels
 from nsfw_app.cli.keys import keys
 from nsfw_app.cli.optimize import optimize
+from nsfw_app.cli.personal_data import personal_data
 from nsfw_app.cli.purge import purge
 from nsfw_app.cli.report import report
 from nsfw_app.cli.scan import scan
@@ -56,8 +59,11 @@ app.command()(train)
 app.command()(audit)
 app.command()(audit_plan)
 app.command()(check)
+app.command()(backup)
+app.command()(restore)
 app.add_typer(users, name="users")
 app.add_typer(keys, name="keys")
+app.add_typer(personal_data, name="personal-data")
 
 
 def main() -> None:

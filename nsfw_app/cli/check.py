@@ -1,20 +1,110 @@
-"""`check`: compare derived tables of the database with their source rows."""
+"""`check`: whether data, secrets, optimized models, disk, clock and snapshots are sound."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 
 from nsfw_app import settings
-from nsfw_app.bootstrap import open_store
+from nsfw_app.bootstrap import open_existing_store, open_snapshots
+from nsfw_app.checks import (
+    clock,
+    database,
+    disk,
+    newest_snapshot,
+    optimized_models,
+    previews,
+    secrets,
+)
+from nsfw_app.checks.finding import Finding, Severity, fault
+from nsfw_app.checks.previews import Depth
+from nsfw_app.errors import NSFWReviewError, StorageError, StorageErrorKind
+
+UNCHECKED = 2  # exit status
+
+Check = Callable[[], Iterable[Finding]]
 
 
-def check() -> None:
-    """Check that counts and standing decisions in the database match its decisions."""
-    differences = open_store(settings.load()).consistency.check()
-    for difference in differences:
-        typer.echo(
-            f"{difference.table}: {difference.missing} rows missing, "
-            f"{difference.surplus} rows too many.",
-            err=True,
-        )
-    if differences:
-        raise typer.Exit(1)
-    typer.echo("The database is consistent.")
+def check(
+    full: Annotated[
+        bool, typer.Option("--full", help="Decode every preview, which takes longer.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check database, previews, secrets, optimized models, disk, clock and newest snapshot.
+
+    Exits with 0 without a fault (warnings are printed), 1 with one, 2 if it could not check.
+    """
+    result = _Result()
+    result.run(_checks(Depth.PIXELS if full else Depth.ENDS))
+    if as_json:
+        typer.echo(json.dumps(asdict(result)))
+    else:
+        _print(result)
+    if result.has_fault or result.unchecked:
+        raise typer.Exit(1 if result.has_fault else UNCHECKED)
+
+
+@dataclass
+class _Result:
+    """What the checks found, and why some of them could not look."""
+
+    checks: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    unchecked: dict[str, str] = field(default_factory=dict)
+
+    def run(self, checks: Mapping[str, Check]) -> None:
+        """Run checks one after the other."""
+        for name, check in checks.items():
+            self.checks.append(name)
+            try:
+                self.findings += check()
+            except (NSFWReviewError, OSError) as error:
+                self.unchecked[name] = str(error)
+
+    @property
+    def has_fault(self) -> bool:
+        """Whether something is lost or damaged."""
+        return any(finding.severity is Severity.FAULT for finding in self.findings)
+
+
+def _print(result: _Result) -> None:
+    for finding in result.findings:
+        typer.echo(f"{finding.severity}, {finding.check}: {finding.message}", err=True)
+    for name, reason in result.unchecked.items():
+        typer.echo(f"not checked, {name}: {reason}", err=True)
+    if not result.has_fault and not result.unchecked:
+        typer.echo(f"No fault found in {', '.join(result.checks)}.")
+
+
+def _checks(depth: Depth) -> Mapping[str, Check]:
+    """The checks that this installation needs, by name.
+
+    Raises:
+        Exit: The data cannot be opened. A damaged database is a fault of its check.
+    """
+    try:
+        chosen = settings.load()
+        store, snapshots = open_existing_store(chosen), open_snapshots(chosen)
+    except NSFWReviewError as error:
+        if isinstance(error, StorageError) and error.reason is StorageErrorKind.CORRUPT:
+            damaged = fault(database.NAME, str(error))
+            return {database.NAME: lambda: [damaged]}
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(UNCHECKED) from error
+    checks: dict[str, Check] = {
+        database.NAME: lambda: database.check_database(store, chosen.database),
+        previews.NAME: lambda: previews.check_previews(store, depth=depth),
+        secrets.NAME: lambda: secrets.check_secrets(store),
+        optimized_models.NAME: lambda: optimized_models.check_optimized_models(
+            chosen.artifacts_dir
+        ),
+        disk.NAME: lambda: disk.check_disk(chosen.database),
+        clock.NAME: lambda: clock.check_clock(store, datetime.now(UTC)),
+    }
+    if snapshots is not None:
+        checks[newest_snapshot.NAME] = lambda: newest_snapshot.check_newest_snapshot(snapshots)
+    return checks

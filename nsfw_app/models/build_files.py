@@ -91,6 +91,12 @@ def verified_backends(artifacts_dir: Path, origin: ModelVersion, policy: Policy)
     return ORIGINAL_BACKENDS | frozenset(verified)
 
 
+def all_builds(artifacts_dir: Path) -> Iterator[tuple[Path, OptimizedModel | None]]:
+    """Every complete build of any model, with its directory; None where `read` returns None."""
+    for directory in sorted(artifacts_dir.glob("*/*/*/[0-9]*")):
+        yield directory, read(directory)
+
+
 def read(directory: Path) -> OptimizedModel | None:
     """The build in a directory; None where there is none or its description was changed."""
     try:

@@ -3,8 +3,8 @@
 - This is the only package that reads the environment. A setting's variable is `NSFW_` and its name
   in capitals.
 - `bootstrap.py` and `server.py` pass the values on; `docs/settings.md` documents them.
-- `SPACE_ID`, which Hugging Face Spaces set, changes three defaults: host, data directory and
-  journal mode.
+- `SPACE_ID`, which Hugging Face Spaces set, changes three defaults: host, journal mode and the
+  directory of snapshots.
 - Each module defines the settings of one subject as a base class of `Settings`.
 """
 
@@ -21,29 +21,15 @@ from nsfw_app.records import IMPORT_PREFIX, Tab, is_import_source
 from nsfw_app.rules.audit_plan import AuditPlan, AuditRange, parse_ranges
 from nsfw_app.rules.queue import DEFAULT_BLIND, EntryReason, QueueReason
 from nsfw_app.rules.retention import Keep
-from nsfw_app.settings.network import NetworkSettings, is_on_space
+from nsfw_app.settings.storage import StorageSettings
 from nsfw_app.settings.values import split_items, split_pairs
 from nsfw_app.system import usable_cpus
 
-SPACE_DATA_DIR = Path("/data")  # where a Space's bucket is mounted
 DEFAULT_BATCH_SIZE = 8  # images; measured, no model is faster on a CPU with more
 MAX_POLICY_BYTES = 1_000_000  # longer than any real policy
 MAX_PIXELS = 89_478_485  # Pillow's own default limit: a quarter GiB of 24-bit pixels
 
-JournalMode = Literal["wal", "delete"]
 Score = Annotated[float, Field(ge=0, le=1)]
-
-
-def _data_dir(data: dict[str, Any]) -> Path:
-    if is_on_space(data) and os.access(SPACE_DATA_DIR, os.W_OK):
-        return SPACE_DATA_DIR
-    return Path("data")
-
-
-def _journal_mode(data: dict[str, Any]) -> JournalMode:
-    """WAL needs shared memory, which a network mount does not provide."""
-    mounted = is_on_space(data) and SPACE_DATA_DIR in (data["data_dir"], *data["data_dir"].parents)
-    return "delete" if mounted else "wal"
 
 
 def _read_markdown(path: Path) -> str:
@@ -71,7 +57,7 @@ def _read_markdown(path: Path) -> str:
     return text
 
 
-class Settings(NetworkSettings):
+class Settings(StorageSettings):
     """The settings. Construct with `load`, which turns validation errors into `SettingsError`."""
 
     model: str = Field(
@@ -105,14 +91,6 @@ class Settings(NetworkSettings):
         (),
         description="Labels that count as unsafe, separated by commas, for models with unknown "
         "labels.",
-    )
-    data_dir: Path = Field(
-        default_factory=_data_dir,
-        description="Directory of the database and previews. On a Space `/data` where writable.",
-    )
-    journal_mode: JournalMode = Field(
-        default_factory=_journal_mode,
-        description="Journal mode of SQLite: `wal` on a local disk, `delete` on a network mount.",
     )
     reviewer: str = Field(
         "reviewer",
@@ -280,41 +258,6 @@ class Settings(NetworkSettings):
     def max_bytes(self) -> int:
         """Largest file accepted, in bytes."""
         return int(self.max_file_mb * 1_000_000)
-
-    @property
-    def database(self) -> Path:
-        """The SQLite file."""
-        return self.data_dir / "review.db"
-
-    @property
-    def previews_dir(self) -> Path:
-        """Previews, by hash."""
-        return self.data_dir / "images"
-
-    @property
-    def artifacts_dir(self) -> Path:
-        """Directory of optimized models."""
-        return self.data_dir / "engines"  # its name in earlier versions
-
-    @property
-    def uploads_root(self) -> Path:
-        """Temporary uploads of all servers that use this data directory."""
-        return self.data_dir / "uploads"
-
-    @property
-    def uploads_dir(self) -> Path:
-        """Temporary uploads of the server on this port; emptied at start."""
-        return self.uploads_root / str(self.port)
-
-    @property
-    def private_paths(self) -> list[Path]:
-        """Paths that only this account may read.
-
-        That is the data directory; with other files in it, only those of this program.
-        """
-        own = {self.previews_dir, self.artifacts_dir, self.uploads_root}
-        own |= set(self.data_dir.glob(f"{self.database.name}*"))  # its log, its key, copies
-        return sorted(own) if set(self.data_dir.iterdir()) - own else [self.data_dir]
 
     @property
     def policy_markdown(self) -> str | None:

@@ -21,6 +21,7 @@ from nsfw_app.store.calibrations import Calibrations
 from nsfw_app.store.catalog import Catalog
 from nsfw_app.store.connections import Connections
 from nsfw_app.store.consistency import Consistency
+from nsfw_app.store.database_copies import DatabaseCopies
 from nsfw_app.store.decision_rows import DecisionRows
 from nsfw_app.store.deliveries import Deliveries
 from nsfw_app.store.encryption import SecretCipher
@@ -31,8 +32,10 @@ from nsfw_app.store.label_imports import LabelImports
 from nsfw_app.store.leases import Leases
 from nsfw_app.store.log import CorrectionLog
 from nsfw_app.store.period_counts import PeriodCounts
+from nsfw_app.store.personal_data import PersonalData
 from nsfw_app.store.policies import Policies
 from nsfw_app.store.policy_effects import PolicyEffects
+from nsfw_app.store.preview_rows import PreviewRows
 from nsfw_app.store.preview_views import PreviewViews
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.purges import Purges
@@ -69,6 +72,7 @@ class Store:
     Raises:
         StorageError: The data directory cannot be read or written.
         SettingsError: The file is a database of another program.
+        DatabaseTooNew: A newer version has changed the database.
     """
 
     def __init__(
@@ -92,7 +96,9 @@ class Store:
                 f"NSFW_DATA_DIR={str(database.parent)!r} cannot hold the data: {error}."
             ) from error
         self._connections = connections
-        cipher = SecretCipher(database.with_name(f"{database.name}.key"))
+        key_file = database.with_name(f"{database.name}.key")
+        cipher = SecretCipher(key_file)
+        self.copies = DatabaseCopies(connections, database, key_file=key_file)
         self.policies = Policies(connections)
         self.policy_effects = PolicyEffects(connections)
         self.arrivals = Arrivals(connections)
@@ -115,6 +121,7 @@ class Store:
         self.leases = Leases(connections)
         self.galleries = Galleries(connections)
         self.views = PreviewViews(connections)
+        self.preview_rows = PreviewRows(connections)
         self.restrictions = Restrictions(connections)
         self.log = CorrectionLog(
             connections,
@@ -136,6 +143,7 @@ class Store:
         self.keys = ApiKeys(connections, cipher)
         self.keys.encrypt_secrets()
         self.audit = Audit(connections)
+        self.personal_data = PersonalData(connections)
         self.consistency = Consistency(connections)
         self.purges = Purges(connections, self.previews, retention=retention)
 

@@ -1,4 +1,4 @@
-"""The audit: sign-ins, exports, purges, restrictions, and changes of settings and accounts.
+"""The audit: sign-ins, exports, backups, purges, restrictions, changes of settings, accounts.
 
 - Changes are those of policies, calibrations, references, users, keys, viewing defaults, the queue
   and optimized models.
@@ -38,6 +38,9 @@ class AuditAction(StrEnum):
     VIEWING_DEFAULTS = "viewing_defaults"
     REVIEWING = "reviewing"
     RESTRICT = "restrict"
+    BACKUP = "backup"
+    RESTORE = "restore"
+    ERASE = "erase"
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,6 +247,13 @@ class Connections:
         finally:
             _roll_back(connection)
 
+    def close(self) -> None:
+        """Close this thread's connection; the next statement opens another one."""
+        db = getattr(self._local, "db", None)
+        self._local.db = None
+        if db is not None:
+            db.close()
+
     def overwrite_log(self) -> None:
         """Move the write-ahead log into the database and empty it: it may hold deleted content.
 

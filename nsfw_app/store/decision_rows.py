@@ -57,6 +57,11 @@ class DecisionRows:
         while rows := cursor.fetchmany(CHUNK):
             yield list(map(DecisionRow._make, rows))
 
+    def newest_time(self) -> str | None:
+        """When the newest decision or undo was made, ISO 8601 in UTC; None without any."""
+        row = self._connections.row("select decided_at from decisions order by id desc limit 1")
+        return row and str(row["decided_at"])
+
     def left_out(self) -> tuple[list[int], list[int]]:
         """The ids of decisions that do not stand, and of those whose image waits for another."""
         rows = self._connections.db.execute(

@@ -51,6 +51,18 @@ class SecretCipher:
                 "the file that belongs to this database, or make a new API key."
             ) from None
 
+    def can_decrypt(self, encrypted: str) -> bool:
+        """Whether `decrypt` succeeds.
+
+        Raises:
+            StorageError: The key file cannot be read.
+        """
+        try:
+            self.decrypt(encrypted)
+        except SecretError:
+            return False
+        return True
+
     def _fernet(self) -> Fernet:
         with storage_errors():
             try:

@@ -121,6 +121,14 @@ class ApiKeys:
                 )
         self._connections.overwrite_log()
 
+    def undecryptable(self) -> list[str]:
+        """Names of the keys in force whose webhook secret cannot be decrypted."""
+        rows = self._connections.db.execute(
+            "select name, webhook_secret from api_keys "
+            "where webhook_secret is not null and revoked_at is null order by name"
+        )
+        return [name for name, secret in rows if not self._cipher.can_decrypt(secret)]
+
     def revoke(self, name: str, *, actor: str) -> None:
         """Revoke a key, and drop the pending messages to its webhook.
 

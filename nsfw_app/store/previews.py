@@ -1,5 +1,6 @@
 """Preview files: JPEGs named by the SHA-256 of the image."""
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -68,6 +69,21 @@ class PreviewFiles:
         with storage_errors():
             try:
                 return self._path(image_sha256).read_bytes()
+            except FileNotFoundError:
+                raise NotFound(f"There is no preview of image {image_sha256}.") from None
+
+    def ends(self, image_sha256: str, length: int) -> tuple[bytes, bytes]:
+        """The first and the last bytes of a preview, without the rest.
+
+        Raises:
+            NotFound: The image has no preview.
+        """
+        with storage_errors():
+            try:
+                with self._path(image_sha256).open("rb") as file:
+                    first = file.read(length)
+                    file.seek(-min(length, len(first)), os.SEEK_END)
+                    return first, file.read()
             except FileNotFoundError:
                 raise NotFound(f"There is no preview of image {image_sha256}.") from None
 

@@ -164,3 +164,10 @@ class Users:
             ).fetchall()
             note(db, actor, AuditAction.USER, name, sessions_ended=len(rows))
             return len(rows)
+
+    def end_all_sessions(self, *, actor: str) -> int:
+        """Delete the sessions of all users; returns their number."""
+        with self._connections.writing() as db:
+            rows = db.execute("delete from sessions returning owner").fetchall()
+            note(db, actor, AuditAction.USER, "all", sessions_ended=len(rows))
+            return len(rows)

@@ -1,5 +1,6 @@
 """Assembles the FastAPI application: middleware, sign-in, REST API, the page and its routes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.review.engine import Engine
 from nsfw_app.settings import Settings
+from nsfw_app.sync_status import SyncStatus
 from nsfw_app.web.api.v1 import v1_application
 from nsfw_app.web.auth.callers import Callers
 from nsfw_app.web.auth.login import login_routes
@@ -52,7 +54,13 @@ class Page:
 
 
 def create_app(
-    engine: Engine, accounts: Accounts, summaries: Summaries, *, settings: Settings, page: Page
+    engine: Engine,
+    accounts: Accounts,
+    summaries: Summaries,
+    *,
+    settings: Settings,
+    page: Page,
+    snapshot_status: Callable[[], SyncStatus] | None = None,
 ) -> FastAPI:
     """Build the application to serve. While it runs, it deletes old uploads."""
     monitor = Monitor(engine)
@@ -69,7 +77,7 @@ def create_app(
     app.add_middleware(Forwarding, proxies=trusted_proxies(settings), root_path=settings.root_path)
     app.add_middleware(ContentSecurity, framed=settings.on_space)
     app.add_middleware(Measured, monitor=monitor)
-    app.include_router(health_routes(engine, monitor))
+    app.include_router(health_routes(engine, monitor, snapshot_status=snapshot_status))
     app.include_router(login_routes(accounts, settings=settings))
     app.include_router(hub_routes(accounts, settings=settings))
     app.include_router(upload_routes(gate, uploads))

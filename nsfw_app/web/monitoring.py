@@ -26,9 +26,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nsfw_app import __version__
 from nsfw_app.errors import StorageError, StorageErrorKind
 from nsfw_app.models.loader import ModelState
-from nsfw_app.records import Review
+from nsfw_app.records import Review, utc
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
+from nsfw_app.sync_status import SyncStatus
 from nsfw_app.web.http.forwarding import proxy_of
 from nsfw_app.web.http.request_state import caller_of
 
@@ -174,6 +175,15 @@ class Measured:
             self._monitor.seconds.labels(route).observe(time.perf_counter() - started)
 
 
+def _snapshots_json(status: SyncStatus) -> dict[str, Any]:
+    """When the last one was written, and whether the last attempt failed; no paths."""
+    at = status.last_success_at
+    return {
+        "last_success_at": utc(at.isoformat()) if at else None,
+        "failed": status.error is not None,
+    }
+
+
 def _route(scope: Scope) -> str:
     """The path pattern of the matched route, which bounds the number of label values."""
     route = scope.get("route")
@@ -187,8 +197,16 @@ def monitor_of(connection: HTTPConnection) -> Monitor:
     return monitor
 
 
-def health_routes(engine: Engine, monitor: Monitor) -> APIRouter:
-    """`/healthz` (alive), `/readyz` (can classify and save) and `/metrics`."""
+def health_routes(
+    engine: Engine,
+    monitor: Monitor,
+    *,
+    snapshot_status: Callable[[], SyncStatus] | None = None,
+) -> APIRouter:
+    """`/healthz` (alive), `/readyz` (can classify and save) and `/metrics`.
+
+    A failed snapshot is reported, and does not make the server unready: decisions are saved.
+    """
     router = APIRouter(include_in_schema=False)
     probe = WriteProbe(engine.check_writable)
 
@@ -209,6 +227,8 @@ def health_routes(engine: Engine, monitor: Monitor) -> APIRouter:
         }
         if status.error is not None:  # the model could not be loaded
             body["error"] = {"kind": status.error.kind, "message": status.message}
+        if snapshot_status is not None:
+            body["snapshots"] = _snapshots_json(snapshot_status())
         headers = {"Retry-After": str(error.retry_after_s)} if error else {}
         return JSONResponse(body, 200 if ready else 503, headers)
 

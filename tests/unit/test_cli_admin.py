@@ -2,10 +2,8 @@
 
 import io
 import json
-import sqlite3
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,7 @@ from nsfw_app.store import Store
 from nsfw_app.store.deliveries import Delivery
 from nsfw_app.store.states import WebhookEvent
 from tests.support.fakes import image_bytes
-from tests.support.sample_records import add, add_image, answer, answer_to, person
+from tests.support.sample_records import answer_to, person
 
 Run = Callable[..., str]
 PASSWORD = "a long password"
@@ -176,14 +174,3 @@ def test_purging_an_unknown_image_is_an_error(run: Run) -> None:
     run("purge", "--image", "0" * 64, code=1)
     run("purge", "--image", "../../etc/passwd", code=2)
     assert run("purge") == "0 previews deleted.\n"
-
-
-def test_check_compares_counts_with_decisions(run: Run, store: Store, tmp_path: Path) -> None:
-    """A sound database passes; otherwise each table is named and the exit code is 1."""
-    add_image(store)
-    add(store.log, answer("n"))
-    assert run("check") == "The database is consistent.\n"
-    with closing(sqlite3.connect(tmp_path / "review.db")) as db:
-        db.execute("delete from log_days")
-        db.commit()
-    assert "log_days: 1 rows missing, 0 rows too many." in run("check", code=1)

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,8 @@ VARIABLES = {
 SETTINGS = [name for name, variable in VARIABLES.items() if variable not in SET_BY_SPACES]
 # The page of each command; of all others it is commands.md.
 COMMAND_PAGES = {
+    "backup": "backups.md",
+    "restore": "backups.md",
     "export": "correction-log.md",
     "optimize": "optimize.md",
     "train": "datasets.md",
@@ -149,6 +152,35 @@ def test_no_page_shows_a_command_that_does_not_exist() -> None:
             r"(?:nsfw-review|python -m nsfw_app) ([a-zA-Z][a-zA-Z-]*)", path.read_text()
         )
         assert set(shown) <= known, path
+
+
+def shown_commands(path: Path) -> Iterator[list[str]]:
+    """Arguments of each `nsfw-review` in the code blocks of a page."""
+    for block in code(path, "bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            parts = shlex.split(re.sub(r"\$\(.*?\)", "X", line), comments=True)
+            while parts and "=" in parts[0]:  # variables
+                parts.pop(0)
+            if parts[:1] == ["nsfw-review"]:
+                arguments = parts[1:]
+                ends = [n for n, word in enumerate(arguments) if set(word) <= set("|<>&")]
+                yield arguments[: min(ends, default=len(arguments))]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_shown_command_parses(path: Path) -> None:
+    """Each command has the options and arguments that a page shows."""
+    for arguments in shown_commands(path):
+        command: Any = CLI
+        rest = list(arguments)
+        while isinstance(command, TyperGroup) and rest and not rest[0].startswith("-"):
+            command = command.commands[rest.pop(0)]
+        if command is not CLI:
+            try:
+                command.make_context("nsfw-review", rest)
+            except typer.BadParameter as error:  # paths of the reader's machine
+                if "does not exist" not in str(error):
+                    raise
 
 
 def test_every_route_of_the_api_is_documented(engine: Engine, store: Store) -> None:

@@ -23,9 +23,9 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = "nsfw_app"
 
 # From the bottom up: a layer imports those before it, and itself where it is a package.
-LAYERS = """errors dataset_errors private_files system records rules concurrency settings
-concurrency_limits imaging models store rate_limits accounts review evidence datasets bootstrap web
-ui server cli __main__""".split()
+LAYERS = """errors dataset_errors private_files system sync_status records rules concurrency
+settings concurrency_limits imaging models store rate_limits accounts review evidence datasets
+backups checks bootstrap web ui server cli __main__""".split()
 # Layers within a package, from the bottom up; modules of one set may import each other.
 SUBLAYERS: Mapping[str, Sequence[frozenset[str]]] = {
     "web": [
@@ -69,6 +69,7 @@ HOMES = {
     "pydantic_settings": {"settings"},
     "argon2": {"accounts"},
     "cryptography": {"store"},
+    "pyrage": {"backups"},
     "prometheus_client": {"web"},
     "authlib": {"web"},
     "standardwebhooks": {"review"},

@@ -1,5 +1,7 @@
 """Migrations: every older database opens, and its log has the documented columns."""
 
+import io
+import re
 import sqlite3
 import subprocess
 import sys
@@ -10,12 +12,18 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from nsfw_app.errors import SettingsError
-from nsfw_app.records import LogFilter
+from nsfw_app import __version__
+from nsfw_app.backups.backup import write_backup
+from nsfw_app.backups.restore import restore
+from nsfw_app.errors import DatabaseTooNew, SettingsError
+from nsfw_app.records import Label, LogFilter
 from nsfw_app.store import Store
+from nsfw_app.store.database_copies import copied_file
+from nsfw_app.store.database_files import damages, schema_differences
 from nsfw_app.store.migrations import derived_rows, migrations
+from nsfw_app.store.previews import PreviewFiles
 from tests.support.decisions import count_outcomes
-from tests.support.sample_records import add, add_image, answer
+from tests.support.sample_records import SHA256, add, add_image, answer
 
 STEPS = [step.name for step in migrations.pending(Database(memory=True))]
 COLUMNS = """decision_id decided_at reviewer image_sha256 name source model revision backend
@@ -306,6 +314,87 @@ def test_migrated_database_stays_as_it_is(path: Path, database: sqlite3.Connecti
     decision = add(store.log, answer("n"))
     before = "\n".join(database.iterdump())
     assert list(opened(path).log.rows(LogFilter())) == [decision]
+    assert "\n".join(database.iterdump()) == before
+
+
+RELEASED = sorted((Path(__file__).parents[1] / "support" / "released_databases").glob("*.sql"))
+
+
+def written_by(release: Path, database: sqlite3.Connection) -> None:
+    """Write the database that a released version left."""
+    database.executescript(release.read_text(encoding="utf-8"))
+
+
+def test_each_release_has_its_database() -> None:
+    """The changelog names the releases; a dump of the database of each is kept."""
+    changelog = (Path(__file__).parents[2] / "CHANGELOG.md").read_text(encoding="utf-8")
+    versions = re.findall(r"^## (\d\S*) - ", changelog, re.MULTILINE)
+    assert [path.stem for path in RELEASED] == sorted(versions)
+
+
+@pytest.mark.parametrize("release", RELEASED, ids=lambda path: path.stem)
+def test_a_released_database_opens_with_its_rows(
+    release: Path, path: Path, database: sqlite3.Connection
+) -> None:
+    """Users, images, decisions, the queue and labels are those that the old version wrote."""
+    written_by(release, database)
+    queries = [
+        "select name, role from users",
+        "select sha256, format, placeholder from images",
+        "select id, decided_at, reviewer, prediction_id, label, note, undoes from decisions",
+        "select prediction_id, label, decided_by from training_labels",
+        "select id, prediction_id, reason, settled_at, settled_label from queue",
+        "select at, actor, action from audit",
+        "select id, prediction_id, owner from submissions",
+    ]
+    before = [database.execute(query).fetchall() for query in queries]
+    assert all(before), "each table has rows"
+    store = opened(path)
+    assert [database.execute(query).fetchall() for query in queries] == before
+    assert store.consistency.check() == []
+    assert damages(path) == []
+    assert schema_differences(path) == []
+    row, *_ = store.log.rows(LogFilter(reviewer="ann", undone=False))
+    assert (row.reviewer_label, row.note, row.agrees) == (Label.NORMAL, "first", False)
+    assert [user.name for user in store.users.all()] == ["ann", "bob"]
+    store.previews.add(SHA256, b"jpeg")
+    add(store.log, answer("new"), reviewer="cy")
+    assert store.consistency.check() == []
+
+
+@pytest.mark.parametrize("release", RELEASED, ids=lambda path: path.stem)
+def test_a_backup_of_a_released_version_is_upgraded(
+    release: Path, path: Path, database: sqlite3.Connection, tmp_path: Path
+) -> None:
+    """As of the file that an old server had on mounted storage; the copy is not upgraded itself."""
+    written_by(release, database)
+    database.execute("pragma journal_mode = delete")
+    previews = PreviewFiles(tmp_path / "images")
+    archive = io.BytesIO()
+    with copied_file(path, path.with_name("review.db.key")) as copy:
+        write_backup(copy, previews, archive)
+    archive.seek(0)
+    restored = restore(archive, tmp_path / "restored")
+    assert "add_arrivals" in restored.added_steps
+    assert opened(tmp_path / "restored" / "review.db").log.size(LogFilter()) > 0
+    assert migrations.pending(Database(database))[0].name in restored.added_steps
+
+
+def test_a_database_of_a_newer_version_is_refused(path: Path, database: sqlite3.Connection) -> None:
+    """The sentence names this version, the unknown step and what to do; nothing is changed."""
+    opened(path)
+    step = "insert into _sqlite_migrations (migration_set, name, applied_at) values (?, ?, '')"
+    database.execute(step, ("nsfw_review", "paint_it_blue"))
+    database.execute(step, ("another_program", "other_step"))
+    database.commit()
+    before = "\n".join(database.iterdump())
+    with pytest.raises(DatabaseTooNew) as caught:
+        opened(path)
+    message = str(caught.value)
+    assert __version__ in message
+    assert "paint_it_blue" in message
+    assert "other_step" not in message
+    assert "Install the version that ran last" in message
     assert "\n".join(database.iterdump()) == before
 
 

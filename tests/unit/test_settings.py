@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from nsfw_app import settings
 from nsfw_app.errors import SettingsError
 from nsfw_app.records import Tab
 from nsfw_app.rules.queue import EntryReason, QueueReason
-from nsfw_app.settings import Settings, load
+from nsfw_app.settings import Settings, load, storage
 
 DEFAULTS = {
     "model": "auto",
@@ -18,6 +17,8 @@ DEFAULTS = {
     "unsafe_labels": (),
     "data_dir": Path("data"),
     "journal_mode": "wal",
+    "snapshot_dir": None,
+    "snapshot_minutes": 5,
     "host": "127.0.0.1",
     "port": 7860,
     "reviewer": "reviewer",
@@ -59,6 +60,9 @@ WRONG = [
     ("ROOT_PATH", "//elsewhere.test", "begins with /"),
     ("ROOT_PATH", "/a/../b", "begins with /"),
     ("ROOT_PATH", "/a b", "begins with /"),
+    ("SNAPSHOT_MINUTES", "0", "greater than 0"),
+    ("SNAPSHOT_MINUTES", "1441", "less than or equal to 1440"),
+    ("SNAPSHOT_MINUTES", "nan", "Input should be"),
     ("PREVIEW_GRACE_MINUTES", "-1", "greater than or equal to 0"),
     ("REQUIRE_REASON", "sometimes", "valid boolean"),
     ("THREADS", "0", "greater than 0"),
@@ -72,7 +76,7 @@ def space_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SPACE_ID", "someone/nsfw-review")
     monkeypatch.setenv("SPACE_HOST", "someone-nsfw-review.hf.space")
     monkeypatch.setenv("SYSTEM", "spaces")
-    monkeypatch.setattr(settings, "SPACE_DATA_DIR", tmp_path)
+    monkeypatch.setattr(storage, "SPACE_DATA_DIR", tmp_path)
     return tmp_path
 
 
@@ -229,12 +233,13 @@ def test_a_first_policy_out_of_order_stops_the_start(
 
 
 def test_a_space_listens_everywhere_and_uses_its_bucket(space_disk: Path) -> None:
-    """A Space listens on all addresses, with its data in the mounted bucket without WAL."""
+    """A Space listens on all addresses, with its data on its disk and snapshots in its bucket."""
     space = load()
     assert (space.on_space, space.host, space.port) == (True, "0.0.0.0", 7860)
     assert not space.local_only
-    assert space.data_dir == space_disk
-    assert space.journal_mode == "delete"
+    assert (space.data_dir, space.journal_mode) == (Path("data"), "wal")
+    assert space.snapshot_dir == space_disk
+    assert space.artifacts_dir == space_disk / "engines"
     assert space.space_host == "someone-nsfw-review.hf.space"
 
 
@@ -242,8 +247,10 @@ def test_a_space_without_a_bucket_uses_its_own_disk(
     space_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a mounted bucket the data is next to the app, where WAL is safe."""
-    monkeypatch.setattr(settings, "SPACE_DATA_DIR", space_disk / "absent")
+    monkeypatch.setattr(storage, "SPACE_DATA_DIR", space_disk / "absent")
     assert (load().data_dir, load().journal_mode) == (Path("data"), "wal")
+    assert load().snapshot_dir is None
+    assert load().artifacts_dir == Path("data/engines")
 
 
 @pytest.mark.parametrize(
@@ -255,13 +262,29 @@ def test_the_journal_follows_the_disk(
     """On a Space a data directory inside the bucket has no WAL; others have."""
     monkeypatch.setenv("NSFW_DATA_DIR", os.path.normpath(space_disk / folder))
     assert load().journal_mode == journal
+    assert (load().snapshot_dir is None) == (journal == "delete")
+
+
+def test_snapshots_need_a_directory_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data directory itself is refused, by another spelling too; empty means none."""
+    monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("NSFW_SNAPSHOT_DIR", f"{tmp_path}/x/..")
+    with pytest.raises(SettingsError, match="a directory of their own"):
+        load()
+    monkeypatch.setenv("NSFW_SNAPSHOT_DIR", f"{tmp_path}/x")
+    assert load().snapshot_dir == tmp_path / "x"
+    assert load().artifacts_dir == tmp_path / "engines"
+    monkeypatch.setenv("NSFW_SNAPSHOT_DIR", "")
+    assert load().snapshot_dir is None
 
 
 def test_elsewhere_the_same_directory_is_a_local_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without `SPACE_ID` that directory is not special, and only 127.0.0.1 is served."""
-    monkeypatch.setattr(settings, "SPACE_DATA_DIR", tmp_path)
+    monkeypatch.setattr(storage, "SPACE_DATA_DIR", tmp_path)
     assert load().data_dir == Path("data")
     monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path))
     assert load().journal_mode == "wal"
@@ -346,7 +369,7 @@ def test_wrong_rules_of_the_queue_stop_the_start(
     """An invalid reason or number of decisions is reported with the allowed values."""
     monkeypatch.setenv(f"NSFW_{name}", value)
     with pytest.raises(SettingsError) as caught:
-        settings.load()
+        load()
     assert all(text in str(caught.value) for text in (f"NSFW_{name}", wrong, allowed))
 
 
@@ -354,7 +377,7 @@ def test_rules_of_the_queue_are_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reasons, and numbers of decisions by reason, are separated by commas."""
     monkeypatch.setenv("NSFW_QUEUE_RULES", "audit, review")
     monkeypatch.setenv("NSFW_ANSWERS", "disagreement=1, review=2")
-    chosen = settings.load()
+    chosen = load()
     assert chosen.queue_rules == (QueueReason.AUDIT, QueueReason.REVIEW)
     assert chosen.answers == {QueueReason.DISAGREEMENT: 1, QueueReason.REVIEW: 2}
 
@@ -368,4 +391,4 @@ def test_blind_reasons(
 ) -> None:
     """Any reason can hide the score, adjudication too; an empty text hides none."""
     monkeypatch.setenv("NSFW_BLIND_REASONS", text)
-    assert settings.load().blind_reasons == expected
+    assert load().blind_reasons == expected

@@ -3,10 +3,13 @@
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -16,8 +19,10 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
+from nsfw_app.sync_status import SyncStatus
 from nsfw_app.web import monitoring
 from nsfw_app.web.http.request_limits import RequestLimits
+from nsfw_app.web.monitoring import health_routes
 from tests.support.application import WebApp, add, open_app, served
 from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 
@@ -288,3 +293,20 @@ def test_a_request_id_of_the_caller_is_kept(web_app: WebApp) -> None:
     for hostile in ("a b", "x" * 65, "<b>"):
         response = web_app.client.get("/healthz", headers={"x-request-id": hostile})
         assert response.headers["x-request-id"] != hostile
+
+
+def test_a_failed_snapshot_is_reported(engine: Engine) -> None:
+    """With the time of the last one and without its path; decisions are saved, so it is ready."""
+    status = SyncStatus("/mnt/private", None, None, 0)
+    application = FastAPI()
+    routes = health_routes(engine, monitoring.Monitor(engine), snapshot_status=lambda: status)
+    application.include_router(routes)
+    client = TestClient(application)
+    snapshots = client.get("/readyz").json()["snapshots"]
+    assert snapshots == {"last_success_at": None, "failed": False}
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    status = SyncStatus("/mnt/private", moment, "No space left on /mnt/private.", 0)
+    response = client.get("/readyz")
+    expected = {"last_success_at": "2026-01-02T03:04:05.000Z", "failed": True}
+    assert (response.status_code, response.json()["snapshots"]) == (200, expected)
+    assert "private" not in response.text

@@ -11,11 +11,13 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 from sqlite_utils import Database, Migrations
 
+from nsfw_app import __version__
+from nsfw_app.errors import DatabaseTooNew
 from nsfw_app.store.migrations import derived_rows
 from nsfw_app.store.migrations.account_tables import ACCOUNT_TABLES
 from nsfw_app.store.migrations.arrival_table import ARRIVAL_TABLE
@@ -27,6 +29,7 @@ from nsfw_app.store.migrations.review_tables import TABLES
 from nsfw_app.store.migrations.reviewers_first import prefer_reviewers
 from nsfw_app.store.migrations.submission_tables import SUBMISSION_TABLES
 from nsfw_app.store.migrations.team_tables import TEAM_TABLES
+from nsfw_app.store.migrations.undone_audience import hide_undone
 from nsfw_app.store.migrations.unstored_labels import UNSTORED_LABELS
 from nsfw_app.store.migrations.upload_columns import QUEUEING_UPLOADS
 from nsfw_app.store.migrations.waiting_audience import hide_from_undecided
@@ -167,6 +170,24 @@ def add_unstored_labels(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def hide_undone_decisions(db: Database) -> None:
+    """Undone decisions about an image that waits are hidden from those who have not decided."""
+    hide_undone(db)
+
+
+def applied_steps(db: Database) -> list[str]:
+    """Names of the migrations that a database has, in order."""
+    return [step.name for step in migrations.applied(db)]
+
+
+def unknown_steps(db: Database) -> list[str]:
+    """Names of a database's migrations that this version does not have."""
+    with closing(Database(memory=True)) as empty:
+        known = {step.name for step in migrations.pending(empty)}
+    return [name for name in applied_steps(db) if name not in known]
+
+
 def upgrade(writing: Callable[[], AbstractContextManager[Database]]) -> None:
     """Create the schema, or apply the migrations that are pending.
 
@@ -174,10 +195,20 @@ def upgrade(writing: Callable[[], AbstractContextManager[Database]]) -> None:
 
     Args:
         writing: Opens a transaction that holds the write lock, and commits it.
+
+    Raises:
+        DatabaseTooNew: It has migrations that this version does not know. Nothing was changed.
     """
     derived = keep_standing_decisions.__name__
     with writing() as db:
-        if derived not in (step.name for step in migrations.applied(db)):
+        if unknown := unknown_steps(db):
+            raise DatabaseTooNew(
+                f"The database was upgraded by a newer version of NSFW Review: this version, "
+                f"{__version__}, does not know {', '.join(unknown)}. Install the version that ran "
+                "last, or a later one; or restore a backup from before the upgrade into another "
+                "NSFW_DATA_DIR."
+            )
+        if derived not in applied_steps(db):
             migrations.apply(db, stop_before=derived)
             derived_rows.start(db)
     more = True

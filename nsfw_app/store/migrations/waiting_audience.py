@@ -28,8 +28,13 @@ def hide_from_undecided(db: Database) -> None:
             db.execute(f"drop {kind} {name}")
             db.execute(changed)
     for (prediction_id,) in db.execute(WAITING_WITH_DECISIONS).fetchall():
-        for statement in audience_statements(str(prediction_id)):
-            db.execute(_of_every_open_entry(statement))
+        recompute_audience(db, prediction_id)
+
+
+def recompute_audience(db: Database, prediction_id: int) -> None:
+    """Recompute who may see the decisions about a prediction, and its outcome."""
+    for statement in audience_statements(str(prediction_id)):
+        db.execute(_of_every_open_entry(statement))
 
 
 def _of_every_open_entry(sql: str) -> str:
