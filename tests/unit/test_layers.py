@@ -24,8 +24,8 @@ PACKAGE = "nsfw_app"
 
 # From the bottom up: a layer imports those before it, and itself where it is a package.
 LAYERS = """errors dataset_errors private_files system records rules concurrency settings
-concurrency_limits imaging models store rate_limits accounts review evidence datasets bootstrap web
-ui server cli __main__""".split()
+concurrency_limits imaging models store rate_limits last_use single_sign_on accounts review evidence
+datasets bootstrap web ui server cli __main__""".split()
 # Layers within a package, from the bottom up; modules of one set may import each other.
 SUBLAYERS: Mapping[str, Sequence[frozenset[str]]] = {
     "web": [
@@ -71,6 +71,7 @@ HOMES = {
     "cryptography": {"store"},
     "prometheus_client": {"web"},
     "authlib": {"web"},
+    "joserfc": {"web"},
     "standardwebhooks": {"review"},
     "httpx2": {"models", "review", "imaging", "web", "datasets"},
 }
