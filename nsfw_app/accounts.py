@@ -8,7 +8,6 @@
 import base64
 import hashlib
 import math
-import re
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
@@ -20,28 +19,29 @@ from urllib.parse import urlsplit
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 
-from nsfw_app.errors import AccountError, NotSignedIn, TooManyRequests
+from nsfw_app.errors import AccountError, Forbidden, NotSignedIn, TooManyRequests
+from nsfw_app.last_use import LastUse
 from nsfw_app.rate_limits import RateLimit, RateLimiter
-from nsfw_app.records import IMPORT_PREFIX, is_import_source, utc
+from nsfw_app.records import utc
+from nsfw_app.rules.identities import Identity
 from nsfw_app.rules.permissions import (
     KEY_SCOPES,
     Caller,
     Permission,
     UserRole,
-    hub_caller,
     key_caller,
     user_caller,
 )
+from nsfw_app.rules.user_names import check_name
+from nsfw_app.single_sign_on import SingleSignOn
 from nsfw_app.store import Store
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.store.keys import ApiKey, Webhook
-from nsfw_app.store.users import Session
+from nsfw_app.store.sessions import ID_CHARACTERS, ListedSession, Session
 
 SESSION = timedelta(hours=12)
 MIN_PASSWORD_CHARACTERS = 8  # OWASP ASVS 5.0, 6.2.1
 MAX_PASSWORD_CHARACTERS = 1_000  # long enough for any sentence, short enough to hash
-NAME = re.compile(r"\w[\w.@-]{0,63}")  # letters of any script; no space, colon or slash
-RESERVED = frozenset({"anonymous", "key", "local"})
 FAILURES = RateLimit(5)  # failed sign-ins, per name and address
 ATTEMPTS_FROM_ADDRESS = RateLimit(50)  # sign-ins with any names, per address
 DEMO_FROM_ADDRESS = RateLimit(30)  # images without signing in, per address
@@ -67,15 +67,19 @@ class Accounts:
 
     Args:
         store: Stores them.
-        hub_roles: Roles by name of a Hugging Face user or organization.
+        roles_by_group: Roles of users who sign in with a provider or through a proxy.
     """
 
-    def __init__(self, store: Store, *, hub_roles: Mapping[str, UserRole] | None = None) -> None:
+    def __init__(
+        self, store: Store, *, roles_by_group: Mapping[str, UserRole] | None = None
+    ) -> None:
+        self.last_use = LastUse(store)
+        self._single_sign_on = SingleSignOn(store, roles_by_group or {})
         self._users = store.users
+        self._sessions = store.sessions
         self._keys = store.keys
         self._audit = store.audit
         self._team = store.team
-        self._hub_roles = {name.lower(): role for name, role in (hub_roles or {}).items()}
         self._hasher = PasswordHasher()  # RFC 9106, second recommended option
         self._hashing = threading.BoundedSemaphore(MAX_CONCURRENT_HASHES)
         self._dummy_hash = self._hash(secrets.token_hex())  # verified for unknown names
@@ -85,6 +89,11 @@ class Accounts:
     def has_users(self) -> bool:
         """Whether there is a user, enabled or disabled; if so, everyone must sign in."""
         return self._users.has_users()
+
+    @property
+    def has_passwords(self) -> bool:
+        """Whether any user signs in with a password."""
+        return self._users.has_passwords()
 
     def reviews(self, name: str) -> bool:
         """Whether an administrator reviews; see `Team.reviews`."""
@@ -96,7 +105,7 @@ class Accounts:
         Raises:
             AccountError: The name is taken or invalid, or the password is too short or too long.
         """
-        _check_name(name)
+        check_name(name)
         self._users.add_user(name, self._hash(_valid_password(password)), role, actor=actor)
 
     def set_password(self, name: str, password: str, *, actor: str) -> None:
@@ -131,41 +140,74 @@ class Accounts:
             raise NotSignedIn(INCORRECT)
         return self._create_session(Session(f"user:{user.name}", user.name, ()))
 
-    def sign_in_from_hub(self, name: str, organizations: Sequence[str]) -> str:
-        """Create a session for a user whom Hugging Face has authenticated; see `sign_in`.
+    def sign_in_identity(
+        self, identity: Identity, *, lasts: timedelta | None = None, id_token: str | None = None
+    ) -> str:
+        """Create a session for a user whom a provider has authenticated; see `sign_in`.
+
+        Args:
+            identity: Who the provider says it is.
+            lasts: How long the session lasts; by default as one with a password.
+            id_token: What the provider needs to end its own session at the sign-out.
 
         Raises:
-            NotSignedIn: Neither the user nor one of their organizations has a role, or the name is
-                that of imported labels.
+            NotSignedIn: None of their groups has a role, they are disabled, or their name is
+                invalid or belongs to another account.
         """
-        session = Session(f"hf:{name}", name, tuple(organizations))
-        if is_import_source(name):
-            self._audit.add(name[:64], AuditAction.SIGN_IN_FAILED, session.owner)
-            raise NotSignedIn(
-                f"{name} cannot sign in: decisions under a name that begins with {IMPORT_PREFIX} "
-                "are imported labels."
-            )
-        if self._hub_role(session) is None:
-            self._audit.add(name[:64], AuditAction.SIGN_IN_FAILED, session.owner)
-            raise NotSignedIn(
-                f"{name} has no role on this page. Its operator can assign one with NSFW_HUB_ROLES."
-            )
-        return self._create_session(session)
+        try:
+            user = self._single_sign_on.open_account(identity)
+        except AccountError as error:
+            subject = f"{identity.owner_prefix}:{identity.name}"
+            self._audit.add(identity.name[:64], AuditAction.SIGN_IN_FAILED, subject[:200])
+            raise NotSignedIn(str(error)) from error
+        session = Session(f"{identity.owner_prefix}:{user.name}", user.name, identity.groups)
+        return self._create_session(session, lasts=lasts, id_token=id_token)
 
-    def sign_out(self, token: str) -> None:
-        """End a session."""
-        self._users.end_session(_sha256(token))
+    def proxy_caller(self, identity: Identity) -> Caller:
+        """The caller whom an authenticating proxy names.
+
+        Raises:
+            Forbidden: None of their groups has a role, they are disabled, or their name is invalid
+                or belongs to another account.
+        """
+        try:
+            return self._single_sign_on.proxy_caller(identity)
+        except AccountError as error:
+            raise Forbidden(str(error)) from error
+
+    def sign_out(self, token: str) -> str | None:
+        """End a session; returns the ID token that it began with, if any."""
+        return self._sessions.end(_sha256(token))
 
     def session_caller(self, token: str) -> Caller | None:
         """The caller of a session token, with their current role; None if it is not valid."""
-        session = self._users.session(_sha256(token))
-        if session is None:
+        token_sha256 = _sha256(token)
+        session = self._sessions.find(token_sha256)
+        user = self._users.user(session.name) if session else None
+        if session is None or user is None or user.disabled_at is not None:
             return None
-        if session.owner.startswith("hf:"):
-            role = self._hub_role(session)
-            return hub_caller(session.name, role) if role else None
-        user = self._users.user(session.name)
-        return user_caller(user.name, user.role) if user and user.disabled_at is None else None
+        is_linked = user.issuer is not None
+        role = self._single_sign_on.role(session.organisations) if is_linked else user.role
+        if role is None:
+            return None
+        self.last_use.session(token_sha256)
+        return user_caller(user.name, role, owner=session.owner)
+
+    def sessions(self, name: str | None = None) -> list[ListedSession]:
+        """The sessions of a user, or of all, the latest sign-in first."""
+        return self._sessions.listed(name)
+
+    def session_id(self, token: str) -> str:
+        """The id under which a session is listed."""
+        return _sha256(token)[:ID_CHARACTERS]
+
+    def revoke_session(self, session_id: str, *, name: str | None, actor: str) -> None:
+        """End a session by its id; see `Sessions.revoke`.
+
+        Raises:
+            AccountError: There is no such session, or it is not one of that user.
+        """
+        self._sessions.revoke(session_id, name=name, actor=actor)
 
     def add_key(
         self,
@@ -175,14 +217,23 @@ class Accounts:
         per_minute: int,
         actor: str,
         webhook_url: str | None = None,
+        days: int | None = None,
     ) -> NewKey:
         """Create an API key. Only its hash is stored.
+
+        Args:
+            name: Its name; names are used once.
+            scopes: What it may do.
+            per_minute: Its rate limit, in requests.
+            actor: The name of the operator.
+            webhook_url: The URL that gets messages about what it submits.
+            days: After how many days it expires; None for never.
 
         Raises:
             AccountError: The name is taken or invalid, a scope is not one for keys, or the URL of
                 the webhook is neither http nor https.
         """
-        _check_name(name)
+        check_name(name)
         if not scopes or (wrong := set(scopes) - set(KEY_SCOPES)):
             raise AccountError(
                 f"A key needs scopes out of {', '.join(KEY_SCOPES)}"
@@ -191,7 +242,13 @@ class Accounts:
         webhook = _webhook(webhook_url) if webhook_url else None
         key = KEY_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
         self._keys.add(
-            name, _sha256(key), scopes, per_minute=per_minute, webhook=webhook, actor=actor
+            name,
+            _sha256(key),
+            scopes,
+            per_minute=per_minute,
+            webhook=webhook,
+            expires_at=_later(timedelta(days=days)) if days else None,
+            actor=actor,
         )
         return NewKey(name, key, webhook.secret if webhook else None)
 
@@ -199,18 +256,36 @@ class Accounts:
         """All keys, revoked ones too, without their secrets."""
         return self._keys.all()
 
+    def active_keys(self) -> list[ApiKey]:
+        """The keys that are not revoked, expired ones too."""
+        return [key for key in self._keys.all() if key.revoked_at is None]
+
+    def revoke_key(self, name: str, *, actor: str) -> None:
+        """Revoke a key; see `ApiKeys.revoke`.
+
+        Raises:
+            AccountError: There is no such key, or it is revoked already.
+        """
+        self._keys.revoke(name, actor=actor)
+
     def key_caller(self, key: str) -> Caller:
         """The caller of an API key. Counts one request against the key's rate limit.
 
         Raises:
-            NotSignedIn: The key is unknown or revoked.
+            NotSignedIn: The key is unknown, revoked or expired.
             TooManyRequests: The key's rate limit is exceeded.
         """
         stored = self._keys.find(_sha256(key))
         if stored is None:
             raise NotSignedIn("This API key is unknown or revoked.")
+        if stored.has_expired:
+            raise NotSignedIn(
+                f"The API key {stored.name} expired at {stored.expires_at}. Ask the operator for a "
+                "new one."
+            )
         limit = RateLimit(stored.per_minute)
         self._count(limit, "key", stored.name, what=f"requests of the key {stored.name}")
+        self.last_use.key(stored.name)
         return key_caller(stored.name, stored.scopes)
 
     def count_attempt(self, address: str) -> None:
@@ -253,17 +328,21 @@ class Accounts:
         with self._hashing:
             return self._hasher.hash(password)
 
-    def _create_session(self, session: Session) -> str:
+    def _create_session(
+        self, session: Session, *, lasts: timedelta | None = None, id_token: str | None = None
+    ) -> str:
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        expires_at = utc((datetime.now(UTC) + SESSION).isoformat())
-        self._users.add_session(_sha256(token), session, expires_at=expires_at)
+        self._sessions.add(
+            _sha256(token),
+            session,
+            expires_at=_later(SESSION if lasts is None else lasts),
+            id_token=id_token,
+        )
         return token
 
-    def _hub_role(self, session: Session) -> UserRole | None:
-        """The highest role of a user's own name and of their organizations."""
-        names = {name.lower() for name in (session.name, *session.organisations)}
-        roles = {self._hub_roles[name] for name in names if name in self._hub_roles}
-        return max(roles, key=list(UserRole).index, default=None)
+
+def _later(span: timedelta) -> str:
+    return utc((datetime.now(UTC) + span).isoformat())
 
 
 def _network(address: str) -> str:
@@ -285,14 +364,6 @@ def _webhook(url: str) -> Webhook:
         raise AccountError(f"'{url}' is not a webhook URL: use http:// or https:// and a host.")
     secret = base64.b64encode(secrets.token_bytes(TOKEN_BYTES)).decode()
     return Webhook(url, f"whsec_{secret}")
-
-
-def _check_name(name: str) -> None:
-    if not NAME.fullmatch(name) or name.casefold() in RESERVED:
-        raise AccountError(
-            f"'{name}' is not a valid name. A name has up to 64 letters, digits and . @ - _ and "
-            f"begins with a letter or digit; {', '.join(sorted(RESERVED))} are reserved."
-        )
 
 
 def _valid_password(password: str) -> str:

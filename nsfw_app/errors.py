@@ -33,6 +33,7 @@ Those about data sets are in `dataset_errors`.
     │   ├── RequestTooLarge  its body is over the limit
     │   └── RequestTooSlow   its body arrives more slowly than the minimum rate
     ├── NotSignedIn          the request is not authenticated
+    │   └── UnknownKey       an ID token is signed with a key that is not known
     ├── Forbidden            the caller lacks a permission
     ├── OtherReviewer        a decision was made under another name than the caller's
     ├── NotFound             no such image, prediction or decision, or another caller's
@@ -323,6 +324,10 @@ class NotSignedIn(NSFWReviewError):
     """The request is not authenticated."""
 
     kind: str = "not_signed_in"
+
+
+class UnknownKey(NotSignedIn):
+    """An ID token is signed with a key that is not among the known ones of its provider."""
 
 
 class Forbidden(NSFWReviewError):

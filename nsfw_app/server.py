@@ -28,6 +28,7 @@ from nsfw_app.bootstrap import (
 )
 from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.errors import NSFWReviewError, SettingsError, StorageError
+from nsfw_app.last_use import LastUse
 from nsfw_app.private_files import restrict_tree
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.webhooks import WebhookSender
@@ -39,6 +40,7 @@ MINUTE_S = 60
 TERMINATED = 128 + signal.SIGTERM  # as shells report it
 SWEEP_S = 60  # how late a preview may be deleted after its grace period
 TRIM_S = 60  # how long memory of finished uploads is kept for the next ones
+LAST_USE_S = 60  # how late the last use of sessions and keys is written
 SHUTDOWN_S = 3  # grace period of running requests after SIGTERM
 
 
@@ -52,7 +54,7 @@ def main() -> None:
         restored = restore_snapshot(chosen, snapshots)
         store = open_store(chosen)
         restrict_tree(*chosen.private_paths)  # files of earlier versions
-        accounts = Accounts(store, hub_roles=chosen.hub_roles)
+        accounts = Accounts(store, roles_by_group=chosen.roles_by_group)
         check_sign_in(chosen, accounts)
         engine = open_engine(chosen, store)
         insights = open_insights(chosen, store, engine.policies)
@@ -100,6 +102,7 @@ def main() -> None:
     schedule_purge(engine)
     threading.Thread(target=sweep_previews, args=[engine], daemon=True).start()
     threading.Thread(target=trim_memory, daemon=True).start()
+    threading.Thread(target=record_last_use, args=[accounts.last_use], daemon=True).start()
     WebhookSender(store.deliveries).start()
     # The application reads proxy headers itself; uvicorn would take the leftmost hop.
     config = uvicorn.Config(
@@ -115,6 +118,7 @@ def main() -> None:
     try:
         terminated = is_terminated(lambda: uvicorn.Server(config).run(sockets=[listener]))
     finally:
+        write_last_use(accounts.last_use)
         if writer is not None:
             writer.stop()
     if terminated:  # end as by the signal: Python's own end would wait for, or abort in, the model
@@ -153,10 +157,18 @@ def check_sign_in(chosen: Settings, accounts: Accounts) -> None:
     """Require users before the page is served to other machines or through a reverse proxy.
 
     Raises:
-        SettingsError: There are no users; the message says what to do.
+        SettingsError: There are no users, or none who can sign in; the message says what to do.
     """
     proxied = chosen.forwarded_allow_ips or chosen.root_path
-    if chosen.hub_sign_in or accounts.has_users or (chosen.local_only and not proxied):
+    if chosen.single_sign_on or accounts.has_passwords:
+        return
+    if accounts.has_users:
+        raise SettingsError(
+            "All users sign in with a provider or through a proxy, and neither is configured. Set "
+            "NSFW_OIDC_ISSUER or NSFW_AUTH_HEADER, or add a user with a password, "
+            "'python -m nsfw_app users add NAME --role admin'."
+        )
+    if chosen.local_only and not proxied:
         return
     if chosen.on_space:
         raise SettingsError(
@@ -181,9 +193,14 @@ def print_banner(chosen: Settings, accounts: Accounts, *, port: int) -> None:
     host = "127.0.0.1" if chosen.host == EVERYWHERE else chosen.host
     print(f"Page:  http://{host}:{port}")
     print(f"Data:  {chosen.data_dir.resolve()}")
-    if chosen.hub_sign_in:
-        names = ", ".join(chosen.hub_roles) or "none; name them in NSFW_HUB_ROLES"
-        print(f"Users: Hugging Face accounts: {names}. Anyone else can try the Review tab.")
+    provider = chosen.openid
+    if provider is not None and chosen.on_space:
+        names = ", ".join(chosen.roles_by_group) or "none; name them in NSFW_HUB_ROLES"
+        print(f"Users: {provider.label} accounts: {names}. Anyone else can try the Review tab.")
+    elif provider is not None:
+        print(f"Users: accounts of {provider.issuer} with a role.")
+    elif chosen.auth_header:
+        print(f"Users: those that the proxy names in {chosen.auth_header.title()}.")
     elif accounts.has_users:
         print("Users: everyone must sign in.")
     else:
@@ -239,6 +256,21 @@ def sweep_previews(engine: Engine) -> None:
             engine.sweep_previews()
         except StorageError as error:
             print(f"Previews could not be deleted: {error}", file=sys.stderr, flush=True)
+
+
+def record_last_use(last_use: LastUse) -> None:
+    """Write when sessions and keys were last used, every minute."""
+    while True:
+        time.sleep(LAST_USE_S)
+        write_last_use(last_use)
+
+
+def write_last_use(last_use: LastUse) -> None:
+    """Write when sessions and keys were last used; a storage error is printed."""
+    try:
+        last_use.write()
+    except StorageError as error:
+        print(f"The last use of sessions and keys is lost: {error}", file=sys.stderr, flush=True)
 
 
 def trim_memory() -> None:

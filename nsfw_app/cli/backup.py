@@ -77,7 +77,7 @@ def restore(
     with _read(file) as source, _decrypted(source, identity_file, passphrase_file) as content:
         restored = restore_archive(content, chosen.data_dir)
     store = open_store(chosen)
-    store.users.end_all_sessions(actor=operator())
+    store.sessions.end_of_everyone(actor=operator())
     details = {"version": restored.manifest.version, "created_at": restored.manifest.created_at}
     store.audit.add(operator(), AuditAction.RESTORE, file.name, **details)
     typer.echo(_restored_sentence(restored, chosen.data_dir))

@@ -12,6 +12,7 @@ from nsfw_app.rules.permissions import KEY_SCOPES, Permission
 from nsfw_app.store.keys import ApiKey
 
 DEFAULT_PER_MINUTE = 600
+MAX_DAYS = 3_650
 
 keys = typer.Typer(help="Add, revoke and list API keys.", no_args_is_help=True)
 
@@ -26,6 +27,10 @@ def add(
     per_minute: Annotated[
         int, typer.Option(min=1, help="Rate limit, in requests per minute.")
     ] = DEFAULT_PER_MINUTE,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, max=MAX_DAYS, help="Days after which it expires. Default: never."),
+    ] = None,
     webhook: Annotated[
         str | None, typer.Option(help="URL that is called when a submitted image is settled.")
     ] = None,
@@ -33,7 +38,12 @@ def add(
     """Create a key and print it. It is shown only once."""
     accounts = Accounts(open_store(settings.load()))
     new_key = accounts.add_key(
-        name, _scopes(scope), per_minute=per_minute, webhook_url=webhook, actor=operator()
+        name,
+        _scopes(scope),
+        per_minute=per_minute,
+        webhook_url=webhook,
+        days=days,
+        actor=operator(),
     )
     typer.echo(new_key.key)
     typer.echo("This key is shown only once; the server stores its hash.", err=True)
@@ -57,22 +67,25 @@ def restart_webhook(name: Annotated[str, typer.Argument(help="The key's name.")]
 
 @keys.command(name="list")
 def list_keys() -> None:
-    """List the keys, one per line: name, scopes, rate limit, state."""
+    """List the keys, one per line: name, scopes, rate limit, state, expiry, last use."""
     for key in open_store(settings.load()).keys.all():
         scopes = ",".join(sorted(key.scopes))
-        typer.echo(f"{key.name:<24}{scopes:<32}{key.per_minute:>6}/min  {_state(key)}")
+        use = f"last used {key.last_used_at}" if key.last_used_at else "not used yet"
+        typer.echo(f"{key.name:<24}{scopes:<32}{key.per_minute:>6}/min  {_state(key)}; {use}")
 
 
 def _state(key: ApiKey) -> str:
-    """Whether a key is active, and how to restart a stopped webhook."""
+    """Whether and until when a key is active, and how to restart a stopped webhook."""
     if key.revoked_at:
         return f"revoked {key.revoked_at}"
+    if key.has_expired:
+        return f"expired {key.expires_at}"
     if key.webhook_gone_at:
         return (
             f"active; webhook stopped {key.webhook_gone_at}: {key.webhook_url} responded 410 Gone. "
-            f"Restart it with 'keys restart-webhook {key.name}'."
+            f"Restart it with 'keys restart-webhook {key.name}'"
         )
-    return "active"
+    return f"active until {key.expires_at}" if key.expires_at else "active"
 
 
 def _scopes(names: list[str]) -> list[Permission]:

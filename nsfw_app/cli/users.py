@@ -16,6 +16,7 @@ from nsfw_app.bootstrap import open_store
 from nsfw_app.cli.operator import operator
 from nsfw_app.errors import AccountError
 from nsfw_app.rules.permissions import UserRole
+from nsfw_app.store.identities import describe_issuer
 
 users = typer.Typer(help="Add, change and list users.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The user's name.")]
@@ -62,15 +63,24 @@ def enable(name: Name) -> None:
 @users.command(name="sign-out")
 def sign_out(name: Name) -> None:
     """End all sessions of a user, who can sign in again."""
-    ended = open_store(settings.load()).users.end_sessions(name, actor=operator())
+    ended = open_store(settings.load()).sessions.end_all(name, actor=operator())
     typer.echo(f"{ended} sessions of {name} ended.")
+
+
+@users.command()
+def link(name: Name) -> None:
+    """Let the next single sign-on under this name take the account. Its password is removed."""
+    open_store(settings.load()).identities.free(name, actor=operator())
+    typer.echo(f"The next single sign-on as {name} takes this account. Its sessions have ended.")
 
 
 @users.command(name="list")
 def list_users() -> None:
-    """List the users, one per line: name, role, state."""
+    """List the users, one per line: name, role, state, and where they sign in."""
     for user in open_store(settings.load()).users.all():
         state = f"disabled {user.disabled_at}" if user.disabled_at else "enabled"
+        if user.issuer is not None:
+            state += f"; signs in {describe_issuer(user.issuer)}"
         typer.echo(f"{user.name:<24}{user.role:<10}{state}")
 
 

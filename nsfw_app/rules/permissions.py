@@ -114,14 +114,9 @@ def local_caller(name: str) -> Caller:
     return Caller(name, LOCAL_OWNER, PERMISSIONS[UserRole.ADMIN])
 
 
-def user_caller(name: str, role: UserRole) -> Caller:
-    """A user with an account of this installation."""
-    return Caller(name, f"user:{name}", PERMISSIONS[role])
-
-
-def hub_caller(name: str, role: UserRole) -> Caller:
-    """A user with an account of Hugging Face."""
-    return Caller(name, f"hf:{name}", PERMISSIONS[role])
+def user_caller(name: str, role: UserRole, *, owner: str | None = None) -> Caller:
+    """A user; `owner` is what their uploads are stored under, by default of this installation."""
+    return Caller(name, owner or f"user:{name}", PERMISSIONS[role])
 
 
 def key_caller(name: str, scopes: frozenset[Permission]) -> Caller:

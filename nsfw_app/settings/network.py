@@ -104,11 +104,6 @@ class NetworkSettings(BaseSettings):
         return bool(self.space_id)
 
     @property
-    def hub_sign_in(self) -> bool:
-        """Whether users sign in with their Hugging Face account."""
-        return self.on_space and bool(self.oauth_client_id and self.oauth_client_secret)
-
-    @property
     def local_only(self) -> bool:
         """Whether only this machine can reach the page."""
         return self.host in {"127.0.0.1", "localhost"}

@@ -26,6 +26,7 @@ from nsfw_app.store.decision_rows import DecisionRows
 from nsfw_app.store.deliveries import Deliveries
 from nsfw_app.store.encryption import SecretCipher
 from nsfw_app.store.galleries import Galleries
+from nsfw_app.store.identities import Identities
 from nsfw_app.store.image_labels import LabeledImages
 from nsfw_app.store.keys import ApiKeys
 from nsfw_app.store.label_imports import LabelImports
@@ -42,6 +43,7 @@ from nsfw_app.store.purges import Purges
 from nsfw_app.store.queue_entries import ReviewQueue
 from nsfw_app.store.references import References
 from nsfw_app.store.restrictions import Restrictions
+from nsfw_app.store.sessions import Sessions
 from nsfw_app.store.settled_labels import SettledLabels
 from nsfw_app.store.standing_decisions import StandingDecisions
 from nsfw_app.store.submissions import Submissions
@@ -140,6 +142,8 @@ class Store:
         self.labeled_images = LabeledImages(connections)
         self.team = Team(connections)
         self.users = Users(connections)
+        self.identities = Identities(connections)
+        self.sessions = Sessions(connections, cipher)
         self.keys = ApiKeys(connections, cipher)
         self.keys.encrypt_secrets()
         self.audit = Audit(connections)

@@ -2,14 +2,14 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nsfw_app.errors import AccountError
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store.audit import AuditAction, note
-from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.connections import Connections, Durability, now
 from nsfw_app.store.deliveries import give_up_pending
 from nsfw_app.store.encryption import SecretCipher
 
@@ -18,7 +18,8 @@ from nsfw_app.store.encryption import SecretCipher
 class ApiKey:
     """An API key with its scopes and its limit of requests per minute.
 
-    `webhook_gone_at` is when its webhook responded with 410 Gone.
+    `webhook_gone_at` is when its webhook responded with 410 Gone. `last_used_at` is exact to a
+    minute; None before the first use.
     """
 
     name: str
@@ -28,6 +29,13 @@ class ApiKey:
     revoked_at: str | None
     webhook_url: str | None
     webhook_gone_at: str | None
+    expires_at: str | None
+    last_used_at: str | None
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether it authenticates no request any more because of its age."""
+        return self.expires_at is not None and self.expires_at <= now()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +69,7 @@ class ApiKeys:
         return [_key(row) for row in rows]
 
     def find(self, key_sha256: str) -> ApiKey | None:
-        """The key with this hash, unless it was revoked."""
+        """The key with this hash, unless it was revoked; also one that has expired."""
         row = self._connections.row(
             "select * from api_keys where key_sha256 = ? and revoked_at is null", (key_sha256,)
         )
@@ -75,6 +83,7 @@ class ApiKeys:
         *,
         per_minute: int,
         webhook: Webhook | None,
+        expires_at: str | None,
         actor: str,
     ) -> None:
         """Add a key.
@@ -87,8 +96,8 @@ class ApiKeys:
                 db.execute(
                     """
                     insert into api_keys (name, key_sha256, scopes, per_minute, created_at,
-                      webhook_url, webhook_secret)
-                    values (?, ?, ?, ?, ?, ?, ?)
+                      webhook_url, webhook_secret, expires_at)
+                    values (?, ?, ?, ?, ?, ?, ?, ?)
                     """,
                     (
                         name,
@@ -98,6 +107,7 @@ class ApiKeys:
                         now(),
                         webhook and webhook.url,
                         webhook and self._cipher.encrypt(webhook.secret),
+                        expires_at,
                     ),
                 )
             except sqlite3.IntegrityError:
@@ -107,6 +117,8 @@ class ApiKeys:
             details: dict[str, Any] = {"scopes": sorted(scopes), "per_minute": per_minute}
             if webhook:
                 details["webhook_url"] = webhook.url
+            if expires_at:
+                details["expires_at"] = expires_at
             note(db, actor, AuditAction.KEY, name, change="added", **details)
 
     def encrypt_secrets(self) -> None:
@@ -146,6 +158,12 @@ class ApiKeys:
             give_up_pending(db, row["name"], "The key was revoked.")
             note(db, actor, AuditAction.KEY, row["name"], change="revoked")
 
+    def set_last_used(self, times: Mapping[str, str]) -> None:
+        """Store when keys were last used, by their names."""
+        with self._connections.writing(Durability.CRASH) as db:
+            for name, at in times.items():
+                db.execute("update api_keys set last_used_at = ? where name = ?", (at, name))
+
     def restart_webhook(self, name: str, *, actor: str) -> None:
         """Resume messages to a webhook that had responded with 410 Gone.
 
@@ -173,4 +191,6 @@ def _key(row: sqlite3.Row) -> ApiKey:
         row["revoked_at"],
         row["webhook_url"],
         row["webhook_gone_at"],
+        row["expires_at"],
+        row["last_used_at"],
     )

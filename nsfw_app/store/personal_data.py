@@ -90,7 +90,7 @@ IMAGES: Mapping[str, str] = MappingProxyType(
 TEXTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"uploads": ("name",), "submissions": ("name",), "decisions": ("name", "note")}
 )
-SECRET = ("password_hash", "token_sha256", "placeholder")  # left out of what is shown
+SECRET = ("password_hash", "token_sha256", "id_token", "placeholder")  # left out of what is shown
 ERASED = "erased"
 
 

@@ -1,8 +1,9 @@
-"""Users and sessions. Only hashes of passwords and tokens are stored."""
+"""Users. Only hashes of passwords are stored."""
 
-import json
 import sqlite3
 from dataclasses import dataclass
+
+from sqlite_utils import Database
 
 from nsfw_app.errors import AccountError
 from nsfw_app.rules.permissions import UserRole
@@ -12,53 +13,55 @@ from nsfw_app.store.connections import Connections, now
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user account. `disabled_at` is None while the user may sign in."""
+    """A user account. `disabled_at` is None while the user may sign in.
+
+    `issuer` is None for a user with a password, and `FREE` while the next identity of that name
+    may take the account; see `Identities`.
+    """
 
     name: str
     role: UserRole
     created_at: str
     disabled_at: str | None
+    issuer: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A signed-in browser. `organisations` are those of the Hugging Face account."""
-
-    owner: str
-    name: str
-    organisations: tuple[str, ...]
+FREE = ""
+USER_COLUMNS = "name, role, created_at, disabled_at, issuer"
 
 
 class Users:
-    """Reads and writes users and sessions. Each change of a user is audited."""
+    """Reads and writes users. Each change is audited."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
     def all(self) -> list[User]:
         """Every user, in order of name."""
-        rows = self._connections.db.execute(
-            "select name, role, created_at, disabled_at from users order by name"
-        )
-        return [User(row[0], UserRole(row[1]), row[2], row[3]) for row in rows]
+        rows = self._connections.db.execute(f"select {USER_COLUMNS} from users order by name")
+        return [user_of(row) for row in rows]
 
     def user(self, name: str) -> User | None:
         """The user of this name, ignoring case."""
-        row = self._connections.row(
-            "select name, role, created_at, disabled_at from users where name = ?", (name,)
-        )
-        return row and User(row[0], UserRole(row[1]), row[2], row[3])
+        row = self._connections.row(f"select {USER_COLUMNS} from users where name = ?", (name,))
+        return row and user_of(row)
 
     def password_hash(self, name: str) -> str | None:
-        """The hash of a user's password; None for an unknown or disabled user."""
+        """The hash of a user's password; None for one who has none, is unknown or disabled."""
         row = self._connections.row(
-            "select password_hash from users where name = ? and disabled_at is null", (name,)
+            "select password_hash from users "
+            "where name = ? and disabled_at is null and issuer is null",
+            (name,),
         )
         return str(row["password_hash"]) if row else None
 
     def has_users(self) -> bool:
         """Whether any user exists, disabled ones included."""
         return self._connections.row("select 1 from users limit 1") is not None
+
+    def has_passwords(self) -> bool:
+        """Whether any user signs in with a password, disabled ones included."""
+        return self._connections.row("select 1 from users where issuer is null limit 1") is not None
 
     def add_user(self, name: str, password_hash: str, role: UserRole, *, actor: str) -> None:
         """Add a user.
@@ -88,13 +91,17 @@ class Users:
         """Change the given values. A new password or disabling the user ends all sessions.
 
         Raises:
-            AccountError: There is no such user.
+            AccountError: There is no such user, or it is a password or role of one who signs in
+                without a password.
         """
         with self._connections.writing() as db:
+            if password_hash or role:
+                _check_not_linked(db, name)
             row = db.execute(
                 """
                 update users set password_hash = coalesce(:password_hash, password_hash),
                   role = coalesce(:role, role),
+                  issuer = case when :password_hash is null then issuer end,
                   disabled_at = case when :disabled is null then disabled_at
                     when :disabled then coalesce(disabled_at, :now) end
                 where name = :name returning name
@@ -118,56 +125,18 @@ class Users:
                 **{key: value for key, value in changes.items() if value is not None},
             )
             if password_hash or disabled:
-                db.execute("delete from sessions where owner = ?", (f"user:{row['name']}",))
+                db.execute("delete from sessions where name = ? collate nocase", (name,))
 
-    def add_session(self, token_sha256: str, session: Session, *, expires_at: str) -> None:
-        """Add a session; delete expired ones."""
-        with self._connections.writing() as db:
-            db.execute("delete from sessions where expires_at <= ?", (now(),))
-            db.execute(
-                "insert into sessions values (?, ?, ?, ?, ?, ?)",
-                (
-                    token_sha256,
-                    session.owner,
-                    session.name,
-                    json.dumps(session.organisations),
-                    now(),
-                    expires_at,
-                ),
-            )
-            note(db, session.name, AuditAction.SIGN_IN, session.owner)
 
-    def session(self, token_sha256: str) -> Session | None:
-        """The session with this token, unless it has expired."""
-        row = self._connections.row(
-            "select owner, name, organisations from sessions "
-            "where token_sha256 = ? and expires_at > ?",
-            (token_sha256, now()),
+def user_of(row: sqlite3.Row) -> User:
+    """The user of a row with `USER_COLUMNS`."""
+    return User(row[0], UserRole(row[1]), row[2], row[3], row[4])
+
+
+def _check_not_linked(db: Database, name: str) -> None:
+    row = db.execute("select issuer from users where name = ?", (name,)).fetchone()
+    if row is not None and row["issuer"]:
+        raise AccountError(
+            f"{name} signs in without a password here, and the groups of that sign-in decide the "
+            "role. Change the groups, or NSFW_OIDC_ROLES, NSFW_HUB_ROLES or NSFW_AUTH_ROLES."
         )
-        return row and Session(row[0], row[1], tuple(json.loads(row[2])))
-
-    def end_session(self, token_sha256: str) -> None:
-        """Delete a session."""
-        with self._connections.writing() as db:
-            row = db.execute(
-                "delete from sessions where token_sha256 = ? returning owner, name",
-                (token_sha256,),
-            ).fetchone()
-            if row:
-                note(db, row["name"], AuditAction.SIGN_OUT, row["owner"])
-
-    def end_sessions(self, name: str, *, actor: str) -> int:
-        """Delete all sessions of a user; returns their number."""
-        with self._connections.writing() as db:
-            rows = db.execute(
-                "delete from sessions where name = ? collate nocase returning owner", (name,)
-            ).fetchall()
-            note(db, actor, AuditAction.USER, name, sessions_ended=len(rows))
-            return len(rows)
-
-    def end_all_sessions(self, *, actor: str) -> int:
-        """Delete the sessions of all users; returns their number."""
-        with self._connections.writing() as db:
-            rows = db.execute("delete from sessions returning owner").fetchall()
-            note(db, actor, AuditAction.USER, "all", sessions_ended=len(rows))
-            return len(rows)

@@ -19,7 +19,10 @@ from nsfw_app.sync_status import SyncStatus
 from nsfw_app.web.api.v1 import v1_application
 from nsfw_app.web.auth.callers import Callers
 from nsfw_app.web.auth.login import login_routes
-from nsfw_app.web.auth.openid import hub_routes
+from nsfw_app.web.auth.openid import openid_routes
+from nsfw_app.web.auth.provider import Provider
+from nsfw_app.web.auth.sign_in_page import SignInPage
+from nsfw_app.web.http.auth_headers import AuthHeaders
 from nsfw_app.web.http.errors import install_error_handlers
 from nsfw_app.web.http.forwarding import Forwarding, RootPath, trusted_proxies
 from nsfw_app.web.http.gate import ClassifyGate
@@ -36,9 +39,11 @@ from nsfw_app.web.page.disagreements import disagreement_routes
 from nsfw_app.web.page.evidence import evidence_routes
 from nsfw_app.web.page.galleries import gallery_routes
 from nsfw_app.web.page.images import image_routes, preview_routes
+from nsfw_app.web.page.keys import key_routes
 from nsfw_app.web.page.log import log_routes
 from nsfw_app.web.page.policy_version_header import PolicyVersionHeader
 from nsfw_app.web.page.queue import lease_routes, queue_routes
+from nsfw_app.web.page.sessions import session_routes
 from nsfw_app.web.page.status import status_routes
 from nsfw_app.web.page.team import team_routes
 from nsfw_app.web.page.training import training_routes
@@ -75,11 +80,14 @@ def create_app(
     app.add_middleware(GradioCalls, blocks=page.blocks, uploads=uploads)
     app.add_middleware(AuthMiddleware, callers=Callers(settings, accounts))
     app.add_middleware(Forwarding, proxies=trusted_proxies(settings), root_path=settings.root_path)
+    app.add_middleware(AuthHeaders, settings=settings)
     app.add_middleware(ContentSecurity, framed=settings.on_space)
     app.add_middleware(Measured, monitor=monitor)
     app.include_router(health_routes(engine, monitor, snapshot_status=snapshot_status))
-    app.include_router(login_routes(accounts, settings=settings))
-    app.include_router(hub_routes(accounts, settings=settings))
+    provider = Provider(settings.openid) if settings.openid else None
+    sign_in = SignInPage(accounts, settings)
+    app.include_router(login_routes(accounts, provider, sign_in, settings=settings))
+    app.include_router(openid_routes(accounts, provider, sign_in, settings=settings))
     app.include_router(upload_routes(gate, uploads))
     app.mount("/v1", v1_application(gate, summaries, settings=settings))
     app.mount(
@@ -130,6 +138,8 @@ def _page_routes(
     application.mount("/assets", StaticFiles(directory=assets))
     application.include_router(status_routes(gate.engine, settings=settings))
     application.include_router(image_routes(gate, accounts))
+    application.include_router(session_routes(accounts))
+    application.include_router(key_routes(accounts))
     application.include_router(log_routes(gate.engine, summaries.calibrations))
     application.include_router(calibration_routes(gate.engine, summaries))
     application.include_router(evidence_routes(gate.engine, summaries))

@@ -87,7 +87,7 @@ def test_an_ended_session_loses_nothing(browser: Browser, server: Server) -> Non
     expect(page.locator("#agree")).to_be_enabled()
     data = server.data
     store = Store(data / "review.db", previews_dir=data / "images", journal_mode="wal")
-    store.users.end_sessions("ann", actor="test")
+    store.sessions.end_all("ann", actor="test")
     page.keyboard.press("a")
     expect(page.locator("#review-decision .recent-decisions")).to_contain_text(
         "Your session has ended"

@@ -16,14 +16,16 @@ from fastapi.testclient import TestClient
 from nsfw_app import settings
 from nsfw_app.accounts import Accounts
 from nsfw_app.bootstrap import open_insights, open_summaries
+from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import KEY_SCOPES, Permission, UserRole
 from nsfw_app.store import Store
-from nsfw_app.store.users import Session
+from nsfw_app.store.sessions import Session
 from nsfw_app.ui import build_ui
 from nsfw_app.web.app import create_app
 from nsfw_app.web.http.protocol import LimitedHttp
-from tests.support.fakes import image_bytes
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 
 T = TypeVar("T")
 
@@ -86,7 +88,7 @@ def open_app(
     """Run the application with these users for all hosts; without users, for this machine only."""
     host = {"host": "0.0.0.0"} if roles else {}
     configured = settings.load(**{"data_dir": tmp_path, "max_file_mb": 0.1, **host, **chosen})
-    accounts = Accounts(store, hub_roles=configured.hub_roles)
+    accounts = Accounts(store, roles_by_group=configured.roles_by_group)
     for name, role in roles.items():
         accounts.add_user(name, PASSWORDS[name], role, actor="test")
     with pytest.MonkeyPatch.context() as patch:
@@ -98,6 +100,20 @@ def open_app(
         app = create_app(engine, accounts, summaries, settings=configured, page=page)
         with TestClient(app, base_url=url if roles else "http://127.0.0.1") as client:
             yield WebApp(client, accounts)
+
+
+@contextmanager
+def open_app_in(
+    folder: Path, *, roles: Mapping[str, UserRole] = ROLES, **chosen: Any
+) -> Iterator[tuple[WebApp, Store]]:
+    """Run the application with a store and an engine of its own, for all tests of a module."""
+    store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
+    loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
+    loader.wait()
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
+    with open_app(engine, store, folder, roles=roles, **chosen) as app:
+        app.client.base_url = SHARED
+        yield app, store
 
 
 def add(

@@ -14,8 +14,9 @@ from nsfw_app import accounts as accounts_module
 from nsfw_app import rate_limits
 from nsfw_app.accounts import Accounts
 from nsfw_app.errors import AccountError, Forbidden, NotSignedIn, TooManyRequests
+from nsfw_app.rules.identities import Identity
 from nsfw_app.rules.permissions import Permission, UserRole
-from nsfw_app.store import Store
+from nsfw_app.store import Store, keys
 
 PASSWORD = "correct horse battery"
 HERE = "192.0.2.1"
@@ -24,7 +25,8 @@ HERE = "192.0.2.1"
 @pytest.fixture
 def accounts(store: Store) -> Accounts:
     """Accounts with the reviewer ann."""
-    accounts = Accounts(store, hub_roles={"Hugo": UserRole.VIEWER, "my-org": UserRole.REVIEWER})
+    roles = {"Hugo": UserRole.VIEWER, "my-org": UserRole.REVIEWER}
+    accounts = Accounts(store, roles_by_group=roles)
     accounts.add_user("ann", PASSWORD, UserRole.REVIEWER, actor="test")
     return accounts
 
@@ -185,7 +187,7 @@ def test_what_ends_a_session(
     assert accounts.session_caller(token) is None
 
     token = sign_in(accounts, password="another password")
-    assert store.users.end_sessions("ann", actor="test") == 1
+    assert store.sessions.end_all("ann", actor="test") == 1
     assert accounts.session_caller(token) is None
 
     monkeypatch.setattr(accounts_module, "SESSION", timedelta(seconds=-1))
@@ -294,27 +296,96 @@ def test_a_key_cannot_have_permissions_of_people(
         accounts.add_key("upload", scopes, per_minute=9, actor="test")
 
 
+def identity(name: str, *groups: str) -> Identity:
+    """A user of Hugging Face, whose own name counts as a group."""
+    return Identity("https://huggingface.co", f"id-of-{name}", name, (name, *groups), "hf")
+
+
 def test_a_hub_user_has_the_highest_role(accounts: Accounts) -> None:
     """Of their own name and their organizations, regardless of case; without a role, refused."""
-    caller = accounts.session_caller(accounts.sign_in_from_hub("hugo", ["my-org", "other"]))
+    token = accounts.sign_in_identity(identity("hugo", "my-org", "other"))
+    caller = accounts.session_caller(token)
     assert caller is not None
     assert (caller.name, caller.owner) == ("hugo", "hf:hugo")
     assert caller.may(Permission.REVIEW)
-    with pytest.raises(NotSignedIn, match="eve has no role"):
-        accounts.sign_in_from_hub("eve", ["other"])
+    with pytest.raises(NotSignedIn, match=r"eve has no role.*NSFW_HUB_ROLES"):
+        accounts.sign_in_identity(identity("eve", "other"))
 
 
 def test_a_hub_user_is_not_named_as_imported_labels(store: Store) -> None:
     """Their decisions would be taken for those of a source."""
-    accounts = Accounts(store, hub_roles={"my-org": UserRole.ADMIN})
-    with pytest.raises(NotSignedIn, match="Import:lab cannot sign in"):
-        accounts.sign_in_from_hub("Import:lab", ["my-org"])
+    accounts = Accounts(store, roles_by_group={"my-org": UserRole.ADMIN})
+    with pytest.raises(NotSignedIn, match=r"'Import:lab' is not a valid name.*imported labels"):
+        accounts.sign_in_identity(identity("Import:lab", "my-org"))
 
 
 def test_a_removed_hub_role_takes_effect_after_a_restart(accounts: Accounts, store: Store) -> None:
     """The session survives the restart; the role that the settings no longer name does not."""
-    token = accounts.sign_in_from_hub("hugo", [])
+    token = accounts.sign_in_identity(identity("hugo"))
     assert Accounts(store).session_caller(token) is None
+
+
+def test_a_user_without_a_password_has_none(accounts: Accounts, store: Store) -> None:
+    """No password opens the account or can be set for it, and no role: the groups decide."""
+    accounts.sign_in_identity(identity("hugo"))
+    for password in ("", PASSWORD):
+        with pytest.raises(NotSignedIn, match="Incorrect"):
+            sign_in(accounts, "hugo", password)
+    with pytest.raises(AccountError, match="signs in without a password"):
+        accounts.set_password("hugo", PASSWORD, actor="test")
+    with pytest.raises(AccountError, match="groups of that sign-in decide"):
+        store.users.change_user("hugo", role=UserRole.ADMIN, actor="test")
+
+
+def test_a_freed_account_is_taken_by_name_or_by_password(accounts: Accounts, store: Store) -> None:
+    """The next identity of its name takes it, with its role; a new password takes it back."""
+    token = sign_in(accounts)
+    store.identities.free("ANN", actor="test")
+    assert accounts.session_caller(token) is None
+    with pytest.raises(NotSignedIn):
+        sign_in(accounts)
+    assert accounts.sign_in_identity(identity("Ann", "my-org"))
+    user = store.users.user("ann")
+    assert user is not None
+    assert (user.name, user.role, user.issuer) == ("ann", "reviewer", "https://huggingface.co")
+    store.identities.free("ann", actor="test")
+    accounts.set_password("ann", "another password", actor="test")
+    assert sign_in(accounts, password="another password")
+    with pytest.raises(NotSignedIn, match="belongs to another account"):
+        accounts.sign_in_identity(identity("Ann", "my-org"))
+    with pytest.raises(AccountError, match="no user 'eve'"):
+        store.identities.free("eve", actor="test")
+
+
+def test_a_key_expires(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a sentence that says when; its name is still taken."""
+    new = accounts.add_key("upload", [Permission.CLASSIFY], per_minute=9, actor="test", days=1)
+    assert accounts.key_caller(new.key).name == "key upload"
+    (listed,) = accounts.keys()
+    assert listed.expires_at is not None
+    assert not listed.has_expired
+    monkeypatch.setattr(keys, "now", lambda: listed.expires_at)
+    with pytest.raises(NotSignedIn, match=f"upload expired at {listed.expires_at}"):
+        accounts.key_caller(new.key)
+    with pytest.raises(AccountError, match="used once"):
+        accounts.add_key("upload", [Permission.CLASSIFY], per_minute=9, actor="test")
+
+
+def test_the_last_use_is_written_for_all_together(accounts: Accounts, store: Store) -> None:
+    """A request does not write; the next write has the latest use of each, and only once."""
+    token = sign_in(accounts)
+    new = accounts.add_key("upload", [Permission.CLASSIFY], per_minute=9, actor="test")
+    assert accounts.session_caller(token)
+    assert accounts.key_caller(new.key)
+    assert [one.last_seen_at for one in accounts.sessions()] == [None]
+    accounts.last_use.write()
+    (session,), (key,) = accounts.sessions(), accounts.keys()
+    assert session.last_seen_at is not None
+    assert key.last_used_at is not None
+    accounts.revoke_session(session.id, name="ann", actor="ann")
+    assert accounts.session_caller(token) is None
+    accounts.last_use.write()  # of a session that has ended
+    assert accounts.sessions() == []
 
 
 def test_the_audit_log_has_sign_ins_and_changes(accounts: Accounts, store: Store) -> None:

@@ -13,7 +13,8 @@ from nsfw_app.cli import main
 from nsfw_app.errors import NotSignedIn, NSFWReviewError
 from nsfw_app.records import LogFilter, Retain, Upload
 from nsfw_app.review.engine import Engine
-from nsfw_app.rules.permissions import Permission
+from nsfw_app.rules.identities import PROXY_ISSUER, Identity
+from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.store import Store
 from nsfw_app.store.deliveries import Delivery
 from nsfw_app.store.states import WebhookEvent
@@ -91,6 +92,41 @@ def test_a_user_is_added_changed_disabled_and_listed(run: Run, accounts: Account
     assert "disabled" in run("users", "list")
     run("users", "enable", "ann")
     assert can_sign_in(accounts, "another password")
+
+
+def test_an_account_is_handed_over_to_single_sign_on(
+    run: Run, accounts: Accounts, store: Store
+) -> None:
+    """The list says where each user signs in; the password is gone."""
+    run("users", "add", "ann", "--role", "reviewer", typed=f"{PASSWORD}\n")
+    assert "signs in" not in run("users", "list")
+    run("users", "link", "ann")
+    assert "enabled; signs in at their next single sign-on" in run("users", "list")
+    assert not can_sign_in(accounts, PASSWORD)
+    store.identities.sign_in(Identity("https://login.test", "1", "ann"), UserRole.ADMIN)
+    store.identities.sign_in(Identity(PROXY_ISSUER, "bob", "bob"), UserRole.VIEWER)
+    listed = run("users", "list")
+    assert "signs in at https://login.test" in listed
+    assert "signs in through a proxy" in listed
+    refused = run("users", "password", "ann", typed="another password\n", code=1)
+    assert "signs in without a password" in refused
+    assert "no user 'eve'" in run("users", "link", "eve", code=1)
+
+
+def test_a_key_has_an_expiry_and_a_last_use(run: Run, accounts: Accounts, store: Store) -> None:
+    """Both are listed; the expiry is audited."""
+    key = run("keys", "add", "uploads", "--scope", "queue", "--days", "90").strip()
+    run("keys", "add", "forever", "--scope", "queue")
+    first, second = run("keys", "list").splitlines()
+    assert first.endswith("active; not used yet")
+    assert "active until 20" in second
+    accounts.key_caller(key)
+    accounts.last_use.write()
+    assert "last used 20" in run("keys", "list")
+    added = [entry.details for entry in store.audit.entries()]
+    assert ["expires_at" in details for details in added] == [True, False]
+    for days in ("0", "3651", "soon"):
+        assert "--days" in run("keys", "add", "x", "--scope", "queue", "--days", days, code=2)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from nsfw_app.records import LogFilter
 from nsfw_app.rules.permissions import UserRole
 from nsfw_app.store import Store
 from nsfw_app.store.audit import AuditAction
-from nsfw_app.store.users import Session
+from nsfw_app.store.sessions import Session
 from tests.support.sample_records import SHA256, add, add_image, answer
 
 Run = Callable[..., str]
@@ -85,13 +85,13 @@ def test_backups_are_audited(run: Run, filled: Store, tmp_path: Path) -> None:
 def test_sessions_end_with_a_restore(run: Run, store: Store, tmp_path: Path) -> None:
     """One that was ended since the backup would be valid again."""
     store.users.add_user("ann", "hash", UserRole.ADMIN, actor="test")
-    store.users.add_session("token", Session("user:ann", "ann", ()), expires_at="9999")
+    store.sessions.add("token", Session("user:ann", "ann", ()), expires_at="9999")
     run("backup", str(tmp_path / "b.tar"))
     run("restore", str(tmp_path / "b.tar"), "--data-dir", str(tmp_path / "new"))
-    restored = opened(tmp_path / "new").users
-    assert [user.name for user in restored.all()] == ["ann"]
-    assert restored.end_all_sessions(actor="test") == 0
-    assert store.users.end_all_sessions(actor="test") == 1
+    restored = opened(tmp_path / "new")
+    assert [user.name for user in restored.users.all()] == ["ann"]
+    assert restored.sessions.end_of_everyone(actor="test") == 0
+    assert store.sessions.end_of_everyone(actor="test") == 1
 
 
 def test_a_backup_is_encrypted_for_a_key(run: Run, filled: Store, tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ PACKAGE = "nsfw_app"
 
 # From the bottom up: a layer imports those before it, and itself where it is a package.
 LAYERS = """errors dataset_errors private_files system sync_status records rules concurrency
-settings concurrency_limits imaging models store rate_limits accounts review evidence datasets
-backups checks bootstrap web ui server cli __main__""".split()
+settings concurrency_limits imaging models store rate_limits last_use single_sign_on accounts review
+evidence datasets backups checks bootstrap web ui server cli __main__""".split()
 # Layers within a package, from the bottom up; modules of one set may import each other.
 SUBLAYERS: Mapping[str, Sequence[frozenset[str]]] = {
     "web": [
@@ -72,6 +72,7 @@ HOMES = {
     "pyrage": {"backups"},
     "prometheus_client": {"web"},
     "authlib": {"web"},
+    "joserfc": {"web"},
     "standardwebhooks": {"review"},
     "httpx2": {"models", "review", "imaging", "web", "datasets"},
 }

@@ -26,7 +26,7 @@ from nsfw_app.store.personal_data import (
     PEOPLE,
     TEXTS,
 )
-from nsfw_app.store.users import Session
+from nsfw_app.store.sessions import Session
 from tests.support.sample_records import SHA256, add, add_image, admitted, answer
 
 OTHER_SHA256 = "b" * 64
@@ -39,7 +39,7 @@ def team(store: Store) -> Store:
     for name in ("ann", "bob", "zoe"):
         store.users.add_user(name, "hash", UserRole.REVIEWER, actor="root")
         session = Session(f"user:{name}", name, ())
-        store.users.add_session(f"token of {name}", session, expires_at="9999")
+        store.sessions.add(f"token of {name}", session, expires_at="9999")
     for image in (SHA256, OTHER_SHA256, "c" * 64):
         add_image(store, sha256=image, name="holiday.png")
     for name in ("ann", "zoe", "bob"):

@@ -25,7 +25,7 @@ from nsfw_app.records import (
 from nsfw_app.rules.permissions import UserRole
 from nsfw_app.store import Store
 from nsfw_app.store.connections import Connections
-from nsfw_app.store.users import Session
+from nsfw_app.store.sessions import Session
 from tests.support.sample_records import (
     FAKE,
     HOSTILE,
@@ -176,7 +176,7 @@ def test_deleted_data_is_overwritten(store: Store, tmp_path: Path) -> None:
     add_image(store)
     placeholder, token = b"placeholder of a purged image", "token of an ended session"
     store.catalog.record(replace(store.catalog.get(1), preview=Preview(placeholder)), jpeg=b"jpeg")
-    store.users.add_session(token, Session("user:ann", "ann", ()), expires_at="9999")
+    store.sessions.add(token, Session("user:ann", "ann", ()), expires_at="9999")
     store._connections.overwrite_log()  # moves the log into the database file
 
     def on_disk() -> bytes:
@@ -184,7 +184,7 @@ def test_deleted_data_is_overwritten(store: Store, tmp_path: Path) -> None:
 
     assert placeholder in on_disk()
     assert token.encode() in on_disk()
-    store.users.end_session(token)
+    store.sessions.end(token)
     store.purges.purge(SHA256, actor="test")
     assert placeholder not in on_disk()
     assert token.encode() not in on_disk()

@@ -32,6 +32,13 @@ def web_app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
         yield web_app
 
 
+def test_keys_are_listed_and_no_sessions(web_app: WebApp) -> None:
+    """There is no sign-in, so there is no session; programs may have keys."""
+    web_app.with_key(Permission.METRICS)
+    assert web_app.client.get("/desk/sessions").json() == []
+    assert [key["name"] for key in web_app.client.get("/desk/keys").json()] == ["key0"]
+
+
 @pytest.fixture
 def callers(store: Store) -> Callers:
     """Callers without users."""

@@ -133,7 +133,8 @@ OWN = (401, 404, 200, 404, 200, 403)  # visible to its owner ann, and to admins
 QUEUED = (401, 404, 200, 200, 200, 403)  # also to every reviewer while it is queued
 C, Q, E, M = ({scope} for scope in KEY_SCOPES)
 
-HUB = {("GET", "/login/hub"), ("GET", "/login/callback")}  # on a Space only
+# With a provider only.
+HUB = {("GET", f"/login/{name}") for name in ("hub", "provider", "callback")}
 APP_ROUTES: dict[Names, Expected] = {
     ("GET", "/healthz"): Expected(EVERYONE, get("/healthz")),
     ("GET", "/readyz"): Expected(EVERYONE, get("/readyz")),
@@ -185,6 +186,14 @@ APP_ROUTES: dict[Names, Expected] = {
     ("GET", "/desk/insights/audit-plan"): Expected(PEOPLE, get("/desk/insights/audit-plan")),
     ("POST", "/desk/viewing-defaults"): Expected(ADMINS, post("/desk/viewing-defaults", json={})),
     ("POST", "/desk/reviewing"): Expected(ADMINS, post("/desk/reviewing", json={"reviews": True})),
+    ("GET", "/desk/sessions"): Expected(PEOPLE, get("/desk/sessions")),
+    ("POST", "/desk/sessions/revoke"): Expected(  # of a session that there is not
+        (401, 400, 400, 400, 400, 403), post("/desk/sessions/revoke", json={"id": "none"})
+    ),
+    ("GET", "/desk/keys"): Expected(ADMINS, get("/desk/keys")),
+    ("POST", "/desk/keys/revoke"): Expected(  # of a key that there is not
+        (401, 403, 403, 403, 400, 403), post("/desk/keys/revoke", json={"name": "none"})
+    ),
     ("GET", "/desk/log.{file_format}"): Expected(REVIEWERS, get("/desk/log.jsonl"), frozenset(E)),
     ("GET", "/desk/queue"): Expected(REVIEWERS, get("/desk/queue")),
     ("POST", "/desk/queue/claim"): Expected(REVIEWERS, post("/desk/queue/claim", json={})),

@@ -41,7 +41,7 @@ def space(engine: Engine, store: Store, tmp_path: Path, hub: Provider) -> Iterat
 
 def sign_in(client: TestClient, hub: Provider) -> Response:
     """Sign in through the provider."""
-    away = client.get("/login/hub", follow_redirects=False)
+    away = client.get("/login/provider", follow_redirects=False)
     assert away.status_code == 303
     brought = hub.consent(away.headers["location"], redirect_uri=f"https://{HOST}/login/callback")
     return client.get("/login/callback", params=brought, follow_redirects=False)

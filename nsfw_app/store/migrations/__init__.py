@@ -27,6 +27,7 @@ from nsfw_app.store.migrations.queue_tables import QUEUE_TABLES
 from nsfw_app.store.migrations.reference_index import REFERENCE_INDEX
 from nsfw_app.store.migrations.review_tables import TABLES
 from nsfw_app.store.migrations.reviewers_first import prefer_reviewers
+from nsfw_app.store.migrations.single_sign_on import SINGLE_SIGN_ON
 from nsfw_app.store.migrations.submission_tables import SUBMISSION_TABLES
 from nsfw_app.store.migrations.team_tables import TEAM_TABLES
 from nsfw_app.store.migrations.undone_audience import hide_undone
@@ -167,6 +168,13 @@ def settle_by_reviewers(db: Database) -> None:
 def add_unstored_labels(db: Database) -> None:
     """Imported labels of images that are not stored."""
     for statement in UNSTORED_LABELS:
+        db.execute(statement)
+
+
+@migrations()
+def add_single_sign_on(db: Database) -> None:
+    """Identities of users, the last use of sessions and keys, the expiry of keys."""
+    for statement in SINGLE_SIGN_ON:
         db.execute(statement)
 
 

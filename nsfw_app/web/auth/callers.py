@@ -1,11 +1,15 @@
-"""Identifies callers: a session, an API key, the local reviewer, or anonymous.
+"""Identifies callers: a session, an API key, a proxy's user, the local reviewer, or anonymous.
 
 - While the server listens on this machine only and there are no users, every request is the local
   reviewer's; requests through a reverse proxy are rejected, because they may come from anywhere.
+- An authenticating proxy's user is identified with each request; a session cookie does not
+  count then. Where single sign-on is configured, there is no local reviewer.
 - Anonymous visitors of a Space may open the page and try it. Elsewhere they have no permissions.
 """
 
+import logging
 from collections.abc import Callable
+from datetime import timedelta
 from http.cookies import SimpleCookie
 from typing import Annotated
 from urllib.parse import unquote
@@ -18,8 +22,11 @@ from nsfw_app.errors import Forbidden, OtherReviewer, RequestError
 from nsfw_app.rules.permissions import ANONYMOUS, DEMO, Caller, Permission, abstaining, local_caller
 from nsfw_app.settings import Settings
 from nsfw_app.web.auth.origin import parse_origin
+from nsfw_app.web.http.auth_headers import auth_headers_of
 from nsfw_app.web.http.forwarding import proxy_of
 from nsfw_app.web.http.request_state import caller_of
+
+log = logging.getLogger(__name__)
 
 COOKIE = "nsfw_review"
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost"})
@@ -40,14 +47,14 @@ class Callers:
 
     def __init__(self, settings: Settings, accounts: Accounts) -> None:
         self._local = local_caller(settings.reviewer)
-        self._local_only = settings.local_only
+        self._may_be_open = settings.local_only and not settings.single_sign_on
         self._accounts = accounts
         self._anonymous = DEMO if settings.on_space else ANONYMOUS
 
     @property
     def open(self) -> bool:
         """Whether every caller is the local reviewer."""
-        return self._local_only and not self._accounts.has_users
+        return self._may_be_open and not self._accounts.has_users
 
     def identify(self, connection: HTTPConnection) -> Caller:
         """Identify the caller of a request. Reads the database.
@@ -55,7 +62,9 @@ class Callers:
         Raises:
             NotSignedIn: The API key is invalid.
             TooManyRequests: The API key's rate limit is used up.
-            Forbidden: There are no users, and the request came through a reverse proxy.
+            Forbidden: There are no users, and the request came through a reverse proxy; or it has
+                an authenticating proxy's header and is not from that proxy, or names a user who
+                may not sign in.
             RequestError: There are no users, and the request is for another host name.
         """
         caller = self._identify(connection)
@@ -63,6 +72,10 @@ class Callers:
         return abstaining(caller) if manages and not self._accounts.reviews(caller.name) else caller
 
     def _identify(self, connection: HTTPConnection) -> Caller:
+        sent = auth_headers_of(connection.scope)
+        if sent.refusal:
+            log.warning("Request refused: %s", sent.refusal)
+            raise Forbidden(sent.refusal)
         key = _key(connection)
         if key.startswith(KEY_PREFIX):
             return self._accounts.key_caller(key)
@@ -71,6 +84,8 @@ class Callers:
             return self._local
         if key:
             return self._accounts.key_caller(key)
+        if sent.identity is not None:
+            return self._accounts.proxy_caller(sent.identity)
         token = session_token(connection)
         return (self._accounts.session_caller(token) if token else None) or self._anonymous
 
@@ -122,7 +137,9 @@ def session_token(connection: HTTPConnection) -> str | None:
     return None
 
 
-def session_cookie(token: str, *, path: str, secure: bool, framed: bool) -> str:
+def session_cookie(
+    token: str, *, path: str, secure: bool, framed: bool, lasts: timedelta = SESSION
+) -> str:
     """The Set-Cookie header of a session token.
 
     Args:
@@ -131,11 +148,12 @@ def session_cookie(token: str, *, path: str, secure: bool, framed: bool) -> str:
         secure: Whether the page is served over HTTPS.
         framed: Whether the page is in a cross-site frame, as on a Space, where browsers accept
             partitioned cookies only.
+        lasts: How long the session lasts.
     """
     cookie: SimpleCookie = SimpleCookie({COOKIE: token})
     morsel = cookie[COOKIE]
     morsel["path"] = path
-    morsel["max-age"] = int(SESSION.total_seconds()) if token else 0
+    morsel["max-age"] = int(lasts.total_seconds()) if token else 0
     morsel["httponly"] = True
     morsel["samesite"] = "None" if framed else "Lax"
     if secure or framed:

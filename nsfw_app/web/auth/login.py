@@ -5,37 +5,28 @@
 - A browser gets the page with a message on failure; a program gets JSON.
 """
 
-import html
 from functools import partial
-from pathlib import Path
-from string import Template
 from typing import Annotated
 
 import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Form, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from nsfw_app.accounts import MAX_PASSWORD_CHARACTERS, Accounts
-from nsfw_app.errors import NotFound, NSFWReviewError, Overloaded, TryLater
+from nsfw_app.errors import NotFound, NSFWReviewError, Overloaded
 from nsfw_app.settings import Settings
-from nsfw_app.web.auth.callers import session_cookie, session_token
+from nsfw_app.web.auth.callers import session_token
+from nsfw_app.web.auth.provider import Provider
+from nsfw_app.web.auth.sign_in_page import SignInPage, page_url, signed_in, to_page
 from nsfw_app.web.http.error_pages import wants_page
-from nsfw_app.web.http.errors import status_of
 from nsfw_app.web.http.forwarding import client_address, root_path_of
 
 SIGN_INS_AT_ONCE = 1  # a hash takes 64 MiB and four threads, so a second one would only be slower
 SIGN_INS_WAITING = 40
 RETRY_AFTER_S = 2
-PAGE = Template((Path(__file__).parent / "login.html").read_text(encoding="utf-8"))
-NAME_FORM = Template("""<form method="post" action="$root/login">
-      <label>Name
-        <input name="username" value="$name" autocomplete="username" autofocus required></label>
-      <label>Password
-        <input name="password" type="password" autocomplete="current-password" required></label>
-      <button>Sign in</button>
-    </form>""")
-HUB_LINK = Template('<a class="button" href="$root/login/hub">Sign in with Hugging Face</a>')
+JSON = "application/json"
 
 
 class SignIns:
@@ -64,14 +55,16 @@ class SignIns:
         return await anyio.to_thread.run_sync(call, limiter=self._threads)
 
 
-def login_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
+def login_routes(
+    accounts: Accounts, provider: Provider | None, page: SignInPage, *, settings: Settings
+) -> APIRouter:
     """Routes of the sign-in page, its form, and sign-out."""
     router = APIRouter(include_in_schema=False)
     sign_ins = SignIns(accounts)
 
     @router.get("/login")
     def show(request: Request) -> HTMLResponse:
-        return login_page(request, settings)
+        return page.render(request)
 
     @router.post("/login")
     async def sign_in(
@@ -79,62 +72,30 @@ def login_routes(accounts: Accounts, *, settings: Settings) -> APIRouter:
         username: Annotated[str, Form(max_length=200)],
         password: Annotated[str, Form(max_length=2 * MAX_PASSWORD_CHARACTERS)],
     ) -> Response:
-        if settings.hub_sign_in:
-            raise NotFound("This page uses sign-in with a Hugging Face account.")
+        if not await run_in_threadpool(lambda: page.takes_passwords):
+            label = provider.client.label if provider else "the proxy"
+            raise NotFound(f"This page uses sign-in with {label}, at /login.")
         try:
             token = await sign_ins.check(username, password, address=client_address(request))
         except NSFWReviewError as error:
             if not wants_page(request):
                 raise
-            return login_page(request, settings, error, name=username)
+            return await run_in_threadpool(page.render, request, error, name=username)
         if wants_page(request):
             return signed_in(to_page(request), token, request, settings)
         return signed_in(JSONResponse({"success": True}), token, request, settings)
 
     @router.post("/logout")
     def sign_out(request: Request) -> Response:
-        if token := session_token(request):
-            accounts.sign_out(token)
-        redirect = RedirectResponse(root_path_of(request) + "/login", 303)
-        return signed_in(redirect, "", request, settings)
+        """End the session here; for the page's script, also say where to end the provider's."""
+        token = session_token(request)
+        id_token = accounts.sign_out(token) if token else None
+        after = root_path_of(request) + "/login"
+        if JSON not in request.headers.get("accept", ""):
+            return signed_in(RedirectResponse(after, 303), "", request, settings)
+        if provider is not None and id_token is not None:
+            back = f"{page_url(request, settings)}/login"
+            after = provider.logout_url(id_token, back=back) or after
+        return signed_in(JSONResponse({"location": after}), "", request, settings)
 
     return router
-
-
-def to_page(request: Request) -> RedirectResponse:
-    """A redirect to the page."""
-    return RedirectResponse(root_path_of(request) + "/", 303)
-
-
-def login_page(
-    request: Request,
-    settings: Settings,
-    error: NSFWReviewError | None = None,
-    *,
-    name: str = "",
-) -> HTMLResponse:
-    """Render the sign-in page, after a failure with the message and the submitted name."""
-    hub, root = settings.hub_sign_in, root_path_of(request)
-    form = HUB_LINK if hub else NAME_FORM
-    page = PAGE.substitute(
-        root=root,
-        lead="Sign in with your Hugging Face account." if hub else "Sign in to review images.",
-        problem=html.escape(str(error)) if error else "",
-        form=form.substitute(root=root, name=html.escape(name)),
-    )
-    headers = {}
-    if isinstance(error, TryLater):
-        headers["Retry-After"] = str(error.retry_after_s)
-    return HTMLResponse(page, status_of(error) if error else 200, headers)
-
-
-def signed_in(response: Response, token: str, request: Request, settings: Settings) -> Response:
-    """Add the session cookie to a response; without a token the cookie is deleted."""
-    cookie = session_cookie(
-        token,
-        path=root_path_of(request) or "/",
-        secure=request.url.scheme == "https",
-        framed=settings.on_space,
-    )
-    response.headers.append("set-cookie", cookie)
-    return response

@@ -40,6 +40,7 @@ PUBLIC: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "/login": frozenset({"GET", "POST"}),
         "/login/hub": frozenset({"GET"}),
+        "/login/provider": frozenset({"GET"}),
         "/login/callback": frozenset({"GET"}),
         "/healthz": frozenset({"GET"}),
         "/readyz": frozenset({"GET"}),

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from nsfw_app import __version__
 from nsfw_app.concurrency_limits import concurrency_limits
@@ -13,6 +13,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import LOCAL_OWNER, Caller
 from nsfw_app.settings import Settings
 from nsfw_app.web.auth.callers import Visitor
+from nsfw_app.web.http.auth_headers import auth_headers_of
 from nsfw_app.web.page.team import viewing_json
 
 
@@ -22,7 +23,7 @@ def status_routes(engine: Engine, *, settings: Settings) -> APIRouter:
     started_at = utc(datetime.now(UTC).isoformat())
 
     @router.get("/status")
-    def status(visitor: Visitor) -> dict[str, Any]:
+    def status(request: Request, visitor: Visitor) -> dict[str, Any]:
         now = engine.status
         identity = now.classifier.identity if now.classifier else None
         return {
@@ -34,7 +35,7 @@ def status_routes(engine: Engine, *, settings: Settings) -> APIRouter:
             "policy": asdict(engine.policy),
             "reviewer": visitor.name,
             "permissions": sorted(visitor.permissions),
-            "auth_action": auth_action(visitor),
+            "auth_action": auth_action(visitor, request),
             "reasons": list(Reason),
             "uploads_at_once": concurrency_limits(settings).page_uploads,
             "max_files": settings.max_files,
@@ -61,8 +62,13 @@ def status_routes(engine: Engine, *, settings: Settings) -> APIRouter:
     return router
 
 
-def auth_action(visitor: Caller) -> str | None:
-    """The button that the page shows: `sign_in`, `sign_out`, or None on a page without users."""
+def auth_action(visitor: Caller, request: Request) -> str | None:
+    """The button that the page shows: `sign_in`, `sign_out`, or None where there is no session.
+
+    That is on a page without users, and for users whom a proxy signs in.
+    """
     if visitor.owner is None:
         return "sign_in"
-    return None if visitor.owner == LOCAL_OWNER else "sign_out"
+    if visitor.owner == LOCAL_OWNER or auth_headers_of(request.scope).identity is not None:
+        return None
+    return "sign_out"

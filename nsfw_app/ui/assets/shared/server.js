@@ -511,10 +511,56 @@ export async function previewUrl(image, size) {
   return URL.createObjectURL(await response.blob())
 }
 
-/** Ends the session and opens the sign-in page. */
+/** Ends the session, and opens the sign-in page or where the provider ends its own session. */
 export async function signOut() {
-  await request('../logout', { method: 'POST', redirect: 'manual' })
-  window.location.assign(deskUrl('../login'))
+  const options = { method: 'POST', headers: { accept: 'application/json' } }
+  const response = await request('../logout', options)
+  // The session may have ended already.
+  const { location } = response.ok ? await response.json() : { location: '../login' }
+  window.location.assign(new URL(location, deskUrl('')))
+}
+
+/**
+ * @typedef {object} ListedSession
+ * @property {string} id
+ * @property {string} name Of the user.
+ * @property {string} created_at
+ * @property {string | null} last_seen_at
+ * @property {string} expires_at
+ * @property {boolean} current Whether it is this browser's.
+ * @property {boolean} own
+ */
+
+/** The caller's sessions; for administrators those of all users. @returns {Promise<ListedSession[]>} */
+export function accessSessions() {
+  return get('sessions')
+}
+
+/** @param {string} id */
+export function endSession(id) {
+  return send('sessions/revoke', { id })
+}
+
+/**
+ * @typedef {object} ListedKey
+ * @property {string} name
+ * @property {string[]} scopes
+ * @property {number} per_minute
+ * @property {string} created_at
+ * @property {string | null} expires_at
+ * @property {boolean} expired
+ * @property {string | null} last_used_at
+ * @property {boolean} webhook Whether it has one.
+ */
+
+/** The API keys that are not revoked, for administrators. @returns {Promise<ListedKey[]>} */
+export function accessKeys() {
+  return get('keys')
+}
+
+/** @param {string} name */
+export function revokeKey(name) {
+  return send('keys/revoke', { name })
 }
 
 /**

@@ -3,6 +3,7 @@
 
 /** @import { Status } from './server.js' */
 
+import { hasAccessDialog, openAccessDialog } from './accessDialog.js'
 import { startBlurLimit } from './blurLimit.js'
 import { connection, startHeartbeat } from './connection.js'
 import { make, regionOf } from './dom.js'
@@ -39,6 +40,7 @@ export async function mount(root, { props, trigger, watch }) {
     'div',
     { id: 'topbar-more', class: 'topbar-more' },
     facts,
+    fact('Reviewer', makeReviewer()),
     fact('Revealed today', revealed),
     make(
       'span',
@@ -82,7 +84,6 @@ export async function mount(root, { props, trigger, watch }) {
         make('span', { id: 'model-state', class: `state ${state}`, 'data-state': state }, words),
       ),
       fact('Policy', `version ${version}: ${describePolicy(now)}`),
-      fact('Reviewer', now.reviewer),
     )
     policyButton.hidden = !now.policy_text
     banner.dataset.state = now.state
@@ -221,6 +222,23 @@ function makeMenuButton(more) {
     button.focus()
   })
   return button
+}
+
+/** The caller's name; for a signed-in user, or an administrator, the button of their sessions. */
+function makeReviewer() {
+  const element = make('span', {})
+  const name = make('span', { dir: 'auto' })
+  const button = quietButton(openAccessDialog)
+  button.id = 'access'
+  button.title = 'Sessions and API keys'
+  status.subscribe(({ reviewer }) => {
+    name.textContent = reviewer
+    const shown = hasAccessDialog() ? button : element
+    if (name.parentElement !== shown) shown.append(name)
+    if (shown === button && !button.isConnected) element.replaceChildren(button)
+    if (shown === element) button.remove()
+  })
+  return element
 }
 
 /** The link to sign in or the button to sign out; empty without users. */
