@@ -1,0 +1,14 @@
+"""State of copies of the data that are written periodically."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SyncStatus:
+    """State of copies that are written periodically, of decisions to a hub or of snapshots."""
+
+    target: str  # where to, for people
+    last_success_at: datetime | None
+    error: str | None  # of the last attempt, None if it succeeded
+    pending: int  # rows not copied yet; 0 where that is not counted
