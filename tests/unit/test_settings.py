@@ -369,3 +369,38 @@ def test_blind_reasons(
     """Any reason can hide the score, adjudication too; an empty text hides none."""
     monkeypatch.setenv("NSFW_BLIND_REASONS", text)
     assert settings.load().blind_reasons == expected
+
+
+def test_a_repository_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says which variable is missing; the token is never printed."""
+    monkeypatch.setenv("NSFW_HUB_DATASET", "org/name")
+    with pytest.raises(SettingsError, match="needs a token: set HF_TOKEN"):
+        load()
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    chosen = load()
+    assert chosen.hf_token.get_secret_value() == "hf_secret"
+    assert "hf_secret" not in repr(chosen) + str(chosen) + repr(chosen.model_dump())
+    assert (chosen.hub_dataset, chosen.hub_previews, chosen.hub_instance) == (
+        "org/name",
+        False,
+        "main",
+    )
+    monkeypatch.setenv("NSFW_HUB_INSTANCE", "a/b")
+    with pytest.raises(SettingsError) as raised:
+        load()
+    assert "hf_secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["name", "org/", "org/a/b", "https://huggingface.co/org/a", "-/a"])
+def test_a_repository_has_two_names(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is none of the form org/name is refused, with the value."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("NSFW_HUB_DATASET", name)
+    with pytest.raises(SettingsError, match="It is not a repository of the form org/name"):
+        load()
+
+
+def test_a_space_saves_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several Spaces that share a repository have names of their own without a setting."""
+    monkeypatch.setenv("SPACE_ID", "org/review space")
+    assert load().hub_instance == "org.review.space"
