@@ -254,6 +254,13 @@ class Connections:
         """
         self.row("pragma wal_checkpoint(truncate)")
 
+    def close(self) -> None:
+        """Close this thread's connection; the next statement opens another one."""
+        db: Database | None = getattr(self._local, "db", None)
+        if db is not None:
+            del self._local.db
+            db.close()
+
     def row(self, sql: str, values: Any = ()) -> Any:
         """The first row, or None."""
         return self.db.execute(sql, values).fetchone()
