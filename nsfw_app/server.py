@@ -6,15 +6,25 @@
 
 import os
 import shutil
+import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 from nsfw_app import settings, system
 from nsfw_app.accounts import Accounts
-from nsfw_app.bootstrap import open_engine, open_insights, open_store, open_summaries
+from nsfw_app.bootstrap import (
+    open_engine,
+    open_hub_sync,
+    open_insights,
+    open_store,
+    open_summaries,
+    restore_from_hub,
+)
 from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.errors import NSFWReviewError, SettingsError, StorageError
 from nsfw_app.private_files import restrict_tree
@@ -35,6 +45,7 @@ def main() -> None:
     os.umask(0o077)  # files that libraries write into the data directory are private, too
     try:
         chosen = settings.load()
+        report_restored(chosen)
         store = open_store(chosen)
         restrict_tree(*chosen.private_paths)  # files of earlier versions
         accounts = Accounts(store, hub_roles=chosen.hub_roles)
@@ -42,6 +53,7 @@ def main() -> None:
         engine = open_engine(chosen, store)
         insights = open_insights(chosen, store, engine.policies)
         summaries = open_summaries(chosen, store, engine.policies)
+        hub_sync = open_hub_sync(chosen, store)
     except NSFWReviewError as error:
         sys.exit(f"Error: {error}")
     try:
@@ -72,6 +84,7 @@ def main() -> None:
         summaries,
         settings=chosen,
         page=build_ui(engine, insights, policy_text=chosen.policy_markdown),
+        hub_sync=hub_sync,
     )
     print_banner(chosen, accounts, port=listener.getsockname()[1])
     threading.Thread(target=load_model, args=[engine], daemon=True).start()
@@ -79,6 +92,8 @@ def main() -> None:
     threading.Thread(target=sweep_previews, args=[engine], daemon=True).start()
     threading.Thread(target=trim_memory, daemon=True).start()
     WebhookSender(store.deliveries).start()
+    if hub_sync is not None:
+        hub_sync.start()
     # The application reads proxy headers itself; uvicorn would take the leftmost hop.
     config = uvicorn.Config(
         app,
@@ -87,7 +102,58 @@ def main() -> None:
         timeout_graceful_shutdown=SHUTDOWN_S,
         proxy_headers=False,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    with finishing_before_signals():
+        uvicorn.Server(config).run(sockets=[listener])
+        if hub_sync is not None:
+            hub_sync.close()
+
+
+@contextmanager
+def finishing_before_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the process after the block only.
+
+    uvicorn handles them while it serves, and raises them again when it has stopped.
+    """
+    received: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for each in received:
+        signal.raise_signal(each)
+
+
+def report_restored(chosen: Settings) -> None:
+    """Restore an empty data directory from the dataset repository, and print what was restored.
+
+    Raises:
+        NSFWReviewError: The repository or the data directory cannot be used.
+    """
+    restored = restore_from_hub(chosen)
+    if restored is None:
+        return
+    rows = restored.rows
+    print(
+        f"Data:  restored from {chosen.hub_dataset}: {rows['decisions']} decisions and undos, "
+        f"{rows['images']} images, {restored.previews} previews."
+    )
+    if restored.without_preview:
+        print(
+            f"       {restored.without_preview} open queue entries are withdrawn: their previews "
+            "were not saved, so they could not be reviewed. They enter the queue again when the "
+            "images are uploaded again. NSFW_HUB_PREVIEWS=true saves previews."
+        )
+    if restored.diverged:
+        print(
+            f"       {restored.diverged} files are left out: another server saved them as "
+            f"{chosen.hub_instance!r} after this history had been restored elsewhere."
+        )
+    sys.stdout.flush()
 
 
 def check_sign_in(chosen: Settings, accounts: Accounts) -> None:
