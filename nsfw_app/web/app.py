@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from fastapi import FastAPI
@@ -41,6 +41,9 @@ from nsfw_app.web.page.status import status_routes
 from nsfw_app.web.page.team import team_routes
 from nsfw_app.web.page.training import training_routes
 
+if TYPE_CHECKING:
+    from nsfw_app.hub_sync.schedule import HubSync  # imports pyarrow
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -52,10 +55,25 @@ class Page:
 
 
 def create_app(
-    engine: Engine, accounts: Accounts, summaries: Summaries, *, settings: Settings, page: Page
+    engine: Engine,
+    accounts: Accounts,
+    summaries: Summaries,
+    *,
+    settings: Settings,
+    page: Page,
+    hub_sync: "HubSync | None" = None,
 ) -> FastAPI:
-    """Build the application to serve. While it runs, it deletes old uploads."""
-    monitor = Monitor(engine)
+    """Build the application to serve. While it runs, it deletes old uploads.
+
+    Args:
+        engine: Classifies images and records decisions.
+        accounts: Signs users in.
+        summaries: Summaries of the evidence.
+        settings: The settings.
+        page: The page to mount.
+        hub_sync: What saves in a dataset repository, whose state is shown; None where nothing does.
+    """
+    monitor = Monitor(engine, hub_sync)
     gate = ClassifyGate(engine, monitor, concurrency=concurrency_limits(settings))
     uploads = Uploads(
         settings.uploads_dir.resolve(),
@@ -69,13 +87,16 @@ def create_app(
     app.add_middleware(Forwarding, proxies=trusted_proxies(settings), root_path=settings.root_path)
     app.add_middleware(ContentSecurity, framed=settings.on_space)
     app.add_middleware(Measured, monitor=monitor)
-    app.include_router(health_routes(engine, monitor))
+    app.include_router(health_routes(engine, monitor, hub_sync))
     app.include_router(login_routes(accounts, settings=settings))
     app.include_router(hub_routes(accounts, settings=settings))
     app.include_router(upload_routes(gate, uploads))
     app.mount("/v1", v1_application(gate, summaries, settings=settings))
     app.mount(
-        "/desk", _page_routes(gate, accounts, summaries, settings=settings, assets=page.assets)
+        "/desk",
+        _page_routes(
+            gate, accounts, summaries, settings=settings, assets=page.assets, hub_sync=hub_sync
+        ),
     )
     # A mounted Gradio checks which files a caller may name only if this is set.
     page.blocks.has_launched = True
@@ -115,12 +136,13 @@ def _page_routes(
     *,
     settings: Settings,
     assets: Path,
+    hub_sync: "HubSync | None",
 ) -> FastAPI:
     """The application at `/desk`, called by the page's scripts."""
     application = _application()
     application.add_middleware(PolicyVersionHeader, engine=gate.engine)
     application.mount("/assets", StaticFiles(directory=assets))
-    application.include_router(status_routes(gate.engine, settings=settings))
+    application.include_router(status_routes(gate.engine, settings=settings, hub_sync=hub_sync))
     application.include_router(image_routes(gate, accounts))
     application.include_router(log_routes(gate.engine, summaries.calibrations))
     application.include_router(calibration_routes(gate.engine, summaries))

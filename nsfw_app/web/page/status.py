@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 
@@ -10,13 +10,19 @@ from nsfw_app import __version__
 from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.records import Reason, utc
 from nsfw_app.review.engine import Engine
-from nsfw_app.rules.permissions import LOCAL_OWNER, Caller
+from nsfw_app.rules.permissions import LOCAL_OWNER, Caller, Permission
 from nsfw_app.settings import Settings
+from nsfw_app.sync_status import SyncStatus
 from nsfw_app.web.auth.callers import Visitor
 from nsfw_app.web.page.team import viewing_json
 
+if TYPE_CHECKING:
+    from nsfw_app.hub_sync.schedule import HubSync  # imports pyarrow
 
-def status_routes(engine: Engine, *, settings: Settings) -> APIRouter:
+
+def status_routes(
+    engine: Engine, *, settings: Settings, hub_sync: "HubSync | None" = None
+) -> APIRouter:
     """`GET /desk/status` and `GET /desk/heartbeat`."""
     router = APIRouter()
     started_at = utc(datetime.now(UTC).isoformat())
@@ -50,15 +56,29 @@ def status_routes(engine: Engine, *, settings: Settings) -> APIRouter:
         }
 
     @router.get("/heartbeat")
-    def heartbeat(_: Visitor) -> dict[str, Any]:
-        """What an open page polls: the server runs, and under which policy."""
+    def heartbeat(visitor: Visitor) -> dict[str, Any]:
+        """What an open page polls: the server runs, under which policy, and what is saved."""
         return {
             "policy_version": engine.policy.version,
             "state": engine.status.state,
             "started_at": started_at,
+            "hub_sync": saved_json(hub_sync.status)
+            if hub_sync is not None and visitor.may(Permission.READ)
+            else None,
         }
 
     return router
+
+
+def saved_json(status: SyncStatus) -> dict[str, Any]:
+    """Where changes are saved, up to when, and what is wrong with it."""
+    saved_at = status.last_success_at
+    return {
+        "target": status.target,
+        "last_success_at": saved_at and utc(saved_at.isoformat()),
+        "error": status.error,
+        "pending": status.pending,
+    }
 
 
 def auth_action(visitor: Caller) -> str | None:

@@ -1,5 +1,7 @@
 // Whether the server responds: a heartbeat every 1.5 s, so that an outage is noticed within 5 s.
 
+/** @import { HubSync } from './hubSync.js' */
+
 import { signal } from './signal.js'
 
 const BEAT_MS = 1500
@@ -11,6 +13,7 @@ const address = new URL('../../heartbeat', import.meta.url)
  * @property {number} policy_version
  * @property {'loading' | 'ready' | 'failed'} state Of the model.
  * @property {string} started_at When the server started.
+ * @property {HubSync | null} hub_sync What is saved in the dataset repository; null where nothing is.
  */
 
 /** @type {import('./signal.js').Signal<'online' | 'offline'>} */
