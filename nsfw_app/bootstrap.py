@@ -84,7 +84,8 @@ def open_hub_sync(settings: Settings, store: Store) -> "HubSync | None":
 
     repository = _hub_repository(settings)
     saver = Saver(store, repository, instance=settings.hub_instance, previews=settings.hub_previews)
-    return HubSync(saver, repository)
+    lock_file = settings.database.with_name(f"{settings.database.name}.hub-lock")
+    return HubSync(saver, repository, lock_file=lock_file)
 
 
 def _hub_repository(settings: Settings) -> "HubRepository":

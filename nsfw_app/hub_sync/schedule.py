@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 from nsfw_app.dataset_errors import HubFailed, PushError
 from nsfw_app.errors import NSFWReviewError, StorageError
+from nsfw_app.hub_sync.process_lock import process_lock
 from nsfw_app.hub_sync.repository import HubRepository
 from nsfw_app.hub_sync.saving import Saver
 from nsfw_app.sync_status import SyncStatus
@@ -39,6 +41,7 @@ class HubSync:
     Args:
         saver: Saves them.
         repository: Where to.
+        lock_file: Of the data directory, so that one of its servers saves at a time.
         clock: Seconds that only increase.
         now: The time.
     """
@@ -48,15 +51,16 @@ class HubSync:
         saver: Saver,
         repository: HubRepository,
         *,
+        lock_file: Path,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = _now,
     ) -> None:
         self._saver = saver
         self._repository = repository
+        self._lock_file = lock_file
         self._clock = clock
         self._now = now
         self._stopped = threading.Event()
-        self._one_at_a_time = threading.Lock()
         self._thread: threading.Thread | None = None
         self._prepared = False
         self._failures_in_a_row = 0
@@ -98,8 +102,15 @@ class HubSync:
 
     def attempt(self) -> float:
         """Save what changed, and do what is due; return in how many seconds to try again."""
-        with self._one_at_a_time:
-            return self._attempt()
+        try:
+            with process_lock(self._lock_file) as is_locked:
+                if is_locked:
+                    return self._attempt()
+                if not self._saver.pending:  # another process of this data directory saved it
+                    self._last_success_at = self._now()
+        except StorageError as error:
+            return self._failed(error)
+        return INTERVAL_S
 
     def _run(self) -> None:
         while not self._stopped.wait(self.attempt()):

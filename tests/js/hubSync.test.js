@@ -23,12 +23,11 @@ test('a failure names the repository, since when, and the reason; nothing is sai
   assert.equal(describeFailure(working, today), '')
   assert.equal(describeFailure(null, today), '')
   const time = describeTime(moment, today)
-  assert.equal(describeSaved(failing, today), `failing since ${time}`)
+  assert.equal(describeSaved(failing, today), 'failing')
   assert.equal(
     describeFailure(failing, today),
     `Nothing was saved in org/name since ${time}; changes wait on this server. The hub cannot be reached.`,
   )
   const never = { ...failing, last_success_at: null }
-  assert.equal(describeSaved(never, today), 'failing')
   assert.match(describeFailure(never, today), /^Nothing was saved in org\/name yet; /)
 })

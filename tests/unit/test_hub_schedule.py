@@ -8,6 +8,7 @@ import pytest
 
 from nsfw_app.hub_sync import layout
 from nsfw_app.hub_sync.layout import parse
+from nsfw_app.hub_sync.process_lock import process_lock
 from nsfw_app.hub_sync.schedule import INTERVAL_S, MAX_WAIT_S, HubSync
 from nsfw_app.store import Store
 from tests.support.fakes import FakeClassifier
@@ -62,9 +63,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def sync(hub: UploadHub, store: Store, clock: Clock) -> HubSync:
+def sync(hub: UploadHub, store: Store, clock: Clock, tmp_path: Path) -> HubSync:
     """What saves the store, without its thread."""
-    return HubSync(new_saver(store), REPOSITORY, clock=clock, now=clock.now)
+    return HubSync(
+        new_saver(store),
+        REPOSITORY,
+        lock_file=tmp_path / "lock",
+        clock=clock,
+        now=clock.now,
+    )
 
 
 def data_files(hub: UploadHub) -> list[layout.BatchFile]:
@@ -96,6 +103,24 @@ def test_changes_are_saved_every_minute(
     assert (status.target, status.error, status.pending) == (NAME, None, 0)
     assert status.last_success_at == START + timedelta(seconds=60)
     assert sync.failures == 0
+
+
+def test_one_server_of_a_data_directory_saves_at_a_time(
+    sync: HubSync, hub: UploadHub, store: Store, clock: Clock, tmp_path: Path
+) -> None:
+    """While another process saves, nothing is; what that one saved counts as saved."""
+    add(store)
+    with process_lock(tmp_path / "lock") as is_locked:
+        assert is_locked
+        sync.attempt()
+        assert NAME not in hub.repositories
+        assert sync.status.last_success_at is None
+    sync.attempt()
+    assert len(data_files(hub)) == 1
+    clock.seconds = 60
+    with process_lock(tmp_path / "lock"):
+        sync.attempt()
+    assert sync.status.last_success_at == START + timedelta(seconds=60)
 
 
 def test_the_first_save_writes_the_card(sync: HubSync, hub: UploadHub, store: Store) -> None:

@@ -27,7 +27,7 @@ export function describeTime(moment, today) {
  * @param {Date} today
  */
 export function describeSaved({ last_success_at: moment, error }, today) {
-  if (error) return moment ? `failing since ${describeTime(moment, today)}` : 'failing'
+  if (error) return 'failing' // the banner says since when
   return moment ? describeTime(moment, today) : 'not yet'
 }
 
