@@ -7,6 +7,7 @@
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -65,6 +66,7 @@ class HubSync:
         self._prepared = False
         self._failures_in_a_row = 0
         self._squashed_at: float | None = None
+        self._maintained_from = -math.inf
         self._batches = 0
         self._pending: tuple[float, int] | None = None
         self._last_success_at: datetime | None = None
@@ -146,7 +148,8 @@ class HubSync:
         """Roll up, squash and describe, if that is due."""
         moment = self._clock()
         daily = self._squashed_at is None or moment - self._squashed_at >= DAY_S
-        if not self._batches or not (daily or self._batches >= BATCHES_TO_ROLL_UP):
+        due = daily or self._batches >= BATCHES_TO_ROLL_UP
+        if not (self._batches and due and moment >= self._maintained_from):
             return
         self._batches = 0
         try:
@@ -158,8 +161,8 @@ class HubSync:
         except PushError as error:
             self.failures += 1
             self._maintenance_error = str(error)
-            # A repository that became public, or another server's, must be noticed at once.
-            self._prepared = False
+            self._maintained_from = moment + MAX_WAIT_S
+            self._prepared = False  # a repository that became public must be noticed at once
             log.warning("Rolling up files in %s failed: %s", self._repository.name, error)
         else:
             self._maintenance_error = None

@@ -230,6 +230,7 @@ def health_routes(engine: Engine, monitor: Monitor, hub_sync: "HubSync | None" =
     """`/healthz` (alive), `/readyz` (can classify and save) and `/metrics`."""
     router = APIRouter(include_in_schema=False)
     probe = WriteProbe(engine.check_writable)
+    one_thread = anyio.CapacityLimiter(1)  # counting pending rows reads the database
 
     @router.api_route("/healthz", methods=["GET", "HEAD"])
     async def healthz() -> dict[str, bool | str]:
@@ -249,7 +250,8 @@ def health_routes(engine: Engine, monitor: Monitor, hub_sync: "HubSync | None" =
         if status.error is not None:  # the model could not be loaded
             body["error"] = {"kind": status.error.kind, "message": status.message}
         if hub_sync is not None:  # for information: the server can save decisions without it
-            body["hub_sync"] = sync_json(hub_sync.status)
+            saved = await anyio.to_thread.run_sync(lambda: hub_sync.status, limiter=one_thread)
+            body["hub_sync"] = sync_json(saved)
         headers = {"Retry-After": str(error.retry_after_s)} if error else {}
         return JSONResponse(body, 200 if ready else 503, headers)
 

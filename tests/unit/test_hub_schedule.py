@@ -217,7 +217,11 @@ def test_a_refused_large_file_is_a_failure(sync: HubSync, hub: UploadHub, store:
 
 
 def test_a_repository_that_becomes_public_is_left(
-    sync: HubSync, hub: UploadHub, store: Store, monkeypatch: pytest.MonkeyPatch
+    sync: HubSync,
+    hub: UploadHub,
+    store: Store,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is noticed with the next roll-up; nothing is saved from then on, as the status says."""
     monkeypatch.setattr("nsfw_app.hub_sync.schedule.BATCHES_TO_ROLL_UP", 1)
@@ -234,14 +238,15 @@ def test_a_repository_that_becomes_public_is_left(
     sync.attempt()
     assert len(repository.commits) == commits
     repository.private = True
+    clock.seconds = MAX_WAIT_S
     sync.attempt()
     assert sync.status.error is None
 
 
 def test_a_failed_roll_up_leaves_everything_saved(
-    sync: HubSync, hub: UploadHub, store: Store
+    sync: HubSync, hub: UploadHub, store: Store, clock: Clock
 ) -> None:
-    """The status says what failed, also after the next save, until it succeeds."""
+    """The status says what failed, until it succeeds; it is tried again after a while."""
     hub.statuses["/super-squash/"] = 500
     add(store)
     sync.attempt()
@@ -250,7 +255,13 @@ def test_a_failed_roll_up_leaves_everything_saved(
     sync.attempt()
     assert "status 500" in str(sync.status.error)
     hub.statuses.clear()
+    requests = len(hub.requests)
     add(store, 129)
+    sync.attempt()
+    assert "status 500" in str(sync.status.error)
+    assert not any("super-squash" in each for each in hub.requests[requests:])
+    clock.seconds = MAX_WAIT_S
+    add(store, 130)
     sync.attempt()
     assert sync.status.error is None
 
