@@ -34,7 +34,6 @@ KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "submissions": ("id",),
     }
 )
-APPEND_ONLY = frozenset({"decisions", "audit", "unstored_labels"})
 QUEUE_COLUMNS = """prediction_id, reason, priority, adjudicating, answers_wanted, draw_probability,
   entered_at, settled_at, settled_label"""
 IMAGE_COLUMNS = "placeholder perceptual_hash warnings incomplete".split()
@@ -72,8 +71,6 @@ def _trigger(table: str, event: str, *, of: str = "", condition: str = "true") -
 def _triggers() -> Iterator[str]:
     for table in KEYS:
         yield _trigger(table, "insert")
-        if table in APPEND_ONLY:
-            continue
         yield _trigger(
             table,
             "update",
