@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from playwright.sync_api import Browser, expect
 
+from tests.support.browser import opened
 from tests.support.fakes import image_bytes
 from tests.support.server import ROOT, Server, serving
 from tests.support.upload_hub import TOKEN, UploadHub, upload_hub
@@ -81,22 +84,40 @@ def is_saved(server: Server) -> bool:
     return state["pending"] == 0 and not server.rows("select * from hub_changes")
 
 
-def test_a_killed_server_is_restored(tmp_path: Path) -> None:
+def look_at_the_page(browser: Browser, server: Server, hub: UploadHub) -> None:
+    """The page says when everything was saved; during an outage of the hub, what fails."""
+    with opened(browser, server.url) as page:
+        expect(page.locator("#hub-sync")).to_have_text(re.compile(r"Saved\s*\d+:\d+"))
+        expect(page.locator("#model-banner")).to_be_hidden()
+        hub.statuses["/commit/"] = 500
+        decide(server, 60)
+        expect(page.locator("#hub-sync")).to_contain_text("failing")
+        expect(page.locator("#model-banner")).to_contain_text(
+            re.compile(r"Nothing was saved in org/decisions since .* responded with status 500")
+        )
+        hub.statuses.clear()
+        expect(page.locator("#model-banner")).to_be_hidden(timeout=30_000)
+    wait_for(lambda: is_saved(server))
+
+
+def test_a_killed_server_is_restored(browser: Browser, tmp_path: Path) -> None:
     """After SIGKILL and the loss of its disk all that was saved is there; SIGTERM saves it all."""
     with upload_hub() as hub:
         saves_often = ("-c", PROGRAM.format(interval=0.5))
         saves_at_the_end = ("-c", PROGRAM.format(interval=600))
         (tmp_path / "one").mkdir()
         with serving(tmp_path / "one", command=saves_often, **environment(hub)) as server:
-            cards = [decide(server, red) for red in (10, 200)]
+            for red in (10, 200):
+                decide(server, red)
             wait_for(lambda: is_saved(server))
+            look_at_the_page(browser, server, hub)
             log, scores = server.rows(LOG), server.rows("select * from predictions")
             os.kill(server.process.pid, signal.SIGKILL)
             server.process.wait(30)
-        assert len(log) == 2
+        assert len(log) == 3
         shutil.rmtree(server.data)
         with serving(tmp_path / "one", command=saves_at_the_end, **environment(hub)) as server:
-            assert "restored from org/decisions: 2 decisions and undos" in server.log.read_text()
+            assert "restored from org/decisions: 3 decisions and undos" in server.log.read_text()
             assert server.rows(LOG) == log
             assert server.rows("select * from predictions") == scores
             again = decide(server, 100)
@@ -110,4 +131,4 @@ def test_a_killed_server_is_restored(tmp_path: Path) -> None:
             for row in pq.read_table(io.BytesIO(files[path])).to_pylist()
             if row["kind"] == "decision"
         ]
-        assert images == [cards[0]["sha256"], cards[1]["sha256"], again["sha256"]]
+        assert images == [*(row["image_sha256"] for row in log), again["sha256"]]
