@@ -40,6 +40,7 @@ class Saver:
         self._changes = store.hub_changes
         self._repository = repository
         self.instance = instance
+        self.diverged = 0  # files that an earlier server saved after this one was restored
         self._changes.start(repository.name, instance, previews=previews)
 
     @property
@@ -100,6 +101,7 @@ class Saver:
                 f"{self._repository.name} since. What this one saves is kept there, and is not "
                 "restored any more. Stop one of them, or give it another NSFW_HUB_INSTANCE."
             )
+        self.diverged = len(chain.diverged)
         files = chain.files
         obsolete = self._changes.obsolete()
         runs = layout.roll_ups(files)

@@ -166,4 +166,12 @@ class HubSync:
             log.warning("Rolling up files in %s failed: %s", self._repository.name, error)
         else:
             self._maintenance_error = None
+            if self._saver.diverged:
+                log.warning(
+                    "%d files in %s are not part of this server's log: another server saved them "
+                    "as '%s' after this one had been restored.",
+                    self._saver.diverged,
+                    self._repository.name,
+                    self._saver.instance,
+                )
             log.debug("Files were rolled up in %d commits.", rewritten)

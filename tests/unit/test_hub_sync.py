@@ -392,7 +392,9 @@ def test_a_server_that_was_replaced_says_so(
     old.save()
     with pytest.raises(HubDataError, match="Another server was restored as 'main'"):
         old.roll_up(rewrite=True)
-    new_saver(second).roll_up(rewrite=True)
+    new = new_saver(second)
+    new.roll_up(rewrite=True)
+    assert new.diverged == 1
     assert restored(tmp_path / "third").diverged == 1
     assert contents(open_store(tmp_path / "third")) == contents(second)
     assert len(data_files(hub)) == 3
