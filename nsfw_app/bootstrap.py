@@ -1,10 +1,10 @@
-"""Opens store, policies, engine and insights as the settings describe them."""
+"""Opens store, policies, engine, insights and hub sync as the settings describe them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nsfw_app.backups.snapshot_directory import SnapshotDirectory
 from nsfw_app.concurrency_limits import concurrency_limits
@@ -27,16 +27,21 @@ from nsfw_app.settings import Settings
 from nsfw_app.settings import load as load_settings
 from nsfw_app.store import Store
 
+if TYPE_CHECKING:
+    from nsfw_app.hub_sync.repository import HubRepository
+    from nsfw_app.hub_sync.restoring import Restored
+    from nsfw_app.hub_sync.schedule import HubSync
+
 # What another machine needs to load the model; no secrets.
 MODEL_SETTINGS = frozenset(
     {"model", "model_revision", "backend", "batch_size", "unsafe_labels", "data_dir", "max_waiting"}
 )
 
 
-def open_store(settings: Settings) -> Store:
-    """The store that the settings describe."""
+def open_store(settings: Settings, *, database: Path | None = None) -> Store:
+    """The store that the settings describe; of another database file where one is given."""
     return Store(
-        settings.database,
+        database or settings.database,
         previews_dir=settings.previews_dir,
         journal_mode=settings.journal_mode,
         rules=QueueRules(
@@ -80,6 +85,45 @@ def open_snapshots(settings: Settings) -> SnapshotDirectory | None:
         raise SettingsError(
             f"NSFW_SNAPSHOT_DIR={str(settings.snapshot_dir)!r} cannot be used: {reason}."
         ) from error
+
+
+def restore_from_hub(settings: Settings) -> "Restored | None":
+    """Restore an empty data directory from the dataset repository; None where there is nothing to.
+
+    Raises:
+        PushError: The repository cannot be read, or what it has cannot be restored.
+        StorageError: The data directory cannot be written.
+    """
+    if not settings.hub_dataset or settings.database.exists():
+        return None
+    from nsfw_app.hub_sync.restoring import restore  # imports pyarrow
+
+    return restore(
+        settings.database,
+        _hub_repository(settings),
+        instance=settings.hub_instance,
+        open_store=lambda database: open_store(settings, database=database),
+    )
+
+
+def open_hub_sync(settings: Settings, store: Store) -> "HubSync | None":
+    """What saves changes of a store in the dataset repository; None where none is set."""
+    if not settings.hub_dataset:
+        store.hub_changes.stop()
+        return None
+    from nsfw_app.hub_sync.saving import Saver  # imports pyarrow
+    from nsfw_app.hub_sync.schedule import HubSync
+
+    repository = _hub_repository(settings)
+    saver = Saver(store, repository, instance=settings.hub_instance, previews=settings.hub_previews)
+    lock_file = settings.database.with_name(f"{settings.database.name}.hub-lock")
+    return HubSync(saver, repository, lock_file=lock_file)
+
+
+def _hub_repository(settings: Settings) -> "HubRepository":
+    from nsfw_app.hub_sync.repository import HubRepository
+
+    return HubRepository(settings.hub_dataset, settings.hf_token.get_secret_value())
 
 
 def open_policies(settings: Settings, store: Store) -> PolicyBook:

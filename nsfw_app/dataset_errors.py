@@ -13,10 +13,12 @@
     ├── SourceError          a source of images that was named cannot be listed
     ├── TrainingError        a model cannot be trained from a training set, or not be written
     │   └── TrainingSetError a training set cannot be read, is too small, or leaks between splits
-    └── PushError            a training set cannot be uploaded to a repository
+    └── PushError            data cannot be uploaded to a repository, or not be read from it
         ├── PushForbidden    there is no token, or it has no permission there
         ├── PublicRepository everyone could see the images there
-        └── HubFailed        the hub cannot be reached, or an upload to it failed
+        ├── HubFailed        the hub cannot be reached, or an upload to it failed
+        │   └── HubConflict  the repository was changed during the upload
+        └── HubDataError     what was saved in the repository cannot be read or restored
 
 All others are in `errors`.
 """
@@ -97,7 +99,7 @@ class TrainingSetError(TrainingError):
 
 
 class PushError(NSFWReviewError):
-    """A training set cannot be uploaded to a dataset repository."""
+    """Data cannot be uploaded to a dataset repository, or not be read from it."""
 
     kind: str = "push"
 
@@ -115,6 +117,27 @@ class PublicRepository(PushError):
 
 
 class HubFailed(PushError):
-    """The hub cannot be reached, or failed during an upload."""
+    """The hub cannot be reached, or failed during an upload.
+
+    Args:
+        message: What happened.
+        retry_after_s: When the hub allows another attempt; None where it does not say.
+    """
 
     kind: str = "hub_failed"
+
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class HubConflict(HubFailed):
+    """The repository was changed between reading it and the commit that follows."""
+
+    kind: str = "hub_conflict"
+
+
+class HubDataError(PushError):
+    """What was saved in a repository cannot be read, or not be restored by this version."""
+
+    kind: str = "hub_data"

@@ -11,7 +11,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 from nsfw_app import settings, system
@@ -21,10 +22,12 @@ from nsfw_app.backups.snapshot_directory import SnapshotDirectory
 from nsfw_app.backups.snapshots import SnapshotWriter
 from nsfw_app.bootstrap import (
     open_engine,
+    open_hub_sync,
     open_insights,
     open_snapshots,
     open_store,
     open_summaries,
+    restore_from_hub,
 )
 from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.errors import NSFWReviewError, SettingsError, StorageError
@@ -37,7 +40,6 @@ from nsfw_app.settings.network import EVERYWHERE
 
 DAY_S = 86_400
 MINUTE_S = 60
-TERMINATED = 128 + signal.SIGTERM  # as shells report it
 SWEEP_S = 60  # how late a preview may be deleted after its grace period
 TRIM_S = 60  # how long memory of finished uploads is kept for the next ones
 LAST_USE_S = 60  # how late the last use of sessions and keys is written
@@ -52,6 +54,7 @@ def main() -> None:
         chosen = settings.load()
         snapshots = open_snapshots(chosen)
         restored = restore_snapshot(chosen, snapshots)
+        report_restored(chosen)
         store = open_store(chosen)
         restrict_tree(*chosen.private_paths)  # files of earlier versions
         accounts = Accounts(store, roles_by_group=chosen.roles_by_group)
@@ -59,6 +62,7 @@ def main() -> None:
         engine = open_engine(chosen, store)
         insights = open_insights(chosen, store, engine.policies)
         summaries = open_summaries(chosen, store, engine.policies)
+        hub_sync = open_hub_sync(chosen, store)
     except NSFWReviewError as error:
         sys.exit(f"Error: {error}")
     try:
@@ -94,6 +98,7 @@ def main() -> None:
         settings=chosen,
         page=build_ui(engine, insights, policy_text=chosen.policy_markdown),
         snapshot_status=writer.status if writer is not None else None,
+        hub_sync=hub_sync,
     )
     print_banner(chosen, accounts, port=listener.getsockname()[1])
     if snapshots is not None:
@@ -104,6 +109,8 @@ def main() -> None:
     threading.Thread(target=trim_memory, daemon=True).start()
     threading.Thread(target=record_last_use, args=[accounts.last_use], daemon=True).start()
     WebhookSender(store.deliveries).start()
+    if hub_sync is not None:
+        hub_sync.start()
     # The application reads proxy headers itself; uvicorn would take the leftmost hop.
     config = uvicorn.Config(
         app,
@@ -114,32 +121,15 @@ def main() -> None:
     )
     if writer is not None:
         writer.start()
-    terminated = False
-    try:
-        terminated = is_terminated(lambda: uvicorn.Server(config).run(sockets=[listener]))
-    finally:
-        write_last_use(accounts.last_use)
-        if writer is not None:
-            writer.stop()
-    if terminated:  # end as by the signal: Python's own end would wait for, or abort in, the model
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGTERM)
-
-
-def is_terminated(serve: Callable[[], None]) -> bool:
-    """Serve; returns whether SIGTERM ended it, which uvicorn raises again when it has shut down."""
-
-    def end(*_: object) -> None:
-        sys.exit(TERMINATED)
-
-    signal.signal(signal.SIGTERM, end)
-    try:
-        serve()
-    except SystemExit as ended:
-        if ended.code != TERMINATED:
-            raise
-        return True
-    return False
+    with finishing_before_signals():
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            write_last_use(accounts.last_use)
+            if hub_sync is not None:
+                hub_sync.close()
+            if writer is not None:
+                writer.stop()
 
 
 def restore_snapshot(chosen: Settings, snapshots: SnapshotDirectory | None) -> Restored | None:
@@ -151,6 +141,55 @@ def restore_snapshot(chosen: Settings, snapshots: SnapshotDirectory | None) -> R
     if snapshots is None or chosen.database.exists():
         return None
     return snapshots.restore_newest(chosen.data_dir)
+
+
+@contextmanager
+def finishing_before_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the process after the block only.
+
+    uvicorn handles them while it serves, and raises them again when it has stopped. The process
+    ends by the signal: Python's own end would wait for the model's threads, or abort in them.
+    """
+    received: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for each in received:
+        signal.raise_signal(each)
+
+
+def report_restored(chosen: Settings) -> None:
+    """Restore an empty data directory from the dataset repository, and print what was restored.
+
+    Raises:
+        NSFWReviewError: The repository or the data directory cannot be used.
+    """
+    restored = restore_from_hub(chosen)
+    if restored is None:
+        return
+    rows = restored.rows
+    print(
+        f"Data:  restored from {chosen.hub_dataset}: {rows['decisions']} decisions and undos, "
+        f"{rows['images']} images, {restored.previews} previews."
+    )
+    if restored.without_preview:
+        print(
+            f"       {restored.without_preview} open queue entries are withdrawn: their previews "
+            "were not saved, so they could not be reviewed. They enter the queue again when the "
+            "images are uploaded again. NSFW_HUB_PREVIEWS=true saves previews."
+        )
+    if restored.diverged:
+        print(
+            f"       {restored.diverged} files are left out: another server saved them as "
+            f"{chosen.hub_instance!r} after this history had been restored elsewhere."
+        )
+    sys.stdout.flush()
 
 
 def check_sign_in(chosen: Settings, accounts: Accounts) -> None:

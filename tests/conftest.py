@@ -36,6 +36,7 @@ SLOW = (
     "unit/test_optimize.py",
     "unit/test_package.py",
     "web/test_heavy_requests.py",
+    "web/test_hub_server.py",
     "web/test_openapi.py::test_generated_requests_conform",
     "web/test_server.py",
     "web/test_snapshots.py",

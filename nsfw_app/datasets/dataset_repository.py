@@ -6,25 +6,20 @@
 - The token is sent to the hub only: it is neither printed nor logged, and removed from messages.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import httpx2
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub.errors import HFValidationError
 
-from nsfw_app.dataset_errors import HubFailed, PublicRepository, PushError, PushForbidden
+from nsfw_app.dataset_errors import PublicRepository, PushError, PushForbidden
+from nsfw_app.datasets.hub_errors import HubErrors
 from nsfw_app.datasets.locations import redacted
 
 DATASET = "dataset"
 # What training sets of any format consist of; see `training_set_export`.
 SET_FILES = ("train/*", "test/*", "data/*", "images/*", "labels.csv", "tasks.json", "labeling.xml")
-DETAIL_LENGTH = 300  # of what the hub or its client says
-# What the client raises: of HTTP, of files, of malformed responses, of threads that upload.
-FAILURES = (httpx2.HTTPError, OSError, ValueError, KeyError, TypeError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +45,7 @@ class DatasetRepository:
             PushForbidden: The token may not write it, or there is no such organization.
             HubFailed: The hub cannot be reached or fails.
         """
-        with self._failures():
+        with HubErrors(self.name, self.token).translated():
             self._api.create_repo(self.name, repo_type=DATASET, private=True, exist_ok=True)
             info = self._api.repo_info(self.name, repo_type=DATASET)
         # Of a repository that was created just now, too: the hub may have other ideas.
@@ -78,7 +73,7 @@ class DatasetRepository:
         """
         files = sorted(path for path in directory.rglob("*") if path.is_file())
         added = {path.relative_to(directory).as_posix(): path for path in files}
-        with self._failures():
+        with HubErrors(self.name, self.token).translated():
             earlier = self._api.list_repo_files(self.name, repo_type=DATASET, revision=parent)
             commit = self._api.create_commit(
                 self.name,
@@ -102,59 +97,6 @@ class DatasetRepository:
     @property
     def _api(self) -> huggingface_hub.HfApi:
         return huggingface_hub.HfApi(token=self.token)
-
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        """Translate errors of the hub and of its client within the block."""
-        try:
-            yield
-        except FAILURES as error:
-            raise self._failure(error) from error
-
-    def _failure(self, error: Exception) -> PushError:
-        # A thread that uploads a file wraps what the hub said.
-        if isinstance(error, RuntimeError) and isinstance(error.__cause__, FAILURES):
-            error = error.__cause__
-        if isinstance(error, OfflineModeIsEnabled):
-            return HubFailed("HF_HUB_OFFLINE forbids requests to the hub.")
-        if isinstance(error, HfHubHTTPError):
-            return self._refusal(error)
-        if isinstance(error, httpx2.TransportError):
-            return HubFailed(
-                f"The hub at {redacted(huggingface_hub.constants.ENDPOINT)} cannot be reached, or "
-                f"ended the connection: {self._detail(str(error))}"
-            )
-        return HubFailed(f"The upload to {self.name} failed: {self._detail(str(error))}")
-
-    def _refusal(self, error: HfHubHTTPError) -> PushError:
-        status = error.response.status_code
-        owner = self.name.partition("/")[0]
-        said = f" The hub says: {self._detail(text)}" if (text := error.server_message) else ""
-        match status:
-            case 401:
-                return PushForbidden(
-                    "The hub does not accept the token. Set HF_TOKEN to one with write access to "
-                    f"{self.name}, or sign in with `hf auth login`.{said}"
-                )
-            case 403:
-                return PushForbidden(
-                    f"The token has no permission to write {self.name}, or the hub has no "
-                    f"organization or user '{owner}'.{said}"
-                )
-            case 404:
-                return PushForbidden(
-                    f"The hub has no organization or user '{owner}', or does not show {self.name} "
-                    f"with this token.{said}"
-                )
-            case 412:
-                return HubFailed(f"{self.name} was changed during the upload. Try again.{said}")
-        return HubFailed(f"The hub responded with status {status}. Try again later.{said}")
-
-    def _detail(self, text: str) -> str:
-        """One line of what hub or client say, without the token."""
-        line = " ".join(text.replace(self.token, "(token)").split())
-        line = line if len(line) <= DETAIL_LENGTH else f"{line[:DETAIL_LENGTH]}…"
-        return line if line.endswith((".", "…")) else f"{line}."
 
 
 def _of_a_set(name: str) -> bool:

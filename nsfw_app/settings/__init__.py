@@ -21,6 +21,7 @@ from nsfw_app.records import IMPORT_PREFIX, Tab, is_import_source
 from nsfw_app.rules.audit_plan import AuditPlan, AuditRange, parse_ranges
 from nsfw_app.rules.queue import DEFAULT_BLIND, EntryReason, QueueReason
 from nsfw_app.rules.retention import Keep
+from nsfw_app.settings.hub_dataset import HubDatasetSettings
 from nsfw_app.settings.sign_in import SignInSettings
 from nsfw_app.settings.storage import StorageSettings
 from nsfw_app.settings.values import split_items, split_pairs
@@ -58,7 +59,7 @@ def _read_markdown(path: Path) -> str:
     return text
 
 
-class Settings(StorageSettings, SignInSettings):
+class Settings(StorageSettings, SignInSettings, HubDatasetSettings):
     """The settings. Construct with `load`, which turns validation errors into `SettingsError`."""
 
     model: str = Field(
@@ -243,6 +244,16 @@ class Settings(StorageSettings, SignInSettings):
         if (self.audit_rate or self.audit_plan) and QueueReason.AUDIT not in self.queue_rules:
             rules = ",".join([*self.queue_rules, QueueReason.AUDIT])
             raise ValueError(f"To draw audits, set NSFW_QUEUE_RULES={rules}, too.")
+        return self
+
+    @model_validator(mode="after")
+    def _one_copy(self) -> Self:
+        if self.hub_dataset and self.snapshot_dir:
+            raise ValueError(
+                f"NSFW_HUB_DATASET={self.hub_dataset!r} and NSFW_SNAPSHOT_DIR="
+                f"{str(self.snapshot_dir)!r} are both set, and an empty data directory would be "
+                "restored from either. Unset the first, or set the second one to nothing."
+            )
         return self
 
     @model_validator(mode="after")

@@ -10,6 +10,9 @@ from nsfw_app.settings.network import NetworkSettings, is_on_space
 
 SPACE_DATA_DIR = Path("/data")  # where a Space's bucket is mounted
 
+DATABASE = "review.db"
+OLD_DATA = (DATABASE, "snapshots")  # in the bucket, by earlier versions or settings
+
 JournalMode = Literal["wal", "delete"]
 
 
@@ -19,8 +22,10 @@ def _journal_mode(data: dict[str, Any]) -> JournalMode:
 
 
 def _snapshot_dir(data: dict[str, Any]) -> Path | None:
-    """The bucket of a Space, unless the database itself is in it."""
+    """The bucket of a Space, unless the database is in it, or is saved in a repository only."""
     mounted = is_on_space(data) and os.access(SPACE_DATA_DIR, os.W_OK)
+    if data.get("hub_dataset") and not any((SPACE_DATA_DIR / name).exists() for name in OLD_DATA):
+        return None
     return SPACE_DATA_DIR if mounted and not _in_bucket(data.get("data_dir")) else None
 
 
@@ -62,7 +67,7 @@ class StorageSettings(NetworkSettings):
     @property
     def database(self) -> Path:
         """The SQLite file."""
-        return self.data_dir / "review.db"
+        return self.data_dir / DATABASE
 
     @property
     def previews_dir(self) -> Path:

@@ -26,6 +26,8 @@ from nsfw_app.store.decision_rows import DecisionRows
 from nsfw_app.store.deliveries import Deliveries
 from nsfw_app.store.encryption import SecretCipher
 from nsfw_app.store.galleries import Galleries
+from nsfw_app.store.hub_changes import HubChanges
+from nsfw_app.store.hub_restore import HubRestore
 from nsfw_app.store.identities import Identities
 from nsfw_app.store.image_labels import LabeledImages
 from nsfw_app.store.keys import ApiKeys
@@ -149,7 +151,14 @@ class Store:
         self.audit = Audit(connections)
         self.personal_data = PersonalData(connections)
         self.consistency = Consistency(connections)
+        self.hub_changes = HubChanges(connections, self.previews)
+        self.hub_restore = HubRestore(connections, self.previews)
         self.purges = Purges(connections, self.previews, retention=retention)
+
+    def close(self) -> None:
+        """Close this thread's connection, after moving the write-ahead log into the database."""
+        self._connections.overwrite_log()
+        self._connections.close()
 
     def check_writable(self) -> None:
         """Commit a transaction and write a file, as an upload does.

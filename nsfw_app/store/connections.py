@@ -247,19 +247,19 @@ class Connections:
         finally:
             _roll_back(connection)
 
-    def close(self) -> None:
-        """Close this thread's connection; the next statement opens another one."""
-        db = getattr(self._local, "db", None)
-        self._local.db = None
-        if db is not None:
-            db.close()
-
     def overwrite_log(self) -> None:
         """Move the write-ahead log into the database and empty it: it may hold deleted content.
 
         While another process reads, that waits for a later checkpoint.
         """
         self.row("pragma wal_checkpoint(truncate)")
+
+    def close(self) -> None:
+        """Close this thread's connection; the next statement opens another one."""
+        db: Database | None = getattr(self._local, "db", None)
+        if db is not None:
+            del self._local.db
+            db.close()
 
     def row(self, sql: str, values: Any = ()) -> Any:
         """The first row, or None."""

@@ -10,6 +10,7 @@ from sqlite_utils import Database
 
 from nsfw_app.errors import StorageError, StorageErrorKind
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.hub_changes import forget_all
 from nsfw_app.store.migrations import applied_steps, migrations, unknown_steps
 from nsfw_app.store.sqlite_errors import storage_error
 
@@ -91,13 +92,18 @@ def damages(path: Path) -> list[str]:
 
 
 def upgrade_file(path: Path) -> None:
-    """Apply the migrations that a database lacks.
+    """Apply the migrations that a database lacks, and forget where its changes are saved.
+
+    A copy is older than what its server has saved in a dataset repository since: it begins a
+    history of its own there.
 
     Raises:
         DatabaseTooNew: A newer version has changed it.
         StorageError: It cannot be read or written.
     """
     connections = Connections(path, journal_mode="delete")
+    with connections.writing() as db:
+        forget_all(db)
     connections.close()
 
 

@@ -20,6 +20,7 @@ from sqlite_utils import Database
 from nsfw_app.errors import NotFound
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.hub_changes import begin_again
 
 # Columns with names of people, by table. Those of derived tables follow in `_rename_derived`.
 PEOPLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -83,6 +84,7 @@ IMAGES: Mapping[str, str] = MappingProxyType(
         "preview_views": "image_sha256 = :image",
         "restricted_images": "image_sha256 = :image",
         "unstored_labels": "image_sha256 = :image",
+        "hub_previews": "image_sha256 = :image",
         "audit": "subject = :image",
     }
 )
@@ -152,6 +154,7 @@ class PersonalData:
                     db.execute(f"update {table} set {change} where {_owned(table, column)}", values)
             _rename_derived(db, name, new)
             note(db, actor, AuditAction.ERASE, new, kind="person")
+            begin_again(db)  # a restore from what was saved would bring the name back
         self._connections.overwrite_log()
         return new
 
@@ -171,6 +174,7 @@ class PersonalData:
                     new = "''" if column == "note" else f"'{ERASED}'"
                     db.execute(f"update {table} set {column} = {new} where {IMAGES[table]}", values)
             note(db, actor, AuditAction.ERASE, image_sha256, kind="image")
+            begin_again(db)
         self._connections.overwrite_log()
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from fastapi import FastAPI
@@ -48,6 +48,9 @@ from nsfw_app.web.page.status import status_routes
 from nsfw_app.web.page.team import team_routes
 from nsfw_app.web.page.training import training_routes
 
+if TYPE_CHECKING:
+    from nsfw_app.hub_sync.schedule import HubSync  # imports pyarrow
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -66,9 +69,20 @@ def create_app(
     settings: Settings,
     page: Page,
     snapshot_status: Callable[[], SyncStatus] | None = None,
+    hub_sync: "HubSync | None" = None,
 ) -> FastAPI:
-    """Build the application to serve. While it runs, it deletes old uploads."""
-    monitor = Monitor(engine)
+    """Build the application to serve. While it runs, it deletes old uploads.
+
+    Args:
+        engine: Classifies images and records decisions.
+        accounts: Signs users in.
+        summaries: Summaries of the evidence.
+        settings: The settings.
+        page: The page to mount.
+        snapshot_status: The state of snapshots; None where none are written.
+        hub_sync: What saves in a dataset repository, whose state is shown; None where nothing does.
+    """
+    monitor = Monitor(engine, hub_sync)
     gate = ClassifyGate(engine, monitor, concurrency=concurrency_limits(settings))
     uploads = Uploads(
         settings.uploads_dir.resolve(),
@@ -83,7 +97,10 @@ def create_app(
     app.add_middleware(AuthHeaders, settings=settings)
     app.add_middleware(ContentSecurity, framed=settings.on_space)
     app.add_middleware(Measured, monitor=monitor)
-    app.include_router(health_routes(engine, monitor, snapshot_status=snapshot_status))
+    app.include_router(
+        health_routes(engine, monitor, snapshot_status=snapshot_status, hub_sync=hub_sync)
+    )
+    saved = snapshot_status if hub_sync is None else lambda: hub_sync.status
     provider = Provider(settings.openid) if settings.openid else None
     sign_in = SignInPage(accounts, settings)
     app.include_router(login_routes(accounts, provider, sign_in, settings=settings))
@@ -91,7 +108,8 @@ def create_app(
     app.include_router(upload_routes(gate, uploads))
     app.mount("/v1", v1_application(gate, summaries, settings=settings))
     app.mount(
-        "/desk", _page_routes(gate, accounts, summaries, settings=settings, assets=page.assets)
+        "/desk",
+        _page_routes(gate, accounts, summaries, settings=settings, assets=page.assets, saved=saved),
     )
     # A mounted Gradio checks which files a caller may name only if this is set.
     page.blocks.has_launched = True
@@ -131,12 +149,13 @@ def _page_routes(
     *,
     settings: Settings,
     assets: Path,
+    saved: Callable[[], SyncStatus] | None,
 ) -> FastAPI:
     """The application at `/desk`, called by the page's scripts."""
     application = _application()
     application.add_middleware(PolicyVersionHeader, engine=gate.engine)
     application.mount("/assets", StaticFiles(directory=assets))
-    application.include_router(status_routes(gate.engine, settings=settings))
+    application.include_router(status_routes(gate.engine, settings=settings, saved=saved))
     application.include_router(image_routes(gate, accounts))
     application.include_router(session_routes(accounts))
     application.include_router(key_routes(accounts))

@@ -10,7 +10,8 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
@@ -18,7 +19,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,6 +34,9 @@ from nsfw_app.sync_status import SyncStatus
 from nsfw_app.web.http.forwarding import proxy_of
 from nsfw_app.web.http.request_state import caller_of
 
+if TYPE_CHECKING:
+    from nsfw_app.hub_sync.schedule import HubSync  # imports pyarrow
+
 log = logging.getLogger(__name__)
 
 PROBE_VALID_S = 1.0
@@ -45,7 +49,7 @@ OTHER_ROUTE = "page"  # label of Gradio's own routes and of requests rejected be
 class Monitor:
     """Prometheus metrics of one application."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, hub_sync: "HubSync | None" = None) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "nsfw_http_requests",
@@ -74,6 +78,8 @@ class Monitor:
             registry=self.registry,
         )
         self.registry.register(_QueueDepths(engine))
+        if hub_sync is not None:
+            self.registry.register(_HubSyncState(hub_sync))
 
     def record(self, review: Review) -> None:
         """Count a classified image by its score, or an unavailable one by its error."""
@@ -140,6 +146,29 @@ class _QueueDepths(Collector):
         )
 
 
+class _HubSyncState(Collector):
+    """When changes were last saved in the dataset repository, read at each scrape."""
+
+    def __init__(self, hub_sync: "HubSync") -> None:
+        self._hub_sync = hub_sync
+
+    def collect(self) -> Iterator[Metric]:
+        """See `Collector`."""
+        status = self._hub_sync.status
+        if status.last_success_at is not None:
+            yield GaugeMetricFamily(
+                "nsfw_hub_sync_seconds_since_success",
+                "Seconds since everything was saved in the dataset repository.",
+                (datetime.now(UTC) - status.last_success_at).total_seconds(),
+            )
+        yield GaugeMetricFamily(
+            "nsfw_hub_sync_pending", "Rows that are not saved there yet.", status.pending
+        )
+        yield CounterMetricFamily(
+            "nsfw_hub_sync_failures", "Failed attempts to save there.", self._hub_sync.failures
+        )
+
+
 class Measured:
     """ASGI middleware that counts and times requests.
 
@@ -175,15 +204,6 @@ class Measured:
             self._monitor.seconds.labels(route).observe(time.perf_counter() - started)
 
 
-def _snapshots_json(status: SyncStatus) -> dict[str, Any]:
-    """When the last one was written, and whether the last attempt failed; no paths."""
-    at = status.last_success_at
-    return {
-        "last_success_at": utc(at.isoformat()) if at else None,
-        "failed": status.error is not None,
-    }
-
-
 def _route(scope: Scope) -> str:
     """The path pattern of the matched route, which bounds the number of label values."""
     route = scope.get("route")
@@ -197,18 +217,29 @@ def monitor_of(connection: HTTPConnection) -> Monitor:
     return monitor
 
 
+def sync_json(status: SyncStatus) -> dict[str, Any]:
+    """The state of copies as JSON, without messages, which may name what only users may know."""
+    return {
+        "last_success_at": status.last_success_at and utc(status.last_success_at.isoformat()),
+        "failing": status.error is not None,
+        "pending": status.pending,
+    }
+
+
 def health_routes(
     engine: Engine,
     monitor: Monitor,
     *,
     snapshot_status: Callable[[], SyncStatus] | None = None,
+    hub_sync: "HubSync | None" = None,
 ) -> APIRouter:
     """`/healthz` (alive), `/readyz` (can classify and save) and `/metrics`.
 
-    A failed snapshot is reported, and does not make the server unready: decisions are saved.
+    A failed copy of the data is reported, and does not make the server unready.
     """
     router = APIRouter(include_in_schema=False)
     probe = WriteProbe(engine.check_writable)
+    one_thread = anyio.CapacityLimiter(1)  # counting pending rows reads the database
 
     @router.api_route("/healthz", methods=["GET", "HEAD"])
     async def healthz() -> dict[str, bool | str]:
@@ -228,7 +259,10 @@ def health_routes(
         if status.error is not None:  # the model could not be loaded
             body["error"] = {"kind": status.error.kind, "message": status.message}
         if snapshot_status is not None:
-            body["snapshots"] = _snapshots_json(snapshot_status())
+            body["snapshots"] = sync_json(snapshot_status())
+        if hub_sync is not None:  # for information: the server can save decisions without it
+            saved = await anyio.to_thread.run_sync(lambda: hub_sync.status, limiter=one_thread)
+            body["hub_sync"] = sync_json(saved)
         headers = {"Retry-After": str(error.retry_after_s)} if error else {}
         return JSONResponse(body, 200 if ready else 503, headers)
 

@@ -83,6 +83,7 @@ def open_app(
     *,
     roles: Mapping[str, UserRole] = ROLES,
     url: str = SHARED,
+    hub_sync: Any = None,
     **chosen: Any,
 ) -> Iterator[WebApp]:
     """Run the application with these users for all hosts; without users, for this machine only."""
@@ -97,7 +98,9 @@ def open_app(
         insights = open_insights(configured, store, engine.policies)
         summaries = open_summaries(configured, store, engine.policies)
         page = build_ui(engine, insights)
-        app = create_app(engine, accounts, summaries, settings=configured, page=page)
+        app = create_app(
+            engine, accounts, summaries, settings=configured, page=page, hub_sync=hub_sync
+        )
         with TestClient(app, base_url=url if roles else "http://127.0.0.1") as client:
             yield WebApp(client, accounts)
 

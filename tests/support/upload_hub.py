@@ -1,7 +1,8 @@
 """A hub on 127.0.0.1 to which dataset repositories are uploaded: it keeps what it received.
 
 It speaks the requests of the client's commits: create a repository, its information and files,
-validate a card, choose how files are uploaded, large files, commit.
+validate a card, choose how files are uploaded, large files, commit, squash; and its downloads of
+files of a commit.
 """
 
 import base64
@@ -9,30 +10,53 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
 
 TOKEN = "hf_ofTheTests"
 LARGE = (".jpg", ".parquet")  # as in the .gitattributes of new dataset repositories
-OF_REPOSITORY = re.compile(r"/api/datasets/([^/]+/[^/]+)(?:/(tree|preupload|commit)/[^/]+)?/?")
+OF_REPOSITORY = re.compile(
+    r"/api/datasets/([^/]+/[^/]+)(?:/(tree|preupload|commit|super-squash)/([^/]+))?/?"
+)
+DOWNLOAD = re.compile(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 
 
 @dataclass
 class Repository:
-    """A repository: its files by path, and the messages of its commits."""
+    """A repository: its files by path, and the messages of its commits.
+
+    `added` has the paths that each commit added, `squashed` how often the history was squashed.
+    """
 
     private: bool
     files: dict[str, bytes] = field(default_factory=lambda: {".gitattributes": b"*.jpg lfs\n"})
     commits: list[str] = field(default_factory=lambda: ["initial commit"])
+    added: list[list[str]] = field(default_factory=list)
+    squashed: int = 0
+    trees: dict[str, dict[str, bytes]] = field(default_factory=dict)
 
     @property
     def sha(self) -> str:
         """The hash of the latest commit."""
-        return hashlib.sha1(repr(self.commits).encode()).hexdigest()
+        return hashlib.sha1(repr((self.commits, self.squashed)).encode()).hexdigest()
+
+    def tree(self, revision: str) -> dict[str, bytes] | None:
+        """The files of a commit; None for one that was squashed."""
+        return self.files if revision in {"main", self.sha} else self.trees.get(revision)
+
+    def squash(self, message: str) -> None:
+        """Leave one commit."""
+        self.commits[:] = [message]
+        self.trees.clear()
+        self.squashed += 1
+
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class UploadHub(ThreadingHTTPServer):
@@ -40,6 +64,9 @@ class UploadHub(ThreadingHTTPServer):
 
     - `statuses` are sent instead of a response to paths that contain the key; 0 ends the
       connection.
+    - `headers` are sent with these statuses.
+    - `before_commit` are called before a commit is looked at, one each, as if another client came
+      first.
     - `creates_public` is a hub that ignores that a new repository is to be private.
     """
 
@@ -51,6 +78,8 @@ class UploadHub(ThreadingHTTPServer):
         self.repositories: dict[str, Repository] = {}
         self.large: dict[str, bytes] = {}
         self.statuses: dict[str, int] = {}
+        self.headers: dict[str, str] = {}
+        self.before_commit: list[Callable[[Repository], None]] = []
         self.creates_public = False
         self.requests: list[str] = []
 
@@ -58,8 +87,12 @@ class UploadHub(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: UploadHub
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each response waits 40 ms for an ACK
 
     def do_GET(self) -> None:
+        self._respond()
+
+    def do_HEAD(self) -> None:
         self._respond()
 
     def do_POST(self) -> None:
@@ -80,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif status is not None:
             authorization = self.headers.get("Authorization", "")
-            self._send(status, {"error": f"Refused here, {authorization}"})
+            self._send(status, {"error": f"Refused here, {authorization}"}, self.server.headers)
         elif path.startswith("/lfs/"):
             assert hashlib.sha256(body).hexdigest() == path.removeprefix("/lfs/")
             self.server.large[path.removeprefix("/lfs/")] = body
@@ -93,10 +126,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, {"errors": [], "warnings": []})
         elif path.endswith("/info/lfs/objects/batch"):
             self._send(200, {"objects": [self._action(each) for each in _json(body)["objects"]]})
-        elif (match := OF_REPOSITORY.fullmatch(path)) and match[1] in self.server.repositories:
-            self._of_repository(match[1], match[2], body)
         else:
-            self._send(404, {"error": "Repository not found"}, error_code="RepoNotFound")
+            self._of_repository(path, body)
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -125,12 +156,36 @@ class _Handler(BaseHTTPRequestHandler):
         upload = {"upload": {"href": f"{self.server.url}/lfs/{file['oid']}"}}
         return {"oid": file["oid"], "size": file["size"]} | ({} if known else {"actions": upload})
 
-    def _of_repository(self, name: str, noun: str | None, body: bytes) -> None:
+    def _download(self, repository: Repository, revision: str, path: str) -> None:
+        files = repository.tree(revision)
+        if files is None:
+            self._send(404, {"error": "Revision"}, {"X-Error-Code": "RevisionNotFound"})
+        elif path not in files:
+            self._send(404, {"error": "Entry"}, {"X-Error-Code": "EntryNotFound"})
+        else:
+            etag = f'"{hashlib.sha256(files[path]).hexdigest()}"'
+            headers = {"X-Repo-Commit": revision, "ETag": etag}
+            self._send_bytes(200, files[path], "application/octet-stream", headers)
+
+    def _of_repository(self, path: str, body: bytes) -> None:
+        match = OF_REPOSITORY.fullmatch(path) or DOWNLOAD.fullmatch(path)
+        if match is None or match[1] not in self.server.repositories:
+            self._send(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
+        elif match.re is DOWNLOAD:
+            self._download(self.server.repositories[match[1]], match[2], match[3])
+        else:
+            self._call(match[1], match[2], match[3], body)
+
+    def _call(self, name: str, noun: str | None, revision: str | None, body: bytes) -> None:
         repository = self.server.repositories[name]
         match noun:
             case "tree":
-                files = repository.files.items()
-                self._send(200, [_listed(path, data) for path, data in files])
+                files = repository.tree(revision or "main")
+                assert files is not None
+                self._send(200, [_listed(path, data) for path, data in files.items()])
+            case "super-squash":
+                repository.squash(_json(body)["message"])
+                self._send(200, {})
             case "preupload":
                 self._send(200, {"files": [_mode(each) for each in _json(body)["files"]]})
             case "commit":
@@ -141,9 +196,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _commit(self, name: str, repository: Repository, lines: list[Any]) -> None:
         header = lines[0]["value"]
-        if header.get("parentCommit") != repository.sha:
+        if self.server.before_commit:
+            self.server.before_commit.pop(0)(repository)
+        if header.get("parentCommit") not in {None, repository.sha}:
             self._send(412, {"error": "A commit has happened since."})
             return
+        repository.trees[repository.sha] = dict(repository.files)
+        repository.added.append([line["value"]["path"] for line in lines[1:] if _adds(line)])
         for line in lines[1:]:
             value = line["value"]
             match line["key"]:
@@ -157,15 +216,23 @@ class _Handler(BaseHTTPRequestHandler):
         url = f"{self.server.url}/datasets/{name}/commit/{repository.sha}"
         self._send(200, {"success": True, "commitOid": repository.sha, "commitUrl": url})
 
-    def _send(self, status: int, content: object, *, error_code: str = "") -> None:
-        data = json.dumps(content).encode()
+    def _send(self, status: int, content: object, headers: Mapping[str, str] = NO_HEADERS) -> None:
+        self._send_bytes(status, json.dumps(content).encode(), "application/json", headers)
+
+    def _send_bytes(
+        self, status: int, data: bytes, content_type: str, headers: Mapping[str, str]
+    ) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        if error_code:
-            self.send_header("X-Error-Code", error_code)
+        always = {"Content-Type": content_type, "Content-Length": str(len(data))}
+        for name, value in {**always, **headers}.items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+
+def _adds(line: dict[str, Any]) -> bool:
+    return line["key"] in {"file", "lfsFile"}
 
 
 def _json(body: bytes) -> Any:

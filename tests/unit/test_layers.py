@@ -1,8 +1,8 @@
 """Imports point downward only, and every heavy library has one home.
 
 The layers are those of the design, from the bottom up: errors, records, settings; rules; imaging;
-models; store; accounts; review; evidence; datasets; bootstrap; web; ui; server; cli. Three things
-differ from the order in which one would list them by subject:
+models; store; accounts; review; evidence; datasets; hub_sync; bootstrap; web; ui; server; cli.
+Three things differ from the order in which one would list them by subject:
 
 - `settings` is above `rules`: it validates roles, queue reasons and retention.
 - `records` is below `rules`: rules take and return records.
@@ -25,7 +25,7 @@ PACKAGE = "nsfw_app"
 # From the bottom up: a layer imports those before it, and itself where it is a package.
 LAYERS = """errors dataset_errors private_files system sync_status records rules concurrency
 settings concurrency_limits imaging models store rate_limits last_use single_sign_on accounts review
-evidence datasets backups checks bootstrap web ui server cli __main__""".split()
+evidence datasets hub_sync backups checks bootstrap web ui server cli __main__""".split()
 # Layers within a package, from the bottom up; modules of one set may import each other.
 SUBLAYERS: Mapping[str, Sequence[frozenset[str]]] = {
     "web": [
@@ -64,7 +64,7 @@ HOMES = {
     "jinja2": {"evidence"},
     "krippendorff": set(),  # tests only
     "ray": {"datasets"},
-    "pyarrow": {"datasets"},
+    "pyarrow": {"datasets", "hub_sync"},
     "fsspec": {"datasets"},
     "pydantic_settings": {"settings"},
     "argon2": {"accounts"},

@@ -52,7 +52,9 @@ def test_the_commands_work_as_shown(
     store.users.add_user("ann", "hash", UserRole.ADMIN, actor="root")
     hook = Webhook("https://example.com/hook", "whsec_c2VjcmV0")
     scopes = [Permission.CLASSIFY]
-    store.keys.add("uploads", "hash", scopes, per_minute=60, webhook=hook, actor="root")
+    store.keys.add(
+        "uploads", "hash", scopes, per_minute=60, webhook=hook, expires_at=None, actor="root"
+    )
     gone = Delivery("d", WebhookEvent.SETTLED, "s", "n", "h", None, "", 1, hook.url, "")
     store.deliveries.gone(gone, status=410)
     key = pyrage.x25519.Identity.generate()

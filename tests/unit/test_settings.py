@@ -265,6 +265,20 @@ def test_the_journal_follows_the_disk(
     assert (load().snapshot_dir is None) == (journal == "delete")
 
 
+def test_an_empty_directory_is_restored_from_one_place(
+    space_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a dataset repository there are no snapshots; older ones are not ignored silently."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("NSFW_HUB_DATASET", "org/name")
+    assert load().snapshot_dir is None
+    (space_disk / "snapshots").mkdir()
+    with pytest.raises(SettingsError, match="NSFW_HUB_DATASET='org/name' and NSFW_SNAPSHOT_DIR="):
+        load()
+    monkeypatch.setenv("NSFW_SNAPSHOT_DIR", "")
+    assert load().hub_dataset == "org/name"
+
+
 def test_snapshots_need_a_directory_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -392,3 +406,38 @@ def test_blind_reasons(
     """Any reason can hide the score, adjudication too; an empty text hides none."""
     monkeypatch.setenv("NSFW_BLIND_REASONS", text)
     assert load().blind_reasons == expected
+
+
+def test_a_repository_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says which variable is missing; the token is never printed."""
+    monkeypatch.setenv("NSFW_HUB_DATASET", "org/name")
+    with pytest.raises(SettingsError, match="needs a token: set HF_TOKEN"):
+        load()
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    chosen = load()
+    assert chosen.hf_token.get_secret_value() == "hf_secret"
+    assert "hf_secret" not in repr(chosen) + str(chosen) + repr(chosen.model_dump())
+    assert (chosen.hub_dataset, chosen.hub_previews, chosen.hub_instance) == (
+        "org/name",
+        False,
+        "main",
+    )
+    monkeypatch.setenv("NSFW_HUB_INSTANCE", "a/b")
+    with pytest.raises(SettingsError) as raised:
+        load()
+    assert "hf_secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["name", "org/", "org/a/b", "https://huggingface.co/org/a", "-/a"])
+def test_a_repository_has_two_names(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is none of the form org/name is refused, with the value."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("NSFW_HUB_DATASET", name)
+    with pytest.raises(SettingsError, match="It is not a repository of the form org/name"):
+        load()
+
+
+def test_a_space_saves_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several Spaces that share a repository have names of their own without a setting."""
+    monkeypatch.setenv("SPACE_ID", "org/review space")
+    assert load().hub_instance == "org.review.space"

@@ -303,10 +303,10 @@ def test_a_failed_snapshot_is_reported(engine: Engine) -> None:
     application.include_router(routes)
     client = TestClient(application)
     snapshots = client.get("/readyz").json()["snapshots"]
-    assert snapshots == {"last_success_at": None, "failed": False}
+    assert snapshots == {"last_success_at": None, "failing": False, "pending": 0}
     moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     status = SyncStatus("/mnt/private", moment, "No space left on /mnt/private.", 0)
     response = client.get("/readyz")
-    expected = {"last_success_at": "2026-01-02T03:04:05.000Z", "failed": True}
+    expected = {"last_success_at": "2026-01-02T03:04:05.000Z", "failing": True, "pending": 0}
     assert (response.status_code, response.json()["snapshots"]) == (200, expected)
     assert "private" not in response.text

@@ -35,6 +35,8 @@ def test_the_heartbeat_has_policy_and_start(engine: Engine, store: Store, tmp_pa
         first = ann.get("/desk/heartbeat")
         assert (first.json()["policy_version"], first.json()["state"]) == (1, "ready")
         assert first.json()["started_at"] <= utc(datetime.now(UTC).isoformat())
+        assert first.json()["saved"] is None
+        assert "hub_sync" not in app.anonymous().get("/readyz").json()
         engine.save_policy(Policy(0.4, 0.1, 0.9), author="root", reason="a trial")
         for path in ("/desk/heartbeat", "/desk/status", "/desk/queue", "/desk/images/none/picture"):
             assert ann.get(path).headers["nsfw-policy-version"] == "2"

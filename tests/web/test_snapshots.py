@@ -29,7 +29,7 @@ def test_a_new_machine_goes_on_where_the_old_one_stopped(tmp_path: Path, store: 
         except urllib.error.HTTPError as loading:  # the model
             ready = loading
         with ready:
-            assert json.load(ready)["snapshots"].keys() == {"last_success_at", "failed"}
+            assert json.load(ready)["snapshots"].keys() == {"last_success_at", "failing", "pending"}
         decision = {
             "image_sha256": SHA256, "label": "nsfw", "threshold": 0.5, "nonce": "after",
             "model": FAKE.model, "revision": FAKE.revision, "backend": FAKE.backend,

@@ -23,6 +23,7 @@ from nsfw_app.store.migrations.account_tables import ACCOUNT_TABLES
 from nsfw_app.store.migrations.arrival_table import ARRIVAL_TABLE
 from nsfw_app.store.migrations.calibration_table import CALIBRATION_TABLE
 from nsfw_app.store.migrations.decision_context import DECISION_CONTEXT
+from nsfw_app.store.migrations.hub_tables import HUB_TABLES
 from nsfw_app.store.migrations.queue_tables import QUEUE_TABLES
 from nsfw_app.store.migrations.reference_index import REFERENCE_INDEX
 from nsfw_app.store.migrations.review_tables import TABLES
@@ -182,6 +183,13 @@ def add_single_sign_on(db: Database) -> None:
 def hide_undone_decisions(db: Database) -> None:
     """Undone decisions about an image that waits are hidden from those who have not decided."""
     hide_undone(db)
+
+
+@migrations()
+def note_changes_for_hub(db: Database) -> None:
+    """Rows that changed since they were last saved in a dataset repository."""
+    for statement in HUB_TABLES:
+        db.execute(statement)
 
 
 def applied_steps(db: Database) -> list[str]:

@@ -1,5 +1,6 @@
 """Status of the model, the policy in force, the caller and the limits, for the page."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -10,14 +11,17 @@ from nsfw_app import __version__
 from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.records import Reason, utc
 from nsfw_app.review.engine import Engine
-from nsfw_app.rules.permissions import LOCAL_OWNER, Caller
+from nsfw_app.rules.permissions import LOCAL_OWNER, Caller, Permission
 from nsfw_app.settings import Settings
+from nsfw_app.sync_status import SyncStatus
 from nsfw_app.web.auth.callers import Visitor
 from nsfw_app.web.http.auth_headers import auth_headers_of
 from nsfw_app.web.page.team import viewing_json
 
 
-def status_routes(engine: Engine, *, settings: Settings) -> APIRouter:
+def status_routes(
+    engine: Engine, *, settings: Settings, saved: Callable[[], SyncStatus] | None = None
+) -> APIRouter:
     """`GET /desk/status` and `GET /desk/heartbeat`."""
     router = APIRouter()
     started_at = utc(datetime.now(UTC).isoformat())
@@ -51,15 +55,29 @@ def status_routes(engine: Engine, *, settings: Settings) -> APIRouter:
         }
 
     @router.get("/heartbeat")
-    def heartbeat(_: Visitor) -> dict[str, Any]:
-        """What an open page polls: the server runs, and under which policy."""
+    def heartbeat(visitor: Visitor) -> dict[str, Any]:
+        """What an open page polls: the server runs, under which policy, and what is saved."""
         return {
             "policy_version": engine.policy.version,
             "state": engine.status.state,
             "started_at": started_at,
+            "saved": saved_json(saved())
+            if saved is not None and visitor.may(Permission.READ)
+            else None,
         }
 
     return router
+
+
+def saved_json(status: SyncStatus) -> dict[str, Any]:
+    """Where changes are saved, up to when, and what is wrong with it."""
+    saved_at = status.last_success_at
+    return {
+        "target": status.target,
+        "last_success_at": saved_at and utc(saved_at.isoformat()),
+        "error": status.error,
+        "pending": status.pending,
+    }
 
 
 def auth_action(visitor: Caller, request: Request) -> str | None:

@@ -1,5 +1,7 @@
 // Whether the server responds: a heartbeat every 1.5 s, so that an outage is noticed within 5 s.
 
+/** @import { SavedState } from './savedState.js' */
+
 import { signal } from './signal.js'
 
 const BEAT_MS = 1500
@@ -11,6 +13,7 @@ const address = new URL('../../heartbeat', import.meta.url)
  * @property {number} policy_version
  * @property {'loading' | 'ready' | 'failed'} state Of the model.
  * @property {string} started_at When the server started.
+ * @property {SavedState | null} saved Where copies of the data are written; null where none are.
  */
 
 /** @type {import('./signal.js').Signal<'online' | 'offline'>} */

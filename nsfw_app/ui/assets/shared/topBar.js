@@ -5,8 +5,9 @@
 
 import { hasAccessDialog, openAccessDialog } from './accessDialog.js'
 import { startBlurLimit } from './blurLimit.js'
-import { connection, startHeartbeat } from './connection.js'
+import { connection, heartbeat, startHeartbeat } from './connection.js'
 import { make, regionOf } from './dom.js'
+import { describeFailure, describeSaved } from './savedState.js'
 import { notify, startNotices } from './notices.js'
 import { startPauseReminder } from './pauseReminder.js'
 import { connectPolicyText, policyDialog } from './policyDialog.js'
@@ -31,8 +32,10 @@ import { openViewingDialog } from './viewingDialog.js'
 export async function mount(root, { props, trigger, watch }) {
   const banner = await regionOf('model-banner')
   const message = make('p', { role: 'status' })
-  banner.replaceChildren(message)
+  const failure = make('p', { id: 'hub-sync-failure', role: 'status' })
+  banner.replaceChildren(message, failure)
   const facts = make('span', { class: 'topbar-facts' })
+  const saved = make('span', { id: 'hub-sync' })
   const revealed = make('span', { id: 'revealed-today' })
   const policyButton = quietButton(policyDialog.toggle, 'Policy text', make('kbd', {}, 'P'))
   policyButton.hidden = true
@@ -41,6 +44,7 @@ export async function mount(root, { props, trigger, watch }) {
     { id: 'topbar-more', class: 'topbar-more' },
     facts,
     fact('Reviewer', makeReviewer()),
+    saved,
     fact('Revealed today', revealed),
     make(
       'span',
@@ -88,8 +92,24 @@ export async function mount(root, { props, trigger, watch }) {
     policyButton.hidden = !now.policy_text
     banner.dataset.state = now.state
     const problem = describeProblem(now)
-    banner.classList.toggle('shown', problem !== '')
     message.replaceChildren(problem)
+    showBanner()
+  }
+
+  function drawSaved() {
+    const state = heartbeat.value?.saved
+    const today = new Date()
+    saved.replaceChildren(state ? fact('Saved', describeSaved(state, today)) : '')
+    saved.title = state ? `In ${state.target}` : ''
+    saved.dataset.state = state?.error ? 'failing' : 'working'
+    const sentence = describeFailure(state, today)
+    if (failure.textContent === sentence) return
+    failure.replaceChildren(sentence) // only then: screen readers announce each change
+    showBanner()
+  }
+
+  function showBanner() {
+    banner.classList.toggle('shown', Boolean(message.textContent || failure.textContent))
   }
 
   status.subscribe((now, previous) => {
@@ -106,6 +126,7 @@ export async function mount(root, { props, trigger, watch }) {
       )
   })
   connection.subscribe(draw)
+  heartbeat.subscribe(drawSaved)
   watch('value', () => refreshStatus().catch(() => null))
   watchStatus()
 }

@@ -1,0 +1,32 @@
+"""Lets one process of a data directory save at a time; several servers may share one."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nsfw_app.private_files import FILE_MODE, storage_errors
+
+
+@contextmanager
+def process_lock(path: Path) -> Iterator[bool]:
+    """Whether this process has the lock, until the block ends or the process does.
+
+    Args:
+        path: The file that is locked; created where it is missing.
+
+    Raises:
+        StorageError: It cannot be opened.
+    """
+    with storage_errors():
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)

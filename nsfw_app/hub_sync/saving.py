@@ -1,0 +1,170 @@
+"""Saves what changed, one commit with one file for each batch, and rolls up files of earlier ones.
+
+- A batch that fails is saved again under the same path, so that it is in the repository once.
+- A roll-up deletes its parts and adds their successor in one commit: readers find each row once.
+- What a roll-up read must still be there when it commits; otherwise it reads again.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from nsfw_app.dataset_errors import HubConflict, HubDataError
+from nsfw_app.hub_sync import card, event_files, layout
+from nsfw_app.hub_sync.layout import BatchFile, Chain
+from nsfw_app.hub_sync.repository import CARD, HubRepository, Snapshot
+from nsfw_app.store import Store
+
+T = TypeVar("T")
+
+MAX_ROWS = 20_000  # of a file that one commit adds
+MAX_PREVIEW_BYTES = 100_000_000
+ATTEMPTS = 5  # of several servers that commit at the same time, one succeeds each time
+
+
+class Saver:
+    """Saves changes of a store in a repository.
+
+    Args:
+        store: Where changes are noted.
+        repository: Where to.
+        instance: The name of this server there.
+        previews: Whether previews are saved.
+    """
+
+    def __init__(
+        self, store: Store, repository: HubRepository, *, instance: str, previews: bool
+    ) -> None:
+        self._changes = store.hub_changes
+        self._repository = repository
+        self.instance = instance
+        self.diverged = 0  # files that an earlier server saved after this one was restored
+        self._changes.start(repository.name, instance, previews=previews)
+
+    @property
+    def pending(self) -> int:
+        """How many rows are not saved yet."""
+        return self._changes.pending()
+
+    def save(self) -> int:
+        """Save everything that changed; return the number of rows."""
+        count = 0
+        while changes := self._changes.next(max_rows=MAX_ROWS, max_preview_bytes=MAX_PREVIEW_BYTES):
+            writer = self._changes.current_writer()
+            batch = writer.batch + 1
+            file = BatchFile(
+                self.instance, writer.history, batch, batch, writer.generation, writer.writer
+            )
+            content = event_files.encode(changes, batch)
+            message = f"{self.instance}: {len(changes)} rows"
+            _retried(partial(self._repository.commit, message, added=(file.path, content)))
+            self._changes.saved(batch, changes)
+            count += len(changes)
+        return count
+
+    def roll_up(self, *, rewrite: bool) -> int:
+        """Roll up files; return how many commits that took.
+
+        Args:
+            rewrite: Also write files again that have previews which were deleted since.
+
+        Raises:
+            PublicRepository: The repository is public now.
+            HubDataError: Another server was restored from this one's files and saves since.
+        """
+        commits = 0
+        while _retried(lambda: self._roll_up_once(rewrite=rewrite)):
+            commits += 1
+        return commits
+
+    def write_card(self, moment: str) -> None:
+        """Bring this server's line of the dataset card up to date."""
+        _retried(lambda: self._write_card(moment))
+
+    def squash(self) -> None:
+        """Delete the history of commits, and with it content that no file has any more."""
+        self._repository.squash()
+
+    def _chain(self, snapshot: Snapshot) -> Chain:
+        files = layout.parse(snapshot.paths)
+        return layout.chain(files, self.instance, self._changes.current_writer().history)
+
+    def _roll_up_once(self, *, rewrite: bool) -> bool:
+        snapshot = self._repository.snapshot()
+        chain, own = self._chain(snapshot), self._changes.current_writer()
+        others = (each for each in (*chain.files, *chain.diverged) if each.writer != own.writer)
+        if any(each.generation >= own.generation for each in others):
+            raise HubDataError(
+                f"Another server was restored as '{self.instance}' and saves in "
+                f"{self._repository.name} since. What this one saves is kept there, and is not "
+                "restored any more. Stop one of them, or give it another NSFW_HUB_INSTANCE."
+            )
+        self.diverged = len(chain.diverged)
+        files = chain.files
+        obsolete = self._changes.obsolete()
+        runs = layout.roll_ups(files)
+        if not runs and rewrite:
+            runs = [
+                [each]
+                for each in files
+                if any(each.first <= batch <= each.last for batch in obsolete)
+            ]
+        if not runs:
+            return False
+        self._replace(runs[0], snapshot, obsolete)
+        return True
+
+    def _replace(
+        self, parts: Sequence[BatchFile], snapshot: Snapshot, obsolete: Sequence[int]
+    ) -> None:
+        """Replace files that follow each other by one with the last state of each row."""
+        # Of the generation of its last part: the chain is found by generations.
+        whole = replace(parts[-1], first=parts[0].first)
+        first, last = whole.first, whole.last
+        with ExitStack() as stack:
+            paths = [
+                stack.enter_context(self._repository.downloaded(part.path, snapshot.commit))
+                for part in reversed(parts)
+            ]
+            target = paths[0].with_name("whole.parquet")
+            event_files.merge(paths, self._changes.current_previews(first, last), target)
+            self._repository.commit(
+                f"{self.instance}: batches {first} to {last} in one file",
+                added=(whole.path, target),
+                deleted=[part.path for part in parts if part.path != whole.path],
+                parent=snapshot.commit,
+            )
+        self._changes.rewritten(first, last, obsolete)
+
+    def _write_card(self, moment: str) -> None:
+        snapshot = self._repository.snapshot()
+        before = self._repository.text(CARD, snapshot)
+        after = card.updated(
+            before,
+            repository=self._repository.name,
+            instance=self.instance,
+            counts=self._changes.counts(),
+            moment=moment,
+        )
+        if after != before:
+            self._repository.commit(
+                f"{self.instance}: dataset card",
+                added=(CARD, after.encode()),
+                parent=snapshot.commit,
+            )
+
+
+def _retried(attempt: Callable[[], T]) -> T:
+    """The result of an attempt, repeated where the repository was changed since.
+
+    Raises:
+        HubConflict: Each of several attempts met another change.
+    """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return attempt()
+        except HubConflict:
+            continue
+    return attempt()

@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import {
+  describeFailure,
+  describeSaved,
+  describeTime,
+} from '../../nsfw_app/ui/assets/shared/savedState.js'
+
+const moment = '2026-03-04T12:03:00.000Z'
+const today = new Date('2026-03-04T13:00:00.000Z')
+const tomorrow = new Date('2026-03-06T13:00:00.000Z')
+const working = { target: 'org/name', last_success_at: moment, error: null, pending: 0 }
+const failing = { ...working, error: 'The hub cannot be reached.', pending: 3 }
+
+test('the bar says when everything was saved, with the date where that is another day', () => {
+  const time = new Date(moment).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
+  assert.equal(describeSaved(working, today), time)
+  assert.equal(describeTime(moment, tomorrow), `${new Date(moment).toLocaleDateString()} ${time}`)
+  assert.equal(describeSaved({ ...working, last_success_at: null }, today), 'not yet')
+})
+
+test('a failure names the repository, since when, and the reason; nothing is said while it works', () => {
+  assert.equal(describeFailure(working, today), '')
+  assert.equal(describeFailure(null, today), '')
+  const time = describeTime(moment, today)
+  assert.equal(describeSaved(failing, today), 'failing')
+  assert.equal(
+    describeFailure(failing, today),
+    `Nothing was saved in org/name since ${time}; changes wait on this server. The hub cannot be reached.`,
+  )
+  const never = { ...failing, last_success_at: null }
+  assert.match(describeFailure(never, today), /^Nothing was saved in org\/name yet; /)
+})

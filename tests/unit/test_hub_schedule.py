@@ -1,0 +1,292 @@
+"""When changes are saved, and what the status says about it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from nsfw_app.hub_sync import layout
+from nsfw_app.hub_sync.layout import parse
+from nsfw_app.hub_sync.process_lock import process_lock
+from nsfw_app.hub_sync.schedule import INTERVAL_S, MAX_WAIT_S, HubSync
+from nsfw_app.store import Store
+from tests.support.fakes import FakeClassifier
+from tests.support.hub_store import (
+    REPOSITORY,
+    client_hub,
+    contents,
+    new_saver,
+    open_engine,
+    open_store,
+    restored,
+    upload,
+)
+from tests.support.upload_hub import Repository, UploadHub
+
+NAME = REPOSITORY.name
+START = datetime(2026, 3, 4, 12, 3, tzinfo=UTC)
+
+
+class Clock:
+    """A time that tests set."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        """Seconds since the start."""
+        return self.seconds
+
+    def now(self) -> datetime:
+        """The time of day."""
+        return START + timedelta(seconds=self.seconds)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[UploadHub]:
+    """The hub of this process, without repositories."""
+    with client_hub(monkeypatch) as hub:
+        yield hub
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """The store of a server."""
+    return open_store(tmp_path / "first")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The time, as tests set it."""
+    return Clock()
+
+
+@pytest.fixture
+def sync(hub: UploadHub, store: Store, clock: Clock, tmp_path: Path) -> HubSync:
+    """What saves the store, without its thread."""
+    return HubSync(
+        new_saver(store),
+        REPOSITORY,
+        lock_file=tmp_path / "lock",
+        clock=clock,
+        now=clock.now,
+    )
+
+
+def data_files(hub: UploadHub) -> list[layout.BatchFile]:
+    """The files of batches."""
+    return sorted(parse(hub.repositories[NAME].files))
+
+
+def add(store: Store, red: int = 128) -> None:
+    """Upload an image."""
+    upload(open_engine(store, FakeClassifier()), red)
+
+
+def test_changes_are_saved_every_minute(
+    sync: HubSync, hub: UploadHub, store: Store, clock: Clock
+) -> None:
+    """The repository is created private; a minute without changes makes no commit."""
+    assert sync.status.last_success_at is None
+    add(store)
+    clock.seconds = 30
+    assert sync.status.pending == 5
+    assert sync.attempt() == INTERVAL_S
+    assert hub.repositories[NAME].private
+    clock.seconds = 60
+    commits, requests = len(hub.repositories[NAME].commits), len(hub.requests)
+    assert sync.attempt() == INTERVAL_S
+    assert len(hub.repositories[NAME].commits) == commits
+    assert len(hub.requests) == requests
+    status = sync.status
+    assert (status.target, status.error, status.pending) == (NAME, None, 0)
+    assert status.last_success_at == START + timedelta(seconds=60)
+    assert sync.failures == 0
+
+
+def test_one_server_of_a_data_directory_saves_at_a_time(
+    sync: HubSync, hub: UploadHub, store: Store, clock: Clock, tmp_path: Path
+) -> None:
+    """While another process saves, nothing is; what that one saved counts as saved."""
+    add(store)
+    with process_lock(tmp_path / "lock") as is_locked:
+        assert is_locked
+        sync.attempt()
+        assert NAME not in hub.repositories
+        assert sync.status.last_success_at is None
+    sync.attempt()
+    assert len(data_files(hub)) == 1
+    clock.seconds = 60
+    with process_lock(tmp_path / "lock"):
+        sync.attempt()
+    assert sync.status.last_success_at == START + timedelta(seconds=60)
+
+
+def test_the_first_save_writes_the_card(sync: HubSync, hub: UploadHub, store: Store) -> None:
+    """The card is there as soon as rows are, and commits are squashed once a day."""
+    add(store)
+    sync.attempt()
+    repository = hub.repositories[NAME]
+    assert "2026-03-04 12:03 UTC" in repository.files["README.md"].decode()
+    assert (repository.squashed, len(repository.commits)) == (1, 1)
+
+
+def test_a_day_has_few_commits_and_files(
+    sync: HubSync, hub: UploadHub, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are rolled up each hour; the history of commits is squashed each day."""
+    monkeypatch.setattr("nsfw_app.hub_sync.schedule.BATCHES_TO_ROLL_UP", 4)
+    monkeypatch.setattr(layout, "LEVELS", ((4, 4), (16, 4), (64, 4)))
+    for minute in range(25):
+        clock.seconds = minute * 60
+        add(store, 10 + minute)
+        sync.attempt()
+    files = [(each.first, each.last) for each in data_files(hub)]
+    assert files == [(1, 17), (18, 21), (22, 25)]
+    repository = hub.repositories[NAME]
+    assert repository.squashed == 1
+    clock.seconds += 86_400
+    add(store, 99)
+    sync.attempt()
+    assert repository.squashed == 2
+    assert len(repository.commits) == 1
+
+
+def test_a_rate_limit_is_kept(sync: HubSync, hub: UploadHub, store: Store) -> None:
+    """The next attempt is not before the hub allows it, and then saves everything."""
+    add(store)
+    sync.attempt()
+    add(store, 129)
+    hub.statuses["/commit/"] = 429
+    hub.headers["Retry-After"] = "1800"
+    assert sync.attempt() == 1800
+    status = sync.status
+    assert status.error is not None
+    assert "status 429" in status.error
+    assert status.last_success_at == START
+    assert status.pending > 0
+    hub.statuses.clear()
+    assert sync.attempt() == INTERVAL_S
+    assert (sync.status.error, sync.status.pending, sync.failures) == (None, 0, 1)
+
+
+def test_the_other_header_of_a_rate_limit_is_kept(
+    sync: HubSync, hub: UploadHub, store: Store
+) -> None:
+    """The hub's own header says in how many seconds requests are allowed again."""
+    add(store)
+    sync.attempt()
+    add(store, 129)
+    hub.statuses["/commit/"] = 429
+    hub.headers["RateLimit"] = '"api";r=0;t=1234'
+    assert sync.attempt() == 1234
+
+
+@pytest.mark.parametrize("status", [0, 503])
+def test_an_outage_loses_nothing(
+    status: int, sync: HubSync, hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """Attempts come less often, and one that succeeds saves everything."""
+    add(store)
+    sync.attempt()
+    hub.statuses["/commit/"] = status
+    waits = []
+    for red in range(129, 136):
+        add(store, red)
+        waits.append(sync.attempt())
+    assert waits == [60, 120, 240, 480, MAX_WAIT_S, MAX_WAIT_S, MAX_WAIT_S]
+    assert sync.failures == 7
+    hub.statuses.clear()
+    sync.attempt()
+    assert len(data_files(hub)) == 2
+    restored(tmp_path / "second")
+    assert contents(open_store(tmp_path / "second")) == contents(store)
+
+
+def test_a_refused_large_file_is_a_failure(sync: HubSync, hub: UploadHub, store: Store) -> None:
+    """Storage of large files may fail while the hub itself responds."""
+    add(store)
+    hub.statuses["/info/lfs/objects/batch"] = 500
+    sync.attempt()
+    assert sync.status.error is not None
+    assert sync.status.pending > 0
+    hub.statuses.clear()
+    sync.attempt()
+    assert sync.status.error is None
+
+
+def test_a_repository_that_becomes_public_is_left(
+    sync: HubSync,
+    hub: UploadHub,
+    store: Store,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is noticed with the next roll-up; nothing is saved from then on, as the status says."""
+    monkeypatch.setattr("nsfw_app.hub_sync.schedule.BATCHES_TO_ROLL_UP", 1)
+    add(store)
+    sync.attempt()
+    repository = hub.repositories[NAME]
+    repository.private = False
+    add(store, 129)
+    sync.attempt()
+    assert sync.status.error is not None
+    assert "is public" in sync.status.error
+    commits = len(repository.commits)
+    add(store, 130)
+    sync.attempt()
+    assert len(repository.commits) == commits
+    repository.private = True
+    clock.seconds = MAX_WAIT_S
+    sync.attempt()
+    assert sync.status.error is None
+
+
+def test_a_failed_roll_up_leaves_everything_saved(
+    sync: HubSync, hub: UploadHub, store: Store, clock: Clock
+) -> None:
+    """The status says what failed, until it succeeds; it is tried again after a while."""
+    hub.statuses["/super-squash/"] = 500
+    add(store)
+    sync.attempt()
+    assert "status 500" in str(sync.status.error)
+    assert sync.status.pending == 0
+    sync.attempt()
+    assert "status 500" in str(sync.status.error)
+    hub.statuses.clear()
+    requests = len(hub.requests)
+    add(store, 129)
+    sync.attempt()
+    assert "status 500" in str(sync.status.error)
+    assert not any("super-squash" in each for each in hub.requests[requests:])
+    clock.seconds = MAX_WAIT_S
+    add(store, 130)
+    sync.attempt()
+    assert sync.status.error is None
+
+
+@pytest.mark.parametrize(("name", "status"), [("/api/repos/create", 403), ("/api/datasets/", 401)])
+def test_a_token_without_permission_is_reported(
+    name: str, status: int, sync: HubSync, hub: UploadHub, store: Store
+) -> None:
+    """The server goes on, and the status says what the token lacks, without the token."""
+    if "datasets" in name:
+        hub.repositories[NAME] = Repository(private=True)
+    hub.statuses[name] = status
+    add(store)
+    sync.attempt()
+    assert "token" in str(sync.status.error)
+    assert REPOSITORY.token not in str(sync.status.error)
+
+
+def test_the_last_changes_are_saved_at_the_end(
+    sync: HubSync, hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """What changed since the last minute is saved before the server exits."""
+    sync.start()
+    add(store)
+    sync.close()
+    assert sync.status.pending == 0
+    restored(tmp_path / "second")
+    assert contents(open_store(tmp_path / "second")) == contents(store)

@@ -1,0 +1,572 @@
+"""Decisions are saved in a dataset repository and restored from it, by huggingface_hub."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import datasets
+import pyarrow.parquet as pq
+import pytest
+
+from nsfw_app.backups.restore import restore
+from nsfw_app.dataset_errors import HubDataError, HubFailed, PublicRepository, PushForbidden
+from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
+from nsfw_app.evidence.summary_json import summary_json
+from nsfw_app.hub_sync import event_files, layout
+from nsfw_app.hub_sync.layout import parse
+from nsfw_app.models.equivalence import EquivalentBackends
+from nsfw_app.records import Label
+from nsfw_app.review.policies import PolicyBook
+from nsfw_app.rules.queue import QueueOrder
+from nsfw_app.store import Store, hub_changes
+from nsfw_app.store.hub_changes import HubChanges
+from tests.support.backup_archives import backup_of
+from tests.support.fakes import FakeClassifier
+from tests.support.hub_store import (
+    REDS,
+    REPOSITORY,
+    client_hub,
+    contents,
+    exported,
+    fill,
+    insights_of,
+    new_saver,
+    open_engine,
+    open_store,
+    restored,
+    upload,
+)
+from tests.support.sample_records import answer_to, person
+from tests.support.upload_hub import Repository, UploadHub
+
+NAME = REPOSITORY.name
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[UploadHub]:
+    """The hub of this process, with a private repository."""
+    with client_hub(monkeypatch) as hub:
+        hub.repositories[NAME] = Repository(private=True)
+        yield hub
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """The store of a server."""
+    return open_store(tmp_path / "first")
+
+
+def rows(hub: UploadHub) -> list[dict[str, object]]:
+    """All rows of all files."""
+    files = hub.repositories[NAME].files
+    found = []
+    for path in sorted(files):
+        if path.endswith(".parquet"):
+            found += pq.read_table(io.BytesIO(files[path])).to_pylist()
+    return found
+
+
+def data_files(hub: UploadHub) -> list[layout.BatchFile]:
+    """The files of batches."""
+    return sorted(parse(hub.repositories[NAME].files))
+
+
+def claims(store: Store) -> list[list[str]]:
+    """The order in which the queue is worked, by reviewer."""
+    engine = open_engine(store, FakeClassifier())
+    found = []
+    for reviewer in ("ann", "bob", "cy"):
+        items = engine.queue.claim(
+            reviewer, model="fake", count=9, holding=(), order=QueueOrder.PRIORITY
+        )
+        engine.queue.release([item.entry_id for item in items], reviewer)
+        found.append([item.review.sha256 for item in items])
+    return found
+
+
+def estimates_of(store: Store) -> dict[str, object]:
+    """The evidence that Insights shows, without the time at which it was computed."""
+    summaries = Summaries(store, PolicyBook(store.policies), EquivalentBackends(None))
+    query = EvidenceQuery(FakeClassifier.identity)
+    found = summary_json(summaries.get(query), query)
+    return {name: value for name, value in found.items() if name != "computed_at"}
+
+
+def test_an_empty_data_directory_is_restored(hub: UploadHub, store: Store, tmp_path: Path) -> None:
+    """Log, queue, policies, Insights and all rows are as before, and no image is judged again."""
+    engine = open_engine(store, FakeClassifier())
+    fill(engine, store)
+    new_saver(store).save()
+    found = restored(tmp_path / "second")
+    assert found is not None
+    again = open_store(tmp_path / "second")
+    assert contents(again) == contents(store) | {
+        "images": [
+            (*row[:6], b"", *row[7:]) if row[0] in store.restrictions.all() else row
+            for row in contents(store)["images"]
+        ]
+    }
+    assert exported(again) == exported(store)
+    assert exported(again)[1].count("\n") > len(REDS)
+    assert again.consistency.check() == []
+    assert again.policies.latest("fake") == store.policies.latest("fake")
+    assert insights_of(again) == insights_of(store)
+    assert estimates_of(again) == estimates_of(store)
+    assert claims(again) == claims(store)
+    assert sum(map(len, claims(again))) > 0
+    kept = set(again.previews.all())
+    assert kept == set(store.previews.all()) - store.restrictions.all()
+    assert all(again.previews.get(image) == store.previews.get(image) for image in kept)
+    classifier = FakeClassifier()
+    engine = open_engine(again, classifier)
+    assert [upload(engine, red).prediction for red in REDS]
+    assert classifier.seen == 0
+    assert found.rows["decisions"] == len(contents(store)["decisions"])
+    assert (found.previews, found.without_preview, found.diverged) == (len(REDS) - 1, 0, 0)
+
+
+def test_a_restored_server_goes_on(hub: UploadHub, store: Store, tmp_path: Path) -> None:
+    """It saves only what is new; a third one has the rows of both."""
+    engine = open_engine(store, FakeClassifier())
+    fill(engine, store)
+    new_saver(store).save()
+    restored(tmp_path / "second")
+    second = open_store(tmp_path / "second")
+    saver = new_saver(second)
+    assert saver.pending == 0
+    engine = open_engine(second, FakeClassifier())
+    review = upload(engine, 140)
+    engine.decide(answer_to(review, "later", Label.NSFW), person("bob"))
+    assert 0 < saver.save() < 12
+    assert [(each.first, each.generation) for each in data_files(hub)] == [(1, 1), (2, 2)]
+    assert restored(tmp_path / "third").diverged == 0
+    third = open_store(tmp_path / "third")
+    assert contents(third) == contents(second)
+    assert exported(third) == exported(second)
+
+
+def test_each_commit_adds_one_file(hub: UploadHub, store: Store) -> None:
+    """Of one writer; what did not change is not saved again."""
+    engine = open_engine(store, FakeClassifier())
+    saver = new_saver(store)
+    for red in REDS[:3]:
+        upload(engine, red)
+        saver.save()
+    saver.save()
+    repository = hub.repositories[NAME]
+    assert [len(paths) for paths in repository.added] == [1, 1, 1]
+    assert [each.first for each in data_files(hub)] == [1, 2, 3]
+    kinds = [row["kind"] for row in rows(hub)]
+    assert kinds.count("image") == kinds.count("prediction") == kinds.count("upload") == 3
+
+
+def test_previews_stay_here_without_the_setting(
+    hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """Neither previews nor placeholders are sent; restored images have none, which is counted."""
+    engine = open_engine(store, FakeClassifier())
+    fill(engine, store)
+    new_saver(store, previews=False).save()
+    assert all(row["preview"] is None for row in rows(hub))
+    assert "placeholder" not in json.loads(
+        next(row["row"] for row in rows(hub) if row["kind"] == "image")
+    )
+    found = restored(tmp_path / "second")
+    again = open_store(tmp_path / "second")
+    assert (found.previews, found.without_preview) == (0, store.queue.size())
+    assert found.without_preview > 0
+    assert exported(again) == exported(store)
+    assert again.queue.size() == store.queue.size()
+    open_engine(again, FakeClassifier()).tidy_up(actor="daily purge")
+    assert again.queue.size() == 0
+    again_engine = open_engine(again, FakeClassifier())
+    for red in REDS:
+        upload(again_engine, red)
+    assert again.queue.size() > 0
+
+
+def test_what_is_secret_is_not_saved(hub: UploadHub, store: Store) -> None:
+    """No user, session or key, no lease, and no secret of draws is in any file."""
+    engine = open_engine(store, FakeClassifier())
+    fill(engine, store)
+    new_saver(store).save()
+    assert {row["kind"] for row in rows(hub)} <= set(event_files.TABLES)
+    saved = {name for row in rows(hub) for name in json.loads(row["row"])}
+    assert not saved & {"leased_by", "leased_until", "key_name", "secret", "password_hash"}
+    assert not {"users", "sessions", "api_keys", "draw_secret"} & set(event_files.TABLES.values())
+
+
+def test_datasets_reads_the_files(hub: UploadHub, store: Store, tmp_path: Path) -> None:
+    """`load_dataset` finds the files by the card; decisions have their own columns, and images."""
+    engine = open_engine(store, FakeClassifier())
+    fill(engine, store)
+    saver = new_saver(store)
+    saver.save()
+    upload(engine, 33)
+    saver.save()
+    saver.write_card("2026-03-04 12:03 UTC")
+    for path, data in hub.repositories[NAME].files.items():
+        target = tmp_path / "clone" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    events = datasets.load_dataset(
+        str(tmp_path / "clone"), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    assert events.column_names == list(event_files.COLUMNS)
+    assert isinstance(events.features["preview"], datasets.Image)
+    decisions = events.filter(lambda event: event["kind"] == "decision")
+    logged = [json.loads(line) for line in exported(store)[1].splitlines()]
+    assert [
+        (each["at"], each["actor"], each["image_sha256"], each["label"], each["nsfw_score"])
+        for each in decisions
+    ] == [
+        (
+            row["decided_at"], row["reviewer"], row["image_sha256"], row["reviewer_label"],
+            row["nsfw_score"],
+        )
+        for row in sorted(logged, key=lambda row: row["decision_id"])
+    ]  # fmt: skip
+    assert ["minor_present"] in list(decisions["reasons"])
+    images = events.filter(lambda event: event["kind"] == "image")
+    sizes = [image.size for image in images["preview"] if image is not None]
+    assert sizes == [(40, 30)] * (len(REDS))
+
+
+def test_the_card_describes_the_columns(hub: UploadHub, store: Store) -> None:
+    """Each column and kind is explained; each server has a line, which it alone changes."""
+    engine = open_engine(store, FakeClassifier())
+    fill(engine, store)
+    saver = new_saver(store)
+    saver.write_card("2026-03-04 12:03 UTC")
+    card = hub.repositories[NAME].files["README.md"].decode()
+    assert all(f"`{name}`" in card for name in event_files.COLUMNS)
+    assert all(f"`{kind}`" in card for kind in event_files.TABLES)
+    decisions = len(contents(store)["decisions"])
+    assert f"| main | {len(REDS)} | {len(REDS)} | {decisions} |" in card
+    other = card.replace("| main |", "| other |", 1).encode()
+    hub.repositories[NAME].files["README.md"] = other
+    saver.write_card("2026-03-04 12:04 UTC")
+    both = hub.repositories[NAME].files["README.md"].decode()
+    assert "12:03 UTC |" in both
+    assert "12:04 UTC |" in both
+    commits = len(hub.repositories[NAME].commits)
+    saver.write_card("2026-03-04 12:04 UTC")
+    assert len(hub.repositories[NAME].commits) == commits
+
+
+@pytest.fixture
+def small_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three files are rolled up into one, three of those into another."""
+    monkeypatch.setattr(layout, "LEVELS", ((3, 3), (9, 3), (27, 3)))
+
+
+def test_files_are_rolled_up(
+    small_levels: None, hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """After many batches there are few files with each row once, and commits are squashed."""
+    engine = open_engine(store, FakeClassifier())
+    saver = new_saver(store)
+    for number in range(31):
+        review = upload(engine, REDS[number % len(REDS)], owner=f"user {number}")
+        if number < 8:
+            engine.decide(answer_to(review, f"n{number}", Label.NSFW), person(f"user {number}"))
+        saver.save()
+        saver.roll_up(rewrite=False)
+    assert [(each.first, each.last) for each in data_files(hub)] == [(1, 27), (28, 30), (31, 31)]
+    keys = [(row["kind"], row["key"]) for row in rows(hub) if row["kind"] != "image"]
+    assert len(keys) == len(set(keys))
+    repository = hub.repositories[NAME]
+    assert all(len(paths) == 1 for paths in repository.added)
+    assert len(repository.commits) > 31
+    saver.squash()
+    assert len(repository.commits) == 1
+    restored(tmp_path / "second")
+    assert contents(open_store(tmp_path / "second")) == contents(store)
+
+
+def test_deleted_previews_leave_the_repository(
+    small_levels: None, hub: UploadHub, store: Store
+) -> None:
+    """The file that has them is written again without them, under its path, and no other."""
+    engine = open_engine(store, FakeClassifier())
+    saver = new_saver(store)
+    reviews = []
+    for red in REDS[:6]:
+        reviews.append(upload(engine, red))
+        saver.save()
+    saver.roll_up(rewrite=True)
+    before = dict(hub.repositories[NAME].files)
+    store.purges.purge(reviews[1].sha256, actor="root")
+    saver.save()
+    saver.roll_up(rewrite=False)
+    assert any(_preview_of(reviews[1].sha256, row) for row in rows(hub))
+    saver.roll_up(rewrite=True)
+    assert not any(_preview_of(reviews[1].sha256, row) for row in rows(hub))
+    assert sum(row["preview"] is not None for row in rows(hub)) == 5
+    after = hub.repositories[NAME].files
+    changed = [path for path in before if after[path] != before[path]]
+    assert [each.first for each in parse(changed)] == [1]
+    saved = [row["row"] for row in rows(hub) if row["image_sha256"] == reviews[1].sha256]
+    assert not any("placeholder" in row for row in saved)
+
+
+def _preview_of(image_sha256: str, row: dict[str, object]) -> bool:
+    return row["image_sha256"] == image_sha256 and row["preview"] is not None
+
+
+def test_several_servers_share_a_repository(
+    small_levels: None, hub: UploadHub, tmp_path: Path
+) -> None:
+    """Each restores its own rows, also where the other commits between its reads and writes."""
+    stores = {name: open_store(tmp_path / name) for name in ("one", "two")}
+    savers = {name: new_saver(stores[name], instance=name) for name in stores}
+    for number in range(5):
+        for name, each in stores.items():
+            upload(open_engine(each, FakeClassifier()), 10 * number + len(name), owner=name)
+            savers[name].save()
+    hub.before_commit.append(lambda _: savers["two"].write_card("now") or None)
+    savers["one"].roll_up(rewrite=True)
+    savers["one"].write_card("now")
+    for name, each in stores.items():
+        restored(tmp_path / f"{name} again", instance=name)
+        assert contents(open_store(tmp_path / f"{name} again")) == contents(each)
+    card = hub.repositories[NAME].files["README.md"].decode()
+    assert "| one | 5 |" in card
+    assert "| two | 5 |" in card
+
+
+def test_a_conflict_is_read_again(hub: UploadHub, store: Store) -> None:
+    """Another commit between reading the card and writing it costs an attempt only."""
+    saver = new_saver(store)
+    hub.before_commit.append(_other_commit)
+    saver.write_card("2026-03-04 12:03 UTC")
+    files = hub.repositories[NAME].files
+    assert "| main |" in files["README.md"].decode()
+    assert files["OTHER.md"] == b"theirs"
+    hub.before_commit += [_other_commit] * 9
+    with pytest.raises(HubFailed, match="was changed during the upload"):
+        saver.write_card("2026-03-04 12:04 UTC")
+    assert "12:03" in files["README.md"].decode()
+
+
+def _other_commit(repository: Repository) -> None:
+    repository.files["OTHER.md"] = b"theirs"
+    repository.commits.append(f"theirs {len(repository.commits)}")
+
+
+def test_a_lost_response_adds_nothing_twice(
+    hub: UploadHub, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A commit that is not known to have succeeded is made again under the same path."""
+    upload(open_engine(store, FakeClassifier()), 128)
+    saver = new_saver(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(HubChanges, "saved", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            saver.save()
+    upload(open_engine(store, FakeClassifier()), 129)
+    saver.save()
+    assert len(data_files(hub)) == 1
+    restored(tmp_path / "second")
+    assert contents(open_store(tmp_path / "second")) == contents(store)
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_server_that_was_replaced_says_so(
+    small_levels: None, hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """What it saves since is kept, is not restored, and is counted."""
+    engine = open_engine(store, FakeClassifier())
+    upload(engine, 128)
+    old = new_saver(store)
+    old.save()
+    restored(tmp_path / "second")
+    second = open_store(tmp_path / "second")
+    upload(open_engine(second, FakeClassifier()), 140)
+    new_saver(second).save()
+    upload(engine, 150)
+    old.save()
+    with pytest.raises(HubDataError, match="Another server was restored as 'main'"):
+        old.roll_up(rewrite=True)
+    new = new_saver(second)
+    new.roll_up(rewrite=True)
+    assert new.diverged == 1
+    assert restored(tmp_path / "third").diverged == 1
+    assert contents(open_store(tmp_path / "third")) == contents(second)
+    assert len(data_files(hub)) == 3
+
+
+def test_an_old_database_begins_another_history(
+    hub: UploadHub, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that was not restored is not mixed with what is there: the later one counts."""
+    upload(open_engine(store, FakeClassifier()), 128)
+    new_saver(store).save()
+    other = open_store(tmp_path / "other")
+    upload(open_engine(other, FakeClassifier()), 150)
+    monkeypatch.setattr(hub_changes, "now", lambda: "2999-01-01T00:00:00.000Z")
+    new_saver(other).save()
+    assert len({each.history for each in data_files(hub)}) == 2
+    found = restored(tmp_path / "second")
+    assert found.history.startswith("29990101T000000000Z-")
+    assert contents(open_store(tmp_path / "second")) == contents(other)
+
+
+def test_nothing_is_restored_from_an_empty_repository(hub: UploadHub, tmp_path: Path) -> None:
+    """It is created, private, where it is missing."""
+    del hub.repositories[NAME]
+    assert restored(tmp_path / "first") is None
+    assert hub.repositories[NAME].private
+    assert not (tmp_path / "first" / "review.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda row: {**row, "kind": "reaction"}, "rows of 'reaction', which this version"),
+        (
+            lambda row: {**row, "row": json.dumps({**json.loads(row["row"]), "mood": 1})},
+            "the column 'mood' of 'images', which this version",
+        ),
+        (lambda row: row if row["kind"] != "image" else None, "contradict each other"),
+    ],
+)
+def test_rows_that_cannot_be_restored_are_refused(
+    change: Callable[[dict[str, object]], object],
+    message: str,
+    hub: UploadHub,
+    store: Store,
+    tmp_path: Path,
+) -> None:
+    """A newer version's rows and missing ones leave the data directory empty."""
+    upload(open_engine(store, FakeClassifier()), 128)
+    new_saver(store).save()
+    ((path, data),) = (
+        (path, data)
+        for path, data in hub.repositories[NAME].files.items()
+        if path.endswith(".parquet")
+    )
+    changed = [new for row in pq.read_table(io.BytesIO(data)).to_pylist() if (new := change(row))]
+    sink = io.BytesIO()
+    pq.write_table(event_files.pa.Table.from_pylist(changed, schema=event_files.SCHEMA), sink)
+    hub.repositories[NAME].files[path] = sink.getvalue()
+    with pytest.raises(HubDataError, match=message):
+        restored(tmp_path / "second")
+    assert not (tmp_path / "second" / "review.db").exists()
+    assert not (tmp_path / "second" / "restoring").exists()
+
+
+def test_a_damaged_file_is_refused(hub: UploadHub, store: Store, tmp_path: Path) -> None:
+    """Half of the rows are not taken for all of them."""
+    upload(open_engine(store, FakeClassifier()), 128)
+    new_saver(store).save()
+    files = hub.repositories[NAME].files
+    (path,) = (path for path in files if path.endswith(".parquet"))
+    files[path] = files[path][:-40]
+    with pytest.raises(HubDataError, match="cannot be read"):
+        restored(tmp_path / "second")
+
+
+def test_a_newer_layout_is_refused(
+    hub: UploadHub, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names both layouts."""
+    upload(open_engine(store, FakeClassifier()), 128)
+    newer = event_files.SCHEMA.with_metadata({event_files.VERSION_KEY: b"2"})
+    monkeypatch.setattr(event_files, "SCHEMA", newer)
+    new_saver(store).save()
+    with pytest.raises(HubDataError, match=r"has layout 2, .* layouts up to 1"):
+        restored(tmp_path / "second")
+
+
+def test_a_restored_backup_begins_a_history(hub: UploadHub, store: Store, tmp_path: Path) -> None:
+    """It lacks what was saved since, and replaces no file of it; it is what is restored next."""
+    engine = open_engine(store, FakeClassifier())
+    upload(engine, 128)
+    new_saver(store).save()
+    backup = backup_of(store)
+    upload(engine, 129)
+    new_saver(store).save()
+    before = {path: hub.repositories[NAME].files[path] for path in hub.repositories[NAME].files}
+    restore(io.BytesIO(backup), tmp_path / "second")
+    second = open_store(tmp_path / "second")
+    upload(open_engine(second, FakeClassifier()), 130)
+    new_saver(second).save()
+    assert before.items() <= hub.repositories[NAME].files.items()
+    assert restored(tmp_path / "third") is not None
+    assert contents(open_store(tmp_path / "third")) == contents(second)
+
+
+def test_an_erased_name_is_not_restored(hub: UploadHub, store: Store, tmp_path: Path) -> None:
+    """All rows are saved again, in another history, by the server that runs."""
+    engine = open_engine(store, FakeClassifier())
+    upload(engine, 128)
+    (item,) = engine.queue.claim(
+        "ann", model="fake", count=1, holding=(), order=QueueOrder.PRIORITY
+    )
+    engine.queue.skip(item.entry_id, "ann")
+    saver = new_saver(store)
+    saver.save()
+    store.personal_data.erase_person("ann", actor="root")
+    saver.save()
+    assert restored(tmp_path / "second") is not None
+    found = contents(open_store(tmp_path / "second"))
+    assert found == contents(store)
+    assert "ann" not in str(found["queue_skips"])
+
+
+def test_a_public_repository_is_refused(hub: UploadHub, store: Store, tmp_path: Path) -> None:
+    """Nothing is sent to it, nor read from it."""
+    hub.repositories[NAME].private = False
+    with pytest.raises(PublicRepository, match="Nothing is saved in it"):
+        REPOSITORY.prepare()
+    with pytest.raises(PublicRepository):
+        restored(tmp_path / "second")
+    assert not hub.repositories[NAME].added
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (401, "The hub does not accept the token"),
+        (403, "The token has no permission to write org/decisions"),
+    ],
+)
+def test_a_token_without_permission_is_refused(
+    status: int, message: str, hub: UploadHub, tmp_path: Path
+) -> None:
+    """At once, with a sentence and without the token."""
+    del hub.repositories[NAME]
+    hub.statuses["/api/repos/create"] = status
+    with pytest.raises(PushForbidden, match=message) as raised:
+        restored(tmp_path / "second", sleep=_not_called)
+    assert REPOSITORY.token not in str(raised.value)
+
+
+def _not_called(_: float) -> None:
+    raise AssertionError
+
+
+def test_a_restore_waits_for_the_hub(hub: UploadHub, store: Store, tmp_path: Path) -> None:
+    """An outage at the start delays it; after some minutes it fails, and begins nothing."""
+    upload(open_engine(store, FakeClassifier()), 128)
+    new_saver(store).save()
+    waits: list[float] = []
+    hub.statuses["/resolve/"] = 503
+
+    def recover(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            hub.statuses.clear()
+
+    assert restored(tmp_path / "second", sleep=recover) is not None
+    assert waits == [2, 5, 10]
+    hub.statuses["/api/datasets/"] = 0
+    with pytest.raises(HubFailed, match="cannot be reached"):
+        restored(tmp_path / "third", sleep=waits.append)
+    assert 200 < sum(waits[3:]) < 400
+    assert not (tmp_path / "third" / "review.db").exists()
