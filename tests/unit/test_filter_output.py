@@ -284,6 +284,21 @@ def test_outputs_stay_out_of_the_scan_and_of_sources(
         write(source / "kept", FilterFormat.COPY)
 
 
+def test_images_are_not_written_where_patterns_find_them(tmp_path: Path) -> None:
+    """The next scan would find them again."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "1.png").write_bytes(image_bytes(1))
+    scan(Path(f"{tmp_path}/source/**/*.png"), tmp_path / "scan")
+    parts = ScannedParts(tmp_path / "scan")
+    with RowFilter(Criteria(policy=POLICY)) as kept, pytest.raises(ScanFilterError, match="finds"):
+        write_images(parts, kept, output=source / "kept", kind=FilterFormat.COPY, shard_images=10)
+    with RowFilter(Criteria(policy=POLICY)) as kept:
+        output = tmp_path / "kept"
+        write_images(parts, kept, output=output, kind=FilterFormat.COPY, shard_images=10)
+    assert len(files_in(output)) == 1
+
+
 def test_a_list_leaves_out_names_with_line_breaks(tmp_path: Path) -> None:
     """They would be two names; they are counted, while the others are written."""
     source = tmp_path / "source"
