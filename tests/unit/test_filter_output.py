@@ -299,6 +299,30 @@ def test_images_are_not_written_where_patterns_find_them(tmp_path: Path) -> None
     assert len(files_in(output)) == 1
 
 
+def test_a_list_has_names_that_are_not_utf8(tmp_path: Path) -> None:
+    """Files and containers of such names are found again by a scan of the list."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / os.fsdecode(b"\xe9.png")).write_bytes(image_bytes(1))
+    (source / r"\xe8.png").write_bytes(image_bytes(2))
+    with zipfile.ZipFile(source / os.fsdecode(b"\xe9.zip"), "w") as archive:
+        archive.writestr("1.png", image_bytes(3))
+    scan(source, tmp_path / "scanned")
+    with RowFilter(Criteria(policy=POLICY)) as kept:
+        write_rows(ScannedParts(tmp_path / "scanned"), kept, output=tmp_path / "kept.txt")
+    scan(Path(f"@{tmp_path}/kept.txt"), tmp_path / "again")
+    first, second = (
+        sorted(
+            (row["uri"], row["sha256"], row["error_kind"])
+            for path in (tmp_path / name / "images").iterdir()
+            for row in pq.read_table(path).to_pylist()
+        )
+        for name in ("scanned", "again")
+    )
+    assert first == second
+    assert len(first) == 3
+
+
 def test_a_list_leaves_out_names_with_line_breaks(tmp_path: Path) -> None:
     """They would be two names; they are counted, while the others are written."""
     source = tmp_path / "source"
