@@ -86,6 +86,15 @@ def grouped(found: Iterator[Entry]) -> Iterator[Unit]:
         yield Unit(group)
 
 
+def existing(location: str) -> str:
+    """The location itself, or with the bytes of a name that scans write with escapes."""
+    file = named_members.container_of(location) or location
+    actual = file if is_url(file) else unescaped(file)
+    if actual == file or os.path.lexists(file) or not os.path.lexists(actual):
+        return location
+    return location.replace(file, actual)
+
+
 def _checked(spec: str) -> str:
     """The location of a source, with the @ of a list."""
     mark = LIST if spec.startswith(LIST) and not Path(spec).exists() else ""
@@ -163,18 +172,9 @@ def _lines(location: str) -> Iterator[str]:
     try:
         for line in files.lines(location):
             if line:
-                yield _existing(resolved(line, table=location))
+                yield existing(resolved(line, table=location))
     except ImageError as error:
         raise SourceError(f"{redacted(location)}: {error}") from error
-
-
-def _existing(location: str) -> str:
-    """The location itself, or with the bytes of a name that scans write with escapes."""
-    file = named_members.container_of(location) or location
-    actual = file if is_url(file) else unescaped(file)
-    if actual == file or os.path.lexists(file) or not os.path.lexists(actual):
-        return location
-    return location.replace(file, actual)
 
 
 def _hash(uri: str) -> int:

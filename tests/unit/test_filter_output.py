@@ -299,6 +299,28 @@ def test_images_are_not_written_where_patterns_find_them(tmp_path: Path) -> None
     assert len(files_in(output)) == 1
 
 
+def test_members_that_a_list_names_next_to_a_file_that_changed(tmp_path: Path) -> None:
+    """They are looked up, although the part is no longer listed; only the changed file is not."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for red in range(2):
+            archive.writestr(f"{red}.png", image_bytes(red))
+    (tmp_path / "2.png").write_bytes(image_bytes(2))
+    lines = ["2.png", *(f"zip://{red}.png::{tmp_path / 'a.zip'}" for red in range(2))]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    scan(Path(f"@{tmp_path}/list.txt"), tmp_path / "scanned")
+    change(tmp_path / "2.png", image_bytes(3))
+    with RowFilter(Criteria(policy=POLICY)) as kept:
+        write_images(
+            ScannedParts(tmp_path / "scanned"),
+            kept,
+            output=tmp_path / "kept",
+            kind=FilterFormat.COPY,
+            shard_images=10,
+        )
+    assert (kept.counts.kept, kept.counts.dropped) == (2, {Drop.CHANGED: 1})
+    assert len(files_in(tmp_path / "kept")) == 2
+
+
 def test_a_list_has_names_that_are_not_utf8(tmp_path: Path) -> None:
     """Files and containers of such names are found again by a scan of the list."""
     source = tmp_path / "source"
