@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nsfw_app.datasets import files
 from nsfw_app.datasets.containers import kind_of
-from nsfw_app.datasets.file_search import is_image_name
+from nsfw_app.datasets.file_search import is_image_name, leads_to_directory
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import WEB, is_url, name_of, redacted, scheme
 from nsfw_app.errors import ImageError
@@ -161,7 +161,7 @@ def _children(base: str, left_out: LeftOutFiles) -> Iterator[tuple[str, bool]]:
                 yield each.location.rstrip("/"), each.is_directory
         else:
             for path in sorted(Path(base).iterdir()):
-                yield str(path), path.is_dir()
+                yield str(path), leads_to_directory(path)
     except (ImageError, OSError):
         left_out.add(LeftOut.UNREADABLE, redacted(base))
 
