@@ -5,6 +5,7 @@
     ├── ScanError            a scan's directory cannot be read, written or continued
     │   ├── ScanDiffers      it has a scan with another model, limits or sources
     │   ├── ScanRunning      another process scans into it
+    │   ├── ImagesLost       most files of a group that a list or table names are gone
     │   └── ScanFilterError  its rows cannot be filtered, or the result cannot be written
     ├── ClusterError         a cluster cannot be used for a scan, or not any more
     │   ├── NodeDiffers      a node has another model or other versions of libraries
@@ -48,6 +49,12 @@ class ScanRunning(ScanError):
     """Another process scans into the directory."""
 
     kind: str = "scan_running"
+
+
+class ImagesLost(ScanError):
+    """Most files that a list or table names together cannot be found any more."""
+
+    kind: str = "images_lost"
 
 
 class ScanFilterError(ScanError):

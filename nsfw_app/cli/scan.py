@@ -78,7 +78,7 @@ def scan(
     named = {source_name(source): source for source in sources}
     chosen = settings.load()
     policies = open_policies(chosen, open_store(chosen))
-    redo = {Redo.ERRORS: retry_errors, Redo.CHANGED: verify}
+    redo = {Redo.ERRORS: retry_errors, Redo.CHANGED: verify, Redo.LOST: delete_gone}
     with opened_model(cluster, chosen, policies) as model:
         if model.message:
             typer.echo(model.message, err=True)

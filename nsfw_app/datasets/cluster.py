@@ -180,7 +180,7 @@ class RayCluster:
         if not self.ready():
             raise ClusterError(f"No worker of the cluster is left. {self._problem}")
         self._is_starting = False
-        return ClusterScanner(self, directory.parts)
+        return ClusterScanner(self, directory.parts, redo=redo)
 
     def update(self) -> None:
         """Start workers on nodes that have joined, and drop those of nodes that have left.

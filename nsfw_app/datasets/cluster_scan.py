@@ -20,7 +20,7 @@ from nsfw_app.datasets.earlier_parts import EarlierParts, Origin
 from nsfw_app.datasets.entries import Entry, Part, Unit
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.part_files import PartFiles
-from nsfw_app.datasets.scan import DonePart
+from nsfw_app.datasets.scan import DonePart, Redo
 from nsfw_app.datasets.scan_progress import ScanProgress
 from nsfw_app.datasets.unit_assignments import Assignments
 from nsfw_app.datasets.units import find_units
@@ -96,10 +96,16 @@ class ClusterScanner:
         workers: Each has loaded the model of the scan.
         output: Where they write part files.
         clock: Seconds.
+        redo: Which rows of existing part files are made again.
     """
 
     def __init__(
-        self, workers: Workers, output: PartFiles, clock: Callable[[], float] = time.monotonic
+        self,
+        workers: Workers,
+        output: PartFiles,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        redo: frozenset[Redo] = frozenset(),
     ) -> None:
         self.progress = ScanProgress()
         self.left_out = LeftOutFiles()
@@ -107,6 +113,7 @@ class ClusterScanner:
         self._workers = workers
         self._output = output
         self._clock = clock
+        self._redo = redo
         self._finished = ScanProgress()  # counts of finished units
         self._stopped = threading.Event()
 
@@ -125,6 +132,7 @@ class ClusterScanner:
         Raises:
             ClusterError: No worker is left, or some units could not be scanned.
             SourceError: While units are listed.
+            ImagesLost: Most files of a unit are gone, and `Redo.LOST` is not asked for.
         """
         with closing(read_ahead(self._distinct(units), count=UNITS_AHEAD)) as ahead:
             assignments = Assignments(ahead)
@@ -165,7 +173,10 @@ class ClusterScanner:
                 continue
             seen.add(part.key)
             if not unit.is_container and self._output.complete(part) is None:
-                earlier.drop(part, earlier.holders(part, seen))
+                holders = earlier.holders(part, seen)
+                if Redo.LOST not in self._redo:
+                    earlier.check(part, holders)
+                earlier.drop(part, holders)
             yield unit
 
     def _assign(self, assignments: Assignments) -> None:

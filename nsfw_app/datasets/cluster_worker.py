@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from nsfw_app import __version__
-from nsfw_app.dataset_errors import NotShared
+from nsfw_app.dataset_errors import ImagesLost, NotShared
 from nsfw_app.datasets import files, output_file
 from nsfw_app.datasets.earlier_parts import EarlierParts, Origin
 from nsfw_app.datasets.entries import Entry, Part, Unit
@@ -188,6 +188,8 @@ class ScanWorker:
             if self._stopped.is_set():
                 scanner.stop()
             parts = list(scanner.scan([unit]))
+        except ImagesLost as error:  # of a table of paths; another worker finds them no more
+            return Failure(FailureKind.UNIT, str(error))
         except NSFWReviewError as error:
             return Failure(FailureKind.WORKER, str(error))
         except Exception as error:

@@ -9,10 +9,11 @@ import hashlib
 import threading
 import weakref
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
-from nsfw_app.dataset_errors import ScanError
+from nsfw_app.dataset_errors import ImagesLost, ScanError
 from nsfw_app.datasets.entries import Part
 from nsfw_app.datasets.image_table import text
 from nsfw_app.datasets.part_files import PartFiles, read_footer, read_table
@@ -72,6 +73,43 @@ class EarlierParts:
         """
         uris = {text(entry.uri) for entry in part.entries}
         return [path for key in keys if (path := self._files.drop(key, uris)) is not None]
+
+    def check(self, part: Part, keys: Iterable[str]) -> None:
+        """Check that most images of a part that were classified can still be found.
+
+        A directory has no entries of files that are gone, but a list or a table does. They have no
+        version. Where a server sends none for any file, the rows have none, either.
+
+        Args:
+            part: A new part.
+            keys: Of the parts that have rows of the same images.
+
+        Raises:
+            ImagesLost: More than half of them cannot: a disk may not be mounted.
+        """
+        lost = {text(entry.uri) for entry in part.entries if not entry.version}
+        if not lost:
+            return
+        uris = {text(entry.uri) for entry in part.entries}
+        classified: set[str] = set()
+        for key in keys:
+            with suppress(ScanError):  # it is damaged, or was replaced by another worker
+                table = read_table(self._files.path(key), ["uri", "version", "error_kind"])
+                classified |= {
+                    row["uri"]
+                    for row in table.to_pylist()
+                    if row["version"] and row["error_kind"] is None
+                }
+        classified &= uris
+        if lost := lost & classified:
+            first = min(lost)
+            if 2 * len(lost) > len(classified):
+                raise ImagesLost(
+                    f"{len(lost):,} of {len(classified):,} images of a group that were classified "
+                    f"cannot be found, the first is {first}. Is a disk not mounted, or a server "
+                    "not reached? Their rows are kept, and the scan is not finished. If the images "
+                    "are meant to be gone, run the same command with --delete-gone."
+                )
 
     def _loaded(self) -> DuplicateIndex:
         index = DuplicateIndex()

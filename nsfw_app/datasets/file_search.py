@@ -20,6 +20,15 @@ def is_image_name(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
+def leads_to_directory(path: Path) -> bool:
+    """Whether a path leads to a directory; not one whose links or name cannot be followed.
+
+    `Path.is_dir` and `os.DirEntry.is_dir` raise where a link leads into a directory that this user
+    may not search, or to a name that is too long.
+    """
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 @dataclass(frozen=True, slots=True)
 class FoundFile:
     """A file to classify.
@@ -60,10 +69,11 @@ class FileSearch:
         """
         links: list[tuple[Path, Path]] = []
         for path in paths:
-            if path.is_dir():
+            if leads_to_directory(path):
                 yield from self._directory(path, path, links, linked=False)
             else:
-                yield FoundFile(path, Path(path.name), path.is_symlink())
+                # Not `Path.is_symlink`, which raises for names that are too long.
+                yield FoundFile(path, Path(path.name), os.path.islink(path))  # noqa: PTH114
         for path, root in links:  # grows during the loop: linked directories may contain links
             yield from self._directory(path, root, links, linked=True)
 
@@ -89,7 +99,7 @@ class FileSearch:
                     self.left_out.add(LeftOut.HIDDEN, str(path))
                 elif entry.is_dir(follow_symlinks=False):
                     inner.append(path)
-                elif entry.is_dir():
+                elif leads_to_directory(path):
                     links.append((path, root))
                 elif not self.is_wanted(entry.name):
                     self.left_out.add(LeftOut.NAME, str(path))

@@ -1,6 +1,6 @@
 """The filtered images of a scan, written as rows or as images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from nsfw_app.concurrency import map_ordered
 from nsfw_app.dataset_errors import ScanFilterError
-from nsfw_app.datasets import files
+from nsfw_app.datasets import files, patterns
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.filter_formats import FilterFormat
 from nsfw_app.datasets.filter_output import image_output, row_output
@@ -92,9 +92,7 @@ def write_images(
         SourceError: A source does not exist any more.
     """
     _check_outside(output, parts.directory)
-    for source in parts.record.sources:
-        if Path(source).is_dir():  # else the next scan would find the images
-            _check_outside(output, Path(source))
+    _check_not_found(output, parts.record.sources)
 
     def items() -> Iterator[Item]:
         for entries, table in parts.with_entries():
@@ -139,3 +137,17 @@ def _check_outside(output: Path, directory: Path) -> None:
     """
     if output.resolve().is_relative_to(directory.resolve()):
         raise ScanFilterError(f"{output} lies in {directory}. Choose another --output.")
+
+
+def _check_not_found(output: Path, sources: Iterable[str]) -> None:
+    """Check that the next scan of the sources does not find what is written.
+
+    Raises:
+        ScanFilterError: It does.
+    """
+    for source in sources:
+        if patterns.is_pattern(source):
+            if patterns.may_find(source, str(output.resolve())):
+                raise ScanFilterError(f"{source} finds {output}. Choose another --output.")
+        elif Path(source).is_dir():
+            _check_outside(output, Path(source))

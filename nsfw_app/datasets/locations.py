@@ -11,6 +11,7 @@ SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 WEB = frozenset({"http", "https"})
 ARCHIVES = frozenset({"zip", "tar"})  # of images in an archive, as in `zip://a.jpg::/data/x.zip`
 CHAIN = "::"  # between such an image and its archive
+ESCAPED = re.compile(r"\\x([89a-f][0-9a-f])")  # a byte of a name that is not UTF-8
 # Parameters by which S3, Google Cloud, CloudFront and Azure sign URLs, and usual names of keys.
 SECRETS = re.compile(
     r"(x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id"
@@ -54,6 +55,11 @@ def redacted(location: str) -> str:
             slash, path = "", urlunsplit(("", "", parts.path, query, ""))
         location = f"{prefix}://{host}{slash}{path}"
     return os.fsencode(location).decode(errors="backslashreplace")
+
+
+def unescaped(path: str) -> str:
+    """The path of a file that `redacted` shows like this; bytes that are not UTF-8 are escaped."""
+    return ESCAPED.sub(lambda found: os.fsdecode(bytes([int(found[1], 16)])), path)
 
 
 def name_of(location: str) -> str:

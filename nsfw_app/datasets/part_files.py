@@ -10,6 +10,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,11 +116,17 @@ class PartFiles:
     def write_unfinished(self, key: str, rows: Sequence[Row], container: str = "") -> PartFooter:
         """Write the rows that a part has when it is interrupted, or before it may appear.
 
+        Rows of its other images that an earlier interruption has kept stay.
+
         Raises:
             ScanError: They cannot be written.
         """
         output_file.make_directory(self._unfinished)
-        return self._write(self._unfinished_path(key), self._table(rows), container)
+        path, table = self._unfinished_path(key), self._table(rows)
+        if path.exists():
+            with suppress(ScanError):  # it is damaged
+                table = pa.concat_tables([table, self._others(path, table)])
+        return self._write(path, table, container)
 
     def finish(self, key: str) -> None:
         """Let an unfinished file appear as that of its part.
@@ -180,6 +187,13 @@ class PartFiles:
         with output_file.writing(self.directory):
             for key in keys:
                 self.path(key).unlink(missing_ok=True)
+
+    def _others(self, path: Path, table: pa.Table) -> pa.Table:
+        """The rows of a file whose images have none in a table."""
+        rows = {text(row["uri"]): row for row in read_table(path).to_pylist()}
+        for uri in table["uri"].to_pylist():
+            rows.pop(uri, None)
+        return self._table(list(rows.values()))
 
     def _unfinished_path(self, key: str) -> Path:
         return self._unfinished / f"{PREFIX}{key}{SUFFIX}"

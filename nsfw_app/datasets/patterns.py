@@ -8,11 +8,12 @@ images/**/*.png               at any depth
 import fnmatch
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from nsfw_app.datasets import files
 from nsfw_app.datasets.containers import kind_of
-from nsfw_app.datasets.file_search import is_image_name
+from nsfw_app.datasets.file_search import is_image_name, leads_to_directory
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import WEB, is_url, name_of, redacted, scheme
 from nsfw_app.errors import ImageError
@@ -63,6 +64,30 @@ def matches(location: str, left_out: LeftOutFiles) -> Iterator[str]:
     yield from _below(base or "/", (rest + location[first.start() :]).split("/"), left_out)
 
 
+def may_find(pattern: str, output: str) -> bool:
+    """Whether a pattern finds files that are written to an output, or two levels below it.
+
+    Args:
+        pattern: Absolute, as a source is; one of URLs finds no local file.
+        output: Absolute path of a file or directory that need not exist.
+    """
+    for each in () if is_url(pattern) else without_braces(pattern):
+        first = WILDCARDS.search(each)
+        base = each[: first.start()].rpartition("/")[0] if first else each
+        if output != base and not output.startswith(f"{base}/"):
+            continue
+        wanted = each[len(base) :].strip("/").split("/") if first else []
+        if ANY_DEPTH in wanted:
+            return True
+        # Images in a directory lie in subdirectories; the names of both are not known yet.
+        inside = [*filter(None, output[len(base) :].split("/")), ""]
+        is_deep_enough = len(wanted) <= len(inside) + 1
+        pairs = zip(inside[:-1], wanted, strict=False)
+        if is_deep_enough and all(fnmatch.fnmatchcase(name, part) for name, part in pairs):
+            return True
+    return False
+
+
 def _below(base: str, patterns: list[str], left_out: LeftOutFiles) -> Iterator[str]:
     """What matches in a directory and below, by the parts of a pattern."""
     pattern, *rest = patterns
@@ -79,12 +104,38 @@ def _below(base: str, patterns: list[str], left_out: LeftOutFiles) -> Iterator[s
 
 
 def _at_any_depth(base: str, patterns: list[str], left_out: LeftOutFiles) -> Iterator[str]:
-    yield from _below(base, patterns, left_out)
-    for location, is_directory in _children(base, left_out):
+    """What matches in a directory and in all below, each searched once; linked ones come last."""
+    searched: set[tuple[int, int]] = set()
+    starts = [base]  # grows during the loop: linked directories
+    for start in starts:
+        yield from _in_tree(start, patterns, left_out, searched, starts)
+
+
+def _in_tree(
+    directory: str,
+    patterns: list[str],
+    left_out: LeftOutFiles,
+    searched: set[tuple[int, int]],
+    links: list[str],
+) -> Iterator[str]:
+    """What matches in a directory and below; appends linked directories to `links`."""
+    if not is_url(directory):
+        with suppress(OSError):  # counted when its children are listed
+            status = Path(directory).stat()
+            if (status.st_dev, status.st_ino) in searched:
+                left_out.add(LeftOut.REPEATED, directory)
+                return
+            searched.add((status.st_dev, status.st_ino))
+    yield from _below(directory, patterns, left_out)
+    for location, is_directory in _children(directory, left_out):
         # A directory that matches has been found, with all that is in it.
         is_found = len(patterns) == 1 and _matches_name(location, patterns[0])
-        if is_directory and not is_found and not name_of(location).startswith("."):
-            yield from _at_any_depth(location, patterns, left_out)
+        if not is_directory or is_found or name_of(location).startswith("."):
+            continue
+        if not is_url(location) and Path(location).is_symlink():
+            links.append(location)
+        else:
+            yield from _in_tree(location, patterns, left_out, searched, links)
 
 
 def _matches_name(location: str, pattern: str) -> bool:
@@ -110,7 +161,7 @@ def _children(base: str, left_out: LeftOutFiles) -> Iterator[tuple[str, bool]]:
                 yield each.location.rstrip("/"), each.is_directory
         else:
             for path in sorted(Path(base).iterdir()):
-                yield str(path), path.is_dir()
+                yield str(path), leads_to_directory(path)
     except (ImageError, OSError):
         left_out.add(LeftOut.UNREADABLE, redacted(base))
 

@@ -45,6 +45,7 @@ class Redo(StrEnum):
 
     ERRORS = "errors"  # those with an error
     CHANGED = "changed"  # those whose file has other bytes now; all files are read for that
+    LOST = "lost"  # those whose file is gone, also where it is most of a group; see `EarlierParts`
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,7 @@ class Scanner:
 
         Raises:
             ScanError: A part cannot be written.
+            ImagesLost: Most images of a part are gone, and `Redo.LOST` is not asked for.
             StorageError: The disk of temporary files is full.
         """
         done: deque[DonePart] = deque()
@@ -291,6 +293,8 @@ class Scanner:
             return DonePart(key, opened.footer, is_new=False)
         rows = [row for row in opened.rows if row is not None]
         if holders := self._earlier.holders(part, self._current):
+            if Redo.LOST not in self._redo:
+                self._earlier.check(part, holders)
             # Killed in between, the rows are not lost, and no image has two.
             footer = self._output.write_unfinished(key, rows, part.container)
             known.load(self._earlier.drop(part, holders))

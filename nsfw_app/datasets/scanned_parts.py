@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from nsfw_app.datasets import named_members
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.image_table import text
 from nsfw_app.datasets.left_out import LeftOutFiles
-from nsfw_app.datasets.part_files import PartFiles, read_table
+from nsfw_app.datasets.part_files import PartFiles, read_footer, read_table
 from nsfw_app.datasets.scan_record import ScanRecord
-from nsfw_app.datasets.units import find_units, parts_of
+from nsfw_app.datasets.units import existing, find_units, parts_of
 
 
 class ScannedParts:
@@ -41,7 +42,8 @@ class ScannedParts:
         """The rows of each part with the entries of their images.
 
         The sources are listed again. Entries of parts that are no longer listed, because one of
-        their files changed, are made of their rows: an archive's members can then not be read.
+        their files changed, are made of their rows: the members of an archive that was searched
+        can then not be read, those that a list names are looked up.
 
         Raises:
             ScanError: A part file cannot be read.
@@ -62,10 +64,14 @@ class ScannedParts:
                     entries = [by_uri[uri] for uri in table["uri"].to_pylist()]
                 yield entries, table
         for key in sorted(self._files.keys() - seen):
-            table = read_table(self._files.path(key))
+            path = self._files.path(key)
+            table = read_table(path)
             columns = [table[name].to_pylist() for name in ("uri", "version", "size_bytes")]
             entries = [
-                Entry(uri, uri, version=version or "", size=size)
+                Entry(uri, existing(uri), version=version or "", size=size)
                 for uri, version, size in zip(*columns, strict=True)
             ]
+            if not read_footer(path).container:
+                found = {text(entry.uri): entry for entry in named_members.found(entries)}
+                entries = [found.get(entry.uri, entry) for entry in entries]
             yield entries, table

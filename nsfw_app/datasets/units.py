@@ -8,6 +8,7 @@
 
 import hashlib
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from nsfw_app.datasets.entries import Entry, Part, Unit
 from nsfw_app.datasets.file_search import FileSearch
 from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
-from nsfw_app.datasets.locations import absolute, is_url, redacted, resolved
+from nsfw_app.datasets.locations import absolute, is_url, redacted, resolved, unescaped
 from nsfw_app.datasets.remote_search import RemoteSearch
 from nsfw_app.datasets.versions import versioned
 from nsfw_app.errors import ImageError
@@ -83,6 +84,15 @@ def grouped(found: Iterator[Entry]) -> Iterator[Unit]:
             group = []
     if group:
         yield Unit(group)
+
+
+def existing(location: str) -> str:
+    """The location itself, or with the bytes of a name that scans write with escapes."""
+    file = named_members.container_of(location) or location
+    actual = file if is_url(file) else unescaped(file)
+    if actual == file or os.path.lexists(file) or not os.path.lexists(actual):
+        return location
+    return location.replace(file, actual)
 
 
 def _checked(spec: str) -> str:
@@ -162,7 +172,7 @@ def _lines(location: str) -> Iterator[str]:
     try:
         for line in files.lines(location):
             if line:
-                yield resolved(line, table=location)
+                yield existing(resolved(line, table=location))
     except ImageError as error:
         raise SourceError(f"{redacted(location)}: {error}") from error
 

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from nsfw_app.concurrency import map_ordered
+from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import containers, files
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.files import FileStatus
@@ -38,6 +39,6 @@ def _entry(found: FileStatus | Entry) -> Entry:
     if not found.version:
         try:
             found = files.status(location)
-        except ImageError:
+        except (ImageError, SourceError):  # such as that of an unknown scheme in a table
             return Entry(redacted(location), location)
     return Entry(redacted(location), location, "", found.size, found.version, is_found=is_found)

@@ -61,6 +61,18 @@ where not exists (
   where p.image_sha256 = u.image_sha256
 )
 """
+# The labels of other sources for an image that was not stored then. They become decisions with the
+# first one, which may differ: labels without a decision do not count from then on.
+PENDING = f"""
+select u.source, u.label from unstored_labels u
+where u.image_sha256 = :image and u.source != :source and not exists (
+  select 1 from unstored_labels later
+  where later.image_sha256 = u.image_sha256 and later.source = u.source and later.id > u.id
+) and not exists (
+  select 1 from predictions p join decisions d on d.prediction_id = p.id
+  where p.image_sha256 = u.image_sha256 and d.reviewer = '{IMPORT_PREFIX}' || u.source
+)
+"""
 # A decision of a source that is about the latest prediction of an image, and the one that stands.
 TARGET = f"""
 select p.id, p.model, p.nsfw_score,
@@ -148,6 +160,8 @@ class LabelImports:
     ) -> Recorded:
         """Record the labels of images, by hash, stored or not, and audit it.
 
+        Labels that other sources have of an image that is stored by now become decisions, too.
+
         Args:
             labels: The label of each image.
             source: The name of the source.
@@ -155,10 +169,15 @@ class LabelImports:
             actor: Who imports them.
         """
         with self._connections.writing() as db, webhooks_on_state_change(db) as watch:
-            outcomes = [
-                self._add(db, image, label, IMPORT_PREFIX + source, threshold_of, watch)
-                for image, label in labels.items()
-            ]
+            outcomes = []
+            for image, label in labels.items():
+                values = {"image": image, "source": source}
+                for other, earlier in db.execute(PENDING, values).fetchall():
+                    reviewer = IMPORT_PREFIX + other
+                    self._add(db, image, Label(earlier), reviewer, threshold_of, watch)
+                outcomes.append(
+                    self._add(db, image, label, IMPORT_PREFIX + source, threshold_of, watch)
+                )
             recorded = _count(outcomes)
             note(db, actor, AuditAction.IMPORT, source, labels=recorded.added)
         return recorded

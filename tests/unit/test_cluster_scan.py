@@ -4,14 +4,16 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from nsfw_app.dataset_errors import ClusterError, ScanError, UnitsFailed
+from nsfw_app.dataset_errors import ClusterError, ImagesLost, ScanError, UnitsFailed
 from nsfw_app.datasets import cluster_scan, units
 from nsfw_app.datasets.cluster_scan import ClusterScanner, probes
-from nsfw_app.datasets.scan import DonePart
+from nsfw_app.datasets.left_out import LeftOutFiles
+from nsfw_app.datasets.scan import DonePart, Redo
 from nsfw_app.datasets.scan_record import ScanRecord
 from nsfw_app.datasets.units import find_units
 from tests.support.fake_workers import FakeWorkers, job
@@ -91,6 +93,28 @@ def test_changed_images_have_one_row(source: Path, output: Path) -> None:
     list(scanner.scan(find_units([str(source)], left_out=scanner.left_out)))
     assert rows(output)["003.png"]["nsfw_score"] == pytest.approx(203 / 255)
     assert {"first.png", "x.png"} <= set(rows(output))
+
+
+def test_rows_of_a_list_are_kept_where_its_disk_is_not_mounted(
+    source: Path, output: Path, tmp_path: Path
+) -> None:
+    """The command ends before it deletes rows of the group, unless that is asked for."""
+    names = "".join(f"{source}/{red:03}.png\n" for red in range(COUNT))
+    (tmp_path / "list.txt").write_text(names)
+    named = [f"@{tmp_path}/list.txt"]
+    workers = FakeWorkers(job(output), ["a", "b"])
+    list(ClusterScanner(workers, workers.parts).scan(find_units(named, left_out=LeftOutFiles())))
+    before = rows(output)
+    source.rename(tmp_path / "unmounted")
+    for redo in (frozenset[Redo](), frozenset({Redo.LOST})):
+        workers = FakeWorkers(job(output), ["a", "b"])
+        scanner = ClusterScanner(workers, workers.parts, redo=redo)
+        units = find_units(named, left_out=LeftOutFiles())
+        with pytest.raises(ImagesLost) if not redo else nullcontext():
+            list(scanner.scan(units))
+        found = {row["error_kind"] for row in rows(output).values()}
+        assert found == ({"missing"} if redo else {None})
+        assert rows(output).keys() == before.keys()
 
 
 def test_units_are_shared(source: Path, output: Path) -> None:

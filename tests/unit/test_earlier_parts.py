@@ -4,13 +4,14 @@ import shutil
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nsfw_app.dataset_errors import ScanError
+from nsfw_app.dataset_errors import ImagesLost, ScanError
 from nsfw_app.datasets import units
 from nsfw_app.datasets.part_files import PartFiles
-from nsfw_app.datasets.scan import Scanner
+from nsfw_app.datasets.scan import Redo, Scanner
 from nsfw_app.datasets.scan_record import ScanRecord
 from nsfw_app.datasets.scanned_parts import ScannedParts
 from nsfw_app.datasets.units import find_units
@@ -58,6 +59,12 @@ def change_much(source: Path) -> None:
         change(source / f"{red:03}.png", image_bytes(200 - red))
     (source / "001.png").unlink()
     zipped(source / "a.zip", range(99, 110))
+
+
+def all_rows(output: Path) -> list[dict[str, Any]]:
+    """The rows of all part files, by uri."""
+    paths = (output / "images").glob("part-*")
+    return sorted((row for path in paths for row in read(path)), key=lambda row: row["uri"])
 
 
 class CheckedFiles(PartFiles):
@@ -155,3 +162,30 @@ def test_rows_that_are_left_have_their_entries(source: Path, output: Path) -> No
     ]
     assert all(entry == uri for entry, uri in found)
     assert len(found) == COUNT + 11
+
+
+@pytest.mark.parametrize("name", ["list.txt", "table.csv", "members.txt"])
+def test_files_that_a_list_names_and_are_gone(
+    source: Path, output: Path, tmp_path: Path, name: str
+) -> None:
+    """Rows are kept where most of a group are gone, such as those on a disk that is not mounted."""
+    lines = [str(source / f"{red:03}.png") for red in range(COUNT)]
+    if name == "members.txt":
+        lines = [f"zip://{red}.png::{source / 'a.zip'}" for red in range(100, 110)]
+    (tmp_path / name).write_text("\n".join(["path"] * name.endswith("csv") + lines))
+    named = [Path(str(tmp_path / name) if name.endswith("csv") else f"@{tmp_path / name}")]
+    scan_all(named, output)
+    before = all_rows(output)
+    source.rename(tmp_path / "unmounted")
+    with pytest.raises(ImagesLost, match="Is a disk not mounted"):
+        scan_all(named, output)
+    assert all_rows(output) == before
+    (tmp_path / "unmounted").rename(source)
+    classifier = CountingClassifier()
+    scan_all(named, output, classifier=classifier)
+    assert not classifier.seen
+    shutil.rmtree(source)
+    scan_all(named, output, Redo.LOST)
+    after = all_rows(output)
+    assert {row["error_kind"] for row in after} == {"missing"}
+    assert [row["uri"] for row in after] == [row["uri"] for row in before]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from nsfw_app.datasets import patterns
 from nsfw_app.datasets.file_search import FileSearch
-from nsfw_app.datasets.left_out import LeftOut
+from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 
 
 @pytest.fixture
@@ -66,6 +67,18 @@ def test_linked_directories_and_files_are_followed(root: Path, tmp_path: Path) -
     assert names[-1] == "A-link/e.png@"
     assert "file.png@" in names
     assert "nowhere.png@" in names  # so that the broken link is reported
+
+
+def test_links_that_cannot_be_followed_are_files(root: Path) -> None:
+    """As one into a directory that may not be searched; what comes after them is found."""
+    (root / "a-long.png").symlink_to("x" * 300)
+    (root / "a-self").symlink_to("a-self")
+    named = Path("/" + "x" * 5_000)
+    files = [*FileSearch().files([root, named])]
+    assert [str(file.relative) for file in files if file.linked] == ["a-long.png", "a-self"]
+    assert len(files) == 8
+    images = patterns.matches(f"{root}/*.*", LeftOutFiles())
+    assert [Path(name).name for name in images] == ["a-long.png", "a.JPG", "b.png"]
 
 
 def test_circular_links_end(root: Path) -> None:

@@ -284,6 +284,67 @@ def test_outputs_stay_out_of_the_scan_and_of_sources(
         write(source / "kept", FilterFormat.COPY)
 
 
+def test_images_are_not_written_where_patterns_find_them(tmp_path: Path) -> None:
+    """The next scan would find them again."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "1.png").write_bytes(image_bytes(1))
+    scan(Path(f"{tmp_path}/source/**/*.png"), tmp_path / "scan")
+    parts = ScannedParts(tmp_path / "scan")
+    with RowFilter(Criteria(policy=POLICY)) as kept, pytest.raises(ScanFilterError, match="finds"):
+        write_images(parts, kept, output=source / "kept", kind=FilterFormat.COPY, shard_images=10)
+    with RowFilter(Criteria(policy=POLICY)) as kept:
+        output = tmp_path / "kept"
+        write_images(parts, kept, output=output, kind=FilterFormat.COPY, shard_images=10)
+    assert len(files_in(output)) == 1
+
+
+def test_members_that_a_list_names_next_to_a_file_that_changed(tmp_path: Path) -> None:
+    """They are looked up, although the part is no longer listed; only the changed file is not."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for red in range(2):
+            archive.writestr(f"{red}.png", image_bytes(red))
+    (tmp_path / "2.png").write_bytes(image_bytes(2))
+    lines = ["2.png", *(f"zip://{red}.png::{tmp_path / 'a.zip'}" for red in range(2))]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    scan(Path(f"@{tmp_path}/list.txt"), tmp_path / "scanned")
+    change(tmp_path / "2.png", image_bytes(3))
+    with RowFilter(Criteria(policy=POLICY)) as kept:
+        write_images(
+            ScannedParts(tmp_path / "scanned"),
+            kept,
+            output=tmp_path / "kept",
+            kind=FilterFormat.COPY,
+            shard_images=10,
+        )
+    assert (kept.counts.kept, kept.counts.dropped) == (2, {Drop.CHANGED: 1})
+    assert len(files_in(tmp_path / "kept")) == 2
+
+
+def test_a_list_has_names_that_are_not_utf8(tmp_path: Path) -> None:
+    """Files and containers of such names are found again by a scan of the list."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / os.fsdecode(b"\xe9.png")).write_bytes(image_bytes(1))
+    (source / r"\xe8.png").write_bytes(image_bytes(2))
+    with zipfile.ZipFile(source / os.fsdecode(b"\xe9.zip"), "w") as archive:
+        archive.writestr("1.png", image_bytes(3))
+    scan(source, tmp_path / "scanned")
+    with RowFilter(Criteria(policy=POLICY)) as kept:
+        write_rows(ScannedParts(tmp_path / "scanned"), kept, output=tmp_path / "kept.txt")
+    scan(Path(f"@{tmp_path}/kept.txt"), tmp_path / "again")
+    first, second = (
+        sorted(
+            (row["uri"], row["sha256"], row["error_kind"])
+            for path in (tmp_path / name / "images").iterdir()
+            for row in pq.read_table(path).to_pylist()
+        )
+        for name in ("scanned", "again")
+    )
+    assert first == second
+    assert len(first) == 3
+
+
 def test_a_list_leaves_out_names_with_line_breaks(tmp_path: Path) -> None:
     """They would be two names; they are counted, while the others are written."""
     source = tmp_path / "source"

@@ -346,6 +346,25 @@ def test_a_decision_replaces_a_label_of_an_image_that_was_not_stored(store: Stor
     assert [each.label for each in store.settled_labels.all()] == ["nsfw"]
 
 
+def test_a_label_from_before_an_image_was_stored_still_differs(store: Store) -> None:
+    """The label of another source does not replace it: the image has none, until both agree."""
+    record = partial(store.label_imports.record, threshold_of=lambda _: 0.5, actor="operator")
+    image = hashlib.sha256(encoded(pattern(1), "JPEG", quality=95)).hexdigest()
+    record({image: Label.NORMAL}, "lab")
+    record({image: Label.NSFW}, "lab")
+    assert add_labeled(store, pattern(1), None) == image
+    assert record({image: Label.NORMAL}, "vendor").added == 1
+    assert store.label_imports.unstored() == {}
+    assert store.settled_labels.all() == []
+    assert {each.reviewer: each.reviewer_label for each in imported(store)} == {
+        "import:lab": "nsfw",
+        "import:vendor": "normal",
+    }
+    assert record({image: Label.NSFW}, "vendor").added == 1
+    assert [each.label for each in store.settled_labels.all()] == ["nsfw"]
+    assert len(imported(store)) == 3
+
+
 @pytest.mark.parametrize("source", ["relabel", "decision", "a:b", "", "x" * 49])
 def test_names_of_sources_are_checked(source: str, tmp_path: Path, run: Run) -> None:
     """A source is not named as a source of reviewers' labels, and has no colon."""

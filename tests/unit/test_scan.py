@@ -11,6 +11,8 @@ import pytest
 
 from nsfw_app.datasets import scan as scan_module
 from nsfw_app.datasets import units
+from nsfw_app.datasets.entries import Entry
+from nsfw_app.datasets.reading import Reader
 from nsfw_app.datasets.scan import Redo, Scanner
 from nsfw_app.datasets.scan_directory import ScanDirectory
 from nsfw_app.datasets.scan_record import ScanRecord
@@ -255,6 +257,36 @@ def test_a_stopped_scan_keeps_what_is_done(source: Path, output: Path) -> None:
     assert len(rows(output)) == 30
     assert ScanRecord.read(output).finished_at is not None
     assert not (output / "unfinished").exists()
+
+
+def test_a_scan_that_is_stopped_again_keeps_earlier_rows(
+    source: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped early in the second run, the rows of the same part that the first one kept stay."""
+    monkeypatch.setattr(units, "FILES_PER_CUT", 10**9)
+    monkeypatch.setattr(units, "MAX_FILES", 100)
+    read = Reader.read
+    classifiers = [CountingClassifier() for _ in range(3)]
+    for classifier, last in zip(classifiers, ("012.png", "002.png"), strict=False):
+        with ScanDirectory.opened(output, record(source)) as directory:
+            scanner = Scanner(
+                directory.parts, classifier=classifier, policy=POLICY, limits=LIMITS, concurrency=1
+            )
+
+            def stopping(
+                reader: Reader, entry: Entry, scanner: Scanner = scanner, last: str = last
+            ) -> bytes:
+                if entry.uri.endswith(last):
+                    scanner.stop()
+                return read(reader, entry)
+
+            monkeypatch.setattr(Reader, "read", stopping)
+            list(scanner.scan(find_units([str(source)], left_out=scanner.left_out)))
+    monkeypatch.setattr(Reader, "read", read)
+    scan(source, output, classifier=classifiers[-1])
+    assert len(rows(output)) == 30
+    assert len(classifiers[0].reds) >= 12
+    assert sorted(red for each in classifiers for red in each.reds) == list(range(30))
 
 
 def test_one_image_that_makes_the_program_fail(

@@ -192,6 +192,14 @@ def test_rows_without_a_path_are_errors_of_these_rows(tmp_path: Path, reader: Re
     assert [entry.uri for entry in found[1:3]] == [f"{path}#1", f"{path}#2"]
 
 
+def test_rows_of_unknown_schemes_are_errors_of_these_rows(tmp_path: Path, reader: Reader) -> None:
+    """One URL of a table does not end a scan."""
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    path = tmp_path / "x.csv"
+    path.write_text("path\nno-such-scheme://x.jpg\na.jpg\n")
+    assert [outcome(reader, each) for each in entries(path)] == ["unreadable", b"x"]
+
+
 def test_a_table_with_a_field_without_end_is_one_error(tmp_path: Path, reader: Reader) -> None:
     """After the rows before it."""
     (tmp_path / "a.jpg").write_bytes(b"x")

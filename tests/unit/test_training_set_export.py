@@ -206,13 +206,18 @@ def store_dir(directory: Path) -> Path:
     return directory / "images"
 
 
-@pytest.mark.parametrize("change", ["restricted", "purged"])
+@pytest.mark.parametrize("change", ["restricted", "near", "purged"])
 def test_changes_while_it_is_written_are_noticed(
     change: str, store: Store, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An image that is restricted, or loses its preview, after the rows were read is an error."""
+    """An image that is restricted, or loses its preview, after the rows were read is an error.
+
+    So is a near duplicate of one that is restricted, which has no label itself.
+    """
     fill_labeled(store, 5)
     sha256 = add_labeled(store, pattern(9_001), Label.NSFW)
+    if change == "near":
+        sha256 = add_labeled(store, pattern(9_001).resize((60, 60)), None)
     read = training_set_export.write_training_set
 
     def write(*arguments: Any, **options: Any) -> None:
