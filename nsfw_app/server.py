@@ -4,6 +4,7 @@
 - Gradio's upload directory is private, inside the data directory, and emptied at start.
 """
 
+import logging
 import os
 import shutil
 import socket
@@ -12,7 +13,7 @@ import threading
 import time
 from importlib.util import find_spec
 
-from nsfw_app import settings, system
+from nsfw_app import server_log, settings, system
 from nsfw_app.accounts import Accounts
 from nsfw_app.bootstrap import open_engine, open_insights, open_store, open_summaries
 from nsfw_app.concurrency_limits import concurrency_limits
@@ -22,6 +23,8 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.review.webhooks import WebhookSender
 from nsfw_app.settings import Settings
 from nsfw_app.settings.network import EVERYWHERE
+
+log = logging.getLogger(__name__)
 
 DAY_S = 86_400
 SWEEP_S = 60  # how late a preview may be deleted after its grace period
@@ -35,6 +38,7 @@ def main() -> None:
     os.umask(0o077)  # files that libraries write into the data directory are private, too
     try:
         chosen = settings.load()
+        server_log.configure(chosen.log, chosen.log_level)
         store = open_store(chosen)
         restrict_tree(*chosen.private_paths)  # files of earlier versions
         accounts = Accounts(store, hub_roles=chosen.hub_roles)
@@ -73,6 +77,7 @@ def main() -> None:
         settings=chosen,
         page=build_ui(engine, insights, policy_text=chosen.policy_markdown),
     )
+    server_log.adopt_libraries()  # imported above
     print_banner(chosen, accounts, port=listener.getsockname()[1])
     threading.Thread(target=load_model, args=[engine], daemon=True).start()
     schedule_purge(engine)
@@ -83,7 +88,8 @@ def main() -> None:
     config = uvicorn.Config(
         app,
         http=LimitedHttp,
-        log_level="warning",
+        log_config=None,  # its records are those of the server's log
+        access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
         proxy_headers=False,
     )
@@ -136,8 +142,9 @@ def load_model(engine: Engine) -> None:
     """Load the model and print its identity; runs in a thread while the page is served."""
     status = engine.wait()
     if status.classifier is None:
-        print(f"Error: {status.message}", file=sys.stderr, flush=True)
+        log.error("The model is not loaded: %s", status.message)
         return
+    server_log.adopt_libraries()  # the model's are imported now
     identity = status.classifier.identity
     print(f"Model: {identity.model}, revision {identity.revision}, {identity.backend}", flush=True)
     if status.message:
@@ -153,11 +160,11 @@ def schedule_purge(engine: Engine) -> None:
 
 
 def purge(engine: Engine) -> None:
-    """Delete previews that are no longer needed; a storage error is printed."""
+    """Delete previews that are no longer needed; a storage error is logged."""
     try:
         engine.tidy_up(actor="daily purge")
     except StorageError as error:
-        print(f"The daily purge failed: {error}", file=sys.stderr, flush=True)
+        log.error("The daily purge failed: %s", error)
 
 
 def sweep_previews(engine: Engine) -> None:
@@ -167,7 +174,7 @@ def sweep_previews(engine: Engine) -> None:
         try:
             engine.sweep_previews()
         except StorageError as error:
-            print(f"Previews could not be deleted: {error}", file=sys.stderr, flush=True)
+            log.error("Previews could not be deleted: %s", error)
 
 
 def trim_memory() -> None:

@@ -6,6 +6,7 @@
   and never as safe.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -45,6 +46,8 @@ from nsfw_app.store.log import CorrectionLog
 from nsfw_app.store.policies import PolicyVersion
 from nsfw_app.store.policy_effects import PolicyEffect
 from nsfw_app.store.team import Team
+
+log = logging.getLogger(__name__)
 
 
 class Engine:
@@ -261,7 +264,9 @@ class Engine:
 
         Previews are left for `sweep_previews`: a reviewer may undo.
         """
-        return self._store.log.add_all(decisions, caller)
+        recorded = self._store.log.add_all(decisions, caller)
+        _log_decisions("Decision %d is saved.", recorded)
+        return recorded
 
     def recent(self, caller: Caller, *, limit: int) -> list[tuple[Decision, Review]]:
         """The caller's latest decisions that stand, newest first, with the images' reviews."""
@@ -281,7 +286,9 @@ class Engine:
         Raises:
             NotFound: The reviewer has no such batch, or all of it is undone.
         """
-        return self._store.log.undo_batch(batch_id, reviewer=reviewer, nonce=nonce)
+        undone = self._store.log.undo_batch(batch_id, reviewer=reviewer, nonce=nonce)
+        _log_decisions("Decision %d is undone.", undone)
+        return undone
 
     def undo(self, decision_id: int, *, reviewer: str, nonce: str) -> Decision | None:
         """Undo a decision; it stays in the log as undone.
@@ -293,6 +300,7 @@ class Engine:
             NotFound: The reviewer made no such decision.
         """
         undone = self._store.log.undo(decision_id, reviewer=reviewer, nonce=nonce)
+        _log_decisions("Decision %d is undone.", [undone])
         return self._store.log.standing(
             undone.image_sha256,
             model=undone.model,
@@ -397,3 +405,9 @@ class Engine:
     def tidy_up(self, *, actor: str) -> int:
         """Delete every preview that retention does not keep; how many there were."""
         return self._store.purges.run(actor=actor)
+
+
+def _log_decisions(message: str, decisions: Iterable[Decision]) -> None:
+    """Log each decision by its id; the id of the request is in the same record."""
+    for decision in decisions:
+        log.info(message, decision.decision_id, extra={"decision_id": decision.decision_id})

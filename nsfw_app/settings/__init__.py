@@ -21,6 +21,7 @@ from nsfw_app.records import IMPORT_PREFIX, Tab, is_import_source
 from nsfw_app.rules.audit_plan import AuditPlan, AuditRange, parse_ranges
 from nsfw_app.rules.queue import DEFAULT_BLIND, EntryReason, QueueReason
 from nsfw_app.rules.retention import Keep
+from nsfw_app.settings.monitoring import MonitoringSettings
 from nsfw_app.settings.network import NetworkSettings, is_on_space
 from nsfw_app.settings.values import split_items, split_pairs
 from nsfw_app.system import usable_cpus
@@ -71,7 +72,7 @@ def _read_markdown(path: Path) -> str:
     return text
 
 
-class Settings(NetworkSettings):
+class Settings(NetworkSettings, MonitoringSettings):
     """The settings. Construct with `load`, which turns validation errors into `SettingsError`."""
 
     model: str = Field(

@@ -31,6 +31,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.web.http.forwarding import proxy_of
 from nsfw_app.web.http.request_state import caller_of
+from nsfw_app.web.request_log import log_request
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ class _QueueDepths(Collector):
 
 
 class Measured:
-    """ASGI middleware that counts and times requests.
+    """ASGI middleware that counts, times and logs requests.
 
     Args:
         app: The application to measure.
@@ -157,7 +158,7 @@ class Measured:
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})["monitor"] = self._monitor
-        status = 500
+        status, path = 500, scope["path"]
         started = time.perf_counter()
 
         async def send_recorded(message: Message) -> None:
@@ -169,9 +170,10 @@ class Measured:
         try:
             await self._app(scope, receive, send_recorded)
         finally:
-            route = _route(scope)
+            route, seconds = _route(scope), time.perf_counter() - started
             self._monitor.requests.labels(scope["method"], route, status).inc()
-            self._monitor.seconds.labels(route).observe(time.perf_counter() - started)
+            self._monitor.seconds.labels(route).observe(seconds)
+            log_request(scope, path=path, route=route, status=status, seconds=seconds)
 
 
 def _route(scope: Scope) -> str:

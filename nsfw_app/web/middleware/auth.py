@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nsfw_app.concurrency_limits import quarter
 from nsfw_app.errors import Forbidden, NotFound, NotSignedIn, NSFWReviewError
 from nsfw_app.rules.permissions import ANONYMOUS, Caller
+from nsfw_app.server_log import LoggedRequest, set_request
 from nsfw_app.web.auth.callers import Callers
 from nsfw_app.web.auth.origin import check_origin
 from nsfw_app.web.http.bodies import body, check_charset, replay
@@ -100,6 +101,7 @@ class AuthMiddleware:
         state = scope.setdefault("state", {})
         state["request_id"] = _request_id(connection)
         state["caller"] = ANONYMOUS
+        set_request(LoggedRequest(state["request_id"]))
 
         async def send_protected(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -136,7 +138,10 @@ class AuthMiddleware:
         if path in PUBLIC or path.startswith(PUBLIC_ASSETS):
             return None
         caller = await run_in_threadpool(self._callers.identify, connection)
-        connection.scope["state"]["caller"] = caller
+        state = connection.scope["state"]
+        state["caller"] = caller
+        if caller.owner is not None:
+            set_request(LoggedRequest(state["request_id"], caller.name))
         if path.startswith(gradio_routes.HEARTBEAT):
             return Response(status_code=204)  # with which a browser stops reconnecting
         if _is_app_route(path):
