@@ -18,6 +18,7 @@ from nsfw_app.models import build_files
 from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import ModelLoader, ModelStatus
+from nsfw_app.models.scheduler import BatchObserver
 from nsfw_app.records import (
     Background,
     Decision,
@@ -46,6 +47,7 @@ from nsfw_app.store.log import CorrectionLog
 from nsfw_app.store.policies import PolicyVersion
 from nsfw_app.store.policy_effects import PolicyEffect
 from nsfw_app.store.team import Team
+from nsfw_app.store.usage import StorageUsage
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +124,10 @@ class Engine:
         classifier = self.status.classifier
         return classifier.waiting if classifier else 0
 
+    def observe_batches(self, observer: BatchObserver) -> None:
+        """Have the images and seconds of each batch of the model reported."""
+        self._loader.observe_batches(observer)
+
     @property
     def optimized_models(self) -> list[OptimizedModel]:
         """Optimized models of the loaded model, the fastest first."""
@@ -152,6 +158,11 @@ class Engine:
     def audit(self) -> Audit:
         """The audit log: administrative actions, exports and purges."""
         return self._store.audit
+
+    @property
+    def usage(self) -> StorageUsage:
+        """What the data directory holds, and the free space of its disk."""
+        return self._store.usage
 
     @property
     def policy(self) -> Policy:

@@ -138,6 +138,10 @@ class QueueService:
         """Number of open entries."""
         return self._store.queue.size()
 
+    def oldest_entries(self) -> dict[EntryReason, str]:
+        """When the oldest open entry of each reason entered the queue."""
+        return self._store.queue.oldest()
+
     def request_second_opinion(
         self, image_sha256: str, identity: ModelIdentity, caller: Caller
     ) -> bool:

@@ -44,6 +44,7 @@ from nsfw_app.store.standing_decisions import StandingDecisions
 from nsfw_app.store.submissions import Submissions
 from nsfw_app.store.team import Team
 from nsfw_app.store.training import TrainingLabels
+from nsfw_app.store.usage import StorageUsage
 from nsfw_app.store.users import Users
 from nsfw_app.store.visibility import Visibility
 
@@ -92,6 +93,7 @@ class Store:
                 f"NSFW_DATA_DIR={str(database.parent)!r} cannot hold the data: {error}."
             ) from error
         self._connections = connections
+        self.usage = StorageUsage(database, previews_dir)
         cipher = SecretCipher(database.with_name(f"{database.name}.key"))
         self.policies = Policies(connections)
         self.policy_effects = PolicyEffects(connections)

@@ -2,14 +2,14 @@
 
 - `/healthz` runs on the event loop, without a thread and without the database.
 - `/readyz` includes a write to the data directory, at most one a second.
-- Metrics have labels for routes, error kinds and models, never for images.
+- Metrics have labels for routes, error kinds, models and sizes of batches, never for images.
+  `gauges` has those that are read at each scrape.
 """
 
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -18,8 +18,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,6 +27,7 @@ from nsfw_app.models.loader import ModelState
 from nsfw_app.records import Review
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
+from nsfw_app.web.gauges import Gauges
 from nsfw_app.web.http.forwarding import proxy_of
 from nsfw_app.web.http.request_state import caller_of
 from nsfw_app.web.request_log import log_request
@@ -73,7 +72,15 @@ class Monitor:
             ("kind",),
             registry=self.registry,
         )
-        self.registry.register(_QueueDepths(engine))
+        self.batch_seconds = Histogram(
+            "nsfw_model_batch_seconds",
+            "Seconds in which the model computed a batch, by its number of images.",
+            ("images",),
+            buckets=DURATION_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.registry.register(Gauges(engine))
+        engine.observe_batches(self._record_batch)
 
     def record(self, review: Review) -> None:
         """Count a classified image by its score, or an unavailable one by its error."""
@@ -82,6 +89,21 @@ class Monitor:
             self.scores.labels(model).observe(review.prediction.nsfw_score)
         if review.problem is not None:
             self.errors.labels(review.problem.kind).inc()
+
+
+    def _record_batch(self, images: int, seconds: float) -> None:
+        self.batch_seconds.labels(batch_range(images)).observe(seconds)
+
+
+def batch_range(images: int) -> str:
+    """The label of a batch: its number of images up to 2, else a range that ends in a power of 2.
+
+    That bounds the number of label values.
+    """
+    if images <= 2:
+        return str(images)
+    upper = 1 << (images - 1).bit_length()
+    return f"{upper // 2 + 1}-{upper}"
 
 
 class WriteProbe:
@@ -122,22 +144,6 @@ class WriteProbe:
         finally:
             self._is_writing = False
         return None
-
-
-class _QueueDepths(Collector):
-    """Queue lengths, read at each scrape. One that cannot be read is omitted."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def collect(self) -> Iterator[Metric]:
-        """See `Collector`."""
-        with suppress(StorageError):  # reported by /readyz
-            waiting = self._engine.queue.open_entries()
-            yield GaugeMetricFamily("nsfw_queue_images", "Open queue entries.", waiting)
-        yield GaugeMetricFamily(
-            "nsfw_model_waiting", "Images that wait for the model.", self._engine.waiting
-        )
 
 
 class Measured:

@@ -23,13 +23,13 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = "nsfw_app"
 
 # From the bottom up: a layer imports those before it, and itself where it is a package.
-LAYERS = """errors dataset_errors private_files system records rules concurrency settings
+LAYERS = """errors dataset_errors private_files system records rules concurrency settings server_log
 concurrency_limits imaging models store rate_limits accounts review evidence datasets bootstrap web
 ui server cli __main__""".split()
 # Layers within a package, from the bottom up; modules of one set may import each other.
 SUBLAYERS: Mapping[str, Sequence[frozenset[str]]] = {
     "web": [
-        frozenset({"http", "monitoring", "parameters"}),
+        frozenset({"http", "monitoring", "gauges", "request_log", "parameters"}),
         frozenset({"auth"}),
         frozenset({"middleware"}),
         frozenset({"page", "api"}),
@@ -70,6 +70,7 @@ HOMES = {
     "argon2": {"accounts"},
     "cryptography": {"store"},
     "prometheus_client": {"web"},
+    "pythonjsonlogger": {"server_log"},
     "authlib": {"web"},
     "standardwebhooks": {"review"},
     "httpx2": {"models", "review", "imaging", "web", "datasets"},

@@ -21,6 +21,7 @@ from nsfw_app.store.migrations.account_tables import ACCOUNT_TABLES
 from nsfw_app.store.migrations.arrival_table import ARRIVAL_TABLE
 from nsfw_app.store.migrations.calibration_table import CALIBRATION_TABLE
 from nsfw_app.store.migrations.decision_context import DECISION_CONTEXT
+from nsfw_app.store.migrations.monitoring_indexes import MONITORING_INDEXES
 from nsfw_app.store.migrations.queue_tables import QUEUE_TABLES
 from nsfw_app.store.migrations.reference_index import REFERENCE_INDEX
 from nsfw_app.store.migrations.review_tables import TABLES
@@ -164,6 +165,13 @@ def settle_by_reviewers(db: Database) -> None:
 def add_unstored_labels(db: Database) -> None:
     """Imported labels of images that are not stored."""
     for statement in UNSTORED_LABELS:
+        db.execute(statement)
+
+
+@migrations()
+def index_for_monitoring(db: Database) -> None:
+    """Indexes of messages that are not delivered."""
+    for statement in MONITORING_INDEXES:
         db.execute(statement)
 
 
