@@ -22,6 +22,7 @@ MAX_LEASES = 10  # as in ui/assets/queue/queue.js, like the next three
 REFILL_AT = 7
 RENEW_S = 120.0
 POLL_S = 10.0
+ALARMS_S = 60.0  # as in ui/assets/insights/alarmNotice.js
 RELOAD_S = 120.0  # how often a reviewer opens the page again
 RETRIES = 3  # of a decision, with the same nonce
 TIMEOUT_S = 30.0
@@ -110,6 +111,7 @@ class ReviewerClient:
             timers = [
                 asyncio.create_task(self._every(RENEW_S, self._renew)),
                 asyncio.create_task(self._every(POLL_S, self._poll)),
+                asyncio.create_task(self._every(ALARMS_S, self._ask_for_alarms)),
                 asyncio.create_task(self._every(RELOAD_S, self._open_page)),
             ]
             try:
@@ -138,6 +140,9 @@ class ReviewerClient:
 
     async def _poll(self) -> None:
         await self._request("summary", "GET", "/desk/queue/summary")
+
+    async def _ask_for_alarms(self) -> None:
+        await self._request("alarms", "GET", "/desk/insights/alarms")
 
     async def _renew(self) -> None:
         entries = [item["entry_id"] for item in self._items]
