@@ -53,12 +53,12 @@ def main() -> None:
 def build(directory: Path, previews: int, size_bytes: int) -> None:
     """A store with this many previews to delete, and others of images that wait."""
     directory.mkdir(parents=True, exist_ok=True)
-    decisions = round(previews / AGREED_SHARE * DECISIONS_AN_IMAGE)
+    decisions = round(previews / AGREED_SHARE * DECISIONS_AN_IMAGE) + OPEN // 2
     store_benchmark.build(directory, decisions=decisions, open_entries=OPEN)
     store_benchmark.opened(directory)
     with closing(sqlite3.connect(directory / "review.db")) as db, db:
         moment = f"strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '{AGE}')"
-        db.execute(f"update uploads set uploaded_at = {moment}")  # noqa: S608  # a constant
+        db.execute(f"update uploads set uploaded_at = {moment}")  # a constant
         images = [row[0] for row in db.execute("select sha256 from images")]
     jpeg = os.urandom(size_bytes)
     for image in images:
@@ -131,7 +131,7 @@ class Decisions:
             image, flagged, model, revision, backend = self._images.pop()
             self._store.views.add(image, REVIEWER.name)
             label = Label.NSFW if flagged else Label.NORMAL
-            nonce = f"{image}-{time.time_ns()}"
+            nonce = f"purge-{time.time_ns()}"
             made = NewDecision(nonce, image, label, 0.5, model, revision, backend)
             start = time.perf_counter()
             self._bare.write(self._content)

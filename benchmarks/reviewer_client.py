@@ -89,7 +89,7 @@ class ReviewerClient:
         self._url, self._name, self._password = url, name, password
         self._headers = {"x-forwarded-for": address, "origin": url, "nsfw-reviewer": name}
         self._pace_s, self._shift = pace_s, shift
-        self._random = random.Random(name)  # noqa: S311  # repeatable, no secret
+        self._random = random.Random(name)  # repeatable, no secret
         self._items: list[dict[str, Any]] = []
         self._leaving: set[int] = set()
         self._number = 0
@@ -165,6 +165,8 @@ class ReviewerClient:
             await self._request("preview", "GET", f"/desk/images/{item['sha256']}/picture")
         await asyncio.sleep(self._pace_s * self._random.uniform(0.5, 1.5))
         self._items.pop(0)
+        self._leaving.add(item["entry_id"])  # not to be claimed again meanwhile
+        self._shift.give_up(item["entry_id"], self._name)
         # The next image is on screen while this request is sent.
         task = asyncio.create_task(self._leave(item))
         self._background.add(task)
@@ -173,8 +175,6 @@ class ReviewerClient:
     async def _leave(self, item: dict[str, Any]) -> None:
         """Decide an image, skip it, or request a second opinion."""
         entry_id, draw = item["entry_id"], self._random.random()
-        self._leaving.add(entry_id)
-        self._shift.give_up(entry_id, self._name)
         try:
             if draw < SKIPPED:
                 await self._request("skip", "POST", f"/desk/queue/{entry_id}/skip")

@@ -3,12 +3,12 @@
     python -m benchmarks.shift_load [--reviewers 50] [--uploads 20] [--seconds 600] [--open 100000]
         [--pace 4] [--settle 5] [--directory DIR]
 
-`--reviewers` and `--uploads` take lists, `50,100,200`: the runs follow each other on one server, which
-shows where the targets end. Prints one JSON object with, for each run, latencies in milliseconds,
-refused requests, and the CPU time of server and clients in cores. Exits 1 if an entry was leased
-twice, or if an acknowledged decision or undo is not in the log exactly once; never because of a
-slow machine. The server is a process of its own on 127.0.0.1 with the embedded model; uploads are
-JPEG files of 320 x 240 pixels, each different, all of which enter the queue.
+`--reviewers` and `--uploads` take lists, `50,100,200`: the runs follow each other on one server,
+which shows where the targets end. Prints one JSON object with, for each run, latencies in
+milliseconds, refused requests, and the CPU time of server and clients in cores. Exits 1 if an entry
+was leased twice, or if an acknowledged decision or undo is not in the log exactly once; never
+because of a slow machine. The server is a process of its own on 127.0.0.1 with the embedded model;
+uploads are JPEG files of 320 x 240 pixels, each different, all of which enter the queue.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,9 @@ from nsfw_app import system
 from nsfw_app.accounts import Accounts
 from nsfw_app.imaging.previews import PREVIEW_SIDE
 from nsfw_app.rules.permissions import Permission, UserRole
-from nsfw_app.settings import load
 from tests.support.server import Server, serving
 
-PASSWORD = "a password for one run"  # noqa: S105  # of a server that ends with the run
+PASSWORD = "a password for one run"  # of a server that ends with the run
 KEYS = 4  # API keys that upload; one may use a quarter of the slots
 TARGETS_MS = {"claim": 50, "decision": 50, "page": 300}  # 95th percentiles
 LINKS = 50_000  # hard links to one preview; ext4 allows 65,000
@@ -202,7 +201,10 @@ def percentiles(times: Sequence[float]) -> dict[str, float]:
         return {"count": 0}
     found = np.percentile(times, (50, 95, 99, 100)) * 1_000
     names = ("p50", "p95", "p99", "max")
-    return {"count": len(times), **{n: round(float(ms), 1) for n, ms in zip(names, found, strict=True)}}
+    return {
+        "count": len(times),
+        **{n: round(float(ms), 1) for n, ms in zip(names, found, strict=True)},
+    }
 
 
 def check_log(database: Path, shifts: Sequence[Shift]) -> dict[str, int]:

@@ -164,7 +164,7 @@ def purge(engine: Engine) -> None:
     try:
         engine.tidy_up(actor="daily purge")
     except StorageError as error:
-        log.error("The daily purge failed: %s", error)
+        log.warning("The daily purge failed: %s", error)
 
 
 def sweep_previews(engine: Engine) -> None:
@@ -174,7 +174,7 @@ def sweep_previews(engine: Engine) -> None:
         try:
             engine.sweep_previews()
         except StorageError as error:
-            log.error("Previews could not be deleted: %s", error)
+            log.warning("Previews could not be deleted: %s", error)
 
 
 def trim_memory() -> None:

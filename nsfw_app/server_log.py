@@ -51,7 +51,7 @@ def configure(log_format: LogFormat, level: LogLevel) -> None:
     info, HTTP clients log addresses with their query strings.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(_add_request)
+    handler.addFilter(add_request)
     handler.setFormatter(json_formatter() if log_format == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers = [handler]
@@ -119,14 +119,15 @@ class LoggedLines(io.TextIOBase):
         self._local.logging = True
         try:
             for line in lines:
-                if shown := line.rpartition("\r")[2].rstrip():
+                if shown := line.rpartition("\r")[2].strip():
                     self._logger.log(self._level, "%s", shown)
         finally:
             self._local.logging = False
         return len(text)
 
 
-def _add_request(record: logging.LogRecord) -> bool:
+def add_request(record: logging.LogRecord) -> bool:
+    """Add the fields of the request that is served, where a record has none; a filter."""
     request = _REQUEST.get()
     if request is not None and not hasattr(record, "request_id"):
         record.request_id = request.request_id

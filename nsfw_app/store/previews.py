@@ -125,7 +125,10 @@ class PreviewFiles:
         """Delete incomplete files that killed processes have left."""
         for path in self._directory.glob("??/*"):
             with storage_errors(), suppress(FileNotFoundError):
-                if path.suffix not in (SUFFIX, ASIDE) and path.stat().st_mtime < time.time() - UNFINISHED_S:
+                if (
+                    path.suffix not in (SUFFIX, ASIDE)
+                    and path.stat().st_mtime < time.time() - UNFINISHED_S
+                ):
                     path.unlink()
 
     def check_writable(self) -> None:

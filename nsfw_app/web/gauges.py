@@ -1,7 +1,8 @@
-"""Gauges that are read at each scrape: queue, webhooks, storage. One that cannot be read is omitted.
+"""Gauges that are read at each scrape: queue, webhooks, storage.
 
-Each is read by an index or from the file system, so that a scrape takes milliseconds however many
-entries are open.
+- A gauge that cannot be read is omitted.
+- Each is read by an index or from the file system, so that a scrape takes milliseconds however many
+  entries are open.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -90,7 +90,6 @@ class Monitor:
         if review.problem is not None:
             self.errors.labels(review.problem.kind).inc()
 
-
     def _record_batch(self, images: int, seconds: float) -> None:
         self.batch_seconds.labels(batch_range(images)).observe(seconds)
 

@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from datetime import datetime, timedelta
 
@@ -13,26 +14,28 @@ import pytest
 
 from nsfw_app import server_log
 from nsfw_app.server_log import LoggedLines, LoggedRequest, TextFormatter, json_formatter
+from nsfw_app.settings.monitoring import LogFormat, LogLevel
 
 LIBRARY = "huggingface_hub"
+LEVELS: list[LogLevel] = ["debug", "info", "warning", "error"]
 
 
-@pytest.fixture
-def output(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What is written to standard error; all loggers are as before at the end."""
-    written = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", written)
-    monkeypatch.setattr(sys, "stdout", io.StringIO())
-    root, own = logging.getLogger(), logging.getLogger("nsfw_app")
-    library = logging.getLogger(LIBRARY)
-    before = [(each, list(each.handlers), each.level, each.propagate) for each in (root, own, library)]
+@contextmanager
+def logged(log_format: LogFormat = "json", level: LogLevel = "info") -> Iterator[io.StringIO]:
+    """A configured log, and what it writes to standard error; all is as before at the end."""
+    loggers = [logging.getLogger(name) for name in ("", "nsfw_app", LIBRARY)]
+    before = [(each, each.handlers, each.level, each.propagate) for each in loggers]
+    output, streams = io.StringIO(), (sys.stdout, sys.stderr)
+    sys.stderr = output
     try:
-        yield written
+        server_log.configure(log_format, level)
+        yield output
     finally:
+        sys.stdout, sys.stderr = streams
         logging.captureWarnings(False)
-        for logger, handlers, level, propagate in before:
+        for logger, handlers, severity, propagate in before:
             logger.handlers, logger.propagate = handlers, propagate
-            logger.setLevel(level)
+            logger.setLevel(severity)
 
 
 def objects(output: io.StringIO) -> list[dict]:
@@ -40,10 +43,11 @@ def objects(output: io.StringIO) -> list[dict]:
     return [json.loads(line) for line in output.getvalue().splitlines()]
 
 
-def test_a_json_record_has_time_level_logger_and_message(output: io.StringIO) -> None:
+def test_a_json_record_has_time_level_logger_and_message() -> None:
     """And its extra fields; the time is ISO 8601 in UTC."""
-    server_log.configure("json", "info")
-    logging.getLogger("nsfw_app.x").info("Decision %d is saved.", 7, extra={"decision_id": 7})
+    with logged() as output:
+        log = logging.getLogger("nsfw_app.x")
+        log.info("Decision %d is saved.", 7, extra={"decision_id": 7})
     (record,) = objects(output)
     moment = datetime.fromisoformat(record.pop("time"))
     assert moment.utcoffset() == timedelta(0)
@@ -55,24 +59,21 @@ def test_a_json_record_has_time_level_logger_and_message(output: io.StringIO) ->
     }
 
 
-def test_a_traceback_is_a_field_of_its_record(output: io.StringIO) -> None:
+def test_a_traceback_is_a_field_of_its_record() -> None:
     """So that each line stays one object."""
-    server_log.configure("json", "info")
-    try:
-        raise ValueError("wrong\nin two lines")
-    except ValueError:
-        logging.getLogger("nsfw_app").exception("Failed.")
+    with logged() as output:
+        try:
+            int("wrong\nin two lines")
+        except ValueError:
+            logging.getLogger("nsfw_app").exception("Failed.")
     (record,) = objects(output)
     assert record["message"] == "Failed."
-    assert "ValueError: wrong" in record["exc_info"]
+    assert "ValueError: invalid" in record["exc_info"]
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
-def test_records_have_the_request_also_in_other_threads(
-    log_format: str, output: io.StringIO
-) -> None:
+def test_records_have_the_request_also_in_other_threads(log_format: LogFormat) -> None:
     """A thread that runs in a copy of the request's context logs its id and caller; others none."""
-    server_log.configure(log_format, "info")  # type: ignore[arg-type]
     log = logging.getLogger("nsfw_app")
 
     def serve() -> None:
@@ -82,57 +83,65 @@ def test_records_have_the_request_also_in_other_threads(
         worker.start()
         worker.join()
 
-    copy_context().run(serve)
-    log.info("outside")
+    with logged(log_format) as output:
+        copy_context().run(serve)
+        log.info("outside")
     inside, outside = output.getvalue().splitlines()
     assert "r-1" in inside
     assert "ann" in inside
     assert "r-1" not in outside
     if log_format == "json":
-        assert json.loads(inside)["request_id"] == "r-1"
-        assert json.loads(inside)["caller"] == "ann"
+        record = json.loads(inside)
+        assert (record["request_id"], record["caller"]) == ("r-1", "ann")
 
 
-@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
-def test_records_below_the_level_are_left_out(level: str, output: io.StringIO) -> None:
+@pytest.mark.parametrize("level", LEVELS)
+def test_records_below_the_level_are_left_out(level: LogLevel) -> None:
     """Of this program; of libraries, warnings and errors are logged at every level."""
-    server_log.configure("json", level)  # type: ignore[arg-type]
-    for name in ("nsfw_app.x", "other"):
-        for severity in ("debug", "info", "warning", "error"):
-            getattr(logging.getLogger(name), severity)(severity)
+    with logged("json", level) as output:
+        for name in ("nsfw_app.x", "other"):
+            for severity in LEVELS:
+                getattr(logging.getLogger(name), severity)(severity)
     found = [(record["logger"], record["message"]) for record in objects(output)]
-    levels = ["debug", "info", "warning", "error"]
-    own = levels[levels.index(level) :]
+    own = LEVELS[LEVELS.index(level) :]
     assert [message for name, message in found if name == "nsfw_app.x"] == own
     assert [message for name, message in found if name == "other"] == ["warning", "error"]
 
 
-def test_a_library_with_its_own_handler_is_logged_once(output: io.StringIO) -> None:
+def test_a_library_with_its_own_handler_is_logged_once() -> None:
     """Its handler is replaced, so that its records have the format of all others."""
     library = logging.getLogger(LIBRARY)
-    library.addHandler(logging.StreamHandler(output))
-    library.propagate = False
-    server_log.configure("json", "info")
-    library.warning("It retries.")
+    with logged() as output:
+        library.handlers = [logging.StreamHandler(output)]
+        library.propagate = False
+        server_log.adopt_libraries()
+        library.warning("It retries.")
     assert [record["message"] for record in objects(output)] == ["It retries."]
 
 
-def test_printed_lines_become_records(output: io.StringIO) -> None:
+def test_printed_lines_become_records() -> None:
     """With JSON; of a progress bar only its last state."""
-    server_log.configure("json", "info")
-    print("Page: http://127.0.0.1")
-    print("\r 10 %\r 100 %", file=sys.stderr)
-    print("no end", end="")
+    with logged() as output:
+        sys.stdout.write("Page: http://127.0.0.1\n")
+        sys.stderr.write("\r 10 %\r 100 %\n")
+        sys.stdout.write("no end")
     found = [(record["logger"], record["message"]) for record in objects(output)]
     assert found == [("stdout", "Page: http://127.0.0.1"), ("stderr", "100 %")]
 
 
-def test_an_error_of_the_log_itself_does_not_loop(output: io.StringIO) -> None:
+def test_printed_lines_are_printed_in_text() -> None:
+    """The address of the page stays readable."""
+    stdout = sys.stdout
+    with logged("text"):
+        assert sys.stdout is stdout
+
+
+def test_an_error_of_the_log_itself_does_not_loop() -> None:
     """A record that cannot be formatted is reported by `logging` without another record."""
-    server_log.configure("json", "info")
-    print("%s", file=sys.stderr)
-    logging.getLogger("nsfw_app").info("%d", "no number")
-    assert output.getvalue().count("\n") < 50
+    with logged() as output:
+        logging.getLogger("nsfw_app").info("%d", "no number")
+        logging.getLogger("nsfw_app").info("next")
+    assert objects(output)[-1]["message"] == "next"
 
 
 def test_text_has_the_request_at_the_end_of_the_line() -> None:

@@ -1,5 +1,6 @@
 """Log records of requests and of decisions, and what they never contain."""
 
+import io
 import json
 import logging
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from nsfw_app import server_log
 from nsfw_app.accounts import Accounts
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import KEY_SCOPES, UserRole
@@ -75,24 +77,15 @@ def test_health_checks_and_assets_are_logged_at_debug(
     assert len(records(caplog)) == len(paths)
 
 
-def test_a_decision_has_the_id_of_its_request(
-    web_app: WebApp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The record of a decision, and of its undo, leads to the request, though a thread writes it."""
-    seen: list[tuple[str, int, str, str]] = []
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            values = vars(record)
-            if "decision_id" in values:
-                seen.append((record.getMessage(), values["decision_id"], values["request_id"], values["caller"]))  # fmt: skip
-
-    from nsfw_app import server_log
-
-    caplog.set_level(logging.INFO, "nsfw_app")
-    handler = Handler()
-    handler.addFilter(server_log._add_request)
-    logging.getLogger("nsfw_app").addHandler(handler)
+def test_a_decision_has_the_id_of_its_request(web_app: WebApp) -> None:
+    """The record of a decision, and of its undo, which a thread writes, leads to the request."""
+    own = logging.getLogger("nsfw_app")
+    lines = io.StringIO()
+    handler = logging.StreamHandler(lines)
+    handler.addFilter(server_log.add_request)
+    handler.setFormatter(server_log.json_formatter())
+    own.addHandler(handler)
+    own.setLevel(logging.INFO)
     try:
         ann = web_app.signed_in("ann")
         card = add(ann, red=150)
@@ -101,10 +94,13 @@ def test_a_decision_has_the_id_of_its_request(
         ann.headers["x-request-id"] = "second"
         ann.post(f"/desk/decisions/{decided}/undo", json={"nonce": "undo"})
     finally:
-        logging.getLogger("nsfw_app").removeHandler(handler)
-    assert seen == [
-        (f"Decision {decided} is saved.", decided, "first", "ann"),
-        (f"Decision {decided} is undone.", decided, "second", "ann"),
+        own.removeHandler(handler)
+        own.setLevel(logging.NOTSET)
+    found = [json.loads(line) for line in lines.getvalue().splitlines()]
+    fields = ("message", "request_id", "caller")
+    assert [[line[f] for f in fields] for line in found if line.get("decision_id") == decided] == [
+        [f"Decision {decided} is saved.", "first", "ann"],
+        [f"Decision {decided} is undone.", "second", "ann"],
     ]
 
 
@@ -159,7 +155,10 @@ def test_nothing_secret_and_no_name_is_in_the_log_of_a_server(tmp_path: Path) ->
         client.get(f"/login/callback?code={MARK}&state={MARK}")
         client.get(f"/gradio_api/file={MARK}")
         client.get(f"/{MARK}")
-        answer = answer_to(sent["images"][0] | {"sha256": sent["images"][0]["sha256"]}, note=MARK)
+        waiting = sent["images"][0]
+        answer = answer_to(
+            waiting, label=waiting["label"], threshold=waiting["threshold"], note=MARK
+        )
         client.get(f"/desk/images/{answer['image_sha256']}/picture")
         decided = client.post("/desk/decisions", json=answer)
         assert decided.status_code == 200, decided.text
