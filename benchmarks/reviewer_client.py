@@ -96,8 +96,11 @@ class ReviewerClient:
         self._background: set[asyncio.Task[None]] = set()
         self._claiming = False
 
-    async def run(self, seconds: float) -> None:
-        """Work for some seconds, then return the leases."""
+    async def run(self, seconds: float, signed_in: asyncio.Barrier) -> None:
+        """Sign in, wait until all others have, work for some seconds, and return the leases.
+
+        A reviewer begins within the time of one image after the others.
+        """
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with aiohttp.ClientSession(
             self._url,
@@ -107,7 +110,9 @@ class ReviewerClient:
             cookie_jar=aiohttp.CookieJar(unsafe=True),  # the host is an address
         ) as self._session:
             await self._sign_in()
+            await signed_in.wait()
             end = time.monotonic() + seconds
+            await asyncio.sleep(self._random.uniform(0, self._pace_s))
             timers = [
                 asyncio.create_task(self._every(RENEW_S, self._renew)),
                 asyncio.create_task(self._every(POLL_S, self._poll)),

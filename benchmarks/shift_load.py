@@ -240,9 +240,13 @@ async def _work(url: str, load: Load, keys: Sequence[str], shift: Shift) -> list
         )
         for number in range(load.reviewers)
     ]
-    await asyncio.gather(
-        *(client.run(load.seconds) for client in clients), _upload(url, load, keys, shift)
-    )
+    signed_in = asyncio.Barrier(load.reviewers + 1)
+
+    async def upload() -> None:
+        await signed_in.wait()
+        await _upload(url, load, keys, shift)
+
+    await asyncio.gather(*(one.run(load.seconds, signed_in) for one in clients), upload())
     watch.cancel()
     return lag
 
