@@ -29,12 +29,16 @@ log = logging.getLogger(__name__)
 DAY_S = 86_400
 SWEEP_S = 60  # how late a preview may be deleted after its grace period
 TRIM_S = 60  # how long memory of finished uploads is kept for the next ones
+# How long a thread computes while another waits for the interpreter. The default is 5 ms, which
+# a request would wait several times while evidence is computed.
+SWITCH_S = 0.001
 SHUTDOWN_S = 3  # grace period of running requests after SIGTERM
 
 
 def main() -> None:
     """Serve until interrupted."""
     system.keep_heap()
+    sys.setswitchinterval(SWITCH_S)
     os.umask(0o077)  # files that libraries write into the data directory are private, too
     try:
         chosen = settings.load()

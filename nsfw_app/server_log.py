@@ -3,12 +3,17 @@
 - Each line that is logged while a request is served has the request's id and its caller. Worker
   threads inherit both, because they run in a copy of the request's context.
 - Query strings, headers, bodies and names of images are in no record above debug.
+- A thread writes them, so that no request waits for the output. A process that is killed loses the
+  records of its last milliseconds.
 - With JSON, lines that libraries print to standard output or error become records, too: each line
   of the log is one object.
 """
 
+import atexit
 import io
 import logging
+import logging.handlers
+import queue
 import sys
 import threading
 from collections.abc import Iterable
@@ -26,6 +31,7 @@ LIBRARIES_WITH_HANDLERS = ("huggingface_hub", "transformers", "datasets", "uvico
 JSON_FIELDS = ("levelname", "name", "message")
 RENAMED_FIELDS = {"levelname": "level", "name": "logger"}
 REQUEST_FIELDS = ("request_id", "caller")
+MAX_WAITING = 10_000  # records; then threads wait, while the output accepts none
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +50,22 @@ def set_request(request: LoggedRequest) -> None:
     _REQUEST.set(request)
 
 
-def configure(log_format: LogFormat, level: LogLevel) -> None:
+def configure(log_format: LogFormat, level: LogLevel) -> logging.handlers.QueueListener:
     """Send every record of this process to standard error, in one format.
 
     Records of this program are logged from `level` on, those of libraries from warnings on: at
     info, HTTP clients log addresses with their query strings.
+
+    Returns:
+        The thread that writes records; it ends with the process.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    output = logging.StreamHandler(sys.stderr)
+    output.setFormatter(json_formatter() if log_format == "json" else TextFormatter())
+    handler = WaitingRecords(queue.Queue(MAX_WAITING))
     handler.addFilter(add_request)
-    handler.setFormatter(json_formatter() if log_format == "json" else TextFormatter())
+    listener = logging.handlers.QueueListener(handler.queue, output)
+    listener.start()
+    atexit.register(listener.stop)  # which writes what waits
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
@@ -62,6 +75,7 @@ def configure(log_format: LogFormat, level: LogLevel) -> None:
     if log_format == "json":
         sys.stdout = LoggedLines("stdout", logging.INFO)
         sys.stderr = LoggedLines("stderr", logging.WARNING)
+    return listener
 
 
 def adopt_libraries(names: Iterable[str] = LIBRARIES_WITH_HANDLERS) -> None:
@@ -70,6 +84,19 @@ def adopt_libraries(names: Iterable[str] = LIBRARIES_WITH_HANDLERS) -> None:
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True
+
+
+class WaitingRecords(logging.handlers.QueueHandler):
+    """Queues records for the thread that formats and writes them."""
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """The record with its message, whose arguments may change later."""
+        record.msg, record.args = record.getMessage(), None
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Add a record; waits while too many wait."""
+        self.queue.put(record)
 
 
 def json_formatter() -> logging.Formatter:

@@ -8,6 +8,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from nsfw_app.concurrency import map_ordered
@@ -97,6 +98,10 @@ class Engine:
             limits=limits,
             equivalents=EquivalentBackends(artifacts_dir),
         )
+
+    def reading(self) -> AbstractContextManager[object]:
+        """A transaction for all that this thread reads of the store."""
+        return self._store.reading()
 
     def start(self) -> None:
         """Start to load the model in a background thread."""

@@ -83,15 +83,16 @@ class QueueService:
         # Files may be lost from the disk: an image without a preview is not handed out.
         while self._store.queue.withdraw_unreviewable([claim.prediction_id for claim in claims]):
             claims = lease()
-        return [
-            QueueItem(
-                claim.entry_id,
-                self.review_of(claim.prediction_id),
-                claim.reason,
-                not self.blind_reasons.isdisjoint({claim.reason, claim.entered_for}),
-            )
-            for claim in claims
-        ]
+        with self._store.reading():
+            return [
+                QueueItem(
+                    claim.entry_id,
+                    self.review_of(claim.prediction_id),
+                    claim.reason,
+                    not self.blind_reasons.isdisjoint({claim.reason, claim.entered_for}),
+                )
+                for claim in claims
+            ]
 
     @property
     def blind_reasons(self) -> frozenset[EntryReason]:

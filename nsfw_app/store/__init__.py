@@ -8,6 +8,7 @@
 """
 
 import sqlite3
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,6 +141,10 @@ class Store:
         self.audit = Audit(connections)
         self.consistency = Consistency(connections)
         self.purges = Purges(connections, self.previews, retention=retention)
+
+    def reading(self) -> AbstractContextManager[object]:
+        """A transaction for all reads of this thread: one state, and fewer checks of files."""
+        return self._connections.reading()
 
     def check_writable(self) -> None:
         """Commit a transaction and write a file, as an upload does.

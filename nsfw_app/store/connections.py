@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 LOCK_WAIT_S = 5.0  # how long a statement waits for a lock that no thread obtains
 CACHE_KB = 256  # per thread; the page cache of the system serves all of them
+WRITER_WAIT_S = 0.25  # for a thread of this process; then a statement waits for the lock
 CHECKPOINT_PAGES = 8_000  # of 4 KiB; a decision writes about 18, and one in 440 waits for this
 COMPANIONS = ("-wal", "-shm", "-journal")  # suffixes of SQLite's own files
 
@@ -134,6 +135,7 @@ class Connections:
         self._path = path.absolute()
         self._local = threading.local()
         self._waits = LockWaits(LOCK_WAIT_S)
+        self._writer = threading.Lock()  # hands the write lock to the next thread at once
         self._size_bytes = 0  # of the file, when it was last known to be whole
         self._origin: str | None = None
         with private_files.storage_errors():
@@ -213,6 +215,8 @@ class Connections:
         """A transaction that may write, committed when the block ends without an error.
 
         It takes the write lock at once: one that read first could not wait for the lock later.
+        Threads of one process wait for each other here, because SQLite knows no queue: a statement
+        that finds the database locked sleeps, and tries again.
 
         Args:
             durability: What the commit survives.
@@ -220,6 +224,16 @@ class Connections:
         Raises:
             StorageError: It could not begin, or it is not known to be on disk.
         """
+        first = self._writer.acquire(timeout=WRITER_WAIT_S)
+        try:
+            with self._writing(durability) as db:
+                yield db
+        finally:
+            if first:
+                self._writer.release()
+
+    @contextmanager
+    def _writing(self, durability: Durability) -> Iterator[Database]:
         db = self.db
         connection = _connection(db)
         if connection.durability is not durability:
@@ -238,9 +252,15 @@ class Connections:
 
     @contextmanager
     def reading(self) -> Iterator[Database]:
-        """A transaction whose statements all read the same state of the database."""
+        """A transaction whose statements all read the same state of the database.
+
+        Within another transaction of this thread it is a part of that one.
+        """
         db = self.db
         connection = _connection(db)
+        if connection.in_transaction:
+            yield db
+            return
         connection.execute("begin")
         try:
             yield db

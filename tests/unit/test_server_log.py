@@ -1,5 +1,6 @@
 """The server's log: formats, fields of requests, records of libraries, lines that are printed."""
 
+import atexit
 import io
 import json
 import logging
@@ -28,9 +29,11 @@ def logged(log_format: LogFormat = "json", level: LogLevel = "info") -> Iterator
     output, streams = io.StringIO(), (sys.stdout, sys.stderr)
     sys.stderr = output
     try:
-        server_log.configure(log_format, level)
+        listener = server_log.configure(log_format, level)
         yield output
     finally:
+        atexit.unregister(listener.stop)
+        listener.stop()  # writes what waits
         sys.stdout, sys.stderr = streams
         logging.captureWarnings(False)
         for logger, handlers, severity, propagate in before:
