@@ -7,7 +7,7 @@
 MONITORING_INDEXES = (
     "drop index queue_oldest",
     """
-    create index deliveries_pending on deliveries (created_at)
+    create index deliveries_pending on deliveries (created_at, delivered_at, given_up_at)
     where delivered_at is null and given_up_at is null
     """,
     """
