@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import sqlite3
-import sys
 import tempfile
 import threading
 import time
@@ -146,4 +145,4 @@ class Decisions:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

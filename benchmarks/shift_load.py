@@ -89,13 +89,13 @@ def run(
     keys = add_accounts(data, max(load.reviewers for load in loads))
     runs, shifts = [], []
     # Every upload is in the review band; the sign-ins come from as many addresses.
-    settings = {
-        "NSFW_REVIEW_FROM": "0",
-        "NSFW_REVIEW_TO": "1",
-        "FORWARDED_ALLOW_IPS": "127.0.0.1",
-        "NSFW_LOG": "json",
-    }
-    with serving(directory, **settings) as server:
+    with serving(
+        directory,
+        NSFW_REVIEW_FROM="0",
+        NSFW_REVIEW_TO="1",
+        FORWARDED_ALLOW_IPS="127.0.0.1",
+        NSFW_LOG="json",
+    ) as server:
         wait_until_ready(server)
         for load in loads:
             time.sleep(settle_s)

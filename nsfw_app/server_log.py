@@ -61,9 +61,10 @@ def configure(log_format: LogFormat, level: LogLevel) -> logging.handlers.QueueL
     """
     output = logging.StreamHandler(sys.stderr)
     output.setFormatter(json_formatter() if log_format == "json" else TextFormatter())
-    handler = WaitingRecords(queue.Queue(MAX_WAITING))
+    waiting: queue.Queue[logging.LogRecord] = queue.Queue(MAX_WAITING)
+    handler = WaitingRecords(waiting)
     handler.addFilter(add_request)
-    listener = logging.handlers.QueueListener(handler.queue, output)
+    listener = logging.handlers.QueueListener(waiting, output)
     listener.start()
     atexit.register(listener.stop)  # which writes what waits
     root = logging.getLogger()
@@ -87,7 +88,15 @@ def adopt_libraries(names: Iterable[str] = LIBRARIES_WITH_HANDLERS) -> None:
 
 
 class WaitingRecords(logging.handlers.QueueHandler):
-    """Queues records for the thread that formats and writes them."""
+    """Queues records for the thread that formats and writes them.
+
+    Args:
+        waiting: The queue.
+    """
+
+    def __init__(self, waiting: queue.Queue[logging.LogRecord]) -> None:
+        super().__init__(waiting)
+        self._waiting = waiting
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """The record with its message, whose arguments may change later."""
@@ -96,7 +105,7 @@ class WaitingRecords(logging.handlers.QueueHandler):
 
     def enqueue(self, record: logging.LogRecord) -> None:
         """Add a record; waits while too many wait."""
-        self.queue.put(record)
+        self._waiting.put(record)
 
 
 def json_formatter() -> logging.Formatter:

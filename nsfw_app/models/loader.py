@@ -21,7 +21,6 @@ from nsfw_app.models.hub import ModelFiles, download, find, find_local, hub_prob
 from nsfw_app.models.scheduler import (
     BatchObserver,
     DynamicBatcher,
-    QueuedClassifier,
     UnbatchedClassifier,
 )
 from nsfw_app.models.selection import AUTO, BackendConfig, open_backend, open_embedded
@@ -180,7 +179,7 @@ class ModelLoader:
 
     def _attach_observer(self) -> None:
         classifier = self._status.classifier
-        if isinstance(classifier, QueuedClassifier):
+        if isinstance(classifier, DynamicBatcher | UnbatchedClassifier):
             classifier.batch_observer = self._batch_observer
 
     def _run(self) -> None:

@@ -44,7 +44,7 @@ class Gauges(Collector):
     def _queue(self) -> Iterator[Metric]:
         queue = self._engine.queue
         yield _gauge("nsfw_queue_images", "Open queue entries.", queue.open_entries())
-        ages = {reason: _age_s(moment) for reason, moment in queue.oldest_entries().items()}
+        ages = {str(reason): _age_s(moment) for reason, moment in queue.oldest_entries().items()}
         yield _gauges(
             "nsfw_queue_oldest_seconds",
             "Age of the oldest open queue entry, by the reason for which it waits.",

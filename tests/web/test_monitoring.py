@@ -1,25 +1,17 @@
 """Health checks, metrics, and responses of an overloaded server."""
 
-import re
-import shutil
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
-from fastapi.testclient import TestClient
-from numpy.typing import NDArray
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from nsfw_app.errors import ModelNotFound, Overloaded, StorageError, StorageErrorKind
-from nsfw_app.models.classifier import Pixels
+from nsfw_app.errors import ModelNotFound, Overloaded
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.models.scheduler import DynamicBatcher
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import Permission
@@ -28,9 +20,7 @@ from nsfw_app.web import monitoring
 from nsfw_app.web.http.request_limits import RequestLimits
 from tests.support.application import WebApp, add, open_app, served
 from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
-from tests.support.sample_records import add_image
 
-DOCS = Path(__file__).parents[2] / "docs"
 THREADS = 40  # of anyio's default pool, which runs the routes
 CHECKS = ("/healthz", "/readyz")
 
@@ -184,167 +174,6 @@ def test_requests_scores_and_errors_are_counted(web_app: WebApp) -> None:
     assert samples["nsfw_queue_images",] == 1
     assert samples["nsfw_model_waiting",] == 0
     assert not any(card["sha256"] in part for key in samples for part in key)
-
-
-def test_every_metric_is_documented(web_app: WebApp) -> None:
-    """The table in docs/monitoring.md has each metric of a server, and no other."""
-    table = (DOCS / "monitoring.md").read_text().partition("## Metrics")[2]
-    documented = re.findall(r"^\| `(nsfw_\w+)` \|", table, re.MULTILINE)
-    add(web_app.signed_in("ann"), red=150)
-    collected = counted_previews(web_app)
-    text = collected.get("/metrics").text
-    families = {family.name: family for family in text_string_to_metric_families(text)}
-    names = [
-        f"{name}_total" if family.type == "counter" else name
-        for name, family in families.items()
-        if not name.endswith("_created")  # of each counter and histogram
-    ]
-    assert sorted(documented) == sorted(names)
-
-
-def counted_previews(web_app: WebApp) -> TestClient:
-    """A client that may read metrics, after the first count of previews, in the background."""
-    client = web_app.with_key(Permission.METRICS)
-    for _ in range(500):
-        if "nsfw_previews " in client.get("/metrics").text:
-            return client
-        time.sleep(0.01)
-    raise AssertionError("The previews were not counted.")
-
-
-def test_storage_is_measured(web_app: WebApp, store: Store, tmp_path: Path) -> None:
-    """Database, write-ahead log, previews and free disk, in bytes; previews as a number, too."""
-    card = add(web_app.signed_in("ann"), red=150)
-    counted_previews(web_app)
-    samples = metrics_of(web_app)
-    assert samples["nsfw_database_bytes",] == (tmp_path / "review.db").stat().st_size
-    assert samples["nsfw_database_wal_bytes",] > 0
-    assert samples["nsfw_previews",] == 1
-    assert samples["nsfw_previews_bytes",] == len(store.previews.get(card["sha256"]))
-    free = shutil.disk_usage(tmp_path).free
-    assert samples["nsfw_disk_free_bytes",] == pytest.approx(free, rel=0.2)
-
-
-def test_the_age_of_the_oldest_entry_is_measured_by_reason(web_app: WebApp, store: Store) -> None:
-    """Open entries only."""
-    for red in (150, 151):
-        add(web_app.signed_in("ann"), red=red)
-    with store._connections.writing() as db:
-        db.execute(
-            "update queue set entered_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 hour') "
-            "where id = (select min(id) from queue)"
-        )
-    key = "nsfw_queue_oldest_seconds", "review"
-    assert metrics_of(web_app)[key] == pytest.approx(3_600, abs=60)
-    with store._connections.writing() as db:
-        db.execute("update queue set settled_at = '2026-01-01' where id = 1")
-    assert 0 <= metrics_of(web_app)[key] < 60
-
-
-def test_the_backlog_of_webhooks_is_measured(web_app: WebApp, store: Store) -> None:
-    """Pending messages, the age of the oldest, and those that were given up."""
-    assert metrics_of(web_app)["nsfw_webhook_oldest_seconds",] == 0
-    bot = web_app.accounts.add_key(
-        "bot", [Permission.QUEUE], per_minute=9, actor="t", webhook_url="http://127.0.0.1/"
-    )
-    add_image(store)
-    with store._connections.writing() as db:
-        db.execute(
-            "insert into submissions (id, prediction_id, owner, name, key_name, submitted_at) "
-            "values ('s', 1, 'x', 'x', ?, '2026')",
-            (bot.name,),
-        )
-        for number, given_up_at in enumerate((None, None, "2026-01-01")):
-            db.execute(
-                "insert into deliveries (id, submission_id, created_at, next_at, given_up_at) "
-                "values (?, 's', strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-2 hours'), '2026', ?)",
-                (str(number), given_up_at),
-            )
-    samples = metrics_of(web_app)
-    assert samples["nsfw_webhook_pending",] == 2
-    assert samples["nsfw_webhook_dead_letters",] == 1
-    assert samples["nsfw_webhook_oldest_seconds",] == pytest.approx(7_200, abs=60)
-
-
-def test_a_gauge_that_cannot_be_read_is_absent(
-    web_app: WebApp, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The others are there."""
-
-    def fail(_: object) -> int:
-        raise StorageError(StorageErrorKind.MISSING)
-
-    monkeypatch.setattr(type(engine.usage), "database_bytes", fail)
-    samples = metrics_of(web_app)
-    assert ("nsfw_database_bytes",) not in samples
-    assert ("nsfw_disk_free_bytes",) in samples
-    assert ("nsfw_queue_images",) in samples
-
-
-def test_a_scrape_reads_by_index_only(engine: Engine, store: Store) -> None:
-    """Its time does not grow with the queue, nor with the messages that were delivered."""
-    connections = store._connections
-    statements: list[str] = []
-    connections.db.conn.set_trace_callback(statements.append)
-    try:
-        list(monitoring.Gauges(engine).collect())
-    finally:
-        connections.db.conn.set_trace_callback(None)
-    selects = [sql for sql in statements if sql.lstrip().startswith("select")]
-    assert len(selects) >= 3
-    for sql in selects:
-        plan = [row["detail"] for row in connections.db.execute(f"explain query plan {sql}")]
-        scans = [line for line in plan if line.startswith("SCAN") and "INDEX" not in line]
-        assert all("queue_counts" in line or "SCAN g" in line for line in scans), plan
-
-
-def test_batches_of_the_model_are_timed(store: Store, tmp_path: Path) -> None:
-    """By their number of images, whether the application or the model was ready first."""
-    batcher = DynamicBatcher(RedBackend(), max_waiting=9)
-    may_load = threading.Event()
-
-    def load() -> Loaded:
-        assert may_load.wait(10)
-        return Loaded(batcher)
-
-    loader = ModelLoader("fake", load)
-    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
-    with open_app(engine, store, tmp_path) as web_app:
-        may_load.set()
-        loader.wait()
-        pixels = [np.zeros(1, dtype=np.float32)]
-        for images in (1, 1, 5):
-            batcher.predict_prepared(pixels * images)
-        samples = metrics_of(web_app)
-    assert samples["nsfw_model_batch_seconds_count", "1"] == 2
-    assert samples["nsfw_model_batch_seconds_count", "5-8"] == 1
-    assert samples["nsfw_model_batch_seconds_sum", "5-8"] >= 0
-
-
-@pytest.mark.parametrize(
-    ("images", "label"), [(1, "1"), (2, "2"), (3, "3-4"), (4, "3-4"), (8, "5-8"), (9, "9-16")]
-)
-def test_batches_are_counted_by_range(images: int, label: str) -> None:
-    """A few labels, however large batches are."""
-    assert monitoring.batch_range(images) == label
-
-
-class RedBackend:
-    """A backend that calls every image unsafe."""
-
-    identity = FakeClassifier.identity
-    roles = FakeClassifier.roles
-    max_concurrency = 1
-    supports_batching = True
-    downscale_rules = FakeClassifier.downscale_rules
-
-    def prepare(self, image: Image.Image) -> Pixels:
-        """Nothing of the image counts."""
-        return np.zeros(1, dtype=np.float32)
-
-    def score(self, batch: Pixels) -> NDArray[np.float64]:
-        """Zero and one for each image."""
-        return np.tile([0.0, 1.0], (len(batch), 1))
 
 
 class Stuck(FakeClassifier):

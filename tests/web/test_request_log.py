@@ -13,21 +13,28 @@ import pytest
 
 from nsfw_app import server_log
 from nsfw_app.accounts import Accounts
+from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.review.engine import Engine
+from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import KEY_SCOPES, UserRole
 from nsfw_app.store import Store
 from tests.support.application import WebApp, add, answer_to, open_app
-from tests.support.fakes import image_bytes
+from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 from tests.support.server import serving
 
 MARK = "q7xmarkz"
 REQUESTS = "nsfw_app.web.request_log"
 
 
-@pytest.fixture
-def web_app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
-    """The application with users."""
-    with open_app(engine, store, tmp_path) as web_app:
+@pytest.fixture(scope="module")
+def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
+    """The application with users; tests share it."""
+    path = tmp_path_factory.mktemp("app")
+    store = Store(path / "review.db", previews_dir=path / "images", journal_mode="wal")
+    loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
+    loader.wait()
+    engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
+    with open_app(engine, store, path) as web_app:
         yield web_app
 
 
