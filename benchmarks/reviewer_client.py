@@ -3,7 +3,7 @@
 - A reviewer signs in, opens the page, claims up to ten entries ahead, is sent the preview of the
   first, thinks, and decides with a nonce; some images are skipped, escalated, or undone.
 - A lease is the reviewer's from the response to the claim until the request that gives it up is
-  sent. An entry that is claimed meanwhile by another reviewer was leased twice.
+  sent. An entry that another reviewer claims in this time was leased twice.
 """
 
 import asyncio
@@ -110,6 +110,9 @@ class ReviewerClient:
             cookie_jar=aiohttp.CookieJar(unsafe=True),  # the host is an address
         ) as self._session:
             await self._sign_in()
+            with suppress(RequestRefused):  # as on a server that has run for a while
+                await self._open_page()
+                await self._ask_for_alarms()
             await signed_in.wait()
             end = time.monotonic() + seconds
             await asyncio.sleep(self._random.uniform(0, self._pace_s))
@@ -120,7 +123,6 @@ class ReviewerClient:
                 asyncio.create_task(self._every(RELOAD_S, self._open_page)),
             ]
             try:
-                await self._open_page()
                 while time.monotonic() < end:
                     await self._review_next()
             finally:
@@ -170,7 +172,7 @@ class ReviewerClient:
             await self._request("preview", "GET", f"/desk/images/{item['sha256']}/picture")
         await asyncio.sleep(self._pace_s * self._random.uniform(0.5, 1.5))
         self._items.pop(0)
-        self._leaving.add(item["entry_id"])  # not to be claimed again meanwhile
+        self._leaving.add(item["entry_id"])  # not to be claimed again until then
         self._shift.give_up(item["entry_id"], self._name)
         # The next image is on screen while this request is sent.
         task = asyncio.create_task(self._leave(item))

@@ -244,6 +244,8 @@ async def _work(url: str, load: Load, keys: Sequence[str], shift: Shift) -> list
 
     async def upload() -> None:
         await signed_in.wait()
+        for what in {*shift.seconds} - {"sign_in"}:
+            del shift.seconds[what]  # of the preparation
         await _upload(url, load, keys, shift)
 
     await asyncio.gather(*(one.run(load.seconds, signed_in) for one in clients), upload())

@@ -1,4 +1,4 @@
-"""Purges of many previews: interrupted ones, errors, and decisions that are made meanwhile."""
+"""Purges of many previews: interrupted ones, errors, and decisions that are made during them."""
 
 import multiprocessing
 import os
