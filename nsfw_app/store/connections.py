@@ -12,6 +12,7 @@
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from sqlite_utils import Database
 from nsfw_app import private_files
 from nsfw_app.errors import StorageError, StorageErrorKind
 from nsfw_app.records import utc
-from nsfw_app.store.lock_waits import LockWaits
+from nsfw_app.store.lock_waits import STALLED_S, LockWaits
 from nsfw_app.store.migrations import upgrade
 from nsfw_app.store.sqlite_errors import storage_error
 
@@ -32,7 +33,7 @@ T = TypeVar("T")
 
 LOCK_WAIT_S = 5.0  # how long a statement waits for a lock that no thread obtains
 CACHE_KB = 256  # per thread; the page cache of the system serves all of them
-WRITER_WAIT_S = 0.25  # for a thread of this process; then a statement waits for the lock
+TURN_S = 0.25  # how often a waiting thread checks whether the lock moves
 CHECKPOINT_PAGES = 8_000  # of 4 KiB; a decision writes about 18, and one in 440 waits for this
 COMPANIONS = ("-wal", "-shm", "-journal")  # suffixes of SQLite's own files
 
@@ -135,7 +136,8 @@ class Connections:
         self._path = path.absolute()
         self._local = threading.local()
         self._waits = LockWaits(LOCK_WAIT_S)
-        self._writer = threading.Lock()  # hands the write lock to the next thread at once
+        self._turn = threading.Lock()  # hands the write lock to the next thread at once
+        self._began_at = 0.0  # when a thread last obtained the write lock
         self._size_bytes = 0  # of the file, when it was last known to be whole
         self._origin: str | None = None
         with private_files.storage_errors():
@@ -224,13 +226,24 @@ class Connections:
         Raises:
             StorageError: It could not begin, or it is not known to be on disk.
         """
-        first = self._writer.acquire(timeout=WRITER_WAIT_S)
+        has_turn = self._wait_for_turn()
         try:
             with self._writing(durability) as db:
                 yield db
         finally:
-            if first:
-                self._writer.release()
+            if has_turn:
+                self._turn.release()
+
+    def _wait_for_turn(self) -> bool:
+        """Wait while other threads write; False where another process may hold the lock.
+
+        Then `LockWaits` decides which threads go on waiting.
+        """
+        self._began_at = self._began_at or time.monotonic()
+        while not self._turn.acquire(timeout=TURN_S):
+            if time.monotonic() - self._began_at > STALLED_S:
+                return False
+        return True
 
     @contextmanager
     def _writing(self, durability: Durability) -> Iterator[Database]:
@@ -240,6 +253,7 @@ class Connections:
             connection.execute(f"pragma synchronous = {durability}")
             connection.durability = durability
         connection.execute("begin immediate")
+        self._began_at = time.monotonic()
         try:
             yield db
             connection.execute("commit")
