@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 DAY_S = 86_400
 SWEEP_S = 60  # how late a preview may be deleted after its grace period
+CHECKPOINT_S = 5  # in which hundreds of decisions fill a part of the write-ahead log
 TRIM_S = 60  # how long memory of finished uploads is kept for the next ones
 # How long a thread computes while another waits for the interpreter. The default is 5 ms, which
 # a request would wait several times while evidence is computed.
@@ -86,6 +87,7 @@ def main() -> None:
     threading.Thread(target=load_model, args=[engine], daemon=True).start()
     schedule_purge(engine)
     threading.Thread(target=sweep_previews, args=[engine], daemon=True).start()
+    threading.Thread(target=checkpoint_log, args=[engine], daemon=True).start()
     threading.Thread(target=trim_memory, daemon=True).start()
     WebhookSender(store.deliveries).start()
     # The application reads proxy headers itself; uvicorn would take the leftmost hop.
@@ -179,6 +181,16 @@ def sweep_previews(engine: Engine) -> None:
             engine.sweep_previews()
         except StorageError as error:
             log.warning("Previews could not be deleted: %s", error)
+
+
+def checkpoint_log(engine: Engine) -> None:
+    """Move the write-ahead log into the database every few seconds, so that no request has to."""
+    while True:
+        time.sleep(CHECKPOINT_S)
+        try:
+            engine.checkpoint()
+        except StorageError as error:
+            log.warning("The write-ahead log stays as it is: %s", error)
 
 
 def trim_memory() -> None:

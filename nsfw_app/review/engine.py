@@ -414,6 +414,10 @@ class Engine:
         """
         self._store.check_writable()
 
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the database; see `Store.checkpoint`."""
+        self._store.checkpoint()
+
     def sweep_previews(self) -> int:
         """Delete the previews of decided images after the grace period; how many there were."""
         return self._store.purges.sweep()

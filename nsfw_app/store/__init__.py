@@ -146,6 +146,10 @@ class Store:
         """A transaction for all reads of this thread: one state, and fewer checks of files."""
         return self._connections.reading()
 
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the database, so that no decision has to wait for that."""
+        self._connections.checkpoint()
+
     def check_writable(self) -> None:
         """Commit a transaction and write a file, as an upload does.
 

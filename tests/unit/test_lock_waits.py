@@ -12,6 +12,7 @@ from nsfw_app.errors import StorageError, StorageErrorKind
 from nsfw_app.store import Store, lock_waits
 from nsfw_app.store import connections as connections_module
 from nsfw_app.store.lock_waits import LockWaits
+from tests.support.sample_records import add_image
 
 
 @pytest.mark.parametrize(
@@ -83,3 +84,21 @@ def test_a_thread_does_not_wait_for_its_turn_behind_a_stuck_process(
         assert errors == [StorageErrorKind.BUSY] * 4
     with store._connections.writing():
         pass
+
+
+def test_a_checkpoint_leaves_nothing_for_a_commit(store: Store) -> None:
+    """It moves all pages of the write-ahead log, while another thread has the write lock."""
+    add_image(store)
+    moved: list[tuple[int, int]] = []
+
+    def checkpoint() -> None:
+        store.checkpoint()
+        row = store._connections.row("pragma wal_checkpoint(passive)")
+        moved.append((row["log"], row["checkpointed"]))
+
+    with store._connections.writing():
+        thread = threading.Thread(target=checkpoint)
+        thread.start()
+        thread.join(10)
+    ((pages, checkpointed),) = moved
+    assert pages == checkpointed > 0
