@@ -18,6 +18,8 @@ from nsfw_app.accounts import Accounts
 from nsfw_app.bootstrap import open_engine, open_insights, open_store, open_summaries
 from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.errors import NSFWReviewError, SettingsError, StorageError
+from nsfw_app.evidence.alarms import current_alarms
+from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.private_files import restrict_tree
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.webhooks import WebhookSender
@@ -32,7 +34,7 @@ CHECKPOINT_S = 5  # in which hundreds of decisions fill a part of the write-ahea
 TRIM_S = 60  # how long memory of finished uploads is kept for the next ones
 # How long a thread computes while another waits for the interpreter. The default is 5 ms, which
 # a request would wait several times while evidence is computed.
-SWITCH_S = 0.001
+SWITCH_S = 0.0005
 SHUTDOWN_S = 3  # grace period of running requests after SIGTERM
 
 
@@ -84,7 +86,7 @@ def main() -> None:
     )
     server_log.adopt_libraries()  # imported above
     print_banner(chosen, accounts, port=listener.getsockname()[1])
-    threading.Thread(target=load_model, args=[engine], daemon=True).start()
+    threading.Thread(target=load_model, args=[engine, summaries], daemon=True).start()
     schedule_purge(engine)
     threading.Thread(target=sweep_previews, args=[engine], daemon=True).start()
     threading.Thread(target=checkpoint_log, args=[engine], daemon=True).start()
@@ -144,8 +146,12 @@ def print_banner(chosen: Settings, accounts: Accounts, *, port: int) -> None:
     sys.stdout.flush()
 
 
-def load_model(engine: Engine) -> None:
-    """Load the model and print its identity; runs in a thread while the page is served."""
+def load_model(engine: Engine, summaries: Summaries) -> None:
+    """Load the model and print its identity; runs in a thread while the page is served.
+
+    Then the first summary of its evidence is computed where there is enough, which imports
+    libraries for seconds, and would delay the decisions of that time later.
+    """
     status = engine.wait()
     if status.classifier is None:
         log.error("The model is not loaded: %s", status.message)
@@ -155,6 +161,10 @@ def load_model(engine: Engine) -> None:
     print(f"Model: {identity.model}, revision {identity.revision}, {identity.backend}", flush=True)
     if status.message:
         print(f"       {status.message}", flush=True)
+    try:
+        current_alarms(summaries, identity)
+    except StorageError as error:
+        log.warning("The evidence was not summarized: %s", error)
 
 
 def schedule_purge(engine: Engine) -> None:
