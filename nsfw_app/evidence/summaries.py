@@ -35,7 +35,9 @@ MAX_KEPT = 32
 FRESH = timedelta(seconds=5)  # a summary is not computed more often
 MAX_AGE = timedelta(minutes=1)  # of a summary that is returned to a caller that can wait
 WAIT_S = 10  # for an alarm that is not older than a minute
-PAUSES = 10  # times as long as it took, before it is computed again: requests need the CPU, too
+# Times as long as it took, before it is computed again: decisions take up to a second in that time,
+# which then is less than one in twenty of them.
+PAUSES = 40
 
 
 @dataclass(frozen=True, slots=True)
