@@ -4,6 +4,7 @@
 - Gradio's upload directory is private, inside the data directory, and emptied at start.
 """
 
+import logging
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from nsfw_app import settings, system
+from nsfw_app import server_log, settings, system
 from nsfw_app.accounts import Accounts
 from nsfw_app.backups.restore import Restored
 from nsfw_app.backups.snapshot_directory import SnapshotDirectory
@@ -31,6 +32,8 @@ from nsfw_app.bootstrap import (
 )
 from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.errors import NSFWReviewError, SettingsError, StorageError
+from nsfw_app.evidence.alarms import current_alarms
+from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.last_use import LastUse
 from nsfw_app.private_files import restrict_tree
 from nsfw_app.review.engine import Engine
@@ -38,20 +41,28 @@ from nsfw_app.review.webhooks import WebhookSender
 from nsfw_app.settings import Settings
 from nsfw_app.settings.network import EVERYWHERE
 
+log = logging.getLogger(__name__)
+
 DAY_S = 86_400
 MINUTE_S = 60
 SWEEP_S = 60  # how late a preview may be deleted after its grace period
+CHECKPOINT_S = 5  # in which hundreds of decisions fill a part of the write-ahead log
 TRIM_S = 60  # how long memory of finished uploads is kept for the next ones
 LAST_USE_S = 60  # how late the last use of sessions and keys is written
+# How long a thread computes while another waits for the interpreter. The default is 5 ms, which
+# a request would wait several times while evidence is computed.
+SWITCH_S = 0.0005
 SHUTDOWN_S = 3  # grace period of running requests after SIGTERM
 
 
 def main() -> None:
     """Serve until interrupted."""
     system.keep_heap()
+    sys.setswitchinterval(SWITCH_S)
     os.umask(0o077)  # files that libraries write into the data directory are private, too
     try:
         chosen = settings.load()
+        log_writer = server_log.configure(chosen.log, chosen.log_level)
         snapshots = open_snapshots(chosen)
         restored = restore_snapshot(chosen, snapshots)
         report_restored(chosen)
@@ -100,12 +111,14 @@ def main() -> None:
         snapshot_status=writer.status if writer is not None else None,
         hub_sync=hub_sync,
     )
+    server_log.adopt_libraries()  # imported above
     print_banner(chosen, accounts, port=listener.getsockname()[1])
     if snapshots is not None:
         print_snapshots(snapshots, restored)
-    threading.Thread(target=load_model, args=[engine], daemon=True).start()
+    threading.Thread(target=load_model, args=[engine, summaries], daemon=True).start()
     schedule_purge(engine)
     threading.Thread(target=sweep_previews, args=[engine], daemon=True).start()
+    threading.Thread(target=checkpoint_log, args=[engine], daemon=True).start()
     threading.Thread(target=trim_memory, daemon=True).start()
     threading.Thread(target=record_last_use, args=[accounts.last_use], daemon=True).start()
     WebhookSender(store.deliveries).start()
@@ -115,7 +128,8 @@ def main() -> None:
     config = uvicorn.Config(
         app,
         http=LimitedHttp,
-        log_level="warning",
+        log_config=None,  # its records are those of the server's log
+        access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
         proxy_headers=False,
     )
@@ -130,6 +144,7 @@ def main() -> None:
                 hub_sync.close()
             if writer is not None:
                 writer.stop()
+            log_writer.stop()
 
 
 def restore_snapshot(chosen: Settings, snapshots: SnapshotDirectory | None) -> Restored | None:
@@ -259,16 +274,25 @@ def print_snapshots(snapshots: SnapshotDirectory, restored: Restored | None) -> 
     sys.stdout.flush()
 
 
-def load_model(engine: Engine) -> None:
-    """Load the model and print its identity; runs in a thread while the page is served."""
+def load_model(engine: Engine, summaries: Summaries) -> None:
+    """Load the model and print its identity; runs in a thread while the page is served.
+
+    Then the first summary of its evidence is computed where there is enough, which imports
+    libraries for seconds, and would delay the decisions of that time later.
+    """
     status = engine.wait()
     if status.classifier is None:
-        print(f"Error: {status.message}", file=sys.stderr, flush=True)
+        log.error("The model is not loaded: %s", status.message)
         return
+    server_log.adopt_libraries()  # the model's are imported now
     identity = status.classifier.identity
     print(f"Model: {identity.model}, revision {identity.revision}, {identity.backend}", flush=True)
     if status.message:
         print(f"       {status.message}", flush=True)
+    try:
+        current_alarms(summaries, identity)
+    except StorageError as error:
+        log.warning("The evidence was not summarized: %s", error)
 
 
 def schedule_purge(engine: Engine) -> None:
@@ -280,11 +304,11 @@ def schedule_purge(engine: Engine) -> None:
 
 
 def purge(engine: Engine) -> None:
-    """Delete previews that are no longer needed; a storage error is printed."""
+    """Delete previews that are no longer needed; a storage error is logged."""
     try:
         engine.tidy_up(actor="daily purge")
     except StorageError as error:
-        print(f"The daily purge failed: {error}", file=sys.stderr, flush=True)
+        log.warning("The daily purge failed: %s", error)
 
 
 def sweep_previews(engine: Engine) -> None:
@@ -294,7 +318,17 @@ def sweep_previews(engine: Engine) -> None:
         try:
             engine.sweep_previews()
         except StorageError as error:
-            print(f"Previews could not be deleted: {error}", file=sys.stderr, flush=True)
+            log.warning("Previews could not be deleted: %s", error)
+
+
+def checkpoint_log(engine: Engine) -> None:
+    """Move the write-ahead log into the database every few seconds, so that no request has to."""
+    while True:
+        time.sleep(CHECKPOINT_S)
+        try:
+            engine.checkpoint()
+        except StorageError as error:
+            log.warning("The write-ahead log stays as it is: %s", error)
 
 
 def record_last_use(last_use: LastUse) -> None:
@@ -305,11 +339,11 @@ def record_last_use(last_use: LastUse) -> None:
 
 
 def write_last_use(last_use: LastUse) -> None:
-    """Write when sessions and keys were last used; a storage error is printed."""
+    """Write when sessions and keys were last used; a storage error is logged."""
     try:
         last_use.write()
     except StorageError as error:
-        print(f"The last use of sessions and keys is lost: {error}", file=sys.stderr, flush=True)
+        log.warning("The last use of sessions and keys is lost: %s", error)
 
 
 def trim_memory() -> None:

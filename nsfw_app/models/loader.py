@@ -18,7 +18,11 @@ from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
 from nsfw_app.models.checkpoints import load_errors
 from nsfw_app.models.classifier import Backend, Classifier
 from nsfw_app.models.hub import ModelFiles, download, find, find_local, hub_problem
-from nsfw_app.models.scheduler import DynamicBatcher, UnbatchedClassifier
+from nsfw_app.models.scheduler import (
+    BatchObserver,
+    DynamicBatcher,
+    UnbatchedClassifier,
+)
 from nsfw_app.models.selection import AUTO, BackendConfig, open_backend, open_embedded
 from nsfw_app.settings import DEFAULT_BATCH_SIZE
 
@@ -121,6 +125,7 @@ class ModelLoader:
     def __init__(self, wanted: str, load: Callable[[], Loaded]) -> None:
         self._load = load
         self._status = ModelStatus(ModelState.LOADING, wanted)
+        self._batch_observer: BatchObserver | None = None
         self._done = threading.Event()
         self._started = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="model-loader", daemon=True)
@@ -167,6 +172,16 @@ class ModelLoader:
             raise type(error)(status.message)
         return status.classifier
 
+    def observe_batches(self, observer: BatchObserver) -> None:
+        """Have the images and seconds of each computed batch reported, once a model is loaded."""
+        self._batch_observer = observer
+        self._attach_observer()
+
+    def _attach_observer(self) -> None:
+        classifier = self._status.classifier
+        if isinstance(classifier, DynamicBatcher | UnbatchedClassifier):
+            classifier.batch_observer = self._batch_observer
+
     def _run(self) -> None:
         wanted = self._status.wanted
         try:
@@ -178,6 +193,7 @@ class ModelLoader:
             self._status = ModelStatus(
                 ModelState.READY, wanted, loaded.classifier, loaded.fallback_reason
             )
+            self._attach_observer()
         finally:
             if self._status.state is ModelState.LOADING:  # a library raised a BaseException
                 failure = ModelLoadFailed("A library ended the loading of the model. See the log.")

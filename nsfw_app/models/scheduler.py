@@ -11,9 +11,10 @@
 
 import logging
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 1  # a full queue of a fast model is empty in about this time
 MODEL_FAILED = "The model failed. See the server log."
+
+BatchObserver = Callable[[int, float], None]  # called with the images and the seconds of a batch
 
 
 class QueuedClassifier(ABC):
@@ -59,6 +62,7 @@ class QueuedClassifier(ABC):
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._lock = threading.Lock()
+        self.batch_observer: BatchObserver | None = None
         self.cpu_slots = cpu_slots or CpuSlots(usable_cpus())
         self.identity = backend.identity
         self.roles = backend.roles
@@ -100,7 +104,10 @@ class QueuedClassifier(ABC):
         try:
             for start in range(0, len(prepared), self._max_batch):
                 batch = np.stack(prepared[start : start + self._max_batch])
+                started = time.perf_counter()
                 parts.append(self._backend.score(batch))
+                if self.batch_observer is not None:
+                    self.batch_observer(len(batch), time.perf_counter() - started)
             return np.concatenate(parts)
         except Exception as error:
             if lacks_memory(error):

@@ -6,7 +6,9 @@
   and never as safe.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from nsfw_app.concurrency import map_ordered
@@ -17,6 +19,7 @@ from nsfw_app.models import build_files
 from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import ModelLoader, ModelStatus
+from nsfw_app.models.scheduler import BatchObserver
 from nsfw_app.records import (
     Background,
     Decision,
@@ -45,6 +48,9 @@ from nsfw_app.store.log import CorrectionLog
 from nsfw_app.store.policies import PolicyVersion
 from nsfw_app.store.policy_effects import PolicyEffect
 from nsfw_app.store.team import Team
+from nsfw_app.store.usage import StorageUsage
+
+log = logging.getLogger(__name__)
 
 
 class Engine:
@@ -93,6 +99,10 @@ class Engine:
             equivalents=EquivalentBackends(artifacts_dir),
         )
 
+    def reading(self) -> AbstractContextManager[object]:
+        """A transaction for all that this thread reads of the store."""
+        return self._store.reading()
+
     def start(self) -> None:
         """Start to load the model in a background thread."""
         self._loader.start()
@@ -118,6 +128,10 @@ class Engine:
         """Number of images that wait for the model now."""
         classifier = self.status.classifier
         return classifier.waiting if classifier else 0
+
+    def observe_batches(self, observer: BatchObserver) -> None:
+        """Have the images and seconds of each batch of the model reported."""
+        self._loader.observe_batches(observer)
 
     @property
     def optimized_models(self) -> list[OptimizedModel]:
@@ -149,6 +163,11 @@ class Engine:
     def audit(self) -> Audit:
         """The audit log: administrative actions, exports and purges."""
         return self._store.audit
+
+    @property
+    def usage(self) -> StorageUsage:
+        """What the data directory holds, and the free space of its disk."""
+        return self._store.usage
 
     @property
     def policy(self) -> Policy:
@@ -261,7 +280,9 @@ class Engine:
 
         Previews are left for `sweep_previews`: a reviewer may undo.
         """
-        return self._store.log.add_all(decisions, caller)
+        recorded = self._store.log.add_all(decisions, caller)
+        _log_decisions("Decision %d is saved.", recorded)
+        return recorded
 
     def recent(self, caller: Caller, *, limit: int) -> list[tuple[Decision, Review]]:
         """The caller's latest decisions that stand, newest first, with the images' reviews."""
@@ -281,7 +302,9 @@ class Engine:
         Raises:
             NotFound: The reviewer has no such batch, or all of it is undone.
         """
-        return self._store.log.undo_batch(batch_id, reviewer=reviewer, nonce=nonce)
+        undone = self._store.log.undo_batch(batch_id, reviewer=reviewer, nonce=nonce)
+        _log_decisions("Decision %d is undone.", undone)
+        return undone
 
     def undo(self, decision_id: int, *, reviewer: str, nonce: str) -> Decision | None:
         """Undo a decision; it stays in the log as undone.
@@ -293,6 +316,7 @@ class Engine:
             NotFound: The reviewer made no such decision.
         """
         undone = self._store.log.undo(decision_id, reviewer=reviewer, nonce=nonce)
+        _log_decisions("Decision %d is undone.", [undone])
         return self._store.log.standing(
             undone.image_sha256,
             model=undone.model,
@@ -390,6 +414,10 @@ class Engine:
         """
         self._store.check_writable()
 
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the database; see `Store.checkpoint`."""
+        self._store.checkpoint()
+
     def sweep_previews(self) -> int:
         """Delete the previews of decided images after the grace period; how many there were."""
         return self._store.purges.sweep()
@@ -397,3 +425,9 @@ class Engine:
     def tidy_up(self, *, actor: str) -> int:
         """Delete every preview that retention does not keep; how many there were."""
         return self._store.purges.run(actor=actor)
+
+
+def _log_decisions(message: str, decisions: Iterable[Decision]) -> None:
+    """Log each decision by its id; the id of the request is in the same record."""
+    for decision in decisions:
+        log.info(message, decision.decision_id, extra={"decision_id": decision.decision_id})

@@ -83,15 +83,16 @@ class QueueService:
         # Files may be lost from the disk: an image without a preview is not handed out.
         while self._store.queue.withdraw_unreviewable([claim.prediction_id for claim in claims]):
             claims = lease()
-        return [
-            QueueItem(
-                claim.entry_id,
-                self.review_of(claim.prediction_id),
-                claim.reason,
-                not self.blind_reasons.isdisjoint({claim.reason, claim.entered_for}),
-            )
-            for claim in claims
-        ]
+        with self._store.reading():
+            return [
+                QueueItem(
+                    claim.entry_id,
+                    self.review_of(claim.prediction_id),
+                    claim.reason,
+                    not self.blind_reasons.isdisjoint({claim.reason, claim.entered_for}),
+                )
+                for claim in claims
+            ]
 
     @property
     def blind_reasons(self) -> frozenset[EntryReason]:
@@ -137,6 +138,10 @@ class QueueService:
     def open_entries(self) -> int:
         """Number of open entries."""
         return self._store.queue.size()
+
+    def oldest_entries(self) -> dict[EntryReason, str]:
+        """When the oldest open entry of each reason entered the queue."""
+        return self._store.queue.oldest()
 
     def request_second_opinion(
         self, image_sha256: str, identity: ModelIdentity, caller: Caller

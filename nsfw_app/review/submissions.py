@@ -5,7 +5,7 @@ from nsfw_app.records import Review
 from nsfw_app.review.queue import QueueService
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.store import Store
-from nsfw_app.store.deliveries import DeliveryRecord
+from nsfw_app.store.deliveries import DeliveryBacklog, DeliveryRecord
 from nsfw_app.store.submissions import Submission
 
 
@@ -36,3 +36,7 @@ class SubmissionService:
     def messages(self, submission: Submission) -> list[DeliveryRecord]:
         """Webhook messages about a submission, with their delivery status."""
         return self._deliveries.of(submission.submission_id)
+
+    def backlog(self) -> DeliveryBacklog:
+        """Webhook messages of all submissions that are not delivered."""
+        return self._deliveries.backlog()

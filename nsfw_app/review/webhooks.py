@@ -108,6 +108,10 @@ class WebhookSender:
             self._failed(delivery, None, f"{type(error).__name__}: {error}")
             return
         if status == GONE:
+            log.error(
+                "A webhook responded with status 410; it gets no more messages.",
+                extra={"delivery_id": delivery.delivery_id},
+            )
             self._deliveries.gone(delivery, status=status)
         elif arrived:
             self._deliveries.delivered(delivery.delivery_id, status=status)
@@ -116,6 +120,15 @@ class WebhookSender:
 
     def _failed(self, delivery: Delivery, status: int | None, error: str) -> None:
         again = delivery.attempts <= len(self._backoff)
+        # The address may hold a secret, and messages of the HTTP client have the address.
+        reason = f"status {status}" if status else error.partition(":")[0]
+        log.log(
+            logging.WARNING if again else logging.ERROR,
+            "A webhook message was not delivered (%s); it is %s.",
+            reason,
+            "sent again" if again else "given up",
+            extra={"delivery_id": delivery.delivery_id, "attempts": delivery.attempts},
+        )
         self._deliveries.failed(
             delivery.delivery_id,
             status=status,

@@ -22,6 +22,7 @@ from nsfw_app.rules.audit_plan import AuditPlan, AuditRange, parse_ranges
 from nsfw_app.rules.queue import DEFAULT_BLIND, EntryReason, QueueReason
 from nsfw_app.rules.retention import Keep
 from nsfw_app.settings.hub_dataset import HubDatasetSettings
+from nsfw_app.settings.monitoring import MonitoringSettings
 from nsfw_app.settings.sign_in import SignInSettings
 from nsfw_app.settings.storage import StorageSettings
 from nsfw_app.settings.values import split_items, split_pairs
@@ -59,7 +60,7 @@ def _read_markdown(path: Path) -> str:
     return text
 
 
-class Settings(StorageSettings, SignInSettings, HubDatasetSettings):
+class Settings(StorageSettings, SignInSettings, HubDatasetSettings, MonitoringSettings):
     """The settings. Construct with `load`, which turns validation errors into `SettingsError`."""
 
     model: str = Field(

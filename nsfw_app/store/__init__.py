@@ -8,6 +8,7 @@
 """
 
 import sqlite3
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,7 @@ from nsfw_app.store.standing_decisions import StandingDecisions
 from nsfw_app.store.submissions import Submissions
 from nsfw_app.store.team import Team
 from nsfw_app.store.training import TrainingLabels
+from nsfw_app.store.usage import StorageUsage
 from nsfw_app.store.users import Users
 from nsfw_app.store.visibility import Visibility
 
@@ -103,6 +105,8 @@ class Store:
         key_file = database.with_name(f"{database.name}.key")
         cipher = SecretCipher(key_file)
         self.copies = DatabaseCopies(connections, database, key_file=key_file)
+        self.usage = StorageUsage(database, previews_dir)
+        cipher = SecretCipher(database.with_name(f"{database.name}.key"))
         self.policies = Policies(connections)
         self.policy_effects = PolicyEffects(connections)
         self.arrivals = Arrivals(connections)
@@ -159,6 +163,14 @@ class Store:
         """Close this thread's connection, after moving the write-ahead log into the database."""
         self._connections.overwrite_log()
         self._connections.close()
+
+    def reading(self) -> AbstractContextManager[object]:
+        """A transaction for all reads of this thread: one state, and fewer checks of files."""
+        return self._connections.reading()
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the database, so that no decision has to wait for that."""
+        self._connections.checkpoint()
 
     def check_writable(self) -> None:
         """Commit a transaction and write a file, as an upload does.

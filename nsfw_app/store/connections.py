@@ -12,6 +12,7 @@
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from sqlite_utils import Database
 from nsfw_app import private_files
 from nsfw_app.errors import StorageError, StorageErrorKind
 from nsfw_app.records import utc
-from nsfw_app.store.lock_waits import LockWaits
+from nsfw_app.store.lock_waits import STALLED_S, LockWaits
 from nsfw_app.store.migrations import upgrade
 from nsfw_app.store.sqlite_errors import storage_error
 
@@ -32,7 +33,10 @@ T = TypeVar("T")
 
 LOCK_WAIT_S = 5.0  # how long a statement waits for a lock that no thread obtains
 CACHE_KB = 256  # per thread; the page cache of the system serves all of them
-CHECKPOINT_PAGES = 8_000  # of 4 KiB; a decision writes about 18, and one in 440 waits for this
+TURN_S = 0.25  # how often a waiting thread checks whether the lock moves
+# Of 4 KiB; a decision writes about 18. The commit that reaches it moves the log into the database,
+# unless `checkpoint` does so before, as in the server.
+CHECKPOINT_PAGES = 8_000
 COMPANIONS = ("-wal", "-shm", "-journal")  # suffixes of SQLite's own files
 
 
@@ -134,6 +138,8 @@ class Connections:
         self._path = path.absolute()
         self._local = threading.local()
         self._waits = LockWaits(LOCK_WAIT_S)
+        self._turn = threading.Lock()  # hands the write lock to the next thread at once
+        self._began_at = 0.0  # when a thread last obtained the write lock
         self._size_bytes = 0  # of the file, when it was last known to be whole
         self._origin: str | None = None
         with private_files.storage_errors():
@@ -213,6 +219,8 @@ class Connections:
         """A transaction that may write, committed when the block ends without an error.
 
         It takes the write lock at once: one that read first could not wait for the lock later.
+        Threads of one process wait for each other here, because SQLite knows no queue: a statement
+        that finds the database locked sleeps, and tries again.
 
         Args:
             durability: What the commit survives.
@@ -220,12 +228,34 @@ class Connections:
         Raises:
             StorageError: It could not begin, or it is not known to be on disk.
         """
+        has_turn = self._wait_for_turn()
+        try:
+            with self._writing(durability) as db:
+                yield db
+        finally:
+            if has_turn:
+                self._turn.release()
+
+    def _wait_for_turn(self) -> bool:
+        """Wait while other threads write; False where another process may hold the lock.
+
+        Then `LockWaits` decides which threads go on waiting.
+        """
+        self._began_at = self._began_at or time.monotonic()
+        while not self._turn.acquire(timeout=TURN_S):
+            if time.monotonic() - self._began_at > STALLED_S:
+                return False
+        return True
+
+    @contextmanager
+    def _writing(self, durability: Durability) -> Iterator[Database]:
         db = self.db
         connection = _connection(db)
         if connection.durability is not durability:
             connection.execute(f"pragma synchronous = {durability}")
             connection.durability = durability
         connection.execute("begin immediate")
+        self._began_at = time.monotonic()
         try:
             yield db
             connection.execute("commit")
@@ -238,14 +268,24 @@ class Connections:
 
     @contextmanager
     def reading(self) -> Iterator[Database]:
-        """A transaction whose statements all read the same state of the database."""
+        """A transaction whose statements all read the same state of the database.
+
+        Within another transaction of this thread it is a part of that one.
+        """
         db = self.db
         connection = _connection(db)
+        if connection.in_transaction:
+            yield db
+            return
         connection.execute("begin")
         try:
             yield db
         finally:
             _roll_back(connection)
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the database, without keeping writers from writing."""
+        self.row("pragma wal_checkpoint(passive)")
 
     def overwrite_log(self) -> None:
         """Move the write-ahead log into the database and empty it: it may hold deleted content.

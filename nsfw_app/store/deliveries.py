@@ -52,6 +52,15 @@ class DeliveryRecord:
     label: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class DeliveryBacklog:
+    """Messages that are not delivered. `oldest_at` is when the oldest pending one was written."""
+
+    pending: int
+    oldest_at: str | None
+    given_up: int
+
+
 DUE = """
 select d.id from deliveries d
 join submissions s on s.id = d.submission_id
@@ -148,6 +157,18 @@ class Deliveries:
             (submission_id,),
         )
         return [DeliveryRecord(*row) for row in rows]
+
+    def backlog(self) -> DeliveryBacklog:
+        """Count the messages that are not delivered."""
+        with self._connections.reading():
+            pending = self._connections.row(
+                "select count(*), min(created_at) from deliveries "
+                "where delivered_at is null and given_up_at is null"
+            )
+            given_up = self._connections.row(
+                "select count(*) from deliveries where given_up_at is not null"
+            )
+        return DeliveryBacklog(pending[0], pending[1], given_up[0])
 
     def _record(
         self,

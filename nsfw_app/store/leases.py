@@ -5,7 +5,8 @@
   before the clock was set back, and has expired as well.
 - A reviewer never gets an entry for an image that they decided on.
 - A claim reads the first entries of each group of open entries with the same `decided_by` and
-  priority, in the order of an index, so that its time does not grow with the queue.
+  priority, in the order of an index, so that its time does not grow with the queue. The same holds
+  for the oldest entry.
 - A power cut may end leases early: their commits do not wait for the disk.
 """
 
@@ -50,7 +51,7 @@ ORDERS = {
     QueueOrder.OLDEST: "q.entered_at, q.id",
 }
 # SQL conditions, formatted into `_scan`: the first entries of each group, at and above the
-# threshold, below it, or the oldest; of one priority, or of all of them.
+# threshold, below it, or the oldest.
 OLDEST = "order by i.entered_at, i.id"
 SCANS = {
     QueueOrder.PRIORITY: (
@@ -61,7 +62,6 @@ SCANS = {
     ),
     QueueOrder.OLDEST: (f"i.priority = g.priority {OLDEST}",),
 }
-SCANS_OF_ALL = (f"true {OLDEST}",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,9 +260,10 @@ class Leases:
             oldest = self._connections.row(
                 f"""
                 select min(q.entered_at) as oldest
-                from ({GROUPS.format(columns="distinct decided_by")}) g join queue q on q.id = (
+                from ({GROUPS.format(columns="decided_by, priority")}) g join queue q on q.id = (
                   select i.id from queue i
-                  where i.decided_by = g.decided_by and {AVAILABLE.format(entry="i")}
+                  where i.decided_by = g.decided_by and i.priority = g.priority
+                    and {AVAILABLE.format(entry="i")}
                   {OLDEST} limit 1
                 )
                 """,
@@ -370,8 +371,8 @@ def _scan(
     count: int,
 ) -> list[sqlite3.Row]:
     """The next entries that the reviewer has not skipped."""
-    columns = "distinct decided_by" if priority is None else "decided_by, priority"
-    groups = f"{GROUPS.format(columns=columns)} and (:priority is null or priority = :priority)"
+    of_priority = "(:priority is null or priority = :priority)"
+    groups = f"{GROUPS.format(columns='decided_by, priority')} and {of_priority}"
     scans = " union all ".join(
         f"""
         select {CLAIMED.format(entry="q")}, q.nsfw_score, q.entered_at
@@ -381,7 +382,7 @@ def _scan(
             and {scan} limit :count
         )
         """
-        for scan in (SCANS_OF_ALL if priority is None else SCANS[order])
+        for scan in SCANS[order]
     )
     return db.execute(
         f"""

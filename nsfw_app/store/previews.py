@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from nsfw_app.private_files import storage_errors
 from nsfw_app.records import SHA256_PATTERN
 
 SUFFIX = ".jpg"
+ASIDE = ".deleted"  # a preview that is being deleted
 UNFINISHED_S = 3_600  # writing a preview never takes that long
 PROBE = "write-probe"
 PROBE_BYTES = 256_000  # about the size of a large preview
@@ -96,6 +97,41 @@ class PreviewFiles:
                 return False
         return True
 
+    @contextmanager
+    def setting_aside(self) -> Iterator[Callable[[str], None]]:
+        """Delete previews at the end of the block; one that raises an error puts them back.
+
+        The yielded function renames a preview, which takes a fraction of the time of its deletion.
+        """
+        moved: list[str] = []
+
+        def set_aside(image_sha256: str) -> None:
+            with storage_errors(), suppress(FileNotFoundError):
+                path = self._path(image_sha256)
+                path.rename(path.with_suffix(ASIDE))
+                moved.append(image_sha256)
+
+        try:
+            yield set_aside
+        except BaseException:
+            for image_sha256 in moved:
+                path = self._path(image_sha256)
+                with suppress(OSError):  # the first error is reported
+                    path.with_suffix(ASIDE).rename(path)
+            raise
+        self.delete_set_aside(moved)
+
+    def set_aside(self) -> Iterator[str]:
+        """The SHA-256 of every image whose preview was set aside and is not deleted yet."""
+        for path in self._directory.glob(f"??/*{ASIDE}"):
+            yield path.stem
+
+    def delete_set_aside(self, images: Iterable[str]) -> None:
+        """Delete previews that were set aside."""
+        with storage_errors():
+            for image_sha256 in images:
+                self._path(image_sha256).with_suffix(ASIDE).unlink(missing_ok=True)
+
     def all(self) -> Iterator[str]:
         """The SHA-256 of every image that has a preview."""
         for path in self._directory.glob(f"??/*{SUFFIX}"):
@@ -105,7 +141,10 @@ class PreviewFiles:
         """Delete incomplete files that killed processes have left."""
         for path in self._directory.glob("??/*"):
             with storage_errors(), suppress(FileNotFoundError):
-                if path.suffix != SUFFIX and path.stat().st_mtime < time.time() - UNFINISHED_S:
+                if (
+                    path.suffix not in (SUFFIX, ASIDE)
+                    and path.stat().st_mtime < time.time() - UNFINISHED_S
+                ):
                     path.unlink()
 
     def check_writable(self) -> None:

@@ -1,7 +1,9 @@
 """Purges of previews: those that retention does not keep, and single images on request.
 
 - Scores and decisions stay.
-- The file is deleted before its placeholder, so that an interrupted purge leaves no file behind.
+- Files are set aside in the transaction that empties their placeholders, and deleted after it. What
+  an interrupted purge set aside is deleted by the next one.
+- A purge of many previews is many short transactions with pauses, so that decisions do not wait.
 - The queue entry of an image without a preview is withdrawn.
 - A preview outlives each decision about its image by the grace period, and while its reviewer can
   undo that from the list of recent decisions. Without a grace period neither holds.
@@ -9,7 +11,9 @@
 """
 
 import json
+import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
@@ -25,7 +29,10 @@ from nsfw_app.store.queue_entries import withdraw_images
 from nsfw_app.store.restrictions import RESTRICTED, is_restricted
 from nsfw_app.store.states import webhooks_on_state_change
 
-AT_ONCE = 500
+AT_ONCE = 500  # images that one query looks up, without the write lock
+DELETED_AT_ONCE = 25  # previews in one transaction, which holds the write lock for some ms
+PAUSE = 2.0  # after each transaction, in multiples of its duration: others get the lock
+MAX_PAUSE_S = 0.1
 ON_THE_DESK = timedelta(hours=12)  # as long as a session, in which its owner may still review it
 RECENT_DECISIONS = 20  # of a reviewer within a session, which the page lists to be undone
 
@@ -35,23 +42,29 @@ decisions d where d.decided_at >= :since and d.id > coalesce((
   select max(last_id) from log_days where day < substr(:since, 1, 10)
 ), 0)
 """
-# Of these images, those restricted, and those uploaded since :oldest that are still needed.
+# Images whose decisions are so recent that they keep the preview.
+RECENT = f"""
+select distinct p.image_sha256 as sha256 from (
+  select d.prediction_id, d.decided_at, d.label, row_number() over (
+    partition by d.reviewer, d.label is null order by d.id desc
+  ) as number
+  from {SINCE}
+) d
+join predictions p on p.id = d.prediction_id
+where d.decided_at >= :grace
+  or d.label is not null and d.number <= {RECENT_DECISIONS} and d.decided_at >= :undoable
+"""
+# Of these images, those restricted, and those uploaded since :oldest that are still needed, but for
+# `RECENT`; those decided after :last_id are.
 NEEDED = f"""
 select wanted.value as sha256 from json_each(:images) wanted
 where {RESTRICTED.format(image="wanted.value")} or :keeps_any and exists (
   select 1 from uploads u where u.image_sha256 = wanted.value and u.uploaded_at >= :oldest
 ) and (
   :all
-  or wanted.value in (
-    select p.image_sha256 from (
-      select d.prediction_id, d.decided_at, d.label, row_number() over (
-        partition by d.reviewer, d.label is null order by d.id desc
-      ) as number
-      from {SINCE}
-    ) d
-    join predictions p on p.id = d.prediction_id
-    where d.decided_at >= :grace
-      or d.label is not null and d.number <= {RECENT_DECISIONS} and d.decided_at >= :undoable
+  or :has_grace and exists (
+    select 1 from predictions p join decisions d on d.prediction_id = p.id
+    where p.image_sha256 = wanted.value and d.id > :last_id
   )
   or exists (
     select 1 from uploads u where u.image_sha256 = wanted.value and u.uploaded_at >= :recent
@@ -85,6 +98,14 @@ where q.settled_at is null
 """
 
 
+@dataclass(frozen=True, slots=True)
+class _RecentDecisions:
+    """Images that recent decisions keep, of all decisions up to `last_id`."""
+
+    images: frozenset[str]
+    last_id: int
+
+
 class Purges:
     """Deletes previews and placeholders.
 
@@ -103,15 +124,32 @@ class Purges:
 
     def tidy(self, images: Iterable[str]) -> int:
         """Delete the previews among these that retention does not keep; return their number."""
-        due = self._due([image for image in images if self._files.has(image)])
-        if not due:
-            return 0
-        with self._connections.writing() as db:
-            due = self._due(due)  # one of them may have been uploaded again since
-            for image in due:
-                self._files.remove(image)
-            _forget(db, due)
+        recent = self._recent()
+        return sum(self._tidy(batch, recent) for batch in _batches(images, AT_ONCE))
+
+    def _tidy(self, images: Iterable[str], recent: _RecentDecisions) -> int:
+        candidates = [i for i in images if i not in recent.images and self._files.has(i)]
+        due = self._due(candidates, recent)
+        return sum(self._delete(batch, recent) for batch in _batches(due, DELETED_AT_ONCE))
+
+    def _delete(self, images: list[str], recent: _RecentDecisions) -> int:
+        """Delete the previews of images that were due; one may have been uploaded again since."""
+        started = time.monotonic()
+        with self._files.setting_aside() as set_aside:
+            with self._connections.writing() as db:
+                due = self._due(images, recent)
+                for image in due:
+                    set_aside(image)
+                _forget(db, due)
+            seconds = time.monotonic() - started
+        time.sleep(min(PAUSE * seconds, MAX_PAUSE_S))
         return len(due)
+
+    def _finish(self, images: list[str]) -> None:
+        """Delete what an interrupted purge set aside, and empty the placeholders."""
+        with self._connections.writing() as db:
+            _forget(db, [image for image in images if not self._files.has(image)])
+        self._files.delete_set_aside(images)
 
     def sweep(self) -> int:
         """Delete the previews of decided images whose time is over; return their number.
@@ -121,7 +159,7 @@ class Purges:
         """
         since = {"since": self._times()["since"]}
         rows = self._connections.db.execute(DECIDED, since).fetchall()
-        return sum(self.tidy(images) for images in _batches(row["sha256"] for row in rows))
+        return self.tidy(row["sha256"] for row in rows)
 
     def run(self, *, actor: str) -> int:
         """Delete every preview that retention does not keep, audit it, return the number.
@@ -129,7 +167,9 @@ class Purges:
         Open entries whose preview file was lost are withdrawn.
         """
         self._files.forget_unfinished()
-        deleted = sum(self.tidy(images) for images in _batches(self._files.all()))
+        for images in _batches(self._files.set_aside(), DELETED_AT_ONCE):
+            self._finish(images)
+        deleted = self.tidy(self._files.all())
         waiting = self._connections.db.execute(WAITING).fetchall()
         lost = [row["image_sha256"] for row in waiting if not self._files.has(row["image_sha256"])]
         with self._connections.writing() as db:
@@ -154,7 +194,15 @@ class Purges:
         self._connections.overwrite_log()
         return had or known > 0
 
-    def _due(self, images: list[str]) -> list[str]:
+    def _recent(self) -> _RecentDecisions:
+        """The images that recent decisions keep; read once for many images."""
+        times = self._times()
+        with self._connections.reading() as db:
+            last_id = db.execute("select coalesce(max(id), 0) from decisions").fetchone()[0]
+            rows = db.execute(RECENT, {**times, "since": min(times["grace"], times["undoable"])})
+            return _RecentDecisions(frozenset(row["sha256"] for row in rows.fetchall()), last_id)
+
+    def _due(self, images: list[str], recent: _RecentDecisions) -> list[str]:
         """The images among these that retention does not keep."""
         rows = self._connections.db.execute(
             NEEDED,
@@ -162,6 +210,8 @@ class Purges:
                 "images": json.dumps(images),
                 "all": self.retention.keep is Keep.ALL,
                 "keeps_any": self.retention.keeps_any,
+                "has_grace": self.retention.grace_minutes > 0,
+                "last_id": recent.last_id,
                 **self._times(),
             },
         )
@@ -200,6 +250,7 @@ def _forget(db: Database, images: list[str]) -> int:
     return len(known)
 
 
-def _batches(images: Iterator[str]) -> Iterator[list[str]]:
-    while batch := list(islice(images, AT_ONCE)):
+def _batches(images: Iterable[str], size: int) -> Iterator[list[str]]:
+    rest = iter(images)
+    while batch := list(islice(rest, size)):
         yield batch

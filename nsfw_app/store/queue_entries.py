@@ -18,6 +18,7 @@ from nsfw_app.rules.queue import (
     ADJUDICATION_PRIORITY,
     PRIORITIES,
     Admission,
+    EntryReason,
     QueueReason,
     QueueRules,
     Settlement,
@@ -107,6 +108,21 @@ class ReviewQueue:
         """Count the open entries, leased or not."""
         row = self._connections.row("select coalesce(sum(entries), 0) as n from queue_counts")
         return int(row["n"])
+
+    def oldest(self) -> dict[EntryReason, str]:
+        """When the oldest open entry of each reason entered the queue, leased or not."""
+        rows = self._connections.db.execute(
+            """
+            select g.priority, min((
+              select q.entered_at from queue q
+              where q.decided_by = g.decided_by and q.priority = g.priority
+                and q.settled_at is null
+              order by q.entered_at limit 1
+            ))
+            from queue_counts g where g.entries > 0 group by g.priority
+            """
+        )
+        return {EntryReason.of_priority(row[0]): row[1] for row in rows}
 
     def escalate(self, prediction_id: int, reviewer: str) -> bool:
         """Request a second opinion with the highest priority; for the requester it comes last.

@@ -8,6 +8,8 @@ import gradio as gr
 
 from nsfw_app.errors import NSFWReviewError
 from nsfw_app.rules.permissions import Caller, Permission
+from nsfw_app.server_log import LoggedRequest, set_request
+from nsfw_app.web.http.errors import request_id
 from nsfw_app.web.http.request_state import caller_of
 
 P = ParamSpec("P")
@@ -25,6 +27,8 @@ def authorize(request: gr.Request, permission: Permission) -> Caller:
         Forbidden: The caller lacks the permission.
     """
     caller = caller_of(request.request)
+    # Gradio's queue calls handlers outside of the context of the request.
+    set_request(LoggedRequest(request_id(request.request), caller.name))
     caller.require(permission)
     return caller
 

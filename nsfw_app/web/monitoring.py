@@ -2,15 +2,14 @@
 
 - `/healthz` runs on the event loop, without a thread and without the database.
 - `/readyz` includes a write to the data directory, at most one a second.
-- Metrics have labels for routes, error kinds and models, never for images.
+- Metrics have labels for routes, error kinds, models and sizes of batches, never for images.
+  `gauges` has those that are read at each scrape.
 """
 
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -19,8 +18,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,8 +28,10 @@ from nsfw_app.records import Review, utc
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.sync_status import SyncStatus
+from nsfw_app.web.gauges import Gauges, HubSyncGauges
 from nsfw_app.web.http.forwarding import proxy_of
 from nsfw_app.web.http.request_state import caller_of
+from nsfw_app.web.request_log import log_request
 
 if TYPE_CHECKING:
     from nsfw_app.hub_sync.schedule import HubSync  # imports pyarrow
@@ -77,9 +76,17 @@ class Monitor:
             ("kind",),
             registry=self.registry,
         )
-        self.registry.register(_QueueDepths(engine))
+        self.batch_seconds = Histogram(
+            "nsfw_model_batch_seconds",
+            "Seconds in which the model computed a batch, by its number of images.",
+            ("images",),
+            buckets=DURATION_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.registry.register(Gauges(engine))
         if hub_sync is not None:
-            self.registry.register(_HubSyncState(hub_sync))
+            self.registry.register(HubSyncGauges(hub_sync))
+        engine.observe_batches(self._record_batch)
 
     def record(self, review: Review) -> None:
         """Count a classified image by its score, or an unavailable one by its error."""
@@ -88,6 +95,20 @@ class Monitor:
             self.scores.labels(model).observe(review.prediction.nsfw_score)
         if review.problem is not None:
             self.errors.labels(review.problem.kind).inc()
+
+    def _record_batch(self, images: int, seconds: float) -> None:
+        self.batch_seconds.labels(batch_range(images)).observe(seconds)
+
+
+def batch_range(images: int) -> str:
+    """The label of a batch: its number of images up to 2, else a range that ends in a power of 2.
+
+    That bounds the number of label values.
+    """
+    if images <= 2:
+        return str(images)
+    upper = 1 << (images - 1).bit_length()
+    return f"{upper // 2 + 1}-{upper}"
 
 
 class WriteProbe:
@@ -130,47 +151,8 @@ class WriteProbe:
         return None
 
 
-class _QueueDepths(Collector):
-    """Queue lengths, read at each scrape. One that cannot be read is omitted."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def collect(self) -> Iterator[Metric]:
-        """See `Collector`."""
-        with suppress(StorageError):  # reported by /readyz
-            waiting = self._engine.queue.open_entries()
-            yield GaugeMetricFamily("nsfw_queue_images", "Open queue entries.", waiting)
-        yield GaugeMetricFamily(
-            "nsfw_model_waiting", "Images that wait for the model.", self._engine.waiting
-        )
-
-
-class _HubSyncState(Collector):
-    """When changes were last saved in the dataset repository, read at each scrape."""
-
-    def __init__(self, hub_sync: "HubSync") -> None:
-        self._hub_sync = hub_sync
-
-    def collect(self) -> Iterator[Metric]:
-        """See `Collector`."""
-        status = self._hub_sync.status
-        if status.last_success_at is not None:
-            yield GaugeMetricFamily(
-                "nsfw_hub_sync_seconds_since_success",
-                "Seconds since everything was saved in the dataset repository.",
-                (datetime.now(UTC) - status.last_success_at).total_seconds(),
-            )
-        yield GaugeMetricFamily(
-            "nsfw_hub_sync_pending", "Rows that are not saved there yet.", status.pending
-        )
-        yield CounterMetricFamily(
-            "nsfw_hub_sync_failures", "Failed attempts to save there.", self._hub_sync.failures
-        )
-
-
 class Measured:
-    """ASGI middleware that counts and times requests.
+    """ASGI middleware that counts, times and logs requests.
 
     Args:
         app: The application to measure.
@@ -187,7 +169,7 @@ class Measured:
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})["monitor"] = self._monitor
-        status = 500
+        status, path = 500, scope["path"]
         started = time.perf_counter()
 
         async def send_recorded(message: Message) -> None:
@@ -199,9 +181,10 @@ class Measured:
         try:
             await self._app(scope, receive, send_recorded)
         finally:
-            route = _route(scope)
+            route, seconds = _route(scope), time.perf_counter() - started
             self._monitor.requests.labels(scope["method"], route, status).inc()
-            self._monitor.seconds.labels(route).observe(time.perf_counter() - started)
+            self._monitor.seconds.labels(route).observe(seconds)
+            log_request(scope, path=path, route=route, status=status, seconds=seconds)
 
 
 def _route(scope: Scope) -> str:

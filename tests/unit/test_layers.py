@@ -24,12 +24,13 @@ PACKAGE = "nsfw_app"
 
 # From the bottom up: a layer imports those before it, and itself where it is a package.
 LAYERS = """errors dataset_errors private_files system sync_status records rules concurrency
-settings concurrency_limits imaging models store rate_limits last_use single_sign_on accounts review
-evidence datasets hub_sync backups checks bootstrap web ui server cli __main__""".split()
+settings server_log concurrency_limits imaging models store rate_limits last_use single_sign_on
+accounts review evidence datasets hub_sync backups checks bootstrap web ui server cli
+__main__""".split()
 # Layers within a package, from the bottom up; modules of one set may import each other.
 SUBLAYERS: Mapping[str, Sequence[frozenset[str]]] = {
     "web": [
-        frozenset({"http", "monitoring", "parameters"}),
+        frozenset({"http", "monitoring", "gauges", "request_log", "parameters"}),
         frozenset({"auth"}),
         frozenset({"middleware"}),
         frozenset({"page", "api"}),
@@ -71,6 +72,7 @@ HOMES = {
     "cryptography": {"store"},
     "pyrage": {"backups"},
     "prometheus_client": {"web"},
+    "pythonjsonlogger": {"server_log"},
     "authlib": {"web"},
     "joserfc": {"web"},
     "standardwebhooks": {"review"},

@@ -1,11 +1,18 @@
-"""Waits for the database lock: how much longer they take than the lock is held."""
+"""Waits for the database lock: how much longer they take than the lock is held, and turns."""
 
 import sqlite3
+import threading
 import time
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from nsfw_app.errors import StorageError, StorageErrorKind
+from nsfw_app.store import Store, lock_waits
+from nsfw_app.store import connections as connections_module
 from nsfw_app.store.lock_waits import LockWaits
+from tests.support.sample_records import add_image
 
 
 @pytest.mark.parametrize(
@@ -28,3 +35,70 @@ def test_a_lock_is_obtained_soon_after_it_is_free(
 
     assert LockWaits(5).until_unlocked(execute) == "executed"
     assert clock_s[0] * 1_000 <= most_ms + 1e-6
+
+
+def test_threads_of_one_process_take_turns(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next thread writes when the one before it ends; none finds the database locked."""
+    pauses: list[float] = []
+    monkeypatch.setattr(lock_waits.time, "sleep", pauses.append)
+    connections, wrote = store._connections, []
+
+    def write(number: int) -> None:
+        with connections.writing() as db:
+            db.execute("update images set format = format")
+            wrote.append(number)
+
+    with connections.writing():
+        threads = [threading.Thread(target=write, args=[number]) for number in range(4)]
+        for thread in threads:
+            thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(wrote) == [0, 1, 2, 3]
+    assert pauses == []
+
+
+def test_a_thread_does_not_wait_for_its_turn_behind_a_stuck_process(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another process holds the lock, every thread waits by the rules of `LockWaits`."""
+    monkeypatch.setattr(connections_module, "TURN_S", 0.01)
+    monkeypatch.setattr(connections_module, "STALLED_S", 0.02)
+    monkeypatch.setattr(store._connections._waits, "_limit_s", 0.05)
+    with closing(sqlite3.connect(tmp_path / "review.db", isolation_level=None)) as other:
+        other.execute("begin immediate")
+        errors: list[StorageErrorKind] = []
+
+        def write() -> None:
+            try:
+                with store._connections.writing():
+                    pass
+            except StorageError as error:
+                errors.append(error.reason)
+
+        threads = [threading.Thread(target=write) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert errors == [StorageErrorKind.BUSY] * 4
+    with store._connections.writing():
+        pass
+
+
+def test_a_checkpoint_leaves_nothing_for_a_commit(store: Store) -> None:
+    """It moves all pages of the write-ahead log, while another thread has the write lock."""
+    add_image(store)
+    moved: list[tuple[int, int]] = []
+
+    def checkpoint() -> None:
+        store.checkpoint()
+        row = store._connections.row("pragma wal_checkpoint(passive)")
+        moved.append((row["log"], row["checkpointed"]))
+
+    with store._connections.writing():
+        thread = threading.Thread(target=checkpoint)
+        thread.start()
+        thread.join(10)
+    ((pages, checkpointed),) = moved
+    assert pages == checkpointed > 0

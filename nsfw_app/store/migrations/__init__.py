@@ -24,6 +24,7 @@ from nsfw_app.store.migrations.arrival_table import ARRIVAL_TABLE
 from nsfw_app.store.migrations.calibration_table import CALIBRATION_TABLE
 from nsfw_app.store.migrations.decision_context import DECISION_CONTEXT
 from nsfw_app.store.migrations.hub_tables import HUB_TABLES
+from nsfw_app.store.migrations.monitoring_indexes import MONITORING_INDEXES
 from nsfw_app.store.migrations.queue_tables import QUEUE_TABLES
 from nsfw_app.store.migrations.reference_index import REFERENCE_INDEX
 from nsfw_app.store.migrations.review_tables import TABLES
@@ -189,6 +190,13 @@ def hide_undone_decisions(db: Database) -> None:
 def note_changes_for_hub(db: Database) -> None:
     """Rows that changed since they were last saved in a dataset repository."""
     for statement in HUB_TABLES:
+        db.execute(statement)
+
+
+@migrations()
+def index_for_monitoring(db: Database) -> None:
+    """Indexes of messages that are not delivered."""
+    for statement in MONITORING_INDEXES:
         db.execute(statement)
 
 

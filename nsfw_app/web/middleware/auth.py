@@ -8,8 +8,8 @@
   with images, decisions or names are not cached.
 """
 
+import random
 import re
-import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
 from types import MappingProxyType
@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nsfw_app.concurrency_limits import quarter
 from nsfw_app.errors import Forbidden, NotFound, NotSignedIn, NSFWReviewError
 from nsfw_app.rules.permissions import ANONYMOUS, Caller
+from nsfw_app.server_log import LoggedRequest, set_request
 from nsfw_app.web.auth.callers import Callers
 from nsfw_app.web.auth.origin import check_origin
 from nsfw_app.web.http.bodies import body, check_charset, replay
@@ -101,6 +102,7 @@ class AuthMiddleware:
         state = scope.setdefault("state", {})
         state["request_id"] = _request_id(connection)
         state["caller"] = ANONYMOUS
+        set_request(LoggedRequest(state["request_id"]))
 
         async def send_protected(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -137,7 +139,10 @@ class AuthMiddleware:
         if path in PUBLIC or path.startswith(PUBLIC_ASSETS):
             return None
         caller = await run_in_threadpool(self._callers.identify, connection)
-        connection.scope["state"]["caller"] = caller
+        state = connection.scope["state"]
+        state["caller"] = caller
+        if caller.owner is not None:
+            set_request(LoggedRequest(state["request_id"], caller.name))
         if path.startswith(gradio_routes.HEARTBEAT):
             return Response(status_code=204)  # with which a browser stops reconnecting
         if _is_app_route(path):
@@ -184,7 +189,9 @@ def _forbid(connection: HTTPConnection, caller: Caller) -> Response:
 
 def _request_id(connection: HTTPConnection) -> str:
     given = connection.headers.get("x-request-id", "")
-    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    if REQUEST_ID.fullmatch(given):
+        return given
+    return f"{random.getrandbits(128):032x}"  # no secret; uuid4 makes a system call
 
 
 def _protect(headers: MutableHeaders, path: str, request_id: str) -> None:

@@ -75,10 +75,11 @@ def decision_routes(engine: Engine) -> APIRouter:
         reviewer: Reviewer, limit: Annotated[int, Query(ge=1, le=MAX_RECENT)] = RECENT_DECISIONS
     ) -> dict[str, Any]:
         """The images of the reviewer's latest decisions that stand, newest first."""
-        images = [
-            {**card_json(engine, review, reviewer), "decision": asdict(decision)}
-            for decision, review in engine.recent(reviewer, limit=limit)
-        ]
+        with engine.reading():
+            images = [
+                {**card_json(engine, review, reviewer), "decision": asdict(decision)}
+                for decision, review in engine.recent(reviewer, limit=limit)
+            ]
         return {"images": images}
 
     @router.post("/decisions/{decision_id}/undo")

@@ -72,8 +72,9 @@ def queue_routes(engine: Engine) -> APIRouter:
             reason=body.reason,
             first=body.first,
         )
-        cards = [item_json(engine, item, reviewer) for item in items]
-        return {"items": cards, "waiting": engine.queue.waiting(reviewer.name)}
+        with engine.reading():
+            cards = [item_json(engine, item, reviewer) for item in items]
+            return {"items": cards, "waiting": engine.queue.waiting(reviewer.name)}
 
     @router.post("/renew")
     def renew(body: EntriesBody, reviewer: Reviewer) -> dict[str, list[int]]:
