@@ -369,3 +369,15 @@ def test_blind_reasons(
     """Any reason can hide the score, adjudication too; an empty text hides none."""
     monkeypatch.setenv("NSFW_BLIND_REASONS", text)
     assert settings.load().blind_reasons == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [("log", "json", "xml"), ("log_level", "debug", "loud")],
+)
+def test_the_log_has_known_formats_and_levels(name: str, right: str, wrong: str) -> None:
+    """Text from info on by default; another word is refused with the variable's name."""
+    assert (settings.load().log, settings.load().log_level) == ("text", "info")
+    assert getattr(settings.load(**{name: right}), name) == right
+    with pytest.raises(SettingsError, match=f"NSFW_{name.upper()}"):
+        settings.load(**{name: wrong})
