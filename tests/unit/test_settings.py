@@ -441,3 +441,15 @@ def test_a_space_saves_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several Spaces that share a repository have names of their own without a setting."""
     monkeypatch.setenv("SPACE_ID", "org/review space")
     assert load().hub_instance == "org.review.space"
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [("log", "json", "xml"), ("log_level", "debug", "loud")],
+)
+def test_the_log_has_known_formats_and_levels(name: str, right: str, wrong: str) -> None:
+    """Text from info on by default; another word is refused with the variable's name."""
+    assert (load().log, load().log_level) == ("text", "info")
+    assert getattr(load(**{name: right}), name) == right
+    with pytest.raises(SettingsError, match=f"NSFW_{name.upper()}"):
+        load(**{name: wrong})
