@@ -1,7 +1,7 @@
 """One log record for each request: method, route pattern, status, duration and caller.
 
 - The route is a pattern, so that the record has no hash, no id and no query.
-- Requests for assets and health checks are logged at debug.
+- Requests for assets, health checks and polls of open pages are logged at debug.
 """
 
 import logging
@@ -17,6 +17,7 @@ QUIET = re.compile(
     r"/(healthz|readyz|metrics|favicon\.ico|robots\.txt|manifest\.json|pwa_icon.*)"
     r"|/(desk/assets|assets|static|svelte)/.*"
     r"|(/gradio_api)?/(theme\.css|heartbeat/.*)"
+    r"|/desk/heartbeat"
 )
 
 

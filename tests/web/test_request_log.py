@@ -73,7 +73,14 @@ def test_health_checks_and_assets_are_logged_at_debug(
     web_app: WebApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They would be most of the log."""
-    paths = ("/healthz", "/readyz", "/desk/assets/shared/dom.js", "/theme.css", "/favicon.ico")
+    paths = (
+        "/healthz",
+        "/readyz",
+        "/desk/assets/shared/dom.js",
+        "/theme.css",
+        "/favicon.ico",
+        "/desk/heartbeat",
+    )
     caplog.set_level(logging.INFO, "nsfw_app")
     for path in paths:
         web_app.anonymous().get(path)
