@@ -5,6 +5,7 @@
 - A browser gets the page with a message on failure; a program gets JSON.
 """
 
+from contextlib import suppress
 from functools import partial
 from typing import Annotated
 
@@ -101,13 +102,8 @@ def login_routes(
             return signed_in(RedirectResponse(after, 303), "", request, settings)
         if provider is not None and id_token is not None:
             back = f"{page_url(request, settings)}/login"
-            after = await logout_url(provider, id_token, back=back) or after
+            with suppress(Overloaded):  # the session has ended here
+                after = await threads.run(provider.logout_url, id_token, back=back) or after
         return signed_in(JSONResponse({"location": after}), "", request, settings)
-
-    async def logout_url(provider: Provider, id_token: str, *, back: str) -> str | None:
-        try:
-            return await threads.run(provider.logout_url, id_token, back=back)
-        except Overloaded:  # the session has ended here
-            return None
 
     return router
