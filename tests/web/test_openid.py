@@ -387,6 +387,19 @@ def test_a_role_follows_the_groups_of_the_latest_sign_in(app: WebApp, idp: Provi
         assert "manage" not in permissions(client)
 
 
+def test_a_session_of_another_issuer_does_not_count(
+    app: WebApp, idp: Provider, store: Store
+) -> None:
+    """After a change of the provider, whose groups may have the same names."""
+    sign_in(app.client, idp)
+    token = app.client.cookies["nsfw_review"]
+    roles = {"moderators": UserRole.REVIEWER}
+    same = Accounts(store, roles_by_group=roles, issuer=idp.url)
+    assert same.session_caller(token)
+    other = Accounts(store, roles_by_group=roles, issuer="https://login.example.org")
+    assert other.session_caller(token) is None
+
+
 def test_a_disabled_user_stays_out(app: WebApp, idp: Provider, store: Store) -> None:
     """Disabling ends the session; the next sign-in is refused with any groups."""
     sign_in(app.client, idp)
