@@ -103,7 +103,8 @@ def login_routes(
         if provider is not None and id_token is not None:
             back = f"{page_url(request, settings)}/login"
             with suppress(Overloaded):  # the session has ended here
-                after = await threads.run(provider.logout_url, id_token, back=back) or after
+                location = await threads.run(provider.logout_url, id_token, back=back)
+                after = location or after
         return signed_in(JSONResponse({"location": after}), "", request, settings)
 
     return router
