@@ -259,6 +259,27 @@ def test_the_provider_may_change_its_key(
     assert idp.requests["/oauth/jwks"] == before + 1
 
 
+def test_after_a_timeout_sign_ins_fail_at_once(
+    idp: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For some seconds: those that wait for a thread would wait for a timeout each."""
+    moment, asked = 1_000.0, []
+
+    def time_out(url: str, **_: object) -> Response:
+        asked.append(url)
+        raise httpx2.ReadTimeout("")
+
+    client = Client(client_of(idp), clock=lambda: moment)
+    with monkeypatch.context() as hanging:
+        hanging.setattr(provider_module.httpx2, "get", time_out)
+        for _ in range(3):
+            with pytest.raises(NotSignedIn, match="does not respond"):
+                signed_in_with(client, idp)
+        assert len(asked) == 1
+    moment += provider_module.FAILED_S
+    assert signed_in_with(client, idp) == "ann.smith"
+
+
 def test_a_withdrawn_key_counts_for_an_hour(idp: Provider) -> None:
     """What it signed is refused then, also while no other key was needed."""
     moment = 1_000.0

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 METADATA_PATH = "/.well-known/openid-configuration"
 TIMEOUT_S = 10.0
 METADATA_S = 3_600  # how long metadata are used without asking again
+FAILED_S = 5  # after a request timed out, others fail at once, so that none waits for its turn
 KEYS_S = 3_600  # how long a key counts after the provider has withdrawn it
 KEYS_AGAIN_S = 10  # how soon keys are read again for an unknown key id
 # A provider that does not respond, or not with JSON of the expected form.
@@ -83,6 +84,7 @@ class Provider:
         self._lock = threading.Lock()
         self._metadata: Mapping[str, Any] = {}
         self._metadata_at = 0.0
+        self._failed_at: float | None = None
         self._keys: KeySet | None = None
         self._keys_at = 0.0
 
@@ -194,7 +196,14 @@ class Provider:
         with self._lock:
             if self._metadata and self._clock() - self._metadata_at < METADATA_S:
                 return self._metadata
-        found = self._get(self.client.issuer.rstrip("/") + METADATA_PATH)
+            if self._failed_at is not None and self._clock() - self._failed_at < FAILED_S:
+                raise NotSignedIn(f"{self.client.label} does not respond. Try again in a moment.")
+        try:
+            found = self._get(self.client.issuer.rstrip("/") + METADATA_PATH)
+        except httpx2.TimeoutException:
+            with self._lock:
+                self._failed_at = self._clock()
+            raise
         if found.get("issuer") != self.client.issuer:
             raise NotSignedIn(
                 f"The provider calls itself {found.get('issuer')!r}, and this page knows it as "
