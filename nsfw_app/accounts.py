@@ -68,13 +68,19 @@ class Accounts:
     Args:
         store: Stores them.
         roles_by_group: Roles of users who sign in with a provider or through a proxy.
+        issuer: Of that provider or proxy; sessions of users of another end. None: any counts.
     """
 
     def __init__(
-        self, store: Store, *, roles_by_group: Mapping[str, UserRole] | None = None
+        self,
+        store: Store,
+        *,
+        roles_by_group: Mapping[str, UserRole] | None = None,
+        issuer: str | None = None,
     ) -> None:
         self.last_use = LastUse(store)
         self._single_sign_on = SingleSignOn(store, roles_by_group or {})
+        self._issuer = issuer
         self._users = store.users
         self._sessions = store.sessions
         self._keys = store.keys
@@ -187,6 +193,8 @@ class Accounts:
         if session is None or user is None or user.disabled_at is not None:
             return None
         is_linked = user.issuer is not None
+        if is_linked and self._issuer is not None and user.issuer != self._issuer:
+            return None  # the groups of another provider have no roles here
         role = self._single_sign_on.role(session.organisations) if is_linked else user.role
         if role is None:
             return None

@@ -68,7 +68,9 @@ def main() -> None:
         report_restored(chosen)
         store = open_store(chosen)
         restrict_tree(*chosen.private_paths)  # files of earlier versions
-        accounts = Accounts(store, roles_by_group=chosen.roles_by_group)
+        accounts = Accounts(
+            store, roles_by_group=chosen.roles_by_group, issuer=chosen.identity_issuer
+        )
         check_sign_in(chosen, accounts)
         engine = open_engine(chosen, store)
         insights = open_insights(chosen, store, engine.policies)

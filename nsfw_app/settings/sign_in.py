@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode
 
+from nsfw_app.rules.identities import PROXY_ISSUER
 from nsfw_app.rules.permissions import UserRole
 from nsfw_app.settings.network import ANY_PROXY, ROOT_PATH, NetworkSettings
 from nsfw_app.settings.values import split_items, split_pairs
@@ -255,6 +256,13 @@ class SignInSettings(NetworkSettings):
     def single_sign_on(self) -> bool:
         """Whether a provider or a proxy signs users in."""
         return self.openid is not None or bool(self.auth_header)
+
+    @property
+    def identity_issuer(self) -> str:
+        """The issuer of the identities that have roles; empty without single sign-on."""
+        if self.openid is not None:
+            return self.openid.issuer
+        return PROXY_ISSUER if self.auth_header else ""
 
     @property
     def roles_by_group(self) -> Mapping[str, UserRole]:

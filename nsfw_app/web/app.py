@@ -21,6 +21,7 @@ from nsfw_app.web.auth.callers import Callers
 from nsfw_app.web.auth.login import login_routes
 from nsfw_app.web.auth.openid import openid_routes
 from nsfw_app.web.auth.provider import Provider
+from nsfw_app.web.auth.provider_threads import ProviderThreads
 from nsfw_app.web.auth.sign_in_page import SignInPage
 from nsfw_app.web.http.auth_headers import AuthHeaders
 from nsfw_app.web.http.errors import install_error_handlers
@@ -103,8 +104,9 @@ def create_app(
     saved = snapshot_status if hub_sync is None else lambda: hub_sync.status
     provider = Provider(settings.openid) if settings.openid else None
     sign_in = SignInPage(accounts, settings)
-    app.include_router(login_routes(accounts, provider, sign_in, settings=settings))
-    app.include_router(openid_routes(accounts, provider, sign_in, settings=settings))
+    threads = ProviderThreads()
+    for routes in (login_routes, openid_routes):
+        app.include_router(routes(accounts, provider, sign_in, settings=settings, threads=threads))
     app.include_router(upload_routes(gate, uploads))
     app.mount("/v1", v1_application(gate, summaries, settings=settings))
     app.mount(

@@ -89,7 +89,11 @@ def open_app(
     """Run the application with these users for all hosts; without users, for this machine only."""
     host = {"host": "0.0.0.0"} if roles else {}
     configured = settings.load(**{"data_dir": tmp_path, "max_file_mb": 0.1, **host, **chosen})
-    accounts = Accounts(store, roles_by_group=configured.roles_by_group)
+    accounts = Accounts(
+        store,
+        roles_by_group=configured.roles_by_group,
+        issuer=configured.identity_issuer,
+    )
     for name, role in roles.items():
         accounts.add_user(name, PASSWORDS[name], role, actor="test")
     with pytest.MonkeyPatch.context() as patch:

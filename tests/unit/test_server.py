@@ -60,8 +60,8 @@ def test_users_without_a_way_to_sign_in_stop_the_start(store: Store) -> None:
             server.check_sign_in(load(**chosen), Accounts(store))
 
 
-def test_a_lost_last_use_is_printed(
-    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_lost_last_use_is_logged(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A full disk does not end the task that writes it."""
     accounts = Accounts(store)
@@ -72,6 +72,7 @@ def test_a_lost_last_use_is_printed(
     monkeypatch.setattr(store.keys, "set_last_used", full)
     accounts.last_use.key("uploads")
     server.write_last_use(accounts.last_use)
-    assert "last use of sessions and keys is lost: The disk" in capsys.readouterr().err
+    assert "last use of sessions and keys is lost: The disk" in caplog.text
+    caplog.clear()
     server.write_last_use(accounts.last_use)
-    assert capsys.readouterr().err == ""
+    assert caplog.text == ""

@@ -3,32 +3,42 @@
 import base64
 import hmac
 import json
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
 from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet, OctKey
+from starlette.types import Receive, Scope, Send
 
 from nsfw_app.accounts import Accounts
 from nsfw_app.errors import NotSignedIn
 from nsfw_app.rate_limits import RateLimiter
 from nsfw_app.rules.permissions import UserRole
 from nsfw_app.settings import load
+from nsfw_app.settings.sign_in import OpenIdClient
 from nsfw_app.store import Store
 from nsfw_app.web.auth import openid
 from nsfw_app.web.auth import provider as provider_module
 from nsfw_app.web.auth.callers import Callers
-from tests.support.application import PASSWORDS, SHARED, WebApp, open_app_in
+from nsfw_app.web.auth.id_token import import_keys, verified_claims
+from nsfw_app.web.auth.provider import Authorization
+from nsfw_app.web.auth.provider import Provider as Client
+from tests.support.application import PASSWORDS, SHARED, WebApp, open_app_in, served
 from tests.support.openid import CLIENT_ID, CLIENT_SECRET, Provider, new_key, person, provider
 
 BACK = f"{SHARED}/login/callback"
 PROXY = "192.0.2.1"
 ROLES = {"moderators": "reviewer", "ts-leads": "admin"}
+SIGN_INS = 45  # more than a server has worker threads, fewer than one address may begin
 JSON = {"accept": "application/json"}
 
 
@@ -249,6 +259,130 @@ def test_the_provider_may_change_its_key(
     assert idp.requests["/oauth/jwks"] == before + 1
 
 
+def test_after_a_timeout_sign_ins_fail_at_once(
+    idp: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For some seconds: those that wait for a thread would wait for a timeout each."""
+    moment, asked = 1_000.0, []
+
+    def time_out(url: str, **_: object) -> Response:
+        asked.append(url)
+        raise httpx2.ReadTimeout("")
+
+    client = Client(client_of(idp), clock=lambda: moment)
+    with monkeypatch.context() as hanging:
+        hanging.setattr(provider_module.httpx2, "get", time_out)
+        for _ in range(3):
+            with pytest.raises(NotSignedIn, match="does not respond"):
+                signed_in_with(client, idp)
+        assert len(asked) == 1
+    moment += provider_module.FAILED_S
+    assert signed_in_with(client, idp) == "ann.smith"
+
+
+def test_a_withdrawn_key_counts_for_an_hour(idp: Provider) -> None:
+    """What it signed is refused then, also while no other key was needed."""
+    moment = 1_000.0
+    client = Client(client_of(idp), clock=lambda: moment)
+    assert signed_in_with(client, idp) == "ann.smith"
+    idp.published = [new_key("second")]
+    assert signed_in_with(client, idp) == "ann.smith"
+    moment += provider_module.KEYS_S
+    with pytest.raises(NotSignedIn, match="a key that it does not publish"):
+        signed_in_with(client, idp)
+
+
+def test_a_key_without_an_id_may_change(idp: Provider) -> None:
+    """It is looked up again when its signature is wrong."""
+    moment = 1_000.0
+    client = Client(client_of(idp), clock=lambda: moment)
+    for _ in range(2):
+        unnamed = ECKey.generate_key("P-256", {"use": "sig"})
+        idp.published = [unnamed]
+        idp.token = jwt.encode({"alg": "ES256"}, idp.claims("nonce"), unnamed, ["ES256"])
+        assert signed_in_with(client, idp) == "ann.smith"
+        moment += provider_module.KEYS_AGAIN_S
+
+
+def client_of(idp: Provider) -> OpenIdClient:
+    """The application's registration at the provider."""
+    client = load(**chosen(idp)).openid
+    assert client
+    return client
+
+
+def signed_in_with(client: Client, idp: Provider) -> str:
+    """Sign in with this client; returns the name."""
+    started = Authorization("state", "nonce", "verifier" * 8, BACK)
+    brought = idp.consent(client.authorization_url(started), redirect_uri=BACK)
+    return client.sign_in(started, code=brought["code"], issuer=None).identity.name
+
+
+def test_keys_of_another_kind_are_ignored() -> None:
+    """A provider may publish keys that this page does not know, next to those it signs with."""
+    known = new_key("known").as_dict(private=False)
+    unknown = {"kty": "EC", "crv": "P-999", "kid": "curve", "x": "AA", "y": "AA"}
+    keys = import_keys([unknown, known, {"kid": "kind"}])
+    assert [key.kid for key in keys.keys] == ["known"]
+
+
+def test_without_a_common_algorithm_no_token_is_accepted() -> None:
+    """Not those that the library accepts by default, which include shared secrets."""
+    secret = OctKey.import_key(b"a shared secret of enough bytes!", {"kid": "shared"})
+    token = jwt.encode({"alg": "HS256", "kid": "shared"}, {"sub": "ann"}, secret)
+    about = {"issuer": "", "client_id": "", "nonce": "", "access_token": ""}
+    with pytest.raises(NotSignedIn, match="algorithm is not accepted"):
+        verified_claims(token, KeySet([secret]), algorithms=["HS256"], **about)
+
+
+def test_an_unverified_email_address_is_no_name(idp: Provider, tmp_path: Path) -> None:
+    """Users choose it, so it could be another moderator's; also where userinfo alone says so."""
+    configured = {**chosen(idp), "oidc_name_claim": "email"}
+    idp.in_id_token = ("sub", "email")
+    with open_app_in(tmp_path, roles={}, **configured) as (app, store):
+        for sub, verified in (("1", False), ("2", None), ("3", True)):
+            email = {"email": f"{sub}@example.org", "email_verified": verified}
+            idp.person = person(sub, sub=sub, groups=["moderators"], **email)
+            done = sign_in(app.client, idp)
+            assert done.status_code == (303 if verified else 401)
+            assert verified or "has not verified the email address" in done.text
+        assert [user.name for user in store.users.all()] == ["3@example.org"]
+
+
+def test_a_provider_that_hangs_delays_nothing_else(
+    idp: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More sign-ins wait for it than there are worker threads; the page and passwords work."""
+    answers, arrived = threading.Event(), threading.Semaphore(0)
+
+    def hang(*_: object) -> str:
+        answers.wait(30)
+        return "/"
+
+    monkeypatch.setattr(Client, "authorization_url", hang)
+    with open_app_in(tmp_path, roles={"root": UserRole.ADMIN}, **chosen(idp)) as (app, _):
+
+        async def counting(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope.get("path") == "/login/provider":
+                arrived.release()
+            await app.client.app(scope, receive, send)
+
+        with (
+            served(counting) as url,
+            httpx2.Client(base_url=url, timeout=60) as browser,
+            ThreadPoolExecutor(SIGN_INS) as threads,
+        ):
+            away = [threads.submit(browser.get, "/login/provider") for _ in range(SIGN_INS)]
+            try:
+                assert all(arrived.acquire(timeout=30) for _ in away)
+                root = {"username": "root", "password": PASSWORDS["root"]}
+                assert browser.post("/login", data=root, timeout=10).status_code == 200
+                assert browser.get("/desk/status", timeout=10).json()["reviewer"] == "root"
+            finally:
+                answers.set()
+            assert {one.result().status_code for one in away} == {303}
+
+
 def test_no_session_without_a_mapped_role(app: WebApp, idp: Provider, store: Store) -> None:
     """The refusal names the setting, is audited, and makes no user."""
     idp.person = person("eve", groups=["staff"])
@@ -272,6 +406,19 @@ def test_a_role_follows_the_groups_of_the_latest_sign_in(app: WebApp, idp: Provi
     for client in (app.client, other):
         assert "review" in permissions(client)
         assert "manage" not in permissions(client)
+
+
+def test_a_session_of_another_issuer_does_not_count(
+    app: WebApp, idp: Provider, store: Store
+) -> None:
+    """After a change of the provider, whose groups may have the same names."""
+    sign_in(app.client, idp)
+    token = app.client.cookies["nsfw_review"]
+    roles = {"moderators": UserRole.REVIEWER}
+    same = Accounts(store, roles_by_group=roles, issuer=idp.url)
+    assert same.session_caller(token)
+    other = Accounts(store, roles_by_group=roles, issuer="https://login.example.org")
+    assert other.session_caller(token) is None
 
 
 def test_a_disabled_user_stays_out(app: WebApp, idp: Provider, store: Store) -> None:

@@ -82,10 +82,10 @@ class Callers:
         if self.open:
             _check_direct(connection)
             return self._local
+        if sent.identity is not None:  # whose proxy may send a bearer token of its own
+            return self._accounts.proxy_caller(sent.identity)
         if key:
             return self._accounts.key_caller(key)
-        if sent.identity is not None:
-            return self._accounts.proxy_caller(sent.identity)
         token = session_token(connection)
         return (self._accounts.session_caller(token) if token else None) or self._anonymous
 

@@ -6,6 +6,7 @@
   3.1.3.7, requires. Clocks may differ by a minute.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -21,9 +22,11 @@ from joserfc.errors import (
     UnsupportedAlgorithmError,
 )
 from joserfc.jwk import KeySet
-from joserfc.jws import JWSRegistry
+from joserfc.jws import JWSRegistry, extract_compact
 
 from nsfw_app.errors import NotSignedIn, UnknownKey
+
+log = logging.getLogger(__name__)
 
 CLOCK_SKEW_S = 60
 ALGORITHMS = frozenset(
@@ -64,11 +67,13 @@ def verified_claims(
         algorithms: Those that the provider says it uses; only those in `ALGORITHMS` count.
 
     Raises:
-        UnknownKey: None of the keys has the id that the token names.
+        UnknownKey: None of the keys has the id that the token names, or signed one that names none.
         NotSignedIn: The token is not valid; the message says why.
     """
     allowed = sorted(ALGORITHMS & set(algorithms))
     try:
+        if not allowed:  # the library's default would accept shared secrets
+            raise UnsupportedAlgorithmError
         registry = JWSRegistry(algorithms=allowed, strict_check_header=False)
         token = jwt.decode(text, keys, registry=registry)
         claims = CodeIDToken(
@@ -85,11 +90,28 @@ def verified_claims(
     except InvalidKeyIdError as error:
         raise UnknownKey(str(error)) from error
     except (JoseError, ValueError, TypeError) as error:
+        if (
+            isinstance(error, BadSignatureError)
+            and "kid" not in extract_compact(text.encode()).headers()
+        ):
+            raise UnknownKey("The token names no key.") from error
         raise NotSignedIn(
             f"The provider's ID token is not valid: {_reason(error)}. Try again; if it persists, "
             "ask the operator of this page."
         ) from error
     return dict(claims)
+
+
+def import_keys(published: Iterable[Mapping[str, Any]]) -> KeySet:
+    """The keys of a provider that this page can use; others are ignored (RFC 7517, section 5)."""
+    keys = []
+    for key in published:
+        try:
+            keys += KeySet.import_key_set({"keys": [dict(key)]}).keys
+        except (JoseError, ValueError, TypeError, KeyError) as error:
+            kid = key.get("kid") if isinstance(key, Mapping) else None
+            log.info("A key of the provider is ignored: %r: %s", kid, type(error).__name__)
+    return KeySet(keys)
 
 
 def _reason(error: Exception) -> str:

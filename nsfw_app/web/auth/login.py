@@ -5,6 +5,7 @@
 - A browser gets the page with a message on failure; a program gets JSON.
 """
 
+from contextlib import suppress
 from functools import partial
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from nsfw_app.errors import NotFound, NSFWReviewError, Overloaded
 from nsfw_app.settings import Settings
 from nsfw_app.web.auth.callers import session_token
 from nsfw_app.web.auth.provider import Provider
+from nsfw_app.web.auth.provider_threads import ProviderThreads
 from nsfw_app.web.auth.sign_in_page import SignInPage, page_url, signed_in, to_page
 from nsfw_app.web.http.error_pages import wants_page
 from nsfw_app.web.http.forwarding import client_address, root_path_of
@@ -56,7 +58,12 @@ class SignIns:
 
 
 def login_routes(
-    accounts: Accounts, provider: Provider | None, page: SignInPage, *, settings: Settings
+    accounts: Accounts,
+    provider: Provider | None,
+    page: SignInPage,
+    *,
+    settings: Settings,
+    threads: ProviderThreads,
 ) -> APIRouter:
     """Routes of the sign-in page, its form, and sign-out."""
     router = APIRouter(include_in_schema=False)
@@ -86,16 +93,18 @@ def login_routes(
         return signed_in(JSONResponse({"success": True}), token, request, settings)
 
     @router.post("/logout")
-    def sign_out(request: Request) -> Response:
+    async def sign_out(request: Request) -> Response:
         """End the session here; for the page's script, also say where to end the provider's."""
         token = session_token(request)
-        id_token = accounts.sign_out(token) if token else None
+        id_token = await run_in_threadpool(accounts.sign_out, token) if token else None
         after = root_path_of(request) + "/login"
         if JSON not in request.headers.get("accept", ""):
             return signed_in(RedirectResponse(after, 303), "", request, settings)
         if provider is not None and id_token is not None:
             back = f"{page_url(request, settings)}/login"
-            after = provider.logout_url(id_token, back=back) or after
+            with suppress(Overloaded):  # the session has ended here
+                location = await threads.run(provider.logout_url, id_token, back=back)
+                after = location or after
         return signed_in(JSONResponse({"location": after}), "", request, settings)
 
     return router

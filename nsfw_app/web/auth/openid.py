@@ -21,6 +21,7 @@ from nsfw_app.accounts import Accounts
 from nsfw_app.errors import NotFound, NotSignedIn, NSFWReviewError
 from nsfw_app.settings import Settings
 from nsfw_app.web.auth.provider import Authorization, Provider
+from nsfw_app.web.auth.provider_threads import ProviderThreads
 from nsfw_app.web.auth.sign_in_page import SignInPage, page_url, signed_in, to_page
 from nsfw_app.web.http.forwarding import client_address, root_path_of
 
@@ -56,7 +57,12 @@ class PendingLogins:
 
 
 def openid_routes(
-    accounts: Accounts, provider: Provider | None, page: SignInPage, *, settings: Settings
+    accounts: Accounts,
+    provider: Provider | None,
+    page: SignInPage,
+    *,
+    settings: Settings,
+    threads: ProviderThreads,
 ) -> APIRouter:
     """Routes of the redirect to the provider and of its callback."""
     router = APIRouter(include_in_schema=False)
@@ -64,7 +70,20 @@ def openid_routes(
 
     @router.get("/login/hub")  # its address in earlier versions
     @router.get("/login/provider")
-    def login(request: Request) -> Response:
+    async def login(request: Request) -> Response:
+        return await threads.run(begin, request)
+
+    @router.get("/login/callback")
+    async def callback(
+        request: Request,
+        state: str = "",
+        code: str = "",
+        iss: str | None = None,
+        error: str = "",
+    ) -> Response:
+        return await threads.run(finish, request, state=state, code=code, iss=iss, error=error)
+
+    def begin(request: Request) -> Response:
         chosen = _required(provider)
         accounts.count_attempt(client_address(request))  # each uses memory for a while
         started = Authorization(
@@ -82,14 +101,7 @@ def openid_routes(
         response.headers.append("set-cookie", _cookie(started.state, request, settings))
         return response
 
-    @router.get("/login/callback")
-    def callback(
-        request: Request,
-        state: str = "",
-        code: str = "",
-        iss: str | None = None,
-        error: str = "",
-    ) -> Response:
+    def finish(request: Request, *, state: str, code: str, iss: str | None, error: str) -> Response:
         chosen = _required(provider)
         started = logins.pop(state)
         if started is None or not secrets.compare_digest(

@@ -3,6 +3,7 @@
 - Issuer and endpoints are https, or on loopback. Redirects of endpoints are not followed.
 - A key that is not known yet is looked up again, at most every `KEYS_AGAIN_S`, so that a provider
   may change its keys at any time, and tokens with invented key ids cause no requests.
+- Keys are read again after an hour, so that one that the provider has withdrawn is not believed.
 - A claim that the ID token lacks is read from the userinfo endpoint, which must name the same
   subject.
 """
@@ -25,16 +26,19 @@ from joserfc.jwk import KeySet
 from nsfw_app.errors import NotSignedIn, UnknownKey
 from nsfw_app.rules.identities import Identity
 from nsfw_app.settings.sign_in import OpenIdClient, is_secure_url
-from nsfw_app.web.auth.id_token import verified_claims
+from nsfw_app.web.auth.id_token import import_keys, verified_claims
 
 log = logging.getLogger(__name__)
 
 METADATA_PATH = "/.well-known/openid-configuration"
 TIMEOUT_S = 10.0
 METADATA_S = 3_600  # how long metadata are used without asking again
+FAILED_S = 5  # after a request timed out, others fail at once, so that none waits for its turn
+KEYS_S = 3_600  # how long a key counts after the provider has withdrawn it
 KEYS_AGAIN_S = 10  # how soon keys are read again for an unknown key id
 # A provider that does not respond, or not with JSON of the expected form.
 UNREACHABLE = (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TypeError)
+EMAIL, EMAIL_VERIFIED = "email", "email_verified"
 BASIC, POST, PUBLIC = "client_secret_basic", "client_secret_post", "none"
 
 
@@ -80,6 +84,7 @@ class Provider:
         self._lock = threading.Lock()
         self._metadata: Mapping[str, Any] = {}
         self._metadata_at = 0.0
+        self._failed_at: float | None = None
         self._keys: KeySet | None = None
         self._keys_at = 0.0
 
@@ -120,7 +125,9 @@ class Provider:
             )
             id_token, access_token = str(token["id_token"]), str(token.get("access_token", ""))
             claims = self._verified(id_token, nonce=request.nonce, access_token=access_token)
-            needed = (self.client.name_claim, *self.client.roles_claims)
+            needed = [self.client.name_claim, *self.client.roles_claims]
+            if EMAIL in needed:
+                needed.append(EMAIL_VERIFIED)
             if any(claim_of(claims, name) is None for name in needed):
                 claims = {**self._userinfo(session, claims["sub"]), **claims}
         return SignedIn(self._identity(claims), id_token)
@@ -189,7 +196,14 @@ class Provider:
         with self._lock:
             if self._metadata and self._clock() - self._metadata_at < METADATA_S:
                 return self._metadata
-        found = self._get(self.client.issuer.rstrip("/") + METADATA_PATH)
+            if self._failed_at is not None and self._clock() - self._failed_at < FAILED_S:
+                raise NotSignedIn(f"{self.client.label} does not respond. Try again in a moment.")
+        try:
+            found = self._get(self.client.issuer.rstrip("/") + METADATA_PATH)
+        except httpx2.TimeoutException:
+            with self._lock:
+                self._failed_at = self._clock()
+            raise
         if found.get("issuer") != self.client.issuer:
             raise NotSignedIn(
                 f"The provider calls itself {found.get('issuer')!r}, and this page knows it as "
@@ -246,9 +260,9 @@ class Provider:
     def _read_keys(self, *, again: bool) -> KeySet:
         with self._lock:
             age_s = self._clock() - self._keys_at
-            if self._keys is not None and not (again and age_s >= KEYS_AGAIN_S):
+            if self._keys is not None and age_s < (KEYS_AGAIN_S if again else KEYS_S):
                 return self._keys
-        keys = KeySet.import_key_set({"keys": self._get(self._endpoint("jwks_uri"))["keys"]})
+        keys = import_keys(self._get(self._endpoint("jwks_uri"))["keys"])
         with self._lock:
             self._keys, self._keys_at = keys, self._clock()
         return keys
@@ -270,6 +284,12 @@ class Provider:
                 f"{self.client.label} sent no claim {self.client.name_claim!r}. The operator can "
                 "request more with NSFW_OIDC_SCOPES, or name another in NSFW_OIDC_NAME_CLAIM."
             )
+        if self.client.name_claim == EMAIL and not has_verified_email(claims):
+            raise NotSignedIn(
+                f"{self.client.label} has not verified the email address {name}, so it cannot be "
+                "your name here. Verify it there; or the operator can name another claim in "
+                "NSFW_OIDC_NAME_CLAIM."
+            )
         groups = tuple(
             group for claim in self.client.roles_claims for group in groups_of(claims, claim)
         )
@@ -286,13 +306,18 @@ def claim_of(claims: Mapping[str, Any], name: str) -> Any:
     return claim_of(nested, inner) if isinstance(nested, Mapping) else None
 
 
+def has_verified_email(claims: Mapping[str, Any]) -> bool:
+    """Whether the provider has verified that the email address is the user's."""
+    return claims.get(EMAIL_VERIFIED) is True
+
+
 def groups_of(claims: Mapping[str, Any], name: str) -> list[str]:
     """The texts in a claim: one, a list, or those that objects have as `preferred_username`.
 
     An email address counts only if the provider has verified it, because users choose it.
     """
     value = claim_of(claims, name)
-    if name == "email" and claims.get("email_verified") is not True:
+    if name == EMAIL and not has_verified_email(claims):
         return []
     values = value if isinstance(value, list) else [value]
     texts = [v.get("preferred_username") if isinstance(v, Mapping) else v for v in values]

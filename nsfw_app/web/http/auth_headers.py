@@ -58,8 +58,9 @@ class AuthHeaders:
                 refusal=f"{self._user.title()} is accepted from the authenticating proxy only, and "
                 f"{peer or 'this peer'} is not named in NSFW_AUTH_HEADER_FROM."
             )
-        if len(users) > 1:
-            return AuthHeaderInfo(refusal=f"{self._user.title()} was sent more than once.")
+        for header, values in ((self._user, users), (self._groups, groups)):
+            if len(values) > 1:  # the proxy may have added its own to that of the visitor
+                return AuthHeaderInfo(refusal=f"{header.title()} was sent more than once.")
         try:
             (name,) = (value.decode().strip() for value in users or [b""])
             listed = [group.strip() for value in groups for group in value.decode().split(",")]
