@@ -126,6 +126,16 @@ class PreviewFiles:
         for path in self._directory.glob(f"??/*{ASIDE}"):
             yield path.stem
 
+    def put_back(self, image_sha256: str) -> None:
+        """Give a preview that was set aside its name again, unless there is another one."""
+        path = self._path(image_sha256)
+        with storage_errors(), suppress(FileNotFoundError):
+            aside = path.with_suffix(ASIDE)
+            if path.exists():
+                aside.unlink()
+            else:
+                aside.rename(path)
+
     def delete_set_aside(self, images: Iterable[str]) -> None:
         """Delete previews that were set aside."""
         with storage_errors():

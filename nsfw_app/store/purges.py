@@ -98,6 +98,13 @@ where q.settled_at is null
 """
 
 
+# Images that have a preview, as the database says.
+NAMED = """
+select sha256 from images
+where sha256 in (select value from json_each(:images)) and placeholder <> x''
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class _RecentDecisions:
     """Images that recent decisions keep, of all decisions up to `last_id`."""
@@ -146,10 +153,16 @@ class Purges:
         return len(due)
 
     def _finish(self, images: list[str]) -> None:
-        """Delete what an interrupted purge set aside, and empty the placeholders."""
+        """Put back what a purge set aside that was killed before its commit, and delete the rest.
+
+        What is put back may have been restricted since, or be needed again.
+        """
         with self._connections.writing() as db:
-            _forget(db, [image for image in images if not self._files.has(image)])
-        self._files.delete_set_aside(images)
+            rows = db.execute(NAMED, {"images": json.dumps(images)}).fetchall()
+            named = {row["sha256"] for row in rows}
+            for image in named:
+                self._files.put_back(image)
+        self._files.delete_set_aside(image for image in images if image not in named)
 
     def sweep(self) -> int:
         """Delete the previews of decided images whose time is over; return their number.

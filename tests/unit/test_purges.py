@@ -83,7 +83,8 @@ def test_a_killed_purge_is_finished_by_the_next_one(tmp_path: Path, at: str) -> 
     assert aside == 4
     assert files - aside == len(IMAGES) - 8
     assert placeholders == len(IMAGES) - (4 if at == "before the commit" else 8)
-    assert opened(tmp_path).purges.run(actor="test") == len(IMAGES) - 8
+    left_over = 4 if at == "after the commit" else 8
+    assert opened(tmp_path).purges.run(actor="test") == left_over
     assert left(tmp_path) == (0, 0)
     assert opened(tmp_path).purges.run(actor="test") == 0
 
@@ -96,6 +97,18 @@ def test_an_image_that_came_again_keeps_its_preview(tmp_path: Path) -> None:
     path.rename(path.with_suffix(ASIDE))
     add_image(store, sha256=IMAGES[0])
     store.purges.run(actor="test")
+    assert left(tmp_path) == (len(IMAGES), len(IMAGES))
+
+
+def test_an_image_that_is_needed_again_keeps_its_preview(tmp_path: Path) -> None:
+    """It was set aside by a purge that was killed before its commit."""
+    filled(tmp_path)
+    store = opened(tmp_path, Keep.ALL)
+    for image in IMAGES[:3]:
+        path = store.previews._path(image)
+        path.rename(path.with_suffix(ASIDE))
+    store.purges.run(actor="test")
+    assert sorted(store.previews.all()) == IMAGES
     assert left(tmp_path) == (len(IMAGES), len(IMAGES))
 
 
