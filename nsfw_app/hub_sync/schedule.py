@@ -122,7 +122,7 @@ class HubSync:
     def _attempt(self) -> float:
         try:
             if not self._prepared:
-                self._repository.prepare()
+                self._saver.prepare()
                 self._prepared = True
             saved = self._saver.save()
         except NSFWReviewError as error:
