@@ -64,6 +64,12 @@ class SnapshotDirectory:
         with storage_errors():
             return sorted(self._archives.glob("*.tar"), reverse=True)
 
+    def has_data(self) -> bool:
+        """Whether an empty data directory would be restored from it."""
+        with storage_errors():
+            names = (DATABASE, OLD_NAME)
+            return bool(self.archives()) or any((self.directory / n).exists() for n in names)
+
     def write(self, copy: DatabaseCopy, previews: PreviewFiles) -> Path:
         """Write a snapshot, and delete those that are no longer kept.
 
