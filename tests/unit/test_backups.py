@@ -318,10 +318,35 @@ def test_another_file_is_no_backup(content: bytes, tmp_path: Path) -> None:
 
 def test_another_tar_is_no_backup(tmp_path: Path) -> None:
     """Even with a file of that name."""
-    for content in (b"[]", b"{}", b"\xff"):
+    infinite = b'{"format": Infinity, "version": "1"}'
+    for content in (b"[]", b"{}", b"\xff", infinite, b"[" * 9_000):
         member = tarfile.TarInfo("nsfw-review-backup.json")
         with pytest.raises(BackupError, match="is not a backup of NSFW Review"):
             restore(io.BytesIO(written([(member, content)])), tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"counts": {"images": float("inf")}},
+        {"files": [{"name": 1, "size_bytes": 1, "sha256": "a"}]},
+        {"files": [{"name": "a", "size_bytes": [], "sha256": "a"}]},
+        {"files": [{"name": "a", "size_bytes": float("inf"), "sha256": "a"}]},
+        {"files": [{}]},
+        {"left_out": []},
+    ],
+)
+def test_a_malformed_manifest_is_refused(
+    values: dict[str, object], filled: Store, tmp_path: Path
+) -> None:
+    """Values of other types are a sentence, too."""
+
+    def malformed(content: Members) -> None:
+        member, data = content[-1]
+        content[-1] = member, json.dumps({**json.loads(data), **values}).encode()
+
+    with pytest.raises(BackupDamaged):
+        restore(io.BytesIO(changed(backup_of(filled), malformed)), tmp_path / "new")
 
 
 def test_a_later_format_is_refused(filled: Store, tmp_path: Path) -> None:
