@@ -254,7 +254,28 @@ def test_another_server_on_the_directory_is_reported(
         first.stop()
     assert first.status().error is not None
     assert "another one wrote" in first.status().error
+    for _ in range(KEPT + 1):
+        first.stop()
+    assert len(archives(mount)) == KEPT + 1
+    assert set(SnapshotDirectory(mount).archives()) == set(archives(mount))
+    second.stop()
     assert len(archives(mount)) == KEPT + 2
+
+
+def test_a_snapshot_is_the_newest_where_the_clock_is_behind(
+    filled: Store, mount: Path, clock: Clock, tmp_path: Path
+) -> None:
+    """A machine whose clock was set back does not delete what it has just written."""
+    for _ in range(KEPT):
+        writer_of(filled, mount, clock).stop()
+    before = archives(mount)
+    clock.time -= timedelta(days=400)
+    add(filled.log, answer("later"))
+    writer_of(filled, mount, clock).stop()
+    assert archives(mount)[1:] == before[:-1]
+    again = restored(mount, tmp_path / "new")
+    assert again is not None
+    assert again.log.size(LogFilter()) == 2
 
 
 def test_a_failed_snapshot_is_in_the_status(
