@@ -236,6 +236,31 @@ def test_datasets_reads_the_files(hub: UploadHub, store: Store, tmp_path: Path) 
     assert sizes == [(40, 30)] * (len(REDS))
 
 
+def test_datasets_reads_one_history(hub: UploadHub, store: Store, tmp_path: Path) -> None:
+    """After an erasure each decision is there twice; the card says how to read the last history."""
+    fill(open_engine(store, FakeClassifier()), store)
+    saver = new_saver(store)
+    saver.save()
+    store.personal_data.erase_person("bob", actor="root")
+    saver.save()
+    saver.write_card("2026-03-04 12:03 UTC")
+    for path, data in hub.repositories[NAME].files.items():
+        target = tmp_path / "clone" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    card = (tmp_path / "clone" / "README.md").read_text()
+    assert f'load_dataset("{NAME}", data_files="data/SERVER/HISTORY/*.parquet"' in card
+    last = max(each.history for each in data_files(hub))
+    found = []
+    for options in ({}, {"data_files": f"data/main/{last}/*.parquet"}):
+        events = datasets.load_dataset(
+            str(tmp_path / "clone"), split="train", cache_dir=str(tmp_path / "cache"), **options
+        )
+        found.append(sum(kind in {"decision", "undo"} for kind in events["kind"]))
+    count = len(contents(store)["decisions"])
+    assert found == [2 * count, count]
+
+
 def test_the_card_describes_the_columns(hub: UploadHub, store: Store) -> None:
     """Each column and kind is explained; each server has a line, which it alone changes."""
     engine = open_engine(store, FakeClassifier())
