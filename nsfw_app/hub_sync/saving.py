@@ -17,6 +17,7 @@ from nsfw_app.hub_sync import card, event_files, layout
 from nsfw_app.hub_sync.layout import BatchFile, Chain
 from nsfw_app.hub_sync.repository import CARD, HubRepository, Snapshot
 from nsfw_app.store import Store
+from nsfw_app.store.hub_changes import HubWriter
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +61,7 @@ class Saver:
         files = layout.parse(self._repository.prepare().paths)
         own = self._changes.current_writer()
         latest = layout.latest_history(files, self.instance) or ""
-        ahead = [each for each in files if each.writer == own.writer and each.last > own.batch + 1]
-        if ahead or (own.batch == 0 and latest > own.history):
+        if any(_is_ahead(each, own) for each in files) or (own.batch == 0 and latest > own.history):
             log.warning(
                 "%s has later files of '%s' than this database. All rows are saved again.",
                 self._repository.name,
@@ -179,6 +179,15 @@ class Saver:
                 added=(CARD, after.encode()),
                 parent=snapshot.commit,
             )
+
+
+def _is_ahead(file: BatchFile, own: HubWriter) -> bool:
+    """Whether a writer has saved a file after the state that its database has now.
+
+    A save that was interrupted is one batch ahead; files are rolled up only after they were saved.
+    """
+    interrupted = file.first == file.last == own.batch + 1
+    return file.writer == own.writer and file.last > own.batch and not interrupted
 
 
 def _retried(attempt: Callable[[], T]) -> T:

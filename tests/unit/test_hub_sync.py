@@ -664,6 +664,31 @@ def test_a_database_of_an_earlier_state_begins_a_history(
         saver.roll_up(rewrite=True)
 
 
+def test_a_database_before_a_roll_up_begins_a_history(
+    small_levels: None, hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """One batch back is an interrupted save, unless that batch was rolled up since."""
+    engine = open_engine(store, FakeClassifier())
+    saver = new_saver(store)
+    for red in (128, 140):
+        upload(engine, red)
+        saver.save()
+    shutil.copytree(tmp_path / "first", tmp_path / "earlier")
+    upload(engine, 150)
+    saver.save()
+    earlier = open_store(tmp_path / "earlier")
+    again = new_saver(earlier)
+    before = earlier.hub_changes.current_writer()
+    again.prepare()
+    assert earlier.hub_changes.current_writer() == before
+    assert saver.roll_up(rewrite=False) == 1
+    again.prepare()
+    upload(open_engine(earlier, FakeClassifier()), 250)
+    again.save()
+    restored(tmp_path / "third")
+    assert contents(open_store(tmp_path / "third")) == contents(earlier)
+
+
 def test_a_new_database_is_later_where_the_clock_is_behind(
     hub: UploadHub, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
