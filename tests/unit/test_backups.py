@@ -406,6 +406,34 @@ def test_a_database_with_code_of_others_is_refused(filled: Store, tmp_path: Path
         restore(io.BytesIO(with_database(archive, database)), tmp_path / "new")
 
 
+ENDLESS = "with recursive n(x) as (select 1 union all select x + 1 from n)"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        (
+            "insert into hub_writer values ('a', 'b', 'c', 1, 'd', 0, 0)",
+            "create trigger hostile after delete on hub_writer begin "
+            f"insert into hub_obsolete {ENDLESS} select x from n; end",
+        ),
+        (
+            "alter table images rename to others",
+            f"create view images as {ENDLESS} select '' as sha256, x'01' as placeholder from n",
+        ),
+    ],
+    ids=["trigger", "view"],
+)
+def test_code_of_others_does_not_run_during_a_restore(
+    statements: tuple[str, ...], filled: Store, tmp_path: Path
+) -> None:
+    """It would fill the disk, or not end, before the schema is compared."""
+    archive = backup_of(filled)
+    database = altered_database(archive, tmp_path, *statements)
+    with pytest.raises(BackupDamaged, match=r"hostile|cannot be read|damaged"):
+        restore(io.BytesIO(with_database(archive, database)), tmp_path / "new")
+
+
 def test_a_database_with_damaged_pages_is_refused(filled: Store, tmp_path: Path) -> None:
     """Also where the checksum is that of the damaged file."""
     archive = backup_of(filled)
