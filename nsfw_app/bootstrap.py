@@ -39,7 +39,13 @@ MODEL_SETTINGS = frozenset(
 
 
 def open_store(settings: Settings, *, database: Path | None = None) -> Store:
-    """The store that the settings describe; of another database file where one is given."""
+    """The store that the settings describe; of another database file where one is given.
+
+    Raises:
+        SettingsError: Its database would be a new one, and the server's start restores one.
+    """
+    if database is None:
+        _require_restored(settings)
     return Store(
         database or settings.database,
         previews_dir=settings.previews_dir,
@@ -54,6 +60,23 @@ def open_store(settings: Settings, *, database: Path | None = None) -> Store:
             settings.keep_images, settings.keep_days, settings.preview_grace_minutes
         ),
         decision_rules=DecisionRules(frozenset(settings.require_seen), settings.require_reason),
+    )
+
+
+def _require_restored(settings: Settings) -> None:
+    """Refuse to create a database where the server's start restores one: it would not any more."""
+    if settings.database.exists():
+        return
+    snapshots = open_snapshots(settings)
+    if settings.hub_dataset:
+        source = f"NSFW_HUB_DATASET={settings.hub_dataset!r}"
+    elif snapshots is not None and snapshots.has_data():
+        source = f"NSFW_SNAPSHOT_DIR={str(settings.snapshot_dir)!r}"
+    else:
+        return
+    raise SettingsError(
+        f"NSFW_DATA_DIR={str(settings.data_dir)!r} has no database yet, and the server restores it "
+        f"from {source} when it starts. Start the server once, then repeat the command."
     )
 
 

@@ -66,7 +66,7 @@ def main() -> None:
         snapshots = open_snapshots(chosen)
         restored = restore_snapshot(chosen, snapshots)
         report_restored(chosen)
-        store = open_store(chosen)
+        store = open_store(chosen, database=chosen.database)  # restored, or a new one
         restrict_tree(*chosen.private_paths)  # files of earlier versions
         accounts = Accounts(
             store, roles_by_group=chosen.roles_by_group, issuer=chosen.identity_issuer
@@ -200,6 +200,11 @@ def report_restored(chosen: Settings) -> None:
             f"       {restored.without_preview} open queue entries are withdrawn: their previews "
             "were not saved, so they could not be reviewed. They enter the queue again when the "
             "images are uploaded again. NSFW_HUB_PREVIEWS=true saves previews."
+        )
+    if restored.incomplete:
+        print(
+            f"       {restored.incomplete} files are left out: the server ended before it had "
+            "saved all changes of that time. If someone was erased then, erase them again."
         )
     if restored.diverged:
         print(

@@ -229,7 +229,7 @@ def _check_format(header: bytes) -> None:
     try:
         values = json.loads(header)
         number, version = int(values["format"]), str(values["version"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise BackupError(NOT_A_BACKUP) from error
     if number > FORMAT:
         raise BackupError(

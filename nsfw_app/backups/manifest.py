@@ -8,6 +8,8 @@ from typing import Any, Self
 from nsfw_app.errors import BackupDamaged
 
 FORMAT = 1
+# What malformed documents raise.
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,12 @@ class Manifest:
                 str(values["created_at"]),
                 tuple(map(str, values["steps"])),
                 {str(table): int(rows) for table, rows in values["counts"].items()},
-                tuple(ArchivedFile(**file) for file in values["files"]),
+                tuple(map(_archived_file, values["files"])),
                 {str(image): str(reason) for image, reason in values["left_out"].items()},
             )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except MALFORMED as error:
             raise BackupDamaged("The backup is damaged: its manifest cannot be read.") from error
+
+
+def _archived_file(values: Mapping[str, Any]) -> ArchivedFile:
+    return ArchivedFile(str(values["name"]), int(values["size_bytes"]), str(values["sha256"]))

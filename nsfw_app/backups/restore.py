@@ -30,7 +30,13 @@ from nsfw_app.backups.manifest import ArchivedFile, Manifest
 from nsfw_app.errors import BackupDamaged, BackupError, StorageError
 from nsfw_app.private_files import Sync, storage_errors
 from nsfw_app.store.connections import COMPANIONS
-from nsfw_app.store.database_files import damages, read_facts, schema_differences, upgrade_file
+from nsfw_app.store.database_files import (
+    damages,
+    foreign_code,
+    read_facts,
+    schema_differences,
+    upgrade_file,
+)
 
 STAGING = "restore-"
 NAMED = 3  # files or lines in a message
@@ -161,6 +167,10 @@ def verify_database(database: Path, manifest: Manifest) -> tuple[str, ...]:
         )
     if (facts.steps, facts.counts) != (manifest.steps, manifest.counts):
         raise BackupDamaged("The database of the backup has other rows than its manifest counts.")
+    if foreign := foreign_code(database):
+        raise BackupDamaged(
+            f"The database of the backup has code of another program: {', '.join(foreign[:NAMED])}."
+        )
     upgrade_file(database)
     if other := schema_differences(database):
         raise BackupDamaged(

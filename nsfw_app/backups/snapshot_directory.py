@@ -12,9 +12,9 @@
 import logging
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nsfw_app import private_files
@@ -29,6 +29,7 @@ from nsfw_app.store.previews import PreviewFiles
 log = logging.getLogger(__name__)
 
 KEPT = 3  # snapshots of this server
+STAMP = "%Y%m%dT%H%M%S.%f"
 OLD_NAME = f"{DATABASE}.before-snapshots"
 OLD_KEY_NAME = f"{KEY}.before-snapshots"
 UPLOADS = "uploads"  # temporary files of an earlier version, which it emptied at its start
@@ -64,6 +65,12 @@ class SnapshotDirectory:
         with storage_errors():
             return sorted(self._archives.glob("*.tar"), reverse=True)
 
+    def has_data(self) -> bool:
+        """Whether an empty data directory would be restored from it."""
+        with storage_errors():
+            names = (DATABASE, OLD_NAME)
+            return bool(self.archives()) or any((self.directory / n).exists() for n in names)
+
     def write(self, copy: DatabaseCopy, previews: PreviewFiles) -> Path:
         """Write a snapshot, and delete those that are no longer kept.
 
@@ -80,23 +87,35 @@ class SnapshotDirectory:
             ) from error
 
     def _write(self, copy: DatabaseCopy, previews: PreviewFiles) -> Path:
-        name = f"{self._clock():%Y%m%dT%H%M%S.%f}Z-{uuid.uuid4().hex[:8]}.tar"
-        path = self._archives / name
+        path = self._archives / f"{self._stamp()}Z-{uuid.uuid4().hex[:8]}.tar"
         self._add_previews(copy, previews)
         with storage_errors(), private_files.staged_file(path) as out:
             write_backup(copy, previews, out, scope=Scope.DATABASE)
         self._own.append(path)
         others = [each for each in self.archives() if each not in (*self._seen, *self._own)]
         if others:
+            self._delete(self._own[:-KEPT])
             raise BackupError(
                 f"After this server started, another one wrote {others[0].name} to the same "
                 "directory: its decisions are not in this database. Run one server for each."
             )
         self._remove_purged(copy)
-        for old in self.archives()[KEPT:]:
+        self._delete(self.archives()[KEPT:])
+        return path
+
+    def _stamp(self) -> str:
+        """The time, later than in the name of the newest snapshot: a clock may be set back."""
+        time = self._clock()
+        for newest in self.archives()[:1]:
+            with suppress(ValueError, OverflowError):  # a file that people named
+                earlier = datetime.strptime(newest.name.partition("Z")[0] + "+0000", STAMP + "%z")
+                time = max(time, earlier + timedelta(microseconds=1))
+        return f"{time:{STAMP}}"
+
+    def _delete(self, archives: Iterable[Path]) -> None:
+        for old in archives:
             with storage_errors(), suppress(FileNotFoundError):
                 old.unlink()
-        return path
 
     def restore_newest(self, data_dir: Path) -> Restored | None:
         """Restore the newest sound snapshot into a data directory without a database.

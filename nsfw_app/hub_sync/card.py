@@ -82,6 +82,13 @@ Layout {LAYOUT}: each file in `data/SERVER/HISTORY/` has the batches that one se
 a file is the state of one row of the database when it was saved. Of rows with the same server,
 history, `kind` and `key` the one with the highest `batch` is in force.
 
+Where a server has several histories, a later one has the rows of the earlier one again. Read the
+last one of each server, so that no decision counts twice:
+
+```python
+load_dataset("{{repository}}", data_files="data/SERVER/HISTORY/*.parquet", split="train")
+```
+
 | column | meaning |
 |---|---|
 {MEANING_ROWS}

@@ -3,6 +3,8 @@
 - `row` has all columns as JSON, from which the database is restored. The other columns repeat those
   that people filter and train by.
 - The schema has the metadata by which `datasets` knows that `preview` is an image.
+- Metadata marks a file after which more of the same changes follow: rows up to it need not fit
+  together, so that nothing is restored up to it.
 """
 
 import base64
@@ -102,6 +104,7 @@ COLUMNS: Mapping[str, pa.DataType] = MappingProxyType(
 FROM_ROW = "name source model revision backend nsfw_score threshold model_label undoes".split()
 GROUP_ROWS = 1_000  # that are read at once, with their previews
 VERSION_KEY = b"nsfw_review_layout"
+INCOMPLETE_KEY = b"nsfw_review_incomplete"
 
 
 def _features() -> dict[str, Any]:
@@ -126,10 +129,18 @@ SCHEMA = pa.schema(
 )
 
 
-def encode(changes: Iterable[Change], batch: int) -> bytes:
-    """The file of a batch."""
+def encode(changes: Iterable[Change], batch: int, *, is_complete: bool) -> bytes:
+    """The file of a batch.
+
+    Args:
+        changes: The rows.
+        batch: Its number.
+        is_complete: Whether no more of the same changes follow in the next batch.
+    """
     sink = pa.BufferOutputStream()
     with _writer(sink) as writer:
+        if not is_complete:
+            writer.add_key_value_metadata({INCOMPLETE_KEY: b"1"})
         _write(writer, [_event(change, batch) for change in changes])
     return bytes(sink.getvalue())
 
@@ -151,6 +162,18 @@ def read(path: Path) -> Iterator[list[dict[str, Any]]]:
             for group in range(file.num_row_groups):
                 yield file.read_row_group(group).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
+        raise HubDataError(f"{path.name} cannot be read: {error}.") from error
+
+
+def is_complete(path: Path) -> bool:
+    """Whether the rows of a file and of those before it fit together.
+
+    Raises:
+        HubDataError: It is damaged.
+    """
+    try:
+        return INCOMPLETE_KEY not in (pq.read_metadata(path).metadata or {})
+    except (pa.ArrowException, OSError) as error:
         raise HubDataError(f"{path.name} cannot be read: {error}.") from error
 
 

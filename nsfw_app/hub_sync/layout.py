@@ -54,11 +54,13 @@ class BatchFile:
 class Chain:
     """The files of a history that follow each other, and those that are left out.
 
-    `diverged` are files of a server that went on saving after another one had been restored.
+    - `diverged` are files of a server that went on saving after another one had been restored.
+    - `incomplete` are the last files, if a server ended before it had saved all of its changes.
     """
 
     files: tuple[BatchFile, ...] = ()
     diverged: tuple[BatchFile, ...] = ()
+    incomplete: tuple[BatchFile, ...] = ()
 
     @property
     def last(self) -> int:
@@ -68,7 +70,7 @@ class Chain:
     @property
     def generation(self) -> int:
         """The latest generation."""
-        return self.files[-1].generation if self.files else 0
+        return max((each.generation for each in (*self.files, *self.incomplete)), default=0)
 
 
 def parse(paths: Iterable[str]) -> list[BatchFile]:
@@ -85,9 +87,14 @@ def parse(paths: Iterable[str]) -> list[BatchFile]:
     return found
 
 
+def histories(files: Iterable[BatchFile], instance: str) -> list[str]:
+    """The histories of an instance, the one that began last first."""
+    return sorted({each.history for each in files if each.instance == instance}, reverse=True)
+
+
 def latest_history(files: Iterable[BatchFile], instance: str) -> str | None:
     """The history of an instance that began last; None without any."""
-    return max((each.history for each in files if each.instance == instance), default=None)
+    return next(iter(histories(files, instance)), None)
 
 
 def chain(files: Iterable[BatchFile], instance: str, history: str) -> Chain:

@@ -44,8 +44,8 @@ class HubRepository:
     name: str
     token: str = field(repr=False)
 
-    def prepare(self) -> None:
-        """Create it, private, if it does not exist.
+    def prepare(self) -> Snapshot:
+        """Create it, private, if it does not exist; return what it has.
 
         Raises:
             PublicRepository: It is public.
@@ -54,7 +54,7 @@ class HubRepository:
             # Asked first: a token may be allowed to write a repository and not to create one.
             if not self._api.repo_exists(self.name, repo_type=DATASET):
                 self._api.create_repo(self.name, repo_type=DATASET, private=True, exist_ok=True)
-        self.snapshot()
+        return self.snapshot()
 
     def snapshot(self) -> Snapshot:
         """Its latest commit, and the paths in it.

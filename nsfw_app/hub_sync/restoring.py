@@ -11,14 +11,14 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nsfw_app.dataset_errors import HubConflict, HubFailed
+from nsfw_app.dataset_errors import HubConflict, HubDataError, HubFailed
 from nsfw_app.hub_sync import event_files, layout
 from nsfw_app.hub_sync.layout import BatchFile, Chain
-from nsfw_app.hub_sync.repository import HubRepository
+from nsfw_app.hub_sync.repository import HubRepository, Snapshot
 from nsfw_app.store import Store
 from nsfw_app.store.hub_changes import HubWriter
 from nsfw_app.store.hub_restore import SavedRow
@@ -37,6 +37,8 @@ class Restored:
     - `without_preview` is the number of open queue entries whose image has no preview.
     - `diverged` is the number of files that were left out: another server saved them under the same
       name after this history had been restored elsewhere.
+    - `incomplete` is the number of files that were left out because the server ended before it had
+      saved all of the changes that they are of.
     """
 
     history: str
@@ -44,6 +46,7 @@ class Restored:
     previews: int
     without_preview: int
     diverged: int
+    incomplete: int
 
 
 def restore(
@@ -86,13 +89,12 @@ def _restore(
     instance: str,
     open_store: Callable[[Path], Store],
 ) -> Restored | None:
-    repository.prepare()
-    snapshot = repository.snapshot()
+    snapshot = repository.prepare()
     files = layout.parse(snapshot.paths)
-    history = layout.latest_history(files, instance)
-    if history is None:
+    histories = layout.histories(files, instance)
+    if not histories:
         return None
-    chain = layout.chain(files, instance, history)
+    history, chain = _complete_chain(repository, snapshot, instance, histories)
     staged_dir = database.parent / STAGED_DIR
     shutil.rmtree(staged_dir, ignore_errors=True)
     staged = staged_dir / database.name
@@ -109,12 +111,39 @@ def _restore(
             chain.last,
             previews=bool(source.saved),
         )
-        store.hub_changes.resume(writer, source.saved, source.obsolete)
+        if history == histories[0]:
+            store.hub_changes.resume(writer, source.saved, source.obsolete)
+        # Else another history begins, which is later than the one that was not saved completely.
         store.close()
         staged.replace(database)
     finally:
         shutil.rmtree(staged_dir, ignore_errors=True)
     return restored
+
+
+def _complete_chain(
+    repository: HubRepository, snapshot: Snapshot, instance: str, histories: Sequence[str]
+) -> tuple[str, Chain]:
+    """The latest history of which rows that fit together were saved, and the files of these.
+
+    Raises:
+        HubDataError: There is none.
+    """
+    files = layout.parse(snapshot.paths)
+    incomplete: tuple[BatchFile, ...] = ()
+    for history in histories:
+        chain = layout.chain(files, instance, history)
+        for count in range(len(chain.files), 0, -1):
+            with repository.downloaded(chain.files[count - 1].path, snapshot.commit) as path:
+                if event_files.is_complete(path):
+                    incomplete = (*chain.files[count:], *incomplete)
+                    return history, replace(chain, files=chain.files[:count], incomplete=incomplete)
+        incomplete = (*chain.files, *incomplete)
+    raise HubDataError(
+        f"'{instance}' ended before it had saved everything in {repository.name} for the first "
+        "time, so nothing can be restored. To begin with an empty database, delete "
+        f"data/{instance} there, or set another NSFW_HUB_INSTANCE."
+    )
 
 
 class _Source:
@@ -143,6 +172,7 @@ class _Source:
             previews=len(self.saved),
             without_preview=store.hub_restore.waiting_without_preview(),
             diverged=len(self._chain.diverged),
+            incomplete=len(self._chain.incomplete),
         )
 
     def _events(self, file: BatchFile) -> Iterator[list[dict[str, Any]]]:

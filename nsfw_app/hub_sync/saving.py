@@ -5,6 +5,7 @@
 - What a roll-up read must still be there when it commits; otherwise it reads again.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,6 +17,9 @@ from nsfw_app.hub_sync import card, event_files, layout
 from nsfw_app.hub_sync.layout import BatchFile, Chain
 from nsfw_app.hub_sync.repository import CARD, HubRepository, Snapshot
 from nsfw_app.store import Store
+from nsfw_app.store.hub_changes import HubWriter
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -48,21 +52,41 @@ class Saver:
         """How many rows are not saved yet."""
         return self._changes.pending()
 
+    def prepare(self) -> None:
+        """Create the repository if it is missing, and see that its files continue this database.
+
+        A database that went back to an earlier state, such as one that Litestream restored, begins
+        another history: the files that it saved after that state have other rows.
+        """
+        files = layout.parse(self._repository.prepare().paths)
+        own = self._changes.current_writer()
+        latest = layout.latest_history(files, self.instance) or ""
+        if any(_is_ahead(each, own) for each in files) or (own.batch == 0 and latest > own.history):
+            log.warning(
+                "%s has later files of '%s' than this database. All rows are saved again.",
+                self._repository.name,
+                self.instance,
+            )
+            self._changes.begin_again(after=latest)
+
     def save(self) -> int:
         """Save everything that changed; return the number of rows."""
         count = 0
-        while changes := self._changes.next(max_rows=MAX_ROWS, max_preview_bytes=MAX_PREVIEW_BYTES):
-            writer = self._changes.current_writer()
+        while True:
+            noted = self._changes.next(max_rows=MAX_ROWS, max_preview_bytes=MAX_PREVIEW_BYTES)
+            changes = noted.changes
+            if not changes:
+                return count
+            writer = noted.writer or self._changes.current_writer()
             batch = writer.batch + 1
             file = BatchFile(
                 self.instance, writer.history, batch, batch, writer.generation, writer.writer
             )
-            content = event_files.encode(changes, batch)
+            content = event_files.encode(changes, batch, is_complete=noted.is_complete)
             message = f"{self.instance}: {len(changes)} rows"
             _retried(partial(self._repository.commit, message, added=(file.path, content)))
-            self._changes.saved(batch, changes)
+            self._changes.saved(writer, batch, changes)
             count += len(changes)
-        return count
 
     def roll_up(self, *, rewrite: bool) -> int:
         """Roll up files; return how many commits that took.
@@ -95,7 +119,8 @@ class Saver:
         snapshot = self._repository.snapshot()
         chain, own = self._chain(snapshot), self._changes.current_writer()
         others = (each for each in (*chain.files, *chain.diverged) if each.writer != own.writer)
-        if any(each.generation >= own.generation for each in others):
+        latest = layout.latest_history(layout.parse(snapshot.paths), self.instance) or ""
+        if latest > own.history or any(each.generation >= own.generation for each in others):
             raise HubDataError(
                 f"Another server was restored as '{self.instance}' and saves in "
                 f"{self._repository.name} since. What this one saves is kept there, and is not "
@@ -154,6 +179,15 @@ class Saver:
                 added=(CARD, after.encode()),
                 parent=snapshot.commit,
             )
+
+
+def _is_ahead(file: BatchFile, own: HubWriter) -> bool:
+    """Whether a writer has saved a file after the state that its database has now.
+
+    A save that was interrupted is one batch ahead; files are rolled up only after they were saved.
+    """
+    interrupted = file.first == file.last == own.batch + 1
+    return file.writer == own.writer and file.last > own.batch and not interrupted
 
 
 def _retried(attempt: Callable[[], T]) -> T:

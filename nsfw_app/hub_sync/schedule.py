@@ -112,6 +112,9 @@ class HubSync:
                     self._last_success_at = self._now()
         except StorageError as error:
             return self._failed(error)
+        except Exception as error:  # an unexpected error must not end the thread
+            log.exception("Saving in %s failed.", self._repository.name)
+            return self._failed(HubFailed(f"{type(error).__name__}; the log has more."))
         return INTERVAL_S
 
     def _run(self) -> None:
@@ -122,7 +125,7 @@ class HubSync:
     def _attempt(self) -> float:
         try:
             if not self._prepared:
-                self._repository.prepare()
+                self._saver.prepare()
                 self._prepared = True
             saved = self._saver.save()
         except NSFWReviewError as error:

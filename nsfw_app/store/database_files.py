@@ -21,6 +21,7 @@ SCHEMA = """
 select name, sql from sqlite_master
 where name not like 'sqlite\\_%' escape '\\' and name not like '\\_litestream\\_%' escape '\\'
 """
+CODE = "select name, sql from sqlite_master where type in ('trigger', 'view')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ def read_facts(path: Path) -> DatabaseFacts:
         try:
             db = Database(connection)
             tables = set(db.table_names())
+            if "images" not in tables:  # as where it is a view, which may never end
+                raise StorageError(StorageErrorKind.CORRUPT)
             counts = {
                 table: connection.execute(f"select count(*) from {table}").fetchone()[0]
                 for table in COUNTED
@@ -107,6 +110,29 @@ def upgrade_file(path: Path) -> None:
     connections.close()
 
 
+def foreign_code(path: Path) -> list[str]:
+    """Names of triggers and views that no version of this program has made.
+
+    They would run while the database is read or upgraded.
+
+    Raises:
+        StorageError: It cannot be read.
+    """
+    known: set[tuple[str, str]] = set()
+    with closing(Database(memory=True)) as db:
+        steps = [step.name for step in migrations.pending(db)]
+        for number in range(len(steps)):
+            migrations.apply(db, stop_before=steps[number + 1 :])
+            known |= {tuple(row) for row in db.execute(CODE).fetchall()}
+    with closing(_reader(path)) as connection:
+        try:
+            found = connection.execute(CODE).fetchall()
+        except sqlite3.Error as error:
+            kind = storage_error(error, path) or StorageError(StorageErrorKind.CORRUPT)
+            raise kind from error
+    return sorted(name for name, sql in found if (name, sql) not in known)
+
+
 def schema_differences(path: Path) -> list[str]:
     """Names of tables, indexes, views and triggers that are not those of this version."""
     with closing(_reader(path)) as connection:
@@ -118,7 +144,7 @@ def schema_differences(path: Path) -> list[str]:
 
 
 def _reader(path: Path) -> sqlite3.Connection:
-    """A connection that reads only, and runs no code of the schema of an unknown file."""
+    """A connection that reads only; views of an unknown file call no functions with effects."""
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         connection.execute("pragma trusted_schema = off")

@@ -10,7 +10,9 @@ import json
 import sqlite3
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlite_utils import Database
@@ -67,6 +69,19 @@ class Change:
     prediction: Mapping[str, Any] = field(default_factory=dict)
     placeholder: bytes = b""
     preview: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """Changes as they were at one moment, those that were noted first.
+
+    - `writer` is how the database was saved at that moment.
+    - `is_complete` is whether no more were noted: rows that are restored up to here fit together.
+    """
+
+    writer: HubWriter | None
+    changes: Sequence[Change]
+    is_complete: bool
 
 
 class HubChanges:
@@ -128,6 +143,11 @@ class HubChanges:
             for batch in obsolete:
                 db.execute("insert or ignore into hub_obsolete values (?)", (batch,))
 
+    def begin_again(self, *, after: str = "") -> None:
+        """Save all rows again in another history; see `begin_again` of the module."""
+        with self._connections.writing() as db:
+            begin_again(db, after=after)
+
     def stop(self) -> None:
         """Note no more changes, and forget those that were."""
         if self.writer() is not None:
@@ -138,7 +158,7 @@ class HubChanges:
         """How many rows changed since they were last saved."""
         return int(self._connections.row("select count(*) as n from hub_changes")["n"])
 
-    def next(self, *, max_rows: int, max_preview_bytes: int) -> list[Change]:
+    def next(self, *, max_rows: int, max_preview_bytes: int) -> ChangeSet:
         """The changes that were noted first, as their rows are now.
 
         Args:
@@ -146,9 +166,10 @@ class HubChanges:
             max_preview_bytes: With how many bytes of previews about, at most.
         """
         found: list[Change] = []
-        size_bytes = 0
+        size_bytes = total = 0
         with self._connections.reading() as db:
             writer = self.writer()
+            total = self.pending()
             noted = db.execute("select * from hub_changes order by id limit ?", (max_rows,))
             for row in noted.fetchall():
                 change = self._change(db, row, previews=writer is not None and writer.previews)
@@ -156,12 +177,14 @@ class HubChanges:
                 size_bytes += len(change.preview or b"")
                 if size_bytes >= max_preview_bytes:
                     break
-        return found
+        return ChangeSet(writer, found, is_complete=len(found) == total)
 
-    def saved(self, batch: int, changes: Sequence[Change]) -> None:
-        """Forget changes that were saved as a batch."""
+    def saved(self, writer: HubWriter, batch: int, changes: Sequence[Change]) -> None:
+        """Forget changes that were saved as a batch, unless another history began since."""
         with self._connections.writing() as db:
-            db.execute("update hub_writer set batch = ?", (batch,))
+            updated = "update hub_writer set batch = ? where writer = ? returning 1"
+            if not db.execute(updated, (batch, writer.writer)).fetchall():
+                return
             db.execute("delete from hub_changes where id <= ?", (changes[-1].change_id,))
             for change in changes:
                 if change.table == "images":
@@ -229,21 +252,38 @@ def _move_preview(db: Database, image_sha256: str, batch: int | None) -> None:
         db.execute("insert into hub_previews values (?, ?)", (image_sha256, batch))
 
 
-def begin_again(db: Database) -> None:
-    """Save all rows as they are now in another history, where changes are saved at all."""
-    row = db.execute("select repository, instance, previews from hub_writer").fetchone()
+def begin_again(db: Database, *, after: str = "") -> None:
+    """Save all rows as they are now in another history, where changes are saved at all.
+
+    Args:
+        db: The database, in a transaction.
+        after: A history; the new one is later than it, and than the one before, by its name.
+    """
+    row = db.execute("select repository, instance, history, previews from hub_writer").fetchone()
     if row is not None:
-        _begin(db, row["repository"], row["instance"], previews=bool(row["previews"]))
+        names = row["repository"], row["instance"]
+        _begin(db, *names, previews=bool(row["previews"]), after=max(after, row["history"]))
 
 
-def _begin(db: Database, repository: str, instance: str, *, previews: bool) -> None:
+def _begin(
+    db: Database, repository: str, instance: str, *, previews: bool, after: str = ""
+) -> None:
     forget_all(db)
     new = uuid.uuid4().hex[:8]
-    history = f"{now()[:23].translate(str.maketrans('', '', '-:.'))}Z-{new}"
+    history = f"{_stamp(after)}-{new}"
     values = (repository, instance, history, new, previews)
     db.execute("insert into hub_writer values (?, ?, ?, 1, ?, 0, ?)", values)
     for table in KEYS:
         _note_all(db, table)
+
+
+def _stamp(after: str) -> str:
+    """The time with which the name of a history begins, later than that of another one."""
+    time = datetime.fromisoformat(now())
+    with suppress(ValueError, OverflowError):  # a directory that people made
+        earlier = datetime.strptime(after.partition("Z")[0] + "000+0000", "%Y%m%dT%H%M%S%f%z")
+        time = max(time, earlier + timedelta(milliseconds=1))
+    return f"{time:%Y%m%dT%H%M%S}{time.microsecond // 1_000:03}Z"
 
 
 def _note_all(db: Database, table: str) -> None:

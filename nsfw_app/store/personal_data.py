@@ -3,6 +3,8 @@
 - A person is a user, whose name is in decisions, labels, leases, the audit and more. Erasing them
   deletes account and sessions and replaces the name by a random one everywhere, so that counts,
   agreement and evidence stay as they are.
+- A name is that of a user in any case of its letters, as at the sign-in, whose failures the audit
+  has as they were typed.
 - An image is known by its SHA-256. Erasing it deletes its preview, the names of its files and the
   notes about it. Hash, size, scores and labels stay: they are evidence, and they show nothing.
 - Decisions and audit are append-only: the triggers that enforce it are dropped and created again
@@ -49,7 +51,7 @@ OWNERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "audit": ("subject",),
     }
 )
-OWNED = "(substr({0}, instr({0}, ':') + 1) = :name and {0} not like 'key:%')"
+OWNED = "(substr({0}, instr({0}, ':') + 1) = :name {1} and {0} not like 'key:%')"
 RENAMED = "substr({0}, 1, instr({0}, ':')) || :new"
 # Subjects of the audit that are people; others are images, models and keys of any name.
 PERSONAL_ACTIONS = (
@@ -117,6 +119,7 @@ class PersonalData:
     def of_person(self, name: str) -> Iterator[Row]:
         """Every row that names a user, read in one transaction, without secrets."""
         with self._connections.reading() as db:
+            name = _stored_name(db, name)
             for table in sorted(PEOPLE.keys() | OWNERS.keys()):
                 names = [_is_person(table, column) for column in PEOPLE.get(table, ())]
                 owners = [_owned(table, column) for column in OWNERS.get(table, ())]
@@ -140,8 +143,9 @@ class PersonalData:
         if next(self.of_person(name), None) is None:
             raise NotFound(f"No row names {name!r}.")
         new = f"{ERASED}-{secrets.token_hex(4)}"
-        values = {"name": name, "new": new}
         with self._connections.writing() as db, _without_triggers(db):
+            name = _stored_name(db, name)
+            values = {"name": name, "new": new}
             db.execute("delete from sessions where name = :name", values)
             db.execute("delete from users where name = :name", values)
             for table, columns in (*PEOPLE.items(), *DERIVED_PEOPLE.items()):
@@ -196,12 +200,22 @@ class _without_triggers:  # noqa: N801  # used like a function
                 self._db.execute(sql)
 
 
+def _stored_name(db: Database, name: str) -> str:
+    """The name as the user has it; the given one where no user has it in any case."""
+    row = db.execute("select name from users where name = ? collate nocase", (name,)).fetchone()
+    return str(row["name"]) if row else name
+
+
+def _collation(table: str) -> str:
+    return "collate nocase" if table == "audit" else ""
+
+
 def _is_person(table: str, column: str) -> str:
-    return _of_person(table, column, f"{column} = :name")
+    return _of_person(table, column, f"{column} = :name {_collation(table)}")
 
 
 def _owned(table: str, column: str) -> str:
-    return _of_person(table, column, OWNED.format(column))
+    return _of_person(table, column, OWNED.format(column, _collation(table)))
 
 
 def _of_person(table: str, column: str, condition: str) -> str:

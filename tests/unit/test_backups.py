@@ -318,10 +318,35 @@ def test_another_file_is_no_backup(content: bytes, tmp_path: Path) -> None:
 
 def test_another_tar_is_no_backup(tmp_path: Path) -> None:
     """Even with a file of that name."""
-    for content in (b"[]", b"{}", b"\xff"):
+    infinite = b'{"format": Infinity, "version": "1"}'
+    for content in (b"[]", b"{}", b"\xff", infinite, b"[" * 9_000):
         member = tarfile.TarInfo("nsfw-review-backup.json")
         with pytest.raises(BackupError, match="is not a backup of NSFW Review"):
             restore(io.BytesIO(written([(member, content)])), tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"counts": {"images": float("inf")}},
+        {"files": [{"name": 1, "size_bytes": 1, "sha256": "a"}]},
+        {"files": [{"name": "a", "size_bytes": [], "sha256": "a"}]},
+        {"files": [{"name": "a", "size_bytes": float("inf"), "sha256": "a"}]},
+        {"files": [{}]},
+        {"left_out": []},
+    ],
+)
+def test_a_malformed_manifest_is_refused(
+    values: dict[str, object], filled: Store, tmp_path: Path
+) -> None:
+    """Values of other types are a sentence, too."""
+
+    def malformed(content: Members) -> None:
+        member, data = content[-1]
+        content[-1] = member, json.dumps({**json.loads(data), **values}).encode()
+
+    with pytest.raises(BackupDamaged):
+        restore(io.BytesIO(changed(backup_of(filled), malformed)), tmp_path / "new")
 
 
 def test_a_later_format_is_refused(filled: Store, tmp_path: Path) -> None:
@@ -378,6 +403,34 @@ def test_a_database_with_code_of_others_is_refused(filled: Store, tmp_path: Path
     trigger = "create trigger hostile after insert on decisions begin select 1; end"
     database = altered_database(archive, tmp_path, trigger)
     with pytest.raises(BackupDamaged, match="hostile"):
+        restore(io.BytesIO(with_database(archive, database)), tmp_path / "new")
+
+
+ENDLESS = "with recursive n(x) as (select 1 union all select x + 1 from n)"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        (
+            "insert into hub_writer values ('a', 'b', 'c', 1, 'd', 0, 0)",
+            "create trigger hostile after delete on hub_writer begin "
+            f"insert into hub_obsolete {ENDLESS} select x from n; end",
+        ),
+        (
+            "alter table images rename to others",
+            f"create view images as {ENDLESS} select '' as sha256, x'01' as placeholder from n",
+        ),
+    ],
+    ids=["trigger", "view"],
+)
+def test_code_of_others_does_not_run_during_a_restore(
+    statements: tuple[str, ...], filled: Store, tmp_path: Path
+) -> None:
+    """It would fill the disk, or not end, before the schema is compared."""
+    archive = backup_of(filled)
+    database = altered_database(archive, tmp_path, *statements)
+    with pytest.raises(BackupDamaged, match=r"hostile|cannot be read|damaged"):
         restore(io.BytesIO(with_database(archive, database)), tmp_path / "new")
 
 

@@ -156,7 +156,7 @@ def test_a_secret_that_cannot_be_decrypted_is_a_fault(filled: Store, tmp_path: P
     for name in ("hook", "old"):
         filled.keys.add(
             name, name, [Permission.CLASSIFY], per_minute=1, actor="test",
-            webhook=Webhook("https://example.com", "whsec_x"),
+            webhook=Webhook("https://example.com", "whsec_x"), expires_at=None,
         )  # fmt: skip
     filled.keys.revoke("old", actor="test")
     assert list(check_secrets(filled)) == []

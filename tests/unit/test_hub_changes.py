@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nsfw_app.records import Label
-from nsfw_app.store import Store
+from nsfw_app.store import Store, hub_changes
 from nsfw_app.store.consistency import DERIVED
 from nsfw_app.store.hub_changes import Change
 from nsfw_app.store.migrations.hub_tables import KEYS
@@ -30,7 +30,7 @@ NOT_SAVED_TABLES = frozenset(
 
 def noted(store: Store) -> list[Change]:
     """All changes that are not saved."""
-    return store.hub_changes.next(max_rows=10_000, max_preview_bytes=10**9)
+    return list(store.hub_changes.next(max_rows=10_000, max_preview_bytes=10**9).changes)
 
 
 def tables(changes: list[Change]) -> set[str]:
@@ -42,7 +42,7 @@ def save_all(store: Store) -> None:
     """Forget all changes, as if they were saved."""
     writer = store.hub_changes.writer()
     assert writer is not None
-    store.hub_changes.saved(writer.batch + 1, noted(store))
+    store.hub_changes.saved(writer, writer.batch + 1, noted(store))
 
 
 def test_every_table_is_saved_derived_or_left_out_on_purpose(store: Store) -> None:
@@ -83,7 +83,7 @@ def test_changes_are_noted_once_each(store: Store) -> None:
     assert tables(first) == {"images", "predictions", "uploads", "queue", "arrivals"}
     made = answer_to(review, "n", Label.NSFW)
     engine.decide(made, person("ann"))
-    store.hub_changes.saved(1, first)
+    store.hub_changes.saved(store.hub_changes.current_writer(), 1, first)
     later = noted(store)
     assert tables(later) == {"decisions", "queue"}
     assert [change.row["settled_label"] for change in later if change.table == "queue"] == ["nsfw"]
@@ -189,5 +189,37 @@ def test_a_batch_ends_after_many_previews(store: Store) -> None:
     for red in (100, 128, 150):
         upload(engine, red)
     store.hub_changes.start("org/a", "main", previews=True)
-    assert len(store.hub_changes.next(max_rows=100, max_preview_bytes=1)) == 1
-    assert len(store.hub_changes.next(max_rows=2, max_preview_bytes=10**9)) == 2
+    one = store.hub_changes.next(max_rows=100, max_preview_bytes=1)
+    assert (len(one.changes), one.is_complete) == (1, False)
+    two = store.hub_changes.next(max_rows=2, max_preview_bytes=10**9)
+    assert (len(two.changes), two.is_complete) == (2, False)
+    assert store.hub_changes.next(max_rows=100, max_preview_bytes=10**9).is_complete
+
+
+def test_what_was_read_before_an_erasure_is_not_taken_for_saved(store: Store) -> None:
+    """An erasure during a save begins another history, which is saved from its first batch."""
+    upload(open_engine(store, FakeClassifier()), 128, owner="ann")
+    before = store.hub_changes.start("org/a", "main", previews=False)
+    first = store.hub_changes.next(max_rows=100, max_preview_bytes=10**9)
+    assert first.writer == before
+    store.personal_data.erase_person("ann", actor="root")
+    store.hub_changes.saved(before, 1, first.changes)
+    after = store.hub_changes.current_writer()
+    assert (after.batch, after.history > before.history) == (0, True)
+    assert tables(noted(store)) >= tables(list(first.changes))
+    assert "ann" not in str(noted(store))
+
+
+def test_a_history_is_later_by_name_where_the_clock_is_behind(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The latest one is the one that is restored."""
+    first = store.hub_changes.start("org/a", "main", previews=False)
+    monkeypatch.setattr(hub_changes, "now", lambda: "2001-01-01T00:00:00.000Z")
+    store.hub_changes.begin_again()
+    second = store.hub_changes.current_writer()
+    assert second.history > first.history
+    store.hub_changes.begin_again(after="by hand")
+    assert store.hub_changes.current_writer().writer != second.writer
+    store.hub_changes.begin_again(after="29990101T000000000Z-0")
+    assert store.hub_changes.current_writer().history.startswith("29990101T000000001Z-")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nsfw_app.hub_sync import layout
+from nsfw_app.hub_sync import event_files, layout
 from nsfw_app.hub_sync.layout import parse
 from nsfw_app.hub_sync.process_lock import process_lock
 from nsfw_app.hub_sync.schedule import INTERVAL_S, MAX_WAIT_S, HubSync
@@ -264,6 +264,19 @@ def test_a_failed_roll_up_leaves_everything_saved(
     add(store, 130)
     sync.attempt()
     assert sync.status.error is None
+
+
+def test_an_error_of_any_kind_is_reported(
+    sync: HubSync, hub: UploadHub, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not end the thread: the status has it, and the next attempt saves everything."""
+    add(store)
+    with monkeypatch.context() as patched:
+        patched.setattr(event_files, "encode", lambda *_, **__: [][0])
+        assert sync.attempt() == INTERVAL_S
+    assert sync.status.error == "IndexError; the log has more."
+    sync.attempt()
+    assert (sync.status.error, sync.status.pending) == (None, 0)
 
 
 @pytest.mark.parametrize(("name", "status"), [("/api/repos/create", 403), ("/api/datasets/", 401)])

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from nsfw_app.backups.restore import restore
 from nsfw_app.dataset_errors import HubDataError, HubFailed, PublicRepository, PushForbidden
 from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
 from nsfw_app.evidence.summary_json import summary_json
-from nsfw_app.hub_sync import event_files, layout
+from nsfw_app.hub_sync import event_files, layout, saving
 from nsfw_app.hub_sync.layout import parse
+from nsfw_app.hub_sync.repository import HubRepository
+from nsfw_app.hub_sync.saving import Saver
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label
 from nsfw_app.review.policies import PolicyBook
@@ -231,6 +234,31 @@ def test_datasets_reads_the_files(hub: UploadHub, store: Store, tmp_path: Path) 
     images = events.filter(lambda event: event["kind"] == "image")
     sizes = [image.size for image in images["preview"] if image is not None]
     assert sizes == [(40, 30)] * (len(REDS))
+
+
+def test_datasets_reads_one_history(hub: UploadHub, store: Store, tmp_path: Path) -> None:
+    """After an erasure each decision is there twice; the card says how to read the last history."""
+    fill(open_engine(store, FakeClassifier()), store)
+    saver = new_saver(store)
+    saver.save()
+    store.personal_data.erase_person("bob", actor="root")
+    saver.save()
+    saver.write_card("2026-03-04 12:03 UTC")
+    for path, data in hub.repositories[NAME].files.items():
+        target = tmp_path / "clone" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    card = (tmp_path / "clone" / "README.md").read_text()
+    assert f'load_dataset("{NAME}", data_files="data/SERVER/HISTORY/*.parquet"' in card
+    last = max(each.history for each in data_files(hub))
+    found = []
+    for options in ({}, {"data_files": f"data/main/{last}/*.parquet"}):
+        events = datasets.load_dataset(
+            str(tmp_path / "clone"), split="train", cache_dir=str(tmp_path / "cache"), **options
+        )
+        found.append(sum(kind in {"decision", "undo"} for kind in events["kind"]))
+    count = len(contents(store)["decisions"])
+    assert found == [2 * count, count]
 
 
 def test_the_card_describes_the_columns(hub: UploadHub, store: Store) -> None:
@@ -517,6 +545,164 @@ def test_an_erased_name_is_not_restored(hub: UploadHub, store: Store, tmp_path: 
     found = contents(open_store(tmp_path / "second"))
     assert found == contents(store)
     assert "ann" not in str(found["queue_skips"])
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Saver, int], None]:
+    """Saves in small files, and is killed after a number of them."""
+
+    def save(saver: Saver, commits: int) -> None:
+        left = iter(range(commits))
+
+        def commit(repository: HubRepository, *args: object, **options: object) -> None:
+            if next(left, None) is None:
+                raise Killed
+            real(repository, *args, **options)
+
+        real = HubRepository.commit
+        with monkeypatch.context() as patched:
+            patched.setattr(saving, "MAX_ROWS", 25)
+            patched.setattr(HubRepository, "commit", commit)
+            with pytest.raises(Killed):
+                saver.save()
+
+    return save
+
+
+class Killed(BaseException):
+    """The server ends."""
+
+
+def test_half_a_history_is_not_restored(
+    hub: UploadHub, store: Store, tmp_path: Path, killed: Callable[[Saver, int], None]
+) -> None:
+    """A server that is killed while it saves all rows again is restored from the history before."""
+    fill(open_engine(store, FakeClassifier()), store)
+    saver = new_saver(store)
+    saver.save()
+    before = contents(store)
+    store.personal_data.erase_person("bob", actor="root")
+    killed(saver, 2)
+    found = restored(tmp_path / "second")
+    assert (found.incomplete, found.history) == (2, data_files(hub)[0].history)
+    second = open_store(tmp_path / "second")
+    assert contents(second)["decisions"] == before["decisions"]
+    assert contents(second)["audit"] == before["audit"]
+    new_saver(second).save()
+    found = restored(tmp_path / "third")
+    assert found.incomplete == 0
+    assert contents(open_store(tmp_path / "third")) == contents(second)
+
+
+def test_half_a_save_is_not_restored(
+    hub: UploadHub, store: Store, tmp_path: Path, killed: Callable[[Saver, int], None]
+) -> None:
+    """Rows that fit together are restored, and the server goes on after them."""
+    engine = open_engine(store, FakeClassifier())
+    upload(engine, 128)
+    saver = new_saver(store)
+    saver.save()
+    before = contents(store)
+    fill(engine, store)
+    killed(saver, 2)
+    found = restored(tmp_path / "second")
+    assert (found.incomplete, found.diverged) == (2, 0)
+    second = open_store(tmp_path / "second")
+    assert contents(second) == before
+    upload(open_engine(second, FakeClassifier()), 150)
+    new_saver(second).save()
+    assert datasets.load_dataset(
+        "parquet", data_files=[str(each) for each in downloaded(hub, tmp_path)], split="train"
+    ).num_rows == len(rows(hub))
+    assert restored(tmp_path / "third").incomplete == 0
+    assert contents(open_store(tmp_path / "third")) == contents(second)
+
+
+def downloaded(hub: UploadHub, directory: Path) -> list[Path]:
+    """The files of batches on disk."""
+    found = []
+    for number, each in enumerate(data_files(hub)):
+        found.append(directory / f"{number}.parquet")
+        found[-1].write_bytes(hub.repositories[NAME].files[each.path])
+    return found
+
+
+def test_half_of_a_first_save_is_refused(
+    hub: UploadHub, store: Store, tmp_path: Path, killed: Callable[[Saver, int], None]
+) -> None:
+    """An operator decides whether to begin with an empty log."""
+    fill(open_engine(store, FakeClassifier()), store)
+    killed(new_saver(store), 1)
+    with pytest.raises(HubDataError, match="delete data/main there"):
+        restored(tmp_path / "second")
+    assert not (tmp_path / "second" / "review.db").exists()
+
+
+def test_a_database_of_an_earlier_state_begins_a_history(
+    hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """As after a rollback of the disk: later files have rows that it lacks, under the same keys."""
+    engine = open_engine(store, FakeClassifier())
+    upload(engine, 128)
+    saver = new_saver(store)
+    saver.prepare()
+    saver.save()
+    shutil.copytree(tmp_path / "first", tmp_path / "earlier")
+    for red in (140, 150, 160):
+        upload(engine, red)
+        saver.save()
+    saver.prepare()
+    assert saver.pending == 0
+    earlier = open_store(tmp_path / "earlier")
+    upload(open_engine(earlier, FakeClassifier()), 250)
+    again = new_saver(earlier)
+    again.prepare()
+    again.save()
+    assert restored(tmp_path / "third").diverged == 0
+    assert contents(open_store(tmp_path / "third")) == contents(earlier)
+    with pytest.raises(HubDataError, match="Another server was restored as 'main'"):
+        saver.roll_up(rewrite=True)
+
+
+def test_a_database_before_a_roll_up_begins_a_history(
+    small_levels: None, hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """One batch back is an interrupted save, unless that batch was rolled up since."""
+    engine = open_engine(store, FakeClassifier())
+    saver = new_saver(store)
+    for red in (128, 140):
+        upload(engine, red)
+        saver.save()
+    shutil.copytree(tmp_path / "first", tmp_path / "earlier")
+    upload(engine, 150)
+    saver.save()
+    earlier = open_store(tmp_path / "earlier")
+    again = new_saver(earlier)
+    before = earlier.hub_changes.current_writer()
+    again.prepare()
+    assert earlier.hub_changes.current_writer() == before
+    assert saver.roll_up(rewrite=False) == 1
+    again.prepare()
+    upload(open_engine(earlier, FakeClassifier()), 250)
+    again.save()
+    restored(tmp_path / "third")
+    assert contents(open_store(tmp_path / "third")) == contents(earlier)
+
+
+def test_a_new_database_is_later_where_the_clock_is_behind(
+    hub: UploadHub, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the earlier one would be restored."""
+    upload(open_engine(store, FakeClassifier()), 128)
+    new_saver(store).save()
+    monkeypatch.setattr(hub_changes, "now", lambda: "2001-01-01T00:00:00.000Z")
+    other = open_store(tmp_path / "other")
+    upload(open_engine(other, FakeClassifier()), 150)
+    saver = new_saver(other)
+    saver.prepare()
+    saver.save()
+    restored(tmp_path / "second")
+    assert contents(open_store(tmp_path / "second")) == contents(other)
 
 
 def test_a_public_repository_is_refused(hub: UploadHub, store: Store, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from nsfw_app.errors import DatabaseTooNew, SettingsError
 from nsfw_app.records import Label, LogFilter
 from nsfw_app.store import Store
 from nsfw_app.store.database_copies import copied_file
-from nsfw_app.store.database_files import damages, schema_differences
+from nsfw_app.store.database_files import damages, foreign_code, schema_differences
 from nsfw_app.store.migrations import derived_rows, migrations
 from nsfw_app.store.previews import PreviewFiles
 from tests.support.decisions import count_outcomes
@@ -349,6 +349,7 @@ def test_a_released_database_opens_with_its_rows(
     ]
     before = [database.execute(query).fetchall() for query in queries]
     assert all(before), "each table has rows"
+    assert foreign_code(path) == []
     store = opened(path)
     assert [database.execute(query).fetchall() for query in queries] == before
     assert store.consistency.check() == []

@@ -77,6 +77,17 @@ def test_an_erased_person_is_nowhere(team: Store, tmp_path: Path) -> None:
     assert [user.name for user in team.users.all()] == ["bob", "zoe"]
 
 
+def test_a_name_in_other_letters_is_the_same_person(team: Store, tmp_path: Path) -> None:
+    """As at the sign-in: the account is not deleted while decisions keep its name."""
+    team.audit.add("aNN", AuditAction.SIGN_IN_FAILED, "127.0.0.1")
+    assert {row.table for row in team.personal_data.of_person("ANN")} >= {"users", "decisions"}
+    team.personal_data.erase_person("Ann", actor="root")
+    text = text_of(tmp_path / "review.db").replace("by ann", "")
+    assert "'ann'" not in text.lower()
+    assert "<ann>" not in text
+    assert "user:ann" not in text
+
+
 @pytest.mark.parametrize("name", ["ann", "bob", "zoe"])
 def test_evidence_stays_after_an_erasure(name: str, team: Store, tmp_path: Path) -> None:
     """Counts, agreement, queue and derived tables are those of before, under another name."""

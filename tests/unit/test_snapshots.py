@@ -13,7 +13,7 @@ from nsfw_app import server, settings
 from nsfw_app.backups.restore import verify
 from nsfw_app.backups.snapshot_directory import KEPT, SnapshotDirectory
 from nsfw_app.backups.snapshots import SnapshotWriter
-from nsfw_app.bootstrap import open_snapshots
+from nsfw_app.bootstrap import open_snapshots, open_store
 from nsfw_app.errors import BackupError, SettingsError
 from nsfw_app.records import LogFilter
 from nsfw_app.store import Store
@@ -254,7 +254,28 @@ def test_another_server_on_the_directory_is_reported(
         first.stop()
     assert first.status().error is not None
     assert "another one wrote" in first.status().error
+    for _ in range(KEPT + 1):
+        first.stop()
+    assert len(archives(mount)) == KEPT + 1
+    assert set(SnapshotDirectory(mount).archives()) == set(archives(mount))
+    second.stop()
     assert len(archives(mount)) == KEPT + 2
+
+
+def test_a_snapshot_is_the_newest_where_the_clock_is_behind(
+    filled: Store, mount: Path, clock: Clock, tmp_path: Path
+) -> None:
+    """A machine whose clock was set back does not delete what it has just written."""
+    for _ in range(KEPT):
+        writer_of(filled, mount, clock).stop()
+    before = archives(mount)
+    clock.time -= timedelta(days=400)
+    add(filled.log, answer("later"))
+    writer_of(filled, mount, clock).stop()
+    assert archives(mount)[1:] == before[:-1]
+    again = restored(mount, tmp_path / "new")
+    assert again is not None
+    assert again.log.size(LogFilter()) == 2
 
 
 def test_a_failed_snapshot_is_in_the_status(
@@ -338,3 +359,43 @@ def test_a_server_without_a_database_is_restored(
     assert "Restored 1 decisions and 1 previews of 20" in capsys.readouterr().out
     assert opened(tmp_path / "new").log.size(LogFilter()) == 1
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("database", ["snapshots", "review.db"])
+def test_no_command_creates_a_database_that_is_restored_at_the_start(
+    database: str, configured: settings.Settings, mount: Path, clock: Clock, tmp_path: Path
+) -> None:
+    """The start would not restore anything then, and new snapshots would replace the earlier."""
+    new = settings.load(data_dir=tmp_path / "new")
+    if database == "snapshots":
+        writer_of(opened(tmp_path / "first"), mount, clock).stop()
+    else:
+        opened(mount, journal_mode="delete")
+    with pytest.raises(SettingsError, match=r"restores it from NSFW_SNAPSHOT_DIR=.* Start the"):
+        open_store(new)
+    assert not (tmp_path / "new").exists()
+    assert server.restore_snapshot(new, open_snapshots(new)) is not None
+    open_store(new)
+
+
+def test_commands_create_a_database_where_there_is_no_snapshot(
+    configured: settings.Settings, tmp_path: Path
+) -> None:
+    """As before the first start, when users are added."""
+    open_store(settings.load(data_dir=tmp_path / "new"))
+    assert (tmp_path / "new" / "review.db").exists()
+
+
+def test_no_command_creates_a_database_that_is_restored_from_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is saved there would not be restored any more."""
+    monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path / "new"))
+    monkeypatch.setenv("NSFW_HUB_DATASET", "org/decisions")
+    monkeypatch.setenv("HF_TOKEN", "hf_a")
+    new = settings.load()
+    with pytest.raises(SettingsError, match="restores it from NSFW_HUB_DATASET='org/decisions'"):
+        open_store(new)
+    assert not (tmp_path / "new").exists()
+    open_store(new, database=new.database)
+    open_store(new)
