@@ -24,7 +24,7 @@ class Depth(Enum):
 def check_previews(store: Store, *, depth: Depth) -> Iterator[Finding]:
     """Findings about missing, surplus and damaged previews.
 
-    An upload or a purge may be under way: what differs at first is looked at again.
+    An upload or a purge may be under way: what differs at first is compared again.
 
     Args:
         store: The store.

@@ -65,7 +65,7 @@ class UploadHub(ThreadingHTTPServer):
     - `statuses` are sent instead of a response to paths that contain the key; 0 ends the
       connection.
     - `headers` are sent with these statuses.
-    - `before_commit` are called before a commit is looked at, one each, as if another client came
+    - `before_commit` are called before a commit is checked, one each, as if another client came
       first.
     - `creates_public` is a hub that ignores that a new repository is to be private.
     """
