@@ -47,6 +47,21 @@ class LabelRole(StrEnum):
     UNSAFE = "unsafe"
 
 
+class Category(StrEnum):
+    """What is unsafe about an image, in the order in which categories are listed.
+
+    A model judges some of them: those to which one of its labels is mapped.
+    """
+
+    SEXUAL_EXPLICIT = "sexual_explicit"
+    SEXUAL_SUGGESTIVE = "sexual_suggestive"
+    NUDITY = "nudity"
+    DRAWING = "drawing"
+    GORE_OR_VIOLENCE = "gore_or_violence"
+    SELF_HARM = "self_harm"
+    OTHER = "other"
+
+
 class Reason(StrEnum):
     """Why a reviewer disagrees with the model."""
 
@@ -176,11 +191,40 @@ class JudgedImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """Threshold and review band of a model. `version` 0 was never saved.
+class CategoryRule:
+    """The action on an image from a category's probability `threshold` upwards.
 
     Raises:
-        PolicyError: Not 0 <= review_from <= threshold <= review_to <= 1.
+        PolicyError: The threshold is not in (0, 1], or the action neither review nor block.
+    """
+
+    category: Category
+    threshold: float
+    action: Action
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise PolicyError(
+                f"The threshold {self.threshold} of {self.category} is not above 0 and at most 1."
+            )
+        if self.action not in {Action.REVIEW, Action.BLOCK}:
+            raise PolicyError(
+                f"The action of {self.category} is '{self.action}'; it must be review or block."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Threshold and review band of a model, and the rules of categories.
+
+    - `version` 0 was never saved.
+    - `category_rules` has at most one rule for each category.
+    - `overrules_allow` is whether rules also apply to images that the score alone allows. It
+      follows the setting NSFW_DETAIL_WHEN and is not stored.
+
+    Raises:
+        PolicyError: Not 0 <= review_from <= threshold <= review_to <= 1, or a category has two
+            rules.
     """
 
     threshold: float
@@ -189,8 +233,13 @@ class Policy:
     version: int = 0
     author: str = ""
     reason: str = ""
+    category_rules: tuple[CategoryRule, ...] = ()
+    overrules_allow: bool = False
 
     def __post_init__(self) -> None:
+        categories = [rule.category for rule in self.category_rules]
+        if len(set(categories)) < len(categories):
+            raise PolicyError("A category has more than one rule.")
         if not 0 <= self.review_from <= self.threshold <= self.review_to <= 1:
             raise PolicyError(
                 f"A policy needs 0 <= review from ({self.review_from}) <= threshold "

@@ -4,18 +4,33 @@
   `review_from`; `review` between.
 - No score is `unavailable`.
 - An image with missing pixels is never `allow`: the score does not cover them.
+- The rules of categories make an action more severe, never less. What the score alone allows they
+  change only where the policy overrules it.
 """
 
-from nsfw_app.records import Action, Label, Policy, Verdict
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from nsfw_app.records import Action, Category, Label, Policy, Verdict
+
+SEVERITY = (Action.ALLOW, Action.REVIEW, Action.BLOCK)  # rising
+NONE_JUDGED: Mapping[Category, float] = MappingProxyType({})
 
 
-def judge(score: float | None, policy: Policy, *, incomplete: bool = False) -> Verdict:
-    """The verdict of an nsfw score under a policy.
+def judge(
+    score: float | None,
+    policy: Policy,
+    *,
+    incomplete: bool = False,
+    categories: Mapping[Category, float] = NONE_JUDGED,
+) -> Verdict:
+    """The verdict of an nsfw score, and of probabilities of categories, under a policy.
 
     Args:
         score: Probability in [0, 1], or None when there is no prediction.
         policy: Threshold and review band.
         incomplete: Pixels of the image are missing; the action is then at least review.
+        categories: Probability in [0, 1] of each category that was judged.
 
     Returns:
         Label and action; without a score, no label and `unavailable`.
@@ -26,4 +41,12 @@ def judge(score: float | None, policy: Policy, *, incomplete: bool = False) -> V
     if score >= policy.review_to:
         return Verdict(label, Action.BLOCK)
     allowed = score < policy.review_from and not incomplete
-    return Verdict(label, Action.ALLOW if allowed else Action.REVIEW)
+    action = Action.ALLOW if allowed else Action.REVIEW
+    if allowed and not policy.overrules_allow:
+        return Verdict(label, action)
+    reached = [
+        rule.action
+        for rule in policy.category_rules
+        if categories.get(rule.category, 0.0) >= rule.threshold
+    ]
+    return Verdict(label, max((action, *reached), key=SEVERITY.index))
