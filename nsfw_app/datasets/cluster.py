@@ -409,11 +409,12 @@ def _connected(address: str) -> Any:
         attempts -= 1
         try:
             ray.init(address=address, **options)
-            return ray
         except Exception as error:  # ray has no base class for them
             ray.shutdown()  # what it has started or reached before it failed
             if not attempts or CLIENT_SERVER_FAILED not in str(error):
                 raise ClusterError(_connection_problem(address, error)) from error
+        else:
+            return ray
 
 
 def _check_address(address: str) -> None:
