@@ -171,7 +171,7 @@ class Catalog:
         sha256, submission_id, added = image.info.sha256, None, False
         with self._files.staged(sha256, jpeg) if jpeg is not None else nullcontext() as place:
             try:
-                with self._connections.writing() as db:
+                with self._connections.writing(background=True) as db:
                     prediction_id = image.prediction_id or _add_prediction(db, image)
                     if upload is not None:
                         _add_upload(db, sha256, upload)

@@ -143,7 +143,7 @@ class Purges:
         """Delete the previews of images that were due; one may have been uploaded again since."""
         started = time.monotonic()
         with self._files.setting_aside() as set_aside:
-            with self._connections.writing() as db:
+            with self._connections.writing(background=True) as db:
                 due = self._due(images, recent)
                 for image in due:
                     set_aside(image)
@@ -157,7 +157,7 @@ class Purges:
 
         What is put back may have been restricted since, or be needed again.
         """
-        with self._connections.writing() as db:
+        with self._connections.writing(background=True) as db:
             rows = db.execute(NAMED, {"images": json.dumps(images)}).fetchall()
             named = {row["sha256"] for row in rows}
             for image in named:
@@ -185,7 +185,7 @@ class Purges:
         deleted = self.tidy(self._files.all())
         waiting = self._connections.db.execute(WAITING).fetchall()
         lost = [row["image_sha256"] for row in waiting if not self._files.has(row["image_sha256"])]
-        with self._connections.writing() as db:
+        with self._connections.writing(background=True) as db:
             _forget(db, lost)
             details = {"keep": self.retention.keep, "days": self.retention.days}
             note(db, actor, AuditAction.PURGE, "pictures", deleted=deleted, **details)
@@ -198,7 +198,7 @@ class Purges:
         Raises:
             ImageRestricted: It must be kept.
         """
-        with self._connections.writing() as db:
+        with self._connections.writing(background=True) as db:
             if is_restricted(db, image_sha256):
                 raise ImageRestricted
             had = self._files.remove(image_sha256)
