@@ -83,3 +83,8 @@ LABEL_SETS: Mapping[frozenset[str], LabelCategories] = {
         "sexy": (Category.SEXUAL_SUGGESTIVE,),
     },
 }
+
+
+def normalized(label: str) -> str:
+    """A label in the form in which labels are compared."""
+    return label.strip().lower().replace(" ", "_").replace("-", "_")
