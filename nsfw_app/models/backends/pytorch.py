@@ -20,7 +20,7 @@ from nsfw_app.errors import ModelDamaged, ModelUnsupported, PredictionFailed
 from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.cards import display_name, label_roles
 from nsfw_app.models.checkpoints import check_checkpoint, load_errors, weights_mismatch
-from nsfw_app.models.classifier import DownscaleRule, Pixels
+from nsfw_app.models.classifier import Box, DownscaleRule, Pixels
 from nsfw_app.models.hub import ModelFiles
 from nsfw_app.models.image_processor import ImageProcessor
 from nsfw_app.models.optimized_formats import Format
@@ -183,6 +183,10 @@ class TransformersBackend:
             return self.processor.prepare(image)
         except Exception as error:
             raise self._failed(error) from error
+
+    def visible_box(self, size: tuple[int, int]) -> Box:
+        """See `Backend.visible_box`."""
+        return self.processor.visible_box(size)
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
         """See `Backend.score`."""
