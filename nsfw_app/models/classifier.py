@@ -109,13 +109,13 @@ class Backend(Model, Protocol):
 
 @runtime_checkable
 class Attributing(Protocol):
-    """A backend that explains a score from within the model, without covering parts of images."""
+    """A backend that may explain a score from within the model."""
 
-    def attribution(self, prepared: Pixels) -> NDArray[np.float64]:
+    def attribution(self, prepared: Pixels) -> NDArray[np.float64] | None:
         """How much each patch of a prepared image adds to its nsfw score.
 
         Returns:
-            Shape (rows, columns) of patches, at least 0.
+            Shape (rows, columns) of patches, at least 0; None where this model has none.
 
         Raises:
             PredictionFailed: The model failed on it.
