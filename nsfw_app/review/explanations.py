@@ -24,7 +24,7 @@ from nsfw_app.concurrency import Priority
 from nsfw_app.concurrency_limits import quarter
 from nsfw_app.errors import ImageRestricted, NotFound, NSFWReviewError, Overloaded
 from nsfw_app.explain_errors import ExplanationCancelled, OtherModel, PixelsMissing, ScoreHidden
-from nsfw_app.imaging import decode
+from nsfw_app.imaging import decode, heat_map
 from nsfw_app.imaging import previews as renderings
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models.cards import display_name
@@ -225,9 +225,16 @@ class ExplanationService:
             ModelError: The model failed.
             MethodUnavailable: The model does not have this method.
         """
-        file = ImageFile.of(data, name, prediction.image_sha256)
-        image, _ = self._frame(file, prediction)
+        image = self.frame_of(data, prediction, name=name)
         return self._explained(image, prediction, progress, method), image
+
+    def frame_of(self, data: bytes, prediction: Prediction, *, name: str) -> Image.Image:
+        """The frame of a file that a prediction is of, at the size at which it is explained.
+
+        Raises:
+            ImageError: The bytes are not an image within the limits.
+        """
+        return self._frame(ImageFile.of(data, name, prediction.image_sha256), prediction)[0]
 
     def _visible_prediction(
         self, image_sha256: str, identity: ModelIdentity, caller: Caller
@@ -359,3 +366,23 @@ class ExplanationService:
         slots = self._loader.classifier.cpu_slots
         with slots.acquire(Priority.BACKGROUND), decode.memory_for(name):
             yield
+
+
+def heat_map_png(explanation: Explanation, image: Image.Image, *, reveal: bool = False) -> bytes:
+    """The map of an explanation as a PNG, over the image or its blurred version.
+
+    A map that is no better than a random one is not drawn; the sentence says so.
+
+    Args:
+        explanation: Of this image.
+        image: The frame that was explained.
+        reveal: Draw over the image itself.
+    """
+    shown = explanation.informative
+    return heat_map.draw(
+        image,
+        sentence=explanation.sentence,
+        values=explanation.values if shown else None,
+        marked=explanation.marked if shown else (),
+        reveal=reveal,
+    )

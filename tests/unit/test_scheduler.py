@@ -250,26 +250,21 @@ def test_a_request_goes_before_the_next_batch_in_the_background(
     backend = SlowBackend()
     cpu_slots = CpuSlots(slots)
     classifier = kind(backend, max_waiting=9, cpu_slots=cpu_slots)
-    order: list[str] = []
     backend.released.clear()
 
     def in_background() -> None:
         prepared = [classifier.prepare(image) for image in plain_images(1, 2)]
         for _ in range(3):
             classifier.predict_prepared(prepared, priority=Priority.BACKGROUND)
-            order.append("background")
-
-    def request() -> None:
-        scores(classifier, 7)
-        order.append("request")
 
     with ThreadPoolExecutor(2) as pool:
         background = pool.submit(in_background)
         assert backend.started.wait(TIMEOUT_S)
-        wanted = pool.submit(request)
-        until(lambda: waiting(cpu_slots) + waiting(classifier._backend_slots) == 1)
+        wanted = pool.submit(scores, classifier, 7)
+        slots_wanted = cpu_slots, classifier._backend_slots
+        until(lambda: any(map(waiting, slots_wanted)) or len(backend.batches) == 2)
         backend.released.set()
-        wanted.result()
+        assert wanted.result() == [7]
         background.result()
     assert backend.batches == [2, 1, 2, 2]
 
