@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
 from tests.support.commands import Run, run
@@ -11,13 +10,6 @@ from tests.support.commands import Run, run
 __all__ = ["run"]  # a fixture
 
 PHOTO = Path(__file__).parents[2] / "nsfw_app/ui/assets/review/samples/astronaut.jpg"
-
-
-@pytest.fixture(autouse=True)
-def embedded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The embedded model, without a parity check."""
-    monkeypatch.setenv("NSFW_MODEL", "open-nsfw")
-    monkeypatch.setenv("NSFW_BACKEND", "torch")
 
 
 def test_a_photograph_is_explained(run: Run, tmp_path: Path) -> None:
