@@ -39,8 +39,9 @@ class CoveredScores:
         self._classifier = classifier
         self._progress = progress
         self._box = classifier.visible_box(image.size)
-        self.prepared = classifier.prepare(image)
-        self._cover = classifier.prepare(blurred(image))
+        with classifier.cpu_slots.acquire(Priority.BACKGROUND):
+            self.prepared = classifier.prepare(image)
+            self._cover = classifier.prepare(blurred(image))
         self.computed = 0
         self.expected = 0  # versions that are computed in all, for the progress
         self.seconds = 0.0  # in which `computed` versions were computed, without the first chunk

@@ -24,6 +24,7 @@ BUDGET_S = 1.2  # for scoring versions, where the model is fast enough; the test
 MARKED_PART = 0.5  # of the sum of the values, in the marked cells
 MIN_DROP = 0.001  # of the score with the marked cells covered; a smaller one is not visible
 SEED = 0  # of the random orders, so that an image always has the same map
+ATTRIBUTED = frozenset({None, Method.ATTRIBUTION})  # methods for which attribution is computed
 
 
 def explain(
@@ -105,9 +106,6 @@ def explain(
         seconds=round(time.perf_counter() - started, 3),
         scored=scores.computed,
     )
-
-
-ATTRIBUTED = frozenset({None, Method.ATTRIBUTION})
 
 
 def marked_cells(values: Values) -> Covered:

@@ -106,9 +106,9 @@ class RandomVersions:
 
     def auc(self, scores: Values) -> float:
         """The deletion AUC of scores at `shares`."""
-        points = sorted(zip(self.shares, map(float, scores), strict=True))
-        points = [(0.0, self.score), *points, (1.0, self.covered_score)]
-        return auc(*zip(*points, strict=True))
+        order = np.argsort(self.shares)
+        shares = [0.0, *np.array(self.shares)[order], 1.0]
+        return auc(shares, [self.score, *scores[order], self.covered_score])
 
     def rise(self) -> Values:
         """The map that follows from these versions; see `maps.rise`."""
