@@ -48,9 +48,9 @@ on conflict (sha256) do update set warnings = excluded.warnings, incomplete = ex
 """
 ADD_PREDICTION = """
 insert into predictions (image_sha256, model, revision, backend, weights_sha256, probabilities,
-  nsfw_score, frame, ground, predicted_at)
+  nsfw_score, frame, "ground", predicted_at)
 values (:image_sha256, :model, :revision, :backend, :weights_sha256, :probabilities,
-  :nsfw_score, :frame, :ground, :predicted_at)
+  :nsfw_score, :frame, :background, :predicted_at)
 on conflict (image_sha256, model, revision, backend) do nothing returning id
 """
 PREDICTION_ID = """
@@ -361,7 +361,7 @@ def _add_prediction(db: Database, image: JudgedImage) -> int:
         "probabilities": json.dumps(dict(prediction.probabilities)),
         "nsfw_score": prediction.nsfw_score,
         "frame": prediction.frame,
-        "ground": prediction.background,
+        "background": prediction.background,
         "predicted_at": now(),
     }
     added = db.execute(ADD_PREDICTION, values).fetchone()
