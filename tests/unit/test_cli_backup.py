@@ -125,7 +125,7 @@ def test_a_backup_is_encrypted_with_a_passphrase(run: Run, filled: Store, tmp_pa
 def test_a_backup_that_should_be_encrypted_is_refused(
     run: Run, filled: Store, tmp_path: Path
 ) -> None:
-    """Where a key is named, a file that is not encrypted may be one that somebody put there."""
+    """Where a key is named, a file that is not encrypted may have replaced the right one."""
     (tmp_path / "secret").write_text("correct horse battery staple\n")
     run("backup", str(tmp_path / "b"))
     restore = ["restore", str(tmp_path / "b"), "--data-dir", str(tmp_path / "new")]
