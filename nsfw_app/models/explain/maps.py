@@ -2,13 +2,11 @@
 
 - `occlusion` covers one cell at a time. Source: Zeiler and Fergus (2014), "Visualizing and
   understanding convolutional networks".
-- `rise` compares random versions in which a cell is visible with those in which it is covered.
+- `rise` correlates, over random versions, whether a cell is covered with the score.
   Source: Petsiuk, Das and Saenko (2018), "RISE: randomized input sampling for explanation of
   black-box models". Versions come from random orders of the cells, so that the same versions show
   how a random map does.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,33 +66,30 @@ def occlusion(visible: Covered, score: float, scores: Values) -> Values:
     return values
 
 
-def rise(versions: Sequence[Covered], scores: Values) -> Values:
-    """The mean score with a cell visible minus that with it covered, for each cell.
-
-    - Each cell's mean is averaged with its neighbors': so few versions say little about one cell
-      alone.
+def rise(covered: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The covariance of each cell's being covered with how far the score falls.
 
     Args:
-        versions: Random ones.
-        scores: Of each version, minus the mean of those with as many covered cells.
+        covered: Shape (orders, shares, cells): 1 where a version has a cell covered, else 0.
+        scores: Shape (..., orders, shares).
+
+    Returns:
+        Shape (..., cells).
     """
-    covered = np.stack(versions).astype(np.float64)
-    visible = 1 - covered
-    means = [
-        np.tensordot(scores, part, axes=1) / np.maximum(part.sum(axis=0), 1)
-        for part in (visible, covered)
-    ]
-    return smoothed(means[0] - means[1])
+    # More covered cells lower every score: versions are compared with those of the same share.
+    fall = scores.mean(axis=-2, keepdims=True) - scores
+    centered = (covered - covered.mean(axis=0)).reshape(-1, covered.shape[-1])
+    found: NDArray[np.float64] = fall.reshape(*scores.shape[:-2], -1) @ centered / len(centered)
+    return found
 
 
 def smoothed(values: Values) -> Values:
-    """The values averaged with their neighbors', weights 1, 2, 1 along each side."""
-    for axis in (0, 1):
-        padding = [(1, 1) if side == axis else (0, 0) for side in (0, 1)]
-        padded = np.pad(values, padding, mode="edge")
-        first, middle, last = (
-            np.take(padded, range(start, start + values.shape[axis]), axis=axis)
-            for start in (0, 1, 2)
-        )
-        values = (first + 2 * middle + last) / 4
-    return values
+    """The values averaged a little with their neighbors': weights 1, 6, 1 along each side.
+
+    So few versions say little about one cell alone. More weight on the neighbors would hide evidence
+    in a single cell.
+    """
+    padded = np.pad(values, 1, mode="edge")
+    rows = padded[:-2] + 6 * padded[1:-1] + padded[2:]
+    found: Values = (rows[:, :-2] + 6 * rows[:, 1:-1] + rows[:, 2:]) / 64
+    return found
