@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from string import hexdigits
@@ -333,9 +333,12 @@ class NewDecision:
     - `tab` is where it was made; None for a program.
     - `policy_version` is the version of the policy on the screen, where that is known.
     - `entry_id` is the queue entry that the reviewer claimed; None outside the queue.
+    - `categories` are those that the reviewer names, put in the order of `Category`, each once; None
+      where the reviewer was not asked.
 
     Raises:
-        DecisionError: The threshold leaves [0, 1], or a text is too long, missing or not Unicode.
+        DecisionError: The threshold leaves [0, 1], a text is too long, missing or not Unicode, or a
+            normal image has a category other than those in `SAFE_CATEGORIES`.
     """
 
     nonce: str
@@ -355,9 +358,11 @@ class NewDecision:
     tab: Tab | None = None
     policy_version: int | None = None
     entry_id: int | None = None
+    categories: tuple[Category, ...] | None = None
 
     MAX_NOTE_CHARACTERS = 4_000
     MAX_NONCE_CHARACTERS = 64
+    SAFE_CATEGORIES = frozenset({Category.DRAWING})  # by itself a drawing is not unsafe
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -374,6 +379,15 @@ class NewDecision:
             raise DecisionError(
                 f"A decision needs a nonce of 1 to {self.MAX_NONCE_CHARACTERS} characters."
             )
+        if self.categories is not None:
+            chosen = tuple(each for each in Category if each in self.categories)
+            object.__setattr__(self, "categories", chosen)
+            unsafe = [each for each in chosen if each not in self.SAFE_CATEGORIES]
+            if self.label is Label.NORMAL and unsafe:
+                raise DecisionError(
+                    f"An image labeled normal has no category {unsafe[0]}. Label it nsfw or unsure, "
+                    "or leave the category out."
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,6 +400,7 @@ class Decision:
     - `draw_probability` is that of the rule which admitted it to the queue; None where people did.
     - `policy_version` is the version that was on the screen.
     - `settled_label` is that of the prediction now; None while it waits or reviewers differ.
+    - `categories` are those that the reviewer named; None where the reviewer was not asked.
     """
 
     decision_id: int
@@ -414,6 +429,7 @@ class Decision:
     settled_label: str | None
     warnings: tuple[str, ...]
     seen_ms: int | None
+    categories: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,6 +458,7 @@ class LogFilter:
     reason: Reason | None = None
     search: str | None = None
     sha256: str | None = None
+    category: Category | None = None
 
     MIN_HASH_DIGITS = 4  # of a million images, about 15 share four digits
 
@@ -474,11 +491,3 @@ def utc(text: str) -> str:
     except (ValueError, OverflowError):
         raise FilterError(f"'{text}' is not a date. Write it as 2026-01-31.") from None
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Facets:
-    """Values that the log can be filtered by."""
-
-    reviewers: list[str] = field(default_factory=list)
-    models: list[str] = field(default_factory=list)

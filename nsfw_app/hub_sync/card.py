@@ -41,6 +41,7 @@ MEANINGS = {
     "undoes": "the decision that an undo takes back",
     "row": "all columns of the row of the database, as JSON",
     "preview": "a re-encoded JPEG of an image, where previews are saved",
+    "categories": "categories that the reviewer named in a decision; null where none were asked for",
 }
 MEANING_ROWS = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in MEANINGS.items())
 TEXT = f"""---

@@ -231,6 +231,7 @@ def test_datasets_reads_the_files(hub: UploadHub, store: Store, tmp_path: Path) 
         for row in sorted(logged, key=lambda row: row["decision_id"])
     ]  # fmt: skip
     assert ["minor_present"] in list(decisions["reasons"])
+    assert ["nudity", "other"] in list(decisions["categories"])
     images = events.filter(lambda event: event["kind"] == "image")
     sizes = [image.size for image in images["preview"] if image is not None]
     assert sizes == [(40, 30)] * (len(REDS))

@@ -22,6 +22,7 @@ from nsfw_app.store.migrations import derived_rows
 from nsfw_app.store.migrations.account_tables import ACCOUNT_TABLES
 from nsfw_app.store.migrations.arrival_table import ARRIVAL_TABLE
 from nsfw_app.store.migrations.calibration_table import CALIBRATION_TABLE
+from nsfw_app.store.migrations.decision_categories import DECISION_CATEGORIES
 from nsfw_app.store.migrations.decision_context import DECISION_CONTEXT
 from nsfw_app.store.migrations.hub_tables import HUB_TABLES
 from nsfw_app.store.migrations.monitoring_indexes import MONITORING_INDEXES
@@ -197,6 +198,13 @@ def note_changes_for_hub(db: Database) -> None:
 def index_for_monitoring(db: Database) -> None:
     """Indexes of messages that are not delivered."""
     for statement in MONITORING_INDEXES:
+        db.execute(statement)
+
+
+@migrations()
+def add_decision_categories(db: Database) -> None:
+    """Categories that reviewers name in decisions."""
+    for statement in DECISION_CATEGORIES:
         db.execute(statement)
 
 
