@@ -163,6 +163,7 @@ class Prediction:
     - `frame` is the 0-based index of the frame the probabilities belong to: the decoded frame
       with the highest nsfw score.
     - `background` is the color behind its transparent pixels.
+    - `categories` are the probabilities of the categories to which labels of the model belong.
     """
 
     image_sha256: str
@@ -171,6 +172,30 @@ class Prediction:
     nsfw_score: float
     frame: int = 0
     background: Background = Background.WHITE
+    categories: Mapping[Category, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageProblem:
+    """Why an image has no verdict: an error's kind and sentence."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What the detail model, the second one, computed for an image, or why it failed.
+
+    - `model` is the one that was asked.
+    - `prediction` is of the same frame as that of the first model; None where there is a `problem`.
+    - `prediction_id` is its row in the store; 0 where it is not stored.
+    """
+
+    model: str
+    prediction: Prediction | None = None
+    problem: ImageProblem | None = None
+    prediction_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +205,7 @@ class JudgedImage:
     - `prediction_id` is the prediction's row in the store; 0 where it is not stored.
     - `submission_id` is set when the image entered the queue for a program.
     - `arrived` is whether an upload of it that may enter the queue is stored.
+    - `detail` is None where the detail model was not asked.
     """
 
     info: ImageInfo
@@ -188,6 +214,14 @@ class JudgedImage:
     prediction_id: int = 0
     submission_id: str | None = None
     arrived: bool = False
+    detail: Detail | None = None
+
+    @property
+    def categories(self) -> dict[Category, float]:
+        """The probability of each category that was judged; where both models did, the second's."""
+        detailed = self.detail.prediction if self.detail else None
+        found = {**self.prediction.categories, **(detailed.categories if detailed else {})}
+        return {category: found[category] for category in Category if category in found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,14 +327,6 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageProblem:
-    """Why an image has no verdict: an error's kind and sentence."""
-
-    kind: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class Review:
     """The machine's result for one file: verdict, prediction, preview, and problem.
 
@@ -308,6 +334,7 @@ class Review:
     - `problem` is set when it has no prediction.
     - `warnings` are all that concern the file: its bytes, its name, and its background.
     - `submission_id` is set when it entered the queue for a program.
+    - `detail` is None where the detail model was not asked; `categories` are those of both models.
     """
 
     name: str
@@ -320,6 +347,8 @@ class Review:
     problem: ImageProblem | None = None
     warnings: tuple[ImageWarning, ...] = ()
     submission_id: str | None = None
+    detail: Detail | None = None
+    categories: Mapping[Category, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

