@@ -110,7 +110,7 @@ VERSION_KEY = b"nsfw_review_layout"
 INCOMPLETE_KEY = b"nsfw_review_incomplete"
 
 
-def _features() -> dict[str, Any]:
+def features() -> dict[str, Any]:
     """The columns as `datasets` describes them."""
     names = {STRING: "string", REAL: "float64", pa.int64(): "int64", pa.bool_(): "bool"}
     found: dict[str, Any] = {
@@ -127,7 +127,7 @@ def _features() -> dict[str, Any]:
 SCHEMA = pa.schema(
     list(COLUMNS.items()),
     metadata={
-        b"huggingface": json.dumps({"info": {"features": _features()}}).encode(),
+        b"huggingface": json.dumps({"info": {"features": features()}}).encode(),
         VERSION_KEY: str(LAYOUT).encode(),
     },
 )

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from enum import StrEnum
 
-from nsfw_app.records import Category, Decision, Label
+from nsfw_app.decision import Decision
+from nsfw_app.records import Category, Label
 from nsfw_app.review.csv_lines import csv_line
 from nsfw_app.rules.decisions import categories_within
 from nsfw_app.store.training import Misclassification

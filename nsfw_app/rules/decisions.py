@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from nsfw_app.errors import Refusal
-from nsfw_app.records import Category, Label, NewDecision, Tab
+from nsfw_app.decision import NewDecision
+from nsfw_app.records import Category, Label, Tab
 
 
 @dataclass(frozen=True, slots=True)

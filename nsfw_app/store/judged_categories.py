@@ -10,14 +10,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from nsfw_app.models.categories import BY_CARD, CategoryMap
-from nsfw_app.records import Category, Decision
-from nsfw_app.store.catalog import LATEST_DETAIL
+from nsfw_app.decision import Decision
+from nsfw_app.records import Category
 from nsfw_app.store.connections import Connections
 
-PREDICTIONS = f"""
+PREDICTIONS = """
 select p.id, p.model, p.probabilities, d.model as detail_model,
   d.probabilities as detail_probabilities
-from predictions p left join detail_predictions d on d.id = ({LATEST_DETAIL})
+from predictions p left join detail_predictions d on d.id = (
+  select max(id) from detail_predictions same where same.image_sha256 = p.image_sha256
+    and same.frame = p.frame and same.ground = p.ground
+)
 """
 OF_DECISION = f"""
 {PREDICTIONS} where p.image_sha256 = ? and p.model = ? and p.revision = ? and p.backend = ?
@@ -33,9 +36,7 @@ class JudgedCategories:
         detail_categories: Which labels of the detail model belong to which categories.
     """
 
-    def __init__(
-        self, connections: Connections, *, detail_categories: CategoryMap = BY_CARD
-    ) -> None:
+    def __init__(self, connections: Connections, detail_categories: CategoryMap) -> None:
         self._connections = connections
         self._detail_categories = detail_categories
 

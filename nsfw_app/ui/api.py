@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from nsfw_app.errors import DecisionError
-from nsfw_app.records import Category, Label, NewDecision, Reason, Upload
+from nsfw_app.decision import NewDecision
+from nsfw_app.records import Category, Label, Reason, Upload
 from nsfw_app.review import image_json
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission, retain_upload

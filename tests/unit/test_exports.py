@@ -9,9 +9,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from nsfw_app.decision import Decision
 from nsfw_app.records import (
     Category,
-    Decision,
     Label,
     LogFilter,
     Reason,

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -19,7 +20,7 @@ from nsfw_app.hub_sync.layout import parse
 from nsfw_app.hub_sync.repository import HubRepository
 from nsfw_app.hub_sync.saving import Saver
 from nsfw_app.models.equivalence import EquivalentBackends
-from nsfw_app.records import Label
+from nsfw_app.records import Category, Label
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.queue import QueueOrder
 from nsfw_app.store import Store, hub_changes
@@ -201,18 +202,25 @@ def test_what_is_secret_is_not_saved(hub: UploadHub, store: Store) -> None:
 
 
 def test_datasets_reads_the_files(hub: UploadHub, store: Store, tmp_path: Path) -> None:
-    """`load_dataset` finds the files by the card; decisions have their own columns, and images."""
+    """`load_dataset` finds the files by the card; decisions have their own columns, and images.
+
+    A file that was saved before there were categories is read with the later ones.
+    """
     engine = open_engine(store, FakeClassifier())
     fill(engine, store)
     saver = new_saver(store)
     saver.save()
-    upload(engine, 33)
+    named = answer_to(upload(engine, 33), "named", Label.NORMAL)
+    engine.decide(replace(named, categories=(Category.DRAWING,)), person("ann"))
     saver.save()
     saver.write_card("2026-03-04 12:03 UTC")
     for path, data in hub.repositories[NAME].files.items():
         target = tmp_path / "clone" / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
+    earlier = min((tmp_path / "clone").rglob("*.parquet"))
+    table = pq.read_table(earlier).drop_columns(["categories"])
+    pq.write_table(table.replace_schema_metadata(None), earlier)
     events = datasets.load_dataset(
         str(tmp_path / "clone"), split="train", cache_dir=str(tmp_path / "cache")
     )
@@ -231,7 +239,8 @@ def test_datasets_reads_the_files(hub: UploadHub, store: Store, tmp_path: Path) 
         for row in sorted(logged, key=lambda row: row["decision_id"])
     ]  # fmt: skip
     assert ["minor_present"] in list(decisions["reasons"])
-    assert ["nudity", "other"] in list(decisions["categories"])
+    assert decisions["categories"][-1] == ["drawing"]
+    assert set(map(str, decisions["categories"][:-1])) == {"None"}
     images = events.filter(lambda event: event["kind"] == "image")
     sizes = [image.size for image in images["preview"] if image is not None]
     assert sizes == [(40, 30)] * (len(REDS))

@@ -6,15 +6,15 @@ import math
 
 import pytest
 
+from nsfw_app import decision as decision_module
 from nsfw_app import records
 from nsfw_app.errors import DecisionError, FilterError, PolicyError
+from nsfw_app.decision import Decision, NewDecision
 from nsfw_app.records import (
     Action,
     Category,
-    Decision,
     Label,
     LogFilter,
-    NewDecision,
     Policy,
     Reason,
     Retain,
@@ -22,7 +22,11 @@ from nsfw_app.records import (
     Verdict,
 )
 
-NOUNS = [noun for _, noun in inspect.getmembers(records, dataclasses.is_dataclass)]
+NOUNS = [
+    noun
+    for module in (records, decision_module)
+    for _, noun in inspect.getmembers(module, dataclasses.is_dataclass)
+]
 
 
 def decision(**changes: object) -> NewDecision:

@@ -9,7 +9,8 @@ from nsfw_app.accounts import Accounts
 from nsfw_app.datasets.dataset_card import Provenance, dataset_card
 from nsfw_app.datasets.image_folder import metadata
 from nsfw_app.datasets.training_rows import Labels, read_rows
-from nsfw_app.records import Category, Label, NewDecision, Retain, Upload
+from nsfw_app.decision import NewDecision
+from nsfw_app.records import Category, Label, Retain, Upload
 from nsfw_app.review.exports import training_jsonl
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.rules.queue import Admission, QueueReason, QueueRules

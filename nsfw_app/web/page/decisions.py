@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, FailFast, Field
 
-from nsfw_app.records import Category, Label, NewDecision, Reason, Tab
+from nsfw_app.decision import NewDecision
+from nsfw_app.records import Category, Label, Reason, Tab
 from nsfw_app.review.engine import Engine
 from nsfw_app.store.purges import RECENT_DECISIONS
 from nsfw_app.web.auth.callers import Reviewer

@@ -12,7 +12,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from nsfw_app.evidence.calibrations import CalibrationBook
-from nsfw_app.records import Category, Decision, Label, LogFilter, Reason
+from nsfw_app.decision import Decision
+from nsfw_app.records import Category, Label, LogFilter, Reason
 from nsfw_app.review import csv_lines
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.exports import LOG_FORMATS, LogFormat
@@ -100,7 +101,7 @@ def log_routes(engine: Engine, calibrations: CalibrationBook) -> APIRouter:
         rows = engine.log.rows(query.to_filter(exporter))
         chosen = query.model_dump(exclude_none=True)
         engine.audit.add(exporter.name, AuditAction.EXPORT, "correction log", **chosen)
-        lines = LOG_FORMATS[file_format](rows, calibrations.probability())
+        lines = LOG_FORMATS[file_format](rows, calibrations.probability(), engine.model_categories)
         if file_format is LogFormat.CSV:  # opened in spreadsheets
             lines = csv_lines.with_bom(lines)
         return StreamingResponse(
