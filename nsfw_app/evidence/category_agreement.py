@@ -18,7 +18,7 @@ from nsfw_app.evidence.decisions import NOT_ASKED, Decisions, bit_of
 from nsfw_app.evidence.metrics import Confusion, Share, confusion
 from nsfw_app.evidence.reviewer_agreement import (
     ReviewerAgreement,
-    agreement_of,
+    SharedImages,
     latest_decisions,
 )
 from nsfw_app.records import Category, CategoryRule
@@ -89,6 +89,7 @@ def category_agreement(
     rule_of = {rule.category: rule for rule in rules}
     ids = found.prediction_ids[asked[first]].tolist()
     known = judged(ids) if rule_of and ids else {}
+    shared = SharedImages(found, asked)
     records = []
     for category in Category:
         named = (bits & bit_of(category)) > 0
@@ -97,7 +98,7 @@ def category_agreement(
             CategoryRecord(
                 category,
                 Share(int(named.sum()), len(asked)),
-                agreement_of(found, asked, named, size=2, reviewer=reviewer),
+                shared.agreement(named, size=2, reviewer=reviewer),
                 None if rule is None else _compared(rule, ids, 2 * votes > reviewers, known),
             )
         )

@@ -14,7 +14,6 @@ from nsfw_app.evidence.decisions import CODES, Decisions
 from nsfw_app.evidence.metrics import Agreement, alpha_of_counts, kappa_of_table
 
 MAX_PAIRS = 100
-LABELS = len(CODES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,9 @@ def agreement(found: Decisions, *, reviewer: str | None = None) -> ReviewerAgree
         reviewer: Whose pairs are listed; None for all.
     """
     latest = latest_decisions(found)
-    return agreement_of(found, latest, found.labels[latest], size=LABELS, reviewer=reviewer)
+    return SharedImages(found, latest).agreement(
+        found.labels[latest], size=len(CODES), reviewer=reviewer
+    )
 
 
 def latest_decisions(found: Decisions) -> NDArray[np.int64]:
@@ -59,66 +60,70 @@ def latest_decisions(found: Decisions) -> NDArray[np.int64]:
     return order[latest]
 
 
-def agreement_of(
-    found: Decisions,
-    latest: NDArray[np.int64],
-    labels: NDArray[Any],
-    *,
-    size: int,
-    reviewer: str | None = None,
-) -> ReviewerAgreement:
-    """Agreement about labels of any kind.
+class SharedImages:
+    """Images with decisions of several reviewers, about which labels of any kind are compared.
 
     Args:
         found: Decisions of all reviewers.
-        latest: Shape (n,), indexes of those that count, as `latest_decisions` has them.
-        labels: Shape (n,), codes from 0 to `size` - 1.
-        size: How many labels there are.
-        reviewer: Whose pairs are listed; None for all.
+        chosen: Shape (n,), indexes of one decision of each reviewer about each image, sorted by
+            image.
     """
-    labels = labels.astype(np.int64)
-    names, places = np.unique(found.images[latest], return_inverse=True)
-    counts = np.bincount(places * size + labels, minlength=len(names) * size)
-    kinds, numbers = np.unique(counts.reshape(-1, size), axis=0, return_counts=True)
-    reviewers = found.reviewers[latest].astype(np.int64)
-    tables = _pair_tables(places, reviewers, labels, found.reviewer_names, size=size)
-    if reviewer is not None:
-        tables = {pair: table for pair, table in tables.items() if reviewer in pair}
-    pairs = sorted(tables, key=lambda pair: (-tables[pair].sum(), pair))
-    return ReviewerAgreement(
-        alpha_of_counts(kinds, numbers),
-        [PairRecord(*pair, kappa_of_table(tables[pair])) for pair in pairs[:MAX_PAIRS]],
-        len(pairs),
-    )
+
+    def __init__(self, found: Decisions, chosen: NDArray[np.int64]) -> None:
+        images, self._places = np.unique(found.images[chosen], return_inverse=True)
+        self._images = len(images)
+        self._names = sorted(found.reviewer_names)
+        ranks = np.array([self._names.index(name) for name in found.reviewer_names], np.int64)
+        reviewers = ranks[found.reviewers[chosen]] if len(chosen) else np.zeros(0, np.int64)
+        one, other = _pairs(self._places)
+        in_order = reviewers[one] < reviewers[other]
+        self._first = np.where(in_order, one, other)
+        self._second = np.where(in_order, other, one)
+        codes = reviewers[self._first] * len(self._names) + reviewers[self._second]
+        self._pairs, self._pair_of = np.unique(codes, return_inverse=True)
+
+    def agreement(
+        self, labels: NDArray[Any], *, size: int, reviewer: str | None = None
+    ) -> ReviewerAgreement:
+        """Agreement about labels.
+
+        Args:
+            labels: Shape (n,), that of each chosen decision, from 0 to `size` - 1.
+            size: How many labels there are.
+            reviewer: Whose pairs are listed; None for all.
+        """
+        labels = labels.astype(np.int64)
+        counts = np.bincount(self._places * size + labels, minlength=self._images * size)
+        kinds, numbers = np.unique(counts.reshape(-1, size), axis=0, return_counts=True)
+        cells = (self._pair_of * size + labels[self._first]) * size + labels[self._second]
+        tables = np.bincount(cells, minlength=len(self._pairs) * size**2).reshape(-1, size, size)
+        found = [
+            (self._names[first], self._names[second], table)
+            for first, second, table in zip(
+                *np.divmod(self._pairs, max(1, len(self._names))), tables, strict=True
+            )
+            if reviewer in {None, self._names[first], self._names[second]}
+        ]
+        found.sort(key=lambda pair: (-pair[2].sum(), pair[:2]))
+        return ReviewerAgreement(
+            alpha_of_counts(kinds, numbers),
+            [
+                PairRecord(first, second, kappa_of_table(table))
+                for first, second, table in found[:MAX_PAIRS]
+            ],
+            len(found),
+        )
 
 
-def _pair_tables(
-    places: NDArray[np.int64],
-    reviewers: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    names: list[str],
-    *,
-    size: int,
-) -> dict[tuple[str, str], NDArray[np.int64]]:
-    """Labels of each pair of reviewers about images in common, by their names in order.
-
-    Args:
-        places: Shape (n,), images by number, sorted.
-        reviewers: Shape (n,), indexes of names.
-        labels: Shape (n,).
-        names: Of reviewers.
-        size: How many labels there are.
-    """
-    found: dict[tuple[str, str], NDArray[np.int64]] = {}
+def _pairs(places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indexes of each two decisions about one image; `places` is its number, sorted."""
+    one: list[NDArray[np.int64]] = []
     distance = 1
     while (same := np.flatnonzero(places[:-distance] == places[distance:])).size:
-        pairs = reviewers[same] * len(names) + reviewers[same + distance]
-        cells = labels[same] * size + labels[same + distance]
-        for pair in np.unique(pairs).tolist():
-            first, second = (names[code] for code in divmod(pair, len(names)))
-            table = np.bincount(cells[pairs == pair], minlength=size**2).reshape(size, size)
-            if second < first:
-                first, second, table = second, first, table.T
-            found[first, second] = found.get((first, second), 0) + table
+        one.append(same)
         distance += 1
-    return found
+    if not one:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    distances = np.repeat(np.arange(1, distance), [len(each) for each in one])
+    first = np.concatenate(one)
+    return first, first + distances

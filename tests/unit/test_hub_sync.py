@@ -20,7 +20,7 @@ from nsfw_app.hub_sync.layout import parse
 from nsfw_app.hub_sync.repository import HubRepository
 from nsfw_app.hub_sync.saving import Saver
 from nsfw_app.models.equivalence import EquivalentBackends
-from nsfw_app.records import Category, Label
+from nsfw_app.records import Category, Label, LogFilter
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.queue import QueueOrder
 from nsfw_app.store import Store, hub_changes
@@ -74,6 +74,16 @@ def rows(hub: UploadHub) -> list[dict[str, object]]:
 def data_files(hub: UploadHub) -> list[layout.BatchFile]:
     """The files of batches."""
     return sorted(parse(hub.repositories[NAME].files))
+
+
+def rewrite(hub: UploadHub, change: Callable[[dict[str, object]], object]) -> None:
+    """Change the rows of the only file; None leaves one out."""
+    files = hub.repositories[NAME].files
+    ((path, data),) = ((path, files[path]) for path in files if path.endswith(".parquet"))
+    changed = [new for row in pq.read_table(io.BytesIO(data)).to_pylist() if (new := change(row))]
+    sink = io.BytesIO()
+    pq.write_table(event_files.pa.Table.from_pylist(changed, schema=event_files.SCHEMA), sink)
+    files[path] = sink.getvalue()
 
 
 def claims(store: Store) -> list[list[str]]:
@@ -483,19 +493,31 @@ def test_rows_that_cannot_be_restored_are_refused(
     """A newer version's rows and missing ones leave the data directory empty."""
     upload(open_engine(store, FakeClassifier()), 128)
     new_saver(store).save()
-    ((path, data),) = (
-        (path, data)
-        for path, data in hub.repositories[NAME].files.items()
-        if path.endswith(".parquet")
-    )
-    changed = [new for row in pq.read_table(io.BytesIO(data)).to_pylist() if (new := change(row))]
-    sink = io.BytesIO()
-    pq.write_table(event_files.pa.Table.from_pylist(changed, schema=event_files.SCHEMA), sink)
-    hub.repositories[NAME].files[path] = sink.getvalue()
+    rewrite(hub, change)
     with pytest.raises(HubDataError, match=message):
         restored(tmp_path / "second")
     assert not (tmp_path / "second" / "review.db").exists()
     assert not (tmp_path / "second" / "restoring").exists()
+
+
+def test_rows_from_before_a_column_are_restored(
+    hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """Decisions that were saved before there were categories were not asked for them."""
+    engine = open_engine(store, FakeClassifier())
+    made = answer_to(upload(engine, 128), "n", Label.NSFW)
+    engine.decide(replace(made, categories=(Category.NUDITY,)), person("ann"))
+    new_saver(store).save()
+
+    def earlier(row: dict[str, object]) -> dict[str, object]:
+        values = json.loads(str(row["row"]))
+        values.pop("categories", None)
+        return {**row, "row": json.dumps(values)}
+
+    rewrite(hub, earlier)
+    restored(tmp_path / "second")
+    (found,) = open_store(tmp_path / "second").log.rows(LogFilter())
+    assert (found.reviewer_label, found.categories) == ("nsfw", None)
 
 
 def test_a_damaged_file_is_refused(hub: UploadHub, store: Store, tmp_path: Path) -> None:
