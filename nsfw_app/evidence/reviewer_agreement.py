@@ -73,8 +73,9 @@ class SharedImages:
         images, self._places = np.unique(found.images[chosen], return_inverse=True)
         self._images = len(images)
         self._names = sorted(found.reviewer_names)
-        ranks = np.array([self._names.index(name) for name in found.reviewer_names], np.int64)
-        reviewers = ranks[found.reviewers[chosen]] if len(chosen) else np.zeros(0, np.int64)
+        rank = {name: at for at, name in enumerate(self._names)}
+        ranks = np.array([rank[name] for name in found.reviewer_names], np.int64)
+        reviewers = ranks[found.reviewers[chosen]]
         one, other = _pairs(self._places)
         in_order = reviewers[one] < reviewers[other]
         self._first = np.where(in_order, one, other)
@@ -100,7 +101,7 @@ class SharedImages:
         found = [
             (self._names[first], self._names[second], table)
             for first, second, table in zip(
-                *np.divmod(self._pairs, max(1, len(self._names))), tables, strict=True
+                *np.divmod(self._pairs, len(self._names)), tables, strict=True
             )
             if reviewer in {None, self._names[first], self._names[second]}
         ]
