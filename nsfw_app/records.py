@@ -187,15 +187,18 @@ class ImageProblem:
 class Detail:
     """What the detail model, the second one, computed for an image, or why it failed.
 
-    - `model` is the one that was asked.
-    - `prediction` is of the same frame as that of the first model; None where there is a `problem`.
-    - `prediction_id` is its row in the store; 0 where it is not stored.
+    - `model` is the one that was asked, `identity` its weights; None where there is a `problem`.
+    - `probabilities` are of the frame that the first model's prediction is of.
+    - `categories` are the probabilities of the categories to which labels of the model belong.
+    - `row_id` is its row in the store; 0 where it is not stored.
     """
 
     model: str
-    prediction: Prediction | None = None
+    identity: ModelIdentity | None = None
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    categories: Mapping[Category, float] = field(default_factory=dict)
     problem: ImageProblem | None = None
-    prediction_id: int = 0
+    row_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +222,7 @@ class JudgedImage:
     @property
     def categories(self) -> dict[Category, float]:
         """The probability of each category that was judged; where both models did, the second's."""
-        detailed = self.detail.prediction if self.detail else None
-        found = {**self.prediction.categories, **(detailed.categories if detailed else {})}
+        found = {**self.prediction.categories, **(self.detail.categories if self.detail else {})}
         return {category: found[category] for category in Category if category in found}
 
 

@@ -9,11 +9,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nsfw_app.errors import ModelUnsupported
-from nsfw_app.models.known_models import CARDS, LABEL_SETS
-from nsfw_app.records import Category
-
-LabelCategories = Mapping[str, tuple[Category, ...]]
-NO_CATEGORIES: LabelCategories = {}
+from nsfw_app.models.cards import role_of
+from nsfw_app.models.known_models import (
+    CARDS,
+    LABEL_SETS,
+    NO_CATEGORIES,
+    LabelCategories,
+    normalized,
+)
+from nsfw_app.records import Category, LabelRole
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,19 @@ class CategoryMap:
                 sums[category] = min(1.0, sums.get(category, 0.0) + probabilities[label])
         return {category: sums[category] for category in Category if category in sums}
 
+    def unsafe_labels(self, model: str, labels: Iterable[str]) -> tuple[str, ...]:
+        """The unsafe labels of a model of which some are chosen: others that are unknown are safe.
+
+        A label that is chosen as a drawing only has the role that its word or card says.
+        """
+        chosen = {normalized(label): each for label, each in self.chosen.items()}
+        return tuple(
+            label
+            for label in labels
+            if set(chosen.get(normalized(label), ())) - {Category.DRAWING}
+            or role_of(label, model=model) is LabelRole.UNSAFE
+        )
+
     def check(self, labels: Iterable[str]) -> None:
         """Check that the model has all chosen labels.
 
@@ -62,8 +79,3 @@ class CategoryMap:
 
 
 BY_CARD = CategoryMap()
-
-
-def normalized(label: str) -> str:
-    """A label in the form in which labels are compared."""
-    return label.strip().lower().replace(" ", "_").replace("-", "_")

@@ -14,6 +14,7 @@ from nsfw_app.imaging import decode
 from nsfw_app.imaging.decode import Frame, Limits
 from nsfw_app.models import build_files
 from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
+from nsfw_app.models.build_files import Attempt
 from nsfw_app.models.categories import BY_CARD, CategoryMap
 from nsfw_app.models.classifier import Classifier, Pixels, nsfw_score
 from nsfw_app.models.loader import ModelLoader, ModelStatus
@@ -64,6 +65,14 @@ class DetailModel:
         if classifier is None or self.artifacts_dir is None:
             return []
         return build_files.find(self.artifacts_dir, ModelVersion.of(classifier.identity))
+
+    @property
+    def optimization_attempts(self) -> list[Attempt]:
+        """Attempts of the latest `optimize` of it."""
+        classifier = self.status.classifier
+        if classifier is None or self.artifacts_dir is None:
+            return []
+        return build_files.read_attempts(self.artifacts_dir, ModelVersion.of(classifier.identity))
 
     @property
     def identity(self) -> ModelIdentity | None:
@@ -118,19 +127,21 @@ class DetailModel:
             if prepared is None:
                 prepared = _prepared(classifier, data, prediction, name=name, limits=limits)
             (probabilities,) = classifier.predict_prepared([prepared])
-            score = nsfw_score(probabilities, classifier.roles)
+            nsfw_score(probabilities, classifier.roles)  # raises where one is not a number
         except (ImageError, ModelError) as error:
             problem = ImageProblem(error.kind, str(error))
             return replace(image, detail=Detail(self.status.wanted, problem=problem))
         identity = classifier.identity
-        detailed = replace(
-            prediction,
-            identity=identity,
-            probabilities=probabilities,
-            nsfw_score=score,
-            categories=self.categories.judge(identity.model, probabilities),
-        )
-        return replace(image, detail=Detail(identity.model, detailed))
+        categories = self.categories.judge(identity.model, probabilities)
+        return replace(image, detail=Detail(identity.model, identity, probabilities, categories))
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The models of a server, command or worker: the first one, and the detail model."""
+
+    loader: ModelLoader
+    detail: DetailModel | None = None
 
 
 def nearest(frames: Sequence[Frame], number: int, background: Background) -> int:

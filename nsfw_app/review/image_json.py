@@ -28,14 +28,13 @@ class DetailResult:
     @classmethod
     def of(cls, detail: Detail) -> Self:
         """The result of what the model computed, or of its failure."""
-        prediction = detail.prediction
-        identity = prediction.identity if prediction else None
+        identity = detail.identity
         return cls(
             model=detail.model,
             revision=identity.revision if identity else None,
             weights_sha256=identity.weights_sha256 if identity else None,
             backend=identity.backend if identity else None,
-            probabilities=dict(prediction.probabilities) if prediction else None,
+            probabilities=dict(detail.probabilities) if identity else None,
             error=detail.problem,
         )
 

@@ -95,7 +95,7 @@ class Predictions:
         )
         image = self._with_detail(file, classified, policy)
         detailed = image.detail
-        is_new = detailed is not None and detailed.prediction and not detailed.prediction_id
+        is_new = detailed is not None and detailed.identity and not detailed.row_id
         arrival = self._arrival(image, upload, policy)
         drawn = arrival is not None and arrival.admission.reason is not None
         if upload.retain is Retain.SCORE or (upload.retain is Retain.SUBMISSION and not drawn):

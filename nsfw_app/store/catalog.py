@@ -41,8 +41,7 @@ ARRIVED = "exists (select 1 from arrivals a where a.prediction_id = p.id)"
 STORED = f"""
 select i.*, p.*, {ARRIVED} as arrived, d.id as detail_id, d.model as detail_model,
   d.revision as detail_revision, d.backend as detail_backend,
-  d.weights_sha256 as detail_weights_sha256, d.probabilities as detail_probabilities,
-  d.nsfw_score as detail_nsfw_score
+  d.weights_sha256 as detail_weights_sha256, d.probabilities as detail_probabilities
 from predictions p join images i on i.sha256 = p.image_sha256
   left join detail_predictions d on d.id = (
     select max(id) from detail_predictions same where same.image_sha256 = p.image_sha256
@@ -137,7 +136,7 @@ class Catalog:
             """
             select id as detail_id, model as detail_model, revision as detail_revision,
               backend as detail_backend, weights_sha256 as detail_weights_sha256,
-              probabilities as detail_probabilities, nsfw_score as detail_nsfw_score
+              probabilities as detail_probabilities
             from detail_predictions
             where image_sha256 = :sha256 and frame = :frame and ground = :ground
               and model = :model and revision = :revision
@@ -153,7 +152,7 @@ class Catalog:
                 "backends": json.dumps([identity.backend, *backends]),
             },
         )
-        return row and self._detail(row, prediction)
+        return row and self._detail(row)
 
     def name(self, image_sha256: str) -> str:
         """An image's name for reviewers who did not upload it; its hash without any upload.
@@ -197,7 +196,7 @@ class Catalog:
             try:
                 with self._connections.writing() as db:
                     prediction_id = image.prediction_id or _add_prediction(db, image)
-                    detail = _added_detail(db, image.detail)
+                    detail = _added_detail(db, image)
                     if upload is not None:
                         _add_upload(db, sha256, upload)
                     if place is not None:
@@ -298,22 +297,19 @@ class Catalog:
             preview,
             row["id"],
             arrived=bool(row["arrived"]),
-            detail=None if row["detail_id"] is None else self._detail(row, prediction),
+            detail=None if row["detail_id"] is None else self._detail(row),
         )
 
-    def _detail(self, row: Any, prediction: Prediction) -> Detail:
-        """What the detail model computed, from the columns of `STORED`, for a prediction."""
+    def _detail(self, row: Any) -> Detail:
+        """What the detail model computed, from columns as `STORED` has them."""
         probabilities = json.loads(row["detail_probabilities"])
-        detailed = Prediction(
-            prediction.image_sha256,
+        return Detail(
+            row["detail_model"],
             _identity(row, "detail_"),
             probabilities,
-            row["detail_nsfw_score"],
-            prediction.frame,
-            prediction.background,
             self._detail_categories.judge(row["detail_model"], probabilities),
+            row_id=row["detail_id"],
         )
-        return Detail(row["detail_model"], detailed, prediction_id=row["detail_id"])
 
 
 def _add_prediction(db: Database, image: JudgedImage) -> int:
@@ -365,11 +361,12 @@ def _add_prediction(db: Database, image: JudgedImage) -> int:
     return int(row["id"])
 
 
-def _added_detail(db: Database, detail: Detail | None) -> Detail | None:
+def _added_detail(db: Database, image: JudgedImage) -> Detail | None:
     """What the detail model computed, with the id of its row; inserted where it is missing."""
-    if detail is None or detail.prediction is None or detail.prediction_id:
+    prediction, detail = image.prediction, image.detail
+    if detail is None or detail.identity is None or detail.row_id:
         return detail
-    prediction, identity = detail.prediction, detail.prediction.identity
+    identity = detail.identity
     values = {
         "image_sha256": prediction.image_sha256,
         "frame": prediction.frame,
@@ -380,14 +377,13 @@ def _added_detail(db: Database, detail: Detail | None) -> Detail | None:
     }
     computed = {
         "weights_sha256": identity.weights_sha256,
-        "probabilities": json.dumps(dict(prediction.probabilities)),
-        "nsfw_score": prediction.nsfw_score,
+        "probabilities": json.dumps(dict(detail.probabilities)),
         "predicted_at": now(),
     }
     db.table("detail_predictions").insert(values | computed, ignore=True)
     condition = " and ".join(f"{name} = :{name}" for name in values)
     row = db.execute(f"select id from detail_predictions where {condition}", values).fetchone()
-    return replace(detail, prediction_id=int(row["id"]))
+    return replace(detail, row_id=int(row["id"]))
 
 
 def _add_upload(db: Database, image_sha256: str, upload: Upload) -> None:

@@ -16,7 +16,6 @@ DETAIL_TABLES = (
       backend text not null,
       weights_sha256 text not null,
       probabilities text not null,
-      nsfw_score real not null check (nsfw_score between 0 and 1),
       frame integer not null,
       ground text not null,
       predicted_at text not null,
