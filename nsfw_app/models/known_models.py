@@ -117,8 +117,8 @@ CARDS: Mapping[str, ModelCard] = {
         license="Apache-2.0",
         preprocessing="384 x 384 pixels, as its own preprocessor configuration says.",
         claimed_accuracy="96.54 % on the author's own evaluation set; not reproduced "
-        "independently. Freepik measured 98.37 % of safe images, and between 89.66 % and 98.62 % of "
-        "unsafe ones by level.",
+        "independently. Freepik measured 98.37 % of safe images, and between 89.66 % and 98.62 % "
+        "of unsafe ones by level.",
         limits="Two classes only. Described as strict: much bare skin counts as unsafe.",
         threshold=0.5,
         threshold_source=NOT_MEASURED,
