@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from nsfw_app.concurrency import map_ordered
+from nsfw_app.decision import Decision, NewDecision
 from nsfw_app.errors import ImageError, ModelError, NSFWReviewError
 from nsfw_app.imaging import decode
 from nsfw_app.imaging.decode import Limits
@@ -22,12 +23,11 @@ from nsfw_app.models.loader import ModelLoader, ModelStatus
 from nsfw_app.models.scheduler import BatchObserver
 from nsfw_app.records import (
     Background,
-    Decision,
+    Category,
     JudgedImage,
     LabelRole,
     LogFilter,
     ModelIdentity,
-    NewDecision,
     Policy,
     Prediction,
     Preview,
@@ -165,6 +165,10 @@ class Engine:
     def log(self) -> CorrectionLog:
         """The correction log, for reading."""
         return self._store.log
+
+    def model_categories(self, decisions: Sequence[Decision]) -> list[dict[Category, float] | None]:
+        """What the models judge by category of decisions' images; None where they judge none."""
+        return self._store.judged_categories.of_decisions(decisions)
 
     @property
     def team(self) -> Team:

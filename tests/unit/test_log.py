@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from nsfw_app.decision import Decision
 from nsfw_app.errors import DecisionError, NotFound
-from nsfw_app.records import Decision, Facets, Label, LogFilter, Reason
+from nsfw_app.records import Label, LogFilter, Reason
 from nsfw_app.store import Store
-from nsfw_app.store.log import CorrectionLog
+from nsfw_app.store.log import CorrectionLog, Facets
 from tests.support.sample_records import OTHER, SHA256, add, add_image, answer, person, standing
 
 EVERYTHING = LogFilter()
@@ -61,7 +62,7 @@ def test_decision_holds_what_was_on_screen(log: CorrectionLog) -> None:
     expected = Decision(
         1, decision.decided_at, "bob", SHA256, "a.png", "gallery", "fake", "r1", "test", 0.9, 0.25,
         "nsfw", "normal", False, ("art", "other"), "x", "batch 1", False,
-        False, None, None, None, 1, None, (), None,
+        False, None, None, None, 1, None, (), None, None,
     )  # fmt: skip
     assert decision == log.get(1) == expected
     assert decision.decided_at.endswith("Z")

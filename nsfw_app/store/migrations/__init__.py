@@ -22,6 +22,7 @@ from nsfw_app.store.migrations import derived_rows
 from nsfw_app.store.migrations.account_tables import ACCOUNT_TABLES
 from nsfw_app.store.migrations.arrival_table import ARRIVAL_TABLE
 from nsfw_app.store.migrations.calibration_table import CALIBRATION_TABLE
+from nsfw_app.store.migrations.decision_categories import DECISION_CATEGORIES
 from nsfw_app.store.migrations.decision_context import DECISION_CONTEXT
 from nsfw_app.store.migrations.detail_tables import DETAIL_TABLES
 from nsfw_app.store.migrations.explanation_table import EXPLANATION_TABLE
@@ -213,6 +214,13 @@ def add_detail_predictions(db: Database) -> None:
 def add_explanations(db: Database) -> None:
     """Explanations of scores."""
     for statement in EXPLANATION_TABLE:
+        db.execute(statement)
+
+
+@migrations()
+def add_decision_categories(db: Database) -> None:
+    """Categories that reviewers name in decisions."""
+    for statement in DECISION_CATEGORIES:
         db.execute(statement)
 
 

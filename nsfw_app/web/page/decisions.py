@@ -5,8 +5,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, FailFast, Field
+from typing_extensions import TypeAliasType
 
-from nsfw_app.records import Label, NewDecision, Reason, Tab
+from nsfw_app.decision import NewDecision
+from nsfw_app.records import Category, Label, Reason, Tab
 from nsfw_app.review.engine import Engine
 from nsfw_app.store.purges import RECENT_DECISIONS
 from nsfw_app.web.auth.callers import Reviewer
@@ -16,10 +18,18 @@ from nsfw_app.web.parameters import MAX_NAME_CHARACTERS, RowId, Sha256
 MAX_DECISIONS = 1000  # decisions in one request
 MAX_RECENT = 100
 DAY_MS = 86_400_000
+# An alias, because Python 3.11 cannot hash the annotation in a union.
+Categories = TypeAliasType(
+    "Categories", Annotated[list[Category], FailFast(), Field(max_length=len(Category))]
+)
 
 
 class DecisionBody(BaseModel):
-    """A decision as the page sends it. `nonce` makes a repeated request harmless."""
+    """A decision as the page sends it.
+
+    - `nonce` makes a repeated request harmless.
+    - `categories` is left out, or null, where the page did not ask for categories.
+    """
 
     nonce: str
     image_sha256: Sha256
@@ -38,6 +48,7 @@ class DecisionBody(BaseModel):
     tab: Tab | None = None
     policy_version: int | None = Field(None, ge=0, lt=1 << 63)
     entry_id: int | None = Field(None, ge=1, lt=1 << 63)
+    categories: Categories | None = None
 
     def to_record(self) -> NewDecision:
         """The decision to store.
@@ -45,7 +56,9 @@ class DecisionBody(BaseModel):
         Raises:
             DecisionError: Its values contradict each other or are out of range.
         """
-        return NewDecision(**{**self.model_dump(), "reasons": tuple(self.reasons)})
+        categories = None if self.categories is None else tuple(self.categories)
+        lists = {"reasons": tuple(self.reasons), "categories": categories}
+        return NewDecision(**{**self.model_dump(), **lists})
 
 
 class BatchBody(BaseModel):
