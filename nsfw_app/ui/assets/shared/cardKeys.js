@@ -73,10 +73,12 @@ export function makeCardKeys({ grid, selection, row, page, count, onSkip, say, o
     if (card && !closest(event, 'button, details')) pick(card, event)
   })
 
+  // One button, on the card that had the focus last.
   const explain = makeExplanationButton({ image: () => grid.current?.image, say })
   explain.element.tabIndex = -1
   grid.element.addEventListener('focusin', () => {
-    grid.current?.preview.element.append(explain.element) // one button, on the card in focus
+    const preview = grid.current?.preview.element
+    if (preview !== explain.element.parentElement) preview?.append(explain.element)
     explain.draw()
   })
 
