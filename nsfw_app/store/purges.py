@@ -24,6 +24,7 @@ from nsfw_app.records import utc
 from nsfw_app.rules.retention import Keep, Retention
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.explanations import OF_IMAGES
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.queue_entries import withdraw_images
 from nsfw_app.store.restrictions import RESTRICTED, is_restricted
@@ -247,7 +248,7 @@ class Purges:
 
 
 def _forget(db: Database, images: list[str]) -> int:
-    """Empty placeholders, forget views, withdraw entries; return how many of the images exist."""
+    """Empty placeholders, delete views and explanations, withdraw entries; how many images exist."""
     wanted = json.dumps(images)
     known = db.execute(
         "update images set placeholder = x'' "
@@ -258,6 +259,7 @@ def _forget(db: Database, images: list[str]) -> int:
         "delete from preview_views where image_sha256 in (select value from json_each(?))",
         (wanted,),
     )
+    db.execute(f"delete from explanations where {OF_IMAGES}", {"images": wanted})
     with webhooks_on_state_change(db) as watch:
         withdraw_images(db, images, watch)
     return len(known)

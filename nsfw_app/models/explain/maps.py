@@ -1,0 +1,100 @@
+"""Maps: how much each cell adds to the nsfw score, by occlusion or from random versions.
+
+- `occlusion` covers one cell at a time. Source: Zeiler and Fergus (2014), "Visualizing and
+  understanding convolutional networks".
+- `rise` compares random versions in which a cell is visible with those in which it is covered.
+  Source: Petsiuk, Das and Saenko (2018), "RISE: randomized input sampling for explanation of
+  black-box models". Versions come from random orders of the cells, so that the same versions show
+  how a random map does.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nsfw_app.models.explain.cells import Covered, Values
+
+Order = NDArray[np.intp]  # numbers of the visible cells, those that are covered first at the front
+
+
+def random_orders(visible: Covered, count: int, rng: np.random.Generator) -> list[Order]:
+    """Random orders of the visible cells."""
+    cells = np.flatnonzero(visible)
+    return [rng.permutation(cells) for _ in range(count)]
+
+
+def order_of(values: Values, visible: Covered, rng: np.random.Generator) -> Order:
+    """The visible cells by value, the highest first; equal ones in random order."""
+    cells = np.flatnonzero(visible)
+    shuffled: Order = rng.permutation(cells)
+    ordered: Order = shuffled[np.argsort(-values.ravel()[shuffled], kind="stable")]
+    return ordered
+
+
+def covered_first(order: Order, share: float, shape: tuple[int, int]) -> Covered:
+    """The version of an image in which the first cells of an order are covered.
+
+    Args:
+        order: Of the cells.
+        share: The part of them that is covered, in [0, 1].
+        shape: Rows and columns of the grid.
+    """
+    covered = np.zeros(shape, dtype=np.bool_)
+    covered.flat[order[: round(share * len(order))]] = True
+    return covered
+
+
+def single_cells(visible: Covered) -> list[Covered]:
+    """Versions in which one visible cell is covered, in the order of the cells."""
+    versions = []
+    for cell in np.flatnonzero(visible):
+        covered = np.zeros(visible.shape, dtype=np.bool_)
+        covered.flat[cell] = True
+        versions.append(covered)
+    return versions
+
+
+def occlusion(visible: Covered, score: float, scores: Values) -> Values:
+    """How much covering each cell lowers the score; may be negative.
+
+    Args:
+        visible: The cells.
+        score: Of the image.
+        scores: Of `single_cells`.
+    """
+    values = np.zeros(visible.shape)
+    values[visible] = score - scores
+    return values
+
+
+def rise(versions: Sequence[Covered], scores: Values) -> Values:
+    """The mean score with a cell visible minus that with it covered, for each cell.
+
+    - Each cell's mean is averaged with its neighbors': so few versions say little about one cell
+      alone.
+
+    Args:
+        versions: Random ones.
+        scores: Of each version, minus the mean of those with as many covered cells.
+    """
+    covered = np.stack(versions).astype(np.float64)
+    visible = 1 - covered
+    means = [
+        np.tensordot(scores, part, axes=1) / np.maximum(part.sum(axis=0), 1)
+        for part in (visible, covered)
+    ]
+    return smoothed(means[0] - means[1])
+
+
+def smoothed(values: Values) -> Values:
+    """The values averaged with their neighbors', weights 1, 2, 1 along each side."""
+    for axis in (0, 1):
+        padding = [(1, 1) if side == axis else (0, 0) for side in (0, 1)]
+        padded = np.pad(values, padding, mode="edge")
+        first, middle, last = (
+            np.take(padded, range(start, start + values.shape[axis]), axis=axis)
+            for start in (0, 1, 2)
+        )
+        values = (first + 2 * middle + last) / 4
+    return values
