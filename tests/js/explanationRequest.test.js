@@ -12,8 +12,8 @@ const done = { status: 'done', id: '7', progress: 1, explanation: MAP }
 function make(...answers) {
   const states = []
   const asked = []
-  const answer = (kind) => async (image, id) => {
-    asked.push([kind, image.name, ...(id ? [id] : [])])
+  const answer = (kind) => async (image) => {
+    asked.push([kind, image.name ?? image])
     const next = await answers.shift()
     if (next instanceof Error) throw next
     return next
@@ -21,7 +21,7 @@ function make(...answers) {
   const request = makeExplanationRequest({
     start: answer('start'),
     poll: answer('poll'),
-    cancel: (image, id) => asked.push(['cancel', image.name, id]),
+    cancel: (id) => asked.push(['cancel', id]),
     wait: async () => {},
     show: ({ image, ...state }) => states.push(state),
   })
@@ -48,8 +48,8 @@ test('an explanation is polled with its progress until it is done', async () => 
   ])
   assert.deepEqual(asked, [
     ['start', 'a.jpg'],
-    ['poll', 'a.jpg', '7'],
-    ['poll', 'a.jpg', '7'],
+    ['poll', '7'],
+    ['poll', '7'],
   ])
 })
 
@@ -70,7 +70,7 @@ test('closing while it is computed cancels it on the server', async () => {
   assert.deepEqual(states.at(-1), { phase: 'none' })
   poll.resolve(running(0.3))
   await opened
-  assert.deepEqual(asked.at(-1), ['cancel', 'a.jpg', '7'])
+  assert.deepEqual(asked.at(-1), ['cancel', '7'])
   assert.deepEqual(states.at(-1), { phase: 'none' })
 })
 
@@ -83,7 +83,7 @@ test('closing before the first answer cancels what it started', async () => {
   await opened
   assert.deepEqual(asked, [
     ['start', 'a.jpg'],
-    ['cancel', 'a.jpg', '7'],
+    ['cancel', '7'],
   ])
 })
 
@@ -123,11 +123,11 @@ test('a failure is a sentence, and the next press tries again', async () => {
   assert.equal(states.at(-1).phase, 'done')
 })
 
-test('what the server failed at or canceled is said', async () => {
+test('what the server failed at or cancelled is said', async () => {
   const failed = { status: 'failed', error: { kind: 'no_pixels', message: 'No preview is kept.' } }
   const { toggle, states } = make(running(0), failed, { status: 'cancelled' })
   await toggle(IMAGE)
   assert.deepEqual(states.at(-1), { phase: 'failed', message: 'No preview is kept.' })
   await toggle(IMAGE)
-  assert.deepEqual(states.at(-1), { phase: 'failed', message: 'The computation was canceled.' })
+  assert.deepEqual(states.at(-1), { phase: 'failed', message: 'The computation was cancelled.' })
 })

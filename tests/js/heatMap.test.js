@@ -89,6 +89,6 @@ test('a lighter color always means more evidence, in equal steps', () => {
 
 test('values beyond the scale have the colors of its ends', () => {
   assert.equal(colorOf(-1), colorOf(0))
-  assert.equal(colorOf(2), 'rgb(253 231 37)')
-  assert.match(GRADIENT, /#440154.*#fde725/)
+  assert.equal(colorOf(2), 'rgb(254 232 56)')
+  assert.match(GRADIENT, /#00224e.*#fee838/)
 })

@@ -1,18 +1,21 @@
-// The color scale of heat maps: viridis, which is perceptually uniform, also for color-blind people.
-// No DOM.
+// The color scale of heat maps: cividis, whose equal steps look equal, also to people with any color
+// vision deficiency, and in gray. No DOM.
 //
-// Source: viridis by S. van der Walt and N. Smith (2015), CC0, at nine equal steps from 0 to 1.
+// Source: Nuñez, Anderton and Renslow (2018), "Optimizing colormaps with consideration for color vision
+// deficiency to enable accurate interpretation of scientific data". The same as in
+// nsfw_app/imaging/heat_map.py.
 
 const STEPS = [
-  '#440154',
-  '#472d7b',
-  '#3b528b',
-  '#2c728e',
-  '#21918c',
-  '#28ae80',
-  '#5ec962',
-  '#addc30',
-  '#fde725',
+  '#00224e',
+  '#123570',
+  '#3b496c',
+  '#575d6d',
+  '#707173',
+  '#8a8678',
+  '#a59c74',
+  '#c3b369',
+  '#e1cc55',
+  '#fee838',
 ]
 
 /** The scale from 0 to 1, as a CSS image. */

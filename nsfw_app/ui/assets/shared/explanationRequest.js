@@ -38,12 +38,12 @@ export const NOTHING = { phase: 'none' }
 
 /**
  * Requests explanations of the image on screen. Only the latest one is shown; one that was closed
- * while it was computed is canceled on the server.
+ * while it was computed is cancelled on the server.
  *
  * @param {object} options
  * @param {(image: Image) => Promise<Answer>} options.start
- * @param {(image: Image, id: string) => Promise<Answer>} options.poll
- * @param {(image: Image, id: string) => unknown} options.cancel
+ * @param {(id: string) => Promise<Answer>} options.poll
+ * @param {(id: string) => unknown} options.cancel
  * @param {(ms: number) => Promise<unknown>} options.wait
  * @param {(state: ExplanationState) => void} options.show
  */
@@ -67,10 +67,10 @@ export function makeExplanationRequest({ start, poll, cancel, wait, show }) {
       while (answer.status === 'running' && isLatest()) {
         set({ phase: 'running', image, progress: answer.progress })
         await wait(POLL_MS)
-        if (isLatest()) answer = await poll(image, answer.id)
+        if (isLatest()) answer = await poll(answer.id)
       }
       if (isLatest()) set(outcomeOf(image, answer))
-      else if (answer.status === 'running') cancel(image, answer.id)
+      else if (answer.status === 'running') cancel(answer.id)
     } catch (error) {
       if (isLatest()) set({ phase: 'failed', image, message: messageOf(error) })
     }
@@ -109,6 +109,6 @@ export function makeExplanationRequest({ start, poll, cancel, wait, show }) {
 function outcomeOf(image, { status, explanation, error }) {
   if (status === 'done' && explanation) return { phase: 'done', image, explanation }
   const message =
-    status === 'cancelled' ? 'The computation was canceled.' : (error?.message ?? 'It failed.')
+    status === 'cancelled' ? 'The computation was cancelled.' : (error?.message ?? 'It failed.')
   return { phase: 'failed', image, message }
 }
