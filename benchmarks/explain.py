@@ -12,9 +12,7 @@ better than random, and the seconds that an explanation takes.
 import argparse
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -63,7 +61,10 @@ def curves(scores: CoveredScores, values: Values) -> tuple[float, float]:
     shares = list(np.linspace(0, 1, STEPS + 1))
     deleted = [maps.covered_first(order, share, shape) for share in shares]
     inserted = [~maps.covered_first(order, share, shape) for share in shares]
-    return auc(shares, scores.of(cells, deleted)), auc(shares, scores.of(cells, inserted))
+    return (
+        auc(shares, scores.of(cells, deleted).tolist()),
+        auc(shares, scores.of(cells, inserted).tolist()),
+    )
 
 
 def center_map(rows: int, columns: int) -> Values:
@@ -92,11 +93,10 @@ def measure(
                 [[np.nan if v is None else v for v in row] for row in explanation.values]
             )
             add(found[method], curves(scores, np.nan_to_num(values)), score)
-        random_map: Callable[[], Values] = partial(rng.random, (SIDE, SIDE))
         for _ in range(RANDOM_MAPS):
-            add(found[RANDOM], curves(scores, random_map()), score)
+            add(found[RANDOM], curves(scores, rng.random((SIDE, SIDE))), score)
         add(found[CENTER], curves(scores, center_map(SIDE, SIDE)), score)
-        false_alarms.append(passes(scores, random_map()))
+        false_alarms.append(passes(scores, rng.random((SIDE, SIDE))))
     return found, false_alarms, [score for score, _ in views]
 
 

@@ -1,12 +1,12 @@
 """Exceptions of explanations; see `errors` for the tree that they belong to.
 
-    NSFWReviewError
-    └── ExplanationError     a score cannot be explained
-        ├── PixelsMissing    no preview of the image is kept, and its file was not sent
-        ├── ScoreHidden      the score is hidden from the reviewer until the decision
-        ├── OtherModel       the score is of a model that is not loaded
-        ├── MethodUnavailable    the model cannot be explained by the named method
-        └── ExplanationCancelled    it was cancelled, or no page waits for it any more
+NSFWReviewError
+└── ExplanationError     a score cannot be explained
+    ├── PixelsMissing    no preview of the image is kept, and its file was not sent
+    ├── ScoreHidden      the score is hidden from the reviewer until the decision
+    ├── OtherModel       the score is of a model that is not loaded
+    ├── MethodUnavailable    the model cannot be explained by the named method
+    └── ExplanationCancelled    it was cancelled, or no page waits for it any more
 """
 
 from nsfw_app.errors import NSFWReviewError

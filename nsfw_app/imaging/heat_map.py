@@ -101,7 +101,10 @@ def _outline(
         return
     cells = np.pad(np.array(marked, dtype=np.bool_), 1)
     rows, columns = cells.shape[0] - 2, cells.shape[1] - 2
-    lines = [*_lines(cells, rows, columns), *(_turned(line) for line in _lines(cells.T, columns, rows))]
+    lines = [
+        *_lines(cells, rows, columns),
+        *(_turned(line) for line in _lines(cells.T, columns, rows)),
+    ]
     for color, width in (("black", 5), ("white", 2)):
         for (column, row), (end_column, end_row) in lines:
             pen.line(

@@ -108,7 +108,10 @@ class Preprocessing:
         """
         height, width, _ = self.shape
         resized = image.resize(
-            (width, height), self.resample, box=self._crop_box(image.size), reducing_gap=REDUCING_GAP
+            (width, height),
+            self.resample,
+            box=self._crop_box(image.size),
+            reducing_gap=REDUCING_GAP,
         )
         return np.asarray(resized, dtype=np.uint8)
 

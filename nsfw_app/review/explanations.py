@@ -312,14 +312,7 @@ class ExplanationService:
     def _run(self, request: _Request) -> None:
         """Compute a request's explanation; every error ends up in its state."""
         try:
-            if not request.advance(0.0):
-                raise ExplanationCancelled
-            image, prediction = request.pixels()
-            explanation = self._explained(image, prediction, request.advance)
-            if request.prediction_id:
-                self._store.explanations.add(
-                    request.prediction_id, explanation.to_json(), version=VERSION
-                )
+            explanation = self._computed(request)
             request.end(ExplanationState.DONE, explanation=explanation)
         except ExplanationCancelled:
             request.end(ExplanationState.CANCELLED)
@@ -327,8 +320,20 @@ class ExplanationService:
             request.end(ExplanationState.FAILED, error=ImageProblem(error.kind, str(error)))
         except Exception:  # of any library; else the request would seem to run forever
             log.exception("An explanation failed.")
-            error = ImageProblem("prediction_failed", MODEL_FAILED)
-            request.end(ExplanationState.FAILED, error=error)
+            problem = ImageProblem("prediction_failed", MODEL_FAILED)
+            request.end(ExplanationState.FAILED, error=problem)
+
+    def _computed(self, request: _Request) -> Explanation:
+        """Compute and keep a request's explanation."""
+        if not request.advance(0.0):
+            raise ExplanationCancelled
+        image, prediction = request.pixels()
+        explanation = self._explained(image, prediction, request.advance)
+        if request.prediction_id:
+            self._store.explanations.add(
+                request.prediction_id, explanation.to_json(), version=VERSION
+            )
+        return explanation
 
     def _explained(
         self,

@@ -87,8 +87,7 @@ def hides_score(
 
     It is while the image waits for one of the blind reasons, for any prediction of it, and the
     reviewer has not decided on it.
-    It is not hidden from reviewers who uploaded the image and therefore know it, unless they claimed
-    the image from the queue.
+    Reviewers who uploaded the image know its score, unless they claimed the image from the queue.
 
     Args:
         connections: The database.

@@ -42,7 +42,8 @@ class Explanations:
             "select explanation from explanations where prediction_id = ? and version = ?",
             (prediction_id, version),
         )
-        return row and json.loads(row["explanation"])
+        found: dict[str, Any] | None = row and json.loads(row["explanation"])
+        return found
 
     def add(self, prediction_id: int, explanation: Mapping[str, Any], *, version: int) -> None:
         """Keep an explanation, unless no preview of its image is kept or it is restricted.

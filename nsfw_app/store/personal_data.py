@@ -6,7 +6,8 @@
 - A name is that of a user in any case of its letters, as at the sign-in, whose failures the audit
   has as they were typed.
 - An image is known by its SHA-256. Erasing it deletes its preview, its explanations, the names of
-  its files and the notes about it. Hash, size, scores and labels stay: they are evidence, and they show nothing.
+  its files and the notes about it. Hash, size, scores and labels stay: they are evidence, and they
+  show nothing.
 - Decisions and audit are append-only: the triggers that enforce it are dropped and created again
   within the transaction of an erasure, which the audit records under the new name.
 """

@@ -248,7 +248,7 @@ class Purges:
 
 
 def _forget(db: Database, images: list[str]) -> int:
-    """Empty placeholders, delete views and explanations, withdraw entries; how many images exist."""
+    """Empty placeholders, forget what is derived, withdraw entries; how many images exist."""
     wanted = json.dumps(images)
     known = db.execute(
         "update images set placeholder = x'' "

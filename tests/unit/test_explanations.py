@@ -56,9 +56,7 @@ def explained(engine: Engine, sha256: str, caller: Caller = ANN) -> ExplanationS
     return started if started.status is DONE else finished(engine, started, caller)
 
 
-def test_an_explanation_is_computed_once(
-    engine: Engine, classifier: ExplainableClassifier
-) -> None:
+def test_an_explanation_is_computed_once(engine: Engine, classifier: ExplainableClassifier) -> None:
     """From the kept preview; a second request gets what is kept."""
     sha256 = upload(engine)
     first = explained(engine, sha256)
@@ -216,9 +214,7 @@ class Held:
         assert self.released.wait(TIMEOUT_S)
 
 
-def test_an_explanation_can_be_cancelled(
-    engine: Engine, classifier: ExplainableClassifier
-) -> None:
+def test_an_explanation_can_be_cancelled(engine: Engine, classifier: ExplainableClassifier) -> None:
     """It ends after the batch that is computed; another one can be started."""
     held, sha256 = Held(classifier), upload(engine)
     started = engine.explanations.start(sha256, MODEL, ANN)

@@ -49,7 +49,6 @@ class ExplanationBody(BaseModel):
     scored: int
 
 
-
 def explanation_routes(gate: ClassifyGate) -> APIRouter:
     """`POST /explain`."""
     router = APIRouter(tags=["classify"])

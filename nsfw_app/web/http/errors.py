@@ -83,6 +83,7 @@ DESCRIPTIONS: Mapping[int, str] = MappingProxyType(
         403: "The API key's scopes or the user's role do not allow this.",
         404: "It does not exist, or belongs to another caller.",
         408: "The body arrived more slowly than 10 kB/s over 10 s.",
+        409: "The present state does not allow it; the kind says why.",
         413: "More bytes or pixels than the limit.",
         415: "The file is not an image.",
         422: "The request has the wrong form, or the model failed on the image.",

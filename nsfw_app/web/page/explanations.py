@@ -65,9 +65,7 @@ def explanation_routes(gate: ClassifyGate, accounts: Accounts) -> APIRouter:
             accounts.count_demo(client_address(request))
         if media_type(request) == JSON:
             body = await read_json(request, ModelNames, limits=gate.limits)
-            status = await run_in_threadpool(
-                explanations.start, sha256, body.identity, visitor
-            )
+            status = await run_in_threadpool(explanations.start, sha256, body.identity, visitor)
             return status_json(status)
         async with gate.slot(request):
             data = await gate.file(request, name=name)
