@@ -261,7 +261,9 @@ def test_a_hidden_score_has_no_heat_map(page: Page) -> None:
         **{"nsfw_score": None, "label": None, "action": "review", "width": 4, "height": 3},
         **{"model": "m", "revision": "r", "backend": "b", "kept": False, "placeholder": PIXEL},
     }
-    page.route("**/desk/queue/claim", lambda route: route.fulfill(json={"waiting": 1, "items": [card]}))
+    page.route(
+        "**/desk/queue/claim", lambda route: route.fulfill(json={"waiting": 1, "items": [card]})
+    )
     requests = requests_of(page)
     open_tab(page, "Queue")
     button = page.locator("#queue-stage .explain")

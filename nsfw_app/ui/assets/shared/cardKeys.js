@@ -49,7 +49,16 @@ import { inLoupe, isLoupeOpen } from './loupe.js'
  * @param {(words: string) => void} options.say Says why a card has no heat map.
  * @param {() => void} [options.onMove]
  */
-export function makeCardKeys({ grid, selection, row, page, count, onSkip, say, onMove = () => {} }) {
+export function makeCardKeys({
+  grid,
+  selection,
+  row,
+  page,
+  count,
+  onSkip,
+  say,
+  onMove = () => {},
+}) {
   /**
    * Selects by click: one card, with Shift a range, with Ctrl one more.
    *

@@ -75,7 +75,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
   const formSlot = make('div', { class: 'form-slot' })
   const message = make('p', { class: 'saved', role: 'status' })
   const { begin, say } = makeMessageLine((...words) => message.replaceChildren(...words))
-  const explain = makeExplanationButton({ image: () => image, say })
+  const heatMapButton = makeExplanationButton({ image: () => image, say })
   const details = make('div', { class: 'details' })
   const probabilities = make('section', {
     id: ids.probabilities,
@@ -120,7 +120,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
         'figcaption',
         {},
         describe(image),
-        explain.element,
+        heatMapButton.element,
         preview.makeButton(),
       )
       frame.style.setProperty('--width', String(image.width ?? 0))
@@ -155,7 +155,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
     bar.drawScore(image?.nsfw_score)
     bar.drawPolicy(policy)
     bar.describe()
-    explain.draw()
+    heatMapButton.draw()
     drawVerdict()
     drawProbabilities()
     const warnings = image && warningList(image)
@@ -404,7 +404,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
         const label = modelLabel()
         openForm(label && opposite(label))?.focusNote()
       },
-      h: explain.toggle,
+      h: heatMapButton.toggle,
       Enter: () => toggleLoupe(image, preview, { onClose: focusStage }),
     },
     /** Unblurs the preview; returns a function that blurs it again. */

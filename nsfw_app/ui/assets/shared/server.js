@@ -257,7 +257,9 @@ export async function addImage(file, source, batchId = '') {
     return unavailable(file, 'too_large', `${file.name} is larger than the limit of ${limit}.`)
   }
   const query = new URLSearchParams({ name: file.name, source, batch_id: batchId })
-  const image = await jsonOf(await requestWhenFree(`images?${query}`, { method: 'POST', body: file }))
+  const image = await jsonOf(
+    await requestWhenFree(`images?${query}`, { method: 'POST', body: file }),
+  )
   if (image.error?.kind === 'model_loading')
     throw new RequestError(image.error.message, { status: 503, kind: image.error.kind })
   return { ...image, file }
