@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -30,6 +29,26 @@ EXPLANATION = {
 }
 DONE = {"status": "done", "progress": 1, "id": "1", "explanation": EXPLANATION, "error": None}
 RUNNING = {"status": "running", "progress": 0.4, "id": "1", "explanation": None, "error": None}
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUB"
+    "AScY42YAAAAASUVORK5CYII="
+)
+BLIND = {
+    "name": "blind.png",
+    "sha256": "0" * 64,
+    "entry_id": 1,
+    "nsfw_score": None,
+    "label": None,
+    "action": "review",
+    "error": None,
+    "width": 4,
+    "height": 3,
+    "placeholder": PIXEL,
+    "kept": False,
+    "model": "m",
+    "revision": "r",
+    "backend": "b",
+}
 # By how many pixels of the screen the corners of the map's view box are off the image's.
 OFFSET = """preview => {
   const map = preview.querySelector('.heat-map')
@@ -256,13 +275,9 @@ def test_failures_are_sentences_in_place(browser: Browser, server: Server) -> No
 
 def test_a_hidden_score_has_no_heat_map(page: Page) -> None:
     """In a blind review the button says why, and nothing is requested."""
-    card = {
-        **{"name": "blind.png", "sha256": "0" * 64, "entry_id": 1, "error": None},
-        **{"nsfw_score": None, "label": None, "action": "review", "width": 4, "height": 3},
-        **{"model": "m", "revision": "r", "backend": "b", "kept": False, "placeholder": PIXEL},
-    }
     page.route(
-        "**/desk/queue/claim", lambda route: route.fulfill(json={"waiting": 1, "items": [card]})
+        "**/desk/queue/claim",
+        lambda route: route.fulfill(json={"waiting": 1, "items": [BLIND]}),
     )
     requests = requests_of(page)
     open_tab(page, "Queue")
@@ -273,12 +288,6 @@ def test_a_hidden_score_has_no_heat_map(page: Page) -> None:
     expect(page.locator("#queue-decision .saved")).to_contain_text("would show the hidden score")
     button.click()
     assert asked(requests) == []
-
-
-PIXEL = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUB"
-    "AScY42YAAAAASUVORK5CYII="
-)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

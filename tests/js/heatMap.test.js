@@ -1,11 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { colorOf, GRADIENT } from '../../nsfw_app/ui/assets/shared/colorScale.js'
-import {
-  cellsOf,
-  describeMarked,
-  outlineOf,
-} from '../../nsfw_app/ui/assets/shared/heatGeometry.js'
+import { cellsOf, describeMarked, outlineOf } from '../../nsfw_app/ui/assets/shared/heatGeometry.js'
 
 const SIZE = { width: 300, height: 200 }
 
@@ -70,8 +66,14 @@ test('the marked area is described by its place and share', () => {
     describe('.x.', '.x.', '.x.'),
     'Marked area: center, from top to bottom, 33 % of the image.',
   )
-  assert.equal(describe('...', 'x..', '...'), 'Marked area: left, at half height, 11 % of the image.')
-  assert.equal(describe('x.x', '...', 'x.x'), 'Marked area: spread over the image, 44 % of the image.')
+  assert.equal(
+    describe('...', 'x..', '...'),
+    'Marked area: left, at half height, 11 % of the image.',
+  )
+  assert.equal(
+    describe('x.x', '...', 'x.x'),
+    'Marked area: spread over the image, 44 % of the image.',
+  )
   assert.equal(describe('..', '..'), 'No area is marked.')
 })
 
