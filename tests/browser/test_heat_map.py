@@ -200,6 +200,13 @@ def held(page: Page) -> Iterator[list[Route]]:
     page.unroute(ROUTES)
 
 
+def poll_of(page: Page, held: list[Route]) -> Route:
+    """The poll that waits, once it has arrived."""
+    while not held:
+        page.evaluate("() => new Promise(requestAnimationFrame)")
+    return held.pop()
+
+
 def test_a_computation_is_cancelled(page: Page, held: list[Route]) -> None:
     """By Escape, by the key, by the button, and by the next image; what comes late is dropped."""
     preview = show(page)
@@ -217,23 +224,20 @@ def test_a_computation_is_cancelled(page: Page, held: list[Route]) -> None:
         expect(text(page)).to_have_text("Computing the heat map. H or Esc cancels.")
         expect(button).to_have_attribute("aria-pressed", "true")
         assert preview.bounding_box() == before
-        page.wait_for_function("() => true")
-        while not held:
-            page.wait_for_timeout(20)
+            poll = poll_of(page, held)
         cancel()
         expect(ring).to_have_count(0)
         with page.expect_request(lambda request: request.method == "DELETE") as deleted:
-            held.pop().fulfill(json=RUNNING)
+            poll.fulfill(json=RUNNING)
         assert deleted.value.url.endswith("/desk/explanations/1")
     expect(page.locator(".welcome")).to_be_visible()
     page.keyboard.press("Backspace")
     page.keyboard.press("h")
-    while not held:
-        page.wait_for_timeout(20)
+    poll = poll_of(page, held)
     page.keyboard.press("1")
     expect(page.locator("#review-decision .saved")).to_contain_text("Saved: normal")
     expect(page.locator("#review-decision .explanation")).to_be_hidden()
-    held.pop().fulfill(json=DONE)
+    poll.fulfill(json=DONE)
     page.keyboard.press("h")
     expect(ring).to_be_visible()
     expect(page.locator(".heat-map")).to_have_count(0)
@@ -245,9 +249,7 @@ def test_nothing_moves_when_the_map_arrives(page: Page, held: list[Route]) -> No
     page.keyboard.press("h")
     parts = ["#review-preview .preview", "#agree", ".explanation", "#probabilities"]
     places = [page.locator(part).locator("visible=true").bounding_box() for part in parts]
-    while not held:
-        page.wait_for_timeout(20)
-    held.pop().fulfill(json=DONE)
+    poll_of(page, held).fulfill(json=DONE)
     expect(text(page)).to_have_text(f"{SENTENCE} {MARKED}")
     for part, place in zip(parts, places, strict=True):
         assert page.locator(part).locator("visible=true").bounding_box() == place, part
