@@ -20,7 +20,7 @@ function lightness(color) {
   return 116 * Math.cbrt(0.2126 * red + 0.7152 * green + 0.0722 * blue) - 16
 }
 
-test('cells cover the image without gaps, whatever its shape', () => {
+test('cells cover the image without gaps, of any shape', () => {
   const values = Array.from({ length: 7 }, () => Array.from({ length: 7 }, (_, at) => at / 6))
   const cells = cellsOf({ rows: 7, columns: 7, values }, SIZE)
   assert.equal(cells.length, 49)

@@ -30,8 +30,7 @@ export function heatMap(explanation, size) {
       'aria-label': `Heat map. ${describeMarked(explanation)}`,
     },
     makeSvg('g', { class: 'heat-cells' }, ...cells),
-    // Light below dark: it is seen on any color.
-    makeSvg('path', { class: 'heat-outline light', d }),
+    makeSvg('path', { class: 'heat-outline casing', d }),
     makeSvg('path', { class: 'heat-outline', d }),
   )
 }
