@@ -25,8 +25,8 @@ from nsfw_app.models.explain import maps
 from nsfw_app.models.explain.cells import Values
 from nsfw_app.models.explain.covered_scores import CoveredScores
 from nsfw_app.models.explain.explainer import BUDGET_S, SIDE, explain
-from nsfw_app.models.explain.explanation import Method
-from nsfw_app.models.explain.faithfulness import auc, is_better_than_random
+from nsfw_app.models.explain.explanation import Faithfulness, Method
+from nsfw_app.models.explain.faithfulness import auc
 from nsfw_app.models.explain.random_versions import RandomVersions
 
 STEPS = 10
@@ -113,7 +113,9 @@ def passes(scores: CoveredScores, values: Values) -> bool:
     versions = RandomVersions.scored(scores, cells, until=0.0, reserved=0, rng=rng)
     order = maps.order_of(values, cells.visible, rng)
     own = [maps.covered_first(order, share, values.shape) for share in versions.shares]
-    return is_better_than_random(versions.auc(scores.of(cells, own)), versions.aucs)
+    return Faithfulness(
+        versions.auc(scores.of(cells, own)), versions.mean_auc, 0, versions.p_value(values, rng)
+    ).is_better_than_random
 
 
 def main() -> None:

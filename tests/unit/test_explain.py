@@ -12,12 +12,13 @@ from PIL import Image
 
 from nsfw_app.explain_errors import ExplanationCancelled, MethodUnavailable
 from nsfw_app.models.backends.open_nsfw import OpenNSFW
-from nsfw_app.models.explain import maps
-from nsfw_app.models.explain.cells import Cells, Values
+from nsfw_app.models.explain import covered_scores, maps
+from nsfw_app.models.explain.cells import Cells
 from nsfw_app.models.explain.covered_scores import CHUNK, CoveredScores
 from nsfw_app.models.explain.explainer import explain, marked_cells
 from nsfw_app.models.explain.explanation import Explanation, Method, sentence
-from nsfw_app.models.explain.faithfulness import auc, is_better_than_random, p_value
+from nsfw_app.models.explain.faithfulness import auc, p_value
+from nsfw_app.models.explain.random_versions import RandomVersions
 from nsfw_app.models.preprocessing import Preprocessing
 from nsfw_app.models.scheduler import DynamicBatcher, UnbatchedClassifier
 from nsfw_app.records import LabelRole
@@ -65,13 +66,15 @@ def test_attribution_finds_the_patch(classifier: DynamicBatcher) -> None:
     assert found >= LEAST_SHARE * IMAGES
 
 
-def test_rise_finds_the_patch(classifier: DynamicBatcher) -> None:
-    """The highest value is in the patch in nearly all images, with the time of the budget."""
+def test_rise_finds_the_patch(classifier: DynamicBatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The highest value is in the patch in nearly all images, with the fewest versions."""
+    monkeypatch.setattr(covered_scores, "CHUNK", 64)  # so small a model is slow in small batches
     found = 0
     for number in range(IMAGES):
-        image = patch_vit.image_with_patch(number % 49, seed=number)
-        explanation = explain(image, classifier, method=Method.RISE, budget_s=0.0)
-        found += highest(explanation.values) == number % 49
+        scores = CoveredScores(patch_vit.image_with_patch(number % 49, seed=number), classifier)
+        cells, rng = scores.cells(7, 7), np.random.default_rng(0)
+        versions = RandomVersions.scored(scores, cells, until=0.0, reserved=0, rng=rng)
+        found += int(np.argmax(versions.rise())) == number % 49
     assert found >= LEAST_SHARE * IMAGES
 
 
@@ -142,11 +145,9 @@ class Noise(ExplainableClassifier):
 def test_a_model_without_evidence_is_rarely_explained() -> None:
     """The error rate of the test is the one that it promises, up to chance."""
     rng = np.random.default_rng(0)
-    images = [
-        Image.fromarray(rng.integers(0, 256, (28, 28, 3), dtype=np.uint8)) for _ in range(100)
-    ]
+    images = [Image.fromarray(rng.integers(0, 256, (28, 28, 3), dtype=np.uint8)) for _ in range(60)]
     shown = sum(explain(image, Noise(), budget_s=0).informative for image in images)
-    assert shown <= 11  # of 100 with an error rate of 5 %: more in 0.5 % of all cases
+    assert shown <= 8  # of 60 with an error rate of 5 %: more in 0.5 % of all cases
 
 
 def test_more_time_means_more_versions() -> None:
@@ -154,7 +155,7 @@ def test_more_time_means_more_versions() -> None:
     few = explain(corner(), ExplainableClassifier(), budget_s=0)
     many = explain(corner(), ExplainableClassifier(), budget_s=60)
     assert (few.scored, few.faithfulness.random_maps) == (2 + 2 * 19 + 2 + 1, 19)
-    assert (many.scored, many.faithfulness.random_maps) == (2 + 3 * 57 + 3 + 1, 57)
+    assert (many.scored, many.faithfulness.random_maps) == (2 + 3 * 38 + 3 + 1, 38)
 
 
 def test_an_explanation_ends_when_it_is_cancelled() -> None:
@@ -246,14 +247,18 @@ def test_backends_say_which_part_they_see(size: tuple[int, int]) -> None:
     assert box == (1 / 16, 1 / 16, 15 / 16, 15 / 16)
 
 
-def test_deletion_auc_and_its_rank() -> None:
+def test_deletion_auc() -> None:
     """By hand."""
     assert auc([0.0, 0.5, 1.0], [1.0, 0.0, 0.0]) == pytest.approx(0.25)
-    randoms: Values = np.linspace(0.3, 0.6, 19)
-    assert p_value(0.1, randoms) == pytest.approx(0.05)
-    assert is_better_than_random(0.1, randoms)
-    assert not is_better_than_random(0.31, randoms)
-    assert not is_better_than_random(0.5, np.full(19, 0.5)), "equal is no better"
+
+
+def test_permutations_say_whether_scores_depend_on_cells() -> None:
+    """A statistic that no permutation reaches is rare; one that all reach is no evidence."""
+    rng = np.random.default_rng(0)
+    scores = np.linspace(0, 1, 20)[:, None]
+    rising = p_value(lambda s: s[..., 0] @ np.arange(20.0), scores, rng)
+    assert rising == pytest.approx(0.001)
+    assert p_value(lambda s: np.zeros(len(s)), scores, rng) == 1.0
 
 
 def test_rise_compares_visible_with_covered() -> None:
@@ -261,9 +266,11 @@ def test_rise_compares_visible_with_covered() -> None:
     rng = np.random.default_rng(0)
     visible = np.ones((5, 5), dtype=np.bool_)
     orders = maps.random_orders(visible, 60, rng)
-    versions = [maps.covered_first(order, 0.3, (5, 5)) for order in orders]
-    scores = np.array([0.1 if covered[2, 3] else 0.9 for covered in versions])
-    assert np.argmax(maps.rise(versions, scores - scores.mean())) == 13
+    covered = np.array([[maps.covered_first(order, 0.3, (5, 5)).ravel()] for order in orders])
+    scores = np.where(covered[..., 13], 0.1, 0.9)
+    values = maps.rise(covered.astype(float), scores)
+    assert np.argmax(values) == 13
+    assert np.allclose(maps.rise(covered.astype(float), np.stack([scores, scores])), values)
 
 
 def test_open_nsfw_is_explained() -> None:
@@ -286,4 +293,4 @@ def test_covering_everything_removes_details() -> None:
     cells = scores.cells(7, 7)
     whole, covered = scores.of(cells, [np.zeros((7, 7), np.bool_), np.ones((7, 7), np.bool_)])
     assert whole > 0.9
-    assert covered < 0.5
+    assert covered < 0.7

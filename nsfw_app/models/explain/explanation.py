@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, Self
 
+from nsfw_app.models.explain.faithfulness import EQUAL, ERROR_RATE
+
 # Of the methods below: a stored explanation of another version is computed again.
 VERSION = 1
 DECIMALS = 3  # of the values in JSON
@@ -24,13 +26,19 @@ class Faithfulness:
 
     - `deletion_auc` is the area under the score while cells are covered in the map's order, in
       [0, 1]; `random_deletion_auc` the mean of random orders.
-    - `p_value` is the share of orders, the map's included, that are at least as good.
+    - `random_maps` counts these orders.
+    - `p_value` is how often a map that is no better than random explains the scores as well.
     """
 
     deletion_auc: float
     random_deletion_auc: float
     random_maps: int
     p_value: float
+
+    @property
+    def is_better_than_random(self) -> bool:
+        """Whether the map is better than random ones; if it is not, this is true in 5 % at most."""
+        return self.p_value <= ERROR_RATE and self.deletion_auc < self.random_deletion_auc - EQUAL
 
 
 @dataclass(frozen=True, slots=True)

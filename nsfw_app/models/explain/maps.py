@@ -2,13 +2,11 @@
 
 - `occlusion` covers one cell at a time. Source: Zeiler and Fergus (2014), "Visualizing and
   understanding convolutional networks".
-- `rise` compares random versions in which a cell is visible with those in which it is covered.
+- `rise` correlates, over random versions, whether a cell is covered with the score.
   Source: Petsiuk, Das and Saenko (2018), "RISE: randomized input sampling for explanation of
   black-box models". Versions come from random orders of the cells, so that the same versions show
   how a random map does.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,23 +66,21 @@ def occlusion(visible: Covered, score: float, scores: Values) -> Values:
     return values
 
 
-def rise(versions: Sequence[Covered], scores: Values) -> Values:
-    """The mean score with a cell visible minus that with it covered, for each cell.
-
-    - Each cell's mean is averaged with its neighbors': so few versions say little about one cell
-      alone.
+def rise(covered: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The covariance of each cell's being covered with how far the score falls.
 
     Args:
-        versions: Random ones.
-        scores: Of each version, minus the mean of those with as many covered cells.
+        covered: Shape (orders, shares, cells): 1 where a version has a cell covered, else 0.
+        scores: Shape (..., orders, shares).
+
+    Returns:
+        Shape (..., cells).
     """
-    covered = np.stack(versions).astype(np.float64)
-    visible = 1 - covered
-    means = [
-        np.tensordot(scores, part, axes=1) / np.maximum(part.sum(axis=0), 1)
-        for part in (visible, covered)
-    ]
-    return smoothed(means[0] - means[1])
+    # More covered cells lower every score: versions are compared with those of the same share.
+    fall = scores.mean(axis=-2, keepdims=True) - scores
+    centered = (covered - covered.mean(axis=0)).reshape(-1, covered.shape[-1])
+    found: NDArray[np.float64] = fall.reshape(*scores.shape[:-2], -1) @ centered / len(centered)
+    return found
 
 
 def smoothed(values: Values) -> Values:

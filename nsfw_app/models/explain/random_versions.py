@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nsfw_app.models.explain import maps
-from nsfw_app.models.explain.cells import Cells, Covered, Values
+from nsfw_app.models.explain.cells import Cells, Values
 from nsfw_app.models.explain.covered_scores import CoveredScores
-from nsfw_app.models.explain.faithfulness import RANDOM_ORDERS, auc
+from nsfw_app.models.explain.faithfulness import Scores, auc, p_value
 
 # Parts of the cells that are covered at once, in the order in which they are scored. Small ones
 # first: evidence may be small.
 SHARES = (1 / 4, 1 / 12, 1 / 2)
 FEWEST_SHARES = 2  # of them, for models too slow for all
-MAX_ORDERS = 57  # with more, neither map nor test change much
+FEWEST_ORDERS = 19
+MAX_ORDERS = 38  # with more, neither map nor test change much
 SPARE = 0.9  # part of the time left that is planned with, as speed varies
 
 
@@ -27,15 +29,16 @@ class RandomVersions:
     """Scores of an image and of its random versions.
 
     - `score` is the image's, `covered_score` that of the image with all cells covered.
+    - `covered` has shape (orders, shares, cells): 1 where a version has a cell covered, else 0.
     - `scores` has shape (orders, shares): the first `shares[j]` of the cells of order i covered.
     """
 
     cells: Cells
     score: float
     covered_score: float
-    orders: list[maps.Order]
     shares: tuple[float, ...]
-    scores: Values
+    covered: NDArray[np.float64]
+    scores: Scores
 
     @classmethod
     def scored(
@@ -58,7 +61,7 @@ class RandomVersions:
         """
         orders = maps.random_orders(cells.visible, MAX_ORDERS, rng)
         shape = cells.rows, cells.columns
-        scores.expected = 2 + FEWEST_SHARES * RANDOM_ORDERS + reserved
+        scores.expected = 2 + FEWEST_SHARES * FEWEST_ORDERS + reserved
 
         def score(orders: list[maps.Order], share: float) -> Values:
             versions = [maps.covered_first(order, share, shape) for order in orders]
@@ -66,43 +69,32 @@ class RandomVersions:
 
         nothing, everything = np.zeros(shape, np.bool_), np.ones(shape, np.bool_)
         ends = scores.of(cells, [nothing, everything])
-        first = orders[:RANDOM_ORDERS]
+        first = orders[:FEWEST_ORDERS]
         columns = [score(first, share) for share in SHARES[:FEWEST_SHARES]]
         affordable = int((until - time.perf_counter()) * scores.images_per_s * SPARE) - reserved
-        if affordable >= RANDOM_ORDERS:
-            scores.expected += RANDOM_ORDERS
+        if affordable >= FEWEST_ORDERS:
+            scores.expected += FEWEST_ORDERS
             columns += [score(first, share) for share in SHARES[FEWEST_SHARES:]]
-            affordable -= RANDOM_ORDERS
+            affordable -= FEWEST_ORDERS
         shares = SHARES[: len(columns)]
-        more = orders[RANDOM_ORDERS:][: max(0, affordable // len(shares))]
+        more = orders[FEWEST_ORDERS:][: max(0, affordable // len(shares))]
         scores.expected += len(more) * len(shares)
         columns = [
             np.append(column, score(more, share))
             for column, share in zip(columns, shares, strict=True)
         ]
+        covered = [
+            [maps.covered_first(order, share, shape).ravel() for share in shares]
+            for order in (*first, *more)
+        ]
         return cls(
             cells,
             score=float(ends[0]),
             covered_score=float(ends[1]),
-            orders=[*first, *more],
             shares=shares,
+            covered=np.array(covered, dtype=np.float64),
             scores=np.stack(columns, axis=1),
         )
-
-    @property
-    def versions(self) -> list[Covered]:
-        """Which cells are covered in each version, in the order of the flat `scores`."""
-        shape = self.cells.rows, self.cells.columns
-        return [
-            maps.covered_first(order, share, shape)
-            for order in self.orders
-            for share in self.shares
-        ]
-
-    @property
-    def aucs(self) -> Values:
-        """The deletion AUC of each order."""
-        return np.array([self.auc(row) for row in self.scores])
 
     def auc(self, scores: Values) -> float:
         """The deletion AUC of scores at `shares`."""
@@ -110,7 +102,27 @@ class RandomVersions:
         shares = [0.0, *np.array(self.shares)[order], 1.0]
         return auc(shares, [self.score, *scores[order], self.covered_score])
 
+    @property
+    def mean_auc(self) -> float:
+        """The mean deletion AUC of the random orders."""
+        return self.auc(self.scores.mean(axis=0))
+
     def rise(self) -> Values:
         """The map that follows from these versions; see `maps.rise`."""
-        centered = self.scores - self.scores.mean(axis=0)  # more covered cells lower every score
-        return maps.rise(self.versions, centered.ravel())
+        return maps.rise(self.covered, self.scores).reshape(self.cells.rows, self.cells.columns)
+
+    def p_value(self, values: Values | None, rng: np.random.Generator) -> float:
+        """How often a map that is no better than random explains the scores as well.
+
+        Args:
+            values: The map; None for that of `rise`, which is computed from each permutation.
+            rng: Draws permutations.
+        """
+
+        def explained(scores: Scores) -> Values:
+            """The covariance of the map with how far the scores fall."""
+            fall = maps.rise(self.covered, scores)
+            found: Values = (fall * (fall if values is None else values.ravel())).sum(axis=-1)
+            return found
+
+        return p_value(explained, self.scores, rng)
