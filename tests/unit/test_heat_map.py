@@ -1,6 +1,8 @@
 """Heat maps: the scale, the blurred image below, outlines, and the sentence."""
 
 import io
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +25,13 @@ def checkerboard() -> Image.Image:
     """Fine black and white squares, which blurring turns gray."""
     squares = np.indices((200, 300)).sum(axis=0) // 4 % 2 * 255
     return Image.fromarray(squares.astype(np.uint8)).convert("RGB")
+
+
+def test_the_page_draws_with_the_same_scale() -> None:
+    """The script of the page has the colors of the PNG."""
+    script = Path(heat_map.__file__).parents[1] / "ui/assets/shared/colorScale.js"
+    colors = re.findall(r"'#([0-9a-f]{6})'", script.read_text(encoding="utf-8"))
+    assert colors == [bytes(color).hex() for color in heat_map.CIVIDIS.tolist()]
 
 
 def test_the_scale_rises_in_lightness() -> None:

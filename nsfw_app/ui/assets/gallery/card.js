@@ -6,6 +6,7 @@
 /** @import { Group } from './duplicates.js' */
 
 import { icon, make } from '../shared/dom.js'
+import { closeExplanation } from '../shared/explanation.js'
 import { exposureOf } from '../shared/exposure.js'
 import { fileName } from '../shared/fileName.js'
 import { verdictOf } from '../shared/policy.js'
@@ -253,6 +254,7 @@ export class Card {
   /** Shows that a decision is being saved. */
   setSaving() {
     this.saving = true
+    closeExplanation(this.image)
     this.element.classList.add('saving')
     this.#decisionText.textContent = 'Saving'
   }

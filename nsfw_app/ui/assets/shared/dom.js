@@ -27,7 +27,22 @@ export function make(tag, attributes = {}, ...children) {
   return node
 }
 
-/** @type {Record<Action, [string, Record<string, string | number>][]>} */
+/**
+ * An SVG element with attributes and children.
+ *
+ * @template {keyof SVGElementTagNameMap} T
+ * @param {T} tag
+ * @param {Record<string, string | number>} attributes
+ * @param {...Node} children
+ */
+export function makeSvg(tag, attributes, ...children) {
+  const node = document.createElementNS(SVG, tag)
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value))
+  node.append(...children)
+  return node
+}
+
+/** @type {Record<Action, ['circle' | 'path', Record<string, string | number>][]>} */
 const SHAPES = {
   allow: [
     ['circle', { cx: 12, cy: 12, r: 9 }],
@@ -53,16 +68,9 @@ const SHAPES = {
  * @param {Action} action
  */
 export function icon(action) {
-  const svg = document.createElementNS(SVG, 'svg')
-  svg.setAttribute('viewBox', '0 0 24 24')
-  svg.setAttribute('class', `icon icon-${action}`)
-  svg.setAttribute('aria-hidden', 'true')
-  for (const [tag, attributes] of SHAPES[action]) {
-    const shape = document.createElementNS(SVG, tag)
-    for (const [name, value] of Object.entries(attributes)) shape.setAttribute(name, String(value))
-    svg.append(shape)
-  }
-  return svg
+  const shapes = SHAPES[action].map(([tag, attributes]) => makeSvg(tag, attributes))
+  const attributes = { viewBox: '0 0 24 24', class: `icon icon-${action}`, 'aria-hidden': 'true' }
+  return makeSvg('svg', attributes, ...shapes)
 }
 
 /**
