@@ -27,7 +27,9 @@ export function make(tag, attributes = {}, ...children) {
   return node
 }
 
-/** @type {Record<Action, [string, Record<string, string | number>][]>} */
+/** @typedef {Action | 'agree' | 'disagree'} Shape */
+
+/** @type {Record<Shape, [string, Record<string, string | number>][]>} */
 const SHAPES = {
   allow: [
     ['circle', { cx: 12, cy: 12, r: 9 }],
@@ -45,19 +47,21 @@ const SHAPES = {
     ['circle', { cx: 12, cy: 12, r: 9, 'stroke-dasharray': '3.2 3' }],
     ['path', { d: 'M9.8 9.6a2.3 2.3 0 1 1 3.2 2.2c-.7.3-1 .8-1 1.6m0 2.6v.3' }],
   ],
+  agree: [['path', { d: 'M5 9h14M5 15h14' }]],
+  disagree: [['path', { d: 'M5 9h14M5 15h14M17 4L7 20' }]],
 }
 
 /**
- * The shape of an action, hidden from screen readers: a word always accompanies it.
+ * The shape of an action or an agreement, hidden from screen readers: a word always accompanies it.
  *
- * @param {Action} action
+ * @param {Shape} name
  */
-export function icon(action) {
+export function icon(name) {
   const svg = document.createElementNS(SVG, 'svg')
   svg.setAttribute('viewBox', '0 0 24 24')
-  svg.setAttribute('class', `icon icon-${action}`)
+  svg.setAttribute('class', `icon icon-${name}`)
   svg.setAttribute('aria-hidden', 'true')
-  for (const [tag, attributes] of SHAPES[action]) {
+  for (const [tag, attributes] of SHAPES[name]) {
     const shape = document.createElementNS(SVG, tag)
     for (const [name, value] of Object.entries(attributes)) shape.setAttribute(name, String(value))
     svg.append(shape)

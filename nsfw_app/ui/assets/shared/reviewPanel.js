@@ -6,6 +6,7 @@
 /** @import { Label } from './policy.js' */
 /** @import { Decision, Image, NewDecision } from './server.js' */
 
+import { drawCategories } from './categoryBars.js'
 import { LABEL_WORDS, makeDecisionForm } from './decisionForm.js'
 import { isVisible, make, watchVisibility } from './dom.js'
 import { exposureOf } from './exposure.js'
@@ -44,6 +45,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
   /** @type {Preview | null} */
   let preview = null
   let shownAt = 0
+  let mostRows = 0
 
   const { stage } = parts
   stage.tabIndex = -1
@@ -56,7 +58,8 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
     'aria-label': 'Verdict',
   })
   const bar = new ScoreBar()
-  parts.verdict.replaceChildren(verdict, bar.element)
+  const categories = make('section', { class: 'categories', 'aria-label': 'Categories' })
+  parts.verdict.replaceChildren(verdict, bar.element, categories)
 
   /** @param {string} word @param {string} key @param {Record<string, any>} attributes */
   const button = (word, key, attributes) =>
@@ -144,9 +147,19 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
     bar.drawPolicy(policy)
     bar.describe()
     drawVerdict()
+    drawBars()
     drawProbabilities()
     const warnings = image && warningList(image)
     details.replaceChildren(...(warnings ? [warnings] : []))
+  }
+
+  /** Keeps the height of the tallest list, so that the buttons below stay in place. */
+  function drawBars() {
+    const parts = image && !isBlind() ? drawCategories(image, policy) : []
+    categories.replaceChildren(...parts)
+    mostRows = Math.max(mostRows, categories.querySelectorAll('li, p').length)
+    categories.style.setProperty('--rows', String(mostRows))
+    categories.hidden = mostRows === 0
   }
 
   function drawVerdict() {

@@ -5,6 +5,7 @@
 
 import { hasAccessDialog, openAccessDialog } from './accessDialog.js'
 import { startBlurLimit } from './blurLimit.js'
+import { categoryWord } from './categories.js'
 import { connection, heartbeat, startHeartbeat } from './connection.js'
 import { make, regionOf } from './dom.js'
 import { notify, startNotices } from './notices.js'
@@ -90,7 +91,7 @@ export async function mount(root, { props, trigger, watch }) {
       fact('Policy', `version ${version}: ${describePolicy(now)}`),
     )
     policyButton.hidden = !now.policy_text
-    banner.dataset.state = now.state
+    banner.dataset.state = now.detail?.state === 'failed' ? 'failed' : now.state
     const problem = describeProblem(now)
     message.replaceChildren(problem)
     showBanner()
@@ -132,8 +133,14 @@ export async function mount(root, { props, trigger, watch }) {
 }
 
 /** @param {Status} status */
-function describePolicy({ policy: { threshold, review_from: from, review_to: to } }) {
-  return `${threshold.toFixed(2)}, review ${from.toFixed(2)} to ${to.toFixed(2)}`
+function describePolicy({ policy }) {
+  const { threshold, review_from: from, review_to: to, category_rules: rules = [] } = policy
+  const numbers = `${threshold.toFixed(2)}, review ${from.toFixed(2)} to ${to.toFixed(2)}`
+  const words = rules.map(
+    ({ category, threshold: limit, action }) =>
+      `, ${action} ${categoryWord(category)} from ${limit.toFixed(2)}`,
+  )
+  return numbers + words.join('')
 }
 
 /**
@@ -282,11 +289,23 @@ function makeAuthAction() {
 }
 
 /**
- * What is wrong with the model, or that it is a fallback; empty if nothing is.
+ * What is wrong with a model, or that it is a fallback; empty if nothing is.
  *
  * @param {Status} status
  */
-function describeProblem({ state, wanted, message, model }) {
+function describeProblem(now) {
+  return [describeModel(now), describeDetail(now)].filter(Boolean).join(' ')
+}
+
+/** @param {Status} status */
+function describeDetail({ detail }) {
+  if (detail?.state !== 'failed') return ''
+  const when = detail.when === 'always' ? 'All images' : 'Images that the score does not allow'
+  return `The detail model ${detail.model} does not run: ${detail.message} ${when} need a reviewer until it does, and have no categories.`
+}
+
+/** @param {Status} status */
+function describeModel({ state, wanted, message, model }) {
   if (state === 'loading') return ''
   if (state === 'failed' || !model)
     return `No model is running, so images cannot be classified. ${message}`
