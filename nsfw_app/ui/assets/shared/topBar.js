@@ -90,6 +90,7 @@ export async function mount(root, { props, trigger, watch }) {
       ),
       fact('Policy', `version ${version}: ${describePolicy(now)}`),
     )
+    facts.title = describeRules(now)
     policyButton.hidden = !now.policy_text
     banner.dataset.state = now.detail?.state === 'failed' ? 'failed' : now.state
     const problem = describeProblem(now)
@@ -123,6 +124,7 @@ export async function mount(root, { props, trigger, watch }) {
       notify(
         'policy',
         `The policy has changed to version ${now.policy.version}: ${describePolicy(now)}. ` +
+          describeRules(now) +
           'All verdicts on the page follow it.',
       )
   })
@@ -136,11 +138,17 @@ export async function mount(root, { props, trigger, watch }) {
 function describePolicy({ policy }) {
   const { threshold, review_from: from, review_to: to, category_rules: rules = [] } = policy
   const numbers = `${threshold.toFixed(2)}, review ${from.toFixed(2)} to ${to.toFixed(2)}`
+  if (!rules.length) return numbers
+  return `${numbers}, ${rules.length} category ${rules.length === 1 ? 'rule' : 'rules'}`
+}
+
+/** The rules of categories, as a sentence; empty without any. @param {Status} status */
+function describeRules({ policy: { category_rules: rules = [] } }) {
   const words = rules.map(
-    ({ category, threshold: limit, action }) =>
-      `, ${action} ${categoryWord(category)} from ${limit.toFixed(2)}`,
+    ({ category, threshold, action }) =>
+      `${categoryWord(category)}: ${action} from ${threshold.toFixed(2)}`,
   )
-  return numbers + words.join('')
+  return words.length ? `${words.join('; ')}. ` : ''
 }
 
 /**
