@@ -8,6 +8,7 @@
 import {
   categoriesText,
   categoryWord,
+  categoryWords,
   highestRuled,
   shownCategories,
 } from '../shared/categories.js'
@@ -321,8 +322,11 @@ export class Card {
     const judged = categoriesText(image)
     const categories = judged ? `, ${judged}` : ''
     const files = this.spare ? `, ${this.#copiesText.textContent}` : ''
+    const named = this.decision?.categories?.length
+      ? `: ${categoryWords(this.decision.categories)}`
+      : ''
     const decision = this.decision
-      ? `, your decision ${this.decision.reviewer_label}`
+      ? `, your decision ${this.decision.reviewer_label}${named}`
       : ', no decision'
     const seen = image.placeholder ? `, ${this.#seenText.textContent?.toLowerCase()}` : ''
     const warnings = (image.warnings ?? []).map(({ message }) => ` ${message}`).join('')
