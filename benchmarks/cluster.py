@@ -27,7 +27,7 @@ from benchmarks.backends import save_random_vit
 from benchmarks.processes import cpu_seconds, in_new_process
 from benchmarks.scan import BAND, RANDOM_VIT, write_small
 from nsfw_app import settings
-from nsfw_app.bootstrap import image_limits, loader_elsewhere
+from nsfw_app.bootstrap import image_limits, models_elsewhere
 from nsfw_app.datasets import units
 from nsfw_app.datasets.cluster import RayCluster
 from nsfw_app.datasets.scan_directory import ScanDirectory
@@ -78,7 +78,7 @@ def scan(count: int, model: str, images: Path, output: Path) -> dict[str, Any]:
         tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as directory,
         started_nodes(count, Path(directory)) as nodes,
         RayCluster(
-            str(nodes.address), open_model=loader_elsewhere(chosen, lambda _: policy)
+            str(nodes.address), open_model=models_elsewhere(chosen, lambda _: policy)
         ) as cluster,
     ):
         found = cluster.model

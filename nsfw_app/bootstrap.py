@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nsfw_app.backups.snapshot_directory import SnapshotDirectory
+from nsfw_app.concurrency import CpuSlots
 from nsfw_app.concurrency_limits import concurrency_limits
 from nsfw_app.errors import SettingsError, StorageError
 from nsfw_app.evidence.agreement import Insights
 from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW, display_name
+from nsfw_app.models.categories import CategoryMap
 from nsfw_app.models.equivalence import EquivalentBackends
-from nsfw_app.models.loader import Loaded, ModelLoader, load_classifier
+from nsfw_app.models.loader import Loaded, ModelLoader, load_classifier, load_detail
 from nsfw_app.models.selection import AUTO, BackendConfig
 from nsfw_app.records import Policy
+from nsfw_app.review.detail import DetailModel, Models
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook, PolicyDefaults
 from nsfw_app.rules.audit_plan import AuditPlan
@@ -34,7 +37,8 @@ if TYPE_CHECKING:
 
 # What another machine needs to load the model; no secrets.
 MODEL_SETTINGS = frozenset(
-    {"model", "model_revision", "backend", "batch_size", "unsafe_labels", "data_dir", "max_waiting"}
+    """model model_revision backend batch_size unsafe_labels data_dir max_waiting detail_model
+    detail_revision detail_when detail_categories detail_backend""".split()
 )
 
 
@@ -60,6 +64,7 @@ def open_store(settings: Settings, *, database: Path | None = None) -> Store:
             settings.keep_images, settings.keep_days, settings.preview_grace_minutes
         ),
         decision_rules=DecisionRules(frozenset(settings.require_seen), settings.require_reason),
+        detail_categories=detail_categories(settings),
     )
 
 
@@ -152,7 +157,7 @@ def _hub_repository(settings: Settings) -> "HubRepository":
 def open_policies(settings: Settings, store: Store) -> PolicyBook:
     """The policies in force, the first ones from the settings."""
     defaults = PolicyDefaults(settings.threshold, settings.review_from, settings.review_to)
-    return PolicyBook(store.policies, defaults)
+    return PolicyBook(store.policies, defaults, detail_when=settings.detail_when)
 
 
 def image_limits(settings: Settings) -> Limits:
@@ -160,12 +165,64 @@ def image_limits(settings: Settings) -> Limits:
     return Limits(settings.max_bytes, settings.max_pixels, settings.max_frames)
 
 
-def open_loader(settings: Settings, policy_of: Callable[[str], Policy]) -> ModelLoader:
-    """The loader of the model that the settings name; it has not started.
+def detail_categories(settings: Settings) -> CategoryMap:
+    """Which labels of the detail model belong to which categories."""
+    return CategoryMap(display_name(settings.detail_model), settings.detail_categories)
+
+
+def open_models(settings: Settings, policy_of: Callable[[str], Policy]) -> Models:
+    """The models that the settings name, which share CPU slots; they have not started to load.
+
+    Args:
+        settings: Models, backends and limits.
+        policy_of: The policy of a model, for which its backends are verified.
+    """
+    cpu_slots = CpuSlots(concurrency_limits(settings).cpu_slots)
+    loader = open_loader(settings, policy_of, cpu_slots=cpu_slots)
+    return Models(loader, _open_detail(settings, policy_of, cpu_slots))
+
+
+def _open_detail(
+    settings: Settings, policy_of: Callable[[str], Policy], cpu_slots: CpuSlots
+) -> DetailModel | None:
+    if not settings.has_detail:
+        return None
+    concurrency, categories = concurrency_limits(settings), detail_categories(settings)
+    equivalents = EquivalentBackends(settings.artifacts_dir)
+
+    def load() -> Loaded:
+        return load_detail(
+            settings.detail_model,
+            revision=settings.detail_revision,
+            categories=categories,
+            threads=concurrency.cpu_slots,
+            max_waiting=concurrency.model_queue,
+            backends=BackendConfig(settings.detail_backend, settings.artifacts_dir, policy_of),
+            max_batch=concurrency.batch,
+            cpu_slots=cpu_slots,
+        )
+
+    return DetailModel(
+        ModelLoader(display_name(settings.detail_model), load),
+        settings.detail_when,
+        categories,
+        settings.artifacts_dir,
+        lambda identity: equivalents.of(identity, policy_of(identity.model)),
+    )
+
+
+def open_loader(
+    settings: Settings,
+    policy_of: Callable[[str], Policy],
+    *,
+    cpu_slots: CpuSlots | None = None,
+) -> ModelLoader:
+    """The loader of the first model that the settings name; it has not started.
 
     Args:
         settings: Model, backend and limits.
         policy_of: The policy of a model, for which its backends are verified.
+        cpu_slots: CPU threads that it shares with another model; None for its own.
     """
     concurrency = concurrency_limits(settings)
 
@@ -178,47 +235,52 @@ def open_loader(settings: Settings, policy_of: Callable[[str], Policy]) -> Model
             max_waiting=concurrency.model_queue,
             backends=BackendConfig(settings.backend, settings.artifacts_dir, policy_of),
             max_batch=concurrency.batch,
+            cpu_slots=cpu_slots,
         )
 
     return ModelLoader(display_name(settings.model), load)
 
 
-def loader_elsewhere(
+def models_elsewhere(
     settings: Settings, policy_of: Callable[[str], Policy]
-) -> Callable[[int], ModelLoader]:
-    """What opens the loader in another process, with a number of threads; it can be pickled.
+) -> Callable[[int], Models]:
+    """What opens the models in another process, with a number of threads; it can be pickled.
 
-    Of the settings it has those of the model only.
+    Of the settings it has those of the models only.
 
     Args:
-        settings: Model, backend and limits.
-        policy_of: The policy of a model; see `open_loader`.
+        settings: Models, backends and limits.
+        policy_of: The policy of a model; see `open_models`.
     """
     values = settings.model_dump(include=set(MODEL_SETTINGS))
     values["data_dir"] = settings.data_dir.absolute()
-    directory = Path(settings.model).expanduser()
-    if directory.is_dir():  # other processes have another working directory
-        values["model"] = str(directory.absolute())
-    names = (FALCONSAI, OPEN_NSFW) if settings.model == AUTO else (display_name(settings.model),)
+    for name in ("model", "detail_model"):
+        directory = Path(values[name]).expanduser()
+        if values[name] and directory.is_dir():  # other processes have another working directory
+            values[name] = str(directory.absolute())
+    first = (FALCONSAI, OPEN_NSFW) if settings.model == AUTO else (display_name(settings.model),)
+    names = (*first, display_name(settings.detail_model))
     policies = {name: replace(policy_of(name), author="", reason="") for name in names}
     return partial(_open_elsewhere, values, policies)
 
 
 def _open_elsewhere(
     values: Mapping[str, Any], policies: Mapping[str, Policy], threads: int
-) -> ModelLoader:
-    return open_loader(load_settings(**values, threads=threads), policies.__getitem__)
+) -> Models:
+    return open_models(load_settings(**values, threads=threads), policies.__getitem__)
 
 
 def open_engine(settings: Settings, store: Store) -> Engine:
-    """An engine as the settings describe it. The model is not loaded yet: see `Engine.start`."""
+    """An engine as the settings describe it. No model is loaded yet: see `Engine.start`."""
     policies = open_policies(settings, store)
+    models = open_models(settings, policies.of)
     return Engine(
         store=store,
-        loader=open_loader(settings, policies.of),
+        loader=models.loader,
         policies=policies,
         limits=image_limits(settings),
         artifacts_dir=settings.artifacts_dir,
+        detail=models.detail,
     )
 
 

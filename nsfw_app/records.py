@@ -163,6 +163,7 @@ class Prediction:
     - `frame` is the 0-based index of the frame the probabilities belong to: the decoded frame
       with the highest nsfw score.
     - `background` is the color behind its transparent pixels.
+    - `categories` are the probabilities of the categories to which labels of the model belong.
     """
 
     image_sha256: str
@@ -171,6 +172,33 @@ class Prediction:
     nsfw_score: float
     frame: int = 0
     background: Background = Background.WHITE
+    categories: Mapping[Category, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageProblem:
+    """Why an image has no verdict: an error's kind and sentence."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What the detail model, the second one, computed for an image, or why it failed.
+
+    - `model` is the one that was asked, `identity` its weights; None where there is a `problem`.
+    - `probabilities` are of the frame that the first model's prediction is of.
+    - `categories` are the probabilities of the categories to which labels of the model belong.
+    - `row_id` is its row in the store; 0 where it is not stored.
+    """
+
+    model: str
+    identity: ModelIdentity | None = None
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    categories: Mapping[Category, float] = field(default_factory=dict)
+    problem: ImageProblem | None = None
+    row_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +208,7 @@ class JudgedImage:
     - `prediction_id` is the prediction's row in the store; 0 where it is not stored.
     - `submission_id` is set when the image entered the queue for a program.
     - `arrived` is whether an upload of it that may enter the queue is stored.
+    - `detail` is None where the detail model was not asked.
     """
 
     info: ImageInfo
@@ -188,6 +217,13 @@ class JudgedImage:
     prediction_id: int = 0
     submission_id: str | None = None
     arrived: bool = False
+    detail: Detail | None = None
+
+    @property
+    def categories(self) -> dict[Category, float]:
+        """The probability of each category that was judged; where both models did, the second's."""
+        found = {**self.prediction.categories, **(self.detail.categories if self.detail else {})}
+        return {category: found[category] for category in Category if category in found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,14 +329,6 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageProblem:
-    """Why an image has no verdict: an error's kind and sentence."""
-
-    kind: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class Review:
     """The machine's result for one file: verdict, prediction, preview, and problem.
 
@@ -308,6 +336,7 @@ class Review:
     - `problem` is set when it has no prediction.
     - `warnings` are all that concern the file: its bytes, its name, and its background.
     - `submission_id` is set when it entered the queue for a program.
+    - `detail` is None where the detail model was not asked; `categories` are those of both models.
     """
 
     name: str
@@ -320,6 +349,8 @@ class Review:
     problem: ImageProblem | None = None
     warnings: tuple[ImageWarning, ...] = ()
     submission_id: str | None = None
+    detail: Detail | None = None
+    categories: Mapping[Category, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from nsfw_app.evidence.alarms import current_alarms
 from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.last_use import LastUse
 from nsfw_app.private_files import restrict_tree
+from nsfw_app.review.detail import DetailModel
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.webhooks import WebhookSender
 from nsfw_app.settings import Settings
@@ -282,7 +283,7 @@ def print_snapshots(snapshots: SnapshotDirectory, restored: Restored | None) -> 
 
 
 def load_model(engine: Engine, summaries: Summaries) -> None:
-    """Load the model and print its identity; runs in a thread while the page is served.
+    """Load the models and print their identities; runs in a thread while the page is served.
 
     Then the first summary of its evidence is computed where there is enough, which imports
     libraries for seconds, and would delay the decisions of that time later.
@@ -300,6 +301,22 @@ def load_model(engine: Engine, summaries: Summaries) -> None:
         current_alarms(summaries, identity)
     except StorageError as error:
         log.warning("The evidence was not summarized: %s", error)
+    if engine.detail is not None:
+        print_detail(engine.detail)
+
+
+def print_detail(detail: DetailModel) -> None:
+    """Print the identity of the detail model once it is loaded; runs in a thread."""
+    status = detail.wait()
+    if status.classifier is None:
+        log.error("The detail model is not loaded: %s", status.message)
+        return
+    server_log.adopt_libraries()
+    identity = status.classifier.identity
+    print(f"Detail model: {identity.model}, revision {identity.revision}, {identity.backend}")
+    if status.message:
+        print(f"       {status.message}")
+    sys.stdout.flush()
 
 
 def schedule_purge(engine: Engine) -> None:

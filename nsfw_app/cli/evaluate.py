@@ -156,7 +156,7 @@ def _classified(
     )
     hashes: list[str | None] = [None] * len(images)
     for name in models:
-        engine = open_engine(chosen.model_copy(update={"model": name}), store)
+        engine = open_engine(chosen.model_copy(update={"model": name, "detail_model": ""}), store)
         scores = np.full(len(images), np.nan)
         with progress_output(len(images)) as (_, advance):
             reviews = engine.review_files((image.path for image in images), source="command")

@@ -89,6 +89,7 @@ def scan(
             policy=policies.of(model.identity.model),
             limits=image_limits(chosen),
             started_at=_now(),
+            detail=model.detail,
         )
         with ScanDirectory.opened(output, wanted) as directory:
             record = directory.record

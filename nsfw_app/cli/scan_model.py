@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from nsfw_app.bootstrap import loader_elsewhere, open_loader
+from nsfw_app.bootstrap import models_elsewhere, open_models
 from nsfw_app.records import LabelRole, ModelIdentity
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.settings import Settings
@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # with pyarrow; slow to import
     from nsfw_app.datasets.cluster_scan import ClusterScanner
     from nsfw_app.datasets.scan import Redo, Scanner
     from nsfw_app.datasets.scan_directory import ScanDirectory
+    from nsfw_app.datasets.scan_record import ScanDetail
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,14 @@ class ScanModel:
         identity: Of the model.
         roles: The model's labels in its order.
         message: Why it is a fallback, or ''.
+        detail: The detail model; None where there is none.
         scanner: Makes the scanner of a directory, for sources, with the rows that are made again.
     """
 
     identity: ModelIdentity
     roles: Mapping[str, LabelRole]
     message: str
+    detail: "ScanDetail | None"
     scanner: Callable[
         ["ScanDirectory", Sequence[str], frozenset["Redo"]], "Scanner | ClusterScanner"
     ]
@@ -52,8 +55,10 @@ def opened_model(
 def _model_here(chosen: Settings, policies: PolicyBook) -> ScanModel:
     from nsfw_app.datasets.locations import is_url
     from nsfw_app.datasets.scan import REMOTE, Scanner
+    from nsfw_app.datasets.scan_record import ScanDetail
 
-    loader = open_loader(chosen, policies.of)
+    models = open_models(chosen, policies.of)
+    loader, detail = models.loader, models.detail
     classifier = loader.wait()
 
     def scanner(
@@ -66,9 +71,16 @@ def _model_here(chosen: Settings, policies: PolicyBook) -> ScanModel:
             limits=directory.record.limits,
             redo=redo,
             concurrency=classifier.max_in_flight * (REMOTE if any(map(is_url, sources)) else 1),
+            detail=detail,
         )
 
-    return ScanModel(classifier.identity, dict(classifier.roles), loader.status.message, scanner)
+    return ScanModel(
+        classifier.identity,
+        dict(classifier.roles),
+        loader.status.message,
+        ScanDetail.of(detail) if detail else None,
+        scanner,
+    )
 
 
 @contextmanager
@@ -77,7 +89,7 @@ def _model_on(cluster: str, chosen: Settings, policies: PolicyBook) -> Iterator[
     from nsfw_app.datasets.cluster_scan import ClusterScanner, probes
 
     threads = chosen.threads if "threads" in chosen.model_fields_set else None
-    opened = RayCluster(cluster, open_model=loader_elsewhere(chosen, policies.of), threads=threads)
+    opened = RayCluster(cluster, open_model=models_elsewhere(chosen, policies.of), threads=threads)
     with opened as nodes:
 
         def scanner(
@@ -88,4 +100,4 @@ def _model_on(cluster: str, chosen: Settings, policies: PolicyBook) -> Iterator[
 
         typer.echo(nodes.summary(), err=True)
         model = nodes.model
-        yield ScanModel(model.identity, model.roles, model.message, scanner)
+        yield ScanModel(model.identity, model.roles, model.message, model.detail, scanner)

@@ -31,7 +31,7 @@ from nsfw_app.datasets.scan import Redo
 from nsfw_app.datasets.scan_directory import ScanDirectory
 from nsfw_app.datasets.scan_progress import ScanProgress
 from nsfw_app.datasets.unit_assignments import IN_FLIGHT
-from nsfw_app.models.loader import ModelLoader
+from nsfw_app.review.detail import Models
 from nsfw_app.system import usable_cpus
 
 log = logging.getLogger(__name__)
@@ -82,12 +82,12 @@ class RayCluster:
 
     Args:
         address: `local`, `auto`, `ray://host:port` or `host:port`.
-        open_model: Opens the model on a node with a number of CPU threads. Pickled.
+        open_model: Opens the models on a node with a number of CPU threads. Pickled.
         threads: CPU threads of a worker; None for as many as its node has CPUs.
     """
 
     def __init__(
-        self, address: str, *, open_model: Callable[[int], ModelLoader], threads: int | None = None
+        self, address: str, *, open_model: Callable[[int], Models], threads: int | None = None
     ) -> None:
         self._address = address
         self._open_model = open_model

@@ -34,6 +34,7 @@ def differences_of(model: WorkerModel, reference: WorkerModel) -> Sequence[str]:
         ("weights", model.identity.weights_sha256, reference.identity.weights_sha256),
         ("backend", model.identity.backend, reference.identity.backend),
         ("labels", _labels(model), _labels(reference)),
+        ("detail model", str(model.detail), str(reference.detail)),
         *((name, model.versions.get(name, ""), versions[name]) for name in sorted(versions)),
     ]
     return [

@@ -28,11 +28,12 @@ from nsfw_app.datasets.locations import is_url, redacted
 from nsfw_app.datasets.part_files import PartFiles
 from nsfw_app.datasets.scan import REMOTE, DonePart, Redo, Scanner
 from nsfw_app.datasets.scan_progress import ScanProgress
+from nsfw_app.datasets.scan_record import ScanDetail
 from nsfw_app.errors import ImageError, NSFWReviewError
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models.classifier import Classifier
-from nsfw_app.models.loader import ModelLoader
 from nsfw_app.records import LabelRole, ModelIdentity, Policy
+from nsfw_app.review.detail import DetailModel, Models
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class WorkerModel:
         roles: The model's labels in its order.
         versions: Of this program, Python and the packages that decide pixels and scores.
         message: Why the model is a fallback, or ''.
+        detail: The detail model; None where there is none.
     """
 
     host: str
@@ -75,6 +77,7 @@ class WorkerModel:
     roles: Mapping[str, LabelRole]
     versions: Mapping[str, str]
     message: str = ""
+    detail: ScanDetail | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,14 +121,15 @@ class ScanWorker:
     """Scans units. `load`, then `begin`, must have succeeded before `scan` is called.
 
     Args:
-        open_model: Opens the model with a number of CPU threads.
+        open_model: Opens the models with a number of CPU threads.
         threads: CPU threads.
     """
 
-    def __init__(self, open_model: Callable[[int], ModelLoader], threads: int) -> None:
+    def __init__(self, open_model: Callable[[int], Models], threads: int) -> None:
         self._open_model = open_model
         self._threads = threads
         self._classifier: Classifier | None = None
+        self._detail: DetailModel | None = None
         self._job: Job | None = None
         self._unfinished: Sequence[Path] = ()
         self._earlier: EarlierParts | None = None
@@ -133,10 +137,12 @@ class ScanWorker:
         self._stopped = threading.Event()
 
     def load(self) -> WorkerModel | Failure:
-        """Load the model."""
+        """Load the models."""
         try:
-            loader = self._open_model(self._threads)
+            models = self._open_model(self._threads)
+            loader, self._detail = models.loader, models.detail
             classifier = self._classifier = loader.wait()
+            detail = ScanDetail.of(self._detail) if self._detail else None
         except NSFWReviewError as error:
             return Failure(FailureKind.MODEL, str(error))
         except Exception as error:
@@ -148,6 +154,7 @@ class ScanWorker:
             dict(classifier.roles),
             _versions(),
             loader.status.message,
+            detail,
         )
 
     def begin(self, job: Job) -> Failure | None:
@@ -182,6 +189,7 @@ class ScanWorker:
             concurrency=self._classifier.max_in_flight * (REMOTE if is_remote else 1),
             known_files=self._known(unit),
             earlier=self._earlier,
+            detail=self._detail,
         )
         self._running[number] = scanner
         try:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nsfw_app.dataset_errors import ScanFilterError
+from nsfw_app.records import Category
 
 MAX_CHARACTERS = 4_000
 MAX_NUMBER = 2**63  # of 64-bit integers
@@ -35,7 +36,8 @@ class Condition:
 
     Args:
         text: Columns, numbers, texts, comparisons, `in (...)`, `and`, `or`, `not`. A field of
-            `probabilities` is written as `probabilities.nsfw`; `is None` finds empty columns.
+            `probabilities` is written as `probabilities.nsfw`, a category by its name; `is None`
+            finds empty columns.
         schema: The columns that there are.
 
     Raises:
@@ -44,6 +46,8 @@ class Condition:
 
     def __init__(self, text: str, schema: pa.Schema) -> None:
         self._text, self._schema = text, schema
+        has_categories = "categories" in schema.names
+        self._categories = frozenset(Category) if has_categories else frozenset()
         if len(text) > MAX_CHARACTERS:
             raise ScanFilterError(
                 f"The condition has {len(text):,} characters; the limit is {MAX_CHARACTERS:,}."
@@ -146,6 +150,8 @@ class Condition:
         parent = node.value if isinstance(node, ast.Attribute) else None
         if isinstance(node, ast.Name) and node.id in self._schema.names:
             return pc.field(node.id)
+        if isinstance(node, ast.Name) and node.id in self._categories:
+            return pc.field("categories", node.id)
         if isinstance(node, ast.Attribute) and isinstance(parent, ast.Name):
             kind = (
                 self._schema.field(parent.id).type if parent.id in self._schema.names else pa.null()

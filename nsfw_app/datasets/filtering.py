@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from nsfw_app.datasets.conditions import Condition
 from nsfw_app.imaging.file_decoder import ENDS_EARLY
-from nsfw_app.records import Action, Label, Policy, Verdict, WarningCode
+from nsfw_app.records import Action, Category, Label, Policy, Verdict, WarningCode
 from nsfw_app.rules.policy import judge
 from nsfw_app.store.duplicate_index import DuplicateIndex
 
@@ -137,11 +137,18 @@ class RowFilter:
         scores: list[float | None] = table["nsfw_score"].to_pylist()
         errors: list[str | None] = table["error_kind"].to_pylist()
         warnings: list[Sequence[Mapping[str, str]] | None] = table["warnings"].to_pylist()
+        judged_categories = table["categories"].to_pylist()
+        detail_errors: list[str | None] = table["detail_error_kind"].to_pylist()
         verdicts = [
             judge(
-                score if error is None else None, criteria.policy, incomplete=is_incomplete(found)
+                score if error is None else None,
+                criteria.policy,
+                incomplete=is_incomplete(found) or detail_error is not None,
+                categories=categories_of(values),
             )
-            for score, error, found in zip(scores, errors, warnings, strict=True)
+            for score, error, found, values, detail_error in zip(
+                scores, errors, warnings, judged_categories, detail_errors, strict=True
+            )
         ]
         settled = [criteria.settled.get(sha256) for sha256 in hashes]
         judged = self._judged(table, verdicts, settled)
@@ -213,6 +220,12 @@ def _bin(score: float) -> int:
 def filtered_schema(schema: pa.Schema) -> pa.Schema:
     """The columns of filtered rows; `schema` is that of the scan."""
     return schema.append(pa.field(SETTLED_LABEL, pa.string()))
+
+
+def categories_of(values: Mapping[str, float | None] | None) -> dict[Category, float]:
+    """The categories that were judged, of a row of the table."""
+    found = values or {}
+    return {Category(name): value for name, value in found.items() if value is not None}
 
 
 def is_incomplete(warnings: Sequence[Mapping[str, str]] | None) -> bool:

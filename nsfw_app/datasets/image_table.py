@@ -2,9 +2,12 @@
 
 - Its columns are those of the JSON of one image, the error in two columns, between facts of the
   source and of the scan.
-- `probabilities` has a field for each label of the model, in the model's order.
+- `probabilities` has a field for each label of the model, in the model's order; `categories` one for
+  each category, empty where it was not judged. Those of the detail model are a JSON object.
+- Columns are only ever added, at the end; files of earlier versions lack them.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,11 +17,13 @@ import pyarrow as pa
 
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.imaging.image_warnings import extension_warning
-from nsfw_app.records import Review, WarningCode
-from nsfw_app.review.image_json import review_json
+from nsfw_app.records import Category, Review, WarningCode
+from nsfw_app.review.image_json import DETAIL_COLUMNS, flattened, review_json
 
 TIME = pa.timestamp("ms", tz="UTC")
 WARNINGS = pa.list_(pa.struct([("code", pa.string()), ("message", pa.string())]))
+CATEGORIES = pa.struct([(category, pa.float64()) for category in Category])
+ADDED = {"categories": CATEGORIES, **dict.fromkeys(DETAIL_COLUMNS, pa.string())}
 
 
 def schema(labels: Sequence[str]) -> pa.Schema:
@@ -51,8 +56,17 @@ def schema(labels: Sequence[str]) -> pa.Schema:
             ("error_kind", pa.string()),
             ("error_message", pa.string()),
             ("scanned_at", TIME),
+            *ADDED.items(),
         ]
     )
+
+
+def with_added_columns(table: pa.Table) -> pa.Table:
+    """A table that an earlier version wrote, with the columns that were added since, empty."""
+    for name, kind in ADDED.items():
+        if name not in table.schema.names:
+            table = table.append_column(name, pa.nulls(len(table), kind))
+    return table
 
 
 def row(entry: Entry, review: Review, *, size_bytes: int | None) -> dict[str, Any]:
@@ -63,16 +77,17 @@ def row(entry: Entry, review: Review, *, size_bytes: int | None) -> dict[str, An
         review: Its result, whose name is that of the entry.
         size_bytes: Of the bytes that were read; None where none were.
     """
-    values = review_json(review)
-    error = values.pop("error") or {}
+    values = flattened(review_json(review))
+    probabilities, message = values["detail_probabilities"], values["detail_error_message"]
     return values | {
         "uri": text(entry.uri),
         "name": text(review.name),
         "version": entry.version,
         "size_bytes": size_bytes,
         "perceptual_hash": review.preview.perceptual_hash if review.preview else None,
-        "error_kind": error.get("kind"),
-        "error_message": text(error["message"]) if error else None,
+        "error_message": _text(values["error_message"]),
+        "detail_probabilities": probabilities and json.dumps(probabilities),
+        "detail_error_message": _text(message),
         "scanned_at": datetime.now(UTC),
     }
 
@@ -94,6 +109,10 @@ def copied(known: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
 def text(value: str) -> str:
     """A text that a table can hold: of a file name that is not UTF-8, bytes become escapes."""
     return value.encode(errors="backslashreplace").decode()
+
+
+def _text(value: str | None) -> str | None:
+    return None if value is None else text(value)
 
 
 def table(rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> pa.Table:

@@ -237,9 +237,10 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """
     try:
         with pq.ParquetFile(path) as file:
-            return file.read(columns, use_threads=False)
+            table = file.read(columns, use_threads=False)
     except UNREADABLE as error:
         raise _unreadable(path) from error
+    return image_table.with_added_columns(table) if columns is None else table
 
 
 def _unreadable(path: Path) -> ScanError:

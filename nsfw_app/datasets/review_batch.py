@@ -8,6 +8,7 @@
 
 import hashlib
 import heapq
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,6 +28,7 @@ from nsfw_app.imaging.decode import Limits
 from nsfw_app.imaging.image_warnings import without_background
 from nsfw_app.records import (
     Background,
+    Detail,
     ImageInfo,
     ImageWarning,
     JudgedImage,
@@ -191,6 +193,7 @@ class ReviewBatch:
             image.prediction,
             describe(rendered),
             stored.prediction_id if stored is not None else 0,
+            detail=image.detail,
         )
         upload = Upload(name, SOURCE, self._owner, batch_id=self._name, retain=Retain.QUEUE)
         self._store.catalog.record(
@@ -226,4 +229,13 @@ def judged_image(row: Mapping[str, Any]) -> JudgedImage:
     prediction = Prediction(
         row["sha256"], identity, row["probabilities"], row["nsfw_score"], row["frame"], background
     )
-    return JudgedImage(info, prediction)
+    return JudgedImage(info, prediction, detail=_detail(row))
+
+
+def _detail(row: Mapping[str, Any]) -> Detail | None:
+    """What the detail model computed; None where it was not asked, or failed."""
+    if not row.get("detail_probabilities"):
+        return None
+    names = ("model", "revision", "weights_sha256", "backend")
+    identity = ModelIdentity(*(row[f"detail_{name}"] for name in names))
+    return Detail(identity.model, identity, json.loads(row["detail_probabilities"]))

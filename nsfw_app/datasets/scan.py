@@ -32,6 +32,7 @@ from nsfw_app.imaging import decode
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.models.classifier import Classifier
 from nsfw_app.records import Policy
+from nsfw_app.review.detail import DetailModel
 from nsfw_app.review.unstored import review, unavailable
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ class Scanner:
             more, because most of them wait for the network.
         known_files: Part files whose images are not inferred again; None for all of the output.
         earlier: The part files of earlier runs; None for all of the output.
+        detail: The detail model; None where it is not asked.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Scanner:
         concurrency: int | None = None,
         known_files: Sequence[Path] | None = None,
         earlier: EarlierParts | None = None,
+        detail: DetailModel | None = None,
     ) -> None:
         self.progress = ScanProgress()
         self.left_out = LeftOutFiles()
@@ -113,6 +116,7 @@ class Scanner:
         self._output = output
         self._classifier = classifier
         self._policy = policy
+        self._detail = detail
         self._limits = limits
         self._redo = redo
         self._concurrency = concurrency or classifier.max_in_flight
@@ -263,6 +267,7 @@ class Scanner:
             policy=self._policy,
             limits=self._limits,
             sha256=sha256,
+            detail=self._detail,
         )
         return image_table.row(entry, result, size_bytes=len(data))
 

@@ -20,7 +20,7 @@ from nsfw_app.datasets.gone_images import MAX_NAMED, GoneImages, find_gone
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import absolute, redacted
 from nsfw_app.datasets.part_files import PartFiles, read_footer
-from nsfw_app.datasets.scan_record import ScanCounts, ScanRecord
+from nsfw_app.datasets.scan_record import ScanCounts, ScanDetail, ScanRecord
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.records import ModelIdentity
 
@@ -169,6 +169,9 @@ def _check(path: Path, earlier: ScanRecord, wanted: ScanRecord) -> None:
     ]
     if not differences and dict(earlier.roles) != dict(wanted.roles):
         differences = [f"the labels {_roles(earlier)} in place of {_roles(wanted)} now"]
+    if earlier.detail != wanted.detail:
+        texts = _detail_text(earlier.detail), _detail_text(wanted.detail)
+        differences.append(f"{texts[0]} in place of {texts[1]} now")
     if differences:
         raise ScanDiffers(
             f"{path} was scanned with {'; '.join(differences)}. Use the same settings to "
@@ -207,6 +210,20 @@ def _limit_differences(earlier: Limits, wanted: Limits) -> Sequence[str]:
         for name, text in names.items()
         if getattr(earlier, name) != getattr(wanted, name)
     ]
+
+
+def _detail_text(detail: ScanDetail | None) -> str:
+    """The detail model with all that rows depend on."""
+    if detail is None:
+        return "no detail model"
+    model = detail.model
+    labels = "; ".join(
+        f"{label}: {', '.join(categories)}" for label, categories in detail.categories.items()
+    )
+    return (
+        f"the detail model {model.model} (revision {model.revision}, {model.backend}, "
+        f"NSFW_DETAIL_WHEN={detail.when}, {labels or 'no categories'})"
+    )
 
 
 def _roles(record: ScanRecord) -> str:

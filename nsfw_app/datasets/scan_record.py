@@ -14,7 +14,10 @@ from nsfw_app.dataset_errors import ScanError
 from nsfw_app.datasets import output_file
 from nsfw_app.errors import PolicyError
 from nsfw_app.imaging.decode import Limits
-from nsfw_app.records import LabelRole, ModelIdentity, Policy
+from nsfw_app.records import Category, LabelRole, ModelIdentity, Policy
+from nsfw_app.review.detail import DetailModel
+from nsfw_app.rules.detail import DetailWhen
+from nsfw_app.rules.policy import rules_json, rules_of
 
 FORMAT = 1  # version of the files of a scan
 FILE = "scan.json"
@@ -27,6 +30,39 @@ class ScanCounts:
     images: int = 0
     parts: int = 0
     errors: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ScanDetail:
+    """The detail model of a scan: which images it was asked about, the categories of its labels."""
+
+    model: ModelIdentity
+    when: DetailWhen
+    categories: Mapping[str, tuple[Category, ...]]
+
+    @classmethod
+    def of(cls, detail: DetailModel) -> Self:
+        """The detail model, which is loaded where it is not yet.
+
+        Raises:
+            ModelError: It cannot be loaded.
+        """
+        classifier = detail.loader.wait()
+        identity = classifier.identity
+        labels = detail.categories.of(identity.model, classifier.roles)
+        return cls(identity, detail.when, labels)
+
+    @classmethod
+    def of_json(cls, values: Mapping[str, Any]) -> Self:
+        """The one that the record of a scan has."""
+        return cls(
+            ModelIdentity(**values["model"]),
+            DetailWhen(values["when"]),
+            {
+                label: tuple(map(Category, categories))
+                for label, categories in values["categories"].items()
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +79,7 @@ class ScanRecord:
         finished_at: When all images of the sources had a row; None until then.
         counts: When it was last finished.
         left_out: Files that the sources hold and that are no images, by reason.
+        detail: The detail model; None where none was asked.
     """
 
     sources: tuple[str, ...]
@@ -54,6 +91,7 @@ class ScanRecord:
     finished_at: str | None = None
     counts: ScanCounts = ScanCounts()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    detail: ScanDetail | None = None
 
     @classmethod
     def find(cls, directory: Path) -> Self | None:
@@ -107,20 +145,27 @@ class ScanRecord:
             sources=tuple(values["sources"]),
             model=ModelIdentity(**values["model"]),
             roles={label: LabelRole(role) for label, role in values["roles"].items()},
-            policy=Policy(**values["policy"]),
+            policy=_policy_of(values["policy"]),
             limits=Limits(**values["limits"]),
             started_at=values["started_at"],
             finished_at=values["finished_at"],
             counts=ScanCounts(**values["counts"]),
             left_out=values["left_out"],
+            detail=values.get("detail") and ScanDetail.of_json(values["detail"]),
         )
 
 
-def _policy_values(policy: Policy) -> dict[str, float | int]:
+def _policy_of(values: Mapping[str, Any]) -> Policy:
+    return Policy(**{**values, "category_rules": rules_of(values.get("category_rules", ()))})
+
+
+def _policy_values(policy: Policy) -> dict[str, Any]:
     """The numbers of a policy, without its author and reason, which are the installation's."""
     return {
         "threshold": policy.threshold,
         "review_from": policy.review_from,
         "review_to": policy.review_to,
         "version": policy.version,
+        "category_rules": rules_json(policy.category_rules),
+        "overrules_allow": policy.overrules_allow,
     }

@@ -28,6 +28,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
     {
         "images": "image",
         "predictions": "prediction",
+        "detail_predictions": "detail_prediction",
         "uploads": "upload",
         "policies": "policy",
         "decisions": "decision",

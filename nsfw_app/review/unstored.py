@@ -12,6 +12,7 @@ from nsfw_app.imaging.decode import Limits
 from nsfw_app.models.classifier import Classifier
 from nsfw_app.records import ImageProblem, JudgedImage, Policy, Preview, Review, Verdict
 from nsfw_app.review import pipeline
+from nsfw_app.review.detail import DetailModel
 from nsfw_app.review.pipeline import ImageFile
 from nsfw_app.review.policies import reviewed
 from nsfw_app.review.previews import describe, hashed, rendered_frame
@@ -25,6 +26,7 @@ def review(
     policy: Policy,
     limits: Limits,
     sha256: str | None = None,
+    detail: DetailModel | None = None,
 ) -> Review:
     """Classify one image; a problem is part of the result, never an exception.
 
@@ -37,11 +39,14 @@ def review(
         policy: Decides label and action.
         limits: Largest input accepted.
         sha256: Of the bytes; computed if None.
+        detail: The detail model; None where it is not asked.
     """
     file = ImageFile.of(data, name, sha256)
     try:
         with decode.memory_for(file.name):
-            image = classify(file, classifier, limits, described=hashed)
+            image = classify(
+                file, classifier, limits, policy=policy, detail=detail, described=hashed
+            )
     except (ImageError, ModelError) as error:
         return unavailable(name, policy, error, sha256=file.sha256)
     return reviewed(name, policy, image)
@@ -52,22 +57,38 @@ def classify(
     classifier: Classifier,
     limits: Limits,
     *,
+    policy: Policy,
+    detail: DetailModel | None = None,
     described: Callable[[Image.Image], Preview] = describe,
 ) -> JudgedImage:
-    """The prediction of an image, with what `described` makes of its frame.
+    """The predictions of an image, with what `described` makes of its frame.
+
+    Args:
+        file: The file.
+        classifier: The model.
+        limits: Largest input accepted.
+        policy: Decides whether the detail model is asked.
+        detail: The detail model, if there is one.
+        described: Makes the preview of the frame.
 
     Raises:
         ImageError: The bytes are not an image within the limits.
         ModelError: The model failed.
     """
     side = renderings.HASHED_SIDE
-    image, rendered = pipeline.classify(
+    classified = pipeline.classify(
         file,
         classifier,
         limits=limits,
         min_longer=renderings.min_side(side),
         preview_side=side,
+        detail=detail,
     )
+    image, rendered = classified.image, classified.rendered
+    if detail is not None and detail.wants(image, policy):
+        image = detail.judge(
+            file.data, image, name=file.name, limits=limits, prepared=classified.detail_input
+        )
     if rendered is None:
         with classifier.cpu_slots.acquire():
             frame = rendered_frame(file.data, image.prediction, name=file.name, limits=limits)

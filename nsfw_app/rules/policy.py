@@ -8,10 +8,11 @@
   change only where the policy overrules it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
-from nsfw_app.records import Action, Category, Label, Policy, Verdict
+from nsfw_app.records import Action, Category, CategoryRule, Label, Policy, Verdict
 
 SEVERITY = (Action.ALLOW, Action.REVIEW, Action.BLOCK)  # rising
 NONE_JUDGED: Mapping[Category, float] = MappingProxyType({})
@@ -29,7 +30,8 @@ def judge(
     Args:
         score: Probability in [0, 1], or None when there is no prediction.
         policy: Threshold and review band.
-        incomplete: Pixels of the image are missing; the action is then at least review.
+        incomplete: Pixels of the image are missing, or a model that was asked failed; the action is
+            then at least review.
         categories: Probability in [0, 1] of each category that was judged.
 
     Returns:
@@ -50,3 +52,24 @@ def judge(
         if categories.get(rule.category, 0.0) >= rule.threshold
     ]
     return Verdict(label, max((action, *reached), key=SEVERITY.index))
+
+
+def rules_json(rules: Iterable[CategoryRule]) -> list[dict[str, Any]]:
+    """Rules of categories as JSON: objects with category, threshold and action."""
+    return [
+        {"category": rule.category, "threshold": rule.threshold, "action": rule.action}
+        for rule in rules
+    ]
+
+
+def rules_of(values: Sequence[Mapping[str, Any]]) -> tuple[CategoryRule, ...]:
+    """The rules that `rules_json` wrote.
+
+    Raises:
+        PolicyError: A threshold or an action is not allowed.
+        KeyError, TypeError, ValueError: The values are no rules.
+    """
+    return tuple(
+        CategoryRule(Category(each["category"]), each["threshold"], Action(each["action"]))
+        for each in values
+    )

@@ -10,7 +10,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -21,11 +21,12 @@ from nsfw_app.records import IMPORT_PREFIX, Tab, is_import_source
 from nsfw_app.rules.audit_plan import AuditPlan, AuditRange, parse_ranges
 from nsfw_app.rules.queue import DEFAULT_BLIND, EntryReason, QueueReason
 from nsfw_app.rules.retention import Keep
+from nsfw_app.settings.detail import DetailSettings
 from nsfw_app.settings.hub_dataset import HubDatasetSettings
 from nsfw_app.settings.monitoring import MonitoringSettings
 from nsfw_app.settings.sign_in import SignInSettings
 from nsfw_app.settings.storage import StorageSettings
-from nsfw_app.settings.values import split_items, split_pairs
+from nsfw_app.settings.values import BackendName, split_items, split_pairs
 from nsfw_app.system import usable_cpus
 
 DEFAULT_BATCH_SIZE = 8  # images; measured, no model is faster on a CPU with more
@@ -60,7 +61,9 @@ def _read_markdown(path: Path) -> str:
     return text
 
 
-class Settings(StorageSettings, SignInSettings, HubDatasetSettings, MonitoringSettings):
+class Settings(
+    StorageSettings, SignInSettings, HubDatasetSettings, MonitoringSettings, DetailSettings
+):
     """The settings. Construct with `load`, which turns validation errors into `SettingsError`."""
 
     model: str = Field(
@@ -70,16 +73,7 @@ class Settings(StorageSettings, SignInSettings, HubDatasetSettings, MonitoringSe
         "`auto` for Falconsai where it is available and Open-NSFW elsewhere.",
     )
     model_revision: str = Field("main", description="Branch, tag or commit of a hub model.")
-    backend: Literal[
-        "auto",
-        "torch",
-        "openvino-int8",
-        "openvino-int8-mixed",
-        "openvino",
-        "openvino-fp32",
-        "onnx-int8",
-        "onnx",
-    ] = Field(
+    backend: BackendName = Field(
         "auto",
         description="Backend of the model: `auto` for the fastest verified one, `torch` for 32-bit "
         "floats, or a format of `optimize`.",

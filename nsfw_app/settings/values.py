@@ -1,4 +1,17 @@
-"""Settings that are lists: values separated by commas."""
+"""Types of settings: lists, separated by commas, and names of backends."""
+
+from typing import Literal
+
+BackendName = Literal[
+    "auto",
+    "torch",
+    "openvino-int8",
+    "openvino-int8-mixed",
+    "openvino",
+    "openvino-fp32",
+    "onnx-int8",
+    "onnx",
+]
 
 
 def split_items(value: object) -> object:

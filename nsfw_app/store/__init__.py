@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nsfw_app.errors import SettingsError, StorageError
+from nsfw_app.models.categories import BY_CARD, CategoryMap
 from nsfw_app.rules.decisions import DecisionRules
 from nsfw_app.rules.queue import QueueRules
 from nsfw_app.rules.retention import Retention
@@ -74,6 +75,7 @@ class Store:
             keeps no previews, none enters, because reviewers could not see it.
         retention: Which previews are kept, and for how long.
         decision_rules: Which decisions are refused.
+        detail_categories: Which labels of the detail model belong to which categories.
 
     Raises:
         StorageError: The data directory cannot be read or written.
@@ -90,6 +92,7 @@ class Store:
         rules: QueueRules = DEFAULT_RULES,
         retention: Retention = DEFAULT_RETENTION,
         decision_rules: DecisionRules = DEFAULT_DECISION_RULES,
+        detail_categories: CategoryMap = BY_CARD,
     ) -> None:
         try:
             connections = Connections(database, journal_mode=journal_mode)
@@ -108,7 +111,7 @@ class Store:
         self.usage = StorageUsage(database, previews_dir)
         cipher = SecretCipher(database.with_name(f"{database.name}.key"))
         self.policies = Policies(connections)
-        self.policy_effects = PolicyEffects(connections)
+        self.policy_effects = PolicyEffects(connections, detail_categories)
         self.arrivals = Arrivals(connections)
         if not retention.keeps_any:
             rules = QueueRules(frozenset())
@@ -123,6 +126,7 @@ class Store:
             visibility=self.visibility,
             queue=self.queue,
             submissions=self.submissions,
+            detail_categories=detail_categories,
         )
         self.calibrations = Calibrations(connections)
         self.references = References(connections)

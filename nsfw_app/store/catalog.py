@@ -9,8 +9,10 @@ from typing import Any
 from sqlite_utils import Database
 
 from nsfw_app.errors import NotFound
+from nsfw_app.models.categories import BY_CARD, CategoryMap
 from nsfw_app.records import (
     Background,
+    Detail,
     ImageInfo,
     ImageWarning,
     JudgedImage,
@@ -35,6 +37,17 @@ select * from uploads where image_sha256 = :sha256 order by queues desc, id limi
 """
 
 ARRIVED = "exists (select 1 from arrivals a where a.prediction_id = p.id)"
+# A prediction, its image, and what the detail model computed last for the same frame.
+STORED = f"""
+select i.*, p.*, {ARRIVED} as arrived, d.id as detail_id, d.model as detail_model,
+  d.revision as detail_revision, d.backend as detail_backend,
+  d.weights_sha256 as detail_weights_sha256, d.probabilities as detail_probabilities
+from predictions p join images i on i.sha256 = p.image_sha256
+  left join detail_predictions d on d.id = (
+    select max(id) from detail_predictions same where same.image_sha256 = p.image_sha256
+      and same.frame = p.frame and same.ground = p.ground
+  )
+"""
 
 
 class Catalog:
@@ -46,6 +59,7 @@ class Catalog:
         visibility: Which callers may see an image.
         queue: Where images enter the queue.
         submissions: Where submissions of programs are added.
+        detail_categories: Which labels of the detail model belong to which categories.
     """
 
     def __init__(
@@ -56,12 +70,14 @@ class Catalog:
         visibility: Visibility,
         queue: ReviewQueue,
         submissions: Submissions,
+        detail_categories: CategoryMap = BY_CARD,
     ) -> None:
         self._connections = connections
         self._files = files
         self._visibility = visibility
         self._queue = queue
         self._submissions = submissions
+        self._detail_categories = detail_categories
 
     def find(
         self,
@@ -80,8 +96,7 @@ class Catalog:
         """
         row = self._connections.row(
             f"""
-            select i.*, p.*, {ARRIVED} as arrived
-            from predictions p join images i on i.sha256 = p.image_sha256
+            {STORED}
             where p.image_sha256 = :sha256 and p.model = :model and p.revision = :revision
               and p.backend in (select value from json_each(:backends))
             order by exists (select 1 from decisions d where d.prediction_id = p.id) desc, p.id
@@ -94,7 +109,7 @@ class Catalog:
                 "backends": json.dumps([identity.backend, *backends]),
             },
         )
-        return row and _stored(row)
+        return row and self._stored(row)
 
     def get(self, prediction_id: int) -> JudgedImage:
         """A prediction and its image.
@@ -102,14 +117,42 @@ class Catalog:
         Raises:
             NotFound: There is none.
         """
-        row = self._connections.row(
-            f"select i.*, p.*, {ARRIVED} as arrived "
-            "from predictions p join images i on i.sha256 = p.image_sha256 where p.id = ?",
-            (prediction_id,),
-        )
+        row = self._connections.row(f"{STORED} where p.id = ?", (prediction_id,))
         if row is None:
             raise NotFound(f"There is no prediction {prediction_id}.")
-        return _stored(row)
+        return self._stored(row)
+
+    def find_detail(
+        self, prediction: Prediction, identity: ModelIdentity, *, backends: frozenset[str]
+    ) -> Detail | None:
+        """What a detail model computed for the frame of a prediction, the oldest of it.
+
+        Args:
+            prediction: That of the first model.
+            identity: The detail model, its revision and its backend.
+            backends: Other backends whose predictions count as the same.
+        """
+        row = self._connections.row(
+            """
+            select id as detail_id, model as detail_model, revision as detail_revision,
+              backend as detail_backend, weights_sha256 as detail_weights_sha256,
+              probabilities as detail_probabilities
+            from detail_predictions
+            where image_sha256 = :sha256 and frame = :frame and ground = :ground
+              and model = :model and revision = :revision
+              and backend in (select value from json_each(:backends))
+            order by id limit 1
+            """,
+            {
+                "sha256": prediction.image_sha256,
+                "frame": prediction.frame,
+                "ground": prediction.background,
+                "model": identity.model,
+                "revision": identity.revision,
+                "backends": json.dumps([identity.backend, *backends]),
+            },
+        )
+        return row and self._detail(row)
 
     def name(self, image_sha256: str) -> str:
         """An image's name for reviewers who did not upload it; its hash without any upload.
@@ -134,6 +177,7 @@ class Catalog:
         Args:
             image: Without a `prediction_id`, its facts and prediction are stored first. Those
                 stored before stay, except warnings: those of the latest decoding count.
+                The same is true of the prediction of the detail model.
             upload: Added as a row; None adds none.
             jpeg: The preview file, stored with the placeholder unless one is there; None for none.
             arrival: How the image arrives, stored the first time; None where it may not enter the
@@ -152,6 +196,7 @@ class Catalog:
             try:
                 with self._connections.writing() as db:
                     prediction_id = image.prediction_id or _add_prediction(db, image)
+                    detail = _added_detail(db, image)
                     if upload is not None:
                         _add_upload(db, sha256, upload)
                     if place is not None:
@@ -170,7 +215,9 @@ class Catalog:
                 if added:
                     self._files.remove(sha256)
                 raise
-        return replace(image, prediction_id=prediction_id, submission_id=submission_id)
+        return replace(
+            image, prediction_id=prediction_id, submission_id=submission_id, detail=detail
+        )
 
     def preview(self, image_sha256: str) -> Preview:
         """The preview record of an image.
@@ -218,6 +265,51 @@ class Catalog:
             (image_sha256, caller.owner),
         )
         return row is not None
+
+    def _stored(self, row: Any) -> JudgedImage:
+        info = ImageInfo(
+            sha256=row["sha256"],
+            format=row["format"],
+            width=row["width"],
+            height=row["height"],
+            size_bytes=row["size_bytes"],
+            frames=row["frames"],
+            warnings=tuple(
+                ImageWarning(WarningCode(code), message)
+                for code, message in json.loads(row["warnings"])
+            ),
+            incomplete=bool(row["incomplete"]),
+        )
+        probabilities = json.loads(row["probabilities"])
+        prediction = Prediction(
+            row["image_sha256"],
+            _identity(row),
+            probabilities,
+            row["nsfw_score"],
+            row["frame"],
+            Background(row["ground"]),
+            BY_CARD.judge(row["model"], probabilities),
+        )
+        preview = Preview(bytes(row["placeholder"]), row["perceptual_hash"])
+        return JudgedImage(
+            info,
+            prediction,
+            preview,
+            row["id"],
+            arrived=bool(row["arrived"]),
+            detail=None if row["detail_id"] is None else self._detail(row),
+        )
+
+    def _detail(self, row: Any) -> Detail:
+        """What the detail model computed, from columns as `STORED` has them."""
+        probabilities = json.loads(row["detail_probabilities"])
+        return Detail(
+            row["detail_model"],
+            _identity(row, "detail_"),
+            probabilities,
+            self._detail_categories.judge(row["detail_model"], probabilities),
+            row_id=row["detail_id"],
+        )
 
 
 def _add_prediction(db: Database, image: JudgedImage) -> int:
@@ -269,6 +361,31 @@ def _add_prediction(db: Database, image: JudgedImage) -> int:
     return int(row["id"])
 
 
+def _added_detail(db: Database, image: JudgedImage) -> Detail | None:
+    """What the detail model computed, with the id of its row; inserted where it is missing."""
+    prediction, detail = image.prediction, image.detail
+    if detail is None or detail.identity is None or detail.row_id:
+        return detail
+    identity = detail.identity
+    values = {
+        "image_sha256": prediction.image_sha256,
+        "frame": prediction.frame,
+        "ground": prediction.background,
+        "model": identity.model,
+        "revision": identity.revision,
+        "backend": identity.backend,
+    }
+    computed = {
+        "weights_sha256": identity.weights_sha256,
+        "probabilities": json.dumps(dict(detail.probabilities)),
+        "predicted_at": now(),
+    }
+    db.table("detail_predictions").insert(values | computed, ignore=True)
+    condition = " and ".join(f"{name} = :{name}" for name in values)
+    row = db.execute(f"select id from detail_predictions where {condition}", values).fetchone()
+    return replace(detail, row_id=int(row["id"]))
+
+
 def _add_upload(db: Database, image_sha256: str, upload: Upload) -> None:
     db.table("uploads").insert(
         {
@@ -290,27 +407,6 @@ def _set_preview(db: Database, image_sha256: str, preview: Preview) -> None:
     )
 
 
-def _stored(row: Any) -> JudgedImage:
-    info = ImageInfo(
-        sha256=row["sha256"],
-        format=row["format"],
-        width=row["width"],
-        height=row["height"],
-        size_bytes=row["size_bytes"],
-        frames=row["frames"],
-        warnings=tuple(
-            ImageWarning(WarningCode(code), message)
-            for code, message in json.loads(row["warnings"])
-        ),
-        incomplete=bool(row["incomplete"]),
-    )
-    prediction = Prediction(
-        row["image_sha256"],
-        ModelIdentity(row["model"], row["revision"], row["weights_sha256"], row["backend"]),
-        json.loads(row["probabilities"]),
-        row["nsfw_score"],
-        row["frame"],
-        Background(row["ground"]),
-    )
-    preview = Preview(bytes(row["placeholder"]), row["perceptual_hash"])
-    return JudgedImage(info, prediction, preview, row["id"], arrived=bool(row["arrived"]))
+def _identity(row: Any, prefix: str = "") -> ModelIdentity:
+    names = ("model", "revision", "weights_sha256", "backend")
+    return ModelIdentity(*(row[prefix + name] for name in names))

@@ -77,6 +77,7 @@ IMAGES: Mapping[str, str] = MappingProxyType(
     {
         "images": "sha256 = :image",
         "predictions": "image_sha256 = :image",
+        "detail_predictions": "image_sha256 = :image",
         "uploads": "image_sha256 = :image",
         "arrivals": OF_PREDICTION,
         "decisions": OF_PREDICTION,

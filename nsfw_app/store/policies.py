@@ -1,13 +1,18 @@
 """Policies: every version, with its author and reason."""
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from sqlite_utils import Database
 
 from nsfw_app.errors import PolicyError
 from nsfw_app.records import Policy
+from nsfw_app.rules.policy import rules_json, rules_of
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
+
+COLUMNS = "threshold, review_from, review_to, version, author, reason, category_rules"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +32,22 @@ class Policies:
     def latest(self, model: str) -> Policy | None:
         """The latest policy of a model, or None."""
         row = self._connections.row(
-            """
-            select threshold, review_from, review_to, version, author, reason
-            from policies where model = ? order by version desc limit 1
-            """,
+            f"select {COLUMNS} from policies where model = ? order by version desc limit 1",
             (model,),
         )
-        return row and Policy(*row)
+        return row and _policy(row)
 
     def versions(self, model: str) -> list[PolicyVersion]:
         """Every saved version of a model's policy, the latest first."""
         # The first one has no author: its row was added with the second, at that one's time.
         rows = self._connections.db.execute(
-            """
-            select threshold, review_from, review_to, version, author, reason,
-              iif(author = '', '', created_at)
+            f"""
+            select {COLUMNS}, iif(author = '', '', created_at) as saved_at
             from policies where model = ? order by version desc
             """,
             (model,),
         )
-        return [PolicyVersion(Policy(*row[:6]), row[6]) for row in rows]
+        return [PolicyVersion(_policy(row), row["saved_at"]) for row in rows]
 
     def add(
         self,
@@ -87,10 +88,11 @@ class Policies:
 
 def _insert(db: Database, model: str, policy: Policy) -> Policy:
     row = db.execute(
-        """
-        insert into policies
-        select ?, coalesce(max(version), 0) + 1, ?, ?, ?, ?, ?, ? from policies where model = ?
-        returning threshold, review_from, review_to, version, author, reason
+        f"""
+        insert into policies (model, version, threshold, review_from, review_to, author, reason,
+          category_rules, created_at)
+        select ?, coalesce(max(version), 0) + 1, ?, ?, ?, ?, ?, ?, ? from policies where model = ?
+        returning {COLUMNS}
         """,
         (
             model,
@@ -99,8 +101,14 @@ def _insert(db: Database, model: str, policy: Policy) -> Policy:
             policy.review_to,
             policy.author,
             policy.reason,
+            json.dumps(rules_json(policy.category_rules)),
             now(),
             model,
         ),
     ).fetchone()
-    return Policy(*row)
+    return _policy(row)
+
+
+def _policy(row: Any) -> Policy:
+    *numbers_and_texts, rules = tuple(row)[:7]
+    return Policy(*numbers_and_texts, category_rules=rules_of(json.loads(rules)))

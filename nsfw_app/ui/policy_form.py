@@ -1,19 +1,19 @@
 """The form that changes the policy: its effect before and after, and the way back to a version."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 import gradio as gr
 
 from nsfw_app.errors import ModelLoading, PolicyError
-from nsfw_app.records import Policy
+from nsfw_app.records import Action, Category, CategoryRule, Policy
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store.policies import PolicyVersion
 from nsfw_app.store.policy_effects import PolicyEffect
 from nsfw_app.ui.components import EvidencePanel, ModelReport, TopBar
 from nsfw_app.ui.handlers import INTERNAL, authorize, show_errors
-from nsfw_app.ui.model_facts import model_facts
+from nsfw_app.ui.model_facts import CATEGORY_NAMES, model_facts
 
 # Fills the form only once its fields are rendered.
 FIELDS_RENDERED = """async (...values) => {
@@ -22,6 +22,9 @@ FIELDS_RENDERED = """async (...values) => {
     return values
 }"""
 MODEL_TAB = "model"
+OFF = "off"  # the action of a category without a rule
+ACTIONS = [("No rule", OFF), ("Review", Action.REVIEW.value), ("Block", Action.BLOCK.value)]
+DEFAULT_RULE = 0.5  # the threshold that a category without a rule shows
 NO_EFFECT = "No stored image moves to another action."
 ENTERING = (
     "Images that move to review do not enter the queue by themselves, but when they are classified "
@@ -44,7 +47,7 @@ class PolicyForm:
 
     engine: Engine
     form: gr.Accordion
-    fields: list[gr.Number]
+    fields: list[gr.Component]
     version: gr.State
     earlier: gr.Dropdown
     reason: gr.Textbox
@@ -59,7 +62,7 @@ class PolicyForm:
             return (
                 gr.update(selected=MODEL_TAB),
                 gr.update(open=True),
-                *numbers(policy),
+                *values_of(replace(policy, category_rules=self.engine.policy.category_rules)),
                 *filled(self.engine),
                 reason,
             )
@@ -84,56 +87,42 @@ def create_policy_form(
             review_from = gr.Number(label="Review from", minimum=0, maximum=1, step=0.01)
             threshold = gr.Number(label="Threshold", minimum=0, maximum=1, step=0.01)
             review_to = gr.Number(label="Review to", minimum=0, maximum=1, step=0.01)
+        rules = _rule_fields()
         earlier = gr.Dropdown([], label="Take the numbers of", filterable=False)
         effect = gr.Markdown(elem_id="policy-effect")
         release = gr.Checkbox(visible=False, elem_id="policy-release")
         reason = gr.Textbox(label="Why", max_lines=2, placeholder="Required; kept with the policy")
         save = gr.Button("Save policy", elem_id="save-policy")
         release_now = gr.Button(visible=False, elem_id="release-now")
-    fields = [review_from, threshold, review_to]
+    fields = [review_from, threshold, review_to, *rules]
     version = gr.State()  # of the policy that the form was filled with
 
     @show_errors
-    def fill(
-        low: float | None,
-        middle: float | None,
-        high: float | None,
-        why: str,
-        changed: int | None,
-        request: gr.Request,
-    ) -> tuple[Any, ...]:
+    def fill(request: gr.Request, *values: Any) -> tuple[Any, ...]:
         """Fill in the policy in force; a draft of its change, which has a reason, is kept."""
         authorize(request, Permission.READ)
+        *draft, why, changed = values
         version_and_choices = filled(engine)
         keeps = why and changed == engine.policy.version
-        draft = low, middle, high
-        return *(draft if keeps else numbers(engine.policy)), *version_and_choices
+        return *(draft if keeps else values_of(engine.policy)), *version_and_choices
 
     @show_errors
     def take(chosen: int | None, request: gr.Request) -> tuple[Any, ...]:
         authorize(request, Permission.READ)
-        return numbers(version_of(engine, chosen).policy)
+        return values_of(version_of(engine, chosen).policy)
 
     @show_errors
-    def preview(request: gr.Request, *values: float | None) -> tuple[Any, ...]:
+    def preview(request: gr.Request, *values: Any) -> tuple[Any, ...]:
         authorize(request, Permission.READ)
         return preview_of(engine, *values)
 
     @show_errors
-    def save_policy(
-        low: float | None,
-        middle: float | None,
-        high: float | None,
-        why: str,
-        changed: int | None,
-        chosen: int | None,
-        releases: bool,
-        request: gr.Request,
-    ) -> tuple[Any, ...]:
+    def save_policy(request: gr.Request, *values: Any) -> tuple[Any, ...]:
         manager = authorize(request, Permission.MANAGE)
+        *entered, why, changed, chosen, releases = values
         if changed is None:
             raise PolicyError("The form is not filled yet. Close it and open it again.")
-        policy = policy_of(low, middle, high)
+        policy = policy_of(*entered)
         found = engine.policy_effect(policy)
         saved = engine.save_policy(
             policy,
@@ -151,7 +140,7 @@ def create_policy_form(
             saved_text(saved, found, released),
             *(release_hidden(), release_button(0 if releases else found.outside)),
             choices(engine),
-            *[middle] * len(sliders),
+            *[policy.threshold] * len(sliders),
         )
 
     @show_errors
@@ -217,19 +206,70 @@ def proposal_of(data: Proposal) -> tuple[Policy, str]:
     return policy_of(low, middle, high), str(found.get("reason", ""))
 
 
-def policy_of(low: float | None, middle: float | None, high: float | None) -> Policy:
-    """The policy of the three fields.
+def policy_of(
+    low: float | None, middle: float | None, high: float | None, *rules: Any
+) -> Policy:
+    """The policy of the form's fields.
+
+    Args:
+        low: Where the review band begins.
+        middle: The threshold.
+        high: Where the review band ends.
+        rules: The action and the threshold of each category, in the order of categories.
 
     Raises:
-        PolicyError: A number is missing, or they are out of order.
+        PolicyError: A number is missing or not allowed, or they are out of order.
     """
     if low is None or middle is None or high is None:
         raise PolicyError("A policy needs all three numbers.")
-    return Policy(threshold=middle, review_from=low, review_to=high)
+    found = []
+    for category, action, at in zip(Category, rules[::2], rules[1::2], strict=False):
+        if action not in {None, OFF}:
+            if at is None:
+                raise PolicyError(f"The rule of {CATEGORY_NAMES[category]} needs a threshold.")
+            found.append(CategoryRule(category, at, Action(action)))
+    return Policy(
+        threshold=middle, review_from=low, review_to=high, category_rules=tuple(found)
+    )
+
+
+def values_of(policy: Policy) -> tuple[Any, ...]:
+    """The values of the form's fields: the three numbers, then the rules of categories."""
+    rules = {rule.category: rule for rule in policy.category_rules}
+    values: list[Any] = [*numbers(policy)]
+    for category in Category:
+        rule = rules.get(category)
+        values += [rule.action.value, rule.threshold] if rule else [OFF, DEFAULT_RULE]
+    return tuple(values)
+
+
+def _rule_fields() -> list[gr.Component]:
+    """An action and a threshold for each category."""
+    fields: list[gr.Component] = []
+    with gr.Accordion("Rules of categories", open=False, elem_id="policy-rules"):
+        gr.Markdown(
+            "From its threshold on, the probability of a category sends an image to review, or "
+            "blocks it. A rule never makes an action less severe. What the first model's score "
+            "alone allows, rules change only with `NSFW_DETAIL_WHEN=always`."
+        )
+        for category in Category:
+            with gr.Row():
+                name = CATEGORY_NAMES[category]
+                fields += [
+                    gr.Dropdown(ACTIONS, value=OFF, label=f"{name}: action", filterable=False),
+                    gr.Number(
+                        value=DEFAULT_RULE,
+                        label=f"{name}: threshold",
+                        minimum=0,
+                        maximum=1,
+                        step=0.01,
+                    ),
+                ]
+    return fields
 
 
 def numbers(policy: Policy) -> tuple[float, float, float]:
-    """The values of the three fields."""
+    """The three numbers, in the order of their fields."""
     return policy.review_from, policy.threshold, policy.review_to
 
 
@@ -246,8 +286,8 @@ def version_of(engine: Engine, number: int | None) -> PolicyVersion:
 
 
 def reverted(engine: Engine, chosen: int | None, policy: Policy) -> int | None:
-    """The chosen version, if the policy still has its numbers."""
-    if chosen is None or numbers(version_of(engine, chosen).policy) != numbers(policy):
+    """The chosen version, if the policy still has its numbers and rules."""
+    if chosen is None or values_of(version_of(engine, chosen).policy) != values_of(policy):
         return None
     return chosen
 
@@ -256,13 +296,17 @@ def choices(engine: Engine) -> Any:
     """The earlier versions, to take their numbers from; none is chosen."""
     earlier = [saved.policy for saved in engine.policy_versions[1:]]
     named = [
-        (f"Version {p.version}: {p.review_from:g}, {p.threshold:g}, {p.review_to:g}", p.version)
+        (
+            f"Version {p.version}: {p.review_from:g}, {p.threshold:g}, {p.review_to:g}"
+            + (f", {len(p.category_rules)} rules" if p.category_rules else ""),
+            p.version,
+        )
         for p in earlier
     ]
     return gr.update(choices=named, value=None, visible=bool(named))
 
 
-def preview_of(engine: Engine, *values: float | None) -> tuple[str, Any, Any]:
+def preview_of(engine: Engine, *values: Any) -> tuple[str, Any, Any]:
     """The effect that the fields' policy would have, and the controls that release waiting images.
 
     A checkbox releases them with the policy that is saved, a button under the policy in force.
@@ -275,7 +319,7 @@ def preview_of(engine: Engine, *values: float | None) -> tuple[str, Any, Any]:
     if not effect.outside:
         return moves_text(effect, "move"), release_hidden(), release_button(0)
     text = f"{moves_text(effect, 'move')} {outside_text(effect.outside)}."
-    if numbers(policy) == numbers(engine.policy):
+    if values_of(policy) == values_of(engine.policy):
         return text, release_hidden(), release_button(effect.outside)
     label = f"Release {_images(effect.outside)}"
     return text, gr.update(value=False, visible=True, label=label), release_button(0)

@@ -59,6 +59,16 @@ class Gauges(Collector):
     def _model(self) -> Iterator[Metric]:
         waiting = self._engine.waiting
         yield _gauge("nsfw_model_waiting", "Images that wait for the model.", waiting)
+        if (detail := self._engine.detail) is not None:
+            classifier = detail.status.classifier
+            yield _gauge(
+                "nsfw_detail_ready", "Whether the detail model is loaded.", classifier is not None
+            )
+            yield _gauge(
+                "nsfw_detail_waiting",
+                "Images that wait for the detail model.",
+                classifier.waiting if classifier else 0,
+            )
 
     def _webhooks(self) -> Iterator[Metric]:
         backlog = self._engine.submissions.backlog()

@@ -24,7 +24,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nsfw_app import __version__
 from nsfw_app.errors import StorageError, StorageErrorKind
 from nsfw_app.models.loader import ModelState
-from nsfw_app.records import Review, utc
+from nsfw_app.records import Detail, Review, utc
+from nsfw_app.review.detail import DetailModel
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.sync_status import SyncStatus
@@ -83,6 +84,7 @@ class Monitor:
             buckets=DURATION_BUCKETS_S,
             registry=self.registry,
         )
+        self._detail = DetailMetrics(self.registry, engine.detail) if engine.detail else None
         self.registry.register(Gauges(engine))
         if hub_sync is not None:
             self.registry.register(HubSyncGauges(hub_sync))
@@ -95,9 +97,43 @@ class Monitor:
             self.scores.labels(model).observe(review.prediction.nsfw_score)
         if review.problem is not None:
             self.errors.labels(review.problem.kind).inc()
+        if self._detail is not None and review.detail is not None:
+            self._detail.record(review.detail)
 
     def _record_batch(self, images: int, seconds: float) -> None:
         self.batch_seconds.labels(batch_range(images)).observe(seconds)
+
+
+class DetailMetrics:
+    """Metrics of the detail model.
+
+    Args:
+        registry: Of the application.
+        model: The detail model.
+    """
+
+    def __init__(self, registry: CollectorRegistry, model: DetailModel) -> None:
+        self._images = Counter(
+            "nsfw_detail_images",
+            "Images that the detail model was asked about, by the kind of its error, or ok.",
+            ("result",),
+            registry=registry,
+        )
+        self._batch_seconds = Histogram(
+            "nsfw_detail_batch_seconds",
+            "Seconds in which the detail model computed a batch, by its number of images.",
+            ("images",),
+            buckets=DURATION_BUCKETS_S,
+            registry=registry,
+        )
+        model.loader.observe_batches(self._record_batch)
+
+    def record(self, detail: Detail) -> None:
+        """Count an image that it was asked about."""
+        self._images.labels(detail.problem.kind if detail.problem else "ok").inc()
+
+    def _record_batch(self, images: int, seconds: float) -> None:
+        self._batch_seconds.labels(batch_range(images)).observe(seconds)
 
 
 def batch_range(images: int) -> str:
@@ -230,9 +266,12 @@ def health_routes(
 
     @router.api_route("/readyz", methods=["GET", "HEAD"])
     async def readyz() -> JSONResponse:
-        status = engine.status
+        status, detail = engine.status, engine.detail and engine.detail.status
         error = await probe.error()
-        ready = status.state is ModelState.READY and error is None
+        is_loaded = status.state is ModelState.READY and (
+            detail is None or detail.state is not ModelState.LOADING
+        )
+        ready = is_loaded and error is None
         body: dict[str, Any] = {
             "ready": ready,
             "model": status.state,
@@ -241,6 +280,10 @@ def health_routes(
         }
         if status.error is not None:  # the model could not be loaded
             body["error"] = {"kind": status.error.kind, "message": status.message}
+        if detail is not None:  # the first model goes on without it
+            body["detail_model"] = detail.state
+            if detail.error is not None:
+                body["detail_error"] = {"kind": detail.error.kind, "message": detail.message}
         if snapshot_status is not None:
             body["snapshots"] = sync_json(snapshot_status())
         if hub_sync is not None:  # for information: the server can save decisions without it

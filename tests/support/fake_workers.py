@@ -9,6 +9,7 @@ from nsfw_app.datasets.entries import Unit
 from nsfw_app.datasets.part_files import PartFiles
 from nsfw_app.datasets.scan_progress import ScanProgress
 from nsfw_app.models.loader import Loaded, ModelLoader
+from nsfw_app.review.detail import Models
 from tests.support.fakes import LIMITS, FakeClassifier
 from tests.support.scans import POLICY, CountingClassifier
 
@@ -34,7 +35,7 @@ def job(output: Path) -> Job:
 def worker(classifier: FakeClassifier | None = None) -> ScanWorker:
     """A worker with the fake classifier."""
     loaded = Loaded(classifier or CountingClassifier())
-    return ScanWorker(lambda threads: ModelLoader("fake", lambda: loaded), 1)
+    return ScanWorker(lambda threads: Models(ModelLoader("fake", lambda: loaded)), 1)
 
 
 def started(scan: Job, classifier: FakeClassifier | None = None) -> ScanWorker:

@@ -14,6 +14,7 @@ import pytest
 
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import ModelIdentity
+from nsfw_app.review.detail import Models
 from tests.support.fakes import FakeClassifier
 from tests.support.server import free_port
 
@@ -120,18 +121,18 @@ def wait_until(condition: Callable[[], Any]) -> Any:
     return value
 
 
-def open_fake(threads: int) -> ModelLoader:
+def open_fake(threads: int) -> Models:
     """The fake model."""
-    return ModelLoader("fake", lambda: Loaded(FakeClassifier()))
+    return Models(ModelLoader("fake", lambda: Loaded(FakeClassifier())))
 
 
-def open_model_of_process(threads: int) -> ModelLoader:
+def open_model_of_process(threads: int) -> Models:
     """A fake model whose weights are other ones in each process."""
 
     class Own(FakeClassifier):
         identity = ModelIdentity("fake", "r1", f"{os.getpid():<064}", "test")
 
-    return ModelLoader("fake", lambda: Loaded(Own()))
+    return Models(ModelLoader("fake", lambda: Loaded(Own())))
 
 
 def _node() -> dict[str, Any]:

@@ -22,7 +22,7 @@ from nsfw_app.errors import ModelNotFound, ModelUnsupported, PredictionFailed
 from nsfw_app.models import build_files, calibration_set, parity, selection
 from nsfw_app.models.artifacts import MIN_SPEEDUP, ModelVersion
 from nsfw_app.models.backends import open_nsfw, pytorch
-from nsfw_app.models.backends.open_nsfw_runtimes import Bf16Runtime
+from nsfw_app.models.backends.bf16_runtime import Bf16Runtime
 from nsfw_app.models.backends.pytorch import Device, TransformersBackend
 from nsfw_app.models.cards import OPEN_NSFW
 from nsfw_app.models.classifier import Backend, Classifier

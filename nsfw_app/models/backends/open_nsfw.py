@@ -22,13 +22,14 @@ from PIL import Image
 
 from nsfw_app.errors import ModelNotFound
 from nsfw_app.models.artifacts import ModelVersion
-from nsfw_app.models.backends.open_nsfw_runtimes import Bf16Runtime, Fp32Runtime
+from nsfw_app.models.backends.bf16_runtime import Bf16Runtime
+from nsfw_app.models.backends.fp32_runtime import FP32, Fp32Runtime
 from nsfw_app.models.cards import OPEN_NSFW
 from nsfw_app.models.classifier import DownscaleRule, Pixels, weights_sha256
 from nsfw_app.models.optimized_formats import Format
 from nsfw_app.records import LabelRole, ModelIdentity
 
-FP32 = "onnxruntime"  # the backend's name in 32-bit floats
+NAME = "Open-NSFW"  # in messages
 FP32_FROM = 0.05  # nsfw score from which on the fp32 result is used
 # The package resizes an image to a square of this side and crops its edge.
 SIDE, EDGE = 256, 16  # pixels
@@ -72,7 +73,7 @@ class OpenNSFW:
         digest = weights_sha256([self._path])
         self.origin = ModelVersion(OPEN_NSFW, digest, digest)
         self.max_concurrency = threads
-        self._fp32 = Fp32Runtime(self._path, threads=threads)
+        self._fp32 = Fp32Runtime(self._path, name=NAME, threads=threads)
         self._bf16: Bf16Runtime | None = None
 
     @property
@@ -96,7 +97,7 @@ class OpenNSFW:
         """
         half = copy.copy(self)
         half._bf16 = Bf16Runtime(self._path, threads=self.max_concurrency)
-        half._fp32 = Fp32Runtime(self._path, threads=1)
+        half._fp32 = Fp32Runtime(self._path, name=NAME, threads=1)
         return half
 
     def prepare(self, image: Image.Image) -> Pixels:

@@ -96,7 +96,7 @@ class TransformersBackend:
             self.processor = ImageProcessor(files.directory)
             self.model = model.eval().to(device)
         labels = _labels(model.config, display_name(origin.model))
-        self.roles = label_roles(labels, unsafe_labels=unsafe_labels)
+        self.roles = label_roles(labels, unsafe_labels=unsafe_labels, model=origin.model)
         self._dtype = torch.float32
         self._backend = FP32_BACKENDS[device]
         self.on_zero_gpu = _on_zero_gpu()

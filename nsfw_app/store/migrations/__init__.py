@@ -23,6 +23,7 @@ from nsfw_app.store.migrations.account_tables import ACCOUNT_TABLES
 from nsfw_app.store.migrations.arrival_table import ARRIVAL_TABLE
 from nsfw_app.store.migrations.calibration_table import CALIBRATION_TABLE
 from nsfw_app.store.migrations.decision_context import DECISION_CONTEXT
+from nsfw_app.store.migrations.detail_tables import DETAIL_TABLES
 from nsfw_app.store.migrations.hub_tables import HUB_TABLES
 from nsfw_app.store.migrations.monitoring_indexes import MONITORING_INDEXES
 from nsfw_app.store.migrations.queue_tables import QUEUE_TABLES
@@ -197,6 +198,13 @@ def note_changes_for_hub(db: Database) -> None:
 def index_for_monitoring(db: Database) -> None:
     """Indexes of messages that are not delivered."""
     for statement in MONITORING_INDEXES:
+        db.execute(statement)
+
+
+@migrations()
+def add_detail_predictions(db: Database) -> None:
+    """Predictions of the detail model, and rules of categories in policies."""
+    for statement in DETAIL_TABLES:
         db.execute(statement)
 
 

@@ -17,6 +17,7 @@ KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "images": ("sha256",),
         "predictions": ("id",),
+        "detail_predictions": ("id",),
         "uploads": ("id",),
         "policies": ("model", "version"),
         "decisions": ("id",),
@@ -34,6 +35,7 @@ KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "submissions": ("id",),
     }
 )
+LATER = frozenset({"detail_predictions"})  # made, with their triggers, by later migrations
 QUEUE_COLUMNS = """prediction_id, reason, priority, adjudicating, answers_wanted, draw_probability,
   entered_at, settled_at, settled_label"""
 IMAGE_COLUMNS = "placeholder perceptual_hash warnings incomplete".split()
@@ -68,16 +70,16 @@ def _trigger(table: str, event: str, *, of: str = "", condition: str = "true") -
     """
 
 
-def _triggers() -> Iterator[str]:
-    for table in KEYS:
-        yield _trigger(table, "insert")
-        yield _trigger(
-            table,
-            "update",
-            of=f"of {QUEUE_COLUMNS}" if table == "queue" else "",
-            condition=IMAGE_CHANGED if table == "images" else "true",
-        )
-        yield _trigger(table, "delete")
+def triggers(table: str) -> Iterator[str]:
+    """What notes changes of a table."""
+    yield _trigger(table, "insert")
+    yield _trigger(
+        table,
+        "update",
+        of=f"of {QUEUE_COLUMNS}" if table == "queue" else "",
+        condition=IMAGE_CHANGED if table == "images" else "true",
+    )
+    yield _trigger(table, "delete")
 
 
 HUB_TABLES = (
@@ -107,5 +109,5 @@ HUB_TABLES = (
     ) without rowid
     """,
     "create table hub_obsolete (batch integer primary key)",
-    *_triggers(),
+    *(each for table in KEYS if table not in LATER for each in triggers(table)),
 )

@@ -1,8 +1,9 @@
 """`POST /v1/moderations`, compatible with OpenAI's clients: flags and scores by category.
 
 - Only images are classified; texts are refused.
-- Categories that the model does not cover have score 0 and, as with OpenAI, an empty
+- Categories that no model covers have score 0 and, as with OpenAI, an empty
   `category_applied_input_types`.
+- Where categories were judged, they count in place of the labels of the first model.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from nsfw_app.errors import RequestError
 from nsfw_app.imaging.fetch import Fetcher
-from nsfw_app.records import LabelRole, Prediction, Review, Upload
+from nsfw_app.records import Category, LabelRole, Policy, Prediction, Review, Upload
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.data_urls import EXAMPLE, decode_data_url, is_data_url, is_url
@@ -29,6 +30,12 @@ CATEGORIES = (
     "self-harm/instructions self-harm/intent sexual sexual/minors violence violence/graphic"
 ).split()
 SEXUAL, GRAPHIC = "sexual", "violence/graphic"
+# OpenAI's categories, and the categories whose probabilities add up to their scores.
+JUDGED: Mapping[str, tuple[Category, ...]] = {
+    SEXUAL: (Category.SEXUAL_EXPLICIT, Category.SEXUAL_SUGGESTIVE, Category.NUDITY),
+    GRAPHIC: (Category.GORE_OR_VIOLENCE,),
+    "self-harm": (Category.SELF_HARM,),
+}
 GRAPHIC_LABELS = frozenset({"gore", "gory", "bloody", "violence", "violent", "nsfl"})
 PART_EXAMPLE = f'[{{"type": "image_url", "image_url": {{"url": "{EXAMPLE}"}}}}]'
 BODY = {"schema": {"$ref": "#/components/schemas/ModerationRequest"}}
@@ -97,7 +104,10 @@ class ModerationRequest(BaseModel):
 
 
 class Moderation(BaseModel):
-    """Result of one image. `flagged`: its nsfw score reaches the threshold of the policy."""
+    """Result of one image.
+
+    `flagged`: its nsfw score reaches the threshold of the policy, or a category is true.
+    """
 
     flagged: bool
     categories: dict[str, bool]
@@ -155,7 +165,7 @@ def moderation_routes(gate: ClassifyGate, fetcher: Fetcher | None) -> APIRouter:
                 id=f"modr-{request_id(request)}",
                 model=predictions[0].identity.model,
                 results=[
-                    moderation(prediction, gate.engine.roles, review.policy.threshold)
+                    moderation(prediction, gate.engine.roles, review.policy, review.categories)
                     for prediction, review in zip(predictions, reviews, strict=True)
                 ],
             )
@@ -164,9 +174,16 @@ def moderation_routes(gate: ClassifyGate, fetcher: Fetcher | None) -> APIRouter:
 
 
 def moderation(
-    prediction: Prediction, roles: Mapping[str, LabelRole], threshold: float
+    prediction: Prediction,
+    roles: Mapping[str, LabelRole],
+    policy: Policy,
+    judged: Mapping[Category, float],
 ) -> Moderation:
-    """Map a prediction to OpenAI's categories."""
+    """Map a prediction and the categories that were judged to OpenAI's categories.
+
+    A category is true from the lowest threshold of its rules in the policy, else from the policy's
+    own threshold.
+    """
     scores = dict.fromkeys(CATEGORIES, 0.0)
     applied: dict[str, list[str]] = {category: [] for category in CATEGORIES}
     for label, probability in prediction.probabilities.items():
@@ -174,12 +191,21 @@ def moderation(
             category = GRAPHIC if label.strip().lower() in GRAPHIC_LABELS else SEXUAL
             scores[category] = min(1.0, scores[category] + probability)
             applied[category] = ["image"]
+    for name, categories in JUDGED.items():
+        if found := [judged[category] for category in categories if category in judged]:
+            scores[name], applied[name] = min(1.0, sum(found)), ["image"]
+    reached = {name: score >= _threshold(name, policy) for name, score in scores.items()}
     return Moderation(
-        flagged=prediction.nsfw_score >= threshold,
-        categories={category: score >= threshold for category, score in scores.items()},
+        flagged=prediction.nsfw_score >= policy.threshold or any(reached.values()),
+        categories=reached,
         category_scores=scores,
         category_applied_input_types=applied,
     )
+
+
+def _threshold(name: str, policy: Policy) -> float:
+    rules = [rule for rule in policy.category_rules if rule.category in JUDGED.get(name, ())]
+    return min((rule.threshold for rule in rules), default=policy.threshold)
 
 
 def _decode_images(body: ModerationRequest) -> list[bytes | str]:

@@ -1,6 +1,6 @@
 """Work queue of the page: claim, renew and release leases, skip, request a second opinion.
 
-- An item whose reason is blind has no score, label, action or probabilities.
+- An item whose reason is blind has no score, label, action or probabilities, of neither model.
 - Skips and requests for a second opinion can be undone.
 """
 
@@ -19,7 +19,9 @@ from nsfw_app.web.auth.callers import Manager, Reviewer
 from nsfw_app.web.page.card_json import card_json
 from nsfw_app.web.parameters import RowId, Sha256
 
-HIDDEN = dict.fromkeys(("nsfw_score", "probabilities", "label", "action"))
+HIDDEN = dict.fromkeys(
+    ("nsfw_score", "probabilities", "label", "action", "categories", "detail")
+)
 
 
 class ClaimBody(BaseModel):

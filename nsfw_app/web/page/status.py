@@ -37,6 +37,7 @@ def status_routes(
             "message": now.message,
             "model": asdict(identity) if identity else None,
             "policy": asdict(engine.policy),
+            "detail": detail_json(engine),
             "reviewer": visitor.name,
             "permissions": sorted(visitor.permissions),
             "auth_action": auth_action(visitor, request),
@@ -67,6 +68,19 @@ def status_routes(
         }
 
     return router
+
+
+def detail_json(engine: Engine) -> dict[str, Any] | None:
+    """The detail model: its state, which images it is asked about; None where there is none."""
+    if engine.detail is None:
+        return None
+    status, identity = engine.detail.status, engine.detail.identity
+    return {
+        "state": status.state,
+        "model": identity.model if identity else status.wanted,
+        "message": status.message,
+        "when": engine.detail.when,
+    }
 
 
 def saved_json(status: SyncStatus) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 // Waits for the fields of the policy form. The form itself and its save handler are in ui/policy_form.py.
 
-const FIELDS = '#policy-form input[type=number], #policy-form textarea'
+// Those of the rules of categories are rendered when their part of the form is opened.
+const FIELDS = '#policy-form :is(input[type=number], textarea):not(#policy-rules *)'
 const FIELD_COUNT = 4
 const MAX_FRAMES = 600
 
