@@ -21,7 +21,8 @@ from typing import Any
 
 from benchmarks import store as store_benchmark
 from benchmarks.shift_load import percentiles
-from nsfw_app.records import Label, NewDecision
+from nsfw_app.decision import NewDecision
+from nsfw_app.records import Label
 from nsfw_app.rules.permissions import PERMISSIONS, Caller, UserRole
 from nsfw_app.store import Store
 

@@ -49,7 +49,8 @@ from nsfw_app.evidence.agreement import Insights
 from nsfw_app.evidence.decision_counts import count_decisions, count_people
 from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
 from nsfw_app.models.equivalence import EquivalentBackends
-from nsfw_app.records import Label, LogFilter, ModelIdentity, NewDecision, Policy, Reason
+from nsfw_app.decision import NewDecision
+from nsfw_app.records import Label, LogFilter, ModelIdentity, Policy, Reason
 from nsfw_app.review.exports import log_csv
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import PERMISSIONS, Caller, UserRole

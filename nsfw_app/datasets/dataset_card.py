@@ -4,7 +4,7 @@ It has neither names of reviewers nor names of files.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from nsfw_app import __version__
 from nsfw_app.datasets.training_rows import Omission, TrainingRow, TrainingRows
 from nsfw_app.datasets.training_set import LabelSource, Split
 from nsfw_app.evidence.metrics import alpha_of_counts
-from nsfw_app.records import Label, Policy
+from nsfw_app.records import Category, Label, Policy
 from nsfw_app.rules.retention import Keep, Retention
 
 CARD = "README.md"
@@ -101,6 +101,10 @@ def dataset_card(name: str, rows: TrainingRows, provenance: Provenance) -> str:
         "",
         *_agreement(rows.rows),
         "",
+        "## Categories",
+        "",
+        *_categories(rows.rows),
+        "",
         "## Models and policies",
         "",
         "| model, revision, backend | images |",
@@ -184,6 +188,15 @@ def _agreement(rows: Iterable[TrainingRow]) -> Iterator[str]:
         if alpha is None
         else f"- Krippendorff's alpha, for normal, nsfw and unsure: {alpha:.2f}."
     )
+
+
+def _categories(rows: Sequence[TrainingRow]) -> Iterator[str]:
+    asked = [row.categories for row in rows if row.categories is not None]
+    yield f"- Images whose reviewers were asked for categories: {len(asked):,} of {len(rows):,}."
+    counts = Counter(each for found in asked for each in found)
+    for each in Category:
+        if counts[each]:
+            yield f"- {each}, named by more than half of them: {counts[each]:,}."
 
 
 def _retention(retention: Retention) -> str:

@@ -28,11 +28,16 @@ def write_image_folder(directory: Path, rows: TrainingRows, previews: PreviewFil
 
 
 def metadata(row: TrainingRow) -> Mapping[str, Any]:
-    """The object of an image in `metadata.jsonl`."""
+    """The object of an image in `metadata.jsonl`.
+
+    Its categories are JSON in a text: `load_dataset` refuses splits whose columns have other types,
+    and in one split all of them may be null, or empty.
+    """
     return {
         "file_name": row.file_name,
         "label": row.label,
         "sha256": row.sha256,
         "group": row.group,
         "label_source": row.label_source,
+        "categories": json.dumps(row.categories),
     }

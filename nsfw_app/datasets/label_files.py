@@ -19,7 +19,7 @@ from nsfw_app.records import Label, Policy
 from nsfw_app.review.csv_lines import csv_line
 from nsfw_app.store.previews import PreviewFiles
 
-COLUMNS = ("path", "label", "split", "sha256", "group", "label_source")
+COLUMNS = ("path", "label", "split", "sha256", "group", "label_source", "categories")
 LOCAL_FILES = "/data/local-files/?d="
 LABELING = """<View>
   <Image name="image" value="$image"/>
@@ -42,11 +42,8 @@ def write_csv(directory: Path, rows: TrainingRows, previews: PreviewFiles) -> No
     with (directory / "labels.csv").open("w", encoding="utf-8", newline="") as file:
         file.write(csv_line(COLUMNS))
         for row in rows.rows:
-            file.write(
-                csv_line(
-                    [_path(row), row.label, row.split, row.sha256, row.group, row.label_source]
-                )
-            )
+            values = (row.label, row.split, row.sha256, row.group, row.label_source, row.categories)
+            file.write(csv_line([_path(row), *values]))
 
 
 def write_tasks(
@@ -102,6 +99,7 @@ def _task(row: TrainingRow, name: str, policy: Policy) -> dict[str, Any]:
             "group": row.group,
             "label_source": row.label_source,
             "nsfw_score": image.nsfw_score,
+            "categories": row.categories,
         },
         "annotations": [{"result": [_choice(row.label)]}],
         "predictions": [

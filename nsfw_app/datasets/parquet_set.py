@@ -21,13 +21,17 @@ from nsfw_app.store.previews import PreviewFiles
 FILE_ROWS = 1_000  # about 300 MB of previews
 GROUP_ROWS = 100  # of a row group, which is in memory as a whole
 TEXTS = ("label", "sha256", "group", "label_source")
-FEATURES = {"image": {"_type": "Image"}} | {
-    name: {"dtype": "string", "_type": "Value"} for name in TEXTS
-}
+TEXT = {"dtype": "string", "_type": "Value"}
+FEATURES = (
+    {"image": {"_type": "Image"}}
+    | dict.fromkeys(TEXTS, TEXT)
+    | {"categories": {"feature": TEXT, "_type": "List"}}
+)
 SCHEMA = pa.schema(
     [
         ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
         *((name, pa.string()) for name in TEXTS),
+        ("categories", pa.list_(pa.string())),
     ],
     metadata={"huggingface": json.dumps({"info": {"features": FEATURES}})},
 )
@@ -56,6 +60,7 @@ def _write_file(path: Path, rows: Sequence[TrainingRow], previews: PreviewFiles)
             table = [
                 {"image": {"bytes": previews.get(row.sha256), "path": f"{row.sha256}.jpg"}}
                 | {name: str(metadata(row)[name]) for name in TEXTS}
+                | {"categories": row.categories}
                 for row in rows[start : start + GROUP_ROWS]
             ]
             writer.write_table(pa.Table.from_pylist(table, schema=SCHEMA))

@@ -14,7 +14,8 @@ from enum import StrEnum
 
 from nsfw_app.datasets.training_set import LabelSource, Split
 from nsfw_app.imaging.duplicate_groups import duplicate_groups
-from nsfw_app.records import Label
+from nsfw_app.records import Category, Label
+from nsfw_app.rules.decisions import categories_within
 from nsfw_app.store import Store
 from nsfw_app.store.image_labels import ImageLabels
 
@@ -57,6 +58,11 @@ class TrainingRow:
     def file_name(self) -> str:
         """The path of its file, relative to its split."""
         return f"{self.label}/{self.sha256}.jpg"
+
+    @property
+    def categories(self) -> tuple[Category, ...] | None:
+        """The settled categories that the label allows; None where no reviewer was asked."""
+        return categories_within(self.label, self.image.categories)
 
 
 @dataclass(frozen=True, slots=True)

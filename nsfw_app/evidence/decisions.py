@@ -6,6 +6,7 @@
   `estimates` and `errors`.
 """
 
+import json
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsfw_app.evidence.population import Selection
-from nsfw_app.records import Label, ModelIdentity
+from nsfw_app.records import Category, Label, ModelIdentity
 from nsfw_app.store.decision_rows import DecisionRow, DecisionRows
 
 CODES = {label: code for code, label in enumerate(Label)}
 NORMAL, NSFW, UNSURE = (CODES[label] for label in Label)
+NOT_ASKED = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,8 @@ class Decisions:
       `reason_lists`, the last of which are JSON.
     - `images` are numbers that are equal for decisions about one image.
     - `elapsed_ms` is nan where a decision was not timed.
+    - `categories` have the bit of each category that the reviewer named, see `bit_of`; `NOT_ASKED`
+      where the reviewer was not asked.
     - `others` is how many decisions other reviewers made about the same image, and `same` how many
       of those have the same label. Both are 0 where the reviewer decided on the image again.
     - `waiting` is how many decisions are left out, of all, because their image waits for another.
@@ -47,6 +51,7 @@ class Decisions:
     sources: NDArray[np.int32]
     reasons: NDArray[np.int32]
     elapsed_ms: NDArray[np.float32]
+    categories: NDArray[np.int16]
     same: NDArray[np.int32]
     others: NDArray[np.int32]
     reviewer_names: list[str]
@@ -57,6 +62,11 @@ class Decisions:
     def __len__(self) -> int:
         """The number of decisions."""
         return len(self.labels)
+
+
+def bit_of(category: Category) -> int:
+    """The bit of a category in `Decisions.categories`."""
+    return 1 << list(Category).index(category)
 
 
 class _Names:
@@ -129,6 +139,7 @@ class StandingDecisionArrays:
                     "sources",
                     "reasons",
                     "elapsed_ms",
+                    "categories",
                     "same",
                     "others",
                 )
@@ -177,9 +188,17 @@ class StandingDecisionArrays:
             "sources": self._names["sources"].codes(of["source"]),
             "reasons": self._names["reasons"].codes(of["reasons"]),
             "elapsed_ms": np.array(of["elapsed_ms"], np.float32),  # None is nan
+            "categories": np.array([_bits(names) for names in of["categories"]], np.int16),
             "same": np.zeros(len(rows), np.int32),
             "others": np.zeros(len(rows), np.int32),
         }
+
+
+def _bits(names: str | None) -> int:
+    """The bits of a JSON list of categories."""
+    if names is None:
+        return NOT_ASKED
+    return sum(map(bit_of, map(Category, json.loads(names)))) if names != "[]" else 0
 
 
 def _moment(time: datetime) -> np.datetime64:

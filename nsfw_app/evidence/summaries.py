@@ -9,7 +9,7 @@
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from nsfw_app.evidence.calibrations import CalibrationBook
 from nsfw_app.evidence.decisions import Decisions, StandingDecisionArrays
 from nsfw_app.evidence.population import ArrivedImages, Population, Selection
 from nsfw_app.models.equivalence import EquivalentBackends
-from nsfw_app.records import ModelIdentity
+from nsfw_app.records import Category, ModelIdentity
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.queue import QueueReason
 from nsfw_app.store import Store
@@ -255,6 +255,10 @@ class Summaries:
             Selection(self._counts_as(identity), since=since, until=until, source=source),
             reviewer=reviewer,
         )
+
+    def judged_categories(self, prediction_ids: Sequence[int]) -> dict[int, dict[Category, float]]:
+        """The categories of predictions, by their ids; empty where no model judged any."""
+        return self._store.judged_categories.of(prediction_ids)
 
     def reviewers(self) -> list[str]:
         """Reviewers with a decision that counts, of any model, in order of their names."""

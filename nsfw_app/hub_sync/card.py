@@ -6,7 +6,7 @@ Each server changes its own line of the table of servers only.
 import re
 from collections.abc import Mapping
 
-from nsfw_app.hub_sync.event_files import TABLES
+from nsfw_app.hub_sync.event_files import LISTS, TABLES, features
 from nsfw_app.hub_sync.layout import LAYOUT
 
 COUNTED = {
@@ -41,7 +41,16 @@ MEANINGS = {
     "undoes": "the decision that an undo takes back",
     "row": "all columns of the row of the database, as JSON",
     "preview": "a re-encoded JPEG of an image, where previews are saved",
+    "categories": "categories that the reviewer named in a decision; null where none were asked for",
 }
+# With them, `load_dataset` also reads files from before a column was added: it is null in these.
+FEATURES = "dataset_info:\n  features:\n" + "".join(
+    f"  - name: {name}\n    "
+    + ("list: string" if name in LISTS else f"dtype: {feature.get('dtype', 'image')}")
+    + "\n"
+    for name, feature in features().items()
+)
+OLD_FEATURES = re.compile(r"^dataset_info:\n(?: .*\n)*", re.MULTILINE)
 MEANING_ROWS = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in MEANINGS.items())
 TEXT = f"""---
 pretty_name: Decisions of NSFW Review
@@ -49,7 +58,7 @@ viewer: true
 tags:
 - nsfw-review
 - content-moderation
-configs:
+{FEATURES}configs:
 - config_name: default
   data_files:
   - split: train
@@ -108,6 +117,8 @@ def updated(
         moment: Up to when it was saved.
     """
     text = card if HEAD in card else TEXT.replace("{repository}", repository)
+    if FEATURES not in text:  # an earlier version wrote it
+        text = OLD_FEATURES.sub("", text).replace("\nconfigs:\n", f"\n{FEATURES}configs:\n", 1)
     cells = " | ".join(f"{counts[table]:,}" for table in COUNTED)
     line = f"| {instance} | {cells} | {moment} |"
     own = re.compile(rf"^\| {re.escape(instance)} \|.*$", re.MULTILINE)

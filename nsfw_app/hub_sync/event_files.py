@@ -100,15 +100,17 @@ COLUMNS: Mapping[str, pa.DataType] = MappingProxyType(
         "undoes": pa.int64(),
         "row": STRING,
         "preview": pa.struct({"bytes": pa.binary(), "path": STRING}),
+        "categories": pa.list_(STRING),
     }
 )
 FROM_ROW = "name source model revision backend nsfw_score threshold model_label undoes".split()
+LISTS = ("reasons", "categories")  # JSON in the database
 GROUP_ROWS = 1_000  # that are read at once, with their previews
 VERSION_KEY = b"nsfw_review_layout"
 INCOMPLETE_KEY = b"nsfw_review_incomplete"
 
 
-def _features() -> dict[str, Any]:
+def features() -> dict[str, Any]:
     """The columns as `datasets` describes them."""
     names = {STRING: "string", REAL: "float64", pa.int64(): "int64", pa.bool_(): "bool"}
     found: dict[str, Any] = {
@@ -116,7 +118,8 @@ def _features() -> dict[str, Any]:
         for name, kind in COLUMNS.items()
         if kind in names
     }
-    found["reasons"] = {"feature": {"dtype": "string", "_type": "Value"}, "_type": "List"}
+    for name in LISTS:
+        found[name] = {"feature": {"dtype": "string", "_type": "Value"}, "_type": "List"}
     found["preview"] = {"_type": "Image"}
     return {name: found[name] for name in COLUMNS}
 
@@ -124,7 +127,7 @@ def _features() -> dict[str, Any]:
 SCHEMA = pa.schema(
     list(COLUMNS.items()),
     metadata={
-        b"huggingface": json.dumps({"info": {"features": _features()}}).encode(),
+        b"huggingface": json.dumps({"info": {"features": features()}}).encode(),
         VERSION_KEY: str(LAYOUT).encode(),
     },
 )
@@ -236,10 +239,9 @@ def _event(change: Change, batch: int) -> dict[str, Any]:
         event[name] = next((facts[each] for each in sources if facts.get(each) is not None), None)
     if row.get("undoes") is not None:
         event["kind"] = UNDO
-    reasons = row.get("reasons")
     return event | {
         "deleted": False,
-        "reasons": None if reasons is None else json.loads(reasons),
+        **{name: None if row.get(name) is None else json.loads(row[name]) for name in LISTS},
         "row": json.dumps(row),
         "preview": _image(change),
     }

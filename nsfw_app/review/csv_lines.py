@@ -12,7 +12,7 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")  # OWASP ASVS 1.2.
 
 
 def csv_line(values: Iterable[object]) -> str:
-    """One CSV line with its line ending. Booleans are true or false, tuples JSON lists."""
+    """One CSV line with its line ending. Booleans are true or false; tuples and dicts are JSON."""
     line: str = csv.writer(_Lines()).writerow(_cell(value) for value in values)
     return line
 
@@ -35,6 +35,6 @@ def _cell(value: object) -> object:
         return "'" + value if value.lstrip(" ").startswith(FORMULA_STARTS) else value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | dict):
         return json.dumps(value)
     return value

@@ -20,14 +20,14 @@ from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import ModelLoader, ModelStatus
 from nsfw_app.models.scheduler import BatchObserver
+from nsfw_app.decision import Decision, NewDecision
 from nsfw_app.records import (
     Background,
-    Decision,
+    Category,
     JudgedImage,
     LabelRole,
     LogFilter,
     ModelIdentity,
-    NewDecision,
     Policy,
     Prediction,
     Preview,
@@ -161,6 +161,10 @@ class Engine:
     def log(self) -> CorrectionLog:
         """The correction log, for reading."""
         return self._store.log
+
+    def model_categories(self, decision: Decision) -> dict[Category, float] | None:
+        """What the models judge of a decision's image by category; None where they judge none."""
+        return self._store.judged_categories.of_decision(decision)
 
     @property
     def team(self) -> Team:

@@ -138,7 +138,7 @@ class WebhookSender:
 
 
 def message(delivery: Delivery) -> str:
-    """The JSON body of a message: event, time, image and settled label."""
+    """The JSON body of a message: event, time, image, settled label and categories."""
     return json.dumps(
         {
             "type": delivery.event,
@@ -148,6 +148,7 @@ def message(delivery: Delivery) -> str:
                 "name": delivery.name,
                 "sha256": delivery.image_sha256,
                 "label": delivery.label,
+                "categories": delivery.categories,
             },
         }
     )

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from nsfw_app.errors import Refusal
-from nsfw_app.records import Label, NewDecision, Tab
+from nsfw_app.decision import NewDecision
+from nsfw_app.records import Category, Label, Tab
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +52,15 @@ class DecisionRules:
 def contradicts(label: Label, model_label: Label) -> bool:
     """Whether a reviewer's label is a disagreement with the model's. Unsure never is."""
     return label is not Label.UNSURE and label is not model_label
+
+
+def categories_within(
+    label: Label, categories: tuple[Category, ...] | None
+) -> tuple[Category, ...] | None:
+    """Those of an image's categories that its label allows; None where none were asked for.
+
+    A label that was corrected to normal leaves out what reviewers named when they called it unsafe.
+    """
+    if categories is None or label is not Label.NORMAL:
+        return categories
+    return tuple(each for each in categories if each in NewDecision.SAFE_CATEGORIES)

@@ -32,6 +32,7 @@ from nsfw_app.store.hub_changes import HubChanges
 from nsfw_app.store.hub_restore import HubRestore
 from nsfw_app.store.identities import Identities
 from nsfw_app.store.image_labels import LabeledImages
+from nsfw_app.store.judged_categories import JudgedCategories
 from nsfw_app.store.keys import ApiKeys
 from nsfw_app.store.label_imports import LabelImports
 from nsfw_app.store.leases import Leases
@@ -128,6 +129,7 @@ class Store:
             submissions=self.submissions,
             detail_categories=detail_categories,
         )
+        self.judged_categories = JudgedCategories(connections, detail_categories)
         self.calibrations = Calibrations(connections)
         self.references = References(connections)
         self.leases = Leases(connections)

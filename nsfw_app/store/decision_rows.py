@@ -17,7 +17,8 @@ HASH_DIGITS = 15  # of SHA-256, as many as fit a 64-bit integer
 class DecisionRow(NamedTuple):
     """A decision; `identity` is a key of `Arrivals.identities`, `image` the end of its hash.
 
-    `reasons` is a JSON list, `decided_at` is in UTC.
+    `reasons` and `categories` are JSON lists, the latter None where the reviewer was not asked.
+    `decided_at` is in UTC.
     """
 
     decision_id: int
@@ -31,6 +32,7 @@ class DecisionRow(NamedTuple):
     source: str
     reasons: str
     elapsed_ms: int | None
+    categories: str | None
 
 
 class DecisionRows:
@@ -45,7 +47,7 @@ class DecisionRows:
             f"""
             select d.id, d.prediction_id, i.id, substr(p.image_sha256, -{HASH_DIGITS}),
               substr(d.decided_at, 1, 19), d.reviewer, d.label, d.model_label, d.source, d.reasons,
-              d.elapsed_ms
+              d.elapsed_ms, d.categories
             from decisions d join predictions p on p.id = d.prediction_id
               join model_identities i on i.model = p.model and i.revision = p.revision
                 and i.weights_sha256 = p.weights_sha256 and i.backend = p.backend

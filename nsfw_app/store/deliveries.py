@@ -24,7 +24,12 @@ LONGEST_WAIT = timedelta(days=1)  # a later due time was written before the cloc
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message to send. `label` is None unless settled; `attempts` includes this one."""
+    """A message to send.
+
+    - `label` and `categories` are those of the settled image; None in other events, the categories
+      also where no reviewer was asked for them.
+    - `attempts` includes this one.
+    """
 
     delivery_id: str
     event: WebhookEvent
@@ -36,6 +41,7 @@ class Delivery:
     attempts: int
     url: str
     encrypted_secret: str
+    categories: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ class DeliveryRecord:
     last_error: str | None
     type: str
     label: str | None
+    categories: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +160,10 @@ class Deliveries:
         """Every message about a submission, oldest first."""
         rows = self._connections.db.execute(
             "select created_at, attempts, delivered_at, given_up_at, last_status, last_error, "
-            "event, label from deliveries where submission_id = ? order by rowid",
+            "event, label, categories from deliveries where submission_id = ? order by rowid",
             (submission_id,),
         )
-        return [DeliveryRecord(*row) for row in rows]
+        return [DeliveryRecord(*row[:-1], categories=_categories(row)) for row in rows]
 
     def backlog(self) -> DeliveryBacklog:
         """Count the messages that are not delivered."""
@@ -240,4 +247,9 @@ def _delivery(db: Database, row: sqlite3.Row) -> Delivery:
         row["attempts"],
         about["webhook_url"],
         about["webhook_secret"],
+        _categories(row),
     )
+
+
+def _categories(row: sqlite3.Row) -> tuple[str, ...] | None:
+    return None if row["categories"] is None else tuple(json.loads(row["categories"]))

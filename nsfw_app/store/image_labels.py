@@ -3,13 +3,15 @@
 Restricted images are named, so that near duplicates of them can be left out.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nsfw_app.records import IMPORT_PREFIX, Label, ModelIdentity
+from nsfw_app.records import IMPORT_PREFIX, Category, Label, ModelIdentity
 from nsfw_app.store.connections import Connections
 from nsfw_app.store.label_imports import IMPORTED, OVERRULED, SETTLED_OUTCOME
 from nsfw_app.store.restrictions import RESTRICTED
+from nsfw_app.store.settled_categories import NAMED, settled_categories
 from nsfw_app.store.training import ONE_PER_IMAGE
 
 SETTLED_LABEL = f"""
@@ -48,6 +50,7 @@ select p.image_sha256, i.perceptual_hash,
     select min(substr(l.reviewer, {len(IMPORT_PREFIX) + 1})) from image_labels_all l
     where l.image_sha256 = p.image_sha256
   ) end as imported_from,
+  ({NAMED.format(image="p.image_sha256")}) as named,
   p.model, p.revision, p.weights_sha256, p.backend, p.nsfw_score,
   (
     select d.policy_version from standing_decisions t join decisions d on d.id = t.decision_id
@@ -82,6 +85,7 @@ class ImageLabels:
     - `imported_from` is the source of its label, where no reviewer decided; such labels are not
       among the votes.
     - Score and policy version are those of the latest prediction that has decisions.
+    - `categories` are the settled ones; None where no reviewer was asked.
     """
 
     image_sha256: str
@@ -97,6 +101,7 @@ class ImageLabels:
     identity: ModelIdentity
     nsfw_score: float
     policy_version: int | None
+    categories: tuple[Category, ...] | None
 
 
 class LabeledImages:
@@ -122,6 +127,7 @@ class LabeledImages:
                 ModelIdentity(row["model"], row["revision"], row["weights_sha256"], row["backend"]),
                 row["nsfw_score"],
                 row["policy_version"],
+                settled_categories(json.loads(row["named"])),
             )
 
     def restricted(self) -> dict[str, str | None]:

@@ -2,20 +2,18 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlite_utils import Database
 
 from nsfw_app.errors import DecisionError, DecisionRefused, NotFound, Refusal
 from nsfw_app.imaging.image_warnings import warnings_of
+from nsfw_app.decision import Decision, NewDecision
 from nsfw_app.records import (
-    Decision,
-    Facets,
     Label,
     LogFilter,
     ModelIdentity,
-    NewDecision,
     Reason,
 )
 from nsfw_app.rules.decisions import DecisionRules
@@ -47,8 +45,16 @@ select
 from (select 1) left join queue q on q.id = :entry and q.prediction_id = :prediction
 """
 ROWS_AT_ONCE = 500  # read ahead while the log is streamed
-SEARCHED_ROWS = 20_000  # by name, note or reason, in about 10 ms
+SEARCHED_ROWS = 20_000  # by name, note, reason or category, in about 10 ms
 MAX_ID = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """Values that the log can be filtered by."""
+
+    reviewers: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,8 +272,8 @@ class CorrectionLog:
             insert into decisions
               (nonce, decided_at, reviewer, prediction_id, name, source, threshold, model_label,
                label, reasons, note, batch_id, elapsed_ms, warnings, seen, seen_ms, queue_reason,
-               draw_probability, policy_version)
-            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning id
+               draw_probability, policy_version, categories)
+            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning id
             """,
             (
                 new.nonce,
@@ -289,6 +295,7 @@ class CorrectionLog:
                 made.queue_reason,
                 made.draw_probability,
                 made.policy_version,
+                None if new.categories is None else json.dumps(list(new.categories)),
             ),
         ).fetchall()[0][0]
         watch(made.prediction_id)
@@ -360,7 +367,7 @@ class CorrectionLog:
         """A page of the log, newest first.
 
         Args:
-            wanted: Which rows; neither a reason, nor a search, nor a hash: see `search`.
+            wanted: Which rows; no reason, category, search or hash: see `search`.
             limit: How many at most.
             before: The page of the rows next older than this decision id.
         """
@@ -372,7 +379,7 @@ class CorrectionLog:
         return [_decision(row) for row in rows]
 
     def search(self, wanted: LogFilter, *, limit: int, before: int | None = None) -> Found:
-        """The next rows that a filter with a reason, a search or a hash leaves, newest first.
+        """The next rows that a filter with a reason, category, search or hash leaves, newest first.
 
         Rows of a hash are found by an index. For the others at most `SEARCHED_ROWS` are read.
 
@@ -434,6 +441,7 @@ def _decision(row: Any) -> Decision:
     values = dict(row)
     values["reasons"] = _texts(values["reasons"])
     values["warnings"] = _texts(values["warnings"])
+    values["categories"] = None if values["categories"] is None else _texts(values["categories"])
     for name in ("agrees", "undone", "seen"):
         values[name] = None if values[name] is None else bool(values[name])
     return Decision(**values)

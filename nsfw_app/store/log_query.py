@@ -19,7 +19,7 @@ class LogQuery:
 
     All rows of a group have the same reviewer, model, labels and audience; the groups are few.
     Dates narrow the ids to those of the days, and are compared row by row within these. Reason,
-    search and hash are compared row by row.
+    category, search and hash are compared row by row.
     """
 
     def __init__(self, wanted: LogFilter) -> None:
@@ -37,6 +37,7 @@ class LogQuery:
         }
         texts = {
             "d.reasons like :reason": wanted.reason and f'%"{wanted.reason}"%',
+            "d.categories like :category": wanted.category and f'%"{wanted.category}"%',
             "(d.name like :search escape '\\' or d.note like :search escape '\\')": (
                 wanted.search and f"%{LIKE_CHARACTER.sub(LIKE_ESCAPED, wanted.search)}%"
             ),

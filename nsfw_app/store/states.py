@@ -6,6 +6,7 @@
 - No message is written for a key that was revoked, or whose webhook is gone.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from sqlite_utils import Database
 
 from nsfw_app.records import Label
 from nsfw_app.store.connections import now
+from nsfw_app.store.settled_categories import categories_of
 
 
 class SubmissionState(StrEnum):
@@ -80,14 +82,14 @@ def webhooks_on_state_change(db: Database) -> Iterator[Callable[[int], None]]:
     for prediction_id, earlier in before.items():
         state = _state(db, prediction_id)
         if state != earlier:
-            _write(db, state, "s.prediction_id = ?", prediction_id)
+            _write(db, state, prediction_id)
 
 
 def report_state(db: Database, prediction_id: int, submission_id: str) -> None:
     """Write a message for a new submission of an image that does not wait."""
     state = _state(db, prediction_id)
     if state.name is not SubmissionState.WAITING:
-        _write(db, state, "s.id = ?", submission_id)
+        _write(db, state, prediction_id, submission_id=submission_id)
 
 
 def _state(db: Database, prediction_id: int) -> State:
@@ -100,16 +102,26 @@ def _state(db: Database, prediction_id: int) -> State:
     )
 
 
-def _write(db: Database, state: State, condition: str, value: int | str) -> None:
-    moment = now()
+def _write(
+    db: Database, state: State, prediction_id: int, *, submission_id: str | None = None
+) -> None:
+    """Write a message for a submission, or for all submissions of an image."""
+    categories = None if state.label is None else categories_of(db, prediction_id)
     db.execute(
-        f"""
-        insert into deliveries (id, submission_id, event, label, created_at, next_at)
-        select lower(hex(randomblob(16))), s.id, ?, ?, ?, ?
+        """
+        insert into deliveries (id, submission_id, event, label, categories, created_at, next_at)
+        select lower(hex(randomblob(16))), s.id, :event, :label, :categories, :now, :now
         from submissions s join api_keys k on k.name = s.key_name
-        where {condition} and k.webhook_url is not null
-          and k.revoked_at is null and k.webhook_gone_at is null
+        where s.prediction_id = :prediction and s.id = coalesce(:submission, s.id)
+          and k.webhook_url is not null and k.revoked_at is null and k.webhook_gone_at is null
         order by s.rowid
         """,
-        (EVENTS[state.name], state.label, moment, moment, value),
+        {
+            "event": EVENTS[state.name],
+            "label": state.label,
+            "categories": None if categories is None else json.dumps(categories),
+            "now": now(),
+            "prediction": prediction_id,
+            "submission": submission_id,
+        },
     )

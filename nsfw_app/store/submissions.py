@@ -1,5 +1,6 @@
 """Submissions: images that programs put into the queue, and their states."""
 
+import json
 import sqlite3
 import uuid
 from dataclasses import dataclass
@@ -7,14 +8,18 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from nsfw_app.errors import NotFound
-from nsfw_app.records import Label, Upload
+from nsfw_app.records import Category, Label, Upload
 from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.settled_categories import NAMED, settled_categories
 from nsfw_app.store.states import SubmissionState, report_state, state_of
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """An image that a program submitted for review. `label` is the settled label."""
+    """An image that a program submitted for review.
+
+    `label` and `categories` are the settled ones; the categories are None where no reviewer was asked.
+    """
 
     submission_id: str
     prediction_id: int
@@ -25,16 +30,19 @@ class Submission:
     label: Label | None
     settled_at: str | None
     answers: int
+    categories: tuple[Category, ...] | None
 
 
 WAITING = """
 select s.id from submissions s join queue q on q.prediction_id = s.prediction_id
 where s.prediction_id = ? and s.owner = ? and s.name = ? and q.settled_at is null
 """
-FOUND = """
+FOUND = f"""
 select s.*, q.settled_at, q.settled_label,
-  (select count(*) from standing_answers a where a.prediction_id = s.prediction_id) as answers
-from submissions s left join queue q on q.id = (
+  (select count(*) from standing_answers a where a.prediction_id = s.prediction_id) as answers,
+  ({NAMED.format(image="p.image_sha256")}) as named
+from submissions s join predictions p on p.id = s.prediction_id
+  left join queue q on q.id = (
   select max(latest.id) from queue latest where latest.prediction_id = s.prediction_id
 )
 where s.id = ?
@@ -90,4 +98,5 @@ def _submission(row: sqlite3.Row) -> Submission:
         state.label,
         row["settled_at"],
         row["answers"],
+        None if state.label is None else settled_categories(json.loads(row["named"])),
     )

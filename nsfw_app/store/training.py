@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from nsfw_app.errors import DecisionRefused, NotFound
-from nsfw_app.records import Label, Tab
+from nsfw_app.records import Category, Label, Tab
 from nsfw_app.rules.decisions import DecisionRules
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.label_imports import IMPORTED_ONLY
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.restrictions import RESTRICTED
+from nsfw_app.store.settled_categories import settled_categories
 
 MISCLASSIFIED = f"""
 {{row}}.waiting = 0 and {{row}}.label in ('normal', 'nsfw') and {{row}}.label <> {{row}}.model_label
@@ -29,7 +30,9 @@ select o.prediction_id, p.image_sha256, p.model, o.nsfw_score, o.label, o.error,
     order by u.queues desc, u.id limit 1
   ), p.image_sha256) as name,
   (
-    select json_group_array(json_object('reasons', json(d.reasons), 'note', d.note))
+    select json_group_array(json_object(
+      'reasons', json(d.reasons), 'note', d.note, 'categories', json(d.categories)
+    ))
     from standing_decisions s join decisions d on d.id = s.decision_id
     where s.prediction_id = o.prediction_id
   ) as decisions
@@ -54,6 +57,7 @@ class Misclassification:
     - `confirmed` is the training label, empty if it was set aside, None if neither.
     - `name` is that for reviewers who did not upload the image.
     - `reasons` and `notes` are those of the standing decisions, each once.
+    - `categories` are the settled ones; None where no reviewer was asked.
     """
 
     prediction_id: int
@@ -72,6 +76,7 @@ class Misclassification:
     name: str
     reasons: tuple[str, ...]
     notes: tuple[str, ...]
+    categories: tuple[Category, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +240,12 @@ class TrainingLabels:
 def _misclassification(row: Any) -> Misclassification:
     values = dict(row)
     decisions = json.loads(values.pop("decisions"))
+    named = [made["categories"] for made in decisions if made["categories"] is not None]
     reasons = dict.fromkeys(reason for made in decisions for reason in made["reasons"])
     notes = dict.fromkeys(made["note"] for made in decisions if made["note"])
     return Misclassification(
-        **{**values, "label": Label(values["label"])}, reasons=tuple(reasons), notes=tuple(notes)
+        **{**values, "label": Label(values["label"])},
+        reasons=tuple(reasons),
+        notes=tuple(notes),
+        categories=settled_categories(named),
     )

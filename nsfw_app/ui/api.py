@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from nsfw_app.errors import DecisionError
-from nsfw_app.records import Label, NewDecision, Reason, Upload
+from nsfw_app.decision import NewDecision
+from nsfw_app.records import Category, Label, Reason, Upload
 from nsfw_app.review import image_json
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission, retain_upload
@@ -51,8 +52,12 @@ def add_endpoints(engine: Engine) -> None:
         reasons: list[Reason] = NO_REASONS,
         note: str = "",
         nonce: str = "",
+        categories: list[Category] | None = None,
     ) -> dict[str, Any]:
-        """Record a decision about a classified image. A program sees none, so `seen` is false."""
+        """Record a decision about a classified image. A program sees none, so `seen` is false.
+
+        Without `categories`, the decision says nothing about them.
+        """
         decision = NewDecision(
             nonce=_text("nonce", nonce or "") or secrets.token_hex(16),
             image_sha256=_text("sha256", sha256),
@@ -63,6 +68,9 @@ def add_endpoints(engine: Engine) -> None:
             backend=_text("backend", backend),
             reasons=tuple(_code(Reason, reason) for reason in _list("reasons", reasons or [])),
             note=_text("note", note or ""),
+            categories=None
+            if categories is None
+            else tuple(_code(Category, each) for each in _list("categories", categories)),
         )
         return asdict(engine.decide(decision, authorize(request, Permission.REVIEW)))
 

@@ -11,12 +11,12 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
+from nsfw_app.decision import NewDecision
 from nsfw_app.records import (
     ImageInfo,
     JudgedImage,
     Label,
     ModelIdentity,
-    NewDecision,
     Prediction,
     Preview,
     Retain,

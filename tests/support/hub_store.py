@@ -16,7 +16,7 @@ from nsfw_app.hub_sync.restoring import Restored, restore
 from nsfw_app.hub_sync.saving import Saver
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.records import Label, LogFilter, Policy, Reason, Retain, Review, Upload
+from nsfw_app.records import Category, Label, LogFilter, Policy, Reason, Retain, Review, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.exports import log_csv, log_jsonl
 from nsfw_app.review.policies import PolicyBook
@@ -87,7 +87,8 @@ def fill(engine: Engine, store: Store) -> None:
     undone = engine.decide(answer_to(reviews[7], "bob 7", Label.NORMAL), bob)
     engine.undo(undone.decision_id, reviewer="bob", nonce="undo 7")
     minor = answer_to(reviews[7], "bob 8", Label.NSFW)
-    minor = replace(minor, reasons=(Reason.MINOR_PRESENT,), note="reported")
+    named = (Category.NUDITY, Category.OTHER)
+    minor = replace(minor, reasons=(Reason.MINOR_PRESENT,), note="reported", categories=named)
     engine.decide(minor, bob)
     engine.queue.request_second_opinion(reviews[3].sha256, identity, ann)
     claimed = engine.queue.claim("cy", model="fake", count=2, holding=(), order=QueueOrder.PRIORITY)

@@ -3,13 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
+from nsfw_app.decision import Decision, NewDecision
 from nsfw_app.records import (
-    Decision,
     ImageInfo,
     JudgedImage,
     Label,
     ModelIdentity,
-    NewDecision,
     Prediction,
     Preview,
     Retain,

@@ -9,8 +9,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from nsfw_app.decision import Decision
 from nsfw_app.records import (
-    Decision,
+    Category,
     Label,
     LogFilter,
     Reason,
@@ -22,12 +23,14 @@ from tests.support.sample_records import HOSTILE, SHA256, add, add_image, answer
 COLUMNS = """decision_id decided_at reviewer image_sha256 name source model revision backend
     nsfw_score threshold model_label reviewer_label agrees reasons note batch_id undone
     seen elapsed_ms queue_reason draw_probability policy_version settled_label
-    warnings seen_ms probability""".split()
+    warnings seen_ms probability categories model_categories""".split()
 DECISION = Decision(
     7, "2001-03-01T12:00:00.000Z", "ann", SHA256, "a.png", "gallery", "fake", "r1", "test",
     0.1 + 0.2, 0.53, "normal", "nsfw", False, ("art", "medical"), "", "batch 1", True,
     True, 900, "audit", 0.1 + 0.2, 4, "nsfw", ("extension", "truncated"), 700,
+    ("nudity", "other"),
 )  # fmt: skip
+JUDGED = {Category.NUDITY: 0.1 + 0.2, Category.GORE_OR_VIOLENCE: 0.0}
 TEXT_COLUMNS = ["reviewer", "name", "source", "model", "revision", "backend", "note", "batch_id"]
 
 
@@ -41,9 +44,14 @@ def probability(decision: Decision) -> float:
     return decision.nsfw_score / 2
 
 
+def judged(_: Decision) -> dict[Category, float]:
+    """The categories that the models judge."""
+    return JUDGED
+
+
 def csv_row(decision: Decision) -> dict[str, str]:
     """One decision, written as CSV and read again."""
-    (row,) = read_csv("".join(log_csv([decision], probability)))
+    (row,) = read_csv("".join(log_csv([decision], probability, judged)))
     return row
 
 
@@ -55,14 +63,17 @@ def test_the_log_has_the_documented_columns() -> None:
 
 
 def test_csv_loses_no_values() -> None:
-    """Numbers keep all their digits, booleans are words, reasons and warnings are JSON lists."""
+    """Numbers keep all their digits, booleans are words, lists and objects are JSON."""
     row = csv_row(DECISION)
     assert (row["agrees"], row["undone"], row["seen"]) == ("false", "true", "true")
     assert json.loads(row["reasons"]) == ["art", "medical"]
     assert json.loads(row["warnings"]) == ["extension", "truncated"]
     assert json.loads(csv_row(replace(DECISION, reasons=()))["reasons"]) == []
+    assert json.loads(row["categories"]) == ["nudity", "other"]
+    assert csv_row(replace(DECISION, categories=()))["categories"] == "[]"
+    assert json.loads(row["model_categories"]) == JUDGED
     assert (int(row["decision_id"]), float(row["nsfw_score"])) == (7, 0.1 + 0.2)
-    changed = {"agrees", "undone", "seen", "reasons", "warnings"}
+    changed = {"agrees", "undone", "seen", "reasons", "warnings", "categories", "model_categories"}
     values = asdict(DECISION) | {"probability": (0.1 + 0.2) / 2}
     expected = {k: str(v) for k, v in values.items() if k not in changed}
     assert {k: v for k, v in row.items() if k not in changed} == expected
@@ -71,7 +82,7 @@ def test_csv_loses_no_values() -> None:
 def test_unknown_values_are_empty_in_csv_and_null_in_jsonl() -> None:
     """Unsure neither agrees nor disagrees; what was not recorded is not false."""
     names = """agrees seen elapsed_ms queue_reason draw_probability policy_version settled_label
-        seen_ms""".split()
+        seen_ms categories""".split()
     unknown = replace(DECISION, reviewer_label="unsure", **dict.fromkeys(names))
     row = csv_row(unknown)
     assert {row[name] for name in names} == {""}
@@ -80,10 +91,12 @@ def test_unknown_values_are_empty_in_csv_and_null_in_jsonl() -> None:
 
 
 def test_without_a_calibration_there_is_no_probability() -> None:
-    """The column stays, empty in CSV and null in JSON Lines."""
+    """The column stays, empty in CSV and null in JSON Lines; so does that of unjudged categories."""
     (row,) = read_csv("".join(log_csv([DECISION])))
     assert row["probability"] == ""
-    assert json.loads(next(log_jsonl([DECISION])))["probability"] is None
+    read = json.loads(next(log_jsonl([DECISION])))
+    assert (read["probability"], read["model_categories"]) == (None, None)
+    assert row["model_categories"] == ""
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -104,12 +117,14 @@ def test_csv_escapes_formulas(column: str, start: str) -> None:
 def test_jsonl_keeps_texts_and_types() -> None:
     """JSON Lines have booleans, lists, numbers and texts as they are, one line per decision."""
     formula = replace(DECISION, note="=1+1", name="two\nlines \u2028 \U0001f642", agrees=True)
-    lines = list(log_jsonl([DECISION, formula], probability))
+    lines = list(log_jsonl([DECISION, formula], probability, judged))
     assert [line.count("\n") for line in lines] == [1, 1]
     assert [len(line.splitlines()) for line in lines] == [1, 1]
     read = json.loads(lines[1])
     lists = {"reasons": ["art", "medical"], "warnings": ["extension", "truncated"]}
-    assert read == asdict(formula) | lists | {"probability": (0.1 + 0.2) / 2}
+    lists["categories"] = ["nudity", "other"]
+    computed = {"probability": (0.1 + 0.2) / 2, "model_categories": JUDGED}
+    assert read == asdict(formula) | lists | computed
     assert (read["agrees"], read["undone"]) == (True, True)
 
 

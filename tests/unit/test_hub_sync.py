@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -19,7 +20,7 @@ from nsfw_app.hub_sync.layout import parse
 from nsfw_app.hub_sync.repository import HubRepository
 from nsfw_app.hub_sync.saving import Saver
 from nsfw_app.models.equivalence import EquivalentBackends
-from nsfw_app.records import Label
+from nsfw_app.records import Category, Label, LogFilter
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.queue import QueueOrder
 from nsfw_app.store import Store, hub_changes
@@ -73,6 +74,16 @@ def rows(hub: UploadHub) -> list[dict[str, object]]:
 def data_files(hub: UploadHub) -> list[layout.BatchFile]:
     """The files of batches."""
     return sorted(parse(hub.repositories[NAME].files))
+
+
+def rewrite(hub: UploadHub, change: Callable[[dict[str, object]], object]) -> None:
+    """Change the rows of the only file; None leaves one out."""
+    files = hub.repositories[NAME].files
+    ((path, data),) = ((path, files[path]) for path in files if path.endswith(".parquet"))
+    changed = [new for row in pq.read_table(io.BytesIO(data)).to_pylist() if (new := change(row))]
+    sink = io.BytesIO()
+    pq.write_table(event_files.pa.Table.from_pylist(changed, schema=event_files.SCHEMA), sink)
+    files[path] = sink.getvalue()
 
 
 def claims(store: Store) -> list[list[str]]:
@@ -201,18 +212,25 @@ def test_what_is_secret_is_not_saved(hub: UploadHub, store: Store) -> None:
 
 
 def test_datasets_reads_the_files(hub: UploadHub, store: Store, tmp_path: Path) -> None:
-    """`load_dataset` finds the files by the card; decisions have their own columns, and images."""
+    """`load_dataset` finds the files by the card; decisions have their own columns, and images.
+
+    A file that was saved before there were categories is read with the later ones.
+    """
     engine = open_engine(store, FakeClassifier())
     fill(engine, store)
     saver = new_saver(store)
     saver.save()
-    upload(engine, 33)
+    named = answer_to(upload(engine, 33), "named", Label.NORMAL)
+    engine.decide(replace(named, categories=(Category.DRAWING,)), person("ann"))
     saver.save()
     saver.write_card("2026-03-04 12:03 UTC")
     for path, data in hub.repositories[NAME].files.items():
         target = tmp_path / "clone" / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
+    earlier = min((tmp_path / "clone").rglob("*.parquet"))
+    table = pq.read_table(earlier).drop_columns(["categories"])
+    pq.write_table(table.replace_schema_metadata(None), earlier)
     events = datasets.load_dataset(
         str(tmp_path / "clone"), split="train", cache_dir=str(tmp_path / "cache")
     )
@@ -231,6 +249,8 @@ def test_datasets_reads_the_files(hub: UploadHub, store: Store, tmp_path: Path) 
         for row in sorted(logged, key=lambda row: row["decision_id"])
     ]  # fmt: skip
     assert ["minor_present"] in list(decisions["reasons"])
+    assert decisions["categories"][-1] == ["drawing"]
+    assert set(map(str, decisions["categories"][:-1])) == {"None"}
     images = events.filter(lambda event: event["kind"] == "image")
     sizes = [image.size for image in images["preview"] if image is not None]
     assert sizes == [(40, 30)] * (len(REDS))
@@ -473,19 +493,31 @@ def test_rows_that_cannot_be_restored_are_refused(
     """A newer version's rows and missing ones leave the data directory empty."""
     upload(open_engine(store, FakeClassifier()), 128)
     new_saver(store).save()
-    ((path, data),) = (
-        (path, data)
-        for path, data in hub.repositories[NAME].files.items()
-        if path.endswith(".parquet")
-    )
-    changed = [new for row in pq.read_table(io.BytesIO(data)).to_pylist() if (new := change(row))]
-    sink = io.BytesIO()
-    pq.write_table(event_files.pa.Table.from_pylist(changed, schema=event_files.SCHEMA), sink)
-    hub.repositories[NAME].files[path] = sink.getvalue()
+    rewrite(hub, change)
     with pytest.raises(HubDataError, match=message):
         restored(tmp_path / "second")
     assert not (tmp_path / "second" / "review.db").exists()
     assert not (tmp_path / "second" / "restoring").exists()
+
+
+def test_rows_from_before_a_column_are_restored(
+    hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """Decisions that were saved before there were categories were not asked for them."""
+    engine = open_engine(store, FakeClassifier())
+    made = answer_to(upload(engine, 128), "n", Label.NSFW)
+    engine.decide(replace(made, categories=(Category.NUDITY,)), person("ann"))
+    new_saver(store).save()
+
+    def earlier(row: dict[str, object]) -> dict[str, object]:
+        values = json.loads(str(row["row"]))
+        values.pop("categories", None)
+        return {**row, "row": json.dumps(values)}
+
+    rewrite(hub, earlier)
+    restored(tmp_path / "second")
+    (found,) = open_store(tmp_path / "second").log.rows(LogFilter())
+    assert (found.reviewer_label, found.categories) == ("nsfw", None)
 
 
 def test_a_damaged_file_is_refused(hub: UploadHub, store: Store, tmp_path: Path) -> None:

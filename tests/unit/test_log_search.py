@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nsfw_app.errors import FilterError
-from nsfw_app.records import LogFilter, Reason
+from nsfw_app.records import Category, LogFilter, Reason
 from nsfw_app.store import Store
 from nsfw_app.store import log as log_module
 from nsfw_app.store.log import CorrectionLog
@@ -22,7 +22,9 @@ def log(store: Store) -> CorrectionLog:
     add_image(store, name="Beach 50%.png")
     add_image(store, sha256="b" * 64, name="museum.png")
     add(store.log, answer("1", note="a statue, not a PERSON", reasons=(Reason.ART,)))
-    add(store.log, answer("2", image_sha256="b" * 64, reasons=(Reason.ART, Reason.OTHER)))
+    reasons = (Reason.ART, Reason.OTHER)
+    made = answer("2", image_sha256="b" * 64, reasons=reasons, categories=(Category.DRAWING,))
+    add(store.log, made)
     add(store.log, answer("3", note="beach_volleyball"), reviewer="bob")
     return store.log
 
@@ -45,6 +47,8 @@ def database(store: Store, tmp_path: Path) -> Iterator[sqlite3.Connection]:
         (LogFilter(search="\\"), []),
         (LogFilter(reason=Reason.ART), [2, 1]),
         (LogFilter(reason=Reason.OTHER), [2]),
+        (LogFilter(category=Category.DRAWING), [2]),
+        (LogFilter(category=Category.OTHER), []),
         (LogFilter(sha256="aaaa"), [3, 1]),
         (LogFilter(sha256="B" * 64), [2]),
         (LogFilter(sha256="aaaab"), []),
@@ -57,7 +61,7 @@ def database(store: Store, tmp_path: Path) -> Iterator[sqlite3.Connection]:
 def test_a_search_finds_what_it_names(
     log: CorrectionLog, wanted: LogFilter, expected: list[int]
 ) -> None:
-    """Parts of names and notes, reasons, starts of hashes; an export has the same rows."""
+    """Parts of names and notes, reasons, categories, starts of hashes; an export has the same."""
     found = log.search(wanted, limit=9)
     assert [row.decision_id for row in found.rows] == expected
     assert found.searched_to is None

@@ -29,7 +29,7 @@ STEPS = [step.name for step in migrations.pending(Database(memory=True))]
 COLUMNS = """decision_id decided_at reviewer image_sha256 name source model revision backend
     nsfw_score threshold model_label reviewer_label agrees reasons note batch_id undone
     seen elapsed_ms queue_reason draw_probability policy_version settled_label
-    warnings seen_ms""".split()
+    warnings seen_ms categories""".split()
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.build_files import Attempt
 from nsfw_app.models.loader import ModelState
 from nsfw_app.models.optimized_formats import FILES, Format
-from nsfw_app.records import Label, LogFilter, NewDecision, Retain, Upload
+from nsfw_app.decision import NewDecision
+from nsfw_app.records import Label, LogFilter, Retain, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.ui.model_facts import model_facts
 from tests.support.optimized_models import all_formats

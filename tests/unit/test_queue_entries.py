@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from nsfw_app.decision import NewDecision
 from nsfw_app.records import (
     ImageInfo,
     JudgedImage,
     Label,
     LogFilter,
-    NewDecision,
     Prediction,
     Preview,
     Retain,

@@ -6,14 +6,15 @@ import math
 
 import pytest
 
+from nsfw_app import decision as decision_module
 from nsfw_app import records
 from nsfw_app.errors import DecisionError, FilterError, PolicyError
+from nsfw_app.decision import Decision, NewDecision
 from nsfw_app.records import (
     Action,
-    Decision,
+    Category,
     Label,
     LogFilter,
-    NewDecision,
     Policy,
     Reason,
     Retain,
@@ -21,7 +22,11 @@ from nsfw_app.records import (
     Verdict,
 )
 
-NOUNS = [noun for _, noun in inspect.getmembers(records, dataclasses.is_dataclass)]
+NOUNS = [
+    noun
+    for module in (records, decision_module)
+    for _, noun in inspect.getmembers(module, dataclasses.is_dataclass)
+]
 
 
 def decision(**changes: object) -> NewDecision:
@@ -78,7 +83,7 @@ def test_a_decision_is_a_row_of_the_correction_log() -> None:
         "decision_id decided_at reviewer image_sha256 name source model revision backend "
         "nsfw_score threshold model_label reviewer_label agrees reasons note batch_id undone "
         "seen elapsed_ms queue_reason draw_probability policy_version settled_label "
-        "warnings seen_ms"
+        "warnings seen_ms categories"
     ).split()
 
 
@@ -131,6 +136,22 @@ def test_decisions_beyond_the_limits_are_refused(changes: dict[str, object], wor
     """The error names the wrong value and the limit."""
     with pytest.raises(DecisionError, match=words):
         decision(**changes)
+
+
+def test_categories_are_in_order_and_named_once() -> None:
+    """A decision that was not asked has none, which is not an empty list."""
+    named = (Category.OTHER, Category.NUDITY, Category.OTHER)
+    assert decision(categories=named).categories == (Category.NUDITY, Category.OTHER)
+    assert (decision(categories=()).categories, decision().categories) == ((), None)
+
+
+def test_a_normal_image_has_no_unsafe_category() -> None:
+    """A drawing is none by itself; unsure decisions may name any."""
+    normal, drawing = Label.NORMAL, (Category.DRAWING,)
+    assert decision(label=normal, categories=drawing).categories == drawing
+    assert decision(label=Label.UNSURE, categories=(Category.SELF_HARM,)).categories
+    with pytest.raises(DecisionError, match="labeled normal has no category nudity"):
+        decision(label=normal, categories=(Category.DRAWING, Category.NUDITY))
 
 
 def test_an_upload_keeps_its_score_only_by_default() -> None:

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from nsfw_app.datasets import parquet_set, training_set_export
+from nsfw_app.datasets.label_files import COLUMNS
 from nsfw_app.datasets.labels import read_table
 from nsfw_app.datasets.training_set import KEYS, Split, read_training_set
 from nsfw_app.records import Label, Reason
@@ -70,7 +71,7 @@ def test_the_image_folder_is_what_train_reads(store: Store, tmp_path: Path, run:
     image = read.splits[Split.TRAIN][0]
     assert image.path.read_bytes() == store.previews.get(image.sha256)
     lines = (output / "train" / "metadata.jsonl").read_text().splitlines()
-    assert all(tuple(json.loads(line)) == KEYS for line in lines)
+    assert all(tuple(json.loads(line)) == (*KEYS, "categories") for line in lines)
     assert stat.S_IMODE(output.stat().st_mode) == 0o700
     (entry,) = [each for each in store.audit.entries() if each.action == "export"]
     assert entry.details == {"images": 150, "labels": "all", "format": "imagefolder"}
@@ -88,7 +89,7 @@ def test_hugging_face_datasets_loads(
     loaded = load(builder, output, tmp_path / "cache")
     assert {name: len(rows) for name, rows in loaded.items()} == {"train": 12, "test": 3}
     row = loaded["train"][0]
-    assert set(row) == {"image", "label", "sha256", "group", "label_source"}
+    assert set(row) == {"image", "label", "sha256", "group", "label_source", "categories"}
     assert row["image"] == [64, 64]
     assert {each["label"] for each in loaded["train"]} == {"normal", "nsfw"}
 
@@ -103,7 +104,7 @@ def test_csv_is_what_evaluate_reads(store: Store, tmp_path: Path, run: Run) -> N
     assert sum(image.unsafe for image in images) == 5
     first = images[0]
     assert first.path.read_bytes() == store.previews.get(first.columns["sha256"])
-    assert set(first.columns) == {"path", "label", "split", "sha256", "group", "label_source"}
+    assert tuple(first.columns) == COLUMNS
 
 
 def test_tasks_have_annotations_and_predictions(store: Store, tmp_path: Path, run: Run) -> None:

@@ -139,6 +139,7 @@ def test_settling_an_image_sends_a_message(
         "name": "150.png",
         "sha256": review.sha256,
         "label": "nsfw",
+        "categories": None,
     }
     assert sender.send_due() == 0
     submission, _ = engine.submissions.find(submission_id, client.caller)

@@ -285,3 +285,28 @@ def test_the_status_has_the_rules(ann: TestClient) -> None:
     status = ann.get("/desk/status").json()
     assert (status["require_seen"], status["require_reason"]) == (["queue", "relabel"], True)
     assert status["escalation_text"] == ""
+
+
+def test_decisions_name_categories(ann: TestClient, web_app: WebApp) -> None:
+    """They are in the answer, the log, its filter and exports; wrong ones are refused."""
+    card, bob = upload(ann, 240, 52), web_app.signed_in("bob")
+    named = ["gore_or_violence", "nudity", "nudity"]
+    made = decide(ann, card, label="nsfw", categories=named).json()
+    assert made["categories"] == ["nudity", "gore_or_violence"]
+    assert decide(bob, card, label="nsfw").json()["categories"] is None
+    refused = decide(ann, card, label="nsfw", categories=["blood"])
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (422, "request")
+    assert "categories" in refused.json()["error"]["message"]
+    normal = decide(ann, card, label="normal", categories=["nudity"], reasons=["art"])
+    assert "labeled normal has no category nudity" in normal.json()["error"]["message"]
+    (row,) = ann.get("/desk/log?category=nudity").json()["rows"]
+    assert (row["reviewer"], row["categories"]) == ("ann", made["categories"])
+    assert ann.get("/desk/log?category=drawing").json()["rows"] == []
+    assert ann.get("/desk/log?category=blood").status_code == 422
+    for path in ("/desk/log.jsonl?category=nudity", "/v1/corrections?all=true"):
+        (exported, *_) = ann.get(path).text.splitlines()[-1:]
+        assert '"categories": ["nudity", "gore_or_violence"], "model_categories": null' in exported
+    found = ann.get("/desk/insights/decisions").json()["categories"]
+    assert (found["decisions"], found["images"], len(found["categories"])) == (1, 1, 7)
+    (gore,) = (each for each in found["categories"] if each["category"] == "gore_or_violence")
+    assert (gore["named"]["part"], gore["comparison"], gore["pairs"]) == (1, None, [])

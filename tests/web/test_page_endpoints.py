@@ -41,18 +41,21 @@ def test_the_endpoints_describe_their_parameters(ann: Client) -> None:
     parameters = {p["parameter_name"]: p for p in endpoints["/decide"]["parameters"]}
     assert list(parameters) == [
         "sha256", "label", "threshold", "model", "revision", "backend", "reasons", "note", "nonce",
+        "categories",
     ]  # fmt: skip
     assert parameters["label"]["type"] == {"enum": list(Label)}
     assert parameters["threshold"]["type"] == {"type": "number"}
     assert parameters["reasons"]["type"]["items"] == {"enum": list(Reason)}
     defaults = {name: p["parameter_default"] for name, p in parameters.items()}
-    assert (defaults["reasons"], defaults["note"], defaults["nonce"]) == ([], "", "")
+    names = ("reasons", "note", "nonce", "categories")
+    assert [defaults[name] for name in names] == [[], "", "", None]
 
 
 def test_a_decision_needs_no_reasons_note_or_nonce(ann: Client, decision: dict[str, Any]) -> None:
-    """Optional parameters have defaults; without a nonce each call is a decision of its own."""
+    """Optional parameters have defaults; without a nonce each call is a decision."""
     first = ann.predict(**decision, api_name="/decide")
-    second = ann.predict(**decision, api_name="/decide")
+    second = ann.predict(**decision, categories=["nudity"], api_name="/decide")
+    assert (first["categories"], second["categories"]) == (None, ["nudity"])
     assert (first["reasons"], first["note"], first["agrees"]) == ([], "", True)
     assert (first["seen"], first["queue_reason"], first["policy_version"]) == (False, None, 1)
     assert second["decision_id"] > first["decision_id"]
@@ -75,6 +78,8 @@ def test_a_decision_needs_no_reasons_note_or_nonce(ann: Client, decision: dict[s
         ("reasons", [["art"]], "is not one of"),
         ("note", 3, "note as a text"),
         ("nonce", {"a": 1}, "nonce as a text"),
+        ("categories", "nudity", "categories as a list"),
+        ("categories", ["blood"], "'blood' is not one of"),
     ],
 )
 def test_values_of_a_wrong_type_are_rejected(

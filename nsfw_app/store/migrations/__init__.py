@@ -22,6 +22,7 @@ from nsfw_app.store.migrations import derived_rows
 from nsfw_app.store.migrations.account_tables import ACCOUNT_TABLES
 from nsfw_app.store.migrations.arrival_table import ARRIVAL_TABLE
 from nsfw_app.store.migrations.calibration_table import CALIBRATION_TABLE
+from nsfw_app.store.migrations.decision_categories import DECISION_CATEGORIES
 from nsfw_app.store.migrations.decision_context import DECISION_CONTEXT
 from nsfw_app.store.migrations.detail_tables import DETAIL_TABLES
 from nsfw_app.store.migrations.hub_tables import HUB_TABLES
@@ -205,6 +206,13 @@ def index_for_monitoring(db: Database) -> None:
 def add_detail_predictions(db: Database) -> None:
     """Predictions of the detail model, and rules of categories in policies."""
     for statement in DETAIL_TABLES:
+        db.execute(statement)
+
+
+@migrations()
+def add_decision_categories(db: Database) -> None:
+    """Categories that reviewers name in decisions."""
+    for statement in DECISION_CATEGORIES:
         db.execute(statement)
 
 

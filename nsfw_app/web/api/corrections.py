@@ -62,7 +62,7 @@ def correction_routes(engine: Engine, calibrations: CalibrationBook) -> APIRoute
         chosen = {"all": everything, "since": since, "label": label}
         engine.audit.add(caller.name, AuditAction.EXPORT, "correction log", **chosen)
         lines: Iterator[str] = LOG_FORMATS[format](
-            engine.log.rows(wanted), calibrations.probability()
+            engine.log.rows(wanted), calibrations.probability(), engine.model_categories
         )
         if bom:
             lines = csv_lines.with_bom(lines)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.datastructures import UploadFile
 
 from nsfw_app.errors import RequestError
-from nsfw_app.records import Retain, Upload
+from nsfw_app.records import Category, Retain, Upload
 from nsfw_app.review.image_json import ImageResult, review_json
 from nsfw_app.rules.permissions import Caller, Permission, retain_submission
 from nsfw_app.web.auth.callers import needs
@@ -47,10 +47,15 @@ class WebhookMessage(BaseModel):
     last_error: str | None
     type: Literal["image.settled", "image.reopened", "image.withdrawn"]
     label: Literal["normal", "nsfw", "unsure"] | None
+    categories: list[Category] | None
 
 
 class SubmissionStatus(BaseModel):
-    """State of a submitted image. `label`: the settled label; `answers`: number of decisions."""
+    """State of a submitted image.
+
+    `label`: the settled label; `answers`: number of decisions; `categories`: those that more than half
+    of the reviewers named, null unless it is settled and reviewers were asked.
+    """
 
     id: str
     state: Literal["waiting", "settled", "withdrawn"]
@@ -60,6 +65,7 @@ class SubmissionStatus(BaseModel):
     settled_at: str | None
     image: ImageResult
     webhook: list[WebhookMessage]
+    categories: list[Category] | None
 
 
 def image_routes(gate: ClassifyGate) -> APIRouter:
@@ -112,6 +118,7 @@ def image_routes(gate: ClassifyGate) -> APIRouter:
             "settled_at": submission.settled_at,
             "image": review_json(review),
             "webhook": [asdict(message) for message in engine.submissions.messages(submission)],
+            "categories": submission.categories,
         }
 
     return router

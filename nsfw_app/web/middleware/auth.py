@@ -69,7 +69,7 @@ UPLOADS = (
 )  # their routes limit the body
 MAX_PUBLIC_BYTES = 16_384  # of a form from an anonymous caller
 MAX_JSON_BYTES = 8_000_000  # 1,000 decisions with long notes
-PAGE_JSON = JsonLimits(max_parts=100_000)  # 1,000 decisions with all reasons have 76,000
+PAGE_JSON = JsonLimits(max_parts=100_000)  # 1,000 decisions with all lists full have 93,000
 PARSED_ON_LOOP_BYTES = 262_144  # in a few milliseconds; larger bodies are parsed in a thread
 MAX_CALL_BYTES = 1_000_000
 CALL_JSON = JsonLimits(max_parts=2_000)  # a Gradio call has some dozens

@@ -4,7 +4,8 @@ import base64
 from dataclasses import asdict
 from typing import Any
 
-from nsfw_app.records import Decision, Preview, Review
+from nsfw_app.decision import Decision
+from nsfw_app.records import Preview, Review
 from nsfw_app.review import image_json
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller

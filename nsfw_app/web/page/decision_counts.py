@@ -6,6 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from nsfw_app.evidence.category_agreement import (
+    CategoryAgreement,
+    CategoryComparison,
+    category_agreement,
+)
 from nsfw_app.evidence.decision_counts import count_decisions, count_people
 from nsfw_app.evidence.metrics import Share, wilson_interval
 from nsfw_app.evidence.reviewer_agreement import ReviewerAgreement, agreement
@@ -24,6 +29,8 @@ def decision_count_routes(engine: Engine, summaries: Summaries) -> APIRouter:
         """Counts against the model's label, by reviewer and by week.
 
         - `agreement` of reviewers with each other; with a reviewer, the pairs of this one.
+        - `categories`: the same for each category, over the decisions that were asked for them, and
+          the models at the thresholds of the policy in force against the categories of reviewers.
         - `reviewers`: all whose decisions count, in any period.
         - What waits for another decision is hidden from some reviewers, and is counted for none.
         """
@@ -52,6 +59,14 @@ def decision_count_routes(engine: Engine, summaries: Summaries) -> APIRouter:
                 for each in people.weeks
             ],
             "agreement": _agreement_json(agreement(of_all, reviewer=query.reviewer)),
+            "categories": _categories_json(
+                category_agreement(
+                    of_all,
+                    engine.policies.of(identity.model).category_rules,
+                    summaries.judged_categories,
+                    reviewer=query.reviewer,
+                )
+            ),
             "reviewers": summaries.reviewers(),
         }
 
@@ -70,4 +85,33 @@ def _agreement_json(found: ReviewerAgreement) -> dict[str, Any]:
             for pair in found.pairs
         ],
         "all_pairs": found.all_pairs,
+    }
+
+
+def _categories_json(found: CategoryAgreement) -> dict[str, Any]:
+    return {
+        "decisions": found.decisions,
+        "not_asked": found.not_asked,
+        "images": found.images,
+        "categories": [
+            {
+                "category": each.category,
+                "named": _share_json(each.named),
+                **_agreement_json(each.agreement),
+                "comparison": each.comparison and _comparison_json(each.comparison),
+            }
+            for each in found.categories
+        ],
+    }
+
+
+def _comparison_json(found: CategoryComparison) -> dict[str, Any]:
+    counts = asdict(found.confusion)
+    return {
+        "threshold": found.rule.threshold,
+        "action": found.rule.action,
+        "judged": sum(counts.values()),
+        "confusion": counts,
+        "precision": _share_json(found.confusion.precision),
+        "recall": _share_json(found.confusion.recall),
     }

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, FailFast, Field
 
-from nsfw_app.records import Label, NewDecision, Reason, Tab
+from nsfw_app.decision import NewDecision
+from nsfw_app.records import Category, Label, Reason, Tab
 from nsfw_app.review.engine import Engine
 from nsfw_app.store.purges import RECENT_DECISIONS
 from nsfw_app.web.auth.callers import Reviewer
@@ -19,7 +20,11 @@ DAY_MS = 86_400_000
 
 
 class DecisionBody(BaseModel):
-    """A decision as the page sends it. `nonce` makes a repeated request harmless."""
+    """A decision as the page sends it.
+
+    - `nonce` makes a repeated request harmless.
+    - `categories` is left out, or null, where the page did not ask for categories.
+    """
 
     nonce: str
     image_sha256: Sha256
@@ -38,6 +43,7 @@ class DecisionBody(BaseModel):
     tab: Tab | None = None
     policy_version: int | None = Field(None, ge=0, lt=1 << 63)
     entry_id: int | None = Field(None, ge=1, lt=1 << 63)
+    categories: Annotated[list[Category], FailFast()] | None = Field(None, max_length=len(Category))
 
     def to_record(self) -> NewDecision:
         """The decision to store.
@@ -45,7 +51,9 @@ class DecisionBody(BaseModel):
         Raises:
             DecisionError: Its values contradict each other or are out of range.
         """
-        return NewDecision(**{**self.model_dump(), "reasons": tuple(self.reasons)})
+        categories = None if self.categories is None else tuple(self.categories)
+        lists = {"reasons": tuple(self.reasons), "categories": categories}
+        return NewDecision(**{**self.model_dump(), **lists})
 
 
 class BatchBody(BaseModel):

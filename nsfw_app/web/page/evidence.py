@@ -10,9 +10,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from nsfw_app.decision import NewDecision
 from nsfw_app.evidence.alarms import current_alarms, model_alarms, other_running
 from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
-from nsfw_app.records import NewDecision
 from nsfw_app.review.engine import Engine
 from nsfw_app.web.auth.callers import Manager, Reader
 from nsfw_app.web.parameters import MAX_NAME_CHARACTERS, EvidenceSelection, single_values

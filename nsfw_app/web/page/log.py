@@ -12,7 +12,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from nsfw_app.evidence.calibrations import CalibrationBook
-from nsfw_app.records import Decision, Label, LogFilter, Reason
+from nsfw_app.decision import Decision
+from nsfw_app.records import Category, Label, LogFilter, Reason
 from nsfw_app.review import csv_lines
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.exports import LOG_FORMATS, LogFormat
@@ -40,6 +41,7 @@ class LogParameters(BaseModel):
     reason: Reason | None = None
     search: str | None = Field(None, min_length=1, max_length=MAX_SEARCH_CHARACTERS)
     sha256: str | None = None
+    category: Category | None = None
 
     def to_filter(self, caller: Caller) -> LogFilter:
         """The filter, restricted for this caller; see `visible`.
@@ -65,13 +67,13 @@ def log_routes(engine: Engine, calibrations: CalibrationBook) -> APIRouter:
     def page(reader: Reader, query: Annotated[PageParameters, Query()]) -> dict[str, Any]:
         """A page, newest first.
 
-        `total` counts all rows of the filter. It is null where the filter has a reason, a search or
-        a hash: such pages say how far they were searched, in `searched_to` and `searched_since`;
-        null means to the end.
+        `total` counts all rows of the filter. It is null where the filter has a reason, category,
+        search or hash: such pages say how far they were searched, in `searched_to` and
+        `searched_since`; null means to the end.
         """
         wanted = query.to_filter(reader)
         found: dict[str, Any] = {"total": None, "searched_to": None, "searched_since": None}
-        if query.reason or query.search or query.sha256:
+        if query.reason or query.category or query.search or query.sha256:
             result = engine.log.search(wanted, limit=ROWS_PER_PAGE, before=query.before)
             rows, found["searched_to"] = result.rows, result.searched_to
             if result.searched_to is not None:
@@ -99,7 +101,7 @@ def log_routes(engine: Engine, calibrations: CalibrationBook) -> APIRouter:
         rows = engine.log.rows(query.to_filter(exporter))
         chosen = query.model_dump(exclude_none=True)
         engine.audit.add(exporter.name, AuditAction.EXPORT, "correction log", **chosen)
-        lines = LOG_FORMATS[file_format](rows, calibrations.probability())
+        lines = LOG_FORMATS[file_format](rows, calibrations.probability(), engine.model_categories)
         if file_format is LogFormat.CSV:  # opened in spreadsheets
             lines = csv_lines.with_bom(lines)
         return StreamingResponse(

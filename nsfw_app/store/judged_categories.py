@@ -1,0 +1,59 @@
+"""Categories of stored predictions: what the labels of both models say about them now.
+
+- Probabilities of labels are stored, those of categories are not: another mapping of labels to
+  categories changes these, without a model that runs again.
+- Where both models judge a category, the detail model's probability counts.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from nsfw_app.models.categories import BY_CARD, CategoryMap
+from nsfw_app.decision import Decision
+from nsfw_app.records import Category
+from nsfw_app.store.connections import Connections
+
+PREDICTIONS = """
+select p.id, p.model, p.probabilities, d.model as detail_model,
+  d.probabilities as detail_probabilities
+from predictions p left join detail_predictions d on d.id = (
+  select max(id) from detail_predictions same where same.image_sha256 = p.image_sha256
+    and same.frame = p.frame and same.ground = p.ground
+)
+"""
+OF_DECISION = f"""
+{PREDICTIONS} where p.image_sha256 = ? and p.model = ? and p.revision = ? and p.backend = ?
+"""
+OF_IDS = f"{PREDICTIONS} where p.id in (select value from json_each(?))"
+
+
+class JudgedCategories:
+    """Reads categories.
+
+    Args:
+        connections: The database.
+        detail_categories: Which labels of the detail model belong to which categories.
+    """
+
+    def __init__(self, connections: Connections, detail_categories: CategoryMap) -> None:
+        self._connections = connections
+        self._detail_categories = detail_categories
+
+    def of(self, prediction_ids: Sequence[int]) -> dict[int, dict[Category, float]]:
+        """The categories of predictions, by their ids; empty where no model judged any."""
+        rows = self._connections.db.execute(OF_IDS, (json.dumps(list(prediction_ids)),))
+        return {row["id"]: self._judged(row) for row in rows}
+
+    def of_decision(self, decision: Decision) -> dict[Category, float] | None:
+        """The categories of the prediction that a decision is about; None where none was judged."""
+        identity = (decision.model, decision.revision, decision.backend)
+        row = self._connections.row(OF_DECISION, (decision.image_sha256, *identity))
+        return (row and self._judged(row)) or None
+
+    def _judged(self, row: Any) -> dict[Category, float]:
+        found = BY_CARD.judge(row["model"], json.loads(row["probabilities"]))
+        if row["detail_model"] is not None:
+            probabilities = json.loads(row["detail_probabilities"])
+            found |= self._detail_categories.judge(row["detail_model"], probabilities)
+        return {category: found[category] for category in Category if category in found}
