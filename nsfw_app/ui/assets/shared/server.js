@@ -39,7 +39,7 @@ const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error in
  * @property {string} model
  * @property {string} message Why it failed.
  * @property {'flagged' | 'always' | 'never'} when
- * @property {Record<string, 'safe' | 'unsafe'>} [roles] Of its labels, once it is ready.
+ * @property {Record<string, 'safe' | 'unsafe'>} [roles] Of its labels; none until it is ready.
  */
 
 /**
