@@ -13,14 +13,12 @@ from nsfw_app.models.categories import BY_CARD, CategoryMap
 from nsfw_app.decision import Decision
 from nsfw_app.records import Category
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.policy_effects import DETAIL
 
-PREDICTIONS = """
+PREDICTIONS = f"""
 select p.id, p.model, p.probabilities, d.model as detail_model,
   d.probabilities as detail_probabilities
-from predictions p left join detail_predictions d on d.id = (
-  select max(id) from detail_predictions same where same.image_sha256 = p.image_sha256
-    and same.frame = p.frame and same.ground = p.ground
-)
+from predictions p left {DETAIL}
 """
 OF_DECISION = f"""
 {PREDICTIONS} where p.image_sha256 = ? and p.model = ? and p.revision = ? and p.backend = ?
