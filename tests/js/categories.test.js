@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { EVERYTHING, queryOf } from '../../nsfw_app/ui/assets/log/query.js'
 import {
   CATEGORY_WORDS,
   categoriesText,
@@ -14,7 +15,6 @@ import {
   conflictOf,
   DEFAULT_KEYMAP,
 } from '../../nsfw_app/ui/assets/shared/keymap.js'
-import { EVERYTHING, queryOf } from '../../nsfw_app/ui/assets/log/query.js'
 
 const POLICY = {
   threshold: 0.5,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { agreementOf } from '../../nsfw_app/ui/assets/gallery/agreement.js'
-import { isUnjudged, passes as fits } from '../../nsfw_app/ui/assets/gallery/criteria.js'
+import { passes as fits, isUnjudged } from '../../nsfw_app/ui/assets/gallery/criteria.js'
 import { gatherGroups, makeGroups } from '../../nsfw_app/ui/assets/gallery/duplicates.js'
 import { comparator } from '../../nsfw_app/ui/assets/gallery/order.js'
 import { agreeWords } from '../../nsfw_app/ui/assets/gallery/selection.js'

@@ -70,10 +70,16 @@ test('the explanation names the category that raises the action', () => {
     'Blocked because Gore or violence 0.912 reaches 0.60.',
   )
   const nude = { nsfw_score: 0.1, categories: { nudity: 0.5 } }
-  assert.equal(explain('review', nude, always), 'A reviewer decides because Nudity 0.500 reaches 0.40.')
+  assert.equal(
+    explain('review', nude, always),
+    'A reviewer decides because Nudity 0.500 reaches 0.40.',
+  )
   assert.match(explain('review', { ...nude, nsfw_score: 0.3 }, always), /from 0\.20 to 0\.80/)
   assert.match(explain('block', { ...gory, nsfw_score: 0.9 }, always), /at 0\.80 and above/)
-  assert.match(explain('allow', nude, flagged), /^Allowed below 0\.20\. .*NSFW_DETAIL_WHEN is always/)
+  assert.match(
+    explain('allow', nude, flagged),
+    /^Allowed below 0\.20\. .*NSFW_DETAIL_WHEN is always/,
+  )
 })
 
 test('the band stretches only as far as it must to include the threshold', () => {

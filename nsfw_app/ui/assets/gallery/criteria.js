@@ -74,6 +74,7 @@ function hasCategory({ categories }, { category, categoryFrom }, policy) {
  */
 export function isUnjudged(card, criteria) {
   const { category } = criteria
-  if (!category || category === 'none' || card.image.categories?.[category] !== undefined) return false
+  if (!category || category === 'none' || card.image.categories?.[category] !== undefined)
+    return false
   return passesOthers(card, criteria)
 }

@@ -85,7 +85,9 @@ function describe({ undone, agrees, reviewer_label: label }) {
 
 /** The reviewer's; the model's are its title. @param {Row} row */
 function drawCategories({ categories, model_categories: judged }) {
-  const title = judged ? `Models: ${categoriesText({ nsfw_score: null, categories: judged })}` : null
+  const title = judged
+    ? `Models: ${categoriesText({ nsfw_score: null, categories: judged })}`
+    : null
   return make('span', { title }, categoryWords(categories ?? []))
 }
 

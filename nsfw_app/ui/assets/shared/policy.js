@@ -1,4 +1,4 @@
-  if (action === 'allow' ? !policy.overrules_allow : action !== 'review') return null// From score, categories and policy to label and action: the page's copy of nsfw_app/rules/policy.py,
+// From score, categories and policy to label and action: the page's copy of nsfw_app/rules/policy.py,
 // so that a slider recomputes verdicts without a request.
 
 /** @typedef {'normal' | 'nsfw'} ModelLabel */
@@ -33,8 +33,7 @@ export const ACTIONS = ['allow', 'review', 'block', 'unavailable']
 export const LABELS = ['normal', 'nsfw', 'unsure']
 
 // What is said of a category that reaches its rule on an image that the score allows.
-const UNCHANGED =
-  ' The rules of categories change that only where NSFW_DETAIL_WHEN is always.'
+const UNCHANGED = ' The rules of categories change that only where NSFW_DETAIL_WHEN is always.'
 
 /** In force until the server's policy is known. @type {Policy} */
 export const INITIAL_POLICY = { threshold: 0.5, review_from: 0.2, review_to: 0.8 }

@@ -299,7 +299,7 @@ function makeAuthAction() {
 /**
  * What is wrong with a model, or that it is a fallback; empty if nothing is.
  *
- * @param {Status} status
+ * @param {Status} now
  */
 function describeProblem(now) {
   return [describeModel(now), describeDetail(now)].filter(Boolean).join(' ')
