@@ -24,8 +24,8 @@ from nsfw_app.models.selection import (
     AUTO,
     TORCH,
     BackendConfig,
-    open_embedded,
     open_optimized_model,
+    open_packaged,
 )
 from nsfw_app.records import Policy
 from nsfw_app.settings import DEFAULT_BATCH_SIZE
@@ -163,7 +163,7 @@ def _open(subject: Subject, name: str) -> Backend:
     if name in EMBEDDED:
         wanted = AUTO if name == OPEN_NSFW else TORCH
         backends = BackendConfig(wanted, subject.artifacts_dir, lambda _: subject.policy)
-        return open_embedded(backends, threads=subject.threads)
+        return open_packaged(OPEN_NSFW, backends, threads=subject.threads)
     if name in FILES:
         files = find(subject.model, revision=subject.revision)
         origin = ModelVersion.of_files(subject.model, files)

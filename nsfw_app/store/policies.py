@@ -110,5 +110,13 @@ def _insert(db: Database, model: str, policy: Policy) -> Policy:
 
 
 def _policy(row: Any) -> Policy:
-    *numbers_and_texts, rules = tuple(row)[:7]
-    return Policy(*numbers_and_texts, category_rules=rules_of(json.loads(rules)))
+    threshold, review_from, review_to, version, author, reason, rules, *_ = row
+    return Policy(
+        threshold,
+        review_from,
+        review_to,
+        version,
+        author,
+        reason,
+        category_rules=rules_of(json.loads(rules)),
+    )

@@ -101,9 +101,7 @@ class PolicyEffects:
         detail_categories: Which labels of the detail model belong to which categories.
     """
 
-    def __init__(
-        self, connections: Connections, detail_categories: CategoryMap = BY_CARD
-    ) -> None:
+    def __init__(self, connections: Connections, detail_categories: CategoryMap = BY_CARD) -> None:
         self._connections = connections
         self._detail_categories = detail_categories
 
@@ -161,9 +159,7 @@ class PolicyEffects:
             moves[Action(row["before"]), Action(row["after"])] += row["images"]
         return +moves
 
-    def _judged_one_by_one(
-        self, db: Database, values: dict[str, Any]
-    ) -> tuple[str, Iterator[Any]]:
+    def _judged_one_by_one(self, db: Database, values: dict[str, Any]) -> tuple[str, Iterator[Any]]:
         """The rows with categories, and the condition of those that SQL counts."""
         of_model = "p.model = :model and p.revision = :revision and p.backend = :backend"
         first = db.execute(f"select * from predictions p where {of_model} limit 1", values)
@@ -199,9 +195,7 @@ class PolicyEffects:
             probabilities = json.loads(row["detail_probabilities"])
             categories |= self._detail_categories.judge(row["detail_model"], probabilities)
         incomplete = bool(row["incomplete"]) or failed
-        return judge(
-            row["nsfw_score"], policy, incomplete=incomplete, categories=categories
-        ).action
+        return judge(row["nsfw_score"], policy, incomplete=incomplete, categories=categories).action
 
 
 def _band(name: str, policy: Policy) -> dict[str, Any]:

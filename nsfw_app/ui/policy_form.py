@@ -206,9 +206,7 @@ def proposal_of(data: Proposal) -> tuple[Policy, str]:
     return policy_of(low, middle, high), str(found.get("reason", ""))
 
 
-def policy_of(
-    low: float | None, middle: float | None, high: float | None, *rules: Any
-) -> Policy:
+def policy_of(low: float | None, middle: float | None, high: float | None, *rules: Any) -> Policy:
     """The policy of the form's fields.
 
     Args:
@@ -228,9 +226,7 @@ def policy_of(
             if at is None:
                 raise PolicyError(f"The rule of {CATEGORY_NAMES[category]} needs a threshold.")
             found.append(CategoryRule(category, at, Action(action)))
-    return Policy(
-        threshold=middle, review_from=low, review_to=high, category_rules=tuple(found)
-    )
+    return Policy(threshold=middle, review_from=low, review_to=high, category_rules=tuple(found))
 
 
 def values_of(policy: Policy) -> tuple[Any, ...]:

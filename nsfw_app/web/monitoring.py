@@ -266,7 +266,7 @@ def health_routes(
 
     @router.api_route("/readyz", methods=["GET", "HEAD"])
     async def readyz() -> JSONResponse:
-        status, detail = engine.status, engine.detail and engine.detail.status
+        status, detail = engine.status, engine.detail.status if engine.detail else None
         error = await probe.error()
         is_loaded = status.state is ModelState.READY and (
             detail is None or detail.state is not ModelState.LOADING

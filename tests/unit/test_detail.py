@@ -143,7 +143,7 @@ def test_an_image_counts_once(store: Store, asking: Engine) -> None:
     assert len(found) == 1
     assert asking.queue.review_of(found[0].prediction_id).categories[GORE] == pytest.approx(GREEN)
     assert store.catalog.find(decode.sha256(image(WAITING)), FakeDetail.identity) is None
-    assert [model for model in store.arrivals.identities().values()] == [FakeClassifier.identity]
+    assert list(store.arrivals.identities().values()) == [FakeClassifier.identity]
 
 
 def test_a_rule_makes_the_action_more_severe(store: Store, asking: Engine) -> None:
@@ -193,9 +193,7 @@ def test_without_it_the_first_model_goes_on(store: Store, when: DetailWhen) -> N
     assert judged["detail"]["probabilities"] is None
     assert judged["categories"] is None
     allowed = engine.review(image(ALLOWED), ANN)
-    assert allowed.verdict.action is (
-        Action.REVIEW if when is DetailWhen.ALWAYS else Action.ALLOW
-    )
+    assert allowed.verdict.action is (Action.REVIEW if when is DetailWhen.ALWAYS else Action.ALLOW)
     # A model that works later judges what it could not before.
     later = detail_engine(store, FakeDetail(), when=when)
     assert later.review(image(BLOCKED), ANN).categories[GORE] == pytest.approx(GREEN)

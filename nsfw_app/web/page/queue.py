@@ -19,9 +19,7 @@ from nsfw_app.web.auth.callers import Manager, Reviewer
 from nsfw_app.web.page.card_json import card_json
 from nsfw_app.web.parameters import RowId, Sha256
 
-HIDDEN = dict.fromkeys(
-    ("nsfw_score", "probabilities", "label", "action", "categories", "detail")
-)
+HIDDEN = dict.fromkeys(("nsfw_score", "probabilities", "label", "action", "categories", "detail"))
 
 
 class ClaimBody(BaseModel):
