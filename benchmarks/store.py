@@ -45,11 +45,11 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from nsfw_app.decision import NewDecision
 from nsfw_app.evidence.agreement import Insights
 from nsfw_app.evidence.decision_counts import count_decisions, count_people
 from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
 from nsfw_app.models.equivalence import EquivalentBackends
-from nsfw_app.decision import NewDecision
 from nsfw_app.records import Label, LogFilter, ModelIdentity, Policy, Reason
 from nsfw_app.review.exports import log_csv
 from nsfw_app.review.policies import PolicyBook

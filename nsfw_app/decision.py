@@ -17,8 +17,8 @@ class NewDecision:
     - `tab` is where it was made; None for a program.
     - `policy_version` is the version of the policy on the screen, where that is known.
     - `entry_id` is the queue entry that the reviewer claimed; None outside the queue.
-    - `categories` are those that the reviewer names, put in the order of `Category`, each once; None
-      where the reviewer was not asked.
+    - `categories` are those that the reviewer names, put in the order of `Category`, each once;
+      None where the reviewer was not asked.
 
     Raises:
         DecisionError: The threshold leaves [0, 1], a text is too long, missing or not Unicode, or a
@@ -69,8 +69,8 @@ class NewDecision:
             unsafe = [each for each in chosen if each not in self.SAFE_CATEGORIES]
             if self.label is Label.NORMAL and unsafe:
                 raise DecisionError(
-                    f"An image labeled normal has no category {unsafe[0]}. Label it nsfw or unsure, "
-                    "or leave the category out."
+                    f"An image labeled normal has no category {unsafe[0]}. Label it nsfw or "
+                    "unsure, or leave the category out."
                 )
 
 

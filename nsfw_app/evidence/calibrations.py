@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from nsfw_app.decision import Decision
 from nsfw_app.errors import CalibrationError
 from nsfw_app.evidence.curve import Curve, Method
 from nsfw_app.evidence.sample import SAFE, UNSAFE, Sample
-from nsfw_app.decision import Decision
 from nsfw_app.records import ModelIdentity
 from nsfw_app.store.calibrations import Calibrations, StoredCalibration
 

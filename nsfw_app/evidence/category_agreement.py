@@ -112,6 +112,4 @@ def _compared(
     scores = [judged.get(each, {}).get(rule.category) for each in ids]
     chosen = np.array([score is not None for score in scores], bool)
     values = np.array([score for score in scores if score is not None])
-    return CategoryComparison(
-        rule, confusion(settled[chosen], values, threshold=rule.threshold)
-    )
+    return CategoryComparison(rule, confusion(settled[chosen], values, threshold=rule.threshold))

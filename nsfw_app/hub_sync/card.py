@@ -41,7 +41,7 @@ MEANINGS = {
     "undoes": "the decision that an undo takes back",
     "row": "all columns of the row of the database, as JSON",
     "preview": "a re-encoded JPEG of an image, where previews are saved",
-    "categories": "categories that the reviewer named in a decision; null where none were asked for",
+    "categories": "categories that a decision names; null where none were asked for",
 }
 # With them, `load_dataset` also reads files from before a column was added: it is null in these.
 FEATURES = "dataset_info:\n  features:\n" + "".join(

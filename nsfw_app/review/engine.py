@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from nsfw_app.concurrency import map_ordered
+from nsfw_app.decision import Decision, NewDecision
 from nsfw_app.errors import ImageError, ModelError, NSFWReviewError
 from nsfw_app.imaging import decode
 from nsfw_app.imaging.decode import Limits
@@ -20,7 +21,6 @@ from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import ModelLoader, ModelStatus
 from nsfw_app.models.scheduler import BatchObserver
-from nsfw_app.decision import Decision, NewDecision
 from nsfw_app.records import (
     Background,
     Category,

@@ -1,8 +1,8 @@
 """Exports: the correction log as CSV and JSON Lines, training labels as JSON Lines.
 
 - Exports are generators: one row is in memory at a time.
-- `probability` is computed by the calibration in force, `model_categories` by the mappings of labels
-  in force; a caller passes both functions.
+- `probability` is computed by the calibration in force, `model_categories` from the labels of the
+  models by the mapping in force; a caller passes both functions.
 - The JSON object of an image is in `image_json`.
 """
 

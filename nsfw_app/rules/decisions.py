@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from nsfw_app.errors import Refusal
 from nsfw_app.decision import NewDecision
+from nsfw_app.errors import Refusal
 from nsfw_app.records import Category, Label, Tab
 
 

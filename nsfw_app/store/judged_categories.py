@@ -9,8 +9,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from nsfw_app.models.categories import BY_CARD, CategoryMap
 from nsfw_app.decision import Decision
+from nsfw_app.models.categories import BY_CARD, CategoryMap
 from nsfw_app.records import Category
 from nsfw_app.store.connections import Connections
 from nsfw_app.store.policy_effects import DETAIL

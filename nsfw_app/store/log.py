@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from nsfw_app.decision import Decision, NewDecision
 from nsfw_app.errors import DecisionError, DecisionRefused, NotFound, Refusal
 from nsfw_app.imaging.image_warnings import warnings_of
-from nsfw_app.decision import Decision, NewDecision
 from nsfw_app.records import (
     Label,
     LogFilter,

@@ -18,7 +18,7 @@ from nsfw_app.store.states import SubmissionState, report_state, state_of
 class Submission:
     """An image that a program submitted for review.
 
-    `label` and `categories` are the settled ones; the categories are None where no reviewer was asked.
+    `label` and `categories` are the settled ones, the latter None where no reviewer was asked.
     """
 
     submission_id: str

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from nsfw_app.errors import DecisionError
 from nsfw_app.decision import NewDecision
+from nsfw_app.errors import DecisionError
 from nsfw_app.records import Category, Label, Reason, Upload
 from nsfw_app.review import image_json
 from nsfw_app.review.engine import Engine

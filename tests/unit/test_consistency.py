@@ -11,8 +11,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nsfw_app.errors import DecisionRefused, ImageRestricted, NotFound
 from nsfw_app.decision import NewDecision
+from nsfw_app.errors import DecisionRefused, ImageRestricted, NotFound
 from nsfw_app.records import (
     ImageInfo,
     JudgedImage,

@@ -91,7 +91,7 @@ def test_unknown_values_are_empty_in_csv_and_null_in_jsonl() -> None:
 
 
 def test_without_a_calibration_there_is_no_probability() -> None:
-    """The column stays, empty in CSV and null in JSON Lines; so does that of unjudged categories."""
+    """The column stays, empty in CSV and null in JSON Lines, as that of unjudged categories."""
     (row,) = read_csv("".join(log_csv([DECISION])))
     assert row["probability"] == ""
     read = json.loads(next(log_jsonl([DECISION])))

@@ -11,10 +11,10 @@ import pytest
 
 from nsfw_app.datasets.training_rows import Labels, Omission, read_rows
 from nsfw_app.datasets.training_set import Split
+from nsfw_app.decision import Decision
 from nsfw_app.errors import NotFound
 from nsfw_app.evidence.agreement import Insights
 from nsfw_app.models.equivalence import EquivalentBackends
-from nsfw_app.decision import Decision
 from nsfw_app.records import Label, LogFilter, Reason
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.queue import QueueReason

@@ -1,7 +1,8 @@
 """Imports point downward only, and every heavy library has one home.
 
-The layers are those of the design, from the bottom up: errors, records, decisions, settings; rules; imaging;
-models; store; accounts; review; evidence; datasets; hub_sync; bootstrap; web; ui; server; cli.
+The layers are those of the design, from the bottom up: errors, records, decision, settings; rules;
+imaging; models; store; accounts; review; evidence; datasets; hub_sync; bootstrap; web; ui; server;
+cli.
 Three things differ from the order in which one would list them by subject:
 
 - `settings` is above `rules`: it validates roles, queue reasons and retention.
@@ -23,9 +24,9 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = "nsfw_app"
 
 # From the bottom up: a layer imports those before it, and itself where it is a package.
-LAYERS = """errors dataset_errors private_files system sync_status records decision rules concurrency
-settings server_log concurrency_limits imaging models store rate_limits last_use single_sign_on
-accounts review evidence datasets hub_sync backups checks bootstrap web ui server cli
+LAYERS = """errors dataset_errors private_files system sync_status records decision rules
+concurrency settings server_log concurrency_limits imaging models store rate_limits last_use
+single_sign_on accounts review evidence datasets hub_sync backups checks bootstrap web ui server cli
 __main__""".split()
 # Layers within a package, from the bottom up; modules of one set may import each other.
 SUBLAYERS: Mapping[str, Sequence[frozenset[str]]] = {

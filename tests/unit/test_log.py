@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from nsfw_app.errors import DecisionError, NotFound
 from nsfw_app.decision import Decision
+from nsfw_app.errors import DecisionError, NotFound
 from nsfw_app.records import Label, LogFilter, Reason
 from nsfw_app.store import Store
-from nsfw_app.store.log import CorrectionLog
+from nsfw_app.store.log import CorrectionLog, Facets
 from tests.support.sample_records import OTHER, SHA256, add, add_image, answer, person, standing
 
 EVERYTHING = LogFilter()

@@ -9,12 +9,12 @@ from huggingface_hub import constants
 
 from nsfw_app import settings, system
 from nsfw_app.bootstrap import open_engine, open_store
+from nsfw_app.decision import NewDecision
 from nsfw_app.models import build_files
 from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.build_files import Attempt
 from nsfw_app.models.loader import ModelState
 from nsfw_app.models.optimized_formats import FILES, Format
-from nsfw_app.decision import NewDecision
 from nsfw_app.records import Label, LogFilter, Retain, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.ui.model_facts import model_facts

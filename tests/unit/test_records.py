@@ -8,8 +8,8 @@ import pytest
 
 from nsfw_app import decision as decision_module
 from nsfw_app import records
-from nsfw_app.errors import DecisionError, FilterError, PolicyError
 from nsfw_app.decision import Decision, NewDecision
+from nsfw_app.errors import DecisionError, FilterError, PolicyError
 from nsfw_app.records import (
     Action,
     Category,

@@ -28,9 +28,7 @@ def named(
 ) -> None:
     """Let a reviewer call an image unsafe, and name categories."""
     nonce = f"{reviewer} {sha256[:20]}"
-    made = answer(
-        nonce, Label.NSFW, image_sha256=sha256, categories=chosen, threshold=threshold
-    )
+    made = answer(nonce, Label.NSFW, image_sha256=sha256, categories=chosen, threshold=threshold)
     store.log.add(made, person(reviewer, owner="ann"))
 
 

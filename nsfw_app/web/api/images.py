@@ -53,8 +53,8 @@ class WebhookMessage(BaseModel):
 class SubmissionStatus(BaseModel):
     """State of a submitted image.
 
-    `label`: the settled label; `answers`: number of decisions; `categories`: those that more than half
-    of the reviewers named, null unless it is settled and reviewers were asked.
+    `label`: the settled label; `answers`: number of decisions; `categories`: those that more than
+    half of the reviewers named, null unless it is settled and reviewers were asked.
     """
 
     id: str

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from nsfw_app.evidence.calibrations import CalibrationBook
 from nsfw_app.decision import Decision
+from nsfw_app.evidence.calibrations import CalibrationBook
 from nsfw_app.records import Category, Label, LogFilter, Reason
 from nsfw_app.review import csv_lines
 from nsfw_app.review.engine import Engine
