@@ -43,7 +43,7 @@ class DecisionBody(BaseModel):
     tab: Tab | None = None
     policy_version: int | None = Field(None, ge=0, lt=1 << 63)
     entry_id: int | None = Field(None, ge=1, lt=1 << 63)
-    categories: Annotated[list[Category], FailFast()] | None = Field(None, max_length=len(Category))
+    categories: Annotated[list[Category] | None, Field(max_length=len(Category))] = None
 
     def to_record(self) -> NewDecision:
         """The decision to store.
