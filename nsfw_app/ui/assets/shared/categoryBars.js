@@ -64,7 +64,7 @@ function unjudgedNote({ categories, detail, ...image }, policy) {
   const wanted = status.value?.detail
   if (detail?.error) return `Not judged by ${detail.model}: ${detail.error.message}`
   if (categories || (!wanted && !detail)) return ''
-  if (detail) return `No label of ${detail.model} stands for a category.`
+  if (detail) return `No label of ${detail.model} belongs to a category.`
   if (!wanted) return ''
   const { model, when } = wanted
   if (when === 'never') return 'Categories are not judged by any model: NSFW_DETAIL_WHEN is never.'
@@ -95,7 +95,8 @@ function drawAgreement(image, policy) {
     icon(agrees ? 'agree' : 'disagree'),
     agrees ? 'Models agree:' : 'Models disagree:',
   )
-  return [make('p', { class: 'models', 'data-agree': String(agrees) }, mark, ` ${words}`)]
+  const text = make('span', {}, words)
+  return [make('p', { class: 'models', 'data-agree': String(agrees) }, mark, text)]
 }
 
 /**

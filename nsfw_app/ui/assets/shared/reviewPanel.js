@@ -59,7 +59,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
   })
   const bar = new ScoreBar()
   const categories = make('section', { class: 'categories', 'aria-label': 'Categories' })
-  parts.verdict.replaceChildren(verdict, bar.element, categories)
+  parts.verdict.replaceChildren(verdict, bar.element)
 
   /** @param {string} word @param {string} key @param {Record<string, any>} attributes */
   const button = (word, key, attributes) =>
@@ -99,6 +99,15 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
       ),
     ),
   )
+
+  /** Below the score; on a low screen below the buttons, which are on it with the image then. */
+  function placeCategories() {
+    if (low.matches) details.before(categories)
+    else parts.verdict.append(categories)
+  }
+  const low = matchMedia('(height < 560px)')
+  low.addEventListener('change', placeCategories)
+  placeCategories()
 
   /**
    * Shows an image, hidden, or nothing.
