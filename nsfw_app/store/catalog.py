@@ -45,7 +45,7 @@ select i.*, p.*, {ARRIVED} as arrived, d.id as detail_id, d.model as detail_mode
 from predictions p join images i on i.sha256 = p.image_sha256
   left join detail_predictions d on d.id = (
     select max(id) from detail_predictions same where same.image_sha256 = p.image_sha256
-      and same.frame = p.frame and same.ground = p.ground
+      and same.frame = p.frame and same.background = p."ground"
   )
 """
 
@@ -138,7 +138,7 @@ class Catalog:
               backend as detail_backend, weights_sha256 as detail_weights_sha256,
               probabilities as detail_probabilities
             from detail_predictions
-            where image_sha256 = :sha256 and frame = :frame and ground = :ground
+            where image_sha256 = :sha256 and frame = :frame and background = :background
               and model = :model and revision = :revision
               and backend in (select value from json_each(:backends))
             order by id limit 1
@@ -146,7 +146,7 @@ class Catalog:
             {
                 "sha256": prediction.image_sha256,
                 "frame": prediction.frame,
-                "ground": prediction.background,
+                "background": prediction.background,
                 "model": identity.model,
                 "revision": identity.revision,
                 "backends": json.dumps([identity.backend, *backends]),
@@ -370,7 +370,7 @@ def _added_detail(db: Database, image: JudgedImage) -> Detail | None:
     values = {
         "image_sha256": prediction.image_sha256,
         "frame": prediction.frame,
-        "ground": prediction.background,
+        "background": prediction.background,
         "model": identity.model,
         "revision": identity.revision,
         "backend": identity.backend,

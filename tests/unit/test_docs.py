@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from nsfw_app.concurrency_limits import (
     in_flight_batched,
     in_flight_unbatched,
 )
-from nsfw_app.records import Action, Reason, WarningCode
+from nsfw_app.models.cards import CARDS, FALCONSAI, OPEN_NSFW
+from nsfw_app.records import Action, Category, Reason, WarningCode
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.exports import LOG_COLUMNS
-from nsfw_app.review.image_json import REVIEW_COLUMNS
+from nsfw_app.review.image_json import DetailResult, ImageResult
 from nsfw_app.rules.permissions import KEY_SCOPES, UserRole
 from nsfw_app.rules.queue import QueueReason
 from nsfw_app.settings import Settings
@@ -228,7 +230,15 @@ def code(path: Path, language: str) -> list[str]:
 def test_the_object_of_an_image_is_documented() -> None:
     """docs/api.md shows each key of an image's JSON object, in order."""
     shown = list(json.loads(code(DOCS / "api.md", "json")[0]))
-    assert shown == [*(c for c in REVIEW_COLUMNS if not c.startswith("error_")), "error"]
+    assert shown == [field.name for field in fields(ImageResult)]
+
+
+def test_what_the_detail_model_computed_is_documented() -> None:
+    """docs/api.md shows each of its keys, in order, and docs/detail-model.md each known model."""
+    shown = json.loads(code(DOCS / "api.md", "json")[1])
+    assert list(shown["detail"]) == [field.name for field in fields(DetailResult)]
+    first_cells = {cells[0].strip("`") for cells in rows(page("detail-model.md"))}
+    assert set(CARDS) - {FALCONSAI, OPEN_NSFW} | set(Category) <= first_cells
 
 
 def test_the_columns_of_the_correction_log_are_documented() -> None:

@@ -21,7 +21,8 @@ from nsfw_app.web.api.images import SubmissionStatus, SubmittedImage
 from tests.support.sample_records import FAKE, SHA256
 
 REVIEW_KEYS = """name sha256 nsfw_score probabilities label action threshold review_from review_to
-    model revision weights_sha256 backend width height format frame frames warnings error""".split()
+    model revision weights_sha256 backend width height format frame frames warnings error
+    categories detail""".split()
 POLICY = Policy(0.5, 0.2, 0.8)
 
 
@@ -37,7 +38,7 @@ def test_a_classified_image_has_the_documented_keys() -> None:
     values = [
         "a.gif", SHA256, 0.7, {"normal": 0.3, "nsfw": 0.7}, "nsfw", "review", 0.5, 0.2, 0.8,
         "fake", "r1", "f" * 64, "test", 40, 30, "GIF", 2, 5,
-        [{"code": "metadata", "message": "Damaged metadata was ignored."}], None,
+        [{"code": "metadata", "message": "Damaged metadata was ignored."}], None, None, None,
     ]  # fmt: skip
     assert list(made) == REVIEW_KEYS
     assert json.loads(json.dumps(made)) == dict(zip(REVIEW_KEYS, values, strict=True))

@@ -48,6 +48,7 @@ PUBLIC = re.compile(
     r"|[\"'`/(]pictures?\b|\bpicture=|\brivals\b|outcomes_rivals"
     r"|[\"`]ground[\"`]|\bcolumn ground\b|\bground: String|\[ground\]|\bimage\.ground\b"
     r"|\.tell\b|\bdef tell\b"  # of files
+    r"|Anime Picture"  # a label of models
 )
 PATTERN = re.compile(
     rf"(?<![a-z])(?:{'|'.join(REPLACEMENTS)})(?![a-z])",

@@ -17,9 +17,9 @@ DETAIL_TABLES = (
       weights_sha256 text not null,
       probabilities text not null,
       frame integer not null,
-      ground text not null,
+      background text not null,
       predicted_at text not null,
-      unique (image_sha256, frame, ground, model, revision, backend)
+      unique (image_sha256, frame, background, model, revision, backend)
     )
     """,
     "alter table policies add column category_rules text not null default '[]'",
