@@ -62,7 +62,7 @@ def test_decision_holds_what_was_on_screen(log: CorrectionLog) -> None:
     expected = Decision(
         1, decision.decided_at, "bob", SHA256, "a.png", "gallery", "fake", "r1", "test", 0.9, 0.25,
         "nsfw", "normal", False, ("art", "other"), "x", "batch 1", False,
-        False, None, None, None, 1, None, (), None,
+        False, None, None, None, 1, None, (), None, None,
     )  # fmt: skip
     assert decision == log.get(1) == expected
     assert decision.decided_at.endswith("Z")

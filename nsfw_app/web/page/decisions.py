@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, FailFast, Field
+from typing_extensions import TypeAliasType
 
 from nsfw_app.decision import NewDecision
 from nsfw_app.records import Category, Label, Reason, Tab
@@ -17,6 +18,10 @@ from nsfw_app.web.parameters import MAX_NAME_CHARACTERS, RowId, Sha256
 MAX_DECISIONS = 1000  # decisions in one request
 MAX_RECENT = 100
 DAY_MS = 86_400_000
+# An alias, because Python 3.11 cannot hash the annotation in a union.
+Categories = TypeAliasType(
+    "Categories", Annotated[list[Category], FailFast(), Field(max_length=len(Category))]
+)
 
 
 class DecisionBody(BaseModel):
@@ -43,7 +48,7 @@ class DecisionBody(BaseModel):
     tab: Tab | None = None
     policy_version: int | None = Field(None, ge=0, lt=1 << 63)
     entry_id: int | None = Field(None, ge=1, lt=1 << 63)
-    categories: Annotated[list[Category] | None, Field(max_length=len(Category))] = None
+    categories: Categories | None = None
 
     def to_record(self) -> NewDecision:
         """The decision to store.
