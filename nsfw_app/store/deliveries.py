@@ -163,7 +163,7 @@ class Deliveries:
             "event, label, categories from deliveries where submission_id = ? order by rowid",
             (submission_id,),
         )
-        return [DeliveryRecord(*row[:-1], categories=_categories(row)) for row in rows]
+        return [DeliveryRecord(*row[:-1], _categories(row)) for row in rows]
 
     def backlog(self) -> DeliveryBacklog:
         """Count the messages that are not delivered."""

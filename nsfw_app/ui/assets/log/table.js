@@ -83,12 +83,13 @@ function describe({ undone, agrees, reviewer_label: label }) {
   return agrees ? 'Agrees' : 'Disagrees'
 }
 
-/** The reviewer's; the model's are its title. @param {Row} row */
+/** The reviewer's, empty where the form did not ask; the models' are the title. @param {Row} row */
 function drawCategories({ categories, model_categories: judged }) {
   const title = judged
     ? `Models: ${categoriesText({ nsfw_score: null, categories: judged })}`
     : null
-  return make('span', { title }, categoryWords(categories ?? []))
+  const words = categories?.length ? categoryWords(categories) : 'None'
+  return make('span', { title }, categories ? words : '')
 }
 
 /** @param {Row} row @param {(row: Row) => void} onOpen */
