@@ -50,7 +50,7 @@ def export(
     store.audit.add(operator(), AuditAction.EXPORT, "correction log", **_audit_details(wanted))
     calibrations = open_summaries(configured, store, open_policies(configured, store)).calibrations
     lines = LOG_FORMATS[file_format](
-        store.log.rows(wanted), calibrations.probability(), store.judged_categories.of_decision
+        store.log.rows(wanted), calibrations.probability(), store.judged_categories.of_decisions
     )
     if omitted := omission_sentence(store.log, wanted):
         hint = "" if everything else " --all includes agreements, unsure and undone decisions."

@@ -5,7 +5,7 @@
 - A category to which no label belongs is not judged: it is absent, not 0.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nsfw_app.errors import ModelUnsupported
@@ -30,10 +30,18 @@ class CategoryMap:
 
     model: str = ""
     chosen: LabelCategories = field(default_factory=dict)
+    _known: dict[tuple[str, tuple[str, ...]], LabelCategories] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )  # by model and labels, because a log has the same ones in each row
 
-    def of(self, model: str, labels: Iterable[str]) -> dict[str, tuple[Category, ...]]:
+    def of(self, model: str, labels: Iterable[str]) -> LabelCategories:
         """The categories of those labels of a model that have any, in the order of the labels."""
-        labels = list(labels)
+        key = model, tuple(labels)
+        if key not in self._known:
+            self._known[key] = self._of(*key)
+        return self._known[key]
+
+    def _of(self, model: str, labels: Sequence[str]) -> LabelCategories:
         card = CARDS.get(model)
         known = card.categories if card else LABEL_SETS.get(frozenset(map(normalized, labels)), {})
         chosen = self.chosen if model == self.model else NO_CATEGORIES

@@ -162,9 +162,9 @@ class Engine:
         """The correction log, for reading."""
         return self._store.log
 
-    def model_categories(self, decision: Decision) -> dict[Category, float] | None:
-        """What the models judge of a decision's image by category; None where they judge none."""
-        return self._store.judged_categories.of_decision(decision)
+    def model_categories(self, decisions: Sequence[Decision]) -> list[dict[Category, float] | None]:
+        """What the models judge by category of decisions' images; None where they judge none."""
+        return self._store.judged_categories.of_decisions(decisions)
 
     @property
     def team(self) -> Team:

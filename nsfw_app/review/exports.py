@@ -1,15 +1,16 @@
 """Exports: the correction log as CSV and JSON Lines, training labels as JSON Lines.
 
-- Exports are generators: one row is in memory at a time.
+- Exports are generators: some rows are in memory at a time.
 - `probability` is computed by the calibration in force, `model_categories` from the labels of the
   models by the mapping in force; a caller passes both functions.
 - The JSON object of an image is in `image_json`.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
+from itertools import islice
 
 from nsfw_app.decision import Decision
 from nsfw_app.records import Category, Label
@@ -21,7 +22,9 @@ STORED_COLUMNS = tuple(field.name for field in fields(Decision))
 ADDED_COLUMNS = ("probability", "categories", "model_categories")
 LOG_COLUMNS = (*(name for name in STORED_COLUMNS if name not in ADDED_COLUMNS), *ADDED_COLUMNS)
 Probability = Callable[[Decision], float | None]
-ModelCategories = Callable[[Decision], dict[Category, float] | None]
+# Of some decisions at a time, because they are read from the store.
+ModelCategories = Callable[[Sequence[Decision]], Sequence[Mapping[Category, float] | None]]
+ROWS_AT_ONCE = 500
 
 
 class LogFormat(StrEnum):
@@ -43,8 +46,9 @@ def uncalibrated(_: Decision) -> None:
     """The probability of a row while no calibration is in force."""
 
 
-def not_judged(_: Decision) -> None:
-    """The categories of a row while no model judges any."""
+def not_judged(decisions: Sequence[Decision]) -> list[None]:
+    """The categories of rows while no model judges any."""
+    return [None] * len(decisions)
 
 
 def log_csv(
@@ -54,8 +58,8 @@ def log_csv(
 ) -> Iterator[str]:
     """The correction log as CSV, one text per row, the header first."""
     yield csv_line(LOG_COLUMNS)
-    for decision in decisions:
-        yield csv_line(_row(decision, probability, model_categories).values())
+    for row in _rows(decisions, probability, model_categories):
+        yield csv_line(row.values())
 
 
 def log_jsonl(
@@ -64,18 +68,21 @@ def log_jsonl(
     model_categories: ModelCategories = not_judged,
 ) -> Iterator[str]:
     """The correction log as JSON Lines, one text per row."""
-    for decision in decisions:
-        yield json.dumps(_row(decision, probability, model_categories)) + "\n"
+    for row in _rows(decisions, probability, model_categories):
+        yield json.dumps(row) + "\n"
 
 
-def _row(
-    decision: Decision, probability: Probability, model_categories: ModelCategories
-) -> dict[str, object]:
-    """A row of the log by column, in order."""
-    values: dict[str, object] = {name: getattr(decision, name) for name in STORED_COLUMNS}
-    values["probability"] = probability(decision)
-    values["model_categories"] = model_categories(decision)
-    return {name: values[name] for name in LOG_COLUMNS}
+def _rows(
+    decisions: Iterable[Decision], probability: Probability, model_categories: ModelCategories
+) -> Iterator[dict[str, object]]:
+    """The rows of the log by column, in order."""
+    remaining = iter(decisions)
+    while some := list(islice(remaining, ROWS_AT_ONCE)):
+        for decision, judged in zip(some, model_categories(some), strict=True):
+            row: dict[str, object] = {name: getattr(decision, name) for name in STORED_COLUMNS}
+            row["probability"] = probability(decision)
+            row["model_categories"] = judged
+            yield {name: row[name] for name in LOG_COLUMNS}
 
 
 def training_jsonl(misclassifications: Iterable[Misclassification]) -> Iterator[str]:

@@ -16,12 +16,12 @@ from nsfw_app.store.connections import Connections
 from nsfw_app.store.policy_effects import DETAIL
 
 PREDICTIONS = f"""
-select p.id, p.model, p.probabilities, d.model as detail_model,
-  d.probabilities as detail_probabilities
+select p.id, p.image_sha256, p.model, p.revision, p.backend, p.probabilities,
+  d.model as detail_model, d.probabilities as detail_probabilities
 from predictions p left {DETAIL}
 """
-OF_DECISION = f"""
-{PREDICTIONS} where p.image_sha256 = ? and p.model = ? and p.revision = ? and p.backend = ?
+OF_IMAGES = f"""
+{PREDICTIONS} where p.image_sha256 in (select value from json_each(?))
 """
 OF_IDS = f"{PREDICTIONS} where p.id in (select value from json_each(?))"
 
@@ -43,11 +43,15 @@ class JudgedCategories:
         rows = self._connections.db.execute(OF_IDS, (json.dumps(list(prediction_ids)),))
         return {row["id"]: self._judged(row) for row in rows}
 
-    def of_decision(self, decision: Decision) -> dict[Category, float] | None:
-        """The categories of the prediction that a decision is about; None where none was judged."""
-        identity = (decision.model, decision.revision, decision.backend)
-        row = self._connections.row(OF_DECISION, (decision.image_sha256, *identity))
-        return (row and self._judged(row)) or None
+    def of_decisions(self, decisions: Sequence[Decision]) -> list[dict[Category, float] | None]:
+        """The categories of the predictions that decisions are about; None without any."""
+        images = json.dumps([decision.image_sha256 for decision in decisions])
+        rows = self._connections.db.execute(OF_IMAGES, (images,))
+        found = {_key(row): self._judged(row) for row in rows}
+        return [
+            found.get((made.image_sha256, made.model, made.revision, made.backend)) or None
+            for made in decisions
+        ]
 
     def _judged(self, row: Any) -> dict[Category, float]:
         found = BY_CARD.judge(row["model"], json.loads(row["probabilities"]))
@@ -55,3 +59,7 @@ class JudgedCategories:
             probabilities = json.loads(row["detail_probabilities"])
             found |= self._detail_categories.judge(row["detail_model"], probabilities)
         return {category: found[category] for category in Category if category in found}
+
+
+def _key(row: Any) -> tuple[str, str, str, str]:
+    return row["image_sha256"], row["model"], row["revision"], row["backend"]

@@ -4,7 +4,7 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 
 import pytest
@@ -44,9 +44,9 @@ def probability(decision: Decision) -> float:
     return decision.nsfw_score / 2
 
 
-def judged(_: Decision) -> dict[Category, float]:
+def judged(decisions: Sequence[Decision]) -> list[dict[Category, float]]:
     """The categories that the models judge."""
-    return JUDGED
+    return [JUDGED for _ in decisions]
 
 
 def csv_row(decision: Decision) -> dict[str, str]:
