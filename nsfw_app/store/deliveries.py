@@ -160,10 +160,11 @@ class Deliveries:
         """Every message about a submission, oldest first."""
         rows = self._connections.db.execute(
             "select created_at, attempts, delivered_at, given_up_at, last_status, last_error, "
-            "event, label, categories from deliveries where submission_id = ? order by rowid",
+            "event as type, label, categories "
+            "from deliveries where submission_id = ? order by rowid",
             (submission_id,),
         )
-        return [DeliveryRecord(*row[:-1], _categories(row)) for row in rows]
+        return [DeliveryRecord(**{**dict(row), "categories": _categories(row)}) for row in rows]
 
     def backlog(self) -> DeliveryBacklog:
         """Count the messages that are not delivered."""

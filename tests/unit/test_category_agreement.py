@@ -26,11 +26,11 @@ def arrays(store: Store) -> StandingDecisionArrays:
     return StandingDecisionArrays(store.decision_rows, store.arrivals.identities)
 
 
-def fill(store: Store, words: Mapping[str, str]) -> None:
+def fill(store: Store, decided: Mapping[str, str]) -> None:
     """Decisions about images; a word has a letter of `LISTS` for each, or a dot for none."""
-    for number in range(max(map(len, words.values()))):
+    for number in range(max(map(len, decided.values()))):
         add_image(store, sha256=f"{number:064x}")
-    for reviewer, word in words.items():
+    for reviewer, word in decided.items():
         for number, letter in enumerate(word):
             if letter != ".":
                 nonce, image = f"{reviewer} {number} {letter}", f"{number:064x}"

@@ -16,6 +16,7 @@ from nsfw_app.records import (
     LogFilter,
     Reason,
 )
+from nsfw_app.review import exports
 from nsfw_app.review.exports import LOG_COLUMNS, LOG_FORMATS, log_csv, log_jsonl
 from nsfw_app.store import Store
 from tests.support.sample_records import HOSTILE, SHA256, add, add_image, answer
@@ -145,8 +146,11 @@ def test_formats_agree_about_a_stored_log(
 
 
 @pytest.mark.parametrize("write", LOG_FORMATS.values(), ids=LOG_FORMATS)
-def test_exports_are_lazy(write: Callable[[Iterable[Decision]], Iterator[str]]) -> None:
-    """A row is read when it is needed, and none ahead."""
+def test_exports_are_lazy(
+    write: Callable[[Iterable[Decision]], Iterator[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are read when they are needed, a few of them at a time."""
+    monkeypatch.setattr(exports, "ROWS_AT_ONCE", 3)
 
     def decisions() -> Iterator[Decision]:
         yield from [DECISION] * 3

@@ -45,7 +45,7 @@ def named(
 def test_more_than_half_of_the_reviewers_settle_a_category(
     lists: list[list[str]], settled: tuple[Category, ...] | None
 ) -> None:
-    """A half is not enough; nobody asked is not the same as nobody named one."""
+    """A half is not enough; that no reviewer was asked is not that none named one."""
     assert settled_categories(lists) == settled
 
 
