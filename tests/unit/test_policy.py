@@ -1,14 +1,18 @@
 """Verdicts: label and action of a score under a policy."""
 
+import json
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nsfw_app.records import Action, Label, Policy, Verdict
+from nsfw_app.records import Action, Category, CategoryRule, Label, Policy, Verdict
 from nsfw_app.rules.policy import judge
 
+CASES = json.loads((Path(__file__).parents[1] / "support/verdict_cases.json").read_text())
 POLICY = Policy(threshold=0.5, review_from=0.2, review_to=0.8)
 scores = st.floats(0, 1)
 policies = (
@@ -91,3 +95,20 @@ def test_what_is_allowed_is_normal_and_what_is_blocked_is_nsfw(
         (Action.ALLOW, Label.NSFW),
         (Action.BLOCK, Label.NORMAL),
     }
+
+
+@pytest.mark.parametrize("case", CASES["cases"], ids=str)
+def test_verdicts_are_those_of_the_page(case: dict[str, Any]) -> None:
+    """Python gives the verdicts that tests/js/policy.test.js expects of the page's copy."""
+    numbers = dict(CASES["policies"][case["policy"]])
+    rules = tuple(
+        CategoryRule(Category(rule["category"]), rule["threshold"], Action(rule["action"]))
+        for rule in numbers.pop("category_rules", [])
+    )
+    verdict = judge(
+        case["nsfw_score"],
+        Policy(**numbers, category_rules=rules),
+        incomplete=case.get("incomplete", False),
+        categories={Category(name): p for name, p in (case.get("categories") or {}).items()},
+    )
+    assert verdict == Verdict(case["label"] and Label(case["label"]), Action(case["action"]))

@@ -71,7 +71,10 @@ def status_routes(
 
 
 def detail_json(engine: Engine) -> dict[str, Any] | None:
-    """The detail model: its state, which images it is asked about; None where there is none."""
+    """The detail model: its state, which images it is asked about; None where there is none.
+
+    `roles` are those of its labels; none until it is ready.
+    """
     if engine.detail is None:
         return None
     status, identity = engine.detail.status, engine.detail.identity
@@ -80,6 +83,7 @@ def detail_json(engine: Engine) -> dict[str, Any] | None:
         "model": identity.model if identity else status.wanted,
         "message": status.message,
         "when": engine.detail.when,
+        "roles": dict(status.classifier.roles) if status.classifier else {},
     }
 
 

@@ -1,6 +1,7 @@
 // What is done to cards of the grid, and can be undone: decisions, one by one or as a batch, requests
 // for a second opinion, skips.
 
+/** @import { FormValues } from '../shared/decisionForm.js' */
 /** @import { Undo } from '../shared/history.js' */
 /** @import { Action, MessageLine } from '../shared/messageLine.js' */
 /** @import { Label } from '../shared/policy.js' */
@@ -48,7 +49,7 @@ export function makeBatchDecisions({ onScreen, line, onChange }) {
    * Records one decision.
    *
    * @param {Card} card
-   * @param {{ label: Label, reasons?: string[], note?: string }} values
+   * @param {{ label: Label } & Partial<FormValues>} values
    */
   async function save(card, values) {
     if (!card.classified || !isAllowed()) return
@@ -94,7 +95,7 @@ export function makeBatchDecisions({ onScreen, line, onChange }) {
    * or all.
    *
    * @param {Card[]} cards
-   * @param {(card: Card) => { label: Label, reasons?: string[], note?: string }} valuesOf
+   * @param {(card: Card) => { label: Label } & Partial<FormValues>} valuesOf
    */
   async function saveAll(cards, valuesOf) {
     const classified = cards.filter((card) => card.classified)

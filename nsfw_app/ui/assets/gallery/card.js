@@ -1,10 +1,17 @@
 // One image in the gallery's grid.
 
-/** @import { Action, ModelLabel, Policy } from '../shared/policy.js' */
+/** @import { Action, CategoryRule, ModelLabel, Policy } from '../shared/policy.js' */
 /** @import { Decision, Image } from '../shared/server.js' */
 /** @import { Agreement } from './agreement.js' */
 /** @import { Group } from './duplicates.js' */
 
+import {
+  categoriesText,
+  categoryWord,
+  categoryWords,
+  highestRuled,
+  shownCategories,
+} from '../shared/categories.js'
 import { icon, make } from '../shared/dom.js'
 import { closeExplanation } from '../shared/explanation.js'
 import { exposureOf } from '../shared/exposure.js'
@@ -48,6 +55,9 @@ export class Card {
   #bar
   #mark = make('span', { class: 'action' })
   #labelText = make('span', { class: 'label' })
+  #categoryText = make('span', { class: 'card-category' })
+  /** Of the policy that the categories were drawn with. @type {CategoryRule[] | undefined | null} */
+  #rules = null
   #name
   #copiesText = make('div', { class: 'copies' })
   #decisionText = make('span', { class: 'decision' })
@@ -105,7 +115,7 @@ export class Card {
         'data-score': image.nsfw_score ?? '',
       },
       this.#thumbnail,
-      make('div', { class: 'verdict-line' }, this.#mark, this.#labelText),
+      make('div', { class: 'verdict-line' }, this.#mark, this.#labelText, this.#categoryText),
       this.#bar?.element ?? make('p', { class: 'problem' }, image.error?.message),
       this.#name,
       warningList(image),
@@ -157,8 +167,12 @@ export class Card {
    *
    * @param {Image} file
    */
-  addFile({ name, batchId = '' }) {
+  addFile({ name, batchId = '', categories, detail }) {
     this.names.push(name.toLowerCase())
+    if (categories && !this.image.categories) {
+      Object.assign(this.image, { categories, detail }) // the detail model was not ready before
+      this.#rules = null
+    }
     const files = [...(this.#copies.get(batchId) ?? []), name]
     this.#copies.set(batchId, files)
     const most = [...this.#copies.values()].reduce((a, b) => (b.length > a.length ? b : a))
@@ -178,6 +192,7 @@ export class Card {
   applyPolicy(policy) {
     if (this.unsent) return
     this.#bar?.drawPolicy(policy)
+    if (this.#rules !== policy.category_rules) this.#drawCategories(policy)
     const { label, action } = verdictOf(this.image, policy)
     if (this.#verdictDrawn && this.action === action && this.label === label) return
     if (!this.#verdictDrawn || this.action !== action) {
@@ -192,6 +207,20 @@ export class Card {
     this.element.dataset.label = label ?? ''
     this.#labelText.textContent = label ?? ''
     this.#drawAgreement()
+    this.#describe()
+  }
+
+  /**
+   * Shows the highest category that reaches its rule. The rules are the same while a slider moves.
+   *
+   * @param {Policy} policy
+   */
+  #drawCategories(policy) {
+    this.#rules = policy.category_rules
+    const shown = shownCategories(this.image, policy)
+    this.element.dataset.categories = shown.join(' ')
+    const highest = highestRuled(this.image, policy)
+    this.#categoryText.textContent = highest ? categoryWord(highest.category) : ''
     this.#describe()
   }
 
@@ -292,14 +321,19 @@ export class Card {
     const { image } = this
     const score =
       image.nsfw_score == null ? image.error?.message : `score ${image.nsfw_score.toFixed(3)}`
+    const judged = categoriesText(image)
+    const categories = judged ? `, ${judged}` : ''
     const files = this.spare ? `, ${this.#copiesText.textContent}` : ''
+    const named = this.decision?.categories?.length
+      ? `: ${categoryWords(this.decision.categories)}`
+      : ''
     const decision = this.decision
-      ? `, your decision ${this.decision.reviewer_label}`
+      ? `, your decision ${this.decision.reviewer_label}${named}`
       : ', no decision'
     const seen = image.placeholder ? `, ${this.#seenText.textContent?.toLowerCase()}` : ''
     const warnings = (image.warnings ?? []).map(({ message }) => ` ${message}`).join('')
     const action = this.#verdictDrawn ? ACTION_WORDS[this.action] : ''
-    return `${action} ${this.label ?? ''}, ${score}${files}${seen}${image.error ? '' : `${decision}.${warnings}`}`
+    return `${action} ${this.label ?? ''}, ${score}${categories}${files}${seen}${image.error ? '' : `${decision}.${warnings}`}`
   }
 
   #describe() {

@@ -27,7 +27,12 @@ export function openDecisionDialog(cards, { reasons, label, onSave, onClose }) {
   })
   const decision = cards.length === 1 ? image.decision : null
   const initial = decision
-    ? { label: decision.reviewer_label, reasons: decision.reasons, note: decision.note }
+    ? {
+        label: decision.reviewer_label,
+        reasons: decision.reasons,
+        note: decision.note,
+        categories: decision.categories,
+      }
     : { label }
   const { form, focusNote } = makeDecisionForm(reasons, initial, {
     onCancel: () => dialog.close(),

@@ -1,8 +1,9 @@
-// The filter fields above the grid: action, decision, reason, name, score.
+// The filter fields above the grid: action, decision, reason, category, name, score.
 
 /** @import { Action } from '../shared/policy.js' */
-/** @import { Criteria, DecisionState } from './criteria.js' */
+/** @import { CategoryChoice, Criteria, DecisionState } from './criteria.js' */
 
+import { CATEGORY_WORDS } from '../shared/categories.js'
 import { reasonWord } from '../shared/decisionForm.js'
 import { make } from '../shared/dom.js'
 import { ACTIONS } from '../shared/policy.js'
@@ -38,32 +39,45 @@ export function makeFilters({ onChange }) {
       { 'aria-label': label, onchange: onChange },
       ...options.map(([value, word]) => make('option', { value }, word)),
     )
-  /** @param {string} word @param {string} placeholder */
-  const bound = (word, placeholder) =>
+  /** @param {string} name @param {string} placeholder */
+  const bound = (name, placeholder) =>
     make('input', {
       type: 'number',
       min: 0,
       max: 1,
       step: 0.01,
       inputmode: 'decimal',
-      'aria-label': `Score ${word}`,
+      'aria-label': name,
       placeholder,
       oninput: onChange,
     })
   const state = select('Decision', STATES)
   const reason = select('Reason', [['', 'Any reason']])
   const name = make('input', { type: 'search', placeholder: 'Part of a name', oninput: onChange })
-  const low = bound('from', '0')
-  const high = bound('to', '1')
+  const category = select('Category', [['', 'Any category']])
+  const categoryFrom = bound('Category from', 'rule')
+  const low = bound('Score from', '0')
+  const high = bound('Score to', '1')
   const clear = make('button', { type: 'button', class: 'quiet', onclick: reset }, 'Clear filters')
   /** @param {string} label @param {HTMLElement} control */
   const field = (label, control) =>
     make('label', { class: 'filter' }, make('span', {}, label), control)
+  const categoryField = make(
+    'div',
+    { class: 'filter category-range', role: 'group', 'aria-label': 'Category', hidden: true },
+    make('span', {}, 'Category'),
+    category,
+    make('span', {}, 'from'),
+    categoryFrom,
+  )
+  categoryFrom.title =
+    'The probability from which an image is shown. Empty: the threshold of its rule, or 0.50 without one.'
   const fields = make(
     'div',
     { class: 'filters', role: 'group', 'aria-label': 'Filters', id: 'grid-filters' },
     field('Decision', state),
     field('Reason', reason),
+    categoryField,
     field('Name', name),
     make(
       'div',
@@ -98,8 +112,8 @@ export function makeFilters({ onChange }) {
   function reset() {
     action = 'all'
     state.value = 'any'
-    reason.value = ''
-    for (const input of [name, low, high]) input.value = ''
+    reason.value = category.value = ''
+    for (const input of [name, low, high, categoryFrom]) input.value = ''
     onChange()
   }
 
@@ -113,6 +127,8 @@ export function makeFilters({ onChange }) {
       action,
       state: STATES[state.selectedIndex][0],
       reason: reason.value,
+      category: /** @type {CategoryChoice} */ (category.value),
+      categoryFrom: numberIn(categoryFrom),
       name: name.value.trim().toLowerCase(),
       low: numberIn(low),
       high: numberIn(high),
@@ -152,6 +168,24 @@ export function makeFilters({ onChange }) {
     reason.value = value
   }
 
+  /**
+   * Offers the categories that a model judged; without any, the field is hidden.
+   *
+   * @param {Set<string>} judged
+   */
+  function offerCategories(judged) {
+    if (!judged.size) return
+    const { value } = category
+    const offered = CATEGORY_WORDS.filter(([code]) => judged.has(code))
+    category.replaceChildren(
+      category.options[0],
+      ...offered.map(([code, word]) => make('option', { value: code }, word)),
+      make('option', { value: 'none' }, 'Not judged'),
+    )
+    category.value = value
+    categoryField.hidden = false
+  }
+
   return {
     chips: make(
       'div',
@@ -163,12 +197,14 @@ export function makeFilters({ onChange }) {
     criteria,
     drawCounts,
     offerReasons,
+    offerCategories,
   }
 }
 
 /** @param {Criteria} criteria */
-function countActive({ state, reason, name, low, high }) {
-  return [state !== 'any', reason, name, low !== null || high !== null].filter(Boolean).length
+function countActive({ state, reason, category, name, low, high }) {
+  const ranged = low !== null || high !== null
+  return [state !== 'any', reason, category, name, ranged].filter(Boolean).length
 }
 
 /** @param {HTMLInputElement} input */

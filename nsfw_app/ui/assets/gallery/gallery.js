@@ -8,6 +8,7 @@
 /** @import { GridState } from './grid.js' */
 
 import { makeCardKeys } from '../shared/cardKeys.js'
+import { drawCategories } from '../shared/categoryBars.js'
 import { askFirst } from '../shared/confirmation.js'
 import { make, regionOf } from '../shared/dom.js'
 import { fillDropZone } from '../shared/dropZone.js'
@@ -155,6 +156,8 @@ export async function mount(root, { props, watch }) {
     const earlier = cards.get(key)
     if (earlier) {
       earlier.addFile(image)
+      earlier.applyPolicy(policy)
+      grid.offerCategories(earlier)
       grid.refresh()
       return earlier
     }
@@ -230,18 +233,21 @@ export async function mount(root, { props, watch }) {
   function drawLoupe() {
     if (!isLoupeOpen()) return
     const card = grid.current
-    if (card && !card.hidden) followInLoupe(card.image, card.preview, loupeText(card))
+    if (card && !card.hidden) followInLoupe(card.image, card.preview, shownInLoupe(card))
     else followInLoupe(null, null)
   }
 
   /** @param {Card} card */
-  const loupeText = (card) => [card.describe(), message.textContent].filter(Boolean).join(' ')
+  const shownInLoupe = (card) => ({
+    text: [card.describe(), message.textContent].filter(Boolean).join(' '),
+    categories: drawCategories(card.image, policy),
+  })
 
   function openLoupe() {
     const card = grid.current
     if (!card || card.hidden) return
     toggleLoupe(card.image, card.preview, {
-      text: loupeText(card),
+      ...shownInLoupe(card),
       onClose: () => grid.focus(grid.current),
     })
   }

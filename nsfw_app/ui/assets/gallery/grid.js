@@ -1,6 +1,6 @@
 // The grid: order of the cards, which of them pass the filters, and which one has the focus.
 
-/** @import { Action, Policy } from '../shared/policy.js' */
+/** @import { Action, Category, Policy } from '../shared/policy.js' */
 /** @import { Card } from './card.js' */
 /** @import { Group } from './duplicates.js' */
 /** @import { makeFilters } from './filters.js' */
@@ -9,7 +9,8 @@
 import { closeExplanation } from '../shared/explanation.js'
 import { makeRows } from '../shared/gridRows.js'
 import { INITIAL_POLICY } from '../shared/policy.js'
-import { passes } from './criteria.js'
+import { signal } from '../shared/signal.js'
+import { isUnjudged, passes } from './criteria.js'
 import { gatherGroups } from './duplicates.js'
 import { comparator } from './order.js'
 import { summarize } from './summary.js'
@@ -32,6 +33,10 @@ export function makeGrid({ filters, onRefresh, onCurrent }) {
   const { element } = rows
   /** @type {Order} */
   let order = 'score'
+  /** Whose probability the order `category` compares. @type {Category | ''} */
+  let sortedBy = ''
+  /** Categories that were judged of any card. */
+  const judged = signal(/** @type {Set<string>} */ (new Set()))
   let collapsed = false
   /** @type {Card[]} All cards, sorted. */
   let ordered = []
@@ -63,12 +68,13 @@ export function makeGrid({ filters, onRefresh, onCurrent }) {
   function add(card) {
     cardOf.set(card.element, card)
     ordered.push(card)
+    offerCategories(card)
     arrange()
     refresh()
   }
 
   function arrange() {
-    const compare = comparator(order, policy)
+    const compare = comparator(order, policy, sortedBy)
     ordered.sort((a, b) => compare(a.image, b.image))
     if (collapsed) ordered = gatherGroups(ordered)
   }
@@ -76,6 +82,7 @@ export function makeGrid({ filters, onRefresh, onCurrent }) {
   /** Applies the filters and counts what passes. */
   function refresh() {
     const criteria = filters.criteria()
+    sortBy(criteria.category === 'none' ? '' : criteria.category)
     /** @type {Record<Action | 'not_sent', number>} */
     const counts = { allow: 0, review: 0, block: 0, unavailable: 0, not_sent: 0 }
     /** @type {Map<Group, Card[]>} The cards of each group that pass the filters. */
@@ -87,12 +94,14 @@ export function makeGrid({ filters, onRefresh, onCurrent }) {
     /** @type {Card[]} */
     const hidden = []
     const hadFocus = current?.focused ?? false
+    let unjudged = 0
     shown = []
     for (const card of ordered) {
       const { action, group } = card
-      const fits = passes(card, criteria)
+      const fits = passes(card, criteria, policy)
       for (const code of card.decision?.reasons ?? []) reasons.add(code)
       if (fits) counts[card.unsent ? 'not_sent' : action] += 1
+      else if (isUnjudged(card, criteria)) unjudged += 1
       const wanted = criteria.action === action && !card.unsent
       let visible = fits && (criteria.action === 'all' || wanted)
       if (visible) {
@@ -119,9 +128,29 @@ export function makeGrid({ filters, onRefresh, onCurrent }) {
     membersOf = members
     onRefresh({
       total: ordered.length,
-      summary: summarize({ policy, total: ordered.length, passing, onScreen: shown.length }),
+      summary: summarize({
+        policy,
+        total: ordered.length,
+        passing,
+        onScreen: shown.length,
+        unjudged,
+        category: criteria.category,
+      }),
       shown,
     })
+  }
+
+  /** @param {Card} card */
+  function offerCategories({ image: { categories } }) {
+    const added = Object.keys(categories ?? {}).filter((name) => !judged.value.has(name))
+    if (added.length) judged.value = new Set([...judged.value, ...added])
+  }
+
+  /** @param {Category | ''} category */
+  function sortBy(category) {
+    if (category === sortedBy) return
+    sortedBy = category
+    if (order === 'category') arrange()
   }
 
   /**
@@ -200,8 +229,12 @@ export function makeGrid({ filters, onRefresh, onCurrent }) {
     return membersOf.get(card.group) ?? [card]
   }
 
+  judged.subscribe(filters.offerCategories)
+
   return {
     element,
+    judged,
+    offerCategories,
     add,
     remove,
     refresh,

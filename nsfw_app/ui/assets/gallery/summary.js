@@ -3,6 +3,7 @@
 /** @import { Action, Policy } from '../shared/policy.js' */
 /** @import { Agreement } from './agreement.js' */
 
+import { categoryWord } from '../shared/categories.js'
 import { ACTIONS } from '../shared/policy.js'
 
 /** @typedef {{ action: Action, agreement: Agreement | null, spare: number }} Counted */
@@ -15,8 +16,10 @@ import { ACTIONS } from '../shared/policy.js'
  * @param {number} found.total Of all cards.
  * @param {(Counted & { unsent?: boolean })[]} found.passing
  * @param {number} found.onScreen Of those, not collapsed.
+ * @param {number} [found.unjudged] Hidden only because no model judged the chosen category.
+ * @param {string} [found.category] That one.
  */
-export function summarize({ policy, total, passing, onScreen }) {
+export function summarize({ policy, total, passing, onScreen, unjudged = 0, category = '' }) {
   const parts = ACTIONS.map((action) => ({
     action,
     count: passing.filter((card) => card.action === action && !card.unsent).length,
@@ -36,7 +39,12 @@ export function summarize({ policy, total, passing, onScreen }) {
   ]
   const unsent = passing.filter((card) => card.unsent).length
   if (unsent) sentences.push(`${counted(unsent, 'file')} not sent.`)
-  if (hidden) sentences.push(`${hidden} ${hidden === 1 ? 'is' : 'are'} hidden by the filters.`)
+  if (hidden) {
+    const why = unjudged
+      ? `, ${unjudged} of them because no model judged ${categoryWord(category)}`
+      : ''
+    sentences.push(`${hidden} ${hidden === 1 ? 'is' : 'are'} hidden by the filters${why}.`)
+  }
   if (copies) sentences.push(`${counted(copies, 'more file')} with the same content.`)
   if (collapsed) sentences.push(`${counted(collapsed, 'near duplicate')} collapsed.`)
   return sentences.join(' ')

@@ -25,7 +25,11 @@ export function fillToolbar(root, { filters, grid, uploads, size, folder }) {
     'aria-label': 'Order',
     onchange: () => grid.setOrder(ORDERS[sort.selectedIndex][0]),
   })
-  sort.append(...ORDERS.map(([value, word]) => make('option', { value }, word)))
+  const orders = ORDERS.map(([value, word]) => make('option', { value }, word))
+  sort.append(...orders)
+  grid.judged.subscribe(({ size }) => {
+    for (const option of orders) option.hidden = option.value === 'category' && !size
+  })
   const collapse = make(
     'button',
     { type: 'button', class: 'chip collapse', 'aria-pressed': 'false', onclick: toggleCollapse },

@@ -1,11 +1,13 @@
 // Decisions of the period, counted: against the model, by reviewer and by week. It is fetched with
 // each change of a filter, the reviewer's among them.
 
+/** @import { CategoryAgreement } from './categoryTypes.js' */
 /** @import { Group } from './decisionText.js' */
 /** @import { ReviewerAgreement } from './reviewerAgreement.js' */
 
 import { make } from '../shared/dom.js'
 import { get } from '../shared/requests.js'
+import { makeCategoryAgreement } from './categoryAgreement.js'
 import { countSentences, NONE, shareThatDiffers } from './decisionText.js'
 import { makeDownloadTable } from './downloadTable.js'
 import { reasonName } from './errorEstimates.js'
@@ -19,7 +21,7 @@ import { makeTimeChart } from './timeChart.js'
 /** @typedef {{ part: number, whole: number, interval: [number, number] | null }} Share */
 /** @typedef {{ reviewer: string, decisions: number, differ: number, timed: number, median_ms: number | null, with_others: Share }} Person */
 /** @typedef {{ week: string, decisions: number, with_others: Share }} Week */
-/** @typedef {{ counts: Counts, people: Person[], weeks: Week[], agreement: ReviewerAgreement, reviewers: string[] }} Counted */
+/** @typedef {{ counts: Counts, people: Person[], weeks: Week[], agreement: ReviewerAgreement, categories: CategoryAgreement, reviewers: string[] }} Counted */
 
 /** @param {(names: string[]) => void} offer Offers the reviewers in the filter. */
 export function makeDecisionCounts(offer) {
@@ -75,6 +77,7 @@ export function makeDecisionCounts(offer) {
     kind: 'share',
   })
   const shared = make('div', { class: 'reviewer-agreement' })
+  const categories = makeCategoryAgreement()
   const tables = make(
     'div',
     { hidden: true },
@@ -82,6 +85,7 @@ export function makeDecisionCounts(offer) {
     sources.element,
     people.element,
     shared,
+    categories.element,
     make('div', { class: 'evidence-charts' }, workload.element, together.element),
   )
   const element = make(
@@ -109,7 +113,8 @@ export function makeDecisionCounts(offer) {
   })
 
   /** @param {Counted} found */
-  function draw({ counts, people: reviewers, weeks, agreement: found, reviewers: names }) {
+  function draw({ counts, people: reviewers, weeks, agreement: found, ...rest }) {
+    const { categories: judged, reviewers: names } = rest
     offer(names)
     const { total, waiting } = counts
     element.hidden = !names.length && !waiting
@@ -124,6 +129,7 @@ export function makeDecisionCounts(offer) {
     sources.show(counts.sources)
     people.show(reviewers)
     shared.replaceChildren(...drawReviewerAgreement(found, waiting))
+    categories.show(judged)
     workload.show(
       weeks.map(({ week, decisions }) => ({ date: week, value: decisions })),
       `Decisions in each of ${weeks.length} weeks. The table has each week.`,

@@ -67,8 +67,8 @@ function drawPairs({ pairs, all_pairs: all }) {
 }
 
 /** @param {Share} share */
-const share = ({ part, whole: all }) =>
+export const share = ({ part, whole: all }) =>
   `${((100 * part) / all).toFixed(1)} % (${whole(part)} of ${whole(all)})`
 
 /** @param {number} count @param {string} noun */
-const counted = (count, noun) => `${whole(count)} ${noun}${count === 1 ? '' : 's'}`
+export const counted = (count, noun) => `${whole(count)} ${noun}${count === 1 ? '' : 's'}`

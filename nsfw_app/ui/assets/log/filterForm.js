@@ -2,6 +2,7 @@
 
 /** @import { Filter } from './query.js' */
 
+import { CATEGORY_WORDS, categoryWord } from '../shared/categories.js'
 import { reasonWord } from '../shared/decisionForm.js'
 import { make } from '../shared/dom.js'
 import { DECISIONS, EVERYTHING, isHash } from './query.js'
@@ -21,6 +22,11 @@ export function makeFilterForm(onChange) {
     decision: choice('Decision', Object.keys(DECISIONS)),
     model: choice('Model'),
     reason: choice('Reason'),
+    category: choice(
+      'Category',
+      CATEGORY_WORDS.map(([name]) => name),
+      categoryWord,
+    ),
     since: field('From (UTC)', { type: 'date', max: '9999-12-31' }),
     until: field('To (UTC)', { type: 'date', max: '9999-12-31' }),
     search: field('Name or note', { type: 'search', maxlength: SEARCH_CHARACTERS }),
@@ -97,16 +103,17 @@ function field(word, attributes) {
 /**
  * @param {string} word
  * @param {string[]} [values]
+ * @param {(value: string) => string} [wordOf]
  */
-function choice(word, values = []) {
+function choice(word, values = [], wordOf = (value) => value) {
   const input = make('select')
-  /** @param {string[]} offered @param {(value: string) => string} [wordOf] */
-  function offer(offered, wordOf = (value) => value) {
+  /** @param {string[]} offered @param {(value: string) => string} [words] */
+  function offer(offered, words = wordOf) {
     const chosen = input.value
     const all = chosen && !offered.includes(chosen) ? [...offered, chosen] : offered
     input.replaceChildren(
       make('option', { value: '' }, 'Any'),
-      ...all.map((value) => make('option', { value }, wordOf(value))),
+      ...all.map((value) => make('option', { value }, words(value))),
     )
     input.value = chosen
   }

@@ -2,6 +2,7 @@
 
 /** @import { Row } from './table.js' */
 
+import { categoryWords } from '../shared/categories.js'
 import { askFirst } from '../shared/confirmation.js'
 import { makeDecisionForm } from '../shared/decisionForm.js'
 import { make } from '../shared/dom.js'
@@ -51,7 +52,8 @@ export function openImageDialog(row, { onChanged, onShowAll }) {
       'p',
       {},
       `Score ${row.nsfw_score.toFixed(3)}, ${row.model_label} at threshold ` +
-        `${row.threshold.toFixed(2)}. ${row.reviewer}: ${row.reviewer_label}.`,
+        `${row.threshold.toFixed(2)}. ${row.reviewer}: ${row.reviewer_label}` +
+        `${row.categories?.length ? `, ${categoryWords(row.categories)}` : ''}.`,
     ),
     restriction() ?? '',
     correction() ?? '',
@@ -98,15 +100,16 @@ export function openImageDialog(row, { onChanged, onShowAll }) {
     if (!row.kept) {
       return make('p', { class: 'muted' }, 'It cannot be corrected: its preview was deleted.')
     }
-    const initial = { label: row.reviewer_label, reasons: row.reasons, note: row.note }
+    const { reviewer_label: label, reasons, note, categories } = row
+    const initial = { label, reasons, note, categories }
     const { form } = makeDecisionForm(status.value?.reasons ?? [], initial, {
       onCancel: () => dialog.close(),
       refuse: stalledMessage,
-      async onSave({ label, reasons, note }) {
+      async onSave(values) {
         message.textContent = 'Saving...'
         try {
           const { threshold } = row
-          await decide(row, { label, reasons, note, threshold, ...exposureOf(row) })
+          await decide(row, { ...values, threshold, ...exposureOf(row) })
           dialog.close()
           onChanged()
         } catch (error) {

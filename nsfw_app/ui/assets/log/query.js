@@ -7,6 +7,7 @@
  * @property {string} decision A key of `DECISIONS`.
  * @property {string} model
  * @property {string} reason
+ * @property {string} category That the reviewer named.
  * @property {string} since The first day.
  * @property {string} until The last day.
  * @property {string} search
@@ -20,6 +21,7 @@ export const EVERYTHING = {
   decision: '',
   model: '',
   reason: '',
+  category: '',
   since: '',
   until: '',
   search: '',
@@ -43,13 +45,15 @@ const LAST_DAY = '9999-12-31'
  * @returns {URLSearchParams}
  */
 export function queryOf(filter) {
-  const { reviewer, label, decision, model, reason, since, until, search, sha256 } = filter
+  const { reviewer, label, decision, model, reason, category, since, until, search, sha256 } =
+    filter
   const query = new URLSearchParams()
   const values = {
     reviewer,
     label,
     model,
     reason,
+    category,
     since,
     until: until && until < LAST_DAY ? dayAfter(until) : '',
     search: search.trim(),

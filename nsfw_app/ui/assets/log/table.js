@@ -1,8 +1,9 @@
 // The table of the log: one row for each decision, with a link to its image.
 
-/** @import { Label, ModelLabel } from '../shared/policy.js' */
+/** @import { Category, Label, ModelLabel } from '../shared/policy.js' */
 /** @import { Image } from '../shared/server.js' */
 
+import { categoriesText, categoryWords } from '../shared/categories.js'
 import { reasonWord } from '../shared/decisionForm.js'
 import { make } from '../shared/dom.js'
 import { Preview } from '../shared/preview.js'
@@ -21,6 +22,8 @@ import { Preview } from '../shared/preview.js'
  * @property {boolean} undone
  * @property {string[]} reasons
  * @property {string} note
+ * @property {Category[] | null} [categories] Null where the reviewer was not asked.
+ * @property {Partial<Record<Category, number>> | null} [model_categories] As judged now.
  * @property {string} model
  * @property {string} revision
  * @property {string} backend
@@ -40,6 +43,7 @@ const COLUMNS = [
   ['Model label', (row) => row.model_label],
   ['Reviewer label', (row) => make('b', {}, row.reviewer_label)],
   ['Decision', describe],
+  ['Categories', drawCategories],
   ['Reasons', (row) => row.reasons.map(reasonWord).join(', ')],
   ['Note', (row) => make('span', { dir: 'auto' }, row.note)],
   ['Model', (row) => make('span', { title: row.revision }, row.model)],
@@ -77,6 +81,15 @@ function describe({ undone, agrees, reviewer_label: label }) {
   if (undone) return 'Undone'
   if (label === 'unsure') return 'Unsure'
   return agrees ? 'Agrees' : 'Disagrees'
+}
+
+/** The reviewer's, empty where the form did not ask; the models' are the title. @param {Row} row */
+function drawCategories({ categories, model_categories: judged }) {
+  const title = judged
+    ? `Models: ${categoriesText({ nsfw_score: null, categories: judged })}`
+    : null
+  const words = categories?.length ? categoryWords(categories) : 'None'
+  return make('span', { title }, categories ? words : '')
 }
 
 /** @param {Row} row @param {(row: Row) => void} onOpen */

@@ -183,7 +183,7 @@ export async function mount(root) {
 
   function follow() {
     const card = grid.current
-    if (card) followInLoupe(card.image, card.preview, card.describe())
+    if (card) followInLoupe(card.image, card.preview, { text: card.describe() })
   }
 
   function enlarge() {

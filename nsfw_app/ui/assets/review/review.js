@@ -47,7 +47,7 @@ export async function mount(root, { props, watch }) {
     extra: [recent.element],
     onDecision: save,
   })
-  verdict.append(makeLegend())
+  verdict.querySelector('.score-bar')?.after(makeLegend())
   const thresholdLine = makeThresholdLine('review')
   /** @type {Action | null} */
   let saving = null

@@ -1,10 +1,11 @@
-// The form for a decision: label, reasons, note. Each label and reason has a key.
+// The form for a decision: label, categories, reasons, note. Each label, category and reason has a key.
 
-/** @import { Label } from './policy.js' */
+/** @import { Category, Label } from './policy.js' */
 
+import { CATEGORY_WORDS } from './categories.js'
 import { make } from './dom.js'
 import { confirmEscalation } from './escalationDialog.js'
-import { REASON_KEYS } from './keymap.js'
+import { CATEGORY_KEYS, REASON_KEYS } from './keymap.js'
 import { keyWord, useForm } from './keys.js'
 
 /** With the names of their shortcuts. @type {[Label, string, string][]} */
@@ -29,7 +30,13 @@ const REASON_WORDS = {
 const ESCALATED = 'minor_present'
 const MAX_NOTE_CHARACTERS = 4000
 
-/** @typedef {{ label: Label, reasons: string[], note: string }} FormValues */
+/**
+ * @typedef {object} FormValues
+ * @property {Label} label
+ * @property {string[]} reasons
+ * @property {string} note
+ * @property {Category[]} [categories] Absent where the form did not ask for them.
+ */
 
 let serial = 0
 
@@ -51,6 +58,7 @@ export const reasonWord = (code) => REASON_WORDS[code] ?? code
  * @param {Label | null} initial.label Null: none is chosen yet.
  * @param {string[]} [initial.reasons]
  * @param {string} [initial.note]
+ * @param {Category[] | null} [initial.categories]
  * @param {string} [initial.problem] What is wanted, shown at once.
  * @param {object} handlers
  * @param {(values: FormValues) => void} handlers.onSave
@@ -70,6 +78,12 @@ export function makeDecisionForm(reasonCodes, initial, { onSave, onCancel, refus
     const key = REASON_KEYS[value]
     const hint = key ? hintOf(key.toUpperCase()) : null
     return { word: reasonWord(value), key, hint, input }
+  })
+  const categories = CATEGORY_WORDS.map(([value, word]) => {
+    const checked = Boolean(initial.categories?.includes(value))
+    const input = make('input', { type: 'checkbox', value, checked })
+    const key = CATEGORY_KEYS[value]
+    return { value, word, key, hint: hintOf(key), input }
   })
   /** @param {{ word: string, hint: HTMLElement | null, input: HTMLInputElement }} choice */
   const choice = ({ word, hint, input }) =>
@@ -97,10 +111,12 @@ export function makeDecisionForm(reasonCodes, initial, { onSave, onCancel, refus
     make('kbd', {}, 'Esc'),
   )
   const problem = make('p', { class: 'problem', role: 'alert' }, initial.problem)
+  const categorySet = fieldset('Categories, if any', categories)
   const form = make(
     'form',
     { class: 'decision-form', tabindex: '-1', 'aria-label': 'Decision' },
     fieldset('Correct label', labels),
+    categorySet,
     fieldset('Reasons', reasons),
     make('label', { class: 'note' }, make('span', {}, 'Note', hintOf(keyWord('n'))), note),
     problem,
@@ -108,6 +124,13 @@ export function makeDecisionForm(reasonCodes, initial, { onSave, onCancel, refus
   )
 
   const [correctLabel] = form.children
+  const chosenLabel = () => labels.find(({ input }) => input.checked)?.value
+
+  /** Images that are unsafe, or may be, have categories. */
+  function drawLabel() {
+    const label = chosenLabel()
+    categorySet.hidden = !label || label === 'normal'
+  }
 
   /** Scrolls only where the labels are not on the screen, so that the image stays in place. */
   function focus() {
@@ -117,13 +140,16 @@ export function makeDecisionForm(reasonCodes, initial, { onSave, onCancel, refus
   }
 
   async function submit() {
-    const label = labels.find(({ input }) => input.checked)?.value
+    const label = chosenLabel()
     if (!label) {
       problem.textContent = 'Choose a label.'
       return
     }
     const chosen = reasons.filter(({ input }) => input.checked).map(({ input }) => input.value)
+    /** @type {FormValues} */
     const values = { label, reasons: chosen, note: note.value }
+    if (!categorySet.hidden)
+      values.categories = categories.filter(({ input }) => input.checked).map(({ value }) => value)
     problem.textContent = refuse(values) ?? ''
     if (problem.textContent) return
     const isNew = chosen.includes(ESCALATED) && !initial.reasons?.includes(ESCALATED)
@@ -138,7 +164,11 @@ export function makeDecisionForm(reasonCodes, initial, { onSave, onCancel, refus
   function press(name, key) {
     const label = labels.find((option) => option.key === name)
     const reason = reasons.find((option) => option.key === key)
-    if (label) label.input.checked = true
+    const category = categorySet.hidden ? null : categories.find((option) => option.key === key)
+    if (label) {
+      label.input.checked = true
+      drawLabel()
+    } else if (category) category.input.checked = !category.input.checked
     else if (reason) reason.input.checked = !reason.input.checked
     else if (name === 'n') note.focus()
     else if (name === 'Enter') form.requestSubmit()
@@ -151,6 +181,8 @@ export function makeDecisionForm(reasonCodes, initial, { onSave, onCancel, refus
     event.preventDefault()
     submit()
   })
+  form.addEventListener('change', drawLabel)
+  drawLabel()
   note.addEventListener('keydown', (event) => {
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) form.requestSubmit()
   })

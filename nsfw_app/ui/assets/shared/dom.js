@@ -42,7 +42,9 @@ export function makeSvg(tag, attributes, ...children) {
   return node
 }
 
-/** @type {Record<Action, ['circle' | 'path', Record<string, string | number>][]>} */
+/** @typedef {Action | 'agree' | 'disagree'} Shape */
+
+/** @type {Record<Shape, ['circle' | 'path', Record<string, string | number>][]>} */
 const SHAPES = {
   allow: [
     ['circle', { cx: 12, cy: 12, r: 9 }],
@@ -60,16 +62,18 @@ const SHAPES = {
     ['circle', { cx: 12, cy: 12, r: 9, 'stroke-dasharray': '3.2 3' }],
     ['path', { d: 'M9.8 9.6a2.3 2.3 0 1 1 3.2 2.2c-.7.3-1 .8-1 1.6m0 2.6v.3' }],
   ],
+  agree: [['path', { d: 'M5 9h14M5 15h14' }]],
+  disagree: [['path', { d: 'M5 9h14M5 15h14M17 4L7 20' }]],
 }
 
 /**
- * The shape of an action, hidden from screen readers: a word always accompanies it.
+ * The shape of an action or an agreement, hidden from screen readers: a word always accompanies it.
  *
- * @param {Action} action
+ * @param {Shape} name
  */
-export function icon(action) {
-  const shapes = SHAPES[action].map(([tag, attributes]) => makeSvg(tag, attributes))
-  const attributes = { viewBox: '0 0 24 24', class: `icon icon-${action}`, 'aria-hidden': 'true' }
+export function icon(name) {
+  const shapes = SHAPES[name].map(([tag, attributes]) => makeSvg(tag, attributes))
+  const attributes = { viewBox: '0 0 24 24', class: `icon icon-${name}`, 'aria-hidden': 'true' }
   return makeSvg('svg', attributes, ...shapes)
 }
 

@@ -50,6 +50,17 @@ export const REASON_KEYS = {
   other: 'o',
 }
 
+/** Keys of the categories while a decision form is open. @type {Record<string, string>} */
+export const CATEGORY_KEYS = {
+  sexual_explicit: '4',
+  sexual_suggestive: '5',
+  nudity: '6',
+  drawing: '7',
+  gore_or_violence: '8',
+  self_harm: '9',
+  other: '0',
+}
+
 /** @type {Keymap} */
 export const DEFAULT_KEYMAP = Object.fromEntries(
   SHORTCUTS.map(({ name, key = name }) => [name, key]),
@@ -104,6 +115,8 @@ export function conflictOf(keymap, name, key) {
   const inForm = SHORTCUTS.find((shortcut) => shortcut.name === name)?.inForm
   if (inForm && Object.values(REASON_KEYS).includes(key))
     return `${wordOf(key)} chooses a reason while the form is open.`
+  if (inForm && Object.values(CATEGORY_KEYS).includes(key))
+    return `${wordOf(key)} chooses a category while the form is open.`
   return null
 }
 

@@ -14,7 +14,12 @@ import { Preview } from './preview.js'
 const ZOOM = 1.25 // of one step
 const FRAME_MS = 150 // of rest, before another frame is asked for
 
-/** @typedef {{ text?: string, onClose?: () => void }} Shown `text`: the verdict and the decision. */
+/**
+ * @typedef {object} Shown
+ * @property {string} [text] The verdict and the decision.
+ * @property {Node[]} [categories] Drawn in a line of their own.
+ * @property {() => void} [onClose]
+ */
 
 /** @type {Loupe | null} The one that is open. */
 let open = null
@@ -44,20 +49,20 @@ export function toggleLoupe(image, preview, shown = {}) {
   }
   if (!image?.placeholder) return
   open = new Loupe(shown.onClose)
-  open.show(image, preview, shown.text ?? '')
+  open.show(image, preview, shown)
 }
 
 /**
- * Shows another image, or the same one with another text, if the loupe is open. It closes when
+ * Shows another image, or the same one with other words, if the loupe is open. It closes when
  * there is no image.
  *
  * @param {Image | null | undefined} image
  * @param {Preview | null | undefined} preview
- * @param {string} [text]
+ * @param {Shown} [shown]
  */
-export function followInLoupe(image, preview, text = '') {
+export function followInLoupe(image, preview, shown = {}) {
   if (!open) return
-  if (image) open.show(image, preview, text)
+  if (image) open.show(image, preview, shown)
   else closeLoupe()
 }
 
@@ -88,6 +93,7 @@ class Loupe {
   #stage = make('div', { class: 'loupe-stage' }, this.#box)
   #title = make('div', { class: 'loupe-title' })
   #text = make('p', { class: 'loupe-text', role: 'status' })
+  #categories = make('div', { class: 'loupe-line loupe-categories' })
   #reveal = make('span')
   #frames = make('div', { class: 'loupe-frames' })
   #explain = makeExplanationButton({
@@ -111,6 +117,7 @@ class Loupe {
       this.#text,
       button('Close', 'Enter', () => this.close()),
     ),
+    this.#categories,
     this.#stage,
     make(
       'div',
@@ -150,10 +157,12 @@ class Loupe {
   /**
    * @param {Image} image
    * @param {Preview | null | undefined} own
-   * @param {string} text
+   * @param {Shown} shown
    */
-  show(image, own, text) {
+  show(image, own, { text = '', categories = [] }) {
     this.#text.textContent = text
+    this.#categories.replaceChildren(...categories)
+    this.#categories.hidden = !categories.length
     if (image === this.#image) return
     own?.conceal()
     this.#image = image

@@ -6,6 +6,7 @@
 /** @import { Label } from './policy.js' */
 /** @import { Decision, Image, NewDecision } from './server.js' */
 
+import { categoryWords } from './categories.js'
 import { make } from './dom.js'
 import { fileName } from './fileName.js'
 import { makeHistory } from './history.js'
@@ -183,6 +184,9 @@ export function makeRecentDecisions({
       {},
       nameOf(image, onOpen),
       make('span', { class: 'recent-labels' }, ...LABELS.map(change)),
+      decision.categories?.length
+        ? make('span', { class: 'decision-categories' }, categoryWords(decision.categories))
+        : null,
     )
   }
 
@@ -230,16 +234,17 @@ function nameOf(image, onOpen) {
 }
 
 /**
- * The same decision with another label.
+ * The same decision with another label; normal images have no categories.
  *
  * @param {Decision} decision
  * @param {Label} label
  * @returns {NewDecision}
  */
-const changed = ({ threshold, reasons, note, seen = false }, label) => ({
+const changed = ({ threshold, reasons, note, categories, seen = false }, label) => ({
   label,
   threshold,
   reasons,
   note,
+  categories: label === 'normal' ? null : categories,
   seen,
 })

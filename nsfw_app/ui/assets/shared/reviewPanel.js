@@ -6,6 +6,7 @@
 /** @import { Label } from './policy.js' */
 /** @import { Decision, Image, NewDecision } from './server.js' */
 
+import { drawCategories } from './categoryBars.js'
 import { LABEL_WORDS, makeDecisionForm } from './decisionForm.js'
 import { isVisible, make, watchVisibility } from './dom.js'
 import { closeExplanation } from './explanation.js'
@@ -47,6 +48,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
   /** @type {Preview | null} */
   let preview = null
   let shownAt = 0
+  let mostRows = 0
 
   const { stage } = parts
   stage.tabIndex = -1
@@ -59,6 +61,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
     'aria-label': 'Verdict',
   })
   const bar = new ScoreBar()
+  const categories = make('section', { class: 'categories', 'aria-label': 'Categories' })
   parts.verdict.replaceChildren(verdict, bar.element)
 
   /** @param {string} word @param {string} key @param {Record<string, any>} attributes */
@@ -101,6 +104,15 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
       ),
     ),
   )
+
+  /** Below the score; on a low screen below the buttons, which are on it with the image then. */
+  function placeCategories() {
+    if (low.matches) details.before(categories)
+    else parts.verdict.append(categories)
+  }
+  const low = matchMedia('(height < 560px)')
+  low.addEventListener('change', placeCategories)
+  placeCategories()
 
   /**
    * Shows an image, hidden, or nothing.
@@ -157,9 +169,19 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
     bar.describe()
     heatMapButton.draw()
     drawVerdict()
+    drawBars()
     drawProbabilities()
     const warnings = image && warningList(image)
     details.replaceChildren(...(warnings ? [warnings] : []))
+  }
+
+  /** Keeps the height of the tallest list, so that the buttons below stay in place. */
+  function drawBars() {
+    const parts = image && !isBlind() ? drawCategories(image, policy) : []
+    categories.replaceChildren(...parts)
+    mostRows = Math.max(mostRows, categories.querySelectorAll('li, p').length)
+    categories.style.setProperty('--rows', String(mostRows))
+    categories.hidden = mostRows === 0
   }
 
   function drawVerdict() {

@@ -1,7 +1,7 @@
 // Client of the routes below /desk. Decisions pass through the store of unsaved decisions; what is
 // repeated carries the same nonce, so it is recorded once.
 
-/** @import { Action, Label, ModelLabel, Policy } from './policy.js' */
+/** @import { Action, Category, Label, ModelLabel, Policy } from './policy.js' */
 /** @import { Unsaved } from './unsavedDecisions.js' */
 
 import { connection, heartbeat } from './connection.js'
@@ -34,11 +34,21 @@ const POLL_MS = 500
  */
 
 /**
+ * @typedef {object} DetailStatus The detail model.
+ * @property {'loading' | 'ready' | 'failed'} state
+ * @property {string} model
+ * @property {string} message Why it failed.
+ * @property {'flagged' | 'always' | 'never'} when
+ * @property {Record<string, 'safe' | 'unsafe'>} [roles] Of its labels; none until it is ready.
+ */
+
+/**
  * @typedef {object} Status What /desk/status returns.
  * @property {'loading' | 'ready' | 'failed'} state
  * @property {string} wanted
  * @property {string} message
  * @property {ModelIdentity | null} model
+ * @property {DetailStatus | null} [detail] Null without a detail model.
  * @property {Policy & { version: number }} policy
  * @property {string} reviewer
  * @property {string[]} permissions
@@ -76,11 +86,22 @@ const POLL_MS = 500
  * @property {boolean | null} agrees Null for unsure.
  * @property {string[]} reasons
  * @property {string} note
+ * @property {Category[] | null} [categories] Null where the reviewer was not asked.
  * @property {number} nsfw_score
  * @property {number} threshold
  * @property {string} model
  * @property {boolean} [seen] Whether the reviewer had revealed the image.
  * @property {boolean} [kept] Whether the server stores a preview of the image.
+ */
+
+/**
+ * @typedef {object} Detail What the detail model judged; all but its id are null after an error.
+ * @property {string} model
+ * @property {string | null} revision
+ * @property {string | null} backend
+ * @property {string | null} weights_sha256
+ * @property {Record<string, number> | null} probabilities
+ * @property {{ kind: string, message: string } | null} error
  */
 
 /**
@@ -108,6 +129,8 @@ const POLL_MS = 500
  * @property {number} [entry_id] Its queue entry.
  * @property {File} [file] Its bytes, for a preview where the server stores none.
  * @property {string} [batchId] Its upload.
+ * @property {Partial<Record<Category, number>> | null} [categories] Null where no model judged them.
+ * @property {Detail | null} [detail] Null where the detail model was not asked.
  * @property {string | null} [queue_reason] Why it is in the queue.
  * @property {boolean} [escalated]
  */
@@ -130,6 +153,7 @@ const POLL_MS = 500
  * @property {number} threshold
  * @property {string[]} [reasons]
  * @property {string} [note]
+ * @property {Category[] | null} [categories] Sent where the form asked for them.
  * @property {string} [batchId]
  * @property {number | null} [elapsedMs]
  * @property {boolean} [seen] Whether the reviewer has revealed the image.
@@ -199,11 +223,11 @@ export function refreshStatus() {
   return refreshing
 }
 
-/** Polls the status until the model is ready or has failed. */
+/** Polls the status until the models are ready or have failed. */
 export async function watchStatus() {
   try {
-    const { state } = await refreshStatus()
-    if (state !== 'loading') return
+    const { state, detail } = await refreshStatus()
+    if (state !== 'loading' && detail?.state !== 'loading') return
   } catch {
     // The server may still be starting: poll again.
   }
@@ -278,6 +302,7 @@ function decisionBody(
     threshold,
     reasons = [],
     note = '',
+    categories = null,
     batchId = '',
     elapsedMs = null,
     seen = false,
@@ -304,6 +329,7 @@ function decisionBody(
     threshold,
     reasons,
     note,
+    ...(categories && { categories }),
   }
 }
 

@@ -5,6 +5,7 @@
 
 import { hasAccessDialog, openAccessDialog } from './accessDialog.js'
 import { startBlurLimit } from './blurLimit.js'
+import { categoryWord } from './categories.js'
 import { connection, heartbeat, startHeartbeat } from './connection.js'
 import { make, regionOf } from './dom.js'
 import { notify, startNotices } from './notices.js'
@@ -89,8 +90,9 @@ export async function mount(root, { props, trigger, watch }) {
       ),
       fact('Policy', `version ${version}: ${describePolicy(now)}`),
     )
+    facts.title = describeRules(now)
     policyButton.hidden = !now.policy_text
-    banner.dataset.state = now.state
+    banner.dataset.state = now.detail?.state === 'failed' ? 'failed' : now.state
     const problem = describeProblem(now)
     message.replaceChildren(problem)
     showBanner()
@@ -122,6 +124,7 @@ export async function mount(root, { props, trigger, watch }) {
       notify(
         'policy',
         `The policy has changed to version ${now.policy.version}: ${describePolicy(now)}. ` +
+          describeRules(now) +
           'All verdicts on the page follow it.',
       )
   })
@@ -132,8 +135,20 @@ export async function mount(root, { props, trigger, watch }) {
 }
 
 /** @param {Status} status */
-function describePolicy({ policy: { threshold, review_from: from, review_to: to } }) {
-  return `${threshold.toFixed(2)}, review ${from.toFixed(2)} to ${to.toFixed(2)}`
+function describePolicy({ policy }) {
+  const { threshold, review_from: from, review_to: to, category_rules: rules = [] } = policy
+  const numbers = `${threshold.toFixed(2)}, review ${from.toFixed(2)} to ${to.toFixed(2)}`
+  if (!rules.length) return numbers
+  return `${numbers}, ${rules.length} category ${rules.length === 1 ? 'rule' : 'rules'}`
+}
+
+/** The rules of categories, as a sentence; empty without any. @param {Status} status */
+function describeRules({ policy: { category_rules: rules = [] } }) {
+  const words = rules.map(
+    ({ category, threshold, action }) =>
+      `${categoryWord(category)}: ${action} from ${threshold.toFixed(2)}`,
+  )
+  return words.length ? `${words.join('; ')}. ` : ''
 }
 
 /**
@@ -282,11 +297,23 @@ function makeAuthAction() {
 }
 
 /**
- * What is wrong with the model, or that it is a fallback; empty if nothing is.
+ * What is wrong with a model, or that it is a fallback; empty if nothing is.
  *
- * @param {Status} status
+ * @param {Status} now
  */
-function describeProblem({ state, wanted, message, model }) {
+function describeProblem(now) {
+  return [describeModel(now), describeDetail(now)].filter(Boolean).join(' ')
+}
+
+/** @param {Status} status */
+function describeDetail({ detail }) {
+  if (detail?.state !== 'failed') return ''
+  const when = detail.when === 'always' ? 'All images' : 'Images that the score does not allow'
+  return `The detail model ${detail.model} does not run: ${detail.message} ${when} need a reviewer until it does, and have no categories.`
+}
+
+/** @param {Status} status */
+function describeModel({ state, wanted, message, model }) {
   if (state === 'loading') return ''
   if (state === 'failed' || !model)
     return `No model is running, so images cannot be classified. ${message}`

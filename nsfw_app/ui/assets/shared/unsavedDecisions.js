@@ -25,6 +25,7 @@ const TEMPORARY = [401, 408, 429, 502, 503, 504]
  * @property {Label | null} label Null excludes the image from the training labels.
  * @property {boolean} [seen]
  * @property {number | null} [seen_ms]
+ * @property {string[]} [categories] Absent where the reviewer was not asked.
  */
 
 /**

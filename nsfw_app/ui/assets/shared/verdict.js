@@ -36,7 +36,7 @@ export function actionMark(action) {
   return make('span', { class: `action action-${action}` }, icon(action), ACTION_WORDS[action])
 }
 
-/** @type {[string, keyof Policy][]} */
+/** @type {[string, 'review_from' | 'review_to' | 'threshold'][]} */
 const LIMITS = [
   ['--from', 'review_from'],
   ['--to', 'review_to'],
