@@ -201,7 +201,7 @@ def measure_small(model: str, images: Path, output: Path) -> dict[str, Any]:
     chosen = settings.load().model_copy(update={"model": model})
     classifier = open_loader(chosen, policy_of(chosen)).wait()
     decoded = [image.resize(SIZE) for image in calibration_set.bundled()]
-    rounds = []
+    rounds: list[dict[str, Any]] = []
     bare = bare_rate(classifier, decoded)
     for directory in sorted(images.iterdir()):
         scanned = scan_small(classifier, chosen, directory, output / directory.name)

@@ -87,6 +87,8 @@ class Backend(Model, Protocol):
     def visible_box(self, size: tuple[int, int]) -> Box:
         """The part of an image that is stretched to the model's input; the rest is cropped.
 
+        Beyond the image's sides, below 0 and above 1, it is a margin that the model adds.
+
         Args:
             size: The image's width and height in pixels.
         """

@@ -35,7 +35,7 @@ from nsfw_app.models.explain.explanation import VERSION, Explanation, Method
 from nsfw_app.models.loader import ModelLoader
 from nsfw_app.models.scheduler import MODEL_FAILED
 from nsfw_app.records import ImageProblem, JudgedImage, ModelIdentity, Prediction
-from nsfw_app.review import unstored
+from nsfw_app.review import pipeline
 from nsfw_app.review.pipeline import ImageFile
 from nsfw_app.review.previews import Previews, rendered_frame
 from nsfw_app.rules.permissions import Caller
@@ -362,7 +362,8 @@ class ExplanationService:
 
     def _unstored_frame(self, file: ImageFile) -> tuple[Image.Image, Prediction]:
         with decode.memory_for(file.name):
-            image = unstored.classify(file, self._loader.classifier, self._limits)
+            classifier = self._loader.classifier
+            image = pipeline.classify(file, classifier, limits=self._limits).image
         return self._frame(file, image.prediction)
 
     @contextmanager
