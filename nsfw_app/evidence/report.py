@@ -107,7 +107,12 @@ class TransparencyReport:
         policy_of = self._policy_versions()
         counts: Counter[tuple[str, str, Action]] = Counter()
         for each in self._store.period_counts.arrivals(period):
-            verdict = judge(each.nsfw_score, policy_of(each), incomplete=each.incomplete)
+            verdict = judge(
+                each.nsfw_score,
+                policy_of(each),
+                incomplete=each.incomplete,
+                categories=each.categories,
+            )
             counts[each.model, each.source, verdict.action] += 1
         keys = sorted({(model, source) for model, source, _ in counts})
         return [
@@ -127,7 +132,9 @@ class TransparencyReport:
         def policy_of(each: ArrivedScore) -> Policy:
             if each.model not in known:
                 versions = self._policies.versions(each.model)
-                known[each.model] = {v.policy.version: v.policy for v in reversed(versions)}
+                known[each.model] = {
+                    v.policy.version: self._policies.stamped(v.policy) for v in reversed(versions)
+                }
             versions_of = known[each.model]
             # An image from before versions were recorded has that of the first policy.
             return versions_of.get(each.policy_version) or next(iter(versions_of.values()))

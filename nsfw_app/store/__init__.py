@@ -148,7 +148,7 @@ class Store:
         self.training = TrainingLabels(connections, self.previews, decision_rules)
         self.standing_decisions = StandingDecisions(connections)
         self.decision_rows = DecisionRows(connections)
-        self.period_counts = PeriodCounts(connections)
+        self.period_counts = PeriodCounts(connections, detail_categories)
         self.settled_labels = SettledLabels(connections)
         self.label_imports = LabelImports(connections)
         self.labeled_images = LabeledImages(connections)

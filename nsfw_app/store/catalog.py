@@ -27,6 +27,7 @@ from nsfw_app.rules.permissions import Caller
 from nsfw_app.rules.queue import Admission
 from nsfw_app.store.arrivals import Arrival, add_arrival
 from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.detail_rows import DETAIL
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.queue_entries import ReviewQueue
 from nsfw_app.store.submissions import Submissions
@@ -43,10 +44,7 @@ select i.*, p.*, {ARRIVED} as arrived, d.id as detail_id, d.model as detail_mode
   d.revision as detail_revision, d.backend as detail_backend,
   d.weights_sha256 as detail_weights_sha256, d.probabilities as detail_probabilities
 from predictions p join images i on i.sha256 = p.image_sha256
-  left join detail_predictions d on d.id = (
-    select max(id) from detail_predictions same where same.image_sha256 = p.image_sha256
-      and same.frame = p.frame and same.background = p."ground"
-  )
+  left {DETAIL}
 """
 
 

@@ -3,14 +3,18 @@
 A period is from one time up to, but without, another, both as `utc` writes them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from nsfw_app.records import Label, ModelIdentity
+from nsfw_app.models.categories import BY_CARD, CategoryMap
+from nsfw_app.records import Category, Label, ModelIdentity
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.detail_rows import DETAIL, JUDGED, judged_categories
 from nsfw_app.store.label_imports import IMPORTED
 from nsfw_app.store.standing_decisions import LabelCount
+
+HAS_RULES = "select 1 from policies where category_rules <> '[]' limit 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +26,14 @@ class Period:
 
 
 class ArrivedScore(NamedTuple):
-    """An image that arrived: what its action is computed from."""
+    """An image that arrived: what its action is computed from; no categories without rules."""
 
     model: str
     source: str
     policy_version: int
     nsfw_score: float
     incomplete: bool
+    categories: Mapping[Category, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +60,38 @@ class EntryCount:
 
 
 class PeriodCounts:
-    """Counts what happened in a period."""
+    """Counts what happened in a period.
 
-    def __init__(self, connections: Connections) -> None:
+    Args:
+        connections: The database.
+        detail_categories: Which labels of the detail model belong to which categories.
+    """
+
+    def __init__(self, connections: Connections, detail_categories: CategoryMap = BY_CARD) -> None:
         self._connections = connections
+        self._detail_categories = detail_categories
 
     def arrivals(self, period: Period) -> Iterator[ArrivedScore]:
         """The images that arrived, in order of arrival."""
         rows = self._connections.db.execute(
-            """
-            select p.model, a.source, a.policy_version, p.nsfw_score, i.incomplete
+            f"""
+            select {JUDGED}, a.source, a.policy_version, p.nsfw_score, i.incomplete
             from arrivals a join predictions p on p.id = a.prediction_id
-              join images i on i.sha256 = p.image_sha256
+              join images i on i.sha256 = p.image_sha256 left {DETAIL}
             where a.arrived_at >= ? and a.arrived_at < ? order by a.id
             """,
             (period.since, period.until),
         )
+        has_rules = self._connections.row(HAS_RULES) is not None
         for row in rows:
-            yield ArrivedScore(row[0], row[1], row[2], row[3], bool(row[4]))
+            yield ArrivedScore(
+                row["model"],
+                row["source"],
+                row["policy_version"],
+                row["nsfw_score"],
+                bool(row["incomplete"]),
+                judged_categories(row, self._detail_categories) if has_rules else {},
+            )
 
     def models(self, period: Period) -> list[ModelUse]:
         """The models that made predictions, the one with the most first."""

@@ -16,11 +16,12 @@ from typing import Any
 from sqlite_utils import Database
 
 from nsfw_app.models.categories import BY_CARD, CategoryMap
-from nsfw_app.records import Action, Category, ModelIdentity, Policy
+from nsfw_app.records import Action, ModelIdentity, Policy
 from nsfw_app.rules.policy import judge
 from nsfw_app.rules.queue import PRIORITIES, QueueReason
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
+from nsfw_app.store.detail_rows import DETAIL, JUDGED, judged_categories
 from nsfw_app.store.states import webhooks_on_state_change
 
 # As `rules.policy.judge`, for the columns of a prediction; an image with missing pixels is never
@@ -52,16 +53,9 @@ not exists (
 )
 """
 # The columns of a prediction from which a policy judges it.
-JUDGED = """
-p.model, p.nsfw_score, p.probabilities, d.model as detail_model,
-  d.probabilities as detail_probabilities,
+COLUMNS = f"""
+{JUDGED}, p.nsfw_score,
   exists (select 1 from images i where i.sha256 = p.image_sha256 and i.incomplete) as incomplete
-"""
-DETAIL = """
-join detail_predictions d on d.id = (
-  select max(id) from detail_predictions same where same.image_sha256 = p.image_sha256
-    and same.frame = p.frame and same.background = p."ground"
-)
 """
 WAITING = f"""
 from queue q join predictions p on p.id = q.prediction_id
@@ -168,7 +162,7 @@ class PolicyEffects:
             BY_CARD.of(row["model"], json.loads(row["probabilities"]))
         )
         joined = f"left {DETAIL}" if has_own else DETAIL
-        rows = db.execute(f"select {JUDGED} from predictions p {joined} where {of_model}", values)
+        rows = db.execute(f"select {COLUMNS} from predictions p {joined} where {of_model}", values)
         return ("false" if has_own else NOT_DETAILED), iter(rows)
 
     def _outside(self, db: Database, model: str, policy: Policy) -> list[tuple[int, int]]:
@@ -178,7 +172,7 @@ class PolicyEffects:
             rows = db.execute(f"select q.id, q.prediction_id {OUTSIDE}", values).fetchall()
             return [(row["id"], row["prediction_id"]) for row in rows]
         waiting = WAITING.format(joined=f"left {DETAIL}")
-        rows = db.execute(f"select q.id, q.prediction_id, {JUDGED} {waiting}", values).fetchall()
+        rows = db.execute(f"select q.id, q.prediction_id, {COLUMNS} {waiting}", values).fetchall()
         found = []
         for row in rows:
             # It may wait because the detail model failed on it.
@@ -188,12 +182,7 @@ class PolicyEffects:
         return found
 
     def _action(self, row: Any, policy: Policy, *, failed: bool = False) -> Action:
-        categories: dict[Category, float] = BY_CARD.judge(
-            row["model"], json.loads(row["probabilities"])
-        )
-        if row["detail_model"] is not None:
-            probabilities = json.loads(row["detail_probabilities"])
-            categories |= self._detail_categories.judge(row["detail_model"], probabilities)
+        categories = judged_categories(row, self._detail_categories)
         incomplete = bool(row["incomplete"]) or failed
         return judge(row["nsfw_score"], policy, incomplete=incomplete, categories=categories).action
 
