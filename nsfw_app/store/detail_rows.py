@@ -29,4 +29,4 @@ def judged_categories(row: Any, detail_categories: CategoryMap) -> dict[Category
     if row["detail_model"] is not None:
         probabilities = json.loads(row["detail_probabilities"])
         found |= detail_categories.judge(row["detail_model"], probabilities)
-    return found
+    return {category: found[category] for category in Category if category in found}
