@@ -14,7 +14,7 @@ SIDE, CELLS = 56, 7  # pixels and patches along a side
 CELL = SIDE // CELLS
 ORANGE = (240, 120, 20)
 GRAIN = 30  # gray levels, standard deviation
-TRAINING_IMAGES, BATCH, STEPS = 320, 32, 80
+TRAINING_IMAGES, BATCH, STEPS = 320, 16, 120
 TRAINING_SEED = 1_000_000  # and up: far from the seeds that tests use
 
 
@@ -52,15 +52,15 @@ def train_and_save(directory: Path) -> None:
             ViTConfig(
                 image_size=SIDE,
                 patch_size=CELL,
-                hidden_size=32,
+                hidden_size=16,
                 num_hidden_layers=2,
                 num_attention_heads=2,
-                intermediate_size=64,
+                intermediate_size=32,
                 id2label={0: "normal", 1: "nsfw"},
                 label2id={"normal": 0, "nsfw": 1},
             )
         )
-        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
         model.train()
         for step in range(STEPS):
             chosen = slice(step * BATCH % TRAINING_IMAGES, step * BATCH % TRAINING_IMAGES + BATCH)

@@ -33,7 +33,7 @@ LEAST_SHARE = 0.95
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> DynamicBatcher:
     """The ViT that looks for the patch, in PyTorch."""
     backend = tiny_vit.torch_backend(patch_vit.trained(tmp_path_factory))
-    return DynamicBatcher(backend, max_waiting=9)
+    return DynamicBatcher(backend, max_waiting=9, max_batch=64)
 
 
 def highest(values: Sequence[Sequence[float | None]]) -> int:

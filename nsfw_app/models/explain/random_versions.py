@@ -109,7 +109,8 @@ class RandomVersions:
 
     def rise(self) -> Values:
         """The map that follows from these versions; see `maps.rise`."""
-        return maps.rise(self.covered, self.scores).reshape(self.cells.rows, self.cells.columns)
+        values = maps.rise(self.covered, self.scores)
+        return maps.smoothed(values.reshape(self.cells.rows, self.cells.columns))
 
     def p_value(self, values: Values | None, rng: np.random.Generator) -> float:
         """How often a map that is no better than random explains the scores as well.
