@@ -17,6 +17,7 @@ from nsfw_app.datasets.left_out import LeftOut
 from nsfw_app.errors import SortingError
 from nsfw_app.records import Review
 from nsfw_app.review import image_json
+from nsfw_app.review.engine import Engine
 
 EXIT_UNSORTED = 1
 EXIT_UNAVAILABLE = 3
@@ -74,12 +75,18 @@ def classify(
             except SortingError as error:
                 failures.append(printable(str(error)))
             advance()
-    for message in failures:
+    for message in (*_detail_messages(engine), *failures):
         typer.echo(message, err=True)
     if failures:
         raise typer.Exit(EXIT_UNSORTED)
     if unavailable:
         raise typer.Exit(EXIT_UNAVAILABLE)
+
+
+def _detail_messages(engine: Engine) -> list[str]:
+    """Why the detail model failed, or judges nothing; none where there is no such message."""
+    message = engine.detail.status.message if engine.detail else ""
+    return [printable(message)] if message else []
 
 
 def _unsorted(files: list[FoundFile], folders: ActionFolders) -> list[FoundFile]:

@@ -58,8 +58,8 @@ def _model_here(chosen: Settings, policies: PolicyBook) -> ScanModel:
     from nsfw_app.datasets.scan_record import ScanDetail
 
     models = open_models(chosen, policies.of)
-    loader, detail = models.loader, models.detail
-    classifier = loader.wait()
+    classifier, detail = models.loader.wait(), models.detail
+    found = ScanDetail.of(detail) if detail else None
 
     def scanner(
         directory: "ScanDirectory", sources: Sequence[str], redo: frozenset["Redo"]
@@ -77,8 +77,8 @@ def _model_here(chosen: Settings, policies: PolicyBook) -> ScanModel:
     return ScanModel(
         classifier.identity,
         dict(classifier.roles),
-        loader.status.message,
-        ScanDetail.of(detail) if detail else None,
+        models.message,
+        found,
         scanner,
     )
 

@@ -140,9 +140,9 @@ class ScanWorker:
         """Load the models."""
         try:
             models = self._open_model(self._threads)
-            loader, self._detail = models.loader, models.detail
-            classifier = self._classifier = loader.wait()
-            detail = ScanDetail.of(self._detail) if self._detail else None
+            self._detail = models.detail
+            classifier = self._classifier = models.loader.wait()
+            detail = ScanDetail.of(models.detail) if models.detail else None
         except NSFWReviewError as error:
             return Failure(FailureKind.MODEL, str(error))
         except Exception as error:
@@ -153,7 +153,7 @@ class ScanWorker:
             classifier.identity,
             dict(classifier.roles),
             _versions(),
-            loader.status.message,
+            models.message,
             detail,
         )
 

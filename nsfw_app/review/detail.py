@@ -143,6 +143,12 @@ class Models:
     loader: ModelLoader
     detail: DetailModel | None = None
 
+    @property
+    def message(self) -> str:
+        """Sentences about fallbacks of both, or ''."""
+        statuses = [self.loader.status, *([self.detail.status] if self.detail else [])]
+        return " ".join(status.message for status in statuses if status.message)
+
 
 def nearest(frames: Sequence[Frame], number: int, background: Background) -> int:
     """The position of the frame with this number and background; else of the nearest one."""

@@ -18,7 +18,7 @@ import nsfw_app
 from nsfw_app.records import Label, Retain, Review, Upload
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.exports import LOG_COLUMNS
-from nsfw_app.review.image_json import REVIEW_COLUMNS, review_json
+from nsfw_app.review.image_json import DETAIL_COLUMNS, REVIEW_COLUMNS, review_json
 from tests.support.commands import Result, Run, run
 from tests.support.fakes import image_bytes
 from tests.support.sample_records import answer_to, person
@@ -204,6 +204,10 @@ def test_csv_is_the_object_of_the_api_flattened(run: Run, folder: Path) -> None:
     assert (as_csv.code, len(rows)) == (3, 3)
     assert tuple(rows[0]) == REVIEW_COLUMNS
     for row, expected in zip(rows, objects, strict=True):
+        assert (expected.pop("detail"), [row.pop(name) for name in DETAIL_COLUMNS]) == (
+            None,
+            [""] * len(DETAIL_COLUMNS),
+        )
         error = expected.pop("error") or {"kind": "", "message": ""}
         assert (row.pop("error_kind"), row.pop("error_message")) == tuple(error.values())
         warnings = [warning["code"] for warning in expected.pop("warnings")]
