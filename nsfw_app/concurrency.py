@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from enum import IntEnum
 from itertools import islice
 from typing import TypeVar, cast
 
@@ -15,8 +16,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class Priority(IntEnum):
+    """The order in which callers get a slot; the highest goes first."""
+
+    BACKGROUND = 0  # work in small parts that gives way to all other
+    DECODING = 1  # work that leads to a request of the model
+    REQUEST = 2  # work that a caller waits for already
+
+
 class CpuSlots:
     """A semaphore with priority: CPU threads that decoding and models share.
+
+    A caller gets a slot only while no caller of a higher priority waits for one.
 
     Args:
         count: How many threads may compute at once.
@@ -24,35 +35,56 @@ class CpuSlots:
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._priority_waiters = 0
-        lock = threading.Lock()
-        self._priority, self._others = threading.Condition(lock), threading.Condition(lock)
+        self._lock = threading.Lock()
+        self._conditions = {priority: threading.Condition(self._lock) for priority in Priority}
+        self._waiting = dict.fromkeys(Priority, 0)
 
     @contextmanager
-    def acquire(self, *, priority: bool = False) -> Iterator[None]:
+    def acquire(self, priority: Priority = Priority.DECODING) -> Iterator[None]:
         """Wait for a slot and hold it until the block ends.
 
         Args:
-            priority: Go before callers without priority, for work that others wait for already.
+            priority: Who goes first of those that wait.
         """
-        condition = self._priority if priority else self._others
+        condition = self._conditions[priority]
         with condition:
-            self._priority_waiters += priority
-            condition.wait_for(lambda: self._free and (priority or not self._priority_waiters))
-            self._priority_waiters -= priority
+            self._waiting[priority] += 1
+            try:
+                condition.wait_for(lambda: self._free and self._first_waiting() is priority)
+            finally:
+                self._waiting[priority] -= 1
             self._free -= 1
             self._notify_next()
         try:
             yield
         finally:
-            with condition:
-                self._free += 1
-                self._notify_next()
+            self._release()
+
+    @contextmanager
+    def acquire_now(self) -> Iterator[bool]:
+        """Hold a slot until the block ends if one is free and no caller waits; yield whether."""
+        with self._lock:
+            held = self._free > 0 and self._first_waiting() is None
+            self._free -= held
+        try:
+            yield held
+        finally:
+            if held:
+                self._release()
+
+    def _release(self) -> None:
+        with self._lock:
+            self._free += 1
+            self._notify_next()
+
+    def _first_waiting(self) -> Priority | None:
+        return max((p for p, callers in self._waiting.items() if callers), default=None)
 
     def _notify_next(self) -> None:
         """Wake one waiting caller if a slot is free."""
-        if self._free:
-            (self._priority if self._priority_waiters else self._others).notify()
+        first = self._first_waiting()
+        if self._free and first is not None:
+            self._conditions[first].notify()
 
 
 def map_ordered(

@@ -1,6 +1,6 @@
 """Exceptions of this package: those that page, API and commands report, and of decoders.
 
-Those about data sets are in `dataset_errors`.
+Those about data sets are in `dataset_errors`, those of explanations in `explain_errors`.
 
     NSFWReviewError
     ├── SettingsError        a setting has a value that is not allowed

@@ -41,7 +41,7 @@ class RateLimiter:
             while events and events[0] <= now - limit.window_s:
                 events.popleft()
             if len(events) >= limit.amount:
-                return events[0] + limit.window_s - now
+                return limit.window_s - (now - events[0])
             events.append(now)
             return 0
 

@@ -3,7 +3,7 @@
 - Results go to standard output; progress, warnings and errors to standard error.
 - Exit codes: 0 success; 1 an error stopped the command, `classify` could not sort a file, `check`
   found a fault, `audit-plan` found no plan, or `train` wrote no model; 2 wrong usage, or `check`
-  could not check something; 3 `classify`, `scan` or
+  could not check something; 3 `classify`, `explain`, `scan` or
   `evaluate` could not classify all images, or `filter` not read all; 130 `scan` was interrupted.
 - An error is one sentence. Tracebacks are printed with `--verbose` only.
 """
@@ -22,6 +22,7 @@ from nsfw_app.cli.backup import backup, restore
 from nsfw_app.cli.check import check
 from nsfw_app.cli.classify import classify
 from nsfw_app.cli.evaluate import evaluate
+from nsfw_app.cli.explain import explain
 from nsfw_app.cli.export import export
 from nsfw_app.cli.filter import filter_images
 from nsfw_app.cli.import_labels import import_labels
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(classify)
+app.command()(explain)
 app.command()(scan)
 app.command("filter")(filter_images)
 app.command()(export)

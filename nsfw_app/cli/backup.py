@@ -119,6 +119,11 @@ def _decrypted(
     source: BufferedReader, identity_file: Path | None, passphrase_file: Path | None
 ) -> Iterator[BinaryIO]:
     if not encryption.is_encrypted(source):
+        if identity_file is not None or passphrase_file is not None:
+            raise BackupError(
+                "The backup is not encrypted: it may not be the one that you expect. Name no key "
+                "to restore it."
+            )
         yield source
         return
     if identity_file is not None:

@@ -32,13 +32,13 @@ def check_directory(path: Path) -> None:
         raise typer.BadParameter(f"{path.parent} is not a directory.")
 
 
-def write_file(path: Path, text: str) -> None:
-    """Write a text as UTF-8.
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write bytes, or a text as UTF-8.
 
     Raises:
         BadParameter: The file cannot be written.
     """
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
     except OSError as error:
         raise typer.BadParameter(f"{path} cannot be written: {error.strerror}.") from error

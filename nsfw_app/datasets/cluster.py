@@ -40,6 +40,8 @@ AUTO, CLIENT = "auto", "ray://"
 LOCAL = "local"  # address of a cluster of this machine only, which ends with the command
 OBJECT_STORE_BYTES = 100_000_000  # of a local cluster; units and counts are small
 CONNECT_S = 10.0
+CONNECT_ATTEMPTS = 3  # where the head node's process for this client ends while it starts
+CLIENT_SERVER_FAILED = "Starting Ray client server failed"
 NODES_S = 2.0  # between two looks at the nodes
 PROGRESS_S = 1.0  # between two looks at the counts of a worker
 START_S = 600.0  # until the first worker has loaded its model
@@ -402,12 +404,17 @@ def _connected(address: str) -> Any:
             "object_store_memory": OBJECT_STORE_BYTES,
             "_node_ip_address": "127.0.0.1",
         }
-    try:
-        ray.init(address=address, **options)
-    except Exception as error:  # ray has no base class for them
-        ray.shutdown()  # what it has started or reached before it failed
-        raise ClusterError(_connection_problem(address, error)) from error
-    return ray
+    attempts = CONNECT_ATTEMPTS
+    while True:
+        attempts -= 1
+        try:
+            ray.init(address=address, **options)
+        except Exception as error:  # ray has no base class for them
+            ray.shutdown()  # what it has started or reached before it failed
+            if not attempts or CLIENT_SERVER_FAILED not in str(error):
+                raise ClusterError(_connection_problem(address, error)) from error
+        else:
+            return ray
 
 
 def _check_address(address: str) -> None:

@@ -47,10 +47,18 @@ def thumbnail(preview_jpeg: bytes) -> bytes:
     Raises:
         ImageError: The preview is damaged.
     """
-    limits = decode.Limits(len(preview_jpeg) + 1, PREVIEW_SIDE**2, 1)
     with decode.memory_for(STORED_PREVIEW):
-        decoded = decode.decode(preview_jpeg, name=STORED_PREVIEW, limits=limits)
-        return preview(decoded.frames[0].image, THUMBNAIL_SIDE)
+        return preview(decoded_preview(preview_jpeg), THUMBNAIL_SIDE)
+
+
+def decoded_preview(preview_jpeg: bytes) -> Image.Image:
+    """The pixels of a stored preview.
+
+    Raises:
+        ImageError: The preview is damaged.
+    """
+    limits = decode.Limits(len(preview_jpeg) + 1, PREVIEW_SIDE**2, 1)
+    return decode.decode(preview_jpeg, name=STORED_PREVIEW, limits=limits).frames[0].image
 
 
 def placeholder(image: Image.Image) -> bytes:

@@ -13,13 +13,13 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsfw_app.concurrency import CpuSlots
+from nsfw_app.concurrency import CpuSlots, Priority
 from nsfw_app.errors import PredictionFailed
 from nsfw_app.records import LabelRole, ModelIdentity
 
@@ -27,6 +27,7 @@ from nsfw_app.records import LabelRole, ModelIdentity
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 Pixels = NDArray[Any]  # a prepared image or a batch of them: 32-bit floats or 8-bit integers
+Box = tuple[float, float, float, float]  # left, top, right, bottom in [0, 1] of width and height
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,16 @@ class Backend(Model, Protocol):
         """
         ...
 
+    def visible_box(self, size: tuple[int, int]) -> Box:
+        """The part of an image that is stretched to the model's input; the rest is cropped.
+
+        Beyond the image's sides, below 0 and above 1, it is a margin that the model adds.
+
+        Args:
+            size: The image's width and height in pixels.
+        """
+        ...
+
     def score(self, batch: Pixels) -> NDArray[np.float64]:
         """Probabilities. Called by at most `max_concurrency` threads at a time.
 
@@ -94,6 +105,22 @@ class Backend(Model, Protocol):
 
         Raises:
             PredictionFailed: The model failed on this batch.
+        """
+        ...
+
+
+@runtime_checkable
+class Attributing(Protocol):
+    """A backend that may explain a score from within the model."""
+
+    def attribution(self, prepared: Pixels) -> NDArray[np.float64] | None:
+        """How much each patch of a prepared image adds to its nsfw score.
+
+        Returns:
+            Shape (rows, columns) of patches, at least 0; None where this model has none.
+
+        Raises:
+            PredictionFailed: The model failed on it.
         """
         ...
 
@@ -135,8 +162,21 @@ class Classifier(Model, Protocol):
         """See `Backend.prepare`."""
         ...
 
-    def predict_prepared(self, prepared: Sequence[Pixels]) -> list[dict[str, float]]:
-        """See `predict`; takes images that `prepare` has returned."""
+    def visible_box(self, size: tuple[int, int]) -> Box:
+        """See `Backend.visible_box`."""
+        ...
+
+    def predict_prepared(
+        self, prepared: Sequence[Pixels], *, priority: Priority = Priority.REQUEST
+    ) -> list[dict[str, float]]:
+        """See `predict`; takes images that `prepare` has returned.
+
+        With the priority `BACKGROUND`, all other work goes first, and no queue limit applies.
+        """
+        ...
+
+    def attribution(self, prepared: Pixels) -> NDArray[np.float64] | None:
+        """See `Attributing.attribution`; None where the backend has none. In the background."""
         ...
 
 

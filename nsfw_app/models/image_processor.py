@@ -8,7 +8,11 @@ import numpy as np
 from PIL import Image
 from transformers import AutoImageProcessor
 
-from nsfw_app.models.classifier import Pixels
+from nsfw_app.errors import ModelUnsupported
+from nsfw_app.models.classifier import Box, Pixels
+from nsfw_app.models.preprocessing import Preprocessing
+
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 class ImageProcessor:
@@ -45,3 +49,10 @@ class ImageProcessor:
         """
         prepared = self._processor(image, return_tensors=self._tensors)["pixel_values"][0]
         return np.asarray(prepared, dtype=np.float32)
+
+    def visible_box(self, size: tuple[int, int]) -> Box:
+        """See `Backend.visible_box`. The whole image where the steps are not known."""
+        try:
+            return Preprocessing.of(self.config).visible_box(size)
+        except (ModelUnsupported, KeyError):
+            return WHOLE

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from nsfw_app.errors import ModelUnsupported
-from nsfw_app.models.classifier import Pixels
+from nsfw_app.models.classifier import Box, Pixels
 
 # Pillow first shrinks by a whole factor, down to three times the target size. That is much faster
 # for large images; with a gap of at least three the result is visually the same.
@@ -108,7 +108,10 @@ class Preprocessing:
         """
         height, width, _ = self.shape
         resized = image.resize(
-            (width, height), self.resample, box=self._crop_box(image), reducing_gap=REDUCING_GAP
+            (width, height),
+            self.resample,
+            box=self._crop_box(image.size),
+            reducing_gap=REDUCING_GAP,
         )
         return np.asarray(resized, dtype=np.uint8)
 
@@ -139,16 +142,21 @@ class Preprocessing:
             "its configuration."
         )
 
-    def _crop_box(self, image: Image.Image) -> tuple[float, float, float, float]:
+    def visible_box(self, size: tuple[int, int]) -> Box:
+        """See `Backend.visible_box`."""
+        left, top, right, bottom = self._crop_box(size)
+        return left / size[0], top / size[1], right / size[0], bottom / size[1]
+
+    def _crop_box(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
         """The part of an image that is kept, in its own pixels: left, top, right, bottom."""
         height, width, _ = self.shape
         if self.shorter:
-            across = down = min(image.size) / self.shorter
+            across = down = min(size) / self.shorter
         else:
-            across, down = image.width / self.width, image.height / self.height
-        left = max(0.0, (image.width - width * across) / 2)
-        top = max(0.0, (image.height - height * down) / 2)
-        return left, top, image.width - left, image.height - top
+            across, down = size[0] / self.width, size[1] / self.height
+        left = max(0.0, (size[0] - width * across) / 2)
+        top = max(0.0, (size[1] - height * down) / 2)
+        return left, top, size[0] - left, size[1] - top
 
 
 def _convnext(side: int, crop_pct: float) -> tuple[dict[str, int], dict[str, int]]:

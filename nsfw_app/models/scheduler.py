@@ -7,6 +7,8 @@
 - At most `max_waiting` requests wait; the next is rejected with `Overloaded`, so that no backlog
   grows.
 - A request that the model fails on fails alone.
+- A request with the priority `BACKGROUND` is computed only while no other waits, and at most one
+  batch before another that arrives. Its images are in addition to the queue limit.
 """
 
 import logging
@@ -17,20 +19,22 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsfw_app.concurrency import CpuSlots
+from nsfw_app.concurrency import CpuSlots, Priority
 from nsfw_app.concurrency_limits import in_flight_batched, in_flight_unbatched
 from nsfw_app.errors import OutOfMemory, Overloaded, PredictionFailed, lacks_memory
-from nsfw_app.models.classifier import Backend, Pixels
+from nsfw_app.models.classifier import Attributing, Backend, Box, Pixels
 from nsfw_app.settings import DEFAULT_BATCH_SIZE
 from nsfw_app.system import usable_cpus
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 RETRY_AFTER_S = 1  # a full queue of a fast model is empty in about this time
 MODEL_FAILED = "The model failed. See the server log."
@@ -62,6 +66,7 @@ class QueuedClassifier(ABC):
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._lock = threading.Lock()
+        self._backend_slots = CpuSlots(backend.max_concurrency)
         self.batch_observer: BatchObserver | None = None
         self.cpu_slots = cpu_slots or CpuSlots(usable_cpus())
         self.identity = backend.identity
@@ -72,18 +77,50 @@ class QueuedClassifier(ABC):
         """See `Backend.prepare`."""
         return self._backend.prepare(image)
 
+    def visible_box(self, size: tuple[int, int]) -> Box:
+        """See `Backend.visible_box`."""
+        return self._backend.visible_box(size)
+
+    def attribution(self, prepared: Pixels) -> NDArray[np.float64] | None:
+        """See `Classifier.attribution`."""
+        if not isinstance(self._backend, Attributing):
+            return None
+        return self._in_background(partial(self._backend.attribution, prepared))
+
     def predict(self, images: Sequence[Image.Image]) -> list[dict[str, float]]:
         """See `Classifier.predict`."""
         return self.predict_prepared([self.prepare(image) for image in images])
 
-    def predict_prepared(self, prepared: Sequence[Pixels]) -> list[dict[str, float]]:
+    def predict_prepared(
+        self, prepared: Sequence[Pixels], *, priority: Priority = Priority.REQUEST
+    ) -> list[dict[str, float]]:
         """See `Classifier.predict_prepared`."""
-        rows = self._schedule(prepared) if prepared else ()
+        if not prepared:
+            return []
+        if priority is Priority.BACKGROUND:
+            rows = self._in_background(partial(self._score, prepared))
+        else:
+            rows = self._schedule(prepared)
         return [dict(zip(self.roles, map(float, row), strict=True)) for row in rows]
 
     @abstractmethod
     def _schedule(self, prepared: Sequence[Pixels]) -> NDArray[np.float64]:
         """Wait for a turn, then compute at least one image. Returns shape (n, labels)."""
+
+    def _in_background(self, compute: Callable[[], Result]) -> Result:
+        """Compute in the caller's thread, after all requests that wait for a CPU or the backend.
+
+        No CPU slot is held while the backend is busy: decoding needs it.
+        """
+        while True:
+            with self._backend_slots.acquire(Priority.BACKGROUND):
+                pass
+            with (
+                self.cpu_slots.acquire(Priority.BACKGROUND),
+                self._backend_slots.acquire_now() as held,
+            ):
+                if held:
+                    return compute()
 
     def _check_queue_limit(self, waiting: int) -> None:
         if waiting >= self._max_waiting:
@@ -158,7 +195,10 @@ class DynamicBatcher(QueuedClassifier):
         if not self.waiting:
             return
         # Requests that arrive while this waits for a slot join the batch.
-        with self.cpu_slots.acquire(priority=True):
+        with (
+            self.cpu_slots.acquire(Priority.REQUEST),
+            self._backend_slots.acquire(Priority.REQUEST),
+        ):
             if batch := self._take_batch():
                 self._complete(batch)
 
@@ -211,7 +251,7 @@ class UnbatchedClassifier(QueuedClassifier):
             self._check_queue_limit(self.waiting)
             self._active += 1
         try:
-            with self.cpu_slots.acquire(priority=True):
+            with self.cpu_slots.acquire(Priority.REQUEST):
                 return self._score(prepared)
         finally:
             with self._lock:

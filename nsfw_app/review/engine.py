@@ -35,6 +35,7 @@ from nsfw_app.records import (
     Upload,
 )
 from nsfw_app.review.detail import DetailModel
+from nsfw_app.review.explanations import ExplanationService
 from nsfw_app.review.galleries import GalleryService
 from nsfw_app.review.policies import PolicyBook, reviewed
 from nsfw_app.review.predictions import Predictions
@@ -57,8 +58,8 @@ log = logging.getLogger(__name__)
 class Engine:
     """Classifies images and records decisions.
 
-    `queue`, `submissions`, `galleries`, `log`, `team` and `audit` are its parts for those nouns;
-    `detail` is the detail model, None where there is none.
+    `queue`, `submissions`, `galleries`, `explanations`, `log`, `team` and `audit` are its parts for
+    those nouns; `detail` is the detail model, None where there is none.
 
     Args:
         store: Images, predictions, decisions and the queue.
@@ -96,6 +97,9 @@ class Engine:
             loader=loader,
         )
         self.galleries = GalleryService(store, self.queue, previews=self._previews, loader=loader)
+        self.explanations = ExplanationService(
+            store, loader, previews=self._previews, limits=limits
+        )
         self._predictions = Predictions(
             store,
             loader,

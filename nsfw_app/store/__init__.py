@@ -27,6 +27,7 @@ from nsfw_app.store.database_copies import DatabaseCopies
 from nsfw_app.store.decision_rows import DecisionRows
 from nsfw_app.store.deliveries import Deliveries
 from nsfw_app.store.encryption import SecretCipher
+from nsfw_app.store.explanations import Explanations
 from nsfw_app.store.galleries import Galleries
 from nsfw_app.store.hub_changes import HubChanges
 from nsfw_app.store.hub_restore import HubRestore
@@ -137,6 +138,7 @@ class Store:
         self.views = PreviewViews(connections)
         self.preview_rows = PreviewRows(connections)
         self.restrictions = Restrictions(connections)
+        self.explanations = Explanations(connections)
         self.log = CorrectionLog(
             connections,
             catalog=self.catalog,

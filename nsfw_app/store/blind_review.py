@@ -1,11 +1,15 @@
-"""Blind review: which decisions a reviewer may know of, and how many are hidden from them.
+"""Blind review: which decisions and scores a reviewer may know of, and how many are hidden.
 
 Hidden are decisions of others about a prediction that waits for one of this reviewer's own. Their
 number does not depend on any filter: it would reveal what the hidden decisions say.
 """
 
+import json
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from nsfw_app.rules.permissions import Caller, Permission
+from nsfw_app.rules.queue import EntryReason
 from nsfw_app.store.connections import Connections
 
 # `audience` holds who may see a group's decisions: `*` for everyone, or the reviewers who decided
@@ -55,3 +59,52 @@ def count_hidden(
         values,
     )[0]
     return Hidden(decisions, images)
+
+
+SCORE_HIDDEN = """
+select exists (
+  select 1 from queue q join predictions p on p.id = q.prediction_id
+  where q.settled_at is null and p.image_sha256 = (
+      select image_sha256 from predictions where id = :prediction_id
+    )
+    and (q.reason in (select value from json_each(:reasons))
+      or q.priority in (select value from json_each(:priorities)))
+    and not exists (
+      select 1 from standing_decisions s
+      where s.prediction_id = q.prediction_id and s.reviewer = :reviewer
+    )
+    and (q.leased_by = :reviewer or not exists (
+      select 1 from uploads u where u.image_sha256 = p.image_sha256 and u.owner = :owner
+    ))
+)
+"""
+
+
+def hides_score(
+    connections: Connections, prediction_id: int, caller: Caller, reasons: Collection[EntryReason]
+) -> bool:
+    """Whether the score of a prediction is hidden from a reviewer until their decision.
+
+    It is while the image waits for one of the blind reasons, for any prediction of it, and the
+    reviewer has not decided on it.
+    Reviewers who uploaded the image know its score, unless they claimed the image from the queue.
+
+    Args:
+        connections: The database.
+        prediction_id: The prediction.
+        caller: The caller; from one who does not review nothing is hidden.
+        reasons: The blind reasons, see `QueueRules`.
+    """
+    if not caller.may(Permission.REVIEW):
+        return False
+    row = connections.row(
+        SCORE_HIDDEN,
+        {
+            "reviewer": caller.name,
+            "prediction_id": prediction_id,
+            "owner": caller.owner,
+            "reasons": json.dumps(sorted(reasons)),
+            "priorities": json.dumps(sorted(reason.priority for reason in reasons)),
+        },
+    )
+    return bool(row[0])

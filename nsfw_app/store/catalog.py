@@ -37,6 +37,27 @@ FIRST_UPLOAD = """
 select * from uploads where image_sha256 = :sha256 order by queues desc, id limit 1
 """
 
+# These are run for each image that arrives. `Table.insert` of sqlite-utils would run three times as
+# many statements in the transaction for which all other writers wait.
+ADD_IMAGE = """
+insert into images (sha256, format, width, height, size_bytes, frames, placeholder,
+  perceptual_hash, first_seen_at, warnings, incomplete)
+values (:sha256, :format, :width, :height, :size_bytes, :frames, :placeholder,
+  :perceptual_hash, :first_seen_at, :warnings, :incomplete)
+on conflict (sha256) do update set warnings = excluded.warnings, incomplete = excluded.incomplete
+  where (warnings, incomplete) is not (excluded.warnings, excluded.incomplete)
+"""
+ADD_PREDICTION = """
+insert into predictions (image_sha256, model, revision, backend, weights_sha256, probabilities,
+  nsfw_score, frame, "ground", predicted_at)
+values (:image_sha256, :model, :revision, :backend, :weights_sha256, :probabilities,
+  :nsfw_score, :frame, :background, :predicted_at)
+on conflict (image_sha256, model, revision, backend) do nothing returning id
+"""
+PREDICTION_ID = """
+select id from predictions where image_sha256 = :image_sha256 and model = :model
+  and revision = :revision and backend = :backend
+"""
 ARRIVED = "exists (select 1 from arrivals a where a.prediction_id = p.id)"
 # A prediction, its image, and what the detail model computed last for the same frame.
 STORED = f"""
@@ -192,7 +213,7 @@ class Catalog:
         sha256, submission_id, added = image.info.sha256, None, False
         with self._files.staged(sha256, jpeg) if jpeg is not None else nullcontext() as place:
             try:
-                with self._connections.writing() as db:
+                with self._connections.writing(background=True) as db:
                     prediction_id = image.prediction_id or _add_prediction(db, image)
                     detail = _added_detail(db, image)
                     if upload is not None:
@@ -312,8 +333,9 @@ class Catalog:
 
 def _add_prediction(db: Database, image: JudgedImage) -> int:
     """Insert an image and its prediction where they are missing; the prediction's id."""
-    info, prediction = image.info, image.prediction
-    db.table("images").insert(
+    info, prediction, identity = image.info, image.prediction, image.prediction.identity
+    db.execute(
+        ADD_IMAGE,
         {
             "sha256": info.sha256,
             "format": info.format,
@@ -324,39 +346,24 @@ def _add_prediction(db: Database, image: JudgedImage) -> int:
             "placeholder": image.preview.placeholder,
             "perceptual_hash": image.preview.perceptual_hash,
             "first_seen_at": now(),
+            "warnings": json.dumps([[warning.code, warning.message] for warning in info.warnings]),
+            "incomplete": info.incomplete,
         },
-        ignore=True,
     )
-    db.execute(
-        "update images set warnings = ?, incomplete = ? where sha256 = ?",
-        (
-            json.dumps([[warning.code, warning.message] for warning in info.warnings]),
-            info.incomplete,
-            info.sha256,
-        ),
-    )
-    identity = prediction.identity
-    db.table("predictions").insert(
-        {
-            "image_sha256": prediction.image_sha256,
-            "model": identity.model,
-            "revision": identity.revision,
-            "backend": identity.backend,
-            "weights_sha256": identity.weights_sha256,
-            "probabilities": json.dumps(dict(prediction.probabilities)),
-            "nsfw_score": prediction.nsfw_score,
-            "frame": prediction.frame,
-            "ground": prediction.background,
-            "predicted_at": now(),
-        },
-        ignore=True,
-    )
-    row = db.execute(
-        "select id from predictions "
-        "where image_sha256 = ? and model = ? and revision = ? and backend = ?",
-        (info.sha256, identity.model, identity.revision, identity.backend),
-    ).fetchone()
-    return int(row["id"])
+    values = {
+        "image_sha256": prediction.image_sha256,
+        "model": identity.model,
+        "revision": identity.revision,
+        "backend": identity.backend,
+        "weights_sha256": identity.weights_sha256,
+        "probabilities": json.dumps(dict(prediction.probabilities)),
+        "nsfw_score": prediction.nsfw_score,
+        "frame": prediction.frame,
+        "background": prediction.background,
+        "predicted_at": now(),
+    }
+    added = db.execute(ADD_PREDICTION, values).fetchone()
+    return int((added or db.execute(PREDICTION_ID, values).fetchone())["id"])
 
 
 def _added_detail(db: Database, image: JudgedImage) -> Detail | None:
@@ -385,16 +392,20 @@ def _added_detail(db: Database, image: JudgedImage) -> Detail | None:
 
 
 def _add_upload(db: Database, image_sha256: str, upload: Upload) -> None:
-    db.table("uploads").insert(
-        {
-            "image_sha256": image_sha256,
-            "owner": upload.owner,
-            "name": upload.name.encode("utf-8", "replace").decode(),
-            "source": upload.source,
-            "batch_id": upload.batch_id,
-            "uploaded_at": now(),
-            "queues": upload.retain.queues,
-        }
+    db.execute(
+        """
+        insert into uploads (image_sha256, owner, name, source, batch_id, uploaded_at, queues)
+        values (?, ?, ?, ?, ?, ?, ?)
+        """,
+        (
+            image_sha256,
+            upload.owner,
+            upload.name.encode("utf-8", "replace").decode(),
+            upload.source,
+            upload.batch_id,
+            now(),
+            upload.retain.queues,
+        ),
     )
 
 

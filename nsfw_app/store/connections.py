@@ -28,12 +28,12 @@ from nsfw_app.records import utc
 from nsfw_app.store.lock_waits import STALLED_S, LockWaits
 from nsfw_app.store.migrations import upgrade
 from nsfw_app.store.sqlite_errors import storage_error
+from nsfw_app.store.write_turn import WriteTurn
 
 T = TypeVar("T")
 
 LOCK_WAIT_S = 5.0  # how long a statement waits for a lock that no thread obtains
 CACHE_KB = 256  # per thread; the page cache of the system serves all of them
-TURN_S = 0.25  # how often a waiting thread checks whether the lock moves
 # Of 4 KiB; a decision writes about 18. The commit that reaches it moves the log into the database,
 # unless `checkpoint` does so before, as in the server.
 CHECKPOINT_PAGES = 8_000
@@ -138,7 +138,7 @@ class Connections:
         self._path = path.absolute()
         self._local = threading.local()
         self._waits = LockWaits(LOCK_WAIT_S)
-        self._turn = threading.Lock()  # hands the write lock to the next thread at once
+        self._turn = WriteTurn()
         self._began_at = 0.0  # when a thread last obtained the write lock
         self._size_bytes = 0  # of the file, when it was last known to be whole
         self._origin: str | None = None
@@ -215,7 +215,9 @@ class Connections:
         return connection
 
     @contextmanager
-    def writing(self, durability: Durability = Durability.POWER_CUT) -> Iterator[Database]:
+    def writing(
+        self, durability: Durability = Durability.POWER_CUT, *, background: bool = False
+    ) -> Iterator[Database]:
         """A transaction that may write, committed when the block ends without an error.
 
         It takes the write lock at once: one that read first could not wait for the lock later.
@@ -224,11 +226,12 @@ class Connections:
 
         Args:
             durability: What the commit survives.
+            background: Other threads of this process go before.
 
         Raises:
             StorageError: It could not begin, or it is not known to be on disk.
         """
-        has_turn = self._wait_for_turn()
+        has_turn = self._wait_for_turn(background)
         try:
             with self._writing(durability) as db:
                 yield db
@@ -236,16 +239,16 @@ class Connections:
             if has_turn:
                 self._turn.release()
 
-    def _wait_for_turn(self) -> bool:
+    def _wait_for_turn(self, background: bool) -> bool:
         """Wait while other threads write; False where another process may hold the lock.
 
         Then `LockWaits` decides which threads go on waiting.
         """
         self._began_at = self._began_at or time.monotonic()
-        while not self._turn.acquire(timeout=TURN_S):
-            if time.monotonic() - self._began_at > STALLED_S:
-                return False
-        return True
+        return self._turn.acquire(
+            background=background,
+            goes_on=lambda: time.monotonic() - self._began_at <= STALLED_S,
+        )
 
     @contextmanager
     def _writing(self, durability: Durability) -> Iterator[Database]:

@@ -13,7 +13,7 @@ from nsfw_app.decision import Decision
 from nsfw_app.models.categories import BY_CARD, CategoryMap
 from nsfw_app.records import Category
 from nsfw_app.store.connections import Connections
-from nsfw_app.store.policy_effects import DETAIL
+from nsfw_app.store.detail_rows import DETAIL
 
 PREDICTIONS = f"""
 select p.id, p.image_sha256, p.model, p.revision, p.backend, p.probabilities,

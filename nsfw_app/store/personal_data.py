@@ -5,8 +5,9 @@
   agreement and evidence stay as they are.
 - A name is that of a user in any case of its letters, as at the sign-in, whose failures the audit
   has as they were typed.
-- An image is known by its SHA-256. Erasing it deletes its preview, the names of its files and the
-  notes about it. Hash, size, scores and labels stay: they are evidence, and they show nothing.
+- An image is known by its SHA-256. Erasing it deletes its preview, its explanations, the names of
+  its files and the notes about it. Hash, size, scores and labels stay: they are evidence, and they
+  show nothing.
 - Decisions and audit are append-only: the triggers that enforce it are dropped and created again
   within the transaction of an erasure, which the audit records under the new name.
 """
@@ -82,6 +83,7 @@ IMAGES: Mapping[str, str] = MappingProxyType(
         "arrivals": OF_PREDICTION,
         "decisions": OF_PREDICTION,
         "training_labels": OF_PREDICTION,
+        "explanations": OF_PREDICTION,
         "queue": OF_PREDICTION,
         "submissions": OF_PREDICTION,
         "preview_views": "image_sha256 = :image",
@@ -178,6 +180,7 @@ class PersonalData:
                 for column in columns:
                     new = "''" if column == "note" else f"'{ERASED}'"
                     db.execute(f"update {table} set {column} = {new} where {IMAGES[table]}", values)
+            db.execute(f"delete from explanations where {OF_PREDICTION}", values)
             note(db, actor, AuditAction.ERASE, image_sha256, kind="image")
             begin_again(db)
         self._connections.overwrite_log()

@@ -24,6 +24,7 @@ from nsfw_app.records import utc
 from nsfw_app.rules.retention import Keep, Retention
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.explanations import OF_IMAGES
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.queue_entries import withdraw_images
 from nsfw_app.store.restrictions import RESTRICTED, is_restricted
@@ -143,7 +144,7 @@ class Purges:
         """Delete the previews of images that were due; one may have been uploaded again since."""
         started = time.monotonic()
         with self._files.setting_aside() as set_aside:
-            with self._connections.writing() as db:
+            with self._connections.writing(background=True) as db:
                 due = self._due(images, recent)
                 for image in due:
                     set_aside(image)
@@ -157,7 +158,7 @@ class Purges:
 
         What is put back may have been restricted since, or be needed again.
         """
-        with self._connections.writing() as db:
+        with self._connections.writing(background=True) as db:
             rows = db.execute(NAMED, {"images": json.dumps(images)}).fetchall()
             named = {row["sha256"] for row in rows}
             for image in named:
@@ -185,7 +186,7 @@ class Purges:
         deleted = self.tidy(self._files.all())
         waiting = self._connections.db.execute(WAITING).fetchall()
         lost = [row["image_sha256"] for row in waiting if not self._files.has(row["image_sha256"])]
-        with self._connections.writing() as db:
+        with self._connections.writing(background=True) as db:
             _forget(db, lost)
             details = {"keep": self.retention.keep, "days": self.retention.days}
             note(db, actor, AuditAction.PURGE, "pictures", deleted=deleted, **details)
@@ -198,7 +199,7 @@ class Purges:
         Raises:
             ImageRestricted: It must be kept.
         """
-        with self._connections.writing() as db:
+        with self._connections.writing(background=True) as db:
             if is_restricted(db, image_sha256):
                 raise ImageRestricted
             had = self._files.remove(image_sha256)
@@ -247,7 +248,7 @@ class Purges:
 
 
 def _forget(db: Database, images: list[str]) -> int:
-    """Empty placeholders, forget views, withdraw entries; return how many of the images exist."""
+    """Empty placeholders, forget what is derived, withdraw entries; how many images exist."""
     wanted = json.dumps(images)
     known = db.execute(
         "update images set placeholder = x'' "
@@ -258,6 +259,7 @@ def _forget(db: Database, images: list[str]) -> int:
         "delete from preview_views where image_sha256 in (select value from json_each(?))",
         (wanted,),
     )
+    db.execute(f"delete from explanations where {OF_IMAGES}", {"images": wanted})
     with webhooks_on_state_change(db) as watch:
         withdraw_images(db, images, watch)
     return len(known)

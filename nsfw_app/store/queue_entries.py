@@ -14,6 +14,7 @@ from sqlite_utils import Database
 from nsfw_app.errors import DecisionRefused, ImageRestricted, LeaseError, NotFound, Refusal
 from nsfw_app.records import Label, ModelIdentity, Prediction
 from nsfw_app.rules.decisions import contradicts
+from nsfw_app.rules.permissions import Caller
 from nsfw_app.rules.queue import (
     ADJUDICATION_PRIORITY,
     PRIORITIES,
@@ -24,6 +25,7 @@ from nsfw_app.rules.queue import (
     Settlement,
     settle,
 )
+from nsfw_app.store.blind_review import hides_score
 from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.label_imports import IMPORTED
 from nsfw_app.store.leases import note_skip, take_lease
@@ -78,6 +80,10 @@ class ReviewQueue:
             (identity.model, identity.revision, identity.weights_sha256, identity.backend),
         )
         return frozenset(row[0] for row in rows)
+
+    def hides_score(self, prediction_id: int, caller: Caller) -> bool:
+        """Whether a prediction's score is hidden from a caller; see `blind_review.hides_score`."""
+        return hides_score(self._connections, prediction_id, caller, self.rules.blind)
 
     def _enter(
         self,

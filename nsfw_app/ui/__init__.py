@@ -32,8 +32,8 @@ STYLES = """
     shared/tokens shared/base shared/topBar shared/notices shared/preview shared/recentDecisions
     shared/verdict shared/categories shared/decision shared/reviewPanel review/review
     gallery/gallery gallery/grid gallery/uploads queue/queue relabel/relabel shared/loupe
-    shared/wellness shared/access shared/policyText insights/insights insights/evidence
-    insights/charts log/log model/definitionList shared/narrow shared/forcedColors
+    shared/heatMap shared/wellness shared/access shared/policyText insights/insights
+    insights/evidence insights/charts log/log model/definitionList shared/narrow shared/forcedColors
 """.split()
 
 

@@ -38,6 +38,7 @@ from nsfw_app.web.page.decision_counts import decision_count_routes
 from nsfw_app.web.page.decisions import decision_routes
 from nsfw_app.web.page.disagreements import disagreement_routes
 from nsfw_app.web.page.evidence import evidence_routes
+from nsfw_app.web.page.explanations import explanation_routes
 from nsfw_app.web.page.galleries import gallery_routes
 from nsfw_app.web.page.images import image_routes, preview_routes
 from nsfw_app.web.page.keys import key_routes
@@ -159,6 +160,7 @@ def _page_routes(
     application.mount("/assets", StaticFiles(directory=assets))
     application.include_router(status_routes(gate.engine, settings=settings, saved=saved))
     application.include_router(image_routes(gate, accounts))
+    application.include_router(explanation_routes(gate, accounts))
     application.include_router(session_routes(accounts))
     application.include_router(key_routes(accounts))
     application.include_router(log_routes(gate.engine, summaries.calibrations))

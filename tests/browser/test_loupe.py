@@ -147,7 +147,7 @@ def test_the_loupe_zooms_pans_and_rotates(page: Page, cards: Locator) -> None:
     expect(percent).to_have_text("200 %")
     assert size_of(image) == (120, 80)
     expect(page.get_by_role("button", name="Zoom in")).to_be_disabled()
-    for name in ("Close Enter", "Hold to see V", "Fit 0", "Rotate R", "Close Enter"):
+    for name in ("Close Enter", "Hold to see V", "Heat map H", "Fit 0", "Rotate R", "Close Enter"):
         page.keyboard.press("Tab")
         expect(page.get_by_role("button", name=name)).to_be_focused()
     page.get_by_role("button", name="Close").click()

@@ -49,9 +49,17 @@ test('two shortcuts cannot have one key, and some keys keep their meaning', () =
 
 test('a stored keymap with a conflict, or of another kind, is not used', () => {
   assert.equal(validKeymap({ a: 'j' }).a, 'j')
-  assert.deepEqual(validKeymap({ a: 'x' }), DEFAULT_KEYMAP)
+  assert.deepEqual(validKeymap({ ...DEFAULT_KEYMAP, a: 'x' }), DEFAULT_KEYMAP)
   assert.deepEqual(validKeymap({ a: 7, q: 'q' }), DEFAULT_KEYMAP)
   assert.deepEqual(validKeymap(null), DEFAULT_KEYMAP)
+})
+
+test('a shortcut that is newer than the stored keys gets a free key, and the chosen ones stay', () => {
+  const { h: _, ...stored } = { ...DEFAULT_KEYMAP, a: 'h' }
+  const keymap = validKeymap(stored)
+  assert.equal(keymap.a, 'h')
+  assert.equal(shortcutOf(keymap, keymap.h), 'h')
+  assert.equal(conflictOf(keymap, 'h', keymap.h), null)
 })
 
 test('the keys of reasons differ from each other and from the keys that work in the form', () => {

@@ -122,6 +122,18 @@ def test_a_backup_is_encrypted_with_a_passphrase(run: Run, filled: Store, tmp_pa
     assert opened(tmp_path / "new").log.size(LogFilter()) == 1
 
 
+def test_a_backup_that_should_be_encrypted_is_refused(
+    run: Run, filled: Store, tmp_path: Path
+) -> None:
+    """Where a key is named, a file that is not encrypted may have replaced the right one."""
+    (tmp_path / "secret").write_text("correct horse battery staple\n")
+    run("backup", str(tmp_path / "b"))
+    restore = ["restore", str(tmp_path / "b"), "--data-dir", str(tmp_path / "new")]
+    refused = run(*restore, "--passphrase-file", str(tmp_path / "secret"), code=1)
+    assert "is not encrypted" in refused
+    assert not (tmp_path / "new" / "review.db").exists()
+
+
 def test_key_and_passphrase_exclude_each_other(run: Run, filled: Store, tmp_path: Path) -> None:
     """A backup has one kind of protection."""
     key = str(pyrage.x25519.Identity.generate().to_public())

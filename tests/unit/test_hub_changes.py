@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> Store:
 
 # Tables that are not saved: of secrets and accounts, of messages, and what belongs to this disk.
 NOT_SAVED_TABLES = frozenset(
-    """users sessions api_keys deliveries draw_secret preview_views
+    """users sessions api_keys deliveries draw_secret preview_views explanations
     hub_writer hub_changes hub_previews hub_obsolete _sqlite_migrations sqlite_sequence""".split()
 )
 

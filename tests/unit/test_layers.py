@@ -18,14 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from nsfw_app import dataset_errors, errors
+from nsfw_app import dataset_errors, errors, explain_errors
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "nsfw_app"
 
 # From the bottom up: a layer imports those before it, and itself where it is a package.
-LAYERS = """errors dataset_errors private_files system sync_status records decision rules
-concurrency settings server_log concurrency_limits imaging models store rate_limits last_use
+LAYERS = """errors dataset_errors explain_errors private_files system sync_status records decision
+rules concurrency settings server_log concurrency_limits imaging models store rate_limits last_use
 single_sign_on accounts review evidence datasets hub_sync backups checks bootstrap web ui server cli
 __main__""".split()
 # Layers within a package, from the bottom up; modules of one set may import each other.
@@ -42,7 +42,7 @@ SUBLAYERS: Mapping[str, Sequence[frozenset[str]]] = {
         frozenset({"hub", "image_processor", "preprocessing", "scheduler", "parity"}),
         frozenset({"checkpoints", "calibration_set"}),
         frozenset({"artifacts"}),
-        frozenset({"build_files", "backends"}),
+        frozenset({"build_files", "backends", "explain"}),
         frozenset({"equivalence", "selection", "optimize", "training"}),
         frozenset({"loader"}),
     ],
@@ -83,7 +83,7 @@ HOMES = {
 }
 ERRORS = {
     name
-    for name, each in (vars(errors) | vars(dataset_errors)).items()
+    for name, each in (vars(errors) | vars(dataset_errors) | vars(explain_errors)).items()
     if isinstance(each, type) and issubclass(each, BaseException)
 }
 READS_OF_THE_ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
@@ -242,6 +242,7 @@ def test_every_exception_is_defined_in_errors() -> None:
     found = {module: exceptions(text) for module, text in sources().items()}
     assert "StorageError" in found.pop("nsfw_app.errors")
     assert "ScanError" in found.pop("nsfw_app.dataset_errors")
+    assert "ScoreHidden" in found.pop("nsfw_app.explain_errors")
     assert not {module: names for module, names in found.items() if names}
 
 

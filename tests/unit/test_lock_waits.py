@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nsfw_app.errors import StorageError, StorageErrorKind
-from nsfw_app.store import Store, lock_waits
+from nsfw_app.store import Store, lock_waits, write_turn
 from nsfw_app.store import connections as connections_module
 from nsfw_app.store.lock_waits import LockWaits
 from tests.support.sample_records import add_image
@@ -62,7 +62,7 @@ def test_a_thread_does_not_wait_for_its_turn_behind_a_stuck_process(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While another process holds the lock, every thread waits by the rules of `LockWaits`."""
-    monkeypatch.setattr(connections_module, "TURN_S", 0.01)
+    monkeypatch.setattr(write_turn, "STEP_S", 0.01)
     monkeypatch.setattr(connections_module, "STALLED_S", 0.02)
     monkeypatch.setattr(store._connections._waits, "_limit_s", 0.05)
     with closing(sqlite3.connect(tmp_path / "review.db", isolation_level=None)) as other:
@@ -102,3 +102,24 @@ def test_a_checkpoint_leaves_nothing_for_a_commit(store: Store) -> None:
         thread.join(10)
     ((pages, checkpointed),) = moved
     assert pages == checkpointed > 0
+
+
+def test_writers_in_the_background_come_last(store: Store) -> None:
+    """While one thread writes, those that people wait for go first, each kind in its order."""
+    connections, wrote = store._connections, []
+
+    def write(name: str, background: bool) -> None:
+        with connections.writing(background=background) as db:
+            db.execute("update images set format = format")
+            wrote.append(name)
+
+    writers = [("image 1", True), ("decision 1", False), ("image 2", True), ("decision 2", False)]
+    threads = [threading.Thread(target=write, args=writer) for writer in writers]
+    with connections.writing():
+        for number, thread in enumerate(threads, start=1):
+            thread.start()
+            while sum(map(len, connections._turn._waiting)) < number:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join(10)
+    assert wrote == ["decision 1", "decision 2", "image 1", "image 2"]

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from nsfw_app.concurrency import CpuSlots
+from nsfw_app.concurrency import CpuSlots, Priority
 from nsfw_app.errors import Overloaded, PredictionFailed
 from nsfw_app.models.classifier import DownscaleRule, Pixels
 from nsfw_app.models.scheduler import DynamicBatcher, UnbatchedClassifier
@@ -74,7 +74,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def waiting(cpu_slots: CpuSlots) -> int:
     """How many callers wait for a CPU slot."""
-    return len(cpu_slots._priority._waiters) + len(cpu_slots._others._waiters)
+    return sum(cpu_slots._waiting.values())
 
 
 @pytest.mark.parametrize("kind", [DynamicBatcher, UnbatchedClassifier])
@@ -215,19 +215,20 @@ def test_decoding_and_the_model_share_cpu_slots(
 
 
 def test_priority_goes_first() -> None:
-    """Of the callers that wait for a slot, the one with priority is next, though it came last."""
+    """Of the callers that wait for a slot, the highest priority is next, though it came last."""
     order = []
     cpu_slots = CpuSlots(1)
+    came = [Priority.BACKGROUND, Priority.DECODING, Priority.DECODING, Priority.REQUEST]
 
-    def work(priority: bool) -> None:
-        with cpu_slots.acquire(priority=priority):
+    def work(priority: Priority) -> None:
+        with cpu_slots.acquire(priority):
             order.append(priority)
 
     with ThreadPoolExecutor(4) as pool, cpu_slots.acquire():
-        for number, priority in enumerate([False, False, True], start=1):
+        for number, priority in enumerate(came, start=1):
             pool.submit(work, priority)
             until(lambda: waiting(cpu_slots) == number)  # noqa: B023
-    assert order == [True, False, False]
+    assert order == came[::-1]
 
 
 def test_a_slot_is_released_after_an_error() -> None:
@@ -238,3 +239,61 @@ def test_a_slot_is_released_after_an_error() -> None:
             raise KeyError
     with cpu_slots.acquire():
         pass
+
+
+@pytest.mark.parametrize("kind", [DynamicBatcher, UnbatchedClassifier])
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_request_goes_before_the_next_batch_in_the_background(
+    kind: type[DynamicBatcher | UnbatchedClassifier], slots: int
+) -> None:
+    """A request that arrives during a batch in the background waits for that one batch only."""
+    backend = SlowBackend()
+    cpu_slots = CpuSlots(slots)
+    classifier = kind(backend, max_waiting=9, cpu_slots=cpu_slots)
+    backend.released.clear()
+
+    def in_background() -> None:
+        prepared = [classifier.prepare(image) for image in plain_images(1, 2)]
+        for _ in range(3):
+            classifier.predict_prepared(prepared, priority=Priority.BACKGROUND)
+
+    with ThreadPoolExecutor(2) as pool:
+        background = pool.submit(in_background)
+        assert backend.started.wait(TIMEOUT_S)
+        wanted = pool.submit(scores, classifier, 7)
+        slots_wanted = cpu_slots, classifier._backend_slots
+        until(lambda: any(map(waiting, slots_wanted)) or len(backend.batches) == 2)
+        backend.released.set()
+        assert wanted.result() == [7]
+        background.result()
+    assert backend.batches == [2, 1, 2, 2]
+
+
+def test_no_cpu_slot_is_held_while_the_backend_is_busy() -> None:
+    """Work in the background that waits for the backend leaves the slots to decoding."""
+    backend = SlowBackend()
+    cpu_slots = CpuSlots(2)
+    classifier = DynamicBatcher(backend, max_waiting=9, cpu_slots=cpu_slots)
+    backend.released.clear()
+    with ThreadPoolExecutor(2) as pool:
+        request = pool.submit(scores, classifier, 7)
+        assert backend.started.wait(TIMEOUT_S)
+        prepared = [classifier.prepare(image) for image in plain_images(1)]
+        background = pool.submit(
+            classifier.predict_prepared, prepared, priority=Priority.BACKGROUND
+        )
+        until(lambda: waiting(classifier._backend_slots) == 1)
+        with cpu_slots.acquire():  # as decoding does
+            pass
+        backend.released.set()
+        assert request.result() == [7]
+        assert len(background.result()) == 1
+
+
+def test_the_background_fails_alone() -> None:
+    """An error reaches the caller, and the slots are free again."""
+    classifier = DynamicBatcher(SlowBackend(lambda: PredictionFailed("No.")), max_waiting=1)
+    prepared = [classifier.prepare(image) for image in plain_images(BAD)]
+    with pytest.raises(PredictionFailed, match=r"No\."):
+        classifier.predict_prepared(prepared, priority=Priority.BACKGROUND)
+    assert scores(classifier, 8) == [8]

@@ -34,6 +34,7 @@ EXAMPLES = 100  # requests to each route
 DOCUMENT = "/v1/openapi.json"
 OPERATIONS = {
     "/moderations": "POST",
+    "/explain": "POST",
     "/image-classification": "POST",
     "/gate": "POST",
     "/images": "POST",

@@ -24,7 +24,7 @@ from nsfw_app.rules.permissions import KEY_SCOPES, Permission
 from nsfw_app.store import Store
 from nsfw_app.web.page.decisions import BatchBody
 from tests.support.application import WebApp, add, answer_to, open_app
-from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
+from tests.support.fakes import LIMITS, ExplainableClassifier, corner_image, image_bytes
 
 CALLERS = ("anonymous", "viewer", "reviewer", "other reviewer", "admin", "key without scope")
 Names = tuple[str, str]  # method and path
@@ -157,6 +157,19 @@ APP_ROUTES: dict[Names, Expected] = {
     ("GET", "/desk/images/{sha256}/thumbnail"): Expected(
         QUEUED, get("/desk/images/{scene.waiting[sha256]}/thumbnail")
     ),
+    ("POST", "/desk/images/{sha256}/explanation"): Expected(
+        QUEUED,
+        lambda client, scene: client.post(
+            f"/desk/images/{scene.waiting['sha256']}/explanation", json=prediction_of(scene.waiting)
+        ),
+    ),
+    ("GET", "/desk/explanations/{request_id}"): Expected(
+        (401, 404, 404, 404, 404, 403), get("/desk/explanations/none")
+    ),
+    ("DELETE", "/desk/explanations/{request_id}"): Expected(
+        (401, 404, 404, 404, 404, 403),
+        lambda client, _: client.delete("/desk/explanations/none"),
+    ),
     ("POST", "/desk/images/{sha256}/unrestrict"): Expected(
         (401, 403, 403, 403, 404, 403), post("/desk/images/{scene.waiting[sha256]}/unrestrict")
     ),
@@ -243,6 +256,9 @@ APP_ROUTES: dict[Names, Expected] = {
         frozenset(C),
     ),
     ("POST", "/v1/image-classification"): Expected(PEOPLE, classified, frozenset(C)),
+    ("POST", "/v1/explain"): Expected(
+        PEOPLE, post("/v1/explain", content=corner_image()), frozenset(C)
+    ),
     ("POST", "/v1/gate"): Expected(
         (401, 204, 204, 204, 204, 403), post("/v1/gate", **PNG), frozenset(C | Q)
     ),
@@ -285,7 +301,7 @@ def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     """The application with users and a fake model."""
     folder = tmp_path_factory.mktemp("routes")
     store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
-    loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
+    loader = ModelLoader("fake", lambda: Loaded(ExplainableClassifier()))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     with open_app(engine, store, folder) as web_app:
@@ -413,7 +429,7 @@ def space(web_app: WebApp, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """The application as a Space."""
     folder = tmp_path_factory.mktemp("space")
     store = Store(folder / "review.db", previews_dir=folder / "images", journal_mode="wal")
-    loader = ModelLoader("fake", lambda: Loaded(FakeClassifier()))
+    loader = ModelLoader("fake", lambda: Loaded(ExplainableClassifier()))
     loader.wait()
     engine = Engine(store=store, loader=loader, limits=LIMITS, policies=PolicyBook(store.policies))
     chosen = {

@@ -267,3 +267,28 @@ def test_named_endpoints_of_the_page(server: Server, tmp_path: Path) -> None:
     with pytest.raises(AppError, match="not one of normal, nsfw, unsure"):
         client.predict(arguments[0], "maybe", *arguments[2:], api_name="/decide")
     assert list((server.data / "uploads").rglob("*.png")) == []
+
+
+def test_a_photograph_is_explained(server: Server) -> None:
+    """By the embedded model: on the page, and for a program as a PNG; computed once."""
+    wait_until_ready(server)
+    photo = (ROOT / "nsfw_app/ui/assets/review/samples/astronaut.jpg").read_bytes()
+    card = post(f"{server.url}/desk/images?name=astronaut.jpg&source=review", photo)
+    names = json.dumps({key: card[key] for key in ("model", "revision", "backend")}).encode()
+    url = f"{server.url}/desk/images/{card['sha256']}/explanation"
+    status = post(url, names)
+    while status["status"] == "running":
+        with urllib.request.urlopen(f"{server.url}/desk/explanations/{status['id']}") as response:
+            status = json.load(response)
+    explanation = status["explanation"]
+    assert status["status"] == "done"
+    assert (explanation["method"], explanation["rows"]) == ("rise", 7)
+    assert abs(explanation["score"] - card["nsfw_score"]) < 0.02  # of the preview
+    assert post(url, names)["explanation"] == explanation
+    (row,) = server.rows("select explanation from explanations")
+    assert json.loads(row["explanation"]) == explanation
+    headers = {"accept": "image/png", "content-type": "image/jpeg"}
+    request = urllib.request.Request(f"{server.url}/v1/explain", data=photo, headers=headers)
+    with urllib.request.urlopen(request, timeout=60) as response:
+        assert response.headers["content-type"] == "image/png"
+        assert response.read(8) == b"\x89PNG\r\n\x1a\n"

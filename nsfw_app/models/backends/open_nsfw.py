@@ -25,7 +25,7 @@ from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.backends.bf16_runtime import Bf16Runtime
 from nsfw_app.models.backends.fp32_runtime import FP32, Fp32Runtime
 from nsfw_app.models.cards import OPEN_NSFW
-from nsfw_app.models.classifier import DownscaleRule, Pixels, weights_sha256
+from nsfw_app.models.classifier import Box, DownscaleRule, Pixels, weights_sha256
 from nsfw_app.models.optimized_formats import Format
 from nsfw_app.records import LabelRole, ModelIdentity
 
@@ -108,6 +108,10 @@ class OpenNSFW:
         square.paste(middle, (EDGE, EDGE))
         pixels: Pixels = preprocess(square)
         return pixels
+
+    def visible_box(self, size: tuple[int, int]) -> Box:  # noqa: ARG002
+        """See `Backend.visible_box`: the same part of every image."""
+        return KEPT[0], KEPT[0], KEPT[1], KEPT[1]
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
         """See `Backend.score`."""

@@ -27,11 +27,13 @@ class OptimizedBackend:
         self.downscale_rules = optimized_model.downscale_rules
         if optimized_model.preprocessing is not None:
             self._prepare = optimized_model.preprocessing.prepare
+            self.visible_box = optimized_model.preprocessing.visible_box
         else:
             # Imports transformers and torch, so only where it is used.
             from nsfw_app.models.image_processor import ImageProcessor
 
-            self._prepare = ImageProcessor(optimized_model.directory).prepare
+            processor = ImageProcessor(optimized_model.directory)
+            self._prepare, self.visible_box = processor.prepare, processor.visible_box
 
     def prepare(self, image: Image.Image) -> Pixels:
         """See `Backend.prepare`."""

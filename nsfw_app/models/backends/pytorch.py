@@ -20,7 +20,8 @@ from nsfw_app.errors import ModelDamaged, ModelUnsupported, PredictionFailed
 from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.cards import display_name, label_roles
 from nsfw_app.models.checkpoints import check_checkpoint, load_errors, weights_mismatch
-from nsfw_app.models.classifier import DownscaleRule, Pixels
+from nsfw_app.models.classifier import Box, DownscaleRule, Pixels
+from nsfw_app.models.explain.attribution import Attribution
 from nsfw_app.models.hub import ModelFiles
 from nsfw_app.models.image_processor import ImageProcessor
 from nsfw_app.models.optimized_formats import Format
@@ -101,6 +102,7 @@ class TransformersBackend:
         self._backend = FP32_BACKENDS[device]
         self.on_zero_gpu = _on_zero_gpu()
         self._compute: Any = self._probabilities
+        self._attribution: Attribution | None = None
         if self.on_zero_gpu:  # the GPU is attached only while a request is served
             self._compute = _with_zero_gpu(self._probabilities)
         else:
@@ -169,12 +171,27 @@ class TransformersBackend:
         """The format that `to_half` returns."""
         return HALF_PRECISION[self.device][1]
 
+    def attribution(self, prepared: Pixels) -> NDArray[np.float64] | None:
+        """See `Attributing.attribution`."""
+        if self.on_zero_gpu:
+            return None
+        try:
+            if self._attribution is None:
+                self._attribution = Attribution.of(self.model, self.roles)
+            if self._attribution is None:
+                return None
+            pixels = torch.from_numpy(prepared[None]).to(self.device, self._dtype)
+            return self._attribution.relevance(pixels)
+        except Exception as error:
+            raise self._failed(error) from error
+
     def to_half(self) -> Self:
         """The same model in the half precision of the device; this one stays unchanged."""
         half = copy.copy(self)
         half._dtype, half._backend = HALF_PRECISION[self.device]
         half.model = copy.deepcopy(self.model).to(half._dtype)
         half._compute = half._probabilities
+        half._attribution = None
         return half
 
     def prepare(self, image: Image.Image) -> Pixels:
@@ -183,6 +200,10 @@ class TransformersBackend:
             return self.processor.prepare(image)
         except Exception as error:
             raise self._failed(error) from error
+
+    def visible_box(self, size: tuple[int, int]) -> Box:
+        """See `Backend.visible_box`."""
+        return self.processor.visible_box(size)
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
         """See `Backend.score`."""

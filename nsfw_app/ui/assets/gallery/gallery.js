@@ -12,6 +12,7 @@ import { drawCategories } from '../shared/categoryBars.js'
 import { askFirst } from '../shared/confirmation.js'
 import { make, regionOf } from '../shared/dom.js'
 import { fillDropZone } from '../shared/dropZone.js'
+import { makeExplanationBox } from '../shared/explanationBox.js'
 import { useKeys } from '../shared/keys.js'
 import { followInLoupe, isLoupeOpen, toggleLoupe } from '../shared/loupe.js'
 import { makeMessageLine } from '../shared/messageLine.js'
@@ -121,6 +122,7 @@ export async function mount(root, { props, watch }) {
     'div',
     { class: 'gallery-footer' },
     leftOutList.element,
+    makeExplanationBox().element,
     statusLine,
     bar.element,
   )
@@ -263,6 +265,7 @@ export async function mount(root, { props, watch }) {
     page: grid.page,
     count: () => grid.shown().length,
     onSkip: (card) => decisions.skip(card),
+    say,
   })
   const { cardInFocus, moveOn, pick } = cardKeys
 

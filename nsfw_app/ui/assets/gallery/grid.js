@@ -6,6 +6,7 @@
 /** @import { makeFilters } from './filters.js' */
 /** @import { Order } from './order.js' */
 
+import { closeExplanation } from '../shared/explanation.js'
 import { makeRows } from '../shared/gridRows.js'
 import { INITIAL_POLICY } from '../shared/policy.js'
 import { signal } from '../shared/signal.js'
@@ -162,7 +163,10 @@ export function makeGrid({ filters, onRefresh, onCurrent }) {
     /** @param {Card} card */
     const visible = (card) => !card.hidden
     const next = ordered.slice(at).find(visible) ?? ordered.slice(0, at).findLast(visible)
-    if (!next) return
+    if (!next) {
+      if (current) closeExplanation(current.image)
+      return
+    }
     makeCurrent(next)
     if (takeFocus) next.element.focus({ preventScroll: true })
   }
@@ -177,6 +181,7 @@ export function makeGrid({ filters, onRefresh, onCurrent }) {
   function makeCurrent(card) {
     if (current && current !== card) {
       current.preview.conceal()
+      closeExplanation(current.image)
       current.element.tabIndex = -1
     }
     const changed = current !== card

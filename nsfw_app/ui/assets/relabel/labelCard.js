@@ -5,6 +5,7 @@
 
 import { reasonWord } from '../shared/decisionForm.js'
 import { make } from '../shared/dom.js'
+import { closeExplanation } from '../shared/explanation.js'
 import { fileName } from '../shared/fileName.js'
 import { Preview } from '../shared/preview.js'
 
@@ -120,6 +121,7 @@ export class LabelCard {
 
   setSaving() {
     this.saving = true
+    closeExplanation(this.image)
     this.#state.textContent = 'Saving'
   }
 

@@ -2,6 +2,7 @@
 
 /** @import { LabelCard } from './labelCard.js' */
 
+import { closeExplanation } from '../shared/explanation.js'
 import { makeRows, SIZES } from '../shared/gridRows.js'
 
 /** Creates an empty grid. */
@@ -28,6 +29,7 @@ export function makeLabelGrid() {
   function setCurrent(card) {
     if (current && current !== card) {
       current.preview.conceal()
+      closeExplanation(current.image)
       current.element.tabIndex = -1
     }
     current = card

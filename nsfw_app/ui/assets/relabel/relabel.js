@@ -7,6 +7,7 @@
 import { makeSelection } from '../gallery/selection.js'
 import { makeCardKeys } from '../shared/cardKeys.js'
 import { closest, make, regionOf, watchVisibility } from '../shared/dom.js'
+import { makeExplanationBox } from '../shared/explanationBox.js'
 import { toggleHelp, useKeys } from '../shared/keys.js'
 import { followInLoupe, toggleLoupe } from '../shared/loupe.js'
 import { makeMessageLine } from '../shared/messageLine.js'
@@ -61,6 +62,7 @@ export async function mount(root) {
     page: () => PAGE_ROWS * grid.columns(),
     count: () => grid.cards().length,
     onSkip: (card) => labels.skip(card),
+    say,
     onMove: follow,
   })
   const { cardInFocus, moveOn, pick } = cardKeys
@@ -100,7 +102,8 @@ export async function mount(root) {
       button(['Clear'], () => selection.clear(), { class: 'quiet clear' }),
     ),
   )
-  root.replaceChildren(empty, grid.element, message, leftOut, unexported, bar)
+  const box = makeExplanationBox()
+  root.replaceChildren(empty, grid.element, box.element, message, leftOut, unexported, bar)
 
   async function load() {
     try {

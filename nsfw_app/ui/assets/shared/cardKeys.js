@@ -1,8 +1,10 @@
 // Keys and clicks that move through a grid of cards and select them, the same in each tab with one.
 
 /** @import { Preview } from './preview.js' */
+/** @import { Image } from './server.js' */
 
 import { closest } from './dom.js'
+import { makeExplanationButton } from './explanationButton.js'
 import { inLoupe, isLoupeOpen } from './loupe.js'
 
 /**
@@ -10,6 +12,7 @@ import { inLoupe, isLoupeOpen } from './loupe.js'
  * @property {boolean} hidden By the filters.
  * @property {boolean} focused
  * @property {HTMLElement} element
+ * @property {Image} image
  * @property {Preview} preview
  */
 
@@ -43,9 +46,19 @@ import { inLoupe, isLoupeOpen } from './loupe.js'
  * @param {() => number} options.page Cards on a page.
  * @param {() => number} options.count Cards in all.
  * @param {(card: C) => void} options.onSkip
+ * @param {(words: string) => void} options.say Says why a card has no heat map.
  * @param {() => void} [options.onMove]
  */
-export function makeCardKeys({ grid, selection, row, page, count, onSkip, onMove = () => {} }) {
+export function makeCardKeys({
+  grid,
+  selection,
+  row,
+  page,
+  count,
+  onSkip,
+  say,
+  onMove = () => {},
+}) {
   /**
    * Selects by click: one card, with Shift a range, with Ctrl one more.
    *
@@ -67,6 +80,15 @@ export function makeCardKeys({ grid, selection, row, page, count, onSkip, onMove
   grid.element.addEventListener('click', (event) => {
     const card = grid.cardOf(closest(event, '.card'))
     if (card && !closest(event, 'button, details')) pick(card, event)
+  })
+
+  // One button, on the card that had the focus last.
+  const explain = makeExplanationButton({ image: () => grid.current?.image, say })
+  explain.element.tabIndex = -1
+  grid.element.addEventListener('focusin', () => {
+    const preview = grid.current?.preview.element
+    if (preview !== explain.element.parentElement) preview?.append(explain.element)
+    explain.draw()
   })
 
   /** @param {() => number} distance */
@@ -124,6 +146,7 @@ export function makeCardKeys({ grid, selection, row, page, count, onSkip, onMove
       ...Object.fromEntries(moves.map(([key, distance]) => [key, move(distance)])),
       ...Object.fromEntries(moves.map(([key, distance]) => [`Shift+${key}`, extend(distance)])),
       ' ': skip,
+      h: () => cardInFocus() && explain.toggle(),
       Escape: () => selection.clear(),
     },
     reveal: () => {

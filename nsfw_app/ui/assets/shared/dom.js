@@ -27,9 +27,24 @@ export function make(tag, attributes = {}, ...children) {
   return node
 }
 
+/**
+ * An SVG element with attributes and children.
+ *
+ * @template {keyof SVGElementTagNameMap} T
+ * @param {T} tag
+ * @param {Record<string, string | number>} attributes
+ * @param {...Node} children
+ */
+export function makeSvg(tag, attributes, ...children) {
+  const node = document.createElementNS(SVG, tag)
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value))
+  node.append(...children)
+  return node
+}
+
 /** @typedef {Action | 'agree' | 'disagree'} Shape */
 
-/** @type {Record<Shape, [string, Record<string, string | number>][]>} */
+/** @type {Record<Shape, ['circle' | 'path', Record<string, string | number>][]>} */
 const SHAPES = {
   allow: [
     ['circle', { cx: 12, cy: 12, r: 9 }],
@@ -57,16 +72,9 @@ const SHAPES = {
  * @param {Shape} name
  */
 export function icon(name) {
-  const svg = document.createElementNS(SVG, 'svg')
-  svg.setAttribute('viewBox', '0 0 24 24')
-  svg.setAttribute('class', `icon icon-${name}`)
-  svg.setAttribute('aria-hidden', 'true')
-  for (const [tag, attributes] of SHAPES[name]) {
-    const shape = document.createElementNS(SVG, tag)
-    for (const [name, value] of Object.entries(attributes)) shape.setAttribute(name, String(value))
-    svg.append(shape)
-  }
-  return svg
+  const shapes = SHAPES[name].map(([tag, attributes]) => makeSvg(tag, attributes))
+  const attributes = { viewBox: '0 0 24 24', class: `icon icon-${name}`, 'aria-hidden': 'true' }
+  return makeSvg('svg', attributes, ...shapes)
 }
 
 /**

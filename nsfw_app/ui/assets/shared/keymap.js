@@ -22,6 +22,7 @@ export const SHORTCUTS = [
   { name: 'n', meaning: 'Add reasons or a note', inForm: true },
   { name: 'v', meaning: 'Reveal the image, as set in Viewing', inForm: true },
   { name: 'b', meaning: 'Blur on or off for all images', inForm: true },
+  { name: 'h', meaning: 'Heat map: what the score depends on' },
   { name: 'p', meaning: 'Show the policy text, if there is one', inForm: true },
 ]
 
@@ -31,7 +32,7 @@ export const FIXED = [
   ['Arrows', 'Move without deciding'],
   ['Enter', 'Enlarge the image. In a form: save'],
   ['Shift+Arrows', 'Gallery, Relabel: select a range, which the keys then decide together'],
-  ['Esc', 'Close the form; Gallery, Relabel: clear the selection'],
+  ['Esc', 'Close the form, cancel the heat map; Gallery, Relabel: clear the selection'],
   ['?', 'Show or hide these keys'],
 ]
 
@@ -68,6 +69,7 @@ export const DEFAULT_KEYMAP = Object.fromEntries(
 const RESERVED = new Set(['?', '+', '-', 'Enter', 'Escape', 'Tab'])
 const LETTER = /^\p{L}$/u
 const LATIN = /^\p{Script=Latin}$/u
+const LETTERS = 'abcdefghijklmnopqrstuvwxyz'
 
 /**
  * The key that was pressed, in lower case: what is printed on it, or, where the layout has no Latin
@@ -119,7 +121,8 @@ export function conflictOf(keymap, name, key) {
 }
 
 /**
- * Stored values are not trusted: a keymap with a conflict becomes the default.
+ * Stored values are not trusted: a keymap with a conflict becomes the default. A shortcut that is newer
+ * than what was stored gets a free key where its own is taken.
  *
  * @param {Record<string, unknown> | null} stored
  * @returns {Keymap}
@@ -130,8 +133,22 @@ export function validKeymap(stored) {
     const key = stored?.[name]
     if (typeof key === 'string') keymap[name] = key
   }
+  for (const { name } of SHORTCUTS) {
+    if (stored && !(name in stored)) keymap[name] = freeKey(keymap, name)
+  }
   const valid = SHORTCUTS.every(({ name }) => conflictOf(keymap, name, keymap[name]) === null)
   return valid ? keymap : { ...DEFAULT_KEYMAP }
+}
+
+/**
+ * The key of a shortcut, or a letter that has no meaning where that key is taken.
+ *
+ * @param {Keymap} keymap
+ * @param {string} name
+ */
+function freeKey(keymap, name) {
+  const keys = [keymap[name], ...LETTERS]
+  return keys.find((key) => conflictOf(keymap, name, key) === null) ?? keymap[name]
 }
 
 /**

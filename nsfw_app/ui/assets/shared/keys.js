@@ -7,6 +7,7 @@
 // - After a click on a button the focus goes to the tab's stage.
 
 import { closest, isVisible, make, watchVisibility } from './dom.js'
+import { cancelExplanation } from './explanation.js'
 import { keyDialog, toggleHelp } from './keyDialog.js'
 import { keyOf, shortcutOf, wordOf } from './keymap.js'
 import { keymap } from './keyPreferences.js'
@@ -174,6 +175,7 @@ function use(event, name, key) {
   }
   if (form && name === 'Escape') return once(event, () => form.press(name, key))
   if (closest(event, TEXT_FIELDS) || isOfControl(event)) return false
+  if (name === 'Escape' && cancelExplanation()) return true
   if (name === '?') return once(event, toggleHelp)
   if (name === 'p') return policyDialog.available && once(event, policyDialog.toggle)
   const tab = openTab()

@@ -4,6 +4,9 @@
 /** @import { Image } from './server.js' */
 
 import { closest, make } from './dom.js'
+import { cancelExplanation } from './explanation.js'
+import { makeExplanationBox } from './explanationBox.js'
+import { makeExplanationButton } from './explanationButton.js'
 import { fileName } from './fileName.js'
 import { scaleLimits } from './loupeView.js'
 import { Preview } from './preview.js'
@@ -93,6 +96,14 @@ class Loupe {
   #categories = make('div', { class: 'loupe-line loupe-categories' })
   #reveal = make('span')
   #frames = make('div', { class: 'loupe-frames' })
+  #explain = makeExplanationButton({
+    image: () => this.#image,
+    say: (words) => {
+      this.#text.textContent = words
+    },
+  })
+  #explanation = makeExplanationBox()
+  #resized = new ResizeObserver(() => this.#draw())
   #zoomIn = button('Zoom in', '+', () => this.#zoom(ZOOM))
   #zoomOut = button('Zoom out', '-', () => this.#zoom(1 / ZOOM))
   #percent = make('output', { class: 'loupe-percent', 'aria-label': 'Zoom' })
@@ -112,6 +123,7 @@ class Loupe {
       'div',
       { class: 'loupe-line' },
       this.#reveal,
+      this.#explain.element,
       this.#zoomOut,
       this.#percent,
       this.#zoomIn,
@@ -119,6 +131,7 @@ class Loupe {
       button('Rotate', 'R', () => this.#turn()),
       this.#frames,
     ),
+    this.#explanation.element,
   )
 
   /** @param {(() => void) | undefined} onClose */
@@ -132,7 +145,7 @@ class Loupe {
     this.#stage.addEventListener('wheel', (event) => this.#onWheel(event), { passive: false })
     this.#stage.addEventListener('pointerdown', (event) => this.#onPointer(event))
     this.#stage.addEventListener('click', (event) => this.#dragged && event.stopPropagation(), true)
-    window.addEventListener('resize', () => this.#draw(), { signal })
+    this.#resized.observe(this.#stage)
     document.addEventListener('focusin', (event) => this.#keepFocus(event), { signal })
     // A notice can open another tab, which has its own images.
     document.addEventListener('click', (event) => closest(event, '[role="tab"]') && this.close(), {
@@ -158,6 +171,7 @@ class Loupe {
     this.#element.setAttribute('aria-label', `Loupe: ${image.name}`)
     this.#title.replaceChildren(fileName(image.name))
     this.#drawFrames()
+    this.#explain.draw()
     this.#setPreview(image)
     this.#fit()
   }
@@ -175,6 +189,9 @@ class Loupe {
     this.#preview?.hide()
     clearTimeout(this.#timer)
     this.#listening.abort()
+    this.#resized.disconnect()
+    this.#explain.remove()
+    this.#explanation.remove()
     open = null
     const inside = this.#element.contains(document.activeElement)
     this.#element.remove()
@@ -324,7 +341,7 @@ class Loupe {
    */
   #actionOf(event) {
     const { key, code, shiftKey, target } = event
-    if (key === 'Escape') return () => this.close()
+    if (key === 'Escape') return () => cancelExplanation() || this.close()
     if (key === 'Tab') return this.#turnFocus(shiftKey)
     if (target instanceof HTMLInputElement) return undefined // the frames' slider
     const step = 60

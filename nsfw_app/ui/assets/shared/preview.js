@@ -1,10 +1,13 @@
 // Previews, blurred until revealed. A hidden preview is a placeholder of 24 pixels; the unblurred
 // pixels are fetched on reveal and dropped afterwards.
 
+/** @import { ExplanationState } from './explanationRequest.js' */
 /** @import { Image } from './server.js' */
 
 import { closest, make } from './dom.js'
+import { explanation } from './explanation.js'
 import { noteExposure } from './exposure.js'
+import { heatMap, progressRing } from './heatMap.js'
 import { preferences } from './preferences.js'
 import { messageOf, previewUrl } from './server.js'
 import { signal } from './signal.js'
@@ -64,6 +67,10 @@ export class Preview {
   #pixels = null
   /** @type {HTMLButtonElement | null} */
   #button = null
+  /** @type {ReturnType<typeof progressRing> | null} While the image is being explained. */
+  #ring = null
+  /** @type {SVGElement | null} */
+  #map = null
   #image
   #size
 
@@ -95,6 +102,7 @@ export class Preview {
       if (isClickMode() && !selecting && !closest(event, 'button')) this.toggle()
     })
     references.add(new WeakRef(this))
+    this.drawExplanation(explanation.value)
     if (!blurred.value) this.reveal()
   }
 
@@ -164,6 +172,31 @@ export class Preview {
     this.#button?.setAttribute('aria-pressed', String(this.revealed))
   }
 
+  /**
+   * Shows the progress or the map of an explanation, if it is about this image and frame.
+   *
+   * @param {ExplanationState} state
+   */
+  drawExplanation(state) {
+    const own = state.phase !== 'none' && isSame(state.image, this.#image) ? state : null
+    if (!own && !this.#ring && !this.#map) return
+    if (own?.phase === 'running') {
+      this.#ring ??= progressRing(this.element)
+      this.#ring.draw(own.progress)
+    } else {
+      this.#ring?.remove()
+      this.#ring = null
+    }
+    this.#map?.remove()
+    this.#map = null
+    const { width, height } = this.#image
+    if (own?.phase === 'done' && own.explanation.informative && width && height) {
+      this.#map = heatMap(own.explanation, { width, height })
+      this.element.append(this.#map)
+    }
+    this.element.classList.toggle('explained', this.#map !== null)
+  }
+
   /** A button that reveals while held, or toggles, depending on the preferences. */
   makeButton() {
     const button = make(
@@ -193,10 +226,22 @@ export class Preview {
   }
 }
 
+/**
+ * Whether two images have the same pixels: also the frame of an animation.
+ *
+ * @param {Image} a
+ * @param {Image} b
+ */
+const isSame = (a, b) => a.sha256 === b.sha256 && (a.frame ?? 0) === (b.frame ?? 0)
+
 /** @param {string} url */
 function revoke(url) {
   if (url.startsWith('blob:')) URL.revokeObjectURL(url)
 }
+
+explanation.subscribe((state) => {
+  for (const preview of previews()) preview.drawExplanation(state)
+})
 
 let mode = preferences.value.reveal
 preferences.subscribe(({ reveal }) => {

@@ -5,6 +5,8 @@ import { signal } from './signal.js'
 
 const root = new URL('../../', import.meta.url)
 const VERSION_HEADER = 'nsfw-policy-version'
+const RETRY_MS = [400, 1200, 3000]
+const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error instead
 
 /** The policy version named by the latest response. */
 export const announcedVersion = signal(/** @type {number | null} */ (null))
@@ -109,3 +111,57 @@ export const jsonPost = (body) => ({
   headers: { 'content-type': 'application/json' },
   body: JSON.stringify(body),
 })
+
+/** @param {number} ms */
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+
+/**
+ * Repeats a request that did not arrive.
+ *
+ * @template T
+ * @param {() => Promise<T>} attempt
+ * @returns {Promise<T>}
+ * @throws {Unreachable} None of the attempts arrived.
+ */
+export async function retryUnreachable(attempt) {
+  for (const ms of RETRY_MS) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!(error instanceof Unreachable)) throw error
+      await wait(ms)
+    }
+  }
+  return attempt()
+}
+
+/**
+ * The response to a request, which is sent again while the server is busy for a short time.
+ *
+ * @param {string} path
+ * @param {RequestInit} options
+ */
+export async function requestWhenFree(path, options) {
+  for (;;) {
+    const response = await request(path, options)
+    if (!(await isBusy(response))) return response
+    await wait(1000 * Number(response.headers.get('retry-after')))
+  }
+}
+
+/**
+ * Whether a retry soon can help. It cannot if an operator must free disk space or restore a database.
+ *
+ * @param {Response} response
+ */
+async function isBusy(response) {
+  const seconds = Number(response.headers.get('retry-after'))
+  if (response.status === 429) return seconds > 0 && seconds <= MAX_WAIT_S
+  if (response.status !== 503 || !response.headers.has('retry-after')) return false
+  const body = await response
+    .clone()
+    .json()
+    .catch(() => null)
+  const kind = body?.error?.kind ?? ''
+  return kind === 'storage_busy' || !kind.startsWith('storage_')
+}

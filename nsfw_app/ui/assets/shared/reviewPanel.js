@@ -9,6 +9,9 @@
 import { drawCategories } from './categoryBars.js'
 import { LABEL_WORDS, makeDecisionForm } from './decisionForm.js'
 import { isVisible, make, watchVisibility } from './dom.js'
+import { closeExplanation } from './explanation.js'
+import { makeExplanationBox } from './explanationBox.js'
+import { makeExplanationButton } from './explanationButton.js'
 import { exposureOf } from './exposure.js'
 import { fileName } from './fileName.js'
 import { focusStage, keyHint, keyWord, toggleHelp } from './keys.js'
@@ -75,6 +78,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
   const formSlot = make('div', { class: 'form-slot' })
   const message = make('p', { class: 'saved', role: 'status' })
   const { begin, say } = makeMessageLine((...words) => message.replaceChildren(...words))
+  const heatMapButton = makeExplanationButton({ image: () => image, say })
   const details = make('div', { class: 'details' })
   const probabilities = make('section', {
     id: ids.probabilities,
@@ -84,6 +88,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
   parts.decision.replaceChildren(
     make('div', { class: 'decision-buttons' }, comparing, labeling),
     message,
+    makeExplanationBox().element,
     formSlot,
     details,
     ...extra,
@@ -117,12 +122,19 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
   function show(next) {
     preview?.conceal()
     closeForm()
+    if (image) closeExplanation(image)
     image = next
     preview = null
     if (image) {
       preview = new Preview(image, 'picture')
       const frame = make('div', { class: 'frame' }, preview.element)
-      const caption = make('figcaption', {}, describe(image), preview.makeButton())
+      const caption = make(
+        'figcaption',
+        {},
+        describe(image),
+        heatMapButton.element,
+        preview.makeButton(),
+      )
       frame.style.setProperty('--width', String(image.width ?? 0))
       stage.replaceChildren(make('figure', {}, frame, caption))
       if (tab === 'queue' && preferences.value.reveal === 'at_once') preview.reveal()
@@ -155,6 +167,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
     bar.drawScore(image?.nsfw_score)
     bar.drawPolicy(policy)
     bar.describe()
+    heatMapButton.draw()
     drawVerdict()
     drawBars()
     drawProbabilities()
@@ -243,6 +256,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
     if (!about) return
     const exposure = exposureOf(about)
     const elapsedMs = Math.round(performance.now() - shownAt)
+    closeExplanation(about)
     closeForm()
     focusStage()
     onDecision(about, {
@@ -412,6 +426,7 @@ export function makeReviewPanel({ tab, parts, ids = {}, onDecision, extra = [] }
         const label = modelLabel()
         openForm(label && opposite(label))?.focusNote()
       },
+      h: heatMapButton.toggle,
       Enter: () => toggleLoupe(image, preview, { onClose: focusStage }),
     },
     /** Unblurs the preview; returns a function that blurs it again. */

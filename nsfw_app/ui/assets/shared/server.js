@@ -14,6 +14,8 @@ import {
   messageOf,
   RequestError,
   request,
+  requestWhenFree,
+  retryUnreachable,
   Unreachable,
 } from './requests.js'
 import { signal } from './signal.js'
@@ -22,9 +24,7 @@ import { makeUnsavedDecisions } from './unsavedDecisions.js'
 
 export { deskUrl, messageOf, RequestError, Unreachable }
 
-const RETRY_MS = [400, 1200, 3000]
 const POLL_MS = 500
-const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error instead
 
 /**
  * @typedef {object} ModelIdentity
@@ -190,17 +190,13 @@ const MAX_WAIT_S = 5 // for a busy server; a longer wait is shown as an error in
  * @param {unknown} body
  */
 async function send(path, body) {
-  for (const wait of [...RETRY_MS, null]) {
-    try {
-      return await jsonOf(await request(path, jsonPost(body)))
-    } catch (error) {
-      if (!(error instanceof Unreachable)) throw error
-      if (wait === null)
-        throw new Unreachable(
-          'The server cannot be reached. Try again; a request that did arrive is not recorded twice.',
-        )
-      await new Promise((resolve) => setTimeout(resolve, wait))
-    }
+  try {
+    return await retryUnreachable(async () => jsonOf(await request(path, jsonPost(body))))
+  } catch (error) {
+    if (!(error instanceof Unreachable)) throw error
+    throw new Unreachable(
+      'The server cannot be reached. Try again; a request that did arrive is not recorded twice.',
+    )
   }
 }
 
@@ -270,38 +266,6 @@ function unavailable(file, kind, message) {
 }
 
 /**
- * The response to a file, which is sent again while the server is busy for a short time.
- *
- * @param {string} path
- * @param {File} file
- */
-async function post(path, file) {
-  for (;;) {
-    const response = await request(path, { method: 'POST', body: file })
-    if (!(await isBusy(response))) return response
-    const seconds = Number(response.headers.get('retry-after'))
-    await new Promise((resolve) => setTimeout(resolve, 1000 * seconds))
-  }
-}
-
-/**
- * Whether a retry soon can help. It cannot if an operator must free disk space or restore a database.
- *
- * @param {Response} response
- */
-async function isBusy(response) {
-  const seconds = Number(response.headers.get('retry-after'))
-  if (response.status === 429) return seconds > 0 && seconds <= MAX_WAIT_S
-  if (response.status !== 503 || !response.headers.has('retry-after')) return false
-  const body = await response
-    .clone()
-    .json()
-    .catch(() => null)
-  const kind = body?.error?.kind ?? ''
-  return kind === 'storage_busy' || !kind.startsWith('storage_')
-}
-
-/**
  * Classifies one file. The image keeps its file, for previews where the server stores none.
  *
  * @param {File} file
@@ -317,7 +281,9 @@ export async function addImage(file, source, batchId = '') {
     return unavailable(file, 'too_large', `${file.name} is larger than the limit of ${limit}.`)
   }
   const query = new URLSearchParams({ name: file.name, source, batch_id: batchId })
-  const image = await jsonOf(await post(`images?${query}`, file))
+  const image = await jsonOf(
+    await requestWhenFree(`images?${query}`, { method: 'POST', body: file }),
+  )
   if (image.error?.kind === 'model_loading')
     throw new RequestError(image.error.message, { status: 503, kind: image.error.kind })
   return { ...image, file }
@@ -532,7 +498,10 @@ export async function previewUrl(image, size) {
     frame: String(image.frame),
     ground: String(image.ground),
   })
-  const response = await post(`pictures?${query}`, image.file)
+  const response = await requestWhenFree(`pictures?${query}`, {
+    method: 'POST',
+    body: image.file,
+  })
   if (!response.ok) return jsonOf(response)
   return URL.createObjectURL(await response.blob())
 }

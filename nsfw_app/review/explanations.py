@@ -1,0 +1,394 @@
+"""Explanations of scores on request: checked, queued, computed one at a time, and kept.
+
+- One is computed at a time in a process, in parts that give way to every other image.
+- A request that no caller polls for `POLL_TIMEOUT_S` is cancelled: its page was closed.
+- Callers who may not see an image, or not its score yet, get no explanation of it.
+- An explanation does not count as a view of the image.
+"""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+from PIL import Image
+
+from nsfw_app.concurrency import Priority
+from nsfw_app.concurrency_limits import quarter
+from nsfw_app.errors import ImageRestricted, NotFound, NSFWReviewError, Overloaded
+from nsfw_app.explain_errors import ExplanationCancelled, OtherModel, PixelsMissing, ScoreHidden
+from nsfw_app.imaging import decode, heat_map
+from nsfw_app.imaging import previews as renderings
+from nsfw_app.imaging.decode import Limits
+from nsfw_app.models.cards import display_name
+from nsfw_app.models.classifier import Classifier
+from nsfw_app.models.explain.covered_scores import Progress, go_on
+from nsfw_app.models.explain.explainer import explain
+from nsfw_app.models.explain.explanation import VERSION, Explanation, Method
+from nsfw_app.models.loader import ModelLoader
+from nsfw_app.models.scheduler import MODEL_FAILED
+from nsfw_app.records import ImageProblem, JudgedImage, ModelIdentity, Prediction
+from nsfw_app.review import pipeline
+from nsfw_app.review.pipeline import ImageFile
+from nsfw_app.review.previews import Previews, rendered_frame
+from nsfw_app.rules.permissions import Caller
+from nsfw_app.store import Store
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 16  # requests that wait or are computed; one caller holds a quarter at most
+POLL_TIMEOUT_S = 10.0  # the page polls several times a second; a busy server may be slower
+RETRY_AFTER_S = 5  # in which one or two explanations are computed
+KEPT_S = 60.0  # how long the result of a request can be polled
+
+Pixels = Callable[[], tuple[Image.Image, Prediction]]  # decodes the frame of a prediction
+
+
+class ExplanationState(StrEnum):
+    """State of a request. One that waits is `running` with a progress of 0."""
+
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ExplanationStatus:
+    """A request as its caller sees it.
+
+    - `id` is what it is polled and cancelled by; empty where it was done before.
+    - `progress` is the part that is done, in [0, 1].
+    - `explanation` is set when it is done, `error` when it failed.
+    """
+
+    status: ExplanationState
+    progress: float
+    id: str
+    explanation: Explanation | None = None
+    error: ImageProblem | None = None
+
+
+@dataclass(slots=True)
+class _Request:
+    """A request, its state, and when it was polled last."""
+
+    owner: str | None
+    subject: tuple[str, ModelIdentity]
+    prediction_id: int
+    pixels: Pixels
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    polled_at: float = field(default_factory=time.monotonic)
+    progress: float = 0.0
+    is_cancelled: bool = False
+    state: ExplanationState = ExplanationState.RUNNING
+    explanation: Explanation | None = None
+    error: ImageProblem | None = None
+
+    def advance(self, progress: float) -> bool:
+        """Note the progress; returns whether to go on."""
+        self.progress = max(self.progress, progress)
+        return not self.is_cancelled and time.monotonic() - self.polled_at <= POLL_TIMEOUT_S
+
+    def end(self, state: ExplanationState, **result: Any) -> None:
+        """Set the result."""
+        self.explanation, self.error = result.get("explanation"), result.get("error")
+        self.state = state
+
+    @property
+    def status(self) -> ExplanationStatus:
+        """The request as its caller sees it."""
+        done = self.state is ExplanationState.DONE
+        progress = 1.0 if done else self.progress
+        return ExplanationStatus(self.state, progress, self.id, self.explanation, self.error)
+
+
+class ExplanationService:
+    """Explanations over a store.
+
+    Args:
+        store: Predictions, who may see them, and kept explanations.
+        loader: Source of the model.
+        previews: Which images are restricted.
+        limits: Largest input accepted.
+    """
+
+    def __init__(
+        self, store: Store, loader: ModelLoader, *, previews: Previews, limits: Limits
+    ) -> None:
+        self._store = store
+        self._loader = loader
+        self._previews = previews
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._requests: dict[str, _Request] = {}
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="explanations")
+
+    def start(
+        self, image_sha256: str, identity: ModelIdentity, caller: Caller
+    ) -> ExplanationStatus:
+        """Request the explanation of a stored prediction, from the kept preview of its image.
+
+        Args:
+            image_sha256: The image.
+            identity: The model of the prediction.
+            caller: Who asks.
+
+        Raises:
+            NotFound: There is no such prediction, or the caller may not see the image.
+            ScoreHidden: The caller reviews the image blind.
+            OtherModel: The prediction is of a model that is not loaded.
+            PixelsMissing: No preview is kept.
+            ModelError: The model is not loaded.
+            Overloaded: Too many requests wait.
+        """
+        if not self._store.visibility.is_visible(image_sha256, caller):
+            raise NotFound("No such image.")
+        image = self._visible_prediction(image_sha256, identity, caller)
+        if (kept := self._kept(image)) is not None:
+            return kept
+        self._check_model(identity)
+        if not self._store.previews.has(image_sha256):
+            raise PixelsMissing
+        return self._enqueue(image, caller, partial(self._kept_frame, image.prediction))
+
+    def start_with_file(
+        self, data: bytes, name: str, identity: ModelIdentity, caller: Caller
+    ) -> ExplanationStatus:
+        """Request the explanation of a prediction, from the file that it is of; see `start`.
+
+        Args:
+            data: The file's bytes.
+            name: The file's name, for messages.
+            identity: The model of the prediction.
+            caller: Who asks. For one without an owner nothing is stored, and the prediction is
+                computed again.
+
+        Raises:
+            ImageRestricted: Administrators only may see the image.
+        """
+        file = ImageFile.of(data, name)
+        if caller.owner is None:
+            self._check_model(identity)
+            subject = (file.sha256, identity)
+            return self._add(_Request(None, subject, 0, partial(self._unstored_frame, file)))
+        if self._previews.hides(file.sha256, caller):
+            raise ImageRestricted
+        image = self._visible_prediction(file.sha256, identity, caller)
+        if (kept := self._kept(image)) is not None:
+            return kept
+        self._check_model(identity)
+        return self._enqueue(image, caller, partial(self._frame, file, image.prediction))
+
+    def status(self, request_id: str, caller: Caller) -> ExplanationStatus:
+        """The state of a request; polling keeps it from being cancelled.
+
+        Raises:
+            NotFound: The caller made no such request, or it ended long ago.
+        """
+        request = self._find(request_id, caller)
+        request.polled_at = time.monotonic()
+        return request.status
+
+    def cancel(self, request_id: str, caller: Caller) -> ExplanationStatus:
+        """Cancel a request; it ends after the part that is computed now.
+
+        Raises:
+            NotFound: See `status`.
+        """
+        request = self._find(request_id, caller)
+        request.is_cancelled = True
+        if request.state is ExplanationState.RUNNING:
+            return ExplanationStatus(ExplanationState.CANCELLED, request.progress, request.id)
+        return request.status
+
+    def of_file(
+        self,
+        data: bytes,
+        prediction: Prediction,
+        *,
+        name: str,
+        method: Method | None = None,
+        progress: Progress = go_on,
+    ) -> tuple[Explanation, Image.Image]:
+        """Explain a prediction in the caller's thread; also returns the frame that it is of.
+
+        Raises:
+            ImageError: The bytes are not an image within the limits.
+            ModelError: The model failed.
+            MethodUnavailable: The model does not have this method.
+        """
+        image = self.frame_of(data, prediction, name=name)
+        return self._explained(image, prediction, progress, method), image
+
+    def frame_of(self, data: bytes, prediction: Prediction, *, name: str) -> Image.Image:
+        """The frame of a file that a prediction is of, at the size at which it is explained.
+
+        Raises:
+            ImageError: The bytes are not an image within the limits.
+        """
+        return self._frame(ImageFile.of(data, name, prediction.image_sha256), prediction)[0]
+
+    def _visible_prediction(
+        self, image_sha256: str, identity: ModelIdentity, caller: Caller
+    ) -> JudgedImage:
+        image = self._store.catalog.find(image_sha256, identity)
+        if image is None:
+            raise NotFound("There is no such prediction of this image.")
+        if self._store.queue.hides_score(image.prediction_id, caller):
+            raise ScoreHidden
+        return image
+
+    def _kept(self, image: JudgedImage) -> ExplanationStatus | None:
+        values = self._store.explanations.find(image.prediction_id, version=VERSION)
+        if values is None:
+            return None
+        return ExplanationStatus(ExplanationState.DONE, 1.0, "", Explanation.from_json(values))
+
+    def _check_model(self, identity: ModelIdentity) -> Classifier:
+        """The loaded model, which must be that of a prediction, with any backend.
+
+        Raises:
+            OtherModel: It is another one.
+            ModelError: None is loaded.
+        """
+        classifier = self._loader.classifier
+        loaded = classifier.identity
+        if (loaded.model, loaded.revision) != (identity.model, identity.revision):
+            raise OtherModel(
+                f"This score is of '{display_name(identity.model)}', revision {identity.revision}; "
+                f"'{display_name(loaded.model)}', revision {loaded.revision}, is loaded now. Only "
+                "scores of the loaded model can be explained. Upload the image again."
+            )
+        return classifier
+
+    def _enqueue(self, image: JudgedImage, caller: Caller, pixels: Pixels) -> ExplanationStatus:
+        prediction = image.prediction
+        subject = (prediction.image_sha256, prediction.identity)
+        return self._add(_Request(caller.owner, subject, image.prediction_id, pixels))
+
+    def _add(self, request: _Request) -> ExplanationStatus:
+        """Queue a request; where the caller has an equal one that runs, it is returned instead."""
+        with self._lock:
+            self._forget_old()
+            running = [r for r in self._requests.values() if r.state is ExplanationState.RUNNING]
+            own = [r for r in running if r.owner == request.owner]
+            for other in own:
+                if other.subject == request.subject and not other.is_cancelled:
+                    other.polled_at = time.monotonic()
+                    return other.status
+            if len(own) >= quarter(MAX_WAITING) or len(running) >= MAX_WAITING:
+                raise Overloaded(
+                    f"{len(running)} explanations are waiting, {len(own)} of them yours. Try again "
+                    f"in {RETRY_AFTER_S} seconds.",
+                    retry_after_s=RETRY_AFTER_S,
+                )
+            self._requests[request.id] = request
+        self._worker.submit(self._run, request)
+        return request.status
+
+    def _forget_old(self) -> None:
+        before = time.monotonic() - KEPT_S
+        self._requests = {
+            key: request
+            for key, request in self._requests.items()
+            if request.state is ExplanationState.RUNNING or request.polled_at >= before
+        }
+
+    def _find(self, request_id: str, caller: Caller) -> _Request:
+        with self._lock:
+            request = self._requests.get(request_id)
+        if request is None or request.owner != caller.owner:
+            raise NotFound("There is no such explanation. Request it again.")
+        return request
+
+    def _run(self, request: _Request) -> None:
+        """Compute a request's explanation; every error ends up in its state."""
+        try:
+            explanation = self._computed(request)
+            request.end(ExplanationState.DONE, explanation=explanation)
+        except ExplanationCancelled:
+            request.end(ExplanationState.CANCELLED)
+        except NSFWReviewError as error:
+            request.end(ExplanationState.FAILED, error=ImageProblem(error.kind, str(error)))
+        except Exception:  # of any library; else the request would seem to run forever
+            log.exception("An explanation failed.")
+            problem = ImageProblem("prediction_failed", MODEL_FAILED)
+            request.end(ExplanationState.FAILED, error=problem)
+
+    def _computed(self, request: _Request) -> Explanation:
+        """Compute and keep a request's explanation."""
+        if not request.advance(0.0):
+            raise ExplanationCancelled
+        image, prediction = request.pixels()
+        explanation = self._explained(image, prediction, request.advance)
+        if request.prediction_id:
+            self._store.explanations.add(
+                request.prediction_id, explanation.to_json(), version=VERSION
+            )
+        return explanation
+
+    def _explained(
+        self,
+        image: Image.Image,
+        prediction: Prediction,
+        progress: Progress,
+        method: Method | None = None,
+    ) -> Explanation:
+        classifier = self._check_model(prediction.identity)
+        frame = prediction.frame
+        return explain(image, classifier, method=method, frame=frame, progress=progress)
+
+    def _kept_frame(self, prediction: Prediction) -> tuple[Image.Image, Prediction]:
+        """The kept preview: of the frame and on the background of the prediction."""
+        try:
+            jpeg = self._store.previews.get(prediction.image_sha256)
+        except NotFound:
+            raise PixelsMissing from None
+        with self._decoding(renderings.STORED_PREVIEW):
+            return renderings.decoded_preview(jpeg), prediction
+
+    def _frame(self, file: ImageFile, prediction: Prediction) -> tuple[Image.Image, Prediction]:
+        with self._decoding(file.name):
+            frame = rendered_frame(file.data, prediction, name=file.name, limits=self._limits)
+            return renderings.fitted(frame, renderings.PREVIEW_SIDE), prediction
+
+    def _unstored_frame(self, file: ImageFile) -> tuple[Image.Image, Prediction]:
+        with decode.memory_for(file.name):
+            classifier = self._loader.classifier
+            image = pipeline.classify(file, classifier, limits=self._limits).image
+        return self._frame(file, image.prediction)
+
+    @contextmanager
+    def _decoding(self, name: str) -> Iterator[None]:
+        """Hold a CPU slot after all other work, and count an error of memory as the file's."""
+        slots = self._loader.classifier.cpu_slots
+        with slots.acquire(Priority.BACKGROUND), decode.memory_for(name):
+            yield
+
+
+def heat_map_png(explanation: Explanation, image: Image.Image, *, reveal: bool = False) -> bytes:
+    """The map of an explanation as a PNG, over the image or its blurred version.
+
+    A map that is no better than a random one is not drawn; the sentence says so.
+
+    Args:
+        explanation: Of this image.
+        image: The frame that was explained.
+        reveal: Draw over the image itself.
+    """
+    shown = explanation.informative
+    return heat_map.draw(
+        image,
+        sentence=explanation.sentence,
+        values=explanation.values if shown else None,
+        marked=explanation.marked if shown else (),
+        reveal=reveal,
+    )
