@@ -76,3 +76,18 @@ def test_a_policy_shows_its_effect_and_is_reverted(browser: Browser, tmp_path: P
             save.click()
             expect(effect).to_contain_text("1 waiting image was released, without a decision.")
             expect(page.locator("#release-now")).to_be_hidden()
+
+            page.get_by_role("button", name="Rules of categories").click()
+            page.get_by_label("Gore or violence: action").click()
+            page.get_by_role("option", name="Block").click()
+            at = page.get_by_label("Gore or violence: threshold")
+            at.and_(page.locator("input:visible")).fill("0.3")
+            page.get_by_label("Why").fill("no gore")
+            save.click()
+            expect(facts).to_contain_text("Policy, version 5")
+            expect(facts).to_contain_text("Gore or violence")
+            expect(facts).to_contain_text("block from 0.30")
+            (saved,) = own.rows("select category_rules from policies where version = 5")
+            assert saved["category_rules"] == (
+                '[{"category": "gore_or_violence", "threshold": 0.3, "action": "block"}]'
+            )

