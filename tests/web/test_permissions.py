@@ -421,6 +421,9 @@ VISITOR_STATUSES: dict[Names, int] = {
     # Visible to owners only, and a visitor owns nothing.
     ("GET", "/desk/images/{sha256}/picture"): 404,
     ("GET", "/desk/images/{sha256}/thumbnail"): 404,
+    ("POST", "/desk/images/{sha256}/explanation"): 404,
+    ("GET", "/desk/explanations/{request_id}"): 404,
+    ("DELETE", "/desk/explanations/{request_id}"): 404,
 }
 
 

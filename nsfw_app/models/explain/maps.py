@@ -86,7 +86,7 @@ def rise(covered: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[n
 def smoothed(values: Values) -> Values:
     """The values averaged a little with their neighbors': weights 1, 6, 1 along each side.
 
-    So few versions say little about one cell alone. More weight on the neighbors would hide evidence
+    So few versions say little about one cell alone. More weight on neighbors would hide evidence
     in a single cell.
     """
     padded = np.pad(values, 1, mode="edge")
