@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nsfw_app.evidence.alarms import model_alarms, other_running
 from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
+from nsfw_app.records import Action, Category
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.auth.callers import needs
@@ -56,6 +57,14 @@ class ConfusionBody(Body):
     false_negatives: int
 
 
+class CategoryRuleBody(Body):
+    """The action from a probability of a category upwards."""
+
+    category: Category
+    threshold: float
+    action: Action
+
+
 class PolicyBody(Body):
     """The policy in force."""
 
@@ -65,6 +74,8 @@ class PolicyBody(Body):
     version: int
     author: str
     reason: str
+    category_rules: list[CategoryRuleBody]
+    overrules_allow: bool = Field(description="Whether rules change what the score allows.")
 
 
 class CurveBody(Body):
