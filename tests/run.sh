@@ -34,7 +34,7 @@ fi
 export PATH="$PWD/$venv/bin:$PATH"
 
 missing=()
-command -v chromium >/dev/null || missing+=(chromium)
+command -v chromium-headless-shell >/dev/null || missing+=(chromium-headless-shell)
 command -v firefox-esr >/dev/null || missing+=(firefox-esr)
 PATH="$PATH:/usr/sbin" command -v nginx >/dev/null || missing+=(nginx-light)
 command -v node >/dev/null || missing+=(nodejs)
