@@ -111,6 +111,7 @@ class TransparencyReport:
                 each.nsfw_score,
                 policy_of(each),
                 incomplete=each.incomplete,
+                is_unjudged=not each.is_detailed,
                 categories=each.categories,
             )
             counts[each.model, each.source, verdict.action] += 1

@@ -119,11 +119,15 @@ def reviewed(name: str, policy: Policy, image: JudgedImage) -> Review:
 
 
 def verdict_of(image: JudgedImage, policy: Policy) -> Verdict:
-    """The verdict of a judged image; where the detail model failed, it is at least review."""
+    """The verdict of a judged image; where the detail model failed, it is at least review.
+
+    Failures are not stored: where it is asked about all images, a missing result counts as one.
+    """
     failed = image.detail is not None and image.detail.problem is not None
     return judge(
         image.prediction.nsfw_score,
         policy,
         incomplete=image.info.incomplete or failed,
+        is_unjudged=image.detail is None,
         categories=image.categories,
     )

@@ -4,6 +4,8 @@
   `review_from`; `review` between.
 - No score is `unavailable`.
 - An image with missing pixels is never `allow`: the score does not cover them.
+- Where the policy overrules what the score allows, neither is one that the detail model did not
+  judge: it failed, or the image was stored before it was asked.
 - The rules of categories make an action more severe, never less. What the score alone allows they
   change only where the policy overrules it.
 """
@@ -23,6 +25,7 @@ def judge(
     policy: Policy,
     *,
     incomplete: bool = False,
+    is_unjudged: bool = False,
     categories: Mapping[Category, float] = NONE_JUDGED,
 ) -> Verdict:
     """The verdict of an nsfw score, and of probabilities of categories, under a policy.
@@ -32,6 +35,7 @@ def judge(
         policy: Threshold and review band.
         incomplete: Pixels of the image are missing, or a model that was asked failed; the action is
             then at least review.
+        is_unjudged: No result of the detail model is known.
         categories: Probability in [0, 1] of each category that was judged.
 
     Returns:
@@ -42,7 +46,8 @@ def judge(
     label = Label.NSFW if score >= policy.threshold else Label.NORMAL
     if score >= policy.review_to:
         return Verdict(label, Action.BLOCK)
-    allowed = score < policy.review_from and not incomplete
+    unknown = incomplete or (is_unjudged and policy.overrules_allow)
+    allowed = score < policy.review_from and not unknown
     action = Action.ALLOW if allowed else Action.REVIEW
     if allowed and not policy.overrules_allow:
         return Verdict(label, action)

@@ -33,6 +33,7 @@ class ArrivedScore(NamedTuple):
     policy_version: int
     nsfw_score: float
     incomplete: bool
+    is_detailed: bool  # whether a detail model judged it
     categories: Mapping[Category, float]
 
 
@@ -90,6 +91,7 @@ class PeriodCounts:
                 row["policy_version"],
                 row["nsfw_score"],
                 bool(row["incomplete"]),
+                row["detail_model"] is not None,
                 judged_categories(row, self._detail_categories) if has_rules else {},
             )
 

@@ -24,11 +24,18 @@ from nsfw_app.store.connections import Connections, now
 from nsfw_app.store.detail_rows import DETAIL, JUDGED, judged_categories
 from nsfw_app.store.states import webhooks_on_state_change
 
+NOT_DETAILED = """
+not exists (
+  select 1 from detail_predictions d where d.image_sha256 = p.image_sha256
+    and d.frame = p.frame and d.background = p."ground"
+)
+"""
 # As `rules.policy.judge`, for the columns of a prediction; an image with missing pixels is never
-# allowed.
+# allowed, and neither is one that the detail model did not judge where the policy overrules that.
 ACTION = f"""
 case when p.nsfw_score >= :{{name}}_to then '{Action.BLOCK}'
-  when p.nsfw_score >= :{{name}}_from or p.image_sha256 in incomplete then '{Action.REVIEW}'
+  when p.nsfw_score >= :{{name}}_from or p.image_sha256 in incomplete
+    or :{{name}}_overrules_allow and {NOT_DETAILED} then '{Action.REVIEW}'
   else '{Action.ALLOW}' end
 """
 # The first condition is the cheapest; it leaves only scores that can move.
@@ -46,12 +53,6 @@ where (
 group by 1, 2 having before <> after order by 3 desc, 1, 2
 """
 ALL = "true"
-NOT_DETAILED = """
-not exists (
-  select 1 from detail_predictions d where d.image_sha256 = p.image_sha256
-    and d.frame = p.frame and d.background = p."ground"
-)
-"""
 # The columns of a prediction from which a policy judges it.
 COLUMNS = f"""
 {JUDGED}, p.nsfw_score,
@@ -173,19 +174,25 @@ class PolicyEffects:
             return [(row["id"], row["prediction_id"]) for row in rows]
         waiting = WAITING.format(joined=f"left {DETAIL}")
         rows = db.execute(f"select q.id, q.prediction_id, {COLUMNS} {waiting}", values).fetchall()
-        found = []
-        for row in rows:
-            # It may wait because the detail model failed on it.
-            failed = policy.overrules_allow and row["detail_model"] is None
-            if self._action(row, policy, failed=failed) is not Action.REVIEW:
-                found.append((row["id"], row["prediction_id"]))
-        return found
+        return [
+            (row["id"], row["prediction_id"])
+            for row in rows
+            if self._action(row, policy) is not Action.REVIEW
+        ]
 
-    def _action(self, row: Any, policy: Policy, *, failed: bool = False) -> Action:
-        categories = judged_categories(row, self._detail_categories)
-        incomplete = bool(row["incomplete"]) or failed
-        return judge(row["nsfw_score"], policy, incomplete=incomplete, categories=categories).action
+    def _action(self, row: Any, policy: Policy) -> Action:
+        return judge(
+            row["nsfw_score"],
+            policy,
+            incomplete=bool(row["incomplete"]),
+            is_unjudged=row["detail_model"] is None,
+            categories=judged_categories(row, self._detail_categories),
+        ).action
 
 
 def _band(name: str, policy: Policy) -> dict[str, Any]:
-    return {f"{name}_from": policy.review_from, f"{name}_to": policy.review_to}
+    return {
+        f"{name}_from": policy.review_from,
+        f"{name}_to": policy.review_to,
+        f"{name}_overrules_allow": policy.overrules_allow,
+    }

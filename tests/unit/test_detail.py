@@ -193,7 +193,13 @@ def test_without_it_the_first_model_goes_on(store: Store, when: DetailWhen) -> N
     assert judged["detail"]["probabilities"] is None
     assert judged["categories"] is None
     allowed = engine.review(image(ALLOWED), ANN)
-    assert allowed.verdict.action is (Action.REVIEW if when is DetailWhen.ALWAYS else Action.ALLOW)
+    action = Action.REVIEW if when is DetailWhen.ALWAYS else Action.ALLOW
+    assert allowed.verdict.action is action
+    # The failure is not stored, but what follows from it stays.
+    assert engine.queue.review_of(2).verdict.action is action
+    lower = replace(engine.policy, review_from=0.0)
+    moved = {(move.before, move.after) for move in engine.policy_effect(lower).moves}
+    assert moved == (set() if when is DetailWhen.ALWAYS else {(Action.ALLOW, Action.REVIEW)})
     # A model that works later judges what it could not before.
     later = detail_engine(store, FakeDetail(), when=when)
     assert later.review(image(BLOCKED), ANN).categories[GORE] == pytest.approx(GREEN)

@@ -109,6 +109,7 @@ def test_verdicts_are_those_of_the_page(case: dict[str, Any]) -> None:
         case["nsfw_score"],
         Policy(**numbers, category_rules=rules),
         incomplete=case.get("incomplete", False),
+        is_unjudged=not case.get("detail"),
         categories={Category(name): p for name, p in (case.get("categories") or {}).items()},
     )
     assert verdict == Verdict(case["label"] and Label(case["label"]), Action(case["action"]))

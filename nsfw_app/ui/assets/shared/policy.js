@@ -79,7 +79,8 @@ function actionOfScore(image, policy) {
   const score = image?.nsfw_score
   if (score == null) return 'unavailable'
   if (score >= policy.review_to) return 'block'
-  const known = !image?.incomplete && !image?.detail?.error
+  const judged = image?.detail ? !image.detail.error : !policy.overrules_allow
+  const known = !image?.incomplete && judged
   return score < policy.review_from && known ? 'allow' : 'review'
 }
 
@@ -123,7 +124,7 @@ export function explain(action, image, policy) {
   const inBand = image.nsfw_score !== null && image.nsfw_score >= policy.review_from
   return {
     allow: `Allowed below ${from}.${highestRuled(image, policy) ? UNCHANGED : ''}`,
-    review: inBand ? `A reviewer decides from ${from} to ${to}.` : explainUnknown(image),
+    review: inBand ? `A reviewer decides from ${from} to ${to}.` : explainUnknown(image, policy),
     block: `Blocked at ${to} and above.`,
     unavailable: '',
   }[action]
@@ -133,11 +134,15 @@ export function explain(action, image, policy) {
  * Why an image with a low score needs a reviewer.
  *
  * @param {Scored} image
+ * @param {Policy} policy
  */
-const explainUnknown = ({ incomplete, detail }) =>
-  !incomplete && detail?.error
-    ? `A reviewer decides because ${detail.model} could not judge it.`
-    : 'A reviewer decides because parts of the image are missing.'
+function explainUnknown({ incomplete, detail }, policy) {
+  if (!incomplete && detail?.error)
+    return `A reviewer decides because ${detail.model} could not judge it.`
+  if (!incomplete && !detail && policy.overrules_allow)
+    return 'A reviewer decides because the detail model did not judge it.'
+  return 'A reviewer decides because parts of the image are missing.'
+}
 
 /**
  * The label that contradicts the model's.
