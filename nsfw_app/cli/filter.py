@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -117,6 +118,8 @@ def filter_images(
     store = open_store(chosen)
     policies = open_policies(chosen, store)
     policy = policies.of(parts.record.model.model)
+    asked_about_all = policy.overrules_allow or parts.record.policy.overrules_allow
+    policy = replace(policy, overrules_allow=asked_about_all)
     if threshold is not None:
         policy = Policy(threshold, threshold, threshold)
     columns = schema(tuple(parts.record.roles))

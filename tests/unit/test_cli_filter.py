@@ -7,6 +7,7 @@ import pytest
 
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store
+from nsfw_app.datasets import filtering
 from nsfw_app.datasets.scan_record import ScanRecord
 from nsfw_app.imaging import decode
 from nsfw_app.records import Label, Policy, Reason
@@ -100,6 +101,25 @@ def test_the_policy_is_the_one_in_force(
     policies.save("fake", Policy(0.05, 0.05, 0.9), author="ann", reason="Strict.")
     run("filter", scanned, "--output", tmp_path / "kept.txt")
     assert kept(tmp_path / "kept.txt") == {"000", "copy"}
+
+
+def test_rules_overrule_the_score_as_in_the_scan(
+    run: Run, scanned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scan asked the detail model about all images, also where the shell's settings do not."""
+    applied: list[Policy] = []
+    original = filtering.RowFilter.__init__
+
+    def opened(rows: filtering.RowFilter, criteria: filtering.Criteria) -> None:
+        applied.append(criteria.policy)
+        original(rows, criteria)
+
+    monkeypatch.setattr(filtering.RowFilter, "__init__", opened)
+    run("filter", scanned)
+    record = ScanRecord.read(scanned)
+    replace(record, policy=replace(record.policy, overrules_allow=True)).write(scanned)
+    run("filter", scanned)
+    assert [policy.overrules_allow for policy in applied] == [False, True]
 
 
 def test_copies_are_left_out(run: Run, scanned: Path) -> None:

