@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from nsfw_app.errors import RequestError
+from nsfw_app.errors import RequestError, Unavailable
 from nsfw_app.imaging.fetch import Fetcher
-from nsfw_app.records import Category, LabelRole, Policy, Prediction, Review, Upload
+from nsfw_app.models.categories import BY_CARD, CategoryMap
+from nsfw_app.records import Action, Category, LabelRole, Prediction, Review, Upload
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.data_urls import EXAMPLE, decode_data_url, is_data_url, is_url
@@ -30,7 +31,7 @@ CATEGORIES = (
     "self-harm/instructions self-harm/intent sexual sexual/minors violence violence/graphic"
 ).split()
 SEXUAL, GRAPHIC = "sexual", "violence/graphic"
-# OpenAI's categories, and the categories whose probabilities add up to their scores.
+# OpenAI's categories, and the categories whose labels' probabilities add up to their scores.
 JUDGED: Mapping[str, tuple[Category, ...]] = {
     SEXUAL: (Category.SEXUAL_EXPLICIT, Category.SEXUAL_SUGGESTIVE, Category.NUDITY),
     GRAPHIC: (Category.GORE_OR_VIOLENCE,),
@@ -106,7 +107,8 @@ class ModerationRequest(BaseModel):
 class Moderation(BaseModel):
     """Result of one image.
 
-    `flagged`: its nsfw score reaches the threshold of the policy, or a category is true.
+    `flagged`: its nsfw score reaches the threshold of the policy, its action is block, or one of
+    the categories is true.
     """
 
     flagged: bool
@@ -160,30 +162,38 @@ def moderation_routes(gate: ClassifyGate, fetcher: Fetcher | None) -> APIRouter:
             reviews = await gather(
                 *(partial(review, number, image) for number, image in enumerate(images, start=1))
             )
-            predictions = [require_prediction(review) for review in reviews]
+            detail = gate.engine.detail
+            categories = detail.categories if detail is not None else BY_CARD
+            results = [moderation(review, gate.engine.roles, categories) for review in reviews]
             return ModerationResponse(
                 id=f"modr-{request_id(request)}",
-                model=predictions[0].identity.model,
-                results=[
-                    moderation(prediction, gate.engine.roles, review.policy, review.categories)
-                    for prediction, review in zip(predictions, reviews, strict=True)
-                ],
+                model=require_prediction(reviews[0]).identity.model,
+                results=results,
             )
 
     return router
 
 
 def moderation(
-    prediction: Prediction,
-    roles: Mapping[str, LabelRole],
-    policy: Policy,
-    judged: Mapping[Category, float],
+    review: Review, roles: Mapping[str, LabelRole], detail_categories: CategoryMap
 ) -> Moderation:
-    """Map a prediction and the categories that were judged to OpenAI's categories.
+    """Map predictions to OpenAI's categories.
 
-    A category is true from the lowest threshold of its rules in the policy, else from the policy's
-    own threshold.
+    A category is true where one that was judged reaches the threshold of its rule in the policy,
+    or the policy's own threshold if it has no rule. Without any rule, its score counts too.
+
+    Args:
+        review: The result of an image.
+        roles: Roles of the first model's labels.
+        detail_categories: Which labels of the detail model belong to which categories.
+
+    Raises:
+        Unavailable: The image has no score, or a model that could block it failed.
     """
+    prediction, policy = require_prediction(review), review.policy
+    if review.detail is not None and review.detail.problem and policy.overrules_allow:
+        problem = review.detail.problem
+        raise Unavailable(problem.kind, f"{review.name}: {problem.message}")
     scores = dict.fromkeys(CATEGORIES, 0.0)
     applied: dict[str, list[str]] = {category: [] for category in CATEGORIES}
     for label, probability in prediction.probabilities.items():
@@ -191,21 +201,41 @@ def moderation(
             category = GRAPHIC if label.strip().lower() in GRAPHIC_LABELS else SEXUAL
             scores[category] = min(1.0, scores[category] + probability)
             applied[category] = ["image"]
+    labels = _judging_labels(review, prediction, detail_categories)
+    thresholds = {rule.category: rule.threshold for rule in policy.category_rules}
+    reached = {name: score >= policy.threshold for name, score in scores.items()}
     for name, categories in JUDGED.items():
-        if found := [judged[category] for category in categories if category in judged]:
-            scores[name], applied[name] = min(1.0, sum(found)), ["image"]
-    reached = {name: score >= _threshold(name, policy) for name, score in scores.items()}
+        judged = [category for category in categories if category in review.categories]
+        if not judged:
+            continue
+        found = (p for p, of_label in labels if not of_label.isdisjoint(categories))
+        scores[name], applied[name] = min(1.0, sum(found)), ["image"]
+        reached[name] = any(
+            review.categories[category] >= thresholds.get(category, policy.threshold)
+            for category in judged
+        ) or (thresholds.keys().isdisjoint(judged) and scores[name] >= policy.threshold)
     return Moderation(
-        flagged=prediction.nsfw_score >= policy.threshold or any(reached.values()),
+        flagged=prediction.nsfw_score >= policy.threshold
+        or review.verdict.action is Action.BLOCK
+        or any(reached.values()),
         categories=reached,
         category_scores=scores,
         category_applied_input_types=applied,
     )
 
 
-def _threshold(name: str, policy: Policy) -> float:
-    rules = [rule for rule in policy.category_rules if rule.category in JUDGED.get(name, ())]
-    return min((rule.threshold for rule in rules), default=policy.threshold)
+def _judging_labels(
+    review: Review, prediction: Prediction, detail_categories: CategoryMap
+) -> list[tuple[float, frozenset[Category]]]:
+    """The probability of each label with categories, and those for which its model counts."""
+    own, second = prediction.probabilities, review.detail.probabilities if review.detail else {}
+    of_own = BY_CARD.of(prediction.identity.model, own)
+    of_second = detail_categories.of(review.detail.model, second) if review.detail else {}
+    by_second = frozenset(category for found in of_second.values() for category in found)
+    return [
+        *((own[label], frozenset(found) - by_second) for label, found in of_own.items()),
+        *((second[label], frozenset(found)) for label, found in of_second.items()),
+    ]
 
 
 def _decode_images(body: ModerationRequest) -> list[bytes | str]:
