@@ -169,8 +169,9 @@ export class Card {
    */
   addFile({ name, batchId = '', categories, detail }) {
     this.names.push(name.toLowerCase())
-    if (categories && !this.image.categories) {
-      Object.assign(this.image, { categories, detail }) // the detail model was not ready before
+    const earlier = this.image.detail
+    if (detail && !detail.error && (!earlier || earlier.error)) {
+      Object.assign(this.image, { categories, detail }) // the detail model was not ready, or failed
       this.#rules = null
     }
     const files = [...(this.#copies.get(batchId) ?? []), name]
