@@ -74,21 +74,25 @@ function unjudgedNote({ categories, detail, ...image }, policy) {
 }
 
 /**
- * Whether the detail model agrees with the label of the first; empty where it judged nothing.
+ * Whether the detail model agrees with the label of the first: its unsafe labels sum to 0.5 or more
+ * where the first flags the image. Empty where it judged nothing.
  *
  * @param {Image} image
  * @param {Policy} policy
  */
 function drawAgreement(image, policy) {
   const { detail } = image
-  const [top] = Object.entries(detail?.probabilities ?? {}).sort(([, a], [, b]) => b - a)
+  const probabilities = Object.entries(detail?.probabilities ?? {})
+  const [top] = probabilities.toSorted(([, a], [, b]) => b - a)
   if (!detail || !top) return []
   const [label, probability] = top
   const flags = verdictOf(image, policy).label === 'nsfw'
   const words = `${image.model} ${flags ? 'flags it' : 'does not flag it'}; ${detail.model}: ${label} ${probability.toFixed(3)}.`
-  const role = roleOf(label, detail.model)
-  if (!role) return [make('p', { class: 'models' }, words)]
-  const agrees = flags === (role === 'unsafe')
+  if (!roleOf(label, detail.model)) return [make('p', { class: 'models' }, words)]
+  const unsafe = probabilities
+    .filter(([each]) => roleOf(each, detail.model) === 'unsafe')
+    .reduce((sum, [, each]) => sum + each, 0)
+  const agrees = flags === unsafe >= 0.5
   const mark = make(
     'span',
     { class: 'models-mark' },
