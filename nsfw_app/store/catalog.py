@@ -59,6 +59,13 @@ select id from predictions where image_sha256 = :image_sha256 and model = :model
   and revision = :revision and backend = :backend
 """
 ARRIVED = "exists (select 1 from arrivals a where a.prediction_id = p.id)"
+# A detail model's prediction is not the latest of its frame.
+SUPERSEDED = """
+id < (
+  select max(id) from detail_predictions where image_sha256 = :image_sha256 and frame = :frame
+    and background = :background
+)
+"""
 # A prediction, its image, and what the detail model computed last for the same frame.
 STORED = f"""
 select i.*, p.*, {ARRIVED} as arrived, d.id as detail_id, d.model as detail_model,
@@ -144,7 +151,10 @@ class Catalog:
     def find_detail(
         self, prediction: Prediction, identity: ModelIdentity, *, backends: frozenset[str]
     ) -> Detail | None:
-        """What a detail model computed for the frame of a prediction, the oldest of it.
+        """What a detail model computed for the frame of a prediction, the latest of it.
+
+        Where another model judged the frame since, it has no `row_id`: `record` stores it again,
+        as the latest, which is the one that counts.
 
         Args:
             prediction: That of the first model.
@@ -153,14 +163,19 @@ class Catalog:
         """
         row = self._connections.row(
             """
-            select id as detail_id, model as detail_model, revision as detail_revision,
+            select model as detail_model, revision as detail_revision,
               backend as detail_backend, weights_sha256 as detail_weights_sha256,
-              probabilities as detail_probabilities
-            from detail_predictions
+              probabilities as detail_probabilities,
+              iif(id = (
+                select max(id) from detail_predictions same
+                where same.image_sha256 = found.image_sha256 and same.frame = found.frame
+                  and same.background = found.background
+              ), id, 0) as detail_id
+            from detail_predictions found
             where image_sha256 = :sha256 and frame = :frame and background = :background
               and model = :model and revision = :revision
               and backend in (select value from json_each(:backends))
-            order by id limit 1
+            order by id desc limit 1
             """,
             {
                 "sha256": prediction.image_sha256,
@@ -367,7 +382,7 @@ def _add_prediction(db: Database, image: JudgedImage) -> int:
 
 
 def _added_detail(db: Database, image: JudgedImage) -> Detail | None:
-    """What the detail model computed, with the id of its row; inserted where it is missing."""
+    """What the detail model computed, with the id of its row, which is the latest of the frame."""
     prediction, detail = image.prediction, image.detail
     if detail is None or detail.identity is None or detail.row_id:
         return detail
@@ -385,8 +400,9 @@ def _added_detail(db: Database, image: JudgedImage) -> Detail | None:
         "probabilities": json.dumps(dict(detail.probabilities)),
         "predicted_at": now(),
     }
-    db.table("detail_predictions").insert(values | computed, ignore=True)
     condition = " and ".join(f"{name} = :{name}" for name in values)
+    db.execute(f"delete from detail_predictions where {condition} and {SUPERSEDED}", values)
+    db.table("detail_predictions").insert(values | computed, ignore=True)
     row = db.execute(f"select id from detail_predictions where {condition}", values).fetchone()
     return replace(detail, row_id=int(row["id"]))
 

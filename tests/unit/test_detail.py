@@ -120,6 +120,20 @@ def test_it_judges_the_same_bytes_once(store: Store, detail: FakeDetail, retain:
     assert count(store, "detail_predictions") == 1
 
 
+def test_the_model_that_was_asked_last_counts(store: Store, detail: FakeDetail) -> None:
+    """Also one that is asked again after another: neither computes an image twice."""
+    other = FakeDetail()
+    other.identity = replace(FakeDetail.identity, revision="d2")
+    for each in (detail, other, detail, detail, other):
+        review = detail_engine(store, each).review(image(WAITING), ANN)
+        stored = store.catalog.get(1)
+        assert review.detail is not None
+        assert stored.detail == review.detail
+        assert review.detail.identity == each.identity
+    assert (detail.seen, other.seen) == (1, 1)
+    assert count(store, "detail_predictions") == 2
+
+
 def count(store: Store, table: str) -> int:
     """The number of rows of a table."""
     return int(store.catalog._connections.row(f"select count(*) from {table}")[0])
