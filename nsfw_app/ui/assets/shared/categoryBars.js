@@ -83,7 +83,7 @@ function unjudgedNote({ categories, detail, ...image }, policy) {
 function drawAgreement(image, policy) {
   const { detail } = image
   const probabilities = Object.entries(detail?.probabilities ?? {})
-  const [top] = probabilities.toSorted(([, a], [, b]) => b - a)
+  const [top] = [...probabilities].sort(([, a], [, b]) => b - a)
   if (!detail || !top) return []
   const [label, probability] = top
   const flags = verdictOf(image, policy).label === 'nsfw'
