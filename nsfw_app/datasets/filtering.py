@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from nsfw_app.datasets.conditions import Condition
 from nsfw_app.imaging.file_decoder import ENDS_EARLY
+from nsfw_app.models.categories import BY_CARD
 from nsfw_app.records import Action, Category, Label, Policy, Verdict, WarningCode
 from nsfw_app.rules.policy import judge
 from nsfw_app.store.duplicate_index import DuplicateIndex
@@ -137,17 +138,16 @@ class RowFilter:
         scores: list[float | None] = table["nsfw_score"].to_pylist()
         errors: list[str | None] = table["error_kind"].to_pylist()
         warnings: list[Sequence[Mapping[str, str]] | None] = table["warnings"].to_pylist()
-        judged_categories = table["categories"].to_pylist()
         detail_errors: list[str | None] = table["detail_error_kind"].to_pylist()
         verdicts = [
             judge(
                 score if error is None else None,
                 criteria.policy,
                 incomplete=is_incomplete(found) or detail_error is not None,
-                categories=categories_of(values),
+                categories=categories,
             )
-            for score, error, found, values, detail_error in zip(
-                scores, errors, warnings, judged_categories, detail_errors, strict=True
+            for score, error, found, categories, detail_error in zip(
+                scores, errors, warnings, self._categories(table), detail_errors, strict=True
             )
         ]
         settled = [criteria.settled.get(sha256) for sha256 in hashes]
@@ -178,6 +178,17 @@ class RowFilter:
             numbers.append(number)
         self._seen.add((sha256, 0, 0) for sha256 in new)
         return numbers, judged.take(pa.array(numbers, pa.int64()))
+
+    def _categories(self, table: pa.Table) -> list[dict[Category, float]]:
+        """The categories of each row; an earlier version wrote none of the first model's labels."""
+        found = [categories_of(values) for values in table["categories"].to_pylist()]
+        if not self._criteria.policy.category_rules:
+            return found
+        models, probabilities = table["model"].to_pylist(), table["probabilities"].to_pylist()
+        return [
+            categories or BY_CARD.judge(model, labels or {})
+            for categories, model, labels in zip(found, models, probabilities, strict=True)
+        ]
 
     def _drop(
         self, sha256: str, score: float, verdict: Verdict, settled: Label | None

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -115,6 +116,17 @@ def filtered(directory: Path, **changes: Any) -> Any:
         for path in sorted((directory / "images").glob("part-*")):
             kept += found.kept(read_table(path))[1].to_pylist()
     return kept, found.counts
+
+
+def test_rows_of_an_earlier_version_have_the_categories_of_their_labels() -> None:
+    """They have probabilities of labels, and no categories."""
+    labels = {"drawings": 0.1, "hentai": 0.2, "neutral": 0.3, "porn": 0.15, "sexy": 0.25}
+    row = {"sha256": "a" * 64, "nsfw_score": 0.6, "probabilities": labels, "model": "someone/model"}
+    table = pa.Table.from_pylist([row], schema(tuple(labels)))
+    rule = CategoryRule(Category.SEXUAL_EXPLICIT, 0.3, Action.BLOCK)
+    policy = replace(POLICY, category_rules=(rule,))
+    with RowFilter(Criteria(policy=policy, keep=frozenset({Action.BLOCK}))) as found:
+        assert found.kept(table)[0] == [0]
 
 
 def test_a_condition_names_a_category(source: Path, tmp_path: Path) -> None:
