@@ -126,14 +126,19 @@ def scan(
 
 def _print_policy(policy: Policy, in_force: Policy) -> None:
     """Say that another policy is in force now than in the scan."""
-    numbers = [(p.threshold, p.review_from, p.review_to) for p in (policy, in_force)]
-    if numbers[0] != numbers[1]:
-        texts = [f"threshold {n[0]:g}, review band {n[1]:g} to {n[2]:g}" for n in numbers]
+    texts = [_policy_text(each) for each in (policy, in_force)]
+    if texts[0] != texts[1]:
         typer.echo(
             f"The scan keeps its policy ({texts[0]}), so that all rows are consistent; in force "
             f"now: {texts[1]}. Scores do not depend on it.",
             err=True,
         )
+
+
+def _policy_text(policy: Policy) -> str:
+    band = f"review band {policy.review_from:g} to {policy.review_to:g}"
+    rules = [f"{r.action} from {r.category} {r.threshold:g}" for r in policy.category_rules]
+    return ", ".join([f"threshold {policy.threshold:g}", band, *rules])
 
 
 def _print_continuation() -> None:
