@@ -25,6 +25,7 @@ from nsfw_app.review.image_json import review_csv, review_csv_heading, review_js
 from nsfw_app.review.unstored import review as review_unstored
 from nsfw_app.rules.detail import DetailWhen
 from nsfw_app.store import Store
+from nsfw_app.store.period_counts import Period
 from tests.support.detail import GREEN, FakeDetail, detail_engine, detail_model
 from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
 
@@ -214,6 +215,8 @@ def test_without_it_the_first_model_goes_on(store: Store, when: DetailWhen) -> N
     lower = replace(engine.policy, review_from=0.0)
     moved = {(move.before, move.after) for move in engine.policy_effect(lower).moves}
     assert moved == (set() if when is DetailWhen.ALWAYS else {(Action.ALLOW, Action.REVIEW)})
+    arrived = list(store.period_counts.arrivals(Period("2000", "3000")))
+    assert [each.is_detailed for each in arrived] == [False, False]
     # A model that works later judges what it could not before.
     later = detail_engine(store, FakeDetail(), when=when)
     assert later.review(image(BLOCKED), ANN).categories[GORE] == pytest.approx(GREEN)
