@@ -5,7 +5,7 @@ NSFWReviewError
     ├── PixelsMissing    no preview of the image is kept, and its file was not sent
     ├── ScoreHidden      the score is hidden from the reviewer until the decision
     ├── OtherModel       the score is of a model that is not loaded
-    ├── MethodUnavailable    the model cannot be explained by the named method
+    ├── MethodUnavailable    the model cannot be explained, or not by the named method
     └── ExplanationCancelled    it was cancelled, or no page waits for it any more
 """
 
@@ -48,7 +48,7 @@ class OtherModel(ExplanationError):
 
 
 class MethodUnavailable(ExplanationError):
-    """The model cannot be explained by the named method."""
+    """The model cannot be explained, or not by the named method."""
 
     kind: str = "method"
 

@@ -19,6 +19,7 @@ from nsfw_app.models.explain.explainer import explain, marked_cells
 from nsfw_app.models.explain.explanation import Explanation, Method, sentence
 from nsfw_app.models.explain.faithfulness import auc, p_value
 from nsfw_app.models.explain.random_versions import RandomVersions
+from nsfw_app.models.image_processor import visible_box
 from nsfw_app.models.preprocessing import Preprocessing
 from nsfw_app.models.scheduler import DynamicBatcher, UnbatchedClassifier
 from nsfw_app.records import LabelRole
@@ -245,6 +246,25 @@ def test_backends_say_which_part_they_see(size: tuple[int, int]) -> None:
     assert stretching.visible_box(size) == (0, 0, 1, 1)
     box = OpenNSFW.visible_box(None, size)  # type: ignore[arg-type]
     assert box == (1 / 16, 1 / 16, 15 / 16, 15 / 16)
+
+
+def test_the_crop_of_timm_is_read_from_its_configuration() -> None:
+    """Of a wide image, the square in its center; another mode of cropping is refused."""
+    data = {"input_size": [3, 384, 384], "mean": [0.5] * 3, "std": [0.5] * 3}
+    config = data | {"crop_pct": 1.0, "crop_mode": "center"}
+    box = visible_box({"data_config": config}, (900, 300))
+    assert box == pytest.approx((1 / 3, 0, 2 / 3, 1))
+    box = visible_box({"data_config": config | {"crop_pct": 0.75}}, (900, 300))
+    assert box == pytest.approx((3 / 8, 1 / 8, 5 / 8, 7 / 8))
+    assert visible_box({"data_config": config | {"crop_mode": "squash"}}, (900, 300)) == (
+        0,
+        0,
+        1,
+        1,
+    )
+    for unknown in ({"data_config": config | {"crop_mode": "border"}}, {"do_resize": True}):
+        with pytest.raises(MethodUnavailable, match="which part of an image the model sees"):
+            visible_box(unknown, (900, 300))
 
 
 def test_deletion_auc() -> None:
