@@ -78,12 +78,17 @@ class ExplanationStatus:
 
 @dataclass(slots=True)
 class _Request:
-    """A request, its state, and when it was polled last."""
+    """A request, its state, and when it was polled last.
+
+    - `callers` counts those who wait for it: pages and API requests of one owner.
+    - `pixels` may hold the bytes of a file, and is None once it is decoded or cancelled.
+    """
 
     owner: str | None
     subject: tuple[str, ModelIdentity]
     prediction_id: int
-    pixels: Pixels
+    pixels: Pixels | None
+    callers: int = 1
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     polled_at: float = field(default_factory=time.monotonic)
     progress: float = 0.0
@@ -92,10 +97,30 @@ class _Request:
     explanation: Explanation | None = None
     error: ImageProblem | None = None
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a caller still waits for it."""
+        return not self.is_cancelled and time.monotonic() - self.polled_at <= POLL_TIMEOUT_S
+
     def advance(self, progress: float) -> bool:
         """Note the progress; returns whether to go on."""
         self.progress = max(self.progress, progress)
-        return not self.is_cancelled and time.monotonic() - self.polled_at <= POLL_TIMEOUT_S
+        return self.is_wanted
+
+    def decoded(self) -> tuple[Image.Image, Prediction]:
+        """The frame and its prediction; the bytes of its file are dropped.
+
+        Raises:
+            ExplanationCancelled: No caller waits for it any more.
+        """
+        pixels, self.pixels = self.pixels, None
+        if pixels is None or not self.is_wanted:
+            raise ExplanationCancelled
+        return pixels()
+
+    def cancel(self) -> None:
+        """End it after the part that is computed now."""
+        self.is_cancelled, self.pixels = True, None
 
     def end(self, state: ExplanationState, **result: Any) -> None:
         """Set the result."""
@@ -193,18 +218,19 @@ class ExplanationService:
         Raises:
             NotFound: The caller made no such request, or it ended long ago.
         """
-        request = self._find(request_id, caller)
-        request.polled_at = time.monotonic()
-        return request.status
+        return self._find(request_id, caller).status
 
     def cancel(self, request_id: str, caller: Caller) -> ExplanationStatus:
-        """Cancel a request; it ends after the part that is computed now.
+        """Stop waiting for a request; it is cancelled where its caller waits for it nowhere else.
 
         Raises:
             NotFound: See `status`.
         """
         request = self._find(request_id, caller)
-        request.is_cancelled = True
+        with self._lock:
+            request.callers -= 1
+            if request.callers <= 0:
+                request.cancel()
         if request.state is ExplanationState.RUNNING:
             return ExplanationStatus(ExplanationState.CANCELLED, request.progress, request.id)
         return request.status
@@ -278,10 +304,15 @@ class ExplanationService:
         """Queue a request; where the caller has an equal one that runs, it is returned instead."""
         with self._lock:
             self._forget_old()
-            running = [r for r in self._requests.values() if r.state is ExplanationState.RUNNING]
+            running = [
+                r
+                for r in self._requests.values()
+                if r.state is ExplanationState.RUNNING and r.is_wanted
+            ]
             own = [r for r in running if r.owner == request.owner]
             for other in own:
-                if other.subject == request.subject and not other.is_cancelled:
+                if other.subject == request.subject:
+                    other.callers += 1
                     other.polled_at = time.monotonic()
                     return other.status
             if len(own) >= quarter(MAX_WAITING) or len(running) >= MAX_WAITING:
@@ -295,7 +326,11 @@ class ExplanationService:
         return request.status
 
     def _forget_old(self) -> None:
+        """Drop results that no caller fetched, and cancel requests that no caller polls."""
         before = time.monotonic() - KEPT_S
+        for request in self._requests.values():
+            if not request.is_wanted:
+                request.cancel()
         self._requests = {
             key: request
             for key, request in self._requests.items()
@@ -303,11 +338,14 @@ class ExplanationService:
         }
 
     def _find(self, request_id: str, caller: Caller) -> _Request:
+        """A caller's request, noted as polled."""
         with self._lock:
             request = self._requests.get(request_id)
-        if request is None or request.owner != caller.owner:
-            raise NotFound("There is no such explanation. Request it again.")
-        return request
+            if request is not None and request.owner == caller.owner:
+                request.polled_at = time.monotonic()
+                self._forget_old()
+                return request
+        raise NotFound("There is no such explanation. Request it again.")
 
     def _run(self, request: _Request) -> None:
         """Compute a request's explanation; every error ends up in its state."""
@@ -325,9 +363,7 @@ class ExplanationService:
 
     def _computed(self, request: _Request) -> Explanation:
         """Compute and keep a request's explanation."""
-        if not request.advance(0.0):
-            raise ExplanationCancelled
-        image, prediction = request.pixels()
+        image, prediction = request.decoded()
         explanation = self._explained(image, prediction, request.advance)
         if request.prediction_id:
             self._store.explanations.add(

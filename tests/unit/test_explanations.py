@@ -246,6 +246,40 @@ def test_equal_requests_are_one(engine: Engine, classifier: ExplainableClassifie
     assert finished(engine, first).status is DONE
 
 
+@pytest.mark.parametrize(("cancels", "state"), [(1, DONE), (2, ExplanationState.CANCELLED)])
+def test_one_cancel_does_not_end_the_wait_of_another(
+    engine: Engine, classifier: ExplainableClassifier, cancels: int, state: ExplanationState
+) -> None:
+    """A request is cancelled once none of its callers waits for it."""
+    held, sha256 = Held(classifier), upload(engine)
+    started, _ = (engine.explanations.start(sha256, MODEL, ANN) for _ in range(2))
+    assert held.started.wait(TIMEOUT_S)
+    for _ in range(cancels):
+        cancelled = engine.explanations.cancel(started.id, ANN)
+        assert cancelled.status is ExplanationState.CANCELLED
+    held.released.set()
+    assert finished(engine, started).status is state
+
+
+def test_cancelled_requests_hold_no_place_and_no_file(
+    engine: Engine, classifier: ExplainableClassifier
+) -> None:
+    """Else a page that is closed would keep others waiting, and its files in memory."""
+    held = Held(classifier)
+    running = engine.explanations.start(upload(engine), MODEL, ANN)
+    assert held.started.wait(TIMEOUT_S)
+    for number in range(2 * explanations.MAX_WAITING):
+        data = corner_image(number)
+        upload(engine, red=number)
+        started = engine.explanations.start_with_file(data, "a.png", MODEL, ANN)
+        assert started.status is RUNNING
+        engine.explanations.cancel(started.id, ANN)
+        request = engine.explanations._requests[started.id]
+        assert request.pixels is None
+    held.released.set()
+    assert finished(engine, running).status is DONE
+
+
 def test_one_caller_cannot_fill_the_queue(
     engine: Engine, classifier: ExplainableClassifier
 ) -> None:
