@@ -22,7 +22,13 @@ from PIL import Image
 
 from nsfw_app.concurrency import Priority
 from nsfw_app.concurrency_limits import quarter
-from nsfw_app.errors import ImageRestricted, NotFound, NSFWReviewError, Overloaded
+from nsfw_app.errors import (
+    ImageRestricted,
+    NotFound,
+    NSFWReviewError,
+    Overloaded,
+    StorageError,
+)
 from nsfw_app.explain_errors import ExplanationCancelled, OtherModel, PixelsMissing, ScoreHidden
 from nsfw_app.imaging import decode, heat_map
 from nsfw_app.imaging import previews as renderings
@@ -217,8 +223,13 @@ class ExplanationService:
 
         Raises:
             NotFound: The caller made no such request, or it ended long ago.
+            ImageRestricted: The image was restricted since, and the caller is no administrator.
         """
-        return self._find(request_id, caller).status
+        request = self._find(request_id, caller)
+        is_stored = request.explanation is not None and request.owner is not None
+        if is_stored and self._previews.hides(request.subject[0], caller):
+            raise ImageRestricted
+        return request.status
 
     def cancel(self, request_id: str, caller: Caller) -> ExplanationStatus:
         """Stop waiting for a request; it is cancelled where its caller waits for it nowhere else.
@@ -231,9 +242,9 @@ class ExplanationService:
             request.callers -= 1
             if request.callers <= 0:
                 request.cancel()
-        if request.state is ExplanationState.RUNNING:
-            return ExplanationStatus(ExplanationState.CANCELLED, request.progress, request.id)
-        return request.status
+            if request.state is ExplanationState.RUNNING:
+                return ExplanationStatus(ExplanationState.CANCELLED, request.progress, request.id)
+        return self.status(request_id, caller)
 
     def of_file(
         self,
@@ -366,9 +377,12 @@ class ExplanationService:
         image, prediction = request.decoded()
         explanation = self._explained(image, prediction, request.advance)
         if request.prediction_id:
-            self._store.explanations.add(
-                request.prediction_id, explanation.to_json(), version=VERSION
-            )
+            try:
+                self._store.explanations.add(
+                    request.prediction_id, explanation.to_json(), version=VERSION
+                )
+            except StorageError as error:  # its caller gets it, the next one computes it again
+                log.warning("An explanation was not kept: %s", error)
         return explanation
 
     def _explained(

@@ -6,7 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from nsfw_app.errors import ImageRestricted, NotFound, Overloaded
+from nsfw_app.errors import (
+    ImageRestricted,
+    NotFound,
+    Overloaded,
+    StorageError,
+    StorageErrorKind,
+)
 from nsfw_app.explain_errors import OtherModel, PixelsMissing, ScoreHidden
 from nsfw_app.imaging import decode
 from nsfw_app.models.explain.explanation import VERSION
@@ -172,6 +178,36 @@ def test_a_restricted_image_has_no_explanation(engine: Engine, store: Store) -> 
     with pytest.raises(ImageRestricted):
         engine.explanations.start_with_file(corner_image(), "a.png", MODEL, ANN)
     assert explained(engine, sha256, ROOT).status is DONE
+    assert store.explanations.find(1, version=VERSION) is None
+
+
+def test_an_image_that_is_restricted_while_it_is_explained(engine: Engine) -> None:
+    """Polling then says that it is restricted."""
+    started = engine.explanations.start(upload(engine), MODEL, ANN)
+    assert finished(engine, started).status is DONE
+    review = engine.review(corner_image(), BY_ANN)
+    decision = replace(answer_to(review, "n"), reasons=(Reason.MINOR_PRESENT,))
+    engine.decide(decision, ANN)
+    for act in (engine.explanations.status, engine.explanations.cancel):
+        with pytest.raises(ImageRestricted):
+            act(started.id, ANN)
+
+
+def test_a_full_disk_does_not_discard_an_explanation(
+    engine: Engine,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its caller gets it; it is not kept."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise StorageError(StorageErrorKind.FULL)
+
+    sha256 = upload(engine)
+    monkeypatch.setattr(store.explanations, "add", fail)
+    assert explained(engine, sha256).explanation is not None
+    assert "An explanation was not kept" in caplog.text
     assert store.explanations.find(1, version=VERSION) is None
 
 
