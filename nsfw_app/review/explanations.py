@@ -268,10 +268,13 @@ class ExplanationService:
     def frame_of(self, data: bytes, prediction: Prediction, *, name: str) -> Image.Image:
         """The frame of a file that a prediction is of, at the size at which it is explained.
 
+        It is decoded before explanations that wait: a caller waits for it already.
+
         Raises:
             ImageError: The bytes are not an image within the limits.
         """
-        return self._frame(ImageFile.of(data, name, prediction.image_sha256), prediction)[0]
+        file = ImageFile.of(data, name, prediction.image_sha256)
+        return self._frame(file, prediction, Priority.DECODING)[0]
 
     def _visible_prediction(
         self, image_sha256: str, identity: ModelIdentity, caller: Caller
@@ -405,8 +408,10 @@ class ExplanationService:
         with self._decoding(renderings.STORED_PREVIEW):
             return renderings.decoded_preview(jpeg), prediction
 
-    def _frame(self, file: ImageFile, prediction: Prediction) -> tuple[Image.Image, Prediction]:
-        with self._decoding(file.name):
+    def _frame(
+        self, file: ImageFile, prediction: Prediction, priority: Priority = Priority.BACKGROUND
+    ) -> tuple[Image.Image, Prediction]:
+        with self._decoding(file.name, priority):
             frame = rendered_frame(file.data, prediction, name=file.name, limits=self._limits)
             return renderings.fitted(frame, renderings.PREVIEW_SIDE), prediction
 
@@ -417,10 +422,10 @@ class ExplanationService:
         return self._frame(file, image.prediction)
 
     @contextmanager
-    def _decoding(self, name: str) -> Iterator[None]:
-        """Hold a CPU slot after all other work, and count an error of memory as the file's."""
+    def _decoding(self, name: str, priority: Priority = Priority.BACKGROUND) -> Iterator[None]:
+        """Hold a CPU slot, and count an error of memory as the file's."""
         slots = self._loader.classifier.cpu_slots
-        with slots.acquire(Priority.BACKGROUND), decode.memory_for(name):
+        with slots.acquire(priority), decode.memory_for(name):
             yield
 
 
