@@ -223,9 +223,13 @@ def test_marked_cells_have_half_of_the_evidence() -> None:
 
 
 def test_the_sentence_shows_the_difference() -> None:
-    """Two decimals, three where two are the same."""
-    assert sentence(0.84, 0.31, informative=True).endswith("from 0.84 to 0.31.")
-    assert sentence(0.014, 0.012, informative=True).endswith("from 0.014 to 0.012.")
+    """Two decimals, three where two are the same; why no map is shown where it is too small."""
+    assert sentence(0.84, 0.31, better=True).endswith("from 0.84 to 0.31.")
+    assert sentence(0.014, 0.012, better=True).endswith("from 0.014 to 0.012.")
+    assert sentence(0.0142, 0.0137, better=True) == (
+        "Covering the marked area lowers the score by less than 0.001, so no map is shown."
+    )
+    assert "no better than a random one" in sentence(0.84, 0.84, better=False)
 
 
 def test_cells_lie_over_the_whole_image() -> None:
