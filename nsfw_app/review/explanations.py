@@ -176,7 +176,7 @@ class ExplanationService:
             NotFound: There is no such prediction, or the caller may not see the image.
             ScoreHidden: The caller reviews the image blind.
             OtherModel: The prediction is of a model that is not loaded.
-            PixelsMissing: No preview is kept.
+            PixelsMissing: No preview is kept, or it may be of another prediction's frame.
             ModelError: The model is not loaded.
             Overloaded: Too many requests wait.
         """
@@ -188,6 +188,11 @@ class ExplanationService:
         self._check_model(identity)
         if not self._store.previews.has(image_sha256):
             raise PixelsMissing
+        if self._store.catalog.has_other_frame(image.prediction):
+            raise PixelsMissing(
+                "The kept preview of this image may show another frame or background than this "
+                "score is of"
+            )
         return self._enqueue(image, caller, partial(self._kept_frame, image.prediction))
 
     def start_with_file(
@@ -400,7 +405,7 @@ class ExplanationService:
         return explain(image, classifier, method=method, frame=frame, progress=progress)
 
     def _kept_frame(self, prediction: Prediction) -> tuple[Image.Image, Prediction]:
-        """The kept preview: of the frame and on the background of the prediction."""
+        """The kept preview: of the frame and on the background of all predictions."""
         try:
             jpeg = self._store.previews.get(prediction.image_sha256)
         except NotFound:

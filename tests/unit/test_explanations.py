@@ -16,7 +16,7 @@ from nsfw_app.errors import (
 from nsfw_app.explain_errors import OtherModel, PixelsMissing, ScoreHidden
 from nsfw_app.imaging import decode
 from nsfw_app.models.explain.explanation import VERSION
-from nsfw_app.records import Label, ModelIdentity, Reason, Retain, Upload
+from nsfw_app.records import Background, Label, ModelIdentity, Reason, Retain, Upload
 from nsfw_app.review import explanations
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.explanations import ExplanationState, ExplanationStatus
@@ -154,6 +154,22 @@ def test_without_a_preview_the_file_is_needed(engine: Engine, store: Store) -> N
     started = engine.explanations.start_with_file(corner_image(), "a.png", MODEL, ANN)
     assert finished(engine, started).status is DONE
     assert store.explanations.find(prediction_id, version=VERSION) is None
+
+
+@pytest.mark.parametrize("change", [{"frame": 3}, {"background": Background.BLACK}])
+def test_the_preview_may_be_of_another_frame(
+    engine: Engine, store: Store, change: dict[str, object]
+) -> None:
+    """Another model chose another frame: the file is explained instead."""
+    sha256 = upload(engine)
+    stored = store.catalog.get(1)
+    identity = replace(MODEL, model="other")
+    other = replace(stored.prediction, identity=identity, **change)
+    store.catalog.record(replace(stored, prediction=other, prediction_id=0))
+    with pytest.raises(PixelsMissing, match="may show another frame or background"):
+        engine.explanations.start(sha256, MODEL, ANN)
+    started = engine.explanations.start_with_file(corner_image(), "a.png", MODEL, ANN)
+    assert finished(engine, started).status is DONE
 
 
 def test_an_erased_image_has_no_explanation(engine: Engine, store: Store) -> None:
