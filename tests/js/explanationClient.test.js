@@ -63,7 +63,7 @@ test('a busy server is asked again', async () => {
   assert.deepEqual(asked.at(-1).slice(0, 2), ['GET', 'explanations/7%2F8'])
 })
 
-test('a busy server is not asked again once nobody waits', async () => {
+test('a busy server is not asked again for an explanation that was closed', async () => {
   answers = [
     [429, { error: { kind: 'overloaded', message: 'Busy.' } }, { 'retry-after': '0.01' }],
     [200, DONE],
