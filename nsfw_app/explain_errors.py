@@ -2,10 +2,10 @@
 
 NSFWReviewError
 └── ExplanationError     a score cannot be explained
-    ├── PixelsMissing    no preview of the image is kept, and its file was not sent
+    ├── PixelsMissing    no preview of the image or frame is kept, and its file was not sent
     ├── ScoreHidden      the score is hidden from the reviewer until the decision
     ├── OtherModel       the score is of a model that is not loaded
-    ├── MethodUnavailable    the model cannot be explained by the named method
+    ├── MethodUnavailable    the model cannot be explained, or not by the named method
     └── ExplanationCancelled    it was cancelled, or no page waits for it any more
 """
 
@@ -19,15 +19,12 @@ class ExplanationError(NSFWReviewError):
 
 
 class PixelsMissing(ExplanationError):
-    """No preview of the image is kept, and its file was not sent."""
+    """No preview of the image is kept, or maybe of another frame, and its file was not sent."""
 
     kind: str = "no_pixels"
 
-    def __init__(self) -> None:
-        super().__init__(
-            "No preview of this image is kept, so its score cannot be explained. Upload the image "
-            "again."
-        )
+    def __init__(self, why: str = "No preview of this image is kept") -> None:
+        super().__init__(f"{why}, so its score cannot be explained. Upload the image again.")
 
 
 class ScoreHidden(ExplanationError):
@@ -48,7 +45,7 @@ class OtherModel(ExplanationError):
 
 
 class MethodUnavailable(ExplanationError):
-    """The model cannot be explained by the named method."""
+    """The model cannot be explained, or not by the named method."""
 
     kind: str = "method"
 

@@ -1,5 +1,6 @@
 """A model's own image processor from transformers."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,9 @@ from PIL import Image
 from transformers import AutoImageProcessor
 
 from nsfw_app.errors import ModelUnsupported
+from nsfw_app.explain_errors import MethodUnavailable
 from nsfw_app.models.classifier import Box, Pixels
 from nsfw_app.models.preprocessing import Preprocessing
-
-WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 class ImageProcessor:
@@ -51,8 +51,58 @@ class ImageProcessor:
         return np.asarray(prepared, dtype=np.float32)
 
     def visible_box(self, size: tuple[int, int]) -> Box:
-        """See `Backend.visible_box`. The whole image where the steps are not known."""
-        try:
-            return Preprocessing.of(self.config).visible_box(size)
-        except (ModelUnsupported, KeyError):
-            return WHOLE
+        """See `Backend.visible_box`.
+
+        Raises:
+            MethodUnavailable: The configuration does not say which part that is.
+        """
+        return visible_box(self.config, size)
+
+
+def visible_box(config: Mapping[str, Any], size: tuple[int, int]) -> Box:
+    """The part of an image that an image processor keeps; see `Backend.visible_box`.
+
+    Args:
+        config: The processor's configuration. That of timm models is in `data_config`.
+        size: The image's width and height in pixels.
+
+    Raises:
+        MethodUnavailable: The configuration does not say which part that is.
+    """
+    try:
+        data_config = config.get("data_config")
+        steps = _of_timm(data_config) if data_config else Preprocessing.of(config)
+    except (ModelUnsupported, KeyError) as error:
+        raise MethodUnavailable(
+            "The scores of this model cannot be explained: the configuration of its image "
+            "processor does not say which part of an image the model sees."
+        ) from error
+    return steps.visible_box(size)
+
+
+def _of_timm(config: Mapping[str, Any]) -> Preprocessing:
+    """Sizes and crop of timm's transforms for evaluation; see `transforms_imagenet_eval` there.
+
+    Raises:
+        ModelUnsupported: The crop mode is another one than center or squash, or images are
+            resized to a rectangle.
+        KeyError: A value is missing.
+    """
+    height, width = config["input_size"][-2:]
+    down, across = (math.floor(side / config["crop_pct"]) for side in (height, width))
+    mode, square = config["crop_mode"], down == across
+    if (mode != "squash" and not (mode == "center" and square)) or min(down, across) < max(
+        height, width
+    ):
+        raise ModelUnsupported(f"Images are cropped in the mode {mode}.")
+    return Preprocessing(
+        width=across if mode == "squash" else 0,
+        height=down if mode == "squash" else 0,
+        shorter=down if mode == "center" else 0,
+        resample=Image.Resampling.BICUBIC,
+        scale=1.0,
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        crop_width=width,
+        crop_height=height,
+    )

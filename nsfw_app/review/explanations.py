@@ -22,7 +22,13 @@ from PIL import Image
 
 from nsfw_app.concurrency import Priority
 from nsfw_app.concurrency_limits import quarter
-from nsfw_app.errors import ImageRestricted, NotFound, NSFWReviewError, Overloaded
+from nsfw_app.errors import (
+    ImageRestricted,
+    NotFound,
+    NSFWReviewError,
+    Overloaded,
+    StorageError,
+)
 from nsfw_app.explain_errors import ExplanationCancelled, OtherModel, PixelsMissing, ScoreHidden
 from nsfw_app.imaging import decode, heat_map
 from nsfw_app.imaging import previews as renderings
@@ -78,12 +84,17 @@ class ExplanationStatus:
 
 @dataclass(slots=True)
 class _Request:
-    """A request, its state, and when it was polled last."""
+    """A request, its state, and when it was polled last.
+
+    - `callers` counts those who wait for it: pages and API requests of one owner.
+    - `pixels` may hold the bytes of a file, and is None once it is decoded or cancelled.
+    """
 
     owner: str | None
     subject: tuple[str, ModelIdentity]
     prediction_id: int
-    pixels: Pixels
+    pixels: Pixels | None
+    callers: int = 1
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     polled_at: float = field(default_factory=time.monotonic)
     progress: float = 0.0
@@ -92,10 +103,30 @@ class _Request:
     explanation: Explanation | None = None
     error: ImageProblem | None = None
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a caller still waits for it."""
+        return not self.is_cancelled and time.monotonic() - self.polled_at <= POLL_TIMEOUT_S
+
     def advance(self, progress: float) -> bool:
         """Note the progress; returns whether to go on."""
         self.progress = max(self.progress, progress)
-        return not self.is_cancelled and time.monotonic() - self.polled_at <= POLL_TIMEOUT_S
+        return self.is_wanted
+
+    def decoded(self) -> tuple[Image.Image, Prediction]:
+        """The frame and its prediction; the bytes of its file are dropped.
+
+        Raises:
+            ExplanationCancelled: No caller waits for it any more.
+        """
+        pixels, self.pixels = self.pixels, None
+        if pixels is None or not self.is_wanted:
+            raise ExplanationCancelled
+        return pixels()
+
+    def cancel(self) -> None:
+        """End it after the part that is computed now."""
+        self.is_cancelled, self.pixels = True, None
 
     def end(self, state: ExplanationState, **result: Any) -> None:
         """Set the result."""
@@ -145,7 +176,7 @@ class ExplanationService:
             NotFound: There is no such prediction, or the caller may not see the image.
             ScoreHidden: The caller reviews the image blind.
             OtherModel: The prediction is of a model that is not loaded.
-            PixelsMissing: No preview is kept.
+            PixelsMissing: No preview is kept, or it may be of another prediction's frame.
             ModelError: The model is not loaded.
             Overloaded: Too many requests wait.
         """
@@ -157,6 +188,11 @@ class ExplanationService:
         self._check_model(identity)
         if not self._store.previews.has(image_sha256):
             raise PixelsMissing
+        if self._store.catalog.has_other_frame(image.prediction):
+            raise PixelsMissing(
+                "The kept preview of this image may show another frame or background than this "
+                "score is of"
+            )
         return self._enqueue(image, caller, partial(self._kept_frame, image.prediction))
 
     def start_with_file(
@@ -192,22 +228,28 @@ class ExplanationService:
 
         Raises:
             NotFound: The caller made no such request, or it ended long ago.
+            ImageRestricted: The image was restricted since, and the caller is no administrator.
         """
         request = self._find(request_id, caller)
-        request.polled_at = time.monotonic()
+        is_stored = request.explanation is not None and request.owner is not None
+        if is_stored and self._previews.hides(request.subject[0], caller):
+            raise ImageRestricted
         return request.status
 
     def cancel(self, request_id: str, caller: Caller) -> ExplanationStatus:
-        """Cancel a request; it ends after the part that is computed now.
+        """Stop waiting for a request; it is cancelled where its caller waits for it nowhere else.
 
         Raises:
             NotFound: See `status`.
         """
         request = self._find(request_id, caller)
-        request.is_cancelled = True
-        if request.state is ExplanationState.RUNNING:
-            return ExplanationStatus(ExplanationState.CANCELLED, request.progress, request.id)
-        return request.status
+        with self._lock:
+            request.callers -= 1
+            if request.callers <= 0:
+                request.cancel()
+            if request.state is ExplanationState.RUNNING:
+                return ExplanationStatus(ExplanationState.CANCELLED, request.progress, request.id)
+        return self.status(request_id, caller)
 
     def of_file(
         self,
@@ -231,10 +273,13 @@ class ExplanationService:
     def frame_of(self, data: bytes, prediction: Prediction, *, name: str) -> Image.Image:
         """The frame of a file that a prediction is of, at the size at which it is explained.
 
+        It is decoded before explanations that wait: a caller waits for it already.
+
         Raises:
             ImageError: The bytes are not an image within the limits.
         """
-        return self._frame(ImageFile.of(data, name, prediction.image_sha256), prediction)[0]
+        file = ImageFile.of(data, name, prediction.image_sha256)
+        return self._frame(file, prediction, Priority.DECODING)[0]
 
     def _visible_prediction(
         self, image_sha256: str, identity: ModelIdentity, caller: Caller
@@ -278,10 +323,15 @@ class ExplanationService:
         """Queue a request; where the caller has an equal one that runs, it is returned instead."""
         with self._lock:
             self._forget_old()
-            running = [r for r in self._requests.values() if r.state is ExplanationState.RUNNING]
+            running = [
+                r
+                for r in self._requests.values()
+                if r.state is ExplanationState.RUNNING and r.is_wanted
+            ]
             own = [r for r in running if r.owner == request.owner]
             for other in own:
-                if other.subject == request.subject and not other.is_cancelled:
+                if other.subject == request.subject:
+                    other.callers += 1
                     other.polled_at = time.monotonic()
                     return other.status
             if len(own) >= quarter(MAX_WAITING) or len(running) >= MAX_WAITING:
@@ -295,7 +345,11 @@ class ExplanationService:
         return request.status
 
     def _forget_old(self) -> None:
+        """Drop results that no caller fetched, and cancel requests that no caller polls."""
         before = time.monotonic() - KEPT_S
+        for request in self._requests.values():
+            if not request.is_wanted:
+                request.cancel()
         self._requests = {
             key: request
             for key, request in self._requests.items()
@@ -303,11 +357,14 @@ class ExplanationService:
         }
 
     def _find(self, request_id: str, caller: Caller) -> _Request:
+        """A caller's request, noted as polled."""
         with self._lock:
             request = self._requests.get(request_id)
-        if request is None or request.owner != caller.owner:
-            raise NotFound("There is no such explanation. Request it again.")
-        return request
+            if request is not None and request.owner == caller.owner:
+                request.polled_at = time.monotonic()
+                self._forget_old()
+                return request
+        raise NotFound("There is no such explanation. Request it again.")
 
     def _run(self, request: _Request) -> None:
         """Compute a request's explanation; every error ends up in its state."""
@@ -325,14 +382,15 @@ class ExplanationService:
 
     def _computed(self, request: _Request) -> Explanation:
         """Compute and keep a request's explanation."""
-        if not request.advance(0.0):
-            raise ExplanationCancelled
-        image, prediction = request.pixels()
+        image, prediction = request.decoded()
         explanation = self._explained(image, prediction, request.advance)
         if request.prediction_id:
-            self._store.explanations.add(
-                request.prediction_id, explanation.to_json(), version=VERSION
-            )
+            try:
+                self._store.explanations.add(
+                    request.prediction_id, explanation.to_json(), version=VERSION
+                )
+            except StorageError as error:  # its caller gets it, the next one computes it again
+                log.warning("An explanation was not kept: %s", error)
         return explanation
 
     def _explained(
@@ -347,7 +405,7 @@ class ExplanationService:
         return explain(image, classifier, method=method, frame=frame, progress=progress)
 
     def _kept_frame(self, prediction: Prediction) -> tuple[Image.Image, Prediction]:
-        """The kept preview: of the frame and on the background of the prediction."""
+        """The kept preview: of the frame and on the background of all predictions."""
         try:
             jpeg = self._store.previews.get(prediction.image_sha256)
         except NotFound:
@@ -355,8 +413,10 @@ class ExplanationService:
         with self._decoding(renderings.STORED_PREVIEW):
             return renderings.decoded_preview(jpeg), prediction
 
-    def _frame(self, file: ImageFile, prediction: Prediction) -> tuple[Image.Image, Prediction]:
-        with self._decoding(file.name):
+    def _frame(
+        self, file: ImageFile, prediction: Prediction, priority: Priority = Priority.BACKGROUND
+    ) -> tuple[Image.Image, Prediction]:
+        with self._decoding(file.name, priority):
             frame = rendered_frame(file.data, prediction, name=file.name, limits=self._limits)
             return renderings.fitted(frame, renderings.PREVIEW_SIDE), prediction
 
@@ -367,10 +427,10 @@ class ExplanationService:
         return self._frame(file, image.prediction)
 
     @contextmanager
-    def _decoding(self, name: str) -> Iterator[None]:
-        """Hold a CPU slot after all other work, and count an error of memory as the file's."""
+    def _decoding(self, name: str, priority: Priority = Priority.BACKGROUND) -> Iterator[None]:
+        """Hold a CPU slot, and count an error of memory as the file's."""
         slots = self._loader.classifier.cpu_slots
-        with slots.acquire(Priority.BACKGROUND), decode.memory_for(name):
+        with slots.acquire(priority), decode.memory_for(name):
             yield
 
 

@@ -148,6 +148,18 @@ class Catalog:
             raise NotFound(f"There is no prediction {prediction_id}.")
         return self._stored(row)
 
+    def has_other_frame(self, prediction: Prediction) -> bool:
+        """Whether the image has a prediction of another frame, or on another background."""
+        return bool(
+            self._connections.row(
+                """
+                select 1 from predictions
+                where image_sha256 = ? and (frame <> ? or "ground" <> ?) limit 1
+                """,
+                (prediction.image_sha256, prediction.frame, prediction.background),
+            )
+        )
+
     def find_detail(
         self, prediction: Prediction, identity: ModelIdentity, *, backends: frozenset[str]
     ) -> Detail | None:

@@ -63,6 +63,18 @@ test('a busy server is asked again', async () => {
   assert.deepEqual(asked.at(-1).slice(0, 2), ['GET', 'explanations/7%2F8'])
 })
 
+test('a busy server is not asked again for an explanation that was closed', async () => {
+  answers = [
+    [429, { error: { kind: 'overloaded', message: 'Busy.' } }, { 'retry-after': '0.01' }],
+    [200, DONE],
+  ]
+  await assert.rejects(
+    startExplanation(IMAGE, () => false),
+    { message: 'Busy.' },
+  )
+  assert.equal(asked.length, 1)
+})
+
 test('cancelling never fails', async () => {
   answers = [[404, { error: { kind: 'not_found' } }]]
   await cancelComputation('7')

@@ -68,9 +68,11 @@ test('closing while it is computed cancels it on the server', async () => {
   await new Promise(setImmediate)
   close(IMAGE)
   assert.deepEqual(states.at(-1), { phase: 'none' })
+  assert.deepEqual(asked.at(-1), ['cancel', '7'], 'at once')
   poll.resolve(running(0.3))
   await opened
-  assert.deepEqual(asked.at(-1), ['cancel', '7'])
+  close()
+  assert.equal(asked.filter(([kind]) => kind === 'cancel').length, 1, 'another may wait for it')
   assert.deepEqual(states.at(-1), { phase: 'none' })
 })
 

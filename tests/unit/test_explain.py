@@ -19,6 +19,7 @@ from nsfw_app.models.explain.explainer import explain, marked_cells
 from nsfw_app.models.explain.explanation import Explanation, Method, sentence
 from nsfw_app.models.explain.faithfulness import auc, p_value
 from nsfw_app.models.explain.random_versions import RandomVersions
+from nsfw_app.models.image_processor import visible_box
 from nsfw_app.models.preprocessing import Preprocessing
 from nsfw_app.models.scheduler import DynamicBatcher, UnbatchedClassifier
 from nsfw_app.records import LabelRole
@@ -150,6 +151,28 @@ def test_a_model_without_evidence_is_rarely_explained() -> None:
     assert shown <= 8  # of 60 with an error rate of 5 %: more in 0.5 % of all cases
 
 
+class Raising(ExplainableClassifier):
+    """A model of which only covering the corner matters: that raises the score. Else noise."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._rng = np.random.default_rng(seed)
+
+    def predict_prepared(self, prepared: Sequence[object], **_: object) -> list[dict[str, float]]:
+        """About 0.3, and 0.8 where the corner is darker than in the image."""
+        scores = []
+        for pixels in prepared:
+            is_covered = np.asarray(pixels)[:4, :4, 0].mean() < 200
+            scores.append(0.3 + 0.5 * is_covered + float(self._rng.uniform(-0.05, 0.05)))
+        return [{"normal": 1 - score, "nsfw": score} for score in scores]
+
+
+def test_what_raises_the_score_does_not_make_a_map() -> None:
+    """Only what lowers it is shown, so only that counts in the test."""
+    shown = sum(explain(corner(), Raising(seed), budget_s=0).informative for seed in range(20))
+    assert shown <= 3  # of 20 with an error rate of 5 %: more in 2 % of all cases
+
+
 def test_more_time_means_more_versions() -> None:
     """A fast model is asked for more versions, and no more than are of use."""
     few = explain(corner(), ExplainableClassifier(), budget_s=0)
@@ -200,9 +223,13 @@ def test_marked_cells_have_half_of_the_evidence() -> None:
 
 
 def test_the_sentence_shows_the_difference() -> None:
-    """Two decimals, three where two are the same."""
-    assert sentence(0.84, 0.31, informative=True).endswith("from 0.84 to 0.31.")
-    assert sentence(0.014, 0.012, informative=True).endswith("from 0.014 to 0.012.")
+    """Two decimals, three where two are the same; why no map is shown where it is too small."""
+    assert sentence(0.84, 0.31, better=True).endswith("from 0.84 to 0.31.")
+    assert sentence(0.014, 0.012, better=True).endswith("from 0.014 to 0.012.")
+    assert sentence(0.0142, 0.0137, better=True) == (
+        "Covering the marked area lowers the score by less than 0.001, so no map is shown."
+    )
+    assert "no better than a random one" in sentence(0.84, 0.84, better=False)
 
 
 def test_cells_lie_over_the_whole_image() -> None:
@@ -245,6 +272,25 @@ def test_backends_say_which_part_they_see(size: tuple[int, int]) -> None:
     assert stretching.visible_box(size) == (0, 0, 1, 1)
     box = OpenNSFW.visible_box(None, size)  # type: ignore[arg-type]
     assert box == (1 / 16, 1 / 16, 15 / 16, 15 / 16)
+
+
+def test_the_crop_of_timm_is_read_from_its_configuration() -> None:
+    """Of a wide image, the square in its center; another mode of cropping is refused."""
+    data = {"input_size": [3, 384, 384], "mean": [0.5] * 3, "std": [0.5] * 3}
+    config = data | {"crop_pct": 1.0, "crop_mode": "center"}
+    box = visible_box({"data_config": config}, (900, 300))
+    assert box == pytest.approx((1 / 3, 0, 2 / 3, 1))
+    box = visible_box({"data_config": config | {"crop_pct": 0.75}}, (900, 300))
+    assert box == pytest.approx((3 / 8, 1 / 8, 5 / 8, 7 / 8))
+    assert visible_box({"data_config": config | {"crop_mode": "squash"}}, (900, 300)) == (
+        0,
+        0,
+        1,
+        1,
+    )
+    for unknown in ({"data_config": config | {"crop_mode": "border"}}, {"do_resize": True}):
+        with pytest.raises(MethodUnavailable, match="which part of an image the model sees"):
+            visible_box(unknown, (900, 300))
 
 
 def test_deletion_auc() -> None:

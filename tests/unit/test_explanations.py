@@ -6,11 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from nsfw_app.errors import ImageRestricted, NotFound, Overloaded
+from nsfw_app.errors import (
+    ImageRestricted,
+    NotFound,
+    Overloaded,
+    StorageError,
+    StorageErrorKind,
+)
 from nsfw_app.explain_errors import OtherModel, PixelsMissing, ScoreHidden
 from nsfw_app.imaging import decode
 from nsfw_app.models.explain.explanation import VERSION
-from nsfw_app.records import Label, ModelIdentity, Reason, Retain, Upload
+from nsfw_app.records import Background, Label, ModelIdentity, Reason, Retain, Upload
 from nsfw_app.review import explanations
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.explanations import ExplanationState, ExplanationStatus
@@ -150,6 +156,22 @@ def test_without_a_preview_the_file_is_needed(engine: Engine, store: Store) -> N
     assert store.explanations.find(prediction_id, version=VERSION) is None
 
 
+@pytest.mark.parametrize("change", [{"frame": 3}, {"background": Background.BLACK}])
+def test_the_preview_may_be_of_another_frame(
+    engine: Engine, store: Store, change: dict[str, object]
+) -> None:
+    """Another model chose another frame: the file is explained instead."""
+    sha256 = upload(engine)
+    stored = store.catalog.get(1)
+    identity = replace(MODEL, model="other")
+    other = replace(stored.prediction, identity=identity, **change)
+    store.catalog.record(replace(stored, prediction=other, prediction_id=0))
+    with pytest.raises(PixelsMissing, match="may show another frame or background"):
+        engine.explanations.start(sha256, MODEL, ANN)
+    started = engine.explanations.start_with_file(corner_image(), "a.png", MODEL, ANN)
+    assert finished(engine, started).status is DONE
+
+
 def test_an_erased_image_has_no_explanation(engine: Engine, store: Store) -> None:
     """Erasing what is stored about an image deletes it, and it is listed before that."""
     sha256 = upload(engine)
@@ -172,6 +194,36 @@ def test_a_restricted_image_has_no_explanation(engine: Engine, store: Store) -> 
     with pytest.raises(ImageRestricted):
         engine.explanations.start_with_file(corner_image(), "a.png", MODEL, ANN)
     assert explained(engine, sha256, ROOT).status is DONE
+    assert store.explanations.find(1, version=VERSION) is None
+
+
+def test_an_image_that_is_restricted_while_it_is_explained(engine: Engine) -> None:
+    """Polling then says that it is restricted."""
+    started = engine.explanations.start(upload(engine), MODEL, ANN)
+    assert finished(engine, started).status is DONE
+    review = engine.review(corner_image(), BY_ANN)
+    decision = replace(answer_to(review, "n"), reasons=(Reason.MINOR_PRESENT,))
+    engine.decide(decision, ANN)
+    for act in (engine.explanations.status, engine.explanations.cancel):
+        with pytest.raises(ImageRestricted):
+            act(started.id, ANN)
+
+
+def test_a_full_disk_does_not_discard_an_explanation(
+    engine: Engine,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its caller gets it; it is not kept."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise StorageError(StorageErrorKind.FULL)
+
+    sha256 = upload(engine)
+    monkeypatch.setattr(store.explanations, "add", fail)
+    assert explained(engine, sha256).explanation is not None
+    assert "An explanation was not kept" in caplog.text
     assert store.explanations.find(1, version=VERSION) is None
 
 
@@ -244,6 +296,40 @@ def test_equal_requests_are_one(engine: Engine, classifier: ExplainableClassifie
     assert first.id == second.id
     held.released.set()
     assert finished(engine, first).status is DONE
+
+
+@pytest.mark.parametrize(("cancels", "state"), [(1, DONE), (2, ExplanationState.CANCELLED)])
+def test_one_cancel_does_not_end_the_wait_of_another(
+    engine: Engine, classifier: ExplainableClassifier, cancels: int, state: ExplanationState
+) -> None:
+    """A request is cancelled once none of its callers waits for it."""
+    held, sha256 = Held(classifier), upload(engine)
+    started, _ = (engine.explanations.start(sha256, MODEL, ANN) for _ in range(2))
+    assert held.started.wait(TIMEOUT_S)
+    for _ in range(cancels):
+        cancelled = engine.explanations.cancel(started.id, ANN)
+        assert cancelled.status is ExplanationState.CANCELLED
+    held.released.set()
+    assert finished(engine, started).status is state
+
+
+def test_cancelled_requests_hold_no_place_and_no_file(
+    engine: Engine, classifier: ExplainableClassifier
+) -> None:
+    """Else a page that is closed would keep others waiting, and its files in memory."""
+    held = Held(classifier)
+    running = engine.explanations.start(upload(engine), MODEL, ANN)
+    assert held.started.wait(TIMEOUT_S)
+    for number in range(2 * explanations.MAX_WAITING):
+        data = corner_image(number)
+        upload(engine, red=number)
+        started = engine.explanations.start_with_file(data, "a.png", MODEL, ANN)
+        assert started.status is RUNNING
+        engine.explanations.cancel(started.id, ANN)
+        request = engine.explanations._requests[started.id]
+        assert request.pixels is None
+    held.released.set()
+    assert finished(engine, running).status is DONE
 
 
 def test_one_caller_cannot_fill_the_queue(

@@ -1,6 +1,7 @@
 """Explanations over HTTP: the page's routes, and `POST /v1/explain` as JSON and as a PNG."""
 
 import io
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,11 +10,13 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from nsfw_app.models.classifier import Box
 from nsfw_app.models.loader import Loaded, ModelLoader
 from nsfw_app.review.engine import Engine
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
+from nsfw_app.web.api import explanations
 from tests.support.application import WebApp, open_app
 from tests.support.fakes import LIMITS, ExplainableClassifier, corner_image
 
@@ -162,6 +165,23 @@ def test_a_program_gets_a_png(web_app: WebApp) -> None:
     drawn = [Image.open(io.BytesIO(response.content)).convert("RGB") for response in sent]
     assert drawn[0].size == drawn[1].size
     assert drawn[0].tobytes() != drawn[1].tobytes()
+
+
+def test_a_request_that_gets_no_turn_ends(web_app: WebApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says when to try again; what it started is cancelled."""
+    released = threading.Event()
+
+    def wait(*_: object) -> Box:
+        assert released.wait(TIMEOUT_S)
+        return 0.0, 0.0, 1.0, 1.0
+
+    monkeypatch.setattr(explanations, "STALLED_S", 0.1)
+    monkeypatch.setattr(ExplainableClassifier, "visible_box", wait)
+    client = web_app.with_key(Permission.CLASSIFY)
+    response = client.post("/v1/explain", content=corner_image(238))
+    released.set()
+    assert (response.status_code, response.json()["error"]["kind"]) == (503, "overloaded")
+    assert int(response.headers["retry-after"]) > 0
 
 
 def test_what_cannot_be_classified_has_no_explanation(web_app: WebApp) -> None:

@@ -14,13 +14,18 @@ from nsfw_app.models.classifier import Classifier
 from nsfw_app.models.explain import maps
 from nsfw_app.models.explain.cells import Cells, Covered, Values
 from nsfw_app.models.explain.covered_scores import CoveredScores, Progress, go_on
-from nsfw_app.models.explain.explanation import Explanation, Faithfulness, Method, sentence
+from nsfw_app.models.explain.explanation import (
+    MIN_DROP,
+    Explanation,
+    Faithfulness,
+    Method,
+    sentence,
+)
 from nsfw_app.models.explain.random_versions import SHARES, RandomVersions
 
 SIDE = 7  # rows and columns of cells, 32 pixels each of 224; of attribution one for each patch
-BUDGET_S = 3.0  # for scoring versions, where the model is slow; the fewest may take longer
+BUDGET_S = 1.2  # for scoring versions, where the model is slow; the fewest may take longer
 MARKED_PART = 0.5  # of the sum of the values, in the marked cells
-MIN_DROP = 0.001  # of the score with the marked cells covered; a smaller one is not visible
 SEED = 0  # of the random orders, so that an image always has the same map
 ATTRIBUTED = frozenset({None, Method.ATTRIBUTION})  # methods for which attribution is computed
 
@@ -87,16 +92,14 @@ def explain(
         random_maps=len(versions.scores),
         p_value=versions.p_value(None if method is Method.RISE else values, rng),
     )
-    informative = (
-        faithfulness.is_better_than_random and versions.score - float(score_covered) >= MIN_DROP
-    )
+    better = faithfulness.is_better_than_random
     return Explanation(
         method=method,
         rows=cells.rows,
         columns=cells.columns,
         values=_rows_of(values, cells),
-        informative=informative,
-        sentence=sentence(versions.score, float(score_covered), informative=informative),
+        informative=better and versions.score - float(score_covered) >= MIN_DROP,
+        sentence=sentence(versions.score, float(score_covered), better=better),
         score=versions.score,
         score_covered=float(score_covered),
         marked=tuple(tuple(map(bool, row)) for row in marked),

@@ -10,6 +10,7 @@ from nsfw_app.models.explain.faithfulness import EQUAL, ERROR_RATE
 # Of the methods below: a stored explanation of another version is computed again.
 VERSION = 1
 DECIMALS = 3  # of the values in JSON
+MIN_DROP = 0.001  # of the score with the marked cells covered; a smaller one is not visible
 
 
 class Method(StrEnum):
@@ -49,8 +50,8 @@ class Explanation:
     - `values` has rows of numbers in [0, 1], relative to the highest: 0 where covering the cell
       does not lower the score, None where the model does not see the cell, because it crops the
       image.
-    - `informative` is whether the map is better than random ones, see `faithfulness`. If not, it
-      is not shown.
+    - `informative` is whether the map is better than random ones, see `faithfulness`, and the
+      marked cells lower the score by `MIN_DROP` at least. If not, it is not shown.
     - `marked` are the fewest cells with half of the sum of `values`; `score_covered` is the score
       with them covered.
     - `score` is computed from the pixels that were explained, which may be those of a preview.
@@ -96,12 +97,23 @@ class Explanation:
         return cls(**known)
 
 
-def sentence(score: float, score_covered: float, *, informative: bool) -> str:
-    """What the map means for this image, for people."""
-    if not informative:
+def sentence(score: float, score_covered: float, *, better: bool) -> str:
+    """What the map means for this image, for people.
+
+    Args:
+        score: Of the image.
+        score_covered: With the marked cells covered.
+        better: Whether the map is better than random ones.
+    """
+    if not better:
         return (
             "For this image the map is no better than a random one, so it is not shown. The score "
             "does not depend on a few areas."
+        )
+    if score - score_covered < MIN_DROP:
+        return (
+            f"Covering the marked area lowers the score by less than {MIN_DROP}, so no map is "
+            "shown."
         )
     for decimals in (2, 3):
         before, after = f"{score:.{decimals}f}", f"{score_covered:.{decimals}f}"

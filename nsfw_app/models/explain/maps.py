@@ -88,8 +88,11 @@ def smoothed(values: Values) -> Values:
 
     So few versions say little about one cell alone. More weight on neighbors would hide evidence
     in a single cell.
+
+    Args:
+        values: Shape (..., rows, columns).
     """
-    padded = np.pad(values, 1, mode="edge")
-    rows = padded[:-2] + 6 * padded[1:-1] + padded[2:]
-    found: Values = (rows[:, :-2] + 6 * rows[:, 1:-1] + rows[:, 2:]) / 64
+    padded = np.pad(values, [(0, 0)] * (values.ndim - 2) + [(1, 1), (1, 1)], mode="edge")
+    rows = padded[..., :-2, :] + 6 * padded[..., 1:-1, :] + padded[..., 2:, :]
+    found: Values = (rows[..., :-2] + 6 * rows[..., 1:-1] + rows[..., 2:]) / 64
     return found

@@ -109,8 +109,12 @@ class RandomVersions:
 
     def rise(self) -> Values:
         """The map that follows from these versions; see `maps.rise`."""
-        values = maps.rise(self.covered, self.scores)
-        return maps.smoothed(values.reshape(self.cells.rows, self.cells.columns))
+        return self._shown(maps.rise(self.covered, self.scores))
+
+    def _shown(self, fall: NDArray[np.float64]) -> Values:
+        """The map from the covariance of each cell, shape (..., cells): smoothed, at least 0."""
+        grids = fall.reshape(*fall.shape[:-1], self.cells.rows, self.cells.columns)
+        return np.maximum(maps.smoothed(grids), 0.0)
 
     def p_value(self, values: Values | None, rng: np.random.Generator) -> float:
         """How often a map that is no better than random explains the scores as well.
@@ -123,7 +127,8 @@ class RandomVersions:
         def explained(scores: Scores) -> Values:
             """The covariance of the map with how far the scores fall."""
             fall = maps.rise(self.covered, scores)
-            found: Values = (fall * (fall if values is None else values.ravel())).sum(axis=-1)
+            shown = self._shown(fall).reshape(fall.shape) if values is None else values.ravel()
+            found: Values = (fall * shown).sum(axis=-1)
             return found
 
         return p_value(explained, self.scores, rng)

@@ -4,6 +4,7 @@ The request waits for its turn: explanations are computed one at a time, and all
 only classified go first.
 """
 
+import time
 from typing import Annotated, Literal
 
 import anyio
@@ -11,11 +12,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from nsfw_app.errors import RequestError, Unavailable
+from nsfw_app.errors import Overloaded, RequestError, Unavailable
 from nsfw_app.explain_errors import ExplanationCancelled
 from nsfw_app.models.explain.explanation import Explanation, Faithfulness
 from nsfw_app.records import Upload
-from nsfw_app.review.explanations import ExplanationState, heat_map_png
+from nsfw_app.review.explanations import RETRY_AFTER_S, ExplanationState, heat_map_png
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.errors import responses
@@ -26,6 +27,7 @@ from nsfw_app.web.http.json_bodies import media_type
 NAME = "The image"
 PNG = "image/png"
 POLL_S = 0.05
+STALLED_S = 60.0  # without progress, after which a request ends: other images keep going first
 
 
 class ExplanationBody(BaseModel):
@@ -129,14 +131,25 @@ async def _result(
     """Wait for an explanation; it is cancelled when the client disconnects.
 
     Raises:
+        Overloaded: For `STALLED_S` nothing of it was computed.
         Unavailable: It failed.
         ExplanationCancelled: It was cancelled.
     """
     explanations = gate.engine.explanations
+    progress, advanced_at = 0.0, time.monotonic()
     while (status := explanations.status(request_id, caller)).status is ExplanationState.RUNNING:
         if await request.is_disconnected():
             explanations.cancel(request_id, caller)
             raise ExplanationCancelled
+        if status.progress > progress:
+            progress, advanced_at = status.progress, time.monotonic()
+        elif time.monotonic() - advanced_at > STALLED_S:
+            explanations.cancel(request_id, caller)
+            raise Overloaded(
+                f"For {STALLED_S:.0f} seconds nothing of this explanation was computed: "
+                "others go first. Try again when fewer images are classified.",
+                retry_after_s=RETRY_AFTER_S,
+            )
         await anyio.sleep(POLL_S)
     if status.error is not None:
         raise Unavailable(status.error.kind, status.error.message)

@@ -41,8 +41,8 @@ export const NOTHING = { phase: 'none' }
  * while it was computed is cancelled on the server.
  *
  * @param {object} options
- * @param {(image: Image) => Promise<Answer>} options.start
- * @param {(id: string) => Promise<Answer>} options.poll
+ * @param {(image: Image, isWanted: () => boolean) => Promise<Answer>} options.start
+ * @param {(id: string, isWanted: () => boolean) => Promise<Answer>} options.poll
  * @param {(id: string) => unknown} options.cancel
  * @param {(ms: number) => Promise<unknown>} options.wait
  * @param {(state: ExplanationState) => void} options.show
@@ -50,6 +50,8 @@ export const NOTHING = { phase: 'none' }
 export function makeExplanationRequest({ start, poll, cancel, wait, show }) {
   let state = NOTHING
   let opened = 0
+  /** The id of what the server computes, once it is known; it is cancelled once. */
+  let computed = ''
 
   /** @param {ExplanationState} next */
   function set(next) {
@@ -57,23 +59,40 @@ export function makeExplanationRequest({ start, poll, cancel, wait, show }) {
     show(next)
   }
 
+  /** Drops the answers to come, and cancels the computation. */
+  function abandon() {
+    opened += 1
+    if (computed) cancel(computed)
+    computed = ''
+  }
+
   /** @param {Image} image */
   async function open(image) {
-    const own = ++opened
+    abandon()
+    const own = opened
     const isLatest = () => own === opened
     set({ phase: 'running', image, progress: 0 })
     try {
-      let answer = await start(image)
+      let answer = await start(image, isLatest)
+      if (answer.status === 'running') {
+        if (isLatest()) computed = answer.id
+        else cancel(answer.id)
+      }
       while (answer.status === 'running' && isLatest()) {
         set({ phase: 'running', image, progress: answer.progress })
         await wait(POLL_MS)
-        if (isLatest()) answer = await poll(answer.id)
+        if (isLatest()) answer = await poll(answer.id, isLatest)
       }
-      if (isLatest()) set(outcomeOf(image, answer))
-      else if (answer.status === 'running') cancel(answer.id)
+      if (isLatest()) finish(outcomeOf(image, answer))
     } catch (error) {
-      if (isLatest()) set({ phase: 'failed', image, message: messageOf(error) })
+      if (isLatest()) finish({ phase: 'failed', image, message: messageOf(error) })
     }
+  }
+
+  /** @param {ExplanationState} outcome */
+  function finish(outcome) {
+    computed = ''
+    set(outcome)
   }
 
   /**
@@ -83,7 +102,7 @@ export function makeExplanationRequest({ start, poll, cancel, wait, show }) {
    */
   function close(image) {
     if (state.phase === 'none' || (image && image !== state.image)) return
-    opened += 1
+    abandon()
     set(NOTHING)
   }
 

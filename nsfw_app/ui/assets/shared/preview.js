@@ -173,7 +173,7 @@ export class Preview {
   }
 
   /**
-   * Shows the progress or the map of an explanation, if it is about this image and frame.
+   * Shows the progress or the map of an explanation, if it is about this image, frame and model.
    *
    * @param {ExplanationState} state
    */
@@ -227,12 +227,16 @@ export class Preview {
 }
 
 /**
- * Whether two images have the same pixels: also the frame of an animation.
+ * Whether two images have the same pixels, also the frame of an animation, and a score of the same
+ * model.
  *
  * @param {Image} a
  * @param {Image} b
  */
-const isSame = (a, b) => a.sha256 === b.sha256 && (a.frame ?? 0) === (b.frame ?? 0)
+function isSame(a, b) {
+  const isSameModel = a.model === b.model && a.revision === b.revision && a.backend === b.backend
+  return isSameModel && a.sha256 === b.sha256 && (a.frame ?? 0) === (b.frame ?? 0)
+}
 
 /** @param {string} url */
 function revoke(url) {

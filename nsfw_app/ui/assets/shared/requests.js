@@ -120,16 +120,18 @@ const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
  *
  * @template T
  * @param {() => Promise<T>} attempt
+ * @param {() => boolean} [isWanted] Whether to repeat it.
  * @returns {Promise<T>}
  * @throws {Unreachable} None of the attempts arrived.
  */
-export async function retryUnreachable(attempt) {
+export async function retryUnreachable(attempt, isWanted = () => true) {
   for (const ms of RETRY_MS) {
     try {
       return await attempt()
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error
       await wait(ms)
+      if (!isWanted()) throw error
     }
   }
   return attempt()
@@ -140,12 +142,14 @@ export async function retryUnreachable(attempt) {
  *
  * @param {string} path
  * @param {RequestInit} options
+ * @param {() => boolean} [isWanted] Whether to send it again.
  */
-export async function requestWhenFree(path, options) {
+export async function requestWhenFree(path, options, isWanted = () => true) {
   for (;;) {
     const response = await request(path, options)
     if (!(await isBusy(response))) return response
     await wait(1000 * Number(response.headers.get('retry-after')))
+    if (!isWanted()) return response
   }
 }
 
