@@ -8,7 +8,7 @@ USAGE = """Usage: python app.py
 
 Starts the server. There are no options: docs/settings.md lists the environment variables.
 
-Commands of `python -m nsfw_app`: serve, classify, scan, filter, export, training-set,
+Commands of `python -m nsfw_app`: serve, classify, explain, scan, filter, export, training-set,
 import-labels, train, evaluate, report, purge, optimize, audit, audit-plan, check, backup,
 restore, users, keys, personal-data.
 """
