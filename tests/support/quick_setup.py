@@ -8,6 +8,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ CHEAP = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """New databases are copies of one that is migrated once; each has a secret of its own."""
+    """New databases are copies of one that is migrated once; each has a secret, and a time."""
     folder = tmp_path_factory.mktemp("migrated")
     path = folder / "review.db"
     Store(path, previews_dir=folder / "images", journal_mode="delete").close()
@@ -39,6 +40,9 @@ def quick_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
                 migrated.backup(opened.db.conn)
                 with writing() as db:
                     db.execute("update draw_secret set secret = lower(hex(randomblob(32)))")
+                    # By this time a connection knows that its database was not replaced.
+                    created_at = str(datetime.now(UTC))
+                    db.execute("update _sqlite_migrations set applied_at = ?", (created_at,))
         migrate(writing)
 
     with pytest.MonkeyPatch.context() as patch:
