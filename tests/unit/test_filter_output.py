@@ -110,7 +110,7 @@ def test_rows_as_jsonl_and_parquet(write: Write, tmp_path: Path) -> None:
         row["scanned_at"] = time.replace("+00:00", "Z")
     assert lines == rows
     assert len(rows) == len(ALLOWED)
-    assert list(rows[0])[-2:] == ["scanned_at", "settled_label"]
+    assert list(rows[0])[-2:] == ["detail_error_message", "settled_label"]
     assert pq.read_metadata(tmp_path / "kept.parquet").num_row_groups == 1
 
 
