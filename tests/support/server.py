@@ -9,16 +9,24 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.preloaded import ForkedProcess, Preloader
+
 ROOT = Path(__file__).parents[2]
 APP = str(ROOT / "app.py")
 START_SECONDS = 60
+
+
+class Preloaded:
+    """What forks the servers of the tests that run now; None where each is a new interpreter."""
+
+    preloader: Preloader | None = None
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class Server:
 
     url: str
     data: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | ForkedProcess
     log: Path
 
     def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
@@ -73,15 +81,7 @@ def serving(
         **environment,
     }
     log = directory / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            env={**clean, **settings},
-            cwd=directory,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    process = started(command, {**clean, **settings}, directory=directory, log=log)
     server = Server(f"http://127.0.0.1:{port}", directory / "data", process, log)
     try:
         wait_until_served(server)
@@ -93,6 +93,24 @@ def serving(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def started(
+    command: tuple[str, ...], environment: Mapping[str, str], *, directory: Path, log: Path
+) -> subprocess.Popen[bytes] | ForkedProcess:
+    """A new process; forked where there is a `Preloader`, and libraries read no other settings."""
+    preloader = Preloaded.preloader
+    if preloader is not None and command == (APP,) and "SPACE_ID" not in environment:
+        return preloader.start(environment=environment, directory=directory, log=log)
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, *command],
+            env=dict(environment),
+            cwd=directory,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def wait_until_served(server: Server) -> None:
