@@ -28,7 +28,7 @@ class Reader(module.Reader):
     def read(self, entry):
         return entry.uri.encode()
 
-def review(data, name, *, classifier, policy, limits, sha256):
+def review(data, name, *, classifier, policy, limits, sha256, detail):
     prediction = Prediction(sha256, classifier.identity, {"normal": 0.9, "nsfw": 0.1}, 0.1)
     info = ImageInfo(sha256, "PNG", 10, 10, len(data), 1)
     preview = Preview(perceptual_hash=sha256 * 24)
