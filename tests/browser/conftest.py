@@ -9,9 +9,8 @@ from tests.support.server import Preloaded
 
 
 @pytest.fixture(scope="package", autouse=True)
-def preloaded() -> Iterator[None]:
+def preloaded(preloader: Preloader) -> Iterator[None]:
     """See `Preloader`."""
-    Preloaded.preloader = Preloader()
+    Preloaded.preloader = preloader
     yield
-    Preloaded.preloader.close()
     Preloaded.preloader = None

@@ -131,7 +131,18 @@ def wait_until_served(server: Server) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def preloader() -> Iterator[Preloader]:
+    """What forks servers; it ends after the last of them."""
+    process = Preloader()
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="session")
+def server(
+    tmp_path_factory: pytest.TempPathFactory,
+    preloader: Preloader,
+) -> Iterator[Server]:
     """A server with the embedded model; tests share it and its database."""
     with serving(tmp_path_factory.mktemp("server")) as running:
         yield running

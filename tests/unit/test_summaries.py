@@ -31,6 +31,7 @@ def test_a_summary_is_kept_until_something_changes(
 ) -> None:
     """The same object is returned; after a decision it is outdated, and soon replaced."""
     monkeypatch.setattr(module, "FRESH", module.timedelta(0))
+    monkeypatch.setattr(module, "PAUSES", 0)
     query = EvidenceQuery(FAKE)
     image = arrive(arriving, 0.5, REVIEW)
     first = summaries.get(query)
