@@ -18,7 +18,10 @@ CHROMIUM_FLAGS = [
     "--disable-background-networking",
     f"--host-resolver-rules={LOCAL_ONLY}",
 ]
+TIMEOUT_MS = 15_000  # of expectations and actions: other tests use the second core
 FAILED_REQUEST = "Failed to load resource"  # what the console reports in an outage
+
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 @contextlib.contextmanager
@@ -57,7 +60,7 @@ def opened(
     runs before the page's own.
     """
     context = browser.new_context(viewport={"width": 1440, "height": 900}, **context_options)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(TIMEOUT_MS)
     if script:
         context.add_init_script(script)
     page = context.new_page()
