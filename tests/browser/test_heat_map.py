@@ -225,11 +225,11 @@ def test_a_computation_is_cancelled(page: Page, held: list[Route]) -> None:
         expect(button).to_have_attribute("aria-pressed", "true")
         assert preview.bounding_box() == before
         poll = poll_of(page, held)
-        cancel()
-        expect(ring).to_have_count(0)
         with page.expect_request(lambda request: request.method == "DELETE") as deleted:
-            poll.fulfill(json=RUNNING)
+            cancel()
         assert deleted.value.url.endswith("/desk/explanations/1")
+        expect(ring).to_have_count(0)
+        poll.fulfill(json=RUNNING)
     expect(page.locator(".welcome")).to_be_visible()
     page.keyboard.press("Backspace")
     page.keyboard.press("h")
