@@ -62,7 +62,7 @@ def scan(
 ) -> None:
     """Classify the images of data sets into Parquet files; the same command again continues.
 
-    Nothing is written into the database. Exits 3 if some images could not be classified, after all
+    Nothing is written into the database. Exits 3 if a model could not judge some images, after all
     the others, and 130 if it was interrupted.
     """
     from nsfw_app.datasets.left_out import LeftOutFiles

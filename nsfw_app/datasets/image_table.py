@@ -8,7 +8,7 @@
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +23,7 @@ from nsfw_app.review.image_json import DETAIL_COLUMNS, flattened, review_json
 TIME = pa.timestamp("ms", tz="UTC")
 WARNINGS = pa.list_(pa.struct([("code", pa.string()), ("message", pa.string())]))
 CATEGORIES = pa.struct([(category, pa.float64()) for category in Category])
+ERROR_COLUMNS = ["error_kind", "detail_error_kind"]
 ADDED = {"categories": CATEGORIES, **dict.fromkeys(DETAIL_COLUMNS, pa.string())}
 
 
@@ -61,10 +62,10 @@ def schema(labels: Sequence[str]) -> pa.Schema:
     )
 
 
-def with_added_columns(table: pa.Table) -> pa.Table:
-    """A table that an earlier version wrote, with the columns that were added since, empty."""
+def with_added_columns(table: pa.Table, wanted: Collection[str]) -> pa.Table:
+    """A table that an earlier version wrote, with wanted columns that were added since, empty."""
     for name, kind in ADDED.items():
-        if name not in table.schema.names:
+        if name in wanted and name not in table.schema.names:
             table = table.append_column(name, pa.nulls(len(table), kind))
     return table
 
@@ -104,6 +105,14 @@ def copied(known: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
         "warnings": [asdict(extension), *others] if extension else others,
         "scanned_at": datetime.now(UTC),
     }
+
+
+def error_of(row: Mapping[str, Any]) -> str | None:
+    """The kind of a row's error; `detail_` before it where only the detail model failed."""
+    if row["error_kind"] is not None:
+        return str(row["error_kind"])
+    kind = row["detail_error_kind"]
+    return None if kind is None else f"detail_{kind}"
 
 
 def text(value: str) -> str:

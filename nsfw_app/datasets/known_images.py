@@ -15,6 +15,7 @@ from typing import Self
 import pyarrow as pa
 
 from nsfw_app.dataset_errors import ScanError
+from nsfw_app.datasets.image_table import ERROR_COLUMNS, error_of
 from nsfw_app.datasets.part_files import Row, read_table
 from nsfw_app.store.duplicate_index import DuplicateIndex
 
@@ -47,14 +48,14 @@ class KnownImages:
         """Add the rows of part files. One that cannot be read has no known rows."""
         for path in paths:
             try:
-                columns = read_table(path, ["sha256", "error_kind"]).to_pydict()
+                rows = read_table(path, ["sha256", *ERROR_COLUMNS]).to_pylist()
             except ScanError:
                 continue
-            self._add(path, columns["sha256"], columns["error_kind"])
+            self._add(path, rows)
 
     def written(self, path: Path, rows: Sequence[Row]) -> None:
         """Add the rows of a part file that was just written."""
-        self._add(path, [r["sha256"] for r in rows], [r["error_kind"] for r in rows])
+        self._add(path, rows)
         with self._lock:
             for row in rows:
                 self._unwritten.pop(row["sha256"], None)
@@ -78,20 +79,20 @@ class KnownImages:
             known = self._read(sha256)
             row = known or infer()
         finally:
-            shared = row if row and row["error_kind"] is None else None
+            shared = row if row and error_of(row) is None else None
             if shared is None:
                 with self._lock:
                     del self._unwritten[sha256]
             own.set_result(shared)
         return row, known is not None
 
-    def _add(self, path: Path, hashes: Sequence[str | None], errors: Sequence[str | None]) -> None:
+    def _add(self, path: Path, rows: Sequence[Row]) -> None:
         self._paths.append(path)
         number = len(self._paths) - 1
         self._index.add(
-            (sha256, number, row)
-            for row, (sha256, error) in enumerate(zip(hashes, errors, strict=True))
-            if sha256 is not None and error is None
+            (row["sha256"], number, at)
+            for at, row in enumerate(rows)
+            if row["sha256"] is not None and error_of(row) is None
         )
 
     def _read(self, sha256: str) -> Row | None:
@@ -111,5 +112,5 @@ class KnownImages:
             if len(self._tables) > OPEN_TABLES:
                 self._tables.popitem(last=False)
         rows: list[Row] = table.slice(number, 1).to_pylist()
-        is_same = bool(rows) and rows[0]["sha256"] == sha256 and rows[0]["error_kind"] is None
+        is_same = bool(rows) and rows[0]["sha256"] == sha256 and error_of(rows[0]) is None
         return rows[0] if is_same else None

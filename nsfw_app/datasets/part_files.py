@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from nsfw_app.dataset_errors import ScanError
 from nsfw_app.datasets import image_table, output_file
 from nsfw_app.datasets.entries import Part
-from nsfw_app.datasets.image_table import text
+from nsfw_app.datasets.image_table import ERROR_COLUMNS, error_of, text
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +202,8 @@ class PartFiles:
         return image_table.table(rows, self._labels)
 
     def _write(self, path: Path, table: pa.Table, container: str) -> PartFooter:
-        errors = Counter(kind for kind in table["error_kind"].to_pylist() if kind is not None)
+        kinds = map(error_of, table.select(ERROR_COLUMNS).to_pylist())
+        errors = Counter(kind for kind in kinds if kind is not None)
         uris = table["uri"].to_pylist()
         footer = PartFooter(len(table), errors, text(container), (min(uris), max(uris)))
         values = {ERRORS: errors, CONTAINER: footer.container, URIS: footer.uris}
@@ -240,7 +241,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
             table = file.read(columns, use_threads=False)
     except UNREADABLE as error:
         raise _unreadable(path) from error
-    return image_table.with_added_columns(table) if columns is None else table
+    wanted = image_table.ADDED if columns is None else columns
+    return image_table.with_added_columns(table, wanted)
 
 
 def _unreadable(path: Path) -> ScanError:

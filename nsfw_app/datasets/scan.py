@@ -21,6 +21,7 @@ from nsfw_app.concurrency import map_ordered, read_ahead
 from nsfw_app.datasets import image_table
 from nsfw_app.datasets.earlier_parts import EarlierParts
 from nsfw_app.datasets.entries import Entry, Part, Unit
+from nsfw_app.datasets.image_table import error_of
 from nsfw_app.datasets.known_images import KnownImages
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.part_files import PartFiles, PartFooter, Row, read_table
@@ -227,7 +228,7 @@ class Scanner:
             numbers = [
                 number
                 for number, row in enumerate(rows)
-                if Redo.CHANGED in self._redo or (row and row["error_kind"] is not None)
+                if Redo.CHANGED in self._redo or (row and error_of(row))
             ]
         scanned = set(numbers)
         kept = [each.progress_bytes for n, each in enumerate(entries) if n not in scanned]
@@ -276,7 +277,7 @@ class Scanner:
 
     def _is_valid(self, row: Row, sha256: str) -> bool:
         """Whether a row of an earlier run is that of an image with this hash."""
-        is_tried_again = row["error_kind"] is not None and Redo.ERRORS in self._redo
+        is_tried_again = error_of(row) is not None and Redo.ERRORS in self._redo
         return bool(row["sha256"] == sha256) and not is_tried_again
 
     def _add(self, opened: _OpenPart, number: int, row: Row, *, is_known: bool) -> None:
@@ -285,8 +286,8 @@ class Scanner:
         progress.scanned += 1
         progress.scanned_bytes += opened.part.entries[number].progress_bytes
         progress.duplicates += is_known
-        if row["error_kind"] is not None:
-            progress.errors[row["error_kind"]] += 1
+        if (kind := error_of(row)) is not None:
+            progress.errors[kind] += 1
         if row is not earlier:
             opened.rows[number] = row
             opened.is_changed = True

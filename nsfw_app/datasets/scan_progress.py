@@ -26,7 +26,7 @@ class ScanProgress:
         kept: Images whose row is of an earlier run.
         duplicates: Of `scanned`, those whose bytes were known.
         changed: Images whose bytes are not those of their earlier row; found with `--verify`.
-        errors: Rows without a prediction by kind, of earlier runs too.
+        errors: Rows with an error by kind, of earlier runs too.
         scanned_bytes, kept_bytes: Sizes of these images, as far as they are known.
         total_bytes: Of all sources; None until they have been listed.
     """

@@ -1,5 +1,6 @@
 """A scan with a detail model: its columns, conditions on categories, and what it refuses."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from nsfw_app.datasets.image_table import ADDED, schema
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.part_files import read_table
 from nsfw_app.datasets.review_batch import judged_image
-from nsfw_app.datasets.scan import Scanner
+from nsfw_app.datasets.scan import Redo, Scanner
 from nsfw_app.datasets.scan_directory import ScanDirectory
 from nsfw_app.datasets.scan_record import ScanDetail, ScanRecord
 from nsfw_app.datasets.units import find_units
+from nsfw_app.errors import PredictionFailed
 from nsfw_app.models.loader import Loaded
 from nsfw_app.records import Action, Category, CategoryRule, Policy
 from nsfw_app.rules.detail import DetailWhen
@@ -41,7 +43,9 @@ def source(tmp_path: Path) -> Path:
     return source
 
 
-def scanned(source: Path, output: Path, detail: FakeDetail, policy: Policy = POLICY) -> ScanRecord:
+def scanned(
+    source: Path, output: Path, detail: FakeDetail, policy: Policy = POLICY, *redo: Redo
+) -> ScanRecord:
     """Scan a directory with both models; the record."""
     model = detail_model(lambda: Loaded(detail))
     wanted = replace(record(source), policy=policy, detail=ScanDetail.of(model))
@@ -52,6 +56,7 @@ def scanned(source: Path, output: Path, detail: FakeDetail, policy: Policy = POL
             policy=policy,
             limits=LIMITS,
             detail=model,
+            redo=frozenset(redo),
         )
         units = find_units([str(source)], left_out=LeftOutFiles())
         keys = {part.key for part in scanner.scan(units)}
@@ -73,6 +78,30 @@ def test_rows_have_both_models(source: Path, tmp_path: Path) -> None:
     assert row["detail_probabilities"].startswith('{"NSFL": 0.35')
     assert found["10.png"]["categories"] is None
     assert found["10.png"]["detail_model"] is None
+
+
+class FailingDetail(FakeDetail):
+    """It fails on every image."""
+
+    def predict(self, images: Sequence[Any]) -> list[dict[str, float]]:
+        """See `Classifier.predict`."""
+        raise PredictionFailed("Broken.")
+
+
+def test_a_failure_of_the_detail_model_is_an_error(source: Path, tmp_path: Path) -> None:
+    """It is counted by its kind, and the image is scanned again on request, with its copy."""
+    output = tmp_path / "out"
+    made = scanned(source, output, FailingDetail())
+    assert made.counts.errors == {"detail_prediction_failed": 3}
+    failed = rows(output)["128.png"]
+    assert (failed["error_kind"], failed["detail_error_kind"]) == (None, "prediction_failed")
+    assert failed["action"] == "review"
+    detail = FakeDetail()
+    assert scanned(source, output, detail).counts.errors == {"detail_prediction_failed": 3}
+    assert detail.seen == 0
+    assert scanned(source, output, detail, POLICY, Redo.ERRORS).counts.errors == {}
+    assert detail.seen == 2
+    assert rows(output)["copy.png"]["categories"]["gore_or_violence"] == pytest.approx(GREEN)
 
 
 def test_the_record_has_model_and_rules(source: Path, tmp_path: Path) -> None:
