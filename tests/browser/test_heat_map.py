@@ -25,6 +25,7 @@ EXPLANATION = {
     "values": [[0, 0.2, 0.6, 1], [0, 0, 0.1, 0.3]],
     "marked": [[False, False, True, True], [False] * 4],
     "informative": True,
+    "score": 0.84,
     "sentence": SENTENCE,
 }
 DONE = {"status": "done", "progress": 1, "id": "1", "explanation": EXPLANATION, "error": None}
@@ -250,7 +251,9 @@ def test_nothing_moves_when_the_map_arrives(page: Page, held: list[Route]) -> No
     parts = ["#review-preview .preview", "#agree", ".explanation", "#probabilities"]
     places = [page.locator(part).locator("visible=true").bounding_box() for part in parts]
     poll_of(page, held).fulfill(json=DONE)
-    expect(text(page)).to_have_text(f"{SENTENCE} {MARKED}")
+    score = page.locator("#verdict .score-number").text_content()
+    scores = f"The explained preview scores 0.840, the image {score}."
+    expect(text(page)).to_have_text(f"{SENTENCE} {MARKED} {scores}")
     for part, place in zip(parts, places, strict=True):
         assert page.locator(part).locator("visible=true").bounding_box() == place, part
 

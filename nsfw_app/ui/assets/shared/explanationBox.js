@@ -1,6 +1,7 @@
 // The text of the explanation on screen: what the map means, its legend and its sentence.
 
 /** @import { ExplanationState } from './explanationRequest.js' */
+/** @import { Image } from './server.js' */
 
 import { GRADIENT } from './colorScale.js'
 import { make } from './dom.js'
@@ -54,6 +55,16 @@ function hasColors(state) {
   return state.phase === 'running' || (state.phase === 'done' && state.explanation.informative)
 }
 
+/**
+ * Why the sentence has another score than the verdict; empty where both look the same.
+ *
+ * @param {{ explanation: { score: number }, image: Image }} state
+ */
+function scoreNote({ explanation: { score }, image: { nsfw_score: own } }) {
+  if (own == null || own.toFixed(2) === score.toFixed(2)) return ''
+  return `The explained preview scores ${score.toFixed(3)}, the image ${own.toFixed(3)}.`
+}
+
 /** @param {ExplanationState} state */
 function textOf(state) {
   switch (state.phase) {
@@ -61,7 +72,9 @@ function textOf(state) {
       return `Computing the heat map. ${keyWord('h')} or Esc cancels.`
     case 'done': {
       const { sentence, informative } = state.explanation
-      return informative ? `${sentence} ${describeMarked(state.explanation)}` : sentence
+      if (!informative) return sentence
+      const parts = [sentence, describeMarked(state.explanation), scoreNote(state)]
+      return parts.filter(Boolean).join(' ')
     }
     case 'failed':
       return `No heat map. ${state.message}`

@@ -13,6 +13,7 @@ import { messageOf } from './requests.js'
  *   does not reach.
  * @property {boolean[][]} marked Rows; true in the area that was covered for the sentence.
  * @property {boolean} informative False where the map is no better than a random one.
+ * @property {number} score Of the pixels that were explained.
  * @property {string} sentence By how much covering the marked area lowers the score.
  * @property {number} [frame] Of an animation.
  */
