@@ -1,35 +1,24 @@
-"""Explanations of scores on request: checked, queued, computed one at a time, and kept.
+"""Explanations of scores on request: checked, computed, and kept.
 
 - One is computed at a time in a process, in parts that give way to every other image.
-- A request that no caller polls for `POLL_TIMEOUT_S` is cancelled: its page was closed.
 - Callers who may not see an image, or not its score yet, get no explanation of it.
 - An explanation does not count as a view of the image.
 """
 
 import logging
-import secrets
-import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
-from typing import Any
 
 from PIL import Image
 
 from nsfw_app.concurrency import Priority
-from nsfw_app.concurrency_limits import quarter
 from nsfw_app.errors import (
     ImageRestricted,
     NotFound,
-    NSFWReviewError,
-    Overloaded,
     StorageError,
 )
-from nsfw_app.explain_errors import ExplanationCancelled, OtherModel, PixelsMissing, ScoreHidden
+from nsfw_app.explain_errors import OtherModel, PixelsMissing, ScoreHidden
 from nsfw_app.imaging import decode, heat_map
 from nsfw_app.imaging import previews as renderings
 from nsfw_app.imaging.decode import Limits
@@ -39,106 +28,21 @@ from nsfw_app.models.explain.covered_scores import Progress, go_on
 from nsfw_app.models.explain.explainer import explain
 from nsfw_app.models.explain.explanation import VERSION, Explanation, Method
 from nsfw_app.models.loader import ModelLoader
-from nsfw_app.models.scheduler import MODEL_FAILED
-from nsfw_app.records import ImageProblem, JudgedImage, ModelIdentity, Prediction
+from nsfw_app.records import JudgedImage, ModelIdentity, Prediction
 from nsfw_app.review import pipeline
+from nsfw_app.review.explanation_requests import (
+    ExplanationRequest,
+    ExplanationRequests,
+    ExplanationState,
+    ExplanationStatus,
+    Pixels,
+)
 from nsfw_app.review.pipeline import ImageFile
 from nsfw_app.review.previews import Previews, rendered_frame
 from nsfw_app.rules.permissions import Caller
 from nsfw_app.store import Store
 
 log = logging.getLogger(__name__)
-
-MAX_WAITING = 16  # requests that wait or are computed; one caller holds a quarter at most
-POLL_TIMEOUT_S = 10.0  # the page polls several times a second; a busy server may be slower
-RETRY_AFTER_S = 5  # in which one or two explanations are computed
-KEPT_S = 60.0  # how long the result of a request can be polled
-
-Pixels = Callable[[], tuple[Image.Image, Prediction]]  # decodes the frame of a prediction
-
-
-class ExplanationState(StrEnum):
-    """State of a request. One that waits is `running` with a progress of 0."""
-
-    RUNNING = "running"
-    DONE = "done"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class ExplanationStatus:
-    """A request as its caller sees it.
-
-    - `id` is what it is polled and cancelled by; empty where it was done before.
-    - `progress` is the part that is done, in [0, 1].
-    - `explanation` is set when it is done, `error` when it failed.
-    """
-
-    status: ExplanationState
-    progress: float
-    id: str
-    explanation: Explanation | None = None
-    error: ImageProblem | None = None
-
-
-@dataclass(slots=True)
-class _Request:
-    """A request, its state, and when it was polled last.
-
-    - `callers` counts those who wait for it: pages and API requests of one owner.
-    - `pixels` may hold the bytes of a file, and is None once it is decoded or cancelled.
-    """
-
-    owner: str | None
-    subject: tuple[str, ModelIdentity]
-    prediction_id: int
-    pixels: Pixels | None
-    callers: int = 1
-    id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
-    polled_at: float = field(default_factory=time.monotonic)
-    progress: float = 0.0
-    is_cancelled: bool = False
-    state: ExplanationState = ExplanationState.RUNNING
-    explanation: Explanation | None = None
-    error: ImageProblem | None = None
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether a caller still waits for it."""
-        return not self.is_cancelled and time.monotonic() - self.polled_at <= POLL_TIMEOUT_S
-
-    def advance(self, progress: float) -> bool:
-        """Note the progress; returns whether to go on."""
-        self.progress = max(self.progress, progress)
-        return self.is_wanted
-
-    def decoded(self) -> tuple[Image.Image, Prediction]:
-        """The frame and its prediction; the bytes of its file are dropped.
-
-        Raises:
-            ExplanationCancelled: No caller waits for it any more.
-        """
-        pixels, self.pixels = self.pixels, None
-        if pixels is None or not self.is_wanted:
-            raise ExplanationCancelled
-        return pixels()
-
-    def cancel(self) -> None:
-        """End it after the part that is computed now."""
-        self.is_cancelled, self.pixels = True, None
-
-    def end(self, state: ExplanationState, **result: Any) -> None:
-        """Set the result."""
-        self.explanation, self.error = result.get("explanation"), result.get("error")
-        self.state = state
-
-    @property
-    def status(self) -> ExplanationStatus:
-        """The request as its caller sees it."""
-        done = self.state is ExplanationState.DONE
-        progress = 1.0 if done else self.progress
-        return ExplanationStatus(self.state, progress, self.id, self.explanation, self.error)
 
 
 class ExplanationService:
@@ -158,9 +62,7 @@ class ExplanationService:
         self._loader = loader
         self._previews = previews
         self._limits = limits
-        self._lock = threading.Lock()
-        self._requests: dict[str, _Request] = {}
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="explanations")
+        self._requests = ExplanationRequests(self._computed)
 
     def start(
         self, image_sha256: str, identity: ModelIdentity, caller: Caller
@@ -214,7 +116,9 @@ class ExplanationService:
         if caller.owner is None:
             self._check_model(identity)
             subject = (file.sha256, identity)
-            return self._add(_Request(None, subject, 0, partial(self._unstored_frame, file)))
+            return self._requests.add(
+                ExplanationRequest(None, subject, 0, partial(self._unstored_frame, file))
+            )
         if self._previews.hides(file.sha256, caller):
             raise ImageRestricted
         image = self._visible_prediction(file.sha256, identity, caller)
@@ -230,7 +134,7 @@ class ExplanationService:
             NotFound: The caller made no such request, or it ended long ago.
             ImageRestricted: The image was restricted since, and the caller is no administrator.
         """
-        request = self._find(request_id, caller)
+        request = self._requests.find(request_id, caller)
         is_stored = request.explanation is not None and request.owner is not None
         if is_stored and self._previews.hides(request.subject[0], caller):
             raise ImageRestricted
@@ -242,13 +146,10 @@ class ExplanationService:
         Raises:
             NotFound: See `status`.
         """
-        request = self._find(request_id, caller)
-        with self._lock:
-            request.callers -= 1
-            if request.callers <= 0:
-                request.cancel()
-            if request.state is ExplanationState.RUNNING:
-                return ExplanationStatus(ExplanationState.CANCELLED, request.progress, request.id)
+        request = self._requests.find(request_id, caller)
+        self._requests.leave(request)
+        if request.state is ExplanationState.RUNNING:
+            return ExplanationStatus(ExplanationState.CANCELLED, request.progress, request.id)
         return self.status(request_id, caller)
 
     def of_file(
@@ -317,70 +218,11 @@ class ExplanationService:
     def _enqueue(self, image: JudgedImage, caller: Caller, pixels: Pixels) -> ExplanationStatus:
         prediction = image.prediction
         subject = (prediction.image_sha256, prediction.identity)
-        return self._add(_Request(caller.owner, subject, image.prediction_id, pixels))
+        return self._requests.add(
+            ExplanationRequest(caller.owner, subject, image.prediction_id, pixels)
+        )
 
-    def _add(self, request: _Request) -> ExplanationStatus:
-        """Queue a request; where the caller has an equal one that runs, it is returned instead."""
-        with self._lock:
-            self._forget_old()
-            running = [
-                r
-                for r in self._requests.values()
-                if r.state is ExplanationState.RUNNING and r.is_wanted
-            ]
-            own = [r for r in running if r.owner == request.owner]
-            for other in own:
-                if other.subject == request.subject:
-                    other.callers += 1
-                    other.polled_at = time.monotonic()
-                    return other.status
-            if len(own) >= quarter(MAX_WAITING) or len(running) >= MAX_WAITING:
-                raise Overloaded(
-                    f"{len(running)} explanations are waiting, {len(own)} of them yours. Try again "
-                    f"in {RETRY_AFTER_S} seconds.",
-                    retry_after_s=RETRY_AFTER_S,
-                )
-            self._requests[request.id] = request
-        self._worker.submit(self._run, request)
-        return request.status
-
-    def _forget_old(self) -> None:
-        """Drop results that no caller fetched, and cancel requests that no caller polls."""
-        before = time.monotonic() - KEPT_S
-        for request in self._requests.values():
-            if not request.is_wanted:
-                request.cancel()
-        self._requests = {
-            key: request
-            for key, request in self._requests.items()
-            if request.state is ExplanationState.RUNNING or request.polled_at >= before
-        }
-
-    def _find(self, request_id: str, caller: Caller) -> _Request:
-        """A caller's request, noted as polled."""
-        with self._lock:
-            request = self._requests.get(request_id)
-            if request is not None and request.owner == caller.owner:
-                request.polled_at = time.monotonic()
-                self._forget_old()
-                return request
-        raise NotFound("There is no such explanation. Request it again.")
-
-    def _run(self, request: _Request) -> None:
-        """Compute a request's explanation; every error ends up in its state."""
-        try:
-            explanation = self._computed(request)
-            request.end(ExplanationState.DONE, explanation=explanation)
-        except ExplanationCancelled:
-            request.end(ExplanationState.CANCELLED)
-        except NSFWReviewError as error:
-            request.end(ExplanationState.FAILED, error=ImageProblem(error.kind, str(error)))
-        except Exception:  # of any library; else the request would seem to run forever
-            log.exception("An explanation failed.")
-            problem = ImageProblem("prediction_failed", MODEL_FAILED)
-            request.end(ExplanationState.FAILED, error=problem)
-
-    def _computed(self, request: _Request) -> Explanation:
+    def _computed(self, request: ExplanationRequest) -> Explanation:
         """Compute and keep a request's explanation."""
         image, prediction = request.decoded()
         explanation = self._explained(image, prediction, request.advance)

@@ -17,9 +17,9 @@ from nsfw_app.explain_errors import OtherModel, PixelsMissing, ScoreHidden
 from nsfw_app.imaging import decode
 from nsfw_app.models.explain.explanation import VERSION
 from nsfw_app.records import Background, Label, ModelIdentity, Reason, Retain, Upload
-from nsfw_app.review import explanations
+from nsfw_app.review import explanation_requests
 from nsfw_app.review.engine import Engine
-from nsfw_app.review.explanations import ExplanationState, ExplanationStatus
+from nsfw_app.review.explanation_requests import ExplanationState, ExplanationStatus
 from nsfw_app.rules.permissions import DEMO, Caller, UserRole
 from nsfw_app.rules.queue import QueueOrder
 from nsfw_app.store import Store
@@ -283,7 +283,7 @@ def test_one_that_is_not_polled_is_cancelled(
     engine: Engine, classifier: ExplainableClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page was closed: the model is free for others."""
-    monkeypatch.setattr(explanations, "POLL_TIMEOUT_S", -1.0)
+    monkeypatch.setattr(explanation_requests, "POLL_TIMEOUT_S", -1.0)
     started = engine.explanations.start(upload(engine), MODEL, ANN)
     assert finished(engine, started).status is ExplanationState.CANCELLED
     assert len(classifier.batches) <= 1
@@ -320,13 +320,13 @@ def test_cancelled_requests_hold_no_place_and_no_file(
     held = Held(classifier)
     running = engine.explanations.start(upload(engine), MODEL, ANN)
     assert held.started.wait(TIMEOUT_S)
-    for number in range(2 * explanations.MAX_WAITING):
+    for number in range(2 * explanation_requests.MAX_WAITING):
         data = corner_image(number)
         upload(engine, red=number)
         started = engine.explanations.start_with_file(data, "a.png", MODEL, ANN)
         assert started.status is RUNNING
         engine.explanations.cancel(started.id, ANN)
-        request = engine.explanations._requests[started.id]
+        request = engine.explanations._requests.find(started.id, ANN)
         assert request.pixels is None
     held.released.set()
     assert finished(engine, running).status is DONE

@@ -16,7 +16,8 @@ from nsfw_app.errors import Overloaded, RequestError, Unavailable
 from nsfw_app.explain_errors import ExplanationCancelled
 from nsfw_app.models.explain.explanation import Explanation, Faithfulness
 from nsfw_app.records import Upload
-from nsfw_app.review.explanations import RETRY_AFTER_S, ExplanationState, heat_map_png
+from nsfw_app.review.explanation_requests import RETRY_AFTER_S, ExplanationState
+from nsfw_app.review.explanations import heat_map_png
 from nsfw_app.rules.permissions import Caller, Permission
 from nsfw_app.web.auth.callers import needs
 from nsfw_app.web.http.errors import responses

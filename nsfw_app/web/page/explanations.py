@@ -23,7 +23,7 @@ from nsfw_app.accounts import Accounts
 from nsfw_app.errors import RequestError
 from nsfw_app.imaging import decode
 from nsfw_app.records import ModelIdentity
-from nsfw_app.review.explanations import ExplanationStatus
+from nsfw_app.review.explanation_requests import ExplanationStatus
 from nsfw_app.web.auth.callers import Visitor
 from nsfw_app.web.http.forwarding import client_address
 from nsfw_app.web.http.gate import ClassifyGate
