@@ -32,7 +32,7 @@ MEGAPIXELS = 12  # of a phone's camera
 def jpegs(megapixels: float, *, motifs: int = MOTIFS) -> Iterator[bytes]:
     """An endless series of different JPEG files, of images spread over the calibration set."""
     images = calibration_set.bundled()
-    encoded = [_jpeg(image, megapixels) for image in images[:: max(1, len(images) // motifs)]]
+    encoded = [camera_jpeg(image, megapixels) for image in images[:: max(1, len(images) // motifs)]]
     return (numbered(data, number) for number, data in zip(count(), cycle(encoded), strict=False))
 
 
@@ -96,7 +96,7 @@ def package_loop(paths: Sequence[Path]) -> float:
     return round(len(paths) / (time.perf_counter() - start), 2)
 
 
-def _jpeg(image: Image.Image, megapixels: float) -> bytes:
+def camera_jpeg(image: Image.Image, megapixels: float) -> bytes:
     """An image enlarged to a camera's size and aspect ratio, with grain."""
     width = round((megapixels * 1e6 * ASPECT_RATIO) ** 0.5)
     large = np.asarray(image.resize((width, round(width / ASPECT_RATIO)), Image.Resampling.BICUBIC))
