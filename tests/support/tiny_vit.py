@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.small_vit import SmallViT
+
 if TYPE_CHECKING:
     from nsfw_app.models.backends.pytorch import TransformersBackend
 
@@ -19,7 +21,7 @@ WARM = np.array([230, 120, 40])
 GRAIN = 25  # gray levels, standard deviation
 TRAINING_IMAGES = 192
 TRAINING_SEED = 1_000_000  # and up: far from the seeds that tests use
-STEPS = 80
+MODEL = SmallViT(32, 8, hidden=32, steps=80, batch=TRAINING_IMAGES, rate=3e-3)
 
 
 def tinted_image(warmth: float, *, seed: int = 0, size: tuple[int, int] = (64, 48)) -> Image.Image:
@@ -38,41 +40,9 @@ def tinted_image(warmth: float, *, seed: int = 0, size: tuple[int, int] = (64, 4
 
 def train_and_save(directory: Path) -> None:
     """Train the model and save it with its image processor, as save_pretrained does."""
-    import torch
-    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
-
     warmth = np.linspace(0, 1, TRAINING_IMAGES)
     images = [tinted_image(w, seed=TRAINING_SEED + i) for i, w in enumerate(warmth)]
-    processor = ViTImageProcessorPil(size={"height": 32, "width": 32})
-    pixels = processor(images, return_tensors="pt")["pixel_values"]
-    targets = torch.tensor(np.stack([1 - warmth, warmth], axis=1), dtype=torch.float32)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # faster for so small a model
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = ViTForImageClassification(
-            ViTConfig(
-                image_size=32,
-                patch_size=8,
-                hidden_size=32,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                intermediate_size=64,
-                id2label={0: "normal", 1: "nsfw"},
-                label2id={"normal": 0, "nsfw": 1},
-            )
-        )
-        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-        model.train()
-        for _ in range(STEPS):
-            optimizer.zero_grad()
-            logits = model(pixel_values=pixels).logits
-            loss = torch.nn.functional.cross_entropy(logits, targets)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-    torch.set_num_threads(threads)
-    model.eval().save_pretrained(directory)
-    processor.save_pretrained(directory)
+    MODEL.train_and_save(images, warmth, directory)
 
 
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
