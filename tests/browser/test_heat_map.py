@@ -251,7 +251,7 @@ def test_nothing_moves_when_the_map_arrives(page: Page, held: list[Route]) -> No
     parts = ["#review-preview .preview", "#agree", ".explanation", "#probabilities"]
     places = [page.locator(part).locator("visible=true").bounding_box() for part in parts]
     poll_of(page, held).fulfill(json=DONE)
-    score = page.locator("#verdict .score-number").text_content()
+    score = page.locator("#review-verdict .score-number").text_content()
     scores = f"The explained preview scores 0.840, the image {score}."
     expect(text(page)).to_have_text(f"{SENTENCE} {MARKED} {scores}")
     for part, place in zip(parts, places, strict=True):
