@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import gradio.blocks
 import pytest
 import uvicorn
 from anyio.from_thread import start_blocking_portal
@@ -75,6 +76,17 @@ class WebApp:
         return self.with_key(*KEY_SCOPES)
 
 
+class _Unserved:
+    """In place of three applications that Gradio makes for each page, of which none is served.
+
+    They take most of the time to open the page. `mount_gradio_app` makes the one that is served.
+    """
+
+    @staticmethod
+    def create_app(*_: Any, **__: Any) -> None:
+        """Make none."""
+
+
 @contextmanager
 def open_app(
     engine: Engine,
@@ -101,6 +113,7 @@ def open_app(
         patch.setenv("GRADIO_TEMP_DIR", str(uploads))  # as app.py sets it
         insights = open_insights(configured, store, engine.policies)
         summaries = open_summaries(configured, store, engine.policies)
+        patch.setattr(gradio.blocks, "App", _Unserved)
         page = build_ui(engine, insights)
         app = create_app(
             engine, accounts, summaries, settings=configured, page=page, hub_sync=hub_sync
