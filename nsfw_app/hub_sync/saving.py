@@ -3,6 +3,7 @@
 - A batch that fails is saved again under the same path, so that it is in the repository once.
 - A roll-up deletes its parts and adds their successor in one commit: readers find each row once.
 - What a roll-up read must still be there when it commits; otherwise it reads again.
+- After each save the files are listed: a server that was replaced by another one says so.
 """
 
 import logging
@@ -12,12 +13,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from nsfw_app.dataset_errors import HubConflict, HubDataError
+from nsfw_app.dataset_errors import HubConflict, ServerReplaced
 from nsfw_app.hub_sync import card, event_files, layout
 from nsfw_app.hub_sync.layout import BatchFile, Chain
 from nsfw_app.hub_sync.repository import CARD, HubRepository, Snapshot
 from nsfw_app.store import Store
-from nsfw_app.store.hub_changes import HubWriter
+from nsfw_app.store.hub_changes import ChangeSet, HubWriter
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Saver:
         self._repository = repository
         self.instance = instance
         self.diverged = 0  # files that an earlier server saved after this one was restored
+        self._is_confirmed = False  # whether what was saved last is restored
         self._changes.start(repository.name, instance, previews=previews)
 
     @property
@@ -70,13 +72,15 @@ class Saver:
             self._changes.begin_again(after=latest)
 
     def save(self) -> int:
-        """Save everything that changed; return the number of rows."""
+        """Save everything that changed; return the number of rows.
+
+        Raises:
+            PublicRepository: The repository is public now.
+            ServerReplaced: Another server was restored from this one's files. Changes are saved,
+                and are not restored.
+        """
         count = 0
-        while True:
-            noted = self._changes.next(max_rows=MAX_ROWS, max_preview_bytes=MAX_PREVIEW_BYTES)
-            changes = noted.changes
-            if not changes:
-                return count
+        while changes := (noted := self._next()).changes:
             writer = noted.writer or self._changes.current_writer()
             batch = writer.batch + 1
             file = BatchFile(
@@ -84,9 +88,17 @@ class Saver:
             )
             content = event_files.encode(changes, batch, is_complete=noted.is_complete)
             message = f"{self.instance}: {len(changes)} rows"
+            self._is_confirmed = False
             _retried(partial(self._repository.commit, message, added=(file.path, content)))
             self._changes.saved(writer, batch, changes)
             count += len(changes)
+        if not self._is_confirmed:
+            self._own_chain(self._repository.snapshot())
+            self._is_confirmed = True
+        return count
+
+    def _next(self) -> ChangeSet:
+        return self._changes.next(max_rows=MAX_ROWS, max_preview_bytes=MAX_PREVIEW_BYTES)
 
     def roll_up(self, *, rewrite: bool) -> int:
         """Roll up files; return how many commits that took.
@@ -96,7 +108,7 @@ class Saver:
 
         Raises:
             PublicRepository: The repository is public now.
-            HubDataError: Another server was restored from this one's files and saves since.
+            ServerReplaced: Another server was restored from this one's files.
         """
         commits = 0
         while _retried(lambda: self._roll_up_once(rewrite=rewrite)):
@@ -111,21 +123,27 @@ class Saver:
         """Delete the history of commits, and with it content that no file has any more."""
         self._repository.squash()
 
-    def _chain(self, snapshot: Snapshot) -> Chain:
-        files = layout.parse(snapshot.paths)
-        return layout.chain(files, self.instance, self._changes.current_writer().history)
+    def _own_chain(self, snapshot: Snapshot) -> Chain:
+        """The files of this server's history.
+
+        Raises:
+            ServerReplaced: Another server was restored from them.
+        """
+        files, own = layout.parse(snapshot.paths), self._changes.current_writer()
+        chain = layout.chain(files, self.instance, own.history)
+        others = (each for each in (*chain.files, *chain.diverged) if each.writer != own.writer)
+        latest = layout.latest_history(files, self.instance) or ""
+        if latest > own.history or any(each.generation >= own.generation for each in others):
+            raise ServerReplaced(
+                f"Another server was restored as '{self.instance}' and saves in "
+                f"{self._repository.name}. What this one saves is kept there, and is not "
+                "restored any more. Stop one of them, or give it another NSFW_HUB_INSTANCE."
+            )
+        return chain
 
     def _roll_up_once(self, *, rewrite: bool) -> bool:
         snapshot = self._repository.snapshot()
-        chain, own = self._chain(snapshot), self._changes.current_writer()
-        others = (each for each in (*chain.files, *chain.diverged) if each.writer != own.writer)
-        latest = layout.latest_history(layout.parse(snapshot.paths), self.instance) or ""
-        if latest > own.history or any(each.generation >= own.generation for each in others):
-            raise HubDataError(
-                f"Another server was restored as '{self.instance}' and saves in "
-                f"{self._repository.name} since. What this one saves is kept there, and is not "
-                "restored any more. Stop one of them, or give it another NSFW_HUB_INSTANCE."
-            )
+        chain = self._own_chain(snapshot)
         self.diverged = len(chain.diverged)
         files = chain.files
         obsolete = self._changes.obsolete()

@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nsfw_app.dataset_errors import HubFailed, PushError
+from nsfw_app.dataset_errors import HubFailed, PublicRepository, PushError, ServerReplaced
 from nsfw_app.errors import NSFWReviewError, StorageError
 from nsfw_app.hub_sync.process_lock import process_lock
 from nsfw_app.hub_sync.repository import HubRepository
@@ -71,6 +71,7 @@ class HubSync:
         self._pending: tuple[float, int] | None = None
         self._last_success_at: datetime | None = None
         self._error: str | None = None
+        self._is_replaced = False
         self._maintenance_error: str | None = None
         self.failures = 0
 
@@ -79,7 +80,9 @@ class HubSync:
         """When changes were last saved, and what is wrong."""
         error = self._error or self._maintenance_error
         pending = self._count_pending()
-        return SyncStatus(self._repository.name, self._last_success_at, error, pending)
+        return SyncStatus(
+            self._repository.name, self._last_success_at, error, pending, self._is_replaced
+        )
 
     def _count_pending(self) -> int:
         """Rows that are not saved yet, counted every few seconds: every open page asks."""
@@ -128,11 +131,15 @@ class HubSync:
                 self._saver.prepare()
                 self._prepared = True
             saved = self._saver.save()
+        except PublicRepository as error:
+            self._prepared = False  # nothing is sent until it is private again
+            return self._failed(error)
         except NSFWReviewError as error:
             return self._failed(error)
         self._batches += bool(saved)
         self._failures_in_a_row = 0
         self._error = self._pending = None
+        self._is_replaced = False
         self._last_success_at = self._now()
         if not self._stopped.is_set():
             self._maintain()
@@ -142,6 +149,7 @@ class HubSync:
         self.failures += 1
         self._failures_in_a_row += 1
         self._error = str(error)
+        self._is_replaced = isinstance(error, ServerReplaced)
         log.warning("Saving in %s failed: %s", self._repository.name, error)
         wait: float = min(INTERVAL_S * 2 ** (self._failures_in_a_row - 1), MAX_WAIT_S)
         allowed = error.retry_after_s if isinstance(error, HubFailed) else None

@@ -217,14 +217,9 @@ def test_a_refused_large_file_is_a_failure(sync: HubSync, hub: UploadHub, store:
 
 
 def test_a_repository_that_becomes_public_is_left(
-    sync: HubSync,
-    hub: UploadHub,
-    store: Store,
-    clock: Clock,
-    monkeypatch: pytest.MonkeyPatch,
+    sync: HubSync, hub: UploadHub, store: Store
 ) -> None:
-    """It is noticed with the next roll-up; nothing is saved from then on, as the status says."""
-    monkeypatch.setattr("nsfw_app.hub_sync.schedule.BATCHES_TO_ROLL_UP", 1)
+    """It is noticed with the next save; nothing is saved from then on, as the status says."""
     add(store)
     sync.attempt()
     repository = hub.repositories[NAME]
@@ -238,9 +233,29 @@ def test_a_repository_that_becomes_public_is_left(
     sync.attempt()
     assert len(repository.commits) == commits
     repository.private = True
-    clock.seconds = MAX_WAIT_S
     sync.attempt()
-    assert sync.status.error is None
+    assert (sync.status.error, sync.status.pending) == (None, 0)
+
+
+def test_a_server_that_was_replaced_says_so_at_once(
+    sync: HubSync, hub: UploadHub, store: Store, clock: Clock, tmp_path: Path
+) -> None:
+    """With its first save after that, and until it is the only one again."""
+    add(store)
+    sync.attempt()
+    restored(tmp_path / "second")
+    second = open_store(tmp_path / "second")
+    add(second, 140)
+    saver = new_saver(second)
+    saver.save()
+    clock.seconds = 60
+    for red in (150, 160):
+        add(store, red)
+        sync.attempt()
+        status = sync.status
+        assert status.error is not None
+        assert status.error.startswith("Another server was restored as 'main'")
+        assert (status.replaced, status.pending, status.last_success_at) == (True, 0, START)
 
 
 def test_a_failed_roll_up_leaves_everything_saved(

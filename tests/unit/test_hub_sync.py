@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import datasets
@@ -12,7 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from nsfw_app.backups.restore import restore
-from nsfw_app.dataset_errors import HubDataError, HubFailed, PublicRepository, PushForbidden
+from nsfw_app.dataset_errors import (
+    HubDataError,
+    HubFailed,
+    PublicRepository,
+    PushForbidden,
+    ServerReplaced,
+)
 from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
 from nsfw_app.evidence.summary_json import summary_json
 from nsfw_app.hub_sync import event_files, layout, saving
@@ -437,15 +444,34 @@ def test_a_server_that_was_replaced_says_so(
     upload(open_engine(second, FakeClassifier()), 140)
     new_saver(second).save()
     upload(engine, 150)
-    old.save()
-    with pytest.raises(HubDataError, match="Another server was restored as 'main'"):
-        old.roll_up(rewrite=True)
+    for attempt in (old.save, old.save, partial(old.roll_up, rewrite=True)):
+        with pytest.raises(ServerReplaced, match="Another server was restored as 'main'"):
+            attempt()
+    assert old.pending == 0
     new = new_saver(second)
     new.roll_up(rewrite=True)
     assert new.diverged == 1
     assert restored(tmp_path / "third").diverged == 1
     assert contents(open_store(tmp_path / "third")) == contents(second)
     assert len(data_files(hub)) == 3
+
+
+def test_a_save_that_was_not_confirmed_is_looked_at_again(hub: UploadHub, store: Store) -> None:
+    """An outage after the commit does not make the next attempt, without changes, a success."""
+    upload(open_engine(store, FakeClassifier()), 128)
+    saver = new_saver(store)
+    saver.save()
+    requests = len(hub.requests)
+    assert saver.save() == 0
+    assert len(hub.requests) == requests
+    upload(open_engine(store, FakeClassifier()), 129)
+    hub.statuses["/tree/"] = 500
+    for _ in range(2):
+        with pytest.raises(HubFailed):
+            saver.save()
+    assert saver.pending == 0
+    hub.statuses.clear()
+    assert saver.save() == 0
 
 
 def test_an_old_database_begins_another_history(

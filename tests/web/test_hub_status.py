@@ -42,10 +42,10 @@ def test_the_heartbeat_says_when_everything_was_saved(app: WebApp, reported: Rep
     """With the repository, the error and the number of rows; the time is in UTC."""
     found = app.signed_in("ann").get("/desk/heartbeat").json()["saved"]
     assert found.pop("last_success_at").endswith("Z")
-    assert found == {"target": "org/name", "error": None, "pending": 0}
-    reported.status = replace(reported.status, error="It failed.", pending=7)
+    assert found == {"target": "org/name", "error": None, "pending": 0, "replaced": False}
+    reported.status = replace(reported.status, error="It failed.", pending=7, replaced=True)
     found = app.signed_in("vera").get("/desk/heartbeat").json()["saved"]
-    assert (found["error"], found["pending"]) == ("It failed.", 7)
+    assert (found["error"], found["pending"], found["replaced"]) == ("It failed.", 7, True)
 
 
 def test_anonymous_visitors_do_not_learn_where(

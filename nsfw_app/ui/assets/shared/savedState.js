@@ -6,6 +6,7 @@
  * @property {string | null} last_success_at When everything was saved; null before the first time.
  * @property {string | null} error What is wrong; null if nothing is.
  * @property {number} pending Rows that are not saved yet.
+ * @property {boolean} replaced Whether another server was restored from the copies.
  */
 
 /**
@@ -39,7 +40,8 @@ export function describeSaved({ last_success_at: moment, error }, today) {
  */
 export function describeFailure(state, today) {
   if (!state?.error) return ''
-  const { target, last_success_at: moment, error } = state
+  const { target, last_success_at: moment, error, replaced } = state
+  if (replaced) return error // changes are saved, and are not restored
   const since = moment ? `since ${describeTime(moment, today)}` : 'yet'
   return `Nothing was saved in ${target} ${since}; changes wait on this server. ${error}`
 }
